@@ -1,0 +1,1 @@
+"""Helpers for working on CrowdStream: installation, virtual sound cards, emulated machines."""

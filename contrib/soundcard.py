@@ -1,0 +1,304 @@
+"""Virtual sound cards for tests and benchmarks on machines that have none.
+
+Two cards, each a private sound server that exists as long as its ``with`` block:
+
+- `JackDummy`: a JACK server with the dummy driver. It has a real-time clock, so a callback
+  that is late is flagged as an underflow, as a real card would. It cannot be recorded.
+- `PulseNull`: a PulseAudio server with a null sink, reached through ALSA. What is played is
+  recorded from the sink's monitor, so a test hears what a listener would.
+
+A program uses a card through the environment variables in ``card.env``. They have to be there
+before PortAudio is initialised, so give them to a child process rather than to ``os.environ``.
+Several cards may exist side by side, of one kind too.
+"""
+
+import contextlib
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+
+START_SECONDS = 15.0
+"""How long a server may take to start; under load and emulation it is slow, not broken."""
+
+STOP_SECONDS = 5.0
+"""How long a server may take to end after SIGTERM before it is killed."""
+
+_CHANNELS = 2
+_FRAME_BYTES = _CHANNELS * 4
+_serial = itertools.count()
+
+# JACK's own tools for this are in different packages in Debian 12 and 13, its library is not.
+_JACK_PROBE = """
+import ctypes, sys
+jack = ctypes.CDLL("libjack.so.0")
+jack.jack_client_open.restype = jack.jack_port_by_name.restype = ctypes.c_void_p
+no_start_server = 1
+client = ctypes.c_void_p(jack.jack_client_open(b"probe", no_start_server, None))
+found = client and jack.jack_port_by_name(client, b"system:playback_1")
+if client:
+    jack.jack_client_close(client)
+sys.exit(not found)
+"""
+
+
+class SoundCardError(RuntimeError):
+    """A virtual sound card can't be had; the message says why and what to do."""
+
+
+def _program(name: str, package: str) -> str:
+    """Path of a program; raises `SoundCardError` naming the Debian package that has it."""
+    path = shutil.which(name)
+    if path is None:
+        raise SoundCardError(
+            f"{name} is not installed; install it with: sudo apt-get install -y {package}"
+        )
+    return path
+
+
+class _Server:
+    """A sound server as a child process: started, waited for, ended by its own process id."""
+
+    def __init__(self, command: list[str], env: dict[str, str], log: Path) -> None:
+        self._name = Path(command[0]).name
+        self._log = log
+        # The kernel ends the server if this process dies without cleaning up (a killed test
+        # run); otherwise it would keep a core's timer and shared memory for good.
+        guard = [_program("setpriv", "util-linux"), "--pdeathsig", "TERM"]
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [*guard, *command],
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the test run, which then ends us
+            )
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Return once ``ready()`` is true; raises `SoundCardError` with the server's output."""
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if self.process.poll() is not None:
+                raise SoundCardError(
+                    f"{self._name} ended at once with status {self.process.returncode}:\n"
+                    f"{self._log.read_text(errors='replace')}"
+                )
+            if time.monotonic() > deadline:
+                raise SoundCardError(
+                    f"{self._name} accepted no client within {START_SECONDS:.0f} s:\n"
+                    f"{self._log.read_text(errors='replace')}"
+                )
+            time.sleep(0.02)
+
+    def stop(self) -> bool:
+        """End the process; returns False if it had to be killed."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return False
+        return True
+
+
+class _Card:
+    """What both cards share: a folder of their own, an environment, start and stop."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.env: dict[str, str] = {}
+        """Variables that lead a child process to this card; empty outside of ``with``."""
+        self._resources = contextlib.ExitStack()
+
+    def _start(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as resources:
+            folder = tempfile.TemporaryDirectory(prefix="crowdstream-card-")
+            self._resources = resources
+            self._start(Path(resources.enter_context(folder)))
+            self._resources = resources.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.env = {}
+        self._resources.close()
+
+
+def no_card(folder: Path) -> dict[str, str]:
+    """Variables that hide every sound card from a child process, the user's own included.
+
+    ``folder`` is where the ALSA configuration they name is written.
+    """
+    alsa = folder / "no-card.conf"
+    # One device, which can't be opened. (PortAudio crashes on a configuration without any.)
+    alsa.write_text("pcm.none { type hw card 31 }\n")
+    return {
+        "ALSA_CONFIG_PATH": str(alsa),
+        "JACK_DEFAULT_SERVER": "crowdstream-none",
+        "JACK_NO_START_SERVER": "1",
+        "PULSE_SERVER": f"unix:{folder}/no-server",
+    }
+
+
+class JackDummy(_Card):
+    """A JACK server with the dummy driver, under a name of its own.
+
+    ``rate`` is in frames per second, ``frames`` is JACK's period: PortAudio's callback gets
+    multiples of it. JACK runs without real-time priority, as on a machine that grants none.
+    """
+
+    def __init__(self, rate: int = 44100, frames: int = 128) -> None:
+        super().__init__(rate)
+        self.frames = frames
+        self.name = f"crowdstream-{os.getpid()}-{next(_serial)}"
+
+    def _start(self, folder: Path) -> None:
+        # With no other card, PortAudio takes JACK's as its default.
+        self.env = {**no_card(folder), "JACK_DEFAULT_SERVER": self.name}
+        jackd = _program("jackd", "jackd2")
+        command = [jackd, "--name", self.name, "-r"]
+        driver = ["-d", "dummy", "-r", str(self.rate), "-p", str(self.frames)]
+        server = _Server([*command, *driver], self.env, folder / "jackd.log")
+        self._resources.callback(self._stop, server)
+        client_env = {**os.environ, **self.env}
+
+        def ready() -> bool:
+            if not any(Path("/dev/shm").glob(f"jack_{self.name}_*")):
+                return False  # asking a server that is not there costs a process each time
+            probe = [sys.executable, "-c", _JACK_PROBE]
+            result = subprocess.run(probe, env=client_env, capture_output=True, check=False)
+            return result.returncode == 0
+
+        server.wait_until(ready)
+
+    def _stop(self, server: _Server) -> None:
+        if not server.stop():
+            # A killed server leaves its socket and semaphores. (Its numbered segments go when
+            # the next server starts: the registry knows that their owner is dead.)
+            for left in Path("/dev/shm").glob(f"jack*_{self.name}_*"):
+                left.unlink(missing_ok=True)
+
+
+class Recorder:
+    """A running recording of a `PulseNull`; `stop` ends it and returns what was heard."""
+
+    def __init__(self, server: _Server, file: Path) -> None:
+        self._server = server
+        self._file = file
+
+    def stop(self) -> Samples:
+        """End the recording. Returns float32 of shape ``(frames, 2)``, full scale 1.0."""
+        self._server.stop()
+        data = self._file.read_bytes()
+        whole = len(data) // _FRAME_BYTES * _FRAME_BYTES
+        return np.frombuffer(data[:whole], dtype="<f4").reshape(-1, _CHANNELS).copy()
+
+    def frames(self) -> int:
+        """How many frames have been recorded so far."""
+        return self._file.stat().st_size // _FRAME_BYTES
+
+
+class PulseNull(_Card):
+    """A private PulseAudio server whose only sink is a null sink, and ALSA's default device.
+
+    ``rate`` in frames per second. The sink is stereo float32, so nothing is rounded or
+    resampled between a stream of that rate and the recording. The first 20 ms of a stream
+    may be missing from the recording, because the sink's clock is already ahead by so much:
+    let a stream begin with silence.
+    """
+
+    sink = "crowdstream"
+
+    def __init__(self, rate: int = 44100) -> None:
+        super().__init__(rate)
+        self._folder = Path()
+
+    def _start(self, folder: Path) -> None:
+        self._folder = folder
+        socket = folder / "native"
+        address = f"unix:{socket}"
+        alsa = folder / "alsa.conf"
+        device = f'{{ type pulse server "{address}" }}\n'
+        names = [f"{kind}.{name}" for kind in ("pcm", "ctl") for name in ("default", "pulse")]
+        alsa.write_text("".join(f"{name} {device}" for name in names))
+        client = folder / "client.conf"
+        client.write_text("autospawn = no\n")
+        self.env = {
+            **no_card(folder),
+            "PULSE_SERVER": address,
+            "PULSE_CLIENTCONFIG": str(client),
+            "PULSE_RUNTIME_PATH": str(folder),
+            "PULSE_STATE_PATH": str(folder),
+            "PULSE_COOKIE": str(folder / "cookie"),
+            "ALSA_CONFIG_PATH": str(alsa),
+        }
+        pulseaudio = _program("pulseaudio", "pulseaudio")
+        pactl = _program("pactl", "pulseaudio-utils")
+        if not any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
+            raise SoundCardError(
+                "ALSA's way to PulseAudio is not installed; install it with: "
+                "sudo apt-get install -y libasound2-plugins"
+            )
+        form = f"rate={self.rate} channels={_CHANNELS} format=float32le"
+        command = [
+            pulseaudio, "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1",
+            "--realtime=no", "--high-priority=no", "--disable-shm=yes",
+            "-L", f"module-null-sink sink_name={self.sink} {form}",
+            "-L", f"module-native-protocol-unix auth-anonymous=1 socket={socket}",
+        ]  # fmt: skip
+        server = _Server(command, {**self.env, "HOME": str(folder)}, folder / "pulseaudio.log")
+        self._resources.callback(server.stop)
+        client_env = {**os.environ, **self.env}
+
+        def ready() -> bool:
+            if not socket.exists():
+                return False
+            info = subprocess.run(
+                [pactl, "list", "short", "sinks"], env=client_env, capture_output=True, check=False
+            )
+            return info.returncode == 0 and self.sink.encode() in info.stdout
+
+        server.wait_until(ready)
+
+    @contextlib.contextmanager
+    def recorder(self) -> Iterator[Recorder]:
+        """Record from now on; the recording runs when this returns. Silence is recorded too."""
+        parec = _program("parec", "pulseaudio-utils")
+        file = self._folder / f"recording-{next(_serial)}.f32"
+        form = [f"--rate={self.rate}", f"--channels={_CHANNELS}", "--format=float32le"]
+        command = [parec, f"--device={self.sink}.monitor", *form, "--raw", "--latency-msec=20"]
+        server = _Server([*command, str(file)], self.env, file.with_suffix(".log"))
+        try:
+            server.wait_until(lambda: file.exists() and file.stat().st_size > 0)
+            yield Recorder(server, file)
+        finally:
+            server.stop()
+
+    def record(self, seconds: float) -> Samples:
+        """Record for that long and return it: float32, shape ``(frames, 2)``."""
+        with self.recorder() as recorder:
+            while recorder.frames() < seconds * self.rate:
+                time.sleep(0.01)
+            return recorder.stop()[: round(seconds * self.rate)]

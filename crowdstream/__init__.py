@@ -1,0 +1,3 @@
+"""CrowdStream: an automated DJ's stem-mixing audio server."""
+
+__version__ = "0.1.0"

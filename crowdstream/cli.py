@@ -1,0 +1,128 @@
+"""The command line: the server in the foreground, and the subcommands."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from crowdstream.settings import Resolved, SettingError, format_settings, resolve
+
+USAGE = """\
+usage: crowdstream COMMAND [options]
+
+  serve     run the server (crowdstream serve --help lists its options)
+  compile   compile the kernels, so that the first start is as fast as any
+"""
+
+log = logging.getLogger("crowdstream")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`crowdstream COMMAND ...`; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["serve"]:
+        return serve(arguments[1:], "crowdstream serve")
+    if arguments == ["compile"]:
+        return compile_kernels()
+    print(USAGE, end="")
+    return 0 if arguments in (["-h"], ["--help"]) else 2
+
+
+def compile_kernels() -> int:
+    """Compile every kernel into the cache."""
+    begin = time.monotonic()
+    import crowdstream.desk.pages  # noqa: PLC0415  (importing is compiling)
+    import crowdstream.engine.ledger
+    import crowdstream.engine.render  # noqa: F401
+
+    print(f"kernels ready after {time.monotonic() - begin:.1f} s")
+    return 0
+
+
+def serve(argv: Sequence[str], prog: str = "crowdstream") -> int:
+    """Run the server until a signal, or for `--seconds`; returns the exit status."""
+    try:
+        resolved = resolve(argv, prog=prog)
+    except SettingError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 2
+    if resolved.show_config:
+        print(format_settings(resolved))
+        return 0
+    logging.basicConfig(
+        level=resolved.settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    if resolved.list_devices:
+        return list_devices()
+    return _run(resolved)
+
+
+def list_devices() -> int:
+    """Print the output devices."""
+    from crowdstream.engine.drivers import DeviceError  # noqa: PLC0415
+    from crowdstream.engine.drivers.portaudio import list_devices as found  # noqa: PLC0415
+
+    try:
+        devices = found()
+    except DeviceError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 1
+    for entry in devices:
+        mark = "*" if entry["default"] else " "
+        print(
+            f"{mark}{entry['number']:3}  {entry['name']}  ({entry['host']}, "
+            f"{entry['channels']} channels, {entry['sample_rate']:g} Hz, "
+            f"{entry['latency'] * 1000:.1f} ms)"
+        )
+    if not devices:
+        print("no output devices; the server runs on its built-in clock (--driver null)")
+    return 0
+
+
+def _run(resolved: Resolved) -> int:
+    from crowdstream.control.children import ChildError  # noqa: PLC0415  (a fast --help)
+    from crowdstream.control.osc import PortTaken  # noqa: PLC0415
+    from crowdstream.control.server import Server  # noqa: PLC0415
+    from crowdstream.desk.block import DeskError  # noqa: PLC0415
+    from crowdstream.engine.drivers import DeviceError  # noqa: PLC0415
+
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: Any) -> None:
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    log.info("%s", resolved.preset_reason)
+    server = Server(resolved.settings)
+    try:
+        info = server.start()
+    except (PortTaken, DeviceError, DeskError, ChildError) as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 1
+    if info.note:
+        log.warning("%s", info.note)
+    log.info(
+        "ready: %s, %s, %g Hz, %d frames, latency %.1f ms; OSC on %s:%d",
+        info.driver, info.device, info.sample_rate, info.buffer_size, info.latency * 1000,
+        resolved.settings.osc_host, server.port,
+    )
+    until = resolved.settings.seconds
+    deadline = time.monotonic() + until if until else None
+    try:
+        while server.running and not ended.is_set():
+            left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
+            if left <= 0:
+                break
+            ended.wait(left)
+        failed = not server.running
+    finally:
+        server.stop()
+    return 1 if failed else 0

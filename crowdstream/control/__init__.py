@@ -1,0 +1,1 @@
+"""Control: what sequencers say becomes commands stamped with frames."""

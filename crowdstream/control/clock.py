@@ -1,0 +1,119 @@
+"""Time: which frame an instant is, and which beat a frame is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from crowdstream.desk.block import Desk
+
+# Weight of a new reading of the device's clock. At 100 readings a second the estimate
+# follows a crystal's drift within a second or two and averages the callbacks' jitter away.
+SMOOTHING = 0.01
+JUMP_SECONDS = 0.05  # a reading this far off means that the stream stood still: begin anew
+
+
+class FrameClock:
+    """Maps monotonic and wall-clock time to frames of the running stream.
+
+    The frame of an instant lies one block after the one the device asked for at that
+    instant, so that a message which is handled at once is never late and keeps its
+    distance from the one before, to the frame, however blocks fall.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._offset: float | None = None
+        self._seen = 0
+
+    def read(self) -> None:
+        """Take the engine's latest reading; call it often (every 10 ms or so)."""
+        clock = self._desk.clock
+        for _attempt in range(8):
+            stamp = int(clock["stamp"])
+            now_ns, frame = int(clock["callback_ns"]), int(clock["callback_frame"])
+            if stamp % 2 == 0 and stamp == int(clock["stamp"]):
+                break
+        else:
+            return
+        if now_ns == self._seen or now_ns == 0:
+            return
+        self._seen = now_ns
+        reading = frame - now_ns * 1e-9 * self._desk.sample_rate
+        known = self._offset
+        if known is None or abs(reading - known) > JUMP_SECONDS * self._desk.sample_rate:
+            self._offset = reading
+        else:
+            self._offset = known + SMOOTHING * (reading - known)
+
+    def frame_at(self, monotonic: float) -> int:
+        """The frame of an instant of `time.monotonic()`."""
+        block = int(self._desk.header["block_frames"])
+        if self._offset is None:
+            return self._desk.frame
+        return round(monotonic * self._desk.sample_rate + self._offset) + block
+
+    def now(self) -> int:
+        """The frame of this instant."""
+        return self.frame_at(time.monotonic())
+
+    def frame_of_wall(self, unix_seconds: float) -> int:
+        """The frame of an instant of `time.time()`, such as an OSC time tag names.
+
+        The offset between the clocks is taken afresh each time: after the system clock has
+        been set, new time tags are right, and frames given out before stay as they are.
+        """
+        return self.frame_at(unix_seconds - time.time() + time.monotonic())
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    frame: int
+    beat: float
+    bpm: float
+
+
+class BeatClock:
+    """Tempo and meter: beats since the last reset, as a function of the frame."""
+
+    def __init__(self, sample_rate: float, bpm: float, meter: int) -> None:
+        self.sample_rate = sample_rate
+        self.meter = meter
+        self._stretches = [_Stretch(0, 0.0, bpm)]
+        self.zero: int | None = None
+
+    @property
+    def bpm(self) -> float:
+        """The tempo that was set last, in beats a minute."""
+        return self._stretches[-1].bpm
+
+    def set_tempo(self, bpm: float, frame: int) -> None:
+        """From `frame` on, `bpm` beats a minute; the beat goes on without a jump."""
+        beat = self.beat(frame)
+        kept = [stretch for stretch in self._stretches if stretch.frame < frame]
+        # Observers ask about now: what is long past need not be kept.
+        self._stretches = [*kept[-16:], _Stretch(frame, beat, bpm)]
+
+    def reset(self, frame: int) -> None:
+        """`frame` is beat 0 and time zero from now on."""
+        self.zero = frame
+        self._stretches = [_Stretch(frame, 0.0, self.bpm)]
+
+    def beat(self, frame: int) -> float:
+        """Beats since the last reset at `frame`."""
+        current = self._stretches[0]
+        for stretch in self._stretches:
+            if stretch.frame <= frame:
+                current = stretch
+        beats_per_frame = current.bpm / 60.0 / self.sample_rate
+        return current.beat + (frame - current.frame) * beats_per_frame
+
+    def frame_of_start(self, start_at: float, now: int) -> int:
+        """The frame of `start_at` seconds after the last reset; 0 ("now") if not positive.
+
+        Where there was no reset yet, the time counts from `now`.
+        """
+        if start_at <= 0.0:
+            return 0
+        zero = now if self.zero is None else self.zero
+        return zero + round(start_at * self.sample_rate)

@@ -1,0 +1,141 @@
+"""Commands of a deck, a stem and the mix: one address for each thing one can touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.control.commands.common import MOST_GAIN, band_row, start_frame
+from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument
+from crowdstream.control.mixer import RAMP_SECONDS
+from crowdstream.control.table import BANDS, TABLE, Arg
+from crowdstream.control.tracks import Item, first_buffer
+from crowdstream.desk.layout import MAX_RATE, MIN_RATE, RAMP_MASTER, STEMS
+
+_GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)
+_RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+
+
+@TABLE.add(
+    "/deck/{deck}/load",
+    Arg("path", "s", "audio file, or folder of up to 8 stems"),
+    Arg("start", "f", "cue point, fraction of the length", low=0, high=1, default=0.0),
+    answers="`/done <address> id` when it can be played",
+)
+def load(context: Context, deck: int, path: str, start: float) -> None:
+    """Load a track onto the deck; its stems stay aligned to the sample."""
+    context.mixer.load(context, first_buffer(deck), path, cue=start)
+
+
+@TABLE.add("/deck/{deck}/unload", answers="`/done <address>`")
+def unload(context: Context, deck: int) -> None:
+    """Stop the deck's track and free its memory."""
+    context.mixer.deck_track(deck)
+    context.mixer.unload(first_buffer(deck), context.frame)
+    context.done()
+
+
+@TABLE.add(
+    "/deck/{deck}/play",
+    Arg("start_at", "f", "seconds after the last /reset", unit="s", low=-1e9, high=1e9,
+        default=0.0),
+    Arg("loop", "i", "1: loop the track", low=0, high=1, default=0),
+    scheduled=True,
+)
+def play(context: Context, deck: int, start_at: float, loop: int) -> None:
+    """Start the deck's track from its cue."""
+    track = context.mixer.deck_track(deck)
+    item = Item(track, context, track.rate, track.gain, bool(loop))
+    context.mixer.start([item], start_frame(context, start_at))
+
+
+@TABLE.add("/deck/{deck}/stop", scheduled=True)
+def stop(context: Context, deck: int) -> None:
+    """Stop the deck's track."""
+    context.mixer.stop(context.mixer.deck_track(deck), context.frame)
+
+
+@TABLE.add(
+    "/deck/{deck}/seek",
+    Arg("position", "f", "place in the file", unit="s", low=0, high=1e6),
+    scheduled=True,
+)
+def seek(context: Context, deck: int, position: float) -> None:
+    """Jump to a place in the track; moves the cue while the deck is stopped."""
+    track = context.mixer.deck_track(deck)
+    frame = round(position * context.mixer.desk.sample_rate)
+    if not track.frames:
+        raise BadArgument("position: the track is not open yet")
+    if frame >= track.frames:
+        length = track.frames / context.mixer.desk.sample_rate
+        raise BadArgument(f"position: {position:g} s is past the end, {length:.3f} s")
+    context.mixer.seek(track, frame, context)
+
+
+@TABLE.add(
+    "/deck/{deck}/rate",
+    Arg("rate", "f", "playback rate", low=MIN_RATE, high=MAX_RATE),
+    scheduled=True,
+)
+def rate(context: Context, deck: int, rate: float) -> None:
+    """Set the deck's playback rate: tempo and pitch."""
+    context.mixer.set_rate(context.mixer.deck_track(deck), rate, context.frame)
+
+
+@TABLE.add("/deck/{deck}/gain", _GAIN, scheduled=True)
+def gain(context: Context, deck: int, gain: float) -> None:
+    """Set the gain of the deck's track (its trim)."""
+    context.mixer.set_gain(context.mixer.deck_track(deck), gain, context.frame)
+
+
+@TABLE.add("/deck/{deck}/level", _GAIN, _RAMP, scheduled=True)
+def level(context: Context, deck: int, gain: float, seconds: float) -> None:
+    """Set the deck's level, after its EQ."""
+    context.server.set_level(deck, gain, context.frame, seconds)
+
+
+@TABLE.add(
+    "/deck/{deck}/stem",
+    Arg("number", "i", "stem, the first is 1", low=1, high=STEMS),
+    _GAIN,
+    scheduled=True,
+)
+def stem(context: Context, deck: int, number: int, gain: float) -> None:
+    """Set the gain of one stem of the deck's track."""
+    track = context.mixer.deck_track(deck)
+    if number > len(track.stems):
+        raise BadArgument(f"number: the track has {len(track.stems)} stems")
+    context.mixer.set_stem_gain(track, number - 1, gain, context.frame)
+
+
+def _stem_address(number: int) -> None:
+    @TABLE.add(f"/deck/{{deck}}/stem/{number}", _GAIN, scheduled=True)
+    def numbered(context: Context, deck: int, gain: float) -> None:
+        """Set the gain of this stem of the deck's track."""
+        stem(context, deck, number, gain)
+
+
+for _number in range(1, STEMS + 1):
+    _stem_address(_number)
+
+
+def _eq_address(band: str) -> Callable[..., Any]:
+    def handler(context: Context, deck: int, gain: float, seconds: float) -> None:
+        context.mixer.ramp(band_row(deck, band), gain, context.frame, seconds)
+
+    handler.__doc__ = f"Set the gain of the {band} band of the deck's EQ; 0 kills it."
+    decorated: Callable[..., Any] = TABLE.add(
+        f"/deck/{{deck}}/eq/{band}", _GAIN, _RAMP, scheduled=True
+    )(handler)
+    return decorated
+
+
+for _band in BANDS:
+    _eq_address(_band)
+
+
+@TABLE.add("/mix/level", _GAIN, _RAMP, scheduled=True)
+def mix_level(context: Context, gain: float, seconds: float) -> None:
+    """Set the master level, before the limiter."""
+    context.mixer.ramp(RAMP_MASTER, gain, context.frame, seconds)

@@ -1,0 +1,316 @@
+"""The vocabulary that existing sequencers speak: it must not change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from crowdstream.control.commands.common import (
+    MOST_GAIN,
+    band_row,
+    context_frame,
+    start_frame,
+)
+from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument
+from crowdstream.control.table import BANDS, TABLE, Arg, deck_arg, deck_number
+from crowdstream.control.tracks import Item, deck_of, first_buffer
+from crowdstream.desk.layout import MAX_RATE, MIN_RATE, OP_TONE, RAMP_TEMPO
+
+FLAT_PERCENT = 50.0
+KILL_RANGE_DB = 24.0  # from just above killed to flat
+TONE_GAIN = 0.1  # -20 dB: heard, and harmless
+LONGEST_FADE = 3600.0
+
+_BUFFER = Arg("id", "i", "buffer number; says which deck", low=100, high=4099)
+_VOLUME = Arg("volume", "f", "linear gain", low=0, high=MOST_GAIN, default=0.8)
+_START_AT = Arg(
+    "start_at", "f", "seconds after the last /reset", unit="s", low=-1e9, high=1e9, default=0.0
+)
+_PLAY = (
+    _BUFFER,
+    Arg("rate", "f", "playback rate", low=MIN_RATE, high=MAX_RATE, default=1.0),
+    _VOLUME,
+    Arg("loop", "i", "1: loop", low=0, high=1, default=1),
+    Arg("start", "f", "fraction of its length", low=0, high=1, default=0.0),
+)
+_BAND = Arg("band", "s", "EQ band", choices=BANDS)
+
+
+def _percent(name: str) -> Arg:
+    return Arg(name, "f", "50 and above flat, 0 killed", unit="percent", low=0, high=100)
+
+
+def _level(name: str, **options: Any) -> Arg:
+    return Arg(name, "f", "linear level", low=0, high=MOST_GAIN, **options)
+
+
+def percent_gain(percent: float) -> float:
+    """Linear gain of an EQ percent: 50 and above 1, 0 is 0, between -24 dB and 0 dB."""
+    if percent <= 0:
+        return 0.0
+    decibels = min(0.0, (percent / FLAT_PERCENT - 1.0) * KILL_RANGE_DB)
+    return float(10.0 ** (decibels / 20.0))
+
+
+@TABLE.add(
+    "/load_buffer",
+    _BUFFER,
+    Arg("path", "s", "audio file, or folder of stems"),
+    Arg("name", "s", "what to call it; else the file's name", default=""),
+    answers="`/done /load_buffer id` when it can be played",
+)
+def load_buffer(context: Context, id: int, path: str, name: str) -> None:
+    """Load a file into a buffer. What was there is stopped and replaced."""
+    deck_of(id)
+    context.mixer.load(context, id, path, name)
+
+
+@TABLE.add("/play_stem", *_PLAY, scheduled=True)
+def play_stem(
+    context: Context, id: int, rate: float, volume: float, loop: int, start: float
+) -> None:
+    """Play a buffer from a fraction of its length; one that plays is restarted."""
+    track = context.mixer.find(id)
+    item = Item(track, context, rate, volume, bool(loop), start)
+    context.mixer.start([item], context.frame)
+
+
+@TABLE.add(
+    "/play_stem_section",
+    *_PLAY,
+    Arg("seconds", "f", "length of the section, in the file's time", unit="s", low=0.001,
+        high=1e6, default=4.0),
+    scheduled=True,
+)
+def play_stem_section(
+    context: Context,
+    id: int,
+    rate: float,
+    volume: float,
+    loop: int,
+    start: float,
+    seconds: float,
+) -> None:
+    """Play a section of a buffer; with loop 1 the section loops."""
+    track = context.mixer.find(id)
+    item = Item(track, context, rate, volume, bool(loop), start, seconds)
+    context.mixer.start([item], context.frame)
+
+
+@TABLE.add("/stop_stem", _BUFFER, scheduled=True)
+def stop_stem(context: Context, id: int) -> None:
+    """Stop a buffer."""
+    context.mixer.stop(context.mixer.find(id), context.frame)
+
+
+@TABLE.add(
+    "/stem_volume",
+    _BUFFER,
+    Arg("volume", "f", "linear gain", low=0, high=MOST_GAIN),
+    scheduled=True,
+)
+def stem_volume(context: Context, id: int, volume: float) -> None:
+    """Set the gain of a buffer."""
+    context.mixer.set_gain(context.mixer.find(id), volume, context.frame)
+
+
+@TABLE.add(
+    "/cue",
+    deck_arg(),
+    Arg("path", "s", "audio file, or folder of stems"),
+    Arg("start", "f", "fraction of its length", low=0, high=1, default=0.0),
+    answers="`/done /cue id` when it can be started",
+)
+def cue(context: Context, deck: str, path: str, start: float) -> None:
+    """Load and arm the deck's first buffer; it does not start yet."""
+    context.mixer.load(context, first_buffer(deck_number(deck)), path, cue=start)
+
+
+def time_first(values: Sequence[Any]) -> Sequence[Any]:
+    """Arguments of a group start, its number brought to the front wherever it stands."""
+    numbers = [value for value in values if not isinstance(value, str)]
+    words = [value for value in values if isinstance(value, str)]
+    if len(numbers) > 1:
+        raise BadArgument("start_at: more than one number")
+    return [*(numbers or [0.0]), *words]
+
+
+@TABLE.add(
+    "/start_group",
+    _START_AT,
+    deck_arg("decks", rest=True),
+    reorder=time_first,
+    scheduled=True,
+)
+def start_group(context: Context, start_at: float, decks: tuple[str, ...]) -> None:
+    """Start armed decks together, on one and the same frame. The number may come last."""
+    tracks = [context.mixer.deck_track(deck_number(deck)) for deck in dict.fromkeys(decks)]
+    items = [Item(track, context, track.rate, track.gain) for track in tracks]
+    context.mixer.start(items, start_frame(context, start_at))
+
+
+@TABLE.add(
+    "/play",
+    deck_arg(),
+    Arg("path", "s", "audio file, or folder of stems"),
+    _START_AT,
+    answers="`/done /play id` when it is loaded",
+)
+def play(context: Context, deck: str, path: str, start_at: float) -> None:
+    """Load a file into the deck's first buffer, then start it at that time."""
+    frame = start_frame(context, start_at)
+    track = context.mixer.load(context, first_buffer(deck_number(deck)), path)
+    context.mixer.start([Item(track, context)], frame)
+
+
+@TABLE.add(
+    "/fade",
+    deck_arg(),
+    _START_AT,
+    Arg("seconds", "f", "length of the fade", unit="s", low=0, high=LONGEST_FADE, default=2.0),
+    scheduled=True,
+)
+def fade(context: Context, deck: str, start_at: float, seconds: float) -> None:
+    """Ramp the deck's level from what it is then to 0."""
+    frame = start_frame(context, start_at)
+    context.server.set_level(deck_number(deck), 0.0, frame, seconds)
+
+
+@TABLE.add("/crossfade_levels", _level("a"), _level("b"), scheduled=True)
+def crossfade_levels(context: Context, a: float, b: float) -> None:
+    """Set the levels of decks A and B."""
+    _set_levels(context, (a, b))
+
+
+@TABLE.add(
+    "/deck_levels",
+    _level("a"),
+    _level("b", default=None),
+    _level("c", default=None),
+    _level("d", default=None),
+    scheduled=True,
+)
+def deck_levels(
+    context: Context, a: float, b: float | None, c: float | None, d: float | None
+) -> None:
+    """Set the levels of all decks; those left out stay."""
+    _set_levels(context, (a, b, c, d))
+
+
+def _set_levels(context: Context, levels: Sequence[float | None]) -> None:
+    for deck, level in enumerate(levels):
+        if level is not None:
+            context.server.set_level(deck, level, context.frame)
+
+
+@TABLE.add(
+    "/deck_filter",
+    deck_arg(),
+    _BAND,
+    Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN),
+    scheduled=True,
+)
+def deck_filter(context: Context, deck: str, band: str, gain: float) -> None:
+    """Set the gain of a band of a deck's EQ."""
+    context.mixer.ramp(band_row(deck_number(deck), band), gain, context.frame)
+
+
+@TABLE.add("/deck_eq", deck_arg(), _BAND, _percent("percent"), scheduled=True)
+def deck_eq(context: Context, deck: str, band: str, percent: float) -> None:
+    """Set a band of a deck's EQ in percent: between 0 and 50, linear in dB from -24 to 0."""
+    row = band_row(deck_number(deck), band)
+    context.mixer.ramp(row, percent_gain(percent), context.frame)
+
+
+@TABLE.add(
+    "/deck_eq_all", deck_arg(), _percent("low"), _percent("mid"), _percent("high"), scheduled=True
+)
+def deck_eq_all(context: Context, deck: str, low: float, mid: float, high: float) -> None:
+    """Set all three bands of a deck's EQ in percent."""
+    for band, percent in zip(BANDS, (low, mid, high), strict=True):
+        row = band_row(deck_number(deck), band)
+        context.mixer.ramp(row, percent_gain(percent), context.frame)
+
+
+@TABLE.add(
+    "/set_tempo",
+    Arg("bpm", "f", "tempo", unit="beats a minute", low=20, high=400),
+    scheduled=True,
+)
+def set_tempo(context: Context, bpm: float) -> None:
+    """Set the tempo of the clock; all decks play at `bpm / base bpm` times their rate."""
+    factor = bpm / context.server.base_bpm
+    if not MIN_RATE <= factor <= MAX_RATE:
+        raise BadArgument(
+            f"bpm: {bpm:g} is {factor:.2f} times the base tempo of {context.server.base_bpm:g}; "
+            f"{MIN_RATE:g} to {MAX_RATE:g} times can be played"
+        )
+    context.mixer.ramp(RAMP_TEMPO, factor, context.frame)
+    context.mixer.beats.set_tempo(bpm, context_frame(context))
+
+
+@TABLE.add("/set_meter", Arg("beats", "i", "beats per bar", low=1, high=32))
+def set_meter(context: Context, beats: int) -> None:
+    """Set the beats per bar."""
+    context.mixer.beats.meter = beats
+
+
+@TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1))
+def print_clock(context: Context, on: int) -> None:
+    """Print bar, beat and phase once a beat."""
+    context.server.watch = bool(on)
+
+
+@TABLE.add("/reset", scheduled=True)
+def reset(context: Context) -> None:
+    """Time zero is now; the beat clock restarts."""
+    context.mixer.beats.reset(context_frame(context))
+
+
+@TABLE.add("/schedule_c_at", _START_AT, scheduled=True)
+def schedule_c_at(context: Context, start_at: float) -> None:
+    """Start what is cued or loaded on deck C at that time."""
+    deck = deck_number("C")
+    tracks = context.mixer.waiting_tracks(deck) or [context.mixer.deck_track(deck)]
+    items = [Item(track, context, track.rate, track.gain) for track in tracks]
+    context.mixer.start(items, start_frame(context, start_at))
+
+
+@TABLE.add("/get_status", answers="`/status.reply`, as `/status` does")
+def get_status(context: Context) -> None:
+    """Print the status, and answer with it."""
+    context.server.print_status()
+    context.reply("/status.reply", *context.server.status_values())
+
+
+@TABLE.add(
+    "/test_tone",
+    Arg("hertz", "f", "frequency", unit="Hz", low=20, high=20000, default=440.0),
+    scheduled=True,
+)
+def test_tone(context: Context, hertz: float) -> None:
+    """A one-second quiet tone on the master."""
+    context.mixer.outbox.add(
+        OP_TONE, context, x=hertz, y=TONE_GAIN, start=round(context.mixer.desk.sample_rate),
+        frame=context.frame,
+    )
+
+
+@TABLE.add("/mixer_cleanup", answers="`/done /mixer_cleanup`")
+def mixer_cleanup(context: Context) -> None:
+    """Stop everything and free every buffer."""
+    for buffer in context.mixer.loaded_buffers():
+        context.mixer.unload(buffer, context.frame)
+    context.done()
+
+
+@TABLE.add(
+    "/dance/total_movement",
+    Arg("movement", "f", "how much the crowd moves", low=0, high=1),
+)
+def total_movement(context: Context, movement: float) -> None:
+    """Say how much the crowd moves; drives the tempo when a movement map is configured."""
+    context.server.moved(movement)
+
+

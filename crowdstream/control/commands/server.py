@@ -1,0 +1,43 @@
+"""Commands about the server itself; those SuperCollider's server has too, as it has them."""
+
+from __future__ import annotations
+
+import crowdstream
+from crowdstream.control.context import Context
+from crowdstream.control.table import TABLE, Arg
+
+MOST_LOGINS = 64
+
+
+@TABLE.add("/status", answers="`/status.reply`, see below")
+def status(context: Context) -> None:
+    """Ask how the server is."""
+    context.reply("/status.reply", *context.server.status_values())
+
+
+@TABLE.add(
+    "/notify",
+    Arg("on", "i", "1: send me events, 0: no more", low=0, high=1, default=1),
+    answers="`/done /notify <client number> <most clients>`",
+)
+def notify(context: Context, on: int) -> None:
+    """Subscribe to events: underruns, tracks that end, files that break."""
+    number = context.server.subscribe(context, bool(on))
+    context.done(number, MOST_LOGINS)
+
+
+@TABLE.add(
+    "/sync", Arg("id", "i", "any number", default=0), answers="`/synced id`"
+)
+def sync(context: Context, id: int) -> None:
+    """Answer when everything that was said before is done."""
+    context.mixer.sync(context, id)
+
+
+@TABLE.add("/version", answers="`/version.reply name major minor patch branch commit`")
+def version(context: Context) -> None:
+    """Ask for the program's name and version."""
+    major, minor, patch = crowdstream.__version__.split(".")
+    context.reply(
+        "/version.reply", "crowdstream", int(major), int(minor), f".{patch}", "main", ""
+    )

@@ -1,0 +1,107 @@
+"""The server as an object in a Python script."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream.control.context import nobody
+from crowdstream.control.errors import UnknownAddress
+from crowdstream.control.server import Server
+from crowdstream.control.table import DECK_LETTERS, TABLE
+from crowdstream.engine.drivers import StreamInfo
+from crowdstream.settings import resolve
+
+
+class PythonAudioServer:
+    """Runs a server from a script, one per object, any number one after another.
+
+    `osc_port`: UDP port (0: any free one); `audio_device`: number or part of the name, None
+    for the default; `chunk_size`: frames per block, None for the preset's. Other settings
+    may be given by name (`driver="null"`). Raises `SettingError` for a wrong value.
+
+    For every address of the command table there is a method `osc_<name>`, called with the
+    address first ("" will do where the name says it all) and then the command's arguments:
+    `osc_play_stem("", 100, 1.0)`, `osc_deck_rate("/deck/A/rate", 1.06)`. It returns True, or
+    False when the command failed; why is in the log.
+    """
+
+    def __init__(
+        self,
+        osc_port: int = 57120,
+        audio_device: int | str | None = None,
+        chunk_size: int | None = None,
+        **settings: Any,
+    ) -> None:
+        if chunk_size is not None:
+            settings["buffer_size"] = chunk_size
+        if audio_device is not None:
+            settings["device"] = str(audio_device)
+        settings["port"] = osc_port
+        self._settings = resolve((), os.environ, values=settings).settings
+        self._server: Server | None = None
+
+    def start(self) -> StreamInfo:
+        """Open device and port; returns when the server is ready to play.
+
+        Raises `PortTaken`, `DeviceError`, `DeskError` or `ChildError`.
+        """
+        if self._server is not None:
+            raise RuntimeError("the server runs already: call stop() first")
+        if not logging.getLogger().handlers:
+            logging.basicConfig(level=self._settings.log_level.upper())
+        server = Server(self._settings)
+        info = server.start()
+        self._server = server
+        return info
+
+    def stop(self) -> None:
+        """Free device, port and memory, so that the next server can start."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def status(self) -> dict[str, Any]:
+        """The named values of `/status.reply`."""
+        server = self._running()
+        values = server.call(server.status_values)[9:]
+        return dict(zip(values[::2], values[1::2], strict=True))
+
+    @property
+    def port(self) -> int:
+        """The UDP port it listens on."""
+        return self._running().port
+
+    def send(self, address: str, *arguments: Any, reply: Callable[..., None] = nobody) -> bool:
+        """Carry out any command; `reply(address, *arguments)` gets its answers."""
+        return self._running().run_command(address, arguments, reply)
+
+    def __enter__(self) -> PythonAudioServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def __getattr__(self, name: str) -> Callable[..., bool]:
+        command = TABLE.by_name(name[4:]) if name.startswith("osc_") else None
+        if command is None:
+            raise AttributeError(f"PythonAudioServer has no {name}")
+        known = command.address
+
+        def call(address: str, *arguments: Any) -> bool:
+            if "{deck}" in known and not address:
+                letters = ", ".join(DECK_LETTERS)
+                raise UnknownAddress(f"{name}: say which deck of {letters}, such as "
+                                     + known.replace("{deck}", "A"))
+            return self.send(address or known, *arguments)
+
+        return call
+
+    def _running(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("the server is not running: call start() first")
+        return self._server

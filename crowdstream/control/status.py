@@ -1,0 +1,120 @@
+"""The answer to "how are you": numbers for programs, lines for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crowdstream.control.table import BANDS, DECK_LETTERS
+from crowdstream.control.tracks import Track, first_buffer
+from crowdstream.desk.layout import DECKS, PAGE_BYTES, deck_level_ramp, eq_ramp
+from crowdstream.engine.render import sounding
+from crowdstream.monitor.health import engine_readings
+from crowdstream.monitor.watch import stats_line
+
+if TYPE_CHECKING:
+    from crowdstream.control.server import Server
+
+
+class Status:
+    """Gathers readings of a server. Called from its control thread."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def control_readings(self) -> dict[str, Any]:
+        """What control itself counts."""
+        server = self._server
+        pages = server.pages()
+        return {
+            "messages": server.messages,
+            "failed": server.failures,
+            "malformed": server.malformed,
+            "refused": server.osc.refused + server.outbox.refused,
+            "dropped": server.osc.dropped,
+            "lost": server.osc.refused + server.outbox.refused + server.osc.dropped,
+            "voices": sounding(server.desk),
+            "pages_total_mb": pages.get("total", len(server.desk.arena)) * PAGE_BYTES / 1e6,
+            "pages_used_mb": pages.get("used", 0) * PAGE_BYTES / 1e6,
+            "pages_reserved_mb": pages.get("reserved", 0) * PAGE_BYTES / 1e6,
+            "movement": server.movement,
+        }
+
+    def deck_readings(self, deck: int) -> dict[str, Any]:
+        """State of one deck and of its track."""
+        server = self._server
+        desk, ramps = server.desk, server.desk.ramps
+        readings: dict[str, Any] = {
+            "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
+            "level": float(ramps["value"][deck_level_ramp(deck)]),
+        }
+        for band, name in enumerate(BANDS):
+            readings[name] = float(ramps["value"][eq_ramp(deck, band)])
+        track = self._track(deck)
+        if track:
+            readings["track"] = track.name
+            readings["length"] = track.frames / desk.sample_rate
+            readings["rate"] = track.rate
+            readings["state"] = track.state if track.state != "opened" else "loading"
+            position = track.cue_frame
+            if track.sounding and track.voice is not None:
+                readings["state"] = "playing"
+                position = int(desk.voices["position"][track.voice])
+            readings["position"] = position / desk.sample_rate
+        return readings
+
+    def _track(self, deck: int) -> Track | None:
+        # The deck's track, or whatever else of the deck plays.
+        mixer = self._server.mixer
+        track = mixer.buffers.get(first_buffer(deck))
+        if track and track.sounding:
+            return track
+        return next((other for other in mixer.sounding() if other.deck == deck), track)
+
+    def values(self) -> list[Any]:
+        """SuperCollider's nine values, then names and values by turns.
+
+        The nine: 1, voices, stems that sound, decks, buffers, average CPU, peak CPU (percent
+        of one core), nominal and actual sample rate.
+        """
+        server = self._server
+        playing = server.mixer.sounding()
+        cpu = server.processes
+        values: list[Any] = [
+            1,
+            sounding(server.desk),
+            sum(len(track.sources) for track in playing),
+            DECKS,
+            len(server.mixer.buffers),
+            float(cpu.total),
+            float(cpu.peak),
+            float(server.settings.sample_rate),
+            server.desk.sample_rate,
+        ]
+        named: dict[str, Any] = {"driver": server.info.driver, "device": server.info.device}
+        named.update(engine_readings(server.desk))
+        named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
+        named.update(self.control_readings())
+        named["bpm"] = server.beats.bpm
+        named["meter"] = server.beats.meter
+        named["beat"] = server.beats.beat(server.desk.frame)
+        named["master.peak"] = float(server.desk.master["peak"])
+        server.desk.master["peak"] = 0.0
+        for deck, letter in enumerate(DECK_LETTERS):
+            for name, value in self.deck_readings(deck).items():
+                named[f"deck.{letter}.{name}"] = value
+        for name, value in named.items():
+            values += [name, value]
+        return values
+
+    def text(self) -> str:
+        """The status in a few lines."""
+        server = self._server
+        lines = [stats_line(server.desk, server.processes, self.control_readings())]
+        for deck, letter in enumerate(DECK_LETTERS):
+            now = self.deck_readings(deck)
+            lines.append(
+                f"deck {letter}: {now['state']:8} {now['track'][:30]:30} "
+                f"{now['position']:7.1f} of {now['length']:.1f} s  level {now['level']:.2f}  "
+                f"EQ {now['low']:.2f} {now['mid']:.2f} {now['high']:.2f}"
+            )
+        return "\n".join(lines)

@@ -1,0 +1,146 @@
+"""Buffers: what is loaded under which number, and what it takes to start it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument, Refused
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import DECKS, FREE, SOURCES
+
+BUFFERS_PER_DECK = 1000
+FIRST_BUFFER = 100
+READY_SECONDS = 0.2  # of sound that has to be in memory before a start
+
+
+def deck_of(buffer: int) -> int:
+    """The deck a buffer number belongs to; raises `BadArgument` for any other number."""
+    deck, _ = divmod(buffer - FIRST_BUFFER, BUFFERS_PER_DECK)
+    if not 0 <= deck < DECKS:
+        last = FIRST_BUFFER + DECKS * BUFFERS_PER_DECK - 1
+        raise BadArgument(f"id: {buffer} belongs to no deck, {FIRST_BUFFER} to {last} do")
+    return deck
+
+
+def first_buffer(deck: int) -> int:
+    """The number of a deck's first buffer."""
+    return FIRST_BUFFER + deck * BUFFERS_PER_DECK
+
+
+@dataclass(eq=False)
+class Track:
+    """One buffer's files.
+
+    `state`: loading (being opened), opened (length known), ready (can be started), failed,
+    broken (plays what it has), gone.
+    """
+
+    number: int
+    buffer: int
+    name: str
+    path: str
+    stems: tuple[str, ...]
+    sources: list[int]
+    cue: float  # fraction of the length
+    state: str = "loading"
+    reason: str = ""
+    frames: int = 0
+    streamed: bool = False
+    complete: bool = False
+    context: Context | None = None
+    voice: int | None = None
+    sounding: int = 0  # serial of the start that plays, 0 for none
+    coming: set[int] = field(default_factory=set)  # serials of starts the engine still has
+    gain: float = 1.0
+    rate: float = 1.0
+    stem_gains: list[float] = field(default_factory=list)
+    cue_frame: int = 0
+    mark: int = 0  # serial of the mark after its last stop, once it is being let go of
+    marked: bool = False
+
+    @property
+    def deck(self) -> int:
+        """Number of the deck it belongs to."""
+        return deck_of(self.buffer)
+
+    @property
+    def settled(self) -> bool:
+        """Whether loading has come to an end, good or bad."""
+        return self.state not in ("loading", "opened")
+
+
+def resident(desk: Desk, track: Track, frame: int) -> bool:
+    """Whether every stem has the pages from `frame` on that a start needs."""
+    if track.state == "loading":
+        return False
+    ahead = int(READY_SECONDS * desk.sample_rate)
+    for source in track.sources:
+        record = desk.sources[source]
+        last_frame = int(record["frames"]) - 1
+        if frame > last_frame:
+            continue
+        shift = int(record["page_shift"])
+        pages = desk.page_table[
+            source, frame >> shift : (min(frame + ahead, last_frame) >> shift) + 1
+        ]
+        if not pages.all():
+            return False
+    return True
+
+
+def in_use(desk: Desk, track: Track) -> bool:
+    """Whether any voice, or what is left of one, still reads this track."""
+    voices = desk.voices
+    for slot in np.flatnonzero(voices["state"] != FREE):
+        stems = int(voices["stems"][slot])
+        if set(voices["sources"][slot, :stems].tolist()) & set(track.sources):
+            return True
+    return False
+
+
+class SourceNumbers:
+    """Hands out source numbers of the desk."""
+
+    def __init__(self) -> None:
+        self._free = list(range(SOURCES - 1, -1, -1))
+
+    def take(self, count: int) -> list[int]:
+        """`count` numbers; raises `Refused` when so many stems can't be loaded at once."""
+        if count > len(self._free):
+            raise Refused(f"{SOURCES} stems are loaded: unload some")
+        return [self._free.pop() for _ in range(count)]
+
+    def give_back(self, numbers: list[int]) -> None:
+        """Return numbers whose track is gone."""
+        self._free.extend(numbers)
+
+
+@dataclass(eq=False)
+class Item:
+    """One track of a start, with how it is to play. Frames and linear gains."""
+
+    track: Track
+    context: Context
+    rate: float = 1.0
+    volume: float = 1.0
+    loop: bool = False
+    start: float | None = None  # fraction; None: from its cue
+    seconds: float | None = None  # of a section
+
+    def start_frame(self) -> int:
+        """File frame it starts at, once the length is known."""
+        if self.start is None:
+            return self.track.cue_frame
+        return min(int(self.start * self.track.frames), max(0, self.track.frames - 1))
+
+
+@dataclass(eq=False)
+class Start:
+    """A start of one or more tracks on one frame, waiting until all can sound."""
+
+    items: list[Item]
+    frame: int
+    deadline: float

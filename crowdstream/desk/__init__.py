@@ -1,0 +1,1 @@
+"""The desk: one block of shared memory that holds all the sound depends on."""

@@ -1,0 +1,126 @@
+"""What a kernel needs below numpy: addresses, ordered loads and stores, denormals."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from crowdstream.desk import jit  # noqa: F401  (sets the cache folder before numba is used)
+
+_INT64 = ir.IntType(64)
+
+
+@intrinsic
+def pointer(typingctx: Any, address: Any) -> Any:
+    """The address as a `void *`, which `numba.carray` makes a view of."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), codegen
+
+
+@intrinsic
+def load_acquire(typingctx: Any, address: Any) -> Any:
+    """The int64 at `address`. What was written before it was released is visible after."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], _INT64.as_pointer())
+        return builder.load_atomic(place, "acquire", 8, typ=_INT64)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def store_release(typingctx: Any, address: Any, value: Any) -> Any:
+    """Write int64 `value` to `address`, after all that was written before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], _INT64.as_pointer())
+        builder.store_atomic(args[1], place, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+_INT32 = ir.IntType(32)
+
+
+@intrinsic
+def load_acquire32(typingctx: Any, address: Any) -> Any:
+    """The int32 at `address`, ordered as `load_acquire`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], _INT32.as_pointer())
+        return builder.load_atomic(place, "acquire", 4, typ=_INT32)
+
+    return types.int32(types.int64), codegen
+
+
+@intrinsic
+def store_release32(typingctx: Any, address: Any, value: Any) -> Any:
+    """Write int32 `value` to `address`, ordered as `store_release`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], _INT32.as_pointer())
+        builder.store_atomic(args[1], place, "release", 4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int32), codegen
+
+
+# Flush-to-zero, and on x86 denormals-are-zero: bits of the floating-point control register.
+_X86 = platform.machine() in ("x86_64", "AMD64")
+_FLUSH = 0x8040 if _X86 else 1 << 24
+
+
+@intrinsic
+def flush_denormals(typingctx: Any) -> Any:
+    """Have this thread's arithmetic treat denormals as zero; the register as it was before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        before = _read_control(builder)
+        _write_control(builder, builder.or_(before, ir.Constant(before.type, _FLUSH)))
+        return builder.zext(before, _INT64) if _X86 else before
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def restore_control(typingctx: Any, register: Any) -> Any:
+    """Put the floating-point control register back to what `flush_denormals` returned."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _write_control(builder, builder.trunc(args[0], _INT32) if _X86 else args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def _control_call(builder: Any, name: str, place: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [place.type])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [place])
+
+
+def _read_control(builder: Any) -> Any:
+    if not _X86:
+        kind = ir.FunctionType(_INT64, [])
+        return builder.asm(kind, "mrs $0, fpcr", "=r", [], side_effect=True)
+    place = cgutils.alloca_once(builder, _INT32)
+    _control_call(builder, "llvm.x86.sse.stmxcsr", builder.bitcast(place, cgutils.voidptr_t))
+    return builder.load(place)
+
+
+def _write_control(builder: Any, value: Any) -> None:
+    if not _X86:
+        kind = ir.FunctionType(ir.VoidType(), [_INT64])
+        builder.asm(kind, "msr fpcr, $0", "r", [value], side_effect=True)
+        return
+    place = cgutils.alloca_once(builder, _INT32)
+    builder.store(value, place)
+    _control_call(builder, "llvm.x86.sse.ldmxcsr", builder.bitcast(place, cgutils.voidptr_t))

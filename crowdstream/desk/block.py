@@ -1,0 +1,134 @@
+"""The shared block as Python sees it: made by control, attached by engine and loader."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from crowdstream.desk import layout, tables
+from crowdstream.desk.layout import ARENA_OFFSET, PAGE_BYTES, REGIONS
+
+
+class DeskError(RuntimeError):
+    """The block can't be made or does not fit this version of the program."""
+
+
+def _anonymous_file(size: int) -> int:
+    """A descriptor of `size` bytes of memory without a name: gone with its last user.
+
+    Nothing can be left behind in a shared-memory folder, whatever kills the processes.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("crowdstream-desk", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, size)
+    return fd
+
+
+class Desk:
+    """Views of every region, and the arena of stem pages.
+
+    Each region of `layout` is an attribute of its name: a numpy array of that region's
+    shape and dtype over the shared memory (`desk.voices`, `desk.ramps`, ...). Regions of one
+    record (`header`, `clock`, `ledger`, `master`, `rings`) are that record itself.
+
+    `arena` is a uint8 array of shape `(pages, PAGE_BYTES)`. Untouched pages cost nothing.
+    The owner of the desk must call `close()` after the other processes have ended.
+    """
+
+    header: Any
+    rings: Any
+    clock: Any
+    ledger: Any
+    master: Any
+    gaps: np.ndarray
+    decks: np.ndarray
+    ramps: np.ndarray
+    voices: np.ndarray
+    sources: np.ndarray
+    page_table: np.ndarray
+    table: np.ndarray
+    eq_coefficients: np.ndarray
+    arena: np.ndarray
+
+    def __init__(self, fd: int) -> None:
+        """Attach to the block behind the descriptor `fd`, which stays the caller's."""
+        self.fd = fd
+        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        whole = np.frombuffer(self._map, dtype=np.uint8)
+        self.address = int(whole.ctypes.data)
+        for region in REGIONS.values():
+            view = np.ndarray(region.shape, region.dtype, self._map, region.offset)
+            setattr(self, region.name, view[0] if region.shape == (1,) else view)
+        pages = int(self.header["arena_pages"])
+        self.arena = np.ndarray((pages, PAGE_BYTES), np.uint8, self._map, ARENA_OFFSET)
+        if pages and int(self.header["version"]) != layout.VERSION:
+            msg = f"desk of version {self.header['version']}, this program needs {layout.VERSION}"
+            raise DeskError(f"{msg}: restart all processes of the server")
+
+    @classmethod
+    def create(cls, memory_bytes: int, sample_rate: float = 44100.0) -> Desk:
+        """Make a desk whose page arena holds `memory_bytes` (at least one page per deck).
+
+        Raises `DeskError` when the system refuses the memory.
+        """
+        pages = max(layout.DECKS, memory_bytes // PAGE_BYTES)
+        size = ARENA_OFFSET + pages * PAGE_BYTES
+        try:
+            fd = _anonymous_file(size)
+            with mmap.mmap(fd, size) as block:
+                header = np.ndarray((1,), layout.HEADER, block, REGIONS["header"].offset)
+                header[0] = (layout.VERSION, size, ARENA_OFFSET, pages, sample_rate, 0)
+                del header
+        except OSError as error:
+            raise DeskError(f"no {size} bytes of shared memory: {error.strerror}") from error
+        desk = cls(fd)
+        desk._reset()
+        return desk
+
+    def _reset(self) -> None:
+        ramps = self.ramps
+        ramps["value"] = 1.0
+        ramps["target"] = 1.0
+        self.master["limit_gain"] = 1.0
+        self.ledger["reset_seen"] = 0
+        self.table[:] = tables.interpolator()
+        self.set_sample_rate(float(self.header["sample_rate"]))
+        _view(self, "spare")[:] = np.arange(layout.PENDING, dtype=np.int32)[::-1]
+
+    def set_sample_rate(self, sample_rate: float) -> None:
+        """Give the rate that the device turned out to have, before anything plays."""
+        self.header["sample_rate"] = sample_rate
+        self.eq_coefficients[:] = tables.equalizer(sample_rate)
+
+    @property
+    def sample_rate(self) -> float:
+        """Frames a second."""
+        return float(self.header["sample_rate"])
+
+    @property
+    def frame(self) -> int:
+        """The frame that the next block begins with."""
+        return int(self.clock["frame"])
+
+    def close(self) -> None:
+        """Let go of the memory. Every view of it must be out of use."""
+        for name in (*REGIONS, "arena"):
+            if name in self.__dict__:
+                delattr(self, name)
+        os.close(self.fd)
+        try:
+            self._map.close()
+        except BufferError:  # a caller still holds a view: the map goes with that view
+            pass
+
+
+def _view(desk: Desk, name: str) -> np.ndarray:
+    array: np.ndarray = getattr(desk, name)
+    return array

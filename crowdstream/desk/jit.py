@@ -1,0 +1,67 @@
+"""How kernels are compiled: ahead of use, with a cache that knows all their sources.
+
+Must be imported before anything else imports numba, because numba reads its cache folder
+from the environment once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def cache_folder() -> Path:
+    """The folder of compiled kernels, made for the present sources.
+
+    numba looks only at the file a kernel stands in, not at the kernels it calls, so the
+    folder's name carries a hash of all of them.
+    """
+    package = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for part in ("desk", "engine"):
+        for source in sorted((package / part).glob("*.py")):
+            digest.update(source.name.encode())
+            digest.update(source.read_bytes())
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    for root in (Path(base) / "crowdstream", Path(tempfile.gettempdir()) / f"crowdstream-{os.getuid()}"):
+        folder = root / "kernels" / digest.hexdigest()[:16]
+        if _writable(folder):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="crowdstream-kernels-"))
+
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
+
+import numba  # noqa: E402  (the cache folder has to be set first)
+
+# error_model numpy: a division by zero gives an infinity, not a Python exception.
+# No kernel releases the GIL: called from a Python callback it would have to win it back.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False}
+
+kernel: Callable[..., Any] = numba.njit(**_OPTIONS)
+"""A part of a kernel: compiled into its callers."""
+
+fast_kernel: Callable[..., Any] = numba.njit(
+    **_OPTIONS, fastmath={"reassoc", "nsz", "contract"}
+)
+"""A part whose sums may be reordered for speed. Its input must be finite."""
+
+
+def entry(signature: Any) -> Callable[..., Any]:
+    """A kernel that Python calls: compiled for `signature` when its module is imported."""
+    decorate: Callable[..., Any] = numba.njit(signature, cache=True, **_OPTIONS)
+    return decorate

@@ -1,0 +1,306 @@
+"""The one declaration of the shared block: what lies where, in which type and unit.
+
+Everything the sound depends on is a region of this block. The engine reads and writes it
+through compiled kernels, the other processes through numpy views; both take names, types
+and offsets from here, so that there is nothing to keep in step by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+VERSION = 1
+
+DECKS = 4
+BANDS = 3  # low, mid, high
+STEMS = 8  # stems of one voice
+VOICES = 64  # playheads that can sound at once
+GHOSTS = 32  # extra slots in which a voice that jumped or restarted fades out
+SLOTS = VOICES + GHOSTS
+SOURCES = 1024  # stems that can be loaded at once
+
+PAGE_BYTES = 65536
+MAX_PAGES = 131072  # pages of one source: 13 h of 16-bit stereo, 6.7 h of float stereo
+
+COMMAND_RING = 16384  # commands on their way to the engine; a power of two
+EVENT_RING = 4096
+PENDING = 8192  # commands in the engine whose frame has not come
+
+SEGMENT = 256  # most frames rendered in one go, sized for a first-level cache
+HISTORY = 192  # mixed source frames kept per voice for the interpolator
+TAPE = HISTORY + 4 * SEGMENT + 256  # history and what one segment can need at rate 4
+LANES = 2 * DECKS
+
+HISTOGRAM = 64  # bins of render time and callback interval
+GAPS = 256  # the latest gaps, with their causes
+
+# Interpolator: taps, and the highest rate each bank is made for. A bank above the first
+# has its cutoff lowered by that rate, so that nothing folds back when a track runs fast.
+PHASES = 512
+BANK_TAPS = (32, 48, 64, 96, 128)
+BANK_RATES = (1.1, 1.5, 2.0, 3.0, 4.0)
+MIN_RATE, MAX_RATE = 0.25, 4.0
+
+# Sample formats of a source.
+INT16, FLOAT32 = 0, 1
+
+# Voice states.
+FREE, PLAYING, ENDING = 0, 1, 2
+
+# Command codes.
+OP_RAMP = 1  # index: ramp; x: target; y: frames
+OP_START = 2  # target: voice; the whole setup is in the command
+OP_STOP = 3  # target: voice
+OP_SEEK = 4  # target: voice; start: source frame
+OP_TONE = 5  # x: hertz; y: linear gain; start: frames
+OP_STOP_ALL = 6
+OP_CANCEL = 8  # target: voice; its starts and jumps that have not come yet are dropped
+OP_MARK = 7  # answers with an event: the frame at which it was reached
+
+# Event codes.
+EV_STARTED = 1
+EV_ENDED = 2  # value: 0 the end was reached, 1 stopped, 2 cancelled before it began
+EV_LATE = 3  # value: how many frames late
+EV_REFUSED = 4  # the table of pending commands was full
+EV_MARK = 5
+
+# Causes of a gap.
+CAUSE_CALLBACK, CAUSE_RENDER, CAUSE_DEVICE, CAUSE_PAGE = 0, 1, 2, 3
+CAUSES = ("late_callback", "slow_render", "device", "missing_page")
+
+# Ramped parameters are rows of one table, addressed by number.
+RAMP_MASTER = 0
+RAMP_TEMPO = 1
+RAMP_DECK = 8  # + deck
+RAMP_EQ = 16  # + 4 * deck + band
+RAMP_VOICE = 64  # + 16 * slot + one of:
+VOICE_GAIN, VOICE_ENVELOPE, VOICE_RATE, VOICE_STEM = 0, 1, 2, 8
+RAMPS = RAMP_VOICE + 16 * SLOTS
+
+
+def deck_level_ramp(deck: int) -> int:
+    """Row of a deck's level (linear)."""
+    return RAMP_DECK + deck
+
+
+def eq_ramp(deck: int, band: int) -> int:
+    """Row of the linear gain of a deck's EQ band (0 low, 1 mid, 2 high)."""
+    return RAMP_EQ + 4 * deck + band
+
+
+def voice_ramp(slot: int, which: int) -> int:
+    """Row of a voice's gain, envelope, rate, or stem gain (VOICE_STEM + stem)."""
+    return RAMP_VOICE + 16 * slot + which
+
+
+def _record(*fields: tuple[object, ...]) -> np.dtype:
+    return np.dtype(list(fields), align=True)  # type: ignore[arg-type]
+
+
+HEADER = _record(
+    ("version", "i8"),
+    ("size", "i8"),
+    ("arena_offset", "i8"),
+    ("arena_pages", "i8"),
+    ("sample_rate", "f8"),
+    ("block_frames", "i8"),
+)
+
+# Each counter of a ring has a cache line of its own, because two cores write them.
+RINGS = _record(
+    ("command_head", "i8"),
+    ("pad0", "i8", (7,)),
+    ("command_tail", "i8"),
+    ("pad1", "i8", (7,)),
+    ("event_head", "i8"),
+    ("pad2", "i8", (7,)),
+    ("event_tail", "i8"),
+    ("pad3", "i8", (7,)),
+)
+
+CLOCK = _record(
+    ("frame", "i8"),  # the frame that the next block begins with
+    ("epoch", "i8"),  # blocks rendered: when it has moved by two, no old page is in use
+    ("callback_ns", "i8"),  # monotonic time at which the latest block was asked for
+    ("callback_frame", "i8"),  # and its first frame
+    ("previous_ns", "i8"),
+    ("latency", "f8"),  # seconds from render to sound, as the device reports it
+    ("stamp", "i8"),  # odd while callback_ns and callback_frame are being written
+)
+
+RAMP = _record(("value", "f8"), ("step", "f8"), ("target", "f8"), ("left", "i8"))
+
+COMMAND = _record(
+    ("frame", "i8"),  # 0: at once
+    ("serial", "i8"),
+    ("op", "i4"),
+    ("target", "i4"),
+    ("index", "i4"),
+    ("flags", "i4"),
+    ("x", "f8"),
+    ("y", "f8"),
+    ("start", "i8"),
+    ("loop_in", "i8"),
+    ("loop_out", "i8"),
+    ("end", "i8"),
+    ("sources", "i2", (STEMS,)),
+    ("gains", "f4", (STEMS,)),
+)
+
+EVENT = _record(
+    ("frame", "i8"),
+    ("wanted", "i8"),
+    ("serial", "i8"),
+    ("kind", "i4"),
+    ("target", "i4"),
+    ("value", "f8"),
+)
+
+VOICE = _record(
+    ("state", "i4"),
+    ("deck", "i4"),
+    ("stems", "i4"),
+    ("loop", "i4"),
+    ("serial", "i8"),  # of the command that started it
+    ("cursor", "i8"),  # file frame that is fed to the tape next
+    ("fed", "i8"),  # frames fed to the tape since the start
+    ("play", "i8"),  # tape frame under the playhead
+    ("fraction", "f8"),  # and how far it is past that frame, 0..1
+    ("loop_in", "i8"),
+    ("loop_out", "i8"),
+    ("end", "i8"),  # file frame at which it ends when it does not loop
+    ("length", "i8"),  # frames of its longest stem
+    ("ended", "i8"),  # tape frame of the end, -1 while it has not been reached
+    ("position", "i8"),  # file frame under the playhead, for observers
+    ("wraps", "i8"),  # times the loop was gone through
+    ("bank", "i4"),
+    ("old_bank", "i4"),
+    ("bank_left", "i4"),  # frames left of the crossfade between two banks
+    ("offset", "f4", (2,)),  # what is added to hide a step, dying away
+    ("sources", "i4", (STEMS,)),
+    ("hole", "i4", (STEMS,)),  # -1: the stem has nothing to sound; above 0: fade-in frames left
+    ("last", "f4", (STEMS, 2)),  # the stem's latest frame, after its gain
+)
+
+SOURCE = _record(
+    ("frames", "i8"),
+    ("format", "i4"),
+    ("channels", "i4"),
+    ("page_shift", "i4"),  # frames of a page = 1 << page_shift
+    ("used", "i4"),
+)
+
+DECK = _record(
+    ("eq_state", "i4"),  # 0 bypassed, 1 in use
+    ("eq_warm", "i4"),  # frames the filters have run since they came into use
+    ("eq_mix", "f8"),  # 0 dry, 1 filtered
+    ("peak", "f8"),  # largest sample since an observer reset it
+)
+
+MASTER = _record(
+    ("limit_gain", "f8"),
+    ("tone_left", "i8"),
+    ("tone_done", "i8"),
+    ("tone_step", "f8"),
+    ("tone_gain", "f8"),
+    ("peak", "f8"),
+    ("pending", "i8"),  # commands in the heap
+)
+
+LEDGER = _record(
+    ("blocks", "i8"),
+    ("frames", "i8"),
+    ("gaps", "i8", (len(CAUSES),)),  # underruns by cause
+    ("device_flags", "i8"),  # blocks that the device flagged
+    ("missed_deadlines", "i8"),  # blocks that were ready after their time
+    ("over_budget", "i8"),  # renders longer than the block they made
+    ("missing_frames", "i8"),  # stem frames that should have sounded and had no page
+    ("missing_pages", "i8"),  # times a stem fell silent for want of a page
+    ("late_commands", "i8"),
+    ("latest_frames", "i8"),  # the latest command, in frames
+    ("commands", "i8"),
+    ("pending_refused", "i8"),
+    ("events_lost", "i8"),
+    ("hard_cuts", "i8"),  # jumps that found no slot to fade out in
+    ("nonfinite", "i8"),
+    ("limited_frames", "i8"),
+    ("render_max_ns", "i8"),
+    ("render_ns", "i8"),
+    ("interval_max_ns", "i8"),
+    ("guarded", "i8"),  # callbacks that raised and gave silence
+    ("realtime", "i8"),  # 1 real-time priority held, -1 refused, 0 not tried
+    ("reset_serial", "i8"),  # observers raise it to have the maxima begin anew
+    ("reset_seen", "i8"),
+    ("render_hist", "i8", (HISTOGRAM,)),
+    ("interval_hist", "i8", (HISTOGRAM,)),
+    ("gap_count", "i8"),
+)
+
+GAP = _record(("frame", "i8"), ("cause", "i8"), ("excess_ns", "i8"), ("time_ns", "i8"))
+
+TABLE = sum((PHASES + 1) * taps for taps in BANK_TAPS)
+EQ_SECTIONS = 11
+
+
+@dataclass(frozen=True)
+class Region:
+    """A named part of the block: `count` elements of `dtype` from byte `offset`."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+
+def _regions() -> tuple[dict[str, Region], int]:
+    parts: list[tuple[str, np.dtype, tuple[int, ...]]] = [
+        ("header", HEADER, (1,)),
+        ("rings", RINGS, (1,)),
+        ("clock", CLOCK, (1,)),
+        ("ledger", LEDGER, (1,)),
+        ("gaps", GAP, (GAPS,)),
+        ("master", MASTER, (1,)),
+        ("decks", DECK, (DECKS,)),
+        ("ramps", RAMP, (RAMPS,)),
+        ("voices", VOICE, (SLOTS,)),
+        ("sources", SOURCE, (SOURCES,)),
+        ("commands", COMMAND, (COMMAND_RING,)),
+        ("events", EVENT, (EVENT_RING,)),
+        ("pending", COMMAND, (PENDING,)),
+        ("heap", np.dtype("i4"), (PENDING,)),  # indices into pending, soonest first
+        ("spare", np.dtype("i4"), (PENDING,)),  # free indices of pending
+        ("order", np.dtype("i8"), (PENDING,)),  # arrival number of each pending command
+        ("history", np.dtype("f4"), (SLOTS, 2, HISTORY)),
+        ("tape", np.dtype("f4"), (2, TAPE)),
+        ("weights", np.dtype("f4"), (2, TAPE)),
+        ("lanes", np.dtype("f4"), (SEGMENT, LANES)),
+        ("wet", np.dtype("f4"), (SEGMENT, LANES)),
+        ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
+        ("gain", np.dtype("f4"), (2, SEGMENT)),
+        ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor, rate of the voice
+        ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
+        ("fractions", np.dtype("f4"), (SEGMENT,)),
+        ("work", np.dtype("f4"), (3, LANES)),  # one frame on its way through the EQ
+        ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
+        ("eq_coefficients", np.dtype("f4"), (EQ_SECTIONS, 4)),
+        ("table", np.dtype("f4"), (TABLE,)),
+        ("page_table", np.dtype("i4"), (SOURCES, MAX_PAGES)),
+    ]
+    regions: dict[str, Region] = {}
+    offset = 0
+    for name, dtype, shape in parts:
+        offset = -(-offset // 64) * 64
+        regions[name] = Region(name, dtype, shape, offset)
+        offset += dtype.itemsize * int(np.prod(shape))
+    return regions, -(-offset // PAGE_BYTES) * PAGE_BYTES
+
+
+REGIONS, ARENA_OFFSET = _regions()
+
+
+def frames_per_page_shift(fmt: int, channels: int) -> int:
+    """Binary logarithm of the frames that one page holds in this format."""
+    frame_bytes = channels * (2 if fmt == INT16 else 4)
+    return (PAGE_BYTES // frame_bytes).bit_length() - 1

@@ -1,0 +1,129 @@
+"""Pages of stems: who owns them, and when one may be used again.
+
+The arena's owner is the loader. It fills a page, publishes it in the page table (release),
+and the engine finds it there (acquire). To take a page back it clears the entry and waits
+until the engine has begun and ended a block since: only then can no render hold it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numba import types
+
+from crowdstream.desk import views
+from crowdstream.desk.atomics import store_release32
+from crowdstream.desk.block import Desk
+from crowdstream.desk.jit import entry
+from crowdstream.desk.layout import (
+    FLOAT32,
+    INT16,
+    MAX_PAGES,
+    SOURCES,
+    frames_per_page_shift,
+)
+
+
+class ArenaFull(MemoryError):
+    """The page budget does not hold what was asked for."""
+
+
+class SourceTooLong(ValueError):
+    """A file has more frames than a page table can name."""
+
+
+@entry(types.void(types.int64, types.int64, types.int64, types.int64))
+def _publish(address, source, page, value):
+    store_release32(views.page_entry_address(address, source, page), value)
+
+
+class Arena:
+    """The loader's view of the pages. Not for use by two processes, or two threads."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.total = len(desk.arena)
+        self._free = list(range(self.total - 1, -1, -1))
+        self._retired: deque[tuple[int, int]] = deque()
+        self.reserved = 0
+
+    def reserve(self, pages: int) -> None:
+        """Set `pages` aside for a track; raises `ArenaFull` with the arithmetic."""
+        if self.reserved + pages > self.total:
+            mb = 65536 / 1e6
+            raise ArenaFull(
+                f"no memory left: {pages * mb:.0f} MB wanted, {self.reserved * mb:.0f} of "
+                f"{self.total * mb:.0f} MB taken (unload a track, or raise --memory)"
+            )
+        self.reserved += pages
+
+    def release(self, pages: int) -> None:
+        """Give back what `reserve` set aside."""
+        self.reserved -= pages
+
+    def describe(self, source: int, frames: int, channels: int, int16: bool) -> int:
+        """Declare a source; its number of frames per page. No page is resident yet."""
+        fmt = INT16 if int16 else FLOAT32
+        shift = frames_per_page_shift(fmt, channels)
+        if frames >> shift >= MAX_PAGES:
+            raise SourceTooLong(f"{frames} frames are more than {MAX_PAGES << shift}")
+        assert 0 <= source < SOURCES
+        record = self._desk.sources[source]
+        record["frames"] = frames
+        record["format"] = fmt
+        record["channels"] = channels
+        record["page_shift"] = shift
+        record["used"] = 1
+        return 1 << shift
+
+    def take(self) -> int | None:
+        """A page to fill, or None while every free one may still be in use by a render."""
+        if not self._free:
+            self._reclaim()
+        return self._free.pop() if self._free else None
+
+    def give_back(self, arena_page: int) -> None:
+        """Return a page that was taken and not published."""
+        self._free.append(arena_page)
+
+    def publish(self, source: int, page: int, arena_page: int, samples: np.ndarray) -> None:
+        """Copy `samples` (frames, channels) into the page and let the engine see it.
+
+        The rest of a page that is not filled is silence.
+        """
+        raw = np.ascontiguousarray(samples).view(np.uint8).ravel()
+        target = self._desk.arena[arena_page]
+        target[: len(raw)] = raw
+        target[len(raw) :] = 0
+        _publish(self._desk.address, source, page, arena_page + 1)
+
+    def resident(self, source: int, page: int) -> bool:
+        """Whether the engine can read this page."""
+        return bool(self._desk.page_table[source, page])
+
+    def evict(self, source: int, page: int) -> None:
+        """Take a page away from a source; it becomes free when no render can hold it."""
+        entry_value = int(self._desk.page_table[source, page])
+        if entry_value:
+            _publish(self._desk.address, source, page, 0)
+            self._retired.append((entry_value - 1, int(self._desk.clock["epoch"]) + 2))
+
+    def forget(self, source: int) -> None:
+        """Evict all of a source's pages and its declaration. No voice may be using it."""
+        frames = int(self._desk.sources[source]["frames"])
+        shift = int(self._desk.sources[source]["page_shift"])
+        table = self._desk.page_table[source, : (frames >> shift) + 1]
+        for page in np.flatnonzero(table):
+            self.evict(source, int(page))
+        self._desk.sources[source]["used"] = 0
+
+    def in_use(self) -> int:
+        """Pages that hold sound or may still be read."""
+        self._reclaim()
+        return self.total - len(self._free)
+
+    def _reclaim(self) -> None:
+        epoch = int(self._desk.clock["epoch"])
+        while self._retired and self._retired[0][1] <= epoch:
+            self._free.append(self._retired.popleft()[0])

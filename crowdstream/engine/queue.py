@@ -1,0 +1,131 @@
+"""Commands waiting for their frame: a heap in the desk, soonest first."""
+
+from __future__ import annotations
+
+from crowdstream.desk import views
+from crowdstream.desk.atomics import load_acquire, store_release
+from crowdstream.desk.jit import kernel
+from crowdstream.desk.layout import (
+    COMMAND_RING,
+    EV_ENDED,
+    EV_LATE,
+    EV_REFUSED,
+    OP_CANCEL,
+    OP_SEEK,
+    OP_START,
+    PENDING,
+)
+from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, push_event
+
+CANCELLED = 2.0  # value of the event of a start that never came
+NEVER = 1 << 62
+
+
+@kernel
+def _sooner(pending, order, a, b):
+    if pending[a].frame != pending[b].frame:
+        return pending[a].frame < pending[b].frame
+    return order[a] < order[b]
+
+
+@kernel
+def _push(address, master):
+    # Sift the element at the heap's end up to its place.
+    heap = views.heap(address)
+    pending = views.pending(address)
+    order = views.order(address)
+    at = master.pending - 1
+    while at > 0:
+        parent = (at - 1) // 2
+        if not _sooner(pending, order, heap[at], heap[parent]):
+            break
+        heap[at], heap[parent] = heap[parent], heap[at]
+        at = parent
+
+
+@kernel
+def take_next(address):
+    """Remove the soonest command; the index in `pending` where it still stands."""
+    master = views.master(address)[0]
+    heap = views.heap(address)
+    pending = views.pending(address)
+    order = views.order(address)
+    taken = heap[0]
+    master.pending -= 1
+    count = master.pending
+    heap[0] = heap[count]
+    views.spare(address)[count] = taken
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= count:
+            break
+        if child + 1 < count and _sooner(pending, order, heap[child + 1], heap[child]):
+            child += 1
+        if not _sooner(pending, order, heap[child], heap[at]):
+            break
+        heap[at], heap[child] = heap[child], heap[at]
+        at = child
+    return taken
+
+
+@kernel
+def next_frame(address):
+    """The frame of the soonest waiting command, `NEVER` when none waits."""
+    if views.master(address)[0].pending == 0:
+        return NEVER
+    return views.pending(address)[views.heap(address)[0]].frame
+
+
+@kernel
+def cancel(address, voice):
+    """Make nothing of the waiting starts and jumps of a voice; a start is reported as ended."""
+    pending = views.pending(address)
+    heap = views.heap(address)
+    for i in range(views.master(address)[0].pending):
+        command = pending[heap[i]]
+        if command.target == voice and (command.op == OP_START or command.op == OP_SEEK):
+            if command.op == OP_START:
+                push_event(address, EV_ENDED, voice, command.serial, command.frame, 0, CANCELLED)
+            command.op = OP_CANCEL
+            command.target = -1
+
+
+@kernel
+def receive(address, now):
+    """Take every published command off the ring and into the heap.
+
+    A command without a frame, or whose frame has passed, is due `now`; how late it is goes
+    into the ledger and back to control.
+    """
+    tail = load_acquire(address + COMMAND_TAIL)
+    head = load_acquire(address + COMMAND_HEAD)
+    if head == tail:
+        return
+    ring = views.commands(address)
+    master = views.master(address)[0]
+    ledger = views.ledger(address)[0]
+    pending = views.pending(address)
+    while tail < head:
+        command = ring[tail & (COMMAND_RING - 1)]
+        wanted = command.frame
+        if master.pending >= PENDING:
+            ledger.pending_refused += 1
+            push_event(address, EV_REFUSED, command.target, command.serial, now, wanted, 0.0)
+        else:
+            slot = views.spare(address)[master.pending]
+            pending[slot] = command
+            views.order(address)[slot] = tail
+            views.heap(address)[master.pending] = slot
+            master.pending += 1
+            if wanted < now:
+                pending[slot].frame = now
+                if wanted > 0:
+                    ledger.late_commands += 1
+                    ledger.latest_frames = max(ledger.latest_frames, now - wanted)
+                    late = now - wanted
+                    push_event(address, EV_LATE, 0, command.serial, now, wanted, late)
+            _push(address, master)
+        ledger.commands += 1
+        tail += 1
+        store_release(address + COMMAND_TAIL, tail)

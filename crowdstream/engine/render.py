@@ -1,0 +1,151 @@
+"""`render`: the next frames of the mix, as a function of the desk alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import carray, float32, types
+
+from crowdstream.desk import views
+from crowdstream.desk.atomics import (
+    flush_denormals,
+    pointer,
+    restore_control,
+    store_release,
+)
+from crowdstream.desk.block import Desk
+from crowdstream.desk.jit import entry, kernel
+from crowdstream.desk.layout import (
+    CLOCK,
+    EV_MARK,
+    FREE,
+    LANES,
+    OP_CANCEL,
+    OP_MARK,
+    OP_RAMP,
+    OP_SEEK,
+    OP_START,
+    OP_STOP,
+    OP_STOP_ALL,
+    OP_TONE,
+    PLAYING,
+    RAMP_TEMPO,
+    RAMP_VOICE,
+    REGIONS,
+    SEGMENT,
+    SLOTS,
+    VOICE_RATE,
+    VOICE_STEM,
+    VOICES,
+)
+from crowdstream.desk.rings import push_event
+from crowdstream.engine.equalizer import equalize
+from crowdstream.engine.master import finish, sum_decks
+from crowdstream.engine.queue import cancel, next_frame, receive, take_next
+from crowdstream.engine.ramps import fill_ramp, set_ramp
+from crowdstream.engine.voices import seek_voice, sound_voice, start_voice, stop_voice
+
+_FIELDS = CLOCK.fields
+assert _FIELDS is not None
+_EPOCH = REGIONS["clock"].offset + _FIELDS["epoch"][1]
+_FRAME = REGIONS["clock"].offset + _FIELDS["frame"][1]
+TWO_PI = 6.283185307179586
+
+
+@kernel
+def _ramp_frames(address, row, frames):
+    # Stem gains move along the tape, so their ramps are counted in frames of the file.
+    if row < RAMP_VOICE or (row - RAMP_VOICE) % 16 < VOICE_STEM:
+        return frames
+    slot = (row - RAMP_VOICE) // 16
+    if views.voices(address)[slot].state == FREE:
+        return 0
+    ramps = views.ramps(address)
+    rate = ramps[RAMP_VOICE + 16 * slot + VOICE_RATE].value * ramps[RAMP_TEMPO].value
+    return max(1, int(frames * rate))
+
+
+@kernel
+def _apply(address, command, frame):
+    op = command.op
+    if op == OP_RAMP:
+        frames = _ramp_frames(address, command.index, int(command.y))
+        set_ramp(views.ramps(address)[command.index], command.x, frames)
+    elif op == OP_START:
+        start_voice(address, command, frame)
+    elif op == OP_STOP:
+        stop_voice(address, command.target)
+    elif op == OP_SEEK:
+        seek_voice(address, command.target, command.start)
+    elif op == OP_TONE:
+        master = views.master(address)[0]
+        master.tone_step = TWO_PI * command.x / views.header(address)[0].sample_rate
+        master.tone_gain = command.y
+        master.tone_left = command.start
+        master.tone_done = 0
+    elif op == OP_STOP_ALL:
+        for slot in range(VOICES):
+            stop_voice(address, slot)
+        views.master(address)[0].tone_left = 0
+    elif op == OP_CANCEL:
+        cancel(address, command.target)
+    elif op == OP_MARK:
+        push_event(address, EV_MARK, command.target, command.serial, frame, command.frame, 0.0)
+
+
+@kernel
+def _segment(address, out, at, count, frame):
+    lanes = views.lanes(address)
+    for i in range(count):
+        for lane in range(LANES):
+            lanes[i, lane] = 0.0
+    tempo_moving = fill_ramp(views.ramps(address)[RAMP_TEMPO], views.speed(address)[0], count)
+    all_voices = views.voices(address)
+    for slot in range(SLOTS):
+        if all_voices[slot].state != FREE:
+            sound_voice(address, slot, count, frame, tempo_moving)
+    equalize(address, count)
+    sum_decks(address, out, at, count)
+    finish(address, out, at, count)
+
+
+@entry(types.void(types.int64, types.int64, types.int64))
+def render_at(address, out_address, frames):
+    """The kernel itself, for the callback: desk address, address of `out`, frames."""
+    control = flush_denormals()
+    out = carray(pointer(out_address), (2 * frames,), float32)
+    clock = views.clock(address)[0]
+    frame = clock.frame
+    receive(address, frame)
+    done = 0
+    while done < frames:
+        due = next_frame(address)
+        while due <= frame:
+            command = views.pending(address)[take_next(address)]
+            _apply(address, command, frame)
+            due = next_frame(address)
+        count = min(frames - done, SEGMENT, due - frame)
+        _segment(address, out, done, count, frame)
+        done += count
+        frame += count
+    ledger = views.ledger(address)[0]
+    ledger.blocks += 1
+    ledger.frames += frames
+    store_release(address + _FRAME, frame)
+    store_release(address + _EPOCH, clock.epoch + 1)
+    restore_control(control)
+
+
+def render(desk: Desk, out: np.ndarray) -> None:
+    """Write the next `len(out)` frames of the mix to `out` and move the playheads.
+
+    `out`: float32, C-contiguous, shape `(frames, 2)`. Any length from 1 up; how a stretch of
+    time is cut into blocks does not change a bit of it. Commands that were published before
+    the call act at their frame. Only one process may render a desk at a time.
+    """
+    render_at(desk.address, out.ctypes.data, len(out))
+
+
+def sounding(desk: Desk) -> int:
+    """Number of voices that play."""
+    return int(np.count_nonzero(desk.voices["state"][:VOICES] == PLAYING))
+

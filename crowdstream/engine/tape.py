@@ -1,0 +1,244 @@
+"""The tape: a voice's stems mixed at the file's own rate, one frame after another.
+
+Everything that happens in the file is settled here and nowhere else: page borders, loop
+wraps, sections, the end of the file, pages that are not there. What comes after sees an
+endless even stream.
+"""
+
+from __future__ import annotations
+
+from crowdstream.desk import views
+from crowdstream.desk.atomics import load_acquire32
+from crowdstream.desk.jit import kernel
+from crowdstream.desk.layout import HISTORY, INT16, RAMP_VOICE, VOICE_STEM
+from crowdstream.engine.ramps import fill_ramp
+
+JOIN = 128  # frames over which a loop or section end is faded (2.9 ms: too short to hear)
+RETURN = 64  # frames over which a stem comes back after a missing page
+OFFSET_DECAY = 0.985  # per frame: a step dies away within about 5 ms
+OFFSET_FLOOR = 1e-6
+SEAM_RATIO = 4.0  # a join this many times steeper than what led to it is a click
+SEAM_FLOOR = 0.01
+SEAM_LOOKBACK = 8
+
+
+@kernel
+def _add_page(address, source, page, start, count, gains, left, right, at):
+    # One stem's frames out of one page, times their gains, onto the tape.
+    shift_base = 0
+    if source.format == INT16:
+        data16 = views.page_int16(address, page)
+        scale = 1.0 / 32768.0
+        if source.channels == 2:
+            shift_base = 2 * start
+            for i in range(count):
+                g = gains[i]
+                left[at + i] += data16[shift_base + 2 * i] * views.F32(scale) * g
+                right[at + i] += data16[shift_base + 2 * i + 1] * views.F32(scale) * g
+        else:
+            for i in range(count):
+                x = data16[start + i] * views.F32(scale) * gains[i]
+                left[at + i] += x
+                right[at + i] += x
+        return
+    data32 = views.page_float32(address, page)
+    if source.channels == 2:
+        shift_base = 2 * start
+        for i in range(count):
+            g = gains[i]
+            left[at + i] += data32[shift_base + 2 * i] * g
+            right[at + i] += data32[shift_base + 2 * i + 1] * g
+    else:
+        for i in range(count):
+            x = data32[start + i] * gains[i]
+            left[at + i] += x
+            right[at + i] += x
+
+
+@kernel
+def _page_frames_left(source, position):
+    # Frames from `position` to the end of its page.
+    size = 1 << source.page_shift
+    return size - (position & (size - 1))
+
+
+@kernel
+def _page_of(address, number, source, position):
+    # The arena page under a file position, or -1.
+    if position >= source.frames or position < 0:
+        return -1
+    entry = views.page_entry_address(address, number, position >> source.page_shift)
+    return load_acquire32(entry) - 1
+
+
+@kernel
+def _join_frames(voice):
+    # Length of the fade before the loop's or section's end; 0 where the file's own end is.
+    border = voice.loop_out if voice.loop else voice.end
+    if border >= voice.length and not (voice.loop and voice.loop_in > 0):
+        return 0
+    length = border - voice.loop_in if voice.loop else border
+    join = min(JOIN, length // 2)
+    if voice.loop and voice.loop_in > 0:
+        join = min(join, voice.loop_in)
+    return join
+
+
+@kernel
+def _fall_silent(voice, stem):
+    # A stem stops short: what it gave last dies away instead of dropping.
+    if voice.hole[stem] >= 0:
+        voice.offset[0] += voice.last[stem, 0]
+        voice.offset[1] += voice.last[stem, 1]
+        voice.hole[stem] = -1
+        voice.last[stem, 0] = 0.0
+        voice.last[stem, 1] = 0.0
+        return True
+    return False
+
+
+@kernel
+def _mix_stem(address, slot, stem, count, at, join, into_border):
+    # One stem's next `count` frames, all within one page, onto the tape at `at`.
+    voice = views.voices(address)[slot]
+    ramp = views.ramps(address)[RAMP_VOICE + 16 * slot + VOICE_STEM + stem]
+    if ramp.left == 0 and ramp.value == 0.0:
+        voice.last[stem, 0] = 0.0
+        voice.last[stem, 1] = 0.0
+        return
+    weights = views.weights(address)
+    gains = weights[0]
+    fill_ramp(ramp, gains, count)
+    number = voice.sources[stem]
+    source = views.sources(address)[number]
+    tape = views.tape(address)
+    if into_border >= 0:
+        other = weights[1]
+        for i in range(count):
+            share = views.F32((into_border + i + 1) / (join + 1))
+            other[i] = gains[i] * share
+            gains[i] -= other[i]
+        if voice.loop and voice.loop_in > 0:
+            before = voice.cursor - (voice.loop_out - voice.loop_in)
+            done = 0
+            while done < count:
+                some = min(count - done, _page_frames_left(source, before + done))
+                page = _page_of(address, number, source, before + done)
+                if page >= 0:
+                    mask = (1 << source.page_shift) - 1
+                    _add_page(
+                        address, source, page, (before + done) & mask, min(
+                            some, source.frames - before - done
+                        ), other[done:], tape[0], tape[1], at + done,
+                    )
+                done += some
+    page = _page_of(address, number, source, voice.cursor)
+    if page < 0:
+        fell = _fall_silent(voice, stem)
+        if voice.cursor < source.frames:
+            ledger = views.ledger(address)[0]
+            ledger.missing_frames += count
+            if fell:
+                ledger.missing_pages += 1
+        return
+    if voice.hole[stem] < 0:
+        voice.hole[stem] = RETURN if voice.fed > 0 else 0
+    for i in range(min(count, voice.hole[stem])):
+        gains[i] *= views.F32(1.0 - (voice.hole[stem] - i) / RETURN)
+    voice.hole[stem] = max(0, voice.hole[stem] - count)
+    some = min(count, source.frames - voice.cursor)
+    mask = (1 << source.page_shift) - 1
+    end = at + count - 1
+    before_left = tape[0, end]
+    before_right = tape[1, end]
+    start = voice.cursor & mask
+    _add_page(address, source, page, start, some, gains, tape[0], tape[1], at)
+    voice.last[stem, 0] = tape[0, end] - before_left
+    voice.last[stem, 1] = tape[1, end] - before_right
+
+
+@kernel
+def _smooth_seam(voice, tape, at):
+    # After a wrap without a fade: where the two ends do not meet, spread the step.
+    for channel in range(2):
+        steepest = 0.0
+        for i in range(at - SEAM_LOOKBACK, at):
+            steepest = max(steepest, abs(tape[channel, i] - tape[channel, i - 1]))
+        step = tape[channel, at - 1] - tape[channel, at]
+        if abs(step) > SEAM_RATIO * steepest + SEAM_FLOOR:
+            voice.offset[channel] += step
+
+
+@kernel
+def _apply_offset(voice, tape, at, count):
+    for channel in range(2):
+        offset = voice.offset[channel]
+        if offset == 0.0:
+            continue
+        for i in range(count):
+            offset *= views.F32(OFFSET_DECAY)
+            if abs(offset) < OFFSET_FLOOR:
+                offset = views.F32(0.0)
+                break
+            tape[channel, at + i] += offset
+        voice.offset[channel] = offset
+
+
+@kernel
+def feed(address, slot, count):
+    """Lay `count` new frames on the tape, behind `HISTORY` frames of what came before.
+
+    The new frames lie at `tape[:, HISTORY : HISTORY + count]`.
+    """
+    voice = views.voices(address)[slot]
+    tape = views.tape(address)
+    past = views.history(address)[slot]
+    for channel in range(2):
+        for i in range(HISTORY):
+            tape[channel, i] = past[channel, i]
+        for i in range(HISTORY, HISTORY + count):
+            tape[channel, i] = 0.0
+    done = 0
+    while done < count:
+        at = HISTORY + done
+        if voice.ended >= 0:
+            some = count - done
+            _apply_offset(voice, tape, at, some)
+            done += some
+            continue
+        border = voice.loop_out if voice.loop else voice.end
+        join = _join_frames(voice)
+        wrapped = False
+        if voice.cursor >= border:
+            if voice.loop:
+                voice.cursor = voice.loop_in
+                voice.wraps += 1
+                wrapped = join == 0
+            else:
+                voice.ended = voice.fed + done
+                for stem in range(voice.stems):
+                    if join == 0:
+                        _fall_silent(voice, stem)
+                continue
+        some = min(count - done, border - voice.cursor)
+        into_border = voice.cursor - (border - join)
+        if join > 0 and into_border < 0:
+            some = min(some, -into_border)
+        elif join == 0:
+            into_border = -1
+        for stem in range(voice.stems):
+            source = views.sources(address)[voice.sources[stem]]
+            some = min(some, _page_frames_left(source, voice.cursor))
+            if voice.cursor < source.frames:
+                some = min(some, source.frames - voice.cursor)
+        for stem in range(voice.stems):
+            _mix_stem(address, slot, stem, some, at, join, into_border)
+        if wrapped:
+            _smooth_seam(voice, tape, at)
+        _apply_offset(voice, tape, at, some)
+        voice.cursor += some
+        done += some
+    voice.fed += count
+    for channel in range(2):
+        for i in range(HISTORY):
+            past[channel, i] = tape[channel, i + count]

@@ -1,0 +1,202 @@
+"""Voices: playheads that start, stop, jump and sound onto their deck."""
+
+from __future__ import annotations
+
+from crowdstream.desk import views
+from crowdstream.desk.jit import kernel
+from crowdstream.desk.layout import (
+    ENDING,
+    EV_ENDED,
+    EV_STARTED,
+    FREE,
+    HISTORY,
+    PLAYING,
+    RAMP_VOICE,
+    SLOTS,
+    STEMS,
+    VOICE_ENVELOPE,
+    VOICE_GAIN,
+    VOICE_RATE,
+    VOICE_STEM,
+    VOICES,
+)
+from crowdstream.desk.rings import push_event
+from crowdstream.engine.ramps import fill_ramp, set_ramp
+from crowdstream.engine.resample import (
+    BANK_FADE,
+    bank_for,
+    bank_taps,
+    interpolate,
+    walk,
+)
+from crowdstream.engine.tape import feed
+
+FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
+FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
+TAIL = 512  # tape frames after the end in which the last step has died away
+
+
+@kernel
+def _leave_ghost(address, slot):
+    # Let what sounds now fade out in a slot of its own.
+    all_voices = views.voices(address)
+    if all_voices[slot].state == FREE:
+        return
+    ramps = views.ramps(address)
+    past = views.history(address)
+    for ghost in range(VOICES, SLOTS):
+        if all_voices[ghost].state == FREE:
+            all_voices[ghost] = all_voices[slot]
+            for i in range(16):
+                ramps[RAMP_VOICE + 16 * ghost + i] = ramps[RAMP_VOICE + 16 * slot + i]
+            for channel in range(2):
+                for i in range(HISTORY):
+                    past[ghost, channel, i] = past[slot, channel, i]
+            all_voices[ghost].state = ENDING
+            set_ramp(ramps[RAMP_VOICE + 16 * ghost + VOICE_ENVELOPE], 0.0, FADE_OUT)
+            return
+    views.ledger(address)[0].hard_cuts += 1
+
+
+@kernel
+def _begin(address, slot, start):
+    # Put the playhead at file frame `start`, with an empty past.
+    voice = views.voices(address)[slot]
+    voice.cursor = start
+    voice.fed = 0
+    voice.play = 0
+    voice.fraction = 0.0
+    voice.ended = -1
+    voice.wraps = 0
+    voice.position = start
+    voice.bank_left = 0
+    voice.offset[0] = 0.0
+    voice.offset[1] = 0.0
+    for stem in range(STEMS):
+        voice.hole[stem] = 0
+        voice.last[stem, 0] = 0.0
+        voice.last[stem, 1] = 0.0
+    past = views.history(address)[slot]
+    for channel in range(2):
+        for i in range(HISTORY):
+            past[channel, i] = 0.0
+    envelope = views.ramps(address)[RAMP_VOICE + 16 * slot + VOICE_ENVELOPE]
+    # The beginning of a file is played as it was made; anywhere else it is faded in.
+    set_ramp(envelope, 1.0 if start == 0 else 0.0, 0)
+    set_ramp(envelope, 1.0, FADE_IN)
+
+
+@kernel
+def start_voice(address, command, frame):
+    """Start (or restart) the voice that `command` describes."""
+    slot = command.target
+    _leave_ghost(address, slot)
+    voice = views.voices(address)[slot]
+    voice.state = PLAYING
+    voice.deck = command.flags >> 1
+    voice.loop = command.flags & 1
+    voice.stems = command.index
+    voice.serial = command.serial
+    voice.loop_in = command.loop_in
+    voice.loop_out = command.loop_out
+    voice.end = command.end
+    voice.length = 0
+    ramps = views.ramps(address)
+    base = RAMP_VOICE + 16 * slot
+    for stem in range(command.index):
+        voice.sources[stem] = command.sources[stem]
+        voice.length = max(voice.length, views.sources(address)[command.sources[stem]].frames)
+        set_ramp(ramps[base + VOICE_STEM + stem], command.gains[stem], 0)
+    set_ramp(ramps[base + VOICE_RATE], command.x, 0)
+    set_ramp(ramps[base + VOICE_GAIN], command.y, 0)
+    _begin(address, slot, command.start)
+    voice.bank = bank_for(command.x)
+    push_event(address, EV_STARTED, slot, command.serial, frame, command.frame, 0.0)
+
+
+@kernel
+def seek_voice(address, slot, start):
+    """Jump to file frame `start`: what sounded fades out while the new place fades in."""
+    voice = views.voices(address)[slot]
+    if voice.state == PLAYING:
+        _leave_ghost(address, slot)
+        _begin(address, slot, start)
+
+
+@kernel
+def stop_voice(address, slot):
+    """Fade the voice out; its slot is free when it is silent."""
+    voice = views.voices(address)[slot]
+    if voice.state == PLAYING:
+        voice.state = ENDING
+        envelope = views.ramps(address)[RAMP_VOICE + 16 * slot + VOICE_ENVELOPE]
+        set_ramp(envelope, 0.0, FADE_OUT)
+
+
+@kernel
+def _release(address, slot, frame, stopped):
+    voice = views.voices(address)[slot]
+    voice.state = FREE
+    if slot < VOICES:
+        push_event(address, EV_ENDED, slot, voice.serial, frame, 0, stopped)
+
+
+@kernel
+def _choose_bank(voice, highest):
+    bank = bank_for(highest)
+    if bank != voice.bank and voice.bank_left == 0:
+        voice.old_bank = voice.bank
+        voice.bank = bank
+        voice.bank_left = BANK_FADE if voice.fed > 0 else 0
+    half = bank_taps(voice.bank) // 2
+    if voice.bank_left > 0:
+        half = max(half, bank_taps(voice.old_bank) // 2)
+    return half
+
+
+@kernel
+def sound_voice(address, slot, count, frame, tempo_moving):
+    """Add the voice's next `count` frames to its deck's lanes and move its playhead."""
+    voice = views.voices(address)[slot]
+    ramps = views.ramps(address)
+    base = RAMP_VOICE + 16 * slot
+    speed = views.speed(address)
+    moving = fill_ramp(ramps[base + VOICE_RATE], speed[1], count) or tempo_moving
+    steps = views.steps(address)
+    fractions = views.fractions(address)
+    whole, fraction, highest = walk(voice, speed, moving, steps, fractions, count)
+    straight = whole == count and highest == 1.0 and voice.fraction == 0.0 and not moving
+    last = steps[count - 1]
+    if not straight:
+        last += _choose_bank(voice, highest)
+    new = max(0, voice.play + last + 1 - voice.fed)
+    at = HISTORY + voice.play - voice.fed
+    feed(address, slot, new)
+
+    gain = views.gain(address)
+    fill_ramp(ramps[base + VOICE_GAIN], gain[0], count)
+    fill_ramp(ramps[base + VOICE_ENVELOPE], gain[1], count)
+    gains = gain[0]
+    for i in range(count):
+        gains[i] *= gain[1, i]
+    lane = 2 * voice.deck
+    if straight:
+        tape = views.tape(address)
+        lanes = views.lanes(address)
+        for i in range(count):
+            lanes[i, lane] += tape[0, at + i] * gains[i]
+            lanes[i, lane + 1] += tape[1, at + i] * gains[i]
+    else:
+        interpolate(address, voice, at, count, gains, lane)
+    voice.play += whole
+    voice.fraction = fraction
+    position = voice.cursor - (voice.fed - voice.play)
+    if voice.loop and voice.wraps > 0 and position < voice.loop_in:
+        position += voice.loop_out - voice.loop_in
+    voice.position = min(position, voice.length)
+
+    envelope = ramps[base + VOICE_ENVELOPE]
+    if voice.state == ENDING and envelope.left == 0:
+        _release(address, slot, frame + count, 1.0)
+    elif voice.ended >= 0 and voice.play >= voice.ended + TAIL:
+        _release(address, slot, frame + count, 0.0)

@@ -1,0 +1,15 @@
+"""Reading audio files: which files make a track, and their samples at the engine's rate."""
+
+from crowdstream.library.errors import AudioFileError
+from crowdstream.library.reader import StemReader, open_stem
+from crowdstream.library.tracks import StemFile, TrackFiles, check_media_root, find_stems
+
+__all__ = [
+    "AudioFileError",
+    "StemFile",
+    "StemReader",
+    "TrackFiles",
+    "check_media_root",
+    "find_stems",
+    "open_stem",
+]

@@ -1,0 +1,207 @@
+"""Opening an audio file for random access at the engine's sample rate."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+
+from crowdstream.library.convert import RateConverter
+from crowdstream.library.decode import Decoder, Samples
+from crowdstream.library.downmix import MAX_CHANNELS, downmix_matrix
+from crowdstream.library.errors import (
+    AudioFileError,
+    EmptyAudio,
+    FileChanged,
+    FileMissing,
+    FileUnreadable,
+    IsDirectory,
+    NotAudio,
+    PermissionRefused,
+    UnsupportedAudio,
+)
+
+# Outside of these a header is nonsense, and conversion would need filters of absurd length.
+MIN_RATE, MAX_RATE = 1_000, 768_000
+_SIXTEEN_BITS = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
+_FLOAT_FILES = frozenset({"FLOAT", "DOUBLE"})
+
+
+def open_stem(path: Path, sample_rate: int) -> StemReader:
+    """Open an audio file to be read at `sample_rate` (Hz).
+
+    WAV, RF64, W64, AIFF, FLAC, OGG (Vorbis, Opus) and MP3; whatever else libsndfile knows works
+    too. Raises a subclass of AudioFileError that says what is wrong with the file.
+    """
+    return StemReader(path, sample_rate)
+
+
+class StemReader:
+    """One open audio file, read by frame number at one sample rate.
+
+    path: as given. source_rate: the file's own rate (Hz). frames: length at the asked rate,
+    rounded up to a whole frame where the rates differ. channels: 1 or 2; files with 3 to 8 are
+    mixed down (see `downmix.py`), more are refused. dtype: 'int16' for 16-bit and 8-bit PCM with
+    one or two channels at the asked rate (16-bit samples are the file's own bits, 8-bit ones are
+    shifted up), else 'float32' with full scale at 1.0; NaN and infinity in a file become 0.
+
+    The file stays open, so it can be deleted or replaced by another while it is read. When it is
+    changed in place (its size or modification time differs), every read raises FileChanged. For
+    one thread at a time.
+    """
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        if not MIN_RATE <= sample_rate <= MAX_RATE:
+            raise ValueError(f"sample_rate is {sample_rate}, allowed are {MIN_RATE} to {MAX_RATE}")
+        self.path = path
+        self.sample_rate = sample_rate
+        self._fd = _open_file(path)
+        self._decoder: Decoder | None = None
+        try:
+            self._set_up()
+        except OSError as error:
+            self.close()
+            raise _os_refusal(path, error) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self) -> None:
+        status = os.fstat(self._fd)
+        self._identity = status.st_size, status.st_mtime_ns
+        _check_kind(self.path, status)
+        try:
+            self._decoder = decoder = Decoder(self._fd, status.st_size, self.path)
+        finally:
+            self._check_unchanged()
+        if decoder.frames <= 0:
+            raise EmptyAudio(self.path, "it has a header and no audio; export it again")
+        if decoder.channels > MAX_CHANNELS:
+            raise UnsupportedAudio(
+                self.path,
+                f"it has {decoder.channels} channels and {MAX_CHANNELS} is the most that can be "
+                "mixed down; export it in stereo",
+            )
+        if not MIN_RATE <= decoder.source_rate <= MAX_RATE:
+            raise UnsupportedAudio(
+                self.path, f"its sample rate of {decoder.source_rate} Hz is out of range"
+            )
+        self.source_rate = decoder.source_rate
+        self.channels = min(decoder.channels, 2)
+        self.frames = decoder.frames
+        self._downmix = None
+        if decoder.channels > 2:
+            self._downmix = downmix_matrix(
+                decoder.channels, vorbis_order=decoder.subtype in ("VORBIS", "OPUS")
+            )
+        self._clean = decoder.subtype in _FLOAT_FILES
+        own_rate = self.source_rate == self.sample_rate
+        sixteen = decoder.subtype in _SIXTEEN_BITS and decoder.channels <= 2 and own_rate
+        self.dtype: Literal["int16", "float32"] = "int16" if sixteen else "float32"
+        self._converter = None
+        if not own_rate:
+            self._converter = RateConverter(
+                self._read_source, self.frames, self.channels, self.source_rate, self.sample_rate
+            )
+            self.frames = self._converter.frames
+
+    def read(self, start: int, count: int) -> Samples:
+        """Frames `start` to `start + count` (exclusive): shape (n, channels), C-contiguous.
+
+        n is `count`, or less where the file ends; 0 from its end on. The samples do not depend
+        on what was read before, beyond what `decode.py` says of MP3 and Opus. Raises FileChanged,
+        TruncatedAudio (the file stops decoding part-way), FileUnreadable, and ValueError for a
+        negative argument or a closed reader.
+        """
+        if start < 0 or count < 0:
+            raise ValueError(f"start {start} and count {count} must not be negative")
+        if self._decoder is None:
+            raise ValueError("the reader is closed")
+        self._check_unchanged()
+        count = max(0, min(count, self.frames - start))
+        if count == 0:
+            return np.empty((0, self.channels), self.dtype)
+        try:
+            if self._converter is not None:
+                samples: Samples = self._converter.read(start, count)
+            else:
+                samples = self._read_source(start, count)
+        except OSError as error:
+            raise _os_refusal(self.path, error) from None
+        finally:
+            # Also in place of a decoding error: what failed is then the change.
+            self._check_unchanged()
+        return samples
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read_source(self, start: int, count: int) -> Samples:
+        """Samples at the file's own rate, mixed down and cleaned."""
+        assert self._decoder is not None
+        samples = self._decoder.read(start, count, self.dtype)
+        if self._clean:
+            np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if self._downmix is not None:
+            samples = samples @ self._downmix
+        return samples
+
+    def _check_unchanged(self) -> None:
+        """Raise FileChanged when the file differs from what was opened.
+
+        Called before and after decoding: the system sets the modification time before the new
+        bytes can be seen, so what was decoded between two equal times is the old file.
+        """
+        status = os.fstat(self._fd)
+        if (status.st_size, status.st_mtime_ns) != self._identity:
+            raise FileChanged(self.path, "it was changed while it was open; load it again")
+
+
+def _open_file(path: Path) -> int:
+    # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        raise _os_refusal(path, error) from None
+    except ValueError:
+        raise FileMissing(path, "no file can have such a name") from None
+
+
+def _os_refusal(path: Path, error: OSError) -> AudioFileError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+        return FileMissing(path, "there is no such file")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return PermissionRefused(path, "this user may not read it; change its permissions")
+    return FileUnreadable(path, f"it can't be read ({os.strerror(error.errno or 0)})")
+
+
+def _check_kind(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsDirectory(path, "it is a folder, not an audio file")
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAudio(path, "it is a pipe or a device, not a file")
+    if status.st_size == 0:
+        raise EmptyAudio(path, "the file is empty (0 bytes); copy or export it again")

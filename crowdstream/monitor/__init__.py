@@ -1,0 +1,1 @@
+"""The monitor: what the ledger says, in words and numbers."""

@@ -1,0 +1,138 @@
+"""The watchman: says once a second at most what is going wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import CAUSES
+from crowdstream.monitor.health import Processes, engine_readings
+
+log = logging.getLogger("crowdstream.monitor")
+
+WARN_SECONDS = 1.0
+BUSY_PERCENT = 80.0
+BUSY_READINGS = 5  # seconds in a row before a high CPU is worth a word
+
+ADVICE = {
+    "late_callback": "the system woke the engine late: give it real-time priority, or raise "
+    "--buffer-size",
+    "slow_render": "rendering took longer than the block: raise --buffer-size, or play fewer stems",
+    "device": "the device lost frames although the engine was in time: raise --buffer-size, "
+    "or check cable and sound server",
+    "missing_page": "the disk did not keep up: raise --memory, or use a faster medium",
+}
+
+
+class Watch:
+    """Compares readings a second apart. `tell(name, *values)` reaches subscribers."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        processes: Processes,
+        stats_seconds: float,
+        tell: Callable[..., None],
+    ) -> None:
+        self._desk = desk
+        self.processes = processes
+        self._stats_seconds = stats_seconds
+        self._tell = tell
+        self._next = time.monotonic() + WARN_SECONDS
+        self._next_stats = time.monotonic() + stats_seconds
+        self._gaps = [0] * len(CAUSES)
+        self._missing = 0
+        self._over = 0
+        self._busy = 0
+        self._priority_said = False
+        self._guarded = 0
+
+    def tick(self, extra: Callable[[], dict[str, Any]]) -> None:
+        """Call often; does something once a second. `extra` gives control's own readings."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + WARN_SECONDS
+        self.processes.read()
+        self._underruns()
+        self._pages()
+        self._budget()
+        self._cpu()
+        self._priority()
+        if self._stats_seconds and now >= self._next_stats:
+            self._next_stats = now + self._stats_seconds
+            log.info("%s", stats_line(self._desk, self.processes, extra()))
+
+    def _underruns(self) -> None:
+        ledger = self._desk.ledger
+        for number, cause in enumerate(CAUSES[:3]):
+            count = int(ledger["gaps"][number])
+            new = count - self._gaps[number]
+            if new:
+                self._gaps[number] = count
+                excess = self._worst(number, new)
+                log.warning(
+                    "%d underrun%s, %s (worst %.1f ms over): %s",
+                    new, "s" if new > 1 else "", cause, excess, ADVICE[cause],
+                )
+                self._tell("/underrun", cause, new, excess)
+
+    def _worst(self, cause: int, new: int) -> float:
+        gaps = self._desk.gaps
+        chosen = gaps[gaps["cause"] == cause]
+        latest = chosen[chosen["time_ns"].argsort()][-new:] if len(chosen) else chosen
+        return float(latest["excess_ns"].max()) / 1e6 if len(latest) else 0.0
+
+    def _pages(self) -> None:
+        count = int(self._desk.ledger["missing_pages"])
+        if count != self._missing:
+            new, self._missing = count - self._missing, count
+            log.warning("%d gaps for want of a page: %s", new, ADVICE["missing_page"])
+            self._tell("/underrun", "missing_page", new, 0.0)
+
+    def _budget(self) -> None:
+        ledger = self._desk.ledger
+        over, guarded = int(ledger["over_budget"]), int(ledger["guarded"])
+        if over != self._over:
+            new, self._over = over - self._over, over
+            log.warning("%d blocks rendered slower than they sound: %s", new, ADVICE["slow_render"])
+        if guarded != self._guarded:
+            new, self._guarded = guarded - self._guarded, guarded
+            log.error("%d callbacks failed and gave silence: please report this", new)
+
+    def _cpu(self) -> None:
+        busy = max(self.processes.cpu.items(), key=lambda entry: entry[1], default=("", 0.0))
+        self._busy = self._busy + 1 if busy[1] > BUSY_PERCENT else 0
+        if self._busy == BUSY_READINGS:
+            log.warning(
+                "%s has used %.0f %% of a core for %d s: play fewer stems, send fewer messages, "
+                "or raise --buffer-size", busy[0], busy[1], BUSY_READINGS,
+            )
+            self._busy = 0
+
+    def _priority(self) -> None:
+        if int(self._desk.ledger["realtime"]) < 0 and not self._priority_said:
+            self._priority_said = True
+            log.warning(
+                "no real-time priority: the system may wake the engine late. Allow it with "
+                "'@audio - rtprio 95' in /etc/security/limits.d/audio.conf, the user in group "
+                "audio, and a new login"
+            )
+
+
+def stats_line(desk: Desk, processes: Processes, extra: dict[str, Any]) -> str:
+    """One line that says how the server is doing."""
+    now = engine_readings(desk)
+    cpu = " ".join(f"{name} {value:.0f}%" for name, value in processes.cpu.items())
+    return (
+        f"[STATS] voices {extra['voices']} | underruns {now['underruns']} (late_callback "
+        f"{now['underruns_late_callback']}, slow_render {now['underruns_slow_render']}, device "
+        f"{now['underruns_device']}) | missing pages {now['missing_pages']} | render p99 "
+        f"{now['render_p99_ms']:.2f} max {now['render_max_ms']:.2f} of {now['budget_ms']:.2f} ms"
+        f" | latency {now['latency_ms']:.1f} ms | CPU {cpu} | messages {extra['messages']} "
+        f"failed {extra['failed']} lost {extra['lost']} | late {now['late_commands']} | "
+        f"memory {extra['pages_used_mb']:.0f} of {extra['pages_total_mb']:.0f} MB"
+    )

@@ -1,0 +1,143 @@
+"""Settings in files: TOML files, presets, and the user's own configuration."""
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from crowdstream.settings import toml
+from crowdstream.settings.errors import SettingError, wrong_value
+from crowdstream.settings.kinds import Refused
+from crowdstream.settings.options import NOT_IN_FILES, OPTIONS
+
+# Beside the package: presets are meant to be opened and changed.
+PRESETS = Path(__file__).resolve().parents[2] / "configs"
+
+# In the same folder, but a template for the user's own file.
+EXAMPLE = "example"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The one of `known` that looks most like `word`."""
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
+
+
+def check_known(name: str, origin: str) -> None:
+    """Raises SettingError when there is no setting of that name."""
+    if name not in OPTIONS:
+        like = nearest(name.lower(), OPTIONS)
+        raise SettingError(f"{name} ({origin}) is not a setting; the nearest one is {like}")
+
+
+def read_settings(
+    data: bytes, path: Path, origin: str, refused: frozenset[str]
+) -> dict[str, object]:
+    """The checked settings of a TOML file's bytes, by name; paths as they are written.
+
+    `refused` are settings that may not stand in such a file. Raises SettingError.
+    """
+    settings: dict[str, object] = {}
+    for name, value in toml.parse(data, path).items():
+        check_known(name, origin)
+        if name in refused:
+            raise SettingError(f"{name} ({origin}) cannot be set there: use {OPTIONS[name].flag}")
+        try:
+            settings[name] = OPTIONS[name].kind.read(value)
+        except Refused:
+            raise wrong_value(name, value, origin, OPTIONS[name].kind.allowed) from None
+    return settings
+
+
+def read_bytes(path: Path, origin: str) -> bytes:
+    """The contents of a settings file. Raises SettingError with the reason if it can't."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingError(
+            f"config: {str(path)!r} ({origin}) is not a file that can be read: {reason}"
+        ) from None
+
+
+def preset_names(folder: Path = PRESETS) -> list[str]:
+    """The names of the presets in `folder`, sorted; none where it does not exist."""
+    return sorted(p.stem for p in folder.glob("*.toml") if p.stem != EXAMPLE)
+
+
+def user_config_path(environ: Mapping[str, str], home: Path | None = None) -> Path:
+    """The user's own configuration file, whether it exists or not:
+    `$XDG_CONFIG_HOME/crowdstream/config.toml`, by default under `~/.config`."""
+    base = Path(environ.get("XDG_CONFIG_HOME", ""))
+    if not base.is_absolute():  # as the XDG specification asks: a relative one is ignored
+        base = home_folder(environ, home) / ".config"
+    return base / "crowdstream" / "config.toml"
+
+
+def home_folder(environ: Mapping[str, str], home: Path | None = None) -> Path:
+    """`home` where it is given, else the environment's, else the user database's."""
+    if home is not None:
+        return home
+    if environ.get("HOME"):
+        return Path(environ["HOME"])
+    try:
+        return Path.home()
+    except RuntimeError:  # a user that no database knows, as in some containers
+        return Path("/")
+
+
+def save_user_setting(
+    name: str, value: object, environ: Mapping[str, str], home: Path | None = None
+) -> Path:
+    """Sets one key in the user's configuration file, and returns the file's path.
+
+    The file is made where there is none; its other lines stay as they are. It is replaced in
+    one step, so a reader sees the old file or the new one. Raises SettingError for a wrong
+    name or value, for a file that is no TOML (which is left alone), or when it can't be
+    written.
+    """
+    path = user_config_path(environ, home)
+    origin = f"file {path}"
+    check_known(name, origin)
+    if name in NOT_IN_FILES:
+        raise SettingError(f"{name} ({origin}) cannot be set there: use {OPTIONS[name].flag}")
+    try:
+        checked = OPTIONS[name].kind.read(value)
+    except Refused:
+        raise wrong_value(name, value, origin, OPTIONS[name].kind.allowed) from None
+    data = read_bytes(path, origin) if path.exists() else b""
+    toml.parse(data, path)
+    try:
+        new = toml.set_key(toml.decode(data), name, checked).encode("utf-8")
+    except UnicodeEncodeError:
+        raise wrong_value(name, value, origin, "text that UTF-8 can hold") from None
+    except ValueError as error:
+        raise SettingError(f"{name}: {origin} cannot be changed: {error}") from None
+    try:
+        _replace(path, new)
+    except OSError as error:
+        raise SettingError(
+            f"{name}: {origin} cannot be written: {error.strerror or error}"
+        ) from None
+    return path
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Puts `data` in the file at `path` in one step, keeping a link a link and its mode."""
+    import tempfile  # it brings a dozen modules along, and most starts save nothing
+
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mode = target.stat().st_mode & 0o7777 if target.exists() else 0o644
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".config-", suffix=".toml")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,50 @@
+"""What this machine is: its model, the preset that suits it, and its memory."""
+
+import os
+import re
+from pathlib import Path
+
+# The Linux kernel puts the board's name here on machines that boot with a device tree.
+MODEL_FILE = Path("/proc/device-tree/model")
+
+LEAST_MEMORY_MB = 256
+
+_PI = re.compile(r"Raspberry Pi (?:Compute Module )?([0-9]*)")
+
+
+def machine_model(model_file: Path = MODEL_FILE) -> str | None:
+    """The machine's model as its firmware names it; None where nothing says so (any PC)."""
+    try:
+        text = model_file.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return None
+    # Device tree strings end with a NUL.
+    return "".join(c for c in text if c.isprintable()).strip() or None
+
+
+def preset_for(model: str | None) -> tuple[str, str]:
+    """The name of the preset for a machine of this `model`, and why."""
+    found = _PI.match(model or "")
+    if model is None or found is None:
+        return "desktop", "no Raspberry Pi found"
+    # "4", "5", and the keyboards "400" and "500"; nothing for the first Pi and the Zeros.
+    generation = int(found[1][:1] or 1)
+    if generation >= 5:
+        return "pi5", model
+    return "pi4", model if generation == 4 else f"the smallest preset, for a {model}"
+
+
+def default_memory_mb(physical_bytes: int | None = None) -> int:
+    """Memory for decoded audio when none is set, in MB (2**20 bytes): half of the machine's,
+    and at least 256. `physical_bytes` stands in for the machine's own memory."""
+    if physical_bytes is None:
+        physical_bytes = _physical_bytes()
+    return max(LEAST_MEMORY_MB, physical_bytes // 2 // 2**20)
+
+
+def _physical_bytes() -> int:
+    """Physical memory in bytes, or 0 on a system that does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0

@@ -1,0 +1,219 @@
+"""The table of settings: every setting is declared here, once.
+
+From a line of the table come its flag, its environment variable, its key in a TOML file, its
+check, its text in `--help` and its line of `--show-config`.
+"""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from crowdstream.settings.kinds import (
+    Choice,
+    File,
+    Folders,
+    Kind,
+    Real,
+    Reals,
+    Switch,
+    Text,
+    Whole,
+)
+from crowdstream.settings.machine import default_memory_mb
+
+ENVIRONMENT_PREFIX = "CROWDSTREAM_"
+
+# Other names by which the environment may give a setting; its own name beats them.
+ENVIRONMENT_ALIASES = {"buffer_size": ("AUDIO_BUFFER_SIZE",)}
+
+# Settings that choose what is read next cannot stand in what is read.
+NOT_IN_FILES = frozenset({"config"})
+NOT_IN_PRESETS = frozenset({"config", "preset"})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One line of the table. `unset` says what it means when the value is None."""
+
+    name: str
+    kind: Kind
+    default: object
+    help: str
+    metavar: str | tuple[str, ...] | None
+    unset: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Environment variables that give this setting, the strongest first."""
+        return (ENVIRONMENT_PREFIX + self.name.upper(), *ENVIRONMENT_ALIASES.get(self.name, ()))
+
+
+def _about(
+    kind: Kind,
+    metavar: str | tuple[str, ...] | None,
+    help: str,
+    unset: str = "none",
+) -> dict[str, Any]:
+    """The rest of a field's line of the table."""
+    return {"kind": kind, "metavar": metavar, "help": help, "unset": unset}
+
+
+# 31 years; a count of frames holds it with room to spare.
+LONGEST_SECONDS = 1e9
+
+_TEMPO = Real(20, 400, "beats per minute")
+_TRACK = File()
+_NO_TRACK = "an empty deck"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, checked. The defaults are those of the table alone; `resolve` and
+    `validate` also look at presets, and are how a Settings is normally made."""
+
+    port: int = field(
+        default=57120,
+        metadata=_about(
+            Whole(0, 65535), "PORT", "UDP port that listens for OSC; 0 takes any free one"
+        ),
+    )
+    osc_host: str = field(
+        default="127.0.0.1",
+        metadata=_about(
+            Text("an address or a host name", spaces=False),
+            "ADDRESS",
+            "address to listen on; 0.0.0.0 lets other machines send",
+        ),
+    )
+    device: str | None = field(
+        default=None,
+        metadata=_about(
+            Text("a device's number or a part of its name", numbers_too=True),
+            "DEVICE",
+            "sound card: a number from --list-devices, or a part of its name",
+            unset="the system's default",
+        ),
+    )
+    driver: str = field(
+        default="auto",
+        metadata=_about(
+            Choice(("auto", "pyaudio", "null")),
+            "DRIVER",
+            "pyaudio plays on a sound card, null on a built-in clock, auto on what there is",
+        ),
+    )
+    buffer_size: int = field(
+        default=512,
+        metadata=_about(Whole(16, 8192, "frames"), "FRAMES", "frames that are rendered at a time"),
+    )
+    sample_rate: int = field(
+        default=44100,
+        metadata=_about(
+            Whole(8000, 192000, "frames per second"), "HZ", "sample rate of the output"
+        ),
+    )
+    preset: str | None = field(
+        default=None,
+        metadata=_about(
+            Text("the name of a preset"),
+            "NAME",
+            "values for a kind of machine, from configs/; without it the machine's model decides",
+        ),
+    )
+    config: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("a file that can be read"),
+            "FILE",
+            "settings as a TOML file; without it the user's own, in ~/.config/crowdstream/",
+        ),
+    )
+    memory: int | None = field(
+        default=None,
+        metadata=_about(
+            Whole(16, 1 << 20, "megabytes"),
+            "MB",
+            "memory for decoded audio; without it half of what the machine has",
+            unset="half of this machine's memory",
+        ),
+    )
+    media_root: tuple[Path, ...] = field(
+        default=(),
+        metadata=_about(
+            Folders(),
+            "DIR",
+            "play files of this folder only (may be given several times)",
+            unset="any folder",
+        ),
+    )
+    a: Path | None = field(
+        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck A", _NO_TRACK)
+    )
+    b: Path | None = field(
+        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck B", _NO_TRACK)
+    )
+    c: Path | None = field(
+        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck C", _NO_TRACK)
+    )
+    d: Path | None = field(
+        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck D", _NO_TRACK)
+    )
+    levels: tuple[float, float, float, float] = field(
+        default=(1.0, 1.0, 1.0, 1.0),
+        metadata=_about(
+            Reals(Real(0, 4), 4), ("A", "B", "C", "D"), "linear gains of the four decks"
+        ),
+    )
+    bpm: float = field(default=120.0, metadata=_about(_TEMPO, "BPM", "tempo of the clock"))
+    base_bpm: float = field(
+        default=120.0, metadata=_about(_TEMPO, "BPM", "tempo at which tracks play at rate 1")
+    )
+    meter: int = field(default=4, metadata=_about(Whole(1, 32, "beats"), "BEATS", "beats in a bar"))
+    watch: bool = field(
+        default=False, metadata=_about(Switch(), None, "print bar, beat and phase once a beat")
+    )
+    seconds: float | None = field(
+        default=None,
+        metadata=_about(
+            Real(0, LONGEST_SECONDS, "seconds", open_low=True),
+            "N",
+            "stop after this time",
+            unset="until stopped",
+        ),
+    )
+    stats_interval: float = field(
+        default=10.0,
+        metadata=_about(
+            Real(0, 86400, "seconds"), "SECONDS", "time from one [STATS] line to the next; 0: off"
+        ),
+    )
+    log_level: str = field(
+        default="info",
+        metadata=_about(
+            Choice(("debug", "info", "warning", "error")),
+            "LEVEL",
+            "the least important message that is printed",
+        ),
+    )
+
+    @property
+    def memory_mb(self) -> int:
+        """Memory for decoded audio in MB: `memory`, or this machine's share where it is None."""
+        return default_memory_mb() if self.memory is None else self.memory
+
+
+OPTIONS: dict[str, Option] = {
+    f.name: Option(
+        name=f.name,
+        kind=f.metadata["kind"],
+        default=f.default,
+        help=f.metadata["help"],
+        metavar=f.metadata["metavar"],
+        unset=f.metadata["unset"],
+    )
+    for f in fields(Settings)
+}

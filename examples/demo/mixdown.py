@@ -1,0 +1,77 @@
+"""Stems that belong together: ducked, levelled, and limited as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from examples.demo import arrange
+from examples.demo.dsp import Array
+from examples.demo.songs import STEMS, Song
+
+STEM_CEILING = 10.0 ** (-3.3 / 20.0)
+"""No stem goes over this by itself: -3.3 dBFS."""
+
+SUM_CEILING = 10.0 ** (-1.3 / 20.0)
+"""No sum of a song's four stems goes over this: -1.3 dBFS."""
+
+BLOCK = 64
+LOOK = 8
+"""Blocks of 64 frames by which the limiter looks ahead and holds: 12 ms each way."""
+
+PARTS: dict[str, Callable[[Song], Array]] = {
+    "drums": arrange.drums,
+    "bass": arrange.bass,
+    "vocals": arrange.vocals,
+    "other": arrange.other,
+}
+
+
+def limiting(peaks: Array, ceiling: float) -> Array:
+    """Gains ``(frames,)`` that keep `peaks` (absolute values) at or under `ceiling`.
+
+    The lowest gain needed around each block is held, then smoothed over as many blocks, so
+    the gain has arrived before the peak that needs it.
+    """
+    frames = len(peaks)
+    blocks = -(-frames // BLOCK)
+    padded = np.zeros(blocks * BLOCK)
+    padded[:frames] = peaks
+    needed = np.minimum(1.0, ceiling / np.maximum(padded.reshape(blocks, BLOCK).max(axis=1), 1e-9))
+    # The hold is one block wider than the smoothing: a block's gain runs along a line from
+    # its own knot to the next block's, and both must be low enough for it.
+    around = np.pad(needed, (2 * LOOK + 1, 2 * LOOK + 2), mode="edge")
+    held = np.lib.stride_tricks.sliding_window_view(around, 2 * LOOK + 3).min(axis=1)
+    knots = np.lib.stride_tricks.sliding_window_view(held, 2 * LOOK + 1).mean(axis=1)
+    line = np.arange(BLOCK) / BLOCK
+    gains: Array = knots[:-1, None] + np.diff(knots)[:, None] * line
+    return gains.reshape(-1)[:frames]
+
+
+def _peaks(sound: Array) -> Array:
+    peaks: Array = np.maximum(np.abs(sound[:, 0]), np.abs(sound[:, 1]))
+    return peaks
+
+
+def stems(song: Song) -> dict[str, npt.NDArray[np.int16]]:
+    """The song's four stems, 16-bit, ``(frames, 2)`` each, by name, in order of `STEMS`."""
+    duck = arrange.ducking(song)[:, None]
+    parts: dict[str, Array] = {}
+    total = np.zeros((arrange.length(song), 2))
+    for name in STEMS:
+        part = PARTS[name](song)
+        if name != "drums":
+            part *= duck if name != "vocals" else np.sqrt(duck)
+        part *= song.gain
+        part *= limiting(_peaks(part), STEM_CEILING)[:, None]
+        edge = np.linspace(0.0, 1.0, arrange.EDGE)[:, None]
+        part[: arrange.EDGE] *= edge
+        part[-arrange.EDGE :] *= edge[::-1]
+        parts[name] = part
+        total += part
+    together = limiting(_peaks(total), SUM_CEILING)[:, None]
+    return {
+        name: np.rint(part * (together * 32767.0)).astype(np.int16) for name, part in parts.items()
+    }

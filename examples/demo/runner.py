@@ -1,0 +1,187 @@
+"""The demo's command line: tracks, server, mix, status line, and a clean end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from examples.demo import status
+from examples.demo.osc import OscClient
+from examples.demo.plan import TEMPO
+from examples.demo.sequencer import Sequencer, SequencerError
+from examples.demo.server import ServerError, ServerProcess, command_for, free_port
+from examples.demo.tracks import Track, TracksError, write_tracks
+
+REFRESH = 0.25
+PLAIN_EVERY = 5.0
+FIRST_STATUS = 0.6
+"""Seconds from the start to the first status line: by then the first sound is out."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def default_cache() -> Path:
+    """Where tracks and the server's log are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification: a path that is not absolute is to be ignored.
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return root / "crowdstream" / "demo"
+
+
+class Display:
+    """Lines that stay, and one line that is rewritten where there is a terminal."""
+
+    def __init__(self) -> None:
+        self.live = sys.stdout.isatty()
+        encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+        self.plain = "utf" not in encoding
+        self._open = False
+        self._due = 0.0
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        sys.stdout.write(f"{self._fresh()}{text}\n")
+        sys.stdout.flush()
+
+    def refresh(self, text: str, every: float = 0.0) -> None:
+        """Rewrite the status line; without a terminal, a line of its own every 5 s."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        if not self.live:
+            self._due = now + PLAIN_EVERY
+            self.say(text)
+            return
+        self._due = now + every
+        sys.stdout.write(f"{self._fresh()}{text[: self.width()]}")
+        sys.stdout.flush()
+        self._open = True
+
+    def hold(self, seconds: float) -> None:
+        """No status line for some seconds: there is nothing to show yet."""
+        self._due = time.monotonic() + seconds
+
+    def width(self) -> int:
+        """Characters that fit without wrapping."""
+        return shutil.get_terminal_size((120, 24)).columns - 1 if self.live else 160
+
+    def _fresh(self) -> str:
+        if not self._open:
+            return ""
+        self._open = False
+        return "\r\x1b[K"
+
+    def close(self) -> None:
+        """Leave the terminal on a line of its own."""
+        if self._open:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            self._open = False
+
+
+def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="demo",
+        description="Generate four tracks, start the server, and mix them over OSC.",
+        epilog="Any other option is passed on to the server (see audio_server.py --help).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of music")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where the tracks are kept")
+    parser.add_argument("--port", type=int, metavar="P", help="the server's OSC port")
+    parser.add_argument("--tracks-only", action="store_true", help="make the tracks, then end")
+    options, rest = parser.parse_known_args(arguments)
+    if options.seconds is not None and not 0.0 < options.seconds < float("inf"):
+        parser.error(f"--seconds {options.seconds}: must be a number above 0")
+    if options.port is not None and not 0 < options.port < 65536:
+        parser.error(f"--port {options.port}: must be from 1 to 65535")
+    return options, rest
+
+
+def _make_tracks(display: Display, cache: Path) -> list[Track]:
+    def progress(done: int, total: int, title: str) -> None:
+        if title:
+            bar = "#" * done + "." * (total - done)
+            display.say(f"[{bar}] making track {done + 1} of {total}: {title}")
+        else:
+            display.say(f"[{'#' * total}] tracks are ready, kept in {cache}")
+
+    return write_tracks(cache / "tracks", progress=progress)
+
+
+def _play(display: Display, options: argparse.Namespace, rest: list[str], cache: Path) -> None:
+    tracks = _make_tracks(display, cache)
+    if options.tracks_only:
+        return
+    port = options.port or free_port()
+    with (
+        OscClient(port) as client,
+        ServerProcess(command_for(port, rest), cache / "server.log") as server,
+    ):
+
+        def waiting(elapsed: float) -> None:
+            display.refresh(
+                f"starting the server (its first run compiles its kernels) ... {elapsed:.0f} s",
+                every=0.5,
+            )
+
+        first = server.wait_ready(client, waiting)
+        display.say(f"{status.where(first)}; OSC on port {port}; Ctrl-C ends")
+        sequencer = Sequencer(
+            client, tracks, on_note=lambda note: None if display.live else display.say(f"  {note}")
+        )
+        sequencer.prepare(server.check)
+        sequencer.start()
+        display.hold(FIRST_STATUS)
+        refused = 0
+        try:
+            while options.seconds is None or sequencer.elapsed() < options.seconds:
+                sequencer.step()
+                server.check()
+                if sequencer.refusals > refused:
+                    if not refused:
+                        display.say(f"the server refused: {sequencer.refusal}")
+                    refused = sequencer.refusals
+                text = status.line(
+                    sequencer.status, TEMPO, sequencer.note, display.width(), display.plain
+                )
+                display.refresh(text, REFRESH)
+        finally:
+            sequencer.finish()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Only the first signal interrupts: the ending that follows must not be cut short.
+    for ending in ENDING:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit status: 0 at its end or when ended, 1 on failure."""
+    options, rest = _options(sys.argv[1:] if arguments is None else arguments)
+    cache = (options.cache or default_cache()).expanduser().resolve()
+    before = {number: signal.signal(number, _interrupt) for number in ENDING}
+    display = Display()
+    try:
+        _play(display, options, rest, cache)
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # Whoever read the output is gone; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ServerError, SequencerError, TracksError) as error:
+        display.close()
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    finally:
+        display.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0

@@ -1,0 +1,121 @@
+"""The server as a child process: started, waited for, ended, and its last words kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from examples.demo import status
+from examples.demo.osc import OscClient
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder."""
+
+READY_TIMEOUT = 60.0
+END_TIMEOUT = 0.8
+LONGEST_REASON = 300
+
+
+class ServerError(Exception):
+    """The server did not start, or ended by itself; the text is its reason."""
+
+
+def free_port() -> int:
+    """A UDP port that nobody has on this machine now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command_for(port: int, options: Sequence[str]) -> list[str]:
+    """The command line of a server on `port`, run by this same Python."""
+    return [sys.executable, str(ROOT / "audio_server.py"), "--port", str(port), *options]
+
+
+def last_words(log: Path) -> str:
+    """The line of a log that most likely says why its program ended."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    lines = [line.strip() for line in lines if line.strip()]
+    telling = [line for line in lines[-20:] if "error" in line.lower()]
+    words = (telling or lines or ["it said nothing"])[-1]
+    return words[:LONGEST_REASON]
+
+
+class ServerProcess:
+    """A running server. `stop` it, whatever happens; use ``with``."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as sink:
+            # A session of its own: Ctrl-C in the terminal reaches only the demo, which then
+            # ends the server in order; and what the server started can be ended with it.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def check(self) -> None:
+        """Raise ServerError when the server has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise ServerError(
+                f"the server ended (status {code}): {last_words(self.log)} (log: {self.log})"
+            )
+
+    def wait_ready(
+        self, client: OscClient, waiting: Callable[[float], None], timeout: float = READY_TIMEOUT
+    ) -> status.Status:
+        """Ask for the status until it is answered; `waiting` is told the seconds so far.
+
+        Raises ServerError when the server ends, or does not answer within `timeout` seconds.
+        """
+        started = time.monotonic()
+        while (elapsed := time.monotonic() - started) < timeout:
+            self.check()
+            waiting(elapsed)
+            client.send("/status")
+            for answer in client.answers(0.2):
+                if answer.address == "/status.reply":
+                    return status.parse(answer.arguments)
+        raise ServerError(
+            f"the server did not answer within {timeout:.0f} s: {last_words(self.log)} "
+            f"(log: {self.log})"
+        )
+
+    def stop(self) -> None:
+        """End the server and all that it started: asked first, forced after 0.8 s."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(END_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._end_group()
+                self._process.wait()
+        else:
+            self._process.wait()
+        # Children of a server that died badly would keep the sound device.
+        self._end_group()
+
+    def _end_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)

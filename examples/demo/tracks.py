@@ -1,0 +1,157 @@
+"""The demo's tracks as files: four folders of stems, written once, all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from examples.demo import arrange, mixdown
+from examples.demo.dsp import RATE
+from examples.demo.songs import SONGS, STEMS, TUNED_TEMPO, Song
+
+MARKER = "made-by.txt"
+"""Written last, inside the folder: what the tracks were made by."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with (tracks done, tracks in all, title of the one being made, or "")."""
+
+
+class TracksError(Exception):
+    """The tracks can't be written; the text names the folder and the reason."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A track on disk, as the mix needs to know it."""
+
+    folder: Path
+    title: str
+    bpm: float
+    bars: int
+    phrase_bars: int = 8
+
+    @property
+    def seconds(self) -> float:
+        """Length at its own tempo."""
+        return self.bars * arrange.BEATS_PER_BAR * 60.0 / self.bpm
+
+
+def fingerprint(songs: Sequence[Song] = SONGS) -> str:
+    """A name for what `songs` sound like: it changes with the notes and the code alike."""
+    digest = hashlib.sha256(repr(songs).encode())
+    for name in ("dsp", "drums", "voices", "songs", "arrange", "mixdown", "tracks"):
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def tracks_in(folder: Path, songs: Sequence[Song] = SONGS) -> list[Track]:
+    """The tracks of `folder`, whether or not they are there yet."""
+    return [
+        Track(folder / song.folder, song.title, song.bpm, arrange.total_bars(song))
+        for song in songs
+    ]
+
+
+def complete(folder: Path, songs: Sequence[Song] = SONGS) -> bool:
+    """Whether `folder` holds all tracks, as this code makes them."""
+    try:
+        marker = (folder / MARKER).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    files = (folder / song.folder / f"{stem}.wav" for song in songs for stem in STEMS)
+    return marker == fingerprint(songs) and all(file.is_file() for file in files)
+
+
+def write_tracks(
+    folder: Path, songs: Sequence[Song] = SONGS, progress: Progress | None = None
+) -> list[Track]:
+    """Make the tracks in `folder`, unless they are there; returns them in mixing order.
+
+    They are made in a folder beside it that then takes its name, so a half-made set is
+    never taken for a whole one; an unfinished or outdated `folder` is replaced.
+
+    Raises TracksError when the disk is full or the place can't be written to.
+    """
+    if complete(folder, songs):
+        return tracks_in(folder, songs)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _clear_remains(folder)
+        making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise TracksError(_cannot(folder, error)) from error
+    try:
+        for done, song in enumerate(songs):
+            if progress:
+                progress(done, len(songs), song.title)
+            _write_song(song, making / song.folder)
+        (making / MARKER).write_text(fingerprint(songs) + "\n", encoding="utf-8")
+        making.chmod(0o755)
+        _take_place(making, folder, songs)
+        if progress:
+            progress(len(songs), len(songs), "")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise TracksError(_cannot(folder, error)) from error
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return tracks_in(folder, songs)
+
+
+def _cannot(folder: Path, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return (
+        f"the demo's tracks can't be written to {folder}: {reason}; "
+        "choose a folder with 300 MB free with --cache"
+    )
+
+
+def _clear_remains(folder: Path) -> None:
+    """Remove what a demo that was killed while writing left beside `folder`."""
+    for path in folder.parent.glob(f".{folder.name}-*"):
+        # An hour: no demo that is still writing is that old.
+        if time.time() - path.stat().st_mtime > 3600.0:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_place(making: Path, folder: Path, songs: Sequence[Song]) -> None:
+    if folder.exists() and not complete(folder, songs):
+        # Moved away first: a rename is at once, a removal could be interrupted half-way.
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        os.replace(folder, old)
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        os.replace(making, folder)
+    except OSError:
+        # Another demo may have finished the same tracks in the meantime: then all is well.
+        if not complete(folder, songs):
+            raise
+
+
+def _write_song(song: Song, folder: Path) -> None:
+    folder.mkdir()
+    for name, samples in mixdown.stems(song).items():
+        soundfile.write(folder / f"{name}.wav", samples, RATE, subtype="PCM_16")
+    (folder / "track.toml").write_text(_toml(song), encoding="utf-8")
+
+
+def _toml(song: Song) -> str:
+    sections = ", ".join(f'["{part.name}", {part.bars}]' for part in song.sections)
+    return (
+        f'title = "{song.title}"\n'
+        'artist = "CrowdStream demo"\n'
+        f"bpm = {song.bpm}\n"
+        f'key = "{song.key}"\n'
+        f'camelot = "{song.camelot}"\n'
+        f"tuning = {440.0 * song.bpm / TUNED_TEMPO:.2f}  # hertz of A; see examples/demo/songs.py\n"
+        "downbeat = 0.0  # seconds from the first frame to the first beat of a bar\n"
+        f"bars = {arrange.total_bars(song)}\n"
+        f"sections = [{sections}]  # name, bars\n"
+    )

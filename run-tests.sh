@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Runs every test; installs what is missing first.
+set -euo pipefail
+
+self=$(readlink -f -- "${BASH_SOURCE[0]}")
+project=${self%/*}
+# shellcheck source=contrib/install.sh
+. "$project/contrib/install.sh"
+
+usage() {
+    cat <<'END'
+Usage: run-tests.sh [--device-free] [arguments of pytest]
+
+  (nothing)        linting (ruff), types (mypy), then every test
+  --device-free    without the tests that need a virtual sound card or install the
+                   project anew; the sound servers are not installed
+                   (CROWDSTREAM_NO_DEVICE=1 means the same)
+  arguments        only pytest, with these: ./run-tests.sh -k limiter
+
+The exit status is 0 only if everything passed.
+END
+}
+
+device_free=
+[ "${CROWDSTREAM_NO_DEVICE:-0}" = 0 ] || device_free=yes
+arguments=()
+for argument in "$@"; do
+    case $argument in
+    --device-free) device_free=yes ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *) arguments+=("$argument") ;;
+    esac
+done
+# The server takes its settings from such variables; this one is the script's own.
+unset CROWDSTREAM_NO_DEVICE
+
+# The programs and sounds that tests of the real sound path use.
+find_test_programs() {
+    local plugin
+    has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
+    has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"
+    has parec || need pulseaudio-utils "records what the virtual sound card plays"
+    plugin=(/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so)
+    [ -e "${plugin[0]}" ] || need libasound2-plugins "leads from PortAudio to PulseAudio"
+    [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
+    has git || need git "makes the clean clone that the installation test starts from"
+}
+
+test_files=("${server_files[@]}" "$project/requirements-test.txt")
+
+install_tests() {
+    # System packages are not part of the stamp: looking for them takes no time.
+    [ -n "$device_free" ] || find_test_programs
+    if [ ${#packages[@]} -gt 0 ] || ! installed tests "${test_files[@]}"; then
+        lock
+        install_packages
+        if ! installed tests "${test_files[@]}"; then
+            say "Python packages of requirements-test.txt"
+            pip_install -r "$project/requirements-test.txt"
+            stamp tests "${test_files[@]}"
+        fi
+        unlock
+    fi
+}
+
+install_server
+install_tests
+cd "$project"
+
+if [ ${#arguments[@]} -gt 0 ]; then
+    exec "$venv/bin/python" -P -m pytest ${device_free:+-m "not device and not install"} \
+        "${arguments[@]}"
+fi
+
+status=0
+say "linting with ruff"
+run_module ruff check . || status=1
+say "checking types with mypy"
+run_module mypy || status=1
+[ $status -eq 0 ] || say "ruff or mypy found something (see above), so this run has failed"
+say "running the tests"
+run_module pytest ${device_free:+-m "not device and not install"} || status=1
+exit $status

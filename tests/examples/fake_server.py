@@ -1,0 +1,118 @@
+"""A server that plays nothing: answers as the real one does, and keeps what it was sent.
+
+Also a program, for tests of the demo's runner: ``fake_server.py --port P [--die | --deaf]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+from pythonosc.osc_message_builder import OscMessageBuilder
+from pythonosc.osc_packet import OscPacket
+
+
+@dataclass
+class FakeServer:
+    """Listens on a free port of its own, on a thread, while the ``with`` lasts.
+
+    `heard` holds (moment it acts at as Unix seconds, address, arguments). `refuse` names
+    decks whose `/cue` fails; `silent` leaves every `/cue` without an answer; `speed` is how
+    many seconds of its sound card pass in one second.
+    """
+
+    port: int = 0
+    refuse: frozenset[str] = frozenset()
+    silent: bool = False
+    speed: float = 1.0
+    heard: list[tuple[float, str, tuple[object, ...]]] = field(default_factory=list)
+
+    def __enter__(self) -> FakeServer:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", self.port))
+        self._socket.settimeout(0.05)
+        self.port = self._socket.getsockname()[1]
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._socket.close()
+
+    def sent(self, address: str) -> list[tuple[object, ...]]:
+        """Arguments of all messages to `address`, in order of arrival."""
+        return [arguments for _, name, arguments in list(self.heard) if name == address]
+
+    def _listen(self) -> None:
+        while not self._ending.is_set():
+            try:
+                datagram, sender = self._socket.recvfrom(65536)
+            except TimeoutError:
+                continue
+            for timed in OscPacket(datagram).messages:
+                arguments = tuple(timed.message.params)
+                self.heard.append((timed.time, timed.message.address, arguments))
+                self._answer(timed.message.address, arguments, sender)
+
+    def _answer(self, address: str, arguments: tuple[object, ...], sender: tuple[str, int]) -> None:
+        if address == "/cue" and not self.silent:
+            if arguments[0] in self.refuse:
+                self._send(sender, "/fail", ("/cue", "no such file"))
+            else:
+                self._send(sender, "/done", ("/cue", 100 + 1000 * "ABCD".index(str(arguments[0]))))
+        if address == "/status":
+            names: tuple[object, ...] = (
+                "driver",
+                "null",
+                "underruns",
+                3,
+                "deck.A.state",
+                "playing",
+            )
+            zeros = [moment for moment, name, _ in self.heard if name == "/reset"]
+            if zeros:
+                names += ("bpm", 120.0, "beat", (time.time() - zeros[-1]) * self.speed * 2.0)
+            self._send(sender, "/status.reply", (1, 4, 4, 1, 0, 2.5, 3.0, 44100.0, 44100.0, *names))
+
+    def _send(self, to: tuple[str, int], address: str, arguments: tuple[object, ...]) -> None:
+        builder = OscMessageBuilder(address=address)
+        for argument in arguments:
+            assert isinstance(argument, int | float | str)
+            builder.add_arg(argument)
+        self._socket.sendto(builder.build().dgram, to)
+
+
+def main() -> int:
+    """Run until a signal comes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--die", action="store_true", help="end at once, with a reason")
+    parser.add_argument("--die-later", action="store_true", help="end after a second")
+    parser.add_argument("--stubborn", action="store_true", help="don't end when asked")
+    options = parser.parse_args()
+    if options.die:
+        print("starting", file=sys.stderr)
+        print("error: device 'moon' not found", file=sys.stderr)
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if options.stubborn else _end)
+    with FakeServer(options.port):
+        time.sleep(1.0 if options.die_later else 60.0)
+    print("error: the sound card was unplugged", file=sys.stderr)
+    return 3
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""Settings in TOML files: where they are found, what is wrong with them, and saving."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crowdstream.settings import (
+    OPTIONS,
+    SettingError,
+    resolve,
+    save_user_setting,
+    user_config_path,
+)
+from crowdstream.settings.files import PRESETS
+from crowdstream.settings.options import NOT_IN_FILES
+from crowdstream.settings.toml import set_key, write_value
+
+
+def wrong(path: Path, data: bytes) -> str:
+    """The message about a configuration file with these bytes."""
+    path.write_bytes(data)
+    with pytest.raises(SettingError) as error:
+        resolve(["--config", str(path)], {}, home=path.parent)
+    message = str(error.value)
+    assert message.isprintable()
+    assert str(path) in message
+    return message
+
+
+def test_where_a_file_is_found(tmp_path: Path) -> None:
+    home, xdg = tmp_path / "home", tmp_path / "xdg"
+    named, in_environment = tmp_path / "named.toml", tmp_path / "environment.toml"
+    files = {
+        named: 1,
+        in_environment: 2,
+        xdg / "crowdstream/config.toml": 3,
+        home / ".config/crowdstream/config.toml": 4,
+    }
+    for path, port in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"port = {port}\n")
+    variables = {"CROWDSTREAM_CONFIG": str(in_environment), "XDG_CONFIG_HOME": str(xdg)}
+    found = [
+        resolve(["--config", str(named)], variables, home=home),
+        resolve([], variables, home=home),
+        resolve([], {"XDG_CONFIG_HOME": str(xdg)}, home=home),
+        resolve([], {"HOME": str(home)}),
+    ]
+    assert [r.settings.port for r in found] == [1, 2, 3, 4]
+    assert [r.settings.config for r in found] == list(files)
+    assert [r.origins["port"] for r in found] == [f"file {path}" for path in files]
+    assert [r.origins["config"] for r in found] == [
+        "flag --config",
+        "environment CROWDSTREAM_CONFIG",
+        "default",
+        "default",
+    ]
+
+
+def test_no_file_is_no_error(tmp_path: Path) -> None:
+    assert resolve([], {}, home=tmp_path).settings.config is None
+
+
+def test_the_users_file_is_where_xdg_says() -> None:
+    home = Path("/home/dj")
+    expected = home / ".config/crowdstream/config.toml"
+    assert user_config_path({"HOME": "/home/dj"}) == expected
+    assert user_config_path({"XDG_CONFIG_HOME": "relative"}, home) == expected
+    assert user_config_path({"XDG_CONFIG_HOME": "/x"}, home) == Path("/x/crowdstream/config.toml")
+
+
+def test_paths_in_a_file_are_taken_from_its_folder(tmp_path: Path) -> None:
+    file = tmp_path / "set" / "my.toml"
+    file.parent.mkdir()
+    file.write_text("a = 'x.wav'\nb = '~/y.wav'\nc = '/z.wav'\nmedia_root = ['music', '/usb']\n")
+    settings = resolve(["--config", str(file)], {}, home=tmp_path).settings
+    assert settings.a == tmp_path / "set/x.wav"
+    assert settings.b == tmp_path / "y.wav"
+    assert settings.c == Path("/z.wav")
+    assert settings.media_root == (tmp_path / "set/music", Path("/usb"))
+
+
+def test_a_preset_named_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("preset = 'live'\n")
+    resolved = resolve(["--config", str(file)], {}, home=tmp_path)
+    assert resolved.settings.buffer_size == 128
+    assert resolved.preset_reason == f"preset live (file {file})"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("port = 1\nmeter =\n", "line 2: "),
+        ("port = 1\n\nport = 2\n", "line 3: "),
+        ("port = 1\nosc_host = 'x", "line 2: "),
+        ("port = 1\nlevels = [1,\n\n", "line 2: "),
+        ("# \N{PILCROW SIGN}\n\n[a\n", "line 3: "),
+        ("bufer_size = 3", "bufer_size (file "),
+        ("bufer_size = 3", "the nearest one is buffer_size"),
+        ("buffer-size = 3", "the nearest one is buffer_size"),
+        ("zzz = 3", "the nearest one is "),
+        ('"" = 3', "the nearest one is "),
+        ("[audio]\nport = 3", "audio (file "),
+        ("config = 'x.toml'", "config (file "),
+        ("port = '57120'", "port: '57120' (file "),
+        ("port = 1979-05-27", "is not a whole number from 0 to 65535"),
+        ("bpm = nan", "bpm: nan (file "),
+        ("bpm = -inf", "is not a number of beats per minute from 20 to 400"),
+        ("levels = [1, 1]", "levels: [1, 1] (file "),
+        ("port = " + "[" * 5000, "my.toml"),
+        ("port = " + "1" * 5000, "my.toml"),
+    ],
+)
+def test_a_wrong_file_is_one_line(text: str, words: str, tmp_path: Path) -> None:
+    assert words in wrong(tmp_path / "my.toml", text.encode())
+
+
+def test_bytes_that_are_no_text_name_the_line(tmp_path: Path) -> None:
+    assert "line 2: " in wrong(tmp_path / "my.toml", b"port = 1\n# \xff\n")
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_bytes(b"\xef\xbb\xbfport = 5\r\n")
+    assert resolve(["--config", str(file)], {}, home=tmp_path).settings.port == 5
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(SettingError, match=rf"^config: .*\(flag --config\).*{reason}"):
+            resolve(["--config", str(path)], {}, home=tmp_path)
+    users = user_config_path({}, tmp_path)
+    users.mkdir(parents=True)
+    with pytest.raises(SettingError, match=r"^config: .*\(default\).*Is a directory"):
+        resolve([], {}, home=tmp_path)
+
+
+def test_the_example_shows_every_setting_and_its_default(tmp_path: Path) -> None:
+    text = (PRESETS / "example.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text) == {}
+    lines = text.splitlines()
+    active = [line[2:] for line in lines if " = " in line and line.startswith("# ")]
+    values = tomllib.loads("\n".join(active))
+    assert set(values) == set(OPTIONS) - NOT_IN_FILES
+    file = tmp_path / "my.toml"
+    file.write_text("\n".join(active))
+    settings = resolve(["--config", str(file)], {}, home=tmp_path).settings
+    for option in OPTIONS.values():
+        if option.default is not None and option.default != ():
+            assert getattr(settings, option.name) == option.default
+
+
+SAVED = [
+    ("", "buffer_size = 256\n"),
+    ("port = 5", "port = 5\nbuffer_size = 256\n"),
+    ("# mine\nport = 5\n", "# mine\nport = 5\nbuffer_size = 256\n"),
+    ("a = 'x'\nbuffer_size=64\nb = 'y'\n", "a = 'x'\nbuffer_size = 256\nb = 'y'\n"),
+    ("buffer_size = 64  # slow\n", "buffer_size = 256  # slow\n"),
+    ("'buffer_size' = 64\r\nport = 5\r\n", "buffer_size = 256\r\nport = 5\r\n"),
+    ("# buffer_size = 1\nbuffer_size = 64\n", "# buffer_size = 1\nbuffer_size = 256\n"),
+    ("a = '''\nbuffer_size = 1\n'''\n", "a = '''\nbuffer_size = 1\n'''\nbuffer_size = 256\n"),
+    ("buffer_size = [\n 1, # x\n 2]\nport = 5\n", "buffer_size = 256\nport = 5\n"),
+    ("buffer_size = 'a # b' # c\n", "buffer_size = 256 # c\n"),
+    ("[x]\nbuffer_size = 1\n", "buffer_size = 256\n[x]\nbuffer_size = 1\n"),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), SAVED)
+def test_saving_changes_one_key(before: str, after: str, tmp_path: Path) -> None:
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+    path = user_config_path(environ)
+    path.parent.mkdir()
+    path.write_bytes(before.encode())
+    assert save_user_setting("buffer_size", 256, environ) == path
+    assert path.read_bytes() == after.encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_saved_is_read(tmp_path: Path) -> None:
+    values: dict[str, Any] = {
+        "buffer_size": 128,
+        "bpm": 126,
+        "watch": True,
+        "levels": (1, 0.5, 0, 4),
+        "device": 'a "quoted" \\ name',
+        "a": tmp_path / "ü.wav",
+        "media_root": ["/music", "/usb"],
+    }
+    for name, value in values.items():
+        save_user_setting(name, value, {}, home=tmp_path)
+    settings = resolve([], {}, home=tmp_path).settings
+    for name, value in values.items():
+        assert getattr(settings, name) == OPTIONS[name].kind.read(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("buffer_size", 15, "buffer_size: 15 (file "),
+        ("buffer_size", None, "buffer_size: None (file "),
+        ("bufer_size", 64, "the nearest one is buffer_size"),
+        ("config", "x.toml", "config (file "),
+        ("a", "\udc80.wav", "text that UTF-8 can hold"),
+    ],
+)
+def test_a_wrong_value_is_not_saved(name: str, value: object, words: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as error:
+        save_user_setting(name, value, {}, home=tmp_path)
+    assert words in str(error.value)
+    assert not user_config_path({}, tmp_path).exists()
+
+
+@pytest.mark.parametrize("text", ["port = \n", "buffer_size.x = 1\n"])
+def test_a_file_that_cannot_be_changed_is_left_alone(text: str, tmp_path: Path) -> None:
+    path = user_config_path({}, tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(SettingError, match="config"):
+        save_user_setting("buffer_size", 64, {}, home=tmp_path)
+    assert path.read_text() == text
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / ".config").write_text("a file")
+    with pytest.raises(SettingError, match=r"^buffer_size: file .* cannot be written: "):
+        save_user_setting("buffer_size", 64, {}, home=tmp_path)
+
+
+def test_a_link_and_its_mode_are_kept(tmp_path: Path) -> None:
+    path, real = user_config_path({}, tmp_path), tmp_path / "real.toml"
+    real.write_text("port = 5\n")
+    real.chmod(0o640)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(real)
+    save_user_setting("buffer_size", 64, {}, home=tmp_path)
+    assert path.is_symlink()
+    assert real.read_text() == "port = 5\nbuffer_size = 64\n"
+    assert os.stat(real).st_mode & 0o777 == 0o640
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_is_written_so_that_it_reads_back(text: str) -> None:
+    assert tomllib.loads(f"x = {write_value(text)}") == {"x": text}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(OPTIONS)),
+        st.one_of(st.integers(), st.booleans(), st.text("ab#'\"= \n"), st.lists(st.text("a#"))),
+    ),
+    st.sampled_from(sorted(OPTIONS)),
+    st.one_of(st.integers(), st.text("ab#'\"= \n")),
+)
+def test_setting_a_key_changes_that_key_only(values: dict[str, Any], key: str, value: Any) -> None:
+    text = "".join(f"{k} = {write_value(v)} # {k}\n" for k, v in values.items())
+    edited = set_key(text, key, value)
+    assert tomllib.loads(edited) == {**values, key: value}
+    kept = [line for line in text.split("\n") if not line.startswith(f"{key} =")]
+    assert [line for line in edited.split("\n") if not line.startswith(f"{key} =")] == kept
