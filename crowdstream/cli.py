@@ -17,6 +17,7 @@ usage: crowdstream COMMAND [options]
 
   serve     run the server (crowdstream serve --help lists its options)
   compile   compile the kernels, so that the first start is as fast as any
+  reference print the OSC reference (docs/osc.md)
 """
 
 log = logging.getLogger("crowdstream")
@@ -29,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return serve(arguments[1:], "crowdstream serve")
     if arguments == ["compile"]:
         return compile_kernels()
+    if arguments == ["reference"]:
+        from crowdstream.control.reference import reference
+
+        print(reference(), end="")
+        return 0
     print(USAGE, end="")
     return 0 if arguments in (["-h"], ["--help"]) else 2
 

@@ -46,7 +46,9 @@ _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"
     "ULAW",
     "ALAW",
 }
-_NO_KNOWN_FORMAT, _SYSTEM_ERROR = 1, 2  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_SYSTEM
+# libsndfile's error numbers. A file that is open and regular gets the latter two, for a system
+# error and a bad file, when the MP3 decoder finds nothing to decode.
+_NO_KNOWN_FORMAT, _NOTHING_TO_DECODE = 1, (2, 7)
 _LOST = -1  # the stream's position is not known: the next read has to find its own
 _UNKNOWN_FRAMES = 1 << 48  # libsndfile announces about 2**63 frames where there is no length
 
@@ -150,7 +152,7 @@ class Decoder:
                 "it is not audio of a known format, whatever its name says; "
                 "use WAV, AIFF, FLAC, OGG or MP3",
             )
-        if error.code == _SYSTEM_ERROR:
+        if error.code in _NOTHING_TO_DECODE:
             return NotAudio(self._path, "it starts like audio, and nothing in it can be decoded")
         said = " ".join(error.error_string.split()).removeprefix("Error : ").rstrip(".")
         return UnsupportedAudio(
@@ -187,6 +189,9 @@ class Decoder:
         self._at = _LOST
         self._stream.close()  # first: the descriptor has one offset, and the next one sets it
         self._stream = self._open(source)
+        # A damaged MP3 can look different when it is entered elsewhere.
+        if (self._stream.channels, self._stream.samplerate) != (self.channels, self.source_rate):
+            raise self._damaged(at)
         self._at = at
 
     def _move(self, start: int) -> None:

@@ -12,6 +12,20 @@ import soundfile
 WriteSound = Callable[..., Path]
 
 
+class _Linear(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that soundfile does not seek in, as it else does before and after each read."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def linear_decode(path: Path, dtype: str = "float32") -> npt.NDArray[Any]:
+    """The whole file in one decode from its beginning: shape (frames, channels)."""
+    with _Linear(path) as file:
+        decoded: npt.NDArray[Any] = file.read(file.frames, dtype=dtype, always_2d=True)
+    return decoded
+
+
 def _noisy_music(frames: int, rate: int, channels: int) -> npt.NDArray[np.float64]:
     """Noise in bursts between near-silence, deterministic.
 
