@@ -16,6 +16,7 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.library.loader import Loader
+from crowdstream.library.quiet import mute_c_libraries
 
 IDLE_SECONDS = 0.02  # between looks at the playheads while there is nothing to do
 STATUS_EVERY = 25  # idle looks or pages between reports on the budget
@@ -41,6 +42,7 @@ def _handle(loader: Loader, request: dict[str, Any]) -> None:
 def main(arguments: list[str]) -> int:
     """Run until standard input closes. `arguments`: the desk's descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mute_c_libraries()
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     loader = Loader(Desk(int(arguments[0])), _write)

@@ -1,0 +1,83 @@
+"""The server on a virtual sound card: what a listener would hear is what was rendered."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from contrib.soundcard import JackDummy, PulseNull
+from tests.server import server
+
+pytestmark = pytest.mark.device
+
+RATE = 44100
+STEMS = ("drums", "bass", "vocals", "other")
+
+
+def noise(seconds: float, seed: int) -> np.ndarray:
+    """16-bit stereo noise that begins with a second of silence; shape (frames, 2)."""
+    generator = np.random.default_rng(seed)
+    samples = generator.integers(-6000, 6000, (int(seconds * RATE), 2)).astype(np.int16)
+    samples[:RATE] = 0
+    return samples
+
+
+def place_of(needle: np.ndarray, haystack: np.ndarray) -> int:
+    """Where `needle` (float, one channel) begins in `haystack`, by its cross-correlation."""
+    size = 1 << (len(haystack) + len(needle)).bit_length()
+    spectrum = np.fft.rfft(haystack, size) * np.conj(np.fft.rfft(needle, size))
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(haystack)]))
+
+
+def test_the_recorded_sound_is_the_rendered_sound(tmp_path: Path, pulse_card: PulseNull) -> None:
+    """Four stems on deck A, recorded from the sink's monitor: their sum, sample for sample."""
+    folder = tmp_path / "track"
+    folder.mkdir()
+    parts = [noise(4.0, seed) for seed in range(4)]
+    for name, samples in zip(STEMS, parts, strict=True):
+        soundfile.write(folder / f"{name}.wav", samples, RATE, subtype="PCM_16")
+    expected = sum(part.astype(np.float32) / np.float32(32768) for part in parts)
+    assert isinstance(expected, np.ndarray)
+    with (
+        server(tmp_path, "--driver", "pyaudio", "--buffer-size", "512", env=pulse_card.env) as it,
+        pulse_card.recorder() as recorder,
+    ):
+        it.client.ask("/deck/A/load", str(folder), answer="/done")
+        it.client.send("/deck/A/play")
+        time.sleep(5.5)
+        heard = recorder.stop()
+        status = it.client.status()
+    assert status["driver"] == "pyaudio"
+    part = expected[RATE : RATE + RATE // 2]
+    begin = place_of(part[:, 0], heard[:, 0]) - RATE
+    length = min(len(expected), len(heard) - begin)
+    assert length > 3 * RATE
+    difference = np.abs(heard[begin + RATE : begin + length] - expected[RATE:length])
+    # A null sink that is late repeats or drops whole fragments; everything else is exact.
+    exact = float(np.mean(difference.max(axis=1) < 1e-6))
+    assert exact == 1.0 or status["underruns"] > 0, f"only {exact:.1%} of the frames are right"
+    assert exact > 0.5
+
+
+def test_jack_plays_every_block(tmp_path: Path, jack_card: JackDummy) -> None:
+    """On JACK the callback keeps pace with the clock and the ledger accounts for each gap."""
+    soundfile.write(tmp_path / "a.wav", noise(8.0, 1), RATE, subtype="PCM_16")
+    with server(tmp_path, "--buffer-size", "128", env=jack_card.env) as it:
+        for deck in "ABCD":
+            it.client.ask("/cue", deck, str(tmp_path / "a.wav"), answer="/done")
+        it.client.send("/start_group", 0.0, "A", "B", "C", "D")
+        before, begin = it.client.status(), time.monotonic()
+        time.sleep(3.0)
+        after, end = it.client.status(), time.monotonic()
+    assert "JACK" in after["device"] and after["buffer_size"] == 128
+    rate = (after["frame"] - before["frame"]) / (end - begin)
+    assert rate == pytest.approx(RATE, rel=0.05)
+    positions = {after[f"deck.{deck}.position"] for deck in "ABCD"}
+    assert len(positions) == 1 and positions.pop() > 2.0
+    causes = sum(after[f"underruns_{c}"] for c in ("late_callback", "slow_render", "device"))
+    assert causes == after["underruns"]
+    assert after["missing_pages"] == 0 and after["guarded"] == 0
