@@ -72,7 +72,7 @@ def serve(argv: Sequence[str], prog: str = "crowdstream") -> int:
 
 def list_devices() -> int:
     """Print the output devices."""
-    from crowdstream.engine.drivers import DeviceError  # noqa: PLC0415
+    from crowdstream.desk.stream import DeviceError  # noqa: PLC0415
     from crowdstream.engine.drivers.portaudio import list_devices as found  # noqa: PLC0415
 
     try:
@@ -97,7 +97,7 @@ def _run(resolved: Resolved) -> int:
     from crowdstream.control.osc import PortTaken  # noqa: PLC0415
     from crowdstream.control.server import Server  # noqa: PLC0415
     from crowdstream.desk.block import DeskError  # noqa: PLC0415
-    from crowdstream.engine.drivers import DeviceError  # noqa: PLC0415
+    from crowdstream.desk.stream import DeviceError  # noqa: PLC0415
 
     ended = threading.Event()
 

@@ -12,7 +12,7 @@ from crowdstream.control.context import nobody
 from crowdstream.control.errors import UnknownAddress
 from crowdstream.control.server import Server
 from crowdstream.control.table import DECK_LETTERS, TABLE
-from crowdstream.engine.drivers import StreamInfo
+from crowdstream.desk.stream import StreamInfo
 from crowdstream.settings import resolve
 
 

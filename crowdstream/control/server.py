@@ -28,7 +28,7 @@ from crowdstream.control.table import TABLE
 from crowdstream.control.tracks import first_buffer
 from crowdstream.desk.layout import deck_level_ramp
 from crowdstream.desk.rings import pop_events
-from crowdstream.engine.drivers import StreamInfo
+from crowdstream.desk.stream import StreamInfo
 from crowdstream.monitor.health import Processes
 from crowdstream.monitor.watch import Watch
 from crowdstream.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 from crowdstream.control.children import Child, ChildError
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
-from crowdstream.engine.drivers import DeviceError, StreamInfo
+from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.library.loader import budget_pages
 from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.settings import Settings

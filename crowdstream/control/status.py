@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
 from crowdstream.desk.layout import DECKS, PAGE_BYTES, deck_level_ramp, eq_ramp
-from crowdstream.engine.render import sounding
-from crowdstream.monitor.health import engine_readings
+from crowdstream.monitor.health import engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.engine.callback import Callback
-from crowdstream.engine.drivers import DeviceError, Driver, StreamInfo
+from crowdstream.desk.stream import DeviceError, StreamInfo
+from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 

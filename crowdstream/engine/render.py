@@ -27,7 +27,6 @@ from crowdstream.desk.layout import (
     OP_STOP,
     OP_STOP_ALL,
     OP_TONE,
-    PLAYING,
     RAMP_TEMPO,
     RAMP_VOICE,
     REGIONS,
@@ -143,9 +142,3 @@ def render(desk: Desk, out: np.ndarray) -> None:
     the call act at their frame. Only one process may render a desk at a time.
     """
     render_at(desk.address, out.ctypes.data, len(out))
-
-
-def sounding(desk: Desk) -> int:
-    """Number of voices that play."""
-    return int(np.count_nonzero(desk.voices["state"][:VOICES] == PLAYING))
-

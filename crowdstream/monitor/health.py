@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import CAUSES, HISTOGRAM
+from crowdstream.desk.layout import CAUSES, HISTOGRAM, PLAYING, VOICES
 
 PERCENTILES = (50, 99)
 
@@ -54,6 +54,11 @@ class Processes:
     def total(self) -> float:
         """CPU of all of them, in percent of one core."""
         return sum(self.cpu.values())
+
+
+def sounding(desk: Desk) -> int:
+    """Number of voices that play; what is left of stopped ones does not count."""
+    return int(np.count_nonzero(desk.voices["state"][:VOICES] == PLAYING))
 
 
 def engine_readings(desk: Desk) -> dict[str, Any]:

@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
-
-class DeviceError(RuntimeError):
-    """The sound device can't be opened; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """What the device turned out to be.
-
-    `latency`: seconds from the callback to the sound, as the device reports it.
-    """
-
-    driver: str
-    device: str
-    sample_rate: float
-    buffer_size: int
-    latency: float
-    note: str = ""
+from crowdstream.desk.stream import StreamInfo
 
 
 class Driver(Protocol):

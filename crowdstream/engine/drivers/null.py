@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from crowdstream.desk.stream import StreamInfo
 from crowdstream.engine.callback import Callback
-from crowdstream.engine.drivers import StreamInfo
 
 # As a device with two periods: a block is wanted one period before it would be heard.
 RESTART_PERIODS = 8  # after so long a stall the clock begins anew instead of catching up

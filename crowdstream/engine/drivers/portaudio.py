@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.engine.callback import Callback
-from crowdstream.engine.drivers import DeviceError, StreamInfo
 
 UNDERFLOW = 0x4  # paOutputUnderflow
 

@@ -1,0 +1,133 @@
+"""The same device with a callback that does nothing: what the machine itself misses.
+
+A process set up as the engine is: same driver, same priority, same garbage collection; only
+the rendering is left out. Run by `EmptyCallback`, which speaks to it over two pipes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import psutil
+
+from benchmarks.common import BenchmarkError
+from benchmarks.live import PROJECT
+from crowdstream.desk.block import Desk
+from crowdstream.engine.callback import Callback
+from crowdstream.desk.stream import DeviceError
+from crowdstream.engine.drivers.null import NullDriver
+from crowdstream.engine.drivers.portaudio import PortAudioDriver
+
+
+class _Silence(Callback):
+    def __init__(self, desk: Desk, frames: int) -> None:
+        super().__init__(desk, frames)
+        self.missed = 0
+
+    def fill(self, frames: int, flagged: bool) -> np.ndarray:
+        if self._first:
+            self._first = False
+            self._raise_priority()
+        if flagged:
+            self.missed += 1
+        return self._usual if frames == self._frames else self._whole[:frames]
+
+
+def _measure(callback: _Silence) -> None:
+    me = psutil.Process()
+    sys.stdin.readline()
+    before, missed = me.cpu_times(), callback.missed
+    sys.stdin.readline()
+    after = me.cpu_times()
+    used = after.user + after.system - before.user - before.system
+    print(json.dumps({"underruns": callback.missed - missed, "cpu_seconds": used}), flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """The process. `arguments`: the request as one JSON text."""
+    request: dict[str, Any] = json.loads(arguments[0])
+    frames, rate = int(request["frames"]), float(request["sample_rate"])
+    callback = _Silence(Desk.create(0, rate), frames)
+    driver: NullDriver | PortAudioDriver
+    if request["driver"] == "null":
+        driver = NullDriver(callback, rate, frames)
+    else:
+        driver = PortAudioDriver(callback, request["device"], rate, frames)
+        try:
+            driver.open()
+        except DeviceError as error:
+            print(json.dumps({"error": str(error)}), flush=True)
+            return 1
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    driver.start()
+    print("{}", flush=True)
+    _measure(callback)
+    driver.stop()
+    return 0
+
+
+class EmptyCallback:
+    """The empty callback on a device, as long as its `with` block.
+
+    `driver`, `device`: as the server found them; `frames`: of a block; `sample_rate` in Hz.
+    """
+
+    def __init__(
+        self, driver: str, device: str | None, frames: int, sample_rate: float,
+        env: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        request = {
+            "driver": driver, "device": device, "frames": frames, "sample_rate": sample_rate,
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.empty_callback", json.dumps(request)],
+            env={**os.environ, **env}, cwd=PROJECT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        try:
+            self._answer()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line or '{"error": "it ended at once"}')
+        if "error" in answer:
+            raise BenchmarkError(f"the empty callback: {answer['error']}")
+        return answer
+
+    def _say(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._say()
+
+    def end(self) -> dict[str, Any]:
+        """What was counted: `underruns`, `cpu_seconds`."""
+        self._say()
+        return self._answer()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

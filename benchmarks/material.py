@@ -1,0 +1,114 @@
+"""Sound files for the benchmarks: made once, kept in the user's cache."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+RATE = 44100
+FRAME_BYTES = 4  # 16-bit stereo
+STEMS = ("drums", "bass", "vocals", "other")
+BIG_BYTES = 140_000_000  # 13 min 13 s
+LONG_SECONDS = 3 * 3600
+PATTERN_SECONDS = 10
+LEVEL = 0.05  # RMS of a stem, full scale 1: sixteen of them stay clear of the limiter
+_HEADER = 44
+
+
+def cache_folder() -> Path:
+    """Where the files are kept: `$XDG_CACHE_HOME/crowdstream/bench`."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ".cache"
+    return base / "crowdstream" / "bench"
+
+
+def wav_header(data_bytes: int, rate: int = RATE) -> bytes:
+    """Header of a 16-bit stereo WAV with so many bytes of samples."""
+    form = struct.pack("<HHIIHH", 1, 2, rate, rate * FRAME_BYTES, FRAME_BYTES, 16)
+    return (
+        b"RIFF" + struct.pack("<I", data_bytes + 36) + b"WAVE"
+        + b"fmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", data_bytes)
+    )  # fmt: skip
+
+
+def pattern(seed: int, frames: int = PATTERN_SECONDS * RATE) -> np.ndarray:
+    """Noise under a beat of its own, int16, shape `(frames, 2)`; the first frame sounds."""
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((frames, 2))
+    beat = np.arange(frames) / RATE * (1.8 + 0.1 * (seed % 5))
+    envelope = (0.3 + np.exp(-4.0 * (beat % 1.0)))[:, None]
+    sound = LEVEL * 32767 * noise * envelope
+    sound[0] = 3000.0
+    return np.clip(sound, -32767, 32767).astype("<i2")
+
+
+def write_wav(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> None:
+    """Write a WAV of `data_bytes` of samples; `sparse`: only its first pattern takes disk.
+
+    The file appears whole or not at all.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data_bytes -= data_bytes % FRAME_BYTES
+    block = pattern(seed).tobytes()
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        file.write(wav_header(data_bytes))
+        if sparse:
+            file.write(block[:data_bytes])
+            file.truncate(_HEADER + data_bytes)
+        else:
+            for begin in range(0, data_bytes, len(block)):
+                file.write(block[: data_bytes - begin])
+    os.replace(part, path)
+
+
+def _ensure(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> Path:
+    whole = _HEADER + data_bytes - data_bytes % FRAME_BYTES
+    if not path.exists() or path.stat().st_size != whole:
+        write_wav(path, data_bytes, seed, sparse)
+    return path
+
+
+def deck_folders(
+    data_bytes: int = BIG_BYTES, say: Callable[[str], None] = lambda _text: None
+) -> list[Path]:
+    """Four folders of four stems each, all different, each stem of `data_bytes`."""
+    root = cache_folder() / f"decks-{data_bytes}"
+    folders = []
+    for deck, letter in enumerate("ABCD"):
+        for number, stem in enumerate(STEMS):
+            path = root / letter / f"{stem}.wav"
+            if not path.exists():
+                say(f"writing {letter}/{path.name}, {data_bytes / 1e6:.0f} MB")
+            _ensure(path, data_bytes, 16 + 4 * deck + number)
+        folders.append(root / letter)
+    return folders
+
+
+def big_file(data_bytes: int = BIG_BYTES) -> Path:
+    """One more file of that size, in no deck's folder."""
+    return _ensure(cache_folder() / f"one-{data_bytes}.wav", data_bytes, 7)
+
+
+def long_file(seconds: int = LONG_SECONDS) -> Path:
+    """A file of three hours; ten seconds of sound, then silence that takes no disk."""
+    path = cache_folder() / f"long-{seconds}.wav"
+    return _ensure(path, seconds * RATE * FRAME_BYTES, 8, sparse=True)
+
+
+def forget_cached(path: Path) -> bool:
+    """Ask the kernel to drop a file from its page cache, so that a read goes to the disk.
+
+    False where the system has no such call.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return False
+    with path.open("rb") as file:
+        os.fdatasync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return True

@@ -1,0 +1,90 @@
+"""The load of the benchmarks: four decks of four stems, EQ on, rates off 1."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import BenchmarkError
+from benchmarks.live import LiveServer
+
+RATES = (1.06, 1.05, 1.07, 1.06)
+# Percent; none is flat, so that no deck is bypassed.
+EQ = ((35.0, 50.0, 42.0), (50.0, 38.0, 45.0), (30.0, 44.0, 50.0), (46.0, 36.0, 40.0))
+LEVEL = 0.8
+LOAD_SECONDS = 600.0
+STILL_SECONDS = 3.0  # a streamed track's memory is full when it has not grown for so long
+SETTLE_SECONDS = 1.0
+
+
+def play_decks(server: LiveServer, folders: Sequence[Path], rates: Sequence[float]) -> None:
+    """Load a folder onto each deck, set EQ, level and rate, and loop them from one frame on."""
+    for letter, folder in zip("ABCD", folders, strict=False):
+        server.say(f"/deck/{letter}/load", str(folder))
+    for _ in folders:
+        if server.hear("/done", 30.0) is None:
+            raise BenchmarkError("a track was not ready to play within 30 s")
+    for letter, rate, bands in zip("ABCD", rates, EQ, strict=True):
+        if "ABCD".index(letter) >= len(folders):
+            break
+        server.say("/deck_eq_all", letter, *bands)
+        server.say(f"/deck/{letter}/level", LEVEL)
+        server.say(f"/deck/{letter}/rate", rate)
+        server.say(f"/deck/{letter}/play", 0.0, 1)
+    server.ask("/sync", "/synced", 1)
+
+
+def wait_loaded(server: LiveServer) -> None:
+    """Return when everything that has room is in memory, and a moment later."""
+    begin = still = time.monotonic()
+    held = -1.0
+    while True:
+        status = server.status()
+        used, wanted = float(status["pages_used_mb"]), float(status["pages_reserved_mb"])
+        now = time.monotonic()
+        if used != held:
+            held, still = used, now
+        if used >= wanted > 0.0 or now - still > STILL_SECONDS:
+            break
+        if now - begin > LOAD_SECONDS:
+            raise BenchmarkError(f"the tracks were not loaded within {LOAD_SECONDS:g} s")
+        time.sleep(0.2)
+    time.sleep(SETTLE_SECONDS)
+
+
+COUNTS = (
+    "underruns", "underruns_late_callback", "underruns_slow_render", "underruns_device",
+    "over_budget", "missing_pages", "missing_frames", "late_commands", "guarded",
+    "messages", "failed", "malformed", "refused", "dropped",
+)  # fmt: skip
+
+
+class Window:
+    """What a server counted, and the CPU it used, between `begin` and `end`."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self._server = server
+
+    def begin(self) -> None:
+        """Count from now on; the histograms begin anew."""
+        with self._server.desk() as desk:
+            desk.ledger["reset_serial"] += 1
+        self._before = self._server.status()
+        self._cpu = self._server.cpu_seconds()
+        self._time = time.monotonic()
+
+    def end(self) -> dict[str, Any]:
+        """Differences of `COUNTS`, `cpu_<process>` in percent of one core, `seconds`, and the
+        latest readings of everything else."""
+        took = time.monotonic() - self._time
+        cpu = self._server.cpu_seconds()
+        after = self._server.status()
+        result = dict(after)
+        for name in COUNTS:
+            result[name] = int(after[name]) - int(self._before[name])
+        for name, used in cpu.items():
+            result[f"cpu_{name}"] = 100.0 * (used - self._cpu[name]) / took
+        result["seconds"] = took
+        return result
