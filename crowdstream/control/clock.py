@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from crowdstream.desk.block import Desk
@@ -10,6 +11,7 @@ from crowdstream.desk.block import Desk
 # Weight of a new reading of the device's clock. At 100 readings a second the estimate
 # follows a crystal's drift within a second or two and averages the callbacks' jitter away.
 SMOOTHING = 0.01
+MOMENTS = 1024  # time tags whose frame is kept
 JUMP_SECONDS = 0.05  # a reading this far off means that the stream stood still: begin anew
 
 
@@ -21,10 +23,18 @@ class FrameClock:
     distance from the one before, to the frame, however blocks fall.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._desk = desk
+        self.monotonic = monotonic
+        self.wall = wall
         self._offset: float | None = None
         self._seen = 0
+        self._moments: dict[float, int] = {}
 
     def read(self) -> None:
         """Take the engine's latest reading; call it often (every 10 ms or so)."""
@@ -48,22 +58,31 @@ class FrameClock:
 
     def frame_at(self, monotonic: float) -> int:
         """The frame of an instant of `time.monotonic()`."""
-        block = int(self._desk.header["block_frames"])
         if self._offset is None:
             return self._desk.frame
+        block = int(self._desk.header["block_frames"])
         return round(monotonic * self._desk.sample_rate + self._offset) + block
 
     def now(self) -> int:
         """The frame of this instant."""
-        return self.frame_at(time.monotonic())
+        return self.frame_at(self.monotonic())
 
-    def frame_of_wall(self, unix_seconds: float) -> int:
-        """The frame of an instant of `time.time()`, such as an OSC time tag names.
+    def due(self, unix_seconds: float) -> float:
+        """The instant of `time.monotonic()` at which a wall clock shows `unix_seconds`."""
+        return unix_seconds - self.wall() + self.monotonic()
 
-        The offset between the clocks is taken afresh each time: after the system clock has
-        been set, new time tags are right, and frames given out before stay as they are.
+    def frame_of_tag(self, unix_seconds: float, due: float) -> int:
+        """The frame of an OSC time tag, at least 1, which is due at `due` (monotonic).
+
+        What has the same tag has the same frame, whenever it came, although the estimate of
+        the device's clock moves a little from one message to the next.
         """
-        return self.frame_at(unix_seconds - time.time() + time.monotonic())
+        known = self._moments.get(unix_seconds)
+        if known is None:
+            known = self._moments[unix_seconds] = max(1, self.frame_at(due))
+            if len(self._moments) > MOMENTS:
+                del self._moments[next(iter(self._moments))]
+        return known
 
 
 @dataclass(frozen=True)

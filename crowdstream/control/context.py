@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crowdstream.control.core import Core
     from crowdstream.control.mixer import Mixer
-    from crowdstream.control.server import Server
 
 Reply = Callable[..., None]
 """`reply(address, *arguments)` sends an answer to whoever said the command."""
@@ -18,25 +17,50 @@ def nobody(address: str, *arguments: Any) -> None:
     """The reply of a command that nobody waits for."""
 
 
-@dataclass
 class Context:
     """One command being carried out.
 
     `frame`: the frame at which it acts, 0 for at once. `now`: the frame of its arrival.
+    `failures`: the reasons its sender has been told so far.
     """
 
-    server: Server
-    mixer: Mixer
-    address: str = ""
-    reply: Reply = nobody
-    sender: Any = None
-    frame: int = 0
-    now: int = 0
+    __slots__ = ("address", "core", "failures", "frame", "late", "now", "reply", "sender")
+
+    def __init__(
+        self,
+        core: Core,
+        address: str = "",
+        reply: Reply = nobody,
+        sender: Any = None,
+        frame: int = 0,
+        now: int = 0,
+    ) -> None:
+        self.core = core
+        self.address = address
+        self.reply = reply
+        self.sender = sender
+        self.frame = frame
+        self.now = now
+        self.failures: tuple[str, ...] = ()
+        self.late = False
+
+    @property
+    def mixer(self) -> Mixer:
+        """The mixer it acts on."""
+        return self.core.mixer
 
     def fail(self, reason: str) -> None:
-        """Tell the sender why this command can't be done."""
-        self.server.failed(self, reason)
+        """Tell the sender why this command can't be done; each reason is told once."""
+        if reason not in self.failures:
+            self.failures += (reason,)
+            self.core.failed(self, reason)
 
     def done(self, *arguments: Any) -> None:
         """Tell the sender that what this command began is finished."""
         self.reply("/done", self.address, *arguments)
+
+    def came_late(self, seconds: float) -> None:
+        """Tell the sender, once, that this command acted so much after its time."""
+        if not self.late:
+            self.late = True
+            self.core.was_late(self, seconds)

@@ -53,13 +53,13 @@ class Track:
     context: Context | None = None
     voice: int | None = None
     sounding: int = 0  # serial of the start that plays, 0 for none
-    coming: set[int] = field(default_factory=set)  # serials of starts the engine still has
+    # Serials of starts that the engine still has, and their frames.
+    coming: dict[int, int] = field(default_factory=dict)
     gain: float = 1.0
     rate: float = 1.0
     stem_gains: list[float] = field(default_factory=list)
     cue_frame: int = 0
-    mark: int = 0  # serial of the mark after its last stop, once it is being let go of
-    marked: bool = False
+    marked: bool = False  # on leaving: the engine has passed the stop that was sent last
 
     @property
     def deck(self) -> int:
@@ -135,6 +135,16 @@ class Item:
         if self.start is None:
             return self.track.cue_frame
         return min(int(self.start * self.track.frames), max(0, self.track.frames - 1))
+
+
+@dataclass(eq=False)
+class Jump:
+    """A seek of a playing track that waits for the place it goes to."""
+
+    track: Track
+    position: int
+    context: Context
+    deadline: float
 
 
 @dataclass(eq=False)

@@ -102,25 +102,27 @@ def restore_control(typingctx: Any, register: Any) -> Any:
     return types.void(types.int64), codegen
 
 
-def _control_call(builder: Any, name: str, place: Any) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [place.type])
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [place])
+def _control_call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    # LLVM's own names for the register: numba cannot assemble inline code on every machine.
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, arguments)
 
 
 def _read_control(builder: Any) -> Any:
     if not _X86:
-        kind = ir.FunctionType(_INT64, [])
-        return builder.asm(kind, "mrs $0, fpcr", "=r", [], side_effect=True)
+        return _control_call(builder, "llvm.aarch64.get.fpcr", _INT64, [])
     place = cgutils.alloca_once(builder, _INT32)
-    _control_call(builder, "llvm.x86.sse.stmxcsr", builder.bitcast(place, cgutils.voidptr_t))
+    pointed = builder.bitcast(place, cgutils.voidptr_t)
+    _control_call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [pointed])
     return builder.load(place)
 
 
 def _write_control(builder: Any, value: Any) -> None:
     if not _X86:
-        kind = ir.FunctionType(ir.VoidType(), [_INT64])
-        builder.asm(kind, "msr fpcr, $0", "r", [value], side_effect=True)
+        _control_call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), [value])
         return
     place = cgutils.alloca_once(builder, _INT32)
     builder.store(value, place)
-    _control_call(builder, "llvm.x86.sse.ldmxcsr", builder.bitcast(place, cgutils.voidptr_t))
+    pointed = builder.bitcast(place, cgutils.voidptr_t)
+    _control_call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [pointed])

@@ -1,0 +1,262 @@
+"""Buffers: from a path to a track that can be started, and from there to freed memory."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from crowdstream.control.context import Context
+from crowdstream.control.errors import CommandError, NotLoaded
+from crowdstream.control.tracks import SourceNumbers, Track, first_buffer, in_use
+from crowdstream.desk.block import Desk
+from crowdstream.library.errors import AudioFileError, printable
+from crowdstream.library.tracks import TrackFiles, check_media_root, find_stems
+
+log = logging.getLogger(__name__)
+
+LEAVE_SECONDS = 1.0  # after which a track that still sounds is told once more to stop
+LONGEST_NAME = 200  # characters: names go into every status, which is one packet
+
+
+class Buffers:
+    """Which track is in which buffer. What plays is the business of the class built on this.
+
+    A track's way: on its way in (`_incoming`), in its buffer (`buffers`) from the moment it can
+    be started, leaving (silent soon, then unloaded by the loader), gone. Until a new track is
+    ready the old one stays and plays.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        to_loader: Callable[[dict[str, Any]], None],
+        tell: Callable[..., None],
+        monotonic: Callable[[], float],
+        media_roots: Sequence[Path] = (),
+    ) -> None:
+        self.desk = desk
+        self.monotonic = monotonic
+        self._to_loader = to_loader
+        self._tell = tell
+        self._roots = media_roots
+        self._numbers = itertools.count(1)
+        self._sources = SourceNumbers()
+        self._tracks: dict[int, Track] = {}
+        self.buffers: dict[int, Track] = {}
+        self._incoming: dict[int, Track] = {}
+        self._leaving: dict[Track, float] = {}
+        self._when_gone: list[tuple[list[Track], Callable[[], None]]] = []
+
+    # What the mixer fills in -------------------------------------------------------------
+
+    def _silence(self, track: Track, frame: int) -> None:
+        """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
+        raise NotImplementedError
+
+    def _drop_waiting(self, track: Track, reason: str = "") -> None:
+        """Forget starts and jumps of a track that wait; tell their senders the reason."""
+        raise NotImplementedError
+
+    def _opened_hook(self, track: Track) -> None:
+        """A track's length is known."""
+        raise NotImplementedError
+
+    # Commands ----------------------------------------------------------------------------
+
+    def load(
+        self, context: Context, buffer: int, path: str, name: str = "", cue: float = 0.0
+    ) -> Track:
+        """Begin to load a file or folder of stems into a buffer; answers `/done` when ready.
+
+        What was in the buffer is stopped and let go of once the new files turn out good.
+        Raises `CommandError` for what can be seen at once.
+        """
+        files = self._find(path)
+        sources = self._sources.take(len(files.stems))
+        shown = printable(name or files.name)[:LONGEST_NAME]
+        names = tuple(printable(stem.name)[:LONGEST_NAME] for stem in files.stems)
+        track = Track(next(self._numbers), buffer, shown, path, names, sources, cue)
+        track.context = context
+        track.stem_gains = [1.0] * len(sources)
+        self._tracks[track.number] = track
+        earlier = self._incoming.pop(buffer, None)
+        if earlier:
+            self._let_go(earlier, 0, f"{shown} was loaded in its place")
+        self._incoming[buffer] = track
+        stems = [
+            (source, str(stem.path)) for source, stem in zip(sources, files.stems, strict=True)
+        ]
+        self._to_loader({"do": "load", "track": track.number, "stems": stems, "cue": cue})
+        return track
+
+    def _find(self, path: str) -> TrackFiles:
+        try:
+            files = find_stems(check_media_root(Path(path), self._roots))
+            for stem in files.stems:
+                # A link in an allowed folder may lead out of it.
+                check_media_root(stem.path, self._roots)
+        except AudioFileError as error:
+            raise CommandError(str(error)) from error
+        return files
+
+    def find(self, buffer: int) -> Track:
+        """What was loaded last into a buffer, be it still on its way; raises `NotLoaded`."""
+        track = self._incoming.get(buffer) or self.buffers.get(buffer)
+        if track is None:
+            raise NotLoaded(f"nothing is loaded in buffer {buffer}")
+        return track
+
+    def all_of(self, buffer: int) -> list[Track]:
+        """What is in a buffer and what is on its way there; raises `NotLoaded` for neither.
+
+        What sounds there is for both: while a new file is being loaded, the old one plays.
+        """
+        self.find(buffer)
+        tables = (self.buffers, self._incoming)
+        return [table[buffer] for table in tables if buffer in table]
+
+    def deck_track(self, deck: int) -> Track:
+        """The track of a deck: its first buffer's; raises `NotLoaded`."""
+        return self.deck_tracks(deck)[-1]
+
+    def deck_tracks(self, deck: int) -> list[Track]:
+        """As `all_of`, of a deck's first buffer; raises `NotLoaded`."""
+        try:
+            return self.all_of(first_buffer(deck))
+        except NotLoaded as error:
+            raise NotLoaded(f"deck {'ABCD'[deck]} has no track: cue or load one") from error
+
+    def unload(self, buffer: int, frame: int = 0) -> list[Track]:
+        """Stop a buffer and free its memory when it is silent; the tracks that are leaving."""
+        left = []
+        for table in (self._incoming, self.buffers):
+            track = table.pop(buffer, None)
+            if track:
+                self._let_go(track, frame, f"buffer {buffer} was unloaded")
+                left.append(track)
+        return left
+
+    def when_gone(self, tracks: list[Track], action: Callable[[], None]) -> None:
+        """Call `action` once the loader has freed all of `tracks`."""
+        self._when_gone.append((tracks, action))
+
+    def loaded_buffers(self) -> list[int]:
+        """Numbers of the buffers that hold something or are about to."""
+        return sorted({*self.buffers, *self._incoming})
+
+    # What the loader says ----------------------------------------------------------------
+
+    def loader_event(self, event: dict[str, Any]) -> None:
+        """Take in what the loader says about a track."""
+        track = self._tracks.get(event.get("track", 0))
+        if track is None:
+            return
+        kind = event["event"]
+        if kind == "opened" and track.state == "loading":
+            self._opened(track, event)
+        elif kind == "ready" and track.state == "opened":
+            track.state = "ready"
+            self._promote(track)
+            if track.context:
+                track.context.done(track.buffer)
+        elif kind == "complete":
+            track.complete = True
+        elif kind == "failed":
+            self._failed(track, event["reason"])
+        elif kind == "broken":
+            self._broken(track, event["reason"])
+        elif kind == "unloaded":
+            self._gone(track)
+
+    def _opened(self, track: Track, event: dict[str, Any]) -> None:
+        track.frames = int(event["frames"])
+        track.streamed = bool(event["streamed"])
+        track.cue_frame = min(int(track.cue * track.frames), track.frames - 1)
+        track.state = "opened"
+        log.info(
+            "%s: %d stems, %.1f s%s", track.name, len(track.sources),
+            track.frames / self.desk.sample_rate, ", streamed" if track.streamed else "",
+        )
+        self._opened_hook(track)
+
+    def _promote(self, track: Track) -> None:
+        # It can sound: it takes the place of what was there.
+        if self._incoming.get(track.buffer) is not track:
+            return
+        del self._incoming[track.buffer]
+        frame = track.context.frame if track.context else 0
+        old = self.buffers.get(track.buffer)
+        self.buffers[track.buffer] = track
+        if old:
+            ahead = frame if frame > self.desk.frame else 0
+            self._let_go(old, ahead, f"{track.name} was loaded in its place")
+
+    def _failed(self, track: Track, reason: str) -> None:
+        track.state, track.reason = "failed", reason
+        self._incoming_failed(track, reason)
+        self._gone(track)
+
+    def _broken(self, track: Track, reason: str) -> None:
+        if track.state == "opened":
+            # It never could be started: the same as a file that does not open.
+            self._incoming_failed(track, reason)
+            track.state = "failed"
+            self._let_go(track, 0, reason)
+            return
+        track.state = "broken"
+        log.error("%s: %s; what is in memory plays on", track.name, reason)
+        track.reason = reason
+        self._tell("/broken", track.buffer, reason)
+        if track.context:
+            track.context.fail(reason)
+
+    def _incoming_failed(self, track: Track, reason: str) -> None:
+        track.reason = reason
+        if self._incoming.get(track.buffer) is track:
+            del self._incoming[track.buffer]
+        if track.context:
+            track.context.fail(reason)
+            track.context = None
+        self._drop_waiting(track, reason)
+
+    # Leaving -----------------------------------------------------------------------------
+
+    def _let_go(self, track: Track, frame: int, reason: str) -> None:
+        # Silence it, then unload it when no voice reads it any more.
+        self._drop_waiting(track, reason)
+        if track.context and not track.settled:
+            track.context.fail(reason)
+        track.context = None
+        ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
+        self._leaving[track] = self.monotonic() + ahead + LEAVE_SECONDS
+        track.marked = track.voice is None
+        if track.voice is not None:
+            self._silence(track, frame)
+
+    def _gone(self, track: Track) -> None:
+        if track.state != "failed":
+            track.state = "gone"
+        self._tracks.pop(track.number, None)
+        self._sources.give_back(track.sources)
+        track.sources = []
+
+    def _see_off(self) -> None:
+        """Unload tracks that have fallen silent; once more stop those that have not."""
+        now = self.monotonic()
+        for track, patience in list(self._leaving.items()):
+            if track.marked and not in_use(self.desk, track):
+                del self._leaving[track]
+                if track.number in self._tracks:
+                    self._to_loader({"do": "unload", "track": track.number})
+            elif now > patience:
+                # The engine had no room for the stop, or its report was lost.
+                self._leaving[track] = now + LEAVE_SECONDS
+                self._silence(track, 0)
+        for entry in list(self._when_gone):
+            tracks, action = entry
+            if not any(track.number in self._tracks for track in tracks):
+                self._when_gone.remove(entry)
+                action()
