@@ -8,11 +8,24 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 from crowdstream.cli import serve
-from crowdstream.control.python import PythonAudioServer
+
+if TYPE_CHECKING:
+    from crowdstream.control.python import PythonAudioServer
 
 __all__ = ["PythonAudioServer"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when asked for: the program answers Ctrl-C and --help before the long imports.
+    if name == "PythonAudioServer":
+        from crowdstream.control.python import PythonAudioServer
+
+        return PythonAudioServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 if __name__ == "__main__":
     sys.exit(serve(sys.argv[1:], "audio_server.py"))

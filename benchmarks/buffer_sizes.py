@@ -62,7 +62,6 @@ def full_run(
         sender = None
         if options.storm:
             extra = material.big_file(options.bytes)
-            material.forget_cached(extra)
             sender = stack.enter_context(
                 Sender(server.port, STORM_RATE, 1e9, extra, STORM_LOAD_SECONDS)
             )
@@ -71,6 +70,8 @@ def full_run(
         window.begin()
         bar.wait(options.seconds, f"{frames}: 16 stems{', storm' if options.storm else ''}")
         reading = window.end()
+        if reading["voices"] < len(folders):
+            raise common.BenchmarkError(f"only {reading['voices']} decks play at the end")
         if sender:
             reading["storm"] = sender.result()
     return reading

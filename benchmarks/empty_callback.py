@@ -20,10 +20,12 @@ import psutil
 from benchmarks.common import BenchmarkError
 from benchmarks.live import PROJECT
 from crowdstream.desk.block import Desk
-from crowdstream.engine.callback import Callback
 from crowdstream.desk.stream import DeviceError
+from crowdstream.engine.callback import Callback
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
+
+END_SECONDS = 10.0  # that closing the device may take
 
 
 class _Silence(Callback):
@@ -46,7 +48,7 @@ def _measure(callback: _Silence) -> None:
     before, missed = me.cpu_times(), callback.missed
     sys.stdin.readline()
     after = me.cpu_times()
-    used = after.user + after.system - before.user - before.system
+    used = max(0.0, after.user - before.user) + max(0.0, after.system - before.system)
     print(json.dumps({"underruns": callback.missed - missed, "cpu_seconds": used}), flush=True)
 
 
@@ -103,8 +105,19 @@ class EmptyCallback:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.communicate()
+        # It closes its device by itself once its input ends. Ended by force in the middle of
+        # that, it would leave a JACK server hanging, which would then keep its place in JACK's
+        # short list of servers for good.
+        try:
+            self._process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    @property
+    def exit_status(self) -> int | None:
+        """Of its process; None while it runs."""
+        return self._process.poll()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout

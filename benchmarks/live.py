@@ -52,7 +52,6 @@ class LiveServer:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as resources:
-            resources.callback(self._socket.close)
             self.spawn(resources)
             self.wait_ready()
             self._resources = resources.pop_all()
@@ -63,7 +62,9 @@ class LiveServer:
 
     def spawn(self, resources: contextlib.ExitStack) -> None:
         """Start the process without waiting for it; `resources` ends it."""
-        self._log = resources.enter_context(tempfile.TemporaryFile("w+"))
+        resources.callback(self._socket.close)
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (the stack closes it)
+        resources.callback(self._log.close)
         command = [
             sys.executable, str(PROJECT / "audio_server.py"), "--port", str(self.port),
             "--stats-interval", "0", "--log-level", "warning", *self._flags,

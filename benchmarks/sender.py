@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from benchmarks.common import BenchmarkError
 from benchmarks.live import PROJECT
+from benchmarks.material import forget_cached
 from crowdstream.control.osc import build
 
 DISTINCT = 2000  # packets made beforehand and sent round and round
@@ -87,6 +88,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             sock.sendto(packets[sent % len(packets)], target)
             sent += 1
         if path and now >= loads * load_every:
+            forget_cached(Path(path))
             buffer = FIRST_SPARE + loads % SPARES
             sock.sendto(build("/load_buffer", (buffer, path)), target)
             loads += 1
@@ -118,8 +120,8 @@ def _answered(sock: socket.socket) -> int:
 class Sender:
     """A sending process. `rate`: messages a second; `seconds`: after which it ends by itself.
 
-    `load`: a file that it has loaded every `load_every` seconds; `wrong`: one in twenty
-    messages is a bad one.
+    `load`: a file that it has loaded every `load_every` seconds, from the disk each time;
+    `wrong`: one in twenty messages is a bad one.
     """
 
     def __init__(

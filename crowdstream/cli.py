@@ -35,14 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(reference(), end="")
         return 0
-    print(USAGE, end="")
-    return 0 if arguments in (["-h"], ["--help"]) else 2
+    if arguments in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return 0
+    if arguments:
+        print(f"crowdstream: there is no command {' '.join(arguments)!r}", file=sys.stderr)
+    print(USAGE, end="", file=sys.stderr)
+    return 2
 
 
 def compile_kernels() -> int:
     """Compile every kernel into the cache."""
     begin = time.monotonic()
-    import crowdstream.desk.pages  # noqa: PLC0415  (importing is compiling)
+    import crowdstream.desk.pages
     import crowdstream.engine.ledger
     import crowdstream.engine.render  # noqa: F401
 
@@ -72,8 +77,8 @@ def serve(argv: Sequence[str], prog: str = "crowdstream") -> int:
 
 def list_devices() -> int:
     """Print the output devices."""
-    from crowdstream.desk.stream import DeviceError  # noqa: PLC0415
-    from crowdstream.engine.drivers.portaudio import list_devices as found  # noqa: PLC0415
+    from crowdstream.desk.stream import DeviceError
+    from crowdstream.engine.drivers.portaudio import list_devices as found
 
     try:
         devices = found()
@@ -93,23 +98,30 @@ def list_devices() -> int:
 
 
 def _run(resolved: Resolved) -> int:
-    from crowdstream.control.children import ChildError  # noqa: PLC0415  (a fast --help)
-    from crowdstream.control.osc import PortTaken  # noqa: PLC0415
-    from crowdstream.control.server import Server  # noqa: PLC0415
-    from crowdstream.desk.block import DeskError  # noqa: PLC0415
-    from crowdstream.desk.stream import DeviceError  # noqa: PLC0415
-
     ended = threading.Event()
 
     def end(_signal: int, _frame: Any) -> None:
         ended.set()
 
+    # Before the imports: they take a second on a small machine.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    from crowdstream.control.children import ChildError
+    from crowdstream.control.osc import PortTaken
+    from crowdstream.control.server import Server
+    from crowdstream.control.startup import Cancelled
+    from crowdstream.desk.block import DeskError
+    from crowdstream.desk.stream import DeviceError
+
     log.info("%s", resolved.preset_reason)
     server = Server(resolved.settings)
     try:
-        info = server.start()
+        info = server.start(ended.is_set)
+    except Cancelled:
+        return 0
+    except SettingError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 2
     except (PortTaken, DeviceError, DeskError, ChildError) as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1

@@ -115,7 +115,7 @@ def server(
         running = Running(process, log)
         yield running
     finally:
-        if running:
+        if running is not None:
             running.client.close()
         process.terminate()
         try:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 END_SECONDS = 0.7  # a child that has not ended by then is killed
@@ -19,11 +24,16 @@ class ChildError(RuntimeError):
     """A process of the server did not start or has died."""
 
 
+class ServerGone(RuntimeError):
+    """The control thread has ended: it does nothing any more."""
+
+
 class Child:
     """A Python module in a process of its own, spoken to in JSON lines.
 
     A plain subprocess: it works when the caller's script has no `__main__` guard, and the
     child imports nothing of the caller's. It ends when its standard input closes.
+    Raises `ChildError` when the system refuses the process.
     """
 
     def __init__(self, module: str, argument: str, desk_fd: int) -> None:
@@ -31,15 +41,19 @@ class Child:
         path = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
         self.module = module
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, argument],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[desk_fd],
-            env=environment,
-            # Out of the terminal's reach: it is control that ends its children.
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                # -P: a file of the caller's folder must not stand in for a module.
+                [sys.executable, "-P", "-m", module, argument],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[desk_fd],
+                env=environment,
+                # Out of the terminal's reach: it is control that ends its children.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ChildError(f"no process for {module}: {error.strerror or error}") from error
         assert self._process.stdin and self._process.stdout
         self._in = self._process.stdin.fileno()
         self.out = self._process.stdout.fileno()
@@ -59,6 +73,15 @@ class Child:
         """Exit status; None while it runs."""
         return self._process.poll()
 
+    @property
+    def last_words(self) -> str:
+        """How it ended, in words."""
+        try:
+            status = self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it closed its output"
+        return f"signal {-status}" if status < 0 else f"status {status}"
+
     def send(self, message: dict[str, Any]) -> None:
         """Queue one message; never blocks."""
         self._unsent += json.dumps(message).encode() + b"\n"
@@ -66,7 +89,7 @@ class Child:
 
     def push(self) -> None:
         """Write as much of what is queued as the pipe takes."""
-        while self._unsent:
+        while self._unsent and self._in >= 0:
             try:
                 done = os.write(self._in, self._unsent[:65536])
             except (BlockingIOError, BrokenPipeError):
@@ -86,18 +109,30 @@ class Child:
                 break
             chunks.append(data)
         *lines, self._rest = b"".join(chunks).split(b"\n")
-        return [json.loads(line) for line in lines if line]
+        return [message for line in lines if (message := self._message(line)) is not None]
+
+    def _message(self, line: bytes) -> dict[str, Any] | None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if isinstance(message, dict):
+            return message
+        if line:  # a library of the child printed something
+            log.warning("%s: %.200s", self.module, line.decode(errors="replace"))
+        return None
 
     def ask_to_end(self) -> None:
         """Close its standard input, which it takes as a request to end."""
+        self._in = -1
         if self._process.stdin and not self._process.stdin.closed:
             self._process.stdin.close()
 
-    def end(self) -> None:
-        """Have it end, by force if it takes too long; its descriptors are closed."""
+    def end(self, seconds: float = END_SECONDS) -> None:
+        """Have it end, by force if it takes longer; its descriptors are closed."""
         self.ask_to_end()
         try:
-            self._process.wait(END_SECONDS)
+            self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -105,45 +140,83 @@ class Child:
             self._process.stdout.close()
 
 
-class Caller:
-    """Lets other threads have something done by the control thread."""
+def end_all(children: Sequence[Child]) -> None:
+    """Have all of them end, at the same time; by force after `END_SECONDS`."""
+    deadline = time.monotonic() + END_SECONDS
+    for child in children:
+        child.ask_to_end()
+    for child in children:
+        child.end(deadline - time.monotonic())
 
-    def __init__(self) -> None:
+
+class Caller:
+    """Lets other threads have something done by the control thread.
+
+    Closing it wakes that thread and fails whoever waits for it or comes later.
+    """
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self._thread = thread
         self.reader, self._writer = os.pipe()
         os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
         self._lock = threading.Lock()
-        self._calls: list[Callable[[], None]] = []
+        self._calls: list[Callable[[BaseException | None], None]] = []
+        self._closed = False
 
-    def call(self, action: Callable[[], Any], timeout: float = 10.0) -> Any:
+    def call(self, action: Callable[[], Any]) -> Any:
         """Run `action` on the control thread; its result, or its exception."""
+        if threading.current_thread() is self._thread:
+            return action()
         done = threading.Event()
         box: dict[str, Any] = {}
 
-        def run() -> None:
+        def run(refusal: BaseException | None) -> None:
             try:
+                if refusal:
+                    raise refusal
                 box["result"] = action()
-            except Exception as error:  # noqa: BLE001  (handed to the caller)
+            except Exception as error:
                 box["error"] = error
             done.set()
 
         with self._lock:
+            if self._closed:
+                raise ServerGone("the server has ended: start it again")
             self._calls.append(run)
-        os.write(self._writer, b"x")
-        if not done.wait(timeout):
-            raise TimeoutError("the server does not answer")
+            self._wake()
+        done.wait()
         if "error" in box:
             raise box["error"]
-        return box.get("result")
+        return box["result"]
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
+            os.write(self._writer, b"x")
 
     def run_waiting(self) -> None:
         """On the control thread: run what was asked for."""
-        os.read(self.reader, 4096)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.reader, 4096)
         with self._lock:
             calls, self._calls = self._calls, []
-        for action in calls:
-            action()
+        for run in calls:
+            run(None)
 
     def close(self) -> None:
-        """Close the pipe."""
+        """Wake the control thread; fail what waits and whatever comes later."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._wake()
+            if self._thread.is_alive() and threading.current_thread() is not self._thread:
+                return  # it closes once more when it has ended
+            calls, self._calls = self._calls, []
+        for run in calls:
+            run(ServerGone("the server has ended: start it again"))
+
+    def free(self) -> None:
+        """Close the pipe. The control thread has ended."""
+        self.close()
         os.close(self.reader)
         os.close(self._writer)

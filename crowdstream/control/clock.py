@@ -46,7 +46,7 @@ class FrameClock:
                 break
         else:
             return
-        if now_ns == self._seen or now_ns == 0:
+        if now_ns in (self._seen, 0):
             return
         self._seen = now_ns
         reading = frame - now_ns * 1e-9 * self._desk.sample_rate

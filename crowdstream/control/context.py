@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from crowdstream.control.core import Core
     from crowdstream.control.mixer import Mixer
 
+MOST_SUBSCRIBERS = 64
+
 Reply = Callable[..., None]
 """`reply(address, *arguments)` sends an answer to whoever said the command."""
 

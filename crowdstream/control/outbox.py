@@ -40,7 +40,7 @@ class Outbox:
         self._batch: list[bytes] = []
         self._kept: deque[list[bytes]] = deque()
         self._serials = itertools.count(1)
-        self._senders: dict[int, Context] = {}
+        self._senders: list[tuple[int, Context | None]] = [(0, None)] * REMEMBERED
         self.refused = 0
 
     def add(
@@ -72,10 +72,7 @@ class Outbox:
             )
         )
         if context is not None:
-            senders = self._senders
-            senders[serial] = context
-            if len(senders) > REMEMBERED:
-                del senders[next(iter(senders))]
+            self._senders[serial % REMEMBERED] = (serial, context)
         return serial
 
     def require(self, places: int = RESERVE) -> None:
@@ -107,4 +104,5 @@ class Outbox:
 
     def sender(self, serial: int) -> Context | None:
         """Who said the command with this serial number, if it was not too long ago."""
-        return self._senders.get(serial)
+        known, context = self._senders[serial % REMEMBERED]
+        return context if known == serial else None

@@ -8,6 +8,7 @@ well-formed.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,7 +24,6 @@ _FLOAT = struct.Struct(">f")
 _LONG = struct.Struct(">q")
 _DOUBLE = struct.Struct(">d")
 _TAG = struct.Struct(">Q")
-_INFINITIES = (float("inf"), float("-inf"))
 _CONSTANTS: dict[str, Any] = {"T": True, "F": False, "N": None, "I": float("inf")}
 
 
@@ -169,7 +169,7 @@ def build(address: str, arguments: tuple[Any, ...]) -> bytes:
     add: Callable[[bytes], None] = parts.append
     for value in arguments:
         if isinstance(value, float):
-            if abs(value) <= FLOAT32_MOST or value != value or value in _INFINITIES:
+            if abs(value) <= FLOAT32_MOST or not math.isfinite(value):
                 tags += "f"
                 add(_FLOAT.pack(value))
             else:

@@ -60,14 +60,14 @@ class PythonAudioServer:
 
     def stop(self) -> None:
         """Free device, port and memory, so that the next server can start."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
 
     def status(self) -> dict[str, Any]:
         """The named values of `/status.reply`."""
         server = self._running()
-        values = server.call(server.status_values)[9:]
+        values = server.call(server.core.status.values)[9:]
         return dict(zip(values[::2], values[1::2], strict=True))
 
     @property

@@ -25,7 +25,8 @@ answered with `/late <address> <seconds>`.
 
 **Answers.** `/done <address> ...` for what takes time, `/fail <address> <reason>` for what
 can't be done; a failed command changes nothing. Subscribers (`/notify 1`) also get
-`/underrun <cause> <count> <worst, ms>`.
+`/underrun <cause> <count> <worst, ms>`, `/ended <id> <name>` when a track has come to its end,
+and `/broken <id> <reason>` when the rest of a file that plays can't be read.
 
 **Ramps.** Levels, gains and rates move in a straight line over 20 ms unless a command takes a
 time of its own; starts inside a file, stops and jumps are declicked.
@@ -59,7 +60,7 @@ def _allowed(arg: Arg) -> str:
 def _entry(command: Command) -> str:
     lines = [f"### `{command.usage()}`", "", command.help, ""]
     if command.args:
-        lines += ["| argument | type | allowed | default | meaning |", "| --- | --- | --- | --- | --- |"]
+        lines += ["| argument | type | allowed | default | meaning |", "| --- " * 5 + "|"]
         lines += [
             f"| {arg.name} | {arg.type} | {_allowed(arg)} | {_default(arg)} | {arg.help} |"
             for arg in command.args

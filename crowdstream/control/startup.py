@@ -6,14 +6,15 @@ import json
 import logging
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
-from crowdstream.control.children import Child, ChildError
+from crowdstream.control.children import Child, ChildError, end_all
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.library.loader import budget_pages
-from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -22,12 +23,20 @@ START_SECONDS = 180.0  # the first start of all compiles the kernels
 QUIET_SECONDS = 3.0  # after which a word is said about why it takes so long
 
 
+class Cancelled(Exception):
+    """Whoever started the server does not want it any more."""
+
+
 class Startup:
     """Brings up what a server is made of, or leaves nothing behind."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         self._settings = settings
-        self._made: list[Any] = []
+        self._cancelled = cancelled
+        self._children: list[Child] = []
+        self._made: list[Callable[[], None]] = []
 
     def run(self) -> tuple[OscSocket, Desk, Child, Child, StreamInfo]:
         """Socket, desk, engine and loader, both up. Raises what went wrong."""
@@ -46,31 +55,45 @@ class Startup:
                 "buffer_size": settings.buffer_size,
             }
             engine = Child("crowdstream.engine.process", json.dumps(request), desk.fd)
-            self._made.append(engine.end)
+            self._children.append(engine)
             loader = Child("crowdstream.library.process", str(desk.fd), desk.fd)
-            self._made.append(loader.end)
+            self._children.append(loader)
             answer = self._await(engine, osc)
             if "error" in answer:
                 raise DeviceError(answer["error"])
             self._await(loader, osc)
+            info = StreamInfo(**answer["ready"])
         except BaseException:
-            for undo in reversed(self._made):
-                undo()
+            self.undo()
             raise
-        info = StreamInfo(**answer["ready"])
         return osc, desk, engine, loader, info
+
+    def made(self, undo: Callable[[], None]) -> None:
+        """Something else was made, which `undo` takes back."""
+        self._made.append(undo)
+
+    def undo(self) -> None:
+        """Take back all that was made, the last first."""
+        end_all(self._children)
+        for undo in reversed(self._made):
+            undo()
 
     def _await(self, child: Child, osc: OscSocket) -> dict[str, Any]:
         begin = time.monotonic()
         told = False
+        poll = select.poll()  # not select.select: descriptors may be past its 1024
+        poll.register(child.out, select.POLLIN)
+        poll.register(osc.fileno(), select.POLLIN)
         while True:
-            select.select([child.out, osc.fileno()], [], [], 0.1)
+            poll.poll(100)
             osc.drain()
             messages = child.read()
             if messages:
                 return messages[0]
             if child.finished:
-                raise ChildError(f"{child.module} ended while starting (status {child.status})")
+                raise ChildError(f"{child.module} ended while starting ({child.last_words})")
+            if self._cancelled():
+                raise Cancelled("the start was broken off")
             waited = time.monotonic() - begin
             if waited > QUIET_SECONDS and not told:
                 told = True

@@ -11,7 +11,7 @@ from crowdstream.monitor.health import engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
 
 if TYPE_CHECKING:
-    from crowdstream.control.server import Server
+    from crowdstream.control.core import Core
 
 NINE = (
     "1",
@@ -60,7 +60,7 @@ STATUS_NAMES = {
     "refused": "messages and commands refused for want of room",
     "refused_packets": "of these, packets that were never looked at",
     "dropped": "packets lost by the system before they could be read",
-    "lost": "the two together",
+    "lost": "messages refused, packets dropped and commands refused in the engine, together",
     "voices": "voices that sound",
     "pages_total_mb": "memory for stems (`--memory`)",
     "pages_used_mb": "of it, filled",
@@ -81,34 +81,37 @@ STATUS_NAMES = {
 
 
 class Status:
-    """Gathers readings of a server. Called from its control thread."""
+    """Gathers readings. Called from its control thread."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, core: Core) -> None:
+        self._core = core
 
     def control_readings(self) -> dict[str, Any]:
         """What control itself counts."""
-        server = self._server
-        pages = server.pages()
+        core = self._core
+        pages = core.pages
         return {
-            "messages": server.messages,
-            "failed": server.failures,
-            "malformed": server.malformed,
-            "refused": server.osc.refused + server.outbox.refused,
-            "refused_packets": server.osc.refused,
-            "dropped": server.osc.dropped,
-            "lost": server.osc.refused + server.outbox.refused + server.osc.dropped,
-            "voices": sounding(server.desk),
-            "pages_total_mb": pages.get("total", len(server.desk.arena)) * PAGE_BYTES / 1e6,
+            "messages": core.messages,
+            "failed": core.failures,
+            "malformed": core.malformed,
+            "refused": core.osc.refused + core.outbox.refused,
+            "refused_packets": core.osc.refused,
+            "dropped": core.osc.dropped,
+            "lost": core.osc.refused
+            + core.outbox.refused
+            + core.osc.dropped
+            + int(core.desk.ledger["pending_refused"]),
+            "voices": sounding(core.desk),
+            "pages_total_mb": pages.get("total", len(core.desk.arena)) * PAGE_BYTES / 1e6,
             "pages_used_mb": pages.get("used", 0) * PAGE_BYTES / 1e6,
             "pages_reserved_mb": pages.get("reserved", 0) * PAGE_BYTES / 1e6,
-            "movement": server.movement,
+            "movement": core.follower.movement,
         }
 
     def deck_readings(self, deck: int) -> dict[str, Any]:
         """State of one deck and of its track."""
-        server = self._server
-        desk, ramps = server.desk, server.desk.ramps
+        core = self._core
+        desk, ramps = core.desk, core.desk.ramps
         readings: dict[str, Any] = {
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
             "level": float(ramps["value"][deck_level_ramp(deck)]),
@@ -130,7 +133,7 @@ class Status:
 
     def _track(self, deck: int) -> Track | None:
         # The deck's track, or whatever else of the deck plays.
-        mixer = self._server.mixer
+        mixer = self._core.mixer
         track = mixer.buffers.get(first_buffer(deck))
         if track and track.sounding:
             return track
@@ -142,29 +145,29 @@ class Status:
         The nine: 1, voices, stems that sound, decks, buffers, average CPU, peak CPU (percent
         of one core), nominal and actual sample rate.
         """
-        server = self._server
-        playing = server.mixer.sounding()
-        cpu = server.processes
+        core = self._core
+        playing = core.mixer.sounding()
+        cpu = core.processes
         values: list[Any] = [
             1,
-            sounding(server.desk),
+            sounding(core.desk),
             sum(len(track.sources) for track in playing),
             DECKS,
-            len(server.mixer.buffers),
+            len(core.mixer.buffers),
             float(cpu.total),
             float(cpu.peak),
-            float(server.settings.sample_rate),
-            server.desk.sample_rate,
+            float(core.settings.sample_rate),
+            core.desk.sample_rate,
         ]
-        named: dict[str, Any] = {"driver": server.info.driver, "device": server.info.device}
-        named.update(engine_readings(server.desk))
+        named: dict[str, Any] = {"driver": core.info.driver, "device": core.info.device}
+        named.update(engine_readings(core.desk))
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())
-        named["bpm"] = server.beats.bpm
-        named["meter"] = server.beats.meter
-        named["beat"] = server.beats.beat(server.desk.frame)
-        named["master.peak"] = float(server.desk.master["peak"])
-        server.desk.master["peak"] = 0.0
+        named["bpm"] = core.beats.bpm
+        named["meter"] = core.beats.meter
+        named["beat"] = core.beats.beat(core.desk.frame)
+        named["master.peak"] = float(core.desk.master["peak"])
+        core.desk.master["peak"] = 0.0
         for deck, letter in enumerate(DECK_LETTERS):
             for name, value in self.deck_readings(deck).items():
                 named[f"deck.{letter}.{name}"] = value
@@ -174,8 +177,8 @@ class Status:
 
     def text(self) -> str:
         """The status in a few lines."""
-        server = self._server
-        lines = [stats_line(server.desk, server.processes, self.control_readings())]
+        core = self._core
+        lines = [stats_line(core.desk, core.processes, self.control_readings())]
         for deck, letter in enumerate(DECK_LETTERS):
             now = self.deck_readings(deck)
             lines.append(

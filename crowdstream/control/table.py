@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from crowdstream.control.errors import BadArgument, UnknownAddress
@@ -45,26 +46,28 @@ class Arg:
         """`value` as this argument's type; raises `BadArgument` saying what is allowed."""
         if self.type == "s":
             return self._check_text(value)
-        if isinstance(value, bool):
-            value = int(value)
-        if not isinstance(value, int | float):
+        try:
+            number = float(value) if isinstance(value, Real) else None
+        except OverflowError:
+            number = math.inf
+        if number is None:
             raise BadArgument(f"{self.name}: {_shown(value)} is not a number")
-        if not math.isfinite(value):
-            raise BadArgument(f"{self.name}: {value} is not finite")
-        if self.type == "i":
-            if value != int(value):
-                raise BadArgument(f"{self.name}: {value:g} is not a whole number")
-            value = int(value)
-        if (self.low is not None and value < self.low) or (
-            self.high is not None and value > self.high
+        if not math.isfinite(number):
+            raise BadArgument(f"{self.name}: {_shown(value)} is not finite")
+        if self.type == "i" and not number.is_integer():
+            raise BadArgument(f"{self.name}: {number:g} is not a whole number")
+        if (self.low is not None and number < self.low) or (
+            self.high is not None and number > self.high
         ):
-            raise BadArgument(f"{self.name}: {value:g} is out of range, {self.range_text()}")
-        return float(value) if self.type == "f" else value
+            raise BadArgument(f"{self.name}: {number:g} is out of range, {self.range_text()}")
+        return number if self.type == "f" else int(value)
 
     def _check_text(self, value: Any) -> str:
         if not isinstance(value, str):
             raise BadArgument(f"{self.name}: {_shown(value)} is not a text")
         if not self.choices:
+            if not value and self.default == "":
+                return value
             if not value or "\0" in value:
                 raise BadArgument(f"{self.name}: is empty or holds a zero byte")
             return value
@@ -94,6 +97,7 @@ class Command:
 
     `handler(context, **arguments)` does it; `answers` says in words what the sender gets
     besides `/fail`. `scheduled`: it acts exactly at the frame that a bundle's time tag names.
+    `asks`: it needs nothing of the engine, and is answered also while that is overloaded.
     """
 
     address: str
@@ -102,6 +106,7 @@ class Command:
     handler: Callable[..., Any]
     answers: str = ""
     scheduled: bool = False
+    asks: bool = False
     reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
     @property

@@ -48,6 +48,17 @@ def store_release(typingctx: Any, address: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64), codegen
 
 
+@intrinsic
+def fence(typingctx: Any) -> Any:
+    """No load or store moves across this, on any core."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 _INT32 = ir.IntType(32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import tempfile
@@ -48,6 +49,8 @@ class Desk:
     ledger: Any
     master: Any
     gaps: np.ndarray
+    commands: np.ndarray
+    events: np.ndarray
     decks: np.ndarray
     ramps: np.ndarray
     voices: np.ndarray
@@ -58,19 +61,25 @@ class Desk:
     arena: np.ndarray
 
     def __init__(self, fd: int) -> None:
-        """Attach to the block behind the descriptor `fd`, which stays the caller's."""
+        """Attach to the block behind the descriptor `fd`, which is the desk's from now on.
+
+        Raises `DeskError` when it is no desk, or one of another version of the program.
+        """
         self.fd = fd
-        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        size = os.fstat(fd).st_size
+        if size < ARENA_OFFSET:
+            raise DeskError(f"a desk has at least {ARENA_OFFSET} bytes, this block {size}")
+        self._map = mmap.mmap(fd, size)
         whole = np.frombuffer(self._map, dtype=np.uint8)
         self.address = int(whole.ctypes.data)
         for region in REGIONS.values():
             view = np.ndarray(region.shape, region.dtype, self._map, region.offset)
             setattr(self, region.name, view[0] if region.shape == (1,) else view)
-        pages = int(self.header["arena_pages"])
-        self.arena = np.ndarray((pages, PAGE_BYTES), np.uint8, self._map, ARENA_OFFSET)
-        if pages and int(self.header["version"]) != layout.VERSION:
+        if int(self.header["version"]) != layout.VERSION or int(self.header["size"]) != size:
             msg = f"desk of version {self.header['version']}, this program needs {layout.VERSION}"
             raise DeskError(f"{msg}: restart all processes of the server")
+        pages = int(self.header["arena_pages"])
+        self.arena = np.ndarray((pages, PAGE_BYTES), np.uint8, self._map, ARENA_OFFSET)
 
     @classmethod
     def create(cls, memory_bytes: int, sample_rate: float = 44100.0) -> Desk:
@@ -80,14 +89,20 @@ class Desk:
         """
         pages = max(layout.DECKS, memory_bytes // PAGE_BYTES)
         size = ARENA_OFFSET + pages * PAGE_BYTES
+        fd = -1
         try:
             fd = _anonymous_file(size)
             with mmap.mmap(fd, size) as block:
                 header = np.ndarray((1,), layout.HEADER, block, REGIONS["header"].offset)
                 header[0] = (layout.VERSION, size, ARENA_OFFSET, pages, sample_rate, 0)
                 del header
-        except OSError as error:
-            raise DeskError(f"no {size} bytes of shared memory: {error.strerror}") from error
+        except (OSError, OverflowError) as error:
+            if fd >= 0:
+                os.close(fd)
+            reason = getattr(error, "strerror", None) or error
+            raise DeskError(
+                f"no {size} bytes of shared memory: {reason} (lower --memory)"
+            ) from error
         desk = cls(fd)
         desk._reset()
         return desk
@@ -123,10 +138,8 @@ class Desk:
             if name in self.__dict__:
                 delattr(self, name)
         os.close(self.fd)
-        try:
+        with contextlib.suppress(BufferError):  # where a caller holds a view, it goes with that
             self._map.close()
-        except BufferError:  # a caller still holds a view: the map goes with that view
-            pass
 
 
 def _view(desk: Desk, name: str) -> np.ndarray:

@@ -1,7 +1,8 @@
 """How kernels are compiled: ahead of use, with a cache that knows all their sources.
 
-Must be imported before anything else imports numba, because numba reads its cache folder
-from the environment once.
+numba reads its cache folder from the environment when it is imported, which may have
+happened already; so it is told directly too. In the folder numba would choose by itself a
+kernel stays as it was when only a kernel that it calls has changed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def cache_folder() -> Path:
             digest.update(source.name.encode())
             digest.update(source.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    for root in (Path(base) / "crowdstream", Path(tempfile.gettempdir()) / f"crowdstream-{os.getuid()}"):
+    other = Path(tempfile.gettempdir()) / f"crowdstream-{os.getuid()}"
+    for root in (Path(base) / "crowdstream", other):
         folder = root / "kernels" / digest.hexdigest()[:16]
         if _writable(folder):
             return folder
@@ -48,6 +50,8 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 import numba  # noqa: E402  (the cache folder has to be set first)
 
+numba.core.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+
 # error_model numpy: a division by zero gives an infinity, not a Python exception.
 # No kernel releases the GIL: called from a Python callback it would have to win it back.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False}
@@ -55,9 +59,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False}
 kernel: Callable[..., Any] = numba.njit(**_OPTIONS)
 """A part of a kernel: compiled into its callers."""
 
-fast_kernel: Callable[..., Any] = numba.njit(
-    **_OPTIONS, fastmath={"reassoc", "nsz", "contract"}
-)
+fast_kernel: Callable[..., Any] = numba.njit(**_OPTIONS, fastmath={"reassoc", "nsz", "contract"})
 """A part whose sums may be reordered for speed. Its input must be finite."""
 
 

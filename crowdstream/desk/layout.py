@@ -38,9 +38,10 @@ GAPS = 256  # the latest gaps, with their causes
 
 # Interpolator: taps, and the highest rate each bank is made for. A bank above the first
 # has its cutoff lowered by that rate, so that nothing folds back when a track runs fast.
+# 1.22 is as far as an 18 kHz tone can be taken up before it would fold.
 PHASES = 512
-BANK_TAPS = (32, 48, 64, 96, 128)
-BANK_RATES = (1.1, 1.5, 2.0, 3.0, 4.0)
+BANK_TAPS = (32, 40, 48, 64, 96, 128)
+BANK_RATES = (1.1, 1.22, 1.5, 2.0, 3.0, 4.0)
 MIN_RATE, MAX_RATE = 0.25, 4.0
 
 # Sample formats of a source.
@@ -50,13 +51,14 @@ INT16, FLOAT32 = 0, 1
 FREE, PLAYING, ENDING = 0, 1, 2
 
 # Command codes.
+OP_NONE = 0  # a command that was cancelled while it waited
 OP_RAMP = 1  # index: ramp; x: target; y: frames
 OP_START = 2  # target: voice; the whole setup is in the command
 OP_STOP = 3  # target: voice
 OP_SEEK = 4  # target: voice; start: source frame
 OP_TONE = 5  # x: hertz; y: linear gain; start: frames
 OP_STOP_ALL = 6
-OP_CANCEL = 8  # target: voice; its starts and jumps that have not come yet are dropped
+OP_CANCEL = 8  # target: voice; starts and jumps sent before this one that still wait are dropped
 OP_MARK = 7  # answers with an event: the frame at which it was reached
 
 # Event codes.
@@ -96,7 +98,7 @@ def voice_ramp(slot: int, which: int) -> int:
 
 
 def _record(*fields: tuple[object, ...]) -> np.dtype:
-    return np.dtype(list(fields), align=True)  # type: ignore[arg-type]
+    return np.dtype(list(fields), align=True)
 
 
 HEADER = _record(
@@ -180,7 +182,7 @@ VOICE = _record(
     ("bank_left", "i4"),  # frames left of the crossfade between two banks
     ("offset", "f4", (2,)),  # what is added to hide a step, dying away
     ("sources", "i4", (STEMS,)),
-    ("hole", "i4", (STEMS,)),  # -1: the stem has nothing to sound; above 0: fade-in frames left
+    ("hole", "i4", (STEMS,)),  # silent: -1 page missing, -2 stem over; > 0: fade-in frames left
     ("last", "f4", (STEMS, 2)),  # the stem's latest frame, after its gain
 )
 
@@ -196,6 +198,7 @@ DECK = _record(
     ("eq_state", "i4"),  # 0 bypassed, 1 in use
     ("eq_warm", "i4"),  # frames the filters have run since they came into use
     ("eq_mix", "f8"),  # 0 dry, 1 filtered
+    ("eq_flat", "i8"),  # frame of the segment from which on all gains are and stay 1
     ("peak", "f8"),  # largest sample since an observer reset it
 )
 
@@ -214,7 +217,6 @@ LEDGER = _record(
     ("frames", "i8"),
     ("gaps", "i8", (len(CAUSES),)),  # underruns by cause
     ("device_flags", "i8"),  # blocks that the device flagged
-    ("missed_deadlines", "i8"),  # blocks that were ready after their time
     ("over_budget", "i8"),  # renders longer than the block they made
     ("missing_frames", "i8"),  # stem frames that should have sounded and had no page
     ("missing_pages", "i8"),  # times a stem fell silent for want of a page
@@ -224,7 +226,7 @@ LEDGER = _record(
     ("pending_refused", "i8"),
     ("events_lost", "i8"),
     ("hard_cuts", "i8"),  # jumps that found no slot to fade out in
-    ("nonfinite", "i8"),
+    ("nonfinite", "i8"),  # frames that were no number, infinite or absurd: silenced
     ("limited_frames", "i8"),
     ("render_max_ns", "i8"),
     ("render_ns", "i8"),
@@ -241,7 +243,7 @@ LEDGER = _record(
 GAP = _record(("frame", "i8"), ("cause", "i8"), ("excess_ns", "i8"), ("time_ns", "i8"))
 
 TABLE = sum((PHASES + 1) * taps for taps in BANK_TAPS)
-EQ_SECTIONS = 11
+EQ_SECTIONS = 11  # second-order filters of the EQ
 
 
 @dataclass(frozen=True)
@@ -282,9 +284,8 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor, rate of the voice
         ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
         ("fractions", np.dtype("f4"), (SEGMENT,)),
-        ("work", np.dtype("f4"), (3, LANES)),  # one frame on its way through the EQ
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
-        ("eq_coefficients", np.dtype("f4"), (EQ_SECTIONS, 4)),
+        ("eq_coefficients", np.dtype("f4"), (4, 4)),
         ("table", np.dtype("f4"), (TABLE,)),
         ("page_table", np.dtype("i4"), (SOURCES, MAX_PAGES)),
     ]

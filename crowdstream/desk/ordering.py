@@ -23,6 +23,10 @@ define void @store_release(i64 %address, i64 %value) {
   store atomic i64 %value, ptr %place release, align 8
   ret void
 }
+define void @fence() {
+  fence seq_cst
+  ret void
+}
 define void @store_release32(i64 %address, i32 %value) {
   %place = inttoptr i64 %address to ptr
   store atomic i32 %value, ptr %place release, align 4
@@ -56,3 +60,6 @@ store_release = _function("store_release", None, _INT64, _INT64)
 
 store_release32 = _function("store_release32", None, _INT64, ctypes.c_int32)
 """`store_release32(address, value)`: the same for an int32."""
+
+fence = _function("fence", None)
+"""`fence()`: no load or store moves across it, on any core."""

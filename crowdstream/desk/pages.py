@@ -2,7 +2,8 @@
 
 The arena's owner is the loader. It fills a page, publishes it in the page table (release),
 and the engine finds it there (acquire). To take a page back it clears the entry and waits
-until the engine has begun and ended a block since: only then can no render hold it.
+until the engine has begun and ended a block since: only then can no render hold it. The
+fence between clearing and reading the count of blocks keeps that true on every processor.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from numba import types
 
-from crowdstream.desk import views
-from crowdstream.desk.atomics import store_release32
 from crowdstream.desk.block import Desk
-from crowdstream.desk.jit import entry
 from crowdstream.desk.layout import (
+    CLOCK,
     FLOAT32,
     INT16,
     MAX_PAGES,
+    PAGE_BYTES,
+    REGIONS,
     SOURCES,
     frames_per_page_shift,
 )
+from crowdstream.desk.ordering import fence, load_acquire, store_release32
 
 
 class ArenaFull(MemoryError):
@@ -33,9 +34,22 @@ class SourceTooLong(ValueError):
     """A file has more frames than a page table can name."""
 
 
-@entry(types.void(types.int64, types.int64, types.int64, types.int64))
-def _publish(address, source, page, value):
-    store_release32(views.page_entry_address(address, source, page), value)
+_FIELDS = CLOCK.fields
+assert _FIELDS is not None
+_TABLE = REGIONS["page_table"].offset
+_EPOCH = REGIONS["clock"].offset + _FIELDS["epoch"][1]
+
+
+def _publish(desk: Desk, source: int, page: int, value: int) -> int:
+    # Write a page-table entry; the number of blocks rendered, read after that.
+    store_release32(desk.address + _TABLE + 4 * (source * MAX_PAGES + page), value)
+    fence()
+    return int(load_acquire(desk.address + _EPOCH))
+
+
+def _epoch(desk: Desk) -> int:
+    # Acquired, so that what is written to a page next comes after the engine's last look at it.
+    return int(load_acquire(desk.address + _EPOCH))
 
 
 class Arena:
@@ -51,7 +65,7 @@ class Arena:
     def reserve(self, pages: int) -> None:
         """Set `pages` aside for a track; raises `ArenaFull` with the arithmetic."""
         if self.reserved + pages > self.total:
-            mb = 65536 / 1e6
+            mb = PAGE_BYTES / 1e6
             raise ArenaFull(
                 f"no memory left: {pages * mb:.0f} MB wanted, {self.reserved * mb:.0f} of "
                 f"{self.total * mb:.0f} MB taken (unload a track, or raise --memory)"
@@ -90,13 +104,17 @@ class Arena:
     def publish(self, source: int, page: int, arena_page: int, samples: np.ndarray) -> None:
         """Copy `samples` (frames, channels) into the page and let the engine see it.
 
-        The rest of a page that is not filled is silence.
+        The rest of a page that is not filled is silence. A page that stood there before is
+        taken away as by `evict`.
         """
         raw = np.ascontiguousarray(samples).view(np.uint8).ravel()
         target = self._desk.arena[arena_page]
         target[: len(raw)] = raw
         target[len(raw) :] = 0
-        _publish(self._desk.address, source, page, arena_page + 1)
+        earlier = int(self._desk.page_table[source, page])
+        epoch = _publish(self._desk, source, page, arena_page + 1)
+        if earlier:
+            self._retired.append((earlier - 1, epoch + 2))
 
     def resident(self, source: int, page: int) -> bool:
         """Whether the engine can read this page."""
@@ -106,8 +124,8 @@ class Arena:
         """Take a page away from a source; it becomes free when no render can hold it."""
         entry_value = int(self._desk.page_table[source, page])
         if entry_value:
-            _publish(self._desk.address, source, page, 0)
-            self._retired.append((entry_value - 1, int(self._desk.clock["epoch"]) + 2))
+            epoch = _publish(self._desk, source, page, 0)
+            self._retired.append((entry_value - 1, epoch + 2))
 
     def forget(self, source: int) -> None:
         """Evict all of a source's pages and its declaration. No voice may be using it."""
@@ -124,6 +142,6 @@ class Arena:
         return self.total - len(self._free)
 
     def _reclaim(self) -> None:
-        epoch = int(self._desk.clock["epoch"])
+        epoch = _epoch(self._desk)
         while self._retired and self._retired[0][1] <= epoch:
             self._free.append(self._retired.popleft()[0])

@@ -11,13 +11,13 @@ from crowdstream.desk.atomics import pointer
 from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import REGIONS
 
+_SCALARS = {"f4": float32, "f8": float64, "i4": int32, "i8": int64}
+
 
 def _accessor(name: str) -> Any:
     region = REGIONS[name]
     offset, shape = region.offset, region.shape
-    dtype = region.dtype if region.dtype.names else {"f4": float32, "i4": int32, "f8": float64, "i8": int64}.get(
-        region.dtype.str[1:], region.dtype
-    )
+    dtype = region.dtype if region.dtype.names else _SCALARS[region.dtype.str[1:]]
 
     def view(address):
         return carray(pointer(address + offset), shape, dtype)
@@ -54,7 +54,6 @@ gain = _accessor("gain")
 speed = _accessor("speed")
 steps = _accessor("steps")
 fractions = _accessor("fractions")
-work = _accessor("work")
 eq = _accessor("eq")
 eq_coefficients = _accessor("eq_coefficients")
 table = _accessor("table")
@@ -62,6 +61,12 @@ table = _accessor("table")
 PAGE_TABLE = REGIONS["page_table"].offset
 _ARENA = layout.ARENA_OFFSET
 _PAGE = layout.PAGE_BYTES
+
+
+@kernel
+def floats(address, count):
+    """`count` float32 from an absolute address on."""
+    return carray(pointer(address), (count,), float32)
 
 
 @kernel

@@ -29,7 +29,7 @@ class Callback:
         self._desk = desk
         self._ledger = desk.ledger
         self._address = desk.address
-        self._whole = np.zeros((MOST_FRAMES, 2), np.float32)
+        self._whole = np.zeros((max(MOST_FRAMES, frames), 2), np.float32)
         self._usual = self._whole[:frames]
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
@@ -42,11 +42,14 @@ class Callback:
             self._first = False
             self._raise_priority()
         out = self._usual if frames == self._frames else self._whole[:frames]
+        if len(out) < frames:  # no device asks for so much; were it so, too little would end it
+            self._ledger["guarded"] += 1
+            return np.zeros((frames, 2), np.float32)
         try:
             begin_block(self._address, frames, begin, flagged)
             render_at(self._address, self._out, frames)
             end_block(self._address, frames, time.monotonic_ns() - begin)
-        except Exception:  # noqa: BLE001  (whatever it is, the stream must go on)
+        except Exception:  # whatever it is, the stream must go on
             out[:] = 0.0
             self._ledger["guarded"] += 1
         return out

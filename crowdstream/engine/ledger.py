@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import types
 
 from crowdstream.desk import views
-from crowdstream.desk.atomics import store_release
+from crowdstream.desk.atomics import fence, store_release
 from crowdstream.desk.jit import entry, kernel
 from crowdstream.desk.layout import (
     CAUSE_CALLBACK,
@@ -80,6 +80,7 @@ def begin_block(address, frames, now_ns, flagged):
             note_gap(address, CAUSE_DEVICE, 0, now_ns)
     stamp = clock.stamp
     store_release(address + _STAMP, stamp + 1)
+    fence()  # what follows must not be seen before the odd stamp
     clock.previous_ns = clock.callback_ns
     clock.callback_ns = now_ns
     clock.callback_frame = clock.frame

@@ -16,8 +16,8 @@ from dataclasses import asdict
 from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.engine.callback import Callback
 from crowdstream.desk.stream import DeviceError, StreamInfo
+from crowdstream.engine.callback import Callback
 from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver

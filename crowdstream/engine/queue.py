@@ -10,12 +10,13 @@ from crowdstream.desk.layout import (
     EV_ENDED,
     EV_LATE,
     EV_REFUSED,
-    OP_CANCEL,
+    OP_NONE,
     OP_SEEK,
     OP_START,
     PENDING,
 )
-from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, push_event
+from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL
+from crowdstream.engine.events import push_event
 
 CANCELLED = 2.0  # value of the event of a start that never came
 NEVER = 1 << 62
@@ -78,17 +79,22 @@ def next_frame(address):
 
 
 @kernel
-def cancel(address, voice):
-    """Make nothing of the waiting starts and jumps of a voice; a start is reported as ended."""
+def cancel(address, voice, before):
+    """Make nothing of the waiting starts and jumps of a voice; a start is reported as ended.
+
+    Only those with an arrival number under `before`: what was sent after the cancel stays.
+    """
     pending = views.pending(address)
+    order = views.order(address)
     heap = views.heap(address)
     for i in range(views.master(address)[0].pending):
         command = pending[heap[i]]
-        if command.target == voice and (command.op == OP_START or command.op == OP_SEEK):
+        if order[heap[i]] > before or command.target != voice:
+            continue
+        if command.op in (OP_START, OP_SEEK):
             if command.op == OP_START:
                 push_event(address, EV_ENDED, voice, command.serial, command.frame, 0, CANCELLED)
-            command.op = OP_CANCEL
-            command.target = -1
+            command.op = OP_NONE
 
 
 @kernel

@@ -19,6 +19,8 @@ from crowdstream.desk.layout import (
     EV_MARK,
     FREE,
     LANES,
+    MAX_RATE,
+    MIN_RATE,
     OP_CANCEL,
     OP_MARK,
     OP_RAMP,
@@ -36,8 +38,8 @@ from crowdstream.desk.layout import (
     VOICE_STEM,
     VOICES,
 )
-from crowdstream.desk.rings import push_event
 from crowdstream.engine.equalizer import equalize
+from crowdstream.engine.events import push_event
 from crowdstream.engine.master import finish, sum_decks
 from crowdstream.engine.queue import cancel, next_frame, receive, take_next
 from crowdstream.engine.ramps import fill_ramp, set_ramp
@@ -60,11 +62,12 @@ def _ramp_frames(address, row, frames):
         return 0
     ramps = views.ramps(address)
     rate = ramps[RAMP_VOICE + 16 * slot + VOICE_RATE].value * ramps[RAMP_TEMPO].value
-    return max(1, int(frames * rate))
+    return max(1, int(frames * min(max(rate, MIN_RATE), MAX_RATE)))
 
 
 @kernel
-def _apply(address, command, frame):
+def _apply(address, index, frame):
+    command = views.pending(address)[index]
     op = command.op
     if op == OP_RAMP:
         frames = _ramp_frames(address, command.index, int(command.y))
@@ -86,7 +89,7 @@ def _apply(address, command, frame):
             stop_voice(address, slot)
         views.master(address)[0].tone_left = 0
     elif op == OP_CANCEL:
-        cancel(address, command.target)
+        cancel(address, command.target, views.order(address)[index])
     elif op == OP_MARK:
         push_event(address, EV_MARK, command.target, command.serial, frame, command.frame, 0.0)
 
@@ -119,8 +122,7 @@ def render_at(address, out_address, frames):
     while done < frames:
         due = next_frame(address)
         while due <= frame:
-            command = views.pending(address)[take_next(address)]
-            _apply(address, command, frame)
+            _apply(address, take_next(address), frame)
             due = next_frame(address)
         count = min(frames - done, SEGMENT, due - frame)
         _segment(address, out, done, count, frame)

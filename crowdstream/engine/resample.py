@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from crowdstream.desk import views
 from crowdstream.desk.jit import fast_kernel, kernel
-from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, MAX_RATE, MIN_RATE, PHASES
+from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, MAX_RATE, MIN_RATE, PHASES, REGIONS
+from crowdstream.desk.layout import TAPE as TAPE_FRAMES
+
+TABLE = REGIONS["table"].offset
+TAPE = REGIONS["tape"].offset
 
 BANK_FADE = 64  # frames over which one filter bank takes over from another
 
@@ -39,90 +43,102 @@ def bank_for(rate):
 
 
 @kernel
-def walk(voice, speed, moving, steps, fractions, count):
-    """Where the playhead stands at each of `count` frames, and after them.
+def rate_at(speed, i):
+    """Source frames per output frame at frame `i` of the segment."""
+    return min(max(speed[0, i] * speed[1, i], MIN_RATE), MAX_RATE)
 
-    `steps` gets whole tape frames past `voice.play`, `fractions` what remains. Returns the
-    playhead after the last frame (tape frame, fraction) and the highest rate on the way.
+
+@kernel
+def choose_run(voice, speed, moving, at, count):
+    """How many frames from `at` on go through the same filter banks; sets the voice's banks.
+
+    Which bank a frame goes through depends on that frame alone, not on how blocks fall.
+    """
+    bank = bank_for(rate_at(speed, at))
+    length = count - at
+    if moving:
+        length = 1
+        while at + length < count and bank_for(rate_at(speed, at + length)) == bank:
+            length += 1
+    if bank != voice.bank and voice.bank_left == 0:
+        voice.old_bank = voice.bank
+        voice.bank = bank
+        voice.bank_left = BANK_FADE if voice.fed > 0 else 0
+    return min(length, voice.bank_left) if voice.bank_left > 0 else length
+
+
+@kernel
+def walk(fraction, speed, moving, at, count, steps, fractions):
+    """Where the playhead stands at each of `count` frames from `at` on, and after them.
+
+    `steps` gets whole tape frames past where it stands first, `fractions` what remains.
+    Returns the playhead after the last frame: tape frames past the first, fraction.
     """
     play = 0
-    fraction = voice.fraction
-    highest = 0.0
-    rate = min(max(speed[0, 0] * speed[1, 0], MIN_RATE), MAX_RATE)
+    rate = rate_at(speed, at)
     for i in range(count):
         if moving:
-            rate = min(max(speed[0, i] * speed[1, i], MIN_RATE), MAX_RATE)
-        highest = max(highest, rate)
+            rate = rate_at(speed, at + i)
         steps[i] = play
         fractions[i] = fraction
         fraction += rate
         whole = int(fraction)
         play += whole
         fraction -= whole
-    return play, fraction, highest
+    return play, fraction
 
 
 @fast_kernel
-def _tap_sum(table, row, taps, between, left, right, first):
+def _tap_sum(near, far, between, left, right, taps):
     # Two rows of coefficients, mixed by how far the position is between their phases.
     sum_left = views.F32(0.0)
     sum_right = views.F32(0.0)
     for k in range(taps):
-        near = table[row + k]
-        c = near + between * (table[row + taps + k] - near)
-        sum_left += c * left[first + k]
-        sum_right += c * right[first + k]
-    return sum_left, sum_right
-
-
-@fast_kernel
-def _tap_sum32(table, row, between, left, right, first):
-    # The same for the usual bank, whose length the compiler may know.
-    sum_left = views.F32(0.0)
-    sum_right = views.F32(0.0)
-    for k in range(32):
-        near = table[row + k]
-        c = near + between * (table[row + 32 + k] - near)
-        sum_left += c * left[first + k]
-        sum_right += c * right[first + k]
+        c = near[k] + between * (far[k] - near[k])
+        sum_left += c * left[k]
+        sum_right += c * right[k]
     return sum_left, sum_right
 
 
 @kernel
-def _sample(table, bank, fraction, left, right, middle):
+def _sample(address, bank, fraction, middle):
     # The tape's value at `middle + fraction`.
     taps = bank_taps(bank)
     phase = fraction * views.F32(PHASES)
     whole = int(phase)
     between = phase - views.F32(whole)
     row = bank_offset(bank) + whole * taps
-    first = middle - taps // 2 + 1
-    if bank == 0:
-        return _tap_sum32(table, row, between, left, right, first)
-    return _tap_sum(table, row, taps, between, left, right, first)
+    near = views.floats(address + TABLE + 4 * row, taps)
+    far = views.floats(address + TABLE + 4 * (row + taps), taps)
+    first = address + TAPE + 4 * (middle - taps // 2 + 1)
+    left = views.floats(first, taps)
+    right = views.floats(first + 4 * TAPE_FRAMES, taps)
+    if bank == 0:  # the usual one, whose length the compiler may know
+        return _tap_sum(near, far, between, left, right, BANK_TAPS[0])
+    return _tap_sum(near, far, between, left, right, taps)
 
 
 @kernel
-def interpolate(address, voice, base, count, gains, lane):
+def interpolate(address, voice, base, at, count, gains, lane):
     """Add `count` interpolated frames, times `gains`, to lanes `lane` and `lane + 1`.
 
-    `base` is the place on the tape that the playhead stands at.
+    `base` is the place on the tape that the playhead stands at; `at` the first frame's place
+    in the segment. The run must have been chosen by `choose_run`.
     """
-    tape = views.tape(address)
-    left = tape[0]
-    right = tape[1]
-    table = views.table(address)
     steps = views.steps(address)
     fractions = views.fractions(address)
     lanes = views.lanes(address)
+    bank = voice.bank
+    left_of_fade = voice.bank_left
     for i in range(count):
         middle = base + steps[i]
-        a, b = _sample(table, voice.bank, fractions[i], left, right, middle)
-        if voice.bank_left > 0:
-            old_a, old_b = _sample(table, voice.old_bank, fractions[i], left, right, middle)
-            share = views.F32(voice.bank_left / BANK_FADE)
+        a, b = _sample(address, bank, fractions[i], middle)
+        if left_of_fade > 0:
+            old_a, old_b = _sample(address, voice.old_bank, fractions[i], middle)
+            share = views.F32((left_of_fade - i) / BANK_FADE)
             a += share * (old_a - a)
             b += share * (old_b - b)
-            voice.bank_left -= 1
-        lanes[i, lane] += a * gains[i]
-        lanes[i, lane + 1] += b * gains[i]
+        lanes[at + i, lane] += a * gains[at + i]
+        lanes[at + i, lane + 1] += b * gains[at + i]
+    if left_of_fade > 0:
+        voice.bank_left = left_of_fade - count

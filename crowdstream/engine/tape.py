@@ -10,16 +10,21 @@ from __future__ import annotations
 from crowdstream.desk import views
 from crowdstream.desk.atomics import load_acquire32
 from crowdstream.desk.jit import kernel
-from crowdstream.desk.layout import HISTORY, INT16, RAMP_VOICE, VOICE_STEM
+from crowdstream.desk.layout import CAUSE_PAGE, HISTORY, INT16, RAMP_VOICE, VOICE_STEM
+from crowdstream.engine.ledger import note_gap
 from crowdstream.engine.ramps import fill_ramp
 
 JOIN = 128  # frames over which a loop or section end is faded (2.9 ms: too short to hear)
+SHORTEST = 128  # frames of a loop whose seam is smoothed; a shorter one is a waveform
 RETURN = 64  # frames over which a stem comes back after a missing page
 OFFSET_DECAY = 0.985  # per frame: a step dies away within about 5 ms
 OFFSET_FLOOR = 1e-6
 SEAM_RATIO = 4.0  # a join this many times steeper than what led to it is a click
 SEAM_FLOOR = 0.01
 SEAM_LOOKBACK = 8
+LOUDEST = 1e4  # a sample beyond +80 dB full scale is an error in the file
+
+MISSING, OVER = -1, -2  # why a stem has nothing to sound
 
 
 @kernel
@@ -78,19 +83,24 @@ def _join_frames(voice):
     if border >= voice.length and not (voice.loop and voice.loop_in > 0):
         return 0
     length = border - voice.loop_in if voice.loop else border
-    join = min(JOIN, length // 2)
-    if voice.loop and voice.loop_in > 0:
-        join = min(join, voice.loop_in)
-    return join
+    return min(JOIN, length // 2)
 
 
 @kernel
-def _fall_silent(voice, stem):
+def _crossfades(voice, join):
+    # Whether what leads up to the loop's beginning is faded in while its end is faded out.
+    # Too near the beginning of the file there is not enough of it: then only the end is.
+    return voice.loop and join > 0 and voice.loop_in >= join
+
+
+@kernel
+def _fall_silent(voice, stem, why):
     # A stem stops short: what it gave last dies away instead of dropping.
     if voice.hole[stem] >= 0:
-        voice.offset[0] += voice.last[stem, 0]
-        voice.offset[1] += voice.last[stem, 1]
-        voice.hole[stem] = -1
+        for channel in range(2):
+            if abs(voice.last[stem, channel]) < LOUDEST:
+                voice.offset[channel] += voice.last[stem, channel]
+        voice.hole[stem] = why
         voice.last[stem, 0] = 0.0
         voice.last[stem, 1] = 0.0
         return True
@@ -118,7 +128,7 @@ def _mix_stem(address, slot, stem, count, at, join, into_border):
             share = views.F32((into_border + i + 1) / (join + 1))
             other[i] = gains[i] * share
             gains[i] -= other[i]
-        if voice.loop and voice.loop_in > 0:
+        if _crossfades(voice, join):
             before = voice.cursor - (voice.loop_out - voice.loop_in)
             done = 0
             while done < count:
@@ -127,22 +137,30 @@ def _mix_stem(address, slot, stem, count, at, join, into_border):
                 if page >= 0:
                     mask = (1 << source.page_shift) - 1
                     _add_page(
-                        address, source, page, (before + done) & mask, min(
-                            some, source.frames - before - done
-                        ), other[done:], tape[0], tape[1], at + done,
+                        address,
+                        source,
+                        page,
+                        (before + done) & mask,
+                        min(some, source.frames - before - done),
+                        other[done:],
+                        tape[0],
+                        tape[1],
+                        at + done,
                     )
                 done += some
     page = _page_of(address, number, source, voice.cursor)
     if page < 0:
-        fell = _fall_silent(voice, stem)
-        if voice.cursor < source.frames:
-            ledger = views.ledger(address)[0]
-            ledger.missing_frames += count
-            if fell:
-                ledger.missing_pages += 1
+        if voice.cursor >= source.frames:
+            _fall_silent(voice, stem, OVER)
+            return
+        ledger = views.ledger(address)[0]
+        ledger.missing_frames += count
+        if _fall_silent(voice, stem, MISSING):
+            ledger.missing_pages += 1
+            note_gap(address, CAUSE_PAGE, 0, views.clock(address)[0].callback_ns)
         return
     if voice.hole[stem] < 0:
-        voice.hole[stem] = RETURN if voice.fed > 0 else 0
+        voice.hole[stem] = RETURN
     for i in range(min(count, voice.hole[stem])):
         gains[i] *= views.F32(1.0 - (voice.hole[stem] - i) / RETURN)
     voice.hole[stem] = max(0, voice.hole[stem] - count)
@@ -159,13 +177,13 @@ def _mix_stem(address, slot, stem, count, at, join, into_border):
 
 @kernel
 def _smooth_seam(voice, tape, at):
-    # After a wrap without a fade: where the two ends do not meet, spread the step.
+    # After a wrap without a crossfade: where the two ends do not meet, spread the step.
     for channel in range(2):
         steepest = 0.0
         for i in range(at - SEAM_LOOKBACK, at):
             steepest = max(steepest, abs(tape[channel, i] - tape[channel, i - 1]))
-        step = tape[channel, at - 1] - tape[channel, at]
-        if abs(step) > SEAM_RATIO * steepest + SEAM_FLOOR:
+        step = tape[channel, at - 1] - tape[channel, at] - voice.offset[channel]
+        if SEAM_RATIO * steepest + SEAM_FLOOR < abs(step) < LOUDEST:
             voice.offset[channel] += step
 
 
@@ -182,6 +200,19 @@ def _apply_offset(voice, tape, at, count):
                 break
             tape[channel, at + i] += offset
         voice.offset[channel] = offset
+
+
+@kernel
+def _silence_errors(address, tape, count):
+    # One bad sample of a file must not live on in filters and fades behind this.
+    bad = 0
+    for i in range(HISTORY, HISTORY + count):
+        if not (abs(tape[0, i]) < LOUDEST and abs(tape[1, i]) < LOUDEST):
+            tape[0, i] = 0.0
+            tape[1, i] = 0.0
+            bad += 1
+    if bad > 0:
+        views.ledger(address)[0].nonfinite += bad
 
 
 @kernel
@@ -213,12 +244,19 @@ def feed(address, slot, count):
             if voice.loop:
                 voice.cursor = voice.loop_in
                 voice.wraps += 1
-                wrapped = join == 0
+                wrapped = (
+                    not _crossfades(voice, join)
+                    and voice.loop_out - voice.loop_in >= SHORTEST
+                    and voice.fed + done > 0
+                )
+                for stem in range(voice.stems):
+                    if voice.hole[stem] == OVER:  # its beginning comes as it was made
+                        voice.hole[stem] = 0
             else:
                 voice.ended = voice.fed + done
                 for stem in range(voice.stems):
                     if join == 0:
-                        _fall_silent(voice, stem)
+                        _fall_silent(voice, stem, OVER)
                 continue
         some = min(count - done, border - voice.cursor)
         into_border = voice.cursor - (border - join)
@@ -239,6 +277,7 @@ def feed(address, slot, count):
         voice.cursor += some
         done += some
     voice.fed += count
+    _silence_errors(address, tape, count)
     for channel in range(2):
         for i in range(HISTORY):
             past[channel, i] = tape[channel, i + count]

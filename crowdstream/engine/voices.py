@@ -20,20 +20,21 @@ from crowdstream.desk.layout import (
     VOICE_STEM,
     VOICES,
 )
-from crowdstream.desk.rings import push_event
+from crowdstream.engine.events import push_event
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.resample import (
-    BANK_FADE,
     bank_for,
     bank_taps,
+    choose_run,
     interpolate,
+    rate_at,
     walk,
 )
 from crowdstream.engine.tape import feed
 
 FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
 FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
-TAIL = 512  # tape frames after the end in which the last step has died away
+TAIL = 1408  # tape frames after the end: the last step, of any size, is exactly zero by then
 
 
 @kernel
@@ -94,8 +95,8 @@ def start_voice(address, command, frame):
     voice = views.voices(address)[slot]
     voice.state = PLAYING
     voice.deck = command.flags >> 1
-    voice.loop = command.flags & 1
-    voice.stems = command.index
+    voice.loop = command.flags & 1 if command.loop_out > command.loop_in >= 0 else 0
+    voice.stems = min(max(command.index, 0), STEMS)
     voice.serial = command.serial
     voice.loop_in = command.loop_in
     voice.loop_out = command.loop_out
@@ -103,13 +104,13 @@ def start_voice(address, command, frame):
     voice.length = 0
     ramps = views.ramps(address)
     base = RAMP_VOICE + 16 * slot
-    for stem in range(command.index):
+    for stem in range(voice.stems):
         voice.sources[stem] = command.sources[stem]
         voice.length = max(voice.length, views.sources(address)[command.sources[stem]].frames)
         set_ramp(ramps[base + VOICE_STEM + stem], command.gains[stem], 0)
     set_ramp(ramps[base + VOICE_RATE], command.x, 0)
     set_ramp(ramps[base + VOICE_GAIN], command.y, 0)
-    _begin(address, slot, command.start)
+    _begin(address, slot, max(0, command.start))
     voice.bank = bank_for(command.x)
     push_event(address, EV_STARTED, slot, command.serial, frame, command.frame, 0.0)
 
@@ -120,7 +121,7 @@ def seek_voice(address, slot, start):
     voice = views.voices(address)[slot]
     if voice.state == PLAYING:
         _leave_ghost(address, slot)
-        _begin(address, slot, start)
+        _begin(address, slot, max(0, start))
 
 
 @kernel
@@ -142,16 +143,36 @@ def _release(address, slot, frame, stopped):
 
 
 @kernel
-def _choose_bank(voice, highest):
-    bank = bank_for(highest)
-    if bank != voice.bank and voice.bank_left == 0:
-        voice.old_bank = voice.bank
-        voice.bank = bank
-        voice.bank_left = BANK_FADE if voice.fed > 0 else 0
+def _sound_run(address, slot, moving, at, count, gains):
+    # The frames from `at` on that go through the same filters; their number.
+    voice = views.voices(address)[slot]
+    speed = views.speed(address)
+    count = choose_run(voice, speed, moving, at, count)
+    lane = 2 * voice.deck
+    plain = voice.bank == 0 and voice.bank_left == 0 and voice.fraction == 0.0
+    if plain and not moving and rate_at(speed, at) == 1.0:
+        base = HISTORY + voice.play - voice.fed
+        feed(address, slot, max(0, voice.play + count - voice.fed))
+        tape = views.tape(address)
+        lanes = views.lanes(address)
+        for i in range(count):
+            lanes[at + i, lane] += tape[0, base + i] * gains[at + i]
+            lanes[at + i, lane + 1] += tape[1, base + i] * gains[at + i]
+        voice.play += count
+        return count
+    steps = views.steps(address)
+    whole, fraction = walk(
+        voice.fraction, speed, moving, at, count, steps, views.fractions(address)
+    )
     half = bank_taps(voice.bank) // 2
     if voice.bank_left > 0:
         half = max(half, bank_taps(voice.old_bank) // 2)
-    return half
+    base = HISTORY + voice.play - voice.fed
+    feed(address, slot, max(0, voice.play + steps[count - 1] + half + 1 - voice.fed))
+    interpolate(address, voice, base, at, count, gains, lane)
+    voice.play += whole
+    voice.fraction = fraction
+    return count
 
 
 @kernel
@@ -160,40 +181,22 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     voice = views.voices(address)[slot]
     ramps = views.ramps(address)
     base = RAMP_VOICE + 16 * slot
-    speed = views.speed(address)
-    moving = fill_ramp(ramps[base + VOICE_RATE], speed[1], count) or tempo_moving
-    steps = views.steps(address)
-    fractions = views.fractions(address)
-    whole, fraction, highest = walk(voice, speed, moving, steps, fractions, count)
-    straight = whole == count and highest == 1.0 and voice.fraction == 0.0 and not moving
-    last = steps[count - 1]
-    if not straight:
-        last += _choose_bank(voice, highest)
-    new = max(0, voice.play + last + 1 - voice.fed)
-    at = HISTORY + voice.play - voice.fed
-    feed(address, slot, new)
-
+    moving = fill_ramp(ramps[base + VOICE_RATE], views.speed(address)[1], count) or tempo_moving
     gain = views.gain(address)
     fill_ramp(ramps[base + VOICE_GAIN], gain[0], count)
     fill_ramp(ramps[base + VOICE_ENVELOPE], gain[1], count)
     gains = gain[0]
     for i in range(count):
         gains[i] *= gain[1, i]
-    lane = 2 * voice.deck
-    if straight:
-        tape = views.tape(address)
-        lanes = views.lanes(address)
-        for i in range(count):
-            lanes[i, lane] += tape[0, at + i] * gains[i]
-            lanes[i, lane + 1] += tape[1, at + i] * gains[i]
-    else:
-        interpolate(address, voice, at, count, gains, lane)
-    voice.play += whole
-    voice.fraction = fraction
+    done = 0
+    while done < count:
+        done += _sound_run(address, slot, moving, done, count, gains)
+
     position = voice.cursor - (voice.fed - voice.play)
     if voice.loop and voice.wraps > 0 and position < voice.loop_in:
-        position += voice.loop_out - voice.loop_in
-    voice.position = min(position, voice.length)
+        length = voice.loop_out - voice.loop_in
+        position += (voice.loop_in - position + length - 1) // length * length
+    voice.position = max(0, min(position, voice.length))
 
     envelope = ramps[base + VOICE_ENVELOPE]
     if voice.state == ENDING and envelope.left == 0:

@@ -8,7 +8,7 @@ the most urgent first, so that a start never waits for another file's loading.
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,27 +17,14 @@ from typing import Any
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import FREE, MAX_RATE, PAGE_BYTES
-from crowdstream.desk.pages import Arena, SourceTooLong
-from crowdstream.library.errors import AudioFileError, UnsupportedAudio
-from crowdstream.library.reader import StemReader, open_stem
+from crowdstream.desk.layout import PAGE_BYTES
+from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
+from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
+from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
+from crowdstream.library.reader import open_stem
 
-READ_AHEAD = 10.0  # seconds of sound kept ahead of a playhead: an SD card may stall for 5
-READY = 0.25  # seconds that have to be there before a start
-
-
-@dataclass
-class Stem:
-    """One open file and its place in the desk."""
-
-    source: int
-    reader: StemReader
-    page_frames: int
-
-    @property
-    def pages(self) -> int:
-        """Pages of the whole file."""
-        return -(-self.reader.frames // self.page_frames)
+SPARE_PAGES = 64  # kept free while tracks are streamed: a page given back is free a block later
+SPARE_SECONDS = 0.1  # between two attempts to have them
 
 
 @dataclass
@@ -69,7 +56,9 @@ class Loader:
         self._desk = desk
         self._tell = tell
         self._arena = Arena(desk)
+        self._plan = Plan(desk)
         self._tracks: dict[int, Track] = {}
+        self._spared = 0.0
 
     def load(self, number: int, stems: list[tuple[int, str]], cue: float) -> None:
         """Open the files of track `number` (`stems`: source number and path each).
@@ -91,11 +80,11 @@ class Loader:
                 except SourceTooLong as error:
                     raise UnsupportedAudio(Path(path), str(error)) from error
             streamed, pages = self._admit(opened)
-        except (AudioFileError, MemoryError) as error:
+        except Exception as error:
             for stem in opened:
                 stem.reader.close()
                 self._desk.sources[stem.source]["used"] = 0
-            self._tell({"event": "failed", "track": number, "reason": str(error)})
+            self._tell({"event": "failed", "track": number, "reason": _reason(error, stems)})
             return
         track = Track(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
@@ -116,6 +105,7 @@ class Loader:
         if track:
             track.cue = frame
             track.ready = False
+            track.turn = 0  # it counts from the cue
 
     def unload(self, number: int) -> None:
         """Close a track and take its pages back. No voice may be playing it."""
@@ -129,10 +119,19 @@ class Loader:
         self._tell({"event": "unloaded", "track": number})
 
     def work(self) -> bool:
-        """Bring in the most urgent page; False when there is nothing to do."""
+        """Bring in the most urgent page; False when there is nothing to do, or no room."""
+        self._keep_spare()
         for track, stem, page in self._wanted():
             return self._fill(track, stem, page)
         return False
+
+    def urgent(self) -> bool:
+        """Whether a page is missing that is about to be heard."""
+        return next(self._soon(self._plan.playheads()), None) is not None
+
+    def watching(self) -> bool:
+        """Whether playheads have to be looked at, because not all of a track is there."""
+        return any(not track.complete for track in self._tracks.values())
 
     def status(self) -> dict[str, Any]:
         """Pages of the budget: total, in use, reserved."""
@@ -154,53 +153,44 @@ class Loader:
         if self._arena.reserved + whole <= self._arena.total:
             self._arena.reserve(whole)
             return False, whole
-        window = sum(min(stem.pages, self._window(stem)) for stem in stems)
+        window = sum(min(stem.pages, self._plan.window(stem)) for stem in stems)
         self._arena.reserve(window)
         return True, window
 
-    def _window(self, stem: Stem) -> int:
-        ahead = math.ceil(READ_AHEAD * self._desk.sample_rate / stem.page_frames)
-        start = self._ready_pages(stem)
-        return ahead + 2 * start + 3
-
-    def _ready_pages(self, stem: Stem) -> int:
-        return 1 + math.ceil(READY * MAX_RATE * self._desk.sample_rate / stem.page_frames)
-
-    def _playheads(self) -> dict[int, list[tuple[int, int, int]]]:
-        # For every source that sounds: position, and where a loop would jump.
-        heads: dict[int, list[tuple[int, int, int]]] = {}
-        voices = self._desk.voices
-        for slot in np.flatnonzero(voices["state"] != FREE):
-            voice = voices[slot]
-            border = (int(voice["loop_in"]), int(voice["loop_out"])) if voice["loop"] else (0, 0)
-            for source in voice["sources"][: int(voice["stems"])]:
-                heads.setdefault(int(source), []).append((int(voice["cursor"]), *border))
-        return heads
-
     def _wanted(self) -> Iterator[tuple[Track, Stem, int]]:
-        # Starts first, then what is about to be heard, then the rest of what fits.
+        # What is heard next, then starts, then what is heard later, then the rest of what fits.
         tracks = list(self._tracks.values())
+        if all(track.complete and track.ready for track in tracks):
+            return
+        heads = self._plan.playheads()
+        yield from self._soon(heads)
         for track in tracks:
             if not track.ready and not track.complete:
-                yield from self._missing(track, self._start_pages(track, track.cue))
+                yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
                 self._note_ready(track)
             elif not track.ready:
                 self._note_ready(track)
-        heads = self._playheads()
-        for track in tracks:
-            if track.complete:
-                continue
-            for stem in track.stems:
-                for position, loop_in, loop_out in heads.get(stem.source, ()):
-                    pages = self._ahead(stem, position, loop_in, loop_out)
-                    yield from self._missing(track, ((stem, page) for page in pages))
+        yield from self._heard(heads, READ_AHEAD)
         for track in tracks:
             if track.complete:
                 continue
             if track.streamed:
-                yield from self._missing(track, self._start_pages(track, 0))
+                yield from self._missing(track, self._plan.start_pages(track.stems, 0))
             else:
                 yield from self._rest(track)
+
+    def _soon(self, heads: Heads) -> Iterator[tuple[Track, Stem, int]]:
+        return self._heard(heads, URGENT)
+
+    def _heard(self, heads: Heads, seconds: float) -> Iterator[tuple[Track, Stem, int]]:
+        # What the playheads come to within `seconds`.
+        for track in list(self._tracks.values()):
+            if track.complete:
+                continue
+            for stem in track.stems:
+                for position, loop_in, loop_out in heads.get(stem.source, ()):
+                    pages = self._plan.ahead(stem, position, loop_in, loop_out, seconds)
+                    yield from self._missing(track, ((stem, page) for page in pages))
 
     def _note_ready(self, track: Track) -> None:
         track.ready = True
@@ -212,24 +202,6 @@ class Loader:
         for stem, page in pages:
             if page < stem.pages and not self._arena.resident(stem.source, page):
                 yield track, stem, page
-
-    def _start_pages(self, track: Track, frame: int) -> Iterator[tuple[Stem, int]]:
-        for step in range(max(self._ready_pages(stem) for stem in track.stems)):
-            for stem in track.stems:
-                if step < self._ready_pages(stem):
-                    yield stem, frame // stem.page_frames + step
-
-    def _ahead(self, stem: Stem, position: int, loop_in: int, loop_out: int) -> Iterator[int]:
-        first = position // stem.page_frames
-        count = math.ceil(READ_AHEAD * self._desk.sample_rate / stem.page_frames)
-        for page in range(first, first + count + 1):
-            if loop_out and page * stem.page_frames >= loop_out:
-                again = loop_in // stem.page_frames
-                yield from range(again, again + count - (page - first) + 1)
-                return
-            if page >= stem.pages:
-                return
-            yield page
 
     def _rest(self, track: Track) -> Iterator[tuple[Track, Stem, int]]:
         # The stems side by side, from the cue to the end and round; each page asked for once.
@@ -252,9 +224,9 @@ class Loader:
                 return False
         try:
             samples = stem.reader.read(page * stem.page_frames, stem.page_frames)
-        except AudioFileError as error:
+        except Exception as error:
             self._arena.give_back(place)
-            self._give_up(track, str(error))
+            self._give_up(track, _reason(error, [(stem.source, str(stem.reader.path))]))
             return True
         self._arena.publish(stem.source, page, place, samples)
         return True
@@ -265,25 +237,45 @@ class Loader:
         track.ready = True
         self._tell({"event": "broken", "track": track.number, "reason": reason})
 
+    def _keep_spare(self) -> None:
+        # A page given back can be used two blocks later: a start should not wait for that.
+        if not any(track.streamed for track in self._tracks.values()):
+            return
+        now = time.monotonic()
+        if now < self._spared + SPARE_SECONDS:
+            return
+        self._spared = now
+        if self._arena.total - self._arena.in_use() < min(SPARE_PAGES, self._arena.total // 8):
+            self._make_room()
+
     def _make_room(self) -> None:
         # Only streamed tracks hold pages that can be spared.
-        heads = self._playheads()
+        heads = self._plan.playheads()
         for track in self._tracks.values():
             if not track.streamed:
                 continue
             keep: dict[int, set[int]] = {stem.source: set() for stem in track.stems}
             for frame in (0, track.cue):
-                for stem, page in self._start_pages(track, frame):
+                for stem, page in self._plan.start_pages(track.stems, frame):
                     keep[stem.source].add(page)
             for stem in track.stems:
                 wanted = keep[stem.source]
                 for position, loop_in, loop_out in heads.get(stem.source, ()):
                     wanted.add(max(0, position // stem.page_frames - 1))
-                    wanted.update(self._ahead(stem, position, loop_in, loop_out))
+                    wanted.update(self._plan.ahead(stem, position, loop_in, loop_out))
                 table = self._desk.page_table[stem.source, : stem.pages]
-                for page in np.flatnonzero(table):
-                    if int(page) not in wanted:
-                        self._arena.evict(stem.source, int(page))
+                for page in np.flatnonzero(table).tolist():
+                    if page not in wanted:
+                        self._arena.evict(stem.source, page)
+
+
+def _reason(error: Exception, stems: list[tuple[int, str]]) -> str:
+    if isinstance(error, AudioFileError | ArenaFull):
+        return str(error)
+    paths = ", ".join(printable(path) for _, path in stems)
+    if isinstance(error, MemoryError):
+        return f"{paths}: this machine has no memory left to decode it"
+    return f"{paths}: it can't be read ({type(error).__name__}: {error})"
 
 
 def budget_pages(megabytes: int) -> int:

@@ -12,14 +12,18 @@ import os
 import select
 import signal
 import sys
+import time
+from collections import deque
 from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.library.loader import Loader
 from crowdstream.library.quiet import mute_c_libraries
 
-IDLE_SECONDS = 0.02  # between looks at the playheads while there is nothing to do
-STATUS_EVERY = 25  # idle looks or pages between reports on the budget
+WATCH_SECONDS = 0.05  # between looks at the playheads of what is streamed
+IDLE_SECONDS = 1.0  # between looks while all that is loaded is in memory
+RETRY_SECONDS = 0.01  # while a page is wanted and none is free yet
+STATUS_SECONDS = 0.25  # between reports on the budget, if it has changed
 NICENESS = 5
 
 
@@ -28,41 +32,77 @@ def _write(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _handle(loader: Loader, request: dict[str, Any]) -> None:
-    name = request["do"]
-    if name == "load":
-        stems = [(int(source), str(path)) for source, path in request["stems"]]
-        loader.load(int(request["track"]), stems, float(request["cue"]))
-    elif name == "cue":
-        loader.cue(int(request["track"]), int(request["frame"]))
-    elif name == "unload":
-        loader.unload(int(request["track"]))
+class Process:
+    """The loader and the requests that wait for it."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._requests: deque[dict[str, Any]] = deque()
+        self._rest = b""
+        self._reported: dict[str, Any] = {}
+        self._report_at = 0.0
+
+    def run(self) -> None:
+        """Work until standard input closes."""
+        wait = 0.0
+        while True:
+            if select.select([0], [], [], wait)[0] and not self._hear():
+                return
+            handled = self._handle_next()
+            worked = self._loader.work()
+            self._report()
+            if handled or worked:
+                wait = 0.0
+            elif self._requests:
+                wait = RETRY_SECONDS
+            else:
+                wait = WATCH_SECONDS if self._loader.watching() else IDLE_SECONDS
+
+    def _hear(self) -> bool:
+        data = os.read(0, 1 << 16)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._requests.extend(json.loads(line) for line in lines)
+        return bool(data)
+
+    def _handle_next(self) -> bool:
+        # One file at a time is opened, and none while what is heard next is missing: opening
+        # may take a second.
+        if not self._requests:
+            return False
+        if self._requests[0]["do"] == "load" and self._loader.urgent():
+            return False
+        request = self._requests.popleft()
+        name, track = request["do"], int(request["track"])
+        if name == "load":
+            stems = [(int(source), str(path)) for source, path in request["stems"]]
+            self._loader.load(track, stems, float(request["cue"]))
+        elif name == "cue":
+            self._loader.cue(track, int(request["frame"]))
+        elif name == "unload":
+            self._loader.unload(track)
+        return True
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now < self._report_at:
+            return
+        self._report_at = now + STATUS_SECONDS
+        status = self._loader.status()
+        if status != self._reported:
+            self._reported = status
+            _write(status)
 
 
 def main(arguments: list[str]) -> int:
     """Run until standard input closes. `arguments`: the desk's descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    mute_c_libraries()
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    mute_c_libraries()
     loader = Loader(Desk(int(arguments[0])), _write)
-    _write({"event": "up"})
-    rest = b""
-    busy = False
-    turns = 0
-    while True:
-        if select.select([0], [], [], 0 if busy else IDLE_SECONDS)[0]:
-            data = os.read(0, 1 << 16)
-            if not data:
-                break
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                _handle(loader, json.loads(line))
-        busy = loader.work()
-        turns += 1
-        if turns % STATUS_EVERY == 0:
-            _write(loader.status())
-    loader.close()
+    with contextlib.suppress(BrokenPipeError):  # control is gone
+        _write({"event": "up"})
+        Process(loader).run()
     return 0
 
 

@@ -14,8 +14,8 @@ from crowdstream.settings.options import NOT_IN_FILES, OPTIONS
 # Beside the package: presets are meant to be opened and changed.
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
 
-# In the same folder, but a template for the user's own file.
-EXAMPLE = "example"
+# In the same folder, but no presets: a template for the user's own file, and a movement map.
+EXAMPLES = frozenset({"example", "movement"})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -62,7 +62,7 @@ def read_bytes(path: Path, origin: str) -> bytes:
 
 def preset_names(folder: Path = PRESETS) -> list[str]:
     """The names of the presets in `folder`, sorted; none where it does not exist."""
-    return sorted(p.stem for p in folder.glob("*.toml") if p.stem != EXAMPLE)
+    return sorted(p.stem for p in folder.glob("*.toml") if p.stem not in EXAMPLES)
 
 
 def user_config_path(environ: Mapping[str, str], home: Path | None = None) -> Path:

@@ -173,6 +173,15 @@ class Settings:
         default=120.0, metadata=_about(_TEMPO, "BPM", "tempo at which tracks play at rate 1")
     )
     meter: int = field(default=4, metadata=_about(Whole(1, 32, "beats"), "BEATS", "beats in a bar"))
+    movement_map: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("a file that can be read"),
+            "FILE",
+            "TOML file that says which tempo the crowd's movement leads to",
+            unset="movement leaves the tempo alone",
+        ),
+    )
     watch: bool = field(
         default=False, metadata=_about(Switch(), None, "print bar, beat and phase once a beat")
     )

@@ -11,7 +11,7 @@ from crowdstream.control.errors import BadArgument
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.control.tracks import Item, first_buffer
-from crowdstream.desk.layout import MAX_RATE, MIN_RATE, RAMP_MASTER, STEMS
+from crowdstream.desk.layout import MAX_RATE, MIN_RATE, RAMP_MASTER, STEMS, deck_level_ramp
 
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)
 _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
@@ -28,12 +28,12 @@ def load(context: Context, deck: int, path: str, start: float) -> None:
     context.mixer.load(context, first_buffer(deck), path, cue=start)
 
 
-@TABLE.add("/deck/{deck}/unload", answers="`/done <address>`")
+@TABLE.add("/deck/{deck}/unload", answers="`/done <address>` when its memory is free")
 def unload(context: Context, deck: int) -> None:
     """Stop the deck's track and free its memory."""
-    context.mixer.deck_track(deck)
-    context.mixer.unload(first_buffer(deck), context.frame)
-    context.done()
+    context.mixer.deck_tracks(deck)
+    leaving = context.mixer.unload(first_buffer(deck), context.frame)
+    context.mixer.when_gone(leaving, context.done)
 
 
 @TABLE.add(
@@ -53,7 +53,8 @@ def play(context: Context, deck: int, start_at: float, loop: int) -> None:
 @TABLE.add("/deck/{deck}/stop", scheduled=True)
 def stop(context: Context, deck: int) -> None:
     """Stop the deck's track."""
-    context.mixer.stop(context.mixer.deck_track(deck), context.frame)
+    for track in context.mixer.deck_tracks(deck):
+        context.mixer.stop(track, context.frame)
 
 
 @TABLE.add(
@@ -63,7 +64,8 @@ def stop(context: Context, deck: int) -> None:
 )
 def seek(context: Context, deck: int, position: float) -> None:
     """Jump to a place in the track; moves the cue while the deck is stopped."""
-    track = context.mixer.deck_track(deck)
+    tracks = context.mixer.deck_tracks(deck)
+    track = next((track for track in tracks if track.sounding), tracks[-1])
     frame = round(position * context.mixer.desk.sample_rate)
     if not track.frames:
         raise BadArgument("position: the track is not open yet")
@@ -80,19 +82,21 @@ def seek(context: Context, deck: int, position: float) -> None:
 )
 def rate(context: Context, deck: int, rate: float) -> None:
     """Set the deck's playback rate: tempo and pitch."""
-    context.mixer.set_rate(context.mixer.deck_track(deck), rate, context.frame)
+    for track in context.mixer.deck_tracks(deck):
+        context.mixer.set_rate(track, rate, context)
 
 
 @TABLE.add("/deck/{deck}/gain", _GAIN, scheduled=True)
 def gain(context: Context, deck: int, gain: float) -> None:
     """Set the gain of the deck's track (its trim)."""
-    context.mixer.set_gain(context.mixer.deck_track(deck), gain, context.frame)
+    for track in context.mixer.deck_tracks(deck):
+        context.mixer.set_gain(track, gain, context)
 
 
 @TABLE.add("/deck/{deck}/level", _GAIN, _RAMP, scheduled=True)
 def level(context: Context, deck: int, gain: float, seconds: float) -> None:
     """Set the deck's level, after its EQ."""
-    context.server.set_level(deck, gain, context.frame, seconds)
+    context.mixer.ramp(context, deck_level_ramp(deck), gain, seconds)
 
 
 @TABLE.add(
@@ -103,10 +107,13 @@ def level(context: Context, deck: int, gain: float, seconds: float) -> None:
 )
 def stem(context: Context, deck: int, number: int, gain: float) -> None:
     """Set the gain of one stem of the deck's track."""
-    track = context.mixer.deck_track(deck)
-    if number > len(track.stems):
-        raise BadArgument(f"number: the track has {len(track.stems)} stems")
-    context.mixer.set_stem_gain(track, number - 1, gain, context.frame)
+    tracks = context.mixer.deck_tracks(deck)
+    most = max(len(track.stems) for track in tracks)
+    if number > most:
+        raise BadArgument(f"number: {number} is no stem, the track has {most}")
+    for track in tracks:
+        if number <= len(track.stems):
+            context.mixer.set_stem_gain(track, number - 1, gain, context)
 
 
 def _stem_address(number: int) -> None:
@@ -122,7 +129,7 @@ for _number in range(1, STEMS + 1):
 
 def _eq_address(band: str) -> Callable[..., Any]:
     def handler(context: Context, deck: int, gain: float, seconds: float) -> None:
-        context.mixer.ramp(band_row(deck, band), gain, context.frame, seconds)
+        context.mixer.ramp(context, band_row(deck, band), gain, seconds)
 
     handler.__doc__ = f"Set the gain of the {band} band of the deck's EQ; 0 kills it."
     decorated: Callable[..., Any] = TABLE.add(
@@ -138,4 +145,4 @@ for _band in BANDS:
 @TABLE.add("/mix/level", _GAIN, _RAMP, scheduled=True)
 def mix_level(context: Context, gain: float, seconds: float) -> None:
     """Set the master level, before the limiter."""
-    context.mixer.ramp(RAMP_MASTER, gain, context.frame, seconds)
+    context.mixer.ramp(context, RAMP_MASTER, gain, seconds)

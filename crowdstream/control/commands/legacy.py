@@ -13,9 +13,10 @@ from crowdstream.control.commands.common import (
 )
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
+from crowdstream.control.quiet import say
 from crowdstream.control.table import BANDS, TABLE, Arg, deck_arg, deck_number
 from crowdstream.control.tracks import Item, deck_of, first_buffer
-from crowdstream.desk.layout import MAX_RATE, MIN_RATE, OP_TONE, RAMP_TEMPO
+from crowdstream.desk.layout import MAX_RATE, MIN_RATE, OP_TONE, deck_level_ramp
 
 FLAT_PERCENT = 50.0
 KILL_RANGE_DB = 24.0  # from just above killed to flat
@@ -101,7 +102,8 @@ def play_stem_section(
 @TABLE.add("/stop_stem", _BUFFER, scheduled=True)
 def stop_stem(context: Context, id: int) -> None:
     """Stop a buffer."""
-    context.mixer.stop(context.mixer.find(id), context.frame)
+    for track in context.mixer.all_of(id):
+        context.mixer.stop(track, context.frame)
 
 
 @TABLE.add(
@@ -112,7 +114,8 @@ def stop_stem(context: Context, id: int) -> None:
 )
 def stem_volume(context: Context, id: int, volume: float) -> None:
     """Set the gain of a buffer."""
-    context.mixer.set_gain(context.mixer.find(id), volume, context.frame)
+    for track in context.mixer.all_of(id):
+        context.mixer.set_gain(track, volume, context)
 
 
 @TABLE.add(
@@ -174,7 +177,7 @@ def play(context: Context, deck: str, path: str, start_at: float) -> None:
 def fade(context: Context, deck: str, start_at: float, seconds: float) -> None:
     """Ramp the deck's level from what it is then to 0."""
     frame = start_frame(context, start_at)
-    context.server.set_level(deck_number(deck), 0.0, frame, seconds)
+    context.mixer.ramp(context, deck_level_ramp(deck_number(deck)), 0.0, seconds, frame)
 
 
 @TABLE.add("/crossfade_levels", _level("a"), _level("b"), scheduled=True)
@@ -201,7 +204,7 @@ def deck_levels(
 def _set_levels(context: Context, levels: Sequence[float | None]) -> None:
     for deck, level in enumerate(levels):
         if level is not None:
-            context.server.set_level(deck, level, context.frame)
+            context.mixer.ramp(context, deck_level_ramp(deck), level)
 
 
 @TABLE.add(
@@ -213,14 +216,14 @@ def _set_levels(context: Context, levels: Sequence[float | None]) -> None:
 )
 def deck_filter(context: Context, deck: str, band: str, gain: float) -> None:
     """Set the gain of a band of a deck's EQ."""
-    context.mixer.ramp(band_row(deck_number(deck), band), gain, context.frame)
+    context.mixer.ramp(context, band_row(deck_number(deck), band), gain)
 
 
 @TABLE.add("/deck_eq", deck_arg(), _BAND, _percent("percent"), scheduled=True)
 def deck_eq(context: Context, deck: str, band: str, percent: float) -> None:
     """Set a band of a deck's EQ in percent: between 0 and 50, linear in dB from -24 to 0."""
     row = band_row(deck_number(deck), band)
-    context.mixer.ramp(row, percent_gain(percent), context.frame)
+    context.mixer.ramp(context, row, percent_gain(percent))
 
 
 @TABLE.add(
@@ -230,7 +233,7 @@ def deck_eq_all(context: Context, deck: str, low: float, mid: float, high: float
     """Set all three bands of a deck's EQ in percent."""
     for band, percent in zip(BANDS, (low, mid, high), strict=True):
         row = band_row(deck_number(deck), band)
-        context.mixer.ramp(row, percent_gain(percent), context.frame)
+        context.mixer.ramp(context, row, percent_gain(percent))
 
 
 @TABLE.add(
@@ -240,26 +243,26 @@ def deck_eq_all(context: Context, deck: str, low: float, mid: float, high: float
 )
 def set_tempo(context: Context, bpm: float) -> None:
     """Set the tempo of the clock; all decks play at `bpm / base bpm` times their rate."""
-    factor = bpm / context.server.base_bpm
-    if not MIN_RATE <= factor <= MAX_RATE:
+    base = context.core.base_bpm
+    if not MIN_RATE <= bpm / base <= MAX_RATE:
         raise BadArgument(
-            f"bpm: {bpm:g} is {factor:.2f} times the base tempo of {context.server.base_bpm:g}; "
+            f"bpm: {bpm:g} is {bpm / base:.2f} times the base tempo of {base:g}; "
             f"{MIN_RATE:g} to {MAX_RATE:g} times can be played"
         )
-    context.mixer.ramp(RAMP_TEMPO, factor, context.frame)
-    context.mixer.beats.set_tempo(bpm, context_frame(context))
+    context.core.follower.rest()
+    context.core.set_tempo(context, bpm)
 
 
-@TABLE.add("/set_meter", Arg("beats", "i", "beats per bar", low=1, high=32))
+@TABLE.add("/set_meter", Arg("beats", "i", "beats per bar", low=1, high=32), asks=True)
 def set_meter(context: Context, beats: int) -> None:
     """Set the beats per bar."""
     context.mixer.beats.meter = beats
 
 
-@TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1))
+@TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), asks=True)
 def print_clock(context: Context, on: int) -> None:
     """Print bar, beat and phase once a beat."""
-    context.server.watch = bool(on)
+    context.core.watch = bool(on)
 
 
 @TABLE.add("/reset", scheduled=True)
@@ -277,11 +280,11 @@ def schedule_c_at(context: Context, start_at: float) -> None:
     context.mixer.start(items, start_frame(context, start_at))
 
 
-@TABLE.add("/get_status", answers="`/status.reply`, as `/status` does")
+@TABLE.add("/get_status", answers="`/status.reply`, as `/status` does", asks=True)
 def get_status(context: Context) -> None:
     """Print the status, and answer with it."""
-    context.server.print_status()
-    context.reply("/status.reply", *context.server.status_values())
+    say(context.core.status.text())
+    context.reply("/status.reply", *context.core.status.values())
 
 
 @TABLE.add(
@@ -297,20 +300,26 @@ def test_tone(context: Context, hertz: float) -> None:
     )
 
 
-@TABLE.add("/mixer_cleanup", answers="`/done /mixer_cleanup`")
+@TABLE.add("/mixer_cleanup", answers="`/done /mixer_cleanup` when the memory is free")
 def mixer_cleanup(context: Context) -> None:
     """Stop everything and free every buffer."""
-    for buffer in context.mixer.loaded_buffers():
-        context.mixer.unload(buffer, context.frame)
-    context.done()
+    mixer = context.mixer
+    mixer.stop_all(context.frame)
+    leaving = [
+        track
+        for buffer in mixer.loaded_buffers()
+        for track in mixer.unload(buffer, context.frame)
+    ]
+    mixer.when_gone(leaving, context.done)
 
 
 @TABLE.add(
     "/dance/total_movement",
     Arg("movement", "f", "how much the crowd moves", low=0, high=1),
+    asks=True,
 )
 def total_movement(context: Context, movement: float) -> None:
     """Say how much the crowd moves; drives the tempo when a movement map is configured."""
-    context.server.moved(movement)
+    context.core.follower.moved(movement, context.core.monotonic())
 
 

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import crowdstream
-from crowdstream.control.context import Context
+from crowdstream.control.context import MOST_SUBSCRIBERS, Context
 from crowdstream.control.table import TABLE, Arg
 
-MOST_LOGINS = 64
 
-
-@TABLE.add("/status", answers="`/status.reply`, see below")
+@TABLE.add("/status", answers="`/status.reply`, see below", asks=True)
 def status(context: Context) -> None:
     """Ask how the server is."""
-    context.reply("/status.reply", *context.server.status_values())
+    context.reply("/status.reply", *context.core.status.values())
 
 
 @TABLE.add(
     "/notify",
     Arg("on", "i", "1: send me events, 0: no more", low=0, high=1, default=1),
     answers="`/done /notify <client number> <most clients>`",
+    asks=True,
 )
 def notify(context: Context, on: int) -> None:
     """Subscribe to events: underruns, tracks that end, files that break."""
-    number = context.server.subscribe(context, bool(on))
-    context.done(number, MOST_LOGINS)
+    number = context.core.subscribe(context, bool(on))
+    context.done(number, MOST_SUBSCRIBERS)
 
 
 @TABLE.add(
@@ -34,7 +33,7 @@ def sync(context: Context, id: int) -> None:
     context.mixer.sync(context, id)
 
 
-@TABLE.add("/version", answers="`/version.reply name major minor patch branch commit`")
+@TABLE.add("/version", answers="`/version.reply name major minor patch branch commit`", asks=True)
 def version(context: Context) -> None:
     """Ask for the program's name and version."""
     major, minor, patch = crowdstream.__version__.split(".")

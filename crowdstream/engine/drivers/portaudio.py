@@ -28,7 +28,7 @@ def _quiet() -> Iterator[None]:
 
 def _open_library() -> tuple[Any, Any]:
     try:
-        import pyaudio  # noqa: PLC0415  (its absence is an answer, not a crash)
+        import pyaudio
     except ImportError as error:
         reason = "PyAudio is not installed: run ./start-crowdstream.sh --install-only"
         raise DeviceError(reason) from error

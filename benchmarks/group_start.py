@@ -1,0 +1,266 @@
+"""Decks that are started together start on the same frame: ten thousand random trials.
+
+    python benchmarks/group_start.py [--trials 10000] [--seed 1]
+
+Each trial starts two to four decks through the command table, as a sequencer would: at once,
+at a time to come, at a time that has passed, in a bundle with a time tag, or while the files
+of some of them are still being loaded. Then it renders blocks of random sizes, 1 to 2048
+frames. Each deck's file begins with one impulse of a height of its own (1/4, 1/8, 1/16, 1/32),
+so a single output frame tells which decks began in it: the first one that is not silent has
+to hold the sum of exactly those that were started. The frames that the engine reports have
+to agree, and scheduled starts have to sit at their frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pythonosc.osc_bundle_builder import OscBundleBuilder
+from pythonosc.osc_message import OscMessage
+
+from benchmarks import common
+from benchmarks.material import wav_header
+from benchmarks.rig import Rig
+from crowdstream.control.osc import build
+from crowdstream.desk.layout import BANK_RATES, EV_LATE, EV_STARTED, FREE
+
+HEIGHTS = (0.25, 0.125, 0.0625, 0.03125)
+FILE_FRAMES = 3000
+BIGGEST_BLOCK = 2048
+FURTHEST = 6000  # frames that most starts lie ahead at most
+PAST_HORIZON = 40_000  # and some: so far that control keeps a bundle to itself for a while
+HIGHEST_RATE = BANK_RATES[0]  # above it the interpolator lowers an impulse's height
+TOLERANCE = 1e-4  # the interpolator's centre tap is 1 to 7 digits
+KINDS = ("now", "ahead", "passed", "bundle", "late bundle", "loading")
+
+
+@dataclass
+class Outcome:
+    """One trial: `kind`, frames between the first and the last deck, and from the frame that
+    was named (0 where none was, or where it had passed)."""
+
+    kind: str
+    apart: int
+    off: int
+    decks: int
+    wrong: list[str] = field(default_factory=list)
+
+
+def write_files(folder: Path) -> list[Path]:
+    """A file for each deck: an impulse in its first frame, then silence."""
+    paths = []
+    for letter, height in zip("ABCD", HEIGHTS, strict=True):
+        samples = np.zeros((FILE_FRAMES, 2), "<i2")
+        samples[0] = round(height * 32768)
+        path = folder / f"{letter}.wav"
+        path.write_bytes(wav_header(samples.nbytes) + samples.tobytes())
+        paths.append(path)
+    return paths
+
+
+def bundle(moment: float, messages: Sequence[tuple[str, tuple[Any, ...]]]) -> bytes:
+    """An OSC bundle with a time tag, in Unix seconds."""
+    builder = OscBundleBuilder(moment)  # type: ignore[arg-type]  # takes Unix seconds as well
+    for address, arguments in messages:
+        builder.add_content(OscMessage(build(address, arguments)))
+    return bytes(builder.build().dgram)
+
+
+class Trials:
+    """Runs trials one after another on one mixer."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._dice = random.Random(seed)
+        self._rig = Rig()
+        self._files = write_files(folder)
+        for letter in "ABCD":
+            self._load(letter)
+        self._rig.load_all()
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._rig.close()
+
+    def _load(self, letter: str) -> None:
+        self._rig.say(("/cue", (letter, str(self._files["ABCD".index(letter)]))))
+
+    def _silence(self) -> None:
+        # Stop what the trial before has left, and render until nothing is.
+        rig = self._rig
+        rig.load_all()
+        for letter in "ABCD":
+            rig.say((f"/deck/{letter}/stop", ()))
+        for _ in range(20):
+            rig.block(self._dice.randint(1, BIGGEST_BLOCK))
+            if not bool((rig.desk.voices["state"] != FREE).any()):
+                break
+        rig.events.clear()
+        rig.answers.clear()
+        # A message comes at any time between two callbacks.
+        rig.wait(self._dice.uniform(0.0, 1.0) * float(rig.desk.header["block_frames"]))
+
+    def _set_rates(self, letters: Sequence[str]) -> None:
+        for letter in letters:
+            rate = self._dice.choice((1.0, 1.0, 1.06, 0.94, self._dice.uniform(0.3, HIGHEST_RATE)))
+            self._rig.say((f"/deck/{letter}/rate", (rate,)))
+
+    def one(self, kind: str) -> Outcome:
+        """One trial of this kind."""
+        rig, dice = self._rig, self._dice
+        self._silence()
+        letters = dice.sample("ABCD", dice.randint(2, 4))
+        self._set_rates(letters)
+        begin = rig.desk.frame
+        far = FURTHEST if dice.random() < 0.9 else PAST_HORIZON
+        ahead = begin + dice.randint(0, far)  # the next frame to be rendered, or a later one
+        named = 0
+        before: list[np.ndarray] = []
+        if kind == "now":
+            rig.say(("/start_group", (0.0, *letters)))
+        elif kind in ("ahead", "passed"):
+            rig.say(("/reset", ()))
+            zero = rig.core.beats.zero or 0
+            named = max(zero + 1, ahead) if kind == "ahead" else zero + dice.randint(1, FURTHEST)
+            if kind == "passed":
+                before = self._render_until(named + dice.randint(1, BIGGEST_BLOCK))
+            seconds = (named - zero) / rig.desk.sample_rate
+            # The number comes first or last.
+            words = (seconds, *letters) if dice.random() < 0.5 else (*letters, seconds)
+            rig.say(("/start_group", words))
+        elif kind in ("bundle", "late bundle"):
+            named = ahead
+            packet = self._bundle(named, letters)
+            if kind == "late bundle":
+                before = self._render_until(named + dice.randint(1, BIGGEST_BLOCK))
+            rig.packet(packet)
+        else:
+            for letter in dice.sample(letters, dice.randint(1, len(letters))):
+                self._load(letter)
+            rig.say(("/start_group", (0.0, *letters)))
+        late = kind in ("passed", "late bundle")
+        return self._judge(kind, letters, begin, named, late, before)
+
+    def _bundle(self, named: int, letters: Sequence[str]) -> bytes:
+        # One group start, or one start for each deck: the time tag holds them together.
+        moment = self._rig.tag_of(named)
+        if self._dice.random() < 0.5:
+            return bundle(moment, [("/start_group", (0.0, *letters))])
+        return bundle(moment, [(f"/deck/{letter}/play", ()) for letter in letters])
+
+    def _render_until(self, frame: int) -> list[np.ndarray]:
+        parts = []
+        while self._rig.desk.frame < frame:
+            parts.append(self._rig.block(self._dice.randint(1, BIGGEST_BLOCK)).copy())
+        return parts
+
+    def _judge(
+        self, kind: str, letters: Sequence[str], begin: int, named: int, late: bool,
+        parts: list[np.ndarray],
+    ) -> Outcome:  # fmt: skip
+        rig = self._rig
+        started: list[Any] = []
+        for _ in range(10_000):
+            if kind == "loading":
+                rig.work(self._dice.randint(0, 2))
+            parts.append(rig.block(self._dice.randint(1, BIGGEST_BLOCK)).copy())
+            started = [event for event in rig.events if int(event["kind"]) == EV_STARTED]
+            if len(started) >= len(letters):
+                break
+        heard = np.concatenate(parts)[:, 0]
+        sounding = np.flatnonzero(np.abs(heard) > TOLERANCE)
+        frames = [int(event["frame"]) for event in started]
+        wrong = rig.failures()
+        if len(started) != len(letters) or len(sounding) == 0:
+            return Outcome(kind, -1, -1, len(letters), [*wrong, "not all decks started"])
+        first = int(sounding[0])
+        expected = sum(HEIGHTS["ABCD".index(letter)] for letter in letters)
+        if abs(float(heard[first]) - expected) > TOLERANCE:
+            wrong.append(f"the first frame holds {heard[first]:.5f}, not {expected:.5f}")
+        if begin + first != min(frames):
+            wrong.append(f"sound at {begin + first}, reported {min(frames)}")
+        reports = [event for event in rig.events if int(event["kind"]) == EV_LATE]
+        if bool(reports) != late:
+            wrong.append("lateness was not reported" if late else "reported as late")
+        if late and any(
+            int(event["frame"]) - int(event["wanted"]) != int(event["value"])
+            or int(event["wanted"]) != named
+            for event in reports
+        ):
+            wrong.append("reported with another lateness than it had")
+        off = begin + first - named if named and not late else 0
+        return Outcome(kind, max(frames) - min(frames), off, len(letters), wrong)
+
+
+def run(trials: int, seed: int, bar: common.Progress) -> dict[str, Any]:
+    """So many trials; the result as it goes into the JSON list."""
+    outcomes: list[Outcome] = []
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="crowdstream-bench-") as folder:
+        runner = Trials(Path(folder), seed)
+        dice = random.Random(seed + 1)
+        try:
+            for number in range(trials):
+                outcomes.append(runner.one(dice.choice(KINDS)))
+                if number % 100 == 99:
+                    bar.add(100, "trials")
+        finally:
+            runner.close()
+    return summary(outcomes, time.monotonic() - begin)
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
+    """What came out, in numbers."""
+    kinds = Counter(outcome.kind for outcome in outcomes)
+    faults = [outcome for outcome in outcomes if outcome.wrong or outcome.apart or outcome.off]
+    return {
+        "trials": len(outcomes),
+        "largest_distance_frames": max(abs(outcome.apart) for outcome in outcomes),
+        "largest_offset_frames": max(abs(outcome.off) for outcome in outcomes),
+        "faulty_trials": len(faults),
+        "first_faults": [f"{fault.kind}: {fault}" for fault in faults[:5]],
+        "trials_by_kind": dict(sorted(kinds.items())),
+        "trials_by_decks": dict(sorted(Counter(str(o.decks) for o in outcomes).items())),
+        "seconds": round(seconds, 1),
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description="Distances between decks started together.")
+    made.add_argument("--trials", type=int, default=10_000)
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--json", type=Path, metavar="FILE")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; the exit status is 1 when a deck was off by a frame."""
+    options = parser().parse_args(argv)
+    common.print_heading("Group starts: distance between decks, in frames")
+    logging.getLogger("crowdstream").setLevel(logging.ERROR)  # lateness is provoked here
+    bar = common.Progress(options.trials)
+    result = run(options.trials, options.seed, bar)
+    bar.close()
+    print()
+    for name, value in result.items():
+        print(f"{name:24} {value}")
+    common.write_json(options.json, [result])
+    return 1 if result["faulty_trials"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

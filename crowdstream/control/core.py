@@ -1,0 +1,274 @@
+"""What control does with a message: from a packet to the desk, and the answers back.
+
+All of the server but its processes, its port and its thread: tests drive it block by block.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream.control.clock import BeatClock, FrameClock
+from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
+from crowdstream.control.errors import CommandError, Refused
+from crowdstream.control.mixer import RAMP_SECONDS, Mixer
+from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
+from crowdstream.control.outbox import Outbox
+from crowdstream.control.packets import Malformed, parse
+from crowdstream.control.quiet import Quiet, say
+from crowdstream.control.status import Status
+from crowdstream.control.table import TABLE
+from crowdstream.control.tracks import first_buffer
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import deck_level_ramp
+from crowdstream.desk.rings import pop_events
+from crowdstream.desk.stream import StreamInfo
+from crowdstream.library.errors import printable
+from crowdstream.monitor.health import Processes
+from crowdstream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HORIZON_SECONDS = 0.5  # a bundle is taken up so long before its time
+MOST_HELD = 65536  # messages of bundles that wait for their time
+EVENTS_AT_ONCE = 512
+LONGEST_REASON = 1000  # characters of an answer: an answer is one packet
+LONGEST_ADDRESS = 200
+
+Entry = tuple[str, tuple[Any, ...], Reply, Any]
+"""One message: address, arguments, where answers go, and the sender they name."""
+
+
+class Socket(Protocol):
+    """What the core wants of the OSC socket."""
+
+    refused: int
+
+    @property
+    def dropped(self) -> int:
+        """Packets that the system lost."""
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Send one message."""
+
+
+class Core:
+    """Clock, mixer and command table of one server. For one thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        desk: Desk,
+        osc: Socket,
+        to_loader: Callable[[dict[str, Any]], None],
+        info: StreamInfo,
+        processes: Processes,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Raises `SettingError` for a movement map that can't be used."""
+        self.settings = settings
+        self.desk = desk
+        self.osc = osc
+        self.info = info
+        self.processes = processes
+        self.base_bpm = settings.base_bpm
+        self.watch = settings.watch
+        self.messages = 0
+        self.failures = 0
+        self.malformed = 0
+        self.pages: dict[str, int] = {}
+        self.monotonic = monotonic
+        chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
+        self.follower = Follower(chart)
+        self.beats = BeatClock(desk.sample_rate, settings.bpm, settings.meter)
+        self.clock = FrameClock(desk, monotonic, wall)
+        self.outbox = Outbox(desk)
+        self.mixer = Mixer(
+            desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
+        )
+        self.status = Status(self)
+        self._held: list[tuple[float, int, float, list[Entry]]] = []
+        self._held_messages = 0
+        self._order = itertools.count()
+        self._subscribers: dict[Any, tuple[int, Reply]] = {}
+        self._quiet = Quiet(monotonic)
+        self._last_beat = -1
+
+    # Messages --------------------------------------------------------------------------
+
+    def packet(self, packet: bytes, sender: Any) -> None:
+        """Carry out what a packet says, now or at its time; answers go to `sender`."""
+
+        def reply(address: str, *arguments: Any) -> None:
+            self.osc.answer(sender, address, *arguments)
+
+        try:
+            messages = parse(packet)
+        except Malformed as error:
+            self.malformed += 1
+            self._log_failure(sender, "?", str(error))
+            reply("/fail", "?", str(error))
+            return
+        batches: dict[float | None, list[Entry]] = {}
+        for moment, message in messages:
+            batches.setdefault(moment, []).append((*message, reply, sender))
+        for moment, batch in batches.items():
+            if moment is None:
+                self.perform(batch)
+            else:
+                self._hold(moment, batch)
+
+    def _hold(self, moment: float, batch: list[Entry]) -> None:
+        # Kept by the monotonic clock: a system clock that is set does not move it.
+        due = self.clock.due(moment)
+        if due - self.monotonic() <= HORIZON_SECONDS:
+            self.perform(batch, self.clock.frame_of_tag(moment, due))
+        elif self._held_messages + len(batch) > MOST_HELD:
+            self.outbox.refused += len(batch)
+            for address, _arguments, reply, sender in batch:
+                self.messages += 1
+                reason = f"{MOST_HELD} messages of bundles wait already: send them later"
+                Context(self, address, reply, sender).fail(reason)
+        else:
+            self._held_messages += len(batch)
+            heapq.heappush(self._held, (due, next(self._order), moment, batch))
+
+    def _release_held(self) -> None:
+        soon = self.monotonic() + HORIZON_SECONDS
+        while self._held and self._held[0][0] <= soon:
+            due, _order, moment, batch = heapq.heappop(self._held)
+            self._held_messages -= len(batch)
+            self.perform(batch, self.clock.frame_of_tag(moment, due))
+
+    def perform(self, batch: list[Entry], frame: int = 0) -> None:
+        """Carry out messages that belong together, at `frame` (0: at once).
+
+        They are published together, so they act on one frame.
+        """
+        now = self.clock.now()
+        outbox = self.outbox
+        for address, arguments, reply, sender in batch:
+            self.messages += 1
+            context = Context(self, address, reply, sender, frame, now)
+            mark = outbox.mark()
+            try:
+                command, known = TABLE.find(address)
+                bound = command.bind(arguments)
+                if not command.asks:
+                    outbox.require()
+                command.handler(context, **known, **bound)
+            except CommandError as error:
+                outbox.rollback(mark)
+                context.fail(str(error))
+            except Exception as error:
+                outbox.rollback(mark)
+                log.exception("%.80s failed in a way that it should not", printable(address))
+                context.fail(f"internal error ({type(error).__name__}): please report it")
+        outbox.flush()
+
+    def failed(self, context: Context, reason: str) -> None:
+        """Count a failed command, log it and tell its sender."""
+        self.failures += 1
+        self._log_failure(context.sender, context.address, reason)
+        address = context.address[:LONGEST_ADDRESS]
+        context.reply("/fail", address, reason[:LONGEST_REASON])
+
+    def was_late(self, context: Context, seconds: float) -> None:
+        """Log that a command acted late, and tell its sender."""
+        self._quiet.say(
+            log.warning, "late", "%.80s came %.1f ms late", printable(context.address),
+            seconds * 1000,
+        )
+        context.reply("/late", context.address, seconds)
+
+    def _log_failure(self, sender: Any, address: str, reason: str) -> None:
+        origin = f" from {sender[0]}:{sender[1]}" if sender else ""
+        self._quiet.say(
+            log.warning, "fail", "%.80s%s: %.300s", printable(address), origin, printable(reason)
+        )
+
+    # Looking after things ----------------------------------------------------------------
+
+    def first_orders(self) -> None:
+        """What the settings say is so from the start."""
+        settings = self.settings
+        starter = Context(self, "start", nobody)
+        for deck, level in enumerate(settings.levels):
+            self.mixer.ramp(starter, deck_level_ramp(deck), level, 0.0)
+        if settings.bpm != settings.base_bpm:
+            self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
+        for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
+            if path is not None:
+                try:
+                    self.mixer.load(starter, first_buffer(deck), str(path))
+                except CommandError as error:
+                    starter.fail(str(error))
+        self.outbox.flush()
+
+    def tick(self) -> None:
+        """Look after what waits; call it every 10 ms or so."""
+        self.clock.read()
+        events = pop_events(self.desk, EVENTS_AT_ONCE)
+        while len(events):
+            self.mixer.engine_events(events)
+            events = pop_events(self.desk, EVENTS_AT_ONCE)
+        self._release_held()
+        self.mixer.tick()
+        self._follow_movement()
+        if self.watch:
+            self._print_beat()
+
+    def loader_event(self, event: dict[str, Any]) -> None:
+        """Take in what the loader says."""
+        if event.get("event") == "pages":
+            self.pages = event
+        else:
+            self.mixer.loader_event(event)
+            self.mixer.tick()
+
+    def _follow_movement(self) -> None:
+        bpm = self.follower.next_tempo(self.beats.bpm, self.monotonic())
+        if bpm is not None:
+            self.set_tempo(Context(self, "movement", now=self.clock.now()), bpm, STEP_SECONDS)
+
+    def _print_beat(self) -> None:
+        beat = self.beats.beat(self.desk.frame)
+        if int(beat) != self._last_beat and beat >= 0:
+            self._last_beat = int(beat)
+            bar, number = divmod(int(beat), self.beats.meter)
+            say(
+                f"bar {bar + 1} beat {number + 1} phase {beat % 1:.3f} {self.beats.bpm:.2f} bpm"
+            )
+
+    # What commands need --------------------------------------------------------------------
+
+    def set_tempo(self, context: Context, bpm: float, seconds: float = RAMP_SECONDS) -> None:
+        """Move the tempo to `bpm` within `seconds`; decks follow at `bpm / base_bpm`."""
+        self.mixer.tempo(context, bpm / self.base_bpm, seconds)
+        # In a straight ramp as many beats pass as with a step in its middle.
+        middle = round(seconds * self.desk.sample_rate / 2)
+        self.beats.set_tempo(bpm, (context.frame or context.now) + middle)
+
+    def subscribe(self, context: Context, on: bool) -> int:
+        """Add or remove a subscriber to events; its number. Raises `Refused` when full."""
+        known = self._subscribers.get(context.sender)
+        if not on:
+            self._subscribers.pop(context.sender, None)
+            return known[0] if known else 0
+        if known is None and len(self._subscribers) >= MOST_SUBSCRIBERS:
+            raise Refused(f"{MOST_SUBSCRIBERS} clients are subscribed already")
+        taken = {number for number, _ in self._subscribers.values()}
+        number = known[0] if known else min(set(range(MOST_SUBSCRIBERS)) - taken)
+        self._subscribers[context.sender] = (number, context.reply)
+        return number
+
+    def tell(self, address: str, *arguments: Any) -> None:
+        """Send an event to all subscribers."""
+        for _number, reply in list(self._subscribers.values()):
+            reply(address, *arguments)

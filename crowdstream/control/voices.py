@@ -1,0 +1,152 @@
+"""Voices: which track has which, and what the engine reports about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from crowdstream.control.buffers import Buffers
+from crowdstream.control.outbox import Outbox
+from crowdstream.control.tracks import Track
+from crowdstream.desk.layout import (
+    EV_ENDED,
+    EV_LATE,
+    EV_MARK,
+    EV_REFUSED,
+    EV_STARTED,
+    FREE,
+    OP_CANCEL,
+    OP_MARK,
+    OP_STOP,
+    VOICES,
+)
+
+RECONCILE_SECONDS = 0.5  # after reports were lost, until what is known is compared with the desk
+
+
+class Voices(Buffers):
+    """Buffers whose tracks hold voices of the engine."""
+
+    def __init__(self, outbox: Outbox, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.outbox = outbox
+        self._voices: list[Track | None] = [None] * VOICES
+        self._marks: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._events_lost = 0
+        self._reconcile_at: float | None = None
+
+    def sounding(self) -> list[Track]:
+        """Tracks that play."""
+        return [track for track in self._voices if track and track.sounding]
+
+    def free_voices(self) -> int:
+        """Voices that no track holds."""
+        return self._voices.count(None)
+
+    def _take_voice(self, track: Track) -> int:
+        slot = self._voices.index(None)
+        self._voices[slot] = track
+        track.voice = slot
+        return slot
+
+    def _free_voice(self, track: Track) -> None:
+        if track.voice is not None and not track.sounding and not track.coming:
+            self._voices[track.voice] = None
+            track.voice = None
+
+    def _silence(self, track: Track, frame: int) -> None:
+        if track.voice is not None:
+            self.outbox.add(OP_CANCEL, target=track.voice, frame=frame)
+            self.outbox.add(OP_STOP, target=track.voice, frame=frame)
+        self.mark(lambda: setattr(track, "marked", True), frame)
+
+    def mark(self, action: Callable[[], None], frame: int = 0) -> None:
+        """Call `action` when the engine has done all that it was told before this."""
+        ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
+        serial = self.outbox.add(OP_MARK, frame=frame)
+        self._marks[serial] = (self.monotonic() + ahead + RECONCILE_SECONDS, action)
+
+    # What comes back ---------------------------------------------------------------------
+
+    def engine_events(self, events: np.ndarray) -> None:
+        """Take in what the engine reports."""
+        for event in events.tolist():
+            _frame, _wanted, serial, kind, _target, value = event
+            if kind == EV_MARK:
+                self._marks.pop(serial, (0.0, _nothing))[1]()
+            elif kind == EV_LATE:
+                context = self.outbox.sender(serial)
+                if context:
+                    context.came_late(value / self.desk.sample_rate)
+            elif kind == EV_REFUSED:
+                self._refused(serial)
+            elif kind == EV_STARTED:
+                self._begun(serial)
+            elif kind == EV_ENDED:
+                self._ended(serial, int(value))
+
+    def _refused(self, serial: int) -> None:
+        context = self.outbox.sender(serial)
+        if context:
+            context.fail("too many commands wait in the engine: it was dropped")
+        mark = self._marks.pop(serial, None)
+        if mark:
+            self.mark(mark[1])
+        track = self._holder(serial)
+        if track:
+            del track.coming[serial]
+            self._free_voice(track)
+
+    def _holder(self, serial: int) -> Track | None:
+        for track in self._voices:
+            if track and (serial in track.coming or track.sounding == serial):
+                return track
+        return None
+
+    def _begun(self, serial: int) -> None:
+        track = self._holder(serial)
+        if track:
+            track.coming.pop(serial, None)
+            track.sounding = serial
+
+    def _ended(self, serial: int, how: int) -> None:
+        track = self._holder(serial)
+        if track:
+            track.coming.pop(serial, None)
+            if track.sounding == serial:
+                track.sounding = 0
+                if how == 0:
+                    self._tell("/ended", track.buffer, track.name)
+            self._free_voice(track)
+
+    def _reconcile(self) -> None:
+        """After reports of the engine were lost: see in the desk what they would have said."""
+        now = self.monotonic()
+        lost = int(self.desk.ledger["events_lost"])
+        if lost != self._events_lost:
+            self._events_lost = lost
+            self._reconcile_at = now + RECONCILE_SECONDS
+        if self._reconcile_at is None or now < self._reconcile_at:
+            return
+        self._reconcile_at = None
+        for serial, (due, action) in list(self._marks.items()):
+            if due <= now:
+                del self._marks[serial]
+                self.mark(action)
+        passed = self.desk.frame - round(RECONCILE_SECONDS * self.desk.sample_rate)
+        for track in [track for track in self._voices if track]:
+            voice = self.desk.voices[track.voice]
+            sounds = int(voice["serial"]) if int(voice["state"]) != FREE else 0
+            if sounds in track.coming:
+                self._begun(sounds)
+            for serial in [s for s, frame in track.coming.items() if frame <= passed]:
+                del track.coming[serial]
+            if track.sounding and track.sounding != sounds:
+                track.sounding = 0
+            self._free_voice(track)
+
+
+def _nothing() -> None:
+    """A mark that nobody waits for."""

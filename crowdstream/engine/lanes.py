@@ -1,0 +1,92 @@
+"""Eight float32 numbers at once: left and right of all four decks, in one register or two.
+
+A compiler does not find this by itself in loops over an array that a kernel also writes to,
+because the arrays might overlap. So kernels get a type for it, with `+`, `-` and `*`.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+
+from crowdstream.desk import jit  # noqa: F401  (sets the cache folder before numba is used)
+from crowdstream.desk.layout import LANES
+
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+BYTES = 4 * LANES
+
+# A product and a sum may become one instruction, as in the other kernels.
+_FLAGS = ("contract", "nsz")
+
+
+class Lanes(types.Type):  # type: ignore[misc]
+    """The type of eight lanes, for numba."""
+
+    def __init__(self) -> None:
+        super().__init__(name="crowdstream.lanes")
+
+
+lanes = Lanes()
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+def _declare(symbol: Any, instruction: str) -> None:
+    @type_callable(symbol)
+    def _type(context: Any) -> Any:
+        def typer(a: Any, b: Any) -> Any:
+            return lanes if a is lanes and b is lanes else None
+
+        return typer
+
+    @lower_builtin(symbol, Lanes, Lanes)
+    def _lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args, flags=_FLAGS)
+
+
+_declare(operator.add, "fadd")
+_declare(operator.sub, "fsub")
+_declare(operator.mul, "fmul")
+
+
+@intrinsic
+def load(typingctx: Any, address: Any) -> Any:
+    """The eight numbers at `address`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], _VECTOR.as_pointer())
+        return builder.load(place, align=4, typ=_VECTOR)
+
+    return lanes(types.int64), codegen
+
+
+@intrinsic
+def store(typingctx: Any, address: Any, value: Any) -> Any:
+    """Write eight numbers to `address`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[1], builder.inttoptr(args[0], _VECTOR.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, lanes), codegen
+
+
+@intrinsic
+def splat(typingctx: Any, value: Any) -> Any:
+    """One float32 in all eight lanes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        empty = ir.Constant(_VECTOR, ir.Undefined)
+        first = builder.insert_element(empty, args[0], ir.Constant(ir.IntType(32), 0))
+        pick = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(first, empty, pick)
+
+    return lanes(types.float32), codegen

@@ -1,0 +1,367 @@
+"""Starts: together, on their frame, after their files; late ones now, and told."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crowdstream.control.packets import UNIX_EPOCH, build
+from tests.support_control import RATE, WALL, Rig, count, level, place, write
+
+
+def bundle(seconds: float, *elements: bytes) -> bytes:
+    """A bundle whose time tag is so many seconds after the rig's start; None: at once."""
+    tag = round((WALL + seconds + UNIX_EPOCH) * 2**32)
+    packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)
+    return b"#bundle\0" + struct.pack(">Q", tag) + packed
+
+
+def at_once(*elements: bytes) -> bytes:
+    packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)
+    return b"#bundle\0" + struct.pack(">Q", 1) + packed
+
+
+@pytest.fixture
+def steady(tmp_path: Path) -> str:
+    return str(write(tmp_path / "steady.wav", level(3)))
+
+
+def stem_of(tmp_path: Path, channel: int) -> str:
+    samples = level(2)
+    samples[:, 1 - channel] = 0
+    return str(write(tmp_path / f"side{channel}.wav", samples))
+
+
+@pytest.mark.parametrize("block", [1, 7, 256, 1023])
+def test_decks_cued_and_started_at_once_wait_and_begin_on_one_frame(
+    tmp_path: Path, block: int
+) -> None:
+    rig = Rig(block=block, pages_a_block=1)
+    try:
+        rig.send("/cue", "A", stem_of(tmp_path, 0))
+        rig.send("/cue", "b", stem_of(tmp_path, 1))
+        rig.send("/start_group", 0.0, "A", "B")
+        rig.run(max(4096, 40 * block))
+        left, right = rig.first_sound(channel=0), rig.first_sound(channel=1)
+        assert left == right > 0
+        assert not rig.fails()
+        assert rig.heard("/done") == [("/cue", 100), ("/cue", 1100)]
+    finally:
+        rig.close()
+
+
+def test_a_start_waits_at_most_five_seconds_and_says_so(rig: Rig, steady: str) -> None:
+    rig.pages_a_block = 0
+    rig.send("/cue", "A", steady)
+    rig.send("/start_group", 0.0, "A")
+    rig.seconds(4.9)
+    assert not rig.fails()
+    rig.seconds(0.2)
+    assert rig.fails() == ["/start_group steady was not loaded within 5 s"]
+    rig.pages_a_block = 100
+    rig.seconds(0.5)
+    assert rig.first_sound() == -1, "what was given up must not start after all"
+
+
+def test_what_is_there_starts_without_what_is_not(rig: Rig, steady: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("no audio", encoding="utf-8")
+    rig.send("/cue", "A", steady)
+    rig.send("/cue", "B", str(tmp_path / "bad.wav"))
+    rig.send("/start_group", 0.0, "A", "B")
+    rig.run(2048)
+    assert rig.first_sound() > 0
+    told = rig.fails()
+    assert len(told) == 2
+    assert told[0].startswith("/cue ")
+    assert told[1].startswith("/start_group ")
+
+
+def test_a_start_after_a_reset_is_exact(rig: Rig, steady: str) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(1000)
+    rig.send("/reset")
+    zero = rig.core.beats.zero
+    assert zero is not None
+    rig.run(5000)
+    rig.send("/start_group", "A", 0.75)
+    rig.seconds(1)
+    assert rig.first_sound() == zero + round(0.75 * RATE)
+
+
+def test_before_any_reset_the_time_counts_from_the_arrival(rig: Rig, steady: str) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(1024)
+    arrival = rig.core.clock.now()
+    rig.send("/start_group", 0.25, "A")
+    rig.seconds(0.5)
+    assert rig.first_sound() == arrival + round(0.25 * RATE)
+    assert not rig.heard("/late")
+
+
+def test_a_time_that_has_passed_is_now_and_reported(rig: Rig, steady: str) -> None:
+    rig.send("/reset")
+    rig.send("/cue", "A", steady)
+    rig.seconds(1)
+    now = rig.desk.frame
+    rig.send("/start_group", 0.5, "A")
+    rig.run(1024)
+    assert rig.first_sound() == now
+    [(address, seconds)] = rig.heard("/late")
+    assert address == "/start_group"
+    assert seconds == pytest.approx(0.5, abs=0.02)
+    assert rig.status()["late_commands"] == 1
+
+
+def test_a_file_that_is_not_ready_in_time_starts_late_and_is_reported(
+    rig: Rig, steady: str
+) -> None:
+    rig.pages_a_block = 0
+    rig.send("/play", "A", steady, 0.1)
+    rig.seconds(0.2)
+    assert not rig.heard("/late")
+    rig.pages_a_block = 100
+    rig.run(1024)
+    assert rig.first_sound() > round(0.2 * RATE)
+    assert [address for address, _ in rig.heard("/late")] == ["/play"]
+
+
+def test_the_patience_counts_from_when_a_start_is_due(rig: Rig, steady: str) -> None:
+    rig.pages_a_block = 0
+    rig.send("/play", "A", steady, 6.0)
+    due = rig.core.clock.now() + 6 * RATE
+    rig.seconds(5.5)
+    rig.pages_a_block = 100
+    rig.seconds(1)
+    assert not rig.fails()
+    assert rig.first_sound() == due
+
+
+def test_schedule_c_at_starts_what_deck_c_holds(rig: Rig, steady: str) -> None:
+    rig.send("/load_buffer", 2100, steady)
+    rig.run(512)
+    now = rig.core.clock.now()
+    rig.send("/schedule_c_at", 0.125)
+    rig.seconds(0.3)
+    assert rig.first_sound() == now + round(0.125 * RATE)
+
+
+def test_a_stop_takes_back_starts_that_wait_in_engine_and_control(rig: Rig, steady: str) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(512)
+    rig.send("/start_group", 0.2, "A")
+    rig.run(512)
+    rig.send("/stop_stem", 100)
+    rig.seconds(0.5)
+    assert rig.first_sound() == -1
+    assert rig.core.mixer.free_voices() == 64
+    rig.pages_a_block = 0
+    rig.send("/load_buffer", 101, steady)
+    rig.send("/play_stem", 101)
+    rig.send("/stop_stem", 101)
+    rig.pages_a_block = 100
+    rig.seconds(0.5)
+    assert rig.first_sound() == -1
+
+
+# Bundles ---------------------------------------------------------------------------------
+
+
+def test_messages_of_a_bundle_act_at_its_frame(rig: Rig, steady: str) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(1024)
+    rig.raw(bundle(0.3, build("/start_group", (0.0, "A"))))
+    rig.seconds(0.5)
+    # A frame lies one block after the instant it belongs to: what is heard is always as late.
+    assert rig.first_sound() == round(0.3 * RATE) + rig.block
+    assert not rig.heard("/late")
+
+
+def test_start_at_counts_from_the_bundles_time(rig: Rig, steady: str) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(1024)
+    rig.raw(bundle(0.2, build("/reset", ()), build("/start_group", (0.1, "A"))))
+    rig.seconds(0.5)
+    assert rig.first_sound() == round(0.2 * RATE) + round(0.1 * RATE) + rig.block
+
+
+def test_bundles_out_of_order_far_ahead_and_nested_act_at_their_frames(
+    rig: Rig, steady: str
+) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(512)
+    rig.raw(bundle(2.0, build("/stem_volume", (100, 0.5))))
+    rig.raw(bundle(1.0, build("/deck_levels", (0.5,))))
+    rig.raw(bundle(0.1, bundle(0.2, build("/start_group", (0.0, "A")))))
+    rig.seconds(2.5)
+    out = rig.out[:, 0]
+    start = round(0.2 * RATE) + rig.block
+    assert rig.first_sound() == start
+    drop = round(1.0 * RATE) + rig.block
+    assert out[drop - 1] == 0.25
+    assert out[drop] < 0.25
+    assert out[drop + 1000] == pytest.approx(0.125)
+    second = round(2.0 * RATE) + rig.block
+    assert out[second - 1] == pytest.approx(0.125)
+    assert out[second] < 0.125
+    assert not rig.heard("/late")
+
+
+def test_a_bundle_of_the_past_acts_now_and_each_message_is_told_once(
+    rig: Rig, steady: str
+) -> None:
+    rig.send("/cue", "A", steady)
+    rig.seconds(1)
+    rig.raw(bundle(0.5, build("/deck_levels", (1.0, 0.1, 0.2, 0.3)), build("/reset", ())))
+    rig.raw(bundle(-1e8, build("/deck_levels", (1.0,))))
+    rig.run(1024)
+    late = rig.heard("/late")
+    assert [address for address, _ in late] == ["/deck_levels", "/deck_levels"]
+    assert late[0][1] == pytest.approx(0.5, abs=0.02)
+    assert rig.core.beats.zero == round(0.5 * RATE) + rig.block
+
+
+def test_the_same_time_tag_is_the_same_frame_however_the_clock_is_estimated(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.send("/cue", "A", stem_of(tmp_path, 0))
+    rig.send("/cue", "B", stem_of(tmp_path, 1))
+    rig.run(1024)
+    rig.raw(bundle(0.4, build("/start_group", (0.0, "A"))))
+    rig.run(1024)
+    assert rig.core.clock._offset is not None
+    rig.core.clock._offset += 17.0  # as the jitter of callbacks would do it
+    rig.raw(bundle(0.4, build("/start_group", (0.0, "B"))))
+    rig.seconds(0.6)
+    assert rig.first_sound(channel=0) == rig.first_sound(channel=1)
+
+
+def test_a_bundle_without_a_time_is_published_as_one(rig: Rig, steady: str) -> None:
+    # The start in its middle must not send what came before it ahead of what comes after.
+    rig.send("/cue", "A", steady)
+    rig.run(1024)
+    flushed = []
+    flush = rig.core.outbox.flush
+
+    def watched() -> None:
+        flushed.append(rig.core.outbox.mark())
+        flush()
+
+    rig.core.outbox.flush = watched  # type: ignore[method-assign]
+    rig.raw(at_once(
+        build("/deck_levels", (0.5,)),
+        build("/start_group", (0.0, "A")),
+        build("/deck_eq", ("A", "low", 10.0)),
+    ))
+    assert flushed == [3]
+
+
+def test_one_bad_message_of_a_bundle_leaves_the_others_alone(rig: Rig, steady: str) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(1024)
+    rig.raw(at_once(
+        build("/start_group", (0.0, "A")), build("/nonsense", ()), build("/deck_levels", (0.5,)),
+    ))
+    rig.run(4096)
+    assert len(rig.fails()) == 1
+    assert rig.out[-1, 0] == pytest.approx(0.125)
+
+
+def test_so_many_bundles_ahead_are_refused_and_counted(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crowdstream.control.core.MOST_HELD", 10)
+    for _ in range(4):
+        rig.raw(bundle(100.0, *[build("/deck_levels", (1.0,))] * 4))
+    assert len(rig.fails()) == 8
+    assert rig.core.outbox.refused == 8
+    assert rig.status()["lost"] == 8
+
+
+# Volumes and places of starts that wait ----------------------------------------------------
+
+
+def test_a_volume_set_while_a_start_waits_counts(rig: Rig, steady: str) -> None:
+    rig.send("/cue", "A", steady)
+    rig.run(512)
+    rig.send("/start_group", 0.5, "A")  # in the engine already
+    rig.run(512)
+    rig.send("/stem_volume", 100, 0.5)
+    rig.seconds(1)
+    start = rig.first_sound()
+    assert rig.out[start, 0] == pytest.approx(0.125)
+
+    rig.pages_a_block = 0
+    rig.send("/cue", "B", steady)
+    rig.send("/stop_stem", 100)
+    rig.send("/start_group", 0.0, "B")  # in control still
+    rig.send("/stem_volume", 1100, 2.0)
+    rig.seconds(0.1)
+    silent = rig.desk.frame
+    rig.pages_a_block = 100
+    rig.run(2048)
+    again = rig.first_sound(silent - rig.block)
+    assert rig.out[again, 0] == pytest.approx(0.5)
+
+
+def test_a_rate_and_a_place_set_while_a_start_waits_count(rig: Rig, tmp_path: Path) -> None:
+    rig.send("/cue", "A", str(write(tmp_path / "count.wav", count(3))))
+    rig.run(512)
+    rig.send("/start_group", 0.5, "A")
+    rig.run(512)
+    rig.send("/deck/A/seek", 0.1)
+    rig.seconds(1)
+    start = rig.first_sound()
+    assert place(rig.out[start + 1000, 0]) == 4410 + 1000
+
+
+def test_a_start_elsewhere_than_at_the_cue_is_asked_for_while_it_loads(tmp_path: Path) -> None:
+    # 50 s of float stereo are 268 pages; the one that is wanted comes early, not last.
+    file = write(tmp_path / "long.wav", count(50), subtype="FLOAT")
+    rig = Rig(pages_a_block=0)
+    try:
+        rig.send("/load_buffer", 100, str(file))
+        rig.send("/play_stem", 100, 1.0, 1.0, 0, 0.8)
+        rig.pages_a_block = 1
+        rig.run(rig.block * 40)
+        assert rig.first_sound() > 0
+        assert int(rig.desk.voices["position"][0]) >= 40 * RATE
+    finally:
+        rig.close()
+
+
+def test_of_two_starts_at_once_that_wait_the_later_counts(rig: Rig, tmp_path: Path) -> None:
+    rig.pages_a_block = 0
+    rig.send("/load_buffer", 100, str(write(tmp_path / "count.wav", count(3))))
+    rig.send("/play_stem", 100, 1.0, 1.0, 0, 0.9)
+    rig.send("/play_stem", 100, 1.0, 1.0, 0, 0.0)
+    rig.pages_a_block = 100
+    rig.run(4096)
+    start = rig.first_sound()
+    assert place(rig.out[start + 100, 0]) == 100
+
+
+def test_random_groups_begin_together(tmp_path: Path) -> None:
+    dice = np.random.default_rng(5)
+    sides = [stem_of(tmp_path, channel) for channel in (0, 1)]
+    rig = Rig()
+    try:
+        for deck in "ABCD":
+            rig.send("/cue", deck, sides[ord(deck) % 2])
+        rig.run(512)
+        for _trial in range(60):
+            rig.block = int(dice.integers(1, 2049))
+            rig.desk.header["block_frames"] = rig.block
+            since = rig.desk.frame
+            delay = float(dice.uniform(0.0, 0.05))
+            rig.send("/start_group", delay, *dice.permutation(list("ABCD")).tolist())
+            rig.run(since + 6000 - rig.desk.frame)
+            assert rig.first_sound(since, 0) == rig.first_sound(since, 1) >= since
+            for number in (100, 1100, 2100, 3100):
+                rig.send("/stop_stem", number)
+            rig.run(4096)
+            assert not rig.out[-100:].any()
+    finally:
+        rig.close()

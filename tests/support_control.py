@@ -1,0 +1,194 @@
+"""Control, loader and engine in one process, on a clock that only rendering moves."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from crowdstream.control.core import Core
+from crowdstream.control.packets import build
+from crowdstream.desk.block import Desk
+from crowdstream.desk.stream import StreamInfo
+from crowdstream.engine.ledger import begin_block, end_block
+from crowdstream.engine.render import render
+from crowdstream.library.loader import Loader, budget_pages
+from crowdstream.desk.layout import PAGE_BYTES
+from crowdstream.monitor.health import Processes
+from crowdstream.settings import validate
+
+RATE = 44100
+START = 1000.0  # where the clock stands when a rig is made
+WALL = 1.7e9  # what a wall clock shows then
+ME = ("127.0.0.1", 50000)
+
+
+class Answers:
+    """Stands for the OSC socket: keeps what was answered."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.dropped = 0
+        self.said: list[tuple[Any, str, tuple[Any, ...]]] = []
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Keep one answer; it has to fit a packet."""
+        assert len(build(address, arguments)) < 65000
+        self.said.append((sender, address, arguments))
+
+
+class Rig:
+    """A whole server but for processes and sockets. `out` is all that it has rendered.
+
+    `pages_a_block`: pages the loader may read while one block is rendered; 0 holds it up.
+    """
+
+    def __init__(
+        self, memory_mb: int = 64, block: int = 256, pages_a_block: int = 1000, **settings: Any
+    ) -> None:
+        self.settings = validate(**settings)
+        self.desk = Desk.create(budget_pages(memory_mb) * PAGE_BYTES, RATE)
+        self.desk.header["block_frames"] = block
+        self.block = block
+        self.pages_a_block = pages_a_block
+        self.time = START
+        self.answers = Answers()
+        self.requests: deque[dict[str, Any]] = deque()
+        self.events: deque[dict[str, Any]] = deque()
+        self.loader = Loader(self.desk, self.events.append)
+        info = StreamInfo("null", "rig", float(RATE), block, 0.0)
+        self.core = Core(
+            self.settings, self.desk, self.answers, self.requests.append, info, Processes({}),
+            lambda: self.time, lambda: self.time - START + WALL,
+        )
+        self.core.first_orders()
+        self._blocks: list[np.ndarray] = []
+
+    def close(self) -> None:
+        """Free files and memory."""
+        self.loader.close()
+        self.desk.close()
+
+    def send(self, address: str, *arguments: Any) -> None:
+        """One message comes in now."""
+        self.core.packet(build(address, arguments), ME)
+
+    def raw(self, packet: bytes) -> None:
+        """Any packet comes in now."""
+        self.core.packet(packet, ME)
+
+    def step(self, frames: int | None = None) -> None:
+        """Render one block, and let control and loader do what they do meanwhile."""
+        frames = self.block if frames is None else frames
+        out = np.zeros((frames, 2), np.float32)
+        begin_block(self.desk.address, frames, int(self.time * 1e9), False)
+        render(self.desk, out)
+        end_block(self.desk.address, frames, 1000)
+        self._blocks.append(out)
+        self.time = START + self.desk.frame / RATE
+        self.core.tick()
+        self.load()
+
+    def load(self) -> None:
+        """Let the loader work, and control hear of it."""
+        left = self.pages_a_block
+        while self.requests or self.events or left > 0:
+            while self.requests:
+                self._handle(self.requests.popleft())
+            if left > 0 and self.loader.work():
+                left -= 1
+            else:
+                left = 0
+            while self.events:
+                self.core.loader_event(self.events.popleft())
+
+    def _handle(self, request: dict[str, Any]) -> None:
+        if request["do"] == "load":
+            self.loader.load(request["track"], request["stems"], request["cue"])
+        elif request["do"] == "cue":
+            self.loader.cue(request["track"], request["frame"])
+        else:
+            self.loader.unload(request["track"])
+
+    def run(self, frames: int) -> None:
+        """Render so many frames, in blocks."""
+        until = self.desk.frame + frames
+        while self.desk.frame < until:
+            self.step(min(self.block, until - self.desk.frame))
+
+    def seconds(self, seconds: float) -> None:
+        """Render so many seconds."""
+        self.run(round(seconds * RATE))
+
+    @property
+    def out(self) -> np.ndarray:
+        """All that was rendered, float32 `(frames, 2)`."""
+        self._blocks = [np.concatenate(self._blocks)] if self._blocks else []
+        return self._blocks[0] if self._blocks else np.zeros((0, 2), np.float32)
+
+    def first_sound(self, since: int = 0, channel: int = 0) -> int:
+        """The first frame from `since` on that is not silent; -1 if there is none."""
+        found = np.flatnonzero(self.out[since:, channel])
+        return since + int(found[0]) if len(found) else -1
+
+    def heard(self, address: str) -> list[tuple[Any, ...]]:
+        """Arguments of all answers of that address so far."""
+        return [arguments for _, said, arguments in self.answers.said if said == address]
+
+    def fails(self) -> list[str]:
+        """What failed so far, as "address reason"."""
+        return [f"{values[0]} {values[1]}" for values in self.heard("/fail")]
+
+    def status(self) -> dict[str, Any]:
+        """The named values of the status."""
+        values = self.core.status.values()[9:]
+        return dict(zip(values[::2], values[1::2], strict=True))
+
+    def state(self) -> dict[str, Any]:
+        """What a failed command must not change."""
+        mixer = self.core.mixer
+        return {
+            "buffers": {n: (t.number, t.state, t.gain, t.rate, tuple(t.stem_gains), t.voice,
+                            t.sounding, dict(t.coming), t.cue_frame)
+                        for n, t in mixer.buffers.items()},
+            "incoming": {n: t.number for n, t in mixer._incoming.items()},
+            "tracks": sorted(mixer._tracks),
+            "sources": len(mixer._sources._free),
+            "voices": [t.number if t else 0 for t in mixer._voices],
+            "starts": [(s.frame, len(s.items)) for s in mixer._starts],
+            "jumps": len(mixer._jumps),
+            "syncs": len(mixer._syncs),
+            "bpm": self.core.beats.bpm,
+            "meter": self.core.beats.meter,
+            "zero": self.core.beats.zero,
+            "watch": self.core.watch,
+            "movement": self.core.follower.movement,
+            "subscribers": len(self.core._subscribers),
+            "published": int(self.desk.rings["command_head"]),
+            "requests": len(self.requests),
+        }
+
+
+def write(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str = "PCM_16") -> Path:
+    """A WAV file of float samples, shape `(frames, channels)` or `(frames,)`."""
+    soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def level(seconds: float, value: float = 0.25) -> np.ndarray:
+    """A constant: its first sounding frame shows to the frame where it was started."""
+    return np.full((round(seconds * RATE), 2), value, np.float32)
+
+
+def count(seconds: float) -> np.ndarray:
+    """16-bit samples that count up from 1 to 8192 and begin again: each shows its place."""
+    number = np.arange(round(seconds * RATE)) % 8192 + 1
+    return np.stack([number, number], 1).astype(np.float32) / 32768
+
+
+def place(sample: float) -> int:
+    """Which place of `count` a sample shows, modulo 8192."""
+    return round(float(sample) * 32768) - 1
