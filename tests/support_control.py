@@ -12,11 +12,11 @@ import soundfile
 from crowdstream.control.core import Core
 from crowdstream.control.packets import build
 from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.engine.ledger import begin_block, end_block
 from crowdstream.engine.render import render
 from crowdstream.library.loader import Loader, budget_pages
-from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.monitor.health import Processes
 from crowdstream.settings import validate
 

@@ -118,6 +118,10 @@ class Buffers:
         tables = (self.buffers, self._incoming)
         return [table[buffer] for table in tables if buffer in table]
 
+    def shown(self, buffer: int) -> Track | None:
+        """What a buffer holds; while it holds nothing, what is on its way there."""
+        return self.buffers.get(buffer) or self._incoming.get(buffer)
+
     def deck_track(self, deck: int) -> Track:
         """The track of a deck: its first buffer's; raises `NotLoaded`."""
         return self.deck_tracks(deck)[-1]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.stamp import read_callback
 
 # Weight of a new reading of the device's clock. At 100 readings a second the estimate
 # follows a crystal's drift within a second or two and averages the callbacks' jitter away.
@@ -38,16 +39,10 @@ class FrameClock:
 
     def read(self) -> None:
         """Take the engine's latest reading; call it often (every 10 ms or so)."""
-        clock = self._desk.clock
-        for _attempt in range(8):
-            stamp = int(clock["stamp"])
-            now_ns, frame = int(clock["callback_ns"]), int(clock["callback_frame"])
-            if stamp % 2 == 0 and stamp == int(clock["stamp"]):
-                break
-        else:
+        latest = read_callback(self._desk)
+        if latest is None or latest[0] == self._seen:
             return
-        if now_ns in (self._seen, 0):
-            return
+        now_ns, frame = latest
         self._seen = now_ns
         reading = frame - now_ns * 1e-9 * self._desk.sample_rate
         known = self._offset

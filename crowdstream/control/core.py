@@ -25,7 +25,7 @@ from crowdstream.control.status import Status
 from crowdstream.control.table import TABLE
 from crowdstream.control.tracks import first_buffer
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import deck_level_ramp
+from crowdstream.desk.layout import RAMP_TEMPO, deck_level_ramp
 from crowdstream.desk.rings import pop_events
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.library.errors import printable
@@ -250,10 +250,11 @@ class Core:
 
     def set_tempo(self, context: Context, bpm: float, seconds: float = RAMP_SECONDS) -> None:
         """Move the tempo to `bpm` within `seconds`; decks follow at `bpm / base_bpm`."""
-        self.mixer.tempo(context, bpm / self.base_bpm, seconds)
+        # At a known frame also when it is to be at once: beats and decks stay together.
+        frame = context.frame or context.now + int(self.desk.header["block_frames"])
+        self.mixer.ramp(context, RAMP_TEMPO, bpm / self.base_bpm, seconds, frame)
         # In a straight ramp as many beats pass as with a step in its middle.
-        middle = round(seconds * self.desk.sample_rate / 2)
-        self.beats.set_tempo(bpm, (context.frame or context.now) + middle)
+        self.beats.set_tempo(bpm, frame + round(seconds * self.desk.sample_rate / 2))
 
     def subscribe(self, context: Context, on: bool) -> int:
         """Add or remove a subscriber to events; its number. Raises `Refused` when full."""

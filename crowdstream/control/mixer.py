@@ -20,7 +20,6 @@ from crowdstream.desk.layout import (
     OP_START,
     OP_STOP,
     OP_STOP_ALL,
-    RAMP_TEMPO,
     VOICE_GAIN,
     VOICE_RATE,
     VOICE_STEM,
@@ -252,10 +251,6 @@ class Mixer(Voices):
             OP_RAMP, context, index=row, x=target, y=frames,
             frame=context.frame if frame is None else frame,
         )
-
-    def tempo(self, context: Context, factor: float, seconds: float) -> None:
-        """Move the factor that all rates are multiplied by."""
-        self.ramp(context, RAMP_TEMPO, factor, seconds)
 
     # Looking after what waits --------------------------------------------------------------
 

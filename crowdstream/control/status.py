@@ -134,7 +134,7 @@ class Status:
     def _track(self, deck: int) -> Track | None:
         # The deck's track, or whatever else of the deck plays.
         mixer = self._core.mixer
-        track = mixer.buffers.get(first_buffer(deck))
+        track = mixer.shown(first_buffer(deck))
         if track and track.sounding:
             return track
         return next((other for other in mixer.sounding() if other.deck == deck), track)

@@ -1,4 +1,4 @@
-"""What a kernel needs below numpy: addresses, ordered loads and stores, denormals."""
+"""What a kernel needs below numpy: ordered loads and stores, denormals."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ from numba.extending import intrinsic
 from crowdstream.desk import jit  # noqa: F401  (sets the cache folder before numba is used)
 
 _INT64 = ir.IntType(64)
-
-
-@intrinsic
-def pointer(typingctx: Any, address: Any) -> Any:
-    """The address as a `void *`, which `numba.carray` makes a view of."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], cgutils.voidptr_t)
-
-    return types.voidptr(types.int64), codegen
 
 
 @intrinsic

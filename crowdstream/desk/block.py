@@ -28,7 +28,11 @@ def _anonymous_file(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except (OSError, OverflowError):
+        os.close(fd)
+        raise
     return fd
 
 
@@ -57,6 +61,9 @@ class Desk:
     sources: np.ndarray
     page_table: np.ndarray
     table: np.ndarray
+    history: np.ndarray
+    spare: np.ndarray
+    eq: np.ndarray
     eq_coefficients: np.ndarray
     arena: np.ndarray
 
@@ -115,7 +122,7 @@ class Desk:
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()
         self.set_sample_rate(float(self.header["sample_rate"]))
-        _view(self, "spare")[:] = np.arange(layout.PENDING, dtype=np.int32)[::-1]
+        self.spare[:] = np.arange(layout.PENDING, dtype=np.int32)[::-1]
 
     def set_sample_rate(self, sample_rate: float) -> None:
         """Give the rate that the device turned out to have, before anything plays."""
@@ -140,8 +147,3 @@ class Desk:
         os.close(self.fd)
         with contextlib.suppress(BufferError):  # where a caller holds a view, it goes with that
             self._map.close()
-
-
-def _view(desk: Desk, name: str) -> np.ndarray:
-    array: np.ndarray = getattr(desk, name)
-    return array

@@ -54,7 +54,9 @@ numba.core.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
 
 # error_model numpy: a division by zero gives an infinity, not a Python exception.
 # No kernel releases the GIL: called from a Python callback it would have to win it back.
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False}
+# Without numba's own runtime there is no reference counting, and a kernel that would allocate
+# does not compile.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 kernel: Callable[..., Any] = numba.njit(**_OPTIONS)
 """A part of a kernel: compiled into its callers."""

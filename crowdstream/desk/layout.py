@@ -206,7 +206,8 @@ MASTER = _record(
     ("limit_gain", "f8"),
     ("tone_left", "i8"),
     ("tone_done", "i8"),
-    ("tone_step", "f8"),
+    ("tone_step", "f8"),  # radians a frame
+    ("tone_phase", "f8"),
     ("tone_gain", "f8"),
     ("peak", "f8"),
     ("pending", "i8"),  # commands in the heap

@@ -4,26 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import carray, float32, float64, int16, int32, int64
+import numpy as np
+from llvmlite import ir
+from numba import float32, from_dtype, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
 from crowdstream.desk import layout
-from crowdstream.desk.atomics import pointer
 from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import REGIONS
 
-_SCALARS = {"f4": float32, "f8": float64, "i4": int32, "i8": int64}
+_INT64 = ir.IntType(64)
+
+
+def _array_at(dtype: np.dtype, shape: tuple[int, ...], offset: int = 0) -> Any:
+    """A kernel function of an address: the array `offset` bytes behind it.
+
+    As `numba.carray`, which a kernel without numba's runtime can't return.
+    """
+    kind = types.Array(from_dtype(dtype), len(shape), "C")
+    strides = [dtype.itemsize * int(np.prod(shape[at + 1 :])) for at in range(len(shape))]
+
+    @intrinsic
+    def view(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = make_array(kind)(context, builder)
+            place = builder.add(args[0], ir.Constant(_INT64, offset))
+            populate_array(
+                array,
+                data=builder.inttoptr(place, array.data.type),
+                shape=[ir.Constant(_INT64, length) for length in shape],
+                strides=[ir.Constant(_INT64, stride) for stride in strides],
+                itemsize=ir.Constant(_INT64, dtype.itemsize),
+                meminfo=None,
+            )
+            return array._getvalue()
+
+        return kind(types.int64), codegen
+
+    return view
 
 
 def _accessor(name: str) -> Any:
     region = REGIONS[name]
-    offset, shape = region.offset, region.shape
-    dtype = region.dtype if region.dtype.names else _SCALARS[region.dtype.str[1:]]
-
-    def view(address):
-        return carray(pointer(address + offset), shape, dtype)
-
-    view.__name__ = name
-    return kernel(view)
+    return _array_at(region.dtype, region.shape, region.offset)
 
 
 F32 = float32
@@ -59,14 +83,6 @@ eq_coefficients = _accessor("eq_coefficients")
 table = _accessor("table")
 
 PAGE_TABLE = REGIONS["page_table"].offset
-_ARENA = layout.ARENA_OFFSET
-_PAGE = layout.PAGE_BYTES
-
-
-@kernel
-def floats(address, count):
-    """`count` float32 from an absolute address on."""
-    return carray(pointer(address), (count,), float32)
 
 
 @kernel
@@ -76,12 +92,11 @@ def page_entry_address(address, source, page):
 
 
 @kernel
-def page_int16(address, page):
-    """A page of the arena as int16 samples."""
-    return carray(pointer(address + _ARENA + page * _PAGE), (_PAGE // 2,), int16)
+def page_address(address, page):
+    """Where a page of the arena lies."""
+    return address + layout.ARENA_OFFSET + page * layout.PAGE_BYTES
 
 
-@kernel
-def page_float32(address, page):
-    """A page of the arena as float32 samples."""
-    return carray(pointer(address + _ARENA + page * _PAGE), (_PAGE // 4,), float32)
+# Of an absolute address. How long they are is for their users to know.
+int16_samples = _array_at(np.dtype("i2"), (layout.PAGE_BYTES // 2,))
+float32_samples = _array_at(np.dtype("f4"), (layout.PAGE_BYTES // 4,))

@@ -36,14 +36,34 @@ def sum_decks(address, out, at, count):
 
 
 @kernel
+def start_tone(address, hertz, gain, frames):
+    """Sound a sine on the master for `frames` frames; one that sounds already turns into it."""
+    master = views.master(address)[0]
+    if master.tone_left == 0:
+        master.tone_phase = 0.0
+    master.tone_step = 2.0 * math.pi * hertz / views.header(address)[0].sample_rate
+    master.tone_gain = gain
+    master.tone_done = min(master.tone_done, master.tone_left, TONE_FADE)
+    master.tone_left = max(0, frames)
+
+
+@kernel
+def stop_tone(address):
+    """Fade the test tone out."""
+    master = views.master(address)[0]
+    master.tone_left = min(master.tone_left, master.tone_done, TONE_FADE)
+
+
+@kernel
 def _add_tone(master, out, at, count):
     for i in range(count):
         if master.tone_left <= 0:
             return
         edge = min(master.tone_done, master.tone_left, TONE_FADE) / TONE_FADE
-        x = views.F32(math.sin(master.tone_step * master.tone_done) * master.tone_gain * edge)
+        x = views.F32(math.sin(master.tone_phase) * master.tone_gain * edge)
         out[2 * (at + i)] += x
         out[2 * (at + i) + 1] += x
+        master.tone_phase += master.tone_step
         master.tone_done += 1
         master.tone_left -= 1
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, float32, types
+from numba import types
 
 from crowdstream.desk import views
 from crowdstream.desk.atomics import (
     flush_denormals,
-    pointer,
     restore_control,
     store_release,
 )
@@ -40,7 +39,7 @@ from crowdstream.desk.layout import (
 )
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
-from crowdstream.engine.master import finish, sum_decks
+from crowdstream.engine.master import finish, start_tone, stop_tone, sum_decks
 from crowdstream.engine.queue import cancel, next_frame, receive, take_next
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.voices import seek_voice, sound_voice, start_voice, stop_voice
@@ -49,7 +48,6 @@ _FIELDS = CLOCK.fields
 assert _FIELDS is not None
 _EPOCH = REGIONS["clock"].offset + _FIELDS["epoch"][1]
 _FRAME = REGIONS["clock"].offset + _FIELDS["frame"][1]
-TWO_PI = 6.283185307179586
 
 
 @kernel
@@ -79,15 +77,11 @@ def _apply(address, index, frame):
     elif op == OP_SEEK:
         seek_voice(address, command.target, command.start)
     elif op == OP_TONE:
-        master = views.master(address)[0]
-        master.tone_step = TWO_PI * command.x / views.header(address)[0].sample_rate
-        master.tone_gain = command.y
-        master.tone_left = command.start
-        master.tone_done = 0
+        start_tone(address, command.x, command.y, command.start)
     elif op == OP_STOP_ALL:
         for slot in range(VOICES):
             stop_voice(address, slot)
-        views.master(address)[0].tone_left = 0
+        stop_tone(address)
     elif op == OP_CANCEL:
         cancel(address, command.target, views.order(address)[index])
     elif op == OP_MARK:
@@ -114,7 +108,7 @@ def _segment(address, out, at, count, frame):
 def render_at(address, out_address, frames):
     """The kernel itself, for the callback: desk address, address of `out`, frames."""
     control = flush_denormals()
-    out = carray(pointer(out_address), (2 * frames,), float32)
+    out = views.float32_samples(out_address)
     clock = views.clock(address)[0]
     frame = clock.frame
     receive(address, frame)

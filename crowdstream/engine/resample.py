@@ -108,11 +108,11 @@ def _sample(address, bank, fraction, middle):
     whole = int(phase)
     between = phase - views.F32(whole)
     row = bank_offset(bank) + whole * taps
-    near = views.floats(address + TABLE + 4 * row, taps)
-    far = views.floats(address + TABLE + 4 * (row + taps), taps)
+    near = views.float32_samples(address + TABLE + 4 * row)
+    far = views.float32_samples(address + TABLE + 4 * (row + taps))
     first = address + TAPE + 4 * (middle - taps // 2 + 1)
-    left = views.floats(first, taps)
-    right = views.floats(first + 4 * TAPE_FRAMES, taps)
+    left = views.float32_samples(first)
+    right = views.float32_samples(first + 4 * TAPE_FRAMES)
     if bank == 0:  # the usual one, whose length the compiler may know
         return _tap_sum(near, far, between, left, right, BANK_TAPS[0])
     return _tap_sum(near, far, between, left, right, taps)

@@ -32,7 +32,7 @@ def _add_page(address, source, page, start, count, gains, left, right, at):
     # One stem's frames out of one page, times their gains, onto the tape.
     shift_base = 0
     if source.format == INT16:
-        data16 = views.page_int16(address, page)
+        data16 = views.int16_samples(views.page_address(address, page))
         scale = 1.0 / 32768.0
         if source.channels == 2:
             shift_base = 2 * start
@@ -46,7 +46,7 @@ def _add_page(address, source, page, start, count, gains, left, right, at):
                 left[at + i] += x
                 right[at + i] += x
         return
-    data32 = views.page_float32(address, page)
+    data32 = views.float32_samples(views.page_address(address, page))
     if source.channels == 2:
         shift_base = 2 * start
         for i in range(count):

@@ -332,6 +332,45 @@ def test_a_start_elsewhere_than_at_the_cue_is_asked_for_while_it_loads(tmp_path:
         rig.close()
 
 
+def test_a_start_elsewhere_in_a_streamed_track_waits_for_its_pages(tmp_path: Path) -> None:
+    rig = Rig(memory_mb=16)
+    try:
+        file = write(tmp_path / "long.wav", count(120), subtype="FLOAT")
+        rig.send("/load_buffer", 100, str(file))
+        rig.run(2048)
+        assert rig.heard("/done")
+        rig.pages_a_block = 0
+        rig.send("/play_stem", 100, 1.0, 1.0, 0, 0.9)
+        rig.run(2048)
+        assert rig.first_sound() == -1
+        rig.pages_a_block = 100
+        rig.run(4096)
+        assert place(rig.out[-1, 0]) > 0
+        rig.send("/start_group", 0.0, "A")  # back to its cue, which may have been given up
+        at = rig.desk.frame
+        rig.seconds(1)
+        assert place(rig.out[at + 8000, 0]) == pytest.approx(8000, abs=600)
+        assert not rig.fails()
+        assert rig.status()["missing_frames"] == 0
+    finally:
+        rig.close()
+
+
+def test_a_replacement_in_a_bundle_stops_the_old_track_at_its_frame(
+    rig: Rig, steady: str, tmp_path: Path
+) -> None:
+    rig.send("/load_buffer", 100, steady)
+    rig.send("/play_stem", 100, 1.0, 1.0)
+    rig.run(1024)
+    other = str(write(tmp_path / "other.wav", level(2, 0.5)))
+    rig.raw(bundle(0.3, build("/load_buffer", (100, other)), build("/play_stem", (100, 1.0, 1.0))))
+    rig.seconds(0.5)
+    due = round(0.3 * RATE) + rig.block
+    assert np.all(rig.out[2048:due, 0] == 0.25)
+    assert rig.out[due, 0] > 0.5
+    assert np.all(rig.out[due + 300 :, 0] == 0.5)
+
+
 def test_of_two_starts_at_once_that_wait_the_later_counts(rig: Rig, tmp_path: Path) -> None:
     rig.pages_a_block = 0
     rig.send("/load_buffer", 100, str(write(tmp_path / "count.wav", count(3))))

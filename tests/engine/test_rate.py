@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soxr
+from scipy import signal
 
 from crowdstream.desk.layout import RAMP_TEMPO, VOICE_RATE, voice_ramp
 from tests.engine.bench import RATE, Bench, sine
@@ -138,6 +139,19 @@ def test_rate_changes_and_bank_changes_without_a_click(
     # A jump of the rate bends the wave by at most what its speed differs by.
     bend = 0.5 * 2 * np.pi * hertz * abs(last - first) / RATE / min(frames, 20)
     assert _steepest(out) < 0.5 * fastest**2 * 1.1 + bend + 2e-5
+
+
+@pytest.mark.parametrize(("first", "last"), [(1.215, 1.225), (1.225, 1.215), (1.49, 1.51)])
+def test_one_bank_takes_over_from_another_softly(first: float, last: float) -> None:
+    # Near the cutoff two banks differ most. A sudden step between them is heard at all
+    # frequencies; the tone itself lies above 18 kHz all the time.
+    with Bench() as bench:
+        bench.start(0, bench.load(sine(14000.0, 20000, level=0.5)), rate=first)
+        bench.ramp(voice_ramp(0, VOICE_RATE), last, 4000, frame=2000)
+        out = bench.render(8000)[:, 0].astype(np.float64)
+    low = signal.sosfilt(signal.butter(10, 8000, fs=RATE, output="sos"), out)
+    assert np.max(np.abs(out)) > 0.1
+    assert _decibels(float(np.max(np.abs(low[500:])))) < -62
 
 
 @pytest.mark.parametrize("rate", [0.25, 1.06, 1.3, 2.0, 4.0])

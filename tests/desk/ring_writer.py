@@ -1,0 +1,40 @@
+"""A process of its own that pushes commands into a desk. Arguments: descriptor, how many."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import COMMAND
+from crowdstream.desk.rings import push_commands
+
+
+def main() -> None:
+    desk = Desk(int(sys.argv[1]))
+    total = int(sys.argv[2])
+    rng = np.random.default_rng(0)
+    sent = refused = 0
+    while sent < total:
+        count = min(int(rng.integers(1, 900)), total - sent)
+        serials = np.arange(sent + 1, sent + count + 1)
+        batch = np.zeros(count, COMMAND)
+        batch["serial"] = serials
+        # All of a record depends on its number, so that half-written ones are found out.
+        batch["frame"] = 1 << 50
+        batch["x"] = serials * 0.5
+        batch["start"] = serials * 7
+        batch["end"] = serials ^ 0x5555
+        batch["sources"][:] = (serials % 1000)[:, None]
+        batch["gains"][:] = (serials % 4096)[:, None]
+        while not push_commands(desk, batch):
+            refused += 1
+            time.sleep(0.0001)
+        sent += count
+    print(refused)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The block: one layout for all processes, refused when it is another."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from crowdstream.desk import layout
+from crowdstream.desk.block import Desk, DeskError
+from crowdstream.desk.layout import ARENA_OFFSET, PAGE_BYTES, REGIONS
+
+
+def test_regions_lie_apart_and_aligned() -> None:
+    end = 0
+    for region in REGIONS.values():
+        assert region.offset >= end, region.name
+        assert region.offset % 64 == 0, region.name
+        end = region.offset + region.dtype.itemsize * int(np.prod(region.shape))
+    assert end <= ARENA_OFFSET
+    assert ARENA_OFFSET % PAGE_BYTES == 0
+
+
+def test_atomic_fields_are_aligned_and_on_lines_of_their_own() -> None:
+    rings = layout.RINGS.fields
+    clock = layout.CLOCK.fields
+    assert rings and clock
+    counters = [rings[n][1] for n in ("command_head", "command_tail", "event_head", "event_tail")]
+    assert len({offset // 64 for offset in counters}) == 4
+    assert all(clock[name][1] % 8 == 0 for name in ("epoch", "frame", "stamp"))
+
+
+def test_another_process_sees_the_same_memory() -> None:
+    desk = Desk.create(3 * PAGE_BYTES, 48000.0)
+    other = Desk(os.dup(desk.fd))
+    assert len(other.arena) == len(desk.arena) == 4  # at least one page a deck
+    assert other.sample_rate == 48000.0
+    desk.voices[3]["play"] = 12345
+    desk.arena[2, 7] = 99
+    assert int(other.voices[3]["play"]) == 12345
+    assert int(other.arena[2, 7]) == 99
+    assert desk.address % 64 == 0
+    other.close()
+    assert int(desk.voices[3]["play"]) == 12345
+    desk.close()
+
+
+def test_new_desk_is_at_rest() -> None:
+    desk = Desk.create(0)
+    assert (desk.ramps["value"] == 1.0).all()
+    assert not desk.voices["state"].any()
+    assert desk.frame == 0
+    assert sorted(desk.spare.tolist()) == list(range(layout.PENDING))
+    desk.close()
+
+
+def test_desk_of_another_version_is_refused() -> None:
+    desk = Desk.create(0)
+    desk.header["version"] = layout.VERSION + 1
+    fd = os.dup(desk.fd)
+    with pytest.raises(DeskError, match=r"version .* restart all processes"):
+        Desk(fd)
+    os.close(fd)
+    desk.close()
+
+
+def test_something_else_is_refused() -> None:
+    fd = os.memfd_create("no-desk")
+    with pytest.raises(DeskError, match="at least"):
+        Desk(fd)
+    os.ftruncate(fd, ARENA_OFFSET)
+    with pytest.raises(DeskError, match="version 0"):
+        Desk(fd)
+    os.close(fd)
+
+
+def test_more_memory_than_there_can_be_is_refused_without_a_leak() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for size in (1 << 70, 1 << 62):
+        with pytest.raises(DeskError, match="lower --memory"):
+            Desk.create(size)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_close_gives_everything_back() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _turn in range(20):
+        Desk.create(0).close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with open("/proc/self/maps") as maps:
+        assert "crowdstream-desk" not in maps.read()

@@ -1,0 +1,190 @@
+"""The watchman: every gap is told with its cause and advice, at most once a second."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import CAUSES, HISTOGRAM
+from crowdstream.engine.ledger import begin_block, end_block, histogram_bin
+from crowdstream.monitor.health import (
+    Processes,
+    bin_edges_ns,
+    engine_readings,
+    percentile_ms,
+)
+from crowdstream.monitor.watch import ADVICE, BUSY_READINGS, Watch
+
+
+class Watched:
+    """A watch on a desk, with a clock and processes that the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stats: float = 0.0) -> None:
+        self.now = 50.0
+        monkeypatch.setattr("crowdstream.monitor.watch.time.monotonic", lambda: self.now)
+        self.desk = Desk.create(0)
+        self.desk.header["block_frames"] = 441
+        self.processes = Processes({})
+        self.told: list[tuple[Any, ...]] = []
+        self.watch = Watch(
+            self.desk, self.processes, stats, lambda *values: self.told.append(values)
+        )
+
+    def second(self) -> None:
+        """A second passes, in steps of 10 ms."""
+        for _ in range(101):
+            self.now += 0.01
+            self.watch.tick(lambda: {"voices": 3, "messages": 7, "failed": 1, "lost": 0,
+                                     "pages_used_mb": 1.0, "pages_total_mb": 2.0})
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    made = Watched(monkeypatch)
+    yield made
+    made.desk.close()
+
+
+def gap(desk: Desk, cause: int, excess_ns: int) -> None:
+    ledger = desk.ledger
+    desk.gaps[int(ledger["gap_count"]) % len(desk.gaps)] = (0, cause, excess_ns, 1)
+    ledger["gap_count"] += 1
+    ledger["gaps"][cause] += 1
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    found = [record.getMessage() for record in caplog.records if record.levelno >= level]
+    caplog.clear()
+    return found
+
+
+@pytest.mark.parametrize("cause", range(3))
+def test_an_underrun_is_told_with_cause_worst_and_advice(
+    watched: Watched, caplog: pytest.LogCaptureFixture, cause: int
+) -> None:
+    for excess in (2_000_000, 7_500_000, 1_000_000):
+        gap(watched.desk, cause, excess)
+    watched.second()
+    [line] = lines(caplog)
+    assert line.startswith(f"3 underruns, {CAUSES[cause]} (worst 7.5 ms over): ")
+    assert ADVICE[CAUSES[cause]] in line
+    assert watched.told == [("/underrun", CAUSES[cause], 3, 7.5)]
+    watched.second()
+    assert not lines(caplog)
+
+
+def test_many_underruns_are_one_line_a_second(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        for _ in range(1000):
+            gap(watched.desk, 0, 1_000_000)
+        watched.second()
+    found = lines(caplog)
+    assert [line.split(",")[0] for line in found] == ["1000 underruns"] * 3
+
+
+def test_missing_pages_slow_renders_and_failed_callbacks_are_told(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.desk.ledger["missing_pages"] = 4
+    watched.desk.ledger["over_budget"] = 5
+    watched.desk.ledger["guarded"] = 6
+    watched.second()
+    found = lines(caplog)
+    assert found[0].startswith("4 gaps for want of a page: ")
+    assert "--memory" in found[0]
+    assert found[1].startswith("5 blocks rendered slower")
+    assert found[2].startswith("6 callbacks failed")
+    assert watched.told == [("/underrun", "missing_page", 4, 0.0)]
+    watched.second()
+    assert not lines(caplog)
+
+
+def test_a_cpu_that_stays_busy_is_told_and_a_peak_is_not(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.processes.cpu = {"engine": 95.0, "control": 2.0}
+    for _ in range(BUSY_READINGS - 1):
+        watched.second()
+    watched.processes.cpu["engine"] = 79.0
+    watched.second()
+    assert not lines(caplog)
+    watched.processes.cpu["engine"] = 81.0
+    for _ in range(BUSY_READINGS):
+        watched.second()
+    [line] = lines(caplog)
+    assert line.startswith(f"engine has used 81 % of a core for {BUSY_READINGS} s")
+
+
+def test_a_refused_priority_is_told_once(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.desk.ledger["realtime"] = -1
+    watched.second()
+    watched.second()
+    [line] = lines(caplog)
+    assert "rtprio" in line
+
+
+def test_stats_come_at_their_interval_and_not_at_zero(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for interval, expected in ((3.0, 3), (0.0, 0)):
+        watched = Watched(monkeypatch, interval)
+        for _ in range(10):
+            watched.second()
+        found = [line for line in lines(caplog, logging.INFO) if line.startswith("[STATS]")]
+        assert len(found) == expected
+        for line in found:
+            assert "voices 3" in line
+            assert "memory 1 of 2 MB" in line
+        watched.desk.close()
+
+
+def test_readings_of_a_desk_that_has_rendered() -> None:
+    desk = Desk.create(0)
+    desk.header["block_frames"] = 441
+    desk.clock["latency"] = 0.02
+    assert engine_readings(desk)["render_p99_ms"] == 0.0
+    for number in range(100):
+        begin_block(desk.address, 441, 1_000_000_000 + number * 10_000_000, number == 60)
+        end_block(desk.address, 441, 12_000_000 if number == 50 else 100_000)
+    now = engine_readings(desk)
+    assert now["budget_ms"] == pytest.approx(10.0)
+    assert now["latency_ms"] == pytest.approx(20.0)
+    assert now["render_max_ms"] == 12.0
+    assert now["render_p50_ms"] == pytest.approx(0.1, rel=0.25)
+    assert now["over_budget"] == 1
+    assert now["underruns"] == now["underruns_device"] == 1
+    desk.close()
+
+
+def test_percentiles_are_the_upper_edges_of_their_bins() -> None:
+    edges = bin_edges_ns()
+    assert len(edges) == HISTOGRAM
+    for nanoseconds in (1, 1024, 1500, 10_000, 123_456, 5_000_000, 25_000_000):
+        histogram = np.zeros(HISTOGRAM, np.int64)
+        histogram[histogram_bin(nanoseconds)] = 10
+        assert nanoseconds <= percentile_ms(histogram, 99) * 1e6
+        assert percentile_ms(histogram, 50) * 1e6 <= max(1280, 1.25 * nanoseconds)
+    histogram = np.zeros(HISTOGRAM, np.int64)
+    histogram[0], histogram[8] = 98, 2
+    assert percentile_ms(histogram, 50) == edges[0] / 1e6
+    assert percentile_ms(histogram, 99) == edges[8] / 1e6
+
+
+def test_processes_that_are_gone_are_no_harm() -> None:
+    import os
+
+    processes = Processes({"me": os.getpid(), "gone": 2**22 + 1})
+    processes.read()
+    processes.read()
+    assert "gone" not in processes.cpu
+    assert processes.total >= 0.0

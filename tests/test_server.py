@@ -1,0 +1,428 @@
+"""The server as processes: it starts, survives what it is sent, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from audio_server import PythonAudioServer
+from crowdstream.control.children import Caller, Child, ChildError, ServerGone
+from crowdstream.control.osc import OscSocket, PortTaken
+from crowdstream.control.packets import build, parse
+from tests.server import PROJECT, server
+from tests.support_control import count, level, write
+
+NULL = ("--driver", "null", "--buffer-size", "256")
+
+
+@pytest.fixture
+def track(tmp_path: Path) -> str:
+    return str(write(tmp_path / "test.wav", level(5)))
+
+
+def until(condition: Any, seconds: float = 10.0) -> None:
+    """Wait until `condition()` holds; fails when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+# From Python ---------------------------------------------------------------------------------
+
+SCRIPT = """
+from audio_server import PythonAudioServer
+import os, sys, threading, time
+import psutil
+
+me = psutil.Process()
+before = None
+for size in [128, 256, 512, 1024, 2048]:
+    server = PythonAudioServer(osc_port=0, chunk_size=size, driver="null")
+    server.start()
+    assert server.osc_load_buffer("", 100, sys.argv[1], "Test")
+    assert server.osc_play_stem("", 100, 1.0, 0.8, 1, 0.0)
+    deadline = time.monotonic() + 10
+    while server.status()["deck.A.state"] != "playing":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    status = server.status()
+    assert status["buffer_size"] == size and status["voices"] == 1
+    assert len(me.children()) == 2
+    server.stop()
+    left = (me.children(recursive=True), threading.active_count(), me.num_fds())
+    before = before or left
+    assert left == before == ([], 1, left[2]), (before, left)
+print("done")
+"""
+
+
+def test_the_vocabularys_script_runs_as_it_stands(tmp_path: Path, track: str) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    # A module of the caller's that must not stand in for one of Python's in the children.
+    (tmp_path / "queue.py").write_text("raise SystemExit('the wrong module')", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-P", "script.py", track],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True, text=True, timeout=100, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "done\n"
+
+
+@contextlib.contextmanager
+def python_server(**settings: Any) -> Iterator[PythonAudioServer]:
+    made = PythonAudioServer(osc_port=0, chunk_size=256, driver="null", **settings)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_the_python_server_answers_and_refuses(track: str) -> None:
+    with python_server() as made:
+        said: list[tuple[Any, ...]] = []
+        assert made.send("/version", reply=lambda *values: said.append(values))
+        assert said[0][:2] == ("/version.reply", "crowdstream")
+        assert not made.osc_deck_eq("", "A", "treble", 1.0)
+        assert not made.send("/no/such")
+        assert made.osc_deck_eq_low("/deck/A/eq/low", 0.5)
+        with pytest.raises(Exception, match="say which deck"):
+            made.osc_deck_eq_low("", 0.5)
+        with pytest.raises(AttributeError, match="osc_nonsense"):
+            made.osc_nonsense("")
+        with pytest.raises(RuntimeError, match="runs already"):
+            made.start()
+        # A reply that raises is its own problem; so is one that asks in return.
+        def faulty(*_values: Any) -> None:
+            raise ZeroDivisionError
+
+        made.send("/sync", 1, reply=faulty)
+        inner: list[Any] = []
+        made.send("/version", reply=lambda *_values: inner.append(made.status()))
+        assert inner[0]["driver"] == "null"
+        assert made.osc_cue("", "A", track)
+        until(lambda: made.status()["deck.A.state"] == "ready")
+    with pytest.raises(RuntimeError, match="not running"):
+        made.status()
+    made.stop()
+
+
+def test_many_threads_may_ask_while_the_server_stops() -> None:
+    made = PythonAudioServer(osc_port=0, chunk_size=256, driver="null")
+    made.start()
+    wrong: list[BaseException] = []
+
+    def ask() -> None:
+        while True:
+            try:
+                made.status()
+                made.osc_deck_levels("", random.random())
+            except RuntimeError:  # not running, or gone
+                return
+            except BaseException as error:
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    stops = [threading.Thread(target=made.stop) for _ in range(3)]
+    for stop in stops:
+        stop.start()
+    for thread in (*threads, *stops):
+        thread.join(5)
+        assert not thread.is_alive()
+    assert not wrong
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_server_whose_child_dies_says_so_at_once(which: int) -> None:
+    with python_server() as made:
+        child = psutil.Process().children()[which]
+        child.kill()
+        running = made._running()
+        until(lambda: not running.running)
+        begin = time.monotonic()
+        with pytest.raises(ServerGone):
+            made.status()
+        with pytest.raises(ServerGone):
+            made.osc_reset("")
+        assert time.monotonic() - begin < 1.0
+    assert not psutil.Process().children()
+
+
+def test_a_start_that_fails_leaves_nothing() -> None:
+    files = psutil.Process().num_fds()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        made = PythonAudioServer(osc_port=taken.getsockname()[1], driver="null")
+        with pytest.raises(PortTaken, match="another server may be running"):
+            made.start()
+        made.stop()
+    assert psutil.Process().num_fds() == files
+    assert not psutil.Process().children()
+
+
+# The program ---------------------------------------------------------------------------------
+
+
+def test_messages_sent_while_it_starts_are_kept_in_order(tmp_path: Path, track: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = PythonAudioServer(osc_port=port, driver="null")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", port))
+        client.settimeout(20)
+        starter = threading.Thread(target=made.start)
+        starter.start()
+        # The port is the first thing there is; until it is, sending is refused.
+        until(lambda: _taken(port))
+        packets = [build("/deck_levels", (n / 1000,)) for n in range(1000)]
+        packets += [build("/cue", ("A", track)), build("/start_group", (0.0, "A"))]
+        for packet in (*packets, build("/sync", (42,))):
+            client.send(packet)
+        starter.join()
+        heard: list[str] = []
+        while not heard or heard[-1] != "/synced":
+            heard.append(parse(client.recv(65536))[0][1].address)
+    assert heard == ["/done", "/synced"]
+    until(lambda: made.status()["deck.A.level"] == pytest.approx(0.999))
+    status = made.status()
+    made.stop()
+    assert status["messages"] == 1003
+    assert status["failed"] == 0
+    assert status["deck.A.state"] == "playing"
+
+
+def _taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_within_a_second(tmp_path: Path, track: str, number: int) -> None:
+    with server(tmp_path, *NULL, "--a", track) as running:
+        children = psutil.Process(running.process.pid).children()
+        assert len(children) == 2
+        running.client.send("/start_group", 0.0, "A")
+        begin = time.monotonic()
+        running.process.send_signal(number)
+        assert running.process.wait(5) == 0
+        assert time.monotonic() - begin < 1.0
+        assert not any(child.is_running() for child in children)
+        assert "Traceback" not in running.log()
+
+
+def test_a_signal_while_it_starts_ends_it_too(tmp_path: Path) -> None:
+    for wait in (0.1, 0.4, 0.7):
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(PROJECT / "audio_server.py"), "--port", "0", *NULL],
+                stdout=log, stderr=subprocess.STDOUT,
+            )
+        # Python needs a moment before it can be told anything; then the server's is the answer.
+        time.sleep(0.1)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        status = process.wait(10)
+        assert time.monotonic() - begin < 2.0
+        assert status == 0, (tmp_path / "log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("which", "name"), [("engine", "engine"), ("library", "loader")])
+def test_a_killed_child_ends_it_with_a_clear_word(
+    tmp_path: Path, which: str, name: str
+) -> None:
+    with server(tmp_path, *NULL) as running:
+        children = psutil.Process(running.process.pid).children()
+        [victim] = [c for c in children if f"crowdstream.{which}.process" in c.cmdline()]
+        victim.kill()
+        assert running.process.wait(5) == 1
+        assert f"the {name} has died (signal 9): the server ends" in running.log()
+        assert not any(child.is_running() for child in children)
+
+
+def test_a_killed_server_takes_its_children_along(tmp_path: Path) -> None:
+    with server(tmp_path, *NULL) as running:
+        children = psutil.Process(running.process.pid).children()
+        running.process.kill()
+        running.process.wait()
+        _gone, alive = psutil.wait_procs(children, 3)
+        assert not alive
+
+
+def test_a_server_under_fire_lives_and_counts(tmp_path: Path, track: str) -> None:
+    dice = random.Random(3)
+    with server(tmp_path, *NULL, "--stats-interval", "0") as running:
+        client = running.client
+        client.ask("/load_buffer", 100, track, answer="/done")
+        client.send("/play_stem", 100)
+        good = build("/deck_levels", (1.0, 0.5, 0.2, 0.1))
+        malformed = 0
+        for number in range(3000):
+            if number % 3 == 0:
+                noise = b"/" * (number % 2) + dice.randbytes(dice.randrange(0, 200)) + b"x"
+                noise += b"y" * (1 - len(noise) % 4 if len(noise) % 4 == 0 else 0)
+                client.send_raw(noise)
+                malformed += 1
+            elif number % 3 == 1:
+                client.send_raw(good)
+            else:
+                client.send("/no/such", float("nan"))
+        client.ask("/sync", 9, answer="/synced", seconds=20)
+        status = client.status()
+        assert status["malformed"] == malformed
+        assert status["failed"] == 1000
+        assert status["lost"] == 0
+        assert status["deck.A.state"] == "playing"
+        assert running.process.poll() is None
+        assert len(running.log().splitlines()) < 40
+
+
+def test_a_file_that_changes_while_it_plays(tmp_path: Path) -> None:
+    file = write(tmp_path / "long.wav", count(200), subtype="FLOAT")
+    with server(tmp_path, *NULL, "--memory", "16") as running:
+        client = running.client
+        client.ask("/load_buffer", 100, str(file), answer="/done")
+        client.send("/play_stem", 100, 1.0, 1.0, 0)
+        until(lambda: client.status()["deck.A.state"] == "playing")
+        os.truncate(file, 1000)
+        client.send("/deck/A/seek", 100.0)
+        heard = [client.hear() for _ in range(2)]
+        assert sorted(address for address, _ in heard) == ["/fail", "/fail"]
+        assert all("changed" in values[1] for _, values in heard)
+        assert "what is in memory plays on" in running.log()
+        assert client.status()["voices"] == 1
+        assert running.process.poll() is None
+
+
+# Parts ---------------------------------------------------------------------------------------
+
+
+def drained(osc: OscSocket) -> int:
+    """How many packets have come, once all that are there have been taken in."""
+    osc.drain()
+    return osc.received
+
+
+def test_packets_that_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crowdstream.control.osc.BACKLOG", 100)
+    osc = OscSocket("127.0.0.1", 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(150):
+            client.sendto(b"/a\0\0", ("127.0.0.1", osc.port))
+        until(lambda: drained(osc) == 150)
+        assert (osc.waiting, osc.refused) == (100, 50)
+        assert len(list(osc.take(64))) == 64
+        assert len(list(osc.take(64))) == 36
+        monkeypatch.setattr("crowdstream.control.osc.BACKLOG_BYTES", 100_000)
+        for _ in range(20):
+            client.sendto(bytes(10_000), ("127.0.0.1", osc.port))
+        until(lambda: drained(osc) == 170)
+        assert (osc.waiting, osc.refused) == (10, 60)
+    osc.close()
+
+
+def test_packets_that_the_system_drops_are_counted() -> None:
+    osc = OscSocket("127.0.0.1", 0)
+    osc._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(1000):
+            client.sendto(bytes(1000), ("127.0.0.1", osc.port))
+    osc.drain()
+    assert osc.dropped > 0
+    assert osc.received + osc.dropped == 1000
+    osc.close()
+
+
+def test_an_answer_that_can_not_be_sent_is_counted() -> None:
+    osc = OscSocket("127.0.0.1", 0)
+    osc.answer(("127.0.0.1", 9), "/big", "x" * 70000)
+    assert osc.answers_lost == 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = closed.getsockname()
+    for _ in range(5):
+        osc.answer(nobody, "/done")
+        osc.drain()
+    osc.close()
+
+
+def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader, writer = os.pipe()
+    child = Child("this", "", reader)  # the Zen of Python is no JSON
+    while not child.finished:
+        assert child.read() == []
+        time.sleep(0.01)
+    assert any("Beautiful is better than ugly" in r.getMessage() for r in caplog.records)
+    assert child.last_words == "status 0"
+    child.end()
+    child.send({"do": "nothing"})  # after its end: goes nowhere, and into no other descriptor
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_child_that_can_not_be_made_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(ChildError, match="no process for this: No such file"):
+        Child("this", "", 0)
+
+
+def test_calls_reach_the_thread_or_fail() -> None:
+    served: list[Any] = []
+    go_on = True
+
+    def serve() -> None:
+        while go_on:
+            caller.run_waiting()
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=serve)
+    caller = Caller(thread)
+    thread.start()
+    assert caller.call(lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        caller.call(lambda: 1 / 0)
+    assert caller.call(lambda: caller.call(lambda: 7)) == 7
+    go_on = False
+    thread.join()
+    late = threading.Thread(target=lambda: served.append(_refused(caller)))
+    late.start()
+    time.sleep(0.05)
+    caller.close()
+    late.join(2)
+    assert served == [True]
+    assert _refused(caller)
+    caller.free()
+
+
+def _refused(caller: Caller) -> bool:
+    try:
+        caller.call(lambda: None)
+    except ServerGone:
+        return True
+    return False
