@@ -12,9 +12,9 @@ settled, then are crossfaded in.
 
 from __future__ import annotations
 
-from crowdstream.desk import views
-from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import BANDS, DECKS, EQ_SECTIONS, RAMP_EQ, REGIONS, SEGMENT
+from crowdstream.engine import views
+from crowdstream.engine.jit import kernel
 from crowdstream.engine.lanes import BYTES, load, splat, store
 from crowdstream.engine.ramps import fill_ramp
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from crowdstream.desk import views
-from crowdstream.desk.atomics import load_acquire, store_release
-from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import EVENT_RING
 from crowdstream.desk.rings import EVENT_HEAD, EVENT_TAIL
+from crowdstream.engine import views
+from crowdstream.engine.atomics import load_acquire, store_release
+from crowdstream.engine.jit import kernel
 
 
 @kernel

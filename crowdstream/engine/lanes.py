@@ -13,8 +13,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from crowdstream.desk import jit  # noqa: F401  (sets the cache folder before numba is used)
 from crowdstream.desk.layout import LANES
+from crowdstream.engine import jit  # noqa: F401  (sets the cache folder before numba is used)
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 BYTES = 4 * LANES

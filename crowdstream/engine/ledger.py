@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from numba import types
 
-from crowdstream.desk import views
-from crowdstream.desk.atomics import fence, store_release
-from crowdstream.desk.jit import entry, kernel
 from crowdstream.desk.layout import (
     CAUSE_CALLBACK,
     CAUSE_DEVICE,
@@ -16,6 +13,9 @@ from crowdstream.desk.layout import (
     HISTOGRAM,
     REGIONS,
 )
+from crowdstream.engine import views
+from crowdstream.engine.atomics import fence, store_release
+from crowdstream.engine.jit import entry, kernel
 
 _FIELDS = CLOCK.fields
 assert _FIELDS is not None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk import views
-from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import DECKS, RAMP_DECK, RAMP_MASTER
+from crowdstream.engine import views
+from crowdstream.engine.jit import kernel
 from crowdstream.engine.ramps import fill_ramp
 
 CEILING = 1.0  # full scale: nothing below it is touched

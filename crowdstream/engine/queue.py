@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from crowdstream.desk import views
-from crowdstream.desk.atomics import load_acquire, store_release
-from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import (
     COMMAND_RING,
     EV_ENDED,
@@ -16,7 +13,10 @@ from crowdstream.desk.layout import (
     PENDING,
 )
 from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL
+from crowdstream.engine import views
+from crowdstream.engine.atomics import load_acquire, store_release
 from crowdstream.engine.events import push_event
+from crowdstream.engine.jit import kernel
 
 CANCELLED = 2.0  # value of the event of a start that never came
 NEVER = 1 << 62

@@ -6,7 +6,7 @@ values, bit for bit.
 
 from __future__ import annotations
 
-from crowdstream.desk.jit import kernel
+from crowdstream.engine.jit import kernel
 
 
 @kernel

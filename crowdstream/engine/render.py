@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from crowdstream.desk import views
-from crowdstream.desk.atomics import (
-    flush_denormals,
-    restore_control,
-    store_release,
-)
 from crowdstream.desk.block import Desk
-from crowdstream.desk.jit import entry, kernel
 from crowdstream.desk.layout import (
     CLOCK,
     EV_MARK,
@@ -37,8 +30,15 @@ from crowdstream.desk.layout import (
     VOICE_STEM,
     VOICES,
 )
+from crowdstream.engine import views
+from crowdstream.engine.atomics import (
+    flush_denormals,
+    restore_control,
+    store_release,
+)
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
+from crowdstream.engine.jit import entry, kernel
 from crowdstream.engine.master import finish, start_tone, stop_tone, sum_decks
 from crowdstream.engine.queue import cancel, next_frame, receive, take_next
 from crowdstream.engine.ramps import fill_ramp, set_ramp

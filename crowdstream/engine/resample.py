@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from crowdstream.desk import views
-from crowdstream.desk.jit import fast_kernel, kernel
 from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, MAX_RATE, MIN_RATE, PHASES, REGIONS
 from crowdstream.desk.layout import TAPE as TAPE_FRAMES
+from crowdstream.engine import views
+from crowdstream.engine.jit import fast_kernel, kernel
 
 TABLE = REGIONS["table"].offset
 TAPE = REGIONS["tape"].offset

@@ -7,10 +7,10 @@ endless even stream.
 
 from __future__ import annotations
 
-from crowdstream.desk import views
-from crowdstream.desk.atomics import load_acquire32
-from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import CAUSE_PAGE, HISTORY, INT16, RAMP_VOICE, VOICE_STEM
+from crowdstream.engine import views
+from crowdstream.engine.atomics import load_acquire32
+from crowdstream.engine.jit import kernel
 from crowdstream.engine.ledger import note_gap
 from crowdstream.engine.ramps import fill_ramp
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from crowdstream.desk import views
-from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import (
     ENDING,
     EV_ENDED,
@@ -20,7 +18,9 @@ from crowdstream.desk.layout import (
     VOICE_STEM,
     VOICES,
 )
+from crowdstream.engine import views
 from crowdstream.engine.events import push_event
+from crowdstream.engine.jit import kernel
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.resample import (
     bank_for,

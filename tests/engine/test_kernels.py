@@ -13,7 +13,7 @@ import pytest
 from numba.core.errors import TypingError
 
 import crowdstream
-from crowdstream.desk import jit
+from crowdstream.engine import jit
 from crowdstream.engine.callback import Callback
 from tests.engine.bench import Bench, noise
 

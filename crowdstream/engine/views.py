@@ -11,8 +11,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from crowdstream.desk import layout
-from crowdstream.desk.jit import kernel
 from crowdstream.desk.layout import REGIONS
+from crowdstream.engine.jit import kernel
 
 _INT64 = ir.IntType(64)
 

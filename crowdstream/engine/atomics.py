@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from crowdstream.desk import jit  # noqa: F401  (sets the cache folder before numba is used)
+from crowdstream.engine import jit  # noqa: F401  (sets the cache folder before numba is used)
 
 _INT64 = ir.IntType(64)
 
