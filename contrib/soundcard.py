@@ -179,13 +179,17 @@ class JackDummy(_Card):
         self.env = {**no_card(folder), "JACK_DEFAULT_SERVER": self.name}
         jackd = _program("jackd", "jackd2")
         command = [jackd, "--name", self.name, "-r"]
-        driver = ["-d", "dummy", "-r", str(self.rate), "-p", str(self.frames)]
-        server = _Server([*command, *driver], self.env, folder / "jackd.log")
-        self._resources.callback(self._stop, server)
+        command += ["-d", "dummy", "-r", str(self.rate), "-p", str(self.frames)]
+
+        def launch() -> _Server:
+            return _Server(command, self.env, folder / "jackd.log")
+
+        server = launch()
+        self._resources.callback(self._stop, server, launch)
         client_env = {**os.environ, **self.env}
 
         def ready() -> bool:
-            if not any(Path("/dev/shm").glob(f"jack_{self.name}_*")):
+            if not self._left():
                 return False  # asking a server that is not there costs a process each time
             probe = [sys.executable, "-c", _JACK_PROBE]
             result = subprocess.run(probe, env=client_env, capture_output=True, check=False)
@@ -193,12 +197,20 @@ class JackDummy(_Card):
 
         server.wait_until(ready)
 
-    def _stop(self, server: _Server) -> None:
-        if not server.stop():
-            # A killed server leaves its socket and semaphores. (Its numbered segments go when
-            # the next server starts: the registry knows that their owner is dead.)
-            for left in Path("/dev/shm").glob(f"jack*_{self.name}_*"):
-                left.unlink(missing_ok=True)
+    def _left(self) -> list[Path]:
+        # What a server of this name has in shared memory.
+        return list(Path("/dev/shm").glob(f"jack*_{self.name}_*"))
+
+    def _stop(self, server: _Server, launch: Callable[[], _Server]) -> None:
+        if server.stop():
+            return
+        # A killed server keeps its socket and semaphores, and one of the eight places that JACK
+        # has for servers until one of the same name has ended as it should.
+        for left in self._left():
+            left.unlink(missing_ok=True)
+        again = launch()
+        again.wait_until(lambda: bool(self._left()))
+        again.stop()
 
 
 class Recorder:

@@ -42,6 +42,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "bpm": st.floats(20, 400),
     "base_bpm": st.floats(20, 400),
     "meter": st.integers(1, 32),
+    "movement_map": _path,
     "watch": st.booleans(),
     "seconds": st.floats(0, 1e9, exclude_min=True),
     "stats_interval": st.floats(0, 86400),
