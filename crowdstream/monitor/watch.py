@@ -49,6 +49,8 @@ class Watch:
         self._busy = 0
         self._priority_said = False
         self._guarded = 0
+        self._blocks = -1
+        self._standing = False
 
     def tick(self, extra: Callable[[], dict[str, Any]]) -> None:
         """Call often; does something once a second. `extra` gives control's own readings."""
@@ -57,6 +59,7 @@ class Watch:
             return
         self._next = now + WARN_SECONDS
         self.processes.read()
+        self._standstill()
         self._underruns()
         self._pages()
         self._budget()
@@ -65,6 +68,23 @@ class Watch:
         if self._stats_seconds and now >= self._next_stats:
             self._next_stats = now + self._stats_seconds
             log.info("%s", stats_line(self._desk, self.processes, extra()))
+
+    def _standstill(self) -> None:
+        # A device that is gone asks for nothing, so it flags nothing either.
+        blocks = int(self._desk.ledger["blocks"])
+        moved, self._blocks = blocks != self._blocks, blocks
+        if moved:
+            if self._standing:
+                log.warning("the device asks for sound again")
+                self._tell("/device", 1)
+            self._standing = False
+        elif not self._standing:
+            self._standing = True
+            log.error(
+                "the device no longer asks for sound: see that it is plugged in and that the "
+                "sound server runs, then restart"
+            )
+            self._tell("/device", 0)
 
     def _underruns(self) -> None:
         ledger = self._desk.ledger

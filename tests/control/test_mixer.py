@@ -608,3 +608,16 @@ def test_a_flood_of_failures_is_a_few_lines_in_the_log(
     [line] = [record.getMessage() for record in caplog.records]
     assert "1999 more like it" in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("message", [("/deck/A/level", 0.0, 0.0), ("/fade", "A", 0.0, 0.0)])
+def test_a_level_that_is_to_change_in_no_time_is_ramped_all_the_same(
+    rig: Rig, steady: str, message: tuple[object, ...]
+) -> None:
+    playing(rig, steady)
+    since = rig.desk.frame
+    rig.send(*message)  # type: ignore[arg-type]
+    rig.run(2048)
+    steps = np.abs(np.diff(rig.out[since - 1 :, 0]))
+    assert rig.out[-1, 0] == 0.0
+    assert 0.0 < steps.max() < 0.25 / 100

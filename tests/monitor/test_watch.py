@@ -188,3 +188,19 @@ def test_processes_that_are_gone_are_no_harm() -> None:
     processes.read()
     assert "gone" not in processes.cpu
     assert processes.total >= 0.0
+
+
+def test_a_device_that_stands_still_is_told_once_and_so_is_its_return(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        watched.desk.ledger["blocks"] += 100
+        watched.second()
+    assert lines(caplog) == [] and watched.told == []
+    for _ in range(3):
+        watched.second()
+    assert len(lines(caplog)) == 1 and "no longer asks for sound" in lines(caplog)[0]
+    watched.desk.ledger["blocks"] += 1
+    watched.second()
+    assert len(lines(caplog)) == 2
+    assert watched.told == [("/device", 0), ("/device", 1)]
