@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import crowdstream
 from crowdstream.settings import Resolved, SettingError, format_settings, resolve
 
 USAGE = """\
@@ -18,6 +19,7 @@ usage: crowdstream COMMAND [options]
   serve     run the server (crowdstream serve --help lists its options)
   compile   compile the kernels, so that the first start is as fast as any
   reference print the OSC reference (docs/osc.md)
+  --version print the version
 """
 
 log = logging.getLogger("crowdstream")
@@ -28,6 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["serve"]:
         return serve(arguments[1:], "crowdstream serve")
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE, end="")
+        return 0
+    if arguments == ["--version"]:
+        print(f"crowdstream {crowdstream.__version__}")
+        return 0
     if arguments == ["compile"]:
         return compile_kernels()
     if arguments == ["reference"]:
@@ -35,11 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(reference(), end="")
         return 0
-    if arguments in (["-h"], ["--help"]):
-        print(USAGE, end="")
-        return 0
-    if arguments:
-        print(f"crowdstream: there is no command {' '.join(arguments)!r}", file=sys.stderr)
+    if arguments[:1] in (["compile"], ["reference"]):
+        print(f"crowdstream: {arguments[0]} takes no arguments", file=sys.stderr)
+    elif arguments:
+        print(f"crowdstream: there is no command {arguments[0]!r}", file=sys.stderr)
     print(USAGE, end="", file=sys.stderr)
     return 2
 
@@ -115,7 +122,7 @@ def _run(resolved: Resolved) -> int:
     log.info("%s", resolved.preset_reason)
     server = Server(resolved.settings)
     try:
-        info = server.start(ended.is_set)
+        server.start(ended.is_set)
     except Cancelled:
         return 0
     except SettingError as error:
@@ -124,13 +131,6 @@ def _run(resolved: Resolved) -> int:
     except (PortTaken, DeviceError, DeskError, ChildError) as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
-    if info.note:
-        log.warning("%s", info.note)
-    log.info(
-        "ready: %s, %s, %g Hz, %d frames, latency %.1f ms; OSC on %s:%d",
-        info.driver, info.device, info.sample_rate, info.buffer_size, info.latency * 1000,
-        resolved.settings.osc_host, server.port,
-    )
     until = resolved.settings.seconds
     deadline = time.monotonic() + until if until else None
     try:

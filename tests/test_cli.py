@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import crowdstream
 from crowdstream.cli import main, serve
 from crowdstream.desk.stream import DeviceError
 from tests.server import PROJECT, server
@@ -45,7 +46,7 @@ def test_it_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - begin >= 0.5
     assert "ready: null, built-in clock" in done.stderr
-    assert "a: 1 stems, 1.0 s" in done.stderr
+    assert "a, stereo, 1 stem, 1.0 s" in done.stderr
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
@@ -142,3 +143,16 @@ def test_watch_prints_the_beat(tmp_path: Path) -> None:
         beats = [line for line in running.log().splitlines() if line.startswith("bar ")]
     assert 3 <= len(beats) <= 8
     assert beats[0].startswith("bar 1 beat 1 ")
+
+
+def test_version_and_help_of_a_subcommand() -> None:
+    module = ("-m", "crowdstream")
+    assert run("--version", program=module).stdout == f"crowdstream {crowdstream.__version__}\n"
+    helped = run("compile", "--help", program=module)
+    assert helped.returncode == 0 and "compile" in helped.stdout
+
+
+def test_an_address_of_another_machine_is_no_taken_port() -> None:
+    result = run("--driver", "null", "--port", "0", "--osc-host", "192.0.2.1")
+    assert result.returncode == 1
+    assert "no such address" in result.stderr and "another server" not in result.stderr

@@ -10,6 +10,7 @@ from typing import Any
 
 from crowdstream.control.context import Context
 from crowdstream.control.errors import CommandError, NotLoaded
+from crowdstream.control.table import DECK_LETTERS
 from crowdstream.control.tracks import SourceNumbers, Track, first_buffer, in_use
 from crowdstream.desk.block import Desk
 from crowdstream.library.errors import AudioFileError, printable
@@ -58,6 +59,10 @@ class Buffers:
 
     def _drop_waiting(self, track: Track, reason: str = "") -> None:
         """Forget starts and jumps of a track that wait; tell their senders the reason."""
+        raise NotImplementedError
+
+    def _tell_unstarted(self, track: Track, frame: int, reason: str) -> None:
+        """A track leaves at `frame`: tell the senders of starts that will not happen."""
         raise NotImplementedError
 
     def _opened_hook(self, track: Track) -> None:
@@ -180,11 +185,17 @@ class Buffers:
         track.streamed = bool(event["streamed"])
         track.cue_frame = min(int(track.cue * track.frames), track.frames - 1)
         track.state = "opened"
-        log.info(
-            "%s: %d stems, %.1f s%s", track.name, len(track.sources),
-            track.frames / self.desk.sample_rate, ", streamed" if track.streamed else "",
-        )
+        self._log_opened(track, event["channels"])
         self._opened_hook(track)
+
+    def _log_opened(self, track: Track, channels: Sequence[int]) -> None:
+        kinds = {"mono" if count == 1 else "stereo" for count in channels}
+        log.info(
+            "buffer %d (deck %s): %s, %s, %d stem%s, %.1f s%s", track.buffer,
+            DECK_LETTERS[track.deck], track.name, " and ".join(sorted(kinds)), len(channels),
+            "" if len(channels) == 1 else "s", track.frames / self.desk.sample_rate,
+            ", streamed" if track.streamed else "",
+        )
 
     def _promote(self, track: Track) -> None:
         # It can sound: it takes the place of what was there.
@@ -213,9 +224,8 @@ class Buffers:
         track.state = "broken"
         log.error("%s: %s; what is in memory plays on", track.name, reason)
         track.reason = reason
-        self._tell("/broken", track.buffer, reason)
-        if track.context:
-            track.context.fail(reason)
+        # Its load has been answered with `/done`: that did not fail.
+        self._tell("/broken", track.buffer, reason, to=track.context)
 
     def _incoming_failed(self, track: Track, reason: str) -> None:
         track.reason = reason
@@ -231,6 +241,7 @@ class Buffers:
     def _let_go(self, track: Track, frame: int, reason: str) -> None:
         # Silence it, then unload it when no voice reads it any more.
         self._drop_waiting(track, reason)
+        self._tell_unstarted(track, frame, reason)
         if track.context and not track.settled:
             track.context.fail(reason)
         track.context = None

@@ -20,9 +20,9 @@ from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
-from crowdstream.control.quiet import Quiet, say
+from crowdstream.control.quiet import Burst, Quiet, say
 from crowdstream.control.status import Status
-from crowdstream.control.table import TABLE
+from crowdstream.control.table import DECK_LETTERS, TABLE
 from crowdstream.control.tracks import first_buffer
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import RAMP_TEMPO, deck_level_ramp
@@ -98,6 +98,7 @@ class Core:
         self._order = itertools.count()
         self._subscribers: dict[Any, tuple[int, Reply]] = {}
         self._quiet = Quiet(monotonic)
+        self._burst = Burst(monotonic)
         self._last_beat = -1
 
     # Messages --------------------------------------------------------------------------
@@ -188,10 +189,16 @@ class Core:
         context.reply("/late", context.address, seconds)
 
     def _log_failure(self, sender: Any, address: str, reason: str) -> None:
+        # What no sender hears of (settings, the Python object) is always logged.
+        if sender and not self._burst.allows(address):
+            return
         origin = f" from {sender[0]}:{sender[1]}" if sender else ""
-        self._quiet.say(
-            log.warning, "fail", "%.80s%s: %.300s", printable(address), origin, printable(reason)
-        )
+        log.warning("%.80s%s: %.300s", printable(address), origin, printable(reason))
+
+    def _log_left_out(self) -> None:
+        count = self._burst.left_out()
+        if count:
+            log.warning("%d other failure%s not shown", count, "s were" if count > 1 else " was")
 
     # Looking after things ----------------------------------------------------------------
 
@@ -205,6 +212,8 @@ class Core:
             self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
         for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
             if path is not None:
+                letter = DECK_LETTERS[deck]
+                starter = Context(self, f"deck {letter} (--{letter.lower()})", nobody)
                 try:
                     self.mixer.load(starter, first_buffer(deck), str(path))
                 except CommandError as error:
@@ -221,6 +230,7 @@ class Core:
         self._release_held()
         self.mixer.tick()
         self._follow_movement()
+        self._log_left_out()
         if self.watch:
             self._print_beat()
 
@@ -269,7 +279,9 @@ class Core:
         self._subscribers[context.sender] = (number, context.reply)
         return number
 
-    def tell(self, address: str, *arguments: Any) -> None:
-        """Send an event to all subscribers."""
+    def tell(self, address: str, *arguments: Any, to: Context | None = None) -> None:
+        """Send an event to all subscribers, and to the sender of `to` if it is none of them."""
+        if to is not None and to.sender not in self._subscribers:
+            to.reply(address, *arguments)
         for _number, reply in list(self._subscribers.values()):
             reply(address, *arguments)

@@ -47,7 +47,7 @@ class Mixer(Voices):
         beats: BeatClock,
         to_loader: Callable[[dict[str, Any]], None],
         media_roots: Sequence[Path] = (),
-        tell: Callable[..., None] = lambda *_: None,
+        tell: Callable[..., None] = lambda *_, **__: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(outbox, desk, to_loader, tell, monotonic, media_roots)

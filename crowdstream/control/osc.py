@@ -7,6 +7,7 @@ lost is counted.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import struct
@@ -30,6 +31,16 @@ MEMINFO_DROPS = 8
 BIGGEST = 65536
 
 
+_NO_ADDRESS = "this machine has no such address; --osc-host wants one of its own, or 0.0.0.0"
+ADVICE = {
+    errno.EADDRINUSE: "another server may be running; end it, or choose another with --port",
+    errno.EACCES: "ports below 1024 are kept for root; choose another with --port",
+    errno.EADDRNOTAVAIL: _NO_ADDRESS,
+    socket.EAI_NONAME: _NO_ADDRESS,
+    socket.EAI_AGAIN: _NO_ADDRESS,
+}
+
+
 class PortTaken(RuntimeError):
     """The UDP port can't be had; the message says why and what to do."""
 
@@ -49,9 +60,9 @@ class OscSocket:
         except (OSError, OverflowError) as error:
             self._socket.close()
             reason = getattr(error, "strerror", None) or str(error)
+            advice = ADVICE.get(getattr(error, "errno", None) or 0, ADVICE[errno.EADDRINUSE])
             raise PortTaken(
-                f"UDP port {port} on {host} can't be used ({reason}): another server may be "
-                "running; end it, or choose another with --port"
+                f"UDP port {port} on {host} can't be used ({reason}): {advice}"
             ) from error
         self._socket.setblocking(False)
         self._enlarge()

@@ -26,7 +26,8 @@ answered with `/late <address> <seconds>`.
 **Answers.** `/done <address> ...` for what takes time, `/fail <address> <reason>` for what
 can't be done; a failed command changes nothing. Subscribers (`/notify 1`) also get
 `/underrun <cause> <count> <worst, ms>`, `/ended <id> <name>` when a track has come to its end,
-and `/broken <id> <reason>` when the rest of a file that plays can't be read.
+and `/broken <id> <reason>` when the rest of a loaded file can't be read: what is in memory
+plays on. Whoever loaded it gets `/broken` without a subscription, too.
 
 **Ramps.** Levels, gains and rates move in a straight line over 20 ms unless a command takes a
 time of its own; starts inside a file, stops and jumps are declicked.

@@ -68,6 +68,13 @@ class Server:
         except BaseException:
             startup.undo()
             raise
+        if info.note:
+            log.warning("%s", info.note)
+        log.info(
+            "ready: %s, %s, %g Hz, %d frames, latency %.1f ms; OSC on %s:%d",
+            info.driver, info.device, info.sample_rate, info.buffer_size, info.latency * 1000,
+            self.settings.osc_host, self.port,
+        )
         return info
 
     def stop(self) -> None:

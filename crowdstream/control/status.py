@@ -70,7 +70,7 @@ STATUS_NAMES = {
     "meter": "beats per bar",
     "beat": "beats since the last `/reset`",
     "master.peak": "largest sample since the last status",
-    "deck.{deck}.state": "empty, loading, ready, playing or broken (plays what it has)",
+    "deck.{deck}.state": "empty, loading, ready, playing, or broken: the rest can't be read, what is loaded plays",
     "deck.{deck}.track": "name of the track",
     "deck.{deck}.position": "s",
     "deck.{deck}.length": "s",
@@ -126,7 +126,8 @@ class Status:
             readings["state"] = track.state if track.state != "opened" else "loading"
             position = track.cue_frame
             if track.sounding and track.voice is not None:
-                readings["state"] = "playing"
+                if track.state != "broken":
+                    readings["state"] = "playing"
                 position = int(desk.voices["position"][track.voice])
             readings["position"] = position / desk.sample_rate
         return readings

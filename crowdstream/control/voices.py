@@ -62,6 +62,14 @@ class Voices(Buffers):
             self.outbox.add(OP_STOP, target=track.voice, frame=frame)
         self.mark(lambda: setattr(track, "marked", True), frame)
 
+    def _tell_unstarted(self, track: Track, frame: int, reason: str) -> None:
+        # Those due before it leaves do begin.
+        leaves = max(frame, self.desk.frame + 1)
+        for serial, due in track.coming.items():
+            context = self.outbox.sender(serial)
+            if context and due >= leaves:
+                context.fail(f"{track.name} had not started yet: {reason}")
+
     def mark(self, action: Callable[[], None], frame: int = 0) -> None:
         """Call `action` when the engine has done all that it was told before this."""
         ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate

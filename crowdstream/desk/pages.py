@@ -67,8 +67,8 @@ class Arena:
         if self.reserved + pages > self.total:
             mb = PAGE_BYTES / 1e6
             raise ArenaFull(
-                f"no memory left: {pages * mb:.0f} MB wanted, {self.reserved * mb:.0f} of "
-                f"{self.total * mb:.0f} MB taken (unload a track, or raise --memory)"
+                f"no memory left: {pages * mb:.1f} MB wanted, {self.reserved * mb:.1f} of "
+                f"{self.total * mb:.1f} MB taken (unload a track, or raise --memory)"
             )
         self.reserved += pages
 

@@ -40,7 +40,7 @@ def _open(desk: Desk, request: dict[str, Any]) -> tuple[Driver, StreamInfo]:
             driver.stop()
             if request["driver"] == "pyaudio" or request["device"] is not None:
                 raise
-            note = str(error)
+            note = f"running on the built-in clock, where nothing is heard: {error}"
     desk.set_sample_rate(rate)
     desk.header["block_frames"] = frames
     clock = NullDriver(callback, rate, frames)

@@ -15,12 +15,18 @@ from crowdstream.settings.options import NOT_IN_FILES, OPTIONS
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
 
 # In the same folder, but no presets: a template for the user's own file, and a movement map.
+LEAST_BEGUN = 3  # characters that say what somebody was about to write
+
 EXAMPLES = frozenset({"example", "movement"})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of `known` that looks most like `word`."""
-    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
+    """The one of `known` that looks most like `word`; one that begins with it comes first."""
+    names = list(known)
+    longer = sorted(name for name in names if len(word) > LEAST_BEGUN and name.startswith(word))
+    if longer:
+        return longer[0]
+    return difflib.get_close_matches(word, names, n=1, cutoff=0.0)[0]
 
 
 def check_known(name: str, origin: str) -> None:

@@ -601,13 +601,36 @@ def test_a_flood_of_failures_is_a_few_lines_in_the_log(
         rig.send("/no/such", math.nan)
         rig.raw(b"\1\2\3\4")
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 1
+    assert len(lines) == 20, "ten of each kind"
     caplog.clear()
-    rig.seconds(1.1)
     rig.core.packet(build("/no/such/bad\nname", ()), ME)
     [line] = [record.getMessage() for record in caplog.records]
-    assert "1999 more like it" in line
     assert "\n" not in line
+    caplog.clear()
+    rig.seconds(1.1)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "1980 other failures were not shown"
+    for number in range(200):
+        rig.send(f"/no/such/{number}")
+    assert len(caplog.records) == 1 + 50, "a flood of many kinds is held back as well"
+
+
+def test_what_no_sender_hears_of_is_always_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    none = {deck: tmp_path / f"no {deck}.wav" for deck in "abcd"}
+    rig = Rig(**none)
+    try:
+        lines = [record.getMessage() for record in caplog.records]
+        assert len(lines) == 4
+        assert lines[2].startswith("deck C (--c): ")
+        assert "no c.wav" in lines[2]
+        caplog.clear()
+        for _ in range(30):
+            rig.core.perform([("/no/such", (), lambda *_: None, None)])
+        assert len(caplog.records) == 30
+    finally:
+        rig.close()
 
 
 @pytest.mark.parametrize("message", [("/deck/A/level", 0.0, 0.0), ("/fade", "A", 0.0, 0.0)])
@@ -621,3 +644,48 @@ def test_a_level_that_is_to_change_in_no_time_is_ramped_all_the_same(
     steps = np.abs(np.diff(rig.out[since - 1 :, 0]))
     assert rig.out[-1, 0] == 0.0
     assert 0.0 < steps.max() < 0.25 / 100
+
+
+def test_a_track_that_breaks_after_done_is_told_once_and_is_no_failure(
+    rig: Rig, steady: str
+) -> None:
+    playing(rig, steady)
+    stranger, subscriber = ("127.0.0.1", 7), ("127.0.0.1", 8)
+    rig.core.packet(build("/notify", (1,)), subscriber)
+    failed = rig.core.failures
+    number = rig.core.mixer.find(100).number
+    rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
+    told = [sender for sender, address, _ in rig.answers.said if address == "/broken"]
+    assert sorted(told) == sorted([subscriber, ME])
+    assert stranger not in told
+    assert not rig.fails()
+    assert rig.core.failures == failed
+    rig.run(256)
+    assert rig.status()["deck.A.state"] == "broken"
+    assert rig.out[-1, 0] == pytest.approx(0.25), "what is in memory plays on"
+
+
+def test_a_loader_that_subscribes_hears_once_of_a_break(rig: Rig, steady: str) -> None:
+    rig.send("/notify", 1)
+    playing(rig, steady)
+    number = rig.core.mixer.find(100).number
+    rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
+    assert rig.heard("/broken") == [(100, "the file changed")]
+
+
+def test_what_is_loaded_is_logged_with_buffer_deck_and_kind(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    mono = write(tmp_path / "voice.wav", level(5)[:, 0])
+    folder = tmp_path / "song"
+    folder.mkdir()
+    for name in ("drums", "bass"):
+        write(folder / f"{name}.wav", level(1))
+    rig.send("/load_buffer", 101, str(mono))
+    rig.send("/load_buffer", 1100, str(folder))
+    rig.run(256)
+    assert [record.getMessage() for record in caplog.records] == [
+        "buffer 101 (deck A): voice, mono, 1 stem, 5.0 s",
+        "buffer 1100 (deck B): song, stereo, 2 stems, 1.0 s",
+    ]

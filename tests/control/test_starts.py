@@ -404,3 +404,34 @@ def test_random_groups_begin_together(tmp_path: Path) -> None:
             assert not rig.out[-100:].any()
     finally:
         rig.close()
+
+
+@pytest.mark.parametrize("message", [("/cue", "B"), ("/deck/B/unload",), ("/mixer_cleanup",)])
+def test_a_start_that_the_engine_holds_is_told_when_its_track_leaves(
+    rig: Rig, steady: str, tmp_path: Path, message: tuple[str, ...]
+) -> None:
+    other = str(write(tmp_path / "other.wav", level(1)))
+    rig.send("/reset")
+    rig.send("/cue", "B", steady)
+    rig.send("/start_group", 1.0, "B")
+    rig.run(1024)
+    assert rig.core.mixer.find(1100).coming, "the engine holds the start"
+    rig.send(*message, *([other] if message[0] == "/cue" else []))
+    rig.seconds(1.5)
+    [told] = rig.fails()
+    assert told.startswith("/start_group steady had not started yet: ")
+    assert rig.first_sound() == -1
+
+
+def test_a_start_that_happens_before_its_track_leaves_is_not_said_to_have_failed(
+    rig: Rig, steady: str, tmp_path: Path
+) -> None:
+    other = str(write(tmp_path / "other.wav", level(1)))
+    rig.send("/reset")
+    rig.send("/cue", "B", steady)
+    rig.send("/start_group", 0.2, "B")
+    rig.run(1024)
+    rig.raw(bundle(0.4, build("/cue", ("B", other))))
+    rig.seconds(1)
+    assert rig.first_sound() > 0
+    assert not rig.fails()

@@ -234,8 +234,8 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic(bench: Bench, long: st
         bench.loader.load(track, [(track, long)], 0.0)
     failed = bench.said("failed")
     assert failed
-    assert "no memory left: 2 MB wanted" in failed[0]["reason"]
-    assert "of 8 MB taken" in failed[0]["reason"]
+    assert "no memory left: 2.5 MB wanted" in failed[0]["reason"]
+    assert "of 8.4 MB taken" in failed[0]["reason"]
     refused = [event["track"] for event in failed]
     for track in refused:
         assert not bench.desk.sources["used"][track]

@@ -49,6 +49,7 @@ def test_an_abbreviated_flag_is_unknown(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_an_unknown_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown flag --prot; the nearest one is --port" in refused(["--prot=5"], capsys)
+    assert "the nearest one is --buffer-size" in refused(["--buff", "5"], capsys)
 
 
 def test_an_unexpected_word_is_quoted_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,7 @@ def _outputs(library: Any) -> list[dict[str, Any]]:
 def _choose(outputs: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
     if not outputs:
         raise DeviceError(
-            "no sound device found: plug one in, or use --driver null (the built-in clock)"
+            "no sound device found: plug one in (--driver null runs on the built-in clock)"
         )
     if wanted is None:
         stereo = [entry for entry in outputs if entry["channels"] > 1] or outputs
@@ -89,9 +89,9 @@ def _choose(outputs: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]
         if wanted == str(entry["number"]):
             return entry
     for entry in outputs:
-        if wanted.lower() in entry["name"].lower():
+        if wanted.lower() in f"{entry['name']} {entry['host']}".lower():
             return entry
-    names = ", ".join(f"{entry['number']} {entry['name']!r}" for entry in outputs)
+    names = ", ".join(f"{e['number']} {e['name']!r} ({e['host']})" for e in outputs)
     raise DeviceError(f"no device {wanted!r}: there are {names} (--list-devices shows them)")
 
 
