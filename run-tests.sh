@@ -37,15 +37,16 @@ done
 # The server takes its settings from such variables; this one is the script's own.
 unset CROWDSTREAM_NO_DEVICE
 
-# The programs and sounds that tests of the real sound path use.
+# The sounds that tests mix, and the programs of those that use a sound card.
 find_test_programs() {
     local plugin
+    [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
+    [ -z "$device_free" ] || return 0
     has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
     has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"
     has parec || need pulseaudio-utils "records what the virtual sound card plays"
     plugin=(/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so)
     [ -e "${plugin[0]}" ] || need libasound2-plugins "leads from PortAudio to PulseAudio"
-    [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
     has git || need git "makes the clean clone that the installation test starts from"
 }
 
@@ -53,7 +54,7 @@ test_files=("${server_files[@]}" "$project/requirements-test.txt")
 
 install_tests() {
     # System packages are not part of the stamp: looking for them takes no time.
-    [ -n "$device_free" ] || find_test_programs
+    find_test_programs
     if [ ${#packages[@]} -gt 0 ] || ! installed tests "${test_files[@]}"; then
         lock
         install_packages

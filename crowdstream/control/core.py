@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -249,12 +250,19 @@ class Core:
 
     def _print_beat(self) -> None:
         beat = self.beats.beat(self.desk.frame)
-        if int(beat) != self._last_beat and beat >= 0:
-            self._last_beat = int(beat)
-            bar, number = divmod(int(beat), self.beats.meter)
+        if math.floor(beat) != self._last_beat and beat >= 0:
+            self._last_beat = math.floor(beat)
+            bar, number = divmod(self._last_beat, self.beats.meter)
             say(
                 f"bar {bar + 1} beat {number + 1} phase {beat % 1:.3f} {self.beats.bpm:.2f} bpm"
             )
+
+    def print_clock(self, on: bool) -> None:
+        """Print each beat, from the next one on, or no longer."""
+        if on and not self.watch:
+            # A beat that begins right now is the next one.
+            self._last_beat = math.ceil(self.beats.beat(self.desk.frame)) - 1
+        self.watch = on
 
     # What commands need --------------------------------------------------------------------
 

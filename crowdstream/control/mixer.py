@@ -216,6 +216,12 @@ class Mixer(Voices):
             item.rate = rate
         self._voice_ramp(context, track, VOICE_RATE, rate)
 
+    def rates(self) -> list[tuple[str, float]]:
+        """Names and rates of the tracks that play or are to start."""
+        playing = [(t.name, t.rate) for t in self._voices if t and (t.sounding or t.coming)]
+        waiting = [(i.track.name, i.rate) for start in self._starts for i in start.items]
+        return playing + waiting
+
     def set_stem_gain(self, track: Track, stem: int, gain: float, context: Context) -> None:
         """Linear gain of one stem of a track (0 is the first)."""
         track.stem_gains[stem] = gain

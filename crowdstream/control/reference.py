@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.status import NINE, STATUS_NAMES
 from crowdstream.control.table import REQUIRED, TABLE, Arg, Command
+from crowdstream.desk.layout import STEMS
 
 _HEAD = """\
 # OSC reference
@@ -19,15 +22,17 @@ where an int is; deck letters come in either case; trailing arguments with a def
 left out. `{deck}` stands for A, B, C or D.
 
 **Time.** `start_at` is in seconds after the last `/reset`, or after the message's arrival where
-none has come. 0 or less means now. Messages of a bundle act together, at exactly the frame
-that its time tag names; a tag that has passed means now, and how late it was is counted and
-answered with `/late <address> <seconds>`.
+none has come. 0 or less means now; a time that has passed means now, too, and is answered
+with `/late <address> <seconds>`. Messages of a bundle act together, at exactly the frame
+that its time tag names; a tag that has passed means now, counted and answered in the same
+way.
 
 **Answers.** `/done <address> ...` for what takes time, `/fail <address> <reason>` for what
 can't be done; a failed command changes nothing. Subscribers (`/notify 1`) also get
 `/underrun <cause> <count> <worst, ms>`, `/ended <id> <name>` when a track has come to its end,
 and `/broken <id> <reason>` when the rest of a loaded file can't be read: what is in memory
-plays on. Whoever loaded it gets `/broken` without a subscription, too.
+plays on. Whoever loaded it gets `/broken` without a subscription, too. `/device 0` says that the
+device no longer asks for sound, `/device 1` that it does again.
 
 **Ramps.** Levels, gains and rates move in a straight line over 20 ms unless a command takes a
 time of its own; starts inside a file, stops and jumps are declicked.
@@ -58,8 +63,15 @@ def _allowed(arg: Arg) -> str:
     return text if text else "any"
 
 
+def _merged(text: str) -> str:
+    # The addresses of single stems differ in their number only.
+    return re.sub(r"(deck.*[/_]stem[/_])\d\b", r"\1{number}", text)
+
+
 def _entry(command: Command) -> str:
-    lines = [f"### `{command.usage()}`", "", command.help, ""]
+    lines = [f"### `{_merged(command.usage())}`", "", command.help, ""]
+    if _merged(command.address) != command.address:
+        lines += [f"`{{number}}` stands for 1 to {STEMS}.", ""]
     if command.args:
         lines += ["| argument | type | allowed | default | meaning |", "| --- " * 5 + "|"]
         lines += [
@@ -69,7 +81,7 @@ def _entry(command: Command) -> str:
         lines.append("")
     if command.answers:
         lines += [f"Answers {command.answers}.", ""]
-    lines += [f"Python: `osc_{command.name}(address, ...)`", ""]
+    lines += [f"Python: `osc_{_merged(command.name)}(address, ...)`", ""]
     return "\n".join(lines)
 
 
@@ -85,7 +97,8 @@ def reference() -> str:
     parts = [_HEAD]
     for title, _prefixes in _SECTIONS:
         parts.append(f"## {title}\n\n")
-        parts += [_entry(c) + "\n" for c in TABLE.commands if _section(c) == title]
+        entries = [_entry(c) + "\n" for c in TABLE.commands if _section(c) == title]
+        parts += dict.fromkeys(entries)
     parts.append("## What `/status.reply` holds\n\n")
     parts.append("First nine values, in the order of SuperCollider's server:\n\n")
     parts += [f"{number}. {text}\n" for number, text in enumerate(NINE, 1)]

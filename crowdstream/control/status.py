@@ -70,7 +70,7 @@ STATUS_NAMES = {
     "meter": "beats per bar",
     "beat": "beats since the last `/reset`",
     "master.peak": "largest sample since the last status",
-    "deck.{deck}.state": "empty, loading, ready, playing, or broken: the rest can't be read, what is loaded plays",
+    "deck.{deck}.state": "empty, loading, ready, playing or broken (plays what it has)",
     "deck.{deck}.track": "name of the track",
     "deck.{deck}.position": "s",
     "deck.{deck}.length": "s",

@@ -172,3 +172,17 @@ def test_starts_of_the_beat_clock_in_frames() -> None:
     beats.reset(777)
     assert beats.frame_of_start(0.1, 10**9) == 777 + 4410
     assert beats.frame_of_start(-5.0, 10**9) == 0
+
+
+def test_the_clock_is_printed_from_the_next_beat_on(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.send("/reset")
+    rig.seconds(0.7)
+    rig.send("/print_clock")
+    rig.seconds(0.2)
+    assert not capsys.readouterr().out, "beat 2 began before"
+    rig.send("/print_clock")
+    rig.seconds(0.2)
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("bar 1 beat 3 phase 0.0")

@@ -689,3 +689,36 @@ def test_what_is_loaded_is_logged_with_buffer_deck_and_kind(
         "buffer 101 (deck A): voice, mono, 1 stem, 5.0 s",
         "buffer 1100 (deck B): song, stereo, 2 stems, 1.0 s",
     ]
+
+
+def test_a_rate_that_the_tempo_puts_out_of_reach_is_refused(rig: Rig, steady: str) -> None:
+    playing(rig, steady)
+    rig.send("/set_tempo", 180.0)
+    before = rig.state()
+    for message in (
+        ("/deck/A/rate", 3.0),
+        ("/play_stem", 100, 3.0),
+        ("/play_stem_section", 100, 3.0),
+    ):
+        rig.send(*message)  # type: ignore[arg-type]
+        assert "at 1.5 times the base tempo is 4.5" in rig.fails()[-1]
+    assert len(rig.fails()) == 3
+    assert rig.state() == before
+    rig.send("/deck/A/rate", 4 / 1.5)
+    assert len(rig.fails()) == 3
+
+
+def test_a_tempo_that_puts_a_playing_track_out_of_reach_is_refused(
+    rig: Rig, steady: str
+) -> None:
+    playing(rig, steady)
+    rig.send("/deck/A/rate", 0.5)
+    rig.send("/set_tempo", 50.0)
+    [told] = rig.fails()
+    assert told.startswith("/set_tempo bpm: 50 makes steady, at rate 0.5, ")
+    assert rig.core.beats.bpm == 120.0
+    rig.send("/set_tempo", 60.0)
+    rig.send("/stop_stem", 100)
+    rig.run(4096)
+    rig.send("/set_tempo", 50.0)
+    assert len(rig.fails()) == 1, "what does not play is not in the way"

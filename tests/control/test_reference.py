@@ -25,3 +25,11 @@ def test_every_name_of_the_status_is_explained_once() -> None:
     text = reference()
     for name in STATUS_NAMES:
         assert text.count(f"| `{name}` |") == 1
+
+
+def test_the_stems_of_a_deck_are_one_section() -> None:
+    text = reference()
+    assert text.count("### `/deck/{deck}/stem/") == 1
+    assert "### `/deck/{deck}/stem/{number} f gain`" in text
+    assert "`osc_deck_stem_{number}(address, ...)`" in text
+    assert "`{number}` stands for 1 to 8." in text

@@ -35,8 +35,9 @@ class Watched:
             self.desk, self.processes, stats, lambda *values: self.told.append(values)
         )
 
-    def second(self) -> None:
-        """A second passes, in steps of 10 ms."""
+    def second(self, blocks: int = 100) -> None:
+        """A second passes, in steps of 10 ms, in which the device asks for so many blocks."""
+        self.desk.ledger["blocks"] += blocks
         for _ in range(101):
             self.now += 0.01
             self.watch.tick(lambda: {"voices": 3, "messages": 7, "failed": 1, "lost": 0,
@@ -194,13 +195,12 @@ def test_a_device_that_stands_still_is_told_once_and_so_is_its_return(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        watched.desk.ledger["blocks"] += 100
         watched.second()
     assert lines(caplog) == [] and watched.told == []
     for _ in range(3):
-        watched.second()
-    assert len(lines(caplog)) == 1 and "no longer asks for sound" in lines(caplog)[0]
-    watched.desk.ledger["blocks"] += 1
-    watched.second()
-    assert len(lines(caplog)) == 2
+        watched.second(blocks=0)
+    told = lines(caplog)
+    assert len(told) == 1 and "no longer asks for sound" in told[0]
+    watched.second(blocks=1)
+    assert len(lines(caplog)) == 1
     assert watched.told == [("/device", 0), ("/device", 1)]

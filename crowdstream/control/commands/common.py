@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument
 from crowdstream.control.table import BANDS
-from crowdstream.desk.layout import eq_ramp
+from crowdstream.desk.layout import MAX_RATE, MIN_RATE, eq_ramp
 
 MOST_GAIN = 4.0  # +12 dB
+RATE_TOLERANCE = 1e-6  # a rate comes as a 32-bit float
+PATH_HELP = (
+    "audio file, or folder of up to 8 stems; `~` is your home, a relative path starts from the "
+    "folder that the server was started in"
+)
 
 
 def context_frame(context: Context) -> int:
@@ -18,6 +24,21 @@ def start_frame(context: Context, start_at: float) -> int:
     """The frame of a `start_at` argument; a bundle's time tag counts where it says "now"."""
     frame = context.mixer.beats.frame_of_start(start_at, context_frame(context))
     return frame or context.frame
+
+
+def playable(speed: float) -> bool:
+    """Whether the engine can play at `speed`: rate times tempo."""
+    return MIN_RATE * (1 - RATE_TOLERANCE) <= speed <= MAX_RATE * (1 + RATE_TOLERANCE)
+
+
+def check_rate(context: Context, rate: float) -> None:
+    """Raises `BadArgument` for a rate that the tempo of now puts out of reach."""
+    tempo = context.mixer.beats.bpm / context.core.base_bpm
+    if not playable(rate * tempo):
+        raise BadArgument(
+            f"rate: {rate:g} at {tempo:g} times the base tempo is {rate * tempo:g}; "
+            f"{MIN_RATE:g} to {MAX_RATE:g} times can be played"
+        )
 
 
 def band_row(deck: int, band: str) -> int:

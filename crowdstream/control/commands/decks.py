@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.control.commands.common import MOST_GAIN, band_row, start_frame
+from crowdstream.control.commands.common import (
+    MOST_GAIN,
+    PATH_HELP,
+    band_row,
+    check_rate,
+    start_frame,
+)
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.mixer import RAMP_SECONDS
@@ -19,7 +25,7 @@ _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SEC
 
 @TABLE.add(
     "/deck/{deck}/load",
-    Arg("path", "s", "audio file, or folder of up to 8 stems"),
+    Arg("path", "s", PATH_HELP),
     Arg("start", "f", "cue point, fraction of the length", low=0, high=1, default=0.0),
     answers="`/done <address> id` when it can be played",
 )
@@ -81,8 +87,10 @@ def seek(context: Context, deck: int, position: float) -> None:
     scheduled=True,
 )
 def rate(context: Context, deck: int, rate: float) -> None:
-    """Set the deck's playback rate: tempo and pitch."""
-    for track in context.mixer.deck_tracks(deck):
+    """Set the deck's playback rate: tempo and pitch. Times the tempo it has to be 0.25 to 4."""
+    tracks = context.mixer.deck_tracks(deck)
+    check_rate(context, rate)
+    for track in tracks:
         context.mixer.set_rate(track, rate, context)
 
 

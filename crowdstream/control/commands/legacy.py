@@ -7,8 +7,11 @@ from typing import Any
 
 from crowdstream.control.commands.common import (
     MOST_GAIN,
+    PATH_HELP,
     band_row,
+    check_rate,
     context_frame,
+    playable,
     start_frame,
 )
 from crowdstream.control.context import Context
@@ -23,7 +26,10 @@ KILL_RANGE_DB = 24.0  # from just above killed to flat
 TONE_GAIN = 0.1  # -20 dB: heard, and harmless
 LONGEST_FADE = 3600.0
 
-_BUFFER = Arg("id", "i", "buffer number; says which deck", low=100, high=4099)
+_BUFFER = Arg(
+    "id", "i", "buffer: 100-1099 deck A, 1100-2099 B, 2100-3099 C, 3100-4099 D",
+    low=100, high=4099,
+)
 _VOLUME = Arg("volume", "f", "linear gain", low=0, high=MOST_GAIN, default=0.8)
 _START_AT = Arg(
     "start_at", "f", "seconds after the last /reset", unit="s", low=-1e9, high=1e9, default=0.0
@@ -57,7 +63,7 @@ def percent_gain(percent: float) -> float:
 @TABLE.add(
     "/load_buffer",
     _BUFFER,
-    Arg("path", "s", "audio file, or folder of stems"),
+    Arg("path", "s", PATH_HELP),
     Arg("name", "s", "what to call it; else the file's name", default=""),
     answers="`/done /load_buffer id` when it can be played",
 )
@@ -73,6 +79,7 @@ def play_stem(
 ) -> None:
     """Play a buffer from a fraction of its length; one that plays is restarted."""
     track = context.mixer.find(id)
+    check_rate(context, rate)
     item = Item(track, context, rate, volume, bool(loop), start)
     context.mixer.start([item], context.frame)
 
@@ -95,6 +102,7 @@ def play_stem_section(
 ) -> None:
     """Play a section of a buffer; with loop 1 the section loops."""
     track = context.mixer.find(id)
+    check_rate(context, rate)
     item = Item(track, context, rate, volume, bool(loop), start, seconds)
     context.mixer.start([item], context.frame)
 
@@ -121,12 +129,15 @@ def stem_volume(context: Context, id: int, volume: float) -> None:
 @TABLE.add(
     "/cue",
     deck_arg(),
-    Arg("path", "s", "audio file, or folder of stems"),
+    Arg("path", "s", PATH_HELP),
     Arg("start", "f", "fraction of its length", low=0, high=1, default=0.0),
     answers="`/done /cue id` when it can be started",
 )
 def cue(context: Context, deck: str, path: str, start: float) -> None:
-    """Load and arm the deck's first buffer; it does not start yet."""
+    """Load and arm the deck's first buffer (100 of deck A, 1100 of B, 2100 of C, 3100 of D).
+
+    It does not start yet.
+    """
     context.mixer.load(context, first_buffer(deck_number(deck)), path, cue=start)
 
 
@@ -156,7 +167,7 @@ def start_group(context: Context, start_at: float, decks: tuple[str, ...]) -> No
 @TABLE.add(
     "/play",
     deck_arg(),
-    Arg("path", "s", "audio file, or folder of stems"),
+    Arg("path", "s", PATH_HELP),
     _START_AT,
     answers="`/done /play id` when it is loaded",
 )
@@ -242,13 +253,22 @@ def deck_eq_all(context: Context, deck: str, low: float, mid: float, high: float
     scheduled=True,
 )
 def set_tempo(context: Context, bpm: float) -> None:
-    """Set the tempo of the clock; all decks play at `bpm / base bpm` times their rate."""
+    """Set the tempo of the clock; all decks play at `bpm / base bpm` times their rate.
+
+    Refused where that is not 0.25 to 4, or would not be for a track that plays.
+    """
     base = context.core.base_bpm
-    if not MIN_RATE <= bpm / base <= MAX_RATE:
+    if not playable(bpm / base):
         raise BadArgument(
             f"bpm: {bpm:g} is {bpm / base:.2f} times the base tempo of {base:g}; "
             f"{MIN_RATE:g} to {MAX_RATE:g} times can be played"
         )
+    for name, rate in context.mixer.rates():
+        if not playable(rate * bpm / base):
+            raise BadArgument(
+                f"bpm: {bpm:g} makes {name}, at rate {rate:g}, {rate * bpm / base:g} times as "
+                f"fast; {MIN_RATE:g} to {MAX_RATE:g} times can be played"
+            )
     context.core.follower.rest()
     context.core.set_tempo(context, bpm)
 
@@ -261,8 +281,8 @@ def set_meter(context: Context, beats: int) -> None:
 
 @TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), asks=True)
 def print_clock(context: Context, on: int) -> None:
-    """Print bar, beat and phase once a beat."""
-    context.core.watch = bool(on)
+    """Print bar, beat and phase once a beat, from the next beat on."""
+    context.core.print_clock(bool(on))
 
 
 @TABLE.add("/reset", scheduled=True)
