@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -618,7 +619,7 @@ def test_a_flood_of_failures_is_a_few_lines_in_the_log(
 def test_what_no_sender_hears_of_is_always_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    none = {deck: tmp_path / f"no {deck}.wav" for deck in "abcd"}
+    none: dict[str, Any] = {deck: tmp_path / f"no {deck}.wav" for deck in "abcd"}
     rig = Rig(**none)
     try:
         lines = [record.getMessage() for record in caplog.records]
@@ -700,7 +701,7 @@ def test_a_rate_that_the_tempo_puts_out_of_reach_is_refused(rig: Rig, steady: st
         ("/play_stem", 100, 3.0),
         ("/play_stem_section", 100, 3.0),
     ):
-        rig.send(*message)  # type: ignore[arg-type]
+        rig.send(*message)
         assert "at 1.5 times the base tempo is 4.5" in rig.fails()[-1]
     assert len(rig.fails()) == 3
     assert rig.state() == before
