@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ LEAVE_SECONDS = 1.0  # after which a track that still sounds is told once more t
 LONGEST_NAME = 200  # characters: names go into every status, which is one packet
 
 
-class Buffers:
+class Buffers(ABC):
     """Which track is in which buffer. What plays is the business of the class built on this.
 
     A track's way: on its way in (`_incoming`), in its buffer (`buffers`) from the moment it can
@@ -53,21 +54,21 @@ class Buffers:
 
     # What the mixer fills in -------------------------------------------------------------
 
+    @abstractmethod
     def _silence(self, track: Track, frame: int) -> None:
         """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _drop_waiting(self, track: Track, reason: str = "") -> None:
         """Forget starts and jumps of a track that wait; tell their senders the reason."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _tell_unstarted(self, track: Track, frame: int, reason: str) -> None:
         """A track leaves at `frame`: tell the senders of starts that will not happen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _opened_hook(self, track: Track) -> None:
         """A track's length is known."""
-        raise NotImplementedError
 
     # Commands ----------------------------------------------------------------------------
 

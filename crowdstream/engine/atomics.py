@@ -63,18 +63,6 @@ def load_acquire32(typingctx: Any, address: Any) -> Any:
     return types.int32(types.int64), codegen
 
 
-@intrinsic
-def store_release32(typingctx: Any, address: Any, value: Any) -> Any:
-    """Write int32 `value` to `address`, ordered as `store_release`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.inttoptr(args[0], _INT32.as_pointer())
-        builder.store_atomic(args[1], place, "release", 4)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int32), codegen
-
-
 # Flush-to-zero, and on x86 denormals-are-zero: bits of the floating-point control register.
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _FLUSH = 0x8040 if _X86 else 1 << 24

@@ -11,6 +11,7 @@ import numbers
 import operator
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,20 +38,20 @@ def plain(number: float) -> str:
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
-class Kind:
+class Kind(ABC):
     """What is allowed, and reading it."""
 
     # Extra arguments of `add_argument`, which always leaves checking to the kind.
     flag: Mapping[str, Any] = MappingProxyType({})
 
     @property
+    @abstractmethod
     def allowed(self) -> str:
         """What is allowed, to follow "is not": "a whole number from 0 to 65535"."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, value: object) -> object:
         """A typed value, from TOML or Python."""
-        raise NotImplementedError
 
     def read_text(self, text: str) -> object:
         """One text, from the environment or one word of the command line."""
