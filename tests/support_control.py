@@ -192,3 +192,11 @@ def count(seconds: float) -> np.ndarray:
 def place(sample: float) -> int:
     """Which place of `count` a sample shows, modulo 8192."""
     return round(float(sample) * 32768) - 1
+
+
+def playing(rig: Rig, path: str, buffer: int = 100, loop: int = 1) -> None:
+    """Load a file into a buffer and play it at full gain."""
+    rig.send("/load_buffer", buffer, path)
+    rig.send("/play_stem", buffer, 1.0, 1.0, loop)
+    rig.run(2048)
+    assert rig.core.mixer.find(buffer).sounding

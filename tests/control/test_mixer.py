@@ -9,25 +9,7 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.layout import OP_RAMP, PENDING, RAMP_TEMPO
-from tests.support_control import RATE, Rig, count, level, place, write
-
-
-@pytest.fixture
-def steady(tmp_path: Path) -> str:
-    return str(write(tmp_path / "steady.wav", level(2)))
-
-
-@pytest.fixture
-def numbers(tmp_path: Path) -> str:
-    return str(write(tmp_path / "numbers.wav", count(4)))
-
-
-def playing(rig: Rig, path: str, buffer: int = 100, loop: int = 1) -> None:
-    rig.send("/load_buffer", buffer, path)
-    rig.send("/play_stem", buffer, 1.0, 1.0, loop)
-    rig.run(2048)
-    assert rig.core.mixer.find(buffer).sounding
-
+from tests.support_control import RATE, Rig, count, level, place, playing, write
 
 # Playing -----------------------------------------------------------------------------------
 

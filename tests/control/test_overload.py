@@ -13,24 +13,7 @@ from crowdstream.control.outbox import RESERVE, Outbox
 from crowdstream.control.packets import build
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import COMMAND, COMMAND_RING, OP_RAMP
-from tests.support_control import ME, Rig, count, level, write
-
-
-@pytest.fixture
-def steady(tmp_path: Path) -> str:
-    return str(write(tmp_path / "steady.wav", level(2)))
-
-
-@pytest.fixture
-def numbers(tmp_path: Path) -> str:
-    return str(write(tmp_path / "numbers.wav", count(4)))
-
-
-def playing(rig: Rig, path: str, buffer: int = 100, loop: int = 1) -> None:
-    rig.send("/load_buffer", buffer, path)
-    rig.send("/play_stem", buffer, 1.0, 1.0, loop)
-    rig.run(2048)
-    assert rig.core.mixer.find(buffer).sounding
+from tests.support_control import ME, Rig, level, playing, write
 
 
 def test_when_the_ring_is_full_commands_are_refused_whole_and_nothing_is_lost(
