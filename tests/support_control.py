@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import soundfile
 
 from crowdstream.control.core import Core
-from crowdstream.control.packets import build
+from crowdstream.control.packets import UNIX_EPOCH, build
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.stream import StreamInfo
@@ -200,3 +201,23 @@ def playing(rig: Rig, path: str, buffer: int = 100, loop: int = 1) -> None:
     rig.send("/play_stem", buffer, 1.0, 1.0, loop)
     rig.run(2048)
     assert rig.core.mixer.find(buffer).sounding
+
+
+def bundle(seconds: float, *elements: bytes) -> bytes:
+    """A bundle whose time tag is so many seconds after the rig's start."""
+    tag = round((WALL + seconds + UNIX_EPOCH) * 2**32)
+    packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)
+    return b"#bundle\0" + struct.pack(">Q", tag) + packed
+
+
+def at_once(*elements: bytes) -> bytes:
+    """A bundle without a time."""
+    packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)
+    return b"#bundle\0" + struct.pack(">Q", 1) + packed
+
+
+def stem_of(tmp_path: Path, channel: int) -> str:
+    """A constant on one side only (0 left, 1 right), 2 s."""
+    samples = level(2)
+    samples[:, 1 - channel] = 0
+    return str(write(tmp_path / f"side{channel}.wav", samples))

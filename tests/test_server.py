@@ -19,10 +19,10 @@ import psutil
 import pytest
 
 from audio_server import PythonAudioServer
-from crowdstream.control.children import Caller, Child, ChildError, ServerGone
-from crowdstream.control.osc import OscSocket, PortTaken
+from crowdstream.control.children import ServerGone
+from crowdstream.control.osc import PortTaken
 from crowdstream.control.packets import build, parse
-from tests.server import PROJECT, server
+from tests.server import PROJECT, server, until
 from tests.support_control import count, level, write
 
 NULL = ("--driver", "null", "--buffer-size", "256")
@@ -31,14 +31,6 @@ NULL = ("--driver", "null", "--buffer-size", "256")
 @pytest.fixture
 def track(tmp_path: Path) -> str:
     return str(write(tmp_path / "test.wav", level(5)))
-
-
-def until(condition: Any, seconds: float = 60.0) -> None:
-    """Wait until `condition()` holds; fails when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 # From Python ---------------------------------------------------------------------------------
@@ -318,114 +310,3 @@ def test_a_file_that_changes_while_it_plays(tmp_path: Path) -> None:
         assert "what is in memory plays on" in running.log()
         assert client.status()["voices"] == 1
         assert running.process.poll() is None
-
-
-# Parts ---------------------------------------------------------------------------------------
-
-
-def drained(osc: OscSocket) -> int:
-    """How many packets have come, once all that are there have been taken in."""
-    osc.drain()
-    return osc.received
-
-
-def test_packets_that_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crowdstream.control.osc.BACKLOG", 100)
-    osc = OscSocket("127.0.0.1", 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        for _ in range(150):
-            client.sendto(b"/a\0\0", ("127.0.0.1", osc.port))
-        until(lambda: drained(osc) == 150)
-        assert (osc.waiting, osc.refused) == (100, 50)
-        assert len(list(osc.take(64))) == 64
-        assert len(list(osc.take(64))) == 36
-        monkeypatch.setattr("crowdstream.control.osc.BACKLOG_BYTES", 100_000)
-        for _ in range(20):
-            client.sendto(bytes(10_000), ("127.0.0.1", osc.port))
-        until(lambda: drained(osc) == 170)
-        assert (osc.waiting, osc.refused) == (10, 60)
-    osc.close()
-
-
-def test_packets_that_the_system_drops_are_counted() -> None:
-    osc = OscSocket("127.0.0.1", 0)
-    osc._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        for _ in range(1000):
-            client.sendto(bytes(1000), ("127.0.0.1", osc.port))
-    osc.drain()
-    assert osc.dropped > 0
-    assert osc.received + osc.dropped == 1000
-    assert osc._dropped_by_table() == osc.dropped
-    osc.close()
-
-
-def test_an_answer_that_can_not_be_sent_is_counted() -> None:
-    osc = OscSocket("127.0.0.1", 0)
-    osc.answer(("127.0.0.1", 9), "/big", "x" * 70000)
-    assert osc.answers_lost == 1
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
-        closed.bind(("127.0.0.1", 0))
-        nobody = closed.getsockname()
-    for _ in range(5):
-        osc.answer(nobody, "/done")
-        osc.drain()
-    osc.close()
-
-
-def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    reader, writer = os.pipe()
-    child = Child("this", "", reader)  # the Zen of Python is no JSON
-    while not child.finished:
-        assert child.read() == []
-        time.sleep(0.01)
-    assert any("Beautiful is better than ugly" in r.getMessage() for r in caplog.records)
-    assert child.last_words == "status 0"
-    child.end()
-    child.send({"do": "nothing"})  # after its end: goes nowhere, and into no other descriptor
-    os.close(reader)
-    os.close(writer)
-
-
-def test_a_child_that_can_not_be_made_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(ChildError, match="no process for this: No such file"):
-        Child("this", "", 0)
-
-
-def test_calls_reach_the_thread_or_fail() -> None:
-    served: list[Any] = []
-    go_on = True
-
-    def serve() -> None:
-        while go_on:
-            caller.run_waiting()
-            time.sleep(0.001)
-
-    thread = threading.Thread(target=serve)
-    caller = Caller(thread)
-    thread.start()
-    assert caller.call(lambda: 5) == 5
-    with pytest.raises(ZeroDivisionError):
-        caller.call(lambda: 1 / 0)
-    assert caller.call(lambda: caller.call(lambda: 7)) == 7
-    go_on = False
-    thread.join()
-    late = threading.Thread(target=lambda: served.append(_refused(caller)))
-    late.start()
-    time.sleep(0.05)
-    caller.close()
-    late.join(2)
-    assert served == [True]
-    assert _refused(caller)
-    caller.free()
-
-
-def _refused(caller: Caller) -> bool:
-    try:
-        caller.call(lambda: None)
-    except ServerGone:
-        return True
-    return False
