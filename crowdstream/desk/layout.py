@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 
 DECKS = 4
 BANDS = 3  # low, mid, high
@@ -32,6 +32,17 @@ SEGMENT = 256  # most frames rendered in one go, sized for a first-level cache
 HISTORY = 192  # mixed source frames kept per voice for the interpolator
 TAPE = HISTORY + 4 * SEGMENT + 256  # history and what one segment can need at rate 4
 LANES = 2 * DECKS
+
+BUSES = 2  # send buses
+GRIDS = 1024  # beat grids of loaded tracks
+GRID_POINTS = 512  # pairs of beat and file frame in one grid; linear between them
+
+# Taps: rings in which others can read what passes through a place of the mixer.
+TAP_FRAMES = 131072  # frames of one ring: 3 s at 44.1 kHz; a power of two
+TAP_MASTER, TAP_CUE = 0, 1
+TAP_DECK = 2  # + deck: after its EQ and effects, before its level
+TAP_STEM = 8  # + 8 * deck + stem: the stem alone, as it goes into the deck
+TAPS = TAP_STEM + STEMS * DECKS
 
 HISTOGRAM = 64  # bins of render time and callback interval
 GAPS = 256  # the latest gaps, with their causes
@@ -58,8 +69,29 @@ OP_STOP = 3  # target: voice
 OP_SEEK = 4  # target: voice; start: source frame
 OP_TONE = 5  # x: hertz; y: linear gain; start: frames
 OP_STOP_ALL = 6
-OP_CANCEL = 8  # target: voice; starts and jumps sent before this one that still wait are dropped
 OP_MARK = 7  # answers with an event: the frame at which it was reached
+OP_CANCEL = 8  # target: voice; starts and jumps sent before this one that still wait are dropped
+# The clock from its frame on. start: that frame (also when the command comes late); x: beat
+# there; y: beats a frame; z: by how much y grows each frame; loop_out: frames that it grows for.
+OP_CLOCK = 9
+OP_SYNC = 10  # target: voice; index: on; x: its beats per beat of the clock; y: quantum, beats
+OP_LOOP = 11  # target: voice; index: one of LOOP_*
+OP_JUMP = 12  # target: voice; index: 0 by y file frames, 1 by y beats of its grid
+OP_SLIP = 13  # target: voice; index: on
+OP_REVERSE = 14  # target: voice; index: on
+OP_SPIN = 15  # target: voice; x: speed to go to, 1 is playing; y: frames; index: 1 stop then
+OP_GRID = 16  # target: voice; index: its beat grid from now on, -1 none
+OP_KEYLOCK = 17  # target: voice; index: on
+
+# What OP_LOOP does.
+LOOP_EXIT = 0  # plays on past the loop's end
+LOOP_SET = 1  # loop_in, loop_out: file frames; z: its exact length in frames; x: in beats or 0
+LOOP_HERE = 2  # from here on, x beats; y: its beginning snaps to so many beats, 0 does not
+LOOP_SCALE = 3  # x times as long, its beginning stays
+LOOP_MOVE = 4  # by x beats
+LOOP_IN = 5  # its beginning is here; y as in LOOP_HERE
+LOOP_OUT = 6  # its end is here, and it begins; y as in LOOP_HERE
+LOOP_AGAIN = 7  # back into the loop that was left
 
 # Event codes.
 EV_STARTED = 1
@@ -75,11 +107,29 @@ CAUSES = ("late_callback", "slow_render", "device", "missing_page")
 # Ramped parameters are rows of one table, addressed by number.
 RAMP_MASTER = 0
 RAMP_TEMPO = 1
-RAMP_DECK = 8  # + deck
+RAMP_CROSSFADER = 2  # 0: all of the left side, 1: all of the right side
+RAMP_CUE = 3  # level of the cue bus
+RAMP_DECK = 8  # + deck: level
+RAMP_TRIM = 12  # + deck: linear gain before the EQ
 RAMP_EQ = 16  # + 4 * deck + band
-RAMP_VOICE = 64  # + 16 * slot + one of:
-VOICE_GAIN, VOICE_ENVELOPE, VOICE_RATE, VOICE_STEM = 0, 1, 2, 8
-RAMPS = RAMP_VOICE + 16 * SLOTS
+RAMP_FILTER = 32  # + deck: -1 low-pass closed, 0 off, 1 high-pass closed
+RAMP_RESONANCE = 36  # + deck
+RAMP_LISTEN = 40  # + deck: how much of it is heard on the cue bus
+RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and the master 2
+RAMP_EFFECT = 128  # + 16 * instance + parameter
+EFFECTS = 48  # instances of effect modules
+RAMP_VOICE = RAMP_EFFECT + 16 * EFFECTS  # + VOICE_ROWS * slot + one of:
+VOICE_ROWS = 96
+VOICE_GAIN, VOICE_ENVELOPE, VOICE_RATE = 0, 1, 2
+VOICE_PITCH = 3  # ratio: 2 is an octave up
+VOICE_SPIN = 4  # speed of the platter: 0 stands, 1 plays
+VOICE_STEM = 8  # + stem: gain
+VOICE_LISTEN = 16  # + stem: how much of it is heard on the cue bus
+VOICE_SEND = 24  # + 8 * bus + stem: how much of it goes to a send bus
+VOICE_EQ = 40  # + 3 * stem + band
+VOICE_FILTER = 64  # + stem: as RAMP_FILTER
+VOICE_RESONANCE = 72  # + stem
+RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
 
 
 def deck_level_ramp(deck: int) -> int:
@@ -93,8 +143,8 @@ def eq_ramp(deck: int, band: int) -> int:
 
 
 def voice_ramp(slot: int, which: int) -> int:
-    """Row of a voice's gain, envelope, rate, or stem gain (VOICE_STEM + stem)."""
-    return RAMP_VOICE + 16 * slot + which
+    """Row of a parameter of a voice, one of `VOICE_...`."""
+    return RAMP_VOICE + VOICE_ROWS * slot + which
 
 
 def _record(*fields: tuple[object, ...]) -> np.dtype:
@@ -141,8 +191,12 @@ COMMAND = _record(
     ("target", "i4"),
     ("index", "i4"),
     ("flags", "i4"),
+    ("by_beat", "i4"),  # 1: it acts at `beat` of the clock, `frame` is where that was expected
+    ("grid", "i4"),  # of a start: the track's beat grid, -1 none
+    ("beat", "f8"),
     ("x", "f8"),
     ("y", "f8"),
+    ("z", "f8"),
     ("start", "i8"),
     ("loop_in", "i8"),
     ("loop_out", "i8"),
@@ -165,6 +219,8 @@ VOICE = _record(
     ("deck", "i4"),
     ("stems", "i4"),
     ("loop", "i4"),
+    ("direction", "i4"),  # 1 forward, -1 backward
+    ("grid", "i4"),  # its beat grid, -1 none
     ("serial", "i8"),  # of the command that started it
     ("cursor", "i8"),  # file frame that is fed to the tape next
     ("fed", "i8"),  # frames fed to the tape since the start
@@ -172,6 +228,10 @@ VOICE = _record(
     ("fraction", "f8"),  # and how far it is past that frame, 0..1
     ("loop_in", "i8"),
     ("loop_out", "i8"),
+    ("loop_exact", "f8"),  # length of the loop, frames; laps are cut to whole frames around it
+    ("loop_rest", "f8"),  # by how much the laps fed so far were shorter, -0.5 to 0.5
+    ("wrap_at", "i8"),  # tape frame of the latest wrap
+    ("wrap_length", "i8"),  # and by how many file frames it went back
     ("end", "i8"),  # file frame at which it ends when it does not loop
     ("length", "i8"),  # frames of its longest stem
     ("ended", "i8"),  # tape frame of the end, -1 while it has not been reached
@@ -192,6 +252,20 @@ SOURCE = _record(
     ("channels", "i4"),
     ("page_shift", "i4"),  # frames of a page = 1 << page_shift
     ("used", "i4"),
+)
+
+# A beat grid: pairs of beat (beat 0 is a downbeat) and file frame, both rising, at least two.
+# Linear between them; the first and the last stretch go on outwards.
+GRID = _record(
+    ("count", "i8"), ("beats", "f8", (GRID_POINTS,)), ("frames", "f8", (GRID_POINTS,))
+)
+
+# One ring of frames, written by the engine, read by any number of others. Frame f of the stream
+# lies at index f modulo TAP_FRAMES. Readers ask for it by raising `on`, one each.
+TAP = _record(
+    ("on", "i8"),
+    ("since", "i8"),  # first frame it holds since it was switched on
+    ("head", "i8"),  # frame behind the latest one; store-release
 )
 
 DECK = _record(
@@ -280,6 +354,8 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("weights", np.dtype("f4"), (2, TAPE)),
         ("lanes", np.dtype("f4"), (SEGMENT, LANES)),
         ("wet", np.dtype("f4"), (SEGMENT, LANES)),
+        ("mix", np.dtype("f4"), (SEGMENT, 2)),  # what goes to the master
+        ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # what goes to the send buses
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor, rate of the voice
@@ -288,6 +364,9 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
         ("eq_coefficients", np.dtype("f4"), (4, 4)),
         ("table", np.dtype("f4"), (TABLE,)),
+        ("grids", GRID, (GRIDS,)),
+        ("taps", TAP, (TAPS,)),
+        ("tap_rings", np.dtype("f4"), (TAPS, TAP_FRAMES, 2)),
         ("page_table", np.dtype("i4"), (SOURCES, MAX_PAGES)),
     ]
     regions: dict[str, Region] = {}

@@ -33,8 +33,8 @@ def cache_folder() -> Path:
     package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for part in ("desk", "engine"):
-        for source in sorted((package / part).glob("*.py")):
-            digest.update(source.name.encode())
+        for source in sorted((package / part).rglob("*.py")):
+            digest.update(source.relative_to(package).as_posix().encode())
             digest.update(source.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     other = Path(tempfile.gettempdir()) / f"crowdstream-{os.getuid()}"

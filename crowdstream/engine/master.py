@@ -1,10 +1,10 @@
-"""Deck levels, the sum of the decks, test tone, master level and limiter."""
+"""The end of the mix: test tone, master level and limiter."""
 
 from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import DECKS, RAMP_DECK, RAMP_MASTER
+from crowdstream.desk.layout import RAMP_MASTER
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.ramps import fill_ramp
@@ -12,27 +12,6 @@ from crowdstream.engine.ramps import fill_ramp
 CEILING = 1.0  # full scale: nothing below it is touched
 RELEASE_SECONDS = 0.12  # slow enough not to pump on a kick, fast enough to recover in a beat
 TONE_FADE = 441  # frames at either end of the test tone
-
-
-@kernel
-def sum_decks(address, out, at, count):
-    """Apply the deck levels and add the decks up: `out[2 * at ...]`, interleaved stereo."""
-    lanes = views.lanes(address)
-    gain = views.gain(address)
-    decks = views.decks(address)
-    for i in range(count):
-        out[2 * (at + i)] = 0.0
-        out[2 * (at + i) + 1] = 0.0
-    for number in range(DECKS):
-        fill_ramp(views.ramps(address)[RAMP_DECK + number], gain[0], count)
-        peak = decks[number].peak
-        for i in range(count):
-            left = lanes[i, 2 * number] * gain[0, i]
-            right = lanes[i, 2 * number + 1] * gain[0, i]
-            peak = max(peak, abs(left), abs(right))
-            out[2 * (at + i)] += left
-            out[2 * (at + i) + 1] += right
-        decks[number].peak = peak
 
 
 @kernel
@@ -55,14 +34,14 @@ def stop_tone(address):
 
 
 @kernel
-def _add_tone(master, out, at, count):
+def _add_tone(master, mix, count):
     for i in range(count):
         if master.tone_left <= 0:
             return
         edge = min(master.tone_done, master.tone_left, TONE_FADE) / TONE_FADE
         x = views.F32(math.sin(master.tone_phase) * master.tone_gain * edge)
-        out[2 * (at + i)] += x
-        out[2 * (at + i) + 1] += x
+        mix[i, 0] += x
+        mix[i, 1] += x
         master.tone_phase += master.tone_step
         master.tone_done += 1
         master.tone_left -= 1
@@ -70,14 +49,15 @@ def _add_tone(master, out, at, count):
 
 @kernel
 def finish(address, out, at, count):
-    """Master level and limiter over `count` frames of `out`, in place.
+    """Master level and limiter: `count` frames of the mix, to `out[2 * at ...]`, interleaved.
 
     The limiter's gain falls at once to what keeps a frame at full scale, both channels
     alike, and comes back exponentially; below full scale it is exactly 1 and changes no bit.
     """
     master = views.master(address)[0]
     ledger = views.ledger(address)[0]
-    _add_tone(master, out, at, count)
+    mix = views.mix(address)
+    _add_tone(master, mix, count)
     gain = views.gain(address)
     fill_ramp(views.ramps(address)[RAMP_MASTER], gain[0], count)
     rate = views.header(address)[0].sample_rate
@@ -85,8 +65,8 @@ def finish(address, out, at, count):
     hold = master.limit_gain
     peak = master.peak
     for i in range(count):
-        left = out[2 * (at + i)] * gain[0, i]
-        right = out[2 * (at + i) + 1] * gain[0, i]
+        left = mix[i, 0] * gain[0, i]
+        right = mix[i, 1] * gain[0, i]
         if not (math.isfinite(left) and math.isfinite(right)):
             ledger.nonfinite += 1
             left = views.F32(0.0)

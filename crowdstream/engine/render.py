@@ -27,6 +27,7 @@ from crowdstream.desk.layout import (
     SEGMENT,
     SLOTS,
     VOICE_RATE,
+    VOICE_ROWS,
     VOICE_STEM,
     VOICES,
 )
@@ -39,9 +40,10 @@ from crowdstream.engine.atomics import (
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.jit import entry, kernel
-from crowdstream.engine.master import finish, start_tone, stop_tone, sum_decks
+from crowdstream.engine.master import finish, start_tone, stop_tone
 from crowdstream.engine.queue import cancel, next_frame, receive, take_next
 from crowdstream.engine.ramps import fill_ramp, set_ramp
+from crowdstream.engine.routing import mix_down
 from crowdstream.engine.voices import seek_voice, sound_voice, start_voice, stop_voice
 
 _FIELDS = CLOCK.fields
@@ -52,14 +54,14 @@ _FRAME = REGIONS["clock"].offset + _FIELDS["frame"][1]
 
 @kernel
 def _ramp_frames(address, row, frames):
-    # Stem gains move along the tape, so their ramps are counted in frames of the file.
-    if row < RAMP_VOICE or (row - RAMP_VOICE) % 16 < VOICE_STEM:
+    # What belongs to a stem moves along the tape: its ramps are counted in frames of the file.
+    if row < RAMP_VOICE or (row - RAMP_VOICE) % VOICE_ROWS < VOICE_STEM:
         return frames
-    slot = (row - RAMP_VOICE) // 16
+    slot = (row - RAMP_VOICE) // VOICE_ROWS
     if views.voices(address)[slot].state == FREE:
         return 0
     ramps = views.ramps(address)
-    rate = ramps[RAMP_VOICE + 16 * slot + VOICE_RATE].value * ramps[RAMP_TEMPO].value
+    rate = ramps[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value * ramps[RAMP_TEMPO].value
     return max(1, int(frames * min(max(rate, MIN_RATE), MAX_RATE)))
 
 
@@ -100,7 +102,7 @@ def _segment(address, out, at, count, frame):
         if all_voices[slot].state != FREE:
             sound_voice(address, slot, count, frame, tempo_moving)
     equalize(address, count)
-    sum_decks(address, out, at, count)
+    mix_down(address, count)
     finish(address, out, at, count)
 
 

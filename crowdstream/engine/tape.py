@@ -7,7 +7,14 @@ endless even stream.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import CAUSE_PAGE, HISTORY, INT16, RAMP_VOICE, VOICE_STEM
+from crowdstream.desk.layout import (
+    CAUSE_PAGE,
+    HISTORY,
+    INT16,
+    RAMP_VOICE,
+    VOICE_ROWS,
+    VOICE_STEM,
+)
 from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire32
 from crowdstream.engine.jit import kernel
@@ -111,7 +118,7 @@ def _fall_silent(voice, stem, why):
 def _mix_stem(address, slot, stem, count, at, join, into_border):
     # One stem's next `count` frames, all within one page, onto the tape at `at`.
     voice = views.voices(address)[slot]
-    ramp = views.ramps(address)[RAMP_VOICE + 16 * slot + VOICE_STEM + stem]
+    ramp = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_STEM + stem]
     if ramp.left == 0 and ramp.value == 0.0:
         voice.last[stem, 0] = 0.0
         voice.last[stem, 1] = 0.0

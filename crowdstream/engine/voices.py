@@ -14,7 +14,10 @@ from crowdstream.desk.layout import (
     STEMS,
     VOICE_ENVELOPE,
     VOICE_GAIN,
+    VOICE_PITCH,
     VOICE_RATE,
+    VOICE_ROWS,
+    VOICE_SPIN,
     VOICE_STEM,
     VOICES,
 )
@@ -48,13 +51,14 @@ def _leave_ghost(address, slot):
     for ghost in range(VOICES, SLOTS):
         if all_voices[ghost].state == FREE:
             all_voices[ghost] = all_voices[slot]
-            for i in range(16):
-                ramps[RAMP_VOICE + 16 * ghost + i] = ramps[RAMP_VOICE + 16 * slot + i]
+            left, right = RAMP_VOICE + VOICE_ROWS * ghost, RAMP_VOICE + VOICE_ROWS * slot
+            for i in range(VOICE_ROWS):
+                ramps[left + i] = ramps[right + i]
             for channel in range(2):
                 for i in range(HISTORY):
                     past[ghost, channel, i] = past[slot, channel, i]
             all_voices[ghost].state = ENDING
-            set_ramp(ramps[RAMP_VOICE + 16 * ghost + VOICE_ENVELOPE], 0.0, FADE_OUT)
+            set_ramp(ramps[RAMP_VOICE + VOICE_ROWS * ghost + VOICE_ENVELOPE], 0.0, FADE_OUT)
             return
     views.ledger(address)[0].hard_cuts += 1
 
@@ -81,7 +85,7 @@ def _begin(address, slot, start):
     for channel in range(2):
         for i in range(HISTORY):
             past[channel, i] = 0.0
-    envelope = views.ramps(address)[RAMP_VOICE + 16 * slot + VOICE_ENVELOPE]
+    envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
     # The beginning of a file is played as it was made; anywhere else it is faded in.
     set_ramp(envelope, 1.0 if start == 0 else 0.0, 0)
     set_ramp(envelope, 1.0, FADE_IN)
@@ -97,17 +101,21 @@ def start_voice(address, command, frame):
     voice.deck = command.flags >> 1
     voice.loop = command.flags & 1 if command.loop_out > command.loop_in >= 0 else 0
     voice.stems = min(max(command.index, 0), STEMS)
+    voice.direction = 1
+    voice.grid = command.grid
     voice.serial = command.serial
     voice.loop_in = command.loop_in
     voice.loop_out = command.loop_out
     voice.end = command.end
     voice.length = 0
     ramps = views.ramps(address)
-    base = RAMP_VOICE + 16 * slot
+    base = RAMP_VOICE + VOICE_ROWS * slot
     for stem in range(voice.stems):
         voice.sources[stem] = command.sources[stem]
         voice.length = max(voice.length, views.sources(address)[command.sources[stem]].frames)
         set_ramp(ramps[base + VOICE_STEM + stem], command.gains[stem], 0)
+    set_ramp(ramps[base + VOICE_PITCH], 1.0, 0)
+    set_ramp(ramps[base + VOICE_SPIN], 1.0, 0)
     set_ramp(ramps[base + VOICE_RATE], command.x, 0)
     set_ramp(ramps[base + VOICE_GAIN], command.y, 0)
     _begin(address, slot, max(0, command.start))
@@ -130,7 +138,7 @@ def stop_voice(address, slot):
     voice = views.voices(address)[slot]
     if voice.state == PLAYING:
         voice.state = ENDING
-        envelope = views.ramps(address)[RAMP_VOICE + 16 * slot + VOICE_ENVELOPE]
+        envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
         set_ramp(envelope, 0.0, FADE_OUT)
 
 
@@ -180,7 +188,7 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     """Add the voice's next `count` frames to its deck's lanes and move its playhead."""
     voice = views.voices(address)[slot]
     ramps = views.ramps(address)
-    base = RAMP_VOICE + 16 * slot
+    base = RAMP_VOICE + VOICE_ROWS * slot
     moving = fill_ramp(ramps[base + VOICE_RATE], views.speed(address)[1], count) or tempo_moving
     gain = views.gain(address)
     fill_ramp(ramps[base + VOICE_GAIN], gain[0], count)

@@ -114,6 +114,7 @@ class Bench:
         gains: list[float] | None = None,
         loop: tuple[int, int] | None = None,
         end: int | None = None,
+        grid: int = -1,
         frame: int = 0,
     ) -> np.ndarray:
         """The record of a start; `loop`: (in, out), or None to play to `end` or the file's end."""
@@ -132,6 +133,7 @@ class Bench:
             loop_in=loop_in,
             loop_out=loop_out,
             end=last,
+            grid=grid,
             sources=numbers,
             gains=gains or [1.0] * STEMS,
             frame=frame,
