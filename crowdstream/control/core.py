@@ -26,7 +26,7 @@ from crowdstream.control.status import Status
 from crowdstream.control.table import DECK_LETTERS, TABLE
 from crowdstream.control.tracks import first_buffer
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import RAMP_TEMPO, deck_level_ramp
+from crowdstream.desk.layout import OP_CLOCK, deck_level_ramp
 from crowdstream.desk.rings import pop_events
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.library.errors import printable
@@ -88,6 +88,7 @@ class Core:
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = Follower(chart)
         self.beats = BeatClock(desk.sample_rate, settings.bpm, settings.meter)
+        desk.set_tempo(self.base_bpm)
         self.clock = FrameClock(desk, monotonic, wall)
         self.outbox = Outbox(desk)
         self.mixer = Mixer(
@@ -270,9 +271,14 @@ class Core:
         """Move the tempo to `bpm` within `seconds`; decks follow at `bpm / base_bpm`."""
         # At a known frame also when it is to be at once: beats and decks stay together.
         frame = context.frame or context.now + int(self.desk.header["block_frames"])
-        self.mixer.ramp(context, RAMP_TEMPO, bpm / self.base_bpm, seconds, frame)
+        frames = round(seconds * self.desk.sample_rate)
+        second = 60.0 * self.desk.sample_rate
+        self.outbox.add(
+            OP_CLOCK, context, frame=frame, start=frame, x=self.beats.beat(frame),
+            y=self.beats.bpm / second, z=bpm / second, loop_out=frames,
+        )
         # In a straight ramp as many beats pass as with a step in its middle.
-        self.beats.set_tempo(bpm, frame + round(seconds * self.desk.sample_rate / 2))
+        self.beats.set_tempo(bpm, frame + frames // 2)
 
     def subscribe(self, context: Context, on: bool) -> int:
         """Add or remove a subscriber to events; its number. Raises `Refused` when full."""

@@ -64,6 +64,9 @@ class Desk:
     history: np.ndarray
     spare: np.ndarray
     eq: np.ndarray
+    grids: np.ndarray
+    taps: np.ndarray
+    tap_rings: np.ndarray
     eq_coefficients: np.ndarray
     arena: np.ndarray
 
@@ -127,7 +130,22 @@ class Desk:
     def set_sample_rate(self, sample_rate: float) -> None:
         """Give the rate that the device turned out to have, before anything plays."""
         self.header["sample_rate"] = sample_rate
+        self.set_tempo(120.0)
         self.eq_coefficients[:] = tables.equalizer(sample_rate)
+
+    def set_tempo(self, bpm: float) -> None:
+        """Set the tempo of the clock and of decks at their own rate, before anything plays."""
+        for name in ("tempo_rate", "tempo_end", "tempo_base"):
+            self.clock[name] = bpm / 60.0 / self.sample_rate
+
+    @property
+    def tempo(self) -> float:
+        """The clock's tempo now, as a multiple of the one at which decks play at their own rate."""
+        clock = self.clock
+        passed = min(self.frame - int(clock["tempo_frame"]), int(clock["tempo_left"]))
+        whole = passed == int(clock["tempo_left"])
+        rate = clock["tempo_end"] if whole else clock["tempo_rate"] + clock["tempo_slope"] * passed
+        return float(rate / clock["tempo_base"])
 
     @property
     def sample_rate(self) -> float:

@@ -72,7 +72,7 @@ OP_STOP_ALL = 6
 OP_MARK = 7  # answers with an event: the frame at which it was reached
 OP_CANCEL = 8  # target: voice; starts and jumps sent before this one that still wait are dropped
 # The clock from its frame on. start: that frame (also when the command comes late); x: beat
-# there; y: beats a frame; z: by how much y grows each frame; loop_out: frames that it grows for.
+# there; y: beats a frame there; z: beats a frame at the end; loop_out: frames from y to z.
 OP_CLOCK = 9
 OP_SYNC = 10  # target: voice; index: on; x: its beats per beat of the clock; y: quantum, beats
 OP_LOOP = 11  # target: voice; index: one of LOOP_*
@@ -82,6 +82,8 @@ OP_REVERSE = 14  # target: voice; index: on
 OP_SPIN = 15  # target: voice; x: speed to go to, 1 is playing; y: frames; index: 1 stop then
 OP_GRID = 16  # target: voice; index: its beat grid from now on, -1 none
 OP_KEYLOCK = 17  # target: voice; index: on
+
+OP_SETTLE = 18  # the engine's own, when a platter has come to rest or to speed
 
 # What OP_LOOP does.
 LOOP_EXIT = 0  # plays on past the loop's end
@@ -106,7 +108,6 @@ CAUSES = ("late_callback", "slow_render", "device", "missing_page")
 
 # Ramped parameters are rows of one table, addressed by number.
 RAMP_MASTER = 0
-RAMP_TEMPO = 1
 RAMP_CROSSFADER = 2  # 0: all of the left side, 1: all of the right side
 RAMP_CUE = 3  # level of the cue bus
 RAMP_DECK = 8  # + deck: level
@@ -180,6 +181,14 @@ CLOCK = _record(
     ("previous_ns", "i8"),
     ("latency", "f8"),  # seconds from render to sound, as the device reports it
     ("stamp", "i8"),  # odd while callback_ns and callback_frame are being written
+    # Tempo: from `tempo_frame` on it moves in a straight line for `tempo_left` frames, then stays.
+    ("tempo_frame", "i8"),
+    ("tempo_beat", "f8"),  # the beat at that frame
+    ("tempo_rate", "f8"),  # beats a frame at that frame
+    ("tempo_slope", "f8"),  # what they grow by in a frame
+    ("tempo_left", "i8"),
+    ("tempo_end", "f8"),  # beats a frame after that
+    ("tempo_base", "f8"),  # beats a frame at which a deck that is not synced plays at its own rate
 )
 
 RAMP = _record(("value", "f8"), ("step", "f8"), ("target", "f8"), ("left", "i8"))
@@ -221,6 +230,21 @@ VOICE = _record(
     ("loop", "i4"),
     ("direction", "i4"),  # 1 forward, -1 backward
     ("grid", "i4"),  # its beat grid, -1 none
+    ("synced", "i4"),  # its place is a function of the clock: see engine/motion.py
+    ("keylock", "i4"),
+    ("slip", "i4"),
+    ("resync", "i4"),  # it is synced again when the platter has come to speed
+    ("spin_stop", "i4"),  # it stops when the platter has come to rest
+    ("sync_ratio", "f8"),  # its beats in a beat of the clock
+    ("sync_offset", "f8"),  # its beat when the clock's is 0
+    ("sync_tape", "f8"),  # what is between its place in the file and on the tape
+    ("sync_rate", "f8"),  # rate at which it would play as fast as it does if it were let go
+    ("sync_quantum", "f8"),  # beats: the offset is a multiple of it
+    ("slip_offset", "f8"),  # sync_offset of the place it would be at without loops and jumps
+    ("slip_place", "f8"),  # that place while it is not synced, file frames
+    ("mark_in", "f8"),  # where a loop was said to begin, file frames, -1 nowhere
+    ("loop_beat", "f8"),  # the beat of its grid at which the loop begins
+    ("loop_beats", "f8"),  # length of the loop in beats of its grid, 0 unknown
     ("serial", "i8"),  # of the command that started it
     ("cursor", "i8"),  # file frame that is fed to the tape next
     ("fed", "i8"),  # frames fed to the tape since the start
@@ -358,7 +382,8 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # what goes to the send buses
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
-        ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor, rate of the voice
+        ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames a frame of the voice
+        ("places", np.dtype("f8"), (SEGMENT + 1,)),  # on the tape, of a synced voice
         ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
         ("fractions", np.dtype("f4"), (SEGMENT,)),
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),

@@ -7,6 +7,7 @@ from crowdstream.desk.layout import (
     EV_ENDED,
     EV_LATE,
     EV_REFUSED,
+    OP_JUMP,
     OP_NONE,
     OP_SEEK,
     OP_START,
@@ -17,6 +18,7 @@ from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire, store_release
 from crowdstream.engine.events import push_event
 from crowdstream.engine.jit import kernel
+from crowdstream.engine.transport import frame_of_beat
 
 CANCELLED = 2.0  # value of the event of a start that never came
 NEVER = 1 << 62
@@ -91,10 +93,46 @@ def cancel(address, voice, before):
         command = pending[heap[i]]
         if order[heap[i]] > before or command.target != voice:
             continue
-        if command.op in (OP_START, OP_SEEK):
+        if command.op in (OP_START, OP_SEEK, OP_JUMP):
             if command.op == OP_START:
                 push_event(address, EV_ENDED, voice, command.serial, command.frame, 0, CANCELLED)
             command.op = OP_NONE
+
+
+@kernel
+def remind(address, op, target, frame):
+    """The engine's own note to itself: do `op` at `frame`. Dropped when the table is full."""
+    master = views.master(address)[0]
+    if master.pending >= PENDING:
+        views.ledger(address)[0].pending_refused += 1
+        return
+    slot = views.spare(address)[master.pending]
+    command = views.pending(address)[slot]
+    command.op = op
+    command.target = target
+    command.frame = frame
+    command.by_beat = 0
+    command.serial = 0
+    views.order(address)[slot] = views.rings(address)[0].command_tail
+    views.heap(address)[master.pending] = slot
+    master.pending += 1
+    _push(address, master)
+
+
+@kernel
+def place_beats(address, now):
+    """After the clock was set anew: give what waits for a beat the frame of that beat."""
+    master = views.master(address)[0]
+    heap = views.heap(address)
+    pending = views.pending(address)
+    waiting = master.pending
+    master.pending = 0
+    for i in range(waiting):
+        command = pending[heap[i]]
+        if command.by_beat:
+            command.frame = max(now, frame_of_beat(address, command.beat))
+        master.pending = i + 1
+        _push(address, master)
 
 
 @kernel
@@ -114,19 +152,20 @@ def receive(address, now):
     pending = views.pending(address)
     while tail < head:
         command = ring[tail & (COMMAND_RING - 1)]
-        wanted = command.frame
+        wanted = frame_of_beat(address, command.beat) if command.by_beat else command.frame
         if master.pending >= PENDING:
             ledger.pending_refused += 1
             push_event(address, EV_REFUSED, command.target, command.serial, now, wanted, 0.0)
         else:
             slot = views.spare(address)[master.pending]
             pending[slot] = command
+            pending[slot].frame = wanted
             views.order(address)[slot] = tail
             views.heap(address)[master.pending] = slot
             master.pending += 1
             if wanted < now:
                 pending[slot].frame = now
-                if wanted > 0:
+                if wanted > 0 or command.by_beat:
                     ledger.late_commands += 1
                     ledger.latest_frames = max(ledger.latest_frames, now - wanted)
                     late = now - wanted

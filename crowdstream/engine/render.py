@@ -14,14 +14,22 @@ from crowdstream.desk.layout import (
     MAX_RATE,
     MIN_RATE,
     OP_CANCEL,
+    OP_CLOCK,
+    OP_GRID,
+    OP_JUMP,
+    OP_LOOP,
     OP_MARK,
     OP_RAMP,
+    OP_REVERSE,
     OP_SEEK,
+    OP_SETTLE,
+    OP_SLIP,
+    OP_SPIN,
     OP_START,
     OP_STOP,
     OP_STOP_ALL,
+    OP_SYNC,
     OP_TONE,
-    RAMP_TEMPO,
     RAMP_VOICE,
     REGIONS,
     SEGMENT,
@@ -40,11 +48,24 @@ from crowdstream.engine.atomics import (
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.loops import loop_voice
 from crowdstream.engine.master import finish, start_tone, stop_tone
-from crowdstream.engine.queue import cancel, next_frame, receive, take_next
-from crowdstream.engine.ramps import fill_ramp, set_ramp
+from crowdstream.engine.motion import (
+    grid_voice,
+    jump_voice,
+    retie_voices,
+    reverse_voice,
+    seek_voice,
+    settle_voice,
+    slip_voice,
+    spin_voice,
+    sync_voice,
+)
+from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
+from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.routing import mix_down
-from crowdstream.engine.voices import seek_voice, sound_voice, start_voice, stop_voice
+from crowdstream.engine.transport import beat_at, fill_tempo, set_clock
+from crowdstream.engine.voices import sound_voice, start_voice, stop_voice
 
 _FIELDS = CLOCK.fields
 assert _FIELDS is not None
@@ -61,7 +82,9 @@ def _ramp_frames(address, row, frames):
     if views.voices(address)[slot].state == FREE:
         return 0
     ramps = views.ramps(address)
-    rate = ramps[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value * ramps[RAMP_TEMPO].value
+    clock = views.clock(address)[0]
+    tempo = clock.tempo_end / clock.tempo_base
+    rate = ramps[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value * tempo
     return max(1, int(frames * min(max(rate, MIN_RATE), MAX_RATE)))
 
 
@@ -77,7 +100,29 @@ def _apply(address, index, frame):
     elif op == OP_STOP:
         stop_voice(address, command.target)
     elif op == OP_SEEK:
-        seek_voice(address, command.target, command.start)
+        seek_voice(address, command, frame)
+    elif op == OP_CLOCK:
+        before = beat_at(address, frame)
+        set_clock(address, command)
+        retie_voices(address, before, frame)
+        place_beats(address, frame)
+    elif op == OP_SYNC:
+        sync_voice(address, command, frame)
+    elif op == OP_LOOP:
+        loop_voice(address, command, frame)
+    elif op == OP_JUMP:
+        jump_voice(address, command, frame)
+    elif op == OP_SLIP:
+        slip_voice(address, command, frame)
+    elif op == OP_REVERSE:
+        reverse_voice(address, command, frame)
+    elif op == OP_SPIN:
+        spin_voice(address, command, frame)
+    elif op == OP_SETTLE:
+        if settle_voice(address, command.target, frame):
+            stop_voice(address, command.target)
+    elif op == OP_GRID:
+        grid_voice(address, command, frame)
     elif op == OP_TONE:
         start_tone(address, command.x, command.y, command.start)
     elif op == OP_STOP_ALL:
@@ -96,7 +141,7 @@ def _segment(address, out, at, count, frame):
     for i in range(count):
         for lane in range(LANES):
             lanes[i, lane] = 0.0
-    tempo_moving = fill_ramp(views.ramps(address)[RAMP_TEMPO], views.speed(address)[0], count)
+    tempo_moving = fill_tempo(address, frame, count)
     all_voices = views.voices(address)
     for slot in range(SLOTS):
         if all_voices[slot].state != FREE:

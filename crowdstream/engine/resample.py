@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, MAX_RATE, MIN_RATE, PHASES, REGIONS
+from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, PHASES, REGIONS
 from crowdstream.desk.layout import TAPE as TAPE_FRAMES
 from crowdstream.engine import views
 from crowdstream.engine.jit import fast_kernel, kernel
@@ -43,22 +43,16 @@ def bank_for(rate):
 
 
 @kernel
-def rate_at(speed, i):
-    """Source frames per output frame at frame `i` of the segment."""
-    return min(max(speed[0, i] * speed[1, i], MIN_RATE), MAX_RATE)
-
-
-@kernel
-def choose_run(voice, speed, moving, at, count):
+def choose_run(voice, rates, moving, at, count):
     """How many frames from `at` on go through the same filter banks; sets the voice's banks.
 
     Which bank a frame goes through depends on that frame alone, not on how blocks fall.
     """
-    bank = bank_for(rate_at(speed, at))
+    bank = bank_for(rates[at])
     length = count - at
     if moving:
         length = 1
-        while at + length < count and bank_for(rate_at(speed, at + length)) == bank:
+        while at + length < count and bank_for(rates[at + length]) == bank:
             length += 1
     if bank != voice.bank and voice.bank_left == 0:
         voice.old_bank = voice.bank
@@ -68,20 +62,18 @@ def choose_run(voice, speed, moving, at, count):
 
 
 @kernel
-def walk(fraction, speed, moving, at, count, steps, fractions):
+def walk(fraction, rates, at, count, steps, fractions):
     """Where the playhead stands at each of `count` frames from `at` on, and after them.
 
-    `steps` gets whole tape frames past where it stands first, `fractions` what remains.
+    `rates`: tape frames a frame. `steps` gets whole tape frames past where it stands first,
+    `fractions` what remains.
     Returns the playhead after the last frame: tape frames past the first, fraction.
     """
     play = 0
-    rate = rate_at(speed, at)
     for i in range(count):
-        if moving:
-            rate = rate_at(speed, at + i)
         steps[i] = play
         fractions[i] = fraction
-        fraction += rate
+        fraction += rates[at + i]
         whole = int(fraction)
         play += whole
         fraction -= whole

@@ -223,6 +223,20 @@ def _silence_errors(address, tape, count):
 
 
 @kernel
+def file_position(voice, tape_frame):
+    """The file frame that lies at a frame of the tape near the playhead."""
+    behind = voice.fed - tape_frame
+    position = voice.cursor - voice.direction * behind
+    if tape_frame < voice.wrap_at:
+        position += voice.direction * voice.wrap_length
+        length = voice.loop_out - voice.loop_in
+        if voice.loop and voice.wraps > 1 and position < voice.loop_in:
+            # A loop so short that several laps lie between playhead and tape's end.
+            position += (voice.loop_in - position + length - 1) // length * length
+    return position
+
+
+@kernel
 def feed(address, slot, count):
     """Lay `count` new frames on the tape, behind `HISTORY` frames of what came before.
 
@@ -249,6 +263,8 @@ def feed(address, slot, count):
         wrapped = False
         if voice.cursor >= border:
             if voice.loop:
+                voice.wrap_at = voice.fed + done
+                voice.wrap_length = voice.cursor - voice.loop_in
                 voice.cursor = voice.loop_in
                 voice.wraps += 1
                 wrapped = (

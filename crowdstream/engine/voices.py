@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from crowdstream.desk.layout import (
     ENDING,
     EV_ENDED,
     EV_STARTED,
     FREE,
+    GRIDS,
     HISTORY,
+    MAX_RATE,
+    MIN_RATE,
     PLAYING,
     RAMP_VOICE,
     SLOTS,
@@ -23,6 +28,7 @@ from crowdstream.desk.layout import (
 )
 from crowdstream.engine import views
 from crowdstream.engine.events import push_event
+from crowdstream.engine.follow import fill_places, measure_loop, split
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.resample import (
@@ -30,21 +36,31 @@ from crowdstream.engine.resample import (
     bank_taps,
     choose_run,
     interpolate,
-    rate_at,
     walk,
 )
-from crowdstream.engine.tape import feed
+from crowdstream.engine.tape import feed, file_position
 
 FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
 FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
+SLOW = 0.1  # speed of the platter under which it gets quieter
 TAIL = 1408  # tape frames after the end: the last step, of any size, is exactly zero by then
 
 
 @kernel
-def _leave_ghost(address, slot):
-    # Let what sounds now fade out in a slot of its own.
+def free_voice(address, slot):
+    """Let a synced voice go: it keeps its speed."""
+    voice = views.voices(address)[slot]
+    if voice.synced:
+        voice.synced = 0
+        rate = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE]
+        set_ramp(rate, voice.sync_rate, 0)
+
+
+@kernel
+def _leave_ghost(address, slot, frames):
+    # Let what sounds now fade out in a slot of its own. What has not sounded yet just goes.
     all_voices = views.voices(address)
-    if all_voices[slot].state == FREE:
+    if all_voices[slot].state == FREE or all_voices[slot].fed == 0:
         return
     ramps = views.ramps(address)
     past = views.history(address)
@@ -58,13 +74,15 @@ def _leave_ghost(address, slot):
                 for i in range(HISTORY):
                     past[ghost, channel, i] = past[slot, channel, i]
             all_voices[ghost].state = ENDING
-            set_ramp(ramps[RAMP_VOICE + VOICE_ROWS * ghost + VOICE_ENVELOPE], 0.0, FADE_OUT)
+            # What is left behind goes on by itself, whatever becomes of the voice.
+            free_voice(address, ghost)
+            set_ramp(ramps[left + VOICE_ENVELOPE], 0.0, frames)
             return
     views.ledger(address)[0].hard_cuts += 1
 
 
 @kernel
-def _begin(address, slot, start):
+def _begin(address, slot, start, fade):
     # Put the playhead at file frame `start`, with an empty past.
     voice = views.voices(address)[slot]
     voice.cursor = start
@@ -73,6 +91,8 @@ def _begin(address, slot, start):
     voice.fraction = 0.0
     voice.ended = -1
     voice.wraps = 0
+    voice.wrap_at = 0
+    voice.loop_rest = 0.0
     voice.position = start
     voice.bank_left = 0
     voice.offset[0] = 0.0
@@ -88,24 +108,31 @@ def _begin(address, slot, start):
     envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
     # The beginning of a file is played as it was made; anywhere else it is faded in.
     set_ramp(envelope, 1.0 if start == 0 else 0.0, 0)
-    set_ramp(envelope, 1.0, FADE_IN)
+    set_ramp(envelope, 1.0, fade)
 
 
 @kernel
 def start_voice(address, command, frame):
     """Start (or restart) the voice that `command` describes."""
     slot = command.target
-    _leave_ghost(address, slot)
+    _leave_ghost(address, slot, FADE_OUT)
     voice = views.voices(address)[slot]
     voice.state = PLAYING
     voice.deck = command.flags >> 1
     voice.loop = command.flags & 1 if command.loop_out > command.loop_in >= 0 else 0
     voice.stems = min(max(command.index, 0), STEMS)
     voice.direction = 1
-    voice.grid = command.grid
+    voice.grid = command.grid if command.grid < GRIDS else -1
+    voice.synced = 0
+    voice.sync_rate = command.x
+    voice.keylock = 0
+    voice.slip = 0
+    voice.spin_stop = 0
+    voice.mark_in = -1.0
     voice.serial = command.serial
     voice.loop_in = command.loop_in
     voice.loop_out = command.loop_out
+    voice.loop_exact = command.z
     voice.end = command.end
     voice.length = 0
     ramps = views.ramps(address)
@@ -118,18 +145,54 @@ def start_voice(address, command, frame):
     set_ramp(ramps[base + VOICE_SPIN], 1.0, 0)
     set_ramp(ramps[base + VOICE_RATE], command.x, 0)
     set_ramp(ramps[base + VOICE_GAIN], command.y, 0)
-    _begin(address, slot, max(0, command.start))
+    _begin(address, slot, max(0, command.start), FADE_IN)
+    measure_loop(address, voice)
     voice.bank = bank_for(command.x)
     push_event(address, EV_STARTED, slot, command.serial, frame, command.frame, 0.0)
 
 
 @kernel
-def seek_voice(address, slot, start):
-    """Jump to file frame `start`: what sounded fades out while the new place fades in."""
+def place_voice(address, slot, place):
+    """Jump to `place` in the file (frames, need not be whole), whatever the direction.
+
+    What sounded fades out while the new place fades in; both of equal length when the two may
+    be the same sound.
+    """
     voice = views.voices(address)[slot]
-    if voice.state == PLAYING:
-        _leave_ghost(address, slot)
-        _begin(address, slot, max(0, start))
+    if voice.state != PLAYING:
+        return
+    place = min(max(0.0, place), float(voice.length))
+    _leave_ghost(address, slot, FADE_OUT)
+    if voice.direction > 0:
+        start = math.floor(place)
+        _begin(address, slot, start, FADE_IN)
+        voice.fraction = place - start
+    else:
+        start = math.ceil(place)
+        _begin(address, slot, start, FADE_IN)
+        voice.fraction = start - place
+
+
+@kernel
+def rewind(address, slot):
+    """Take back what is on the tape ahead of the playhead: it is laid anew.
+
+    So a loop that is set, or let go, holds from the playhead on.
+    """
+    voice = views.voices(address)[slot]
+    ahead = voice.fed - voice.play
+    if ahead <= 0 or ahead >= HISTORY:
+        return
+    voice.cursor = file_position(voice, voice.play)
+    voice.fed = voice.play
+    voice.ended = -1
+    voice.wrap_at = min(voice.wrap_at, voice.play)
+    past = views.history(address)[slot]
+    for channel in range(past.shape[0]):
+        for i in range(HISTORY - 1, ahead - 1, -1):
+            past[channel, i] = past[channel, i - ahead]
+        for i in range(ahead):
+            past[channel, i] = 0.0
 
 
 @kernel
@@ -151,15 +214,62 @@ def _release(address, slot, frame, stopped):
 
 
 @kernel
+def _fill_rates(address, slot, count, tempo_moving):
+    # A free voice's tape frames a frame: its rate times the tempo, times the platter's speed.
+    ramps = views.ramps(address)
+    speed = views.speed(address)
+    base = RAMP_VOICE + VOICE_ROWS * slot
+    moving = fill_ramp(ramps[base + VOICE_RATE], speed[1], count) or tempo_moving
+    for i in range(count):
+        speed[1, i] = min(max(speed[0, i] * speed[1, i], MIN_RATE), MAX_RATE)
+    spin = ramps[base + VOICE_SPIN]
+    if spin.left == 0 and spin.value == 1.0:
+        return moving
+    gain = views.gain(address)
+    fill_ramp(spin, gain[1], count)
+    for i in range(count):
+        speed[1, i] *= gain[1, i]
+        # A record that hardly turns gives hardly any sound.
+        gain[0, i] *= min(1.0, gain[1, i] / SLOW)
+    return True
+
+
+@kernel
+def _slip_on(address, slot, count):
+    # Where the voice would be by now without loops, jumps and the hand on the platter.
+    voice = views.voices(address)[slot]
+    rate = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value
+    factor = views.speed(address)[0]
+    for i in range(count):
+        voice.slip_place += min(max(rate * factor[i], MIN_RATE), MAX_RATE)
+
+
+@kernel
+def _steps(address, voice, at, count):
+    # Where the playhead stands at each frame of a run, relative to where it stands first.
+    steps = views.steps(address)
+    fractions = views.fractions(address)
+    if not voice.synced:
+        return walk(voice.fraction, views.speed(address)[1], at, count, steps, fractions)
+    places = views.places(address)
+    for i in range(count):
+        whole, fraction = split(places[at + i])
+        steps[i] = max(0, whole - voice.play)
+        fractions[i] = fraction
+    whole, fraction = split(places[at + count])
+    return max(0, whole - voice.play), fraction
+
+
+@kernel
 def _sound_run(address, slot, moving, at, count, gains):
     # The frames from `at` on that go through the same filters; their number.
     voice = views.voices(address)[slot]
-    speed = views.speed(address)
-    count = choose_run(voice, speed, moving, at, count)
+    rates = views.speed(address)[1]
+    count = choose_run(voice, rates, moving, at, count)
     lane = 2 * voice.deck
+    base = HISTORY + voice.play - voice.fed
     plain = voice.bank == 0 and voice.bank_left == 0 and voice.fraction == 0.0
-    if plain and not moving and rate_at(speed, at) == 1.0:
-        base = HISTORY + voice.play - voice.fed
+    if plain and not moving and rates[at] == 1.0:
         feed(address, slot, max(0, voice.play + count - voice.fed))
         tape = views.tape(address)
         lanes = views.lanes(address)
@@ -168,14 +278,11 @@ def _sound_run(address, slot, moving, at, count, gains):
             lanes[at + i, lane + 1] += tape[1, base + i] * gains[at + i]
         voice.play += count
         return count
-    steps = views.steps(address)
-    whole, fraction = walk(
-        voice.fraction, speed, moving, at, count, steps, views.fractions(address)
-    )
+    whole, fraction = _steps(address, voice, at, count)
     half = bank_taps(voice.bank) // 2
     if voice.bank_left > 0:
         half = max(half, bank_taps(voice.old_bank) // 2)
-    base = HISTORY + voice.play - voice.fed
+    steps = views.steps(address)
     feed(address, slot, max(0, voice.play + steps[count - 1] + half + 1 - voice.fed))
     interpolate(address, voice, base, at, count, gains, lane)
     voice.play += whole
@@ -189,22 +296,25 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     voice = views.voices(address)[slot]
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
-    moving = fill_ramp(ramps[base + VOICE_RATE], views.speed(address)[1], count) or tempo_moving
     gain = views.gain(address)
     fill_ramp(ramps[base + VOICE_GAIN], gain[0], count)
     fill_ramp(ramps[base + VOICE_ENVELOPE], gain[1], count)
     gains = gain[0]
     for i in range(count):
         gains[i] *= gain[1, i]
+    if voice.synced:
+        moving = fill_places(address, voice, frame, count)
+        voice.fraction = split(views.places(address)[0])[1]
+        speed = views.speed(address)
+        voice.sync_rate = speed[1, count - 1] / speed[0, count - 1]
+    else:
+        moving = _fill_rates(address, slot, count, tempo_moving)
+    if voice.slip and not voice.synced:
+        _slip_on(address, slot, count)
     done = 0
     while done < count:
         done += _sound_run(address, slot, moving, done, count, gains)
-
-    position = voice.cursor - (voice.fed - voice.play)
-    if voice.loop and voice.wraps > 0 and position < voice.loop_in:
-        length = voice.loop_out - voice.loop_in
-        position += (voice.loop_in - position + length - 1) // length * length
-    voice.position = max(0, min(position, voice.length))
+    voice.position = max(0, min(file_position(voice, voice.play), voice.length))
 
     envelope = ramps[base + VOICE_ENVELOPE]
     if voice.state == ENDING and envelope.left == 0:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.desk.layout import RAMP_TEMPO
 from tests.support_control import RATE, Rig, count, level, place, playing, write
 
 
@@ -62,7 +61,7 @@ def test_the_tempo_moves_all_rates_and_the_clock_by_as_much(rig: Rig, tmp_path: 
     beats = rig.core.beats.beat(rig.desk.frame)
     # At base tempo 120 two beats last a second of the file, whatever the tempo.
     assert (position - at_zero) / RATE * 2 == pytest.approx(beats, abs=2 * 4 / RATE)
-    assert float(rig.desk.ramps["value"][RAMP_TEMPO]) == pytest.approx(1.25)
+    assert rig.desk.tempo == pytest.approx(1.25)
     assert rig.status()["bpm"] == 150.0
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from crowdstream.control.movement import MovementMap, read_map
-from crowdstream.desk.layout import RAMP_TEMPO
 from crowdstream.settings import SettingError
 from crowdstream.settings.files import PRESETS, preset_names
 from tests.support_control import Rig
@@ -94,7 +93,7 @@ def test_the_tempo_follows_smoothly_up_and_down(tmp_path: Path) -> None:
         factors = []
         for _ in range(150):
             rig.seconds(0.02)
-            factors.append(float(rig.desk.ramps["value"][RAMP_TEMPO]))
+            factors.append(rig.desk.tempo)
         # 20 of the map's span of 30 beats a minute: two thirds of 3 s.
         assert factors[45] > 1.05
         assert factors[90] < 140 / 120

@@ -14,6 +14,7 @@ from crowdstream.desk.layout import (
     COMMAND,
     EV_LATE,
     EV_STARTED,
+    OP_CLOCK,
     OP_RAMP,
     OP_START,
     PAGE_BYTES,
@@ -38,6 +39,8 @@ class Bench:
         self.arena = Arena(self.desk)
         self._sources = itertools.count()
         self._serials = itertools.count(1)
+        self._grids = itertools.count()
+        self._tempos = [(0, 0, 1.0, 1.0)]
         self._samples: dict[int, np.ndarray] = {}
 
     def __enter__(self) -> Bench:
@@ -148,6 +151,42 @@ class Bench:
     def ramp(self, row: int, target: float, frames: int = 0, frame: int = 0) -> None:
         """Send a ramped parameter to `target` in `frames` frames, from frame `frame` on."""
         self.send(OP_RAMP, index=row, x=target, y=frames, frame=frame)
+
+    def tempo(self, factor: float, frames: int = 0, frame: int | None = None) -> None:
+        """Send the clock to `factor` times its base tempo in `frames` frames, from `frame` on."""
+        begin = self.desk.frame if frame is None else frame
+        base = float(self.desk.clock["tempo_base"])
+        rate = self._tempo(begin) * base
+        beat = self.beat(begin)
+        self._tempos.append((begin, frames, self._tempo(begin), factor))
+        self.send(
+            OP_CLOCK, frame=begin, start=begin, x=beat, y=rate, z=factor * base, loop_out=frames
+        )
+
+    def _tempo(self, frame: int) -> float:
+        begin, frames, first, last = self._tempos[-1]
+        return first + (last - first) * min(1.0, (frame - begin) / frames) if frames else last
+
+    def beat(self, frame: int) -> float:
+        """The clock's beat at a frame: a sum of trapezoids."""
+        beat = 0.0
+        known = [tempo for tempo in self._tempos if tempo[0] <= frame]
+        ends = [*(begin for begin, *_rest in known[1:]), frame]
+        for (begin, frames, first, last), end in zip(known, ends, strict=True):
+            ramp = min(end - begin, frames)
+            slope = (last - first) / frames if frames else 0.0
+            beat += (first + 0.5 * slope * ramp) * ramp + last * (end - begin - ramp)
+        return beat * float(self.desk.clock["tempo_base"])
+
+    def grid(self, *points: tuple[float, float]) -> int:
+        """Enter a beat grid of pairs `(beat, file frame)`; its number."""
+        number = next(self._grids)
+        record = self.desk.grids[number]
+        record["count"] = len(points)
+        for at, (beat, frame) in enumerate(points):
+            record["beats"][at] = beat
+            record["frames"][at] = frame
+        return number
 
     # Sound
 

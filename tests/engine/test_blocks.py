@@ -12,7 +12,6 @@ from crowdstream.desk.layout import (
     OP_STOP,
     OP_TONE,
     RAMP_MASTER,
-    RAMP_TEMPO,
     VOICE_GAIN,
     VOICE_RATE,
     VOICE_STEM,
@@ -50,9 +49,9 @@ def _everything(bench: Bench) -> None:
     bench.send(OP_MARK, frame=31001)
     bench.start(7, drums, frame=50000)
     bench.send(OP_CANCEL, target=7, frame=45000)
-    bench.ramp(RAMP_TEMPO, 1.05, 4001, frame=10007)
-    bench.ramp(RAMP_TEMPO, 1.25, 7003, frame=24001)
-    bench.ramp(RAMP_TEMPO, 1.0, 6007, frame=33001)
+    bench.tempo(1.05, 4001, frame=10007)
+    bench.tempo(1.25, 7003, frame=24001)
+    bench.tempo(1.0, 6007, frame=33001)
     bench.ramp(voice_ramp(1, VOICE_RATE), 2.7, 5001, frame=22003)
     bench.ramp(voice_ramp(1, VOICE_RATE), 0.8, 2001, frame=28003)
     bench.ramp(voice_ramp(3, VOICE_RATE), 4.0, 20, frame=6001)

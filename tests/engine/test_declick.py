@@ -12,7 +12,6 @@ from crowdstream.desk.layout import (
     OP_SEEK,
     OP_STOP,
     OP_STOP_ALL,
-    RAMP_TEMPO,
     SLOTS,
     VOICE_ENVELOPE,
     VOICES,
@@ -202,7 +201,6 @@ def test_sixty_four_voices_sum_up() -> None:
     with Bench() as bench:
         for voice, part in enumerate(parts):
             bench.start(voice, bench.load(part), deck=voice % 4)
-        bench.ramp(RAMP_TEMPO, 1.0)
         out = bench.render(6000)
     expected = sum(as_float(part).astype(np.float64) for part in parts)
     assert np.max(np.abs(out - expected)) < 1e-6

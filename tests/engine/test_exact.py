@@ -7,7 +7,6 @@ import pytest
 
 from crowdstream.desk.layout import (
     OP_SEEK,
-    RAMP_TEMPO,
     VOICE_RATE,
     VOICE_STEM,
     deck_level_ramp,
@@ -74,8 +73,9 @@ def test_a_started_ramp_to_where_it_is_changes_nothing() -> None:
     samples = _samples("int16 stereo")
     with Bench() as bench:
         bench.start(0, bench.load(samples))
-        for row in (RAMP_TEMPO, deck_level_ramp(0), voice_ramp(0, VOICE_RATE)):
+        for row in (deck_level_ramp(0), voice_ramp(0, VOICE_RATE)):
             bench.ramp(row, 1.0, 500, frame=300)
+        bench.tempo(1.0, 500, frame=300)
         out = bench.render(2000)
     assert np.array_equal(out, as_float(samples)[:2000])
 

@@ -7,7 +7,7 @@ import pytest
 import soxr
 from scipy import signal
 
-from crowdstream.desk.layout import RAMP_TEMPO, VOICE_RATE, voice_ramp
+from crowdstream.desk.layout import VOICE_RATE, voice_ramp
 from tests.engine.bench import RATE, Bench, sine
 
 FRAMES = 32768
@@ -15,6 +15,8 @@ SETTLED = 400
 # A full-scale sine at another rate passes full scale by a hair between its samples; at half
 # level the limiter stays out of it, and the ratio of error to signal is the same.
 LEVEL = 0.5
+
+TEMPO = -1  # no ramp: the clock
 
 
 def _played(hertz: float, rate: float, frames: int = FRAMES) -> np.ndarray:
@@ -116,11 +118,11 @@ def _steepest(wave: np.ndarray) -> float:
     [
         (voice_ramp(0, VOICE_RATE), 1.0, 1.06),
         (voice_ramp(0, VOICE_RATE), 1.06, 1.0),
-        (RAMP_TEMPO, 1.0, 1.2),
-        (RAMP_TEMPO, 1.05, 1.15),
+        (TEMPO, 1.0, 1.2),
+        (TEMPO, 1.05, 1.15),
         (voice_ramp(0, VOICE_RATE), 1.0, 4.0),
         (voice_ramp(0, VOICE_RATE), 4.0, 0.25),
-        (RAMP_TEMPO, 2.1, 0.9),
+        (TEMPO, 2.1, 0.9),
     ],
 )
 @pytest.mark.parametrize("frames", [1, 50, 3000])
@@ -129,11 +131,14 @@ def test_rate_changes_and_bank_changes_without_a_click(
 ) -> None:
     hertz = 200.0
     with Bench() as bench:
-        bench.ramp(row, first)
-        bench.start(
-            0, bench.load(sine(hertz, 60000, level=0.5)), rate=1.0 if row == RAMP_TEMPO else first
-        )
-        bench.ramp(row, last, frames, frame=2000)
+        source = bench.load(sine(hertz, 60000, level=0.5))
+        if row == TEMPO:
+            bench.tempo(first)
+            bench.start(0, source)
+            bench.tempo(last, frames, frame=2000)
+        else:
+            bench.start(0, source, rate=first)
+            bench.ramp(row, last, frames, frame=2000)
         out = bench.render(8000)[500:, 0]
     fastest = 2 * np.pi * hertz * max(first, last) / RATE
     # A jump of the rate bends the wave by at most what its speed differs by.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from crowdstream.desk.layout import RAMP_TEMPO, deck_level_ramp, eq_ramp
+from crowdstream.desk.layout import deck_level_ramp, eq_ramp
 from tests.engine.bench import Bench, as_float
 
 SAMPLES = Path("/usr/share/sonic-pi/samples")  # Debian's package sonic-pi-samples
@@ -82,7 +82,7 @@ def test_stems_of_one_voice_are_the_same_mix(stems: list[list[np.ndarray]]) -> N
 def test_a_real_mix_is_the_same_each_time_and_sound(stems: list[list[np.ndarray]]) -> None:
     def mixed(block: int) -> np.ndarray:
         with _bench(stems) as bench:
-            bench.ramp(RAMP_TEMPO, 1.06, 20000, frame=5000)
+            bench.tempo(1.06, 20000, frame=5000)
             bench.ramp(eq_ramp(0, 0), 0.0, 9000, frame=30000)
             bench.ramp(eq_ramp(1, 0), 1.3, 9000, frame=30000)
             bench.ramp(eq_ramp(2, 2), 0.1, 441, frame=50000)

@@ -10,16 +10,23 @@ from hypothesis import strategies as st
 
 from crowdstream.desk.layout import (
     OP_CANCEL,
+    OP_CLOCK,
+    OP_GRID,
+    OP_JUMP,
+    OP_LOOP,
     OP_MARK,
     OP_RAMP,
+    OP_REVERSE,
     OP_SEEK,
+    OP_SLIP,
+    OP_SPIN,
     OP_START,
     OP_STOP,
     OP_STOP_ALL,
+    OP_SYNC,
     OP_TONE,
     PENDING,
     RAMP_MASTER,
-    RAMP_TEMPO,
     SLOTS,
     VOICE_GAIN,
     VOICE_RATE,
@@ -36,13 +43,15 @@ _voice = st.integers(0, 5)
 _frame = st.one_of(st.just(0), st.integers(1, 9000))
 _gain = st.floats(0.0, 4.0, width=32)
 _rate = st.floats(0.25, 4.0, width=32)
+_beats = st.one_of(st.floats(-4.0, 64.0, width=32), st.sampled_from([0.0, 0.03125, 1.0]))
+_tempo = st.floats(60 / 60 / 44100, 240 / 60 / 44100)
 _row = st.one_of(
     st.sampled_from([RAMP_MASTER]),
     st.builds(deck_level_ramp, st.integers(0, 3)),
     st.builds(eq_ramp, st.integers(0, 3), st.integers(0, 2)),
     st.builds(voice_ramp, _voice, st.sampled_from([VOICE_GAIN, VOICE_STEM, VOICE_STEM + 1])),
 )
-_rate_row = st.one_of(st.just(RAMP_TEMPO), st.builds(voice_ramp, _voice, st.just(VOICE_RATE)))
+_rate_row = st.builds(voice_ramp, _voice, st.just(VOICE_RATE))
 
 
 @st.composite
@@ -59,6 +68,7 @@ def _starts(draw: st.DrawFn) -> dict[str, Any]:
         "loop_in": loop_in,
         "loop_out": draw(st.integers(loop_in + 1, FRAMES)),
         "end": draw(st.integers(1, FRAMES)),
+        "grid": draw(st.integers(-1, 1)),
         "sources": draw(st.lists(st.integers(0, 4), min_size=8, max_size=8)),
         "gains": draw(st.lists(_gain, min_size=8, max_size=8)),
         "frame": draw(_frame),
@@ -79,6 +89,23 @@ _commands = st.one_of(
     _op(OP_TONE, x=st.floats(20, 20000), y=st.floats(0, 1), start=st.integers(0, 9000)),
     _op(OP_STOP_ALL),
     _op(OP_MARK),
+    _op(OP_CLOCK, start=_frame, x=_beats, y=_tempo, z=_tempo, loop_out=st.integers(0, 3000)),
+    _op(OP_GRID, target=_voice, index=st.integers(-1, 1)),
+    _op(
+        OP_SYNC, target=_voice, index=st.integers(0, 1), x=st.sampled_from([0.5, 1.0, 2.0]),
+        y=st.sampled_from([0.0, 1.0, 4.0]), by_beat=st.integers(0, 1), beat=_beats,
+    ),
+    _op(
+        OP_LOOP, target=_voice, index=st.integers(0, 7), x=_beats, y=_beats,
+        z=st.floats(-1.0, FRAMES), loop_in=st.integers(-5, FRAMES), loop_out=st.integers(0, FRAMES),
+    ),
+    _op(OP_JUMP, target=_voice, index=st.integers(0, 1), y=_beats, by_beat=st.integers(0, 1),
+        beat=_beats),
+    _op(OP_JUMP, target=_voice, y=st.floats(-FRAMES, FRAMES)),
+    _op(OP_SLIP, target=_voice, index=st.integers(0, 1)),
+    _op(OP_REVERSE, target=_voice, index=st.integers(0, 1)),
+    _op(OP_SPIN, target=_voice, index=st.integers(0, 1), x=st.sampled_from([0.0, 0.3, 1.0, 1.5]),
+        y=st.integers(0, 3000)),
 )
 
 
@@ -93,6 +120,8 @@ def test_any_commands(data: st.DataObject) -> None:
         )
     )
     with Bench(pages=16) as bench:
+        bench.grid((0.0, 100.0), (1.0, 1900.5))
+        bench.grid((-2.0, 10.0), (1.0, 900.0), (3.0, 3100.0), (4.0, 4000.0))
         bench.load(noise(FRAMES, 2, peak=1.0))
         bench.load(sine(100.0, FRAMES))
         bench.load(noise(FRAMES, 1, peak=1.0, seed=1), missing=[0])
@@ -116,7 +145,8 @@ def test_any_commands(data: st.DataObject) -> None:
         for voice in range(VOICES):
             bench.send(OP_CANCEL, target=voice)
         bench.send(OP_STOP_ALL)
-        bench.ramp(RAMP_TEMPO, 1.0)
+        # What waits for a beat finds that it has passed.
+        bench.send(OP_CLOCK, start=desk.frame, x=1000.0, y=1e-5, z=1e-5)
         bench.render(800)
         for deck in range(4):
             for band in range(3):
