@@ -33,7 +33,7 @@ from crowdstream.engine.resample import (
     rate_at,
     walk,
 )
-from crowdstream.engine.tape import feed
+from crowdstream.engine.tape import feed, file_position, preroll
 
 FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
 FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
@@ -73,6 +73,9 @@ def _begin(address, slot, start):
     voice.fraction = 0.0
     voice.ended = -1
     voice.wraps = 0
+    voice.wrap_at = 0
+    voice.wrap_length = 0
+    voice.loop_rest = 0.0
     voice.position = start
     voice.bank_left = 0
     voice.offset[0] = 0.0
@@ -85,6 +88,7 @@ def _begin(address, slot, start):
     for channel in range(2):
         for i in range(HISTORY):
             past[channel, i] = 0.0
+    preroll(address, slot)
     envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
     # The beginning of a file is played as it was made; anywhere else it is faded in.
     set_ramp(envelope, 1.0 if start == 0 else 0.0, 0)
@@ -106,6 +110,7 @@ def start_voice(address, command, frame):
     voice.serial = command.serial
     voice.loop_in = command.loop_in
     voice.loop_out = command.loop_out
+    voice.loop_exact = command.z
     voice.end = command.end
     voice.length = 0
     ramps = views.ramps(address)
@@ -200,11 +205,7 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     while done < count:
         done += _sound_run(address, slot, moving, done, count, gains)
 
-    position = voice.cursor - (voice.fed - voice.play)
-    if voice.loop and voice.wraps > 0 and position < voice.loop_in:
-        length = voice.loop_out - voice.loop_in
-        position += (voice.loop_in - position + length - 1) // length * length
-    voice.position = max(0, min(position, voice.length))
+    voice.position = max(0, min(file_position(voice, voice.play), voice.length))
 
     envelope = ramps[base + VOICE_ENVELOPE]
     if voice.state == ENDING and envelope.left == 0:
