@@ -38,7 +38,7 @@ from crowdstream.engine.resample import (
     interpolate,
     walk,
 )
-from crowdstream.engine.tape import feed, file_position
+from crowdstream.engine.tape import feed, file_position, preroll
 
 FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
 FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
@@ -92,6 +92,7 @@ def _begin(address, slot, start, fade):
     voice.ended = -1
     voice.wraps = 0
     voice.wrap_at = 0
+    voice.wrap_length = 0
     voice.loop_rest = 0.0
     voice.position = start
     voice.bank_left = 0
@@ -105,6 +106,7 @@ def _begin(address, slot, start, fade):
     for channel in range(2):
         for i in range(HISTORY):
             past[channel, i] = 0.0
+    preroll(address, slot)
     envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
     # The beginning of a file is played as it was made; anywhere else it is faded in.
     set_ramp(envelope, 1.0 if start == 0 else 0.0, 0)
@@ -314,6 +316,7 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     done = 0
     while done < count:
         done += _sound_run(address, slot, moving, done, count, gains)
+
     voice.position = max(0, min(file_position(voice, voice.play), voice.length))
 
     envelope = ramps[base + VOICE_ENVELOPE]

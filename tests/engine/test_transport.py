@@ -250,6 +250,29 @@ def test_slip_of_a_synced_deck_comes_back_in_phase(bench: Bench) -> None:
         assert np.abs(out[begin:end] - plain[begin:end]).max() < 0.6
 
 
+def test_reverse_goes_back_the_way_it_came(bench: Bench) -> None:
+    bench.start(0, _track(bench), rate=1.06)
+    bench.send(OP_REVERSE, target=0, index=1, frame=40000)
+    bench.send(OP_REVERSE, target=0, index=0, frame=60000)
+    places = _places(bench.render(80000, 100))
+    assert places[50000] == pytest.approx(1.06 * 30000, abs=0.1)
+    assert places[79999] == pytest.approx(1.06 * (20000 + 19999), abs=0.1)
+
+
+def test_a_synced_deck_in_reverse_loops_in_phase(bench: Bench) -> None:
+    _synced(bench, start=int(FIRST + 4 * TRACK_BEAT))
+    at = [int(BEAT * beat) for beat in range(12)]
+    bench.send(OP_REVERSE, target=0, index=1, frame=at[2])
+    bench.send(OP_REVERSE, target=0, index=0, frame=at[4])
+    out = bench.render(at[6], 500)
+    places = _places(out)
+    # Going back from a beat, beats are met on beats again.
+    assert (places[at[3] + 500] - FIRST) / TRACK_BEAT == pytest.approx(
+        5.0 - 500 / BEAT, abs=1e-4
+    )
+    assert np.abs(_phase_error(bench, out, 0)[at[4] + SETTLED :]).max() < 0.6
+
+
 def test_brake_and_spin_up(bench: Bench) -> None:
     bench.start(0, _track(bench))
     bench.send(OP_SPIN, target=0, x=0.0, y=20000, frame=10000)
