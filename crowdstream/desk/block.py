@@ -118,6 +118,9 @@ class Desk:
         ramps = self.ramps
         ramps["value"] = 1.0
         ramps["target"] = 1.0
+        for row, value in layout.NEUTRAL.items():
+            ramps["value"][row] = value
+            ramps["target"][row] = value
         self.master["limit_gain"] = 1.0
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()

@@ -83,6 +83,10 @@ OP_SPIN = 15  # target: voice; x: speed to go to, 1 is playing; y: frames; index
 OP_GRID = 16  # target: voice; index: its beat grid from now on, -1 none
 OP_KEYLOCK = 17  # target: voice; index: on
 
+# Curves of the crossfader.
+CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT = 0, 1, 2
+CURVES = 3
+
 # What OP_LOOP does.
 LOOP_EXIT = 0  # plays on past the loop's end
 LOOP_SET = 1  # loop_in, loop_out: file frames; z: its exact length in frames; x: in beats or 0
@@ -116,6 +120,9 @@ RAMP_FILTER = 32  # + deck: -1 low-pass closed, 0 off, 1 high-pass closed
 RAMP_RESONANCE = 36  # + deck
 RAMP_LISTEN = 40  # + deck: how much of it is heard on the cue bus
 RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and the master 2
+RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
+RAMP_RIGHT = 116  # + deck: to its right side; what is left of 1 goes through
+RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; together 1
 RAMP_EFFECT = 128  # + 16 * instance + parameter
 EFFECTS = 48  # instances of effect modules
 RAMP_VOICE = RAMP_EFFECT + 16 * EFFECTS  # + VOICE_ROWS * slot + one of:
@@ -130,6 +137,20 @@ VOICE_EQ = 40  # + 3 * stem + band
 VOICE_FILTER = 64  # + stem: as RAMP_FILTER
 VOICE_RESONANCE = 72  # + stem
 RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
+
+
+# What ramps are where nothing was said; all others are 1. Every deck goes through past the
+# crossfader, whose place is the middle.
+NEUTRAL = {
+    RAMP_CROSSFADER: 0.5,
+    **dict.fromkeys(range(RAMP_LISTEN, RAMP_LISTEN + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_FILTER, RAMP_FILTER + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_RESONANCE, RAMP_RESONANCE + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_LEFT, RAMP_LEFT + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_RIGHT, RAMP_RIGHT + DECKS), 0.0),
+    RAMP_CURVE + CURVE_ADDITIVE: 0.0,
+    RAMP_CURVE + CURVE_CUT: 0.0,
+}
 
 
 def deck_level_ramp(deck: int) -> int:
@@ -358,6 +379,9 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # what goes to the send buses
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
+        ("fade", np.dtype("f4"), (2, SEGMENT)),  # the crossfader's gain, left and right side
+        ("fade_curves", np.dtype("f8"), (1 + CURVES, SEGMENT)),  # its position, its curve's weights
+        ("sides", np.dtype("f4"), (2, SEGMENT)),  # how far a deck is assigned to its sides
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor, rate of the voice
         ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
         ("fractions", np.dtype("f4"), (SEGMENT,)),

@@ -40,6 +40,7 @@ from crowdstream.engine.atomics import (
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.levels import move_crossfader, trim_decks
 from crowdstream.engine.master import finish, start_tone, stop_tone
 from crowdstream.engine.queue import cancel, next_frame, receive, take_next
 from crowdstream.engine.ramps import fill_ramp, set_ramp
@@ -101,7 +102,9 @@ def _segment(address, out, at, count, frame):
     for slot in range(SLOTS):
         if all_voices[slot].state != FREE:
             sound_voice(address, slot, count, frame, tempo_moving)
+    trim_decks(address, count)
     equalize(address, count)
+    move_crossfader(address, count)
     mix_down(address, count)
     finish(address, out, at, count)
 
