@@ -65,6 +65,8 @@ class Desk:
     spare: np.ndarray
     eq: np.ndarray
     eq_coefficients: np.ndarray
+    filter: Any
+    filter_table: np.ndarray
     arena: np.ndarray
 
     def __init__(self, fd: int) -> None:
@@ -131,6 +133,7 @@ class Desk:
         """Give the rate that the device turned out to have, before anything plays."""
         self.header["sample_rate"] = sample_rate
         self.eq_coefficients[:] = tables.equalizer(sample_rate)
+        self.filter_table[:] = tables.knob_filter(sample_rate)
 
     @property
     def sample_rate(self) -> float:

@@ -32,6 +32,10 @@ SEGMENT = 256  # most frames rendered in one go, sized for a first-level cache
 HISTORY = 192  # mixed source frames kept per voice for the interpolator
 TAPE = HISTORY + 4 * SEGMENT + 256  # history and what one segment can need at rate 4
 LANES = 2 * DECKS
+PAIRS = LANES // 2  # stereo signals that are worked on side by side
+
+FILTER_STEP = 32  # frames whose coefficients are worked out together: they fit a first-level cache
+FILTER_TABLE = 2049  # places of the knob whose cutoff is tabulated; in between it is linear
 
 BUSES = 2  # send buses
 GRIDS = 1024  # beat grids of loaded tracks
@@ -117,7 +121,7 @@ RAMP_DECK = 8  # + deck: level
 RAMP_TRIM = 12  # + deck: linear gain before the EQ
 RAMP_EQ = 16  # + 4 * deck + band
 RAMP_FILTER = 32  # + deck: -1 low-pass closed, 0 off, 1 high-pass closed
-RAMP_RESONANCE = 36  # + deck
+RAMP_RESONANCE = 36  # + deck: 0 no peak at the cutoff, 1 the highest
 RAMP_LISTEN = 40  # + deck: how much of it is heard on the cue bus
 RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and the master 2
 RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
@@ -338,6 +342,13 @@ LEDGER = _record(
 
 GAP = _record(("frame", "i8"), ("cause", "i8"), ("excess_ns", "i8"), ("time_ns", "i8"))
 
+# Filters side by side, for four pairs of lanes. Zeroed: out of use.
+FILTER = _record(
+    ("state", "f4", (4, LANES)),
+    ("mix", "f8", (PAIRS,)),  # 0 dry, 1 filtered
+    ("used", "i4", (PAIRS,)),
+)
+
 TABLE = sum((PHASES + 1) * taps for taps in BANK_TAPS)
 EQ_SECTIONS = 11  # second-order filters of the EQ
 
@@ -387,6 +398,12 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("fractions", np.dtype("f4"), (SEGMENT,)),
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
         ("eq_coefficients", np.dtype("f4"), (4, 4)),
+        ("filter", FILTER, (1,)),
+        ("filter_table", np.dtype("f8"), (2, FILTER_TABLE)),  # low-pass, high-pass
+        ("filter_knobs", np.dtype("f8"), (PAIRS, FILTER_STEP)),
+        ("filter_resonances", np.dtype("f8"), (PAIRS, FILTER_STEP)),
+        ("filter_curves", np.dtype("f4"), (7, FILTER_STEP, LANES)),
+        ("filter_wet", np.dtype("f4"), (FILTER_STEP, LANES)),
         ("table", np.dtype("f4"), (TABLE,)),
         ("grids", GRID, (GRIDS,)),
         ("taps", TAP, (TAPS,)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import RAMP_CROSSFADER, eq_ramp
+from crowdstream.desk.layout import RAMP_CROSSFADER, RAMP_FILTER, RAMP_RESONANCE, eq_ramp
 from tests.support_control import RATE, Rig, playing
 
 
@@ -53,10 +53,12 @@ def test_wrong_values_are_refused_and_change_nothing(rig: Rig) -> None:
         ("/deck/A/eq", (0.0, 13.0, 0.0)),
         ("/deck/A/kill", ("bass", 1)),
         ("/deck/A/trim", (25.0,)),
+        ("/deck/A/filter", (-1.5,)),
+        ("/deck/A/filter/resonance", (1.5,)),
     ):
         rig.send(address, *values)
     rig.seconds(0.1)
-    assert len(rig.fails()) == 8
+    assert len(rig.fails()) == 10
     assert np.array_equal(rig.desk.ramps["target"], before)
 
 
@@ -107,3 +109,13 @@ def test_trim(rig: Rig, steady: str) -> None:
 
 def test_the_crossfader_stands_in_the_middle_at_the_start(rig: Rig) -> None:
     assert _at(rig, RAMP_CROSSFADER) == 0.5
+
+
+def test_the_filter_is_turned_no_faster_than_in_20_ms(rig: Rig) -> None:
+    rig.send("/deck/C/filter", -0.5, 0.0)
+    rig.send("/deck/C/filter/resonance", 0.5, 0.1)
+    rig.seconds(0.015)
+    assert -0.5 < _at(rig, RAMP_FILTER + 2) < -0.25
+    rig.seconds(0.1)
+    assert _at(rig, RAMP_FILTER + 2) == -0.5
+    assert _at(rig, RAMP_RESONANCE + 2) == 0.5

@@ -1,4 +1,4 @@
-"""Commands of the mixing desk: crossfader, trim and isolator."""
+"""Commands of the mixing desk: crossfader, trim, isolator and filter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from crowdstream.desk.layout import (
     CURVE_POWER,
     RAMP_CROSSFADER,
     RAMP_CURVE,
+    RAMP_FILTER,
     RAMP_LEFT,
+    RAMP_RESONANCE,
     RAMP_RIGHT,
 )
 
+# A resonant filter whose cutoff moves faster than this whistles: it takes its ringing along.
+FILTER_SECONDS = 0.02
 LEAST_EQ_DB = -26.0  # what an isolator's knob does short of its kill
 CURVES = {"additive": CURVE_ADDITIVE, "constant-power": CURVE_POWER, "cut": CURVE_CUT}
 SIDES = {"left": (1.0, 0.0), "right": (0.0, 1.0), "through": (0.0, 0.0)}
@@ -102,3 +106,28 @@ def kill(context: Context, deck: int, band: str, on: int) -> None:
 def trim(context: Context, deck: int, decibels: float, seconds: float) -> None:
     """Set the gain with which the deck comes into the mixer, before its EQ."""
     context.core.mixing.trim(context, deck, decibels, seconds)
+
+
+@TABLE.add(
+    "/deck/{deck}/filter",
+    Arg("knob", "f", "-1: low-pass closed, 0: off, 1: high-pass closed", low=-1, high=1),
+    _RAMP,
+    scheduled=True,
+)
+def deck_knob(context: Context, deck: int, knob: float, seconds: float) -> None:
+    """Turn the deck's filter: low-pass to the left, high-pass to the right, off in the middle.
+
+    It is never turned faster than in 20 ms.
+    """
+    context.mixer.ramp(context, RAMP_FILTER + deck, knob, max(seconds, FILTER_SECONDS))
+
+
+@TABLE.add(
+    "/deck/{deck}/filter/resonance",
+    Arg("amount", "f", "0: no peak at the cutoff, 1: one of 18 dB", low=0, high=1),
+    _RAMP,
+    scheduled=True,
+)
+def resonance(context: Context, deck: int, amount: float, seconds: float) -> None:
+    """Set how much the deck's filter stresses what lies at its cutoff: 0 at the start."""
+    context.mixer.ramp(context, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))
