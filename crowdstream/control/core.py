@@ -18,6 +18,7 @@ from crowdstream.control.clock import BeatClock, FrameClock
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
 from crowdstream.control.errors import CommandError, Refused
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
+from crowdstream.control.mixing import Mixing
 from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
@@ -94,6 +95,7 @@ class Core:
         self.mixer = Mixer(
             desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
         )
+        self.mixing = Mixing(self.mixer)
         self.status = Status(self)
         self._held: list[tuple[float, int, float, list[Entry]]] = []
         self._held_messages = 0

@@ -54,6 +54,7 @@ class Mixer(Voices):
         self.beats = beats
         self._starts: list[Start] = []
         self._jumps: list[Jump] = []
+        self._targets: dict[int, float] = {}
         self._syncs: list[tuple[list[Track], list[Start], Context, int]] = []
 
     # Starting and stopping ---------------------------------------------------------------
@@ -254,11 +255,16 @@ class Mixer(Voices):
         `frame`: the context's unless given; 0 is at once. Shorter than `LEAST_RAMP_SECONDS`
         is taken as that.
         """
+        self._targets[row] = target
         frames = max(1, round(max(seconds, LEAST_RAMP_SECONDS) * self.desk.sample_rate))
         self.outbox.add(
             OP_RAMP, context, index=row, x=target, y=frames,
             frame=context.frame if frame is None else frame,
         )
+
+    def target(self, row: int) -> float:
+        """Where a ramped parameter was last sent to; where it stands if it never was."""
+        return self._targets.get(row, float(self.desk.ramps["target"][row]))
 
     # Looking after what waits --------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class Desk:
     taps: np.ndarray
     tap_rings: np.ndarray
     eq_coefficients: np.ndarray
+    filter: Any
+    filter_table: np.ndarray
     arena: np.ndarray
 
     def __init__(self, fd: int) -> None:
@@ -121,6 +123,9 @@ class Desk:
         ramps = self.ramps
         ramps["value"] = 1.0
         ramps["target"] = 1.0
+        for row, value in layout.NEUTRAL.items():
+            ramps["value"][row] = value
+            ramps["target"][row] = value
         self.master["limit_gain"] = 1.0
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()
@@ -132,6 +137,7 @@ class Desk:
         self.header["sample_rate"] = sample_rate
         self.set_tempo(120.0)
         self.eq_coefficients[:] = tables.equalizer(sample_rate)
+        self.filter_table[:] = tables.knob_filter(sample_rate)
 
     def set_tempo(self, bpm: float) -> None:
         """Set the tempo of the clock and of decks at their own rate, before anything plays."""

@@ -32,6 +32,10 @@ SEGMENT = 256  # most frames rendered in one go, sized for a first-level cache
 HISTORY = 192  # mixed source frames kept per voice for the interpolator
 TAPE = HISTORY + 4 * SEGMENT + 256  # history and what one segment can need at rate 4
 LANES = 2 * DECKS
+PAIRS = LANES // 2  # stereo signals that are worked on side by side
+
+FILTER_STEP = 32  # frames whose coefficients are worked out together: they fit a first-level cache
+FILTER_TABLE = 2049  # places of the knob whose cutoff is tabulated; in between it is linear
 
 BUSES = 2  # send buses
 GRIDS = 1024  # beat grids of loaded tracks
@@ -84,6 +88,9 @@ OP_GRID = 16  # target: voice; index: its beat grid from now on, -1 none
 OP_KEYLOCK = 17  # target: voice; index: on
 
 OP_SETTLE = 18  # the engine's own, when a platter has come to rest or to speed
+# Curves of the crossfader.
+CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT = 0, 1, 2
+CURVES = 3
 
 # What OP_LOOP does.
 LOOP_EXIT = 0  # plays on past the loop's end
@@ -114,9 +121,12 @@ RAMP_DECK = 8  # + deck: level
 RAMP_TRIM = 12  # + deck: linear gain before the EQ
 RAMP_EQ = 16  # + 4 * deck + band
 RAMP_FILTER = 32  # + deck: -1 low-pass closed, 0 off, 1 high-pass closed
-RAMP_RESONANCE = 36  # + deck
+RAMP_RESONANCE = 36  # + deck: 0 no peak at the cutoff, 1 the highest
 RAMP_LISTEN = 40  # + deck: how much of it is heard on the cue bus
 RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and the master 2
+RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
+RAMP_RIGHT = 116  # + deck: to its right side; what is left of 1 goes through
+RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; together 1
 RAMP_EFFECT = 128  # + 16 * instance + parameter
 EFFECTS = 48  # instances of effect modules
 RAMP_VOICE = RAMP_EFFECT + 16 * EFFECTS  # + VOICE_ROWS * slot + one of:
@@ -131,6 +141,20 @@ VOICE_EQ = 40  # + 3 * stem + band
 VOICE_FILTER = 64  # + stem: as RAMP_FILTER
 VOICE_RESONANCE = 72  # + stem
 RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
+
+
+# What ramps are where nothing was said; all others are 1. Every deck goes through past the
+# crossfader, whose place is the middle.
+NEUTRAL = {
+    RAMP_CROSSFADER: 0.5,
+    **dict.fromkeys(range(RAMP_LISTEN, RAMP_LISTEN + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_FILTER, RAMP_FILTER + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_RESONANCE, RAMP_RESONANCE + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_LEFT, RAMP_LEFT + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_RIGHT, RAMP_RIGHT + DECKS), 0.0),
+    RAMP_CURVE + CURVE_ADDITIVE: 0.0,
+    RAMP_CURVE + CURVE_CUT: 0.0,
+}
 
 
 def deck_level_ramp(deck: int) -> int:
@@ -341,6 +365,13 @@ LEDGER = _record(
 
 GAP = _record(("frame", "i8"), ("cause", "i8"), ("excess_ns", "i8"), ("time_ns", "i8"))
 
+# Filters side by side, for four pairs of lanes. Zeroed: out of use.
+FILTER = _record(
+    ("state", "f4", (4, LANES)),
+    ("mix", "f8", (PAIRS,)),  # 0 dry, 1 filtered
+    ("used", "i4", (PAIRS,)),
+)
+
 TABLE = sum((PHASES + 1) * taps for taps in BANK_TAPS)
 EQ_SECTIONS = 11  # second-order filters of the EQ
 
@@ -384,10 +415,19 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("gain", np.dtype("f4"), (2, SEGMENT)),
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames a frame of the voice
         ("places", np.dtype("f8"), (SEGMENT + 1,)),  # on the tape, of a synced voice
+        ("fade", np.dtype("f4"), (2, SEGMENT)),  # the crossfader's gain, left and right side
+        ("fade_curves", np.dtype("f8"), (1 + CURVES, SEGMENT)),  # its position, its curve's weights
+        ("sides", np.dtype("f4"), (2, SEGMENT)),  # how far a deck is assigned to its sides
         ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
         ("fractions", np.dtype("f4"), (SEGMENT,)),
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
         ("eq_coefficients", np.dtype("f4"), (4, 4)),
+        ("filter", FILTER, (1,)),
+        ("filter_table", np.dtype("f8"), (2, FILTER_TABLE)),  # low-pass, high-pass
+        ("filter_knobs", np.dtype("f8"), (PAIRS, FILTER_STEP)),
+        ("filter_resonances", np.dtype("f8"), (PAIRS, FILTER_STEP)),
+        ("filter_curves", np.dtype("f4"), (7, FILTER_STEP, LANES)),
+        ("filter_wet", np.dtype("f4"), (FILTER_STEP, LANES)),
         ("table", np.dtype("f4"), (TABLE,)),
         ("grids", GRID, (GRIDS,)),
         ("taps", TAP, (TAPS,)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, PHASES
+from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, FILTER_TABLE, PHASES
 
 # A larger beta is deeper but wider in its transition (Kaiser, 1974). With 32 taps, measured:
 # 8.4 leaves 98 dB at 1 kHz; 9.6 lets the image of an 18 kHz tone through at -78 dB; 9.1 gives
@@ -14,6 +14,26 @@ KAISER_BETA = 9.1
 # Crossovers where DJ mixers have them: kick and bass below, hi-hats and sibilance above.
 LOW_HZ = 250.0
 HIGH_HZ = 2500.0
+
+
+# The knob's way. Open: below and above hearing; closed: a kick's thump, a hi-hat's hiss.
+LOWPASS_HZ = (20000.0, 50.0)
+HIGHPASS_HZ = (10.0, 12000.0)
+HIGHEST_CUTOFF = 0.45  # of the sample rate
+
+
+def knob_filter(sample_rate: float) -> np.ndarray:
+    """Tangents tan(pi f / rate) of the one-knob filter, `(2, FILTER_TABLE)` float64.
+
+    Row 0: the low-pass from open to closed, row 1: the high-pass. The cutoff moves evenly in
+    octaves along the knob.
+    """
+    way = np.linspace(0.0, 1.0, FILTER_TABLE)
+    rows = []
+    for opened, closed in (LOWPASS_HZ, HIGHPASS_HZ):
+        hertz = np.minimum(opened * (closed / opened) ** way, HIGHEST_CUTOFF * sample_rate)
+        rows.append(np.tan(np.pi * hertz / sample_rate))
+    return np.array(rows)
 
 
 def interpolator() -> np.ndarray:

@@ -47,7 +47,9 @@ from crowdstream.engine.atomics import (
 )
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
+from crowdstream.engine.filter import filter_decks
 from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.levels import move_crossfader, trim_decks
 from crowdstream.engine.loops import loop_voice
 from crowdstream.engine.master import finish, start_tone, stop_tone
 from crowdstream.engine.motion import (
@@ -146,7 +148,10 @@ def _segment(address, out, at, count, frame):
     for slot in range(SLOTS):
         if all_voices[slot].state != FREE:
             sound_voice(address, slot, count, frame, tempo_moving)
+    trim_decks(address, count)
     equalize(address, count)
+    filter_decks(address, count)
+    move_crossfader(address, count)
     mix_down(address, count)
     finish(address, out, at, count)
 

@@ -75,6 +75,9 @@ lanes = _accessor("lanes")
 wet = _accessor("wet")
 curves = _accessor("curves")
 gain = _accessor("gain")
+fade = _accessor("fade")
+fade_curves = _accessor("fade_curves")
+sides = _accessor("sides")
 mix = _accessor("mix")
 bus = _accessor("bus")
 grids = _accessor("grids")
@@ -85,6 +88,11 @@ steps = _accessor("steps")
 fractions = _accessor("fractions")
 eq = _accessor("eq")
 eq_coefficients = _accessor("eq_coefficients")
+filter_table = _accessor("filter_table")
+filter_knobs = _accessor("filter_knobs")
+filter_resonances = _accessor("filter_resonances")
+filter_curves = _accessor("filter_curves")
+filter_wet = _accessor("filter_wet")
 table = _accessor("table")
 
 PAGE_TABLE = REGIONS["page_table"].offset
@@ -102,6 +110,13 @@ def page_address(address, page):
     return address + layout.ARENA_OFFSET + page * layout.PAGE_BYTES
 
 
+LANES_AT = REGIONS["lanes"].offset
+_FILTER_FIELDS = layout.FILTER.fields
+assert _FILTER_FIELDS is not None
+FILTER_STATE = _FILTER_FIELDS["state"][1]
+
 # Of an absolute address. How long they are is for their users to know.
 int16_samples = _array_at(np.dtype("i2"), (layout.PAGE_BYTES // 2,))
 float32_samples = _array_at(np.dtype("f4"), (layout.PAGE_BYTES // 4,))
+lane_frames = _array_at(np.dtype("f4"), (layout.SEGMENT, layout.LANES))
+filter_unit = _array_at(layout.FILTER, (1,))

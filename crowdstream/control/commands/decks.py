@@ -96,7 +96,7 @@ def rate(context: Context, deck: int, rate: float) -> None:
 
 @TABLE.add("/deck/{deck}/gain", _GAIN, scheduled=True)
 def gain(context: Context, deck: int, gain: float) -> None:
-    """Set the gain of the deck's track (its trim)."""
+    """Set the gain of the deck's track."""
     for track in context.mixer.deck_tracks(deck):
         context.mixer.set_gain(track, gain, context)
 

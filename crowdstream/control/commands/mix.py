@@ -1,0 +1,133 @@
+"""Commands of the mixing desk: crossfader, trim, isolator and filter."""
+
+from __future__ import annotations
+
+from crowdstream.control.commands.common import band_row
+from crowdstream.control.context import Context
+from crowdstream.control.mixer import RAMP_SECONDS
+from crowdstream.control.mixing import MOST_DB, decibel_gain
+from crowdstream.control.table import BANDS, TABLE, Arg
+from crowdstream.desk.layout import (
+    CURVE_ADDITIVE,
+    CURVE_CUT,
+    CURVE_POWER,
+    RAMP_CROSSFADER,
+    RAMP_CURVE,
+    RAMP_FILTER,
+    RAMP_LEFT,
+    RAMP_RESONANCE,
+    RAMP_RIGHT,
+)
+
+# A resonant filter whose cutoff moves faster than this whistles: it takes its ringing along.
+FILTER_SECONDS = 0.02
+LEAST_EQ_DB = -26.0  # what an isolator's knob does short of its kill
+CURVES = {"additive": CURVE_ADDITIVE, "constant-power": CURVE_POWER, "cut": CURVE_CUT}
+SIDES = {"left": (1.0, 0.0), "right": (0.0, 1.0), "through": (0.0, 0.0)}
+
+_RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+
+
+def _band_db(band: str) -> Arg:
+    return Arg(
+        band, "f", f"gain of the {band} band", unit="dB", low=LEAST_EQ_DB, high=MOST_DB
+    )
+
+
+@TABLE.add(
+    "/mix/crossfader",
+    Arg("position", "f", "0: all of the left side, 1: all of the right side", low=0, high=1),
+    _RAMP,
+    scheduled=True,
+)
+def crossfader(context: Context, position: float, seconds: float) -> None:
+    """Move the crossfader; a slow move follows its curve. Decks that go through don't hear it."""
+    context.mixer.ramp(context, RAMP_CROSSFADER, position, seconds)
+
+
+@TABLE.add(
+    "/mix/crossfader/curve",
+    Arg(
+        "name", "s",
+        "both sides full in the middle, the same power all the way, or full but for the ends",
+        choices=tuple(CURVES),
+    ),
+    scheduled=True,
+)
+def crossfader_curve(context: Context, name: str) -> None:
+    """Choose the curve of the crossfader: `constant-power` at the start."""
+    for curve, row in CURVES.items():
+        context.mixer.ramp(context, RAMP_CURVE + row, float(curve == name))
+
+
+@TABLE.add(
+    "/deck/{deck}/crossfader",
+    Arg("side", "s", "which side of the crossfader it is on", choices=tuple(SIDES)),
+    scheduled=True,
+)
+def deck_crossfader(context: Context, deck: int, side: str) -> None:
+    """Assign the deck to a side of the crossfader, or let it through: `through` at the start."""
+    left, right = SIDES[side]
+    context.mixer.ramp(context, RAMP_LEFT + deck, left)
+    context.mixer.ramp(context, RAMP_RIGHT + deck, right)
+
+
+@TABLE.add(
+    "/deck/{deck}/eq", *(_band_db(band) for band in BANDS), _RAMP, scheduled=True
+)
+def eq(
+    context: Context, deck: int, low: float, mid: float, high: float, seconds: float
+) -> None:
+    """Set the three bands of the deck's EQ in dB; `/deck/{deck}/kill` takes one out altogether."""
+    for band, decibels in zip(BANDS, (low, mid, high), strict=True):
+        context.mixer.ramp(context, band_row(deck, band), decibel_gain(decibels), seconds)
+
+
+@TABLE.add(
+    "/deck/{deck}/kill",
+    Arg("band", "s", "EQ band", choices=BANDS),
+    Arg("on", "i", "1: silent, 0: as it was", low=0, high=1, default=1),
+    scheduled=True,
+)
+def kill(context: Context, deck: int, band: str, on: int) -> None:
+    """Take a band out of the deck, or bring it back at the gain that it had.
+
+    A gain set meanwhile is heard at once, and stays.
+    """
+    context.core.mixing.kill(context, band_row(deck, band), bool(on))
+
+
+@TABLE.add(
+    "/deck/{deck}/trim",
+    Arg("decibels", "f", "gain before the EQ", unit="dB", low=-24, high=24),
+    _RAMP,
+    scheduled=True,
+)
+def trim(context: Context, deck: int, decibels: float, seconds: float) -> None:
+    """Set the gain with which the deck comes into the mixer, before its EQ."""
+    context.core.mixing.trim(context, deck, decibels, seconds)
+
+
+@TABLE.add(
+    "/deck/{deck}/filter",
+    Arg("knob", "f", "-1: low-pass closed, 0: off, 1: high-pass closed", low=-1, high=1),
+    _RAMP,
+    scheduled=True,
+)
+def deck_knob(context: Context, deck: int, knob: float, seconds: float) -> None:
+    """Turn the deck's filter: low-pass to the left, high-pass to the right, off in the middle.
+
+    It is never turned faster than in 20 ms.
+    """
+    context.mixer.ramp(context, RAMP_FILTER + deck, knob, max(seconds, FILTER_SECONDS))
+
+
+@TABLE.add(
+    "/deck/{deck}/filter/resonance",
+    Arg("amount", "f", "0: no peak at the cutoff, 1: one of 18 dB", low=0, high=1),
+    _RAMP,
+    scheduled=True,
+)
+def resonance(context: Context, deck: int, amount: float, seconds: float) -> None:
+    """Set how much the deck's filter stresses what lies at its cutoff: 0 at the start."""
+    context.mixer.ramp(context, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))

@@ -1,0 +1,40 @@
+"""What the mixing desk remembers between commands: killed bands and trims."""
+
+from __future__ import annotations
+
+from crowdstream.control.context import Context
+from crowdstream.control.mixer import RAMP_SECONDS, Mixer
+from crowdstream.desk.layout import RAMP_TRIM
+
+MOST_DB = 12.0
+
+
+def decibel_gain(decibels: float) -> float:
+    """Linear gain of so many dB."""
+    return float(10.0 ** (decibels / 20.0))
+
+
+class Mixing:
+    """Decks' kills and trims. For the control thread."""
+
+    def __init__(self, mixer: Mixer) -> None:
+        self._mixer = mixer
+        self._killed: dict[int, float] = {}
+
+    def kill(self, context: Context, row: int, on: bool) -> None:
+        """Send the gain of an EQ band to 0, or back to what it was before.
+
+        One that was set to something else meanwhile stays as it is.
+        """
+        now = self._mixer.target(row)
+        if on and now != 0.0:
+            self._killed[row] = now
+            self._mixer.ramp(context, row, 0.0)
+        elif not on and now == 0.0 and row in self._killed:
+            self._mixer.ramp(context, row, self._killed.pop(row))
+
+    def trim(
+        self, context: Context, deck: int, decibels: float, seconds: float = RAMP_SECONDS
+    ) -> None:
+        """Gain of a deck before its EQ, dB."""
+        self._mixer.ramp(context, RAMP_TRIM + deck, decibel_gain(decibels), seconds)

@@ -1,0 +1,121 @@
+"""The mixing desk over OSC: crossfader, isolator, kills and trim."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crowdstream.desk.layout import RAMP_CROSSFADER, RAMP_FILTER, RAMP_RESONANCE, eq_ramp
+from tests.support_control import RATE, Rig, playing
+
+
+def _at(rig: Rig, row: int) -> float:
+    return float(rig.desk.ramps["value"][row])
+
+
+def test_the_crossfader_leaves_the_old_vocabulary_alone(rig: Rig, steady: str) -> None:
+    playing(rig, steady)
+    rig.send("/mix/crossfader", 1.0)
+    rig.send("/crossfade_levels", 0.5, 1.0)
+    rig.seconds(0.1)
+    assert np.all(rig.out[-100:] == 0.125)
+
+
+def test_a_slow_crossfade_follows_its_curve(rig: Rig, steady: str) -> None:
+    playing(rig, steady)
+    rig.send("/deck/A/crossfader", "left")
+    rig.send("/mix/crossfader", 0.0)
+    rig.seconds(0.1)
+    assert np.all(rig.out[-100:] == 0.25)
+    begin = rig.desk.frame
+    rig.send("/mix/crossfader", 1.0, 1.0)
+    rig.seconds(1.1)
+    heard = rig.out[begin + RATE // 3, 0] / 0.25
+    assert heard == pytest.approx(np.cos(np.pi / 6), abs=1e-3)
+    assert not rig.out[-100:].any()
+    rig.send("/mix/crossfader/curve", "additive")
+    rig.send("/mix/crossfader", 0.75)
+    rig.seconds(0.1)
+    assert rig.out[-1, 0] == pytest.approx(0.125)
+    rig.send("/deck/A/crossfader", "through")
+    rig.seconds(0.1)
+    assert np.all(rig.out[-100:] == 0.25)
+
+
+def test_wrong_values_are_refused_and_change_nothing(rig: Rig) -> None:
+    before = rig.desk.ramps["target"].copy()
+    for address, values in (
+        ("/mix/crossfader", (1.1,)),
+        ("/mix/crossfader", (0.5, -1.0)),
+        ("/mix/crossfader/curve", ("sigmoid",)),
+        ("/deck/A/crossfader", ("middle",)),
+        ("/deck/A/eq", (-27.0, 0.0, 0.0)),
+        ("/deck/A/eq", (0.0, 13.0, 0.0)),
+        ("/deck/A/kill", ("bass", 1)),
+        ("/deck/A/trim", (25.0,)),
+        ("/deck/A/filter", (-1.5,)),
+        ("/deck/A/filter/resonance", (1.5,)),
+    ):
+        rig.send(address, *values)
+    rig.seconds(0.1)
+    assert len(rig.fails()) == 10
+    assert np.array_equal(rig.desk.ramps["target"], before)
+
+
+def test_the_isolator_in_decibels(rig: Rig) -> None:
+    rig.send("/deck/B/eq", -26.0, 0.0, 12.0)
+    rig.seconds(0.1)
+    gains = [_at(rig, eq_ramp(1, band)) for band in range(3)]
+    assert gains == pytest.approx([10 ** (-26 / 20), 1.0, 10 ** (12 / 20)])
+
+
+def test_a_kill_remembers_the_gain(rig: Rig) -> None:
+    rig.send("/deck/A/eq/low", 0.5)
+    rig.send("/deck/A/kill", "low", 1)
+    rig.send("/deck/A/kill", "low", 1)
+    rig.seconds(0.1)
+    assert _at(rig, eq_ramp(0, 0)) == 0.0
+    rig.send("/deck/A/kill", "low", 0)
+    rig.seconds(0.1)
+    assert _at(rig, eq_ramp(0, 0)) == 0.5
+    # A gain that is set while it is killed stays.
+    rig.send("/deck/A/kill", "low", 1)
+    rig.send("/deck_eq", "A", "low", 50.0)
+    rig.send("/deck/A/kill", "low", 0)
+    rig.seconds(0.1)
+    assert _at(rig, eq_ramp(0, 0)) == 1.0
+
+
+def test_a_kill_in_one_bundle_with_a_gain(rig: Rig) -> None:
+    rig.core.perform([("/deck/A/eq/mid", (2.0,), _nobody, None),
+                      ("/deck/A/kill", ("mid", 1), _nobody, None)])
+    rig.seconds(0.1)
+    assert _at(rig, eq_ramp(0, 1)) == 0.0
+    rig.send("/deck/A/kill", "mid", 0)
+    rig.seconds(0.1)
+    assert _at(rig, eq_ramp(0, 1)) == 2.0
+
+
+def _nobody(address: str, *arguments: object) -> None:
+    pass
+
+
+def test_trim(rig: Rig, steady: str) -> None:
+    playing(rig, steady)
+    rig.send("/deck/A/trim", -6.0)
+    rig.seconds(0.1)
+    assert rig.out[-1, 0] == pytest.approx(0.25 * 10 ** (-6 / 20))
+
+
+def test_the_crossfader_stands_in_the_middle_at_the_start(rig: Rig) -> None:
+    assert _at(rig, RAMP_CROSSFADER) == 0.5
+
+
+def test_the_filter_is_turned_no_faster_than_in_20_ms(rig: Rig) -> None:
+    rig.send("/deck/C/filter", -0.5, 0.0)
+    rig.send("/deck/C/filter/resonance", 0.5, 0.1)
+    rig.seconds(0.015)
+    assert -0.5 < _at(rig, RAMP_FILTER + 2) < -0.25
+    rig.seconds(0.1)
+    assert _at(rig, RAMP_FILTER + 2) == -0.5
+    assert _at(rig, RAMP_RESONANCE + 2) == 0.5
