@@ -161,6 +161,11 @@ def bundle(seconds: float, *elements: bytes) -> bytes:
     return b"#bundle\0" + struct.pack(">Q", tag) + packed
 
 
+def bundle_at(tag: float, address: str, *arguments: Any) -> bytes:
+    """A message with a time tag in Unix seconds."""
+    return bundle(tag - WALL, build(address, arguments))
+
+
 def at_once(*elements: bytes) -> bytes:
     """A bundle without a time."""
     packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)

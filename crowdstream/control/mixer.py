@@ -260,6 +260,11 @@ class Mixer(Voices):
             frame=context.frame if frame is None else frame,
         )
 
+    def waiting(self) -> bool:
+        """Whether a track is on its way in, or a start or jump waits for one."""
+        loading = any(not track.settled for track in self._tracks.values())
+        return loading or bool(self._starts or self._jumps)
+
     # Looking after what waits --------------------------------------------------------------
 
     def sync(self, context: Context, number: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -70,6 +70,12 @@ class Session:
         """Close the files and let go of the memory."""
         self.loader.close()
         self.desk.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     # Commands ----------------------------------------------------------------------------
 
