@@ -101,16 +101,27 @@ class Arena:
         """Return a page that was taken and not published."""
         self._free.append(arena_page)
 
+    def samples(self, source: int, arena_page: int) -> np.ndarray:
+        """A page that was taken, as samples `(frames, channels)` of the source's format."""
+        record = self._desk.sources[source]
+        dtype = np.int16 if int(record["format"]) == INT16 else np.float32
+        channels = int(record["channels"])
+        frames = 1 << int(record["page_shift"])
+        page = self._desk.arena[arena_page].view(dtype)
+        return page[: frames * channels].reshape(frames, channels)
+
     def publish(self, source: int, page: int, arena_page: int, samples: np.ndarray) -> None:
         """Copy `samples` (frames, channels) into the page and let the engine see it.
 
-        The rest of a page that is not filled is silence. A page that stood there before is
-        taken away as by `evict`.
+        What was read into `samples(source, arena_page)` itself stays where it is. The rest of a
+        page that is not filled is silence. A page that stood there before is taken away as by
+        `evict`.
         """
-        raw = np.ascontiguousarray(samples).view(np.uint8).ravel()
-        target = self._desk.arena[arena_page]
-        target[: len(raw)] = raw
-        target[len(raw) :] = 0
+        target = self.samples(source, arena_page)
+        frames = len(samples)
+        if not np.may_share_memory(target, samples):
+            target[:frames] = samples.reshape(frames, -1)
+        target[frames:] = 0
         earlier = int(self._desk.page_table[source, page])
         epoch = _publish(self._desk, source, page, arena_page + 1)
         if earlier:

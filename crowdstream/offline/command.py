@@ -121,11 +121,12 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     from crowdstream.offline.session import Session
 
     rate = settings.sample_rate
+    memory = budget_pages(settings.memory_mb) * PAGE_BYTES
     progress = Progress(sys.stderr.isatty() and not options.quiet, rate)
     try:
         with (
             Output(options.out, rate, options.format) as output,
-            Session(settings, budget_pages(settings.memory_mb) * PAGE_BYTES, rate) as session,
+            Session(settings, memory, rate, whole=False) as session,
         ):
             summary = Renderer(session, mix, output.write, progress.show).run(options.seconds)
             output.finish()

@@ -13,9 +13,8 @@ from crowdstream.offline.session import Session
 from crowdstream.offline.sets import Cue, Set
 from crowdstream.offline.timeline import NEVER, Timeline
 
-# At rate 4 less than what the loader keeps ahead of a playhead at any time: no page can be
-# missing. Larger ones would not be faster.
-BLOCK = 8192
+BLOCK = 8192  # frames; larger ones would not be faster
+SETTLE_SECONDS = 1.0  # of sound from one turn of the loader to the next, where nothing waits
 # Rendered and thrown away: levels and tempo have arrived at what the settings say.
 PREROLL = BLOCK
 TAIL_SECONDS = 2.0  # of silence after which no echo is expected any more
@@ -62,6 +61,8 @@ class Renderer:
         self._failure: str | None = None
         self._summary = Summary()
         self._stop = NEVER
+        self._settle_at = 0.0
+        self._moved = True
         self._written = 0
         self._last = self._origin  # frame of the latest command, or of what is no loop
         self._loud = self._origin  # the frame after the latest sound
@@ -80,14 +81,21 @@ class Renderer:
                 return self._summary
             block = now + BLOCK - (now - self._origin) % BLOCK
             self._sound(min(block, ahead, stop) - now, closing)
+            self._check()
             self._progress(self._desk.frame - self._origin, self._estimate)
 
     def _perform_due(self, now: int) -> None:
+        performed = False
         while cue := self._timeline.take(now):
             self._perform(cue, now)
             self._last = self._loud = now
-        self._session.settle()
-        self._check()
+            performed = True
+        # What acts within the next block may move a playhead to where little is loaded: then
+        # the loader has its turn after that block, too.
+        moves = performed or int(self._desk.master["pending"]) > 0 or self._mixer.waiting()
+        if moves or self._moved or now >= self._settle_at or self._session.requests:
+            self._settle()
+        self._moved = moves
 
     def _stop_frame(self, now: int, seconds: float | None) -> int:
         stop = NEVER if self._end is None else self._timeline.frame(self._end, now)
@@ -108,7 +116,11 @@ class Renderer:
 
         self._session.perform(cue.address, cue.arguments, reply, frame)
         # What the next command says may need the file that this one names.
+        self._settle()
+
+    def _settle(self) -> None:
         self._session.settle()
+        self._settle_at = self._desk.frame + SETTLE_SECONDS * self._desk.sample_rate
         self._check()
 
     def _check(self) -> None:

@@ -34,8 +34,8 @@ class Session:
 
     Nothing happens by itself: `render` makes a block and moves the clock, `load` gives the
     loader its turn. `time` is what the monotonic clock shows; add to it to let time pass
-    between two blocks. `requests` are those on their way to the loader. For one thread;
-    `close` it.
+    between two blocks. `requests` are those on their way to the loader. `whole`: see
+    `Loader`. For one thread; `close` it.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Session:
         memory_bytes: int,
         sample_rate: float = 44100.0,
         block_frames: int = 256,
+        whole: bool = True,
     ) -> None:
         self.settings = settings
         self.refused = 0
@@ -53,7 +54,7 @@ class Session:
         self._reports: deque[dict[str, Any]] = deque()
         self.desk = Desk.create(memory_bytes, sample_rate)
         self.desk.header["block_frames"] = block_frames
-        self.loader = Loader(self.desk, self._reports.append)
+        self.loader = Loader(self.desk, self._reports.append, whole)
         info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
         try:
             self.core = Core(
@@ -140,7 +141,14 @@ class Session:
         could still be reading it. Here none is under way.
         """
         self.desk.clock["epoch"] += 2
-        self.load()
+        while True:
+            while self.requests:
+                self._handle(self.requests.popleft())
+            self.loader.work_all()
+            while self._reports:
+                self.core.loader_event(self._reports.popleft())
+            if not self.requests:
+                return
 
     def _handle(self, request: dict[str, Any]) -> None:
         if request["do"] == "load":

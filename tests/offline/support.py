@@ -20,13 +20,13 @@ MEMORY_BYTES = 64 << 20
 
 def mix(
     path: Path, text: str | bytes, seconds: float | None = None, memory: int = MEMORY_BYTES,
-    **settings: Any,
+    whole: bool = False, **settings: Any,
 ) -> tuple[np.ndarray, Summary]:
     """What a set of these contents beside `path` renders to, float32 `(frames, 2)`."""
     path = path / "set.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     blocks: list[np.ndarray] = []
-    with Session(Settings(**settings), memory, RATE) as session:
+    with Session(Settings(**settings), memory, RATE, whole=whole) as session:
         renderer = Renderer(session, read_set(path), lambda block: blocks.append(block.copy()))
         summary = renderer.run(seconds)
     out = np.concatenate(blocks) if blocks else np.zeros((0, 2), np.float32)
