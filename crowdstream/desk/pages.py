@@ -107,7 +107,7 @@ class Arena:
         dtype = np.int16 if int(record["format"]) == INT16 else np.float32
         channels = int(record["channels"])
         frames = 1 << int(record["page_shift"])
-        page = self._desk.arena[arena_page].view(dtype)
+        page: np.ndarray = self._desk.arena[arena_page].view(dtype)
         return page[: frames * channels].reshape(frames, channels)
 
     def publish(self, source: int, page: int, arena_page: int, samples: np.ndarray) -> None:

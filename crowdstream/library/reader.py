@@ -113,10 +113,11 @@ class StemReader:
     def read(self, start: int, count: int, out: Samples | None = None) -> Samples:
         """Frames `start` to `start + count` (exclusive): shape (n, channels), C-contiguous.
 
-        out: (at least n, channels) of this reader's dtype, where the frames go. n is `count`, or less where the file ends; 0 from its end on. The samples do not depend
-        on what was read before, beyond what `decode.py` says of MP3 and Opus. Raises FileChanged,
-        TruncatedAudio (the file stops decoding part-way), FileUnreadable, and ValueError for a
-        negative argument or a closed reader.
+        out: (at least n, channels) of this reader's dtype, where the frames go. n is `count`, or
+        less where the file ends; 0 from its end on. The samples do not depend on what was read
+        before, beyond what `decode.py` says of MP3 and Opus. Raises FileChanged, TruncatedAudio
+        (the file stops decoding part-way), FileUnreadable, and ValueError for a negative argument
+        or a closed reader.
         """
         if start < 0 or count < 0:
             raise ValueError(f"start {start} and count {count} must not be negative")

@@ -16,9 +16,8 @@ from crowdstream.library.errors import printable
 
 FORMATS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 CONTAINERS = {".wav": "RF64", ".flac": "FLAC"}
-# libsndfile's commands, which soundfile does not name: what is under 4 GB becomes a plain WAV,
-# and no chunk with the time of writing goes into a float file.
-_RF64_AUTO_DOWNGRADE, _ADD_PEAK_CHUNK = 0x1210, 0x1050
+# libsndfile's command, which soundfile does not name: what is under 4 GB becomes a plain WAV.
+_RF64_AUTO_DOWNGRADE = 0x1210
 _PROBE = bytes(1 << 16)
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -30,10 +29,8 @@ class OutputError(RuntimeError):
 def open_output(fd: int, sample_rate: int, channels: int, container: str, format: str) -> Any:
     """A `soundfile.SoundFile` that writes to `fd` and closes it. `format`: a key of `FORMATS`."""
     file = soundfile.SoundFile(fd, "w", sample_rate, channels, FORMATS[format], format=container)
-    library, null = soundfile._snd, soundfile._ffi.NULL
-    library.sf_command(file._file, _ADD_PEAK_CHUNK, null, 0)
     if container == "RF64":
-        library.sf_command(file._file, _RF64_AUTO_DOWNGRADE, null, 1)
+        soundfile._snd.sf_command(file._file, _RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
     return file
 
 
@@ -62,8 +59,9 @@ class Output:
         try:
             self._file = open_output(os.dup(self._fd), sample_rate, channels, container, format)
         except soundfile.LibsndfileError as error:
+            reason = self._reason(error)
             self._remove()
-            raise self._refusal(self._reason(error)) from None
+            raise self._refusal(reason) from None
 
     def write(self, samples: np.ndarray) -> None:
         """Write float32 samples of shape `(frames, channels)`."""
