@@ -6,6 +6,7 @@ import argparse
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from crowdstream.settings.options import OPTIONS
 TAKEN = ("sample_rate", "bpm", "base_bpm", "meter", "memory")
 FORMATS = ("16", "24", "float")
 DEFAULT_FORMAT = "24"  # 144 dB, and read by everything
+PATIENCE_SECONDS = 3.0
+COMPILING = "crowdstream: compiling kernels: this takes up to a minute, once"
 INTERRUPTED = 130  # as shells have it for a program ended by Ctrl-C
 
 _DESCRIPTION = "Render a set to a sound file: the samples that the server would play, faster."
@@ -115,6 +118,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     from crowdstream.desk.block import DeskError
     from crowdstream.desk.layout import PAGE_BYTES
     from crowdstream.library.loader import budget_pages
+    from crowdstream.offline.kernels import kernels
     from crowdstream.offline.output import Output, OutputError
     from crowdstream.offline.progress import Progress
     from crowdstream.offline.renderer import Renderer, RenderError
@@ -123,7 +127,14 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     rate = settings.sample_rate
     memory = budget_pages(settings.memory_mb) * PAGE_BYTES
     progress = Progress(sys.stderr.isatty() and not options.quiet, rate)
+    # Said only where it takes long: the first time, when numba compiles.
+    patience = threading.Timer(PATIENCE_SECONDS, print, [COMPILING], {"file": sys.stderr})
+    patience.daemon = True
     try:
+        if not options.quiet:
+            patience.start()
+        kernels()
+        patience.cancel()
         with (
             Output(options.out, rate, options.format) as output,
             Session(settings, memory, rate, whole=False) as session,
@@ -137,6 +148,8 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     except BaseException:
         progress.close()
         raise
+    finally:
+        patience.cancel()
     progress.close()
     for warning in summary.warnings:
         print(f"crowdstream: {warning}", file=sys.stderr)

@@ -17,10 +17,9 @@ from crowdstream.control.core import Core
 from crowdstream.control.packets import build
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import StreamInfo
-from crowdstream.engine.ledger import begin_block, end_block
-from crowdstream.engine.render import render as render_block
 from crowdstream.library.loader import Loader
 from crowdstream.monitor.health import Processes
+from crowdstream.offline.kernels import kernels
 from crowdstream.settings import Settings
 
 START = 1000.0  # what the monotonic clock shows at frame 0
@@ -50,6 +49,7 @@ class Session:
         self.refused = 0
         self.dropped = 0
         self.time = START
+        self._kernels = kernels()
         self.requests: deque[dict[str, Any]] = deque()
         self._reports: deque[dict[str, Any]] = deque()
         self.desk = Desk.create(memory_bytes, sample_rate)
@@ -112,9 +112,10 @@ class Session:
         out = self._out[:frames]
         rate = self.desk.sample_rate
         begin = START + self.desk.frame / rate
-        begin_block(self.desk.address, frames, round(begin * 1e9), False)
-        render_block(self.desk, out)
-        end_block(self.desk.address, frames, RENDER_NS)
+        address = self.desk.address
+        self._kernels.begin_block(address, frames, round(begin * 1e9), False)
+        self._kernels.render_at(address, out.ctypes.data, frames)
+        self._kernels.end_block(address, frames, RENDER_NS)
         self.time = START + self.desk.frame / rate
         self.core.tick()
         return out
