@@ -94,7 +94,7 @@ class Arena:
     def take(self) -> int | None:
         """A page to fill, or None while every free one may still be in use by a render."""
         if not self._free:
-            self._reclaim()
+            self.reclaim()
         return self._free.pop() if self._free else None
 
     def give_back(self, arena_page: int) -> None:
@@ -149,10 +149,11 @@ class Arena:
 
     def in_use(self) -> int:
         """Pages that hold sound or may still be read."""
-        self._reclaim()
+        self.reclaim()
         return self.total - len(self._free)
 
-    def _reclaim(self) -> None:
+    def reclaim(self) -> None:
+        """Make free what no render can hold any more; `take` does when nothing else is free."""
         epoch = _epoch(self._desk)
         while self._retired and self._retired[0][1] <= epoch:
             self._free.append(self._retired.popleft()[0])

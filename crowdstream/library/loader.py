@@ -134,7 +134,8 @@ class Loader:
     def work_all(self) -> None:
         """Bring in all that is wanted, while no playhead moves and nothing else is asked for."""
         if not self._whole:
-            self._make_room()  # pages that were just heard are still in the processor's cache
+            self._make_room()
+            self._arena.reclaim()  # to be used next: they are still in the processor's cache
         while self._fill_wanted():
             pass
 
@@ -185,7 +186,8 @@ class Loader:
         if all(track.complete and track.ready for track in tracks):
             return
         heads = self._plan.playheads()
-        yield from self._soon(heads)
+        if self._whole:
+            yield from self._soon(heads)
         for track in tracks:
             if not track.ready and not track.complete:
                 yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
@@ -194,7 +196,7 @@ class Loader:
                 self._note_ready(track)
         yield from self._heard(heads, READ_AHEAD if self._whole else LITTLE_AHEAD)
         for track in tracks:
-            if track.complete:
+            if track.complete or not self._whole:
                 continue
             if track.streamed:
                 yield from self._missing(track, self._plan.start_pages(track.stems, 0))
