@@ -10,12 +10,17 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from crowdstream.settings import SettingError, Settings
 from crowdstream.settings.errors import one_line, wrong_value
 from crowdstream.settings.kinds import Refused
 from crowdstream.settings.options import OPTIONS
+
+if TYPE_CHECKING:
+    from crowdstream.offline.progress import Progress
+    from crowdstream.offline.renderer import Summary
+    from crowdstream.offline.sets import Set
 
 # Those that change how a mix sounds, or whether it fits. A user's configuration is left out:
 # the same set gives the same mix everywhere.
@@ -116,17 +121,12 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
     from crowdstream.desk.block import DeskError
-    from crowdstream.desk.layout import PAGE_BYTES
-    from crowdstream.library.loader import budget_pages
     from crowdstream.offline.kernels import kernels
-    from crowdstream.offline.output import Output, OutputError
+    from crowdstream.offline.output import OutputError
     from crowdstream.offline.progress import Progress
-    from crowdstream.offline.renderer import Renderer, RenderError
-    from crowdstream.offline.session import Session
+    from crowdstream.offline.renderer import PagesMissing, RenderError
 
-    rate = settings.sample_rate
-    memory = budget_pages(settings.memory_mb) * PAGE_BYTES
-    progress = Progress(sys.stderr.isatty() and not options.quiet, rate)
+    progress = Progress(sys.stderr.isatty() and not options.quiet, settings.sample_rate)
     # Said only where it takes long: the first time, when numba compiles.
     patience = threading.Timer(PATIENCE_SECONDS, print, [COMPILING], {"file": sys.stderr})
     patience.daemon = True
@@ -135,12 +135,11 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
             patience.start()
         kernels()
         patience.cancel()
-        with (
-            Output(options.out, rate, options.format) as output,
-            Session(settings, memory, rate, whole=False) as session,
-        ):
-            summary = Renderer(session, mix, output.write, progress.show).run(options.seconds)
-            output.finish()
+        try:
+            summary = _write(options, settings, mix, progress, whole=False)
+        except PagesMissing:
+            # A playhead went where nobody looks ahead, as in reverse: once more, with all loaded.
+            summary = _write(options, settings, mix, progress, whole=True)
     except (OutputError, RenderError, DeskError) as error:
         progress.close()
         print(f"crowdstream: {error}", file=sys.stderr)
@@ -154,8 +153,28 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     for warning in summary.warnings:
         print(f"crowdstream: {warning}", file=sys.stderr)
     if not options.quiet:
-        length, took = summary.frames / rate, time.monotonic() - begin
+        length, took = summary.frames / settings.sample_rate, time.monotonic() - begin
         print(
             f"{options.out}: {length:.3f} s in {took:.2f} s, {length / took:.0f} times real time"
         )
     return 0
+
+
+def _write(
+    options: argparse.Namespace, settings: Settings, mix: Set, progress: Progress, whole: bool
+) -> Summary:
+    from crowdstream.desk.layout import PAGE_BYTES
+    from crowdstream.library.loader import budget_pages
+    from crowdstream.offline.output import Output
+    from crowdstream.offline.renderer import Renderer
+    from crowdstream.offline.session import Session
+
+    rate = settings.sample_rate
+    memory = budget_pages(settings.memory_mb) * PAGE_BYTES
+    with (
+        Output(options.out, rate, options.format) as output,
+        Session(settings, memory, rate, whole=whole) as session,
+    ):
+        summary = Renderer(session, mix, output.write, progress.show).run(options.seconds)
+        output.finish()
+    return summary

@@ -26,6 +26,10 @@ class RenderError(RuntimeError):
     """A command of the set could not be carried out: where it stands, and why."""
 
 
+class PagesMissing(RenderError):
+    """A playhead came to a place that was not in memory: more has to be read ahead."""
+
+
 @dataclass
 class Summary:
     """What was rendered: frames, and what the one who wrote the set should know."""
@@ -128,7 +132,10 @@ class Renderer:
             raise RenderError(self._failure)
         missing = int(self._desk.ledger["missing_frames"])
         if missing:
-            raise RenderError(f"{missing} frames were not loaded in time: please report this")
+            raise PagesMissing(
+                f"{missing} frames of stems were not in memory when they were to sound: "
+                "raise --memory, so that whole tracks have room"
+            )
 
     # The end ------------------------------------------------------------------------------
 

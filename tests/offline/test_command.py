@@ -57,6 +57,17 @@ def test_the_default_is_24_bits(folder: Path, capsys: pytest.CaptureFixture[str]
     assert not captured.out and not captured.err
 
 
+def test_where_too_little_is_read_ahead_it_loads_all_and_begins_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(folder)
+    outs = [folder / "one.wav", folder / "two.wav"]
+    assert main(["render", path, str(outs[0])]) == 0
+    monkeypatch.setattr("crowdstream.library.loader.LITTLE_AHEAD", 0.01)
+    assert main(["render", path, str(outs[1])]) == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
 def test_flags_are_those_of_the_server(folder: Path) -> None:
     out = folder / "out.flac"
     text = "0 /deck/A/load steady.wav\n@1 /deck/A/play"
