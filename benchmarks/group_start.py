@@ -34,9 +34,10 @@ from pythonosc.osc_message import OscMessage
 
 from benchmarks import common
 from benchmarks.material import wav_header
-from benchmarks.rig import Rig
 from crowdstream.control.osc import build
 from crowdstream.desk.layout import BANK_RATES, EV_LATE, EV_STARTED, FREE
+from crowdstream.offline.session import Session
+from crowdstream.settings import Settings
 
 HEIGHTS = (0.25, 0.125, 0.0625, 0.03125)
 FILE_FRAMES = 3000
@@ -45,6 +46,8 @@ FURTHEST = 6000  # frames that most starts lie ahead at most
 PAST_HORIZON = 40_000  # and some: so far that control keeps a bundle to itself for a while
 HIGHEST_RATE = BANK_RATES[0]  # above it the interpolator lowers an impulse's height
 TOLERANCE = 1e-4  # the interpolator's centre tap is 1 to 7 digits
+MEMORY_BYTES = 64 << 20
+BLOCK = 512  # frames, of the device that is not there
 KINDS = ("now", "ahead", "passed", "bundle", "late bundle", "loading")
 
 
@@ -80,43 +83,63 @@ def bundle(moment: float, messages: Sequence[tuple[str, tuple[Any, ...]]]) -> by
     return bytes(builder.build().dgram)
 
 
+class Watched(Session):
+    """A session that keeps what the engine reported, dtype `EVENT`, and what failed."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.events: list[np.ndarray] = []
+        super().__init__(Settings(), MEMORY_BYTES, block_frames=BLOCK)
+        self._take_in = self.core.mixer.engine_events
+        self.core.mixer.engine_events = self._note  # type: ignore[method-assign]
+
+    def answer(self, _sender: Any, address: str, *arguments: Any) -> None:
+        """Keep the answers that say that something could not be done."""
+        if address == "/fail":
+            self.failures.append(" ".join(map(str, arguments)))
+
+    def _note(self, events: np.ndarray) -> None:
+        self.events.extend(events.copy())
+        self._take_in(events)
+
+
 class Trials:
     """Runs trials one after another on one mixer."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._dice = random.Random(seed)
-        self._rig = Rig()
+        self._rig = Watched()
         self._files = write_files(folder)
         for letter in "ABCD":
             self._load(letter)
-        self._rig.load_all()
+        self._rig.load()
 
     def close(self) -> None:
         """Let go of the memory."""
         self._rig.close()
 
     def _load(self, letter: str) -> None:
-        self._rig.say(("/cue", (letter, str(self._files["ABCD".index(letter)]))))
+        self._rig.send("/cue", letter, str(self._files["ABCD".index(letter)]))
 
     def _silence(self) -> None:
         # Stop what the trial before has left, and render until nothing is.
         rig = self._rig
-        rig.load_all()
+        rig.load()
         for letter in "ABCD":
-            rig.say((f"/deck/{letter}/stop", ()))
+            rig.send(f"/deck/{letter}/stop")
         for _ in range(20):
-            rig.block(self._dice.randint(1, BIGGEST_BLOCK))
+            rig.render(self._dice.randint(1, BIGGEST_BLOCK))
             if not bool((rig.desk.voices["state"] != FREE).any()):
                 break
         rig.events.clear()
-        rig.answers.clear()
+        rig.failures.clear()
         # A message comes at any time between two callbacks.
-        rig.wait(self._dice.uniform(0.0, 1.0) * float(rig.desk.header["block_frames"]))
+        rig.time += self._dice.uniform(0.0, 1.0) * BLOCK / rig.desk.sample_rate
 
     def _set_rates(self, letters: Sequence[str]) -> None:
         for letter in letters:
             rate = self._dice.choice((1.0, 1.0, 1.06, 0.94, self._dice.uniform(0.3, HIGHEST_RATE)))
-            self._rig.say((f"/deck/{letter}/rate", (rate,)))
+            self._rig.send(f"/deck/{letter}/rate", rate)
 
     def one(self, kind: str) -> Outcome:
         """One trial of this kind."""
@@ -130,9 +153,9 @@ class Trials:
         named = 0
         before: list[np.ndarray] = []
         if kind == "now":
-            rig.say(("/start_group", (0.0, *letters)))
+            rig.send("/start_group", 0.0, *letters)
         elif kind in ("ahead", "passed"):
-            rig.say(("/reset", ()))
+            rig.send("/reset")
             zero = rig.core.beats.zero or 0
             named = max(zero + 1, ahead) if kind == "ahead" else zero + dice.randint(1, FURTHEST)
             if kind == "passed":
@@ -140,7 +163,7 @@ class Trials:
             seconds = (named - zero) / rig.desk.sample_rate
             # The number comes first or last.
             words = (seconds, *letters) if dice.random() < 0.5 else (*letters, seconds)
-            rig.say(("/start_group", words))
+            rig.send("/start_group", *words)
         elif kind in ("bundle", "late bundle"):
             named = ahead
             packet = self._bundle(named, letters)
@@ -150,7 +173,7 @@ class Trials:
         else:
             for letter in dice.sample(letters, dice.randint(1, len(letters))):
                 self._load(letter)
-            rig.say(("/start_group", (0.0, *letters)))
+            rig.send("/start_group", 0.0, *letters)
         late = kind in ("passed", "late bundle")
         return self._judge(kind, letters, begin, named, late, before)
 
@@ -164,7 +187,7 @@ class Trials:
     def _render_until(self, frame: int) -> list[np.ndarray]:
         parts = []
         while self._rig.desk.frame < frame:
-            parts.append(self._rig.block(self._dice.randint(1, BIGGEST_BLOCK)).copy())
+            parts.append(self._rig.render(self._dice.randint(1, BIGGEST_BLOCK)).copy())
         return parts
 
     def _judge(
@@ -175,15 +198,15 @@ class Trials:
         started: list[Any] = []
         for _ in range(10_000):
             if kind == "loading":
-                rig.work(self._dice.randint(0, 2))
-            parts.append(rig.block(self._dice.randint(1, BIGGEST_BLOCK)).copy())
+                rig.load(self._dice.randint(0, 2))
+            parts.append(rig.render(self._dice.randint(1, BIGGEST_BLOCK)).copy())
             started = [event for event in rig.events if int(event["kind"]) == EV_STARTED]
             if len(started) >= len(letters):
                 break
         heard = np.concatenate(parts)[:, 0]
         sounding = np.flatnonzero(np.abs(heard) > TOLERANCE)
         frames = [int(event["frame"]) for event in started]
-        wrong = rig.failures()
+        wrong = list(rig.failures)
         if len(started) != len(letters) or len(sounding) == 0:
             return Outcome(kind, -1, -1, len(letters), [*wrong, "not all decks started"])
         first = int(sounding[0])

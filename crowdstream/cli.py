@@ -17,6 +17,7 @@ USAGE = """\
 usage: crowdstream COMMAND [options]
 
   serve     run the server (crowdstream serve --help lists its options)
+  render    render a set to a sound file, faster than it plays (crowdstream render --help)
   compile   compile the kernels, so that the first start is as fast as any
   reference print the OSC reference (docs/osc.md)
   --version print the version
@@ -30,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["serve"]:
         return serve(arguments[1:], "crowdstream serve")
+    if arguments[:1] == ["render"]:
+        from crowdstream.offline.command import render
+
+        return render(arguments[1:])
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return 0
@@ -56,7 +61,9 @@ def compile_kernels() -> int:
     begin = time.monotonic()
     import crowdstream.engine.ledger  # importing is compiling
     import crowdstream.engine.render  # noqa: F401
+    from crowdstream.offline.kernels import kernels
 
+    kernels()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")
     return 0
 

@@ -1,48 +1,38 @@
-"""Control, loader and engine in one process, on a clock that only rendering moves."""
+"""What tests of control need: a session that keeps what it renders, files, bundles."""
 
 from __future__ import annotations
 
 import struct
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from crowdstream.control.core import Core
 from crowdstream.control.packets import UNIX_EPOCH, build
-from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import PAGE_BYTES
-from crowdstream.desk.stream import StreamInfo
-from crowdstream.engine.ledger import begin_block, end_block
-from crowdstream.engine.render import render
-from crowdstream.library.loader import Loader, budget_pages
-from crowdstream.monitor.health import Processes
+from crowdstream.library.loader import budget_pages
+from crowdstream.offline.session import WALL, Session
 from crowdstream.settings import validate
 
 RATE = 44100
-START = 1000.0  # where the clock stands when a rig is made
-WALL = 1.7e9  # what a wall clock shows then
 ME = ("127.0.0.1", 50000)
 
 
 class Answers:
-    """Stands for the OSC socket: keeps what was answered."""
+    """What was answered."""
 
     def __init__(self) -> None:
-        self.refused = 0
-        self.dropped = 0
         self.said: list[tuple[Any, str, tuple[Any, ...]]] = []
 
-    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+    def keep(self, sender: Any, address: str, arguments: tuple[Any, ...]) -> None:
         """Keep one answer; it has to fit a packet."""
         assert len(build(address, arguments)) < 65000
         self.said.append((sender, address, arguments))
 
 
-class Rig:
-    """A whole server but for processes and sockets. `out` is all that it has rendered.
+class Rig(Session):
+    """A session that loads after each block and keeps all that it has rendered, as `out`.
 
     `pages_a_block`: pages the loader may read while one block is rendered; 0 holds it up.
     """
@@ -50,69 +40,30 @@ class Rig:
     def __init__(
         self, memory_mb: int = 64, block: int = 256, pages_a_block: int = 1000, **settings: Any
     ) -> None:
-        self.settings = validate(**settings)
-        self.desk = Desk.create(budget_pages(memory_mb) * PAGE_BYTES, RATE)
-        self.desk.header["block_frames"] = block
-        self.block = block
-        self.pages_a_block = pages_a_block
-        self.time = START
         self.answers = Answers()
-        self.requests: deque[dict[str, Any]] = deque()
-        self.events: deque[dict[str, Any]] = deque()
-        self.loader = Loader(self.desk, self.events.append)
-        info = StreamInfo("null", "rig", float(RATE), block, 0.0)
-        self.core = Core(
-            self.settings, self.desk, self.answers, self.requests.append, info, Processes({}),
-            lambda: self.time, lambda: self.time - START + WALL,
-        )
-        self.core.first_orders()
+        self.pages_a_block = pages_a_block
         self._blocks: list[np.ndarray] = []
+        self.block = block
+        super().__init__(
+            validate(**settings), budget_pages(memory_mb) * PAGE_BYTES, RATE, block
+        )
 
-    def close(self) -> None:
-        """Free files and memory."""
-        self.loader.close()
-        self.desk.close()
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Keep an answer."""
+        self.answers.keep(sender, address, arguments)
 
-    def send(self, address: str, *arguments: Any) -> None:
+    def send(self, address: str, *arguments: Any, sender: Any = ME) -> None:
         """One message comes in now."""
-        self.core.packet(build(address, arguments), ME)
+        super().send(address, *arguments, sender=sender)
 
     def raw(self, packet: bytes) -> None:
         """Any packet comes in now."""
-        self.core.packet(packet, ME)
+        self.packet(packet, ME)
 
     def step(self, frames: int | None = None) -> None:
         """Render one block, and let control and loader do what they do meanwhile."""
-        frames = self.block if frames is None else frames
-        out = np.zeros((frames, 2), np.float32)
-        begin_block(self.desk.address, frames, int(self.time * 1e9), False)
-        render(self.desk, out)
-        end_block(self.desk.address, frames, 1000)
-        self._blocks.append(out)
-        self.time = START + self.desk.frame / RATE
-        self.core.tick()
-        self.load()
-
-    def load(self) -> None:
-        """Let the loader work, and control hear of it."""
-        left = self.pages_a_block
-        while self.requests or self.events or left > 0:
-            while self.requests:
-                self._handle(self.requests.popleft())
-            if left > 0 and self.loader.work():
-                left -= 1
-            else:
-                left = 0
-            while self.events:
-                self.core.loader_event(self.events.popleft())
-
-    def _handle(self, request: dict[str, Any]) -> None:
-        if request["do"] == "load":
-            self.loader.load(request["track"], request["stems"], request["cue"])
-        elif request["do"] == "cue":
-            self.loader.cue(request["track"], request["frame"])
-        else:
-            self.loader.unload(request["track"])
+        self._blocks.append(self.render(self.block if frames is None else frames).copy())
+        self.load(self.pages_a_block)
 
     def run(self, frames: int) -> None:
         """Render so many frames, in blocks."""
@@ -208,6 +159,11 @@ def bundle(seconds: float, *elements: bytes) -> bytes:
     tag = round((WALL + seconds + UNIX_EPOCH) * 2**32)
     packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)
     return b"#bundle\0" + struct.pack(">Q", tag) + packed
+
+
+def bundle_at(tag: float, address: str, *arguments: Any) -> bytes:
+    """A message with a time tag in Unix seconds."""
+    return bundle(tag - WALL, build(address, arguments))
 
 
 def at_once(*elements: bytes) -> bytes:

@@ -266,6 +266,11 @@ class Mixer(Voices):
         """Where a ramped parameter was last sent to; where it stands if it never was."""
         return self._targets.get(row, float(self.desk.ramps["target"][row]))
 
+    def waiting(self) -> bool:
+        """Whether a track is on its way in, or a start or jump waits for one."""
+        loading = any(not track.settled for track in self._tracks.values())
+        return loading or bool(self._starts or self._jumps)
+
     # Looking after what waits --------------------------------------------------------------
 
     def sync(self, context: Context, number: int) -> None:

@@ -94,23 +94,34 @@ class Arena:
     def take(self) -> int | None:
         """A page to fill, or None while every free one may still be in use by a render."""
         if not self._free:
-            self._reclaim()
+            self.reclaim()
         return self._free.pop() if self._free else None
 
     def give_back(self, arena_page: int) -> None:
         """Return a page that was taken and not published."""
         self._free.append(arena_page)
 
+    def samples(self, source: int, arena_page: int) -> np.ndarray:
+        """A page that was taken, as samples `(frames, channels)` of the source's format."""
+        record = self._desk.sources[source]
+        dtype = np.int16 if int(record["format"]) == INT16 else np.float32
+        channels = int(record["channels"])
+        frames = 1 << int(record["page_shift"])
+        page: np.ndarray = self._desk.arena[arena_page].view(dtype)
+        return page[: frames * channels].reshape(frames, channels)
+
     def publish(self, source: int, page: int, arena_page: int, samples: np.ndarray) -> None:
         """Copy `samples` (frames, channels) into the page and let the engine see it.
 
-        The rest of a page that is not filled is silence. A page that stood there before is
-        taken away as by `evict`.
+        What was read into `samples(source, arena_page)` itself stays where it is. The rest of a
+        page that is not filled is silence. A page that stood there before is taken away as by
+        `evict`.
         """
-        raw = np.ascontiguousarray(samples).view(np.uint8).ravel()
-        target = self._desk.arena[arena_page]
-        target[: len(raw)] = raw
-        target[len(raw) :] = 0
+        target = self.samples(source, arena_page)
+        frames = len(samples)
+        if not np.may_share_memory(target, samples):
+            target[:frames] = samples.reshape(frames, -1)
+        target[frames:] = 0
         earlier = int(self._desk.page_table[source, page])
         epoch = _publish(self._desk, source, page, arena_page + 1)
         if earlier:
@@ -138,10 +149,11 @@ class Arena:
 
     def in_use(self) -> int:
         """Pages that hold sound or may still be read."""
-        self._reclaim()
+        self.reclaim()
         return self.total - len(self._free)
 
-    def _reclaim(self) -> None:
+    def reclaim(self) -> None:
+        """Make free what no render can hold any more; `take` does when nothing else is free."""
         epoch = _epoch(self._desk)
         while self._retired and self._retired[0][1] <= epoch:
             self._free.append(self._retired.popleft()[0])

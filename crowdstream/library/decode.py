@@ -94,14 +94,16 @@ class Decoder:
         """Let go of the decoder. The descriptor stays open."""
         self._stream.close()
 
-    def read(self, start: int, count: int, dtype: str) -> Samples:
+    def read(self, start: int, count: int, dtype: str, out: Samples | None = None) -> Samples:
         """Frames `start` to `start + count`, all within the file: (count, channels), C order.
 
-        dtype: 'int16' or 'float32'. Raises TruncatedAudio where decoding stops too early.
+        dtype: 'int16' or 'float32'. out: where they go, of that shape and dtype; else it is made.
+        Raises TruncatedAudio where decoding stops too early.
         """
         if start != self._at:
             self._move(start)
-        out = np.empty((count, self.channels), dtype)
+        if out is None:
+            out = np.empty((count, self.channels), dtype)
         done = self._decode(out)
         if done < count:
             self._finish_early(out[done:], start + done)

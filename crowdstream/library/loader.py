@@ -23,6 +23,7 @@ from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printab
 from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
 from crowdstream.library.reader import open_stem
 
+LITTLE_AHEAD = 5.0  # seconds where little is to be read ahead: one second at rate 4, and some
 SPARE_PAGES = 64  # kept free while tracks are streamed: a page given back is free a block later
 SPARE_SECONDS = 0.1  # between two attempts to have them
 
@@ -49,10 +50,15 @@ class Track:
 class Loader:
     """Keeps the desk's pages filled. `tell` gets a dict for everything control should know.
 
+    `whole`: what fits is read whole. Without, every track is streamed and little is read ahead:
+    for one who calls `work_all` once a second of sound, and wants no more read than is heard.
     Not thread-safe: call `load`, `cue`, `unload` and `work` from one thread.
     """
 
-    def __init__(self, desk: Desk, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, desk: Desk, tell: Callable[[dict[str, Any]], None], whole: bool = True
+    ) -> None:
+        self._whole = whole
         self._desk = desk
         self._tell = tell
         self._arena = Arena(desk)
@@ -125,6 +131,23 @@ class Loader:
             return self._fill(track, stem, page)
         return False
 
+    def work_all(self) -> None:
+        """Bring in all that is wanted, while no playhead moves and nothing else is asked for."""
+        if not self._whole:
+            self._make_room()
+            self._arena.reclaim()  # to be used next: they are still in the processor's cache
+        while self._fill_wanted():
+            pass
+
+    def _fill_wanted(self) -> bool:
+        # True when a file turned out bad: then other things are wanted.
+        for track, stem, page in self._wanted():
+            if not self._fill(track, stem, page):
+                return False
+            if track.complete:
+                return True
+        return False
+
     def urgent(self) -> bool:
         """Whether a page is missing that is about to be heard."""
         return next(self._soon(self._plan.playheads()), None) is not None
@@ -150,7 +173,7 @@ class Loader:
     def _admit(self, stems: list[Stem]) -> tuple[bool, int]:
         # Whole if that fits, else a window of it, else refused.
         whole = sum(stem.pages for stem in stems)
-        if self._arena.reserved + whole <= self._arena.total:
+        if self._whole and self._arena.reserved + whole <= self._arena.total:
             self._arena.reserve(whole)
             return False, whole
         window = sum(min(stem.pages, self._plan.window(stem)) for stem in stems)
@@ -163,16 +186,17 @@ class Loader:
         if all(track.complete and track.ready for track in tracks):
             return
         heads = self._plan.playheads()
-        yield from self._soon(heads)
+        if self._whole:
+            yield from self._soon(heads)
         for track in tracks:
             if not track.ready and not track.complete:
                 yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
                 self._note_ready(track)
             elif not track.ready:
                 self._note_ready(track)
-        yield from self._heard(heads, READ_AHEAD)
+        yield from self._heard(heads, READ_AHEAD if self._whole else LITTLE_AHEAD)
         for track in tracks:
-            if track.complete:
+            if track.complete or not self._whole:
                 continue
             if track.streamed:
                 yield from self._missing(track, self._plan.start_pages(track.stems, 0))
@@ -223,7 +247,8 @@ class Loader:
             if place is None:
                 return False
         try:
-            samples = stem.reader.read(page * stem.page_frames, stem.page_frames)
+            into = self._arena.samples(stem.source, place)
+            samples = stem.reader.read(page * stem.page_frames, stem.page_frames, into)
         except Exception as error:
             self._arena.give_back(place)
             self._give_up(track, _reason(error, [(stem.source, str(stem.reader.path))]))

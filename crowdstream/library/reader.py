@@ -110,13 +110,14 @@ class StemReader:
             )
             self.frames = self._converter.frames
 
-    def read(self, start: int, count: int) -> Samples:
+    def read(self, start: int, count: int, out: Samples | None = None) -> Samples:
         """Frames `start` to `start + count` (exclusive): shape (n, channels), C-contiguous.
 
-        n is `count`, or less where the file ends; 0 from its end on. The samples do not depend
-        on what was read before, beyond what `decode.py` says of MP3 and Opus. Raises FileChanged,
-        TruncatedAudio (the file stops decoding part-way), FileUnreadable, and ValueError for a
-        negative argument or a closed reader.
+        out: (at least n, channels) of this reader's dtype, where the frames go. n is `count`, or
+        less where the file ends; 0 from its end on. The samples do not depend on what was read
+        before, beyond what `decode.py` says of MP3 and Opus. Raises FileChanged, TruncatedAudio
+        (the file stops decoding part-way), FileUnreadable, and ValueError for a negative argument
+        or a closed reader.
         """
         if start < 0 or count < 0:
             raise ValueError(f"start {start} and count {count} must not be negative")
@@ -126,7 +127,11 @@ class StemReader:
         count = max(0, min(count, self.frames - start))
         if count == 0:
             return np.empty((0, self.channels), self.dtype)
+        if out is not None:
+            out = out[:count]
         try:
+            if self._converter is None and self._downmix is None:
+                return self._read_source(start, count, out)
             if self._converter is not None:
                 samples: Samples = self._converter.read(start, count)
             else:
@@ -136,7 +141,10 @@ class StemReader:
         finally:
             # Also in place of a decoding error: what failed is then the change.
             self._check_unchanged()
-        return samples
+        if out is None:
+            return samples
+        out[:] = samples
+        return out
 
     def close(self) -> None:
         """Close the file; may be called again."""
@@ -158,10 +166,10 @@ class StemReader:
     ) -> None:
         self.close()
 
-    def _read_source(self, start: int, count: int) -> Samples:
+    def _read_source(self, start: int, count: int, out: Samples | None = None) -> Samples:
         """Samples at the file's own rate, mixed down and cleaned."""
         assert self._decoder is not None
-        samples = self._decoder.read(start, count, self.dtype)
+        samples = self._decoder.read(start, count, self.dtype, out)
         if self._clean:
             np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         if self._downmix is not None:

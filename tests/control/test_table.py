@@ -178,7 +178,7 @@ def test_a_refusal_is_told_counted_and_changes_nothing(
     messages = rig.core.messages
 
     def reply(said: str, *values: Any) -> None:
-        rig.answers.answer(("here", 1), said, *values)
+        rig.answer(("here", 1), said, *values)
 
     rig.core.perform([(address, arguments, reply, None)])
     assert rig.state() == before

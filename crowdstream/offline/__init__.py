@@ -1,0 +1,1 @@
+"""The server without a sound card: control, loader and `render` in one process."""

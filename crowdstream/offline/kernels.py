@@ -1,0 +1,144 @@
+"""The compiled kernels without the compiler: numba is half a second and 100 MB.
+
+numba leaves machine code in its cache. The first time, it is taken from there, tried in a
+process of its own, and kept in one file; after that, llvmlite alone loads that file. When
+anything about it is not as expected, numba does it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import importlib.util
+import os
+import pickle
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+
+from crowdstream.desk import ordering  # noqa: F401  (has LLVM ready for this machine)
+
+# What only the wrappers for Python call, in ways that kernels never take.
+_HELPERS = re.compile(rb"\0((?:numba|NRT)_\w+)(?=\0)")
+_NEVER = """
+declare void @llvm.trap()
+define void @crowdstream_never() {
+  call void @llvm.trap()
+  unreachable
+}
+"""
+TRIAL_SECONDS = 60.0
+
+
+class Kernels(NamedTuple):
+    """The entries of the engine: they take addresses and whole numbers."""
+
+    begin_block: Callable[[int, int, int, bool], None]
+    render_at: Callable[[int, int, int], None]
+    end_block: Callable[[int, int, int], None]
+
+
+class _Code(NamedTuple):
+    name: str  # of the function with C's calling convention
+    arguments: int
+    machine_code: bytes
+
+
+@cache
+def kernels() -> Kernels:
+    """The kernels of the present sources, compiled if need be."""
+    path = _file()
+    if "crowdstream.engine.render" not in sys.modules and path.exists():
+        try:
+            return load(path)
+        except Exception:  # damaged: it is made again
+            with contextlib.suppress(OSError):
+                path.unlink()
+    from crowdstream.engine.ledger import begin_block, end_block
+    from crowdstream.engine.render import render_at
+
+    compiled = Kernels(begin_block, render_at, end_block)
+    if not path.exists():
+        with contextlib.suppress(Exception):  # then it takes as long the next time
+            _save(compiled, path)
+    return compiled
+
+
+def _file() -> Path:
+    """Where the code for these sources, this compiler and this processor is kept."""
+    package = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for source in (*sorted(package.glob("desk/**/*.py")), *sorted(package.glob("engine/**/*.py"))):
+        digest.update(str(source.relative_to(package)).encode())
+        digest.update(source.read_bytes())
+    for name in ("numba", "llvmlite"):
+        found = importlib.util.find_spec(name)
+        status = os.stat(found.origin) if found and found.origin else None
+        digest.update(f"{name} {status and status.st_mtime_ns}".encode())
+    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    digest.update(f"{processor} {platform.python_version()}".encode())
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "crowdstream" / "kernels" / f"{digest.hexdigest()[:16]}.code"
+
+
+def _save(compiled: Kernels, path: Path) -> None:
+    codes = [_code(entry) for entry in compiled]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as part:
+        part.write(pickle.dumps([tuple(code) for code in codes]))
+        part.flush()
+        # A name that is nowhere would end the process that looks for it: better another one.
+        trial = f"from crowdstream.offline.kernels import load; load({part.name!r})"
+        project = str(Path(__file__).resolve().parents[2])
+        subprocess.run(
+            [sys.executable, "-P", "-c", trial], cwd=project, check=True, capture_output=True,
+            timeout=TRIAL_SECONDS, env={**os.environ, "PYTHONPATH": project},
+        )  # fmt: skip
+        os.link(part.name, path)
+
+
+def _code(entry: Any) -> _Code:
+    """The machine code of an entry, as numba's cache holds it."""
+    from numba import types
+
+    (arguments,) = entry.signatures
+    store = entry._cache
+    key = store._index_key(types.void(*arguments), entry.targetctx.codegen())
+    _name, kind, (machine_code, _bitcode) = store._cache_file.load(key)[0]
+    if kind != "object":
+        raise ValueError(f"numba keeps {kind}")
+    name = entry.overloads[arguments].fndesc.llvm_cfunc_wrapper_name
+    return _Code(name, len(arguments), machine_code)
+
+
+def load(path: Path | str) -> Kernels:
+    """The kernels from a file of machine code."""
+    codes = [_Code(*code) for code in pickle.loads(Path(path).read_bytes())]
+    return Kernels(*(_function(code) for code in codes))
+
+
+def _function(code: _Code) -> Callable[..., None]:
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_NEVER), machine)
+    never = engine.get_function_address("crowdstream_never")
+    for helper in set(_HELPERS.findall(code.machine_code)):
+        if llvm.address_of_symbol(helper.decode()) is None:
+            llvm.add_symbol(helper.decode(), never)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code.machine_code))
+    engine.finalize_object()
+    address = engine.get_function_address(code.name)
+    if not address:
+        raise ValueError(f"there is no {code.name}")
+    # The interpreter's lock is kept, as with numba.
+    made = ctypes.PYFUNCTYPE(None, *[ctypes.c_int64] * code.arguments)(address)
+    made.__dict__["engine"] = engine  # owns the code
+    return made

@@ -1,0 +1,196 @@
+"""A set through a session: each command at its frame, and the blocks between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from crowdstream.control.context import nobody
+from crowdstream.desk.layout import FREE
+from crowdstream.offline.session import Session
+from crowdstream.offline.sets import Cue, Set
+from crowdstream.offline.timeline import NEVER, Timeline
+
+BLOCK = 8192  # frames; larger ones would not be faster
+SETTLE_SECONDS = 1.0  # of sound from one turn of the loader to the next, where nothing waits
+# Rendered and thrown away: levels and tempo have arrived at what the settings say.
+PREROLL = BLOCK
+TAIL_SECONDS = 2.0  # of silence after which no echo is expected any more
+SILENCE = 2.0**-24  # -144 dB: below a step of 24 bits
+MOST_LOOP_SECONDS = 600.0  # after the last command, where nothing sounds but loops
+
+
+class RenderError(RuntimeError):
+    """A command of the set could not be carried out: where it stands, and why."""
+
+
+class PagesMissing(RenderError):
+    """A playhead came to a place that was not in memory: more has to be read ahead."""
+
+
+@dataclass
+class Summary:
+    """What was rendered: frames, and what the one who wrote the set should know."""
+
+    frames: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+class Renderer:
+    """Renders one set. `write` gets the blocks, float32 `(frames, 2)`, valid until it returns.
+
+    `progress` is called after each block with the frames done and a function that estimates
+    how many there will be.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        mix: Set,
+        write: Callable[[np.ndarray], None],
+        progress: Callable[[int, Callable[[], int]], None] = lambda _done, _total: None,
+    ) -> None:
+        self._session = session
+        self._desk = session.desk
+        self._mixer = session.core.mixer
+        self._write = write
+        self._progress = progress
+        session.render(PREROLL)
+        self._origin = self._desk.frame
+        session.perform("/reset", (), nobody, self._origin)
+        self._timeline = Timeline(mix.cues, session.core.beats, self._origin)
+        self._end = mix.end
+        self._failure: str | None = None
+        self._summary = Summary()
+        self._stop = NEVER
+        self._settle_at = 0.0
+        self._moved = True
+        self._written = 0
+        self._last = self._origin  # frame of the latest command, or of what is no loop
+        self._loud = self._origin  # the frame after the latest sound
+        self._held: list[np.ndarray] = []
+
+    def run(self, seconds: float | None = None) -> Summary:
+        """Render to the end of the set, but no more than `seconds`. Raises `RenderError`."""
+        while True:
+            now = self._desk.frame
+            self._perform_due(now)
+            stop = self._stop = self._stop_frame(now, seconds)
+            ahead = self._timeline.next_frame(now)
+            closing = stop == NEVER and ahead == NEVER
+            if now >= stop or (closing and self._over(now)):
+                self._summary.frames = self._written
+                return self._summary
+            block = now + BLOCK - (now - self._origin) % BLOCK
+            self._sound(min(block, ahead, stop) - now, closing)
+            self._check()
+            self._progress(self._desk.frame - self._origin, self._estimate)
+
+    def _perform_due(self, now: int) -> None:
+        performed = False
+        while cue := self._timeline.take(now):
+            self._perform(cue, now)
+            self._last = self._loud = now
+            performed = True
+        # What acts within the next block may move a playhead to where little is loaded: then
+        # the loader has its turn after that block, too.
+        moves = performed or int(self._desk.master["pending"]) > 0 or self._mixer.waiting()
+        if moves or self._moved or now >= self._settle_at or self._session.requests:
+            self._settle()
+        self._moved = moves
+
+    def _stop_frame(self, now: int, seconds: float | None) -> int:
+        stop = NEVER if self._end is None else self._timeline.frame(self._end, now)
+        if seconds is None:
+            return stop
+        return min(stop, self._origin + round(seconds * self._desk.sample_rate))
+
+    def _perform(self, cue: Cue, frame: int) -> None:
+        def reply(address: str, *arguments: object) -> None:
+            if address == "/fail":
+                self._failure = self._failure or f"{cue.place}: {cue.address}: {arguments[1]}"
+            elif address == "/broken":
+                self._failure = self._failure or f"{cue.place}: {arguments[1]}"
+            elif address == "/late":
+                self._summary.warnings.append(
+                    f"{cue.place}: {cue.address} names a time that is past by {arguments[1]:.3f} s"
+                )
+
+        self._session.perform(cue.address, cue.arguments, reply, frame)
+        # What the next command says may need the file that this one names.
+        self._settle()
+
+    def _settle(self) -> None:
+        self._session.settle()
+        self._settle_at = self._desk.frame + SETTLE_SECONDS * self._desk.sample_rate
+        self._check()
+
+    def _check(self) -> None:
+        if self._failure:
+            raise RenderError(self._failure)
+        missing = int(self._desk.ledger["missing_frames"])
+        if missing:
+            raise PagesMissing(
+                f"{missing} frames of stems were not in memory when they were to sound: "
+                "raise --memory, so that whole tracks have room"
+            )
+
+    # The end ------------------------------------------------------------------------------
+
+    def _sound(self, frames: int, closing: bool) -> None:
+        # Silence at the end is held back: it counts only if something sounds after it.
+        out = self._session.render(frames)
+        loud = frames
+        if closing and not self._busy():
+            loud = _loud_frames(out)
+        if loud:
+            for held in self._held:
+                self._put(held)
+            self._held.clear()
+            self._put(out[:loud])
+            self._loud = self._desk.frame - frames + loud
+        if loud < frames:
+            self._held.append(out[loud:].copy())
+
+    def _put(self, samples: np.ndarray) -> None:
+        self._write(samples)
+        self._written += len(samples)
+
+    def _busy(self) -> bool:
+        # Whether anything sounds or waits, tails aside.
+        return (
+            bool((self._desk.voices["state"] != FREE).any())
+            or int(self._desk.master["pending"]) > 0
+            or self._mixer.waiting()
+        )
+
+    def _over(self, now: int) -> bool:
+        rate = self._desk.sample_rate
+        voices = self._desk.voices[self._desk.voices["state"] != FREE]
+        if bool((voices["loop"] == 0).any()):
+            self._last = now
+        if now - self._last > MOST_LOOP_SECONDS * rate:
+            self._summary.warnings.append(
+                f"it loops on and was ended {MOST_LOOP_SECONDS:g} s after its last command: "
+                "add a line with a time and `end`, or --seconds"
+            )
+            return True
+        return not self._busy() and now - self._loud >= TAIL_SECONDS * rate
+
+    def _estimate(self) -> int:
+        # Frames of the whole mix, as far as can be seen from here.
+        now = self._desk.frame
+        if self._stop != NEVER:
+            return self._stop - self._origin
+        end = self._timeline.last_frame(now)
+        voices = self._desk.voices[(self._desk.voices["state"] != FREE)]
+        left = (voices["end"] - voices["cursor"])[voices["loop"] == 0]
+        return max(end, now + max(left.tolist(), default=0)) - self._origin
+
+
+def _loud_frames(out: np.ndarray) -> int:
+    # Up to and with the last frame that is not silent.
+    loud = np.flatnonzero((np.abs(out) > SILENCE).any(1))
+    return int(loud[-1]) + 1 if len(loud) else 0

@@ -1,0 +1,160 @@
+"""Control's core, the loader and `render` in one process, on a clock that only rendering moves.
+
+The server without device, socket and child processes: offline mixes, tests and benchmarks are
+made with it. What it renders are the samples that the server plays.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import Any, Self
+
+import numpy as np
+
+from crowdstream.control.context import Reply
+from crowdstream.control.core import Core
+from crowdstream.control.packets import build
+from crowdstream.desk.block import Desk
+from crowdstream.desk.stream import StreamInfo
+from crowdstream.library.loader import Loader
+from crowdstream.monitor.health import Processes
+from crowdstream.offline.kernels import kernels
+from crowdstream.settings import Settings
+
+START = 1000.0  # what the monotonic clock shows at frame 0
+WALL = 1.7e9  # and a wall clock, in Unix seconds
+RENDER_NS = 1000  # entered for each block: nobody waits for it, so how long it took is no matter
+ALL_PAGES = sys.maxsize
+
+
+class Session:
+    """A mixer of `memory_bytes` whose device would have blocks of `block_frames`.
+
+    Nothing happens by itself: `render` makes a block and moves the clock, `load` gives the
+    loader its turn. `time` is what the monotonic clock shows; add to it to let time pass
+    between two blocks. `requests` are those on their way to the loader. `whole`: see
+    `Loader`. For one thread; `close` it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        memory_bytes: int,
+        sample_rate: float = 44100.0,
+        block_frames: int = 256,
+        whole: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.refused = 0
+        self.dropped = 0
+        self.time = START
+        self._kernels = kernels()
+        self.requests: deque[dict[str, Any]] = deque()
+        self._reports: deque[dict[str, Any]] = deque()
+        self.desk = Desk.create(memory_bytes, sample_rate)
+        self.desk.header["block_frames"] = block_frames
+        self.loader = Loader(self.desk, self._reports.append, whole)
+        info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
+        try:
+            self.core = Core(
+                settings, self.desk, self, self.requests.append, info, Processes({}),
+                lambda: self.time, lambda: self.time - START + WALL,
+            )  # fmt: skip
+            self.core.first_orders()
+        except BaseException:
+            self.close()
+            raise
+        self._out = np.zeros((block_frames, 2), np.float32)
+
+    def close(self) -> None:
+        """Close the files and let go of the memory."""
+        self.loader.close()
+        self.desk.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    # Commands ----------------------------------------------------------------------------
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Take what `packet`'s senders are told; a subclass may keep it."""
+
+    def send(self, address: str, *arguments: Any, sender: Any = None) -> None:
+        """One message comes in now, as by OSC: floats have 32 bits."""
+        self.core.packet(build(address, arguments), sender)
+
+    def packet(self, packet: bytes, sender: Any = None) -> None:
+        """Any OSC packet comes in now."""
+        self.core.packet(packet, sender)
+
+    def perform(self, address: str, arguments: tuple[Any, ...], reply: Reply, frame: int) -> None:
+        """Carry out one command that acts at `frame` (0: with the next block)."""
+        self.core.perform([(address, arguments, reply, None)], frame)
+
+    def tag_of(self, frame: int) -> float:
+        """The time tag, in Unix seconds, that names a frame.
+
+        A tag names the frame one block after the one that is asked for at that instant.
+        """
+        ahead = frame - int(self.desk.header["block_frames"])
+        return WALL + ahead / self.desk.sample_rate
+
+    # Time --------------------------------------------------------------------------------
+
+    def render(self, frames: int) -> np.ndarray:
+        """Render the next block: float32 of shape `(frames, 2)`, valid until the next one."""
+        if frames > len(self._out):
+            self._out = np.zeros((frames, 2), np.float32)
+        out = self._out[:frames]
+        rate = self.desk.sample_rate
+        begin = START + self.desk.frame / rate
+        address = self.desk.address
+        self._kernels.begin_block(address, frames, round(begin * 1e9), False)
+        self._kernels.render_at(address, out.ctypes.data, frames)
+        self._kernels.end_block(address, frames, RENDER_NS)
+        self.time = START + self.desk.frame / rate
+        self.core.tick()
+        return out
+
+    # Files -------------------------------------------------------------------------------
+
+    def load(self, pages: int = ALL_PAGES) -> None:
+        """Let the loader hear its requests and bring in up to `pages` pages of what it wants."""
+        left = pages
+        while True:
+            while self.requests:
+                self._handle(self.requests.popleft())
+            if left > 0:
+                left = left - 1 if self.loader.work() else 0
+            while self._reports:
+                self.core.loader_event(self._reports.popleft())
+            if left <= 0 and not self.requests:
+                return
+
+    def settle(self) -> None:
+        """Bring in all that the loader wants, and let control act upon it.
+
+        A page that was given back is free again when two blocks have gone by, because a render
+        could still be reading it. Here none is under way.
+        """
+        self.desk.clock["epoch"] += 2
+        while True:
+            while self.requests:
+                self._handle(self.requests.popleft())
+            self.loader.work_all()
+            while self._reports:
+                self.core.loader_event(self._reports.popleft())
+            if not self.requests:
+                return
+
+    def _handle(self, request: dict[str, Any]) -> None:
+        if request["do"] == "load":
+            self.loader.load(request["track"], request["stems"], request["cue"])
+        elif request["do"] == "cue":
+            self.loader.cue(request["track"], request["frame"])
+        else:
+            self.loader.unload(request["track"])

@@ -1,0 +1,72 @@
+"""Which command of a set comes next, and at which frame: asked of the clock that runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from crowdstream.control.clock import BeatClock
+from crowdstream.offline.sets import Cue, Moment
+
+NEVER = 1 << 62
+
+
+def frame_of_beat(clock: BeatClock, beat: float, since: int) -> int:
+    """The frame nearest to a beat, not before `since`; `NEVER` for one that does not come."""
+    low = high = since
+    while clock.beat(high) < beat:
+        low, high = high, since + 2 * (high - since) + 1
+        if high >= NEVER:
+            return NEVER
+    while low < high:
+        middle = (low + high) // 2
+        if clock.beat(middle) < beat:
+            low = middle + 1
+        else:
+            high = middle
+    # The beat lies between this frame and the one before.
+    before = low - 1
+    nearer = before >= since and beat - clock.beat(before) < clock.beat(low) - beat
+    return before if nearer else low
+
+
+class Timeline:
+    """The commands of a set in the order of their frames; `origin` is the frame of second 0.
+
+    Those in beats are placed anew each time it is asked, because a tempo change on the way
+    moves all that come later. At one frame the order of the file counts.
+    """
+
+    def __init__(self, cues: Sequence[Cue], clock: BeatClock, origin: int) -> None:
+        self._clock = clock
+        self._origin = origin
+        numbered = list(enumerate(cues))
+        self._queues = [
+            deque(
+                sorted((n for n in numbered if n[1].at.beats is beats), key=lambda n: n[1].at.value)
+            )
+            for beats in (False, True)
+        ]
+
+    def frame(self, moment: Moment, now: int) -> int:
+        """The frame of a moment, as the clock stands; `now` for one that has passed."""
+        if moment.beats:
+            return frame_of_beat(self._clock, moment.value, now)
+        return max(now, self._origin + round(moment.value * self._clock.sample_rate))
+
+    def next_frame(self, now: int) -> int:
+        """The frame of the next command; `NEVER` when none is left."""
+        return min((self.frame(queue[0][1].at, now) for queue in self._queues if queue),
+                   default=NEVER)
+
+    def take(self, now: int) -> Cue | None:
+        """The next command if it is due at `now`."""
+        due = [queue for queue in self._queues if queue and self.frame(queue[0][1].at, now) <= now]
+        if not due:
+            return None
+        return min(due, key=lambda queue: queue[0][0]).popleft()[1]
+
+    def last_frame(self, now: int) -> int:
+        """The frame of the last command that is left, as far as the clock knows by now."""
+        return max((self.frame(queue[-1][1].at, now) for queue in self._queues if queue),
+                   default=now)

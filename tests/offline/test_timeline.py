@@ -1,0 +1,46 @@
+"""The frame of a beat, and which command comes next."""
+
+from __future__ import annotations
+
+import pytest
+
+from crowdstream.control.clock import BeatClock
+from crowdstream.offline.sets import Cue, Moment
+from crowdstream.offline.timeline import NEVER, Timeline, frame_of_beat
+
+
+@pytest.mark.parametrize("bpm", [20.0, 97.3, 120.0, 174.0, 399.0])
+def test_the_frame_of_a_beat_is_the_nearest(bpm: float) -> None:
+    clock = BeatClock(44100.0, bpm, 4)
+    for beat in (0.0, 0.5, 1.0, 3.3, 64.0, 1000.0):
+        assert frame_of_beat(clock, beat, 0) == round(beat * 60 / bpm * 44100)
+
+
+def test_a_beat_that_has_passed_is_now() -> None:
+    clock = BeatClock(44100.0, 120.0, 4)
+    assert frame_of_beat(clock, 3.0, 500_000) == 500_000
+
+
+def test_after_a_change_of_tempo_the_beats_come_elsewhere() -> None:
+    clock = BeatClock(44100.0, 120.0, 4)
+    assert frame_of_beat(clock, 8.0, 0) == 4 * 44100
+    clock.set_tempo(60.0, 2 * 44100)
+    assert frame_of_beat(clock, 8.0, 0) == 6 * 44100
+
+
+def cue(name: str, value: float, beats: bool = False) -> Cue:
+    return Cue(Moment(value, beats), name, (), "")
+
+
+def test_seconds_and_beats_come_in_the_order_of_their_frames() -> None:
+    clock = BeatClock(1000.0, 60.0, 4)
+    cues = [cue("c", 3), cue("b", 2, True), cue("a", 1), cue("d", 3, True), cue("e", 3)]
+    line = Timeline(cues, clock, 0)
+    assert line.last_frame(0) == 3000
+    order = []
+    now = 0
+    while (now := line.next_frame(now)) != NEVER:
+        while found := line.take(now):
+            order.append((now, found.address))
+    assert order == [(1000, "a"), (2000, "b"), (3000, "c"), (3000, "d"), (3000, "e")]
+    assert line.last_frame(7) == 7
