@@ -65,6 +65,10 @@ class Desk:
     spare: np.ndarray
     eq: np.ndarray
     eq_coefficients: np.ndarray
+    taps: np.ndarray
+    tap_rings: np.ndarray
+    cue: np.ndarray
+    stem_out: np.ndarray
     arena: np.ndarray
 
     def __init__(self, fd: int) -> None:

@@ -44,6 +44,7 @@ from crowdstream.engine.master import finish, start_tone, stop_tone
 from crowdstream.engine.queue import cancel, next_frame, receive, take_next
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.routing import mix_down
+from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources
 from crowdstream.engine.voices import seek_voice, sound_voice, start_voice, stop_voice
 
 _FIELDS = CLOCK.fields
@@ -102,8 +103,10 @@ def _segment(address, out, at, count, frame):
         if all_voices[slot].state != FREE:
             sound_voice(address, slot, count, frame, tempo_moving)
     equalize(address, count)
+    tap_sources(address, count, frame)
     mix_down(address, count)
     finish(address, out, at, count)
+    tap_outputs(address, out, at, count, frame)
 
 
 @entry(types.void(types.int64, types.int64, types.int64))
@@ -127,6 +130,7 @@ def render_at(address, out_address, frames):
     ledger = views.ledger(address)[0]
     ledger.blocks += 1
     ledger.frames += frames
+    publish_taps(address)
     store_release(address + _FRAME, frame)
     store_release(address + _EPOCH, clock.epoch + 1)
     restore_control(control)
