@@ -31,7 +31,7 @@ def _response(knob: float, resonance: float, rate: float) -> tuple[np.ndarray, n
 
 
 def _cutoff(way: tuple[float, float], amount: float, rate: float) -> float:
-    return min(way[0] * (way[1] / way[0]) ** amount, 0.45 * rate)
+    return float(min(way[0] * (way[1] / way[0]) ** amount, 0.45 * rate))
 
 
 def _oracle(knob: float, resonance: float, hertz: np.ndarray, rate: float) -> np.ndarray:

@@ -1,5 +1,7 @@
-"""The commands themselves, by subject. Importing this package fills the table."""
+"""The commands themselves, a module for each subject. Importing this package fills the table."""
 
-from crowdstream.control.commands import decks, legacy, mix, server
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["decks", "legacy", "mix", "server"]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
