@@ -28,6 +28,8 @@ import numpy as np
 
 from benchmarks import common, material
 from benchmarks.rig import Rig
+from crowdstream.desk.layout import COMMAND, OP_RAMP, VOICE_STEM, voice_ramp
+from crowdstream.desk.rings import push_commands
 from crowdstream.engine.ledger import begin_block
 from crowdstream.engine.render import render
 
@@ -110,17 +112,26 @@ def playing(load: Load, stem_seconds: float) -> Iterator[Rig]:
         for track in range(tracks):
             buffer = FIRST_BUFFER + BUFFERS_OF_A_DECK * (track % 4) + track // 4
             rig.say(("/play_stem", (buffer, RATE, VOLUME, 1)))
-        # The same stems of every track fall silent.
-        for deck, number in itertools.product("ABCD", range(load.sounding // tracks, 4)):
-            if load.sounding < load.stems:
-                rig.say((f"/deck/{deck}/stem/{number + 1}", (0.0,)))
         if rig.failures():
             raise common.BenchmarkError("; ".join(rig.failures()))
+        rig.block(load.block)
+        _silence(rig, load, tracks)
         for _ in range(round(SETTLE_SECONDS * material.RATE / load.block)):
             rig.block(load.block)
         yield rig
     finally:
         rig.close()
+
+
+def _silence(rig: Rig, load: Load, tracks: int) -> None:
+    # The same stems of every track fall silent. A command of its own only the deck's first track
+    # has for that, the others only their voices' ramps.
+    silent = range(load.sounding // tracks, load.stems // tracks)
+    for slot, stem in itertools.product(np.flatnonzero(rig.desk.voices["state"]), silent):
+        command = np.zeros(1, COMMAND)
+        command["op"] = OP_RAMP
+        command["index"] = voice_ramp(int(slot), VOICE_STEM + stem)
+        push_commands(rig.desk, command)
 
 
 def measure(load: Load, seconds: float, stem_seconds: float = STEM_SECONDS) -> Cost:
