@@ -27,11 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import common, material
-from benchmarks.rig import Rig
 from crowdstream.desk.layout import COMMAND, OP_RAMP, VOICE_STEM, voice_ramp
 from crowdstream.desk.rings import push_commands
 from crowdstream.engine.ledger import begin_block
 from crowdstream.engine.render import render
+from crowdstream.offline.session import Session
+from crowdstream.settings import Settings
 
 STEMS = (1, 4, 16, 64)
 SOUNDING = (64, 48, 32, 16, 0)  # of 64 that are loaded
@@ -92,46 +93,56 @@ class Table:
     remark: str = ""
 
 
+class Mixer(Session):
+    """A mixer that remembers what could not be done."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.failures: list[str] = []
+        super().__init__(*arguments)
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Keep the answers that say so."""
+        if address == "/fail":
+            self.failures.append(" ".join(map(str, arguments)))
+
+
 @contextmanager
-def playing(load: Load, stem_seconds: float) -> Iterator[Rig]:
+def playing(load: Load, stem_seconds: float) -> Iterator[Session]:
     """A mixer that plays `load`, everything in memory and every ramp at its end."""
     data = round(stem_seconds * material.RATE) * material.FRAME_BYTES
     folders = material.deck_folders(data)
     tracks = max(1, load.stems // STEMS_OF_A_TRACK)
-    rig = Rig(ARENA_BYTES, float(material.RATE), load.block)
-    try:
+    with Mixer(Settings(), ARENA_BYTES, float(material.RATE), load.block) as mixer:
         for deck, (band, gain) in itertools.product("ABCD", BANDS.items()):
-            rig.say((f"/deck/{deck}/eq/{band}", (gain, 0.0)))
+            mixer.send(f"/deck/{deck}/eq/{band}", gain, 0.0)
         for track in range(tracks):
             # Round the decks, so that their filters have the same to do.
             buffer = FIRST_BUFFER + BUFFERS_OF_A_DECK * (track % 4) + track // 4
             folder = folders[track % 4]
             path = folder if load.stems > 1 else folder / f"{material.STEMS[0]}.wav"
-            rig.say(("/load_buffer", (buffer, str(path))))
-        rig.load_all()
+            mixer.send("/load_buffer", buffer, str(path))
+        mixer.load()
         for track in range(tracks):
             buffer = FIRST_BUFFER + BUFFERS_OF_A_DECK * (track % 4) + track // 4
-            rig.say(("/play_stem", (buffer, RATE, VOLUME, 1)))
-        if rig.failures():
-            raise common.BenchmarkError("; ".join(rig.failures()))
-        rig.block(load.block)
-        _silence(rig, load, tracks)
+            mixer.send("/play_stem", buffer, RATE, VOLUME, 1)
+        if mixer.failures:
+            raise common.BenchmarkError("; ".join(mixer.failures))
+        mixer.render(load.block)
+        _silence(mixer, load, tracks)
         for _ in range(round(SETTLE_SECONDS * material.RATE / load.block)):
-            rig.block(load.block)
-        yield rig
-    finally:
-        rig.close()
+            mixer.render(load.block)
+        yield mixer
 
 
-def _silence(rig: Rig, load: Load, tracks: int) -> None:
+def _silence(mixer: Session, load: Load, tracks: int) -> None:
     # The same stems of every track fall silent. A command of its own only the deck's first track
     # has for that, the others only their voices' ramps.
     silent = range(load.sounding // tracks, load.stems // tracks)
-    for slot, stem in itertools.product(np.flatnonzero(rig.desk.voices["state"]), silent):
+    for slot, stem in itertools.product(np.flatnonzero(mixer.desk.voices["state"]), silent):
         command = np.zeros(1, COMMAND)
         command["op"] = OP_RAMP
         command["index"] = voice_ramp(int(slot), VOICE_STEM + stem)
-        push_commands(rig.desk, command)
+        push_commands(mixer.desk, command)
 
 
 def measure(load: Load, seconds: float, stem_seconds: float = STEM_SECONDS) -> Cost:
@@ -140,8 +151,8 @@ def measure(load: Load, seconds: float, stem_seconds: float = STEM_SECONDS) -> C
     out = np.zeros((load.block, 2), np.float32)
     count = max(LEAST_BLOCKS, round(seconds * material.RATE / load.block))
     times = np.empty(count)
-    with playing(load, stem_seconds) as rig:
-        desk = rig.desk
+    with playing(load, stem_seconds) as mixer:
+        desk = mixer.desk
         for number in range(count):
             begin = time.perf_counter_ns()
             begin_block(desk.address, load.block, begin, False)

@@ -1,4 +1,4 @@
-"""This project, through the same `render` that plays live."""
+"""This project: `crowdstream render`, through the same `render` that plays live."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class CrowdStream(Renderer):
         """See `Renderer`."""
         (folder / "scene.txt").write_text(set_text(scene, folder))
         return [
-            *(sys.executable, str(SCRIPTS / "ours.py"), "scene.txt", str(out)),
-            *(str(scene.frames), str(scene.sample_rate)),
+            *(sys.executable, str(SCRIPTS / "ours.py"), "render", "scene.txt", str(out)),
+            *("--format", "float", "--quiet", "--sample-rate", str(scene.sample_rate)),
         ]
 
 

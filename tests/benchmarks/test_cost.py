@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks import common, cost
 from benchmarks.cost import Cost, Load, Table
-from benchmarks.rig import Rig
 from crowdstream.desk.block import Desk
 from crowdstream.engine.render import render
+from crowdstream.offline.session import Session
 
 
-def sounding_stems(rig: Rig) -> int:
-    voices = rig.desk.voices[rig.desk.voices["state"] > 0]
+def sounding_stems(mixer: Session) -> int:
+    voices = mixer.desk.voices[mixer.desk.voices["state"] > 0]
     return int(np.count_nonzero(np.any(voices["last"] != 0.0, axis=2)))
 
 
@@ -24,12 +24,12 @@ def sounding_stems(rig: Rig) -> int:
     ("stems", "sounding", "voices"), [(1, 1, 1), (4, 4, 1), (16, 16, 4), (64, 16, 16), (16, 0, 4)]
 )
 def test_as_many_stems_play_and_sound_as_it_says(stems: int, sounding: int, voices: int) -> None:
-    with cost.playing(Load(stems, sounding, 256), 0.3) as rig:
-        rig.block(256)
-        assert np.count_nonzero(rig.desk.voices["state"]) == voices
-        assert sounding_stems(rig) == sounding
-        assert rig.desk.ledger["missing_frames"] == 0
-        assert set(rig.desk.decks["eq_state"]) == {1}
+    with cost.playing(Load(stems, sounding, 256), 0.3) as mixer:
+        mixer.render(256)
+        assert np.count_nonzero(mixer.desk.voices["state"]) == voices
+        assert sounding_stems(mixer) == sounding
+        assert mixer.desk.ledger["missing_frames"] == 0
+        assert set(mixer.desk.decks["eq_state"]) == {1}
 
 
 def test_a_measurement_is_of_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
