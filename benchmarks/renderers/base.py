@@ -1,0 +1,126 @@
+"""What a program has to tell about itself to take part."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from benchmarks.scene import Scene
+
+SCRIPTS = Path(__file__).resolve().parent / "scripts"
+PYTHONS = "CROWDSTREAM_BENCH_PYTHONS"  # environment variable; paths as in PATH
+
+
+class Renderer(ABC):
+    """A program, used in one way.
+
+    name: unique. does: what stands for rate conversion, equaliser and limiter. leaves_out: what
+    of the scene it does not do. get: how to install it. summed: whether the stems of a deck
+    are added up before their one rate conversion.
+    """
+
+    name: str
+    does: str
+    leaves_out: str = ""
+    get: str
+    summed: bool = False
+
+    @abstractmethod
+    def version(self) -> str | None:
+        """Its version; None where it is not installed."""
+
+    @abstractmethod
+    def command(self, scene: Scene, folder: Path, out: Path) -> list[str]:
+        """The command that renders `scene` to the WAV file `out`, in float32.
+
+        Files that the command needs are written to `folder`, in which it will be run.
+        """
+
+
+@cache
+def program_version(program: str, *flags: str, pattern: str) -> str | None:
+    """What `pattern`'s group matches in what a program says; None where it can't be run."""
+    found = shutil.which(program)
+    if found is None:
+        return None
+    try:
+        said = subprocess.run(
+            [found, *flags],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(pattern, said.stdout + said.stderr)
+    return match[1] if match else "unknown version"
+
+
+class Interpreters:
+    """The Python interpreters in which a module may be installed."""
+
+    def __init__(self, paths: Sequence[str] = ()) -> None:
+        """`paths` are asked first, then those of $CROWDSTREAM_BENCH_PYTHONS, this one, and
+        every python3 of $PATH."""
+        named = os.environ.get(PYTHONS, "").split(os.pathsep)
+        others = [str(Path(folder) / "python3") for folder in os.get_exec_path()]
+        every = [*paths, *filter(None, named), sys.executable, *others]
+        self._paths = [path for path in dict.fromkeys(every) if shutil.which(path)]
+        self._found: dict[str, tuple[str, str] | None] = {}
+
+    def find(self, modules: str, version: str) -> tuple[str, str] | None:
+        """The first interpreter that imports `modules`, and what `version`, an expression, gives.
+
+        None where no interpreter does.
+        """
+        if modules not in self._found:
+            tries = (_ask(path, f"import {modules}; print({version})") for path in self._paths)
+            answers = zip(self._paths, tries, strict=True)
+            self._found[modules] = next(
+                ((path, answer) for path, answer in answers if answer is not None), None
+            )
+        return self._found[modules]
+
+
+def _ask(python: str, code: str) -> str | None:
+    try:
+        said = subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    # The last line: a module may greet first.
+    return said.stdout.strip().splitlines()[-1] if said.returncode == 0 else None
+
+
+class ScriptRenderer(Renderer):
+    """A Python library, used by a script of its own that gets scene, output and its flags."""
+
+    modules: str
+    version_of: str
+    script: str
+
+    def __init__(self, interpreters: Interpreters, flags: Sequence[str] = ()) -> None:
+        self._interpreters = interpreters
+        self._flags = list(flags)
+
+    def version(self) -> str | None:
+        """See `Renderer`."""
+        found = self._interpreters.find(self.modules, self.version_of)
+        return found[1] if found else None
+
+    def command(self, scene: Scene, folder: Path, out: Path) -> list[str]:
+        """See `Renderer`."""
+        found = self._interpreters.find(self.modules, self.version_of)
+        assert found is not None, f"{self.name} is not installed"
+        (folder / "scene.json").write_text(scene.to_json())
+        return [found[0], str(SCRIPTS / self.script), "scene.json", str(out), *self._flags]

@@ -1,0 +1,115 @@
+"""SuperCollider's server in non-real-time mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.renderers.base import Renderer, program_version
+from benchmarks.renderers.synthdef import (
+    ADD,
+    AUDIO,
+    CONTROL,
+    MULTIPLY,
+    SCALAR,
+    Definition,
+    Output,
+    message,
+    score,
+)
+from benchmarks.scene import HIGH_HZ, LOW_HZ, MID_HZ, MID_Q, SHELF_Q, Deck, Scene, decibels
+
+LOOK_AHEAD = 0.01  # of its Limiter, by default
+WIRES = 256  # connections between unit generators that it makes room for
+ADD_TO_TAIL = 1
+GAIN = 1.0
+LINEAR = 2
+
+
+class SuperCollider(Renderer):
+    """Files read into buffers; a synth for each deck with `PlayBuf` (always cubic) or a
+    `Phasor` and `BufRd` (linear), the equalisers of the BEQ suite; a synth for the master with
+    `Limiter`."""
+
+    get = "apt install supercollider-server"
+
+    def __init__(self, kind: str) -> None:
+        self._cubic = kind == "cubic"
+        self.name = f"scsynth {kind}"
+        how = "PlayBuf, cubic" if self._cubic else "BufRd, linear"
+        self.does = f"{how}; BLowShelf, BPeakEQ, BHiShelf; Limiter"
+
+    def version(self) -> str | None:
+        """See `Renderer`."""
+        return program_version("scsynth", "-v", pattern=r"scsynth (\d[\d.]*)")
+
+    def command(self, scene: Scene, folder: Path, out: Path) -> list[str]:
+        """See `Renderer`."""
+        (folder / "score.osc").write_bytes(self.score(scene))
+        stems = sum(len(deck.stems) for deck in scene.decks)
+        return [
+            *("scsynth", "-N", "score.osc", "_", str(out), f"{scene.sample_rate}", "WAV", "float"),
+            *("-i", "0", "-o", "2", "-b", str(max(16, stems)), "-w", str(WIRES)),
+        ]
+
+    def score(self, scene: Scene) -> bytes:
+        """Definitions, buffers and synths at 0 seconds, and the end."""
+        begin = []
+        starts = []
+        buffer = 0
+        for number, deck in enumerate(scene.decks):
+            definition = self._deck(f"deck{number}", deck, buffer, scene)
+            begin.append(message("/d_recv", definition.encoded()))
+            for stem in deck.stems:
+                begin.append(message("/b_allocRead", buffer, stem.path, 0, 0))
+                buffer += 1
+            starts.append(message("/s_new", f"deck{number}", 1000 + number, ADD_TO_TAIL, 0))
+        if scene.limiter:
+            begin.append(message("/d_recv", _master().encoded()))
+            starts.append(message("/s_new", "master", 2000, ADD_TO_TAIL, 0))
+        return score([(0.0, [*begin, *starts]), (scene.seconds, [message("/c_set", 0, 0)])])
+
+    def _deck(self, name: str, deck: Deck, buffer: int, scene: Scene) -> Definition:
+        made = Definition(name)
+        sides: list[Output] = []
+        for number, stem in enumerate(deck.stems):
+            played = self._play(made, buffer + number, scene)
+            scaled = [made.operate(MULTIPLY, side, stem.gain) for side in played]
+            sides = (
+                [made.operate(ADD, a, b) for a, b in zip(sides, scaled, strict=True)]
+                if sides
+                else scaled
+            )
+        if not deck.flat:
+            sides = [_equalised(made, side, deck) for side in sides]
+        level = made.unit("Line", CONTROL, [deck.begin, deck.end, scene.seconds, 0.0])[0]
+        made.unit("Out", AUDIO, [0.0, *(made.operate(MULTIPLY, s, level) for s in sides)], 0)
+        return made
+
+    def _play(self, made: Definition, buffer: int, scene: Scene) -> list[Output]:
+        if self._cubic:
+            return made.unit("PlayBuf", AUDIO, [buffer, scene.rate, 1.0, 0.0, 0.0, 0.0], 2)
+        frames = made.unit("BufFrames", SCALAR, [buffer])[0]
+        phase = made.unit("Phasor", AUDIO, [0.0, scene.rate, 0.0, frames, 0.0])[0]
+        return made.unit("BufRd", AUDIO, [buffer, phase, 0.0, float(LINEAR)], 2)
+
+
+def _equalised(made: Definition, side: Output, deck: Deck) -> Output:
+    low, mid, high = (decibels(gain) for gain in deck.eq)
+    # A shelf's slope of 1 is a quality of one over the root of two.
+    assert SHELF_Q**2 * 2 - 1 < 1e-9
+    side = made.unit("BLowShelf", AUDIO, [side, LOW_HZ, 1.0, low])[0]
+    side = made.unit("BPeakEQ", AUDIO, [side, MID_HZ, 1.0 / MID_Q, mid])[0]
+    return made.unit("BHiShelf", AUDIO, [side, HIGH_HZ, 1.0, high])[0]
+
+
+def _master() -> Definition:
+    made = Definition("master")
+    sides = made.unit("In", AUDIO, [0.0], 2)
+    limited = [made.unit("Limiter", AUDIO, [side, GAIN, LOOK_AHEAD])[0] for side in sides]
+    made.unit("ReplaceOut", AUDIO, [0.0, *limited], 0)
+    return made
+
+
+def variants() -> list[Renderer]:
+    """Linear and cubic interpolation."""
+    return [SuperCollider("linear"), SuperCollider("cubic")]

@@ -1,0 +1,71 @@
+"""How much of a rendered sine is not that sine: total harmonic distortion plus noise."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+EDGE_SECONDS = 0.25  # left out at both ends: fades, filters that fill
+FLOOR_DB = -200.0  # what a perfect sine is given
+ROUNDS = 6
+PULL = 0.002  # the tone may be this share of its frequency away from where it is expected
+
+
+class NoTone(RuntimeError):
+    """The file does not hold the tone that was asked for."""
+
+
+def thd_n(samples: np.ndarray, hertz: float, sample_rate: float) -> float:
+    """THD+N of a sine in dB: power of what is left without it over its own.
+
+    `samples`: shape `(frames,)`. All frequencies up to half the sample rate count, constant
+    offset too. The sine is fitted by least squares in amplitude, phase and frequency (Gauss and
+    Newton's method, as in IEEE Std 1057), from `hertz` on. Raises `NoTone` when there is none.
+    """
+    x = np.asarray(samples, np.float64)
+    time = (np.arange(len(x)) - len(x) / 2) / sample_rate
+    hertz, expected = _peak(x, hertz, sample_rate), hertz
+    for _ in range(ROUNDS):
+        angle = 2.0 * math.pi * hertz * time
+        cosine, sine = np.cos(angle), np.sin(angle)
+        (a, b), *_ = np.linalg.lstsq(np.column_stack((cosine, sine)), x, rcond=None)
+        slope = 2.0 * math.pi * time * (b * cosine - a * sine)
+        design = np.column_stack((cosine, sine, slope))
+        (a, b, change), *_ = np.linalg.lstsq(design, x, rcond=None)
+        hertz += float(change)
+    if abs(hertz - expected) > PULL * expected:
+        raise NoTone(f"there is a tone of {hertz:.1f} Hz, expected were {expected:.1f} Hz")
+    angle = 2.0 * math.pi * hertz * time
+    design = np.column_stack((np.cos(angle), np.sin(angle)))
+    (a, b), *_ = np.linalg.lstsq(design, x, rcond=None)
+    rest = float(np.mean((x - design @ (a, b)) ** 2))
+    tone = (a * a + b * b) / 2.0
+    return max(FLOOR_DB, 10.0 * math.log10(max(rest, 1e-300) / tone))
+
+
+def _peak(x: np.ndarray, hertz: float, sample_rate: float) -> float:
+    # Frequency of the loudest bin near `hertz`, with a parabola through it and its neighbours:
+    # the fit only finds its way from less than half a bin away.
+    spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x))))
+    width = sample_rate / len(x)
+    low = max(1, int(hertz * (1.0 - PULL) / width) - 2)
+    high = min(len(spectrum) - 1, int(hertz * (1.0 + PULL) / width) + 3)
+    if high <= low or not np.max(spectrum[low:high]) > 0.0:
+        raise NoTone(f"it is silent at {hertz:.1f} Hz")
+    at = low + int(np.argmax(spectrum[low:high]))
+    left, middle, right = np.log(np.maximum(spectrum[at - 1 : at + 2], 1e-300))
+    bend = left - 2.0 * middle + right
+    return float((at + (0.5 * (left - right) / bend if bend < 0.0 else 0.0)) * width)
+
+
+def thd_n_of_file(path: Path, hertz: float) -> float:
+    """THD+N in dB of the left channel of a sound file, without its ends."""
+    samples, sample_rate = soundfile.read(path, dtype="float64", always_2d=True)
+    edge = int(EDGE_SECONDS * sample_rate)
+    inner = samples[edge:-edge, 0]
+    if len(inner) < sample_rate // 4:
+        raise NoTone(f"{path.name} holds only {len(samples)} frames")
+    return thd_n(inner, hertz, sample_rate)

@@ -1,0 +1,94 @@
+"""What a command costs: CPU time and memory of its whole process tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.common import BenchmarkError
+
+SAMPLE_SECONDS = 0.01  # between two looks at a command's memory
+LIMIT_SECONDS = 600.0  # a command that takes longer hangs, and is ended
+SAID = 600  # characters of a failed command's last words that are shown
+
+
+@dataclass(frozen=True)
+class Usage:
+    """CPU seconds (user and system) of a command and all it started, and its duration."""
+
+    cpu: float
+    wall: float
+
+
+def run(command: Sequence[str], folder: Path) -> Usage:
+    """Run a command in `folder`. Raises `BenchmarkError` with its last words when it fails."""
+    usage, _ = _run(command, folder, watch=False)
+    return usage
+
+
+def peak_bytes(command: Sequence[str], folder: Path) -> int:
+    """Run a command and return the most memory its processes held together.
+
+    Counted is the proportional set size, so that what several share counts once, looked at
+    every 10 ms; it disturbs the command, so such a run is not one to take times from.
+    """
+    _, peak = _run(command, folder, watch=True)
+    return peak
+
+
+def _run(command: Sequence[str], folder: Path, watch: bool) -> tuple[Usage, int]:
+    with tempfile.TemporaryFile() as said:
+        begin = time.monotonic()
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+        limit = threading.Timer(LIMIT_SECONDS, process.kill)
+        limit.start()
+        try:
+            peak = _watch(process.pid) if watch else 0
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            limit.cancel()
+        wall = time.monotonic() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip()[-SAID:]
+            raise BenchmarkError(f"{command[0]} ended with status {process.returncode}: {words}")
+    return Usage(used.ru_utime + used.ru_stime, wall), peak
+
+
+def _watch(pid: int) -> int:
+    # Until the process has ended; it stays a zombie until it is waited for.
+    process = psutil.Process(pid)
+    peak = 0
+    while True:
+        total = 0
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return peak
+            for each in (process, *process.children(recursive=True)):
+                total += _pss(each)
+        except psutil.NoSuchProcess:
+            pass
+        peak = max(peak, total)
+        time.sleep(SAMPLE_SECONDS)
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.AccessDenied, psutil.ZombieProcess):
+        return 0
