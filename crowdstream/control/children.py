@@ -1,4 +1,4 @@
-"""The processes that control starts: engine and loader, each behind two pipes."""
+"""The processes that control starts: engine, loader and recorder, each behind two pipes."""
 
 from __future__ import annotations
 

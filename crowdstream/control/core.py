@@ -23,6 +23,7 @@ from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
 from crowdstream.control.quiet import Burst, Quiet, say
+from crowdstream.control.recordings import Recordings
 from crowdstream.control.status import Status
 from crowdstream.control.table import DECK_LETTERS, TABLE
 from crowdstream.control.tracks import first_buffer
@@ -96,6 +97,7 @@ class Core:
             desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
         )
         self.mixing = Mixing(self.mixer)
+        self.recordings = Recordings(desk, self.tell)
         self.status = Status(self)
         self._held: list[tuple[float, int, float, list[Entry]]] = []
         self._held_messages = 0
@@ -233,6 +235,7 @@ class Core:
             events = pop_events(self.desk, EVENTS_AT_ONCE)
         self._release_held()
         self.mixer.tick()
+        self.recordings.tick()
         self._follow_movement()
         self._log_left_out()
         if self.watch:

@@ -41,6 +41,7 @@ time of its own; starts inside a file, stops and jumps are declicked.
 
 _SECTIONS = (
     ("Decks, stems and the mix", ("/deck/{", "/mix/")),
+    ("Recording", ("/record/",)),
     ("The vocabulary of existing sequencers", ()),
     ("The server", ("/status", "/notify", "/sync", "/version")),
 )
@@ -51,6 +52,8 @@ def _default(arg: Arg) -> str:
         return "required"
     if arg.default is None:
         return "stays"
+    if arg.rest:
+        return "none"
     if arg.type == "s":
         return f'"{arg.default}"'
     return f"{arg.default:g}"

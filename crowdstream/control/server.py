@@ -88,6 +88,7 @@ class Server:
             self._caller.close()  # wakes the thread, and whoever waits for it
             self._thread.join()
             end_all([self._engine, self._loader])
+            self.core.recordings.close()
             self.osc.close()
             self._caller.free()
             self.desk.close()

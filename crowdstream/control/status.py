@@ -66,6 +66,9 @@ STATUS_NAMES = {
     "pages_used_mb": "of it, filled",
     "pages_reserved_mb": "of it, promised to tracks",
     "movement": "the latest `/dance/total_movement`",
+    "recording": "files that are being recorded",
+    "record_seconds": "length of the latest recording",
+    "record_lost": "frames that its files have lost to a slow disk",
     "bpm": "tempo of the clock",
     "meter": "beats per bar",
     "beat": "beats since the last `/reset`",
@@ -106,6 +109,7 @@ class Status:
             "pages_used_mb": pages.get("used", 0) * PAGE_BYTES / 1e6,
             "pages_reserved_mb": pages.get("reserved", 0) * PAGE_BYTES / 1e6,
             "movement": core.follower.movement,
+            **core.recordings.readings(),
         }
 
     def deck_readings(self, deck: int) -> dict[str, Any]:

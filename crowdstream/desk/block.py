@@ -70,6 +70,8 @@ class Desk:
     eq_coefficients: np.ndarray
     filter: Any
     filter_table: np.ndarray
+    cue: np.ndarray
+    stem_out: np.ndarray
     arena: np.ndarray
 
     def __init__(self, fd: int) -> None:

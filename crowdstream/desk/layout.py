@@ -43,6 +43,8 @@ GRID_POINTS = 512  # pairs of beat and file frame in one grid; linear between th
 
 # Taps: rings in which others can read what passes through a place of the mixer.
 TAP_FRAMES = 131072  # frames of one ring: 3 s at 44.1 kHz; a power of two
+# Frames in front of `head` that the engine may be writing already: its longest block.
+TAP_MARGIN = 16384
 TAP_MASTER, TAP_CUE = 0, 1
 TAP_DECK = 2  # + deck: after its EQ and effects, before its level
 TAP_STEM = 8  # + 8 * deck + stem: the stem alone, as it goes into the deck
@@ -309,11 +311,12 @@ GRID = _record(
 )
 
 # One ring of frames, written by the engine, read by any number of others. Frame f of the stream
-# lies at index f modulo TAP_FRAMES. Readers ask for it by raising `on`, one each.
+# lies at index f modulo TAP_FRAMES. Readers ask for it by raising `on` (see `desk.taps`).
 TAP = _record(
     ("on", "i8"),
     ("since", "i8"),  # first frame it holds since it was switched on
     ("head", "i8"),  # frame behind the latest one; store-release
+    ("next", "i8"),  # the same inside a block, for the engine alone
 )
 
 DECK = _record(
@@ -411,6 +414,8 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("wet", np.dtype("f4"), (SEGMENT, LANES)),
         ("mix", np.dtype("f4"), (SEGMENT, 2)),  # what goes to the master
         ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # what goes to the send buses
+        ("cue", np.dtype("f4"), (SEGMENT, 2)),  # what is heard on the second output pair
+        ("stem_out", np.dtype("f4"), (DECKS * STEMS, SEGMENT, 2)),  # stems whose tap is on
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames a frame of the voice

@@ -23,6 +23,16 @@ define void @store_release(i64 %address, i64 %value) {
   store atomic i64 %value, ptr %place release, align 8
   ret void
 }
+define void @atomic_add(i64 %address, i64 %value) {
+  %place = inttoptr i64 %address to ptr
+  %before = atomicrmw add ptr %place, i64 %value seq_cst
+  ret void
+}
+define void @atomic_and(i64 %address, i64 %value) {
+  %place = inttoptr i64 %address to ptr
+  %before = atomicrmw and ptr %place, i64 %value seq_cst
+  ret void
+}
 define void @fence() {
   fence seq_cst
   ret void
@@ -60,6 +70,12 @@ store_release = _function("store_release", None, _INT64, _INT64)
 
 store_release32 = _function("store_release32", None, _INT64, ctypes.c_int32)
 """`store_release32(address, value)`: the same for an int32."""
+
+atomic_add = _function("atomic_add", None, _INT64, _INT64)
+"""`atomic_add(address, value)`: add to an int64 that other processes change, too."""
+
+atomic_and = _function("atomic_and", None, _INT64, _INT64)
+"""`atomic_and(address, mask)`: keep only some bits of such an int64."""
 
 fence = _function("fence", None)
 """`fence()`: no load or store moves across it, on any core."""

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import TAP_MARGIN
 from crowdstream.engine.ledger import begin_block, end_block
 from crowdstream.engine.render import render_at
 
 # Above ordinary real-time daemons, below the kernel's own interrupt threads and JACK's.
 PRIORITY = 70
-MOST_FRAMES = 16384
+MOST_FRAMES = TAP_MARGIN  # readers of taps count on it
 
 
 class Callback:

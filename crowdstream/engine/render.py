@@ -66,6 +66,7 @@ from crowdstream.engine.motion import (
 from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
 from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.routing import mix_down
+from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources
 from crowdstream.engine.transport import beat_at, fill_tempo, set_clock
 from crowdstream.engine.voices import sound_voice, start_voice, stop_voice
 
@@ -152,8 +153,10 @@ def _segment(address, out, at, count, frame):
     equalize(address, count)
     filter_decks(address, count)
     move_crossfader(address, count)
+    tap_sources(address, count, frame)
     mix_down(address, count)
     finish(address, out, at, count)
+    tap_outputs(address, out, at, count, frame)
 
 
 @entry(types.void(types.int64, types.int64, types.int64))
@@ -177,6 +180,7 @@ def render_at(address, out_address, frames):
     ledger = views.ledger(address)[0]
     ledger.blocks += 1
     ledger.frames += frames
+    publish_taps(address)
     store_release(address + _FRAME, frame)
     store_release(address + _EPOCH, clock.epoch + 1)
     restore_control(control)

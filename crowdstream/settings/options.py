@@ -150,6 +150,15 @@ class Settings:
             unset="any folder",
         ),
     )
+    record_folder: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("the path of a folder"),
+            "DIR",
+            "folder for recordings; others only inside --media-root then",
+            unset="any folder, or those of --media-root",
+        ),
+    )
     a: Path | None = field(
         default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck A", _NO_TRACK)
     )

@@ -1,0 +1,234 @@
+"""Recordings as control knows them: which files, from where, since when.
+
+The files are made and written by the recorder, a process that is started with the first
+recording. Control asks for the taps itself at the moment of the command, so that nothing is
+missed while that process comes up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from crowdstream.control.children import Child, ChildError
+from crowdstream.control.context import Context
+from crowdstream.control.errors import Refused
+from crowdstream.desk.block import Desk
+from crowdstream.desk.taps import CONTROL, RECORDER, forget_owner, hold_tap, release_tap
+from crowdstream.library.errors import printable
+
+log = logging.getLogger(__name__)
+
+END_SECONDS = 10.0  # that the recorder may take to finish its files when the server ends
+
+
+class Process(Protocol):
+    """What is wanted of the recorder process; see `Child`."""
+
+    finished: bool
+
+    @property
+    def last_words(self) -> str:
+        """How it ended."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue one message."""
+
+    def push(self) -> None:
+        """Write what is queued."""
+
+    def read(self) -> list[dict[str, Any]]:
+        """What it has said."""
+
+    def end(self, seconds: float = END_SECONDS) -> None:
+        """Have it end."""
+
+
+def start_recorder(desk: Desk) -> Process:
+    """The recorder as a process. Raises `ChildError`."""
+    return Child("crowdstream.record.process", str(desk.fd), desk.fd)
+
+
+@dataclass(eq=False)
+class Session:
+    """Files that were started together. `taps`: of the files that are still open, by path."""
+
+    number: int
+    context: Context
+    taps: dict[str, int]
+    wanted: int
+    held: list[int]
+    stop: int | None = None
+    stopper: Context | None = None
+    began: int | None = None
+    frames: int = 0
+    lost: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+class Recordings:
+    """Starts and stops recordings, and reports what becomes of them. For the control thread."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        tell: Callable[..., None],
+        launch: Callable[[Desk], Process] = start_recorder,
+    ) -> None:
+        self._desk = desk
+        self._tell = tell
+        self.launch = launch
+        self._process: Process | None = None
+        self._sessions: dict[int, Session] = {}
+        self._number = 0
+
+    def start(
+        self, context: Context, files: list[tuple[int, Path]], form: str, frame: int
+    ) -> None:
+        """Record taps to files from `frame` on.
+
+        Raises `Refused` while another recording runs that does not end at or before `frame`.
+        """
+        for session in self._sessions.values():
+            if session.stop is None or session.stop > frame:
+                first = printable(next(iter(session.taps), "a file"))
+                raise Refused(f"{first} is being recorded: say /record/stop first")
+        if self._process is None:
+            try:
+                self._process = self.launch(self._desk)
+            except ChildError as error:
+                raise Refused(str(error)) from error
+        self._number += 1
+        held = [tap for tap, _ in files]
+        for tap in held:
+            hold_tap(self._desk, tap, CONTROL)
+        self._sessions[self._number] = Session(
+            self._number, context, {str(path): tap for tap, path in files}, frame, held
+        )
+        self._process.send(
+            {
+                "do": "start", "id": self._number, "frame": frame, "format": form,
+                "files": [(tap, str(path)) for tap, path in files],
+            }
+        )
+
+    def stop(self, context: Context, frame: int) -> None:
+        """End the recording at `frame`. Raises `Refused` when nothing is recorded."""
+        session = self._latest()
+        if session is None or self._process is None:
+            raise Refused("nothing is being recorded")
+        session.stop, session.stopper = frame, context
+        self._process.send(
+            {"do": "stop", "id": session.number, "frame": frame, "at_once": not context.frame}
+        )
+
+    def readings(self) -> dict[str, Any]:
+        """Files being recorded, seconds of the latest recording, frames it has lost."""
+        session = self._latest()
+        return {
+            "recording": sum(len(one.taps) for one in self._sessions.values()),
+            "record_seconds": session.frames / self._desk.sample_rate if session else 0.0,
+            "record_lost": session.lost if session else 0,
+        }
+
+    def paths(self) -> list[str]:
+        """The files that are being recorded."""
+        return [path for session in self._sessions.values() for path in session.taps]
+
+    def tick(self) -> None:
+        """Hear what the recorder says; call it every 10 ms or so."""
+        if self._process is None:
+            return
+        self._process.push()
+        for message in self._process.read():
+            session = self._sessions.get(message.get("id", 0))
+            if session is not None:
+                getattr(self, f"_{message['event']}")(session, message)
+        if self._process.finished:
+            self._died(self._process)
+
+    def close(self) -> None:
+        """Finish all files and end the recorder. The engine has ended: no more sound comes."""
+        if self._process is not None:
+            self._process.end(END_SECONDS)
+            self._process = None
+
+    def _latest(self) -> Session | None:
+        return next(reversed(self._sessions.values()), None)
+
+    # What the recorder says ----------------------------------------------------------------
+
+    def _opened(self, session: Session, _message: dict[str, Any]) -> None:
+        for tap in session.held:  # it asks for the taps itself by now
+            release_tap(self._desk, tap, CONTROL)
+        session.held = []
+
+    def _refused(self, session: Session, message: dict[str, Any]) -> None:
+        session.context.fail(message["reason"])
+        self._forget(session)
+
+    def _began(self, session: Session, message: dict[str, Any]) -> None:
+        session.began = int(message["frame"])
+        late = session.began - session.wanted
+        if session.context.frame and late > 0:
+            session.context.came_late(late / self._desk.sample_rate)
+        for path in session.taps:
+            session.context.done(path, session.began)
+
+    def _at(self, session: Session, message: dict[str, Any]) -> None:
+        session.frames, session.lost = int(message["frames"]), int(message["lost"])
+
+    def _lost(self, session: Session, message: dict[str, Any]) -> None:
+        path, frames = message["path"], int(message["frames"])
+        log.warning(
+            "recording %.200s: %d frames were lost, the disk is too slow", printable(path), frames
+        )
+        self._tell("/record/lost", path, frames, to=session.context)
+
+    def _failed(self, session: Session, message: dict[str, Any]) -> None:
+        self._give_up(session, message["path"], message["reason"])
+        if session.stopper is not None:
+            session.stopper.fail(session.failures[-1])
+        self._drop_file(session, message["path"])
+
+    def _closed(self, session: Session, message: dict[str, Any]) -> None:
+        if session.stopper is not None:
+            session.stopper.done(message["path"], int(message["frames"]))
+        self._drop_file(session, message["path"])
+
+    def _ended(self, session: Session, message: dict[str, Any]) -> None:
+        if session.stopper is not None and session.stopper.frame and session.stop is not None:
+            late = int(message["frame"]) - session.stop
+            if late > 0:
+                session.stopper.came_late(late / self._desk.sample_rate)
+
+    # ---------------------------------------------------------------------------------------
+
+    def _give_up(self, session: Session, path: str, reason: str) -> None:
+        log.error("recording %.200s failed: %s", printable(path), reason)
+        session.failures.append(f"{path}: {reason}")
+        self._tell("/record/failed", path, reason, to=session.context)
+
+    def _drop_file(self, session: Session, path: str) -> None:
+        session.taps.pop(path, None)
+        if not session.taps:
+            self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        self._opened(session, {})
+        del self._sessions[session.number]
+
+    def _died(self, process: Process) -> None:
+        reason = f"the recorder has died ({process.last_words}); up to a second before, it is good"
+        for session in list(self._sessions.values()):
+            for path in list(session.taps):
+                self._give_up(session, path, reason)
+            if session.stopper is not None:
+                session.stopper.fail(reason)
+            self._forget(session)
+        process.end(0.0)
+        self._process = None
+        forget_owner(self._desk, RECORDER)
