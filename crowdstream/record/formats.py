@@ -50,9 +50,15 @@ def dither() -> np.ndarray:
     return noise.reshape(DITHER_FRAMES, 2)
 
 
+def _bounded(frames: np.ndarray) -> np.ndarray:
+    # What is louder than full scale is cut off there; what is no number is silence.
+    bounded: np.ndarray = np.clip(np.nan_to_num(frames), np.float32(-1.0), np.float32(1.0))
+    return bounded
+
+
 def to_int16(frames: np.ndarray, at: int) -> np.ndarray:
     """float32 `(count, channels)` as int16; `at`: number of the first frame in its file."""
-    scaled = np.nan_to_num(frames) * np.float32(32768.0)
+    scaled = _bounded(frames) * np.float32(32768.0)
     table = dither()
     places = np.arange(at, at + len(frames)) % DITHER_FRAMES
     channels = np.arange(frames.shape[1]) % 2
@@ -64,7 +70,7 @@ def to_int16(frames: np.ndarray, at: int) -> np.ndarray:
 
 def to_int24(frames: np.ndarray) -> np.ndarray:
     """float32 samples as int32 in the range of 24 bits, rounded to the nearest step."""
-    scaled = np.rint(np.nan_to_num(frames) * np.float32(8388608.0))
+    scaled = np.rint(_bounded(frames) * np.float32(8388608.0))
     whole: np.ndarray = np.clip(scaled, -8388608, 8388607).astype(np.int32)
     return whole
 

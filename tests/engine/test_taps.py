@@ -1,0 +1,121 @@
+"""Taps hold exactly what passes through their place, however time is cut into blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crowdstream.desk.layout import (
+    DECKS,
+    RAMP_MASTER,
+    SEGMENT,
+    TAP_CUE,
+    TAP_DECK,
+    TAP_FRAMES,
+    TAP_MASTER,
+    TAP_STEM,
+    TAPS,
+    deck_level_ramp,
+    eq_ramp,
+)
+from crowdstream.desk.taps import LISTENERS, TapReader
+from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources
+from tests.engine.bench import Bench, noise
+
+
+def _mix(bench: Bench) -> None:
+    # Two decks that move, loud enough for the limiter.
+    bench.start(0, bench.load(noise(30000, seed=1)), loop=(0, 30000))
+    bench.start(1, bench.load(noise(9000, seed=2)), deck=2, rate=1.06, loop=(10, 8000))
+    bench.ramp(eq_ramp(0, 0), 0.0, 1000, frame=777)
+    bench.ramp(deck_level_ramp(2), 0.3, 5000, frame=100)
+    bench.ramp(RAMP_MASTER, 1.5, 900, frame=4000)
+
+
+@pytest.mark.parametrize("blocks", [[256], [1], [7, 64, 1023], [2048]])
+def test_taps_hold_what_passes(blocks: list[int]) -> None:
+    with Bench() as bench, Bench() as plain:
+        used = [TAP_MASTER, TAP_CUE, *range(TAP_DECK, TAP_DECK + DECKS), *range(TAP_STEM, TAPS)]
+        readers = {tap: TapReader(bench.desk, tap, LISTENERS) for tap in used}
+        _mix(bench)
+        _mix(plain)
+        out = bench.render(6000, blocks)
+        held = {tap: reader.read() for tap, reader in readers.items()}
+        assert int(bench.desk.ledger["limited_frames"]) > 0
+        # To be read changes nothing.
+        assert np.array_equal(out, plain.render(6000))
+        assert all(lost == 0 and len(frames) == 6000 for lost, frames in held.values())
+        assert np.array_equal(held[TAP_MASTER][1], out)
+        assert held[TAP_DECK][1].any() and held[TAP_DECK + 2][1].any()
+        assert not held[TAP_DECK + 1][1].any() and not held[TAP_DECK + 3][1].any()
+
+
+def test_a_deck_is_tapped_after_its_eq_and_before_its_level() -> None:
+    heard = []
+    for level in (1.0, 0.0):
+        with Bench() as bench:
+            bench.ramp(deck_level_ramp(1), level)
+            bench.ramp(eq_ramp(1, 2), 0.0, 300, frame=50)
+            bench.render(1)
+            reader = TapReader(bench.desk, TAP_DECK + 1, LISTENERS)
+            bench.start(0, bench.load(noise(5000, peak=0.4)), deck=1)
+            out = bench.render(3000)
+            heard.append(reader.read()[1])
+            if level:
+                assert np.array_equal(heard[0], out)
+            else:
+                assert not out.any()
+    assert np.array_equal(*heard)
+
+
+def test_stems_and_the_cue_bus_are_copied_from_their_places() -> None:
+    generator = np.random.default_rng(1)
+    with Bench() as bench:
+        desk = bench.desk
+        bench.render(5)
+        readers = [TapReader(desk, tap, LISTENERS) for tap in (TAP_STEM + 9, TAP_CUE)]
+        out = np.zeros((SEGMENT, 2), np.float32)
+        for at, count in ((5, 100), (105, 256)):
+            desk.stem_out[:] = generator.normal(size=desk.stem_out.shape)
+            desk.cue[:] = generator.normal(size=desk.cue.shape)
+            tap_sources(desk.address, count, at)
+            tap_outputs(desk.address, out.reshape(-1), 0, count, at)
+            publish_taps(desk.address)
+            stem, cue = (reader.read()[1] for reader in readers)
+            assert np.array_equal(stem, desk.stem_out[9, :count])
+            assert np.array_equal(cue, desk.cue[:count])
+
+
+def test_a_tap_that_is_off_is_not_touched() -> None:
+    with Bench() as bench:
+        _mix(bench)
+        bench.render(3000)
+        assert not bench.desk.tap_rings[: TAP_DECK + 4].any()
+        assert not bench.desk.taps["head"].any()
+        reader = TapReader(bench.desk, TAP_MASTER, LISTENERS)
+        out = bench.render(1000)
+        assert np.array_equal(reader.read()[1], out)
+        reader.close()
+        before = bench.desk.tap_rings[TAP_MASTER].copy()
+        bench.render(1000)
+        assert np.array_equal(bench.desk.tap_rings[TAP_MASTER], before)
+        # Switched on again, it begins there, and what was held before is not taken for it.
+        reader = TapReader(bench.desk, TAP_MASTER, LISTENERS, start=3500)
+        assert reader.first is None or reader.first == 3500
+        out = bench.render(700)
+        assert reader.first == 5000 == int(bench.desk.taps[TAP_MASTER]["since"])
+        lost, frames = reader.read()
+        assert lost == 0
+        assert np.array_equal(frames, out)
+
+
+def test_the_ring_goes_round() -> None:
+    with Bench() as bench:
+        bench.start(0, bench.load(noise(30011)), loop=(0, 30011))
+        reader = TapReader(bench.desk, TAP_MASTER, LISTENERS)
+        for _ in range(9):
+            out = bench.render(30000, 1000)
+            lost, frames = reader.read()
+            assert lost == 0
+            assert np.array_equal(frames, out)
+        assert reader.position == 270000 > 2 * TAP_FRAMES
