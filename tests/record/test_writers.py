@@ -15,6 +15,7 @@ import soundfile
 
 from crowdstream.library import open_stem
 from crowdstream.record import writer
+from crowdstream.record.wav import WavWriter
 from crowdstream.record.writer import open_audio
 from tests.record.support_record import FORMATS, STEP, DyingDisk, FullDisk, sound
 
@@ -174,7 +175,7 @@ def test_what_is_left_by_a_killed_writer_can_be_read(
 def test_a_file_past_4_gib_turns_into_rf64(tmp_path: Path, form: str) -> None:
     path = tmp_path / "long.wav"
     made = open_audio(path, 44100, 2, form)
-    assert not isinstance(made, writer.FlacWriter)
+    assert isinstance(made, WavWriter)
     frame_bytes = made._frame_bytes
     first, last = sound(1000), sound(1000, 2)
     made.write(first)

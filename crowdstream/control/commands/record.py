@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from crowdstream.control.commands.common import context_frame
@@ -72,7 +73,7 @@ def _place(context: Context, path: str) -> Path:
         real = check_media_root(given, (*settings.media_root, *own))
     except AudioFileError as error:
         raise CommandError(str(error)) from error
-    if real.is_dir():
+    if os.path.isdir(real):  # of a name that is too long Path.is_dir would raise
         raise BadArgument("path: it is a folder, name a file in it")
     return real
 
