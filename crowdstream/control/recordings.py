@@ -62,7 +62,7 @@ class Session:
     wanted: int
     held: list[int]
     stop: int | None = None
-    stopper: Context | None = None
+    stoppers: list[Context] = field(default_factory=list)
     began: int | None = None
     frames: int = 0
     lost: int = 0
@@ -120,7 +120,8 @@ class Recordings:
         session = self._latest()
         if session is None or self._process is None:
             raise Refused("nothing is being recorded")
-        session.stop, session.stopper = frame, context
+        session.stop = frame
+        session.stoppers.append(context)
         self._process.send(
             {"do": "stop", "id": session.number, "frame": frame, "at_once": not context.frame}
         )
@@ -190,20 +191,21 @@ class Recordings:
 
     def _failed(self, session: Session, message: dict[str, Any]) -> None:
         self._give_up(session, message["path"], message["reason"])
-        if session.stopper is not None:
-            session.stopper.fail(session.failures[-1])
+        for stopper in session.stoppers:
+            stopper.fail(session.failures[-1])
         self._drop_file(session, message["path"])
 
     def _closed(self, session: Session, message: dict[str, Any]) -> None:
-        if session.stopper is not None:
-            session.stopper.done(message["path"], int(message["frames"]))
+        for stopper in session.stoppers:
+            stopper.done(message["path"], int(message["frames"]))
         self._drop_file(session, message["path"])
 
     def _ended(self, session: Session, message: dict[str, Any]) -> None:
-        if session.stopper is not None and session.stopper.frame and session.stop is not None:
-            late = int(message["frame"]) - session.stop
-            if late > 0:
-                session.stopper.came_late(late / self._desk.sample_rate)
+        if session.stop is None or not session.stoppers[-1].frame:
+            return
+        late = int(message["frame"]) - session.stop
+        if late > 0:
+            session.stoppers[-1].came_late(late / self._desk.sample_rate)
 
     # ---------------------------------------------------------------------------------------
 
@@ -226,8 +228,8 @@ class Recordings:
         for session in list(self._sessions.values()):
             for path in list(session.taps):
                 self._give_up(session, path, reason)
-            if session.stopper is not None:
-                session.stopper.fail(reason)
+            for stopper in session.stoppers:
+                stopper.fail(reason)
             self._forget(session)
         process.end(0.0)
         self._process = None

@@ -29,7 +29,7 @@ _PAGE_FRAMES = mmap.PAGESIZE // 8
 def hold_tap(desk: Desk, tap: int, owner: int) -> None:
     """Have the engine write the tap's ring, until `release_tap`. For one thread per owner."""
     # Memory that was never used is made here, not by the engine in the middle of a block.
-    desk.tap_rings[tap, ::_PAGE_FRAMES, 0].sum()
+    desk.tap_rings[tap, ::_PAGE_FRAMES, 0].max()
     atomic_add(desk.address + _TAPS + TAP.itemsize * tap + _ON, 1 << _BITS * owner)
 
 

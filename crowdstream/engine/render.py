@@ -154,6 +154,7 @@ def _segment(address, out, at, count, frame):
     filter_decks(address, count)
     tap_sources(address, count, frame)
     move_crossfader(address, count)
+    tap_sources(address, count, frame)
     mix_down(address, count)
     finish(address, out, at, count)
     tap_outputs(address, out, at, count, frame)

@@ -11,8 +11,8 @@ import contextlib
 import ctypes
 import hashlib
 import importlib.util
+import json
 import os
-import pickle
 import platform
 import re
 import subprocess
@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import llvmlite.binding as llvm
 
@@ -94,7 +94,7 @@ def _save(compiled: Kernels, path: Path) -> None:
     codes = [_code(entry) for entry in compiled]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as part:
-        part.write(pickle.dumps([tuple(code) for code in codes]))
+        _write(part, codes)
         part.flush()
         # A name that is nowhere would end the process that looks for it: better another one.
         trial = f"from crowdstream.offline.kernels import load; load({part.name!r})"
@@ -122,8 +122,26 @@ def _code(entry: Any) -> _Code:
 
 def load(path: Path | str) -> Kernels:
     """The kernels from a file of machine code."""
-    codes = [_Code(*code) for code in pickle.loads(Path(path).read_bytes())]
-    return Kernels(*(_function(code) for code in codes))
+    return Kernels(*(_function(code) for code in _read(Path(path).read_bytes())))
+
+
+def _write(file: IO[bytes], codes: list[_Code]) -> None:
+    # A line of JSON, then the machine code of one entry after another.
+    head = [(code.name, code.arguments, len(code.machine_code)) for code in codes]
+    file.write(json.dumps(head).encode() + b"\n")
+    for code in codes:
+        file.write(code.machine_code)
+
+
+def _read(data: bytes) -> list[_Code]:
+    at = data.index(b"\n") + 1
+    codes = []
+    for name, arguments, length in json.loads(data[: at - 1]):
+        if at + length > len(data):
+            raise ValueError("the file is cut off")
+        codes.append(_Code(name, arguments, data[at : at + length]))
+        at += length
+    return codes
 
 
 def _function(code: _Code) -> Callable[..., None]:

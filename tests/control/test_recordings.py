@@ -31,12 +31,15 @@ class InProcess:
         self.recorder = Recorder(desk, self.events.append)
 
     def send(self, message: dict[str, Any]) -> None:
-        self.recorder.handle(message)
+        if not self.finished:
+            self.recorder.handle(message)
 
     def push(self) -> None:
         """Nothing waits."""
 
     def read(self) -> list[dict[str, Any]]:
+        if self.finished:
+            return []
         self.recorder.work()
         return [self.events.popleft() for _ in range(len(self.events))]
 

@@ -124,6 +124,18 @@ def test_a_tap_that_comes_on_late_moves_the_beginning_of_all_files(studio: Studi
     assert np.array_equal(studio.read("mix"), studio.out[5000:])
 
 
+def test_files_end_together_where_one_was_ahead(studio: Studio) -> None:
+    session = studio.session(0, a=TAP_DECK, mix=TAP_MASTER)
+    studio.play(session, 3000)
+    studio.render(500)
+    reader, recording_ = session._tapes[0]
+    recording_.put(*reader.read())  # as when a block ends between two looks
+    session.stop(2000, at_once=False)
+    session.work()
+    studio.close(session)
+    assert [message["frames"] for message in studio.heard("closed")] == [3500, 3500]
+
+
 def test_a_recording_that_is_stopped_before_it_begins_leaves_no_file(studio: Studio) -> None:
     session = studio.session(9000)
     studio.play(session, 300)

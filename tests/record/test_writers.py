@@ -17,7 +17,7 @@ from crowdstream.library import open_stem
 from crowdstream.record import writer
 from crowdstream.record.wav import WavWriter
 from crowdstream.record.writer import open_audio
-from tests.record.support_record import FORMATS, STEP, DyingDisk, FullDisk, sound
+from tests.record.support_record import FORMATS, STEP, DyingDisk, FullDisk, size, sound
 
 every_format = pytest.mark.parametrize(("form", "extension"), FORMATS)
 
@@ -30,6 +30,10 @@ def check(path: Path, expected: np.ndarray, form: str, least: int | None = None)
     assert least <= len(samples) <= len(expected)
     error = np.abs(samples - expected[: len(samples)]) if len(samples) else np.zeros(1)
     assert error.max() <= STEP[form]
+    assert soundfile.info(path).frames == len(samples)
+    head = path.read_bytes()[:8]
+    if head[:4] == b"RIFF":
+        assert struct.unpack("<I", head[4:])[0] + 8 <= size(path)
     if len(samples):
         open_stem(path, 44100).close()  # the server itself can play it
     return len(samples)
@@ -60,6 +64,10 @@ def test_one_channel_and_no_frames_are_files_too(
     made.close()
     samples, rate = soundfile.read(tmp_path / f"mono{extension}", always_2d=True)
     assert rate == 48000 and samples.shape == (4001, 1)
+    if form != "flac":
+        head = (tmp_path / "mono.wav").read_bytes()[:8]
+        assert struct.unpack("<I", head[4:])[0] + 8 == size(tmp_path / "mono.wav")
+        assert size(tmp_path / "mono.wav") % 2 == 0
     assert np.abs(samples - mono).max() <= STEP[form]
     open_audio(tmp_path / f"none{extension}", 44100, 2, form).close()
     if form != "flac":  # whose head comes with its first frames
@@ -71,10 +79,10 @@ def test_what_was_saved_can_be_read_at_once(tmp_path: Path, form: str, extension
     frames = sound(60_000)
     path = tmp_path / f"a{extension}"
     made = open_audio(path, 44100, 2, form)
-    for at in range(0, 60_000, 5000):
-        made.write(frames[at : at + 5000])
+    for at in range(0, 60_000, 4096):  # a block of the encoder's
+        made.write(frames[at : at + 4096])
         made.save()
-        check(path, frames[: at + 5000], form, at + 5000 - 4096)
+        check(path, frames[: at + 4096], form, at)
     made.close()
     check(path, frames, form)
 
@@ -113,6 +121,11 @@ def test_a_full_disk_leaves_a_good_file(
     if room > 1000:
         held = check(path, frames, form, 24_000)
         assert held == made.frames
+        # And nothing behind: no part of a frame, or of a block.
+        if isinstance(made, WavWriter):
+            assert size(path) == made._begin + held * made._frame_bytes
+        else:
+            assert size(path) == made._good_bytes < room
 
 
 @every_format

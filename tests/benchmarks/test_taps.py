@@ -1,0 +1,20 @@
+"""The cost of taps."""
+
+from benchmarks.taps import SETS, measure, rows, scene
+from crowdstream.desk.layout import TAP_DECK, TAP_MASTER
+
+
+def test_every_set_of_taps_is_measured_on_the_same_scene() -> None:
+    took = measure(64, 20)
+    assert list(took) == list(SETS)
+    assert all((times > 0).all() for times in took.values())
+    found = rows(took)
+    assert [row["number"] for row in found] == [0, 1, 5, 38]
+    assert found[0]["taps_ms"] == 0.0
+
+
+def test_the_taps_of_a_set_are_on() -> None:
+    desk = scene(SETS["master and decks"])
+    on = desk.taps["on"].nonzero()[0].tolist()
+    desk.close()
+    assert on == [TAP_MASTER, *range(TAP_DECK, TAP_DECK + 4)]
