@@ -11,10 +11,12 @@ from typing import Any
 
 from crowdstream.control.context import Context
 from crowdstream.control.errors import CommandError, NotLoaded
+from crowdstream.control.grids import Grid, GridSlots
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.control.tracks import SourceNumbers, Track, first_buffer, in_use
 from crowdstream.desk.block import Desk
 from crowdstream.library.errors import AudioFileError, printable
+from crowdstream.library.grids import BeatGrid
 from crowdstream.library.tracks import TrackFiles, check_media_root, find_stems
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Buffers(ABC):
         self._roots = media_roots
         self._numbers = itertools.count(1)
         self._sources = SourceNumbers()
+        self.grids = GridSlots(desk)
         self._tracks: dict[int, Track] = {}
         self.buffers: dict[int, Track] = {}
         self._incoming: dict[int, Track] = {}
@@ -178,6 +181,8 @@ class Buffers(ABC):
             self._failed(track, event["reason"])
         elif kind == "broken":
             self._broken(track, event["reason"])
+        elif kind == "crowded":
+            self._crowded(track, event["reason"])
         elif kind == "unloaded":
             self._gone(track)
 
@@ -186,8 +191,25 @@ class Buffers(ABC):
         track.streamed = bool(event["streamed"])
         track.cue_frame = min(int(track.cue * track.frames), track.frames - 1)
         track.state = "opened"
+        self._take_grid(track, event)
         self._log_opened(track, event["channels"])
         self._opened_hook(track)
+
+    def _take_grid(self, track: Track, event: dict[str, Any]) -> None:
+        # A grid that a command has given goes before what lies beside the file.
+        fault, found = event.get("grid_fault"), event.get("grid")
+        if found and track.grid is None:
+            anchors = tuple((float(beat), float(second)) for beat, second in found["anchors"])
+            made = BeatGrid(anchors, bool(found["steady"]))
+            grid = Grid(made, self.desk.sample_rate, str(found["source"]))
+            try:
+                track.grid_slot = self.grids.write(grid)
+                track.grid = grid
+            except CommandError as error:
+                fault = str(error)
+        if fault:
+            log.warning("%s has no beat grid: %s", track.name, fault)
+            self._tell("/grid/fault", track.buffer, fault, to=track.context)
 
     def _log_opened(self, track: Track, channels: Sequence[int]) -> None:
         kinds = {"mono" if count == 1 else "stereo" for count in channels}
@@ -228,6 +250,11 @@ class Buffers(ABC):
         # Its load has been answered with `/done`: that did not fail.
         self._tell("/broken", track.buffer, reason, to=track.context)
 
+    def _crowded(self, track: Track, reason: str) -> None:
+        text = f"not all hot cues and loops of {track.name} stay in memory: {reason}"
+        log.warning("%s", text)
+        self._tell("/crowded", track.buffer, text)
+
     def _incoming_failed(self, track: Track, reason: str) -> None:
         track.reason = reason
         if self._incoming.get(track.buffer) is track:
@@ -258,6 +285,8 @@ class Buffers(ABC):
         self._tracks.pop(track.number, None)
         self._sources.give_back(track.sources)
         track.sources = []
+        self.grids.give_back(track.grid_slot)
+        track.grid_slot = -1
 
     def _see_off(self) -> None:
         """Unload tracks that have fallen silent; once more stop those that have not."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from crowdstream.control.tempo import Stretch, first_frame, ramp_frames
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stamp import read_callback
 
@@ -14,6 +16,12 @@ from crowdstream.desk.stamp import read_callback
 SMOOTHING = 0.01
 MOMENTS = 1024  # time tags whose frame is kept
 JUMP_SECONDS = 0.05  # a reading this far off means that the stream stood still: begin anew
+KEPT = 16  # stretches of the tempo that are past: observers ask about now
+MOST_AHEAD = 64  # changes of the clock that may lie ahead
+NEAR_BEAT = 1e-6  # beats: so close to a beat is on it
+
+Orders = list[tuple[int, Stretch]]
+"""By the frame at which the engine is to take it up (0: at once): how the clock runs from there."""
 
 
 class FrameClock:
@@ -56,11 +64,17 @@ class FrameClock:
         if self._offset is None:
             return self._desk.frame
         block = int(self._desk.header["block_frames"])
-        return round(monotonic * self._desk.sample_rate + self._offset) + block
+        return round(self.frame_rendered(monotonic)) + block
 
     def now(self) -> int:
         """The frame of this instant."""
         return self.frame_at(self.monotonic())
+
+    def frame_rendered(self, monotonic: float) -> float:
+        """The frame that the device asks for at an instant; its latency later it is heard."""
+        if self._offset is None:
+            return float(self._desk.frame)
+        return monotonic * self._desk.sample_rate + self._offset
 
     def due(self, unix_seconds: float) -> float:
         """The instant of `time.monotonic()` at which a wall clock shows `unix_seconds`."""
@@ -81,46 +95,97 @@ class FrameClock:
 
 
 @dataclass(frozen=True)
-class _Stretch:
+class Change:
+    """What is to become of the clock: another tempo, or (`rate` is None) beat 0.
+
+    `frame`: where; `beat`: the beat it happens at, wherever that comes to lie, else None.
+    `rate`: beats a frame to go to, within `frames`, or (0) while `beats` pass.
+    """
+
     frame: int
-    beat: float
-    bpm: float
+    beat: float | None = None
+    rate: float | None = None
+    frames: int = 0
+    beats: float = 0.0
+
+    def place(self, current: Stretch) -> int:
+        """The frame it happens at, the clock running so."""
+        return self.frame if self.beat is None else first_frame(current.frame_of(self.beat))
+
+    def apply(self, current: Stretch, frame: int) -> Stretch:
+        """How the clock runs from `frame` on."""
+        if self.rate is None:
+            return current.going_on(frame, 0.0)
+        rate = current.rate_at(frame)
+        frames = self.frames or ramp_frames(rate, self.rate, self.beats)
+        return Stretch(frame, current.at(frame), rate, self.rate, frames)
 
 
 class BeatClock:
-    """Tempo and meter: beats since the last reset, as a function of the frame."""
+    """Tempo and meter: beats since the last reset, as an exact function of the frame.
+
+    The engine holds the same function: what changes it gives back the orders for it. Changes
+    that lie ahead keep their order, whatever comes in between, and those at a beat move with it.
+    """
 
     def __init__(self, sample_rate: float, bpm: float, meter: int) -> None:
         self.sample_rate = sample_rate
         self.meter = meter
-        self._stretches = [_Stretch(0, 0.0, bpm)]
         self.zero: int | None = None
+        self.bpm = bpm  # the tempo that was set last: it may not be reached yet
+        self._past = [Stretch.steady(0, 0.0, self.rate_of(bpm))]
+        self._ahead: list[tuple[Change, Stretch]] = []
+        self._told: dict[int, Stretch] = {}  # what the engine has and is still to take up
 
-    @property
-    def bpm(self) -> float:
-        """The tempo that was set last, in beats a minute."""
-        return self._stretches[-1].bpm
+    def rate_of(self, bpm: float) -> float:
+        """Beats a frame at so many beats a minute."""
+        return bpm / 60.0 / self.sample_rate
 
-    def set_tempo(self, bpm: float, frame: int) -> None:
-        """From `frame` on, `bpm` beats a minute; the beat goes on without a jump."""
-        beat = self.beat(frame)
-        kept = [stretch for stretch in self._stretches if stretch.frame < frame]
-        # Observers ask about now: what is long past need not be kept.
-        self._stretches = [*kept[-16:], _Stretch(frame, beat, bpm)]
+    # Reading -----------------------------------------------------------------------------
 
-    def reset(self, frame: int) -> None:
-        """`frame` is beat 0 and time zero from now on."""
-        self.zero = frame
-        self._stretches = [_Stretch(frame, 0.0, self.bpm)]
+    def _stretches(self) -> list[Stretch]:
+        return [*self._past, *(stretch for _, stretch in self._ahead)]
 
-    def beat(self, frame: int) -> float:
+    def at(self, frame: float) -> Stretch:
+        """How the clock runs at a frame."""
+        stretches = self._stretches()
+        return next((s for s in reversed(stretches) if s.frame <= frame), stretches[0])
+
+    def beat(self, frame: float) -> float:
         """Beats since the last reset at `frame`."""
-        current = self._stretches[0]
-        for stretch in self._stretches:
-            if stretch.frame <= frame:
-                current = stretch
-        beats_per_frame = current.bpm / 60.0 / self.sample_rate
-        return current.beat + (frame - current.frame) * beats_per_frame
+        return self.at(frame).at(frame)
+
+    def bpm_at(self, frame: float) -> float:
+        """Beats a minute at `frame`: during a ramp what it has reached."""
+        return round(self.at(frame).rate_at(frame) * 60.0 * self.sample_rate, 9)
+
+    def frame_of(self, beat: float, after: float = 0) -> float:
+        """The frame, between whole ones, of a beat as the clock runs from the frame `after` on.
+
+        A beat that has passed by then lies before it, unless it comes again after a reset.
+        """
+        current, begin = self.at(after), after
+        for following in [s for s in self._stretches() if s.frame > after]:
+            if current.at(begin) <= beat < current.at(following.frame):
+                return current.frame_of(beat)
+            current, begin = following, following.frame
+        if beat >= current.at(begin):
+            return current.frame_of(beat)
+        return self.at(after).frame_of(beat)
+
+    def frame_of_command(self, beat: float, after: float) -> int:
+        """The whole frame, at least 1, at which a command at a beat acts."""
+        return max(1, first_frame(self.frame_of(beat, after)))
+
+    def frame_passed(self, beat: float, frame: float) -> int:
+        """The whole frame at which a beat was that has passed by `frame`."""
+        known = [stretch for stretch in self._stretches() if stretch.frame <= frame]
+        holding = (stretch for stretch in reversed(known) if stretch.beat <= beat)
+        return first_frame(next(holding, self._past[0]).frame_of(beat))
+
+    def next_beat(self, quantum: float, after: float) -> float:
+        """The first multiple of `quantum` beats that does not lie before the frame `after`."""
+        return math.ceil(self.beat(after) / quantum - NEAR_BEAT) * quantum
 
     def frame_of_start(self, start_at: float, now: int) -> int:
         """The frame of `start_at` seconds after the last reset; 0 ("now") if not positive.
@@ -131,3 +196,67 @@ class BeatClock:
             return 0
         zero = now if self.zero is None else self.zero
         return zero + round(start_at * self.sample_rate)
+
+    # Changing ----------------------------------------------------------------------------
+
+    def full(self, now: int) -> bool:
+        """Whether no further change may lie ahead of the frame `now`."""
+        return sum(stretch.frame > now for _, stretch in self._ahead) >= MOST_AHEAD
+
+    def set_tempo(
+        self,
+        bpm: float,
+        frame: int,
+        now: int,
+        *,
+        frames: int = 0,
+        beats: float = 0.0,
+        beat: float | None = None,
+    ) -> Orders:
+        """From `frame` on to `bpm`, in a straight ramp of `frames`, or during which `beats` pass.
+
+        With `beat` it happens at that beat, and `frame` is where that is expected. `now`: the
+        frame that the engine has reached; a change that comes too late happens right after it.
+        """
+        self.bpm = bpm
+        soon = max(frame, now + 1)
+        change = Change(soon, beat if frame > now else None, self.rate_of(bpm), frames, beats)
+        orders = self._plan(now, change)
+        # Under the frame it was asked for, so that the engine can tell how late it was.
+        return [(min(at, frame) if at == soon else at, stretch) for at, stretch in orders]
+
+    def reset(self, frame: int, now: int) -> Orders:
+        """`frame` is beat 0 and time zero; where it has passed, the beat was 0 then."""
+        self.zero = frame
+        if frame > now:
+            return self._plan(now, Change(frame))
+        passed = self.beat(frame)
+        self._past = [replace(stretch, beat=stretch.beat - passed) for stretch in self._past]
+        self._ahead = [
+            (change, replace(stretch, beat=stretch.beat - passed))
+            for change, stretch in self._ahead
+        ]
+        return [(frame, self.at(now)), *self._plan(now)]
+
+    def _plan(self, now: int, *new: Change) -> Orders:
+        # What has begun is history; all that lies ahead is laid out anew from there.
+        begun = [stretch for _, stretch in self._ahead if stretch.frame <= now]
+        left = [*(change for change, stretch in self._ahead if stretch.frame > now), *new]
+        self._past = [*self._past, *begun][-KEPT:]
+        self._ahead = []
+        current = self._past[-1]
+        while left:
+            places = [max(change.place(current), current.frame, now + 1) for change in left]
+            first = places.index(min(places))
+            change = left.pop(first)
+            current = change.apply(current, places[first])
+            self._ahead.append((change, current))
+        return self._tell(now)
+
+    def _tell(self, now: int) -> Orders:
+        # What was told and no longer holds is replaced, at its frame, by what runs there now.
+        told = {frame: stretch for frame, stretch in self._told.items() if frame > now}
+        holds = {frame: self.at(frame) for frame in told}
+        holds |= {stretch.frame: stretch for _, stretch in self._ahead}
+        self._told = holds
+        return [(frame, s) for frame, s in sorted(holds.items()) if told.get(frame) != s]

@@ -22,11 +22,12 @@ def nobody(address: str, *arguments: Any) -> None:
 class Context:
     """One command being carried out.
 
-    `frame`: the frame at which it acts, 0 for at once. `now`: the frame of its arrival.
+    `frame`: the frame at which it acts, 0 for at once. `beat`: the beat of the clock at which it
+    acts, `frame` is where that is expected; else None. `now`: the frame of its arrival.
     `failures`: the reasons its sender has been told so far.
     """
 
-    __slots__ = ("address", "core", "failures", "frame", "late", "now", "reply", "sender")
+    __slots__ = ("address", "beat", "core", "failures", "frame", "late", "now", "reply", "sender")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Context:
         sender: Any = None,
         frame: int = 0,
         now: int = 0,
+        beat: float | None = None,
     ) -> None:
         self.core = core
         self.address = address
@@ -43,6 +45,7 @@ class Context:
         self.sender = sender
         self.frame = frame
         self.now = now
+        self.beat = beat
         self.failures: tuple[str, ...] = ()
         self.late = False
 

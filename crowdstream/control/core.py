@@ -5,16 +5,14 @@ All of the server but its processes, its port and its thread: tests drive it blo
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.control.clock import BeatClock, FrameClock
+from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
 from crowdstream.control.errors import CommandError, Refused
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
@@ -22,11 +20,14 @@ from crowdstream.control.mixing import Mixing
 from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
+from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
 from crowdstream.control.recordings import Recordings
 from crowdstream.control.status import Status
-from crowdstream.control.table import DECK_LETTERS, TABLE
+from crowdstream.control.table import DECK_LETTERS, TABLE, Command
+from crowdstream.control.ticks import Ticks
 from crowdstream.control.tracks import first_buffer
+from crowdstream.control.waiting import Entry, Waiting
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import OP_CLOCK, deck_level_ramp
 from crowdstream.desk.rings import pop_events
@@ -37,14 +38,9 @@ from crowdstream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-HORIZON_SECONDS = 0.5  # a bundle is taken up so long before its time
-MOST_HELD = 65536  # messages of bundles that wait for their time
 EVENTS_AT_ONCE = 512
 LONGEST_REASON = 1000  # characters of an answer: an answer is one packet
 LONGEST_ADDRESS = 200
-
-Entry = tuple[str, tuple[Any, ...], Reply, Any]
-"""One message: address, arguments, where answers go, and the sender they name."""
 
 
 class Socket(Protocol):
@@ -89,7 +85,7 @@ class Core:
         self.monotonic = monotonic
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = Follower(chart)
-        self.beats = BeatClock(desk.sample_rate, settings.bpm, settings.meter)
+        self.beats = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
         desk.set_tempo(self.base_bpm)
         self.clock = FrameClock(desk, monotonic, wall)
         self.outbox = Outbox(desk)
@@ -99,9 +95,9 @@ class Core:
         self.mixing = Mixing(self.mixer)
         self.recordings = Recordings(desk, self.tell)
         self.status = Status(self)
-        self._held: list[tuple[float, int, float, list[Entry]]] = []
-        self._held_messages = 0
-        self._order = itertools.count()
+        self.quantize = Quantize()
+        self.waiting = Waiting(self)
+        self.ticks = Ticks(self)
         self._subscribers: dict[Any, tuple[int, Reply]] = {}
         self._quiet = Quiet(monotonic)
         self._burst = Burst(monotonic)
@@ -129,47 +125,31 @@ class Core:
             if moment is None:
                 self.perform(batch)
             else:
-                self._hold(moment, batch)
+                self.waiting.hold(moment, batch)
 
-    def _hold(self, moment: float, batch: list[Entry]) -> None:
-        # Kept by the monotonic clock: a system clock that is set does not move it.
-        due = self.clock.due(moment)
-        if due - self.monotonic() <= HORIZON_SECONDS:
-            self.perform(batch, self.clock.frame_of_tag(moment, due))
-        elif self._held_messages + len(batch) > MOST_HELD:
-            self.outbox.refused += len(batch)
-            for address, _arguments, reply, sender in batch:
-                self.messages += 1
-                reason = f"{MOST_HELD} messages of bundles wait already: send them later"
-                Context(self, address, reply, sender).fail(reason)
-        else:
-            self._held_messages += len(batch)
-            heapq.heappush(self._held, (due, next(self._order), moment, batch))
-
-    def _release_held(self) -> None:
-        soon = self.monotonic() + HORIZON_SECONDS
-        while self._held and self._held[0][0] <= soon:
-            due, _order, moment, batch = heapq.heappop(self._held)
-            self._held_messages -= len(batch)
-            self.perform(batch, self.clock.frame_of_tag(moment, due))
-
-    def perform(self, batch: list[Entry], frame: int = 0) -> None:
+    def perform(
+        self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
+    ) -> None:
         """Carry out messages that belong together, at `frame` (0: at once).
 
-        They are published together, so they act on one frame.
+        They are published together, so they act on one frame. With `beat` they act at that beat
+        of the clock, and `frame` is where it is expected.
         """
         now = self.clock.now()
         outbox = self.outbox
-        for address, arguments, reply, sender in batch:
-            self.messages += 1
-            context = Context(self, address, reply, sender, frame, now)
+        for entry in batch:
+            address, arguments, reply, sender = entry
+            if beat is None:
+                self.messages += 1
+            context = Context(self, address, reply, sender, frame, now, beat)
             mark = outbox.mark()
             try:
                 command, known = TABLE.find(address)
                 bound = command.bind(arguments)
                 if not command.asks:
                     outbox.require()
-                command.handler(context, **known, **bound)
+                if frame or not self._wait_for_beat(command, {**known, **bound}, entry, now):
+                    command.handler(context, **known, **bound)
             except CommandError as error:
                 outbox.rollback(mark)
                 context.fail(str(error))
@@ -178,6 +158,25 @@ class Core:
                 log.exception("%.80s failed in a way that it should not", printable(address))
                 context.fail(f"internal error ({type(error).__name__}): please report it")
         outbox.flush()
+
+    def _wait_for_beat(
+        self, command: Command, arguments: dict[str, Any], entry: Entry, now: int
+    ) -> bool:
+        # Whether it is quantized, and waits. A time of its own goes before.
+        if not command.quantized or arguments.get("start_at", 0.0) > 0.0:
+            return False
+        quantum = self.quantize.beats(arguments.get("deck"), self.beats.meter)
+        if quantum:
+            self.wait_for_next(quantum, entry, now)
+        return quantum > 0.0
+
+    def wait_for_next(self, quantum: float, entry: Entry, now: int) -> None:
+        """Carry out a message at the next multiple of `quantum` beats.
+
+        Raises `Refused` when too many wait.
+        """
+        surely = now + int(self.desk.header["block_frames"])  # a beat that can still be met
+        self.waiting.hold_beat(self.beats.next_beat(quantum, surely), entry)
 
     def failed(self, context: Context, reason: str) -> None:
         """Count a failed command, log it and tell its sender."""
@@ -212,10 +211,10 @@ class Core:
         """What the settings say is so from the start."""
         settings = self.settings
         starter = Context(self, "start", nobody)
-        for deck, level in enumerate(settings.levels):
-            self.mixer.ramp(starter, deck_level_ramp(deck), level, 0.0)
         if settings.bpm != settings.base_bpm:
             self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
+        for deck, level in enumerate(settings.levels):
+            self.mixer.ramp(starter, deck_level_ramp(deck), level, 0.0)
         for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
             if path is not None:
                 letter = DECK_LETTERS[deck]
@@ -233,9 +232,10 @@ class Core:
         while len(events):
             self.mixer.engine_events(events)
             events = pop_events(self.desk, EVENTS_AT_ONCE)
-        self._release_held()
+        self.waiting.release()
         self.mixer.tick()
         self.recordings.tick()
+        self.ticks.send()
         self._follow_movement()
         self._log_left_out()
         if self.watch:
@@ -252,7 +252,8 @@ class Core:
     def _follow_movement(self) -> None:
         bpm = self.follower.next_tempo(self.beats.bpm, self.monotonic())
         if bpm is not None:
-            self.set_tempo(Context(self, "movement", now=self.clock.now()), bpm, STEP_SECONDS)
+            context = Context(self, "movement", now=self.clock.now())
+            self.set_tempo(context, bpm, seconds=STEP_SECONDS)
 
     def _print_beat(self) -> None:
         beat = self.beats.beat(self.desk.frame)
@@ -260,7 +261,8 @@ class Core:
             self._last_beat = math.floor(beat)
             bar, number = divmod(self._last_beat, self.beats.meter)
             say(
-                f"bar {bar + 1} beat {number + 1} phase {beat % 1:.3f} {self.beats.bpm:.2f} bpm"
+                f"bar {bar + 1} beat {number + 1} phase {beat % 1:.3f} "
+                f"{self.beats.bpm_at(self.desk.frame):.2f} bpm"
             )
 
     def print_clock(self, on: bool) -> None:
@@ -272,23 +274,49 @@ class Core:
 
     # What commands need --------------------------------------------------------------------
 
-    def set_tempo(self, context: Context, bpm: float, seconds: float = RAMP_SECONDS) -> None:
-        """Move the tempo to `bpm` within `seconds`; decks follow at `bpm / base_bpm`."""
-        # At a known frame also when it is to be at once: beats and decks stay together.
+    def set_tempo(
+        self, context: Context, bpm: float, beats: float = 0.0, seconds: float = RAMP_SECONDS
+    ) -> None:
+        """Move the tempo to `bpm` while `beats` pass, or (0) within `seconds`.
+
+        Decks that are not synced follow at `bpm / base_bpm`. Raises `Refused` when too many
+        changes lie ahead.
+        """
+        if self.beats.full(self.desk.frame):
+            raise Refused(f"{MOST_AHEAD} changes of the tempo lie ahead already: send it later")
+        # At a known frame also when it is to be at once.
         frame = context.frame or context.now + int(self.desk.header["block_frames"])
-        frames = round(seconds * self.desk.sample_rate)
-        second = 60.0 * self.desk.sample_rate
-        self.outbox.add(
-            OP_CLOCK, context, frame=frame, start=frame, x=self.beats.beat(frame),
-            y=self.beats.bpm / second, z=bpm / second, loop_out=frames,
+        frames = 0 if beats else round(seconds * self.desk.sample_rate)
+        orders = self.beats.set_tempo(
+            bpm, frame, self.desk.frame, frames=frames, beats=beats, beat=context.beat
         )
-        # In a straight ramp as many beats pass as with a step in its middle.
-        self.beats.set_tempo(bpm, frame + frames // 2)
+        self.publish_clock(orders, context)
+
+    def reset_clock(self, context: Context) -> None:
+        """Beat 0 and time zero are where the command acts. Raises as `set_tempo`."""
+        if self.beats.full(self.desk.frame):
+            raise Refused(f"{MOST_AHEAD} changes of the tempo lie ahead already: send it later")
+        orders = self.beats.reset(context.frame or context.now, self.desk.frame)
+        # One that is meant for now is not late, be the frame of its arrival rendered already.
+        self.publish_clock(orders, context if context.frame else None)
+
+    def publish_clock(self, orders: Orders, context: Context | None = None) -> None:
+        """Have the engine's clock run as control's does."""
+        for frame, stretch in orders:
+            own = context is not None and frame == context.frame
+            self.outbox.add(
+                OP_CLOCK, context if own else None, start=stretch.frame,
+                frame=frame if own or frame > self.desk.frame else 0,
+                x=stretch.beat, y=stretch.rate, z=stretch.end, loop_out=stretch.frames,
+                fixed=True,
+            )
+        self.mixer.retime()
 
     def subscribe(self, context: Context, on: bool) -> int:
         """Add or remove a subscriber to events; its number. Raises `Refused` when full."""
         known = self._subscribers.get(context.sender)
         if not on:
+            self.ticks.forget(context.sender)
             self._subscribers.pop(context.sender, None)
             return known[0] if known else 0
         if known is None and len(self._subscribers) >= MOST_SUBSCRIBERS:
@@ -297,6 +325,10 @@ class Core:
         number = known[0] if known else min(set(range(MOST_SUBSCRIBERS)) - taken)
         self._subscribers[context.sender] = (number, context.reply)
         return number
+
+    def subscribed(self, context: Context) -> bool:
+        """Whether the sender of a command subscribes to events."""
+        return context.sender in self._subscribers
 
     def tell(self, address: str, *arguments: Any, to: Context | None = None) -> None:
         """Send an event to all subscribers, and to the sender of `to` if it is none of them."""

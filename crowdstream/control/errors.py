@@ -21,3 +21,11 @@ class NotLoaded(CommandError):
 
 class Refused(CommandError):
     """There is no room: no voice, source, queue place or memory left."""
+
+
+class NotPlaying(CommandError):
+    """The deck does not play, and the command is about what plays."""
+
+
+class NoGrid(CommandError):
+    """The command counts in beats, and the track has no beat grid."""

@@ -10,16 +10,16 @@ from typing import Any
 from crowdstream.control.clock import BeatClock
 from crowdstream.control.context import Context
 from crowdstream.control.outbox import Outbox
-from crowdstream.control.tracks import Item, Jump, Start, Track, resident
+from crowdstream.control.tracks import Due, Item, Jump, Start, Track, resident
 from crowdstream.control.voices import Voices
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import (
-    OP_CANCEL,
     OP_RAMP,
     OP_SEEK,
+    OP_SPIN,
     OP_START,
-    OP_STOP,
     OP_STOP_ALL,
+    OP_SYNC,
     VOICE_GAIN,
     VOICE_RATE,
     VOICE_STEM,
@@ -60,13 +60,18 @@ class Mixer(Voices):
     # Starting and stopping ---------------------------------------------------------------
 
     def start(self, items: list[Item], frame: int) -> None:
-        """Start tracks together at `frame` (0: at once), as soon as all of them are there."""
+        """Start tracks together at `frame` (0: at once), as soon as all of them are there.
+
+        At the frame of a command at a beat, they start at that beat.
+        """
         for item in items:
             if frame == 0:
                 self._replace_waiting(item.track)
             self._ask_for(item)
         ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
-        start = Start(items, frame, self.monotonic() + ahead + START_PATIENCE)
+        context = items[0].context
+        beat = context.beat if frame == context.frame else None
+        start = Start(items, frame, self.monotonic() + ahead + START_PATIENCE, beat)
         self._starts.append(start)
         self._try_start(start)
 
@@ -88,16 +93,15 @@ class Mixer(Voices):
             if item.start_frame() != track.cue_frame:
                 self._ask_for(item)
 
-    def stop(self, track: Track, frame: int = 0) -> None:
+    def stop(self, track: Track, context: Context) -> None:
         """Stop a track and what is still to start of it."""
         self._drop_waiting(track)
         if track.voice is not None:
-            self.outbox.add(OP_CANCEL, target=track.voice, frame=frame)
-            self.outbox.add(OP_STOP, target=track.voice, frame=frame)
+            self._send_stop(track.voice, context.frame, context)
 
-    def stop_all(self, frame: int = 0) -> None:
+    def stop_all(self, context: Context) -> None:
         """Stop every voice and the test tone."""
-        self.outbox.add(OP_STOP_ALL, frame=frame)
+        self.outbox.add(OP_STOP_ALL, context, frame=context.frame)
 
     def _drop_waiting(self, track: Track, reason: str = "") -> None:
         for start in self._starts:
@@ -140,9 +144,9 @@ class Mixer(Voices):
                 item.context.fail(f"{VOICES} voices sound already: stop some")
             return
         for item in start.items:
-            self._issue(item, start.frame)
+            self._issue(item, Due(start.frame, start.beat))
 
-    def _issue(self, item: Item, frame: int) -> None:
+    def _issue(self, item: Item, due: Due) -> None:
         track = item.track
         self._promote(track)
         voice = self._take_voice(track) if track.voice is None else track.voice
@@ -155,7 +159,9 @@ class Mixer(Voices):
         serial = self.outbox.add(
             OP_START,
             item.context,
-            frame=frame,
+            frame=due.frame,
+            beat=due.beat,
+            grid=track.grid_slot,
             target=voice,
             index=len(track.sources),
             flags=track.deck << 1 | int(item.loop),
@@ -168,20 +174,62 @@ class Mixer(Voices):
             sources=track.sources,
             gains=track.stem_gains,
         )
-        track.coming[serial] = frame
+        track.coming[serial] = due
+        track.looped, track.loop_begun = item.loop, False
+        if item.spin_up:
+            for speed, seconds in ((0.0, 0.0), (1.0, item.spin_up)):
+                self.outbox.add(
+                    OP_SPIN, item.context, frame=due.frame, beat=due.beat, target=voice, x=speed,
+                    y=round(seconds * self.desk.sample_rate),
+                )
+        if track.ratio:
+            self.send_sync(item.context, track, due)
+
+    def send_sync(self, context: Context, track: Track, due: Due) -> None:
+        """Tell the engine, for then, whether and how a track is synced."""
+        self.outbox.add(
+            OP_SYNC, context, frame=due.frame, beat=due.beat, target=track.voice or 0,
+            index=int(track.ratio > 0.0), x=track.ratio or 1.0, y=track.quantum,
+        )
 
     # Changing what plays -----------------------------------------------------------------
 
     def seek(self, track: Track, position: int, context: Context) -> None:
         """Jump to a file frame as soon as it is in memory; move the cue of what does not play."""
-        if not track.complete:
-            self._to_loader({"do": "cue", "track": track.number, "frame": position})
         if track.voice is None:
             track.cue_frame = position
+            if not track.complete:
+                self._to_loader({"do": "cue", "track": track.number, "frame": position})
             return
+        voice = track.voice
+        self.jump(
+            track, position, context,
+            lambda frame, beat: self.outbox.add(
+                OP_SEEK, context, target=voice, start=position, frame=frame, beat=beat
+            ),
+        )
+
+    def keep_places(self, track: Track) -> None:
+        """Have the loader keep in memory what the hot cues and the loop of a track lead to."""
+        frames = list(dict.fromkeys(track.cues[number] for number in sorted(track.cues)))
+        if track.loop_in >= 0:
+            frames.append(track.loop_in)
+        self._to_loader({"do": "keep", "track": track.number, "frames": frames})
+
+    def jump(
+        self,
+        track: Track,
+        position: int,
+        context: Context,
+        send: Callable[[int, float | None], object],
+    ) -> None:
+        """Have `send` tell the engine to jump, as soon as `position` is in memory."""
+        if not track.complete:
+            self._to_loader({"do": "cue", "track": track.number, "frame": position})
         self._jumps = [jump for jump in self._jumps if jump.track is not track]
         ahead = max(0, context.frame - self.desk.frame) / self.desk.sample_rate
-        jump = Jump(track, position, context, self.monotonic() + ahead + START_PATIENCE)
+        deadline = self.monotonic() + ahead + START_PATIENCE
+        jump = Jump(track, position, context, deadline, send)
         self._jumps.append(jump)
         self._try_jump(jump)
 
@@ -197,11 +245,9 @@ class Mixer(Voices):
         if track.voice is None:
             return
         # A start that the engine already holds begins at the new place as well.
-        frames = {jump.context.frame, *self._later_starts(track, jump.context.frame)}
-        for frame in sorted(frames):
-            self.outbox.add(
-                OP_SEEK, jump.context, target=track.voice, start=jump.position, frame=frame
-            )
+        context = jump.context
+        for due in (Due(context.frame, context.beat), *self.later_starts(track, context.frame)):
+            jump.send(*due)
 
     def set_gain(self, track: Track, gain: float, context: Context) -> None:
         """Linear gain of a track, ramped while it plays and kept for its next start."""
@@ -217,11 +263,19 @@ class Mixer(Voices):
             item.rate = rate
         self._voice_ramp(context, track, VOICE_RATE, rate)
 
-    def rates(self) -> list[tuple[str, float]]:
-        """Names and rates of the tracks that play or are to start."""
-        playing = [(t.name, t.rate) for t in self._voices if t and (t.sounding or t.coming)]
-        waiting = [(i.track.name, i.rate) for start in self._starts for i in start.items]
-        return playing + waiting
+    def speeds(self, bpm: float, base_bpm: float) -> list[tuple[str, float, float]]:
+        """Names, rates and speeds at a tempo, of the tracks that play or are to start."""
+        playing = [(t, t.rate) for t in self._voices if t and (t.sounding or t.coming)]
+        waiting = [(item.track, item.rate) for start in self._starts for item in start.items]
+        return [
+            (track.name, rate, bpm * track.speed_per_bpm(rate, base_bpm))
+            for track, rate in playing + waiting
+        ]
+
+    def playing(self, deck: int) -> Track:
+        """The track of a deck that plays, else its latest; raises `NotLoaded`."""
+        tracks = self.deck_tracks(deck)
+        return next((track for track in tracks if track.sounding), tracks[-1])
 
     def set_stem_gain(self, track: Track, stem: int, gain: float, context: Context) -> None:
         """Linear gain of one stem of a track (0 is the first)."""
@@ -235,12 +289,27 @@ class Mixer(Voices):
         self.ramp(context, row, target)
         # A start that the engine already holds brings its own value with it; this one comes
         # after it on the same frame.
-        for frame in self._later_starts(track, context.frame):
-            self.outbox.add(OP_RAMP, context, index=row, x=target, y=0.0, frame=frame)
+        for due in self.later_starts(track, context.frame):
+            self.outbox.add(
+                OP_RAMP, context, index=row, x=target, y=0.0, frame=due.frame, beat=due.beat
+            )
 
-    def _later_starts(self, track: Track, frame: int) -> list[int]:
+    def later_starts(self, track: Track, frame: int) -> list[Due]:
+        """When starts of a track come that the engine has, and that lie after `frame`."""
         now = max(frame, self.desk.frame)
-        return sorted({due for due in track.coming.values() if due > now})
+        return sorted({due for due in track.coming.values() if due.frame > now})
+
+    def retime(self) -> None:
+        """The clock runs otherwise from now on: what is to start at a beat starts elsewhere."""
+        now = self.desk.frame
+        for track in [track for track in self._voices if track]:
+            for serial, due in track.coming.items():
+                if due.beat is not None:
+                    frame = self.beats.frame_of_command(due.beat, now)
+                    track.coming[serial] = Due(frame, due.beat)
+        for start in self._starts:
+            if start.beat is not None:
+                start.frame = self.beats.frame_of_command(start.beat, now)
 
     def ramp(
         self,

@@ -53,6 +53,7 @@ class Outbox:
         index: int = 0,
         flags: int = 0,
         beat: float | None = None,
+        fixed: bool = False,
         grid: int = -1,
         x: float = 0.0,
         y: float = 0.0,
@@ -64,8 +65,14 @@ class Outbox:
         sources: Sequence[int] = (),
         gains: Sequence[float] = (),
     ) -> int:
-        """Put one command in the box; its serial number. The fields are `layout.COMMAND`'s."""
+        """Put one command in the box; its serial number. The fields are `layout.COMMAND`'s.
+
+        What a command at a beat sends at its own frame is at that beat, too, unless it is
+        `fixed`; `beat`: another one.
+        """
         serial = next(self._serials)
+        if beat is None and not fixed and context is not None and frame == context.frame:
+            beat = context.beat
         numbers = (*sources, *_NO_SOURCES[len(sources) :]) if sources else _NO_SOURCES
         levels = (*gains, *_NO_GAINS[len(gains) :]) if gains else _NO_GAINS
         self._batch.append(

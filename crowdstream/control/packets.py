@@ -162,6 +162,10 @@ def _padded(raw: bytes) -> bytes:
     return raw + b"\0" * (4 - len(raw) % 4)
 
 
+class Double(float):
+    """A float that needs all of its digits, such as a Unix time: sent as d."""
+
+
 def build(address: str, arguments: tuple[Any, ...]) -> bytes:
     """One OSC message. ints are sent as i (h when they need it), floats as f (d likewise)."""
     tags = ","
@@ -169,7 +173,8 @@ def build(address: str, arguments: tuple[Any, ...]) -> bytes:
     add: Callable[[bytes], None] = parts.append
     for value in arguments:
         if isinstance(value, float):
-            if abs(value) <= FLOAT32_MOST or not math.isfinite(value):
+            short = abs(value) <= FLOAT32_MOST or not math.isfinite(value)
+            if short and not isinstance(value, Double):
                 tags += "f"
                 add(_FLOAT.pack(value))
             else:

@@ -25,13 +25,17 @@ left out. `{deck}` stands for A, B, C or D.
 none has come. 0 or less means now; a time that has passed means now, too, and is answered
 with `/late <address> <seconds>`. Messages of a bundle act together, at exactly the frame
 that its time tag names; a tag that has passed means now, counted and answered in the same
-way.
+way. `/clock/at` and `/clock/next` put any command that acts at a frame on a beat; commands
+marked *quantized* wait by themselves for the beat that `/clock/quantize` or
+`/deck/{deck}/quantize` says. See [time.md](time.md).
 
 **Answers.** `/done <address> ...` for what takes time, `/fail <address> <reason>` for what
 can't be done; a failed command changes nothing. Subscribers (`/notify 1`) also get
 `/underrun <cause> <count> <worst, ms>`, `/ended <id> <name>` when a track has come to its end,
 and `/broken <id> <reason>` when the rest of a loaded file can't be read: what is in memory
-plays on. Whoever loaded it gets `/broken` without a subscription, too. `/device 0` says that the
+plays on. Whoever loaded it gets `/broken` without a subscription, too. `/grid/fault <id>
+<reason>` says that a sidecar file means nothing, `/crowded <id> <reason>` that a streamed
+track has more hot cues than fit the memory. `/device 0` says that the
 device no longer asks for sound, `/device 1` that it does again.
 
 **Ramps.** Levels, gains and rates move in a straight line over 20 ms unless a command takes a
@@ -40,6 +44,15 @@ time of its own; starts inside a file, stops and jumps are declicked.
 """
 
 _SECTIONS = (
+    ("The clock", ("/clock/", "/deck/{deck}/quantize")),
+    ("Beat grids and sync", ("/deck/{deck}/grid", "/deck/{deck}/sync")),
+    (
+        "Hot cues, jumps and loops",
+        tuple(
+            f"/deck/{{deck}}/{name}"
+            for name in ("seek", "jump", "hotcue", "loop", "slip", "reverse", "brake", "spin")
+        ),
+    ),
     ("Decks, stems and the mix", ("/deck/{", "/mix/")),
     ("Recording", ("/record/",)),
     ("The vocabulary of existing sequencers", ()),
@@ -56,12 +69,16 @@ def _default(arg: Arg) -> str:
         return "none"
     if arg.type == "s":
         return f'"{arg.default}"'
+    if arg.rest:
+        return "none"
     return f"{arg.default:g}"
 
 
 def _allowed(arg: Arg) -> str:
     if arg.choices:
         return ", ".join(arg.choices)
+    if arg.words:
+        return f"{arg.range_text()}, {', '.join(arg.words)}"
     text = arg.range_text()
     return text if text else "any"
 
@@ -84,6 +101,8 @@ def _entry(command: Command) -> str:
         lines.append("")
     if command.answers:
         lines += [f"Answers {command.answers}.", ""]
+    if command.quantized:
+        lines += ["Quantized.", ""]
     lines += [f"Python: `osc_{_merged(command.name)}(address, ...)`", ""]
     return "\n".join(lines)
 

@@ -147,16 +147,22 @@ class Server:
         next_tick = 0.0
         packet = self.core.packet
         while not self._stopping and not self._child_died():
-            wait = 0.0 if self.osc.waiting else max(0.0, next_tick - time.monotonic())
+            wait = 0.0 if self.osc.waiting else max(0.0, self._due(next_tick) - time.monotonic())
             for key, _events in selector.select(wait):
                 key.data()
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)
+            self.core.ticks.send()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
                 self.core.tick()
                 self._loader.push()
                 self._health.tick(self.core.status.control_readings)
+
+    def _due(self, next_tick: float) -> float:
+        # The clock's ticks go out when they sound, not with the next look after things.
+        due = self.core.ticks.due()
+        return next_tick if due is None else min(next_tick, due)
 
     def _child_died(self) -> bool:
         for name, child in (("engine", self._engine), ("loader", self._loader)):

@@ -70,14 +70,25 @@ STATUS_NAMES = {
     "record_seconds": "length of the latest recording",
     "record_lost": "frames that its files have lost to a slow disk",
     "bpm": "tempo of the clock",
+    "bpm_target": "tempo that it goes to",
     "meter": "beats per bar",
     "beat": "beats since the last `/reset`",
+    "waiting": "messages that wait for their time or beat",
     "master.peak": "largest sample since the last status",
     "deck.{deck}.state": "empty, loading, ready, playing or broken (plays what it has)",
     "deck.{deck}.track": "name of the track",
     "deck.{deck}.position": "s",
     "deck.{deck}.length": "s",
     "deck.{deck}.rate": "playback rate of the track, without the tempo",
+    "deck.{deck}.grid": "where its beat grid is from: command, sidecar or tag; empty without one",
+    "deck.{deck}.bpm": "tempo of its beat grid, 0 without one",
+    "deck.{deck}.beat": "beat of its grid under the playhead",
+    "deck.{deck}.phase": "beats that it is after the clock's, -0.5 to 0.5, at half or double tempo "
+    "in its own beats",
+    "deck.{deck}.sync": "its beats per beat of the clock, 0: not synced",
+    "deck.{deck}.loop": "in a loop: `in-out` in seconds; empty: not",
+    "deck.{deck}.cues": "hot cues, such as `1:0.500 4:31.250`, s",
+    "deck.{deck}.quantize": "beats that its commands wait for, 0: none",
     "deck.{deck}.level": "linear",
     "deck.{deck}.low": "linear gain of the EQ band; also `mid`, `high`",
 }
@@ -109,6 +120,7 @@ class Status:
             "pages_used_mb": pages.get("used", 0) * PAGE_BYTES / 1e6,
             "pages_reserved_mb": pages.get("reserved", 0) * PAGE_BYTES / 1e6,
             "movement": core.follower.movement,
+            "waiting": len(core.waiting),
             **core.recordings.readings(),
         }
 
@@ -118,6 +130,8 @@ class Status:
         desk, ramps = core.desk, core.desk.ramps
         readings: dict[str, Any] = {
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
+            "grid": "", "bpm": 0.0, "beat": 0.0, "phase": 0.0, "sync": 0.0, "loop": "", "cues": "",
+            "quantize": core.quantize.beats(deck, core.beats.meter),
             "level": float(ramps["value"][deck_level_ramp(deck)]),
         }
         for band, name in enumerate(BANDS):
@@ -134,6 +148,27 @@ class Status:
                     readings["state"] = "playing"
                 position = int(desk.voices["position"][track.voice])
             readings["position"] = position / desk.sample_rate
+            readings |= self._time_readings(track, position)
+        return readings
+
+    def _time_readings(self, track: Track, position: int) -> dict[str, Any]:
+        core = self._core
+        rate = core.desk.sample_rate
+        readings: dict[str, Any] = {"sync": track.ratio}
+        if track.grid:
+            beat = track.grid.beat(position)
+            apart = beat - core.beats.beat(core.desk.frame) * (track.ratio or 1.0)
+            readings |= {
+                "grid": track.grid.source, "bpm": track.grid.bpm, "beat": beat,
+                "phase": (apart + 0.5) % 1.0 - 0.5,
+            }
+        if track.sounding and track.voice is not None:
+            voice = core.desk.voices[track.voice]
+            if voice["loop"]:
+                begin, end = int(voice["loop_in"]) / rate, int(voice["loop_out"]) / rate
+                readings["loop"] = f"{begin:.3f}-{end:.3f}"
+        cues = sorted(track.cues.items())
+        readings["cues"] = " ".join(f"{number}:{frame / rate:.3f}" for number, frame in cues)
         return readings
 
     def _track(self, deck: int) -> Track | None:
@@ -168,7 +203,8 @@ class Status:
         named.update(engine_readings(core.desk))
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())
-        named["bpm"] = core.beats.bpm
+        named["bpm"] = core.beats.bpm_at(core.desk.frame)
+        named["bpm_target"] = core.beats.bpm
         named["meter"] = core.beats.meter
         named["beat"] = core.beats.beat(core.desk.frame)
         named["master.peak"] = float(core.desk.master["peak"])

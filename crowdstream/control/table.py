@@ -29,7 +29,8 @@ REQUIRED: Any = object()
 class Arg:
     """One argument: OSC type tag (i, f, s), unit, inclusive range, default, choices.
 
-    `rest`: takes all arguments that remain (at least one), as a tuple.
+    `rest`: takes all arguments that remain (at least one), as a tuple. Type `*` is any value, as
+    it comes. `words`: texts that may stand for a number; the handler gets the word.
     """
 
     name: str
@@ -41,17 +42,23 @@ class Arg:
     default: Any = REQUIRED
     choices: tuple[str, ...] = ()
     rest: bool = False
+    words: tuple[str, ...] = ()
 
     def check(self, value: Any) -> Any:
         """`value` as this argument's type; raises `BadArgument` saying what is allowed."""
+        if self.type == "*":
+            return value
         if self.type == "s":
             return self._check_text(value)
+        if self.words and isinstance(value, str) and value.lower() in self.words:
+            return value.lower()
         try:
             number = float(value) if isinstance(value, Real) else None
         except OverflowError:
             number = math.inf
         if number is None:
-            raise BadArgument(f"{self.name}: {_shown(value)} is not a number")
+            words = f" nor one of {', '.join(self.words)}" if self.words else ""
+            raise BadArgument(f"{self.name}: {_shown(value)} is not a number{words}")
         if not math.isfinite(number):
             raise BadArgument(f"{self.name}: {_shown(value)} is not finite")
         if self.type == "i" and not number.is_integer():
@@ -97,6 +104,7 @@ class Command:
 
     `handler(context, **arguments)` does it; `answers` says in words what the sender gets
     besides `/fail`. `scheduled`: it acts exactly at the frame that a bundle's time tag names.
+    `quantized`: sent for at once, it waits for the beat that `/deck/{deck}/quantize` says.
     `asks`: it needs nothing of the engine, and is answered also while that is overloaded.
     """
 
@@ -106,6 +114,7 @@ class Command:
     handler: Callable[..., Any]
     answers: str = ""
     scheduled: bool = False
+    quantized: bool = False
     asks: bool = False
     reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, Refused
+from crowdstream.control.grids import Grid
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import DECKS, FREE, SOURCES
 
@@ -28,6 +31,13 @@ def deck_of(buffer: int) -> int:
 def first_buffer(deck: int) -> int:
     """The number of a deck's first buffer."""
     return FIRST_BUFFER + deck * BUFFERS_PER_DECK
+
+
+class Due(NamedTuple):
+    """When a start that the engine has is to come: a frame, or a beat expected there."""
+
+    frame: int
+    beat: float | None = None
 
 
 @dataclass(eq=False)
@@ -53,18 +63,33 @@ class Track:
     context: Context | None = None
     voice: int | None = None
     sounding: int = 0  # serial of the start that plays, 0 for none
-    # Serials of starts that the engine still has, and their frames.
-    coming: dict[int, int] = field(default_factory=dict)
+    # Serials of starts that the engine still has, and when they come.
+    coming: dict[int, Due] = field(default_factory=dict)
     gain: float = 1.0
     rate: float = 1.0
     stem_gains: list[float] = field(default_factory=list)
     cue_frame: int = 0
+    grid: Grid | None = None
+    grid_slot: int = -1  # of the desk
+    cues: dict[int, int] = field(default_factory=dict)  # hot cues: file frames
+    ratio: float = 0.0  # synced: its beats per beat of the clock; 0: not synced
+    ratio_asked: float = 0.0  # what that was asked to be, 0: what is nearest its own tempo
+    quantum: float = 1.0  # beats to a multiple of which its beat is held against the clock's
+    looped: bool = False  # a loop was set since the latest start
+    loop_begun: bool = False  # so was the beginning of one
+    loop_in: int = -1  # where a loop begins that was set by its place in the file
     marked: bool = False  # on leaving: the engine has passed the stop that was sent last
 
     @property
     def deck(self) -> int:
         """Number of the deck it belongs to."""
         return deck_of(self.buffer)
+
+    def speed_per_bpm(self, rate: float, base_bpm: float) -> float:
+        """At how many times its own speed it plays for each beat a minute of the clock."""
+        if self.ratio and self.grid:
+            return self.ratio / self.grid.bpm
+        return rate / base_bpm
 
     @property
     def settled(self) -> bool:
@@ -129,6 +154,7 @@ class Item:
     loop: bool = False
     start: float | None = None  # fraction; None: from its cue
     seconds: float | None = None  # of a section
+    spin_up: float = 0.0  # seconds that it takes to full speed
 
     def start_frame(self) -> int:
         """File frame it starts at, once the length is known."""
@@ -139,12 +165,16 @@ class Item:
 
 @dataclass(eq=False)
 class Jump:
-    """A seek of a playing track that waits for the place it goes to."""
+    """A jump of a playing track that waits for the place it goes to.
+
+    `send(frame, beat)` tells the engine, when that place is in memory.
+    """
 
     track: Track
     position: int
     context: Context
     deadline: float
+    send: Callable[[int, float | None], object]
 
 
 @dataclass(eq=False)
@@ -154,3 +184,4 @@ class Start:
     items: list[Item]
     frame: int
     deadline: float
+    beat: float | None = None

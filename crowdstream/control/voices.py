@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.control.buffers import Buffers
+from crowdstream.control.context import Context
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.tracks import Track
 from crowdstream.desk.layout import (
@@ -23,6 +24,7 @@ from crowdstream.desk.layout import (
     VOICES,
 )
 
+REASON_LOOP = 1.0  # value of the event of a refused loop
 RECONCILE_SECONDS = 0.5  # after reports were lost, until what is known is compared with the desk
 
 
@@ -58,22 +60,27 @@ class Voices(Buffers):
 
     def _silence(self, track: Track, frame: int) -> None:
         if track.voice is not None:
-            self.outbox.add(OP_CANCEL, target=track.voice, frame=frame)
-            self.outbox.add(OP_STOP, target=track.voice, frame=frame)
+            self._send_stop(track.voice, frame)
         self.mark(lambda: setattr(track, "marked", True), frame)
+
+    def _send_stop(self, voice: int, frame: int, context: Context | None = None) -> None:
+        self.outbox.add(OP_CANCEL, context, target=voice, frame=frame)
+        self.outbox.add(OP_STOP, context, target=voice, frame=frame)
 
     def _tell_unstarted(self, track: Track, frame: int, reason: str) -> None:
         # Those due before it leaves do begin.
         leaves = max(frame, self.desk.frame + 1)
         for serial, due in track.coming.items():
             context = self.outbox.sender(serial)
-            if context and due >= leaves:
+            if context and due.frame >= leaves:
                 context.fail(f"{track.name} had not started yet: {reason}")
 
-    def mark(self, action: Callable[[], None], frame: int = 0) -> None:
+    def mark(
+        self, action: Callable[[], None], frame: int = 0, beat: float | None = None
+    ) -> None:
         """Call `action` when the engine has done all that it was told before this."""
         ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
-        serial = self.outbox.add(OP_MARK, frame=frame)
+        serial = self.outbox.add(OP_MARK, frame=frame, beat=beat)
         self._marks[serial] = (self.monotonic() + ahead + RECONCILE_SECONDS, action)
 
     # What comes back ---------------------------------------------------------------------
@@ -89,15 +96,17 @@ class Voices(Buffers):
                 if context:
                     context.came_late(value / self.desk.sample_rate)
             elif kind == EV_REFUSED:
-                self._refused(serial)
+                self._refused(serial, value)
             elif kind == EV_STARTED:
                 self._begun(serial)
             elif kind == EV_ENDED:
                 self._ended(serial, int(value))
 
-    def _refused(self, serial: int) -> None:
+    def _refused(self, serial: int, reason: float) -> None:
         context = self.outbox.sender(serial)
-        if context:
+        if context and reason == REASON_LOOP:
+            context.fail("such a loop does not fit the track: it ends past it, or before it begins")
+        elif context:
             context.fail("too many commands wait in the engine: it was dropped")
         mark = self._marks.pop(serial, None)
         if mark:
@@ -149,7 +158,7 @@ class Voices(Buffers):
             sounds = int(voice["serial"]) if int(voice["state"]) != FREE else 0
             if sounds in track.coming:
                 self._begun(sounds)
-            for serial in [s for s, frame in track.coming.items() if frame <= passed]:
+            for serial in [s for s, due in track.coming.items() if due.frame <= passed]:
                 del track.coming[serial]
             if track.sounding and track.sounding != sounds:
                 track.sounding = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
+from crowdstream.library.grids import GridError, find_grid
 from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
 from crowdstream.library.reader import open_stem
 
@@ -37,6 +38,8 @@ class Track:
     cue: int  # frames
     streamed: bool
     reserved: int
+    kept: int = 0  # pages set aside for `places`
+    places: list[int] = field(default_factory=list)  # frames it may jump to, such as hot cues
     turn: int = 0  # how many pages from the cue on have been seen to be there
     ready: bool = False
     complete: bool = False
@@ -102,6 +105,7 @@ class Loader:
                 "frames": track.frames,
                 "streamed": streamed,
                 "channels": [stem.reader.channels for stem in opened],
+                **_grid([Path(path) for _, path in stems]),
             }
         )
 
@@ -113,6 +117,40 @@ class Loader:
             track.ready = False
             track.turn = 0  # it counts from the cue
 
+    def keep(self, number: int, frames: list[int]) -> None:
+        """Say to which other places a track may jump; those of a streamed one stay in memory.
+
+        As many as there is memory for, in this order; answers `crowded` when not all have room.
+        """
+        track = self._tracks.get(number)
+        if track is None or not track.streamed:
+            return
+        self._arena.release(track.kept)
+        track.kept = 0
+        track.places.clear()
+        each = sum(min(stem.pages, self._plan.ready_pages(stem)) for stem in track.stems)
+        for frame in frames:
+            try:
+                self._arena.reserve(each)
+            except ArenaFull as error:
+                self._tell({"event": "crowded", "track": number, "reason": str(error)})
+                break
+            track.kept += each
+            track.places.append(frame)
+
+    def handle(self, request: dict[str, Any]) -> None:
+        """Do what control asks for; `do` is load, cue, keep or unload."""
+        name, number = request["do"], int(request["track"])
+        if name == "load":
+            stems = [(int(source), str(path)) for source, path in request["stems"]]
+            self.load(number, stems, float(request["cue"]))
+        elif name == "cue":
+            self.cue(number, int(request["frame"]))
+        elif name == "keep":
+            self.keep(number, [int(frame) for frame in request["frames"]])
+        elif name == "unload":
+            self.unload(number)
+
     def unload(self, number: int) -> None:
         """Close a track and take its pages back. No voice may be playing it."""
         track = self._tracks.pop(number, None)
@@ -121,7 +159,7 @@ class Loader:
         for stem in track.stems:
             self._arena.forget(stem.source)
             stem.reader.close()
-        self._arena.release(track.reserved)
+        self._arena.release(track.reserved + track.kept)
         self._tell({"event": "unloaded", "track": number})
 
     def work(self) -> bool:
@@ -199,7 +237,8 @@ class Loader:
             if track.complete or not self._whole:
                 continue
             if track.streamed:
-                yield from self._missing(track, self._plan.start_pages(track.stems, 0))
+                for frame in (0, *track.places):
+                    yield from self._missing(track, self._plan.start_pages(track.stems, frame))
             else:
                 yield from self._rest(track)
 
@@ -280,7 +319,7 @@ class Loader:
             if not track.streamed:
                 continue
             keep: dict[int, set[int]] = {stem.source: set() for stem in track.stems}
-            for frame in (0, track.cue):
+            for frame in (0, track.cue, *track.places):
                 for stem, page in self._plan.start_pages(track.stems, frame):
                     keep[stem.source].add(page)
             for stem in track.stems:
@@ -292,6 +331,18 @@ class Loader:
                 for page in np.flatnonzero(table).tolist():
                     if page not in wanted:
                         self._arena.evict(stem.source, page)
+
+
+def _grid(stems: list[Path]) -> dict[str, Any]:
+    # The track's beat grid, or why there is none although there should be.
+    try:
+        found = find_grid(stems)
+    except GridError as error:
+        return {"grid_fault": str(error)}
+    if found is None:
+        return {}
+    grid, source = found
+    return {"grid": {"anchors": grid.anchors, "steady": grid.steady, "source": source}}
 
 
 def _reason(error: Exception, stems: list[tuple[int, str]]) -> str:

@@ -71,15 +71,7 @@ class Process:
             return False
         if self._requests[0]["do"] == "load" and self._loader.urgent():
             return False
-        request = self._requests.popleft()
-        name, track = request["do"], int(request["track"])
-        if name == "load":
-            stems = [(int(source), str(path)) for source, path in request["stems"]]
-            self._loader.load(track, stems, float(request["cue"]))
-        elif name == "cue":
-            self._loader.cue(track, int(request["frame"]))
-        elif name == "unload":
-            self._loader.unload(track)
+        self._loader.handle(self._requests.popleft())
         return True
 
     def _report(self) -> None:

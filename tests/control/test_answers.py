@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 import crowdstream
-from crowdstream.control.clock import BeatClock
 from crowdstream.control.context import MOST_SUBSCRIBERS
 from crowdstream.control.packets import build
 from crowdstream.control.status import STATUS_NAMES
-from tests.support_control import RATE, Rig, level, write
+from tests.support_control import Rig, level, write
 
 
 def test_the_status_begins_as_supercolliders_and_goes_on_in_names(
@@ -148,30 +147,6 @@ def test_first_orders_set_levels_tempo_and_decks(tmp_path: Path) -> None:
         assert status["failed"] == 1
     finally:
         rig.close()
-
-
-def test_beats_go_on_without_a_jump_when_the_tempo_changes() -> None:
-    beats = BeatClock(RATE, 120.0, 4)
-    beats.reset(1000)
-    assert beats.beat(1000) == 0.0
-    assert beats.beat(1000 + RATE) == pytest.approx(2.0)
-    beats.set_tempo(60.0, 1000 + RATE)
-    assert beats.beat(1000 + RATE // 2) == pytest.approx(1.0)
-    assert beats.beat(1000 + 2 * RATE) == pytest.approx(3.0)
-    for step in range(100):
-        beats.set_tempo(100.0 + step, 1000 + (2 + step) * RATE)
-    assert beats.bpm == 199.0
-    expected = 3.0 + sum((100.0 + step) / 60 for step in range(99))
-    assert beats.beat(1000 + 101 * RATE) == pytest.approx(expected)
-
-
-def test_starts_of_the_beat_clock_in_frames() -> None:
-    beats = BeatClock(RATE, 120.0, 4)
-    assert beats.frame_of_start(1.0, 500) == 500 + RATE
-    assert beats.frame_of_start(0.0, 500) == 0
-    beats.reset(777)
-    assert beats.frame_of_start(0.1, 10**9) == 777 + 4410
-    assert beats.frame_of_start(-5.0, 10**9) == 0
 
 
 def test_the_clock_is_printed_from_the_next_beat_on(

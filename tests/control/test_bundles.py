@@ -64,7 +64,7 @@ def test_a_bundle_of_the_past_acts_now_and_each_message_is_told_once(
     rig.raw(bundle(-1e8, build("/deck_levels", (1.0,))))
     rig.run(1024)
     late = rig.heard("/late")
-    assert [address for address, _ in late] == ["/deck_levels", "/deck_levels"]
+    assert [address for address, _ in late] == ["/deck_levels", "/reset", "/deck_levels"]
     assert late[0][1] == pytest.approx(0.5, abs=0.02)
     assert rig.core.beats.zero == round(0.5 * RATE) + rig.block
 
@@ -118,7 +118,7 @@ def test_one_bad_message_of_a_bundle_leaves_the_others_alone(rig: Rig, steady: s
 def test_so_many_bundles_ahead_are_refused_and_counted(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.control.core.MOST_HELD", 10)
+    monkeypatch.setattr("crowdstream.control.waiting.MOST_HELD", 10)
     for _ in range(4):
         rig.raw(bundle(100.0, *[build("/deck_levels", (1.0,))] * 4))
     assert len(rig.fails()) == 8

@@ -31,6 +31,22 @@ def playable(speed: float) -> bool:
     return MIN_RATE * (1 - RATE_TOLERANCE) <= speed <= MAX_RATE * (1 + RATE_TOLERANCE)
 
 
+def check_tempo(context: Context, bpm: float) -> None:
+    """Raises `BadArgument` for a tempo at which something that plays is out of reach."""
+    base = context.core.base_bpm
+    if not playable(bpm / base):
+        raise BadArgument(
+            f"bpm: {bpm:g} is {bpm / base:.2f} times the base tempo of {base:g}; "
+            f"{MIN_RATE:g} to {MAX_RATE:g} times can be played"
+        )
+    for name, rate, speed in context.mixer.speeds(bpm, base):
+        if not playable(speed):
+            raise BadArgument(
+                f"bpm: {bpm:g} makes {name}, at rate {rate:g}, {speed:g} times as "
+                f"fast; {MIN_RATE:g} to {MAX_RATE:g} times can be played"
+            )
+
+
 def check_rate(context: Context, rate: float) -> None:
     """Raises `BadArgument` for a rate that the tempo of now puts out of reach."""
     tempo = context.mixer.beats.bpm / context.core.base_bpm

@@ -14,6 +14,7 @@ from crowdstream.control.commands.common import (
 )
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
+from crowdstream.control.heads import frame_in, open_track
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.control.tracks import Item, first_buffer
@@ -48,6 +49,7 @@ def unload(context: Context, deck: int) -> None:
         default=0.0),
     Arg("loop", "i", "1: loop the track", low=0, high=1, default=0),
     scheduled=True,
+    quantized=True,
 )
 def play(context: Context, deck: int, start_at: float, loop: int) -> None:
     """Start the deck's track from its cue."""
@@ -56,29 +58,23 @@ def play(context: Context, deck: int, start_at: float, loop: int) -> None:
     context.mixer.start([item], start_frame(context, start_at))
 
 
-@TABLE.add("/deck/{deck}/stop", scheduled=True)
+@TABLE.add("/deck/{deck}/stop", scheduled=True, quantized=True)
 def stop(context: Context, deck: int) -> None:
     """Stop the deck's track."""
     for track in context.mixer.deck_tracks(deck):
-        context.mixer.stop(track, context.frame)
+        context.mixer.stop(track, context)
 
 
 @TABLE.add(
     "/deck/{deck}/seek",
     Arg("position", "f", "place in the file", unit="s", low=0, high=1e6),
     scheduled=True,
+    quantized=True,
 )
 def seek(context: Context, deck: int, position: float) -> None:
     """Jump to a place in the track; moves the cue while the deck is stopped."""
-    tracks = context.mixer.deck_tracks(deck)
-    track = next((track for track in tracks if track.sounding), tracks[-1])
-    frame = round(position * context.mixer.desk.sample_rate)
-    if not track.frames:
-        raise BadArgument("position: the track is not open yet")
-    if frame >= track.frames:
-        length = track.frames / context.mixer.desk.sample_rate
-        raise BadArgument(f"position: {position:g} s is past the end, {length:.3f} s")
-    context.mixer.seek(track, frame, context)
+    track = open_track(context, deck)
+    context.mixer.seek(track, frame_in(context, track, position, "position"), context)
 
 
 @TABLE.add(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crowdstream.control.commands.clock import METER, TEMPO
 from crowdstream.control.commands.common import (
     MOST_GAIN,
     PATH_HELP,
     band_row,
     check_rate,
-    context_frame,
-    playable,
+    check_tempo,
     start_frame,
 )
 from crowdstream.control.context import Context
@@ -111,7 +111,7 @@ def play_stem_section(
 def stop_stem(context: Context, id: int) -> None:
     """Stop a buffer."""
     for track in context.mixer.all_of(id):
-        context.mixer.stop(track, context.frame)
+        context.mixer.stop(track, context)
 
 
 @TABLE.add(
@@ -247,33 +247,18 @@ def deck_eq_all(context: Context, deck: str, low: float, mid: float, high: float
         context.mixer.ramp(context, row, percent_gain(percent))
 
 
-@TABLE.add(
-    "/set_tempo",
-    Arg("bpm", "f", "tempo", unit="beats a minute", low=20, high=400),
-    scheduled=True,
-)
+@TABLE.add("/set_tempo", TEMPO, scheduled=True)
 def set_tempo(context: Context, bpm: float) -> None:
     """Set the tempo of the clock; all decks play at `bpm / base bpm` times their rate.
 
     Refused where that is not 0.25 to 4, or would not be for a track that plays.
     """
-    base = context.core.base_bpm
-    if not playable(bpm / base):
-        raise BadArgument(
-            f"bpm: {bpm:g} is {bpm / base:.2f} times the base tempo of {base:g}; "
-            f"{MIN_RATE:g} to {MAX_RATE:g} times can be played"
-        )
-    for name, rate in context.mixer.rates():
-        if not playable(rate * bpm / base):
-            raise BadArgument(
-                f"bpm: {bpm:g} makes {name}, at rate {rate:g}, {rate * bpm / base:g} times as "
-                f"fast; {MIN_RATE:g} to {MAX_RATE:g} times can be played"
-            )
-    context.core.follower.rest()
+    check_tempo(context, bpm)
     context.core.set_tempo(context, bpm)
+    context.core.follower.rest()
 
 
-@TABLE.add("/set_meter", Arg("beats", "i", "beats per bar", low=1, high=32), asks=True)
+@TABLE.add("/set_meter", METER, asks=True)
 def set_meter(context: Context, beats: int) -> None:
     """Set the beats per bar."""
     context.mixer.beats.meter = beats
@@ -288,7 +273,7 @@ def print_clock(context: Context, on: int) -> None:
 @TABLE.add("/reset", scheduled=True)
 def reset(context: Context) -> None:
     """Time zero is now; the beat clock restarts."""
-    context.mixer.beats.reset(context_frame(context))
+    context.core.reset_clock(context)
 
 
 @TABLE.add("/schedule_c_at", _START_AT, scheduled=True)
@@ -324,7 +309,7 @@ def test_tone(context: Context, hertz: float) -> None:
 def mixer_cleanup(context: Context) -> None:
     """Stop everything and free every buffer."""
     mixer = context.mixer
-    mixer.stop_all(context.frame)
+    mixer.stop_all(context)
     leaving = [
         track
         for buffer in mixer.loaded_buffers()

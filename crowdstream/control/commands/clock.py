@@ -1,0 +1,147 @@
+"""Commands of the clock: tempo, meter, beats, ticks, and when other commands act."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowdstream.control.commands.common import check_tempo
+from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument, Refused
+from crowdstream.control.quantize import LEAST, MOST, WORDS, quantum_beats
+from crowdstream.control.table import TABLE, Arg
+
+MOST_TICKS = 96  # a beat
+LEAST_NEXT = 1 / 32  # beats
+
+TEMPO = Arg("bpm", "f", "tempo", unit="beats a minute", low=20, high=400)
+METER = Arg("beats", "i", "beats per bar", low=1, high=32)
+_QUANTUM = Arg(
+    "beats", "f", f"{LEAST:g} to {MOST:g} beats, 0 for at once; or bar, or phrase: 8 bars",
+    low=0, high=MOST, words=WORDS,
+)
+_REST = (
+    Arg("address", "s", "address of a command that acts at a frame"),
+    Arg("arguments", "*", "its arguments", default=(), rest=True),
+)
+
+
+@TABLE.add(
+    "/clock/tempo",
+    TEMPO,
+    Arg("beats", "f", "beats that pass until it is reached; 0: within 20 ms", unit="beats", low=0,
+        high=4096, default=0.0),
+    scheduled=True,
+)
+def tempo(context: Context, bpm: float, beats: float) -> None:
+    """Move the tempo in a straight line.
+
+    Synced decks follow to the sample, the others play at `bpm / base bpm` times their rate.
+    Refused where what plays can't go so fast or slow.
+    """
+    check_tempo(context, bpm)
+    context.core.set_tempo(context, bpm, beats)
+    context.core.follower.rest()
+
+
+@TABLE.add("/clock/meter", METER, asks=True)
+def meter(context: Context, beats: int) -> None:
+    """Set the beats per bar."""
+    context.mixer.beats.meter = beats
+
+
+@TABLE.add("/clock/reset", scheduled=True)
+def reset(context: Context) -> None:
+    """Beat 0 and time zero are now."""
+    context.core.reset_clock(context)
+
+
+@TABLE.add(
+    "/clock/beat",
+    answers="`/clock/beat.reply beat bar beat_in_bar phase bpm frame`; bars and their beats are "
+    "counted from 1, phase is 0 to 1 within the beat",
+    asks=True,
+)
+def beat(context: Context) -> None:
+    """Ask where the clock is with the next block."""
+    beats, frame = context.mixer.beats, context.core.desk.frame
+    now = beats.beat(frame)
+    bar, within = divmod(now, beats.meter)
+    context.reply(
+        "/clock/beat.reply", now, int(bar) + 1, within + 1, now % 1.0, beats.bpm_at(frame), frame
+    )
+
+
+@TABLE.add(
+    "/clock/ticks",
+    Arg("per_beat", "i", "24 as MIDI's clock, 1: beats, 0: none", low=0, high=MOST_TICKS),
+    answers="`/done <address>`, then `/clock/tick count beat frame time` for each tick, or with 1 "
+    "`/beat bar beat bpm frame time`, when it sounds; `time` is the Unix time of that",
+    asks=True,
+)
+def ticks(context: Context, per_beat: int) -> None:
+    """Send ticks of the clock to this subscriber (`/notify`)."""
+    if per_beat and not context.core.subscribed(context):
+        raise Refused("you are no subscriber: say /notify 1 first")
+    context.core.ticks.listen(context.sender, per_beat, context.reply)
+    context.done()
+
+
+def _entry(context: Context, address: str, arguments: tuple[Any, ...]) -> Any:
+    # What is wrong with it at once is told at once.
+    command, _known = TABLE.find(address)
+    command.bind(arguments)
+    if not command.scheduled:
+        raise BadArgument(f"address: {address} does not act at a frame")
+    return address, arguments, context.reply, context.sender
+
+
+@TABLE.add(
+    "/clock/at",
+    Arg("beat", "f", "beat of the clock", unit="beats", low=0, high=1e7),
+    *_REST,
+)
+def at(context: Context, beat: float, address: str, arguments: tuple[Any, ...]) -> None:
+    """Carry out another command at a beat of the clock, to the frame.
+
+    A change of the tempo that comes in between moves it with the beat. At a beat that has passed
+    it acts at once, and is told late.
+    """
+    context.core.waiting.hold_beat(beat, _entry(context, address, arguments))
+    context.core.waiting.release_beats()
+
+
+@TABLE.add(
+    "/clock/next",
+    Arg("quantum", "f", "beats; or beat, bar, phrase: 8 bars", unit="beats", low=LEAST_NEXT,
+        high=1024, words=WORDS),
+    *_REST,
+)
+def next_(
+    context: Context, quantum: float | str, address: str, arguments: tuple[Any, ...]
+) -> None:
+    """Carry out another command at the next multiple of so many beats of the clock."""
+    core = context.core
+    beats = quantum_beats(quantum, core.beats.meter)
+    core.wait_for_next(beats, _entry(context, address, arguments), context.now)
+    core.waiting.release_beats()
+
+
+def _check_quantum(beats: float | str) -> float | str:
+    if isinstance(beats, float) and 0 < beats < LEAST:
+        raise BadArgument(f"beats: {beats:g} is out of range, 0 or {LEAST:g} to {MOST:g}")
+    return beats
+
+
+@TABLE.add("/clock/quantize", _QUANTUM, asks=True)
+def quantize(context: Context, beats: float | str) -> None:
+    """Set where decks without a quantum of their own act on what is meant for now."""
+    context.core.quantize.common = _check_quantum(beats)
+
+
+@TABLE.add("/deck/{deck}/quantize", _QUANTUM, asks=True)
+def deck_quantize(context: Context, deck: int, beats: float | str) -> None:
+    """Have starts, stops, jumps, cues and loops of the deck wait for the next such beat.
+
+    0: as `/clock/quantize` says. What comes with a time of its own does not wait.
+    """
+    context.core.quantize.decks[deck] = _check_quantum(beats)

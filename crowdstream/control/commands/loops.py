@@ -1,0 +1,142 @@
+"""Commands of a deck's loop. Its borders are exact to the frame; the engine wraps it."""
+
+from __future__ import annotations
+
+from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument, NotPlaying
+from crowdstream.control.heads import frame_in, grid_of, playing, send
+from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
+from crowdstream.control.tracks import Track
+from crowdstream.desk.layout import (
+    LOOP_AGAIN,
+    LOOP_EXIT,
+    LOOP_HERE,
+    LOOP_IN,
+    LOOP_MOVE,
+    LOOP_OUT,
+    LOOP_SCALE,
+    LOOP_SET,
+    OP_LOOP,
+)
+
+LEAST_BEATS, MOST_BEATS = 1 / 32, 64.0
+LEAST_SECONDS = 0.001  # a shorter one is a tone above all that a track holds
+
+_SNAP = Arg(
+    "snap", "f", "it goes to the nearest multiple of so many beats of the track; 0: exactly here",
+    unit="beats", low=0, high=MOST_BEATS, default=0.0,
+)
+
+
+def _looped(context: Context, deck: int) -> Track:
+    track = playing(context, deck)
+    if not track.looped:
+        letter = DECK_LETTERS[deck]
+        raise NotPlaying(f"deck {letter} has no loop: say /deck/{letter}/loop with its beats")
+    return track
+
+
+@TABLE.add(
+    "/deck/{deck}/loop",
+    Arg("beats", "f", "length", unit="beats", low=LEAST_BEATS, high=MOST_BEATS),
+    _SNAP,
+    scheduled=True,
+    quantized=True,
+)
+def loop(context: Context, deck: int, beats: float, snap: float) -> None:
+    """Loop so many beats of the track's grid, from here on."""
+    track = playing(context, deck)
+    grid_of(track)
+    send(context, track, OP_LOOP, index=LOOP_HERE, x=beats, y=snap)
+    track.looped = True
+
+
+@TABLE.add(
+    "/deck/{deck}/loop/set",
+    Arg("loop_in", "f", "beginning", unit="s", low=0, high=1e6),
+    Arg("loop_out", "f", "end", unit="s", low=0, high=1e6),
+    scheduled=True,
+)
+def loop_set(context: Context, deck: int, loop_in: float, loop_out: float) -> None:
+    """Loop what lies between two places of the file, as soon as the playhead comes to its end."""
+    track = playing(context, deck)
+    rate = context.mixer.desk.sample_rate
+    first = frame_in(context, track, loop_in, "loop_in")
+    last = round(loop_out * rate)
+    if loop_out - loop_in < LEAST_SECONDS:
+        raise BadArgument(
+            f"loop_out: {loop_out:g} s is not {LEAST_SECONDS:g} s or more after "
+            f"loop_in, {loop_in:g} s"
+        )
+    if last > track.frames:
+        raise BadArgument(
+            f"loop_out: {loop_out:g} s is past the end of the track, {track.frames / rate:.3f} s"
+        )
+    beats = track.grid.beat(last) - track.grid.beat(first) if track.grid else 0.0
+    send(
+        context, track, OP_LOOP, index=LOOP_SET, loop_in=first, loop_out=last,
+        z=(loop_out - loop_in) * rate, x=beats,
+    )
+    track.looped = True
+    track.loop_in = first
+    context.mixer.keep_places(track)
+
+
+@TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, quantized=True)
+def loop_in(context: Context, deck: int, snap: float) -> None:
+    """Set the loop's beginning here; it begins with `loop/out`."""
+    track = playing(context, deck)
+    if snap:
+        grid_of(track)
+    send(context, track, OP_LOOP, index=LOOP_IN, y=snap)
+    track.loop_begun = True
+
+
+@TABLE.add("/deck/{deck}/loop/out", _SNAP, scheduled=True, quantized=True)
+def loop_out(context: Context, deck: int, snap: float) -> None:
+    """Set the loop's end here, and loop from `loop/in` on."""
+    track = playing(context, deck)
+    if not track.loop_begun:
+        letter = DECK_LETTERS[deck]
+        raise NotPlaying(f"deck {letter} has no beginning of a loop: say /deck/{letter}/loop/in")
+    if snap:
+        grid_of(track)
+    send(context, track, OP_LOOP, index=LOOP_OUT, y=snap)
+    track.looped = True
+
+
+@TABLE.add("/deck/{deck}/loop/halve", scheduled=True)
+def halve(context: Context, deck: int) -> None:
+    """Make the loop half as long; its beginning stays."""
+    send(context, _looped(context, deck), OP_LOOP, index=LOOP_SCALE, x=0.5)
+
+
+@TABLE.add("/deck/{deck}/loop/double", scheduled=True)
+def double(context: Context, deck: int) -> None:
+    """Make the loop twice as long; its beginning stays."""
+    send(context, _looped(context, deck), OP_LOOP, index=LOOP_SCALE, x=2.0)
+
+
+@TABLE.add(
+    "/deck/{deck}/loop/move",
+    Arg("beats", "f", "how far; below 0 towards the beginning", unit="beats", low=-1024,
+        high=1024),
+    scheduled=True,
+)
+def move(context: Context, deck: int, beats: float) -> None:
+    """Move the loop by so many beats of the track's grid, and the playhead in it along."""
+    track = _looped(context, deck)
+    grid_of(track)
+    send(context, track, OP_LOOP, index=LOOP_MOVE, x=beats)
+
+
+@TABLE.add("/deck/{deck}/loop/exit", scheduled=True, quantized=True)
+def exit_(context: Context, deck: int) -> None:
+    """Play on past the loop's end."""
+    send(context, _looped(context, deck), OP_LOOP, index=LOOP_EXIT)
+
+
+@TABLE.add("/deck/{deck}/loop/again", scheduled=True, quantized=True)
+def again(context: Context, deck: int) -> None:
+    """Go back into the loop that was left."""
+    send(context, _looped(context, deck), OP_LOOP, index=LOOP_AGAIN)

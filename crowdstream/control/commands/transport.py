@@ -1,0 +1,187 @@
+"""Commands that move the playhead of a deck: hot cues, jumps, slip, reverse, brake, spin."""
+
+from __future__ import annotations
+
+from crowdstream.control.commands.common import start_frame
+from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument, NotLoaded
+from crowdstream.control.heads import frame_in, grid_of, open_track, place, playing, send
+from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
+from crowdstream.control.tracks import Item, Track
+from crowdstream.desk.layout import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
+
+HOT_CUES = 8
+MOST_SPIN = 60.0  # s
+SPIN_SECONDS = 1.0  # of a brake or a start by hand
+MOST_BEATS = 4096.0
+
+_NUMBER = Arg("number", "i", "hot cue", low=1, high=HOT_CUES)
+_ON = Arg("on", "i", "1: on", low=0, high=1)
+_SPIN = Arg("seconds", "f", "how long it takes", unit="s", low=0, high=MOST_SPIN,
+            default=SPIN_SECONDS)
+
+
+@TABLE.add(
+    "/deck/{deck}/seek/fraction",
+    Arg("fraction", "f", "of its length", low=0, high=1),
+    scheduled=True,
+    quantized=True,
+)
+def seek_fraction(context: Context, deck: int, fraction: float) -> None:
+    """Jump to a place in the track; moves the cue while the deck is stopped."""
+    track = open_track(context, deck)
+    context.mixer.seek(track, min(int(fraction * track.frames), track.frames - 1), context)
+
+
+@TABLE.add(
+    "/deck/{deck}/seek/beat",
+    Arg("beat", "f", "beat of the track", unit="beats", low=-MOST_BEATS, high=1e6),
+    scheduled=True,
+    quantized=True,
+)
+def seek_beat(context: Context, deck: int, beat: float) -> None:
+    """Jump to a beat of the track's grid; moves the cue while the deck is stopped."""
+    track = open_track(context, deck)
+    seconds = grid_of(track).frame(beat) / context.mixer.desk.sample_rate
+    context.mixer.seek(track, frame_in(context, track, seconds, "beat"), context)
+
+
+@TABLE.add(
+    "/deck/{deck}/jump",
+    Arg("beats", "f", "how far; below 0 it goes back", unit="beats", low=-MOST_BEATS,
+        high=MOST_BEATS),
+    scheduled=True,
+    quantized=True,
+)
+def jump(context: Context, deck: int, beats: float) -> None:
+    """Jump by so many beats of the track's grid from where the playhead is."""
+    track = playing(context, deck)
+    grid = grid_of(track)
+    here = place(context, track, context.frame)
+    there = grid.frame(grid.beat(here) + beats)
+    if not 0 <= there < track.frames:
+        raise BadArgument(
+            f"beats: {beats:g} lead out of the track, which plays beat {grid.beat(here):.1f} of "
+            f"{grid.beat(0):.1f} to {grid.beat(track.frames):.1f}"
+        )
+    voice = track.voice or 0
+
+    def tell(frame: int, beat: float | None) -> None:
+        context.mixer.outbox.add(
+            OP_JUMP, context, frame=frame, beat=beat, target=voice, index=1, y=beats
+        )
+
+    context.mixer.jump(track, round(there), context, tell)
+
+
+# Hot cues ------------------------------------------------------------------------------------
+
+
+@TABLE.add(
+    "/deck/{deck}/hotcue/set",
+    _NUMBER,
+    Arg("seconds", "f", "place in the file; left out: where the playhead is", unit="s", low=0,
+        high=1e6, default=None),
+    scheduled=True,
+)
+def hotcue_set(context: Context, deck: int, number: int, seconds: float | None) -> None:
+    """Set a hot cue of the deck's track.
+
+    Where the playhead is counts when the command acts; with a quantum (`/deck/{deck}/quantize`)
+    and a beat grid it is the nearest such beat.
+    """
+    track = open_track(context, deck)
+    if seconds is not None:
+        _keep_cue(context, track, number, frame_in(context, track, seconds, "seconds"))
+    elif not context.frame:
+        _keep_cue(context, track, number, _snapped(context, track, place(context, track)))
+    else:
+
+        def reached() -> None:
+            frame, beats = context.frame, context.mixer.beats
+            if context.beat is not None:
+                frame = beats.frame_passed(context.beat, context.mixer.desk.frame)
+            here = place(context, track, frame)
+            _keep_cue(context, track, number, _snapped(context, track, here))
+
+        context.mixer.mark(reached, context.frame, context.beat)
+
+
+def _snapped(context: Context, track: Track, frame: int) -> int:
+    quantum = context.core.quantize.beats(track.deck, context.mixer.beats.meter)
+    if not quantum or track.grid is None:
+        return frame
+    beat = round(track.grid.beat(frame) / quantum) * quantum
+    return min(max(0, round(track.grid.frame(beat))), track.frames - 1)
+
+
+def _keep_cue(context: Context, track: Track, number: int, frame: int) -> None:
+    track.cues[number] = frame
+    context.mixer.keep_places(track)
+
+
+@TABLE.add("/deck/{deck}/hotcue", _NUMBER, scheduled=True, quantized=True)
+def hotcue(context: Context, deck: int, number: int) -> None:
+    """Jump to a hot cue; moves the cue there while the deck is stopped."""
+    track = open_track(context, deck)
+    context.mixer.seek(track, _cue(track, number), context)
+
+
+@TABLE.add("/deck/{deck}/hotcue/clear", _NUMBER)
+def hotcue_clear(context: Context, deck: int, number: int) -> None:
+    """Forget a hot cue."""
+    track = open_track(context, deck)
+    _cue(track, number)
+    del track.cues[number]
+    context.mixer.keep_places(track)
+
+
+def _cue(track: Track, number: int) -> int:
+    frame = track.cues.get(number)
+    if frame is None:
+        address = f"/deck/{DECK_LETTERS[track.deck]}/hotcue/set {number}"
+        raise NotLoaded(f"number: hot cue {number} of {track.name} is not set, {address} does it")
+    return frame
+
+
+# Slip, reverse, brake, spin ------------------------------------------------------------------
+
+
+@TABLE.add("/deck/{deck}/slip", _ON, scheduled=True)
+def slip(context: Context, deck: int, on: int) -> None:
+    """With slip on, the track runs on underneath loops, jumps and reverse; off, it is there."""
+    send(context, playing(context, deck), OP_SLIP, index=on)
+
+
+@TABLE.add("/deck/{deck}/reverse", _ON, scheduled=True, quantized=True)
+def reverse(context: Context, deck: int, on: int) -> None:
+    """Play the deck's track backwards, or forwards again."""
+    send(context, playing(context, deck), OP_REVERSE, index=on)
+
+
+@TABLE.add(
+    "/deck/{deck}/brake",
+    _SPIN,
+    Arg("stop", "i", "1: it stops when it stands, 0: it stands there", low=0, high=1, default=1),
+    scheduled=True,
+    quantized=True,
+)
+def brake(context: Context, deck: int, seconds: float, stop: int) -> None:
+    """Slow the deck's track down to a stand, pitch and all, as a turntable that is switched off."""
+    track = playing(context, deck)
+    send(context, track, OP_SPIN, x=0.0, y=_frames(context, seconds), index=stop)
+
+
+@TABLE.add("/deck/{deck}/spin", _SPIN, scheduled=True, quantized=True)
+def spin(context: Context, deck: int, seconds: float) -> None:
+    """Bring the deck's track up to speed, from a stand or a brake; start it if it is stopped."""
+    track = context.mixer.playing(deck)
+    if track.voice is not None and (track.sounding or track.coming):
+        send(context, track, OP_SPIN, x=1.0, y=_frames(context, seconds))
+        return
+    item = Item(track, context, track.rate, track.gain, spin_up=seconds)
+    context.mixer.start([item], start_frame(context, 0.0))
+
+
+def _frames(context: Context, seconds: float) -> int:
+    return max(1, round(seconds * context.mixer.desk.sample_rate))

@@ -1,0 +1,73 @@
+"""Beat grids in frames, and their places in the desk."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+
+from crowdstream.control.errors import Refused
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import GRIDS
+from crowdstream.library.grids import BeatGrid
+
+
+class Grid:
+    """A track's beats against its frames, at the desk's sample rate; both are fractional.
+
+    `source`: "command", "sidecar" or "tag". `seconds`: the grid it was made from.
+    """
+
+    def __init__(self, grid: BeatGrid, sample_rate: float, source: str) -> None:
+        self.source = source
+        self.seconds = grid
+        self.bpm = grid.bpm
+        self.beats = [beat for beat, _ in grid.anchors]
+        self.frames = [second * sample_rate for _, second in grid.anchors]
+
+    def _between(self, place: float, known: list[float], wanted: list[float]) -> float:
+        # The first and the last stretch go on outwards.
+        left = min(max(bisect_right(known, place) - 1, 0), len(known) - 2)
+        step = (wanted[left + 1] - wanted[left]) / (known[left + 1] - known[left])
+        return wanted[left] + (place - known[left]) * step
+
+    def beat(self, frame: float) -> float:
+        """The beat at a file frame."""
+        return self._between(frame, self.frames, self.beats)
+
+    def frame(self, beat: float) -> float:
+        """The file frame of a beat."""
+        return self._between(beat, self.beats, self.frames)
+
+
+class GridSlots:
+    """Hands out the desk's grids. The engine must have let go of one before it is given back."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        # The one that has been free for longest comes first: what fades out may read it still.
+        self._free = deque(range(GRIDS))
+
+    def write(self, grid: Grid) -> int:
+        """Write a grid; its number. It has to be published with a command that names it.
+
+        Raises `Refused` when all are taken.
+        """
+        if not self._free:
+            raise Refused(f"{GRIDS} beat grids are in use: unload some tracks")
+        slot = self._free.popleft()
+        record = self._desk.grids[slot]
+        count = len(grid.beats)
+        record["count"] = count
+        record["beats"][:count] = grid.beats
+        record["frames"][:count] = grid.frames
+        return slot
+
+    def give_back(self, slot: int) -> None:
+        """Free a number, -1 is none."""
+        if slot >= 0:
+            self._free.append(slot)
+
+    @property
+    def free(self) -> int:
+        """Grids that nobody holds."""
+        return len(self._free)

@@ -1,0 +1,129 @@
+"""Playheads: which track of a deck a command is about, where it is, and telling its voice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument, NoGrid, NotPlaying, Refused
+from crowdstream.control.grids import Grid
+from crowdstream.control.table import DECK_LETTERS
+from crowdstream.control.tracks import Due, Track
+from crowdstream.desk.layout import OP_GRID
+
+
+def open_track(context: Context, deck: int) -> Track:
+    """The deck's track that plays, else its latest; its length is known.
+
+    Raises `NotLoaded`, or `Refused` while it is being opened.
+    """
+    track = context.mixer.playing(deck)
+    if not track.frames:
+        raise Refused(f"{track.name} is not open yet: wait for /done")
+    return track
+
+
+def playing(context: Context, deck: int) -> Track:
+    """The deck's track, which plays or is about to. Raises `NotLoaded`, `NotPlaying`."""
+    track = open_track(context, deck)
+    if track.voice is None or not (track.sounding or track.coming):
+        raise NotPlaying(f"deck {DECK_LETTERS[deck]} does not play: start it first")
+    return track
+
+
+def grid_of(track: Track) -> Grid:
+    """Its beat grid. Raises `NoGrid`, with what to do."""
+    if track.grid is None:
+        address = f"/deck/{DECK_LETTERS[track.deck]}/grid"
+        raise NoGrid(
+            f"{track.name} has no beat grid: say {address} with its bpm and first downbeat, or "
+            "put a .crowdstream.toml beside it"
+        )
+    return track.grid
+
+
+def frame_in(context: Context, track: Track, seconds: float, name: str) -> int:
+    """The file frame of a place in seconds. Raises `BadArgument` outside of the track."""
+    rate = context.mixer.desk.sample_rate
+    frame = round(seconds * rate)
+    if not 0 <= frame < track.frames:
+        raise BadArgument(
+            f"{name}: {seconds:.3f} s is outside of the track, which has "
+            f"{track.frames / rate:.3f} s"
+        )
+    return frame
+
+
+def place(context: Context, track: Track, frame: int = 0) -> int:
+    """The file frame under the playhead when `frame` is rendered (0: the next block).
+
+    For a frame ahead or behind, as if it went on steadily as it does now; a track that is
+    silent stands at its cue.
+    """
+    desk = context.mixer.desk
+    if not track.sounding or track.voice is None:
+        return track.cue_frame
+    voice = desk.voices[track.voice]
+    core = context.core
+    speed = core.beats.bpm_at(desk.frame) * track.speed_per_bpm(track.rate, core.base_bpm)
+    passed = (frame - desk.frame if frame else 0) * speed * int(voice["direction"])
+    return min(max(0, round(int(voice["position"]) + passed)), track.frames - 1)
+
+
+def send(context: Context, track: Track, op: int, **fields: Any) -> None:
+    """Tell the voice of a track something that is to happen when the command acts."""
+    assert track.voice is not None
+    context.mixer.outbox.add(op, context, frame=context.frame, target=track.voice, **fields)
+
+
+def dues(context: Context, track: Track) -> list[Due]:
+    """When the command acts, and when starts come that the engine has for later."""
+    return [
+        Due(context.frame, context.beat), *context.mixer.later_starts(track, context.frame)
+    ]
+
+
+def give_grid(context: Context, track: Track, grid: Grid | None) -> None:
+    """Give a track another grid, or none; from now on, whatever the command's time.
+
+    The new grid has a new place in the desk, and the old place is free when the engine has
+    passed all that names it: it never reads one that is being written. Raises `Refused`.
+    """
+    mixer = context.mixer
+    slot = mixer.grids.write(grid) if grid else -1
+    old, track.grid, track.grid_slot = track.grid_slot, grid, slot
+    if track.voice is None:
+        mixer.grids.give_back(old)
+        return
+    at = [Due(0), *mixer.later_starts(track, 0)]
+    left = len(at)
+
+    def passed() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            mixer.grids.give_back(old)
+
+    for due in at:
+        mixer.outbox.add(OP_GRID, frame=due.frame, beat=due.beat, target=track.voice, index=slot)
+        mixer.mark(passed, due.frame, due.beat)
+
+
+def sync_track(context: Context, track: Track, ratio: float, quantum: float) -> None:
+    """Sync a track to the clock at `ratio` beats of its own per beat of the clock."""
+    track.ratio, track.quantum = ratio, quantum
+    if track.voice is not None:
+        for due in dues(context, track):
+            context.mixer.send_sync(context, track, due)
+
+
+def unsync_track(context: Context, track: Track) -> None:
+    """Let a track run freely. The engine keeps its speed: nobody hears when that happens."""
+    if not track.ratio or track.grid is None:
+        return
+    track.rate = track.speed_per_bpm(track.rate, context.core.base_bpm) * context.core.base_bpm
+    track.ratio = 0.0
+    if track.voice is None:
+        return
+    for due in dues(context, track):
+        context.mixer.send_sync(context, track, due)

@@ -1,0 +1,91 @@
+"""Messages that wait for their time: bundles until their tag, others until a beat."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from crowdstream.control.context import Context, Reply
+from crowdstream.control.errors import Refused
+
+if TYPE_CHECKING:
+    from crowdstream.control.core import Core
+
+HORIZON_SECONDS = 0.5  # what waits is taken up so long before its time, so that files can load
+MOST_HELD = 65536  # messages that wait
+
+Entry = tuple[str, tuple[Any, ...], Reply, Any]
+"""One message: address, arguments, where answers go, and the sender they name."""
+
+
+class Waiting:
+    """What is to be carried out later, soonest first."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._bundles: list[tuple[float, int, float, list[Entry]]] = []
+        self._beats: list[tuple[float, int, Entry]] = []
+        self._bundled = 0
+        self._order = itertools.count()
+
+    def _full(self, more: int) -> bool:
+        if self._bundled + len(self._beats) + more <= MOST_HELD:
+            return False
+        self._core.outbox.refused += more
+        return True
+
+    def hold(self, moment: float, batch: list[Entry]) -> None:
+        """Carry out the messages of a bundle at its time tag (Unix seconds).
+
+        Kept by the monotonic clock: a system clock that is set does not move it.
+        """
+        core = self._core
+        due = core.clock.due(moment)
+        if due - core.monotonic() <= HORIZON_SECONDS:
+            core.perform(batch, core.clock.frame_of_tag(moment, due))
+        elif self._full(len(batch)):
+            for address, _arguments, reply, sender in batch:
+                core.messages += 1
+                reason = f"{MOST_HELD} messages of bundles wait already: send them later"
+                Context(core, address, reply, sender).fail(reason)
+        else:
+            self._bundled += len(batch)
+            heapq.heappush(self._bundles, (due, next(self._order), moment, batch))
+
+    def hold_beat(self, beat: float, entry: Entry) -> None:
+        """Carry out a message at a beat of the clock, wherever that comes to lie.
+
+        Raises `Refused` when too many wait.
+        """
+        if self._full(1):
+            raise Refused(f"{MOST_HELD} messages wait already: send them later")
+        heapq.heappush(self._beats, (beat, next(self._order), entry))
+
+    def __len__(self) -> int:
+        """Messages that wait."""
+        return self._bundled + len(self._beats)
+
+    def release(self) -> None:
+        """Carry out what is due soon."""
+        core = self._core
+        soon = core.monotonic() + HORIZON_SECONDS
+        while self._bundles and self._bundles[0][0] <= soon:
+            due, _order, moment, batch = heapq.heappop(self._bundles)
+            self._bundled -= len(batch)
+            core.perform(batch, core.clock.frame_of_tag(moment, due))
+        self.release_beats()
+
+    def release_beats(self) -> None:
+        """Carry out what is to happen at a beat that is near; what shares it, together."""
+        core = self._core
+        horizon = core.clock.now() + HORIZON_SECONDS * core.desk.sample_rate
+        while self._beats:
+            beat = self._beats[0][0]
+            frame = core.beats.frame_of_command(beat, core.desk.frame)
+            if frame > horizon:
+                return
+            batch = []
+            while self._beats and self._beats[0][0] == beat:
+                batch.append(heapq.heappop(self._beats)[2])
+            core.perform(batch, frame, beat)
