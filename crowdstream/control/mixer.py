@@ -22,6 +22,7 @@ from crowdstream.desk.layout import (
     OP_SYNC,
     VOICE_GAIN,
     VOICE_RATE,
+    VOICE_SPIN,
     VOICE_STEM,
     VOICES,
     voice_ramp,
@@ -177,11 +178,14 @@ class Mixer(Voices):
         track.coming[serial] = due
         track.looped, track.loop_begun = item.loop, False
         if item.spin_up:
-            for speed, seconds in ((0.0, 0.0), (1.0, item.spin_up)):
-                self.outbox.add(
-                    OP_SPIN, item.context, frame=due.frame, beat=due.beat, target=voice, x=speed,
-                    y=round(seconds * self.desk.sample_rate),
-                )
+            self.outbox.add(
+                OP_RAMP, item.context, frame=due.frame, beat=due.beat, x=0.0, y=0.0,
+                index=voice_ramp(voice, VOICE_SPIN),
+            )
+            self.outbox.add(
+                OP_SPIN, item.context, frame=due.frame, beat=due.beat, target=voice, x=1.0,
+                y=round(item.spin_up * self.desk.sample_rate),
+            )
         if track.ratio:
             self.send_sync(item.context, track, due)
 

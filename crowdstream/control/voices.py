@@ -76,11 +76,18 @@ class Voices(Buffers):
                 context.fail(f"{track.name} had not started yet: {reason}")
 
     def mark(
-        self, action: Callable[[], None], frame: int = 0, beat: float | None = None
+        self,
+        action: Callable[[], None],
+        frame: int = 0,
+        beat: float | None = None,
+        context: Context | None = None,
     ) -> None:
-        """Call `action` when the engine has done all that it was told before this."""
+        """Call `action` when the engine has done all that it was told before this.
+
+        `context`: whose command it is a part of, who is told when it comes late.
+        """
         ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
-        serial = self.outbox.add(OP_MARK, frame=frame, beat=beat)
+        serial = self.outbox.add(OP_MARK, context, frame=frame, beat=beat)
         self._marks[serial] = (self.monotonic() + ahead + RECONCILE_SECONDS, action)
 
     # What comes back ---------------------------------------------------------------------

@@ -99,7 +99,9 @@ def test_the_phase_stays_through_loops(synced: Rig) -> None:
 
 
 @pytest.mark.parametrize(("bpm", "ratio"), [(60.0, 2.0), (190.0, 0.5), (120.0, 1.0)])
-def test_half_and_double_tempo_are_found(rig: Rig, tmp_path: Path, bpm: float, ratio: float) -> None:
+def test_half_and_double_tempo_are_found(
+    rig: Rig, tmp_path: Path, bpm: float, ratio: float
+) -> None:
     rig.send("/deck/A/load", ramp_file(tmp_path / "line.wav"))
     rig.run(512)
     rig.send("/clock/tempo", bpm)

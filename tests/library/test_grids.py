@@ -71,7 +71,7 @@ def test_a_sidecar_gives_a_tempo_or_anchors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[grid", "line 1"),
+        ("bpm = 1\n[grid]\nbpm = = 2", "line 3"),
         ("grid = 5", "write \\[grid\\]"),
         ("[grid]\n", "bpm is missing"),
         ("[grid]\nbpm = 'fast'\n", "bpm is not a number"),

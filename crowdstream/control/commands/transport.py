@@ -104,7 +104,7 @@ def hotcue_set(context: Context, deck: int, number: int, seconds: float | None) 
             here = place(context, track, frame)
             _keep_cue(context, track, number, _snapped(context, track, here))
 
-        context.mixer.mark(reached, context.frame, context.beat)
+        context.mixer.mark(reached, context.frame, context.beat, context)
 
 
 def _snapped(context: Context, track: Track, frame: int) -> int:
