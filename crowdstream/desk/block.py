@@ -68,6 +68,10 @@ class Desk:
     taps: np.ndarray
     tap_rings: np.ndarray
     eq_coefficients: np.ndarray
+    chains: np.ndarray
+    effects: np.ndarray
+    effect_registers: np.ndarray
+    effect_memory: np.ndarray
     arena: np.ndarray
 
     def __init__(self, fd: int) -> None:
@@ -121,6 +125,13 @@ class Desk:
         ramps = self.ramps
         ramps["value"] = 1.0
         ramps["target"] = 1.0
+        patches = slice(layout.RAMP_PATCH, layout.RAMP_EFFECT)
+        ramps["value"][patches] = 0.0
+        ramps["target"][patches] = 0.0
+        for source in range(layout.DECKS + layout.BUSES):
+            ramps["value"][layout.patch_ramp(source, layout.BUSES)] = 1.0
+            ramps["target"][layout.patch_ramp(source, layout.BUSES)] = 1.0
+        self.chains[:] = -1
         self.master["limit_gain"] = 1.0
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()
