@@ -16,11 +16,13 @@ from typing import Any, Protocol
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.clock import BeatClock, FrameClock
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
+from crowdstream.control.effects import Effects
 from crowdstream.control.errors import CommandError, Refused
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
+from crowdstream.control.patches import Patches
 from crowdstream.control.quiet import Burst, Quiet, say
 from crowdstream.control.status import Status
 from crowdstream.control.table import DECK_LETTERS, TABLE
@@ -94,6 +96,8 @@ class Core:
         self.mixer = Mixer(
             desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
         )
+        self.effects = Effects(desk, self.outbox)
+        self.patches = Patches(desk)
         self.status = Status(self)
         self._held: list[tuple[float, int, float, list[Entry]]] = []
         self._held_messages = 0
@@ -228,6 +232,7 @@ class Core:
         events = pop_events(self.desk, EVENTS_AT_ONCE)
         while len(events):
             self.mixer.engine_events(events)
+            self.effects.engine_events(events)
             events = pop_events(self.desk, EVENTS_AT_ONCE)
         self._release_held()
         self.mixer.tick()
