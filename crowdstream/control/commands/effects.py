@@ -110,7 +110,8 @@ def set_parameter(
     context: Context, chain: int, slot: int, parameter: str, value: float, seconds: float
 ) -> None:
     """Set a parameter of an effect."""
-    context.core.effects.set(context, chain, slot - 1, parameter, value, None if seconds < 0 else seconds)
+    own = None if seconds < 0 else seconds
+    context.core.effects.set(context, chain, slot - 1, parameter, value, own)
 
 
 @_everywhere(
