@@ -85,7 +85,9 @@ STATUS_NAMES = {
     "deck.{deck}.rate": "playback rate of the track, without the tempo",
     "deck.{deck}.level": "linear",
     "deck.{deck}.low": "linear gain of the EQ band; also `mid`, `high`",
-    "deck.{deck}.fx": "its chain of effects; also `bus.1.fx`, `bus.2.fx` and `master.fx`",
+    "deck.{deck}.fx": "its chain of effects, slot by slot",
+    **{f"bus.{bus + 1}.fx": f"the same of send bus {bus + 1}" for bus in range(BUSES)},
+    "master.fx": "the same of the master",
 }
 
 
