@@ -14,12 +14,14 @@ from typing import Any, Protocol
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
+from crowdstream.control.effects import Effects
 from crowdstream.control.errors import CommandError, Refused
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.mixing import Mixing
 from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
+from crowdstream.control.patches import Patches
 from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
 from crowdstream.control.recordings import Recordings
@@ -94,6 +96,8 @@ class Core:
         )
         self.mixing = Mixing(self.mixer)
         self.recordings = Recordings(desk, self.tell)
+        self.effects = Effects(desk, self.outbox)
+        self.patches = Patches(desk)
         self.status = Status(self)
         self.quantize = Quantize()
         self.waiting = Waiting(self)
@@ -231,6 +235,7 @@ class Core:
         events = pop_events(self.desk, EVENTS_AT_ONCE)
         while len(events):
             self.mixer.engine_events(events)
+            self.effects.engine_events(events)
             events = pop_events(self.desk, EVENTS_AT_ONCE)
         self.waiting.release()
         self.mixer.tick()

@@ -7,7 +7,9 @@ import re
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.status import NINE, STATUS_NAMES
 from crowdstream.control.table import REQUIRED, TABLE, Arg, Command
+from crowdstream.desk.effects import Module
 from crowdstream.desk.layout import STEMS
+from crowdstream.engine.effects import MODULES
 
 _HEAD = """\
 # OSC reference
@@ -19,7 +21,7 @@ The server listens on UDP port 57120 of 127.0.0.1 unless told otherwise (`--port
 
 **Types**: i int, f float, s string. An int may come where a float is meant, and a whole float
 where an int is; deck letters come in either case; trailing arguments with a default may be
-left out. `{deck}` stands for A, B, C or D.
+left out. `{deck}` stands for A, B, C or D, `{bus}` for 1 or 2.
 
 **Time.** `start_at` is in seconds after the last `/reset`, or after the message's arrival where
 none has come. 0 or less means now; a time that has passed means now, too, and is answered
@@ -43,6 +45,11 @@ time of its own; starts inside a file, stops and jumps are declicked.
 
 """
 
+EFFECTS = "Effects, sends and patches"
+_CHAIN = re.compile(r"^/(deck/\{deck\}|bus/\{bus\}|mix)(?=/fx/)|^(deck|bus|mix)(?=_fx_)")
+
+_PATCHES = ("/mix/patch", "/deck/{deck}/send", "/deck/{deck}/send/pre")
+
 _SECTIONS = (
     ("The clock", ("/clock/", "/deck/{deck}/quantize")),
     ("Beat grids and sync", ("/deck/{deck}/grid", "/deck/{deck}/sync")),
@@ -53,6 +60,7 @@ _SECTIONS = (
             for name in ("seek", "jump", "hotcue", "loop", "slip", "reverse", "brake", "spin")
         ),
     ),
+    (EFFECTS, ()),
     ("Decks, stems and the mix", ("/deck/{", "/mix/")),
     ("Recording", ("/record/",)),
     ("The vocabulary of existing sequencers", ()),
@@ -84,13 +92,16 @@ def _allowed(arg: Arg) -> str:
 
 
 def _merged(text: str) -> str:
-    # The addresses of single stems differ in their number only.
+    # The addresses of single stems differ in their number only, those of chains in the chain.
+    text = _CHAIN.sub(lambda found: "{chain}", text)
     return re.sub(r"(deck.*[/_]stem[/_])\d\b", r"\1{number}", text)
 
 
 def _entry(command: Command) -> str:
     lines = [f"### `{_merged(command.usage())}`", "", command.help, ""]
-    if _merged(command.address) != command.address:
+    if "/fx/" in command.address and command.address != _merged(command.address):
+        lines += ["`{chain}` stands for `/deck/{deck}`, `/bus/{bus}` or `/mix`.", ""]
+    elif _merged(command.address) != command.address:
         lines += [f"`{{number}}` stands for 1 to {STEMS}.", ""]
     if command.args:
         lines += ["| argument | type | allowed | default | meaning |", "| --- " * 5 + "|"]
@@ -107,7 +118,26 @@ def _entry(command: Command) -> str:
     return "\n".join(lines)
 
 
+def _module(module: Module) -> str:
+    # What can be set of an effect module, from its declaration.
+    lines = [f"#### `{module.name}`", "", module.help, ""]
+    notes = [f"Its mix is {module.mix:g} at first."]
+    if not module.starts_on:
+        notes.append("It is off when it is inserted.")
+    if module.tail:
+        notes.append("It has a tail.")
+    lines += [" ".join(notes), ""]
+    lines += ["| parameter | allowed | default | ramp | meaning |", "| --- " * 5 + "|"]
+    for p in module.parameters:
+        allowed = f"{p.low:g} to {p.high:g} {p.unit}".rstrip() + (", whole" if p.whole else "")
+        ramp = f"{p.ramp:g} s" if p.ramp else "at once"
+        lines.append(f"| {p.name} | {allowed} | {p.default:g} | {ramp} | {p.help} |")
+    return "\n".join([*lines, "", ""])
+
+
 def _section(command: Command) -> str:
+    if "/fx/" in command.address or command.address in _PATCHES:
+        return EFFECTS
     for title, prefixes in _SECTIONS:
         if prefixes and command.address.startswith(prefixes):
             return title
@@ -121,6 +151,9 @@ def reference() -> str:
         parts.append(f"## {title}\n\n")
         entries = [_entry(c) + "\n" for c in TABLE.commands if _section(c) == title]
         parts += dict.fromkeys(entries)
+        if title == EFFECTS:
+            parts.append("### The modules\n\n")
+            parts += [_module(module) for module in MODULES.values()]
     parts.append("## What `/status.reply` holds\n\n")
     parts.append("First nine values, in the order of SuperCollider's server:\n\n")
     parts += [f"{number}. {text}\n" for number, text in enumerate(NINE, 1)]

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
-from crowdstream.desk.layout import DECKS, PAGE_BYTES, deck_level_ramp, eq_ramp
+from crowdstream.desk.layout import (
+    BUSES,
+    CHAIN_BUS,
+    CHAIN_MASTER,
+    DECKS,
+    PAGE_BYTES,
+    deck_level_ramp,
+    eq_ramp,
+)
 from crowdstream.monitor.health import engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
 
@@ -91,6 +99,9 @@ STATUS_NAMES = {
     "deck.{deck}.quantize": "beats that its commands wait for, 0: none",
     "deck.{deck}.level": "linear",
     "deck.{deck}.low": "linear gain of the EQ band; also `mid`, `high`",
+    "deck.{deck}.fx": "its chain of effects, slot by slot",
+    **{f"bus.{bus + 1}.fx": f"the same of send bus {bus + 1}" for bus in range(BUSES)},
+    "master.fx": "the same of the master",
 }
 
 
@@ -212,6 +223,10 @@ class Status:
         for deck, letter in enumerate(DECK_LETTERS):
             for name, value in self.deck_readings(deck).items():
                 named[f"deck.{letter}.{name}"] = value
+            named[f"deck.{letter}.fx"] = core.effects.text(deck)
+        for bus in range(BUSES):
+            named[f"bus.{bus + 1}.fx"] = core.effects.text(CHAIN_BUS + bus)
+        named["master.fx"] = core.effects.text(CHAIN_MASTER)
         for name, value in named.items():
             values += [name, value]
         return values

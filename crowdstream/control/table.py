@@ -14,10 +14,20 @@ from numbers import Real
 from typing import Any
 
 from crowdstream.control.errors import BadArgument, UnknownAddress
-from crowdstream.desk.layout import DECKS
+from crowdstream.desk.layout import BUSES, DECKS
 
 DECK_LETTERS = "ABCD"[:DECKS]
 BANDS = ("low", "mid", "high")
+
+# What stands for a place in an address: how each is written, and its number.
+PLACES = {
+    "deck": [
+        (case, number)
+        for number, letter in enumerate(DECK_LETTERS)
+        for case in (letter, letter.lower())
+    ],
+    "bus": [(str(number + 1), number) for number in range(BUSES)],
+}
 
 HINT_SECONDS = 0.1  # at most ten suggestions a second
 
@@ -29,8 +39,8 @@ REQUIRED: Any = object()
 class Arg:
     """One argument: OSC type tag (i, f, s), unit, inclusive range, default, choices.
 
-    `rest`: takes all arguments that remain (at least one), as a tuple. Type `*` is any value, as
-    it comes. `words`: texts that may stand for a number; the handler gets the word.
+    `rest`: takes all that remain (at least one unless there is a default), as a tuple. Type `*`
+    is any value, as it comes. `words`: texts that may stand for a number: the handler gets those.
     """
 
     name: str
@@ -100,7 +110,7 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """One address, or one for each deck when it contains `{deck}`.
+    """One address, or one for each deck or bus when it contains `{deck}` or `{bus}`.
 
     `handler(context, **arguments)` does it; `answers` says in words what the sender gets
     besides `/fail`. `scheduled`: it acts exactly at the frame that a bundle's time tag names.
@@ -172,12 +182,13 @@ class Table:
             text = " ".join((handler.__doc__ or "").split())
             command = Command(address, args, text, handler, **options)
             self.commands.append(command)
-            if "{deck}" in address:
-                for number, letter in enumerate(DECK_LETTERS):
-                    for case in (letter, letter.lower()):
-                        self._exact[address.replace("{deck}", case)] = (command, {"deck": number})
-            else:
+            place = next((name for name in PLACES if f"{{{name}}}" in address), None)
+            if place is None:
                 self._exact[address] = (command, {})
+                return handler
+            for spelling, number in PLACES[place]:
+                exact = address.replace(f"{{{place}}}", spelling)
+                self._exact[exact] = (command, {place: number})
             return handler
 
         return register

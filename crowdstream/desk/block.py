@@ -72,6 +72,10 @@ class Desk:
     filter_table: np.ndarray
     cue: np.ndarray
     stem_out: np.ndarray
+    chains: np.ndarray
+    effects: np.ndarray
+    effect_registers: np.ndarray
+    effect_memory: np.ndarray
     arena: np.ndarray
 
     def __init__(self, fd: int) -> None:
@@ -128,6 +132,13 @@ class Desk:
         for row, value in layout.NEUTRAL.items():
             ramps["value"][row] = value
             ramps["target"][row] = value
+        patches = slice(layout.RAMP_PATCH, layout.RAMP_EFFECT)
+        ramps["value"][patches] = 0.0
+        ramps["target"][patches] = 0.0
+        for source in range(layout.DECKS + layout.BUSES):
+            ramps["value"][layout.patch_ramp(source, layout.BUSES)] = 1.0
+            ramps["target"][layout.patch_ramp(source, layout.BUSES)] = 1.0
+        self.chains[:] = -1
         self.master["limit_gain"] = 1.0
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crowdstream.desk.effects import EFFECT, EFFECTS, MEMORY, REGISTERS, ROWS
+
 VERSION = 2
 
 DECKS = 4
@@ -38,6 +40,8 @@ FILTER_STEP = 32  # frames whose coefficients are worked out together: they fit 
 FILTER_TABLE = 2049  # places of the knob whose cutoff is tabulated; in between it is linear
 
 BUSES = 2  # send buses
+CHAINS = DECKS + BUSES + 1  # chains of effects: decks, buses, master
+CHAIN_BUS, CHAIN_MASTER = DECKS, DECKS + BUSES
 GRIDS = 1024  # beat grids of loaded tracks
 GRID_POINTS = 512  # pairs of beat and file frame in one grid; linear between them
 
@@ -88,6 +92,10 @@ OP_REVERSE = 14  # target: voice; index: on
 OP_SPIN = 15  # target: voice; x: speed to go to, 1 is playing; y: frames; index: 1 stop then
 OP_GRID = 16  # target: voice; index: its beat grid from now on, -1 none
 OP_KEYLOCK = 17  # target: voice; index: on
+# target: chain; index: instance that comes in, -1 none; start: what it stands behind, -1 the
+# beginning; end: instance that leaves, -1 none.
+OP_EFFECT = 32
+OP_EFFECT_MOVE = 33  # index: instance; start: what it is to stand behind, -1 the beginning
 
 OP_SETTLE = 18  # the engine's own, when a platter has come to rest or to speed
 # Curves of the crossfader.
@@ -110,6 +118,7 @@ EV_ENDED = 2  # value: 0 the end was reached, 1 stopped, 2 cancelled before it b
 EV_LATE = 3  # value: how many frames late
 EV_REFUSED = 4  # the table of pending commands was full
 EV_MARK = 5
+EV_EFFECT_FREE = 16  # target: instance of an effect that is silent and out of its chain
 
 # Causes of a gap.
 CAUSE_CALLBACK, CAUSE_RENDER, CAUSE_DEVICE, CAUSE_PAGE = 0, 1, 2, 3
@@ -129,9 +138,9 @@ RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and
 RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
 RAMP_RIGHT = 116  # + deck: to its right side; what is left of 1 goes through
 RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; together 1
-RAMP_EFFECT = 128  # + 16 * instance + parameter
-EFFECTS = 48  # instances of effect modules
-RAMP_VOICE = RAMP_EFFECT + 16 * EFFECTS  # + VOICE_ROWS * slot + one of:
+RAMP_PREFADER = 72  # + BUSES * deck + bus: 0 it is sent after the deck's level, 1 before it
+RAMP_EFFECT = 128  # + ROWS * instance + row
+RAMP_VOICE = RAMP_EFFECT + ROWS * EFFECTS  # + VOICE_ROWS * slot + one of:
 VOICE_ROWS = 96
 VOICE_GAIN, VOICE_ENVELOPE, VOICE_RATE = 0, 1, 2
 VOICE_PITCH = 3  # ratio: 2 is an octave up
@@ -172,6 +181,16 @@ def eq_ramp(deck: int, band: int) -> int:
 def voice_ramp(slot: int, which: int) -> int:
     """Row of a parameter of a voice, one of `VOICE_...`."""
     return RAMP_VOICE + VOICE_ROWS * slot + which
+
+
+def patch_ramp(source: int, destination: int) -> int:
+    """Row of the gain from a deck (0 to 3) or bus (4, 5) to a bus (0, 1) or the master (2)."""
+    return RAMP_PATCH + 4 * source + destination
+
+
+def effect_ramp(instance: int, row: int) -> int:
+    """Row of the mix, the switch or a parameter of an effect, see `desk.effects`."""
+    return RAMP_EFFECT + ROWS * instance + row
 
 
 def _record(*fields: tuple[object, ...]) -> np.dtype:
@@ -434,6 +453,13 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("filter_curves", np.dtype("f4"), (7, FILTER_STEP, LANES)),
         ("filter_wet", np.dtype("f4"), (FILTER_STEP, LANES)),
         ("table", np.dtype("f4"), (TABLE,)),
+        ("chains", np.dtype("i4"), (CHAINS,)),  # first instance of each, -1 none
+        ("effects", EFFECT, (EFFECTS,)),
+        ("beat", np.dtype("f8"), (2, SEGMENT)),  # of the clock, and beats a frame
+        ("effect_values", np.dtype("f4"), (ROWS, SEGMENT)),
+        ("effect_scratch", np.dtype("f4"), (7, SEGMENT)),
+        ("effect_registers", np.dtype("f8"), (EFFECTS, REGISTERS)),
+        ("effect_memory", np.dtype("f4"), (EFFECTS, MEMORY)),
         ("grids", GRID, (GRIDS,)),
         ("taps", TAP, (TAPS,)),
         ("tap_rings", np.dtype("f4"), (TAPS, TAP_FRAMES, 2)),

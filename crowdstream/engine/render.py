@@ -15,6 +15,8 @@ from crowdstream.desk.layout import (
     MIN_RATE,
     OP_CANCEL,
     OP_CLOCK,
+    OP_EFFECT,
+    OP_EFFECT_MOVE,
     OP_GRID,
     OP_JUMP,
     OP_LOOP,
@@ -45,6 +47,12 @@ from crowdstream.engine.atomics import (
     restore_control,
     store_release,
 )
+from crowdstream.engine.chains import (
+    change_chain,
+    move_effect,
+    run_deck_chains,
+    settle_effects,
+)
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.filter import filter_decks
@@ -65,7 +73,7 @@ from crowdstream.engine.motion import (
 )
 from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
 from crowdstream.engine.ramps import set_ramp
-from crowdstream.engine.routing import mix_down
+from crowdstream.engine.routing import clear_buses, mix_down
 from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources
 from crowdstream.engine.transport import beat_at, fill_tempo, set_clock
 from crowdstream.engine.voices import sound_voice, start_voice, stop_voice
@@ -134,6 +142,10 @@ def _apply(address, index, frame):
         stop_tone(address)
     elif op == OP_CANCEL:
         cancel(address, command.target, views.order(address)[index])
+    elif op == OP_EFFECT:
+        change_chain(address, command)
+    elif op == OP_EFFECT_MOVE:
+        move_effect(address, command)
     elif op == OP_MARK:
         push_event(address, EV_MARK, command.target, command.serial, frame, command.frame, 0.0)
 
@@ -144,6 +156,7 @@ def _segment(address, out, at, count, frame):
     for i in range(count):
         for lane in range(LANES):
             lanes[i, lane] = 0.0
+    clear_buses(address, count)
     tempo_moving = fill_tempo(address, frame, count)
     all_voices = views.voices(address)
     for slot in range(SLOTS):
@@ -152,9 +165,9 @@ def _segment(address, out, at, count, frame):
     trim_decks(address, count)
     equalize(address, count)
     filter_decks(address, count)
+    run_deck_chains(address, frame, count)
     tap_sources(address, count, frame)
     move_crossfader(address, count)
-    tap_sources(address, count, frame)
     mix_down(address, count)
     finish(address, out, at, count)
     tap_outputs(address, out, at, count, frame)
@@ -174,7 +187,7 @@ def render_at(address, out_address, frames):
         while due <= frame:
             _apply(address, take_next(address), frame)
             due = next_frame(address)
-        count = min(frames - done, SEGMENT, due - frame)
+        count = min(frames - done, SEGMENT, due - frame, settle_effects(address, frame))
         _segment(address, out, done, count, frame)
         done += count
         frame += count

@@ -11,25 +11,6 @@ from crowdstream.offline.sets import Cue, Moment
 NEVER = 1 << 62
 
 
-def frame_of_beat(clock: BeatClock, beat: float, since: int) -> int:
-    """The frame nearest to a beat, not before `since`; `NEVER` for one that does not come."""
-    low = high = since
-    while clock.beat(high) < beat:
-        low, high = high, since + 2 * (high - since) + 1
-        if high >= NEVER:
-            return NEVER
-    while low < high:
-        middle = (low + high) // 2
-        if clock.beat(middle) < beat:
-            low = middle + 1
-        else:
-            high = middle
-    # The beat lies between this frame and the one before.
-    before = low - 1
-    nearer = before >= since and beat - clock.beat(before) < clock.beat(low) - beat
-    return before if nearer else low
-
-
 class Timeline:
     """The commands of a set in the order of their frames; `origin` is the frame of second 0.
 
@@ -51,7 +32,7 @@ class Timeline:
     def frame(self, moment: Moment, now: int) -> int:
         """The frame of a moment, as the clock stands; `now` for one that has passed."""
         if moment.beats:
-            return frame_of_beat(self._clock, moment.value, now)
+            return max(now, self._clock.frame_of_command(moment.value, now))
         return max(now, self._origin + round(moment.value * self._clock.sample_rate))
 
     def next_frame(self, now: int) -> int:

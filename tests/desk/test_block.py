@@ -48,7 +48,11 @@ def test_another_process_sees_the_same_memory() -> None:
 
 def test_new_desk_is_at_rest() -> None:
     desk = Desk.create(0)
-    assert (desk.ramps["value"] == 1.0).all()
+    values = desk.ramps["value"]
+    assert (values[layout.RAMP_EFFECT :] == 1.0).all()
+    patches = values[layout.RAMP_PATCH : layout.RAMP_PREFADER].reshape(-1, 4)
+    assert (patches == [0.0, 0.0, 1.0, 0.0]).all()
+    assert (desk.chains == -1).all()
     assert not desk.voices["state"].any()
     assert desk.frame == 0
     assert sorted(desk.spare.tolist()) == list(range(layout.PENDING))

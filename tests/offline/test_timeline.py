@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
-
 from crowdstream.control.clock import BeatClock
 from crowdstream.offline.sets import Cue, Moment
-from crowdstream.offline.timeline import NEVER, Timeline, frame_of_beat
-
-
-@pytest.mark.parametrize("bpm", [20.0, 97.3, 120.0, 174.0, 399.0])
-def test_the_frame_of_a_beat_is_the_nearest(bpm: float) -> None:
-    clock = BeatClock(44100.0, bpm, 4)
-    for beat in (0.0, 0.5, 1.0, 3.3, 64.0, 1000.0):
-        assert frame_of_beat(clock, beat, 0) == round(beat * 60 / bpm * 44100)
+from crowdstream.offline.timeline import NEVER, Timeline
 
 
 def test_a_beat_that_has_passed_is_now() -> None:
     clock = BeatClock(44100.0, 120.0, 4)
-    assert frame_of_beat(clock, 3.0, 500_000) == 500_000
+    assert Timeline([], clock, 0).frame(Moment(3.0, True), 500_000) == 500_000
 
 
 def test_after_a_change_of_tempo_the_beats_come_elsewhere() -> None:
     clock = BeatClock(44100.0, 120.0, 4)
-    assert frame_of_beat(clock, 8.0, 0) == 4 * 44100
-    clock.set_tempo(60.0, 2 * 44100)
-    assert frame_of_beat(clock, 8.0, 0) == 6 * 44100
+    line = Timeline([], clock, 0)
+    assert line.frame(Moment(8.0, True), 0) == 4 * 44100
+    clock.set_tempo(60.0, 2 * 44100, 0)
+    assert line.frame(Moment(8.0, True), 0) == 6 * 44100
 
 
 def cue(name: str, value: float, beats: bool = False) -> Cue:

@@ -1,0 +1,62 @@
+"""Who goes where: gains from decks and buses to buses and the master."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crowdstream.control.errors import BadArgument
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import BUSES, DECKS, patch_ramp
+
+SOURCES = (*"ABCD"[:DECKS], *(f"bus{number}" for number in range(1, BUSES + 1)))
+DESTINATIONS = (*(f"bus{number}" for number in range(1, BUSES + 1)), "master")
+
+
+@dataclass
+class _Way:
+    """From one bus to another one: when it opened last, and when it has closed since."""
+
+    opened: int = -1
+    closed: int = -1
+
+    def is_open(self, frame: int) -> bool:
+        """Whether it may be open at `frame` or later."""
+        return self.opened >= 0 and not self.opened <= self.closed <= frame
+
+
+class Patches:
+    """Keeps the buses from feeding each other in a circle."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._ways: dict[tuple[int, int], _Way] = {}
+
+    def change(
+        self, source: int, destination: int, gain: float, frame: int, seconds: float
+    ) -> int:
+        """Take note of a gain that is set at `frame`; the row of its ramp.
+
+        Raises `BadArgument` for one that would close a circle.
+        """
+        bus = source - DECKS
+        if bus >= 0 and destination < BUSES:
+            if bus == destination:
+                raise BadArgument(f"source: {SOURCES[source]} can't be sent to itself")
+            way = self._ways.setdefault((bus, destination), _Way())
+            if gain > 0.0:
+                self._refuse_circle(bus, destination, frame)
+                way.opened = max(way.opened, frame)
+            elif frame >= way.opened:
+                way.closed = frame + round(seconds * self._desk.sample_rate) + 1
+        return patch_ramp(source, destination)
+
+    def _refuse_circle(self, bus: int, destination: int, frame: int) -> None:
+        back = self._ways.get((destination, bus), _Way())
+        if not back.is_open(frame):
+            return
+        here, there = DESTINATIONS[bus], DESTINATIONS[destination]
+        way = f"{here} to {there} would close a circle: {there} goes to {here}"
+        if back.closed >= back.opened:
+            left = (back.closed - frame) / self._desk.sample_rate
+            raise BadArgument(f"destination: {way} for another {left:.2f} s, while it fades out")
+        raise BadArgument(f"destination: {way}; set that to 0 first")

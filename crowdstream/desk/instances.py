@@ -1,0 +1,44 @@
+"""Making an instance of an effect module ready, before the engine links it into a chain."""
+
+from __future__ import annotations
+
+import math
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.effects import PERIOD, ROW_FIRST, ROW_MIX, ROW_ON, Module
+from crowdstream.desk.layout import effect_ramp
+
+LONGEST_TAIL = 30.0  # seconds that an effect may ring on after it was removed
+
+
+def prepare(
+    desk: Desk,
+    instance: int,
+    number: int,
+    module: Module,
+    values: tuple[float, ...] = (),
+    mix: float | None = None,
+) -> None:
+    """Make a free instance one of `module`, which is module `number`, with empty memory.
+
+    `values`: its parameters, their defaults where left out. The engine must not use the
+    instance: it never had it, or has reported it free.
+    """
+    floats = module.memory(desk.sample_rate)
+    desk.effect_memory[instance, :floats] = 0.0
+    desk.effect_registers[instance] = 0.0
+    effect = desk.effects[instance]
+    effect["kind"] = number
+    effect["rows"] = ROW_FIRST + len(module.parameters)
+    effect["law"] = module.law
+    effect["tail"] = module.tail > 0.0
+    effect["listens"] = module.listens
+    effect["patience"] = math.ceil(module.tail * desk.sample_rate / PERIOD)
+    effect["left"] = math.ceil(LONGEST_TAIL * desk.sample_rate / PERIOD)
+    effect["floats"] = floats
+    defaults = tuple(parameter.default for parameter in module.parameters)
+    rows = {ROW_MIX: module.mix if mix is None else mix, ROW_ON: float(module.starts_on)}
+    for row, value in enumerate((*values, *defaults[len(values) :]), ROW_FIRST):
+        rows[row] = value
+    for row, value in rows.items():
+        desk.ramps[effect_ramp(instance, row)] = (value, 0.0, value, 0)

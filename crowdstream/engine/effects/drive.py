@@ -1,0 +1,73 @@
+"""Drive: saturation, at twice the sample rate so that little of it folds back."""
+
+from __future__ import annotations
+
+import math
+
+from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
+
+MODULE = Module(
+    "drive",
+    "Saturation, from warm to broken, made at twice the sample rate; then a low-pass.",
+    (
+        Parameter("drive", "gain into it", 0, 40, 12, "dB"),
+        Parameter("tone", "the low-pass behind it", 500, 20000, 12000, "Hz"),
+        Parameter("level", "gain behind it", -24, 12, 0, "dB"),
+    ),
+)
+DRIVE, TONE, LEVEL = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2
+
+# Coefficients of the two branches of a half-band filter of all-passes (structure of Valenzuela
+# and Constantinides, 1983): measured, 0.1 dB down at 0.21 of the doubled rate's sampling, 53 dB
+# down from 0.3 on.
+EVEN = (0.12073211751675449, 0.6632020224193995)
+ODD = (0.3903621872345006, 0.890786832653497)
+STATES = 16  # registers of one side: eight all-passes of two
+FIRST = 8  # the first of them
+
+
+def _allpass(registers, at, x, c):
+    y = registers[at] + c * (x - registers[at + 1])
+    registers[at] = x
+    registers[at + 1] = y
+    return y
+
+
+def _saturate(x):
+    # tanh, as a fraction that reaches 1 at 3 with a slope of 0 (Pade).
+    x = min(max(x, -3.0), 3.0)
+    return x * (27.0 + x * x) / (27.0 + 9.0 * x * x)
+
+
+def _side(registers, at, x):
+    # Up to twice the rate, through the saturation, and down again.
+    even = _allpass(registers, at + 2, _allpass(registers, at, x, EVEN[0]), EVEN[1])
+    odd = _allpass(registers, at + 6, _allpass(registers, at + 4, x, ODD[0]), ODD[1])
+    even = _saturate(even)
+    odd = _saturate(odd)
+    a = _allpass(registers, at + 10, _allpass(registers, at + 8, odd, EVEN[0]), EVEN[1])
+    b = _allpass(registers, at + 14, _allpass(registers, at + 12, even, ODD[0]), ODD[1])
+    return 0.5 * (a + b)
+
+
+def process(memory, registers, values, beats, tempo, left, right, count, rate):
+    """Registers: parameters as they were last, gain into it, share of the low-pass, gain behind
+    it, two states of the low-pass, then those of the two sides.
+    """
+    low_left, low_right = registers[6], registers[7]
+    for i in range(count):
+        if values[DRIVE, i] != registers[0] or values[LEVEL, i] != registers[2]:
+            registers[0], registers[2] = values[DRIVE, i], values[LEVEL, i]
+            registers[3] = 10.0 ** (registers[0] / 20.0)
+            # Half of the gain, in dB, is taken back behind it: about as loud, for music.
+            registers[5] = 10.0 ** ((registers[2] - 0.5 * registers[0]) / 20.0)
+        if values[TONE, i] != registers[1]:
+            registers[1] = values[TONE, i]
+            registers[4] = 1.0 - math.exp(-2.0 * math.pi * registers[1] / rate)
+        low_left += registers[4] * (_side(registers, FIRST, registers[3] * left[i]) - low_left)
+        low_right += registers[4] * (
+            _side(registers, FIRST + STATES, registers[3] * right[i]) - low_right
+        )
+        left[i] = registers[5] * low_left
+        right[i] = registers[5] * low_right
+    registers[6], registers[7] = low_left, low_right
