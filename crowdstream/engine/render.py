@@ -152,7 +152,6 @@ def _segment(address, out, at, count, frame):
     trim_decks(address, count)
     equalize(address, count)
     filter_decks(address, count)
-    tap_sources(address, count, frame)
     move_crossfader(address, count)
     tap_sources(address, count, frame)
     mix_down(address, count)
