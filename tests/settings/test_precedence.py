@@ -34,6 +34,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sample_rate": st.integers(8000, 192000),
     "memory": st.integers(16, 1 << 20),
     "media_root": st.lists(_path, min_size=1, max_size=3).map(tuple),
+    "record_folder": _path,
     "a": _path,
     "b": _path,
     "c": _path,
