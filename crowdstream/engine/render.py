@@ -63,6 +63,7 @@ from crowdstream.engine.motion import (
     spin_voice,
     sync_voice,
 )
+from crowdstream.engine.pairs import clear_outlets
 from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
 from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.routing import mix_down
@@ -144,6 +145,7 @@ def _segment(address, out, at, count, frame):
     for i in range(count):
         for lane in range(LANES):
             lanes[i, lane] = 0.0
+    clear_outlets(address, count)
     tempo_moving = fill_tempo(address, frame, count)
     all_voices = views.voices(address)
     for slot in range(SLOTS):
