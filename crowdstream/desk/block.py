@@ -62,16 +62,21 @@ class Desk:
     page_table: np.ndarray
     table: np.ndarray
     history: np.ndarray
+    stem_past: np.ndarray
+    stem_out: np.ndarray
+    cue: np.ndarray
+    bus: np.ndarray
     spare: np.ndarray
     eq: np.ndarray
     grids: np.ndarray
     taps: np.ndarray
     tap_rings: np.ndarray
+    eq_use: np.ndarray
+    stem_eq_use: np.ndarray
+    stem_filter: np.ndarray
     eq_coefficients: np.ndarray
     filter: Any
     filter_table: np.ndarray
-    cue: np.ndarray
-    stem_out: np.ndarray
     chains: np.ndarray
     effects: np.ndarray
     effect_registers: np.ndarray
@@ -139,6 +144,10 @@ class Desk:
             ramps["value"][layout.patch_ramp(source, layout.BUSES)] = 1.0
             ramps["target"][layout.patch_ramp(source, layout.BUSES)] = 1.0
         self.chains[:] = -1
+        voices = layout.RAMP_VOICE + layout.VOICE_ROWS * np.arange(layout.SLOTS)[:, None]
+        for rows in layout.VOICE_ZERO:
+            ramps["value"][voices + np.arange(rows.start, rows.stop)] = 0.0
+            ramps["target"][voices + np.arange(rows.start, rows.stop)] = 0.0
         self.master["limit_gain"] = 1.0
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()

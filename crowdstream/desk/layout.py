@@ -39,6 +39,14 @@ PAIRS = LANES // 2  # stereo signals that are worked on side by side
 FILTER_STEP = 32  # frames whose coefficients are worked out together: they fit a first-level cache
 FILTER_TABLE = 2049  # places of the knob whose cutoff is tabulated; in between it is linear
 
+# What a voice's stems are mixed to, a stereo pair each: its deck, the cue bus, the send buses,
+# and each stem alone for those who record it.
+PAIR_MAIN, PAIR_CUE, PAIR_BUS, PAIR_STEM = 0, 1, 2, 4
+TAPE_PAIRS = PAIR_STEM + STEMS
+STEM_PAST = 96  # frames kept of each stem: what a join follows, and what may be taken back
+STEM_GROUP = PAIRS  # stems that are filtered side by side
+STEM_GROUPS = STEMS // STEM_GROUP
+
 BUSES = 2  # send buses
 CHAINS = DECKS + BUSES + 1  # chains of effects: decks, buses, master
 CHAIN_BUS, CHAIN_MASTER = DECKS, DECKS + BUSES
@@ -151,6 +159,8 @@ VOICE_SEND = 24  # + 8 * bus + stem: how much of it goes to a send bus
 VOICE_EQ = 40  # + 3 * stem + band
 VOICE_FILTER = 64  # + stem: as RAMP_FILTER
 VOICE_RESONANCE = 72  # + stem
+# Rows of a voice that are 0 where nothing was said; all others are 1.
+VOICE_ZERO = (range(VOICE_LISTEN, VOICE_EQ), range(VOICE_FILTER, VOICE_RESONANCE + STEMS))
 RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
 
 
@@ -309,10 +319,10 @@ VOICE = _record(
     ("bank", "i4"),
     ("old_bank", "i4"),
     ("bank_left", "i4"),  # frames left of the crossfade between two banks
-    ("offset", "f4", (2,)),  # what is added to hide a step, dying away
+    ("offset", "f4", (STEMS, 2)),  # what is added to hide a step, dying away
+    ("pair_until", "i8", (TAPE_PAIRS,)),  # tape frame from which on a pair is out of use
     ("sources", "i4", (STEMS,)),
     ("hole", "i4", (STEMS,)),  # silent: -1 page missing, -2 stem over; > 0: fade-in frames left
-    ("last", "f4", (STEMS, 2)),  # the stem's latest frame, after its gain
 )
 
 SOURCE = _record(
@@ -338,11 +348,14 @@ TAP = _record(
     ("next", "i8"),  # the same inside a block, for the engine alone
 )
 
-DECK = _record(
+EQ_USE = _record(
     ("eq_state", "i4"),  # 0 bypassed, 1 in use
     ("eq_warm", "i4"),  # frames the filters have run since they came into use
     ("eq_mix", "f8"),  # 0 dry, 1 filtered
     ("eq_flat", "i8"),  # frame of the segment from which on all gains are and stay 1
+)
+
+DECK = _record(
     ("peak", "f8"),  # largest sample since an observer reset it
 )
 
@@ -426,8 +439,16 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("heap", np.dtype("i4"), (PENDING,)),  # indices into pending, soonest first
         ("spare", np.dtype("i4"), (PENDING,)),  # free indices of pending
         ("order", np.dtype("i8"), (PENDING,)),  # arrival number of each pending command
-        ("history", np.dtype("f4"), (SLOTS, 2, HISTORY)),
-        ("tape", np.dtype("f4"), (2, TAPE)),
+        ("history", np.dtype("f4"), (SLOTS, TAPE_PAIRS, 2, HISTORY)),
+        ("tape", np.dtype("f4"), (TAPE_PAIRS, 2, TAPE)),
+        ("stem_past", np.dtype("f4"), (SLOTS, STEMS, 2, STEM_PAST)),
+        # The last one: what is faded in before a join.
+        ("stem_tape", np.dtype("f4"), (STEMS + 1, 2, STEM_PAST + TAPE - HISTORY)),
+        ("stem_lanes", np.dtype("f4"), (SEGMENT, LANES)),
+        ("stem_eq", np.dtype("f4"), (SLOTS, STEM_GROUPS, EQ_SECTIONS, 2, LANES)),
+        ("stem_eq_use", EQ_USE, (SLOTS, STEMS)),
+        ("stem_filter", FILTER, (SLOTS, STEM_GROUPS)),
+        ("stem_taps", np.dtype("i4"), (DECKS * STEMS,)),  # 1: `stem_out` is filled
         ("weights", np.dtype("f4"), (2, TAPE)),
         ("lanes", np.dtype("f4"), (SEGMENT, LANES)),
         ("wet", np.dtype("f4"), (SEGMENT, LANES)),
@@ -445,6 +466,7 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
         ("fractions", np.dtype("f4"), (SEGMENT,)),
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
+        ("eq_use", EQ_USE, (DECKS,)),
         ("eq_coefficients", np.dtype("f4"), (4, 4)),
         ("filter", FILTER, (1,)),
         ("filter_table", np.dtype("f8"), (2, FILTER_TABLE)),  # low-pass, high-pass

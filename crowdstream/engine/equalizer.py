@@ -1,11 +1,11 @@
-"""The decks' three-band EQ: all four decks, left and right, side by side in 8 lanes.
+"""The three-band EQ: four decks, or four stems of a voice, left and right, side by side in 8 lanes.
 
     low  = L1 x           L, A: low-pass and all-pass of a Linkwitz-Riley crossover,
     rest = A1 x - L1 x    1 the lower and 2 the upper one; high-pass = A - L
 
     y = A2 (gl low + gh rest) + (gm - gh) L2 rest
 
-With equal gains that is the gain times A2 A1 x: flat. A deck whose gains are all exactly 1
+With equal gains that is the gain times A2 A1 x: flat. A signal whose gains are all exactly 1
 is bypassed, bit for bit; coming into use, the filters first run unheard until they have
 settled, then are crossfaded in.
 """
@@ -70,40 +70,46 @@ def _coefficients(address, row):
 
 
 @kernel
-def _state(address, section):
-    place = address + STATE + 2 * BYTES * section
+def _state(place, section):
+    place += 2 * BYTES * section
     return load(place), load(place + BYTES)
 
 
 @kernel
-def _keep(address, section, state):
-    place = address + STATE + 2 * BYTES * section
+def _keep(place, section, state):
+    place += 2 * BYTES * section
     store(place, state[0])
     store(place + BYTES, state[1])
 
 
 @kernel
-def _run(address, count):
-    # All decks' filters over `count` frames, from the lanes to their filtered counterpart.
+def run_equalizer(address, dry, state, count):
+    """Filter `count` frames of eight lanes to the scratch memory `wet`, gains from `curves`.
+
+    `dry`: absolute address of float32 `[count, LANES]`; `state`: of float32
+    `[EQ_SECTIONS, 2, LANES]`, which moves on.
+    """
+    wet = address + WET
+    curves = address + CURVES
     # The states stay in local variables: on their way through memory they would cost most.
     lower = _coefficients(address, 0)
     lower_2 = _coefficients(address, 1)
     upper = _coefficients(address, 2)
     upper_2 = _coefficients(address, 3)
-    s0 = _state(address, 0)
-    s1 = _state(address, 1)
-    s2 = _state(address, 2)
-    s3 = _state(address, 3)
-    s4 = _state(address, 4)
-    s5 = _state(address, 5)
-    s6 = _state(address, 6)
-    s7 = _state(address, 7)
-    s8 = _state(address, 8)
-    s9 = _state(address, 9)
-    s10 = _state(address, 10)
+    s0 = _state(state, 0)
+    s1 = _state(state, 1)
+    s2 = _state(state, 2)
+    s3 = _state(state, 3)
+    s4 = _state(state, 4)
+    s5 = _state(state, 5)
+    s6 = _state(state, 6)
+    s7 = _state(state, 7)
+    s8 = _state(state, 8)
+    s9 = _state(state, 9)
+    s10 = _state(state, 10)
     for i in range(count):
-        at = address + BYTES * i
-        low, rest, s0 = _split(load(at + DRY), s0, lower)
+        at = BYTES * i
+        low, rest, s0 = _split(load(dry + at), s0, lower)
         low, s1 = _lowpass(low, s1, lower_2)
         low, s2 = _lowpass(low, s2, lower)
         low, s3 = _lowpass(low, s3, lower_2)
@@ -113,93 +119,105 @@ def _run(address, count):
         mid, s6 = _lowpass(mid, s6, upper_2)
         mid, s7 = _lowpass(mid, s7, upper)
         mid, s8 = _lowpass(mid, s8, upper_2)
-        gain_high = load(at + CURVES + 2 * CURVE)
-        rest = load(at + CURVES) * low + gain_high * rest
+        gain_high = load(curves + at + 2 * CURVE)
+        rest = load(curves + at) * low + gain_high * rest
         rest, s9 = _allpass(rest, s9, upper)
         rest, s10 = _allpass(rest, s10, upper_2)
-        store(at + WET, rest + (load(at + CURVES + CURVE) - gain_high) * mid)
-    _keep(address, 0, s0)
-    _keep(address, 1, s1)
-    _keep(address, 2, s2)
-    _keep(address, 3, s3)
-    _keep(address, 4, s4)
-    _keep(address, 5, s5)
-    _keep(address, 6, s6)
-    _keep(address, 7, s7)
-    _keep(address, 8, s8)
-    _keep(address, 9, s9)
-    _keep(address, 10, s10)
+        store(wet + at, rest + (load(curves + at + CURVE) - gain_high) * mid)
+    _keep(state, 0, s0)
+    _keep(state, 1, s1)
+    _keep(state, 2, s2)
+    _keep(state, 3, s3)
+    _keep(state, 4, s4)
+    _keep(state, 5, s5)
+    _keep(state, 6, s6)
+    _keep(state, 7, s7)
+    _keep(state, 8, s8)
+    _keep(state, 9, s9)
+    _keep(state, 10, s10)
 
 
 @kernel
-def _clear_state(address, deck):
-    state = views.eq(address)
-    for section in range(EQ_SECTIONS):
-        for part in range(2):
-            state[section, part, 2 * deck] = 0.0
-            state[section, part, 2 * deck + 1] = 0.0
+def is_flat(address, row):
+    """Whether the three gains from a row of the ramps on are and stay 1."""
+    ramps = views.ramps(address)
+    for band in range(BANDS):
+        if ramps[row + band].left > 0 or ramps[row + band].value != 1.0:
+            return False
+    return True
 
 
 @kernel
-def _gains(address, deck, count):
-    # The deck's three gains, frame by frame; the frame from which on all are and stay 1.
+def _gains(address, row, column, count):
+    # The three gains, frame by frame; the frame from which on all are and stay 1.
     ramps = views.ramps(address)
     curves = views.curves(address)
-    gain = views.gain(address)
     flat_from = 0
     for band in range(BANDS):
-        ramp = ramps[RAMP_EQ + 4 * deck + band]
+        ramp = ramps[row + band]
         moving = min(ramp.left, count)
-        fill_ramp(ramp, gain[0], count)
+        fill_ramp(ramp, curves[band, :, column], count)
         still = ramp.left == 0 and ramp.value == 1.0
         flat_from = max(flat_from, moving if still else count)
         for i in range(count):
-            curves[band, i, 2 * deck] = gain[0, i]
-            curves[band, i, 2 * deck + 1] = gain[0, i]
+            curves[band, i, column + 1] = curves[band, i, column]
     return flat_from
 
 
 @kernel
-def _mix(deck, lanes, wet, column, count):
-    # Crossfade between dry and filtered, as far as the deck is on its way into or out of use.
+def prepare(address, use, state, row, column, count):
+    """Make lanes `column` and `column + 1` ready for the filters: gains, and state when new.
+
+    `use`: a `layout.EQ_USE` record; `state`: the filters' state as an array;
+    `row`: the first of three rows of ramps, which move on. False: it is bypassed.
+    """
+    if use.eq_state == 0 and is_flat(address, row):
+        return False
+    use.eq_flat = _gains(address, row, column, count)
+    if use.eq_state == 0:
+        use.eq_state = 1
+        use.eq_warm = 0
+        use.eq_mix = 0.0
+        for section in range(EQ_SECTIONS):
+            for part in range(2):
+                state[section, part, column] = 0.0
+                state[section, part, column + 1] = 0.0
+    return True
+
+
+@kernel
+def blend(use, lanes, wet, column, count):
+    """Crossfade two lanes to their filtered counterpart, as far as they are on their way."""
     for i in range(count):
-        if deck.eq_warm < WARM:
-            deck.eq_warm += 1
-        elif i >= deck.eq_flat:
-            deck.eq_mix = max(0.0, deck.eq_mix - 1.0 / MIX)
+        if use.eq_warm < WARM:
+            use.eq_warm += 1
+        elif i >= use.eq_flat:
+            use.eq_mix = max(0.0, use.eq_mix - 1.0 / MIX)
         else:
-            deck.eq_mix = min(1.0, deck.eq_mix + 1.0 / MIX)
-        share = views.F32(deck.eq_mix)
+            use.eq_mix = min(1.0, use.eq_mix + 1.0 / MIX)
+        share = views.F32(use.eq_mix)
         if share >= 1.0:
             lanes[i, column] = wet[i, column]
             lanes[i, column + 1] = wet[i, column + 1]
         elif share > 0.0:
             lanes[i, column] += share * (wet[i, column] - lanes[i, column])
             lanes[i, column + 1] += share * (wet[i, column + 1] - lanes[i, column + 1])
+    if use.eq_flat < count and use.eq_warm >= WARM and use.eq_mix == 0.0:
+        use.eq_state = 0
 
 
 @kernel
 def equalize(address, count):
-    """Filter `count` frames of the lanes in place, where a deck's gains are not all 1."""
-    decks = views.decks(address)
+    """Filter `count` frames of the decks' lanes in place, where a deck's gains are not all 1."""
+    uses = views.eq_use(address)
+    state = views.eq(address)
     used = False
     for number in range(DECKS):
-        deck = decks[number]
-        deck.eq_flat = _gains(address, number, count)
-        if deck.eq_flat > 0 and deck.eq_state == 0:
-            deck.eq_state = 1
-            deck.eq_warm = 0
-            deck.eq_mix = 0.0
-            _clear_state(address, number)
-        used = used or deck.eq_state == 1
+        row = RAMP_EQ + 4 * number
+        used = prepare(address, uses[number], state, row, 2 * number, count) or used
     if not used:
         return
-    lanes = views.lanes(address)
-    wet = views.wet(address)
-    _run(address, count)
+    run_equalizer(address, address + DRY, address + STATE, count)
     for number in range(DECKS):
-        deck = decks[number]
-        if deck.eq_state == 1:
-            _mix(deck, lanes, wet, 2 * number, count)
-            if deck.eq_flat < count and deck.eq_warm >= WARM and deck.eq_mix == 0.0:
-                deck.eq_state = 0
+        if uses[number].eq_state == 1:
+            blend(uses[number], views.lanes(address), views.wet(address), 2 * number, count)

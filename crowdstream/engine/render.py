@@ -71,9 +71,10 @@ from crowdstream.engine.motion import (
     spin_voice,
     sync_voice,
 )
+from crowdstream.engine.pairs import clear_outlets
 from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
 from crowdstream.engine.ramps import set_ramp
-from crowdstream.engine.routing import clear_buses, mix_down
+from crowdstream.engine.routing import mix_down
 from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources
 from crowdstream.engine.transport import beat_at, fill_tempo, set_clock
 from crowdstream.engine.voices import sound_voice, start_voice, stop_voice
@@ -156,7 +157,7 @@ def _segment(address, out, at, count, frame):
     for i in range(count):
         for lane in range(LANES):
             lanes[i, lane] = 0.0
-    clear_buses(address, count)
+    clear_outlets(address, count)
     tempo_moving = fill_tempo(address, frame, count)
     all_voices = views.voices(address)
     for slot in range(SLOTS):

@@ -9,6 +9,7 @@ from crowdstream.engine.jit import fast_kernel, kernel
 
 TABLE = REGIONS["table"].offset
 TAPE = REGIONS["tape"].offset
+PAIR_BYTES = 4 * 2 * TAPE_FRAMES
 
 BANK_FADE = 64  # frames over which one filter bank takes over from another
 
@@ -93,8 +94,8 @@ def _tap_sum(near, far, between, left, right, taps):
 
 
 @kernel
-def _sample(address, bank, fraction, middle):
-    # The tape's value at `middle + fraction`.
+def _sample(address, bank, fraction, place):
+    # The value of a pair of the tape at `fraction` past the frame at address `place`.
     taps = bank_taps(bank)
     phase = fraction * views.F32(PHASES)
     whole = int(phase)
@@ -102,7 +103,7 @@ def _sample(address, bank, fraction, middle):
     row = bank_offset(bank) + whole * taps
     near = views.float32_samples(address + TABLE + 4 * row)
     far = views.float32_samples(address + TABLE + 4 * (row + taps))
-    first = address + TAPE + 4 * (middle - taps // 2 + 1)
+    first = place - 4 * (taps // 2 - 1)
     left = views.float32_samples(first)
     right = views.float32_samples(first + 4 * TAPE_FRAMES)
     if bank == 0:  # the usual one, whose length the compiler may know
@@ -111,26 +112,41 @@ def _sample(address, bank, fraction, middle):
 
 
 @kernel
-def interpolate(address, voice, base, at, count, gains, lane):
-    """Add `count` interpolated frames, times `gains`, to lanes `lane` and `lane + 1`.
+def interpolate(address, voice, pair, base, at, count, gains, out, column):
+    """Add `count` interpolated frames of a pair, times `gains`, to two columns of `out`.
 
     `base` is the place on the tape that the playhead stands at; `at` the first frame's place
-    in the segment. The run must have been chosen by `choose_run`.
+    in the segment; `out`: frames in rows. The run must have been chosen by `choose_run`, and
+    is over with `end_run` when all pairs are done.
     """
     steps = views.steps(address)
     fractions = views.fractions(address)
-    lanes = views.lanes(address)
     bank = voice.bank
     left_of_fade = voice.bank_left
+    start = address + TAPE + PAIR_BYTES * pair + 4 * base
     for i in range(count):
-        middle = base + steps[i]
-        a, b = _sample(address, bank, fractions[i], middle)
+        place = start + 4 * steps[i]
+        a, b = _sample(address, bank, fractions[i], place)
         if left_of_fade > 0:
-            old_a, old_b = _sample(address, voice.old_bank, fractions[i], middle)
+            old_a, old_b = _sample(address, voice.old_bank, fractions[i], place)
             share = views.F32((left_of_fade - i) / BANK_FADE)
             a += share * (old_a - a)
             b += share * (old_b - b)
-        lanes[at + i, lane] += a * gains[at + i]
-        lanes[at + i, lane + 1] += b * gains[at + i]
-    if left_of_fade > 0:
-        voice.bank_left = left_of_fade - count
+        out[at + i, column] += a * gains[at + i]
+        out[at + i, column + 1] += b * gains[at + i]
+
+
+@kernel
+def copy_frames(address, pair, base, at, count, gains, out, column):
+    """The same for a playhead that moves by one frame a frame and stands on whole ones."""
+    tape = views.tape(address)
+    for i in range(count):
+        out[at + i, column] += tape[pair, 0, base + i] * gains[at + i]
+        out[at + i, column + 1] += tape[pair, 1, base + i] * gains[at + i]
+
+
+@kernel
+def end_run(voice, count):
+    """Move on by `count` frames with the crossfade from one bank to the next."""
+    if voice.bank_left > 0:
+        voice.bank_left -= count

@@ -29,16 +29,6 @@ MASTER = BUSES  # the master's number as a destination
 
 
 @kernel
-def clear_buses(address, count):
-    """Silence the buses: stems and decks add to them until they are mixed."""
-    bus = views.bus(address)
-    for number in range(BUSES):
-        for i in range(count):
-            bus[number, i, 0] = 0.0
-            bus[number, i, 1] = 0.0
-
-
-@kernel
 def _patched(address, source, destination):
     # Whether anything goes that way.
     ramp = views.ramps(address)[RAMP_PATCH + 4 * source + destination]

@@ -1,9 +1,9 @@
-"""The tape: a voice's stems mixed at the file's own rate, one frame after another.
+"""The tape: a voice's stems at the file's own rate, one frame after another.
 
-Everything that happens in the file is settled here and nowhere else: page borders, loop
-wraps, sections, the end of the file, pages that are not there. What comes after sees an
-endless even stream, in the order in which it is heard: a voice that runs backward is fed
-backward.
+Everything that happens in the file is settled here and in `stems`, and nowhere else: page
+borders, loop wraps, sections, the end of the file, pages that are not there. What comes after
+sees an endless even stream, in the order in which it is heard: a voice that runs backward is
+fed backward. The stems are mixed onto it as `pairs` says.
 
 A loop whose length is no whole number of frames is cut into laps of whole frames, so that after
 any number of laps the sum is within half a frame of the exact one.
@@ -13,86 +13,26 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import (
-    CAUSE_PAGE,
-    HISTORY,
-    INT16,
-    RAMP_VOICE,
-    VOICE_ROWS,
-    VOICE_STEM,
-)
+from crowdstream.desk.layout import STEM_PAST, STEMS
 from crowdstream.engine import views
-from crowdstream.engine.atomics import load_acquire32
 from crowdstream.engine.jit import kernel
-from crowdstream.engine.ledger import note_gap
-from crowdstream.engine.ramps import fill_ramp
+from crowdstream.engine.pairs import clear_pairs, copy_pairs, mix_stems, shift_pairs
+from crowdstream.engine.stem_filters import copy_filters, filter_stems
+from crowdstream.engine.stems import (
+    OVER,
+    fall_silent,
+    heard_frames,
+    keep_stem,
+    lay_end,
+    lay_stem,
+    page_frames_left,
+    page_of,
+    recall_stem,
+)
 
 JOIN = 128  # frames over which a loop or section end is faded (2.9 ms: too short to hear)
 SHORTEST = 128  # frames of a loop whose seam is smoothed; a shorter one is a waveform
-RETURN = 64  # frames over which a stem comes back after a missing page
-OFFSET_DECAY = 0.985  # per frame: a step dies away within about 5 ms
-OFFSET_FLOOR = 1e-6
-SEAM_RATIO = 4.0  # a join this many times steeper than what led to it is a click
-SEAM_FLOOR = 0.01
-SEAM_LOOKBACK = 8
 PREROLL = 64  # frames of the file before a start that the interpolator is given to look back at
-LOUDEST = 1e4  # a sample beyond +80 dB full scale is an error in the file
-
-MISSING, OVER = -1, -2  # why a stem has nothing to sound
-
-
-@kernel
-def _add_frames(data, scale, channels, first, step, count, gains, left, right, at):
-    # Frames `first`, `first + step`, ... of a page, times their gains, onto the tape.
-    if channels == 2:
-        for i in range(count):
-            g = gains[i]
-            left[at + i] += data[2 * (first + step * i)] * scale * g
-            right[at + i] += data[2 * (first + step * i) + 1] * scale * g
-    else:
-        for i in range(count):
-            x = data[first + step * i] * scale * gains[i]
-            left[at + i] += x
-            right[at + i] += x
-
-
-@kernel
-def _add_page(address, source, page, first, step, count, gains, left, right, at):
-    # One stem's frames out of one page, times their gains, onto the tape.
-    channels = source.channels
-    place = views.page_address(address, page)
-    # Each direction has a call of its own, so that the compiler knows the step.
-    if source.format == INT16:
-        scale = views.F32(1.0 / 32768.0)
-        data16 = views.int16_samples(place)
-        if step > 0:
-            _add_frames(data16, scale, channels, first, 1, count, gains, left, right, at)
-        else:
-            _add_frames(data16, scale, channels, first, -1, count, gains, left, right, at)
-        return
-    one = views.F32(1.0)
-    data32 = views.float32_samples(place)
-    if step > 0:
-        _add_frames(data32, one, channels, first, 1, count, gains, left, right, at)
-    else:
-        _add_frames(data32, one, channels, first, -1, count, gains, left, right, at)
-
-
-@kernel
-def _page_frames_left(source, position, direction):
-    # Frames from `position` on, in that direction, within its page.
-    size = 1 << source.page_shift
-    within = position & (size - 1)
-    return size - within if direction > 0 else within + 1
-
-
-@kernel
-def _page_of(address, number, source, position):
-    # The arena page under a file position, or -1.
-    if position >= source.frames or position < 0:
-        return -1
-    entry = views.page_entry_address(address, number, position >> source.page_shift)
-    return load_acquire32(entry) - 1
 
 
 @kernel
@@ -158,132 +98,6 @@ def joining(voice):
 
 
 @kernel
-def _fall_silent(voice, stem, why):
-    # A stem stops short: what it gave last dies away instead of dropping.
-    if voice.hole[stem] >= 0:
-        for channel in range(2):
-            if abs(voice.last[stem, channel]) < LOUDEST:
-                voice.offset[channel] += voice.last[stem, channel]
-        voice.hole[stem] = why
-        voice.last[stem, 0] = 0.0
-        voice.last[stem, 1] = 0.0
-        return True
-    return False
-
-
-@kernel
-def _mix_stem(address, slot, stem, count, at, join, into_border):
-    # One stem's next `count` frames, all within one page, onto the tape at `at`.
-    voice = views.voices(address)[slot]
-    ramp = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_STEM + stem]
-    if ramp.left == 0 and ramp.value == 0.0:
-        voice.last[stem, 0] = 0.0
-        voice.last[stem, 1] = 0.0
-        return
-    weights = views.weights(address)
-    gains = weights[0]
-    fill_ramp(ramp, gains, count)
-    number = voice.sources[stem]
-    source = views.sources(address)[number]
-    tape = views.tape(address)
-    step = voice.direction
-    if into_border >= 0:
-        other = weights[1]
-        for i in range(count):
-            share = views.F32((into_border + i + 1) / (join + 1))
-            other[i] = gains[i] * share
-            gains[i] -= other[i]
-        if _crossfades(voice, join):
-            before = voice.cursor - step * lap_frames(voice)
-            done = 0
-            while done < count:
-                place = before + step * done
-                some = min(count - done, _page_frames_left(source, place, step))
-                page = _page_of(address, number, source, place)
-                if page >= 0:
-                    if step > 0:
-                        some = min(some, source.frames - place)
-                    mask = (1 << source.page_shift) - 1
-                    _add_page(
-                        address,
-                        source,
-                        page,
-                        place & mask,
-                        step,
-                        some,
-                        other[done:],
-                        tape[0],
-                        tape[1],
-                        at + done,
-                    )
-                done += some
-    page = _page_of(address, number, source, voice.cursor)
-    if page < 0:
-        if voice.cursor >= source.frames:
-            _fall_silent(voice, stem, OVER)
-            return
-        ledger = views.ledger(address)[0]
-        ledger.missing_frames += count
-        if _fall_silent(voice, stem, MISSING):
-            ledger.missing_pages += 1
-            note_gap(address, CAUSE_PAGE, 0, views.clock(address)[0].callback_ns)
-        return
-    if voice.hole[stem] < 0:
-        voice.hole[stem] = RETURN
-    for i in range(min(count, voice.hole[stem])):
-        gains[i] *= views.F32(1.0 - (voice.hole[stem] - i) / RETURN)
-    voice.hole[stem] = max(0, voice.hole[stem] - count)
-    mask = (1 << source.page_shift) - 1
-    end = at + count - 1
-    before_left = tape[0, end]
-    before_right = tape[1, end]
-    start = voice.cursor & mask
-    _add_page(address, source, page, start, step, count, gains, tape[0], tape[1], at)
-    voice.last[stem, 0] = tape[0, end] - before_left
-    voice.last[stem, 1] = tape[1, end] - before_right
-
-
-@kernel
-def _smooth_seam(voice, tape, at):
-    # After a wrap without a crossfade: where the two ends do not meet, spread the step.
-    for channel in range(2):
-        steepest = 0.0
-        for i in range(at - SEAM_LOOKBACK, at):
-            steepest = max(steepest, abs(tape[channel, i] - tape[channel, i - 1]))
-        step = tape[channel, at - 1] - tape[channel, at] - voice.offset[channel]
-        if SEAM_RATIO * steepest + SEAM_FLOOR < abs(step) < LOUDEST:
-            voice.offset[channel] += step
-
-
-@kernel
-def _apply_offset(voice, tape, at, count):
-    for channel in range(2):
-        offset = voice.offset[channel]
-        if offset == 0.0:
-            continue
-        for i in range(count):
-            offset *= views.F32(OFFSET_DECAY)
-            if abs(offset) < OFFSET_FLOOR:
-                offset = views.F32(0.0)
-                break
-            tape[channel, at + i] += offset
-        voice.offset[channel] = offset
-
-
-@kernel
-def _silence_errors(address, tape, count):
-    # One bad sample of a file must not live on in filters and fades behind this.
-    bad = 0
-    for i in range(HISTORY, HISTORY + count):
-        if not (abs(tape[0, i]) < LOUDEST and abs(tape[1, i]) < LOUDEST):
-            tape[0, i] = 0.0
-            tape[1, i] = 0.0
-            bad += 1
-    if bad > 0:
-        views.ledger(address)[0].nonfinite += bad
-
-
-@kernel
 def _wrap(voice, at):
     # From the lap's border back to where a lap begins. `at`: tape frame of the first frame there.
     lap = lap_frames(voice)
@@ -304,7 +118,7 @@ def _run_frames(address, voice, most):
     # How many frames from the cursor on lie within one page of each stem, or past its end.
     for stem in range(voice.stems):
         source = views.sources(address)[voice.sources[stem]]
-        most = min(most, _page_frames_left(source, voice.cursor, voice.direction))
+        most = min(most, page_frames_left(source, voice.cursor, voice.direction))
         if voice.direction > 0:
             if voice.cursor < source.frames:
                 most = min(most, source.frames - voice.cursor)
@@ -314,24 +128,43 @@ def _run_frames(address, voice, most):
 
 
 @kernel
+def _lay_run(address, slot, done, count, wrapped):
+    # Up to `count` more frames of all stems, after `done`: as far as nothing changes. How many.
+    voice = views.voices(address)[slot]
+    ahead = _border_ahead(voice)
+    join = _join_frames(voice)
+    some = min(count, ahead)
+    into_border = join - ahead if join > 0 else -1
+    if join > 0 and into_border < 0:
+        some = min(some, -into_border)
+    some = _run_frames(address, voice, some)
+    before = -1
+    if into_border >= 0 and _crossfades(voice, join):
+        before = voice.cursor - voice.direction * lap_frames(voice)
+    at = STEM_PAST + done
+    for stem in range(voice.stems):
+        heard = heard_frames(address, slot, stem) - done
+        lay_stem(address, slot, stem, at, some, heard, join, into_border, before, wrapped)
+    voice.cursor += voice.direction * some
+    return some
+
+
+@kernel
 def feed(address, slot, count):
     """Lay `count` new frames on the tape, behind `HISTORY` frames of what came before.
 
-    The new frames lie at `tape[:, HISTORY : HISTORY + count]`.
+    The new frames lie at `tape[pair, :, HISTORY : HISTORY + count]`. Returns the pairs that
+    are in use, a bit each; the first one, what goes to the deck, always is.
     """
     voice = views.voices(address)[slot]
-    tape = views.tape(address)
-    past = views.history(address)[slot]
-    for channel in range(2):
-        for i in range(HISTORY):
-            tape[channel, i] = past[channel, i]
-        for i in range(HISTORY, HISTORY + count):
-            tape[channel, i] = 0.0
+    tape = views.stem_tape(address)
+    for stem in range(voice.stems):
+        recall_stem(address, slot, stem)
     done = 0
     while done < count:
-        at = HISTORY + done
         if voice.ended >= 0:
-            _apply_offset(voice, tape, at, count - done)
+            for stem in range(voice.stems):
+                lay_end(voice, stem, tape[stem], STEM_PAST + done, count - done)
             break
         wrapped = False
         if _border_ahead(voice) <= 0:
@@ -340,7 +173,7 @@ def feed(address, slot, count):
                 voice.ended = voice.fed + done
                 for stem in range(voice.stems):
                     if join == 0:
-                        _fall_silent(voice, stem, OVER)
+                        fall_silent(voice, stem, tape[stem], STEM_PAST + done, OVER)
                 continue
             wrapped = (
                 not _crossfades(voice, join)
@@ -348,25 +181,68 @@ def feed(address, slot, count):
                 and voice.fed + done > 0
             )
             _wrap(voice, voice.fed + done)
-        ahead = _border_ahead(voice)
-        join = _join_frames(voice)
-        some = min(count - done, ahead)
-        into_border = join - ahead if join > 0 else -1
-        if join > 0 and into_border < 0:
-            some = min(some, -into_border)
-        some = _run_frames(address, voice, some)
-        for stem in range(voice.stems):
-            _mix_stem(address, slot, stem, some, at, join, into_border)
-        if wrapped:
-            _smooth_seam(voice, tape, at)
-        _apply_offset(voice, tape, at, some)
-        voice.cursor += voice.direction * some
-        done += some
+        done += _lay_run(address, slot, done, count - done, wrapped)
+    for stem in range(voice.stems):
+        keep_stem(address, slot, stem, count)
+    filter_stems(address, slot, count)
+    pairs = mix_stems(address, slot, count)
     voice.fed += count
-    _silence_errors(address, tape, count)
-    for channel in range(2):
-        for i in range(HISTORY):
-            past[channel, i] = tape[channel, i + count]
+    return pairs
+
+
+@kernel
+def begin_tape(address, slot, start):
+    """Put the playhead at file frame `start` of the voice's sources, with nothing before it.
+
+    What has gone through the stems' filters rings on.
+    """
+    voice = views.voices(address)[slot]
+    voice.cursor = start
+    voice.fed = 0
+    voice.play = 0
+    voice.fraction = 0.0
+    voice.ended = -1
+    voice.wraps = 0
+    voice.wrap_at = 0
+    voice.wrap_length = 0
+    voice.loop_rest = 0.0
+    past = views.stem_past(address)[slot]
+    for stem in range(STEMS):
+        voice.hole[stem] = 0
+        for channel in range(2):
+            voice.offset[stem, channel] = 0.0
+            for i in range(STEM_PAST):
+                past[stem, channel, i] = 0.0
+    clear_pairs(address, slot)
+    preroll(address, slot)
+
+
+@kernel
+def copy_tape(address, target, slot):
+    """Give slot `target`, whose voice has been copied from `slot`, all that its tape knows."""
+    past = views.stem_past(address)
+    for stem in range(views.voices(address)[slot].stems):
+        for channel in range(2):
+            for i in range(STEM_PAST):
+                past[target, stem, channel, i] = past[slot, stem, channel, i]
+    copy_filters(address, target, slot)
+    copy_pairs(address, target, slot)
+
+
+@kernel
+def take_back(address, slot, count):
+    """Take the latest `count` frames off a voice's tape; they are fed anew."""
+    voice = views.voices(address)[slot]
+    voice.cursor = file_position(voice, voice.fed - count)
+    voice.fed -= count
+    voice.ended = -1
+    voice.wrap_at = min(voice.wrap_at, voice.fed)
+    past = views.stem_past(address)[slot]
+    for stem in range(voice.stems):
+        for channel in range(2):
+            for i in range(STEM_PAST - 1, -1, -1):
+                past[stem, channel, i] = past[stem, channel, i - count] if i >= count else 0.0
+    shift_pairs(address, slot, count)
 
 
 @kernel
@@ -424,7 +300,7 @@ def preroll(address, slot):
         number = voice.sources[stem]
         source = views.sources(address)[number]
         for place in (first, last):
-            if place < source.frames and _page_of(address, number, source, place) < 0:
+            if place < source.frames and page_of(address, number, source, place) < 0:
                 return
     voice.cursor = first
     voice.play = count

@@ -30,15 +30,17 @@ from crowdstream.engine import views
 from crowdstream.engine.events import push_event
 from crowdstream.engine.follow import fill_places, measure_loop, split
 from crowdstream.engine.jit import kernel
+from crowdstream.engine.pairs import reset_sends, sound_pairs
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.resample import (
     bank_for,
     bank_taps,
     choose_run,
-    interpolate,
+    end_run,
     walk,
 )
-from crowdstream.engine.tape import feed, file_position, preroll
+from crowdstream.engine.stem_filters import reset_filters, ring_frames
+from crowdstream.engine.tape import begin_tape, copy_tape, feed, file_position, take_back
 
 FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
 FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
@@ -63,16 +65,13 @@ def _leave_ghost(address, slot, frames):
     if all_voices[slot].state == FREE or all_voices[slot].fed == 0:
         return
     ramps = views.ramps(address)
-    past = views.history(address)
     for ghost in range(VOICES, SLOTS):
         if all_voices[ghost].state == FREE:
             all_voices[ghost] = all_voices[slot]
             left, right = RAMP_VOICE + VOICE_ROWS * ghost, RAMP_VOICE + VOICE_ROWS * slot
             for i in range(VOICE_ROWS):
                 ramps[left + i] = ramps[right + i]
-            for channel in range(2):
-                for i in range(HISTORY):
-                    past[ghost, channel, i] = past[slot, channel, i]
+            copy_tape(address, ghost, slot)
             all_voices[ghost].state = ENDING
             # What is left behind goes on by itself, whatever becomes of the voice.
             free_voice(address, ghost)
@@ -85,28 +84,9 @@ def _leave_ghost(address, slot, frames):
 def _begin(address, slot, start, fade):
     # Put the playhead at file frame `start`, with an empty past.
     voice = views.voices(address)[slot]
-    voice.cursor = start
-    voice.fed = 0
-    voice.play = 0
-    voice.fraction = 0.0
-    voice.ended = -1
-    voice.wraps = 0
-    voice.wrap_at = 0
-    voice.wrap_length = 0
-    voice.loop_rest = 0.0
     voice.position = start
     voice.bank_left = 0
-    voice.offset[0] = 0.0
-    voice.offset[1] = 0.0
-    for stem in range(STEMS):
-        voice.hole[stem] = 0
-        voice.last[stem, 0] = 0.0
-        voice.last[stem, 1] = 0.0
-    past = views.history(address)[slot]
-    for channel in range(2):
-        for i in range(HISTORY):
-            past[channel, i] = 0.0
-    preroll(address, slot)
+    begin_tape(address, slot, start)
     envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
     # The beginning of a file is played as it was made; anywhere else it is faded in.
     set_ramp(envelope, 1.0 if start == 0 else 0.0, 0)
@@ -143,6 +123,8 @@ def start_voice(address, command, frame):
         voice.sources[stem] = command.sources[stem]
         voice.length = max(voice.length, views.sources(address)[command.sources[stem]].frames)
         set_ramp(ramps[base + VOICE_STEM + stem], command.gains[stem], 0)
+    reset_filters(address, slot)
+    reset_sends(address, slot)
     set_ramp(ramps[base + VOICE_PITCH], 1.0, 0)
     set_ramp(ramps[base + VOICE_SPIN], 1.0, 0)
     set_ramp(ramps[base + VOICE_RATE], command.x, 0)
@@ -179,22 +161,18 @@ def place_voice(address, slot, place):
 def rewind(address, slot):
     """Take back what is on the tape ahead of the playhead: it is laid anew.
 
-    So a loop that is set, or let go, holds from the playhead on.
+    So a loop that is set, or let go, holds from the playhead on. What has gone through a
+    stem's filters can't be taken back: there it is a jump to the same place.
     """
     voice = views.voices(address)[slot]
     ahead = voice.fed - voice.play
     if ahead <= 0 or ahead >= HISTORY:
         return
-    voice.cursor = file_position(voice, voice.play)
-    voice.fed = voice.play
-    voice.ended = -1
-    voice.wrap_at = min(voice.wrap_at, voice.play)
-    past = views.history(address)[slot]
-    for channel in range(past.shape[0]):
-        for i in range(HISTORY - 1, ahead - 1, -1):
-            past[channel, i] = past[channel, i - ahead]
-        for i in range(ahead):
-            past[channel, i] = 0.0
+    if ring_frames(address, slot) > 0:
+        place = file_position(voice, voice.play) + voice.direction * voice.fraction
+        place_voice(address, slot, place)
+    else:
+        take_back(address, slot, ahead)
 
 
 @kernel
@@ -268,16 +246,11 @@ def _sound_run(address, slot, moving, at, count, gains):
     voice = views.voices(address)[slot]
     rates = views.speed(address)[1]
     count = choose_run(voice, rates, moving, at, count)
-    lane = 2 * voice.deck
     base = HISTORY + voice.play - voice.fed
     plain = voice.bank == 0 and voice.bank_left == 0 and voice.fraction == 0.0
     if plain and not moving and rates[at] == 1.0:
-        feed(address, slot, max(0, voice.play + count - voice.fed))
-        tape = views.tape(address)
-        lanes = views.lanes(address)
-        for i in range(count):
-            lanes[at + i, lane] += tape[0, base + i] * gains[at + i]
-            lanes[at + i, lane + 1] += tape[1, base + i] * gains[at + i]
+        pairs = feed(address, slot, max(0, voice.play + count - voice.fed))
+        sound_pairs(address, slot, pairs, True, base, at, count, gains)
         voice.play += count
         return count
     whole, fraction = _steps(address, voice, at, count)
@@ -285,8 +258,9 @@ def _sound_run(address, slot, moving, at, count, gains):
     if voice.bank_left > 0:
         half = max(half, bank_taps(voice.old_bank) // 2)
     steps = views.steps(address)
-    feed(address, slot, max(0, voice.play + steps[count - 1] + half + 1 - voice.fed))
-    interpolate(address, voice, base, at, count, gains, lane)
+    pairs = feed(address, slot, max(0, voice.play + steps[count - 1] + half + 1 - voice.fed))
+    sound_pairs(address, slot, pairs, False, base, at, count, gains)
+    end_run(voice, count)
     voice.play += whole
     voice.fraction = fraction
     return count
@@ -322,5 +296,5 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     envelope = ramps[base + VOICE_ENVELOPE]
     if voice.state == ENDING and envelope.left == 0:
         _release(address, slot, frame + count, 1.0)
-    elif voice.ended >= 0 and voice.play >= voice.ended + TAIL:
+    elif voice.ended >= 0 and voice.play >= voice.ended + TAIL + ring_frames(address, slot):
         _release(address, slot, frame + count, 0.0)

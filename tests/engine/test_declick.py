@@ -17,7 +17,7 @@ from crowdstream.desk.layout import (
     VOICES,
     voice_ramp,
 )
-from crowdstream.engine.tape import RETURN
+from crowdstream.engine.stems import RETURN
 from crowdstream.engine.voices import FADE_IN, FADE_OUT
 from tests.engine.bench import Bench, as_float, noise, sine
 

@@ -108,7 +108,7 @@ def test_one_decks_eq_leaves_the_others_alone() -> None:
         for band in range(3):
             bench.ramp(eq_ramp(2, band), 0.0)
         out = bench.render(20000)[READY:]
-        assert bench.desk.decks["eq_state"].tolist() == [0, 0, 1, 0]
+        assert bench.desk.eq_use["eq_state"].tolist() == [0, 0, 1, 0]
         assert int(bench.desk.eq.shape[-1]) == LANES
     expected = np.sum([as_float(samples[deck]) for deck in (0, 1, 3)], axis=0)[READY:]
     assert np.max(np.abs(out - expected)) < 1e-6

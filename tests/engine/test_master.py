@@ -137,8 +137,7 @@ def test_a_stem_that_ends_on_a_bad_sample_leaves_the_others_alone(bad: float) ->
         bench.start(0, [bench.load(long), bench.load(short)])
         out = bench.render(9000)[:, 0]
         assert int(bench.desk.ledger["nonfinite"]) == 1
-    assert np.array_equal(np.delete(out, 2999), np.delete(long, 2999))
-    assert out[2999] == 0.0
+    assert np.array_equal(out, long)
 
 
 def test_levels_multiply() -> None:

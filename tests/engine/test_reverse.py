@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.engine.tape import JOIN, RETURN
+from crowdstream.engine.stems import RETURN
+from crowdstream.engine.tape import JOIN
 from tests.engine.bench import Bench, as_float, noise, sine
 
 LENGTH = 40000
@@ -30,9 +31,8 @@ def _backward(bench: Bench, sources: int | list[int], **how: Any) -> None:
     record["cursor"] = int(how.get("start", record["length"])) - 1
     record["fed"] = record["play"] = record["wrap_at"] = record["wraps"] = 0
     record["ended"] = -1
-    record["hole"] = 0
-    record["offset"] = 0
-    bench.desk.history[0] = 0
+    record["hole"] = record["offset"] = record["pair_until"] = 0
+    bench.desk.stem_past[0] = 0
     bench.desk.ramps["value"][:] = bench.desk.ramps["target"]
     bench.desk.ramps["left"][:] = 0
 

@@ -1,0 +1,239 @@
+"""What a voice's stems are mixed to: the deck, the cue bus, the send buses, each stem alone.
+
+Each is a pair of tracks (left and right) of the voice's tape, so each is interpolated like the
+others. Only those in use cost anything. None of them changes a bit of what goes to the deck.
+
+The cue bus hears a stem before its gain, after its EQ and filter, as a mixer's pre-fade listen
+does; buses and recordings get it as it goes into the deck.
+"""
+
+from __future__ import annotations
+
+from crowdstream.desk.layout import (
+    BUSES,
+    DECKS,
+    HISTORY,
+    PAIR_BUS,
+    PAIR_CUE,
+    PAIR_MAIN,
+    PAIR_STEM,
+    RAMP_VOICE,
+    REGIONS,
+    SEGMENT,
+    STEM_PAST,
+    STEMS,
+    TAP,
+    TAP_STEM,
+    TAPE_PAIRS,
+    VOICE_LISTEN,
+    VOICE_ROWS,
+    VOICE_SEND,
+    VOICE_STEM,
+)
+from crowdstream.engine import views
+from crowdstream.engine.atomics import load_acquire
+from crowdstream.engine.jit import kernel
+from crowdstream.engine.ramps import fill_ramp, set_ramp
+from crowdstream.engine.resample import copy_frames, interpolate
+
+_FIELDS = TAP.fields
+assert _FIELDS is not None
+_ON = REGIONS["taps"].offset + _FIELDS["on"][1]
+_TAP_BYTES = TAP.itemsize
+
+
+@kernel
+def _sounds(ramp):
+    return ramp.left > 0 or ramp.value != 0.0
+
+
+@kernel
+def _wanted(address, slot):
+    # The pairs that something is added to now, a bit each.
+    voice = views.voices(address)[slot]
+    ramps = views.ramps(address)
+    taps = views.stem_taps(address)
+    wanted = 1 << PAIR_MAIN
+    for stem in range(voice.stems):
+        base = RAMP_VOICE + VOICE_ROWS * slot + stem
+        if _sounds(ramps[base + VOICE_LISTEN]):
+            wanted |= 1 << PAIR_CUE
+        if _sounds(ramps[base + VOICE_STEM]):
+            for bus in range(BUSES):
+                if _sounds(ramps[base + VOICE_SEND + STEMS * bus]):
+                    wanted |= 1 << (PAIR_BUS + bus)
+            if taps[STEMS * voice.deck + stem]:
+                wanted |= 1 << (PAIR_STEM + stem)
+    return wanted
+
+
+@kernel
+def _add(address, stem, pair, gains, count):
+    tape = views.tape(address)
+    stems = views.stem_tape(address)
+    for channel in range(2):
+        to = tape[pair, channel]
+        sound = stems[stem, channel]
+        for i in range(count):
+            to[HISTORY + i] += sound[STEM_PAST + i] * gains[i]
+
+
+@kernel
+def _mix_stem(address, slot, stem, count):
+    voice = views.voices(address)[slot]
+    ramps = views.ramps(address)
+    weights = views.weights(address)
+    gains, other = weights[0], weights[1]
+    base = RAMP_VOICE + VOICE_ROWS * slot + stem
+    sounds = _sounds(ramps[base + VOICE_STEM])
+    if sounds:
+        fill_ramp(ramps[base + VOICE_STEM], gains, count)
+        _add(address, stem, PAIR_MAIN, gains, count)
+        if views.stem_taps(address)[STEMS * voice.deck + stem]:
+            _add(address, stem, PAIR_STEM + stem, gains, count)
+    for bus in range(BUSES):
+        send = ramps[base + VOICE_SEND + STEMS * bus]
+        if _sounds(send):
+            fill_ramp(send, other, count)
+            if sounds:
+                for i in range(count):
+                    other[i] *= gains[i]
+                _add(address, stem, PAIR_BUS + bus, other, count)
+    listen = ramps[base + VOICE_LISTEN]
+    if _sounds(listen):
+        fill_ramp(listen, other, count)
+        _add(address, stem, PAIR_CUE, other, count)
+
+
+@kernel
+def mix_stems(address, slot, count):
+    """Mix `count` new frames of the stems to the pairs, behind their history.
+
+    Returns the pairs that are in use, a bit each. A pair stays in use until what was added to
+    it last is out of the interpolator's sight.
+    """
+    voice = views.voices(address)[slot]
+    tape = views.tape(address)
+    history = views.history(address)[slot]
+    wanted = _wanted(address, slot)
+    used = wanted
+    for pair in range(TAPE_PAIRS):
+        if voice.pair_until[pair] > voice.fed:
+            used |= 1 << pair
+        elif used >> pair & 1:
+            for channel in range(2):
+                for i in range(HISTORY):
+                    history[pair, channel, i] = 0.0
+        if wanted >> pair & 1:
+            voice.pair_until[pair] = voice.fed + count + HISTORY
+        if used >> pair & 1:
+            for channel in range(2):
+                for i in range(HISTORY):
+                    tape[pair, channel, i] = history[pair, channel, i]
+                for i in range(HISTORY, HISTORY + count):
+                    tape[pair, channel, i] = 0.0
+    for stem in range(voice.stems):
+        _mix_stem(address, slot, stem, count)
+    for pair in range(TAPE_PAIRS):
+        if used >> pair & 1:
+            for channel in range(2):
+                for i in range(HISTORY):
+                    history[pair, channel, i] = tape[pair, channel, i + count]
+    return used
+
+
+@kernel
+def _sound_pair(address, voice, pair, plain, base, at, count, gains, out, column):
+    if plain:
+        copy_frames(address, pair, base, at, count, gains, out, column)
+    else:
+        interpolate(address, voice, pair, base, at, count, gains, out, column)
+
+
+@kernel
+def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
+    """Add `count` frames of each pair, times `gains`, to where it goes, from `at` on.
+
+    `pairs`: those in use, a bit each; `base`: the place on the tape under the playhead;
+    `plain`: the frames are taken as they are, else interpolated at the run's steps and
+    fractions, the same for all, so that stems stay together to the sample.
+    """
+    voice = views.voices(address)[slot]
+    lanes = views.lanes(address)
+    lane = 2 * voice.deck
+    _sound_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, lanes, lane)
+    for pair in range(PAIR_MAIN + 1, TAPE_PAIRS):
+        if pairs >> pair & 1:
+            out = views.cue(address)
+            if pair >= PAIR_STEM:
+                out = views.stem_out(address)[STEMS * voice.deck + pair - PAIR_STEM]
+            elif pair >= PAIR_BUS:
+                out = views.bus(address)[pair - PAIR_BUS]
+            _sound_pair(address, voice, pair, plain, base, at, count, gains, out, 0)
+
+
+@kernel
+def clear_pairs(address, slot):
+    """Forget what was on a voice's tape."""
+    voice = views.voices(address)[slot]
+    for pair in range(TAPE_PAIRS):
+        voice.pair_until[pair] = 0
+
+
+@kernel
+def copy_pairs(address, target, slot):
+    """Copy what lies on a voice's tape to the one of slot `target`."""
+    voice = views.voices(address)[slot]
+    history = views.history(address)
+    for pair in range(TAPE_PAIRS):
+        if voice.pair_until[pair] > voice.fed:
+            for channel in range(2):
+                for i in range(HISTORY):
+                    history[target, pair, channel, i] = history[slot, pair, channel, i]
+
+
+@kernel
+def shift_pairs(address, slot, count):
+    """Take the latest `count` frames off the pairs."""
+    history = views.history(address)[slot]
+    for pair in range(TAPE_PAIRS):
+        for channel in range(2):
+            for i in range(HISTORY - 1, -1, -1):
+                here = history[pair, channel, i - count] if i >= count else views.F32(0.0)
+                history[pair, channel, i] = here
+
+
+@kernel
+def reset_sends(address, slot):
+    """Of a voice that starts: no stem is listened to or sent anywhere."""
+    ramps = views.ramps(address)
+    base = RAMP_VOICE + VOICE_ROWS * slot
+    for row in range(base + VOICE_LISTEN, base + VOICE_SEND + STEMS * BUSES):
+        set_ramp(ramps[row], 0.0, 0)
+
+
+@kernel
+def clear_outlets(address, count):
+    """Silence what voices add to besides the lanes: cue bus, send buses, stems that are recorded.
+
+    Which stems are recorded is looked up here, once a segment.
+    """
+    cue = views.cue(address)
+    bus = views.bus(address)
+    for i in range(count):
+        cue[i, 0] = 0.0
+        cue[i, 1] = 0.0
+    for number in range(BUSES):
+        for i in range(count):
+            bus[number, i, 0] = 0.0
+            bus[number, i, 1] = 0.0
+    wanted = views.stem_taps(address)
+    out = views.stem_out(address)
+    for number in range(DECKS * STEMS):
+        on = load_acquire(address + _ON + _TAP_BYTES * (TAP_STEM + number)) != 0
+        if on or wanted[number]:
+            # The whole of it at the end: a tap that comes on meanwhile finds silence.
+            for i in range(count if on else SEGMENT):
+                out[number, i, 0] = 0.0
+                out[number, i, 1] = 0.0
+        wanted[number] = 1 if on else 0
