@@ -214,6 +214,7 @@ class Core:
         starter = Context(self, "start", nobody)
         for deck, level in enumerate(settings.levels):
             self.mixer.ramp(starter, deck_level_ramp(deck), level, 0.0)
+        self.mixing.first_orders(starter, settings)
         if settings.bpm != settings.base_bpm:
             self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
         for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
-from crowdstream.desk.layout import RAMP_TRIM
+from crowdstream.desk.layout import OP_LOOKAHEAD, RAMP_CEILING, RAMP_TRIM
+from crowdstream.settings import Settings
 
 MOST_DB = 12.0
 
@@ -20,6 +21,16 @@ class Mixing:
     def __init__(self, mixer: Mixer) -> None:
         self._mixer = mixer
         self._killed: dict[int, float] = {}
+
+    def first_orders(self, context: Context, settings: Settings) -> None:
+        """What the settings say of the limiter."""
+        frames = round(settings.limiter_lookahead * 1e-3 * self._mixer.desk.sample_rate)
+        self._mixer.outbox.add(OP_LOOKAHEAD, context, x=frames)
+        self.ceiling(context, settings.ceiling)
+
+    def ceiling(self, context: Context, decibels: float) -> None:
+        """True peak of what leaves the limiter, dBTP."""
+        self._mixer.ramp(context, RAMP_CEILING, decibel_gain(decibels))
 
     def kill(self, context: Context, row: int, on: bool) -> None:
         """Send the gain of an EQ band to 0, or back to what it was before.

@@ -31,7 +31,7 @@ STATUS_NAMES = {
     "sample_rate": "Hz",
     "buffer_size": "frames of a block",
     "frame": "frame that the next block begins with",
-    "latency_ms": "from callback to sound, as the device reports it",
+    "latency_ms": "from callback to sound: what the device reports and the limiter's look-ahead",
     "budget_ms": "what a block lasts: a render has to take less",
     "render_p50_ms": "median time of a render",
     "render_p99_ms": "99th percentile",

@@ -69,6 +69,9 @@ class Desk:
     tap_rings: np.ndarray
     eq_coefficients: np.ndarray
     filter: Any
+    limiter: Any
+    limiter_boxes: np.ndarray
+    peak_taps: np.ndarray
     filter_table: np.ndarray
     cue: np.ndarray
     stem_out: np.ndarray
@@ -129,10 +132,21 @@ class Desk:
             ramps["value"][row] = value
             ramps["target"][row] = value
         self.master["limit_gain"] = 1.0
+        self._reset_limiter()
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()
         self.set_sample_rate(float(self.header["sample_rate"]))
         self.spare[:] = np.arange(layout.PENDING, dtype=np.int32)[::-1]
+
+    def _reset_limiter(self) -> None:
+        # No look-ahead: averages over one frame, of a gain of 1.
+        one = 1 << 30
+        for name in ("first_box", "second_box"):
+            self.limiter[name] = 1
+        self.limiter["first_sum"] = self.limiter["second_sum"] = one
+        self.limiter["held"] = 1.0
+        self.limiter_boxes[:] = one
+        self.peak_taps[:] = tables.peak_detector()
 
     def set_sample_rate(self, sample_rate: float) -> None:
         """Give the rate that the device turned out to have, before anything plays."""

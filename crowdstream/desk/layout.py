@@ -34,6 +34,10 @@ TAPE = HISTORY + 4 * SEGMENT + 256  # history and what one segment can need at r
 LANES = 2 * DECKS
 PAIRS = LANES // 2  # stereo signals that are worked on side by side
 
+DELAY_FRAMES = 4096  # of the limiter's look-ahead and its detector, most; a power of two
+PEAK_TAPS = 32  # of each phase of the true-peak detector
+PEAK_BOUND = 2.6  # no value between samples is so many times the samples around it (sum |taps|)
+
 FILTER_STEP = 32  # frames whose coefficients are worked out together: they fit a first-level cache
 FILTER_TABLE = 2049  # places of the knob whose cutoff is tabulated; in between it is linear
 
@@ -94,6 +98,7 @@ OP_SETTLE = 18  # the engine's own, when a platter has come to rest or to speed
 CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT = 0, 1, 2
 CURVES = 3
 
+OP_LOOKAHEAD = 40  # x: frames that the limiter looks ahead, 0 for none
 # What OP_LOOP does.
 LOOP_EXIT = 0  # plays on past the loop's end
 LOOP_SET = 1  # loop_in, loop_out: file frames; z: its exact length in frames; x: in beats or 0
@@ -129,6 +134,7 @@ RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and
 RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
 RAMP_RIGHT = 116  # + deck: to its right side; what is left of 1 goes through
 RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; together 1
+RAMP_CEILING = 123  # of the limiter, linear
 RAMP_EFFECT = 128  # + 16 * instance + parameter
 EFFECTS = 48  # instances of effect modules
 RAMP_VOICE = RAMP_EFFECT + 16 * EFFECTS  # + VOICE_ROWS * slot + one of:
@@ -338,6 +344,20 @@ MASTER = _record(
     ("pending", "i8"),  # commands in the heap
 )
 
+LIMITER = _record(
+    ("frame", "i8"),  # frames that have come in
+    ("lookahead", "i8"),  # frames by which the gain knows what comes
+    ("delay", "i8"),  # frames by which the sound comes out late: that and the detector's
+    ("reach", "i8"),  # frames back from which a gain is still in force
+    ("first_box", "i8"),  # frames of the moving averages
+    ("second_box", "i8"),
+    ("first_sum", "i8"),
+    ("second_sum", "i8"),
+    ("oldest", "i8"),  # of the gains below 1 in the look-ahead
+    ("newest", "i8"),
+    ("held", "f8"),  # gain after the release, before it is smoothed
+)
+
 LEDGER = _record(
     ("blocks", "i8"),
     ("frames", "i8"),
@@ -427,6 +447,13 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("fractions", np.dtype("f4"), (SEGMENT,)),
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
         ("eq_coefficients", np.dtype("f4"), (4, 4)),
+        ("limiter", LIMITER, (1,)),
+        ("delay_line", np.dtype("f4"), (DELAY_FRAMES, 3)),  # left, right, ceiling
+        ("limiter_lows", np.dtype("f8"), (DELAY_FRAMES,)),
+        ("limiter_places", np.dtype("i8"), (DELAY_FRAMES,)),
+        ("limiter_boxes", np.dtype("i8"), (2, DELAY_FRAMES)),
+        ("peak_line", np.dtype("f4"), (2, PEAK_TAPS - 1 + SEGMENT)),
+        ("peak_taps", np.dtype("f4"), (PEAK_TAPS, LANES)),  # tap by tap, a phase in each lane
         ("filter", FILTER, (1,)),
         ("filter_table", np.dtype("f8"), (2, FILTER_TABLE)),  # low-pass, high-pass
         ("filter_knobs", np.dtype("f8"), (PAIRS, FILTER_STEP)),

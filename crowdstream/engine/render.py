@@ -17,6 +17,7 @@ from crowdstream.desk.layout import (
     OP_CLOCK,
     OP_GRID,
     OP_JUMP,
+    OP_LOOKAHEAD,
     OP_LOOP,
     OP_MARK,
     OP_RAMP,
@@ -50,6 +51,7 @@ from crowdstream.engine.events import push_event
 from crowdstream.engine.filter import filter_decks
 from crowdstream.engine.jit import entry, kernel
 from crowdstream.engine.levels import move_crossfader, trim_decks
+from crowdstream.engine.limiter import set_lookahead
 from crowdstream.engine.loops import loop_voice
 from crowdstream.engine.master import finish, start_tone, stop_tone
 from crowdstream.engine.motion import (
@@ -134,6 +136,8 @@ def _apply(address, index, frame):
         stop_tone(address)
     elif op == OP_CANCEL:
         cancel(address, command.target, views.order(address)[index])
+    elif op == OP_LOOKAHEAD:
+        set_lookahead(address, int(command.x))
     elif op == OP_MARK:
         push_event(address, EV_MARK, command.target, command.serial, frame, command.frame, 0.0)
 

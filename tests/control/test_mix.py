@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import RAMP_CROSSFADER, RAMP_FILTER, RAMP_RESONANCE, eq_ramp
+from crowdstream.desk.layout import (
+    RAMP_CEILING,
+    RAMP_CROSSFADER,
+    RAMP_FILTER,
+    RAMP_RESONANCE,
+    eq_ramp,
+)
 from tests.support_control import RATE, Rig, playing
 
 
@@ -54,11 +60,12 @@ def test_wrong_values_are_refused_and_change_nothing(rig: Rig) -> None:
         ("/deck/A/kill", ("bass", 1)),
         ("/deck/A/trim", (25.0,)),
         ("/deck/A/filter", (-1.5,)),
+        ("/mix/ceiling", (0.5,)),
         ("/deck/A/filter/resonance", (1.5,)),
     ):
         rig.send(address, *values)
     rig.seconds(0.1)
-    assert len(rig.fails()) == 10
+    assert len(rig.fails()) == 11
     assert np.array_equal(rig.desk.ramps["target"], before)
 
 
@@ -119,3 +126,21 @@ def test_the_filter_is_turned_no_faster_than_in_20_ms(rig: Rig) -> None:
     rig.seconds(0.1)
     assert _at(rig, RAMP_FILTER + 2) == -0.5
     assert _at(rig, RAMP_RESONANCE + 2) == 0.5
+
+
+def test_the_limiter_is_set_up_from_the_settings(steady: str) -> None:
+    rig = Rig(limiter_lookahead=2.0, ceiling=-1.0)
+    try:
+        rig.seconds(0.1)
+        assert int(rig.desk.limiter["lookahead"]) == 88
+        delay = int(rig.desk.limiter["delay"])
+        assert rig.status()["latency_ms"] == pytest.approx(1000 * delay / RATE)
+        assert _at(rig, RAMP_CEILING) == pytest.approx(10 ** (-1 / 20))
+        rig.send("/mix/ceiling", -6.0)
+        rig.send("/deck_levels", 4.0)
+        playing(rig, steady)
+        rig.seconds(0.5)
+        assert np.max(np.abs(rig.out[-RATE // 3 :])) <= np.float32(10 ** (-6 / 20))
+        assert rig.out[-1, 0] == pytest.approx(10 ** (-6 / 20), rel=0.02)
+    finally:
+        rig.close()

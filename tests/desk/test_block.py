@@ -48,7 +48,10 @@ def test_another_process_sees_the_same_memory() -> None:
 
 def test_new_desk_is_at_rest() -> None:
     desk = Desk.create(0)
-    assert (desk.ramps["value"] == 1.0).all()
+    expected = np.ones(layout.RAMPS)
+    expected[list(layout.NEUTRAL)] = list(layout.NEUTRAL.values())
+    assert np.array_equal(desk.ramps["value"], expected)
+    assert np.array_equal(desk.ramps["target"], expected)
     assert not desk.voices["state"].any()
     assert desk.frame == 0
     assert sorted(desk.spare.tolist()) == list(range(layout.PENDING))

@@ -131,3 +131,13 @@ def deck_knob(context: Context, deck: int, knob: float, seconds: float) -> None:
 def resonance(context: Context, deck: int, amount: float, seconds: float) -> None:
     """Set how much the deck's filter stresses what lies at its cutoff: 0 at the start."""
     context.mixer.ramp(context, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))
+
+
+@TABLE.add(
+    "/mix/ceiling",
+    Arg("decibels", "f", "true peak, below full scale", unit="dBTP", low=-24, high=0),
+    scheduled=True,
+)
+def ceiling(context: Context, decibels: float) -> None:
+    """Set the true peak that the limiter lets through, as `--ceiling` does."""
+    context.core.mixing.ceiling(context, decibels)
