@@ -28,6 +28,7 @@ NINE = (
 STATUS_NAMES = {
     "driver": "`pyaudio` or `null` (the built-in clock)",
     "device": "name of the sound device and its host API",
+    "cue_outputs": "1: the cue bus plays on outputs 3 and 4 of the device",
     "sample_rate": "Hz",
     "buffer_size": "frames of a block",
     "frame": "frame that the next block begins with",
@@ -165,6 +166,7 @@ class Status:
             core.desk.sample_rate,
         ]
         named: dict[str, Any] = {"driver": core.info.driver, "device": core.info.device}
+        named["cue_outputs"] = int(core.info.cue)
         named.update(engine_readings(core.desk))
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())

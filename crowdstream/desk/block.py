@@ -72,6 +72,7 @@ class Desk:
     limiter: Any
     limiter_boxes: np.ndarray
     peak_taps: np.ndarray
+    cue_out: np.ndarray
     filter_table: np.ndarray
     cue: np.ndarray
     stem_out: np.ndarray
@@ -131,7 +132,7 @@ class Desk:
         for row, value in layout.NEUTRAL.items():
             ramps["value"][row] = value
             ramps["target"][row] = value
-        self.master["limit_gain"] = 1.0
+        self.master["limit_gain"] = self.master["cue_gain"] = 1.0
         self._reset_limiter()
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()

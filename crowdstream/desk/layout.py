@@ -335,6 +335,7 @@ DECK = _record(
 
 MASTER = _record(
     ("limit_gain", "f8"),
+    ("cue_gain", "f8"),  # of the cue bus's limiter
     ("tone_left", "i8"),
     ("tone_done", "i8"),
     ("tone_step", "f8"),  # radians a frame
@@ -436,6 +437,8 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # what goes to the send buses
         ("cue", np.dtype("f4"), (SEGMENT, 2)),  # what is heard on the second output pair
         ("stem_out", np.dtype("f4"), (DECKS * STEMS, SEGMENT, 2)),  # stems whose tap is on
+        ("cue_line", np.dtype("f4"), (DELAY_FRAMES, 2)),
+        ("cue_out", np.dtype("f4"), (TAP_MARGIN, 2)),  # the block's cue bus, for the device
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames a frame of the voice

@@ -64,7 +64,10 @@ def set_lookahead(address, frames):
     boxes = views.limiter_boxes(address)
     line = views.delay_line(address)
     ceiling = views.ramps(address)[RAMP_CEILING].value
+    cue = views.cue_line(address)
     for i in range(DELAY_FRAMES):
+        cue[i, 0] = 0.0
+        cue[i, 1] = 0.0
         boxes[0, i] = ONE
         boxes[1, i] = state.first_sum
         line[i, 0] = 0.0

@@ -46,6 +46,7 @@ from crowdstream.engine.atomics import (
     restore_control,
     store_release,
 )
+from crowdstream.engine.cue import begin_cue, finish_cue, listen_decks
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.filter import filter_decks
@@ -148,6 +149,7 @@ def _segment(address, out, at, count, frame):
     for i in range(count):
         for lane in range(LANES):
             lanes[i, lane] = 0.0
+    begin_cue(address, count)
     tempo_moving = fill_tempo(address, frame, count)
     all_voices = views.voices(address)
     for slot in range(SLOTS):
@@ -158,7 +160,9 @@ def _segment(address, out, at, count, frame):
     filter_decks(address, count)
     tap_sources(address, count, frame)
     move_crossfader(address, count)
+    listen_decks(address, count)
     mix_down(address, count)
+    finish_cue(address, at, count)
     finish(address, out, at, count)
     tap_outputs(address, out, at, count, frame)
 

@@ -144,3 +144,17 @@ def test_the_limiter_is_set_up_from_the_settings(steady: str) -> None:
         assert rig.out[-1, 0] == pytest.approx(10 ** (-6 / 20), rel=0.02)
     finally:
         rig.close()
+
+
+def test_listening_beforehand(rig: Rig, steady: str) -> None:
+    rig.send("/deck/A/level", 0.0)
+    rig.send("/deck/A/listen")
+    rig.send("/mix/cue/level", 0.5)
+    playing(rig, steady)
+    rig.run(rig.block)
+    assert not rig.out[-rig.block :].any()
+    assert np.all(rig.desk.cue_out[: rig.block] == 0.125)
+    rig.send("/deck/A/listen", 0.0)
+    rig.seconds(0.1)
+    rig.run(rig.block)
+    assert not rig.desk.cue_out[: rig.block].any()

@@ -1,8 +1,8 @@
-"""Commands of the mixing desk: crossfader, trim, isolator and filter."""
+"""Commands of the mixing desk: crossfader, trim, isolator, filter, limiter and cue bus."""
 
 from __future__ import annotations
 
-from crowdstream.control.commands.common import band_row
+from crowdstream.control.commands.common import MOST_GAIN, band_row
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
@@ -12,9 +12,11 @@ from crowdstream.desk.layout import (
     CURVE_CUT,
     CURVE_POWER,
     RAMP_CROSSFADER,
+    RAMP_CUE,
     RAMP_CURVE,
     RAMP_FILTER,
     RAMP_LEFT,
+    RAMP_LISTEN,
     RAMP_RESONANCE,
     RAMP_RIGHT,
 )
@@ -141,3 +143,26 @@ def resonance(context: Context, deck: int, amount: float, seconds: float) -> Non
 def ceiling(context: Context, decibels: float) -> None:
     """Set the true peak that the limiter lets through, as `--ceiling` does."""
     context.core.mixing.ceiling(context, decibels)
+
+
+@TABLE.add(
+    "/deck/{deck}/listen",
+    Arg("gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MOST_GAIN,
+        default=1.0),
+    _RAMP,
+    scheduled=True,
+)
+def listen(context: Context, deck: int, gain: float, seconds: float) -> None:
+    """Listen to the deck beforehand, on the cue bus: after its effects, before its level."""
+    context.mixer.ramp(context, RAMP_LISTEN + deck, gain, seconds)
+
+
+@TABLE.add(
+    "/mix/cue/level",
+    Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN),
+    _RAMP,
+    scheduled=True,
+)
+def cue_level(context: Context, gain: float, seconds: float) -> None:
+    """Set how loud the cue bus is."""
+    context.mixer.ramp(context, RAMP_CUE, gain, seconds)
