@@ -96,7 +96,7 @@ class Core:
         self.mixer = Mixer(
             desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
         )
-        self.mixing = Mixing(self.mixer)
+        self.mixing = Mixing(self.mixer, settings.target_lufs)
         self.recordings = Recordings(desk, self.tell)
         self.status = Status(self)
         self._held: list[tuple[float, int, float, list[Entry]]] = []
@@ -248,6 +248,8 @@ class Core:
             self.pages = event
         else:
             self.mixer.loader_event(event)
+            if event["event"] == "loudness":
+                self.mixing.follow_loudness(Context(self, "autotrim", nobody))
             self.mixer.tick()
 
     def _follow_movement(self) -> None:

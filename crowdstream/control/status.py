@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
-from crowdstream.desk.layout import DECKS, PAGE_BYTES, deck_level_ramp, eq_ramp
+from crowdstream.desk.layout import DECKS, PAGE_BYTES, RAMP_TRIM, deck_level_ramp, eq_ramp
 from crowdstream.monitor.health import engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
 
@@ -79,6 +79,8 @@ STATUS_NAMES = {
     "deck.{deck}.position": "s",
     "deck.{deck}.length": "s",
     "deck.{deck}.rate": "playback rate of the track, without the tempo",
+    "deck.{deck}.lufs": "integrated loudness of the track, 0 while it is not measured",
+    "deck.{deck}.trim": "linear gain before the EQ",
     "deck.{deck}.level": "linear",
     "deck.{deck}.low": "linear gain of the EQ band; also `mid`, `high`",
 }
@@ -119,6 +121,8 @@ class Status:
         desk, ramps = core.desk, core.desk.ramps
         readings: dict[str, Any] = {
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
+            "lufs": 0.0,
+            "trim": float(ramps["value"][RAMP_TRIM + deck]),
             "level": float(ramps["value"][deck_level_ramp(deck)]),
         }
         for band, name in enumerate(BANDS):
@@ -128,6 +132,7 @@ class Status:
             readings["track"] = track.name
             readings["length"] = track.frames / desk.sample_rate
             readings["rate"] = track.rate
+            readings["lufs"] = track.lufs or 0.0
             readings["state"] = track.state if track.state != "opened" else "loading"
             position = track.cue_frame
             if track.sounding and track.voice is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from crowdstream.desk.layout import (
     RAMP_RESONANCE,
     eq_ramp,
 )
-from tests.support_control import RATE, Rig, playing
+from tests.support_control import RATE, Rig, playing, write
 
 
 def _at(rig: Rig, row: int) -> float:
@@ -158,3 +160,55 @@ def test_listening_beforehand(rig: Rig, steady: str) -> None:
     rig.seconds(0.1)
     rig.run(rig.block)
     assert not rig.desk.cue_out[: rig.block].any()
+
+
+def _measured(rig: Rig) -> None:
+    while rig.loader.measure():
+        pass
+    rig.load()
+
+
+def _tone(tmp_path: Path, decibels: float) -> str:
+    # 997 Hz in both channels at -20 dBFS is -20 LUFS.
+    wave = 10 ** (decibels / 20) * np.sin(2 * np.pi * 997 * np.arange(4 * RATE) / RATE)
+    return str(write(tmp_path / f"tone{decibels:g}.wav", np.stack([wave, wave], 1)))
+
+
+def test_automatic_trim_brings_tracks_to_one_loudness(rig: Rig, tmp_path: Path) -> None:
+    for deck, decibels in (("A", -20.0), ("B", -8.0), ("C", -60.0)):
+        rig.send(f"/deck/{deck}/load", _tone(tmp_path, decibels))
+    rig.seconds(0.1)
+    assert rig.status()["deck.A.lufs"] == 0.0
+    _measured(rig)
+    rig.seconds(0.1)
+    assert rig.status()["deck.A.lufs"] == pytest.approx(-20.0, abs=0.1)
+    assert rig.status()["deck.B.lufs"] == pytest.approx(-8.0, abs=0.1)
+    # To sequencers that ask for nothing, tracks sound as they were made.
+    assert [rig.status()[f"deck.{deck}.trim"] for deck in "ABCD"] == [1.0] * 4
+    rig.send("/mix/autotrim", 1)
+    rig.seconds(0.1)
+    trims = [20 * np.log10(rig.status()[f"deck.{deck}.trim"]) for deck in "ABCD"]
+    assert trims == pytest.approx([6.0, -6.0, 12.0, 0.0], abs=0.1)
+
+
+def test_a_trim_by_hand_ends_the_automatic_one(rig: Rig, tmp_path: Path) -> None:
+    rig.send("/deck/A/trim/auto")
+    rig.send("/deck/B/trim/auto")
+    rig.send("/deck/B/trim", -3.0)
+    for deck in "AB":
+        rig.send(f"/deck/{deck}/load", _tone(tmp_path, -20.0))
+    rig.seconds(0.1)
+    _measured(rig)
+    rig.seconds(0.1)
+    trims = [20 * np.log10(rig.status()[f"deck.{deck}.trim"]) for deck in "AB"]
+    assert trims == pytest.approx([6.0, -3.0], abs=0.1)
+
+
+def test_what_plays_already_is_brought_in_line_slowly(rig: Rig, tmp_path: Path) -> None:
+    rig.send("/deck/A/trim/auto")
+    playing(rig, _tone(tmp_path, -20.0))
+    _measured(rig)
+    rig.seconds(0.5)
+    assert 1.0 < rig.status()["deck.A.trim"] < 1.5
+    rig.seconds(2.0)
+    assert rig.status()["deck.A.trim"] == pytest.approx(10 ** (6 / 20), rel=0.01)
