@@ -36,8 +36,7 @@ START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 """How long a server may take to end after SIGTERM before it is killed."""
 
-_CHANNELS = 2
-_FRAME_BYTES = _CHANNELS * 4
+_PLACES = ("front-left", "front-right", "rear-left", "rear-right")
 _serial = itertools.count()
 
 # JACK's own tools for this are in different packages in Debian 12 and 13, its library is not.
@@ -119,8 +118,9 @@ class _Server:
 class _Card:
     """What both cards share: a folder of their own, an environment, start and stop."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, channels: int) -> None:
         self.rate = rate
+        self.channels = channels
         self.env: dict[str, str] = {}
         """Variables that lead a child process to this card; empty outside of ``with``."""
         self._resources = contextlib.ExitStack()
@@ -169,8 +169,8 @@ class JackDummy(_Card):
     multiples of it. JACK runs without real-time priority, as on a machine that grants none.
     """
 
-    def __init__(self, rate: int = 44100, frames: int = 128) -> None:
-        super().__init__(rate)
+    def __init__(self, rate: int = 44100, frames: int = 128, channels: int = 2) -> None:
+        super().__init__(rate, channels)
         self.frames = frames
         self.name = f"crowdstream-{os.getpid()}-{next(_serial)}"
 
@@ -180,6 +180,7 @@ class JackDummy(_Card):
         jackd = _program("jackd", "jackd2")
         command = [jackd, "--name", self.name, "-r"]
         command += ["-d", "dummy", "-r", str(self.rate), "-p", str(self.frames)]
+        command += ["-P", str(self.channels)]
 
         def launch() -> _Server:
             return _Server(command, self.env, folder / "jackd.log")
@@ -216,26 +217,28 @@ class JackDummy(_Card):
 class Recorder:
     """A running recording of a `PulseNull`; `stop` ends it and returns what was heard."""
 
-    def __init__(self, server: _Server, file: Path) -> None:
+    def __init__(self, server: _Server, file: Path, channels: int) -> None:
         self._server = server
         self._file = file
+        self._channels = channels
 
     def stop(self) -> Samples:
-        """End the recording. Returns float32 of shape ``(frames, 2)``, full scale 1.0."""
+        """End the recording. Returns float32 of shape ``(frames, channels)``, full scale 1.0."""
         self._server.stop()
         data = self._file.read_bytes()
-        whole = len(data) // _FRAME_BYTES * _FRAME_BYTES
-        return np.frombuffer(data[:whole], dtype="<f4").reshape(-1, _CHANNELS).copy()
+        frame_bytes = 4 * self._channels
+        whole = len(data) // frame_bytes * frame_bytes
+        return np.frombuffer(data[:whole], dtype="<f4").reshape(-1, self._channels).copy()
 
     def frames(self) -> int:
         """How many frames have been recorded so far."""
-        return self._file.stat().st_size // _FRAME_BYTES
+        return self._file.stat().st_size // (4 * self._channels)
 
 
 class PulseNull(_Card):
     """A private PulseAudio server whose only sink is a null sink, and ALSA's default device.
 
-    ``rate`` in frames per second. The sink is stereo float32, so nothing is rounded or
+    ``rate`` in frames per second. The sink is float32, so nothing is rounded or
     resampled between a stream of that rate and the recording. The first 20 ms of a stream
     may be missing from the recording, because the sink's clock is already ahead by so much:
     let a stream begin with silence.
@@ -243,8 +246,13 @@ class PulseNull(_Card):
 
     sink = "crowdstream"
 
-    def __init__(self, rate: int = 44100) -> None:
-        super().__init__(rate)
+    @property
+    def _places(self) -> str:
+        # As ALSA's programs have them; PulseAudio's own order of four is another one.
+        return ",".join(_PLACES[: self.channels])
+
+    def __init__(self, rate: int = 44100, channels: int = 2) -> None:
+        super().__init__(rate, channels)
         self._folder = Path()
 
     def _start(self, folder: Path) -> None:
@@ -273,7 +281,8 @@ class PulseNull(_Card):
                 "ALSA's way to PulseAudio is not installed; install it with: "
                 "sudo apt-get install -y libasound2-plugins"
             )
-        form = f"rate={self.rate} channels={_CHANNELS} format=float32le"
+        form = f"rate={self.rate} channels={self.channels} format=float32le"
+        form += f" channel_map={self._places}"
         command = [
             pulseaudio, "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1",
             "--realtime=no", "--high-priority=no", "--disable-shm=yes",
@@ -299,17 +308,18 @@ class PulseNull(_Card):
         """Record from now on; the recording runs when this returns. Silence is recorded too."""
         parec = _program("parec", "pulseaudio-utils")
         file = self._folder / f"recording-{next(_serial)}.f32"
-        form = [f"--rate={self.rate}", f"--channels={_CHANNELS}", "--format=float32le"]
+        form = [f"--rate={self.rate}", f"--channels={self.channels}", "--format=float32le"]
+        form.append(f"--channel-map={self._places}")
         command = [parec, f"--device={self.sink}.monitor", *form, "--raw", "--latency-msec=20"]
         server = _Server([*command, str(file)], self.env, file.with_suffix(".log"))
         try:
             server.wait_until(lambda: file.exists() and file.stat().st_size > 0)
-            yield Recorder(server, file)
+            yield Recorder(server, file, self.channels)
         finally:
             server.stop()
 
     def record(self, seconds: float) -> Samples:
-        """Record for that long and return it: float32, shape ``(frames, 2)``."""
+        """Record for that long and return it: float32, shape ``(frames, channels)``."""
         with self.recorder() as recorder:
             while recorder.frames() < seconds * self.rate:
                 time.sleep(0.01)

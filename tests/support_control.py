@@ -40,6 +40,8 @@ class Rig(Session):
     def __init__(
         self, memory_mb: int = 64, block: int = 256, pages_a_block: int = 1000, **settings: Any
     ) -> None:
+        # No look-ahead: what is rendered is heard on the frame it was made for.
+        settings = {"limiter_lookahead": 0.0, "ceiling": 0.0, **settings}
         self.answers = Answers()
         self.pages_a_block = pages_a_block
         self._blocks: list[np.ndarray] = []

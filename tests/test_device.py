@@ -81,3 +81,53 @@ def test_jack_plays_every_block(tmp_path: Path, jack_card: JackDummy) -> None:
     causes = sum(after[f"underruns_{c}"] for c in ("late_callback", "slow_render", "device"))
     assert causes == after["underruns"]
     assert after["missing_pages"] == 0 and after["guarded"] == 0
+
+
+def test_the_cue_bus_plays_on_outputs_3_and_4(tmp_path: Path) -> None:
+    """A deck whose level is 0 is heard on the headphones alone, another one in the room alone."""
+    rates = {"A": 0.25, "B": -0.125}
+    for deck, value in rates.items():
+        samples = np.full((8 * RATE, 2), value, np.float32)
+        soundfile.write(tmp_path / f"{deck}.wav", samples, RATE, subtype="PCM_16")
+    flags = ("--driver", "pyaudio", "--buffer-size", "512", "--cue-channels", "2")
+    with (
+        PulseNull(channels=4) as card,
+        server(tmp_path, *flags, env=card.env) as it,
+        card.recorder() as recorder,
+    ):
+        for deck in rates:
+            it.client.ask(f"/deck/{deck}/load", str(tmp_path / f"{deck}.wav"), answer="/done")
+        it.client.send("/deck/A/level", 0.0)
+        it.client.send("/deck/A/listen", 1.0)
+        time.sleep(0.2)
+        it.client.send("/deck/A/play")
+        it.client.send("/deck/B/play")
+        time.sleep(2.0)
+        heard = recorder.stop()
+        status = it.client.status()
+    assert status["cue_outputs"] == 1
+    assert heard.shape[1] == 4
+    # Most of what was recorded is both decks; a null sink that is late drops whole fragments.
+    steady = np.isclose(heard, [-0.125, -0.125, 0.25, 0.25], atol=1e-4).all(axis=1)
+    assert np.count_nonzero(steady) > RATE
+    assert not np.any(np.isclose(heard[:, :2], 0.25, atol=1e-4))
+
+
+def test_a_card_with_four_outputs_is_used_by_itself(tmp_path: Path) -> None:
+    """JACK's dummy with four ports: auto takes them, --cue-channels 0 does not."""
+    for cue, outputs in (("auto", 1), ("0", 0)):
+        with (
+            JackDummy(channels=4) as card,
+            server(tmp_path, "--cue-channels", cue, env=card.env) as it,
+        ):
+            status = it.client.status()
+        assert "JACK" in status["device"]
+        assert status["cue_outputs"] == outputs
+        assert status["guarded"] == 0
+
+
+def test_a_card_without_them_says_so(tmp_path: Path, jack_card: JackDummy) -> None:
+    with server(tmp_path, "--cue-channels", "2", env=jack_card.env) as it:
+        status = it.client.status()
+        assert "2 outputs: the cue bus is not heard" in it.log()
+    assert status["cue_outputs"] == 0

@@ -177,6 +177,8 @@ class Buffers(ABC):
                 track.context.done(track.buffer)
         elif kind == "complete":
             track.complete = True
+        elif kind == "loudness":
+            track.lufs = float(event["lufs"])
         elif kind == "failed":
             self._failed(track, event["reason"])
         elif kind == "broken":

@@ -94,7 +94,7 @@ class Core:
         self.mixer = Mixer(
             desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
         )
-        self.mixing = Mixing(self.mixer)
+        self.mixing = Mixing(self.mixer, settings.target_lufs)
         self.recordings = Recordings(desk, self.tell)
         self.effects = Effects(desk, self.outbox)
         self.patches = Patches(desk)
@@ -215,6 +215,7 @@ class Core:
         """What the settings say is so from the start."""
         settings = self.settings
         starter = Context(self, "start", nobody)
+        self.mixing.first_orders(starter, settings)
         if settings.bpm != settings.base_bpm:
             self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
         for deck, level in enumerate(settings.levels):
@@ -252,6 +253,8 @@ class Core:
             self.pages = event
         else:
             self.mixer.loader_event(event)
+            if event["event"] == "loudness":
+                self.mixing.follow_loudness(Context(self, "autotrim", nobody))
             self.mixer.tick()
 
     def _follow_movement(self) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
-from crowdstream.desk.layout import RAMP_TRIM
+from crowdstream.control.tracks import first_buffer
+from crowdstream.desk.layout import OP_LOOKAHEAD, RAMP_CEILING, RAMP_TRIM
+from crowdstream.settings import Settings
 
 MOST_DB = 12.0
+AUTOTRIM_SECONDS = 2.0  # of the ramp: a track that plays already is brought in line unnoticed
 
 
 def decibel_gain(decibels: float) -> float:
@@ -17,9 +22,21 @@ def decibel_gain(decibels: float) -> float:
 class Mixing:
     """Decks' kills and trims. For the control thread."""
 
-    def __init__(self, mixer: Mixer) -> None:
+    def __init__(self, mixer: Mixer, target_lufs: float) -> None:
         self._mixer = mixer
+        self._target = target_lufs
+        self._automatic: set[int] = set()
         self._killed: dict[int, float] = {}
+
+    def first_orders(self, context: Context, settings: Settings) -> None:
+        """What the settings say of the limiter."""
+        frames = round(settings.limiter_lookahead * 1e-3 * self._mixer.desk.sample_rate)
+        self._mixer.outbox.add(OP_LOOKAHEAD, context, x=frames)
+        self.ceiling(context, settings.ceiling)
+
+    def ceiling(self, context: Context, decibels: float) -> None:
+        """True peak of what leaves the limiter, dBTP."""
+        self._mixer.ramp(context, RAMP_CEILING, decibel_gain(decibels))
 
     def kill(self, context: Context, row: int, on: bool) -> None:
         """Send the gain of an EQ band to 0, or back to what it was before.
@@ -36,5 +53,29 @@ class Mixing:
     def trim(
         self, context: Context, deck: int, decibels: float, seconds: float = RAMP_SECONDS
     ) -> None:
-        """Gain of a deck before its EQ, dB."""
+        """Gain of a deck before its EQ, dB. From now on it is set by hand."""
+        self._automatic.discard(deck)
         self._mixer.ramp(context, RAMP_TRIM + deck, decibel_gain(decibels), seconds)
+
+    def automatic(self, context: Context, decks: Iterable[int], on: bool) -> None:
+        """Have the trims of decks follow their tracks' loudness, or stay where they are."""
+        if on:
+            self._automatic.update(decks)
+            self.follow_loudness(context)
+        else:
+            self._automatic.difference_update(decks)
+
+    def follow_loudness(self, context: Context) -> None:
+        """Bring the decks whose trim is automatic to the target, as far as they are measured.
+
+        By 12 dB at most: what is softer than that is meant to be.
+        """
+        for deck in sorted(self._automatic):
+            track = self._mixer.shown(first_buffer(deck))
+            if track is None or track.lufs is None:
+                continue
+            decibels = min(max(self._target - track.lufs, -MOST_DB), MOST_DB)
+            gain = decibel_gain(decibels)
+            if gain != self._mixer.target(RAMP_TRIM + deck):
+                seconds = AUTOTRIM_SECONDS if track.sounding else RAMP_SECONDS
+                self._mixer.ramp(context, RAMP_TRIM + deck, gain, seconds)

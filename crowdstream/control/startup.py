@@ -53,6 +53,7 @@ class Startup:
                 "device": settings.device,
                 "sample_rate": settings.sample_rate,
                 "buffer_size": settings.buffer_size,
+                "cue_channels": settings.cue_channels,
             }
             engine = Child("crowdstream.engine.process", json.dumps(request), desk.fd)
             self._children.append(engine)

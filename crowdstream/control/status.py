@@ -12,6 +12,7 @@ from crowdstream.desk.layout import (
     CHAIN_MASTER,
     DECKS,
     PAGE_BYTES,
+    RAMP_TRIM,
     deck_level_ramp,
     eq_ramp,
 )
@@ -36,10 +37,11 @@ NINE = (
 STATUS_NAMES = {
     "driver": "`pyaudio` or `null` (the built-in clock)",
     "device": "name of the sound device and its host API",
+    "cue_outputs": "1: the cue bus plays on outputs 3 and 4 of the device",
     "sample_rate": "Hz",
     "buffer_size": "frames of a block",
     "frame": "frame that the next block begins with",
-    "latency_ms": "from callback to sound, as the device reports it",
+    "latency_ms": "from callback to sound: what the device reports and the limiter's look-ahead",
     "budget_ms": "what a block lasts: a render has to take less",
     "render_p50_ms": "median time of a render",
     "render_p99_ms": "99th percentile",
@@ -97,6 +99,8 @@ STATUS_NAMES = {
     "deck.{deck}.loop": "in a loop: `in-out` in seconds; empty: not",
     "deck.{deck}.cues": "hot cues, such as `1:0.500 4:31.250`, s",
     "deck.{deck}.quantize": "beats that its commands wait for, 0: none",
+    "deck.{deck}.lufs": "integrated loudness of the track, 0 while it is not measured",
+    "deck.{deck}.trim": "linear gain before the EQ",
     "deck.{deck}.level": "linear",
     "deck.{deck}.low": "linear gain of the EQ band; also `mid`, `high`",
     "deck.{deck}.fx": "its chain of effects, slot by slot",
@@ -143,6 +147,8 @@ class Status:
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
             "grid": "", "bpm": 0.0, "beat": 0.0, "phase": 0.0, "sync": 0.0, "loop": "", "cues": "",
             "quantize": core.quantize.beats(deck, core.beats.meter),
+            "lufs": 0.0,
+            "trim": float(ramps["value"][RAMP_TRIM + deck]),
             "level": float(ramps["value"][deck_level_ramp(deck)]),
         }
         for band, name in enumerate(BANDS):
@@ -152,6 +158,7 @@ class Status:
             readings["track"] = track.name
             readings["length"] = track.frames / desk.sample_rate
             readings["rate"] = track.rate
+            readings["lufs"] = track.lufs or 0.0
             readings["state"] = track.state if track.state != "opened" else "loading"
             position = track.cue_frame
             if track.sounding and track.voice is not None:
@@ -211,6 +218,7 @@ class Status:
             core.desk.sample_rate,
         ]
         named: dict[str, Any] = {"driver": core.info.driver, "device": core.info.device}
+        named["cue_outputs"] = int(core.info.cue)
         named.update(engine_readings(core.desk))
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())

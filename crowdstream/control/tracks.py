@@ -59,6 +59,7 @@ class Track:
     reason: str = ""
     frames: int = 0
     streamed: bool = False
+    lufs: float | None = None  # integrated loudness, once it is measured
     complete: bool = False
     context: Context | None = None
     voice: int | None = None

@@ -76,6 +76,10 @@ class Desk:
     stem_filter: np.ndarray
     eq_coefficients: np.ndarray
     filter: Any
+    limiter: Any
+    limiter_boxes: np.ndarray
+    peak_taps: np.ndarray
+    cue_out: np.ndarray
     filter_table: np.ndarray
     chains: np.ndarray
     effects: np.ndarray
@@ -134,25 +138,25 @@ class Desk:
         ramps = self.ramps
         ramps["value"] = 1.0
         ramps["target"] = 1.0
-        for row, value in layout.NEUTRAL.items():
-            ramps["value"][row] = value
-            ramps["target"][row] = value
-        patches = slice(layout.RAMP_PATCH, layout.RAMP_EFFECT)
-        ramps["value"][patches] = 0.0
-        ramps["target"][patches] = 0.0
-        for source in range(layout.DECKS + layout.BUSES):
-            ramps["value"][layout.patch_ramp(source, layout.BUSES)] = 1.0
-            ramps["target"][layout.patch_ramp(source, layout.BUSES)] = 1.0
+        for name in ("value", "target"):
+            ramps[name][list(layout.NEUTRAL)] = list(layout.NEUTRAL.values())
         self.chains[:] = -1
-        voices = layout.RAMP_VOICE + layout.VOICE_ROWS * np.arange(layout.SLOTS)[:, None]
-        for rows in layout.VOICE_ZERO:
-            ramps["value"][voices + np.arange(rows.start, rows.stop)] = 0.0
-            ramps["target"][voices + np.arange(rows.start, rows.stop)] = 0.0
-        self.master["limit_gain"] = 1.0
+        self.master["limit_gain"] = self.master["cue_gain"] = 1.0
+        self._reset_limiter()
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()
         self.set_sample_rate(float(self.header["sample_rate"]))
         self.spare[:] = np.arange(layout.PENDING, dtype=np.int32)[::-1]
+
+    def _reset_limiter(self) -> None:
+        # No look-ahead: averages over one frame, of a gain of 1.
+        one = 1 << 30
+        for name in ("first_box", "second_box"):
+            self.limiter[name] = 1
+        self.limiter["first_sum"] = self.limiter["second_sum"] = one
+        self.limiter["held"] = 1.0
+        self.limiter_boxes[:] = one
+        self.peak_taps[:] = tables.peak_detector()
 
     def set_sample_rate(self, sample_rate: float) -> None:
         """Give the rate that the device turned out to have, before anything plays."""

@@ -36,6 +36,10 @@ TAPE = HISTORY + 4 * SEGMENT + 256  # history and what one segment can need at r
 LANES = 2 * DECKS
 PAIRS = LANES // 2  # stereo signals that are worked on side by side
 
+DELAY_FRAMES = 4096  # of the limiter's look-ahead and its detector, most; a power of two
+PEAK_TAPS = 32  # of each phase of the true-peak detector
+PEAK_BOUND = 2.6  # no value between samples is so many times the samples around it (sum |taps|)
+
 FILTER_STEP = 32  # frames whose coefficients are worked out together: they fit a first-level cache
 FILTER_TABLE = 2049  # places of the knob whose cutoff is tabulated; in between it is linear
 
@@ -110,6 +114,7 @@ OP_SETTLE = 18  # the engine's own, when a platter has come to rest or to speed
 CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT = 0, 1, 2
 CURVES = 3
 
+OP_LOOKAHEAD = 40  # x: frames that the limiter looks ahead, 0 for none
 # What OP_LOOP does.
 LOOP_EXIT = 0  # plays on past the loop's end
 LOOP_SET = 1  # loop_in, loop_out: file frames; z: its exact length in frames; x: in beats or 0
@@ -146,6 +151,7 @@ RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and
 RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
 RAMP_RIGHT = 116  # + deck: to its right side; what is left of 1 goes through
 RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; together 1
+RAMP_CEILING = 123  # of the limiter, linear
 RAMP_PREFADER = 72  # + BUSES * deck + bus: 0 it is sent after the deck's level, 1 before it
 RAMP_EFFECT = 128  # + ROWS * instance + row
 RAMP_VOICE = RAMP_EFFECT + ROWS * EFFECTS  # + VOICE_ROWS * slot + one of:
@@ -159,8 +165,6 @@ VOICE_SEND = 24  # + 8 * bus + stem: how much of it goes to a send bus
 VOICE_EQ = 40  # + 3 * stem + band
 VOICE_FILTER = 64  # + stem: as RAMP_FILTER
 VOICE_RESONANCE = 72  # + stem
-# Rows of a voice that are 0 where nothing was said; all others are 1.
-VOICE_ZERO = (range(VOICE_LISTEN, VOICE_EQ), range(VOICE_FILTER, VOICE_RESONANCE + STEMS))
 RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
 
 
@@ -175,6 +179,19 @@ NEUTRAL = {
     **dict.fromkeys(range(RAMP_RIGHT, RAMP_RIGHT + DECKS), 0.0),
     RAMP_CURVE + CURVE_ADDITIVE: 0.0,
     RAMP_CURVE + CURVE_CUT: 0.0,
+    # A deck or bus goes to the master and nowhere else.
+    **{
+        RAMP_PATCH + 4 * source + destination: 0.0
+        for source in range(DECKS + BUSES)
+        for destination in (0, 1, 3)
+    },
+    **dict.fromkeys(range(RAMP_PREFADER, RAMP_PREFADER + DECKS * BUSES), 0.0),
+    **{
+        RAMP_VOICE + VOICE_ROWS * slot + row: 0.0
+        for slot in range(SLOTS)
+        for rows in (range(VOICE_LISTEN, VOICE_EQ), range(VOICE_FILTER, VOICE_RESONANCE + STEMS))
+        for row in rows
+    },
 }
 
 
@@ -361,6 +378,7 @@ DECK = _record(
 
 MASTER = _record(
     ("limit_gain", "f8"),
+    ("cue_gain", "f8"),  # of the cue bus's limiter
     ("tone_left", "i8"),
     ("tone_done", "i8"),
     ("tone_step", "f8"),  # radians a frame
@@ -368,6 +386,20 @@ MASTER = _record(
     ("tone_gain", "f8"),
     ("peak", "f8"),
     ("pending", "i8"),  # commands in the heap
+)
+
+LIMITER = _record(
+    ("frame", "i8"),  # frames that have come in
+    ("lookahead", "i8"),  # frames by which the gain knows what comes
+    ("delay", "i8"),  # frames by which the sound comes out late: that and the detector's
+    ("reach", "i8"),  # frames back from which a gain is still in force
+    ("first_box", "i8"),  # frames of the moving averages
+    ("second_box", "i8"),
+    ("first_sum", "i8"),
+    ("second_sum", "i8"),
+    ("oldest", "i8"),  # of the gains below 1 in the look-ahead
+    ("newest", "i8"),
+    ("held", "f8"),  # gain after the release, before it is smoothed
 )
 
 LEDGER = _record(
@@ -456,6 +488,8 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # what goes to the send buses
         ("cue", np.dtype("f4"), (SEGMENT, 2)),  # what is heard on the second output pair
         ("stem_out", np.dtype("f4"), (DECKS * STEMS, SEGMENT, 2)),  # stems whose tap is on
+        ("cue_line", np.dtype("f4"), (DELAY_FRAMES, 2)),
+        ("cue_out", np.dtype("f4"), (TAP_MARGIN, 2)),  # the block's cue bus, for the device
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames a frame of the voice
@@ -468,6 +502,13 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
         ("eq_use", EQ_USE, (DECKS,)),
         ("eq_coefficients", np.dtype("f4"), (4, 4)),
+        ("limiter", LIMITER, (1,)),
+        ("delay_line", np.dtype("f4"), (DELAY_FRAMES, 3)),  # left, right, ceiling
+        ("limiter_lows", np.dtype("f8"), (DELAY_FRAMES,)),
+        ("limiter_places", np.dtype("i8"), (DELAY_FRAMES,)),
+        ("limiter_boxes", np.dtype("i8"), (2, DELAY_FRAMES)),
+        ("peak_line", np.dtype("f4"), (2, PEAK_TAPS - 1 + SEGMENT)),
+        ("peak_taps", np.dtype("f4"), (PEAK_TAPS, LANES)),  # tap by tap, a phase in each lane
         ("filter", FILTER, (1,)),
         ("filter_table", np.dtype("f8"), (2, FILTER_TABLE)),  # low-pass, high-pass
         ("filter_knobs", np.dtype("f8"), (PAIRS, FILTER_STEP)),

@@ -14,7 +14,8 @@ class StreamInfo:
     """What the device turned out to be.
 
     `latency`: seconds from the callback to the sound, as the device reports it. `note`: what
-    the user should know, such as a sample rate that is not the one asked for.
+    the user should know, such as a sample rate that is not the one asked for. `cue`: the cue bus
+    plays on outputs 3 and 4.
     """
 
     driver: str
@@ -23,3 +24,4 @@ class StreamInfo:
     buffer_size: int
     latency: float
     note: str = ""
+    cue: bool = False

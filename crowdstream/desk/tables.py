@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, FILTER_TABLE, PHASES
+from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, FILTER_TABLE, LANES, PEAK_TAPS, PHASES
 
 # A larger beta is deeper but wider in its transition (Kaiser, 1974). With 32 taps, measured:
 # 8.4 leaves 98 dB at 1 kHz; 9.6 lets the image of an 18 kHz tone through at -78 dB; 9.1 gives
@@ -34,6 +34,22 @@ def knob_filter(sample_rate: float) -> np.ndarray:
         hertz = np.minimum(opened * (closed / opened) ** way, HIGHEST_CUTOFF * sample_rate)
         rows.append(np.tan(np.pi * hertz / sample_rate))
     return np.array(rows)
+
+
+PEAK_BETA = 5.0  # Kaiser window of the true-peak detector: as wide a passband as can be
+
+
+def peak_detector() -> np.ndarray:
+    """Taps of the true-peak detector, `(PEAK_TAPS, LANES)` float32.
+
+    Column p gives the signal p / LANES of a frame behind tap `PEAK_TAPS / 2 - 1`: a sinc cut by
+    a Kaiser window. Column 0 is that frame itself.
+    """
+    half = PEAK_TAPS // 2
+    time = np.arange(PEAK_TAPS)[:, None] - (half - 1) - np.arange(LANES)[None, :] / LANES
+    taps = np.sinc(time) * np.i0(PEAK_BETA * np.sqrt(np.clip(1 - (time / half) ** 2, 0, None)))
+    taps[np.abs(taps) < 1e-12 * taps.max()] = 0.0
+    return (taps / taps.sum(axis=0)).astype(np.float32)
 
 
 def interpolator() -> np.ndarray:

@@ -24,6 +24,9 @@ class Callback:
 
     `fill(frames, flagged)` returns a float32 array of shape `(frames, 2)` that is valid until
     the next call. It never raises: on an error it returns silence and counts it.
+
+    `channels`: 4 puts the cue bus behind the master, in columns 2 and 3 of shape `(frames, 4)`.
+    Set it before the first call.
     """
 
     def __init__(self, desk: Desk, frames: int) -> None:
@@ -35,6 +38,17 @@ class Callback:
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
         self._first = True
+        self._wide = np.zeros((0, 4), np.float32)
+        self._cue = desk.cue_out
+
+    @property
+    def channels(self) -> int:
+        """Channels of what `fill` returns: 2, or 4 with the cue bus."""
+        return 4 if len(self._wide) else 2
+
+    @channels.setter
+    def channels(self, channels: int) -> None:
+        self._wide = np.zeros((len(self._whole) if channels == 4 else 0, 4), np.float32)
 
     def fill(self, frames: int, flagged: bool) -> np.ndarray:
         """The next `frames` frames; `flagged`: the device reports an underflow."""
@@ -45,15 +59,21 @@ class Callback:
         out = self._usual if frames == self._frames else self._whole[:frames]
         if len(out) < frames:  # no device asks for so much; were it so, too little would end it
             self._ledger["guarded"] += 1
-            return np.zeros((frames, 2), np.float32)
+            return np.zeros((frames, self.channels), np.float32)
         try:
             begin_block(self._address, frames, begin, flagged)
             render_at(self._address, self._out, frames)
             end_block(self._address, frames, time.monotonic_ns() - begin)
         except Exception:  # whatever it is, the stream must go on
             out[:] = 0.0
+            self._cue[:frames] = 0.0
             self._ledger["guarded"] += 1
-        return out
+        if not len(self._wide):
+            return out
+        wide = self._wide[:frames]
+        wide[:, :2] = out
+        wide[:, 2:] = self._cue[:frames]
+        return wide
 
     def warm_up(self) -> None:
         """Run every kernel once, on a desk of its own, so that the first block is no slower."""

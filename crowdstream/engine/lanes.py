@@ -1,7 +1,8 @@
 """Eight float32 numbers at once: left and right of all four decks, in one register or two.
 
 A compiler does not find this by itself in loops over an array that a kernel also writes to,
-because the arrays might overlap. So kernels get a type for it, with `+`, `-` and `*`.
+because the arrays might overlap. So kernels get a type for it, with `+`, `-`, `*` and
+a few functions.
 """
 
 from __future__ import annotations
@@ -90,3 +91,52 @@ def splat(typingctx: Any, value: Any) -> Any:
         return builder.shuffle_vector(first, empty, pick)
 
     return lanes(types.float32), codegen
+
+
+def _intrinsic(builder: Any, name: str, result: Any, args: Any) -> Any:
+    # A function of LLVM's own: no call is left of it in the machine code.
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(function, args)
+
+
+@intrinsic
+def magnitude(typingctx: Any, value: Any) -> Any:
+    """The eight numbers without their signs."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _intrinsic(builder, f"llvm.fabs.v{LANES}f32", _VECTOR, args)
+
+    return lanes(lanes), codegen
+
+
+@intrinsic
+def larger(typingctx: Any, a: Any, b: Any) -> Any:
+    """The larger one of two in each lane; finite numbers only."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return lanes(lanes, lanes), codegen
+
+
+@intrinsic
+def largest(typingctx: Any, value: Any) -> Any:
+    """The largest of the eight, float32; finite numbers only."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = args[0]
+        width = LANES
+        while width > 1:
+            width //= 2
+            index = ir.VectorType(ir.IntType(32), width)
+            parts = [
+                builder.shuffle_vector(
+                    value, value, ir.Constant(index, list(range(begin, begin + width)))
+                )
+                for begin in (0, width)
+            ]
+            value = builder.select(builder.fcmp_ordered(">", *parts), *parts)
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(lanes), codegen

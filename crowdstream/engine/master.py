@@ -1,4 +1,4 @@
-"""The end of the mix: test tone, master level and limiter."""
+"""The end of the mix: test tone, master level, and on to the limiter."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import math
 from crowdstream.desk.layout import RAMP_MASTER
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
+from crowdstream.engine.limiter import limit
 from crowdstream.engine.ramps import fill_ramp
 
-CEILING = 1.0  # full scale: nothing below it is touched
-RELEASE_SECONDS = 0.12  # slow enough not to pump on a kick, fast enough to recover in a beat
 TONE_FADE = 441  # frames at either end of the test tone
 
 
@@ -49,21 +48,12 @@ def _add_tone(master, mix, count):
 
 @kernel
 def finish(address, out, at, count):
-    """Master level and limiter: `count` frames of the mix, to `out[2 * at ...]`, interleaved.
-
-    The limiter's gain falls at once to what keeps a frame at full scale, both channels
-    alike, and comes back exponentially; below full scale it is exactly 1 and changes no bit.
-    """
-    master = views.master(address)[0]
+    """Master level and limiter: `count` frames of the mix, to `out[2 * at ...]`, interleaved."""
     ledger = views.ledger(address)[0]
     mix = views.mix(address)
-    _add_tone(master, mix, count)
+    _add_tone(views.master(address)[0], mix, count)
     gain = views.gain(address)
     fill_ramp(views.ramps(address)[RAMP_MASTER], gain[0], count)
-    rate = views.header(address)[0].sample_rate
-    recover = 1.0 - math.exp(-1.0 / (RELEASE_SECONDS * rate))
-    hold = master.limit_gain
-    peak = master.peak
     for i in range(count):
         left = mix[i, 0] * gain[0, i]
         right = mix[i, 1] * gain[0, i]
@@ -71,19 +61,6 @@ def finish(address, out, at, count):
             ledger.nonfinite += 1
             left = views.F32(0.0)
             right = views.F32(0.0)
-        loudest = max(abs(left), abs(right))
-        if hold < 1.0:
-            hold += (1.0 - hold) * recover
-            if hold > 0.99999:
-                hold = 1.0
-        if loudest * hold > CEILING:
-            hold = CEILING / loudest
-        if hold < 1.0:
-            ledger.limited_frames += 1
-            left = views.F32(min(max(left * hold, -CEILING), CEILING))
-            right = views.F32(min(max(right * hold, -CEILING), CEILING))
-        peak = max(peak, abs(left), abs(right))
-        out[2 * (at + i)] = left
-        out[2 * (at + i) + 1] = right
-    master.limit_gain = hold
-    master.peak = peak
+        mix[i, 0] = left
+        mix[i, 1] = right
+    limit(address, out, at, count)

@@ -29,7 +29,9 @@ def _open(desk: Desk, request: dict[str, Any]) -> tuple[Driver, StreamInfo]:
     callback.warm_up()
     note = ""
     if request["driver"] != "null":
-        driver = PortAudioDriver(callback, request["device"], rate, frames)
+        driver = PortAudioDriver(
+            callback, request["device"], rate, frames, request["cue_channels"]
+        )
         try:
             info = driver.open()
             desk.set_sample_rate(info.sample_rate)

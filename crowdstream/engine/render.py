@@ -19,6 +19,7 @@ from crowdstream.desk.layout import (
     OP_EFFECT_MOVE,
     OP_GRID,
     OP_JUMP,
+    OP_LOOKAHEAD,
     OP_LOOP,
     OP_MARK,
     OP_RAMP,
@@ -53,11 +54,13 @@ from crowdstream.engine.chains import (
     run_deck_chains,
     settle_effects,
 )
+from crowdstream.engine.cue import finish_cue, listen_decks
 from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.filter import filter_decks
 from crowdstream.engine.jit import entry, kernel
 from crowdstream.engine.levels import move_crossfader, trim_decks
+from crowdstream.engine.limiter import set_lookahead
 from crowdstream.engine.loops import loop_voice
 from crowdstream.engine.master import finish, start_tone, stop_tone
 from crowdstream.engine.motion import (
@@ -147,6 +150,8 @@ def _apply(address, index, frame):
         change_chain(address, command)
     elif op == OP_EFFECT_MOVE:
         move_effect(address, command)
+    elif op == OP_LOOKAHEAD:
+        set_lookahead(address, int(command.x))
     elif op == OP_MARK:
         push_event(address, EV_MARK, command.target, command.serial, frame, command.frame, 0.0)
 
@@ -169,7 +174,9 @@ def _segment(address, out, at, count, frame):
     run_deck_chains(address, frame, count)
     tap_sources(address, count, frame)
     move_crossfader(address, count)
+    listen_decks(address, count)
     mix_down(address, count)
+    finish_cue(address, at, count)
     finish(address, out, at, count)
     tap_outputs(address, out, at, count, frame)
 

@@ -21,6 +21,7 @@ from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
 from crowdstream.library.grids import GridError, find_grid
+from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
 from crowdstream.library.reader import open_stem
 
@@ -43,6 +44,7 @@ class Track:
     turn: int = 0  # how many pages from the cue on have been seen to be there
     ready: bool = False
     complete: bool = False
+    measure: Measure | None = None  # of its loudness, from when it can be measured
 
     @property
     def frames(self) -> int:
@@ -167,6 +169,30 @@ class Loader:
         self._keep_spare()
         for track, stem, page in self._wanted():
             return self._fill(track, stem, page)
+        return False
+
+    def measure(self) -> bool:
+        """Measure a slice of a track's loudness; False when there is nothing to measure.
+
+        Takes about 2 ms, after which pages may be wanted: to be called when `work` had nothing
+        to do. Answers `loudness` when a track is measured; of a streamed one, what is heard of
+        it is, and that is told several times.
+        """
+        heads: Heads | None = None
+        for track in self._tracks.values():
+            if track.measure is None and (track.complete or (track.streamed and track.ready)):
+                partly = track.streamed
+                track.measure = Measure(self._desk, track.stems, track.cue, partly)
+            if track.measure is None or track.measure.done:
+                continue
+            if track.streamed and heads is None:
+                heads = self._plan.playheads()
+            places = (heads or {}).get(track.stems[0].source, ())
+            if track.measure.step(place for place, _in, _out in places):
+                report = track.measure.report()
+                if report:
+                    self._tell({"event": "loudness", "track": track.number, **report})
+                return True
         return False
 
     def work_all(self) -> None:

@@ -50,8 +50,9 @@ class Process:
                 return
             handled = self._handle_next()
             worked = self._loader.work()
+            measured = not (handled or worked or self._requests) and self._loader.measure()
             self._report()
-            if handled or worked:
+            if handled or worked or measured:
                 wait = 0.0
             elif self._requests:
                 wait = RETRY_SECONDS

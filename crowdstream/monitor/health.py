@@ -61,6 +61,11 @@ def sounding(desk: Desk) -> int:
     return int(np.count_nonzero(desk.voices["state"][:VOICES] == PLAYING))
 
 
+def latency(desk: Desk) -> float:
+    """Seconds from callback to sound: what the device reports and the limiter's look-ahead."""
+    return float(desk.clock["latency"]) + int(desk.limiter["delay"]) / desk.sample_rate
+
+
 def engine_readings(desk: Desk) -> dict[str, Any]:
     """What the engine wrote down, as names and numbers (ms, frames, counts)."""
     ledger = desk.ledger
@@ -70,7 +75,7 @@ def engine_readings(desk: Desk) -> dict[str, Any]:
         "sample_rate": desk.sample_rate,
         "buffer_size": block,
         "frame": desk.frame,
-        "latency_ms": float(desk.clock["latency"]) * 1e3,
+        "latency_ms": 1e3 * latency(desk),
         "budget_ms": block / desk.sample_rate * 1e3,
         "render_p50_ms": percentile_ms(ledger["render_hist"], 50),
         "render_p99_ms": percentile_ms(ledger["render_hist"], 99),

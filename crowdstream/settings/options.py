@@ -177,6 +177,34 @@ class Settings:
             Reals(Real(0, 4), 4), ("A", "B", "C", "D"), "linear gains of the four decks"
         ),
     )
+    ceiling: float = field(
+        default=-0.3,
+        metadata=_about(
+            Real(-24, 0, "decibels"), "DBTP", "true peak that the limiter lets through"
+        ),
+    )
+    limiter_lookahead: float = field(
+        default=1.5,
+        metadata=_about(
+            Real(0, 10, "milliseconds"),
+            "MS",
+            "how far the limiter looks ahead, which delays the sound; 0: not at all",
+        ),
+    )
+    cue_channels: str = field(
+        default="auto",
+        metadata=_about(
+            Choice(("auto", "2", "0")),
+            "CHANNELS",
+            "2 plays the cue bus on outputs 3 and 4, 0 nowhere, auto where a card has these",
+        ),
+    )
+    target_lufs: float = field(
+        default=-14.0,
+        metadata=_about(
+            Real(-40, 0, "LUFS"), "LUFS", "loudness to which automatic trim brings the tracks"
+        ),
+    )
     bpm: float = field(default=120.0, metadata=_about(_TEMPO, "BPM", "tempo of the clock"))
     base_bpm: float = field(
         default=120.0, metadata=_about(_TEMPO, "BPM", "tempo at which tracks play at rate 1")

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import RAMP_CROSSFADER, RAMP_FILTER, RAMP_RESONANCE, eq_ramp
-from tests.support_control import RATE, Rig, playing
+from crowdstream.desk.layout import (
+    RAMP_CEILING,
+    RAMP_CROSSFADER,
+    RAMP_FILTER,
+    RAMP_RESONANCE,
+    eq_ramp,
+)
+from tests.support_control import RATE, Rig, playing, write
 
 
 def _at(rig: Rig, row: int) -> float:
@@ -54,11 +62,12 @@ def test_wrong_values_are_refused_and_change_nothing(rig: Rig) -> None:
         ("/deck/A/kill", ("bass", 1)),
         ("/deck/A/trim", (25.0,)),
         ("/deck/A/filter", (-1.5,)),
+        ("/mix/ceiling", (0.5,)),
         ("/deck/A/filter/resonance", (1.5,)),
     ):
         rig.send(address, *values)
     rig.seconds(0.1)
-    assert len(rig.fails()) == 10
+    assert len(rig.fails()) == 11
     assert np.array_equal(rig.desk.ramps["target"], before)
 
 
@@ -119,3 +128,87 @@ def test_the_filter_is_turned_no_faster_than_in_20_ms(rig: Rig) -> None:
     rig.seconds(0.1)
     assert _at(rig, RAMP_FILTER + 2) == -0.5
     assert _at(rig, RAMP_RESONANCE + 2) == 0.5
+
+
+def test_the_limiter_is_set_up_from_the_settings(steady: str) -> None:
+    rig = Rig(limiter_lookahead=2.0, ceiling=-1.0)
+    try:
+        rig.seconds(0.1)
+        assert int(rig.desk.limiter["lookahead"]) == 88
+        delay = int(rig.desk.limiter["delay"])
+        assert rig.status()["latency_ms"] == pytest.approx(1000 * delay / RATE)
+        assert _at(rig, RAMP_CEILING) == pytest.approx(10 ** (-1 / 20))
+        rig.send("/mix/ceiling", -6.0)
+        rig.send("/deck_levels", 4.0)
+        playing(rig, steady)
+        rig.seconds(0.5)
+        assert np.max(np.abs(rig.out[-RATE // 3 :])) <= np.float32(10 ** (-6 / 20))
+        assert rig.out[-1, 0] == pytest.approx(10 ** (-6 / 20), rel=0.02)
+    finally:
+        rig.close()
+
+
+def test_listening_beforehand(rig: Rig, steady: str) -> None:
+    rig.send("/deck/A/level", 0.0)
+    rig.send("/deck/A/listen")
+    rig.send("/mix/cue/level", 0.5)
+    playing(rig, steady)
+    rig.run(rig.block)
+    assert not rig.out[-rig.block :].any()
+    assert np.all(rig.desk.cue_out[: rig.block] == 0.125)
+    rig.send("/deck/A/listen", 0.0)
+    rig.seconds(0.1)
+    rig.run(rig.block)
+    assert not rig.desk.cue_out[: rig.block].any()
+
+
+def _measured(rig: Rig) -> None:
+    while rig.loader.measure():
+        pass
+    rig.load()
+
+
+def _tone(tmp_path: Path, decibels: float) -> str:
+    # 997 Hz in both channels at -20 dBFS is -20 LUFS.
+    wave = 10 ** (decibels / 20) * np.sin(2 * np.pi * 997 * np.arange(4 * RATE) / RATE)
+    return str(write(tmp_path / f"tone{decibels:g}.wav", np.stack([wave, wave], 1)))
+
+
+def test_automatic_trim_brings_tracks_to_one_loudness(rig: Rig, tmp_path: Path) -> None:
+    for deck, decibels in (("A", -20.0), ("B", -8.0), ("C", -60.0)):
+        rig.send(f"/deck/{deck}/load", _tone(tmp_path, decibels))
+    rig.seconds(0.1)
+    assert rig.status()["deck.A.lufs"] == 0.0
+    _measured(rig)
+    rig.seconds(0.1)
+    assert rig.status()["deck.A.lufs"] == pytest.approx(-20.0, abs=0.1)
+    assert rig.status()["deck.B.lufs"] == pytest.approx(-8.0, abs=0.1)
+    # To sequencers that ask for nothing, tracks sound as they were made.
+    assert [rig.status()[f"deck.{deck}.trim"] for deck in "ABCD"] == [1.0] * 4
+    rig.send("/mix/autotrim", 1)
+    rig.seconds(0.1)
+    trims = [20 * np.log10(rig.status()[f"deck.{deck}.trim"]) for deck in "ABCD"]
+    assert trims == pytest.approx([6.0, -6.0, 12.0, 0.0], abs=0.1)
+
+
+def test_a_trim_by_hand_ends_the_automatic_one(rig: Rig, tmp_path: Path) -> None:
+    rig.send("/deck/A/trim/auto")
+    rig.send("/deck/B/trim/auto")
+    rig.send("/deck/B/trim", -3.0)
+    for deck in "AB":
+        rig.send(f"/deck/{deck}/load", _tone(tmp_path, -20.0))
+    rig.seconds(0.1)
+    _measured(rig)
+    rig.seconds(0.1)
+    trims = [20 * np.log10(rig.status()[f"deck.{deck}.trim"]) for deck in "AB"]
+    assert trims == pytest.approx([6.0, -3.0], abs=0.1)
+
+
+def test_what_plays_already_is_brought_in_line_slowly(rig: Rig, tmp_path: Path) -> None:
+    rig.send("/deck/A/trim/auto")
+    playing(rig, _tone(tmp_path, -20.0))
+    _measured(rig)
+    rig.seconds(0.5)
+    assert 1.0 < rig.status()["deck.A.trim"] < 1.5
+    rig.seconds(2.0)
+    assert rig.status()["deck.A.trim"] == pytest.approx(10 ** (6 / 20), rel=0.01)

@@ -48,10 +48,10 @@ def test_another_process_sees_the_same_memory() -> None:
 
 def test_new_desk_is_at_rest() -> None:
     desk = Desk.create(0)
-    values = desk.ramps["value"]
-    assert (values[layout.RAMP_EFFECT :] == 1.0).all()
-    patches = values[layout.RAMP_PATCH : layout.RAMP_PREFADER].reshape(-1, 4)
-    assert (patches == [0.0, 0.0, 1.0, 0.0]).all()
+    expected = np.ones(layout.RAMPS)
+    expected[list(layout.NEUTRAL)] = list(layout.NEUTRAL.values())
+    assert np.array_equal(desk.ramps["value"], expected)
+    assert np.array_equal(desk.ramps["target"], expected)
     assert (desk.chains == -1).all()
     assert not desk.voices["state"].any()
     assert desk.frame == 0

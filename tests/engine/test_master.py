@@ -16,7 +16,7 @@ from crowdstream.desk.layout import (
     eq_ramp,
     voice_ramp,
 )
-from crowdstream.engine.master import RELEASE_SECONDS
+from crowdstream.engine.limiter import RELEASE_SECONDS
 from tests.engine.bench import RATE, Bench, as_float, noise, sine
 
 

@@ -1,8 +1,8 @@
-"""Commands of the mixing desk: crossfader, trim, isolator and filter."""
+"""Commands of the mixing desk: crossfader, trim, isolator, filter, limiter and cue bus."""
 
 from __future__ import annotations
 
-from crowdstream.control.commands.common import band_row
+from crowdstream.control.commands.common import MOST_GAIN, band_row
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
@@ -11,10 +11,13 @@ from crowdstream.desk.layout import (
     CURVE_ADDITIVE,
     CURVE_CUT,
     CURVE_POWER,
+    DECKS,
     RAMP_CROSSFADER,
+    RAMP_CUE,
     RAMP_CURVE,
     RAMP_FILTER,
     RAMP_LEFT,
+    RAMP_LISTEN,
     RAMP_RESONANCE,
     RAMP_RIGHT,
 )
@@ -26,6 +29,7 @@ CURVES = {"additive": CURVE_ADDITIVE, "constant-power": CURVE_POWER, "cut": CURV
 SIDES = {"left": (1.0, 0.0), "right": (0.0, 1.0), "through": (0.0, 0.0)}
 
 _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+_ON = Arg("on", "i", "1: automatic, 0: it stays as it is", low=0, high=1, default=1)
 
 
 def _band_db(band: str) -> Arg:
@@ -104,7 +108,10 @@ def kill(context: Context, deck: int, band: str, on: int) -> None:
     scheduled=True,
 )
 def trim(context: Context, deck: int, decibels: float, seconds: float) -> None:
-    """Set the gain with which the deck comes into the mixer, before its EQ."""
+    """Set the gain with which the deck comes into the mixer, before its EQ.
+
+    It ends automatic trim for this deck.
+    """
     context.core.mixing.trim(context, deck, decibels, seconds)
 
 
@@ -131,3 +138,55 @@ def deck_knob(context: Context, deck: int, knob: float, seconds: float) -> None:
 def resonance(context: Context, deck: int, amount: float, seconds: float) -> None:
     """Set how much the deck's filter stresses what lies at its cutoff: 0 at the start."""
     context.mixer.ramp(context, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))
+
+
+@TABLE.add(
+    "/mix/ceiling",
+    Arg("decibels", "f", "true peak, below full scale", unit="dBTP", low=-24, high=0),
+    scheduled=True,
+)
+def ceiling(context: Context, decibels: float) -> None:
+    """Set the true peak that the limiter lets through, as `--ceiling` does."""
+    context.core.mixing.ceiling(context, decibels)
+
+
+@TABLE.add(
+    "/deck/{deck}/listen",
+    Arg("gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MOST_GAIN,
+        default=1.0),
+    _RAMP,
+    scheduled=True,
+)
+def listen(context: Context, deck: int, gain: float, seconds: float) -> None:
+    """Listen to the deck beforehand, on the cue bus: after its effects, before its level."""
+    context.mixer.ramp(context, RAMP_LISTEN + deck, gain, seconds)
+
+
+@TABLE.add(
+    "/mix/cue/level",
+    Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN),
+    _RAMP,
+    scheduled=True,
+)
+def cue_level(context: Context, gain: float, seconds: float) -> None:
+    """Set how loud the cue bus is."""
+    context.mixer.ramp(context, RAMP_CUE, gain, seconds)
+
+
+@TABLE.add("/deck/{deck}/trim/auto", _ON, scheduled=True)
+def trim_auto(context: Context, deck: int, on: int) -> None:
+    """Trim the deck so that its tracks are as loud as `--target-lufs` says.
+
+    A track is measured when all of it is in memory (EBU R128, all stems at full gain), a
+    streamed one as far as it was heard. Off at the start.
+    """
+    context.core.mixing.automatic(context, (deck,), bool(on))
+
+
+@TABLE.add("/mix/autotrim", _ON, scheduled=True)
+def autotrim(context: Context, on: int) -> None:
+    """Trim all decks so that their tracks meet at the same loudness.
+
+    Off at the start: to sequencers that know nothing of it tracks sound as they were made.
+    """
+    context.core.mixing.automatic(context, range(DECKS), bool(on))

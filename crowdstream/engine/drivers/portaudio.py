@@ -11,6 +11,9 @@ from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.engine.callback import Callback
 
 UNDERFLOW = 0x4  # paOutputUnderflow
+# A device with more is a sound server's, which takes any number and mixes it down to what there
+# is: the cue bus would be heard in the room.
+MOST_OUTPUTS = 24
 
 
 @contextlib.contextmanager
@@ -96,19 +99,26 @@ def _choose(outputs: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]
 
 
 class PortAudioDriver:
-    """A float32 stereo callback stream.
+    """A float32 callback stream of two channels, or four with the cue bus.
 
     PortAudio calls back on a thread of its own; PyAudio takes the GIL for each call, so this
     process does nothing else in Python while the stream runs.
     """
 
     def __init__(
-        self, callback: Callback, device: str | None, sample_rate: float, frames: int
+        self,
+        callback: Callback,
+        device: str | None,
+        sample_rate: float,
+        frames: int,
+        cue: str = "auto",
     ) -> None:
+        """`cue`: "2" plays the cue bus on outputs 3 and 4, "0" does not, "auto" where it can."""
         self._callback = callback
         self._wanted = device
         self._rate = sample_rate
         self._frames = frames
+        self._cue = cue
         self._library: Any = None
         self._stream: Any = None
         self._go_on = 0
@@ -118,25 +128,27 @@ class PortAudioDriver:
         module, self._library = _open_library()
         self._go_on = module.paContinue
         entry = _choose(_outputs(self._library), self._wanted)
-        note = ""
+        note = self._choose_channels(entry)
         with _quiet():
             try:
-                self._stream = self._try(module, entry, self._rate)
+                self._stream = self._try_narrower(module, entry, self._rate)
             except (OSError, ValueError) as first:
                 other = entry["sample_rate"]
                 try:
-                    self._stream = self._try(module, entry, other)
+                    self._stream = self._try_narrower(module, entry, other)
                 except (OSError, ValueError) as error:
                     self._library.terminate()
                     raise DeviceError(
                         f"device {entry['name']!r} does not open ({first}): another program may "
                         "hold it; close that, or choose another with --device"
                     ) from error
-                note = f"the device refuses {self._rate:g} Hz and runs at {other:g} Hz"
+                told = f"the device refuses {self._rate:g} Hz and runs at {other:g} Hz"
+                note = f"{note}; {told}" if note else told
                 self._rate = other
         latency = float(self._stream.get_output_latency())
         name = f"{entry['name']} ({entry['host']})"
-        return StreamInfo("pyaudio", name, self._rate, self._frames, latency, note)
+        cue = self._callback.channels == 4
+        return StreamInfo("pyaudio", name, self._rate, self._frames, latency, note, cue)
 
     def start(self) -> StreamInfo:
         """Begin to play; `open` must have been called."""
@@ -161,10 +173,29 @@ class PortAudioDriver:
         except OSError:
             return False
 
+    def _choose_channels(self, entry: dict[str, Any]) -> str:
+        # Four channels where the device has them; what is to be told if it has not.
+        there = entry["channels"]
+        if self._cue == "2" and there < 4:
+            return f"the device has {there} outputs: the cue bus is not heard on it"
+        wanted = self._cue == "2" or (self._cue == "auto" and 4 <= there <= MOST_OUTPUTS)
+        self._callback.channels = 4 if wanted else 2
+        return ""
+
+    def _try_narrower(self, module: Any, entry: dict[str, Any], rate: float) -> Any:
+        # A device may have four outputs and still not open them all at once.
+        try:
+            return self._try(module, entry, rate)
+        except (OSError, ValueError):
+            if self._callback.channels == 2 or self._cue == "2":
+                raise
+            self._callback.channels = 2
+            return self._try(module, entry, rate)
+
     def _try(self, module: Any, entry: dict[str, Any], rate: float) -> Any:
         return self._library.open(
             rate=int(rate),
-            channels=2,
+            channels=self._callback.channels,
             format=module.paFloat32,
             output=True,
             output_device_index=entry["number"],
