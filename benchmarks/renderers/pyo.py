@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from benchmarks.renderers.base import Interpreters, Renderer, ScriptRenderer
 
+# Debian 12's 1.0.4 opens no file on Python 3.11: its calls are made for an older interpreter. The
+# list has no first element there, and the interpreter counts as one without pyo.
+VERSION = "['.'.join(map(str, v)) for v in [pyo.getVersion()] if v > (1, 0, 4)][0]"
+
 INTERPOLATIONS = {"linear": 2, "cubic": 4}
 
 
@@ -12,9 +16,9 @@ class Pyo(ScriptRenderer):
     steep ratio as limiter: it has none."""
 
     modules = "pyo"
-    version_of = "'.'.join(map(str, pyo.getVersion()))"
+    version_of = VERSION
     script = "pyo_scene.py"
-    get = "apt install python3-pyo, or pip install pyo"
+    get = "pip install pyo, 1.0.5 or newer"
     leaves_out = "a limiter proper"
 
     def __init__(self, interpreters: Interpreters, kind: str) -> None:
