@@ -201,7 +201,7 @@ class BeatClock:
 
     def full(self, now: int) -> bool:
         """Whether no further change may lie ahead of the frame `now`."""
-        return sum(stretch.frame > now for _, stretch in self._ahead) >= MOST_AHEAD
+        return sum(stretch.frame >= now for _, stretch in self._ahead) >= MOST_AHEAD
 
     def set_tempo(
         self,
@@ -216,11 +216,11 @@ class BeatClock:
         """From `frame` on to `bpm`, in a straight ramp of `frames`, or during which `beats` pass.
 
         With `beat` it happens at that beat, and `frame` is where that is expected. `now`: the
-        frame that the engine has reached; a change that comes too late happens right after it.
+        frame that the engine renders next; a change that comes too late happens there.
         """
         self.bpm = bpm
-        soon = max(frame, now + 1)
-        change = Change(soon, beat if frame > now else None, self.rate_of(bpm), frames, beats)
+        soon = max(frame, now)
+        change = Change(soon, beat if frame >= now else None, self.rate_of(bpm), frames, beats)
         orders = self._plan(now, change)
         # Under the frame it was asked for, so that the engine can tell how late it was.
         return [(min(at, frame) if at == soon else at, stretch) for at, stretch in orders]
@@ -228,7 +228,7 @@ class BeatClock:
     def reset(self, frame: int, now: int) -> Orders:
         """`frame` is beat 0 and time zero; where it has passed, the beat was 0 then."""
         self.zero = frame
-        if frame > now:
+        if frame >= now:
             return self._plan(now, Change(frame))
         passed = self.beat(frame)
         self._past = [replace(stretch, beat=stretch.beat - passed) for stretch in self._past]
@@ -240,13 +240,13 @@ class BeatClock:
 
     def _plan(self, now: int, *new: Change) -> Orders:
         # What has begun is history; all that lies ahead is laid out anew from there.
-        begun = [stretch for _, stretch in self._ahead if stretch.frame <= now]
-        left = [*(change for change, stretch in self._ahead if stretch.frame > now), *new]
+        begun = [stretch for _, stretch in self._ahead if stretch.frame < now]
+        left = [*(change for change, stretch in self._ahead if stretch.frame >= now), *new]
         self._past = [*self._past, *begun][-KEPT:]
         self._ahead = []
         current = self._past[-1]
         while left:
-            places = [max(change.place(current), current.frame, now + 1) for change in left]
+            places = [max(change.place(current), current.frame, now) for change in left]
             first = places.index(min(places))
             change = left.pop(first)
             current = change.apply(current, places[first])
@@ -255,7 +255,7 @@ class BeatClock:
 
     def _tell(self, now: int) -> Orders:
         # What was told and no longer holds is replaced, at its frame, by what runs there now.
-        told = {frame: stretch for frame, stretch in self._told.items() if frame > now}
+        told = {frame: stretch for frame, stretch in self._told.items() if frame >= now}
         holds = {frame: self.at(frame) for frame in told}
         holds |= {stretch.frame: stretch for _, stretch in self._ahead}
         self._told = holds

@@ -107,6 +107,18 @@ def find_grid(stems: Sequence[Path]) -> tuple[BeatGrid, str] | None:
     return None
 
 
+def describe_grid(stems: Sequence[Path]) -> dict[str, Any]:
+    """What the loader tells of a track's grid: `grid`, or `grid_fault` with what is wrong."""
+    try:
+        found = find_grid(stems)
+    except GridError as error:
+        return {"grid_fault": str(error)}
+    if found is None:
+        return {}
+    grid, source = found
+    return {"grid": {"anchors": grid.anchors, "steady": grid.steady, "source": source}}
+
+
 def read_sidecar(path: Path) -> BeatGrid | None:
     """The grid in a sidecar file; None where there is no such file, or no grid in it.
 

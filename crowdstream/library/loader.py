@@ -20,7 +20,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
-from crowdstream.library.grids import GridError, find_grid
+from crowdstream.library.grids import describe_grid
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
 from crowdstream.library.reader import open_stem
@@ -107,7 +107,7 @@ class Loader:
                 "frames": track.frames,
                 "streamed": streamed,
                 "channels": [stem.reader.channels for stem in opened],
-                **_grid([Path(path) for _, path in stems]),
+                **describe_grid([Path(path) for _, path in stems]),
             }
         )
 
@@ -277,8 +277,8 @@ class Loader:
             if track.complete:
                 continue
             for stem in track.stems:
-                for position, loop_in, loop_out in heads.get(stem.source, ()):
-                    pages = self._plan.ahead(stem, position, loop_in, loop_out, seconds)
+                for head in heads.get(stem.source, ()):
+                    pages = self._plan.ahead(stem, head, seconds)
                     yield from self._missing(track, ((stem, page) for page in pages))
 
     def _note_ready(self, track: Track) -> None:
@@ -350,25 +350,11 @@ class Loader:
                     keep[stem.source].add(page)
             for stem in track.stems:
                 wanted = keep[stem.source]
-                for position, loop_in, loop_out in heads.get(stem.source, ()):
-                    wanted.add(max(0, position // stem.page_frames - 1))
-                    wanted.update(self._plan.ahead(stem, position, loop_in, loop_out))
+                wanted.update(self._plan.kept(stem, heads.get(stem.source, [])))
                 table = self._desk.page_table[stem.source, : stem.pages]
                 for page in np.flatnonzero(table).tolist():
                     if page not in wanted:
                         self._arena.evict(stem.source, page)
-
-
-def _grid(stems: list[Path]) -> dict[str, Any]:
-    # The track's beat grid, or why there is none although there should be.
-    try:
-        found = find_grid(stems)
-    except GridError as error:
-        return {"grid_fault": str(error)}
-    if found is None:
-        return {}
-    grid, source = found
-    return {"grid": {"anchors": grid.anchors, "steady": grid.steady, "source": source}}
 
 
 def _reason(error: Exception, stems: list[tuple[int, str]]) -> str:

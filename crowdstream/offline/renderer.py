@@ -96,7 +96,7 @@ class Renderer:
             performed = True
         # What acts within the next block may move a playhead to where little is loaded: then
         # the loader has its turn after that block, too.
-        moves = performed or int(self._desk.master["pending"]) > 0 or self._mixer.waiting()
+        moves = performed or int(self._desk.master["pending"]) > 0 or self._waiting()
         if moves or self._moved or now >= self._settle_at or self._session.requests:
             self._settle()
         self._moved = moves
@@ -158,12 +158,16 @@ class Renderer:
         self._write(samples)
         self._written += len(samples)
 
+    def _waiting(self) -> bool:
+        # Whether files are on their way, or commands wait for them or for a beat.
+        return self._mixer.waiting() or len(self._session.core.waiting) > 0
+
     def _busy(self) -> bool:
         # Whether anything sounds or waits, tails aside.
         return (
             bool((self._desk.voices["state"] != FREE).any())
             or int(self._desk.master["pending"]) > 0
-            or self._mixer.waiting()
+            or self._waiting()
         )
 
     def _over(self, now: int) -> bool:

@@ -127,7 +127,7 @@ class Session:
         left = pages
         while True:
             while self.requests:
-                self._handle(self.requests.popleft())
+                self.loader.handle(self.requests.popleft())
             if left > 0:
                 left = left - 1 if self.loader.work() else 0
             while self._reports:
@@ -144,17 +144,9 @@ class Session:
         self.desk.clock["epoch"] += 2
         while True:
             while self.requests:
-                self._handle(self.requests.popleft())
+                self.loader.handle(self.requests.popleft())
             self.loader.work_all()
             while self._reports:
                 self.core.loader_event(self._reports.popleft())
             if not self.requests:
                 return
-
-    def _handle(self, request: dict[str, Any]) -> None:
-        if request["do"] == "load":
-            self.loader.load(request["track"], request["stems"], request["cue"])
-        elif request["do"] == "cue":
-            self.loader.cue(request["track"], request["frame"])
-        else:
-            self.loader.unload(request["track"])

@@ -239,3 +239,46 @@ def test_the_loop_of_a_streamed_track_plays_without_a_missing_page(tmp_path: Pat
         assert rig.status()["deck.A.loop"] == "0.500-2.500"
     finally:
         rig.close()
+
+
+@pytest.mark.parametrize("synced", [0, 1])
+def test_reverse_and_slip_of_a_streamed_track_find_their_pages(
+    tmp_path: Path, synced: int
+) -> None:
+    rig = Rig(memory_mb=16, pages_a_block=1)
+    try:
+        rig.send("/deck/A/load", str(write(tmp_path / "long.wav", count(180))))
+        rig.seconds(1)
+        rig.send("/deck/A/grid", 120.0)
+        rig.send("/deck/A/hotcue/set", 1, 150.0)
+        rig.send("/deck/A/play")
+        rig.send("/deck/A/sync", synced)
+        rig.seconds(30)
+        rig.send("/deck/A/slip", 1)
+        rig.send("/deck/A/hotcue", 1)
+        rig.seconds(1)
+        rig.send("/deck/A/reverse", 1)
+        rig.seconds(25)
+        assert rig.status()["deck.A.position"] == pytest.approx(126, abs=1)
+        rig.send("/deck/A/slip", 0)
+        rig.seconds(2)
+        assert rig.status()["deck.A.position"] == pytest.approx(58, abs=1)
+        assert rig.status()["missing_frames"] == 0
+    finally:
+        rig.close()
+
+
+def test_a_loop_that_is_left_at_once_goes_on_without_a_missing_page(tmp_path: Path) -> None:
+    rig = Rig(memory_mb=16, pages_a_block=1)
+    try:
+        rig.send("/deck/A/load", str(write(tmp_path / "long.wav", count(180))))
+        rig.seconds(1)
+        rig.send("/deck/A/play")
+        rig.seconds(1)
+        rig.send("/deck/A/loop/set", 0.5, 9.5)
+        rig.seconds(30)
+        rig.send("/deck/A/loop/exit")
+        rig.seconds(12)
+        assert rig.status()["missing_frames"] == 0
+    finally:
+        rig.close()

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from crowdstream.control.clock import BeatClock
 from crowdstream.offline.sets import Cue, Moment
 from crowdstream.offline.timeline import NEVER, Timeline
 
 
+def test_a_beat_comes_at_the_first_frame_that_has_reached_it() -> None:
+    line = Timeline([], BeatClock(44100.0, 97.3, 4), 0)
+    for beat in (0.5, 1.0, 3.3, 64.0, 1000.0):
+        assert line.frame(Moment(beat, True), 0) == math.ceil(beat * 60 / 97.3 * 44100 - 1e-6)
+
+
 def test_a_beat_that_has_passed_is_now() -> None:
-    clock = BeatClock(44100.0, 120.0, 4)
-    assert Timeline([], clock, 0).frame(Moment(3.0, True), 500_000) == 500_000
+    line = Timeline([], BeatClock(44100.0, 120.0, 4), 0)
+    assert line.frame(Moment(3.0, True), 500_000) == 500_000
 
 
 def test_after_a_change_of_tempo_the_beats_come_elsewhere() -> None:
     clock = BeatClock(44100.0, 120.0, 4)
     line = Timeline([], clock, 0)
     assert line.frame(Moment(8.0, True), 0) == 4 * 44100
-    clock.set_tempo(60.0, 2 * 44100, 0)
-    assert line.frame(Moment(8.0, True), 0) == 6 * 44100
+    clock.set_tempo(60.0, 2 * 44100, 0, frames=1)
+    assert line.frame(Moment(8.0, True), 0) == pytest.approx(6 * 44100, abs=1)
 
 
 def cue(name: str, value: float, beats: bool = False) -> Cue:
