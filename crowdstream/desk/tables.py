@@ -49,7 +49,8 @@ def peak_detector() -> np.ndarray:
     time = np.arange(PEAK_TAPS)[:, None] - (half - 1) - np.arange(LANES)[None, :] / LANES
     taps = np.sinc(time) * np.i0(PEAK_BETA * np.sqrt(np.clip(1 - (time / half) ** 2, 0, None)))
     taps[np.abs(taps) < 1e-12 * taps.max()] = 0.0
-    return (taps / taps.sum(axis=0)).astype(np.float32)
+    scaled: np.ndarray = (taps / taps.sum(axis=0)).astype(np.float32)
+    return scaled
 
 
 def interpolator() -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy import signal
@@ -69,14 +71,14 @@ def test_loud_but_below_is_to_the_bit_too() -> None:
 @pytest.mark.parametrize("kind", ["noise 20k", "noise 8k", "bursts", "square", "clipped"])
 def test_true_peaks_stay_at_the_ceiling(kind: str, peak: float, lookahead: int) -> None:
     gate = (np.arange(LENGTH) // 2000 % 2)[:, None]
-    wave = {
+    waves: dict[str, Callable[[], np.ndarray]] = {
         "noise 20k": lambda: _band(20000),
         "noise 8k": lambda: _band(8000),
         "bursts": lambda: _band(18000) * gate,
         "square": lambda: np.sign(_band(3000)),
         "clipped": lambda: np.clip(3 * _band(20000), -1, 1),
-    }[kind]()
-    out = _limited((peak * wave).astype(np.float32), lookahead)
+    }
+    out = _limited((peak * waves[kind]()).astype(np.float32), lookahead)
     assert np.max(np.abs(out)) <= np.float32(CEILING)
     for times in (8, 16):
         assert _decibels(_true_peak(out, times) / CEILING) < 0.1
