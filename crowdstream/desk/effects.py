@@ -41,6 +41,7 @@ EFFECT = np.dtype(
         ("floats", "i4"),  # numbers of its memory that it uses
         ("fade", "i4"),  # frames it has come in, up to FADE; going out it falls again
         ("lift", "i4"),  # the same for being moved to another place of the chain
+        ("warm", "i4"),  # the same for what it is given: a delay line is not filled by a step
         ("moving", "i4"),
         ("anchor", "i4"),  # while it is being moved: what it will stand behind, -1 the beginning
         ("asleep", "i4"),  # 1: it is off and silent, and costs nothing

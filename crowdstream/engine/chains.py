@@ -94,6 +94,7 @@ def change_chain(address, command):
         effect.chain = command.target
         effect.fade = 0
         effect.lift = FADE
+        effect.warm = 0
         effect.moving = 0
         effect.asleep = 0
         effect.quiet = 0
@@ -130,6 +131,7 @@ def _free(address, number, frame):
 def _fall_asleep(address, number):
     effect = views.effects(address)[number]
     effect.asleep = 1
+    effect.warm = 0
     if effect.moving:
         effect.lift = 0
     if effect.tail == 0 and effect.floats <= SMALL:
@@ -194,6 +196,7 @@ def _weigh(effect, values, dry, wet, feed, count):
     # How much of what goes in passes, how much of what is made is added, how much it gets.
     fade = effect.fade
     lift = effect.lift
+    warm = effect.warm
     fade_to = FADE if effect.state == ACTIVE else 0
     lift_to = 0 if effect.moving or (effect.state == LEAVING and effect.left < 0) else FADE
     known = views.F32(-1.0)
@@ -218,13 +221,15 @@ def _weigh(effect, values, dry, wet, feed, count):
         heard = lift / FADE
         dry[i] = 1.0 + heard * there * (through - 1.0)
         if effect.tail:
-            feed[i] = there
+            feed[i] = heard * there
             wet[i] = heard * share
         else:
-            feed[i] = 1.0
+            warm = min(warm + 1, FADE)
+            feed[i] = heard * (warm / FADE)
             wet[i] = heard * there * share
     effect.fade = fade
     effect.lift = lift
+    effect.warm = warm
 
 
 @kernel

@@ -18,6 +18,7 @@ DIFFUSION = 0.65
 SWING = 0.0003  # seconds by which the lines' delays swing, so that no tone rings on
 SWING_HZ = 0.4
 SLEW = 0.05  # frames by which a delay may change each frame: a new size bends, it does not jump
+EARLY = 0.4  # of what the all-passes make, heard at once: before the first line speaks
 LOUDNESS = 0.35  # of the lines' sum: about as loud as what goes in, for music at decay 2 s
 
 
@@ -156,10 +157,10 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
             )
             registers[LOW + k] += registers[SHARE] * (past - registers[LOW + k])
             registers[SUM + k] = registers[GAINS + k] * registers[LOW + k]
-        left[i] = LOUDNESS * (
+        left[i] = EARLY * a + LOUDNESS * (
             registers[SUM] - registers[SUM + 2] + registers[SUM + 4] - registers[SUM + 6]
         )
-        right[i] = LOUDNESS * (
+        right[i] = EARLY * b + LOUDNESS * (
             registers[SUM + 1] - registers[SUM + 3] + registers[SUM + 5] - registers[SUM + 7]
         )
         _mingle(registers)

@@ -64,12 +64,13 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
         if rolls == 1.0:
             place = (beats[i] - began) / values[BEATS, i] + 1e-9
             whole = math.floor(place)
-            if whole != lap or values[BEATS, i] != length:
+            if seam == 0 and (whole != lap or values[BEATS, i] != length):
                 if length > 0.0:
                     old = head
                     seam = SEAM
                 back = int(min(values[BEATS, i] / tempo[i] + 0.5, registers[11], SIZE // 2))
-                inside = 0 if whole != lap else int((place - whole) * back)
+                # More than 0 where a length changes, or two laps are as short as a seam.
+                inside = int((place - whole) * values[BEATS, i] / tempo[i])
                 head = (begin - back + inside) % SIZE
                 lap = whole
                 length = values[BEATS, i]
