@@ -56,8 +56,9 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
     """
     low_left, low_right = registers[6], registers[7]
     for i in range(count):
-        if values[DRIVE, i] != registers[0] or values[LEVEL, i] != registers[2]:
-            registers[0], registers[2] = values[DRIVE, i], values[LEVEL, i]
+        drive, level = values[DRIVE, i], values[LEVEL, i]
+        if drive != registers[0] or level != registers[2] or registers[3] == 0.0:
+            registers[0], registers[2] = drive, level
             registers[3] = 10.0 ** (registers[0] / 20.0)
             # Half of the gain, in dB, is taken back behind it: about as loud, for music.
             registers[5] = 10.0 ** ((registers[2] - 0.5 * registers[0]) / 20.0)

@@ -101,7 +101,7 @@ def test_an_effect_keeps_what_it_knows_while_it_moves() -> None:
         put(bench, 1, "crusher", {"bits": 16, "rate": 192000}, after=0, on=0.0)
         bench.ramp(row(0, "roll", "on"), 1.0, 100, frame=20000)
         move(bench, 0, 1, frame=25000)
-        out = bench.render(40000)
+        out = bench.render(45000)
     dry, length = as_float(samples), 5512.5
     for lap in (2, 3):
         begin = int(np.ceil(20000 + lap * length))

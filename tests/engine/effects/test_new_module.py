@@ -1,0 +1,78 @@
+"""Adding a module is adding a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import crowdstream
+
+ROOT = Path(crowdstream.__file__).parents[1]
+
+HALVE = '''
+"""Halve: half as loud."""
+
+from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
+
+MODULE = Module("halve", "Half as loud.", (Parameter("share", "what is left", 0, 1, 0.5),))
+
+
+def _times(x, share):
+    return x * share
+
+
+def process(memory, registers, values, beats, tempo, left, right, count, rate):
+    """No state."""
+    for i in range(count):
+        left[i] = _times(left[i], values[ROW_FIRST, i])
+        right[i] = _times(right[i], values[ROW_FIRST, i])
+'''
+
+TRIES = """
+import sys
+from crowdstream.control.reference import reference
+assert "numba" not in sys.modules, "control has no use for numba"
+assert "#### `halve`" in reference() and "what is left" in reference()
+import crowdstream
+assert sys.argv[1] in crowdstream.__file__
+from pathlib import Path
+from tests.support_control import Rig, level, playing, write
+rig = Rig()
+file = write(Path(sys.argv[1]) / "steady.wav", level(2))
+playing(rig, str(file))
+rig.send("/fx/modules")
+assert ("halve", "share", 0.0, 1.0, 0.5, "", "what is left") in rig.heard("/fx/modules.reply")
+rig.send("/deck/A/fx/insert", 1, "halve")
+rig.run(1024)
+assert rig.out[-1].tolist() == [0.125, 0.125], rig.out[-1]
+rig.send("/deck/A/fx/set", 1, "share", 0.25)
+rig.send("/deck/A/fx/insert", 2, "reverb", "mix", 0)
+rig.run(2048)
+assert rig.out[-1].tolist() == [0.0625, 0.0625], rig.out[-1]
+assert not rig.fails()
+rig.close()
+"""
+
+
+@pytest.mark.timeout(1800)  # it compiles everything anew, which takes minutes under emulation
+def test_a_new_file_is_found_documented_and_runs(tmp_path: Path) -> None:
+    shutil.copytree(
+        ROOT / "crowdstream", tmp_path / "crowdstream", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    new = tmp_path / "crowdstream" / "engine" / "effects" / "halve.py"
+    new.write_text(HALVE, encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT))),
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", TRIES, str(tmp_path)],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
