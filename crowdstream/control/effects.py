@@ -48,11 +48,14 @@ LEAST_RAMP_SECONDS = 0.004  # where a step would be a click
 
 @dataclass(eq=False)
 class Placed:
-    """An instance in a slot. `frame`: at which it comes in, 0 was at once."""
+    """An instance in a slot. `frame`: at which it comes in, 0 was at once; `beat`: the beat of
+    the clock at which it does, when that was said.
+    """
 
     instance: int
     module: Module
-    frame: int
+    frame: int = 0
+    beat: float | None = None
 
     def find(self, name: str) -> tuple[int, Parameter]:
         """Row and declaration of a parameter; raises `BadArgument`."""
@@ -142,10 +145,10 @@ class Effects:
         for row, value in given.items():
             self._desk.ramps[effect_ramp(instance, row)] = (value, 0.0, value, 0)
         old = self.chains[chain][slot]
-        frame = self._after(context, old)
-        placed = Placed(instance, module, frame)
+        frame, beat = self._after(context, old)
+        placed = Placed(instance, module, frame, beat)
         serial = self._outbox.add(
-            OP_EFFECT, context, frame=frame, target=chain, index=instance,
+            OP_EFFECT, context, frame=frame, beat=beat, target=chain, index=instance,
             start=self._anchor(chain, slot, frame), end=old.instance if old else -1,
         )  # fmt: skip
         self.chains[chain][slot] = placed
@@ -165,7 +168,7 @@ class Effects:
         # Rows and values of "name value name value ...".
         if len(values) % 2:
             raise BadArgument("values: names and values come in pairs")
-        placed = Placed(-1, module, 0)
+        placed = Placed(-1, module)
         given = {}
         for name, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(name, str):
@@ -178,14 +181,16 @@ class Effects:
         """Take what is in a slot out; its tail rings on."""
         placed = self.find(chain, slot)
         self.chains[chain][slot] = None
-        self._send_away(context, chain, placed.instance, self._after(context, placed))
+        self._send_away(context, chain, placed.instance, *self._after(context, placed))
 
-    def _send_away(self, context: Context, chain: int, instance: int, frame: int) -> None:
+    def _send_away(
+        self, context: Context, chain: int, instance: int, frame: int, beat: float | None
+    ) -> None:
         self._leaving[instance] = frame
         serial = self._outbox.add(
-            OP_EFFECT, context, frame=frame, target=chain, index=-1, end=instance
+            OP_EFFECT, context, frame=frame, beat=beat, target=chain, index=-1, end=instance
         )
-        self._sent.append((serial, lambda: self._send_away(context, chain, instance, 0)))
+        self._sent.append((serial, lambda: self._send_away(context, chain, instance, 0, None)))
 
     def move(self, context: Context, chain: int, slot: int, to: int) -> None:
         """Move what is in a slot to another one; those between move up."""
@@ -194,17 +199,19 @@ class Effects:
         before = [there for there in slots if there]
         slots.insert(to, slots.pop(slot))
         if before != [there for there in slots if there]:
-            self._send_to(context, chain, placed, self._after(context, placed))
+            self._send_to(context, chain, placed, *self._after(context, placed))
 
-    def _send_to(self, context: Context, chain: int, placed: Placed, frame: int) -> None:
+    def _send_to(
+        self, context: Context, chain: int, placed: Placed, frame: int, beat: float | None
+    ) -> None:
         if placed not in self.chains[chain]:
             return
         slot = self.chains[chain].index(placed)
         serial = self._outbox.add(
-            OP_EFFECT_MOVE, context, frame=frame, index=placed.instance,
+            OP_EFFECT_MOVE, context, frame=frame, beat=beat, index=placed.instance,
             start=self._anchor(chain, slot, frame),
         )  # fmt: skip
-        self._sent.append((serial, lambda: self._send_to(context, chain, placed, 0)))
+        self._sent.append((serial, lambda: self._send_to(context, chain, placed, 0, None)))
 
     def set(
         self,
@@ -221,10 +228,10 @@ class Effects:
         number = check_value(parameter, value)
         wanted = parameter.ramp if seconds is None else seconds
         least = LEAST_RAMP_SECONDS if parameter.ramp > 0.0 else 0.0
+        frame, beat = self._after(context, placed)
         self._outbox.add(
             OP_RAMP, context, index=effect_ramp(placed.instance, row), x=number,
-            y=round(max(wanted, least) * self._desk.sample_rate),
-            frame=self._after(context, placed),
+            y=round(max(wanted, least) * self._desk.sample_rate), frame=frame, beat=beat,
         )  # fmt: skip
 
     # What there is -----------------------------------------------------------------------
@@ -267,22 +274,34 @@ class Effects:
 
     def _look_for_free(self) -> None:
         # Where the engine's report was lost: see in the desk what it would have said.
+        if int(self._desk.ledger["events_lost"]) == 0:
+            return
         for instance, frame in list(self._leaving.items()):
             passed = self._desk.frame > frame + PERIOD
             if passed and int(self._desk.effects[instance]["state"]) == IDLE:
                 del self._leaving[instance]
                 self._free.append(instance)
 
-    def _after(self, context: Context, placed: Placed | None) -> int:
-        # When an order acts: not before what it is about has come in.
-        coming = placed.frame if placed and placed.frame > self._desk.frame else 0
-        return max(context.frame, coming)
+    def _after(self, context: Context, placed: Placed | None) -> tuple[int, float | None]:
+        # Frame and beat at which an order acts: not before what it is about has come in.
+        if placed is None or placed.frame == 0 or self._is_in(placed):
+            return context.frame, context.beat
+        if placed.beat is not None and context.beat is not None:
+            later = placed.beat > context.beat
+        else:
+            later = placed.frame > context.frame
+        return (placed.frame, placed.beat) if later else (context.frame, context.beat)
+
+    def _is_in(self, placed: Placed) -> bool:
+        return int(self._desk.effects[placed.instance]["state"]) != IDLE
 
     def _anchor(self, chain: int, slot: int, frame: int) -> int:
         # What something in this slot stands behind, of what is there by then.
-        now = max(frame, self._desk.frame)
+        now = self._desk.frame
         for placed in self.chains[chain][:slot][::-1]:
-            if placed and placed.frame <= now:
+            if placed and (
+                placed.frame == 0 or self._is_in(placed) or now < placed.frame <= frame
+            ):
                 return placed.instance
         return -1
 

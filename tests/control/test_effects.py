@@ -123,6 +123,26 @@ def test_what_is_still_to_come_in_can_be_changed_and_removed(rig: Rig) -> None:
     assert len(rig.core.effects._free) == EFFECTS - 1
 
 
+def test_orders_at_a_beat_keep_their_order_when_the_tempo_changes(rig: Rig) -> None:
+    rig.run(512)
+    rig.send("/clock/at", 0.7, "/mix/fx/insert", 2, "reverb")
+    rig.send("/mix/fx/set", 2, "decay", 5.0)
+    rig.send("/mix/fx/insert", 1, "drive")
+    rig.send("/mix/fx/insert", 3, "gate")
+    rig.send("/clock/at", 0.8, "/mix/fx/insert", 4, "crusher")
+    rig.send("/mix/fx/remove", 4)
+    rig.send("/clock/tempo", 60.0)
+    rig.seconds(0.5)
+    assert linked(rig, CHAIN_MASTER) == ["drive", "gate"]
+    rig.seconds(0.35)
+    assert linked(rig, CHAIN_MASTER) == ["drive", "reverb", "gate"]
+    assert dict(rig.core.effects.values(rig.core.effects.find(6, 1)))["decay"] == 5.0
+    rig.seconds(2)
+    assert linked(rig, CHAIN_MASTER) == ["drive", "reverb", "gate"]
+    assert len(rig.core.effects._free) == EFFECTS - 3
+    assert not rig.fails()
+
+
 def test_the_order_is_that_of_the_slots_whenever_they_come(rig: Rig) -> None:
     rig.run(512)
     rig.send("/mix/fx/insert", 1, "drive")
@@ -212,6 +232,10 @@ def test_instances_come_back_also_when_the_engines_report_was_lost(rig: Rig) -> 
     rig.seconds(0.5)
     assert len(effects._free) == EFFECTS - 1
     effects._free.clear()
+    rig.send("/deck/B/fx/insert", 1, "gate")
+    assert "all 48 instances are in use" in rig.fails().pop()
+    rig.answers.said.clear()
+    rig.desk.ledger["events_lost"] = 1
     rig.send("/deck/B/fx/insert", 1, "gate")
     assert not rig.fails()
 

@@ -75,7 +75,7 @@ def test_drive_saturates_with_few_aliases() -> None:
     plain = np.abs(np.fft.rfft(np.tanh(x) * np.blackman(40000)))
 
     def worst(power: np.ndarray) -> float:
-        return 20 * np.log10(power[~harmonic & (at > 100)].max() / power.max())
+        return float(20 * np.log10(power[~harmonic & (at > 100)].max() / power.max()))
 
     assert worst(spectrum) < worst(plain) - 6
 
