@@ -63,8 +63,6 @@ class Desk:
     table: np.ndarray
     history: np.ndarray
     stem_past: np.ndarray
-    stem_out: np.ndarray
-    cue: np.ndarray
     bus: np.ndarray
     spare: np.ndarray
     eq: np.ndarray
