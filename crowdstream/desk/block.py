@@ -63,6 +63,7 @@ class Desk:
     table: np.ndarray
     history: np.ndarray
     stem_past: np.ndarray
+    mix: np.ndarray
     bus: np.ndarray
     spare: np.ndarray
     eq: np.ndarray
