@@ -63,6 +63,8 @@ class Desk:
     table: np.ndarray
     history: np.ndarray
     stem_past: np.ndarray
+    stem_out: np.ndarray
+    cue: np.ndarray
     mix: np.ndarray
     bus: np.ndarray
     spare: np.ndarray

@@ -260,7 +260,7 @@ def test_blocks_change_nothing(length: int, whole: tuple[np.ndarray, np.ndarray]
 
 
 def test_a_new_start_is_neutral() -> None:
-    samples = noise(9000, 2, peak=0.4)
+    samples = noise(9000, 2, peak=0.1)
     with Bench() as bench:
         source = bench.load(samples)
         bench.start(0, source)
