@@ -105,7 +105,7 @@ class Rig(Session):
         """What a failed command must not change."""
         mixer = self.core.mixer
         return {
-            "buffers": {n: (t.number, t.state, t.gain, t.rate, tuple(t.stem_gains), t.voice,
+            "buffers": {n: (t.number, t.state, t.gain, t.rate, tuple(t.mix.gains), t.voice,
                             t.sounding, dict(t.coming), t.cue_frame)
                         for n, t in mixer.buffers.items()},
             "incoming": {n: t.number for n, t in mixer._incoming.items()},

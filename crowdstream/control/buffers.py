@@ -12,6 +12,7 @@ from typing import Any
 from crowdstream.control.context import Context
 from crowdstream.control.errors import CommandError, NotLoaded
 from crowdstream.control.grids import Grid, GridSlots
+from crowdstream.control.stems import StemMix
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.control.tracks import SourceNumbers, Track, first_buffer, in_use
 from crowdstream.desk.block import Desk
@@ -89,7 +90,7 @@ class Buffers(ABC):
         names = tuple(printable(stem.name)[:LONGEST_NAME] for stem in files.stems)
         track = Track(next(self._numbers), buffer, shown, path, names, sources, cue)
         track.context = context
-        track.stem_gains = [1.0] * len(sources)
+        track.mix = StemMix(len(sources))
         self._tracks[track.number] = track
         earlier = self._incoming.pop(buffer, None)
         if earlier:

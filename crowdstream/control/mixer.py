@@ -10,6 +10,7 @@ from typing import Any
 from crowdstream.control.clock import BeatClock
 from crowdstream.control.context import Context
 from crowdstream.control.outbox import Outbox
+from crowdstream.control.stems import change_gains
 from crowdstream.control.tracks import Due, Item, Jump, Start, Track, resident
 from crowdstream.control.voices import Voices
 from crowdstream.desk.block import Desk
@@ -23,7 +24,6 @@ from crowdstream.desk.layout import (
     VOICE_GAIN,
     VOICE_RATE,
     VOICE_SPIN,
-    VOICE_STEM,
     VOICES,
     voice_ramp,
 )
@@ -173,9 +173,10 @@ class Mixer(Voices):
             loop_out=end,
             end=end,
             sources=track.sources,
-            gains=track.stem_gains,
+            gains=track.mix.gains,
         )
         track.coming[serial] = due
+        track.mix.send_rows(self.outbox, item.context, voice, due)
         track.looped, track.loop_begun = item.loop, False
         if item.spin_up:
             self.outbox.add(
@@ -258,14 +259,14 @@ class Mixer(Voices):
         track.gain = gain
         for item in self._waiting_items(track):
             item.volume = gain
-        self._voice_ramp(context, track, VOICE_GAIN, gain)
+        self.ramp_voice(context, track, VOICE_GAIN, gain)
 
     def set_rate(self, track: Track, rate: float, context: Context) -> None:
         """Playback rate of a track, ramped while it plays and kept for its next start."""
         track.rate = rate
         for item in self._waiting_items(track):
             item.rate = rate
-        self._voice_ramp(context, track, VOICE_RATE, rate)
+        self.ramp_voice(context, track, VOICE_RATE, rate)
 
     def speeds(self, bpm: float, base_bpm: float) -> list[tuple[str, float, float]]:
         """Names, rates and speeds at a tempo, of the tracks that play or are to start."""
@@ -283,14 +284,23 @@ class Mixer(Voices):
 
     def set_stem_gain(self, track: Track, stem: int, gain: float, context: Context) -> None:
         """Linear gain of one stem of a track (0 is the first)."""
-        track.stem_gains[stem] = gain
-        self._voice_ramp(context, track, VOICE_STEM + stem, gain)
+        before = track.mix.gains
+        track.mix.own_gains[stem] = gain
+        change_gains(self, context, track, before)
 
-    def _voice_ramp(self, context: Context, track: Track, which: int, target: float) -> None:
+    def ramp_voice(
+        self,
+        context: Context,
+        track: Track,
+        which: int,
+        target: float,
+        seconds: float = RAMP_SECONDS,
+    ) -> None:
+        """Send a parameter of a track's voice, `layout.VOICE_...`, to `target`, if it has one."""
         if track.voice is None:
             return
         row = voice_ramp(track.voice, which)
-        self.ramp(context, row, target)
+        self.ramp(context, row, target, seconds)
         # A start that the engine already holds brings its own value with it; this one comes
         # after it on the same frame.
         for due in self.later_starts(track, context.frame):

@@ -94,7 +94,7 @@ def _allowed(arg: Arg) -> str:
 def _merged(text: str) -> str:
     # The addresses of single stems differ in their number only, those of chains in the chain.
     text = _CHAIN.sub(lambda found: "{chain}", text)
-    return re.sub(r"(deck.*[/_]stem[/_])\d\b", r"\1{number}", text)
+    return re.sub(r"(deck.*[/_]stem[/_])\d(?!\d)", r"\1{number}", text)
 
 
 def _entry(command: Command) -> str:

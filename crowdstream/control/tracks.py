@@ -11,6 +11,7 @@ import numpy as np
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, Refused
 from crowdstream.control.grids import Grid
+from crowdstream.control.stems import StemMix
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import DECKS, FREE, SOURCES
 
@@ -68,7 +69,7 @@ class Track:
     coming: dict[int, Due] = field(default_factory=dict)
     gain: float = 1.0
     rate: float = 1.0
-    stem_gains: list[float] = field(default_factory=list)
+    mix: StemMix = field(default_factory=StemMix)
     cue_frame: int = 0
     grid: Grid | None = None
     grid_slot: int = -1  # of the desk

@@ -65,6 +65,7 @@ class Desk:
     stem_past: np.ndarray
     stem_out: np.ndarray
     cue: np.ndarray
+    mix: np.ndarray
     bus: np.ndarray
     spare: np.ndarray
     eq: np.ndarray

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.table import BANDS
+from crowdstream.control.tracks import Track
 from crowdstream.desk.layout import MAX_RATE, MIN_RATE, eq_ramp
 
 MOST_GAIN = 4.0  # +12 dB
@@ -60,3 +63,12 @@ def check_rate(context: Context, rate: float) -> None:
 def band_row(deck: int, band: str) -> int:
     """Row of the ramp of a deck's EQ band."""
     return eq_ramp(deck, BANDS.index(band))
+
+
+def stem_tracks(context: Context, deck: int, number: int) -> Iterator[Track]:
+    """The deck's tracks that have a stem of this number; raises `BadArgument` if none has."""
+    tracks = context.mixer.deck_tracks(deck)
+    most = max(len(track.stems) for track in tracks)
+    if number > most:
+        raise BadArgument(f"number: {number} is no stem, the track has {most}")
+    return (track for track in tracks if number <= len(track.stems))

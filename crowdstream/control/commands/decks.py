@@ -11,9 +11,9 @@ from crowdstream.control.commands.common import (
     band_row,
     check_rate,
     start_frame,
+    stem_tracks,
 )
 from crowdstream.control.context import Context
-from crowdstream.control.errors import BadArgument
 from crowdstream.control.heads import frame_in, open_track
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.table import BANDS, TABLE, Arg
@@ -111,13 +111,8 @@ def level(context: Context, deck: int, gain: float, seconds: float) -> None:
 )
 def stem(context: Context, deck: int, number: int, gain: float) -> None:
     """Set the gain of one stem of the deck's track."""
-    tracks = context.mixer.deck_tracks(deck)
-    most = max(len(track.stems) for track in tracks)
-    if number > most:
-        raise BadArgument(f"number: {number} is no stem, the track has {most}")
-    for track in tracks:
-        if number <= len(track.stems):
-            context.mixer.set_stem_gain(track, number - 1, gain, context)
+    for track in stem_tracks(context, deck, number):
+        context.mixer.set_stem_gain(track, number - 1, gain, context)
 
 
 def _stem_address(number: int) -> None:

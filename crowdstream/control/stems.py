@@ -1,0 +1,59 @@
+"""What is kept of a track's stems: gain, mute and solo, EQ, filter, where each is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crowdstream.desk.layout import OP_RAMP, VOICE_STEM, voice_ramp
+
+if TYPE_CHECKING:
+    from crowdstream.control.context import Context
+    from crowdstream.control.mixer import Mixer
+    from crowdstream.control.outbox import Outbox
+    from crowdstream.control.tracks import Due, Track
+
+
+class StemMix:
+    """The stems of one track. Linear gains; 0 is the first stem.
+
+    Mute and solo leave the gains as they are: a stem is heard where it is not muted and, if
+    any stem of the track is solo, it is one of those.
+    """
+
+    def __init__(self, count: int = 0) -> None:
+        self.own_gains = [1.0] * count
+        self.mutes: set[int] = set()
+        self.solos: set[int] = set()
+        self.rows: dict[int, float] = {}
+        """Rows of the voice that were set, `layout.VOICE_...`, and to what."""
+
+    @property
+    def gains(self) -> list[float]:
+        """The gain with which each stem is heard."""
+        return [
+            gain if number not in self.mutes and (not self.solos or number in self.solos) else 0.0
+            for number, gain in enumerate(self.own_gains)
+        ]
+
+    def send_rows(self, outbox: Outbox, context: Context, voice: int, due: Due) -> None:
+        """Tell a voice that starts then what was set: it starts with everything neutral."""
+        for row, value in self.rows.items():
+            outbox.add(
+                OP_RAMP, context, index=voice_ramp(voice, row), x=value, y=0.0,
+                frame=due.frame, beat=due.beat,
+            )
+
+
+def set_row(
+    mixer: Mixer, context: Context, track: Track, row: int, value: float, seconds: float
+) -> None:
+    """Send a parameter of a stem to `value`, and keep it for the track's next start."""
+    track.mix.rows[row] = value
+    mixer.ramp_voice(context, track, row, value, seconds)
+
+
+def change_gains(mixer: Mixer, context: Context, track: Track, before: list[float]) -> None:
+    """Send those gains that are not what they were `before` something was changed."""
+    for number, gain in enumerate(track.mix.gains):
+        if gain != before[number]:
+            mixer.ramp_voice(context, track, VOICE_STEM + number, gain)
