@@ -46,11 +46,11 @@ def frame_in(context: Context, track: Track, seconds: float, name: str) -> int:
     """The file frame of a place in seconds. Raises `BadArgument` outside of the track."""
     rate = context.mixer.desk.sample_rate
     frame = round(seconds * rate)
-    if not 0 <= frame < track.frames:
-        raise BadArgument(
-            f"{name}: {seconds:.3f} s is outside of the track, which has "
-            f"{track.frames / rate:.3f} s"
-        )
+    if frame < 0:
+        raise BadArgument(f"{name}: {seconds:g} s is before the beginning of the track")
+    if frame >= track.frames:
+        length = track.frames / rate
+        raise BadArgument(f"{name}: {seconds:g} s is past the end of the track, {length:.3f} s")
     return frame
 
 

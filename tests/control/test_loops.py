@@ -152,7 +152,7 @@ def test_brake_stops_and_spin_starts(deck: Rig) -> None:
         ("loop/set", (1.0, 1.0), "0.001 s or more after"),
         ("loop/set", (2.0, 1.0), "0.001 s or more after"),
         ("loop/set", (1.0, 31.0), "past the end of the track, 30.000 s"),
-        ("loop/set", (31.0, 32.0), "outside of the track"),
+        ("loop/set", (31.0, 32.0), "past the end of the track"),
         ("loop/halve", (), "has no loop"),
         ("loop/exit", (), "has no loop"),
         ("loop/again", (), "has no loop"),

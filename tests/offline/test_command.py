@@ -81,7 +81,7 @@ def test_flags_are_those_of_the_server(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "flags", "status", "said"),
     [
-        ("0 /deck/A/jump 1", [], 1, "mix.txt, line 1: /deck/A/jump: unknown address"),
+        ("0 /deck/A/leap 1", [], 1, "mix.txt, line 1: /deck/A/leap: unknown address"),
         ("0 /deck/A/play", [], 1, "mix.txt, line 1: /deck/A/play: deck A has no track"),
         (SET, ["--memory", "x"], 2, "memory: 'x' (flag --memory) is not"),
         (SET, ["--seconds", "0"], 2, "--seconds 0: it takes more than 0"),
