@@ -188,7 +188,7 @@ class Loader:
             if track.streamed and heads is None:
                 heads = self._plan.playheads()
             places = (heads or {}).get(track.stems[0].source, ())
-            if track.measure.step(place for place, _in, _out in places):
+            if track.measure.step(head[0] for head in places):
                 report = track.measure.report()
                 if report:
                     self._tell({"event": "loudness", "track": track.number, **report})

@@ -72,3 +72,16 @@ def test_rates_that_are_none(rig: Rig) -> None:
     rig.send("/meters", 10.0, "drums")
     assert len(rig.fails()) == 4
     assert int(rig.desk.metering["on"]) == 0
+
+
+def test_each_stem_of_a_deck(rig: Rig, tmp_path: Path) -> None:
+    wave = 0.1 * np.sin(2 * np.pi * 997 * np.arange(4 * RATE) / RATE)
+    (tmp_path / "track").mkdir()
+    for name, level in (("drums", 1.0), ("bass", 0.1)):
+        write(tmp_path / "track" / f"{name}.wav", level * np.stack([wave, wave], 1))
+    rig.send("/meters", 20.0, "all")
+    playing(rig, str(tmp_path / "track"), buffer=2100)
+    rig.seconds(1.0)
+    assert _latest(rig)["C/1"] == pytest.approx((-20.0, -23.0, -20.0), abs=0.15)
+    assert _latest(rig)["C/2"] == pytest.approx((-40.0, -43.0, -40.0), abs=0.15)
+    assert not {"C/3", "A/1", "D/1"} & _latest(rig).keys()
