@@ -16,6 +16,7 @@ from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
 from crowdstream.control.effects import Effects
 from crowdstream.control.errors import CommandError, Refused
+from crowdstream.control.meters import Meters
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.mixing import Mixing
 from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
@@ -94,6 +95,7 @@ class Core:
         self.mixer = Mixer(
             desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
         )
+        self.meters = Meters(desk)
         self.mixing = Mixing(self.mixer, settings.target_lufs)
         self.recordings = Recordings(desk, self.tell)
         self.effects = Effects(desk, self.outbox)
@@ -242,6 +244,7 @@ class Core:
         self.mixer.tick()
         self.recordings.tick()
         self.ticks.send()
+        self.meters.tick(self.monotonic())
         self._follow_movement()
         self._log_left_out()
         if self.watch:

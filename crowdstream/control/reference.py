@@ -40,6 +40,11 @@ plays on. Whoever loaded it gets `/broken` without a subscription, too. `/grid/f
 track has more hot cues than fit the memory. `/device 0` says that the
 device no longer asks for sound, `/device 1` that it does again.
 
+**Meters.** `/meters rate` has `/meter name peak rms lufs` sent so many times a second for each
+meter that has changed: `master`, `cue`, `A` to `D` (before the level) and with `all` `A/1` to
+`D/8` (stems). Peak and RMS since the last time in dB below full scale, momentary loudness
+(400 ms, BS.1770) in LUFS; -70 is silence.
+
 **Ramps.** Levels, gains and rates move in a straight line over 20 ms unless a command takes a
 time of its own; starts inside a file, stops and jumps are declicked.
 
@@ -61,7 +66,7 @@ _SECTIONS = (
         ),
     ),
     (EFFECTS, ()),
-    ("Decks, stems and the mix", ("/deck/{", "/mix/")),
+    ("Decks, stems and the mix", ("/deck/{", "/mix/", "/meters")),
     ("Recording", ("/record/",)),
     ("The vocabulary of existing sequencers", ()),
     ("The server", ("/status", "/notify", "/sync", "/version")),

@@ -80,6 +80,9 @@ class Desk:
     limiter: Any
     limiter_boxes: np.ndarray
     peak_taps: np.ndarray
+    metering: Any
+    meter_ring: np.ndarray
+    meter_weights: np.ndarray
     cue_out: np.ndarray
     filter_table: np.ndarray
     chains: np.ndarray
@@ -164,6 +167,8 @@ class Desk:
         self.header["sample_rate"] = sample_rate
         self.set_tempo(120.0)
         self.eq_coefficients[:] = tables.equalizer(sample_rate)
+        self.meter_weights[:] = tables.k_weighting(sample_rate)
+        self.metering["hop"] = max(1, round(sample_rate / 100))
         self.filter_table[:] = tables.knob_filter(sample_rate)
 
     def set_tempo(self, bpm: float) -> None:

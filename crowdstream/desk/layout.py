@@ -115,6 +115,12 @@ CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT = 0, 1, 2
 CURVES = 3
 
 OP_LOOKAHEAD = 40  # x: frames that the limiter looks ahead, 0 for none
+# Meters: groups of four stereo signals, and what can be asked for.
+METER_DECKS, METER_OUTPUTS, METER_STEMS = 0, 1, 2  # outputs: master, cue; stems: + group
+METER_GROUPS = METER_STEMS + STEMS * DECKS // PAIRS
+METER_HOPS = 64  # of 10 ms in the ring
+METERS_MIX, METERS_STEMS = 1, 2
+
 # What OP_LOOP does.
 LOOP_EXIT = 0  # plays on past the loop's end
 LOOP_SET = 1  # loop_in, loop_out: file frames; z: its exact length in frames; x: in beats or 0
@@ -402,6 +408,18 @@ LIMITER = _record(
     ("held", "f8"),  # gain after the release, before it is smoothed
 )
 
+METERING = _record(
+    ("on", "i8"),  # METERS_... of what is asked for; set by control
+    ("hop", "i8"),  # frames of an entry of the ring: 10 ms
+    ("head", "i8"),  # entries that are complete; store-release
+)
+
+# Four stereo signals that are measured side by side.
+METER = _record(
+    ("state", "f4", (4, LANES)),  # of the K-weighting
+    ("sums", "f4", (3, LANES)),  # of this hop: peak, squares, K-weighted squares
+)
+
 LEDGER = _record(
     ("blocks", "i8"),
     ("frames", "i8"),
@@ -509,6 +527,10 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("limiter_boxes", np.dtype("i8"), (2, DELAY_FRAMES)),
         ("peak_line", np.dtype("f4"), (2, PEAK_TAPS - 1 + SEGMENT)),
         ("peak_taps", np.dtype("f4"), (PEAK_TAPS, LANES)),  # tap by tap, a phase in each lane
+        ("metering", METERING, (1,)),
+        ("meters", METER, (METER_GROUPS,)),
+        ("meter_ring", np.dtype("f4"), (METER_HOPS, METER_GROUPS, 3, LANES)),
+        ("meter_weights", np.dtype("f4"), (2, 5)),
         ("filter", FILTER, (1,)),
         ("filter_table", np.dtype("f8"), (2, FILTER_TABLE)),  # low-pass, high-pass
         ("filter_knobs", np.dtype("f8"), (PAIRS, FILTER_STEP)),

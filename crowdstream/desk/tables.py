@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, FILTER_TABLE, LANES, PEAK_TAPS, PHASES
@@ -72,6 +74,32 @@ def interpolator() -> np.ndarray:
         bank[np.abs(bank) < 1e-12 * bank.max()] = 0.0
         banks.append(bank / bank.sum(axis=1, keepdims=True))
     return np.concatenate([bank.ravel() for bank in banks]).astype(np.float32)
+
+
+def k_weighting(sample_rate: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Both filters of the weighting for a sample rate: `(b0, b1, b2, a1, a2)` each.
+
+    A shelf for the head and a high-pass, from the analogue filters behind the tables that
+    BS.1770 gives for 48 kHz (Brecht De Man, "Evaluation of implementations of the EBU R128
+    loudness measurement", 2018).
+    """
+    k = math.tan(math.pi * 1681.974450955533 / sample_rate)
+    q = 0.7071752369554196
+    high = 10.0 ** (3.999843853973347 / 20.0)
+    band = high**0.4996667741545416
+    a0 = 1.0 + k / q + k * k
+    shelf = (
+        (high + band * k / q + k * k) / a0,
+        2.0 * (k * k - high) / a0,
+        (high - band * k / q + k * k) / a0,
+        2.0 * (k * k - 1.0) / a0,
+        (1.0 - k / q + k * k) / a0,
+    )
+    k = math.tan(math.pi * 38.13547087602444 / sample_rate)
+    q = 0.5003270373238773
+    a0 = 1.0 + k / q + k * k
+    highpass = (1.0, -2.0, 1.0, 2.0 * (k * k - 1.0) / a0, (1.0 - k / q + k * k) / a0)
+    return shelf, highpass
 
 
 def equalizer(sample_rate: float) -> np.ndarray:

@@ -63,6 +63,7 @@ from crowdstream.engine.levels import move_crossfader, trim_decks
 from crowdstream.engine.limiter import set_lookahead
 from crowdstream.engine.loops import loop_voice
 from crowdstream.engine.master import finish, start_tone, stop_tone
+from crowdstream.engine.meters import meter_outputs, meter_sources
 from crowdstream.engine.motion import (
     grid_voice,
     jump_voice,
@@ -173,12 +174,14 @@ def _segment(address, out, at, count, frame):
     filter_decks(address, count)
     run_deck_chains(address, frame, count)
     tap_sources(address, count, frame)
+    meter_sources(address, count, frame)
     move_crossfader(address, count)
     listen_decks(address, count)
     mix_down(address, count)
     finish_cue(address, at, count)
     finish(address, out, at, count)
     tap_outputs(address, out, at, count, frame)
+    meter_outputs(address, out, at, count, frame)
 
 
 @entry(types.void(types.int64, types.int64, types.int64))

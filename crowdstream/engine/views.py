@@ -108,6 +108,10 @@ eq_use = _accessor("eq_use")
 eq_coefficients = _accessor("eq_coefficients")
 cue_line = _accessor("cue_line")
 cue_out = _accessor("cue_out")
+metering = _accessor("metering")
+meters = _accessor("meters")
+meter_ring = _accessor("meter_ring")
+meter_weights = _accessor("meter_weights")
 limiter = _accessor("limiter")
 delay_line = _accessor("delay_line")
 limiter_lows = _accessor("limiter_lows")
@@ -136,6 +140,7 @@ def page_address(address, page):
     return address + layout.ARENA_OFFSET + page * layout.PAGE_BYTES
 
 
+WET_AT = REGIONS["wet"].offset
 LANES_AT = REGIONS["lanes"].offset
 _FILTER_FIELDS = layout.FILTER.fields
 assert _FILTER_FIELDS is not None

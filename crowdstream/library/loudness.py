@@ -14,6 +14,8 @@ import math
 
 import numpy as np
 
+from crowdstream.desk.tables import k_weighting
+
 SILENCE = -70.0  # LUFS: the absolute gate; nothing is reported as softer
 RELATIVE_GATE = -10.0  # LU
 OFFSET = -0.691  # dB: a 997 Hz sine of 0 dBFS in one channel reads -3.01 LUFS
@@ -22,32 +24,6 @@ HOPS_PER_SECOND = 10
 MOMENTARY_HOPS = 4  # 400 ms
 SHORT_TERM_HOPS = 30  # 3 s
 RESPONSE_SECONDS = 0.25  # of the weighting's impulse response: by then it is below -120 dB
-
-
-def k_weighting(sample_rate: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Both filters of the weighting for a sample rate: `(b0, b1, b2, a1, a2)` each.
-
-    A shelf for the head and a high-pass, from the analogue filters behind the tables that
-    BS.1770 gives for 48 kHz (Brecht De Man, "Evaluation of implementations of the EBU R128
-    loudness measurement", 2018).
-    """
-    k = math.tan(math.pi * 1681.974450955533 / sample_rate)
-    q = 0.7071752369554196
-    high = 10.0 ** (3.999843853973347 / 20.0)
-    band = high**0.4996667741545416
-    a0 = 1.0 + k / q + k * k
-    shelf = (
-        (high + band * k / q + k * k) / a0,
-        2.0 * (k * k - high) / a0,
-        (high - band * k / q + k * k) / a0,
-        2.0 * (k * k - 1.0) / a0,
-        (1.0 - k / q + k * k) / a0,
-    )
-    k = math.tan(math.pi * 38.13547087602444 / sample_rate)
-    q = 0.5003270373238773
-    a0 = 1.0 + k / q + k * k
-    highpass = (1.0, -2.0, 1.0, 2.0 * (k * k - 1.0) / a0, (1.0 - k / q + k * k) / a0)
-    return shelf, highpass
 
 
 @functools.lru_cache(maxsize=4)

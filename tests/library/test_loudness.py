@@ -7,7 +7,8 @@ import pyloudnorm
 import pytest
 from scipy import signal
 
-from crowdstream.library.loudness import SILENCE, Loudness, k_weighting
+from crowdstream.desk.tables import k_weighting
+from crowdstream.library.loudness import SILENCE, Loudness
 
 RATE = 44100
 

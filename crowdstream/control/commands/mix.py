@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crowdstream.control.commands.common import MOST_GAIN, band_row
 from crowdstream.control.context import Context
+from crowdstream.control.errors import BadArgument
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
 from crowdstream.control.table import BANDS, TABLE, Arg
@@ -190,3 +191,19 @@ def autotrim(context: Context, on: int) -> None:
     Off at the start: to sequencers that know nothing of it tracks sound as they were made.
     """
     context.core.mixing.automatic(context, range(DECKS), bool(on))
+
+
+@TABLE.add(
+    "/meters",
+    Arg("rate", "f", "times a second, 1 to 60; 0: no more", low=0, high=60),
+    Arg("what", "s", "decks, master and cue, or all stems too", choices=("mix", "all"),
+        default="mix"),
+    answers="`/done /meters`, and from then on `/meter name peak rms lufs`, see above",
+    asks=True,
+)
+def meters(context: Context, rate: float, what: str) -> None:
+    """Subscribe to meters of the decks (before their level), the master and the cue bus."""
+    if 0 < rate < 1:
+        raise BadArgument(f"rate: {rate:g} is out of range, 0 or 1 to 60")
+    context.core.meters.subscribe(context, rate, what == "all", context.core.monotonic())
+    context.done()
