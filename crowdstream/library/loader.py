@@ -21,8 +21,8 @@ from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
 from crowdstream.library.grids import describe_grid
-from crowdstream.library.measure import Measure
 from crowdstream.library.marker import Marker
+from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
 from crowdstream.library.reader import open_stem
 
@@ -143,7 +143,7 @@ class Loader:
             track.places.append(frame)
 
     def handle(self, request: dict[str, Any]) -> None:
-        """Do what control asks for; `do` is load, cue, keep or unload."""
+        """Do what control asks for; `do` is load, cue, keep, unload or attacks."""
         name, number = request["do"], int(request["track"])
         if name == "load":
             stems = [(int(source), str(path)) for source, path in request["stems"]]
@@ -154,6 +154,8 @@ class Loader:
             self.keep(number, [int(frame) for frame in request["frames"]])
         elif name == "unload":
             self.unload(number)
+        elif name == "attacks":
+            self.find_attacks()
 
     def unload(self, number: int) -> None:
         """Close a track and take its pages back. No voice may be playing it."""

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from crowdstream.library.pages import read_page
 
-from crowdstream.desk.layout import ATTACKS
+from crowdstream.desk.block import Desk
+from crowdstream.desk.layout import ATTACKS, PAGE_BYTES
+from crowdstream.desk.pages import Arena
 from crowdstream.library.attacks import CONTEXT, find_attacks
+from crowdstream.library.marker import Marker
 from crowdstream.library.plan import Stem
 from crowdstream.library.reader import open_stem
 from examples.demo.drums import hit
@@ -134,13 +136,26 @@ def test_what_is_found_depends_on_the_file_alone(tmp_path: Path) -> None:
     soundfile.write(path, sound, RATE, subtype="PCM_16")
     answers = []
     for order in ([0, 1, 2, 3, 4, 5], [3, 4, 5, 0, 1, 2], [5, 4, 3, 2, 1, 0]):
-        with open_stem(path, RATE) as reader:
-            stem = Stem(0, reader, PAGE)
-            pages = {page: read_page(stem, page) for page in order}
-        for page, (samples, _) in pages.items():
-            assert len(samples) == PAGE
-            expected = np.round(sound[page * PAGE : (page + 1) * PAGE] * 32768)
-            assert np.max(np.abs(samples - np.clip(expected, -32768, 32767))) <= 1
-        answers.append([pages[page][1].tolist() for page in sorted(pages)])
-    assert answers[0] == answers[1] == answers[2]
+        for late in (False, True):
+            desk = Desk.create(8 * PAGE_BYTES)
+            arena = Arena(desk)
+            marker = Marker(arena)
+            with open_stem(path, RATE) as reader:
+                stem = Stem(0, reader, arena.describe(0, reader.frames, 2, True))
+                if not late:
+                    marker.begin([stem], {})
+                for page in order:
+                    place = arena.take()
+                    assert place is not None
+                    samples = reader.read(page * PAGE, PAGE)
+                    arena.publish(0, page, place, samples, marker.find(stem, page, samples))
+                    assert arena.unmarked(0, page) == late
+                if late:
+                    marker.begin([stem], {0: [(2 * PAGE + 5, 0, 0)]})
+                    while marker.work():
+                        pass
+            records = [desk.attacks[int(desk.page_table[0, page]) - 1] for page in range(6)]
+            answers.append([record[1 : 1 + int(record[0])].tolist() for record in records])
+            desk.close()
+    assert all(answer == answers[0] for answer in answers)
     assert sum(len(page) for page in answers[0]) >= 10
