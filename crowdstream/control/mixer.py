@@ -10,6 +10,7 @@ from typing import Any
 from crowdstream.control.clock import BeatClock
 from crowdstream.control.context import Context
 from crowdstream.control.outbox import Outbox
+from crowdstream.control.pitch import Pitches
 from crowdstream.control.stems import change_gains
 from crowdstream.control.tracks import Due, Item, Jump, Start, Track, resident
 from crowdstream.control.voices import Voices
@@ -53,6 +54,7 @@ class Mixer(Voices):
     ) -> None:
         super().__init__(outbox, desk, to_loader, tell, monotonic, media_roots)
         self.beats = beats
+        self.pitches = Pitches(outbox, to_loader, desk.sample_rate)
         self._starts: list[Start] = []
         self._jumps: list[Jump] = []
         self._targets: dict[int, float] = {}
@@ -177,6 +179,7 @@ class Mixer(Voices):
         )
         track.coming[serial] = due
         track.mix.send_rows(self.outbox, item.context, voice, due)
+        self.pitches.at_start(item.context, track, due)
         track.looped, track.loop_begun = item.loop, False
         if item.spin_up:
             self.outbox.add(
@@ -312,6 +315,11 @@ class Mixer(Voices):
         """When starts of a track come that the engine has, and that lie after `frame`."""
         now = max(frame, self.desk.frame)
         return sorted({due for due in track.coming.values() if due.frame > now})
+
+    def held_by(self, deck: int, context: Context) -> list[tuple[Track, list[Due]]]:
+        """Tracks of a deck that have voices, and when more starts of them come."""
+        held = [track for track in self._voices if track and track.deck == deck]
+        return [(track, self.later_starts(track, context.frame)) for track in held]
 
     def retime(self) -> None:
         """The clock runs otherwise from now on: what is to start at a beat starts elsewhere."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.desk import layout, tables
-from crowdstream.desk.layout import ARENA_OFFSET, PAGE_BYTES, REGIONS
+from crowdstream.desk.layout import ARENA_OFFSET, ATTACK_BYTES, ATTACKS, PAGE_BYTES, REGIONS
 
 
 class DeskError(RuntimeError):
@@ -44,6 +44,8 @@ class Desk:
     record (`header`, `clock`, `ledger`, `master`, `rings`) are that record itself.
 
     `arena` is a uint8 array of shape `(pages, PAGE_BYTES)`. Untouched pages cost nothing.
+    `attacks` is a uint16 array of shape `(pages, 1 + ATTACKS)`: how many attacks begin in each
+    page of the arena, and at which of its frames.
     The owner of the desk must call `close()` after the other processes have ended.
     """
 
@@ -90,6 +92,7 @@ class Desk:
     effect_registers: np.ndarray
     effect_memory: np.ndarray
     arena: np.ndarray
+    attacks: np.ndarray
 
     def __init__(self, fd: int) -> None:
         """Attach to the block behind the descriptor `fd`, which is the desk's from now on.
@@ -111,6 +114,9 @@ class Desk:
             raise DeskError(f"{msg}: restart all processes of the server")
         pages = int(self.header["arena_pages"])
         self.arena = np.ndarray((pages, PAGE_BYTES), np.uint8, self._map, ARENA_OFFSET)
+        records = (pages, 1 + ATTACKS)
+        behind = ARENA_OFFSET + pages * PAGE_BYTES
+        self.attacks = np.ndarray(records, np.uint16, self._map, behind)
 
     @classmethod
     def create(cls, memory_bytes: int, sample_rate: float = 44100.0) -> Desk:
@@ -119,7 +125,7 @@ class Desk:
         Raises `DeskError` when the system refuses the memory.
         """
         pages = max(layout.DECKS, memory_bytes // PAGE_BYTES)
-        size = ARENA_OFFSET + pages * PAGE_BYTES
+        size = ARENA_OFFSET + pages * (PAGE_BYTES + ATTACK_BYTES)
         fd = -1
         try:
             fd = _anonymous_file(size)
@@ -197,7 +203,7 @@ class Desk:
 
     def close(self) -> None:
         """Let go of the memory. Every view of it must be out of use."""
-        for name in (*REGIONS, "arena"):
+        for name in (*REGIONS, "arena", "attacks"):
             if name in self.__dict__:
                 delattr(self, name)
         os.close(self.fd)

@@ -24,6 +24,9 @@ SLOTS = VOICES + GHOSTS
 SOURCES = 1024  # stems that can be loaded at once
 
 PAGE_BYTES = 65536
+ATTACKS = 31  # attacks that one page can name: with their number they fill a cache line
+ATTACK_BYTES = 2 * (1 + ATTACKS)
+UNKNOWN = 65535  # in place of their number: nobody has looked for them
 MAX_PAGES = 131072  # pages of one source: 13 h of 16-bit stereo, 6.7 h of float stereo
 
 COMMAND_RING = 16384  # commands on their way to the engine; a power of two
@@ -42,6 +45,7 @@ PEAK_BOUND = 2.6  # no value between samples is so many times the samples around
 
 FILTER_STEP = 32  # frames whose coefficients are worked out together: they fit a first-level cache
 FILTER_TABLE = 2049  # places of the knob whose cutoff is tabulated; in between it is linear
+WAVE = 8192  # frames in which a place for a splice is looked for
 
 # What a voice's stems are mixed to, a stereo pair each: its deck, the cue bus, the send buses,
 # and each stem alone for those who record it.
@@ -164,6 +168,7 @@ RAMP_VOICE = RAMP_EFFECT + ROWS * EFFECTS  # + VOICE_ROWS * slot + one of:
 VOICE_ROWS = 96
 VOICE_GAIN, VOICE_ENVELOPE, VOICE_RATE = 0, 1, 2
 VOICE_PITCH = 3  # ratio: 2 is an octave up
+VOICE_KEYLOCK = 5  # 0: the pitch goes with the tempo, 1: it is kept
 VOICE_SPIN = 4  # speed of the platter: 0 stands, 1 plays
 VOICE_STEM = 8  # + stem: gain
 VOICE_LISTEN = 16  # + stem: how much of it is heard on the cue bus
@@ -344,6 +349,29 @@ VOICE = _record(
     ("bank_left", "i4"),  # frames left of the crossfade between two banks
     ("offset", "f4", (STEMS, 2)),  # what is added to hide a step, dying away
     ("pair_until", "i8", (TAPE_PAIRS,)),  # tape frame from which on a pair is out of use
+    # The head that sounds with keylock; see engine/keylock.py.
+    ("locked", "i4"),  # it is there
+    ("splice_fade", "i4"),  # frames of the crossfade of the splice that is planned
+    ("fade_length", "i4"),  # of the one that sounds
+    ("fade_left", "i4"),
+    ("fade_lag", "i8"),  # file frames from what fades out to what fades in
+    ("fade_alike", "f8"),  # correlation of the two, 0 to 1
+    ("splice_at", "i8"),  # tape frame of the next splice, -1 none
+    ("splice_lag", "i8"),  # file frames it jumps by
+    ("splice_target", "i8"),  # file frame of the attack it is made for, -1 none
+    ("splice_alike", "f8"),
+    ("splices", "i8"),  # made since the second head came
+    ("decide_at", "i8"),  # tape frame before which the next decision is due
+    ("nudge", "f8"),  # by how much its tape is read faster, to come to a whole frame
+    ("lock_cursor", "i8"),
+    ("lock_fed", "i8"),
+    ("lock_play", "i8"),
+    ("lock_fraction", "f8"),
+    ("lock_ended", "i8"),
+    ("lock_wraps", "i8"),
+    ("lock_wrap_at", "i8"),
+    ("lock_wrap_length", "i8"),
+    ("lock_loop_rest", "f8"),
     ("sources", "i4", (STEMS,)),
     ("hole", "i4", (STEMS,)),  # silent: -1 page missing, -2 stem over; > 0: fade-in frames left
 )
@@ -515,6 +543,12 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("fade", np.dtype("f4"), (2, SEGMENT)),  # the crossfader's gain, left and right side
         ("fade_curves", np.dtype("f8"), (1 + CURVES, SEGMENT)),  # its position, its curve's weights
         ("sides", np.dtype("f4"), (2, SEGMENT)),  # how far a deck is assigned to its sides
+        # Tape frames a frame, without and with a nudge; share of keylock; pitch ratio.
+        ("pitches", np.dtype("f8"), (4, SEGMENT)),
+        ("ideals", np.dtype("f8"), (2, SEGMENT + 1)),  # where the beat wants the head: whole, rest
+        ("fades", np.dtype("f4"), (2, TAPE)),  # what comes and what goes in a splice
+        ("wave", np.dtype("f4"), (2, WAVE)),  # two stretches of a stem mix that are compared
+        ("scan", np.dtype("f4"), (2, WAVE // 8)),  # the same, eight frames in one
         ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
         ("fractions", np.dtype("f4"), (SEGMENT,)),
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),

@@ -21,6 +21,7 @@ from crowdstream.desk.layout import (
     PAGE_BYTES,
     REGIONS,
     SOURCES,
+    UNKNOWN,
     frames_per_page_shift,
 )
 from crowdstream.desk.ordering import fence, load_acquire, store_release32
@@ -110,22 +111,50 @@ class Arena:
         page: np.ndarray = self._desk.arena[arena_page].view(dtype)
         return page[: frames * channels].reshape(frames, channels)
 
-    def publish(self, source: int, page: int, arena_page: int, samples: np.ndarray) -> None:
+    def publish(
+        self,
+        source: int,
+        page: int,
+        arena_page: int,
+        samples: np.ndarray,
+        attacks: np.ndarray | None = None,
+    ) -> None:
         """Copy `samples` (frames, channels) into the page and let the engine see it.
 
         What was read into `samples(source, arena_page)` itself stays where it is. The rest of a
-        page that is not filled is silence. A page that stood there before is taken away as by
-        `evict`.
+        page that is not filled is silence. `attacks`: frames of the page at which one begins,
+        ascending, at most `ATTACKS`, uint16; None while nobody has looked for them. A page that
+        stood there before is taken away as by `evict`.
         """
         target = self.samples(source, arena_page)
         frames = len(samples)
         if not np.may_share_memory(target, samples):
             target[:frames] = samples.reshape(frames, -1)
         target[frames:] = 0
+        self._desk.attacks[arena_page, 0] = UNKNOWN if attacks is None else len(attacks)
+        if attacks is not None:
+            self._desk.attacks[arena_page, 1 : 1 + len(attacks)] = attacks
         earlier = int(self._desk.page_table[source, page])
         epoch = _publish(self._desk, source, page, arena_page + 1)
         if earlier:
             self._retired.append((earlier - 1, epoch + 2))
+
+    def mark(self, source: int, page: int, attacks: np.ndarray) -> None:
+        """Name the attacks of a page that is published already."""
+        record = self._desk.attacks[int(self._desk.page_table[source, page]) - 1]
+        record[1 : 1 + len(attacks)] = attacks
+        fence()  # the engine must not see their number before them
+        record[0] = len(attacks)
+
+    def unmarked(self, source: int, page: int) -> bool:
+        """Whether a page is resident and nobody has looked for its attacks."""
+        place = int(self._desk.page_table[source, page]) - 1
+        return place >= 0 and int(self._desk.attacks[place, 0]) == UNKNOWN
+
+    def published(self, source: int, page: int) -> np.ndarray | None:
+        """The samples `(frames, channels)` of a page that is resident, else None."""
+        place = int(self._desk.page_table[source, page]) - 1
+        return self.samples(source, place) if place >= 0 else None
 
     def resident(self, source: int, page: int) -> bool:
         """Whether the engine can read this page."""

@@ -19,6 +19,7 @@ from crowdstream.desk.layout import (
     OP_EFFECT_MOVE,
     OP_GRID,
     OP_JUMP,
+    OP_KEYLOCK,
     OP_LOOKAHEAD,
     OP_LOOP,
     OP_MARK,
@@ -59,6 +60,7 @@ from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.filter import filter_decks
 from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.keylock import switch_keylock
 from crowdstream.engine.levels import move_crossfader, trim_decks
 from crowdstream.engine.limiter import set_lookahead
 from crowdstream.engine.loops import loop_voice
@@ -139,6 +141,8 @@ def _apply(address, index, frame):
             stop_voice(address, command.target)
     elif op == OP_GRID:
         grid_voice(address, command, frame)
+    elif op == OP_KEYLOCK:
+        switch_keylock(address, command.target, command.index)
     elif op == OP_TONE:
         start_tone(address, command.x, command.y, command.start)
     elif op == OP_STOP_ALL:

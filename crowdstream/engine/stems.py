@@ -242,6 +242,20 @@ def _lay(address, voice, stem, at, count, join, into_border, before):
 
 
 @kernel
+def _splice(address, voice, stem, at, count):
+    # After a splice: what was laid comes, and what was left goes on for a while.
+    number = voice.sources[stem]
+    source = views.sources(address)[number]
+    tape = views.stem_tape(address)[stem]
+    fades = views.fades(address)
+    for channel in range(2):
+        for i in range(count):
+            tape[channel, at + i] *= fades[0, i]
+    left = voice.cursor - voice.fade_lag
+    _add_before(address, number, source, left, voice.direction, fades[1], tape, at, count)
+
+
+@kernel
 def lay_stem(address, slot, stem, at, count, heard, join, into_border, before, seam):
     """Lay a stem's next `count` frames, which lie in one page, at `at` of its tape.
 
@@ -254,6 +268,8 @@ def lay_stem(address, slot, stem, at, count, heard, join, into_border, before, s
     some = max(0, min(count, heard))
     if some > 0:
         _lay(address, voice, stem, at, some, join, into_border, before)
+        if voice.fade_left > 0:
+            _splice(address, voice, stem, at, some)
         if seam:
             _smooth_seam(voice, stem, tape, at)
         _apply_offset(voice, stem, tape, at, some)

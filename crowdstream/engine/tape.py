@@ -104,6 +104,7 @@ def _wrap(voice, at):
     voice.cursor -= voice.direction * lap
     if voice.loop_exact > 0.0:
         voice.loop_rest += voice.loop_exact - lap
+    voice.fade_lag -= voice.direction * lap  # what fades out goes on where it is
     voice.wraps += 1
     voice.wrap_at = at
     voice.wrap_length = lap
@@ -128,6 +129,20 @@ def _run_frames(address, voice, most):
 
 
 @kernel
+def _fill_fades(address, voice, count):
+    # The two sides of a splice: cosine-shaped, and of equal power as far as they are not alike.
+    fades = views.fades(address)
+    done = voice.fade_length - voice.fade_left
+    for i in range(count):
+        turn = math.pi * (done + i + 0.5) / voice.fade_length
+        come = 0.5 - 0.5 * math.cos(turn)
+        go = 1.0 - come
+        level = math.sqrt(come * come + go * go + 2.0 * voice.fade_alike * come * go)
+        fades[0, i] = come / level
+        fades[1, i] = go / level
+
+
+@kernel
 def _lay_run(address, slot, done, count, wrapped):
     # Up to `count` more frames of all stems, after `done`: as far as nothing changes. How many.
     voice = views.voices(address)[slot]
@@ -138,6 +153,9 @@ def _lay_run(address, slot, done, count, wrapped):
     if join > 0 and into_border < 0:
         some = min(some, -into_border)
     some = _run_frames(address, voice, some)
+    if voice.fade_left > 0:
+        some = min(some, voice.fade_left)
+        _fill_fades(address, voice, some)
     before = -1
     if into_border >= 0 and _crossfades(voice, join):
         before = voice.cursor - voice.direction * lap_frames(voice)
@@ -145,6 +163,7 @@ def _lay_run(address, slot, done, count, wrapped):
     for stem in range(voice.stems):
         heard = heard_frames(address, slot, stem) - done
         lay_stem(address, slot, stem, at, some, heard, join, into_border, before, wrapped)
+    voice.fade_left = max(0, voice.fade_left - some)
     voice.cursor += voice.direction * some
     return some
 
@@ -243,6 +262,29 @@ def take_back(address, slot, count):
             for i in range(STEM_PAST - 1, -1, -1):
                 past[stem, channel, i] = past[stem, channel, i - count] if i >= count else 0.0
     shift_pairs(address, slot, count)
+
+
+@kernel
+def next_border(voice):
+    """The file frame at which the loop or the section ends that a voice plays into, forward."""
+    return voice.cursor + _border_ahead(voice)
+
+
+@kernel
+def skim(voice, count):
+    """Move the voice on by `count` frames as `feed` would, without laying any tape."""
+    lag = voice.fade_lag  # that is a matter of the tape
+    done = 0
+    while done < count:
+        some = count - done
+        if _in_loop(voice):
+            if _border_ahead(voice) <= 0:
+                _wrap(voice, voice.fed + done)
+            some = min(some, max(1, _border_ahead(voice)))
+        voice.cursor += voice.direction * some
+        done += some
+    voice.fade_lag = lag
+    voice.fed += max(0, count)
 
 
 @kernel

@@ -101,6 +101,11 @@ taps = _accessor("taps")
 tap_rings = _accessor("tap_rings")
 speed = _accessor("speed")
 places = _accessor("places")
+pitches = _accessor("pitches")
+ideals = _accessor("ideals")
+fades = _accessor("fades")
+wave = _accessor("wave")
+scan = _accessor("scan")
 steps = _accessor("steps")
 fractions = _accessor("fractions")
 eq = _accessor("eq")
@@ -145,9 +150,23 @@ LANES_AT = REGIONS["lanes"].offset
 _FILTER_FIELDS = layout.FILTER.fields
 assert _FILTER_FIELDS is not None
 FILTER_STATE = _FILTER_FIELDS["state"][1]
+_HEADER_FIELDS = layout.HEADER.fields
+assert _HEADER_FIELDS is not None
+_ARENA_PAGES = REGIONS["header"].offset + _HEADER_FIELDS["arena_pages"][1]
+_int64_at = _array_at(np.dtype("i8"), (1,))
+
+
+@kernel
+def attacks_address(address, page):
+    """Where the record of the attacks in a page of the arena lies."""
+    pages = _int64_at(address + _ARENA_PAGES)[0]
+    behind = address + layout.ARENA_OFFSET + pages * layout.PAGE_BYTES
+    return behind + page * layout.ATTACK_BYTES
+
 
 # Of an absolute address. How long they are is for their users to know.
 int16_samples = _array_at(np.dtype("i2"), (layout.PAGE_BYTES // 2,))
 float32_samples = _array_at(np.dtype("f4"), (layout.PAGE_BYTES // 4,))
 lane_frames = _array_at(np.dtype("f4"), (layout.SEGMENT, layout.LANES))
 filter_unit = _array_at(layout.FILTER, (1,))
+attacks = _array_at(np.dtype("u2"), (1 + layout.ATTACKS,))  # their number, then their offsets

@@ -19,6 +19,7 @@ from crowdstream.desk.layout import (
     STEMS,
     VOICE_ENVELOPE,
     VOICE_GAIN,
+    VOICE_KEYLOCK,
     VOICE_PITCH,
     VOICE_RATE,
     VOICE_ROWS,
@@ -30,6 +31,7 @@ from crowdstream.engine import views
 from crowdstream.engine.events import push_event
 from crowdstream.engine.follow import fill_places, measure_loop, split
 from crowdstream.engine.jit import kernel
+from crowdstream.engine.keylock import prepare, sound_locked, unlock, wants_lock
 from crowdstream.engine.pairs import reset_sends, sound_pairs
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.resample import (
@@ -86,6 +88,7 @@ def _begin(address, slot, start, fade):
     voice = views.voices(address)[slot]
     voice.position = start
     voice.bank_left = 0
+    unlock(voice)
     begin_tape(address, slot, start)
     envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
     # The beginning of a file is played as it was made; anywhere else it is faded in.
@@ -127,6 +130,7 @@ def start_voice(address, command, frame):
     reset_sends(address, slot)
     set_ramp(ramps[base + VOICE_PITCH], 1.0, 0)
     set_ramp(ramps[base + VOICE_SPIN], 1.0, 0)
+    set_ramp(ramps[base + VOICE_KEYLOCK], 0.0, 0)
     set_ramp(ramps[base + VOICE_RATE], command.x, 0)
     set_ramp(ramps[base + VOICE_GAIN], command.y, 0)
     _begin(address, slot, max(0, command.start), FADE_IN)
@@ -168,7 +172,11 @@ def rewind(address, slot):
     ahead = voice.fed - voice.play
     if ahead <= 0 or ahead >= HISTORY:
         return
-    if ring_frames(address, slot) > 0:
+    if voice.locked:  # its tape is the other head's, which follows by itself
+        voice.cursor = file_position(voice, voice.play)
+        voice.fed = voice.play
+        voice.wrap_at = min(voice.wrap_at, voice.fed)
+    elif ring_frames(address, slot) > 0:
         place = file_position(voice, voice.play) + voice.direction * voice.fraction
         place_voice(address, slot, place)
     else:
@@ -278,6 +286,8 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     gains = gain[0]
     for i in range(count):
         gains[i] *= gain[1, i]
+    spin = ramps[base + VOICE_SPIN]
+    spinning = not voice.synced and (spin.left > 0 or spin.value != 1.0)
     if voice.synced:
         moving = fill_places(address, voice, frame, count)
         voice.fraction = split(views.places(address)[0])[1]
@@ -288,6 +298,9 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     if voice.slip and not voice.synced:
         _slip_on(address, slot, count)
     done = 0
+    if voice.locked or wants_lock(address, slot):
+        pitch_moving = prepare(address, slot, count, spinning)
+        done = sound_locked(address, slot, 0, count, pitch_moving, gains)
     while done < count:
         done += _sound_run(address, slot, moving, done, count, gains)
 
@@ -296,5 +309,9 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     envelope = ramps[base + VOICE_ENVELOPE]
     if voice.state == ENDING and envelope.left == 0:
         _release(address, slot, frame + count, 1.0)
-    elif voice.ended >= 0 and voice.play >= voice.ended + TAIL + ring_frames(address, slot):
+        return
+    ended, play = voice.ended, voice.play
+    if voice.locked:
+        ended, play = voice.lock_ended, voice.lock_play
+    if ended >= 0 and play >= ended + TAIL + ring_frames(address, slot):
         _release(address, slot, frame + count, 0.0)

@@ -21,6 +21,7 @@ from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
 from crowdstream.library.grids import describe_grid
+from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
 from crowdstream.library.reader import open_stem
@@ -68,6 +69,7 @@ class Loader:
         self._tell = tell
         self._arena = Arena(desk)
         self._plan = Plan(desk)
+        self._marker = Marker(self._arena)
         self._tracks: dict[int, Track] = {}
         self._spared = 0.0
 
@@ -141,7 +143,7 @@ class Loader:
             track.places.append(frame)
 
     def handle(self, request: dict[str, Any]) -> None:
-        """Do what control asks for; `do` is load, cue, keep or unload."""
+        """Do what control asks for; `do` is load, cue, keep, unload or attacks."""
         name, number = request["do"], int(request["track"])
         if name == "load":
             stems = [(int(source), str(path)) for source, path in request["stems"]]
@@ -152,6 +154,8 @@ class Loader:
             self.keep(number, [int(frame) for frame in request["frames"]])
         elif name == "unload":
             self.unload(number)
+        elif name == "attacks":
+            self.find_attacks()
 
     def unload(self, number: int) -> None:
         """Close a track and take its pages back. No voice may be playing it."""
@@ -159,6 +163,7 @@ class Loader:
         if track is None:
             return
         for stem in track.stems:
+            self._marker.forget(stem)
             self._arena.forget(stem.source)
             stem.reader.close()
         self._arena.release(track.reserved + track.kept)
@@ -167,9 +172,15 @@ class Loader:
     def work(self) -> bool:
         """Bring in the most urgent page; False when there is nothing to do, or no room."""
         self._keep_spare()
+        marked = self._marker.work()
         for track, stem, page in self._wanted():
-            return self._fill(track, stem, page)
-        return False
+            return self._fill(track, stem, page) or marked
+        return marked
+
+    def find_attacks(self) -> None:
+        """Look for the attacks of all that is and will be read: keylock is going to be used."""
+        stems = [stem for track in self._tracks.values() for stem in track.stems]
+        self._marker.begin(stems, self._plan.playheads())
 
     def measure(self) -> bool:
         """Measure a slice of a track's loudness; False when there is nothing to measure.
@@ -197,6 +208,8 @@ class Loader:
 
     def work_all(self) -> None:
         """Bring in all that is wanted, while no playhead moves and nothing else is asked for."""
+        while self._marker.work():
+            pass
         if not self._whole:
             self._make_room()
             self._arena.reclaim()  # to be used next: they are still in the processor's cache
@@ -318,7 +331,8 @@ class Loader:
             self._arena.give_back(place)
             self._give_up(track, _reason(error, [(stem.source, str(stem.reader.path))]))
             return True
-        self._arena.publish(stem.source, page, place, samples)
+        attacks = self._marker.find(stem, page, samples)
+        self._arena.publish(stem.source, page, place, samples, attacks)
         return True
 
     def _give_up(self, track: Track, reason: str) -> None:

@@ -170,3 +170,20 @@ def test_page_sizes_and_the_longest_file(int16: bool, channels: int, frames: int
     with pytest.raises(SourceTooLong, match=str(MAX_PAGES * frames)):
         arena.describe(5, MAX_PAGES * frames, channels, int16)
     desk.close()
+
+
+def test_attacks_are_published_with_their_page() -> None:
+    desk = Desk.create(4 * PAGE_BYTES)
+    arena = Arena(desk)
+    arena.describe(0, 40000, 2, True)
+    samples = np.zeros((16384, 2), np.int16)
+    for attacks in (np.array([3, 16000], np.uint16), np.arange(31, dtype=np.uint16), None):
+        place = arena.take()
+        assert place is not None
+        arena.publish(0, 1, place, samples, attacks)
+        wanted = [] if attacks is None else attacks.tolist()
+        record = desk.attacks[int(desk.page_table[0, 1]) - 1]
+        assert record[0] == len(wanted) and record[1 : 1 + len(wanted)].tolist() == wanted
+    desk.arena[:] = 255  # what stands behind the pages is not theirs
+    assert desk.attacks[place][0] == 0
+    desk.close()

@@ -42,6 +42,7 @@ class Bench:
         self._grids = itertools.count()
         self._tempos = [(0, 0, 1.0, 1.0)]
         self._samples: dict[int, np.ndarray] = {}
+        self._attacks: dict[int, np.ndarray] = {}
 
     def __enter__(self) -> Bench:
         return self
@@ -52,14 +53,18 @@ class Bench:
 
     # Stems
 
-    def load(self, samples: np.ndarray, missing: Iterable[int] = ()) -> int:
+    def load(
+        self, samples: np.ndarray, missing: Iterable[int] = (), attacks: Iterable[int] = ()
+    ) -> int:
         """Make a source of int16 or float32 samples, `(frames,)` or `(frames, channels)`.
 
-        `missing`: pages that are left out; `bring` puts them in later.
+        `missing`: pages that are left out; `bring` puts them in later. `attacks`: frames at
+        which one begins, ascending.
         """
         samples = samples.reshape(len(samples), -1)
         source = next(self._sources)
         self._samples[source] = samples
+        self._attacks[source] = np.array(sorted(attacks), np.int64)
         size = self.arena.describe(
             source, len(samples), samples.shape[1], samples.dtype == np.int16
         )
@@ -79,7 +84,9 @@ class Bench:
         place = self.arena.take()
         assert place is not None, "the bench's arena is too small"
         part = self._samples[source][page * size : (page + 1) * size]
-        self.arena.publish(source, page, place, part)
+        offsets = self._attacks[source] - page * size
+        offsets = offsets[(offsets >= 0) & (offsets < size)].astype(np.uint16)
+        self.arena.publish(source, page, place, part, offsets)
 
     # Commands
 

@@ -1,0 +1,28 @@
+"""Commands that part a deck's tempo from its pitch."""
+
+from __future__ import annotations
+
+from crowdstream.control.context import Context
+from crowdstream.control.pitch import SEMITONES
+from crowdstream.control.table import TABLE, Arg
+
+
+@TABLE.add("/deck/{deck}/keylock", Arg("on", "i", "1: on", low=0, high=1), scheduled=True)
+def keylock(context: Context, deck: int, on: int) -> None:
+    """Keep the pitch of what the deck plays, now and later, however the tempo moves.
+
+    Backward, a track has the pitch of its speed.
+    """
+    mixer = context.mixer
+    mixer.pitches.set_keylock(deck, bool(on), context, mixer.held_by(deck, context))
+
+
+@TABLE.add(
+    "/deck/{deck}/pitch",
+    Arg("semitones", "f", "how far up", unit="semitones", low=-SEMITONES, high=SEMITONES),
+    scheduled=True,
+)
+def pitch(context: Context, deck: int, semitones: float) -> None:
+    """Shift the pitch of what the deck plays, now and later; the tempo stays."""
+    mixer = context.mixer
+    mixer.pitches.set_pitch(deck, semitones, context, mixer.held_by(deck, context))

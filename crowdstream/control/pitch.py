@@ -1,0 +1,96 @@
+"""Keylock and pitch of each deck: they belong to the deck, whatever plays on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from crowdstream.control.context import Context
+from crowdstream.control.outbox import Outbox
+from crowdstream.control.tracks import Due, Track
+from crowdstream.desk.layout import (
+    DECKS,
+    OP_KEYLOCK,
+    OP_RAMP,
+    VOICE_PITCH,
+    voice_ramp,
+)
+
+SEMITONES = 12.0  # an octave up or down
+GLIDE_SECONDS = 0.05  # to another pitch: no jump, and still at once
+
+
+def ratio(semitones: float) -> float:
+    """Ratio of frequencies, 2 for an octave up."""
+    return float(2.0 ** (semitones / 12.0))
+
+
+class Pitches:
+    """What each deck is set to, and the commands that tell the engine.
+
+    The first use has the loader look for attacks, which keylock needs and nothing else does.
+    """
+
+    def __init__(
+        self, outbox: Outbox, to_loader: Callable[[dict[str, Any]], None], sample_rate: float
+    ) -> None:
+        self._outbox = outbox
+        self._to_loader = to_loader
+        self._glide = round(GLIDE_SECONDS * sample_rate)
+        self._keylock = [False] * DECKS
+        self._semitones = [0.0] * DECKS
+        self._prepared = False
+
+    def settings(self, deck: int) -> tuple[bool, float]:
+        """Keylock and pitch (semitones) of a deck."""
+        return self._keylock[deck], self._semitones[deck]
+
+    def set_keylock(
+        self, deck: int, on: bool, context: Context, sounding: Iterable[tuple[Track, list[Due]]]
+    ) -> None:
+        """Switch keylock; `sounding`: tracks of the deck that have voices, and later starts."""
+        self._keylock[deck] = on
+        self._prepare()
+        for track, later in sounding:
+            for due in (Due(context.frame, context.beat), *later):
+                self._send_keylock(context, track, due)
+
+    def set_pitch(
+        self,
+        deck: int,
+        semitones: float,
+        context: Context,
+        sounding: Iterable[tuple[Track, list[Due]]],
+    ) -> None:
+        """Set the pitch; `sounding` as in `set_keylock`."""
+        self._semitones[deck] = semitones
+        self._prepare()
+        for track, later in sounding:
+            self._send_pitch(context, track, Due(context.frame, context.beat), self._glide)
+            for due in later:
+                self._send_pitch(context, track, due, 0)
+
+    def at_start(self, context: Context, track: Track, due: Due) -> None:
+        """A track starts: it comes without keylock and at its own pitch."""
+        if self._keylock[track.deck]:
+            self._send_keylock(context, track, due)
+        if self._semitones[track.deck] != 0.0:
+            self._send_pitch(context, track, due, 0)
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            self._prepared = True
+            self._to_loader({"do": "attacks", "track": 0})
+
+    def _send_keylock(self, context: Context, track: Track, due: Due) -> None:
+        self._outbox.add(
+            OP_KEYLOCK, context, frame=due.frame, beat=due.beat, target=track.voice or 0,
+            index=int(self._keylock[track.deck]),
+        )  # fmt: skip
+
+    def _send_pitch(self, context: Context, track: Track, due: Due, frames: int) -> None:
+        self._outbox.add(
+            OP_RAMP, context, frame=due.frame, beat=due.beat, y=frames,
+            index=voice_ramp(track.voice or 0, VOICE_PITCH),
+            x=ratio(self._semitones[track.deck]),
+        )  # fmt: skip
