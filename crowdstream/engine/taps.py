@@ -64,8 +64,13 @@ def tap_sources(address, count, frame):
 
 @kernel
 def tap_outputs(address, out, at, count, frame):
-    """Copy `count` frames of the master, from `out[2 * at ...]`, and of the cue bus."""
+    """Copy `count` frames of the master, from `out[2 * at ...]`, and of the cue bus.
+
+    They leave the limiter later than they were mixed. In the rings they have the frame at which
+    they were mixed, as the decks and stems that they are made of do.
+    """
     rings = views.tap_rings(address)
+    frame -= views.limiter(address)[0].delay
     if _wanted(address, TAP_MASTER, frame, count):
         ring = rings[TAP_MASTER]
         for i in range(count):

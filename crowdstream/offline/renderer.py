@@ -71,6 +71,8 @@ class Renderer:
         self._last = self._origin  # frame of the latest command, or of what is no loop
         self._loud = self._origin  # the frame after the latest sound
         self._held: list[np.ndarray] = []
+        # What leaves the limiter so many frames late is written as if it did not.
+        self._delay = self._skip = int(self._desk.limiter["delay"])
 
     def run(self, seconds: float | None = None) -> Summary:
         """Render to the end of the set, but no more than `seconds`. Raises `RenderError`."""
@@ -103,9 +105,9 @@ class Renderer:
 
     def _stop_frame(self, now: int, seconds: float | None) -> int:
         stop = NEVER if self._end is None else self._timeline.frame(self._end, now)
-        if seconds is None:
-            return stop
-        return min(stop, self._origin + round(seconds * self._desk.sample_rate))
+        if seconds is not None:
+            stop = min(stop, self._origin + round(seconds * self._desk.sample_rate))
+        return stop if stop == NEVER else stop + self._delay
 
     def _perform(self, cue: Cue, frame: int) -> None:
         def reply(address: str, *arguments: object) -> None:
@@ -155,6 +157,9 @@ class Renderer:
             self._held.append(out[loud:].copy())
 
     def _put(self, samples: np.ndarray) -> None:
+        early = min(self._skip, len(samples))
+        self._skip -= early
+        samples = samples[early:]
         self._write(samples)
         self._written += len(samples)
 
