@@ -1,0 +1,180 @@
+"""Everything at once: what `render` takes of a block when nothing is switched off.
+
+    python benchmarks/everything.py
+    python benchmarks/everything.py --seconds 60 --json everything.json
+
+Four synced decks, each with the four stems of one of the demo's tracks, keylock, EQ, filter
+and two effects; the look-ahead limiter at work, the tempo on the move, and the master tapped as for
+a recording. The time of each block is taken around `render` alone; the rows switch one thing on
+after another, in one run, so that they can be compared. The goal is 25 percent of the block at
+256 frames: a Raspberry Pi 4 is estimated to be four times slower than a core of the machine it
+was set on (an estimate from published single-core benchmarks, not a measurement).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.material import cache_folder
+from crowdstream.desk.layout import TAP_MASTER
+from crowdstream.offline.kernels import kernels
+from crowdstream.offline.session import Session
+from crowdstream.settings import Settings
+from examples.demo.tracks import RATE, Track, write_tracks
+
+GOAL_PERCENT = 25.0
+BLOCK = 256
+ARENA_BYTES = 700_000_000
+SETTLE_SECONDS = 4.0  # effects fill their delay lines, loops have been gone through
+# From the slowest to the fastest: no deck plays at its own tempo for long.
+TEMPOS = (118.0, 131.0)
+RIDE_BEATS = 16
+EFFECTS = (("echo", "beats", 0.75), ("reverb", "decay", 3.0))
+Commands = list[tuple[str, tuple[Any, ...]]]
+
+
+def _each(address: str, *arguments: Any) -> Commands:
+    return [(address.format(deck=deck), arguments) for deck in "ABCD"]
+
+
+STEPS: list[tuple[str, Commands]] = [
+    ("16 stems, synced", []),
+    ("+ EQ and filter", [
+        *_each("/deck/{deck}/eq/low", 0.8), *_each("/deck/{deck}/eq/high", 1.2),
+        *_each("/deck/{deck}/filter", 0.2),
+    ]),
+    ("+ keylock", _each("/deck/{deck}/keylock", 1)),
+    ("+ 2 effects a deck", [
+        command
+        for slot, (module, parameter, value) in enumerate(EFFECTS, 1)
+        for command in _each("/deck/{deck}/fx/insert", slot, module, parameter, value)
+    ]),
+    ("+ limiter at work", [("/mix/level", (2.0,))]),
+    ("+ master tapped", []),
+]  # fmt: skip
+
+
+class Mixer(Session):
+    """A session that tells what could not be done."""
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Take what the core answers."""
+        if address == "/fail":
+            raise common.BenchmarkError(" ".join(map(str, arguments)))
+
+
+def play(mixer: Session, tracks: Sequence[Track]) -> None:
+    """Load a track onto each deck and start all of them, synced, on one beat."""
+    for deck, track in zip("ABCD", tracks, strict=False):
+        mixer.send(f"/deck/{deck}/load", str(track.folder))
+    mixer.load()
+    for deck, track in zip("ABCD", tracks, strict=False):
+        mixer.send(f"/deck/{deck}/grid", track.bpm, 0.0)
+        mixer.send(f"/deck/{deck}/sync", 1)
+        mixer.send(f"/deck/{deck}/level", 0.5)
+    for deck in "ABCD":
+        mixer.send("/clock/next", 4.0, f"/deck/{deck}/play")
+    for deck in "ABCD":
+        # In the middle of it all parts play.
+        mixer.send("/clock/next", 8.0, f"/deck/{deck}/seek/fraction", 0.4)
+    wait(mixer, 8.0)
+
+
+def wait(mixer: Session, seconds: float) -> None:
+    """Render so much."""
+    for _ in range(round(seconds * RATE / BLOCK)):
+        mixer.render(BLOCK)
+        mixer.load(4)
+
+
+def ride(mixer: Session, number: int) -> None:
+    """Send the tempo up or down."""
+    mixer.send("/clock/tempo", TEMPOS[number % 2], float(RIDE_BEATS))
+
+
+def measure(mixer: Session, seconds: float) -> np.ndarray:
+    """Time each block of so much sound: microseconds, `(blocks,)`."""
+    render = kernels().render_at
+    desk = mixer.desk
+    out = np.zeros((BLOCK, 2), np.float32)
+    blocks = round(seconds * RATE / BLOCK)
+    times = np.empty(blocks)
+    ride_blocks = round(RIDE_BEATS * 60 / TEMPOS[0] * RATE / BLOCK)
+    for number in range(blocks):
+        if number % ride_blocks == 0:
+            ride(mixer, number // ride_blocks)
+        begin = time.perf_counter_ns()
+        render(desk.address, out.ctypes.data, BLOCK)
+        times[number] = (time.perf_counter_ns() - begin) / 1000.0
+        mixer.time += BLOCK / RATE
+        mixer.core.tick()
+        mixer.load(4)
+    playing = int(np.count_nonzero(desk.voices["state"] == 1))
+    if playing < 4 or int(desk.ledger["missing_frames"]):
+        raise common.BenchmarkError(f"{playing} of 4 tracks play, or pages were missing")
+    return times
+
+
+def row(what: str, times: np.ndarray) -> dict[str, Any]:
+    """Mean, 99th percentile and longest of the blocks, in percent of what a block lasts."""
+    lasts = BLOCK / RATE * 1e6
+    return {
+        "what": what,
+        "mean %": round(100 * float(np.mean(times)) / lasts, 2),
+        "p99 %": round(100 * float(np.percentile(times, 99)) / lasts, 2),
+        "longest %": round(100 * float(np.max(times)) / lasts, 2),
+        "mean us": round(float(np.mean(times)), 1),
+    }
+
+
+def run(seconds: float, tracks: Sequence[Track]) -> list[dict[str, Any]]:
+    """All rows, one after another on one desk. Raises `BenchmarkError`."""
+    rows = []
+    progress = common.Progress(len(STEPS))
+    with Mixer(Settings(), ARENA_BYTES, float(RATE), BLOCK) as mixer:
+        play(mixer, tracks)
+        for what, commands in STEPS:
+            for address, arguments in commands:
+                mixer.send(address, *arguments)
+            if what == STEPS[-1][0]:
+                mixer.desk.taps["on"][TAP_MASTER] = 1
+            wait(mixer, SETTLE_SECONDS)
+            rows.append(row(what, measure(mixer, seconds)))
+            progress.add(1, what)
+    progress.close()
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The benchmark as a program; its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=20.0, help="of sound for each row")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    chosen = parser.parse_args(argv)
+    common.print_heading("Everything on, blocks of 256 frames, in percent of a block's time")
+    tracks = write_tracks(cache_folder() / "everything")
+    try:
+        rows = run(chosen.seconds, tracks)
+    except common.BenchmarkError as error:
+        print(f"everything: {error}", file=sys.stderr)
+        return 1
+    print(common.table(rows))
+    p99 = float(rows[-1]["p99 %"])
+    verdict = "reached" if p99 < GOAL_PERCENT else "not reached"
+    print(f"goal: p99 under {GOAL_PERCENT:g} percent with everything on: {verdict} ({p99:g})")
+    common.write_json(chosen.json, {"machine": common.machine(), "rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
