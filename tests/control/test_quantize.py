@@ -62,6 +62,27 @@ def test_what_the_engine_holds_already_moves_with_the_tempo_too(cued: Rig) -> No
     assert frame > round(2.25 * BEAT) + 5000
 
 
+def test_so_does_whatever_else_is_sent_for_a_beat(cued: Rig) -> None:
+    cued.send("/deck/A/play")
+    cued.run(1024)
+    cued.send("/clock/at", 2.25, "/deck/A/level", 0.0, 0.005)
+    cued.send("/clock/tempo", 60.0)
+    cued.run(4 * BEAT)
+    begun = cued.first_sound()
+    changed = begun + int((cued.out[begun:, 0] < 0.2499).argmax())
+    beats = cued.core.beats
+    assert beats.beat(changed - 2) < 2.25 <= beats.beat(changed) + 1e-9
+
+
+def test_mute_waits_for_the_quantum(cued: Rig) -> None:
+    cued.send("/deck/A/play")
+    cued.send("/deck/A/quantize", 4)
+    cued.send("/deck/A/stem/1/mute", 1)
+    cued.run(4 * BEAT)
+    assert cued.out[4 * BEAT - 1, 0] == 0.25
+    assert not cued.out[4 * BEAT + 2000 :].any()
+
+
 @pytest.mark.parametrize(
     ("address", "arguments"),
     [("/deck/A/stop", ()), ("/deck/A/level", (0.0, 0.005)), ("/deck/A/seek", (1.0,)),

@@ -39,7 +39,10 @@ def _eq_row(number: int, band: str) -> int:
 
 
 def _address(number: int, name: str, *args: Arg) -> Callable[..., Any]:
-    return TABLE.add(f"/deck/{{deck}}/stem/{number}/{name}", *args, scheduled=True)
+    # Muting is played like an instrument: it waits for the deck's quantum.
+    waits = name in ("mute", "solo")
+    address = f"/deck/{{deck}}/stem/{number}/{name}"
+    return TABLE.add(address, *args, scheduled=True, quantized=waits)
 
 
 def _band_address(number: int, band: str) -> None:
