@@ -29,9 +29,9 @@ class Marker:
         if self._on:
             return
         self._on = True
-        waiting = []
+        waiting: list[tuple[bool, int, int, Stem, int]] = []
         for stem in stems:
-            places = [place // stem.page_frames for place, _, _ in heads.get(stem.source, [])]
+            places = [head.position // stem.page_frames for head in heads.get(stem.source, [])]
             for page in range(stem.pages):
                 if self._arena.unmarked(stem.source, page):
                     ahead = min(((page - place) % stem.pages for place in places), default=page)

@@ -13,7 +13,7 @@ from crowdstream.desk.layout import ATTACKS, PAGE_BYTES
 from crowdstream.desk.pages import Arena
 from crowdstream.library.attacks import CONTEXT, find_attacks
 from crowdstream.library.marker import Marker
-from crowdstream.library.plan import Stem
+from crowdstream.library.plan import Head, Stem
 from crowdstream.library.reader import open_stem
 from examples.demo.drums import hit
 
@@ -151,7 +151,7 @@ def test_what_is_found_depends_on_the_file_alone(tmp_path: Path) -> None:
                     arena.publish(0, page, place, samples, marker.find(stem, page, samples))
                     assert arena.unmarked(0, page) == late
                 if late:
-                    marker.begin([stem], {0: [(2 * PAGE + 5, 0, 0)]})
+                    marker.begin([stem], {0: [Head(2 * PAGE + 5)]})
                     while marker.work():
                         pass
             records = [desk.attacks[int(desk.page_table[0, page]) - 1] for page in range(6)]
