@@ -202,13 +202,13 @@ def decide(address, voice, ideal, ratio):
         sounded = max(sounded, voice.loop_in)
     due = (attack - ideal) / ratio
     clear = CLEAR_BEFORE
-    if drift == 0.0 and due > HORIZON:
-        # No attack to wait for: some place soon.
+    soon = drift == 0.0 and due > HORIZON
+    if soon:  # no attack to wait for: some place soon
         attack = here + HORIZON
         due = attack - ideal
         clear = 0
     waiting = False
-    if due <= HORIZON:
+    if soon or due <= HORIZON:
         exact = attack - here - due
         if abs(exact) <= (0.75 if drift == 0.0 else CLOSE):
             return False, off

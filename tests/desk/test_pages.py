@@ -181,9 +181,13 @@ def test_attacks_are_published_with_their_page() -> None:
         place = arena.take()
         assert place is not None
         arena.publish(0, 1, place, samples, attacks)
-        wanted = [] if attacks is None else attacks.tolist()
         record = desk.attacks[int(desk.page_table[0, 1]) - 1]
-        assert record[0] == len(wanted) and record[1 : 1 + len(wanted)].tolist() == wanted
+        assert arena.unmarked(0, 1) == (attacks is None)
+        if attacks is not None:
+            assert record[0] == len(attacks)
+            assert np.array_equal(record[1 : 1 + len(attacks)], attacks)
+    arena.mark(0, 1, np.array([7], np.uint16))
+    assert not arena.unmarked(0, 1) and record[:2].tolist() == [1, 7]
     desk.arena[:] = 255  # what stands behind the pages is not theirs
-    assert desk.attacks[place][0] == 0
+    assert record[:2].tolist() == [1, 7]
     desk.close()
