@@ -49,13 +49,15 @@ LEAST_RAMP_SECONDS = 0.004  # where a step would be a click
 @dataclass(eq=False)
 class Placed:
     """An instance in a slot. `frame`: at which it comes in, 0 was at once; `beat`: the beat of
-    the clock at which it does, when that was said.
+    the clock at which it does, when that was said; `anchor`: the instance that the engine was
+    told to put it behind.
     """
 
     instance: int
     module: Module
     frame: int = 0
     beat: float | None = None
+    anchor: int = -1
 
     def find(self, name: str) -> tuple[int, Parameter]:
         """Row and declaration of a parameter; raises `BadArgument`."""
@@ -146,14 +148,15 @@ class Effects:
             self._desk.ramps[effect_ramp(instance, row)] = (value, 0.0, value, 0)
         old = self.chains[chain][slot]
         frame, beat = self._after(context, old)
-        placed = Placed(instance, module, frame, beat)
+        placed = Placed(instance, module, frame, beat, self._anchor(chain, slot, frame))
         serial = self._outbox.add(
             OP_EFFECT, context, frame=frame, beat=beat, target=chain, index=instance,
-            start=self._anchor(chain, slot, frame), end=old.instance if old else -1,
+            start=placed.anchor, end=old.instance if old else -1,
         )  # fmt: skip
         self.chains[chain][slot] = placed
         if old:
             self._leaving[old.instance] = frame
+        self._put_right(chain)
 
         def refused() -> None:
             if self.chains[chain][slot] is placed:
@@ -182,6 +185,7 @@ class Effects:
         placed = self.find(chain, slot)
         self.chains[chain][slot] = None
         self._send_away(context, chain, placed.instance, *self._after(context, placed))
+        self._put_right(chain)
 
     def _send_away(
         self, context: Context, chain: int, instance: int, frame: int, beat: float | None
@@ -200,16 +204,25 @@ class Effects:
         slots.insert(to, slots.pop(slot))
         if before != [there for there in slots if there]:
             self._send_to(context, chain, placed, *self._after(context, placed))
+            self._put_right(chain)
+
+    def _put_right(self, chain: int) -> None:
+        # What is still to come in may have been told to stand behind what is no longer there.
+        for slot, placed in enumerate(self.chains[chain]):
+            if placed is None or placed.frame == 0 or self._is_in(placed):
+                continue
+            if placed.anchor != self._anchor(chain, slot, placed.frame):
+                self._send_to(None, chain, placed, placed.frame, placed.beat)
 
     def _send_to(
-        self, context: Context, chain: int, placed: Placed, frame: int, beat: float | None
+        self, context: Context | None, chain: int, placed: Placed, frame: int, beat: float | None
     ) -> None:
         if placed not in self.chains[chain]:
             return
-        slot = self.chains[chain].index(placed)
+        placed.anchor = self._anchor(chain, self.chains[chain].index(placed), frame)
         serial = self._outbox.add(
             OP_EFFECT_MOVE, context, frame=frame, beat=beat, index=placed.instance,
-            start=self._anchor(chain, slot, frame),
+            start=placed.anchor,
         )  # fmt: skip
         self._sent.append((serial, lambda: self._send_to(context, chain, placed, 0, None)))
 

@@ -207,6 +207,16 @@ def test_what_is_wrong_is_refused_with_the_reason_and_changes_nothing(
     assert reason in told
 
 
+def test_the_order_holds_when_what_was_before_it_has_left_meanwhile(rig: Rig) -> None:
+    rig.run(512)
+    rig.send("/mix/fx/insert", 1, "drive")
+    rig.send("/mix/fx/insert", 2, "gate")
+    rig.raw(bundle(0.4, build("/mix/fx/insert", (3, "echo"))))
+    rig.send("/mix/fx/remove", 2)
+    rig.seconds(0.6)
+    assert linked(rig, CHAIN_MASTER) == ["drive", "echo"]
+
+
 def test_there_is_an_end_to_the_instances(rig: Rig) -> None:
     for deck in "ABCD":
         for slot in range(1, 5):
