@@ -30,7 +30,8 @@ from crowdstream.desk.layout import TAP_MASTER
 from crowdstream.offline.kernels import kernels
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
-from examples.demo.tracks import RATE, Track, write_tracks
+from examples.demo.dsp import RATE
+from examples.demo.tracks import Track, write_tracks
 
 GOAL_PERCENT = 25.0
 BLOCK = 256
