@@ -98,7 +98,7 @@ def _sample(address, bank, fraction, place):
     # The value of a pair of the tape at `fraction` past the frame at address `place`.
     taps = bank_taps(bank)
     phase = fraction * views.F32(PHASES)
-    whole = int(phase)
+    whole = min(int(phase), PHASES - 1)  # a fraction of nearly 1 may have become 1
     between = phase - views.F32(whole)
     row = bank_offset(bank) + whole * taps
     near = views.float32_samples(address + TABLE + 4 * row)

@@ -79,7 +79,7 @@ class Renderer:
         while True:
             now = self._desk.frame
             self._perform_due(now)
-            stop = self._stop = self._stop_frame(now, seconds)
+            stop = self._stop = self._stop_frame(now - self._delay, seconds)
             ahead = self._timeline.next_frame(now)
             closing = stop == NEVER and ahead == NEVER
             if now >= stop or (closing and self._over(now)):
