@@ -15,6 +15,7 @@ import psutil
 
 from benchmarks.common import BenchmarkError
 
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 SAMPLE_SECONDS = 0.01  # between two looks at a command's memory
 LIMIT_SECONDS = 600.0  # a command that takes longer hangs, and is ended
 SAID = 600  # characters of a failed command's last words that are shown
@@ -48,7 +49,7 @@ def _run(command: Sequence[str], folder: Path, watch: bool) -> tuple[Usage, int]
     with tempfile.TemporaryFile() as said:
         begin = time.monotonic()
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=_env()
         )
         limit = threading.Timer(LIMIT_SECONDS, process.kill)
         limit.start()
@@ -68,6 +69,12 @@ def _run(command: Sequence[str], folder: Path, watch: bool) -> tuple[Usage, int]
             words = said.read().decode(errors="replace").strip()[-SAID:]
             raise BenchmarkError(f"{command[0]} ended with status {process.returncode}: {words}")
     return Usage(used.ru_utime + used.ru_stime, wall), peak
+
+
+def _env() -> dict[str, str]:
+    # Python programs keep their bytecode, as installed ones do: else their start is mostly the
+    # reading of their sources.
+    return {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
 
 
 def _watch(pid: int) -> int:

@@ -66,10 +66,12 @@ def interpolator() -> np.ndarray:
     for taps, rate in zip(BANK_TAPS, BANK_RATES, strict=True):
         cutoff = 1.0 if taps == BANK_TAPS[0] else 1.0 / rate
         half = taps // 2
-        phase = np.arange(PHASES + 1)[:, None] / PHASES
+        # The second half of the phases is the first one's mirror image.
+        phase = np.arange(PHASES // 2 + 1)[:, None] / PHASES
         time = np.arange(taps)[None, :] - (half - 1) - phase
         window = np.i0(KAISER_BETA * np.sqrt(np.clip(1 - (time / half) ** 2, 0, None)))
-        bank = np.sinc(time * cutoff) * window
+        part = np.sinc(time * cutoff) * window
+        bank = np.concatenate((part, part[-2::-1, ::-1]))
         # On a whole frame the first bank gives that frame, to the bit: its other taps are zero.
         bank[np.abs(bank) < 1e-12 * bank.max()] = 0.0
         banks.append(bank / bank.sum(axis=1, keepdims=True))

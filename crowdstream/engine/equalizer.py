@@ -83,14 +83,17 @@ def _keep(place, section, state):
 
 
 @kernel
-def run_equalizer(address, dry, state, count):
+def run_equalizer(address, dry, state, count, rows):
     """Filter `count` frames of eight lanes to the scratch memory `wet`, gains from `curves`.
+
+    `rows`: how many rows of gains there are: `count`, or 1 where none of them moves.
 
     `dry`: absolute address of float32 `[count, LANES]`; `state`: of float32
     `[EQ_SECTIONS, 2, LANES]`, which moves on.
     """
     wet = address + WET
-    curves = address + CURVES
+    gains = address + CURVES
+    step = BYTES if rows > 1 else 0
     # The states stay in local variables: on their way through memory they would cost most.
     lower = _coefficients(address, 0)
     lower_2 = _coefficients(address, 1)
@@ -119,11 +122,12 @@ def run_equalizer(address, dry, state, count):
         mid, s6 = _lowpass(mid, s6, upper_2)
         mid, s7 = _lowpass(mid, s7, upper)
         mid, s8 = _lowpass(mid, s8, upper_2)
-        gain_high = load(curves + at + 2 * CURVE)
-        rest = load(curves + at) * low + gain_high * rest
+        gain_high = load(gains + 2 * CURVE)
+        rest = load(gains) * low + gain_high * rest
         rest, s9 = _allpass(rest, s9, upper)
         rest, s10 = _allpass(rest, s10, upper_2)
-        store(wet + at, rest + (load(curves + at + CURVE) - gain_high) * mid)
+        store(wet + at, rest + (load(gains + CURVE) - gain_high) * mid)
+        gains += step
     _keep(state, 0, s0)
     _keep(state, 1, s1)
     _keep(state, 2, s2)
@@ -148,7 +152,17 @@ def is_flat(address, row):
 
 
 @kernel
-def _gains(address, row, column, count):
+def curve_rows(address, row, count):
+    """Rows of gains that lanes with three ramps from `row` on need: 1, or `count` if one moves."""
+    ramps = views.ramps(address)
+    for band in range(BANDS):
+        if ramps[row + band].left > 0:
+            return count
+    return 1
+
+
+@kernel
+def _gains(address, row, column, count, rows):
     # The three gains, frame by frame; the frame from which on all are and stay 1.
     ramps = views.ramps(address)
     curves = views.curves(address)
@@ -156,24 +170,25 @@ def _gains(address, row, column, count):
     for band in range(BANDS):
         ramp = ramps[row + band]
         moving = min(ramp.left, count)
-        fill_ramp(ramp, curves[band, :, column], count)
+        fill_ramp(ramp, curves[band, :, column], rows)
         still = ramp.left == 0 and ramp.value == 1.0
         flat_from = max(flat_from, moving if still else count)
-        for i in range(count):
+        for i in range(rows):
             curves[band, i, column + 1] = curves[band, i, column]
     return flat_from
 
 
 @kernel
-def prepare(address, use, state, row, column, count):
+def prepare(address, use, state, row, column, count, rows):
     """Make lanes `column` and `column + 1` ready for the filters: gains, and state when new.
 
     `use`: a `layout.EQ_USE` record; `state`: the filters' state as an array;
-    `row`: the first of three rows of ramps, which move on. False: it is bypassed.
+    `row`: the first of three rows of ramps, which move on. `rows`: of gains, the most that any
+    of the lanes needs (`curve_rows`). False: it is bypassed.
     """
     if use.eq_state == 0 and is_flat(address, row):
         return False
-    use.eq_flat = _gains(address, row, column, count)
+    use.eq_flat = _gains(address, row, column, count, rows)
     if use.eq_state == 0:
         use.eq_state = 1
         use.eq_warm = 0
@@ -188,6 +203,11 @@ def prepare(address, use, state, row, column, count):
 @kernel
 def blend(use, lanes, wet, column, count):
     """Crossfade two lanes to their filtered counterpart, as far as they are on their way."""
+    if use.eq_warm >= WARM and use.eq_mix == 1.0 and use.eq_flat >= count:
+        for i in range(count):
+            lanes[i, column] = wet[i, column]
+            lanes[i, column + 1] = wet[i, column + 1]
+        return
     for i in range(count):
         if use.eq_warm < WARM:
             use.eq_warm += 1
@@ -212,12 +232,15 @@ def equalize(address, count):
     uses = views.eq_use(address)
     state = views.eq(address)
     used = False
+    rows = 1
+    for number in range(DECKS):
+        rows = max(rows, curve_rows(address, RAMP_EQ + 4 * number, count))
     for number in range(DECKS):
         row = RAMP_EQ + 4 * number
-        used = prepare(address, uses[number], state, row, 2 * number, count) or used
+        used = prepare(address, uses[number], state, row, 2 * number, count, rows) or used
     if not used:
         return
-    run_equalizer(address, address + DRY, address + STATE, count)
+    run_equalizer(address, address + DRY, address + STATE, count, rows)
     for number in range(DECKS):
         if uses[number].eq_state == 1:
             blend(uses[number], views.lanes(address), views.wet(address), 2 * number, count)

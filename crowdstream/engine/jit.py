@@ -3,10 +3,15 @@
 numba reads its cache folder from the environment when it is imported, which may have
 happened already; so it is told directly too. In the folder numba would choose by itself a
 kernel stays as it was when only a kernel that it calls has changed.
+
+numba makes machine code of each function that it compiles, and optimises it together with all
+that it calls. Of kernels only the few that Python calls need that; their parts are optimised
+with them, once, instead of once more in each of their callers.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import tempfile
@@ -49,6 +54,8 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
 
 import numba  # noqa: E402  (the cache folder has to be set first)
+from numba.core.codegen import JITCodeLibrary  # noqa: E402
+from numba.core.compiler import Compiler  # noqa: E402
 
 numba.core.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
 
@@ -58,10 +65,47 @@ numba.core.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
 # does not compile.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False, "_nrt": False}
 
-kernel: Callable[..., Any] = numba.njit(**_OPTIONS)
+
+@ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.py_object)
+def _alone(_self: Any, _arguments: Any, _names: Any) -> Any:
+    raise TypeError("a part of a kernel can't be called from Python; see `entry`")
+
+
+class _NoEngine:
+    # What holds the machine code, where there is none.
+    def set_env(self, _name: str, _environment: Any) -> None:
+        return
+
+
+class _Part(JITCodeLibrary):  # type: ignore[misc]
+    """The code of a part, as it is until a kernel takes it in."""
+
+    codegen = _NoEngine()
+
+    def _optimize_final_module(self) -> None:
+        return
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return ctypes.cast(_alone, ctypes.c_void_p).value or 0
+
+
+class _PartCompiler(Compiler):  # type: ignore[misc]
+    def compile_extra(self, func: Any) -> Any:
+        self.state.library = _Part(self.state.targetctx.codegen(), func.__qualname__)
+        return super().compile_extra(func)
+
+
+_PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _PartCompiler}
+
+kernel: Callable[..., Any] = numba.njit(**_OPTIONS, **_PART)
 """A part of a kernel: compiled into its callers."""
 
-fast_kernel: Callable[..., Any] = numba.njit(**_OPTIONS, fastmath={"reassoc", "nsz", "contract"})
+fast_kernel: Callable[..., Any] = numba.njit(
+    **_OPTIONS, **_PART, fastmath={"reassoc", "nsz", "contract"}
+)
 """A part whose sums may be reordered for speed. Its input must be finite."""
 
 

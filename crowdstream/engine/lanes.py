@@ -140,3 +140,29 @@ def largest(typingctx: Any, value: Any) -> Any:
         return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
     return types.float32(lanes), codegen
+
+
+@intrinsic
+def sums(typingctx: Any, a: Any, b: Any) -> Any:
+    """The sum of each of two vectors' eight numbers, two float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # One beside the other: halves of both are added, halves of these, and so on.
+        first, second = args
+        half = LANES // 2
+        low = [*range(half), *range(LANES, LANES + half)]
+        while True:
+            index = ir.VectorType(ir.IntType(32), 2 * half)
+            parts = [
+                builder.shuffle_vector(first, second, ir.Constant(index, [at + by for at in low]))
+                for by in (0, half)
+            ]
+            first = second = builder.fadd(*parts, flags=_FLAGS)
+            if half == 1:
+                break
+            half //= 2
+            low = [*range(half), *range(2 * half, 3 * half)]
+        both = [builder.extract_element(first, ir.Constant(ir.IntType(32), at)) for at in (0, 1)]
+        return context.make_tuple(builder, signature.return_type, both)
+
+    return types.UniTuple(types.float32, 2)(lanes, lanes), codegen

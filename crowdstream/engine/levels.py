@@ -66,6 +66,15 @@ def move_crossfader(address, count):
 
 
 @kernel
+def _rests(fade, count):
+    # Whether neither side changes; added up, because a loop that may end early is slower.
+    different = 0
+    for i in range(count):
+        different += (fade[0, i] != fade[0, 0]) | (fade[1, i] != fade[1, 0])
+    return different == 0
+
+
+@kernel
 def deck_gain(address, deck, out, count):
     """Write the deck's linear gain at each of `count` frames to `out`: level times crossfader.
 
@@ -79,8 +88,14 @@ def deck_gain(address, deck, out, count):
         return
     sides = views.sides(address)
     fade = views.fade(address)
-    fill_ramp(left, sides[0], count)
-    fill_ramp(right, sides[1], count)
+    moving = fill_ramp(left, sides[0], count)
+    moving = fill_ramp(right, sides[1], count) or moving
+    if not moving and _rests(fade, count):
+        through = views.F32(1.0) - sides[0, 0] - sides[1, 0]
+        share = sides[0, 0] * fade[0, 0] + sides[1, 0] * fade[1, 0] + through
+        for i in range(count):
+            out[i] *= share
+        return
     for i in range(count):
         through = views.F32(1.0) - sides[0, i] - sides[1, i]
         out[i] *= sides[0, i] * fade[0, i] + sides[1, i] * fade[1, i] + through

@@ -53,12 +53,13 @@ def _wanted(address, slot):
     voice = views.voices(address)[slot]
     ramps = views.ramps(address)
     taps = views.stem_taps(address)
-    wanted = 1 << PAIR_MAIN
+    wanted = 0
     for stem in range(voice.stems):
         base = RAMP_VOICE + VOICE_ROWS * slot + stem
         if _sounds(ramps[base + VOICE_LISTEN]):
             wanted |= 1 << PAIR_CUE
         if _sounds(ramps[base + VOICE_STEM]):
+            wanted |= 1 << PAIR_MAIN
             for bus in range(BUSES):
                 if _sounds(ramps[base + VOICE_SEND + STEMS * bus]):
                     wanted |= 1 << (PAIR_BUS + bus)
@@ -69,13 +70,21 @@ def _wanted(address, slot):
 
 @kernel
 def _add(address, stem, pair, gains, count):
-    tape = views.tape(address)
-    stems = views.stem_tape(address)
     for channel in range(2):
-        to = tape[pair, channel]
-        sound = stems[stem, channel]
+        to = views.tape(address)[pair, channel, HISTORY : HISTORY + count]
+        sound = views.stem_tape(address)[stem, channel, STEM_PAST : STEM_PAST + count]
         for i in range(count):
-            to[HISTORY + i] += sound[STEM_PAST + i] * gains[i]
+            to[i] += sound[i] * gains[i]
+
+
+@kernel
+def _add_steady(address, stem, pair, gain, count):
+    # The same where the gain does not move.
+    for channel in range(2):
+        to = views.tape(address)[pair, channel, HISTORY : HISTORY + count]
+        sound = views.stem_tape(address)[stem, channel, STEM_PAST : STEM_PAST + count]
+        for i in range(count):
+            to[i] += sound[i] * gain
 
 
 @kernel
@@ -87,8 +96,12 @@ def _mix_stem(address, slot, stem, count):
     base = RAMP_VOICE + VOICE_ROWS * slot + stem
     sounds = _sounds(ramps[base + VOICE_STEM])
     if sounds:
+        steady = ramps[base + VOICE_STEM].left == 0
         fill_ramp(ramps[base + VOICE_STEM], gains, count)
-        _add(address, stem, PAIR_MAIN, gains, count)
+        if steady:
+            _add_steady(address, stem, PAIR_MAIN, gains[0], count)
+        else:
+            _add(address, stem, PAIR_MAIN, gains, count)
         if views.stem_taps(address)[STEMS * voice.deck + stem]:
             _add(address, stem, PAIR_STEM + stem, gains, count)
     for bus in range(BUSES):
@@ -130,15 +143,17 @@ def mix_stems(address, slot, count):
             for channel in range(2):
                 for i in range(HISTORY):
                     tape[pair, channel, i] = history[pair, channel, i]
-                for i in range(HISTORY, HISTORY + count):
-                    tape[pair, channel, i] = 0.0
+                new = tape[pair, channel, HISTORY : HISTORY + count]
+                for i in range(count):
+                    new[i] = 0.0
     for stem in range(voice.stems):
         _mix_stem(address, slot, stem, count)
     for pair in range(TAPE_PAIRS):
         if used >> pair & 1:
             for channel in range(2):
+                latest = tape[pair, channel, count : count + HISTORY]
                 for i in range(HISTORY):
-                    history[pair, channel, i] = tape[pair, channel, i + count]
+                    history[pair, channel, i] = latest[i]
     return used
 
 
@@ -161,7 +176,8 @@ def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
     voice = views.voices(address)[slot]
     lanes = views.lanes(address)
     lane = 2 * voice.deck
-    _sound_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, lanes, lane)
+    if pairs >> PAIR_MAIN & 1:
+        _sound_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, lanes, lane)
     for pair in range(PAIR_MAIN + 1, TAPE_PAIRS):
         if pairs >> pair & 1:
             out = views.cue(address)

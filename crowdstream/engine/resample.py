@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, PHASES, REGIONS
+import numpy as np
+
+from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, LANES, PHASES, REGIONS
 from crowdstream.desk.layout import TAPE as TAPE_FRAMES
 from crowdstream.engine import views
 from crowdstream.engine.jit import fast_kernel, kernel
+from crowdstream.engine.lanes import BYTES, load, splat, sums
 
 TABLE = REGIONS["table"].offset
 TAPE = REGIONS["tape"].offset
 PAIR_BYTES = 4 * 2 * TAPE_FRAMES
+
+PLACE_BITS = 48  # of a playhead's fraction: a rate is right to 1 frame in 100 years
+ONE = 1 << PLACE_BITS
+FRACTION_BITS = 24
 
 BANK_FADE = 64  # frames over which one filter bank takes over from another
 
@@ -63,22 +70,39 @@ def choose_run(voice, rates, moving, at, count):
 
 
 @kernel
-def walk(fraction, rates, at, count, steps, fractions):
+def walk(fraction, rates, moving, at, count, steps, fractions):
     """Where the playhead stands at each of `count` frames from `at` on, and after them.
 
-    `rates`: tape frames a frame. `steps` gets whole tape frames past where it stands first,
-    `fractions` what remains.
+    `rates`: tape frames a frame, not all equal if `moving`. `steps` gets whole tape frames past
+    where it stands first, `fractions` what remains.
     Returns the playhead after the last frame: tape frames past the first, fraction.
+
+    It is counted in whole numbers, `ONE` to a tape frame. These add up to the same in any
+    order, so at an even rate no frame has to wait for the one before it.
     """
-    play = 0
-    for i in range(count):
-        steps[i] = play
-        fractions[i] = fraction
-        fraction += rates[at + i]
-        whole = int(fraction)
-        play += whole
-        fraction -= whole
-    return play, fraction
+    place = int(fraction * ONE)
+    rates = rates[at : at + count]
+    if moving:
+        for i in range(count):
+            steps[i] = place >> PLACE_BITS
+            fractions[i] = _fraction(place)
+            place += int(rates[i] * ONE)
+    else:
+        step = int(rates[0] * ONE)
+        first = place
+        for i in range(count):
+            place = first + i * step
+            steps[i] = place >> PLACE_BITS
+            fractions[i] = _fraction(place)
+        place = first + count * step
+    return place >> PLACE_BITS, (place & (ONE - 1)) / ONE
+
+
+@kernel
+def _fraction(place):
+    # As many bits as a float32 below 1 has for sure.
+    bits = np.int32((place & (ONE - 1)) >> (PLACE_BITS - FRACTION_BITS))
+    return views.F32(bits) * views.F32(1.0 / (1 << FRACTION_BITS))
 
 
 @fast_kernel
@@ -106,9 +130,35 @@ def _sample(address, bank, fraction, place):
     first = place - 4 * (taps // 2 - 1)
     left = views.float32_samples(first)
     right = views.float32_samples(first + 4 * TAPE_FRAMES)
-    if bank == 0:  # the usual one, whose length the compiler may know
-        return _tap_sum(near, far, between, left, right, BANK_TAPS[0])
     return _tap_sum(near, far, between, left, right, taps)
+
+
+@kernel
+def _usual_sample(address, fraction, place):
+    # The same in bank 0, eight taps at a time.
+    phase = fraction * views.F32(PHASES)
+    whole = np.int32(phase)
+    between = splat(phase - views.F32(whole))
+    row = address + TABLE + 4 * BANK_TAPS[0] * whole
+    left = place - 4 * (BANK_TAPS[0] // 2 - 1)
+    right = left + 4 * TAPE_FRAMES
+    near = load(row)
+    c = near + between * (load(row + 4 * BANK_TAPS[0]) - near)
+    sum_left = c * load(left)
+    sum_right = c * load(right)
+    for k in range(1, BANK_TAPS[0] // LANES):
+        near = load(row + BYTES * k)
+        c = near + between * (load(row + 4 * BANK_TAPS[0] + BYTES * k) - near)
+        sum_left = sum_left + c * load(left + BYTES * k)
+        sum_right = sum_right + c * load(right + BYTES * k)
+    return sums(sum_left, sum_right)
+
+
+@kernel
+def _any_sample(address, bank, fraction, place):
+    if bank == 0:
+        return _usual_sample(address, fraction, place)
+    return _sample(address, bank, fraction, place)
 
 
 @kernel
@@ -124,16 +174,24 @@ def interpolate(address, voice, pair, base, at, count, gains, out, column):
     bank = voice.bank
     left_of_fade = voice.bank_left
     start = address + TAPE + PAIR_BYTES * pair + 4 * base
+    out = out[at : at + count]
+    gains = gains[at : at + count]
+    if bank == 0 and left_of_fade <= 0:  # what nearly all frames come through
+        for i in range(count):
+            a, b = _usual_sample(address, fractions[i], start + 4 * steps[i])
+            out[i, column] += a * gains[i]
+            out[i, column + 1] += b * gains[i]
+        return
     for i in range(count):
         place = start + 4 * steps[i]
-        a, b = _sample(address, bank, fractions[i], place)
+        a, b = _any_sample(address, bank, fractions[i], place)
         if left_of_fade > 0:
-            old_a, old_b = _sample(address, voice.old_bank, fractions[i], place)
+            old_a, old_b = _any_sample(address, voice.old_bank, fractions[i], place)
             share = views.F32((left_of_fade - i) / BANK_FADE)
             a += share * (old_a - a)
             b += share * (old_b - b)
-        out[at + i, column] += a * gains[at + i]
-        out[at + i, column + 1] += b * gains[at + i]
+        out[i, column] += a * gains[i]
+        out[i, column + 1] += b * gains[i]
 
 
 @kernel

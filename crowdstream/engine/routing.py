@@ -73,7 +73,8 @@ def _mix_deck(address, deck, count):
     for i in range(count):
         left = lanes[i, 2 * deck] * level[i]
         right = lanes[i, 2 * deck + 1] * level[i]
-        peak = max(peak, abs(left), abs(right))
+        louder = max(abs(left), abs(right))
+        peak = louder if louder > peak else peak
         mix[i, 0] += left * gains[i]
         mix[i, 1] += right * gains[i]
     state.peak = peak

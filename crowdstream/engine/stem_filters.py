@@ -26,7 +26,7 @@ from crowdstream.desk.layout import (
     VOICE_ROWS,
 )
 from crowdstream.engine import views
-from crowdstream.engine.equalizer import WARM, blend, is_flat, prepare, run_equalizer
+from crowdstream.engine.equalizer import WARM, blend, curve_rows, is_flat, prepare, run_equalizer
 from crowdstream.engine.filter import filter_pairs
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.ramps import set_ramp
@@ -104,9 +104,13 @@ def _equalize_group(address, slot, group, count, begins):
     first = STEM_GROUP * group
     last = min(first + STEM_GROUP, voice.stems)
     used = False
+    rows = 1
+    for stem in range(first, last):
+        rows = max(rows, curve_rows(address, _eq_row(slot, stem), count))
     for stem in range(first, last):
         use = uses[stem]
-        if prepare(address, use, state, _eq_row(slot, stem), 2 * (stem - first), count):
+        row = _eq_row(slot, stem)
+        if prepare(address, use, state, row, 2 * (stem - first), count, rows):
             used = True
             if begins:  # there is nothing before it that would have to be faded from
                 use.eq_warm = WARM
@@ -114,7 +118,7 @@ def _equalize_group(address, slot, group, count, begins):
     if not used:
         return
     place = address + _STATE + _STATE_BYTES * (STEM_GROUPS * slot + group)
-    run_equalizer(address, address + _LANES, place, count)
+    run_equalizer(address, address + _LANES, place, count, rows)
     for stem in range(first, last):
         if uses[stem].eq_state == 1:
             blend(uses[stem], lanes, views.wet(address), 2 * (stem - first), count)

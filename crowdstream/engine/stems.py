@@ -8,6 +8,8 @@ is the stems times gains.
 
 from __future__ import annotations
 
+import numpy as np
+
 from crowdstream.desk.layout import (
     CAUSE_PAGE,
     INT16,
@@ -31,54 +33,74 @@ SEAM_FLOOR = 0.01
 SEAM_LOOKBACK = 8
 LOUDEST = 1e4  # a sample beyond +80 dB full scale is an error in the file
 
+INT16_SCALE = 1.0 / 32768.0  # full scale of 16 bits is 1
+
 MISSING, OVER = -1, -2  # why a stem has nothing to sound
 FOREVER = 1 << 62
 
 
 @kernel
-def _put_frames(data, scale, channels, first, step, count, left, right, at):
+def _put_frames(data, scale, channels, first, step, count, left, right):
     # Frames `first`, `first + step`, ... of a page to a stretch of tape.
     if channels == 2:
         for i in range(count):
-            left[at + i] = data[2 * (first + step * i)] * scale
-            right[at + i] = data[2 * (first + step * i) + 1] * scale
+            left[i] = data[2 * (first + step * i)] * scale
+            right[i] = data[2 * (first + step * i) + 1] * scale
     else:
         for i in range(count):
             x = data[first + step * i] * scale
-            left[at + i] = x
-            right[at + i] = x
+            left[i] = x
+            right[i] = x
+
+
+@kernel
+def _put_int16_pairs(frames, count, left, right):
+    # Forward, 16 bits, stereo, what most is: both samples of a frame as one number, because the
+    # compiler can read those several at a time.
+    scale = views.F32(INT16_SCALE)
+    for i in range(count):
+        both = frames[i]
+        left[i] = views.F32(np.int16(both)) * scale
+        right[i] = views.F32(both >> np.int32(16)) * scale
 
 
 @kernel
 def _put_page(address, source, page, position, step, count, tape, at):
     # One stem's frames out of one page, from a file position on, to a stretch of tape.
-    left, right = tape[0], tape[1]
+    # Stretches that begin at 0: with a place added to each index the compiler would not know
+    # that none is negative, and take one frame after another.
+    left, right = tape[0, at : at + count], tape[1, at : at + count]
     channels = source.channels
     place = views.page_address(address, page)
     first = position & ((1 << source.page_shift) - 1)
     # Each direction has a call of its own, so that the compiler knows the step.
     if source.format == INT16:
-        scale = views.F32(1.0 / 32768.0)
+        scale = views.F32(INT16_SCALE)
         data16 = views.int16_samples(place)
-        if step > 0:
-            _put_frames(data16, scale, channels, first, 1, count, left, right, at)
+        if step > 0 and channels == 2:
+            _put_int16_pairs(views.int32_samples(place + 4 * first), count, left, right)
+        elif step > 0:
+            data16 = views.int16_samples(place + 2 * first)
+            _put_frames(data16, scale, 1, 0, 1, count, left, right)
         else:
-            _put_frames(data16, scale, channels, first, -1, count, left, right, at)
+            _put_frames(data16, scale, channels, first, -1, count, left, right)
         return
     one = views.F32(1.0)
-    data32 = views.float32_samples(place)
     if step > 0:
-        _put_frames(data32, one, channels, first, 1, count, left, right, at)
+        data32 = views.float32_samples(place + 4 * channels * first)
+        _put_frames(data32, one, channels, 0, 1, count, left, right)
     else:
-        _put_frames(data32, one, channels, first, -1, count, left, right, at)
-    _silence_errors(address, left, right, at, count)
+        data32 = views.float32_samples(place)
+        _put_frames(data32, one, channels, first, -1, count, left, right)
+    _silence_errors(address, left, right, count)
 
 
 @kernel
 def _put_silence(tape, at, count):
     for channel in range(2):
-        for i in range(at, at + count):
-            tape[channel, i] = 0.0
+        to = tape[channel, at : at + count]
+        for i in range(count):
+            to[i] = 0.0
 
 
 @kernel
@@ -160,15 +182,15 @@ def _apply_offset(voice, stem, tape, at, count):
 
 
 @kernel
-def _silence_errors(address, left, right, at, count):
+def _silence_errors(address, left, right, count):
     # One bad sample of a file must not live on in filters and fades behind this.
     bad = 0
-    for i in range(at, at + count):
+    for i in range(count):
         bad += not (abs(left[i]) < LOUDEST and abs(right[i]) < LOUDEST)
     if bad == 0:
         return
     views.ledger(address)[0].nonfinite += bad
-    for i in range(at, at + count):
+    for i in range(count):
         if not (abs(left[i]) < LOUDEST and abs(right[i]) < LOUDEST):
             left[i] = 0.0
             right[i] = 0.0
@@ -303,5 +325,6 @@ def keep_stem(address, slot, stem, count):
     tape = views.stem_tape(address)[stem]
     past = views.stem_past(address)[slot]
     for channel in range(2):
+        latest = tape[channel, count : count + STEM_PAST]
         for i in range(STEM_PAST):
-            past[stem, channel, i] = tape[channel, count + i]
+            past[stem, channel, i] = latest[i]

@@ -173,7 +173,7 @@ def feed(address, slot, count):
     """Lay `count` new frames on the tape, behind `HISTORY` frames of what came before.
 
     The new frames lie at `tape[pair, :, HISTORY : HISTORY + count]`. Returns the pairs that
-    are in use, a bit each; the first one, what goes to the deck, always is.
+    are in use, a bit each: while all stems are silent, none is.
     """
     voice = views.voices(address)[slot]
     tape = views.stem_tape(address)

@@ -166,6 +166,7 @@ def attacks_address(address, page):
 
 # Of an absolute address. How long they are is for their users to know.
 int16_samples = _array_at(np.dtype("i2"), (layout.PAGE_BYTES // 2,))
+int32_samples = _array_at(np.dtype("i4"), (layout.PAGE_BYTES // 4,))
 float32_samples = _array_at(np.dtype("f4"), (layout.PAGE_BYTES // 4,))
 lane_frames = _array_at(np.dtype("f4"), (layout.SEGMENT, layout.LANES))
 filter_unit = _array_at(layout.FILTER, (1,))

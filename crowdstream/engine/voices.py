@@ -233,12 +233,13 @@ def _slip_on(address, slot, count):
 
 
 @kernel
-def _steps(address, voice, at, count):
+def _steps(address, voice, moving, at, count):
     # Where the playhead stands at each frame of a run, relative to where it stands first.
     steps = views.steps(address)
     fractions = views.fractions(address)
     if not voice.synced:
-        return walk(voice.fraction, views.speed(address)[1], at, count, steps, fractions)
+        speed = views.speed(address)[1]
+        return walk(voice.fraction, speed, moving, at, count, steps, fractions)
     places = views.places(address)
     for i in range(count):
         whole, fraction = split(places[at + i])
@@ -261,7 +262,7 @@ def _sound_run(address, slot, moving, at, count, gains):
         sound_pairs(address, slot, pairs, True, base, at, count, gains)
         voice.play += count
         return count
-    whole, fraction = _steps(address, voice, at, count)
+    whole, fraction = _steps(address, voice, moving, at, count)
     half = bank_taps(voice.bank) // 2
     if voice.bank_left > 0:
         half = max(half, bank_taps(voice.old_bank) // 2)

@@ -109,15 +109,16 @@ class Plan:
 
     def start_pages(self, stems: list[Stem], frame: int) -> Iterator[tuple[Stem, int]]:
         """What has to be there to start at `frame`, the stems side by side."""
-        for step in range(max(self.ready_pages(stem) for stem in stems)):
-            for stem in stems:
-                if step < self.ready_pages(stem):
+        ready = [(stem, self.ready_pages(stem)) for stem in stems]
+        for step in range(max(count for _, count in ready)):
+            for stem, count in ready:
+                if step < count:
                     yield stem, frame // stem.page_frames + step
 
     def ahead(self, stem: Stem, head: Head, seconds: float = READ_AHEAD) -> Iterator[int]:
         """Pages that a playhead comes to in `seconds`: its loop once, and what follows on it."""
-        size, step = stem.page_frames, head.step
-        page = min(head.position // size, stem.pages - 1) if step < 0 else head.position // size
+        size, step, pages = stem.page_frames, head.step, stem.pages
+        page = min(head.position // size, pages - 1) if step < 0 else head.position // size
         # The page behind the loop's last one, and the one that the loop goes on with.
         border, again = -(-head.loop_out // size), head.loop_in // size
         if step < 0:
@@ -127,17 +128,17 @@ class Plan:
             if looped and (page - border) * step >= 0:
                 looped = False
                 page = again
-            if not 0 <= page < stem.pages:
+            if not 0 <= page < pages:
                 break
             yield page
             page += step
         if head.loop_out:  # which it may leave at any moment
             for ahead in range(self.ready_pages(stem)):
-                if 0 <= border + step * ahead < stem.pages:
+                if 0 <= border + step * ahead < pages:
                     yield border + step * ahead
         for frame in head.back:
             for _, page in self.start_pages([stem], frame):
-                if page < stem.pages:
+                if page < pages:
                     yield page
 
     def kept(self, stem: Stem, heads: list[Head]) -> Iterator[int]:

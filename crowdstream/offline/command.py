@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -82,6 +84,11 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def render(argv: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status: 1 where there is no file, 2 for its usage."""
+    # Before numpy is there: its threads for large matrices, of which there are none here, spin
+    # for a while each. And what is imported stays: looking for what could go costs a tenth of
+    # the start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()
     parser = _parser()
     options = parser.parse_args(list(argv))
     if options.seconds is not None and not 0.0 < options.seconds <= 1e6:
@@ -126,6 +133,8 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     from crowdstream.offline.progress import Progress
     from crowdstream.offline.renderer import PagesMissing, RenderError
 
+    gc.freeze()
+    gc.enable()
     progress = Progress(sys.stderr.isatty() and not options.quiet, settings.sample_rate)
     # Said only where it takes long: the first time, when numba compiles.
     patience = threading.Timer(PATIENCE_SECONDS, print, [COMPILING], {"file": sys.stderr})

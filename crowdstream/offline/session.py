@@ -50,6 +50,7 @@ class Session:
         self.dropped = 0
         self.time = START
         self._kernels = kernels()
+        self._settled = -1  # the frame at which the loader was last given all its turns
         self.requests: deque[dict[str, Any]] = deque()
         self._reports: deque[dict[str, Any]] = deque()
         self.desk = Desk.create(memory_bytes, sample_rate)
@@ -139,8 +140,11 @@ class Session:
         """Bring in all that the loader wants, and let control act upon it.
 
         A page that was given back is free again when two blocks have gone by, because a render
-        could still be reading it. Here none is under way.
+        could still be reading it. Here none is under way. Where nothing was asked for and no
+        playhead has moved since the last time, there is nothing to do.
         """
+        if not self.requests and self._settled == self.desk.frame:
+            return
         self.desk.clock["epoch"] += 2
         while True:
             while self.requests:
@@ -149,4 +153,5 @@ class Session:
             while self._reports:
                 self.core.loader_event(self._reports.popleft())
             if not self.requests:
+                self._settled = self.desk.frame
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 
@@ -70,6 +71,13 @@ def test_a_deck_is_tapped_after_its_eq_and_before_its_level() -> None:
     assert treble(tapped(1.0, 0.0)) < 0.01 * treble(tapped(1.0, 1.0))
 
 
+@numba.njit
+def _tap(address, out, count, frame):  # type: ignore[no-untyped-def]
+    tap_sources(address, count, frame)
+    tap_outputs(address, out, 0, count, frame)
+    publish_taps(address)
+
+
 def test_stems_and_the_cue_bus_are_copied_from_their_places() -> None:
     generator = np.random.default_rng(1)
     with Bench() as bench:
@@ -80,9 +88,7 @@ def test_stems_and_the_cue_bus_are_copied_from_their_places() -> None:
         for at, count in ((5, 100), (105, 256)):
             desk.stem_out[:] = generator.normal(size=desk.stem_out.shape)
             desk.cue[:] = generator.normal(size=desk.cue.shape)
-            tap_sources(desk.address, count, at)
-            tap_outputs(desk.address, out.reshape(-1), 0, count, at)
-            publish_taps(desk.address)
+            _tap(desk.address, out.reshape(-1), count, at)
             stem, cue = (reader.read()[1] for reader in readers)
             assert np.array_equal(stem, desk.stem_out[9, :count])
             assert np.array_equal(cue, desk.cue[:count])
