@@ -27,6 +27,7 @@ LONG_FADE = 1024  # frames of a splice where there is room: 23 ms
 SHORT_FADE = 128  # the shortest: 2.9 ms
 CLEAR_BEFORE = 66  # frames before an attack that no splice touches: 1.5 ms
 CLEAR_AFTER = 220  # and after: 5 ms
+BODY = 882  # frames after an attack that are not played again between attacks: 20 ms
 LIMIT = 400  # frames of deviation that call for a splice: 9 ms
 SPREAD = 1150  # frames between the shortest and the longest lag that are tried: 26 ms
 REACH = 1600  # the longest lag to an attack: 36 ms
@@ -76,6 +77,7 @@ def _to_attack(address, voice, lag, clear, due, attack, sounded):
     # Plan the splice that puts an attack where it is due; False when there is no room.
     # `due`: tape frames until then; `clear`: how many of them keep clear of it.
     first = max(0, sounded + CLEAR_AFTER - voice.cursor - min(0, lag))
+    first = max(first, -voice.cursor - lag)  # not before the file's beginning
     room = int(min(due, float(attack - voice.cursor))) - clear
     fade = LONG_FADE
     while fade > SHORT_FADE and room - fade < first + fade // 2:
@@ -99,7 +101,8 @@ def _freely(address, voice, off, drift, attack, sounded):
     # Plan a splice to wherever the sound is most alike, on the other side of the ideal place.
     speed = abs(drift)
     fade = LONG_FADE
-    while fade > SHORT_FADE and speed * fade > 640.0:
+    room = attack - voice.cursor - CLEAR_BEFORE - EVERY
+    while fade > SHORT_FADE and (speed * fade > 640.0 or fade > room):
         fade //= 2
     ahead = min(float(AHEAD), 600.0 / max(speed, 1e-3))
     shortest = int(0.75 * abs(off) + speed * (fade + 0.5 * ahead))
@@ -110,11 +113,11 @@ def _freely(address, voice, off, drift, attack, sounded):
         return
     last //= STEP
     lags = SPREAD // STEP
-    back = off > 0
+    back = off > 0.0 if abs(off) >= LIMIT else drift > 0.0
     # The step from which on both heads are clear of the last attack.
     first = max(0, (sounded + CLEAR_AFTER - here + STEP - 1) // STEP)
     nearest = here - shortest - (lags - 1) * STEP if back else here + shortest
-    if back and sounded + CLEAR_AFTER + shortest > here + last * STEP:
+    if back and sounded + BODY + shortest > here + last * STEP:
         return
     if not back and here + shortest + first * STEP + fade > attack - CLEAR_BEFORE:
         return
@@ -127,7 +130,7 @@ def _freely(address, voice, off, drift, attack, sounded):
         lag = shortest + k * STEP
         low, high = first, last
         if back:
-            low = max(low, (sounded + CLEAR_AFTER + lag - here + STEP - 1) // STEP)
+            low = max(low, (sounded + BODY + lag - here + STEP - 1) // STEP)
             shift = lags - 1 - k
         else:
             high = min(high, (attack - CLEAR_BEFORE - fade - here - lag) // STEP)
@@ -197,7 +200,7 @@ def decide(address, voice, ideal, ratio):
     if drift == 0.0 and abs(off) < 0.75:
         return True, off
     attack = min(next_attack(address, voice, here, FAR), max(here, next_border(voice)))
-    sounded = max(last_attack(address, voice, here, FAR), -CLEAR_AFTER)
+    sounded = max(last_attack(address, voice, here, FAR), -BODY)
     if voice.loop and voice.wraps > 0 and here >= voice.loop_in:
         sounded = max(sounded, voice.loop_in)
     due = (attack - ideal) / ratio
@@ -208,7 +211,9 @@ def decide(address, voice, ideal, ratio):
         due = attack - ideal
         clear = 0
     waiting = False
-    if soon or due <= HORIZON:
+    pressed = False
+    # A head that is ahead comes to the attack before it is due.
+    if soon or due <= HORIZON or attack - here <= HORIZON:
         exact = attack - here - due
         if abs(exact) <= (0.75 if drift == 0.0 else CLOSE):
             return False, off
@@ -216,12 +221,14 @@ def decide(address, voice, ideal, ratio):
             lag = math.floor(exact + 0.5)
             waiting = due > 0.0
             _to_attack(address, voice, lag, clear, due, attack, sounded)
+        elif exact < 0.0:
+            pressed = attack - here < LONG_FADE + CLEAR_BEFORE + 2 * EVERY
     outward = off * drift > 0.0 or abs(off) >= 2 * LIMIT
     if abs(off) >= TOO_FAR:
         attack = NEVER  # so dense, so fast: an attack will have to be left out
-        sounded = -CLEAR_AFTER
+        sounded = -BODY
         waiting = False
-    if voice.splice_at < 0 and not waiting and abs(off) >= LIMIT and outward:
+    if voice.splice_at < 0 and not waiting and (pressed or (abs(off) >= LIMIT and outward)):
         _freely(address, voice, off, drift, attack, sounded)
     if voice.splice_at == fed:
         _splice(voice)
