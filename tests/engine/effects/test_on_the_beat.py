@@ -9,8 +9,8 @@ import pytest
 
 from crowdstream.desk.layout import OP_STOP
 from crowdstream.engine.effects.roll import SEAM
-from tests.engine.bench import RATE, Bench, as_float, noise
-from tests.engine.effects.support import put, row
+from tests.engine.bench import RATE, Bench, as_float, noise, sine
+from tests.engine.effects.support import largest_step, put, row
 
 IMPULSE_AT = 4000
 
@@ -136,6 +136,19 @@ def test_roll_goes_over_to_another_length_and_remembers_what_came_meanwhile() ->
     # What is rolled the second time was heard by it while it rolled the first time.
     whole = 5513
     assert np.array_equal(out[160000 : 160000 + whole - 1], dry[160000 - whole : 159999])
+
+
+def test_roll_goes_from_lap_to_lap_without_a_click() -> None:
+    # A lap is 26 and a quarter periods: cut off, the tone would jump by half of full scale.
+    tone = sine(RATE / 210, 84000, level=0.5)
+    with Bench() as bench:
+        bench.start(0, bench.load(tone))
+        put(bench, 0, "roll", {"beats": 0.25}, on=0.0)
+        bench.ramp(row(0, "roll", "on"), 1.0, 200, frame=30005)
+        bench.ramp(row(0, "roll", "beats"), 0.125, 0, frame=30005 + 3 * 5513 + 20)
+        bench.ramp(row(0, "roll", "on"), 0.0, 200, frame=60000)
+        out = bench.render(80000)
+    assert largest_step(out) < 1.1 * largest_step(tone[:, None]) + 1.0 / SEAM
 
 
 def test_riser_climbs_on_the_beat_and_begins_anew() -> None:
