@@ -223,7 +223,7 @@ def decide(address, voice, ideal, ratio):
             _to_attack(address, voice, lag, clear, due, attack, sounded)
         elif exact < 0.0:
             pressed = attack - here < LONG_FADE + CLEAR_BEFORE + 2 * EVERY
-    outward = off * drift > 0.0 or abs(off) >= 2 * LIMIT
+    outward = off * drift > 0.0 or abs(off) >= TOO_FAR
     if abs(off) >= TOO_FAR:
         attack = NEVER  # so dense, so fast: an attack will have to be left out
         sounded = -BODY

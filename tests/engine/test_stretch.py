@@ -108,7 +108,9 @@ def test_a_tone_has_the_pitch_it_is_given(pitch: float) -> None:
     assert abs(float(np.std(out)) - 0.5 / np.sqrt(2)) < 0.03
 
 
-@pytest.mark.parametrize(("rate", "gap"), [(0.5, 9000), (0.7, 5000), (0.94, 2500), (1.06, 2500), (1.4, 6000)])
+@pytest.mark.parametrize(
+    ("rate", "gap"), [(0.5, 9000), (0.7, 5000), (0.94, 2500), (1.06, 2500), (1.4, 6000)]
+)
 def test_no_attack_is_doubled_or_lost(rate: float, gap: int) -> None:
     wave, attacks = _clicks(50, gap)
     with Bench() as bench:
