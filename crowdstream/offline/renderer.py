@@ -104,6 +104,8 @@ class Renderer:
         self._moved = moves
 
     def _stop_frame(self, now: int, seconds: float | None) -> int:
+        if self._stop != NEVER and now >= self._stop - self._delay:
+            return self._stop  # the end has been reached; the limiter still holds some of it
         stop = NEVER if self._end is None else self._timeline.frame(self._end, now)
         if seconds is not None:
             stop = min(stop, self._origin + round(seconds * self._desk.sample_rate))
