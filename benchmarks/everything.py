@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.material import cache_folder
-from crowdstream.desk.layout import TAP_MASTER
+from crowdstream.desk.sizes import TAP_MASTER
 from crowdstream.offline.kernels import kernels
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings

@@ -30,7 +30,7 @@ from benchmarks.cards import add_card_arguments, open_card
 from benchmarks.live import LiveServer
 from contrib.soundcard import SoundCardError
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import FREE, PLAYING
+from crowdstream.desk.codes import FREE, PLAYING
 
 GOAL_MS = 30.0
 START_SECONDS = 8.0  # a start that takes longer has failed

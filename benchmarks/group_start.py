@@ -35,7 +35,8 @@ from pythonosc.osc_message import OscMessage
 from benchmarks import common
 from benchmarks.material import wav_header
 from crowdstream.control.osc import build
-from crowdstream.desk.layout import BANK_RATES, EV_LATE, EV_STARTED, FREE
+from crowdstream.desk.codes import EV_LATE, EV_STARTED, FREE
+from crowdstream.desk.sizes import BANK_RATES
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
 

@@ -23,11 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import (
-    COMMAND,
+from crowdstream.desk.codes import OP_RAMP, OP_START
+from crowdstream.desk.pages import Arena
+from crowdstream.desk.ramps import eq_ramp
+from crowdstream.desk.records import COMMAND
+from crowdstream.desk.rings import push_commands
+from crowdstream.desk.sizes import (
     DECKS,
-    OP_RAMP,
-    OP_START,
     PAGE_BYTES,
     STEMS,
     TAP_CUE,
@@ -35,10 +37,7 @@ from crowdstream.desk.layout import (
     TAP_MASTER,
     TAP_STEM,
     TAPS,
-    eq_ramp,
 )
-from crowdstream.desk.pages import Arena
-from crowdstream.desk.rings import push_commands
 from crowdstream.desk.taps import LISTENERS, hold_tap
 from crowdstream.engine.render import render_at
 

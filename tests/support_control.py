@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from crowdstream.control.packets import UNIX_EPOCH, build
-from crowdstream.desk.layout import PAGE_BYTES
+from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.library.loader import budget_pages
 from crowdstream.offline.session import WALL, Session
 from crowdstream.settings import validate

@@ -8,9 +8,11 @@ import numpy as np
 
 from benchmarks.stretchers import Stretched
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import COMMAND, OP_KEYLOCK, OP_START, PAGE_BYTES
+from crowdstream.desk.codes import OP_KEYLOCK, OP_START
 from crowdstream.desk.pages import Arena
+from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import push_commands
+from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.engine.render import render
 from crowdstream.library.attacks import CONTEXT, find_attacks
 

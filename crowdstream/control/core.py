@@ -32,7 +32,8 @@ from crowdstream.control.ticks import Ticks
 from crowdstream.control.tracks import first_buffer
 from crowdstream.control.waiting import Entry, Waiting
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import OP_CLOCK, deck_level_ramp
+from crowdstream.desk.codes import OP_CLOCK
+from crowdstream.desk.ramps import deck_level_ramp
 from crowdstream.desk.rings import pop_events
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.library.errors import printable

@@ -14,6 +14,7 @@ from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, Refused
 from crowdstream.control.outbox import Outbox
 from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import EV_EFFECT_FREE, EV_REFUSED, OP_EFFECT, OP_EFFECT_MOVE, OP_RAMP
 from crowdstream.desk.effects import (
     CHAIN_SLOTS,
     EFFECTS,
@@ -26,17 +27,8 @@ from crowdstream.desk.effects import (
     Parameter,
 )
 from crowdstream.desk.instances import prepare
-from crowdstream.desk.layout import (
-    CHAIN_BUS,
-    CHAIN_MASTER,
-    CHAINS,
-    EV_EFFECT_FREE,
-    EV_REFUSED,
-    OP_EFFECT,
-    OP_EFFECT_MOVE,
-    OP_RAMP,
-    effect_ramp,
-)
+from crowdstream.desk.ramps import effect_ramp
+from crowdstream.desk.sizes import CHAIN_BUS, CHAIN_MASTER, CHAINS
 from crowdstream.engine.effects import MODULES
 
 MIX = Parameter("mix", "how much of it is heard", 0, 1, 1)

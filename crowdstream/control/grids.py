@@ -7,7 +7,7 @@ from collections import deque
 
 from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import GRIDS
+from crowdstream.desk.sizes import GRIDS
 from crowdstream.library.grids import BeatGrid
 
 

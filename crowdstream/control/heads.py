@@ -9,7 +9,7 @@ from crowdstream.control.errors import BadArgument, NoGrid, NotPlaying, Refused
 from crowdstream.control.grids import Grid
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.control.tracks import Due, Track
-from crowdstream.desk.layout import OP_GRID
+from crowdstream.desk.codes import OP_GRID
 
 
 def open_track(context: Context, deck: int) -> Track:

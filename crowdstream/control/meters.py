@@ -12,14 +12,13 @@ from crowdstream.control.context import MOST_SUBSCRIBERS, Context
 from crowdstream.control.errors import Refused
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import (
+from crowdstream.desk.codes import METERS_MIX, METERS_STEMS
+from crowdstream.desk.sizes import (
     DECKS,
     METER_DECKS,
     METER_HOPS,
     METER_OUTPUTS,
     METER_STEMS,
-    METERS_MIX,
-    METERS_STEMS,
     PAIRS,
     STEMS,
     TAP_STEM,

@@ -15,19 +15,9 @@ from crowdstream.control.stems import change_gains
 from crowdstream.control.tracks import Due, Item, Jump, Start, Track, resident
 from crowdstream.control.voices import Voices
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import (
-    OP_RAMP,
-    OP_SEEK,
-    OP_SPIN,
-    OP_START,
-    OP_STOP_ALL,
-    OP_SYNC,
-    VOICE_GAIN,
-    VOICE_RATE,
-    VOICE_SPIN,
-    VOICES,
-    voice_ramp,
-)
+from crowdstream.desk.codes import OP_RAMP, OP_SEEK, OP_SPIN, OP_START, OP_STOP_ALL, OP_SYNC
+from crowdstream.desk.ramps import VOICE_GAIN, VOICE_RATE, VOICE_SPIN, voice_ramp
+from crowdstream.desk.sizes import VOICES
 
 RAMP_SECONDS = 0.02  # of levels, gains, rates: forty changes a second join without a step
 LEAST_RAMP_SECONDS = 0.004  # also where 0 was asked for: a step in a level is a click

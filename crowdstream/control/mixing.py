@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.tracks import first_buffer
-from crowdstream.desk.layout import OP_LOOKAHEAD, RAMP_CEILING, RAMP_TRIM
+from crowdstream.desk.codes import OP_LOOKAHEAD
+from crowdstream.desk.ramps import RAMP_CEILING, RAMP_TRIM
 from crowdstream.settings import Settings
 
 MOST_DB = 12.0

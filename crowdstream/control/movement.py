@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from crowdstream.desk.layout import MAX_RATE, MIN_RATE
+from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 from crowdstream.settings import SettingError
 from crowdstream.settings.files import read_bytes
 from crowdstream.settings.toml import parse

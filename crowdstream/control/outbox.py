@@ -12,8 +12,9 @@ import numpy as np
 from crowdstream.control.context import Context
 from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import COMMAND, COMMAND_RING, STEMS
+from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import push_commands
+from crowdstream.desk.sizes import COMMAND_RING, STEMS
 
 REMEMBERED = 8192  # commands whose sender can still be told what became of them
 # Places of the ring that a command from outside has to find free. More than any one command

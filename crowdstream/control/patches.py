@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from crowdstream.control.errors import BadArgument
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import BUSES, DECKS, patch_ramp
+from crowdstream.desk.ramps import patch_ramp
+from crowdstream.desk.sizes import BUSES, DECKS
 
 SOURCES = (*"ABCD"[:DECKS], *(f"bus{number}" for number in range(1, BUSES + 1)))
 DESTINATIONS = (*(f"bus{number}" for number in range(1, BUSES + 1)), "master")

@@ -8,13 +8,9 @@ from typing import Any
 from crowdstream.control.context import Context
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.tracks import Due, Track
-from crowdstream.desk.layout import (
-    DECKS,
-    OP_KEYLOCK,
-    OP_RAMP,
-    VOICE_PITCH,
-    voice_ramp,
-)
+from crowdstream.desk.codes import OP_KEYLOCK, OP_RAMP
+from crowdstream.desk.ramps import VOICE_PITCH, voice_ramp
+from crowdstream.desk.sizes import DECKS
 
 SEMITONES = 12.0  # an octave up or down
 GLIDE_SECONDS = 0.05  # to another pitch: no jump, and still at once

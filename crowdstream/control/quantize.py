@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import DECKS
+from crowdstream.desk.sizes import DECKS
 
 PHRASE_BARS = 8  # what dance music is counted in: 32 beats in a meter of 4
 WORDS = ("beat", "bar", "phrase")

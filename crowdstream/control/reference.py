@@ -8,7 +8,7 @@ import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.status import NINE, STATUS_NAMES
 from crowdstream.control.table import REQUIRED, TABLE, Arg, Command
 from crowdstream.desk.effects import Module
-from crowdstream.desk.layout import STEMS
+from crowdstream.desk.sizes import STEMS
 from crowdstream.engine.effects import MODULES
 
 _HEAD = """\

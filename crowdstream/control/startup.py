@@ -12,7 +12,7 @@ from typing import Any
 from crowdstream.control.children import Child, ChildError, end_all
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import PAGE_BYTES
+from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.library.loader import budget_pages
 from crowdstream.settings import Settings

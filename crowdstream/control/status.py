@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
-from crowdstream.desk.layout import (
-    BUSES,
-    CHAIN_BUS,
-    CHAIN_MASTER,
-    DECKS,
-    PAGE_BYTES,
-    RAMP_TRIM,
-    deck_level_ramp,
-    eq_ramp,
-)
+from crowdstream.desk.ramps import RAMP_TRIM, deck_level_ramp, eq_ramp
+from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS, PAGE_BYTES
 from crowdstream.monitor.health import engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
 

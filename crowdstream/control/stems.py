@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crowdstream.desk.layout import OP_RAMP, VOICE_STEM, voice_ramp
+from crowdstream.desk.codes import OP_RAMP
+from crowdstream.desk.ramps import VOICE_STEM, voice_ramp
 
 if TYPE_CHECKING:
     from crowdstream.control.context import Context

@@ -14,7 +14,7 @@ from numbers import Real
 from typing import Any
 
 from crowdstream.control.errors import BadArgument, UnknownAddress
-from crowdstream.desk.layout import BUSES, DECKS
+from crowdstream.desk.sizes import BUSES, DECKS
 
 DECK_LETTERS = "ABCD"[:DECKS]
 BANDS = ("low", "mid", "high")

@@ -13,7 +13,8 @@ from crowdstream.control.errors import BadArgument, Refused
 from crowdstream.control.grids import Grid
 from crowdstream.control.stems import StemMix
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import DECKS, FREE, SOURCES
+from crowdstream.desk.codes import FREE
+from crowdstream.desk.sizes import DECKS, SOURCES
 
 BUFFERS_PER_DECK = 1000
 FIRST_BUFFER = 100

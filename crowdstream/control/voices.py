@@ -11,7 +11,7 @@ from crowdstream.control.buffers import Buffers
 from crowdstream.control.context import Context
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.tracks import Track
-from crowdstream.desk.layout import (
+from crowdstream.desk.codes import (
     EV_ENDED,
     EV_LATE,
     EV_MARK,
@@ -21,10 +21,11 @@ from crowdstream.desk.layout import (
     OP_CANCEL,
     OP_MARK,
     OP_STOP,
-    VOICES,
+    REFUSED_GRID,
+    REFUSED_LOOP,
 )
+from crowdstream.desk.sizes import VOICES
 
-REASON_LOOP = 1.0  # value of the event of a refused loop
 RECONCILE_SECONDS = 0.5  # after reports were lost, until what is known is compared with the desk
 
 
@@ -111,8 +112,10 @@ class Voices(Buffers):
 
     def _refused(self, serial: int, reason: float) -> None:
         context = self.outbox.sender(serial)
-        if context and reason == REASON_LOOP:
+        if context and reason == REFUSED_LOOP:
             context.fail("such a loop does not fit the track: it ends past it, or before it begins")
+        elif context and reason == REFUSED_GRID:
+            context.fail("the track has no beat grid: say it with /deck/<A-D>/grid")
         elif context:
             context.fail("too many commands wait in the engine: it was dropped")
         mark = self._marks.pop(serial, None)

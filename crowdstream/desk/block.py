@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.desk import layout, tables
-from crowdstream.desk.layout import ARENA_OFFSET, ATTACK_BYTES, ATTACKS, PAGE_BYTES, REGIONS
+from crowdstream.desk import layout, records, sizes, tables
+from crowdstream.desk.layout import ARENA_OFFSET, REGIONS
+from crowdstream.desk.ramps import NEUTRAL
+from crowdstream.desk.sizes import ATTACK_BYTES, ATTACKS, PAGE_BYTES
 
 
 class DeskError(RuntimeError):
@@ -124,13 +126,13 @@ class Desk:
 
         Raises `DeskError` when the system refuses the memory.
         """
-        pages = max(layout.DECKS, memory_bytes // PAGE_BYTES)
+        pages = max(sizes.DECKS, memory_bytes // PAGE_BYTES)
         size = ARENA_OFFSET + pages * (PAGE_BYTES + ATTACK_BYTES)
         fd = -1
         try:
             fd = _anonymous_file(size)
             with mmap.mmap(fd, size) as block:
-                header = np.ndarray((1,), layout.HEADER, block, REGIONS["header"].offset)
+                header = np.ndarray((1,), records.HEADER, block, REGIONS["header"].offset)
                 header[0] = (layout.VERSION, size, ARENA_OFFSET, pages, sample_rate, 0)
                 del header
         except (OSError, OverflowError) as error:
@@ -145,18 +147,16 @@ class Desk:
         return desk
 
     def _reset(self) -> None:
-        ramps = self.ramps
-        ramps["value"] = 1.0
-        ramps["target"] = 1.0
         for name in ("value", "target"):
-            ramps[name][list(layout.NEUTRAL)] = list(layout.NEUTRAL.values())
+            self.ramps[name] = 1.0
+            self.ramps[name][list(NEUTRAL)] = list(NEUTRAL.values())
         self.chains[:] = -1
         self.master["limit_gain"] = self.master["cue_gain"] = 1.0
         self._reset_limiter()
         self.ledger["reset_seen"] = 0
         self.table[:] = tables.interpolator()
         self.set_sample_rate(float(self.header["sample_rate"]))
-        self.spare[:] = np.arange(layout.PENDING, dtype=np.int32)[::-1]
+        self.spare[:] = np.arange(sizes.PENDING, dtype=np.int32)[::-1]
 
     def _reset_limiter(self) -> None:
         # No look-ahead: averages over one frame, of a gain of 1.

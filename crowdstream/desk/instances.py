@@ -6,7 +6,7 @@ import math
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.effects import PERIOD, ROW_FIRST, ROW_MIX, ROW_ON, Module
-from crowdstream.desk.layout import effect_ramp
+from crowdstream.desk.ramps import effect_ramp
 
 LONGEST_TAIL = 30.0  # seconds that an effect may ring on after it was removed
 

@@ -13,18 +13,11 @@ from collections import deque
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import (
-    CLOCK,
-    FLOAT32,
-    INT16,
-    MAX_PAGES,
-    PAGE_BYTES,
-    REGIONS,
-    SOURCES,
-    UNKNOWN,
-    frames_per_page_shift,
-)
+from crowdstream.desk.codes import FLOAT32, INT16
+from crowdstream.desk.layout import REGIONS, frames_per_page_shift
 from crowdstream.desk.ordering import fence, load_acquire, store_release32
+from crowdstream.desk.records import CLOCK
+from crowdstream.desk.sizes import MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
 
 
 class ArenaFull(MemoryError):

@@ -12,14 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import (
-    COMMAND,
-    COMMAND_RING,
-    EVENT_RING,
-    REGIONS,
-    RINGS,
-)
+from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.ordering import load_acquire, store_release
+from crowdstream.desk.records import COMMAND, RINGS
+from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING
 
 _RINGS = REGIONS["rings"].offset
 _FIELDS = RINGS.fields

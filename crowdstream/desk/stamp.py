@@ -7,8 +7,9 @@ finds the stamp odd, or changed after reading, reads again.
 from __future__ import annotations
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import CLOCK, REGIONS
+from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.ordering import load_acquire
+from crowdstream.desk.records import CLOCK
 
 _FIELDS = CLOCK.fields
 assert _FIELDS is not None

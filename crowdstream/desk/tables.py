@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, FILTER_TABLE, LANES, PEAK_TAPS, PHASES
+from crowdstream.desk.sizes import BANK_RATES, BANK_TAPS, FILTER_TABLE, LANES, PEAK_TAPS, PHASES
 
 # A larger beta is deeper but wider in its transition (Kaiser, 1974). With 32 taps, measured:
 # 8.4 leaves 98 dB at 1 kHz; 9.6 lets the image of an 18 kHz tone through at -78 dB; 9.1 gives

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import TAP_MARGIN
+from crowdstream.desk.sizes import TAP_MARGIN
 from crowdstream.engine.ledger import begin_block, end_block
 from crowdstream.engine.render import render_at
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 
+from crowdstream.desk.codes import EV_EFFECT_FREE
 from crowdstream.desk.effects import (
     ACTIVE,
     ADD,
@@ -31,14 +32,9 @@ from crowdstream.desk.effects import (
     ROW_ON,
     ROWS,
 )
-from crowdstream.desk.layout import (
-    CHAINS,
-    DECKS,
-    EV_EFFECT_FREE,
-    LANES,
-    RAMP_EFFECT,
-    REGIONS,
-)
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_EFFECT
+from crowdstream.desk.sizes import CHAINS, DECKS, LANES
 from crowdstream.engine import views
 from crowdstream.engine.dispatch import process
 from crowdstream.engine.events import push_event

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import DECKS, DELAY_FRAMES, RAMP_CUE, RAMP_LISTEN, TAP_MARGIN
+from crowdstream.desk.ramps import RAMP_CUE, RAMP_LISTEN
+from crowdstream.desk.sizes import DECKS, DELAY_FRAMES, TAP_MARGIN
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.limiter import RELEASE_SECONDS, RELEASED

@@ -12,7 +12,9 @@ settled, then are crossfaded in.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import BANDS, DECKS, EQ_SECTIONS, RAMP_EQ, REGIONS, SEGMENT
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_EQ
+from crowdstream.desk.sizes import BANDS, DECKS, EQ_SECTIONS, SEGMENT
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.lanes import BYTES, load, splat, store

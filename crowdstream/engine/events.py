@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import EVENT_RING
 from crowdstream.desk.rings import EVENT_HEAD, EVENT_TAIL
+from crowdstream.desk.sizes import EVENT_RING
 from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire, store_release
 from crowdstream.engine.jit import kernel

@@ -12,14 +12,9 @@ Four pairs of lanes are filtered side by side: four decks, or four stems of a vo
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import (
-    FILTER_STEP,
-    FILTER_TABLE,
-    PAIRS,
-    RAMP_FILTER,
-    RAMP_RESONANCE,
-    REGIONS,
-)
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_FILTER, RAMP_RESONANCE
+from crowdstream.desk.sizes import FILTER_STEP, FILTER_TABLE, PAIRS
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.lanes import BYTES, load, store

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import MAX_RATE
+from crowdstream.desk.sizes import MAX_RATE
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.tape import file_position

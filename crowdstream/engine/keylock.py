@@ -13,15 +13,8 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import (
-    HISTORY,
-    MAX_RATE,
-    RAMP_VOICE,
-    TAPE_PAIRS,
-    VOICE_KEYLOCK,
-    VOICE_PITCH,
-    VOICE_ROWS,
-)
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_KEYLOCK, VOICE_PITCH, VOICE_ROWS
+from crowdstream.desk.sizes import HISTORY, MAX_RATE, TAPE_PAIRS
 from crowdstream.engine import views
 from crowdstream.engine.follow import split
 from crowdstream.engine.jit import kernel

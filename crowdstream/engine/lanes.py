@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from crowdstream.desk.layout import LANES
+from crowdstream.desk.sizes import LANES
 from crowdstream.engine import jit  # noqa: F401  (sets the cache folder before numba is used)
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)

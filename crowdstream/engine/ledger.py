@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from numba import types
 
-from crowdstream.desk.layout import (
-    CAUSE_CALLBACK,
-    CAUSE_DEVICE,
-    CAUSE_RENDER,
-    CLOCK,
-    GAPS,
-    HISTOGRAM,
-    REGIONS,
-)
+from crowdstream.desk.codes import CAUSE_CALLBACK, CAUSE_DEVICE, CAUSE_RENDER
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.records import CLOCK
+from crowdstream.desk.sizes import GAPS, HISTOGRAM
 from crowdstream.engine import views
 from crowdstream.engine.atomics import fence, store_release
 from crowdstream.engine.jit import entry, kernel

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import (
-    CURVE_ADDITIVE,
-    CURVE_CUT,
-    CURVE_POWER,
-    CURVES,
-    DECKS,
+from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
+from crowdstream.desk.ramps import (
     RAMP_CROSSFADER,
     RAMP_CURVE,
     RAMP_DECK,
@@ -22,6 +18,7 @@ from crowdstream.desk.layout import (
     RAMP_RIGHT,
     RAMP_TRIM,
 )
+from crowdstream.desk.sizes import CURVES, DECKS
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.ramps import fill_ramp

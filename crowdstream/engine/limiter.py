@@ -21,13 +21,9 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import (
-    DELAY_FRAMES,
-    PEAK_BOUND,
-    PEAK_TAPS,
-    RAMP_CEILING,
-    REGIONS,
-)
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_CEILING
+from crowdstream.desk.sizes import DELAY_FRAMES, PEAK_BOUND, PEAK_TAPS
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.lanes import BYTES, larger, largest, load, magnitude, splat

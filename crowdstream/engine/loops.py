@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.codes import (
     EV_REFUSED,
     LOOP_AGAIN,
     LOOP_EXIT,
@@ -15,6 +15,7 @@ from crowdstream.desk.layout import (
     LOOP_SCALE,
     LOOP_SET,
     PLAYING,
+    REFUSED_LOOP,
 )
 from crowdstream.engine import views
 from crowdstream.engine.events import push_event
@@ -25,7 +26,6 @@ from crowdstream.engine.transport import beat_on_grid, frame_on_grid
 from crowdstream.engine.voices import place_voice, rewind
 
 SHORTEST_LOOP = 16  # frames: 0.4 ms, a tone more than a loop
-REASON_LOOP = 1.0  # value of the event of a refused loop: it would not fit the track
 
 
 @kernel
@@ -170,5 +170,5 @@ def loop_voice(address, command, frame):
         done = _set_loop(address, slot, float(voice.loop_in), loop_frames(voice), frame)
     if not done:
         push_event(
-            address, EV_REFUSED, slot, command.serial, frame, command.frame, REASON_LOOP
+            address, EV_REFUSED, slot, command.serial, frame, command.frame, REFUSED_LOOP
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import RAMP_MASTER
+from crowdstream.desk.ramps import RAMP_MASTER
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.limiter import limit

@@ -7,19 +7,17 @@ that of ITU-R BS.1770-4.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.codes import METERS_MIX, METERS_STEMS
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.records import METER, METERING
+from crowdstream.desk.sizes import (
     DECKS,
     LANES,
-    METER,
     METER_DECKS,
     METER_HOPS,
     METER_OUTPUTS,
     METER_STEMS,
-    METERING,
-    METERS_MIX,
-    METERS_STEMS,
     PAIRS,
-    REGIONS,
     STEMS,
 )
 from crowdstream.engine import views

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import (
-    EV_REFUSED,
-    GRIDS,
-    OP_SETTLE,
-    PLAYING,
-    RAMP_VOICE,
-    VOICE_ROWS,
-    VOICE_SPIN,
-)
+from crowdstream.desk.codes import EV_REFUSED, OP_SETTLE, PLAYING, REFUSED_GRID
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_ROWS, VOICE_SPIN
+from crowdstream.desk.sizes import GRIDS
 from crowdstream.engine import views
 from crowdstream.engine.events import push_event
 from crowdstream.engine.follow import (
@@ -69,6 +63,13 @@ def tie(voice, wanted):
 
 
 @kernel
+def _refuse_gridless(address, command, frame):
+    push_event(
+        address, EV_REFUSED, command.target, command.serial, frame, command.frame, REFUSED_GRID
+    )
+
+
+@kernel
 def sync_voice(address, command, frame):
     """Tie a voice to the clock, or let it go: `OP_SYNC`."""
     slot = command.target
@@ -80,7 +81,7 @@ def sync_voice(address, command, frame):
         free_voice(address, slot)
         return
     if voice.grid < 0 or not command.x > 0.0:
-        push_event(address, EV_REFUSED, slot, command.serial, frame, command.frame, 0.0)
+        _refuse_gridless(address, command, frame)
         return
     voice.sync_ratio = command.x
     voice.sync_quantum = command.y if command.y > 0.0 else 1.0
@@ -124,7 +125,7 @@ def jump_voice(address, command, frame):
     wanted = place + command.y
     if command.index == 1:
         if voice.grid < 0:
-            push_event(address, EV_REFUSED, slot, command.serial, frame, command.frame, 0.0)
+            _refuse_gridless(address, command, frame)
             return
         beat = beat_on_grid(address, voice.grid, place) + command.y
         wanted = frame_on_grid(address, voice.grid, beat)

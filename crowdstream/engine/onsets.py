@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import UNKNOWN
+from crowdstream.desk.sizes import UNKNOWN
 from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire32
 from crowdstream.engine.jit import kernel

@@ -9,7 +9,10 @@ does; buses and recordings get it as it goes into the deck.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_LISTEN, VOICE_ROWS, VOICE_SEND, VOICE_STEM
+from crowdstream.desk.records import TAP
+from crowdstream.desk.sizes import (
     BUSES,
     DECKS,
     HISTORY,
@@ -17,18 +20,11 @@ from crowdstream.desk.layout import (
     PAIR_CUE,
     PAIR_MAIN,
     PAIR_STEM,
-    RAMP_VOICE,
-    REGIONS,
     SEGMENT,
     STEM_PAST,
     STEMS,
-    TAP,
     TAP_STEM,
     TAPE_PAIRS,
-    VOICE_LISTEN,
-    VOICE_ROWS,
-    VOICE_SEND,
-    VOICE_STEM,
 )
 from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire

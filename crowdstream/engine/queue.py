@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import (
-    COMMAND_RING,
+from crowdstream.desk.codes import (
     EV_ENDED,
     EV_LATE,
     EV_REFUSED,
@@ -11,9 +10,10 @@ from crowdstream.desk.layout import (
     OP_NONE,
     OP_SEEK,
     OP_START,
-    PENDING,
+    REFUSED_FULL,
 )
 from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL
+from crowdstream.desk.sizes import COMMAND_RING, PENDING
 from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire, store_release
 from crowdstream.engine.events import push_event
@@ -155,7 +155,8 @@ def receive(address, now):
         wanted = frame_of_beat(address, command.beat) if command.by_beat else command.frame
         if master.pending >= PENDING:
             ledger.pending_refused += 1
-            push_event(address, EV_REFUSED, command.target, command.serial, now, wanted, 0.0)
+            why = REFUSED_FULL
+            push_event(address, EV_REFUSED, command.target, command.serial, now, wanted, why)
         else:
             slot = views.spare(address)[master.pending]
             pending[slot] = command

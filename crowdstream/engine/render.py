@@ -6,13 +6,9 @@ import numpy as np
 from numba import types
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import (
-    CLOCK,
+from crowdstream.desk.codes import (
     EV_MARK,
     FREE,
-    LANES,
-    MAX_RATE,
-    MIN_RATE,
     OP_CANCEL,
     OP_CLOCK,
     OP_EFFECT,
@@ -34,15 +30,11 @@ from crowdstream.desk.layout import (
     OP_STOP_ALL,
     OP_SYNC,
     OP_TONE,
-    RAMP_VOICE,
-    REGIONS,
-    SEGMENT,
-    SLOTS,
-    VOICE_RATE,
-    VOICE_ROWS,
-    VOICE_STEM,
-    VOICES,
 )
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_RATE, VOICE_ROWS, VOICE_STEM
+from crowdstream.desk.records import CLOCK
+from crowdstream.desk.sizes import LANES, MAX_RATE, MIN_RATE, SEGMENT, SLOTS, VOICES
 from crowdstream.engine import views
 from crowdstream.engine.atomics import (
     flush_denormals,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from crowdstream.desk.layout import BANK_RATES, BANK_TAPS, LANES, PHASES, REGIONS
-from crowdstream.desk.layout import TAPE as TAPE_FRAMES
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.sizes import BANK_RATES, BANK_TAPS, LANES, PHASES
+from crowdstream.desk.sizes import TAPE as TAPE_FRAMES
 from crowdstream.engine import views
 from crowdstream.engine.jit import fast_kernel, kernel
 from crowdstream.engine.lanes import BYTES, load, splat, sums

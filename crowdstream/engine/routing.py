@@ -7,16 +7,9 @@ the one that feeds the other is processed first.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import (
-    BUSES,
-    CHAIN_BUS,
-    CHAIN_MASTER,
-    DECKS,
-    RAMP_PATCH,
-    RAMP_PREFADER,
-    REGIONS,
-    SEGMENT,
-)
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_PATCH, RAMP_PREFADER
+from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS, SEGMENT
 from crowdstream.engine import views
 from crowdstream.engine.chains import run_chain
 from crowdstream.engine.jit import kernel

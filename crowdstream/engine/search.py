@@ -6,7 +6,8 @@ that the splice is the same whatever is turned up.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import INT16, WAVE
+from crowdstream.desk.codes import INT16
+from crowdstream.desk.sizes import WAVE
 from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire32
 from crowdstream.engine.jit import fast_kernel, kernel

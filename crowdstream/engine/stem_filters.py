@@ -8,22 +8,18 @@ touched. One that begins with something set is filtered from its first frame on.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_EQ, VOICE_FILTER, VOICE_RESONANCE, VOICE_ROWS
+from crowdstream.desk.records import FILTER
+from crowdstream.desk.sizes import (
     BANDS,
     EQ_SECTIONS,
-    FILTER,
     LANES,
-    RAMP_VOICE,
-    REGIONS,
     SEGMENT,
     STEM_GROUP,
     STEM_GROUPS,
     STEM_PAST,
     STEMS,
-    VOICE_EQ,
-    VOICE_FILTER,
-    VOICE_RESONANCE,
-    VOICE_ROWS,
 )
 from crowdstream.engine import views
 from crowdstream.engine.equalizer import WARM, blend, curve_rows, is_flat, prepare, run_equalizer

@@ -10,16 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from crowdstream.desk.layout import (
-    CAUSE_PAGE,
-    INT16,
-    RAMP_VOICE,
-    STEM_PAST,
-    STEMS,
-    VOICE_LISTEN,
-    VOICE_ROWS,
-    VOICE_STEM,
-)
+from crowdstream.desk.codes import CAUSE_PAGE, INT16
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_LISTEN, VOICE_ROWS, VOICE_STEM
+from crowdstream.desk.sizes import STEM_PAST, STEMS
 from crowdstream.engine import views
 from crowdstream.engine.atomics import load_acquire32
 from crowdstream.engine.jit import kernel

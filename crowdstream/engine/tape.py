@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import STEM_PAST, STEMS
+from crowdstream.desk.sizes import STEM_PAST, STEMS
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.pairs import clear_pairs, copy_pairs, mix_stems, shift_pairs

@@ -6,11 +6,11 @@ block; readers must allow for the frames that the engine is writing meanwhile.
 
 from __future__ import annotations
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.records import TAP
+from crowdstream.desk.sizes import (
     DECKS,
-    REGIONS,
     STEMS,
-    TAP,
     TAP_CUE,
     TAP_DECK,
     TAP_FRAMES,

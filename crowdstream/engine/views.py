@@ -10,7 +10,7 @@ from numba import float32, from_dtype, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-from crowdstream.desk import layout
+from crowdstream.desk import layout, records, sizes
 from crowdstream.desk.layout import REGIONS
 from crowdstream.engine.jit import kernel
 
@@ -136,21 +136,21 @@ PAGE_TABLE = REGIONS["page_table"].offset
 @kernel
 def page_entry_address(address, source, page):
     """Where the page-table entry of a source's page lies: int32, 0 absent, else page + 1."""
-    return address + PAGE_TABLE + 4 * (source * layout.MAX_PAGES + page)
+    return address + PAGE_TABLE + 4 * (source * sizes.MAX_PAGES + page)
 
 
 @kernel
 def page_address(address, page):
     """Where a page of the arena lies."""
-    return address + layout.ARENA_OFFSET + page * layout.PAGE_BYTES
+    return address + layout.ARENA_OFFSET + page * sizes.PAGE_BYTES
 
 
 WET_AT = REGIONS["wet"].offset
 LANES_AT = REGIONS["lanes"].offset
-_FILTER_FIELDS = layout.FILTER.fields
+_FILTER_FIELDS = records.FILTER.fields
 assert _FILTER_FIELDS is not None
 FILTER_STATE = _FILTER_FIELDS["state"][1]
-_HEADER_FIELDS = layout.HEADER.fields
+_HEADER_FIELDS = records.HEADER.fields
 assert _HEADER_FIELDS is not None
 _ARENA_PAGES = REGIONS["header"].offset + _HEADER_FIELDS["arena_pages"][1]
 _int64_at = _array_at(np.dtype("i8"), (1,))
@@ -160,14 +160,14 @@ _int64_at = _array_at(np.dtype("i8"), (1,))
 def attacks_address(address, page):
     """Where the record of the attacks in a page of the arena lies."""
     pages = _int64_at(address + _ARENA_PAGES)[0]
-    behind = address + layout.ARENA_OFFSET + pages * layout.PAGE_BYTES
-    return behind + page * layout.ATTACK_BYTES
+    behind = address + layout.ARENA_OFFSET + pages * sizes.PAGE_BYTES
+    return behind + page * sizes.ATTACK_BYTES
 
 
 # Of an absolute address. How long they are is for their users to know.
-int16_samples = _array_at(np.dtype("i2"), (layout.PAGE_BYTES // 2,))
-int32_samples = _array_at(np.dtype("i4"), (layout.PAGE_BYTES // 4,))
-float32_samples = _array_at(np.dtype("f4"), (layout.PAGE_BYTES // 4,))
-lane_frames = _array_at(np.dtype("f4"), (layout.SEGMENT, layout.LANES))
-filter_unit = _array_at(layout.FILTER, (1,))
-attacks = _array_at(np.dtype("u2"), (1 + layout.ATTACKS,))  # their number, then their offsets
+int16_samples = _array_at(np.dtype("i2"), (sizes.PAGE_BYTES // 2,))
+int32_samples = _array_at(np.dtype("i4"), (sizes.PAGE_BYTES // 4,))
+float32_samples = _array_at(np.dtype("f4"), (sizes.PAGE_BYTES // 4,))
+lane_frames = _array_at(np.dtype("f4"), (sizes.SEGMENT, sizes.LANES))
+filter_unit = _array_at(records.FILTER, (1,))
+attacks = _array_at(np.dtype("u2"), (1 + sizes.ATTACKS,))  # their number, then their offsets

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.layout import (
-    ENDING,
-    EV_ENDED,
-    EV_STARTED,
-    FREE,
-    GRIDS,
-    HISTORY,
-    MAX_RATE,
-    MIN_RATE,
-    PLAYING,
+from crowdstream.desk.codes import ENDING, EV_ENDED, EV_STARTED, FREE, PLAYING
+from crowdstream.desk.ramps import (
     RAMP_VOICE,
-    SLOTS,
-    STEMS,
     VOICE_ENVELOPE,
     VOICE_GAIN,
     VOICE_KEYLOCK,
@@ -25,8 +15,8 @@ from crowdstream.desk.layout import (
     VOICE_ROWS,
     VOICE_SPIN,
     VOICE_STEM,
-    VOICES,
 )
+from crowdstream.desk.sizes import GRIDS, HISTORY, MAX_RATE, MIN_RATE, SLOTS, STEMS, VOICES
 from crowdstream.engine import views
 from crowdstream.engine.events import push_event
 from crowdstream.engine.follow import fill_places, measure_loop, split

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crowdstream.desk.layout import ATTACKS
+from crowdstream.desk.sizes import ATTACKS
 
 CONTEXT = 2048  # frames before a page that are looked at too: 46 ms, more than LOOKBACK
 HOP = 64  # frames of one energy: 1.45 ms

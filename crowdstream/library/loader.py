@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
+from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
 from crowdstream.library.grids import describe_grid
 from crowdstream.library.marker import Marker

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import INT16
+from crowdstream.desk.codes import INT16
 from crowdstream.library.loudness import Loudness
 from crowdstream.library.plan import Stem
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import FREE, MAX_RATE
+from crowdstream.desk.codes import FREE
+from crowdstream.desk.sizes import MAX_RATE
 from crowdstream.library.reader import StemReader
 
 READ_AHEAD = 10.0  # seconds of sound kept ahead of a playhead: an SD card may stall for 5

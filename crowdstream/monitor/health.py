@@ -10,7 +10,8 @@ import numpy as np
 import psutil
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import CAUSES, HISTOGRAM, PLAYING, VOICES
+from crowdstream.desk.codes import CAUSES, PLAYING
+from crowdstream.desk.sizes import HISTOGRAM, VOICES
 
 PERCENTILES = (50, 99)
 

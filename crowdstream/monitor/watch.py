@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import CAUSES
+from crowdstream.desk.codes import CAUSES
 from crowdstream.monitor.health import Processes, engine_readings
 
 log = logging.getLogger("crowdstream.monitor")

@@ -172,7 +172,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
 def _write(
     options: argparse.Namespace, settings: Settings, mix: Set, progress: Progress, whole: bool
 ) -> Summary:
-    from crowdstream.desk.layout import PAGE_BYTES
+    from crowdstream.desk.sizes import PAGE_BYTES
     from crowdstream.library.loader import budget_pages
     from crowdstream.offline.output import Output
     from crowdstream.offline.renderer import Renderer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from crowdstream.control.context import nobody
-from crowdstream.desk.layout import FREE
+from crowdstream.desk.codes import FREE
 from crowdstream.offline.session import Session
 from crowdstream.offline.sets import Cue, Set
 from crowdstream.offline.timeline import NEVER, Timeline

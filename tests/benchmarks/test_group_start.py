@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import common, group_start
 from crowdstream.control.outbox import Outbox
-from crowdstream.desk.layout import OP_START
+from crowdstream.desk.codes import OP_START
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crowdstream.control.clock import BeatClock, Orders
 from crowdstream.control.packets import build
 from crowdstream.control.tempo import Stretch, ramp_frames
-from crowdstream.desk.layout import OP_CLOCK
+from crowdstream.desk.codes import OP_CLOCK
 from tests.support_control import RATE, Rig, bundle
 
 tempos = st.floats(20, 400)

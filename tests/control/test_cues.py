@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.desk.layout import GRIDS
+from crowdstream.desk.sizes import GRIDS
 from tests.library.test_tags import wav_with_acid
 from tests.support_control import RATE, Rig, count, level, place, write
 

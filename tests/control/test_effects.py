@@ -9,7 +9,8 @@ import pytest
 
 from crowdstream.control.packets import build
 from crowdstream.desk.effects import ACTIVE, EFFECTS, IDLE
-from crowdstream.desk.layout import CHAIN_BUS, CHAIN_MASTER, effect_ramp, patch_ramp
+from crowdstream.desk.ramps import effect_ramp, patch_ramp
+from crowdstream.desk.sizes import CHAIN_BUS, CHAIN_MASTER
 from crowdstream.engine.effects import MODULES
 from crowdstream.offline.session import START
 from tests.support_control import RATE, Rig, bundle, playing

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import VOICE_KEYLOCK, VOICE_PITCH, voice_ramp
+from crowdstream.desk.ramps import VOICE_KEYLOCK, VOICE_PITCH, voice_ramp
 from tests.support_control import RATE, Rig, write
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crowdstream.control.meters import FLOOR
-from crowdstream.desk.layout import METERS_MIX, METERS_STEMS, TAP_STEM
+from crowdstream.desk.codes import METERS_MIX, METERS_STEMS
+from crowdstream.desk.sizes import TAP_STEM
 from tests.support_control import RATE, Rig, playing, write
 
 

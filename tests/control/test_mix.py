@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.ramps import (
     RAMP_CEILING,
     RAMP_CROSSFADER,
     RAMP_FILTER,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import OP_RAMP, PENDING
+from crowdstream.desk.codes import OP_RAMP
+from crowdstream.desk.sizes import PENDING
 from tests.support_control import RATE, Rig, level, place, playing, write
 
 # Playing -----------------------------------------------------------------------------------

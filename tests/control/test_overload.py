@@ -12,7 +12,9 @@ import pytest
 from crowdstream.control.outbox import RESERVE, Outbox
 from crowdstream.control.packets import build
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import COMMAND, COMMAND_RING, OP_RAMP
+from crowdstream.desk.codes import OP_RAMP
+from crowdstream.desk.records import COMMAND
+from crowdstream.desk.sizes import COMMAND_RING
 from tests.support_control import ME, Rig, level, playing, write
 
 

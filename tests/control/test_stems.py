@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crowdstream.control.stems import StemMix
-from crowdstream.desk.layout import (
+from crowdstream.desk.ramps import (
     VOICE_EQ,
     VOICE_FILTER,
     VOICE_LISTEN,

@@ -7,9 +7,10 @@ import os
 import numpy as np
 import pytest
 
-from crowdstream.desk import layout
+from crowdstream.desk import layout, ramps, records, sizes
 from crowdstream.desk.block import Desk, DeskError
-from crowdstream.desk.layout import ARENA_OFFSET, PAGE_BYTES, REGIONS
+from crowdstream.desk.layout import ARENA_OFFSET, REGIONS
+from crowdstream.desk.sizes import PAGE_BYTES
 
 
 def test_regions_lie_apart_and_aligned() -> None:
@@ -23,8 +24,8 @@ def test_regions_lie_apart_and_aligned() -> None:
 
 
 def test_atomic_fields_are_aligned_and_on_lines_of_their_own() -> None:
-    rings = layout.RINGS.fields
-    clock = layout.CLOCK.fields
+    rings = records.RINGS.fields
+    clock = records.CLOCK.fields
     assert rings and clock
     counters = [rings[n][1] for n in ("command_head", "command_tail", "event_head", "event_tail")]
     assert len({offset // 64 for offset in counters}) == 4
@@ -48,14 +49,14 @@ def test_another_process_sees_the_same_memory() -> None:
 
 def test_new_desk_is_at_rest() -> None:
     desk = Desk.create(0)
-    expected = np.ones(layout.RAMPS)
-    expected[list(layout.NEUTRAL)] = list(layout.NEUTRAL.values())
+    expected = np.ones(ramps.RAMPS)
+    expected[list(ramps.NEUTRAL)] = list(ramps.NEUTRAL.values())
     assert np.array_equal(desk.ramps["value"], expected)
     assert np.array_equal(desk.ramps["target"], expected)
     assert (desk.chains == -1).all()
     assert not desk.voices["state"].any()
     assert desk.frame == 0
-    assert sorted(desk.spare.tolist()) == list(range(layout.PENDING))
+    assert sorted(desk.spare.tolist()) == list(range(sizes.PENDING))
     desk.close()
 
 

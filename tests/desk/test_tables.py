@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.sizes import (
     BANK_RATES,
     BANK_TAPS,
     HISTORY,

@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
-    OP_CANCEL,
-    OP_MARK,
-    OP_SEEK,
-    OP_STOP,
-    OP_TONE,
+from crowdstream.desk.codes import OP_CANCEL, OP_MARK, OP_SEEK, OP_STOP, OP_TONE
+from crowdstream.desk.ramps import (
     RAMP_MASTER,
     VOICE_GAIN,
     VOICE_RATE,

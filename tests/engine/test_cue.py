@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
-    OP_LOOKAHEAD,
-    RAMP_CUE,
-    RAMP_FILTER,
-    RAMP_LISTEN,
-    deck_level_ramp,
-)
+from crowdstream.desk.codes import OP_LOOKAHEAD
+from crowdstream.desk.ramps import RAMP_CUE, RAMP_FILTER, RAMP_LISTEN, deck_level_ramp
 from crowdstream.engine.callback import Callback
 from crowdstream.engine.limiter import HALF
 from tests.engine.bench import Bench, as_float, noise

@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdstream.desk.layout import (
-    GAPS,
-    OP_SEEK,
-    OP_STOP,
-    OP_STOP_ALL,
-    SLOTS,
-    VOICE_ENVELOPE,
-    VOICES,
-    voice_ramp,
-)
+from crowdstream.desk.codes import OP_SEEK, OP_STOP, OP_STOP_ALL
+from crowdstream.desk.ramps import VOICE_ENVELOPE, voice_ramp
+from crowdstream.desk.sizes import GAPS, SLOTS, VOICES
 from crowdstream.engine.stems import RETURN
 from crowdstream.engine.voices import FADE_IN, FADE_OUT
 from tests.engine.bench import Bench, as_float, noise, sine

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from crowdstream.desk.layout import LANES, eq_ramp
+from crowdstream.desk.ramps import eq_ramp
+from crowdstream.desk.sizes import LANES
 from crowdstream.desk.tables import HIGH_HZ, LOW_HZ
 from crowdstream.engine.equalizer import MIX, WARM
 from tests.engine.bench import RATE, Bench, as_float, check_golden, noise, sine

@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
-    OP_SEEK,
-    VOICE_RATE,
-    VOICE_STEM,
-    deck_level_ramp,
-    voice_ramp,
-)
+from crowdstream.desk.codes import OP_SEEK
+from crowdstream.desk.ramps import VOICE_RATE, VOICE_STEM, deck_level_ramp, voice_ramp
 from crowdstream.engine.voices import FADE_IN
 from tests.engine.bench import Bench, as_float, noise
 

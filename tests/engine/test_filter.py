@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from crowdstream.desk.layout import (
-    LANES,
-    RAMP_FILTER,
-    RAMP_RESONANCE,
-)
+from crowdstream.desk.ramps import RAMP_FILTER, RAMP_RESONANCE
+from crowdstream.desk.sizes import LANES
 from crowdstream.desk.tables import HIGHPASS_HZ, LOWPASS_HZ
 from crowdstream.engine.filter import DEAD_ZONE, FLAT_DAMPING, LEAST_DAMPING, MIX
 from tests.engine.bench import RATE, Bench, as_float, noise, sine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import OP_SEEK
+from crowdstream.desk.codes import OP_SEEK
 from crowdstream.engine.tape import JOIN, PREROLL
 from crowdstream.engine.voices import FADE_IN
 from tests.engine.bench import Bench, as_float, noise

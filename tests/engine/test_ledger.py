@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.desk.layout import (
-    CAUSE_CALLBACK,
-    CAUSE_DEVICE,
-    CAUSE_RENDER,
-    GAPS,
-    HISTOGRAM,
-)
+from crowdstream.desk.codes import CAUSE_CALLBACK, CAUSE_DEVICE, CAUSE_RENDER
+from crowdstream.desk.sizes import GAPS, HISTOGRAM
 from crowdstream.desk.stamp import read_callback
 from crowdstream.engine.ledger import begin_block, end_block
 from crowdstream.monitor.health import bin_edges_ns

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
-    CURVE_ADDITIVE,
-    CURVE_CUT,
-    CURVE_POWER,
-    CURVES,
+from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
+from crowdstream.desk.ramps import (
     RAMP_CROSSFADER,
     RAMP_CURVE,
     RAMP_LEFT,
@@ -18,6 +15,7 @@ from crowdstream.desk.layout import (
     deck_level_ramp,
     eq_ramp,
 )
+from crowdstream.desk.sizes import CURVES
 from crowdstream.engine.levels import CUT_WIDTH
 from tests.engine.bench import Bench, as_float, noise
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from crowdstream.desk.layout import OP_LOOKAHEAD, PEAK_BOUND, RAMP_CEILING
+from crowdstream.desk.codes import OP_LOOKAHEAD
+from crowdstream.desk.ramps import RAMP_CEILING
+from crowdstream.desk.sizes import PEAK_BOUND
 from crowdstream.desk.tables import peak_detector
 from crowdstream.engine.limiter import AIM, HALF, RELEASE_SECONDS
 from tests.engine.bench import RATE, Bench, as_float, noise, sine

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdstream.desk.layout import (
-    OP_STOP_ALL,
-    OP_TONE,
-    RAMP_MASTER,
-    VOICE_GAIN,
-    deck_level_ramp,
-    eq_ramp,
-    voice_ramp,
-)
+from crowdstream.desk.codes import OP_STOP_ALL, OP_TONE
+from crowdstream.desk.ramps import RAMP_MASTER, VOICE_GAIN, deck_level_ramp, eq_ramp, voice_ramp
 from crowdstream.engine.limiter import RELEASE_SECONDS
 from tests.engine.bench import RATE, Bench, as_float, noise, sine
 

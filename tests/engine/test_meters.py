@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from crowdstream.desk.layout import (
-    METER_DECKS,
-    METER_HOPS,
-    METER_OUTPUTS,
-    METER_STEMS,
-    METERS_MIX,
-    METERS_STEMS,
-    OP_LOOKAHEAD,
-    RAMP_LISTEN,
-    RAMP_MASTER,
-    STEMS,
-    deck_level_ramp,
-)
+from crowdstream.desk.codes import METERS_MIX, METERS_STEMS, OP_LOOKAHEAD
+from crowdstream.desk.ramps import RAMP_LISTEN, RAMP_MASTER, deck_level_ramp
+from crowdstream.desk.sizes import METER_DECKS, METER_HOPS, METER_OUTPUTS, METER_STEMS, STEMS
 from crowdstream.desk.tables import k_weighting
 from tests.engine.bench import RATE, Bench, as_float, noise
 

@@ -7,7 +7,7 @@ import pytest
 import soxr
 from scipy import signal
 
-from crowdstream.desk.layout import VOICE_RATE, voice_ramp
+from crowdstream.desk.ramps import VOICE_RATE, voice_ramp
 from tests.engine.bench import RATE, Bench, sine
 
 FRAMES = 32768

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from crowdstream.desk.layout import deck_level_ramp, eq_ramp
+from crowdstream.desk.ramps import deck_level_ramp, eq_ramp
 from tests.engine.bench import Bench, as_float
 
 SAMPLES = Path("/usr/share/sonic-pi/samples")  # Debian's package sonic-pi-samples

@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
-    CHAIN_BUS,
-    CHAIN_MASTER,
-    RAMP_PREFADER,
-    deck_level_ramp,
-    patch_ramp,
-)
+from crowdstream.desk.ramps import RAMP_PREFADER, deck_level_ramp, patch_ramp
+from crowdstream.desk.sizes import CHAIN_BUS, CHAIN_MASTER
 from tests.engine.bench import Bench, as_float, noise
 from tests.engine.effects.support import put
 

@@ -9,21 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdstream.desk.layout import (
-    COMMAND_RING,
+from crowdstream.desk.codes import (
     EV_ENDED,
     EV_MARK,
     EV_REFUSED,
     EV_STARTED,
-    EVENT_RING,
     OP_CANCEL,
     OP_MARK,
     OP_RAMP,
     OP_SEEK,
     OP_STOP,
-    PENDING,
-    deck_level_ramp,
 )
+from crowdstream.desk.ramps import deck_level_ramp
+from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING, PENDING
 from crowdstream.engine.queue import CANCELLED
 from tests.engine.bench import Bench, noise
 

@@ -7,13 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
-    OP_SEEK,
+from crowdstream.desk.codes import OP_SEEK
+from crowdstream.desk.ramps import (
     RAMP_FILTER,
     RAMP_RESONANCE,
-    SEGMENT,
-    TAP_FRAMES,
-    TAP_STEM,
     VOICE_EQ,
     VOICE_FILTER,
     VOICE_LISTEN,
@@ -23,6 +20,7 @@ from crowdstream.desk.layout import (
     eq_ramp,
     voice_ramp,
 )
+from crowdstream.desk.sizes import SEGMENT, TAP_FRAMES, TAP_STEM
 from tests.engine.bench import Bench, as_float, noise, sine
 
 STEMS = 4

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.codes import (
     OP_CANCEL,
     OP_CLOCK,
     OP_GRID,
@@ -25,17 +25,17 @@ from crowdstream.desk.layout import (
     OP_STOP_ALL,
     OP_SYNC,
     OP_TONE,
-    PENDING,
+)
+from crowdstream.desk.ramps import (
     RAMP_MASTER,
-    SLOTS,
     VOICE_GAIN,
     VOICE_RATE,
     VOICE_STEM,
-    VOICES,
     deck_level_ramp,
     eq_ramp,
     voice_ramp,
 )
+from crowdstream.desk.sizes import PENDING, SLOTS, VOICES
 from tests.engine.bench import Bench, noise, sine
 
 FRAMES = 3000

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
-    OP_KEYLOCK,
-    OP_SEEK,
-    VOICE_PITCH,
-    VOICE_RATE,
-    VOICE_STEM,
-    voice_ramp,
-)
+from crowdstream.desk.codes import OP_KEYLOCK, OP_SEEK
+from crowdstream.desk.ramps import VOICE_PITCH, VOICE_RATE, VOICE_STEM, voice_ramp
 from tests.engine.bench import RATE, Bench, as_float, noise, sine
 
 BEAT = 18000  # frames between two kicks

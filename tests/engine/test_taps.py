@@ -6,9 +6,9 @@ import numba
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.ramps import RAMP_MASTER, deck_level_ramp, eq_ramp
+from crowdstream.desk.sizes import (
     DECKS,
-    RAMP_MASTER,
     SEGMENT,
     TAP_CUE,
     TAP_DECK,
@@ -16,8 +16,6 @@ from crowdstream.desk.layout import (
     TAP_MASTER,
     TAP_STEM,
     TAPS,
-    deck_level_ramp,
-    eq_ramp,
 )
 from crowdstream.desk.taps import LISTENERS, TapReader
 from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import (
+from crowdstream.desk.codes import (
     EV_LATE,
     EV_REFUSED,
     LOOP_AGAIN,

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import ATTACKS, PAGE_BYTES
 from crowdstream.desk.pages import Arena
+from crowdstream.desk.sizes import ATTACKS, PAGE_BYTES
 from crowdstream.library.attacks import CONTEXT, find_attacks
 from crowdstream.library.marker import Marker
 from crowdstream.library.plan import Head, Stem

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import FREE, PAGE_BYTES, PLAYING
+from crowdstream.desk.codes import FREE, PLAYING
+from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.engine.render import render
 from crowdstream.library.loader import Loader, budget_pages
 from crowdstream.library.plan import READ_AHEAD, READY, URGENT

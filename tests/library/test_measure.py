@@ -11,7 +11,8 @@ import pyloudnorm
 import pytest
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import PAGE_BYTES, PLAYING
+from crowdstream.desk.codes import PLAYING
+from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.library.loader import Loader
 from tests.support_control import RATE, write
 

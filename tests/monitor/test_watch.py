@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.layout import CAUSES, HISTOGRAM
+from crowdstream.desk.codes import CAUSES
+from crowdstream.desk.sizes import HISTOGRAM
 from crowdstream.engine.ledger import begin_block, end_block, histogram_bin
 from crowdstream.monitor.health import (
     Processes,

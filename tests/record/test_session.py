@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from crowdstream.desk.layout import TAP_CUE, TAP_DECK, TAP_MASTER
+from crowdstream.desk.sizes import TAP_CUE, TAP_DECK, TAP_MASTER
 from crowdstream.desk.taps import LISTENERS, TapReader
 from crowdstream.record import recording, writer
 from crowdstream.record.disk import Disk

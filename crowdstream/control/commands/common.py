@@ -8,7 +8,8 @@ from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.table import BANDS
 from crowdstream.control.tracks import Track
-from crowdstream.desk.layout import MAX_RATE, MIN_RATE, eq_ramp
+from crowdstream.desk.ramps import eq_ramp
+from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 
 MOST_GAIN = 4.0  # +12 dB
 RATE_TOLERANCE = 1e-6  # a rate comes as a 32-bit float

@@ -18,7 +18,8 @@ from crowdstream.control.heads import frame_in, open_track
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.control.tracks import Item, first_buffer
-from crowdstream.desk.layout import MAX_RATE, MIN_RATE, RAMP_MASTER, STEMS, deck_level_ramp
+from crowdstream.desk.ramps import RAMP_MASTER, deck_level_ramp
+from crowdstream.desk.sizes import MAX_RATE, MIN_RATE, STEMS
 
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)
 _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)

@@ -11,7 +11,8 @@ from crowdstream.control.mixer import LEAST_RAMP_SECONDS, RAMP_SECONDS
 from crowdstream.control.patches import DESTINATIONS, SOURCES
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.desk.effects import CHAIN_SLOTS
-from crowdstream.desk.layout import BUSES, CHAIN_BUS, CHAIN_MASTER, RAMP_PREFADER
+from crowdstream.desk.ramps import RAMP_PREFADER
+from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER
 from crowdstream.engine.effects import MODULES
 
 # Where a chain's addresses begin. Its handlers get the deck or bus that the address names.

@@ -12,7 +12,7 @@ from crowdstream.control.grids import Grid
 from crowdstream.control.heads import give_grid, grid_of, sync_track, unsync_track
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.tracks import Track
-from crowdstream.desk.layout import MAX_RATE, MIN_RATE
+from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 from crowdstream.library.grids import MAX_BPM, MIN_BPM, BeatGrid, GridError
 
 RATIOS = (1.0, 2.0, 0.5)  # of tempo; the first of two that are as near

@@ -19,7 +19,9 @@ from crowdstream.control.errors import BadArgument
 from crowdstream.control.quiet import say
 from crowdstream.control.table import BANDS, TABLE, Arg, deck_arg, deck_number
 from crowdstream.control.tracks import Item, deck_of, first_buffer
-from crowdstream.desk.layout import MAX_RATE, MIN_RATE, OP_TONE, deck_level_ramp
+from crowdstream.desk.codes import OP_TONE
+from crowdstream.desk.ramps import deck_level_ramp
+from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 
 FLAT_PERCENT = 50.0
 KILL_RANGE_DB = 24.0  # from just above killed to flat

@@ -7,7 +7,7 @@ from crowdstream.control.errors import BadArgument, NotPlaying
 from crowdstream.control.heads import frame_in, grid_of, playing, send
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.tracks import Track
-from crowdstream.desk.layout import (
+from crowdstream.desk.codes import (
     LOOP_AGAIN,
     LOOP_EXIT,
     LOOP_HERE,

@@ -8,11 +8,8 @@ from crowdstream.control.errors import BadArgument
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
 from crowdstream.control.table import BANDS, TABLE, Arg
-from crowdstream.desk.layout import (
-    CURVE_ADDITIVE,
-    CURVE_CUT,
-    CURVE_POWER,
-    DECKS,
+from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
+from crowdstream.desk.ramps import (
     RAMP_CROSSFADER,
     RAMP_CUE,
     RAMP_CURVE,
@@ -22,6 +19,7 @@ from crowdstream.desk.layout import (
     RAMP_RESONANCE,
     RAMP_RIGHT,
 )
+from crowdstream.desk.sizes import DECKS
 
 # A resonant filter whose cutoff moves faster than this whistles: it takes its ringing along.
 FILTER_SECONDS = 0.02

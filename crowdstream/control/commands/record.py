@@ -10,7 +10,7 @@ from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, CommandError
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.tracks import Track, first_buffer
-from crowdstream.desk.layout import STEMS, TAP_CUE, TAP_DECK, TAP_MASTER, TAP_STEM
+from crowdstream.desk.sizes import STEMS, TAP_CUE, TAP_DECK, TAP_MASTER, TAP_STEM
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.tracks import check_media_root
 from crowdstream.record.formats import EXTENSIONS, FORMATS, FormatError, format_of

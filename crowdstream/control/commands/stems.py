@@ -12,15 +12,8 @@ from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
 from crowdstream.control.stems import change_gains, set_row
 from crowdstream.control.table import BANDS, TABLE, Arg
-from crowdstream.desk.layout import (
-    BUSES,
-    STEMS,
-    VOICE_EQ,
-    VOICE_FILTER,
-    VOICE_LISTEN,
-    VOICE_RESONANCE,
-    VOICE_SEND,
-)
+from crowdstream.desk.ramps import VOICE_EQ, VOICE_FILTER, VOICE_LISTEN, VOICE_RESONANCE, VOICE_SEND
+from crowdstream.desk.sizes import BUSES, STEMS
 
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)
 _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)

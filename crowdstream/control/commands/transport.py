@@ -8,7 +8,7 @@ from crowdstream.control.errors import BadArgument, NotLoaded
 from crowdstream.control.heads import frame_in, grid_of, open_track, place, playing, send
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.tracks import Item, Track
-from crowdstream.desk.layout import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
+from crowdstream.desk.codes import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
 
 HOT_CUES = 8
 MOST_SPIN = 60.0  # s

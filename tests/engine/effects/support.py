@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from crowdstream.desk.codes import EV_EFFECT_FREE, OP_EFFECT, OP_EFFECT_MOVE
 from crowdstream.desk.effects import ROW_FIRST, ROW_MIX, ROW_ON, Module
 from crowdstream.desk.instances import prepare
-from crowdstream.desk.layout import EV_EFFECT_FREE, OP_EFFECT, OP_EFFECT_MOVE, effect_ramp
+from crowdstream.desk.ramps import effect_ramp
 from crowdstream.engine.effects import MODULES
 from tests.engine.bench import Bench
 

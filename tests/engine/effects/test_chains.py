@@ -7,8 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
+from crowdstream.desk.codes import OP_STOP
 from crowdstream.desk.effects import EFFECTS, IDLE
-from crowdstream.desk.layout import CHAIN_BUS, CHAIN_MASTER, OP_STOP, deck_level_ramp, patch_ramp
+from crowdstream.desk.ramps import deck_level_ramp, patch_ramp
+from crowdstream.desk.sizes import CHAIN_BUS, CHAIN_MASTER
 from crowdstream.engine.chains import FADE
 from crowdstream.engine.effects.roll import SEAM
 from tests.engine.bench import RATE, Bench, as_float, noise, sine

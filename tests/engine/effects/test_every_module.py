@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowdstream.desk.effects import MEMORY, REGISTERS, ROW_FIRST, ROWS, Parameter
-from crowdstream.desk.layout import deck_level_ramp
+from crowdstream.desk.ramps import deck_level_ramp
 from crowdstream.engine.chains import FADE, SMALL
 from crowdstream.engine.effects import FILES, MODULES
 from tests.engine.bench import RATE, Bench, as_float, noise, sine

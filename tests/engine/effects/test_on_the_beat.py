@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from crowdstream.desk.layout import OP_STOP
+from crowdstream.desk.codes import OP_STOP
 from crowdstream.engine.effects.roll import SEAM
 from tests.engine.bench import RATE, Bench, as_float, noise, sine
 from tests.engine.effects.support import largest_step, put, row

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from crowdstream.desk.layout import deck_level_ramp
+from crowdstream.desk.ramps import deck_level_ramp
 from crowdstream.engine.effects.drive import EVEN, ODD
 from tests.engine.bench import RATE, Bench, as_float, noise, sine
 from tests.engine.effects.support import put

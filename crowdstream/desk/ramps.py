@@ -1,0 +1,90 @@
+"""Rows of the table of ramped parameters, and where they stand when nothing was said."""
+
+from __future__ import annotations
+
+from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT
+from crowdstream.desk.effects import EFFECTS, ROWS
+from crowdstream.desk.sizes import BUSES, DECKS, SLOTS, STEMS
+
+# Ramped parameters are rows of one table, addressed by number.
+RAMP_MASTER = 0
+RAMP_CROSSFADER = 2  # 0: all of the left side, 1: all of the right side
+RAMP_CUE = 3  # level of the cue bus
+RAMP_DECK = 8  # + deck: level
+RAMP_TRIM = 12  # + deck: linear gain before the EQ
+RAMP_EQ = 16  # + 4 * deck + band
+RAMP_FILTER = 32  # + deck: -1 low-pass closed, 0 off, 1 high-pass closed
+RAMP_RESONANCE = 36  # + deck: 0 no peak at the cutoff, 1 the highest
+RAMP_LISTEN = 40  # + deck: how much of it is heard on the cue bus
+RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and the master 2
+RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
+RAMP_RIGHT = 116  # + deck: to its right side; what is left of 1 goes through
+RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; together 1
+RAMP_CEILING = 123  # of the limiter, linear
+RAMP_PREFADER = 72  # + BUSES * deck + bus: 0 it is sent after the deck's level, 1 before it
+RAMP_EFFECT = 128  # + ROWS * instance + row
+RAMP_VOICE = RAMP_EFFECT + ROWS * EFFECTS  # + VOICE_ROWS * slot + one of:
+VOICE_ROWS = 96
+VOICE_GAIN, VOICE_ENVELOPE, VOICE_RATE = 0, 1, 2
+VOICE_PITCH = 3  # ratio: 2 is an octave up
+VOICE_KEYLOCK = 5  # 0: the pitch goes with the tempo, 1: it is kept
+VOICE_SPIN = 4  # speed of the platter: 0 stands, 1 plays
+VOICE_STEM = 8  # + stem: gain
+VOICE_LISTEN = 16  # + stem: how much of it is heard on the cue bus
+VOICE_SEND = 24  # + 8 * bus + stem: how much of it goes to a send bus
+VOICE_EQ = 40  # + 3 * stem + band
+VOICE_FILTER = 64  # + stem: as RAMP_FILTER
+VOICE_RESONANCE = 72  # + stem
+RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
+
+
+# What ramps are where nothing was said; all others are 1. Every deck goes through past the
+# crossfader, whose place is the middle.
+NEUTRAL = {
+    RAMP_CROSSFADER: 0.5,
+    **dict.fromkeys(range(RAMP_LISTEN, RAMP_LISTEN + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_FILTER, RAMP_FILTER + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_RESONANCE, RAMP_RESONANCE + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_LEFT, RAMP_LEFT + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_RIGHT, RAMP_RIGHT + DECKS), 0.0),
+    RAMP_CURVE + CURVE_ADDITIVE: 0.0,
+    RAMP_CURVE + CURVE_CUT: 0.0,
+    # A deck or bus goes to the master and nowhere else.
+    **{
+        RAMP_PATCH + 4 * source + destination: 0.0
+        for source in range(DECKS + BUSES)
+        for destination in (0, 1, 3)
+    },
+    **dict.fromkeys(range(RAMP_PREFADER, RAMP_PREFADER + DECKS * BUSES), 0.0),
+    **{
+        RAMP_VOICE + VOICE_ROWS * slot + row: 0.0
+        for slot in range(SLOTS)
+        for rows in (range(VOICE_LISTEN, VOICE_EQ), range(VOICE_FILTER, VOICE_RESONANCE + STEMS))
+        for row in rows
+    },
+}
+
+
+def deck_level_ramp(deck: int) -> int:
+    """Row of a deck's level (linear)."""
+    return RAMP_DECK + deck
+
+
+def eq_ramp(deck: int, band: int) -> int:
+    """Row of the linear gain of a deck's EQ band (0 low, 1 mid, 2 high)."""
+    return RAMP_EQ + 4 * deck + band
+
+
+def voice_ramp(slot: int, which: int) -> int:
+    """Row of a parameter of a voice, one of `VOICE_...`."""
+    return RAMP_VOICE + VOICE_ROWS * slot + which
+
+
+def patch_ramp(source: int, destination: int) -> int:
+    """Row of the gain from a deck (0 to 3) or bus (4, 5) to a bus (0, 1) or the master (2)."""
+    return RAMP_PATCH + 4 * source + destination
+
+
+def effect_ramp(instance: int, row: int) -> int:
+    """Row of the mix, the switch or a parameter of an effect, see `desk.effects`."""
+    return RAMP_EFFECT + ROWS * instance + row
