@@ -21,9 +21,9 @@ from crowdstream.engine import views
 from crowdstream.engine.events import push_event
 from crowdstream.engine.follow import file_place, loop_frames, measure_loop, track_beat
 from crowdstream.engine.jit import kernel
-from crowdstream.engine.motion import go_on, lock, snap, tie
+from crowdstream.engine.motion import go_on, lock, relay, snap, tie
 from crowdstream.engine.transport import beat_on_grid, frame_on_grid
-from crowdstream.engine.voices import place_voice, rewind
+from crowdstream.engine.voices import place_voice
 
 SHORTEST_LOOP = 16  # frames: 0.4 ms, a tone more than a loop
 
@@ -32,7 +32,6 @@ SHORTEST_LOOP = 16  # frames: 0.4 ms, a tone more than a loop
 def _into_loop(address, slot, frame):
     # A playhead behind the loop's end goes back by whole lengths, so that it stays in phase.
     voice = views.voices(address)[slot]
-    rewind(address, slot)
     place = file_place(voice)
     length = loop_frames(voice)
     laps = 0.0
@@ -56,6 +55,7 @@ def _set_loop(address, slot, begin, exact, frame):
     last = first + math.floor(exact + 0.5)
     if first < 0 or last > voice.length or not exact >= SHORTEST_LOOP:
         return False
+    relay(address, slot, frame)
     voice.loop_in = first
     voice.loop_out = last
     voice.loop_exact = exact
@@ -131,8 +131,8 @@ def _exit_loop(address, slot, frame):
     voice = views.voices(address)[slot]
     if not voice.loop:
         return
+    relay(address, slot, frame)
     voice.loop = 0
-    rewind(address, slot)
     if voice.slip:
         go_on(address, slot, frame)
     elif voice.synced:

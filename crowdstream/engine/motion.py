@@ -22,7 +22,7 @@ from crowdstream.engine.jit import kernel
 from crowdstream.engine.queue import remind
 from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.transport import beat_at, beat_on_grid, frame_on_grid
-from crowdstream.engine.voices import free_voice, place_voice
+from crowdstream.engine.voices import FADE_OUT, free_voice, place_voice, rewind
 
 LEAST_JUMP = 0.5  # frames: nearer than that is there already
 
@@ -103,6 +103,23 @@ def retie_voices(address, before, frame):
     for slot in range(views.voices(address).shape[0]):
         if views.voices(address)[slot].synced:
             lock(address, slot, frame)
+
+
+@kernel
+def relay(address, slot, frame):
+    """Have the tape laid anew from the playhead on, before a loop is changed.
+
+    Where that can't be, the voice jumps to the place where it is.
+    """
+    voice = views.voices(address)[slot]
+    if rewind(address, slot):
+        return
+    place = file_place(voice)
+    if voice.synced:
+        place = frame_on_grid(address, voice.grid, track_beat(address, voice, frame))
+    place_voice(address, slot, place)
+    if voice.synced:
+        tie(voice, place)
 
 
 @kernel
@@ -222,7 +239,7 @@ def spin_voice(address, command, frame):
         free_voice(address, slot)
         voice.resync = 1
     voice.spin_stop = command.index
-    frames = max(1, int(command.y))
+    frames = max(FADE_OUT, int(command.y))
     set_ramp(views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN], command.x, frames)
     remind(address, OP_SETTLE, slot, frame + frames)  # `command` may be overwritten by it
 

@@ -32,7 +32,7 @@ from crowdstream.engine.resample import (
     walk,
 )
 from crowdstream.engine.stem_filters import reset_filters, ring_frames
-from crowdstream.engine.tape import begin_tape, copy_tape, feed, file_position, take_back
+from crowdstream.engine.tape import begin_tape, copy_tape, feed, file_position, joining, take_back
 
 FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
 FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
@@ -153,24 +153,24 @@ def place_voice(address, slot, place):
 
 @kernel
 def rewind(address, slot):
-    """Take back what is on the tape ahead of the playhead: it is laid anew.
+    """Take back what is on the tape ahead of the playhead: it is laid anew; False if it can't be.
 
     So a loop that is set, or let go, holds from the playhead on. What has gone through a
-    stem's filters can't be taken back: there it is a jump to the same place.
+    stem's filters can't be taken back, nor the end of a lap that fades into the next one.
     """
     voice = views.voices(address)[slot]
     ahead = voice.fed - voice.play
-    if ahead <= 0 or ahead >= HISTORY:
-        return
     if voice.locked:  # its tape is the other head's, which follows by itself
-        voice.cursor = file_position(voice, voice.play)
-        voice.fed = voice.play
-        voice.wrap_at = min(voice.wrap_at, voice.fed)
-    elif ring_frames(address, slot) > 0:
-        place = file_position(voice, voice.play) + voice.direction * voice.fraction
-        place_voice(address, slot, place)
-    else:
+        if ahead > 0:
+            voice.cursor = file_position(voice, voice.play)
+            voice.fed = voice.play
+            voice.wrap_at = min(voice.wrap_at, voice.fed)
+        return True
+    if ring_frames(address, slot) > 0 or joining(voice) or voice.play < voice.wrap_at:
+        return False
+    if 0 < ahead < HISTORY:
         take_back(address, slot, ahead)
+    return True
 
 
 @kernel
