@@ -90,7 +90,8 @@ class Watched(Session):
     def __init__(self) -> None:
         self.failures: list[str] = []
         self.events: list[np.ndarray] = []
-        super().__init__(Settings(), MEMORY_BYTES, block_frames=BLOCK)
+        # No look-ahead: a sound comes out on the frame that it was mixed for.
+        super().__init__(Settings(limiter_lookahead=0.0), MEMORY_BYTES, block_frames=BLOCK)
         self._take_in = self.core.mixer.engine_events
         self.core.mixer.engine_events = self._note  # type: ignore[method-assign]
 

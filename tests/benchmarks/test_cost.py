@@ -11,13 +11,18 @@ import pytest
 from benchmarks import common, cost
 from benchmarks.cost import Cost, Load, Table
 from crowdstream.desk.block import Desk
+from crowdstream.desk.ramps import VOICE_STEM, voice_ramp
 from crowdstream.engine.render import render
 from crowdstream.offline.session import Session
 
 
 def sounding_stems(mixer: Session) -> int:
-    voices = mixer.desk.voices[mixer.desk.voices["state"] > 0]
-    return int(np.count_nonzero(np.any(voices["last"] != 0.0, axis=2)))
+    gains = mixer.desk.ramps["value"]
+    return sum(
+        bool(gains[voice_ramp(int(slot), VOICE_STEM + stem)] > 0.0)
+        for slot in np.flatnonzero(mixer.desk.voices["state"])
+        for stem in range(int(mixer.desk.voices["stems"][slot]))
+    )
 
 
 @pytest.mark.parametrize(
@@ -29,7 +34,7 @@ def test_as_many_stems_play_and_sound_as_it_says(stems: int, sounding: int, voic
         assert np.count_nonzero(mixer.desk.voices["state"]) == voices
         assert sounding_stems(mixer) == sounding
         assert mixer.desk.ledger["missing_frames"] == 0
-        assert set(mixer.desk.decks["eq_state"]) == {1}
+        assert set(mixer.desk.eq_use["eq_state"]) == {1}
 
 
 def test_a_measurement_is_of_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
