@@ -66,9 +66,9 @@ numba.core.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 
-@ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.py_object)
-def _alone(_self: Any, _arguments: Any, _names: Any) -> Any:
-    raise TypeError("a part of a kernel can't be called from Python; see `entry`")
+# What stands in for a part that Python calls all the same: an exception, whatever its name. It has
+# to be a C function: one of Python's own can't hand an exception on to its caller.
+_ALONE = ctypes.cast(ctypes.pythonapi.PyErr_NoMemory, ctypes.c_void_p).value or 0
 
 
 class _NoEngine:
@@ -89,7 +89,7 @@ class _Part(JITCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
-        return ctypes.cast(_alone, ctypes.c_void_p).value or 0
+        return _ALONE
 
 
 class _PartCompiler(Compiler):  # type: ignore[misc]

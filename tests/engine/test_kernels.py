@@ -15,6 +15,7 @@ from numba.core.errors import TypingError
 import crowdstream
 from crowdstream.engine import jit
 from crowdstream.engine.callback import Callback
+from crowdstream.engine.ledger import histogram_bin
 from tests.engine.bench import Bench, noise
 
 # Compiled afresh in a process of its own: what comes from numba's cache can't be inspected.
@@ -171,3 +172,9 @@ def test_the_cache_folder_knows_all_sources() -> None:
     assert folder
     if "kernels" in folder:  # unless the user has named another
         assert Path(folder) == jit.cache_folder()
+
+
+def test_a_part_that_python_calls_raises() -> None:
+    # Its code is in the kernels only: Python must not run into what is not there.
+    with pytest.raises(MemoryError):
+        histogram_bin(1000)
