@@ -84,7 +84,7 @@ def play(mixer: Session, tracks: Sequence[Track]) -> None:
         mixer.send(f"/deck/{deck}/sync", 1)
         mixer.send(f"/deck/{deck}/level", 0.5)
     for deck in "ABCD":
-        mixer.send("/clock/next", 4.0, f"/deck/{deck}/play")
+        mixer.send("/clock/next", 4.0, f"/deck/{deck}/play", 0.0, 1)
     for deck in "ABCD":
         # In the middle of it all parts play.
         mixer.send("/clock/next", 8.0, f"/deck/{deck}/seek/fraction", 0.4)
