@@ -22,7 +22,7 @@ class CrowdStream(Renderer):
     8th-order crossovers, the limiter: the whole mixer, as it plays live."""
 
     name = NAME
-    does = "32-tap windowed sinc; 8th-order crossovers as isolator; instant limiter"
+    does = "32-tap windowed sinc; 8th-order crossovers as isolator; look-ahead true-peak limiter"
     get = "it is this project"
     summed = True
 
