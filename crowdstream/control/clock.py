@@ -236,7 +236,9 @@ class BeatClock:
             (change, replace(stretch, beat=stretch.beat - passed))
             for change, stretch in self._ahead
         ]
-        return [(frame, self.at(now)), *self._plan(now)]
+        orders = self._plan(now)
+        # What runs now, with what was to begin right now.
+        return [(frame, self.at(now)), *orders]
 
     def _plan(self, now: int, *new: Change) -> Orders:
         # What has begun is history; all that lies ahead is laid out anew from there.

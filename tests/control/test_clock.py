@@ -115,6 +115,13 @@ def test_a_change_at_a_beat_moves_with_it_and_what_the_engine_was_told_is_taken_
         assert taken_up(orders, frame).at(frame) == pytest.approx(clock.beat(frame), abs=1e-12)
 
 
+def test_a_reset_that_comes_late_leaves_one_of_right_now_as_it_is() -> None:
+    clock, orders = BeatClock(RATE, 120.0, 4), []
+    orders += clock.reset(0, 0)
+    orders += [(max(at, 0), stretch) for at, stretch in clock.reset(-1, 0)]
+    assert taken_up(orders, 1).at(1) == clock.beat(1) == pytest.approx(2 / RATE)
+
+
 @given(st.lists(st.tuples(tempos, st.integers(-500, 90_000), st.integers(0, 40_000),
                           st.floats(0, 12), st.booleans(), st.integers(0, 20_000)), max_size=12))
 def test_the_engine_always_runs_by_controls_clock(
