@@ -1,8 +1,4 @@
-"""Sync, loops, jumps, slip, reverse and the platter, by reading off where the playhead is.
-
-The track is a slow ramp whose samples say which frame they are, so the sound itself tells the
-place in the file, to a hundredth of a frame, between frames too.
-"""
+"""Sync, loops and jumps, by reading off where the playhead is."""
 
 from __future__ import annotations
 
@@ -34,12 +30,18 @@ from crowdstream.desk.codes import (
     OP_SYNC,
 )
 from tests.engine.bench import RATE, Bench, noise
-
-LENGTH = 1 << 18
-BEAT = 22050.0  # frames of a beat at the clock's 120 beats a minute
-FIRST = 1234.5  # file frame of the grid's beat 0
-TRACK_BEAT = 20000.25  # frames of a beat in the file
-SETTLED = 400  # frames after a jump until nothing of the old place sounds
+from tests.engine.ruler import (
+    BEAT,
+    FIRST,
+    LENGTH,
+    SETTLED,
+    TRACK_BEAT,
+    grid,
+    phase_error,
+    places,
+    synced,
+    track,
+)
 
 
 @pytest.fixture
@@ -48,63 +50,36 @@ def bench() -> Iterator[Bench]:
         yield bench
 
 
-def _track(bench: Bench) -> int:
-    ramp = (np.arange(LENGTH) / LENGTH).astype(np.float32)
-    return bench.load(ramp)
-
-
-def _grid(bench: Bench) -> int:
-    return bench.grid((0.0, FIRST), (1.0, FIRST + TRACK_BEAT))
-
-
-def _places(out: np.ndarray) -> np.ndarray:
-    return out[:, 0].astype(np.float64) * LENGTH
-
-
-def _synced(bench: Bench, start: int = 0, **how: float) -> None:
-    bench.start(0, _track(bench), start=start, grid=_grid(bench))
-    bench.send(OP_SYNC, target=0, index=1, x=how.get("x", 1.0), y=how.get("y", 1.0))
-
-
-def _phase_error(bench: Bench, out: np.ndarray, begin: int, ratio: float = 1.0) -> np.ndarray:
-    """How far the beat that is heard is off the clock's, in file frames, at each frame of `out`."""
-    beats = np.array([bench.beat(begin + i) for i in range(len(out))])
-    heard = (_places(out) - FIRST) / TRACK_BEAT
-    off = heard - ratio * beats
-    error: np.ndarray = (off - np.round(off)) * TRACK_BEAT
-    return error
-
-
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
 def test_a_synced_deck_has_no_phase_error(bench: Bench, ratio: float) -> None:
-    _synced(bench, start=9000, x=ratio)
+    synced(bench, start=9000, x=ratio)
     out = bench.render(60000, [64, 1000])
-    assert np.abs(_phase_error(bench, out, 0, ratio)[SETTLED:]).max() < 0.05
+    assert np.abs(phase_error(bench, out, 0, ratio)[SETTLED:]).max() < 0.05
 
 
 def test_nor_through_tempo_ramps(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     bench.tempo(1.1, 50001, frame=10007)
     bench.tempo(0.9, 7, frame=70001)
     bench.tempo(1.0, 30000, frame=90001)
     out = bench.render(200000, [256, 77, 2048])
-    assert np.abs(_phase_error(bench, out, 0)[SETTLED:]).max() < 0.6
+    assert np.abs(phase_error(bench, out, 0)[SETTLED:]).max() < 0.6
 
 
 def test_nor_after_hours(bench: Bench) -> None:
     begin = 6 * 3600 * int(RATE)
     bench.desk.clock["frame"] = begin
-    bench.start(0, _track(bench), grid=_grid(bench), loop=(5000, 105000))
+    bench.start(0, track(bench), grid=grid(bench), loop=(5000, 105000))
     bench.send(OP_SYNC, target=0, index=1, x=1.0, y=1.0)
     bench.send(OP_LOOP, target=0, index=LOOP_HERE, x=4.0, y=1.0)
     out = bench.render(200000, 2048)
     joins = _joins(out)
-    error = np.abs(_phase_error(bench, out, begin))
+    error = np.abs(phase_error(bench, out, begin))
     assert np.all(error[_away_from(joins, len(out))] < 0.55)  # a lap is whole frames
 
 
 def _joins(out: np.ndarray) -> np.ndarray:
-    steps = np.diff(_places(out))
+    steps = np.diff(places(out))
     return np.flatnonzero((steps < -100) | (steps > 100))
 
 
@@ -118,50 +93,50 @@ def _away_from(joins: np.ndarray, length: int) -> np.ndarray:
 
 
 def test_nor_through_seeks_and_jumps(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     bench.send(OP_SEEK, target=0, start=91234, frame=20011)
     bench.send(OP_JUMP, target=0, index=1, y=-2.0, frame=50001)
     bench.send(OP_JUMP, target=0, index=0, y=12345.0, frame=80001)
     out = bench.render(110000, [512, 31])
-    error = np.abs(_phase_error(bench, out, 0))
+    error = np.abs(phase_error(bench, out, 0))
     for begin, end in ((500, 20000), (20500, 50000), (50500, 80000), (80500, 110000)):
         assert error[begin:end].max() < 0.51
-    places = _places(out)
-    assert abs(places[20600] - 91234) < TRACK_BEAT / 2 + 600
-    assert places[50500] - places[50000] == pytest.approx(
+    heard = places(out)
+    assert abs(heard[20600] - 91234) < TRACK_BEAT / 2 + 600
+    assert heard[50500] - heard[50000] == pytest.approx(
         -2 * TRACK_BEAT + 500 * TRACK_BEAT / BEAT, abs=0.1
     )
 
 
 @pytest.mark.parametrize("beats", [1 / 32, 1 / 8, 1.0, 4.0])
 def test_beat_loops_repeat_exactly(bench: Bench, beats: float) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     bench.send(OP_LOOP, target=0, index=LOOP_HERE, x=beats, y=min(beats, 1.0), frame=int(BEAT * 2))
     length = round(BEAT * max(8 * beats, 2))
     out = bench.render(int(BEAT * 2) + length, 300)
-    places = _places(out)[int(BEAT * 2) + SETTLED :]
+    heard = places(out)[int(BEAT * 2) + SETTLED :]
     begin = FIRST + 2 * TRACK_BEAT
-    assert places.max() < begin + beats * TRACK_BEAT + 1
-    assert places.min() > begin - 130  # faded in from just before
+    assert heard.max() < begin + beats * TRACK_BEAT + 1
+    assert heard.min() > begin - 130  # faded in from just before
     # One lap later the same sound is heard, to the frame.
     lap = beats * BEAT
-    late = _places(out)[-6000:-4000]
+    late = places(out)[-6000:-4000]
     whole = round(lap)
     if abs(lap - whole) < 1e-9 and len(out) > 3 * whole + 6000:
-        early = _places(out)[-6000 - whole : -4000 - whole]
+        early = places(out)[-6000 - whole : -4000 - whole]
         assert np.abs(late - early).max() < 1.1  # a lap is cut to whole frames of the file
 
 
 def test_a_loop_that_is_left_leaves_no_phase_error(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     bench.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.25, y=0.25, frame=30000)
     bench.send(OP_LOOP, target=0, index=LOOP_EXIT, frame=90000)
     out = bench.render(120000, 333)
-    assert np.abs(_phase_error(bench, out, 0)[90000 + SETTLED :]).max() < 0.05
+    assert np.abs(phase_error(bench, out, 0)[90000 + SETTLED :]).max() < 0.05
 
 
 def test_loops_by_hand_halved_doubled_moved(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     at = [int(BEAT * beat) for beat in range(20)]
     bench.send(OP_LOOP, target=0, index=LOOP_IN, y=1.0, frame=at[1] + 700)
     bench.send(OP_LOOP, target=0, index=LOOP_OUT, y=1.0, frame=at[2] - 300)
@@ -191,7 +166,7 @@ def test_loops_by_hand_halved_doubled_moved(bench: Bench) -> None:
 
 
 def test_what_does_not_fit_the_track_is_refused(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     bench.render(100)
     bench.events()
     refused = [
@@ -209,125 +184,42 @@ def test_what_does_not_fit_the_track_is_refused(bench: Bench) -> None:
 
 
 def test_a_playhead_behind_a_new_loop_goes_into_it(bench: Bench) -> None:
-    bench.start(0, _track(bench))
+    bench.start(0, track(bench))
     bench.send(OP_LOOP, target=0, index=LOOP_SET, loop_in=10000, loop_out=14000, frame=30500)
     out = bench.render(40000)
-    places = _places(out)
-    assert places[30499] == pytest.approx(30499, abs=0.1)
+    heard = places(out)
+    assert heard[30499] == pytest.approx(30499, abs=0.1)
     # 30500 is 4 whole loops and 500 frames behind 14000 - 1: the same place of the loop.
-    assert places[31000] == pytest.approx(10000 + (31000 - 10000) % 4000, abs=0.1)
-
-
-def test_slip_runs_on_underneath(bench: Bench) -> None:
-    bench.start(0, _track(bench), grid=_grid(bench))
-    bench.send(OP_SLIP, target=0, index=1, frame=10000)
-    bench.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.25, frame=12000)
-    bench.send(OP_LOOP, target=0, index=LOOP_EXIT, frame=40000)
-    bench.send(OP_REVERSE, target=0, index=1, frame=50000)
-    bench.send(OP_REVERSE, target=0, index=0, frame=55000)
-    bench.send(OP_JUMP, target=0, index=0, y=-9000.0, frame=60000)
-    bench.send(OP_SLIP, target=0, index=0, frame=70000)
-    out = bench.render(80000, [64, 1000])
-    places = _places(out)
-    for frame in (11000, 41000, 49999, 56000, 59999, 71000, 79999):
-        assert places[frame] == pytest.approx(frame, abs=0.1)
-    assert places[61000] == pytest.approx(61000 - 9000, abs=0.1)
-    assert places[39000] < 12000 + TRACK_BEAT / 4
-
-
-def test_slip_of_a_synced_deck_comes_back_in_phase(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
-    plain = _places(bench.render(100000))
-    with Bench() as other:
-        _synced(other, start=int(FIRST))
-        other.send(OP_SLIP, target=0, index=1, frame=10000)
-        other.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.5, y=0.5, frame=20000)
-        other.send(OP_LOOP, target=0, index=LOOP_EXIT, frame=51234)
-        other.send(OP_SPIN, target=0, x=0.0, y=8000, frame=60000)
-        other.send(OP_SPIN, target=0, x=1.0, y=3000, frame=75000)
-        out = _places(other.render(100000))
-    for begin, end in ((52000, 59999), (79000, 99999)):
-        assert np.abs(out[begin:end] - plain[begin:end]).max() < 0.6
-
-
-def test_reverse_goes_back_the_way_it_came(bench: Bench) -> None:
-    bench.start(0, _track(bench), rate=1.06)
-    bench.send(OP_REVERSE, target=0, index=1, frame=40000)
-    bench.send(OP_REVERSE, target=0, index=0, frame=60000)
-    places = _places(bench.render(80000, 100))
-    assert places[50000] == pytest.approx(1.06 * 30000, abs=0.1)
-    assert places[79999] == pytest.approx(1.06 * (20000 + 19999), abs=0.1)
-
-
-def test_a_synced_deck_in_reverse_loops_in_phase(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST + 4 * TRACK_BEAT))
-    at = [int(BEAT * beat) for beat in range(12)]
-    bench.send(OP_REVERSE, target=0, index=1, frame=at[2])
-    bench.send(OP_REVERSE, target=0, index=0, frame=at[4])
-    out = bench.render(at[6], 500)
-    places = _places(out)
-    # Going back from a beat, beats are met on beats again.
-    assert (places[at[3] + 500] - FIRST) / TRACK_BEAT == pytest.approx(
-        5.0 - 500 / BEAT, abs=1e-4
-    )
-    assert np.abs(_phase_error(bench, out, 0)[at[4] + SETTLED :]).max() < 0.6
-
-
-def test_brake_and_spin_up(bench: Bench) -> None:
-    bench.start(0, _track(bench))
-    bench.send(OP_SPIN, target=0, x=0.0, y=20000, frame=10000)
-    bench.send(OP_SPIN, target=0, x=1.0, y=10000, frame=50000)
-    out = bench.render(80000, [64, 999])
-    assert not out[30001:50000].any(), "a record that stands is silent"
-    place = float(_places(out)[-1])
-    # 10000 frames, half of 20000 while braking, half of 10000 while spinning up, the rest.
-    assert place == pytest.approx(10000 + 10000 + 5000 + 19999, abs=1.5)
-    # Never a step: the sound of a slow ramp bends, and is faded as the platter comes to rest.
-    assert np.abs(np.diff(out[:, 0])).max() < 3e-4
-
-
-def test_a_brake_can_stop_the_deck(bench: Bench) -> None:
-    bench.start(0, _track(bench))
-    bench.send(OP_SPIN, target=0, x=0.0, y=5000, index=1, frame=1000)
-    bench.render(9000)
-    assert not bench.desk.voices["state"].any()
-
-
-def test_braked_and_back_a_synced_deck_is_in_phase(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
-    bench.send(OP_SPIN, target=0, x=0.0, y=9000, frame=30000)
-    bench.send(OP_SPIN, target=0, x=1.0, y=4000, frame=50000)
-    out = bench.render(80000, 700)
-    assert np.abs(_phase_error(bench, out, 0)[54000 + SETTLED :]).max() < 0.05
+    assert heard[31000] == pytest.approx(10000 + (31000 - 10000) % 4000, abs=0.1)
 
 
 def test_letting_sync_go_keeps_the_speed(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     bench.send(OP_SYNC, target=0, index=0, frame=20000)
     bench.tempo(1.2, 0, frame=30000)
-    places = _places(bench.render(50000))
+    heard = places(bench.render(50000))
     speed = TRACK_BEAT / BEAT
-    assert places[29000] - places[21000] == pytest.approx(8000 * speed, abs=0.1)
-    assert places[45000] - places[35000] == pytest.approx(10000 * 1.2 * speed, abs=0.1)
+    assert heard[29000] - heard[21000] == pytest.approx(8000 * speed, abs=0.1)
+    assert heard[45000] - heard[35000] == pytest.approx(10000 * 1.2 * speed, abs=0.1)
 
 
 def test_a_grid_of_several_tempos_is_followed(bench: Bench) -> None:
     points = [(0.0, 1000.0), (4.0, 81000.0), (6.0, 131000.0), (7.0, 150000.0)]
-    bench.start(0, _track(bench), start=1000, grid=bench.grid(*points))
+    bench.start(0, track(bench), start=1000, grid=bench.grid(*points))
     bench.send(OP_SYNC, target=0, index=1, x=1.0, y=1.0)
     out = bench.render(int(BEAT * 8), [256, 1001])
     beats = np.arange(len(out)) / BEAT
     wanted = np.interp(beats, [b for b, _ in points], [f for _, f in points])
     wanted = np.where(beats > 7, 150000 + (beats - 7) * 19000, wanted)
-    assert np.abs(_places(out) - wanted)[SETTLED:].max() < 0.1
+    assert np.abs(places(out) - wanted)[SETTLED:].max() < 0.1
 
 
 def test_another_grid_moves_a_synced_deck_into_phase(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     other = bench.grid((0.0, 5000.0), (1.0, 5000.0 + TRACK_BEAT))
     bench.send(OP_GRID, target=0, index=other, frame=30000)
     out = bench.render(60000)
-    heard = (_places(out)[31000:] - 5000.0) / TRACK_BEAT
+    heard = (places(out)[31000:] - 5000.0) / TRACK_BEAT
     off = heard - np.arange(31000, 60000) / BEAT
     assert np.abs(off - np.round(off)).max() * TRACK_BEAT < 0.05
 
@@ -358,17 +250,17 @@ def test_a_beat_that_has_passed_is_late(bench: Bench) -> None:
 
 
 def test_a_new_beat_takes_synced_decks_along(bench: Bench) -> None:
-    _synced(bench, start=int(FIRST))
+    synced(bench, start=int(FIRST))
     base = float(bench.desk.clock["tempo_base"])
     bench.send(OP_CLOCK, frame=30000, start=30000, x=0.0, y=base, z=base)
     out = bench.render(60000)
-    heard = (_places(out)[30000 + SETTLED :] - FIRST) / TRACK_BEAT
+    heard = (places(out)[30000 + SETTLED :] - FIRST) / TRACK_BEAT
     off = heard - np.arange(SETTLED, 30000) / BEAT
     assert np.abs(off - np.round(off)).max() * TRACK_BEAT < 0.05
 
 
 def test_sync_needs_a_grid(bench: Bench) -> None:
-    bench.start(0, _track(bench))
+    bench.start(0, track(bench))
     serial = bench.send(OP_SYNC, target=0, index=1, x=1.0, y=1.0)
     bench.render(10)
     events = bench.events()
@@ -388,8 +280,8 @@ def test_a_matching_tempo_is_played_as_recorded(bench: Bench) -> None:
 def test_blocks_change_no_bit() -> None:
     def rendered(blocks: list[int]) -> np.ndarray:
         with Bench() as bench:
-            bench.start(0, bench.load(noise(200000)), grid=_grid(bench))
-            bench.start(1, bench.load(noise(200000, seed=1)), grid=_grid(bench), deck=1)
+            bench.start(0, bench.load(noise(200000)), grid=grid(bench))
+            bench.start(1, bench.load(noise(200000, seed=1)), grid=grid(bench), deck=1)
             bench.send(OP_SYNC, target=0, index=1, x=1.0, y=1.0, frame=777)
             bench.tempo(1.3, 30001, frame=5003)
             bench.send(OP_SLIP, target=0, index=1, frame=20001)
