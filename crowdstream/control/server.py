@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import selectors
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 from crowdstream.control.children import Caller, end_all
 from crowdstream.control.context import Reply
 from crowdstream.control.core import Core
+from crowdstream.control.hearing import Hearing
 from crowdstream.control.startup import Startup
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.monitor.health import Processes
@@ -87,7 +87,7 @@ class Server:
             self._stopping = True
             self._caller.close()  # wakes the thread, and whoever waits for it
             self._thread.join()
-            end_all([self._engine, self._loader])
+            end_all([self._engine, self._loader.child])
             self.core.recordings.close()
             self.osc.close()
             self._caller.free()
@@ -128,35 +128,33 @@ class Server:
     # The loop --------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._hearing = Hearing()
         try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.osc.fileno(), selectors.EVENT_READ, self.osc.drain)
-                selector.register(self._loader.out, selectors.EVENT_READ, self._hear_loader)
-                selector.register(self._engine.out, selectors.EVENT_READ, self._hear_engine)
-                selector.register(
-                    self._caller.reader, selectors.EVENT_READ, self._caller.run_waiting
-                )
-                self._loop(selector)
+            self._hearing.listen(self.osc.fileno(), self.osc.drain)
+            self._loader.listen(self._hearing, self.core.loader_event)
+            self._hearing.listen(self._engine.out, self._hear_engine)
+            self._hearing.listen(self._caller.reader, self._caller.run_waiting)
+            self._loop()
         except BaseException as error:
             self.error = error
             log.exception("the control thread failed")
         finally:
+            self._hearing.close()
             self._caller.close()
 
-    def _loop(self, selector: selectors.BaseSelector) -> None:
+    def _loop(self) -> None:
         next_tick = 0.0
         packet = self.core.packet
         while not self._stopping and not self._child_died():
             wait = 0.0 if self.osc.waiting else max(0.0, self._due(next_tick) - time.monotonic())
-            for key, _events in selector.select(wait):
-                key.data()
+            self._hearing.wait(wait)
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)
             self.core.ticks.send()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
                 self.core.tick()
-                self._loader.push()
+                self._loader.tick()
                 self._health.tick(self.core.status.control_readings)
 
     def _due(self, next_tick: float) -> float:
@@ -165,17 +163,13 @@ class Server:
         return next_tick if due is None else min(next_tick, due)
 
     def _child_died(self) -> bool:
-        for name, child in (("engine", self._engine), ("loader", self._loader)):
+        for name, child in (("engine", self._engine), ("loader", self._loader.child)):
             if child.finished and not self._stopping:
                 log.error(
                     "the %s has died (%s): the server ends, start it again", name, child.last_words
                 )
                 return True
         return False
-
-    def _hear_loader(self) -> None:
-        for event in self._loader.read():
-            self.core.loader_event(event)
 
     def _hear_engine(self) -> None:
         for message in self._engine.read():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.control.children import Child, ChildError, end_all
+from crowdstream.control.loading import Loading, start_loader
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import PAGE_BYTES
@@ -38,7 +39,7 @@ class Startup:
         self._children: list[Child] = []
         self._made: list[Callable[[], None]] = []
 
-    def run(self) -> tuple[OscSocket, Desk, Child, Child, StreamInfo]:
+    def run(self) -> tuple[OscSocket, Desk, Child, Loading, StreamInfo]:
         """Socket, desk, engine and loader, both up. Raises what went wrong."""
         settings = self._settings
         osc = OscSocket(settings.osc_host, settings.port)
@@ -57,7 +58,7 @@ class Startup:
             }
             engine = Child("crowdstream.engine.process", json.dumps(request), desk.fd)
             self._children.append(engine)
-            loader = Child("crowdstream.library.process", str(desk.fd), desk.fd)
+            loader = start_loader(desk)
             self._children.append(loader)
             answer = self._await(engine, osc)
             if "error" in answer:
@@ -67,7 +68,7 @@ class Startup:
         except BaseException:
             self.undo()
             raise
-        return osc, desk, engine, loader, info
+        return osc, desk, engine, Loading(loader), info
 
     def made(self, undo: Callable[[], None]) -> None:
         """Something else was made, which `undo` takes back."""

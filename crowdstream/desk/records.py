@@ -58,6 +58,13 @@ CLOCK = _record(
     ("tempo_base", "f8"),  # beats a frame at which a deck that is not synced plays at its own rate
 )
 
+# What the loader is busy with, for whoever has to find out what it died of. Written by it alone.
+LOADER = _record(
+    ("busy", "i8"),  # number of the track whose file it is opening or reading, 0 none
+    ("source", "i8"),  # the stem of it
+    ("since_ns", "i8"),  # monotonic time at which it began to
+)
+
 RAMP = _record(("value", "f8"), ("step", "f8"), ("target", "f8"), ("left", "i8"))
 
 COMMAND = _record(
