@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.material import cache_folder
 from crowdstream.desk.sizes import TAP_MASTER
-from crowdstream.offline.kernels import kernels
+from crowdstream.engine.kernels import kernels
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
 from examples.demo.dsp import RATE

@@ -61,7 +61,7 @@ def compile_kernels() -> int:
     begin = time.monotonic()
     import crowdstream.engine.ledger  # importing is compiling
     import crowdstream.engine.render  # noqa: F401
-    from crowdstream.offline.kernels import kernels
+    from crowdstream.engine.kernels import kernels
 
     kernels()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")

@@ -43,7 +43,8 @@ class Desk:
 
     Each region of `layout` is an attribute of its name: a numpy array of that region's
     shape and dtype over the shared memory (`desk.voices`, `desk.ramps`, ...). Regions of one
-    record (`header`, `clock`, `ledger`, `loader`, `master`, `rings`) are that record itself.
+    record (`header`, `clock`, `ledger`, `lease`, `journal`, `loader`, `master`, `rings`) are that
+    record itself.
 
     `arena` is a uint8 array of shape `(pages, PAGE_BYTES)`. Untouched pages cost nothing.
     `attacks` is a uint16 array of shape `(pages, 1 + ATTACKS)`: how many attacks begin in each
@@ -55,6 +56,8 @@ class Desk:
     rings: Any
     clock: Any
     ledger: Any
+    lease: Any
+    journal: Any
     loader: Any
     master: Any
     gaps: np.ndarray

@@ -8,6 +8,9 @@ INT16, FLOAT32 = 0, 1
 # Voice states.
 FREE, PLAYING, ENDING = 0, 1, 2
 
+# What an engine is doing: nothing, rendering a turn, or telling others that it is done.
+WORK_IDLE, WORK_RENDERS, WORK_PUBLISHES = 0, 1, 2
+
 # Command codes.
 OP_NONE = 0  # a command that was cancelled while it waited
 OP_RAMP = 1  # index: ramp; x: target; y: frames
@@ -66,5 +69,5 @@ CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT = 0, 1, 2
 METERS_MIX, METERS_STEMS = 1, 2
 
 # Causes of a gap.
-CAUSE_CALLBACK, CAUSE_RENDER, CAUSE_DEVICE, CAUSE_PAGE = 0, 1, 2, 3
-CAUSES = ("late_callback", "slow_render", "device", "missing_page")
+CAUSE_CALLBACK, CAUSE_RENDER, CAUSE_DEVICE, CAUSE_PAGE, CAUSE_ENGINE, CAUSE_LOST = range(6)
+CAUSES = ("late_callback", "slow_render", "device", "missing_page", "engine", "device_lost")

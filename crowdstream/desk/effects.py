@@ -39,6 +39,8 @@ EFFECT = np.dtype(
         ("listens", "i4"),  # 1: it hears what comes in also while it is off
         ("patience", "i4"),  # periods of silence after which nothing more can come out of it
         ("floats", "i4"),  # numbers of its memory that it uses
+        ("rewrites_at", "i4"),  # first of those that it reads and writes within one turn
+        ("rewritten", "i4"),  # how many these are
         ("fade", "i4"),  # frames it has come in, up to FADE; going out it falls again
         ("lift", "i4"),  # the same for being moved to another place of the chain
         ("warm", "i4"),  # the same for what it is given: a delay line is not filled by a step
@@ -76,11 +78,19 @@ def no_memory(_sample_rate: float) -> int:
     return 0
 
 
+def nothing_rewritten(_sample_rate: float) -> tuple[int, int]:
+    """That of a module that never overwrites what it has read a moment ago."""
+    return 0, 0
+
+
 @dataclass(frozen=True)
 class Module:
     """What a module says of itself.
 
     `memory(sample_rate)`: float32 numbers it needs, at most `MEMORY`; they are 0 at first.
+    A number that was read is not overwritten within `sizes.TURN` frames, so that another engine
+    can go on from where one died: rings are longer than their longest delay by so much. Where
+    that can't be, `rewritten(sample_rate)` says which numbers are: the first, and how many.
     `mix`, `law`: how it is mixed with what goes in. `tail`: seconds of silence after which
     nothing more can come out of it; 0 for a module that has nothing left to say when what goes
     in ends. `listens`: it has to hear what goes in also while it is off. `starts_on`: whether
@@ -104,6 +114,7 @@ class Module:
     help: str
     parameters: tuple[Parameter, ...]
     memory: Callable[[float], int] = no_memory
+    rewritten: Callable[[float], tuple[int, int]] = nothing_rewritten
     mix: float = 1.0
     law: int = BLEND
     tail: float = 0.0

@@ -36,6 +36,7 @@ def prepare(
     effect["patience"] = math.ceil(module.tail * desk.sample_rate / PERIOD)
     effect["left"] = math.ceil(LONGEST_TAIL * desk.sample_rate / PERIOD)
     effect["floats"] = floats
+    effect["rewrites_at"], effect["rewritten"] = module.rewritten(desk.sample_rate)
     defaults = tuple(parameter.default for parameter in module.parameters)
     rows = {ROW_MIX: module.mix if mix is None else mix, ROW_ON: float(module.starts_on)}
     for row, value in enumerate((*values, *defaults[len(values) :]), ROW_FIRST):

@@ -24,6 +24,8 @@ from crowdstream.desk.records import (
     GAP,
     GRID,
     HEADER,
+    JOURNAL,
+    LEASE,
     LEDGER,
     LIMITER,
     LOADER,
@@ -71,10 +73,12 @@ from crowdstream.desk.sizes import (
     TAPE,
     TAPE_PAIRS,
     TAPS,
+    UNDO_ENTRIES,
+    UNDO_WORDS,
     WAVE,
 )
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,11 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("rings", RINGS, (1,)),
         ("clock", CLOCK, (1,)),
         ("ledger", LEDGER, (1,)),
+        ("lease", LEASE, (1,)),
+        ("journal", JOURNAL, (1,)),
+        ("undo_pieces", np.dtype("i8"), (UNDO_ENTRIES, 2)),  # offset in the block, words
+        ("undo", np.dtype("i4"), (UNDO_WORDS,)),  # what they held
+        ("waits", np.dtype("i1"), (PENDING,)),  # which of `pending` are in the heap
         ("loader", LOADER, (1,)),
         ("gaps", GAP, (GAPS,)),
         ("master", MASTER, (1,)),

@@ -58,6 +58,28 @@ CLOCK = _record(
     ("tempo_base", "f8"),  # beats a frame at which a deck that is not synced plays at its own rate
 )
 
+# Which engine may render. Its number is written by itself or, when it is dead, by the next one.
+LEASE = _record(
+    ("owner", "i8"),  # number of the engine that renders, 0 none
+    ("pid", "i8"),  # of its process
+    ("wanted", "i8"),  # number of the engine that it is asked to hand over to, 0 none
+    ("closing", "i8"),  # 1: the server ends, nobody takes over
+    ("takeovers", "i8"),  # times an engine went on where another one had stopped
+    ("gap_ns", "i8"),  # of the latest: from the last block asked for to the first one of the new
+)
+
+# A turn is rendered as a whole or not at all; see engine/journal.py.
+JOURNAL = _record(
+    ("state", "i8"),  # one of WORK_*
+    ("off", "i8"),  # 1: nothing is kept, because nobody is going to go on
+    ("entries", "i8"),  # pieces of memory kept
+    ("words", "i8"),  # and how many words of four bytes they have together
+    ("frame", "i8"),  # what is to be published at the end of the turn
+    ("epoch", "i8"),
+    ("command_tail", "i8"),
+    ("event_head", "i8"),
+)
+
 # What the loader is busy with, for whoever has to find out what it died of. Written by it alone.
 LOADER = _record(
     ("busy", "i8"),  # number of the track whose file it is opening or reading, 0 none

@@ -21,6 +21,9 @@ EVENT_RING = 4096
 PENDING = 8192  # commands in the engine whose frame has not come
 
 SEGMENT = 256  # most frames rendered in one go, sized for a first-level cache
+# Most frames between two moments from which another engine can go on. What keeps past sound in a
+# ring has to be longer by so much: what is read is not overwritten within them.
+TURN = 512
 HISTORY = 192  # mixed source frames kept per voice for the interpolator
 TAPE = HISTORY + 4 * SEGMENT + 256  # history and what one segment can need at rate 4
 LANES = 2 * DECKS
@@ -71,6 +74,8 @@ CURVES = 3
 # Meters: groups of four stereo signals, and what can be asked for.
 METER_DECKS, METER_OUTPUTS, METER_STEMS = 0, 1, 2  # outputs: master, cue; stems: + group
 METER_GROUPS = METER_STEMS + STEMS * DECKS // PAIRS
+UNDO_ENTRIES = 8192  # pieces of memory that a turn may change, and what they hold together
+UNDO_WORDS = 1 << 21
 METER_HOPS = 64  # of 10 ms in the ring
 
 TABLE = sum((PHASES + 1) * taps for taps in BANK_TAPS)

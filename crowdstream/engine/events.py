@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.rings import EVENT_HEAD, EVENT_TAIL
+from crowdstream.desk.rings import EVENT_TAIL
 from crowdstream.desk.sizes import EVENT_RING
 from crowdstream.engine import views
-from crowdstream.engine.atomics import load_acquire, store_release
+from crowdstream.engine.atomics import load_acquire
 from crowdstream.engine.jit import kernel
 
 
 @kernel
 def push_event(address, kind, target, serial, frame, wanted, value):
-    """Publish one event, or count it as lost when control is not reading."""
-    head = load_acquire(address + EVENT_HEAD)
+    """Add one event, or count it as lost when control is not reading.
+
+    Control sees it at the end of the turn.
+    """
+    journal = views.journal(address)[0]
+    head = journal.event_head
     tail = load_acquire(address + EVENT_TAIL)
     if head - tail >= EVENT_RING:
         views.ledger(address)[0].events_lost += 1
@@ -24,4 +28,4 @@ def push_event(address, kind, target, serial, frame, wanted, value):
     slot.frame = frame
     slot.wanted = wanted
     slot.value = value
-    store_release(address + EVENT_HEAD, head + 1)
+    journal.event_head = head + 1

@@ -193,12 +193,22 @@ def clear_pairs(address, slot):
 
 
 @kernel
+def in_use(voice, pair):
+    """Whether the tape of a voice holds sound in this pair.
+
+    With keylock two heads read it; the one that sounds has been fed less than the other, or more.
+    """
+    fed = min(voice.fed, voice.lock_fed) if voice.locked else voice.fed
+    return voice.pair_until[pair] > fed
+
+
+@kernel
 def copy_pairs(address, target, slot):
     """Copy what lies on a voice's tape to the one of slot `target`."""
     voice = views.voices(address)[slot]
     history = views.history(address)
     for pair in range(TAPE_PAIRS):
-        if voice.pair_until[pair] > voice.fed:
+        if in_use(voice, pair):
             for channel in range(2):
                 for i in range(HISTORY):
                     history[target, pair, channel, i] = history[slot, pair, channel, i]

@@ -12,10 +12,10 @@ from crowdstream.desk.codes import (
     OP_START,
     REFUSED_FULL,
 )
-from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL
+from crowdstream.desk.rings import COMMAND_HEAD
 from crowdstream.desk.sizes import COMMAND_RING, PENDING
 from crowdstream.engine import views
-from crowdstream.engine.atomics import load_acquire, store_release
+from crowdstream.engine.atomics import load_acquire
 from crowdstream.engine.events import push_event
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.transport import frame_of_beat
@@ -106,43 +106,57 @@ def remind(address, op, target, frame):
     if master.pending >= PENDING:
         views.ledger(address)[0].pending_refused += 1
         return
-    slot = views.spare(address)[master.pending]
+    # Not the place that was freed last: what stood there may have to be carried out once more.
+    spare = views.spare(address)
+    slot = spare[PENDING - 1]
+    spare[PENDING - 1] = spare[master.pending]
+    spare[master.pending] = slot
     command = views.pending(address)[slot]
     command.op = op
     command.target = target
     command.frame = frame
     command.by_beat = 0
     command.serial = 0
-    views.order(address)[slot] = views.rings(address)[0].command_tail
+    views.order(address)[slot] = views.journal(address)[0].command_tail
     views.heap(address)[master.pending] = slot
     master.pending += 1
     _push(address, master)
 
 
 @kernel
+def sort_waiting(address):
+    """Put the heap in order, whatever order it is in."""
+    master = views.master(address)[0]
+    waiting = master.pending
+    for i in range(waiting):
+        master.pending = i + 1
+        _push(address, master)
+    master.pending = waiting
+
+
+@kernel
 def place_beats(address, now):
     """After the clock was set anew: give what waits for a beat the frame of that beat."""
-    master = views.master(address)[0]
     heap = views.heap(address)
     pending = views.pending(address)
-    waiting = master.pending
-    master.pending = 0
-    for i in range(waiting):
+    for i in range(views.master(address)[0].pending):
         command = pending[heap[i]]
         if command.by_beat:
             command.frame = max(now, frame_of_beat(address, command.beat))
-        master.pending = i + 1
-        _push(address, master)
+    sort_waiting(address)
 
 
 @kernel
 def receive(address, now):
     """Take every published command off the ring and into the heap.
 
+    Their places in the ring are given back at the end of the turn.
+
     A command without a frame, or whose frame has passed, is due `now`; how late it is goes
     into the ledger and back to control.
     """
-    tail = load_acquire(address + COMMAND_TAIL)
+    journal = views.journal(address)[0]
+    tail = journal.command_tail
     head = load_acquire(address + COMMAND_HEAD)
     if head == tail:
         return
@@ -174,4 +188,4 @@ def receive(address, now):
             _push(address, master)
         ledger.commands += 1
         tail += 1
-        store_release(address + COMMAND_TAIL, tail)
+    journal.command_tail = tail

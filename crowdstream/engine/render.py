@@ -31,16 +31,10 @@ from crowdstream.desk.codes import (
     OP_SYNC,
     OP_TONE,
 )
-from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.ramps import RAMP_VOICE, VOICE_RATE, VOICE_ROWS, VOICE_STEM
-from crowdstream.desk.records import CLOCK
-from crowdstream.desk.sizes import LANES, MAX_RATE, MIN_RATE, SEGMENT, SLOTS, VOICES
+from crowdstream.desk.sizes import LANES, MAX_RATE, MIN_RATE, SEGMENT, SLOTS, TURN, VOICES
 from crowdstream.engine import views
-from crowdstream.engine.atomics import (
-    flush_denormals,
-    restore_control,
-    store_release,
-)
+from crowdstream.engine.atomics import flush_denormals, restore_control
 from crowdstream.engine.chains import (
     change_chain,
     move_effect,
@@ -52,6 +46,7 @@ from crowdstream.engine.equalizer import equalize
 from crowdstream.engine.events import push_event
 from crowdstream.engine.filter import filter_decks
 from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.journal import begin_turn, end_turn
 from crowdstream.engine.keylock import switch_keylock
 from crowdstream.engine.levels import move_crossfader, trim_decks
 from crowdstream.engine.limiter import set_lookahead
@@ -73,14 +68,9 @@ from crowdstream.engine.pairs import clear_outlets
 from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
 from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.routing import mix_down
-from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources
+from crowdstream.engine.taps import tap_outputs, tap_sources
 from crowdstream.engine.transport import beat_at, fill_tempo, set_clock
 from crowdstream.engine.voices import sound_voice, start_voice, stop_voice
-
-_FIELDS = CLOCK.fields
-assert _FIELDS is not None
-_EPOCH = REGIONS["clock"].offset + _FIELDS["epoch"][1]
-_FRAME = REGIONS["clock"].offset + _FIELDS["frame"][1]
 
 
 @kernel
@@ -180,13 +170,10 @@ def _segment(address, out, at, count, frame):
     meter_outputs(address, out, at, count, frame)
 
 
-@entry(types.void(types.int64, types.int64, types.int64))
-def render_at(address, out_address, frames):
-    """The kernel itself, for the callback: desk address, address of `out`, frames."""
-    control = flush_denormals()
-    out = views.float32_samples(out_address)
-    clock = views.clock(address)[0]
-    frame = clock.frame
+@kernel
+def _turn(address, out, at, frames):
+    # `frames` frames of the block, from its frame `at` on.
+    frame = views.clock(address)[0].frame
     receive(address, frame)
     done = 0
     while done < frames:
@@ -195,15 +182,27 @@ def render_at(address, out_address, frames):
             _apply(address, take_next(address), frame)
             due = next_frame(address)
         count = min(frames - done, SEGMENT, due - frame, settle_effects(address, frame))
-        _segment(address, out, done, count, frame)
+        _segment(address, out, at + done, count, frame)
         done += count
         frame += count
-    ledger = views.ledger(address)[0]
-    ledger.blocks += 1
-    ledger.frames += frames
-    publish_taps(address)
-    store_release(address + _FRAME, frame)
-    store_release(address + _EPOCH, clock.epoch + 1)
+    views.ledger(address)[0].frames += frames
+    return frame
+
+
+@entry(types.void(types.int64, types.int64, types.int64))
+def render_at(address, out_address, frames):
+    """The kernel itself, for the callback: desk address, address of `out`, frames."""
+    control = flush_denormals()
+    out = views.float32_samples(out_address)
+    done = 0
+    while done < frames:
+        some = min(frames - done, TURN)
+        begin_turn(address)
+        frame = _turn(address, out, done, some)
+        done += some
+        if done == frames:
+            views.ledger(address)[0].blocks += 1
+        end_turn(address, frame)
     restore_control(control)
 
 

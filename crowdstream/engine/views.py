@@ -56,6 +56,11 @@ header = _accessor("header")
 rings = _accessor("rings")
 clock = _accessor("clock")
 ledger = _accessor("ledger")
+lease = _accessor("lease")
+journal = _accessor("journal")
+undo_pieces = _accessor("undo_pieces")
+undo = _accessor("undo")
+waits = _accessor("waits")
 gaps = _accessor("gaps")
 master = _accessor("master")
 decks = _accessor("decks")
@@ -146,6 +151,7 @@ def page_address(address, page):
 
 
 WET_AT = REGIONS["wet"].offset
+UNDO_AT = REGIONS["undo"].offset
 LANES_AT = REGIONS["lanes"].offset
 _FILTER_FIELDS = records.FILTER.fields
 assert _FILTER_FIELDS is not None
@@ -167,6 +173,7 @@ def attacks_address(address, page):
 # Of an absolute address. How long they are is for their users to know.
 int16_samples = _array_at(np.dtype("i2"), (sizes.PAGE_BYTES // 2,))
 int32_samples = _array_at(np.dtype("i4"), (sizes.PAGE_BYTES // 4,))
+words = _array_at(np.dtype("i4"), (sizes.UNDO_WORDS,))
 float32_samples = _array_at(np.dtype("f4"), (sizes.PAGE_BYTES // 4,))
 lane_frames = _array_at(np.dtype("f4"), (sizes.SEGMENT, sizes.LANES))
 filter_unit = _array_at(records.FILTER, (1,))

@@ -128,7 +128,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
     from crowdstream.desk.block import DeskError
-    from crowdstream.offline.kernels import kernels
+    from crowdstream.engine.kernels import kernels
     from crowdstream.offline.output import OutputError
     from crowdstream.offline.progress import Progress
     from crowdstream.offline.renderer import PagesMissing, RenderError

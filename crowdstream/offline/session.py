@@ -17,9 +17,9 @@ from crowdstream.control.core import Core
 from crowdstream.control.packets import build
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import StreamInfo
+from crowdstream.engine.kernels import kernels
 from crowdstream.library.loader import Loader
 from crowdstream.monitor.health import Processes
-from crowdstream.offline.kernels import kernels
 from crowdstream.settings import Settings
 
 START = 1000.0  # what the monotonic clock shows at frame 0
@@ -55,6 +55,7 @@ class Session:
         self._reports: deque[dict[str, Any]] = deque()
         self.desk = Desk.create(memory_bytes, sample_rate)
         self.desk.header["block_frames"] = block_frames
+        self.desk.journal["off"] = 1  # no other engine is going to go on
         self.loader = Loader(self.desk, self._reports.append, whole)
         info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
         try:

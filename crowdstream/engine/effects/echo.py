@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from crowdstream.desk.effects import MEMORY, POWER, ROW_FIRST, Module, Parameter
+from crowdstream.desk.sizes import TURN
 
 LONGEST = 4.0  # seconds
 
 
 def frames(rate: float) -> int:
     """Frames of the ring of past sound."""
-    return min(int(LONGEST * rate) + 2, MEMORY // 2)
+    return min(int(LONGEST * rate) + 2 + TURN, MEMORY // 2)
 
 
 def memory(rate: float) -> int:
@@ -61,7 +62,7 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
         wanted = values[SECONDS, i] * rate
         if wanted == 0.0:
             wanted = values[BEATS, i] / tempo[i]
-        new = int(min(max(wanted, 1.0), size - 1.0) + 0.5)
+        new = int(min(max(wanted, 1.0), size - TURN - 1.0) + 0.5)
         if delay == 0:
             delay = new
         if fade == 0 and new != delay:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
+from crowdstream.desk.sizes import TURN
 
 LONGEST = 0.025  # seconds: twice the longest delay, and room to read between frames
 
 
 def frames(rate: float) -> int:
     """Frames of the ring of past sound."""
-    return int(LONGEST * rate) + 4
+    return int(LONGEST * rate) + 4 + TURN
 
 
 def memory(rate: float) -> int:

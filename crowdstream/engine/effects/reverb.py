@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from crowdstream.desk.effects import POWER, ROW_FIRST, Module, Parameter
+from crowdstream.desk.sizes import TURN
 
 LINES = 8
 PREDELAY = 0.25  # seconds, at most
@@ -22,16 +23,30 @@ EARLY = 0.4  # of what the all-passes make, heard at once: before the first line
 LOUDNESS = 0.35  # of the lines' sum: about as loud as what goes in, for music at decay 2 s
 
 
+def _early(rate: float) -> int:
+    # Frames of the ring before everything else.
+    return int(PREDELAY * rate) + 4 + TURN
+
+
+def _longest_diffuser(rate: float) -> int:
+    return int(0.0137 * rate) + 4
+
+
 def _lines_at(rate: float) -> tuple[int, int]:
     # Where the lines' memory begins, and the numbers of each.
-    first = 2 * (int(PREDELAY * rate) + 4) + 8 * (int(0.0137 * rate) + 4)
-    return first, int((DELAYS[7] * LARGEST + SWING) * rate) + 4
+    first = 2 * _early(rate) + 8 * _longest_diffuser(rate)
+    return first, int((DELAYS[7] * LARGEST + SWING) * rate) + 4 + TURN
 
 
 def memory(rate: float) -> int:
     """Numbers of memory: predelay, all-passes and lines."""
     first, length = _lines_at(rate)
     return first + LINES * length
+
+
+def rewritten(rate: float) -> tuple[int, int]:
+    """The all-passes, as long as their delays: longer ones would leave the processor's cache."""
+    return 2 * _early(rate), 8 * _longest_diffuser(rate)
 
 
 MODULE = Module(
@@ -44,6 +59,7 @@ MODULE = Module(
         Parameter("predelay", "time before it begins", 0, PREDELAY, 0.01, "s", 0.2),
     ),
     memory,
+    rewritten,
     mix=0.3,
     law=POWER,
     tail=0.6,
@@ -71,8 +87,8 @@ def _read(memory, first, length, write, delay):
 
 def _diffuse(memory, registers, rate, side, x):
     # Four all-passes in a row, which make many echoes of one.
-    length = int(0.0137 * rate) + 4
-    first = 2 * (int(PREDELAY * rate) + 4) + 4 * side * length
+    length = _longest_diffuser(rate)
+    first = 2 * _early(rate) + 4 * side * length
     for k in range(4):
         delay = int(DIFFUSERS[k] * (WIDER if side else 1.0) * rate)
         write = int(registers[WRITE_ALLPASS + 4 * side + k])
@@ -111,7 +127,7 @@ def _mingle(registers):
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
     """A feedback delay network (Jot and Chaigne, AES 90, 1991); see the registers above."""
     first, length = _lines_at(rate)
-    pre = int(PREDELAY * rate) + 4
+    pre = _early(rate)
     matrix = 1.0 / math.sqrt(LINES)
     for i in range(count):
         size = values[SIZE, i]

@@ -45,6 +45,7 @@ class Kernels(NamedTuple):
     begin_block: Callable[[int, int, int, bool], None]
     render_at: Callable[[int, int, int], None]
     end_block: Callable[[int, int, int], None]
+    recover: Callable[[int], None]
 
 
 class _Code(NamedTuple):
@@ -63,10 +64,11 @@ def kernels() -> Kernels:
         except Exception:  # damaged: it is made again
             with contextlib.suppress(OSError):
                 path.unlink()
+    from crowdstream.engine.journal import recover
     from crowdstream.engine.ledger import begin_block, end_block
     from crowdstream.engine.render import render_at
 
-    compiled = Kernels(begin_block, render_at, end_block)
+    compiled = Kernels(begin_block, render_at, end_block, recover)
     if not path.exists():
         with contextlib.suppress(Exception):  # then it takes as long the next time
             _save(compiled, path)
@@ -97,7 +99,7 @@ def _save(compiled: Kernels, path: Path) -> None:
         _write(part, codes)
         part.flush()
         # A name that is nowhere would end the process that looks for it: better another one.
-        trial = f"from crowdstream.offline.kernels import load; load({part.name!r})"
+        trial = f"from crowdstream.engine.kernels import load; load({part.name!r})"
         project = str(Path(__file__).resolve().parents[2])
         subprocess.run(
             [sys.executable, "-P", "-c", trial], cwd=project, check=True, capture_output=True,
