@@ -21,7 +21,7 @@ from benchmarks.common import BenchmarkError
 from benchmarks.live import PROJECT
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import DeviceError
-from crowdstream.engine.callback import Callback
+from crowdstream.engine.callback import Callback, raise_priority
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 
@@ -36,7 +36,7 @@ class _Silence(Callback):
     def fill(self, frames: int, flagged: bool) -> np.ndarray:
         if self._first:
             self._first = False
-            self._raise_priority()
+            raise_priority()
         if flagged:
             self.missed += 1
         return self._usual if frames == self._frames else self._whole[:frames]

@@ -59,6 +59,10 @@ class FrameClock:
         else:
             self._offset = known + SMOOTHING * (reading - known)
 
+    def begin_anew(self) -> None:
+        """Another engine plays: the stream may have stood still for a while."""
+        self._offset = None
+
     def frame_at(self, monotonic: float) -> int:
         """The frame of an instant of `time.monotonic()`."""
         if self._offset is None:

@@ -15,6 +15,7 @@ import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
 from crowdstream.control.effects import Effects
+from crowdstream.control.engines import REASONS
 from crowdstream.control.errors import CommandError, Refused
 from crowdstream.control.meters import Meters
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
@@ -86,6 +87,7 @@ class Core:
         self.failures = 0
         self.malformed = 0
         self.pages: dict[str, int] = {}
+        self.engine_readings: Callable[[], dict[str, Any]] = dict
         self.monotonic = monotonic
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = Follower(chart)
@@ -109,6 +111,32 @@ class Core:
         self._quiet = Quiet(monotonic)
         self._burst = Burst(monotonic)
         self._last_beat = -1
+        self._device_there = True
+
+    # The engine ------------------------------------------------------------------------
+
+    def engine_changed(self, info: StreamInfo, why: str) -> None:
+        """Another engine plays, on `info`; `why`: one of `engines.REASONS`."""
+        self.info = info
+        self.clock.begin_anew()
+        gap = int(self.desk.lease["gap_ns"]) / 1e6 if why != "found" else 0.0
+        log.warning(
+            "%s: another one plays on %s; %.1f ms were lost", REASONS[why], info.device, gap
+        )
+        self.tell("/engine", why, gap, info.driver, info.device)
+        if why in ("device", "found"):
+            self.tell_device(why == "found")
+
+    def device_lost(self, why: str) -> None:
+        """Nobody plays until the device is back."""
+        log.warning("%s: nothing plays until it is back", REASONS[why])
+        self.tell_device(False)
+
+    def tell_device(self, there: bool) -> None:
+        """Tell subscribers whether there is a sound device, if that is news."""
+        if there != self._device_there:
+            self._device_there = there
+            self.tell("/device", int(there))
 
     # Messages --------------------------------------------------------------------------
 

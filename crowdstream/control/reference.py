@@ -38,7 +38,9 @@ and `/broken <id> <reason>` when the rest of a loaded file can't be read: what i
 plays on. Whoever loaded it gets `/broken` without a subscription, too. `/grid/fault <id>
 <reason>` says that a sidecar file means nothing, `/crowded <id> <reason>` that a streamed
 track has more hot cues than fit the memory. `/device 0` says that the
-device no longer asks for sound, `/device 1` that it does again.
+sound device is gone, `/device 1` that it is there again. `/engine <why> <ms> <driver> <device>`
+says that another engine plays, because the one before it `died` or `hung`, or the `device` was
+gone or is `found` again, and how much sound was lost.
 
 **Meters.** `/meters rate` has `/meter name peak rms lufs` sent so many times a second for each
 meter that has changed: `master`, `cue`, `A` to `D` (before the level) and with `all` `A/1` to

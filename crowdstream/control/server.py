@@ -49,13 +49,15 @@ class Server:
         left running then.
         """
         startup = Startup(self.settings, cancelled)
-        self.osc, self.desk, self._engine, self._loader, info = startup.run()
+        self.osc, self.desk, self._engines, self._loader = startup.run()
+        info = self._engines.info
+        assert info is not None
         try:
             self.port = self.osc.port
             self._caller = Caller(self._thread)
             startup.made(self._caller.close)
             processes = Processes(
-                {"control": os.getpid(), "engine": self._engine.pid, "loader": self._loader.pid}
+                {"control": os.getpid(), "loader": self._loader.pid, **self._engines.pids()}
             )
             self.core = Core(
                 self.settings, self.desk, self.osc, self._loader.send, info, processes
@@ -63,6 +65,9 @@ class Server:
             self._health = Watch(
                 self.desk, processes, self.settings.stats_interval, self.core.tell
             )
+            self.core.engine_readings = self._engines.readings
+            self._engines.changed = self._engine_changed
+            self._engines.lost = self._device_lost
             self.core.first_orders()
             self._thread.start()
         except BaseException:
@@ -87,7 +92,8 @@ class Server:
             self._stopping = True
             self._caller.close()  # wakes the thread, and whoever waits for it
             self._thread.join()
-            end_all([self._engine, self._loader.child])
+            self._engines.close()
+            end_all([*self._engines.children, self._loader.child])
             self.core.recordings.close()
             self.osc.close()
             self._caller.free()
@@ -132,7 +138,7 @@ class Server:
         try:
             self._hearing.listen(self.osc.fileno(), self.osc.drain)
             self._loader.listen(self._hearing, self.core.loader_event)
-            self._hearing.listen(self._engine.out, self._hear_engine)
+            self._engines.listen(self._hearing)
             self._hearing.listen(self._caller.reader, self._caller.run_waiting)
             self._loop()
         except BaseException as error:
@@ -155,6 +161,7 @@ class Server:
                 next_tick = time.monotonic() + TICK_SECONDS
                 self.core.tick()
                 self._loader.tick()
+                self._engines.tick()
                 self._health.tick(self.core.status.control_readings)
 
     def _due(self, next_tick: float) -> float:
@@ -163,14 +170,20 @@ class Server:
         return next_tick if due is None else min(next_tick, due)
 
     def _child_died(self) -> bool:
-        for name, child in (("engine", self._engine), ("loader", self._loader.child)):
-            if child.finished and not self._stopping:
-                log.error(
-                    "the %s has died (%s): the server ends, start it again", name, child.last_words
-                )
-                return True
+        if self._stopping:
+            return False
+        if self._engines.failed:
+            log.error("%s: the server ends, start it again", self._engines.failed)
+            return True
+        if self._loader.finished:
+            words = self._loader.child.last_words
+            log.error("the loader has died (%s): the server ends, start it again", words)
+            return True
         return False
 
-    def _hear_engine(self) -> None:
-        for message in self._engine.read():
-            log.info("engine: %s", message)
+    def _engine_changed(self, info: StreamInfo, why: str) -> None:
+        self._health.processes.pids.update(self._engines.pids())
+        self.core.engine_changed(info, why)
+
+    def _device_lost(self, why: str) -> None:
+        self.core.device_lost(why)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import select
 import time
@@ -10,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.control.children import Child, ChildError, end_all
+from crowdstream.control.engines import Engines
 from crowdstream.control.loading import Loading, start_loader
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import PAGE_BYTES
-from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.library.loader import budget_pages
 from crowdstream.settings import Settings
 
@@ -39,8 +38,8 @@ class Startup:
         self._children: list[Child] = []
         self._made: list[Callable[[], None]] = []
 
-    def run(self) -> tuple[OscSocket, Desk, Child, Loading, StreamInfo]:
-        """Socket, desk, engine and loader, both up. Raises what went wrong."""
+    def run(self) -> tuple[OscSocket, Desk, Engines, Loading]:
+        """Socket, desk, an engine that plays, a loader. Raises what went wrong."""
         settings = self._settings
         osc = OscSocket(settings.osc_host, settings.port)
         self._made.append(osc.close)
@@ -48,27 +47,17 @@ class Startup:
             size = budget_pages(settings.memory_mb) * PAGE_BYTES
             desk = Desk.create(size, settings.sample_rate)
             self._made.append(desk.close)
-            request = {
-                "fd": desk.fd,
-                "driver": settings.driver,
-                "device": settings.device,
-                "sample_rate": settings.sample_rate,
-                "buffer_size": settings.buffer_size,
-                "cue_channels": settings.cue_channels,
-            }
-            engine = Child("crowdstream.engine.process", json.dumps(request), desk.fd)
+            engines = Engines(desk, settings)
+            engine = engines.launch()
             self._children.append(engine)
             loader = start_loader(desk)
             self._children.append(loader)
-            answer = self._await(engine, osc)
-            if "error" in answer:
-                raise DeviceError(answer["error"])
+            engines.started(self._await(engine, osc))
             self._await(loader, osc)
-            info = StreamInfo(**answer["ready"])
         except BaseException:
             self.undo()
             raise
-        return osc, desk, engine, Loading(loader), info
+        return osc, desk, engines, Loading(loader)
 
     def made(self, undo: Callable[[], None]) -> None:
         """Something else was made, which `undo` takes back."""

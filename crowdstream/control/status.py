@@ -30,6 +30,10 @@ STATUS_NAMES = {
     "driver": "`pyaudio` or `null` (the built-in clock)",
     "device": "name of the sound device and its host API",
     "cue_outputs": "1: the cue bus plays on outputs 3 and 4 of the device",
+    "standby": "the engine that is ready to go on: running beside the other, warm, or none",
+    "takeovers": "times an engine went on where another one had stopped",
+    "takeover_gap_ms": "sound that was lost at the latest of these",
+    "device_lost": "1: the sound device is gone and looked for",
     "sample_rate": "Hz",
     "buffer_size": "frames of a block",
     "frame": "frame that the next block begins with",
@@ -43,6 +47,8 @@ STATUS_NAMES = {
     "underruns_late_callback": "of these, because the system woke the engine late",
     "underruns_slow_render": "because a render took longer than its block",
     "underruns_device": "with the engine in time: the device's or the sound server's own",
+    "underruns_engine": "gaps because an engine died or hung; not counted as underruns",
+    "underruns_device_lost": "the same because the device was gone",
     "over_budget": "renders that took longer than their block",
     "missing_pages": "times a stem fell silent because its page was not loaded",
     "missing_frames": "stem frames that were silent for that reason",
@@ -211,6 +217,7 @@ class Status:
         ]
         named: dict[str, Any] = {"driver": core.info.driver, "device": core.info.device}
         named["cue_outputs"] = int(core.info.cue)
+        named.update(core.engine_readings())
         named.update(engine_readings(core.desk))
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())

@@ -62,6 +62,7 @@ CLOCK = _record(
 LEASE = _record(
     ("owner", "i8"),  # number of the engine that renders, 0 none
     ("pid", "i8"),  # of its process
+    ("thread", "i8"),  # of the thread that renders, 0 while it has not begun
     ("wanted", "i8"),  # number of the engine that it is asked to hand over to, 0 none
     ("closing", "i8"),  # 1: the server ends, nobody takes over
     ("takeovers", "i8"),  # times an engine went on where another one had stopped

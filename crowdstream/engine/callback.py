@@ -5,18 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import FLAG_NONE, FLAG_TAKEN, FLAG_UNDERFLOW
+from crowdstream.desk.lease import Lease
 from crowdstream.desk.sizes import TAP_MARGIN
-from crowdstream.engine.ledger import begin_block, end_block
-from crowdstream.engine.render import render_at
+from crowdstream.engine.kernels import kernels
 
 # Above ordinary real-time daemons, below the kernel's own interrupt threads and JACK's.
 PRIORITY = 70
 MOST_FRAMES = TAP_MARGIN  # readers of taps count on it
+
+
+def raise_priority() -> int:
+    """Give the calling thread real-time priority; 1 if it has it, -1 if that was refused."""
+    with contextlib.suppress(OSError, AttributeError):
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        return 1
+    return -1
 
 
 class Callback:
@@ -25,12 +36,20 @@ class Callback:
     `fill(frames, flagged)` returns a float32 array of shape `(frames, 2)` that is valid until
     the next call. It never raises: on an error it returns silence and counts it.
 
+    It renders while the engine `number` has the lease. Before that it returns silence, and
+    `calls` counts how often it was asked for it; when it has handed over, it returns silence.
+    `first_flag`: what is noted with the first block that it renders, one of `FLAG_...`. `alarm`
+    is called with each of those before if `alarm_ns` have passed since the other engine was asked
+    for a block.
+
     `channels`: 4 puts the cue bus behind the master, in columns 2 and 3 of shape `(frames, 4)`.
     Set it before the first call.
     """
 
-    def __init__(self, desk: Desk, frames: int) -> None:
+    def __init__(self, desk: Desk, frames: int, number: int = 1) -> None:
         self._desk = desk
+        self._lease = Lease(desk, number)
+        self._kernels = kernels()
         self._ledger = desk.ledger
         self._address = desk.address
         self._whole = np.zeros((max(MOST_FRAMES, frames), 2), np.float32)
@@ -38,6 +57,12 @@ class Callback:
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
         self._first = True
+        self._renders = False
+        self.first_flag = FLAG_NONE
+        self.calls = 0
+        self.alarm: Callable[[], None] | None = None
+        self.alarm_ns = 0
+        self._clock = desk.clock
         self._wide = np.zeros((0, 4), np.float32)
         self._cue = desk.cue_out
 
@@ -55,25 +80,43 @@ class Callback:
         begin = time.monotonic_ns()
         if self._first:
             self._first = False
-            self._raise_priority()
+            self._ledger["realtime"] = raise_priority()
         out = self._usual if frames == self._frames else self._whole[:frames]
         if len(out) < frames:  # no device asks for so much; were it so, too little would end it
             self._ledger["guarded"] += 1
             return np.zeros((frames, self.channels), np.float32)
-        try:
-            begin_block(self._address, frames, begin, flagged)
-            render_at(self._address, self._out, frames)
-            end_block(self._address, frames, time.monotonic_ns() - begin)
-        except Exception:  # whatever it is, the stream must go on
+        flag = FLAG_UNDERFLOW if flagged else FLAG_NONE
+        if self._renders:
+            if self._lease.asked():
+                self._lease.hand_over()
+                self._renders = False
+        elif self._lease.held():
+            self._renders = True
+            self._lease.begin()
+            flag = self.first_flag
+        if self._renders:
+            self._render(out, frames, begin, flag)
+        else:
+            self.calls += 1
             out[:] = 0.0
-            self._cue[:frames] = 0.0
-            self._ledger["guarded"] += 1
+            if self.alarm is not None and begin - int(self._clock["callback_ns"]) > self.alarm_ns:
+                self.alarm()
         if not len(self._wide):
             return out
         wide = self._wide[:frames]
         wide[:, :2] = out
-        wide[:, 2:] = self._cue[:frames]
+        wide[:, 2:] = self._cue[:frames] if self._renders else 0.0
         return wide
+
+    def _render(self, out: np.ndarray, frames: int, begin: int, flag: int) -> None:
+        try:
+            self._kernels.begin_block(self._address, frames, begin, flag)
+            self._kernels.render_at(self._address, self._out, frames)
+            self._kernels.end_block(self._address, frames, time.monotonic_ns() - begin)
+        except Exception:  # whatever it is, the stream must go on
+            out[:] = 0.0
+            self._cue[:frames] = 0.0
+            self._ledger["guarded"] += 1
 
     def warm_up(self) -> None:
         """Run every kernel once, on a desk of its own, so that the first block is no slower."""
@@ -81,16 +124,13 @@ class Callback:
         try:
             trial: Any = Callback(spare, 64)
             trial._first = False
+            trial._lease.take()
+            for flag in (FLAG_TAKEN, FLAG_UNDERFLOW, FLAG_NONE):
+                trial.first_flag = flag
+                trial.fill(64, bool(flag))
+            trial._lease.hand_over()
             trial.fill(64, False)
+            trial._kernels.recover(spare.address)
             del trial
         finally:
             spare.close()
-
-    def _raise_priority(self) -> None:
-        # Acts on the calling thread, which is the device's.
-        held = -1
-        with contextlib.suppress(OSError, AttributeError):
-            if os.sched_getscheduler(0) == os.SCHED_OTHER:
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-            held = 1
-        self._ledger["realtime"] = held

@@ -42,7 +42,7 @@ TRIAL_SECONDS = 60.0
 class Kernels(NamedTuple):
     """The entries of the engine: they take addresses and whole numbers."""
 
-    begin_block: Callable[[int, int, int, bool], None]
+    begin_block: Callable[[int, int, int, int], None]
     render_at: Callable[[int, int, int], None]
     end_block: Callable[[int, int, int], None]
     recover: Callable[[int], None]

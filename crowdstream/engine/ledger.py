@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from numba import types
 
-from crowdstream.desk.codes import CAUSE_CALLBACK, CAUSE_DEVICE, CAUSE_RENDER
+from crowdstream.desk.codes import (
+    CAUSE_CALLBACK,
+    CAUSE_DEVICE,
+    CAUSE_ENGINE,
+    CAUSE_LOST,
+    CAUSE_RENDER,
+    FLAG_TAKEN,
+    FLAG_UNDERFLOW,
+)
 from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.records import CLOCK
 from crowdstream.desk.sizes import GAPS, HISTOGRAM
@@ -47,7 +55,7 @@ def note_gap(address, cause, excess_ns, now_ns):
 
 @entry(types.void(types.int64, types.int64, types.int64, types.int64))
 def begin_block(address, frames, now_ns, flagged):
-    """The device asks for `frames` frames; `flagged`: it says that the last ones came late."""
+    """The device asks for `frames` frames; `flagged`: one of `FLAG_...`."""
     clock = views.clock(address)[0]
     ledger = views.ledger(address)[0]
     if ledger.reset_seen != ledger.reset_serial:
@@ -59,13 +67,20 @@ def begin_block(address, frames, now_ns, flagged):
             ledger.interval_hist[i] = 0
     period_ns = int(frames * 1e9 / views.header(address)[0].sample_rate)
     interval = now_ns - clock.callback_ns if clock.callback_ns > 0 else period_ns
-    ledger.interval_hist[histogram_bin(interval)] += 1
-    ledger.interval_max_ns = max(ledger.interval_max_ns, interval)
+    if flagged < FLAG_TAKEN:
+        ledger.interval_hist[histogram_bin(interval)] += 1
+        ledger.interval_max_ns = max(ledger.interval_max_ns, interval)
     # A flag may come with the late block or with the one after it.
     lately = interval
     if clock.previous_ns > 0:
         lately = max(interval, clock.callback_ns - clock.previous_ns)
-    if flagged:
+    if flagged >= FLAG_TAKEN:
+        lease = views.lease(address)[0]
+        lease.takeovers += 1
+        lease.gap_ns = max(0, interval - period_ns)
+        cause = CAUSE_ENGINE if flagged == FLAG_TAKEN else CAUSE_LOST
+        note_gap(address, cause, lease.gap_ns, now_ns)
+    elif flagged == FLAG_UNDERFLOW:
         ledger.device_flags += 1
         if ledger.render_ns > period_ns:
             note_gap(address, CAUSE_RENDER, ledger.render_ns - period_ns, now_ns)

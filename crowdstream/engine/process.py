@@ -1,82 +1,274 @@
 """The engine process: opens the device, then sleeps while its callback plays the desk.
 
-Started by control with the desk's descriptor. Its standard input is a lifeline: when it
-closes, control is gone or wants the engine to end. It answers with one JSON line on
-standard output, `{"ready": {...}}` or `{"error": "..."}`.
+Started by control with the desk's descriptor. There are three kinds: the first one, which begins
+to play; a standby, which is ready to go on where another one stops; and one that looks for a
+device that has gone, and goes on there. Its standard input is a lifeline: when it closes, the
+server ends or has no use for this engine any more. It says what it does in JSON lines on standard
+output, and nobody has to hear it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import FLAG_LOST, FLAG_TAKEN
+from crowdstream.desk.lease import Lease
 from crowdstream.desk.stream import DeviceError, StreamInfo
-from crowdstream.engine.callback import Callback
+from crowdstream.engine.callback import Callback, raise_priority
 from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
+from crowdstream.engine.kernels import kernels
+from crowdstream.engine.successor import Successor
+
+SEARCH_SECONDS = 1.0  # between two looks for a device that is gone
+HANDOVER_SECONDS = 1.0  # that an engine may take to hand over when it is asked to
+REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that has died
+REOPEN_PAUSE = 0.002
 
 
-def _open(desk: Desk, request: dict[str, Any]) -> tuple[Driver, StreamInfo]:
-    rate, frames = float(request["sample_rate"]), int(request["buffer_size"])
-    callback = Callback(desk, frames)
-    callback.warm_up()
-    note = ""
-    if request["driver"] != "null":
-        driver = PortAudioDriver(
-            callback, request["device"], rate, frames, request["cue_channels"]
-        )
+class Ended(Exception):
+    """Standard input has closed."""
+
+
+def _say(message: dict[str, Any]) -> None:
+    # Control may be gone just now; its successor looks at the desk.
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+def _pause(seconds: float | None) -> None:
+    """Wait so long. Raises `Ended`."""
+    if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
+        raise Ended
+
+
+class Engine:
+    """One engine of a server; `request` is what control wants of it."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._request = request
+        self._rate = float(request["sample_rate"])
+        self._frames = int(request["buffer_size"])
+        self._desk = Desk(int(request["fd"]))
+        self._lease = Lease(self._desk, int(request["number"]))
+        self._callback = Callback(self._desk, self._frames, int(request["number"]))
+        self._callback.warm_up()
+        self._driver: Driver | None = None
+        self._info: StreamInfo | None = None
+
+    def run(self) -> int:
+        """Play, or wait for the turn to; returns when there is nothing left to do."""
+        role = self._request["role"]
+        try:
+            if role == "first":
+                return self._begin()
+            if role == "search":
+                self._search()
+            else:
+                self._stand_by()
+        except Ended:
+            pass
+        finally:
+            self._stop()
+        return 0
+
+    # The first one -----------------------------------------------------------------------
+
+    def _begin(self) -> int:
+        try:
+            self._driver, info = self._first_driver()
+        except DeviceError as error:
+            _say({"error": str(error)})
+            return 1
+        self._lease.take()
+        self._settle()
+        self._driver.start()
+        raise_priority()  # of this thread, too: with it the process ends sooner when it is killed
+        _say({"ready": asdict(info)})
+        _pause(None)
+        return 0
+
+    def _first_driver(self) -> tuple[Driver, StreamInfo]:
+        request, desk = self._request, self._desk
+        rate, note = self._rate, ""
+        if request["driver"] != "null":
+            driver = self._device(request["device"])
+            try:
+                info = driver.open()
+                desk.set_sample_rate(info.sample_rate)
+                self._describe(info)
+                return driver, info
+            except DeviceError as error:
+                driver.stop()
+                if request["driver"] == "pyaudio" or request["device"] is not None:
+                    raise
+                note = f"running on the built-in clock, where nothing is heard: {error}"
+        desk.set_sample_rate(rate)
+        info = self._clock_info(note)
+        self._describe(info)
+        return NullDriver(self._callback, rate, self._frames), info
+
+    # A standby -----------------------------------------------------------------------------
+
+    def _stand_by(self) -> None:
+        self._info, running = self._prepare()
+        self._settle()
+        raise_priority()  # of this thread: it decides, and may have to do so at once
+        _say({"standby": "running" if running else "warm"})
+        successor = Successor(self._desk, self._lease, self._callback, running)
+        why = successor.wait()
+        if why == "ended":
+            return
+        lost = why == "device"
+        self._callback.first_flag = FLAG_LOST if lost else FLAG_TAKEN
+        if lost and self._request["lost"] == "wait":
+            _say({"lost": why})
+            return
+        if lost or not self._go_on():
+            since = int(self._desk.clock["callback_ns"])
+            self._driver = NullDriver(self._callback, self._rate, self._frames, since * 1e-9)
+            self._info = self._clock_info()
+            lost = True
+            successor.take()
+            self._driver.start()
+        else:
+            successor.take()
+            if not running and self._driver is not None:
+                self._driver.start()
+        self._describe(self._info)
+        _say({"took": asdict(self._info), "why": why, "lost": lost})
+        _pause(None)
+
+    def _prepare(self) -> tuple[StreamInfo, bool]:
+        # Have a silent stream run beside the one that sounds, where the device takes two.
+        if self._request["driver"] == "null":
+            clock = NullDriver(self._callback, self._rate, self._frames)
+            clock.start()
+            self._driver = clock
+            return self._clock_info(), True
+        driver = self._device(self._request["device"])
+        self._driver = driver
+        if self._request["standby"] == "warm":
+            return self._clock_info(), False
         try:
             info = driver.open()
-            desk.set_sample_rate(info.sample_rate)
-            desk.header["block_frames"] = frames
-            desk.clock["latency"] = info.latency
-            return driver, info
-        except DeviceError as error:
+            if info.sample_rate != self._rate:
+                raise DeviceError("a second stream has another sample rate")
+            driver.start()
+            return info, True
+        except DeviceError:
             driver.stop()
-            if request["driver"] == "pyaudio" or request["device"] is not None:
-                raise
-            note = f"running on the built-in clock, where nothing is heard: {error}"
-    desk.set_sample_rate(rate)
-    desk.header["block_frames"] = frames
-    clock = NullDriver(callback, rate, frames)
-    latency = 2 * frames / rate
-    desk.clock["latency"] = latency
-    return clock, StreamInfo("null", "built-in clock", rate, frames, latency, note)
+            return self._clock_info(), False
 
+    def _go_on(self) -> bool:
+        # Whether the device can be played on.
+        if self._info is not None and self._info.driver == self._wanted_driver():
+            return True
+        driver = self._driver
+        assert isinstance(driver, PortAudioDriver)
+        tries = int(REOPEN_SECONDS / REOPEN_PAUSE)
+        for _ in range(tries):
+            with contextlib.suppress(DeviceError):
+                info = driver.open()
+                if info.sample_rate == self._rate:
+                    self._info = info
+                    return True
+            driver.stop()
+            _pause(REOPEN_PAUSE)
+        return False
 
-def _answer(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    def _wanted_driver(self) -> str:
+        return "null" if self._request["driver"] == "null" else "pyaudio"
+
+    # One that looks for the device ------------------------------------------------------------
+
+    def _search(self) -> None:
+        self._settle()
+        while not self._found():
+            _pause(SEARCH_SECONDS)
+        assert self._info is not None
+        raise_priority()
+        successor = Successor(self._desk, self._lease, self._callback, True)
+        if successor.alive():
+            self._lease.ask()
+            waited = 0.0
+            while not self._lease.held():
+                _pause(0.005)
+                waited += 0.005
+                if waited > HANDOVER_SECONDS or not successor.alive():
+                    successor.end_other()
+                    successor.take()
+        else:
+            self._callback.first_flag = FLAG_LOST
+            successor.take()
+        self._lease.take()
+        self._describe(self._info)
+        _say({"took": asdict(self._info), "why": "found", "lost": False})
+        _pause(None)
+
+    def _found(self) -> bool:
+        wanted: list[str | None] = [self._request["device"]]
+        if self._request["fallback"]:
+            wanted.append(None)
+        for device in wanted:
+            driver = self._device(device)
+            try:
+                info = driver.open()
+                if info.sample_rate == self._rate:
+                    driver.start()
+                    self._driver, self._info = driver, info
+                    return True
+            except DeviceError:
+                pass
+            driver.stop()
+        return False
+
+    # ---------------------------------------------------------------------------------------
+
+    def _device(self, device: str | None) -> PortAudioDriver:
+        return PortAudioDriver(
+            self._callback, device, self._rate, self._frames, self._request["cue_channels"]
+        )
+
+    def _clock_info(self, note: str = "") -> StreamInfo:
+        latency = 2 * self._frames / self._rate
+        return StreamInfo("null", "built-in clock", self._rate, self._frames, latency, note)
+
+    def _describe(self, info: StreamInfo) -> None:
+        self._desk.header["block_frames"] = info.buffer_size
+        self._desk.clock["latency"] = info.latency
+
+    def _settle(self) -> None:
+        # From here on nothing is to take the interpreter's time.
+        kernels()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def _stop(self) -> None:
+        if self._driver is not None:
+            self._driver.stop()
 
 
 def main(arguments: list[str]) -> int:
     """Run until standard input closes. `arguments`: the request as one JSON text."""
-    request = json.loads(arguments[0])
     # A terminal's Ctrl-C goes to the whole group; it is for control to end the engine.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    desk = Desk(int(request["fd"]))
-    try:
-        driver, info = _open(desk, request)
-    except DeviceError as error:
-        _answer({"error": str(error)})
-        return 1
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    driver.start()
-    _answer({"ready": asdict(info)})
-    while os.read(0, 4096):
-        pass
-    driver.stop()
-    return 0
+    return Engine(json.loads(arguments[0])).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)  # a sound system that has died must not hold up the end

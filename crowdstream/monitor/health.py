@@ -84,8 +84,9 @@ def engine_readings(desk: Desk) -> dict[str, Any]:
         "interval_max_ms": int(ledger["interval_max_ns"]) / 1e6,
         "underruns": int(ledger["device_flags"]),
     }
-    for cause, count in zip(CAUSES[:3], gaps[:3], strict=True):
-        readings[f"underruns_{cause}"] = count
+    for cause, count in zip(CAUSES, gaps, strict=True):
+        if cause != "missing_page":
+            readings[f"underruns_{cause}"] = count
     for name in (
         "over_budget",
         "missing_pages",

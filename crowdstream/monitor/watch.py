@@ -76,15 +76,13 @@ class Watch:
         if moved:
             if self._standing:
                 log.warning("the device asks for sound again")
-                self._tell("/device", 1)
             self._standing = False
         elif not self._standing:
             self._standing = True
             log.error(
                 "the device no longer asks for sound: see that it is plugged in and that the "
-                "sound server runs, then restart"
+                "sound server runs"
             )
-            self._tell("/device", 0)
 
     def _underruns(self) -> None:
         ledger = self._desk.ledger

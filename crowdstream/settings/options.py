@@ -191,6 +191,29 @@ class Settings:
             "how far the limiter looks ahead, which delays the sound; 0: not at all",
         ),
     )
+    standby: str = field(
+        default="auto",
+        metadata=_about(
+            Choice(("auto", "warm", "off")),
+            "WAY",
+            "a second engine, ready to go on if the first one fails: auto with a silent stream of "
+            "its own where the device takes two, warm without; off saves its memory",
+        ),
+    )
+    device_lost: str = field(
+        default="play",
+        metadata=_about(
+            Choice(("play", "wait")),
+            "WAY",
+            "while the sound card is gone, play on in time without sound, or wait for it",
+        ),
+    )
+    device_fallback: bool = field(
+        default=False,
+        metadata=_about(
+            Switch(), None, "when the sound card is gone, take the system's default instead"
+        ),
+    )
     cue_channels: str = field(
         default="auto",
         metadata=_about(

@@ -11,6 +11,7 @@ import numpy as np
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import EV_LATE, EV_STARTED, OP_CLOCK, OP_RAMP, OP_START
+from crowdstream.desk.lease import Lease
 from crowdstream.desk.pages import Arena
 from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import pop_events, push_commands
@@ -29,6 +30,7 @@ class Bench:
 
     def __init__(self, sample_rate: float = RATE, pages: int = 256) -> None:
         self.desk = Desk.create(pages * PAGE_BYTES, sample_rate)
+        Lease(self.desk, 1).take()
         self.arena = Arena(self.desk)
         self._sources = itertools.count()
         self._serials = itertools.count(1)

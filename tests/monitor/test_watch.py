@@ -210,4 +210,3 @@ def test_a_device_that_stands_still_is_told_once_and_so_is_its_return(
     assert len(told) == 1 and "no longer asks for sound" in told[0]
     watched.second(blocks=1)
     assert len(lines(caplog)) == 1
-    assert watched.told == [("/device", 0), ("/device", 1)]

@@ -13,12 +13,19 @@ RESTART_PERIODS = 8  # after so long a stall the clock begins anew instead of ca
 
 
 class NullDriver:
-    """Renders a block each period and throws it away; counts deadlines as a device would."""
+    """Renders a block each period and throws it away; counts deadlines as a device would.
 
-    def __init__(self, callback: Callback, sample_rate: float, frames: int) -> None:
+    `since`: the instant of `time.monotonic()` at which another clock stopped; what has passed
+    since then is made up for at once.
+    """
+
+    def __init__(
+        self, callback: Callback, sample_rate: float, frames: int, since: float | None = None
+    ) -> None:
         self._callback = callback
         self._rate = sample_rate
         self._frames = frames
+        self._since = since
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="null-driver", daemon=True)
 
@@ -40,6 +47,11 @@ class NullDriver:
     def _run(self) -> None:
         period = self._frames / self._rate
         begin = time.monotonic()
+        if self._since is not None:
+            begin = self._since + period
+            while begin < time.monotonic() and not self._stop.is_set():
+                self._callback.fill(self._frames, False)
+                begin += period
         block = 0
         missed = False
         while not self._stop.is_set():

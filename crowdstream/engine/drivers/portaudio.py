@@ -89,7 +89,7 @@ def _choose(outputs: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]
         stereo = [entry for entry in stereo if entry["host"].startswith("JACK")] or stereo
         return next((entry for entry in stereo if entry["default"]), stereo[0])
     for entry in outputs:
-        if wanted == str(entry["number"]):
+        if wanted in (str(entry["number"]), f"{entry['name']} ({entry['host']})"):
             return entry
     for entry in outputs:
         if wanted.lower() in f"{entry['name']} {entry['host']}".lower():
@@ -152,7 +152,10 @@ class PortAudioDriver:
 
     def start(self) -> StreamInfo:
         """Begin to play; `open` must have been called."""
-        self._stream.start_stream()
+        try:
+            self._stream.start_stream()
+        except OSError as error:
+            raise DeviceError(f"the device does not start: {error}") from error
         latency = float(self._stream.get_output_latency())
         return StreamInfo("pyaudio", "", self._rate, self._frames, latency)
 

@@ -1,0 +1,266 @@
+"""The engine processes as control knows them: one plays, one is ready to go on.
+
+An engine that dies or hangs is replaced by its standby, without control: that takes milliseconds,
+and control may be busy or gone. Control sees to it that there is a standby again, looks for a
+device that has gone, and tells who should know.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from crowdstream.control.children import Child, ChildError
+from crowdstream.control.hearing import Hearing
+from crowdstream.desk.block import Desk
+from crowdstream.desk.stamp import read_callback
+from crowdstream.desk.stream import DeviceError, StreamInfo
+from crowdstream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.5  # seconds after the start before a standby is made: the first track comes first
+AGAIN_PAUSE = 0.5  # before a new one is made in the place of one that has gone
+LONGEST_PAUSE = 30.0  # where they fail one after another
+STANDSTILL_SECONDS = 1.5  # without a block, where no standby looks
+MOST_DEATHS = 5  # of engines that played, within
+DEATHS_SECONDS = 10.0
+
+REASONS = {
+    "died": "the engine died",
+    "hung": "the engine hung and was ended",
+    "device": "the device was gone",
+    "found": "the device is there again",
+}
+
+Launch = Callable[[dict[str, Any], Desk], Child]
+
+
+def start_engine(request: dict[str, Any], desk: Desk) -> Child:
+    """An engine as a process. Raises `ChildError`."""
+    return Child("crowdstream.engine.process", json.dumps(request), desk.fd)
+
+
+@dataclass(eq=False)
+class Engine:
+    """One engine process. `state`: coming, standby (ready to go on), plays."""
+
+    number: int
+    child: Child
+    role: str
+    state: str = "coming"
+    ready: str = ""  # of a standby: running beside the one that plays, or warm
+
+
+class Engines:
+    """Starts engines and keeps one that plays and one that is ready. For the control thread.
+
+    `changed(info, why)` is called when another engine plays: `info` is its stream, `why` one of
+    `REASONS`. `lost(why)`: nobody plays until the device is back.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: Settings,
+        changed: Callable[[StreamInfo, str], None] = lambda *_: None,
+        lost: Callable[[str], None] = lambda _: None,
+        launch: Launch = start_engine,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._desk = desk
+        self._settings = settings
+        self.changed = changed
+        self.lost = lost
+        self._launch = launch
+        self._monotonic = monotonic
+        self._engines: list[Engine] = []
+        self._numbers = 0
+        self._hearing: Hearing | None = None
+        self._next = 0.0
+        self._pause = AGAIN_PAUSE
+        self._deaths: deque[float] = deque()
+        self._device: str | None = settings.device
+        self._driver = settings.driver
+        self.searching = False
+        self.failed = ""
+        self.info: StreamInfo | None = None
+
+    # Starting and ending -------------------------------------------------------------------
+
+    def launch(self, role: str = "first") -> Child:
+        """Start an engine process. Raises `ChildError`."""
+        self._numbers += 1
+        settings = self._settings
+        rate = settings.sample_rate if role == "first" else self._desk.sample_rate
+        request = {
+            "fd": self._desk.fd,
+            "number": self._numbers,
+            "role": role,
+            "driver": self._driver,
+            "device": self._device,
+            "sample_rate": rate,
+            "buffer_size": settings.buffer_size,
+            "cue_channels": settings.cue_channels,
+            "standby": settings.standby,
+            "lost": settings.device_lost,
+            "fallback": settings.device_fallback,
+        }
+        child = self._launch(request, self._desk)
+        engine = Engine(self._numbers, child, role)
+        self._engines.append(engine)
+        if self._hearing is not None:
+            self._listen(engine)
+        return child
+
+    def started(self, answer: dict[str, Any]) -> StreamInfo:
+        """Take in what the first engine says. Raises `DeviceError`."""
+        if "error" in answer:
+            raise DeviceError(answer["error"])
+        info = StreamInfo(**answer["ready"])
+        self._engines[0].state = "plays"
+        self._settle_on(info)
+        self._next = self._monotonic() + FIRST_PAUSE
+        return info
+
+    def _settle_on(self, info: StreamInfo) -> None:
+        self.info = info
+        if info.driver == "pyaudio":
+            self._driver, self._device = info.driver, info.device
+        elif not self.searching:
+            self._driver = "null"
+
+    def listen(self, hearing: Hearing) -> None:
+        """Hear what engines say from now on."""
+        self._hearing = hearing
+        for engine in self._engines:
+            self._listen(engine)
+
+    def _listen(self, engine: Engine) -> None:
+        assert self._hearing is not None
+        self._hearing.listen(engine.child.out, lambda: self._hear(engine))
+
+    @property
+    def children(self) -> list[Child]:
+        """All processes. After `close`, in the order in which they are to end."""
+        return [engine.child for engine in self._engines]
+
+    def close(self) -> None:
+        """The server ends: nobody goes on in anybody's place any more."""
+        self._desk.lease["closing"] = 1
+        self._engines.sort(key=lambda engine: engine.state == "plays")
+
+    # What is to be known ---------------------------------------------------------------------
+
+    def _of(self, state: str) -> Engine | None:
+        return next((engine for engine in self._engines if engine.state == state), None)
+
+    def pids(self) -> dict[str, int]:
+        """Process numbers: `engine` the one that plays, `standby` the other."""
+        names = {"plays": "engine", "standby": "standby", "coming": "standby"}
+        return {names[engine.state]: engine.child.pid for engine in self._engines}
+
+    def readings(self) -> dict[str, Any]:
+        """For the status."""
+        lease = self._desk.lease
+        standby = self._of("standby")
+        return {
+            "standby": standby.ready if standby else "none",
+            "takeovers": int(lease["takeovers"]),
+            "takeover_gap_ms": int(lease["gap_ns"]) / 1e6,
+            "device_lost": int(self.searching),
+        }
+
+    # Looking after them ----------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """See to it that there is a standby, or somebody who looks for the device."""
+        self._watch_alone()
+        if len(self._engines) > 1 or self._monotonic() < self._next or self.failed:
+            return
+        role = "search" if self.searching else "standby"
+        if role == "standby" and self._settings.standby == "off" and self._of("plays"):
+            return
+        try:
+            self.launch(role)
+        except ChildError as error:
+            log.error("no %s engine: %s", role, error)
+            self._put_off()
+
+    def _watch_alone(self) -> None:
+        # Without a standby it is for control to see that the device asks for nothing any more.
+        engine = self._of("plays")
+        if engine is None or len(self._engines) > 1:
+            return
+        latest = read_callback(self._desk)
+        if latest and self._monotonic() - latest[0] * 1e-9 > STANDSTILL_SECONDS:
+            self._lost(engine)
+
+    def _put_off(self) -> None:
+        self._next = self._monotonic() + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _hear(self, engine: Engine) -> None:
+        for message in engine.child.read():
+            if "standby" in message:
+                engine.state, engine.ready = "standby", str(message["standby"])
+                self._pause = AGAIN_PAUSE
+            elif "took" in message:
+                self._took(engine, message)
+            elif "lost" in message:
+                self._lost(engine)
+        if engine.child.finished:
+            self._ended(engine)
+
+    def _took(self, engine: Engine, message: dict[str, Any]) -> None:
+        for other in [other for other in self._engines if other.state == "plays"]:
+            self._remove(other)
+        engine.state = "plays"
+        why = str(message["why"])
+        info = StreamInfo(**message["took"])
+        self.searching = bool(message["lost"])
+        if why in ("died", "hung"):
+            self._count_death()
+        self._settle_on(info)
+        self._next = self._monotonic() + AGAIN_PAUSE
+        self.changed(info, "device" if self.searching else why)
+
+    def _lost(self, engine: Engine) -> None:
+        for other in list(self._engines):
+            if other is engine or other.state == "plays":
+                self._remove(other)
+        self.searching = True
+        self._next = self._monotonic()
+        self.lost("device")
+
+    def _ended(self, engine: Engine) -> None:
+        was, words = engine.state, engine.child.last_words
+        self._remove(engine)
+        if was == "plays":
+            log.error("the engine has died (%s)", words)
+            if not self._engines:
+                # Nobody was ready: the next one goes on when it has started.
+                self._count_death()
+                self._next = 0.0
+        else:
+            log.warning("the %s engine has died (%s)", engine.role, words)
+            self._put_off()
+
+    def _count_death(self) -> None:
+        now = self._monotonic()
+        self._deaths.append(now)
+        while self._deaths and self._deaths[0] < now - DEATHS_SECONDS:
+            self._deaths.popleft()
+        if len(self._deaths) > MOST_DEATHS:
+            self.failed = f"{len(self._deaths)} engines have died within {DEATHS_SECONDS:g} s"
+
+    def _remove(self, engine: Engine) -> None:
+        if self._hearing is not None:
+            self._hearing.forget(engine.child.out)
+        self._engines.remove(engine)
+        engine.child.end(0.0)
