@@ -128,6 +128,25 @@ class _Card:
     def _start(self, folder: Path) -> None:
         raise NotImplementedError
 
+    def _serve(self, launch: Callable[[], "_Server"], ready: Callable[[], bool]) -> None:
+        # Starts the sound server; remembers how, for `plug_in`.
+        self._launch, self._ready = launch, ready
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        """Have the card there again."""
+        server = self._launch()
+        self._end = self._resources.enter_context(contextlib.ExitStack())
+        self._end.callback(self._stop, server)
+        server.wait_until(self._ready)
+
+    def pull_out(self) -> None:
+        """The card is gone, as when it is unplugged or its sound server ends."""
+        self._end.close()
+
+    def _stop(self, server: "_Server") -> None:
+        server.stop()
+
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as resources:
             folder = tempfile.TemporaryDirectory(prefix="crowdstream-card-")
@@ -185,8 +204,6 @@ class JackDummy(_Card):
         def launch() -> _Server:
             return _Server(command, self.env, folder / "jackd.log")
 
-        server = launch()
-        self._resources.callback(self._stop, server, launch)
         client_env = {**os.environ, **self.env}
 
         def ready() -> bool:
@@ -196,20 +213,20 @@ class JackDummy(_Card):
             result = subprocess.run(probe, env=client_env, capture_output=True, check=False)
             return result.returncode == 0
 
-        server.wait_until(ready)
+        self._serve(launch, ready)
 
     def _left(self) -> list[Path]:
         # What a server of this name has in shared memory.
         return list(Path("/dev/shm").glob(f"jack*_{self.name}_*"))
 
-    def _stop(self, server: _Server, launch: Callable[[], _Server]) -> None:
+    def _stop(self, server: _Server) -> None:
         if server.stop():
             return
         # A killed server keeps its socket and semaphores, and one of the eight places that JACK
         # has for servers until one of the same name has ended as it should.
         for left in self._left():
             left.unlink(missing_ok=True)
-        again = launch()
+        again = self._launch()
         again.wait_until(lambda: bool(self._left()))
         again.stop()
 
@@ -289,9 +306,10 @@ class PulseNull(_Card):
             "-L", f"module-null-sink sink_name={self.sink} {form}",
             "-L", f"module-native-protocol-unix auth-anonymous=1 socket={socket}",
         ]  # fmt: skip
-        server = _Server(command, {**self.env, "HOME": str(folder)}, folder / "pulseaudio.log")
-        self._resources.callback(server.stop)
         client_env = {**os.environ, **self.env}
+
+        def launch() -> _Server:
+            return _Server(command, {**self.env, "HOME": str(folder)}, folder / "pulseaudio.log")
 
         def ready() -> bool:
             if not socket.exists():
@@ -301,7 +319,7 @@ class PulseNull(_Card):
             )
             return info.returncode == 0 and self.sink.encode() in info.stdout
 
-        server.wait_until(ready)
+        self._serve(launch, ready)
 
     @contextlib.contextmanager
     def recorder(self) -> Iterator[Recorder]:

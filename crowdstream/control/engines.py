@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,8 @@ FIRST_PAUSE = 0.5  # seconds after the start before a standby is made: the first
 AGAIN_PAUSE = 0.5  # before a new one is made in the place of one that has gone
 LONGEST_PAUSE = 30.0  # where they fail one after another
 STANDSTILL_SECONDS = 1.5  # without a block, where no standby looks
-MOST_DEATHS = 5  # of engines that played, within
-DEATHS_SECONDS = 10.0
+SHORT_SECONDS = 2.0  # an engine that dies so soon after it has begun may be no better than the last
+MOST_DEATHS = 5  # of these in a row
 
 REASONS = {
     "died": "the engine died",
@@ -84,7 +84,8 @@ class Engines:
         self._hearing: Hearing | None = None
         self._next = 0.0
         self._pause = AGAIN_PAUSE
-        self._deaths: deque[float] = deque()
+        self._deaths = 0
+        self._begun = -math.inf
         self._device: str | None = settings.device
         self._driver = settings.driver
         self.searching = False
@@ -181,7 +182,8 @@ class Engines:
     def tick(self) -> None:
         """See to it that there is a standby, or somebody who looks for the device."""
         self._watch_alone()
-        if len(self._engines) > 1 or self._monotonic() < self._next or self.failed:
+        waits = any(engine.state != "plays" for engine in self._engines)
+        if waits or self._monotonic() < self._next or self.failed:
             return
         role = "search" if self.searching else "standby"
         if role == "standby" and self._settings.standby == "off" and self._of("plays"):
@@ -252,12 +254,12 @@ class Engines:
             self._put_off()
 
     def _count_death(self) -> None:
+        # Where each dies of what the one before it died of, it has to end.
         now = self._monotonic()
-        self._deaths.append(now)
-        while self._deaths and self._deaths[0] < now - DEATHS_SECONDS:
-            self._deaths.popleft()
-        if len(self._deaths) > MOST_DEATHS:
-            self.failed = f"{len(self._deaths)} engines have died within {DEATHS_SECONDS:g} s"
+        self._deaths = self._deaths + 1 if now < self._begun + SHORT_SECONDS else 0
+        self._begun = now
+        if self._deaths > MOST_DEATHS:
+            self.failed = f"{self._deaths} engines in a row have died"
 
     def _remove(self, engine: Engine) -> None:
         if self._hearing is not None:

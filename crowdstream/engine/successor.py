@@ -8,6 +8,7 @@ import select
 import signal
 import time
 from functools import partial
+from typing import NamedTuple
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import WORK_RENDERS
@@ -28,8 +29,16 @@ PAUSE = 0.02  # between two looks where the alarm comes from this engine's own s
 LOST_SECONDS = 0.4  # after which a device that asks nobody is gone
 END_SECONDS = 0.5  # that the system may take to end a process that is killed
 STOPPED = "tTZXx"  # states of a thread that does nothing any more
-EXITING = 0x4  # PF_EXITING of the kernel: it never gets back to its program
+ENDS = 0x4 | 0x400  # PF_EXITING and PF_SIGNALED of the kernel: it never gets back to its program
 STATE, FLAGS = 0, 6  # fields of /proc/.../stat behind the name
+KILL_BIT = 1 << signal.SIGKILL - 1
+
+
+class Task(NamedTuple):
+    """A thread as the system sees it."""
+
+    state: str
+    ends: bool
 
 
 class Successor:
@@ -52,7 +61,8 @@ class Successor:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK)
         self._period = int(desk.header["block_frames"]) / desk.sample_rate
         self._beat = 0
-        self._calls = 0
+        self._calls = 0  # at the latest block of the other one
+        self._latest = 0
         self._called = time.monotonic()
 
     def alive(self) -> bool:
@@ -97,7 +107,8 @@ class Successor:
         now = time.monotonic()
         beat = int(self._clock["callback_ns"])
         calls = self._callback.calls
-        if calls != self._calls:
+        if calls != self._latest:
+            self._latest = calls
             self._called = now
         if beat != self._beat:
             self._beat = beat
@@ -105,32 +116,50 @@ class Successor:
         return now - beat * 1e-9 if beat else 0.0
 
     def _trouble(self, stale: float) -> str:
-        state, exiting = self._thread()
-        if exiting:
+        thread = self._task(self._lease.thread)
+        if self._dying(thread):
             return "died"
         if stale < HANG_PERIODS * self._period + HANG_SECONDS:
             return ""
-        calls = self._callback.calls - self._calls
-        if (self._running and calls >= HANG_CALLS) or state in STOPPED:
+        if self._running:
+            # The same device asks this engine for sound, or it does not.
+            if self._callback.calls - self._calls >= HANG_CALLS:
+                return "hung"
+            silent = time.monotonic() - self._called > LOST_SECONDS
+            return "device" if stale > LOST_SECONDS and silent else ""
+        if thread is None or thread.state in STOPPED or self._renders():
             return "hung"
-        if int(self._desk.journal["state"]) == WORK_RENDERS:
-            return "hung"  # it began with a turn and does not come to its end
-        idle = not self._running or time.monotonic() - self._called > LOST_SECONDS
-        return "device" if stale > LOST_SECONDS and idle else ""
+        return "device" if stale > LOST_SECONDS else ""
 
-    def _thread(self) -> tuple[str, bool]:
-        # State of the thread that renders, and whether it is ending: a process that is killed
-        # takes a while to end, but this thread never gets back to its program.
-        thread = self._lease.thread
-        if not thread:
-            return "", False
+    def _renders(self) -> bool:
+        # It began with a turn and does not come to its end.
+        return int(self._desk.journal["state"]) == WORK_RENDERS
+
+    def _dying(self, thread: Task | None) -> bool:
+        # A process that is killed takes a while to end; but its threads never get back to their
+        # program. A thread that has gone by itself is a device's that has failed.
+        if not self._lease.thread or (thread is not None and not thread.ends):
+            return False
+        leader = self._task(self._pid)
+        return leader is None or leader.ends or self._killed()
+
+    def _killed(self) -> bool:
+        try:
+            with open(f"/proc/{self._pid}/status", encoding="utf-8", errors="replace") as file:
+                pending = next(line for line in file if line.startswith("SigPnd:"))
+            return bool(int(pending.split()[1], 16) & KILL_BIT)
+        except (OSError, StopIteration, IndexError, ValueError):
+            return True
+
+    def _task(self, thread: int) -> Task | None:
+        # None: there is no such thread of the other engine.
         try:
             with open(f"/proc/{self._pid}/task/{thread}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
             state = fields[STATE].decode()
-            return state, state in "ZXx" or bool(int(fields[FLAGS]) & EXITING)
+            return Task(state, state in "ZXx" or bool(int(fields[FLAGS]) & ENDS))
         except (OSError, IndexError, ValueError):
-            return "X", True
+            return None
 
     def end_other(self) -> None:
         """See to it that the other engine has ended: there are never two on one device."""
@@ -139,7 +168,10 @@ class Successor:
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
         deadline = time.monotonic() + END_SECONDS
-        while self.alive() and not self._thread()[1] and time.monotonic() < deadline:
+        while self.alive() and time.monotonic() < deadline:
+            thread = self._task(self._lease.thread)
+            if self._lease.thread and (thread is None or thread.ends):
+                return
             time.sleep(CLOSE_LOOK / 4)
 
     def take(self) -> None:
