@@ -23,7 +23,8 @@ class Hearing:
     def wait(self, seconds: float) -> None:
         """Wait until something can be read, or so long; call what belongs to it."""
         for key, _events in self._selector.select(seconds):
-            key.data()
+            if self._selector.get_map().get(key.fd) is key:  # not forgotten a moment ago
+                key.data()
 
     def close(self) -> None:
         """Listen to nothing any more."""

@@ -12,12 +12,13 @@ with them, once, instead of once more in each of their callers.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from crowdstream.engine.sources import digest
 
 
 def _writable(folder: Path) -> bool:
@@ -35,16 +36,10 @@ def cache_folder() -> Path:
     numba looks only at the file a kernel stands in, not at the kernels it calls, so the
     folder's name carries a hash of all of them.
     """
-    package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for part in ("desk", "engine"):
-        for source in sorted((package / part).rglob("*.py")):
-            digest.update(source.relative_to(package).as_posix().encode())
-            digest.update(source.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     other = Path(tempfile.gettempdir()) / f"crowdstream-{os.getuid()}"
     for root in (Path(base) / "crowdstream", other):
-        folder = root / "kernels" / digest.hexdigest()[:16]
+        folder = root / "kernels" / digest()[:16]
         if _writable(folder):
             return folder
     return Path(tempfile.mkdtemp(prefix="crowdstream-kernels-"))

@@ -26,6 +26,7 @@ from typing import IO, Any, NamedTuple
 import llvmlite.binding as llvm
 
 from crowdstream.desk import ordering  # noqa: F401  (has LLVM ready for this machine)
+from crowdstream.engine import sources
 
 # What only the wrappers for Python call, in ways that kernels never take.
 _HELPERS = re.compile(rb"\0((?:numba|NRT)_\w+)(?=\0)")
@@ -77,11 +78,7 @@ def kernels() -> Kernels:
 
 def _file() -> Path:
     """Where the code for these sources, this compiler and this processor is kept."""
-    package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for source in (*sorted(package.glob("desk/**/*.py")), *sorted(package.glob("engine/**/*.py"))):
-        digest.update(str(source.relative_to(package)).encode())
-        digest.update(source.read_bytes())
+    digest = hashlib.sha256(sources.digest().encode())
     for name in ("numba", "llvmlite"):
         found = importlib.util.find_spec(name)
         status = os.stat(found.origin) if found and found.origin else None

@@ -1,0 +1,136 @@
+"""What is lost when the engine is killed, on virtual sound cards.
+
+    python benchmarks/failover.py [--kills 100] [--frames 256] [--card jack|pulse] [--hang]
+
+A server plays a constant; its engine is killed (`--hang`: stopped) at random moments, again and
+again, each time when a standby is ready. On PulseAudio the gap is measured in what was recorded
+from the sink's monitor: frames of silence. JACK's dummy driver can't be recorded; there it is the
+time between the last block that the dead engine was asked for and the first one of the next, less
+one period, as the ledger has it. "ready" is the time from one kill until there is a standby again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import common
+from contrib.soundcard import JackDummy, PulseNull, Recorder
+from tests.server import Running, server, until
+from tests.test_failover import engines
+
+RATE = 44100
+GOAL_P95_MS = 20.0
+GOAL_MAX_MS = 50.0
+LEVEL = 0.25
+SETTLE_SECONDS = 0.3  # after a standby is ready; a kill comes at a random moment after that
+AFTER_SECONDS = 0.4  # of sound behind a gap that has to be there before the next one
+
+
+def gaps_heard(recorded: np.ndarray, marks: list[int]) -> list[float]:
+    """The longest silence after each mark (a frame of the recording), in ms."""
+    silent = np.abs(recorded[:, 0]) < LEVEL / 2
+    found = []
+    for mark in marks:
+        part = silent[mark - RATE // 10 : mark + RATE // 3]
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], part.astype(np.int8), [0]))))
+        lengths = edges[1::2] - edges[::2]
+        found.append(1000.0 * int(lengths.max(initial=0)) / RATE)
+    return found
+
+
+def kill(it: Running, how: int, recorder: Recorder | None, dice: random.Random) -> dict[str, Any]:
+    """One kill: what the ledger says was lost, where it was in the recording, time to a standby."""
+    time.sleep(SETTLE_SECONDS + dice.random() * 0.02)
+    before = it.client.status()["takeovers"]
+    mark = recorder.frames() if recorder else 0
+    os.kill(engines(it)[0].pid, how)
+    begin = time.monotonic()
+    until(lambda: it.client.status()["takeovers"] == before + 1, 20)
+    time.sleep(AFTER_SECONDS)
+    lost = it.client.status()["takeover_gap_ms"]
+    until(lambda: it.client.status()["standby"] != "none", 60)
+    return {"ledger": lost, "mark": mark, "ready": time.monotonic() - begin}
+
+
+def run(kind: str, kills: int, frames: int, how: int) -> dict[str, Any]:
+    """All kills on one card."""
+    card = JackDummy(frames=frames) if kind == "jack" else PulseNull()
+    progress = common.Progress(kills)
+    dice = random.Random(1)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(card)
+        track = folder / "constant.wav"
+        soundfile.write(track, np.full((30 * RATE, 2), LEVEL, np.float32), RATE, "PCM_16")
+        recorder = None
+        if isinstance(card, PulseNull):
+            recorder = stack.enter_context(card.recorder())
+        options = ("--buffer-size", str(frames), "--driver", "pyaudio", "--stats-interval", "0")
+        it = stack.enter_context(server(folder, *options, env=card.env))
+        it.client.ask("/deck/A/load", str(track), answer="/done")
+        it.client.send("/deck/A/play", 0.0, 1)
+        until(lambda: it.client.status()["standby"] != "none", 60)
+        done = []
+        for _ in range(kills):
+            done.append(kill(it, how, recorder, dice))
+            progress.add(1.0, kind)
+        playing = it.client.status()["deck.A.state"]
+        heard = [entry["ledger"] for entry in done]
+        if recorder is not None:
+            heard = gaps_heard(recorder.stop(), [entry["mark"] for entry in done])
+    if playing != "playing":
+        raise common.BenchmarkError(f"the deck is {playing} at the end")
+    ready = [entry["ready"] for entry in done]
+    return {
+        "card": kind,
+        "frames": frames,
+        "how": signal.Signals(how).name,
+        "kills": kills,
+        "lost p50 ms": round(common.median(heard), 1),
+        "p95 ms": round(common.percentile(heard, 95), 1),
+        "max ms": round(max(heard), 1),
+        "ledger p95 ms": round(common.percentile([e["ledger"] for e in done], 95), 1),
+        "ready p50 s": round(common.median(ready), 2),
+        "max s": round(max(ready), 2),
+    }
+
+
+def main() -> int:
+    """Measure and print; the exit status is 1 when the goals are not reached."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--frames", type=int, default=256)
+    parser.add_argument("--card", choices=("jack", "pulse"), action="append")
+    parser.add_argument("--hang", action="store_true", help="stop the engine instead")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    how = signal.SIGSTOP if options.hang else signal.SIGKILL
+    common.print_heading("An engine dies")
+    cards = options.card or ["jack", "pulse"]
+    rows = [run(kind, options.kills, options.frames, how) for kind in cards]
+    print(common.table(rows))
+    common.write_json(options.json, {"machine": common.machine(), "rows": rows})
+    if how == signal.SIGSTOP:
+        return 0
+    good = all(row["p95 ms"] <= GOAL_P95_MS and row["max ms"] <= GOAL_MAX_MS for row in rows)
+    print(f"goal: {GOAL_P95_MS:g} ms at the 95th percentile, {GOAL_MAX_MS:g} ms at most: "
+          f"{'reached' if good else 'NOT reached'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
