@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from contrib.soundcard import JackDummy, PulseNull
-from tests.server import Running, server, until
+from tests.server import Client, Running, server, until
 from tests.support_control import RATE, count, level, write
 
 FRAMES = 256
@@ -61,10 +61,11 @@ def test_a_killed_engine_is_followed_at_the_next_frame(tmp_path: Path) -> None:
     """Loop, EQ, effect, tempo ramp and a scheduled command go on; nothing is played twice."""
     with playing(tmp_path, None, level(30), "--driver", "null") as it:
         client = it.client
-        client.ask("/notify", 1, answer="/done")
+        listener = Client(it.port)
+        listener.ask("/notify", 1, answer="/done")
         client.send("/deck/A/grid", 120.0, 0.0)
         client.send("/deck/A/eq/low", 0.5)
-        client.ask("/deck/A/fx/insert", 1, "echo", answer="/done")
+        client.send("/deck/A/fx/insert", 1, "echo")
         client.send("/deck/A/loop/set", 1.0, 3.0)
         await_standby(it)
         client.send("/clock/tempo", 140.0, 32.0)
@@ -75,7 +76,8 @@ def test_a_killed_engine_is_followed_at_the_next_frame(tmp_path: Path) -> None:
         killed.kill()
         heard = ""
         while heard != "/engine":
-            heard, values = client.hear(20)
+            heard, values = listener.hear(20)
+        listener.close()
         after = await_takeover(it)
         assert values[0] == "died" and 0.0 <= values[1] < 1000.0
         assert before["frame"] < after["frame"]
@@ -176,7 +178,8 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         playing(tmp_path, card, level(60), "--device-lost", mode) as it,
     ):
         client = it.client
-        client.ask("/notify", 1, answer="/done")
+        listener = Client(it.port)
+        listener.ask("/notify", 1, answer="/done")
         await_standby(it)
         card.pull_out()
         until(lambda: client.status()["device_lost"] == 1, 20)
@@ -198,6 +201,7 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         heard = []
         with contextlib.suppress(TimeoutError):
             while True:
-                heard.append(client.hear(0.2))
+                heard.append(listener.hear(0.2))
+        listener.close()
         told = [values[0] for address, values in heard if address == "/device"]
         assert told == [0, 1]

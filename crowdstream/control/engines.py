@@ -245,13 +245,15 @@ class Engines:
         self._remove(engine)
         if was == "plays":
             log.error("the engine has died (%s)", words)
-            if not self._engines:
-                # Nobody was ready: the next one goes on when it has started.
-                self._count_death()
-                self._next = 0.0
         else:
             log.warning("the %s engine has died (%s)", engine.role, words)
-            self._put_off()
+        if self._engines or self.searching:
+            if was != "plays":
+                self._put_off()
+        else:
+            # Nobody plays and nobody was ready: the next one goes on when it has started.
+            self._count_death()
+            self._next = 0.0
 
     def _count_death(self) -> None:
         # Where each dies of what the one before it died of, it has to end.

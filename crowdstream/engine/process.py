@@ -34,6 +34,7 @@ SEARCH_SECONDS = 1.0  # between two looks for a device that is gone
 HANDOVER_SECONDS = 1.0  # that an engine may take to hand over when it is asked to
 REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that has died
 REOPEN_PAUSE = 0.002
+FIRST_BLOCK_LOOKS, FIRST_BLOCK_PAUSE = 100, 0.005  # before it is told who plays
 
 
 class Ended(Exception):
@@ -135,6 +136,7 @@ class Engine:
         if lost and self._request["lost"] == "wait":
             _say({"lost": why})
             return
+        before = int(self._desk.lease["takeovers"])
         if lost or not self._go_on():
             since = int(self._desk.clock["callback_ns"])
             self._driver = NullDriver(self._callback, self._rate, self._frames, since * 1e-9)
@@ -147,8 +149,16 @@ class Engine:
             if not running and self._driver is not None:
                 self._driver.start()
         self._describe(self._info)
+        self._await_sound(before)
         _say({"took": asdict(self._info), "why": why, "lost": lost})
         _pause(None)
+
+    def _await_sound(self, takeovers: int) -> None:
+        # The first block says how much was lost.
+        for _ in range(FIRST_BLOCK_LOOKS):
+            if int(self._desk.lease["takeovers"]) != takeovers:
+                return
+            _pause(FIRST_BLOCK_PAUSE)
 
     def _prepare(self) -> tuple[StreamInfo, bool]:
         # Have a silent stream run beside the one that sounds, where the device takes two.
