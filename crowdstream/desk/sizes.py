@@ -65,10 +65,12 @@ GAPS = 256  # the latest gaps, with their causes
 
 # Interpolator: taps, and the highest rate each bank is made for. A bank above the first
 # has its cutoff lowered by that rate, so that nothing folds back when a track runs fast.
-# 1.22 is as far as an 18 kHz tone can be taken up before it would fold.
+# 1.22 is as far as an 18 kHz tone can be taken up before it would fold. Behind them the same
+# with half the taps, for a machine that is overloaded.
 PHASES = 512
-BANK_TAPS = (32, 40, 48, 64, 96, 128)
 BANK_RATES = (1.1, 1.22, 1.5, 2.0, 3.0, 4.0)
+BANK_TAPS = (32, 40, 48, 64, 96, 128, 16, 20, 24, 32, 48, 64)
+BANKS = len(BANK_RATES)
 MIN_RATE, MAX_RATE = 0.25, 4.0
 CURVES = 3
 # Meters: groups of four stereo signals, and what can be asked for.

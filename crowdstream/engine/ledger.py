@@ -19,6 +19,7 @@ from crowdstream.desk.sizes import GAPS, HISTOGRAM
 from crowdstream.engine import views
 from crowdstream.engine.atomics import fence, store_release
 from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.quality import follow_load
 
 _FIELDS = CLOCK.fields
 assert _FIELDS is not None
@@ -106,3 +107,4 @@ def end_block(address, frames, render_ns):
     ledger.render_hist[histogram_bin(render_ns)] += 1
     if render_ns > int(frames * 1e9 / views.header(address)[0].sample_rate):
         ledger.over_budget += 1
+    follow_load(address, frames, render_ns)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.sizes import BANK_RATES, BANK_TAPS, LANES, PHASES
+from crowdstream.desk.sizes import BANK_RATES, BANK_TAPS, BANKS, LANES, PHASES
 from crowdstream.desk.sizes import TAPE as TAPE_FRAMES
 from crowdstream.engine import views
 from crowdstream.engine.jit import fast_kernel, kernel
 from crowdstream.engine.lanes import BYTES, load, splat, sums
+from crowdstream.engine.quality import shortens_filters
 
 TABLE = REGIONS["table"].offset
 TAPE = REGIONS["tape"].offset
@@ -52,16 +55,24 @@ def bank_for(rate):
 
 
 @kernel
-def choose_run(voice, rates, moving, at, count):
+def first_bank(address):
+    """The bank with which those begin that are in use: the usual ones, or the short ones."""
+    return BANKS if shortens_filters(address) else 0
+
+
+@kernel
+def choose_run(voice, first, rates, moving, at, count):
     """How many frames from `at` on go through the same filter banks; sets the voice's banks.
+
+    `first`: see `first_bank`.
 
     Which bank a frame goes through depends on that frame alone, not on how blocks fall.
     """
-    bank = bank_for(rates[at])
+    bank = first + bank_for(rates[at])
     length = count - at
     if moving:
         length = 1
-        while at + length < count and bank_for(rates[at + length]) == bank:
+        while at + length < count and first + bank_for(rates[at + length]) == bank:
             length += 1
     if bank != voice.bank and voice.bank_left == 0:
         voice.old_bank = voice.bank
@@ -134,31 +145,43 @@ def _sample(address, bank, fraction, place):
     return _tap_sum(near, far, between, left, right, taps)
 
 
-@kernel
-def _usual_sample(address, fraction, place):
-    # The same in bank 0, eight taps at a time.
-    phase = fraction * views.F32(PHASES)
-    whole = np.int32(phase)
-    between = splat(phase - views.F32(whole))
-    row = address + TABLE + 4 * BANK_TAPS[0] * whole
-    left = place - 4 * (BANK_TAPS[0] // 2 - 1)
-    right = left + 4 * TAPE_FRAMES
-    near = load(row)
-    c = near + between * (load(row + 4 * BANK_TAPS[0]) - near)
-    sum_left = c * load(left)
-    sum_right = c * load(right)
-    for k in range(1, BANK_TAPS[0] // LANES):
-        near = load(row + BYTES * k)
-        c = near + between * (load(row + 4 * BANK_TAPS[0] + BYTES * k) - near)
-        sum_left = sum_left + c * load(left + BYTES * k)
-        sum_right = sum_right + c * load(right + BYTES * k)
-    return sums(sum_left, sum_right)
+def _by_eights(bank: int) -> Any:
+    # The same in one bank, eight taps at a time.
+    taps = BANK_TAPS[bank]
+    table = TABLE + 4 * (PHASES + 1) * sum(BANK_TAPS[:bank])
+
+    @kernel
+    def sample(address, fraction, place):
+        phase = fraction * views.F32(PHASES)
+        whole = np.int32(phase)
+        between = splat(phase - views.F32(whole))
+        row = address + table + 4 * taps * whole
+        left = place - 4 * (taps // 2 - 1)
+        right = left + 4 * TAPE_FRAMES
+        near = load(row)
+        c = near + between * (load(row + 4 * taps) - near)
+        sum_left = c * load(left)
+        sum_right = c * load(right)
+        for k in range(1, taps // LANES):
+            near = load(row + BYTES * k)
+            c = near + between * (load(row + 4 * taps + BYTES * k) - near)
+            sum_left = sum_left + c * load(left + BYTES * k)
+            sum_right = sum_right + c * load(right + BYTES * k)
+        return sums(sum_left, sum_right)
+
+    return sample
+
+
+_usual_sample = _by_eights(0)
+_short_sample = _by_eights(BANKS)
 
 
 @kernel
 def _any_sample(address, bank, fraction, place):
     if bank == 0:
         return _usual_sample(address, fraction, place)
+    if bank == BANKS:
+        return _short_sample(address, fraction, place)
     return _sample(address, bank, fraction, place)
 
 
@@ -180,6 +203,12 @@ def interpolate(address, voice, pair, base, at, count, gains, out, column):
     if bank == 0 and left_of_fade <= 0:  # what nearly all frames come through
         for i in range(count):
             a, b = _usual_sample(address, fractions[i], start + 4 * steps[i])
+            out[i, column] += a * gains[i]
+            out[i, column + 1] += b * gains[i]
+        return
+    if bank == BANKS and left_of_fade <= 0:
+        for i in range(count):
+            a, b = _short_sample(address, fractions[i], start + 4 * steps[i])
             out[i, column] += a * gains[i]
             out[i, column + 1] += b * gains[i]
         return
