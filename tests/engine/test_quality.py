@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_it_is_lowered_step_by_step_before_a_deadline_is_missed(machine: Machine
     assert int(machine.bench.desk.ledger["over_budget"]) == 0
     times = [time for time, _level, _reason in machine.changes]
     assert 2.0 < times[0] < 2.1
-    for one, other in zip(times, times[1:], strict=False):
+    for one, other in itertools.pairwise(times):
         assert 0.9e-9 * STEP_NS < other - one < 3e-9 * STEP_NS
     assert int(machine.bench.desk.quality["lowered"]) == 3
 
@@ -109,10 +110,14 @@ def test_a_slow_block_alone_lowers_nothing_and_peaks_in_a_row_do(machine: Machin
     machine.run(PERIOD / 1e9 / 2, 0.95)
     machine.run(5.0, 0.3)
     assert machine.changes == []
-    for _ in range(10):  # one block in six
+    for _ in range(2):
         machine.run(PERIOD / 1e9 / 2, 0.95)
         machine.run(4.5 * PERIOD / 1e9, 0.3)
-    assert machine.levels() == [1]
+    assert machine.changes == []
+    for _ in range(6):
+        machine.run(PERIOD / 1e9 / 2, 0.95)
+        machine.run(4.5 * PERIOD / 1e9, 0.3)
+    assert machine.changes[0][1:] == (1, BY_LOAD)
 
 
 @pytest.mark.parametrize("block", [16, 512, 4096])
@@ -140,8 +145,9 @@ def test_it_is_restored_step_by_step_when_it_has_been_calm(machine: Machine) -> 
 
 def test_between_the_thresholds_it_stays(machine: Machine) -> None:
     machine.run(0.1, 0.85)
+    machine.run(1.0, 0.5 * (LOW + HIGH))
     level = machine.level
-    assert level >= 1
+    assert 1 <= level <= 2
     machine.run(60.0, 0.5 * (LOW + HIGH))
     assert machine.level == level
 
