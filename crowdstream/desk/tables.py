@@ -68,7 +68,7 @@ def peak_detector() -> np.ndarray:
 
 
 def interpolator() -> np.ndarray:
-    """All banks one after another, each `(PHASES + 1, taps)` float32, rows of sum 1.
+    """All banks one after another, each `(PHASES + 1, taps)` float32, rows of sum 1; a row of 0.
 
     Row p holds the taps for a position p / PHASES past the middle frame: a sinc cut to
     `taps` by a Kaiser window (Smith, "Digital Audio Resampling", CCRMA). Every bank above
@@ -90,7 +90,8 @@ def interpolator() -> np.ndarray:
         # taps are zero.
         bank[np.abs(bank) < 1e-12 * bank.max()] = 0.0
         banks.append(bank / bank.sum(axis=1, keepdims=True))
-    return np.concatenate([bank.ravel() for bank in banks]).astype(np.float32)
+    rows = [bank.ravel() for bank in banks]
+    return np.concatenate([*rows, np.zeros(BANK_TAPS[-1])]).astype(np.float32)
 
 
 def k_weighting(sample_rate: float) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -10,7 +10,7 @@ from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.sizes import BANK_RATES, BANK_TAPS, BANKS, LANES, PHASES
 from crowdstream.desk.sizes import TAPE as TAPE_FRAMES
 from crowdstream.engine import views
-from crowdstream.engine.jit import fast_kernel, kernel
+from crowdstream.engine.jit import kernel
 from crowdstream.engine.lanes import BYTES, load, splat, sums
 from crowdstream.engine.quality import shortens_filters
 
@@ -117,63 +117,48 @@ def _fraction(place):
     return views.F32(bits) * views.F32(1.0 / (1 << FRACTION_BITS))
 
 
-@fast_kernel
-def _tap_sum(near, far, between, left, right, taps):
-    # Two rows of coefficients, mixed by how far the position is between their phases.
-    sum_left = views.F32(0.0)
-    sum_right = views.F32(0.0)
-    for k in range(taps):
-        c = near[k] + between * (far[k] - near[k])
-        sum_left += c * left[k]
-        sum_right += c * right[k]
-    return sum_left, sum_right
+@kernel
+def _sample(address, bank, fraction, place):
+    # The value of a pair of the tape at `fraction` past the frame at address `place`, from two rows
+    # of coefficients, mixed by how far it is between their phases.
+    return _weighted(address, TABLE + 4 * bank_offset(bank), bank_taps(bank), fraction, place)
 
 
 @kernel
-def _sample(address, bank, fraction, place):
-    # The value of a pair of the tape at `fraction` past the frame at address `place`.
-    taps = bank_taps(bank)
+def _weighted(address, table, taps, fraction, place):
+    # Eight taps at a time.
     phase = fraction * views.F32(PHASES)
-    whole = min(int(phase), PHASES - 1)  # a fraction of nearly 1 may have become 1
-    between = phase - views.F32(whole)
-    row = bank_offset(bank) + whole * taps
-    near = views.float32_samples(address + TABLE + 4 * row)
-    far = views.float32_samples(address + TABLE + 4 * (row + taps))
-    first = place - 4 * (taps // 2 - 1)
-    left = views.float32_samples(first)
-    right = views.float32_samples(first + 4 * TAPE_FRAMES)
-    return _tap_sum(near, far, between, left, right, taps)
+    whole = np.int32(phase)  # a fraction of nearly 1 may have become 1: then `far` has no weight
+    between = splat(phase - views.F32(whole))
+    row = address + table + 4 * taps * whole
+    left = place - 4 * (taps // 2 - 1)
+    right = left + 4 * TAPE_FRAMES
+    near = load(row)
+    c = near + between * (load(row + 4 * taps) - near)
+    sum_left = c * load(left)
+    sum_right = c * load(right)
+    for k in range(1, taps // LANES):
+        near = load(row + BYTES * k)
+        c = near + between * (load(row + 4 * taps + BYTES * k) - near)
+        sum_left = sum_left + c * load(left + BYTES * k)
+        sum_right = sum_right + c * load(right + BYTES * k)
+    return sums(sum_left, sum_right)
 
 
-def _by_eights(bank: int) -> Any:
-    # The same in one bank, eight taps at a time.
+def _of_bank(bank: int) -> Any:
+    # The same for one bank, whose number of taps the compiler knows.
     taps = BANK_TAPS[bank]
     table = TABLE + 4 * (PHASES + 1) * sum(BANK_TAPS[:bank])
 
     @kernel
     def sample(address, fraction, place):
-        phase = fraction * views.F32(PHASES)
-        whole = np.int32(phase)
-        between = splat(phase - views.F32(whole))
-        row = address + table + 4 * taps * whole
-        left = place - 4 * (taps // 2 - 1)
-        right = left + 4 * TAPE_FRAMES
-        near = load(row)
-        c = near + between * (load(row + 4 * taps) - near)
-        sum_left = c * load(left)
-        sum_right = c * load(right)
-        for k in range(1, taps // LANES):
-            near = load(row + BYTES * k)
-            c = near + between * (load(row + 4 * taps + BYTES * k) - near)
-            sum_left = sum_left + c * load(left + BYTES * k)
-            sum_right = sum_right + c * load(right + BYTES * k)
-        return sums(sum_left, sum_right)
+        return _weighted(address, table, taps, fraction, place)
 
     return sample
 
 
-_usual_sample = _by_eights(0)
-_short_sample = _by_eights(BANKS)
+_usual_sample = _of_bank(0)
+_short_sample = _of_bank(BANKS)
 
 
 @kernel
