@@ -29,7 +29,7 @@ from benchmarks import common
 from benchmarks.everything import ARENA_BYTES, BLOCK, RIDE_BEATS, STEPS, TEMPOS, Mixer, play, ride
 from benchmarks.material import cache_folder
 from crowdstream.desk.quality import LEFT_OUT, LEVELS
-from crowdstream.offline.kernels import kernels
+from crowdstream.engine.kernels import kernels
 from crowdstream.settings import Settings
 from examples.demo.dsp import RATE
 from examples.demo.tracks import Track, write_tracks

@@ -47,7 +47,7 @@ EFFECT = np.dtype(
         ("moving", "i4"),
         ("optional", "i4"),  # 1: the mix can do without it
         ("spared", "i4"),  # 1: it is, or goes, out of the mix to save time
-        ("wiped", "i4"),  # numbers of its memory that are zero again since then
+        ("wiped", "i4"),  # numbers of its memory that are zero again since then; below 0: not yet
         ("anchor", "i4"),  # while it is being moved: what it will stand behind, -1 the beginning
         ("asleep", "i4"),  # 1: it is off and silent, and costs nothing
         ("quiet", "i4"),  # periods for which it has been silent

@@ -18,12 +18,13 @@ LEFT_OUT = ("nothing", "optional effects", "keylock", "half of the interpolation
 
 QUALITY = np.dtype(
     [
-        ("level", "i8"),  # what holds now, for the whole of a block
+        ("level", "i8"),  # what sounds
+        ("wanted", "i8"),  # what is to sound from the next block on
+        ("why", "i8"),  # and one of BY_*
         ("held", "i8"),  # 0: it follows the load, else 1 + the level that was asked for
         ("load", "f8"),  # time to render by time to sound: rises fast, falls slowly
         ("lowered", "i8"),  # times it was lowered for want of time
-        ("changed_frame", "i8"),  # frame from which on the level holds
-        ("reason", "i8"),  # one of BY_*, of the latest change
+        ("changed_frame", "i8"),  # frame from which on the level sounds
         ("lowered_ns", "i8"),  # what has sounded since it was last lowered
         ("restored_ns", "i8"),  # since it was last restored, counted from 1; 0: lowered since
         ("calm_ns", "i8"),  # for which the load has been low

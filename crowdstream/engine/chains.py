@@ -41,7 +41,7 @@ from crowdstream.engine.events import push_event
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.quality import spares_optional
 from crowdstream.engine.ramps import fill_ramp
-from crowdstream.engine.spare import move_ramps, settle_spared, stay_out
+from crowdstream.engine.spare import UNTOUCHED, move_ramps, settle_spared, stay_out
 from crowdstream.engine.transport import beat_at, beats_per_frame
 
 FADE = 256  # frames of a crossfade: 5.8 ms
@@ -234,7 +234,7 @@ def _weigh(effect, values, dry, wet, feed, count):
     effect.fade = fade
     effect.lift = lift
     effect.warm = warm
-    effect.wiped = 0
+    effect.wiped = UNTOUCHED
 
 
 @kernel

@@ -1,7 +1,7 @@
 """What gives way when the machine has too little time, and when it comes back.
 
-Decided at the end of each block from how long it took, so that a level holds for whole blocks:
-how a stretch of time is cut into blocks changes nothing while the level stays. What each level
+Decided at the end of each block from how long it took, and done when the next one begins: how a
+stretch of time is cut into blocks changes nothing while the level stays. What each level
 leaves out is done where it sounds: `engine/chains.py`, `engine/keylock.py`, `engine/resample.py`.
 
 Time is counted in what has sounded, so with the same render times the same is decided.
@@ -63,19 +63,17 @@ def shortens_filters(address):
 
 
 @kernel
-def _change(address, level, reason, frame):
+def settle_quality(address, frame):
+    """Go over to the level that is wanted, and tell: when a block begins, or by a command."""
     quality = views.quality(address)[0]
-    quality.calm_ns = 0
-    if quality.level != level:
-        quality.level = level
-        quality.reason = reason
+    if quality.level != quality.wanted:
+        quality.level = quality.wanted
         quality.changed_frame = frame
-        push_event(address, EV_QUALITY, level, 0, frame, 0, float(reason))
+        push_event(address, EV_QUALITY, quality.level, 0, frame, 0, float(quality.why))
 
 
 @kernel
-def _lower(address, reason):
-    quality = views.quality(address)[0]
+def _lower(quality, reason):
     if quality.restored_ns > 0:
         relapse = max(RELAPSE_NS, 2 * quality.patience_ns)
         if quality.restored_ns < relapse:
@@ -84,9 +82,11 @@ def _lower(address, reason):
             quality.patience_ns = CALM_NS
     quality.restored_ns = 0
     quality.lowered_ns = 0
+    quality.calm_ns = 0
     quality.lowered += 1
     quality.load = 0.0  # what it was before says nothing about the level below
-    _change(address, quality.level + 1, reason, views.clock(address)[0].frame)
+    quality.wanted += 1
+    quality.why = reason
 
 
 @kernel
@@ -105,16 +105,18 @@ def follow_load(address, frames, render_ns):
     if quality.held > 0:
         return
     quality.patience_ns = max(quality.patience_ns, CALM_NS)
-    if quality.level < LEVELS - 1:
+    if quality.wanted < LEVELS - 1:
         if now > 1.0 and quality.lowered_ns >= LATE_STEP_NS:
-            _lower(address, BY_DEADLINE)
+            _lower(quality, BY_DEADLINE)
             return
         if quality.load > HIGH and quality.lowered_ns >= STEP_NS:
-            _lower(address, BY_LOAD)
+            _lower(quality, BY_LOAD)
             return
-    if quality.level > FULL and quality.calm_ns >= quality.patience_ns:
+    if quality.wanted > FULL and quality.calm_ns >= quality.patience_ns:
         quality.restored_ns = 1
-        _change(address, quality.level - 1, BY_CALM, views.clock(address)[0].frame)
+        quality.calm_ns = 0
+        quality.wanted -= 1
+        quality.why = BY_CALM
 
 
 @kernel
@@ -123,10 +125,10 @@ def hold_quality(address, level, frame):
     quality = views.quality(address)[0]
     quality.patience_ns = CALM_NS
     quality.restored_ns = 0
-    if level < 0:
-        quality.held = 0
-        quality.calm_ns = 0
-        return
-    level = min(level, LEVELS - 1)
-    quality.held = 1 + level
-    _change(address, level, BY_COMMAND, frame)
+    quality.calm_ns = 0
+    quality.held = 0
+    if level >= 0:
+        quality.wanted = min(level, LEVELS - 1)
+        quality.why = BY_COMMAND
+        quality.held = 1 + quality.wanted
+        settle_quality(address, frame)

@@ -66,7 +66,7 @@ from crowdstream.engine.motion import (
     sync_voice,
 )
 from crowdstream.engine.pairs import clear_outlets
-from crowdstream.engine.quality import hold_quality
+from crowdstream.engine.quality import hold_quality, settle_quality
 from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
 from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.routing import mix_down
@@ -178,6 +178,7 @@ def _segment(address, out, at, count, frame):
 def _turn(address, out, at, frames):
     # `frames` frames of the block, from its frame `at` on.
     frame = views.clock(address)[0].frame
+    settle_quality(address, frame)
     receive(address, frame)
     done = 0
     while done < frames:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from crowdstream.desk.effects import PERIOD, REGISTERS, ROWS
 from crowdstream.desk.ramps import RAMP_EFFECT
+from crowdstream.desk.sizes import TURN
 from crowdstream.engine import views
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.ramps import fill_ramp
 
 WIPE = 16  # numbers that are zeroed in a frame, in 3 ns: 1.5 s for the largest memory
+# What `wiped` is while the instance sounds: what it has read in a turn that another engine may
+# have to render again stays as it is until then.
+UNTOUCHED = -WIPE * TURN
 
 
 @kernel
@@ -60,6 +64,6 @@ def stay_out(address, number, count):
     move_ramps(address, number, count)
     until = min(effect.floats, effect.wiped + WIPE * count)
     memory = views.effect_memory(address)[number]
-    for i in range(effect.wiped, until):
+    for i in range(max(0, effect.wiped), until):
         memory[i] = 0.0
     effect.wiped = until

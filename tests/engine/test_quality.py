@@ -32,12 +32,12 @@ class Machine:
         self.bench = bench
         self.block = block
         self.time = 0.0
-        # Time in seconds, level from then on, reason.
+        # Time in seconds of the first block at a level, that level, and the reason.
         self.changes: list[tuple[float, int, int]] = []
 
     @property
     def level(self) -> int:
-        """The level that holds now."""
+        """The level of the latest block."""
         return int(self.bench.desk.quality["level"])
 
     def run(self, seconds: float, load: float | Callable[[int], float]) -> None:
@@ -48,11 +48,11 @@ class Machine:
             share = load(self.level) if callable(load) else load
             begin_block(address, self.block, int(self.time * 1e9) + 1, False)
             self.bench.render(self.block, self.block)
-            end_block(address, self.block, round(share * self.block / RATE * 1e9))
-            self.time += self.block / RATE
             for event in self.bench.events():
                 if event["kind"] == EV_QUALITY:
                     self.changes.append((self.time, int(event["target"]), int(event["value"])))
+            end_block(address, self.block, round(share * self.block / RATE * 1e9))
+            self.time += self.block / RATE
 
     def levels(self) -> list[int]:
         """The levels there were, in order."""
@@ -99,7 +99,9 @@ def test_the_level_is_one_of_whole_blocks(machine: Machine) -> None:
 def test_a_block_that_is_late_lowers_it_at_once(machine: Machine) -> None:
     machine.run(1.0, 0.3)
     machine.run(PERIOD / 1e9 / 2, 1.1)
-    assert machine.changes == [(machine.time, 1, BY_DEADLINE)]
+    late = machine.time
+    machine.run(PERIOD / 1e9 / 2, 0.3)
+    assert machine.changes == [(late, 1, BY_DEADLINE)]
     machine.run(0.1, 1.5)
     assert machine.levels() == [1, 2, 3]
     assert machine.changes[-1][0] - machine.changes[0][0] < 2 * (2 * LATE_STEP_NS + PERIOD) / 1e9
