@@ -25,7 +25,7 @@ QUALITY = np.dtype(
         ("load", "f8"),  # time to render by time to sound: rises fast, falls slowly
         ("lowered", "i8"),  # times it was lowered for want of time
         ("changed_frame", "i8"),  # frame from which on the level sounds
-        ("lowered_ns", "i8"),  # what has sounded since it was last lowered
+        ("lowered_ns", "i8"),  # sounded since it was last lowered; below 0: nothing is judged
         ("restored_ns", "i8"),  # since it was last restored, counted from 1; 0: lowered since
         ("calm_ns", "i8"),  # for which the load has been low
         ("patience_ns", "i8"),  # for which it has to be low before a step is restored

@@ -38,6 +38,7 @@ FALL_NS = 500e6
 
 STEP_NS = 60_000_000  # between two steps down: keylock takes 50 ms to go over
 LATE_STEP_NS = 10_000_000  # the same when a block was late: an effect takes 6 ms to go out
+WARM_NS = 200_000_000  # an engine's first blocks find no cache warm: they lower nothing
 CALM_NS = 4_000_000_000  # of low load before a step back up: a bar of slow music
 # Lowered again within this time, a restored step was too early: it waits twice as long.
 RELAPSE_NS = 10_000_000_000
@@ -73,6 +74,13 @@ def settle_quality(address, frame):
 
 
 @kernel
+def excuse_slowness(address):
+    """An engine begins to render: its first blocks say nothing about the load."""
+    quality = views.quality(address)[0]
+    quality.lowered_ns = -WARM_NS
+
+
+@kernel
 def _lower(quality, reason):
     if quality.restored_ns > 0:
         relapse = max(RELAPSE_NS, 2 * quality.patience_ns)
@@ -95,6 +103,9 @@ def follow_load(address, frames, render_ns):
     quality = views.quality(address)[0]
     period = frames * 1e9 / views.header(address)[0].sample_rate
     now = min(render_ns / period, MOST)
+    if quality.lowered_ns < 0:
+        quality.lowered_ns += int(period)
+        return
     slow = RISE_NS if now > quality.load else FALL_NS
     quality.load += (now - quality.load) * min(1.0, period / slow)
     passed = int(period)

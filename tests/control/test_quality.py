@@ -22,6 +22,7 @@ def tone(tmp_path: Path) -> str:
 
 def _overload(rig: Rig, share: float, blocks: int) -> None:
     # The engine says of so many blocks that they took this share of their length.
+    rig.seconds(1.0)
     for _ in range(blocks):
         rig.step()
         end_block(rig.desk.address, 256, round(share * 256 / RATE * 1e9))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from crowdstream.desk.codes import EV_QUALITY, OP_QUALITY
+from crowdstream.desk.codes import EV_QUALITY, FLAG_TAKEN, OP_QUALITY
 from crowdstream.desk.quality import BY_CALM, BY_COMMAND, BY_DEADLINE, BY_LOAD
 from crowdstream.engine.ledger import begin_block, end_block
 from crowdstream.engine.quality import (
@@ -18,6 +18,7 @@ from crowdstream.engine.quality import (
     LONGEST_CALM_NS,
     LOW,
     STEP_NS,
+    WARM_NS,
 )
 from tests.engine.bench import RATE, Bench
 
@@ -122,6 +123,20 @@ def test_a_slow_block_alone_lowers_nothing_and_peaks_in_a_row_do(machine: Machin
     assert machine.changes[0][1:] == (1, BY_LOAD)
 
 
+def test_the_first_blocks_of_an_engine_may_be_slow(machine: Machine) -> None:
+    machine.run(0.9 * WARM_NS / 1e9, 3.0)
+    machine.run(5.0, 0.3)
+    assert machine.changes == []
+
+
+def test_neither_does_an_engine_lower_it_that_goes_on_for_another(machine: Machine) -> None:
+    machine.run(5.0, 0.3)
+    begin_block(machine.bench.desk.address, BLOCK, int(machine.time * 1e9), FLAG_TAKEN)
+    machine.run(0.05, 3.0)
+    machine.run(5.0, 0.3)
+    assert machine.changes == []
+
+
 @pytest.mark.parametrize("block", [16, 512, 4096])
 def test_other_block_lengths_are_lowered_and_restored_alike(block: int) -> None:
     with Bench(pages=4) as bench:
@@ -146,6 +161,7 @@ def test_it_is_restored_step_by_step_when_it_has_been_calm(machine: Machine) -> 
 
 
 def test_between_the_thresholds_it_stays(machine: Machine) -> None:
+    machine.run(0.5, 0.3)
     machine.run(0.1, 0.85)
     machine.run(1.0, 0.5 * (LOW + HIGH))
     level = machine.level
