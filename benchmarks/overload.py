@@ -5,8 +5,8 @@
 
 Four synced decks with four stems each, EQ, filter, keylock and two effects a deck, as
 `everything.py` has them, the tempo on the move. First each level is held in turn, many times over,
-and the time of `render` compared with that of full quality. Then the machine gets slower and
-recovers: the measured time of each block is multiplied by a factor that rises until full quality
+and the CPU time of `render` compared with that of full quality. Then the machine gets slower and
+recovers: the CPU time of each block is multiplied by a factor that rises until full quality
 takes 130 percent of a block's length on average, falls again, and stays low for a while. A block
 that takes longer than it lasts is a missed deadline. Both rows get the same factor at the same
 frame; only one lets the quality follow the load.
@@ -69,9 +69,9 @@ def blocks(
         block = mixer.desk.frame // BLOCK
         if block % ride_blocks == 0:
             ride(mixer, block // ride_blocks)
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         render(address, out.ctypes.data, BLOCK)
-        took = time.perf_counter_ns() - start
+        took = time.thread_time_ns() - start
         times[number] = took * (factor(number * BLOCK / RATE) if factor else 1.0)
         end_block(address, BLOCK, round(times[number]) if factor else 1000)
         mixer.time += BLOCK / RATE
