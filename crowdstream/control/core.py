@@ -24,6 +24,7 @@ from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
 from crowdstream.control.patches import Patches
+from crowdstream.control.quality import Quality
 from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
 from crowdstream.control.recordings import Recordings
@@ -103,6 +104,7 @@ class Core:
         self.recordings = Recordings(desk, self.tell)
         self.effects = Effects(desk, self.outbox)
         self.patches = Patches(desk)
+        self.quality = Quality(desk, self.outbox, self.tell)
         self.status = Status(self)
         self.quantize = Quantize()
         self.waiting = Waiting(self)
@@ -247,6 +249,7 @@ class Core:
         settings = self.settings
         starter = Context(self, "start", nobody)
         self.mixing.first_orders(starter, settings)
+        self.quality.first_orders(starter, settings)
         if settings.bpm != settings.base_bpm:
             self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
         for deck, level in enumerate(settings.levels):
@@ -268,6 +271,7 @@ class Core:
         while len(events):
             self.mixer.engine_events(events)
             self.effects.engine_events(events)
+            self.quality.engine_events(events)
             events = pop_events(self.desk, EVENTS_AT_ONCE)
         self.waiting.release()
         self.mixer.tick()

@@ -41,6 +41,8 @@ track has more hot cues than fit the memory. `/device 0` says that the
 sound device is gone, `/device 1` that it is there again. `/engine <why> <ms> <driver> <device>`
 says that another engine plays, because the one before it `died` or `hung`, or the `device` was
 gone or is `found` again, and how much sound was lost.
+`/quality <level> <reason>` says what is left out from now on (see `/quality`), because of `load`, a
+missed `deadline`, `calm` or a `command`.
 
 **Meters.** `/meters rate` has `/meter name peak rms lufs` sent so many times a second for each
 meter that has changed: `master`, `cue`, `A` to `D` (before the level) and with `all` `A/1` to
@@ -71,7 +73,7 @@ _SECTIONS = (
     ("Decks, stems and the mix", ("/deck/{", "/mix/", "/meters")),
     ("Recording", ("/record/",)),
     ("The vocabulary of existing sequencers", ()),
-    ("The server", ("/status", "/notify", "/sync", "/version")),
+    ("The server", ("/status", "/notify", "/sync", "/version", "/quality")),
 )
 
 
@@ -133,6 +135,8 @@ def _module(module: Module) -> str:
         notes.append("It is off when it is inserted.")
     if module.tail:
         notes.append("It has a tail.")
+    if module.optional:
+        notes.append("It is left out when the machine is overloaded.")
     lines += [" ".join(notes), ""]
     lines += ["| parameter | allowed | default | ramp | meaning |", "| --- " * 5 + "|"]
     for p in module.parameters:

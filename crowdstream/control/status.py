@@ -59,6 +59,10 @@ STATUS_NAMES = {
     "nonfinite": "frames that were not finite and were silenced",
     "limited_frames": "frames that the limiter has turned down",
     "guarded": "callbacks that failed and gave silence",
+    "load_percent": "time to render in percent of a block: rises in 20 ms, falls in a second",
+    "quality": "level that sounds, 0 full; see `/quality`",
+    "quality_asked": "auto, or the level that is held",
+    "quality_lowered": "times it was lowered because the time ran short",
     "cpu_control": "percent of one core over the last second",
     "cpu_engine": "the same of the engine process",
     "cpu_loader": "the same of the loader process",
@@ -96,6 +100,8 @@ STATUS_NAMES = {
     "deck.{deck}.sync": "its beats per beat of the clock, 0: not synced",
     "deck.{deck}.loop": "in a loop: `in-out` in seconds; empty: not",
     "deck.{deck}.cues": "hot cues, such as `1:0.500 4:31.250`, s",
+    "deck.{deck}.keylock": "1: its pitch is to be kept, whatever `quality` allows now",
+    "deck.{deck}.pitch": "semitones",
     "deck.{deck}.quantize": "beats that its commands wait for, 0: none",
     "deck.{deck}.lufs": "integrated loudness of the track, 0 while it is not measured",
     "deck.{deck}.trim": "linear gain before the EQ",
@@ -141,11 +147,13 @@ class Status:
         """State of one deck and of its track."""
         core = self._core
         desk, ramps = core.desk, core.desk.ramps
+        keylock, semitones = core.mixer.pitches.settings(deck)
         readings: dict[str, Any] = {
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
             "grid": "", "bpm": 0.0, "beat": 0.0, "phase": 0.0, "sync": 0.0, "loop": "", "cues": "",
             "quantize": core.quantize.beats(deck, core.beats.meter),
             "lufs": 0.0,
+            "keylock": int(keylock), "pitch": semitones,
             "trim": float(ramps["value"][RAMP_TRIM + deck]),
             "level": float(ramps["value"][deck_level_ramp(deck)]),
         }
@@ -219,6 +227,7 @@ class Status:
         named["cue_outputs"] = int(core.info.cue)
         named.update(core.engine_readings())
         named.update(engine_readings(core.desk))
+        named.update(core.quality.readings())
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())
         named["bpm"] = core.beats.bpm_at(core.desk.frame)

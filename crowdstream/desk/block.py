@@ -43,8 +43,8 @@ class Desk:
 
     Each region of `layout` is an attribute of its name: a numpy array of that region's
     shape and dtype over the shared memory (`desk.voices`, `desk.ramps`, ...). Regions of one
-    record (`header`, `clock`, `ledger`, `lease`, `journal`, `loader`, `master`, `rings`) are that
-    record itself.
+    record (`header`, `clock`, `ledger`, `lease`, `journal`, `loader`, `master`, `quality`, `rings`)
+    are that record itself.
 
     `arena` is a uint8 array of shape `(pages, PAGE_BYTES)`. Untouched pages cost nothing.
     `attacks` is a uint16 array of shape `(pages, 1 + ATTACKS)`: how many attacks begin in each
@@ -78,6 +78,7 @@ class Desk:
     spare: np.ndarray
     eq: np.ndarray
     grids: np.ndarray
+    quality: Any
     taps: np.ndarray
     tap_rings: np.ndarray
     eq_use: np.ndarray

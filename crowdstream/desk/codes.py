@@ -38,6 +38,7 @@ OP_SETTLE = 18  # the engine's own, when a platter has come to rest or to speed
 OP_EFFECT = 32
 OP_EFFECT_MOVE = 33  # index: instance; start: what it is to stand behind, -1 the beginning
 OP_LOOKAHEAD = 40  # x: frames that the limiter looks ahead, 0 for none
+OP_QUALITY = 41  # index: the level of quality that is held, -1: it follows the load
 
 # What OP_LOOP does.
 LOOP_EXIT = 0  # plays on past the loop's end
@@ -56,6 +57,7 @@ EV_LATE = 3  # value: how many frames late
 EV_REFUSED = 4  # value: one of REFUSED_*
 EV_MARK = 5
 EV_EFFECT_FREE = 16  # target: instance of an effect that is silent and out of its chain
+EV_QUALITY = 17  # target: level of quality from now on; value: one of BY_* (desk/quality.py)
 
 # Why a command was refused.
 REFUSED_FULL = 0  # the table of pending commands was full

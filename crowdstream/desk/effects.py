@@ -45,6 +45,9 @@ EFFECT = np.dtype(
         ("lift", "i4"),  # the same for being moved to another place of the chain
         ("warm", "i4"),  # the same for what it is given: a delay line is not filled by a step
         ("moving", "i4"),
+        ("optional", "i4"),  # 1: the mix can do without it
+        ("spared", "i4"),  # 1: it is, or goes, out of the mix to save time
+        ("wiped", "i4"),  # numbers of its memory that are zero again since then; below 0: not yet
         ("anchor", "i4"),  # while it is being moved: what it will stand behind, -1 the beginning
         ("asleep", "i4"),  # 1: it is off and silent, and costs nothing
         ("quiet", "i4"),  # periods for which it has been silent

@@ -33,6 +33,7 @@ def prepare(
     effect["law"] = module.law
     effect["tail"] = module.tail > 0.0
     effect["listens"] = module.listens
+    effect["optional"] = module.optional
     effect["patience"] = math.ceil(module.tail * desk.sample_rate / PERIOD)
     effect["left"] = math.ceil(LONGEST_TAIL * desk.sample_rate / PERIOD)
     effect["floats"] = floats

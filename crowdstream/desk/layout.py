@@ -13,6 +13,7 @@ import numpy as np
 
 from crowdstream.desk.codes import INT16
 from crowdstream.desk.effects import EFFECT, EFFECTS, MEMORY, REGISTERS, ROWS
+from crowdstream.desk.quality import QUALITY
 from crowdstream.desk.ramps import RAMPS
 from crowdstream.desk.records import (
     CLOCK,
@@ -177,6 +178,7 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("effect_scratch", np.dtype("f4"), (7, SEGMENT)),
         ("effect_registers", np.dtype("f8"), (EFFECTS, REGISTERS)),
         ("effect_memory", np.dtype("f4"), (EFFECTS, MEMORY)),
+        ("quality", QUALITY, (1,)),
         ("grids", GRID, (GRIDS,)),
         ("taps", TAP, (TAPS,)),
         ("tap_rings", np.dtype("f4"), (TAPS, TAP_FRAMES, 2)),

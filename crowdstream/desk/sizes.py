@@ -65,10 +65,12 @@ GAPS = 256  # the latest gaps, with their causes
 
 # Interpolator: taps, and the highest rate each bank is made for. A bank above the first
 # has its cutoff lowered by that rate, so that nothing folds back when a track runs fast.
-# 1.22 is as far as an 18 kHz tone can be taken up before it would fold.
+# 1.22 is as far as an 18 kHz tone can be taken up before it would fold. Behind them the same
+# with about half the taps, for a machine that is overloaded. All are multiples of LANES.
 PHASES = 512
-BANK_TAPS = (32, 40, 48, 64, 96, 128)
 BANK_RATES = (1.1, 1.22, 1.5, 2.0, 3.0, 4.0)
+BANK_TAPS = (32, 40, 48, 64, 96, 128, 16, 24, 24, 32, 48, 64)
+BANKS = len(BANK_RATES)
 MIN_RATE, MAX_RATE = 0.25, 4.0
 CURVES = 3
 # Meters: groups of four stereo signals, and what can be asked for.
@@ -78,5 +80,6 @@ UNDO_ENTRIES = 8192  # pieces of memory that a turn may change, and what they ho
 UNDO_WORDS = 1 << 21
 METER_HOPS = 64  # of 10 ms in the ring
 
-TABLE = sum((PHASES + 1) * taps for taps in BANK_TAPS)
+# One row more than there are: behind the last phase of a bank there is a number to be read.
+TABLE = sum((PHASES + 1) * taps for taps in BANK_TAPS) + BANK_TAPS[-1]
 EQ_SECTIONS = 11  # second-order filters of the EQ

@@ -39,7 +39,9 @@ from crowdstream.engine import views
 from crowdstream.engine.dispatch import process
 from crowdstream.engine.events import push_event
 from crowdstream.engine.jit import kernel
+from crowdstream.engine.quality import spares_optional
 from crowdstream.engine.ramps import fill_ramp
+from crowdstream.engine.spare import UNTOUCHED, move_ramps, settle_spared, stay_out
 from crowdstream.engine.transport import beat_at, beats_per_frame
 
 FADE = 256  # frames of a crossfade: 5.8 ms
@@ -89,7 +91,9 @@ def change_chain(address, command):
         effect.state = ACTIVE
         effect.chain = command.target
         effect.fade = 0
-        effect.lift = FADE
+        effect.spared = 1 if effect.optional and spares_optional(address) else 0
+        effect.wiped = effect.floats
+        effect.lift = 0 if effect.spared else FADE
         effect.warm = 0
         effect.moving = 0
         effect.asleep = 0
@@ -163,6 +167,7 @@ def settle_effects(address, frame):
     """Do what is due at `frame`; how many frames may be rendered before the next call."""
     room = PERIOD - frame % PERIOD
     effects = views.effects(address)
+    spare = spares_optional(address)
     for number in range(EFFECTS):
         effect = effects[number]
         if effect.state == IDLE:
@@ -175,6 +180,8 @@ def settle_effects(address, frame):
             effect.moving = 0
         if effect.moving:
             room = min(room, effect.lift)
+        if effect.spared or (effect.optional and spare):
+            room = min(room, settle_spared(address, number, spare))
     return room
 
 
@@ -194,7 +201,8 @@ def _weigh(effect, values, dry, wet, feed, count):
     lift = effect.lift
     warm = effect.warm
     fade_to = FADE if effect.state == ACTIVE else 0
-    lift_to = 0 if effect.moving or (effect.state == LEAVING and effect.left < 0) else FADE
+    over = effect.state == LEAVING and effect.left < 0
+    lift_to = 0 if effect.moving or effect.spared or over else FADE
     known = views.F32(-1.0)
     through = 1.0
     share = 0.0
@@ -226,6 +234,7 @@ def _weigh(effect, values, dry, wet, feed, count):
     effect.fade = fade
     effect.lift = lift
     effect.warm = warm
+    effect.wiped = UNTOUCHED
 
 
 @kernel
@@ -271,11 +280,9 @@ def _rest(address, number, count):
     switch = ramps[first + ROW_ON]
     if effect.state == ACTIVE and (switch.left > 0 or switch.value > 0.0):
         effect.asleep = 0
-        effect.lift = FADE if effect.moving == 0 else effect.lift
+        effect.lift = FADE if effect.moving == 0 and effect.spared == 0 else effect.lift
         return True
-    for row in range(effect.rows):
-        if ramps[first + row].left > 0:
-            fill_ramp(ramps[first + row], views.effect_values(address)[row], count)
+    move_ramps(address, number, count)
     return False
 
 
@@ -296,7 +303,11 @@ def run_chain(address, chain, place, stride, count):
     gathered = False
     while number >= 0:
         effect = effects[number]
-        if effect.asleep == 0 or _rest(address, number, count):
+        awake = effect.asleep == 0 or _rest(address, number, count)
+        if awake and effect.spared and effect.lift == 0:
+            effect.fade = FADE if effect.state == ACTIVE else 0
+            stay_out(address, number, count)
+        elif awake:
             if not gathered:
                 gathered = True
                 for i in range(count):

@@ -69,7 +69,7 @@ WHOLE = tuple(
     _piece(name)
     for name in (
         "clock", "ledger", "master", "decks", "eq", "eq_use", "filter", "limiter", "meters",
-        "chains", "effects",
+        "chains", "effects", "quality",
     )
 )  # fmt: skip
 _RAMPS, _RAMP_BYTES, _RAMP_WORDS = _row("ramps")

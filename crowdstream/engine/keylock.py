@@ -19,8 +19,9 @@ from crowdstream.engine import views
 from crowdstream.engine.follow import split
 from crowdstream.engine.jit import kernel
 from crowdstream.engine.pairs import sound_pairs
+from crowdstream.engine.quality import gives_up_keylock
 from crowdstream.engine.ramps import fill_ramp, set_ramp
-from crowdstream.engine.resample import bank_taps, choose_run, end_run
+from crowdstream.engine.resample import bank_taps, choose_run, end_run, first_bank
 from crowdstream.engine.stretch import EVERY, decide
 from crowdstream.engine.tape import feed, file_position, skim
 
@@ -95,8 +96,20 @@ def switch_keylock(address, slot, on):
     """Keep the pitch of a voice from now on, or let it go with the tempo again."""
     voice = views.voices(address)[slot]
     voice.keylock = 1 if on else 0
+    follow_keylock(address, slot)
+
+
+@kernel
+def follow_keylock(address, slot):
+    """Let the pitch go over to what it should be: keylock was switched, or is given up for now.
+
+    A voice that is to have it keeps that mark, and gets it back.
+    """
+    voice = views.voices(address)[slot]
+    share = 1.0 if voice.keylock and not gives_up_keylock(address) else 0.0
     row = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_KEYLOCK]
-    set_ramp(row, 1.0 if on else 0.0, GLIDE if voice.fed > 0 else 0)
+    if row.target != share:
+        set_ramp(row, share, GLIDE if voice.fed > 0 else 0)
 
 
 @kernel
@@ -262,7 +275,7 @@ def _run(address, slot, at, count, moving, gains):
         for i in range(at, at + count):
             pitches[1, i] = pitches[0, i] + voice.nudge
     rates = pitches[row]
-    count = choose_run(voice, rates, moving, at, at + count)
+    count = choose_run(voice, first_bank(address), rates, moving, at, at + count)
     half = bank_taps(voice.bank) // 2
     if voice.bank_left > 0:
         half = max(half, bank_taps(voice.old_bank) // 2)

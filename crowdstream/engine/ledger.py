@@ -19,6 +19,7 @@ from crowdstream.desk.sizes import GAPS, HISTOGRAM
 from crowdstream.engine import views
 from crowdstream.engine.atomics import fence, store_release
 from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.quality import excuse_slowness, follow_load
 
 _FIELDS = CLOCK.fields
 assert _FIELDS is not None
@@ -70,6 +71,8 @@ def begin_block(address, frames, now_ns, flagged):
     if flagged < FLAG_TAKEN:
         ledger.interval_hist[histogram_bin(interval)] += 1
         ledger.interval_max_ns = max(ledger.interval_max_ns, interval)
+    if flagged >= FLAG_TAKEN or clock.callback_ns == 0:
+        excuse_slowness(address)
     # A flag may come with the late block or with the one after it.
     lately = interval
     if clock.previous_ns > 0:
@@ -106,3 +109,4 @@ def end_block(address, frames, render_ns):
     ledger.render_hist[histogram_bin(render_ns)] += 1
     if render_ns > int(frames * 1e9 / views.header(address)[0].sample_rate):
         ledger.over_budget += 1
+    follow_load(address, frames, render_ns)

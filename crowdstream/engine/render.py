@@ -19,6 +19,7 @@ from crowdstream.desk.codes import (
     OP_LOOKAHEAD,
     OP_LOOP,
     OP_MARK,
+    OP_QUALITY,
     OP_RAMP,
     OP_REVERSE,
     OP_SEEK,
@@ -65,6 +66,7 @@ from crowdstream.engine.motion import (
     sync_voice,
 )
 from crowdstream.engine.pairs import clear_outlets
+from crowdstream.engine.quality import hold_quality, settle_quality
 from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
 from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.routing import mix_down
@@ -139,6 +141,8 @@ def _apply(address, index, frame):
         move_effect(address, command)
     elif op == OP_LOOKAHEAD:
         set_lookahead(address, int(command.x))
+    elif op == OP_QUALITY:
+        hold_quality(address, command.index, frame)
     elif op == OP_MARK:
         push_event(address, EV_MARK, command.target, command.serial, frame, command.frame, 0.0)
 
@@ -174,6 +178,7 @@ def _segment(address, out, at, count, frame):
 def _turn(address, out, at, frames):
     # `frames` frames of the block, from its frame `at` on.
     frame = views.clock(address)[0].frame
+    settle_quality(address, frame)
     receive(address, frame)
     done = 0
     while done < frames:

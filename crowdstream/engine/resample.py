@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.sizes import BANK_RATES, BANK_TAPS, LANES, PHASES
+from crowdstream.desk.sizes import BANK_RATES, BANK_TAPS, BANKS, LANES, PHASES
 from crowdstream.desk.sizes import TAPE as TAPE_FRAMES
 from crowdstream.engine import views
-from crowdstream.engine.jit import fast_kernel, kernel
+from crowdstream.engine.jit import kernel
 from crowdstream.engine.lanes import BYTES, load, splat, sums
+from crowdstream.engine.quality import shortens_filters
 
 TABLE = REGIONS["table"].offset
 TAPE = REGIONS["tape"].offset
@@ -52,16 +55,24 @@ def bank_for(rate):
 
 
 @kernel
-def choose_run(voice, rates, moving, at, count):
+def first_bank(address):
+    """The bank with which those begin that are in use: the usual ones, or the short ones."""
+    return BANKS if shortens_filters(address) else 0
+
+
+@kernel
+def choose_run(voice, first, rates, moving, at, count):
     """How many frames from `at` on go through the same filter banks; sets the voice's banks.
+
+    `first`: see `first_bank`.
 
     Which bank a frame goes through depends on that frame alone, not on how blocks fall.
     """
-    bank = bank_for(rates[at])
+    bank = first + bank_for(rates[at])
     length = count - at
     if moving:
         length = 1
-        while at + length < count and bank_for(rates[at + length]) == bank:
+        while at + length < count and first + bank_for(rates[at + length]) == bank:
             length += 1
     if bank != voice.bank and voice.bank_left == 0:
         voice.old_bank = voice.bank
@@ -106,59 +117,56 @@ def _fraction(place):
     return views.F32(bits) * views.F32(1.0 / (1 << FRACTION_BITS))
 
 
-@fast_kernel
-def _tap_sum(near, far, between, left, right, taps):
-    # Two rows of coefficients, mixed by how far the position is between their phases.
-    sum_left = views.F32(0.0)
-    sum_right = views.F32(0.0)
-    for k in range(taps):
-        c = near[k] + between * (far[k] - near[k])
-        sum_left += c * left[k]
-        sum_right += c * right[k]
-    return sum_left, sum_right
-
-
 @kernel
 def _sample(address, bank, fraction, place):
-    # The value of a pair of the tape at `fraction` past the frame at address `place`.
-    taps = bank_taps(bank)
-    phase = fraction * views.F32(PHASES)
-    whole = min(int(phase), PHASES - 1)  # a fraction of nearly 1 may have become 1
-    between = phase - views.F32(whole)
-    row = bank_offset(bank) + whole * taps
-    near = views.float32_samples(address + TABLE + 4 * row)
-    far = views.float32_samples(address + TABLE + 4 * (row + taps))
-    first = place - 4 * (taps // 2 - 1)
-    left = views.float32_samples(first)
-    right = views.float32_samples(first + 4 * TAPE_FRAMES)
-    return _tap_sum(near, far, between, left, right, taps)
+    # The value of a pair of the tape at `fraction` past the frame at address `place`, from two rows
+    # of coefficients, mixed by how far it is between their phases.
+    return _weighted(address, TABLE + 4 * bank_offset(bank), bank_taps(bank), fraction, place)
 
 
 @kernel
-def _usual_sample(address, fraction, place):
-    # The same in bank 0, eight taps at a time.
+def _weighted(address, table, taps, fraction, place):
+    # Eight taps at a time.
     phase = fraction * views.F32(PHASES)
-    whole = np.int32(phase)
+    whole = np.int32(phase)  # a fraction of nearly 1 may have become 1: then `far` has no weight
     between = splat(phase - views.F32(whole))
-    row = address + TABLE + 4 * BANK_TAPS[0] * whole
-    left = place - 4 * (BANK_TAPS[0] // 2 - 1)
+    row = address + table + 4 * taps * whole
+    left = place - 4 * (taps // 2 - 1)
     right = left + 4 * TAPE_FRAMES
     near = load(row)
-    c = near + between * (load(row + 4 * BANK_TAPS[0]) - near)
+    c = near + between * (load(row + 4 * taps) - near)
     sum_left = c * load(left)
     sum_right = c * load(right)
-    for k in range(1, BANK_TAPS[0] // LANES):
+    for k in range(1, taps // LANES):
         near = load(row + BYTES * k)
-        c = near + between * (load(row + 4 * BANK_TAPS[0] + BYTES * k) - near)
+        c = near + between * (load(row + 4 * taps + BYTES * k) - near)
         sum_left = sum_left + c * load(left + BYTES * k)
         sum_right = sum_right + c * load(right + BYTES * k)
     return sums(sum_left, sum_right)
+
+
+def _of_bank(bank: int) -> Any:
+    # The same for one bank, whose number of taps the compiler knows.
+    taps = BANK_TAPS[bank]
+    table = TABLE + 4 * (PHASES + 1) * sum(BANK_TAPS[:bank])
+
+    @kernel
+    def sample(address, fraction, place):
+        return _weighted(address, table, taps, fraction, place)
+
+    return sample
+
+
+_usual_sample = _of_bank(0)
+_short_sample = _of_bank(BANKS)
 
 
 @kernel
 def _any_sample(address, bank, fraction, place):
     if bank == 0:
         return _usual_sample(address, fraction, place)
+    if bank == BANKS:
+        return _short_sample(address, fraction, place)
     return _sample(address, bank, fraction, place)
 
 
@@ -180,6 +188,12 @@ def interpolate(address, voice, pair, base, at, count, gains, out, column):
     if bank == 0 and left_of_fade <= 0:  # what nearly all frames come through
         for i in range(count):
             a, b = _usual_sample(address, fractions[i], start + 4 * steps[i])
+            out[i, column] += a * gains[i]
+            out[i, column + 1] += b * gains[i]
+        return
+    if bank == BANKS and left_of_fade <= 0:
+        for i in range(count):
+            a, b = _short_sample(address, fractions[i], start + 4 * steps[i])
             out[i, column] += a * gains[i]
             out[i, column + 1] += b * gains[i]
         return

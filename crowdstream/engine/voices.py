@@ -16,12 +16,18 @@ from crowdstream.desk.ramps import (
     VOICE_SPIN,
     VOICE_STEM,
 )
-from crowdstream.desk.sizes import GRIDS, HISTORY, MAX_RATE, MIN_RATE, SLOTS, STEMS, VOICES
+from crowdstream.desk.sizes import BANKS, GRIDS, HISTORY, MAX_RATE, MIN_RATE, SLOTS, STEMS, VOICES
 from crowdstream.engine import views
 from crowdstream.engine.events import push_event
 from crowdstream.engine.follow import fill_places, measure_loop, split
 from crowdstream.engine.jit import kernel
-from crowdstream.engine.keylock import prepare, sound_locked, unlock, wants_lock
+from crowdstream.engine.keylock import (
+    follow_keylock,
+    prepare,
+    sound_locked,
+    unlock,
+    wants_lock,
+)
 from crowdstream.engine.pairs import reset_sends, sound_pairs
 from crowdstream.engine.ramps import fill_ramp, set_ramp
 from crowdstream.engine.resample import (
@@ -29,6 +35,7 @@ from crowdstream.engine.resample import (
     bank_taps,
     choose_run,
     end_run,
+    first_bank,
     walk,
 )
 from crowdstream.engine.stem_filters import reset_filters, ring_frames
@@ -125,7 +132,7 @@ def start_voice(address, command, frame):
     set_ramp(ramps[base + VOICE_GAIN], command.y, 0)
     _begin(address, slot, max(0, command.start), FADE_IN)
     measure_loop(address, voice)
-    voice.bank = bank_for(command.x)
+    voice.bank = first_bank(address) + bank_for(command.x)
     push_event(address, EV_STARTED, slot, command.serial, frame, command.frame, 0.0)
 
 
@@ -244,9 +251,9 @@ def _sound_run(address, slot, moving, at, count, gains):
     # The frames from `at` on that go through the same filters; their number.
     voice = views.voices(address)[slot]
     rates = views.speed(address)[1]
-    count = choose_run(voice, rates, moving, at, count)
+    count = choose_run(voice, first_bank(address), rates, moving, at, count)
     base = HISTORY + voice.play - voice.fed
-    plain = voice.bank == 0 and voice.bank_left == 0 and voice.fraction == 0.0
+    plain = voice.bank % BANKS == 0 and voice.bank_left == 0 and voice.fraction == 0.0
     if plain and not moving and rates[at] == 1.0:
         pairs = feed(address, slot, max(0, voice.play + count - voice.fed))
         sound_pairs(address, slot, pairs, True, base, at, count, gains)
@@ -288,6 +295,7 @@ def sound_voice(address, slot, count, frame, tempo_moving):
         moving = _fill_rates(address, slot, count, tempo_moving)
     if voice.slip and not voice.synced:
         _slip_on(address, slot, count)
+    follow_keylock(address, slot)
     done = 0
     if voice.locked or wants_lock(address, slot):
         pitch_moving = prepare(address, slot, count, spinning)

@@ -9,6 +9,7 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import CAUSES
+from crowdstream.desk.quality import FULL, LEFT_OUT
 from crowdstream.monitor.health import Processes, engine_readings
 
 log = logging.getLogger("crowdstream.monitor")
@@ -23,6 +24,7 @@ ADVICE = {
     "slow_render": "rendering took longer than the block: raise --buffer-size, or play fewer stems",
     "device": "the device lost frames although the engine was in time: raise --buffer-size, "
     "or check cable and sound server",
+    "quality": "raise --buffer-size, play fewer stems and effects, or end other programs",
     "missing_page": "the disk did not keep up: raise --memory, or use a faster medium",
 }
 
@@ -47,6 +49,8 @@ class Watch:
         self._missing = 0
         self._over = 0
         self._busy = 0
+        self._lowered = 0
+        self._left_out = FULL
         self._priority_said = False
         self._guarded = 0
         self._blocks = -1
@@ -63,6 +67,7 @@ class Watch:
         self._underruns()
         self._pages()
         self._budget()
+        self._quality()
         self._cpu()
         self._priority()
         if self._stats_seconds and now >= self._next_stats:
@@ -120,6 +125,20 @@ class Watch:
         if guarded != self._guarded:
             new, self._guarded = guarded - self._guarded, guarded
             log.error("%d callbacks failed and gave silence: please report this", new)
+
+    def _quality(self) -> None:
+        # What somebody asked for is no news to them.
+        quality = self._desk.quality
+        level, lowered = int(quality["level"]), int(quality["lowered"])
+        if lowered != self._lowered:
+            self._lowered, self._left_out = lowered, max(level, FULL + 1)
+            log.warning(
+                "the time to render runs short: %s left out until it is calm: %s",
+                " and ".join(LEFT_OUT[FULL + 1 : self._left_out + 1]), ADVICE["quality"],
+            )
+        elif level == FULL and self._left_out != FULL:
+            self._left_out = FULL
+            log.info("nothing is left out any more")
 
     def _cpu(self) -> None:
         busy = max(self.processes.cpu.items(), key=lambda entry: entry[1], default=("", 0.0))

@@ -214,6 +214,15 @@ class Settings:
             Switch(), None, "when the sound card is gone, take the system's default instead"
         ),
     )
+    quality: str = field(
+        default="auto",
+        metadata=_about(
+            Choice(("auto", "full")),
+            "QUALITY",
+            "auto leaves out optional effects, then keylock, then half of the interpolation when "
+            "the machine is overloaded, full nothing",
+        ),
+    )
     cue_channels: str = field(
         default="auto",
         metadata=_about(

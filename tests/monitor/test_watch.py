@@ -210,3 +210,38 @@ def test_a_device_that_stands_still_is_told_once_and_so_is_its_return(
     assert len(told) == 1 and "no longer asks for sound" in told[0]
     watched.second(blocks=1)
     assert len(lines(caplog)) == 1
+
+
+def test_what_is_left_out_is_told_with_advice_and_so_is_its_return(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    quality = watched.desk.quality
+    watched.second()
+    assert lines(caplog, logging.INFO) == []
+    quality["lowered"], quality["level"] = 2, 2
+    watched.second()
+    [line] = lines(caplog)
+    assert "optional effects and keylock left out" in line
+    assert "--buffer-size" in line and "interpolation" not in line
+    quality["lowered"], quality["level"] = 3, 3
+    watched.second()
+    assert "half of the interpolation" in lines(caplog)[-1]
+    quality["level"] = 1
+    watched.second()
+    assert lines(caplog, logging.INFO) == []
+    quality["level"] = 0
+    watched.second()
+    assert lines(caplog, logging.INFO) == ["nothing is left out any more"]
+    watched.second()
+    assert lines(caplog, logging.INFO) == []
+
+
+def test_a_level_that_somebody_asked_for_is_not_told(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for level in (3, 0):
+        watched.desk.quality["level"] = level
+        watched.second()
+        assert lines(caplog, logging.INFO) == []

@@ -42,6 +42,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "levels": st.tuples(*[st.floats(0, 4)] * 4),
     "ceiling": st.floats(-24, 0),
     "limiter_lookahead": st.floats(0, 10),
+    "quality": st.sampled_from(["auto", "full"]),
     "cue_channels": st.sampled_from(["auto", "2", "0"]),
     "target_lufs": st.floats(-40, 0),
     "bpm": st.floats(20, 400),

@@ -13,6 +13,7 @@ MODULE = Module(
         Parameter("bits", "bits that are kept", 1, 16, 8, "bit"),
         Parameter("rate", "samples a second that are kept", 200, 192000, 11025, "Hz"),
     ),
+    optional=False,
 )
 BITS, RATE = ROW_FIRST, ROW_FIRST + 1
 

@@ -20,6 +20,7 @@ MODULE = Module(
         Parameter("depth", "how far it closes", 0, 1, 1),
         Parameter("edge", "time from open to closed and back", 0.001, 0.1, 0.003, "s"),
     ),
+    optional=False,
 )  # fmt: skip
 STEP, STEPS, PATTERN = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2
 OPEN, DEPTH, EDGE = ROW_FIRST + 3, ROW_FIRST + 4, ROW_FIRST + 5

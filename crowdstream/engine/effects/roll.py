@@ -22,6 +22,7 @@ MODULE = Module(
     memory,
     listens=True,
     starts_on=False,
+    optional=False,
 )  # fmt: skip
 BEATS = ROW_FIRST
 SIZE = MEMORY // 2  # frames of the ring of past sound

@@ -1,0 +1,163 @@
+"""What each level of quality costs, and how many deadlines it saves.
+
+    python benchmarks/overload.py
+    python benchmarks/overload.py --seconds 60 --json overload.json
+
+Four synced decks with four stems each, EQ, filter, keylock and two effects a deck, as
+`everything.py` has them, the tempo on the move. First each level is held in turn, many times over,
+and the CPU time of `render` compared with that of full quality. Then the machine gets slower and
+recovers: the CPU time of each block is multiplied by a factor that rises until full quality
+takes 130 percent of a block's length on average, falls again, and stays low for a while. A block
+that takes longer than it lasts is a missed deadline. Both rows get the same factor at the same
+frame; only one lets the quality follow the load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.everything import ARENA_BYTES, BLOCK, RIDE_BEATS, STEPS, TEMPOS, Mixer, play, ride
+from benchmarks.material import cache_folder
+from crowdstream.desk.quality import LEFT_OUT, LEVELS
+from crowdstream.engine.kernels import kernels
+from crowdstream.settings import Settings
+from examples.demo.dsp import RATE
+from examples.demo.tracks import Track, write_tracks
+
+ROUNDS = 12  # each level is measured so many times, in turn: what else the machine does is shared
+SETTLE_SECONDS = 3.0  # keylock has gone over, delay lines have been emptied
+LIGHT, HEAVY = 0.3, 1.3  # load at full quality: at both ends, and at its highest
+RISE_AND_FALL = 0.6  # share of the time; then it stays at LIGHT, and quality is restored
+SWITCHED_ON = ("+ EQ and filter", "+ keylock", "+ 2 effects a deck")
+
+
+def begin(tracks: Sequence[Track]) -> Mixer:
+    """A session in which all of it plays."""
+    mixer = Mixer(Settings(), ARENA_BYTES, float(RATE), BLOCK)
+    play(mixer, tracks)
+    for what, commands in STEPS:
+        if what in SWITCHED_ON:
+            for address, arguments in commands:
+                mixer.send(address, *arguments)
+    blocks(mixer, SETTLE_SECONDS)
+    return mixer
+
+
+def blocks(
+    mixer: Mixer, seconds: float, factor: Callable[[float], float] | None = None
+) -> np.ndarray:
+    """Render so much and enter what each block took, times `factor(seconds so far)`.
+
+    Without one a constant is entered. Returns nanoseconds as they were entered, `(blocks,)`.
+    """
+    render, end_block = kernels().render_at, kernels().end_block
+    address = mixer.desk.address
+    out = np.zeros((BLOCK, 2), np.float32)
+    times = np.empty(round(seconds * RATE / BLOCK))
+    ride_blocks = round(RIDE_BEATS * 60 / TEMPOS[0] * RATE / BLOCK)
+    for number in range(len(times)):
+        block = mixer.desk.frame // BLOCK
+        if block % ride_blocks == 0:
+            ride(mixer, block // ride_blocks)
+        start = time.thread_time_ns()
+        render(address, out.ctypes.data, BLOCK)
+        took = time.thread_time_ns() - start
+        times[number] = took * (factor(number * BLOCK / RATE) if factor else 1.0)
+        end_block(address, BLOCK, round(times[number]) if factor else 1000)
+        mixer.time += BLOCK / RATE
+        mixer.core.tick()
+        mixer.load(4)
+    return times
+
+
+def levels(mixer: Mixer, seconds: float) -> tuple[list[dict[str, Any]], float]:
+    """What each level costs, by level; and the mean load of full quality on this machine."""
+    taken: list[list[np.ndarray]] = [[] for _ in range(LEVELS)]
+    progress = common.Progress(ROUNDS * LEVELS)
+    for _ in range(ROUNDS):
+        for level in range(LEVELS):
+            mixer.send("/quality", level)
+            blocks(mixer, SETTLE_SECONDS)
+            taken[level].append(blocks(mixer, seconds / ROUNDS))
+            progress.add(1, f"level {level}")
+    progress.close()
+    # The quietest half of the rounds of each level: what else runs on the machine only adds to it.
+    quiet = [np.sort([np.mean(part) for part in parts])[: ROUNDS // 2].mean() for parts in taken]
+    rows = []
+    for level, parts in enumerate(taken):
+        p99 = np.sort([np.percentile(part, 99) for part in parts])[: ROUNDS // 2].mean()
+        if level == 0:
+            full, full_p99 = quiet[0], p99
+        rows.append({
+            "level": level,
+            "left out": "nothing" if level == 0 else f"+ {LEFT_OUT[level]}",
+            "mean us": round(quiet[level] / 1000, 1),
+            "of full": round(quiet[level] / full, 3),
+            "p99 of full": round(p99 / full_p99, 3),
+        })  # fmt: skip
+    return rows, float(quiet[0] * 1e-9 * RATE / BLOCK)
+
+
+def overloaded(
+    tracks: Sequence[Track], seconds: float, load: float, quality: str
+) -> dict[str, Any]:
+    """Missed deadlines while the machine gets slower and recovers; `load`: of full quality."""
+
+    def factor(at: float) -> float:
+        height = max(0.0, 1.0 - abs(2.0 * at / (RISE_AND_FALL * seconds) - 1.0))
+        return (LIGHT + (HEAVY - LIGHT) * height) / load
+
+    with begin(tracks) as mixer:
+        mixer.send("/quality", quality if quality == "auto" else 0)
+        blocks(mixer, SETTLE_SECONDS)
+        times = blocks(mixer, seconds, factor)
+        lasts = BLOCK / RATE * 1e9
+        late = int(np.count_nonzero(times > lasts))
+        if late != int(mixer.desk.ledger["over_budget"]):
+            raise common.BenchmarkError("the ledger counts other deadlines than this benchmark")
+        return {
+            "quality": quality,
+            "blocks": len(times),
+            "deadlines missed": late,
+            "percent": round(100.0 * late / len(times), 2),
+            "times lowered": int(mixer.desk.quality["lowered"]),
+            "level at the end": int(mixer.desk.quality["level"]),
+        }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The benchmark as a program; its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="of sound for each row")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    chosen = parser.parse_args(argv)
+    common.print_heading("Levels of quality, blocks of 256 frames")
+    tracks = write_tracks(cache_folder() / "everything")
+    try:
+        with begin(tracks) as mixer:
+            costs, load = levels(mixer, chosen.seconds)
+        print(common.table(costs))
+        print(f"\nA machine that gets slower until full quality takes {HEAVY:.0%} of a block, and "
+              f"recovers, {chosen.seconds:g} s")  # fmt: skip
+        rows = [overloaded(tracks, chosen.seconds, load, quality) for quality in ("full", "auto")]
+    except common.BenchmarkError as error:
+        print(f"overload: {error}", file=sys.stderr)
+        return 1
+    print(common.table(rows))
+    machine = common.machine()
+    common.write_json(chosen.json, {"machine": machine, "levels": costs, "overloaded": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

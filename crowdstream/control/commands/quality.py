@@ -1,0 +1,24 @@
+"""The command about what may be left out to save time."""
+
+from __future__ import annotations
+
+from crowdstream.control.context import Context
+from crowdstream.control.quality import AUTO
+from crowdstream.control.table import TABLE, Arg
+from crowdstream.desk.quality import LEVELS
+
+
+@TABLE.add(
+    "/quality",
+    Arg("level", "i", "what is left out", low=0, high=LEVELS - 1, words=(AUTO,)),
+    scheduled=True,
+)
+def quality(context: Context, level: int | str) -> None:
+    """Hold a level of quality, or let it follow the load.
+
+    0 is full. 1 leaves out optional effects, 2 keylock, too: the pitch goes with the tempo. 3
+    interpolates with half the taps. With `auto` it is lowered a step when rendering takes more than
+    70 percent of a block's time, or too long, and restored a step after some calm seconds. What is
+    left out is remembered, and comes back.
+    """
+    context.core.quality.hold(context, None if level == AUTO else int(level))
