@@ -50,14 +50,14 @@ class Startup:
             engines = Engines(desk, settings)
             engine = engines.launch()
             self._children.append(engine)
-            loader = start_loader(desk)
+            loader = start_loader(desk, settings)
             self._children.append(loader)
             engines.started(self._await(engine, osc))
             self._await(loader, osc)
         except BaseException:
             self.undo()
             raise
-        return osc, desk, engines, Loading(loader)
+        return osc, desk, engines, Loading(loader, desk, lambda: start_loader(desk, settings))
 
     def made(self, undo: Callable[[], None]) -> None:
         """Something else was made, which `undo` takes back."""
