@@ -79,7 +79,6 @@ class Loading:
         self._over: float | None = None  # since when its output is closed
         self._again_at: float | None = None  # when the next one is to be started
         self._delay = 0.0
-        self._judged = 0
 
     @property
     def child(self) -> Child:
@@ -187,11 +186,9 @@ class Loading:
         record = self._desk.loader
         entry = self.journal.entries.get(int(record["busy"]))
         path = entry.path(int(record["source"])) if entry else None
-        since = int(record["since_ns"])
-        # What it was busy with before has been judged: then it died before it did anything.
-        if path is None or since == self._judged:
+        record["busy"] = 0  # nobody is: the next one may die before it can say so
+        if path is None:
             return None
-        self._judged = since
         reason = self.blame.judge(path, status, self._hung)
         if reason is None:
             return None

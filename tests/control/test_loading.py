@@ -183,7 +183,7 @@ def test_what_streams_is_broken_by_a_crash_and_not_read_again(stage: Stage, song
     [adopt] = [request for request in stage.child.requests if request["do"] == "adopt"]
     assert "SIGBUS" in adopt["broken"]
     stage.dies(-signal.SIGSEGV)
-    assert len(stage.said("broken")) == 1, "the desk still says what was judged already"
+    assert len(stage.said("broken")) == 1, "what it died of is not counted twice"
 
 
 @pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM, 0, -signal.SIGHUP])
