@@ -135,12 +135,12 @@ def test_a_crash_while_a_file_is_opened_makes_only_that_file_bad(
         running.client.send("/deck/C/load", song)
         loader.send_signal(signal.SIGSEGV)
         loader.resume()
-        heard = {}
+        heard: dict[str, list[object]] = {}
         while heard.keys() < {"/fail", "/done", "/restarted"}:
             address, values = running.client.hear(20)
             heard[address] = values
         assert heard["/fail"][0] == "/deck/B/load"
-        assert "slow.flac: the decoder crashed on it (SIGSEGV)" in heard["/fail"][1]
+        assert "slow.flac: the decoder crashed on it (SIGSEGV)" in str(heard["/fail"][1])
         assert heard["/done"][0] == "/deck/C/load", "the other load goes on by itself"
         assert heard["/restarted"] == ["loader"]
         reason = running.client.ask("/deck/B/load", slow, answer="/fail")[1]

@@ -147,7 +147,7 @@ class Decoder:
         if source is None and self._mp3 is not None:
             source = with_length_tag(self._fd, self._mp3)
         if source is None and self._head is not None:
-            source = SplicedFile(self._head, self._fd, len(self._head), self._size)
+            source = SplicedFile(self._head.data, self._fd, self._head.end, self._size)
         try:
             if source is not None:
                 return _Stream(source)
