@@ -122,6 +122,10 @@ class Child:
             log.warning("%s: %.200s", self.module, line.decode(errors="replace"))
         return None
 
+    def kill(self) -> None:
+        """End it by force, without waiting for that."""
+        self._process.kill()
+
     def ask_to_end(self) -> None:
         """Close its standard input, which it takes as a request to end."""
         self._in = -1

@@ -17,6 +17,7 @@ from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
 from crowdstream.control.effects import Effects
 from crowdstream.control.engines import REASONS
 from crowdstream.control.errors import CommandError, Refused
+from crowdstream.control.medium import Medium
 from crowdstream.control.meters import Meters
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.mixing import Mixing
@@ -87,7 +88,6 @@ class Core:
         self.messages = 0
         self.failures = 0
         self.malformed = 0
-        self.pages: dict[str, int] = {}
         self.engine_readings: Callable[[], dict[str, Any]] = dict
         self.monotonic = monotonic
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
@@ -99,6 +99,7 @@ class Core:
         self.mixer = Mixer(
             desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
         )
+        self.medium = Medium(desk, processes, self.tell, monotonic)
         self.meters = Meters(desk)
         self.mixing = Mixing(self.mixer, settings.target_lufs)
         self.recordings = Recordings(desk, self.tell)
@@ -285,9 +286,7 @@ class Core:
 
     def loader_event(self, event: dict[str, Any]) -> None:
         """Take in what the loader says."""
-        if event.get("event") == "pages":
-            self.pages = event
-        else:
+        if not self.medium.event(event):
             self.mixer.loader_event(event)
             if event["event"] == "loudness":
                 self.mixing.follow_loudness(Context(self, "autotrim", nobody))

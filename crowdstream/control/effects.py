@@ -26,7 +26,7 @@ from crowdstream.desk.effects import (
     Module,
     Parameter,
 )
-from crowdstream.desk.instances import prepare
+from crowdstream.desk.instances import clear, prepare
 from crowdstream.desk.ramps import effect_ramp
 from crowdstream.desk.sizes import CHAIN_BUS, CHAIN_MASTER, CHAINS
 from crowdstream.engine.effects import MODULES
@@ -285,7 +285,11 @@ class Effects:
             passed = self._desk.frame > frame + PERIOD
             if passed and int(self._desk.effects[instance]["state"]) == IDLE:
                 del self._leaving[instance]
-                self._free.append(instance)
+                self._is_free(instance)
+
+    def _is_free(self, instance: int) -> None:
+        clear(self._desk, instance)
+        self._free.append(instance)
 
     def _after(self, context: Context, placed: Placed | None) -> tuple[int, float | None]:
         # Frame and beat at which an order acts: not before what it is about has come in.
@@ -314,7 +318,7 @@ class Effects:
         """Take in which instances are free again, and which orders were refused."""
         for instance in events["target"][events["kind"] == EV_EFFECT_FREE].tolist():
             if self._leaving.pop(instance, None) is not None:
-                self._free.append(instance)
+                self._is_free(instance)
         for serial in events["serial"][events["kind"] == EV_REFUSED].tolist():
             for known, action in list(self._sent):
                 if known == serial:

@@ -63,7 +63,8 @@ class Server:
                 self.settings, self.desk, self.osc, self._loader.send, info, processes
             )
             self._health = Watch(
-                self.desk, processes, self.settings.stats_interval, self.core.tell
+                self.desk, processes, self.settings.stats_interval, self.core.tell,
+                self.core.medium.stall,
             )
             self.core.engine_readings = self._engines.readings
             self._engines.changed = self._engine_changed
@@ -170,14 +171,8 @@ class Server:
         return next_tick if due is None else min(next_tick, due)
 
     def _child_died(self) -> bool:
-        if self._stopping:
-            return False
-        if self._engines.failed:
+        if self._engines.failed and not self._stopping:
             log.error("%s: the server ends, start it again", self._engines.failed)
-            return True
-        if self._loader.finished:
-            words = self._loader.child.last_words
-            log.error("the loader has died (%s): the server ends, start it again", words)
             return True
         return False
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from crowdstream.control.children import Child, ChildError, end_all
 from crowdstream.control.engines import Engines
+from crowdstream.control.leavings import remove_leavings
 from crowdstream.control.loading import Loading, start_loader
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
@@ -41,6 +42,7 @@ class Startup:
     def run(self) -> tuple[OscSocket, Desk, Engines, Loading]:
         """Socket, desk, an engine that plays, a loader. Raises what went wrong."""
         settings = self._settings
+        remove_leavings()
         osc = OscSocket(settings.osc_host, settings.port)
         self._made.append(osc.close)
         try:
@@ -50,14 +52,14 @@ class Startup:
             engines = Engines(desk, settings)
             engine = engines.launch()
             self._children.append(engine)
-            loader = start_loader(desk)
+            loader = start_loader(desk, settings)
             self._children.append(loader)
             engines.started(self._await(engine, osc))
             self._await(loader, osc)
         except BaseException:
             self.undo()
             raise
-        return osc, desk, engines, Loading(loader)
+        return osc, desk, engines, Loading(loader, desk, lambda: start_loader(desk, settings))
 
     def made(self, undo: Callable[[], None]) -> None:
         """Something else was made, which `undo` takes back."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
 from crowdstream.desk.ramps import RAMP_TRIM, deck_level_ramp, eq_ramp
-from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS, PAGE_BYTES
+from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS
 from crowdstream.monitor.health import engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
 
@@ -77,6 +77,14 @@ STATUS_NAMES = {
     "pages_total_mb": "memory for stems (`--memory`)",
     "pages_used_mb": "of it, filled",
     "pages_reserved_mb": "of it, promised to tracks",
+    "pages_pinned_mb": "of it, held for beginnings, cues, hot cues, loops and playheads",
+    "pages_evicted": "pages of 64 KiB that were taken back",
+    "pages_wanted": "pages that starts, jumps and playheads have come to want",
+    "pages_hit_rate": "share of these that were in memory already",
+    "read_max_ms": "longest time that the medium took to give a page or to open a file",
+    "stalls": "times it took more than a second",
+    "stalled_s": "for how long it has not answered now, or had not in the last seconds; 0: it does",
+    "restarts_loader": "times the loader has died and been started anew",
     "movement": "the latest `/dance/total_movement`",
     "recording": "files that are being recorded",
     "record_seconds": "length of the latest recording",
@@ -122,7 +130,6 @@ class Status:
     def control_readings(self) -> dict[str, Any]:
         """What control itself counts."""
         core = self._core
-        pages = core.pages
         return {
             "messages": core.messages,
             "failed": core.failures,
@@ -135,9 +142,7 @@ class Status:
             + core.osc.dropped
             + int(core.desk.ledger["pending_refused"]),
             "voices": sounding(core.desk),
-            "pages_total_mb": pages.get("total", len(core.desk.arena)) * PAGE_BYTES / 1e6,
-            "pages_used_mb": pages.get("used", 0) * PAGE_BYTES / 1e6,
-            "pages_reserved_mb": pages.get("reserved", 0) * PAGE_BYTES / 1e6,
+            **core.medium.readings(),
             "movement": core.follower.movement,
             "waiting": len(core.waiting),
             **core.recordings.readings(),

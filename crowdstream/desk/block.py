@@ -206,6 +206,28 @@ class Desk:
         """The frame that the next block begins with."""
         return int(self.clock["frame"])
 
+    def discard(self, part: np.ndarray) -> None:
+        """Zero a contiguous view of the desk, and give the memory under it back to the system.
+
+        Nobody may be reading it. Whole pages of the system are given back; the system gives new
+        ones when they are written to again.
+        """
+        begin = int(part.ctypes.data) - self.address
+        end = begin + part.nbytes
+        size = mmap.PAGESIZE
+        first, last = -(-begin // size) * size, end // size * size
+        if last - first < size or not hasattr(mmap, "MADV_REMOVE"):
+            part[:] = 0
+            return
+        try:
+            self._map.madvise(mmap.MADV_REMOVE, first, last - first)
+        except OSError:  # memory that is locked stays
+            part[:] = 0
+            return
+        whole = np.frombuffer(self._map, np.uint8)
+        whole[begin:first] = 0
+        whole[last:end] = 0
+
     def close(self) -> None:
         """Let go of the memory. Every view of it must be out of use."""
         for name in (*REGIONS, "arena", "attacks"):

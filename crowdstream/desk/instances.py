@@ -44,3 +44,8 @@ def prepare(
         rows[row] = value
     for row, value in rows.items():
         desk.ramps[effect_ramp(instance, row)] = (value, 0.0, value, 0)
+
+
+def clear(desk: Desk, instance: int) -> None:
+    """Give the memory of an instance that the engine has reported free back to the system."""
+    desk.discard(desk.effect_memory[instance])

@@ -4,6 +4,8 @@ The arena's owner is the loader. It fills a page, publishes it in the page table
 and the engine finds it there (acquire). To take a page back it clears the entry and waits
 until the engine has begun and ended a block since: only then can no render hold it. The
 fence between clearing and reading the count of blocks keeps that true on every processor.
+
+What is published lies in the desk alone, so a new loader finds there what a dead one had done.
 """
 
 from __future__ import annotations
@@ -47,14 +49,36 @@ def _epoch(desk: Desk) -> int:
 
 
 class Arena:
-    """The loader's view of the pages. Not for use by two processes, or two threads."""
+    """The loader's view of the pages. Not for use by two processes, or two threads.
+
+    Pages that the desk's page table names are in use from the start: another loader has
+    published them. `evicted`: pages taken back so far.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.total = len(desk.arena)
-        self._free = list(range(self.total - 1, -1, -1))
         self._retired: deque[tuple[int, int]] = deque()
         self.reserved = 0
+        self.evicted = 0
+        sources = np.flatnonzero(desk.sources["used"]).tolist()
+        held = np.zeros(self.total, bool)
+        for source in sources:
+            held[self._entries(source)] = True
+        free = np.flatnonzero(~held)[::-1].tolist()
+        # Where something may sound, the page that was given back last may still be read.
+        self._free = [] if sources else free
+        if sources:
+            epoch = _epoch(desk)
+            self._retired.extend((page, epoch + 2) for page in reversed(free))
+
+    def _entries(self, source: int) -> np.ndarray:
+        # Arena pages that a source's table names.
+        record = self._desk.sources[source]
+        pages = min((int(record["frames"]) >> int(record["page_shift"])) + 1, MAX_PAGES)
+        table = self._desk.page_table[source, :pages]
+        found: np.ndarray = table[(table > 0) & (table <= self.total)] - 1
+        return found
 
     def reserve(self, pages: int) -> None:
         """Set `pages` aside for a track; raises `ArenaFull` with the arithmetic."""
@@ -159,6 +183,7 @@ class Arena:
         if entry_value:
             epoch = _publish(self._desk, source, page, 0)
             self._retired.append((entry_value - 1, epoch + 2))
+            self.evicted += 1
 
     def forget(self, source: int) -> None:
         """Evict all of a source's pages and its declaration. No voice may be using it."""
@@ -168,6 +193,12 @@ class Arena:
         for page in np.flatnonzero(table):
             self.evict(source, int(page))
         self._desk.sources[source]["used"] = 0
+        # The table of a file of hours takes 200 KB, of which nothing is left to be known.
+        self._desk.discard(table)
+
+    def sources(self) -> list[int]:
+        """Numbers of the sources that are declared."""
+        return [int(source) for source in np.flatnonzero(self._desk.sources["used"])]
 
     def in_use(self) -> int:
         """Pages that hold sound or may still be read."""

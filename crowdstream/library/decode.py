@@ -16,6 +16,7 @@ gives wrong samples through it; `_Stream` turns that off.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,10 @@ _LOST = -1  # the stream's position is not known: the next read has to find its 
 _UNKNOWN_FRAMES = 1 << 48  # libsndfile announces about 2**63 frames where there is no length
 
 
+def going_on() -> None:
+    """Take no notice of progress."""
+
+
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]
     """A SoundFile whose `read` only reads: soundfile seeks after each read of a seekable file."""
 
@@ -64,11 +69,15 @@ class Decoder:
     """The samples of one open file at its own rate and with its own channels.
 
     fd: open descriptor, which stays the caller's, and whose file offset is used. size: bytes.
-    path: for error messages. Not for use from several threads at a time.
+    path: for error messages. progress: called now and then while something takes long: there are
+    files that have to be decoded from their beginning. Not for use from several threads at a time.
     Raises NotAudio, UnsupportedAudio, EmptyAudio or TruncatedAudio.
     """
 
-    def __init__(self, fd: int, size: int, path: Path) -> None:
+    def __init__(
+        self, fd: int, size: int, path: Path, progress: Callable[[], None] = going_on
+    ) -> None:
+        self._progress = progress
         self._fd = fd
         self._size = size
         self._path = path
@@ -138,7 +147,7 @@ class Decoder:
         if source is None and self._mp3 is not None:
             source = with_length_tag(self._fd, self._mp3)
         if source is None and self._head is not None:
-            source = SplicedFile(self._head, self._fd, len(self._head), self._size)
+            source = SplicedFile(self._head.data, self._fd, self._head.end, self._size)
         try:
             if source is not None:
                 return _Stream(source)
@@ -182,6 +191,7 @@ class Decoder:
         self.frames = 0
         while done := self._decode(block):
             self.frames += done
+            self._progress()
 
     def _rewind(self) -> None:
         self._enter(None, 0)
@@ -229,6 +239,7 @@ class Decoder:
         while self._at < start:
             if not self._decode(block[: start - self._at]):
                 raise self._damaged(start)
+            self._progress()
 
     def _decode(self, out: Samples) -> int:
         """Decode into `out` from where the stream is; returns the frames that there were."""

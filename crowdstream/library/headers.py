@@ -22,6 +22,7 @@ from crowdstream.library.errors import EmptyAudio, TruncatedAudio
 # ffmpeg all ones or zero, sox 0x7FFFF000, arecord the two values around 2 GiB.
 UNKNOWN_LENGTHS = frozenset({0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000})
 _W64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_MOST = 0xFFFFFFFF
 _MAX_CHUNKS = 10_000  # a real file has a dozen; stops a walk through crafted zero-length chunks
 
 
@@ -34,11 +35,19 @@ class Chunk:
     size: int
 
 
-def mended_header(fd: int, file_size: int, path: Path) -> bytes | None:
-    """The bytes to put in place of the file's first ones, or None where they are right as is.
+@dataclass(frozen=True)
+class Head:
+    """What to read in place of a file's bytes up to `end`, where its audio starts."""
+
+    data: bytes
+    end: int
+
+
+def mended_header(fd: int, file_size: int, path: Path) -> Head | None:
+    """What to put in place of the file's first bytes, or None where they are right as is.
 
     A replacement is made for files whose header says "length unknown" in a way that libsndfile
-    reads as "empty"; it has the same length as what it replaces and ends where the audio starts.
+    reads as "empty", and for WAV files that have outgrown their header's 32 bits.
 
     Raises TruncatedAudio when the header claims more audio than there is, EmptyAudio when a
     WAV or AIFF file ends before its first frame.
@@ -55,7 +64,7 @@ def mended_header(fd: int, file_size: int, path: Path) -> bytes | None:
     return None
 
 
-def _mend_wave(fd: int, file_size: int, path: Path) -> bytes | None:
+def _mend_wave(fd: int, file_size: int, path: Path) -> Head | None:
     big_size = None
     for chunk in _chunks(fd, file_size, "<"):
         if chunk.tag == b"ds64":
@@ -66,6 +75,9 @@ def _mend_wave(fd: int, file_size: int, path: Path) -> bytes | None:
         if chunk.size == 0xFFFFFFFF and big_size not in (None, 0, 0xFFFFFFFFFFFFFFFF):
             _refuse_short(path, Chunk(b"data", chunk.at, big_size), file_size)
             return None
+        rest = file_size - chunk.at
+        if rest > _MOST and (chunk.size in UNKNOWN_LENGTHS or _wrapped(chunk.size, rest)):
+            return _rf64(fd, chunk, rest, file_size)
         if chunk.size not in UNKNOWN_LENGTHS:
             _refuse_short(path, chunk, file_size)
             return None
@@ -73,16 +85,16 @@ def _mend_wave(fd: int, file_size: int, path: Path) -> bytes | None:
         counts_what_follows = riff_size not in UNKNOWN_LENGTHS and riff_size + 8 > chunk.at
         if file_size <= chunk.at or (chunk.size == 0 and counts_what_follows):
             raise EmptyAudio(path, "it has a WAV header and no audio; export it again")
-        if chunk.size:
+        if chunk.size >= rest:
             return None  # libsndfile takes "too much" as "to the end of the file"
         head = bytearray(os.pread(fd, chunk.at, 0))
-        head[4:8] = struct.pack("<I", min(file_size - 8, 0xFFFFFFFF))
-        head[chunk.at - 4 : chunk.at] = struct.pack("<I", min(file_size - chunk.at, 0xFFFFFFFF))
-        return bytes(head)
+        head[4:8] = struct.pack("<I", min(file_size - 8, _MOST))
+        head[chunk.at - 4 : chunk.at] = struct.pack("<I", rest)
+        return Head(bytes(head), chunk.at)
     raise TruncatedAudio(path, "its WAV header ends before any audio; copy or export it again")
 
 
-def _mend_aiff(fd: int, file_size: int, path: Path) -> bytes | None:
+def _mend_aiff(fd: int, file_size: int, path: Path) -> Head | None:
     comm: Chunk | None = None
     for chunk in _chunks(fd, file_size, ">"):
         if chunk.tag == b"COMM":
@@ -108,8 +120,22 @@ def _mend_aiff(fd: int, file_size: int, path: Path) -> bytes | None:
         head[4:8] = struct.pack(">I", min(file_size - 8, 0xFFFFFFFF))
         head[comm.at + 2 : comm.at + 6] = struct.pack(">I", (size - 8) // frame_bytes)
         head[chunk.at - 4 : chunk.at] = struct.pack(">I", size)
-        return bytes(head)
+        return Head(bytes(head), chunk.at)
     raise TruncatedAudio(path, "its AIFF header ends before any audio; copy or export it again")
+
+
+def _wrapped(size: int, rest: int) -> bool:
+    # Counted modulo 2**32, by a writer that took no notice; but for the padding.
+    return rest - size >= 1 << 32 and (rest - size) % (1 << 32) <= 1
+
+
+def _rf64(fd: int, data: Chunk, rest: int, file_size: int) -> Head:
+    # The same header with 64-bit sizes, in a `ds64` chunk of 28 bytes (EBU Tech 3306).
+    old = os.pread(fd, data.at, 0)
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, file_size + 36 - 8, rest, 0, 0)
+    unknown = b"\xff" * 4
+    head = b"RF64" + unknown + b"WAVE" + sizes + old[12:-4] + unknown
+    return Head(head, data.at)
 
 
 def _refuse_short(path: Path, chunk: Chunk, file_size: int) -> None:

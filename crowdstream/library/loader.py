@@ -1,4 +1,4 @@
-"""Which pages of which stems are in memory: the loader's plan, one page at a time.
+"""The loader: keeps the pages of loaded tracks in memory.
 
 A track that fits the budget is read from its cue point to its end and then from its
 beginning, and stays. One that does not fit is streamed: the pages ahead of its playheads,
@@ -8,9 +8,8 @@ the most urgent first, so that a start never waits for another file's loading.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,21 @@ import numpy as np
 from crowdstream.desk.block import Desk
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.desk.sizes import PAGE_BYTES
+from crowdstream.library.admission import Admission
+from crowdstream.library.adoption import Orphan, take_stems
+from crowdstream.library.busy import Busy
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
 from crowdstream.library.grids import describe_grid
 from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
-from crowdstream.library.plan import READ_AHEAD, URGENT, Heads, Plan, Stem
-from crowdstream.library.reader import open_stem
+from crowdstream.library.plan import READ_AHEAD, Heads, Plan, Stem
+from crowdstream.library.reader import StemReader, open_stem
+from crowdstream.library.room import Room
+from crowdstream.library.statistics import Statistics
+from crowdstream.library.track import Track
+from crowdstream.library.wanted import Wanted
 
 LITTLE_AHEAD = 5.0  # seconds where little is to be read ahead: one second at rate 4, and some
-SPARE_PAGES = 64  # kept free while tracks are streamed: a page given back is free a block later
-SPARE_SECONDS = 0.1  # between two attempts to have them
-
-
-@dataclass
-class Track:
-    """The stems of one buffer, and how far they are."""
-
-    number: int
-    stems: list[Stem]
-    cue: int  # frames
-    streamed: bool
-    reserved: int
-    kept: int = 0  # pages set aside for `places`
-    places: list[int] = field(default_factory=list)  # frames it may jump to, such as hot cues
-    turn: int = 0  # how many pages from the cue on have been seen to be there
-    ready: bool = False
-    complete: bool = False
-    measure: Measure | None = None  # of its loudness, from when it can be measured
-
-    @property
-    def frames(self) -> int:
-        """Length of the longest stem."""
-        return max(stem.reader.frames for stem in self.stems)
 
 
 class Loader:
@@ -58,20 +40,58 @@ class Loader:
 
     `whole`: what fits is read whole. Without, every track is streamed and little is read ahead:
     for one who calls `work_all` once a second of sound, and wants no more read than is heard.
+    `read_ahead`: seconds of a streamed track kept ahead of its playheads. `max_preload`: seconds
+    from which a track is streamed, though it fits.
     Not thread-safe: call `load`, `cue`, `unload` and `work` from one thread.
     """
 
     def __init__(
-        self, desk: Desk, tell: Callable[[dict[str, Any]], None], whole: bool = True
+        self,
+        desk: Desk,
+        tell: Callable[[dict[str, Any]], None],
+        whole: bool = True,
+        read_ahead: float = READ_AHEAD,
+        max_preload: float = math.inf,
     ) -> None:
         self._whole = whole
         self._desk = desk
         self._tell = tell
-        self._arena = Arena(desk)
-        self._plan = Plan(desk)
-        self._marker = Marker(self._arena)
         self._tracks: dict[int, Track] = {}
-        self._spared = 0.0
+        self._arena = Arena(desk)
+        self._busy = Busy(desk, tell)
+        self._plan = Plan(desk, read_ahead)
+        self._marker = Marker(self._arena, self._read)
+        self._admission = Admission(self._arena, self._plan, tell, whole, max_preload)
+        self._room = Room(desk, self._arena, self._plan, self._tracks)
+        ahead = read_ahead if whole else LITTLE_AHEAD
+        self._wanted = Wanted(self._arena, self._plan, self._tracks, tell, whole, ahead)
+        self._statistics = Statistics(self._arena, self._plan, self._room, self._tracks)
+
+    def handle(self, request: dict[str, Any]) -> None:
+        """Do what control asks for; `do` is one of the methods here.
+
+        Raises KeyError, TypeError or ValueError for a request that means nothing.
+        """
+        name, number = request["do"], int(request.get("track", 0))
+        if name == "load":
+            stems = [(int(source), str(path)) for source, path in request["stems"]]
+            self.load(number, stems, float(request["cue"]))
+        elif name == "cue":
+            self.cue(number, int(request["frame"]))
+        elif name == "keep":
+            self.keep(number, [int(frame) for frame in request["frames"]])
+        elif name == "unload":
+            self.unload(number)
+        elif name == "attacks":
+            self.find_attacks()
+        elif name == "adopt":
+            self.adopt(Orphan.of(request))
+        elif name == "adopted":
+            self.adopted()
+        elif name == "inventory":
+            self._tell({"event": "inventory", "tracks": self.inventory()})
+        else:
+            raise ValueError(f"nobody knows how to {name!r}")
 
     def load(self, number: int, stems: list[tuple[int, str]], cue: float) -> None:
         """Open the files of track `number` (`stems`: source number and path each).
@@ -83,8 +103,8 @@ class Loader:
         opened: list[Stem] = []
         try:
             for source, path in stems:
-                reader = open_stem(Path(path), round(self._desk.sample_rate))
-                opened.append(Stem(source, reader, 0))
+                reader = self._open(number, source, path)
+                opened.append(Stem(number, source, reader, 0))
                 int16 = reader.dtype == "int16"
                 try:
                     opened[-1].page_frames = self._arena.describe(
@@ -92,7 +112,7 @@ class Loader:
                     )
                 except SourceTooLong as error:
                     raise UnsupportedAudio(Path(path), str(error)) from error
-            streamed, pages = self._admit(opened)
+            streamed, pages = self._admission.admit(opened, self._desk.sample_rate)
         except Exception as error:
             for stem in opened:
                 stem.reader.close()
@@ -102,6 +122,8 @@ class Loader:
         track = Track(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
         self._tracks[number] = track
+        with self._busy.reading(number, *stems[0]):
+            grid = describe_grid([Path(path) for _, path in stems])
         self._tell(
             {
                 "event": "opened",
@@ -109,9 +131,68 @@ class Loader:
                 "frames": track.frames,
                 "streamed": streamed,
                 "channels": [stem.reader.channels for stem in opened],
-                **describe_grid([Path(path) for _, path in stems]),
+                "files": [stem.reader.identity for stem in opened],
+                **grid,
             }
         )
+
+    def _open(self, number: int, source: int, path: str) -> StemReader:
+        with self._busy.reading(number, source, path):
+            return open_stem(Path(path), round(self._desk.sample_rate), self._busy.progress)
+
+    def _read(
+        self, stem: Stem, start: int, count: int, into: np.ndarray | None = None
+    ) -> np.ndarray:
+        with self._busy.reading(stem.track, stem.source, str(stem.reader.path)):
+            return stem.reader.read(start, count, into)
+
+    def adopt(self, orphan: Orphan) -> None:
+        """Go on with a track of a loader that has ended: what is resident stays and plays on.
+
+        Answers as `load` does from `ready` on, or `broken`. All of them are to be adopted before
+        anything else is asked for, and then `adopted` called.
+        """
+        stems, fault = take_stems(self._desk, orphan, self._open)
+        track = Track(orphan.number, stems, orphan.cue, orphan.streamed, 0)
+        self._tracks[orphan.number] = track
+        try:
+            track.reserved = self._admission.reserve(stems, orphan.streamed)
+        except ArenaFull as error:
+            fault = fault or error
+        if orphan.streamed:
+            self._admission.keep(track, orphan.places)
+        if orphan.measured:
+            track.measure = Measure(self._desk, stems)
+            track.measure.done = True
+        if orphan.broken:
+            track.broken, track.ready, track.complete = orphan.broken, True, True
+        elif fault:
+            self._give_up(track, _reason(fault, orphan.stems))
+
+    def adopted(self) -> None:
+        """All that was left is adopted: give back what belongs to no track."""
+        known = {stem.source for track in self._tracks.values() for stem in track.stems}
+        for source in self._arena.sources():
+            if source not in known:
+                self._arena.forget(source)
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """What is loaded, as an `adopt` request would have it, with its `state` and `frames`."""
+        return [
+            {
+                "track": track.number,
+                "state": track.state,
+                "frames": track.frames,
+                "stems": [(stem.source, str(stem.reader.path)) for stem in track.stems],
+                "files": [stem.reader.identity for stem in track.stems],
+                "cue": track.cue,
+                "streamed": track.streamed,
+                "places": track.places,
+                "measured": track.measure is not None and track.measure.done,
+                "broken": track.broken,
+            }
+            for track in self._tracks.values()
+        ]
 
     def cue(self, number: int, frame: int) -> None:
         """Say from where a track will be started next; answers `ready` again."""
@@ -127,35 +208,8 @@ class Loader:
         As many as there is memory for, in this order; answers `crowded` when not all have room.
         """
         track = self._tracks.get(number)
-        if track is None or not track.streamed:
-            return
-        self._arena.release(track.kept)
-        track.kept = 0
-        track.places.clear()
-        each = sum(min(stem.pages, self._plan.ready_pages(stem)) for stem in track.stems)
-        for frame in frames:
-            try:
-                self._arena.reserve(each)
-            except ArenaFull as error:
-                self._tell({"event": "crowded", "track": number, "reason": str(error)})
-                break
-            track.kept += each
-            track.places.append(frame)
-
-    def handle(self, request: dict[str, Any]) -> None:
-        """Do what control asks for; `do` is load, cue, keep, unload or attacks."""
-        name, number = request["do"], int(request["track"])
-        if name == "load":
-            stems = [(int(source), str(path)) for source, path in request["stems"]]
-            self.load(number, stems, float(request["cue"]))
-        elif name == "cue":
-            self.cue(number, int(request["frame"]))
-        elif name == "keep":
-            self.keep(number, [int(frame) for frame in request["frames"]])
-        elif name == "unload":
-            self.unload(number)
-        elif name == "attacks":
-            self.find_attacks()
+        if track and track.streamed:
+            self._admission.keep(track, frames)
 
     def unload(self, number: int) -> None:
         """Close a track and take its pages back. No voice may be playing it."""
@@ -171,9 +225,9 @@ class Loader:
 
     def work(self) -> bool:
         """Bring in the most urgent page; False when there is nothing to do, or no room."""
-        self._keep_spare()
+        self._room.keep_spare()
         marked = self._marker.work()
-        for track, stem, page in self._wanted():
+        for track, stem, page in self._wanted.pages():
             return self._fill(track, stem, page) or marked
         return marked
 
@@ -211,14 +265,14 @@ class Loader:
         while self._marker.work():
             pass
         if not self._whole:
-            self._make_room()
+            self._room.make()
             self._arena.reclaim()  # to be used next: they are still in the processor's cache
         while self._fill_wanted():
             pass
 
     def _fill_wanted(self) -> bool:
         # True when a file turned out bad: then other things are wanted.
-        for track, stem, page in self._wanted():
+        for track, stem, page in self._wanted.pages():
             if not self._fill(track, stem, page):
                 return False
             if track.complete:
@@ -227,19 +281,19 @@ class Loader:
 
     def urgent(self) -> bool:
         """Whether a page is missing that is about to be heard."""
-        return next(self._soon(self._plan.playheads()), None) is not None
+        return self._wanted.urgent()
 
     def watching(self) -> bool:
         """Whether playheads have to be looked at, because not all of a track is there."""
         return any(not track.complete for track in self._tracks.values())
 
     def status(self) -> dict[str, Any]:
-        """Pages of the budget: total, in use, reserved."""
+        """Pages, see `Statistics.report`, and how reads fared: longest wait in s, stalls."""
         return {
             "event": "pages",
-            "total": self._arena.total,
-            "used": self._arena.in_use(),
-            "reserved": self._arena.reserved,
+            **self._statistics.report(),
+            "longest_read": round(self._busy.longest, 3),
+            "stalls": self._busy.stalls,
         }
 
     def close(self) -> None:
@@ -247,90 +301,21 @@ class Loader:
         for number in list(self._tracks):
             self.unload(number)
 
-    def _admit(self, stems: list[Stem]) -> tuple[bool, int]:
-        # Whole if that fits, else a window of it, else refused.
-        whole = sum(stem.pages for stem in stems)
-        if self._whole and self._arena.reserved + whole <= self._arena.total:
-            self._arena.reserve(whole)
-            return False, whole
-        window = sum(min(stem.pages, self._plan.window(stem)) for stem in stems)
-        self._arena.reserve(window)
-        return True, window
-
-    def _wanted(self) -> Iterator[tuple[Track, Stem, int]]:
-        # What is heard next, then starts, then what is heard later, then the rest of what fits.
-        tracks = list(self._tracks.values())
-        if all(track.complete and track.ready for track in tracks):
-            return
-        heads = self._plan.playheads()
-        if self._whole:
-            yield from self._soon(heads)
-        for track in tracks:
-            if not track.ready and not track.complete:
-                yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
-                self._note_ready(track)
-            elif not track.ready:
-                self._note_ready(track)
-        yield from self._heard(heads, READ_AHEAD if self._whole else LITTLE_AHEAD)
-        for track in tracks:
-            if track.complete or not self._whole:
-                continue
-            if track.streamed:
-                for frame in (0, *track.places):
-                    yield from self._missing(track, self._plan.start_pages(track.stems, frame))
-            else:
-                yield from self._rest(track)
-
-    def _soon(self, heads: Heads) -> Iterator[tuple[Track, Stem, int]]:
-        return self._heard(heads, URGENT)
-
-    def _heard(self, heads: Heads, seconds: float) -> Iterator[tuple[Track, Stem, int]]:
-        # What the playheads come to within `seconds`.
-        for track in list(self._tracks.values()):
-            if track.complete:
-                continue
-            for stem in track.stems:
-                for head in heads.get(stem.source, ()):
-                    pages = self._plan.ahead(stem, head, seconds)
-                    yield from self._missing(track, ((stem, page) for page in pages))
-
-    def _note_ready(self, track: Track) -> None:
-        track.ready = True
-        self._tell({"event": "ready", "track": track.number, "cue": track.cue})
-
-    def _missing(
-        self, track: Track, pages: Any
-    ) -> Iterator[tuple[Track, Stem, int]]:
-        for stem, page in pages:
-            if page < stem.pages and not self._arena.resident(stem.source, page):
-                yield track, stem, page
-
-    def _rest(self, track: Track) -> Iterator[tuple[Track, Stem, int]]:
-        # The stems side by side, from the cue to the end and round; each page asked for once.
-        longest = max(stem.pages for stem in track.stems)
-        for turn in range(track.turn, longest):
-            for stem in track.stems:
-                page = (track.cue // stem.page_frames + turn) % max(1, stem.pages)
-                if turn < stem.pages and not self._arena.resident(stem.source, page):
-                    track.turn = turn
-                    yield track, stem, page
-        track.complete = True
-        self._tell({"event": "complete", "track": track.number})
-
     def _fill(self, track: Track, stem: Stem, page: int) -> bool:
         place = self._arena.take()
         if place is None:
-            self._make_room()
+            self._room.make()
             place = self._arena.take()
             if place is None:
                 return False
         try:
             into = self._arena.samples(stem.source, place)
-            samples = stem.reader.read(page * stem.page_frames, stem.page_frames, into)
+            samples = self._read(stem, page * stem.page_frames, stem.page_frames, into)
         except Exception as error:
             self._arena.give_back(place)
             self._give_up(track, _reason(error, [(stem.source, str(stem.reader.path))]))
             return True
+        self._statistics.fetched(stem.source, page)
         attacks = self._marker.find(stem, page, samples)
         self._arena.publish(stem.source, page, place, samples, attacks)
         return True
@@ -339,36 +324,8 @@ class Loader:
         # What is resident plays on; nothing more is read.
         track.complete = True
         track.ready = True
+        track.broken = reason
         self._tell({"event": "broken", "track": track.number, "reason": reason})
-
-    def _keep_spare(self) -> None:
-        # A page given back can be used two blocks later: a start should not wait for that.
-        if not any(track.streamed for track in self._tracks.values()):
-            return
-        now = time.monotonic()
-        if now < self._spared + SPARE_SECONDS:
-            return
-        self._spared = now
-        if self._arena.total - self._arena.in_use() < min(SPARE_PAGES, self._arena.total // 8):
-            self._make_room()
-
-    def _make_room(self) -> None:
-        # Only streamed tracks hold pages that can be spared.
-        heads = self._plan.playheads()
-        for track in self._tracks.values():
-            if not track.streamed:
-                continue
-            keep: dict[int, set[int]] = {stem.source: set() for stem in track.stems}
-            for frame in (0, track.cue, *track.places):
-                for stem, page in self._plan.start_pages(track.stems, frame):
-                    keep[stem.source].add(page)
-            for stem in track.stems:
-                wanted = keep[stem.source]
-                wanted.update(self._plan.kept(stem, heads.get(stem.source, [])))
-                table = self._desk.page_table[stem.source, : stem.pages]
-                for page in np.flatnonzero(table).tolist():
-                    if page not in wanted:
-                        self._arena.evict(stem.source, page)
 
 
 def _reason(error: Exception, stems: list[tuple[int, str]]) -> str:

@@ -6,6 +6,7 @@ It takes a tenth of the time that reading a page does, so it is left out while n
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,10 +18,14 @@ AT_ONCE = 8  # pages of those that were in memory already, between two that are 
 
 
 class Marker:
-    """Finds attacks in pages, once it is told to begin. What it finds depends on the file alone."""
+    """Finds attacks in pages, once it is told to begin. What it finds depends on the file alone.
 
-    def __init__(self, arena: Arena) -> None:
+    `read(stem, start, count)` reads frames of a stem's file, where its pages are not in memory.
+    """
+
+    def __init__(self, arena: Arena, read: Callable[[Stem, int, int], np.ndarray]) -> None:
         self._arena = arena
+        self._read = read
         self._on = False
         self._queue: deque[tuple[Stem, int]] = deque()
 
@@ -71,6 +76,6 @@ class Marker:
         start = page * stem.page_frames
         first = max(0, start - CONTEXT)
         try:
-            return stem.reader.read(first, start - first)
+            return self._read(stem, first, start - first)
         except Exception:  # it will be told when the page itself can't be read
             return np.empty((0, stem.reader.channels), np.float32)

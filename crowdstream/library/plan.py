@@ -12,6 +12,7 @@ import numpy as np
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import FREE
 from crowdstream.desk.sizes import MAX_RATE
+from crowdstream.library.closed import ClosedFile
 from crowdstream.library.reader import StemReader
 
 READ_AHEAD = 10.0  # seconds of sound kept ahead of a playhead: an SD card may stall for 5
@@ -21,10 +22,11 @@ URGENT = 2.0  # seconds ahead of a playhead that come before everything, starts 
 
 @dataclass
 class Stem:
-    """One open file and its place in the desk."""
+    """One open file of a track, and its place in the desk."""
 
+    track: int
     source: int
-    reader: StemReader
+    reader: StemReader | ClosedFile
     page_frames: int
 
     @property
@@ -52,14 +54,18 @@ Heads = dict[int, list[Head]]
 
 
 class Plan:
-    """Counts in pages what the desk's playheads say in frames. Reads the desk, changes nothing."""
+    """Counts in pages what the desk's playheads say in frames. Reads the desk, changes nothing.
 
-    def __init__(self, desk: Desk) -> None:
+    `read_ahead`: seconds of sound kept ahead of a playhead.
+    """
+
+    def __init__(self, desk: Desk, read_ahead: float = READ_AHEAD) -> None:
         self._desk = desk
+        self._ahead = read_ahead
 
     def window(self, stem: Stem) -> int:
         """Pages that a streamed stem needs: ahead, its cue, its beginning, back in a loop."""
-        ahead = math.ceil(READ_AHEAD * self._desk.sample_rate / stem.page_frames)
+        ahead = math.ceil(self._ahead * self._desk.sample_rate / stem.page_frames)
         start = self.ready_pages(stem)
         return ahead + 3 * start + 3
 
@@ -116,8 +122,10 @@ class Plan:
                 if step < count:
                     yield stem, frame // stem.page_frames + step
 
-    def ahead(self, stem: Stem, head: Head, seconds: float = READ_AHEAD) -> Iterator[int]:
-        """Pages that a playhead comes to in `seconds`: its loop once, and what follows on it."""
+    def ahead(self, stem: Stem, head: Head, seconds: float | None = None) -> Iterator[int]:
+        """Pages that a playhead comes to in `seconds` (None: as far as is read ahead): its loop
+        once, and what follows on it."""
+        seconds = self._ahead if seconds is None else seconds
         size, step, pages = stem.page_frames, head.step, stem.pages
         page = min(head.position // size, pages - 1) if step < 0 else head.position // size
         # The page behind the loop's last one, and the one that the loop goes on with.

@@ -1,13 +1,15 @@
 """The loader process: files in, pages out, at a priority below everything that sounds.
 
 Control writes requests as JSON lines to standard input; answers and events go out the same
-way on standard output. When standard input closes, the process ends.
+way on standard output. A line that means nothing is passed over. When standard input closes,
+the process ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -62,7 +64,13 @@ class Process:
     def _hear(self) -> bool:
         data = os.read(0, 1 << 16)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        self._requests.extend(json.loads(line) for line in lines)
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                request = json.loads(line)
+                if request["do"] == "ping":  # asks whether it lives, whatever else waits
+                    _write({"event": "pong"})
+                else:
+                    self._requests.append(request)
         return bool(data)
 
     def _handle_next(self) -> bool:
@@ -72,7 +80,11 @@ class Process:
             return False
         if self._requests[0]["do"] == "load" and self._loader.urgent():
             return False
-        self._loader.handle(self._requests.popleft())
+        request = self._requests.popleft()
+        try:
+            self._loader.handle(request)
+        except (ValueError, KeyError, TypeError) as error:
+            _write({"event": "odd", "reason": f"{request!r:.200}: {error!r:.200}"})
         return True
 
     def _report(self) -> None:
@@ -87,12 +99,23 @@ class Process:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until standard input closes. `arguments`: the desk's descriptor."""
+    """Run until standard input closes.
+
+    `arguments`: JSON of `fd`, the desk's descriptor, `read_ahead` and `max_preload` in seconds
+    (null: no limit).
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     mute_c_libraries()
-    loader = Loader(Desk(int(arguments[0])), _write)
+    request = json.loads(arguments[0])
+    most = request["max_preload"]
+    loader = Loader(
+        Desk(int(request["fd"])),
+        _write,
+        read_ahead=float(request["read_ahead"]),
+        max_preload=math.inf if most is None else float(most),
+    )
     with contextlib.suppress(BrokenPipeError):  # control is gone
         _write({"event": "up"})
         Process(loader).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -12,7 +13,7 @@ from typing import Literal, Self
 import numpy as np
 
 from crowdstream.library.convert import RateConverter
-from crowdstream.library.decode import Decoder, Samples
+from crowdstream.library.decode import Decoder, Samples, going_on
 from crowdstream.library.downmix import MAX_CHANNELS, downmix_matrix
 from crowdstream.library.errors import (
     AudioFileError,
@@ -32,13 +33,17 @@ _SIXTEEN_BITS = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
 _FLOAT_FILES = frozenset({"FLOAT", "DOUBLE"})
 
 
-def open_stem(path: Path, sample_rate: int) -> StemReader:
+def open_stem(
+    path: Path, sample_rate: int, progress: Callable[[], None] = going_on
+) -> StemReader:
     """Open an audio file to be read at `sample_rate` (Hz).
+
+    `progress` is called now and then while something takes long, opening included.
 
     WAV, RF64, W64, AIFF, FLAC, OGG (Vorbis, Opus) and MP3; whatever else libsndfile knows works
     too. Raises a subclass of AudioFileError that says what is wrong with the file.
     """
-    return StemReader(path, sample_rate)
+    return StemReader(path, sample_rate, progress)
 
 
 class StemReader:
@@ -46,7 +51,8 @@ class StemReader:
 
     path: as given. source_rate: the file's own rate (Hz). frames: length at the asked rate,
     rounded up to a whole frame where the rates differ. channels: 1 or 2; files with 3 to 8 are
-    mixed down (see `downmix.py`), more are refused. dtype: 'int16' for 16-bit and 8-bit PCM with
+    mixed down (see `downmix.py`), more are refused. identity: the file's size in bytes and its
+    modification time in ns when it was opened. dtype: 'int16' for 16-bit and 8-bit PCM with
     one or two channels at the asked rate (16-bit samples are the file's own bits, 8-bit ones are
     shifted up), else 'float32' with full scale at 1.0; NaN and infinity in a file become 0.
 
@@ -55,11 +61,14 @@ class StemReader:
     one thread at a time.
     """
 
-    def __init__(self, path: Path, sample_rate: int) -> None:
+    def __init__(
+        self, path: Path, sample_rate: int, progress: Callable[[], None] = going_on
+    ) -> None:
         if not MIN_RATE <= sample_rate <= MAX_RATE:
             raise ValueError(f"sample_rate is {sample_rate}, allowed are {MIN_RATE} to {MAX_RATE}")
         self.path = path
         self.sample_rate = sample_rate
+        self._progress = progress
         self._fd = _open_file(path)
         self._decoder: Decoder | None = None
         try:
@@ -73,10 +82,10 @@ class StemReader:
 
     def _set_up(self) -> None:
         status = os.fstat(self._fd)
-        self._identity = status.st_size, status.st_mtime_ns
+        self.identity = status.st_size, status.st_mtime_ns
         _check_kind(self.path, status)
         try:
-            self._decoder = decoder = Decoder(self._fd, status.st_size, self.path)
+            self._decoder = decoder = Decoder(self._fd, status.st_size, self.path, self._progress)
         finally:
             self._check_unchanged()
         if decoder.frames <= 0:
@@ -183,7 +192,7 @@ class StemReader:
         bytes can be seen, so what was decoded between two equal times is the old file.
         """
         status = os.fstat(self._fd)
-        if (status.st_size, status.st_mtime_ns) != self._identity:
+        if (status.st_size, status.st_mtime_ns) != self.identity:
             raise FileChanged(self.path, "it was changed while it was open; load it again")
 
 

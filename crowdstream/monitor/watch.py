@@ -27,10 +27,17 @@ ADVICE = {
     "quality": "raise --buffer-size, play fewer stems and effects, or end other programs",
     "missing_page": "the disk did not keep up: raise --memory, or use a faster medium",
 }
+STALL_ADVICE = (
+    "the medium stalled for {:.1f} s: use another card or disk, or raise --read-ahead, or --memory "
+    "so that tracks are in memory as a whole"
+)
 
 
 class Watch:
-    """Compares readings a second apart. `tell(name, *values)` reaches subscribers."""
+    """Compares readings a second apart. `tell(name, *values)` reaches subscribers.
+
+    `stall()`: for how many seconds the medium has not answered now or just before; 0: it does.
+    """
 
     def __init__(
         self,
@@ -38,11 +45,13 @@ class Watch:
         processes: Processes,
         stats_seconds: float,
         tell: Callable[..., None],
+        stall: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._desk = desk
         self.processes = processes
         self._stats_seconds = stats_seconds
         self._tell = tell
+        self._stall = stall
         self._next = time.monotonic() + WARN_SECONDS
         self._next_stats = time.monotonic() + stats_seconds
         self._gaps = [0] * len(CAUSES)
@@ -113,7 +122,9 @@ class Watch:
         count = int(self._desk.ledger["missing_pages"])
         if count != self._missing:
             new, self._missing = count - self._missing, count
-            log.warning("%d gaps for want of a page: %s", new, ADVICE["missing_page"])
+            stall = self._stall()
+            advice = STALL_ADVICE.format(stall) if stall else ADVICE["missing_page"]
+            log.warning("%d gaps for want of a page: %s", new, advice)
             self._tell("/underrun", "missing_page", new, 0.0)
 
     def _budget(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import stat
 from pathlib import Path
@@ -52,6 +53,7 @@ class Output:
             if not stat.S_ISREG(path.stat().st_mode):
                 raise self._refusal("it is there and is no file; choose another name")
         self._part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+        _remove_leavings(self._part)
         try:
             self._fd = os.open(self._part, _FLAGS, 0o666)
         except OSError as error:
@@ -109,3 +111,23 @@ class Output:
         with contextlib.suppress(soundfile.LibsndfileError):
             self._file.close()
         self._remove()
+
+
+def _remove_leavings(part: Path) -> None:
+    # Of a mix into the same file that was killed.
+    beginning = part.name.rpartition(f".{os.getpid()}.")[0]
+    with contextlib.suppress(OSError):
+        for other in part.parent.glob(f"{glob.escape(beginning)}.*.part"):
+            number = other.name[len(beginning) + 1 : -len(".part")]
+            if number.isdecimal() and not _runs(int(number)):
+                other.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -6,6 +6,7 @@ made with it. What it renders are the samples that the server plays.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import deque
 from typing import Any, Self
@@ -56,7 +57,8 @@ class Session:
         self.desk = Desk.create(memory_bytes, sample_rate)
         self.desk.header["block_frames"] = block_frames
         self.desk.journal["off"] = 1  # no other engine is going to go on
-        self.loader = Loader(self.desk, self._reports.append, whole)
+        most = math.inf if settings.max_preload is None else settings.max_preload
+        self.loader = Loader(self.desk, self._reports.append, whole, settings.read_ahead, most)
         info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
         try:
             self.core = Core(

@@ -9,6 +9,12 @@ MODEL_FILE = Path("/proc/device-tree/model")
 
 LEAST_MEMORY_MB = 256
 
+# What a container or a service may use at most (cgroup, version 2 and 1).
+LIMIT_FILES = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
 _PI = re.compile(r"Raspberry Pi (?:Compute Module )?([0-9]*)")
 
 
@@ -36,10 +42,24 @@ def preset_for(model: str | None) -> tuple[str, str]:
 
 def default_memory_mb(physical_bytes: int | None = None) -> int:
     """Memory for decoded audio when none is set, in MB (2**20 bytes): half of the machine's,
-    and at least 256. `physical_bytes` stands in for the machine's own memory."""
+    and at least 256. `physical_bytes` stands in for the machine's own memory.
+
+    Half: the server needs up to 300 MB besides, and what the system has left over it keeps files
+    in, so that a track that was streamed once is not read from the card again."""
     if physical_bytes is None:
-        physical_bytes = _physical_bytes()
+        physical_bytes = min(_physical_bytes(), limited_bytes())
     return max(LEAST_MEMORY_MB, physical_bytes // 2 // 2**20)
+
+
+def limited_bytes(files: tuple[Path, ...] = LIMIT_FILES) -> int:
+    """Memory that a container leaves to this process, in bytes; 2**63 where nothing limits it."""
+    limit = 1 << 63
+    for file in files:
+        try:
+            limit = min(limit, int(file.read_text()))
+        except (OSError, ValueError):  # "max", or no such limits here
+            continue
+    return limit
 
 
 def _physical_bytes() -> int:

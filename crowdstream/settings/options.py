@@ -141,6 +141,23 @@ class Settings:
             unset="half of this machine's memory",
         ),
     )
+    read_ahead: float = field(
+        default=10.0,
+        metadata=_about(
+            Real(1, 600, "seconds"),
+            "SECONDS",
+            "sound of a streamed track kept ahead of its playhead: a medium may stall for so long",
+        ),
+    )
+    max_preload: float | None = field(
+        default=None,
+        metadata=_about(
+            Real(0, LONGEST_SECONDS, "seconds"),
+            "SECONDS",
+            "length from which a track is streamed though it fits the memory",
+            unset="only what does not fit is streamed",
+        ),
+    )
     media_root: tuple[Path, ...] = field(
         default=(),
         metadata=_about(

@@ -97,9 +97,13 @@ def start_pages() -> int:
 
 def test_a_track_that_fits_is_read_from_its_cue_round_and_told(bench: Bench, song: str) -> None:
     bench.loader.load(1, [(5, song)], 0.5)
+    file = Path(song).stat()
     assert bench.said("opened") == [
-        {"event": "opened", "track": 1, "frames": 45 * RATE, "streamed": False, "channels": [2]}
-    ]
+        {
+            "event": "opened", "track": 1, "frames": 45 * RATE, "streamed": False, "channels": [2],
+            "files": [(file.st_size, file.st_mtime_ns)],
+        }
+    ]  # fmt: skip
     cue = 45 * RATE // 2 // PAGE
     order = []
     for _ in range(122):
@@ -334,7 +338,7 @@ def test_spare_pages_are_kept_so_that_a_start_need_not_wait(bench: Bench, long: 
     bench.loader.load(1, [(5, long)], 0.0)
     for frame in range(0, 99 * PAGE, PAGE):  # until pages left behind all but fill the budget
         bench.play(0, 5, frame)
-        bench.loader._spared = 0.0
+        bench.loader._room._spared = 0.0
         bench.blocks()
         for _ in range(30):
             bench.loader.work()

@@ -83,3 +83,12 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     finally:
         os.close(full)
     assert not os.listdir(tmp_path)
+
+
+def test_what_a_killed_mix_into_the_same_file_left_is_removed(tmp_path: Path) -> None:
+    dead = 2**22 + 1  # above the largest process number
+    for name in (f".a.wav.{dead}.part", f".b.wav.{dead}.part", f".a.wav.{os.getppid()}.part"):
+        (tmp_path / name).write_bytes(b"1")
+    save(tmp_path / "a.wav")
+    left = {f".b.wav.{dead}.part", f".a.wav.{os.getppid()}.part", "a.wav"}
+    assert set(os.listdir(tmp_path)) == left

@@ -6,6 +6,7 @@ import pytest
 
 from crowdstream.settings import SettingError, default_memory_mb, resolve
 from crowdstream.settings.files import PRESETS, preset_names
+from crowdstream.settings.machine import limited_bytes
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,13 @@ def test_memory_is_half_of_the_machine_and_at_least_256_mb() -> None:
     assert default_memory_mb(512 << 20) == 256
     assert default_memory_mb(0) == 256
     assert default_memory_mb() >= 256
+
+
+def test_a_container_has_what_its_limit_leaves(tmp_path: Path) -> None:
+    new, old = tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"
+    assert limited_bytes((new, old)) == 1 << 63
+    new.write_text("max\n")
+    assert limited_bytes((new, old)) == 1 << 63
+    old.write_text("9223372036854771712\n")
+    new.write_text("1073741824\n")
+    assert limited_bytes((new, old)) == 1 << 30

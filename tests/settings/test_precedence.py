@@ -33,6 +33,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "buffer_size": st.integers(16, 8192),
     "sample_rate": st.integers(8000, 192000),
     "memory": st.integers(16, 1 << 20),
+    "read_ahead": st.floats(1, 600),
+    "max_preload": st.floats(0, 1e9),
     "media_root": st.lists(_path, min_size=1, max_size=3).map(tuple),
     "record_folder": _path,
     "a": _path,

@@ -47,6 +47,8 @@ REFUSED = [
     ("sample_rate", ["7999", "192001", "44.1k"]),
     ("meter", ["0", "33", "3/4"]),
     ("memory", ["15", "1048577", "2G"]),
+    ("read_ahead", ["0.9", "601", "nan"]),
+    ("max_preload", ["-1", "inf"]),
     ("bpm", ["19.9", "400.1", "nan", "NaN", "inf", "-inf", "1_20", "1e999", "fast"]),
     ("seconds", ["0", "0.0", "-1", "nan", "infinity", "1e10"]),
     ("stats_interval", ["-0.1", "nan", "86401"]),
