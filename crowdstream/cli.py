@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import crowdstream
+from crowdstream import logs
 from crowdstream.settings import Resolved, SettingError, format_settings, resolve
 
 USAGE = """\
@@ -78,13 +79,9 @@ def serve(argv: Sequence[str], prog: str = "crowdstream") -> int:
     if resolved.show_config:
         print(format_settings(resolved))
         return 0
-    logging.basicConfig(
-        level=resolved.settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
     if resolved.list_devices:
         return list_devices()
+    logs.set_up(resolved.settings)
     return _run(resolved)
 
 
@@ -123,11 +120,12 @@ def _run(resolved: Resolved) -> int:
     from crowdstream.control.osc import PortTaken
     from crowdstream.control.server import Server
     from crowdstream.control.startup import Cancelled
+    from crowdstream.control.systemd import Notifier
     from crowdstream.desk.block import DeskError
     from crowdstream.desk.stream import DeviceError
 
     log.info("%s", resolved.preset_reason)
-    server = Server(resolved.settings)
+    server = Server(resolved.settings, Notifier.of_environment())
     try:
         server.start(ended.is_set)
     except Cancelled:

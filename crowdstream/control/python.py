@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream import logs
 from crowdstream.control.context import nobody
 from crowdstream.control.errors import UnknownAddress
 from crowdstream.control.server import Server
@@ -52,7 +53,7 @@ class PythonAudioServer:
         if self._server is not None:
             raise RuntimeError("the server runs already: call stop() first")
         if not logging.getLogger().handlers:
-            logging.basicConfig(level=self._settings.log_level.upper())
+            logs.set_up(self._settings)
         server = Server(self._settings)
         info = server.start()
         self._server = server

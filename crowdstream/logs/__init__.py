@@ -1,0 +1,66 @@
+"""Logs: where lines go, in which form, and that they never hold anything up.
+
+    set_up(settings)          # once in each process that logs
+
+Each target (standard error, the log file) has a queue and a thread of its own. Whoever logs only
+puts a line into the queues, so neither a full pipe nor a stalled card stops a thread that has work
+to do. What waits is limited; what is left out is counted and told.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+
+from crowdstream.logs.behind import Behind
+from crowdstream.logs.file import LogFile
+from crowdstream.logs.formats import JournalText, Json, Text
+from crowdstream.settings import Settings
+
+__all__ = ["set_up"]
+
+STDERR = 2
+
+
+def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+    """Log to standard error and, where `log_file` names one, to a file as well.
+
+    May be called again; what was set up before is closed. It never fails: a log file that can't
+    be written is told on standard error, once.
+    """
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, Behind)]:
+        root.removeHandler(handler)
+        handler.close()
+    json = settings.log_format == "json"
+    stderr = Behind(_to_stderr)
+    if under_journal(environ):
+        stderr.setFormatter(JournalText(Json() if json else None))
+    else:
+        stderr.setFormatter(Json() if json else Text())
+    root.addHandler(stderr)
+    if settings.log_file is not None:
+        file = LogFile(settings.log_file, stderr.complain)
+        handler = Behind(file.write, file.close)
+        handler.setFormatter(Json() if json else Text())
+        root.addHandler(handler)
+    root.setLevel(settings.log_level.upper())
+
+
+def under_journal(environ: Mapping[str, str], fd: int = STDERR) -> bool:
+    """Whether `fd` leads to systemd's journal, which notes time and priority by itself."""
+    try:
+        device, inode = environ.get("JOURNAL_STREAM", "").split(":")
+        status = os.fstat(fd)
+        return (status.st_dev, status.st_ino) == (int(device), int(inode))
+    except (OSError, ValueError):
+        return False
+
+
+def _to_stderr(line: bytes) -> None:
+    try:
+        while line:
+            line = line[os.write(STDERR, line) :]
+    except OSError:
+        return  # nobody reads it any more
