@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import crowdstream
@@ -19,6 +21,7 @@ usage: crowdstream COMMAND [options]
 
   serve     run the server (crowdstream serve --help lists its options)
   render    render a set to a sound file, faster than it plays (crowdstream render --help)
+  doctor    look at this machine and say what to change (crowdstream doctor --help)
   compile   compile the kernels, so that the first start is as fast as any
   reference print the OSC reference (docs/osc.md)
   --version print the version
@@ -36,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from crowdstream.offline.command import render
 
         return render(arguments[1:])
+    if arguments[:1] == ["doctor"]:
+        from crowdstream.doctor.command import doctor
+
+        return doctor(arguments[1:])
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return 0
@@ -58,14 +65,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compile_kernels() -> int:
-    """Compile every kernel into the cache."""
+    """Compile every kernel into the cache, and delete those of old versions."""
     begin = time.monotonic()
     import crowdstream.engine.ledger  # importing is compiling
     import crowdstream.engine.render  # noqa: F401
+    from crowdstream.caches import prune
     from crowdstream.engine.kernels import kernels
 
+    # First: the file of machine code is old, too, where nothing notes when it was read.
+    deleted = prune([Path(os.environ["NUMBA_CACHE_DIR"])])
     kernels()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")
+    if deleted:
+        print(f"deleted those of {deleted} older versions, not used for a month")
     return 0
 
 

@@ -25,7 +25,7 @@ def record(text: str, *values: Any, level: int = logging.INFO, **more: Any) -> l
 def test_text_has_time_level_and_message() -> None:
     line = Text().format(record("hello %d", 1))
     date, _time, level, message = line.split(" ", 3)
-    assert datetime.fromisoformat(date)
+    assert datetime.fromisoformat(date).year >= 2001
     assert (level, message) == ("INFO", "hello 1")
 
 
