@@ -143,10 +143,10 @@ def _run(resolved: Resolved) -> int:
     except Cancelled:
         return 0
     except SettingError as error:
-        print(f"crowdstream: {error}", file=sys.stderr)
+        logs.fatal(str(error))
         return 2
     except (PortTaken, DeviceError, DeskError, ChildError) as error:
-        print(f"crowdstream: {error}", file=sys.stderr)
+        logs.fatal(str(error))
         return 1
     until = resolved.settings.seconds
     deadline = time.monotonic() + until if until else None

@@ -44,13 +44,14 @@ def realtime(machine: Machine, attempt: Callable[[], str] = try_realtime) -> Che
     name = "real-time priority"
     reason = attempt()
     limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-    data = {"allowed": not reason, "rtprio_limit": limit}
+    data = {"allowed": not reason, "rtprio_limit": limit, "root": os.geteuid() == 0}
     if reason:
         return Check(name, WARN, f"refused ({reason}): late callbacks are likely", LIMITS, data)
     if machine.read("/proc/sys/kernel/sched_rt_runtime_us") == "0":
         fix = "echo 950000 | sudo tee /proc/sys/kernel/sched_rt_runtime_us"
         return Check(name, WARN, "allowed, but the system gives it no time", fix, data)
-    return Check(name, OK, f"the audio thread may run at {PRIORITY}", data=data)
+    root = " (root may always; ask as the user that the server runs as)" if data["root"] else ""
+    return Check(name, OK, f"the audio thread may run at {PRIORITY}{root}", data=data)
 
 
 def memlock(limit: int | None = None) -> Check:

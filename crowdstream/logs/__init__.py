@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 
 from crowdstream.logs.behind import Behind
@@ -18,7 +19,7 @@ from crowdstream.logs.file import LogFile
 from crowdstream.logs.formats import JournalText, Json, Text
 from crowdstream.settings import Settings
 
-__all__ = ["set_up"]
+__all__ = ["fatal", "set_up"]
 
 STDERR = 2
 
@@ -34,18 +35,36 @@ def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         root.removeHandler(handler)
         handler.close()
     json = settings.log_format == "json"
-    stderr = Behind(_to_stderr)
-    if under_journal(environ):
+    journal = under_journal(environ)
+    stderr = Behind(_to_stderr, to_person=not json and not journal)
+    if journal:
         stderr.setFormatter(JournalText(Json() if json else None))
     else:
         stderr.setFormatter(Json() if json else Text())
     root.addHandler(stderr)
     if settings.log_file is not None:
         file = LogFile(settings.log_file, stderr.complain)
-        handler = Behind(file.write, file.close)
+        handler = Behind(file.write, file.close, to_file=True)
         handler.setFormatter(Json() if json else Text())
         root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+
+
+def fatal(text: str) -> None:
+    """Say why the program ends: in the log file and the journal as an error, as JSON where that
+    was asked for, and to a person at a terminal as one plain line."""
+    record = logging.LogRecord("crowdstream", logging.ERROR, "", 0, text, None, None)
+    plain = True
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, Behind):
+            continue
+        if handler.to_person:
+            handler.flush()  # what was said before comes before
+        else:
+            handler.handle(record)
+            plain = plain and handler.to_file
+    if plain:
+        print(f"crowdstream: {text}", file=sys.stderr)
 
 
 def under_journal(environ: Mapping[str, str], fd: int = STDERR) -> bool:

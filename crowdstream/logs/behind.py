@@ -20,9 +20,17 @@ class Behind(logging.Handler):
     """
 
     def __init__(
-        self, write: Callable[[bytes], None], closed: Callable[[], None] | None = None
+        self,
+        write: Callable[[bytes], None],
+        closed: Callable[[], None] | None = None,
+        to_person: bool = False,
+        to_file: bool = False,
     ) -> None:
+        """`closed` is called when no more will be written. `to_person` and `to_file` say who
+        reads it, and are kept as attributes."""
         super().__init__()
+        self.to_person = to_person
+        self.to_file = to_file
         self._write = write
         self._closed = closed
         # Of Python's queues the one that may be filled from anywhere, signal handlers included.

@@ -124,6 +124,29 @@ def test_setting_up_twice_leaves_one_of_each(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 1
 
 
+def test_why_it_ends_is_in_the_log_and_a_plain_line_for_people(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    program = "logging.info('before'); logs.fatal('the port is taken')"
+    said = run(program, "--log-file", str(file)).splitlines()
+    assert said[0].endswith("INFO before") and said[1:] == ["crowdstream: the port is taken"]
+    lines = file.read_text().splitlines()
+    assert lines[0].endswith("INFO before") and lines[1].endswith("ERROR the port is taken")
+    said = run(program, "--log-format", "json").splitlines()
+    assert [json.loads(line)["level"] for line in said] == ["info", "error"]
+
+
+def test_a_server_that_cannot_start_says_so_in_its_log(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    done = subprocess.run(
+        [sys.executable, "audio_server.py", "--osc-host", "192.0.2.1", "--port", "0",
+         "--driver", "null", "--log-file", str(file)],
+        cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "crowdstream: UDP port 0 on 192.0.2.1 can't be used" in done.stderr
+    assert "ERROR UDP port 0 on 192.0.2.1 can't be used" in file.read_text()
+
+
 def test_the_server_logs_json_with_what_it_knows(tmp_path: Path) -> None:
     file = tmp_path / "night.log"
     options = ("--driver", "null", "--log-format", "json", "--log-file", str(file))
