@@ -43,6 +43,7 @@ def test_what_was_not_used_for_a_month_goes(kernels: Path) -> None:
     used = made(kernels, "3" * 16, True)
     os.utime(used / "engine_1" / "a.nbc", (time.time(), LONG_AGO))  # read, not written
     gone = [made(kernels, "4" * 16, True), made(kernels, "5" * 16 + ".code", True)]
+    assert caches.leftovers([present, code]) == gone
     assert caches.prune([present, code]) == 2
     assert all(path.exists() for path in (present, code, recent, used))
     assert not any(path.exists() for path in gone)

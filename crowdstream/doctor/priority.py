@@ -10,7 +10,7 @@ from collections.abc import Callable
 from crowdstream.doctor.check import OK, WARN, Check, Machine
 
 PRIORITY = 70  # what the audio thread asks for; see engine/callback.py
-LEAST_MEMLOCK = 64 << 20  # JACK's client library holds about as much
+LEAST_MEMLOCK = 128 << 20  # the client library of JACK holds 102 MiB
 
 LIMITS = (
     "echo '@audio - rtprio 95' | sudo tee /etc/security/limits.d/audio.conf; "

@@ -85,6 +85,7 @@ def test_without_a_watchdog_only_changes_are_told(manager: Manager, tmp_path: Pa
         now += STATUS_SECONDS + 0.1
         notifier.tick(frame, lambda said=status: said)  # type: ignore[misc]
     notifier.stopping()
+    now += 100
     notifier.tick(99, lambda: "late")
     assert manager.heard() == ["READY=1\nSTATUS=a", "STATUS=b", "STATUS=c", "STOPPING=1"]
 

@@ -112,6 +112,17 @@ def test_a_log_that_somebody_moved_away_is_begun_anew(tmp_path: Path) -> None:
     assert (tmp_path / "kept.log").read_bytes() == b"one\n"
 
 
+def test_what_another_has_just_renamed_is_not_renamed_again(tmp_path: Path, small: int) -> None:
+    late, early = (LogFile(tmp_path / "a.log", Complaints()) for _ in range(2))
+    late.write(b"old\n" * 240)
+    early.write(b"new\n" * 20)  # does not fit any more
+    late._turn()  # as if it had looked before
+    assert (tmp_path / "a.log").read_bytes() == b"new\n" * 20
+    assert not (tmp_path / "a.log.2").exists()
+    late.close()
+    early.close()
+
+
 def test_one_that_is_stopped_while_it_renames_does_not_stop_the_others(
     tmp_path: Path, small: int
 ) -> None:
