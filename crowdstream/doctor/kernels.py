@@ -8,7 +8,7 @@ from pathlib import Path
 from crowdstream import caches
 from crowdstream.doctor.check import FAIL, OK, WARN, Check
 
-ENTRIES = ("render.render_at", "ledger.begin_block", "ledger.end_block")
+ENTRIES = ("render.render_at", "ledger.begin_block", "ledger.end_block", "journal.recover")
 COMPILE = ".venv/bin/crowdstream compile"
 
 

@@ -19,7 +19,7 @@ from crowdstream.logs.file import LogFile
 from crowdstream.logs.formats import JournalText, Json, Text
 from crowdstream.settings import Settings
 
-__all__ = ["fatal", "set_up"]
+__all__ = ["end", "fatal", "set_up"]
 
 STDERR = 2
 
@@ -30,10 +30,8 @@ def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
     May be called again; what was set up before is closed. It never fails: a log file that can't
     be written is told on standard error, once.
     """
+    end()
     root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, Behind)]:
-        root.removeHandler(handler)
-        handler.close()
     json = settings.log_format == "json"
     journal = under_journal(environ)
     stderr = Behind(_to_stderr, to_person=not json and not journal)
@@ -48,6 +46,17 @@ def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         handler.setFormatter(Json() if json else Text())
         root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+
+
+def end() -> None:
+    """Write what waits, within a second or two, and undo `set_up`: its threads and files are gone.
+
+    Not needed where the process ends.
+    """
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, Behind)]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 def fatal(text: str) -> None:

@@ -208,6 +208,14 @@ def test_kernels_that_are_there(cache: Path) -> None:
     assert kernels.kernel_cache(cache).state == "ok"
 
 
+def test_the_names_of_the_kernels_are_those_that_numba_gives() -> None:
+    import crowdstream.engine.journal
+    import crowdstream.engine.ledger
+    import crowdstream.engine.render  # noqa: F401  (importing is compiling)
+
+    assert kernels.kernel_cache().data["missing"] == []
+
+
 def test_kernels_that_are_missing(cache: Path) -> None:
     (cache / "engine_0" / "render.render_at-1.py311.nbi").unlink()
     check = kernels.kernel_cache(cache)

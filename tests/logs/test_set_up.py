@@ -147,6 +147,19 @@ def test_a_server_that_cannot_start_says_so_in_its_log(tmp_path: Path) -> None:
     assert "ERROR UDP port 0 on 192.0.2.1 can't be used" in file.read_text()
 
 
+def test_nothing_is_left_of_it_when_it_has_ended(tmp_path: Path) -> None:
+    program = (
+        "import os, threading\n"
+        "logging.info('one'); logs.end()\n"
+        "assert not logging.getLogger().handlers and threading.active_count() == 1\n"
+        "assert len(os.listdir('/proc/self/fd')) == before\n"
+    )
+    program = "before = len(__import__('os').listdir('/proc/self/fd'))\n" + program
+    file = tmp_path / "a.log"
+    run(program, "--log-file", str(file))
+    assert file.read_text().endswith("INFO one\n")
+
+
 def test_the_server_logs_json_with_what_it_knows(tmp_path: Path) -> None:
     file = tmp_path / "night.log"
     options = ("--driver", "null", "--log-format", "json", "--log-file", str(file))
