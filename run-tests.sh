@@ -41,6 +41,7 @@ unset CROWDSTREAM_NO_DEVICE
 find_test_programs() {
     local plugin
     [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
+    has systemd-analyze || need systemd "checks the unit of the service"
     [ -z "$device_free" ] || return 0
     has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
     has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"

@@ -6,15 +6,21 @@ self=$(readlink -f -- "${BASH_SOURCE[0]}")
 project=${self%/*}
 # shellcheck source=contrib/install.sh
 . "$project/contrib/install.sh"
+# shellcheck source=contrib/service.sh
+. "$project/contrib/service.sh"
 
 usage() {
     cat <<'END'
-Usage: start-crowdstream.sh [--demo | --install-only] [options of the server]
+Usage: start-crowdstream.sh [--demo | --install-only | --install-service | --uninstall-service]
+                            [options of the server]
 
   (nothing)        install what is missing, then start the server with the preset
                    that suits this machine
   --demo           mix four generated tracks; --seconds N ends it by itself
   --install-only   install what is missing and stop
+  --install-service    have systemd start the server with these options, now and at
+                   each boot; through sudo as a service of the machine, else of the user
+  --uninstall-service  take that back
   --help           this text, and the server's own options once it is installed
 
 Everything else is passed on to the server, for example:
@@ -31,6 +37,8 @@ for argument in "$@"; do
     case $argument in
     --demo) mode=demo ;;
     --install-only) mode=install ;;
+    --install-service) mode=service ;;
+    --uninstall-service) mode=no-service ;;
     -h | --help)
         mode=help
         ;;
@@ -44,6 +52,17 @@ if [ "$mode" = help ]; then
     printf '\n'
     exec "$venv/bin/python" "$project/audio_server.py" --help
 fi
+
+case $mode in
+service)
+    install_service ${arguments[@]+"${arguments[@]}"}
+    exit
+    ;;
+no-service)
+    uninstall_service
+    exit
+    ;;
+esac
 
 install_server
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import crowdstream
+from crowdstream import logs
 from crowdstream.settings import Resolved, SettingError, format_settings, resolve
 
 USAGE = """\
@@ -18,6 +21,7 @@ usage: crowdstream COMMAND [options]
 
   serve     run the server (crowdstream serve --help lists its options)
   render    render a set to a sound file, faster than it plays (crowdstream render --help)
+  doctor    look at this machine and say what to change (crowdstream doctor --help)
   compile   compile the kernels, so that the first start is as fast as any
   reference print the OSC reference (docs/osc.md)
   --version print the version
@@ -35,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from crowdstream.offline.command import render
 
         return render(arguments[1:])
+    if arguments[:1] == ["doctor"]:
+        from crowdstream.doctor.command import doctor
+
+        return doctor(arguments[1:])
     if {"-h", "--help"} & set(arguments):
         print(USAGE, end="")
         return 0
@@ -57,14 +65,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compile_kernels() -> int:
-    """Compile every kernel into the cache."""
+    """Compile every kernel into the cache, and delete those of old versions."""
     begin = time.monotonic()
     import crowdstream.engine.ledger  # importing is compiling
     import crowdstream.engine.render  # noqa: F401
+    from crowdstream.caches import prune
     from crowdstream.engine.kernels import kernels
 
+    # First: the file of machine code is old, too, where nothing notes when it was read.
+    deleted = prune([Path(os.environ["NUMBA_CACHE_DIR"])])
     kernels()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")
+    if deleted:
+        print(f"deleted those of {deleted} older versions, not used for a month")
     return 0
 
 
@@ -78,13 +91,9 @@ def serve(argv: Sequence[str], prog: str = "crowdstream") -> int:
     if resolved.show_config:
         print(format_settings(resolved))
         return 0
-    logging.basicConfig(
-        level=resolved.settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
     if resolved.list_devices:
         return list_devices()
+    logs.set_up(resolved.settings)
     return _run(resolved)
 
 
@@ -123,20 +132,21 @@ def _run(resolved: Resolved) -> int:
     from crowdstream.control.osc import PortTaken
     from crowdstream.control.server import Server
     from crowdstream.control.startup import Cancelled
+    from crowdstream.control.systemd import Notifier
     from crowdstream.desk.block import DeskError
     from crowdstream.desk.stream import DeviceError
 
     log.info("%s", resolved.preset_reason)
-    server = Server(resolved.settings)
+    server = Server(resolved.settings, Notifier.of_environment())
     try:
         server.start(ended.is_set)
     except Cancelled:
         return 0
     except SettingError as error:
-        print(f"crowdstream: {error}", file=sys.stderr)
+        logs.fatal(str(error))
         return 2
     except (PortTaken, DeviceError, DeskError, ChildError) as error:
-        print(f"crowdstream: {error}", file=sys.stderr)
+        logs.fatal(str(error))
         return 1
     until = resolved.settings.seconds
     deadline = time.monotonic() + until if until else None

@@ -125,6 +125,22 @@ def test_compile_compiles() -> None:
     assert done.stdout.startswith("kernels ready after ")
 
 
+def test_compile_deletes_what_no_version_used_for_a_month(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import crowdstream.engine.render  # noqa: F401  (compiled before the cache is another one)
+
+    kernels = tmp_path / "crowdstream" / "kernels"
+    present, old = kernels / ("0" * 16), kernels / ("1" * 16)
+    for folder in (present, old):
+        folder.mkdir(parents=True)
+        os.utime(folder, (0, 0))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(present))
+    assert main(["compile"]) == 0
+    assert present.exists() and not old.exists()
+    assert "deleted those of 1 older versions" in capsys.readouterr().out
+
+
 def test_unknown_commands_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play"]) == 2
     captured = capsys.readouterr()

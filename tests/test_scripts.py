@@ -16,6 +16,8 @@ COPIED = [
     "start-crowdstream.sh",
     "run-tests.sh",
     "contrib/install.sh",
+    "contrib/service.sh",
+    "contrib/crowdstream.service",
     "requirements.txt",
     "requirements-test.txt",
     "pyproject.toml",
@@ -33,6 +35,7 @@ REAL = [
     "readlink",
     "rm",
     "sha256sum",
+    "stat",
 ]
 
 # Stands for every Python: the system's, and after `-m venv` the one in .venv/.
@@ -84,6 +87,7 @@ class Sandbox:
         self.fake("gcc", COMPILER)
         self.fake("apt-get", APT)
         self.fake("id", "#!/bin/bash\necho 0\n")
+        self.fake("systemd-analyze", "#!/bin/bash\n")
         (self.fakes / "portaudio").touch()
 
     def fake(self, name: str, text: str) -> None:

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
@@ -225,9 +226,10 @@ class Core:
 
     def was_late(self, context: Context, seconds: float) -> None:
         """Log that a command acted late, and tell its sender."""
+        data = {"address": printable(context.address), "late_ms": seconds * 1000}
         self._quiet.say(
-            log.warning, "late", "%.80s came %.1f ms late", printable(context.address),
-            seconds * 1000,
+            partial(log.warning, extra={"data": data}), "late", "%.80s came %.1f ms late",
+            printable(context.address), seconds * 1000,
         )
         context.reply("/late", context.address, seconds)
 
@@ -236,7 +238,10 @@ class Core:
         if sender and not self._burst.allows(address):
             return
         origin = f" from {sender[0]}:{sender[1]}" if sender else ""
-        log.warning("%.80s%s: %.300s", printable(address), origin, printable(reason))
+        data = {"address": printable(address)[:80], "sender": origin.removeprefix(" from ")}
+        log.warning(
+            "%.80s%s: %.300s", printable(address), origin, printable(reason), extra={"data": data}
+        )
 
     def _log_left_out(self) -> None:
         count = self._burst.left_out()

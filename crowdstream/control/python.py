@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream import logs
 from crowdstream.control.context import nobody
 from crowdstream.control.errors import UnknownAddress
 from crowdstream.control.server import Server
@@ -43,6 +44,7 @@ class PythonAudioServer:
         settings["port"] = osc_port
         self._settings = resolve((), os.environ, values=settings).settings
         self._server: Server | None = None
+        self._logs = False
 
     def start(self) -> StreamInfo:
         """Open device and port; returns when the server is ready to play.
@@ -51,10 +53,16 @@ class PythonAudioServer:
         """
         if self._server is not None:
             raise RuntimeError("the server runs already: call stop() first")
-        if not logging.getLogger().handlers:
-            logging.basicConfig(level=self._settings.log_level.upper())
+        # A script that has set up its logging keeps it.
+        self._logs = not logging.getLogger().handlers
+        if self._logs:
+            logs.set_up(self._settings)
         server = Server(self._settings)
-        info = server.start()
+        try:
+            info = server.start()
+        except BaseException:
+            self._end_logs()
+            raise
         self._server = server
         return info
 
@@ -63,6 +71,11 @@ class PythonAudioServer:
         server, self._server = self._server, None
         if server is not None:
             server.stop()
+            self._end_logs()
+
+    def _end_logs(self) -> None:
+        if self._logs:
+            logs.end()
 
     def status(self) -> dict[str, Any]:
         """The named values of `/status.reply`."""

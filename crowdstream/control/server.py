@@ -14,6 +14,7 @@ from crowdstream.control.context import Reply
 from crowdstream.control.core import Core
 from crowdstream.control.hearing import Hearing
 from crowdstream.control.startup import Startup
+from crowdstream.control.systemd import Notifier
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.monitor.health import Processes
 from crowdstream.monitor.watch import Watch
@@ -33,8 +34,10 @@ class Server:
 
     core: Core
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, notifier: Notifier | None = None) -> None:
+        """`notifier`: tells systemd how it goes; a server inside of a script has none."""
         self.settings = settings
+        self._notifier = notifier or Notifier()
         self.error: BaseException | None = None
         self.port = 0
         self._stopping = False
@@ -81,6 +84,7 @@ class Server:
             info.driver, info.device, info.sample_rate, info.buffer_size, info.latency * 1000,
             self.settings.osc_host, self.port,
         )
+        self._notifier.ready(self.desk.frame, self.core.status.line())
         return info
 
     def stop(self) -> None:
@@ -91,6 +95,7 @@ class Server:
             if self._stopping or self._thread.ident is None:
                 return
             self._stopping = True
+            self._notifier.stopping()
             self._caller.close()  # wakes the thread, and whoever waits for it
             self._thread.join()
             self._engines.close()
@@ -164,6 +169,7 @@ class Server:
                 self._loader.tick()
                 self._engines.tick()
                 self._health.tick(self.core.status.control_readings)
+                self._notifier.tick(self.desk.frame, self.core.status.line)
 
     def _due(self, next_tick: float) -> float:
         # The clock's ticks go out when they sound, not with the next look after things.

@@ -127,6 +127,12 @@ class Status:
     def __init__(self, core: Core) -> None:
         self._core = core
 
+    def line(self) -> str:
+        """How it is in a few words, for `systemctl status`."""
+        desk = self._core.desk
+        voices, underruns = sounding(desk), int(desk.ledger["device_flags"])
+        return f"{voices} voices sound on {self._core.info.device}, {underruns} underruns"
+
     def control_readings(self) -> dict[str, Any]:
         """What control itself counts."""
         core = self._core

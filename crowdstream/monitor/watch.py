@@ -81,7 +81,10 @@ class Watch:
         self._priority()
         if self._stats_seconds and now >= self._next_stats:
             self._next_stats = now + self._stats_seconds
-            log.info("%s", stats_line(self._desk, self.processes, extra()))
+            own = extra()
+            line = stats_line(self._desk, self.processes, own)
+            data = {**engine_readings(self._desk), **own, "cpu": dict(self.processes.cpu)}
+            log.info("%s", line, extra={"data": data})
 
     def _standstill(self) -> None:
         # A device that is gone asks for nothing, so it flags nothing either.
@@ -109,6 +112,7 @@ class Watch:
                 log.warning(
                     "%d underrun%s, %s (worst %.1f ms over): %s",
                     new, "s" if new > 1 else "", cause, excess, ADVICE[cause],
+                    extra={"data": {"cause": cause, "underruns": new, "worst_ms": excess}},
                 )
                 self._tell("/underrun", cause, new, excess)
 
@@ -124,7 +128,10 @@ class Watch:
             new, self._missing = count - self._missing, count
             stall = self._stall()
             advice = STALL_ADVICE.format(stall) if stall else ADVICE["missing_page"]
-            log.warning("%d gaps for want of a page: %s", new, advice)
+            log.warning(
+                "%d gaps for want of a page: %s", new, advice,
+                extra={"data": {"cause": "missing_page", "missing_pages": new, "stall_s": stall}},
+            )
             self._tell("/underrun", "missing_page", new, 0.0)
 
     def _budget(self) -> None:

@@ -294,6 +294,20 @@ class Settings:
             "the least important message that is printed",
         ),
     )
+    log_format: str = field(
+        default="text",
+        metadata=_about(
+            Choice(("text", "json")), "FORMAT", "lines of the log as text, or each a JSON object"
+        ),
+    )
+    log_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("the path of a file"),
+            "FILE",
+            "a file that the log also goes to; it and the older ones never exceed 10 MB",
+        ),
+    )
 
     @property
     def memory_mb(self) -> int:

@@ -55,6 +55,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seconds": st.floats(0, 1e9, exclude_min=True),
     "stats_interval": st.floats(0, 86400),
     "log_level": st.sampled_from(["debug", "info", "warning", "error"]),
+    "log_format": st.sampled_from(["text", "json"]),
+    "log_file": _path,
 }
 LAYERS = ("keyword", "flag", "environment", "file", "preset")
 

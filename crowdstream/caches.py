@@ -1,0 +1,79 @@
+"""Compiled kernels that nothing uses any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+UNUSED_SECONDS = 30 * 86400.0
+"""Kernels of other sources are kept so long: somebody may go back to an older version."""
+
+# Named by a hash of their sources: a folder of numba's, or one file of machine code.
+_OURS = re.compile(r"[0-9a-f]{16}(\.code)?")
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether `folder` is one that this program keeps compiled kernels in, and nobody else's."""
+    if folder.name != "kernels" or not folder.parent.name.startswith("crowdstream"):
+        return False
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
+def leftovers(present: Sequence[Path], seconds: float = UNUSED_SECONDS) -> list[Path]:
+    """What lies beside `present`, is of the same kind, and was not used for `seconds`."""
+    now = time.time()
+    found = []
+    for folder in {path.parent for path in present}:
+        if not is_ours(folder):
+            continue
+        for entry in folder.iterdir():
+            if entry in present or not _OURS.fullmatch(entry.name):
+                continue
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if entry.lstat().st_uid == os.getuid() and now - _last_use(entry) > seconds:
+                    found.append(entry)
+    return sorted(found)
+
+
+def prune(present: Sequence[Path]) -> int:
+    """Delete `leftovers`, and note that `present` is in use; how many were deleted."""
+    for path in present:
+        # Where access times are not kept (noatime, as on a Raspberry Pi), this is the only note.
+        with contextlib.suppress(OSError):
+            os.utime(path)
+    old = leftovers(present)
+    for path in old:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(old)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of the files below a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_symlink())
+
+
+def _last_use(path: Path) -> float:
+    # Looking at a folder sets its access time, so that says nothing; those of files do.
+    status = path.lstat()
+    latest = status.st_mtime
+    if not stat.S_ISDIR(status.st_mode):
+        return max(latest, status.st_atime)
+    for folder, _folders, names in os.walk(path):
+        for name in names:
+            status = os.lstat(os.path.join(folder, name))
+            latest = max(latest, status.st_mtime, status.st_atime)
+    return latest

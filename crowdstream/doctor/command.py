@@ -1,0 +1,120 @@
+"""`crowdstream doctor`: all checks, as lines for people or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from crowdstream.control.quiet import say
+from crowdstream.doctor import (
+    clock,
+    disk,
+    kernels,
+    memory,
+    network,
+    power,
+    priority,
+    software,
+    sound,
+)
+from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
+from crowdstream.settings import SettingError, Settings, resolve
+
+# 2 is a wrong option, here as everywhere.
+STATUS = {OK: 0, WARN: 1, FAIL: 3}
+
+HELP = """\
+usage: crowdstream doctor [--json] [options of the server]
+
+Looks at this machine and says, one line each, what is well (ok), what could be better (warn) and
+what will not work (fail), and how to change it. Give it the options that the server gets.
+
+  --json    one JSON object instead: {"state": ..., "checks": [{"name", "state", "text", "fix",
+            "data"}, ...]}
+
+Exit status: 0 all is well, 1 something could be better, 2 a wrong option, 3 something will not
+work.
+"""
+
+
+def _checks(
+    machine: Machine, settings: Settings
+) -> Iterator[tuple[str, Callable[[], Check | None]]]:
+    """Each check with the name under which its own failure is told."""
+    yield "Python", software.python
+    yield "libraries", software.libraries
+    yield "file formats", software.formats
+    yield "compiled kernels", kernels.kernel_cache
+    yield "sound device", lambda: sound.devices(settings)
+    yield "sound card access", lambda: sound.access(machine)
+    yield "USB autosuspend", lambda: power.usb_autosuspend(machine)
+    yield "real-time priority", lambda: priority.realtime(machine)
+    yield "memlock", priority.memlock
+    yield "CPU governor", lambda: power.governor(machine)
+    yield "power supply", lambda: power.throttling(machine)
+    yield "temperature", lambda: power.temperature(machine)
+    yield "clock source", lambda: clock.clock_source(machine)
+    yield "NTP", lambda: clock.synchronized(machine)
+    yield "shared memory", lambda: memory.shared_memory(machine, settings)
+    yield "free memory", lambda: memory.free_memory(machine, settings)
+    yield "swap", lambda: memory.swap(machine)
+    for kind, folders in disk.folders(settings).items():
+        for folder in folders:
+            yield f"disk speed ({kind})", partial(disk.speed, kind, folder)
+    yield "disk speed (cache)", lambda: disk.speed("cache", kernels.folder())
+    for folder in disk.folders(settings)["recordings"]:
+        yield "free space", partial(disk.free_space, folder)
+    yield "network", lambda: network.exposure(settings)
+    yield "port", lambda: network.port(machine, settings)
+
+
+def examine(machine: Machine, settings: Settings) -> Iterator[Check]:
+    """All checks of a machine, one after the other. A check that fails itself is a warning."""
+    for name, check in _checks(machine, settings):
+        try:
+            found = check()
+        except Exception as error:  # a machine that nobody thought of must not hide the rest
+            found = Check(name, WARN, f"can't be told: {type(error).__name__}: {error}")
+        if found is not None:
+            yield found
+
+
+def worst(checks: Sequence[Check]) -> str:
+    """The state of all of them together."""
+    states = {check.state for check in checks}
+    return next(state for state in (FAIL, WARN, OK) if state in states or state == OK)
+
+
+def line(check: Check, wide: int = 26) -> str:
+    """A check as one line."""
+    text = f"{check.state:5} {check.name:{wide}} {check.text}"
+    if check.fix:
+        text += f" -> {check.fix}"
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def doctor(argv: Sequence[str], machine: Machine | None = None) -> int:
+    """`crowdstream doctor ...`; returns the exit status."""
+    arguments = list(argv)
+    if {"-h", "--help"} & set(arguments):
+        print(HELP, end="")
+        return 0
+    as_json = "--json" in arguments
+    arguments = [word for word in arguments if word != "--json"]
+    try:
+        settings = resolve(arguments, prog="crowdstream doctor").settings
+    except SettingError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 2
+    checks = []
+    for check in examine(machine or Machine(), settings):
+        checks.append(check)
+        if not as_json:
+            say(line(check))
+    state = worst(checks)
+    if as_json:
+        said = {"state": state, "checks": [vars(check) for check in checks]}
+        say(json.dumps(said, indent=1, default=str))
+    return STATUS[state]

@@ -1,0 +1,51 @@
+"""The compiled kernels: are they there, for these sources, and can new ones be kept?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from crowdstream import caches
+from crowdstream.doctor.check import FAIL, OK, WARN, Check
+
+ENTRIES = ("render.render_at", "ledger.begin_block", "ledger.end_block", "journal.recover")
+COMPILE = ".venv/bin/crowdstream compile"
+
+
+def folder() -> Path:
+    """The cache folder of the present sources. Raises `ImportError` where numba is missing."""
+    from crowdstream.engine import jit  # noqa: F401  (finds the folder)
+
+    return Path(os.environ["NUMBA_CACHE_DIR"])
+
+
+def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
+    """The compiled kernels; the arguments stand in for their folder and this user."""
+    name = "compiled kernels"
+    try:
+        cache = folder() if cache is None else cache
+    except ImportError as error:
+        install = "./start-crowdstream.sh --install-only"
+        return Check(name, FAIL, f"numba can't be used: {error}", install)
+    uid = os.getuid() if uid is None else uid
+    # The folder's name is a hash of the sources, so what lies there is fresh.
+    missing = [entry for entry in ENTRIES if not any(cache.glob(f"**/{entry}-*.nbi"))]
+    old = caches.leftovers([cache])
+    old_bytes = sum(caches.size(path) for path in old)
+    data = {"folder": str(cache), "missing": missing, "old": len(old), "old_bytes": old_bytes}
+    if not os.access(cache, os.W_OK):
+        return Check(name, WARN, f"{cache} can't be written: after an update each start compiles "
+                     "anew", f"sudo chown -R \"$USER\" {cache.parent}", data)
+    if cache.stat().st_uid != uid:
+        return Check(name, WARN, f"{cache} belongs to another user",
+                     f"sudo chown -R \"$USER\" {cache.parent}", data)
+    if missing:
+        return Check(name, WARN, "not compiled yet: the first start takes up to a minute longer",
+                     COMPILE, data)
+    if not caches.is_ours(cache.parent) or cache.parent.parent.name != "crowdstream":
+        return Check(name, WARN, f"{cache} does not last: the home folder's cache can't be "
+                     "written", "set XDG_CACHE_HOME to a folder that can", data)
+    if old:
+        return Check(name, WARN, f"there, and {len(old)} of older versions, "
+                     f"{old_bytes / 1e6:.0f} MB", f"{COMPILE} deletes them", data)
+    return Check(name, OK, str(cache), data=data)

@@ -1,0 +1,97 @@
+"""Is there the memory that the settings ask for, and is none of it on a card?"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
+from crowdstream.settings import Settings
+
+BESIDES_MB = 300  # of all processes, besides the stems
+LEAST_SHM = 64 << 20  # /dev/shm: JACK keeps its buffers there
+
+
+def try_shared(size: int) -> str:
+    """Ask for an anonymous file of `size` bytes; "" if it can be had, else why not.
+
+    The system promises more than it has: what memory there is, is looked at besides.
+    """
+    try:
+        fd = os.memfd_create("crowdstream-doctor", os.MFD_CLOEXEC)
+    except (OSError, AttributeError) as error:
+        return str(getattr(error, "strerror", None) or error)
+    try:
+        os.ftruncate(fd, size)  # takes no memory yet
+    except (OSError, OverflowError) as error:
+        return str(getattr(error, "strerror", None) or error)
+    finally:
+        os.close(fd)
+    return ""
+
+
+def meminfo(machine: Machine) -> dict[str, int]:
+    """/proc/meminfo, in MB."""
+    text = machine.read("/proc/meminfo") or ""
+    found = re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)
+    return {name: int(kilobytes) // 1024 for name, kilobytes in found}
+
+
+def shared_memory(
+    machine: Machine, settings: Settings, attempt: Callable[[int], str] = try_shared
+) -> Check:
+    """The block that the processes share: `--memory` and what the mixer itself needs."""
+    name, wanted = "shared memory", settings.memory_mb
+    data = {"wanted_mb": wanted}
+    fix = f"lower --memory (now {wanted} MB)"
+    if reason := attempt(wanted << 20):
+        return Check(name, FAIL, f"{wanted} MB can't be had: {reason}", fix, data)
+    limit = machine.read("/sys/fs/cgroup/memory.max") or ""
+    limits = {"this machine has": meminfo(machine).get("MemTotal", wanted + BESIDES_MB)}
+    if limit.isdigit():
+        limits["this group of processes may have"] = int(limit) >> 20
+    for whose, most in limits.items():
+        if most < wanted + BESIDES_MB:
+            data["limit_mb"] = most
+            return Check(name, FAIL, f"{wanted} MB for stems and {BESIDES_MB} MB besides, and "
+                         f"{whose} {most} MB", fix, data)
+    try:
+        space = os.statvfs(machine.path("/dev/shm"))
+        size = space.f_blocks * space.f_frsize
+    except OSError:
+        size = 0
+    data["dev_shm_mb"] = size >> 20
+    if size < LEAST_SHM:
+        return Check(name, WARN, f"{wanted} MB can be had; /dev/shm has {size >> 20} MB, too "
+                     "little for JACK", "sudo mount -o remount,size=256m /dev/shm", data)
+    return Check(name, OK, f"{wanted} MB can be had", data=data)
+
+
+def free_memory(machine: Machine, settings: Settings) -> Check | None:
+    """What is free, against `--memory`; None where the system does not say."""
+    info = meminfo(machine)
+    if "MemAvailable" not in info:
+        return None
+    there, wanted = info["MemAvailable"], settings.memory_mb + BESIDES_MB
+    data = {"available_mb": there, "wanted_mb": wanted}
+    if there < wanted:
+        return Check("free memory", WARN, f"{there} MB, and {settings.memory_mb} MB for stems and "
+                     f"{BESIDES_MB} MB besides may be taken", "end other programs, or lower "
+                     f"--memory to {max(16, there - BESIDES_MB)}", data)
+    return Check("free memory", OK, f"{there} MB of the {wanted} MB that may be taken", data=data)
+
+
+def swap(machine: Machine) -> Check:
+    """Where memory goes that the system takes out; a card is slow at it, and wears out."""
+    lines = (machine.read("/proc/swaps") or "").splitlines()[1:]
+    places = [line.split()[0] for line in lines if line.split()]
+    slow = [place for place in places if not place.startswith("/dev/zram")]
+    data = {"places": places}
+    if slow:
+        fix = "sudo systemctl disable --now dphys-swapfile" if "/var/swap" in slow else (
+            f"sudo swapoff {' '.join(slow)}, and take it out of /etc/fstab"
+        )
+        return Check("swap", WARN, f"on {', '.join(slow)}: stems that come back from there come "
+                     "late; none, or zram, is better", fix, data)
+    return Check("swap", OK, "zram" if places else "none", data=data)

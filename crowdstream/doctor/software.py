@@ -1,0 +1,91 @@
+"""Python and the libraries: are they there, and new enough?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from crowdstream.doctor.check import FAIL, OK, WARN, Check
+
+OLDEST, NEWEST = (3, 11), (3, 14)  # those that numba publishes packages for
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+MP3_SINCE = (1, 1, 0)  # libsndfile
+INSTALL = "./start-crowdstream.sh --install-only"
+
+_LINE = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The first three numbers of a version: 2.3rc1 is (2, 3, 1), 2 is (2, 0, 0)."""
+    found = [int(number) for number in re.findall(r"\d+", version)]
+    return tuple([*found, 0, 0, 0][:3])
+
+
+def python(version: tuple[int, int] | None = None, bits: int | None = None) -> Check:
+    """The interpreter; the arguments stand in for this one."""
+    version = version or (sys.version_info[0], sys.version_info[1])
+    bits = bits or struct.calcsize("P") * 8
+    said = f"{version[0]}.{version[1]}, {bits} bits"
+    data = {"version": list(version), "bits": bits}
+    if bits < 64:
+        return Check("Python", FAIL, f"{said}: there is no numba for it",
+                     "install a 64-bit system", data)
+    if not OLDEST <= version <= NEWEST:
+        return Check("Python", FAIL, f"{said}: 3.11 to 3.14 are needed", INSTALL, data)
+    return Check("Python", OK, said, data=data)
+
+
+def required(text: str) -> dict[str, str]:
+    """The lines `name>=version` of a requirements file."""
+    return dict(_LINE.findall("\n".join(line.split("#")[0] for line in text.splitlines())))
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def libraries(
+    requirements: Path = REQUIREMENTS, installed: Callable[[str], str | None] = _installed
+) -> Check:
+    """The packages of requirements.txt."""
+    try:
+        wanted = required(requirements.read_text(encoding="utf-8"))
+    except OSError:  # installed without its folder
+        lines = importlib.metadata.requires("crowdstream") or []
+        wanted = required("\n".join(lines))
+    found = {name: installed(name) for name in wanted}
+    wrong = []
+    for name, least in wanted.items():
+        version = found[name]
+        if version is None:
+            wrong.append(f"{name} is missing")
+        elif numbers(version) < numbers(least):
+            wrong.append(f"{name} {version} is older than {least}")
+    data = {"installed": found, "least": wanted}
+    if wrong:
+        return Check("libraries", FAIL, ", ".join(wrong), INSTALL, data)
+    said = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Check("libraries", OK, said, data=data)
+
+
+def formats(version: str | None = None) -> Check:
+    """What libsndfile can read; `version` stands in for the one that is there."""
+    if version is None:
+        try:
+            import soundfile
+        except (ImportError, OSError) as error:
+            return Check("file formats", FAIL, f"libsndfile can't be used: {error}", INSTALL)
+        version = str(soundfile.__libsndfile_version__)
+    data = {"libsndfile": version}
+    if numbers(version) < MP3_SINCE:
+        return Check("file formats", WARN, f"libsndfile {version} reads no MP3",
+                     f"{INSTALL}, which brings its own", data)
+    return Check("file formats", OK, f"libsndfile {version}: WAV, AIFF, FLAC, OGG, MP3",
+                 data=data)

@@ -1,0 +1,60 @@
+"""Sound devices: which there are, which is used, and may this user use it?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.desk.stream import DeviceError
+from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
+from crowdstream.settings import Settings
+
+PLUG_IN = "plug one in, or see `aplay -l` and the sound server"
+
+
+def _list() -> list[dict[str, Any]]:
+    from crowdstream.engine.drivers.portaudio import list_devices
+
+    return list_devices()
+
+
+def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _list) -> Check:
+    """The device that the server would play on."""
+    from crowdstream.engine.drivers.portaudio import _choose
+
+    name = "sound device"
+    if settings.driver == "null":
+        return Check(name, WARN, "the built-in clock, as --driver null says: nothing is heard",
+                     "--driver auto")
+    try:
+        found = listing()
+        used = _choose(found, settings.device)
+    except DeviceError as error:
+        # Without a device, `auto` runs on its clock, which is not what a player is for.
+        wanted = settings.driver == "pyaudio" or settings.device is not None
+        text = str(error) if wanted else f"{error}: the server runs on its built-in clock"
+        return Check(name, FAIL if wanted else WARN, text, PLUG_IN)
+    rate = settings.sample_rate
+    said = f"{used['name']} ({used['host']}), one of {len(found)}"
+    data = {"used": used, "devices": found}
+    if used["sample_rate"] != rate:
+        return Check(name, OK, f"{said}; its own rate is {used['sample_rate']:g} Hz, {rate} Hz is "
+                     "asked for", data=data)
+    return Check(name, OK, f"{said}, {rate} Hz", data=data)
+
+
+def access(
+    machine: Machine, may: Callable[[os.PathLike[str], int], bool] = os.access
+) -> Check | None:
+    """Whether this user may open the sound cards themselves; None where there is none."""
+    cards = machine.glob("/dev/snd/pcm*p")
+    if not cards:
+        return None
+    name = "sound card access"
+    closed = [card.name for card in cards if not may(card, os.R_OK | os.W_OK)]
+    data = {"cards": [card.name for card in cards], "closed": closed}
+    if closed:
+        return Check(name, WARN, f"this user may not open {', '.join(closed)}",
+                     "sudo usermod -aG audio \"$USER\"; log in again", data)
+    return Check(name, OK, f"this user may open {len(cards)} outputs", data=data)

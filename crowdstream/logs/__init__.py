@@ -1,0 +1,94 @@
+"""Logs: where lines go, in which form, and that they never hold anything up.
+
+    set_up(settings)          # once in each process that logs
+
+Each target (standard error, the log file) has a queue and a thread of its own. Whoever logs only
+puts a line into the queues, so neither a full pipe nor a stalled card stops a thread that has work
+to do. What waits is limited; what is left out is counted and told.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+from crowdstream.logs.behind import Behind
+from crowdstream.logs.file import LogFile
+from crowdstream.logs.formats import JournalText, Json, Text
+from crowdstream.settings import Settings
+
+__all__ = ["end", "fatal", "set_up"]
+
+STDERR = 2
+
+
+def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+    """Log to standard error and, where `log_file` names one, to a file as well.
+
+    May be called again; what was set up before is closed. It never fails: a log file that can't
+    be written is told on standard error, once.
+    """
+    end()
+    root = logging.getLogger()
+    json = settings.log_format == "json"
+    journal = under_journal(environ)
+    stderr = Behind(_to_stderr, to_person=not json and not journal)
+    if journal:
+        stderr.setFormatter(JournalText(Json() if json else None))
+    else:
+        stderr.setFormatter(Json() if json else Text())
+    root.addHandler(stderr)
+    if settings.log_file is not None:
+        file = LogFile(settings.log_file, stderr.complain)
+        handler = Behind(file.write, file.close, to_file=True)
+        handler.setFormatter(Json() if json else Text())
+        root.addHandler(handler)
+    root.setLevel(settings.log_level.upper())
+
+
+def end() -> None:
+    """Write what waits, within a second or two, and undo `set_up`: its threads and files are gone.
+
+    Not needed where the process ends.
+    """
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, Behind)]:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def fatal(text: str) -> None:
+    """Say why the program ends: in the log file and the journal as an error, as JSON where that
+    was asked for, and to a person at a terminal as one plain line."""
+    record = logging.LogRecord("crowdstream", logging.ERROR, "", 0, text, None, None)
+    plain = True
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, Behind):
+            continue
+        if handler.to_person:
+            handler.flush()  # what was said before comes before
+        else:
+            handler.handle(record)
+            plain = plain and handler.to_file
+    if plain:
+        print(f"crowdstream: {text}", file=sys.stderr)
+
+
+def under_journal(environ: Mapping[str, str], fd: int = STDERR) -> bool:
+    """Whether `fd` leads to systemd's journal, which notes time and priority by itself."""
+    try:
+        device, inode = environ.get("JOURNAL_STREAM", "").split(":")
+        status = os.fstat(fd)
+        return (status.st_dev, status.st_ino) == (int(device), int(inode))
+    except (OSError, ValueError):
+        return False
+
+
+def _to_stderr(line: bytes) -> None:
+    try:
+        while line:
+            line = line[os.write(STDERR, line) :]
+    except OSError:
+        return  # nobody reads it any more

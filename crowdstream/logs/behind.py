@@ -1,0 +1,88 @@
+"""A log handler whose lines are written by a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+MOST_WAITING = 2000  # lines: some seconds of a flood, and a few hundred kB
+FLUSH_SECONDS = 1.0  # a process that ends waits so long for what is not written yet
+
+
+class Behind(logging.Handler):
+    """Formats a record at once and has `write(line)` called for it later, from one thread.
+
+    `write` may block for as long as it likes, which nobody but that thread notices, and must not
+    raise. When `MOST_WAITING` lines wait, more are left out and counted; their number is the next
+    line.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        closed: Callable[[], None] | None = None,
+        to_person: bool = False,
+        to_file: bool = False,
+    ) -> None:
+        """`closed` is called when no more will be written. `to_person` and `to_file` say who
+        reads it, and are kept as attributes."""
+        super().__init__()
+        self.to_person = to_person
+        self.to_file = to_file
+        self._write = write
+        self._closed = closed
+        # Of Python's queues the one that may be filled from anywhere, signal handlers included.
+        self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record; never waits for the target."""
+        if self._queue.qsize() >= MOST_WAITING:
+            self._left_out += 1
+            return
+        try:
+            if self._left_out:
+                count, self._left_out = self._left_out, 0
+                self._put(self._own(f"{count} lines were left out: they could not be written"))
+            self._put(record)
+        except Exception:  # a message that does not fit its values must not stop who says it
+            self.handleError(record)
+
+    def complain(self, text: str) -> None:
+        """Say something about the log itself, on this target alone."""
+        self.emit(self._own(text))
+
+    def flush(self) -> None:
+        """Wait until what was said so far is written, but not longer than `FLUSH_SECONDS`."""
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            done = threading.Event()
+            self._queue.put(done)
+            done.wait(FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """Write what waits, within `FLUSH_SECONDS`, and end the thread."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join(FLUSH_SECONDS)
+        super().close()
+
+    def _put(self, record: logging.LogRecord) -> None:
+        line = self.format(record) + "\n"
+        self._queue.put(line.encode("utf-8", "backslashreplace"))
+
+    @staticmethod
+    def _own(text: str) -> logging.LogRecord:
+        return logging.LogRecord("crowdstream.logs", logging.WARNING, "", 0, text, None, None)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, bytes):
+                self._write(item)
+            else:
+                item.set()
+        if self._closed is not None:
+            self._closed()

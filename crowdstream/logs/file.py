@@ -1,0 +1,122 @@
+"""A log file that never fills the card: it is cut into a few files of limited size."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+FILE_BYTES = 2 << 20
+FILES = 5  # together 10 MiB: about five days of a status line every ten seconds
+LEAST_FREE = 64 << 20  # bytes of the disk that are left to others, recordings above all
+RETRY_SECONDS = 1.0  # from a failure to the next try
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class LogFile:
+    """`path` and, older each, `path.1` to `path.4`: at most `FILES * FILE_BYTES` together.
+
+    Any number of processes may write to one log. Each sees, before it writes, whether the file
+    still is the one that has the name, and only one at a time renames. For use by one thread.
+    `complain(text)` is called once for each kind of failure.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        complain: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path.absolute()
+        self._complain = complain
+        self._monotonic = monotonic
+        self._fd = -1
+        self._torn = False  # the last line was written in part
+        self._missing = 0  # lines that were not written since the last that was
+        self._told: set[int | None] = set()
+        self._retry = 0.0
+
+    def write(self, line: bytes) -> None:
+        """Append one line, or count it as missing. Never raises `OSError`."""
+        if self._missing and self._monotonic() < self._retry:
+            self._missing += 1
+            return
+        try:
+            self._prepare(len(line))
+            if self._missing:
+                note = f"({self._missing} lines are missing here)\n".encode()
+                self._append(b"\n" + note if self._torn else note)
+                self._missing = 0
+            self._append(line)
+        except OSError as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _failed(self, error: OSError) -> None:
+        self._missing += 1
+        self._retry = self._monotonic() + RETRY_SECONDS
+        self.close()
+        if error.errno not in self._told:
+            self._told.add(error.errno)
+            self._complain(
+                f"the log file {str(self._path)!r} can't be written ({error.strerror or error}): "
+                "the server goes on without it, and tries again"
+            )
+
+    def _append(self, data: bytes) -> None:
+        done = os.write(self._fd, data)
+        self._torn = done < len(data)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _prepare(self, length: int) -> None:
+        """Have the file open, with room for `length` bytes. Raises `OSError`."""
+        if self._fd < 0 or not self._named(self._fd):
+            self._open()
+        space = os.fstatvfs(self._fd)
+        if space.f_bavail * space.f_frsize < LEAST_FREE:
+            raise OSError(errno.ENOSPC, f"less than {LEAST_FREE >> 20} MB are free")
+        if os.fstat(self._fd).st_size + length > FILE_BYTES:
+            self._turn()
+
+    def _named(self, fd: int) -> bool:
+        # Whether the open file still is the one of that name.
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(fd))
+        except FileNotFoundError:
+            return False
+
+    def _open(self) -> None:
+        self.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self._path, _APPEND, 0o640)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a pipe or a device would have its own rules
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        self._fd = fd
+
+    def _turn(self) -> None:
+        """Rename what is full, each file to the next older name; the oldest goes."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Another process is at it, and goes on being if somebody stopped it.
+            if os.fstat(self._fd).st_size > 2 * FILE_BYTES:
+                raise
+            return
+        if self._named(self._fd):
+            names = [self._path, *(Path(f"{self._path}.{n}") for n in range(1, FILES))]
+            for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
+                with contextlib.suppress(FileNotFoundError):
+                    newer.replace(older)
+        self._open()  # closing the other one unlocks it
