@@ -41,7 +41,7 @@ class Startup:
     def run(self) -> tuple[OscSocket, Desk, Engines, Loading]:
         """Socket, desk, an engine that plays, a loader. Raises what went wrong."""
         settings = self._settings
-        osc = OscSocket(settings.osc_host, settings.port)
+        osc = OscSocket(settings.osc_host, settings.port, settings.osc_allow)
         self._made.append(osc.close)
         try:
             size = budget_pages(settings.memory_mb) * PAGE_BYTES

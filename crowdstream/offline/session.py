@@ -46,8 +46,7 @@ class Session:
         whole: bool = True,
     ) -> None:
         self.settings = settings
-        self.refused = 0
-        self.dropped = 0
+        self.refused = self.limited = self.barred = self.dropped = 0
         self.time = START
         self._kernels = kernels()
         self._settled = -1  # the frame at which the loader was last given all its turns
