@@ -18,7 +18,7 @@ from crowdstream.control.packets import build
 MOST_TIMES = 4
 # In place of an answer that is too long; short enough to fit in most cases.
 INSTEAD = "see --osc-allow"
-NO_SUBSCRIPTION = "only for senders on --osc-allow"
+NO_SUBSCRIPTION = "only for --osc-allow"
 # What another server says to what it does not understand: answering that might never end.
 FAILED = b"/fail\0"
 

@@ -178,7 +178,7 @@ class Inbox:
             self.barred += 1
             self._quiet.say(
                 log.warning, "barred",
-                "a packet from %s was dropped: the address is not on --osc-allow", sender[0],
+                "a packet from %s was dropped: the address is not on --osc-allow", _shown(sender),
             )
             return
         now = self._monotonic()
@@ -192,14 +192,15 @@ class Inbox:
             self.limited += 1
             self._quiet.say(
                 log.warning, "limited",
-                "%s:%d sends more than it may%s: packets are dropped", sender[0], sender[1],
+                "%s port %d sends more than it may%s: packets are dropped", _shown(sender),
+                sender[1],
                 "" if standing is Standing.TRUSTED else " as a stranger (see --osc-allow)",
             )
         else:
             self._quiet.say(
                 log.warning, "crowded",
-                "%s:%d sends faster than its commands can be carried out: packets are dropped",
-                sender[0], sender[1],
+                "%s port %d sends faster than its commands can be carried out: packets are dropped",
+                _shown(sender), sender[1],
             )
 
     def take(self) -> Packet | None:
@@ -220,6 +221,10 @@ class Inbox:
     def remembered(self) -> int:
         """Senders that are remembered."""
         return sum(map(len, self._order))
+
+
+def _shown(sender: Any) -> str:
+    return str(plain_address(sender[0]) or sender[0])
 
 
 def _street(host: str) -> str:
