@@ -46,7 +46,8 @@ class Buffers(ABC):
         self.monotonic = monotonic
         self._to_loader = to_loader
         self._tell = tell
-        self._roots = media_roots
+        # The loader may have been started in another folder.
+        self._roots = [root.expanduser().absolute() for root in media_roots]
         self._numbers = itertools.count(1)
         self._sources = SourceNumbers()
         self.grids = GridSlots(desk)
@@ -99,7 +100,12 @@ class Buffers(ABC):
         stems = [
             (source, str(stem.path)) for source, stem in zip(sources, files.stems, strict=True)
         ]
-        self._to_loader({"do": "load", "track": track.number, "stems": stems, "cue": cue})
+        self._to_loader(
+            {
+                "do": "load", "track": track.number, "stems": stems, "cue": cue,
+                "roots": [str(root) for root in self._roots],
+            }
+        )
         return track
 
     def _find(self, path: str) -> TrackFiles:

@@ -9,7 +9,7 @@ the most urgent first, so that a start never waits for another file's loading.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,13 @@ class Loader:
         self._tracks: dict[int, Track] = {}
         self._spared = 0.0
 
-    def load(self, number: int, stems: list[tuple[int, str]], cue: float) -> None:
+    def load(
+        self, number: int, stems: list[tuple[int, str]], cue: float, roots: Sequence[Path] = ()
+    ) -> None:
         """Open the files of track `number` (`stems`: source number and path each).
+
+        `roots`: folders that they have to lie in, if any: control has looked, but what a path
+        leads to may have changed since.
 
         `cue`: where it will be started, as a fraction of its length. Answers `opened`, then
         `ready` when it can be started there and `complete` when all of it is in memory; or
@@ -83,7 +88,7 @@ class Loader:
         opened: list[Stem] = []
         try:
             for source, path in stems:
-                reader = open_stem(Path(path), round(self._desk.sample_rate))
+                reader = open_stem(Path(path), round(self._desk.sample_rate), roots)
                 opened.append(Stem(source, reader, 0))
                 int16 = reader.dtype == "int16"
                 try:
@@ -109,7 +114,7 @@ class Loader:
                 "frames": track.frames,
                 "streamed": streamed,
                 "channels": [stem.reader.channels for stem in opened],
-                **describe_grid([Path(path) for _, path in stems]),
+                **describe_grid([Path(path) for _, path in stems], roots),
             }
         )
 
@@ -147,7 +152,8 @@ class Loader:
         name, number = request["do"], int(request["track"])
         if name == "load":
             stems = [(int(source), str(path)) for source, path in request["stems"]]
-            self.load(number, stems, float(request["cue"]))
+            roots = [Path(root) for root in request["roots"]]
+            self.load(number, stems, float(request["cue"]), roots)
         elif name == "cue":
             self.cue(number, int(request["frame"]))
         elif name == "keep":
