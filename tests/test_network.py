@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,23 +16,32 @@ from crowdstream.control.answers import INSTEAD, MOST_TIMES, NO_SUBSCRIPTION
 from tests.network import FLOOD, FLOOD_AT_ONCE, STRANGER
 
 PROJECT = Path(__file__).resolve().parent.parent
+SECONDS = 240.0  # the kernels may have to be compiled first
 TURNS = FLOOD // FLOOD_AT_ONCE
+
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `tests.network` saw in a network namespace of its own."""
-    folder = tmp_path_factory.mktemp("network")
-    done = subprocess.run(
-        ["unshare", "-rn", sys.executable, "-P", "-m", "tests.network", str(folder)],
-        cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True,
-        text=True, timeout=110, check=False,
-    )
-    assert done.returncode == 0, (
+    command = ["unshare", "-rn", sys.executable, "-P", "-m", "tests.network"]
+    with subprocess.Popen(
+        [*command, str(tmp_path_factory.mktemp("network"))], cwd=PROJECT, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            out, error = process.communicate(timeout=SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # the servers, too
+            raise
+    assert process.returncode == 0, (
         "network namespaces are needed (unshare -rn, of util-linux; where user namespaces are "
-        f"switched off, run this as root):\n{done.stdout}\n{done.stderr}"
+        f"switched off, run this as root):\n{out}\n{error}"
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
     return found
 
 
