@@ -32,6 +32,10 @@ class Answers:
         self._send = send
         self.withheld = 0
 
+    def trusts(self, sender: Any) -> bool:
+        """Whether a sender is this machine or on the allow list."""
+        return self._allow.trusts(sender)
+
     def to(self, packet: bytes, sender: Any) -> Reply:
         """The function that answers `packet`."""
         if packet.startswith(FAILED):

@@ -12,6 +12,7 @@ import pytest
 from crowdstream.control.answers import INSTEAD, MOST_TIMES, NO_SUBSCRIPTION
 from crowdstream.control.packets import build
 from crowdstream.control.table import TABLE, Arg
+from crowdstream.control.waiting import STRANGERS_HELD
 from tests.support_control import ME, Rig, at_once, bundle, level, write
 
 ADDRESSES = sorted(TABLE._exact)
@@ -143,3 +144,25 @@ def test_a_failure_is_not_answered_with_another(open_rig: Rig) -> None:
         open_rig.core.packet(build("/fail", ("/x", "unknown address")), sender)
     assert not open_rig.answers.said
     assert open_rig.core.failures == 2
+
+
+def test_what_strangers_have_waiting_takes_nobodys_place(open_rig: Rig) -> None:
+    rig = open_rig
+    batch = [build("/deck_levels", (0.5,))] * 100
+    for _ in range(STRANGERS_HELD // 100 + 10):
+        rig.core.packet(bundle(1.0, *batch), stranger())
+    assert rig.status()["waiting"] == STRANGERS_HELD // 100 * 100
+    message = build("/clock/at", (2.5, "/deck_levels", 0.5))
+    for _ in range(200):
+        rig.core.packet(message, stranger())
+    assert rig.status()["waiting"] == STRANGERS_HELD
+    before = len(rig.fails())
+    rig.raw(bundle(1.0, *batch))
+    rig.raw(message)
+    assert (rig.status()["waiting"], len(rig.fails())) == (STRANGERS_HELD + 101, before)
+    rig.seconds(1.5)
+    assert rig.status()["waiting"] == 0
+    rig.core.packet(message, stranger())
+    for _ in range(STRANGERS_HELD // 100):
+        rig.core.packet(bundle(9.0, *batch), stranger())
+    assert rig.status()["waiting"] == STRANGERS_HELD // 100 * 100, "their places are free again"
