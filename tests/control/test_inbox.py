@@ -86,6 +86,15 @@ def test_any_number_of_strangers_take_turns_with_the_trusted(clock: Clock) -> No
     assert sum(sender == SEQUENCER for _, sender in taken(box, 40)) == 20
 
 
+def test_a_flood_of_the_trusted_leaves_strangers_their_turns(clock: Clock) -> None:
+    box = inbox(clock)
+    for _ in range(1000):
+        box.put(PACKET, FLOOD)
+    for _ in range(20):
+        box.put(PACKET, STRANGER)
+    assert sum(sender == STRANGER for _, sender in taken(box, 40)) == 20
+
+
 def test_a_sequencer_may_send_twenty_thousand_a_second_for_long(clock: Clock) -> None:
     box = inbox(clock)
     for _ in range(200):  # 10 s in bursts of 50 ms, and bursts of a whole set
