@@ -11,7 +11,7 @@ usage() {
     cat <<'END'
 Usage: run-tests.sh [--device-free] [arguments of pytest]
 
-  (nothing)        linting (ruff), types (mypy), then every test
+  (nothing)        linting (ruff), types (mypy), an audit of the packages, then every test
   --device-free    without the tests that need a virtual sound card or install the
                    project anew; the sound servers are not installed
                    (CROWDSTREAM_NO_DEVICE=1 means the same)
@@ -82,7 +82,10 @@ say "linting with ruff"
 run_module ruff check . || status=1
 say "checking types with mypy"
 run_module mypy || status=1
-[ $status -eq 0 ] || say "ruff or mypy found something (see above), so this run has failed"
+say "auditing the packages"
+run_module contrib.audit || status=1
+[ $status -eq 0 ] ||
+    say "ruff, mypy or the audit found something (see above), so this run has failed"
 say "running the tests"
 run_module pytest ${device_free:+-m "not device and not install"} || status=1
 exit $status

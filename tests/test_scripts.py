@@ -287,6 +287,7 @@ def test_tests_run_after_linting_and_types(sandbox: Sandbox) -> None:
         "python -m pip install -r PROJECT/requirements-test.txt",
         "python -P -m ruff check .",
         "python -P -m mypy",
+        "python -P -m contrib.audit",
         "python -P -m pytest -m not device and not install",
     ]
     sandbox.run("run-tests.sh", "-k", "name", env={"CROWDSTREAM_NO_DEVICE": "1"})

@@ -46,7 +46,8 @@ class Buffers(ABC):
         self.monotonic = monotonic
         self._to_loader = to_loader
         self._tell = tell
-        self._roots = media_roots
+        # The loader may have been started in another folder.
+        self._roots = [root.expanduser().absolute() for root in media_roots]
         self._numbers = itertools.count(1)
         self._sources = SourceNumbers()
         self.grids = GridSlots(desk)

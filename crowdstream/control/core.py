@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any, Protocol
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream.control.allow import AllowList
+from crowdstream.control.answers import Answers
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
 from crowdstream.control.effects import Effects
@@ -54,7 +56,17 @@ LONGEST_ADDRESS = 200
 class Socket(Protocol):
     """What the core wants of the OSC socket."""
 
-    refused: int
+    @property
+    def refused(self) -> int:
+        """Packets above their sender's rate, or without room."""
+
+    @property
+    def limited(self) -> int:
+        """Of these, packets above their sender's rate."""
+
+    @property
+    def barred(self) -> int:
+        """Packets of senders that are not on the allow list."""
 
     @property
     def dropped(self) -> int:
@@ -82,6 +94,7 @@ class Core:
         self.settings = settings
         self.desk = desk
         self.osc = osc
+        self.answers = Answers(AllowList(settings.osc_allow), osc.answer)
         self.info = info
         self.processes = processes
         self.base_bpm = settings.base_bpm
@@ -146,10 +159,7 @@ class Core:
 
     def packet(self, packet: bytes, sender: Any) -> None:
         """Carry out what a packet says, now or at its time; answers go to `sender`."""
-
-        def reply(address: str, *arguments: Any) -> None:
-            self.osc.answer(sender, address, *arguments)
-
+        reply = self.answers.to(packet, sender)
         try:
             messages = parse(packet)
         except Malformed as error:
@@ -361,12 +371,16 @@ class Core:
         self.mixer.retime()
 
     def subscribe(self, context: Context, on: bool) -> int:
-        """Add or remove a subscriber to events; its number. Raises `Refused` when full."""
+        """Add or remove a subscriber to events; its number.
+
+        Raises `Refused` when full, and for a stranger.
+        """
         known = self._subscribers.get(context.sender)
         if not on:
             self.ticks.forget(context.sender)
             self._subscribers.pop(context.sender, None)
             return known[0] if known else 0
+        self.answers.check_subscription(context.sender)
         if known is None and len(self._subscribers) >= MOST_SUBSCRIBERS:
             raise Refused(f"{MOST_SUBSCRIBERS} clients are subscribed already")
         taken = {number for number, _ in self._subscribers.values()}

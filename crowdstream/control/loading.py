@@ -40,6 +40,8 @@ def start_loader(desk: Desk, settings: Settings) -> Child:
         "fd": desk.fd,
         "read_ahead": settings.read_ahead,
         "max_preload": settings.max_preload,
+        # Control has looked, but what a path leads to may have changed by the time it is opened.
+        "roots": [str(root.expanduser().absolute()) for root in settings.media_root],
     }
     return Child("crowdstream.library.process", json.dumps(request), desk.fd)
 

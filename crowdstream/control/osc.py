@@ -1,8 +1,8 @@
 """OSC over UDP: receiving without loss, answering the sender.
 
 The socket is read by the control thread itself, whatever has come at once and before anything
-is parsed, so that a burst waits in a list of ours rather than in the kernel's buffer; what is
-lost is counted.
+is parsed, so that a burst waits in our memory (`inbox.py`) rather than in the kernel's buffer;
+what is lost is counted.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import logging
 import os
 import socket
 import struct
-from collections import deque
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from crowdstream.control.allow import AllowList
+from crowdstream.control.inbox import Inbox
 from crowdstream.control.packets import Malformed, Message, build, parse
 
 __all__ = ["Malformed", "Message", "OscSocket", "PortTaken", "build", "parse"]
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 100_000  # packets that may wait; more are refused and counted
-BACKLOG_BYTES = 64 << 20  # and their size: packets of 64 kB must not fill the memory
+TURN_SECONDS = 0.01  # after which other things have their turn, however many packets wait
 DRAINED_AT_ONCE = 8192  # then the packets that wait have their turn, however fast more come
 RECEIVE_BUFFER = 8 << 20
 SO_RCVBUFFORCE = 33
@@ -51,11 +52,11 @@ class PortTaken(RuntimeError):
 class OscSocket:
     """The server's UDP socket and the packets that wait.
 
-    `received`, `refused` and `dropped` count packets taken in, given up for want of room
-    here, and lost by the kernel before they could be read.
+    `received` counts packets read, `refused`, `limited` and `barred` those of them that are not
+    carried out (see `Inbox`), and `dropped` what the kernel lost before it could be read.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, allow: Sequence[str] = ()) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -69,11 +70,9 @@ class OscSocket:
             ) from error
         self._socket.setblocking(False)
         self._enlarge()
-        self._waiting: deque[tuple[bytes, Any]] = deque()
-        self._waiting_bytes = 0
+        self._inbox = Inbox(AllowList(allow))
         self.port = int(self._socket.getsockname()[1])
         self.received = 0
-        self.refused = 0
         self.answers_lost = 0
 
     def _enlarge(self) -> None:
@@ -88,7 +87,7 @@ class OscSocket:
 
     def drain(self) -> None:
         """Take in what has arrived."""
-        receive = self._socket.recvfrom
+        receive, put = self._socket.recvfrom, self._inbox.put
         for _ in range(DRAINED_AT_ONCE):
             try:
                 packet, sender = receive(BIGGEST)
@@ -97,23 +96,38 @@ class OscSocket:
             except OSError:
                 return  # nothing more has come
             self.received += 1
-            if len(self._waiting) >= BACKLOG or self._waiting_bytes >= BACKLOG_BYTES:
-                self.refused += 1
-            else:
-                self._waiting.append((packet, sender))
-                self._waiting_bytes += len(packet)
+            put(packet, sender)
 
     def take(self, most: int) -> Iterator[tuple[bytes, Any]]:
-        """Up to `most` packets with their senders, oldest first."""
-        for _ in range(min(most, len(self._waiting))):
-            packet, sender = self._waiting.popleft()
-            self._waiting_bytes -= len(packet)
-            yield packet, sender
+        """Up to `most` packets with their senders, who take turns; as many as there is time for."""
+        until = time.monotonic() + TURN_SECONDS
+        for _ in range(most):
+            packet = self._inbox.take()
+            if packet is None:
+                return
+            yield packet
+            if time.monotonic() > until:
+                return
 
     @property
     def waiting(self) -> int:
         """Packets taken in and not yet handled."""
-        return len(self._waiting)
+        return self._inbox.waiting
+
+    @property
+    def refused(self) -> int:
+        """Packets that were not let wait: above their sender's rate, or without room."""
+        return self._inbox.refused
+
+    @property
+    def limited(self) -> int:
+        """Of these, packets above their sender's rate."""
+        return self._inbox.limited
+
+    @property
+    def barred(self) -> int:
+        """Packets of senders that are not on the allow list."""
+        return self._inbox.barred
 
     @property
     def dropped(self) -> int:

@@ -16,17 +16,20 @@ BURST_OF_ALL = 50  # lines of all kinds together: a flood may use any number of 
 
 
 class Quiet:
-    """Says at most one line of each kind a second; the next one says how many were left out."""
+    """Says at most one line of each kind in `seconds`; the next says how many were left out."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, seconds: float = LINE_SECONDS
+    ) -> None:
         self._monotonic = monotonic
+        self._seconds = seconds
         self._said: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
     def say(self, line: Callable[..., None], kind: str, text: str, *values: object) -> None:
         """Call `line(text, *values)`, as a logger's method, unless one of this kind just was."""
         now = self._monotonic()
-        if now - self._said.get(kind, -LINE_SECONDS) < LINE_SECONDS:
+        if now - self._said.get(kind, -self._seconds) < self._seconds:
             self._left_out[kind] = self._left_out.get(kind, 0) + 1
             return
         self._said[kind] = now

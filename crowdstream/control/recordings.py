@@ -8,7 +8,7 @@ missed while that process comes up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,9 +86,14 @@ class Recordings:
         self._number = 0
 
     def start(
-        self, context: Context, files: list[tuple[int, Path]], form: str, frame: int
+        self,
+        context: Context,
+        files: list[tuple[int, Path]],
+        form: str,
+        frame: int,
+        roots: Sequence[Path] = (),
     ) -> None:
-        """Record taps to files from `frame` on.
+        """Record taps to files, inside `roots` if there are any, from `frame` on.
 
         Raises `Refused` while another recording runs that does not end at or before `frame`.
         """
@@ -112,6 +117,7 @@ class Recordings:
             {
                 "do": "start", "id": self._number, "frame": frame, "format": form,
                 "files": [(tap, str(path)) for tap, path in files],
+                "roots": [str(root.expanduser().absolute()) for root in roots],
             }
         )
 

@@ -19,6 +19,12 @@ _HEAD = """\
 The server listens on UDP port 57120 of 127.0.0.1 unless told otherwise (`--port`,
 `--osc-host`). Answers go to the address and port a message came from.
 
+**Who may send.** This machine always; with `--osc-host 0.0.0.0` others too, and with
+`--osc-allow` only those on it: what others send is dropped. Without `--osc-allow` they are
+strangers: they may send a thousand messages a second, can't subscribe (`/notify`, `/meters`),
+and all answers to one packet are together at most four times as long as it. In place of a longer
+one they get `/fail <address> "see --osc-allow"` where that fits. See [security.md](security.md).
+
 **Types**: i int, f float, s string. An int may come where a float is meant, and a whole float
 where an int is; deck letters come in either case; trailing arguments with a default may be
 left out. `{deck}` stands for A, B, C or D, `{bus}` for 1 or 2.

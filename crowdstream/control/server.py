@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from crowdstream.control.allow import exposure
 from crowdstream.control.children import Caller, end_all
 from crowdstream.control.context import Reply
 from crowdstream.control.core import Core
@@ -77,8 +78,10 @@ class Server:
         except BaseException:
             startup.undo()
             raise
-        if info.note:
-            log.warning("%s", info.note)
+        settings = self.settings
+        exposed = exposure(settings.osc_host, settings.osc_allow, settings.media_root)
+        for warning in filter(None, (info.note, exposed)):
+            log.warning("%s", warning)
         log.info(
             "ready: %s, %s, %g Hz, %d frames, latency %.1f ms; OSC on %s:%d",
             info.driver, info.device, info.sample_rate, info.buffer_size, info.latency * 1000,

@@ -43,7 +43,7 @@ class Startup:
         """Socket, desk, an engine that plays, a loader. Raises what went wrong."""
         settings = self._settings
         remove_leavings()
-        osc = OscSocket(settings.osc_host, settings.port)
+        osc = OscSocket(settings.osc_host, settings.port, settings.osc_allow)
         self._made.append(osc.close)
         try:
             size = budget_pages(settings.memory_mb) * PAGE_BYTES

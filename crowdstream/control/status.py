@@ -71,6 +71,9 @@ STATUS_NAMES = {
     "malformed": "packets that were not OSC",
     "refused": "messages and commands refused for want of room",
     "refused_packets": "of these, packets that were never looked at",
+    "limited": "of these, packets above the rate of their sender",
+    "barred": "packets of senders that are not on `--osc-allow`; they count nowhere else",
+    "withheld": "answers not sent to strangers, being more than four times as long as the question",
     "dropped": "packets lost by the system before they could be read",
     "lost": "messages refused, packets dropped and commands refused in the engine, together",
     "voices": "voices that sound",
@@ -142,6 +145,9 @@ class Status:
             "malformed": core.malformed,
             "refused": core.osc.refused + core.outbox.refused,
             "refused_packets": core.osc.refused,
+            "limited": core.osc.limited,
+            "barred": core.osc.barred,
+            "withheld": core.answers.withheld,
             "dropped": core.osc.dropped,
             "lost": core.osc.refused
             + core.outbox.refused

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 HORIZON_SECONDS = 0.5  # what waits is taken up so long before its time, so that files can load
 MOST_HELD = 65536  # messages that wait
+STRANGERS_HELD = 4096  # of them, those of strangers: they must not take the sequencer's place
 
 Entry = tuple[str, tuple[Any, ...], Reply, Any]
 """One message: address, arguments, where answers go, and the sender they name."""
@@ -27,13 +28,24 @@ class Waiting:
         self._bundles: list[tuple[float, int, float, list[Entry]]] = []
         self._beats: list[tuple[float, int, Entry]] = []
         self._bundled = 0
+        self._strange = 0
         self._order = itertools.count()
 
-    def _full(self, more: int) -> bool:
-        if self._bundled + len(self._beats) + more <= MOST_HELD:
+    def _full(self, sender: Any, more: int) -> bool:
+        # Counts those of strangers that it has room for.
+        strange = 0 if self._core.answers.trusts(sender) else more
+        if (
+            self._bundled + len(self._beats) + more <= MOST_HELD
+            and self._strange + strange <= STRANGERS_HELD
+        ):
+            self._strange += strange
             return False
         self._core.outbox.refused += more
         return True
+
+    def _leaves(self, sender: Any, count: int) -> None:
+        if not self._core.answers.trusts(sender):
+            self._strange -= count
 
     def hold(self, moment: float, batch: list[Entry]) -> None:
         """Carry out the messages of a bundle at its time tag (Unix seconds).
@@ -44,10 +56,10 @@ class Waiting:
         due = core.clock.due(moment)
         if due - core.monotonic() <= HORIZON_SECONDS:
             core.perform(batch, core.clock.frame_of_tag(moment, due))
-        elif self._full(len(batch)):
+        elif self._full(batch[0][3], len(batch)):
             for address, _arguments, reply, sender in batch:
                 core.messages += 1
-                reason = f"{MOST_HELD} messages of bundles wait already: send them later"
+                reason = "too many messages of bundles wait already: send them later"
                 Context(core, address, reply, sender).fail(reason)
         else:
             self._bundled += len(batch)
@@ -58,8 +70,8 @@ class Waiting:
 
         Raises `Refused` when too many wait.
         """
-        if self._full(1):
-            raise Refused(f"{MOST_HELD} messages wait already: send them later")
+        if self._full(entry[3], 1):
+            raise Refused("too many messages wait already: send them later")
         heapq.heappush(self._beats, (beat, next(self._order), entry))
 
     def __len__(self) -> int:
@@ -73,6 +85,7 @@ class Waiting:
         while self._bundles and self._bundles[0][0] <= soon:
             due, _order, moment, batch = heapq.heappop(self._bundles)
             self._bundled -= len(batch)
+            self._leaves(batch[0][3], len(batch))
             core.perform(batch, core.clock.frame_of_tag(moment, due))
         self.release_beats()
 
@@ -88,4 +101,5 @@ class Waiting:
             batch = []
             while self._beats and self._beats[0][0] == beat:
                 batch.append(heapq.heappop(self._beats)[2])
+                self._leaves(batch[-1][3], 1)
             core.perform(batch, frame, beat)

@@ -11,6 +11,7 @@ with them, once, instead of once more in each of their callers.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import tempfile
@@ -19,34 +20,32 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.engine.sources import digest
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+from crowdstream.private import check_private, make_private
 
 
 def cache_folder() -> Path:
     """The folder of compiled kernels, made for the present sources.
 
     numba looks only at the file a kernel stands in, not at the kernels it calls, so the
-    folder's name carries a hash of all of them.
+    folder's name carries a hash of all of them. It and those it is in are this user's alone: the
+    second choice lies where anybody could have made one of that name.
     """
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    other = Path(tempfile.gettempdir()) / f"crowdstream-{os.getuid()}"
-    for root in (Path(base) / "crowdstream", other):
-        folder = root / "kernels" / digest()[:16]
-        if _writable(folder):
-            return folder
+    for root, name in (
+        (Path(base), "crowdstream"),
+        (Path(tempfile.gettempdir()), f"crowdstream-{os.geteuid()}"),
+    ):
+        with contextlib.suppress(OSError):
+            return make_private(root, name, "kernels", digest()[:16])
     return Path(tempfile.mkdtemp(prefix="crowdstream-kernels-"))
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:
     os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
+elif os.path.exists(os.environ["NUMBA_CACHE_DIR"]):
+    check_private(Path(os.environ["NUMBA_CACHE_DIR"]))
+else:
+    os.makedirs(os.environ["NUMBA_CACHE_DIR"], mode=0o700)
 
 import numba  # noqa: E402  (the cache folder has to be set first)
 from numba.core.codegen import JITCodeLibrary  # noqa: E402

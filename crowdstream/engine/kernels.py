@@ -27,6 +27,7 @@ import llvmlite.binding as llvm
 
 from crowdstream.desk import ordering  # noqa: F401  (has LLVM ready for this machine)
 from crowdstream.engine import sources
+from crowdstream.private import check_private, make_private
 
 # What only the wrappers for Python call, in ways that kernels never take.
 _HELPERS = re.compile(rb"\0((?:numba|NRT)_\w+)(?=\0)")
@@ -38,6 +39,7 @@ define void @crowdstream_never() {
 }
 """
 TRIAL_SECONDS = 60.0
+_FOLDER = ("crowdstream", "kernels")
 
 
 class Kernels(NamedTuple):
@@ -59,7 +61,7 @@ class _Code(NamedTuple):
 def kernels() -> Kernels:
     """The kernels of the present sources, compiled if need be."""
     path = _file()
-    if "crowdstream.engine.render" not in sys.modules and path.exists():
+    if "crowdstream.engine.render" not in sys.modules and _trusted(path):
         try:
             return load(path)
         except Exception:  # damaged: it is made again
@@ -85,13 +87,25 @@ def _file() -> Path:
         digest.update(f"{name} {status and status.st_mtime_ns}".encode())
     processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     digest.update(f"{processor} {platform.python_version()}".encode())
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "crowdstream" / "kernels" / f"{digest.hexdigest()[:16]}.code"
+    return _base().joinpath(*_FOLDER, f"{digest.hexdigest()[:16]}.code")
+
+
+def _base() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
+
+
+def _trusted(path: Path) -> bool:
+    # Whether it is there, and nobody else can have put it there.
+    try:
+        check_private(path.parent)
+    except OSError:
+        return False
+    return path.exists()
 
 
 def _save(compiled: Kernels, path: Path) -> None:
     codes = [_code(entry) for entry in compiled]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(_base(), *_FOLDER)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as part:
         _write(part, codes)
         part.flush()

@@ -23,6 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from crowdstream.inside import open_to_read
 from crowdstream.library.errors import printable
 from crowdstream.library.tags import read_bpm
 
@@ -89,28 +90,29 @@ def _check_bpm(bpm: float) -> None:
         raise GridError(f"{bpm:g} beats a minute is out of range, {MIN_BPM:g} to {MAX_BPM:g}")
 
 
-def find_grid(stems: Sequence[Path]) -> tuple[BeatGrid, str] | None:
+def find_grid(stems: Sequence[Path], roots: Sequence[Path] = ()) -> tuple[BeatGrid, str] | None:
     """The grid of a track, and where it was found: "sidecar" or "tag". None where there is none.
 
-    `stems`: its audio files. A tag says only the tempo; the first downbeat is then taken to be
-    the file's beginning. Raises `GridError`, naming the file, for a sidecar that means nothing.
+    `stems`: its audio files. `roots`: the folders that a sidecar may lie in, if any. A tag says
+    only the tempo; the first downbeat is then taken to be the file's beginning. Raises
+    `GridError`, naming the file, for a sidecar that means nothing.
     """
     sidecars = [stems[0].with_name(stems[0].stem + SUFFIX)] if len(stems) == 1 else []
     for sidecar in (*sidecars, stems[0].parent / FOLDER_SIDECAR):
-        grid = read_sidecar(sidecar)
+        grid = read_sidecar(sidecar, roots)
         if grid:
             return grid, "sidecar"
     for stem in stems:
-        bpm = read_bpm(stem)
+        bpm = read_bpm(stem, roots)
         if bpm is not None and MIN_BPM <= bpm <= MAX_BPM:
             return BeatGrid.of_tempo(bpm), "tag"
     return None
 
 
-def describe_grid(stems: Sequence[Path]) -> dict[str, Any]:
+def describe_grid(stems: Sequence[Path], roots: Sequence[Path] = ()) -> dict[str, Any]:
     """What the loader tells of a track's grid: `grid`, or `grid_fault` with what is wrong."""
     try:
-        found = find_grid(stems)
+        found = find_grid(stems, roots)
     except GridError as error:
         return {"grid_fault": str(error)}
     if found is None:
@@ -119,13 +121,13 @@ def describe_grid(stems: Sequence[Path]) -> dict[str, Any]:
     return {"grid": {"anchors": grid.anchors, "steady": grid.steady, "source": source}}
 
 
-def read_sidecar(path: Path) -> BeatGrid | None:
+def read_sidecar(path: Path, roots: Sequence[Path] = ()) -> BeatGrid | None:
     """The grid in a sidecar file; None where there is no such file, or no grid in it.
 
     Raises `GridError`, naming the file and what is wrong, for anything else.
     """
     try:
-        with path.open("rb") as file:
+        with open_to_read(path, roots) as file:
             data = file.read(MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

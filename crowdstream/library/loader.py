@@ -9,7 +9,7 @@ the most urgent first, so that a start never waits for another file's loading.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class Loader:
     `whole`: what fits is read whole. Without, every track is streamed and little is read ahead:
     for one who calls `work_all` once a second of sound, and wants no more read than is heard.
     `read_ahead`: seconds of a streamed track kept ahead of its playheads. `max_preload`: seconds
-    from which a track is streamed, though it fits.
+    from which a track is streamed, though it fits. `roots`: folders that all files have to lie
+    in, if any.
     Not thread-safe: call `load`, `cue`, `unload` and `work` from one thread.
     """
 
@@ -52,8 +53,10 @@ class Loader:
         whole: bool = True,
         read_ahead: float = READ_AHEAD,
         max_preload: float = math.inf,
+        roots: Sequence[Path] = (),
     ) -> None:
         self._whole = whole
+        self._roots = roots
         self._desk = desk
         self._tell = tell
         self._tracks: dict[int, Track] = {}
@@ -123,7 +126,7 @@ class Loader:
         track.cue = min(int(cue * track.frames), track.frames - 1)
         self._tracks[number] = track
         with self._busy.reading(number, *stems[0]):
-            grid = describe_grid([Path(path) for _, path in stems])
+            grid = describe_grid([Path(path) for _, path in stems], self._roots)
         self._tell(
             {
                 "event": "opened",
@@ -138,7 +141,8 @@ class Loader:
 
     def _open(self, number: int, source: int, path: str) -> StemReader:
         with self._busy.reading(number, source, path):
-            return open_stem(Path(path), round(self._desk.sample_rate), self._busy.progress)
+            rate = round(self._desk.sample_rate)
+            return open_stem(Path(path), rate, self._busy.progress, self._roots)
 
     def _read(
         self, stem: Stem, start: int, count: int, into: np.ndarray | None = None

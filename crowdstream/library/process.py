@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from crowdstream.desk.block import Desk
@@ -115,6 +116,7 @@ def main(arguments: list[str]) -> int:
         _write,
         read_ahead=float(request["read_ahead"]),
         max_preload=math.inf if most is None else float(most),
+        roots=[Path(root) for root in request["roots"]],
     )
     with contextlib.suppress(BrokenPipeError):  # control is gone
         _write({"event": "up"})

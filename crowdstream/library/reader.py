@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
 
+from crowdstream.inside import open_inside
 from crowdstream.library.convert import RateConverter
 from crowdstream.library.decode import Decoder, Samples, going_on
 from crowdstream.library.downmix import MAX_CHANNELS, downmix_matrix
@@ -23,6 +24,7 @@ from crowdstream.library.errors import (
     FileUnreadable,
     IsDirectory,
     NotAudio,
+    OutsideMediaRoot,
     PermissionRefused,
     UnsupportedAudio,
 )
@@ -34,16 +36,19 @@ _FLOAT_FILES = frozenset({"FLOAT", "DOUBLE"})
 
 
 def open_stem(
-    path: Path, sample_rate: int, progress: Callable[[], None] = going_on
+    path: Path,
+    sample_rate: int,
+    progress: Callable[[], None] = going_on,
+    roots: Sequence[Path] = (),
 ) -> StemReader:
-    """Open an audio file to be read at `sample_rate` (Hz).
+    """Open an audio file to be read at `sample_rate` (Hz); with `roots`, inside these only.
 
     `progress` is called now and then while something takes long, opening included.
 
     WAV, RF64, W64, AIFF, FLAC, OGG (Vorbis, Opus) and MP3; whatever else libsndfile knows works
     too. Raises a subclass of AudioFileError that says what is wrong with the file.
     """
-    return StemReader(path, sample_rate, progress)
+    return StemReader(path, sample_rate, progress, roots)
 
 
 class StemReader:
@@ -62,14 +67,18 @@ class StemReader:
     """
 
     def __init__(
-        self, path: Path, sample_rate: int, progress: Callable[[], None] = going_on
+        self,
+        path: Path,
+        sample_rate: int,
+        progress: Callable[[], None] = going_on,
+        roots: Sequence[Path] = (),
     ) -> None:
         if not MIN_RATE <= sample_rate <= MAX_RATE:
             raise ValueError(f"sample_rate is {sample_rate}, allowed are {MIN_RATE} to {MAX_RATE}")
         self.path = path
         self.sample_rate = sample_rate
         self._progress = progress
-        self._fd = _open_file(path)
+        self._fd = _open_file(path, roots)
         self._decoder: Decoder | None = None
         try:
             self._set_up()
@@ -196,11 +205,10 @@ class StemReader:
             raise FileChanged(self.path, "it was changed while it was open; load it again")
 
 
-def _open_file(path: Path) -> int:
+def _open_file(path: Path, roots: Sequence[Path]) -> int:
     # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, flags)
+        return open_inside(path, roots, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         raise _os_refusal(path, error) from None
     except ValueError:
@@ -210,6 +218,8 @@ def _open_file(path: Path) -> int:
 def _os_refusal(path: Path, error: OSError) -> AudioFileError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
         return FileMissing(path, "there is no such file")
+    if error.errno == errno.EXDEV:
+        return OutsideMediaRoot(path, "it lies outside the media folders")
     if error.errno in (errno.EACCES, errno.EPERM):
         return PermissionRefused(path, "this user may not read it; change its permissions")
     return FileUnreadable(path, f"it can't be read ({os.strerror(error.errno or 0)})")

@@ -14,7 +14,11 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+from crowdstream.inside import open_to_read
 
 MOST_BYTES = 1 << 20  # of one block of tags: a picture may be in it
 MOST_CHUNKS = 1000
@@ -22,13 +26,13 @@ _NUMBER = re.compile(r"\s*([0-9]+(?:[.,][0-9]+)?)")
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 
 
-def read_bpm(path: Path) -> float | None:
+def read_bpm(path: Path, roots: Sequence[Path] = ()) -> float | None:
     """Beats a minute by the file's tags; None where they do not say, or the file can't be read."""
     try:
-        with path.open("rb") as file:
+        with open_to_read(path, roots) as file:
             head = file.read(MOST_BYTES)
             if head[:4] in (b"RIFF", b"RF64", b"FORM"):
-                return _from_chunks(path, head[8:12] in (b"AIFF", b"AIFC"))
+                return _from_chunks(file, head[8:12] in (b"AIFF", b"AIFC"))
     except OSError:
         return None
     if head[:3] == b"ID3":
@@ -48,26 +52,25 @@ def _tempo(text: str) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def _from_chunks(path: Path, big: bool) -> float | None:
+def _from_chunks(file: BinaryIO, big: bool) -> float | None:
     order = ">" if big else "<"
-    with path.open("rb") as file:
-        at = 12
-        for _ in range(MOST_CHUNKS):
-            file.seek(at)
-            head = file.read(8)
-            if len(head) < 8:
-                return None
-            name, size = head[:4], struct.unpack(order + "I", head[4:])[0]
-            tempo = None
-            if name in (b"id3 ", b"ID3 "):
-                tempo = _from_id3(file.read(min(size, MOST_BYTES)))
-            elif name == b"acid" and size >= 24 and not big:
-                body = file.read(24)
-                tempo = struct.unpack("<f", body[20:24])[0] if len(body) == 24 else None
-                tempo = tempo if tempo and math.isfinite(tempo) and tempo > 0 else None
-            if tempo is not None:
-                return tempo
-            at += 8 + size + (size & 1)
+    at = 12
+    for _ in range(MOST_CHUNKS):
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8:
+            return None
+        name, size = head[:4], struct.unpack(order + "I", head[4:])[0]
+        tempo = None
+        if name in (b"id3 ", b"ID3 "):
+            tempo = _from_id3(file.read(min(size, MOST_BYTES)))
+        elif name == b"acid" and size >= 24 and not big:
+            body = file.read(24)
+            tempo = struct.unpack("<f", body[20:24])[0] if len(body) == 24 else None
+            tempo = tempo if tempo and math.isfinite(tempo) and tempo > 0 else None
+        if tempo is not None:
+            return tempo
+        at += 8 + size + (size & 1)
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crowdstream.inside import real_path, root_of
 from crowdstream.library.errors import (
     EmptyAudio,
     FileMissing,
@@ -125,18 +126,15 @@ def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
     Raises OutsideMediaRoot when there are `roots` and the real path is inside none of them (nor
     is one of them), FileMissing for a path that cannot exist or whose links run in a circle.
     """
-    real = _real(path)
-    if roots and not any(real.is_relative_to(_real(root)) for root in roots):
+    try:
+        real = real_path(path)
+        inside = not roots or root_of(real, roots) is not None
+    except OSError:
+        raise FileMissing(path, "there is no such file") from None
+    if not inside:
         allowed = ", ".join(str(root) for root in roots)
         raise OutsideMediaRoot(path, f"it lies outside the media folders ({allowed})")
     return real
-
-
-def _real(path: Path) -> Path:
-    try:
-        return path.expanduser().resolve()
-    except (OSError, RuntimeError, ValueError):
-        raise FileMissing(path, "there is no such file") from None
 
 
 def _is_audio_file(entry: Path) -> bool:

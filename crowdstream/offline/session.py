@@ -47,8 +47,7 @@ class Session:
         whole: bool = True,
     ) -> None:
         self.settings = settings
-        self.refused = 0
-        self.dropped = 0
+        self.refused = self.limited = self.barred = self.dropped = 0
         self.time = START
         self._kernels = kernels()
         self._settled = -1  # the frame at which the loader was last given all its turns
@@ -58,7 +57,10 @@ class Session:
         self.desk.header["block_frames"] = block_frames
         self.desk.journal["off"] = 1  # no other engine is going to go on
         most = math.inf if settings.max_preload is None else settings.max_preload
-        self.loader = Loader(self.desk, self._reports.append, whole, settings.read_ahead, most)
+        roots = [root.expanduser().absolute() for root in settings.media_root]
+        self.loader = Loader(
+            self.desk, self._reports.append, whole, settings.read_ahead, most, roots
+        )
         info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
         try:
             self.core = Core(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+from crowdstream.inside import open_inside, remove_inside
 
 
 class Disk:
@@ -12,11 +15,14 @@ class Disk:
     `size`: bytes that have been written so far.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Make the file; a file or link that is there already is never written to."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    def __init__(self, path: Path, roots: Sequence[Path] = ()) -> None:
+        """Make the file, inside `roots` if there are any.
+
+        A file or link that is there already is never written to.
+        """
         self.path = path
-        self._fd = os.open(path, flags, 0o666)
+        self._roots = roots
+        self._fd = open_inside(path, roots, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self.size = 0
 
     def write_at(self, offset: int, data: bytes) -> None:
@@ -40,6 +46,10 @@ class Disk:
         """Shorten the file."""
         os.ftruncate(self._fd, size)
         self.size = size
+
+    def remove(self) -> None:
+        """Take the file away again."""
+        remove_inside(self.path, self._roots)
 
     def close(self) -> None:
         """Close the file. May be called again."""

@@ -30,6 +30,8 @@ NICENESS = 5
 _REASONS = {
     errno.EEXIST: "it exists, and a recording never overwrites: choose another name",
     errno.ENOENT: "there is no such folder: make it first",
+    errno.EXDEV: "it lies outside the folders for recordings",
+    errno.ELOOP: "the folder was changed meanwhile",
     errno.EACCES: "this user may not write there: change the folder's permissions",
 }
 
@@ -62,7 +64,8 @@ class Recorder:
         files = [(int(tap), Path(path)) for tap, path in request["files"]]
         try:
             session = Session(
-                self._desk, number, int(request["frame"]), files, request["format"], self._say
+                self._desk, number, int(request["frame"]), files, request["format"], self._say,
+                roots=[Path(root) for root in request["roots"]],
             )
         except OSError as error:
             code = error.errno or 0

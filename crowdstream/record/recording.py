@@ -7,12 +7,13 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crowdstream.inside import remove_inside
 from crowdstream.record.writer import Writer, open_audio
 
 CHANNELS = 2
@@ -30,12 +31,15 @@ class Recording:
     as silence, because they were not read or not written in time.
     """
 
-    def __init__(self, path: Path, sample_rate: int, form: str, say: Say) -> None:
-        """Make the file; raises `OSError`."""
+    def __init__(
+        self, path: Path, sample_rate: int, form: str, say: Say, roots: Sequence[Path] = ()
+    ) -> None:
+        """Make the file, inside `roots` if there are any; raises `OSError`."""
         self.path = path
+        self._roots = roots
         self.lost = 0
         self.told = 0  # of `lost`, for whoever reports it
-        self._writer: Writer = open_audio(path, sample_rate, CHANNELS, form)
+        self._writer: Writer = open_audio(path, sample_rate, CHANNELS, form, roots)
         self._say = say
         self._room = int(QUEUE_SECONDS * sample_rate)
         self._gap = 0  # frames of silence that are due before the next sound
@@ -74,7 +78,7 @@ class Recording:
         """Close the file, which nothing was put into, and remove it."""
         self._queue.put(None)
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            remove_inside(self.path, self._roots)
 
     def _flush(self, frames: np.ndarray) -> None:
         self._queue.put((self._gap, frames))

@@ -31,8 +31,9 @@ class Session:
         form: str,
         say: Say,
         monotonic: Callable[[], float] = time.monotonic,
+        roots: Sequence[Path] = (),
     ) -> None:
-        """Make all files, each with its tap, or none: raises `OSError`."""
+        """Make all files, each with its tap and inside `roots`, or none: raises `OSError`."""
         self._desk = desk
         self.number = number
         self._start = frame
@@ -47,7 +48,7 @@ class Session:
         self.ended = False
         try:
             for tap, path in files:
-                recording = Recording(path, round(desk.sample_rate), form, self._say)
+                recording = Recording(path, round(desk.sample_rate), form, self._say, roots)
                 self._tapes.append((TapReader(desk, tap, RECORDER, frame), recording))
         except OSError:
             self._cancel()

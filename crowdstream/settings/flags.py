@@ -85,7 +85,7 @@ def _help(option: Option) -> str:
     """A setting's help: what it is, what is allowed where that is a choice or a range, and
     its default."""
     text = option.help
-    if option.metavar in ("TRACK", "FILE", "DIR", "NAME", "DEVICE", "ADDRESS", None):
+    if option.metavar in ("TRACK", "FILE", "DIR", "NAME", "DEVICE", "ADDRESS", "CIDR", None):
         allowed = ""
     else:
         allowed = f": {option.kind.allowed}"

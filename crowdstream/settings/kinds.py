@@ -7,6 +7,7 @@ came from, and makes the message.
 """
 
 import argparse
+import ipaddress
 import numbers
 import operator
 import os
@@ -259,4 +260,41 @@ class Folders(Kind):
         return paths
 
     def read_flag(self, raw: list[str]) -> tuple[Path, ...]:
+        return self.read(raw)
+
+
+@dataclass(frozen=True)
+class Networks(Kind):
+    """Any number of addresses and networks; gives a tuple of str, each as `192.168.1.0/24`.
+
+    An address alone is a network of one. In one text they are separated by commas or spaces.
+    """
+
+    flag = MappingProxyType({"action": "extend", "nargs": "+"})
+
+    @property
+    def allowed(self) -> str:
+        return "an IP address or network such as 192.168.1.0/24, or several"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        items = value if isinstance(value, list | tuple) else [value]
+        found: list[str] = []
+        for item in items:
+            if not isinstance(item, str):
+                raise Refused
+            found += self.read_text(item)
+        return tuple(found)
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = text.replace(",", " ").split()
+        try:
+            # 192.168.1.5/24 is how `ip addr` writes an address: the network around it is meant.
+            found = tuple(str(ipaddress.ip_network(word, strict=False)) for word in words)
+        except ValueError:
+            raise Refused from None
+        if not found:
+            raise Refused
+        return found
+
+    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
         return self.read(raw)

@@ -13,6 +13,7 @@ from crowdstream.settings.kinds import (
     File,
     Folders,
     Kind,
+    Networks,
     Real,
     Reals,
     Switch,
@@ -87,6 +88,16 @@ class Settings:
             Text("an address or a host name", spaces=False),
             "ADDRESS",
             "address to listen on; 0.0.0.0 lets other machines send",
+        ),
+    )
+    osc_allow: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            Networks(),
+            "CIDR",
+            "with --osc-host: addresses and networks that may send, such as 192.168.1.0/24;"
+            " others are dropped, but for this machine itself",
+            unset="any, with the limits of strangers",
         ),
     )
     device: str | None = field(

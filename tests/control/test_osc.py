@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 
 import pytest
 
+from crowdstream.control.inbox import TRUSTED_LIMIT
 from crowdstream.control.osc import OscSocket
 from tests.server import until
 
@@ -17,7 +19,8 @@ def drained(osc: OscSocket) -> int:
 
 
 def test_packets_that_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crowdstream.control.osc.BACKLOG", 100)
+    limit = dataclasses.replace(TRUSTED_LIMIT, room=200, room_bytes=200_000)
+    monkeypatch.setattr("crowdstream.control.inbox.TRUSTED_LIMIT", limit)
     osc = OscSocket("127.0.0.1", 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for _ in range(150):
@@ -26,11 +29,10 @@ def test_packets_that_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) 
         assert (osc.waiting, osc.refused) == (100, 50)
         assert len(list(osc.take(64))) == 64
         assert len(list(osc.take(64))) == 36
-        monkeypatch.setattr("crowdstream.control.osc.BACKLOG_BYTES", 100_000)
         for _ in range(20):
             client.sendto(bytes(10_000), ("127.0.0.1", osc.port))
         until(lambda: drained(osc) == 170)
-        assert (osc.waiting, osc.refused) == (10, 60)
+        assert (osc.waiting, osc.refused, osc.limited) == (10, 60, 0)
     osc.close()
 
 

@@ -216,7 +216,7 @@ def test_damaged_in_the_middle(tmp_path: Path, write_sound: WriteSound) -> None:
 def test_refused_by_the_system(
     number: int, kind: type[AudioFileError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, flags: int) -> int:
+    def refuse(path: Path, flags: int, mode: int) -> int:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "open", refuse)

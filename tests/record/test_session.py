@@ -225,7 +225,7 @@ def test_a_full_disk_ends_its_file_and_the_others_go_on(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        writer, "Disk", lambda path: FullDisk(path) if path.stem == "full" else Disk(path)
+        writer, "Disk", lambda path, _roots: (FullDisk if path.stem == "full" else Disk)(path)
     )
     session = studio.session(0, full=TAP_DECK, mix=TAP_MASTER)
     studio.play(session, 40_000)

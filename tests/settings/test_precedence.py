@@ -28,6 +28,9 @@ _path = _name.map(lambda s: Path("/music") / s)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "port": st.integers(0, 65535),
     "osc_host": st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "pi.local"]),
+    "osc_allow": st.lists(
+        st.sampled_from(["10.0.0.0/8", "192.168.1.7/32", "fd00::/8"]), min_size=1, max_size=3
+    ).map(tuple),
     "device": _name,
     "driver": st.sampled_from(["auto", "pyaudio", "null"]),
     "buffer_size": st.integers(16, 8192),
@@ -68,14 +71,14 @@ def as_flags(name: str, value: Any) -> list[str]:
     if name == "media_root":
         return [word for path in value for word in (flag, str(path))]
     if isinstance(value, tuple):
-        return [flag, *map(repr, value)]
+        return [flag, *map(str, value)]
     return [f"{flag}={value}"]
 
 
 def as_variable(name: str, value: Any) -> str:
     if name == "media_root":
         return os.pathsep.join(map(str, value))
-    return " ".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def as_toml(values: dict[str, Any]) -> str:

@@ -38,6 +38,8 @@ TAKEN = [
     ("device", "3", "3"),
     ("device", "USB Audio", "USB Audio"),
     ("osc_host", "::1", "::1"),
+    ("osc_allow", "10.1.2.3", ("10.1.2.3/32",)),
+    ("osc_allow", "192.168.1.5/24, fe80::/10 ::1", ("192.168.1.0/24", "fe80::/10", "::1/128")),
     ("a", "a track.wav", Path("a track.wav")),
 ]
 
@@ -55,6 +57,7 @@ REFUSED = [
     ("driver", ["jack", ""]),
     ("log_level", ["loud", "warn"]),
     ("osc_host", ["", " ", "two words", "a\nb"]),
+    ("osc_allow", ["", " , ", "10.0.0.0/33", "10.0.0", "pi.local", "1.2.3.4 /24", "::/129"]),
     ("device", ["", "\t", "a\x1b[2J"]),
     ("a", ["", "a\0b"]),
 ]
@@ -97,6 +100,9 @@ def test_text_that_is_refused(name: str, text: str) -> None:
         {"device": True},
         {"device": -1},
         {"device": 1.5},
+        {"osc_allow": [1]},
+        {"osc_allow": 167772160},
+        {"osc_allow": ["10.0.0.0/8", "everybody"]},
         {"media_root": [1]},
         {"media_root": [""]},
         {"a": b"bytes"},

@@ -203,5 +203,7 @@ def meters(context: Context, rate: float, what: str) -> None:
     """Subscribe to meters of the decks (before their level), the master and the cue bus."""
     if 0 < rate < 1:
         raise BadArgument(f"rate: {rate:g} is out of range, 0 or 1 to 60")
+    if rate:
+        context.core.answers.check_subscription(context.sender)
     context.core.meters.subscribe(context, rate, what == "all", context.core.monotonic())
     context.done()

@@ -62,15 +62,20 @@ def _chosen(context: Context, word: str) -> list[tuple[int, str]]:
     raise BadArgument(f"what: {word!r} is none of {', '.join(FORMATS)}, {_WHAT}")
 
 
+def _roots(context: Context) -> tuple[Path, ...]:
+    # The folders that recordings have to be made in, if any.
+    settings = context.core.settings
+    return (*settings.media_root, *((settings.record_folder,) if settings.record_folder else ()))
+
+
 def _place(context: Context, path: str) -> Path:
     # The real path of a file to be made, in a folder where that is allowed.
     settings = context.core.settings
     given = Path(path)
     if settings.record_folder and not given.is_absolute() and not path.startswith("~"):
         given = settings.record_folder.expanduser() / given
-    own = (settings.record_folder,) if settings.record_folder else ()
     try:
-        real = check_media_root(given, (*settings.media_root, *own))
+        real = check_media_root(given, _roots(context))
     except AudioFileError as error:
         raise CommandError(str(error)) from error
     if os.path.isdir(real):  # of a name that is too long Path.is_dir would raise
@@ -109,7 +114,7 @@ def start(context: Context, path: str, what: tuple[str, ...]) -> None:
         raise BadArgument(f"path: {error}") from error
     extension = place.suffix or EXTENSIONS[form]
     files = [(tap, place.with_name(place.stem + name + extension)) for tap, name in taps.items()]
-    context.core.recordings.start(context, files, form, context_frame(context))
+    context.core.recordings.start(context, files, form, context_frame(context), _roots(context))
 
 
 @TABLE.add(

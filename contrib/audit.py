@@ -1,0 +1,164 @@
+"""Are the packages that the server runs on known to be unsafe?
+
+    python -P -m contrib.audit
+
+Three answers: the list of `advisories.toml` against what is installed, `pip check`, and
+`pip-audit`, which asks an advisory service. Where the service does not answer, or does not know
+the packages, that is said and is no failure, unless `--online` asks for it. The exit status is 1
+when something is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ADVISORIES = Path(__file__).resolve().parent / "advisories.toml"
+SERVICE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Advisory:
+    """One line of the list. `fixed` is empty where no release mends it."""
+
+    package: str
+    id: str
+    what: str
+    fixed: str
+    library: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the advisory service said, and how many packages it knew.
+
+    `unsafe`: packages that the server runs on. `tools`: others, such as pip itself.
+    """
+
+    unsafe: tuple[str, ...]
+    known: int
+    unknown: int
+    trouble: str = ""
+    tools: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether it knew every package."""
+        return not self.trouble and self.unknown == 0 and self.known > 0
+
+
+def read_advisories(path: Path = ADVISORIES) -> tuple[list[str], list[Advisory]]:
+    """The packages that were looked at, and the advisories about them."""
+    packages = tomllib.loads(path.read_text(encoding="utf-8"))["packages"]
+    return list(packages), [
+        Advisory(package, **line) for package, lines in packages.items() for line in lines
+    ]
+
+
+def installed_version(advisory: Advisory) -> str:
+    """The version that an advisory is about, as it is installed here."""
+    if advisory.library == "libsndfile":
+        import soundfile
+
+        return str(soundfile.__libsndfile_version__)
+    return importlib.metadata.version(advisory.package)
+
+
+def unsafe(
+    advisories: Sequence[Advisory], version: Callable[[Advisory], str] = installed_version
+) -> Iterator[str]:
+    """What is installed in a version that an advisory is about, though there is a better one."""
+    for advisory in advisories:
+        found = version(advisory)
+        if advisory.fixed and Version(found) < Version(advisory.fixed):
+            yield (
+                f"{advisory.library or advisory.package} {found}: {advisory.id}, {advisory.what};"
+                f" fixed in {advisory.fixed}"
+            )
+
+
+def read_answer(report: Mapping[str, Any], packages: Collection[str]) -> Answer:
+    """What a report of pip-audit (`--format json`) says; the server runs on `packages`."""
+    runs_on = {canonicalize_name(name) for name in packages}
+    found: dict[bool, list[str]] = {True: [], False: []}
+    known = unknown = 0
+    for package in report["dependencies"]:
+        if "skip_reason" in package:
+            unknown += 1
+            continue
+        known += 1
+        found[canonicalize_name(package["name"]) in runs_on] += [
+            f"{package['name']} {package['version']}: {line['id']};"
+            f" fixed in {', '.join(line['fix_versions']) or 'no release'}"
+            for line in package["vulns"]
+        ]
+    return Answer(tuple(found[True]), known, unknown, "", tuple(found[False]))
+
+
+def ask_service(packages: Collection[str]) -> Answer:
+    """Have pip-audit ask the advisory service about every package of this environment."""
+    command = [
+        sys.executable, "-P", "-m", "pip_audit", "--local", "--skip-editable", "--format", "json",
+        "--progress-spinner", "off", "--timeout", "20",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=SERVICE_SECONDS
+        )
+        return read_answer(json.loads(done.stdout), packages)
+    except subprocess.TimeoutExpired:
+        return Answer((), 0, 0, f"no answer within {SERVICE_SECONDS:g} s")
+    except (ValueError, KeyError):
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        return Answer((), 0, 0, said[-1][:300])
+
+
+def _report(name: str, faults: Sequence[str]) -> bool:
+    for fault in faults:
+        print(f"{name}: {fault}")
+    return bool(faults)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what was found; 1 when something is wrong."""
+    parser = argparse.ArgumentParser(description="Audit the installed packages.")
+    parser.add_argument(
+        "--online", action="store_true", help="fail where the advisory service does not answer"
+    )
+    options = parser.parse_args(arguments)
+    packages, advisories = read_advisories()
+    wrong = _report("advisories", list(unsafe(advisories)))
+    for advisory in advisories:
+        if not advisory.fixed:
+            print(f"advisories: {advisory.id} ({advisory.what}) is mended by no release yet")
+    check = subprocess.run(
+        [sys.executable, "-P", "-m", "pip", "check"], capture_output=True, text=True, check=False
+    )
+    wrong |= _report("pip check", check.stdout.splitlines() if check.returncode else [])
+    answer = ask_service(packages)
+    wrong |= _report("pip-audit", answer.unsafe)
+    _report("pip-audit, a tool of the tests", answer.tools)
+    if not answer.complete:
+        why = answer.trouble or f"it does not know {answer.unknown} of the packages"
+        print(f"pip-audit: NOT COMPLETE, {answer.known} packages were looked up: {why}")
+        wrong |= options.online
+    print(
+        f"audit: {len(packages)} packages, {len(advisories)} advisories: "
+        f"{'something is wrong, see above' if wrong else 'nothing unsafe is known'}"
+    )
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Who may send: this machine always, others as `--osc-allow` says.
+
+A network is IPv4 or IPv6. A socket that listens on `::` sees IPv4 senders as `::ffff:10.0.0.1`;
+they are judged as what they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+REMEMBERED = 4096  # addresses whose standing is kept; any other is looked up anew
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAPPED_BITS = 96  # of ::ffff:0:0/96, the IPv4 addresses written as IPv6
+
+
+class Standing(IntEnum):
+    """What a sender may do.
+
+    TRUSTED: this machine, or on the allow list. STRANGER: anybody else while there is no list.
+    BARRED: anybody else where there is one.
+    """
+
+    TRUSTED = 0
+    STRANGER = 1
+    BARRED = 2
+
+
+class AllowList:
+    """Judges senders by the networks of `--osc-allow` (see `settings.kinds.Networks`)."""
+
+    def __init__(self, networks: Sequence[str] = ()) -> None:
+        self._networks = [_plain_network(ipaddress.ip_network(text)) for text in networks]
+        self._judged = functools.lru_cache(REMEMBERED)(self._judge)
+
+    def standing(self, sender: Any) -> Standing:
+        """The standing of a socket address; None, which is nobody on the network, is trusted."""
+        return Standing.TRUSTED if sender is None else self._judged(sender[0])
+
+    def trusts(self, sender: Any) -> bool:
+        """Whether a sender is trusted."""
+        return self.standing(sender) is Standing.TRUSTED
+
+    def _judge(self, host: str) -> Standing:
+        address = plain_address(host)
+        if address is not None:
+            if address.is_loopback:
+                return Standing.TRUSTED
+            for network in self._networks:
+                if address.version == network.version and address in network:
+                    return Standing.TRUSTED
+        return Standing.BARRED if self._networks else Standing.STRANGER
+
+
+def plain_address(host: str) -> _Address | None:
+    """The address that a socket gives as text, without scope, IPv4 also where it is mapped."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _plain_network(network: _Network) -> _Network:
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= _MAPPED_BITS:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+    return network
+
+
+def exposure(host: str, allow: Sequence[str], roots: Sequence[object]) -> str:
+    """What is to be said of a server that listens on `host`; empty where that is this machine.
+
+    `host`: an address or a name. `allow`, `roots`: `--osc-allow` and `--media-root`.
+    """
+    address = plain_address(host)
+    if allow or host == "localhost" or (address is not None and address.is_loopback):
+        return ""
+    text = (
+        f"listening on {host} without --osc-allow: whoever reaches this machine may control it;"
+        " say --osc-allow with the addresses that may"
+    )
+    if not roots:
+        text += ", and --media-root, or they may name any file to load or record"
+    return text

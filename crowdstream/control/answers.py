@@ -1,0 +1,80 @@
+"""Answers go to whoever sent, and never amplify what a stranger has sent.
+
+The source address of a packet can be made up. So that nobody can use this server to flood
+somebody else, all answers to one packet of a sender that is not trusted are together at most
+`MOST_TIMES` as long as the packet, and nothing is sent to it unasked: it can't subscribe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.control.allow import AllowList
+from crowdstream.control.context import Reply, nobody
+from crowdstream.control.errors import Refused
+from crowdstream.control.packets import build
+
+MOST_TIMES = 4
+# In place of an answer that is too long; short enough to fit in most cases.
+INSTEAD = "see --osc-allow"
+NO_SUBSCRIPTION = "only for --osc-allow"
+# What another server says to what it does not understand: answering that might never end.
+FAILED = b"/fail\0"
+
+
+class Answers:
+    """Makes the reply of a packet. `withheld`: answers that strangers were not sent."""
+
+    def __init__(self, allow: AllowList, send: Callable[..., None]) -> None:
+        """`send(sender, address, *arguments)` sends one message."""
+        self._allow = allow
+        self._send = send
+        self.withheld = 0
+
+    def trusts(self, sender: Any) -> bool:
+        """Whether a sender is this machine or on the allow list."""
+        return self._allow.trusts(sender)
+
+    def to(self, packet: bytes, sender: Any) -> Reply:
+        """The function that answers `packet`."""
+        if packet.startswith(FAILED):
+            return nobody
+        send = self._send
+        if not self._allow.trusts(sender):
+            return self._within(MOST_TIMES * len(packet), sender)
+
+        def reply(address: str, *arguments: Any) -> None:
+            send(sender, address, *arguments)
+
+        return reply
+
+    def _within(self, left: int, sender: Any) -> Reply:
+        told = False
+
+        def fits(address: str, *arguments: Any) -> bool:
+            nonlocal left
+            size = len(build(address, arguments))
+            if size > left:
+                return False
+            left -= size
+            self._send(sender, address, *arguments)
+            return True
+
+        def reply(address: str, *arguments: Any) -> None:
+            nonlocal told
+            if fits(address, *arguments):
+                return
+            self.withheld += 1
+            if not told:
+                told = True
+                told_of = address in ("/fail", "/done", "/late")
+                about = arguments[0] if told_of else address.removesuffix(".reply")
+                fits("/fail", about, INSTEAD)
+
+        return reply
+
+    def check_subscription(self, sender: Any) -> None:
+        """Raises `Refused` for a sender that may not be sent things unasked."""
+        if not self._allow.trusts(sender):
+            raise Refused(NO_SUBSCRIPTION)

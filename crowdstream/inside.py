@@ -1,0 +1,91 @@
+"""Opening files that have to lie inside given folders, also while somebody moves links about.
+
+A path is resolved first, and then walked from its folder down, one name at a time and without
+following any link. What is a link by then was put there after the path was resolved, and is
+refused. (`openat2` with RESOLVE_BENEATH does the same in one call; Python has no way to it.)
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def real_path(path: Path) -> Path:
+    """`path` without '~', '..' and links; raises `OSError` where it can't be one."""
+    try:
+        return path.expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # links in a circle, no such user, a zero byte
+        raise OSError(errno.ENOENT, str(error)) from None
+
+
+def root_of(real: Path, roots: Sequence[Path]) -> Path | None:
+    """The real path of the first of `roots` that a real path is in, or is; None without one."""
+    reals = (real_path(root) for root in roots)
+    return next((root for root in reals if real.is_relative_to(root)), None)
+
+
+def open_inside(path: Path, roots: Sequence[Path], flags: int, mode: int = 0o666) -> int:
+    """A descriptor of the file at `path`, as `os.open` gives it, if it lies inside `roots`.
+
+    Without roots any file may be opened. Raises `OSError`, with EXDEV for what lies outside and
+    with ELOOP or ENOTDIR for what has become a link meanwhile.
+    """
+    if not roots:
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+    folder, name = _open_folder(path, roots)
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def remove_inside(path: Path, roots: Sequence[Path]) -> None:
+    """Remove the file at `path` if it lies inside `roots`. Raises `OSError`."""
+    if not roots:
+        os.unlink(path)
+        return
+    folder, name = _open_folder(path, roots)
+    try:
+        os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def open_to_read(path: Path, roots: Sequence[Path]) -> BinaryIO:
+    """A regular file inside `roots`, open for reading bytes; never waits. Raises `OSError`."""
+    # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
+    fd = open_inside(path, roots, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, os.strerror(code), str(path))
+    return os.fdopen(fd, "rb")
+
+
+def _open_folder(path: Path, roots: Sequence[Path]) -> tuple[int, str]:
+    # The folder that the file is in, and the file's name there.
+    real = real_path(path)
+    root = root_of(real, roots)
+    if root is None:
+        raise OSError(errno.EXDEV, "it lies outside the allowed folders", str(path))
+    if real == root:
+        return os.open(root.parent, _STEP), root.name or "."
+    *folders, name = real.relative_to(root).parts
+    folder = os.open(root, _STEP)
+    try:
+        for step in folders:
+            below = os.open(step, _STEP, dir_fd=folder)
+            os.close(folder)
+            folder = below
+    except BaseException:
+        os.close(folder)
+        raise
+    return folder, name
