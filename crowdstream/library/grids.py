@@ -16,6 +16,7 @@ or, for a tempo that is not steady, pairs of beat and second; beat 0 is a downbe
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def read_sidecar(path: Path) -> BeatGrid | None:
     Raises `GridError`, naming the file and what is wrong, for anything else.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_opened) as file:
             data = file.read(MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -138,6 +139,11 @@ def read_sidecar(path: Path) -> BeatGrid | None:
     except (ValueError, RecursionError) as error:
         reason = str(error) if not isinstance(error, UnicodeDecodeError) else "it is not UTF-8"
         raise GridError(f"{printable(path)}: {printable(reason)}") from None
+
+
+def _opened(path: str, flags: int) -> int:
+    # A pipe of that name must not hold the loader up until somebody writes into it.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _grid_of(values: dict[str, Any]) -> BeatGrid | None:

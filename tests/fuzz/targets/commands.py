@@ -25,8 +25,9 @@ from tests.fuzz.wire import Tagged
 MOST_STEPS = 120
 MEMORY_MB = 6  # the long file does not fit: it is streamed
 BUFFERS = (100, 101, 1100, 1101, 2100, 3100, 99, 4099)
-FILES = ("short.wav", "song", "long.wav", "mono.wav", "text.wav", "empty.wav", "cut.wav",
-         "nothing", "missing.wav", "..", "")  # fmt: skip
+FILES = ("short.wav", "song", "long.wav", "mono.wav", "song", "long.wav", "text.wav", "empty.wav",
+         "cut.wav", "nothing", "missing.wav", "..", "")  # fmt: skip
+_PAIRS = (("song", "long.wav"), ("long.wav", "short.wav"))  # on decks A and B at first
 FOREVER = 3000  # blocks in which everything has to come to rest
 _COMMANDS = TABLE.commands
 _BY_ADDRESS = {command.address: number for number, command in enumerate(_COMMANDS)}
@@ -64,6 +65,23 @@ def _valid(arg: Arg, source: Source) -> Tagged:
 def _parameter(source: Source) -> str:
     names = [p.name for module in MODULES.values() for p in module.parameters]
     return source.pick(["mix", "on", *names])
+
+
+def _pairs(arg: Arg, before: list[Tagged], source: Source) -> list[Tagged]:
+    """Parameters of the effect that was named, or points of a beat grid."""
+    found: list[Tagged] = []
+    module = MODULES.get(str(before[-1][1])) if before else None
+    second = 0.0
+    for beat in range(source.between(0, 4)):
+        if arg.name == "pairs":
+            second += 0.2 + source.share()
+            found += [("f", float(beat)), ("f", second)]
+        elif module and module.parameters:
+            parameter = source.pick(module.parameters)
+            way = parameter.high - parameter.low
+            number = parameter.low + way * source.share()
+            found += [("s", parameter.name), ("f", round(number) if parameter.whole else number)]
+    return found
 
 
 def _edge(arg: Arg, source: Source) -> Tagged:
@@ -109,7 +127,9 @@ def _address(command: Command, source: Source) -> str:
     address = command.address
     for place, spellings in PLACES.items():
         if f"{{{place}}}" in address:
-            address = address.replace(f"{{{place}}}", source.pick(spellings)[0])
+            # Two decks are enough, and more happens on each.
+            few = spellings[:4] if source.chance(240) else spellings
+            address = address.replace(f"{{{place}}}", source.pick(few)[0])
     return address
 
 
@@ -122,6 +142,9 @@ def message(source: Source) -> bytes:
         command = _COMMANDS[_BY_ADDRESS[FREQUENT[at % len(FREQUENT)]]]
     values: list[Tagged] = []
     for arg in command.args:
+        if arg.rest and arg.name in ("values", "pairs") and source.chance(200):
+            values += _pairs(arg, values, source)
+            continue
         if source.chance(3) or (arg.default is not REQUIRED and source.chance(60)):
             break
         values += [_value(arg, source) for _ in range(source.between(1, 6) if arg.rest else 1)]
@@ -144,7 +167,7 @@ FREQUENT = (
     "/mix/fx/remove", "/deck/{deck}/send", "/mix/patch", "/clock/tempo", "/clock/at",
     "/clock/next", "/clock/quantize", "/clock/reset", "/reset", "/set_tempo", "/load_buffer",
     "/play_stem", "/play_stem_section", "/stop_stem", "/start_group", "/play", "/cue", "/fade",
-    "/mixer_cleanup", "/deck/{deck}/filter", "/deck/{deck}/eq", "/deck/{deck}/trim/auto",
+    "/deck/{deck}/filter", "/deck/{deck}/eq", "/deck/{deck}/trim/auto",
 )  # fmt: skip
 
 
@@ -179,12 +202,26 @@ def _step(player: Player, source: Source) -> None:
         player.order(bytes(packet))
 
 
+def _begin(player: Player, source: Source) -> None:
+    """Mostly there is music already: what needs none is soon tried."""
+    how = source.byte()
+    if how >= 240:
+        return
+    for deck, file in zip("AB", _PAIRS[how & 1], strict=True):
+        player.order(places(f"/deck/{deck}/load", [str(scratch.music() / file)]))
+        if how & 2:
+            player.order(places(f"/deck/{deck}/play", [0.0, 1]))
+    for _ in range(1 + (how & 12)):
+        player.play(256)
+
+
 def run(data: bytes) -> None:
     """Give commands and render, then have everything come to rest."""
     source = Source(data)
     scratch.music()
     rig = Player(memory_mb=MEMORY_MB, record_folder=Path("/nonexistent"))
     with contextlib.redirect_stdout(io.StringIO()), rig as player:
+        _begin(player, source)
         for _ in range(MOST_STEPS):
             if not source.left:
                 break
