@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crowdstream.control.context import Context
@@ -16,7 +16,7 @@ _LEFT_OUT = {
     "_serials", "_numbers", "_order", "_hinted", "outbox", "pages", "context", "_moments", "launch",
     "_core",
 }  # fmt: skip
-_PLAIN = (int, float, str, bytes, bool, type(None))
+_PLAIN = {int, str, bytes, bool, type(None)}
 
 
 def picture(core: Core) -> Any:
@@ -25,12 +25,14 @@ def picture(core: Core) -> Any:
 
 
 def _of(thing: Any, seen: dict[int, int]) -> Any:
-    if isinstance(thing, _PLAIN):
-        # NaN would differ from itself.
-        return repr(thing) if isinstance(thing, float) else thing
+    kind = type(thing)
+    if kind in _PLAIN:
+        return thing
+    if kind is float:
+        return repr(thing)  # NaN would differ from itself
     if id(thing) in seen:
         return f"<{seen[id(thing)]}>"
-    if isinstance(thing, Context) or callable(thing):
+    if kind is Context or callable(thing):
         return None
     seen[id(thing)] = len(seen)
     if isinstance(thing, Mapping):
@@ -41,12 +43,15 @@ def _of(thing: Any, seen: dict[int, int]) -> Any:
         return [_of(part, seen) for part in thing]
     if isinstance(thing, set | frozenset):
         return sorted(map(repr, thing))
-    if type(thing).__module__.startswith("crowdstream."):
-        names = sorted(set(_names(thing)) - _LEFT_OUT)
-        return type(thing).__name__, [(n, _of(getattr(thing, n), seen)) for n in names]
+    if kind.__module__.startswith("crowdstream."):
+        return kind.__name__, [
+            (name, _of(value, seen)) for name, value in _parts(thing) if name not in _LEFT_OUT
+        ]
     return None
 
 
-def _names(thing: Any) -> list[str]:
-    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
-    return [*getattr(thing, "__dict__", ()), *slots]
+def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
+    yield from getattr(thing, "__dict__", {}).items()
+    for kind in type(thing).__mro__:
+        for name in getattr(kind, "__slots__", ()):
+            yield name, getattr(thing, name)

@@ -45,7 +45,10 @@ def _build(source: Source, outer: float | None, depth: int) -> tuple[bytes, list
 def run(data: bytes) -> None:
     """Parse a bundle, then parse it damaged."""
     source = Source(data)
-    packet, known, deepest = _build(source, None, 1)
+    around = source.between(0, DEEP) if source.chance(40) else 0
+    packet, known, deepest = _build(source, None, 1 + around)
+    for _ in range(around):
+        packet = wire.bundle(wire.NOW, [packet])
     begin = time.monotonic()
     try:
         found = parse(packet)
@@ -100,7 +103,9 @@ def seeds() -> Iterator[bytes]:
     """Few and many elements, flat and deep."""
     yield bytes(40)
     yield bytes([1, 2]) + bytes(range(200))
-    yield bytes([2, 3, 255] * 40)
+    yield bytes([255, DEEPEST - 1]) + bytes(20)
+    yield bytes([255, DEEPEST]) + bytes(20)
+    yield bytes([0] + [2, 3, 255] * 40)
     yield bytes(range(255, 0, -1))
 
 

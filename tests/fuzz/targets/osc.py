@@ -58,8 +58,12 @@ def _comes_back(message: Message) -> None:
 def _compare(data: bytes, ours: Message) -> None:
     end = data.index(b"\0")
     tags_at = (end + 4) & ~3
-    tags = data[tags_at : data.find(b"\0", tags_at)] if tags_at < len(data) else b","
-    if not set(tags[1:].decode("latin-1")) <= _COMPARED:
+    raw = data[tags_at : data.find(b"\0", tags_at)] if tags_at < len(data) else b","
+    tags = raw[1:].decode("latin-1")
+    length = len(wire.message(ours.address, list(zip(tags, ours.params, strict=True))))
+    if tags_at < len(data) and length != len(data):
+        raise Fault(f"{ours} takes {length} bytes, and was read from {len(data)}")
+    if not set(tags) <= _COMPARED:
         return  # the two mean different things by the rarer types
     if not all(_is_utf8(text) for text in (ours.address, *ours.params)):
         return
@@ -96,6 +100,9 @@ def seeds() -> Iterator[bytes]:
     yield wire.bundle(wire.NOW, [wire.bundle(wire.NOW, [inner])])
     yield b"#bundle\0" + b"\xff" * 8
     yield wire.message("/a", [("s", "\udcff\udc80")])
+    # A blob of less than no bytes, which the argument behind it would be read from, too.
+    for size in (-4, -1, -8, 2**31 - 1):
+        yield wire.text("/a") + wire.text(",bi") + struct.pack(">i", size)
 
 
 TARGET = Target(
