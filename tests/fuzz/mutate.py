@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -72,6 +72,37 @@ def change(data: bytes, others: list[bytes], choose: random.Random, longest: int
     return bytes(out[:longest])
 
 
+def traced(target: Target) -> Callable[[bytes], set[int]]:
+    """A function that runs the target on an input and gives the lines it went through."""
+
+    def run(data: bytes) -> set[int]:
+        lines = Lines(target.modules)
+        if target.name not in OUTSIDE:
+            sys.settrace(lines)
+        try:
+            target.run(data)
+        finally:
+            sys.settrace(None)
+        return target.covered() if target.name in OUTSIDE else lines.seen
+
+    return run
+
+
+def needed(target: Target, inputs: Iterable[bytes]) -> list[bytes]:
+    """Those of `inputs` that go through lines that no smaller one, and no seed, goes through."""
+    run = traced(target)
+    reached: set[int] = set()
+    for data in target.seeds():
+        reached |= run(data)
+    kept = []
+    for data in sorted(inputs, key=len):
+        seen = run(data)
+        if not seen <= reached:
+            reached |= seen
+            kept.append(data)
+    return kept
+
+
 def search(
     target: Target,
     begin: list[bytes],
@@ -89,20 +120,14 @@ def search(
     pool: list[bytes] = []
     reached: set[int] = set()
     count = 0
+    run = traced(target)
 
     def execute(data: bytes) -> bool:
-        lines = Lines(target.modules)
-        if target.name not in OUTSIDE:
-            sys.settrace(lines)
         try:
-            target.run(data)
+            seen = run(data)
         except Exception as error:
-            sys.settrace(None)
             on_fault(data, error)
             return False
-        finally:
-            sys.settrace(None)
-        seen = target.covered() if target.name in OUTSIDE else lines.seen
         new = not seen <= reached
         reached.update(seen)
         return new

@@ -1,8 +1,9 @@
 """Forks writers of a desk's rings for the fuzzer, which stops and kills them.
 
 Arguments: the desk's descriptor. Each line of the standard input is `commands SEED` (a writer of
-commands, as control is) or `engine` (the kernels, which take commands and tell of marks); the
-answer is the number of the process, which goes on until it is killed.
+commands, as control is) or `engine` (the kernels, which take commands and tell of marks, going on
+where one that was killed has stopped); the answer is the number of the process, which goes on
+until it is killed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import OP_MARK
 from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import push_commands
-from crowdstream.offline.kernels import kernels
+from crowdstream.engine.kernels import kernels
 
 MOST = 700  # records of a batch
 FRAMES = 16  # rendered at a time: blocks that are soon over, so that more of them are cut off
@@ -53,9 +54,10 @@ def write_commands(desk: Desk, seed: int) -> None:
 def render(desk: Desk) -> None:
     """Be an engine without a device, for ever."""
     out = np.zeros((FRAMES, 2), np.float32)
-    entry = kernels().render_at
+    made = kernels()
+    made.recover(desk.address)
     while True:
-        entry(desk.address, out.ctypes.data, FRAMES)
+        made.render_at(desk.address, out.ctypes.data, FRAMES)
         time.sleep(0.0001)
 
 

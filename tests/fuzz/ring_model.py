@@ -27,8 +27,8 @@ class Torn(AssertionError):
 class Rules:
     """What is tried. `batches`: how many records the writer publishes at a time.
 
-    `drops`: a full ring loses a batch (events) instead of refusing it until there is room.
-    `at_once`: the reader takes all there is and then frees it (events), or one after another.
+    `drops`: a full ring loses what has no room (events) instead of refusing the whole batch.
+    `at_once`: the reader takes all there is and then frees it, or one after another.
     `kills`: how often the writer, and how often the reader, may be killed. The last three are
     mistakes, to see that they are found.
     """
@@ -50,10 +50,11 @@ class State:
     head: int = 0
     tail: int = 0
     stored: tuple[Store, ...] = ()  # by the writer, and not visible yet
-    # The writer: batch and step of it, the head it began from.
+    # The writer: batch and step of it, the head it began from, its records.
     batch: int = 0
     step: int = 0
     begun: int = 0
+    count: int = 0
     # The reader: step, what it knows of head and tail, and what it read of a record.
     reading: int = 0
     known: int = 0
@@ -116,14 +117,17 @@ def _writer_killed(now: State) -> State:
 def _write(now: State, rules: Rules) -> Iterator[State]:
     if now.batch == len(rules.batches):
         return
-    count = rules.batches[now.batch]
     if now.step == 0:  # look whether there is room
-        if count <= SLOTS - (now.head - now.tail):
-            borders = tuple(sorted({*now.borders, now.head + count}))
-            yield replace(now, step=1, begun=now.head, borders=borders)
-        elif rules.drops:
+        count, room = rules.batches[now.batch], SLOTS - (now.head - now.tail)
+        if rules.drops:
+            count = min(count, room)
+        if count == 0:
             yield replace(now, batch=now.batch + 1)
+        elif count <= room:
+            borders = tuple(sorted({*now.borders, now.head + count}))
+            yield replace(now, step=1, begun=now.head, count=count, borders=borders)
         return
+    count = now.count
     done = now.step - 1
     if done < count * WORDS:
         place, word = now.begun + done // WORDS, done % WORDS

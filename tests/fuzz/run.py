@@ -142,6 +142,26 @@ def _follow(command: list[str], name: str) -> int:
     return child.returncode
 
 
+def keep(names: list[str], work: Path) -> int:
+    """Add to the corpora those found inputs that are needed; 0."""
+    from tests.fuzz.mutate import needed
+
+    for name in names:
+        target = load(name)
+        if name in OUTSIDE:
+            from tests.fuzz.targets.audio import DECODER
+
+            DECODER.lines = True
+        found = [path.read_bytes() for path in (work / name).glob("*")]
+        known = target.corpus().values()
+        for data in needed(target, [*known, *found]):
+            if data not in known:
+                target.folder.mkdir(parents=True, exist_ok=True)
+                (target.folder / file_name(data)).write_bytes(data)
+        _report(target=name, found=len(found), kept=len(target.corpus()))
+    return 0
+
+
 def _report(**figures: object) -> None:
     print(json.dumps(figures), flush=True)
 
@@ -154,6 +174,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path(".fuzz"), help="folder of found inputs")
     parser.add_argument("--plain", action="store_true", help="without atheris")
+    parser.add_argument(
+        "--keep", action="store_true",
+        help="instead: add to the corpora what was found and reaches lines that nothing else does",
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     for name in given.targets:
@@ -166,6 +190,8 @@ def main() -> int:
         [name] = given.targets
         how = fuzz_plainly if plain or name in OUTSIDE else fuzz_with_atheris
         return how(name, given.seconds, given.seed, given.work / name)
+    if given.keep:
+        return keep(given.targets or list(NAMES), given.work)
     if plain and not given.plain:
         print("atheris is not installed here: inputs are changed at random", flush=True)
     status = 0

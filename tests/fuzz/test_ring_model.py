@@ -22,8 +22,8 @@ from tests.fuzz.ring_model import Rules, Torn, explore
     [
         Rules((2, 1, 3, 1), kills=2),
         Rules((3, 3), kills=2),
-        Rules((1, 2, 1, 2, 1)),
-        Rules((1, 1, 1, 1, 1, 1), drops=True, at_once=True, kills=2),
+        Rules((1, 2, 1, 2, 1), at_once=True),
+        Rules((1, 2, 1, 3, 1), drops=True, at_once=True, kills=2),
     ],
 )
 def test_no_interleaving_tears_a_batch(rules: Rules) -> None:
