@@ -26,13 +26,13 @@ def test_bundles_of_any_shape(data: bytes) -> None:
     load("bundles").run(data)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.binary(min_size=100, max_size=1200))
 def test_any_commands_in_any_order(data: bytes) -> None:
     load("commands").run(data)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(300, 1500))
 def test_long_evenings_of_random_commands(seed: int, length: int) -> None:
     load("commands").run(random.Random(seed).randbytes(length))

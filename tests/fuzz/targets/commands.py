@@ -264,7 +264,7 @@ def seeds() -> Iterator[bytes]:
     for first in (0, 40, 80):
         begin = _order(load, 0, first) + _order(play, 0) + bytes([235, 5])
         yield begin + b"".join(_order(number, number) for number in range(first, first + 19))
-    yield from (random.Random(seed).randbytes(1500) for seed in range(12))
+    yield from (random.Random(seed).randbytes(1500) for seed in range(6))
 
 
 def _frequent(address: str) -> int:
