@@ -93,18 +93,36 @@ def take_commands(desk: Desk, most: int) -> int:
     return len(part)
 
 
-def take_events(desk: Desk, most: int, last: int) -> tuple[int, int]:
-    """Take events as control does; the number of the latest one, and how many there were."""
-    events = pop_events(desk, most)
-    if not len(events):
-        return last, 0
-    serials = events["serial"]
-    known = np.isin(events["kind"], (EV_MARK, EV_REFUSED))  # refused: the heap was full
-    if not known.all() or (events["target"] != serials % 30_000).any():
-        raise Fault("a torn event")
-    if serials[0] <= last or (np.diff(serials) <= 0).any():
-        raise Fault(f"events are out of order after {last}, or told twice")
-    return int(serials[-1]), len(events)
+class Told:
+    """What the engine has told of: marks that were reached, and those that it had no room for.
+
+    A refusal is told when the command comes in, a mark when its turn has come: each kind is in
+    order.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.count = 0
+        self._last = dict.fromkeys((EV_MARK, EV_REFUSED), 0)
+
+    def take(self, most: int = EVENT_RING) -> None:
+        """Take events as control does; raises `Fault` for any that the engine never published."""
+        events = pop_events(self._desk, most)
+        self.count += len(events)
+        if not np.isin(events["kind"], list(self._last)).all():
+            raise Fault("an event of no kind that was asked for")
+        if (events["target"] != events["serial"] % 30_000).any():
+            raise Fault("a torn event")
+        for kind, last in self._last.items():
+            serials = events["serial"][events["kind"] == kind]
+            if (np.diff(serials, prepend=last) <= 0).any():
+                raise Fault(f"events of kind {kind} after {last} are out of order or told twice")
+            self._last[kind] = int(serials[-1]) if len(serials) else last
+
+    @property
+    def lost(self) -> int:
+        """Events that found the ring full."""
+        return int(self._desk.ledger["events_lost"])
 
 
 def _against_commands(writers: Writers, source: Source) -> None:
@@ -122,29 +140,26 @@ def _against_commands(writers: Writers, source: Source) -> None:
 def _against_events(writers: Writers, source: Source) -> None:
     desk = writers.desk
     writers.begin("engine")
-    told = last = pushed = 0
+    told, pushed = Told(desk), 0
     for _ in range(source.between(1, MOST_ACTIONS)):
         made = batch(pushed + 1, source.between(1, 1500))
         made["index"] = 0
         if push_commands(desk, made):
             pushed += len(made)
         _disturb(writers, source)
-        last, more = take_events(desk, source.pick((1, 50, EVENT_RING)), last)
-        told += more
+        told.take(source.pick((1, 50, EVENT_RING)))
         if source.chance(60):
             writers.kill()  # and another one goes on where it left off
             writers.begin("engine")
     writers.signal(signal.SIGCONT)
     until = time.monotonic() + PATIENCE
-    while told + int(desk.ledger["events_lost"]) < pushed:
+    while told.count + told.lost < pushed:
         if time.monotonic() > until:
-            raise Fault(f"of {pushed} commands {told} are told of, {last} was the last one")
-        last, more = take_events(desk, EVENT_RING, last)
-        told += more
+            raise Fault(f"of {pushed} commands {told.count} are told of, {told.lost} are lost")
+        told.take()
         time.sleep(0.0002)
-    lost = int(desk.ledger["events_lost"])
-    if told + lost != pushed:
-        raise Fault(f"{pushed} commands, {told} told, {lost} lost")
+    if told.count + told.lost != pushed:
+        raise Fault(f"{pushed} commands, {told.count} told of, {told.lost} lost")
 
 
 def _disturb(writers: Writers, source: Source) -> None:
