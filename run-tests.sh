@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test; installs what is missing first.
+# Runs every test, or fuzzes; installs what is missing first.
 set -euo pipefail
 
 self=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -10,21 +10,30 @@ project=${self%/*}
 usage() {
     cat <<'END'
 Usage: run-tests.sh [--device-free] [arguments of pytest]
+       run-tests.sh --fuzz [seconds] [target ...]
 
   (nothing)        linting (ruff), types (mypy), an audit of the packages, then every test
   --device-free    without the tests that need a virtual sound card or install the
                    project anew; the sound servers are not installed
                    (CROWDSTREAM_NO_DEVICE=1 means the same)
   arguments        only pytest, with these: ./run-tests.sh -k limiter
+  --fuzz           look for faults for so many seconds per target (60), in all targets or those
+                   that are named; see docs/fuzzing.md
 
 The exit status is 0 only if everything passed.
 END
 }
 
+fuzz=
+if [ "${1:-}" = --fuzz ]; then
+    fuzz=yes
+    shift
+fi
 device_free=
 [ "${CROWDSTREAM_NO_DEVICE:-0}" = 0 ] || device_free=yes
 arguments=()
 for argument in "$@"; do
+    [ -z "$fuzz" ] || break
     case $argument in
     --device-free) device_free=yes ;;
     -h | --help)
@@ -40,6 +49,7 @@ unset CROWDSTREAM_NO_DEVICE
 # The sounds that tests mix, and the programs of those that use a sound card.
 find_test_programs() {
     local plugin
+    [ -z "$fuzz" ] || return 0
     [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
     has systemd-analyze || need systemd "checks the unit of the service"
     [ -z "$device_free" ] || return 0
@@ -71,6 +81,15 @@ install_tests() {
 install_server
 install_tests
 cd "$project"
+
+if [ -n "$fuzz" ]; then
+    if ! "$venv/bin/python" -c 'import atheris' 2>/dev/null; then
+        say "Python packages of requirements-fuzz.txt"
+        PIP_DISABLE_PIP_VERSION_CHECK=1 run_module pip install -r requirements-fuzz.txt ||
+            say "atheris can't be installed here: the search goes on without it"
+    fi
+    exec "$venv/bin/python" -P -m tests.fuzz.run "$@"
+fi
 
 if [ ${#arguments[@]} -gt 0 ]; then
     exec "$venv/bin/python" -P -m pytest ${device_free:+-m "not device and not install"} \

@@ -42,6 +42,7 @@ REAL = [
 PYTHON = """#!/bin/bash
 case $* in
 -c*pyaudio*) exit 1 ;;                  # PyAudio is not built yet
+-c*atheris*) exit "${ATHERIS_STATUS:-0}" ;;
 -c*|*--version) exit 0 ;;               # nothing is lacking, .venv/ is usable
 esac
 printf 'python %s\\n' "$*" >>"$NOTES"
@@ -310,6 +311,19 @@ def test_device_tests_install_the_sound_servers(sandbox: Sandbox) -> None:
     call = next(note for note in sandbox.notes() if note.startswith("apt-get"))
     assert {"jackd2", "pulseaudio", "pulseaudio-utils"} <= set(call.split())
     assert sandbox.notes()[-1] == "python -P -m pytest"
+
+
+def test_fuzzing_goes_on_where_atheris_cannot_be_had(sandbox: Sandbox) -> None:
+    sandbox.run("run-tests.sh", "--device-free")
+    sandbox.run("run-tests.sh", "--fuzz", "5", "osc")
+    assert sandbox.notes() == ["python -P -m tests.fuzz.run 5 osc"]
+    result = sandbox.run(
+        "run-tests.sh", "--fuzz", "5", env={"ATHERIS_STATUS": "1", "PIP_STATUS": "1"}
+    )
+    assert sandbox.notes() == [
+        "python -P -m pip install -r requirements-fuzz.txt", "python -P -m tests.fuzz.run 5",
+    ]
+    assert "goes on without it" in result.stdout
 
 
 def test_ci_only_runs_the_tests() -> None:

@@ -43,9 +43,10 @@ class Patches:
         if bus >= 0 and destination < BUSES:
             if bus == destination:
                 raise BadArgument(f"source: {SOURCES[source]} can't be sent to itself")
-            way = self._ways.setdefault((bus, destination), _Way())
             if gain > 0.0:
                 self._refuse_circle(bus, destination, frame)
+            way = self._ways.setdefault((bus, destination), _Way())
+            if gain > 0.0:
                 way.opened = max(way.opened, frame)
             elif frame >= way.opened:
                 way.closed = frame + round(seconds * self._desk.sample_rate) + 1

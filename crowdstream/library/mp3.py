@@ -21,6 +21,9 @@ _BIT_RATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320
 _BIT_RATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _CHUNK = 1 << 20  # bytes read at a time while counting
+# Places where a frame could begin and none does, over the whole file. Pictures between joined
+# tracks have some thousand; a file made of nothing else would hold the loader up for hours.
+_MOST_TRIES = 200_000
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,11 @@ def _after_id3(fd: int) -> int:
 def _count_frames(fd: int, start: int, size: int) -> tuple[int, int]:
     """Number of whole frames from byte `start` on, and where the last one ends.
 
-    What is no frame (tags between tracks that were joined, damage) is stepped over.
+    What is no frame (tags between tracks that were joined, damage) is stepped over; where there
+    is too much of it, what follows does not count.
     """
     frames, at, end = 0, start, start
+    tries = 0
     base, data = start, b""
     while at + 4 <= size:
         if at + 4 > base + len(data):
@@ -121,7 +126,11 @@ def _count_frames(fd: int, start: int, size: int) -> tuple[int, int]:
             ahead = parse_header(os.pread(fd, 4, at))
             while ahead is not None and parse_header(os.pread(fd, 4, at + ahead.length)) is None:
                 at += 1
+                tries += 1
                 ahead = parse_header(os.pread(fd, 4, at))
+            tries += 1
+            if tries > _MOST_TRIES:
+                break
             continue
         if at + frame.length > size:
             break

@@ -25,6 +25,9 @@ _CONTINUED = 1  # header flag: the page starts inside a packet
 # A page's first packet only primes the decoder, and a block is at most 8192 frames; twice that
 # keeps the entry point before the frame that is asked for.
 _LEAD = 16384  # frames
+# Pages that one look-up may walk over, four times what the smallest real ones need. A file made of
+# pages in which no packet ends would hold the loader up with every look-up.
+_MOST_WALKED = 5000
 _COUNTED_PAGES = 2  # pages decoded to learn the position; one would do, two are a check
 
 
@@ -64,6 +67,7 @@ class VorbisPages:
         self._fd = fd
         self._size = size
         self._count_frames = count_frames
+        self._walked = 0
         first = os.pread(fd, 27, 0)
         if len(first) < 27 or first[:4] != b"OggS":
             raise ValueError("does not start with an Ogg page")
@@ -80,9 +84,10 @@ class VorbisPages:
 
         The caller then decodes from the file's beginning.
         """
+        self._walked = 0
         page = self._page_before(target + self._base - _LEAD)
         while page is not None and page.flags & _CONTINUED:
-            page = self._page_at(page.end)
+            page = self._following(page)
         if page is None:
             return None
         last = page
@@ -110,6 +115,9 @@ class VorbisPages:
             lacing = os.pread(self._fd, page.end - page.at, at)
             packets += sum(length < 255 for length in lacing[27 : 27 + lacing[26]])
             at = page.end
+            self._walked += 1
+            if self._walked > _MOST_WALKED:
+                raise ValueError("its Vorbis headers take too many pages")
         return at
 
     def _last_granule(self) -> int:
@@ -132,7 +140,7 @@ class VorbisPages:
             middle = (low + high) // 2
             page = self._next_page(middle)
             while page is not None and page.granule == _NO_PACKET_ENDS:
-                page = self._page_at(page.end)
+                page = self._following(page)
             if page is None or page.granule > granule:
                 high = middle
             else:
@@ -140,7 +148,7 @@ class VorbisPages:
         found = None
         page = self._page_at(low) or self._next_page(low)
         while page is not None and page.granule <= granule:
-            page = self._page_at(page.end)
+            page = self._following(page)
             found = page
         return found
 
@@ -155,6 +163,10 @@ class VorbisPages:
                 return page
             found = window.find(b"OggS", found + 1)
         return None
+
+    def _following(self, page: Page) -> Page | None:
+        self._walked += 1
+        return self._page_at(page.end) if self._walked <= _MOST_WALKED else None
 
     def _page_at(self, at: int) -> Page | None:
         head = os.pread(self._fd, 27 + 255, at)

@@ -19,6 +19,7 @@ from crowdstream.library.errors import (
 )
 
 MAX_STEMS = 8
+MOST_ENTRIES = 1000  # of a folder: control looks into it itself, and 100 000 would take it a second
 AUDIO_EXTENSIONS = frozenset(
     {".wav", ".aif", ".aiff", ".aifc", ".flac", ".ogg", ".oga", ".mp3", ".rf64", ".w64"}
 )
@@ -83,7 +84,7 @@ def find_stems(path: Path) -> TrackFiles:
             raise FileMissing(path, "there is no such file or folder")
         if not is_folder:
             return TrackFiles(path.stem, (StemFile(path.stem, path),))
-        files = sorted(entry for entry in path.iterdir() if _is_audio_file(entry))
+        files = _audio_files(path)
     except ValueError:
         raise FileMissing(path, "no file can have such a name") from None
     except PermissionError:
@@ -137,10 +138,25 @@ def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
     return real
 
 
-def _is_audio_file(entry: Path) -> bool:
+def _audio_files(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    with os.scandir(folder) as entries:
+        for number, entry in enumerate(entries):
+            if number >= MOST_ENTRIES:
+                raise TooManyStems(
+                    folder,
+                    f"the folder holds more than {MOST_ENTRIES} files and a deck has {MAX_STEMS} "
+                    "stems; name one file, or a folder with the stems of one track",
+                )
+            if _is_audio_file(entry):
+                files.append(folder / entry.name)
+    return sorted(files)
+
+
+def _is_audio_file(entry: os.DirEntry[str]) -> bool:
     return (
         not entry.name.startswith(".")
-        and entry.suffix.lower() in AUDIO_EXTENSIONS
+        and os.path.splitext(entry.name)[1].lower() in AUDIO_EXTENSIONS
         and entry.is_file()
     )
 

@@ -1,0 +1,149 @@
+"""What holds of the desk, of control and of the loader between any two blocks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from crowdstream.control.core import Core
+from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import FREE
+from crowdstream.desk.effects import EFFECTS, IDLE
+from crowdstream.desk.sizes import (
+    BANK_TAPS,
+    CHAINS,
+    COMMAND_RING,
+    EVENT_RING,
+    GRIDS,
+    PENDING,
+    SOURCES,
+    STEMS,
+)
+from crowdstream.library.loader import Loader
+from tests.fuzz.registry import Fault
+
+
+def _hold(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Fault(otherwise)
+
+
+def check_desk(desk: Desk) -> None:
+    """Raises `Fault` for a desk that the engine should not have left behind."""
+    _check_rings(desk)
+    _check_heap(desk)
+    _check_voices(desk)
+    _check_chains(desk)
+    ramps = desk.ramps
+    for name in ("value", "target", "step"):
+        _hold(bool(np.isfinite(ramps[name]).all()), f"a ramp's {name} is not finite")
+    _hold(bool((ramps["left"] >= 0).all()), "a ramp has less than no frames left")
+    _hold(int(desk.ledger["nonfinite"]) == 0, "frames that were no numbers had to be silenced")
+
+
+def check_sound(desk: Desk) -> None:
+    """Raises `Fault` for a filter or a past that is no sound; takes longer than the rest."""
+    for name in ("history", "stem_past", "eq", "stem_eq", "effect_registers"):
+        _hold(bool(np.isfinite(getattr(desk, name)).all()), f"{name} is not finite")
+
+
+def _check_rings(desk: Desk) -> None:
+    for name, size in (("command", COMMAND_RING), ("event", EVENT_RING)):
+        head, tail = int(desk.rings[f"{name}_head"]), int(desk.rings[f"{name}_tail"])
+        _hold(0 <= head - tail <= size, f"the ring of {name}s holds {head - tail}")
+
+
+def _check_heap(desk: Desk) -> None:
+    count = int(desk.master["pending"])
+    _hold(0 <= count <= PENDING, f"{count} commands wait in the engine")
+    heap = desk.heap[:count]  # type: ignore[attr-defined]
+    known = np.sort(np.concatenate((heap, desk.spare[count:])))
+    _hold(bool((known == np.arange(PENDING)).all()), "a slot of the heap is lost or twice there")
+    if count < 2:
+        return
+    frames = desk.pending["frame"][heap]  # type: ignore[attr-defined]
+    order = desk.order[heap]  # type: ignore[attr-defined]
+    child = np.arange(1, count)
+    parent = (child - 1) // 2
+    sooner = (frames[child] < frames[parent]) | (
+        (frames[child] == frames[parent]) & (order[child] < order[parent])
+    )
+    _hold(not sooner.any(), "the heap is not in order")
+
+
+def _check_voices(desk: Desk) -> None:
+    voices = desk.voices
+    _hold(set(np.unique(voices["state"]).tolist()) <= {0, 1, 2}, "a voice is in no known state")
+    for slot in np.flatnonzero(voices["state"] != FREE).tolist():
+        voice = voices[slot]
+        stems = int(voice["stems"])
+        _hold(1 <= stems <= STEMS, f"voice {slot} has {stems} stems")
+        sources = voice["sources"][:stems]
+        inside = bool(((sources >= 0) & (sources < SOURCES)).all())
+        _hold(inside, f"voice {slot} reads sources {sources.tolist()}")
+        _hold(bool(desk.sources["used"][sources].all()), f"voice {slot} reads what was unloaded")
+        _hold(0.0 <= float(voice["fraction"]) < 1.0, f"voice {slot} stands between no frames")
+        _hold(int(voice["direction"]) in (-1, 1), f"voice {slot} goes nowhere")
+        _hold(-1 <= int(voice["grid"]) < GRIDS, f"voice {slot} follows grid {voice['grid']}")
+        _hold(0 <= int(voice["bank"]) < len(BANK_TAPS), f"voice {slot} has bank {voice['bank']}")
+        if voice["loop"]:
+            loop = int(voice["loop_in"]), int(voice["loop_out"]), int(voice["length"])
+            _hold(0 <= loop[0] < loop[1] <= loop[2], f"voice {slot} loops {loop}")
+        numbers = [float(voice[name]) for name in ("sync_offset", "slip_place", "loop_exact")]
+        _hold(bool(np.isfinite(numbers).all()), f"voice {slot}: {numbers}")
+
+
+def _check_chains(desk: Desk) -> None:
+    seen: list[int] = []
+    for chain in range(CHAINS):
+        at = int(desk.chains[chain])
+        while at >= 0:
+            _hold(at < EFFECTS and at not in seen, f"chain {chain} comes to {at} again")
+            seen.append(at)
+            effect = desk.effects[at]
+            _hold(int(effect["state"]) != IDLE, f"chain {chain} holds {at}, which is free")
+            _hold(int(effect["chain"]) == chain, f"chain {chain} holds one of another")
+            at = int(effect["next"])
+
+
+def check_control(core: Core, loader: Loader) -> None:
+    """Raises `Fault` where control and loader have lost count of something."""
+    mixer = core.mixer
+    tracks = mixer._tracks.values()
+    _parts("sources", range(SOURCES), mixer._sources._free, *(track.sources for track in tracks))
+    slots = [track.grid_slot for track in tracks if track.grid_slot >= 0]
+    _apart("grids", [*mixer.grids._free, *slots])  # some wait until the engine has passed them
+    placed = [one.instance for chain in core.effects.chains for one in chain if one]
+    _parts("effects", range(EFFECTS), core.effects._free, core.effects._leaving, placed)
+    for number, track in enumerate(mixer._voices):
+        _hold(track is None or track.voice == number, f"voice {number} is held by another")
+    for table in (mixer.buffers, mixer._incoming):
+        for buffer, track in table.items():
+            _hold(track.buffer == buffer, f"buffer {buffer} holds the track of another")
+    _check_pages(core.desk, loader)
+
+
+def _parts(what: str, whole: Iterable[int], *parts: Iterable[int]) -> None:
+    found = sorted(itertools.chain(*parts))
+    _hold(found == list(whole), f"{what} are lost, or belong to two")
+
+
+def _apart(what: str, found: list[int]) -> None:
+    _hold(len(set(found)) == len(found), f"some {what} belong to two")
+
+
+def _check_pages(desk: Desk, loader: Loader) -> None:
+    arena: Any = loader._arena
+    entries: list[int] = []
+    for track in loader._tracks.values():
+        for stem in track.stems:
+            table = desk.page_table[stem.source, : stem.pages]
+            entries += (table[table > 0] - 1).tolist()
+    retired = [page for page, _ in arena._retired]
+    _parts("pages", range(arena.total), arena._free, retired, entries)
+    reserved = sum(track.reserved + track.kept for track in loader._tracks.values())
+    _hold(arena.reserved == reserved, f"{arena.reserved} pages are reserved for {reserved}")
+    _hold(0 <= reserved <= arena.total, f"{reserved} pages are promised of {arena.total}")

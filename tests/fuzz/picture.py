@@ -1,0 +1,57 @@
+"""All that control knows, as plain values: two pictures are equal when nothing has changed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crowdstream.control.context import Context
+from crowdstream.control.core import Core
+
+# Counters, caches and what belongs to others: not the state that a command changes.
+_LEFT_OUT = {
+    "core", "desk", "_desk", "osc", "info", "processes", "settings", "monotonic", "wall", "clock",
+    "status", "_quiet", "_burst", "messages", "failures", "malformed", "refused", "_senders",
+    "_serials", "_numbers", "_order", "_hinted", "outbox", "pages", "context", "_moments", "launch",
+    "_core",
+}  # fmt: skip
+_PLAIN = {int, str, bytes, bool, type(None)}
+
+
+def picture(core: Core) -> Any:
+    """What a failed command must leave as it is."""
+    return _of(core, {}), int(core.desk.rings["command_head"]), len(core.outbox._batch)
+
+
+def _of(thing: Any, seen: dict[int, int]) -> Any:
+    kind = type(thing)
+    if kind in _PLAIN:
+        return thing
+    if kind is float:
+        return repr(thing)  # NaN would differ from itself
+    if id(thing) in seen:
+        return f"<{seen[id(thing)]}>"
+    if kind is Context or callable(thing):
+        return None
+    seen[id(thing)] = len(seen)
+    if isinstance(thing, Mapping):
+        return [(_of(key, seen), _of(value, seen)) for key, value in thing.items()]
+    if isinstance(thing, list | tuple | deque):
+        if len(thing) > 32 and isinstance(thing[0], int):  # a list of free numbers
+            return tuple(thing)
+        return [_of(part, seen) for part in thing]
+    if isinstance(thing, set | frozenset):
+        return sorted(map(repr, thing))
+    if kind.__module__.startswith("crowdstream."):
+        return kind.__name__, [
+            (name, _of(value, seen)) for name, value in _parts(thing) if name not in _LEFT_OUT
+        ]
+    return None
+
+
+def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
+    yield from getattr(thing, "__dict__", {}).items()
+    for kind in type(thing).__mro__:
+        for name in getattr(kind, "__slots__", ()):
+            yield name, getattr(thing, name)

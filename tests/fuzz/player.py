@@ -1,0 +1,145 @@
+"""A rig to be fuzzed: it looks after its invariants, and remembers what went wrong inside."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from crowdstream.control.packets import Malformed, parse
+from crowdstream.control.table import TABLE
+from crowdstream.desk.block import Desk
+from tests.fuzz.invariants import check_control, check_desk, check_sound
+from tests.fuzz.picture import picture
+from tests.fuzz.registry import Fault
+from tests.support_control import Rig
+
+LOUDEST = 1.0 + 1e-6  # the ceiling of a rig is 0 dB
+CHECKS_TO_A_LONG_ONE = 16
+_LOGGER = logging.getLogger("crowdstream.control.core")
+
+
+class NoRecorder:
+    """Stands in for the recorder: makes no file, and says that it has."""
+
+    finished = False
+    last_words = ""
+
+    def __init__(self, _desk: Desk) -> None:
+        self._files: dict[int, list[str]] = {}
+        self._said: deque[dict[str, Any]] = deque()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Take an order."""
+        number = message["id"]
+        if message["do"] == "start":
+            self._files[number] = [path for _, path in message["files"]]
+            self._said.append({"event": "opened", "id": number})
+            self._said.append({"event": "began", "id": number, "frame": message["frame"] + 1})
+        else:
+            for path in self._files.pop(number, []):
+                self._said.append({"event": "closed", "id": number, "path": path, "frames": 1})
+
+    def push(self) -> None:
+        """Nothing waits."""
+
+    def read(self) -> list[dict[str, Any]]:
+        """What it has said."""
+        said = list(self._said)
+        self._said.clear()
+        return said
+
+    def end(self, seconds: float = 10.0) -> None:
+        """Nothing is left to do."""
+
+
+class _Faults(logging.Handler):
+    """Keeps the exceptions that the core has caught: those that no command may raise."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] and self.error is None:
+            self.error = record.exc_info[1]
+
+
+class Player(Rig):
+    """A rig whose every step is checked. Each packet comes from a sender of its own."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._faults = _Faults()
+        self._packets = self._checks = 0
+        self.loudest = 0.0
+        super().__init__(**settings)
+        self.core.recordings.launch = NoRecorder
+        _LOGGER.addHandler(self._faults)
+        self._propagate, _LOGGER.propagate = _LOGGER.propagate, False
+        # Looking for the nearest address takes longer than all else.
+        self._hinted, TABLE._hinted = TABLE._hinted, math.inf
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        _LOGGER.removeHandler(self._faults)
+        _LOGGER.propagate = getattr(self, "_propagate", True)
+        TABLE._hinted = getattr(self, "_hinted", TABLE._hinted)
+        super().close()
+
+    def order(self, packet: bytes) -> None:
+        """A packet comes in: one message that fails at once must have changed nothing."""
+        self._packets += 1
+        sender = ("127.0.0.1", self._packets)
+        told = len(self.answers.said)
+        try:
+            single = len(parse(packet)) == 1
+        except Malformed:
+            single = True
+        before = picture(self.core) if single else None
+        self.core.packet(packet, sender)
+        self._raise_faults()
+        failed = [
+            values for to, address, values in self.answers.said[told:]
+            if address == "/fail" and to == sender
+        ]
+        if single and failed and picture(self.core) != before:
+            raise Fault(f"{failed[0]} failed and changed {_change(before, picture(self.core))}")
+
+    def _raise_faults(self) -> None:
+        error, self._faults.error = self._faults.error, None
+        if error is not None:
+            raise Fault("a command raised what it should not") from error
+
+    def play(self, frames: int) -> None:
+        """Render a block, and look whether all is well."""
+        out = self.render(frames)
+        if not np.isfinite(out).all():
+            raise Fault("what is rendered is not finite")
+        self.loudest = max(self.loudest, float(np.abs(out).max(initial=0.0)))
+        if self.loudest > LOUDEST:
+            raise Fault(f"what is rendered is {self.loudest} times full scale")
+        self.load(self.pages_a_block)
+        self._raise_faults()
+
+    def check(self) -> None:
+        """Raises `Fault` for an invariant that does not hold."""
+        self._checks += 1
+        if self._checks % CHECKS_TO_A_LONG_ONE == 1:
+            check_sound(self.desk)
+        check_desk(self.desk)
+        check_control(self.core, self.loader)
+
+
+def _change(before: Any, after: Any, where: str = "") -> str:
+    """The first place where two pictures differ."""
+    if type(before) is type(after) and isinstance(before, list | tuple):
+        if len(before) != len(after):
+            return f"{where}: {before} to {after}"[:400]
+        for number, (one, other) in enumerate(zip(before, after, strict=True)):
+            if one != other:
+                name = one[0] if isinstance(one, tuple) and isinstance(one[0], str) else number
+                return _change(one, other, f"{where}.{name}")
+    return f"{where}: {before!r} to {after!r}"[:400]

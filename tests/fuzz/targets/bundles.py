@@ -1,0 +1,119 @@
+"""Bundles built from choices: read as they were built; damaged, read or refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from crowdstream.control.packets import DEEPEST, UNIX_EPOCH, Malformed, parse
+from tests.fuzz import wire
+from tests.fuzz.registry import Fault, Target
+from tests.fuzz.source import Source
+from tests.fuzz.targets.osc import same
+
+MOST_ELEMENTS = 12
+DEEP = DEEPEST + 4
+SLOW_SECONDS = 2.0  # a packet takes under 10 ms: whoever needs so long does not come back
+
+Known = tuple[float | None, str, tuple[Any, ...]]
+
+
+def _build(source: Source, outer: float | None, depth: int) -> tuple[bytes, list[Known], int]:
+    """A bundle, what it means, and how deep it goes."""
+    tag = source.pick((wire.NOW, 0, source.whole(8), (2208988800 + source.whole(4) % 2**30) << 32))
+    moment = tag / 2**32 - UNIX_EPOCH if tag > 1 else None
+    if outer is not None and (moment is None or moment < outer):
+        moment = outer
+    elements, known, deepest = [], [], depth
+    for _ in range(source.between(0, MOST_ELEMENTS)):
+        if source.chance(70) and depth < DEEP:
+            inner, more, deep = _build(source, moment, depth + 1)
+            elements.append(inner)
+            known += more
+            deepest = max(deepest, deep)
+        else:
+            address = "/" + wire.some_text(source)
+            arguments = [wire.some_argument(source) for _ in range(source.between(0, 5))]
+            elements.append(wire.message(address, arguments))
+            known.append((moment, address, tuple(value for _, value in arguments)))
+        if not source.left:
+            break
+    return wire.bundle(tag, elements), known, deepest
+
+
+def run(data: bytes) -> None:
+    """Parse a bundle, then parse it damaged."""
+    source = Source(data)
+    around = source.between(0, DEEP) if source.chance(40) else 0
+    packet, known, deepest = _build(source, None, 1 + around)
+    for _ in range(around):
+        packet = wire.bundle(wire.NOW, [packet])
+    begin = time.monotonic()
+    try:
+        found = parse(packet)
+    except Malformed as error:
+        if deepest <= DEEPEST:
+            raise Fault(f"a good bundle is refused: {error}") from error
+    else:
+        if deepest > DEEPEST:
+            raise Fault(f"bundles nested {deepest} deep are read")
+        _agree(found, known)
+    for _ in range(source.between(0, 4)):
+        _read_or_refused(_damaged(source, packet))
+    if time.monotonic() - begin > SLOW_SECONDS:
+        raise Fault(f"{len(packet)} bytes take {time.monotonic() - begin:.1f} s")
+
+
+def _agree(found: list[Any], known: list[Known]) -> None:
+    if len(found) != len(known):
+        raise Fault(f"{len(known)} messages are read as {len(found)}")
+    for (moment, message), (wanted, address, values) in zip(found, known, strict=True):
+        alike = [same(one, other) for one, other in zip(message.params, values, strict=True)]
+        if moment != wanted or message.address != address or not all(alike):
+            raise Fault(f"{wanted} {address} {values} is read as {moment} {message}")
+
+
+def _damaged(source: Source, packet: bytes) -> bytes:
+    broken = bytearray(packet)
+    how = source.between(0, 3)
+    at = source.between(0, len(broken) - 1)
+    if how == 0:
+        return bytes(broken[:at])
+    if how == 1:  # a count or size that is wrong
+        place = at & ~3
+        extreme = (0, -1, -4, 2**31 - 1, -(2**31), 4, len(packet))
+        broken[place : place + 4] = source.pick(extreme).to_bytes(4, "big", signed=True)
+    elif how == 2:  # padding, type tags and texts
+        broken[at] = source.byte()
+    else:
+        del broken[at : at + source.between(1, 8)]
+    return bytes(broken)
+
+
+def _read_or_refused(packet: bytes) -> None:
+    try:
+        parse(packet)
+    except Malformed as error:
+        if not str(error):
+            raise Fault("refused without a reason") from error
+
+
+def seeds() -> Iterator[bytes]:
+    """Few and many elements, flat and deep."""
+    yield bytes(40)
+    yield bytes([1, 2]) + bytes(range(200))
+    yield bytes([255, DEEPEST - 1]) + bytes(20)
+    yield bytes([255, DEEPEST]) + bytes(20)
+    yield bytes([0] + [2, 3, 255] * 40)
+    yield bytes(range(255, 0, -1))
+
+
+TARGET = Target(
+    "bundles",
+    "a bundle of any shape is read as it was built, one that is too deep is refused, and a "
+    "damaged one is read or refused, in no time",
+    run,
+    seeds,
+    ("crowdstream.control.packets",),
+)

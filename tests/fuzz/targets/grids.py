@@ -1,0 +1,67 @@
+"""Sidecars with beat grids, and movement maps: what is read can be used, the rest is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from crowdstream.control.grids import Grid
+from crowdstream.control.movement import Follower, read_map
+from crowdstream.library.grids import GridError, describe_grid, read_sidecar
+from crowdstream.settings import SettingError
+from tests.fuzz import scratch
+from tests.fuzz.registry import Fault, Target
+
+
+def run(data: bytes) -> None:
+    """Read a file as a sidecar and as a movement map."""
+    track = scratch.folder() / "a track.wav"
+    place = scratch.folder() / "a track.crowdstream.toml"
+    place.write_bytes(data)
+    try:
+        found = read_sidecar(place)
+    except GridError as error:
+        if not str(error).isprintable():
+            raise Fault(f"a refusal is not one line: {str(error)!r}") from error
+        if "grid_fault" not in describe_grid([track]):
+            raise Fault("a bad sidecar is not told of") from error
+    else:
+        if found:
+            grid = Grid(found, 44100.0, "sidecar")
+            for beat in (-1e6, -0.5, 0.0, 1.25, 1e6):
+                again = grid.beat(grid.frame(beat))
+                if not math.isclose(again, beat, rel_tol=1e-6, abs_tol=1e-3):
+                    raise Fault(f"beat {beat} is {again} when it comes back")
+    try:
+        chart = read_map(place, 120.0)
+    except SettingError as error:
+        if "\n" in str(error):
+            raise Fault(f"a refusal is not one line: {str(error)!r}") from error
+        return
+    follower = Follower(chart)
+    bpm = 120.0
+    for tenth in range(40):
+        follower.moved((tenth % 11) / 10.0, tenth / 9.0)
+        bpm = follower.next_tempo(bpm, tenth / 9.0 + 0.1) or bpm
+        if not 20.0 <= bpm <= 480.0:
+            raise Fault(f"the crowd moves the tempo to {bpm}")
+
+
+def seeds() -> Iterator[bytes]:
+    """Grids and maps of each kind."""
+    yield b"[grid]\nbpm = 124.0\nfirst_downbeat = 0.125\n"
+    yield b"[grid]\nanchors = [[0, 0.125], [64, 31.1], [128, 61.9]]\n"
+    yield b"[grid]\nanchors = [[0, 0], [1e-9, 1e-9], [nan, inf]]\n"
+    yield b"steps = [[0, 118], [0.5, 124], [1, 132]]\nattack_seconds = 8\nrelease_seconds = 16\n"
+    yield b"steps = [[0, 30]]\n"
+
+
+TARGET = Target(
+    "grids",
+    "a sidecar or movement map is read or refused in one line; the beats of a grid come back, "
+    "the tempo stays where it can be played",
+    run,
+    seeds,
+    ("crowdstream.library.grids", "crowdstream.control.movement", "crowdstream.control.grids",
+     "crowdstream.settings.toml"),
+)

@@ -1,0 +1,115 @@
+"""Any bytes as an OSC packet: refused as a whole, or read, and then as python-osc reads it."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from pythonosc.osc_message import OscMessage, ParseError
+
+from crowdstream.control.packets import FLOAT32_MOST, Malformed, Message, build, parse
+from tests.fuzz import wire
+from tests.fuzz.registry import Fault, Target
+
+SHORTEST = 4  # bytes of a message, in a bundle four more
+_COMPARED = set("ifsdhbTF")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal, NaN to itself too, and of one type."""
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def run(data: bytes) -> None:
+    """Parse a packet."""
+    try:
+        messages = parse(data)
+    except Malformed as error:
+        if not str(error):
+            raise Fault("refused without a reason") from error
+        return
+    if len(messages) > 1 + len(data) // (SHORTEST + 4):
+        raise Fault(f"{len(messages)} messages of {len(data)} bytes")
+    for moment, message in messages:
+        if moment is not None and not math.isfinite(moment):
+            raise Fault(f"a time of {moment}")
+        if sum(len(v) for v in message.params if isinstance(v, str | bytes)) > len(data):
+            raise Fault("arguments hold more than the packet")
+        _comes_back(message)
+    if data[:1] == b"/":
+        _compare(data, messages[0][1])
+
+
+def _comes_back(message: Message) -> None:
+    """What was read can be sent, and is then read as the same."""
+    sent = [v for v in message.params if type(v) in (int, float, str)]
+    [(_, again)] = parse(build(message.address, tuple(sent)))
+    for value, known in zip(again.params, sent, strict=True):
+        # A float is sent with 32 bits where those can hold its size.
+        short = isinstance(known, float) and abs(known) <= FLOAT32_MOST
+        if not same(value, struct.unpack(">f", struct.pack(">f", known))[0] if short else known):
+            raise Fault(f"{known!r} was sent as {value!r}")
+
+
+def _compare(data: bytes, ours: Message) -> None:
+    end = data.index(b"\0")
+    tags_at = (end + 4) & ~3
+    raw = data[tags_at : data.find(b"\0", tags_at)] if tags_at < len(data) else b","
+    tags = raw[1:].decode("latin-1")
+    length = len(wire.message(ours.address, list(zip(tags, ours.params, strict=True))))
+    if tags_at < len(data) and length != len(data):
+        raise Fault(f"{ours} takes {length} bytes, and was read from {len(data)}")
+    if not set(tags) <= _COMPARED:
+        return  # the two mean different things by the rarer types
+    if not all(_is_utf8(text) for text in (ours.address, *ours.params)):
+        return
+    try:
+        theirs = OscMessage(data)
+    except ParseError as error:
+        raise Fault(f"python-osc refuses it: {error}") from error
+    if theirs.address != ours.address or len(theirs.params) != len(ours.params):
+        raise Fault(f"{ours} is {theirs.address} {theirs.params} to python-osc")
+    for one, other in zip(ours.params, theirs.params, strict=True):
+        if not same(one, other):
+            raise Fault(f"{one!r} is {other!r} to python-osc")
+
+
+def _is_utf8(value: Any) -> bool:
+    if not isinstance(value, str):
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def seeds() -> Iterator[bytes]:
+    """One packet of each kind, and some that are nearly right."""
+    every = [("i", -5), ("f", 0.5), ("s", "text"), ("d", 1e300), ("h", 2**40), ("b", b"abc")]
+    rest = [(tag, None) for tag in "TFNI"] + [(tag, bytes(4)) for tag in "crm"]
+    yield wire.message("/deck/A/level", every)
+    yield wire.message("/x", [*rest, ("t", bytes(8)), ("S", "symbol")])
+    yield wire.message("/reset", [])[:8]
+    inner = wire.bundle(2**40, [wire.message("/a", []), wire.message("/b", [("i", 1)])])
+    yield wire.bundle(wire.NOW, [inner, wire.message("/c", [("s", "é")])])
+    yield wire.bundle(wire.NOW, [wire.bundle(wire.NOW, [inner])])
+    yield b"#bundle\0" + b"\xff" * 8
+    yield wire.message("/a", [("s", "\udcff\udc80")])
+    # A blob of less than no bytes, which the argument behind it would be read from, too.
+    for size in (-4, -1, -8, 2**31 - 1):
+        yield wire.text("/a") + wire.text(",bi") + struct.pack(">i", size)
+
+
+TARGET = Target(
+    "osc",
+    "any bytes are refused as a whole or read; what is read agrees with python-osc, and can be "
+    "sent and read again",
+    run,
+    seeds,
+    ("crowdstream.control.packets",),
+)

@@ -1,0 +1,224 @@
+"""The rings between real processes, of which the writer is stopped and killed at any point."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import EV_MARK, EV_REFUSED
+from crowdstream.desk.ordering import load_acquire, store_release
+from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, pop_events, push_commands
+from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING, PENDING
+from tests.fuzz.registry import Fault, Target
+from tests.fuzz.ring_child import batch
+from tests.fuzz.source import Source
+
+MOST_ACTIONS = 12
+LONGEST = 0.003  # seconds between two of them
+PATIENCE = 20.0  # seconds for what takes a hundredth, on a busy machine
+ROOT = Path(__file__).parents[3]
+
+
+class Writers:
+    """A desk, and a process that forks writers into it."""
+
+    def __init__(self) -> None:
+        self.desk = Desk.create(0)
+        descriptor = os.dup(self.desk.fd)
+        os.set_inheritable(descriptor, True)
+        self._forker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tests.fuzz.ring_child", str(descriptor)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            pass_fds=[descriptor], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        os.close(descriptor)
+        self._running: int | None = None
+
+    def close(self) -> None:
+        """End all processes."""
+        self.kill()
+        self._forker.communicate()
+        self.desk.close()
+
+    def begin(self, what: str) -> None:
+        """Have a process of its own write from now on."""
+        assert self._forker.stdin and self._forker.stdout
+        self._forker.stdin.write(what + "\n")
+        self._forker.stdin.flush()
+        self._running = int(self._forker.stdout.readline())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Stop it, or have it go on."""
+        if self._running is not None:
+            os.kill(self._running, number)
+
+    def kill(self) -> None:
+        """End it where it stands, and wait until it is gone."""
+        if self._running is None:
+            return
+        os.kill(self._running, signal.SIGKILL)
+        until = time.monotonic() + 10.0
+        while Path(f"/proc/{self._running}").exists() and time.monotonic() < until:
+            time.sleep(0.0002)
+        self._running = None
+
+
+def take_commands(desk: Desk, most: int) -> int:
+    """Take commands as the engine does; raises `Fault` for any that nobody published."""
+    tail = load_acquire(desk.address + COMMAND_TAIL)
+    head = load_acquire(desk.address + COMMAND_HEAD)
+    if not 0 <= head - tail <= COMMAND_RING:
+        raise Fault(f"the ring holds {head - tail} of {COMMAND_RING} commands")
+    whole = desk.commands[np.arange(tail, head) % COMMAND_RING]
+    begins = np.flatnonzero(whole["index"])
+    ends = begins + whole["index"][begins]
+    if len(whole) and len(begins) and ends[-1] != len(whole):
+        raise Fault(f"of a batch only a part is there: {len(whole)} commands, to end at {ends[-1]}")
+    part = whole[:most]
+    wanted = batch(tail + 1, len(part)) if len(part) else part.copy()
+    wanted["index"] = part["index"]
+    if part.tobytes() != wanted.tobytes():
+        raise Fault(f"a torn command among numbers {tail + 1} to {tail + len(part)}")
+    store_release(desk.address + COMMAND_TAIL, tail + len(part))
+    return len(part)
+
+
+class Told:
+    """What the engine has told of: marks that were reached, and those that it had no room for.
+
+    A refusal is told when the command comes in, a mark when its turn has come: each kind is in
+    order.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.count = 0
+        self._last = dict.fromkeys((EV_MARK, EV_REFUSED), 0)
+
+    def take(self, most: int = EVENT_RING) -> None:
+        """Take events as control does; raises `Fault` for any that the engine never published."""
+        events = pop_events(self._desk, most)
+        self.count += len(events)
+        if not np.isin(events["kind"], list(self._last)).all():
+            raise Fault("an event of no kind that was asked for")
+        if (events["target"] != events["serial"] % 30_000).any():
+            raise Fault("a torn event")
+        for kind, last in self._last.items():
+            serials = events["serial"][events["kind"] == kind]
+            if (np.diff(serials, prepend=last) <= 0).any():
+                raise Fault(f"events of kind {kind} after {last} are out of order or told twice")
+            self._last[kind] = int(serials[-1]) if len(serials) else last
+
+    @property
+    def lost(self) -> int:
+        """Events that found the ring full."""
+        return int(self._desk.ledger["events_lost"])
+
+
+def _against_commands(writers: Writers, source: Source) -> None:
+    writers.begin(f"commands {source.byte()}")
+    for _ in range(source.between(1, MOST_ACTIONS)):
+        _disturb(writers, source)
+        take_commands(writers.desk, source.pick((1, 50, 5000, COMMAND_RING)))
+        if source.chance(40):
+            writers.kill()  # and another one goes on where it left off
+            writers.begin(f"commands {source.byte()}")
+    writers.kill()
+    take_commands(writers.desk, COMMAND_RING)
+
+
+def _against_events(writers: Writers, source: Source) -> None:
+    desk = writers.desk
+    writers.begin("engine")
+    told, pushed = Told(desk), 0
+    for _ in range(source.between(1, MOST_ACTIONS)):
+        made = batch(pushed + 1, source.between(1, 1500))
+        made["index"] = 0
+        if push_commands(desk, made):
+            pushed += len(made)
+        _disturb(writers, source)
+        told.take(source.pick((1, 50, EVENT_RING)))
+        if source.chance(60):
+            writers.kill()  # and another one goes on where it left off
+            writers.begin("engine")
+    writers.signal(signal.SIGCONT)
+    until = time.monotonic() + PATIENCE
+    while told.count + told.lost < pushed:
+        if time.monotonic() > until:
+            raise Fault(f"of {pushed} commands {told.count} are told of, {told.lost} are lost")
+        told.take()
+        time.sleep(0.0002)
+    if told.count + told.lost != pushed:
+        raise Fault(f"{pushed} commands, {told.count} told of, {told.lost} lost")
+
+
+def _disturb(writers: Writers, source: Source) -> None:
+    time.sleep(LONGEST * source.share())
+    if source.chance(128):
+        writers.signal(signal.SIGSTOP)
+        time.sleep(LONGEST * source.share() / 4)
+    if source.chance(160):
+        writers.signal(signal.SIGCONT)
+
+
+@functools.cache
+def _writers() -> Writers:
+    atexit.register(close)
+    return Writers()
+
+
+def _empty(desk: Desk) -> None:
+    # A killed engine may have left a command half taken: what begins here knows nothing of it.
+    for name in ("command", "event"):
+        desk.rings[f"{name}_head"] = desk.rings[f"{name}_tail"] = 0
+    desk.journal["state"] = 0
+    desk.ledger["events_lost"] = 0
+    desk.master["pending"] = 0
+    desk.spare[:] = np.arange(PENDING)[::-1]
+
+
+def run(data: bytes) -> None:
+    """Writers of commands, then one of events, stopped and killed as the bytes say."""
+    source = Source(data)
+    writers = _writers()
+    try:
+        for go in (_against_commands, _against_events):
+            _empty(writers.desk)
+            go(writers, source)
+    finally:
+        writers.kill()
+
+
+def close() -> None:
+    """End the processes that `run` has left for the next one."""
+    if _writers.cache_info().currsize:
+        _writers().close()
+        _writers.cache_clear()
+
+
+def seeds() -> Iterator[bytes]:
+    """Undisturbed, stopped, killed."""
+    yield bytes(8)
+    yield bytes([1, 11, 128, 0, 255, 255, 0, 200, 3]) * 12
+    yield bytes(range(0, 250, 3)) * 2
+
+
+TARGET = Target(
+    "rings",
+    "whoever is stopped or killed wherever it stands: batches are seen as a whole or not at all, "
+    "nothing is torn, out of order, told twice or lost without being counted",
+    run,
+    seeds,
+    (),
+    longest=256,
+)

@@ -1,0 +1,66 @@
+"""Set files, text and binary scores: checked cues, or a refusal that names the place."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from crowdstream.control.errors import CommandError
+from crowdstream.control.table import TABLE
+from crowdstream.offline.sets import LONGEST_SECONDS, MOST_BEATS, Set, SetError, _reader
+from tests.fuzz import scratch, wire
+from tests.fuzz.registry import Fault, Target
+
+
+def run(data: bytes) -> None:
+    """Read a set."""
+    path = scratch.music() / "set.txt"
+    try:
+        found = _reader(data)(data, path)
+    except SetError as error:
+        if not str(error).isprintable():
+            raise Fault(f"a refusal is not one line: {str(error)!r}") from error
+        return
+    _check(found)
+
+
+def _check(found: Set) -> None:
+    moments = [cue.at for cue in found.cues] + ([found.end] if found.end else [])
+    for moment in moments:
+        if not 0.0 <= moment.value <= (MOST_BEATS if moment.beats else LONGEST_SECONDS):
+            raise Fault(f"a time of {moment}")
+    for cue in found.cues:
+        try:
+            TABLE.find(cue.address)[0].bind(cue.arguments)
+        except CommandError as error:
+            raise Fault(f"{cue} was checked, and is none: {error}") from error
+
+
+def _score(*bundles: bytes) -> bytes:
+    return b"".join(struct.pack(">i", len(bundle)) + bundle for bundle in bundles)
+
+
+def seeds() -> Iterator[bytes]:
+    """A set of each kind."""
+    yield (
+        b"# a set\n0 /deck/A/load short.wav\n0 /deck/A/play\n@4.5 /deck/A/eq/low 0 0.5\n"
+        b'2 /deck/B/load "song" 0.5\n@16 /deck/B/fx/insert 1 echo time 0.5\n95.5 end\n'
+    )
+    yield b"\xef\xbb\xbf0\t/clock/at 4 /deck/A/play # later\r\n1 /deck/A/grid/points 0 0.1 1 1\r\n"
+    yield b"0 /mix/patch A bus1 1\n0 /play A short.wav 1\n0 /cue A short.wav\n"
+    second = 1 << 32
+    load = wire.message("/deck/A/load", [("s", "short.wav")])
+    play = wire.message("/deck/A/play", [])
+    yield _score(wire.bundle(wire.NOW, [load]), wire.bundle(2 * second, [play]),
+                 wire.bundle(9 * second, []))
+
+
+TARGET = Target(
+    "sets",
+    "a set is read or refused in one line; each cue that is read is a command that can be given, "
+    "at a time that can be",
+    run,
+    seeds,
+    ("crowdstream.offline.text", "crowdstream.offline.score", "crowdstream.offline.sets",
+     "crowdstream.control.packets", "crowdstream.control.table"),
+)

@@ -1,0 +1,88 @@
+"""The parts of sound files that our own code reads: sizes, tags, MP3 frames, Ogg pages."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+from crowdstream.library.errors import AudioFileError
+from crowdstream.library.headers import mended_header
+from crowdstream.library.mp3 import survey, with_length_tag
+from crowdstream.library.ogg import VorbisPages
+from crowdstream.library.splice import SplicedFile
+from crowdstream.library.tags import read_bpm
+from tests.fuzz import scratch
+from tests.fuzz.registry import Fault, Target
+from tests.fuzz.sounds import all_sounds
+
+# A file of some kilobytes takes under 10 ms; one that takes so long would take an hour at its
+# usual size.
+SLOW_SECONDS = 2.0
+
+
+def run(data: bytes) -> None:
+    """Look into a file, without libsndfile."""
+    path = scratch.folder() / "tags"
+    path.write_bytes(data)
+    begin = time.monotonic()
+    bpm = read_bpm(path)
+    if bpm is not None and not (math.isfinite(bpm) and bpm > 0):
+        raise Fault(f"a tempo of {bpm}")
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        _headers(fd, data, path)
+        _mp3(fd, data)
+        _ogg(fd, data)
+    finally:
+        os.close(fd)
+    if time.monotonic() - begin > SLOW_SECONDS:
+        raise Fault(f"{len(data)} bytes take {time.monotonic() - begin:.1f} s")
+
+
+def _headers(fd: int, data: bytes, path: os.PathLike[str]) -> None:
+    try:
+        head = mended_header(fd, len(data), scratch.folder() / path)
+    except AudioFileError as error:
+        if not str(error).isprintable():
+            raise Fault(f"a refusal is not one line: {error}") from error
+        return
+    if head is not None and not len(head) <= len(data):
+        raise Fault(f"{len(head)} bytes of header for a file of {len(data)}")
+
+
+def _mp3(fd: int, data: bytes) -> None:
+    layout = survey(fd, len(data))
+    if layout is None:
+        return
+    if not (0 <= layout.start <= layout.end <= len(data) and layout.frames <= 1152 * len(data)):
+        raise Fault(f"{layout} in {len(data)} bytes")
+    if not layout.tagged:
+        with_length_tag(fd, layout).read(1000)
+
+
+def _ogg(fd: int, data: bytes) -> None:
+    def count(source: SplicedFile) -> tuple[int, int]:
+        held = len(source.read(10_000))
+        return held, held
+
+    for frames in (0, 1500, 100_000):
+        try:
+            pages = VorbisPages(fd, len(data), frames, count)
+        except ValueError:
+            continue
+        for target in (0, 16_384, 70_000, 2**40):
+            entry = pages.entry(target)
+            if entry and not 0 <= entry.start <= target:
+                raise Fault(f"frame {target} is entered at {entry.start}")
+
+
+TARGET = Target(
+    "tags",
+    "sizes, tags, MP3 frames and Ogg pages of any bytes: a declared error or a sane answer, soon",
+    run,
+    all_sounds,
+    ("crowdstream.library.tags", "crowdstream.library.headers", "crowdstream.library.mp3",
+     "crowdstream.library.ogg", "crowdstream.library.splice"),
+    longest=16384,
+)

@@ -1,0 +1,93 @@
+"""What fuzzing and reading with a fuzzer's eye have found, by name."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crowdstream.library.errors import TooManyStems
+from crowdstream.library.grids import read_sidecar
+from crowdstream.library.mp3 import survey
+from crowdstream.library.reader import open_stem
+from crowdstream.library.tracks import MOST_ENTRIES, find_stems
+from tests.fuzz import wire
+from tests.fuzz.player import Player
+from tests.fuzz.sounds import sound
+
+SECOND = 44100
+JUNK = 400_000  # bytes of a hostile file; at real sizes each of them would cost as much
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Counts the reads of files."""
+    count = [0]
+    pread = os.pread
+
+    def counted(fd: int, length: int, offset: int) -> bytes:
+        count[0] += 1
+        return pread(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    yield count
+
+
+def test_an_mp3_made_of_beginnings_of_frames_is_soon_given_up(
+    tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crowdstream.library.mp3._MOST_TRIES", 1000)
+    path = tmp_path / "a.mp3"
+    music = sound("MP3", "MPEG_LAYER_III", 2, SECOND)
+    path.write_bytes(music + b"\xff\xfb\x90\x64" * (JUNK // 4))
+    with path.open("rb") as file:
+        layout = survey(file.fileno(), path.stat().st_size)
+    assert layout is not None
+    assert layout.frames >= SECOND
+    assert layout.end <= len(music) + 1152
+    assert reads[0] < 5000
+
+
+def test_an_ogg_of_pages_in_which_no_packet_ends_is_not_walked_through_at_every_read(
+    tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crowdstream.library.ogg._MOST_WALKED", 100)
+    music = sound("OGG", "VORBIS", 2, 4 * SECOND)
+    last = music.rindex(b"OggS")
+    head = b"OggS\0" + struct.pack("<Bq", 1, -1) + music[14:18]
+    junk = b"".join(head + struct.pack("<II", n, 0) + b"\1\0" for n in range(JUNK // 29))
+    path = tmp_path / "a.ogg"
+    path.write_bytes(music[:last] + junk + music[last:])
+    with open_stem(path, SECOND) as reader:
+        before = reads[0]
+        reader.read(2 * SECOND, 1000)
+        assert reads[0] - before < 2000
+
+
+def test_a_pipe_in_place_of_a_sidecar_does_not_hold_the_loader_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "crowdstream.toml")
+    assert read_sidecar(tmp_path / "crowdstream.toml") is None
+
+
+def test_a_folder_of_very_many_files_is_refused_before_it_was_read(tmp_path: Path) -> None:
+    for number in range(MOST_ENTRIES + 1):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(TooManyStems, match="name one file"):
+        find_stems(tmp_path)
+    (tmp_path / "0.txt").rename(tmp_path / "drums.wav")
+    (tmp_path / "1.txt").unlink()
+    assert [stem.name for stem in find_stems(tmp_path).stems] == ["drums"]
+
+
+def test_a_patch_that_would_close_a_circle_leaves_no_trace() -> None:
+    with Player(memory_mb=4) as player:
+        player.order(_patch("bus2", "bus1"))
+        player.order(_patch("bus1", "bus2"))
+        assert "close a circle" in player.fails()[0]
+
+
+def _patch(source: str, destination: str) -> bytes:
+    return wire.message("/mix/patch", [("s", source), ("s", destination), ("f", 1.0)])

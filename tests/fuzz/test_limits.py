@@ -1,0 +1,33 @@
+"""What is too much is refused, counted and told, and then all is as before."""
+
+from __future__ import annotations
+
+from crowdstream.desk.sizes import PENDING
+from tests.fuzz import wire
+from tests.fuzz.player import Player
+
+LEVELS = wire.message("/deck_levels", [("f", 0.5)] * 4)  # four commands to the engine
+TOO_MANY = 100  # messages
+
+
+def test_more_commands_in_a_block_than_the_heap_holds_are_counted_and_told() -> None:
+    with Player(memory_mb=4) as player:
+        player.play(256)
+        fits = PENDING // 4
+        for number in range(fits + TOO_MANY):
+            player.core.packet(LEVELS, ("127.0.0.1", number))
+        assert not player.fails(), "the ring has room for them"
+        player.play(256)
+        assert int(player.desk.ledger["pending_refused"]) == 4 * TOO_MANY
+        told = [sender for sender, address, _ in player.answers.said if address == "/fail"]
+        assert told == [("127.0.0.1", number) for number in range(fits, fits + TOO_MANY)]
+        assert set(player.fails()) == {
+            "/deck_levels too many commands wait in the engine: it was dropped"
+        }
+        player.check()
+        player.order(wire.message("/deck_levels", [("f", 0.25)] * 4))
+        for _ in range(8):
+            player.play(1024)
+        player.check()
+        assert player.status()["deck.A.level"] == 0.25
+        assert int(player.desk.ledger["pending_refused"]) == 4 * TOO_MANY

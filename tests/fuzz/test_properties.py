@@ -1,0 +1,57 @@
+"""The targets on what hypothesis makes up: few examples, which it makes smaller when one fails."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.mutate import change
+from tests.fuzz.registry import Fault, load
+
+ROUNDS = {"osc": 2000, "settings": 300, "sets": 800, "grids": 400, "tags": 1000, "audio": 500}
+
+
+@settings(max_examples=250)
+@given(st.binary(max_size=600))
+def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
+    load("osc").run(data)
+
+
+@settings(max_examples=250)
+@given(st.binary(max_size=600))
+def test_bundles_of_any_shape(data: bytes) -> None:
+    load("bundles").run(data)
+
+
+@settings(max_examples=40)
+@given(st.binary(min_size=100, max_size=1200))
+def test_any_commands_in_any_order(data: bytes) -> None:
+    load("commands").run(data)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.integers(300, 1500))
+def test_long_evenings_of_random_commands(seed: int, length: int) -> None:
+    load("commands").run(random.Random(seed).randbytes(length))
+
+
+@settings(max_examples=20)
+@given(st.binary(max_size=120))
+def test_writers_stopped_and_killed_anywhere(data: bytes) -> None:
+    load("rings").run(data)
+
+
+@pytest.mark.parametrize("name", ROUNDS)
+def test_what_is_nearly_right(name: str) -> None:
+    target = load(name)
+    inputs = [*target.seeds(), *target.corpus().values()]
+    choose = random.Random(7)
+    for number in range(ROUNDS[name]):
+        data = change(inputs[number % len(inputs)], inputs, choose, target.longest)
+        try:
+            target.run(data)
+        except Fault as error:
+            raise AssertionError(f"{name}: {data!r}") from error

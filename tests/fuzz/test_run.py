@@ -1,0 +1,75 @@
+"""The search itself: it finds what is there, keeps it, and says so by its exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import registry, run
+from tests.fuzz.mutate import needed
+from tests.fuzz.registry import NAMES, Fault, Target, load
+from tests.fuzz.source import Source
+
+
+def _seeds() -> Iterator[bytes]:
+    yield b"good"
+
+
+def _raises(data: bytes) -> None:
+    if data[:1] > b"\xf0":
+        raise Fault("it begins too high")
+
+
+def _branches(data: bytes) -> None:
+    if data[:1] == b"x":
+        data = data[1:]
+    if data[:1] == b"y":
+        data = data[1:]
+
+
+BAD = Target("osc", "", _raises, _seeds, ("tests.fuzz.test_run",))
+
+
+@pytest.fixture(autouse=True)
+def _corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "CORPUS", tmp_path / "corpus")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_targets_are_called_what_they_are(name: str) -> None:
+    assert load(name).name == name
+    assert load(name).about
+
+
+def test_a_fault_is_kept_in_the_corpus_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "load", lambda name: BAD)
+    assert run.fuzz_plainly("osc", 0.5, 1, tmp_path / "work") == 1
+    kept = BAD.corpus()
+    assert kept and all(name.startswith("fault-") for name in kept)
+    assert all(data[:1] > b"\xf0" for data in kept.values())
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("FAULT in osc, kept as ")
+    assert json.loads(said[-1])["faults"] == len(kept)
+
+
+def test_a_search_that_finds_nothing_leaves_the_corpus_alone(tmp_path: Path) -> None:
+    assert run.fuzz_plainly("osc", 0.1, 1, tmp_path / "work") == 0
+    assert not load("osc").corpus()
+
+
+def test_of_what_reaches_the_same_lines_the_smallest_is_kept() -> None:
+    target = Target("osc", "", _branches, _seeds, ("tests.fuzz.test_run",))
+    inputs = [b"none", b"x long", b"x", b"xy", b"y", b"yy"]
+    assert needed(target, inputs) == [b"x", b"y"]
+
+
+def test_choices_end_where_the_bytes_do() -> None:
+    source = Source(bytes([3, 255, 255]))
+    assert source.pick("abcd") == "d"
+    assert source.share() == 1.0
+    assert (source.left, source.byte(), source.pick("abcd"), source.share()) == (0, 0, "a", 0.0)

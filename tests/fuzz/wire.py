@@ -1,0 +1,80 @@
+"""OSC written by the letter of the specification, to hold the server's parser against.
+
+Nothing here comes from the server: what this encodes is known to be well-formed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from tests.fuzz.source import Source
+
+Tagged = tuple[str, Any]
+"""A type tag and a value."""
+
+NOW = 1
+_FIXED = {"i": ">i", "f": ">f", "d": ">d", "h": ">q"}
+_VALUES = {"T": True, "F": False, "N": None, "I": float("inf")}
+TAGS = "ifsdhbTFNIScrmt"
+
+
+def padded(raw: bytes) -> bytes:
+    """`raw` with zeros to a multiple of four."""
+    return raw + b"\0" * (-len(raw) % 4)
+
+
+def text(value: str) -> bytes:
+    """An OSC string."""
+    return padded(value.encode("utf-8", "surrogateescape") + b"\0")
+
+
+def value_bytes(tag: str, value: Any) -> bytes:
+    """The bytes of one argument."""
+    if tag in _FIXED:
+        return struct.pack(_FIXED[tag], value)
+    if tag in "sS":
+        return text(value)
+    if tag == "b":
+        return struct.pack(">i", len(value)) + padded(value)
+    return bytes(value) if tag in "crmt" else b""
+
+
+def message(address: str, arguments: Sequence[Tagged]) -> bytes:
+    """An OSC message."""
+    tags = "," + "".join(tag for tag, _ in arguments)
+    return text(address) + text(tags) + b"".join(value_bytes(*one) for one in arguments)
+
+
+def bundle(tag: int, elements: Sequence[bytes]) -> bytes:
+    """An OSC bundle; `tag`: its 64-bit time tag."""
+    parts = [struct.pack(">i", len(element)) + element for element in elements]
+    return b"#bundle\0" + struct.pack(">Q", tag) + b"".join(parts)
+
+
+def some_text(source: Source, most: int = 12) -> str:
+    """A text without a zero byte; not always UTF-8."""
+    raw = source.raw(source.between(0, most)).replace(b"\0", b"-")
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def some_argument(source: Source) -> Tagged:
+    """An argument of any type and value."""
+    tag = source.pick(TAGS)
+    if tag == "i":
+        return tag, source.whole(4) - 2**31
+    if tag == "h":
+        return tag, source.whole(8) - 2**63
+    if tag == "f":
+        return tag, struct.unpack(">f", source.raw(4).ljust(4, b"\0"))[0]
+    if tag == "d":
+        return tag, source.double()
+    if tag in "sS":
+        return tag, some_text(source)
+    if tag == "b":
+        return tag, source.raw(source.between(0, 12))
+    if tag in "crmt":
+        size = 8 if tag == "t" else 4
+        return tag, source.raw(size).ljust(size, b"\0")
+    return tag, _VALUES[tag]
