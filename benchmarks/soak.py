@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -47,16 +48,24 @@ LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
 CALM_SECONDS = 10.0  # before and after the set: what the idle server takes is compared
 LONGEST_WAIT = 0.05  # seconds between two looks at everything
 CLOSE_WAIT = 0.001  # the same after a kill
+ASK_SECONDS = 0.5  # for the last answer
 SHUTDOWN_SECONDS = 5.0
 
 
 class Interrupted:
-    """Set by SIGINT and SIGTERM."""
+    """Set by SIGINT and SIGTERM, within its `with` block."""
 
     def __init__(self) -> None:
         self.is_set = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._set)
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._set) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _set(self, _number: int, _frame: FrameType | None) -> None:
         self.is_set = True
@@ -113,6 +122,8 @@ class Soak:
             self._turn(time.monotonic() + LONGEST_WAIT)
         self._player.clear_up()
         self._calm(CALM_SECONDS)
+        self._player.ask_status()
+        self._calm(ASK_SECONDS)
         self._reader.family(whole=True)
         self._log.write("calm", failures=self._player.failures.most_common(40))
 
@@ -159,12 +170,11 @@ def open_sound(options: argparse.Namespace) -> Iterator[Card]:
 
 def play(options: argparse.Namespace) -> None:
     """The whole night, logged into its folder. Raises `BenchmarkError`."""
-    stop = Interrupted()
     seconds = options.hours * 3600.0
     log = Log(options.out, time.monotonic())
     progress = common.Progress(max(seconds, 1.0))
     try:
-        with open_sound(options) as card:
+        with Interrupted() as stop, open_sound(options) as card:
             log.write(
                 "night", seed=options.seed, hours=options.hours, card=card.name,
                 kills=options.kills, kill_every=options.kill_every, memory_mb=options.memory,
@@ -175,7 +185,7 @@ def play(options: argparse.Namespace) -> None:
             say = options.out / "server.log"
             with LiveServer(*flags, *options.server, env=card.env, log=say) as server:
                 _play_on(server, card, log, options, stop, seconds, progress)
-    except common.BenchmarkError as error:
+    except (common.BenchmarkError, OSError) as error:
         log.write("ended", reason=str(error)[-2000:])
         print(f"\nsoak: {error}", file=sys.stderr)
     finally:
@@ -194,7 +204,8 @@ def _play_on(
     finally:
         pids = [member.pid for member in family.members()]
         soak.close()
-        os.kill(server.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGTERM)
         deadline = time.monotonic() + SHUTDOWN_SECONDS
         while (left := _alive(pids)) and time.monotonic() < deadline:
             time.sleep(0.1)

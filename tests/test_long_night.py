@@ -72,6 +72,7 @@ def handles() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
+@pytest.mark.timeout(900)  # a minute where nothing else runs
 def test_eight_hours_of_music(material: Material) -> None:
     with material.night() as night:
         mixer, desk, arena = night.core.mixer, night.desk, night.loader._arena

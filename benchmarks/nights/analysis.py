@@ -44,6 +44,11 @@ def near_kill(kills: Sequence[tuple[float, float]], at: float) -> bool:
     return any(begin - 0.5 <= at <= begin + NEAR_SECONDS for begin, _ in kills)
 
 
+def during_kill(kills: Sequence[tuple[float, float]], at: float) -> bool:
+    """Whether a moment lies between a kill and when all was well again."""
+    return any(begin - 1.0 <= at <= end + NEAR_SECONDS for begin, end in kills)
+
+
 def gaps(night: Night) -> list[Gap]:
     """All gaps with their explanations."""
     kills = kill_times(night)
@@ -59,12 +64,12 @@ def gaps(night: Night) -> list[Gap]:
     for entry in night.all("gap"):
         at, cause = entry["at"], entry["cause"]
         why = ""
-        if near_kill(kills, at) or cause not in (*_TIMED, "missing_page"):
-            why = "kill" if near_kill(kills, at) else cause
+        if near_kill(kills, at):
+            why = "kill"
         elif cause == "missing_page":
             if ((jumps <= at) & (jumps > at - JUMP_SECONDS)).any():
                 why = "jump"
-        else:
+        elif cause in _TIMED:
             # The second it is in, and its neighbours.
             waited = busy[np.abs(times - at) < 2.0].sum() if len(busy) else 0.0
             if waited * 1e3 >= max(1.0, WAITED_SHARE * entry["excess_ms"]):

@@ -22,7 +22,7 @@ GAP_MS = 50.0  # no kill may be heard longer
 CONTROL_SECONDS = 2.0  # within which a killed control is there again
 ANSWER_SECONDS = 5.0  # the same of the server after other kills
 HANG_SECONDS = 5.0  # within which a stopped engine is ended
-MORE_FILES, MORE_THREADS = 2, 1  # after the night, of one role
+MORE_FILES, MORE_THREADS = 3, 1  # after the night, of one role
 _INTERNAL = "internal error"
 _HEARD = ("engine", "hang")  # kills that may be heard
 
@@ -54,7 +54,8 @@ def _hours(night: Night) -> float:
 def _ran(night: Night) -> Verdict:
     ended = night.one("ended")
     if ended:
-        return Verdict("the server ran to the end", False, str(ended["reason"])[-300:])
+        last = str(ended["reason"]).splitlines()[-1]
+        return Verdict("the server ran to the end", False, last[-300:])
     if not night.one("calm"):
         return Verdict("the server ran to the end", False, "the log breaks off")
     return Verdict("the server ran to the end", True, f"{_hours(night):.2f} h")
@@ -88,7 +89,7 @@ def _clock(night: Night) -> Iterator[Verdict]:
     odd = [
         (at, step) for at, step in found.steps
         if not any(abs(at - gap) < 3.0 for gap in gaps)
-        and not any(begin - 1.0 <= at <= end + 3.0 for begin, end in kills)
+        and not analysis.during_kill(kills, at)
     ]  # fmt: skip
     yield Verdict(
         "no frame is lost without an entry in the ledger", not odd,
@@ -126,7 +127,8 @@ def _memory(night: Night) -> Iterator[Verdict]:
     yield Verdict(
         "memory of the processes' own does not grow",
         slope <= GROWTH_MB_AN_HOUR if judged else None,
-        f"{slope:+.1f} MB an hour after warming up, {own[-1] / 1e6:.0f} MB at the end",
+        (f"{slope:+.1f} MB an hour after warming up" if judged else "too short a night to say")
+        + f", {own[-1] / 1e6:.0f} MB at the end",
     )
 
 
@@ -188,13 +190,18 @@ def _counters(night: Night) -> Iterator[Verdict]:
 
 def _recordings(night: Night) -> Iterator[Verdict]:
     files = night.all("recording")
-    if not files and not night.all("recording refused"):
+    kills = analysis.kill_times(night)
+    refused = [
+        entry for entry in night.all("recording refused")
+        if not analysis.during_kill(kills, entry["t"])
+    ]  # fmt: skip
+    if not files and not refused:
         return
     # What a kill interrupts may be shorter or have no end, but it can be read.
     faults = [
         f"{entry['path']}: {entry['fault']}" for entry in files
         if entry["fault"] and not (entry["excused"] and "can't be read" not in entry["fault"])
-    ] + [f"refused: {entry['reason']}" for entry in night.all("recording refused")]
+    ] + [f"refused: {entry['reason']}" for entry in refused]
     whole = sum(not entry["fault"] and not entry["failed"] for entry in files)
     yield Verdict(
         "recordings are readable and whole", not faults,
@@ -204,9 +211,13 @@ def _recordings(night: Night) -> Iterator[Verdict]:
 
 def _kills(night: Night) -> Iterator[Verdict]:
     done = night.all("killed")
-    if not done:
+    known = {entry["number"] for entry in done}
+    faults = [
+        f"{entry['kind']} at {entry['t']:.0f} s: nobody lived to tell"
+        for entry in night.all("kill") if entry["number"] not in known
+    ]  # fmt: skip
+    if not done and not faults:
         return
-    faults = []
     for entry in done:
         kind = entry["kind"]
         words = []

@@ -139,8 +139,7 @@ class Player:
         if now >= self._next_status:
             watched = self._killer.busy
             self._next_status = now + (WATCHED_STATUS_SECONDS if watched else STATUS_SECONDS)
-            self._status.expect("/status.reply")
-            self._status.say("/status")
+            self.ask_status()
         elif self._killer.busy:
             self._next_status = min(self._next_status, now + WATCHED_STATUS_SECONDS)
         for visitor in list(self.visitors):
@@ -149,6 +148,11 @@ class Player:
                 self.visitors.remove(visitor)
                 visitor.leave()
         self.recordings.tick(rate, self._killer.struck)
+
+    def ask_status(self) -> None:
+        """Ask how the server is."""
+        self._status.expect("/status.reply")
+        self._status.say("/status")
 
     def clear_up(self) -> None:
         """Have everybody go, everything stopped and unloaded."""

@@ -39,6 +39,14 @@ class Recordings:
     _started: float = 0.0
     _stopped: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._clear()  # what an earlier night has left in the same folder
+
+    def _clear(self) -> None:
+        if self.folder.exists():
+            for left in self.folder.iterdir():
+                left.unlink()
+
     def start(self, extension: str, *what: str) -> None:
         """Start one, unless one is under way."""
         if self._started:
@@ -90,8 +98,7 @@ class Recordings:
             self.log.write("recording", path="", fault="it never began", excused=excused)
         self._files.clear()
         self._started = self._stopped = 0.0
-        for left in self.folder.iterdir():
-            left.unlink()
+        self._clear()
 
     def _check(self, file: _File, rate: float, lasted: float, excused: bool) -> None:
         entry: dict[str, Any] = {
