@@ -114,7 +114,9 @@ def write_bad_files(folder: Path) -> dict[str, Path]:
     head = b"RIFF\xff\xff\xff\x7fWAVEfmt " + struct.pack("<I", 16) + form
     (folder / "no channels.wav").write_bytes(head + b"data\xff\xff\xff\x7f" + noise)
     (folder / "folder").mkdir(exist_ok=True)
-    soundfile.write(folder / "nan.wav", np.full((RATE, 2), np.nan, np.float32), RATE, "FLOAT")
+    odd = sound.copy()
+    odd[::1000], odd[500::1000] = np.nan, np.inf
+    soundfile.write(folder / "nan.wav", odd, RATE, "FLOAT")
     for name in ("cut.wav", "cut.flac", "cut.ogg"):
         soundfile.write(folder / name, sound, RATE)
         whole = (folder / name).read_bytes()

@@ -19,6 +19,7 @@ LEAST_MINUTES = 20.0  # a shorter night says nothing about growth and drift
 CLOCK_PPM = 100.0  # no card's clock is worse
 CLOCK_CHANGE_PPM = 10.0  # and what it is off by stays so, but for its temperature
 GAP_MS = 50.0  # no kill may be heard longer
+NOTICE_MS, NOTICE_BLOCKS = 20.0, 3  # but a hang has to be noticed first
 CONTROL_SECONDS = 2.0  # within which a killed control is there again
 ANSWER_SECONDS = 5.0  # the same of the server after other kills
 HANG_SECONDS = 5.0  # within which a stopped engine is ended
@@ -218,6 +219,8 @@ def _kills(night: Night) -> Iterator[Verdict]:
     ]  # fmt: skip
     if not done and not faults:
         return
+    desk = night.one("desk")
+    notice = NOTICE_MS + NOTICE_BLOCKS * desk["block"] / desk["rate"] * 1e3
     for entry in done:
         kind = entry["kind"]
         words = []
@@ -226,7 +229,7 @@ def _kills(night: Night) -> Iterator[Verdict]:
             words.append(f"no answer within {limit:g} s ({entry['answered']:g})")
         if entry["moved"] < 0.0:
             words.append("the engine has stood still since")
-        elif entry["gap_ms"] > GAP_MS:
+        elif entry["gap_ms"] > GAP_MS + (notice if kind == "hang" else 0.0):
             words.append(f"a gap of {entry['gap_ms']:g} ms")
         if entry["playing"] and not entry["on"]:
             words.append("nothing plays on")
