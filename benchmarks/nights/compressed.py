@@ -17,7 +17,7 @@ from crowdstream.desk.codes import PLAYING
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
 
-BLOCK = 2048  # frames: as large as can be, as nobody waits for a command
+BLOCK = 2048  # frames: nobody waits for a command
 SETTLE_SECONDS = 2.0  # of music between two turns of the loader; it reads 10 s ahead
 QUIET = 1e-4  # a block below that is silent
 _ME = ("127.0.0.1", 50001)
