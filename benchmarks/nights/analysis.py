@@ -17,6 +17,7 @@ JUMP_SECONDS = 8.0  # a page that is missing so long after a jump of a track is 
 WAITED_SHARE = 0.3  # of a gap, that the machine kept the engine or the card waiting, explains it
 EPISODE_SECONDS = 0.5  # gaps nearer than that are heard as one
 STEP_BLOCKS = 0.75  # the card's clock is never off by so many blocks from one second to the next
+STEP_MARGIN_BLOCKS = 4  # a gap may cost so many blocks more than it was late: the card's buffer
 WARM_SHARE = 0.25  # of the night: memory is judged after it
 
 _JUMP = re.compile(r"seek|jump|hotcue|reverse|slip|loop|sync|spin|load|cue")
@@ -130,6 +131,21 @@ def drift(night: Night) -> Drift | None:
               for part in (slice(None), slice(None, half), slice(half, None))]
     steps = [(float(times[i + 1]), float(jumps[i])) for i in np.flatnonzero(jumps)]
     return Drift(times, behind, net, slopes[0], (slopes[1], slopes[2]), steps)
+
+
+def unknown_steps(night: Night, found: Drift) -> list[tuple[float, float]]:
+    """The steps of the clock that neither a kill explains nor as long a gap in the ledger."""
+    kills = kill_times(night)
+    desk = night.one("desk")
+    margin = STEP_MARGIN_BLOCKS * desk["block"] / desk["rate"] * 1e3
+    timed = [gap for gap in gaps(night) if gap.cause != "missing_page"]
+    odd = []
+    for at, step in found.steps:
+        known = sum(gap.excess_ms for gap in timed if abs(gap.at - at) < NEAR_SECONDS)
+        near = any(abs(gap.at - at) < NEAR_SECONDS for gap in timed)
+        if not during_kill(kills, at) and not (near and abs(step) <= known + margin):
+            odd.append((at, step))
+    return odd
 
 
 @dataclass

@@ -23,7 +23,7 @@ COMMANDS: tuple[tuple[Any, ...], ...] = (
     ("/mix/patch", "bus1", "bus1", 1.0), ("/deck/A/fx/insert", 9, "echo"),
     ("/mix/fx/set", 4, "nothing", 1.0), ("/deck/B/load", "/no/such/folder/track.wav"),
     ("/deck/B/load", ""), ("/deck/C/load", "\udcff.wav"),
-    ("/deck/A/load", "../" * 200), ("/record/start", "/no/such/folder/mix.wav"),
+    ("/deck/A/load", "../" * 200),
     ("/load_buffer", 99, "x"), ("/play_stem", 2**31 - 1), ("/deck/A/stem/8/eq/low", -1.0),
     ("/start_group", 0.0, "Z"), ("/fade", "A", "soon"), ("/set_meter", 0), ("/sync", "x"),
 )  # fmt: skip

@@ -85,13 +85,7 @@ def _clock(night: Night) -> Iterator[Verdict]:
     found = analysis.drift(night)
     if found is None:
         return
-    kills = analysis.kill_times(night)
-    gaps = [gap.at for gap in analysis.gaps(night) if gap.cause != "missing_page"]
-    odd = [
-        (at, step) for at, step in found.steps
-        if not any(abs(at - gap) < 3.0 for gap in gaps)
-        and not analysis.during_kill(kills, at)
-    ]  # fmt: skip
+    odd = analysis.unknown_steps(night, found)
     yield Verdict(
         "no frame is lost without an entry in the ledger", not odd,
         f"{len(found.steps)} steps of the clock, {sum(step for _, step in found.steps):.1f} ms"

@@ -125,6 +125,11 @@ def test_frames_that_are_lost_have_to_be_in_the_ledger(tmp_path: Path) -> None:
         for entry in made.all("second"):
             entry["frame"] = round(entry["t"] * RATE) - (600 if entry["t"] > lost_at else 0)
         assert failed(made, tmp_path) == demands
+    # Two seconds are not explained by a gap of 12 ms.
+    made = night(gap(50.01), engine_waited=0.01)
+    for entry in made.all("second"):
+        entry["frame"] = round(entry["t"] * RATE) - (2 * RATE if entry["t"] > 50 else 0)
+    assert failed(made, tmp_path) == missed
 
 
 def test_a_long_night_is_judged_by_growth_and_clock(tmp_path: Path) -> None:
