@@ -36,12 +36,15 @@ def free_port() -> int:
 class LiveServer:
     """Runs `audio_server.py` as long as its `with` block; `flags` as on the command line.
 
-    `env`: variables that lead it to a sound card. Raises `BenchmarkError` when it does not
-    start or does not answer.
+    `env`: variables that lead it to a sound card. `log`: a file for what it says, else it is
+    kept while it runs. Raises `BenchmarkError` when it does not start or does not answer.
     """
 
-    def __init__(self, *flags: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *flags: str, env: Mapping[str, str] | None = None, log: Path | None = None
+    ) -> None:
         self.port = free_port()
+        self._log_path = log
         self._flags = flags
         self._env = {**os.environ, **(env or {})}
         self._resources = contextlib.ExitStack()
@@ -63,7 +66,9 @@ class LiveServer:
     def spawn(self, resources: contextlib.ExitStack) -> None:
         """Start the process without waiting for it; `resources` ends it."""
         resources.callback(self._socket.close)
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (the stack closes it)
+        self._log = (  # the stack closes it
+            self._log_path.open("w+") if self._log_path else tempfile.TemporaryFile("w+")  # noqa: SIM115
+        )
         resources.callback(self._log.close)
         command = [
             sys.executable, str(PROJECT / "audio_server.py"), "--port", str(self.port),
@@ -85,13 +90,19 @@ class LiveServer:
             if self.hear("/version.reply", every) is not None:
                 self._find_processes()
                 return
-            self._check_alive()
+            self.check_alive()
         raise BenchmarkError(f"the server was not ready within {READY_SECONDS:g} s")
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
+        """Raise `BenchmarkError`, with what it has said, when it has ended."""
         if self._process.poll() is not None:
             self._log.seek(0)
             raise BenchmarkError(f"the server has ended: {self._log.read().strip()}")
+
+    @property
+    def pid(self) -> int:
+        """Number of the process that was started."""
+        return self._process.pid
 
     def _find_processes(self) -> None:
         control = psutil.Process(self._process.pid)
@@ -149,7 +160,7 @@ class LiveServer:
         self.say(address, *arguments)
         heard = self.hear(answer)
         if heard is None:
-            self._check_alive()
+            self.check_alive()
             raise BenchmarkError(f"no answer to {address} within {ANSWER_SECONDS:g} s")
         return heard
 

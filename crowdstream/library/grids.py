@@ -16,7 +16,6 @@ or, for a tempo that is not steady, pairs of beat and second; beat 0 is a downbe
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass

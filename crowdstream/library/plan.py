@@ -132,7 +132,9 @@ class Plan:
         border, again = -(-head.loop_out // size), head.loop_in // size
         if step < 0:
             border, again = again - 1, border - 1
-        looped = head.loop_out > 0
+        # A playhead that has jumped out of its loop plays on.
+        inside = head.position <= head.loop_out if step > 0 else head.position >= head.loop_in - 1
+        looped = head.loop_out > 0 and inside
         for _ in range(math.ceil(seconds * self._desk.sample_rate / size) + 1):
             if looped and (page - border) * step >= 0:
                 looped = False

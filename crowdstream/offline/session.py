@@ -74,7 +74,9 @@ class Session:
         self._out = np.zeros((block_frames, 2), np.float32)
 
     def close(self) -> None:
-        """Close the files and let go of the memory."""
+        """End a recorder that was started, close the files and let go of the memory."""
+        if hasattr(self, "core"):  # not where making it failed
+            self.core.recordings.close()
         self.loader.close()
         self.desk.close()
 

@@ -1,0 +1,138 @@
+"""A night without a server: the same set, block by block, as fast as it can be rendered."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.nights.model import Action
+from crowdstream.control.packets import UNIX_EPOCH, build
+from crowdstream.desk.codes import PLAYING
+from crowdstream.offline.session import Session
+from crowdstream.settings import Settings
+
+BLOCK = 2048  # frames: nobody waits for a command
+SETTLE_SECONDS = 2.0  # of music between two turns of the loader; it reads 10 s ahead
+QUIET = 1e-4  # a block below that is silent
+_ME = ("127.0.0.1", 50001)
+
+
+class CompressedNight(Session):
+    """Plays a night's actions; `counts` and `refused_words` say what happened.
+
+    `origin`: the frame at which the night begins. `silence`: seconds of the longest silence while
+    a deck played; `peak`: the largest sample; `finite`: whether all were finite.
+    """
+
+    def __init__(
+        self,
+        memory_bytes: int,
+        sample_rate: float,
+        paths: Mapping[str, Path],
+        bad_files: Mapping[str, Path],
+        origin: int = 0,
+    ) -> None:
+        super().__init__(Settings(), memory_bytes, sample_rate, BLOCK)
+        self.paths = paths
+        self.bad_files = bad_files
+        self.counts: Counter[str] = Counter()
+        self.refused_words: Counter[str] = Counter()
+        self.silence = 0.0
+        self.peak = 0.0
+        self.finite = True
+        self.played = 0.0
+        self.digest = hashlib.sha256()
+        self._silent = 0
+        self._settle_at = 0
+        self._moved = True
+        self.desk.clock["frame"] = origin
+        self.render(BLOCK)
+        self.send("/reset", sender=_ME)
+        self.render(BLOCK)
+        self.begin = self.desk.frame
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Count an answer."""
+        self.counts[address] += 1
+        if address == "/fail":
+            self.refused_words[" ".join(map(str, arguments))[:120]] += 1
+
+    @property
+    def seconds(self) -> float:
+        """Of the night that have been played."""
+        return (self.desk.frame - self.begin) / self.desk.sample_rate
+
+    def play(self, actions: Iterator[Action], until: float) -> None:
+        """Carry out what is done before `until` seconds of the night, and play to there."""
+        for action in actions:
+            self.advance(min(action.at, until))
+            if action.at >= until:
+                return
+            self.carry_out(action)
+
+    def advance(self, until: float) -> None:
+        """Play to that second of the night."""
+        end = self.begin + round(until * self.desk.sample_rate)
+        while self.desk.frame < end:
+            self._judge(self.render(min(BLOCK, end - self.desk.frame)))
+            # What acts within a block may move a playhead to where little is loaded.
+            moves = int(self.desk.master["pending"]) > 0 or self._waiting()
+            if moves or self._moved or self.requests or self.desk.frame >= self._settle_at:
+                self._settle_at = self.desk.frame + round(SETTLE_SECONDS * self.desk.sample_rate)
+                self.settle()
+            self._moved = moves
+
+    def _waiting(self) -> bool:
+        return self.core.mixer.waiting() or len(self.core.waiting) > 0
+
+    def _judge(self, out: np.ndarray) -> None:
+        peak = float(np.abs(out).max())
+        self.finite = self.finite and np.isfinite(peak)
+        self.peak = max(self.peak, peak)
+        plays = (self.desk.voices["state"] == PLAYING).any()
+        self.played += len(out) / self.desk.sample_rate if plays else 0.0
+        self.digest.update(out.tobytes())
+        if plays and peak < QUIET:
+            self._silent += len(out)
+            self.silence = max(self.silence, self._silent / self.desk.sample_rate)
+        else:
+            self._silent = 0
+
+    def carry_out(self, action: Action) -> None:
+        """Do what can be done without a server: all but recordings, visitors and kills."""
+        self.counts[action.kind] += 1
+        words = action.words
+        if action.kind == "say":
+            self.send(*words, sender=_ME)
+        elif action.kind == "load":
+            self.send(f"/deck/{words[0]}/load", str(self.paths[words[1]]), words[2], sender=_ME)
+        elif action.kind == "cue":
+            self.send("/cue", words[0], str(self.paths[words[1]]), words[2], sender=_ME)
+        elif action.kind == "bad file":
+            self.send(f"/deck/{words[0]}/load", str(self.bad_files[words[1]]), sender=_ME)
+        elif action.kind == "packet":
+            self.packet(words[0], _ME)
+        elif action.kind == "together":
+            self.packet(self._bundle(*words), _ME)
+        self._moved = True
+        self.settle()
+
+    def _bundle(self, ahead: float, *messages: tuple[Any, ...]) -> bytes:
+        tag = round((self.tag_of(self.desk.frame) + ahead + UNIX_EPOCH) * 2**32)
+        parts = [build(address, tuple(values)) for address, *values in messages]
+        packed = b"".join(struct.pack(">i", len(part)) + part for part in parts)
+        return b"#bundle\0" + struct.pack(">Q", tag) + packed
+
+    def clear_up(self) -> None:
+        """Stop and unload everything, and let all tails ring out."""
+        for chain in (*(f"/deck/{deck}" for deck in "ABCD"), "/bus/1", "/bus/2", "/mix"):
+            for slot in range(1, 5):
+                self.send(f"{chain}/fx/remove", slot, sender=_ME)
+        self.send("/mixer_cleanup", sender=_ME)
+        self.advance(self.seconds + 40.0)

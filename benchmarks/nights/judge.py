@@ -1,0 +1,265 @@
+"""Pass or fail: what a night has to fulfil, each with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.nights import analysis
+from benchmarks.nights.log import Night
+
+BESIDES_MB = 300.0  # memory of all processes besides the budget
+GROWTH_MB_AN_HOUR = 10.0  # memory of the processes' own may grow so much: what Python's heaps do
+LEAST_MINUTES = 20.0  # a shorter night says nothing about growth and drift
+CLOCK_PPM = 100.0  # no card's clock is worse
+CLOCK_CHANGE_PPM = 10.0  # and what it is off by stays so, but for its temperature
+GAP_MS = 50.0  # no kill may be heard longer
+NOTICE_MS, NOTICE_BLOCKS = 20.0, 3  # but a hang has to be noticed first
+CONTROL_SECONDS = 2.0  # within which a killed control is there again
+ANSWER_SECONDS = 5.0  # the same of the server after other kills
+HANG_SECONDS = 5.0  # within which a stopped engine is ended
+MORE_FILES, MORE_THREADS = 3, 1  # after the night, of one role
+_INTERNAL = "internal error"
+_HEARD = ("engine", "hang")  # kills that may be heard
+
+
+@dataclass
+class Verdict:
+    """One of the demands: met, missed, or (None) not judged, and why."""
+
+    name: str
+    met: bool | None
+    reason: str
+
+
+def verdicts(night: Night, folder: Path, gaps_an_hour: float) -> list[Verdict]:
+    """All demands."""
+    found = [_ran(night)]
+    if night.one("family") and night.one("second"):
+        for judge in (_gaps(night, gaps_an_hour), _clock(night), _memory(night), _leaks(night),
+                      _answers(night), _counters(night), _recordings(night), _kills(night)):
+            found += judge
+    return [*found, *_log(folder), *_shut_down(night)]
+
+
+def _hours(night: Night) -> float:
+    seconds = night.all("second")
+    return float(seconds[-1]["t"] - seconds[0]["t"]) / 3600.0
+
+
+def _ran(night: Night) -> Verdict:
+    ended = night.one("ended")
+    if ended:
+        last = str(ended["reason"]).splitlines()[-1]
+        return Verdict("the server ran to the end", False, last[-300:])
+    if not night.one("calm"):
+        return Verdict("the server ran to the end", False, "the log breaks off")
+    return Verdict("the server ran to the end", True, f"{_hours(night):.2f} h")
+
+
+def _gaps(night: Night, most: float) -> Iterator[Verdict]:
+    found = analysis.gaps(night)
+    odd = [gap for gap in found if not gap.why]
+    causes = Counter(gap.cause for gap in odd)
+    first = ", ".join(f"{gap.cause} at {gap.at:.1f} s" for gap in odd[:5])
+    yield Verdict(
+        "every gap is explained", not odd,
+        f"{len(found)} gaps, {len(odd)} without an explanation"
+        + (f" ({dict(causes)}; {first})" if odd else ""),
+    )
+    others = [gap for gap in found if gap.why == "machine"]
+    count = analysis.episodes(others)
+    hours = max(_hours(night), 0.1)
+    yield Verdict(
+        f"at most {most:g} gaps an hour outside of kills", count / hours <= most,
+        f"{count} ({count / hours:.1f} an hour), all while the machine kept engine or card waiting",
+    )
+
+
+def _clock(night: Night) -> Iterator[Verdict]:
+    found = analysis.drift(night)
+    if found is None:
+        return
+    odd = analysis.unknown_steps(night, found)
+    yield Verdict(
+        "no frame is lost without an entry in the ledger", not odd,
+        f"{len(found.steps)} steps of the clock, {sum(step for _, step in found.steps):.1f} ms"
+        + "".join(f"; {step:.1f} ms at {at:.0f} s" for at, step in odd[:5]),
+    )
+    first, second = found.halves
+    judged = _hours(night) * 60.0 >= LEAST_MINUTES
+    met = abs(found.ppm) <= CLOCK_PPM and abs(first - second) <= CLOCK_CHANGE_PPM
+    yield Verdict(
+        "the engine's frames keep to the card's clock", met if judged else None,
+        f"net of known gaps {found.ppm:.2f} ppm behind the system's clock "
+        f"({first:.2f} in the first half, {second:.2f} in the second)",
+    )
+
+
+def _memory(night: Night) -> Iterator[Verdict]:
+    used = analysis.usage(night)
+    budget = float(night.one("night")["memory_mb"])
+    most = float(used.total.max()) / 1e6
+    yield Verdict(
+        f"memory stays within the budget and {BESIDES_MB:g} MB", most <= budget + BESIDES_MB,
+        f"at most {most:.0f} MB of all processes, budget {budget:.0f} MB",
+    )
+    own = np.sum(list(used.own.values()), axis=0)
+    # While processes are missing or doubled after a kill, a sum says nothing.
+    kills = analysis.kill_times(night)
+    whole = np.array([
+        not any(begin <= at <= end + 15.0 for begin, end in kills) for at in used.times
+    ])  # fmt: skip
+    warm = used.times >= used.times[0] + analysis.WARM_SHARE * (used.times[-1] - used.times[0])
+    chosen = whole & warm
+    judged = _hours(night) * 60.0 >= LEAST_MINUTES and chosen.sum() > 10
+    slope = analysis.slope_mb_an_hour(used.times[chosen], own[chosen]) if chosen.sum() > 2 else 0.0
+    yield Verdict(
+        "memory of the processes' own does not grow",
+        slope <= GROWTH_MB_AN_HOUR if judged else None,
+        (f"{slope:+.1f} MB an hour after warming up" if judged else "too short a night to say")
+        + f", {own[-1] / 1e6:.0f} MB at the end",
+    )
+
+
+def _leaks(night: Night) -> Iterator[Verdict]:
+    entries = [entry for entry in night.all("family") if entry["members"]]
+    begin = night.one("set begins").get("t", 0.0)
+    first = max((entry for entry in entries if entry["t"] <= begin), key=lambda e: e["t"],
+                default=entries[0])
+    faults = []
+    told = []
+    for role in sorted({row["role"] for row in first["members"]}):
+        for name, more in (("files", MORE_FILES), ("threads", MORE_THREADS)):
+            before, after = (
+                sum(row[name] for row in entry["members"] if row["role"] == role)
+                for entry in (first, entries[-1])
+            )
+            told.append(f"{role} {name} {before}-{after}")
+            if after > before + more:
+                faults.append(f"{role}: {before} {name} before, {after} after")
+    yield Verdict("no files or threads are left", not faults, "; ".join(faults or told))
+    status = night.one("status")
+    if night.one("calm") and status:
+        held = float(status["pages_used_mb"])
+        yield Verdict("all pages come back", held == 0.0, f"{held:g} MB held by no track")
+
+
+def _answers(night: Night) -> Iterator[Verdict]:
+    missing = [entry for entry in night.all("no answer") if not entry["excused"]]
+    excused = len(night.all("no answer")) - len(missing)
+    came = sum(len(values) for values in analysis.answers(night).values())
+    reason = f"{came} came, {excused} were lost to kills"
+    if missing:
+        kinds = Counter(entry["key"] for entry in missing)
+        reason += f", missing: {dict(kinds)}, the first at {missing[0]['t']:.0f} s"
+    yield Verdict("all answers come", not missing, reason)
+    words = [entry["words"] for entry in (*night.all("fail"), *night.all("visitor fail"))]
+    internal = [text for text in words if _INTERNAL in text]
+    yield Verdict(
+        "no internal error", not internal,
+        "; ".join(internal[:3]) or f"{len(words)} commands refused, all with a reason",
+    )
+    away = [entry["words"] for entry in night.all("visitor fail") if "/notify" in entry["words"]]
+    yield Verdict("no client is turned away", not away, "; ".join(away[:1]) or "none was")
+
+
+def _counters(night: Night) -> Iterator[Verdict]:
+    seconds = night.all("second")
+    counts = {
+        name: max(entry[name] for entry in seconds) for name in
+        ("guarded", "events_lost", "pending_refused")
+    }  # fmt: skip
+    dropped = max((int(entry["dropped"] or 0) for entry in night.all("status")), default=0)
+    counts["packets dropped"] = dropped
+    yield Verdict(
+        "nothing is lost inside", not any(counts.values()),
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts.items()),
+    )
+
+
+def _recordings(night: Night) -> Iterator[Verdict]:
+    files = night.all("recording")
+    kills = analysis.kill_times(night)
+    refused = [
+        entry for entry in night.all("recording refused")
+        if not analysis.during_kill(kills, entry["t"])
+    ]  # fmt: skip
+    if not files and not refused:
+        return
+    # What a kill interrupts may be shorter or have no end, but it can be read.
+    faults = [
+        f"{entry['path']}: {entry['fault']}" for entry in files
+        if entry["fault"] and not (entry["excused"] and "can't be read" not in entry["fault"])
+    ] + [f"refused: {entry['reason']}" for entry in refused]
+    whole = sum(not entry["fault"] and not entry["failed"] for entry in files)
+    yield Verdict(
+        "recordings are readable and whole", not faults,
+        "; ".join(faults[:3]) or f"{len(files)} files, {whole} whole, the others cut by kills",
+    )
+
+
+def _kills(night: Night) -> Iterator[Verdict]:
+    done = night.all("killed")
+    known = {entry["number"] for entry in done}
+    faults = [
+        f"{entry['kind']} at {entry['t']:.0f} s: nobody lived to tell"
+        for entry in night.all("kill") if entry["number"] not in known
+    ]  # fmt: skip
+    if not done and not faults:
+        return
+    desk = night.one("desk")
+    notice = NOTICE_MS + NOTICE_BLOCKS * desk["block"] / desk["rate"] * 1e3
+    for entry in done:
+        kind = entry["kind"]
+        words = []
+        limit = CONTROL_SECONDS if kind == "control" else ANSWER_SECONDS
+        if not 0.0 <= entry["answered"] <= limit:
+            words.append(f"no answer within {limit:g} s ({entry['answered']:g})")
+        if entry["moved"] < 0.0:
+            words.append("the engine has stood still since")
+        elif entry["gap_ms"] > GAP_MS + (notice if kind == "hang" else 0.0):
+            words.append(f"a gap of {entry['gap_ms']:g} ms")
+        if entry["playing"] and not entry["on"]:
+            words.append("nothing plays on")
+        if kind in _HEARD and not entry["noted"]:
+            words.append("the ledger says nothing")
+        if entry["replaced"] < 0.0:
+            words.append("it was not replaced")
+        if kind == "hang" and not 0.0 <= entry["ended"] <= HANG_SECONDS:
+            words.append("the stopped engine was not ended")
+        if words:
+            faults.append(f"{kind} at {entry['t']:.0f} s: {', '.join(words)}")
+    yield Verdict(
+        "the music survives each kill", not faults,
+        "; ".join(faults[:6]) or f"{len(done)} kills: {dict(Counter(e['kind'] for e in done))}",
+    )
+
+
+def _log(folder: Path) -> Iterator[Verdict]:
+    path = folder / "server.log"
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    traces = re.findall(r"^\w*(?:Error|Exception)\b.*", text, re.MULTILINE)
+    count = text.count("Traceback (most recent call last)")
+    yield Verdict(
+        "the server's log holds no traceback", count == 0,
+        f"{len(text) / 1e6:.2f} MB of log, {count} tracebacks" + f" {traces[:2]}" * bool(count),
+    )
+
+
+def _shut_down(night: Night) -> Iterator[Verdict]:
+    entry = night.one("shut down")
+    if entry:
+        left = entry["left"] or entry["shared_memory"]
+        yield Verdict(
+            "nothing is left after the end", not left,
+            f"processes {entry['left']}, shared memory {entry['shared_memory']}" if left
+            else "no process, no shared memory",
+        )

@@ -1,0 +1,175 @@
+"""Carries out a night's actions on a server that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.nights.kills import Killer
+from benchmarks.nights.line import LOAD_SECONDS, Line
+from benchmarks.nights.log import Log
+from benchmarks.nights.model import Action
+from benchmarks.nights.recordings import Recordings
+from benchmarks.nights.visitors import VISITORS, Visitor
+from crowdstream.control.packets import UNIX_EPOCH, build
+from crowdstream.desk.block import Desk
+
+EXCUSE_SECONDS = 3.0  # so long before and after a kill an answer may be missing
+STATUS_SECONDS = 5.0
+WATCHED_STATUS_SECONDS = 0.1  # after a kill
+_MOST_VISITORS = 12
+
+
+class Player:
+    """The DJ's line, the visitors, the recordings, and their part of the log."""
+
+    def __init__(
+        self, port: int, log: Log, paths: Mapping[str, Path], bad_files: Mapping[str, Path],
+        folder: Path, killer: Killer,
+    ) -> None:
+        self._port = port
+        self._log = log
+        self._paths = paths
+        self._bad_files = bad_files
+        self._killer = killer
+        self.line = Line(port, self._hear, self._answered, self._late)
+        self._status = Line(port, self._hear_status, self._answered, self._late)
+        self.recordings = Recordings(self.line, log, folder / "recordings")
+        self.visitors: list[Visitor] = []
+        self.failures: Counter[str] = Counter()
+        self.status: dict[str, Any] = {}
+        self._next_status = 0.0
+        self._do: dict[str, Callable[..., None]] = {
+            "say": self._say, "together": self._together, "load": self._load, "cue": self._cue,
+            "bad file": self._bad_file, "packet": self.line.send,
+            "record": self.recordings.start, "record stop": self.recordings.stop,
+            "visitor": self._visitor,
+        }
+
+    # Actions -------------------------------------------------------------------------------
+
+    def carry_out(self, action: Action, desk: Desk | None) -> None:
+        """Do it, and ask for a sign that it has been done."""
+        if action.kind == "kill":
+            self._killer.strike(str(action.words[0]), desk)
+            return
+        words = [len(word) if isinstance(word, bytes) else word for word in action.words]
+        self._log.write("action", kind=action.kind, words=str(words)[:200])
+        self._do[action.kind](*action.words)
+        self.line.sync()
+
+    def _say(self, address: str, *arguments: Any) -> None:
+        self.line.say(address, *arguments)
+
+    def _together(self, ahead: float, *messages: tuple[Any, ...]) -> None:
+        tag = round((time.time() + ahead + UNIX_EPOCH) * 2**32)
+        parts = [build(address, tuple(values)) for address, *values in messages]
+        packed = b"".join(struct.pack(">i", len(part)) + part for part in parts)
+        self.line.send(b"#bundle\0" + struct.pack(">Q", tag) + packed)
+
+    def _load(self, deck: str, piece: str, fraction: float) -> None:
+        self.line.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
+        self.line.say(f"/deck/{deck}/load", str(self._paths[piece]), fraction)
+
+    def _cue(self, deck: str, piece: str, fraction: float) -> None:
+        self.line.expect("/done /cue", LOAD_SECONDS)
+        self.line.say("/cue", deck, str(self._paths[piece]), fraction)
+
+    def _bad_file(self, deck: str, name: str) -> None:
+        self.line.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
+        self.line.say(f"/deck/{deck}/load", str(self._bad_files[name]))
+
+    def _visitor(self, kind: str, seconds: float) -> None:
+        if len(self.visitors) < _MOST_VISITORS:
+            line = Line(self._port, self._hear_visitor, self._answered, self._late)
+            self.visitors.append(VISITORS[kind](line, seconds))
+
+    # Answers -------------------------------------------------------------------------------
+
+    def _hear(self, address: str, arguments: Sequence[Any]) -> None:
+        self.recordings.hear(address, arguments)
+        if address == "/fail":
+            words = " ".join(map(str, arguments))[:300]
+            self.failures[words[:60]] += 1
+            self._log.write("fail", words=words)
+        elif address in ("/late", "/broken", "/record/lost", "/record/failed"):
+            self._log.write("told", address=address, words=" ".join(map(str, arguments))[:300])
+
+    def _hear_visitor(self, address: str, arguments: Sequence[Any]) -> None:
+        if address == "/fail":
+            words = " ".join(map(str, arguments))[:300]
+            self._log.write("visitor fail", words=words)
+
+    def _hear_status(self, address: str, arguments: Sequence[Any]) -> None:
+        if address == "/status.reply":
+            self.status = dict(zip(arguments[9::2], arguments[10::2], strict=True))
+            self._log.write("status", **{
+                name: self.status.get(name)
+                for name in ("messages", "failed", "malformed", "refused", "dropped", "voices",
+                             "pages_used_mb", "pages_reserved_mb", "waiting", "recording")
+            })
+
+    def _answered(self, key: str, seconds: float) -> None:
+        if key == "/status.reply" and time.monotonic() - seconds > self._killer.struck:
+            self._killer.heard()
+        kind = key.split(" ", maxsplit=1)[0] if key.startswith("/synced") else key
+        self._log.write("answer", key=kind, ms=round(seconds * 1e3, 3))
+
+    def _late(self, key: str, sent: float) -> None:
+        kind = key.split(" ", maxsplit=1)[0] if key.startswith("/synced") else key
+        excused = self._killer.covers(sent, EXCUSE_SECONDS)
+        self._log.write("no answer", key=kind, excused=excused, sent=sent - self._log.begin)
+
+    # Time ----------------------------------------------------------------------------------
+
+    def readers(self) -> list[Any]:
+        """All that has to be read when something comes: each has `fileno` and `read`."""
+        return [self.line, self._status, *self.visitors]
+
+    def tick(self, rate: float) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        self.line.check()
+        self._status.check()
+        if now >= self._next_status:
+            watched = self._killer.busy
+            self._next_status = now + (WATCHED_STATUS_SECONDS if watched else STATUS_SECONDS)
+            self.ask_status()
+        elif self._killer.busy:
+            self._next_status = min(self._next_status, now + WATCHED_STATUS_SECONDS)
+        for visitor in list(self.visitors):
+            visitor.tick()
+            if now >= visitor.leaves:
+                self.visitors.remove(visitor)
+                visitor.leave()
+        self.recordings.tick(rate, self._killer.struck)
+
+    def ask_status(self) -> None:
+        """Ask how the server is."""
+        self._status.expect("/status.reply")
+        self._status.say("/status")
+
+    def clear_up(self) -> None:
+        """Have everybody go, everything stopped and unloaded."""
+        for visitor in self.visitors:
+            with contextlib.suppress(OSError):
+                visitor.leave()
+        self.visitors.clear()
+        self.recordings.stop()
+        for chain in ("/deck/A", "/deck/B", "/deck/C", "/deck/D", "/bus/1", "/bus/2", "/mix"):
+            for slot in range(1, 5):
+                self.line.say(f"{chain}/fx/remove", slot)
+        self.line.expect("/done /mixer_cleanup", LOAD_SECONDS)
+        self.line.say("/mixer_cleanup")
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for visitor in self.visitors:
+            visitor.leave()
+        self.line.close()
+        self._status.close()

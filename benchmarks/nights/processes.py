@@ -1,0 +1,149 @@
+"""The server's processes as the system sees them: which there are, and what they take."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from crowdstream.desk.block import Desk, DeskError
+
+MODULES = {
+    "crowdstream.engine.process": "engine",
+    "crowdstream.library.process": "loader",
+    "crowdstream.record.process": "recorder",
+    "crowdstream.control.process": "control",
+}
+DESK_NAME = "crowdstream-desk"
+
+
+@dataclass
+class Member:
+    """One process of the server, by what it does."""
+
+    role: str
+    process: psutil.Process
+
+    @property
+    def pid(self) -> int:
+        """Process number."""
+        return int(self.process.pid)
+
+
+def _role(process: psutil.Process) -> str | None:
+    with contextlib.suppress(psutil.Error):
+        for word in process.cmdline():
+            if word in MODULES:
+                return MODULES[word]
+    return None
+
+
+def _desk_files(pid: int) -> dict[int, Path]:
+    # Descriptors of desks that a process has open, by inode.
+    found: dict[int, Path] = {}
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if DESK_NAME in os.readlink(entry):
+                    found[entry.stat().st_ino] = entry
+    return found
+
+
+class Family:
+    """The processes of the server that was started as `root`.
+
+    A child whose parent was killed is no descendant any more, so they are known by the shared
+    block that they have open.
+    """
+
+    def __init__(self, root: psutil.Process) -> None:
+        self._root = root
+        self._inode = 0
+
+    def members(self) -> list[Member]:
+        """All that live now, the root first. One that is gone while it is looked at is left out."""
+        found = []
+        with contextlib.suppress(psutil.Error):
+            descendants = {child.pid for child in self._root.children(recursive=True)}
+            for process in psutil.process_iter():
+                role = _role(process)
+                if role is None or process.pid == self._root.pid:
+                    continue
+                if process.pid in descendants or self._inode in _desk_files(process.pid):
+                    with contextlib.suppress(psutil.Error):
+                        if process.status() != psutil.STATUS_ZOMBIE:
+                            found.append(Member(role, process))
+        if self._root.is_running():
+            controlled = any(member.role == "control" for member in found)
+            found.insert(0, Member("guardian" if controlled else "control", self._root))
+        return found
+
+    def open_desk(self) -> Desk | None:
+        """Attach to the shared block; None while there is none. The caller closes it."""
+        for member in self.members():
+            for inode, entry in _desk_files(member.pid).items():
+                with contextlib.suppress(OSError, DeskError):
+                    desk = Desk(os.open(entry, os.O_RDWR))
+                    self._inode = inode
+                    return desk
+        return None
+
+    def desk_is_current(self) -> bool:
+        """Whether the desk that was opened last is still the one in use."""
+        return any(self._inode in _desk_files(member.pid) for member in self.members())
+
+
+def taken(member: Member, whole: bool) -> dict[str, Any] | None:
+    """What a process takes: memory of its own in bytes, files, threads, CPU seconds.
+
+    `whole`: its proportional set size (PSS), too. To count that the system walks through all of
+    a process's pages and keeps it waiting meanwhile, an engine for 15 ms and more: not while it
+    plays.
+    """
+    with contextlib.suppress(psutil.Error, OSError, KeyError):
+        process = member.process
+        with process.oneshot():
+            times = process.cpu_times()
+            threads = process.num_threads()
+        row = {
+            "role": member.role, "pid": member.pid,
+            "own": _fields(Path(f"/proc/{member.pid}/status"))["RssAnon"],
+            "files": len(os.listdir(f"/proc/{member.pid}/fd")),
+            "threads": threads, "cpu": round(times.user + times.system, 3),
+        }  # fmt: skip
+        if whole:
+            row["pss"] = _fields(Path(f"/proc/{member.pid}/smaps_rollup"))["Pss"]
+        return row
+    return None
+
+
+def _fields(path: Path) -> dict[str, int]:
+    # Lines such as "Pss:   1234 kB", in bytes.
+    values = {}
+    for line in path.read_text().splitlines():
+        words = line.split()
+        if len(words) == 3 and words[2] == "kB":
+            values[words[0].rstrip(":")] = int(words[1]) * 1024
+    return values
+
+
+def waited(pids: list[int]) -> dict[int, float]:
+    """Seconds that the threads of each process were ready to run and had no processor."""
+    total = {}
+    for pid in pids:
+        total[pid] = 0.0
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                total[pid] += int((task / "schedstat").read_text().split()[1]) / 1e9
+    return total
+
+
+def stolen() -> float:
+    """Seconds that a hypervisor has kept this machine's processors from running."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / 100.0
+    return 0.0

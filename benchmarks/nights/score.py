@@ -1,0 +1,173 @@
+"""A night as data: what is done when, made up by a seed. It knows nothing of servers.
+
+The same seed gives the same night: played to a server in real time (`soak.py`), or block by block
+in a test. Its DJ does all that can be done with four decks, now and then wrongly, but keeps the
+music going: some deck plays at nearly all times, and nothing turns the master down to silence.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.nights import moves
+from benchmarks.nights.hostile import bad_command, bad_packet
+from benchmarks.nights.model import DECKS, Action, Deck, Piece
+
+LOAD_SECONDS = 4.0  # a piece is counted on so long after it was loaded
+RECORD_SECONDS = (5.0, 40.0)
+VISIT_SECONDS = (10.0, 120.0)
+VISITORS = ("subscriber", "poller", "metered", "rude")
+RECORDED = (("master",), ("master", "wav16"), ("master", "float"), ("decks",), ("A", "master"))
+MISTAKE = 0.02  # share of what is done that is an error
+
+
+class Night:
+    """The night of a seed: `actions()` yields what is done, soonest first, without an end.
+
+    `pieces`: what can be loaded. `bad_files`: names of files that are not what they seem.
+    `pace`: seconds between two moves, on the average. `kills`: what is killed, by turns, about
+    every `kill_seconds`. `records`, `visits`: whether there are recordings and other clients.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        pieces: Sequence[Piece],
+        bad_files: Sequence[str] = (),
+        pace: float = 1.0,
+        kills: Sequence[str] = (),
+        kill_seconds: float = 150.0,
+        records: bool = True,
+        visits: bool = True,
+        rich: float = 1.0,
+    ) -> None:
+        self.random = random.Random(seed)
+        self.decks = {letter: Deck(letter) for letter in DECKS}
+        self.rich = rich
+        self._pieces = list(pieces)
+        self._bad_files = list(bad_files)
+        self._pace = pace
+        self._kills = list(kills)
+        self._kill_seconds = kill_seconds
+        self._victims: list[str] = []
+        self.buses: dict[str, dict[int, str]] = {"/bus/1": {}, "/bus/2": {}, "/mix": {}}
+        self._serial = 0
+        self._queue: list[tuple[float, int, Callable[[float], None] | Action]] = []
+        self._later(0.0, self._step)
+        if records:
+            self._later(8.0, self._record)
+        if visits:
+            self._later(3.0, self._visit)
+        if self._kills:
+            self._later(0.5 * kill_seconds, self._kill)
+
+    def actions(self) -> Iterator[Action]:
+        """What is done, soonest first, for ever."""
+        while True:
+            at, _, what = heapq.heappop(self._queue)
+            if isinstance(what, Action):
+                yield what
+            else:
+                what(at)
+
+    # What moves say ------------------------------------------------------------------------
+
+    def do(self, at: float, kind: str, *words: Any) -> None:
+        """Enter an action."""
+        self._later(at, Action(at, kind, words))
+
+    def say(self, at: float, address: str, *arguments: Any) -> None:
+        """Enter a message."""
+        self.do(at, "say", address, *arguments)
+
+    def _later(self, at: float, what: Callable[[float], None] | Action) -> None:
+        self._serial += 1
+        heapq.heappush(self._queue, (at, self._serial, what))
+
+    # The DJ --------------------------------------------------------------------------------
+
+    def _step(self, at: float) -> None:
+        chance = self.random
+        self._later(at + chance.expovariate(1.0 / self._pace), self._step)
+        if chance.random() < MISTAKE:
+            self._mistake(at)
+            return
+        if not any(deck.plays(at) for deck in self.decks.values()):
+            self._save_the_music(at)
+            return
+        deck = self.decks[chance.choice(DECKS)]
+        if deck.piece is None:
+            self.load(at, deck)
+            return
+        if not deck.loaded(at):
+            return
+        names = list(moves.MOVES)
+        weights = [moves.MOVES[name][0] for name in names]
+        name = chance.choices(names, weights)[0]
+        moves.MOVES[name][1](self, at, deck)
+
+    def _save_the_music(self, at: float) -> None:
+        ready = [deck for deck in self.decks.values() if deck.loaded(at)]
+        if ready:
+            self.play(at, self.random.choice(ready))
+        elif all(deck.piece is None for deck in self.decks.values()):
+            self.load(at, self.decks["A"])
+
+    def load(self, at: float, deck: Deck, cue: bool = False) -> None:
+        """Load some piece, with a beat grid."""
+        piece = self.random.choice(self._pieces)
+        fraction = self.random.choice((0.0, 0.0, round(self.random.uniform(0.0, 0.5), 3)))
+        self.do(at, "cue" if cue else "load", deck.letter, piece.name, fraction)
+        deck.piece, deck.ready, deck.until = piece, at + LOAD_SECONDS, 0.0
+        deck.armed, deck.grid, deck.loops = cue, True, False
+        deck.reverse = False
+        deck.cues.clear()
+        self.say(at + LOAD_SECONDS / 2, f"/deck/{deck.letter}/grid", piece.bpm, 0.0)
+
+    def play(self, at: float, deck: Deck) -> None:
+        """Start the deck; short pieces loop."""
+        assert deck.piece
+        loops = deck.piece.seconds < 120.0 or self.random.random() < 0.5
+        self.say(at, f"/deck/{deck.letter}/play", 0.0, int(loops))
+        deck.start(at, loops)
+
+    def others_play(self, at: float, deck: Deck) -> bool:
+        """Whether the music goes on without this deck."""
+        return any(other.plays(at) for other in self.decks.values() if other is not deck)
+
+    def _mistake(self, at: float) -> None:
+        chance = self.random
+        choice = chance.random()
+        if choice < 0.35:
+            self.do(at, "packet", bad_packet(chance))
+        elif choice < 0.7 or not self._bad_files:
+            self.say(at, *bad_command(chance))
+        else:
+            self.do(at, "bad file", chance.choice(DECKS), chance.choice(self._bad_files))
+
+    # What goes on beside -------------------------------------------------------------------
+
+    def _record(self, at: float) -> None:
+        lasts = self.random.uniform(*RECORD_SECONDS)
+        form = self.random.choice((".wav", ".wav", ".flac"))
+        what = self.random.choice(RECORDED)
+        if form == ".flac":
+            what = what[:1]
+        self.do(at, "record", form, *what)
+        self.do(at + lasts, "record stop")
+        self._later(at + lasts + self.random.uniform(10.0, 60.0), self._record)
+
+    def _visit(self, at: float) -> None:
+        stays = self.random.uniform(*VISIT_SECONDS)
+        self.do(at, "visitor", self.random.choice(VISITORS), stays)
+        self._later(at + self.random.uniform(5.0, 40.0), self._visit)
+
+    def _kill(self, at: float) -> None:
+        if not self._victims:
+            self._victims = list(self._kills)
+            self.random.shuffle(self._victims)
+        self.do(at, "kill", self._victims.pop())
+        self._later(at + self._kill_seconds * self.random.uniform(0.6, 1.4), self._kill)

@@ -1,0 +1,276 @@
+"""A long night: a random set on a real server, in which much goes wrong; then a report.
+
+    python benchmarks/soak.py --hours 1
+    python benchmarks/soak.py --hours 0.1 --kills none --driver null
+    python benchmarks/soak.py --report soak-42
+
+The seed decides what is done and when: loads, starts, seeks, loops, effects, tempo moves,
+recordings, clients that come and go, bad input, and kills of the server's processes every few
+minutes. What is read of the server is written to the folder as it is read, so nothing is lost
+if this program ends; `--report` makes the report from that again. Ctrl-C ends the night early, with
+its report. See docs/soak.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import psutil
+
+from benchmarks import common
+from benchmarks.cards import Card, open_card
+from benchmarks.live import LiveServer
+from benchmarks.material import cache_folder
+from benchmarks.nights import files
+from benchmarks.nights.kills import KINDS, Killer
+from benchmarks.nights.log import NAME, Log
+from benchmarks.nights.player import Player
+from benchmarks.nights.processes import Family
+from benchmarks.nights.readings import Reader, card_processes, shared_memory
+from benchmarks.nights.report import write_report
+from benchmarks.nights.score import Night
+from contrib.soundcard import PulseNull, SoundCardError
+
+MEMORY_MB = 256
+LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
+CALM_SECONDS = 10.0  # before and after the set: what the idle server takes is compared
+LONGEST_WAIT = 0.05  # seconds between two looks at everything
+CLOSE_WAIT = 0.001  # the same after a kill
+ASK_SECONDS = 0.5  # for the last answer
+SHUTDOWN_SECONDS = 5.0
+
+
+class Interrupted:
+    """Set by SIGINT and SIGTERM, within its `with` block."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._set) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _set(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+class Soak:
+    """One night on one server."""
+
+    def __init__(
+        self, server: LiveServer, card: Card, log: Log, options: argparse.Namespace,
+        stop: Interrupted,
+    ) -> None:
+        self._server = server
+        self._log = log
+        self._stop = stop
+        self._family = Family(psutil.Process(server.pid))
+        self._reader = Reader(self._family, log, card_processes(card.env))
+        self._killer = Killer(self._family, log)
+        music = cache_folder() / "nights"
+        pieces = files.pieces(options.long_seconds)
+        self._player = Player(
+            server.port, log, files.write_pieces(music / f"{options.long_seconds:g}", pieces),
+            files.write_bad_files(music / "bad"), options.out, self._killer,
+        )
+        self._night = Night(
+            options.seed, pieces, files.BAD_FILES, options.pace, options.kills, options.kill_every
+        )
+
+    def run(self, seconds: float, progress: common.Progress) -> None:
+        """The night: some seconds of calm, the set, and calm again."""
+        self._calm(CALM_SECONDS)
+        self._reader.family(whole=True)
+        self._log.write("set begins")
+        begin = time.monotonic()
+        actions = self._night.actions()
+        action = next(actions)
+        shown = 0.0
+        while not self._stop.is_set:
+            now = time.monotonic() - begin
+            if now >= seconds:
+                break
+            if action.at <= now:
+                self._player.carry_out(action, self._reader.desk)
+                action = next(actions)
+            self._turn(begin + action.at)
+            if now - shown > 1.0:
+                progress.add(now - shown, "")
+                shown = now
+        self._log.write("set ends", sent=self._player.line.sent)
+        if self._stop.is_set:
+            self._log.write("interrupted")
+        self._stop.is_set = False
+        while self._killer.busy and not self._stop.is_set:
+            self._turn(time.monotonic() + LONGEST_WAIT)
+        self._player.clear_up()
+        self._calm(CALM_SECONDS)
+        self._player.ask_status()
+        self._calm(ASK_SECONDS)
+        self._reader.family(whole=True)
+        self._log.write("calm", failures=self._player.failures.most_common(40))
+
+    def _calm(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stop.is_set:
+            self._turn(until)
+
+    def _turn(self, until: float) -> None:
+        # Wait for something to come or to be due, and see to everything.
+        self._server.check_alive()
+        longest = CLOSE_WAIT if self._killer.close else LONGEST_WAIT
+        wait = min(longest, max(0.0, min(until, self._reader.due()) - time.monotonic()))
+        with selectors.DefaultSelector() as selector:
+            for reader in self._player.readers():
+                selector.register(reader, selectors.EVENT_READ)
+            for key, _ in selector.select(wait):
+                key.fileobj.read()  # type: ignore[union-attr]
+        self._reader.tick()
+        desk = self._reader.desk
+        self._killer.tick(desk)
+        self._player.tick(desk.sample_rate if desk is not None else float(files.RATE))
+
+    def close(self) -> None:
+        """Free what is ours."""
+        self._player.close()
+        self._reader.close()
+
+
+@contextlib.contextmanager
+def open_sound(options: argparse.Namespace) -> Iterator[Card]:
+    """The card of the night, as long as the `with` block."""
+    if options.driver == "pulse":
+        with PulseNull() as pulse:
+            yield Card("PulseAudio null sink", "pyaudio", None, dict(pulse.env))
+        return
+    null = options.driver == "null"
+    wanted = argparse.Namespace(
+        jack=not null, driver="null" if null else "pyaudio", device=None
+    )
+    with open_card(wanted, options.buffer_size) as card:
+        yield card
+
+
+def play(options: argparse.Namespace) -> None:
+    """The whole night, logged into its folder. Raises `BenchmarkError`."""
+    seconds = options.hours * 3600.0
+    log = Log(options.out, time.monotonic())
+    progress = common.Progress(max(seconds, 1.0))
+    try:
+        with Interrupted() as stop, open_sound(options) as card:
+            log.write(
+                "night", seed=options.seed, hours=options.hours, card=card.name,
+                kills=options.kills, kill_every=options.kill_every, memory_mb=options.memory,
+                buffer=options.buffer_size, machine=common.machine(), began=time.time(),
+                command=" ".join(sys.argv[1:]),
+            )
+            flags = [*card.flags(options.buffer_size), "--memory", str(options.memory)]
+            say = options.out / "server.log"
+            with LiveServer(*flags, *options.server, env=card.env, log=say) as server:
+                _play_on(server, card, log, options, stop, seconds, progress)
+    except (common.BenchmarkError, OSError) as error:
+        log.write("ended", reason=str(error)[-2000:])
+        print(f"\nsoak: {error}", file=sys.stderr)
+    finally:
+        progress.close()
+        log.close()
+
+
+def _play_on(
+    server: LiveServer, card: Card, log: Log, options: argparse.Namespace, stop: Interrupted,
+    seconds: float, progress: common.Progress,
+) -> None:
+    soak = Soak(server, card, log, options, stop)
+    family = Family(psutil.Process(server.pid))
+    try:
+        soak.run(seconds, progress)
+    finally:
+        pids = [member.pid for member in family.members()]
+        soak.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGTERM)
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        while (left := _alive(pids)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        log.write("shut down", left=left, shared_memory=shared_memory(pids))
+
+
+def _alive(pids: Sequence[int]) -> list[int]:
+    left = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                left.append(pid)
+    return left
+
+
+def _kinds(text: str) -> list[str]:
+    chosen = [] if text == "none" else text.split(",")
+    for kind in chosen:
+        if kind not in KINDS:
+            raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(KINDS)}, none")
+    return chosen
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    made.add_argument("--hours", type=float, default=1.0, help="of the set")
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--driver", choices=("jack", "pulse", "null"), default="jack")
+    made.add_argument("--out", type=Path, help="folder of the log and the report (soak-SEED)")
+    made.add_argument("--report", type=Path, metavar="FOLDER", help="only report a night again")
+    made.add_argument(
+        "--kills", type=_kinds, default=list(KINDS), metavar="KINDS",
+        help=f"what is killed by turns: {','.join(KINDS)} (all at first), or none",
+    )  # fmt: skip
+    made.add_argument("--kill-every", type=float, default=150.0, help="seconds, about")
+    made.add_argument("--pace", type=float, default=1.0, help="seconds between moves, about")
+    made.add_argument("--buffer-size", type=int, default=256)
+    made.add_argument("--memory", type=int, default=MEMORY_MB, help="the server's budget, MB")
+    made.add_argument("--long-seconds", type=float, default=LONG_SECONDS, help="longest piece")
+    made.add_argument(
+        "--gaps-per-hour", type=float, default=20.0, help="explained gaps that are let pass"
+    )
+    made.add_argument(
+        "--server", nargs=argparse.REMAINDER, default=[], help="further flags of the server"
+    )
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; the exit status is 1 when the night has failed."""
+    options = parser().parse_args(argv)
+    try:
+        if options.report is None:
+            options.out = options.out or Path(f"soak-{options.seed}")
+            common.print_heading(f"Long night: {options.hours:g} h, seed {options.seed}")
+            play(options)
+        folder = options.report or options.out
+        if not (folder / NAME).exists():
+            raise common.BenchmarkError(f"{folder} holds no {NAME}: is it the folder of a night?")
+        return 0 if write_report(folder, options.gaps_per_hour) else 1
+    except (common.BenchmarkError, SoundCardError, OSError) as error:
+        print(f"soak: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
