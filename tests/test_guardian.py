@@ -27,7 +27,7 @@ BACK_SECONDS = 2.0  # within which a new control has to answer
 # What differs from one look to the next, whoever looks.
 MOVING = (
     "frame", "position", "beat", "phase", "peak", "cpu_", "_ms", "messages", "restarts_control",
-    "record_seconds", "pages_used_mb", "lufs", "over_budget", "underruns", "waiting",
+    "record_seconds", "pages_", "load_percent", "lufs", "over_budget", "underruns", "waiting",
 )
 
 
@@ -89,8 +89,10 @@ def test_nothing_is_heard_and_everything_is_known(
     until(lambda: client.status()["deck.B.state"] == "playing")
     client.send("/deck/B/loop/set", 2.0, 3.0)
     client.ask("/record/start", str(tmp_path / "mix.wav"), "wav24", answer="/done")
+    until(lambda: client.status()["standby"] != "none")
     before = client.status()
-    children = [running.below_named(name).pid for name in ("engine", "library", "record")]
+    others = {one.pid for one in running.below()} - set(controls(running))
+    assert len(others) == 4  # engine, standby, loader, recorder
     # One change is in the engine's hands when control dies, one in control's.
     client.bundle(time.time() + 0.4, ("/deck/A/level", 0.5, 0.0))
     client.bundle(time.time() + 2.5, ("/deck/A/level", 0.0, 0.0))
@@ -106,9 +108,7 @@ def test_nothing_is_heard_and_everything_is_known(
     assert after["deck.B.loop"] == "2.000-3.000"
     assert after["deck.A.cues"] == "4:1.250" and after["deck.B.fx"] == "- echo - -"
     assert running.below_named("control").pid != old
-    assert children == [
-        running.below_named(name).pid for name in ("engine", "library", "record")
-    ]
+    assert others == {one.pid for one in running.below()} - set(controls(running))
     assert "control had died (signal 9): a new one has taken over" in running.log()
     time.sleep(2.5)
     answer = client.ask("/record/stop", answer="/done")
@@ -200,6 +200,30 @@ def test_one_that_hangs_is_replaced(running: Running, track: str) -> None:
     status = status_again(running)
     assert status["restarts_control"] == 1 and status["deck.A.state"] == "playing"
     until(lambda: client.status()["deck.A.level"] == 0.5)
+
+
+def test_engine_and_loader_may_die_while_control_is_away(running: Running, track: str) -> None:
+    client = running.client
+    client.ask("/deck/A/load", track, answer="/done")
+    client.send("/deck/A/play")
+    until(lambda: client.status()["standby"] != "none")
+    before = client.status()
+    victims = [int(psutil.Process(one.pid).pid) for one in running.below()
+               if "crowdstream.library.process" in one.cmdline()]
+    victims += [one.pid for one in running.below() if '"role": "first"' in " ".join(one.cmdline())]
+    assert len(victims) == 2
+    kill(running)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    status_again(running, 2 * BACK_SECONDS)
+    until(lambda: client.status()["standby"] != "none" and client.status()["restarts_loader"] == 1)
+    after = client.status()
+    assert (after["takeovers"], after["restarts_control"]) == (1, 1)
+    assert after["deck.A.state"] == "playing" and after["missing_pages"] == 0
+    assert after["deck.A.position"] > before["deck.A.position"]
+    client.ask("/deck/B/load", track, answer="/done")
+    client.ask("/deck/A/unload", answer="/done")
+    assert client.status()["failed"] == 0
 
 
 def test_killed_before_it_is_up_it_is_begun_anew(tmp_path: Path) -> None:

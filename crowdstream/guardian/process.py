@@ -27,7 +27,9 @@ CONTROL = "crowdstream.control.process"
 
 MOST_DEATHS = 5  # of control within
 DEATHS_SECONDS = 60.0  # are answered by a new one; one more is a fault that will not go away
-HUNG_SECONDS = 10.0  # without a sign of life: control does nothing that takes as long
+# Without a sign of life: control does nothing that takes as long. With what a new one needs to
+# come up this stays below half of the service's WatchdogSec, which would end all of it.
+HUNG_SECONDS = 6.0
 RESTART_SECONDS = 30.0  # that a new control may take, on a small and busy machine
 STOP_SECONDS = 20.0  # that control may take to end: recordings are finished meanwhile
 LAST_SECONDS = 10.0  # the same for processes that control has left behind
