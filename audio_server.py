@@ -10,8 +10,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from crowdstream.cli import serve
-
 if TYPE_CHECKING:
     from crowdstream.control.python import PythonAudioServer
 
@@ -19,7 +17,7 @@ __all__ = ["PythonAudioServer"]
 
 
 def __getattr__(name: str) -> Any:
-    # Only when asked for: the program answers Ctrl-C and --help before the long imports.
+    # Only when asked for: the program itself is the guardian, which imports next to nothing.
     if name == "PythonAudioServer":
         from crowdstream.control.python import PythonAudioServer
 
@@ -28,4 +26,6 @@ def __getattr__(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(sys.argv[1:], "audio_server.py"))
+    from crowdstream.guardian.process import guard
+
+    sys.exit(guard(sys.argv[1:], "audio_server.py"))

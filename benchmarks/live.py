@@ -23,7 +23,11 @@ from crowdstream.desk.block import Desk
 PROJECT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 180.0  # a first start compiles the kernels
 ANSWER_SECONDS = 10.0
-_CHILDREN = {"crowdstream.engine.process": "engine", "crowdstream.library.process": "loader"}
+_CHILDREN = {
+    "crowdstream.control.process": "control",
+    "crowdstream.engine.process": "engine",
+    "crowdstream.library.process": "loader",
+}
 
 
 def free_port() -> int:
@@ -105,9 +109,8 @@ class LiveServer:
         return self._process.pid
 
     def _find_processes(self) -> None:
-        control = psutil.Process(self._process.pid)
-        self.processes = {"control": control}
-        for child in control.children():
+        self.processes = {}
+        for child in psutil.Process(self._process.pid).children(recursive=True):
             for word in child.cmdline():
                 if word in _CHILDREN:
                     self.processes[_CHILDREN[word]] = child
@@ -180,7 +183,7 @@ class LiveServer:
             if replies:
                 values = replies[-1][9:]
                 return dict(zip(values[::2], values[1::2], strict=True))
-        self._check_alive()
+        self.check_alive()
         raise BenchmarkError(f"no answer to /status within {ANSWER_SECONDS:g} s")
 
     def until(self, done: Callable[[dict[str, Any]], bool], seconds: float, what: str) -> None:

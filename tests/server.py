@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pythonosc.osc_bundle_builder import OscBundleBuilder
 from pythonosc.osc_message import OscMessage
 
@@ -83,6 +84,16 @@ class Running:
         self._log = log
         self.port = self._await_port()
         self.client = Client(self.port)
+
+    def below(self) -> list[psutil.Process]:
+        """All processes of the server but the guardian, which is the one that was started."""
+        found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return found
+
+    def below_named(self, name: str) -> psutil.Process:
+        """The one of them that runs `crowdstream.<name>.process`."""
+        [found] = [one for one in self.below() if f"crowdstream.{name}.process" in one.cmdline()]
+        return found
 
     def log(self) -> str:
         """Standard output and error together."""

@@ -120,7 +120,7 @@ class Rig(Session):
             "zero": self.core.beats.zero,
             "watch": self.core.watch,
             "movement": self.core.follower.movement,
-            "subscribers": len(self.core._subscribers),
+            "subscribers": len(self.core.subscribers),
             "published": int(self.desk.rings["command_head"]),
             "requests": len(self.requests),
         }

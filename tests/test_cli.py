@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import crowdstream
-from crowdstream.cli import main, serve
+from crowdstream.cli import main
+from crowdstream.control.process import serve
 from crowdstream.desk.stream import DeviceError
 from tests.server import PROJECT, server
 from tests.support_control import level, write

@@ -55,7 +55,7 @@ class Buffers(ABC):
         self.buffers: dict[int, Track] = {}
         self._incoming: dict[int, Track] = {}
         self._leaving: dict[Track, float] = {}
-        self._when_gone: list[tuple[list[Track], Callable[[], None]]] = []
+        self._when_gone: list[tuple[list[Track], Context]] = []
 
     # What the mixer fills in -------------------------------------------------------------
 
@@ -97,11 +97,31 @@ class Buffers(ABC):
         if earlier:
             self._let_go(earlier, 0, f"{shown} was loaded in its place")
         self._incoming[buffer] = track
-        stems = [
-            (source, str(stem.path)) for source, stem in zip(sources, files.stems, strict=True)
-        ]
-        self._to_loader({"do": "load", "track": track.number, "stems": stems, "cue": cue})
+        self._request(track, files)
         return track
+
+    def _request(self, track: Track, files: TrackFiles) -> None:
+        pairs = zip(track.sources, files.stems, strict=True)
+        stems = [(source, str(stem.path)) for source, stem in pairs]
+        self._to_loader({"do": "load", "track": track.number, "stems": stems, "cue": track.cue})
+
+    def ask_for_files(self, track: Track) -> None:
+        """Ask the loader once more for a track that it has never heard of.
+
+        Raises `CommandError` when its files are not there any more.
+        """
+        files = self._find(track.path)
+        if len(files.stems) != len(track.sources):
+            raise CommandError(f"{track.name} has other stems now: load it once more")
+        self._request(track, files)
+
+    def tracks(self) -> list[Track]:
+        """All that have places in the desk."""
+        return list(self._tracks.values())
+
+    def numbers(self) -> set[int]:
+        """The numbers of these tracks."""
+        return set(self._tracks)
 
     def _find(self, path: str) -> TrackFiles:
         try:
@@ -154,9 +174,9 @@ class Buffers(ABC):
                 left.append(track)
         return left
 
-    def when_gone(self, tracks: list[Track], action: Callable[[], None]) -> None:
-        """Call `action` once the loader has freed all of `tracks`."""
-        self._when_gone.append((tracks, action))
+    def when_gone(self, tracks: list[Track], context: Context) -> None:
+        """Answer `/done` once the loader has freed all of `tracks`."""
+        self._when_gone.append((tracks, context))
 
     def loaded_buffers(self) -> list[int]:
         """Numbers of the buffers that hold something or are about to."""
@@ -305,7 +325,7 @@ class Buffers(ABC):
                 self._leaving[track] = now + LEAVE_SECONDS
                 self._silence(track, 0)
         for entry in list(self._when_gone):
-            tracks, action = entry
+            tracks, context = entry
             if not any(track.number in self._tracks for track in tracks):
                 self._when_gone.remove(entry)
-                action()
+                context.done()

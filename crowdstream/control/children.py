@@ -6,6 +6,8 @@ import contextlib
 import json
 import logging
 import os
+import select
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from crowdstream.guardian.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -28,21 +32,55 @@ class ServerGone(RuntimeError):
     """The control thread has ended: it does nothing any more."""
 
 
+class Adopted:
+    """A process that somebody else started, as far as `Popen` is needed.
+
+    `pidfd` stands for it, whatever becomes of its number. How it ends can't be known.
+    """
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self._pidfd = pidfd
+        self._ended = select.poll()
+        self._ended.register(pidfd, select.POLLIN)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait for its end; raises `subprocess.TimeoutExpired`."""
+        if self._pidfd >= 0:
+            if not self._ended.poll(None if seconds is None else seconds * 1000):
+                raise subprocess.TimeoutExpired(str(self.pid), seconds or 0.0)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def kill(self) -> None:
+        """End it by force."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+
 class Child:
     """A Python module in a process of its own, spoken to in JSON lines.
 
     A plain subprocess: it works when the caller's script has no `__main__` guard, and the
-    child imports nothing of the caller's. It ends when its standard input closes.
+    child imports nothing of the caller's. It ends when its standard input closes. With a
+    `store` its pipes are kept there under `name`, and it outlives control: `adopt` takes it over.
     Raises `ChildError` when the system refuses the process.
     """
 
-    def __init__(self, module: str, argument: str, desk_fd: int) -> None:
+    def __init__(
+        self,
+        module: str,
+        argument: str,
+        desk_fd: int,
+        store: Store | None = None,
+        name: str = "",
+    ) -> None:
         environment = dict(os.environ)
         path = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
-        self.module = module
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 # -P: a file of the caller's folder must not stand in for a module.
                 [sys.executable, "-P", "-m", module, argument],
                 stdin=subprocess.PIPE,
@@ -54,11 +92,48 @@ class Child:
             )
         except OSError as error:
             raise ChildError(f"no process for {module}: {error.strerror or error}") from error
-        assert self._process.stdin and self._process.stdout
-        self._in = self._process.stdin.fileno()
-        self.out = self._process.stdout.fileno()
-        os.set_blocking(self._in, False)
-        os.set_blocking(self.out, False)
+        assert process.stdin and process.stdout
+        # The descriptors are this object's from now on.
+        pipes = os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno())
+        process.stdin.close()
+        process.stdout.close()
+        self._set_up(process, module, *pipes, store or Store(), name)
+        if self._store.guarded:
+            pidfd = os.pidfd_open(self.pid)
+            note = {"pid": self.pid, "module": module}
+            self._store.keep(name, [*pipes, pidfd], note)
+            os.close(pidfd)
+
+    @classmethod
+    def adopt(cls, store: Store, name: str) -> Child:
+        """The child that an earlier control has left in the store under that name.
+
+        Raises `KeyError` when there is none.
+        """
+        (stdin, stdout, pidfd), note = store.kept.pop(name)
+        child = cls.__new__(cls)
+        child._set_up(Adopted(note["pid"], pidfd), note["module"], stdin, stdout, store, name)
+        # The one before may have died in the middle of a line: this goes before what is sent next.
+        child._unsent += b"\n"
+        return child
+
+    def _set_up(
+        self,
+        process: subprocess.Popen[bytes] | Adopted,
+        module: str,
+        stdin: int,
+        stdout: int,
+        store: Store,
+        name: str,
+    ) -> None:
+        self._process = process
+        self.module = module
+        self._store = store
+        self._name = name
+        self._in = stdin
+        self.out = stdout
+        os.set_blocking(stdin, False)
+        os.set_blocking(stdout, False)
         self._rest = b""
         self._unsent = bytearray()
         self.finished = False
@@ -70,8 +145,16 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """Exit status; None while it runs."""
-        return self._process.poll()
+        """Exit status; None while it runs, and where nobody can know it."""
+        return None if isinstance(self._process, Adopted) else self._process.poll()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has come to its end."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.0)
+            return True
+        return False
 
     @property
     def last_words(self) -> str:
@@ -80,6 +163,8 @@ class Child:
             status = self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             return "it closed its output"
+        if status is None:
+            return "status unknown"
         return f"signal {-status}" if status < 0 else f"status {status}"
 
     def send(self, message: dict[str, Any]) -> None:
@@ -128,9 +213,10 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Close its standard input, which it takes as a request to end."""
-        self._in = -1
-        if self._process.stdin and not self._process.stdin.closed:
-            self._process.stdin.close()
+        if self._in >= 0:
+            self._store.drop(self._name)
+            os.close(self._in)
+            self._in = -1
 
     def end(self, seconds: float = END_SECONDS) -> None:
         """Have it end, by force if it takes longer; its descriptors are closed."""
@@ -140,8 +226,9 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        if self.out >= 0:
+            os.close(self.out)
+            self.out = -1
 
 
 def end_all(children: Sequence[Child]) -> None:

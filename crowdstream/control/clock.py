@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 from crowdstream.control.tempo import Stretch, first_frame, ramp_frames
 from crowdstream.desk.block import Desk
@@ -15,6 +16,7 @@ from crowdstream.desk.stamp import read_callback
 # follows a crystal's drift within a second or two and averages the callbacks' jitter away.
 SMOOTHING = 0.01
 MOMENTS = 1024  # time tags whose frame is kept
+MOMENTS_NOTED = 64  # of these, and ahead, so that a later control gives the same frames
 JUMP_SECONDS = 0.05  # a reading this far off means that the stream stood still: begin anew
 KEPT = 16  # stretches of the tempo that are past: observers ask about now
 MOST_AHEAD = 64  # changes of the clock that may lie ahead
@@ -44,6 +46,17 @@ class FrameClock:
         self._offset: float | None = None
         self._seen = 0
         self._moments: dict[float, int] = {}
+
+    def noted(self) -> list[Any]:
+        """What a later clock has to know to give the same frames; see `restore`."""
+        ahead = [pair for pair in self._moments.items() if pair[1] >= self._desk.frame]
+        return [self._offset, ahead[-MOMENTS_NOTED:]]
+
+    def restore(self, note: list[Any]) -> None:
+        """Go on as the clock did that was noted."""
+        self._offset, moments = note
+        self._moments = {moment: frame for moment, frame in moments}
+        self.read()
 
     def read(self) -> None:
         """Take the engine's latest reading; call it often (every 10 ms or so)."""
@@ -140,6 +153,22 @@ class BeatClock:
         self._past = [Stretch.steady(0, 0.0, self.rate_of(bpm))]
         self._ahead: list[tuple[Change, Stretch]] = []
         self._told: dict[int, Stretch] = {}  # what the engine has and is still to take up
+
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`."""
+        return {
+            "meter": self.meter, "zero": self.zero, "bpm": self.bpm,
+            "past": [astuple(stretch) for stretch in self._past],
+            "ahead": [[astuple(change), astuple(stretch)] for change, stretch in self._ahead],
+            "told": [[frame, astuple(stretch)] for frame, stretch in self._told.items()],
+        }
+
+    def restore(self, note: dict[str, Any]) -> None:
+        """Run as the clock did that was noted, which the engine goes by."""
+        self.meter, self.zero, self.bpm = note["meter"], note["zero"], note["bpm"]
+        self._past = [Stretch(*stretch) for stretch in note["past"]]
+        self._ahead = [(Change(*change), Stretch(*there)) for change, there in note["ahead"]]
+        self._told = {frame: Stretch(*stretch) for frame, stretch in note["told"]}
 
     def rate_of(self, bpm: float) -> float:
         """Beats a frame at so many beats a minute."""

@@ -49,6 +49,23 @@ class Context:
         self.failures: tuple[str, ...] = ()
         self.late = False
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `from_note`."""
+        return [
+            self.address, self.sender, self.frame, self.now, self.beat, self.failures, self.late
+        ]
+
+    @classmethod
+    def from_note(cls, core: Core, note: list[Any] | None) -> Context | None:
+        """A command that an earlier control was carrying out; its answers go where they did."""
+        if note is None:
+            return None
+        address, sender, frame, now, beat, failures, late = note
+        sender = tuple(sender) if sender else None
+        made = cls(core, address, core.reply_to(sender), sender, frame, now, beat)
+        made.failures, made.late = tuple(failures), late
+        return made
+
     @property
     def mixer(self) -> Mixer:
         """The mixer it acts on."""

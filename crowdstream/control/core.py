@@ -10,13 +10,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.allow import AllowList
 from crowdstream.control.answers import Answers
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
-from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply, nobody
+from crowdstream.control.context import Context, Reply, nobody
 from crowdstream.control.effects import Effects
 from crowdstream.control.engines import REASONS
 from crowdstream.control.errors import CommandError, Refused
@@ -25,14 +25,18 @@ from crowdstream.control.meters import Meters
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.mixing import Mixing
 from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
+from crowdstream.control.notes import Notes
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
 from crowdstream.control.patches import Patches
 from crowdstream.control.quality import Quality
 from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
+from crowdstream.control.recall import Recall
 from crowdstream.control.recordings import Recordings
+from crowdstream.control.sockets import Socket
 from crowdstream.control.status import Status
+from crowdstream.control.subscribers import Subscribers
 from crowdstream.control.table import DECK_LETTERS, TABLE, Command
 from crowdstream.control.ticks import Ticks
 from crowdstream.control.tracks import first_buffer
@@ -53,29 +57,6 @@ LONGEST_REASON = 1000  # characters of an answer: an answer is one packet
 LONGEST_ADDRESS = 200
 
 
-class Socket(Protocol):
-    """What the core wants of the OSC socket."""
-
-    @property
-    def refused(self) -> int:
-        """Packets above their sender's rate, or without room."""
-
-    @property
-    def limited(self) -> int:
-        """Of these, packets above their sender's rate."""
-
-    @property
-    def barred(self) -> int:
-        """Packets of senders that are not on the allow list."""
-
-    @property
-    def dropped(self) -> int:
-        """Packets that the system lost."""
-
-    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Send one message."""
-
-
 class Core:
     """Clock, mixer and command table of one server. For one thread."""
 
@@ -89,10 +70,17 @@ class Core:
         processes: Processes,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        notes: Notes | None = None,
     ) -> None:
-        """Raises `SettingError` for a movement map that can't be used."""
+        """Raises `SettingError` for a movement map that can't be used.
+
+        `notes`: where all of it is noted. If an earlier control has done so, this one goes on
+        from there, with a desk that plays.
+        """
         self.settings = settings
         self.desk = desk
+        self.subscribers = Subscribers()
+        self.tell = self.subscribers.tell
         self.osc = osc
         self.answers = Answers(AllowList(settings.osc_allow), osc.answer)
         self.info = info
@@ -107,7 +95,8 @@ class Core:
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = Follower(chart)
         self.beats = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
-        desk.set_tempo(self.base_bpm)
+        if notes is None or not notes.values:
+            desk.set_tempo(self.base_bpm)
         self.clock = FrameClock(desk, monotonic, wall)
         self.outbox = Outbox(desk)
         self.mixer = Mixer(
@@ -124,10 +113,12 @@ class Core:
         self.quantize = Quantize()
         self.waiting = Waiting(self)
         self.ticks = Ticks(self)
-        self._subscribers: dict[Any, tuple[int, Reply]] = {}
         self._quiet = Quiet(monotonic)
         self._burst = Burst(monotonic)
         self._last_beat = -1
+        self.restarts = 0  # of control
+        self.touched = False  # something may have to be noted
+        self.recall = Recall(self, notes) if notes is not None else None
         self._device_there = True
 
     # The engine ------------------------------------------------------------------------
@@ -155,11 +146,17 @@ class Core:
             self._device_there = there
             self.tell("/device", int(there))
 
+    def restarted(self, what: str, times: int) -> None:
+        """Control is a new one since earlier ones have died, so many times: tell subscribers."""
+        self.restarts = times
+        self.tell("/restarted", what)
+
     # Messages --------------------------------------------------------------------------
 
     def packet(self, packet: bytes, sender: Any) -> None:
         """Carry out what a packet says, now or at its time; answers go to `sender`."""
         reply = self.answers.to(packet, sender)
+        self.touched = True
         try:
             messages = parse(packet)
         except Malformed as error:
@@ -176,6 +173,12 @@ class Core:
             else:
                 self.waiting.hold(moment, batch)
 
+    def reply_to(self, sender: Any) -> Reply:
+        """What sends answers to somebody whose packet is not at hand: only to whom one may."""
+        if sender is None or not self.answers.trusts(sender):
+            return nobody
+        return partial(self.osc.answer, sender)
+
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
     ) -> None:
@@ -186,6 +189,7 @@ class Core:
         """
         now = self.clock.now()
         outbox = self.outbox
+        self.touched = True
         for entry in batch:
             address, arguments, reply, sender = entry
             if beat is None:
@@ -285,6 +289,7 @@ class Core:
         self.clock.read()
         events = pop_events(self.desk, EVENTS_AT_ONCE)
         while len(events):
+            self.touched = True
             self.mixer.engine_events(events)
             self.effects.engine_events(events)
             self.quality.engine_events(events)
@@ -301,7 +306,10 @@ class Core:
 
     def loader_event(self, event: dict[str, Any]) -> None:
         """Take in what the loader says."""
-        if not self.medium.event(event):
+        self.touched = True
+        if event["event"] == "inventory" and self.recall:
+            self.recall.inventory(event)
+        elif not self.medium.event(event):
             self.mixer.loader_event(event)
             if event["event"] == "loudness":
                 self.mixing.follow_loudness(Context(self, "autotrim", nobody))
@@ -375,26 +383,12 @@ class Core:
 
         Raises `Refused` when full, and for a stranger.
         """
-        known = self._subscribers.get(context.sender)
         if not on:
             self.ticks.forget(context.sender)
-            self._subscribers.pop(context.sender, None)
-            return known[0] if known else 0
+            return self.subscribers.remove(context.sender)
         self.answers.check_subscription(context.sender)
-        if known is None and len(self._subscribers) >= MOST_SUBSCRIBERS:
-            raise Refused(f"{MOST_SUBSCRIBERS} clients are subscribed already")
-        taken = {number for number, _ in self._subscribers.values()}
-        number = known[0] if known else min(set(range(MOST_SUBSCRIBERS)) - taken)
-        self._subscribers[context.sender] = (number, context.reply)
-        return number
+        return self.subscribers.add(context)
 
     def subscribed(self, context: Context) -> bool:
         """Whether the sender of a command subscribes to events."""
-        return context.sender in self._subscribers
-
-    def tell(self, address: str, *arguments: Any, to: Context | None = None) -> None:
-        """Send an event to all subscribers, and to the sender of `to` if it is none of them."""
-        if to is not None and to.sender not in self._subscribers:
-            to.reply(address, *arguments)
-        for _number, reply in list(self._subscribers.values()):
-            reply(address, *arguments)
+        return context.sender in self.subscribers

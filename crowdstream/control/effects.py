@@ -16,6 +16,7 @@ from crowdstream.control.outbox import Outbox
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import EV_EFFECT_FREE, EV_REFUSED, OP_EFFECT, OP_EFFECT_MOVE, OP_RAMP
 from crowdstream.desk.effects import (
+    ACTIVE,
     CHAIN_SLOTS,
     EFFECTS,
     IDLE,
@@ -50,6 +51,16 @@ class Placed:
     frame: int = 0
     beat: float | None = None
     anchor: int = -1
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `from_note`."""
+        return [self.instance, self.module.name, self.frame, self.beat, self.anchor]
+
+    @classmethod
+    def from_note(cls, note: list[Any]) -> Placed:
+        """What was noted."""
+        instance, module, frame, beat, anchor = note
+        return cls(instance, MODULES[module], frame, beat, anchor)
 
     def find(self, name: str) -> tuple[int, Parameter]:
         """Row and declaration of a parameter; raises `BadArgument`."""
@@ -107,6 +118,53 @@ class Effects:
         self._free = list(range(EFFECTS))[::-1]
         self._leaving: dict[int, int] = {}
         self._sent: deque[tuple[int, Callable[[], None]]] = deque(maxlen=REMEMBERED)
+        self._unsure = False  # reports of the engine may have been lost with an earlier control
+
+    # Notes -------------------------------------------------------------------------------
+
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`."""
+        return {
+            "chains": [[one and one.noted() for one in chain] for chain in self.chains],
+            "leaving": list(self._leaving.items()),
+        }
+
+    def restore(self, note: dict[str, Any], held: np.ndarray) -> None:
+        """Know of the chains that were noted, as far as the desk bears that out.
+
+        `held`: orders (dtype `COMMAND`) that the engine has and has not carried out yet. What
+        is in a chain and nobody has noted is taken out.
+        """
+        orders = held[held["op"] == OP_EFFECT]
+        coming = {int(order["index"]): order for order in orders if order["index"] >= 0}
+        going = set(orders["end"].tolist())
+        states = self._desk.effects["state"].tolist()
+        known = set()
+        for chain, slots in zip(self.chains, note["chains"], strict=True):
+            for slot, one in enumerate(slots):
+                if one and (one[0] in coming or states[one[0]] == ACTIVE):
+                    chain[slot] = Placed.from_note(one)
+                    known.add(one[0])
+        self._leaving = {
+            instance: frame for instance, frame in note["leaving"]
+            if instance not in known and (instance in coming or states[instance] != IDLE)
+        }
+        for instance in range(EFFECTS):
+            if instance in known or instance in self._leaving:
+                continue
+            if instance not in coming and states[instance] == IDLE:
+                continue
+            self._leaving[instance] = 0
+            if instance in coming:
+                order = coming[instance]
+                beat = float(order["beat"]) if order["by_beat"] else None
+                self._send_away(None, int(order["target"]), instance, int(order["frame"]), beat)
+            elif states[instance] == ACTIVE and instance not in going:
+                chain_of = int(self._desk.effects[instance]["chain"])
+                self._send_away(None, chain_of, instance, 0, None)
+        taken = known | self._leaving.keys()
+        self._free = [instance for instance in range(EFFECTS) if instance not in taken][::-1]
+        self._unsure = True
 
     # Commands ----------------------------------------------------------------------------
 
@@ -180,7 +238,7 @@ class Effects:
         self._put_right(chain)
 
     def _send_away(
-        self, context: Context, chain: int, instance: int, frame: int, beat: float | None
+        self, context: Context | None, chain: int, instance: int, frame: int, beat: float | None
     ) -> None:
         self._leaving[instance] = frame
         serial = self._outbox.add(
@@ -279,7 +337,7 @@ class Effects:
 
     def _look_for_free(self) -> None:
         # Where the engine's report was lost: see in the desk what it would have said.
-        if int(self._desk.ledger["events_lost"]) == 0:
+        if int(self._desk.ledger["events_lost"]) == 0 and not self._unsure:
             return
         for instance, frame in list(self._leaving.items()):
             passed = self._desk.frame > frame + PERIOD

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from crowdstream.control.children import Child, ChildError
@@ -20,6 +20,7 @@ from crowdstream.control.hearing import Hearing
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stamp import read_callback
 from crowdstream.desk.stream import DeviceError, StreamInfo
+from crowdstream.guardian.store import Store
 from crowdstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ STANDSTILL_SECONDS = 1.5  # without a block, where no standby looks
 SHORT_SECONDS = 2.0  # an engine that dies so soon after it has begun may be no better than the last
 MOST_DEATHS = 5  # of these in a row
 
+KEPT = "engine/"  # and its number: the name under which one is kept for the next control
+
 REASONS = {
     "died": "the engine died",
     "hung": "the engine hung and was ended",
@@ -41,9 +44,10 @@ REASONS = {
 Launch = Callable[[dict[str, Any], Desk], Child]
 
 
-def start_engine(request: dict[str, Any], desk: Desk) -> Child:
+def start_engine(request: dict[str, Any], desk: Desk, store: Store | None = None) -> Child:
     """An engine as a process. Raises `ChildError`."""
-    return Child("crowdstream.engine.process", json.dumps(request), desk.fd)
+    name = f"{KEPT}{request['number']}"
+    return Child("crowdstream.engine.process", json.dumps(request), desk.fd, store, name)
 
 
 @dataclass(eq=False)
@@ -128,6 +132,43 @@ class Engines:
         self._settle_on(info)
         self._next = self._monotonic() + FIRST_PAUSE
         return info
+
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `adopt`."""
+        return {
+            "engines": [[one.number, one.role, one.state, one.ready] for one in self._engines],
+            "info": asdict(self.info) if self.info else None, "numbers": self._numbers,
+            "searching": self.searching, "driver": self._driver, "device": self._device,
+        }
+
+    def adopt(self, note: dict[str, Any], store: Store) -> None:
+        """Take over the engines that an earlier control has left, while one of them plays.
+
+        What they have said since is heard by `catch_up`.
+        """
+        self._numbers, self.searching = note["numbers"], note["searching"]
+        self._driver, self._device = note["driver"], note["device"]
+        self.info = StreamInfo(**note["info"])
+        known = {number: rest for number, *rest in note["engines"]}
+        for name in [name for name in store.kept if name.startswith(KEPT)]:
+            number = int(name.removeprefix(KEPT))
+            self._numbers = max(self._numbers, number)
+            child = Child.adopt(store, name)
+            role, state, ready = known.get(number, ("standby", "coming", ""))
+            self._engines.append(Engine(number, child, role, state, ready))
+
+    def catch_up(self) -> None:
+        """Hear what the adopted have said, and see in the desk what was not noted."""
+        for engine in list(self._engines):
+            self._hear(engine)
+        owner = int(self._desk.lease["owner"])
+        for engine in list(self._engines):
+            if engine.number == owner:
+                engine.state = "plays"
+            elif engine.state != "standby":
+                # Another one is made if it is needed: this one may have said all that it will.
+                self._remove(engine)
+        self._next = self._monotonic() + AGAIN_PAUSE
 
     def _settle_on(self, info: StreamInfo) -> None:
         self.info = info
@@ -220,8 +261,9 @@ class Engines:
             self._ended(engine)
 
     def _took(self, engine: Engine, message: dict[str, Any]) -> None:
-        for other in [other for other in self._engines if other.state == "plays"]:
-            self._remove(other)
+        for other in list(self._engines):
+            if other.state == "plays" and other is not engine:
+                self._remove(other)
         engine.state = "plays"
         why = str(message["why"])
         info = StreamInfo(**message["took"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Container
+from typing import Any
 
 from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
@@ -24,6 +26,17 @@ class Grid:
         self.beats = [beat for beat, _ in grid.anchors]
         self.frames = [second * sample_rate for _, second in grid.anchors]
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `from_note`."""
+        return [self.source, self.seconds.anchors, self.seconds.steady]
+
+    @classmethod
+    def from_note(cls, note: list[Any], sample_rate: float) -> Grid:
+        """What was noted."""
+        source, anchors, steady = note
+        pairs = tuple((beat, second) for beat, second in anchors)
+        return cls(BeatGrid(pairs, steady), sample_rate, source)
+
     def _between(self, place: float, known: list[float], wanted: list[float]) -> float:
         # The first and the last stretch go on outwards.
         left = min(max(bisect_right(known, place) - 1, 0), len(known) - 2)
@@ -42,10 +55,14 @@ class Grid:
 class GridSlots:
     """Hands out the desk's grids. The engine must have let go of one before it is given back."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(
+        self, desk: Desk, used: Container[int] = (), read: Container[int] = ()
+    ) -> None:
+        """`used`: those that are taken; `read`: those that the engine may have in use."""
         self._desk = desk
         # The one that has been free for longest comes first: what fades out may read it still.
-        self._free = deque(range(GRIDS))
+        free = [slot for slot in range(GRIDS) if slot not in used]
+        self._free = deque(sorted(free, key=lambda slot: slot in read))
 
     def write(self, grid: Grid) -> int:
         """Write a grid; its number. It has to be published with a command that names it.

@@ -70,6 +70,28 @@ def place(context: Context, track: Track, frame: int = 0) -> int:
     return min(max(0, round(int(voice["position"]) + passed)), track.frames - 1)
 
 
+def keep_cue(context: Context, track: Track, number: int, frame: int) -> None:
+    """Set a hot cue of a track."""
+    track.cues[number] = frame
+    context.mixer.keep_places(track)
+
+
+def cue_here(context: Context, track: Track, number: int) -> None:
+    """Set a hot cue where the playhead is when the command acts.
+
+    With a quantum and a beat grid it is the nearest such beat.
+    """
+    frame, beats = context.frame, context.mixer.beats
+    if context.beat is not None:
+        frame = beats.frame_passed(context.beat, context.mixer.desk.frame)
+    here = place(context, track, frame)
+    quantum = context.core.quantize.beats(track.deck, beats.meter)
+    if quantum and track.grid is not None:
+        beat = round(track.grid.beat(here) / quantum) * quantum
+        here = min(max(0, round(track.grid.frame(beat))), track.frames - 1)
+    keep_cue(context, track, number, here)
+
+
 def send(context: Context, track: Track, op: int, **fields: Any) -> None:
     """Tell the voice of a track something that is to happen when the command acts."""
     assert track.voice is not None

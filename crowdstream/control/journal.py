@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -46,6 +46,15 @@ class Journal:
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self._attacks = False
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[asdict(entry) for entry in self.entries.values()], self._attacks]
+
+    def restore(self, note: list[Any]) -> None:
+        """Know what was noted."""
+        self.entries = {one["number"]: Entry(**one) for one in note[0]}
+        self._attacks = note[1]
 
     def sent(self, request: dict[str, Any]) -> None:
         """A request is on its way to the loader."""

@@ -18,6 +18,7 @@ from crowdstream.control.children import Child, ChildError
 from crowdstream.control.hearing import Hearing
 from crowdstream.control.journal import Journal
 from crowdstream.desk.block import Desk
+from crowdstream.guardian.store import Store
 from crowdstream.library.errors import printable
 from crowdstream.settings import Settings
 
@@ -34,7 +35,7 @@ LONGEST_DELAY = 10.0
 LIVED_SECONDS = 30.0  # after which a loader's death is the first one in a row
 
 
-def start_loader(desk: Desk, settings: Settings) -> Child:
+def start_loader(desk: Desk, settings: Settings, store: Store | None = None) -> Child:
     """The loader as a process. Raises `ChildError`."""
     request = {
         "fd": desk.fd,
@@ -43,7 +44,8 @@ def start_loader(desk: Desk, settings: Settings) -> Child:
         # Control has looked, but what a path leads to may have changed by the time it is opened.
         "roots": [str(root.expanduser().absolute()) for root in settings.media_root],
     }
-    return Child("crowdstream.library.process", json.dumps(request), desk.fd)
+    argument = json.dumps(request)
+    return Child("crowdstream.library.process", argument, desk.fd, store, "loader")
 
 
 class Loading:
@@ -81,6 +83,15 @@ class Loading:
         self._over: float | None = None  # since when its output is closed
         self._again_at: float | None = None  # when the next one is to be started
         self._delay = 0.0
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `adopted`."""
+        return [self.journal.noted(), self.restarts]
+
+    def adopted(self, note: list[Any]) -> None:
+        """Know what the loader was asked for by an earlier control."""
+        journal, self.restarts = note
+        self.journal.restore(journal)
 
     @property
     def child(self) -> Child:
@@ -161,13 +172,13 @@ class Loading:
 
     def _await_end(self, now: float) -> None:
         # Two loaders must not have the pages at the same time: the next one comes after its end.
-        status = self._child.status
         assert self._over is not None
-        if status is None:
+        if not self._child.ended:
             if now > self._over + END_SECONDS:
                 self._child.kill()
             return
         self._over = None
+        status = self._child.status
         self._child.end(0.0)
         how = "it hung, and was ended" if self._hung else ending(status)
         blamed = self._find_culprit(status)

@@ -40,6 +40,20 @@ class Medium:
         self._stalled_at = -PAST_SECONDS
         self.restarts = 0
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [
+            self._pages, self._evicted, self._wanted, self._hits, self._longest, self._stalls,
+            self.restarts,
+        ]
+
+    def restore(self, note: list[Any]) -> None:
+        """Go on counting from what was noted."""
+        (
+            self._pages, self._evicted, self._wanted, self._hits, self._longest, self._stalls,
+            self.restarts,
+        ) = note
+
     def event(self, event: dict[str, Any]) -> bool:
         """Take in an event of the loader; False when it is about something else."""
         kind = event["event"]

@@ -85,6 +85,20 @@ class Meters:
             )
         self._switch()
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[one.context.noted(), one.rate, one.stems] for one in self._subscribers.values()]
+
+    def restore(self, context: Context, rate: float, stems: bool, now: float) -> None:
+        """Go on sending to one that was noted. The engine measures for it already."""
+        head = int(self._desk.metering["head"])
+        self._subscribers[context.sender] = _Subscriber(context, rate, stems, now, head)
+
+    def held_taps(self) -> list[int]:
+        """The taps that are held so that stems can be measured."""
+        stems = any(subscriber.stems for subscriber in self._subscribers.values())
+        return list(range(TAP_STEM, TAP_STEM + STEMS * DECKS)) if stems else []
+
     def _switch(self) -> None:
         # The engine measures what somebody wants. Stems are heard alone only where a tap is on.
         was = bool(int(self._desk.metering["on"]) & METERS_STEMS)

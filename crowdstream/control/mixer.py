@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,13 +200,7 @@ class Mixer(Voices):
             if not track.complete:
                 self._to_loader({"do": "cue", "track": track.number, "frame": position})
             return
-        voice = track.voice
-        self.jump(
-            track, position, context,
-            lambda frame, beat: self.outbox.add(
-                OP_SEEK, context, target=voice, start=position, frame=frame, beat=beat
-            ),
-        )
+        self.jump(track, position, context, {"op": OP_SEEK, "start": position})
 
     def keep_places(self, track: Track) -> None:
         """Have the loader keep in memory what the hot cues and the loop of a track lead to."""
@@ -219,15 +214,18 @@ class Mixer(Voices):
         track: Track,
         position: int,
         context: Context,
-        send: Callable[[int, float | None], object],
+        order: dict[str, Any],
     ) -> None:
-        """Have `send` tell the engine to jump, as soon as `position` is in memory."""
+        """Give the track's voice an order as soon as `position`, where it leads, is in memory.
+
+        `order`: fields of `Outbox.add`.
+        """
         if not track.complete:
             self._to_loader({"do": "cue", "track": track.number, "frame": position})
         self._jumps = [jump for jump in self._jumps if jump.track is not track]
         ahead = max(0, context.frame - self.desk.frame) / self.desk.sample_rate
         deadline = self.monotonic() + ahead + START_PATIENCE
-        jump = Jump(track, position, context, deadline, send)
+        jump = Jump(track, position, context, deadline, order)
         self._jumps.append(jump)
         self._try_jump(jump)
 
@@ -245,7 +243,9 @@ class Mixer(Voices):
         # A start that the engine already holds begins at the new place as well.
         context = jump.context
         for due in (Due(context.frame, context.beat), *self.later_starts(track, context.frame)):
-            jump.send(*due)
+            self.outbox.add(
+                context=context, target=track.voice, frame=due.frame, beat=due.beat, **jump.order
+            )
 
     def set_gain(self, track: Track, gain: float, context: Context) -> None:
         """Linear gain of a track, ramped while it plays and kept for its next start."""
@@ -371,7 +371,8 @@ class Mixer(Voices):
             loading = any(t.number in self._tracks and self._unfinished(t) for t in tracks)
             if not loading and not any(start in self._starts for start in starts):
                 self._syncs.remove(entry)
-                self.mark(lambda c=context, n=number: c.reply("/synced", n))  # type: ignore[misc]
+                note = ["synced", context.noted(), number]
+                self.mark(partial(context.reply, "/synced", number), note=note)
         self._reconcile()
         self.outbox.flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
@@ -34,6 +35,15 @@ class Mixing:
         frames = round(settings.limiter_lookahead * 1e-3 * self._mixer.desk.sample_rate)
         self._mixer.outbox.add(OP_LOOKAHEAD, context, x=frames)
         self.ceiling(context, settings.ceiling)
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [sorted(self._automatic), list(self._killed.items())]
+
+    def restore(self, note: list[Any]) -> None:
+        """Remember what was noted."""
+        self._automatic = set(note[0])
+        self._killed = {row: gain for row, gain in note[1]}
 
     def ceiling(self, context: Context, decibels: float) -> None:
         """True peak of what leaves the limiter, dBTP."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 from crowdstream.settings import SettingError
@@ -124,6 +125,14 @@ class Follower:
         self._following = False
         self._last = 0.0
         self.movement = 0.0
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [self._following, self._last, self.movement]
+
+    def restore(self, note: list[Any]) -> None:
+        """Go on as the follower did that was noted."""
+        self._following, self._last, self.movement = note
 
     def moved(self, movement: float, now: float) -> None:
         """Take note of how much the crowd moves, 0..1; `now`: seconds of any clock."""

@@ -56,24 +56,45 @@ class OscSocket:
     carried out (see `Inbox`), and `dropped` what the kernel lost before it could be read.
     """
 
-    def __init__(self, host: str, port: int, allow: Sequence[str] = ()) -> None:
+    def __init__(
+        self, host: str, port: int, allow: Sequence[str] = (), kept: int | None = None
+    ) -> None:
+        """Raises `PortTaken`. `kept`: the descriptor of a socket that is bound there already."""
+        if kept is None:
+            self._socket = self._bind(host, port)
+            self._enlarge()
+        else:
+            self._socket = socket.socket(fileno=kept)
+        self._socket.setblocking(False)
+        self._inbox = Inbox(AllowList(allow))
+        self.port = int(self._socket.getsockname()[1])
+        self.received = 0
+        self.answers_lost = 0
+
+    @staticmethod
+    def _bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        made = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            self._socket.bind((host, port))
+            made.bind((host, port))
         except (OSError, OverflowError) as error:
-            self._socket.close()
+            made.close()
             reason = getattr(error, "strerror", None) or str(error)
             advice = ADVICE.get(getattr(error, "errno", None) or 0, ADVICE[errno.EADDRINUSE])
             raise PortTaken(
                 f"UDP port {port} on {host} can't be used ({reason}): {advice}"
             ) from error
-        self._socket.setblocking(False)
-        self._enlarge()
-        self._inbox = Inbox(AllowList(allow))
-        self.port = int(self._socket.getsockname()[1])
-        self.received = 0
-        self.answers_lost = 0
+        return made
+
+    def noted(self) -> list[int]:
+        """What was counted, as JSON holds it; see `restore`."""
+        inbox = self._inbox
+        return [self.received, self.answers_lost, inbox.barred, inbox.limited, inbox.refused]
+
+    def restore(self, note: list[int]) -> None:
+        """Go on counting from what was noted."""
+        inbox = self._inbox
+        self.received, self.answers_lost, inbox.barred, inbox.limited, inbox.refused = note
 
     def _enlarge(self) -> None:
         try:

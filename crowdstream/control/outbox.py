@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import struct
 from collections import deque
@@ -83,8 +84,12 @@ class Outbox:
             )
         )
         if context is not None:
-            self._senders[serial % REMEMBERED] = (serial, context)
+            self.remember(serial, context)
         return serial
+
+    def remember(self, serial: int, context: Context) -> None:
+        """Who said the command with this serial number."""
+        self._senders[serial % REMEMBERED] = (serial, context)
 
     def require(self, places: int = RESERVE) -> None:
         """Raises `Refused`, and counts it, unless `places` more commands have room."""
@@ -112,6 +117,32 @@ class Outbox:
             if not push_commands(self._desk, batch):
                 return
             self._kept.popleft()
+
+    def noted(self) -> list[str]:
+        """What the ring has had no room for, as JSON holds it; see `restore`."""
+        return [base64.b64encode(b"".join(batch)).decode() for batch in self._kept]
+
+    def restore(self, note: Sequence[str]) -> list[int]:
+        """Go on where an earlier control stopped; the serial numbers of what is still to go out.
+
+        What it has published is not published again.
+        """
+        head = int(self._desk.rings["command_head"])
+        latest = int(self._desk.commands["serial"][(head - 1) % COMMAND_RING]) if head else 0
+        self._serials = itertools.count(latest + 1)
+        serials: list[int] = []
+        for text in note:
+            batch = np.frombuffer(base64.b64decode(text), COMMAND)
+            if int(batch["serial"][-1]) > latest:
+                self._kept.append([batch.tobytes()])
+                serials += batch["serial"].tolist()
+                self._serials = itertools.count(serials[-1] + 1)
+        return serials
+
+    @property
+    def published(self) -> int:
+        """Grows with everything that is published."""
+        return int(self._desk.rings["command_head"])
 
     def sender(self, serial: int) -> Context | None:
         """Who said the command with this serial number, if it was not too long ago."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from crowdstream.control.errors import BadArgument
 from crowdstream.desk.block import Desk
@@ -31,6 +32,16 @@ class Patches:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._ways: dict[tuple[int, int], _Way] = {}
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[*key, way.opened, way.closed] for key, way in self._ways.items()]
+
+    def restore(self, note: list[Any]) -> None:
+        """Know of the ways that were noted."""
+        self._ways = {
+            (bus, destination): _Way(opened, closed) for bus, destination, opened, closed in note
+        }
 
     def change(
         self, source: int, destination: int, gain: float, frame: int, seconds: float

@@ -37,6 +37,16 @@ class Pitches:
         self._semitones = [0.0] * DECKS
         self._prepared = False
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [list(self._keylock), list(self._semitones), self._prepared]
+
+    def restore(self, note: list[Any]) -> None:
+        """Set what was noted; the loader is told once more to look for attacks."""
+        self._keylock, self._semitones, prepared = list(note[0]), list(note[1]), note[2]
+        if prepared:
+            self._prepare()
+
     def settings(self, deck: int) -> tuple[bool, float]:
         """Keylock and pitch (semitones) of a deck."""
         return self._keylock[deck], self._semitones[deck]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from crowdstream.desk.sizes import DECKS
 
 PHRASE_BARS = 8  # what dance music is counted in: 32 beats in a meter of 4
@@ -22,6 +24,14 @@ class Quantize:
     def __init__(self) -> None:
         self.common: float | str = 0.0
         self.decks: list[float | str] = [0.0] * DECKS
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [self.common, list(self.decks)]
+
+    def restore(self, note: list[Any]) -> None:
+        """Set what was noted."""
+        self.common, self.decks = note[0], list(note[1])
 
     def beats(self, deck: int | None, meter: int) -> float:
         """Beats between two places at which a command acts, 0 for at once."""

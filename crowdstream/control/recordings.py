@@ -18,6 +18,7 @@ from crowdstream.control.context import Context
 from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import CONTROL, RECORDER, forget_owner, hold_tap, release_tap
+from crowdstream.guardian.store import Store
 from crowdstream.library.errors import printable
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,9 @@ class Process(Protocol):
         """Have it end."""
 
 
-def start_recorder(desk: Desk) -> Process:
+def start_recorder(desk: Desk, store: Store | None = None) -> Process:
     """The recorder as a process. Raises `ChildError`."""
-    return Child("crowdstream.record.process", str(desk.fd), desk.fd)
+    return Child("crowdstream.record.process", str(desk.fd), desk.fd, store, "recorder")
 
 
 @dataclass(eq=False)
@@ -67,6 +68,28 @@ class Session:
     frames: int = 0
     lost: int = 0
     failures: list[str] = field(default_factory=list)
+
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `from_note`."""
+        return {
+            "number": self.number, "context": self.context.noted(), "taps": list(self.taps.items()),
+            "wanted": self.wanted, "held": list(self.held), "stop": self.stop,
+            "stoppers": [one.noted() for one in self.stoppers], "began": self.began,
+            "frames": self.frames, "lost": self.lost, "failures": list(self.failures),
+        }
+
+    @classmethod
+    def from_note(
+        cls, note: dict[str, Any], context: Callable[[list[Any] | None], Context | None]
+    ) -> Session:
+        """What was noted; `context` makes commands of their notes."""
+        stoppers = [context(one) for one in note["stoppers"]]
+        return cls(
+            **{
+                **note, "context": context(note["context"]), "taps": dict(note["taps"]),
+                "stoppers": [one for one in stoppers if one],
+            }
+        )
 
 
 class Recordings:
@@ -151,6 +174,8 @@ class Recordings:
             return
         self._process.push()
         for message in self._process.read():
+            if message.get("event") == "inventory":
+                self._take_inventory(message["sessions"])
             session = self._sessions.get(message.get("id", 0))
             if session is not None:
                 getattr(self, f"_{message['event']}")(session, message)
@@ -165,6 +190,37 @@ class Recordings:
 
     def _latest(self) -> Session | None:
         return next(reversed(self._sessions.values()), None)
+
+    # Notes -------------------------------------------------------------------------------
+
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`."""
+        sessions = [session.noted() for session in self._sessions.values()]
+        return {"number": self._number, "sessions": sessions}
+
+    def restore(
+        self,
+        note: dict[str, Any],
+        context: Callable[[list[Any] | None], Context | None],
+        process: Process | None,
+    ) -> None:
+        """Go on with the recordings that were noted. `process`: the recorder, if it runs."""
+        self._number, self._process = note["number"], process
+        for one in note["sessions"]:
+            session = Session.from_note(one, context)
+            self._sessions[session.number] = session
+        if process is not None:
+            process.send({"do": "inventory"})
+
+    def held_taps(self) -> list[int]:
+        """The taps that are held until the recorder does it itself."""
+        return [tap for session in self._sessions.values() for tap in session.held]
+
+    def _take_inventory(self, open_sessions: list[int]) -> None:
+        # What the recorder no longer has was finished while nobody listened.
+        for session in [one for one in self._sessions.values() if one.number not in open_sessions]:
+            for path in list(session.taps):
+                self._closed(session, {"path": path, "frames": session.frames})
 
     # What the recorder says ----------------------------------------------------------------
 

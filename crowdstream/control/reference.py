@@ -44,11 +44,11 @@ and `/broken <id> <reason>` when the rest of a loaded file can't be read: what i
 plays on. Whoever loaded it gets `/broken` without a subscription, too. `/grid/fault <id>
 <reason>` says that a sidecar file means nothing, `/crowded <id> <reason>` that a streamed
 track has more hot cues than fit the memory. `/stall <path> <seconds>` says that the medium took
-so long to give a page of that file, `/restarted loader` that the loader has died and another one
-goes on (what is in memory plays meanwhile). `/device 0` says that the
-sound device is gone, `/device 1` that it is there again. `/engine <why> <ms> <driver> <device>`
-says that another engine plays, because the one before it `died` or `hung`, or the `device` was
-gone or is `found` again, and how much sound was lost.
+so long to give a page of that file, `/restarted loader` or `/restarted control` that the loader
+or control has died and another one goes on (what is in memory plays meanwhile). `/device 0` says
+that the sound device is gone, `/device 1` that it is there again.
+`/engine <why> <ms> <driver> <device>` says that another engine plays, because the one before it
+`died` or `hung`, or the `device` was gone or is `found` again, and how much sound was lost.
 `/quality <level> <reason>` says what is left out from now on (see `/quality`), because of `load`, a
 missed `deadline`, `calm` or a `command`.
 

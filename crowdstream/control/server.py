@@ -7,16 +7,20 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from crowdstream.control.allow import exposure
-from crowdstream.control.children import Caller, end_all
+from crowdstream.control.children import Caller, Child, end_all
 from crowdstream.control.context import Reply
 from crowdstream.control.core import Core
 from crowdstream.control.hearing import Hearing
+from crowdstream.control.notes import Notes
+from crowdstream.control.recordings import start_recorder
 from crowdstream.control.startup import Startup
 from crowdstream.control.systemd import Notifier
 from crowdstream.desk.stream import StreamInfo
+from crowdstream.guardian.store import Store
 from crowdstream.monitor.health import Processes
 from crowdstream.monitor.watch import Watch
 from crowdstream.settings import Settings
@@ -35,10 +39,19 @@ class Server:
 
     core: Core
 
-    def __init__(self, settings: Settings, notifier: Notifier | None = None) -> None:
-        """`notifier`: tells systemd how it goes; a server inside of a script has none."""
+    def __init__(
+        self,
+        settings: Settings,
+        notifier: Notifier | None = None,
+        store: Store | None = None,
+    ) -> None:
+        """`notifier`: tells systemd how it goes; `store`: what outlives this process.
+
+        A server inside of a script has neither.
+        """
         self.settings = settings
         self._notifier = notifier or Notifier()
+        self._store = store or Store()
         self.error: BaseException | None = None
         self.port = 0
         self._stopping = False
@@ -50,10 +63,13 @@ class Server:
 
         `cancelled` is asked ten times a second whether to give up. Raises `PortTaken`,
         `DeviceError`, `DeskError`, `ChildError`, `SettingError` or `Cancelled`: nothing is
-        left running then.
+        left running then. Where an earlier control has left its parts in the store, they are
+        taken over as they are, and play on.
         """
-        startup = Startup(self.settings, cancelled)
-        self.osc, self.desk, self._engines, self._loader = startup.run()
+        startup = Startup(self.settings, self._store, cancelled)
+        parts = startup.adopt() if "desk" in self._store.kept else startup.run()
+        self.osc, self.desk, self.until = parts.osc, parts.desk, parts.until
+        self._engines, self._loader = parts.engines, parts.loader
         info = self._engines.info
         assert info is not None
         try:
@@ -64,8 +80,10 @@ class Server:
                 {"control": os.getpid(), "loader": self._loader.pid, **self._engines.pids()}
             )
             self.core = Core(
-                self.settings, self.desk, self.osc, self._loader.send, info, processes
+                self.settings, self.desk, self.osc, self._loader.send, info, processes,
+                notes=parts.notes,
             )
+            self.core.recordings.launch = partial(start_recorder, store=self._store)
             self._health = Watch(
                 self.desk, processes, self.settings.stats_interval, self.core.tell,
                 self.core.medium.stall,
@@ -73,7 +91,7 @@ class Server:
             self.core.engine_readings = self._engines.readings
             self._engines.changed = self._engine_changed
             self._engines.lost = self._device_lost
-            self.core.first_orders()
+            self._begin(parts.notes)
             self._thread.start()
         except BaseException:
             startup.undo()
@@ -89,6 +107,25 @@ class Server:
         )
         self._notifier.ready(self.desk.frame, self.core.status.line())
         return info
+
+    def _begin(self, notes: Notes | None) -> None:
+        core, kept = self.core, self._store.kept
+        if core.recall is None or notes is None:
+            core.first_orders()
+            return
+        core.recall.others = {
+            "engines": self._engines, "loader": self._loader, "osc": self.osc,
+        }  # fmt: skip
+        if notes.values:
+            self.osc.restore(notes.values["osc"])
+            recorder = Child.adopt(self._store, "recorder") if "recorder" in kept else None
+            core.recall.restore(recorder)
+            self._engines.catch_up()
+            core.restarted("control", self._store.deaths)
+        else:
+            core.first_orders()
+            core.recall.begin()
+        self._store.ready()
 
     def stop(self) -> None:
         """End the stream, the processes and the port. May be called more than once."""
@@ -106,6 +143,8 @@ class Server:
             self.core.recordings.close()
             self.osc.close()
             self._caller.free()
+            if self.core.recall:
+                self.core.recall.close()
             self.desk.close()
 
     def call(self, action: Callable[[], Any]) -> Any:
@@ -166,6 +205,9 @@ class Server:
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)
             self.core.ticks.send()
+            if self.core.recall:
+                self.core.recall.turn()
+            self._store.beat()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
                 self.core.tick()

@@ -6,15 +6,20 @@ import logging
 import select
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from crowdstream.control.children import Child, ChildError, end_all
-from crowdstream.control.engines import Engines
+from crowdstream.control.engines import Engines, start_engine
 from crowdstream.control.leavings import remove_leavings
 from crowdstream.control.loading import Loading, start_loader
+from crowdstream.control.notes import Notes, make_notes
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import PAGE_BYTES
+from crowdstream.guardian.store import Store
 from crowdstream.library.loader import budget_pages
 from crowdstream.settings import Settings
 
@@ -28,38 +33,105 @@ class Cancelled(Exception):
     """Whoever started the server does not want it any more."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a server is made of. `until`: when it is to end, seconds of the monotonic clock."""
+
+    osc: OscSocket
+    desk: Desk
+    engines: Engines
+    loader: Loading
+    notes: Notes | None
+    until: float | None
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON holds them; `validate` makes settings of them again."""
+
+    def value(held: Any) -> Any:
+        if isinstance(held, Path):
+            return str(held)
+        return [value(one) for one in held] if isinstance(held, tuple) else held
+
+    return {one.name: value(getattr(settings, one.name)) for one in fields(settings)}
+
+
 class Startup:
     """Brings up what a server is made of, or leaves nothing behind."""
 
     def __init__(
-        self, settings: Settings, cancelled: Callable[[], bool] = lambda: False
+        self,
+        settings: Settings,
+        store: Store,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
+        self._store = store
         self._cancelled = cancelled
         self._children: list[Child] = []
         self._made: list[Callable[[], None]] = []
 
-    def run(self) -> tuple[OscSocket, Desk, Engines, Loading]:
-        """Socket, desk, an engine that plays, a loader. Raises what went wrong."""
-        settings = self._settings
+    def run(self) -> Parts:
+        """Bring up socket, desk, an engine that plays, a loader. Raises what went wrong."""
+        settings, store = self._settings, self._store
         remove_leavings()
-        osc = OscSocket(settings.osc_host, settings.port, settings.osc_allow)
+        osc = self._socket()
         self._made.append(osc.close)
         try:
+            store.keep("osc", [osc.fileno()], {})
             size = budget_pages(settings.memory_mb) * PAGE_BYTES
             desk = Desk.create(size, settings.sample_rate)
             self._made.append(desk.close)
-            engines = Engines(desk, settings)
+            engines = self._engines(desk)
             engine = engines.launch()
             self._children.append(engine)
-            loader = start_loader(desk, settings)
+            loader = start_loader(desk, settings, store)
             self._children.append(loader)
             engines.started(self._await(engine, osc))
             self._await(loader, osc)
+            until = time.monotonic() + settings.seconds if settings.seconds else None
+            notes = self._keep(desk, until)
         except BaseException:
             self.undo()
             raise
-        return osc, desk, engines, Loading(loader, desk, lambda: start_loader(desk, settings))
+        return Parts(osc, desk, engines, self._loading(loader, desk), notes, until)
+
+    def _socket(self) -> OscSocket:
+        settings, kept = self._settings, self._store.kept.pop("osc", None)
+        fd = kept.fds[0] if kept else None
+        return OscSocket(settings.osc_host, settings.port, settings.osc_allow, fd)
+
+    def _engines(self, desk: Desk) -> Engines:
+        launch = partial(start_engine, store=self._store)
+        return Engines(desk, self._settings, launch=launch)
+
+    def _loading(self, loader: Child, desk: Desk) -> Loading:
+        return Loading(loader, desk, partial(start_loader, desk, self._settings, self._store))
+
+    def _keep(self, desk: Desk, until: float | None) -> Notes | None:
+        if not self._store.guarded:
+            return None
+        notes = Notes(make_notes())
+        self._made.append(notes.close)
+        self._store.keep("notes", [notes.fd], {})
+        about = {"settings": plain(self._settings), "until": until}
+        self._store.keep("desk", [desk.fd], about)
+        return notes
+
+    def adopt(self) -> Parts:
+        """Take over what an earlier control has left, while it goes on playing.
+
+        Raises `DeskError` or `KeyError` when that can't be done.
+        """
+        kept = self._store.kept
+        (fd,), about = kept.pop("desk")
+        desk = Desk(fd)
+        notes = Notes(kept.pop("notes").fds[0])
+        engines = self._engines(desk)
+        engines.adopt(notes.values["engines"], self._store)
+        loading = self._loading(Child.adopt(self._store, "loader"), desk)
+        loading.adopted(notes.values["loader"])
+        return Parts(self._socket(), desk, engines, loading, notes, about["until"])
 
     def made(self, undo: Callable[[], None]) -> None:
         """Something else was made, which `undo` takes back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crowdstream.desk.codes import OP_RAMP
 from crowdstream.desk.ramps import VOICE_STEM, voice_ramp
@@ -27,6 +27,21 @@ class StemMix:
         self.solos: set[int] = set()
         self.rows: dict[int, float] = {}
         """Rows of the voice that were set, `layout.VOICE_...`, and to what."""
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `from_note`."""
+        return [
+            list(self.own_gains), sorted(self.mutes), sorted(self.solos), list(self.rows.items())
+        ]
+
+    @classmethod
+    def from_note(cls, note: list[Any]) -> StemMix:
+        """What was noted."""
+        made = cls()
+        made.own_gains, mutes, solos, rows = note
+        made.mutes, made.solos = set(mutes), set(solos)
+        made.rows = {row: value for row, value in rows}
+        return made
 
     @property
     def gains(self) -> list[float]:

@@ -37,6 +37,16 @@ class Ticks:
             next_tick = math.floor(self._core.beats.beat(self._sounding()) * per_beat) + 1
             self._listeners[sender] = _Listener(per_beat, reply, next_tick)
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[sender, one.per_beat, one.next] for sender, one in self._listeners.items()]
+
+    def restore(self, note: list[tuple[Any, int, int]]) -> None:
+        """Go on sending to those that were noted."""
+        for sender, per_beat, following in note:
+            reply = self._core.reply_to(sender)
+            self._listeners[sender] = _Listener(per_beat, reply, following)
+
     def forget(self, sender: Any) -> None:
         """Send this one no more."""
         self._listeners.pop(sender, None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,6 +83,32 @@ class Track:
     loop_in: int = -1  # where a loop begins that was set by its place in the file
     marked: bool = False  # on leaving: the engine has passed the stop that was sent last
 
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `from_note`."""
+        note = {name: getattr(self, name) for name in _PLAIN}
+        note["context"] = self.context.noted() if self.context else None
+        note["coming"] = [[serial, *due] for serial, due in self.coming.items()]
+        note["mix"] = self.mix.noted()
+        note["grid"] = self.grid.noted() if self.grid else None
+        note["cues"] = list(self.cues.items())
+        return note
+
+    @classmethod
+    def from_note(
+        cls, note: dict[str, Any], sample_rate: float, context: Context | None
+    ) -> Track:
+        """The track as it was noted, for the command that loads it."""
+        grid = note["grid"]
+        return cls(
+            **{name: note[name] for name in _PLAIN if name != "stems"},
+            stems=tuple(note["stems"]),
+            context=context,
+            coming={serial: Due(frame, beat) for serial, frame, beat in note["coming"]},
+            mix=StemMix.from_note(note["mix"]),
+            grid=Grid.from_note(grid, sample_rate) if grid else None,
+            cues={number: frame for number, frame in note["cues"]},
+        )
+
     @property
     def deck(self) -> int:
         """Number of the deck it belongs to."""
@@ -98,6 +124,14 @@ class Track:
     def settled(self) -> bool:
         """Whether loading has come to an end, good or bad."""
         return self.state not in ("loading", "opened")
+
+
+# What of a track is noted as it is.
+_PLAIN = (
+    "number", "buffer", "name", "path", "stems", "sources", "cue", "state", "reason", "frames",
+    "streamed", "lufs", "complete", "voice", "sounding", "gain", "rate", "cue_frame", "grid_slot",
+    "ratio", "ratio_asked", "quantum", "looped", "loop_begun", "loop_in", "marked",
+)  # fmt: skip
 
 
 def resident(desk: Desk, track: Track, frame: int) -> bool:
@@ -130,10 +164,10 @@ def in_use(desk: Desk, track: Track) -> bool:
 
 
 class SourceNumbers:
-    """Hands out source numbers of the desk."""
+    """Hands out source numbers of the desk. `used`: those that are taken."""
 
-    def __init__(self) -> None:
-        self._free = list(range(SOURCES - 1, -1, -1))
+    def __init__(self, used: Container[int] = ()) -> None:
+        self._free = [number for number in range(SOURCES - 1, -1, -1) if number not in used]
 
     def take(self, count: int) -> list[int]:
         """`count` numbers; raises `Refused` when so many stems can't be loaded at once."""
@@ -170,14 +204,14 @@ class Item:
 class Jump:
     """A jump of a playing track that waits for the place it goes to.
 
-    `send(frame, beat)` tells the engine, when that place is in memory.
+    `order`: what the engine is told when that place is in memory, as `Outbox.add` takes it.
     """
 
     track: Track
     position: int
     context: Context
     deadline: float
-    send: Callable[[int, float | None], object]
+    order: dict[str, Any]
 
 
 @dataclass(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,14 @@ from crowdstream.desk.sizes import VOICES
 RECONCILE_SECONDS = 0.5  # after reports were lost, until what is known is compared with the desk
 
 
+class Mark(NamedTuple):
+    """What is to be done when the engine has reported something, which it has at `due`."""
+
+    due: float
+    action: Callable[[], None]
+    note: list[Any] | None
+
+
 class Voices(Buffers):
     """Buffers whose tracks hold voices of the engine."""
 
@@ -36,7 +44,7 @@ class Voices(Buffers):
         super().__init__(*arguments, **options)
         self.outbox = outbox
         self._voices: list[Track | None] = [None] * VOICES
-        self._marks: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._marks: dict[int, Mark] = {}
         self._events_lost = 0
         self._reconcile_at: float | None = None
 
@@ -62,7 +70,8 @@ class Voices(Buffers):
     def _silence(self, track: Track, frame: int) -> None:
         if track.voice is not None:
             self._send_stop(track.voice, frame)
-        self.mark(lambda: setattr(track, "marked", True), frame)
+        note = ["silent", track.number]
+        self.mark(lambda: setattr(track, "marked", True), frame, note=note)
 
     def _send_stop(self, voice: int, frame: int, context: Context | None = None) -> None:
         self.outbox.add(OP_CANCEL, context, target=voice, frame=frame)
@@ -82,14 +91,16 @@ class Voices(Buffers):
         frame: int = 0,
         beat: float | None = None,
         context: Context | None = None,
+        note: list[Any] | None = None,
     ) -> None:
         """Call `action` when the engine has done all that it was told before this.
 
-        `context`: whose command it is a part of, who is told when it comes late.
+        `context`: whose command it is a part of, who is told when it comes late. `note`: from
+        which a later control can make the action anew (see `recall`).
         """
         ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
         serial = self.outbox.add(OP_MARK, context, frame=frame, beat=beat)
-        self._marks[serial] = (self.monotonic() + ahead + RECONCILE_SECONDS, action)
+        self._marks[serial] = Mark(self.monotonic() + ahead + RECONCILE_SECONDS, action, note)
 
     # What comes back ---------------------------------------------------------------------
 
@@ -98,7 +109,9 @@ class Voices(Buffers):
         for event in events.tolist():
             _frame, _wanted, serial, kind, _target, value = event
             if kind == EV_MARK:
-                self._marks.pop(serial, (0.0, _nothing))[1]()
+                mark = self._marks.pop(serial, None)
+                if mark:
+                    mark.action()
             elif kind == EV_LATE:
                 context = self.outbox.sender(serial)
                 if context:
@@ -120,7 +133,7 @@ class Voices(Buffers):
             context.fail("too many commands wait in the engine: it was dropped")
         mark = self._marks.pop(serial, None)
         if mark:
-            self.mark(mark[1])
+            self.mark(mark.action, note=mark.note)
         track = self._holder(serial)
         if track:
             del track.coming[serial]
@@ -158,10 +171,10 @@ class Voices(Buffers):
         if self._reconcile_at is None or now < self._reconcile_at:
             return
         self._reconcile_at = None
-        for serial, (due, action) in list(self._marks.items()):
-            if due <= now:
+        for serial, mark in list(self._marks.items()):
+            if mark.due <= now:
                 del self._marks[serial]
-                self.mark(action)
+                self.mark(mark.action, note=mark.note)
         passed = self.desk.frame - round(RECONCILE_SECONDS * self.desk.sample_rate)
         for track in [track for track in self._voices if track]:
             voice = self.desk.voices[track.voice]
@@ -173,7 +186,3 @@ class Voices(Buffers):
             if track.sounding and track.sounding != sounds:
                 track.sounding = 0
             self._free_voice(track)
-
-
-def _nothing() -> None:
-    """A mark that nobody waits for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import heapq
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,21 @@ Entry = tuple[str, tuple[Any, ...], Reply, Any]
 """One message: address, arguments, where answers go, and the sender they name."""
 
 
+def pack(arguments: tuple[Any, ...]) -> list[Any]:
+    """Arguments of a message as JSON holds them."""
+    return [
+        {"blob": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+        for value in arguments
+    ]
+
+
+def unpack(values: list[Any]) -> tuple[Any, ...]:
+    """The inverse of `pack`."""
+    return tuple(
+        base64.b64decode(value["blob"]) if isinstance(value, dict) else value for value in values
+    )
+
+
 class Waiting:
     """What is to be carried out later, soonest first."""
 
@@ -30,6 +46,8 @@ class Waiting:
         self._bundled = 0
         self._strange = 0
         self._order = itertools.count()
+        self.changes: dict[str, Any] | None = None
+        """What has come and gone since it was noted last, by key; None: nobody takes notes."""
 
     def _full(self, sender: Any, more: int) -> bool:
         # Counts those of strangers that it has room for.
@@ -63,7 +81,9 @@ class Waiting:
                 Context(core, address, reply, sender).fail(reason)
         else:
             self._bundled += len(batch)
-            heapq.heappush(self._bundles, (due, next(self._order), moment, batch))
+            order = next(self._order)
+            heapq.heappush(self._bundles, (due, order, moment, batch))
+            self._note(order, due, moment, batch)
 
     def hold_beat(self, beat: float, entry: Entry) -> None:
         """Carry out a message at a beat of the clock, wherever that comes to lie.
@@ -72,7 +92,36 @@ class Waiting:
         """
         if self._full(entry[3], 1):
             raise Refused("too many messages wait already: send them later")
-        heapq.heappush(self._beats, (beat, next(self._order), entry))
+        order = next(self._order)
+        heapq.heappush(self._beats, (beat, order, entry))
+        self._note(order, beat, None, [entry])
+
+    def _note(self, order: int, due: float, moment: float | None, batch: list[Entry]) -> None:
+        if self.changes is not None:
+            said = [[address, pack(arguments), sender] for address, arguments, _, sender in batch]
+            self.changes[f"wait/{order}"] = [due, moment, said]
+
+    def _forget(self, order: int) -> None:
+        if self.changes is not None:
+            self.changes[f"wait/{order}"] = None
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Have wait what was noted: `values` by keys, as they were in `changes`."""
+        found = [(int(key[5:]), value) for key, value in values.items() if key[:5] == "wait/"]
+        for order, (due, moment, said) in sorted(found):
+            batch = []
+            for address, arguments, sender in said:
+                origin = tuple(sender) if sender else None
+                reply = self._core.reply_to(origin)
+                batch.append((address, unpack(arguments), reply, origin))
+            if not self._core.answers.trusts(batch[0][3]):
+                self._strange += len(batch)
+            if moment is None:
+                heapq.heappush(self._beats, (due, order, batch[0]))
+            else:
+                heapq.heappush(self._bundles, (due, order, moment, batch))
+                self._bundled += len(batch)
+            self._order = itertools.count(order + 1)
 
     def __len__(self) -> int:
         """Messages that wait."""
@@ -83,9 +132,10 @@ class Waiting:
         core = self._core
         soon = core.monotonic() + HORIZON_SECONDS
         while self._bundles and self._bundles[0][0] <= soon:
-            due, _order, moment, batch = heapq.heappop(self._bundles)
+            due, order, moment, batch = heapq.heappop(self._bundles)
             self._bundled -= len(batch)
             self._leaves(batch[0][3], len(batch))
+            self._forget(order)
             core.perform(batch, core.clock.frame_of_tag(moment, due))
         self.release_beats()
 
@@ -100,6 +150,8 @@ class Waiting:
                 return
             batch = []
             while self._beats and self._beats[0][0] == beat:
-                batch.append(heapq.heappop(self._beats)[2])
-                self._leaves(batch[-1][3], 1)
+                _beat, order, entry = heapq.heappop(self._beats)
+                batch.append(entry)
+                self._forget(order)
+                self._leaves(entry[3], 1)
             core.perform(batch, frame, beat)

@@ -54,14 +54,16 @@ class Watch:
         self._stall = stall
         self._next = time.monotonic() + WARN_SECONDS
         self._next_stats = time.monotonic() + stats_seconds
-        self._gaps = [0] * len(CAUSES)
-        self._missing = 0
-        self._over = 0
+        # What an earlier control has seen is not told again.
+        ledger = desk.ledger
+        self._gaps = [int(count) for count in ledger["gaps"]]
+        self._missing = int(ledger["missing_pages"])
+        self._over = int(ledger["over_budget"])
         self._busy = 0
         self._lowered = 0
         self._left_out = FULL
         self._priority_said = False
-        self._guarded = 0
+        self._guarded = int(ledger["guarded"])
         self._blocks = -1
         self._standing = False
 

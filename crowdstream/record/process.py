@@ -58,6 +58,8 @@ class Recorder:
             for session in self._sessions:
                 if session.number == request["id"]:
                     session.stop(int(request["frame"]), bool(request["at_once"]))
+        elif request["do"] == "inventory":
+            self._tell_all()
 
     def _start(self, request: dict[str, Any]) -> None:
         number = int(request["id"])
@@ -75,6 +77,13 @@ class Recorder:
         else:
             self._sessions.append(session)
             self._say({"event": "opened", "id": number})
+
+    def _tell_all(self) -> None:
+        # For a control that has lost what was said before.
+        for session in self._sessions:
+            self._say({"event": "opened", "id": session.number})
+        sessions = [session.number for session in self._sessions]
+        self._say({"event": "inventory", "sessions": sessions})
 
     def work(self) -> None:
         """Look at all taps once."""
@@ -122,7 +131,8 @@ class Process:
         data = os.read(0, 1 << 16)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._recorder.handle(json.loads(line))
+            with contextlib.suppress(ValueError):  # a control that died in the middle of it
+                self._recorder.handle(json.loads(line))
         return bool(data)
 
     def _tell(self) -> None:

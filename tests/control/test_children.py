@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from crowdstream.control.children import Caller, Child, ChildError, ServerGone
+from crowdstream.guardian.store import Kept, Store, receive
 
 
 def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
@@ -69,3 +72,52 @@ def _refused(caller: Caller) -> bool:
     except ServerGone:
         return True
     return False
+
+
+def test_a_child_outlives_its_control_and_is_adopted() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(b'{"deaths": 0, "reason": ""}')
+    desk, other = os.pipe()
+    store = Store(theirs)
+    first = Child("crowdstream.record.process", "nothing", desk, store, "recorder")
+    message, kept = receive(ours) or ({}, [])
+    assert message["keep"] == "recorder" and message["note"]["pid"] == first.pid
+    # The first control dies: what it had open is closed.
+    for fd in (first._in, first.out):
+        os.close(fd)
+    first._in = first.out = -1
+    heir = Store()
+    heir.kept["recorder"] = Kept(kept, message["note"])
+    second = Child.adopt(heir, "recorder")
+    assert second.pid == first.pid and not heir.kept
+    assert not second.finished
+    first._process.kill()
+    first._process.wait()
+    deadline = time.monotonic() + 10
+    while not second.finished:
+        second.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert second.last_words == "status unknown"
+    second.end()
+    for one in (ours, theirs):
+        one.close()
+    for fd in (desk, other):
+        os.close(fd)
+
+
+def test_an_adopted_child_that_does_not_end_is_killed() -> None:
+    sleeper = subprocess.Popen(["sleep", "100"])
+    pipes = [*os.pipe(), *os.pipe()]
+    store = Store()
+    pidfd = os.pidfd_open(sleeper.pid)
+    store.kept["x"] = Kept([pipes[1], pipes[2], pidfd], {"pid": sleeper.pid, "module": "sleep"})
+    child = Child.adopt(store, "x")
+    child.send({})
+    assert os.read(pipes[0], 10) == b"\n{}\n"  # what was begun before is no line
+    assert child.last_words == "it closed its output"
+    child.end(0.1)
+    assert sleeper.wait(5) == -9
+    child.end(0.1)
+    os.close(pipes[0])
+    os.close(pipes[3])

@@ -26,10 +26,7 @@ def track(tmp_path: Path) -> str:
 
 def recorder(running: Running) -> psutil.Process:
     """The server's recorder process."""
-    children = psutil.Process(running.process.pid).children()
-    found = [one for one in children if "crowdstream.record.process" in one.cmdline()]
-    assert len(found) == 1
-    return found[0]
+    return running.below_named("record")
 
 
 def record(client: Client, path: Path, *what: str, seconds: float) -> int:
@@ -94,7 +91,7 @@ def test_when_everything_is_killed_the_file_can_be_read(tmp_path: Path, track: s
         running.client.ask("/deck/A/load", track, answer="/done")
         record(running.client, tmp_path / "mix.wav", seconds=2.5)
         before = running.client.status()["record_seconds"]
-        children = psutil.Process(running.process.pid).children()
+        children = running.below()
         for process in (*children, psutil.Process(running.process.pid)):
             process.kill()
         psutil.wait_procs(children, 10)

@@ -41,7 +41,7 @@ def unload(context: Context, deck: int) -> None:
     """Stop the deck's track and free its memory."""
     context.mixer.deck_tracks(deck)
     leaving = context.mixer.unload(first_buffer(deck), context.frame)
-    context.mixer.when_gone(leaving, context.done)
+    context.mixer.when_gone(leaving, context)
 
 
 @TABLE.add(

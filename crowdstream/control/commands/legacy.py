@@ -317,7 +317,7 @@ def mixer_cleanup(context: Context) -> None:
         for buffer in mixer.loaded_buffers()
         for track in mixer.unload(buffer, context.frame)
     ]
-    mixer.when_gone(leaving, context.done)
+    mixer.when_gone(leaving, context)
 
 
 @TABLE.add(

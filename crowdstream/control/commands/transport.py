@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from crowdstream.control.commands.common import start_frame
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, NotLoaded
-from crowdstream.control.heads import frame_in, grid_of, open_track, place, playing, send
+from crowdstream.control.heads import (
+    cue_here,
+    frame_in,
+    grid_of,
+    keep_cue,
+    open_track,
+    place,
+    playing,
+    send,
+)
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.tracks import Item, Track
 from crowdstream.desk.codes import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
@@ -64,14 +75,7 @@ def jump(context: Context, deck: int, beats: float) -> None:
             f"beats: {beats:g} lead out of the track, which plays beat {grid.beat(here):.1f} of "
             f"{grid.beat(0):.1f} to {grid.beat(track.frames):.1f}"
         )
-    voice = track.voice or 0
-
-    def tell(frame: int, beat: float | None) -> None:
-        context.mixer.outbox.add(
-            OP_JUMP, context, frame=frame, beat=beat, target=voice, index=1, y=beats
-        )
-
-    context.mixer.jump(track, round(there), context, tell)
+    context.mixer.jump(track, round(there), context, {"op": OP_JUMP, "index": 1, "y": beats})
 
 
 # Hot cues ------------------------------------------------------------------------------------
@@ -92,32 +96,14 @@ def hotcue_set(context: Context, deck: int, number: int, seconds: float | None) 
     """
     track = open_track(context, deck)
     if seconds is not None:
-        _keep_cue(context, track, number, frame_in(context, track, seconds, "seconds"))
+        keep_cue(context, track, number, frame_in(context, track, seconds, "seconds"))
     elif not context.frame:
-        _keep_cue(context, track, number, _snapped(context, track, place(context, track)))
+        cue_here(context, track, number)
     else:
-
-        def reached() -> None:
-            frame, beats = context.frame, context.mixer.beats
-            if context.beat is not None:
-                frame = beats.frame_passed(context.beat, context.mixer.desk.frame)
-            here = place(context, track, frame)
-            _keep_cue(context, track, number, _snapped(context, track, here))
-
-        context.mixer.mark(reached, context.frame, context.beat, context)
-
-
-def _snapped(context: Context, track: Track, frame: int) -> int:
-    quantum = context.core.quantize.beats(track.deck, context.mixer.beats.meter)
-    if not quantum or track.grid is None:
-        return frame
-    beat = round(track.grid.beat(frame) / quantum) * quantum
-    return min(max(0, round(track.grid.frame(beat))), track.frames - 1)
-
-
-def _keep_cue(context: Context, track: Track, number: int, frame: int) -> None:
-    track.cues[number] = frame
-    context.mixer.keep_places(track)
+        context.mixer.mark(
+            partial(cue_here, context, track, number), context.frame, context.beat, context,
+            note=["cue", context.noted(), track.number, number],
+        )
 
 
 @TABLE.add("/deck/{deck}/hotcue", _NUMBER, scheduled=True, quantized=True)

@@ -1,0 +1,186 @@
+"""Writing down what control knows, and going on from there: a new control after one that died.
+
+Only what the desk does not say is noted. Which voice plays what, which orders the engine still
+has, where ramps go to, is read from the desk, which is right where the two differ: the notes may
+lack the turn in which the earlier control died.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from crowdstream.control.context import Context
+from crowdstream.control.mixer_notes import MixerNotes
+from crowdstream.control.notes import GONE, Notes
+from crowdstream.control.published import orders_held
+from crowdstream.desk.block import Desk
+from crowdstream.desk.sizes import TAPS
+from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
+
+if TYPE_CHECKING:
+    from crowdstream.control.core import Core
+    from crowdstream.control.recordings import Process
+
+SHARE = 20  # in a flood, so many times as long is left for other things as noting takes
+REST_SECONDS = 0.02  # and never longer: what was said since the last noting can be lost
+LOOK_SECONDS = 1.0  # at most, though nothing seems to have happened
+COUNTERS = ("messages", "failures", "malformed", "watch", "base_bpm")
+TAP_BITS = 8  # of a tap's count of requests, for each process that may make them
+
+_MISSING: Any = object()
+
+
+class Noted(Protocol):
+    """Something that can be noted."""
+
+    def noted(self) -> Any:
+        """As JSON holds it."""
+
+
+class Recall:
+    """Takes notes of a core. For the control thread.
+
+    After `restore`, or `begin` when there was nothing to restore, call `turn` whenever
+    something was done.
+    """
+
+    def __init__(self, core: Core, notes: Notes) -> None:
+        self._core = core
+        self._notes = notes
+        self._mixer = MixerNotes(core)
+        self._look_at = 0.0
+        self._rest_until = 0.0
+        self._published = -1
+        self._tracks: set[int] = set()
+        self.others: dict[str, Noted] = {}
+        """What is noted besides the core, by key; who has it restores it by itself."""
+        self._clock_at = -LOOK_SECONDS
+
+    # Taking notes --------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Note what has changed, if something may have."""
+        core = self._core
+        now = time.monotonic()
+        published = core.outbox.published
+        happened = core.touched or published != self._published
+        if now < (self._rest_until if happened else self._look_at):
+            return
+        begin = time.thread_time()
+        self.note()
+        took = time.thread_time() - begin
+        self._look_at = now + LOOK_SECONDS
+        self._rest_until = now + min(SHARE * took, REST_SECONDS)
+
+    def note(self) -> None:
+        """Note what has changed."""
+        self._published = self._core.outbox.published
+        self._core.touched = False
+        self._notes.note(self._changes(self._core.monotonic()))
+
+    def _changes(self, now: float) -> Iterator[tuple[str, Any]]:
+        known = self._notes.values
+        for key, value in self._all():
+            if known.get(key, _MISSING) != value:
+                yield key, value
+        if now >= self._clock_at + LOOK_SECONDS:
+            self._clock_at = now
+            yield "clock", self._core.clock.noted()
+        left = self._tracks - self._core.mixer.numbers()
+        self._tracks -= left
+        for number in left:
+            yield f"track/{number}", GONE
+        changes = self._core.waiting.changes
+        if changes:
+            self._core.waiting.changes = {}
+            yield from changes.items()
+
+    def _all(self) -> Iterator[tuple[str, Any]]:
+        core = self._core
+        for track in core.mixer.tracks():
+            self._tracks.add(track.number)
+            yield f"track/{track.number}", track.noted()
+        yield "mixer", self._mixer.noted()
+        yield "core", {name: getattr(core, name) for name in COUNTERS}
+        yield "refused", core.outbox.refused
+        yield "subscribers", core.subscribers.noted()
+        yield "medium", core.medium.noted()
+        yield "outbox", core.outbox.noted()
+        yield "beats", core.beats.noted()
+        yield "follower", core.follower.noted()
+        yield "quantize", core.quantize.noted()
+        yield "patches", core.patches.noted()
+        yield "pitches", core.mixer.pitches.noted()
+        yield "mixing", core.mixing.noted()
+        yield "effects", core.effects.noted()
+        yield "meters", core.meters.noted()
+        yield "ticks", core.ticks.noted()
+        yield "recordings", core.recordings.noted()
+        for name, other in self.others.items():
+            yield name, other.noted()
+
+    # Going on from them ----------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take notes from now on."""
+        self._core.waiting.changes = {}
+        self.turn()
+
+    def restore(self, recorder: Process | None = None) -> None:
+        """Know what was noted, and what the desk says. `recorder`: that process, if it runs."""
+        core, values = self._core, self._notes.values
+        for name, value in values["core"].items():
+            setattr(core, name, value)
+        core.outbox.refused = values["refused"]
+        core.subscribers.restore(values["subscribers"], core.reply_to)
+        core.medium.restore(values["medium"])
+        core.beats.restore(values["beats"])
+        core.clock.restore(values.get("clock", [None, []]))
+        unsent = core.outbox.restore(values["outbox"])
+        held = orders_held(core.desk)
+        core.follower.restore(values["follower"])
+        core.quantize.restore(values["quantize"])
+        core.patches.restore(values["patches"])
+        core.mixing.restore(values["mixing"])
+        tracks = {
+            int(key[6:]): value for key, value in values.items() if key.startswith("track/")
+        }
+        self._tracks = set(tracks)
+        self._mixer.restore(values["mixer"], tracks, held, unsent)
+        core.mixer.pitches.restore(values["pitches"])
+        core.effects.restore(values["effects"], held)
+        for one, rate, stems in values["meters"]:
+            context = self._context(one)
+            if context:
+                core.meters.restore(context, rate, stems, core.monotonic())
+        core.ticks.restore([(tuple(one), *rest) for one, *rest in values["ticks"] if one])
+        core.recordings.restore(values["recordings"], self._context, recorder)
+        settle_taps(core.desk, [*core.recordings.held_taps(), *core.meters.held_taps()])
+        core.waiting.restore(values)
+        core.outbox.flush()
+        self.begin()
+
+    def _context(self, note: list[Any] | None) -> Context | None:
+        return Context.from_note(self._core, note)
+
+    def close(self) -> None:
+        """Let go of the notes."""
+        self._notes.close()
+
+    def inventory(self, event: dict[str, Any]) -> None:
+        """Take in what the loader has."""
+        self._mixer.inventory(event)
+
+
+def settle_taps(desk: Desk, wanted: list[int]) -> None:
+    """Have control hold each of these taps as often as it is named, and no others.
+
+    A tap that is held already stays on all the while.
+    """
+    for tap in range(TAPS):
+        requests = int(desk.taps["on"][tap]) >> TAP_BITS * CONTROL
+        surplus = requests % (1 << TAP_BITS) - wanted.count(tap)
+        for _ in range(abs(surplus)):
+            (release_tap if surplus > 0 else hold_tap)(desk, tap, CONTROL)

@@ -1,0 +1,55 @@
+"""Who is sent events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply
+from crowdstream.control.errors import Refused
+
+
+class Subscribers:
+    """Those who have said `/notify 1`, by sender, each with a number. For the control thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[int, Reply]] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._known)
+
+    def __contains__(self, sender: object) -> bool:
+        """Whether a sender is one of them."""
+        return sender in self._known
+
+    def add(self, context: Context) -> int:
+        """Add the sender of a command; its number. Raises `Refused` when full."""
+        known = self._known.get(context.sender)
+        if known is None and len(self._known) >= MOST_SUBSCRIBERS:
+            raise Refused(f"{MOST_SUBSCRIBERS} clients are subscribed already")
+        taken = {number for number, _ in self._known.values()}
+        number = known[0] if known else min(set(range(MOST_SUBSCRIBERS)) - taken)
+        self._known[context.sender] = (number, context.reply)
+        return number
+
+    def remove(self, sender: Any) -> int:
+        """Take a sender out; the number it had, 0 if it had none."""
+        return self._known.pop(sender, (0, None))[0]
+
+    def tell(self, address: str, *arguments: Any, to: Context | None = None) -> None:
+        """Send an event to all, and to the sender of `to` if it is none of them."""
+        if to is not None and to.sender not in self._known:
+            to.reply(address, *arguments)
+        for _number, reply in list(self._known.values()):
+            reply(address, *arguments)
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[sender, number] for sender, (number, _) in self._known.items()]
+
+    def restore(self, note: list[Any], reply_to: Callable[[Any], Reply]) -> None:
+        """Go on telling those that were noted."""
+        for sender, number in note:
+            origin = tuple(sender) if sender else None
+            self._known[origin] = (number, reply_to(origin))
