@@ -41,13 +41,13 @@ def desk_of(process: psutil.Process) -> Iterator[Desk]:
         desk.close()
 
 
-def stop_it_while_busy(loader: psutil.Process, desk: Desk) -> None:
-    """Leave the loader standing still in the midst of opening or reading a file."""
+def stop_it_while_busy(loader: psutil.Process, desk: Desk, track: int = 1) -> None:
+    """Leave the loader standing still in the midst of opening or reading a track's file."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if int(desk.loader["busy"]):
+        if int(desk.loader["busy"]) == track:
             loader.suspend()
-            if int(desk.loader["busy"]):
+            if int(desk.loader["busy"]) == track:
                 return
             loader.resume()
     raise AssertionError("it was never busy")
@@ -131,7 +131,7 @@ def test_a_crash_while_a_file_is_opened_makes_only_that_file_bad(
         loader = loader_of(running)
         with desk_of(loader) as desk:
             running.client.send("/deck/B/load", slow)
-            stop_it_while_busy(loader, desk)
+            stop_it_while_busy(loader, desk, track=2)
         running.client.send("/deck/C/load", song)
         loader.send_signal(signal.SIGSEGV)
         loader.resume()
