@@ -11,15 +11,18 @@ import argparse
 import importlib.util
 import json
 import logging
+import os
 import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
 
 from tests.fuzz.registry import NAMES, OUTSIDE, Target, file_name, load
+from tests.fuzz.scratch import PLACE, PREFIX, base
 
 SECONDS = 60.0  # for each target, unless told otherwise
 MOST_FAULTS = 20  # of one target and run: then the rest would be the same
@@ -194,6 +197,12 @@ def main() -> int:
         return keep(given.targets or list(NAMES), given.work)
     if plain and not given.plain:
         print("atheris is not installed here: inputs are changed at random", flush=True)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=base()) as place:
+        os.environ[PLACE] = place
+        return _fuzz_all(given, plain)
+
+
+def _fuzz_all(given: argparse.Namespace, plain: bool) -> int:
     status = 0
     for name in given.targets or NAMES:
         options = ["--seed", str(given.seed), "--work", str(given.work)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,15 +13,24 @@ import numpy as np
 import soundfile
 
 RATE = 44100
+PLACE = "FUZZ_FOLDER"
+PREFIX = "crowdstream-fuzz-"
 SONG_STEMS = ("drums", "bass", "vocals")
+
+
+def base() -> str | None:
+    """Where memory is a file system; None where it is not."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 @functools.cache
 def folder() -> Path:
-    """An empty folder, in memory where that can be had."""
-    shared = Path("/dev/shm")
-    base = str(shared) if shared.is_dir() else None
-    made = Path(tempfile.mkdtemp(prefix="crowdstream-fuzz-", dir=base))
+    """An empty folder, in memory where that can be had.
+
+    Inside of the one that the variable `PLACE` names, where it is set: atheris ends its process
+    without cleaning up, so whoever started it does.
+    """
+    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=os.environ.get(PLACE, base())))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
 
