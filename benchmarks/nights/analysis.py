@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ STEP_MARGIN_BLOCKS = 4  # a gap may cost so many blocks more than it was late: t
 WARM_SHARE = 0.25  # of the night: memory is judged after it
 
 _JUMP = re.compile(r"seek|jump|hotcue|reverse|slip|loop|sync|spin|load|cue")
-_TIMED = ("late_callback", "slow_render", "device")
 
 
 @dataclass
@@ -50,14 +49,21 @@ def during_kill(kills: Sequence[tuple[float, float]], at: float) -> bool:
     return any(begin - 1.0 <= at <= end + NEAR_SECONDS for begin, end in kills)
 
 
-def gaps(night: Night) -> list[Gap]:
-    """All gaps with their explanations."""
-    kills = kill_times(night)
+def _waits(night: Night) -> Callable[[float], float]:
+    # How long the machine kept engine or card waiting about a moment: in the second that it is
+    # in, and its neighbours; ms.
     seconds = night.all("second")
     times = np.array([entry["t"] for entry in seconds])
     busy = np.array([
         max(entry["engine_waited"], entry["card_waited"], entry["stolen"]) for entry in seconds
     ])  # fmt: skip
+    return lambda at: float(busy[np.abs(times - at) < 2.0].sum()) * 1e3 if len(busy) else 0.0
+
+
+def gaps(night: Night) -> list[Gap]:
+    """All gaps with their explanations."""
+    kills = kill_times(night)
+    waited = _waits(night)
     jumps = np.array([
         entry["t"] for entry in night.all("action") if _JUMP.search(entry["kind"] + entry["words"])
     ])  # fmt: skip
@@ -70,11 +76,9 @@ def gaps(night: Night) -> list[Gap]:
         elif cause == "missing_page":
             if ((jumps <= at) & (jumps > at - JUMP_SECONDS)).any():
                 why = "jump"
-        elif cause in _TIMED:
-            # The second it is in, and its neighbours.
-            waited = busy[np.abs(times - at) < 2.0].sum() if len(busy) else 0.0
-            if waited * 1e3 >= max(1.0, WAITED_SHARE * entry["excess_ms"]):
-                why = "machine"
+        # A standby, too, can't tell an engine that was kept waiting from one that hangs.
+        elif waited(at) >= max(1.0, WAITED_SHARE * entry["excess_ms"]):
+            why = "machine"
         found.append(Gap(at, cause, entry["excess_ms"], why))
     return found
 
@@ -138,12 +142,14 @@ def unknown_steps(night: Night, found: Drift) -> list[tuple[float, float]]:
     kills = kill_times(night)
     desk = night.one("desk")
     margin = STEP_MARGIN_BLOCKS * desk["block"] / desk["rate"] * 1e3
+    waited = _waits(night)
     timed = [gap for gap in gaps(night) if gap.cause != "missing_page"]
     odd = []
     for at, step in found.steps:
-        known = sum(gap.excess_ms for gap in timed if abs(gap.at - at) < NEAR_SECONDS)
-        near = any(abs(gap.at - at) < NEAR_SECONDS for gap in timed)
-        if not during_kill(kills, at) and not (near and abs(step) <= known + margin):
+        near = [gap for gap in timed if abs(gap.at - at) < NEAR_SECONDS]
+        # A gap of the device has no length in the ledger: it is what kept the sound server.
+        known = max(sum(gap.excess_ms for gap in near), waited(at)) + margin
+        if not during_kill(kills, at) and not (near and abs(step) <= known):
             odd.append((at, step))
     return odd
 

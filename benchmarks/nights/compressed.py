@@ -55,6 +55,10 @@ class CompressedNight(Session):
         self.render(BLOCK)
         self.send("/reset", sender=_ME)
         self.render(BLOCK)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """The night begins here, with what comes from another seed."""
         self.begin = self.desk.frame
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:

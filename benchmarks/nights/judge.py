@@ -23,7 +23,7 @@ NOTICE_MS, NOTICE_BLOCKS = 20.0, 3  # but a hang has to be noticed first
 CONTROL_SECONDS = 2.0  # within which a killed control is there again
 ANSWER_SECONDS = 5.0  # the same of the server after other kills
 HANG_SECONDS = 5.0  # within which a stopped engine is ended
-MORE_FILES, MORE_THREADS = 3, 1  # after the night, of one role
+MORE_FILES, MORE_THREADS = 4, 1  # after the night, of a process: pipes to new children
 _INTERNAL = "internal error"
 _HEARD = ("engine", "hang")  # kills that may be heard
 
@@ -137,7 +137,7 @@ def _leaks(night: Night) -> Iterator[Verdict]:
     for role in sorted({row["role"] for row in first["members"]}):
         for name, more in (("files", MORE_FILES), ("threads", MORE_THREADS)):
             before, after = (
-                sum(row[name] for row in entry["members"] if row["role"] == role)
+                max((row[name] for row in entry["members"] if row["role"] == role), default=0)
                 for entry in (first, entries[-1])
             )
             told.append(f"{role} {name} {before}-{after}")

@@ -57,6 +57,7 @@ class _Watch:
     asked_ns: int  # of the latest block before
     frame: int
     gap_count: int
+    count: int  # processes of its role
     playing: int
     positions: np.ndarray
     seen: tuple[int, int] = (0, 0)
@@ -96,7 +97,9 @@ class Killer:
         if desk is None or self._watch is not None:
             self._log.write("kill skipped", kind=kind, reason="another one is watched")
             return
-        victim = self._victim(kind, desk)
+        role = _ROLES.get(kind, kind)
+        found = [member for member in self._family.members() if member.role == role]
+        victim, count = self._victim(kind, desk, found), len(found)
         if victim is None:
             self._log.write("kill skipped", kind=kind, reason="no such process")
             return
@@ -105,17 +108,16 @@ class Killer:
         self._number += 1
         self._watch = _Watch(
             kind, victim, self._number, time.monotonic(), asked, frame,
-            int(desk.ledger["gap_count"]), len(playing), desk.voices["position"].copy(),
+            int(desk.ledger["gap_count"]), count, len(playing), desk.voices["position"].copy(),
             seen=(asked, frame),
         )  # fmt: skip
         self.struck = self._watch.at
         self._log.write("kill", kind=kind, pid=victim.pid, number=self._number)
         os.kill(victim.pid, signal.SIGSTOP if kind == "hang" else signal.SIGKILL)
 
-    def _victim(self, kind: str, desk: Desk) -> Member | None:
-        role = _ROLES.get(kind, kind)
-        found = [member for member in self._family.members() if member.role == role]
-        if role == "engine" and found:
+    @staticmethod
+    def _victim(kind: str, desk: Desk, found: list[Member]) -> Member | None:
+        if found and found[0].role == "engine":
             first = leader(desk, found)
             if kind == "standby":
                 return next((one for one in found if one.pid != first.pid), None)
@@ -168,7 +170,7 @@ class Killer:
         role = watch.victim.role
         others = [one for one in members if one.role == role and one.pid != watch.victim.pid]
         # A recorder is started when the next recording is.
-        if watch.replaced < 0.0 and (others or role == "recorder"):
+        if watch.replaced < 0.0 and (len(others) >= watch.count or role == "recorder"):
             watch.replaced = since
 
     def _end(self, watch: _Watch, desk: Desk) -> None:
