@@ -154,7 +154,7 @@ def card_processes(env: dict[str, str]) -> list[int]:
 
 def shared_memory(pids: Sequence[int]) -> list[str]:
     """Names in the shared-memory folder that carry the number of one of these processes."""
-    folder = Path("/dev/shm")
+    folder = Path("/dev/shm")  # nosec B108  # only names are read
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     words = {str(pid) for pid in pids}
     return sorted(name for name in names if words & set(re.split(r"\D+", name)))
