@@ -108,6 +108,10 @@ class LiveServer:
         """Number of the process that was started."""
         return self._process.pid
 
+    def reap(self) -> None:
+        """Take note if the process that was started has ended."""
+        self._process.poll()
+
     def _find_processes(self) -> None:
         self.processes = {}
         for child in psutil.Process(self._process.pid).children(recursive=True):

@@ -49,7 +49,7 @@ CALM_SECONDS = 10.0  # before and after the set: what the idle server takes is c
 LONGEST_WAIT = 0.05  # seconds between two looks at everything
 CLOSE_WAIT = 0.001  # the same after a kill
 ASK_SECONDS = 0.5  # for the last answer
-SHUTDOWN_SECONDS = 5.0
+SHUTDOWN_SECONDS = 15.0
 
 
 class Interrupted:
@@ -206,10 +206,12 @@ def _play_on(
         soak.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(server.pid, signal.SIGTERM)
-        deadline = time.monotonic() + SHUTDOWN_SECONDS
-        while (left := _alive(pids)) and time.monotonic() < deadline:
+        began = time.monotonic()
+        while (left := _alive(pids)) and time.monotonic() < began + SHUTDOWN_SECONDS:
+            server.reap()
             time.sleep(0.1)
-        log.write("shut down", left=left, shared_memory=shared_memory(pids))
+        took = round(time.monotonic() - began, 1)
+        log.write("shut down", left=left, shared_memory=shared_memory(pids), seconds=took)
 
 
 def _alive(pids: Sequence[int]) -> list[int]:
