@@ -106,11 +106,12 @@ class Stage:
         request = {"do": "load", "track": number, "stems": [(number, path)], "cue": 0.0}
         self.loading.send(request)
 
-    def opened(self, number: int) -> None:
-        """The loader has opened it, and will stream it."""
+    def opened(self, number: int, streamed: bool = True) -> None:
+        """The loader has opened it, and will stream it unless told otherwise."""
         self.child.say(
-            event="opened", track=number, frames=1000, streamed=True, channels=[2], files=[(1, 2)]
-        )
+            event="opened", track=number, frames=1000, streamed=streamed, channels=[2],
+            files=[(1, 2)],
+        )  # fmt: skip
         self.turn()
 
     def busy(self, number: int) -> None:
@@ -222,6 +223,24 @@ def test_a_file_that_can_not_be_looked_at_is_remembered_too() -> None:
     assert blame.judge("/no/such\nfile", -11, False)
     assert "\\n" in (blame.reason("/no/such\nfile") or "")
     assert blame.reason("/another") is None
+
+
+def test_a_loader_that_dies_before_it_did_anything_blames_nobody(stage: Stage, song: str) -> None:
+    stage.load(1, song)
+    stage.busy(1)
+    stage.dies(-signal.SIGKILL)
+    stage.dies(-signal.SIGKILL)  # the desk still says what the one before was busy with
+    assert stage.said("failed") == []
+    stage.turn(1.0)
+    assert stage.dones() == [("adopted", None), ("load", 1)]
+
+
+def test_what_is_streamed_is_adopted_first(stage: Stage) -> None:
+    for number, streamed in ((1, False), (2, True), (3, False), (4, True)):
+        stage.load(number, f"/{number}.wav")
+        stage.opened(number, streamed)
+    stage.dies(-signal.SIGKILL)
+    assert [track for do, track in stage.dones() if do == "adopt"] == [2, 4, 1, 3]
 
 
 def test_a_hang_is_ended_and_its_file_is_bad_but_a_stall_is_not(stage: Stage, song: str) -> None:
