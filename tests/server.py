@@ -91,9 +91,13 @@ class Running:
         return found
 
     def below_named(self, name: str) -> psutil.Process:
-        """The one of them that runs `crowdstream.<name>.process`."""
-        [found] = [one for one in self.below() if f"crowdstream.{name}.process" in one.cmdline()]
-        return found
+        """The one of them that runs `crowdstream.<name>.process`; of several the oldest."""
+        found = []
+        for one in self.below():
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                if f"crowdstream.{name}.process" in one.cmdline():
+                    found.append(one)
+        return min(found, key=lambda one: float(one.create_time()))
 
     def log(self) -> str:
         """Standard output and error together."""

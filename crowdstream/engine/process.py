@@ -17,7 +17,7 @@ import select
 import signal
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import FLAG_LOST, FLAG_TAKEN
@@ -52,6 +52,12 @@ def _pause(seconds: float | None) -> None:
     """Wait so long. Raises `Ended`."""
     if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
         raise Ended
+
+
+def _sleep() -> NoReturn:
+    """Do nothing any more. Raises `Ended`."""
+    while True:  # a control after another writes a newline
+        _pause(None)
 
 
 class Engine:
@@ -97,8 +103,7 @@ class Engine:
         self._driver.start()
         raise_priority()  # of this thread, too: with it the process ends sooner when it is killed
         _say({"ready": asdict(info)})
-        _pause(None)
-        return 0
+        _sleep()
 
     def _first_driver(self) -> tuple[Driver, StreamInfo]:
         request, desk = self._request, self._desk
@@ -151,7 +156,7 @@ class Engine:
         self._describe(self._info)
         self._await_sound(before)
         _say({"took": asdict(self._info), "why": why, "lost": lost})
-        _pause(None)
+        _sleep()
 
     def _await_sound(self, takeovers: int) -> None:
         # The first block says how much was lost.
@@ -225,7 +230,7 @@ class Engine:
         self._lease.take()
         self._describe(self._info)
         _say({"took": asdict(self._info), "why": "found", "lost": False})
-        _pause(None)
+        _sleep()
 
     def _found(self) -> bool:
         wanted: list[str | None] = [self._request["device"]]

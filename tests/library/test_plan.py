@@ -32,7 +32,7 @@ def plan() -> Iterator[Plan]:
     desk.close()
 
 
-STEM = Stem(1, Length(), PAGE)  # type: ignore[arg-type]
+STEM = Stem(1, 1, Length(), PAGE)  # type: ignore[arg-type]
 
 
 def test_pages_ahead(plan: Plan) -> None:

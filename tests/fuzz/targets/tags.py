@@ -47,8 +47,8 @@ def _headers(fd: int, data: bytes, path: os.PathLike[str]) -> None:
         if not str(error).isprintable():
             raise Fault(f"a refusal is not one line: {error}") from error
         return
-    if head is not None and not len(head) <= len(data):
-        raise Fault(f"{len(head)} bytes of header for a file of {len(data)}")
+    if head is not None and not (0 < len(head.data) <= 1024 and 0 <= head.end <= len(data)):
+        raise Fault(f"{len(head.data)} bytes of header for {head.end} of {len(data)}")
 
 
 def _mp3(fd: int, data: bytes) -> None:
