@@ -10,6 +10,7 @@ from crowdstream.desk.codes import (
     CAUSE_ENGINE,
     CAUSE_LOST,
     CAUSE_RENDER,
+    FLAG_NONE,
     FLAG_TAKEN,
     FLAG_UNDERFLOW,
 )
@@ -27,6 +28,7 @@ _STAMP = REGIONS["clock"].offset + _FIELDS["stamp"][1]
 
 # A callback this much later than its period, in thousandths, explains a gap.
 LATE_THOUSANDTHS = 1500
+STANDSTILL_NS = 500_000_000  # longer than the longest block lasts
 
 
 @kernel
@@ -83,6 +85,10 @@ def begin_block(address, frames, now_ns, flagged):
         lease.gap_ns = max(0, interval - period_ns)
         cause = CAUSE_ENGINE if flagged == FLAG_TAKEN else CAUSE_LOST
         note_gap(address, cause, lease.gap_ns, now_ns)
+    elif interval > STANDSTILL_NS and flagged == FLAG_NONE:
+        # Whatever the device says of it: nothing was asked for, and it has not as much in store.
+        ledger.device_flags += 1
+        note_gap(address, CAUSE_DEVICE, interval - period_ns, now_ns)
     elif flagged == FLAG_UNDERFLOW:
         ledger.device_flags += 1
         if ledger.render_ns > period_ns:
