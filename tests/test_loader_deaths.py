@@ -235,3 +235,33 @@ def test_a_gap_after_the_read_ahead_is_put_down_to_the_stall(tmp_path: Path, lon
         before = running.client.status()["deck.B.position"]
         until(lambda: running.client.status()["deck.B.position"] > before + 1.0)
         assert running.client.status()["deck.B.state"] == "playing"
+
+
+def test_control_and_loader_killed_together_leave_what_plays_alone(
+    tmp_path: Path, song: str, long: str
+) -> None:
+    with server(tmp_path, *STREAMED) as running:
+        playing(running, "A", song)
+        playing(running, "B", long)
+        control, loader = running.below_named("control"), loader_of(running)
+        until(lambda: running.client.status()["pages_used_mb"] > 3.0)
+        control.suspend()  # so that it does not see the loader's death
+        loader.kill()
+        control.kill()
+        until(lambda: answers(running))
+        until(lambda: running.client.status()["restarts_loader"] > 0)
+        running.client.send("/deck/B/seek", 100.0)
+        until(lambda: running.client.status()["deck.B.position"] > 101)
+        status = running.client.status()
+        assert status["deck.A.track"] == "song"
+        assert status["deck.B.state"] == "playing"
+        assert status["missing_pages"] == 0
+
+
+def answers(running: Running) -> bool:
+    """Whether the server answers."""
+    try:
+        running.client.status()
+    except (TimeoutError, OSError):
+        return False
+    return True

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from crowdstream.library.errors import printable
 
@@ -55,6 +56,16 @@ class Blame:
     def count(self) -> int:
         """Files that are known to be bad."""
         return len(self._bad)
+
+    def noted(self) -> list[list[Any]]:
+        """As JSON holds it: which files are bad."""
+        return [[path, bad.reason, bad.identity] for path, bad in self._bad.items()]
+
+    def restore(self, note: list[list[Any]]) -> None:
+        """Know again what was noted."""
+        for path, reason, identity in note:
+            known = None if identity is None else (int(identity[0]), int(identity[1]))
+            self._bad[path] = BadFile(reason, known)
 
     def judge(self, path: str, status: int | None, hung: bool) -> str | None:
         """The loader ended while busy with this file: why the file is bad now; None: it is not.

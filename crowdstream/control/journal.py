@@ -46,6 +46,7 @@ class Journal:
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self._attacks = False
+        self._asked = False  # what the loader has, and not been answered
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `restore`."""
@@ -64,6 +65,8 @@ class Journal:
             self.entries[number] = Entry(number, list(request["stems"]), float(request["cue"]))
         elif request["do"] == "attacks":
             self._attacks = True
+        elif request["do"] == "inventory":
+            self._asked = True
         elif entry is None:
             return
         elif request["do"] == "cue":
@@ -76,6 +79,11 @@ class Journal:
     def heard(self, event: dict[str, Any]) -> None:
         """The loader has said something."""
         if event["event"] == "inventory":
+            self._asked = False
+            there = {int(found["track"]) for found in event["tracks"]}
+            for known in list(self.entries.values()):
+                if known.opened and known.number not in there:
+                    del self.entries[known.number]
             for found in event["tracks"]:
                 self._found(found)
             return
@@ -143,4 +151,6 @@ class Journal:
             for entry in entries
             if not entry.opened
         ]
+        if self._asked:
+            requests.append({"do": "inventory"})
         return requests

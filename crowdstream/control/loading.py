@@ -86,12 +86,19 @@ class Loading:
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `adopted`."""
-        return [self.journal.noted(), self.restarts]
+        return [self.journal.noted(), self.restarts, self.blame.noted()]
 
-    def adopted(self, note: list[Any]) -> None:
-        """Know what the loader was asked for by an earlier control."""
-        journal, self.restarts = note
+    def adopted(self, note: list[Any], fresh: bool = False) -> None:
+        """Know what the loader was asked for by an earlier control.
+
+        `fresh`: this loader has just been started in the place of that one, and knows nothing.
+        """
+        journal, self.restarts, bad = note
         self.journal.restore(journal)
+        self.blame.restore(bad)
+        if fresh:
+            for request in self.journal.again():
+                self._child.send(request)
 
     @property
     def child(self) -> Child:

@@ -121,7 +121,7 @@ class Startup:
     def adopt(self) -> Parts:
         """Take over what an earlier control has left, while it goes on playing.
 
-        Raises `DeskError` or `KeyError` when that can't be done.
+        Raises `ChildError`, `DeskError` or `KeyError` when that can't be done.
         """
         kept = self._store.kept
         (fd,), about = kept.pop("desk")
@@ -129,8 +129,13 @@ class Startup:
         notes = Notes(kept.pop("notes").fds[0])
         engines = self._engines(desk)
         engines.adopt(notes.values["engines"], self._store)
-        loading = self._loading(Child.adopt(self._store, "loader"), desk)
-        loading.adopted(notes.values["loader"])
+        there = "loader" in kept  # else it had died, and another one was not started yet
+        if there:
+            loader = Child.adopt(self._store, "loader")
+        else:
+            loader = start_loader(desk, self._settings, self._store)
+        loading = self._loading(loader, desk)
+        loading.adopted(notes.values["loader"], fresh=not there)
         return Parts(self._socket(), desk, engines, loading, notes, about["until"])
 
     def made(self, undo: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -35,6 +36,10 @@ class FakeChild:
         self.requests: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.killed = False
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None
 
     def send(self, message: dict[str, Any]) -> None:
         self.requests.append(message)
@@ -338,3 +343,35 @@ def test_a_loader_that_only_closed_its_output_is_ended(stage: Stage) -> None:
     stage.child.status = -9
     stage.turn()
     assert len(stage.made) == 2
+
+
+def test_another_control_knows_from_notes_what_the_loader_had(stage: Stage, song: str) -> None:
+    stage.load(1, "/one.wav")
+    stage.opened(1)
+    stage.load(2, song)
+    stage.busy(2)
+    stage.dies(-signal.SIGSEGV)
+    stage.load(3, "/three.wav")
+    stage.loading.send({"do": "attacks", "track": 0})
+    notes = json.loads(json.dumps(stage.loading.noted()))
+    other = Stage()
+    other.loading.adopted(notes)
+    assert other.dones() == [], "the loader runs, and has been asked already"
+    other.loading.send({"do": "inventory", "track": 0})
+    other.load(4, song)
+    other.turn()
+    assert "crashed" in other.said("failed")[0]["reason"], "bad is bad"
+    other.dies(-9)
+    assert other.dones() == [
+        ("adopt", 1), ("adopted", None), ("attacks", None), ("load", 3), ("inventory", None)
+    ]  # fmt: skip
+    other.child.say(event="inventory", tracks=[])
+    other.turn()
+    assert list(other.loading.journal.entries) == [3], "what is not there is not adopted"
+    fresh = Stage()
+    fresh.loading.adopted(notes, fresh=True)
+    assert [do for do, _ in fresh.dones()] == ["adopt", "adopted", "attacks", "load"]
+    for made in (other, fresh):
+        made.hearing.close()
+        made.child.close()
+        made.desk.close()
