@@ -79,7 +79,7 @@ class Core:
         """
         self.settings = settings
         self.desk = desk
-        self.subscribers = Subscribers()
+        self.subscribers = Subscribers(monotonic)
         self.tell = self.subscribers.tell
         self.osc = osc
         self.answers = Answers(AllowList(settings.osc_allow), osc.answer)
@@ -156,6 +156,7 @@ class Core:
     def packet(self, packet: bytes, sender: Any) -> None:
         """Carry out what a packet says, now or at its time; answers go to `sender`."""
         reply = self.answers.to(packet, sender)
+        self.subscribers.heard(sender)
         self.touched = True
         try:
             messages = parse(packet)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply
 from crowdstream.control.errors import Refused
 
+log = logging.getLogger(__name__)
+
+# A client that ends without a word keeps its place. Where all are taken, the one that has said
+# nothing for the longest gives way, if it is as long as this: a sequencer says more.
+SILENT_SECONDS = 600.0
+
 
 class Subscribers:
     """Those who have said `/notify 1`, by sender, each with a number. For the control thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._known: dict[Any, tuple[int, Reply]] = {}
+        self._heard: dict[Any, float] = {}
 
     def __len__(self) -> int:
         """How many there are."""
@@ -27,14 +37,28 @@ class Subscribers:
         """Add the sender of a command; its number. Raises `Refused` when full."""
         known = self._known.get(context.sender)
         if known is None and len(self._known) >= MOST_SUBSCRIBERS:
-            raise Refused(f"{MOST_SUBSCRIBERS} clients are subscribed already")
+            self._make_room()
         taken = {number for number, _ in self._known.values()}
         number = known[0] if known else min(set(range(MOST_SUBSCRIBERS)) - taken)
         self._known[context.sender] = (number, context.reply)
+        self._heard[context.sender] = self._monotonic()
         return number
+
+    def heard(self, sender: Any) -> None:
+        """Somebody has sent something."""
+        if sender in self._known:
+            self._heard[sender] = self._monotonic()
+
+    def _make_room(self) -> None:
+        silent = min(self._heard, key=lambda sender: self._heard[sender])
+        if self._monotonic() < self._heard[silent] + SILENT_SECONDS:
+            raise Refused(f"{MOST_SUBSCRIBERS} clients are subscribed already")
+        log.info("%s has been silent for long: another one is told of events instead", silent)
+        self.remove(silent)
 
     def remove(self, sender: Any) -> int:
         """Take a sender out; the number it had, 0 if it had none."""
+        self._heard.pop(sender, None)
         return self._known.pop(sender, (0, None))[0]
 
     def tell(self, address: str, *arguments: Any, to: Context | None = None) -> None:
@@ -53,3 +77,4 @@ class Subscribers:
         for sender, number in note:
             origin = tuple(sender) if sender else None
             self._known[origin] = (number, reply_to(origin))
+            self._heard[origin] = self._monotonic()

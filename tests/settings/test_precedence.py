@@ -33,6 +33,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     ).map(tuple),
     "device": _name,
     "driver": st.sampled_from(["auto", "pyaudio", "null"]),
+    "standby": st.sampled_from(["auto", "warm", "off"]),
+    "device_lost": st.sampled_from(["play", "wait"]),
+    "device_fallback": st.booleans(),
     "buffer_size": st.integers(16, 8192),
     "sample_rate": st.integers(8000, 192000),
     "memory": st.integers(16, 1 << 20),
@@ -67,7 +70,7 @@ LAYERS = ("keyword", "flag", "environment", "file", "preset")
 def as_flags(name: str, value: Any) -> list[str]:
     flag = OPTIONS[name].flag
     if isinstance(value, bool):
-        return [flag if value else f"--no-{name}"]
+        return [flag if value else f"--no-{flag[2:]}"]
     if name == "media_root":
         return [word for path in value for word in (flag, str(path))]
     if isinstance(value, tuple):
