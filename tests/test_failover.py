@@ -205,3 +205,30 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         listener.close()
         told = [values[0] for address, values in heard if address == "/device"]
         assert told == [0, 1]
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("allowed", [True, False])
+def test_another_card_is_taken_only_where_that_is_allowed(
+    tmp_path: Path, pulse_card: PulseNull, allowed: bool
+) -> None:
+    """ALSA's device `pulse` goes away for good; the system's default is there again."""
+    flag = "--device-fallback" if allowed else "--no-device-fallback"
+    with playing(tmp_path, pulse_card, level(60), "--device", "pulse", flag) as it:
+        client = it.client
+        assert client.status()["device"] == "pulse (ALSA)"
+        await_standby(it)
+        pulse_card.pull_out()
+        until(lambda: client.status()["device_lost"] == 1, 20)
+        alsa = Path(pulse_card.env["ALSA_CONFIG_PATH"])
+        lines = alsa.read_text(encoding="utf-8").splitlines(keepends=True)
+        alsa.write_text("".join(line for line in lines if ".default" in line), encoding="utf-8")
+        pulse_card.plug_in()
+        if allowed:
+            until(lambda: client.status()["device_lost"] == 0, 30)
+            assert client.status()["device"] == "default (ALSA)"
+        else:
+            time.sleep(4.0)
+            status = client.status()
+            assert status["device_lost"] == 1 and status["driver"] == "null"
+            assert status["deck.A.state"] == "playing"

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.5  # seconds after the start before a standby is made: the first track comes first
 AGAIN_PAUSE = 0.5  # before a new one is made in the place of one that has gone
 LONGEST_PAUSE = 30.0  # where they fail one after another
-STANDSTILL_SECONDS = 1.5  # without a block, where no standby looks
+STANDSTILL_SECONDS = 4.0  # without a block, where no standby looks
 SHORT_SECONDS = 2.0  # an engine that dies so soon after it has begun may be no better than the last
 MOST_DEATHS = 5  # of these in a row
 

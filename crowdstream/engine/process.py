@@ -132,7 +132,8 @@ class Engine:
         self._settle()
         raise_priority()  # of this thread: it decides, and may have to do so at once
         _say({"standby": "running" if running else "warm"})
-        successor = Successor(self._desk, self._lease, self._callback, running)
+        active = self._driver.alive if self._driver is not None else bool
+        successor = Successor(self._desk, self._lease, self._callback, running, active)
         why = successor.wait()
         if why == "ended":
             return

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -26,7 +27,10 @@ ALARM_PERIODS = 1.5
 ALARM_SECONDS = 0.001
 CLOSE_LOOK = 0.001  # seconds between two such looks
 PAUSE = 0.02  # between two looks where the alarm comes from this engine's own stream
-LOST_SECONDS = 0.4  # after which a device that asks nobody is gone
+# After so long a device that asks nobody is gone: one that says so or whose thread has ended, and
+# one that may only be waking up, which takes some sound servers two seconds.
+ENDED_SECONDS = 0.4
+LOST_SECONDS = 2.5
 END_SECONDS = 0.5  # that the system may take to end a process that is killed
 STOPPED = "tTZXx"  # states of a thread that does nothing any more
 ENDS = 0x4 | 0x400  # PF_EXITING and PF_SIGNALED of the kernel: it never gets back to its program
@@ -45,10 +49,18 @@ class Successor:
     """Waits for the end of the engine that has the lease. For the main thread of another one.
 
     `running`: this engine's own stream is called, so that a device that has stopped can be told
-    from an engine that has.
+    from an engine that has; `active` says whether its device still has it.
     """
 
-    def __init__(self, desk: Desk, lease: Lease, callback: Callback, running: bool) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        lease: Lease,
+        callback: Callback,
+        running: bool,
+        active: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._active = active
         self._desk = desk
         self._clock = desk.clock
         self._lease = lease
@@ -94,7 +106,7 @@ class Successor:
                 if not self.alive():
                     return "died"
                 stale = self._stale()
-                pause = usual if stale < alarm or stale > LOST_SECONDS else CLOSE_LOOK
+                pause = usual if stale < alarm or stale > ENDED_SECONDS else CLOSE_LOOK
                 trouble = self._trouble(stale) if stale > alarm else ""
                 if trouble:
                     self.end_other()
@@ -125,8 +137,9 @@ class Successor:
             # The same device asks this engine for sound, or it does not.
             if self._callback.calls - self._calls >= HANG_CALLS:
                 return "hung"
-            silent = time.monotonic() - self._called > LOST_SECONDS
-            return "device" if stale > LOST_SECONDS and silent else ""
+            silent = min(stale, time.monotonic() - self._called)
+            ended = silent > ENDED_SECONDS and (thread is None or not self._active())
+            return "device" if ended or silent > LOST_SECONDS else ""
         if thread is None or thread.state in STOPPED or self._renders():
             return "hung"
         return "device" if stale > LOST_SECONDS else ""
