@@ -102,7 +102,7 @@ def test_missing_page_and_its_return() -> None:
         ledger = bench.desk.ledger
         assert int(ledger["missing_frames"]) == size
         assert int(ledger["missing_pages"]) == 1
-        assert ledger["gaps"].tolist() == [0, 0, 0, 1]
+        assert ledger["gaps"].tolist() == [0, 0, 0, 1, 0, 0]
         gap = bench.desk.gaps[0]
         assert int(gap["cause"]) == 3
         assert size - 256 <= int(gap["frame"]) <= size

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.desk.codes import CAUSE_CALLBACK, CAUSE_DEVICE, CAUSE_RENDER
+from crowdstream.desk.codes import (
+    CAUSE_CALLBACK,
+    CAUSE_DEVICE,
+    CAUSE_ENGINE,
+    CAUSE_LOST,
+    CAUSE_RENDER,
+    CAUSES,
+    FLAG_LOST,
+    FLAG_TAKEN,
+)
 from crowdstream.desk.sizes import GAPS, HISTOGRAM
 from crowdstream.desk.stamp import read_callback
 from crowdstream.engine.ledger import begin_block, end_block
@@ -60,7 +69,7 @@ def test_a_good_run_has_no_gaps() -> None:
     with Bench() as bench:
         _run(bench, [(PERIOD, False, 500_000)] * 20)
         ledger = bench.desk.ledger
-        assert ledger["gaps"].tolist() == [0, 0, 0, 0]
+        assert ledger["gaps"].tolist() == [0] * len(CAUSES)
         assert int(ledger["blocks"]) == 20
         assert int(ledger["frames"]) == 20 * BLOCK
         assert int(ledger["over_budget"]) == 0
@@ -83,13 +92,15 @@ CALM = (PERIOD, False, 500_000)
         # All was in time here.
         ([CALM, CALM, (PERIOD, True, 500_000)], CAUSE_DEVICE, 0),
         ([CALM, CALM, (14_000_000, True, 500_000)], CAUSE_DEVICE, 0),
+        # A stream that stood still, though the device does not speak of it.
+        ([CALM, CALM, (700_000_000, False, 500_000)], CAUSE_DEVICE, 690_000_000),
     ],
 )
 def test_cause_of_a_gap(arrivals: list[tuple[int, bool, int]], cause: int, excess: int) -> None:
     with Bench() as bench:
         _run(bench, arrivals)
         ledger = bench.desk.ledger
-        expected = [0, 0, 0, 0]
+        expected = [0] * len(CAUSES)
         expected[cause] = 1
         assert ledger["gaps"].tolist() == expected
         assert int(ledger["device_flags"]) == 1
@@ -100,12 +111,26 @@ def test_cause_of_a_gap(arrivals: list[tuple[int, bool, int]], cause: int, exces
         assert int(gap["frame"]) == BLOCK * (len(arrivals) - 1)
 
 
+@pytest.mark.parametrize(("flag", "cause"), [(FLAG_TAKEN, CAUSE_ENGINE), (FLAG_LOST, CAUSE_LOST)])
+def test_the_first_block_of_another_engine_says_what_was_lost(flag: int, cause: int) -> None:
+    with Bench() as bench:
+        _run(bench, [CALM, CALM])
+        longest = int(bench.desk.ledger["interval_max_ns"])
+        begin_block(bench.desk.address, BLOCK, START + 4 * PERIOD + 7, flag)
+        ledger, lease = bench.desk.ledger, bench.desk.lease
+        assert int(ledger["gaps"][cause]) == sum(ledger["gaps"].tolist()) == 1
+        assert (int(lease["takeovers"]), int(lease["gap_ns"])) == (1, PERIOD + 7)
+        # It is no underrun of the device, and no interval between two of its calls.
+        assert int(ledger["device_flags"]) == 0
+        assert int(ledger["interval_max_ns"]) == longest
+
+
 def test_over_budget_is_counted_without_a_flag() -> None:
     with Bench() as bench:
         _run(bench, [CALM, (PERIOD, False, PERIOD + 2), CALM])
         assert int(bench.desk.ledger["over_budget"]) == 1
         assert int(bench.desk.ledger["render_max_ns"]) == PERIOD + 2
-        assert bench.desk.ledger["gaps"].tolist() == [0, 0, 0, 0]
+        assert bench.desk.ledger["gaps"].tolist() == [0] * len(CAUSES)
 
 
 def test_more_gaps_than_places_keep_the_latest() -> None:
