@@ -213,6 +213,7 @@ class Server:
                 self.core.tick()
                 self._loader.tick()
                 self._engines.tick()
+                self._health.processes.replace(("engine", "standby"), self._engines.pids())
                 self._health.tick(self.core.status.control_readings)
                 self._notifier.tick(self.desk.frame, self.core.status.line)
 
@@ -228,7 +229,6 @@ class Server:
         return False
 
     def _engine_changed(self, info: StreamInfo, why: str) -> None:
-        self._health.processes.pids.update(self._engines.pids())
         self.core.engine_changed(info, why)
 
     def _device_lost(self, why: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,15 @@ class Processes:
     cpu: dict[str, float] = field(default_factory=dict)
     peak: float = 0.0
     _known: dict[str, psutil.Process] = field(default_factory=dict)
+
+    def replace(self, names: Sequence[str], pids: dict[str, int]) -> None:
+        """These processes are others now, or are not there."""
+        for name in names:
+            if name in pids:
+                self.pids[name] = pids[name]
+            else:
+                self.pids.pop(name, None)
+                self.cpu.pop(name, None)
 
     def read(self) -> None:
         """Take a reading; CPU is in percent of one core since the reading before."""

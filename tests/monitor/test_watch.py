@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -245,3 +246,13 @@ def test_a_level_that_somebody_asked_for_is_not_told(
         watched.desk.quality["level"] = level
         watched.second()
         assert lines(caplog, logging.INFO) == []
+
+
+def test_processes_that_are_replaced_are_read_and_those_that_are_gone_are_not() -> None:
+    processes = Processes({"engine": os.getpid(), "standby": os.getpid()})
+    processes.read()
+    assert processes.cpu.keys() == {"engine", "standby"}
+    processes.replace(("engine", "standby"), {"engine": os.getppid()})
+    processes.read()
+    assert processes.pids == {"engine": os.getppid()}
+    assert processes.cpu.keys() == {"engine"}
