@@ -105,6 +105,17 @@ say "auditing the packages"
 run_module contrib.audit || status=1
 [ $status -eq 0 ] ||
     say "ruff, mypy or the audit found something (see above), so this run has failed"
-say "running the tests"
-run_module pytest ${device_free:+-m "not device and not install"} || status=1
+
+# Two halves at the same time: tests of the parts (in folders), and tests of the whole server
+# with its processes (beside them).
+run_half() { run_module pytest ${device_free:+-m "not device and not install"} "$@"; }
+say "running the tests: those of the parts go to a file meanwhile, and are shown at the end"
+parts=$(mktemp)
+trap 'rm -f -- "$parts"' EXIT
+run_half tests/*/ >"$parts" 2>&1 &
+half=$!
+run_half tests/test_*.py || status=1
+wait $half || status=1
+cat -- "$parts"
+[ $status -eq 0 ] || say "something failed (see above)"
 exit $status
