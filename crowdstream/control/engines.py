@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ FIRST_PAUSE = 0.5  # seconds after the start before a standby is made: the first
 AGAIN_PAUSE = 0.5  # before a new one is made in the place of one that has gone
 LONGEST_PAUSE = 30.0  # where they fail one after another
 STANDSTILL_SECONDS = 4.0  # without a block, where no standby looks
-SHORT_SECONDS = 2.0  # an engine that dies so soon after it has begun may be no better than the last
+SHORT_SECONDS = 0.5  # an engine that dies so soon after it has begun is no better than the last
 MOST_DEATHS = 5  # of these in a row
 
 KEPT = "engine/"  # and its number: the name under which one is kept for the next control
@@ -89,7 +88,7 @@ class Engines:
         self._next = 0.0
         self._pause = AGAIN_PAUSE
         self._deaths = 0
-        self._begun = -math.inf
+        self._begun: float | None = None  # when the engine that plays began to
         self._device: str | None = settings.device
         self._driver = settings.driver
         self.searching = False
@@ -129,6 +128,7 @@ class Engines:
             raise DeviceError(answer["error"])
         info = StreamInfo(**answer["ready"])
         self._engines[0].state = "plays"
+        self._begun = self._monotonic()
         self._settle_on(info)
         self._next = self._monotonic() + FIRST_PAUSE
         return info
@@ -268,8 +268,9 @@ class Engines:
         why = str(message["why"])
         info = StreamInfo(**message["took"])
         self.searching = bool(message["lost"])
-        if why in ("died", "hung"):
-            self._count_death()
+        if why in ("died", "hung") and self._begun is not None:
+            self._count_death(self._lived_shortly())
+        self._begun = self._monotonic()
         self._settle_on(info)
         self._next = self._monotonic() + AGAIN_PAUSE
         self.changed(info, "device" if self.searching else why)
@@ -294,16 +295,18 @@ class Engines:
                 self._put_off()
         else:
             # Nobody plays and nobody was ready: the next one goes on when it has started.
-            self._count_death()
+            self._count_death(was != "plays" or self._lived_shortly())
             self._next = 0.0
 
-    def _count_death(self) -> None:
+    def _count_death(self, at_once: bool) -> None:
         # Where each dies of what the one before it died of, it has to end.
-        now = self._monotonic()
-        self._deaths = self._deaths + 1 if now < self._begun + SHORT_SECONDS else 0
-        self._begun = now
+        self._begun = None
+        self._deaths = self._deaths + 1 if at_once else 0
         if self._deaths > MOST_DEATHS:
             self.failed = f"{self._deaths} engines in a row have died"
+
+    def _lived_shortly(self) -> bool:
+        return self._begun is not None and self._monotonic() < self._begun + SHORT_SECONDS
 
     def _remove(self, engine: Engine) -> None:
         if self._hearing is not None:

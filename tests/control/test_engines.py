@@ -1,0 +1,218 @@
+"""Engines as control keeps them: who is started when, and who is told what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from crowdstream.control.engines import (
+    AGAIN_PAUSE,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MOST_DEATHS,
+    SHORT_SECONDS,
+    STANDSTILL_SECONDS,
+    Engines,
+)
+from crowdstream.desk.block import Desk
+from crowdstream.desk.stream import DeviceError, StreamInfo
+from crowdstream.settings import validate
+
+CARD = StreamInfo("pyaudio", "card (ALSA)", 44100.0, 256, 0.01)
+CLOCK = StreamInfo("null", "built-in clock", 44100.0, 256, 0.01)
+
+
+class FakeChild:
+    """An engine process that says what it is told to."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.request = request
+        self.messages: list[dict[str, Any]] = []
+        self.finished = False
+        self.ended = False
+        self.pid = 1000 + request["number"]
+        self.out = -1
+        self.last_words = "signal 9"
+
+    def read(self) -> list[dict[str, Any]]:
+        """What it has said."""
+        said, self.messages = self.messages, []
+        return said
+
+    def end(self, _seconds: float) -> None:
+        """It is ended."""
+        self.ended = True
+
+
+class Stage:
+    """Engines on a clock that stands still, and what they tell."""
+
+    def __init__(self, desk: Desk, **settings: Any) -> None:
+        self.now = 100.0
+        self.children: list[FakeChild] = []
+        self.told: list[Any] = []
+        self.engines = Engines(
+            desk, validate(**settings), lambda info, why: self.told.append((info.device, why)),
+            self.told.append, self.launch, lambda: self.now,
+        )  # fmt: skip
+        self.engines.launch()
+        self.engines.started({"ready": asdict(CARD)})
+
+    def launch(self, request: dict[str, Any], _desk: Desk) -> Any:
+        """Stands for starting a process."""
+        self.children.append(FakeChild(request))
+        return self.children[-1]
+
+    def roles(self) -> list[str]:
+        """What was started, in order."""
+        return [child.request["role"] for child in self.children]
+
+    def wait(self, seconds: float) -> None:
+        """So much time passes."""
+        self.now += seconds
+        self.engines.tick()
+
+    def says(self, number: int, **message: Any) -> None:
+        """The child of that number says something."""
+        self.children[number].messages.append(message)
+        self.hear(number)
+
+    def dies(self, number: int) -> None:
+        """It ends."""
+        self.children[number].finished = True
+        self.hear(number)
+
+    def hear(self, number: int) -> None:
+        """Control hears of it."""
+        child = self.children[number]
+        for engine in list(self.engines._engines):
+            if engine.child is child:  # type: ignore[comparison-overlap]
+                self.engines._hear(engine)
+
+    def takes(self, number: int, why: str = "died", info: StreamInfo = CARD) -> None:
+        """That one goes on where another one stopped."""
+        self.says(number, took=asdict(info), why=why, lost=info is CLOCK)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    made = Desk.create(0)
+    yield made
+    made.close()
+
+
+def test_a_standby_comes_after_the_start_and_again_after_each_takeover(desk: Desk) -> None:
+    stage = Stage(desk)
+    stage.wait(FIRST_PAUSE / 2)
+    assert stage.roles() == ["first"]
+    stage.wait(FIRST_PAUSE)
+    stage.wait(60.0)
+    assert stage.roles() == ["first", "standby"]
+    # It opens the device that was found, whatever the settings left open.
+    assert stage.children[1].request["device"] == "card (ALSA)"
+    assert stage.engines.readings()["standby"] == "none"
+    stage.says(1, standby="running")
+    assert stage.engines.readings()["standby"] == "running"
+    assert stage.engines.pids() == {"engine": 1001, "standby": 1002}
+    stage.takes(1)
+    assert stage.children[0].ended and stage.told == [("card (ALSA)", "died")]
+    assert stage.engines.pids() == {"engine": 1002}
+    stage.wait(AGAIN_PAUSE)
+    assert stage.roles() == ["first", "standby", "standby"]
+
+
+def test_where_nobody_is_ready_another_one_is_started_at_once(desk: Desk) -> None:
+    stage = Stage(desk, standby="off")
+    stage.wait(60.0)
+    assert stage.roles() == ["first"]
+    stage.dies(0)
+    stage.wait(0.0)
+    assert stage.roles() == ["first", "standby"]
+    stage.takes(1)
+    stage.wait(60.0)
+    assert stage.roles() == ["first", "standby"]
+
+
+def test_a_lost_device_is_looked_for_until_it_is_found(desk: Desk) -> None:
+    stage = Stage(desk)
+    stage.wait(FIRST_PAUSE)
+    stage.takes(1, "device", CLOCK)
+    assert stage.engines.searching and stage.told == [("built-in clock", "device")]
+    stage.wait(AGAIN_PAUSE)
+    assert stage.roles()[-1] == "search"
+    assert stage.children[2].request["device"] == "card (ALSA)"
+    stage.takes(2, "found")
+    assert not stage.engines.searching and stage.children[1].ended
+    stage.wait(AGAIN_PAUSE)
+    assert stage.roles()[-1] == "standby"
+
+
+def test_nobody_plays_while_the_device_is_waited_for(desk: Desk) -> None:
+    stage = Stage(desk, device_lost="wait")
+    stage.wait(FIRST_PAUSE)
+    stage.says(1, lost="device")
+    assert stage.told == ["device"] and stage.engines.pids() == {}
+    stage.wait(0.0)
+    stage.wait(60.0)
+    assert stage.roles() == ["first", "standby", "search"]
+
+
+def test_alone_a_device_that_stands_still_is_seen_by_control(desk: Desk) -> None:
+    stage = Stage(desk, standby="off")
+    desk.clock["callback_ns"] = round(stage.now * 1e9)
+    stage.wait(STANDSTILL_SECONDS - 0.1)
+    assert not stage.engines.searching
+    stage.wait(0.2)
+    assert stage.engines.searching and stage.children[0].ended
+    assert stage.roles() == ["first", "search"]
+
+
+def test_engines_that_die_at_once_one_after_another_are_the_end(desk: Desk) -> None:
+    stage = Stage(desk)
+    stage.wait(FIRST_PAUSE)
+    for number in range(1, MOST_DEATHS + 2):
+        assert not stage.engines.failed
+        stage.takes(number)
+        stage.wait(SHORT_SECONDS / 2)  # no time for a standby
+        stage.dies(number)
+        stage.wait(0.0)
+    assert "in a row" in stage.engines.failed
+
+
+def test_one_that_has_lived_counts_from_the_beginning(desk: Desk) -> None:
+    stage = Stage(desk)
+    stage.wait(FIRST_PAUSE)
+    for number in range(1, 4 * MOST_DEATHS):
+        stage.takes(number)
+        stage.wait(SHORT_SECONDS * (2 if number % MOST_DEATHS == 0 else 0.5))
+        stage.dies(number)
+        stage.wait(0.0)
+    assert not stage.engines.failed
+
+
+def test_standbys_that_fail_are_tried_ever_more_rarely(desk: Desk) -> None:
+    stage = Stage(desk)
+    stage.wait(FIRST_PAUSE)
+    pauses = []
+    for number in range(1, 9):
+        stage.dies(number)
+        begin = stage.now
+        while len(stage.children) == number + 1:
+            stage.wait(0.25)
+        pauses.append(stage.now - begin)
+    assert pauses[:4] == pytest.approx([0.5, 1.0, 2.0, 4.0])
+    assert pauses[-1] == LONGEST_PAUSE
+    # One that was ready once is a good one.
+    stage.says(9, standby="running")
+    stage.dies(9)
+    stage.wait(AGAIN_PAUSE)
+    assert len(stage.children) == 11
+
+
+def test_a_device_that_does_not_open_is_an_error(desk: Desk) -> None:
+    stage = Stage(desk)
+    with pytest.raises(DeviceError, match="no such card"):
+        stage.engines.started({"error": "no such card"})
