@@ -147,6 +147,21 @@ def test_on_jack_a_killed_and_a_stopped_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.device
+def test_a_standby_without_a_stream_of_its_own_opens_the_card_when_its_turn_comes(
+    tmp_path: Path, jack_card: JackDummy
+) -> None:
+    """As on a card that only one program can have."""
+    with playing(tmp_path, jack_card, level(60), "--standby", "warm") as it:
+        for number, how in enumerate((signal.SIGKILL, signal.SIGSTOP), 1):
+            await_standby(it, "warm")
+            os.kill(engines(it)[0].pid, how)
+            status = await_takeover(it, number)
+            assert "JACK" in status["device"] and status["device_lost"] == 0
+            assert status["deck.A.state"] == "playing"
+            assert status["takeover_gap_ms"] < 1000.0
+
+
+@pytest.mark.device
 def test_what_is_heard_of_a_kill(tmp_path: Path, pulse_card: PulseNull) -> None:
     """Counting samples: one gap, of zeros alone, and behind it the count goes on, not back."""
     with pulse_card.recorder() as recorder, playing(tmp_path, pulse_card, count(20)) as it:
