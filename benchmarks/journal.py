@@ -41,7 +41,7 @@ def run(seconds: int, tracks: Sequence[Any]) -> list[dict[str, Any]]:
             kept, plain = (float(np.median(np.concatenate(times[off]))) for off in (0, 1))
             words = int(mixer.desk.journal["words"])
             rows.append({
-                "what": what, "without us": round(plain, 1), "with us": round(kept, 1),
+                "what": what, "without": round(plain, 1), "with": round(kept, 1),
                 "ratio": round(kept / plain, 3), "KiB copied": round(words / 256, 1),
             })  # fmt: skip
     return rows
