@@ -106,15 +106,19 @@ run_module contrib.audit || status=1
 [ $status -eq 0 ] ||
     say "ruff, mypy or the audit found something (see above), so this run has failed"
 
-# Two halves at the same time: tests of the parts (in folders), and tests of the whole server
-# with its processes (beside them).
+# Two halves at the same time, of about the same length: tests of the parts (in folders), and
+# tests of the whole server with its processes (beside them, and those of the benchmarks).
 run_half() { run_module pytest ${device_free:+-m "not device and not install"} "$@"; }
 say "running the tests: those of the parts go to a file meanwhile, and are shown at the end"
+folders=()
+for folder in tests/*/; do
+    [ "$folder" = tests/benchmarks/ ] || folders+=("$folder")
+done
 parts=$(mktemp)
 trap 'rm -f -- "$parts"' EXIT
-run_half tests/*/ >"$parts" 2>&1 &
+run_half "${folders[@]}" >"$parts" 2>&1 &
 half=$!
-run_half tests/test_*.py || status=1
+run_half tests/test_*.py tests/benchmarks || status=1
 wait $half || status=1
 cat -- "$parts"
 [ $status -eq 0 ] || say "something failed (see above)"

@@ -133,7 +133,7 @@ def sandbox(tmp_path: Path) -> Sandbox:
     return Sandbox(tmp_path)
 
 
-HALVES = ("tests/*/", "tests/test_*.py")
+HALVES = ("tests/*/", "tests/test_*.py tests/benchmarks")
 INSTALLATION = [
     "python -m venv PROJECT/.venv",
     "python -m pip install -r PROJECT/requirements.txt -e PROJECT",

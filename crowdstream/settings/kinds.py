@@ -90,7 +90,7 @@ class Whole(Kind):
     def read_text(self, text: str) -> int:
         if not WHOLE.fullmatch(text.strip()):
             raise Refused
-        return self.read(int(text))
+        return self.read(int(text.strip()))
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Real(Kind):
     def read_text(self, text: str) -> float:
         if not DECIMAL.fullmatch(text.strip()):
             raise Refused
-        return self.read(float(text))
+        return self.read(float(text.strip()))
 
 
 @dataclass(frozen=True)
