@@ -38,6 +38,7 @@ class Callback:
 
     It renders while the engine `number` has the lease. Before that it returns silence, and
     `calls` counts how often it was asked for it; when it has handed over, it returns silence.
+    `retired`: it never renders any more, whoever calls it; another callback of this engine does.
     `first_flag`: what is noted with the first block that it renders, one of `FLAG_...`. `alarm`
     is called with each of those before if `alarm_ns` have passed since the other engine was asked
     for a block.
@@ -59,6 +60,7 @@ class Callback:
         self._first = True
         self._renders = False
         self.first_flag = FLAG_NONE
+        self.retired = False
         self.calls = 0
         self.alarm: Callable[[], None] | None = None
         self.alarm_ns = 0
@@ -90,7 +92,7 @@ class Callback:
             if self._lease.asked():
                 self._lease.hand_over()
                 self._renders = False
-        elif self._lease.held():
+        elif not self.retired and self._lease.held():
             self._renders = True
             self._lease.begin()
             flag = self.first_flag

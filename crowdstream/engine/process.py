@@ -138,19 +138,25 @@ class Engine:
         if why == "ended":
             return
         lost = why == "device"
-        self._callback.first_flag = FLAG_LOST if lost else FLAG_TAKEN
+        flag = FLAG_LOST if lost else FLAG_TAKEN
         if lost and self._request["lost"] == "wait":
             _say({"lost": why})
             return
         before = int(self._desk.lease["takeovers"])
         if lost or not self._go_on():
             since = int(self._desk.clock["callback_ns"])
+            # A stream that only stalled may call its callback again: one thread renders, no two.
+            self._callback.retired = True
+            number = int(self._request["number"])
+            self._callback = Callback(self._desk, self._frames, number)
+            self._callback.first_flag = flag
             self._driver = NullDriver(self._callback, self._rate, self._frames, since * 1e-9)
             self._info = self._clock_info()
             lost = True
             successor.take()
             self._driver.start()
         else:
+            self._callback.first_flag = flag
             successor.take()
             if not running and self._driver is not None:
                 self._driver.start()

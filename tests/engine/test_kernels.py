@@ -137,6 +137,19 @@ def test_callback_gives_what_render_gives_and_never_too_little() -> None:
         del callback
 
 
+def test_of_two_callbacks_of_an_engine_only_the_one_that_is_not_retired_renders() -> None:
+    with Bench() as bench:
+        bench.start(0, bench.load(noise(4000)))
+        retired, other = Callback(bench.desk, 64), Callback(bench.desk, 64)
+        retired._first = other._first = False
+        retired.retired = True
+        assert not retired.fill(64, False).any() and bench.desk.frame == 0
+        assert other.fill(64, False).any() and bench.desk.frame == 64
+        assert not retired.fill(64, False).any() and bench.desk.frame == 64
+        assert retired.calls == 2
+        del retired, other
+
+
 def test_a_kernel_that_fails_gives_silence_and_is_counted() -> None:
     def broken(*_arguments: object) -> None:
         raise RuntimeError
