@@ -92,7 +92,7 @@ class LiveServer:
             # What comes before the port is bound is lost; what comes after is kept.
             self.say("/version")
             if self.hear("/version.reply", every) is not None:
-                self._find_processes()
+                self.find_processes()
                 return
             self.check_alive()
         raise BenchmarkError(f"the server was not ready within {READY_SECONDS:g} s")
@@ -112,12 +112,15 @@ class LiveServer:
         """Take note if the process that was started has ended."""
         self._process.poll()
 
-    def _find_processes(self) -> None:
+    def find_processes(self) -> None:
+        """Look anew which processes the server has: `processes`, by what they do."""
         self.processes = {}
         for child in psutil.Process(self._process.pid).children(recursive=True):
             for word in child.cmdline():
                 if word in _CHILDREN:
-                    self.processes[_CHILDREN[word]] = child
+                    name = _CHILDREN[word]
+                    # The engine that was started first is the one that plays.
+                    self.processes["standby" if name in self.processes else name] = child
 
     def _end(self) -> None:
         self._process.terminate()

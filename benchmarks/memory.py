@@ -18,6 +18,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import psutil
+
 from benchmarks import common, material
 from benchmarks.cards import add_card_arguments, open_card
 from benchmarks.live import LiveServer
@@ -25,13 +27,14 @@ from benchmarks.mix import RATES, play_decks, wait_loaded
 from contrib.soundcard import SoundCardError
 
 GOAL_MB = 300.0
+STANDBY_SECONDS = 60.0  # that a standby may take to be ready
 
 
 def pss_bytes(server: LiveServer) -> dict[str, int]:
     """PSS of each process of the server."""
-    return {
-        name: int(process.memory_full_info().pss) for name, process in server.processes.items()
-    }
+    server.find_processes()
+    found = {"guardian": psutil.Process(server.pid), **server.processes}
+    return {name: int(process.memory_full_info().pss) for name, process in found.items()}
 
 
 def desk_bytes(server: LiveServer) -> int:
@@ -42,6 +45,8 @@ def desk_bytes(server: LiveServer) -> int:
 
 def measure(server: LiveServer, folders: Sequence[Path], seconds: float) -> dict[str, Any]:
     """Play everything for a while; then the figures, in MB (10**6 bytes)."""
+    # All of the server is there, so what is compared is the same processes.
+    server.until(lambda now: now["standby"] != "none", STANDBY_SECONDS, "a standby")
     idle = sum(pss_bytes(server).values())
     play_decks(server, folders, RATES)
     wait_loaded(server)
