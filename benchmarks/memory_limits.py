@@ -110,7 +110,7 @@ class Player:
 
 def processes(server: LiveServer) -> list[psutil.Process]:
     """All processes of the server."""
-    root = server.processes["control"]
+    root = psutil.Process(server.pid)
     return [root, *root.children(recursive=True)]
 
 
