@@ -99,6 +99,17 @@ class Running:
                     found.append(one)
         return min(found, key=lambda one: float(one.create_time()))
 
+    def page(self) -> str:
+        """The address of the page, once it is served: `http://127.0.0.1:43210`."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            served = re.search(r"page on (\S+)", self.log())
+            if served:
+                return served.group(1)
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.02)
+        raise TimeoutError(self.log())
+
     def log(self) -> str:
         """Standard output and error together."""
         return self._log.read_text(encoding="utf-8", errors="replace")
@@ -118,9 +129,13 @@ class Running:
 def server(
     folder: Path, *options: str, env: dict[str, str] | None = None
 ) -> Iterator[Running]:
-    """Run `audio_server.py` on a free port, with its log in `folder`; ended in all cases."""
+    """Run `audio_server.py` on a free port, with its log in `folder`; ended in all cases.
+
+    It serves pages only where an option says so (`--http`, then on a free port, too).
+    """
     log = folder / "server.log"
-    command = [sys.executable, str(PROJECT / "audio_server.py"), "--port", "0", *options]
+    program = [sys.executable, str(PROJECT / "audio_server.py")]
+    command = [*program, "--port", "0", "--http-port", "0", "--no-http", *options]
     with log.open("wb") as file:
         process = subprocess.Popen(
             command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}

@@ -144,6 +144,11 @@ class Child:
         return self._process.pid
 
     @property
+    def unsent(self) -> int:
+        """Bytes that wait because it does not read."""
+        return len(self._unsent)
+
+    @property
     def status(self) -> int | None:
         """Exit status; None while it runs, and where nobody can know it."""
         return None if isinstance(self._process, Adopted) else self._process.poll()

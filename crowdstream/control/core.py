@@ -118,8 +118,13 @@ class Core:
         self._last_beat = -1
         self.restarts = 0  # of control
         self.touched = False  # something may have to be noted
+        self.stirred = False  # and shown
         self.recall = Recall(self, notes) if notes is not None else None
         self._device_there = True
+
+    def touch(self) -> None:
+        """Something may have to be noted and shown."""
+        self.touched = self.stirred = True
 
     # The engine ------------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ class Core:
         """Carry out what a packet says, now or at its time; answers go to `sender`."""
         reply = self.answers.to(packet, sender)
         self.subscribers.heard(sender)
-        self.touched = True
+        self.touch()
         try:
             messages = parse(packet)
         except Malformed as error:
@@ -190,7 +195,7 @@ class Core:
         """
         now = self.clock.now()
         outbox = self.outbox
-        self.touched = True
+        self.touch()
         for entry in batch:
             address, arguments, reply, sender = entry
             if beat is None:
@@ -290,7 +295,7 @@ class Core:
         self.clock.read()
         events = pop_events(self.desk, EVENTS_AT_ONCE)
         while len(events):
-            self.touched = True
+            self.touch()
             self.mixer.engine_events(events)
             self.effects.engine_events(events)
             self.quality.engine_events(events)
@@ -307,7 +312,7 @@ class Core:
 
     def loader_event(self, event: dict[str, Any]) -> None:
         """Take in what the loader says."""
-        self.touched = True
+        self.touch()
         if event["event"] == "inventory" and self.recall:
             self.recall.inventory(event)
         elif not self.medium.event(event):

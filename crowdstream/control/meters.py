@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context
 from crowdstream.control.errors import Refused
-from crowdstream.control.table import DECK_LETTERS
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import METERS_MIX, METERS_STEMS
-from crowdstream.desk.sizes import (
-    DECKS,
-    METER_DECKS,
-    METER_HOPS,
-    METER_OUTPUTS,
-    METER_STEMS,
-    PAIRS,
-    STEMS,
-    TAP_STEM,
-)
+from crowdstream.desk.sizes import DECKS, STEMS, TAP_STEM
 from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
-from crowdstream.library.loudness import OFFSET
-
-FLOOR = -70.0  # dB: nothing is shown as softer
-STEP = 0.1  # dB: a change smaller than that is none
-MOMENTARY_HOPS = 40  # 400 ms
-
-
-def decibels(power: float, offset: float = 0.0) -> float:
-    """A mean square in dB, rounded to `STEP`, at least `FLOOR`."""
-    if power <= 0.0:
-        return FLOOR
-    return max(FLOOR, round((offset + 10.0 * math.log10(power)) / STEP) * STEP)
-
-
-def _places() -> dict[str, tuple[int, int]]:
-    # Group and pair of lanes of each meter.
-    found = {"master": (METER_OUTPUTS, 0), "cue": (METER_OUTPUTS, 1)}
-    for deck in range(DECKS):
-        found[DECK_LETTERS[deck]] = (METER_DECKS, deck)
-        for stem in range(STEMS):
-            group, pair = divmod(STEMS * deck + stem, PAIRS)
-            found[f"{DECK_LETTERS[deck]}/{stem + 1}"] = (METER_STEMS + group, pair)
-    return found
-
-
-PLACES = _places()
+from crowdstream.monitor.meters import FLOOR, MeterReader, Reading
 
 
 @dataclass
@@ -58,8 +20,8 @@ class _Subscriber:
     rate: float
     stems: bool
     due: float
-    seen: int
-    shown: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    reader: MeterReader
+    shown: dict[str, Reading] = field(default_factory=dict)
 
 
 class Meters:
@@ -68,6 +30,13 @@ class Meters:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._subscribers: dict[Any, _Subscriber] = {}
+        self._shown = False
+
+    def show(self, on: bool) -> None:
+        """Have the engine measure for somebody who reads the meters from the desk, or stop."""
+        if on != self._shown:
+            self._shown = on
+            self._switch()
 
     def subscribe(self, context: Context, rate: float, stems: bool, now: float) -> None:
         """Send meters to a command's sender so many times a second; 0: no more.
@@ -81,7 +50,7 @@ class Meters:
             if len(others) >= MOST_SUBSCRIBERS:
                 raise Refused(f"{MOST_SUBSCRIBERS} clients have meters already")
             self._subscribers[context.sender] = _Subscriber(
-                context, rate, stems, now, int(self._desk.metering["head"])
+                context, rate, stems, now, MeterReader(self._desk)
             )
         self._switch()
 
@@ -91,8 +60,8 @@ class Meters:
 
     def restore(self, context: Context, rate: float, stems: bool, now: float) -> None:
         """Go on sending to one that was noted. The engine measures for it already."""
-        head = int(self._desk.metering["head"])
-        self._subscribers[context.sender] = _Subscriber(context, rate, stems, now, head)
+        reader = MeterReader(self._desk)
+        self._subscribers[context.sender] = _Subscriber(context, rate, stems, now, reader)
 
     def held_taps(self) -> list[int]:
         """The taps that are held so that stems can be measured."""
@@ -106,7 +75,7 @@ class Meters:
         if stems != was:
             for tap in range(TAP_STEM, TAP_STEM + STEMS * DECKS):
                 (hold_tap if stems else release_tap)(self._desk, tap, CONTROL)
-        on = METERS_MIX if self._subscribers else 0
+        on = METERS_MIX if self._subscribers or self._shown else 0
         self._desk.metering["on"] = on | METERS_STEMS if stems else on
 
     def tick(self, now: float) -> None:
@@ -118,29 +87,8 @@ class Meters:
                 self._send(subscriber)
 
     def _send(self, subscriber: _Subscriber) -> None:
-        head = int(self._desk.metering["head"])
-        # A hop is being written: the ring holds one less.
-        fresh = min(head - subscriber.seen, METER_HOPS - 1)
-        if fresh <= 0:
-            return
-        subscriber.seen = head
-        ring = self._desk.meter_ring
-        hop = int(self._desk.metering["hop"])
-        new = ring[np.arange(head - fresh, head) % METER_HOPS].astype(np.float64)
-        count = min(head, MOMENTARY_HOPS)
-        past = ring[np.arange(head - count, head) % METER_HOPS, :, 2].astype(np.float64)
-        peaks = new[:, :, 0].max(axis=0)
-        squares = new[:, :, 1].sum(axis=0) / (fresh * hop)
-        weighted = past.sum(axis=0) / (MOMENTARY_HOPS * hop)
-        for name, (group, pair) in PLACES.items():
-            if "/" in name and not subscriber.stems:
-                continue
-            lanes = slice(2 * pair, 2 * pair + 2)
-            values = (
-                decibels(float(peaks[group, lanes].max()) ** 2),
-                decibels(float(squares[group, lanes].mean())),
-                decibels(float(weighted[group, lanes].sum()), OFFSET),
-            )
-            if subscriber.shown.get(name, (FLOOR, FLOOR, FLOOR)) != values:
+        silence = FLOOR, FLOOR, FLOOR
+        for name, values in subscriber.reader.read(subscriber.stems).items():
+            if subscriber.shown.get(name, silence) != values:
                 subscriber.shown[name] = values
                 subscriber.context.reply("/meter", name, *values)

@@ -22,7 +22,8 @@ class PythonAudioServer:
 
     `osc_port`: UDP port (0: any free one); `audio_device`: number or part of the name, None
     for the default; `chunk_size`: frames per block, None for the preset's. Other settings
-    may be given by name (`driver="null"`). Raises `SettingError` for a wrong value.
+    may be given by name (`driver="null"`); without `http=True` there is no web page. Raises
+    `SettingError` for a wrong value.
 
     For every address of the command table there is a method `osc_<name>`, called with the
     address first ("" will do where the name says it all) and then the command's arguments:
@@ -42,6 +43,7 @@ class PythonAudioServer:
         if audio_device is not None:
             settings["device"] = str(audio_device)
         settings["port"] = osc_port
+        settings.setdefault("http", False)
         self._settings = resolve((), os.environ, values=settings).settings
         self._server: Server | None = None
         self._logs = False

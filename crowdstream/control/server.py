@@ -19,6 +19,7 @@ from crowdstream.control.notes import Notes
 from crowdstream.control.recordings import start_recorder
 from crowdstream.control.startup import Startup
 from crowdstream.control.systemd import Notifier
+from crowdstream.control.web import Web, start_web
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.guardian.store import Store
 from crowdstream.monitor.health import Processes
@@ -92,6 +93,7 @@ class Server:
             self._engines.changed = self._engine_changed
             self._engines.lost = self._device_lost
             self._begin(parts.notes)
+            self._web = self._make_web()
             self._thread.start()
         except BaseException:
             startup.undo()
@@ -127,6 +129,13 @@ class Server:
             core.recall.begin()
         self._store.ready()
 
+    def _make_web(self) -> Web | None:
+        settings, store = self.settings, self._store
+        if not settings.http:
+            return None
+        child = Child.adopt(store, "web") if "web" in store.kept else None
+        return Web(self.core, self.port, partial(start_web, self.desk, settings, store), child)
+
     def stop(self) -> None:
         """End the stream, the processes and the port. May be called more than once."""
         if threading.current_thread() is self._thread:
@@ -139,7 +148,8 @@ class Server:
             self._caller.close()  # wakes the thread, and whoever waits for it
             self._thread.join()
             self._engines.close()
-            end_all([*self._engines.children, self._loader.child])
+            web = self._web.child if self._web else None
+            end_all([*self._engines.children, self._loader.child, *filter(None, [web])])
             self.core.recordings.close()
             self.osc.close()
             self._caller.free()
@@ -187,6 +197,8 @@ class Server:
             self._hearing.listen(self.osc.fileno(), self.osc.drain)
             self._loader.listen(self._hearing, self.core.loader_event)
             self._engines.listen(self._hearing)
+            if self._web:
+                self._web.listen(self._hearing)
             self._hearing.listen(self._caller.reader, self._caller.run_waiting)
             self._loop()
         except BaseException as error:
@@ -213,6 +225,9 @@ class Server:
                 self.core.tick()
                 self._loader.tick()
                 self._engines.tick()
+                if self._web:
+                    self._web.tick()
+                    self._health.processes.replace(("web",), self._web.pids)
                 self._health.processes.replace(("engine", "standby"), self._engines.pids())
                 self._health.tick(self.core.status.control_readings)
                 self._notifier.tick(self.desk.frame, self.core.status.line)

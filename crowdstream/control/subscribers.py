@@ -24,6 +24,8 @@ class Subscribers:
         self._monotonic = monotonic
         self._known: dict[Any, tuple[int, Reply]] = {}
         self._heard: dict[Any, float] = {}
+        self.overheard: Callable[[str, tuple[Any, ...]], None] | None = None
+        """Called with every event, whoever is told of it."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -67,6 +69,8 @@ class Subscribers:
             to.reply(address, *arguments)
         for _number, reply in list(self._known.values()):
             reply(address, *arguments)
+        if self.overheard is not None:
+            self.overheard(address, arguments)
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `restore`."""

@@ -61,6 +61,14 @@ class Processes:
                 self.cpu[name] = known.cpu_percent(None)
         self.peak = max(self.peak, sum(self.cpu.values()))
 
+    def memory_mb(self, name: str) -> float:
+        """Resident memory of one of them in MB, 0 when it is not there."""
+        known = self._known.get(name)
+        try:
+            return float(known.memory_info().rss) / 1e6 if known else 0.0
+        except psutil.Error:
+            return 0.0
+
     @property
     def total(self) -> float:
         """CPU of all of them, in percent of one core."""

@@ -24,6 +24,8 @@ from typing import Any
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
 SWITCH_WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -200,11 +202,15 @@ class Choice(Kind):
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """Printable, non-empty text; gives str. `numbers_too`: a number >= 0 may stand for it."""
+    """Printable, non-empty text; gives str. `numbers_too`: a number >= 0 may stand for it.
+
+    `like`: a regular expression that all of it has to match.
+    """
 
     what: str
     spaces: bool = True
     numbers_too: bool = False
+    like: str = ".*"
 
     @property
     def allowed(self) -> str:
@@ -217,6 +223,8 @@ class Text(Kind):
             raise Refused
         text = value.strip()
         if not text or not text.isprintable() or (not self.spaces and " " in text):
+            raise Refused
+        if not re.fullmatch(self.like, text):
             raise Refused
         return text
 
@@ -295,6 +303,35 @@ class Networks(Kind):
         if not found:
             raise Refused
         return found
+
+    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
+        return self.read(raw)
+
+
+@dataclass(frozen=True)
+class Names(Kind):
+    """Any number of host names; gives a tuple of str. In one text, between commas or spaces."""
+
+    flag = MappingProxyType({"action": "extend", "nargs": "+"})
+
+    @property
+    def allowed(self) -> str:
+        return "a host name, or several"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        items = value if isinstance(value, list | tuple) else [value]
+        found: list[str] = []
+        for item in items:
+            if not isinstance(item, str):
+                raise Refused
+            found += self.read_text(item)
+        return tuple(found)
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = text.replace(",", " ").split()
+        if not words or not all(_HOST_NAME.fullmatch(word) for word in words):
+            raise Refused
+        return tuple(word.lower() for word in words)
 
     def read_flag(self, raw: list[str]) -> tuple[str, ...]:
         return self.read(raw)

@@ -13,6 +13,7 @@ from crowdstream.settings.kinds import (
     File,
     Folders,
     Kind,
+    Names,
     Networks,
     Real,
     Reals,
@@ -99,6 +100,58 @@ class Settings:
             " others are dropped, but for this machine itself",
             unset="any, with the limits of strangers",
         ),
+    )
+    http_port: int = field(
+        default=8080,
+        metadata=_about(
+            Whole(0, 65535), "PORT", "TCP port of the web page; 0 takes any free one"
+        ),
+    )
+    http_host: str = field(
+        default="127.0.0.1",
+        metadata=_about(
+            Text("an address or a host name", spaces=False),
+            "ADDRESS",
+            "address that the web page is served on; 0.0.0.0 lets other machines see it",
+        ),
+    )
+    http: bool = field(
+        default=True, metadata=_about(Switch(), None, "serve the web page and the HTTP interface")
+    )
+    http_token: str | None = field(
+        default=None,
+        metadata=_about(
+            Text("at least 8 letters, digits, - and _", like="[A-Za-z0-9_-]{8,200}"),
+            "TOKEN",
+            "what a page has to know before it may change anything",
+            unset="made where other machines see the page",
+        ),
+    )
+    http_private: bool = field(
+        default=False,
+        metadata=_about(Switch(), None, "who does not know the token sees nothing, either"),
+    )
+    http_names: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            Names(),
+            "NAME",
+            "other names by which pages may call this machine, such as dj.example.org",
+            unset="its addresses, its host name, localhost",
+        ),
+    )
+    http_cert: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("a file that can be read"),
+            "FILE",
+            "certificate (PEM) with which the page is served encrypted; needs --http-key",
+            unset="not encrypted",
+        ),
+    )
+    http_key: Path | None = field(
+        default=None,
+        metadata=_about(File("a file that can be read"), "FILE", "the certificate's private key"),
     )
     device: str | None = field(
         default=None,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.control.meters import FLOOR
 from crowdstream.desk.codes import METERS_MIX, METERS_STEMS
 from crowdstream.desk.sizes import TAP_STEM
+from crowdstream.monitor.meters import FLOOR
 from tests.support_control import RATE, Rig, playing, write
 
 

@@ -31,6 +31,16 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "osc_allow": st.lists(
         st.sampled_from(["10.0.0.0/8", "192.168.1.7/32", "fd00::/8"]), min_size=1, max_size=3
     ).map(tuple),
+    "http": st.booleans(),
+    "http_port": st.integers(0, 65535),
+    "http_host": st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "pi.local"]),
+    "http_token": st.text("abcXYZ019-_", min_size=8, max_size=40),
+    "http_private": st.booleans(),
+    "http_names": st.lists(
+        st.sampled_from(["pi", "dj.example.org", "booth-2"]), min_size=1, max_size=3
+    ).map(tuple),
+    "http_cert": _path,
+    "http_key": _path,
     "device": _name,
     "driver": st.sampled_from(["auto", "pyaudio", "null"]),
     "standby": st.sampled_from(["auto", "warm", "off"]),

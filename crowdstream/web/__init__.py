@@ -1,0 +1,1 @@
+"""The web process: pages, listening in, and the HTTP interface; see `process`."""

@@ -1,0 +1,66 @@
+"""The web application: what is served where, put together from its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from crowdstream.desk.block import Desk
+from crowdstream.web.gate import Gate
+from crowdstream.web.link import Link
+from crowdstream.web.live import Live, Page
+from crowdstream.web.readings import Readings
+
+PAGE = Path(__file__).resolve().parent / "page"
+mimetypes.add_type("text/javascript", ".js")  # whatever the system's table says
+
+
+class Web:
+    """All that the parts of the web process share. For one event loop.
+
+    `handlers`: what pages may say beside what `Live` handles, by name: `handler(page, value)`.
+    """
+
+    def __init__(self, desk: Desk, settings: SimpleNamespace) -> None:
+        self.desk = desk
+        self.settings = settings
+        self.handlers: dict[str, Callable[[Page, Any], None]] = {}
+        self.live = Live(self)
+        self.link = Link(self.live.heard)
+        self.readings = Readings(desk, lambda: self.link.picture, lambda: self.link.about)
+        self.gate = Gate(settings)
+
+    @property
+    def publish(self) -> Callable[..., None]:
+        """`publish(message)` tells all pages; see `Live.publish`."""
+        return self.live.publish
+
+    def app(self) -> ASGIApp:
+        """The application, behind its gate."""
+        routes = [
+            Route("/", index),
+            Mount("/page", StaticFiles(directory=PAGE)),
+            *self.live.routes(),
+        ]
+        app: ASGIApp = self.gate.guard(Starlette(routes=routes))
+        return app
+
+    async def run(self) -> None:
+        """What goes on all the time, until cancelled."""
+        await asyncio.gather(self.live.run())
+
+
+async def index(_request: Request) -> Response:
+    """The page."""
+    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,197 @@
+"""The way to control: what it says, and what it is to do. JSON lines over two pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ANSWER_SECONDS = 5.0  # that control may take to carry out a command; then it may be gone
+FOLLOWED_SECONDS = 600.0  # for which later answers, such as /done of a load, find their way
+MOST_UNSENT = 1 << 20  # bytes: control does not read
+MOST_FOLLOWED = 4096
+
+Answer = list[Any]
+"""An OSC message: address, then arguments."""
+
+Hear = Callable[[str, Any], None]
+"""`hear(kind, what)`: kind is "picture", "event", "changed", "about" or "table"."""
+
+
+class Busy(RuntimeError):
+    """Control does not answer: it is restarted, or has too much to do."""
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A batch that control is carrying out. `later` gets the answers that come afterwards."""
+
+    done: asyncio.Future[None]
+    until: float
+    answers: list[Answer] = field(default_factory=list)
+    later: Callable[[Answer], None] | None = None
+
+
+class Link:
+    """Control, seen from the web process. For its one thread.
+
+    `picture`: what control shows, key by key; complete only while `watch(True)`. `about`: the
+    server in general. `table`: the commands.
+    """
+
+    def __init__(self, hear: Hear, fd_in: int = 0, fd_out: int = 1) -> None:
+        self._hear = hear
+        self._in, self._out = fd_in, fd_out
+        self.picture: dict[str, Any] = {}
+        self.about: dict[str, Any] = {}
+        self.table: list[dict[str, Any]] = []
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, _Asked] = {}
+        self._rest = b""
+        self._unsent = bytearray()
+        self._watching = False
+        self._ready: dict[str, Any] = {}
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when control wants this process to end."""
+        os.set_blocking(fd_in, False)
+        os.set_blocking(fd_out, False)
+        asyncio.get_running_loop().add_reader(fd_in, self._read)
+
+    # Saying --------------------------------------------------------------------------------
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Queue one message; never blocks."""
+        self._unsent += json.dumps(message).encode() + b"\n"
+        self._push()
+
+    def ready(self, message: dict[str, Any]) -> None:
+        """Say that pages are served; again to each new control."""
+        self._ready = message
+        self.say(message)
+
+    def watch(self, on: bool) -> None:
+        """Have control keep `picture` up to date, or no longer."""
+        if on != self._watching:
+            self._watching = on
+            self.say({"watching": on})
+
+    def _push(self) -> None:
+        while self._unsent:
+            try:
+                done = os.write(self._out, self._unsent[:65536])
+            except BlockingIOError:
+                break
+            except OSError:  # a control has died; the next one has the same pipe
+                self._unsent.clear()
+                break
+            del self._unsent[:done]
+        loop = asyncio.get_running_loop()
+        if self._unsent:
+            loop.add_writer(self._out, self._push)
+        else:
+            loop.remove_writer(self._out)
+
+    async def do(self, address: str, *arguments: Any) -> list[Answer]:
+        """Have one command carried out; its answers, /fail among them. Raises `Busy`."""
+        return await self.do_all([[address, *arguments]])
+
+    async def do_all(
+        self, batch: Sequence[Answer], later: Callable[[Answer], None] | None = None
+    ) -> list[Answer]:
+        """Have commands carried out that belong together; they act on one frame.
+
+        Returns the answers that came by the time they were carried out; `later` gets those that
+        come afterwards, as a load's /done does. Raises `Busy`.
+        """
+        loop = asyncio.get_running_loop()
+        if len(self._unsent) > MOST_UNSENT or len(self._asked) >= MOST_FOLLOWED:
+            self._forget_old(loop.time())
+            if len(self._unsent) > MOST_UNSENT or len(self._asked) >= MOST_FOLLOWED:
+                raise Busy("the server does not keep up: send less")
+        number = next(self._numbers)
+        asked = _Asked(loop.create_future(), loop.time() + FOLLOWED_SECONDS, later=later)
+        self._asked[number] = asked
+        self.say({"do": [number, *batch]})
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await asked.done
+        except TimeoutError:
+            self._asked.pop(number, None)
+            raise Busy("the server does not answer just now") from None
+        return asked.answers
+
+    def _forget_old(self, now: float) -> None:
+        for number, asked in list(self._asked.items()):
+            if now > asked.until:
+                del self._asked[number]
+
+    # Hearing -------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        chunks = [self._rest]
+        while True:
+            try:
+                data = os.read(self._in, 1 << 18)
+            except BlockingIOError:
+                break
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._in)
+                if not self.ended.done():
+                    self.ended.set_result(None)
+                break
+            chunks.append(data)
+        *lines, self._rest = b"".join(chunks).split(b"\n")
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:  # a control that died in the middle of a line
+                continue
+            if isinstance(message, dict):
+                self._take(message)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        for kind, what in message.items():
+            if kind == "answer":
+                self._answer(what)
+            elif kind == "end":
+                asked = self._asked.get(what)
+                if asked and not asked.done.done():
+                    asked.done.set_result(None)
+                    if asked.later is None:
+                        del self._asked[what]
+            else:
+                self._learn(kind, what)
+
+    def _answer(self, what: list[Any]) -> None:
+        number, *answer = what
+        asked = self._asked.get(number)
+        if asked is None:
+            return
+        if not asked.done.done():
+            asked.answers.append(answer)
+        elif asked.later is not None:
+            asked.later(answer)
+            if answer[0] in ("/done", "/fail"):
+                del self._asked[number]
+
+    def _learn(self, kind: str, what: Any) -> None:
+        if kind == "picture":
+            for key, value in what.items():
+                if value is None:
+                    self.picture.pop(key, None)
+                else:
+                    self.picture[key] = value
+        elif kind == "table":
+            # A control begins, this one or another: it knows nothing of what was said before.
+            self.table = what
+            if self._ready:
+                self.say(self._ready)
+            if self._watching:
+                self.say({"watching": True})
+        elif kind == "about":
+            self.about = what
+        self._hear(kind, what)

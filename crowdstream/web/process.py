@@ -1,0 +1,118 @@
+"""The web process: serves pages, the mix, and the HTTP interface.
+
+Started by control with the desk's descriptor. Its standard input is its lifeline. It only reads
+the desk, but for asking for taps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import uvicorn
+
+from crowdstream.desk.block import Desk
+from crowdstream.web.app import Web
+from crowdstream.web.live import LONGEST_MESSAGE
+
+NICENESS = 5  # what is heard in the room goes before what is heard elsewhere
+BACKLOG = 64
+CLOSE_SECONDS = 0.3  # for what is under way when it ends
+KEEP_ALIVE_SECONDS = 30
+
+
+class Log(logging.Handler):
+    """Sends what is logged in this process to control, which has the log."""
+
+    def __init__(self, web: Web) -> None:
+        super().__init__(logging.WARNING)
+        self._web = web
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one line."""
+        with contextlib.suppress(Exception):
+            self._web.link.say({"log": self.format(record)[:2000]})
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises `OSError`."""
+    family, kind, protocol, _name, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class Server(uvicorn.Server):
+    """A server whose end is for control to decide."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals alone."""
+        yield
+
+
+async def serve(request: dict[str, Any]) -> int:
+    """Serve until standard input closes; the exit status."""
+    settings = SimpleNamespace(**request["settings"])
+    web = Web(Desk(int(request["fd"])), settings)
+    logging.getLogger().addHandler(Log(web))
+    try:
+        made = listening(settings.http_host, settings.http_port)
+        app = web.app()
+        config = uvicorn.Config(
+            app, http="h11", ws="websockets-sansio", loop="asyncio", lifespan="off",
+            log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            ws_max_size=LONGEST_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
+            ssl_certfile=settings.http_cert, ssl_keyfile=settings.http_key,
+            h11_max_incomplete_event_size=16384,
+        )  # fmt: skip
+        config.load()
+    except OSError as error:
+        where = f"{settings.http_host}:{settings.http_port}"
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        web.link.say({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
+        return 1
+    port = int(made.getsockname()[1])
+    server = Server(config)
+    invitation = web.gate.open(port)
+    web.link.ready({"ready": port, "url": web.gate.url, "invitation": invitation})
+    running = asyncio.create_task(server.serve(sockets=[made]))
+    beside = asyncio.create_task(web.run())
+    await asyncio.wait([running, beside, web.link.ended], return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = server.force_exit = True
+    for task in (running, beside):
+        if task.done() and not task.cancelled() and task.exception():
+            raise task.exception() or RuntimeError
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(running, CLOSE_SECONDS)
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run until standard input closes. `arguments`: the request as one JSON text."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    return asyncio.run(serve(json.loads(arguments[0])))
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    os._exit(status)
