@@ -52,6 +52,7 @@ find_test_programs() {
     [ -z "$fuzz" ] || return 0
     [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
     has systemd-analyze || need systemd "checks the unit of the service"
+    has chromium || need chromium "opens the web page"
     [ -z "$device_free" ] || return 0
     has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
     has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"

@@ -40,9 +40,11 @@ MOST_UNSENT = 8 << 20  # bytes that may wait for a web process that does not rea
 NOT_FOR_PAGES = frozenset({"/notify", "/watch", "/meters", "/clock/ticks"})
 
 
-def start_web(desk: Desk, settings: Settings, store: Store | None = None) -> Child:
-    """The web process. Raises `ChildError`."""
-    request = {"fd": desk.fd, "settings": plain_settings(settings)}
+def start_web(desk: Desk, settings: Settings, store: Store | None, port: int) -> Child:
+    """The web process; `port`: where pages were served before, 0 nowhere. Raises `ChildError`."""
+    held = plain_settings(settings)
+    held["http_port"] = port or settings.http_port
+    request = {"fd": desk.fd, "settings": held}
     return Child("crowdstream.web.process", json.dumps(request), desk.fd, store, "web")
 
 
@@ -80,7 +82,7 @@ class Web:
         self,
         core: Core,
         port: int,
-        start: Callable[[], Child],
+        start: Callable[[int], Child],
         child: Child | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -144,7 +146,7 @@ class Web:
     def _begin(self, now: float) -> None:
         self._begun = now
         try:
-            self._child = self._start()
+            self._child = self._start(self.port)
         except ChildError as error:
             self._complain(str(error))
             self._put_off()
