@@ -103,6 +103,7 @@ class Buffers(ABC):
     def _request(self, track: Track, files: TrackFiles) -> None:
         pairs = zip(track.sources, files.stems, strict=True)
         stems = [(source, str(stem.path)) for source, stem in pairs]
+        track.files = tuple(path for _, path in stems)
         self._to_loader({"do": "load", "track": track.number, "stems": stems, "cue": track.cue})
 
     def ask_for_files(self, track: Track) -> None:
@@ -152,6 +153,10 @@ class Buffers(ABC):
     def shown(self, buffer: int) -> Track | None:
         """What a buffer holds; while it holds nothing, what is on its way there."""
         return self.buffers.get(buffer) or self._incoming.get(buffer)
+
+    def incoming(self, deck: int) -> Track | None:
+        """What is on its way into a deck's first buffer."""
+        return self._incoming.get(first_buffer(deck))
 
     def deck_track(self, deck: int) -> Track:
         """The track of a deck: its first buffer's; raises `NotLoaded`."""

@@ -61,6 +61,14 @@ class Mixing:
         elif not on and now == 0.0 and row in self._killed:
             self._mixer.ramp(context, row, self._killed.pop(row))
 
+    def killed(self, row: int) -> float | None:
+        """The gain to which an EQ band comes back, if it is 0 because it was killed; else None."""
+        return self._killed.get(row)
+
+    def is_automatic(self, deck: int) -> bool:
+        """Whether the deck's trim follows the loudness of its tracks."""
+        return deck in self._automatic
+
     def trim(
         self, context: Context, deck: int, decibels: float, seconds: float = RAMP_SECONDS
     ) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from crowdstream.control.context import Context
 from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import OP_RAMP
+from crowdstream.desk.ramps import RAMP_VOICE
 from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import push_commands
 from crowdstream.desk.sizes import COMMAND_RING, STEMS
@@ -44,6 +46,7 @@ class Outbox:
         self._serials = itertools.count(1)
         self._senders: list[tuple[int, Context | None]] = [(0, None)] * REMEMBERED
         self.refused = 0
+        self._fresh: dict[int, float] = {}
 
     def add(
         self,
@@ -85,7 +88,16 @@ class Outbox:
         )
         if context is not None:
             self.remember(serial, context)
+        if op == OP_RAMP and not frame and index < RAMP_VOICE:
+            self._fresh[index] = x
         return serial
+
+    def fresh(self) -> dict[int, float]:
+        """Where ramps of the mixer (row and value) go as soon as the engine hears of it."""
+        rings = self._desk.rings
+        if not self._kept and int(rings["command_head"]) == int(rings["command_tail"]):
+            self._fresh.clear()
+        return self._fresh
 
     def remember(self, serial: int, context: Context) -> None:
         """Who said the command with this serial number."""
@@ -106,6 +118,7 @@ class Outbox:
     def rollback(self, mark: int) -> None:
         """Take out what was added since `mark`: a command that failed changes nothing."""
         del self._batch[mark:]
+        self._fresh.clear()
 
     def flush(self) -> None:
         """Publish what was collected, as soon as the ring has room for it."""

@@ -164,6 +164,12 @@ class Recordings:
             "record_lost": session.lost if session else 0,
         }
 
+    @property
+    def began(self) -> int | None:
+        """The frame that the latest recording begins with; None before it is known."""
+        session = self._latest()
+        return session.began if session else None
+
     def paths(self) -> list[str]:
         """The files that are being recorded."""
         return [path for session in self._sessions.values() for path in session.taps]

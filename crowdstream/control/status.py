@@ -178,7 +178,7 @@ class Status:
         }
         for band, name in enumerate(BANDS):
             readings[name] = float(ramps["value"][eq_ramp(deck, band)])
-        track = self._track(deck)
+        track = self.track_of(deck)
         if track:
             readings["track"] = track.name
             readings["length"] = track.frames / desk.sample_rate
@@ -214,8 +214,8 @@ class Status:
         readings["cues"] = " ".join(f"{number}:{frame / rate:.3f}" for number, frame in cues)
         return readings
 
-    def _track(self, deck: int) -> Track | None:
-        # The deck's track, or whatever else of the deck plays.
+    def track_of(self, deck: int) -> Track | None:
+        """The deck's track, or whatever else of the deck plays."""
         mixer = self._core.mixer
         track = mixer.shown(first_buffer(deck))
         if track and track.sounding:

@@ -71,6 +71,10 @@ class Track:
     gain: float = 1.0
     rate: float = 1.0
     mix: StemMix = field(default_factory=StemMix)
+    files: tuple[str, ...] = ()  # of its stems
+    title: str = ""  # as its tags say, like artist and key
+    artist: str = ""
+    key: str = ""
     cue_frame: int = 0
     grid: Grid | None = None
     grid_slot: int = -1  # of the desk
@@ -100,8 +104,9 @@ class Track:
         """The track as it was noted, for the command that loads it."""
         grid = note["grid"]
         return cls(
-            **{name: note[name] for name in _PLAIN if name != "stems"},
+            **{name: note[name] for name in _PLAIN if name not in ("stems", "files")},
             stems=tuple(note["stems"]),
+            files=tuple(note["files"]),
             context=context,
             coming={serial: Due(frame, beat) for serial, frame, beat in note["coming"]},
             mix=StemMix.from_note(note["mix"]),
@@ -130,7 +135,8 @@ class Track:
 _PLAIN = (
     "number", "buffer", "name", "path", "stems", "sources", "cue", "state", "reason", "frames",
     "streamed", "lufs", "complete", "voice", "sounding", "gain", "rate", "cue_frame", "grid_slot",
-    "ratio", "ratio_asked", "quantum", "looped", "loop_begun", "loop_in", "marked",
+    "ratio", "ratio_asked", "quantum", "looped", "loop_begun", "loop_in", "marked", "files",
+    "title", "artist", "key",
 )  # fmt: skip
 
 
