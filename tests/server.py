@@ -90,14 +90,22 @@ class Running:
         found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
         return found
 
-    def below_named(self, name: str) -> psutil.Process:
-        """The one of them that runs `crowdstream.<name>.process`; of several the oldest."""
+    def all_named(self, name: str, word: str = "") -> list[psutil.Process]:
+        """Those of them that run `crowdstream.<name>.process`, the oldest first.
+
+        `word`: only those that have it in their command line.
+        """
         found = []
         for one in self.below():
             with contextlib.suppress(psutil.Error):  # it has just ended
-                if f"crowdstream.{name}.process" in one.cmdline():
-                    found.append(one)
-        return min(found, key=lambda one: float(one.create_time()))
+                line = one.cmdline()
+                if f"crowdstream.{name}.process" in line and word in " ".join(line):
+                    found.append((float(one.create_time()), one.pid, one))
+        return [one for _time, _pid, one in sorted(found)]
+
+    def below_named(self, name: str) -> psutil.Process:
+        """The first of `all_named`."""
+        return self.all_named(name)[0]
 
     def page(self) -> str:
         """The address of the page, once it is served: `http://127.0.0.1:43210`."""

@@ -25,13 +25,7 @@ MOST_MS = 50.0  # that may be lost; how much it is usually is the benchmark's bu
 
 def engines(it: Running) -> list[psutil.Process]:
     """The engine processes, the oldest first."""
-    all_of_them = psutil.Process(it.process.pid).children(recursive=True)
-    found = []
-    for process in all_of_them:
-        with contextlib.suppress(psutil.Error):
-            if "crowdstream.engine.process" in process.cmdline():
-                found.append(process)
-    return sorted(found, key=lambda process: process.create_time())
+    return it.all_named("engine")
 
 
 def await_standby(it: Running, state: str = "running") -> None:

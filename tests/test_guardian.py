@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -52,12 +51,7 @@ def kill(running: Running, number: int = signal.SIGKILL) -> int:
 
 def controls(running: Running) -> list[int]:
     """The control processes there are."""
-    found = []
-    for one in running.below():
-        with contextlib.suppress(psutil.Error):
-            if "crowdstream.control.process" in one.cmdline():
-                found.append(int(one.pid))
-    return found
+    return [int(one.pid) for one in running.all_named("control")]
 
 
 def status_again(running: Running, seconds: float = BACK_SECONDS) -> dict[str, Any]:
@@ -208,9 +202,8 @@ def test_engine_and_loader_may_die_while_control_is_away(running: Running, track
     client.send("/deck/A/play")
     until(lambda: client.status()["standby"] != "none")
     before = client.status()
-    victims = [int(psutil.Process(one.pid).pid) for one in running.below()
-               if "crowdstream.library.process" in one.cmdline()]
-    victims += [one.pid for one in running.below() if '"role": "first"' in " ".join(one.cmdline())]
+    victims = [int(one.pid) for one in running.all_named("library")]
+    victims += [int(one.pid) for one in running.all_named("engine", '"role": "first"')]
     assert len(victims) == 2
     kill(running)
     for victim in victims:

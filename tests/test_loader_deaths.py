@@ -24,8 +24,7 @@ STREAMED = (*NULL, "--max-preload", "15")
 
 def loader_of(running: Running) -> psutil.Process:
     """The loader process."""
-    children = psutil.Process(running.process.pid).children(recursive=True)
-    [found] = [c for c in children if "crowdstream.library.process" in c.cmdline()]
+    [found] = running.all_named("library")
     return found
 
 
@@ -114,10 +113,7 @@ def test_decks_play_on_and_what_is_streamed_goes_on(
         assert status["missing_pages"] == 0
         playing(running, "C", song)
         assert "the loader has died" in running.log()
-        loaders = [
-            child for child in psutil.Process(running.process.pid).children(recursive=True)
-            if "crowdstream.library.process" in child.cmdline()
-        ]
+        loaders = running.all_named("library")
         assert len(loaders) == 1
         assert loaders[0].status() != psutil.STATUS_ZOMBIE
 

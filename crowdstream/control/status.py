@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
+from crowdstream.desk.moment import Moment, read_moment
 from crowdstream.desk.ramps import RAMP_TRIM, deck_level_ramp, eq_ramp
 from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS
 from crowdstream.monitor.health import engine_readings, sounding
@@ -162,8 +163,8 @@ class Status:
             **core.recordings.readings(),
         }
 
-    def deck_readings(self, deck: int) -> dict[str, Any]:
-        """State of one deck and of its track."""
+    def deck_readings(self, deck: int, moment: Moment) -> dict[str, Any]:
+        """State of one deck and of its track, its playhead as it was at `moment`."""
         core = self._core
         desk, ramps = core.desk, core.desk.ramps
         keylock, semitones = core.mixer.pitches.settings(deck)
@@ -189,18 +190,18 @@ class Status:
             if track.sounding and track.voice is not None:
                 if track.state != "broken":
                     readings["state"] = "playing"
-                position = int(desk.voices["position"][track.voice])
+                position = moment.positions[track.voice]
             readings["position"] = position / desk.sample_rate
-            readings |= self._time_readings(track, position)
+            readings |= self._time_readings(track, position, moment.frame)
         return readings
 
-    def _time_readings(self, track: Track, position: int) -> dict[str, Any]:
+    def _time_readings(self, track: Track, position: int, frame: int) -> dict[str, Any]:
         core = self._core
         rate = core.desk.sample_rate
         readings: dict[str, Any] = {"sync": track.ratio}
         if track.grid:
             beat = track.grid.beat(position)
-            apart = beat - core.beats.beat(core.desk.frame) * (track.ratio or 1.0)
+            apart = beat - core.beats.beat(frame) * (track.ratio or 1.0)
             readings |= {
                 "grid": track.grid.source, "bpm": track.grid.bpm, "beat": beat,
                 "phase": (apart + 0.5) % 1.0 - 0.5,
@@ -229,6 +230,7 @@ class Status:
         of one core), nominal and actual sample rate.
         """
         core = self._core
+        moment = read_moment(core.desk)
         playing = core.mixer.sounding()
         cpu = core.processes
         values: list[Any] = [
@@ -246,17 +248,18 @@ class Status:
         named["cue_outputs"] = int(core.info.cue)
         named.update(core.engine_readings())
         named.update(engine_readings(core.desk))
+        named["frame"] = moment.frame
         named.update(core.quality.readings())
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())
-        named["bpm"] = core.beats.bpm_at(core.desk.frame)
+        named["bpm"] = core.beats.bpm_at(moment.frame)
         named["bpm_target"] = core.beats.bpm
         named["meter"] = core.beats.meter
-        named["beat"] = core.beats.beat(core.desk.frame)
+        named["beat"] = core.beats.beat(moment.frame)
         named["master.peak"] = float(core.desk.master["peak"])
         core.desk.master["peak"] = 0.0
         for deck, letter in enumerate(DECK_LETTERS):
-            for name, value in self.deck_readings(deck).items():
+            for name, value in self.deck_readings(deck, moment).items():
                 named[f"deck.{letter}.{name}"] = value
             named[f"deck.{letter}.fx"] = core.effects.text(deck)
         for bus in range(BUSES):
@@ -269,9 +272,10 @@ class Status:
     def text(self) -> str:
         """The status in a few lines."""
         core = self._core
+        moment = read_moment(core.desk)
         lines = [stats_line(core.desk, core.processes, self.control_readings())]
         for deck, letter in enumerate(DECK_LETTERS):
-            now = self.deck_readings(deck)
+            now = self.deck_readings(deck, moment)
             lines.append(
                 f"deck {letter}: {now['state']:8} {now['track'][:30]:30} "
                 f"{now['position']:7.1f} of {now['length']:.1f} s  level {now['level']:.2f}  "

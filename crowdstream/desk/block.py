@@ -58,6 +58,8 @@ class Desk:
     ledger: Any
     lease: Any
     journal: Any
+    undo_pieces: np.ndarray
+    undo: np.ndarray
     loader: Any
     master: Any
     gaps: np.ndarray

@@ -78,8 +78,10 @@ def test_after_a_kill_nothing_is_left(
         control = psutil.Process(running.process.pid)
         processes = [control, *control.children(recursive=True)]
         names = {"control": "audio_server", "engine": "engine.process", "loader": "library.process"}
-        for process in processes:
-            if victim == "all" or names[victim] in " ".join(process.cmdline()):
+        # All of them are read before the first dies: others may end with it.
+        lines = [" ".join(process.cmdline()) for process in processes]
+        for process, line in zip(processes, lines, strict=True):
+            if victim == "all" or names[victim] in line:
                 process.kill()
         if victim in ("engine", "loader"):
             time.sleep(0.5)
