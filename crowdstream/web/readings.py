@@ -45,7 +45,12 @@ class Readings:
         return time.monotonic()
 
     def now(self) -> dict[str, Any]:
-        """Playheads and meters at one moment; see docs/http.md."""
+        """Playheads and meters at one moment.
+
+        `at` is the time (as `time()`) at which the block that begins with `frame` is asked for;
+        the frame is heard `latency` seconds later. Each deck: the file frame that is read for the
+        ear at `frame`, file frames a frame, whether it plays.
+        """
         desk, picture = self._desk, self._picture()
         moment = read_moment(desk)
         decks = []
@@ -54,12 +59,13 @@ class Readings:
             if voice < 0:
                 decks.append([0, 0.0, 0])
             else:
-                position, speed = int(moment.positions[voice]), float(moment.speeds[voice])
-                decks.append([position, round(speed, 9), int(moment.playing[voice])])
+                place, speed = moment.heard[voice], moment.speeds[voice]
+                decks.append([round(place, 3), round(speed, 9), int(moment.playing[voice])])
         for name, values in self._meters.read().items():
             self._shown[name] = [round(one, 1) for one in values]
+        ahead = (moment.frame - moment.callback_frame) / desk.sample_rate
         return {
-            "t": time.monotonic(), "frame": moment.frame, "at": moment.ns * 1e-9,
+            "t": time.monotonic(), "frame": moment.frame, "at": moment.callback_ns * 1e-9 + ahead,
             "latency": latency(desk), "beat": round(moment.beat, 6),
             "bpm": round(moment.bpm, 4), "decks": decks, "meters": self._shown,
             "limit": round(float(desk.master["limit_gain"]), 4),
