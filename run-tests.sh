@@ -107,20 +107,33 @@ run_module contrib.audit || status=1
 [ $status -eq 0 ] ||
     say "ruff, mypy or the audit found something (see above), so this run has failed"
 
-# Two halves at the same time, of about the same length: tests of the parts (in folders), and
-# tests of the whole server with its processes (beside them, and those of the benchmarks).
-run_half() { run_module pytest ${device_free:+-m "not device and not install"} "$@"; }
-say "running the tests: those of the parts go to a file meanwhile, and are shown at the end"
-folders=()
+# Three parts at the same time, of about the same length, since much of it is waiting: the parts of
+# the server (in folders), the whole server with its processes (beside them, and the benchmarks),
+# and what takes a browser or a clone.
+run_part() { run_module pytest ${device_free:+-m "not device and not install"} "$@"; }
+folders=() programs=() visits=(tests/browser tests/test_newcomer.py tests/test_web.py)
 for folder in tests/*/; do
-    [ "$folder" = tests/benchmarks/ ] || folders+=("$folder")
+    case $folder in
+    tests/benchmarks/ | tests/browser/) ;;
+    *) folders+=("$folder") ;;
+    esac
 done
-parts=$(mktemp)
-trap 'rm -f -- "$parts"' EXIT
-run_half "${folders[@]}" >"$parts" 2>&1 &
-half=$!
-run_half tests/test_*.py tests/benchmarks || status=1
-wait $half || status=1
-cat -- "$parts"
+for file in tests/test_*.py; do
+    case " ${visits[*]} " in
+    *" $file "*) ;;
+    *) programs+=("$file") ;;
+    esac
+done
+say "running the tests: two of three parts go to files meanwhile, and are shown at the end"
+outputs=$(mktemp -d)
+trap 'rm -rf -- "$outputs"' EXIT
+run_part "${folders[@]}" >"$outputs/parts" 2>&1 &
+first=$!
+run_part "${visits[@]}" >"$outputs/visits" 2>&1 &
+second=$!
+run_part "${programs[@]}" tests/benchmarks || status=1
+wait $first || status=1
+wait $second || status=1
+cat -- "$outputs/parts" "$outputs/visits"
 [ $status -eq 0 ] || say "something failed (see above)"
 exit $status

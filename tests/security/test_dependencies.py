@@ -60,9 +60,10 @@ def test_no_requirement_lets_an_unsafe_version_in() -> None:
         for requirement in requirements()
     }
     for advisory in ADVISORIES:
-        if advisory.fixed and not advisory.library:
-            bound = bounds[canonicalize_name(advisory.package)]
-            assert bound >= Version(advisory.fixed), advisory
+        name = canonicalize_name(advisory.package)
+        # What is needed by others only has no bound here; that it is safe is looked at above.
+        if advisory.fixed and not advisory.library and name in bounds:
+            assert bounds[name] >= Version(advisory.fixed), advisory
 
 
 def test_an_unsafe_version_is_named_with_what_mends_it() -> None:
