@@ -133,7 +133,11 @@ def sandbox(tmp_path: Path) -> Sandbox:
     return Sandbox(tmp_path)
 
 
-HALVES = ("tests/*/", "tests/test_*.py tests/benchmarks")
+PARTS = (
+    "tests/*/",
+    "tests/test_*.py tests/benchmarks",
+    "tests/browser tests/test_newcomer.py tests/test_web.py",
+)
 INSTALLATION = [
     "python -m venv PROJECT/.venv",
     "python -m pip install -r PROJECT/requirements.txt -e PROJECT",
@@ -286,16 +290,16 @@ def test_two_installations_at_once_wait_for_each_other(sandbox: Sandbox) -> None
 def test_tests_run_after_linting_and_types(sandbox: Sandbox) -> None:
     result = sandbox.run("run-tests.sh", "--device-free")
     assert result.returncode == 0, result.stderr
-    *before, one, other = sandbox.notes()[len(INSTALLATION) :]
+    *before, one, two, three = sandbox.notes()[len(INSTALLATION) :]
     assert before == [
         "python -m pip install -r PROJECT/requirements-test.txt",
         "python -P -m ruff check .",
         "python -P -m mypy",
         "python -P -m contrib.audit",
     ]
-    # Both halves at the same time. (There are no tests in the sandbox for the shell to name.)
-    assert {one, other} == {
-        f"python -P -m pytest -m not device and not install {half}" for half in HALVES
+    # All parts at the same time. (There are no tests in the sandbox for the shell to name.)
+    assert {one, two, three} == {
+        f"python -P -m pytest -m not device and not install {part}" for part in PARTS
     }
     sandbox.run("run-tests.sh", "-k", "name", env={"CROWDSTREAM_NO_DEVICE": "1"})
     assert sandbox.notes() == ["python -P -m pytest -m not device and not install -k name"]
@@ -316,7 +320,7 @@ def test_device_tests_install_the_sound_servers(sandbox: Sandbox) -> None:
     assert result.returncode == 0, result.stderr
     call = next(note for note in sandbox.notes() if note.startswith("apt-get"))
     assert {"jackd2", "pulseaudio", "pulseaudio-utils"} <= set(call.split())
-    assert set(sandbox.notes()[-2:]) == {f"python -P -m pytest {half}" for half in HALVES}
+    assert set(sandbox.notes()[-3:]) == {f"python -P -m pytest {part}" for part in PARTS}
 
 
 def test_fuzzing_goes_on_where_atheris_cannot_be_had(sandbox: Sandbox) -> None:
