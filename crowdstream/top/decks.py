@@ -76,7 +76,6 @@ class _Deck:
         """Name, tempo, beat."""
         found = [self._badge(), self._name()]
         if self._number("bpm"):
-            now_bpm = self._number("bpm") * self._number("rate")
             synced = self._number("sync")
             meter = max(1, self._readings.count("meter"))
             beat = self._number("beat")
@@ -86,10 +85,17 @@ class _Deck:
                 found.append(field(f"{self._number('phase'):+.2f}", "green", 5))
             found.append(Field(bars.beats(beat, meter, self._glyphs), 3))
             found.append(labelled("beat", f"{beat:7.1f}", "", 4))
-            found.append(labelled("bpm", f"{now_bpm:6.2f}", "", 1))
+            found.append(labelled("bpm", f"{self._tempo():6.2f}", "", 1))
         elif not self._empty:
             found.append(field("no beat grid", "dim", 4))
         return found
+
+    def _tempo(self) -> float:
+        """Beats a minute at which it plays, or would play."""
+        clock, base = self._readings.number("bpm"), self._readings.number("bpm_base")
+        if self._number("sync"):
+            return clock * self._number("sync")
+        return self._number("bpm") * self._number("rate") * (clock / base if base else 1.0)
 
     def place(self) -> list[Field]:
         """Position, remaining time and meter."""
@@ -147,8 +153,12 @@ class _Deck:
             found.append(labelled("pitch", f"{self._number('pitch'):+.1f}", "magenta", 2))
         loop = self._loop()
         if loop:
-            text = f"{minutes(float(loop[0]))}-{minutes(float(loop[1]))}"
-            found.append(labelled("loop", text, "green", 2))
+            # Where it is is seen in the bar above.
+            seconds = float(loop[1]) - float(loop[0])
+            beats = seconds * self._number("bpm") / 60.0
+            found.append(
+                labelled("loop", f"{beats:.4g} beats" if beats else f"{seconds:.3f} s", "green", 2)
+            )
         return found
 
     def more(self) -> list[Field]:

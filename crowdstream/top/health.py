@@ -16,6 +16,10 @@ OTHER_GAPS = {
     "missing_pages": "missing pages", "underruns_engine": "engine died",
     "underruns_device_lost": "device lost",
 }  # fmt: skip
+SELDOM = {  # shown only where there are any
+    "nonfinite": "frames not finite", "guarded": "failed callbacks", "events_lost": "events lost",
+    "restarts_loader": "loader restarts", "restarts_control": "control restarts",
+}  # fmt: skip
 BUSY, VERY_BUSY = 0.7, 1.0  # of a block's time: above the first, quality is lowered
 LEVELS = {0: "full", 1: "no optional effects", 2: "no key lock", 3: "short interpolation"}
 
@@ -53,7 +57,10 @@ def _gaps(readings: Readings, now: float) -> list[Field]:
         count = readings.count(name)
         if count or name == "missing_pages":
             found.append(labelled(words, str(count), style if count else "green", 1))
-    found.append(_counted(readings, "silenced", "nonfinite", 5))
+    found.append(_counted(readings, "over budget", "over_budget", 5))
+    for name, words in SELDOM.items():
+        if readings.count(name):
+            found.append(_counted(readings, words, name, 4))
     if readings.number("stalled_s"):
         found.append(field(f"medium stalls for {readings.number('stalled_s'):.1f} s", "bold red"))
     return found
@@ -122,8 +129,7 @@ def _recording(readings: Readings) -> list[Field]:
     found.append(_counted(readings, "frames lost", "record_lost", 3))
     found.append(labelled("voices", str(readings.count("voices")), "", 1))
     found.append(labelled("waiting", str(readings.count("waiting")), "", 4))
-    for name in ("control", "loader"):
-        found.append(_counted(readings, f"{name} restarts", f"restarts_{name}", 2))
+    found.append(_counted(readings, "hard cuts", "hard_cuts", 3))
     return found
 
 

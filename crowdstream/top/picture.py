@@ -59,7 +59,7 @@ def _rows(height: int, ranks: int) -> tuple[int, int, int]:
             spare = height - needed
             if spare:
                 buses, spare = 2, spare - 1
-            more = min(spare // 2, MOST_HEALTH - health)
+            more = min(max(0, spare - (LEAST_LOG - log)) // 2, MOST_HEALTH - health)
             return deck, health + more, buses
     if height >= 1 + ranks + 1 + 1 + 1:
         return 1, height - ranks - 3, 1
@@ -87,6 +87,9 @@ def _title(readings: Readings, width: int, now: float, glyphs: Glyphs) -> Text:
     ]
     if readings.count("device_lost"):
         fields.append(field("the sound device is gone", "bold red", 1))
+    if readings.count("recording"):
+        length = minutes(readings.number("record_seconds"), tenths=False)
+        fields.append(field(f"REC {length}", "bold red", 0))
     driver, device = readings.text("driver"), readings.text("device")
     words = "no sound card" if driver == "null" else device
     fields.append(field(words[:40], "", 6))
