@@ -10,7 +10,7 @@ from typing import Any
 
 from crowdstream.control.packets import Malformed, build, parse
 from crowdstream.top.news import differences, event
-from crowdstream.top.readings import BAD, OK, WARN, Readings
+from crowdstream.top.readings import BAD, OK, STALE_SECONDS, WARN, Readings
 
 SILENT_SECONDS = 2.0  # without an answer, after which a server counts as away
 ASK_AWAY_SECONDS = 0.5  # between questions to a server that is away
@@ -57,6 +57,10 @@ class Client:
         """Take what has come, ask anew. `now`: monotonic seconds."""
         self._receive(now)
         readings = self.readings
+        for meter in readings.meters.values():
+            # Each that is not silent was told anew since: the packet that said so was lost.
+            if now - meter.heard > STALE_SECONDS:
+                meter.silence()
         if readings.answers and now - self._heard > SILENT_SECONDS:
             self._turn(False, now)
             readings.trouble = "no answer"

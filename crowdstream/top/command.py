@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import sys
@@ -87,6 +88,8 @@ def top(argv: Sequence[str]) -> int:
         return _fail("the output is no terminal; --once prints one picture", 2)
     if not options.once and console.is_dumb_terminal:
         return _fail("this terminal can't place text (TERM); --once prints one picture", 2)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name in letters the terminal does not have
     readings = Readings(options.host, options.port, since=time.monotonic())
     try:
         client = Client(readings, options.rate)
@@ -136,8 +139,6 @@ def watch(
     screen, glyphs = Screen(console), _glyphs(console)
     words = CONTROL_KEYS if control else KEYS
     size = os.terminal_size((0, 0))
-    if hasattr(sys.stdout, "reconfigure"):  # a name in letters the terminal does not have
-        sys.stdout.reconfigure(errors="replace")
     try:
         with Terminal() as terminal:
             due = time.monotonic()

@@ -148,7 +148,7 @@ class _Deck:
             found.append(labelled("level", gain(level), "yellow" if level == 0.0 else ""))
             found.append(labelled("EQ", " ".join(bands), "yellow" if killed else "", 1))
         if self._number("keylock"):
-            found.append(labelled("key lock", f"{self._number('pitch'):+.1f}", "magenta", 2))
+            found.append(labelled("key", f"{self._number('pitch'):+.1f}", "magenta", 2))
         elif self._number("pitch"):
             found.append(labelled("pitch", f"{self._number('pitch'):+.1f}", "magenta", 2))
         loop = self._loop()

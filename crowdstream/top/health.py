@@ -82,8 +82,8 @@ def _render(readings: Readings, glyphs: Glyphs) -> list[Field]:
     words = f"{level} {LEVELS[level]}" if level in LEVELS and level else "full"
     return [
         Field(times),
-        Field(Text.assemble(share_bar(load, 8, style, glyphs), f" {100 * load:3.0f} %", end=""), 1),
-        labelled("quality", words + held, _grade(level > 0, "yellow"), 2),
+        Field(Text.assemble(share_bar(load, 8, style, glyphs), f" {100 * load:3.0f} %", end=""), 2),
+        labelled("quality", words + held, _grade(level > 0, "yellow"), 1),
     ]
 
 

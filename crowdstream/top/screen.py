@@ -42,7 +42,7 @@ class Screen:
         self._texts, self._shown = [], []
 
     def update(self, lines: Sequence[Text]) -> str:
-        """Bytes, as text, that turn what is shown into these lines."""
+        """Text to write, so that what is shown becomes these lines. Their styles are in spans."""
         whole = not self._shown
         parts: list[str] = []
         rows = max(len(lines), len(self._shown))
