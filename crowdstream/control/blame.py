@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from crowdstream.library.errors import printable
+from crowdstream.texts import printable
 
 # What a codec dies of. Others come from outside: somebody's kill, or the system short of memory.
 CRASHES = frozenset(

@@ -16,9 +16,10 @@ from crowdstream.control.stems import StemMix
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.control.tracks import SourceNumbers, Track, first_buffer, in_use
 from crowdstream.desk.block import Desk
-from crowdstream.library.errors import AudioFileError, printable
+from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import BeatGrid
 from crowdstream.library.tracks import TrackFiles, check_media_root, find_stems
+from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
 

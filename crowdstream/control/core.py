@@ -46,9 +46,9 @@ from crowdstream.desk.codes import OP_CLOCK
 from crowdstream.desk.ramps import deck_level_ramp
 from crowdstream.desk.rings import pop_events
 from crowdstream.desk.stream import StreamInfo
-from crowdstream.library.errors import printable
 from crowdstream.monitor.health import Processes
 from crowdstream.settings import Settings
+from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from crowdstream.control.hearing import Hearing
 from crowdstream.control.journal import Journal
 from crowdstream.desk.block import Desk
 from crowdstream.guardian.store import Store
-from crowdstream.library.errors import printable
 from crowdstream.settings import Settings
+from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Any
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.library.busy import STALL_SECONDS
-from crowdstream.library.errors import printable
 from crowdstream.monitor.health import Processes
+from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import CONTROL, RECORDER, forget_owner, hold_tap, release_tap
 from crowdstream.guardian.store import Store
-from crowdstream.library.errors import printable
+from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
 

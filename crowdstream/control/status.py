@@ -96,6 +96,7 @@ STATUS_NAMES = {
     "record_lost": "frames that its files have lost to a slow disk",
     "bpm": "tempo of the clock",
     "bpm_target": "tempo that it goes to",
+    "bpm_base": "tempo at which decks that are not synced play at their own rate",
     "meter": "beats per bar",
     "beat": "beats since the last `/reset`",
     "waiting": "messages that wait for their time or beat",
@@ -254,6 +255,7 @@ class Status:
         named.update(self.control_readings())
         named["bpm"] = core.beats.bpm_at(moment.frame)
         named["bpm_target"] = core.beats.bpm
+        named["bpm_base"] = core.base_bpm
         named["meter"] = core.beats.meter
         named["beat"] = core.beats.beat(moment.frame)
         named["master.peak"] = float(core.desk.master["peak"])

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.inside import open_to_read
-from crowdstream.library.errors import printable
 from crowdstream.library.tags import read_bpm
+from crowdstream.texts import printable
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MOST_SECONDS = 1e6

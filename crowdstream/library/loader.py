@@ -21,7 +21,7 @@ from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.library.admission import Admission
 from crowdstream.library.adoption import Orphan, take_stems
 from crowdstream.library.busy import Busy
-from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
+from crowdstream.library.errors import AudioFileError, UnsupportedAudio
 from crowdstream.library.grids import describe_grid
 from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
@@ -31,6 +31,7 @@ from crowdstream.library.room import Room
 from crowdstream.library.statistics import Statistics
 from crowdstream.library.track import Track
 from crowdstream.library.wanted import Wanted
+from crowdstream.texts import printable
 
 LITTLE_AHEAD = 5.0  # seconds where little is to be read ahead: one second at rate 4, and some
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import soundfile
 
-from crowdstream.library.errors import printable
+from crowdstream.texts import printable
 
 FORMATS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 CONTAINERS = {".wav": "RF64", ".flac": "FLAC"}

@@ -11,8 +11,8 @@ import struct
 from pathlib import Path
 
 from crowdstream.control.packets import BUNDLE, HEAD, UNIX_EPOCH, Malformed, parse
-from crowdstream.library.errors import printable
 from crowdstream.offline.sets import Checker, Cue, Moment, Set, SetError, moment
+from crowdstream.texts import printable
 
 _LENGTH = struct.Struct(">i")
 

@@ -12,8 +12,9 @@ import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.commands.common import PATH_HELP
 from crowdstream.control.errors import CommandError
 from crowdstream.control.table import TABLE, Command
-from crowdstream.library.errors import AudioFileError, printable
+from crowdstream.library.errors import AudioFileError
 from crowdstream.library.tracks import find_stems
+from crowdstream.texts import printable
 
 LONGEST_SECONDS = 1e6  # eleven days
 MOST_BEATS = 1e7

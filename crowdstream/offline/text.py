@@ -16,8 +16,8 @@ from typing import Any
 
 from crowdstream.control.packets import build, parse
 from crowdstream.control.table import Command
-from crowdstream.library.errors import printable
 from crowdstream.offline.sets import Checker, Cue, Moment, Set, SetError, moment
+from crowdstream.texts import printable
 
 END = "end"
 

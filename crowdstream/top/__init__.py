@@ -1,0 +1,1 @@
+"""`crowdstream top`: decks, meters, health and a log in a terminal, over OSC."""
