@@ -90,6 +90,7 @@ class Sandbox:
         self.fake("apt-get", APT)
         self.fake("id", "#!/bin/bash\necho 0\n")
         self.fake("systemd-analyze", "#!/bin/bash\n")
+        self.fake("chromium", "#!/bin/bash\n")
         (self.fakes / "portaudio").touch()
 
     def fake(self, name: str, text: str) -> None:
