@@ -116,7 +116,7 @@ class Gate:
     @property
     def url(self) -> str:
         """The page's address for this machine's own browser, without the token."""
-        return page_url(self._settings, port=self.port)
+        return page_url(self._settings, port=self.port).rstrip("/")
 
     @property
     def qr(self) -> str:
@@ -277,17 +277,10 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008, "reason": refusal.reason})
             return
 
-        async def send_on(message: Message) -> None:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send(message)
-
         path = scope["path"]
         self.sockets[path] += 1
         try:
-            await app(scope, receive, send_on)
-        except TimeoutError:
-            with contextlib.suppress(Exception):
-                await send({"type": "websocket.close", "code": 1008})
+            await app(scope, receive, send)
         finally:
             self.sockets[path] -= 1
             if not self.sockets[path]:
