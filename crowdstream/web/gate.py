@@ -216,7 +216,8 @@ class Gate:
         if not scope[_VERDICT]:
             raise Refusal("token")
         # A form of another site can be sent without asking first; JSON can't.
-        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        kind = headers.get("content-type", "").partition(";")[0].strip()
+        if kind != "application/json" and (kind or _has_body(headers)):
             raise Refusal("upload")
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
@@ -314,6 +315,10 @@ def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def _has_body(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
 async def _whole(headers: Mapping[str, str], receive: Receive) -> Receive:
     # The body, taken in before anybody works on the request. Raises Refusal.
     length = headers.get("content-length", "0")
@@ -321,7 +326,7 @@ async def _whole(headers: Mapping[str, str], receive: Receive) -> Receive:
         raise Refusal("length")
     if int(length) > LONGEST_BODY:
         raise Refusal("length")
-    if length == "0" and "transfer-encoding" not in headers:
+    if not _has_body(headers):
         return receive
     body = bytearray()
     try:

@@ -228,6 +228,7 @@ def test_nothing_is_uploaded(kind: str) -> None:
     _gate, app = made()
     assert ask(app, "POST", "/", b"a=1", content_type=kind).status == 415
     assert ask(app, "POST", "/", b"1", content_type="application/json; charset=utf-8").status == 200
+    assert ask(app, "POST", "/").status == 200, "a command without arguments"
 
 
 def test_a_body_has_a_limit_however_it_is_sent() -> None:
