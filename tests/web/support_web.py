@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from crowdstream.control.table import TABLE
+from crowdstream.control.picture import Picture
 from crowdstream.control.web import described, plain_value
 from crowdstream.web.gate import Gate
 from crowdstream.web.link import Busy
@@ -106,6 +107,7 @@ class FakeLink:
         self.table = json.loads(json.dumps([described(one) for one in TABLE.commands]))
         self.about = {"version": "0.1.0", "osc_host": "127.0.0.1", "osc_port": 57120, "pids": {}}
         self.picture: dict[str, Any] = {}
+        """Shown in place of what control would show."""
         self.busy = False
         self.done: list[list[list[Any]]] = []
 
@@ -130,7 +132,7 @@ class FakeLink:
         """The whole picture."""
         if self.busy:
             raise Busy("the server does not answer just now")
-        return self.picture
+        return self.picture or json.loads(json.dumps(Picture(self.rig.core).values()))
 
 
 class FakeWeb:
