@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from crowdstream.web.api import NO_STORE, told, wrong
 from crowdstream.web.commands import Command, addresses
@@ -21,8 +20,6 @@ from crowdstream.web.link import Busy
 from crowdstream.web.oscvalues import Picture, getter
 
 if TYPE_CHECKING:
-    from starlette.routing import BaseRoute
-
     from crowdstream.web.app import Web
 
 Node = dict[str, Any]
@@ -128,7 +125,10 @@ def asked(request: Request) -> bool:
 
 
 class OscQuery:
-    """Answers what is asked of OSC addresses."""
+    """Answers what is asked of OSC addresses: of any path that nothing else is at.
+
+    What is asked of `/` may be meant for the page, see `asked`.
+    """
 
     def __init__(self, web: Web) -> None:
         self._web = web
@@ -188,10 +188,3 @@ class OscQuery:
         args = [arg for arg in self._commands[address]["args"] if arg["type"] != "*"]
         return [arg.get("default") for arg in args]
 
-
-def routes(web: Web) -> list[BaseRoute]:
-    """The route of all OSC addresses: it has to be the last of all, as it takes any path.
-
-    For `/` see `asked`.
-    """
-    return [Route("/{path:path}", OscQuery(web).answer)]

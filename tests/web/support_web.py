@@ -12,8 +12,8 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
-from crowdstream.control.table import TABLE
 from crowdstream.control.picture import Picture
+from crowdstream.control.table import TABLE
 from crowdstream.control.web import described, plain_value
 from crowdstream.web.gate import Gate
 from crowdstream.web.link import Busy

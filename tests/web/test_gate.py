@@ -318,7 +318,7 @@ def test_sockets_are_counted_and_limited() -> None:
     verdicts = []
 
     async def page(scope: Any, receive: Any, _send: Any) -> None:
-        verdicts.append(gate.may_write(_Connection(scope)))  # type: ignore[arg-type]
+        verdicts.append(gate.may_write(_Connection(scope)))
         await receive()
 
     app = gate.guard(page)
