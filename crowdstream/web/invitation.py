@@ -66,11 +66,11 @@ def qr_code(settings: Any, token: str, port: int) -> str:
 
     Half blocks on the terminal's own colours: it is read light on dark and dark on light.
     """
-    import segno
-
     addresses = own_addresses(settings.http_host)
     if not addresses:
         return ""
+    import segno  # where only this machine sees the page it would be a megabyte for nothing
+
     out = io.StringIO()
     code = segno.make(page_url(settings, addresses[0], port, token), error="l", micro=False)
     code.terminal(out, compact=True)

@@ -36,6 +36,7 @@ def openapi(table: list[Command], version: str) -> dict[str, Any]:
             "description": "The commands of docs/osc.md over HTTP. Changing needs the token where "
             "other machines can reach the server.",
         },
+        "security": _NEEDS,
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -43,6 +44,7 @@ def openapi(table: list[Command], version: str) -> dict[str, Any]:
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "crowdstream-<port>"},
             },
             "schemas": {"Answers": _ANSWERS, "Wrong": _WRONG},
+            "responses": _responses(),
         },
     }  # fmt: skip
 
@@ -107,12 +109,11 @@ def _operation(command: Command) -> dict[str, Any]:
     return {
         "operationId": identity, "summary": command["help"].partition(". ")[0][:120],
         "description": "\n\n".join(notes), "tags": [command["address"].split("/")[1]],
-        "security": _NEEDS,
         "requestBody": {
             "required": bool(required),
             "content": {"application/json": {"schema": {"anyOf": [by_name, in_order]}}},
         },
-        "responses": _responses(),
+        "responses": _RESPONSES,
     }  # fmt: skip
 
 
@@ -123,19 +124,31 @@ def _responses() -> dict[str, Any]:
 
     answers = {"application/json": {"schema": {"$ref": "#/components/schemas/Answers"}}}
     return {
-        "200": {"description": "it has been carried out; the answers so far", "content": answers},
-        "400": wrong("these are no arguments of it"), "401": wrong("it needs the token"),
-        "403": wrong("a page of another server asks"), "404": wrong("there is no such command"),
-        "422": wrong("it failed, and nothing was changed"), "429": wrong("too many requests"),
-        "503": wrong("the server does not answer just now"),
+        "Done": {"description": "it has been carried out; the answers so far", "content": answers},
+        "NoArguments": wrong("these are no arguments of it"),
+        "NeedsToken": wrong("it needs the token"),
+        "OtherOrigin": wrong("a page of another server asks"),
+        "NoCommand": wrong("there is no such command"),
+        "Failed": wrong("it failed, and nothing was changed"),
+        "TooMany": wrong("too many requests"),
+        "Busy": wrong("the server does not answer just now"),
     }  # fmt: skip
+
+
+_RESPONSES = {
+    status: {"$ref": f"#/components/responses/{name}"}
+    for status, name in (
+        ("200", "Done"), ("400", "NoArguments"), ("401", "NeedsToken"), ("403", "OtherOrigin"),
+        ("404", "NoCommand"), ("422", "Failed"), ("429", "TooMany"), ("503", "Busy"),
+    )
+}  # fmt: skip
 
 
 def _fixed() -> dict[str, Any]:
     def get(summary: str, kind: str = "object") -> dict[str, Any]:
         content = {"application/json": {"schema": {"type": kind}}}
         found = {"200": {"description": summary, "content": content}}
-        return {"get": {"summary": summary, "responses": found, "security": _NEEDS}}
+        return {"get": {"summary": summary, "responses": found}}
 
     message = {"type": "array", "minItems": 1, "items": {"type": ["number", "string"]}}
     named = {
@@ -152,11 +165,10 @@ def _fixed() -> dict[str, Any]:
         "/api/batch": {
             "post": {
                 "operationId": "batch", "summary": "Several commands that act on one frame",
-                "security": _NEEDS,
                 "requestBody": {
                     "required": True, "content": {"application/json": {"schema": batch}},
                 },
-                "responses": {**_responses(), "207": several},
+                "responses": {**_RESPONSES, "207": several},
             }
         },
     }  # fmt: skip

@@ -49,12 +49,13 @@ def tree(table: list[Command]) -> Node:
     """The address space, without values: its root."""
     root = _container("/")
     for command in table:
+        method = _method(command)
         for address in addresses(command):
             node, path = root, ""
             for part in address.strip("/").split("/"):
                 path += f"/{part}"
                 node = node.setdefault("CONTENTS", {}).setdefault(part, _container(path))
-            node |= _method(command)
+            node |= method
             if getter(address):
                 node["ACCESS"] = READ_WRITE
     return root
