@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -234,6 +235,8 @@ class Web:
             log.info("page on %s", message["url"])
             if message["invitation"]:
                 print(message["invitation"], flush=True)
+            if message["qr"] and sys.stdout.isatty():
+                print(message["qr"], flush=True)
         self._said = ""
 
     def _ended(self, child: Child) -> None:

@@ -16,10 +16,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+import crowdstream
 from crowdstream.desk.block import Desk
+from crowdstream.web import api, healthz, metrics
+from crowdstream.web.announce import announce
 from crowdstream.web.gate import Gate
 from crowdstream.web.link import Link
 from crowdstream.web.live import Live, Page
+from crowdstream.web.oscquery import OscQuery, asked
 from crowdstream.web.readings import Readings
 
 PAGE = Path(__file__).resolve().parent / "page"
@@ -40,6 +44,7 @@ class Web:
         self.link = Link(self.live.heard)
         self.readings = Readings(desk, lambda: self.link.picture, lambda: self.link.about)
         self.gate = Gate(settings)
+        self._oscquery = OscQuery(self)
 
     @property
     def publish(self) -> Callable[..., None]:
@@ -49,18 +54,32 @@ class Web:
     def app(self) -> ASGIApp:
         """The application, behind its gate."""
         routes = [
-            Route("/", index),
+            Route("/", self._index),
             Mount("/page", StaticFiles(directory=PAGE)),
             *self.live.routes(),
+            *metrics.routes(self),
+            *healthz.routes(self),
+            *api.routes(self),
+            Route("/{path:path}", self._oscquery.answer),  # whatever is left
         ]
         app: ASGIApp = self.gate.guard(Starlette(routes=routes))
         return app
 
     async def run(self) -> None:
         """What goes on all the time, until cancelled."""
-        await asyncio.gather(self.live.run())
+        await asyncio.gather(self.live.run(), self._announced())
 
+    async def _announced(self) -> None:
+        # Found in the network, where others can reach it.
+        made = await announce(self.settings, self.gate.port, crowdstream.__version__)
+        if made:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await made.close()
 
-async def index(_request: Request) -> Response:
-    """The page."""
-    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    async def _index(self, request: Request) -> Response:
+        # The page; for programs that do not ask for one, the root of the OSC addresses.
+        if asked(request):
+            return await self._oscquery.answer(request)
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})

@@ -1,46 +1,362 @@
-"""Provisional."""
+"""Who may see and who may change what: everything that comes in by HTTP passes here first.
+
+The verdict on a request is made once, kept in its scope, and asked for by whoever needs it. What is
+not allowed is refused before any other part looks at it.
+"""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crowdstream.web.headers import security_headers, without_token
+from crowdstream.web.invitation import invitation, page_url, qr_code
+from crowdstream.web.limits import (
+    BODY_SECONDS,
+    FAILURES_A_SECOND,
+    FAILURES_AT_ONCE,
+    LONGEST_BODY,
+    MESSAGES_A_SECOND,
+    MESSAGES_AT_ONCE,
+    MOST_SOCKETS,
+    MOST_SOCKETS_EACH,
+    REQUESTS_A_SECOND,
+    REQUESTS_AT_ONCE,
+    SEND_SECONDS,
+    Bucket,
+    Buckets,
+    Count,
+    is_loopback,
+    same_sender,
+)
+from crowdstream.web.names import known_host, own_names, same_origin
+from crowdstream.web.token import cookie_value, kept_token, same
+
+COOKIE_SECONDS = 30 * 86400
+ASKING = frozenset({"GET", "HEAD", "OPTIONS"})
+_VERDICT = "crowdstream.write"
+
+NEEDED = "this needs the token: open the address that the server has printed at its start"
+REASONS = {
+    "host": (421, "not a name of this server: use its address, or tell it with --http-names"),
+    "origin": (403, "pages of other servers may not do that"),
+    "token": (401, NEEDED),
+    "wrong": (401, "this is not the token"),
+    "failures": (429, "too many wrong tokens: wait"),
+    "rate": (429, "too many requests: wait"),
+    "sockets": (503, "too many pages are open: close one"),
+    "length": (413, f"a request has at most {LONGEST_BODY} bytes"),
+    "slow": (408, "the request did not come as a whole"),
+    "upload": (415, "JSON only: nothing is uploaded here"),
+}
+"""Why a request is refused: HTTP status and words, by what it is counted under."""
 
 
-class _Bucket:
-    def take(self) -> bool:
-        return True
+class Refusal(Exception):
+    """A request is not let in."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Gate:
-    def __init__(self, settings: SimpleNamespace) -> None:
-        self.settings = settings
-        self.url = ""
+    """Judges requests. For one event loop.
+
+    `settings`: has `http_host`, `http_token`, `http_private`, `http_names`, `http_cert`. Changing
+    needs the token if one is set, and always where other machines can reach the server; reading
+    needs it with `http_private`. `refused` counts what was not let in, by `REASONS`.
+    """
+
+    def __init__(
+        self,
+        settings: Any,
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.token_file: Path | None = None
+        """Where a token that was not given is kept; None: nowhere, the next start has another."""
+        self.token: str = settings.http_token or ""
+        if not self.token and (not is_loopback(settings.http_host) or settings.http_private):
+            self.token, self.token_file = kept_token(environ)
+        self._cookie = cookie_value(self.token)
+        self._names = own_names(settings.http_names)
+        self._requests = Buckets(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, clock)
+        self._failures = Buckets(FAILURES_A_SECOND, FAILURES_AT_ONCE, clock)
+        self._sockets = Count(MOST_SOCKETS, MOST_SOCKETS_EACH)
+        self.port = 0
+        self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self.requests = 0
+        self.sockets: Counter[str] = Counter()
+        """Open WebSockets, by path."""
+
+    # What others ask ------------------------------------------------------------------------
 
     def open(self, port: int) -> str:
-        self.url = f"http://{self.settings.http_host}:{port}"
-        return ""
+        """The server listens on `port`: what is to be said of it in the terminal, empty if nothing.
 
-    def guard(self, app: Any) -> Any:
-        async def guarded(scope: Any, receive: Any, send: Any) -> None:
-            async def sending(message: Any) -> None:
-                if message["type"] == "http.response.start":
-                    message["headers"] += [
-                        (b"cross-origin-opener-policy", b"same-origin"),
-                        (b"cross-origin-embedder-policy", b"require-corp"),
-                        (b"content-security-policy", b"default-src 'self'"),
-                    ]
-                await send(message)
-            await app(scope, receive, sending)
+        That are the addresses of the page, with the token, where other machines can see it.
+        """
+        self.port = port
+        return invitation(self._settings, self.token, port)
+
+    @property
+    def url(self) -> str:
+        """The page's address for this machine's own browser, without the token."""
+        return page_url(self._settings, port=self.port).rstrip("/")
+
+    @property
+    def qr(self) -> str:
+        """The address for phones, with the token, as a QR code for the terminal; may be empty."""
+        return qr_code(self._settings, self.token, self.port)
+
+    def may_write(self, connection: HTTPConnection) -> bool:
+        """Whether who has sent a request, or opened a WebSocket, may change anything."""
+        return connection.scope.get(_VERDICT) is True
+
+    def bucket(self) -> Bucket:
+        """A limit on what one WebSocket says: `take()` for each message."""
+        return Bucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE, self._clock)
+
+    def guard(self, app: ASGIApp) -> ASGIApp:
+        """The application, with the gate in front of it."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await self._http(app, scope, receive, send)
+            elif scope["type"] == "websocket":
+                await self._socket(app, scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
         return guarded
 
-    async def admit(self, socket: Any) -> bool:
-        return True
+    # Requests -------------------------------------------------------------------------------
 
-    def may_write(self, connection: Any) -> bool:
-        return True
+    async def _http(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests += 1
+        headers = _headers(scope)
+        host = headers.get("host", "")
+        secure = security_headers(host if known_host(host, self._names) else "")
+        begun = False
 
-    def left(self, socket: Any) -> None:
-        pass
+        async def send_on(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message = {**message, "headers": [*message.get("headers", ()), *secure]}
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
 
-    def bucket(self) -> _Bucket:
-        return _Bucket()
+        try:
+            token = self._judge(scope, headers)
+            if token and scope["method"] in ("GET", "HEAD"):
+                await self._welcome(scope, headers, send_on)
+                return
+            if scope["method"] not in ASKING:
+                self._check_write(scope, headers)
+            await app(scope, await _whole(headers, receive), send_on)
+        except Refusal as refusal:
+            self.refused[refusal.reason] += 1
+            if not begun:
+                await self._refuse(scope, refusal.reason, send_on)
+        except TimeoutError:
+            # The connection is closed because the answer is not whole: the client takes nothing.
+            if not begun:
+                raise
+
+    def _judge(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        # Whether the token came in the address. Raises Refusal.
+        address = _address(scope)
+        if not self._requests.of(address).take():
+            raise Refusal("rate")
+        if not known_host(headers.get("host", ""), self._names):
+            raise Refusal("host")
+        known, in_url = self._knows(scope, headers, address)
+        scope[_VERDICT] = known or not self.token
+        if self._settings.http_private and not known:
+            raise Refusal("token")
+        return in_url
+
+    def _knows(self, scope: Scope, headers: Mapping[str, str], address: str) -> tuple[bool, bool]:
+        # Whether the token was given, and whether in the address. Who guesses is held up.
+        if not self.token:
+            return False, _query(scope).get("token") is not None
+        bearer = headers.get("authorization", "")
+        given = bearer[7:].strip() if bearer[:7].lower() == "bearer " else None
+        in_url = _query(scope).get("token")
+        if given is not None or in_url is not None:
+            failures = self._failures.of(address)
+            if failures.wait() > 0.0:
+                raise Refusal("failures")
+            if not same(given if given is not None else in_url or "", self.token):
+                failures.take()
+                raise Refusal("wrong")
+            return True, given is None
+        cookie = _cookies(headers).get(self._cookie_name(scope), "")
+        return same(cookie, self._cookie), False
+
+    def _check_write(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        self._check_origin(headers)
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            raise Refusal("origin")
+        if not scope[_VERDICT]:
+            raise Refusal("token")
+        # A form of another site can be sent without asking first; JSON can't.
+        kind = headers.get("content-type", "").partition(";")[0].strip()
+        if kind != "application/json" and (kind or _has_body(headers)):
+            raise Refusal("upload")
+
+    def _check_origin(self, headers: Mapping[str, str]) -> None:
+        # Programs that are no browser say nothing of an origin.
+        origin = headers.get("origin")
+        if origin is not None and not same_origin(origin, headers.get("host", "")):
+            raise Refusal("origin")
+
+    def _cookie_name(self, scope: Scope) -> str:
+        # Cookies do not keep ports apart, and there may be two servers on one machine.
+        return f"crowdstream-{(scope.get('server') or ('', 0))[1]}"
+
+    async def _welcome(self, scope: Scope, headers: Mapping[str, str], send: Send) -> None:
+        # Exchange the token in the address for a cookie, and go where it is not in the address.
+        target = without_token(scope["path"], scope["query_string"].decode("latin-1"))
+        cookie = (
+            f"{self._cookie_name(scope)}={self._cookie}; Path=/; Max-Age={COOKIE_SECONDS};"
+            " HttpOnly; SameSite=Strict"
+        )
+        if scope.get("scheme") == "https":
+            cookie += "; Secure"
+        made = [(b"cache-control", b"no-store")]
+        if self.token:
+            made.append((b"set-cookie", cookie.encode("latin-1")))
+        place = target.encode("latin-1")
+        if self._settings.http_private and headers.get("sec-fetch-site") == "cross-site":
+            # Who followed a link on another site has no cookie yet when a redirect is followed.
+            await _answer(send, 200, b"", [*made, (b"refresh", b"0; url=" + place)])
+        else:
+            await _answer(send, 303, b"", [*made, (b"location", place)])
+
+    async def _refuse(self, scope: Scope, reason: str, send: Send) -> None:
+        status, words = REASONS[reason]
+        extra = [(b"cache-control", b"no-store"), (b"content-type", b"application/json")]
+        if status == 401:
+            extra.append((b"www-authenticate", b'Bearer realm="crowdstream"'))
+        if status == 429:
+            limits = self._failures if reason == "failures" else self._requests
+            seconds = int(limits.of(_address(scope)).wait()) + 1
+            extra.append((b"retry-after", str(seconds).encode()))
+        if reason in ("length", "slow", "upload"):
+            extra.append((b"connection", b"close"))  # the rest of it is not read
+        with contextlib.suppress(TimeoutError):
+            await _answer(send, status, json.dumps({"error": words}).encode(), extra)
+
+    # WebSockets -----------------------------------------------------------------------------
+
+    async def _socket(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, address = _headers(scope), _address(scope)
+        try:
+            self._judge(scope, headers)
+            self._check_origin(headers)
+            if not self._sockets.enter(address):
+                raise Refusal("sockets")
+        except Refusal as refusal:
+            self.refused[refusal.reason] += 1
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal.reason})
+            return
+
+        path = scope["path"]
+        self.sockets[path] += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            self.sockets[path] -= 1
+            if not self.sockets[path]:
+                del self.sockets[path]
+            self._sockets.leave(address)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    # One that comes twice, as no browser sends it, is joined, and so is no known host or origin.
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return same_sender(client[0]) if client else ""
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    text = scope.get("query_string", b"").decode("latin-1")
+    with contextlib.suppress(ValueError):
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=32))
+    return {}
+
+
+def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
+    pairs = (part.partition("=") for part in headers.get("cookie", "").split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _has_body(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+async def _whole(headers: Mapping[str, str], receive: Receive) -> Receive:
+    # The body, taken in before anybody works on the request. Raises Refusal.
+    length = headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit() or len(length) > 9:
+        raise Refusal("length")
+    if int(length) > LONGEST_BODY:
+        raise Refusal("length")
+    if not _has_body(headers):
+        return receive
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Refusal("slow")
+                body += message.get("body", b"")
+                if len(body) > LONGEST_BODY:
+                    raise Refusal("length")
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise Refusal("slow") from None
+    taken = False
+
+    async def receive_on() -> Message:
+        nonlocal taken
+        if taken:
+            return await receive()
+        taken = True
+        return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+    return receive_on
+
+
+async def _answer(
+    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

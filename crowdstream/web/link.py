@@ -14,6 +14,7 @@ ANSWER_SECONDS = 5.0  # that control may take to carry out a command; then it ma
 FOLLOWED_SECONDS = 600.0  # for which later answers, such as /done of a load, find their way
 MOST_UNSENT = 1 << 20  # bytes: control does not read
 MOST_FOLLOWED = 4096
+SEEN_SECONDS = 20.0  # for which control goes on showing after somebody has asked for the picture
 
 Answer = list[Any]
 """An OSC message: address, then arguments."""
@@ -54,6 +55,9 @@ class Link:
         self._rest = b""
         self._unsent = bytearray()
         self._watching = False
+        self._watchers: set[str] = set()
+        self._whole = asyncio.Event()  # the picture is complete
+        self._seen_timer: asyncio.TimerHandle | None = None
         self._ready: dict[str, Any] = {}
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when control wants this process to end."""
@@ -73,11 +77,30 @@ class Link:
         self._ready = message
         self.say(message)
 
-    def watch(self, on: bool) -> None:
-        """Have control keep `picture` up to date, or no longer."""
-        if on != self._watching:
-            self._watching = on
-            self.say({"watching": on})
+    def watch(self, on: bool, who: str = "pages") -> None:
+        """Have control keep `picture` up to date, or no longer, as far as `who` is concerned."""
+        if on:
+            self._watchers.add(who)
+        else:
+            self._watchers.discard(who)
+        if bool(self._watchers) != self._watching:
+            self._watching = bool(self._watchers)
+            self._whole.clear()
+            self.say({"watching": self._watching})
+
+    async def seen(self) -> dict[str, Any]:
+        """The whole picture, also while no page is open. Raises `Busy`."""
+        loop = asyncio.get_running_loop()
+        if self._seen_timer:
+            self._seen_timer.cancel()
+        self._seen_timer = loop.call_later(SEEN_SECONDS, self.watch, False, "seen")
+        self.watch(True, "seen")
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._whole.wait()
+        except TimeoutError:
+            raise Busy("the server does not answer just now") from None
+        return self.picture
 
     def _push(self) -> None:
         while self._unsent:
@@ -185,9 +208,12 @@ class Link:
                     self.picture.pop(key, None)
                 else:
                     self.picture[key] = value
+            if self._watching:
+                self._whole.set()
         elif kind == "table":
             # A control begins, this one or another: it knows nothing of what was said before.
             self.table = what
+            self._whole.clear()
             if self._ready:
                 self.say(self._ready)
             if self._watching:

@@ -150,8 +150,6 @@ class Live:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one page until it goes."""
         web = self._web
-        if not await web.gate.admit(socket):
-            return
         await socket.accept()
         page = Page()
         hello = {
@@ -170,7 +168,6 @@ class Live:
         finally:
             self.pages.discard(page)
             sender.cancel()
-            web.gate.left(socket)
 
     async def _send(self, socket: WebSocket, page: Page) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):

@@ -21,6 +21,7 @@ import uvicorn
 
 from crowdstream.desk.block import Desk
 from crowdstream.web.app import Web
+from crowdstream.web.connections import Connection
 from crowdstream.web.live import LONGEST_MESSAGE
 
 NICENESS = 5  # what is heard in the room goes before what is heard elsewhere
@@ -76,7 +77,7 @@ async def serve(request: dict[str, Any]) -> int:
         made = listening(settings.http_host, settings.http_port)
         app = web.app()
         config = uvicorn.Config(
-            app, http="h11", ws="websockets-sansio", loop="asyncio", lifespan="off",
+            app, http=Connection, ws="websockets-sansio", loop="asyncio", lifespan="off",
             log_config=None, access_log=False, server_header=False, proxy_headers=False,
             ws_max_size=LONGEST_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
@@ -92,7 +93,9 @@ async def serve(request: dict[str, Any]) -> int:
     port = int(made.getsockname()[1])
     server = Server(config)
     invitation = web.gate.open(port)
-    web.link.ready({"ready": port, "url": web.gate.url, "invitation": invitation})
+    web.link.ready(
+        {"ready": port, "url": web.gate.url, "invitation": invitation, "qr": web.gate.qr}
+    )
     running = asyncio.create_task(server.serve(sockets=[made]))
     beside = asyncio.create_task(web.run())
     await asyncio.wait([running, beside, web.link.ended], return_when=asyncio.FIRST_COMPLETED)

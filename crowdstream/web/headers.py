@@ -1,0 +1,47 @@
+"""What browsers are told of what a page of this server may do: only what it needs.
+
+The policies also make the page isolated (`crossOriginIsolated`), without which there is no
+SharedArrayBuffer to listen through.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote, urlencode
+
+_POLICY = "; ".join((
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:",
+    "connect-src 'self'{sockets}", "worker-src 'self'", "font-src 'self'", "manifest-src 'self'",
+    "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+))  # fmt: skip
+
+_FEATURES = (
+    "accelerometer", "browsing-topics", "camera", "display-capture", "geolocation", "gyroscope",
+    "magnetometer", "microphone", "midi", "payment", "usb",
+)  # fmt: skip
+
+_FIXED = (
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-embedder-policy", b"require-corp"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", ", ".join(f"{name}=()" for name in _FEATURES).encode()),
+)
+
+
+def security_headers(host: str) -> list[tuple[bytes, bytes]]:
+    """The headers of every answer. `host`: what the request has called, checked; or empty.
+
+    Older browsers do not count WebSockets among 'self', so they are named.
+    """
+    sockets = f" ws://{host} wss://{host}" if host else ""
+    policy = _POLICY.format(sockets=sockets).encode("latin-1")
+    return [(b"content-security-policy", policy), *_FIXED]
+
+
+def without_token(path: str, query: str) -> str:
+    """An address of this server without `token`, to be gone to instead."""
+    rest = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "token"]
+    # One slash: with two it would be another server's address.
+    return "/" + quote(path.lstrip("/\\"), safe="/") + (f"?{urlencode(rest)}" if rest else "")

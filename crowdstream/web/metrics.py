@@ -1,0 +1,208 @@
+"""`/metrics` for Prometheus: the engine's ledger, what control counts, what the processes take."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from crowdstream.desk.codes import CAUSES
+from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
+from crowdstream.web.link import Busy
+from crowdstream.web.metrics_table import CONTROL, DESK, LEDGER, STANDBY
+from crowdstream.web.metrics_table import Metric as Line
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from crowdstream.web.app import Web
+
+BUCKET_STEP = 2  # bins of the ledger in one bucket: half an octave
+
+
+class Steady:
+    """Counters that never fall, of counts that begin anew with their process."""
+
+    def __init__(self) -> None:
+        self._latest: dict[Any, float] = {}
+        self._before: dict[Any, float] = {}
+
+    def up(self, key: Any, value: float) -> float:
+        """The sum of all that `key` has counted, whose count is `value` now."""
+        if value < self._latest.get(key, 0.0):
+            self._before[key] = self._before.get(key, 0.0) + self._latest[key]
+        self._latest[key] = value
+        return self._before.get(key, 0.0) + value
+
+
+class Metrics(Collector):
+    """Collects all metrics at the moment of a scrape."""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._steady = Steady()
+        self._health: dict[str, Any] = {}
+        self._control_up = False
+        self._processes: dict[int, psutil.Process] = {}
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what there is, is known at a scrape."""
+        return []
+
+    async def scrape(self, request: Request) -> Response:
+        """The text."""
+        try:
+            picture = await self._web.link.seen()
+            self._health = picture.get("health", self._health)
+            self._control_up = True
+        except Busy:  # what it said last is still the best that is known
+            self._control_up = False
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        return Response(
+            encode(self.registry), headers={"content-type": kind, "cache-control": "no-store"}
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics now."""
+        ledger = self._web.desk.ledger
+        yield from self._lines(LEDGER, {one.source: ledger[one.source] for one in LEDGER})
+        gaps = CounterMetricFamily(
+            "crowdstream_gaps", "underruns and other gaps by cause", labels=["cause"]
+        )
+        for cause, count in zip(CAUSES, ledger["gaps"], strict=True):
+            gaps.add_metric([cause], self._steady.up(("gap", cause), int(count)))
+        yield gaps
+        yield self._histogram("render", "time to render a block", ledger["render_hist"])
+        yield self._histogram("interval", "time between two callbacks", ledger["interval_hist"])
+        yield from self._lines(DESK, self._desk())
+        yield from self._lines(CONTROL, self._health)
+        yield from self._states()
+        yield from self._usage()
+        yield from self._visitors()
+
+    def _lines(self, lines: Iterable[Line], values: dict[str, Any]) -> Iterator[Metric]:
+        for line in lines:
+            value = values.get(line.source)
+            if value is None:
+                continue
+            number = float(value) * line.scale
+            if line.counter:
+                number = self._steady.up(line.name, number)
+                yield CounterMetricFamily(line.name, line.help, value=number)
+            else:
+                yield GaugeMetricFamily(line.name, line.help, value=number)
+
+    def _histogram(self, name: str, help: str, bins: np.ndarray) -> Metric:
+        edges = bin_edges_ns() * 1e-9
+        counts = [self._steady.up((name, bin), int(count)) for bin, count in enumerate(bins)]
+        cumulative = np.cumsum(counts)
+        # The last bin has no upper edge: all that is longer is in it.
+        buckets = [
+            (f"{edges[bin]:.9g}", float(cumulative[bin]))
+            for bin in range(BUCKET_STEP - 1, len(edges) - 1, BUCKET_STEP)
+        ]
+        buckets.append(("+Inf", float(cumulative[-1])))
+        middles = edges - np.diff(edges, prepend=1.024e-6) / 2
+        family = HistogramMetricFamily(
+            f"crowdstream_{name}_seconds", f"{help}; the sum is estimated from the buckets"
+        )
+        family.add_metric([], buckets, float(np.dot(middles, counts)))
+        return family
+
+    def _desk(self) -> dict[str, Any]:
+        desk = self._web.desk
+        quality, lease = desk.quality, desk.lease
+        return {
+            **engine_readings(desk), "voices": sounding(desk),
+            "taps": int(np.count_nonzero(desk.taps["on"])),
+            "load": float(quality["load"]), "level": int(quality["level"]),
+            "lowered": int(quality["lowered"]), "takeovers": int(lease["takeovers"]),
+            "takeover_gap_ns": int(lease["gap_ns"]),
+        }  # fmt: skip
+
+    def _states(self) -> Iterator[Metric]:
+        health, about = self._health, self._web.link.about
+        yield GaugeMetricFamily(
+            "crowdstream_control_up", "1: control answers", value=int(self._control_up)
+        )
+        info = GaugeMetricFamily(
+            "crowdstream_info", "1; what plays on what", labels=["version", "driver", "device"]
+        )
+        names = (about.get("version"), health.get("driver"), health.get("device"))
+        info.add_metric([str(one or "") for one in names], 1)
+        yield info
+        if "standby" in health:
+            standby = GaugeMetricFamily(
+                "crowdstream_standby", "1: the state of the engine that waits", labels=["state"]
+            )
+            for state in sorted({*STANDBY, str(health["standby"])}):
+                standby.add_metric([state], int(state == health["standby"]))
+            yield standby
+
+    def _usage(self) -> Iterator[Metric]:
+        cpu = CounterMetricFamily(
+            "crowdstream_process_cpu_seconds", "processor time of a process and those before it",
+            labels=["process"],
+        )  # fmt: skip
+        memory = GaugeMetricFamily(
+            "crowdstream_process_resident_memory_bytes",
+            "memory of a process, with what it has touched of the desk",
+            labels=["process"],
+        )
+        for name, pid in self._web.link.about.get("pids", {}).items():
+            with contextlib.suppress(psutil.Error):
+                known = self._process(int(pid))
+                with known.oneshot():
+                    times, resident = known.cpu_times(), known.memory_info().rss
+                cpu.add_metric([name], self._steady.up(("cpu", name), times.user + times.system))
+                memory.add_metric([name], resident)
+        yield cpu
+        yield memory
+
+    def _process(self, pid: int) -> psutil.Process:
+        known = self._processes.get(pid)
+        if known is None or not known.is_running():
+            alive = self._web.link.about.get("pids", {}).values()
+            self._processes = {one: p for one, p in self._processes.items() if one in alive}
+            known = self._processes[pid] = psutil.Process(pid)
+        return known
+
+    def _visitors(self) -> Iterator[Metric]:
+        gate = self._web.gate
+        sockets = gate.sockets
+        yield GaugeMetricFamily("crowdstream_web_pages", "open pages", value=sockets["/live"])
+        yield GaugeMetricFamily(
+            "crowdstream_web_listeners", "who listens in", value=sockets["/listen"]
+        )
+        yield GaugeMetricFamily(
+            "crowdstream_web_sockets", "open WebSockets", value=sum(sockets.values())
+        )
+        yield CounterMetricFamily("crowdstream_web_requests", "HTTP requests", value=gate.requests)
+        refused = CounterMetricFamily(
+            "crowdstream_web_refused", "requests not let in, by reason", labels=["reason"]
+        )
+        for reason, count in gate.refused.items():
+            refused.add_metric([reason], count)
+        yield refused
+
+
+def routes(web: Web) -> list[BaseRoute]:
+    """The route of the metrics."""
+    return [Route("/metrics", Metrics(web).scrape)]

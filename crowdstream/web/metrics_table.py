@@ -1,0 +1,104 @@
+"""What `/metrics` says: name, kind, unit and meaning of each number, and where it is from.
+
+Counters end in `_total`, units are base units (seconds, bytes, ratios), as Prometheus wants them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number. `source`: the name it is read by; `scale`: what makes the base unit of it."""
+
+    name: str
+    source: str
+    help: str
+    counter: bool = False
+    scale: float = 1.0
+
+
+def _counter(name: str, source: str, help: str, scale: float = 1.0) -> Metric:
+    return Metric(f"crowdstream_{name}", source, help, True, scale)
+
+
+def _gauge(name: str, source: str, help: str, scale: float = 1.0) -> Metric:
+    return Metric(f"crowdstream_{name}", source, help, False, scale)
+
+
+_MS, _NS, _MB = 1e-3, 1e-9, 1e6
+
+LEDGER = (
+    _counter("blocks", "blocks", "blocks rendered"),
+    _counter("frames", "frames", "frames rendered"),
+    _counter("underruns", "device_flags", "blocks that the device flagged as late"),
+    _counter("over_budget_blocks", "over_budget", "renders longer than the block they made"),
+    _counter("missing_frames", "missing_frames", "stem frames that were silent for want of a page"),
+    _counter("missing_pages", "missing_pages", "times a stem fell silent for want of a page"),
+    _counter("late_commands", "late_commands", "commands whose frame had passed when they came"),
+    _gauge("latest_command_frames", "latest_frames", "frames by which the latest of them was late"),
+    _counter("commands", "commands", "commands that the engine has carried out"),
+    _counter("pending_refused", "pending_refused", "commands refused: too many waited"),
+    _counter("events_lost", "events_lost", "reports of the engine that were not fetched in time"),
+    _counter("hard_cuts", "hard_cuts", "jumps without a fade, because too many happened at once"),
+    _counter("nonfinite_frames", "nonfinite", "frames that were not finite and were silenced"),
+    _counter("limited_frames", "limited_frames", "frames that the limiter has turned down"),
+    _gauge("render_max_seconds", "render_max_ns", "longest render", _NS),
+    _gauge("render_last_seconds", "render_ns", "latest render", _NS),
+    _gauge("interval_max_seconds", "interval_max_ns", "longest time between two callbacks", _NS),
+    _counter("guarded_callbacks", "guarded", "callbacks that failed and gave silence"),
+    _gauge("realtime", "realtime", "1: real-time priority is held, -1: refused, 0: not tried"),
+    _counter("gaps_noted", "gap_count", "gaps of any cause"),
+)
+"""Fields of the ledger. Its gaps by cause and its histograms have labels of their own; what asks
+for new maxima (`reset_serial`, `reset_seen`) says nothing of the sound."""
+
+DESK = (
+    _gauge("sample_rate_hertz", "sample_rate", "frames a second"),
+    _gauge("block_frames", "buffer_size", "frames of a block"),
+    _gauge("block_seconds", "budget_ms", "what a block lasts: a render has to take less", _MS),
+    _gauge("latency_seconds", "latency_ms", "from callback to sound", _MS),
+    _gauge("voices", "voices", "voices that sound"),
+    _gauge("taps", "taps", "places of the mixer that are recorded or listened to"),
+    _gauge("load_ratio", "load", "time to render by time to sound"),
+    _gauge("quality_level", "level", "what is left out for want of time; 0: nothing"),
+    _counter("quality_lowered", "lowered", "times it was lowered because the time ran short"),
+    _counter("takeovers", "takeovers", "times an engine went on where another one had stopped"),
+    _gauge("takeover_gap_seconds", "takeover_gap_ns", "sound lost at the latest of these", _NS),
+)
+
+CONTROL = (
+    _counter("osc_messages", "messages", "messages carried out or failed"),
+    _counter("osc_failed", "failed", "commands that failed"),
+    _counter("osc_malformed", "malformed", "packets that were not OSC"),
+    _counter("osc_refused", "refused", "messages and commands refused for want of room"),
+    _counter("osc_refused_packets", "refused_packets", "of these, packets never looked at"),
+    _counter("osc_limited", "limited", "of these, packets above the rate of their sender"),
+    _counter("osc_barred", "barred", "packets of senders that are not on the allow list"),
+    _counter("osc_withheld", "withheld", "answers too long for strangers"),
+    _counter("osc_dropped", "dropped", "packets that the system lost"),
+    _counter("osc_lost", "lost", "messages refused, packets dropped and commands refused"),
+    _gauge("waiting_messages", "waiting", "messages that wait for their time or beat"),
+    _gauge("pages_total_bytes", "pages_total_mb", "memory for stems", _MB),
+    _gauge("pages_used_bytes", "pages_used_mb", "of it, filled", _MB),
+    _gauge("pages_reserved_bytes", "pages_reserved_mb", "of it, promised to tracks", _MB),
+    _gauge("pages_pinned_bytes", "pages_pinned_mb", "of it, held where a jump may lead", _MB),
+    _counter("pages_evicted", "pages_evicted", "pages of 64 KiB taken back"),
+    _counter("pages_wanted", "pages_wanted", "pages that starts, jumps and playheads wanted"),
+    _gauge("pages_hit_ratio", "pages_hit_rate", "share of these that were in memory already"),
+    _gauge("read_max_seconds", "read_max_ms", "longest time that the medium took", _MS),
+    _counter("stalls", "stalls", "times the medium took more than a second"),
+    _gauge("stalled_seconds", "stalled_s", "for how long it has not answered now"),
+    _counter("loader_restarts", "restarts_loader", "times the loader died and was started anew"),
+    _counter("control_restarts", "restarts_control", "times control died and another went on"),
+    _gauge("movement_ratio", "movement", "the latest /dance/total_movement"),
+    _gauge("recording_files", "recording", "files that are being recorded"),
+    _gauge("recording_seconds", "record_seconds", "length of the latest recording"),
+    _gauge("recording_lost_frames", "record_lost", "frames that its files lost to a slow disk"),
+    _gauge("device_lost", "device_lost", "1: the sound device is gone and looked for"),
+)
+"""What control counts, by its names in the status (docs/osc.md)."""
+
+STANDBY = ("running", "warm", "none")
+"""What an engine that is to take over can be."""

@@ -1,0 +1,139 @@
+"""TCP connections that are slow, or too many: over real sockets, to a server in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from crowdstream.web import connections
+from crowdstream.web.connections import Connection
+from crowdstream.web.limits import Count
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PATIENCE = 20.0  # seconds; far more than anything here takes
+
+
+async def hello(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("hello")
+
+
+def serve(scene: Callable[[int], Awaitable[None]], most: int = 100, each: int = 100) -> None:
+    """Run a scene against a server on a port of its own."""
+
+    async def run() -> None:
+        Connection.count = Count(most, each)
+        app = Starlette(routes=[Route("/", hello)])
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False,
+            timeout_keep_alive=1,
+        )
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server._serve([listening]))
+        try:
+            await asyncio.wait_for(scene(listening.getsockname()[1]), PATIENCE)
+        finally:
+            server.should_exit = True
+            await running
+            listening.close()
+
+    asyncio.run(run())
+    assert Connection.count.total == 0
+
+
+async def opened(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def end_of(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the connection is closed."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HT", REQUEST + b"GET /"])
+def test_who_does_not_say_what_they_want_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+
+    async def scene(port: int) -> None:
+        reader, writer = await opened(port)
+        writer.write(begun)
+        got = await end_of(reader)
+        assert got.count(b"hello") == begun.count(REQUEST)
+        writer.close()
+
+    serve(scene)
+
+
+def test_one_byte_at_a_time_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+
+    async def scene(port: int) -> None:
+        reader, writer = await opened(port)
+        closed = asyncio.create_task(end_of(reader))
+        while not closed.done():
+            writer.write(b"x")
+            await asyncio.sleep(0.01)
+        assert closed.result() == b""
+        writer.close()
+
+    serve(scene)
+
+
+def test_who_says_it_is_answered_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+
+    async def scene(port: int) -> None:
+        reader, writer = await opened(port)
+        for _ in range(3):
+            writer.write(REQUEST)
+            await reader.readuntil(b"hello")
+            await asyncio.sleep(0.3)  # idle between two requests is another matter
+        writer.close()
+
+    serve(scene)
+
+
+def test_too_many_connections_are_closed() -> None:
+    async def scene(port: int) -> None:
+        kept = [await opened(port) for _ in range(3)]
+        for reader, writer in kept:
+            writer.write(REQUEST)
+            await reader.readuntil(b"hello")
+        refused = Connection.refused
+        reader, late = await opened(port)
+        late.write(REQUEST)
+        assert await end_of(reader) == b""
+        assert Connection.refused == refused + 1
+        kept[0][1].close()
+        while Connection.count.total == 3:
+            await asyncio.sleep(0.01)
+        reader, again = await opened(port)
+        again.write(REQUEST)
+        await reader.readuntil(b"hello")
+        for writer in (late, again, *(writer for _, writer in kept)):
+            writer.close()
+
+    serve(scene, most=3)
+
+
+def test_an_address_has_its_share() -> None:
+    count = Count(10, 2)
+    assert [count.enter("10.0.0.1") for _ in range(3)] == [True, True, False]
+    assert count.enter("10.0.0.2")
+    assert all(count.enter("127.0.0.1") for _ in range(7)), "this machine has all that is left"
+    assert not count.enter("10.0.0.3")
+    count.leave("10.0.0.1")
+    assert count.enter("10.0.0.1")
