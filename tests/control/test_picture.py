@@ -13,6 +13,8 @@ import pytest
 from crowdstream.control.deck_picture import GRID_TOLERANCE, thinned
 from crowdstream.control.picture import HEALTH_SECONDS, Picture
 from crowdstream.control.table import TABLE
+from crowdstream.desk.codes import OP_RAMP
+from crowdstream.desk.ramps import RAMP_CUE, RAMP_MASTER
 from crowdstream.offline.session import WALL
 from tests.control.test_recall import Mortal
 from tests.library.test_tags import chunk, text_frames, with_chunk
@@ -253,6 +255,7 @@ def test_all_keys_are_there_and_can_be_sent(loaded: Rig) -> None:
     picture = Picture(loaded.core)
     values = picture.values()
     assert set(values) == KEYS
+    assert set(values["buffers"]) == {"101"}  # the others are on decks
     first = picture.changes()
     assert set(first) == KEYS
     assert json.loads(json.dumps(values, allow_nan=False)) == values
@@ -272,8 +275,23 @@ def test_only_what_differs_is_told(loaded: Rig) -> None:
     assert picture.changes() == {}
     rig.send("/deck/A/level", 0.5)
     assert picture.changes() == {}
+    rig.time += HEALTH_SECONDS
+    assert set(picture.changes()) == {"health"}
+    rig.time += HEALTH_SECONDS
+    assert picture.changes() == {}  # nothing was counted meanwhile
     picture.forget()
     assert set(picture.changes()) == KEYS
+
+
+def test_what_was_taken_back_is_not_shown(rig: Rig) -> None:
+    outbox = rig.core.outbox
+    mark = outbox.mark()
+    outbox.add(OP_RAMP, index=RAMP_MASTER, x=0.5)
+    outbox.rollback(mark)
+    outbox.add(OP_RAMP, index=RAMP_CUE, x=0.5)
+    outbox.flush()
+    shown = Picture(rig.core).changes()["mixer"]
+    assert (shown["master_level"], shown["cue_level"]) == (1.0, 0.5)
 
 
 def test_what_is_set_now_is_shown_before_the_engine_hears_of_it(rig: Rig) -> None:
@@ -300,6 +318,7 @@ def test_what_is_set_for_later_is_shown_when_it_acts(rig: Rig) -> None:
     picture.changes()
     rig.raw(bundle_at(WALL + 0.3, "/mix/level", 0.5))
     rig.send("/fade", "A", 0.2, 1.0)
+    assert picture.changes() == {}
     rig.seconds(0.1)
     assert picture.changes() == {}
     rig.seconds(0.15)

@@ -88,11 +88,13 @@ def test_arguments_are_told_as_they_came(rig: Rig, steady: str) -> None:
     rig.send("/cue", "B", steady, 0.5)
     rig.seconds(0.1)
     rig.send("/start_group", "A", "B", 3.0)
+    rig.send("/start_group", "B")
     rig.send("/deck_levels", 1.0, 0.5)
     rig.send("/deck/A/fx/insert", 1, "echo", "beats", 0.5)
     rig.seconds(0.05)
     assert told(rig) == [
         ("/cue", "A", steady), ("/cue", "B", steady, 0.5), ("/start_group", 3.0, "A", "B"),
+        ("/start_group", 0.0, "B"),
         ("/deck_levels", 1.0, 0.5), ("/deck/A/fx/insert", 1, "echo", "beats", 0.5),
     ]
 
@@ -199,10 +201,10 @@ def test_a_silent_watcher_gives_way(rig: Rig) -> None:
     rig.send("/watch")
     assert rig.fails() == [f"/watch {MOST_SUBSCRIBERS} clients are subscribed already"]
     rig.time += SILENT_SECONDS + 1
-    for number in range(1, MOST_SUBSCRIBERS):
+    for number in set(range(MOST_SUBSCRIBERS)) - {5}:
         rig.send("/version", sender=("127.0.0.1", 40000 + number))
     rig.send("/watch")
-    assert rig.heard("/done")[-1] == ("/watch", 0, MOST_SUBSCRIBERS)
+    assert rig.heard("/done")[-1] == ("/watch", 5, MOST_SUBSCRIBERS)
 
 
 def test_a_program_around_the_server_watches_and_listens(rig: Rig) -> None:
