@@ -217,6 +217,7 @@ class Server:
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)
             self.core.ticks.send()
+            self.core.changes.tick()
             if self.core.recall:
                 self.core.recall.turn()
             self._store.beat()
