@@ -120,13 +120,8 @@ class Core:
         self._last_beat = -1
         self.restarts = 0  # of control
         self.touched = False  # something may have to be noted
-        self.stirred = False  # and shown
         self.recall = Recall(self, notes) if notes is not None else None
         self._device_there = True
-
-    def touch(self) -> None:
-        """Something may have to be noted and shown."""
-        self.touched = self.stirred = True
 
     # The engine ------------------------------------------------------------------------
 
@@ -165,7 +160,7 @@ class Core:
         reply = self.answers.to(packet, sender)
         self.subscribers.heard(sender)
         self.changes.watchers.heard(sender)
-        self.touch()
+        self.touched = True
         try:
             messages = parse(packet)
         except Malformed as error:
@@ -198,7 +193,7 @@ class Core:
         """
         now = self.clock.now()
         outbox = self.outbox
-        self.touch()
+        self.touched = True
         for entry in batch:
             address, arguments, reply, sender = entry
             if beat is None:
@@ -300,7 +295,7 @@ class Core:
         self.clock.read()
         events = pop_events(self.desk, EVENTS_AT_ONCE)
         while len(events):
-            self.touch()
+            self.touched = True
             self.mixer.engine_events(events)
             self.effects.engine_events(events)
             self.quality.engine_events(events)
@@ -318,7 +313,7 @@ class Core:
 
     def loader_event(self, event: dict[str, Any]) -> None:
         """Take in what the loader says."""
-        self.touch()
+        self.touched = True
         if event["event"] == "inventory" and self.recall:
             self.recall.inventory(event)
         elif not self.medium.event(event):

@@ -32,8 +32,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.2  # seconds after the start: the first track comes first
 AGAIN_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # between two tries; doubles
 LIVED_SECONDS = 30.0  # after which an end is the first one in a row
-PICTURE_SECONDS = 0.025  # between two pictures while something happens
-LOOK_SECONDS = 0.25  # and while nothing seems to
+PICTURE_SECONDS = 0.025  # between two looks at what has changed: a look takes 0.06 ms
 ABOUT_SECONDS = 1.0
 MOST_UNSENT = 8 << 20  # bytes that may wait for a web process that does not read: it hangs
 
@@ -184,9 +183,6 @@ class Web:
     def _show(self, now: float) -> None:
         if now < self._look_at:
             return
-        if not self._core.stirred and now < self._look_at + LOOK_SECONDS - PICTURE_SECONDS:
-            return
-        self._core.stirred = False
         self._look_at = now + PICTURE_SECONDS
         changes = self._picture.changes()
         if changes and self._child is not None:
