@@ -59,6 +59,7 @@ class Metrics(Collector):
         self._health: dict[str, Any] = {}
         self._control_up = False
         self._processes: dict[int, psutil.Process] = {}
+        self._cpu: dict[str, float] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -171,8 +172,11 @@ class Metrics(Collector):
                 known = self._process(int(pid))
                 with known.oneshot():
                     times, resident = known.cpu_times(), known.memory_info().rss
-                cpu.add_metric([name], self._steady.up(("cpu", name), times.user + times.system))
+                self._cpu[name] = self._steady.up(("cpu", name), times.user + times.system)
                 memory.add_metric([name], resident)
+        # Of one that is gone the time stays: it is counted on from there.
+        for name, seconds in self._cpu.items():
+            cpu.add_metric([name], seconds)
         yield cpu
         yield memory
 
