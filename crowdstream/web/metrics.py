@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from crowdstream.desk.codes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
+from crowdstream.web.connections import Connection
 from crowdstream.web.link import Busy
 from crowdstream.web.metrics_table import CONTROL, DESK, LEDGER, STANDBY
 from crowdstream.web.metrics_table import Metric as Line
@@ -198,12 +199,17 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "crowdstream_web_sockets", "open WebSockets", value=sum(sockets.values())
         )
+        yield GaugeMetricFamily(
+            "crowdstream_web_connections", "open connections but WebSockets",
+            value=Connection.count.total,
+        )  # fmt: skip
         yield CounterMetricFamily("crowdstream_web_requests", "HTTP requests", value=gate.requests)
         refused = CounterMetricFamily(
             "crowdstream_web_refused", "requests not let in, by reason", labels=["reason"]
         )
         for reason, count in gate.refused.items():
             refused.add_metric([reason], count)
+        refused.add_metric(["connections"], Connection.refused)
         yield refused
 
 
