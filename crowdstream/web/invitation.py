@@ -12,7 +12,13 @@ import psutil
 
 from crowdstream.web.limits import is_loopback
 
-EVERYWHERE = frozenset({"0.0.0.0", "::"})
+
+def is_everywhere(host: str) -> bool:
+    """Whether a host to listen on, such as `::`, stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def own_addresses(host: str) -> list[str]:
@@ -21,9 +27,9 @@ def own_addresses(host: str) -> list[str]:
     `host`: what is listened on. With `0.0.0.0` or `::` these are the addresses of all network
     interfaces, but for those of this machine alone and of links without a router.
     """
-    if host not in EVERYWHERE:
+    if not is_everywhere(host):
         return [] if is_loopback(host) else [host]
-    families = {socket.AF_INET, socket.AF_INET6} if host == "::" else {socket.AF_INET}
+    families = {socket.AF_INET, socket.AF_INET6} if ":" in host else {socket.AF_INET}
     up = {name for name, one in psutil.net_if_stats().items() if one.isup}
     found = []
     for name, addresses in psutil.net_if_addrs().items():
@@ -37,10 +43,10 @@ def own_addresses(host: str) -> list[str]:
     return [str(one) for one in found]
 
 
-def page_url(settings: Any, host: str = "", port: int = 0, token: str = "") -> str:
+def page_url(settings: Any, host: str = "", port: int = 0, token: str | None = None) -> str:
     """The page's address. `host`: one of `own_addresses`; this machine's own view without it."""
     host = host or settings.http_host
-    if host in EVERYWHERE:
+    if is_everywhere(host):
         host = "localhost"
     name = f"[{host}]" if ":" in host else host
     scheme, usual = ("https", 443) if settings.http_cert else ("http", 80)

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from crowdstream.desk.codes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
+from crowdstream.web.connections import Connection
 from crowdstream.web.link import Busy
 from crowdstream.web.metrics_table import CONTROL, DESK, LEDGER, STANDBY
 from crowdstream.web.metrics_table import Metric as Line
@@ -59,6 +60,7 @@ class Metrics(Collector):
         self._health: dict[str, Any] = {}
         self._control_up = False
         self._processes: dict[int, psutil.Process] = {}
+        self._cpu: dict[str, float] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -171,8 +173,11 @@ class Metrics(Collector):
                 known = self._process(int(pid))
                 with known.oneshot():
                     times, resident = known.cpu_times(), known.memory_info().rss
-                cpu.add_metric([name], self._steady.up(("cpu", name), times.user + times.system))
+                self._cpu[name] = self._steady.up(("cpu", name), times.user + times.system)
                 memory.add_metric([name], resident)
+        # Of one that is gone the time stays: it is counted on from there.
+        for name, seconds in self._cpu.items():
+            cpu.add_metric([name], seconds)
         yield cpu
         yield memory
 
@@ -194,12 +199,17 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "crowdstream_web_sockets", "open WebSockets", value=sum(sockets.values())
         )
+        yield GaugeMetricFamily(
+            "crowdstream_web_connections", "open connections but WebSockets",
+            value=Connection.count.total,
+        )  # fmt: skip
         yield CounterMetricFamily("crowdstream_web_requests", "HTTP requests", value=gate.requests)
         refused = CounterMetricFamily(
             "crowdstream_web_refused", "requests not let in, by reason", labels=["reason"]
         )
         for reason, count in gate.refused.items():
             refused.add_metric([reason], count)
+        refused.add_metric(["connections"], Connection.refused)
         yield refused
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from crowdstream.web.api import NO_STORE, told, wrong
 from crowdstream.web.commands import Command, addresses
-from crowdstream.web.invitation import EVERYWHERE
+from crowdstream.web.invitation import is_everywhere
 from crowdstream.web.link import Busy
 from crowdstream.web.oscvalues import Picture, getter
 
@@ -145,7 +145,7 @@ class OscQuery:
             "OSC_TRANSPORT": "UDP", "EXTENSIONS": EXTENSIONS,
         }  # fmt: skip
         host = str(about.get("osc_host", ""))
-        if host and host not in EVERYWHERE:  # else it is where HTTP was answered
+        if host and not is_everywhere(host):  # else it is where HTTP was answered
             info["OSC_IP"] = host
         return info
 

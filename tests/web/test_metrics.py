@@ -139,6 +139,10 @@ def test_processes_and_visitors(web: FakeWeb, app: ASGIApp) -> None:
     process = (("process", "control"),)
     assert samples["crowdstream_process_cpu_seconds_total", process] > 0
     assert samples["crowdstream_process_resident_memory_bytes", process] > 1e6
+    web.link.about["pids"] = {}
+    gone = scrape(app)
+    assert gone["crowdstream_process_cpu_seconds_total", process] > 0, "counted on from there"
+    assert ("crowdstream_process_resident_memory_bytes", process) not in gone
     told = plain(samples)
     assert (told["crowdstream_web_pages"], told["crowdstream_web_listeners"]) == (3, 2)
     assert told["crowdstream_web_requests_total"] == 2

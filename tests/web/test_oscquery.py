@@ -111,6 +111,12 @@ def test_values_follow_the_mixer(web: FakeWeb, app: ASGIApp, tmp_path: Path) -> 
     assert not rig.fails()
 
 
+def test_silence_has_no_decibels(web: FakeWeb, app: ASGIApp) -> None:
+    web.link.picture = {"deck.A": {"trim": 0.0}, "mixer": {"ceiling": None}}
+    assert ask(app, "GET", "/deck/A/trim?VALUE").status == 204
+    assert ask(app, "GET", "/mix/ceiling?VALUE").status == 204
+
+
 def test_what_is_shown_can_be_sent(web: FakeWeb, app: ASGIApp) -> None:
     for node in nodes(ask(app, "GET", "/").json):
         if "VALUE" in node and None not in node["VALUE"]:
