@@ -79,11 +79,11 @@ class Page:
         await self._bell.wait()
         self._bell.clear()
         found = []
+        while self._texts:  # the first of all is hello
+            found.append(self._texts.popleft())
         if self._picture:
             found.append(encoded({"picture": self._picture}))
             self._picture = {}
-        while self._texts:
-            found.append(self._texts.popleft())
         if self._now:
             found.append(self._now)
             self._now = ""
