@@ -1,0 +1,107 @@
+"""One who listens: how far behind they are, and how many bits they get."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from crowdstream.web.listening.chunks import Chunk
+
+SLOW_SECONDS = 0.4  # so much further behind than usual is slow
+FULL_SECONDS = 1.5  # so much may be under way; what comes then is left out
+STEP_SECONDS = 1.5  # for which fewer bits get their chance before there are still fewer
+GIVE_UP_SECONDS = 15.0  # of being full with the fewest bits
+RECOVER_SECONDS = 20.0  # without being slow, before more bits are tried again
+MOST_RECOVER_SECONDS = 300.0  # each try that fails doubles the pause, up to here
+RELAPSE_SECONDS = 15.0  # being slow so soon after more bits means that the try has failed
+
+
+class Listener:
+    """What is sent to one listener, and what they have said they got.
+
+    Nobody waits for a listener. `outbox` is what their own task sends: chunks with the frame behind
+    them, and texts. What is in there, in the
+    network's buffers and on the way counts as under way until they report it (`have`). So it
+    is bounded by time, whatever is slow: their network, a proxy, or their browser.
+    """
+
+    def __init__(self, ladder: Sequence[str], now: float) -> None:
+        """`ladder`: formats, from many bits to few."""
+        self._ladder = ladder
+        self._level = 0
+        self.outbox: asyncio.Queue[tuple[bytes, int] | dict[str, object]] = asyncio.Queue()
+        self.handed_over = 0  # the frame behind the last one that was given to the network
+        self.closing: str | None = None  # why the connection is to be closed
+        self.skipped = 0  # chunks that were left out
+        self.bytes_sent = 0
+        self._sent: int | None = None
+        self._have = 0
+        self._usual = 0.0
+        self._known = False  # whether they have reported at all
+        self._changed_at = now
+        self._slow_at = now
+        self._full_since: float | None = None
+        self._pause = RECOVER_SECONDS
+        self._widened_at = -MOST_RECOVER_SECONDS
+
+    @property
+    def format(self) -> str:
+        """The name of the format they get now."""
+        return self._ladder[self._level]
+
+    def have(self, frame: int, rate: float) -> None:
+        """They report that everything up to the frame `frame` has arrived."""
+        if self._sent is None:
+            return
+        # What they can't have yet they have not: the outbox stays as short as they are honest.
+        self._have = max(self._have, min(frame, self.handed_over))
+        behind = self._behind(rate)
+        self._usual = min(self._usual, behind) if self._known else min(behind, SLOW_SECONDS)
+        self._known = True
+
+    def offer(
+        self, chunk: Chunk, encode: Callable[[str, Chunk], bytes | None], now: float
+    ) -> None:
+        """Have a chunk sent, or leave it out; never waits."""
+        if self._sent is None:
+            self._sent = self._have = self.handed_over = chunk.frame
+        behind = self._behind(chunk.rate)
+        self._adapt(behind, now)
+        if behind > FULL_SECONDS:
+            self.skipped += 1
+            if self._full_since is None:
+                self._full_since = now
+            elif now - self._full_since > GIVE_UP_SECONDS and self._narrowest:
+                self.closing = "too slow: even the fewest bits did not arrive for 15 s"
+            return
+        if behind - self._usual <= SLOW_SECONDS:
+            self._full_since = None
+        data = encode(self.format, chunk)
+        if data is not None:
+            self._sent = chunk.end
+            self.bytes_sent += len(data)
+            self.outbox.put_nowait((data, chunk.end))
+
+    @property
+    def _narrowest(self) -> bool:
+        return self._level == len(self._ladder) - 1
+
+    def _behind(self, rate: float) -> float:
+        return 0.0 if self._sent is None else (self._sent - self._have) / rate
+
+    def _adapt(self, behind: float, now: float) -> None:
+        if behind - self._usual > SLOW_SECONDS:
+            if now - self._widened_at < RELAPSE_SECONDS:
+                self._pause = min(2 * self._pause, MOST_RECOVER_SECONDS)
+                self._widened_at = -MOST_RECOVER_SECONDS
+            self._slow_at = now
+            if not self._narrowest and now - self._changed_at >= STEP_SECONDS:
+                self._change(1, now, "the connection is slow: fewer bits")
+        elif self._level and now - max(self._slow_at, self._changed_at) >= self._pause:
+            self._widened_at = now
+            self._change(-1, now, "more bits again")
+
+    def _change(self, by: int, now: float, why: str) -> None:
+        self._level += by
+        self._changed_at = now
+        self.outbox.put_nowait({"format": self.format, "why": why})
