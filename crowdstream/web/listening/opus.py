@@ -66,7 +66,9 @@ class Encoder:
         self._frame_of: Any = av.AudioFrame.from_ndarray
         self._convert = None
         if self.rate != RATE:
-            self._convert = soxr.ResampleStream(self.rate, RATE, 2, np.float32).resample_chunk
+            # The others come in bursts of 20 ms, which would have to be waited for.
+            stream = soxr.ResampleStream(self.rate, RATE, 2, np.float32, quality="LQ")
+            self._convert = stream.resample_chunk
         self._rest = np.empty((0, 2), np.float32)
         self._start = frame
         self._sent = 0

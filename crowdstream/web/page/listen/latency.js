@@ -1,17 +1,19 @@
 // How much sound should wait in the ring: as much as the network's jitter asks for, and otherwise
-// so much that it is heard `HOLD` seconds after it was mixed, everywhere alike.
+// so much that it is heard `hold` seconds after it was mixed, everywhere alike.
 
 export const HOLD = 0.15;
 const BUCKETS = 15; // seconds whose chunks are looked back upon
+const WARM = 1; // second after a start, whose jitter is that of a page being built
 const SAFETY = 0.004;
 const UNDERRUN = 0.02; // more after each gap
-const FALL = 0.001; // a second: how fast less is asked for again
-const UNKNOWN = 0.08; // waiting while the server's clock is not known yet
+const FALL = 0.0002; // a second: how fast less is asked for again, which the player can follow
+const UNKNOWN = 0.08; // what waits where the server's clock is not known
 const PONGS = 20; // clock readings that are kept; the quickest answer counts
 const MOST = 1;
 
 export class Latency {
-  constructor() {
+  constructor(hold = HOLD) {
+    this.hold = hold;
     this.pongs = [];
     this.reset();
   }
@@ -23,12 +25,19 @@ export class Latency {
     this.floor = 0;
     this.wanted = 0;
     this.at = null;
+    this.since = null;
+    this.warm = false;
   }
 
   // A chunk that ends `end` (server's clock) was ready at `now` (this machine's clock).
   arrived(now, end, seconds) {
     const late = now - end;
     const second = Math.floor(now);
+    this.since ??= now;
+    if (!this.warm && now - this.since > WARM) {
+      this.warm = true;
+      this.buckets = [];
+    }
     let bucket = this.buckets.at(-1);
     if (bucket === undefined || bucket.second !== second) {
       bucket = { second, most: late, least: late, sum: 0, count: 0 };
@@ -73,8 +82,8 @@ export class Latency {
   }
 
   // Seconds that should wait on average. `output`: seconds from the player to the ear;
-  // `quantum`: seconds that the player takes at a time.
-  target(now, output, quantum) {
+  // `taken`: seconds that the player may take at once, and needs to end softly.
+  target(now, output, taken) {
     const passed = this.at === null ? 0 : now - this.at;
     this.at = now;
     this.floor = Math.max(0, this.floor - FALL * passed);
@@ -83,8 +92,8 @@ export class Latency {
     if (way !== null) {
       const most = Math.max(...this.buckets.map((bucket) => bucket.most));
       const lateness = most + this.offset - way;
-      const needed = 2 * quantum + this.chunk / 2 + lateness + SAFETY;
-      next = Math.max(needed, HOLD - output - way - this.chunk / 2);
+      const needed = taken + this.chunk / 2 + lateness + SAFETY;
+      next = Math.max(needed, this.hold - output - way - this.chunk / 2);
     }
     next = Math.min(MOST, Math.max(next, this.floor));
     this.wanted = this.wanted === 0 ? next : Math.max(next, this.wanted - FALL * passed);

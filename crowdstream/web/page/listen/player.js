@@ -18,10 +18,11 @@ const MOST_INTEGRAL = 400e-6;
 const SLEW = 50e-6; // a second
 const FILL_SECONDS = 1; // over which the fill is averaged: it rises and falls by a chunk
 const TOO_FULL_SECONDS = 0.25; // so much above the target is left out, not played off slowly
-const CHUNK_SECONDS = 0.02;
+const PRIME_SECONDS = 0.3;
 
 const STOPPED = 0;
-const RUNNING = 1;
+const PRIMING = 1; // it moves on in silence, to learn how much waits on average
+const RUNNING = 2;
 
 export class Player {
   // `rate`: sample rate of the output; `quantum`: frames that are asked for at a time.
@@ -37,6 +38,7 @@ export class Player {
     this.speed = 0;
     this.integral = 0;
     this.fill = 0;
+    this.above = null; // how far above its average the fill is, in frames, at its highest
     this.fade = new Float32Array(quantum); // from 0 to 1
     for (let i = 0; i < quantum; i += 1) this.fade[i] = 0.5 - 0.5 * Math.cos(Math.PI * (i + 0.5) / quantum);
     ring.set(QUANTUM, Math.round(1e6 * quantum / rate));
@@ -47,11 +49,13 @@ export class Player {
     const ring = this.ring;
     const write = ring.get(WRITE);
     const changed = ring.get(EPOCH) !== this.epoch;
-    if (this.state === STOPPED && changed) this.adopt();
+    if (this.state !== RUNNING && changed) this.adopt();
     if (this.sourceRate === 0) return this.silence(left, right);
     let rising = false;
-    if (this.state === STOPPED) {
-      if (!this.seek(write)) return this.silence(left, right);
+    if (this.state !== RUNNING) {
+      if (!(this.state === STOPPED ? this.seek(write) : this.prime(write))) {
+        return this.silence(left, right);
+      }
       rising = true;
     }
     const waiting = ((write - this.at) | 0) - this.phase;
@@ -78,6 +82,7 @@ export class Player {
     this.epoch = ring.get(EPOCH);
     this.at = ring.get(START);
     this.phase = 0;
+    this.state = STOPPED;
     const rate = ring.get(RATE);
     if (rate === this.sourceRate) return;
     this.sourceRate = rate;
@@ -89,30 +94,73 @@ export class Player {
     this.stretch = new Float32Array(2 * (Math.ceil(this.quantum * this.nominal * 1.01) + taps + 2));
     this.integral = 0;
     this.speed = 0;
+    this.above = null;
   }
 
-  // Wait until enough is there, then go to the place where just that much waits.
+  // Wait until enough is there, then go to where as much waits, on average, as it should.
   seek(write) {
     const ring = this.ring;
-    if (ring.get(TARGET) === 0) return false; // nobody has decided yet
-    // A chunk has just come, as a rule: half of it lies above the average.
-    const wanted = Math.round(ring.get(TARGET) + CHUNK_SECONDS * this.sourceRate / 2);
+    const target = ring.get(TARGET);
+    if (target === 0) return false; // nobody has decided yet
+    const wanted = Math.max(Math.round(target + (this.above ?? 0)), this.least);
     const there = (write - ring.get(START)) | 0;
     const waiting = Math.min((write - this.at) | 0, there < 0 ? CAPACITY : there);
-    const least = 3 * this.quantum * this.nominal + this.taps + 2;
-    if (waiting < Math.max(wanted, least)) return false;
-    this.at = (write - Math.max(wanted, Math.ceil(least))) | 0;
+    if (waiting < wanted) return false;
+    this.at = (write - wanted) | 0;
     this.phase = 0;
-    this.fill = ring.get(TARGET);
+    if (this.above !== null) return this.run();
+    this.state = PRIMING;
+    this.primed = { sum: 0, most: 0, count: 0 };
+    return false;
+  }
+
+  // Chunks come, and quanta are asked for, several at a time and at times of their own: where the
+  // average lies is found by trying.
+  prime(write) {
+    const { primed, quantum } = this;
+    const waiting = (write - this.at) | 0;
+    primed.sum += waiting;
+    primed.most = Math.max(primed.most, waiting);
+    primed.count += 1;
+    const enough = primed.count * quantum >= PRIME_SECONDS * this.rate;
+    if (enough) {
+      const mean = primed.sum / primed.count;
+      const moved = Math.round(mean - this.ring.get(TARGET));
+      if (waiting - moved >= this.least) {
+        this.above = primed.most - mean;
+        this.at = (this.at + moved) | 0;
+        return this.run();
+      }
+    }
+    const whole = this.phase + quantum * this.nominal;
+    this.at = (this.at + Math.floor(whole)) | 0;
+    this.phase = whole - Math.floor(whole);
+    return false;
+  }
+
+  // Frames without which there is no beginning.
+  get least() {
+    return Math.ceil(3 * this.quantum * this.nominal) + this.taps + 2;
+  }
+
+  run() {
+    this.fill = this.ring.get(TARGET);
     this.state = RUNNING;
-    ring.set(PLAYING, 1);
+    this.ring.set(PLAYING, 1);
     return true;
+  }
+
+  // What was read last was the last of it, for now; whether it played.
+  interrupt() {
+    const played = this.state === RUNNING;
+    this.state = STOPPED;
+    this.ring.set(PLAYING, 0);
+    return played;
   }
 
   stop(left, right) {
     this.shape(left, right, true);
-    this.state = STOPPED;
-    this.ring.set(PLAYING, 0);
+    this.interrupt();
   }
 
   shape(left, right, falling) {

@@ -8,7 +8,6 @@ import { GAPS } from "./ring.js";
 
 const BLOCK = 1024; // frames
 const FADE = 128; // frames over which the sound goes out should nothing follow
-const LEAD = 0.02; // seconds between the decision to start and the first block
 const AHEAD_LEAST = 0.2;
 const AHEAD_MOST = 0.8;
 const GROWTH = 1.5; // of `ahead`, each time it was too short
@@ -23,6 +22,7 @@ export class Scheduled {
     this.gate.connect(output);
     this.ahead = AHEAD_LEAST;
     this.until = 0; // frame of the context up to which there is sound
+    this.fading = false; // whether the end of the sound is planned there
     this.left = new Float32Array(BLOCK);
     this.right = new Float32Array(BLOCK);
   }
@@ -33,24 +33,25 @@ export class Scheduled {
     if (context.state !== "running") return;
     const rate = context.sampleRate;
     const now = context.currentTime;
-    const late = this.until - 2 * FADE < now * rate;
-    if (late) this.start(now, rate);
-    let first = !late;
+    if (this.until - 2 * FADE < now * rate) this.start(now, rate);
+    if (this.until >= (now + this.ahead) * rate) return;
+    if (this.fading) this.gate.gain.cancelScheduledValues((this.until - FADE) / rate);
     while (this.until < (now + this.ahead) * rate) {
-      if (first) this.gate.gain.cancelScheduledValues((this.until - FADE) / rate);
-      first = false;
       player.process(this.left, this.right);
       this.schedule(rate);
     }
     this.fadeAt(rate);
   }
 
+  // Nothing is scheduled any more: begin a whole `ahead` later, so that the ring, from which it
+  // would be taken at once, does not run dry.
   start(now, rate) {
-    if (this.until > 0) {
+    if (this.player.interrupt()) {
       this.ahead = Math.min(AHEAD_MOST, this.ahead * GROWTH);
       this.ring.set(GAPS, this.ring.get(GAPS) + 1);
     }
-    this.until = Math.ceil((now + LEAD) * rate);
+    this.until = Math.ceil((now + this.ahead) * rate);
+    this.fading = false;
     const { gain } = this.gate;
     gain.cancelScheduledValues(0);
     gain.setValueAtTime(0, now);
@@ -76,10 +77,12 @@ export class Scheduled {
     gain.cancelScheduledValues(begin);
     gain.setValueAtTime(1, begin);
     gain.linearRampToValueAtTime(0, this.until / rate);
+    this.fading = true;
   }
 
   // Begin anew after a pause that was wanted.
   rest() {
+    this.player.interrupt();
     this.until = 0;
   }
 }

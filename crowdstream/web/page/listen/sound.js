@@ -1,5 +1,6 @@
 // The sound in this page: an AudioContext, what fills it, and what it takes to be allowed to.
 
+import { HOLD } from "./latency.js";
 import { Ring } from "./ring.js";
 import { Scheduled } from "./scheduled.js";
 
@@ -25,6 +26,7 @@ export class Sound extends EventTarget {
     this.context = null;
     this.ready = null;
     this.mode = null; // "shared", "port" or "scheduled"
+    this.hold = HOLD; // seconds from the mix to the ear, where the network allows it
     this.opus = false; // whether this browser decodes it
   }
 
@@ -115,7 +117,11 @@ export class Sound extends EventTarget {
       if (this.mode === "port") this.node.port.postMessage({ port: channel.port2 }, [channel.port2]);
       else this.read(channel.port2);
     }
-    const start = { shared: this.shared, port, url: this.url, output: this.latency };
+    // A browser asks for several quanta at a time, as many as its device wants.
+    const burst = this.mode === "scheduled" ? 0 : this.context.baseLatency ?? 0;
+    const start = {
+      shared: this.shared, port, url: this.url, output: this.latency, burst, hold: this.hold,
+    };
     this.worker.postMessage({ start }, port === null ? [] : [port]);
   }
 

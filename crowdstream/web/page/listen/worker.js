@@ -8,6 +8,7 @@ import { FILL, GAPS, PLAYING, QUANTUM, RATE, Ring, SKIPS, SPEED, TARGET } from "
 const TICK = 200; // ms between two reports to the server and to the page
 const RETRY_LEAST = 300; // ms until a lost connection is tried again; doubled each time
 const RETRY_MOST = 5000;
+const CLOCK = 500; // ms for which the server's clock is waited for before sound starts
 const SILENT = 4000; // ms without a chunk, after which a connection is given up
 
 // The ring's writer: directly where memory is shared, else over a port.
@@ -47,11 +48,12 @@ class Sink {
 }
 
 class Connection {
-  constructor({ shared, port, url, output }) {
+  constructor({ shared, port, url, output, burst, hold }) {
     this.sink = new Sink(shared, port);
     this.joiner = new Joiner(this.sink);
-    this.latency = new Latency();
+    this.latency = new Latency(hold);
     this.output = output;
+    this.burst = burst;
     this.gaps = null;
     this.retry = RETRY_LEAST;
     this.socket = null;
@@ -71,7 +73,7 @@ class Connection {
     this.latency.reset();
     this.joiner.reset();
     this.have = null;
-    this.chunkAt = performance.now();
+    this.chunkAt = this.openedAt = performance.now();
     const decoder = new Decoder((head, samples) => this.sound(head, samples), (error) => {
       postMessage({ said: `Opus could not be decoded: ${error.message}` });
       socket.close();
@@ -116,7 +118,10 @@ class Connection {
     this.joiner.put(head, samples);
     const now = performance.now() / 1000;
     this.latency.arrived(now, head.at + head.seconds, head.seconds);
-    if (this.sink.get(TARGET) === 0) this.aim(now);
+    // Nothing is played before there is a target, and there is none before the server's clock is
+    // known: what begins at the right place need not be moved there slowly.
+    const known = this.latency.offset !== null || performance.now() - this.openedAt > CLOCK;
+    if (known && this.sink.get(TARGET) === 0) this.aim(now);
   }
 
   hear(message) {
@@ -141,8 +146,8 @@ class Connection {
   }
 
   aim(now) {
-    const quantum = this.sink.get(QUANTUM) / 1e6;
-    this.sink.target(this.latency.target(now, this.output, quantum));
+    const taken = this.burst + 2 * this.sink.get(QUANTUM) / 1e6;
+    this.sink.target(this.latency.target(now, this.output, taken));
   }
 
   tick() {
@@ -156,7 +161,7 @@ class Connection {
     const gaps = this.sink.get(GAPS);
     if (this.gaps !== null && gaps !== this.gaps) this.latency.gap();
     this.gaps = gaps;
-    this.aim(now / 1000);
+    if (this.sink.get(TARGET) !== 0) this.aim(now / 1000);
     this.report(now);
   }
 
