@@ -12,7 +12,7 @@
     }
 
     async record() {
-      await this.context.audioWorklet.addModule("/ear-processor.js");
+      await this.context.audioWorklet.addModule("/test/ear-processor.js");
       this.node = new AudioWorkletNode(this.context, "ear");
       connect.call(this.input, this.node);
       connect.call(this.node, this.context.destination);

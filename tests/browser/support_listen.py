@@ -28,6 +28,7 @@ _HTML = """<!doctype html><meta charset="utf-8"><title>listen</title>
 <script type="module" src="/start.js"></script>
 <h1>Anything else</h1><section id="listen" aria-label="Listening in"></section>"""
 _START = """import { mountListen } from "/page/listen/listen.js";
+import "/test/player.js";
 globalThis.sound = mountListen(document.getElementById("listen"), null);"""
 _ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
@@ -47,9 +48,7 @@ class Site:
         routes = [
             Route("/", lambda _: HTMLResponse(_HTML)),
             Route("/start.js", lambda _: Response(_START, media_type=script)),
-            Route("/ear-processor.js", lambda _: Response(
-                (HERE / "ear-processor.js").read_text(), media_type=script,
-            )),
+            Mount("/test", StaticFiles(directory=HERE)),
             Mount("/page", StaticFiles(directory=PAGES)),
             *listening.routes(SimpleNamespace(desk=desk)),  # type: ignore[arg-type]
         ]
