@@ -23,7 +23,8 @@
       this.parts = [];
       this.node = this.context.createScriptProcessor(16384, 2, 2);
       this.node.onaudioprocess = (event) => {
-        this.parts.push([event.inputBuffer.getChannelData(0).slice(), event.inputBuffer.getChannelData(1).slice()]);
+        const { inputBuffer } = event;
+      this.parts.push([0, 1].map((channel) => inputBuffer.getChannelData(channel).slice()));
       };
       connect.call(this.input, this.node);
       connect.call(this.node, this.context.destination);
@@ -31,7 +32,7 @@
 
     async take() {
       await this.ready;
-      if (this.parts) return { first: 0, parts: this.parts };
+      if (this.parts) return { first: 0, clocks: [], parts: this.parts };
       return new Promise((resolve) => {
         this.node.port.onmessage = (event) => resolve(event.data);
         this.node.port.postMessage("take");
@@ -48,11 +49,12 @@
     return connect.call(this, target, ...rest);
   };
 
-  // {rate, first, left, right, now}: all that was heard so far, as base64 of float32; `first` is
-  // the context's frame of its first sample, `now` the context's time and the page's clock.
+  // {rate, first, clocks, left, right}: all that was heard so far, as base64 of float32; `first` is
+  // the context's frame of its first sample, `clocks`, for each 128 frames, what to add to
+  // the context's time to have the system's clock when they were worked out.
   globalThis.heard = async () => {
     const [[context, ear]] = [...ears];
-    const { first, parts } = await ear.take();
+    const { first, parts, clocks } = await ear.take();
     const channel = (index) => {
       const blob = new Blob(parts.map((part) => part[index]));
       return blob.arrayBuffer().then((buffer) => {
@@ -64,7 +66,8 @@
         return btoa(text);
       });
     };
-    return { rate: context.sampleRate, first, left: await channel(0), right: await channel(1) };
+    const [left, right] = [await channel(0), await channel(1)];
+    return { rate: context.sampleRate, first, clocks, left, right };
   };
   globalThis.heardContexts = () => [...ears.keys()];
 })();

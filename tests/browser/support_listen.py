@@ -29,7 +29,9 @@ _HTML = """<!doctype html><meta charset="utf-8"><title>listen</title>
 <h1>Anything else</h1><section id="listen" aria-label="Listening in"></section>"""
 _START = """import { mountListen } from "/page/listen/listen.js";
 import "/test/player.js";
-globalThis.sound = mountListen(document.getElementById("listen"), null);"""
+const sound = mountListen(document.getElementById("listen"), null);
+sound.hold = Number(new URLSearchParams(location.search).get("hold") ?? sound.hold);
+globalThis.sound = sound;"""
 _ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
 }  # fmt: skip
@@ -42,7 +44,7 @@ _POLICY = (
 class Site:
     """Serves a page that listens to a desk; `isolated`: as shared memory needs it."""
 
-    def __init__(self, desk: Desk, isolated: bool = True) -> None:
+    def __init__(self, desk: Desk, isolated: bool = True, port: int = 0) -> None:
         self._headers = {"Content-Security-Policy": _POLICY} | (_ISOLATED if isolated else {})
         script = "text/javascript"
         routes = [
@@ -50,15 +52,15 @@ class Site:
             Route("/start.js", lambda _: Response(_START, media_type=script)),
             Mount("/test", StaticFiles(directory=HERE)),
             Mount("/page", StaticFiles(directory=PAGES)),
-            *listening.routes(SimpleNamespace(desk=desk)),  # type: ignore[arg-type]
+            *listening.routes(SimpleNamespace(desk=desk)),
         ]
         self._app = Starlette(routes=routes)
         config = uvicorn.Config(
-            self._guarded, interface="asgi3", http="h11", ws="websockets-sansio", log_config=None, lifespan="off",
-            ws_per_message_deflate=False,
+            self._guarded, interface="asgi3", http="h11", ws="websockets-sansio",
+            log_config=None, lifespan="off", ws_per_message_deflate=False,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self.port = int(self._socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/"
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
@@ -77,23 +79,50 @@ class Site:
         self._thread.start()
         return self
 
+    def close(self) -> None:
+        """Serve no more; what is connected is cut off."""
+        self._server.should_exit = self._server.force_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join()
-        self._socket.close()
+        self.close()
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What an audio graph put out: `left` and `right` at `rate`, from the context's frame `first`."""
+    """What an audio graph put out: `left` and `right` at `rate`.
+
+    `first`: the context's frame of the first one. `clocks`: for each 128 frames what to add to the
+    context's time to have the system's clock (seconds) when they were worked out.
+    """
 
     rate: float
     first: int
+    clocks: np.ndarray
     left: np.ndarray
     right: np.ndarray
+
+    def time(self, index: int) -> float:
+        """The system's clock (seconds) when a sample was worked out, on average.
+
+        Browsers work out several quanta at once, and a busy machine holds them up now and then.
+        """
+        near = self.clocks[max(0, index // 128 - 100) : index // 128 + 100]
+        return float(near.mean()) + (self.first + index) / self.rate
+
+    def real(self, hertz: float, seconds: float) -> float:
+        """What a frequency in the last seconds of it is by the system's clock.
+
+        The clock of a sound card that is none can be off by half a thousandth and more.
+        """
+        clocks = self.clocks[-int(seconds * self.rate / 128) :]
+        slope = np.polyfit(np.arange(len(clocks)) * 128 / self.rate, clocks, 1)[0]
+        return float(hertz / (1.0 + slope))
 
     def played(self) -> np.ndarray:
         """The left channel from the first sample that is not silent on."""
@@ -105,7 +134,8 @@ def heard(page: Page) -> Heard:
     """All that the page's audio graph has put out so far."""
     raw = page.evaluate("heard()")
     left, right = (np.frombuffer(base64.b64decode(raw[name]), "<f4") for name in ("left", "right"))
-    return Heard(float(raw["rate"]), int(raw["first"] or 0), left, right)
+    rate = float(raw["rate"])
+    return Heard(rate, int(raw["first"] or 0), np.array(raw["clocks"]), left, right)
 
 
 def reading(page: Page) -> dict[str, Any]:
@@ -114,6 +144,21 @@ def reading(page: Page) -> dict[str, Any]:
         "({...sound.reading, state: sound.state, mode: sound.mode, said: sound.said})"
     )
     return found
+
+
+def until_state(page: Page, state: str, seconds: float = 20.0) -> None:
+    """Wait until the page says so; it allows no evaluation of texts, so it is asked from here."""
+    for _ in range(int(seconds / 0.05)):
+        if reading(page)["state"] == state:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not {state}: {reading(page)}")
+
+
+def quietest(samples: np.ndarray, rate: float) -> float:
+    """The smallest peak of any 5 ms: for a tone without gaps its amplitude, or nearly so."""
+    size = int(0.005 * rate)
+    return float(np.abs(samples[: len(samples) // size * size].reshape(-1, size)).max(axis=1).min())
 
 
 def tone(samples: np.ndarray, rate: float, about: float) -> tuple[float, float, float]:

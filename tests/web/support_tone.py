@@ -12,15 +12,16 @@ import numpy as np
 from crowdstream.desk.block import Desk
 from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.ordering import store_release
-from crowdstream.desk.records import CLOCK, TAP
+from crowdstream.desk.records import TAP
 from crowdstream.desk.sizes import PAGE_BYTES, TAP_CUE, TAP_FRAMES, TAP_MASTER
 
-_HEAD = (TAP.fields or {})["head"][1]
-_STAMP = (CLOCK.fields or {})["stamp"][1]
+assert TAP.fields is not None
+_HEAD = TAP.fields["head"][1]
 
 
 class ToneDesk:
-    """`desk`, in which sines sound: `hertz` by tap, with the amplitude `peak` in both channels.
+    """`desk`, in which sines sound: `hertz` by tap, with the amplitude `peak` on the
+    left, and half of it on the right.
 
     `write(frames)` makes the next block by hand; in a `with` block a thread does so at the
     speed of a clock, `block` frames at a time. `skip(frames)` loses some, as an engine that died.
@@ -31,6 +32,7 @@ class ToneDesk:
         self.rate = rate
         self.block = block
         self.peak = peak
+        self.onset = 0  # the frame before which there is silence
         self.hertz = {TAP_MASTER: 1000.0, TAP_CUE: 440.0}
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -48,11 +50,18 @@ class ToneDesk:
             for tap in self.hertz:
                 self._publish(tap, int(self.desk.clock["frame"]), True)
 
+    def set_rate(self, rate: float) -> None:
+        """Another sample rate from now on."""
+        with self._lock:
+            self.rate = rate
+            self.desk.header["sample_rate"] = rate
+
     def tone(self, tap: int, first: int, frames: int) -> np.ndarray:
         """What lies in a tap from the frame `first` on, float32 `(frames, 2)`."""
         at = np.arange(first, first + frames)
         sine = self.peak * np.sin(2 * np.pi * self.hertz[tap] * at / self.rate)
-        return np.repeat(sine[:, None], 2, axis=1).astype(np.float32)
+        sine[at < self.onset] = 0.0
+        return np.stack([sine, sine / 2], axis=1).astype(np.float32)
 
     def _write(self, frames: int, at: float) -> None:
         clock, first = self.desk.clock, int(self.desk.clock["frame"])
@@ -76,11 +85,10 @@ class ToneDesk:
         store_release(address, head)
 
     def _run(self) -> None:
-        period = self.block / self.rate
         due = time.monotonic()
         while not self._stop.is_set():
             self.write(self.block, due)
-            due += period
+            due += self.block / self.rate
             time.sleep(max(0.0, due - time.monotonic()))
 
     def __enter__(self) -> Self:

@@ -9,7 +9,8 @@ from crowdstream.web.listening.chunks import Chunk
 
 SLOW_SECONDS = 0.4  # so much further behind than usual is slow
 FULL_SECONDS = 1.5  # so much may be under way; what comes then is left out
-STEP_SECONDS = 1.5  # for which fewer bits get their chance before there are still fewer
+LONG_WAY_SECONDS = 0.9  # so far behind a report may usually be
+STEP_SECONDS = 3.0  # for which fewer bits get their chance before there are still fewer
 GIVE_UP_SECONDS = 15.0  # of being full with the fewest bits
 RECOVER_SECONDS = 20.0  # without being slow, before more bits are tried again
 MOST_RECOVER_SECONDS = 300.0  # each try that fails doubles the pause, up to here
@@ -38,7 +39,7 @@ class Listener:
         self._have = 0
         self._usual = 0.0
         self._known = False  # whether they have reported at all
-        self._changed_at = now
+        self._changed_at = now - STEP_SECONDS
         self._slow_at = now
         self._full_since: float | None = None
         self._pause = RECOVER_SECONDS
@@ -56,7 +57,7 @@ class Listener:
         # What they can't have yet they have not: the outbox stays as short as they are honest.
         self._have = max(self._have, min(frame, self.handed_over))
         behind = self._behind(rate)
-        self._usual = min(self._usual, behind) if self._known else min(behind, SLOW_SECONDS)
+        self._usual = min(self._usual if self._known else LONG_WAY_SECONDS, behind)
         self._known = True
 
     def offer(
@@ -74,7 +75,7 @@ class Listener:
             elif now - self._full_since > GIVE_UP_SECONDS and self._narrowest:
                 self.closing = "too slow: even the fewest bits did not arrive for 15 s"
             return
-        if behind - self._usual <= SLOW_SECONDS:
+        if not self._slow(behind):
             self._full_since = None
         data = encode(self.format, chunk)
         if data is not None:
@@ -89,8 +90,12 @@ class Listener:
     def _behind(self, rate: float) -> float:
         return 0.0 if self._sent is None else (self._sent - self._have) / rate
 
+    def _slow(self, behind: float) -> bool:
+        # Before the first report nothing is known of their way.
+        return behind > FULL_SECONDS or (self._known and behind - self._usual > SLOW_SECONDS)
+
     def _adapt(self, behind: float, now: float) -> None:
-        if behind - self._usual > SLOW_SECONDS:
+        if self._slow(behind):
             if now - self._widened_at < RELAPSE_SECONDS:
                 self._pause = min(2 * self._pause, MOST_RECOVER_SECONDS)
                 self._widened_at = -MOST_RECOVER_SECONDS

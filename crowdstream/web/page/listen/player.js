@@ -10,11 +10,11 @@ import { makeTable, PHASES } from "./sinc.js";
 // How the speed follows the fill. Proportional and integral part make a loop that is critically
 // damped (KI = KP^2 / 4), with a time constant of half a minute: 200 ppm between two crystals
 // move the fill by 3 ms on the way. Both parts are bounded, so pitch is never off by more
-// than 0.07 %, a cent, and it changes by less than a hundredth of that in a second.
+// than 0.095 % (1.6 cents), and it changes by less than a tenth of a cent in a second.
 const KP = 0.05;
 const KI = KP * KP / 4;
-const MOST_PROPORTIONAL = 300e-6;
-const MOST_INTEGRAL = 400e-6;
+const MOST_PROPORTIONAL = 250e-6;
+const MOST_INTEGRAL = 700e-6; // clocks that are made by software are off by so much
 const SLEW = 50e-6; // a second
 const FILL_SECONDS = 1; // over which the fill is averaged: it rises and falls by a chunk
 const TOO_FULL_SECONDS = 0.25; // so much above the target is left out, not played off slowly
