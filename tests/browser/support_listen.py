@@ -7,7 +7,7 @@ import socket
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +15,11 @@ import uvicorn
 from playwright.sync_api import Page
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from crowdstream.desk.block import Desk
-from crowdstream.web import listening
+from crowdstream.web.listening.routes import Station
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE.parent.parent / "crowdstream" / "web" / "page"
@@ -44,7 +44,9 @@ _POLICY = (
 class Site:
     """Serves a page that listens to a desk; `isolated`: as shared memory needs it."""
 
-    def __init__(self, desk: Desk, isolated: bool = True, port: int = 0) -> None:
+    def __init__(
+        self, desk: Desk, isolated: bool = True, port: int = 0, most: int = 64
+    ) -> None:
         self._headers = {"Content-Security-Policy": _POLICY} | (_ISOLATED if isolated else {})
         script = "text/javascript"
         routes = [
@@ -52,7 +54,7 @@ class Site:
             Route("/start.js", lambda _: Response(_START, media_type=script)),
             Mount("/test", StaticFiles(directory=HERE)),
             Mount("/page", StaticFiles(directory=PAGES)),
-            *listening.routes(SimpleNamespace(desk=desk)),
+            WebSocketRoute("/listen", Station(desk, most).serve),
         ]
         self._app = Starlette(routes=routes)
         config = uvicorn.Config(
