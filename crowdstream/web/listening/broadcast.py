@@ -16,6 +16,7 @@ from crowdstream.web.listening.listener import Listener
 
 READ_SECONDS = 0.01  # between two looks at the tap
 CHUNKS_A_SECOND = 50  # 20 ms: a packet of Opus
+LONGEST_PAUSE = 0.05  # between two looks; when it was longer, that is no listener's fault
 
 
 class Broadcast:
@@ -31,6 +32,8 @@ class Broadcast:
         self._rate = 0
         self._rest = np.empty((0, 2), np.float32)
         self._end = -1  # the frame behind `_rest`
+        self._looked_at = time.monotonic()
+        self._worked = 0.0  # seconds that have passed for listeners
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -57,6 +60,9 @@ class Broadcast:
 
     def work(self, reader: TapReader) -> None:
         """Read what has come, and hand on what is complete."""
+        now = time.monotonic()
+        self._worked += min(now - self._looked_at, LONGEST_PAUSE)
+        self._looked_at = now
         self._clock.read()
         rate = round(self._desk.sample_rate)
         _lost, frames = reader.read()
@@ -87,4 +93,4 @@ class Broadcast:
         at = now + (frame - self._clock.frame_rendered(now)) / self._rate
         chunk = Chunk(samples, frame, self._rate, at)
         for listener in self._listeners:
-            listener.offer(chunk, self._encoders.encode, now)
+            listener.offer(chunk, self._encoders.encode, self._worked)

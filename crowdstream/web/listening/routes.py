@@ -67,7 +67,7 @@ class Station:
             return
         known = formats.available()
         given = wanted if wanted in known else known[0]
-        listener = Listener(formats.LADDERS[given], time.monotonic())
+        listener = Listener(formats.LADDERS[given])
         rate = round(self._desk.sample_rate)
         listener.outbox.put_nowait(
             {"hello": {"bus": bus, "format": given, "formats": known, "rate": rate}}
@@ -132,7 +132,7 @@ class Station:
                 listener.closing = "not the report of a listener" if report is None else "too many"
                 return
             if "have" in report:
-                listener.have(int(report["have"]), self._desk.sample_rate)
+                listener.have(int(report["have"]))
             if "ping" in report and listener.outbox.qsize() < REPORTS_A_SECOND:
                 listener.outbox.put_nowait({"pong": [report["ping"], now]})
 

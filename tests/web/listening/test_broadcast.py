@@ -21,7 +21,7 @@ class Room:
     def __init__(self, source: ToneDesk, listeners: int = 1) -> None:
         self.source = source
         self.bus = Broadcast(source.desk, TAP_MASTER)
-        self.listeners = [Listener(("pcm16",), 0.0) for _ in range(listeners)]
+        self.listeners = [Listener(("pcm16",)) for _ in range(listeners)]
         for listener in self.listeners:
             self.bus._listeners.append(listener)  # without the task: work is done by hand
         self.reader = TapReader(source.desk, TAP_MASTER, LISTENERS)
@@ -45,7 +45,7 @@ class Room:
             found.append((frame, rate, samples))
             for one in self.listeners:
                 one.handed_over = item[1]
-                one.have(item[1], rate)
+                one.have(item[1])
         return found
 
 
@@ -107,7 +107,7 @@ def test_the_tap_is_held_only_while_somebody_listens() -> None:
 
     async def listen() -> None:
         bus = Broadcast(source.desk, TAP_CUE)
-        first, second = Listener(("pcm16",), 0.0), Listener(("pcm16",), 0.0)
+        first, second = Listener(("pcm16",)), Listener(("pcm16",))
         assert not on.any()
         bus.join(first)
         bus.join(second)

@@ -1,4 +1,4 @@
-"""The WebSocket: who may listen, what is said to whom, and what becomes of a listener that stalls."""
+"""The WebSocket: who may listen, what is said to whom, what becomes of one that stalls."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_what_is_asked_for_wrongly_is_refused_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["", "[]", "{", '{"have": "x"}', '{"have": 1e999}', '{"have": true}', "x" * 500, b"x"]
+    "message",
+    ["", "[]", "{", '{"have": "x"}', '{"have": 1e999}', '{"have": true}', "x" * 500, b"x"],
 )
 def test_what_no_listener_says_ends_it(message: str | bytes) -> None:
     with ToneDesk() as source, Site(source.desk) as site:
