@@ -51,6 +51,7 @@ class Broadcast:
     async def _run(self) -> None:
         reader = TapReader(self._desk, self._tap, LISTENERS)
         self._clock.begin_anew()
+        self._rest = self._rest[:0]  # of those who listened before
         try:
             while self._listeners:
                 self.work(reader)
