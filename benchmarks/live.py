@@ -27,6 +27,7 @@ _CHILDREN = {
     "crowdstream.control.process": "control",
     "crowdstream.engine.process": "engine",
     "crowdstream.library.process": "loader",
+    "crowdstream.web.process": "web",
 }
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 import crowdstream
 from crowdstream.desk.block import Desk
-from crowdstream.web import api, healthz, metrics
+from crowdstream.web import api, healthz, listening, metrics
 from crowdstream.web.announce import announce
 from crowdstream.web.gate import Gate
 from crowdstream.web.link import Link
@@ -60,6 +60,7 @@ class Web:
             *metrics.routes(self),
             *healthz.routes(self),
             *api.routes(self),
+            *listening.routes(self),
             Route("/{path:path}", self._oscquery.answer),  # whatever is left
         ]
         app: ASGIApp = self.gate.guard(Starlette(routes=routes))

@@ -1,0 +1,173 @@
+// Listening in: what the page shows of it, and the first touch that starts it.
+
+import { Sound } from "./sound.js";
+
+const MEMORY = "crowdstream.listen"; // in localStorage: {muted, bus, volume, format}
+// Browsers take different ones of these for a wish of the user's, by kind of pointer.
+const TOUCHES = ["pointerdown", "pointerup", "touchend", "click", "keydown"];
+
+const STATES = {
+  off: "off",
+  blocked: "touch the page to hear it",
+  connecting: "connecting",
+  buffering: "a moment",
+  playing: "playing",
+};
+const BUSES = { master: "Master", cue: "Cue" };
+const FORMATS = { pcm16: "PCM, 16 bit", opus: "Opus" };
+const MODES = {
+  scheduled: "Without HTTPS browsers lend no sound thread to a page: the sound comes later, "
+    + "and a very busy page interrupts it.",
+};
+
+// Build the controls in `element`. Returns the `Sound`, whose `reading` has the latency.
+export function mountListen(element, _live) {
+  const memory = recall();
+  const sound = new Sound(listenUrl);
+  Object.assign(sound, pick(memory));
+  const ui = build(element, memory);
+
+  let muted = memory.muted === true;
+  const remember = () => store({
+    muted, bus: sound.bus, format: sound.format, volume: sound.volume,
+  });
+  ui.button.addEventListener("click", () => {
+    muted = sound.wanted && sound.state !== "blocked";
+    if (muted) sound.stop();
+    else sound.start();
+    remember();
+  });
+  ui.volume.addEventListener("input", () => {
+    sound.setVolume(Number(ui.volume.value) / 100);
+    remember();
+  });
+  ui.bus.addEventListener("change", () => {
+    sound.choose({ bus: ui.bus.value });
+    remember();
+  });
+  ui.format.addEventListener("change", () => {
+    sound.choose({ format: ui.format.value });
+    remember();
+  });
+  // The first touch starts it, wherever it is; the button does so by itself. The same where a
+  // browser took the sound away, as when a call comes in. Capture: also where the page keeps the
+  // event for itself.
+  const touch = (event) => {
+    if (!muted && !sound.allowed && !ui.button.contains(event.target)) sound.start();
+  };
+  for (const name of TOUCHES) addEventListener(name, touch, { capture: true, passive: true });
+  sound.addEventListener("change", () => show(ui, sound));
+  show(ui, sound);
+  return sound;
+}
+
+function listenUrl(bus, format) {
+  const url = new URL("/listen", location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  url.searchParams.set("bus", bus);
+  url.searchParams.set("format", format);
+  return url.href;
+}
+
+function build(element, memory) {
+  element.classList.add("listen");
+  const sheet = make("link", { rel: "stylesheet", href: new URL("listen.css", import.meta.url).href });
+  const button = make("button", { type: "button", className: "listen-button", textContent: "Listen" });
+  const state = make("span", { className: "listen-state" });
+  state.setAttribute("role", "status");
+  const volume = make("input", { type: "range", min: "0", max: "100" });
+  volume.value = String(Math.round(100 * (memory.volume ?? 1)));
+  const bus = choice(BUSES, memory.bus);
+  const format = choice({ pcm16: FORMATS.pcm16 }, "pcm16");
+  const facts = make("dl", { className: "listen-facts" });
+  const values = {};
+  for (const [name, title] of [["latency", "Latency"], ["now", "Receiving"], ["gaps", "Gaps"]]) {
+    values[name] = make("dd", { textContent: "–" });
+    const pair = make("div");
+    pair.append(make("dt", { textContent: title }), values[name]);
+    facts.append(pair);
+  }
+  const note = make("p", { className: "listen-note", hidden: true });
+  const said = make("p", { className: "listen-note", hidden: true });
+  element.append(
+    sheet, button, state, labelled("Volume", volume), labelled("Bus", bus),
+    labelled("Format", format), facts, said, note,
+  );
+  format.parentElement.hidden = true;
+  return { button, state, volume, bus, format, values, note, said };
+}
+
+function show(ui, sound) {
+  const on = sound.wanted && sound.state !== "blocked";
+  ui.button.setAttribute("aria-pressed", String(on));
+  ui.button.textContent = on ? "Listening" : "Listen";
+  set(ui.state, STATES[sound.state]);
+  ui.bus.value = sound.bus;
+  ui.note.hidden = MODES[sound.mode] === undefined;
+  set(ui.note, MODES[sound.mode] ?? "");
+  ui.said.hidden = sound.said === "";
+  set(ui.said, sound.said);
+  const { reading } = sound;
+  if (reading === null) return;
+  offerOpus(ui, sound, reading.formats);
+  const { latency } = reading;
+  set(ui.values.latency, latency === null ? "–" : `${Math.round(1000 * latency)} ms`);
+  set(ui.values.now, `${reading.format}, ${Math.round(reading.bits)} kbit/s`);
+  set(ui.values.gaps, String(reading.gaps));
+}
+
+// Opus is for choice where the server encodes it and this browser decodes it.
+function offerOpus(ui, sound, formats) {
+  if (ui.format.length > 1 || !formats.includes("opus") || !sound.opus) return;
+  ui.format.append(make("option", { value: "opus", textContent: FORMATS.opus }));
+  ui.format.value = sound.format;
+  ui.format.parentElement.hidden = false;
+}
+
+function set(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function make(name, properties = {}) {
+  return Object.assign(document.createElement(name), properties);
+}
+
+function choice(names, chosen) {
+  const select = make("select");
+  for (const [value, textContent] of Object.entries(names)) {
+    select.append(make("option", { value, textContent }));
+  }
+  if (chosen in names) select.value = chosen;
+  return select;
+}
+
+function labelled(text, control) {
+  const label = make("label");
+  label.append(make("span", { textContent: text }), control);
+  return label;
+}
+
+// What was chosen earlier; where the browser keeps nothing, the defaults.
+function recall() {
+  try {
+    return JSON.parse(localStorage.getItem(MEMORY)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function store(memory) {
+  try {
+    localStorage.setItem(MEMORY, JSON.stringify(memory));
+  } catch {
+    // Nothing is kept in this browser.
+  }
+}
+
+function pick(memory) {
+  const known = {};
+  if (memory.bus in BUSES) known.bus = memory.bus;
+  if (memory.format in FORMATS) known.format = memory.format;
+  if (memory.volume >= 0 && memory.volume <= 1) known.volume = memory.volume;
+  return known;
+}

@@ -1,0 +1,215 @@
+// The worker: owns the connection, decodes, and fills the ring, however busy the page is.
+
+import { Decoder, knowsOpus } from "./decode.js";
+import { Joiner } from "./joiner.js";
+import { Latency } from "./latency.js";
+import { FILL, GAPS, PLAYING, QUANTUM, RATE, Ring, SKIPS, SPEED, TARGET } from "./ring.js";
+
+const TICK = 200; // ms between two reports to the server and to the page
+const RETRY_LEAST = 300; // ms until a lost connection is tried again; doubled each time
+const RETRY_MOST = 5000;
+const CLOCK = 500; // ms for which the server's clock is waited for before sound starts
+const SILENT = 4000; // ms without a chunk, after which a connection is given up
+
+// The ring's writer: directly where memory is shared, else over a port.
+class Sink {
+  constructor(shared, port) {
+    this.ring = shared === null ? null : new Ring(shared);
+    this.port = port;
+    this.fields = this.ring?.fields ?? new Int32Array(16);
+    if (port !== null) {
+      port.onmessage = (event) => {
+        this.fields = event.data.fields;
+      };
+    }
+  }
+
+  begin(rate) {
+    this.rate = rate;
+    this.carry({ begin: rate });
+  }
+
+  write(samples) {
+    this.carry({ samples }, [samples.buffer]);
+  }
+
+  target(seconds) {
+    if (this.rate) this.carry({ target: Math.round(seconds * this.rate) });
+  }
+
+  carry(message, transfer = []) {
+    if (this.ring !== null) this.ring.apply(message);
+    else this.port.postMessage(message, transfer);
+  }
+
+  get(field) {
+    return Atomics.load(this.fields, field);
+  }
+}
+
+class Connection {
+  constructor({ shared, port, url, output, burst, hold }) {
+    this.sink = new Sink(shared, port);
+    this.joiner = new Joiner(this.sink);
+    this.latency = new Latency(hold);
+    this.output = output;
+    this.burst = burst;
+    this.gaps = null;
+    this.retry = RETRY_LEAST;
+    this.socket = null;
+    this.name = "";
+    this.formats = [];
+    this.bytes = 0;
+    this.have = null;
+    this.reportedAt = performance.now();
+    this.timer = setInterval(() => this.tick(), TICK);
+    this.open(url);
+  }
+
+  open(url) {
+    this.url = url;
+    clearTimeout(this.again);
+    this.close();
+    this.latency.reset();
+    this.joiner.reset();
+    this.have = null;
+    this.chunkAt = this.openedAt = performance.now();
+    const decoder = new Decoder((head, samples) => this.sound(head, samples), (error) => {
+      postMessage({ said: `Opus could not be decoded: ${error.message}` });
+      socket.close();
+    });
+    const socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.ping();
+    socket.onmessage = (event) => {
+      if (socket !== this.socket) return;
+      if (typeof event.data === "string") this.hear(JSON.parse(event.data));
+      else this.chunk(decoder.feed(event.data), event.data.byteLength);
+    };
+    socket.onclose = (event) => {
+      decoder.close();
+      if (socket === this.socket) this.lost(event.reason);
+    };
+    this.socket = socket;
+  }
+
+  close() {
+    const socket = this.socket;
+    this.socket = null;
+    if (socket !== null) socket.close();
+  }
+
+  lost(reason) {
+    this.socket = null;
+    postMessage({ state: "connecting", said: reason });
+    this.again = setTimeout(() => this.open(this.url), this.retry);
+    this.retry = Math.min(2 * this.retry, RETRY_MOST);
+  }
+
+  chunk(head, bytes) {
+    this.retry = RETRY_LEAST;
+    this.chunkAt = performance.now();
+    this.bytes += bytes;
+    this.name = head.name;
+    this.have = head.frame + Math.round(head.seconds * head.streamRate);
+  }
+
+  sound(head, samples) {
+    this.joiner.put(head, samples);
+    const now = performance.now() / 1000;
+    this.latency.arrived(now, head.at + head.seconds, head.seconds);
+    // Nothing is played before there is a target, and there is none before the server's clock is
+    // known: what begins at the right place need not be moved there slowly.
+    const known = this.latency.offset !== null || performance.now() - this.openedAt > CLOCK;
+    if (known && this.sink.get(TARGET) === 0) this.aim(now);
+  }
+
+  hear(message) {
+    if (message.hello !== undefined) {
+      this.formats = message.hello.formats;
+      postMessage({ said: "" });
+    }
+    if (message.refused !== undefined) postMessage({ said: message.refused });
+    if (message.why !== undefined) postMessage({ said: message.why });
+    if (message.pong !== undefined) {
+      const [sent, server] = message.pong;
+      this.latency.pong(sent, server, performance.now() / 1000);
+    }
+  }
+
+  ping() {
+    this.send({ ping: performance.now() / 1000 });
+  }
+
+  send(report) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(report));
+  }
+
+  aim(now) {
+    const taken = this.burst + 2 * this.sink.get(QUANTUM) / 1e6;
+    this.sink.target(this.latency.target(now, this.output, taken));
+  }
+
+  tick() {
+    const now = performance.now();
+    if (this.socket !== null && now - this.chunkAt > SILENT) {
+      this.close();
+      this.lost("nothing comes any more");
+      return;
+    }
+    if (this.have !== null) this.send({ have: this.have, ping: now / 1000 });
+    const gaps = this.sink.get(GAPS);
+    if (this.gaps !== null && gaps !== this.gaps) this.latency.gap();
+    this.gaps = gaps;
+    if (this.sink.get(TARGET) !== 0) this.aim(now / 1000);
+    this.report(now);
+  }
+
+  report(now) {
+    const { sink, latency } = this;
+    const rate = sink.get(RATE) || 1;
+    const fill = sink.get(FILL) / rate;
+    const playing = sink.get(PLAYING) === 1;
+    const waiting = this.have === null ? "connecting" : "buffering";
+    const passed = now - this.reportedAt;
+    const bits = passed > 0 ? 8 * this.bytes / passed : 0; // a millisecond: kbit a second
+    this.reportedAt = now;
+    this.bytes = 0;
+    postMessage({
+      state: playing ? "playing" : waiting,
+      reading: {
+        format: this.name, formats: this.formats, rate, bits, fill, output: this.output,
+        target: sink.get(TARGET) / rate, speed: sink.get(SPEED),
+        latency: playing ? latency.total(fill, this.output) : null,
+        way: latency.way, jitter: latency.jitter, offset: latency.offset,
+        gaps: this.sink.get(GAPS) + this.sink.get(SKIPS) + this.joiner.jumps,
+      },
+    });
+  }
+
+  stop() {
+    clearTimeout(this.again);
+    clearInterval(this.timer);
+    this.close();
+    // Whatever still waits is not played: the player fades out.
+    if (this.sink.rate) this.sink.begin(this.sink.rate);
+  }
+}
+
+let connection = null;
+
+onmessage = async ({ data }) => {
+  if (data.ask === "opus") {
+    postMessage({ opus: await knowsOpus() });
+  } else if (data.start !== undefined) {
+    connection?.stop();
+    connection = new Connection(data.start);
+  } else if (connection !== null) {
+    if (data.output !== undefined) connection.output = data.output;
+    if (data.url !== undefined) connection.open(data.url);
+    if (data.stop) {
+      connection.stop();
+      connection = null;
+    }
+  }
+};
