@@ -15,6 +15,7 @@ from typing import Any
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.allow import AllowList
 from crowdstream.control.answers import Answers
+from crowdstream.control.changes import Changes
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import Context, Reply, nobody
 from crowdstream.control.effects import Effects
@@ -83,6 +84,7 @@ class Core:
         self.tell = self.subscribers.tell
         self.osc = osc
         self.answers = Answers(AllowList(settings.osc_allow), osc.answer)
+        self.changes = Changes(osc, monotonic)
         self.info = info
         self.processes = processes
         self.base_bpm = settings.base_bpm
@@ -162,6 +164,7 @@ class Core:
         """Carry out what a packet says, now or at its time; answers go to `sender`."""
         reply = self.answers.to(packet, sender)
         self.subscribers.heard(sender)
+        self.changes.watchers.heard(sender)
         self.touch()
         try:
             messages = parse(packet)
@@ -209,6 +212,8 @@ class Core:
                     outbox.require()
                 if frame or not self._wait_for_beat(command, {**known, **bound}, entry, now):
                     command.handler(context, **known, **bound)
+                    if not context.failures:
+                        self.changes.carried_out(command, known, bound, len(arguments))
             except CommandError as error:
                 outbox.rollback(mark)
                 context.fail(str(error))
@@ -305,6 +310,7 @@ class Core:
         self.recordings.tick()
         self.ticks.send()
         self.meters.tick(self.monotonic())
+        self.changes.tick()
         self._follow_movement()
         self._log_left_out()
         if self.watch:
@@ -383,18 +389,3 @@ class Core:
                 fixed=True,
             )
         self.mixer.retime()
-
-    def subscribe(self, context: Context, on: bool) -> int:
-        """Add or remove a subscriber to events; its number.
-
-        Raises `Refused` when full, and for a stranger.
-        """
-        if not on:
-            self.ticks.forget(context.sender)
-            return self.subscribers.remove(context.sender)
-        self.answers.check_subscription(context.sender)
-        return self.subscribers.add(context)
-
-    def subscribed(self, context: Context) -> bool:
-        """Whether the sender of a command subscribes to events."""
-        return context.sender in self.subscribers

@@ -175,7 +175,16 @@ class OscSocket:
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
         """Send one message to whoever sent from `sender`; what can't be sent is counted."""
         try:
-            self._socket.sendto(build(address, arguments), sender)
+            packet = build(address, arguments)
+        except (ValueError, OverflowError):
+            self.answers_lost += 1
+        else:
+            self.answer_packet(sender, packet)
+
+    def answer_packet(self, sender: Any, packet: bytes) -> None:
+        """Send one packet to whoever sent from `sender`; what can't be sent is counted."""
+        try:
+            self._socket.sendto(packet, sender)
         except (OSError, ValueError, OverflowError):
             self.answers_lost += 1
 

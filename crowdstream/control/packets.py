@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 DEEPEST = 16  # bundles within bundles
@@ -160,6 +160,12 @@ def _escaped(value: str) -> bytes:
 
 def _padded(raw: bytes) -> bytes:
     return raw + b"\0" * (4 - len(raw) % 4)
+
+
+def bundle(messages: Sequence[bytes]) -> bytes:
+    """Messages that belong together as one packet, for now."""
+    sized = (_INT.pack(len(message)) + message for message in messages)
+    return b"".join((BUNDLE, _TAG.pack(1), *sized))
 
 
 class Double(float):

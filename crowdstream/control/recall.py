@@ -106,6 +106,7 @@ class Recall:
         yield "core", {name: getattr(core, name) for name in COUNTERS}
         yield "refused", core.outbox.refused
         yield "subscribers", core.subscribers.noted()
+        yield "watchers", core.changes.watchers.noted()
         yield "medium", core.medium.noted()
         yield "outbox", core.outbox.noted()
         yield "beats", core.beats.noted()
@@ -135,6 +136,7 @@ class Recall:
             setattr(core, name, value)
         core.outbox.refused = values["refused"]
         core.subscribers.restore(values["subscribers"], core.reply_to)
+        core.changes.watchers.restore(values["watchers"], core.reply_to)
         core.medium.restore(values["medium"])
         core.beats.restore(values["beats"])
         core.clock.restore(values.get("clock", [None, []]))

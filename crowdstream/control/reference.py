@@ -21,9 +21,10 @@ The server listens on UDP port 57120 of 127.0.0.1 unless told otherwise (`--port
 
 **Who may send.** This machine always; with `--osc-host 0.0.0.0` others too, and with
 `--osc-allow` only those on it: what others send is dropped. Without `--osc-allow` they are
-strangers: they may send a thousand messages a second, can't subscribe (`/notify`, `/meters`),
-and all answers to one packet are together at most four times as long as it. In place of a longer
-one they get `/fail <address> "see --osc-allow"` where that fits. See [security.md](security.md).
+strangers: they may send a thousand messages a second, can't subscribe (`/notify`, `/watch`,
+`/meters`), and all answers to one packet are together at most four times as long as it. In place
+of a longer one they get `/fail <address> "see --osc-allow"` where that fits. See
+[security.md](security.md).
 
 **Types**: i int, f float, s string. An int may come where a float is meant, and a whole float
 where an int is; deck letters come in either case; trailing arguments with a default may be
@@ -51,6 +52,13 @@ that the sound device is gone, `/device 1` that it is there again.
 `died` or `hung`, or the `device` was gone or is `found` again, and how much sound was lost.
 `/quality <level> <reason>` says what is left out from now on (see `/quality`), because of `load`, a
 missed `deadline`, `calm` or a `command`.
+
+**Watching.** After `/watch 1` a client is told what anybody does, be it another client, a page or
+itself: `/changed <address> <arguments ...>` for each command that was carried out and that others
+may see a difference after, in that order, within 50 ms. Questions and subscriptions are not told,
+nor what has failed; what waits for a beat is told when it is carried out, at most half a second
+before it acts. What comes within 20 ms comes in one bundle, or several. In a flood, from 800
+changes a second on, those that differ in fractional numbers only are told once, with the newest.
 
 **Meters.** `/meters rate` has `/meter name peak rms lufs` sent so many times a second for each
 meter that has changed: `master`, `cue`, `A` to `D` (before the level) and with `all` `A/1` to
@@ -81,7 +89,7 @@ _SECTIONS = (
     ("Decks, stems and the mix", ("/deck/{", "/mix/", "/meters")),
     ("Recording", ("/record/",)),
     ("The vocabulary of existing sequencers", ()),
-    ("The server", ("/status", "/notify", "/sync", "/version", "/quality")),
+    ("The server", ("/status", "/notify", "/watch", "/sync", "/version", "/quality")),
 )
 
 

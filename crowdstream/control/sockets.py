@@ -26,3 +26,6 @@ class Socket(Protocol):
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
         """Send one message."""
+
+    def answer_packet(self, sender: Any, packet: bytes) -> None:
+        """Send one packet."""

@@ -18,7 +18,7 @@ SILENT_SECONDS = 600.0
 
 
 class Subscribers:
-    """Those who have said `/notify 1`, by sender, each with a number. For the control thread."""
+    """Those who want to be told, by sender, each with a number. For the control thread."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -46,6 +46,20 @@ class Subscribers:
         self._heard[context.sender] = self._monotonic()
         return number
 
+    def switch(self, context: Context, on: bool) -> int:
+        """Add or remove the sender of a command; its number.
+
+        Raises `Refused` when full, and for a stranger.
+        """
+        if not on:
+            return self.remove(context.sender)
+        context.core.answers.check_subscription(context.sender)
+        return self.add(context)
+
+    def replies(self) -> list[tuple[Any, Reply]]:
+        """All of them, with how they are told."""
+        return [(sender, reply) for sender, (_, reply) in self._known.items()]
+
     def heard(self, sender: Any) -> None:
         """Somebody has sent something."""
         if sender in self._known:
@@ -67,7 +81,7 @@ class Subscribers:
         """Send an event to all, and to the sender of `to` if it is none of them."""
         if to is not None and to.sender not in self._known:
             to.reply(address, *arguments)
-        for _number, reply in list(self._known.values()):
+        for _sender, reply in self.replies():
             reply(address, *arguments)
         if self.overheard is not None:
             self.overheard(address, arguments)

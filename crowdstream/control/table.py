@@ -116,6 +116,7 @@ class Command:
     besides `/fail`. `scheduled`: it acts exactly at the frame that a bundle's time tag names.
     `quantized`: sent for at once, it waits for the beat that `/deck/{deck}/quantize` says.
     `asks`: it needs nothing of the engine, and is answered also while that is overloaded.
+    `changes`: others may see a difference after it, and those who watch are told.
     """
 
     address: str
@@ -126,6 +127,7 @@ class Command:
     scheduled: bool = False
     quantized: bool = False
     asks: bool = False
+    changes: bool = True
     reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
     @property
@@ -157,6 +159,24 @@ class Command:
         if at < len(values):
             raise BadArgument(f"{len(values)} arguments are too many ({self.usage()})")
         return bound
+
+    def values(self, bound: dict[str, Any], count: int) -> tuple[Any, ...]:
+        """Arguments in their order, as they were bound; of `count` that came, so many."""
+        values: list[Any] = []
+        for arg in self.args:
+            if arg.rest:
+                values += bound[arg.name]
+            else:
+                values.append(bound[arg.name])
+        return tuple(values if self.reorder else values[:count])
+
+    def address_at(self, place: dict[str, Any]) -> str:
+        """The address of one deck or bus, as `Table.find` gives it, in its first spelling."""
+        address = self.address
+        for name, number in place.items():
+            spelling = next(one for one, known in PLACES[name] if known == number)
+            address = address.replace(f"{{{name}}}", spelling)
+        return address
 
     def usage(self) -> str:
         """The address and its arguments, as one would write them."""

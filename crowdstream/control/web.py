@@ -71,7 +71,8 @@ def described(command: Command) -> dict[str, Any]:
     return {
         "address": command.address, "name": command.name, "help": command.help,
         "answers": command.answers, "scheduled": command.scheduled,
-        "quantized": command.quantized, "asks": command.asks, "args": args,
+        "quantized": command.quantized, "asks": command.asks,
+        "changes": command.changes, "args": args,
     }  # fmt: skip
 
 
@@ -105,6 +106,7 @@ class Web:
         """TCP port of the pages; 0 while there are none."""
         self._said = ""  # the latest fault: each is logged once
         core.subscribers.overheard = self._event
+        core.changes.listen(self._changed)
         if child is not None:
             self._introduce()
 

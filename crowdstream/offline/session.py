@@ -15,7 +15,7 @@ import numpy as np
 
 from crowdstream.control.context import Reply
 from crowdstream.control.core import Core
-from crowdstream.control.packets import build
+from crowdstream.control.packets import build, parse
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.engine.kernels import kernels
@@ -90,6 +90,11 @@ class Session:
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
         """Take what `packet`'s senders are told; a subclass may keep it."""
+
+    def answer_packet(self, sender: Any, packet: bytes) -> None:
+        """Take a packet as `answer` takes a message."""
+        for _moment, message in parse(packet):
+            self.answer(sender, message.address, *message.params)
 
     def send(self, address: str, *arguments: Any, sender: Any = None) -> None:
         """One message comes in now, as by OSC: floats have 32 bits."""

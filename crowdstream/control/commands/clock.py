@@ -60,6 +60,7 @@ def reset(context: Context) -> None:
     answers="`/clock/beat.reply beat bar beat_in_bar phase bpm frame`; bars and their beats are "
     "counted from 1, phase is 0 to 1 within the beat",
     asks=True,
+    changes=False,
 )
 def beat(context: Context) -> None:
     """Ask where the clock is with the next block."""
@@ -77,10 +78,11 @@ def beat(context: Context) -> None:
     answers="`/done <address>`, then `/clock/tick count beat frame time` for each tick, or with 1 "
     "`/beat bar beat bpm frame time`, when it sounds; `time` is the Unix time of that",
     asks=True,
+    changes=False,
 )
 def ticks(context: Context, per_beat: int) -> None:
     """Send ticks of the clock to this subscriber (`/notify`)."""
-    if per_beat and not context.core.subscribed(context):
+    if per_beat and context.sender not in context.core.subscribers:
         raise Refused("you are no subscriber: say /notify 1 first")
     context.core.ticks.listen(context.sender, per_beat, context.reply)
     context.done()

@@ -57,6 +57,7 @@ def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
     answers="for each module and parameter `/fx/modules.reply module parameter low high default "
     "unit help`, then `/done /fx/modules <number of modules>`",
     asks=True,
+    changes=False,
 )
 def modules(context: Context) -> None:
     """Ask which effect modules there are, and what can be set of them."""
@@ -138,6 +139,7 @@ def switch(context: Context, chain: int, slot: int, on: int, seconds: float) -> 
     answers="for each slot in use `<address>.reply slot module`, then names and values by turns; "
     "then `/done <address> <slots in use>`",
     asks=True,
+    changes=False,
 )
 def list_chain(context: Context, chain: int) -> None:
     """Ask what is in a chain."""

@@ -287,7 +287,7 @@ def schedule_c_at(context: Context, start_at: float) -> None:
     context.mixer.start(items, start_frame(context, start_at))
 
 
-@TABLE.add("/get_status", answers="`/status.reply`, as `/status` does", asks=True)
+@TABLE.add("/get_status", answers="`/status.reply`, as `/status` does", asks=True, changes=False)
 def get_status(context: Context) -> None:
     """Print the status, and answer with it."""
     say(context.core.status.text())

@@ -198,6 +198,7 @@ def autotrim(context: Context, on: int) -> None:
         default="mix"),
     answers="`/done /meters`, and from then on `/meter name peak rms lufs`, see above",
     asks=True,
+    changes=False,
 )
 def meters(context: Context, rate: float, what: str) -> None:
     """Subscribe to meters of the decks (before their level), the master and the cue bus."""

@@ -132,6 +132,7 @@ def stop(context: Context) -> None:
     answers="`/record/status.reply files seconds lost path ...`: the number of files being "
     "recorded, their length, and the frames they have lost to a slow disk",
     asks=True,
+    changes=False,
 )
 def status(context: Context) -> None:
     """Ask what is being recorded."""

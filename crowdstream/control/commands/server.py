@@ -7,7 +7,7 @@ from crowdstream.control.context import MOST_SUBSCRIBERS, Context
 from crowdstream.control.table import TABLE, Arg
 
 
-@TABLE.add("/status", answers="`/status.reply`, see below", asks=True)
+@TABLE.add("/status", answers="`/status.reply`, see below", asks=True, changes=False)
 def status(context: Context) -> None:
     """Ask how the server is."""
     context.reply("/status.reply", *context.core.status.values())
@@ -18,22 +18,42 @@ def status(context: Context) -> None:
     Arg("on", "i", "1: send me events, 0: no more", low=0, high=1, default=1),
     answers="`/done /notify <client number> <most clients>`",
     asks=True,
+    changes=False,
 )
 def notify(context: Context, on: int) -> None:
     """Subscribe to events: underruns, tracks that end, files that break."""
-    number = context.core.subscribe(context, bool(on))
-    context.done(number, MOST_SUBSCRIBERS)
+    core = context.core
+    if not on:
+        core.ticks.forget(context.sender)
+    context.done(core.subscribers.switch(context, bool(on)), MOST_SUBSCRIBERS)
 
 
 @TABLE.add(
-    "/sync", Arg("id", "i", "any number", default=0), answers="`/synced id`"
+    "/watch",
+    Arg("on", "i", "1: tell me what anybody does, 0: no more", low=0, high=1, default=1),
+    answers="`/done /watch <client number> <most clients>`, and from then on `/changed address "
+    "arguments ...`, see above",
+    asks=True,
+    changes=False,
+)
+def watch(context: Context, on: int) -> None:
+    """Subscribe to what is done, by anybody: other clients, pages, yourself."""
+    watchers = context.core.changes.watchers
+    context.done(watchers.switch(context, bool(on)), MOST_SUBSCRIBERS)
+
+
+@TABLE.add(
+    "/sync", Arg("id", "i", "any number", default=0), answers="`/synced id`", changes=False
 )
 def sync(context: Context, id: int) -> None:
     """Answer when everything that was said before is done."""
     context.mixer.sync(context, id)
 
 
-@TABLE.add("/version", answers="`/version.reply name major minor patch branch commit`", asks=True)
+@TABLE.add(
+    "/version", answers="`/version.reply name major minor patch branch commit`", asks=True,
+    changes=False,
+)
 def version(context: Context) -> None:
     """Ask for the program's name and version."""
     major, minor, patch = crowdstream.__version__.split(".")
