@@ -220,6 +220,8 @@ class Buffers(ABC):
         track.streamed = bool(event["streamed"])
         track.cue_frame = min(int(track.cue * track.frames), track.frames - 1)
         track.state = "opened"
+        for name, text in event.get("tags", {}).items():
+            setattr(track, name, text)
         self._take_grid(track, event)
         self._log_opened(track, event["channels"])
         self._opened_hook(track)

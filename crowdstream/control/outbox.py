@@ -46,6 +46,9 @@ class Outbox:
         self._serials = itertools.count(1)
         self._senders: list[tuple[int, Context | None]] = [(0, None)] * REMEMBERED
         self.refused = 0
+        # Rows and aims of ramps that begin at once: of this batch, and those the engine may not
+        # have heard of.
+        self._ramps: list[tuple[int, float]] = []
         self._fresh: dict[int, float] = {}
 
     def add(
@@ -89,7 +92,7 @@ class Outbox:
         if context is not None:
             self.remember(serial, context)
         if op == OP_RAMP and not frame and index < RAMP_VOICE:
-            self._fresh[index] = x
+            self._ramps.append((index, x))
         return serial
 
     def fresh(self) -> dict[int, float]:
@@ -111,20 +114,21 @@ class Outbox:
             self.refused += 1
             raise Refused("the engine's queue is full: send less, or later")
 
-    def mark(self) -> int:
+    def mark(self) -> tuple[int, int]:
         """Where the box is now, for `rollback`."""
-        return len(self._batch)
+        return len(self._batch), len(self._ramps)
 
-    def rollback(self, mark: int) -> None:
+    def rollback(self, mark: tuple[int, int]) -> None:
         """Take out what was added since `mark`: a command that failed changes nothing."""
-        del self._batch[mark:]
-        self._fresh.clear()
+        del self._batch[mark[0] :]
+        del self._ramps[mark[1] :]
 
     def flush(self) -> None:
         """Publish what was collected, as soon as the ring has room for it."""
         if self._batch:
             self._kept.append(self._batch)
-            self._batch = []
+            self._fresh.update(self._ramps)
+            self._batch, self._ramps = [], []
         while self._kept:
             batch = np.frombuffer(b"".join(self._kept[0]), COMMAND)
             if not push_commands(self._desk, batch):

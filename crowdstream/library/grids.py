@@ -25,7 +25,7 @@ from typing import Any
 
 from crowdstream.inside import open_to_read
 from crowdstream.library.errors import printable
-from crowdstream.library.tags import read_bpm
+from crowdstream.library.tags import Tags, read_tags
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MOST_SECONDS = 1e6
@@ -90,12 +90,15 @@ def _check_bpm(bpm: float) -> None:
         raise GridError(f"{bpm:g} beats a minute is out of range, {MIN_BPM:g} to {MAX_BPM:g}")
 
 
-def find_grid(stems: Sequence[Path], roots: Sequence[Path] = ()) -> tuple[BeatGrid, str] | None:
+def find_grid(
+    stems: Sequence[Path], roots: Sequence[Path] = (), first: Tags | None = None
+) -> tuple[BeatGrid, str] | None:
     """The grid of a track, and where it was found: "sidecar" or "tag". None where there is none.
 
-    `stems`: its audio files. `roots`: the folders that a sidecar may lie in, if any. A tag says
-    only the tempo; the first downbeat is then taken to be the file's beginning. Raises
-    `GridError`, naming the file, for a sidecar that means nothing.
+    `stems`: its audio files. `roots`: the folders that a sidecar may lie in, if any. `first`: the
+    tags of the first one, where they are known. A tag says only the tempo; the first downbeat is
+    then taken to be the file's beginning. Raises `GridError`, naming the file, for a sidecar that
+    means nothing.
     """
     sidecars = [stems[0].with_name(stems[0].stem + SUFFIX)] if len(stems) == 1 else []
     for sidecar in (*sidecars, stems[0].parent / FOLDER_SIDECAR):
@@ -103,22 +106,28 @@ def find_grid(stems: Sequence[Path], roots: Sequence[Path] = ()) -> tuple[BeatGr
         if grid:
             return grid, "sidecar"
     for stem in stems:
-        bpm = read_bpm(stem, roots)
+        known = first if first is not None and stem is stems[0] else read_tags(stem, roots)
+        bpm = known.bpm
         if bpm is not None and MIN_BPM <= bpm <= MAX_BPM:
             return BeatGrid.of_tempo(bpm), "tag"
     return None
 
 
-def describe_grid(stems: Sequence[Path], roots: Sequence[Path] = ()) -> dict[str, Any]:
-    """What the loader tells of a track's grid: `grid`, or `grid_fault` with what is wrong."""
+def describe_track(stems: Sequence[Path], roots: Sequence[Path] = ()) -> dict[str, Any]:
+    """What the loader tells of a track: its `tags`, those of its first stem (title, artist, key),
+    and its `grid`, or `grid_fault` with what is wrong.
+    """
+    tags = read_tags(stems[0], roots)
+    texts = tags.texts()
+    about: dict[str, Any] = {"tags": texts} if texts else {}
     try:
-        found = find_grid(stems, roots)
+        found = find_grid(stems, roots, tags)
     except GridError as error:
-        return {"grid_fault": str(error)}
+        return {**about, "grid_fault": str(error)}
     if found is None:
-        return {}
+        return about
     grid, source = found
-    return {"grid": {"anchors": grid.anchors, "steady": grid.steady, "source": source}}
+    return {**about, "grid": {"anchors": grid.anchors, "steady": grid.steady, "source": source}}
 
 
 def read_sidecar(path: Path, roots: Sequence[Path] = ()) -> BeatGrid | None:

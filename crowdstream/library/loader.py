@@ -22,7 +22,7 @@ from crowdstream.library.admission import Admission
 from crowdstream.library.adoption import Orphan, take_stems
 from crowdstream.library.busy import Busy
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio, printable
-from crowdstream.library.grids import describe_grid
+from crowdstream.library.grids import describe_track
 from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, Heads, Plan, Stem
@@ -126,7 +126,7 @@ class Loader:
         track.cue = min(int(cue * track.frames), track.frames - 1)
         self._tracks[number] = track
         with self._busy.reading(number, *stems[0]):
-            grid = describe_grid([Path(path) for _, path in stems], self._roots)
+            about = describe_track([Path(path) for _, path in stems], self._roots)
         self._tell(
             {
                 "event": "opened",
@@ -135,7 +135,7 @@ class Loader:
                 "streamed": streamed,
                 "channels": [stem.reader.channels for stem in opened],
                 "files": [stem.reader.identity for stem in opened],
-                **grid,
+                **about,
             }
         )
 

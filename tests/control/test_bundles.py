@@ -92,7 +92,7 @@ def test_a_bundle_without_a_time_is_published_as_one(rig: Rig, steady: str) -> N
     flush = rig.core.outbox.flush
 
     def watched() -> None:
-        flushed.append(rig.core.outbox.mark())
+        flushed.append(rig.core.outbox.mark()[0])
         flush()
 
     rig.core.outbox.flush = watched  # type: ignore[method-assign]

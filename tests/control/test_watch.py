@@ -13,8 +13,9 @@ from crowdstream.control.context import MOST_SUBSCRIBERS
 from crowdstream.control.packets import BUNDLE, build, parse
 from crowdstream.control.subscribers import SILENT_SECONDS
 from crowdstream.control.table import TABLE
+from crowdstream.offline.session import WALL
 from tests.control.test_recall import Mortal
-from tests.support_control import ME, WALL, Rig, at_once, bundle_at
+from tests.support_control import ME, Rig, at_once, bundle_at
 
 OTHER = ("127.0.0.1", 50001)
 STRANGER = ("192.0.2.7", 50000)

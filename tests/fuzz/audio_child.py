@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.grids import describe_grid
+from crowdstream.library.grids import describe_track
 from crowdstream.library.reader import open_stem
 
 HEAD = struct.Struct("<IB")
@@ -77,7 +77,7 @@ def handle(data: bytes, path: Path, lines: bool) -> dict[str, Any]:
     try:
         answer["error"] = decode(path, 44100)
         decode(path, 48000)
-        describe_grid([path])
+        describe_track([path])
     except Exception:
         answer["fault"] = traceback.format_exc(limit=-4)
     finally:

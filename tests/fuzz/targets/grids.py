@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crowdstream.control.grids import Grid
 from crowdstream.control.movement import Follower, read_map
-from crowdstream.library.grids import GridError, describe_grid, read_sidecar
+from crowdstream.library.grids import GridError, describe_track, read_sidecar
 from crowdstream.settings import SettingError
 from tests.fuzz import scratch
 from tests.fuzz.registry import Fault, Target
@@ -23,7 +23,7 @@ def run(data: bytes) -> None:
     except GridError as error:
         if not str(error).isprintable():
             raise Fault(f"a refusal is not one line: {str(error)!r}") from error
-        if "grid_fault" not in describe_grid([track]):
+        if "grid_fault" not in describe_track([track]):
             raise Fault("a bad sidecar is not told of") from error
     else:
         if found:

@@ -11,7 +11,7 @@ from crowdstream.library.headers import mended_header
 from crowdstream.library.mp3 import survey, with_length_tag
 from crowdstream.library.ogg import VorbisPages
 from crowdstream.library.splice import SplicedFile
-from crowdstream.library.tags import read_bpm
+from crowdstream.library.tags import LONGEST_TEXT, read_tags
 from tests.fuzz import scratch
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.sounds import all_sounds
@@ -26,9 +26,12 @@ def run(data: bytes) -> None:
     path = scratch.folder() / "tags"
     path.write_bytes(data)
     begin = time.monotonic()
-    bpm = read_bpm(path)
-    if bpm is not None and not (math.isfinite(bpm) and bpm > 0):
-        raise Fault(f"a tempo of {bpm}")
+    tags = read_tags(path)
+    if tags.bpm is not None and not (math.isfinite(tags.bpm) and tags.bpm > 0):
+        raise Fault(f"a tempo of {tags.bpm}")
+    for text in tags.texts().values():
+        if not (text.isprintable() and len(text) <= LONGEST_TEXT):
+            raise Fault(f"a tag that is not one line: {text!r}")
     fd = os.open(path, os.O_RDONLY)
     try:
         _headers(fd, data, path)
