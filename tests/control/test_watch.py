@@ -53,7 +53,7 @@ def test_who_does_not_watch_is_told_nothing(rig: Rig) -> None:
     assert not rig.heard("/changed")
 
 
-def test_questions_and_what_fails_are_not_told(rig: Rig) -> None:
+def test_questions_and_what_fails_are_not_told(rig: Rig, steady: str) -> None:
     rig.send("/watch")
     rig.send("/notify")
     for command in TABLE.commands:
@@ -64,9 +64,15 @@ def test_questions_and_what_fails_are_not_told(rig: Rig) -> None:
     rig.send("/mix/level", 9.0)
     rig.send("/deck/A/play")
     rig.send("/nothing")
+    told_before = len(rig.fails())
+    rig.send("/play", "B", steady)
+    rig.core.mixer.free_voices = lambda: 0  # type: ignore[method-assign]
+    rig.run(1024)  # its start fails, and nobody is told: the load did not
+    rig.send("/deck/B/play")  # fails without raising
+    assert len(rig.fails()) == told_before + 2
     rig.send("/mix/level", 0.5)
     rig.seconds(0.05)
-    assert told(rig) == [("/mix/level", 0.5)]
+    assert told(rig) == [("/play", "B", steady), ("/mix/level", 0.5)]
 
 
 def test_only_what_is_answered_is_no_change() -> None:
