@@ -42,7 +42,7 @@ export function strip(deck) {
   });
   const sends = [1, 2].map((bus) =>
     knob({
-      label: deck.name(`send to bus ${bus}`), name: `SEND ${bus}`, initial: 0,
+      label: deck.name(`send to bus ${bus}`), name: `S${bus}`, initial: 0,
       law: fader(sendRange.high), text: dbText, class: "small",
       send: (value) => deck.order("/send", bus, value),
     }));
@@ -92,4 +92,4 @@ export function strip(deck) {
   );
 }
 
-const SIDES = { left: "◀ Left", through: "Through", right: "Right ▶" };
+const SIDES = { left: "◀ Left", through: "Thru", right: "Right ▶" };

@@ -91,9 +91,9 @@ const ORDERS = [
   ["Waiting", (r) => `${r.waiting}`],
 ];
 const MEMORY = [
-  ["Filled", (r) => `${mb(r.pages_used_mb)} of ${mb(r.pages_total_mb)}`],
+  ["Filled", (r) => `${mb(r.pages_used_mb)} / ${mb(r.pages_total_mb)}`],
   ["Promised", (r) => mb(r.pages_reserved_mb)],
-  ["Hit rate", (r) => `${Math.round(100 * (r.pages_hit_rate ?? 1))} %`, (r) => r.pages_hit_rate < 0.99],
+  ["Hit rate", (r) => `${Math.round(100 * (r.pages_hit_rate ?? 1))} %`],
   ["Slowest read", (r) => ms(r.read_max_ms)],
   ["Stalls", (r) => `${r.stalls ?? 0}`, (r) => r.stalls > 0],
   ["Loader, control restarts", (r) => `${r.restarts_loader ?? 0}, ${r.restarts_control ?? 0}`,

@@ -104,4 +104,4 @@ function crossfader(live) {
   );
 }
 
-const CURVES = { additive: "Additive", "constant-power": "Constant power", cut: "Cut" };
+const CURVES = { additive: "Additive", "constant-power": "Power", cut: "Cut" };
