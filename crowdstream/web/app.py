@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from crowdstream.desk.block import Desk
+from crowdstream.web import shelf
 from crowdstream.web.gate import Gate
 from crowdstream.web.link import Link
 from crowdstream.web.live import Live, Page
@@ -52,6 +53,7 @@ class Web:
             Route("/", index),
             Mount("/page", StaticFiles(directory=PAGE)),
             *self.live.routes(),
+            *shelf.routes(self),
         ]
         app: ASGIApp = self.gate.guard(Starlette(routes=routes))
         return app

@@ -118,6 +118,7 @@ export class Listing {
 }
 
 function statusText(answer) {
+  if (answer.note) return answer.note;
   const count = answer.count.toLocaleString("en");
   if (answer.truncated) return `The first ${count}; there are more: search for the rest`;
   if (answer.count === 0) return "Nothing here";
