@@ -139,5 +139,6 @@ def _of_mp3(fd: int, size: int, head: bytes) -> float | None:
             tag = data.find(name, at, at + 64)
             if tag >= 0 and data[tag + 7] & 1:
                 return int.from_bytes(data[tag + 8 : tag + 12], "big") * seconds
-        return (size - start - at) / frame.length * seconds
+        frames = (size - start - at) / frame.length
+        return frames * seconds if frames >= 1 else None
     return None
