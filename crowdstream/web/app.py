@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 import crowdstream
 from crowdstream.desk.block import Desk
-from crowdstream.web import api, healthz, listening, metrics
+from crowdstream.web import api, healthz, listening, metrics, shelf
 from crowdstream.web.announce import announce
 from crowdstream.web.gate import Gate
 from crowdstream.web.link import Link
@@ -61,6 +61,7 @@ class Web:
             *healthz.routes(self),
             *api.routes(self),
             *listening.routes(self),
+            *shelf.routes(self),
             Route("/{path:path}", self._oscquery.answer),  # whatever is left
         ]
         app: ASGIApp = self.gate.guard(Starlette(routes=routes))

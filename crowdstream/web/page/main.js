@@ -1,3 +1,105 @@
-const log = document.getElementById("log");
-const socket = new WebSocket(`ws://${location.host}/live`);
-socket.onmessage = (event) => { log.textContent = event.data.slice(0, 2000) + "\n" + log.textContent.slice(0, 20000); };
+// The page, put together: decks, mixer, dock, and which of them a small screen shows.
+
+import { h, setText } from "./controls/dom.js";
+import { icon } from "./controls/icons.js";
+import { makeDeck } from "./decks/deck.js";
+import { makeDock } from "./dock.js";
+import { listenForKeys } from "./keys.js";
+import { live } from "./live.js";
+import { showLink } from "./link.js";
+import { makeClock } from "./mixer/clock.js";
+import { makeMixer } from "./mixer/mixer.js";
+import { makeRecorder } from "./mixer/record.js";
+import { takeTable } from "./table.js";
+
+const DECKS = 4;
+const SMALL = matchMedia("(max-width: 699px)");
+const VIEWS = [
+  ["A", null, "Deck A"], ["B", null, "Deck B"], ["C", null, "Deck C"], ["D", null, "Deck D"],
+  ["mixer", "mixer", "Mixer"], ["library", "folder", "Library"], ["buses", "send", "Sends"],
+  ["health", "heart", "Health"],
+];
+
+function build() {
+  const desk = document.getElementById("desk");
+  const mixer = makeMixer(live);
+  const decks = Array.from({ length: DECKS }, (_, index) => makeDeck(live, index));
+  desk.append(...decks.map((deck) => deck.element), mixer.element);
+  document.querySelector(".top-clock").append(makeClock(live));
+  document.querySelector(".top-record").append(makeRecorder(live));
+  const dock = makeDock(live);
+  const show = views(decks, mixer, dock);
+  live.events.addEventListener("open", ({ detail }) => (SMALL.matches ? show(detail) : dock.open(detail)));
+  const links = decks.map((deck) => deck.link);
+  listenForKeys(live, links, dock, show);
+  addParts(decks);
+}
+
+// What other parts of the page put into their places; one that fails leaves the rest alone.
+async function addParts(decks) {
+  try {
+    const { Waveform } = await import("./waveform/waveform.js");
+    for (const { waveform, link } of decks) new Waveform(waveform, link.letter, live);
+  } catch (error) {
+    console.error("waveforms:", error);
+  }
+  try {
+    const { mountListen } = await import("./listen/listen.js");
+    mountListen(document.getElementById("listen"), live);
+  } catch (error) {
+    console.error("listening in:", error);
+  }
+}
+
+// On a small screen one thing at a time; a deck has its strip of the mixer with it there.
+function views(decks, mixer, dock) {
+  const bar = document.getElementById("views");
+  const buttons = new Map();
+  function show(name) {
+    document.body.dataset.view = name;
+    for (const [view, button] of buttons) {
+      if (view === name) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+    if (SMALL.matches && dock.names.includes(name)) dock.open(name);
+    place();
+    if (SMALL.matches) scrollTo(0, 0);
+  }
+  function place() {
+    const name = document.body.dataset.view;
+    const inDeck = SMALL.matches && name !== "mixer";
+    for (const { element, strip } of decks) {
+      const home = inDeck ? element : mixer.strips;
+      if (strip.parentElement !== home) home.append(strip);
+    }
+  }
+  for (const [name, face, label] of VIEWS) {
+    const button = h("button", { type: "button", class: "view", "data-view": name, title: label,
+      "aria-label": label, onclick: () => show(name) }, face ? icon(face) : name);
+    if (!face) button.dataset.deck = name;
+    buttons.set(name, button);
+    bar.append(button);
+  }
+  SMALL.addEventListener("change", () => show(document.body.dataset.view));
+  for (const { link } of decks) {
+    link.on((state) => {
+      buttons.get(link.letter).classList.toggle("runs", state.voice >= 0);
+    });
+  }
+  show("A");
+  return show;
+}
+
+let built = false;
+live.events.addEventListener("hello", ({ detail }) => {
+  takeTable(detail.table);
+  document.body.classList.toggle("read-only", !detail.write);
+  if (!built) build();
+  built = true;
+});
+live.events.addEventListener("about", ({ detail }) => {
+  if (live.hello) live.hello.about = detail;
+});
+showLink(live);
+setText(document.getElementById("link"), "Connecting");
+live.start();

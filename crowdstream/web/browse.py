@@ -1,0 +1,201 @@
+"""What lies in the media folders: listings and searches, without opening a file.
+
+Paths that pages know begin with the number of a media folder: `0/Sets/Night Drive`. Only what
+lies inside is ever looked at, also where links lead out. For worker threads; nothing is shared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crowdstream.inside import open_inside, real_path, root_of
+from crowdstream.library.errors import AudioFileError
+from crowdstream.library.tracks import AUDIO_EXTENSIONS, STEM_NAMES, TrackFiles, find_stems
+
+MOST_LISTED = 100_000  # entries of a folder
+MOST_FOUND = 1000  # results of a search
+MOST_WALKED = 500_000  # entries that a search looks at
+SEARCH_SECONDS = 5.0
+DEPTH = 24  # folders below each other
+REST_ENTRIES, REST_SECONDS = 500, 0.0005  # that often, and that long, others have their turn
+_DIGITS = re.compile(r"(\d+)")
+
+
+class NotThere(Exception):
+    """What was asked for is no folder inside the media folders; the text says so."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names of a folder's folders and audio files, sorted as people count."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    truncated: bool = False
+
+    def __len__(self) -> int:
+        return len(self.folders) + len(self.files)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that is shown: its path for pages, its real path, and whether it is a folder."""
+
+    path: str
+    real: Path
+    folder: bool
+
+
+def sort_key(name: str) -> list[tuple[int, int, str]]:
+    """Names by their text, numbers in them by their value."""
+    parts = _DIGITS.split(name.casefold())
+    return [
+        (0, int(part[:18]), "") if number % 2 else (1, 0, part)
+        for number, part in enumerate(parts)
+        if part
+    ]
+
+
+def resolve(path: str, roots: Sequence[Path]) -> tuple[Path, Path]:
+    """The media folder that a page's path is in, and the real path. Raises `NotThere`."""
+    number, _, below = path.partition("/")
+    if not number.isascii() or not number.isdigit() or int(number[:6]) >= len(roots):
+        raise NotThere("there is no such media folder")
+    if "\0" in below or len(path) > 4096:
+        raise NotThere("no folder can have such a name")
+    try:
+        root = real_path(roots[int(number[:6])])
+        real = real_path(root / below) if below else root
+    except OSError:
+        raise NotThere("there is no such folder") from None
+    if root_of(real, [root]) is None:
+        raise NotThere("it lies outside the media folders")
+    return root, real
+
+
+def list_folder(real: Path, root: Path) -> Listing:
+    """The audio files and folders in a folder. Raises `NotThere`."""
+    folders: list[str] = []
+    files: list[str] = []
+    truncated = False
+    for count, entry in enumerate(_entries(real, root)):
+        if count >= MOST_LISTED:
+            truncated = True
+            break
+        if _is_folder(entry, real, root):
+            folders.append(entry.name)
+        elif _is_audio(entry):
+            files.append(entry.name)
+    return Listing(
+        tuple(sorted(folders, key=sort_key)), tuple(sorted(files, key=sort_key)), truncated
+    )
+
+
+def search(query: str, roots: Sequence[Path]) -> tuple[list[Found], bool]:
+    """What has all words of the query in its path, one at least in its name; whether that is all.
+
+    Folders come first, then files, each by name.
+    """
+    words = query.casefold().split()
+    folders: list[Found] = []
+    files: list[Found] = []
+    until, whole = time.monotonic() + SEARCH_SECONDS, True
+    for walked, found in enumerate(_walk(roots), 1):
+        if len(folders) + len(files) >= MOST_FOUND or walked > MOST_WALKED:
+            whole = False
+            break
+        if walked % REST_ENTRIES == 0 and time.monotonic() > until:
+            whole = False
+            break
+        text = found.path.casefold()
+        name = text.rpartition("/")[2]
+        if all(word in text for word in words) and any(word in name for word in words):
+            (folders if found.folder else files).append(found)
+
+    def by_name(found: Found) -> list[tuple[int, int, str]]:
+        return sort_key(found.path.rpartition("/")[2])
+
+    return [*sorted(folders, key=by_name), *sorted(files, key=by_name)], whole
+
+
+def stems_of(folder: Path, root: Path) -> TrackFiles | None:
+    """The track that a folder of stems is, None where it is an ordinary folder."""
+    if root_of(real_path(folder), [root]) is None:
+        return None
+    try:
+        track = find_stems(folder)
+    except AudioFileError:
+        return None
+    return track if any(stem.name in STEM_NAMES for stem in track.stems) else None
+
+
+def _walk(roots: Sequence[Path]) -> Iterator[Found]:
+    # Links to folders are not followed: they may lead in a circle.
+    for number, root in enumerate(roots):
+        real_root = real_path(root)
+        waiting = [(str(number), real_root, 0)]
+        while waiting:
+            path, real, depth = waiting.pop()
+            try:
+                entries = list(_named(real, real_root))
+            except NotThere:
+                continue
+            for entry, folder in entries:
+                found = Found(f"{path}/{entry}", real / entry, folder)
+                yield found
+                if folder and depth < DEPTH:
+                    waiting.append((found.path, found.real, depth + 1))
+
+
+def _named(real: Path, root: Path) -> Iterator[tuple[str, bool]]:
+    for count, entry in enumerate(_entries(real, root)):
+        if count >= MOST_LISTED:
+            return
+        if entry.is_dir(follow_symlinks=False):
+            yield entry.name, True
+        elif _is_audio(entry):
+            yield entry.name, False
+
+
+def _entries(real: Path, root: Path) -> Iterator[os.DirEntry[str]]:
+    # Entries that can be shown: not hidden, with a name that is text.
+    try:
+        fd = open_inside(real, [root], os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
+    except OSError as error:
+        raise NotThere(os.strerror(error.errno or 0)) from None
+    try:
+        with os.scandir(fd) as entries:
+            for count, entry in enumerate(entries):
+                if count % REST_ENTRIES == REST_ENTRIES - 1:
+                    time.sleep(REST_SECONDS)
+                name = entry.name
+                if not name.startswith(".") and name.isprintable():
+                    yield entry
+    except OSError as error:
+        raise NotThere(os.strerror(error.errno or 0)) from None
+    finally:
+        os.close(fd)
+
+
+def _is_folder(entry: os.DirEntry[str], real: Path, root: Path) -> bool:
+    try:
+        if entry.is_symlink():
+            target = real_path(real / entry.name)
+            return target.is_dir() and root_of(target, [root]) is not None
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _is_audio(entry: os.DirEntry[str]) -> bool:
+    if os.path.splitext(entry.name)[1].lower() not in AUDIO_EXTENSIONS:
+        return False
+    try:
+        return entry.is_file()
+    except OSError:
+        return False

@@ -1,0 +1,118 @@
+"""What is known of audio files for a list of them: tags, tempo, length; read in a thread, and kept.
+
+A file is read when somebody looks at it. Until then nothing is known, and nobody waits.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crowdstream.library.grids import GridError, find_grid
+from crowdstream.library.lengths import length_of
+from crowdstream.library.tags import read_tags
+
+MOST_KNOWN = 20_000  # files; each takes some 300 bytes
+MOST_QUEUED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a list shows of a track. Tempo in beats a minute, length in seconds; None: unknown."""
+
+    title: str = ""
+    artist: str = ""
+    key: str = ""
+    bpm: float | None = None
+    length: float | None = None
+
+
+Mark = tuple[str, int, int]
+"""A file as it was: path, size and time of its last change."""
+
+
+def mark_of(path: Path) -> Mark | None:
+    """The file's mark, None where it can't be looked at."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+class Catalogue:
+    """Reads files in a thread of its own. Any thread may ask."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = roots
+        self._known: OrderedDict[Mark, About] = OrderedDict()
+        self._queue: OrderedDict[Mark, tuple[Path, ...]] = OrderedDict()
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def look_up(self, tracks: Iterable[tuple[Path, ...]]) -> list[About | None]:
+        """What is known of tracks, each given by its audio files; the rest will be read.
+
+        What is asked for last is read first: it is what somebody looks at now.
+        """
+        marks = [(mark_of(stems[0]), stems) for stems in tracks]
+        found: list[About | None] = []
+        with self._change:
+            for mark, stems in reversed(marks):
+                if mark is None:
+                    found.append(About())
+                    continue
+                about = self._known.get(mark)
+                if about is None:
+                    self._queue[mark] = stems
+                    self._queue.move_to_end(mark)
+                else:
+                    self._known.move_to_end(mark)
+                found.append(about)
+            while len(self._queue) > MOST_QUEUED:
+                self._queue.popitem(last=False)
+            if self._queue and self._thread is None:
+                self._thread = threading.Thread(target=self._read, name="catalogue", daemon=True)
+                self._thread.start()
+        found.reverse()
+        return found
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all is read that was asked for; whether it is."""
+        with self._change:
+            return self._change.wait_for(lambda: self._thread is None, seconds)
+
+    def _read(self) -> None:
+        while True:
+            with self._change:
+                if not self._queue:
+                    self._thread = None
+                    self._change.notify_all()
+                    return
+                mark, stems = self._queue.popitem()
+            about = self._about(stems)
+            with self._change:
+                self._known[mark] = about
+                while len(self._known) > MOST_KNOWN:
+                    self._known.popitem(last=False)
+
+    def _about(self, stems: tuple[Path, ...]) -> About:
+        try:
+            tags = read_tags(stems[0], self._roots)
+            bpm = tags.bpm
+            try:
+                grid = find_grid(stems, self._roots, tags)
+                bpm = grid[0].bpm if grid else bpm
+            except GridError:
+                pass
+            length = length_of(stems[0], self._roots)
+        except Exception:  # a file that nobody foresaw must not end the thread
+            return About()
+        return About(
+            tags.title, tags.artist, tags.key, round(bpm, 2) if bpm else None,
+            round(length, 2) if length else None,
+        )

@@ -1,0 +1,89 @@
+// Play and cue.
+//
+// Pause lets the deck stand where it is (a brake of no length), so that its cue stays where it
+// was; cue goes back there, and plays from there while it is held.
+
+import { h, setAttribute } from "../controls/dom.js";
+import { button, toggle } from "../controls/button.js";
+import { setIcon } from "../controls/icons.js";
+
+const PAUSE_SECONDS = 0.03; // short, and yet no click
+
+export function transport(deck) {
+  let previewing = false;
+  const play = button("icon:play", deck.name("play"), () => playOrPause(deck), {
+    class: "play", "data-action": "play",
+  });
+  const cue = button("icon:cue", deck.name("cue"), () => {}, {
+    class: "cue", "data-action": "cue",
+    title: "Cue: back to the cue point; when stopped, plays from there while held",
+  });
+  const sync = toggle("SYNC", deck.name("sync"), (on) => deck.order("/sync", on ? 1 : 0), {
+    class: "sync", "data-action": "sync",
+  });
+
+  function press() {
+    if (sounds(deck)) {
+      deck.order("/stop");
+    } else {
+      previewing = true;
+      deck.order("/play");
+    }
+  }
+  function release() {
+    if (previewing) deck.order("/stop");
+    previewing = false;
+  }
+  cue.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    cue.setPointerCapture(event.pointerId);
+    press();
+  });
+  cue.addEventListener("pointerup", release);
+  cue.addEventListener("pointercancel", release);
+  cue.addEventListener("keydown", (event) => {
+    if ((event.key === "Enter" || event.key === " ") && !event.repeat) press();
+  });
+  cue.addEventListener("keyup", release);
+  cue.addEventListener("blur", release);
+
+  function draw() {
+    const { state } = deck.state;
+    const moving = moves(deck);
+    const loaded = state === "ready" || state === "playing" || state === "broken";
+    setIcon(play, moving ? "pause" : "play");
+    const label = deck.name(moving ? "pause" : "play");
+    setAttribute(play, "aria-label", label);
+    setAttribute(play, "title", label);
+    play.classList.toggle("running", moving);
+    play.disabled = !loaded;
+    cue.disabled = !loaded;
+    sync.disabled = !deck.state.bpm;
+    sync.set(Boolean(deck.state.sync));
+  }
+  deck.on(draw);
+  deck.press = press;
+  deck.release = release;
+  return h(
+    "div", { class: "deck-transport", role: "group", "aria-label": deck.name("transport") },
+    cue, play, sync,
+  );
+}
+
+/** Whether the deck plays, and is not about to stand. */
+export function moves(deck) {
+  return sounds(deck) && deck.state.spin !== 0;
+}
+
+/** Start, go on, or stand still. */
+export function playOrPause(deck) {
+  const { state } = deck.state;
+  if (moves(deck)) return deck.order("/brake", PAUSE_SECONDS, 0);
+  if (sounds(deck)) return deck.order("/spin", PAUSE_SECONDS);
+  if (state === "ready" || state === "broken") return deck.order("/play");
+  return null;
+}
+
+function sounds(deck) {
+  return deck.state.voice >= 0;
+}

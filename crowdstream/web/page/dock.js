@@ -1,0 +1,75 @@
+// The dock: library, sends and health, below the decks; closed it is a line.
+
+import { h } from "./controls/dom.js";
+import { button } from "./controls/button.js";
+import { setIcon } from "./controls/icons.js";
+import { tabs } from "./controls/tabs.js";
+import { makeBuses } from "./mixer/buses.js";
+import { makeHealth } from "./health/health.js";
+import { makeLibrary } from "./library/library.js";
+
+export function makeDock(live) {
+  const library = makeLibrary(live);
+  const health = makeHealth(live);
+  const panels = {
+    library: h("div", { class: "panel panel-library" }, library.element),
+    buses: h("div", { class: "panel panel-buses" }, makeBuses(live)),
+    health: h("div", { class: "panel panel-health" }, health.element),
+  };
+  const element = document.getElementById("dock");
+  const names = Object.keys(panels);
+  let ready = false;
+  const bar = tabs("Panels", [
+    ["library", "Library", panels.library],
+    ["buses", "Sends & master effects", panels.buses],
+    ["health", "Health", panels.health],
+  ], () => ready && open(bar.chosen()));
+  const badge = h("span", { class: "badge" });
+  badge.hidden = true;
+  bar.bar.querySelector("[data-tab=health]").append(badge);
+  const fold = button("icon:up", "Open the panels", () => set(!isOpen()), {
+    class: "quiet dock-fold", "aria-expanded": "false", "data-action": "dock",
+  });
+  element.append(h("div", { class: "dock-bar" }, bar.bar, fold), ...Object.values(panels));
+
+  function isOpen() {
+    return element.classList.contains("open");
+  }
+  function set(on) {
+    element.classList.toggle("open", on);
+    document.body.classList.toggle("docked", on);
+    setIcon(fold, on ? "down" : "up");
+    fold.setAttribute("aria-label", on ? "Close the panels" : "Open the panels");
+    fold.setAttribute("aria-expanded", on ? "true" : "false");
+    live.see(["health"]);
+    if (on) health.draw();
+  }
+  function open(name) {
+    if (bar.chosen() !== name) {
+      ready = false;
+      bar.choose(name);
+      ready = true;
+    }
+    set(true);
+  }
+  ready = true;
+  set(false);
+
+  // Underruns since the page was opened, for all to see.
+  let first = null;
+  live.events.addEventListener("health", ({ detail }) => {
+    if (first === null || detail.underruns < first) first = detail.underruns;
+    badge.hidden = detail.underruns === first;
+    badge.textContent = String(detail.underruns - first);
+  });
+  return {
+    names,
+    open,
+    toggle: (name) => (isOpen() && bar.chosen() === name ? set(false) : open(name)),
+    close: () => set(false),
+    search: () => {
+      open("library");
+      library.focusSearch();
+    },
+  };
+}

@@ -1,0 +1,93 @@
+// A list of any length that draws only the rows that are seen. One row is chosen; arrows move.
+
+import { h } from "../controls/dom.js";
+
+const AROUND = 6; // rows above and below those that are seen
+
+let serial = 0;
+
+export class VirtualList {
+  /** options: label, row(at) -> element, act(at) on Enter and double click, keys(event, at). */
+  constructor(options) {
+    this._options = options;
+    this.count = 0;
+    this.chosen = 0;
+    serial += 1;
+    this._id = `list-${serial}`;
+    this._space = h("div", { class: "list-space", role: "presentation" });
+    this.element = h("div", { class: "list", role: "listbox", tabindex: "0",
+      "aria-label": options.label }, this._space);
+    this.element.addEventListener("scroll", () => this.draw(), { passive: true });
+    this.element.addEventListener("keydown", (event) => this._key(event));
+    this.element.addEventListener("click", (event) => {
+      const at = this.indexOf(event.target);
+      if (at < 0) return;
+      const again = at === this.chosen;
+      this.choose(at);
+      // By touch a folder opens at a tap; a track is chosen, and then loaded with the buttons.
+      const touched = event.pointerType === "touch" && !again;
+      if (touched || event.detail === 2) options.act(at);
+    });
+    new ResizeObserver(() => this.draw()).observe(this.element);
+  }
+
+  /** Scroll to the top and choose the first row. */
+  top() {
+    this.element.scrollTop = 0;
+    this.chosen = 0;
+    this.draw();
+  }
+
+  /** The number of the row that an element is in, or -1. */
+  indexOf(target) {
+    const row = target.closest("[data-at]");
+    return row ? Number(row.dataset.at) : -1;
+  }
+
+  choose(at) {
+    this.chosen = Math.max(0, Math.min(this.count - 1, at));
+    const top = this.chosen * this._height;
+    const { scrollTop, clientHeight } = this.element;
+    if (top < scrollTop) this.element.scrollTop = top;
+    else if (top + this._height > scrollTop + clientHeight) {
+      this.element.scrollTop = top + this._height - clientHeight;
+    }
+    this.draw();
+  }
+
+  draw() {
+    this._height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || 36;
+    const height = this._height;
+    const { scrollTop, clientHeight } = this.element;
+    const first = Math.max(0, Math.floor(scrollTop / height) - AROUND);
+    const last = Math.min(this.count, Math.ceil((scrollTop + clientHeight) / height) + AROUND);
+    const rows = [];
+    for (let at = first; at < last; at += 1) {
+      const row = this._options.row(at);
+      row.dataset.at = String(at);
+      row.id = `${this._id}-${at}`;
+      row.setAttribute("role", "option");
+      row.setAttribute("aria-selected", at === this.chosen ? "true" : "false");
+      row.setAttribute("aria-posinset", String(at + 1));
+      row.setAttribute("aria-setsize", String(this.count));
+      row.style.setProperty("transform", `translateY(${at * height}px)`);
+      rows.push(row);
+    }
+    this._space.style.setProperty("height", `${this.count * height}px`);
+    this._space.replaceChildren(...rows);
+    if (this.count) this.element.setAttribute("aria-activedescendant", `${this._id}-${this.chosen}`);
+    else this.element.removeAttribute("aria-activedescendant");
+  }
+
+  _key(event) {
+    const page = Math.max(1, Math.floor(this.element.clientHeight / this._height) - 1);
+    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page };
+    if (event.key in moves) this.choose(this.chosen + moves[event.key]);
+    else if (event.key === "Home") this.choose(0);
+    else if (event.key === "End") this.choose(this.count - 1);
+    else if (event.key === "Enter") this._options.act(this.chosen);
+    else if (!this._options.keys(event, this.chosen)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}

@@ -1,0 +1,58 @@
+// The send buses and the master: their effects, and what goes where.
+
+import { h } from "../controls/dom.js";
+import { knob } from "../controls/knob.js";
+import { toggle } from "../controls/button.js";
+import { dbText, fader } from "../controls/values.js";
+import { argument } from "../table.js";
+import { chain } from "../decks/chain.js";
+
+const PATCHES = {
+  1: [["bus1", "master", 1], ["bus1", "bus2", 0]],
+  2: [["bus2", "master", 1], ["bus2", "bus1", 0]],
+};
+
+export function makeBuses(live) {
+  const buses = [1, 2].map((bus) => busCard(live, bus));
+  const main = h(
+    "section", { class: "bus", "aria-labelledby": "bus-master" },
+    h("h3", { id: "bus-master" }, "Master effects"),
+    chain(live, { base: "/mix", name: "Master effects", key: "mixer", pick: (mixer) => mixer.fx }),
+  );
+  return h("div", { class: "buses" }, ...buses, main);
+}
+
+function busCard(live, bus) {
+  const high = argument("/mix/patch", "gain").high;
+  const gains = PATCHES[bus].map(([source, destination, initial]) => {
+    const dial = knob({
+      label: `${source} to ${destination}`, name: destination === "master" ? "TO MASTER" : `TO ${destination.toUpperCase()}`,
+      initial, law: fader(high), text: dbText, class: "small",
+      send: (value) => live.order("/mix/patch", source, destination, value),
+    });
+    return { dial, source, destination };
+  });
+  live.on("patches", (patches) => {
+    for (const { dial, source, destination } of gains) {
+      const found = patches.find((one) => one.source === source && one.destination === destination);
+      dial.set(found ? found.gain : 0);
+    }
+  });
+  const before = [..."ABCD"].map((letter) => {
+    const one = toggle(letter, `Deck ${letter} to bus ${bus} before its level`, (on) =>
+      live.order(`/deck/${letter}/send/pre`, bus, on ? 1 : 0), { class: `pre deck-${letter}` });
+    live.on(`deck.${letter}`, (state) => one.set(Boolean(state.send_pre && state.send_pre[bus - 1])));
+    return one;
+  });
+  return h(
+    "section", { class: "bus", "aria-labelledby": `bus-${bus}` },
+    h("h3", { id: `bus-${bus}` }, `Send bus ${bus}`),
+    chain(live, {
+      base: `/bus/${bus}`, name: `Bus ${bus} effects`, key: "buses",
+      pick: (buses) => (buses.find((one) => one.bus === bus) || {}).fx,
+    }),
+    h("div", { class: "bus-ways" }, ...gains.map(({ dial }) => dial.root),
+      h("div", { class: "pre-group", role: "group", "aria-label": `Sends to bus ${bus} before the level` },
+        h("span", { class: "knob-name" }, "PRE"), ...before)),
+  );
+}

@@ -1,0 +1,74 @@
+// The clock: tempo, beat, tap, a ramp to another tempo, and the quantum of all decks.
+
+import { h, select, setText } from "../controls/dom.js";
+import { button } from "../controls/button.js";
+import { argument } from "../table.js";
+
+const TAP_MS = 2500; // after a pause like this, tapping begins anew
+const MOST_TAPS = 16;
+const RAMPS = [[0, "now"], [4, "in 4 beats"], [16, "in 16 beats"], [32, "in 32 beats"], [64, "in 64 beats"]];
+const QUANTA = [[0, "Q off"], [1, "Q beat"], [4, "Q 4"], [8, "Q 8"], [16, "Q 16"], [32, "Q 32"]];
+
+export function makeClock(live) {
+  const bpm = h("span", { class: "clock-bpm" });
+  const target = h("span", { class: "clock-target" });
+  const place = h("span", { class: "clock-place", title: "Bar and beat" });
+  const lamps = h("span", { class: "beat-lamps", "aria-hidden": "true" });
+  const { low, high } = argument("/clock/tempo", "bpm");
+  const wanted = h("input", {
+    type: "number", min: low, max: high, step: "0.1", "aria-label": "Tempo to go to, in BPM",
+    class: "clock-input", inputmode: "decimal",
+  });
+  const beats = select("How fast to get there", RAMPS, () => {});
+  const tap = button("TAP", "Tap the tempo", () => tapped(), { class: "tap", "data-action": "tap" });
+  const go = h(
+    "form", { class: "clock-form" }, wanted, beats,
+    h("button", { type: "submit", class: "button" }, "Set"),
+  );
+  go.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const value = Number(wanted.value);
+    if (value >= low && value <= high) live.order("/clock/tempo", value, Number(beats.value));
+  });
+  const quantize = select("Quantize of all decks", QUANTA,
+    (value) => live.order("/clock/quantize", Number(value)),
+    { title: "Where decks without a quantum of their own act" });
+  let taps = [];
+  function tapped() {
+    const now = performance.now();
+    if (taps.length && now - taps[taps.length - 1] > TAP_MS) taps = [];
+    taps = [...taps, now].slice(-MOST_TAPS);
+    if (taps.length < 3) return;
+    const mean = (taps[taps.length - 1] - taps[0]) / (taps.length - 1);
+    const tempo = Math.round(600000 / mean) / 10;
+    if (tempo >= low && tempo <= high) live.order("/clock/tempo", tempo);
+  }
+  let meter = 4;
+  live.on("clock", (clock) => {
+    meter = clock.meter || 4;
+    if (lamps.children.length !== Math.min(meter, 8)) {
+      lamps.replaceChildren(...Array.from({ length: Math.min(meter, 8) }, () => h("i")));
+    }
+    if (document.activeElement !== wanted) wanted.value = Number(clock.target.toFixed(2));
+    if (document.activeElement !== quantize) quantize.value = String(clock.quantize || 0);
+  });
+  live.onNow((now) => {
+    const beat = Math.floor(live.beat() + 1e-6);
+    const inBar = ((beat % meter) + meter) % meter;
+    const clock = live.get("clock") || {};
+    setText(bpm, now.bpm.toFixed(1));
+    const moving = Math.abs((clock.target || now.bpm) - now.bpm) > 0.05;
+    setText(target, moving ? `→ ${clock.target.toFixed(1)}` : "BPM");
+    setText(place, `${Math.floor(beat / meter) + 1}.${inBar + 1}`);
+    [...lamps.children].forEach((lamp, at) => lamp.classList.toggle("lit", at === inBar));
+  });
+  const details = h(
+    "details", { class: "clock-more" },
+    h("summary", { class: "button", "aria-label": "Set the tempo" }, "Tempo"),
+    h("div", { class: "popover" }, go, quantize),
+  );
+  return h(
+    "section", { class: "clock", "aria-label": "Clock" },
+    h("span", { class: "clock-now" }, bpm, target), lamps, place, tap, details,
+  );
+}

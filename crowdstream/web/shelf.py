@@ -1,0 +1,247 @@
+"""The library over HTTP: folders of the media, and searches in them, a page of rows at a time.
+
+    GET /library?path=0/Sets&offset=0&limit=100&sort=name&order=up
+    GET /library/search?q=night+drive
+
+answer with `count`, `truncated`, `reading` (tags are still being read: ask again), `root` (name of
+the media folder), `path`, `note` and `entries`. An entry is a `folder`, a `track` (a folder of
+stems) or a `file`; `path` is to be asked with, `full` is what `/deck/A/load` takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from crowdstream.inside import real_path
+from crowdstream.library.tracks import TrackFiles
+from crowdstream.web.browse import (
+    MOST_FOUND,
+    Found,
+    Listing,
+    NotThere,
+    list_folder,
+    resolve,
+    search,
+    stems_of,
+)
+from crowdstream.web.catalogue import About, Catalogue
+
+if TYPE_CHECKING:
+    from crowdstream.web.app import Web
+
+MOST_ROWS = 200  # of one answer
+MOST_SORTED = 5000  # rows that are sorted by what their files say
+MOST_QUERY = 200  # characters
+MOST_WAITING = 8  # requests; more are told to come back
+KEPT_LISTINGS = 2
+KEPT_SEARCHES = 8
+SEARCH_AGE = 15.0  # s that what a search found is used again
+SORTS = ("name", "bpm", "key", "length", "stems")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Row:
+    # `track`: of a folder of stems; a file is the track of itself.
+    found: Found
+    track: TrackFiles | None
+    stems: tuple[Path, ...]
+
+
+class Shelf:
+    """Answers for the library. For the web process's event loop; the work is done in a thread."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = list(roots)
+        self.catalogue = Catalogue(self.roots)
+        self._worker = ThreadPoolExecutor(1, "shelf")
+        self._waiting = 0
+        self._listings: OrderedDict[tuple[str, int], Listing] = OrderedDict()
+        self._searches: OrderedDict[str, tuple[float, list[Found], bool]] = OrderedDict()
+
+    # In the event loop ----------------------------------------------------------------------
+
+    async def browse(self, request: Request) -> Response:
+        """A folder."""
+        return await self._answer(request, lambda wanted: self.folder(
+            request.query_params.get("path", ""), *wanted))
+
+    async def find(self, request: Request) -> Response:
+        """A search."""
+        query = request.query_params.get("q", "").strip()[:MOST_QUERY]
+        return await self._answer(request, lambda wanted: self.found(query, *wanted))
+
+    async def _answer(
+        self, request: Request, work: Callable[[tuple[int, int, str, bool]], dict[str, Any]]
+    ) -> Response:
+        about = request.query_params
+        try:
+            offset = min(max(int(about.get("offset", "0")[:9]), 0), 10**6)
+            limit = min(max(int(about.get("limit", "100")[:9]), 1), MOST_ROWS)
+        except ValueError:
+            return JSONResponse({"error": "offset and limit are whole numbers"}, 400)
+        sort = about.get("sort", "name")
+        if sort not in SORTS:
+            return JSONResponse({"error": f"sort is one of {', '.join(SORTS)}"}, 400)
+        if self._waiting >= MOST_WAITING:
+            return JSONResponse({"error": "the library is busy; ask again"}, 503)
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            wanted = offset, limit, sort, about.get("order") == "down"
+            answer = await loop.run_in_executor(self._worker, work, wanted)
+        except NotThere as error:
+            return JSONResponse({"error": str(error)}, 404)
+        finally:
+            self._waiting -= 1
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    # In the thread --------------------------------------------------------------------------
+
+    def folder(self, path: str, offset: int, limit: int, sort: str, down: bool) -> dict[str, Any]:
+        """Rows of a folder; "" is the top. Raises `NotThere`."""
+        if not self.roots:
+            return _page([], 0, note="no media folder is set: start the server with --media-root")
+        if not path and len(self.roots) > 1:
+            tops = [Found(str(at), root, True) for at, root in enumerate(self.roots)]
+            entries = [_entry(_Row(one, None, ()), None, one.real.name) for one in tops]
+            return _page(entries[offset : offset + limit], len(entries))
+        path = path or "0"
+        root, real = resolve(path, self.roots)
+        listing = self._listed(real, root)
+        names = [*listing.folders, *listing.files]
+        first_file = len(listing.folders)
+
+        def found(at: int) -> Found:
+            return Found(f"{path}/{names[at]}", real / names[at], at < first_file)
+
+        if sort == "name" or len(names) > MOST_SORTED:
+            order = [*reversed(range(first_file)), *reversed(range(first_file, len(names)))]
+            order = order if down and sort == "name" else list(range(len(names)))
+            rows = [self._row(found(at), root) for at in order[offset : offset + limit]]
+            abouts, reading = self._abouts(rows)
+        else:
+            rows, abouts, reading = self._sorted(
+                [self._row(found(at), root) for at in range(len(names))], sort, down
+            )
+            rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
+        entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
+        too_many = sort != "name" and len(names) > MOST_SORTED
+        note = f"more than {MOST_SORTED} entries are sorted by name only" if too_many else ""
+        return _page(
+            entries, len(names), listing.truncated, reading, note, root.name, path
+        )
+
+    def found(self, query: str, offset: int, limit: int, sort: str, down: bool) -> dict[str, Any]:
+        """Rows that a search has found."""
+        if not query or not self.roots:
+            return _page([], 0)
+        found, whole = self._searched(query)
+        shown = found[offset : offset + limit] if sort == "name" else found
+        reals = [real_path(root) for root in self.roots]
+        rows = [self._row(one, reals[int(one.path.partition("/")[0])]) for one in shown]
+        if sort == "name":
+            abouts, reading = self._abouts(rows)
+        else:
+            rows, abouts, reading = self._sorted(rows, sort, down)
+            rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
+        entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
+        note = "" if whole else f"the first {min(len(found), MOST_FOUND)} found"
+        return _page(entries, len(found), not whole, reading, note)
+
+    def _row(self, found: Found, root: Path) -> _Row:
+        if not found.folder:
+            return _Row(found, None, (found.real,))
+        track = stems_of(found.real, root)
+        return _Row(found, track, tuple(stem.path for stem in track.stems) if track else ())
+
+    def _abouts(self, rows: Sequence[_Row]) -> tuple[list[About | None], bool]:
+        known = iter(self.catalogue.look_up([row.stems for row in rows if row.stems]))
+        abouts = [next(known) if row.stems else About() for row in rows]
+        return abouts, None in abouts
+
+    def _sorted(
+        self, rows: list[_Row], sort: str, down: bool
+    ) -> tuple[list[_Row], list[About | None], bool]:
+        # What is not known comes last, either way round.
+        abouts, reading = self._abouts(rows)
+
+        def key(pair: tuple[_Row, About | None]) -> Any:
+            row, about = pair
+            if sort == "stems":
+                return len(row.stems)
+            return getattr(about, sort) if about else None
+
+        pairs = list(zip(rows, abouts, strict=True))
+        known = sorted((one for one in pairs if key(one)), key=key, reverse=down)
+        pairs = [*known, *(one for one in pairs if not key(one))]
+        return [row for row, _ in pairs], [about for _, about in pairs], reading
+
+    def _listed(self, real: Path, root: Path) -> Listing:
+        try:
+            mark = str(real), os.stat(real).st_mtime_ns
+        except OSError as error:
+            raise NotThere(os.strerror(error.errno or 0)) from None
+        listing = self._listings.pop(mark, None) or list_folder(real, root)
+        self._listings[mark] = listing
+        while len(self._listings) > KEPT_LISTINGS:
+            self._listings.popitem(last=False)
+        return listing
+
+    def _searched(self, query: str) -> tuple[list[Found], bool]:
+        kept = self._searches.get(query)
+        if kept is None or time.monotonic() > kept[0] + SEARCH_AGE:
+            found, whole = search(query, self.roots)
+            self._searches[query] = kept = time.monotonic(), found, whole
+            while len(self._searches) > KEPT_SEARCHES:
+                self._searches.popitem(last=False)
+        return kept[1], kept[2]
+
+
+def _page(
+    entries: list[dict[str, Any]], count: int, truncated: bool = False, reading: bool = False,
+    note: str = "", root: str = "", path: str = "",
+) -> dict[str, Any]:
+    return {
+        "entries": entries, "count": count, "truncated": truncated, "reading": reading,
+        "note": note, "root": root, "path": path,
+    }  # fmt: skip
+
+
+def _entry(row: _Row, about: About | None, name: str = "") -> dict[str, Any]:
+    found = row.found
+    folder, _, own = found.path.rpartition("/")
+    about = about or About()
+    kind = "file" if not found.folder else "track" if row.track else "folder"
+    return {
+        "kind": kind, "name": name or own, "path": found.path, "full": str(found.real),
+        "folder": folder.partition("/")[2],
+        "stems": [stem.name for stem in row.track.stems] if row.track else [],
+        "title": about.title if kind == "file" else "",
+        "artist": about.artist, "key": about.key, "bpm": _finite(about.bpm),
+        "length": _finite(about.length),
+    }  # fmt: skip
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def routes(web: Web) -> list[Route]:
+    """Where the library is served."""
+    shelf = Shelf([Path(root) for root in web.settings.media_root])
+    return [Route("/library", shelf.browse), Route("/library/search", shelf.find)]

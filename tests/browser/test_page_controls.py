@@ -1,0 +1,226 @@
+"""What the controls of the page do: the right commands, seen by every page, never torn away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.support_page import (
+    deck_is,
+    live,
+    load,
+    music_server,
+    ordered,
+    ready_page,
+    watch_orders,
+)
+from tests.server import Running, until
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("stage")
+    with music_server(folder) as running:
+        load(running, folder / "media" / "Night")
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, stage: Running) -> Iterator[Page]:
+    with ready_page(browser, stage) as made:
+        made.wait_for_selector(".deck[data-deck=A]:not([data-state=loading])")
+        watch_orders(made)
+        yield made
+
+
+def press(page: Page, action: str, deck: str = "A") -> None:
+    page.click(f".deck[data-deck={deck}] [data-action={action}]")
+
+
+def slider(page: Page, label: str) -> Any:
+    return page.get_by_role("slider", name=label, exact=True)
+
+
+def test_play_pause_and_cue(page: Page, stage: Running) -> None:
+    press(page, "play")
+    deck_is(stage, state="playing")
+    until(lambda: live(page, "live.heard(0).frame") > 4000)
+    press(page, "play")
+    until(lambda: live(page, "live.now.decks[0][1]") == 0)
+    deck_is(stage, state="playing")
+    stands = live(page, "live.heard(0).frame")
+    expect(page.get_by_role("button", name="Deck A play")).to_be_visible()
+    press(page, "play")
+    until(lambda: live(page, "live.heard(0).frame") > stands + 4000)
+    page.dispatch_event(".deck[data-deck=A] [data-action=cue]", "pointerdown",
+                        {"button": 0, "pointerId": 1})  # fmt: skip
+    deck_is(stage, state="ready", position=0.0)
+    assert [order[0] for order in ordered(page)] == [
+        "/deck/A/play", "/deck/A/brake", "/deck/A/spin", "/deck/A/stop",
+    ]  # fmt: skip
+
+
+def test_cue_plays_while_it_is_held(page: Page, stage: Running) -> None:
+    page.hover(".deck[data-deck=A] [data-action=cue]")
+    page.mouse.down()
+    deck_is(stage, state="playing")
+    page.mouse.up()
+    deck_is(stage, state="ready")
+
+
+def test_keys_play_cue_and_loop_each_deck(page: Page, stage: Running) -> None:
+    page.keyboard.press("q")
+    deck_is(stage, state="playing")
+    page.keyboard.press("z")
+    until(lambda: live(page, "live.get('deck.A').loop") is not None)
+    page.keyboard.press("Shift+Z")
+    until(lambda: live(page, "live.get('deck.A').loop_beats") == 8)
+    page.keyboard.press("z")
+    until(lambda: live(page, "live.get('deck.A').loop") is None)
+    before = live(page, "live.heard(0).frame")
+    page.keyboard.press("1")
+    until(lambda: live(page, "live.heard(0).frame") > before + 44100)
+    page.keyboard.press("a")
+    deck_is(stage, state="ready")
+
+
+def test_knobs_by_keyboard_and_back_to_their_default(page: Page, stage: Running) -> None:
+    knob = slider(page, "Deck A EQ low")
+    knob.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    low = float(knob.get_attribute("aria-valuenow"))
+    assert low < 0.9 and knob.get_attribute("aria-valuetext").endswith("dB")
+    until(lambda: abs(stage.client.status()["deck.A.low"] - low) < 1e-3)
+    page.keyboard.press("Delete")
+    deck_is(stage, low=1.0)
+    expect(knob).to_have_attribute("aria-valuetext", "0.0 dB")
+
+
+def test_a_drag_is_limited_and_its_last_value_arrives(page: Page, stage: Running) -> None:
+    fader = slider(page, "Deck A level")
+    box = fader.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 4 + 8
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + box["height"] / 2, steps=150)
+    page.mouse.up()
+    wanted = float(fader.get_attribute("aria-valuenow"))
+    assert wanted < 0.5
+    until(lambda: abs(stage.client.status()["deck.A.level"] - wanted) < 1e-3)
+    sent = page.evaluate("window.sent.filter((one) => one[1] === '/deck/A/level')")
+    gaps = [after[0] - before[0] for before, after in zip(sent, sent[1:], strict=False)]
+    assert len(sent) < 150 and min(gaps, default=33) > 30
+    assert abs(sent[-1][2] - wanted) < 1e-5
+    fader.dblclick()
+    deck_is(stage, level=1.0)
+
+
+def test_what_is_held_is_not_torn_away(page: Page, stage: Running) -> None:
+    fader = slider(page, "Deck A level")
+    box = fader.bounding_box()
+    x = box["x"] + box["width"] / 2
+    page.mouse.move(x, box["y"] + box["height"] / 4 + 8)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + box["height"] / 2, steps=5)
+    held = fader.get_attribute("aria-valuenow")
+    until(lambda: abs(stage.client.status()["deck.A.level"] - float(held)) < 1e-3)
+    stage.client.send("/deck/A/level", 0.125)
+    until(lambda: live(page, "live.get('deck.A').level") == 0.125)
+    assert fader.get_attribute("aria-valuenow") == held
+    page.mouse.up()
+    expect(fader).to_have_attribute("aria-valuenow", "0.125")
+    stage.client.send("/deck/A/level", 1.0)
+    expect(fader).to_have_attribute("aria-valuenow", "1")
+
+
+def test_stems_and_kills(page: Page, stage: Running) -> None:
+    press(page, "mute-2")
+    expect(page.get_by_role("button", name="Deck A bass mute")).to_have_attribute(
+        "aria-pressed", "true")  # fmt: skip
+    assert live(page, "live.get('deck.A').stems[1].mute") == 1
+    press(page, "mute-2")
+    press(page, "solo-1")
+    until(lambda: live(page, "live.get('deck.A').stems[0].solo") == 1)
+    press(page, "solo-1")
+    press(page, "stem-more-3")
+    slider(page, "Deck A vocals EQ high").press("Home")
+    until(lambda: live(page, "live.get('deck.A').stems[2].eq[2]") < 0.06)
+    slider(page, "Deck A vocals EQ high").press("Delete")
+    page.click(".strip[data-deck=A] [data-action=kill-low]")
+    deck_is(stage, low=0.0)
+    page.click(".strip[data-deck=A] [data-action=kill-low]")
+    deck_is(stage, low=1.0)
+
+
+def test_hot_cues_are_set_jumped_to_and_forgotten(page: Page, stage: Running) -> None:
+    stage.client.send("/deck/A/seek", 5.0)
+    until(lambda: live(page, "live.get('deck.A').cue") == 5)
+    press(page, "hotcue-3")
+    deck_is(stage, cues="3:5.000")
+    stage.client.send("/deck/A/seek", 0.0)
+    deck_is(stage, position=0.0)
+    press(page, "hotcue-3")
+    deck_is(stage, position=5.0)
+    page.focus(".deck[data-deck=A] [data-action=hotcue-3]")
+    page.keyboard.press("Delete")
+    deck_is(stage, cues="")
+    stage.client.send("/deck/A/seek", 0.0)
+
+
+def test_effects_come_move_and_go(page: Page, stage: Running) -> None:
+    page.click(".deck[data-deck=A] [data-tab=effects]")
+    press(page, "fx-add-echo")
+    until(lambda: live(page, "live.get('deck.A').fx[0]?.name") == "echo")
+    slider(page, "Deck A effects: echo feedback").press("End")
+    until(lambda: abs(live(page, "live.get('deck.A').fx[0].values.feedback") - 0.98) < 1e-3)
+    press(page, "fx-right")
+    until(lambda: live(page, "live.get('deck.A').fx[1]?.name") == "echo")
+    press(page, "fx-on-2")
+    until(lambda: live(page, "live.get('deck.A').fx[1].on") == 0)
+    press(page, "fx-remove")
+    until(lambda: live(page, "live.get('deck.A').fx[1]") is None)
+
+
+def test_two_pages_agree(page: Page, browser: Browser, stage: Running) -> None:
+    with ready_page(browser, stage) as other:
+        slider(page, "Crossfader").press("End")
+        expect(slider(other, "Crossfader")).to_have_attribute("aria-valuenow", "1")
+        slider(other, "Crossfader").press("Delete")
+        expect(slider(page, "Crossfader")).to_have_attribute("aria-valuenow", "0.5")
+        press(other, "keylock")
+        expect(page.get_by_role("button", name="Deck A keylock")).to_have_attribute(
+            "aria-pressed", "true")  # fmt: skip
+        press(page, "keylock")
+
+
+def test_a_recording_begins_and_ends(page: Page, stage: Running) -> None:
+    page.click("[data-action=record]")
+    expect(page.locator("[data-action=record]")).to_have_attribute("aria-pressed", "true")
+    (path,) = live(page, "live.get('recording').files")
+    page.click("[data-action=record]")
+    expect(page.locator("[data-action=record]")).to_have_attribute("aria-pressed", "false")
+    until(Path(path).exists)
+
+
+def test_a_refused_command_is_told(page: Page, stage: Running) -> None:
+    live(page, "live.order('/deck/B/play')")
+    expect(page.locator(".note.bad")).to_contain_text("deck B")
+    expect(page.locator("#spoken")).to_contain_text("deck B")
+
+
+def test_it_comes_back_by_itself_and_is_grey_meanwhile(page: Page, stage: Running) -> None:
+    live(page, "live._socket.close()")
+    expect(page.locator("#banner")).to_contain_text("No connection")
+    assert page.evaluate("document.body.dataset.link") == "lost"
+    refused = live(page, "live.do('/deck/A/play').then(() => '', (error) => error.message)")
+    assert "not connected" in refused
+    expect(page.locator("body")).to_have_attribute("data-link", "open")
+    expect(page.locator("#banner")).to_be_hidden()
+    stage.client.send("/mix/crossfader", 0.25)
+    expect(slider(page, "Crossfader")).to_have_attribute("aria-valuenow", "0.25")
+    stage.client.send("/mix/crossfader", 0.5)
