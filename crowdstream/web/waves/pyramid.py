@@ -79,19 +79,19 @@ class Pyramid:
         fresh = blocks - int(np.count_nonzero(self.exact[block : block + blocks]))
         self.exact[block : block + blocks] = True
         self.left -= fresh
-        # Last: who reads the map first, and the levels after it, finds what it promises.
-        os.pwrite(self._fd, b"\1" * blocks, HEADER_BYTES + block)
 
     def flush(self) -> None:
-        """Bring the upper levels up to date with what was `put`."""
+        """Bring the upper levels and the map up to date with what was `put`."""
         if self._changed is None:
             return
-        begin, end = self._changed
+        begin, end = first, last = self._changed
         self._changed = None
         for level in range(BLOCK_LEVEL + 1, len(self.shape.counts)):
             begin, end = begin // FACTOR, -(-end // FACTOR)
             self._combine(level, begin, end)
             self._write(level, begin, self._upper[level][begin:end])
+        # Last: who reads the map first, and the levels after it, finds what it promises.
+        os.pwrite(self._fd, self.exact[first:last].tobytes(), HEADER_BYTES + first)
 
     def finish(self) -> None:
         """All blocks are exact: say so in the header, with the check sum."""

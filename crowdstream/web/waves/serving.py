@@ -75,17 +75,12 @@ class Waves:
     # What control and the pages do -----------------------------------------------------------
 
     def heard(self, kind: str, what: Any) -> None:
-        """Control has said something, see `Link`. It does so while pages look."""
-        if kind == "picture":
+        """Control has said something, see `Link`."""
+        if kind == "picture" and self._web.live.pages:
+            self.worker.stay()
             changed = [deck for deck in DECKS if f"deck.{deck}" in what]
             if [deck for deck in changed if self._changed(deck)] or not self.worker.pid:
                 self._want()
-
-    def watched(self) -> None:
-        """A page has come: what it will want can be made ready."""
-        for deck in DECKS:
-            self._changed(deck)
-        self._want()
 
     def left(self) -> None:
         """The last page has gone."""
@@ -221,5 +216,3 @@ def routes(web: Web) -> list[BaseRoute]:
         Route("/waves/{number:int}", waves.about),
         Route("/waves/{number:int}/{stem:int}/{level:int}/{tile:int}", waves.tile),
     ]
-
-

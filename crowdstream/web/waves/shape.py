@@ -143,8 +143,8 @@ class Header:
             raise DamagedWave("it does not begin as a file of peaks does")
         if _CRC.unpack_from(data, _HEADER.size)[0] != zlib.crc32(body):
             raise DamagedWave("its header is damaged")
-        _magic, name, size, modified, rate, frames, bucket, rough, finished, check = (
-            _HEADER.unpack(body)
+        _magic, name, size, modified, rate, frames, bucket, rough, finished, check = _HEADER.unpack(
+            body
         )
         shape = Shape(rate, frames, bucket)
         return cls(name, (size, modified), shape, rough, bool(finished), check)

@@ -47,8 +47,8 @@ class PeakFile:
         """A tile's bytes, and whether all of it is exact. Raises `NoTile`.
 
         The bytes, little endian: uint32 number of buckets, uint32 number of runs; for each run
-        uint16 number of buckets, uint8 what is known of them (0 missing, 1 rough, 2 exact), one byte
-        of nothing; then four bytes for each bucket.
+        uint16 number of buckets, uint8 what is known of them (0 missing, 1 rough, 2 exact), one
+        byte of nothing; then four bytes for each bucket.
         `rough`: the first level that is known roughly as a whole; -1: none is.
         """
         counts = self.shape.counts
