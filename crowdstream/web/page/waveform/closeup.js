@@ -61,6 +61,8 @@ export class CloseUp {
 
   _middles({ context, width, ratio }, lanes, colours) {
     lanes.forEach(({ top, height, alpha }, stem) => {
+      context.fillStyle = css(colours.stems[stem].base, 0.055 * alpha);
+      context.fillRect(0, top, width, height);
       context.fillStyle = css(colours.stems[stem].base, 0.35 * alpha);
       context.fillRect(0, Math.round(top + (height - ratio) / 2), width, Math.max(1, Math.round(ratio / 2)));
     });
@@ -83,7 +85,7 @@ export class CloseUp {
   _region({ context, height, ratio, at }, [from, to], colour) {
     const begin = at(from);
     const end = at(to);
-    context.fillStyle = css(colour, 0.2);
+    context.fillStyle = css(colour, 0.15);
     context.fillRect(begin, 0, end - begin, height);
     context.fillStyle = css(colour, 0.9);
     const edge = Math.max(1, Math.round(1.5 * ratio));

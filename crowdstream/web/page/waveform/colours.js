@@ -14,6 +14,7 @@ export function parse(text) {
 }
 
 const mixed = (from, to, share) => from.map((value, i) => Math.round(value + (to[i] - value) * share));
+// As image data has it where numbers begin with their last byte, which is everywhere.
 const packed = ([red, green, blue]) => (blue << 16) | (green << 8) | red;
 
 /** "rgba(...)" of red, green and blue. */

@@ -7,7 +7,7 @@ import { EXACT, MISSING, ROUGH } from "./peaks.js";
 const WIDTH = 256; // device pixels of a strip
 const MOST = 96; // strips that are kept
 const PAINT_MS = 6; // of a frame, for painting; the rest of the strips comes with the next frames
-const WEIGHTS = [1, 2.5, 9]; // of low, mid and high: music has less energy the higher it is
+const WEIGHTS = [1, 2.5, 7]; // of low, mid and high: music has less energy the higher it is
 const ROUGH_ALPHA = 0.5;
 const SHOWN = Float32Array.from({ length: 256 }, (_, peak) => (peak / 255) ** 0.8);
 
@@ -149,7 +149,7 @@ function paintLane(pixels, columns, { top, height }, colours) {
       // The outermost pixel is as strong as the part of it that is covered.
       const covered = Math.min(1, Math.max(0, whole - away + 0.5));
       const opaque = Math.round(255 * covered * alpha);
-      if (opaque) pixels[y * WIDTH + column] = ((opaque << 24) | swapped(colours[layer])) >>> 0;
+      if (opaque) pixels[y * WIDTH + column] = ((opaque << 24) | colours[layer]) >>> 0;
     }
   }
   return exact;
@@ -159,5 +159,3 @@ const interpolate = (peak) => {
   const low = Math.floor(peak);
   return low >= 255 ? SHOWN[255] : SHOWN[low] + (SHOWN[low + 1] - SHOWN[low]) * (peak - low);
 };
-
-const swapped = (rgb) => ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16);
