@@ -24,7 +24,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crowdstream.web.waves.serving import Waves, routes
-from crowdstream.web.waves.worker import Worker
 
 HERE = Path(__file__).resolve().parent / "waveform_page"
 PAGE = Path(__file__).resolve().parents[2] / "crowdstream" / "web" / "page"
@@ -122,11 +121,8 @@ class WaveformApp:
             live=SimpleNamespace(pages=self._pages), publish=self.publish,
             desk=SimpleNamespace(loader={"busy": 0}),
         )  # fmt: skip
-        worker = Worker(
-            lambda message: self.waves._said(message),
-            dict(os.environ, XDG_CACHE_HOME=str(self._cache)),
-        )
-        self.waves = web.waves = Waves(web, worker)
+        environ = dict(os.environ, XDG_CACHE_HOME=str(self._cache))
+        self.waves = web.waves = Waves(web, environ)
         app = Starlette(
             routes=[
                 Route("/", self._index), WebSocketRoute("/live", self._live), *routes(web),

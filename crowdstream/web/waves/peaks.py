@@ -34,16 +34,20 @@ def encode(energies: Energies) -> Buckets:
     return steps.astype(np.uint8)
 
 
-def coarser(buckets: Buckets) -> Buckets:
-    """The next level: for four buckets, the largest of the peaks and the mean of the energies."""
-    count = -(-len(buckets) // FACTOR)
-    fours = np.zeros((count * FACTOR, BUCKET_BYTES), np.uint8)
-    fours[: len(buckets)] = buckets
-    fours = fours.reshape(count, FACTOR, BUCKET_BYTES)
-    out = np.empty((count, BUCKET_BYTES), np.uint8)
-    out[:, 0] = fours[:, :, 0].max(axis=1)
-    out[:, 1:] = encode(ENERGY[fours[:, :, 1:]].mean(axis=1))
+def merged(buckets: Buckets, count: int) -> Buckets:
+    """One of each `count`: the largest of their peaks and the mean of their energies."""
+    groups = buckets.reshape(-1, count, BUCKET_BYTES)
+    out = np.empty((len(groups), BUCKET_BYTES), np.uint8)
+    out[:, 0] = groups[:, :, 0].max(axis=1)
+    out[:, 1:] = encode(ENERGY[groups[:, :, 1:]].mean(axis=1))
     return out
+
+
+def coarser(buckets: Buckets) -> Buckets:
+    """The next level."""
+    whole = np.zeros((-(-len(buckets) // FACTOR) * FACTOR, BUCKET_BYTES), np.uint8)
+    whole[: len(buckets)] = buckets
+    return merged(whole, FACTOR)
 
 
 class Analyser:

@@ -64,9 +64,10 @@ class Track:
 class Waves:
     """Has waveforms made of what lies on the decks, while pages look."""
 
-    def __init__(self, web: Web, worker: Worker | None = None) -> None:
+    def __init__(self, web: Web, environ: dict[str, str] | None = None) -> None:
+        """`environ`: of the process that makes them; this one's where None."""
         self._web = web
-        self.worker = worker or Worker(self._said)
+        self.worker = Worker(self._said, environ)
         self._tracks: dict[str, Track] = {}  # by deck
         self._sounds: dict[str, Sound] = {}  # by path
         self._gentle = False

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crowdstream.library.reader import StemReader, open_stem
-from crowdstream.web.waves.peaks import Analyser, coarser
+from crowdstream.web.waves.peaks import Analyser, merged
 from crowdstream.web.waves.pyramid import Pyramid
 from crowdstream.web.waves.shape import BLOCK, BUCKET_BYTES, Header, Shape, name_digest
 from crowdstream.web.waves.store import Store, Unfinished
@@ -123,9 +123,7 @@ class Job:
                     some = some[: row + 1]
                     break
             buckets = self._analyser.buckets(len(some) * width)
-            while len(buckets) > len(some):
-                buckets = coarser(buckets)
-            self._seen[some] = buckets
+            self._seen[some] = merged(buckets, width // shape.bucket)
             self._looked[some] = True
             if time.monotonic() > until:
                 break

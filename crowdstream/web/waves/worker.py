@@ -42,6 +42,7 @@ class Worker:
         self._hang = hang
         self.blame = Blame(asyncio.get_running_loop().time)
         self.pid = 0
+        self._on = False
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._wanted: list[str] = []
@@ -56,6 +57,7 @@ class Worker:
         self.stay()
         self._wanted = list(dict.fromkeys(paths))
         self._roots = roots
+        self._on = True
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         self._tell_wanted()
@@ -91,6 +93,7 @@ class Worker:
     # The process -----------------------------------------------------------------------------
 
     def _end(self) -> None:
+        self._on = False
         self._wanted = []
         if self._task is not None:
             self._task.cancel()
@@ -109,7 +112,8 @@ class Worker:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         finally:
-            self._task = None
+            # Something may have been wanted again while it was being ended.
+            self._task = asyncio.create_task(self._run()) if self._on else None
 
     async def _live(self) -> None:
         """One life of the process."""
@@ -134,8 +138,9 @@ class Worker:
             self._judge(status)
         finally:
             watcher.cancel()
-            self._process, self.pid = None, 0
+            self._process = None
             await asyncio.shield(_finish(process))
+            self.pid = 0
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout

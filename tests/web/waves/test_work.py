@@ -133,6 +133,25 @@ def test_a_glance_is_about_what_it_turns_out_to_be(
     assert np.abs(exact[:, 1:].astype(int) - glance[:, 1:]).mean() < 12
 
 
+@pytest.mark.parametrize("most", [1 << 22, 20_000, 10_000, 2_500])
+def test_a_glance_at_a_sound_of_longer_buckets(
+    tmp_path: Path, store: Store, write_sound: Callable[..., Path], most: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("crowdstream.web.waves.shape.MOST_BUCKETS", most)
+    monkeypatch.setattr("crowdstream.web.waves.work.LOOK_BLOCKS", 1)
+    path = write_sound(tmp_path / "a.wav", samples=music(60))
+    job = Job(str(path), [], store, nothing)
+    while job.phase != REFINING:
+        job.turn()
+    glance, _known = level(opened(job), job.rough, job.rough)
+    number = job.rough
+    while job.phase != FINISHED:
+        job.turn()
+    exact, _known = level(opened(job), number)
+    assert np.abs(exact.astype(int) - glance).mean() < 12
+
+
 def test_it_goes_on_where_somebody_looks_and_says_what_is_known(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
