@@ -4,6 +4,8 @@
 const MOST_TILES = 320; // kept, 16 KB each at most
 const AT_ONCE = 4; // requests of a deck under way
 const AGAIN_MS = 120; // until a tile that was not complete is fetched again
+const RETRY_MS = 100; // until what there is of a track is asked for again; doubles up to
+const LAST_RETRY_MS = 6400;
 const ASKED_MS = 400; // after which nobody looks at it any more
 
 export const MISSING = 0;
@@ -23,6 +25,7 @@ export class Peaks extends EventTarget {
     this._asked = new Map();
     this._busy = 0;
     this._timer = 0;
+    this._retry = 0;
     this._off = live.on(`deck.${letter}`, (deck) => this._look(deck));
     this._hear = ({ detail }) => this._learn(detail);
     this._again = () => this._fetchAbout();
@@ -35,6 +38,7 @@ export class Peaks extends EventTarget {
     this._live.events.removeEventListener("wave", this._hear);
     this._live.events.removeEventListener("hello", this._again);
     clearTimeout(this._timer);
+    clearTimeout(this._retry);
     this.number = 0;
   }
 
@@ -87,9 +91,10 @@ export class Peaks extends EventTarget {
     this._fetchAbout();
   }
 
-  async _fetchAbout() {
+  async _fetchAbout(wait = RETRY_MS) {
     const { number } = this;
     if (!number) return;
+    clearTimeout(this._retry);
     try {
       const answer = await fetch(`${this._base}/waves/${number}`);
       if (!answer.ok) throw new Error(String(answer.status));
@@ -99,7 +104,10 @@ export class Peaks extends EventTarget {
       about.stems.forEach((stem, index) => this._take(index, stem));
       this._tell();
     } catch {
-      // Not yet known there: what is made of it is told later.
+      // It may not be known there yet, or the connection is away.
+      if (number === this.number && wait <= LAST_RETRY_MS) {
+        this._retry = setTimeout(() => this._fetchAbout(2 * wait), wait);
+      }
     }
   }
 
@@ -164,7 +172,7 @@ export class Peaks extends EventTarget {
       // The connection is away: asked again when it is looked at again.
     }
     this._busy -= 1;
-    if (number === this.number && this.stems[stem].key === about.key) {
+    if (number === this.number && this.stems[stem]?.key === about.key) {
       this._asked.delete(key);
       if (!tile.data && this._tiles.get(key)) tile.data = this._tiles.get(key).data;
       this._tiles.set(key, tile);
