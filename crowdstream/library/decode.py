@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +102,13 @@ class Decoder:
     def close(self) -> None:
         """Let go of the decoder. The descriptor stays open."""
         self._stream.close()
+
+    @property
+    def seeks(self) -> Literal["cheaply", "dearly", "never"]:
+        """What it takes to read elsewhere: a look at the file, some decoding, or all before it."""
+        if self._seekable:
+            return "cheaply"
+        return "dearly" if self._lead or self._pages is not None else "never"
 
     def read(self, start: int, count: int, dtype: str, out: Samples | None = None) -> Samples:
         """Frames `start` to `start + count`, all within the file: (count, channels), C order.

@@ -37,11 +37,13 @@ _FLOAT_FILES = frozenset({"FLOAT", "DOUBLE"})
 
 def open_stem(
     path: Path,
-    sample_rate: int,
+    sample_rate: int | None,
     progress: Callable[[], None] = going_on,
     roots: Sequence[Path] = (),
 ) -> StemReader:
     """Open an audio file to be read at `sample_rate` (Hz); with `roots`, inside these only.
+
+    Without a `sample_rate` it is read at its own.
 
     `progress` is called now and then while something takes long, opening included.
 
@@ -69,14 +71,14 @@ class StemReader:
     def __init__(
         self,
         path: Path,
-        sample_rate: int,
+        sample_rate: int | None,
         progress: Callable[[], None] = going_on,
         roots: Sequence[Path] = (),
     ) -> None:
-        if not MIN_RATE <= sample_rate <= MAX_RATE:
+        if sample_rate is not None and not MIN_RATE <= sample_rate <= MAX_RATE:
             raise ValueError(f"sample_rate is {sample_rate}, allowed are {MIN_RATE} to {MAX_RATE}")
         self.path = path
-        self.sample_rate = sample_rate
+        self._asked_rate = sample_rate
         self._progress = progress
         self._fd = _open_file(path, roots)
         self._decoder: Decoder | None = None
@@ -110,6 +112,7 @@ class StemReader:
                 self.path, f"its sample rate of {decoder.source_rate} Hz is out of range"
             )
         self.source_rate = decoder.source_rate
+        self.sample_rate = self._asked_rate or self.source_rate
         self.channels = min(decoder.channels, 2)
         self.frames = decoder.frames
         self._downmix = None
@@ -163,6 +166,12 @@ class StemReader:
             return samples
         out[:] = samples
         return out
+
+    @property
+    def seeks(self) -> Literal["cheaply", "dearly", "never"]:
+        """What it takes to read elsewhere than in order; see `Decoder`."""
+        assert self._decoder is not None
+        return self._decoder.seeks
 
     def close(self) -> None:
         """Close the file; may be called again."""

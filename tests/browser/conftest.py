@@ -14,8 +14,13 @@ from tests.server import Running, server
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # Without the last ones Chromium looks for hosts that have nothing to do with the page.
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 )
 WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
 

@@ -1,0 +1,1 @@
+"""Waveforms: a process that makes pyramids of peaks, and how pages come by them."""

@@ -1,0 +1,352 @@
+"""Waveforms in a real browser: what is lit, what gestures do, and where the playhead is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Browser, Page
+
+from tests.browser.waveform_app import LATENCY, WaveformApp, track
+
+RATE = 44100
+SECONDS = 40.0
+PATIENCE = 30.0
+GRID = {"source": "file", "beats": [0.0, 80.0], "seconds": [0.0, 40.0]}
+WIDE = 800  # css pixels of the close-up, which shows 8 s: 100 pixels are a second
+EDGE = 12  # css pixels around the page
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Silence for 20 s, then a tone: a low one, and a high one."""
+    folder = tmp_path_factory.mktemp("sounds")
+    at = np.arange(int(SECONDS * RATE)) / RATE
+    paths = []
+    for name, hertz in (("bass", 60.0), ("drums", 8000.0)):
+        sound = 0.8 * np.sin(2 * np.pi * hertz * at) * (at >= 20)
+        paths.append(folder / f"{name}.wav")
+        soundfile.write(paths[-1], np.stack([sound, sound], 1), RATE)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WaveformApp]:
+    with WaveformApp(tmp_path_factory.mktemp("cache")) as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser: Browser, app: WaveformApp) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": WIDE + 2 * EDGE, "height": 600})
+    made = context.new_page()
+    errors: list[str] = []
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    app.done.clear()
+    app.move(0, 0.0)
+    made.goto(app.url)
+    until(lambda: made.evaluate("window.waveforms && live.get('deck.A') && true"))
+    yield made
+    context.close()
+    assert [one for one in errors if "404" not in one] == []
+
+
+def until(test: Callable[[], Any]) -> Any:
+    """Wait for it; what it says then."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := test():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it never came to be")
+
+
+def show(app: WaveformApp, page: Page, number: int, paths: list[Path], **more: Any) -> None:
+    """Put a track on deck A, and wait until all of it is drawn."""
+    app.show(A=track(number, paths, SECONDS, grid=GRID, **more))
+    until(lambda: page.evaluate(f"waveforms[0].peaks.number === {number}"))
+    until(lambda: page.evaluate("waveforms[0].peaks.ready === 1"))
+    until(lambda: page.evaluate("waveforms[0].drawn.time > 0"))
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until nothing is fetched or painted any more."""
+    page.evaluate(
+        """async () => {
+          const quiet = () => new Promise((done) => setTimeout(done, 60));
+          const { peaks } = waveforms[0];
+          for (let tries = 0; tries < 100; tries += 1) {
+            await quiet();
+            if (!peaks._busy && !waveforms[0]._frame && !waveforms[0]._dirty) return;
+          }
+        }"""
+    )
+    time.sleep(0.3)
+
+
+LIT = """([canvas, x, y, wide, high]) => {
+  const found = document.querySelector(`#deck-A .waveform-${canvas}`);
+  const ratio = found.width / found.getBoundingClientRect().width;
+  const box = [x, y, wide, high].map((one) => Math.round(one * ratio));
+  const { data } = found.getContext("2d").getImageData(...box);
+  let lit = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    if (Math.max(data[at], data[at + 1], data[at + 2]) > 110) lit += 1;
+  }
+  return lit / (data.length / 4);
+}"""
+
+
+def lit(page: Page, canvas: str, x: float, y: float, wide: float, high: float) -> float:
+    """Which part of a rectangle of css pixels is bright."""
+    return float(page.evaluate(LIT, [canvas, x, y, wide, high]))
+
+
+def mean_colour(page: Page, x: float, y: float, wide: float, high: float) -> list[float]:
+    """Mean red, green and blue of a rectangle of the close-up."""
+    found: list[float] = page.evaluate(
+        """([x, y, wide, high]) => {
+          const canvas = document.querySelector("#deck-A .waveform-closeup");
+          const { data } = canvas.getContext("2d").getImageData(x, y, wide, high);
+          const sums = [0, 0, 0];
+          for (let at = 0; at < data.length; at += 4) {
+            for (let one = 0; one < 3; one += 1) sums[one] += data[at + one];
+          }
+          return sums.map((sum) => sum / (data.length / 4));
+        }""",
+        [x, y, wide, high],
+    )
+    return found
+
+
+def sizes(page: Page) -> tuple[float, float]:
+    """Heights of close-up and overview, css pixels."""
+    found: list[float] = page.evaluate(
+        """["closeup", "overview"].map((name) =>
+          document.querySelector(`#deck-A .waveform-${name}`).getBoundingClientRect().height)"""
+    )
+    return found[0], found[1]
+
+
+def test_what_sounds_is_lit_and_what_is_silent_is_not(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 20.0)
+    show(app, page, 101, sounds)
+    close, over = sizes(page)
+    lane = (close - 14) / 2
+    for stem in range(2):
+        middle = 14 + (stem + 0.5) * lane
+        assert lit(page, "closeup", 120, middle - 15, 240, 30) < 0.2  # beat lines, and the name
+        assert lit(page, "closeup", 440, middle - 15, 320, 30) > 0.6
+    assert lit(page, "overview", 20, over / 2, 300, over / 3) < 0.2
+    assert lit(page, "overview", 450, over / 2, 300, over / 3) > 0.8
+    # To the pixel: the tone begins at the playhead.
+    assert lit(page, "closeup", 390, 14 + lane / 2 - 15, 5, 30) < 0.3
+    assert lit(page, "closeup", 406, 14 + lane / 2 - 15, 8, 30) > 0.5
+
+
+def test_bass_is_deep_and_hats_are_pale(app: WaveformApp, page: Page, sounds: list[Path]) -> None:
+    app.move(0, 30.0)
+    show(app, page, 102, sounds)
+    lane = (sizes(page)[0] - 14) / 2
+    low = mean_colour(page, 500, round(14 + lane / 2 - 8), 200, 16)
+    high = mean_colour(page, 500, round(14 + 1.5 * lane - 8), 200, 16)
+    assert sum(high) > 1.6 * sum(low)
+
+
+def test_a_muted_stem_is_dim(app: WaveformApp, page: Page, sounds: list[Path]) -> None:
+    app.move(0, 30.0)
+    show(app, page, 103, sounds)
+    lane = (sizes(page)[0] - 14) / 2
+    place = 500, round(14 + 1.5 * lane - 8), 200, 16
+    loud = sum(mean_colour(page, *place))
+    deck = app.picture["deck.A"]
+    app.show(A=deck | {"stems": [deck["stems"][0], deck["stems"][1] | {"mute": 1}]})
+    until(lambda: sum(mean_colour(page, *place)) < 0.45 * loud)
+    app.show(A=deck | {"stems": [deck["stems"][0], deck["stems"][1] | {"solo": 1}]})
+    until(lambda: sum(mean_colour(page, *place)) > 0.9 * loud)
+
+
+def test_a_click_seeks_to_what_is_under_it(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 20.0)
+    show(app, page, 104, sounds)
+    close, over = sizes(page)
+    page.mouse.click(EDGE + 550, EDGE + close / 2)
+    page.mouse.click(EDGE + 200, EDGE + close + 2 + over / 2)
+    until(lambda: len(app.done) == 2)
+    (one, near), (other, far) = app.done
+    assert one == other == "/deck/A/seek"
+    assert near == pytest.approx(21.5, abs=0.01)
+    assert far == pytest.approx(SECONDS * 200 / WIDE, abs=0.05)
+
+
+def test_a_drag_loops_and_snaps_to_the_quantum(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 20.0)
+    show(app, page, 105, sounds)
+    y = EDGE + sizes(page)[0] / 2
+
+    def drag(begin: int, end: int) -> list[Any]:
+        app.done.clear()
+        page.mouse.move(EDGE + begin, y)
+        page.mouse.down()
+        page.mouse.move(EDGE + (begin + end) / 2, y)
+        page.mouse.move(EDGE + end, y)
+        selected = page.evaluate("waveforms[0]._selection")
+        page.mouse.up()
+        until(lambda: app.done)
+        assert app.done[0][1:] == pytest.approx(selected, abs=0.011)
+        return app.done[0]
+
+    address, begin, end = drag(512, 637)
+    assert address == "/deck/A/loop/set"
+    assert (begin, end) == (pytest.approx(21.12, abs=0.011), pytest.approx(22.37, abs=0.011))
+    app.show(A=app.picture["deck.A"] | {"quantize": 1.0})
+    until(lambda: page.evaluate("waveforms[0]._deck.quantize === 1"))
+    assert drag(637, 512)[1:] == pytest.approx([21.0, 22.5])
+    app.show(A=app.picture["deck.A"] | {"loop": [21.0, 22.5]})
+    until(lambda: page.evaluate("waveforms[0]._selection === null"))
+    green = mean_colour(page, 512, 4, 100, 6)
+    assert green[1] > 1.3 * green[0]
+    page.mouse.move(EDGE + 300, y)
+    page.mouse.down()
+    page.mouse.move(EDGE + 400, y)
+    page.locator("#deck-A .waveform-overview").focus()
+    app.done.clear()
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    page.keyboard.press("Enter")
+    until(lambda: app.done)
+    assert app.done == [["/deck/A/loop/exit"]]
+
+
+def test_the_wheel_zooms_around_the_playhead(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 20.0)
+    show(app, page, 106, sounds)
+    close = sizes(page)[0]
+    page.mouse.move(EDGE + 300, EDGE + close / 2)
+    page.mouse.wheel(0, -300)
+    until(lambda: page.evaluate("waveforms[0].span < 6"))
+    span = page.evaluate("waveforms[0].span")
+    settle(page)
+    lane = (close - 14) / 2
+    second = WIDE / span
+    assert lit(page, "closeup", 406, 14 + lane / 2 - 15, min(380, second), 30) > 0.5
+    assert lit(page, "closeup", 395 - second / 2, 14 + lane / 2 - 15, second / 2, 30) < 0.25
+    for _ in range(12):
+        page.mouse.wheel(0, 300)
+    until(lambda: page.evaluate("waveforms[0].span > 40"))
+    for _ in range(20):
+        page.mouse.wheel(0, -300)
+    until(lambda: page.evaluate("waveforms[0].span === 0.25"))
+
+
+def test_two_fingers_zoom(app: WaveformApp, page: Page, sounds: list[Path]) -> None:
+    show(app, page, 107, sounds)
+    page.evaluate(
+        """() => {
+          const canvas = document.querySelector("#deck-A .waveform-closeup");
+          canvas.setPointerCapture = () => {};
+          const tell = (type, pointerId, clientX) => canvas.dispatchEvent(new PointerEvent(type,
+            { pointerId, clientX, clientY: 80, button: 0, bubbles: true, pointerType: "touch" }));
+          tell("pointerdown", 11, 300); tell("pointerdown", 12, 400);
+          tell("pointermove", 11, 250); tell("pointermove", 12, 450);
+          tell("pointerup", 11, 250); tell("pointerup", 12, 450);
+        }"""
+    )
+    assert page.evaluate("waveforms[0].span") == pytest.approx(4.0)
+    assert app.done == []
+
+
+def test_keys_move_by_beats_and_a_screen_reader_hears_where(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 20.0)
+    show(app, page, 108, sounds)
+    slider = page.get_by_role("slider", name="Deck A: position")
+    until(lambda: slider.get_attribute("aria-valuetext") == "0:20 of 0:40")
+    slider.focus()
+    for key in ("ArrowRight", "Shift+ArrowLeft", "PageUp", "Home", "Enter"):
+        page.keyboard.press(key)
+    until(lambda: len(app.done) == 5)
+    assert app.done == [
+        ["/deck/A/seek", 20.5], ["/deck/A/seek", 18], ["/deck/A/seek", 28], ["/deck/A/seek", 0],
+        ["/deck/A/loop", 4],
+    ]  # fmt: skip
+    page.keyboard.press("+")
+    assert page.evaluate("waveforms[0].span") < 8
+
+
+def test_the_playhead_is_where_the_sound_is(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 10.0)
+    show(app, page, 109, sounds, state="playing")
+    app.move(0, 10.0, 1.0)
+    until(lambda: page.evaluate("live.heard(0).playing"))
+    off = []
+    for _ in range(40):
+        time.sleep(0.03)
+        # The server's time of the frame that was drawn last, and what was drawn then.
+        drawn = page.evaluate(
+            "({ at: waveforms[0].drawn.time / 1000 + live.clock() - performance.now() / 1000,"
+            " position: waveforms[0].drawn.position })"
+        )
+        off.append(drawn["position"] - app.position(0, drawn["at"] - LATENCY))
+    # A frame's time is that of its beginning; what is drawn is what is heard a little after it.
+    assert float(np.median(np.abs(off))) < 1 / 60
+    centre = page.evaluate("waveforms[0].drawn.position")
+    assert centre > 10.5
+
+
+def test_a_first_part_is_there_before_the_rest(
+    app: WaveformApp, page: Page, tmp_path: Path
+) -> None:
+    size = 3600 * RATE * 4
+    head = b"RIFF" + (size + 36).to_bytes(4, "little") + b"WAVEfmt \x10\0\0\0\1\0\2\0"
+    head += RATE.to_bytes(4, "little") + (RATE * 4).to_bytes(4, "little") + b"\4\0\x10\0data"
+    path = tmp_path / "hour.wav"
+    with path.open("wb") as file:
+        file.write(head + size.to_bytes(4, "little"))
+        file.truncate(44 + size)
+        for third in range(3):
+            file.seek(44 + third * RATE * 4 * 1200)
+            file.write(np.tile(np.int16([20000, 20000, -20000, -20000]), RATE * 100).tobytes())
+    page.evaluate("window.loadedAt = 0; window.firstTile = 0")
+    app.show(A=track(110, [path], 3600.0))
+    until(lambda: page.evaluate("window.firstTile"))
+    first = page.evaluate("[firstTile - loadedAt, readyThen]")
+    print(f"first picture {first[0]:.0f} ms after the load")
+    assert first[1] < 0.5
+    until(lambda: page.evaluate("waveforms[0].peaks.ready === 1"))
+    settle(page)
+    over = sizes(page)[1]
+    minute = WIDE / 60
+    for third in range(3):
+        begin = third * 20 * minute
+        assert lit(page, "overview", begin + 8, over / 2, 2.5 * minute, over / 3) > 0.8
+        assert lit(page, "overview", begin + 6 * minute, over / 2, 100, over / 3) < 0.2
+
+
+def test_a_track_that_goes_takes_its_picture_along(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 30.0)
+    show(app, page, 111, sounds)
+    assert lit(page, "closeup", 420, 20, 300, 60) > 0.3
+    app.show(A={"state": "empty", "number": 0, "stems": [], "length": 0.0})
+    until(lambda: lit(page, "closeup", 420, 20, 300, 60) < 0.01)
+    assert page.get_by_role("slider").first.get_attribute("aria-disabled") == "true"
