@@ -25,6 +25,8 @@ from crowdstream.web.link import Link
 from crowdstream.web.live import Live, Page
 from crowdstream.web.oscquery import OscQuery, asked
 from crowdstream.web.readings import Readings
+from crowdstream.web.waves import serving
+from crowdstream.web.waves.serving import Waves
 
 PAGE = Path(__file__).resolve().parent / "page"
 mimetypes.add_type("text/javascript", ".js")  # whatever the system's table says
@@ -41,10 +43,16 @@ class Web:
         self.settings = settings
         self.handlers: dict[str, Callable[[Page, Any], None]] = {}
         self.live = Live(self)
-        self.link = Link(self.live.heard)
+        self.link = Link(self._heard)
         self.readings = Readings(desk, lambda: self.link.picture, lambda: self.link.about)
         self.gate = Gate(settings)
+        self.waves = Waves(self)
+        self.live.closed.append(self.waves.left)
         self._oscquery = OscQuery(self)
+
+    def _heard(self, kind: str, what: Any) -> None:
+        self.live.heard(kind, what)
+        self.waves.heard(kind, what)
 
     @property
     def publish(self) -> Callable[..., None]:
@@ -62,6 +70,7 @@ class Web:
             *api.routes(self),
             *listening.routes(self),
             *shelf.routes(self),
+            *serving.routes(self),
             Route("/{path:path}", self._oscquery.answer),  # whatever is left
         ]
         app: ASGIApp = self.gate.guard(Starlette(routes=routes))
@@ -70,6 +79,10 @@ class Web:
     async def run(self) -> None:
         """What goes on all the time, until cancelled."""
         await asyncio.gather(self.live.run(), self._announced())
+
+    async def close(self) -> None:
+        """End what this process has started."""
+        await self.waves.close()
 
     async def _announced(self) -> None:
         # Found in the network, where others can reach it.

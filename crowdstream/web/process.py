@@ -99,6 +99,7 @@ async def serve(request: dict[str, Any]) -> int:
     running = asyncio.create_task(server.serve(sockets=[made]))
     beside = asyncio.create_task(web.run())
     await asyncio.wait([running, beside, web.link.ended], return_when=asyncio.FIRST_COMPLETED)
+    await web.close()
     server.should_exit = server.force_exit = True
     for task in (running, beside):
         if task.done() and not task.cancelled() and task.exception():
