@@ -67,6 +67,7 @@ LEASE = _record(
     ("closing", "i8"),  # 1: the server ends, nobody takes over
     ("takeovers", "i8"),  # times an engine went on where another one had stopped
     ("gap_ns", "i8"),  # of the latest: from the last block asked for to the first one of the new
+    ("silence_ns", "i8"),  # at the latest change of the buffer size
 )
 
 # A turn is rendered as a whole or not at all; see engine/journal.py.

@@ -1,8 +1,8 @@
 """The engine process: opens the device, then sleeps while its callback plays the desk.
 
-Started by control with the desk's descriptor. There are three kinds: the first one, which begins
-to play; a standby, which is ready to go on where another one stops; and one that looks for a
-device that has gone, and goes on there. Its standard input is a lifeline: when it closes, the
+Started by control with the desk's descriptor. There are four kinds: the first one, which begins
+to play; a standby, which is ready to go on where another one stops; one that looks for a device
+that has gone, and goes on there; and one that goes on with blocks of another size. Its standard input is a lifeline: when it closes, the
 server ends or has no use for this engine any more. It says what it does in JSON lines on standard
 output, and nobody has to hear it.
 """
@@ -16,14 +16,15 @@ import os
 import select
 import signal
 import sys
+import time
 from dataclasses import asdict
 from typing import Any, NoReturn
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import FLAG_LOST, FLAG_TAKEN
+from crowdstream.desk.codes import FLAG_LOST, FLAG_RESIZED, FLAG_TAKEN
 from crowdstream.desk.lease import Lease
 from crowdstream.desk.stream import DeviceError, StreamInfo
-from crowdstream.engine.callback import Callback, raise_priority
+from crowdstream.engine.callback import Callback, Change, raise_priority
 from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
@@ -32,6 +33,8 @@ from crowdstream.engine.successor import Successor
 
 SEARCH_SECONDS = 1.0  # between two looks for a device that is gone
 HANDOVER_SECONDS = 1.0  # that an engine may take to hand over when it is asked to
+CHANGE_SECONDS = 3.0  # within which a stream has its first block when another one has handed over
+GLANCE = 0.005  # seconds between two looks whether it has happened
 REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that has died
 REOPEN_PAUSE = 0.002
 FIRST_BLOCK_LOOKS, FIRST_BLOCK_PAUSE = 100, 0.005  # before it is told who plays
@@ -52,6 +55,17 @@ def _pause(seconds: float | None) -> None:
     """Wait so long. Raises `Ended`."""
     if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
         raise Ended
+
+
+def _await_word() -> None:
+    """Wait until control has said something. Raises `Ended`."""
+    while True:
+        select.select([0], [], [])
+        said = os.read(0, 4096)
+        if not said:
+            raise Ended
+        if said.strip():  # a control after another writes a newline
+            return
 
 
 def _sleep() -> NoReturn:
@@ -82,6 +96,8 @@ class Engine:
                 return self._begin()
             if role == "search":
                 self._search()
+            elif role == "resize":
+                self._resize()
             else:
                 self._stand_by()
         except Ended:
@@ -144,17 +160,10 @@ class Engine:
             return
         before = int(self._desk.lease["takeovers"])
         if lost or not self._go_on():
-            since = int(self._desk.clock["callback_ns"])
-            # A stream that only stalled may call its callback again: one thread renders, no two.
-            self._callback.retired = True
-            number = int(self._request["number"])
-            self._callback = Callback(self._desk, self._frames, number)
-            self._callback.first_flag = flag
-            self._driver = NullDriver(self._callback, self._rate, self._frames, since * 1e-9)
-            self._info = self._clock_info()
             lost = True
+            clock = self._go_on_with_clock(flag)
             successor.take()
-            self._driver.start()
+            clock.start()
         else:
             self._callback.first_flag = flag
             successor.take()
@@ -164,6 +173,20 @@ class Engine:
         self._await_sound(before)
         _say({"took": asdict(self._info), "why": why, "lost": lost})
         _sleep()
+
+    def _go_on_with_clock(self, flag: int) -> NullDriver:
+        # The built-in clock makes up for the time lost.
+        since = int(self._desk.clock["callback_ns"])
+        self._renew_callback()
+        self._callback.first_flag = flag
+        self._driver = NullDriver(self._callback, self._rate, self._frames, since * 1e-9)
+        self._info = self._clock_info()
+        return self._driver
+
+    def _renew_callback(self) -> None:
+        # A stream that only stalled may call its callback again: one thread renders, no two.
+        self._callback.retired = True
+        self._callback = Callback(self._desk, self._frames, int(self._request["number"]))
 
     def _await_sound(self, takeovers: int) -> None:
         # The first block says how much was lost.
@@ -223,21 +246,24 @@ class Engine:
         raise_priority()
         successor = Successor(self._desk, self._lease, self._callback, True)
         if successor.alive():
-            self._lease.ask()
-            waited = 0.0
-            while not self._lease.held():
-                _pause(0.005)
-                waited += 0.005
-                if waited > HANDOVER_SECONDS or not successor.alive():
-                    successor.end_other()
-                    successor.take()
+            self._ask_for_turn(successor)
         else:
             self._callback.first_flag = FLAG_LOST
             successor.take()
-        self._lease.take()
         self._describe(self._info)
         _say({"took": asdict(self._info), "why": "found", "lost": False})
         _sleep()
+
+    def _ask_for_turn(self, successor: Successor) -> None:
+        # The other engine hands over, or it has ended: this one is to render.
+        self._lease.ask()
+        waited = 0.0
+        while not self._lease.held():
+            _pause(GLANCE)
+            waited += GLANCE
+            if waited > HANDOVER_SECONDS or not successor.alive():
+                successor.end_other()
+                successor.take()
 
     def _found(self) -> bool:
         wanted: list[str | None] = [self._request["device"]]
@@ -255,6 +281,56 @@ class Engine:
                 pass
             driver.stop()
         return False
+
+    # One with blocks of another size ------------------------------------------------------------
+
+    def _resize(self) -> None:
+        self._info, beside = self._prepare()
+        self._settle()
+        _say({"prepared": asdict(self._info) if beside else None})
+        _await_word()
+        raise_priority()
+        successor = Successor(self._desk, self._lease, self._callback, beside)
+        self._callback.first_flag = FLAG_RESIZED
+        if beside:
+            self._callback.change = Change(self._frames, self._info.latency)
+        if successor.alive():
+            self._ask_for_turn(successor)
+        else:
+            self._callback.first_flag, self._callback.change = FLAG_TAKEN, None
+            self._describe(self._info)
+            successor.take()
+        lost = not beside and not self._reopen(successor)
+        if lost and self._request["lost"] == "wait":
+            _say({"lost": "device"})
+            return
+        deadline = time.monotonic() + CHANGE_SECONDS
+        while not self._callback.renders and time.monotonic() < deadline:
+            _pause(GLANCE)
+        self._describe(self._info)
+        _say({"took": asdict(self._info), "why": "resized", "lost": lost})
+        _sleep()
+
+    def _reopen(self, successor: Successor) -> bool:
+        # The device takes one stream at a time: the other engine has to let go of it first. With
+        # a size that it refuses the old one is taken up again; False when it can't be had at all.
+        successor.end_other()
+        change = Change(self._frames, 0.0, time.monotonic_ns())
+        frames = int(self._desk.header["block_frames"])
+        found = self._go_on()
+        if not found and frames != self._frames:
+            self._frames = change.frames = frames
+            self._renew_callback()
+            self._driver = self._device(self._request["device"])
+            found = self._go_on()
+        if found:
+            assert self._info is not None and self._driver is not None
+            change.latency = self._info.latency
+            self._callback.first_flag, self._callback.change = FLAG_RESIZED, change
+            self._driver.start()
+        elif self._request["lost"] != "wait":
+            self._go_on_with_clock(FLAG_LOST).start()
+        return found
 
     # ---------------------------------------------------------------------------------------
 
