@@ -50,8 +50,8 @@ or control has died and another one goes on (what is in memory plays meanwhile).
 that the sound device is gone, `/device 1` that it is there again.
 `/engine <why> <ms> <driver> <device>` says that another engine plays, because the one before it
 `died` or `hung`, or the `device` was gone or is `found` again, and how much sound was lost; or
-because the buffer size was `resized`, with the silence. `/buffer_size <frames> <ms>` says before that
-what silence is to be expected.
+because the buffer size was `resized`, with the silence. `/buffer_size <frames> <ms>` says before
+that what silence is to be expected.
 `/quality <level> <reason>` says what is left out from now on (see `/quality`), because of `load`, a
 missed `deadline`, `calm` or a `command`.
 

@@ -73,9 +73,9 @@ class Resizing:
             return
         expected = REOPEN_MS
         if info is not None:
-            # Its first block may come half a block late, and takes longer to the ear.
-            more = float(info["latency"]) - float(self._desk.clock["latency"])
-            expected = 1e3 * max(0.0, more + self._frames / self._desk.sample_rate / 2)
+            # The old engine plays until the new one is heard, as well as that can be foreseen.
+            shorter = min(self._frames, int(self._desk.header["block_frames"]))
+            expected = 1e3 * shorter / self._desk.sample_rate
         self.announce(self._frames, expected)
         self._engines.remove_standby()
         engine.child.send({"go": 1})
@@ -88,7 +88,8 @@ class Resizing:
         if info.buffer_size == self._frames:
             self._done(info.buffer_size, int(self._desk.lease["silence_ns"]) / 1e6)
         else:
-            self._fail(f"{info.device} does not take {self._frames} frames: {info.buffer_size} stay")
+            stays = info.buffer_size
+            self._fail(f"{info.device} does not take blocks of {self._frames} frames: {stays} stay")
 
     def dropped(self) -> None:
         """The device is gone: nobody changes anything."""

@@ -62,8 +62,14 @@ class Lease:
         self._record["wanted"] = 0
         store_release(self._owner, self._number)
 
-    def ask(self) -> None:
-        """Ask the engine that renders to hand over to this one."""
+    @property
+    def ahead(self) -> int:
+        """Frames that the engine which hands over is to render beforehand, and to play itself."""
+        return int(self._record["ahead"])
+
+    def ask(self, ahead: int = 0) -> None:
+        """Ask the engine that renders to hand over to this one, `ahead` frames later."""
+        self._record["ahead"] = ahead
         store_release(self._wanted, self._number)
 
     def asked(self) -> bool:

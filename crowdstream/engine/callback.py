@@ -51,7 +51,8 @@ class Callback:
     the next call. It never raises: on an error it returns silence and counts it.
 
     It renders while the engine `number` has the lease. Before that it returns silence, and
-    `calls` counts how often it was asked for it; when it has handed over, it returns silence.
+    `calls` counts how often it was asked for it, `called_ns` when it was last (monotonic); when it
+    has handed over, it returns silence, behind what it has rendered beforehand.
     `retired`: it never renders any more, whoever calls it; another callback of this engine does.
     `first_flag`: what is noted with the first block that it renders, one of `FLAG_...`. `change`:
     that block is the first one of another size. `alarm`
@@ -72,12 +73,15 @@ class Callback:
         self._usual = self._whole[:frames]
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
+        self._tail = np.zeros((MOST_FRAMES, 4), np.float32)  # what is played after handing over
+        self._tail_at = self._tail_end = 0
         self._first = True
         self._renders = False
         self.first_flag = FLAG_NONE
         self.change: Change | None = None
         self.retired = False
         self.calls = 0
+        self.called_ns = 0
         self.alarm: Callable[[], None] | None = None
         self.alarm_ns = 0
         self._clock = desk.clock
@@ -106,24 +110,42 @@ class Callback:
         flag = FLAG_UNDERFLOW if flagged else FLAG_NONE
         if self._renders:
             if self._lease.asked():
-                self._renders = not self._lease.hand_over()
+                self._renders = not self._hand_over(begin)
         elif not self.retired and self._lease.held() and self._turn_has_come(begin):
             self._renders = True
             self._lease.begin()
             flag = self.first_flag
-        if self._renders:
+        tail = 0
+        if self._renders and self._tail_at == self._tail_end:
             self._render(out, frames, begin, flag)
         else:
             self.calls += 1
-            out[:] = 0.0
+            self.called_ns = begin
+            tail = min(frames, self._tail_end - self._tail_at)
+            out[:tail] = self._tail[self._tail_at : self._tail_at + tail, :2]
+            out[tail:] = 0.0
             if self.alarm is not None and begin - int(self._clock["callback_ns"]) > self.alarm_ns:
                 self.alarm()
         if not len(self._wide):
+            self._tail_at += tail
             return out
         wide = self._wide[:frames]
         wide[:, :2] = out
         wide[:, 2:] = self._cue[:frames] if self._renders else 0.0
+        wide[:tail, 2:] = self._tail[self._tail_at : self._tail_at + tail, 2:]
+        self._tail_at += tail
         return wide
+
+    def _hand_over(self, begin: int) -> bool:
+        # In place of this block as much is rendered as is to be played until the other stream is
+        # heard.
+        ahead = min(max(0, self._lease.ahead), len(self._whole))
+        if ahead:
+            self._render(self._whole[:ahead], ahead, begin, FLAG_NONE)
+            self._tail[:ahead, :2] = self._whole[:ahead]
+            self._tail[:ahead, 2:] = self._cue[:ahead]
+            self._tail_at, self._tail_end = 0, ahead
+        return self._lease.hand_over()
 
     @property
     def renders(self) -> bool:
@@ -137,7 +159,8 @@ class Callback:
             return True
         rate = self._desk.sample_rate
         heard = begin + int(change.latency * 1e9)
-        left = int((int(self._desk.header["block_frames"]) / rate + float(clock["latency"])) * 1e9)
+        frames = self._lease.ahead or int(self._desk.header["block_frames"])
+        left = int((frames / rate + float(clock["latency"])) * 1e9)
         silence = heard - (change.cut_ns or int(clock["callback_ns"]) + left)
         if clock["callback_ns"] and silence * 2e-9 * rate < -change.frames:
             return False  # the next block comes nearer to it

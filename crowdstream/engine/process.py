@@ -1,10 +1,10 @@
 """The engine process: opens the device, then sleeps while its callback plays the desk.
 
-Started by control with the desk's descriptor. There are four kinds: the first one, which begins
-to play; a standby, which is ready to go on where another one stops; one that looks for a device
-that has gone, and goes on there; and one that goes on with blocks of another size. Its standard input is a lifeline: when it closes, the
-server ends or has no use for this engine any more. It says what it does in JSON lines on standard
-output, and nobody has to hear it.
+Started by control with the desk's descriptor. There are four kinds: the first one, which begins to
+play; a standby, which is ready to go on where another one stops; one that looks for a device that
+has gone, and goes on there; and one that goes on with blocks of another size. Its standard input is
+a lifeline: when it closes, the server ends or has no use for this engine any more. It says what it
+does in JSON lines on standard output, and nobody has to hear it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from crowdstream.engine.successor import Successor
 SEARCH_SECONDS = 1.0  # between two looks for a device that is gone
 HANDOVER_SECONDS = 1.0  # that an engine may take to hand over when it is asked to
 CHANGE_SECONDS = 3.0  # within which a stream has its first block when another one has handed over
+SURELY_SECONDS = 0.003  # by which an engine is asked earlier to hand over before a block is due
 GLANCE = 0.005  # seconds between two looks whether it has happened
 REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that has died
 REOPEN_PAUSE = 0.002
@@ -254,9 +255,9 @@ class Engine:
         _say({"took": asdict(self._info), "why": "found", "lost": False})
         _sleep()
 
-    def _ask_for_turn(self, successor: Successor) -> None:
+    def _ask_for_turn(self, successor: Successor, ahead: int = 0) -> None:
         # The other engine hands over, or it has ended: this one is to render.
-        self._lease.ask()
+        self._lease.ask(ahead)
         waited = 0.0
         while not self._lease.held():
             _pause(GLANCE)
@@ -295,7 +296,7 @@ class Engine:
         if beside:
             self._callback.change = Change(self._frames, self._info.latency)
         if successor.alive():
-            self._ask_for_turn(successor)
+            self._ask_for_turn(successor, self._ahead() if beside else 0)
         else:
             self._callback.first_flag, self._callback.change = FLAG_TAKEN, None
             self._describe(self._info)
@@ -310,6 +311,21 @@ class Engine:
         self._describe(self._info)
         _say({"took": asdict(self._info), "why": "resized", "lost": lost})
         _sleep()
+
+    def _ahead(self) -> int:
+        # Frames that the other engine has to play from when it hands over until this one is heard.
+        # With blocks that are longer it is to do so shortly before the next one is due here.
+        assert self._info is not None
+        theirs, own = (
+            frames / self._rate for frames in (self._desk.header["block_frames"], self._frames)
+        )
+        until = 0.5 * own
+        if own > theirs:
+            until = 0.5 * (theirs + SURELY_SECONDS)
+            due = self._callback.called_ns * 1e-9 + own - theirs - SURELY_SECONDS
+            _pause(max(0.0, due - time.monotonic()))
+        more = self._info.latency - float(self._desk.clock["latency"])
+        return max(0, round((until + more) * self._rate))
 
     def _reopen(self, successor: Successor) -> bool:
         # The device takes one stream at a time: the other engine has to let go of it first. With

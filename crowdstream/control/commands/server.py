@@ -60,11 +60,10 @@ def sync(context: Context, id: int) -> None:
 def buffer_size(context: Context, frames: int) -> None:
     """Play on with blocks of another size.
 
-    Another engine opens the device and goes on at the very next frame. Subscribers get `/buffer_size
-    <frames> <ms>` before that, with the silence to expect: what the larger latency of larger blocks
-    makes it, and half a block; where a device takes one stream at a time, until it is open again.
-    With a size that the device does not take it stays as it was. After a restart of the server it is
-    that of the settings.
+    Another engine opens the device and goes on at the very next frame. Before that subscribers get
+    `/buffer_size <frames> <ms>` with the silence to expect: a block or less; where a device takes
+    one stream at a time, until it is open again. With a size that the device does not take it stays
+    as it was. After a restart of the server it is that of the settings.
     """
     context.core.resize(frames, context.done, context.fail)
 
