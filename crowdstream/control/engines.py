@@ -311,7 +311,9 @@ class Engines:
         self._remove(engine)
         if was == "leaves":
             return
-        if was == "plays":
+        if was == "plays" and self.resizing.reopens:
+            log.info("the engine has let go of the device")
+        elif was == "plays":
             log.error("the engine has died (%s)", words)
         else:
             log.warning("the %s engine has died (%s)", engine.role, words)

@@ -43,6 +43,7 @@ class Resizing:
         self._engine: Engine | None = None
         self._frames = 0
         self._deadline = 0.0
+        self.reopens = False  # the engine that plays is being ended by the new one
         self._done: Done = lambda *_: None
         self._fail: Callable[[str], None] = lambda _: None
 
@@ -63,6 +64,7 @@ class Resizing:
             self._engine = self._engines.launch("resize", frames)
         except ChildError as error:
             raise Refused(str(error)) from error
+        self.reopens = False
         self._frames, self._done, self._fail = frames, done, fail
         self._deadline = self._monotonic() + LONGEST_SECONDS
 
@@ -78,13 +80,14 @@ class Resizing:
             expected = 1e3 * shorter / self._desk.sample_rate
         self.announce(self._frames, expected)
         self._engines.remove_standby()
+        self.reopens = info is None
         engine.child.send({"go": 1})
 
     def took(self, engine: Engine, info: StreamInfo) -> None:
         """An engine plays. If it is the one with the new size, all is done."""
         if engine is not self._engine:
             return
-        self._engine = None
+        self._engine, self.reopens = None, False
         if info.buffer_size == self._frames:
             self._done(info.buffer_size, int(self._desk.lease["silence_ns"]) / 1e6)
         else:
@@ -106,7 +109,7 @@ class Resizing:
             self._end(f"no engine was ready within {LONGEST_SECONDS:g} s")
 
     def _end(self, reason: str) -> None:
-        engine, self._engine = self._engine, None
+        engine, self._engine, self.reopens = self._engine, None, False
         if engine is not None:
             log.warning("the buffer size stays as it was: %s", reason)
             self._engines.drop(engine)

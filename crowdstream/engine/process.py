@@ -145,7 +145,7 @@ class Engine:
     # A standby -----------------------------------------------------------------------------
 
     def _stand_by(self) -> None:
-        self._info, running = self._prepare()
+        self._info, running = self._prepare(self._request["standby"] == "warm")
         self._settle()
         raise_priority()  # of this thread: it decides, and may have to do so at once
         _say({"standby": "running" if running else "warm"})
@@ -196,8 +196,9 @@ class Engine:
                 return
             _pause(FIRST_BLOCK_PAUSE)
 
-    def _prepare(self) -> tuple[StreamInfo, bool]:
-        # Have a silent stream run beside the one that sounds, where the device takes two.
+    def _prepare(self, warm: bool) -> tuple[StreamInfo, bool]:
+        # Have a silent stream run beside the one that sounds, where the device takes two, unless it
+        # is to be `warm` only.
         if self._request["driver"] == "null":
             clock = NullDriver(self._callback, self._rate, self._frames)
             clock.start()
@@ -205,7 +206,7 @@ class Engine:
             return self._clock_info(), True
         driver = self._device(self._request["device"])
         self._driver = driver
-        if self._request["standby"] == "warm":
+        if warm:
             return self._clock_info(), False
         try:
             info = driver.open()
@@ -286,7 +287,7 @@ class Engine:
     # One with blocks of another size ------------------------------------------------------------
 
     def _resize(self) -> None:
-        self._info, beside = self._prepare()
+        self._info, beside = self._prepare(warm=False)
         self._settle()
         _say({"prepared": asdict(self._info) if beside else None})
         _await_word()
