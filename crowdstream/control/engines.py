@@ -296,6 +296,8 @@ class Engines:
         self._next = self._monotonic() + AGAIN_PAUSE
         self.changed(info, "device" if self.searching else why)
         self.resizing.took(engine, info)
+        if self.searching:
+            self.resizing.dropped()
 
     def _lost(self, engine: Engine) -> None:
         for other in list(self._engines):

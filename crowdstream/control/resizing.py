@@ -76,7 +76,7 @@ class Resizing:
         expected = REOPEN_MS
         if info is not None:
             # The old engine plays until the new one is heard, as well as that can be foreseen.
-            shorter = min(self._frames, int(self._desk.header["block_frames"]))
+            shorter = min(self._frames, self._engines.frames)
             expected = 1e3 * shorter / self._desk.sample_rate
         self.announce(self._frames, expected)
         self._engines.remove_standby()
@@ -88,7 +88,9 @@ class Resizing:
         if engine is not self._engine:
             return
         self._engine, self.reopens = None, False
-        if info.buffer_size == self._frames:
+        if self._engines.searching:
+            self._fail("the sound device is gone: the built-in clock goes on until it is back")
+        elif info.buffer_size == self._frames:
             self._done(info.buffer_size, int(self._desk.lease["silence_ns"]) / 1e6)
         else:
             stays = info.buffer_size

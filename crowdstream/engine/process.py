@@ -13,12 +13,11 @@ import contextlib
 import gc
 import json
 import os
-import select
 import signal
 import sys
 import time
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import FLAG_LOST, FLAG_RESIZED, FLAG_TAKEN
@@ -29,6 +28,7 @@ from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from crowdstream.engine.kernels import kernels
+from crowdstream.engine.lifeline import Ended, await_word, pause, say, sleep
 from crowdstream.engine.successor import Successor
 
 SEARCH_SECONDS = 1.0  # between two looks for a device that is gone
@@ -39,40 +39,6 @@ GLANCE = 0.005  # seconds between two looks whether it has happened
 REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that has died
 REOPEN_PAUSE = 0.002
 FIRST_BLOCK_LOOKS, FIRST_BLOCK_PAUSE = 100, 0.005  # before it is told who plays
-
-
-class Ended(Exception):
-    """Standard input has closed."""
-
-
-def _say(message: dict[str, Any]) -> None:
-    # Control may be gone just now; its successor looks at the desk.
-    with contextlib.suppress(OSError):
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
-
-
-def _pause(seconds: float | None) -> None:
-    """Wait so long. Raises `Ended`."""
-    if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
-        raise Ended
-
-
-def _await_word() -> None:
-    """Wait until control has said something. Raises `Ended`."""
-    while True:
-        select.select([0], [], [])
-        said = os.read(0, 4096)
-        if not said:
-            raise Ended
-        if said.strip():  # a control after another writes a newline
-            return
-
-
-def _sleep() -> NoReturn:
-    """Do nothing any more. Raises `Ended`."""
-    while True:  # a control after another writes a newline
-        _pause(None)
 
 
 class Engine:
@@ -113,14 +79,14 @@ class Engine:
         try:
             self._driver, info = self._first_driver()
         except DeviceError as error:
-            _say({"error": str(error)})
+            say({"error": str(error)})
             return 1
         self._lease.take()
         self._settle()
         self._driver.start()
         raise_priority()  # of this thread, too: with it the process ends sooner when it is killed
-        _say({"ready": asdict(info)})
-        _sleep()
+        say({"ready": asdict(info)})
+        sleep()
 
     def _first_driver(self) -> tuple[Driver, StreamInfo]:
         request, desk = self._request, self._desk
@@ -148,7 +114,7 @@ class Engine:
         self._info, running = self._prepare(self._request["standby"] == "warm")
         self._settle()
         raise_priority()  # of this thread: it decides, and may have to do so at once
-        _say({"standby": "running" if running else "warm"})
+        say({"standby": "running" if running else "warm"})
         active = self._driver.alive if self._driver is not None else bool
         successor = Successor(self._desk, self._lease, self._callback, running, active)
         why = successor.wait()
@@ -157,7 +123,7 @@ class Engine:
         lost = why == "device"
         flag = FLAG_LOST if lost else FLAG_TAKEN
         if lost and self._request["lost"] == "wait":
-            _say({"lost": why})
+            say({"lost": why})
             return
         before = int(self._desk.lease["takeovers"])
         if lost or not self._go_on():
@@ -172,8 +138,8 @@ class Engine:
                 self._driver.start()
         self._describe(self._info)
         self._await_sound(before)
-        _say({"took": asdict(self._info), "why": why, "lost": lost})
-        _sleep()
+        say({"took": asdict(self._info), "why": why, "lost": lost})
+        sleep()
 
     def _go_on_with_clock(self, flag: int) -> NullDriver:
         # The built-in clock makes up for the time lost.
@@ -194,7 +160,7 @@ class Engine:
         for _ in range(FIRST_BLOCK_LOOKS):
             if int(self._desk.lease["takeovers"]) != takeovers:
                 return
-            _pause(FIRST_BLOCK_PAUSE)
+            pause(FIRST_BLOCK_PAUSE)
 
     def _prepare(self, warm: bool) -> tuple[StreamInfo, bool]:
         # Have a silent stream run beside the one that sounds, where the device takes two, unless it
@@ -232,7 +198,7 @@ class Engine:
                     self._info = info
                     return True
             driver.stop()
-            _pause(REOPEN_PAUSE)
+            pause(REOPEN_PAUSE)
         return False
 
     def _wanted_driver(self) -> str:
@@ -243,7 +209,7 @@ class Engine:
     def _search(self) -> None:
         self._settle()
         while not self._found():
-            _pause(SEARCH_SECONDS)
+            pause(SEARCH_SECONDS)
         assert self._info is not None
         raise_priority()
         successor = Successor(self._desk, self._lease, self._callback, True)
@@ -253,15 +219,15 @@ class Engine:
             self._callback.first_flag = FLAG_LOST
             successor.take()
         self._describe(self._info)
-        _say({"took": asdict(self._info), "why": "found", "lost": False})
-        _sleep()
+        say({"took": asdict(self._info), "why": "found", "lost": False})
+        sleep()
 
     def _ask_for_turn(self, successor: Successor, ahead: int = 0) -> None:
         # The other engine hands over, or it has ended: this one is to render.
         self._lease.ask(ahead)
         waited = 0.0
         while not self._lease.held():
-            _pause(GLANCE)
+            pause(GLANCE)
             waited += GLANCE
             if waited > HANDOVER_SECONDS or not successor.alive():
                 successor.end_other()
@@ -289,8 +255,8 @@ class Engine:
     def _resize(self) -> None:
         self._info, beside = self._prepare(warm=False)
         self._settle()
-        _say({"prepared": asdict(self._info) if beside else None})
-        _await_word()
+        say({"prepared": asdict(self._info) if beside else None})
+        await_word()
         raise_priority()
         successor = Successor(self._desk, self._lease, self._callback, beside)
         self._callback.first_flag = FLAG_RESIZED
@@ -304,14 +270,14 @@ class Engine:
             successor.take()
         lost = not beside and not self._reopen(successor)
         if lost and self._request["lost"] == "wait":
-            _say({"lost": "device"})
+            say({"lost": "device"})
             return
         deadline = time.monotonic() + CHANGE_SECONDS
         while not self._callback.renders and time.monotonic() < deadline:
-            _pause(GLANCE)
+            pause(GLANCE)
         self._describe(self._info)
-        _say({"took": asdict(self._info), "why": "resized", "lost": lost})
-        _sleep()
+        say({"took": asdict(self._info), "why": "resized", "lost": lost})
+        sleep()
 
     def _ahead(self) -> int:
         # Frames that the other engine has to play from when it hands over until this one is heard.
@@ -324,7 +290,7 @@ class Engine:
         if own > theirs:
             until = 0.5 * (theirs + SURELY_SECONDS)
             due = self._callback.called_ns * 1e-9 + own - theirs - SURELY_SECONDS
-            _pause(max(0.0, due - time.monotonic()))
+            pause(max(0.0, due - time.monotonic()))
         more = self._info.latency - float(self._desk.clock["latency"])
         return max(0, round((until + more) * self._rate))
 

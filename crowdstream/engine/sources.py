@@ -10,7 +10,8 @@ WITHOUT_KERNELS = frozenset(
     {
         "desk/lease.py", "desk/moment.py", "desk/ordering.py", "desk/ordering_llvm.py",
         "desk/stamp.py", "desk/stream.py", "desk/taps.py", "engine/callback.py",
-        "engine/kernels.py", "engine/process.py", "engine/sources.py", "engine/successor.py",
+        "engine/kernels.py", "engine/lifeline.py", "engine/process.py", "engine/sources.py",
+        "engine/successor.py",
     }
 )  # fmt: skip
 
