@@ -35,6 +35,7 @@ from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
 from crowdstream.control.recall import Recall
 from crowdstream.control.recordings import Recordings
+from crowdstream.control.resizing import Done
 from crowdstream.control.sockets import Socket
 from crowdstream.control.status import Status
 from crowdstream.control.subscribers import Subscribers
@@ -56,6 +57,11 @@ log = logging.getLogger(__name__)
 EVENTS_AT_ONCE = 512
 LONGEST_REASON = 1000  # characters of an answer: an answer is one packet
 LONGEST_ADDRESS = 200
+
+
+def no_device(_frames: int, _done: Done, _fail: Callable[[str], None]) -> None:
+    """There is no device whose blocks could have another size."""
+    raise Refused("there is no sound device here: the buffer size is that of what is rendered")
 
 
 class Core:
@@ -93,6 +99,7 @@ class Core:
         self.failures = 0
         self.malformed = 0
         self.engine_readings: Callable[[], dict[str, Any]] = dict
+        self.resize: Callable[[int, Done, Callable[[str], None]], None] = no_device
         self.monotonic = monotonic
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = Follower(chart)
@@ -129,10 +136,14 @@ class Core:
         """Another engine plays, on `info`; `why`: one of `engines.REASONS`."""
         self.info = info
         self.clock.begin_anew()
-        gap = int(self.desk.lease["gap_ns"]) / 1e6 if why != "found" else 0.0
-        log.warning(
-            "%s: another one plays on %s; %.1f ms were lost", REASONS[why], info.device, gap
-        )
+        if why == "resized":
+            gap = int(self.desk.lease["silence_ns"]) / 1e6
+            log.info("the buffer size is %d; %.1f ms were silent", info.buffer_size, gap)
+        else:
+            gap = int(self.desk.lease["gap_ns"]) / 1e6 if why != "found" else 0.0
+            log.warning(
+                "%s: another one plays on %s; %.1f ms were lost", REASONS[why], info.device, gap
+            )
         self.tell("/engine", why, gap, info.driver, info.device)
         if why in ("device", "found"):
             self.tell_device(why == "found")

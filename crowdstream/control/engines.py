@@ -16,6 +16,7 @@ from typing import Any
 
 from crowdstream.control.children import Child, ChildError
 from crowdstream.control.hearing import Hearing
+from crowdstream.control.resizing import Resizing
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stamp import read_callback
 from crowdstream.desk.stream import DeviceError, StreamInfo
@@ -31,6 +32,8 @@ STANDSTILL_SECONDS = 4.0  # without a block, where no standby looks
 SHORT_SECONDS = 0.5  # an engine that dies so soon after it has begun is no better than the last
 MOST_DEATHS = 5  # of these in a row
 
+LEAVE_SECONDS = 2.0  # until one that has handed over is ended: its last blocks are heard by then
+
 KEPT = "engine/"  # and its number: the name under which one is kept for the next control
 
 REASONS = {
@@ -38,6 +41,7 @@ REASONS = {
     "hung": "the engine hung and was ended",
     "device": "the device was gone",
     "found": "the device is there again",
+    "resized": "the buffer size was changed",
 }
 
 Launch = Callable[[dict[str, Any], Desk], Child]
@@ -51,13 +55,17 @@ def start_engine(request: dict[str, Any], desk: Desk, store: Store | None = None
 
 @dataclass(eq=False)
 class Engine:
-    """One engine process. `state`: coming, standby (ready to go on), plays."""
+    """One engine process. `state`: coming, standby (ready to go on), plays, leaves.
+
+    One that leaves has handed over; what it has given to the device is still to be heard.
+    """
 
     number: int
     child: Child
     role: str
     state: str = "coming"
     ready: str = ""  # of a standby: running beside the one that plays, or warm
+    until: float = 0.0  # when one that leaves is ended
 
 
 class Engines:
@@ -92,13 +100,15 @@ class Engines:
         self._device: str | None = settings.device
         self._driver = settings.driver
         self.searching = False
+        self.frames = settings.buffer_size  # of a block, from the next engine on
+        self.resizing = Resizing(self, desk, monotonic)
         self.failed = ""
         self.info: StreamInfo | None = None
 
     # Starting and ending -------------------------------------------------------------------
 
-    def launch(self, role: str = "first") -> Child:
-        """Start an engine process. Raises `ChildError`."""
+    def launch(self, role: str = "first", frames: int = 0) -> Engine:
+        """Start an engine process, with blocks of another size if told. Raises `ChildError`."""
         self._numbers += 1
         settings = self._settings
         rate = settings.sample_rate if role == "first" else self._desk.sample_rate
@@ -109,7 +119,7 @@ class Engines:
             "driver": self._driver,
             "device": self._device,
             "sample_rate": rate,
-            "buffer_size": settings.buffer_size,
+            "buffer_size": frames or self.frames,
             "cue_channels": settings.cue_channels,
             "standby": settings.standby,
             "lost": settings.device_lost,
@@ -120,7 +130,7 @@ class Engines:
         self._engines.append(engine)
         if self._hearing is not None:
             self._listen(engine)
-        return child
+        return engine
 
     def started(self, answer: dict[str, Any]) -> StreamInfo:
         """Take in what the first engine says. Raises `DeviceError`."""
@@ -149,6 +159,7 @@ class Engines:
         self._numbers, self.searching = note["numbers"], note["searching"]
         self._driver, self._device = note["driver"], note["device"]
         self.info = StreamInfo(**note["info"])
+        self.frames = self.info.buffer_size
         known = {number: rest for number, *rest in note["engines"]}
         for name in [name for name in store.kept if name.startswith(KEPT)]:
             number = int(name.removeprefix(KEPT))
@@ -171,7 +182,7 @@ class Engines:
         self._next = self._monotonic() + AGAIN_PAUSE
 
     def _settle_on(self, info: StreamInfo) -> None:
-        self.info = info
+        self.info, self.frames = info, info.buffer_size
         if info.driver == "pyaudio":
             self._driver, self._device = info.driver, info.device
         elif not self.searching:
@@ -205,7 +216,8 @@ class Engines:
     def pids(self) -> dict[str, int]:
         """Process numbers: `engine` the one that plays, `standby` the other."""
         names = {"plays": "engine", "standby": "standby", "coming": "standby"}
-        return {names[engine.state]: engine.child.pid for engine in self._engines}
+        there = [engine for engine in self._engines if engine.state in names]
+        return {names[engine.state]: engine.child.pid for engine in there}
 
     def readings(self) -> dict[str, Any]:
         """For the status."""
@@ -223,7 +235,11 @@ class Engines:
     def tick(self) -> None:
         """See to it that there is a standby, or somebody who looks for the device."""
         self._watch_alone()
-        waits = any(engine.state != "plays" for engine in self._engines)
+        now = self._monotonic()
+        for engine in [one for one in self._engines if one.state == "leaves" and one.until < now]:
+            self._remove(engine)
+        self.resizing.tick()
+        waits = any(engine.state in ("coming", "standby") for engine in self._engines)
         if waits or self._monotonic() < self._next or self.failed:
             return
         role = "search" if self.searching else "standby"
@@ -257,15 +273,20 @@ class Engines:
                 self._took(engine, message)
             elif "lost" in message:
                 self._lost(engine)
+            elif "prepared" in message:
+                self.resizing.prepared(engine, message["prepared"])
         if engine.child.finished:
             self._ended(engine)
 
     def _took(self, engine: Engine, message: dict[str, Any]) -> None:
+        why = str(message["why"])
         for other in list(self._engines):
             if other.state == "plays" and other is not engine:
-                self._remove(other)
+                if why == "resized":
+                    other.state, other.until = "leaves", self._monotonic() + LEAVE_SECONDS
+                else:
+                    self._remove(other)
         engine.state = "plays"
-        why = str(message["why"])
         info = StreamInfo(**message["took"])
         self.searching = bool(message["lost"])
         if why in ("died", "hung") and self._begun is not None:
@@ -274,6 +295,9 @@ class Engines:
         self._settle_on(info)
         self._next = self._monotonic() + AGAIN_PAUSE
         self.changed(info, "device" if self.searching else why)
+        self.resizing.took(engine, info)
+        if self.searching:
+            self.resizing.dropped()
 
     def _lost(self, engine: Engine) -> None:
         for other in list(self._engines):
@@ -282,11 +306,16 @@ class Engines:
         self.searching = True
         self._next = self._monotonic()
         self.lost("device")
+        self.resizing.dropped()
 
     def _ended(self, engine: Engine) -> None:
         was, words = engine.state, engine.child.last_words
         self._remove(engine)
-        if was == "plays":
+        if was == "leaves":
+            return
+        if was == "plays" and self.resizing.reopens:
+            log.info("the engine has let go of the device")
+        elif was == "plays":
             log.error("the engine has died (%s)", words)
         else:
             log.warning("the %s engine has died (%s)", engine.role, words)
@@ -308,8 +337,30 @@ class Engines:
     def _lived_shortly(self) -> bool:
         return self._begun is not None and self._monotonic() < self._begun + SHORT_SECONDS
 
+    def remove_standby(self) -> None:
+        """The one that plays is about to hand over, which a standby would take for its end."""
+        for engine in [one for one in self._engines if one.state == "standby"]:
+            self._remove(engine)
+
+    def has(self, engine: Engine) -> bool:
+        """Whether that engine is there."""
+        return engine in self._engines
+
+    def drop(self, engine: Engine) -> None:
+        """End an engine that was to go on in another's place, if it is still there."""
+        if engine in self._engines:
+            self._remove(engine)
+
     def _remove(self, engine: Engine) -> None:
         if self._hearing is not None:
             self._hearing.forget(engine.child.out)
         self._engines.remove(engine)
         engine.child.end(0.0)
+        lease = self._desk.lease
+        if int(lease["wanted"]) == engine.number:
+            lease["wanted"] = 0
+        if int(lease["owner"]) == engine.number and engine.state == "coming":
+            # It had its turn already and told nobody: who played before will never go on.
+            for other in [one for one in self._engines if one.state == "plays"]:
+                self._remove(other)
+            self._next = 0.0

@@ -49,7 +49,9 @@ so long to give a page of that file, `/restarted loader` or `/restarted control`
 or control has died and another one goes on (what is in memory plays meanwhile). `/device 0` says
 that the sound device is gone, `/device 1` that it is there again.
 `/engine <why> <ms> <driver> <device>` says that another engine plays, because the one before it
-`died` or `hung`, or the `device` was gone or is `found` again, and how much sound was lost.
+`died` or `hung`, or the `device` was gone or is `found` again, and how much sound was lost; or
+because the buffer size was `resized`, with the silence. `/buffer_size <frames> <ms>` says before
+that what silence is to be expected.
 `/quality <level> <reason>` says what is left out from now on (see `/quality`), because of `load`, a
 missed `deadline`, `calm` or a `command`.
 
@@ -89,7 +91,10 @@ _SECTIONS = (
     ("Decks, stems and the mix", ("/deck/{", "/mix/", "/meters")),
     ("Recording", ("/record/",)),
     ("The vocabulary of existing sequencers", ()),
-    ("The server", ("/status", "/notify", "/watch", "/sync", "/version", "/quality")),
+    (
+        "The server",
+        ("/status", "/notify", "/watch", "/sync", "/version", "/quality", "/buffer_size"),
+    ),
 )
 
 

@@ -90,6 +90,8 @@ class Server:
                 self.core.medium.stall,
             )
             self.core.engine_readings = self._engines.readings
+            self.core.resize = self._engines.resizing.begin
+            self._engines.resizing.announce = partial(self.core.tell, "/buffer_size")
             self._engines.changed = self._engine_changed
             self._engines.lost = self._device_lost
             self._begin(parts.notes)

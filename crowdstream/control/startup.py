@@ -83,7 +83,7 @@ class Startup:
             desk = Desk.create(size, settings.sample_rate)
             self._made.append(desk.close)
             engines = self._engines(desk)
-            engine = engines.launch()
+            engine = engines.launch().child
             self._children.append(engine)
             loader = start_loader(desk, settings, store)
             self._children.append(loader)

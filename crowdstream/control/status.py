@@ -50,6 +50,7 @@ STATUS_NAMES = {
     "underruns_device": "with the engine in time: the device's or the sound server's own",
     "underruns_engine": "gaps because an engine died or hung; not counted as underruns",
     "underruns_device_lost": "the same because the device was gone",
+    "underruns_resized": "silences because the buffer size was changed; not counted as underruns",
     "over_budget": "renders that took longer than their block",
     "missing_pages": "times a stem fell silent because its page was not loaded",
     "missing_frames": "stem frames that were silent for that reason",

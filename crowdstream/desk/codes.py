@@ -71,9 +71,13 @@ CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT = 0, 1, 2
 METERS_MIX, METERS_STEMS = 1, 2
 
 # What is known of a block before it is rendered: nothing, that the device says the last ones came
-# late, that the engine before this one stopped, that the device was gone.
-FLAG_NONE, FLAG_UNDERFLOW, FLAG_TAKEN, FLAG_LOST = range(4)
+# late, that the engine before this one stopped, that the device was gone, that the blocks have
+# another size from now on.
+FLAG_NONE, FLAG_UNDERFLOW, FLAG_TAKEN, FLAG_LOST, FLAG_RESIZED = range(5)
 
 # Causes of a gap.
 CAUSE_CALLBACK, CAUSE_RENDER, CAUSE_DEVICE, CAUSE_PAGE, CAUSE_ENGINE, CAUSE_LOST = range(6)
-CAUSES = ("late_callback", "slow_render", "device", "missing_page", "engine", "device_lost")
+CAUSE_RESIZED = 6
+CAUSES = (
+    "late_callback", "slow_render", "device", "missing_page", "engine", "device_lost", "resized",
+)  # fmt: skip

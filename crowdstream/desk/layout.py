@@ -79,7 +79,7 @@ from crowdstream.desk.sizes import (
     WAVE,
 )
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class Lease:
         return int(self._record["thread"])
 
     def begin(self) -> None:
-        """Say that this thread is the one that renders."""
+        """Say that this thread of this process is the one that renders."""
+        self._record["pid"] = os.getpid()
         self._record["thread"] = threading.get_native_id()
 
     @property
@@ -61,16 +62,28 @@ class Lease:
         self._record["wanted"] = 0
         store_release(self._owner, self._number)
 
-    def ask(self) -> None:
-        """Ask the engine that renders to hand over to this one."""
+    @property
+    def ahead(self) -> int:
+        """Frames that the engine which hands over is to render beforehand, and to play itself."""
+        return int(self._record["ahead"])
+
+    def ask(self, ahead: int = 0) -> None:
+        """Ask the engine that renders to hand over to this one, `ahead` frames later."""
+        self._record["ahead"] = ahead
         store_release(self._wanted, self._number)
 
     def asked(self) -> bool:
         """Whether another engine waits to go on. To be seen by the owner between two turns."""
         return load_acquire(self._wanted) not in (0, self._number)
 
-    def hand_over(self) -> None:
-        """Leave it to the engine that asked. This one never renders again."""
+    def hand_over(self) -> bool:
+        """Leave it to the engine that asked: this one never renders again.
+
+        False when it asks no longer, because it was ended meanwhile.
+        """
         wanted = load_acquire(self._wanted)
+        if wanted in (0, self._number):
+            return False
         self._record["wanted"] = 0
         store_release(self._owner, wanted)
+        return True

@@ -67,6 +67,10 @@ LEASE = _record(
     ("closing", "i8"),  # 1: the server ends, nobody takes over
     ("takeovers", "i8"),  # times an engine went on where another one had stopped
     ("gap_ns", "i8"),  # of the latest: from the last block asked for to the first one of the new
+    ("silence_ns", "i8"),  # at the latest change of the buffer size
+    # Frames that the one who hands over renders beforehand and still plays: the stream of the other
+    # one may take longer to be heard.
+    ("ahead", "i8"),
 )
 
 # A turn is rendered as a whole or not at all; see engine/journal.py.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,19 @@ def raise_priority() -> int:
     return -1
 
 
+@dataclass
+class Change:
+    """How the stream changes that has the first block of this engine.
+
+    `frames`: of its blocks; `latency`: its seconds from callback to sound. `cut_ns`: when the sound
+    of the engine before was cut off (monotonic), 0: it plays to its end.
+    """
+
+    frames: int
+    latency: float
+    cut_ns: int = 0
+
+
 class Callback:
     """Renders blocks of a desk into a buffer of its own and keeps the ledger.
 
@@ -37,9 +51,11 @@ class Callback:
     the next call. It never raises: on an error it returns silence and counts it.
 
     It renders while the engine `number` has the lease. Before that it returns silence, and
-    `calls` counts how often it was asked for it; when it has handed over, it returns silence.
+    `calls` counts how often it was asked for it, `called_ns` when it was last (monotonic); when it
+    has handed over, it returns silence, behind what it has rendered beforehand.
     `retired`: it never renders any more, whoever calls it; another callback of this engine does.
-    `first_flag`: what is noted with the first block that it renders, one of `FLAG_...`. `alarm`
+    `first_flag`: what is noted with the first block that it renders, one of `FLAG_...`. `change`:
+    that block is the first one of another size. `alarm`
     is called with each of those before if `alarm_ns` have passed since the other engine was asked
     for a block.
 
@@ -57,11 +73,15 @@ class Callback:
         self._usual = self._whole[:frames]
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
+        self._tail = np.zeros((MOST_FRAMES, 4), np.float32)  # what is played after handing over
+        self._tail_at = self._tail_end = 0
         self._first = True
         self._renders = False
         self.first_flag = FLAG_NONE
+        self.change: Change | None = None
         self.retired = False
         self.calls = 0
+        self.called_ns = 0
         self.alarm: Callable[[], None] | None = None
         self.alarm_ns = 0
         self._clock = desk.clock
@@ -90,25 +110,64 @@ class Callback:
         flag = FLAG_UNDERFLOW if flagged else FLAG_NONE
         if self._renders:
             if self._lease.asked():
-                self._lease.hand_over()
-                self._renders = False
-        elif not self.retired and self._lease.held():
+                self._renders = not self._hand_over(begin)
+        elif not self.retired and self._lease.held() and self._turn_has_come(begin):
             self._renders = True
             self._lease.begin()
             flag = self.first_flag
-        if self._renders:
+        tail = 0
+        if self._renders and self._tail_at == self._tail_end:
             self._render(out, frames, begin, flag)
         else:
             self.calls += 1
-            out[:] = 0.0
+            self.called_ns = begin
+            tail = min(frames, self._tail_end - self._tail_at)
+            out[:tail] = self._tail[self._tail_at : self._tail_at + tail, :2]
+            out[tail:] = 0.0
             if self.alarm is not None and begin - int(self._clock["callback_ns"]) > self.alarm_ns:
                 self.alarm()
         if not len(self._wide):
+            self._tail_at += tail
             return out
         wide = self._wide[:frames]
         wide[:, :2] = out
         wide[:, 2:] = self._cue[:frames] if self._renders else 0.0
+        wide[:tail, 2:] = self._tail[self._tail_at : self._tail_at + tail, 2:]
+        self._tail_at += tail
         return wide
+
+    def _hand_over(self, begin: int) -> bool:
+        # In place of this block as much is rendered as is to be played until the other stream is
+        # heard.
+        ahead = min(max(0, self._lease.ahead), len(self._whole))
+        if ahead:
+            self._render(self._whole[:ahead], ahead, begin, FLAG_NONE)
+            self._tail[:ahead, :2] = self._whole[:ahead]
+            self._tail[:ahead, 2:] = self._cue[:ahead]
+            self._tail_at, self._tail_end = 0, ahead
+        return self._lease.hand_over()
+
+    @property
+    def renders(self) -> bool:
+        """Whether it has the lease and has made its first block."""
+        return self._renders
+
+    def _turn_has_come(self, begin: int) -> bool:
+        # A stream with less latency would be heard before the other one has come to its end.
+        change, clock = self.change, self._clock
+        if change is None:
+            return True
+        rate = self._desk.sample_rate
+        heard = begin + int(change.latency * 1e9)
+        frames = self._lease.ahead or int(self._desk.header["block_frames"])
+        left = int((frames / rate + float(clock["latency"])) * 1e9)
+        silence = heard - (change.cut_ns or int(clock["callback_ns"]) + left)
+        if clock["callback_ns"] and silence * 2e-9 * rate < -change.frames:
+            return False  # the next block comes nearer to it
+        self._desk.lease["silence_ns"] = max(0, silence) if clock["callback_ns"] else 0
+        self._desk.header["block_frames"] = change.frames
+        clock["latency"] = change.latency
+        return True
 
     def _render(self, out: np.ndarray, frames: int, begin: int, flag: int) -> None:
         try:
@@ -127,6 +186,7 @@ class Callback:
             trial: Any = Callback(spare, 64)
             trial._first = False
             trial._lease.take()
+            trial.change = Change(64, 0.0)
             for flag in (FLAG_TAKEN, FLAG_UNDERFLOW, FLAG_NONE):
                 trial.first_flag = flag
                 trial.fill(64, bool(flag))

@@ -25,7 +25,6 @@ from typing import IO, Any, NamedTuple
 
 import llvmlite.binding as llvm
 
-from crowdstream.desk import ordering  # noqa: F401  (has LLVM ready for this machine)
 from crowdstream.engine import sources
 from crowdstream.private import check_private, make_private
 
@@ -158,6 +157,8 @@ def _read(data: bytes) -> list[_Code]:
 
 
 def _function(code: _Code) -> Callable[..., None]:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_NEVER), machine)
     never = engine.get_function_address("crowdstream_never")

@@ -10,7 +10,9 @@ from crowdstream.desk.codes import (
     CAUSE_ENGINE,
     CAUSE_LOST,
     CAUSE_RENDER,
+    CAUSE_RESIZED,
     FLAG_NONE,
+    FLAG_RESIZED,
     FLAG_TAKEN,
     FLAG_UNDERFLOW,
 )
@@ -79,7 +81,11 @@ def begin_block(address, frames, now_ns, flagged):
     lately = interval
     if clock.previous_ns > 0:
         lately = max(interval, clock.callback_ns - clock.previous_ns)
-    if flagged >= FLAG_TAKEN:
+    if flagged == FLAG_RESIZED:
+        silence = views.lease(address)[0].silence_ns
+        if silence > 0:
+            note_gap(address, CAUSE_RESIZED, silence, now_ns)
+    elif flagged >= FLAG_TAKEN:
         lease = views.lease(address)[0]
         lease.takeovers += 1
         lease.gap_ns = max(0, interval - period_ns)

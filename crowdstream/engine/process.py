@@ -1,10 +1,10 @@
 """The engine process: opens the device, then sleeps while its callback plays the desk.
 
-Started by control with the desk's descriptor. There are three kinds: the first one, which begins
-to play; a standby, which is ready to go on where another one stops; and one that looks for a
-device that has gone, and goes on there. Its standard input is a lifeline: when it closes, the
-server ends or has no use for this engine any more. It says what it does in JSON lines on standard
-output, and nobody has to hear it.
+Started by control with the desk's descriptor. There are four kinds: the first one, which begins to
+play; a standby, which is ready to go on where another one stops; one that looks for a device that
+has gone, and goes on there; and one that goes on with blocks of another size. Its standard input is
+a lifeline: when it closes, the server ends or has no use for this engine any more. It says what it
+does in JSON lines on standard output, and nobody has to hear it.
 """
 
 from __future__ import annotations
@@ -13,51 +13,32 @@ import contextlib
 import gc
 import json
 import os
-import select
 import signal
 import sys
+import time
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import FLAG_LOST, FLAG_TAKEN
+from crowdstream.desk.codes import FLAG_LOST, FLAG_RESIZED, FLAG_TAKEN
 from crowdstream.desk.lease import Lease
 from crowdstream.desk.stream import DeviceError, StreamInfo
-from crowdstream.engine.callback import Callback, raise_priority
+from crowdstream.engine.callback import Callback, Change, raise_priority
 from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from crowdstream.engine.kernels import kernels
+from crowdstream.engine.lifeline import Ended, await_word, pause, say, sleep
 from crowdstream.engine.successor import Successor
 
 SEARCH_SECONDS = 1.0  # between two looks for a device that is gone
 HANDOVER_SECONDS = 1.0  # that an engine may take to hand over when it is asked to
+CHANGE_SECONDS = 3.0  # within which a stream has its first block when another one has handed over
+SURELY_SECONDS = 0.003  # by which an engine is asked earlier to hand over before a block is due
+GLANCE = 0.005  # seconds between two looks whether it has happened
 REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that has died
 REOPEN_PAUSE = 0.002
 FIRST_BLOCK_LOOKS, FIRST_BLOCK_PAUSE = 100, 0.005  # before it is told who plays
-
-
-class Ended(Exception):
-    """Standard input has closed."""
-
-
-def _say(message: dict[str, Any]) -> None:
-    # Control may be gone just now; its successor looks at the desk.
-    with contextlib.suppress(OSError):
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
-
-
-def _pause(seconds: float | None) -> None:
-    """Wait so long. Raises `Ended`."""
-    if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
-        raise Ended
-
-
-def _sleep() -> NoReturn:
-    """Do nothing any more. Raises `Ended`."""
-    while True:  # a control after another writes a newline
-        _pause(None)
 
 
 class Engine:
@@ -82,6 +63,8 @@ class Engine:
                 return self._begin()
             if role == "search":
                 self._search()
+            elif role == "resize":
+                self._resize()
             else:
                 self._stand_by()
         except Ended:
@@ -96,14 +79,14 @@ class Engine:
         try:
             self._driver, info = self._first_driver()
         except DeviceError as error:
-            _say({"error": str(error)})
+            say({"error": str(error)})
             return 1
         self._lease.take()
         self._settle()
         self._driver.start()
         raise_priority()  # of this thread, too: with it the process ends sooner when it is killed
-        _say({"ready": asdict(info)})
-        _sleep()
+        say({"ready": asdict(info)})
+        sleep()
 
     def _first_driver(self) -> tuple[Driver, StreamInfo]:
         request, desk = self._request, self._desk
@@ -128,10 +111,10 @@ class Engine:
     # A standby -----------------------------------------------------------------------------
 
     def _stand_by(self) -> None:
-        self._info, running = self._prepare()
+        self._info, running = self._prepare(self._request["standby"] == "warm")
         self._settle()
         raise_priority()  # of this thread: it decides, and may have to do so at once
-        _say({"standby": "running" if running else "warm"})
+        say({"standby": "running" if running else "warm"})
         active = self._driver.alive if self._driver is not None else bool
         successor = Successor(self._desk, self._lease, self._callback, running, active)
         why = successor.wait()
@@ -140,21 +123,14 @@ class Engine:
         lost = why == "device"
         flag = FLAG_LOST if lost else FLAG_TAKEN
         if lost and self._request["lost"] == "wait":
-            _say({"lost": why})
+            say({"lost": why})
             return
         before = int(self._desk.lease["takeovers"])
         if lost or not self._go_on():
-            since = int(self._desk.clock["callback_ns"])
-            # A stream that only stalled may call its callback again: one thread renders, no two.
-            self._callback.retired = True
-            number = int(self._request["number"])
-            self._callback = Callback(self._desk, self._frames, number)
-            self._callback.first_flag = flag
-            self._driver = NullDriver(self._callback, self._rate, self._frames, since * 1e-9)
-            self._info = self._clock_info()
             lost = True
+            clock = self._go_on_with_clock(flag)
             successor.take()
-            self._driver.start()
+            clock.start()
         else:
             self._callback.first_flag = flag
             successor.take()
@@ -162,18 +138,33 @@ class Engine:
                 self._driver.start()
         self._describe(self._info)
         self._await_sound(before)
-        _say({"took": asdict(self._info), "why": why, "lost": lost})
-        _sleep()
+        say({"took": asdict(self._info), "why": why, "lost": lost})
+        sleep()
+
+    def _go_on_with_clock(self, flag: int) -> NullDriver:
+        # The built-in clock makes up for the time lost.
+        since = int(self._desk.clock["callback_ns"])
+        self._renew_callback()
+        self._callback.first_flag = flag
+        self._driver = NullDriver(self._callback, self._rate, self._frames, since * 1e-9)
+        self._info = self._clock_info()
+        return self._driver
+
+    def _renew_callback(self) -> None:
+        # A stream that only stalled may call its callback again: one thread renders, no two.
+        self._callback.retired = True
+        self._callback = Callback(self._desk, self._frames, int(self._request["number"]))
 
     def _await_sound(self, takeovers: int) -> None:
         # The first block says how much was lost.
         for _ in range(FIRST_BLOCK_LOOKS):
             if int(self._desk.lease["takeovers"]) != takeovers:
                 return
-            _pause(FIRST_BLOCK_PAUSE)
+            pause(FIRST_BLOCK_PAUSE)
 
-    def _prepare(self) -> tuple[StreamInfo, bool]:
-        # Have a silent stream run beside the one that sounds, where the device takes two.
+    def _prepare(self, warm: bool) -> tuple[StreamInfo, bool]:
+        # Have a silent stream run beside the one that sounds, where the device takes two, unless it
+        # is to be `warm` only.
         if self._request["driver"] == "null":
             clock = NullDriver(self._callback, self._rate, self._frames)
             clock.start()
@@ -181,7 +172,7 @@ class Engine:
             return self._clock_info(), True
         driver = self._device(self._request["device"])
         self._driver = driver
-        if self._request["standby"] == "warm":
+        if warm:
             return self._clock_info(), False
         try:
             info = driver.open()
@@ -207,7 +198,7 @@ class Engine:
                     self._info = info
                     return True
             driver.stop()
-            _pause(REOPEN_PAUSE)
+            pause(REOPEN_PAUSE)
         return False
 
     def _wanted_driver(self) -> str:
@@ -218,26 +209,29 @@ class Engine:
     def _search(self) -> None:
         self._settle()
         while not self._found():
-            _pause(SEARCH_SECONDS)
+            pause(SEARCH_SECONDS)
         assert self._info is not None
         raise_priority()
         successor = Successor(self._desk, self._lease, self._callback, True)
         if successor.alive():
-            self._lease.ask()
-            waited = 0.0
-            while not self._lease.held():
-                _pause(0.005)
-                waited += 0.005
-                if waited > HANDOVER_SECONDS or not successor.alive():
-                    successor.end_other()
-                    successor.take()
+            self._ask_for_turn(successor)
         else:
             self._callback.first_flag = FLAG_LOST
             successor.take()
-        self._lease.take()
         self._describe(self._info)
-        _say({"took": asdict(self._info), "why": "found", "lost": False})
-        _sleep()
+        say({"took": asdict(self._info), "why": "found", "lost": False})
+        sleep()
+
+    def _ask_for_turn(self, successor: Successor, ahead: int = 0) -> None:
+        # The other engine hands over, or it has ended: this one is to render.
+        self._lease.ask(ahead)
+        waited = 0.0
+        while not self._lease.held():
+            pause(GLANCE)
+            waited += GLANCE
+            if waited > HANDOVER_SECONDS or not successor.alive():
+                successor.end_other()
+                successor.take()
 
     def _found(self) -> bool:
         wanted: list[str | None] = [self._request["device"]]
@@ -255,6 +249,71 @@ class Engine:
                 pass
             driver.stop()
         return False
+
+    # One with blocks of another size ------------------------------------------------------------
+
+    def _resize(self) -> None:
+        self._info, beside = self._prepare(warm=False)
+        self._settle()
+        say({"prepared": asdict(self._info) if beside else None})
+        await_word()
+        raise_priority()
+        successor = Successor(self._desk, self._lease, self._callback, beside)
+        self._callback.first_flag = FLAG_RESIZED
+        if beside:
+            self._callback.change = Change(self._frames, self._info.latency)
+        if successor.alive():
+            self._ask_for_turn(successor, self._ahead() if beside else 0)
+        else:
+            self._callback.first_flag, self._callback.change = FLAG_TAKEN, None
+            self._describe(self._info)
+            successor.take()
+        lost = not beside and not self._reopen(successor)
+        if lost and self._request["lost"] == "wait":
+            say({"lost": "device"})
+            return
+        deadline = time.monotonic() + CHANGE_SECONDS
+        while not self._callback.renders and time.monotonic() < deadline:
+            pause(GLANCE)
+        self._describe(self._info)
+        say({"took": asdict(self._info), "why": "resized", "lost": lost})
+        sleep()
+
+    def _ahead(self) -> int:
+        # Frames that the other engine has to play from when it hands over until this one is heard.
+        # With blocks that are longer it is to do so shortly before the next one is due here.
+        assert self._info is not None
+        theirs, own = (
+            frames / self._rate for frames in (self._desk.header["block_frames"], self._frames)
+        )
+        until = 0.5 * own
+        if own > theirs:
+            until = 0.5 * (theirs + SURELY_SECONDS)
+            due = self._callback.called_ns * 1e-9 + own - theirs - SURELY_SECONDS
+            pause(max(0.0, due - time.monotonic()))
+        more = self._info.latency - float(self._desk.clock["latency"])
+        return max(0, round((until + more) * self._rate))
+
+    def _reopen(self, successor: Successor) -> bool:
+        # The device takes one stream at a time: the other engine has to let go of it first. With
+        # a size that it refuses the old one is taken up again; False when it can't be had at all.
+        successor.end_other()
+        change = Change(self._frames, 0.0, time.monotonic_ns())
+        frames = int(self._desk.header["block_frames"])
+        found = self._go_on()
+        if not found and frames != self._frames:
+            self._frames = change.frames = frames
+            self._renew_callback()
+            self._driver = self._device(self._request["device"])
+            found = self._go_on()
+        if found:
+            assert self._info is not None and self._driver is not None
+            change.latency = self._info.latency
+            self._callback.first_flag, self._callback.change = FLAG_RESIZED, change
+            self._driver.start()
+        elif self._request["lost"] != "wait":
+            self._go_on_with_clock(FLAG_LOST).start()
+        return found
 
     # ---------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ from pathlib import Path
 # Files that no kernel has anything from: a change in them leaves the machine code good.
 WITHOUT_KERNELS = frozenset(
     {
-        "desk/lease.py", "desk/moment.py", "desk/ordering.py", "desk/stamp.py", "desk/stream.py",
-        "desk/taps.py", "engine/callback.py", "engine/kernels.py", "engine/process.py",
-        "engine/sources.py", "engine/successor.py",
+        "desk/lease.py", "desk/moment.py", "desk/ordering.py", "desk/ordering_llvm.py",
+        "desk/stamp.py", "desk/stream.py", "desk/taps.py", "engine/callback.py",
+        "engine/kernels.py", "engine/lifeline.py", "engine/process.py", "engine/sources.py",
+        "engine/successor.py",
     }
 )  # fmt: skip
 

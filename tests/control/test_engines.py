@@ -11,12 +11,15 @@ import pytest
 from crowdstream.control.engines import (
     AGAIN_PAUSE,
     FIRST_PAUSE,
+    LEAVE_SECONDS,
     LONGEST_PAUSE,
     MOST_DEATHS,
     SHORT_SECONDS,
     STANDSTILL_SECONDS,
     Engines,
 )
+from crowdstream.control.errors import Refused
+from crowdstream.control.resizing import LONGEST_SECONDS
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.settings import validate
@@ -36,6 +39,11 @@ class FakeChild:
         self.pid = 1000 + request["number"]
         self.out = -1
         self.last_words = "signal 9"
+        self.heard: list[dict[str, Any]] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        """It is told something."""
+        self.heard.append(message)
 
     def read(self) -> list[dict[str, Any]]:
         """What it has said."""
@@ -216,3 +224,107 @@ def test_a_device_that_does_not_open_is_an_error(desk: Desk) -> None:
     stage = Stage(desk)
     with pytest.raises(DeviceError, match="no such card"):
         stage.engines.started({"error": "no such card"})
+
+
+class Asked:
+    """Somebody who wants another buffer size, on a stage with a standby."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.stage = Stage(desk)
+        self.stage.wait(FIRST_PAUSE)
+        self.stage.says(1, standby="running")
+        self.said: list[Any] = []
+        resizing = self.stage.engines.resizing
+        resizing.announce = lambda frames, ms: self.said.append(("soon", frames, ms > 0))
+        resizing.begin(1024, lambda frames, ms: self.said.append((frames, ms)), self.said.append)
+
+    def prepared(self, info: StreamInfo | None) -> None:
+        """The new engine is ready."""
+        self.stage.says(2, prepared=asdict(info) if info else None)
+
+
+BIG = StreamInfo("pyaudio", "card (ALSA)", 44100.0, 1024, 0.02)
+
+
+@pytest.mark.parametrize("beside", [BIG, None])
+def test_another_size_is_that_of_all_later_engines(desk: Desk, beside: StreamInfo | None) -> None:
+    asked = Asked(desk)
+    stage = asked.stage
+    assert stage.roles()[2] == "resize" and stage.children[2].request["buffer_size"] == 1024
+    with pytest.raises(Refused, match="being changed to 1024"):
+        stage.engines.resizing.begin(64, lambda *_: None, lambda _: None)
+    assert not stage.children[1].ended and asked.said == []
+    asked.prepared(beside)
+    # Before it is done it is said, and the standby is gone: it would take this for an end.
+    assert asked.said == [("soon", 1024, True)] and stage.children[1].ended
+    assert stage.children[2].heard == [{"go": 1}] and not stage.children[0].ended
+    if beside is None:
+        stage.dies(0)
+    desk.lease["silence_ns"] = 3_000_000
+    stage.takes(2, "resized", BIG)
+    assert asked.said[1:] == [(1024, 3.0)] and stage.told == [("card (ALSA)", "resized")]
+    assert stage.engines.pids() == {"engine": 1003}
+    # What the old one has given to the device is still heard.
+    assert stage.children[0].ended == (beside is None)
+    stage.wait(AGAIN_PAUSE)
+    assert stage.roles()[3:] == ["standby"] and stage.children[3].request["buffer_size"] == 1024
+    stage.wait(LEAVE_SECONDS)
+    assert stage.children[0].ended
+    assert stage.engines.noted()["info"]["buffer_size"] == 1024
+
+
+def test_a_size_that_is_refused_stays_as_it_was(desk: Desk) -> None:
+    asked = Asked(desk)
+    asked.prepared(None)
+    asked.stage.takes(2, "resized", CARD)
+    assert "does not take blocks of 1024 frames: 256 stay" in asked.said[1]
+    assert asked.stage.engines.frames == 256
+
+
+@pytest.mark.parametrize("how", ["dies", "hangs", "device"])
+def test_where_it_does_not_come_to_that_it_plays_on(desk: Desk, how: str) -> None:
+    asked = Asked(desk)
+    stage = asked.stage
+    if how == "dies":
+        stage.dies(2)
+        stage.wait(0.0)
+        assert "has died" in asked.said[0]
+    elif how == "hangs":
+        stage.wait(LONGEST_SECONDS + 1.0)
+        assert "within 30 s" in asked.said[0]
+    else:
+        stage.takes(1, "device", CLOCK)
+        stage.wait(0.0)
+        assert "device is gone" in asked.said[0]
+    assert stage.children[2].ended
+    stage.wait(LONGEST_PAUSE)
+    assert stage.roles()[3:] == ([] if how != "device" else ["search"])
+    assert asked.said[1:] == [] and stage.engines.frames == 256
+
+
+def test_one_that_dies_with_its_turn_is_followed_by_another(desk: Desk) -> None:
+    asked = Asked(desk)
+    asked.prepared(BIG)
+    desk.lease["owner"] = 3
+    asked.stage.dies(2)
+    asked.stage.wait(0.0)
+    assert asked.stage.children[0].ended and asked.stage.roles()[3:] == ["standby"]
+    asked.stage.takes(3)
+    assert asked.stage.engines.pids() == {"engine": 1004}
+
+
+def test_one_that_is_ended_does_not_get_its_turn(desk: Desk) -> None:
+    asked = Asked(desk)
+    asked.prepared(BIG)
+    desk.lease["wanted"] = 3
+    asked.stage.dies(2)
+    assert int(desk.lease["wanted"]) == 0 and not asked.stage.children[0].ended
+
+
+def test_the_size_that_there_is_costs_nothing(desk: Desk) -> None:
+    stage, said = Stage(desk), []
+    stage.engines.resizing.begin(256, lambda *done: said.append(done), lambda _: None)
+    assert said == [(256, 0.0)] and stage.roles() == ["first"]
+    stage.engines.searching = True
+    with pytest.raises(Refused, match="device is gone"):
+        stage.engines.resizing.begin(64, lambda *_: None, lambda _: None)

@@ -6,6 +6,8 @@ import crowdstream
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context
 from crowdstream.control.table import TABLE, Arg
 
+LEAST_FRAMES, MOST_FRAMES = 16, 8192  # of a block
+
 
 @TABLE.add("/status", answers="`/status.reply`, see below", asks=True, changes=False)
 def status(context: Context) -> None:
@@ -48,6 +50,22 @@ def watch(context: Context, on: int) -> None:
 def sync(context: Context, id: int) -> None:
     """Answer when everything that was said before is done."""
     context.mixer.sync(context, id)
+
+
+@TABLE.add(
+    "/buffer_size",
+    Arg("frames", "i", "frames of a block", low=LEAST_FRAMES, high=MOST_FRAMES),
+    answers="`/done /buffer_size <frames> <ms of silence>`",
+)
+def buffer_size(context: Context, frames: int) -> None:
+    """Play on with blocks of another size.
+
+    Another engine opens the device and goes on at the very next frame. Before that subscribers get
+    `/buffer_size <frames> <ms>` with the silence to expect: a block or less; where a device takes
+    one stream at a time, until it is open again. With a size that the device does not take it stays
+    as it was. After a restart of the server it is that of the settings.
+    """
+    context.core.resize(frames, context.done, context.fail)
 
 
 @TABLE.add(
