@@ -107,15 +107,16 @@ run_module contrib.audit || status=1
 [ $status -eq 0 ] ||
     say "ruff, mypy or the audit found something (see above), so this run has failed"
 
-# Three parts at the same time, of about the same length, since much of it is waiting: the parts of
-# the server (in folders), the whole server with its processes (beside them, and the benchmarks),
-# and what takes a browser or a clone.
-run_part() { run_module pytest ${device_free:+-m "not device and not install"} "$@"; }
-folders=() programs=() visits=(tests/browser tests/test_newcomer.py tests/test_web.py)
+# Three parts at the same time, of about the same length, since much of it is waiting. What listens
+# to a sound card comes after them, alone: a busy machine is heard.
+run_part() { run_module pytest -m "not device${device_free:+ and not install}" "$@"; }
+parts=() programs=()
+visits=(tests/browser tests/web tests/record tests/library tests/examples tests/top)
+visits+=(tests/test_newcomer.py tests/test_web.py)
 for folder in tests/*/; do
-    case $folder in
-    tests/benchmarks/ | tests/browser/) ;;
-    *) folders+=("$folder") ;;
+    case " ${visits[*]} tests/benchmarks " in
+    *" ${folder%/} "*) ;;
+    *) parts+=("$folder") ;;
     esac
 done
 for file in tests/test_*.py; do
@@ -127,7 +128,7 @@ done
 say "running the tests: two of three parts go to files meanwhile, and are shown at the end"
 outputs=$(mktemp -d)
 trap 'rm -rf -- "$outputs"' EXIT
-run_part "${folders[@]}" >"$outputs/parts" 2>&1 &
+run_part "${parts[@]}" >"$outputs/parts" 2>&1 &
 first=$!
 run_part "${visits[@]}" >"$outputs/visits" 2>&1 &
 second=$!
@@ -135,5 +136,6 @@ run_part "${programs[@]}" tests/benchmarks || status=1
 wait $first || status=1
 wait $second || status=1
 cat -- "$outputs/parts" "$outputs/visits"
+[ -n "$device_free" ] || run_module pytest -m device || status=1
 [ $status -eq 0 ] || say "something failed (see above)"
 exit $status

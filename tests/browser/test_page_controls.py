@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_a_drag_is_limited_and_its_last_value_arrives(page: Page, stage: Running
     assert wanted < 0.5
     until(lambda: abs(stage.client.status()["deck.A.level"] - wanted) < 1e-3)
     sent = page.evaluate("window.sent.filter((one) => one[1] === '/deck/A/level')")
-    gaps = [after[0] - before[0] for before, after in zip(sent, sent[1:], strict=False)]
+    gaps = [after[0] - before[0] for before, after in pairwise(sent)]
     assert len(sent) < 150 and min(gaps, default=33) > 30
     assert abs(sent[-1][2] - wanted) < 1e-5
     fader.dblclick()
