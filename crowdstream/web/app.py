@@ -18,12 +18,13 @@ from starlette.types import ASGIApp
 
 import crowdstream
 from crowdstream.desk.block import Desk
-from crowdstream.web import api, healthz, listening, metrics, shelf
-from crowdstream.web.announce import announce
-from crowdstream.web.gate import Gate
+from crowdstream.web import listening, shelf
+from crowdstream.web.access.gate import Gate
 from crowdstream.web.link import Link
 from crowdstream.web.live import Live, Page
-from crowdstream.web.oscquery import OscQuery, asked
+from crowdstream.web.machines import api, healthz, metrics
+from crowdstream.web.machines.announce import announce
+from crowdstream.web.machines.oscquery import OscQuery, asked
 from crowdstream.web.readings import Readings
 from crowdstream.web.waves import serving
 from crowdstream.web.waves.serving import Waves

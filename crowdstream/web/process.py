@@ -20,8 +20,8 @@ from typing import Any
 import uvicorn
 
 from crowdstream.desk.block import Desk
+from crowdstream.web.access.connections import Connection
 from crowdstream.web.app import Web
-from crowdstream.web.connections import Connection
 from crowdstream.web.live import LONGEST_MESSAGE
 
 NICENESS = 5  # what is heard in the room goes before what is heard elsewhere

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message
 from crowdstream.control.picture import Picture
 from crowdstream.control.table import TABLE
 from crowdstream.control.web import described, plain_value
-from crowdstream.web.gate import Gate
+from crowdstream.web.access.gate import Gate
 from crowdstream.web.link import Busy
 from tests.support_control import Rig
 

@@ -15,10 +15,10 @@ from starlette.types import ASGIApp
 
 from crowdstream.control.table import TABLE
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.web.api import NINE, routes
-from crowdstream.web.arguments import Unusable, in_order
-from crowdstream.web.commands import addresses
-from crowdstream.web.openapi import openapi
+from crowdstream.web.machines.api import NINE, routes
+from crowdstream.web.machines.arguments import Unusable, in_order
+from crowdstream.web.machines.commands import addresses
+from crowdstream.web.machines.openapi import openapi
 from tests.web.support_web import FakeWeb, ask
 
 

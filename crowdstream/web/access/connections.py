@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from crowdstream.web.limits import (
+from crowdstream.web.access.limits import (
     HEAD_SECONDS,
     MOST_CONNECTIONS,
     MOST_CONNECTIONS_EACH,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from starlette.types import ASGIApp
 
-from crowdstream.web import healthz
+from crowdstream.web.machines import healthz
 from tests.web.support_web import FakeWeb, ask
 
 

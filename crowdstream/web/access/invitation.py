@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import psutil
 
-from crowdstream.web.limits import is_loopback
+from crowdstream.web.access.limits import is_loopback
 
 
 def is_everywhere(host: str) -> bool:

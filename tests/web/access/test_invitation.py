@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crowdstream.web.invitation import invitation, own_addresses, page_url, qr_code
+from crowdstream.web.access.invitation import invitation, own_addresses, page_url, qr_code
 from tests.web.support_web import settings
 
 ADDRESSES = {

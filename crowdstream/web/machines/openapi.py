@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowdstream.web.commands import PLACES, Command, place_of
+from crowdstream.web.machines.commands import PLACES, Command, place_of
 
 _KINDS = {"i": "integer", "f": "number", "s": "string"}
 _ANSWERS = {

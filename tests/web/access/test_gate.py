@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from crowdstream.web.gate import Gate
-from crowdstream.web.limits import (
+from crowdstream.web.access.gate import Gate
+from crowdstream.web.access.limits import (
     FAILURES_AT_ONCE,
     LONGEST_BODY,
     MOST_SOCKETS_EACH,
@@ -242,7 +242,7 @@ def test_a_body_has_a_limit_however_it_is_sent() -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crowdstream.web.gate.BODY_SECONDS", 0.01)
+    monkeypatch.setattr("crowdstream.web.access.gate.BODY_SECONDS", 0.01)
     _gate, app = made()
 
     async def stalled(scope: Any, _receive: Any, send: Any) -> None:
@@ -255,7 +255,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
 
 def test_a_client_that_takes_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crowdstream.web.gate.SEND_SECONDS", 0.01)
+    monkeypatch.setattr("crowdstream.web.access.gate.SEND_SECONDS", 0.01)
     _gate, app = made()
 
     async def deaf(scope: Any, receive: Any, send: Any) -> None:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from crowdstream.web.invitation import own_addresses
+from crowdstream.web.access.invitation import own_addresses
 
 log = logging.getLogger(__name__)
 

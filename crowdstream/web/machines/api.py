@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from crowdstream.web.arguments import Unusable, in_order, parse_json
-from crowdstream.web.commands import Commands
 from crowdstream.web.link import Answer, Busy
-from crowdstream.web.openapi import openapi
+from crowdstream.web.machines.arguments import Unusable, in_order, parse_json
+from crowdstream.web.machines.commands import Commands
+from crowdstream.web.machines.openapi import openapi
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute

@@ -20,9 +20,9 @@ from urllib.parse import parse_qsl
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crowdstream.web.headers import security_headers, without_token
-from crowdstream.web.invitation import invitation, page_url, qr_code
-from crowdstream.web.limits import (
+from crowdstream.web.access.headers import security_headers, without_token
+from crowdstream.web.access.invitation import invitation, page_url, qr_code
+from crowdstream.web.access.limits import (
     BODY_SECONDS,
     FAILURES_A_SECOND,
     FAILURES_AT_ONCE,
@@ -40,8 +40,8 @@ from crowdstream.web.limits import (
     is_loopback,
     same_sender,
 )
-from crowdstream.web.names import known_host, own_names, same_origin
-from crowdstream.web.token import cookie_value, kept_token, same
+from crowdstream.web.access.names import known_host, own_names, same_origin
+from crowdstream.web.access.token import cookie_value, kept_token, same
 
 COOKIE_SECONDS = 30 * 86400
 ASKING = frozenset({"GET", "HEAD", "OPTIONS"})

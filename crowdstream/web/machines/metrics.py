@@ -23,10 +23,10 @@ from starlette.routing import Route
 
 from crowdstream.desk.codes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
-from crowdstream.web.connections import Connection
+from crowdstream.web.access.connections import Connection
 from crowdstream.web.link import Busy
-from crowdstream.web.metrics_table import CONTROL, DESK, LEDGER, STANDBY
-from crowdstream.web.metrics_table import Metric as Line
+from crowdstream.web.machines.metrics_table import CONTROL, DESK, LEDGER, STANDBY
+from crowdstream.web.machines.metrics_table import Metric as Line
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute

@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 
 from crowdstream.desk.codes import CAUSES
 from crowdstream.desk.records import LEDGER
-from crowdstream.web.metrics import Steady, routes
-from crowdstream.web.metrics_table import CONTROL
-from crowdstream.web.metrics_table import LEDGER as LINES
+from crowdstream.web.machines.metrics import Steady, routes
+from crowdstream.web.machines.metrics_table import CONTROL
+from crowdstream.web.machines.metrics_table import LEDGER as LINES
 from tests.web.support_web import FakeWeb, ask
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "contrib" / "grafana-dashboard.json"
+DASHBOARD = Path(__file__).resolve().parents[3] / "contrib" / "grafana-dashboard.json"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 

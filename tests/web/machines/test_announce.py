@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from zeroconf.asyncio import AsyncZeroconf
 
-from crowdstream.web.announce import KINDS, announce
+from crowdstream.web.machines.announce import KINDS, announce
 from tests.web.support_web import settings
 
 OPEN = settings(http_host="192.168.1.20")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.web.gate import Gate
-from crowdstream.web.token import FILE, kept_token
+from crowdstream.web.access.gate import Gate
+from crowdstream.web.access.token import FILE, kept_token
 from tests.web.support_web import settings
 
 

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from crowdstream.web import connections
-from crowdstream.web.connections import Connection
-from crowdstream.web.limits import Count
+from crowdstream.web.access import connections
+from crowdstream.web.access.connections import Connection
+from crowdstream.web.access.limits import Count
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PATIENCE = 20.0  # seconds; far more than anything here takes

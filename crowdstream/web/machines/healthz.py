@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from crowdstream.web.api import told
 from crowdstream.web.link import Busy
+from crowdstream.web.machines.api import told
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute

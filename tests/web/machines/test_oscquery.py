@@ -12,8 +12,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from crowdstream.control.table import TABLE, Command
-from crowdstream.web.commands import addresses
-from crowdstream.web.oscquery import ATTRIBUTES, OscQuery, asked
+from crowdstream.web.machines.commands import addresses
+from crowdstream.web.machines.oscquery import ATTRIBUTES, OscQuery, asked
 from tests.support_control import level, write
 from tests.web.support_web import FakeWeb, ask
 

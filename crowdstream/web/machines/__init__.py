@@ -1,0 +1,1 @@
+"""What programs ask by HTTP: the command table, OSCQuery, metrics, health."""
