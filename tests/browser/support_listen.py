@@ -115,7 +115,8 @@ class Heard:
         Browsers work out several quanta at once, and a busy machine holds them up now and then.
         """
         near = self.clocks[max(0, index // 128 - 100) : index // 128 + 100]
-        return float(near.mean()) + (self.frames[index // 128] + index % 128) / self.rate
+        frame = int(self.frames[index // 128]) + index % 128
+        return float(near.mean()) + frame / self.rate
 
     def real(self, hertz: float, seconds: float) -> float:
         """What a frequency in the last seconds of it is by the system's clock.

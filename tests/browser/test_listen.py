@@ -165,12 +165,12 @@ def test_bus_volume_lost_frames_and_another_rate(browser: Browser) -> None:
         # An engine dies and another one goes on; the stream's frames count on.
         before = reading(page)["gaps"]
         source.skip(2000)
-        play(page, 1.5)
+        play(page, 0.7)
         assert reading(page)["gaps"] > before
         assert reading(page)["state"] == "playing"
         # A device with another rate.
         source.set_rate(48000.0)
-        play(page, 3.0)
+        play(page, 2.5)
         until_state(page, "playing")
         assert reading(page)["rate"] == 48000
         found = heard(page)
@@ -214,5 +214,5 @@ def test_a_page_finds_its_server_again(browser: Browser) -> None:
         until_state(page, "connecting")
         with Site(source.desk, port=site.port):
             until_state(page, "playing")
-            play(page, 2.5)
+            play(page, 1.5)
             assert quietest(heard(page).left[-4410:], 44100) > 0.2
