@@ -1,6 +1,6 @@
 """What listeners cost: CPU of each process, the engine's render times and missed deadlines.
 
-    python benchmarks/listening.py [--listeners 20] [--seconds 20] [--page 60] [--hold 0.15] [--json FILE]
+    python benchmarks/listening.py [--listeners 20] [--seconds 20] [--page 60] [--hold 0.15]
 
 Sixteen stems play. Stretches without and with listeners take turns, so that whatever else the
 machine does falls on both alike. The listeners are one more process of this machine: they take
