@@ -1,6 +1,6 @@
 """What listeners cost: CPU of each process, the engine's render times and missed deadlines.
 
-    python benchmarks/listening.py [--listeners 20] [--seconds 20] [--page 60] [--json FILE]
+    python benchmarks/listening.py [--listeners 20] [--seconds 20] [--page 60] [--hold 0.15]
 
 Sixteen stems play. Stretches without and with listeners take turns, so that whatever else the
 machine does falls on both alike. The listeners are one more process of this machine: they take
@@ -153,11 +153,11 @@ def slow_one(url: str, options: argparse.Namespace, bar: common.Progress) -> dic
     }
 
 
-def page(seconds: float) -> dict[str, Any]:
+def page(seconds: float, hold: float) -> dict[str, Any]:
     """A page that listens to a tone while its main thread is blocked again and again."""
     from benchmarks.listening_page import listen_in_a_page
 
-    return listen_in_a_page(seconds)
+    return listen_in_a_page(seconds, hold)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -168,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--buffer-size", type=int, default=256)
     made.add_argument("--stem-seconds", type=float, default=60.0)
     made.add_argument("--page", type=float, metavar="SECONDS", help="listen in Chromium, too")
+    made.add_argument("--hold", type=float, default=0.15, help="latency that the page aims at")
     made.add_argument("--json", type=Path, metavar="FILE")
     add_card_arguments(made)
     return made
@@ -209,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     jumps = sum(one["jumps"] for one in got)
     print(f"\neach listener: {each / 1e3:.1f} kB a second; frames missing: {jumps} times")
     print(f"a listener with {SLOW_BYTES / 1e3:g} kB a second: {slow}")
-    seen = page(options.page) if options.page else None
+    seen = page(options.page, options.hold) if options.page else None
     if seen is not None:
         print(f"in a page: {seen}")
     common.write_json(options.json, {

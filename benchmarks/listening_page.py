@@ -11,8 +11,11 @@ BLOCK = "{ const end = performance.now() + 500; while (performance.now() < end);
 START_SECONDS = 20.0
 
 
-def listen_in_a_page(seconds: float) -> dict[str, Any]:
-    """Listen for so long, the main thread blocked for 500 ms at a time, at the usual latency."""
+def listen_in_a_page(seconds: float, hold: float) -> dict[str, Any]:
+    """Listen for so long, the main thread blocked for 500 ms at a time.
+
+    `hold`: seconds from the mix to the ear that the page aims at.
+    """
     from playwright.sync_api import sync_playwright
 
     from crowdstream.desk.stamp import read_callback
@@ -24,7 +27,7 @@ def listen_in_a_page(seconds: float) -> dict[str, Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = browser.new_page()
         page.add_init_script(EAR)
-        page.goto(site.url)
+        page.goto(f"{site.url}?hold={hold}")
         source.onset = 1 << 60
         page.click("h1")
         deadline = time.monotonic() + START_SECONDS
@@ -47,6 +50,7 @@ def listen_in_a_page(seconds: float) -> dict[str, Any]:
     sound = found.left[first + int(0.1 * found.rate) :]
     hertz, level, _ = tone(sound[-int(found.rate) :], found.rate, 1000.0)
     return {
+        "aimed_at_ms": round(1000 * hold),
         "seconds": round(len(sound) / found.rate, 1),
         "hertz": round(found.real(hertz, seconds / 2), 3),
         "level_db": round(float(20 * np.log10(level / 0.25)), 4),

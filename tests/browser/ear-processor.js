@@ -2,15 +2,15 @@ class EarProcessor extends AudioWorkletProcessor {
   constructor() {
     super();
     this.parts = [];
-    this.first = null;
+    this.frames = [];
     this.clocks = [];
     this.port.onmessage = () => this.port.postMessage({
-      first: this.first, parts: this.parts, clocks: this.clocks,
+      frames: this.frames, parts: this.parts, clocks: this.clocks,
     });
   }
 
   process([[left, right]]) {
-    this.first ??= currentFrame;
+    this.frames.push(currentFrame); // a quantum may be left out while the graph is changed
     this.clocks.push(Date.now() / 1000 - currentTime);
     const silence = new Float32Array(128);
     this.parts.push([left?.slice() ?? silence, right?.slice() ?? left?.slice() ?? silence]);

@@ -32,7 +32,7 @@
 
     async take() {
       await this.ready;
-      if (this.parts) return { first: 0, clocks: [], parts: this.parts };
+      if (this.parts) return { frames: [], clocks: [], parts: this.parts };
       return new Promise((resolve) => {
         this.node.port.onmessage = (event) => resolve(event.data);
         this.node.port.postMessage("take");
@@ -49,12 +49,12 @@
     return connect.call(this, target, ...rest);
   };
 
-  // {rate, first, clocks, left, right}: all that was heard so far, as base64 of float32; `first` is
-  // the context's frame of its first sample, `clocks`, for each 128 frames, what to add to
-  // the context's time to have the system's clock when they were worked out.
+  // {rate, frames, clocks, left, right}: all that was heard so far, as base64 of float32. For each
+  // 128 frames: `frames`, the context's frame of the first one; `clocks`, what to add to the
+  // context's time to have the system's clock when they were worked out.
   globalThis.heard = async () => {
     const [[context, ear]] = [...ears];
-    const { first, parts, clocks } = await ear.take();
+    const { frames, parts, clocks } = await ear.take();
     const channel = (index) => {
       const blob = new Blob(parts.map((part) => part[index]));
       return blob.arrayBuffer().then((buffer) => {
@@ -67,7 +67,7 @@
       });
     };
     const [left, right] = [await channel(0), await channel(1)];
-    return { rate: context.sampleRate, first, clocks, left, right };
+    return { rate: context.sampleRate, frames, clocks, left, right };
   };
   globalThis.heardContexts = () => [...ears.keys()];
 })();

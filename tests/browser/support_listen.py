@@ -99,12 +99,12 @@ class Site:
 class Heard:
     """What an audio graph put out: `left` and `right` at `rate`.
 
-    `first`: the context's frame of the first one. `clocks`: for each 128 frames what to add to the
-    context's time to have the system's clock (seconds) when they were worked out.
+    For each 128 of them: `frames`, the context's frame of the first one; `clocks`, what to add to
+    the context's time to have the system's clock (seconds) when they were worked out.
     """
 
     rate: float
-    first: int
+    frames: np.ndarray
     clocks: np.ndarray
     left: np.ndarray
     right: np.ndarray
@@ -115,7 +115,8 @@ class Heard:
         Browsers work out several quanta at once, and a busy machine holds them up now and then.
         """
         near = self.clocks[max(0, index // 128 - 100) : index // 128 + 100]
-        return float(near.mean()) + (self.first + index) / self.rate
+        frame = int(self.frames[index // 128]) + index % 128
+        return float(near.mean()) + frame / self.rate
 
     def real(self, hertz: float, seconds: float) -> float:
         """What a frequency in the last seconds of it is by the system's clock.
@@ -137,7 +138,7 @@ def heard(page: Page) -> Heard:
     raw = page.evaluate("heard()")
     left, right = (np.frombuffer(base64.b64decode(raw[name]), "<f4") for name in ("left", "right"))
     rate = float(raw["rate"])
-    return Heard(rate, int(raw["first"] or 0), np.array(raw["clocks"]), left, right)
+    return Heard(rate, np.array(raw["frames"]), np.array(raw["clocks"]), left, right)
 
 
 def reading(page: Page) -> dict[str, Any]:

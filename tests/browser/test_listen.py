@@ -90,12 +90,12 @@ def test_a_click_starts_it_and_a_blocked_page_does_not_interrupt_it(
             page.click("h1")
             until_state(page, "playing")
             assert reading(page)["mode"] == mode
-            play(page, 1.0)
+            play(page, 0.5)
             begin = reading(page)["gaps"]
-            play(page, 5.0, busy=True)
+            play(page, 3.0, busy=True)
             undisturbed = reading(page)["gaps"] == begin == 0
             if undisturbed:
-                assert_tone(heard(page), seconds=5.0)
+                assert_tone(heard(page), seconds=3.0)
                 return
         assert again < TRIES - 1, "always gaps"
 
@@ -113,7 +113,7 @@ def test_without_a_secure_page_it_sounds_all_the_same(browser: Browser) -> None:
                 until_state(page, "playing")
                 assert reading(page)["mode"] == "scheduled"
                 assert "HTTPS" in page.inner_text("#listen")
-                play(page, 4.5)
+                play(page, 3.5)
                 if reading(page)["gaps"] == 0:
                     assert_tone(heard(page), seconds=2.0)
                     return
@@ -157,7 +157,7 @@ def test_bus_volume_lost_frames_and_another_rate(browser: Browser) -> None:
         page.wait_for_timeout(1000)
         until_state(page, "playing")
         page.get_by_role("slider").fill("50")
-        play(page, 2.0)
+        play(page, 1.5)
         found = heard(page)
         frequency, level, _ = tone(found.left[-int(found.rate) :], found.rate, 440.0)
         assert abs(frequency - 440.0) < 0.5
@@ -165,12 +165,12 @@ def test_bus_volume_lost_frames_and_another_rate(browser: Browser) -> None:
         # An engine dies and another one goes on; the stream's frames count on.
         before = reading(page)["gaps"]
         source.skip(2000)
-        play(page, 1.5)
+        play(page, 0.7)
         assert reading(page)["gaps"] > before
         assert reading(page)["state"] == "playing"
         # A device with another rate.
         source.set_rate(48000.0)
-        play(page, 3.0)
+        play(page, 2.5)
         until_state(page, "playing")
         assert reading(page)["rate"] == 48000
         found = heard(page)
@@ -214,5 +214,5 @@ def test_a_page_finds_its_server_again(browser: Browser) -> None:
         until_state(page, "connecting")
         with Site(source.desk, port=site.port):
             until_state(page, "playing")
-            play(page, 2.5)
+            play(page, 1.5)
             assert quietest(heard(page).left[-4410:], 44100) > 0.2

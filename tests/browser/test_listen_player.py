@@ -65,14 +65,14 @@ def test_a_sine_stays_one_from_rate_to_rate(
 
 def test_two_clocks_that_drift_apart_are_not_heard(player: Page) -> None:
     found = simulate(
-        player, source=44100, output=48000, hertz=1000, seconds=240, target=0.08, drift=200e-6,
+        player, source=44100, output=48000, hertz=1000, seconds=150, target=0.08, drift=200e-6,
         jitter=0.01, **{"from": 1},
     )
     fill, speed = found.curve[8:, 1], found.curve[8:, 2]
     assert (found.gaps, found.skips, found.jumps) == (0, 0, 0)
     assert np.abs(fill - 80).max() < 6.0
     assert abs(fill[-100:].mean() - 80) < 1.0
-    assert abs(speed[-100:].mean() - 200) < 15.0
+    assert abs(speed[-100:].mean() - 200) < 40.0
     # Pitch: never off by a thousandth, and moving by less than a tenth of that in a second.
     assert np.abs(speed).max() < 1000
     assert np.abs(np.diff(speed)).max() <= 25

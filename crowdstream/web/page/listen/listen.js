@@ -53,7 +53,7 @@ export function mountListen(element, _live) {
   // browser took the sound away, as when a call comes in. Capture: also where the page keeps the
   // event for itself.
   const touch = (event) => {
-    if (!muted && !sound.allowed && !ui.button.contains(event.target)) sound.start();
+    if (!muted && !sound.allowed && !event.composedPath().includes(ui.button)) sound.start();
   };
   for (const name of TOUCHES) addEventListener(name, touch, { capture: true, passive: true });
   sound.addEventListener("change", () => show(ui, sound));
