@@ -25,11 +25,13 @@ import select
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crowdstream.library.errors import AudioFileError, printable
+from crowdstream.library.errors import AudioFileError
 from crowdstream.library.quiet import mute_c_libraries
+from crowdstream.texts import printable
 from crowdstream.web.waves.shape import TooLong
 from crowdstream.web.waves.store import Store, cache_place
 from crowdstream.web.waves.work import FINISHED, Job
@@ -180,7 +182,7 @@ class Process:
                 continue
             job = self._jobs.get(path)
             if job is None:
-                job = Job(path, roots, self._store, lambda path=path: self._reports.busy(path))
+                job = Job(path, roots, self._store, partial(self._reports.busy, path))
             jobs[path] = job
         self._jobs = jobs
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from crowdstream.web.waves.shape import EXACT
 from tests.browser.waveform_app import WaveformApp, track
-from tests.web.waves.test_work import EXACT, parts
+from tests.web.waves.test_work import parts
 
 PATIENCE = 30.0
 
@@ -114,10 +115,11 @@ def test_a_file_that_is_no_audio_is_told_and_the_others_go_on(
 
 
 def test_it_works_half_of_the_time_while_files_are_loaded(
-    app: WaveformApp, tmp_path: Path, write_sound: Callable[..., Path]
-) -> None:
+    app: WaveformApp, tmp_path: Path, write_sound: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     said: list[bool] = []
-    app.waves.worker.gentle = said.append  # type: ignore[method-assign]
+    monkeypatch.setattr(app.waves.worker, "gentle", said.append)
     app.loader["busy"] = 1
     app.show(A=track(7, [write_sound(tmp_path / "a.wav")], 2.0))
     ready(app, 7)
