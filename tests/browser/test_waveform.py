@@ -324,7 +324,7 @@ def test_a_first_part_is_there_before_the_rest(
         file.truncate(44 + size)
         for third in range(3):
             file.seek(44 + third * RATE * 4 * 1200)
-            file.write(np.tile(np.int16([20000, 20000, -20000, -20000]), RATE * 100).tobytes())
+            file.write(np.tile(np.array([20000, -20000], "<i2"), RATE * 200).tobytes())
     page.evaluate("window.loadedAt = 0; window.firstTile = 0")
     app.show(A=track(110, [path], 3600.0))
     until(lambda: page.evaluate("window.firstTile"))

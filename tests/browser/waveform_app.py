@@ -64,7 +64,8 @@ class WaveformApp:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._pages: set[WebSocket] = set()
+        self.pages: set[Any] = set()
+        self.loader = {"busy": 0}
         self.picture: dict[str, Any] = {"deck.A": empty_deck(), "deck.B": empty_deck()}
         self.done: list[list[Any]] = []
         self._heads: list[tuple[float, float, float]] = [(0.0, 0.0, 0.0)] * 4  # s, speed, since
@@ -104,22 +105,22 @@ class WaveformApp:
     def publish(self, message: dict[str, Any]) -> None:
         """Tell all pages."""
         text = json.dumps(message)
-        for page in self._pages:
+        for page in list(self.pages):
             asyncio.get_running_loop().create_task(self._send(page, text))
 
-    async def _send(self, page: WebSocket, text: str) -> None:
+    async def _send(self, page: Any, text: str) -> None:
         try:
             await page.send_text(text)
         except (WebSocketDisconnect, RuntimeError):
-            self._pages.discard(page)
+            self.pages.discard(page)
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._end: asyncio.Future[None] = self.loop.create_future()
         web: Any = SimpleNamespace(
             link=SimpleNamespace(picture=self.picture, about={"media_roots": []}),
-            live=SimpleNamespace(pages=self._pages), publish=self.publish,
-            desk=SimpleNamespace(loader={"busy": 0}),
+            live=SimpleNamespace(pages=self.pages), publish=self.publish,
+            desk=SimpleNamespace(loader=self.loader),
         )  # fmt: skip
         environ = dict(os.environ, XDG_CACHE_HOME=str(self._cache))
         self.waves = web.waves = Waves(web, environ)
@@ -164,14 +165,14 @@ class WaveformApp:
     async def _live(self, page: WebSocket) -> None:
         await page.accept()
         await page.send_text(json.dumps({"picture": self.picture}))
-        self._pages.add(page)
+        self.pages.add(page)
         self.waves.heard("picture", self.picture)
         try:
             while True:
                 _id, address, *arguments = json.loads(await page.receive_text())["do"]
                 self.done.append([address, *arguments])
         except WebSocketDisconnect:
-            self._pages.discard(page)
+            self.pages.discard(page)
 
 
 def _strict(app: ASGIApp) -> ASGIApp:

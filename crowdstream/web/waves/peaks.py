@@ -101,10 +101,14 @@ class Analyser:
 
     def _peaks(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         high, low = rows.max(axis=1), rows.min(axis=1)
+        peaks: npt.NDArray[Any]
         if self._sixteen:
             sixteenths = np.maximum(high.astype(np.int32), -low.astype(np.int32))
-            return np.minimum((sixteenths * 255 + 32767) >> 15, 255)
-        return np.minimum(np.ceil(np.maximum(high, -low) * np.float64(255)), 255)
+            peaks = (sixteenths * 255 + 32767) >> 15
+        else:
+            peaks = np.ceil(np.maximum(high, -low) * np.float64(255))
+        peaks = np.minimum(peaks, 255)
+        return peaks
 
     def _bands(self, floats: npt.NDArray[np.float32]) -> Energies:
         step = min(self._bucket, self._window)

@@ -10,7 +10,7 @@ same way on standard output. When standard input closes, the process ends.
     {"up": folder}                        where the files of peaks are
     {"busy": path}                        this one is worked at: to blame, should nothing follow
     {"wave": path, "file", "rough", "ready", ...}   what there is of it, see `Reports`
-    {"failed": path, "identity", "reason"}
+    {"failed": path, "reason"}
     {"idle": true}                        all that is wanted is done
 """
 
@@ -25,11 +25,13 @@ import select
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crowdstream.library.errors import AudioFileError, printable
+from crowdstream.library.errors import AudioFileError
 from crowdstream.library.quiet import mute_c_libraries
+from crowdstream.texts import printable
 from crowdstream.web.waves.shape import TooLong
 from crowdstream.web.waves.store import Store, cache_place
 from crowdstream.web.waves.work import FINISHED, Job
@@ -121,7 +123,8 @@ class Process:
         self._store = store
         self._reports = Reports()
         self._jobs: dict[str, Job] = {}
-        self._over: set[str] = set()  # wanted, and finished or failed
+        # Wanted, and finished or failed: what the file was, and why it failed.
+        self._over: dict[str, tuple[tuple[int, int] | None, str]] = {}
         self._gentle = False
         self._rest = b""
         self._last = ""
@@ -169,14 +172,17 @@ class Process:
         for path in [path for path in self._jobs if path not in paths]:
             self._jobs.pop(path).close()
             self._reports.forget(path)
-        self._over &= set(paths)
         jobs = {}
+        over, self._over = self._over, {}
         for path in paths:
-            if path in self._over:
+            if path in over and over[path][0] == _identity(path):
+                self._over[path] = over[path]
+                if over[path][1]:
+                    _write({"failed": path, "reason": over[path][1]})
                 continue
             job = self._jobs.get(path)
             if job is None:
-                job = Job(path, roots, self._store, lambda path=path: self._reports.busy(path))
+                job = Job(path, roots, self._store, partial(self._reports.busy, path))
             jobs[path] = job
         self._jobs = jobs
 
@@ -195,21 +201,20 @@ class Process:
         try:
             job.turn()
         except (AudioFileError, TooLong, OSError) as error:
-            _write({
-                "failed": job.path, "identity": _identity(job.path),
-                "reason": error.args[0] if isinstance(error, TooLong) else printable(str(error)),
-            })  # fmt: skip
-            self._end(job)
+            reason = printable(str(error))
+            _write({"failed": job.path, "reason": reason})
+            self._end(job, reason)
             return
         self._reports.wave(job)
         if job.phase == FINISHED:
             self._end(job)
 
-    def _end(self, job: Job) -> None:
+    def _end(self, job: Job, reason: str = "") -> None:
         del self._jobs[job.path]
         job.close()
         self._reports.forget(job.path)
-        self._over.add(job.path)
+        identity = job.header.identity if job.header else _identity(job.path)
+        self._over[job.path] = identity, reason
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from crowdstream.library.reader import StemReader, open_stem
 from crowdstream.web.waves.peaks import Analyser, merged
@@ -16,13 +17,21 @@ from crowdstream.web.waves.shape import BLOCK, BUCKET_BYTES, Header, Shape, name
 from crowdstream.web.waves.store import Store, Unfinished
 
 LOOK_BUCKETS = 800  # at most, of the level that is looked at: what a wide screen shows
-LOOK_STRIDE = 4  # of these are looked at first, so that all stems show something soon
-LOOK_SECONDS = 0.05  # for a look; a medium that is slower is looked at in fewer places
+FIRST_PART = 4  # one of so many is looked at first, so that all stems show something soon
+# For a look, and a closer one; of a file that is slower to seek in fewer places are looked at.
+LOOK_SECONDS, CLOSER_SECONDS = 0.01, 0.05
 LOOK_BLOCKS = 16  # shorter sounds are done as fast as looked at
 TURN_SECONDS = 0.015  # of one sound, before it is another's turn
 TURN_BLOCKS = 128  # that are kept in memory at most until they are written
 
 OPENING, LOOKING, LOOKING_CLOSER, REFINING, FINISHED = range(5)
+
+
+def spread(count: int) -> npt.NDArray[np.int64]:
+    """The numbers below `count`, so that the first ones of them are spread evenly, however many."""
+    bits = max(1, (count - 1).bit_length())
+    order = [int(f"{number:0{bits}b}"[::-1], 2) for number in range(1 << bits)]
+    return np.array([number for number in order if number < count])
 
 
 class Job:
@@ -66,9 +75,9 @@ class Job:
         if self.phase == OPENING:
             self._open()
         elif self.phase == LOOKING:
-            self._look(LOOK_STRIDE)
+            self._look(len(self._places) // FIRST_PART, LOOK_SECONDS)
         elif self.phase == LOOKING_CLOSER:
-            self._look(1)
+            self._look(len(self._places), CLOSER_SECONDS)
         elif self.phase == REFINING:
             self._refine()
 
@@ -103,15 +112,16 @@ class Job:
             count = shape.counts[self._level]
             self._seen = np.zeros((count, BUCKET_BYTES), np.uint8)
             self._looked = np.zeros(count, np.bool_)
+            self._places = spread(count)
 
-    def _look(self, stride: int) -> None:
+    def _look(self, most: int, seconds: float) -> None:
         assert self._reader is not None
         shape = self._pyramid.shape
         span = shape.frames / len(self._seen)
         width = max(shape.window, shape.bucket)
         at_once = self._analyser.chunk // width
-        places = np.flatnonzero(~self._looked)[stride // 2 :: stride]
-        until = time.monotonic() + LOOK_SECONDS
+        places, self._places = self._places[:most], self._places[most:]
+        until = time.monotonic() + seconds
         for begin in range(0, len(places), at_once):
             some = places[begin : begin + at_once]
             for row, place in enumerate(some.tolist()):
@@ -133,7 +143,7 @@ class Job:
         nearest = there[np.searchsorted(edges, np.arange(len(self._seen)), side="right")]
         self._pyramid.look(self._level, self._seen[nearest])
         slow = time.monotonic() > until
-        self.phase = REFINING if slow or stride == 1 else LOOKING_CLOSER
+        self.phase = REFINING if slow or not len(self._places) else LOOKING_CLOSER
 
     def _fill(self, start: int, count: int) -> int:
         assert self._reader is not None

@@ -181,7 +181,7 @@ class Worker:
         reason = self.blame.judge(path, status, self._hung)
         if reason is not None:
             log.warning("no waveform: %s", reason)
-            self._hear({"failed": path, "identity": None, "reason": reason})
+            self._hear({"failed": path, "reason": reason})
 
     # What it is told -------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from crowdstream.web.waves.shape import (
 )
 from crowdstream.web.waves.store import Store
 from crowdstream.web.waves.tiles import NoTile, PeakFile
-from crowdstream.web.waves.work import FINISHED, LOOKING, LOOKING_CLOSER, REFINING, Job
+from crowdstream.web.waves.work import FINISHED, LOOKING, LOOKING_CLOSER, REFINING, Job, spread
 
 RATE = 44100
 
@@ -131,6 +131,24 @@ def test_a_glance_is_about_what_it_turns_out_to_be(
     assert set(known) == {EXACT}
     assert np.abs(exact[:, 0].astype(int) - glance[:, 0]).mean() < 12
     assert np.abs(exact[:, 1:].astype(int) - glance[:, 1:]).mean() < 12
+
+
+def test_a_file_that_is_slow_to_seek_in_is_looked_at_all_over(
+    tmp_path: Path, store: Store, write_sound: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crowdstream.web.waves.work.LOOK_SECONDS", 0.0)  # there is time for one
+    job = Job(str(write_sound(tmp_path / "a.wav", samples=music(60))), [], store, nothing)
+    while job.phase != REFINING:
+        job.turn()
+    glance, known = level(opened(job), job.rough, job.rough)
+    assert set(known) == {ROUGH}
+    assert glance[:, 0].min() > 10
+    job.close()
+    for count in (1, 2, 3, 97, 800):
+        order = spread(count)
+        assert sorted(order) == list(range(count))
+        some = np.sort(order[: max(1, count // 4)])
+        assert np.diff(np.concatenate([[-1], some, [count]])).max() <= 9 or count < 9
 
 
 @pytest.mark.parametrize("most", [1 << 22, 20_000, 10_000, 2_500])

@@ -74,12 +74,12 @@ def test_the_first_part_comes_before_the_rest(tmp_path: Path) -> None:
         heard.worker.want(paths, [])
         seen: dict[str, list[dict[str, Any]]] = {path: [] for path in paths}
         while not all(one and one[-1]["ready"] == 1 for one in seen.values()):
-            said = await heard.until(lambda said: "wave" in said)
-            seen[said["wave"]].append(said)
-            if said["ready"] > 0:  # nothing is exact before all were looked at
-                assert all(any(one["rough"] > 0 for one in said) for said in seen.values())
-        for said in seen.values():
-            readys = [one["ready"] for one in said]
+            told = await heard.until(lambda said: "wave" in said)
+            seen[told["wave"]].append(told)
+            if told["ready"] > 0:  # nothing is exact before all were looked at
+                assert all(any(one["rough"] > 0 for one in some) for some in seen.values())
+        for some in seen.values():
+            readys = [one["ready"] for one in some]
             assert readys == sorted(readys)
             assert any(0 < ready < 1 for ready in readys)
 

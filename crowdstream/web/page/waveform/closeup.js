@@ -31,10 +31,7 @@ export class CloseUp {
     const left = Math.round(view.position * scale - width / 2);
     const at = (seconds) => Math.round(seconds * scale - left);
     const area = { context, ratio, width, height, scale, left, at, head: Math.round(HEAD * ratio) };
-    if (!deck || !deck.number) {
-      this._playhead(area, view);
-      return true;
-    }
+    if (!deck || !deck.number) return true;
     const lanes = this._lanes(area, view);
     this._outside(area, view);
     this._regions(area, view);

@@ -1,7 +1,6 @@
-// Colours of stems, from the page's variables: --stem-1 to --stem-8, or --stem-<name>.
+// Colours of a waveform, from the page's variables where it has them: --stem-1 to --stem-8, ...
 
 const STEMS = ["#45b8ff", "#ffab40", "#5fe08a", "#ff6ba9", "#b591ff", "#38ddd0", "#ffe163", "#ff8562"];
-const NAMED = { drums: 0, bass: 1, vocals: 2, vocal: 2, other: 3, melody: 3, synth: 4, keys: 4, guitar: 5, fx: 6 };
 
 /** Red, green and blue, 0 to 255, of any colour that CSS knows. */
 export function parse(text) {
@@ -20,18 +19,12 @@ const packed = ([red, green, blue]) => (blue << 16) | (green << 8) | red;
 /** "rgba(...)" of red, green and blue. */
 export const css = ([red, green, blue], alpha = 1) => `rgba(${red}, ${green}, ${blue}, ${alpha})`;
 
-/** The colours of a deck's waveform as they are now; `names` of its stems. */
-export function palette(element, names) {
+/** The colours of the waveform of so many stems as they are now. */
+export function palette(element, count) {
   const style = getComputedStyle(element);
   const read = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-  const taken = new Set();
-  const stems = names.map((name, index) => {
-    const plain = String(name).toLowerCase().replace(/[^a-z0-9]/g, "");
-    let number = NAMED[plain] ?? index;
-    for (let tries = 0; taken.has(number % 8) && tries < 8; tries += 1) number += 1;
-    taken.add(number % 8);
-    const own = plain && read(`--stem-${plain}`, "");
-    const base = parse(own || read(`--stem-${(number % 8) + 1}`, STEMS[number % 8]));
+  const stems = Array.from({ length: count }, (_, stem) => {
+    const base = parse(read(`--stem-${(stem % 8) + 1}`, STEMS[stem % 8]));
     // Low deep and full, high pale: told apart by brightness, also by who does not see hues.
     const low = mixed(base, [0, 0, 24], 0.5);
     const high = mixed(base, [255, 255, 255], 0.72);

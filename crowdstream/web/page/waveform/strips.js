@@ -8,6 +8,7 @@ const WIDTH = 256; // device pixels of a strip
 const MOST = 96; // strips that are kept
 const PAINT_MS = 6; // of a frame, for painting; the rest of the strips comes with the next frames
 const WEIGHTS = [1, 2.5, 7]; // of low, mid and high: music has less energy the higher it is
+const CORE = 0.8; // of its height, for what is high: around it the stem's own colour stays
 const ROUGH_ALPHA = 0.5;
 const SHOWN = Float32Array.from({ length: 256 }, (_, peak) => (peak / 255) ** 0.8);
 
@@ -145,7 +146,7 @@ function paintLane(pixels, columns, { top, height }, colours) {
     const last = Math.min(top + height - 1, Math.ceil(middle + whole));
     for (let y = first; y <= last; y += 1) {
       const away = Math.abs(y - middle);
-      const layer = away <= to[2] ? 2 : away <= to[1] ? 1 : 0;
+      const layer = away <= CORE * to[2] ? 2 : away <= Math.max(to[1], to[2]) ? 1 : 0;
       // The outermost pixel is as strong as the part of it that is covered.
       const covered = Math.min(1, Math.max(0, whole - away + 0.5));
       const opaque = Math.round(255 * covered * alpha);

@@ -179,7 +179,7 @@ export class Waveform {
     if (!this._dirty && position === this.drawn.position) return;
     this._dirty = false;
     for (const one of this._pointers) one.update();
-    if (!this._colours) this._colours = palette(this.element, (this._deck ? this._deck.stems : []).map((one) => one.name));
+    if (!this._colours) this._colours = palette(this.element, this._deck ? this._deck.stems.length : 0);
     const view = {
       deck: this._deck, position, span: this.span, ratio: this._ratio, colours: this._colours,
       heard: this._heard(), selection: this._selection, ready: this.peaks.ready, meter: this._meter(),

@@ -1,0 +1,88 @@
+"""Waveforms on the page of a running server: the playhead is where the sound is."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+
+from tests.browser.support_page import (
+    live,
+    load,
+    music_server,
+    ordered,
+    ready_page,
+    watch_orders,
+)
+from tests.server import Running, until
+
+FRAME = 1 / 60  # seconds between two pictures of the display
+# The position that was drawn last, less the server's time of that drawing, and the latency.
+DRAWN = """(() => { const { drawn } = document.querySelector("[data-deck=A].waveform").waveform;
+  const at = drawn.time / 1000 + live.clock() - performance.now() / 1000;
+  return [drawn.position - at, live.now.latency]; })()"""
+
+
+def waveform(page: Page, expression: str) -> Any:
+    """The value of an expression over the waveform of deck A."""
+    return page.evaluate(
+        f"(() => {{ const one = document.querySelector('[data-deck=A].waveform').waveform;"
+        f" return {expression}; }})()"
+    )
+
+
+def test_the_playhead_and_the_gestures_are_those_of_the_engine(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with music_server(tmp_path) as running, ready_page(browser, running) as page:
+        load(running, tmp_path / "media" / "Night")
+        until(lambda: waveform(page, "one?.peaks.ready === 1 && one.peaks.stems.length === 4"))
+        _seek_and_loop(page, running)
+        running.client.send("/deck/A/loop/exit")
+        running.client.send("/deck/A/seek", 5.0)
+        running.client.send("/deck/A/play")
+        until(lambda: live(page, "live.heard(0).playing"))
+        until(lambda: waveform(page, "one.drawn.position > 5.3"))
+        engine, drawn, latency = [], [], 0.0
+        for _ in range(40):
+            status = running.client.status()
+            # Positions are those of the latest block; it began up to 6 ms ago.
+            engine.append(float(status["deck.A.position"]) - time.monotonic())
+            ahead, latency = live(page, DRAWN)
+            drawn.append(ahead + latency)
+            time.sleep(0.02)
+        assert 0 < latency < 1
+        assert abs(statistics.median(drawn) - statistics.median(engine)) < FRAME
+
+
+def _seek_and_loop(page: Page, running: Running) -> None:
+    box = page.locator("[data-deck=A] .waveform-closeup").bounding_box()
+    small = page.locator("[data-deck=A] .waveform-overview").bounding_box()
+    assert box and small
+    assert box["height"] > 60 and small["height"] >= 20
+    whole = page.locator(".waveform[data-deck=A]").bounding_box()
+    assert whole
+    assert small["y"] + small["height"] <= whole["y"] + whole["height"] + 1  # all of it is seen
+    page.mouse.click(small["x"] + small["width"] / 4, small["y"] + small["height"] / 2)
+    until(lambda: abs(float(running.client.status()["deck.A.position"]) - 10.0) < 0.2)
+    until(lambda: waveform(page, "Math.abs(one.drawn.position - 10) < 0.2"))
+    running.client.send("/deck/A/play")
+    until(lambda: live(page, "live.heard(0).playing"))
+    watch_orders(page)
+    second = box["width"] / 8
+    middle, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle + second, y)
+    page.mouse.down()
+    page.mouse.move(middle + 2 * second, y)
+    page.mouse.move(middle + 3 * second, y)
+    page.mouse.up()
+    until(lambda: live(page, "live.get('deck.A').loop"))
+    begin, end = live(page, "live.get('deck.A').loop")
+    [(address, *asked)] = ordered(page)
+    assert address == "/deck/A/loop/set"
+    assert abs(begin - asked[0]) < 1e-3
+    assert abs(end - asked[1]) < 1e-3
+    assert 1.5 < end - begin < 4
