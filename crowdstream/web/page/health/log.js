@@ -4,6 +4,7 @@ import { h } from "../controls/dom.js";
 import { say } from "../controls/say.js";
 
 const MOST = 200;
+const UNDERRUN_MS = 30000; // between two that are said aloud
 
 const CAUSES = {
   late_callback: "the system woke the engine late",
@@ -31,11 +32,21 @@ export function makeLog(live) {
     while (list.children.length > MOST) list.lastChild.remove();
   }
 
+  // Underruns may come every second; all are in the list, and one now and then is said.
+  let underrunSaid = -Infinity;
+  function often(address) {
+    if (address !== "/underrun") return false;
+    const before = underrunSaid;
+    if (performance.now() - before < UNDERRUN_MS) return true;
+    underrunSaid = performance.now();
+    return false;
+  }
+
   live.events.addEventListener("event", ({ detail }) => {
     const [text, kind] = eventText(detail);
     if (!text) return;
     add(text, kind);
-    if (kind !== "quiet") say(text, kind);
+    if (kind !== "quiet" && !often(detail[0])) say(text, kind);
   });
   live.events.addEventListener("refused", ({ detail }) => {
     const text = `${detail.address}: ${detail.reason}`;
