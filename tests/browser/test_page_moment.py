@@ -37,10 +37,10 @@ def run(browser: Browser) -> Iterator[Any]:
             "let time = 0; performance.now = () => time * 1000;"
             "const { ServerClock } = await import('/serverclock.js');"
             "const { Heard } = await import('/heard.js');"
-            "const state = {}; const live = { hello: { rate: %d }, clock: () => time,"
+            "const state = {}; const live = { hello: { rate: 48000 }, clock: () => time,"
             "  get: (key) => state[key] };"
             "const report = (at, decks, latency = 0.02) => ({ t: at, at, latency, beat: at * 2,"
-            "  bpm: 120, decks });" % RATE
+            "  bpm: 120, decks });"
         )
         yield lambda script: page.evaluate(f"async () => {{ {head} {script} }}")
         context.close()
@@ -134,7 +134,8 @@ def test_values_as_a_musician_reads_them(run: Any) -> None:
       const level = fader(4), eq = decibelKnob(-26, 12);
       return [dbText(1), dbText(0), dbText(0.5), timeText(3725), timeText(59.96, true),
         unitText(6000, 'Hz'), unitText(0.005, 's'), beatsText(0.75), beatsText(4),
-        level.value(0.75), level.place(level.value(0.3)), level.value(1), eq.value(0.5), eq.place(eq.value(0.9))];
+        level.value(0.75), level.place(level.value(0.3)), level.value(1), eq.value(0.5),
+        eq.place(eq.value(0.9))];
     """) == [
         "0.0 dB", "−∞ dB", "−6.0 dB", "1:02:05", "0:59.9", "6 kHz", "5 ms", "3/4", "4", 1,
         pytest.approx(0.3), pytest.approx(4), 1, pytest.approx(0.9),

@@ -78,7 +78,7 @@ const ENGINES = {
 function eventText([address, ...args]) {
   switch (address) {
     case "/underrun":
-      return [`${args[1]} underruns: ${CAUSES[args[0]] || args[0]}, ${Number(args[2]).toFixed(1)} ms`, "bad"];
+      return [`${args[1]} ${args[1] === 1 ? "underrun" : "underruns"}: ${CAUSES[args[0]] || args[0]}, ${Number(args[2]).toFixed(1)} ms`, "bad"];
     case "/ended":
       return [`${args[1]} has come to its end`, "quiet"];
     case "/broken":
