@@ -230,3 +230,16 @@ def test_it_comes_back_by_itself_and_is_grey_meanwhile(page: Page, stage: Runnin
     stage.client.send("/mix/crossfader", 0.25)
     expect(slider(page, "Crossfader")).to_have_attribute("aria-valuenow", "0.25")
     stage.client.send("/mix/crossfader", 0.5)
+
+
+def test_a_new_buffer_size_is_told_before_it_is_set(page: Page, stage: Running) -> None:
+    page.keyboard.press("h")
+    choice = page.get_by_label("Frames of a block")
+    choice.select_option("512")
+    expect(page.locator("#buffer-hint")).to_contain_text("up to 100 ms of silence")
+    assert not ordered(page)
+    page.click("[data-action=buffer-size]")
+    until(lambda: stage.client.status()["buffer_size"] == 512)
+    assert ordered(page) == [["/buffer_size", 512]]
+    expect(page.locator("#buffer-hint")).to_contain_text("Now: a block lasts 11.6 ms")
+    page.keyboard.press("Escape")

@@ -71,7 +71,7 @@ export function makeLog(live) {
 
 const ENGINES = {
   died: "The engine had died", hung: "The engine hung", device: "The sound device is gone",
-  found: "The sound device is there again",
+  found: "The sound device is there again", resized: "The buffer size was changed",
 };
 
 // An event of the server as a sentence, and how bad it is.
@@ -91,6 +91,8 @@ function eventText([address, ...args]) {
       return [args[0] ? "The sound device is there again" : "The sound device is gone", args[0] ? "" : "bad"];
     case "/engine":
       return [`${ENGINES[args[0]] || args[0]}: another engine plays, ${Number(args[1]).toFixed(1)} ms were lost`, "bad"];
+    case "/buffer_size":
+      return [`The buffer size becomes ${args[0]} frames: up to ${Number(args[1]).toFixed(0)} ms of silence`, ""];
     case "/quality":
       return [`Quality is ${args[0] ? `lowered to ${args[0]}` : "full again"} (${args[1]})`, args[0] ? "bad" : ""];
     case "/grid/fault":
