@@ -63,7 +63,8 @@ export function makeLog(live) {
       if (known.has(id)) continue;
       known.add(id);
       const when = new Date(Date.now() - gap.ago * 1000);
-      add(`Gap of ${gap.ms.toFixed(1)} ms: ${CAUSES[gap.cause] || gap.cause}`, "bad", when, gap.advice);
+      const long = gap.ms >= 0.05 ? ` of ${gap.ms.toFixed(1)} ms` : "";
+      add(`Gap${long}: ${CAUSES[gap.cause] || gap.cause}`, "bad", when, gap.advice);
     }
   });
   return { element };
