@@ -83,7 +83,8 @@ def watch_orders(page: Page) -> None:
     """Keep the commands that the page sends from now on; see `ordered`."""
     page.evaluate(
         "async () => { const { live } = await import('/page/live.js'); const send = live.send;"
-        " window.sent = []; live.send = function (message) { if (message.do)"
+        " if (window.sent) { window.sent = []; return; } window.sent = [];"
+        " live.send = function (message) { if (message.do)"
         " window.sent.push([performance.now(), ...message.do.slice(1)]);"
         " return send.call(this, message); }; }"
     )

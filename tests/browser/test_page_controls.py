@@ -30,12 +30,18 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture
-def page(browser: Browser, stage: Running) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def shown(browser: Browser, stage: Running) -> Iterator[Page]:
     with ready_page(browser, stage) as made:
-        made.wait_for_selector(".deck[data-deck=A]:not([data-state=loading])")
-        watch_orders(made)
         yield made
+
+
+@pytest.fixture
+def page(shown: Page) -> Page:
+    until(lambda: live(shown, "live.get('deck.A').state") == "ready")
+    watch_orders(shown)
+    shown.evaluate("document.activeElement.blur()")
+    return shown
 
 
 def press(page: Page, action: str, deck: str = "A") -> None:
@@ -79,7 +85,7 @@ def test_keys_play_cue_and_loop_each_deck(page: Page, stage: Running) -> None:
     page.keyboard.press("z")
     until(lambda: live(page, "live.get('deck.A').loop") is not None)
     page.keyboard.press("Shift+Z")
-    until(lambda: live(page, "live.get('deck.A').loop_beats") == 8)
+    until(lambda: abs(live(page, "live.get('deck.A').loop_beats") - 8) < 1e-6)
     page.keyboard.press("z")
     until(lambda: live(page, "live.get('deck.A').loop") is None)
     before = live(page, "live.heard(0).frame")
@@ -154,6 +160,7 @@ def test_stems_and_kills(page: Page, stage: Running) -> None:
     slider(page, "Deck A vocals EQ high").press("Delete")
     page.click(".strip[data-deck=A] [data-action=kill-low]")
     deck_is(stage, low=0.0)
+    until(lambda: live(page, "live.get('deck.A').kill[0]") == 1)
     page.click(".strip[data-deck=A] [data-action=kill-low]")
     deck_is(stage, low=1.0)
 
@@ -161,11 +168,13 @@ def test_stems_and_kills(page: Page, stage: Running) -> None:
 def test_hot_cues_are_set_jumped_to_and_forgotten(page: Page, stage: Running) -> None:
     stage.client.send("/deck/A/seek", 5.0)
     until(lambda: live(page, "live.get('deck.A').cue") == 5)
-    press(page, "hotcue-3")
-    deck_is(stage, cues="3:5.000")
+    pad = page.locator(".deck[data-deck=A] [data-action=hotcue-3]")
+    # As events: on a busy machine a click takes as long as a hold, which forgets the cue.
+    pad.dispatch_event("click")
+    until(lambda: live(page, "live.get('deck.A').cues['3']") == 5)
     stage.client.send("/deck/A/seek", 0.0)
-    deck_is(stage, position=0.0)
-    press(page, "hotcue-3")
+    until(lambda: live(page, "live.get('deck.A').cue") == 0)
+    pad.dispatch_event("click")
     deck_is(stage, position=5.0)
     page.focus(".deck[data-deck=A] [data-action=hotcue-3]")
     page.keyboard.press("Delete")
@@ -210,8 +219,7 @@ def test_a_recording_begins_and_ends(page: Page, stage: Running) -> None:
 
 def test_a_refused_command_is_told(page: Page, stage: Running) -> None:
     live(page, "live.order('/deck/B/play')")
-    expect(page.locator(".note.bad")).to_contain_text("deck B")
-    expect(page.locator("#spoken")).to_contain_text("deck B")
+    expect(page.locator(".note.bad", has_text="deck B")).to_be_visible()
 
 
 def test_it_comes_back_by_itself_and_is_grey_meanwhile(page: Page, stage: Running) -> None:
@@ -225,3 +233,16 @@ def test_it_comes_back_by_itself_and_is_grey_meanwhile(page: Page, stage: Runnin
     stage.client.send("/mix/crossfader", 0.25)
     expect(slider(page, "Crossfader")).to_have_attribute("aria-valuenow", "0.25")
     stage.client.send("/mix/crossfader", 0.5)
+
+
+def test_a_new_buffer_size_is_told_before_it_is_set(page: Page, stage: Running) -> None:
+    page.keyboard.press("h")
+    choice = page.get_by_label("Frames of a block")
+    choice.select_option("512")
+    expect(page.locator("#buffer-hint")).to_contain_text("up to 100 ms of silence")
+    assert not ordered(page)
+    page.click("[data-action=buffer-size]")
+    until(lambda: stage.client.status()["buffer_size"] == 512)
+    assert ordered(page) == [["/buffer_size", 512]]
+    expect(page.locator("#buffer-hint")).to_contain_text("Now: a block lasts 11.6 ms")
+    page.keyboard.press("Escape")

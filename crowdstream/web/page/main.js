@@ -45,7 +45,12 @@ async function addParts(decks) {
   }
   try {
     const { mountListen } = await import("./listen/listen.js");
-    mountListen(document.getElementById("listen"), live);
+    const listen = document.getElementById("listen");
+    mountListen(listen, live);
+    // Its button is always at hand; the rest is in a fold.
+    const own = listen.querySelector(".listen-button");
+    own.classList.add("button", "toggle");
+    document.getElementById("listen-button").append(own);
   } catch (error) {
     console.error("listening in:", error);
   }
@@ -89,6 +94,13 @@ function views(decks, mixer, dock) {
   show("A");
   return show;
 }
+
+// What folds out over the page folds in again when something else is touched.
+addEventListener("pointerdown", (event) => {
+  for (const fold of document.querySelectorAll("details[open]")) {
+    if (!fold.contains(event.target)) fold.open = false;
+  }
+});
 
 let built = false;
 live.events.addEventListener("hello", ({ detail }) => {

@@ -5,7 +5,10 @@ import { button } from "../controls/button.js";
 import { timeText } from "../controls/values.js";
 import { beatAt } from "./grid.js";
 
-const WORDS = { empty: "No track", loading: "Loading", broken: "Damaged: plays what it has" };
+const WORDS = {
+  empty: "No track", loading: "Loading …", failed: "Could not be loaded",
+  broken: "Damaged: plays what it has",
+};
 const BEATS = 4; // lamps
 const ENDING = 30; // s before the end, from which the remaining time is lit
 
@@ -41,7 +44,10 @@ export function head(deck, id) {
   deck.on((state) => {
     const known = state.title || state.track;
     setText(title, known || WORDS[state.state] || "");
-    setText(artist, known ? [state.artist, WORDS[state.state]].filter(Boolean).join(" · ") : "");
+    setText(artist, known ? [
+      state.incoming ? `Loading ${state.incoming.track} …` : state.artist,
+      WORDS[state.state], state.reason,
+    ].filter(Boolean).join(" · ") : "");
     setAttribute(title, "title", state.track || null);
     setText(key, state.key || "");
     unload.disabled = state.state === "empty";

@@ -61,13 +61,15 @@ export function loops(deck) {
     else deck.order("/jump", beats);
   }
   function draw() {
-    const { state, bpm, loop: looped, loop_beats: beats } = deck.state;
+    const { state, bpm, loop: looped, loop_beats: beats, loop_left: left } = deck.state;
     loop.set(Boolean(looped));
     const length = looped && beats ? beats : size;
     setText(word, looped && !beats ? "on" : beatsText(length));
     setAttribute(loop, "aria-label", deck.name(`loop of ${beatsText(length)} beats`));
     const loaded = state === "ready" || state === "playing" || state === "broken";
-    for (const one of [loopIn, loopOut, again]) one.disabled = !loaded;
+    for (const one of [loopIn, loopOut]) one.disabled = !loaded;
+    again.disabled = !loaded || !left;
+    loopIn.classList.toggle("armed", deck.state.loop_in !== null && deck.state.loop_in !== undefined);
     loop.disabled = !loaded || (!bpm && !looped);
     for (const one of [back, ahead]) one.disabled = !loaded || !bpm;
     less.disabled = !loaded;

@@ -20,6 +20,10 @@ export function strip(deck) {
     law: decibelKnob(trimRange.low, trimRange.high), text: dbText,
     send: (value) => deck.order("/trim", 20 * Math.log10(value)),
   });
+  const auto = toggle("A", deck.name("automatic trim"), (on) => deck.order("/trim/auto", on ? 1 : 0), {
+    class: "kill auto", "data-action": "trim-auto",
+    title: "Automatic trim: tracks meet at the same loudness",
+  });
   const bands = BANDS.map((band, at) => {
     const dial = knob({
       label: deck.name(`EQ ${band}`), name: band.toUpperCase(), initial: 1, middle: 0.5,
@@ -60,6 +64,7 @@ export function strip(deck) {
 
   deck.on((state) => {
     if (state.trim !== undefined) trim.set(state.trim);
+    auto.set(Boolean(state.trim_auto));
     bands.forEach(({ dial, kill, cell, at }) => {
       const killed = Boolean(state.kill && state.kill[at]);
       if (state.eq && !killed) dial.set(state.eq[at]);
@@ -84,7 +89,7 @@ export function strip(deck) {
     { class: "strip", "data-deck": deck.letter, "aria-label": deck.name("channel") },
     h("h3", { class: "strip-name", "aria-hidden": "true" }, deck.letter),
     h("div", { class: "strip-knobs" },
-      trim.root, high, mid, low, filter.root,
+      h("div", { class: "band" }, trim.root, auto), high, mid, low, filter.root,
       h("div", { class: "strip-sends" }, resonance.root, sends[0].root, sends[1].root)),
     h("div", { class: "strip-level" }, level.root, bar.root),
     listen,

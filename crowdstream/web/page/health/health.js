@@ -28,8 +28,8 @@ export function makeHealth(live) {
   const log = makeLog(live);
   const element = h(
     "div", { class: "health" },
-    cards.gaps.element, cards.render.element, cards.engine.element, cards.orders.element,
-    cards.memory.element, processCard, section("What happened", log.element, "wide"),
+    cards.gaps.element, section("What happened", log.element, "wide"), cards.render.element,
+    cards.engine.element, cards.orders.element, cards.memory.element, processCard,
   );
   let before = null;
 
@@ -96,7 +96,7 @@ const MEMORY = [
   ["Hit rate", (r) => `${Math.round(100 * (r.pages_hit_rate ?? 1))} %`],
   ["Slowest read", (r) => ms(r.read_max_ms)],
   ["Stalls", (r) => `${r.stalls ?? 0}`, (r) => r.stalls > 0],
-  ["Loader, control restarts", (r) => `${r.restarts_loader ?? 0}, ${r.restarts_control ?? 0}`,
+  ["Restarts", (r) => `loader ${r.restarts_loader ?? 0}, control ${r.restarts_control ?? 0}`,
     (r) => r.restarts_loader > 0 || r.restarts_control > 0],
 ];
 

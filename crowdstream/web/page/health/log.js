@@ -4,6 +4,7 @@ import { h } from "../controls/dom.js";
 import { say } from "../controls/say.js";
 
 const MOST = 200;
+const UNDERRUN_MS = 30000; // between two that are said aloud
 
 const CAUSES = {
   late_callback: "the system woke the engine late",
@@ -31,11 +32,21 @@ export function makeLog(live) {
     while (list.children.length > MOST) list.lastChild.remove();
   }
 
+  // Underruns may come every second; all are in the list, and one now and then is said.
+  let underrunSaid = -Infinity;
+  function often(address) {
+    if (address !== "/underrun") return false;
+    const before = underrunSaid;
+    if (performance.now() - before < UNDERRUN_MS) return true;
+    underrunSaid = performance.now();
+    return false;
+  }
+
   live.events.addEventListener("event", ({ detail }) => {
     const [text, kind] = eventText(detail);
     if (!text) return;
     add(text, kind);
-    if (kind !== "quiet") say(text, kind);
+    if (kind !== "quiet" && !often(detail[0])) say(text, kind);
   });
   live.events.addEventListener("refused", ({ detail }) => {
     const text = `${detail.address}: ${detail.reason}`;
@@ -52,7 +63,8 @@ export function makeLog(live) {
       if (known.has(id)) continue;
       known.add(id);
       const when = new Date(Date.now() - gap.ago * 1000);
-      add(`Gap of ${gap.ms.toFixed(1)} ms: ${CAUSES[gap.cause] || gap.cause}`, "bad", when, gap.advice);
+      const long = gap.ms >= 0.05 ? ` of ${gap.ms.toFixed(1)} ms` : "";
+      add(`Gap${long}: ${CAUSES[gap.cause] || gap.cause}`, "bad", when, gap.advice);
     }
   });
   return { element };
@@ -60,14 +72,14 @@ export function makeLog(live) {
 
 const ENGINES = {
   died: "The engine had died", hung: "The engine hung", device: "The sound device is gone",
-  found: "The sound device is there again",
+  found: "The sound device is there again", resized: "The buffer size was changed",
 };
 
 // An event of the server as a sentence, and how bad it is.
 function eventText([address, ...args]) {
   switch (address) {
     case "/underrun":
-      return [`${args[1]} underruns: ${CAUSES[args[0]] || args[0]}, ${Number(args[2]).toFixed(1)} ms`, "bad"];
+      return [`${args[1]} ${args[1] === 1 ? "underrun" : "underruns"}: ${CAUSES[args[0]] || args[0]}, ${Number(args[2]).toFixed(1)} ms`, "bad"];
     case "/ended":
       return [`${args[1]} has come to its end`, "quiet"];
     case "/broken":
@@ -80,6 +92,8 @@ function eventText([address, ...args]) {
       return [args[0] ? "The sound device is there again" : "The sound device is gone", args[0] ? "" : "bad"];
     case "/engine":
       return [`${ENGINES[args[0]] || args[0]}: another engine plays, ${Number(args[1]).toFixed(1)} ms were lost`, "bad"];
+    case "/buffer_size":
+      return [`The buffer size becomes ${args[0]} frames: up to ${Number(args[1]).toFixed(0)} ms of silence`, ""];
     case "/quality":
       return [`Quality is ${args[0] ? `lowered to ${args[0]}` : "full again"} (${args[1]})`, args[0] ? "bad" : ""];
     case "/grid/fault":

@@ -1,0 +1,142 @@
+"""The page's idea of now: the server's clock, and what is under the ear. Run in Chromium."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from crowdstream.web.app import PAGE
+
+RATE = 48000
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves the page's files and logs nothing."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def run(browser: Browser) -> Iterator[Any]:
+    """`run(script)`: the value of a script in a page that has the modules, and a clock to set."""
+    handler = functools.partial(Quiet, directory=PAGE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/icon.svg")
+        head = (
+            "let time = 0; performance.now = () => time * 1000;"
+            "const { ServerClock } = await import('/serverclock.js');"
+            "const { Heard } = await import('/heard.js');"
+            "const state = {}; const live = { hello: { rate: 48000 }, clock: () => time,"
+            "  get: (key) => state[key] };"
+            "const report = (at, decks, latency = 0.02) => ({ t: at, at, latency, beat: at * 2,"
+            "  bpm: 120, decks });"
+        )
+        yield lambda script: page.evaluate(f"async () => {{ {head} {script} }}")
+        context.close()
+        server.shutdown()
+
+
+def test_the_fastest_ping_counts(run: Any) -> None:
+    found = run("""
+      const clock = new ServerClock();
+      time = 10; clock.take(10 - 0.010, 110 - 0.005, 10);
+      time = 11; clock.take(11 - 0.400, 111 - 0.390, 11);
+      return [clock.now() - time, clock.error];
+    """)
+    assert abs(found[0] - 100) < 1e-9 and abs(found[1] - 0.005) < 1e-9
+
+
+def test_a_better_estimate_is_taken_slowly_and_a_leap_at_once(run: Any) -> None:
+    slow = run("""
+      const clock = new ServerClock(); const seen = [];
+      time = 10; clock.take(9.9, 110, 10); clock.now();
+      clock.take(9.999, 109.9995 + 0.02, 10);
+      for (let step = 0; step < 300; step += 1) { time += 1 / 60; seen.push(clock.now() - time); }
+      return seen;
+    """)
+    steps = [abs(after - before) for before, after in pairwise(slow)]
+    assert max(steps) < 0.02 / 60 + 1e-9
+    assert abs(slow[-1] - 100.02) < 1e-3
+    assert run("""
+      const clock = new ServerClock();
+      time = 10; clock.take(9.99, 110, 10); clock.now();
+      time = 20; clock.take(19.999, 150, 20);
+      return clock.now() - time;
+    """) == pytest.approx(130, abs=0.01)
+
+
+def test_the_playhead_is_where_the_sound_is(run: Any) -> None:
+    found = run("""
+      const heard = new Heard(live);
+      heard.take(report(5, [[48000, 1, 1]], 0.1));
+      time = 5.1; const now = heard.deck(0).frame;
+      time = 5.2; return [now, heard.deck(0).frame, heard.beat()];
+    """)
+    assert found[0] == pytest.approx(48000, abs=0.01)
+    assert found[1] == pytest.approx(48000 + 0.1 * RATE, abs=0.01)
+    assert found[2] == pytest.approx(10.2)
+
+
+def test_the_old_place_is_heard_until_a_jump_comes_to_the_ear(run: Any) -> None:
+    found = run("""
+      const heard = new Heard(live);
+      heard.take(report(5.0, [[48000, 1, 1]], 0.1));
+      heard.take(report(5.033, [[480000, 1, 1]], 0.1));
+      time = 5.12; const before = heard.deck(0).frame;
+      time = 5.14; return [before, heard.deck(0).frame];
+    """)
+    assert found[0] == pytest.approx(48000 + 0.02 * RATE, abs=0.01)
+    assert found[1] == pytest.approx(480000 + 0.007 * RATE, abs=0.01)
+
+
+def test_a_playhead_stays_in_its_loop_and_runs_backwards(run: Any) -> None:
+    found = run("""
+      state['deck.A'] = { loop: [1, 2], frames: 480000, cue: 3 };
+      const heard = new Heard(live);
+      heard.take(report(5, [[95000, 1, 1]], 0));
+      time = 5.1; const looped = heard.deck(0).frame;
+      state['deck.A'].loop = null;
+      heard.take(report(5.2, [[1000, -1, 1]], 0));
+      time = 5.21; const back = heard.deck(0).frame;
+      time = 5.4; const end = heard.deck(0).frame;
+      heard.take(report(5.5, [[0, 0, 0]], 0));
+      time = 5.6; return [looped, back, end, heard.deck(0)];
+    """)
+    assert found[0] == pytest.approx(95000 + 4800 - 48000, abs=0.01)
+    assert found[1] == pytest.approx(520, abs=0.01)
+    assert found[2] == 0
+    assert found[3] == {"frame": 3 * RATE, "speed": 0, "playing": False}
+
+
+def test_without_reports_it_does_not_run_away(run: Any) -> None:
+    assert run("""
+      const heard = new Heard(live);
+      heard.take(report(5, [[0, 1, 1]], 0));
+      time = 60; return heard.deck(0).frame;
+    """) == pytest.approx(0.5 * RATE, abs=1)
+
+
+def test_values_as_a_musician_reads_them(run: Any) -> None:
+    assert run("""
+      const { beatsText, dbText, fader, decibelKnob, timeText, unitText } =
+        await import('/controls/values.js');
+      const level = fader(4), eq = decibelKnob(-26, 12);
+      return [dbText(1), dbText(0), dbText(0.5), timeText(3725), timeText(59.96, true),
+        unitText(6000, 'Hz'), unitText(0.005, 's'), beatsText(0.75), beatsText(4),
+        level.value(0.75), level.place(level.value(0.3)), level.value(1), eq.value(0.5),
+        eq.place(eq.value(0.9))];
+    """) == [
+        "0.0 dB", "−∞ dB", "−6.0 dB", "1:02:05", "0:59.9", "6 kHz", "5 ms", "3/4", "4", 1,
+        pytest.approx(0.3), pytest.approx(4), 1, pytest.approx(0.9),
+    ]  # fmt: skip
