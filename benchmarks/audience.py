@@ -48,10 +48,18 @@ class Audience:
         self.begin()
 
     async def come(self) -> None:
-        """Return when everybody has been told something. Raises `TimeoutError`."""
-        async with asyncio.timeout(COME_SECONDS):
-            for _ in self._tasks:
-                await self._here.acquire()
+        """Return when everybody has been told something. Raises `BenchmarkError`."""
+        here = asyncio.create_task(self._all_here())
+        await asyncio.wait(
+            [here, *self._tasks], timeout=COME_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not here.done():
+            here.cancel()
+            raise BenchmarkError("not all pages and listeners got through to the server")
+
+    async def _all_here(self) -> None:
+        for _ in self._tasks:
+            await self._here.acquire()
 
     def begin(self) -> None:
         """Count from now on."""
@@ -139,9 +147,10 @@ class Guests:
 
     def __enter__(self) -> Self:
         assert self._process.stdout
-        if self._process.stdout.readline() != "here\n":
+        said = self._process.stdout.readline().strip()
+        if said != "here":
             self.__exit__()
-            raise BenchmarkError("not all pages and listeners got through to the server")
+            raise BenchmarkError(said or "the pages and listeners did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,7 +175,11 @@ class Guests:
 
 async def _run(request: dict[str, Any]) -> dict[str, Any]:
     audience = Audience(**request)
-    await audience.come()
+    try:
+        await audience.come()
+    except BenchmarkError as error:
+        print(error, flush=True)
+        return await audience.leave()
     print("here", flush=True)
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
