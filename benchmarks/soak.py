@@ -87,7 +87,8 @@ class Soak:
         music = cache_folder() / "nights"
         pieces = files.pieces(options.long_seconds)
         self._player = Player(
-            server.port, server.http_port, log, files.write_pieces(music / f"{options.long_seconds:g}", pieces),
+            server.port, server.http_port, log,
+            files.write_pieces(music / f"{options.long_seconds:g}", pieces),
             files.write_bad_files(music / "bad"), options.out, self._killer,
         )
         self._night = Night(
