@@ -27,7 +27,7 @@ QUIET = 0.02 * LEVEL  # and one that is no louder does not
 LONG_MINUTES = 15
 
 
-def make_media(root: Path) -> Path:
+def make_media(root: Path, minutes: int = LONG_MINUTES) -> Path:
     """A track of four stems, each a tone of its own, and a long file of noise."""
     at = np.arange(SECONDS * RATE) / RATE
     folder = root / "Tones"
@@ -37,7 +37,7 @@ def make_media(root: Path) -> Path:
         soundfile.write(folder / f"{stem}.wav", tone, RATE, subtype="PCM_16")
     noise = np.random.default_rng(1).uniform(-0.8, 0.8, 60 * RATE).astype("f4")
     with soundfile.SoundFile(root / "Long.wav", "w", RATE, 1, "PCM_16") as file:
-        for _ in range(LONG_MINUTES):
+        for _ in range(minutes):
             file.write(noise)
     return root
 
