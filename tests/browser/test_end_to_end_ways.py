@@ -54,7 +54,7 @@ def test_all_without_a_mouse(browser: Browser, stage: Running, ear: Ear) -> None
         keys.press("w")
         until(ear.hears(*ALL))
         page.locator(".deck[data-deck=B] .waveform-overview").focus()
-        keys.press("PageDown")  # sixteen seconds, as there is no grid
+        keys.press("PageUp")  # sixteen seconds, as there is no grid
         until(lambda: float(stage.client.status()["deck.B.position"]) > 16.0)
         keys.press("Home")
         until(lambda: float(stage.client.status()["deck.B.position"]) < 16.0)
