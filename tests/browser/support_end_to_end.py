@@ -118,4 +118,4 @@ def canvas(page: Page, name: str, letter: str = "A") -> dict[str, float]:
     """The place on the screen of a deck's close-up or overview."""
     box = page.locator(f".deck[data-deck={letter}] .waveform-{name}").bounding_box()
     assert box
-    return {name: float(value) for name, value in box.items()}
+    return {"x": box["x"], "y": box["y"], "width": box["width"], "height": box["height"]}
