@@ -31,9 +31,9 @@ _CHILDREN = {
 }
 
 
-def free_port() -> int:
-    """A UDP port that nobody uses now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """A port that nobody uses now; `kind`: of UDP, or `SOCK_STREAM` for TCP."""
+    with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
@@ -41,6 +41,7 @@ def free_port() -> int:
 class LiveServer:
     """Runs `audio_server.py` as long as its `with` block; `flags` as on the command line.
 
+    It serves pages only where a flag says so (`--http`), then on a free port; see `page`.
     `env`: variables that lead it to a sound card. `log`: a file for what it says, else it is
     kept while it runs. Raises `BenchmarkError` when it does not start or does not answer.
     """
@@ -49,6 +50,7 @@ class LiveServer:
         self, *flags: str, env: Mapping[str, str] | None = None, log: Path | None = None
     ) -> None:
         self.port = free_port()
+        self.http_port = free_port(socket.SOCK_STREAM)
         self._log_path = log
         self._flags = flags
         self._env = {**os.environ, **(env or {})}
@@ -77,7 +79,8 @@ class LiveServer:
         resources.callback(self._log.close)
         command = [
             sys.executable, str(PROJECT / "audio_server.py"), "--port", str(self.port),
-            "--stats-interval", "0", "--log-level", "warning", *self._flags,
+            "--stats-interval", "0", "--log-level", "warning",
+            "--http-port", str(self.http_port), "--no-http", *self._flags,
         ]  # fmt: skip
         self.started = time.monotonic()
         self._process = subprocess.Popen(
@@ -122,6 +125,18 @@ class LiveServer:
                     name = _CHILDREN[word]
                     # The engine that was started first is the one that plays.
                     self.processes["standby" if name in self.processes else name] = child
+
+    def page(self) -> str:
+        """The address of its page, once it is served: `127.0.0.1:43210`."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.http_port), 1.0).close()
+                self.find_processes()
+                return f"127.0.0.1:{self.http_port}"
+            self.check_alive()
+            time.sleep(0.05)
+        raise BenchmarkError(f"no page within {READY_SECONDS:g} s: was it started with --http?")
 
     def _end(self) -> None:
         self._process.terminate()

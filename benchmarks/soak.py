@@ -87,7 +87,8 @@ class Soak:
         music = cache_folder() / "nights"
         pieces = files.pieces(options.long_seconds)
         self._player = Player(
-            server.port, log, files.write_pieces(music / f"{options.long_seconds:g}", pieces),
+            server.port, server.http_port, log,
+            files.write_pieces(music / f"{options.long_seconds:g}", pieces),
             files.write_bad_files(music / "bad"), options.out, self._killer,
         )
         self._night = Night(
@@ -114,7 +115,7 @@ class Soak:
             if now - shown > 1.0:
                 progress.add(now - shown, "")
                 shown = now
-        self._log.write("set ends", sent=self._player.line.sent)
+        self._log.write("set ends", sent=self._player.dj.sent)
         if self._stop.is_set:
             self._log.write("interrupted")
         self._stop.is_set = False
@@ -181,9 +182,12 @@ def play(options: argparse.Namespace) -> None:
                 buffer=options.buffer_size, machine=common.machine(), began=time.time(),
                 command=" ".join(sys.argv[1:]),
             )
-            flags = [*card.flags(options.buffer_size), "--memory", str(options.memory)]
+            flags = [
+                *card.flags(options.buffer_size), "--http", "--memory", str(options.memory)
+            ]  # fmt: skip
             say = options.out / "server.log"
             with LiveServer(*flags, *options.server, env=card.env, log=say) as server:
+                server.page()  # from here on it is whole: what it takes is compared with the end
                 _play_on(server, card, log, options, stop, seconds, progress)
     except (common.BenchmarkError, OSError) as error:
         log.write("ended", reason=str(error)[-2000:])

@@ -199,3 +199,15 @@ def served(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def test_a_page_has_waveforms_also_where_somebody_has_asked_for_figures_before(
+    running: Running, tmp_path: Path
+) -> None:
+    track = str(write(tmp_path / "numbers.wav", count(5)))
+    running.client.ask("/deck/A/load", track, answer="/done")
+    with urllib.request.urlopen(running.page() + "/metrics") as answer:
+        assert b"crowdstream" in answer.read()
+    # Control is asked for the picture already, and does not say all of it again.
+    told = visit(running).until(lambda message: "wave" in message)["wave"]
+    assert (told["deck"], told["stem"]) == ("A", 0)

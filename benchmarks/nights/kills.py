@@ -17,7 +17,7 @@ from benchmarks.nights.readings import moment
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import PLAYING
 
-KINDS = ("engine", "hang", "standby", "loader", "control", "recorder")
+KINDS = ("engine", "hang", "standby", "loader", "control", "recorder", "web")
 """What can be done: the engine that plays killed or stopped (SIGSTOP), the others killed."""
 
 CLOSE_SECONDS = 3.0  # watched closely, for the length of the gap

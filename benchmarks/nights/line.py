@@ -16,12 +16,55 @@ LOAD_SECONDS = 30.0  # the same of a piece that has to be read
 _BIGGEST = 65536
 
 
-class Line:
+class Waiting:
+    """Answers that are expected, by key.
+
+    `late` is called with those that have not come (key, seconds sent at), `answered` with those
+    that have (key, seconds they took).
+    """
+
+    def __init__(
+        self, answered: Callable[[str, float], None], late: Callable[[str, float], None]
+    ) -> None:
+        self._answered = answered
+        self._late = late
+        self._sent: dict[str, list[tuple[float, float]]] = {}  # when sent, until when
+
+    def expect(self, key: str, seconds: float = ANSWER_SECONDS) -> None:
+        """An answer is to come."""
+        now = time.monotonic()
+        self._sent.setdefault(key, []).append((now, now + seconds))
+
+    def came(self, key: str) -> None:
+        """Something has come that may be an answer."""
+        waits = self._sent.get(key)
+        if waits:
+            sent, _ = waits.pop(0)
+            if not waits:
+                del self._sent[key]
+            self._answered(key, time.monotonic() - sent)
+
+    def check(self) -> None:
+        """Give up what has not come in time."""
+        now = time.monotonic()
+        for key, waits in list(self._sent.items()):
+            while waits and now > waits[0][1]:
+                self._late(key, waits.pop(0)[0])
+            if not waits:
+                del self._sent[key]
+
+    def lost(self) -> None:
+        """What has not come will not come any more."""
+        for key, waits in self._sent.items():
+            for sent, _ in waits:
+                self._late(key, sent)
+        self._sent.clear()
+
+
+class Line(Waiting):
     """A UDP socket. `hear(address, arguments)` is called with what comes in.
 
-    `waiting`: answers that are expected, by key: what for, when sent, until when. `late` is
-    called with those that have not come (key, seconds sent at), `answered` with those that have
-    (key, seconds they took).
+    Keys of what is expected are addresses, or an address and its first argument.
     """
 
     def __init__(
@@ -31,13 +74,11 @@ class Line:
         answered: Callable[[str, float], None],
         late: Callable[[str, float], None],
     ) -> None:
+        super().__init__(answered, late)
         self._to = ("127.0.0.1", port)
         self._hear = hear
-        self._answered = answered
-        self._late = late
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._waiting: dict[str, list[tuple[float, float]]] = {}
         self._serial = 0
         self.sent = 0
         self.heard: Counter[str] = Counter()
@@ -63,11 +104,6 @@ class Line:
         self.expect(f"/synced {self._serial}")
         self.say("/sync", self._serial)
 
-    def expect(self, key: str, seconds: float = ANSWER_SECONDS) -> None:
-        """An answer is to come: `key` is its address, or that and its first argument."""
-        now = time.monotonic()
-        self._waiting.setdefault(key, []).append((now, now + seconds))
-
     def read(self) -> None:
         """Take in what has come."""
         while True:
@@ -90,21 +126,7 @@ class Line:
             if address == "/fail":
                 keys.append(f"/done {arguments[0]}")
         for key in keys:
-            waits = self._waiting.get(key)
-            if waits:
-                sent, _ = waits.pop(0)
-                if not waits:
-                    del self._waiting[key]
-                self._answered(key, time.monotonic() - sent)
-
-    def check(self) -> None:
-        """Give up what has not come in time."""
-        now = time.monotonic()
-        for key, waits in list(self._waiting.items()):
-            while waits and now > waits[0][1]:
-                self._late(key, waits.pop(0)[0])
-            if not waits:
-                del self._waiting[key]
+            self.came(key)
 
     def close(self) -> None:
         """Close the socket, without a word."""

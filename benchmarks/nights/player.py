@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.nights.kills import Killer
-from benchmarks.nights.line import LOAD_SECONDS, Line
+from benchmarks.nights.line import LOAD_SECONDS, Line, Waiting
 from benchmarks.nights.log import Log
 from benchmarks.nights.model import Action
 from benchmarks.nights.recordings import Recordings
@@ -29,24 +29,25 @@ class Player:
     """The DJ's line, the visitors, the recordings, and their part of the log."""
 
     def __init__(
-        self, port: int, log: Log, paths: Mapping[str, Path], bad_files: Mapping[str, Path],
-        folder: Path, killer: Killer,
-    ) -> None:
+        self, port: int, http_port: int, log: Log, paths: Mapping[str, Path],
+        bad_files: Mapping[str, Path], folder: Path, killer: Killer,
+    ) -> None:  # fmt: skip
         self._port = port
+        self.http_port = http_port
         self._log = log
         self._paths = paths
         self._bad_files = bad_files
         self._killer = killer
-        self.line = Line(port, self._hear, self._answered, self._late)
+        self.dj = Line(port, self._hear, self._answered, self._late)
         self._status = Line(port, self._hear_status, self._answered, self._late)
-        self.recordings = Recordings(self.line, log, folder / "recordings")
+        self.recordings = Recordings(self.dj, log, folder / "recordings")
         self.visitors: list[Visitor] = []
         self.failures: Counter[str] = Counter()
         self.status: dict[str, Any] = {}
         self._next_status = 0.0
         self._do: dict[str, Callable[..., None]] = {
             "say": self._say, "together": self._together, "load": self._load, "cue": self._cue,
-            "bad file": self._bad_file, "packet": self.line.send,
+            "bad file": self._bad_file, "packet": self.dj.send,
             "record": self.recordings.start, "record stop": self.recordings.stop,
             "visitor": self._visitor,
         }
@@ -61,33 +62,40 @@ class Player:
         words = [len(word) if isinstance(word, bytes) else word for word in action.words]
         self._log.write("action", kind=action.kind, words=str(words)[:200])
         self._do[action.kind](*action.words)
-        self.line.sync()
+        self.dj.sync()
 
     def _say(self, address: str, *arguments: Any) -> None:
-        self.line.say(address, *arguments)
+        self.dj.say(address, *arguments)
 
     def _together(self, ahead: float, *messages: tuple[Any, ...]) -> None:
         tag = round((time.time() + ahead + UNIX_EPOCH) * 2**32)
         parts = [build(address, tuple(values)) for address, *values in messages]
         packed = b"".join(struct.pack(">i", len(part)) + part for part in parts)
-        self.line.send(b"#bundle\0" + struct.pack(">Q", tag) + packed)
+        self.dj.send(b"#bundle\0" + struct.pack(">Q", tag) + packed)
 
     def _load(self, deck: str, piece: str, fraction: float) -> None:
-        self.line.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
-        self.line.say(f"/deck/{deck}/load", str(self._paths[piece]), fraction)
+        self.dj.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
+        self.dj.say(f"/deck/{deck}/load", str(self._paths[piece]), fraction)
 
     def _cue(self, deck: str, piece: str, fraction: float) -> None:
-        self.line.expect("/done /cue", LOAD_SECONDS)
-        self.line.say("/cue", deck, str(self._paths[piece]), fraction)
+        self.dj.expect("/done /cue", LOAD_SECONDS)
+        self.dj.say("/cue", deck, str(self._paths[piece]), fraction)
 
     def _bad_file(self, deck: str, name: str) -> None:
-        self.line.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
-        self.line.say(f"/deck/{deck}/load", str(self._bad_files[name]))
+        self.dj.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
+        self.dj.say(f"/deck/{deck}/load", str(self._bad_files[name]))
 
     def _visitor(self, kind: str, seconds: float) -> None:
         if len(self.visitors) < _MOST_VISITORS:
-            line = Line(self._port, self._hear_visitor, self._answered, self._late)
-            self.visitors.append(VISITORS[kind](line, seconds))
+            self.visitors.append(VISITORS[kind](self, seconds))
+
+    def line(self) -> Line:
+        """A line for a visitor."""
+        return Line(self._port, self._hear_visitor, self._answered, self._late)
+
+    def waiting(self) -> Waiting:
+        """For a visitor who comes by other ways."""
+        return Waiting(self._answered, self._late)
 
     # Answers -------------------------------------------------------------------------------
 
@@ -117,11 +125,11 @@ class Player:
     def _answered(self, key: str, seconds: float) -> None:
         if key == "/status.reply" and time.monotonic() - seconds > self._killer.struck:
             self._killer.heard()
-        kind = key.split(" ", maxsplit=1)[0] if key.startswith("/synced") else key
+        kind = _kind(key)
         self._log.write("answer", key=kind, ms=round(seconds * 1e3, 3))
 
     def _late(self, key: str, sent: float) -> None:
-        kind = key.split(" ", maxsplit=1)[0] if key.startswith("/synced") else key
+        kind = _kind(key)
         excused = self._killer.covers(sent, EXCUSE_SECONDS)
         self._log.write("no answer", key=kind, excused=excused, sent=sent - self._log.begin)
 
@@ -129,12 +137,13 @@ class Player:
 
     def readers(self) -> list[Any]:
         """All that has to be read when something comes: each has `fileno` and `read`."""
-        return [self.line, self._status, *self.visitors]
+        here = [visitor for visitor in self.visitors if visitor.fileno() >= 0]
+        return [self.dj, self._status, *here]
 
     def tick(self, rate: float) -> None:
         """Do what is due."""
         now = time.monotonic()
-        self.line.check()
+        self.dj.check()
         self._status.check()
         if now >= self._next_status:
             watched = self._killer.busy
@@ -163,13 +172,18 @@ class Player:
         self.recordings.stop()
         for chain in ("/deck/A", "/deck/B", "/deck/C", "/deck/D", "/bus/1", "/bus/2", "/mix"):
             for slot in range(1, 5):
-                self.line.say(f"{chain}/fx/remove", slot)
-        self.line.expect("/done /mixer_cleanup", LOAD_SECONDS)
-        self.line.say("/mixer_cleanup")
+                self.dj.say(f"{chain}/fx/remove", slot)
+        self.dj.expect("/done /mixer_cleanup", LOAD_SECONDS)
+        self.dj.say("/mixer_cleanup")
 
     def close(self) -> None:
         """Close the sockets."""
         for visitor in self.visitors:
             visitor.leave()
-        self.line.close()
+        self.dj.close()
         self._status.close()
+
+
+def _kind(key: str) -> str:
+    # What is numbered is one kind of answer.
+    return key.split(" ", maxsplit=1)[0] if key.startswith(("/synced ", "/live ")) else key

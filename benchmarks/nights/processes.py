@@ -17,6 +17,8 @@ MODULES = {
     "crowdstream.library.process": "loader",
     "crowdstream.record.process": "recorder",
     "crowdstream.control.process": "control",
+    "crowdstream.web.process": "web",
+    "crowdstream.web.waves.process": "waves",
 }
 DESK_NAME = "crowdstream-desk"
 

@@ -19,7 +19,10 @@ from benchmarks.nights.model import DECKS, Action, Deck, Piece
 LOAD_SECONDS = 4.0  # a piece is counted on so long after it was loaded
 RECORD_SECONDS = (5.0, 40.0)
 VISIT_SECONDS = (10.0, 120.0)
-VISITORS = ("subscriber", "poller", "metered", "rude")
+VISITORS = (
+    "subscriber", "poller", "metered", "rude",
+    "tab", "tab", "listener", "listener", "rude tab", "deaf listener", "scraper",
+)  # fmt: skip
 RECORDED = (("master",), ("master", "wav16"), ("master", "float"), ("decks",), ("A", "master"))
 MISTAKE = 0.02  # share of what is done that is an error
 
@@ -163,7 +166,7 @@ class Night:
     def _visit(self, at: float) -> None:
         stays = self.random.uniform(*VISIT_SECONDS)
         self.do(at, "visitor", self.random.choice(VISITORS), stays)
-        self._later(at + self.random.uniform(5.0, 40.0), self._visit)
+        self._later(at + self.random.uniform(3.0, 20.0), self._visit)
 
     def _kill(self, at: float) -> None:
         if not self._victims:

@@ -6,12 +6,22 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from benchmarks.nights.line import Line
+from benchmarks.nights.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
+from benchmarks.nights.line import Line, Waiting
 
 POLL_SECONDS = 2.0
 
-Open = Callable[[], Line]
-"""Makes a line to the server, for a client of its own."""
+
+class Door(Protocol):
+    """What somebody finds who comes."""
+
+    http_port: int
+
+    def line(self) -> Line:
+        """A line to the server, for a client of its own."""
+
+    def waiting(self) -> Waiting:
+        """For the answers that a client expects who has a way of its own."""
 
 
 class Visitor(Protocol):
@@ -20,7 +30,7 @@ class Visitor(Protocol):
     leaves: float
 
     def fileno(self) -> int:
-        """For a selector."""
+        """For a selector; -1 while there is nothing to read."""
 
     def read(self) -> None:
         """Something has come in."""
@@ -35,8 +45,8 @@ class Visitor(Protocol):
 class Poller:
     """Asks for the status every few seconds."""
 
-    def __init__(self, line: Line, seconds: float) -> None:
-        self.line = line
+    def __init__(self, door: Door, seconds: float) -> None:
+        self.line = door.line()
         self.leaves = time.monotonic() + seconds
         self._next = 0.0
         self.come()
@@ -113,6 +123,8 @@ class Rude(Metered):
         self.line.close()
 
 
-VISITORS: Mapping[str, Callable[[Line, float], Visitor]] = {
+VISITORS: Mapping[str, Callable[[Door, float], Visitor]] = {
     "poller": Poller, "subscriber": Subscriber, "metered": Metered, "rude": Rude,
+    "tab": Tab, "rude tab": RudeTab, "listener": Listener, "deaf listener": DeafListener,
+    "scraper": Scraper,
 }  # fmt: skip

@@ -48,6 +48,7 @@ class Web:
         self.readings = Readings(desk, lambda: self.link.picture, lambda: self.link.about)
         self.gate = Gate(settings)
         self.waves = Waves(self)
+        self.live.opened.append(self.waves.came)
         self.live.closed.append(self.waves.left)
         self._oscquery = OscQuery(self)
 

@@ -86,6 +86,7 @@ class Link:
         if bool(self._watchers) != self._watching:
             self._watching = bool(self._watchers)
             self._whole.clear()
+            self.picture.clear()  # what nobody keeps up to date is soon wrong
             self.say({"watching": self._watching})
 
     async def seen(self) -> dict[str, Any]:

@@ -97,6 +97,8 @@ class Live:
         self._web = web
         self.pages: set[Page] = set()
         self._empty_since: float | None = 0.0
+        self.opened: list[Callable[[], None]] = []
+        """Called when a page comes and there was none."""
         self.closed: list[Callable[[], None]] = []
         """Called when the last page has been gone for a while."""
 
@@ -159,6 +161,9 @@ class Live:
         page.say(encoded({"hello": hello}))
         page.show(dict(web.link.picture))
         self.pages.add(page)
+        if len(self.pages) == 1:
+            for tell in self.opened:
+                tell()
         web.link.watch(True)
         sender = asyncio.create_task(self._send(socket, page))
         try:

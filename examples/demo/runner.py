@@ -23,6 +23,8 @@ REFRESH = 0.25
 PLAIN_EVERY = 5.0
 FIRST_STATUS = 0.6
 """Seconds from the start to the first status line: by then the first sound is out."""
+PAGE_SECONDS = 30.0
+"""For which the page is waited for: the music does not."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -120,9 +122,13 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
     if options.tracks_only:
         return
     port = options.port or free_port()
+    # What the page's library shows; recordings go beside it.
+    library = [] if any(one.startswith("--media-root") for one in rest) else [
+        "--media-root", str(cache / "tracks"), "--record-folder", str(cache),
+    ]  # fmt: skip
     with (
         OscClient(port) as client,
-        ServerProcess(command_for(port, rest), cache / "server.log") as server,
+        ServerProcess(command_for(port, [*library, *rest]), cache / "server.log") as server,
     ):
 
         def waiting(elapsed: float) -> None:
@@ -136,14 +142,20 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
         sequencer = Sequencer(
             client, tracks, on_note=lambda note: None if display.live else display.say(f"  {note}")
         )
+        client.send("/clock/tempo", TEMPO)  # for what shows the beat, and for effects
         sequencer.prepare(server.check)
         sequencer.start()
         display.hold(FIRST_STATUS)
         refused = 0
+        page = ""
         try:
             while options.seconds is None or sequencer.elapsed() < options.seconds:
                 sequencer.step()
                 server.check()
+                if not page and sequencer.elapsed() < PAGE_SECONDS:
+                    page = server.page()
+                    if page:
+                        display.say(page)
                 if sequencer.refusals > refused:
                     if not refused:
                         display.say(f"the server refused: {sequencer.refusal}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -101,6 +102,17 @@ class ServerProcess:
             f"the server did not answer within {timeout:.0f} s: {last_words(self.log)} "
             f"(log: {self.log})"
         )
+
+    def page(self) -> str:
+        """Where its page is, in its own words; empty until it is served, and without one."""
+        try:
+            said = self.log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        served = re.search(r"page on \S+|no web page: .*", said)
+        invited = re.search(r"^the page, with .*(\n  \S+)+", said, re.MULTILINE)
+        found = invited or served
+        return found.group(0) if found else ""
 
     def stop(self) -> None:
         """End the server and all that it started: asked first, forced after 0.8 s."""

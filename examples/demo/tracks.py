@@ -17,6 +17,7 @@ from examples.demo import arrange, mixdown
 from examples.demo.dsp import RATE
 from examples.demo.songs import SONGS, STEMS, TUNED_TEMPO, Song
 
+ARTIST = "CrowdStream demo"
 MARKER = "made-by.txt"
 """Written last, inside the folder: what the tracks were made by."""
 
@@ -138,15 +139,19 @@ def _take_place(making: Path, folder: Path, songs: Sequence[Song]) -> None:
 def _write_song(song: Song, folder: Path) -> None:
     folder.mkdir()
     for name, samples in mixdown.stems(song).items():
-        soundfile.write(folder / f"{name}.wav", samples, RATE, subtype="PCM_16")
+        with soundfile.SoundFile(folder / f"{name}.wav", "w", RATE, 2, "PCM_16") as file:
+            file.title, file.artist = song.title, ARTIST
+            file.write(samples)
     (folder / "track.toml").write_text(_toml(song), encoding="utf-8")
+    grid = f"[grid]\nbpm = {song.bpm}\nfirst_downbeat = 0.0\n"
+    (folder / "crowdstream.toml").write_text(grid, encoding="utf-8")
 
 
 def _toml(song: Song) -> str:
     sections = ", ".join(f'["{part.name}", {part.bars}]' for part in song.sections)
     return (
         f'title = "{song.title}"\n'
-        'artist = "CrowdStream demo"\n'
+        f'artist = "{ARTIST}"\n'
         f"bpm = {song.bpm}\n"
         f'key = "{song.key}"\n'
         f'camelot = "{song.camelot}"\n'

@@ -97,6 +97,8 @@ def main() -> int:
     parser.add_argument("--die", action="store_true", help="end at once, with a reason")
     parser.add_argument("--die-later", action="store_true", help="end after a second")
     parser.add_argument("--stubborn", action="store_true", help="don't end when asked")
+    parser.add_argument("--media-root", help="has to be the demo's tracks")
+    parser.add_argument("--record-folder")
     options = parser.parse_args()
     if options.die:
         print("starting", file=sys.stderr)
@@ -105,6 +107,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN if options.stubborn else _end)
     with FakeServer(options.port):
+        print(f"INFO page on http://the.page/?of={options.media_root}", flush=True)
         time.sleep(1.0 if options.die_later else 60.0)
     print("error: the sound card was unplugged", file=sys.stderr)
     return 3

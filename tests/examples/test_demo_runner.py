@@ -46,6 +46,7 @@ def test_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
     assert demo.returncode == 0, err
     assert "no sound card found, running on the built-in clock" in out
     assert "A: Low Tide" in out
+    assert f"page on http://the.page/?of={tmp_path / 'tracks'}\n" in out
     assert "underruns 3" in out
     assert "\x1b" not in out
     assert err == ""

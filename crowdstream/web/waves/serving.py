@@ -83,9 +83,15 @@ class Waves:
             if [deck for deck in changed if self._changed(deck)] or not self.worker.pid:
                 self._want()
 
+    def came(self) -> None:
+        """The first page has come: what is known by then is not said again."""
+        self.heard("picture", self._web.link.picture)
+
     def left(self) -> None:
-        """The last page has gone."""
+        """The last page has gone: no file is kept open."""
         self.worker.leave()
+        self._tracks.clear()
+        self._sounds.clear()
 
     async def close(self) -> None:
         """End the process."""

@@ -71,8 +71,10 @@ class Worker:
         self._send({"gentle": on})
 
     def leave(self, seconds: float = IDLE_SECONDS) -> None:
-        """Nobody looks any more: it ends after a while, unless something is wanted till then."""
+        """Nobody looks any more: nothing is wanted, and it ends after a while if that stays so."""
         self.stay()
+        self._wanted = []
+        self._tell_wanted()
         self._leave = asyncio.get_running_loop().call_later(seconds, self._end)
 
     def stay(self) -> None:

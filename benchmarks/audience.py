@@ -1,0 +1,200 @@
+"""Pages and listeners without a browser, in a process of their own: they read all they are sent.
+
+A page does what one that is looked at does: it shows the health panel, asks for the time every few
+seconds, and every fifth one has somebody at a fader. A listener takes the master as 16-bit PCM and
+reports what it has got. What they take of the processor is no part of the server, so they give
+way to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from benchmarks.common import BenchmarkError
+from benchmarks.live import PROJECT
+from crowdstream.web.listening.chunks import HEAD
+
+NICENESS = 10
+HANDS = 5  # of so many pages one is touched
+HAND_SECONDS = 0.25  # between two moves of somebody who mixes
+PING_SECONDS = 5.0
+REPORT_SECONDS = 0.2
+COME_SECONDS = 30.0  # within which everybody must be there
+
+
+class Audience:
+    """Who is there, and what they have got since `begin`."""
+
+    def __init__(self, address: str, pages: int, listeners: int) -> None:
+        self._address = address
+        self._tasks = [asyncio.create_task(self._page(number)) for number in range(pages)]
+        self._tasks += [asyncio.create_task(self._listener()) for _ in range(listeners)]
+        self._here = asyncio.Semaphore(0)
+        self._count: Counter[str] = Counter()
+        self._begun = time.monotonic()
+        self.begin()
+
+    async def come(self) -> None:
+        """Return when everybody has been told something. Raises `BenchmarkError`."""
+        here = asyncio.create_task(self._all_here())
+        await asyncio.wait(
+            [here, *self._tasks], timeout=COME_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not here.done():
+            here.cancel()
+            raise BenchmarkError("not all pages and listeners got through to the server")
+
+    async def _all_here(self) -> None:
+        for _ in self._tasks:
+            await self._here.acquire()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._count.clear()
+        self._begun = time.monotonic()
+
+    async def leave(self) -> dict[str, Any]:
+        """Have everybody go; what they have got a second, and what went wrong."""
+        seconds = time.monotonic() - self._begun
+        count = dict(self._count)
+        lost = sum(task.done() for task in self._tasks)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        rates = {f"{name}_per_second": value / seconds for name, value in count.items()}
+        holes = count.get("holes", 0)
+        return {**rates, "holes": holes, "narrowed": count.get("narrowed", 0), "lost": lost}
+
+    async def _page(self, number: int) -> None:
+        async with connect(f"ws://{self._address}/live", compression=None) as socket:
+            await socket.send(json.dumps({"see": ["health"]}))
+            say = asyncio.create_task(self._mix(socket) if number % HANDS == 0 else _ask(socket))
+            try:
+                first = True
+                async for text in socket:
+                    self._count["page_messages"] += 1
+                    self._count["page_bytes"] += len(text)
+                    if first:
+                        self._here.release()
+                        first = False
+            finally:
+                say.cancel()
+
+    async def _mix(self, socket: ClientConnection) -> None:
+        # Somebody at the faders and the equalizer.
+        number = 0
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(HAND_SECONDS * random.uniform(0.5, 1.5))
+                number += 1
+                deck = random.choice("ABCD")
+                what = random.choice(("level", "eq/low", "eq/high", "filter"))
+                value = random.uniform(-0.3, 0.3) if what == "filter" else random.uniform(0.4, 0.6)
+                command = [number, f"/deck/{deck}/{what}", value]
+                await socket.send(json.dumps({"do": command}))
+                self._count["commands"] += 1
+
+    async def _listener(self) -> None:
+        address = f"ws://{self._address}/listen?bus=master&format=pcm16"
+        async with connect(address, compression=None, max_queue=None) as socket:
+            have, told = -1, 0.0
+            async for data in socket:
+                if isinstance(data, str):
+                    self._count["narrowed"] += "why" in json.loads(data)
+                    continue
+                _form, _channels, frames, own, rate, frame, _at = HEAD.unpack_from(data)
+                self._count["sound_messages"] += 1
+                self._count["sound_bytes"] += len(data)
+                if have < 0:
+                    self._here.release()
+                elif frame != have:
+                    self._count["holes"] += 1
+                have = frame + frames * rate // own
+                if time.monotonic() > told + REPORT_SECONDS:
+                    told = time.monotonic()
+                    await socket.send(json.dumps({"have": have}))
+
+
+async def _ask(socket: ClientConnection) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await socket.send(json.dumps({"ping": time.monotonic()}))
+            await asyncio.sleep(PING_SECONDS * random.uniform(0.5, 1.5))
+
+
+class Guests:
+    """That process, as long as its `with` block. Raises `BenchmarkError` when they can't come."""
+
+    def __init__(self, address: str, pages: int, listeners: int) -> None:
+        request = {"address": address, "pages": pages, "listeners": listeners}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.audience", json.dumps(request)],
+            cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        assert self._process.stdout
+        said = self._process.stdout.readline().strip()
+        if said != "here":
+            self.__exit__()
+            raise BenchmarkError(said or "the pages and listeners did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        assert self._process.stdin
+        self._process.stdin.write("begin\n")
+        self._process.stdin.flush()
+
+    def end(self) -> dict[str, Any]:
+        """Have them go: what they have got; see `Audience.leave`."""
+        out, _ = self._process.communicate("end\n")
+        try:
+            done: dict[str, Any] = json.loads(out)
+        except ValueError:
+            raise BenchmarkError("the pages and listeners have ended early") from None
+        return done
+
+
+async def _run(request: dict[str, Any]) -> dict[str, Any]:
+    audience = Audience(**request)
+    try:
+        await audience.come()
+    except BenchmarkError as error:
+        print(error, flush=True)
+        return await audience.leave()
+    print("here", flush=True)
+    lines = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while await lines.readline() == b"begin\n":
+        audience.begin()
+    return await audience.leave()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The process. `arguments`: the request as one JSON text."""
+    os.nice(NICENESS)
+    print(json.dumps(asyncio.run(_run(json.loads(arguments[0])))), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

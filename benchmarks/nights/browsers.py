@@ -1,0 +1,247 @@
+"""Clients of the web process: pages that are open, listeners, and programs that read figures.
+
+As a page does, they come back when the connection is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import time
+from typing import Any, Protocol
+
+from benchmarks.nights.line import Waiting
+from benchmarks.nights.websocket import WebSocket
+from crowdstream.web.listening.chunks import HEAD
+
+AGAIN_SECONDS = 1.0
+HELLO_SECONDS = 10.0  # as long may it take until the server has said hello
+HAND_SECONDS = 0.5  # between two moves at a page that is used
+REPORT_SECONDS = 0.2
+FETCH_SECONDS = 2.0
+PATHS = ("/", "/metrics", "/healthz", "/?HOST_INFO", "/api/openapi.json", "/page/main.js", "/mix")
+_BIGGEST = 1 << 18
+
+
+class Door(Protocol):
+    """What they need of the server."""
+
+    http_port: int
+
+    def waiting(self) -> Waiting:
+        """For the answers that they expect."""
+
+
+class _Connected:
+    """Somebody with a WebSocket."""
+
+    path = ""
+
+    def __init__(self, door: Door, seconds: float) -> None:
+        self._port = door.http_port
+        self._waiting = door.waiting()
+        self.leaves = time.monotonic() + seconds
+        self._again = 0.0
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = WebSocket(self._port, self.path)
+        self._again = time.monotonic() + AGAIN_SECONDS
+        if self._socket.open:
+            self._waiting.expect(f"hello of {self.path.partition('?')[0]}", HELLO_SECONDS)
+            self.connected()
+
+    def connected(self) -> None:
+        """A connection begins."""
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._socket.fileno()
+
+    def read(self) -> None:
+        """Take in what has come."""
+        for data in self._socket.read():
+            if data.startswith(b'{"hello"'):
+                self._waiting.came(f"hello of {self.path.partition('?')[0]}")
+            else:
+                self.hear(data)
+        if not self._socket.open:
+            self._waiting.lost()
+
+    def hear(self, data: bytes) -> None:
+        """A message that is no hello."""
+
+    def tick(self) -> None:
+        """Come back, if the connection was lost; do what is due."""
+        self._waiting.check()
+        if not self._socket.open and time.monotonic() > self._again:
+            self._connect()
+        if self._socket.open:
+            self.act()
+
+    def act(self) -> None:
+        """Called now and then while there is a connection."""
+
+    def leave(self) -> None:
+        """Say goodbye. What is not answered yet has not failed."""
+        self._socket.leave()
+
+
+class Tab(_Connected):
+    """A page that is open: somebody turns knobs and looks at the health panel."""
+
+    path = "/live"
+
+    def connected(self) -> None:
+        """Show the health panel."""
+        self._number = 0
+        self._next = time.monotonic() + 1.0
+        self._socket.say('{"see":["health"]}')
+
+    def hear(self, data: bytes) -> None:
+        """Answers, among much else."""
+        if data.startswith(b'{"end"'):
+            self._waiting.came(f"/live {json.loads(data)['end']}")
+        elif data.startswith(b'{"pong"'):
+            self._waiting.came("pong of /live")
+
+    def act(self) -> None:
+        """Turn a knob, or ask for the time."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + HAND_SECONDS * random.uniform(0.2, 2.0)
+        self._number += 1
+        if self._number % 10 == 0:
+            self._waiting.expect("pong of /live")
+            self._socket.say(json.dumps({"ping": time.monotonic()}))
+            return
+        self._waiting.expect(f"/live {self._number}")
+        self._socket.say(json.dumps({"do": [self._number, *_knob()]}))
+
+
+def _knob() -> list[Any]:
+    deck = random.choice("ABCD")
+    kinds: tuple[tuple[str, float, float], ...] = (
+        (f"/deck/{deck}/level", 0.7, 1.0), (f"/deck/{deck}/eq/low", 0.5, 1.2),
+        (f"/deck/{deck}/filter", -0.3, 0.3), ("/mix/crossfader", 0.4, 0.6),
+        (f"/deck/{deck}/level", 7.0, 9.0),  # out of range: it is refused
+    )  # fmt: skip
+    address, low, high = random.choice(kinds)
+    return [address, random.uniform(low, high)]
+
+
+class RudeTab(Tab):
+    """A page that says much, reads nothing, and goes without a word."""
+
+    def fileno(self) -> int:
+        """Nothing is read."""
+        return -1
+
+    def tick(self) -> None:
+        """Say something that is no command of a page."""
+        with contextlib.suppress(OSError):
+            self._socket.say(random.choice(('{"see":7}', '{"do":[1]}', '{"waves":"x"}')))
+
+    def leave(self) -> None:
+        """Close without a word."""
+        self._socket.close()
+
+
+class Listener(_Connected):
+    """Somebody who listens to the master."""
+
+    path = "/listen?bus=master&format=pcm16"
+
+    def connected(self) -> None:
+        """The first chunk is waited for, too."""
+        self._have, self._told = -1, 0.0
+        self._waiting.expect("sound of /listen", HELLO_SECONDS)
+
+    def hear(self, data: bytes) -> None:
+        """A chunk, or a text that says that chunks have other bits from now on."""
+        if not data or data[0] == ord("{"):
+            return
+        _form, _channels, frames, own, rate, frame, _at = HEAD.unpack_from(data)
+        self._waiting.came("sound of /listen")
+        self._have = frame + frames * rate // own
+
+    def act(self) -> None:
+        """Report what has come."""
+        if self._have >= 0 and time.monotonic() > self._told + REPORT_SECONDS:
+            self._told = time.monotonic()
+            self._socket.say(json.dumps({"have": self._have}))
+
+
+class DeafListener(Listener):
+    """Somebody who wants to listen and reads nothing: they are dropped, and nobody waits."""
+
+    def fileno(self) -> int:
+        """Nothing is read."""
+        return -1
+
+    def tick(self) -> None:
+        """Wait."""
+
+    def leave(self) -> None:
+        """Close without a word."""
+        self._socket.close()
+
+
+class Scraper:
+    """A program that asks for figures over HTTP, with a new connection each time."""
+
+    def __init__(self, door: Door, seconds: float) -> None:
+        self._port = door.http_port
+        self._waiting = door.waiting()
+        self.leaves = time.monotonic() + seconds
+        self._next = 0.0
+        self._path = ""
+        self._socket: socket.socket | None = None
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def read(self) -> None:
+        """Take in a part of an answer."""
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(_BIGGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 503")):
+            self._waiting.came(f"HTTP {self._path}")
+        if not data:
+            self._end()
+
+    def tick(self) -> None:
+        """Ask, if it is time."""
+        self._waiting.check()
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + FETCH_SECONDS
+        self._end()
+        self._path = random.choice(PATHS)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        head = f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nConnection: close"
+        try:
+            self._socket.connect(("127.0.0.1", self._port))
+            self._socket.setblocking(False)
+            self._socket.send(f"{head}\r\nAccept: */*\r\n\r\n".encode())
+            self._waiting.expect(f"HTTP {self._path}")
+        except OSError:
+            self._end()
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def leave(self) -> None:
+        """Hang up."""
+        self._end()

@@ -1,0 +1,118 @@
+"""Takes the screenshots of the documentation: the page while the demo plays.
+
+    python contrib/screenshots.py [--folder docs] [--at 62]
+
+Needs Chromium and what is in requirements-test.txt. The demo plays on the built-in clock, so no
+sound card is needed; what a picture shows depends only on when it is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+PROJECT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+# Without the last ones Chromium looks for hosts that have nothing to do with the page.
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)
+WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
+AT_SECONDS = 62.0  # into the mix: two tracks sound at once, the next ones are loaded
+START_SECONDS = 180.0  # a first run compiles the kernels and makes the tracks
+MOST_BYTES = 400_000
+
+
+@contextlib.contextmanager
+def demo() -> Iterator[str]:
+    """The demo as long as the `with` block; the page's address."""
+    command = [
+        sys.executable, "-P", "-m", "examples.demo", "--driver", "null", "--http-port", "0",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE
+    ) as process:
+        limit = threading.Timer(START_SECONDS, process.terminate)
+        limit.start()
+        try:
+            yield _address(process)
+        finally:
+            limit.cancel()
+            process.terminate()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    for line in process.stdout:
+        served = re.search(r"page on (\S+)", line)
+        if served:
+            # The rest is read away, or the demo would wait for it.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return served.group(1)
+    raise SystemExit("screenshots: the demo ended before its page was served")
+
+
+@contextlib.contextmanager
+def page_of(browser: Browser, url: str, size: dict[str, int], touch: bool) -> Iterator[Page]:
+    """The page with its decks drawn."""
+    context = browser.new_context(viewport=size, has_touch=touch)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector("body[data-link=open] .deck[data-state]", state="attached")
+    yield page
+    context.close()
+
+
+def take(page: Page, path: Path) -> None:
+    """Take one, when everything is drawn and no note lies over it."""
+    page.wait_for_timeout(1500)
+    deadline = time.monotonic() + 30.0
+    while page.locator(".note").count() and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    page.screenshot(path=path)
+    size = path.stat().st_size
+    print(f"{path}: {size / 1000:.0f} kB")
+    if size > MOST_BYTES:
+        raise SystemExit(f"screenshots: {path} is larger than {MOST_BYTES} bytes")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take them; the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=PROJECT / "docs")
+    parser.add_argument("--at", type=float, default=AT_SECONDS, help="seconds into the mix")
+    options = parser.parse_args(argv)
+    with demo() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        with (
+            page_of(browser, url, WIDE, touch=False) as wide,
+            page_of(browser, url, PHONE, touch=True) as phone,
+        ):
+            wide.wait_for_timeout(1000 * options.at)
+            playing = phone.locator(".deck[data-state=playing]").first.get_attribute("data-deck")
+            phone.tap(f".view[data-view={playing or 'A'}]")
+            take(phone, options.folder / "page-phone.png")
+            take(wide, options.folder / "page-wide.png")
+            wide.click("[data-tab=health]")
+            take(wide, options.folder / "page-health.png")
+            wide.click("[data-tab=library]")
+            take(wide, options.folder / "page-library.png")
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""From the page to the sound: what is done in a browser, heard in the mix. Nothing is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.support_end_to_end import (
+    HEARD,
+    LONG_MINUTES,
+    QUIET,
+    SECONDS,
+    TONES,
+    Ear,
+    canvas,
+    deck,
+    make_media,
+    tone_server,
+)
+from tests.browser.support_page import ready_page
+from tests.server import Running, until
+
+SPAN = 8.0  # seconds that a close-up shows at first
+DRUMS, BASS, VOCALS, OTHER = TONES.values()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("stage")
+    with tone_server(folder, make_media(folder / "media")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ear(stage: Running) -> Iterator[Ear]:
+    with Ear(stage.page()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, stage: Running) -> Iterator[Page]:
+    with ready_page(browser, stage) as made:
+        yield made
+
+
+@pytest.fixture
+def page(opened: Page, stage: Running) -> Page:
+    """A page with nothing on the decks."""
+    for letter in "ABCD":
+        stage.client.send(f"/deck/{letter}/unload")
+        stage.client.send(f"/deck/{letter}/fx/remove", 1)
+    expect(opened.locator(".deck[data-state=empty]")).to_have_count(4)
+    return opened
+
+
+@pytest.fixture
+def loaded(page: Page) -> Page:
+    """A page with the tones on deck A."""
+    choose(page, "Tones")
+    page.click("[data-action=load-A]")
+    expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "ready")
+    page.keyboard.press("Escape")  # the panes of the decks are there again
+    until(lambda: drawn(page) == 0.0)
+    return page
+
+
+def choose(page: Page, name: str) -> None:
+    """Open the library and choose a row."""
+    page.click("[data-tab=library]")
+    page.locator(".library .row", has_text=name).click()
+
+
+def drawn(page: Page) -> float:
+    """Seconds at which the playhead of deck A is drawn; NaN before there is a waveform."""
+    return float(page.evaluate(
+        "document.querySelector('.deck[data-deck=A] .waveform').waveform?.drawn.position ?? NaN"
+    ))  # fmt: skip
+
+
+def press(page: Page, action: str) -> None:
+    page.click(f".deck[data-deck=A] [data-action={action}]")
+
+
+def test_a_track_is_loaded_played_and_heard(loaded: Page, ear: Ear) -> None:
+    expect(loaded.locator(".deck[data-deck=A] .track-title")).to_have_text("Tones")
+    until(ear.hears())
+    press(loaded, "play")
+    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    press(loaded, "play")
+    until(ear.hears())
+
+
+def test_a_track_is_dragged_onto_a_deck(page: Page, stage: Running) -> None:
+    page.click("[data-tab=library]")
+    row = page.locator(".library .row", has_text="Tones").bounding_box()
+    place = page.locator(".deck[data-deck=C] .deck-screen").bounding_box()
+    assert row and place
+    page.mouse.move(row["x"] + 20, row["y"] + row["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2, steps=5)
+    expect(page.locator(".deck[data-deck=C]")).to_have_class("deck dropping")
+    page.mouse.up()
+    expect(page.locator(".deck[data-deck=C]")).to_have_attribute("data-state", "ready")
+    assert stage.client.status()["deck.C.state"] == "ready"
+    assert stage.client.status()["deck.B.state"] == "empty"
+
+
+LIT = """(rounds) => new Promise((resolve) => {
+  const wave = document.querySelector(".deck[data-deck=A] .waveform");
+  const seen = [];
+  const look = () => {
+    const { peaks } = wave.waveform;
+    const canvas = wave.querySelector(".waveform-overview");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let lit = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      if (Math.max(data[at], data[at + 1], data[at + 2]) > 110) lit += 1;
+    }
+    seen.push([peaks.ready, lit]);
+    if (peaks.ready >= 1 && seen.length > rounds) resolve(seen);
+    else setTimeout(look, 20);
+  };
+  look();
+})"""
+
+
+def test_a_waveform_is_drawn_while_the_file_is_still_read(page: Page) -> None:
+    choose(page, "Long")
+    page.click("[data-action=load-A]")
+    until(lambda: drawn(page) == 0.0)
+    until(lambda: (deck(page) or {}).get("length") == 60 * LONG_MINUTES)
+    seen = page.evaluate(LIT, 5)
+    whole = seen[-1][1]
+    assert whole > 1000
+    assert any(0 < ready < 1 and lit > 0.5 * whole for ready, lit in seen), seen[:20]
+
+
+@pytest.mark.parametrize("name", ["closeup", "overview"])
+def test_a_click_goes_there(loaded: Page, stage: Running, name: str) -> None:
+    stage.client.send("/deck/A/seek", 30.0)
+    until(lambda: abs(stage.client.status()["deck.A.position"] - 30.0) < 1e-3)
+    until(lambda: abs(drawn(loaded) - 30.0) < 1e-3)
+    box = canvas(loaded, name)
+    x = round(box["width"] * 0.8)
+    loaded.mouse.click(box["x"] + x, box["y"] + box["height"] / 2)
+    shown = SPAN if name == "closeup" else SECONDS
+    begin = 30.0 - SPAN / 2 if name == "closeup" else 0.0
+    pixel = shown / box["width"]
+    wanted = begin + x * pixel
+    until(lambda: abs(stage.client.status()["deck.A.position"] - wanted) <= pixel)
+
+
+def test_a_drag_loops_what_it_covers(loaded: Page, stage: Running) -> None:
+    press(loaded, "play")
+    expect(loaded.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "playing")
+    box = canvas(loaded, "overview")
+    begin, end = round(box["width"] * 0.5), round(box["width"] * 0.5) + 12
+    y = box["y"] + box["height"] / 2
+    loaded.mouse.move(box["x"] + begin, y)
+    loaded.mouse.down()
+    loaded.mouse.move(box["x"] + end, y, steps=4)
+    loaded.mouse.up()
+    until(lambda: deck(loaded)["loop"])
+    pixel = SECONDS / box["width"]
+    first, last = deck(loaded)["loop"]
+    assert abs(first - begin * pixel) <= pixel
+    assert abs(last - end * pixel) <= pixel
+    # Gone there, it stays there, and comes round: once the place is before one that was seen.
+    loaded.mouse.click(box["x"] + (begin + end) / 2, y)
+    places: list[float] = []
+
+    def came_round() -> bool:
+        places.append(float(stage.client.status()["deck.A.position"]))
+        inside = [place for place in places if first <= place <= last]
+        return len(inside) > 2 and inside != sorted(inside)
+
+    until(came_round)
+
+
+def test_a_stem_is_muted_and_soloed_in_what_is_heard(
+    loaded: Page, browser: Browser, stage: Running, ear: Ear
+) -> None:
+    press(loaded, "play")
+    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    names = [stem["name"] for stem in deck(loaded)["stems"]]
+    vocals, drums = (names.index(name) + 1 for name in ("vocals", "drums"))
+    with ready_page(browser, stage) as other:
+        press(loaded, f"mute-{vocals}")
+        until(ear.hears(DRUMS, BASS, OTHER))
+        button = other.get_by_role("button", name="Deck A vocals mute")
+        expect(button).to_have_attribute("aria-pressed", "true")
+        button.click()
+        until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+        expect(loaded.get_by_role("button", name="Deck A vocals mute")).to_have_attribute(
+            "aria-pressed", "false")  # fmt: skip
+    press(loaded, f"solo-{drums}")
+    until(ear.hears(DRUMS))
+
+
+def test_an_effect_is_put_in_and_heard(loaded: Page, ear: Ear) -> None:
+    press(loaded, "play")
+    names = [stem["name"] for stem in deck(loaded)["stems"]]
+    press(loaded, f"solo-{names.index('drums') + 1}")
+    until(ear.hears(DRUMS))
+    assert ear.level(3 * DRUMS) < QUIET
+    loaded.click(".deck[data-deck=A] [data-tab=effects]")
+    press(loaded, "fx-add-drive")
+    loaded.get_by_role("slider", name="Deck A effects: drive drive").press("End")
+    # What is driven has odd harmonics.
+    until(lambda: ear.level(3 * DRUMS) > 5 * QUIET)
+    press(loaded, "fx-on-1")
+    until(lambda: ear.level(3 * DRUMS) < QUIET and ear.level(DRUMS) > HEARD)
+
+
+def test_the_block_changes_and_the_music_goes_on(loaded: Page, stage: Running, ear: Ear) -> None:
+    press(loaded, "play")
+    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    before = stage.client.status()["deck.A.position"]
+    loaded.click("[data-tab=health]")
+    loaded.get_by_label("Frames of a block").select_option("512")
+    expect(loaded.locator("#buffer-hint")).to_contain_text("silence")
+    loaded.click("[data-action=buffer-size]")
+    until(lambda: stage.client.status()["buffer_size"] == 512)
+    expect(loaded.locator(".panel-health")).to_contain_text("512 frames")
+    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    status = stage.client.status()
+    assert status["voices"] == 1
+    assert status["deck.A.position"] > before

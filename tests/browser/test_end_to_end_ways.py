@@ -1,0 +1,121 @@
+"""Other ways to the sound: without a mouse, with a finger, and with a server that was away."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import PHONE, WIDE, open_page
+from tests.browser.support_end_to_end import TONES, Ear, deck, make_media, tone_server
+from tests.browser.support_page import ready_page
+from tests.server import Running, until
+
+ALL = tuple(TONES.values())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("ways")
+    make_media(made / "media", 1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def stage(folder: Path) -> Iterator[Running]:
+    with tone_server(folder, folder / "media") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ear(stage: Running) -> Iterator[Ear]:
+    with Ear(stage.page()) as made:
+        yield made
+
+
+def test_all_without_a_mouse(browser: Browser, stage: Running, ear: Ear) -> None:
+    with ready_page(browser, stage, WIDE) as page:
+        keys = page.keyboard
+        keys.press("/")
+        keys.type("Tones")
+        expect(page.locator(".library .row")).to_have_count(1)
+        while page.evaluate("document.activeElement.getAttribute('role')") != "listbox":
+            keys.press("Tab")
+        keys.press("b")
+        expect(page.locator(".deck[data-deck=B]")).to_have_attribute("data-state", "ready")
+        keys.press("Escape")
+        # Away from what takes letters for itself.
+        page.evaluate("document.activeElement.blur()")
+        keys.press("w")
+        until(ear.hears(*ALL))
+        page.locator(".deck[data-deck=B] .waveform-overview").focus()
+        keys.press("PageUp")  # sixteen seconds, as there is no grid
+        until(lambda: float(stage.client.status()["deck.B.position"]) > 16.0)
+        keys.press("Home")
+        until(lambda: float(stage.client.status()["deck.B.position"]) < 16.0)
+        page.get_by_role("slider", name="Deck B level").press("Home")
+        until(ear.hears())
+        page.get_by_role("slider", name="Deck B level").press("Delete")
+        until(ear.hears(*ALL))
+        page.evaluate("document.activeElement.blur()")
+        keys.press("s")
+        until(ear.hears())
+    stage.client.send("/deck/B/unload")
+
+
+def test_all_with_a_finger_on_a_phone(browser: Browser, stage: Running, ear: Ear) -> None:
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(stage.page())
+    page.tap(".view[data-view=library]")
+    page.locator(".library .row", has_text="Tones").tap()
+    page.tap("[data-action=load-D]")
+    expect(page.locator(".deck[data-deck=D]")).to_have_attribute("data-state", "ready")
+    page.tap(".view[data-view=D]")
+    page.tap(".deck[data-deck=D] [data-action=play]")
+    until(ear.hears(*ALL))
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.tap(".deck[data-deck=D] [data-action=mute-1]")
+    muted = deck(page, "D")["stems"][0]["name"]
+    until(ear.hears(*(hertz for name, hertz in TONES.items() if name != muted)))
+    page.tap(".deck[data-deck=D] [data-action=play]")
+    until(ear.hears())
+    context.close()
+    stage.client.send("/deck/D/unload")
+
+
+def test_a_page_finds_its_server_when_it_is_there_again(browser: Browser, folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    media = folder / "media"
+    with tone_server(folder, media, "--http-port", port) as running:
+        opened = open_page(browser, running.page())
+        page = opened.__enter__()
+        try:
+            expect(page.locator("body")).to_have_attribute("data-link", "open")
+            running.client.ask("/deck/A/load", str(media / "Tones"), answer="/done")
+            running.client.send("/deck/A/level", 0.25)
+            expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "ready")
+            family = [*running.below(), psutil.Process(running.process.pid)]
+            for one in reversed(family):
+                one.send_signal(signal.SIGKILL)
+            running.process.wait()
+            expect(page.locator("#banner")).to_contain_text("No connection")
+            expect(page.locator("body")).to_have_attribute("data-link", "lost")
+            with tone_server(folder, media, "--http-port", port) as again:
+                assert again.page() == f"http://127.0.0.1:{port}"
+                expect(page.locator("body")).to_have_attribute("data-link", "open", timeout=30_000)
+                expect(page.locator("#banner")).to_be_hidden()
+                expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "empty")
+                level = page.get_by_role("slider", name="Deck A level")
+                expect(level).to_have_attribute("aria-valuenow", "1")
+                level.press("Home")
+                until(lambda: again.client.status()["deck.A.level"] == 0.0)
+        finally:
+            opened.__exit__()
