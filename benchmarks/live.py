@@ -223,8 +223,9 @@ class LiveServer:
         """CPU time that each process has used since it started."""
         used = {}
         for name, process in self.processes.items():
-            times = process.cpu_times()
-            used[name] = times.user + times.system
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just been replaced
+                times = process.cpu_times()
+                used[name] = times.user + times.system
         return used
 
     def open_desk(self) -> Desk | None:

@@ -85,6 +85,6 @@ class Window:
         for name in COUNTS:
             result[name] = int(after[name]) - int(self._before[name])
         for name, used in cpu.items():
-            result[f"cpu_{name}"] = 100.0 * (used - self._cpu[name]) / took
+            result[f"cpu_{name}"] = 100.0 * (used - self._cpu.get(name, used)) / took
         result["seconds"] = took
         return result

@@ -71,6 +71,7 @@ def one_phase(
     server: LiveServer, what: str, options: argparse.Namespace, wait: Callable[[float, str], None]
 ) -> dict[str, Any]:
     """Readings of the server for so many seconds, with the audience or without."""
+    server.find_processes()
     window = Window(server)
     if what == WITHOUT:
         wait(GONE_SECONDS, "nobody there")
@@ -108,7 +109,8 @@ def summed(what: str, readings: Sequence[dict[str, Any]]) -> dict[str, Any]:
            for name in ("render_p50_ms", "render_p99_ms", "budget_ms")},
     }  # fmt: skip
     for name in ("engine", "control", "web", "loader"):
-        result[f"cpu_{name}"] = round(mean([reading[f"cpu_{name}"] for reading in readings]), 2)
+        used = [reading.get(f"cpu_{name}", 0.0) for reading in readings]
+        result[f"cpu_{name}"] = round(mean(used), 2)
     audiences = [reading["audience"] for reading in readings if "audience" in reading]
     if audiences:
         for name in sorted(audiences[0]):

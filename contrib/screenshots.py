@@ -1,6 +1,6 @@
 """Takes the screenshots of the documentation: the page while the demo plays.
 
-    python contrib/screenshots.py [--folder docs] [--at 62]
+    python contrib/screenshots.py [--folder docs] [--at 20]
 
 Needs Chromium and what is in requirements-test.txt. The demo plays on the built-in clock, so no
 sound card is needed; what a picture shows depends only on when it is taken.
@@ -30,8 +30,9 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )
 WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
-AT_SECONDS = 62.0  # into the mix: two tracks sound at once, the next ones are loaded
+AT_SECONDS = 20.0  # into the mix, and then until two tracks sound at once
 START_SECONDS = 180.0  # a first run compiles the kernels and makes the tracks
+PLAYING = ".deck[data-state=playing]"
 MOST_BYTES = 400_000
 
 
@@ -79,7 +80,7 @@ def page_of(browser: Browser, url: str, size: dict[str, int], touch: bool) -> It
 def take(page: Page, path: Path) -> None:
     """Take one, when everything is drawn and no note lies over it."""
     page.wait_for_timeout(1500)
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + 12.0
     while page.locator(".note").count() and time.monotonic() < deadline:
         page.wait_for_timeout(200)
     page.screenshot(path=path)
@@ -102,10 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             page_of(browser, url, PHONE, touch=True) as phone,
         ):
             wide.wait_for_timeout(1000 * options.at)
-            playing = phone.locator(".deck[data-state=playing]").first.get_attribute("data-deck")
+            wide.wait_for_selector(f"{PLAYING} >> nth=1", timeout=120_000)
+            playing = phone.locator(PLAYING).first.get_attribute("data-deck")
             phone.tap(f".view[data-view={playing or 'A'}]")
-            take(phone, options.folder / "page-phone.png")
             take(wide, options.folder / "page-wide.png")
+            take(phone, options.folder / "page-phone.png")
             wide.click("[data-tab=health]")
             take(wide, options.folder / "page-health.png")
             wide.click("[data-tab=library]")

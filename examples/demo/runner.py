@@ -142,7 +142,6 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
         sequencer = Sequencer(
             client, tracks, on_note=lambda note: None if display.live else display.say(f"  {note}")
         )
-        client.send("/clock/tempo", TEMPO)  # for what shows the beat, and for effects
         sequencer.prepare(server.check)
         sequencer.start()
         display.hold(FIRST_STATUS)
