@@ -59,7 +59,7 @@ window.waveforms = ["A", "B"].map((letter) => new Waveform(document.getElementBy
 // When the first part of the close-up's or the overview's picture is there: for measurements.
 function watch(time) {
   const { peaks } = window.waveforms[0];
-  if (!window.firstTile && [...peaks._tiles.values()].some((tile) => tile.data)) {
+  if (window.loadedAt && !window.firstTile && [...peaks._tiles.values()].some((tile) => tile.data)) {
     window.firstTile = time;
     window.readyThen = peaks.ready;
   }
