@@ -107,20 +107,20 @@ run_module contrib.audit || status=1
 [ $status -eq 0 ] ||
     say "ruff, mypy or the audit found something (see above), so this run has failed"
 
-# Three parts at the same time, of about the same length, since much of it is waiting. What listens
-# to a sound card comes after them, alone: a busy machine is heard.
+# Three parts at the same time, since much of it is waiting. What listens to a sound card and what
+# draws pages comes after them, alone: a busy machine is heard and seen.
 run_part() { run_module pytest -m "not device${device_free:+ and not install}" "$@"; }
 parts=() programs=()
-visits=(tests/browser tests/web tests/record tests/library tests/examples tests/top)
-visits+=(tests/test_newcomer.py tests/test_web.py)
+others=(tests/web tests/record tests/library tests/examples tests/top tests/guardian)
+others+=(tests/test_newcomer.py tests/test_web.py)
 for folder in tests/*/; do
-    case " ${visits[*]} tests/benchmarks " in
+    case " ${others[*]} tests/benchmarks tests/browser " in
     *" ${folder%/} "*) ;;
     *) parts+=("$folder") ;;
     esac
 done
 for file in tests/test_*.py; do
-    case " ${visits[*]} " in
+    case " ${others[*]} " in
     *" $file "*) ;;
     *) programs+=("$file") ;;
     esac
@@ -130,12 +130,13 @@ outputs=$(mktemp -d)
 trap 'rm -rf -- "$outputs"' EXIT
 run_part "${parts[@]}" >"$outputs/parts" 2>&1 &
 first=$!
-run_part "${visits[@]}" >"$outputs/visits" 2>&1 &
+run_part "${others[@]}" >"$outputs/others" 2>&1 &
 second=$!
 run_part "${programs[@]}" tests/benchmarks || status=1
 wait $first || status=1
 wait $second || status=1
-cat -- "$outputs/parts" "$outputs/visits"
+cat -- "$outputs/parts" "$outputs/others"
+run_part tests/browser || status=1
 [ -n "$device_free" ] || run_module pytest -m device || status=1
 [ $status -eq 0 ] || say "something failed (see above)"
 exit $status

@@ -38,6 +38,7 @@ def track(tmp_path: Path) -> str:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     with server(tmp_path, *NULL) as made:
+        until(lambda: made.client.status()["standby"] != "none")  # it has settled
         yield made
 
 

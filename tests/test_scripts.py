@@ -137,7 +137,7 @@ def sandbox(tmp_path: Path) -> Sandbox:
 PARTS = (
     "tests/*/",
     "tests/test_*.py tests/benchmarks",
-    "tests/browser tests/web tests/record tests/library tests/examples tests/top "
+    "tests/web tests/record tests/library tests/examples tests/top tests/guardian "
     "tests/test_newcomer.py tests/test_web.py",
 )
 INSTALLATION = [
@@ -292,7 +292,7 @@ def test_two_installations_at_once_wait_for_each_other(sandbox: Sandbox) -> None
 def test_tests_run_after_linting_and_types(sandbox: Sandbox) -> None:
     result = sandbox.run("run-tests.sh", "--device-free")
     assert result.returncode == 0, result.stderr
-    *before, one, two, three = sandbox.notes()[len(INSTALLATION) :]
+    *before, one, two, three, last = sandbox.notes()[len(INSTALLATION) :]
     assert before == [
         "python -m pip install -r PROJECT/requirements-test.txt",
         "python -P -m ruff check .",
@@ -303,6 +303,7 @@ def test_tests_run_after_linting_and_types(sandbox: Sandbox) -> None:
     assert {one, two, three} == {
         f"python -P -m pytest -m not device and not install {part}" for part in PARTS
     }
+    assert last == "python -P -m pytest -m not device and not install tests/browser"
     sandbox.run("run-tests.sh", "-k", "name", env={"CROWDSTREAM_NO_DEVICE": "1"})
     assert sandbox.notes() == ["python -P -m pytest -m not device and not install -k name"]
 
@@ -322,9 +323,11 @@ def test_device_tests_install_the_sound_servers(sandbox: Sandbox) -> None:
     assert result.returncode == 0, result.stderr
     call = next(note for note in sandbox.notes() if note.startswith("apt-get"))
     assert {"jackd2", "pulseaudio", "pulseaudio-utils"} <= set(call.split())
-    *parts, last = sandbox.notes()[-4:]
+    *parts, pages, last = sandbox.notes()[-5:]
     assert set(parts) == {f"python -P -m pytest -m not device {part}" for part in PARTS}
-    assert last == "python -P -m pytest -m device", "what listens to a sound card has the machine"
+    # These have the machine for themselves.
+    assert pages == "python -P -m pytest -m not device tests/browser"
+    assert last == "python -P -m pytest -m device"
 
 
 def test_fuzzing_goes_on_where_atheris_cannot_be_had(sandbox: Sandbox) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.server import Running, server
 
@@ -23,6 +23,18 @@ FLAGS = (
     "--disable-sync",
 )
 WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
+
+
+# Without a graphics card a page takes most of a core: what is waited for comes, but when?
+LONGEST_TEST = 400  # seconds
+expect.set_options(timeout=30_000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests more time than others have."""
+    for item in items:
+        if Path(item.path).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(LONGEST_TEST))
 
 
 @pytest.fixture(scope="session")
