@@ -131,5 +131,5 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
 ELSEWHERE = {
     "/deck/{deck}/jump", "/deck/{deck}/hotcue", "/clock/at", "/clock/next", "/test_tone",
     "/schedule_c_at", "/deck/{deck}/loop/out", "/deck/{deck}/loop/again", "/record/start",
-    "/record/stop",
+    "/record/stop", "/buffer_size",
 }  # fmt: skip
