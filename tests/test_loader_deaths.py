@@ -24,8 +24,8 @@ STREAMED = (*NULL, "--max-preload", "15")
 
 def loader_of(running: Running) -> psutil.Process:
     """The loader process."""
-    [found] = running.all_named("library")
-    return found
+    until(lambda: len(running.all_named("library")) == 1)
+    return running.all_named("library")[0]
 
 
 @contextmanager

@@ -33,6 +33,10 @@ folder, *words = sys.argv[2:]
 lives = len(os.listdir(folder))
 word = words[min(lives, len(words) - 1)]
 kept = {name: one.note for name, one in store.kept.items()}
+def end(*_):
+    store.leave(5)
+    sys.exit(5)
+signal.signal(signal.SIGTERM, end)  # before anybody can see this life
 if store.kept.get("pipe"):
     os.write(store.kept["pipe"].fds[1], b"%d" % lives)
 with open(f"{folder}/{lives}", "w") as file:
@@ -56,10 +60,6 @@ if word == "break":
     sys.exit(0)
 if word == "hang":
     os.kill(os.getpid(), signal.SIGSTOP)
-def end(*_):
-    store.leave(5)
-    sys.exit(5)
-signal.signal(signal.SIGTERM, end)
 while True:
     store.beat()
     time.sleep(0.05)

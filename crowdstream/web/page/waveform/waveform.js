@@ -29,6 +29,7 @@ export class Waveform {
     this._deck = null;
     this._selection = null;
     this._told = 0;
+    this._later = 0; // the timer of the next telling
     this._frame = 0;
     this._dirty = true;
     this._visible = true;
@@ -43,6 +44,7 @@ export class Waveform {
   /** Stop drawing and listening. */
   close() {
     cancelAnimationFrame(this._frame);
+    clearTimeout(this._later);
     for (const end of this._ends) end();
     this.peaks.close();
     this.element.replaceChildren();
@@ -191,7 +193,14 @@ export class Waveform {
   }
 
   _tell(time, position) {
-    if (time < this._told + TOLD_MS && this._told) return;
+    if (time < this._told + TOLD_MS && this._told) {
+      // The last of several moves is told, too.
+      this._later ||= setTimeout(() => {
+        this._later = 0;
+        this.redraw();
+      }, this._told + TOLD_MS - time);
+      return;
+    }
     this._told = time;
     const slider = this._small;
     const length = this._length();
