@@ -1,0 +1,133 @@
+"""Rhythms of the made tracks: what kick, snare, hats and bass play in the 16 steps of a bar.
+
+x is a loud note, o a soft one, - goes on, . is silence. The tempo of a style that is half-time is
+that of its grid, as it is written and mixed: 140 for dubstep, though its snare comes once a bar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Style:
+    """One way to play: tempo range (beats a minute), patterns to choose from, feel."""
+
+    name: str
+    bpm: tuple[float, float]
+    kick: tuple[str, ...]
+    snare: tuple[str, ...]
+    hats: tuple[str, ...]
+    bass: tuple[str, ...]
+    swing: tuple[float, float] = (0.0, 0.0)  # share of a 16th by which every second one is late
+    chords: tuple[str, ...] = ("pad", "stabs", "keys")
+    jitter_ms: float = 0.0  # standard deviation of the hits other than the kick
+
+
+STYLES = (
+    Style(
+        "house", (114.0, 130.0),
+        ("x...x...x...x...", "x...x...x...x..o"),
+        ("....x.......x...", "....x.......x..o"),
+        ("..x...x...x...x.", "o.x.o.x.o.x.o.x.", "ooxoooxoooxoooxo"),
+        ("..x-..x-..x-..x-", "x-....x-..x-..o-", "x--...x-x--...x-"),
+        (0.0, 0.24),
+    ),
+    Style(
+        "techno", (125.0, 158.0),
+        ("x...x...x...x...",),
+        ("................", "....x.......x...", "......o.......o."),
+        ("..x...x...x...x.", "xoxoxoxoxoxoxoxo", "xxxxxxxxxxxxxxxx"),
+        (".oo..oo..oo..oo.", "..x...x...x...x.", ".xxx.xxx.xxx.xxx"),
+        chords=("pad", "stabs"),
+    ),
+    Style(
+        "trance", (130.0, 142.0),
+        ("x...x...x...x...",),
+        ("....x.......x...",),
+        ("..x...x...x...x.", "o.x.o.x.o.x.o.x."),
+        (".xxx.xxx.xxx.xxx", "..x-..x-..x-..x-"),
+        chords=("pad", "arp"),
+    ),
+    Style(
+        "disco", (108.0, 124.0),
+        ("x...x...x...x...",),
+        ("....x.......x...",),
+        ("x.xox.xox.xox.xo", "..x...x...x...x."),
+        ("x-x-x-x-x-x-x-x-", "x-..x-x-x-..x-x-"),
+        (0.0, 0.2), ("keys", "stabs"), 3.0,
+    ),
+    Style(
+        "breakbeat", (112.0, 140.0),
+        ("x.x.......x.....", "x.....x...x.....", "x..x......xx...."),
+        ("....x.......x...", "....x..o.o..x..o"),
+        ("x.x.x.x.x.x.x.x.", "xoxoxoxoxoxoxoxo"),
+        ("x-----x-..x-....", "x-..x-....x-..x-"),
+        (0.0, 0.15), ("pad", "stabs", "keys"), 2.0,
+    ),
+    Style(
+        "garage", (128.0, 138.0),
+        ("x.........x.....", "x..o......x..o..", "x.....o...x....."),
+        ("....x.......x...",),
+        ("..x...x...x...x.", "x.xox.xox.xox.xo"),
+        ("x-..o-x-..x-..x-", "x--..x-...x--.x-"),
+        (0.2, 0.34), ("stabs", "keys"), 1.5,
+    ),
+    Style(
+        "drum and bass", (160.0, 180.0),
+        ("x.........x.....", "x.........x..x..", "x.x.......x....."),
+        ("....x.......x...", "....x..o.o..x..o"),
+        ("x.x.x.x.x.x.x.x.", "xoxoxoxoxoxoxoxo"),
+        ("x-------x---x---", "x-----x---------", "x-x-..x-x---..x-"),
+        (0.0, 0.08), ("pad", "keys"), 1.5,
+    ),
+    Style(
+        "dubstep", (136.0, 146.0),
+        ("x...............", "x.....x.........", "x..x......x....."),
+        ("........x.......",),
+        ("x.x.x.x.x.x.x.x.", "..x...x...x...x.", "x.xox.xox.xox.xo"),
+        ("x---x-x-x---x-x-", "x-------x-x-x-x-"),
+        chords=("pad", "stabs"),
+    ),
+    Style(
+        "trap", (130.0, 150.0),
+        ("x.....x...x.....", "x..x......x..x..", "x.........x..o.."),
+        ("........x.......",),
+        ("x.x.x.x.x.x.xxxx", "x.x.xxx.x.x.x.xx", "xoxoxoxoxoxoxoxo"),
+        ("x---------x-----", "x-----x---x-----"),
+        chords=("pad", "keys"),
+    ),
+    Style(
+        "hip-hop", (80.0, 102.0),
+        ("x......xx.......", "x.x.......x.....", "x..x..x...x....."),
+        ("....x.......x...",),
+        ("x.x.x.x.x.x.x.x.", "x.x.x.xox.x.x.xo"),
+        ("x---..x-x---....", "x--x--x---......"),
+        (0.0, 0.3), ("keys", "pad"), 4.0,
+    ),
+    Style(
+        "dembow", (88.0, 108.0),
+        ("x...x...x...x...", "x...x...x...x..."),
+        ("...x..x....x..x.",),
+        ("x.x.x.x.x.x.x.x.", "x...x...x...x..."),
+        ("x--x--x-x--x--x-", "x-----x-x-----x-"),
+        chords=("stabs", "keys"),
+    ),
+    Style(
+        "ballad", (70.0, 88.0),
+        ("x.......x.......", "x......xx......."),
+        ("....x.......x...",),
+        ("x.x.x.x.x.x.x.x.", "x...x...x...x..."),
+        ("x-------x-------", "x-----x-x-------"),
+        (0.0, 0.1), ("keys", "pad"), 4.0,
+    ),
+)  # fmt: skip
+
+PROGRESSIONS = {
+    # Degrees of the scale, 0 is the tonic; a bar each, again and again.
+    True: ((0, 5, 2, 6), (0, 6, 5, 6), (0, 3, 0, 4), (0, 0, 3, 3), (0,), (0, 5, 3, 4),
+           (0, 3, 5, 4), (0, 2, 5, 6)),
+    False: ((0, 4, 5, 3), (0, 3, 4, 3), (0, 5, 3, 4), (0, 3), (0, 0, 3, 4), (0, 2, 3, 4),
+            (0,), (0, 3, 0, 4)),
+}  # fmt: skip
+"""By whether the key is minor."""

@@ -1,0 +1,275 @@
+"""One pass over the samples: what all the rest is decided from, a small part of their size.
+
+Every stem is read once, in pieces of about a second, so memory does not grow with what is read but
+with what is kept: 25 kB for a second of music. Rhythm is looked for in the drums where they have a
+stem of their own, with a share of the rest for the parts without drums; harmony in everything
+but the drums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from crowdstream.analysis.pitches import PitchCounter
+from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
+from crowdstream.library.loudness import RESPONSE_SECONDS, Loudness
+
+RATE = 22_050  # Hz: hats are still heard
+ONSET_WINDOW, ONSET_HOP = 512, 128  # 23 ms, 5.8 ms
+FRAME_RATE = RATE / ONSET_HOP
+ATTACK_HOP = 32  # 1.45 ms: the grid is exact to a part of that
+ATTACK_RATE = RATE / ATTACK_HOP
+SLOW_HOP = 1024  # 46 ms
+SLOW_WINDOW = 2048
+SLOW_RATE = RATE / SLOW_HOP
+ONSET_EDGES = (0, 4, 12, 47, 117, 257)  # bins of 43 Hz: to 150, 500, 2000, 5000, 11025 Hz
+SLOW_EDGES = (1, 6, 14, 28, 56, 112, 223, 465, 1025)  # bins of 10.8 Hz: to 60, 150 ... 5000 Hz
+REST_OF_RHYTHM = 0.35  # share of the other stems in what rhythm is looked for
+VOICE_BINS = (28, 316)  # of the slow spectrum: 300 to 3400 Hz
+
+
+@dataclass
+class Features:
+    """What is kept of a track."""
+
+    seconds: float
+    sample_rate: int
+    names: tuple[str, ...]
+    onsets: Floats  # (n, 5), FRAME_RATE: how much each band rises; frame i is centred at i hops
+    attacks: Floats  # (m, 2), ATTACK_RATE: power of lows and of highs; entry i begins at i hops
+    bands: Floats  # (k, 8), SLOW_RATE: power by band of the mix
+    stems: Floats  # (j, stems), stems_rate: power
+    stems_rate: float
+    voice: Floats  # (k, 3), SLOW_RATE: see `_VoicePass`
+    pitches: PitchCounter
+    lufs: float
+    peak: float
+
+
+class _Frames:
+    """Cuts a stream into overlapping windows centred at multiples of the hop."""
+
+    def __init__(self, size: int, hop: int) -> None:
+        self.size, self.hop = size, hop
+        self._line = np.zeros(size // 2, np.float32)
+
+    def feed(self, block: Floats) -> Floats:
+        """The windows that are complete now, `(n, size)`, a view."""
+        line = np.concatenate([self._line, block])
+        count = (len(line) - self.size) // self.hop + 1 if len(line) >= self.size else 0
+        self._line = line[count * self.hop :]
+        if not count:
+            return np.zeros((0, self.size), np.float32)
+        view: Floats = np.lib.stride_tricks.sliding_window_view(line, self.size)
+        return view[: (count - 1) * self.hop + 1 : self.hop]
+
+
+def _power(frames: Floats, window: Floats) -> Floats:
+    spectrum = np.fft.rfft(frames * window, axis=1)
+    power: Floats = np.square(spectrum.real) + np.square(spectrum.imag)
+    return power
+
+
+def _hann(size: int) -> Floats:
+    window: Floats = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+    return window / np.float32(window.sum())
+
+
+class _OnsetPass:
+    """Spectral flux: how much the square root of each bin's magnitude rises in 2 hops, by band."""
+
+    LAG = 2
+
+    def __init__(self) -> None:
+        self._frames = _Frames(ONSET_WINDOW, ONSET_HOP)
+        self._window = _hann(ONSET_WINDOW)
+        self._last = np.zeros((self.LAG, ONSET_WINDOW // 2 + 1), np.float32)
+        self.found: list[Floats] = []
+
+    def feed(self, block: Floats) -> None:
+        """The next samples."""
+        frames = self._frames.feed(block)
+        if not len(frames):
+            return
+        level = np.sqrt(np.sqrt(_power(frames, self._window)))
+        line = np.concatenate([self._last, level])
+        rise = line[self.LAG :] - line[: -self.LAG]
+        np.maximum(rise, 0.0, out=rise)
+        self._last = line[-self.LAG :]
+        self.found.append(np.add.reduceat(rise, ONSET_EDGES[:-1], axis=1))
+
+
+class _AttackPass:
+    """Power of 1.45 ms each, of what is below about 300 Hz and of what is above about 3 kHz."""
+
+    def __init__(self) -> None:
+        self._rest = np.zeros(0, np.float32)
+        self._past = np.zeros(2, np.float32)
+        self.found: list[Floats] = []
+
+    def feed(self, block: Floats) -> None:
+        """The next samples."""
+        line = np.concatenate([self._rest, block])
+        count = len(line) // ATTACK_HOP
+        used = line[: count * ATTACK_HOP]
+        self._rest = line[count * ATTACK_HOP :]
+        if not count:
+            return
+        padded = np.concatenate([self._past, used])
+        self._past = padded[-2:]
+        high = padded[2:] - 2 * padded[1:-1] + padded[:-2]
+        low = used.reshape(count, ATTACK_HOP).mean(axis=1)
+        high_power = np.square(high).reshape(count, ATTACK_HOP).mean(axis=1)
+        self.found.append(np.stack([np.square(low), high_power], axis=1))
+
+
+class _VoicePass:
+    """What tells a voice in a mix: three numbers a frame.
+
+    Power of the middle and of the sides from 300 to 3400 Hz, and the share of the middle's power
+    that lies in partials that glide: their frequency changes between frames, as a voice's does and
+    that of most instruments does not.
+    """
+
+    def __init__(self) -> None:
+        self._mid = _Frames(SLOW_WINDOW, SLOW_HOP)
+        self._side = _Frames(SLOW_WINDOW, SLOW_HOP)
+        self._window = _hann(SLOW_WINDOW)
+        low, high = VOICE_BINS
+        self._last = np.zeros((1, high - low), np.float32)
+        self.found: list[Floats] = []
+
+    def feed(self, mid: Floats, side: Floats) -> None:
+        """The next samples of both."""
+        low, high = VOICE_BINS
+        middle = _power(self._mid.feed(mid), self._window)[:, low - 1 : high + 1]
+        sides = _power(self._side.feed(side), self._window)[:, low:high]
+        if not len(middle):
+            return
+        centre = middle[:, 1:-1]
+        is_peak = (centre > middle[:, :-2]) & (centre >= middle[:, 2:])
+        logs = np.log(middle + np.float32(1e-12))
+        left, here, right = logs[:, :-2], logs[:, 1:-1], logs[:, 2:]
+        bend = left - 2 * here + right
+        offset = np.where(is_peak, 0.5 * (left - right) / np.minimum(bend, -1e-6), 0.0)
+        place = np.where(is_peak, np.arange(high - low, dtype=np.float32) + low + offset, 0.0)
+        line = np.concatenate([self._last, place])
+        self._last = line[-1:]
+        before, now = line[:-1], line[1:]
+        # The same partial a frame ago: a peak in the same bin or in one beside it.
+        near = np.pad(before, ((0, 0), (1, 1)))
+        step = np.full_like(now, 9.0)
+        for shifted in (near[:, :-2], near[:, 1:-1], near[:, 2:]):
+            change = np.where(shifted > 0, now - shifted, 9.0)
+            step = np.where(np.abs(change) < np.abs(step), change, step)
+        cents = 1731.2 * np.abs(step) / np.maximum(now, 1.0)
+        gliding = is_peak & (np.abs(step) < 2.0) & (cents > 8.0) & (cents < 120.0)
+        # A partial's power is that of its peak and of the bins beside it.
+        glide = np.where(gliding, centre, 0.0).sum(axis=1)
+        peaks = np.where(is_peak, centre, 0.0).sum(axis=1)
+        self.found.append(
+            np.stack(
+                [centre.sum(axis=1), sides.sum(axis=1), glide / np.maximum(peaks, 1e-12)], axis=1
+            ).astype(np.float32)
+        )
+
+
+def _per_hop(samples: Floats, rest: Floats, hop: int) -> tuple[Floats, Floats]:
+    # Mean square of each `hop` samples, and what is left over.
+    line = np.concatenate([rest, samples]) if len(rest) else samples
+    count = len(line) // hop
+    used = line[: count * hop].reshape(count, 2 * hop)
+    return np.einsum("ij,ij->i", used, used) / np.float32(2 * hop), line[count * hop :]
+
+
+class _Decimate:
+    """A mono stream brought to RATE."""
+
+    def __init__(self, rate: int) -> None:
+        self._stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32") if rate != RATE else None
+
+    def feed(self, block: Floats, last: bool) -> Floats:
+        """What comes out for this."""
+        if self._stream is None:
+            return block
+        made: Floats = self._stream.resample_chunk(np.ascontiguousarray(block), last=last)
+        return made
+
+
+def extract(
+    sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None
+) -> Features:
+    """Read all stems once. `progress` is called with the share that is done, 0 to 1."""
+    rate = sounds[0].sample_rate
+    size = 1 << 15
+    while size < 2.5 * RESPONSE_SECONDS * rate:
+        size *= 2
+    # The loudness meter's transform is then a power of two long.
+    count = size * 2 - round(RESPONSE_SECONDS * rate)
+    names = tuple(sound.name for sound in sounds)
+    has_drums, has_voice = "drums" in names and len(names) > 1, "vocals" in names
+    loudness = Loudness(rate)
+    drums_in, mid_in, side_in = _Decimate(rate), _Decimate(rate), _Decimate(rate)
+    onset, attack, voice = _OnsetPass(), _AttackPass(), _VoicePass()
+    slow, window = _Frames(SLOW_WINDOW, SLOW_HOP), _hann(SLOW_WINDOW)
+    pitches = PitchCounter(RATE)
+    bands: list[Floats] = []
+    powers: list[list[Floats]] = [[] for _ in sounds]
+    rests = [np.zeros((0, 2), np.float32) for _ in sounds]
+    hop = round(rate / SLOW_RATE)
+    seconds = total_seconds(sounds)
+    total, done = round(seconds * rate), 0
+    for parts in blocks(sounds, rate, count):
+        done += len(parts[0])
+        last = done >= total
+        mix = parts[0] if len(parts) == 1 else np.sum(parts, axis=0, dtype=np.float32)
+        loudness.feed(mix)
+        for number, part in enumerate(parts):
+            found, rests[number] = _per_hop(part, rests[number], hop)
+            powers[number].append(found)
+        tuned = mix - parts[names.index("drums")] if has_drums else mix
+        mid = mid_in.feed((tuned[:, 0] + tuned[:, 1]) * np.float32(0.5), last)
+        rhythm = whole = mid
+        if has_drums:
+            drums = parts[names.index("drums")]
+            beat = drums_in.feed((drums[:, 0] + drums[:, 1]) * np.float32(0.5), last)
+            rhythm, whole = beat + np.float32(REST_OF_RHYTHM) * mid, beat + mid
+        if last:  # the last windows are centred at the last samples
+            tail = np.zeros(4096, np.float32)
+            mid, rhythm, whole = (np.concatenate([line, tail]) for line in (mid, rhythm, whole))
+        onset.feed(rhythm)
+        attack.feed(rhythm)
+        pitches.feed(mid)
+        bands.append(
+            np.add.reduceat(
+                _power(slow.feed(whole), window)[:, : SLOW_EDGES[-1]], SLOW_EDGES[:-1], axis=1
+            )
+        )
+        if not has_voice:
+            side = side_in.feed((tuned[:, 0] - tuned[:, 1]) * np.float32(0.5), last)
+            voice.feed(mid, np.pad(side, (0, len(mid) - len(side))))
+        progress(min(1.0, done / max(total, 1)))
+    return Features(
+        seconds=seconds,
+        sample_rate=rate,
+        names=names,
+        onsets=_joined(onset.found, len(ONSET_EDGES) - 1),
+        attacks=_joined(attack.found, 2),
+        bands=_joined(bands, len(SLOW_EDGES) - 1),
+        stems=np.stack([np.concatenate(each) for each in powers], axis=1),
+        stems_rate=rate / hop,
+        voice=_joined(voice.found, 3),
+        pitches=pitches,
+        lufs=loudness.integrated(),
+        peak=loudness.peak,
+    )
+
+
+def _joined(parts: Sequence[npt.NDArray[np.float32]], width: int) -> Floats:
+    whole: Floats = np.concatenate([np.zeros((0, width), np.float32), *parts])
+    return whole

@@ -1,0 +1,277 @@
+"""Where the beats are: from a rough tempo to a grid that is exact to a few milliseconds.
+
+A steady tempo shows as one sharp line in the spectrum of the onsets of the whole track; how sharp
+is a matter of the track's length, so two minutes give 0.01 beats a minute. Then the attacks
+themselves are looked at, 1.45 ms by 1.45 ms, and a line is fitted through what many beats
+together say of their place. A tempo that moves is followed window by window (Viterbi's algorithm
+over local tempi), and the attacks bend the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE
+from crowdstream.analysis.tempo import Doubles, Floats
+
+PULL = 0.025  # share of the rough tempo by which the exact one may differ
+HARMONICS = (1, 2, 4)  # of the beat: quarters, eighths, sixteenths
+WANDER = 0.14  # share by which a moving tempo may leave its median
+STEP = 0.0025  # of it: resolution of local tempi
+WINDOW, HOP = 10.0, 2.5  # s of one local tempo
+STIFFNESS = 6.0  # cost of a change by 1 % from one window to the next
+COHERENCE_WINDOW = 6.0  # s
+STEADY = 0.88  # coherence from which a tempo is steady
+CLUSTER = 16  # beats whose attacks are looked at together, of a steady tempo
+MOVING_CLUSTER = 8  # and of one that moves
+REACH = 0.045  # s around a beat in which its attack is looked for
+EARLY = 0.0008  # s: an attack begins before it has come to ONSET of its height
+ONSET = 0.25
+MOST_ANCHORS = 500  # a sidecar takes 512
+
+
+@dataclass
+class Beats:
+    """A grid: `times` (s) of evenly numbered beats `numbers`; linear between and beyond."""
+
+    numbers: Doubles
+    times: Doubles
+
+    @classmethod
+    def even(cls, hertz: float, phase: float = 0.0) -> Beats:
+        """Beat 0 at `phase` (s), `hertz` beats a second."""
+        return cls(np.array([0.0, 1.0]), np.array([phase, phase + 1 / hertz]))
+
+    def time(self, beat: Doubles) -> Doubles:
+        """Seconds of beats."""
+        return _line(beat, self.numbers, self.times)
+
+    def beat(self, second: Doubles) -> Doubles:
+        """Beats of seconds."""
+        return _line(second, self.times, self.numbers)
+
+    def shifted(self, beats: float) -> Beats:
+        """The same grid with what was beat `beats` as beat 0."""
+        return Beats(self.numbers - beats, self.times)
+
+    def whole(self, seconds: float) -> Doubles:
+        """All whole beats from 0 to `seconds`."""
+        first, last = self.beat(np.array([0.0, seconds]))
+        return np.arange(np.ceil(first - 1e-6), last)
+
+
+def _line(at: Doubles, x: Doubles, y: Doubles) -> Doubles:
+    # Interpolation that goes on straight beyond the ends.
+    at = np.asarray(at, np.float64)
+    found = np.interp(at, x, y)
+    low, high = (y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2])
+    found = np.where(at < x[0], y[0] + (at - x[0]) * low, found)
+    line: Doubles = np.where(at > x[-1], y[-1] + (at - x[-1]) * high, found)
+    return line
+
+
+def steady_tempo(lines: Floats, hertz: float) -> float:
+    """The exact beats a second near `hertz` that all of the track agrees on most."""
+    pulse = lines.sum(axis=1)
+    pulse = pulse - pulse.mean()
+    size = 1 << (4 * len(pulse)).bit_length()
+    spectrum = np.abs(np.fft.rfft(pulse, size))
+    width = FRAME_RATE / size  # Hz of a bin
+    step = width / HARMONICS[-1] / 2
+    grid = np.arange(hertz * (1 - PULL), hertz * (1 + PULL), step)
+    places = np.arange(len(spectrum)) * width
+    # Somewhat more of the middle: the rough tempo is not off by much.
+    score = sum(np.interp(grid * number, places, spectrum) for number in HARMONICS)
+    score = score * (1 - 4 * np.square(grid / hertz - 1) / PULL)
+    return float(grid[int(np.argmax(score))])
+
+
+def coherence(lines: Floats, beats: Beats) -> float:
+    """How well the pulse keeps to the grid all along: 1 is never off."""
+    pulse = lines.sum(axis=1)
+    turns = beats.beat(np.arange(len(pulse)) / FRAME_RATE)
+    width = int(COHERENCE_WINDOW * FRAME_RATE)
+    count = max(1, len(pulse) // width)
+    best = 0.0
+    for number in HARMONICS:
+        wave = pulse * np.exp(-2j * np.pi * number * turns)
+        parts = np.array([part.sum() for part in np.array_split(wave, count)])
+        length = float(np.abs(parts).sum())
+        best = max(best, abs(complex(parts.sum())) / max(length, 1e-9))
+    return best
+
+
+def moving_tempo(lines: Floats, hertz: float) -> Beats:
+    """A grid that follows the local tempo, never far from `hertz`."""
+    pulse = lines.sum(axis=1)
+    width, hop = int(WINDOW * FRAME_RATE), int(HOP * FRAME_RATE)
+    ratios = np.exp(np.arange(-WANDER, WANDER + STEP / 2, STEP))
+    t = np.arange(width) / FRAME_RATE
+    shape = np.hanning(width)
+    waves = [np.exp(-2j * np.pi * number * hertz * np.outer(t, ratios)) for number in HARMONICS]
+    padded = np.pad(pulse, (width // 2, width))
+    starts = np.arange(0, len(pulse), hop)
+    scores = np.zeros((len(starts), len(ratios)))
+    for at, start in enumerate(starts):
+        part = padded[start : start + width] * shape
+        part = part - shape * (part.sum() / shape.sum())
+        scores[at] = sum(np.abs(part @ wave) for wave in waves)
+    scores /= max(float(scores.max()), 1e-9)
+    cost = np.abs(np.subtract.outer(np.arange(len(ratios)), np.arange(len(ratios)))) * STEP * 100
+    path = _viterbi(scores, cost / STIFFNESS)
+    speed = hertz * ratios[path]
+    # Beats are the integral of the tempo.
+    seconds = starts / FRAME_RATE
+    numbers = np.concatenate([[0.0], np.cumsum(0.5 * (speed[1:] + speed[:-1]) * np.diff(seconds))])
+    if len(seconds) < 2:
+        return Beats.even(hertz)
+    return _bend(pulse, Beats(numbers, seconds))
+
+
+def _viterbi(scores: Doubles, cost: Doubles) -> Doubles:
+    total = scores[0].copy()
+    back = np.zeros(scores.shape, np.int64)
+    for at in range(1, len(scores)):
+        options = total[None, :] - cost
+        back[at] = options.argmax(axis=1)
+        total = options.max(axis=1) + scores[at]
+    path = np.zeros(len(scores), np.int64)
+    path[-1] = int(total.argmax())
+    for at in range(len(scores) - 1, 0, -1):
+        path[at - 1] = back[at, path[at]]
+    return path
+
+
+def _bend(pulse: Floats, beats: Beats) -> Beats:
+    # The phase of the sixteenths, eighths and quarters in turn, the coarse first, says how far
+    # the integral has drifted.
+    for number in HARMONICS:
+        turns = beats.beat(np.arange(len(pulse)) / FRAME_RATE)
+        wave = (pulse - pulse.mean()) * np.exp(-2j * np.pi * number * turns)
+        width = int(WINDOW / (1.0 if number == 1 else 2.0) * FRAME_RATE)
+        centres = np.arange(0, len(pulse), width // 4)
+        sums = np.concatenate([[0.0], np.cumsum(wave)])
+        low, high = np.maximum(centres - width // 2, 0), np.minimum(centres + width // 2, len(pulse))
+        local = sums[high] - sums[low]
+        if number > 1:
+            local = local * np.conj(local.sum()) / max(abs(local.sum()), 1e-9)
+        angle = np.unwrap(np.angle(local))
+        # Only what is a drift, not where the grid as a whole lies.
+        drift = -(angle - np.median(angle)) / (2 * np.pi * number)
+        seconds = centres / FRAME_RATE
+        numbers = beats.beat(seconds) - drift
+        keep = np.concatenate([[True], np.diff(np.maximum.accumulate(numbers)) > 1e-3])
+        if keep.sum() < 2:
+            return beats
+        beats = Beats(numbers[keep], seconds[keep])
+    return beats
+
+
+def attack_offsets(attacks: Floats, beats: Beats, seconds: float, size: int) -> Doubles:
+    """How late the attacks are, for each `size` beats: rows of (beat, s late, weight)."""
+    whole = beats.whole(seconds)
+    times = beats.time(whole)
+    level = np.sqrt(attacks)
+    level /= np.maximum(np.sqrt(attacks.mean(axis=0)), 1e-9)
+    reach = int(REACH * ATTACK_RATE)
+    lead = 6
+    first = np.rint(times * ATTACK_RATE).astype(np.int64) - reach - lead
+    inside = (first >= 0) & (first + 2 * reach + 2 * lead < len(level))
+    whole, first = whole[inside], first[inside]
+    rows = []
+    for at in range(0, len(whole), size):
+        part = slice(at, at + size)
+        places = first[part, None] + np.arange(2 * reach + 2 * lead)
+        profile = level[places].mean(axis=0)  # (time, band)
+        found = _onset(profile, lead)
+        if found is not None:
+            late = (found[0] - reach - lead) / ATTACK_RATE
+            rows.append((float(whole[part].mean()), late - EARLY, found[1]))
+    return np.array(rows).reshape(-1, 3)
+
+
+def _onset(profile: Floats, lead: int) -> tuple[float, float] | None:
+    # Place (in entries, fractional) and strength of the steepest rise, weighted by band.
+    rise = np.maximum(profile[4:] - profile[:-4], 0.0)
+    total = rise.sum(axis=1)
+    total[:lead - 4 if lead > 4 else 0] = 0.0
+    peak = int(total.argmax())
+    strength = float(total[peak])
+    if strength <= 0.05:
+        return None
+    line = profile @ (rise[peak] / max(float(rise[peak].sum()), 1e-9))
+    begin, end = max(0, peak - 6), min(len(line), peak + 9)
+    top = peak + int(line[peak:end].argmax())
+    bottom = begin + int(line[begin : top + 1].argmin())
+    goal = line[bottom] + ONSET * (line[top] - line[bottom])
+    above = np.flatnonzero(line[bottom : top + 1] >= goal)
+    if not len(above) or above[0] == 0:
+        return float(bottom), strength
+    at = bottom + int(above[0])
+    share = (goal - line[at - 1]) / max(float(line[at] - line[at - 1]), 1e-9)
+    # Entry i is the power from i to i + 1: its middle.
+    return at - 1 + share + 0.5, strength
+
+
+def settle_steady(attacks: Floats, beats: Beats, seconds: float) -> tuple[Beats, float]:
+    """Fit tempo and phase of an even grid to the attacks; with how far they are off (s)."""
+    spread = REACH
+    for turn in range(3):
+        rows = attack_offsets(attacks, beats, seconds, CLUSTER if turn else CLUSTER // 2)
+        if len(rows) < 2:
+            return beats, spread
+        slope, offset, spread = _robust_line(rows)
+        number = np.array([0.0, 1.0])
+        beats = Beats(number, beats.time(number) + offset + slope * number)
+    return beats, spread
+
+
+def _robust_line(rows: Doubles) -> tuple[float, float, float]:
+    # Weighted least squares, outliers left out (Tukey's biweight, Beaton and Tukey 1974).
+    beat, late, weight = rows.T
+    own = weight.copy()
+    middle = float(np.average(beat, weights=weight))
+    slope, offset = 0.0, _weighted_median(late, weight)
+    spread = REACH
+    for _ in range(8):
+        rest = late - offset - slope * (beat - middle)
+        spread = max(0.0008, 1.4826 * _weighted_median(np.abs(rest), weight))
+        own = weight * np.square(np.maximum(0.0, 1 - np.square(rest / (4.7 * spread))))
+        total = own.sum()
+        if total <= 0:
+            break
+        x = beat - middle
+        mean_x, mean_y = (own * x).sum() / total, (own * late).sum() / total
+        variance = (own * np.square(x - mean_x)).sum()
+        slope = float((own * (x - mean_x) * (late - mean_y)).sum() / variance) if variance else 0.0
+        offset = float(mean_y - slope * mean_x)
+    return slope, offset - slope * middle, spread
+
+
+def _weighted_median(values: Doubles, weights: Doubles) -> float:
+    order = np.argsort(values)
+    sums = np.cumsum(weights[order])
+    return float(values[order][int(np.searchsorted(sums, 0.5 * sums[-1]))])
+
+
+def settle_moving(attacks: Floats, beats: Beats, seconds: float) -> Beats:
+    """Bend a grid to the attacks, a few beats at a time."""
+    for _ in range(2):
+        rows = attack_offsets(attacks, beats, seconds, MOVING_CLUSTER)
+        if len(rows) < 3:
+            return beats
+        beat, late, weight = rows.T
+        # A cluster is believed as far as its neighbours agree.
+        smooth = np.array([
+            _weighted_median(late[max(0, i - 1) : i + 2], weight[max(0, i - 1) : i + 2])
+            for i in range(len(late))
+        ])  # fmt: skip
+        whole = beats.whole(seconds)
+        each = max(MOVING_CLUSTER // 2, -(-len(whole) // MOST_ANCHORS))
+        numbers = whole[::each]
+        if len(numbers) < 2:
+            return beats
+        beats = Beats(numbers, beats.time(numbers) + np.interp(numbers, beat, smooth))
+    return beats
