@@ -83,7 +83,7 @@ class _Maker:
         self.style = style or STYLES[seed % len(STYLES)]
         self.rate = int(random.choice([44100, 44100, 44100, 48000]))
         low, high = self.style.bpm
-        self.bpm = random.uniform(low, high)
+        self.bpm = random.uniform(max(70.0, 0.95 * low), min(180.0, 1.05 * high))
         kind = random.random()
         if kind < 0.5:
             self.bpm = float(round(self.bpm))
@@ -234,6 +234,19 @@ def _play_drums(maker: _Maker) -> None:
     }
     kit = {"kick": (kick, 0.8, 0.0), "snare": (snare, 0.5, 0.0), "hats": (closed, 0.22, 0.25),
            "percussion": (tone, 0.2, -0.4)}  # fmt: skip
+    # No two drummers play the same: hits are added and left out, for the whole track.
+    for lane, (more, less) in {"kick": (0.03, 0.0), "snare": (0.03, 0.0), "hats": (0.08, 0.1),
+                               "percussion": (0.0, 0.0)}.items():  # fmt: skip
+        chance = random.random(16)
+        patterns[lane] = "".join(
+            ("o" if roll < more else mark) if mark == "." else ("." if roll < less else mark)
+            for mark, roll in zip(patterns[lane], chance, strict=True)
+        )
+    if random.random() < 0.15:  # the hats of another style
+        other = STYLES[random.integers(len(STYLES))]
+        patterns["hats"] = other.hats[random.integers(len(other.hats))]
+    if random.random() < 0.04:  # hands instead of a drum kit
+        patterns["kick"] = patterns["snare"] = "." * 16
     open_hats = random.random() < 0.4 and patterns["hats"].startswith("..x")
     loud_hats = random.uniform(0.6, 1.8)
     crashes = random.random() < 0.7

@@ -21,6 +21,8 @@ from crowdstream.library.loudness import RESPONSE_SECONDS, Loudness
 
 RATE = 22_050  # Hz: hats are still heard
 ONSET_WINDOW, ONSET_HOP = 512, 128  # 23 ms, 5.8 ms
+LOWEST_RATE, HIGHEST_RATE = 22_050, 48_000  # Hz at which stems are added up and measured
+OTHER_RATE = 44_100  # for those beyond
 FRAME_RATE = RATE / ONSET_HOP
 ATTACK_HOP = 32  # 1.45 ms: the grid is exact to a part of that
 ATTACK_RATE = RATE / ATTACK_HOP
@@ -206,6 +208,8 @@ def extract(
 ) -> Features:
     """Read all stems once. `progress` is called with the share that is done, 0 to 1."""
     rate = sounds[0].sample_rate
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        rate = OTHER_RATE
     size = 1 << 15
     while size < 2.5 * RESPONSE_SECONDS * rate:
         size *= 2
@@ -256,7 +260,7 @@ def extract(
         progress(min(1.0, done / max(total, 1)))
     return Features(
         seconds=seconds,
-        sample_rate=rate,
+        sample_rate=sounds[0].sample_rate,
         names=names,
         onsets=_joined(onset.found, len(ONSET_EDGES) - 1),
         attacks=_joined(attack.found, 2),

@@ -24,6 +24,7 @@ WINDOW, HOP = 10.0, 2.5  # s of one local tempo
 STIFFNESS = 6.0  # cost of a change by 1 % from one window to the next
 COHERENCE_WINDOW = 6.0  # s
 STEADY = 0.88  # coherence from which a tempo is steady
+GAIN = 0.08  # by which a moving grid must be better than an even one
 CLUSTER = 16  # beats whose attacks are looked at together, of a steady tempo
 MOVING_CLUSTER = 8  # and of one that moves
 REACH = 0.045  # s around a beat in which its attack is looked for

@@ -1,0 +1,187 @@
+"""Bars, their energy, and the sections they form.
+
+A track is cut where the bars on both sides differ most: the cut into sections that leaves the
+least difference within them, with a price for each section and for lengths that are no multiple
+of 8 or 4 bars (dynamic programming over all cuts). What a section is called is told by its
+energy, its lows and its drums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdstream.analysis.features import FRAME_RATE, SLOW_RATE, Features
+from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.meter import log_bands
+from crowdstream.analysis.result import Section, SectionKind
+from crowdstream.analysis.tempo import Doubles, Floats
+
+BAR = 4  # beats
+LONGEST = 64  # bars of a section
+PRICE = 9.0  # of one section more
+ODD_PRICE = {0: 0.0, 4: 1.0, 2: 5.0, 6: 5.0}  # by bars modulo 8; odd numbers cost ODD
+ODD = 8.0
+PHRASE = 8  # bars
+RANGE_DB = 40.0  # below the loudest bar: no energy
+LOW_BANDS = 2  # of the slow bands: to 150 Hz
+SILENT_BARS = 50.0  # dB below the loudest: before and after the sound
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Per bar: `begin` (beats, one more than bars), power, its shares and what changes."""
+
+    begin: Doubles
+    loud: Doubles  # dB
+    low: Doubles  # dB below 150 Hz
+    drums: Doubles  # onsets of the lows, relative to the track's most
+    rhythm: Doubles  # onsets of all bands, relative to the track's most
+    rows: Doubles  # (bars, n): what is compared
+    stems: Doubles  # (bars, stems): power
+
+
+def _mean(rows: Doubles | Floats, rate: float, times: Doubles) -> Doubles:
+    # Mean rows from each time to the next.
+    sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0, dtype=np.float64)])
+    at = np.clip(np.rint(times * rate).astype(np.int64), 0, len(rows))
+    means: Doubles = (sums[at[1:]] - sums[at[:-1]]) / np.maximum(np.diff(at), 1)[:, None]
+    return means
+
+
+def measure_bars(features: Features, lines: Floats, beats: Beats, classes: Doubles) -> Bars:
+    """The bars of a grid whose beat 0 is a downbeat; from the first to the last sound.
+
+    `classes`: pitch classes `(windows, 12)`.
+    """
+    first, last = beats.beat(np.array([0.0, features.seconds]))
+    begin = np.arange(np.floor(first / BAR), np.ceil(last / BAR) + 1) * BAR
+    times = beats.time(begin)
+    power = _mean(features.bands, SLOW_RATE, times)
+    total = power.sum(axis=1)
+    top = float(total.max(initial=0.0))
+    sounding = np.flatnonzero(total > top * 10 ** (-SILENT_BARS / 10))
+    if len(sounding):
+        keep = slice(int(sounding[0]), int(sounding[-1]) + 2)
+        begin, times = begin[keep], times[keep]
+        power = _mean(features.bands, SLOW_RATE, times)
+        total = power.sum(axis=1)
+    floor = 1e-6 * max(top, 1e-12)
+    onsets = _mean(lines, FRAME_RATE, times)
+    kicks = onsets[:, 0] / max(float(np.percentile(onsets[:, 0], 90)), 1e-9)
+    rhythm = onsets.sum(axis=1)
+    rhythm /= max(float(np.percentile(rhythm, 90)), 1e-9)
+    bands = _mean(log_bands(features), SLOW_RATE, times)
+    harmony = _mean(classes, features.pitches.rate, times)
+    harmony /= np.maximum(np.linalg.norm(harmony, axis=1, keepdims=True), 1e-9)
+    stems = _mean(features.stems, features.stems_rate, times)
+    parts = [bands / 8.0, onsets, 0.7 * harmony]
+    if stems.shape[1] > 1:
+        parts.append(10 * np.log10(stems + floor) / 12.0)
+    return Bars(
+        begin=begin,
+        loud=10 * np.log10(total + floor),
+        low=10 * np.log10(power[:, :LOW_BANDS].sum(axis=1) + floor),
+        drums=kicks,
+        rhythm=rhythm,
+        rows=np.concatenate(parts, axis=1),
+        stems=stems,
+    )
+
+
+def cuts(rows: Doubles) -> list[int]:
+    """Bars at which sections begin, and the number of bars at the end."""
+    count = len(rows)
+    if count < 2:
+        return [0, count]
+    sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
+    squares = np.concatenate([[0.0], np.cumsum(np.square(rows).sum(axis=1))])
+    lengths = np.arange(1, LONGEST + 1)
+    price = PRICE + np.array([ODD_PRICE.get(int(length) % 8, ODD) for length in lengths])
+    best = np.zeros(count + 1)
+    back = np.zeros(count + 1, np.int64)
+    for end in range(1, count + 1):
+        starts = end - lengths[: min(end, LONGEST)]
+        mean_square = np.square(sums[end] - sums[starts]).sum(axis=1) / (end - starts)
+        own = price[end - starts - 1]
+        # The first and the last section may begin or end anywhere.
+        own = np.where((starts == 0) | (end == count), PRICE, own)
+        whole = best[starts] + squares[end] - squares[starts] - mean_square + own
+        at = int(whole.argmin())
+        best[end], back[end] = whole[at], starts[at]
+    found = [count]
+    while found[-1] > 0:
+        found.append(int(back[found[-1]]))
+    return found[::-1]
+
+
+def bar_energy(bars: Bars) -> Doubles:
+    """0 to 1 per bar, relative to the loudest: how loud it feels, and how much goes on."""
+    loud = np.clip((bars.loud - np.max(bars.loud, initial=-200.0)) / RANGE_DB + 1, 0.0, 1.0)
+    return np.asarray(0.75 * np.square(loud) + 0.25 * np.clip(bars.rhythm, 0, 1) * loud)
+
+
+def bar_bass(bars: Bars) -> Doubles:
+    """0 to 1 per bar: how loud the lows are, relative to the track's loudest."""
+    top = float(np.max(bars.low, initial=-200.0))
+    return np.clip((bars.low - top) / 30.0 + 1, 0.0, 1.0)
+
+
+def sections(bars: Bars) -> list[Section]:
+    """The track's sections, from its first bar to its last."""
+    count = len(bars.loud)
+    if not count:
+        return []
+    edges = cuts(bars.rows)
+    energy = bar_energy(bars)
+    spans = list(zip(edges[:-1], edges[1:], strict=True))
+
+    def level(line: Doubles, span: tuple[int, int]) -> float:
+        return float(np.median(line[slice(*span)]))
+
+    long = [span for span in spans if span[1] - span[0] >= 4] or spans
+    top_loud = max(level(bars.loud, span) for span in long)
+    top_low = max(level(bars.low, span) for span in long)
+    kinds: list[SectionKind] = []
+    for number, span in enumerate(spans):
+        following = spans[number + 1] if number + 1 < len(spans) else None
+        down, low = top_loud - level(bars.loud, span), top_low - level(bars.low, span)
+        kicks = level(bars.drums, span)
+        rising = _rise(bars.rhythm[slice(*span)]) + _rise(bars.loud[slice(*span)]) / 10
+        leads = following is not None and top_low - level(bars.low, following) < 4.0
+        if number == 0 and following is not None and (down > 2.5 or low > 4.0):
+            kinds.append("intro")
+        elif number == len(spans) - 1 and number and (down > 2.0 or low > 4.0):
+            kinds.append("outro")
+        elif low > 6.0 and leads and span[1] - span[0] <= 16 and rising > 0.25:
+            kinds.append("build")
+        elif low > 6.0 and kicks < 0.5:
+            kinds.append("break")
+        elif down < 2.0 and low < 4.0:
+            kinds.append("drop")
+        else:
+            kinds.append("verse")
+    return [
+        Section(
+            int(bars.begin[span[0]]),
+            int(bars.begin[span[1]]) if span[1] < len(bars.begin) else int(bars.begin[-1]),
+            kind,
+            round(float(np.mean(energy[slice(*span)])), 3),
+        )
+        for span, kind in zip(spans, kinds, strict=True)
+    ]
+
+
+def _rise(line: Doubles) -> float:
+    # From the first third to the last.
+    third = max(1, len(line) // 3)
+    return float(np.mean(line[-third:]) - np.mean(line[:third])) if len(line) > 1 else 0.0
+
+
+def phrases(found: list[Section]) -> list[int]:
+    """Beats at which phrases start: every 8 bars from a section's beginning on."""
+    starts: list[int] = []
+    for section in found:
+        starts += range(section.begin_beat, section.end_beat, BAR * PHRASE)
+    return starts

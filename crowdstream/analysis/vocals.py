@@ -1,0 +1,78 @@
+"""Where somebody sings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crowdstream.analysis.features import SLOW_RATE, Features
+from crowdstream.analysis.result import Vocals
+from crowdstream.analysis.tempo import Doubles
+from crowdstream.library.tracks import FIRST_STEMS
+
+QUIET_DB, SILENT_DB = -30.0, -60.0  # of the stem's loud parts; full scale
+LOUD_PERCENTILE = 95.0
+GAP, SHORTEST = 0.6, 0.25  # s: shorter pauses are breaths, shorter sounds are no singing
+MIX_GAP, MIX_SHORTEST = 1.5, 1.5  # s: an estimate is coarser
+SMOOTH = 1.4  # s of one estimate
+INSTRUMENTS = frozenset({*FIRST_STEMS, "guitar", "piano", "no_vocals", "instrumental"})
+SURE, ESTIMATED = 0.95, 0.5
+
+
+def _spans(active: Doubles, rate: float, gap: float, shortest: float) -> list[tuple[float, float]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
+    found: list[list[float]] = []
+    for begin, end in edges.reshape(-1, 2) / rate:
+        if found and begin - found[-1][1] < gap:
+            found[-1][1] = float(end)
+        else:
+            found.append([float(begin), float(end)])
+    return [(round(a, 3), round(b, 3)) for a, b in found if b - a >= shortest]
+
+
+def find_vocals(features: Features) -> Vocals:
+    """Spans with a voice; see `Vocals`."""
+    names = features.names
+    if "vocals" in names:
+        power = features.stems[:, names.index("vocals")].astype(np.float64)
+        level = 10 * np.log10(power + 1e-12)
+        heard = level[level > SILENT_DB]
+        if not len(heard):
+            return Vocals((), "stem", SURE)
+        loud = float(np.percentile(heard, LOUD_PERCENTILE))
+        active = level > max(SILENT_DB, loud + QUIET_DB)
+        return Vocals(tuple(_spans(active, features.stems_rate, GAP, SHORTEST)), "stem", SURE)
+    if len(names) > 1 and all(name in INSTRUMENTS for name in names):
+        return Vocals((), "none", SURE)
+    return _estimate(features)
+
+
+def voice_traits(features: Features) -> Doubles:
+    """What speaks for a voice, per slow frame: glide, loudness in its range, middle over sides."""
+    voice = features.voice.astype(np.float64)
+    width = max(1, int(SMOOTH * SLOW_RATE))
+    middle, sides, glide = voice.T
+    weighted = _average(glide * middle, width) / np.maximum(_average(middle, width), 1e-12)
+    mid, side = _average(middle, width), _average(sides, width)
+    top = max(float(np.percentile(mid, 90)), 1e-12) if len(mid) else 1.0
+    loud = 10 * np.log10(mid / top + 1e-4)
+    wide = 10 * np.log10((mid + 1e-4 * top) / (side + 1e-4 * top))
+    total = _average(features.bands.sum(axis=1).astype(np.float64), width)[: len(mid)]
+    share = 10 * np.log10((mid + 1e-9) / (total[: len(mid)] + 1e-9) + 1e-4)
+    return np.stack([weighted, _average(glide, width), loud, wide, share], axis=1)
+
+
+def _average(line: Doubles, width: int) -> Doubles:
+    sums = np.cumsum(np.pad(line, (width // 2 + 1, width - width // 2 - 1), "edge"))
+    return np.asarray((sums[width - 1 :] - np.concatenate([[0.0], sums[: -width]]))[: len(line)] / width)
+
+
+def _estimate(features: Features) -> Vocals:
+    from crowdstream.analysis.weights import VOICE
+
+    if len(features.voice) < SLOW_RATE:
+        return Vocals((), "mix", 0.0)
+    score = VOICE.score(voice_traits(features))
+    chance = 1 / (1 + np.exp(-score))
+    spans = _spans(chance > 0.5, SLOW_RATE, MIX_GAP, MIX_SHORTEST)
+    sure = float(np.mean(np.abs(chance - 0.5))) * 2
+    return Vocals(tuple(spans), "mix", round(ESTIMATED * sure, 3))
