@@ -28,7 +28,7 @@ from crowdstream.library.loudness import SILENCE
 from crowdstream.library.tracks import TrackFiles
 
 NO_BEAT_BAR = 2.0  # s: "bars" where there is no beat
-LEAST_PITCH = 0.12  # by how much pitch classes differ, relative to their mean: noise has 0.03
+LEAST_PITCH = 0.095  # by how much pitch classes differ, relative to their mean: noise has 0.08
 ENERGY_LUFS = (-26.0, -7.0)  # level 0 and 1, as far as loudness says it
 BUSY = 9.0  # attacks a second of a level of 1
 BRIGHT = 0.12  # share of the power above 2 kHz, of a level of 1

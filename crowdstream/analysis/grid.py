@@ -23,13 +23,18 @@ STEP = 0.0025  # of it: resolution of local tempi
 WINDOW, HOP = 10.0, 2.5  # s of one local tempo
 STIFFNESS = 6.0  # cost of a change by 1 % from one window to the next
 COHERENCE_WINDOW = 6.0  # s
-STEADY = 0.88  # coherence from which a tempo is steady
-GAIN = 0.08  # by which a moving grid must be better than an even one
+STEADY = 0.97  # coherence from which a tempo is steady
+GAIN = 0.02  # by which a moving grid must be better than an even one
+DRIFT_WINDOWS = (5.0, 3.0)  # s in which the drift of an integrated tempo is looked for
+DRIFT_HOP = 1.0  # s
+DRIFT_STEP, DRIFT_MOST = 1 / 64, 1.5  # beats
+DRIFT_COST = 600.0  # of a beat squared of drift within a second
 CLUSTER = 16  # beats whose attacks are looked at together, of a steady tempo
 MOVING_CLUSTER = 8  # and of one that moves
 REACH = 0.045  # s around a beat in which its attack is looked for
-EARLY = 0.0008  # s: an attack begins before it has come to ONSET of its height
+
 ONSET = 0.25
+FIRST = 0.35  # of the steepest rise: an earlier one that is so steep is the attack
 MOST_ANCHORS = 500  # a sidecar takes 512
 
 
@@ -146,27 +151,31 @@ def _viterbi(scores: Doubles, cost: Doubles) -> Doubles:
 
 
 def _bend(pulse: Floats, beats: Beats) -> Beats:
-    # The phase of the sixteenths, eighths and quarters in turn, the coarse first, says how far
-    # the integral has drifted.
-    for number in HARMONICS:
-        turns = beats.beat(np.arange(len(pulse)) / FRAME_RATE)
-        wave = (pulse - pulse.mean()) * np.exp(-2j * np.pi * number * turns)
-        width = int(WINDOW / (1.0 if number == 1 else 2.0) * FRAME_RATE)
-        centres = np.arange(0, len(pulse), width // 4)
+    # How far the integral has drifted is followed second by second: the phase of the sixteenths
+    # says it, the drift changes slowly, and where nothing plays it stays.
+    seconds = np.arange(len(pulse)) / FRAME_RATE
+    line = pulse - pulse.mean()
+    for width in DRIFT_WINDOWS:
+        wave = line * np.exp(-2j * np.pi * 4 * beats.beat(seconds))
+        half, hop = int(width / 2 * FRAME_RATE), int(DRIFT_HOP * FRAME_RATE)
+        centres = np.arange(0, len(pulse), hop)
         sums = np.concatenate([[0.0], np.cumsum(wave)])
-        low, high = np.maximum(centres - width // 2, 0), np.minimum(centres + width // 2, len(pulse))
-        local = sums[high] - sums[low]
-        if number > 1:
-            local = local * np.conj(local.sum()) / max(abs(local.sum()), 1e-9)
-        angle = np.unwrap(np.angle(local))
-        # Only what is a drift, not where the grid as a whole lies.
-        drift = -(angle - np.median(angle)) / (2 * np.pi * number)
-        seconds = centres / FRAME_RATE
-        numbers = beats.beat(seconds) - drift
+        local = sums[np.minimum(centres + half, len(pulse))] - sums[np.maximum(centres - half, 0)]
+        local /= max(float(np.percentile(np.abs(local), 75)), 1e-9)
+        drifts = np.arange(-DRIFT_MOST, DRIFT_MOST + DRIFT_STEP / 2, DRIFT_STEP)
+        turn = np.exp(-2j * np.pi * 4 * drifts)
+        scores = np.minimum(np.abs(local), 1.5)[:, None] * np.real(
+            np.exp(1j * np.angle(local))[:, None] * np.conj(turn)[None, :]
+        )
+        cost = DRIFT_COST * np.square(np.subtract.outer(drifts, drifts))
+        path = drifts[_viterbi(scores, cost)]
+        path = np.convolve(np.pad(path, 2, "edge"), np.hanning(7)[1:-1] / 3.0, "valid")
+        at = centres / FRAME_RATE
+        numbers = beats.beat(at) - path
         keep = np.concatenate([[True], np.diff(np.maximum.accumulate(numbers)) > 1e-3])
         if keep.sum() < 2:
             return beats
-        beats = Beats(numbers[keep], seconds[keep])
+        beats = Beats(numbers[keep], at[keep])
     return beats
 
 
@@ -186,22 +195,23 @@ def attack_offsets(attacks: Floats, beats: Beats, seconds: float, size: int) -> 
         part = slice(at, at + size)
         places = first[part, None] + np.arange(2 * reach + 2 * lead)
         profile = level[places].mean(axis=0)  # (time, band)
-        found = _onset(profile, lead)
+        found = _onset(profile)
         if found is not None:
             late = (found[0] - reach - lead) / ATTACK_RATE
-            rows.append((float(whole[part].mean()), late - EARLY, found[1]))
+            rows.append((float(whole[part].mean()), late, found[1]))
     return np.array(rows).reshape(-1, 3)
 
 
-def _onset(profile: Floats, lead: int) -> tuple[float, float] | None:
+def _onset(profile: Floats) -> tuple[float, float] | None:
     # Place (in entries, fractional) and strength of the steepest rise, weighted by band.
     rise = np.maximum(profile[4:] - profile[:-4], 0.0)
     total = rise.sum(axis=1)
-    total[:lead - 4 if lead > 4 else 0] = 0.0
-    peak = int(total.argmax())
-    strength = float(total[peak])
+    strength = float(total.max())
     if strength <= 0.05:
         return None
+    # The first of several: a clap is three bursts, and begins with the first.
+    is_peak = (total[1:-1] >= total[:-2]) & (total[1:-1] >= total[2:])
+    peak = 1 + int(np.argmax(is_peak & (total[1:-1] >= FIRST * strength)))
     line = profile @ (rise[peak] / max(float(rise[peak].sum()), 1e-9))
     begin, end = max(0, peak - 6), min(len(line), peak + 9)
     top = peak + int(line[peak:end].argmax())

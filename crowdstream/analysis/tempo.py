@@ -128,7 +128,7 @@ def regularity(lines: Floats, found: list[Candidate]) -> float:
     """How much the sound repeats itself at the best of these tempi: about 0 for noise, up to 1."""
     curve = autocorrelation(lines)
     mean = [
-        float(np.mean([_at(curve, beats / candidate.hertz) for beats in (1.0, 2.0, 4.0)]))
+        float(np.mean([_at(curve, beats / candidate.hertz) for beats in (1.0, 2.0, 4.0, 8.0)]))
         for candidate in found
     ]
     return max(mean, default=0.0)
