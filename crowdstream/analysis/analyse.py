@@ -64,7 +64,8 @@ def analyse(
     cents = key.tuning((bass + treble).sum(axis=0).astype(np.float64))
     classes = key.classes(bass + treble, cents)
     bars = structure.measure_bars(features, lines, beats, classes)
-    sections = structure.sections(bars) if rhythm else []
+    voice = vocals.find_vocals(features)
+    sections = structure.sections(bars, vocals.sung(voice, beats.time(bars.begin))) if rhythm else []
     phrases = structure.phrases(sections)
     return Analysis(
         version=VERSION,
@@ -83,7 +84,7 @@ def analyse(
         activity=_activity(features, bars),
         sections=tuple(sections),
         phrases=tuple(phrases),
-        vocals=vocals.find_vocals(features),
+        vocals=voice,
         fingerprint=fingerprint.fingerprint(features, classes),
     )
 

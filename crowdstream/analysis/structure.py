@@ -20,13 +20,18 @@ from crowdstream.analysis.tempo import Doubles, Floats
 
 BAR = 4  # beats
 LONGEST = 64  # bars of a section
-PRICE = 9.0  # of one section more
+PRICE = 12.0  # of one section more
 ODD_PRICE = {0: 0.0, 4: 1.0, 2: 5.0, 6: 5.0}  # by bars modulo 8; odd numbers cost ODD
 ODD = 8.0
 PHRASE = 8  # bars
 RANGE_DB = 40.0  # below the loudest bar: no energy
 LOW_BANDS = 2  # of the slow bands: to 150 Hz
-SILENT_BARS = 50.0  # dB below the loudest: before and after the sound
+SILENT_BARS = 35.0  # dB below the loudest: before and after the sound
+SUNG = 0.4  # share of a section with a voice that makes it a verse
+QUIETER = 0.95  # of the most energy: a first or last section with less leads in or out
+PICK_UP = 12.0  # dB below the loudest bar: what is softer before the first section is not of it
+FULL = 0.99  # of the most energy: it is a drop even where somebody sings
+SHORT_END = 2  # bars: what is shorter at either end is the neighbour's lead-in or ring-out
 
 
 @dataclass(frozen=True)
@@ -128,12 +133,17 @@ def bar_bass(bars: Bars) -> Doubles:
     return np.clip((bars.low - top) / 30.0 + 1, 0.0, 1.0)
 
 
-def sections(bars: Bars) -> list[Section]:
-    """The track's sections, from its first bar to its last."""
-    count = len(bars.loud)
-    if not count:
+def sections(bars: Bars, sung: Doubles) -> list[Section]:
+    """The track's sections, from its first bar to its last. `sung`: share of each bar, 0 to 1."""
+    if not len(bars.loud):
         return []
     edges = cuts(bars.rows)
+    if len(edges) > 3 and edges[1] - edges[0] < SHORT_END:
+        # A sound on its own before the first bar is no section; a pick-up belongs to the first.
+        quiet = float(np.max(bars.loud[: edges[1]])) < float(np.max(bars.loud)) - PICK_UP
+        del edges[0 if quiet else 1]
+    if len(edges) > 3 and edges[-1] - edges[-2] < SHORT_END:
+        del edges[-2]
     energy = bar_energy(bars)
     spans = list(zip(edges[:-1], edges[1:], strict=True))
 
@@ -143,6 +153,7 @@ def sections(bars: Bars) -> list[Section]:
     long = [span for span in spans if span[1] - span[0] >= 4] or spans
     top_loud = max(level(bars.loud, span) for span in long)
     top_low = max(level(bars.low, span) for span in long)
+    top_energy = max(level(energy, span) for span in long)
     kinds: list[SectionKind] = []
     for number, span in enumerate(spans):
         following = spans[number + 1] if number + 1 < len(spans) else None
@@ -150,15 +161,18 @@ def sections(bars: Bars) -> list[Section]:
         kicks = level(bars.drums, span)
         rising = _rise(bars.rhythm[slice(*span)]) + _rise(bars.loud[slice(*span)]) / 10
         leads = following is not None and top_low - level(bars.low, following) < 4.0
-        if number == 0 and following is not None and (down > 2.5 or low > 4.0):
+        quieter = level(energy, span) < QUIETER * top_energy
+        if number == 0 and following is not None and (quieter or low > 4.0):
             kinds.append("intro")
-        elif number == len(spans) - 1 and number and (down > 2.0 or low > 4.0):
+        elif following is None and number and (quieter or low > 4.0):
             kinds.append("outro")
         elif low > 6.0 and leads and span[1] - span[0] <= 16 and rising > 0.25:
             kinds.append("build")
         elif low > 6.0 and kicks < 0.5:
             kinds.append("break")
-        elif down < 2.0 and low < 4.0:
+        elif down < 2.0 and low < 4.0 and (
+            float(np.mean(sung[slice(*span)])) < SUNG or level(energy, span) > FULL * top_energy
+        ):
             kinds.append("drop")
         else:
             kinds.append("verse")

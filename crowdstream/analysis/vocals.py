@@ -46,6 +46,14 @@ def find_vocals(features: Features) -> Vocals:
     return _estimate(features)
 
 
+def sung(found: Vocals, edges: Doubles) -> Doubles:
+    """The share of each stretch between `edges` (s) in which somebody sings."""
+    total = np.zeros(max(0, len(edges) - 1))
+    for begin, end in found.spans:
+        total += np.maximum(0.0, np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin))
+    return total / np.maximum(np.diff(edges), 1e-9)
+
+
 def voice_traits(features: Features) -> Doubles:
     """What speaks for a voice, per slow frame: glide, loudness in its range, middle over sides."""
     voice = features.voice.astype(np.float64)
