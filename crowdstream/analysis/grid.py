@@ -34,6 +34,7 @@ MOVING_CLUSTER = 8  # and of one that moves
 REACH = 0.045  # s around a beat in which its attack is looked for
 
 ONSET = 0.25
+EDGE = 0.8  # share of a rise that does not count at the edge of the reach
 FIRST = 0.35  # of the steepest rise: an earlier one that is so steep is the attack
 MOST_ANCHORS = 500  # a sidecar takes 512
 
@@ -206,12 +207,17 @@ def _onset(profile: Floats) -> tuple[float, float] | None:
     # Place (in entries, fractional) and strength of the steepest rise, weighted by band.
     rise = np.maximum(profile[4:] - profile[:-4], 0.0)
     total = rise.sum(axis=1)
+    # What is near is likelier to be the beat's than what is at the edge.
+    total *= 1 - EDGE * np.square(np.linspace(-1, 1, len(total)))
     strength = float(total.max())
     if strength <= 0.05:
         return None
     # The first of several: a clap is three bursts, and begins with the first.
     is_peak = (total[1:-1] >= total[:-2]) & (total[1:-1] >= total[2:])
-    peak = 1 + int(np.argmax(is_peak & (total[1:-1] >= FIRST * strength)))
+    is_peak &= total[1:-1] >= FIRST * strength
+    if not is_peak.any():
+        return None
+    peak = 1 + int(np.argmax(is_peak))
     line = profile @ (rise[peak] / max(float(rise[peak].sum()), 1e-9))
     begin, end = max(0, peak - 6), min(len(line), peak + 9)
     top = peak + int(line[peak:end].argmax())
