@@ -77,12 +77,12 @@ def key_choice(truth: Truth, features: Features) -> Choice:
 
 
 def voice_rows(truth: Truth, features: Features) -> list[Choice]:
-    """Moments of a mix, twice a second: nothing, or the traits, for no voice and a voice."""
+    """Moments of a mix, every 2 s: nothing, or the traits, for no voice and a voice."""
     if not len(features.voice):
         return []
     traits = vocals.voice_traits(features)
     found = []
-    for at in range(0, len(traits), round(SLOW_RATE / 2)):
+    for at in range(0, len(traits), round(2 * SLOW_RATE)):
         second = at / SLOW_RATE
         sung = any(begin <= second < end for begin, end in truth.vocals)
         row = np.append(traits[at], 1.0)

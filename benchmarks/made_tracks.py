@@ -420,5 +420,5 @@ def _finish(maker: _Maker) -> None:
     maker.stems["other"] += noise
     peak = float(np.abs(np.sum(list(maker.stems.values()), axis=0)).max())
     level = random.uniform(0.3, 0.95) / peak
-    for stem in maker.stems.values():
-        stem *= np.float32(level)
+    for name in STEMS:
+        maker.stems[name] *= np.float32(level)

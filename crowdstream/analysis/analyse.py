@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import numpy as np
 
 from crowdstream.analysis import fingerprint, key, structure, tempo, vocals, weights
-from crowdstream.analysis.features import FRAME_RATE, SLOW_RATE, Features, extract
+from crowdstream.analysis.features import FRAME_RATE, Features, extract
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.result import (
     VERSION,
@@ -16,7 +16,6 @@ from crowdstream.analysis.result import (
     Downbeat,
     Key,
     Loudness,
-    Section,
     Tempo,
 )
 from crowdstream.analysis.rhythm import Rhythm, find_rhythm
@@ -65,7 +64,8 @@ def analyse(
     classes = key.classes(bass + treble, cents)
     bars = structure.measure_bars(features, lines, beats, classes)
     voice = vocals.find_vocals(features)
-    sections = structure.sections(bars, vocals.sung(voice, beats.time(bars.begin))) if rhythm else []
+    sung = vocals.sung(voice, beats.time(bars.begin))
+    sections = structure.sections(bars, sung) if rhythm else []
     phrases = structure.phrases(sections)
     return Analysis(
         version=VERSION,
@@ -152,5 +152,3 @@ def _activity(features: Features, bars: Bars) -> dict[str, tuple[float, ...]]:
 def _rounded(line: Doubles) -> tuple[float, ...]:
     return tuple(round(float(value), 3) for value in line)
 
-
-__all__ = ["SLOW_RATE", "Section", "analyse", "analyse_track"]

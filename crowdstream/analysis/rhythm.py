@@ -74,7 +74,7 @@ def _rough(lines: Floats, candidate: Candidate) -> tuple[Beats, bool]:
 
 
 def _whole_tempo(beats: Beats, seconds: float) -> Beats:
-    # A loop has whole bars; a track is made at a whole number of beats a minute more often than not.
+    # A loop has whole bars; most tracks are made at a whole number of beats a minute.
     bpm = 60.0 / float(np.diff(beats.time(np.array([0.0, 1.0])))[0])
     count = seconds * bpm / 60
     bars = round(count / 4)

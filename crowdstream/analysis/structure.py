@@ -9,6 +9,7 @@ energy, its lows and its drums.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -145,7 +146,7 @@ def sections(bars: Bars, sung: Doubles) -> list[Section]:
     if len(edges) > 3 and edges[-1] - edges[-2] < SHORT_END:
         del edges[-2]
     energy = bar_energy(bars)
-    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    spans = list(pairwise(edges))
 
     def level(line: Doubles, span: tuple[int, int]) -> float:
         return float(np.median(line[slice(*span)]))

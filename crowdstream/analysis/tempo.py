@@ -82,7 +82,7 @@ def autocorrelation(lines: Floats) -> Doubles:
 def _at(curve: Doubles, seconds: float) -> Doubles:
     # The strongest repeat near that lag, per column.
     low = int(seconds * (1 - NEAR) * FRAME_RATE)
-    high = int(math.ceil(seconds * (1 + NEAR) * FRAME_RATE)) + 1
+    high = math.ceil(seconds * (1 + NEAR) * FRAME_RATE) + 1
     part = curve[min(low, len(curve) - 1) : max(high, low + 1)]
     found: Doubles = part.max(axis=0) if len(part) else np.zeros(curve.shape[1])
     return found
@@ -118,8 +118,9 @@ def candidates(lines: Floats) -> list[Candidate]:
                 found.append(hertz)
     grouped = np.stack([curve[:, 0], 0.5 * (curve[:, 1] + curve[:, 2]), curve[:, 4]], axis=1)
     strength = [_strength(curve, hertz) for hertz in found]
+    most = max([1e-6, *strength])
     return [
-        Candidate(hertz, _traits(grouped, hertz, own / max(max(strength), 1e-6)))
+        Candidate(hertz, _traits(grouped, hertz, own / most))
         for hertz, own in zip(found, strength, strict=True)
     ]
 

@@ -71,7 +71,8 @@ def voice_traits(features: Features) -> Doubles:
 
 def _average(line: Doubles, width: int) -> Doubles:
     sums = np.cumsum(np.pad(line, (width // 2 + 1, width - width // 2 - 1), "edge"))
-    return np.asarray((sums[width - 1 :] - np.concatenate([[0.0], sums[: -width]]))[: len(line)] / width)
+    means = (sums[width - 1 :] - np.concatenate([[0.0], sums[:-width]])) / width
+    return np.asarray(means[: len(line)])
 
 
 def _estimate(features: Features) -> Vocals:

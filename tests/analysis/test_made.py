@@ -1,0 +1,111 @@
+"""The analysis of made tracks, of which everything is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.made.styles import STYLES
+from benchmarks.made_tracks import MadeTrack, make
+from crowdstream.analysis.analyse import analyse
+from crowdstream.analysis.fingerprint import SAME, distance
+from crowdstream.analysis.result import Analysis, second_of
+from crowdstream.analysis.source import ArraySound
+
+STYLE = {style.name: style for style in STYLES}
+
+
+@pytest.fixture(scope="module")
+def house() -> MadeTrack:
+    """A steady track with all sections."""
+    return make(50_000, 50, STYLE["house"], steady=True)
+
+
+@pytest.fixture(scope="module")
+def found(house: MadeTrack) -> Analysis:
+    """Its analysis, as stems."""
+    return analyse([ArraySound(name, stem, house.rate) for name, stem in house.stems.items()])
+
+
+def _grid_error(result: Analysis, track: MadeTrack) -> float:
+    beats = np.array([second_of(result.tempo.anchors, beat) for beat in range(-8, 400)])
+    return float(np.median([np.abs(beats - beat).min() for beat in track.truth.beats]))
+
+
+def test_tempo_grid_and_downbeat(house: MadeTrack, found: Analysis) -> None:
+    assert found.tempo.steady
+    assert found.tempo.bpm == pytest.approx(house.truth.bpm, abs=0.02)
+    assert _grid_error(found, house) < 0.005
+    bar = 240 / house.truth.bpm
+    late = (found.tempo.anchors[0][1] - house.truth.beats[0]) / bar
+    assert abs(late - round(late)) * bar < 0.01
+
+
+def test_key_of_the_track(house: MadeTrack, found: Analysis) -> None:
+    assert (found.key.tonic, found.key.minor) == (house.truth.tonic, house.truth.minor)
+
+
+def test_sections_begin_where_they_were_made(house: MadeTrack, found: Analysis) -> None:
+    begins = [second_of(found.tempo.anchors, s.begin_beat) for s in found.sections]
+    hits = sum(any(abs(b - at) < 0.5 for b in begins) for at, _ in house.truth.sections)
+    assert hits >= 0.7 * len(house.truth.sections)
+    assert all(section.begin_beat % 4 == 0 for section in found.sections)
+    assert {section.begin_beat for section in found.sections} <= set(found.phrases)
+
+
+def test_the_voice_of_a_stem(house: MadeTrack, found: Analysis) -> None:
+    assert found.vocals.source == "stem"
+    times = np.arange(0, house.truth.beats[-1], 0.1)
+    sung, heard = (
+        np.array([any(a <= t < b for a, b in spans) for t in times])
+        for spans in (house.truth.vocals, found.vocals.spans)
+    )
+    assert np.mean(sung == heard) > 0.85
+
+
+def test_activity_has_a_bar_for_each_bar(found: Analysis) -> None:
+    assert set(found.activity) == {"drums", "bass", "vocals", "other"}
+    assert {len(bars) for bars in found.activity.values()} == {len(found.energy)}
+    assert len(found.bass) == len(found.energy)
+    assert all(0 <= value <= 1 for value in (*found.energy, *found.bass, found.level))
+
+
+def test_a_result_survives_json(found: Analysis) -> None:
+    assert Analysis.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_level_and_format_change_nothing(house: MadeTrack) -> None:
+    mix = house.mix()
+    one = analyse([ArraySound("mix", mix, house.rate)])
+    soft = np.round(mix * 0.25 * 32767).astype(np.int16)
+    other = analyse([ArraySound("mix", soft, house.rate)])
+    assert other.tempo.bpm == pytest.approx(one.tempo.bpm, abs=0.01)
+    assert other.key.name == one.key.name
+    assert other.loudness.lufs == pytest.approx(one.loudness.lufs - 12.04, abs=0.1)
+    assert distance(one.fingerprint, other.fingerprint) < SAME / 2
+
+
+def test_other_music_has_another_fingerprint(found: Analysis) -> None:
+    track = make(50_001, 30, STYLE["techno"], steady=True)
+    other = analyse([ArraySound("mix", track.mix(), track.rate)])
+    assert distance(found.fingerprint, other.fingerprint) > SAME
+
+
+@pytest.mark.parametrize(
+    "style", ["drum and bass", "dubstep", "ballad", "garage"], ids=lambda name: name
+)
+def test_the_octave_of_each_feel(style: str) -> None:
+    track = make(50_010, 30, STYLE[style], steady=True)
+    result = analyse([ArraySound("mix", track.mix(), track.rate)])
+    assert result.tempo.bpm == pytest.approx(track.truth.bpm, abs=0.05)
+    assert _grid_error(result, track) < 0.010
+
+
+def test_a_tempo_that_moves_is_followed() -> None:
+    track = make(30_011, 45, STYLE["ballad"], steady=False)
+    result = analyse([ArraySound("mix", track.mix(), track.rate)])
+    assert not result.tempo.steady
+    assert len(result.tempo.anchors) > 4
+    assert _grid_error(result, track) < 0.015

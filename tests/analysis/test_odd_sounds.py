@@ -1,0 +1,139 @@
+"""Sounds that are no ordinary track: each gets a sensible answer."""
+
+from __future__ import annotations
+
+import resource
+
+import numpy as np
+import pytest
+
+from crowdstream.analysis.analyse import analyse, analyse_track
+from crowdstream.analysis.key import camelot
+from crowdstream.analysis.source import ArraySound, Floats
+from crowdstream.library.errors import NotAudio
+from crowdstream.library.tracks import find_stems
+
+RATE = 44_100
+
+
+def _clicks(bpm: float, seconds: float, rate: int = RATE, channels: int = 2) -> Floats:
+    # A kick on each beat, a noise on each second, on a floor of noise.
+    random = np.random.default_rng(1)
+    out = 1e-4 * random.standard_normal(int(seconds * rate))
+    t = np.arange(int(0.1 * rate)) / rate
+    kick = np.sin(2 * np.pi * 55 * t) * np.exp(-t / 0.04)
+    snare = 0.4 * random.standard_normal(len(t)) * np.exp(-t / 0.02)
+    for beat in range(int(seconds * bpm / 60)):
+        at = round(beat * 60 / bpm * rate)
+        sound = kick + snare if beat % 2 else kick
+        out[at : at + len(t)] += sound[: len(out) - at]
+    return np.repeat(out[:, None], channels, axis=1).astype(np.float32)
+
+
+def test_silence() -> None:
+    result = analyse([ArraySound("mix", np.zeros((10 * RATE, 2), np.float32), RATE)])
+    assert result.silent
+    assert (result.tempo.bpm, result.tempo.anchors, result.key.name) == (0.0, (), "")
+    assert result.sections == () and result.fingerprint == ""
+
+
+@pytest.mark.parametrize("frames", [1, 100, 5000])
+def test_hardly_any_sound(frames: int) -> None:
+    result = analyse([ArraySound("mix", np.full((frames, 2), 0.5, np.float32), RATE)])
+    assert result.tempo.bpm == 0.0
+
+
+def test_one_click() -> None:
+    sound = np.zeros((20 * RATE, 2), np.float32)
+    sound[RATE] = 1.0
+    assert analyse([ArraySound("mix", sound, RATE)]).tempo.bpm == 0.0
+
+
+@pytest.mark.parametrize("seconds", [5, 30])
+def test_noise_has_neither_beat_nor_key(seconds: int) -> None:
+    noise = 0.1 * np.random.default_rng(2).standard_normal((seconds * RATE, 2))
+    result = analyse([ArraySound("mix", noise.astype(np.float32), RATE)])
+    assert (result.tempo.bpm, result.key.name, result.sections) == (0.0, "", ())
+    assert result.energy
+
+
+def test_numbers_that_are_none_are_silence() -> None:
+    sound = _clicks(120, 10)
+    sound[RATE : RATE + 50] = np.nan
+    assert analyse([ArraySound("mix", sound, RATE)]).tempo.bpm == pytest.approx(120, abs=0.1)
+
+
+def test_five_seconds() -> None:
+    assert analyse([ArraySound("mix", _clicks(120, 5), RATE)]).tempo.bpm == pytest.approx(
+        120, abs=0.3
+    )
+
+
+def test_mono_and_high_rate() -> None:
+    sound = _clicks(126, 20, 96_000, 1)
+    result = analyse([ArraySound("mix", sound, 96_000)])
+    assert result.sample_rate == 96_000
+    assert result.tempo.bpm == pytest.approx(126, abs=0.05)
+
+
+def test_stems_of_different_lengths_and_rates() -> None:
+    other = 0.1 * np.sin(2 * np.pi * 220 * np.arange(8 * 48_000) / 48_000)
+    result = analyse([
+        ArraySound("drums", _clicks(124, 20), RATE),
+        ArraySound("other", other[:, None].astype(np.float32), 48_000),
+    ])  # fmt: skip
+    assert result.seconds == pytest.approx(20)
+    assert result.tempo.bpm == pytest.approx(124, abs=0.05)
+    assert result.vocals.source == "none"
+    assert result.activity["other"][0] > 0.5 > result.activity["other"][-2]
+
+
+@pytest.mark.parametrize("bpm", [60.0, 200.0])
+def test_extreme_tempi(bpm: float) -> None:
+    found = analyse([ArraySound("mix", _clicks(bpm, 30), RATE)]).tempo.bpm
+    ratio = found / bpm
+    assert min(abs(ratio - octave) for octave in (0.5, 1.0, 2.0)) < 0.001
+
+
+class _Long:
+    """Three hours of which only the sums are in memory."""
+
+    name, sample_rate, frames = "mix", 22_050, 3 * 3600 * 22_050
+
+    def __init__(self) -> None:
+        self._bar = np.round(_clicks(120, 60, self.sample_rate, 1) * 20_000).astype(np.int16)
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """The same minute again and again."""
+        return np.take(self._bar, np.arange(start, start + count), axis=0, mode="wrap")
+
+
+def test_three_hours_take_bounded_memory() -> None:
+    sound = _Long()
+    sound.frames //= 6  # half an hour shows it: what is kept of it is 45 MB, samples were 320
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = analyse([sound])
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert result.tempo.bpm == pytest.approx(120, abs=0.01)
+    assert grown < 250
+
+
+def test_files_and_what_is_wrong_with_them(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    import soundfile
+
+    soundfile.write(tmp_path / "drums.wav", _clicks(125, 12), RATE)
+    soundfile.write(tmp_path / "vocals.wav", np.zeros((RATE, 2)), RATE)
+    shares: list[float] = []
+    result = analyse_track(find_stems(tmp_path), shares.append)
+    assert result.stems == ("drums", "vocals")
+    assert result.tempo.bpm == pytest.approx(125, abs=0.05)
+    assert result.vocals.spans == ()
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    (tmp_path / "bass.wav").write_bytes(b"no audio at all")
+    with pytest.raises(NotAudio, match=r"bass\.wav"):
+        analyse_track(find_stems(tmp_path))
+
+
+def test_camelot() -> None:
+    names = [camelot(tonic, minor) for tonic, minor in ((9, True), (0, False), (8, True), (4, False))]
+    assert names == ["8A", "8B", "1A", "12B"]
