@@ -3,7 +3,7 @@
     pip install -r requirements-bench.txt     # for the comparison; without it, this says so
     python benchmarks/analysis.py [--tracks 96] [--json FILE] [--out FILE]
 
-Made tracks (`made_tracks.py`, seeds that the weights were not fitted to), and the loops of Debian's
+Made tracks (`made_tracks.py`, seeds that the weights were not fitted to), and loops of Debian's
 sonic-pi-samples, each repeated for at least 30 s. Measured: tempo within 0.05 beats a minute, octave
 errors, the median distance of beats from the grid, the downbeat, the key, sections, voice, and
 seconds of one core for a minute of music. A tempo that moves has no one number: those tracks count
@@ -341,8 +341,8 @@ def report(
         "sections and voice, crowdstream",
         table([
             {"": name} | {
-                kind: text_of(share([row for row in form if row["separate"] == separate], name), name)
-                for kind, separate in (("stems", True), ("one file", False))
+                kind: text_of(share([row for row in form if row["separate"] == alone], name), name)
+                for kind, alone in (("stems", True), ("one file", False))
             }
             for name in ("boundaries found", "boundaries right", "kind", "voice")
         ]),

@@ -4,7 +4,7 @@
 
 Four small linear models: which tempo of an octave family, which sixteenth begins the bar, which
 key, and whether a moment of a mix is sung. Each is fitted by maximum likelihood with a quadratic
-penalty (softmax over the choices of a track; Adam, Kingma and Ba 2015). The tracks are seeds from 0;
+penalty (softmax over the choices of a track; Adam, Kingma and Ba 2015). The seeds start at 0;
 `benchmarks/analysis.py` measures with others. What a fold of the tracks that was not fitted to
 says is printed.
 """

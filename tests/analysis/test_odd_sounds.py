@@ -135,5 +135,6 @@ def test_files_and_what_is_wrong_with_them(tmp_path) -> None:  # type: ignore[no
 
 
 def test_camelot() -> None:
-    names = [camelot(tonic, minor) for tonic, minor in ((9, True), (0, False), (8, True), (4, False))]
+    keys = ((9, True), (0, False), (8, True), (4, False))
+    names = [camelot(tonic, minor) for tonic, minor in keys]
     assert names == ["8A", "8B", "1A", "12B"]
