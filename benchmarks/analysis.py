@@ -4,8 +4,8 @@
     python benchmarks/analysis.py [--tracks 96] [--json FILE] [--out FILE]
 
 Made tracks (`made_tracks.py`, seeds that the weights were not fitted to), and loops of Debian's
-sonic-pi-samples, each repeated for at least 30 s. Measured: tempo within 0.05 beats a minute, octave
-errors, the median distance of beats from the grid, the downbeat, the key, sections, voice, and
+sonic-pi-samples, each repeated for at least 30 s. Measured: tempo within 0.05 beats a minute,
+octave errors, the median distance of beats from the grid, the downbeat, the key, sections, voice, and
 seconds of one core for a minute of music. A tempo that moves has no one number: those tracks count
 for everything but the tempo, and are also shown apart.
 
@@ -19,6 +19,7 @@ beats come a constant time late, the grid is also judged with each program's own
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -85,7 +86,7 @@ def ours(sounds: Sequence[Any]) -> Guess:
 
 def by_aubio(mix: Audio, rate: int) -> Guess:
     """aubio's, with its defaults."""
-    import aubio
+    aubio = importlib.import_module("aubio")
 
     mono = np.ascontiguousarray(mix.mean(axis=1), np.float32)
     begin = time.process_time()
@@ -101,7 +102,7 @@ def by_aubio(mix: Audio, rate: int) -> Guess:
 
 def by_librosa(mix: Audio, rate: int) -> Guess:
     """librosa's, with its defaults."""
-    import librosa
+    librosa = importlib.import_module("librosa")
 
     begin = time.process_time()
     mono = librosa.resample(mix.mean(axis=1), orig_sr=rate, target_sr=22_050, res_type="soxr_hq")
@@ -122,7 +123,7 @@ def rivals() -> dict[str, Callable[[Audio, int], Guess]]:
     found: dict[str, Callable[[Audio, int], Guess]] = {}
     for name, call in (("aubio", by_aubio), ("librosa", by_librosa)):
         try:
-            __import__(name)
+            importlib.import_module(name)
         except ImportError:
             print(f"{name} is not installed: pip install -r requirements-bench.txt")
         else:

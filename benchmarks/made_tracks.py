@@ -283,7 +283,8 @@ def _play_drums(maker: _Maker) -> None:
         if "riser" in section.lanes and inside == 0:
             frames = int((maker.second(4 * (bar + section.bars)) - maker.second(4 * bar)) * rate)
             noise = sounds._noise(random, frames, rate, 1000, 12000)
-            maker.put("other", maker.step(bar, 0), noise * np.linspace(0, 1, frames) ** 2, 0.12)
+            rising = (noise * np.linspace(0, 1, frames) ** 2).astype(np.float32)
+            maker.put("other", maker.step(bar, 0), rising, 0.12)
 
 
 def _chord_of(maker: _Maker, bar: int, cache: dict[str, tuple[int, ...]]) -> int:

@@ -33,7 +33,8 @@ def _noise(random: Generator, frames: int, rate: int, low: float, high: float) -
     at = np.fft.rfftfreq(frames, 1 / rate)
     spectrum *= (1 / (1 + (low / np.maximum(at, 1.0)) ** 6)) * (1 / (1 + (at / high) ** 6))
     made = np.fft.irfft(spectrum, frames)
-    return (made / np.abs(made).max()).astype(np.float32)
+    noise: Sound = (made / np.abs(made).max()).astype(np.float32)
+    return noise
 
 
 def _attack(sound: Sound, rate: int, ms: float) -> Sound:

@@ -17,6 +17,7 @@ from crowdstream.analysis.result import (
     Key,
     Loudness,
     Tempo,
+    Vocals,
 )
 from crowdstream.analysis.rhythm import Rhythm, find_rhythm
 from crowdstream.analysis.source import Sound
@@ -95,7 +96,7 @@ def _silent(features: Features) -> Analysis:
         stems=features.names, silent=True, tempo=Tempo(0.0, True, 0.0, ()), downbeat=Downbeat(0.0),
         key=key.NO_KEY, loudness=_loudness(features), level=0.0, first_bar_beat=0, energy=(),
         bass=(), activity={}, sections=(), phrases=(),
-        vocals=vocals.Vocals((), "none", 1.0), fingerprint="",
+        vocals=Vocals((), "none", 1.0), fingerprint="",
     )  # fmt: skip
 
 

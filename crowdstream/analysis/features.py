@@ -231,7 +231,9 @@ def extract(
     for parts in blocks(sounds, rate, count):
         done += len(parts[0])
         last = done >= total
-        mix = parts[0] if len(parts) == 1 else np.sum(parts, axis=0, dtype=np.float32)
+        mix = parts[0].copy()
+        for part in parts[1:]:
+            mix += part
         loudness.feed(mix)
         for number, part in enumerate(parts):
             found, rests[number] = _per_hop(part, rests[number], hop)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE
 from crowdstream.analysis.tempo import Doubles, Floats
@@ -137,7 +138,7 @@ def moving_tempo(lines: Floats, hertz: float) -> Beats:
     return _bend(pulse, Beats(numbers, seconds))
 
 
-def _viterbi(scores: Doubles, cost: Doubles) -> Doubles:
+def _viterbi(scores: Doubles, cost: Doubles) -> npt.NDArray[np.int64]:
     total = scores[0].copy()
     back = np.zeros(scores.shape, np.int64)
     for at in range(1, len(scores)):

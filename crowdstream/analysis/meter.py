@@ -60,7 +60,8 @@ def _sums(rows: Doubles) -> Doubles:
 
 def _classes(fine: Floats) -> Doubles:
     classes = fine.reshape(len(fine), 12, FINE // 12).sum(axis=2).astype(np.float64)
-    return classes / np.maximum(np.linalg.norm(classes, axis=1, keepdims=True), 1e-6)
+    unit: Doubles = classes / np.maximum(np.linalg.norm(classes, axis=1, keepdims=True), 1e-6)
+    return unit
 
 
 def _changes(rows: Doubles, rate: float, times: Doubles, reach: Doubles, cosine: bool) -> Doubles:
@@ -68,7 +69,7 @@ def _changes(rows: Doubles, rate: float, times: Doubles, reach: Doubles, cosine:
     before = _means(sums, rate, times - reach, times)
     after = _means(sums, rate, times, times + reach)
     if not cosine:
-        return np.linalg.norm(after - before, axis=1)
+        return np.asarray(np.linalg.norm(after - before, axis=1))
     product = (before * after).sum(axis=1)
     scale = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
     return np.where(scale > 1e-9, 1 - product / np.maximum(scale, 1e-9), 0.0)
@@ -78,14 +79,14 @@ def _by_step(values: Doubles, numbers: Doubles) -> Doubles:
     step = numbers.astype(np.int64) % STEPS
     sums = np.bincount(step, values, STEPS)
     mean: Doubles = sums / np.maximum(np.bincount(step, minlength=STEPS), 1)
-    return (mean - mean.mean()) / max(float(mean.std()), 1e-6)
+    return np.asarray((mean - mean.mean()) / max(float(mean.std()), 1e-6))
 
 
 def log_bands(features: Features) -> Doubles:
     """Bands in decibels above the track's floor: `(k, 8)`."""
     power = features.bands.astype(np.float64)
     loudest = float(power.sum(axis=1).max(initial=0.0))
-    return 10 * np.log10(power + 1e-5 * loudest + 1e-12)
+    return np.asarray(10 * np.log10(power + 1e-5 * loudest + 1e-12))
 
 
 def bar_traits(features: Features, lines: Floats, beats: Beats) -> Doubles:

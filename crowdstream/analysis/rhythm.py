@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crowdstream.analysis import grid, meter, tempo, weights
-from crowdstream.analysis.features import FRAME_RATE, Features
+from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, Features
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.tempo import Candidate, Floats
 
@@ -95,7 +95,7 @@ def _from_first_downbeat(features: Features, beats: Beats) -> Beats:
     power = features.bands.sum(axis=1)
     level = features.attacks.sum(axis=1)
     heard = np.flatnonzero(level > HEARD * level.max(initial=0.0))
-    begin = heard[0] / grid.ATTACK_RATE if len(heard) and len(power) else 0.0
+    begin = heard[0] / ATTACK_RATE if len(heard) and len(power) else 0.0
     first = float(beats.beat(np.array([max(0.0, begin - BEFORE_SOUND)]))[0])
     at = 4 * np.ceil(first / 4 - 1e-9)
     # Where the sound begins on a downbeat at the file's very beginning, that one counts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from crowdstream.analysis.features import SLOW_RATE, Features
 from crowdstream.analysis.result import Vocals
@@ -18,7 +19,9 @@ INSTRUMENTS = frozenset({*FIRST_STEMS, "guitar", "piano", "no_vocals", "instrume
 SURE, ESTIMATED = 0.95, 0.5
 
 
-def _spans(active: Doubles, rate: float, gap: float, shortest: float) -> list[tuple[float, float]]:
+def _spans(
+    active: npt.NDArray[np.bool_], rate: float, gap: float, shortest: float
+) -> list[tuple[float, float]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
     found: list[list[float]] = []
     for begin, end in edges.reshape(-1, 2) / rate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_three_hours_take_bounded_memory() -> None:
     assert grown < 250
 
 
-def test_files_and_what_is_wrong_with_them(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_files_and_what_is_wrong_with_them(tmp_path: Path) -> None:
     import soundfile
 
     soundfile.write(tmp_path / "drums.wav", _clicks(125, 12), RATE)
