@@ -5,9 +5,9 @@
 
 Made tracks (`made_tracks.py`, seeds that the weights were not fitted to), and loops of Debian's
 sonic-pi-samples, each repeated for at least 30 s. Measured: tempo within 0.05 beats a minute,
-octave errors, the median distance of beats from the grid, the downbeat, the key, sections, voice, and
-seconds of one core for a minute of music. A tempo that moves has no one number: those tracks count
-for everything but the tempo, and are also shown apart.
+octave errors, the median distance of beats from the grid, the downbeat, the key, sections, voice,
+and seconds of one core for a minute of music. A tempo that moves has no one number: those tracks
+count for everything but the tempo, and are also shown apart.
 
 The others: aubio's `tempo` with its defaults; librosa's `beat_track` with its defaults, and its
 chroma with the profiles of Krumhansl and Kessler, as librosa has no key detection. Neither of them

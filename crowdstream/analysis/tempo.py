@@ -28,6 +28,7 @@ SAME = 0.03  # candidates closer than this are one
 SUBDIVISIONS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # beats
 NEAR = 0.025  # share of a lag by which a repeat may come early or late: tempi that move
 AVERAGE = 0.6  # s: onsets are what stands out from an average this long
+PAIRS = 0.5  # of the sound's length: lags up to which a repeat counts
 CENTRE = 120.0  # beats a minute
 
 
@@ -128,11 +129,12 @@ def candidates(lines: Floats) -> list[Candidate]:
 def regularity(lines: Floats, found: list[Candidate]) -> float:
     """How much the sound repeats itself at the best of these tempi: about 0 for noise, up to 1."""
     curve = autocorrelation(lines)
-    mean = [
-        float(np.mean([_at(curve, beats / candidate.hertz) for beats in (1.0, 2.0, 4.0, 8.0)]))
-        for candidate in found
-    ]
-    return max(mean, default=0.0)
+    longest = PAIRS * len(lines) / FRAME_RATE  # longer lags have too few pairs to say anything
+    means = []
+    for candidate in found:
+        lags = [beats / candidate.hertz for beats in (1.0, 2.0, 4.0, 8.0)]
+        means.append(float(np.mean([_at(curve, lag) for lag in lags if lag < longest] or [0.0])))
+    return max(means, default=0.0)
 
 
 def _strength(curve: Doubles, hertz: float) -> float:
