@@ -133,7 +133,8 @@ def regularity(lines: Floats, found: list[Candidate]) -> float:
     means = []
     for candidate in found:
         lags = [beats / candidate.hertz for beats in (1.0, 2.0, 4.0, 8.0)]
-        means.append(float(np.mean([_at(curve, lag) for lag in lags if lag < longest] or [0.0])))
+        repeats = [float(_at(curve, lag).mean()) for lag in lags if lag < longest]
+        means.append(sum(repeats) / max(len(repeats), 1))
     return max(means, default=0.0)
 
 
