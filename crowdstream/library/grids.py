@@ -12,6 +12,8 @@ or, for a tempo that is not steady, pairs of beat and second; beat 0 is a downbe
 
     [grid]
     anchors = [[0, 0.125], [64, 31.1], [128, 61.9]]
+
+Where nobody wrote a grid, one that `crowdstream analyze --sidecar` has found counts.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.inside import open_to_read
+from crowdstream.library.sidecars import split
 from crowdstream.library.tags import Tags, read_tags
 from crowdstream.texts import printable
 
@@ -145,13 +148,15 @@ def read_sidecar(path: Path, roots: Sequence[Path] = ()) -> BeatGrid | None:
     try:
         if len(data) > MOST_BYTES:
             raise GridError(f"it has more than {MOST_BYTES} bytes")
-        return _grid_of(tomllib.loads(data.decode("utf-8-sig")))
+        own, found = split(data.decode("utf-8-sig"))
+        return grid_of(tomllib.loads(own)) or grid_of(tomllib.loads(found))
     except (ValueError, RecursionError) as error:
         reason = str(error) if not isinstance(error, UnicodeDecodeError) else "it is not UTF-8"
         raise GridError(f"{printable(path)}: {printable(reason)}") from None
 
 
-def _grid_of(values: dict[str, Any]) -> BeatGrid | None:
+def grid_of(values: dict[str, Any]) -> BeatGrid | None:
+    """The grid in a sidecar's values, None where there is none. Raises `GridError`."""
     grid = values.get("grid")
     if grid is None:
         return None

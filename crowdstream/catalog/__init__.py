@@ -1,0 +1,9 @@
+"""The library of tracks: finding them, having them analysed, keeping what is known of them.
+
+`Library` and `Query` are what others need; `crowdstream analyze` fills it. See docs/library.md.
+"""
+
+from crowdstream.catalog.entries import Entry, Query
+from crowdstream.catalog.library import Library, LibraryError, NoLibrary, default_place
+
+__all__ = ["Entry", "Library", "LibraryError", "NoLibrary", "Query", "default_place"]

@@ -1,0 +1,46 @@
+"""The process that analyses: jobs as JSON lines on standard input, answers on standard output.
+
+It takes processor and disk only when nobody else wants them, and ends with who has started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any
+
+from crowdstream.catalog.work import Job, find_analyser, perform
+from crowdstream.idle import give_way
+from crowdstream.library.quiet import mute_c_libraries
+
+
+def _hear(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
+    # A thread of its own, so that the end of whoever asks is noticed in the middle of a track.
+    for line in sys.stdin.buffer:
+        jobs.put(json.loads(line))
+    os._exit(0)
+
+
+def main(arguments: list[str]) -> int:
+    """`arguments`: what analyses, as `module:function`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    give_way()
+    mute_c_libraries()
+    # What others print must not get among the answers.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    analyse = find_analyser(arguments[0])
+    jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_hear, args=(jobs,), daemon=True).start()
+    while True:
+        answer = perform(Job.from_dict(jobs.get()), analyse)
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
