@@ -205,6 +205,9 @@ _READERS: dict[str, Any] = {
     "sections": _section_list,
 }
 
+NAMES = tuple(name for name in _READERS if name != "sections")
+"""What can be corrected in a few words."""
+
 
 def _sections(
     analysis: Analysis, wanted: tuple[tuple[int, int, str, float | None], ...]

@@ -67,8 +67,8 @@ class Found:
 class Finder:
     """Looks below folders. `unpacks`: whether stem files (`.stem.mp4`) can be read.
 
-    Afterwards `skipped` counts stem files that could not, and `unread` holds the folders that
-    could not be looked into.
+    Afterwards `skipped` counts stem files that could not, and `unread` holds the paths that could
+    not be looked at or into, which says nothing of what is there.
     """
 
     def __init__(self, trouble: Trouble, unpacks: bool = True) -> None:
@@ -91,7 +91,7 @@ class Finder:
             if stat.S_ISDIR(status.st_mode):
                 yield from self._below(real, status)
             elif _is_stem_file(real) and not self._unpacks:
-                self.skipped += 1
+                self._skip(real)
             else:
                 yield from self._file(real)
 
@@ -148,7 +148,7 @@ class Finder:
                 sounds = [name for name in sounds if name not in scattered]
         for name in names:
             if _is_stem_file(name) and not self._unpacks:
-                self.skipped += 1
+                self._skip(os.path.join(folder, name))
             elif _is_stem_file(name) or name in sounds:
                 yield from self._file(os.path.join(folder, name))
 
@@ -197,8 +197,12 @@ class Finder:
         self._files.add(identity)
         return Mark(name, real, status.st_size, status.st_mtime_ns, status.st_ino)
 
-    def _fail(self, path: str, error: Exception) -> None:
+    def _skip(self, path: str) -> None:
+        self.skipped += 1
         self.unread.append(path)
+
+    def _fail(self, path: str, error: Exception) -> None:
+        self.unread.append(os.path.abspath(path))
         code = error.errno if isinstance(error, OSError) else None
         if code == errno.ENOENT:
             reason = "there is no such file or folder"

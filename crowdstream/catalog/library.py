@@ -132,7 +132,7 @@ class Library:
         """
         def work() -> None:
             for row in rows:
-                before = self._row(row.path)
+                before = self._row(row.path, strict=False)
                 if before is not None:
                     row.corrections = before.corrections
                     vars(row).pop("corrected", None)
@@ -169,10 +169,10 @@ class Library:
         sql = "UPDATE tracks SET gone = ? WHERE id = ?"
         self._write(lambda: self._db.executemany(sql, pairs))
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Delete all that is known of tracks, corrections too."""
-        ones = [(number,) for number in numbers]
-        self._write(lambda: self._db.executemany("DELETE FROM tracks WHERE id = ?", ones))
+    def forget(self, paths: Iterable[str]) -> None:
+        """Delete all that is known of the tracks at these paths, corrections too."""
+        ones = [(os.fsencode(path),) for path in paths]
+        self._write(lambda: self._db.executemany("DELETE FROM tracks WHERE path = ?", ones))
 
     # Reading --------------------------------------------------------------------------------
 
@@ -190,11 +190,16 @@ class Library:
         """All that is kept of the track at a real path."""
         return self._guard(lambda: self._row(path))
 
-    def _row(self, path: str) -> Row | None:
+    def _row(self, path: str, strict: bool = True) -> Row | None:
         names = ", ".join(COLUMNS)
         sql = f"SELECT {names} FROM tracks WHERE path = ?"
         found = self._db.execute(sql, (os.fsencode(path),)).fetchone()
-        return self._row_of(found) if found else None
+        try:
+            return self._row_of(found) if found else None
+        except LibraryDamaged:
+            if strict:
+                raise
+            return None
 
     def _row_of(self, values: Sequence[Any]) -> Row:
         try:
@@ -273,7 +278,7 @@ class Library:
     def _destroyed(self, path: str) -> LibraryDamaged:
         return LibraryDamaged(
             f"{printable(self.path)}: what it says of {printable(path)} is destroyed; "
-            "--new-library puts it aside and begins another one"
+            "analyse it with --again"
         )
 
     def _damaged(self, error: Exception) -> LibraryDamaged:

@@ -29,7 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from crowdstream.analysis.result import Analysis
+from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.catalog.corrections import CorrectionError, Corrections, read_corrections
 from crowdstream.inside import open_to_read
 from crowdstream.library.grids import MOST_ANCHORS, MOST_BYTES, GridError, grid_of
@@ -87,12 +87,17 @@ def found_part(analysis: Analysis, title: str, artist: str, own: dict[str, Any])
 
 def _grid_lines(analysis: Analysis) -> list[str]:
     tempo = analysis.tempo
+    if not tempo.anchors:
+        return []
+    sure = f"  # sure to {tempo.confidence:.0%}"
+    if tempo.steady:
+        downbeat = second_of(tempo.anchors, 0.0)
+        return ["[grid]", f"bpm = {tempo.bpm:.6g}{sure}", f"first_downbeat = {downbeat:.5f}"]
     anchors = [(beat, second) for beat, second in tempo.anchors if second >= 0.0]
-    if len(anchors) < 2 or len(anchors) > MOST_ANCHORS:
+    if not 2 <= len(anchors) <= MOST_ANCHORS:
         return []
     pairs = ", ".join(f"[{beat:.6g}, {second:.5f}]" for beat, second in anchors)
-    bpm = f"# {tempo.bpm:.2f} beats a minute{'' if tempo.steady else ' in the middle: unsteady'}"
-    return ["[grid]", f"{bpm}, sure to {tempo.confidence:.0%}", f"anchors = [{pairs}]"]
+    return ["[grid]", f"anchors = [{pairs}]", f"# {tempo.bpm:.2f} in the middle, unsteady{sure}"]
 
 
 def _track_lines(analysis: Analysis, title: str, artist: str) -> list[str]:

@@ -74,10 +74,10 @@ def perform(job: Job, analyse: Analyser) -> dict[str, Any]:
     answer: dict[str, Any] = {"number": job.number}
     try:
         _check_unchanged(job)
-        play, stems, tags = job.path, [StemFile(f.name, Path(f.path)) for f in job.files], {}
         if job.kind == STEM_FILE:
             play, stems, tags = unpack(Path(job.path), Path(job.cache))
         else:
+            play, stems = job.path, [StemFile(one.name, Path(one.path)) for one in job.files]
             tags = _tags(stems[0].path)
         found = analyse(TrackFiles(job.name, tuple(stems)))
         answer["probe"] = probe(job.files)

@@ -1,0 +1,269 @@
+"""`crowdstream analyze`: finds out what tracks are made of, and keeps it in the library."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from crowdstream.catalog.corrections import (
+    NAMES,
+    CorrectionError,
+    Corrections,
+    of_text,
+    read_corrections,
+)
+from crowdstream.catalog.entries import Query, Row
+from crowdstream.catalog.keys import read_key
+from crowdstream.catalog.library import (
+    Library,
+    LibraryError,
+    default_place,
+    move_aside,
+)
+from crowdstream.catalog.listing import json_lines, lines
+from crowdstream.catalog.pool import Pool, PoolError
+from crowdstream.catalog.run import Run, Summary
+from crowdstream.catalog.unpack import can_unpack, default_cache
+from crowdstream.catalog.view import Terminal, notes, summary_line
+from crowdstream.catalog.work import ANALYSER
+from crowdstream.settings.errors import one_line
+from crowdstream.texts import printable
+
+if TYPE_CHECKING:
+    from crowdstream.catalog.cluster import Cluster
+
+GOOD, FAULT, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_DESCRIPTION = (
+    "Find tracks below folders, analyse those that are new or have changed, and keep what is "
+    "found in the library: tempo, beat grid, key, loudness, sections, voice."
+)
+_EPILOG = (
+    "Exit status: 0 all is well; 1 something could not be read or used, or there was nothing; "
+    "2 a wrong option; 130 interrupted (what was done is kept). See docs/library.md."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, saying what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"crowdstream analyze: {one_line(message)}; see --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="crowdstream analyze", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("folder", nargs="*", metavar="FOLDER", help="folders with tracks in them, or tracks")
+    add("--library", type=Path, metavar="FILE", help=f"the library ({default_place()})")
+    add("--jobs", type=_count, metavar="N", help="tracks at a time (default: one per core)")
+    add("--again", action="store_true", help="analyse what has not changed, too")
+    add("--sidecar", action="store_true",
+        help="write it beside each track, too; what a person wrote there stays")  # fmt: skip
+    add("--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", dest="settings",
+        help=f"correct a track: {', '.join(NAMES)}; KEY= takes a correction back")  # fmt: skip
+    add("--list", action="store_true", help="show what the library knows; analyse nothing")
+    add("--json", action="store_true", help="the same as JSON, one line per track")
+    add("--bad", action="store_true", help="list bad tracks")
+    add("--bpm", type=_span, metavar="LOW-HIGH", help="list tempos from LOW to HIGH")
+    add("--key", type=_keys, metavar="KEY,...", help="list these keys, such as 8A,8B,Am")
+    add("--energy", type=_span, metavar="LOW-HIGH", help="list energies from LOW to HIGH (0 to 1)")
+    add("--search", default="", metavar="TEXT", help="list what has these words")
+    add("--forget", action="store_true", help="delete tracks that are gone from the library")
+    add("--scheduler", metavar="ADDRESS", help="have a Dask cluster do it, such as tcp://host:8786")
+    add("--unpack", type=Path, default=default_cache(), metavar="FOLDER",
+        help="where the stems of .stem.mp4 files go (%(default)s)")  # fmt: skip
+    add("--new-library", action="store_true",
+        help="put the library aside and begin another one")  # fmt: skip
+    add("--quiet", action="store_true", help="say only what is wrong")
+    return parser
+
+
+def analyze(arguments: Sequence[str], analyser: str = ANALYSER) -> int:
+    """`crowdstream analyze ...`; returns the exit status. `analyser`: for tests."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    listing = options.list or options.json or options.bad
+    asked = options.bpm or options.key or options.energy or options.search
+    if asked and not listing:
+        parser.error("--bpm, --key, --energy and --search go with --list or --json")
+    if not options.folder and not listing and not options.new_library:
+        parser.error("which folder? name one or more")
+    if options.settings and not options.folder:
+        parser.error("--set: of which track?")
+    before = {
+        number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    place = options.library or default_place()
+    try:
+        if options.new_library:
+            aside = move_aside(place)
+            if aside:
+                print(f"crowdstream: the old library is {printable(aside)} now", file=sys.stderr)
+        if not options.folder and not listing:
+            Library(place).close()
+            return GOOD
+        return _list(options, place) if listing else _analyze(options, place, analyser)
+    except (LibraryError, PoolError) as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return FAULT
+    except OSError as error:
+        print(f"crowdstream: {printable(str(error))}", file=sys.stderr)
+        return FAULT
+    except KeyboardInterrupt:
+        print("crowdstream: interrupted; what was done is kept", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _list(options: argparse.Namespace, place: Path) -> int:
+    query = Query(
+        roots=tuple(os.path.expanduser(folder) for folder in options.folder), bpm=options.bpm,
+        keys=options.key or (), level=options.energy, text=options.search, bad=options.bad,
+    )  # fmt: skip
+    with Library(place, write=False) as library:
+        entries = library.find(query)
+        made = json_lines(library, entries) if options.json else lines(entries)
+        try:
+            for line in made:
+                print(line)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return GOOD if entries or options.bad else FAULT
+
+
+def _analyze(options: argparse.Namespace, place: Path, analyser: str) -> int:
+    begin = time.monotonic()
+    view = Terminal(sys.stderr, sys.stderr.isatty() and not options.quiet)
+    summary = Summary()
+    try:
+        with Library(place) as library:
+            run = Run(
+                library, options.folder, view, str(options.unpack.expanduser().absolute()),
+                can_unpack() or options.scheduler is not None, options.again, summary,
+            )  # fmt: skip
+            jobs = run.look()
+            if options.settings:
+                _check_settings(options, run)
+            if jobs:
+                with _workers(options, len(jobs), analyser) as workers:
+                    run.work(jobs, workers)
+            else:
+                summary.whole = True
+            if options.forget:
+                gone = library.find(Query(tuple(options.folder), gone=True))
+                library.forget(entry.path for entry in gone if entry.gone)
+            told = _correct(options, run, library)
+            if options.sidecar:
+                told += run.write_sidecars()
+            for line in told:
+                view.trouble("", line)
+    finally:
+        view.close()
+        if not options.quiet and summary.tracks:
+            print(summary_line(summary, time.monotonic() - begin))
+        for note in notes(summary):
+            view.say(note)
+    return GOOD if summary.good and not told else FAULT
+
+
+def _workers(
+    options: argparse.Namespace, jobs: int, analyser: str
+) -> AbstractContextManager[Pool] | AbstractContextManager[Cluster]:
+    if options.scheduler:
+        from crowdstream.catalog.cluster import Cluster
+
+        return Cluster(options.scheduler, analyser)
+    count = options.jobs or len(os.sched_getaffinity(0))
+    return Pool(min(count, jobs), analyser)
+
+
+def _check_settings(options: argparse.Namespace, run: Run) -> None:
+    # Before anything long begins.
+    names = {os.path.realpath(os.path.expanduser(folder)) for folder in options.folder}
+    more = next((found.path for found in run.found if found.path not in names), None)
+    if more is not None:
+        raise LibraryError(f"--set is for tracks that are named: {printable(more)} is not")
+
+
+def _correct(options: argparse.Namespace, run: Run, library: Library) -> list[str]:
+    told: list[str] = []
+    for found in run.found if options.settings else ():
+        row = library.row(found.path)
+        if row is None or row.analysis is None:
+            told.append(f"{printable(found.path)}: it is bad, and can't be corrected")
+            continue
+        told += _refused(options.settings, row, found.sidecar)
+
+        def change(corrections: Corrections, row: Row = row) -> Corrections:
+            said = vars(corrections) | {
+                key: value for key, value in options.settings if key not in row.written.names()
+            }
+            return Corrections(**said)
+
+        library.correct(found.path, change)
+    return told
+
+
+def _refused(settings: list[tuple[str, Any]], row: Row, sidecar: str) -> list[str]:
+    written = row.written.names()
+    return [
+        f"{printable(sidecar)}: it says {key}, and goes before --set; change it there"
+        for key, _value in settings
+        if key in written
+    ]
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    if key not in NAMES:
+        raise argparse.ArgumentTypeError(f"{key!r} can't be set; {', '.join(NAMES)} can")
+    if not value.strip():
+        return key, None
+    try:
+        return key, getattr(read_corrections({key: of_text(key, value.strip())}), key)
+    except CorrectionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1024")
+    return int(text)
+
+
+def _span(text: str) -> tuple[float, float]:
+    low, dash, high = text.partition("-")
+    try:
+        return float(low), float(high if dash else low)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW-HIGH, such as 120-128") from None
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    keys = []
+    for part in text.split(","):
+        named = read_key(part)
+        if named is None:
+            raise argparse.ArgumentTypeError(f"{part!r} is no key; write 8A, Am or F#")
+        keys.append(named[0])
+    return tuple(keys)

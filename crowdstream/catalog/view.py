@@ -1,0 +1,120 @@
+"""What a person sees of a run: a bar with the time left, bad files, and a summary."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from crowdstream.catalog.run import Summary, shown
+from crowdstream.catalog.unpack import MISSING
+from crowdstream.catalog.work import Job
+from crowdstream.offline.progress import clock
+from crowdstream.texts import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+MOST_TOLD = 100  # lines on what is wrong; the rest is counted
+SHOW_EVERY = 100  # tracks found
+
+
+class Terminal:
+    """Writes to `out`, standard error. `live`: it is a terminal, where a bar can move."""
+
+    def __init__(self, out: TextIO, live: bool) -> None:
+        self._out = out
+        self._told = 0
+        self._begin = time.monotonic()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._jobs = self._done = 0
+        if live:
+            self._progress = _progress(out)
+            self._progress.start()
+            self._task = self._progress.add_task("looking for tracks", total=None, left="")
+
+    def found(self, count: int) -> None:
+        """See `run.View`."""
+        if self._progress and self._task is not None and count % SHOW_EVERY == 0:
+            self._progress.update(self._task, description=f"found {count} tracks")
+
+    def begin(self, jobs: int, size: int) -> None:
+        """See `run.View`."""
+        self._jobs = jobs
+        self._begin = time.monotonic()
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, description=f"0 of {jobs}", total=size, completed=0)
+
+    def done(self, job: Job) -> None:
+        """See `run.View`."""
+        self._done += 1
+        if self._progress and self._task is not None:
+            # By bytes: a track of three hours is not one of a thousand.
+            self._progress.update(
+                self._task, advance=job.size, description=f"{self._done} of {self._jobs}"
+            )
+            task = self._progress.tasks[0]
+            share = task.completed / task.total if task.total else 1.0
+            took = time.monotonic() - self._begin
+            left = clock(took / share * (1 - share)) + " left" if share > 0 else ""
+            self._progress.update(self._task, left=left)
+
+    def trouble(self, path: str, reason: str) -> None:
+        """See `run.View`."""
+        self._told += 1
+        if self._told <= MOST_TOLD:
+            self.say(shown(path, reason))
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        text = f"crowdstream: {printable(line)}"
+        if self._progress:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=self._out, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+        if self._told > MOST_TOLD:
+            self.say(f"and {self._told - MOST_TOLD} more like these")
+            self._told = 0
+
+
+def summary_line(summary: Summary, seconds: float) -> str:
+    """How a run went, in one line."""
+    parts = [f"{summary.analysed} analysed", f"{summary.known} known before"]
+    for count, what in (
+        (summary.taken, "moved or copied"), (summary.bad, "bad"),
+        (summary.later, "to be tried again"), (summary.gone, "gone"),
+    ):  # fmt: skip
+        if count:
+            parts.append(f"{count} {what}")
+    tracks = f"{summary.tracks} track{'' if summary.tracks == 1 else 's'}"
+    return f"{tracks}: {', '.join(parts)}; {clock(seconds)}"
+
+
+def notes(summary: Summary) -> list[str]:
+    """What else is to be said after a run."""
+    said = []
+    if summary.whole and not summary.tracks and not summary.trouble and not summary.skipped:
+        said.append(
+            "no tracks here: no folders of stems, no audio files "
+            "(WAV, AIFF, FLAC, OGG, MP3, .stem.mp4)"
+        )
+    if summary.skipped:
+        said.append(f"{summary.skipped} stem files were passed over: {MISSING}")
+    return said
+
+
+def _progress(out: TextIO) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(),
+        TextColumn("{task.fields[left]}", markup=False), console=Console(file=out),
+        transient=True, refresh_per_second=4,
+    )  # fmt: skip
