@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from crowdstream.catalog.corrections import (
     NAMES,
@@ -29,15 +29,11 @@ from crowdstream.catalog.library import (
 )
 from crowdstream.catalog.listing import json_lines, lines
 from crowdstream.catalog.pool import Pool, PoolError
-from crowdstream.catalog.run import Run, Summary
+from crowdstream.catalog.run import Run, Summary, Workers
 from crowdstream.catalog.unpack import can_unpack, default_cache
 from crowdstream.catalog.view import Terminal, notes, summary_line
-from crowdstream.catalog.work import ANALYSER
 from crowdstream.settings.errors import one_line
 from crowdstream.texts import printable
-
-if TYPE_CHECKING:
-    from crowdstream.catalog.cluster import Cluster
 
 GOOD, FAULT, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -88,8 +84,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def analyze(arguments: Sequence[str], analyser: str = ANALYSER) -> int:
-    """`crowdstream analyze ...`; returns the exit status. `analyser`: for tests."""
+def start_workers(scheduler: str | None, count: int) -> AbstractContextManager[Workers]:
+    """`count` of this machine's, or those of a cluster. Raises `PoolError`."""
+    if scheduler is None:
+        return Pool(count)
+    from crowdstream.catalog.cluster import Cluster
+
+    return Cluster(scheduler)
+
+
+def analyze(
+    arguments: Sequence[str],
+    workers: Callable[[str | None, int], AbstractContextManager[Workers]] = start_workers,
+) -> int:
+    """`crowdstream analyze ...`; returns the exit status. `workers`: others, for tests."""
     parser = _parser()
     options = parser.parse_args(arguments)
     listing = options.list or options.json or options.bad
@@ -112,7 +120,7 @@ def analyze(arguments: Sequence[str], analyser: str = ANALYSER) -> int:
         if not options.folder and not listing:
             Library(place).close()
             return GOOD
-        return _list(options, place) if listing else _analyze(options, place, analyser)
+        return _list(options, place) if listing else _analyze(options, place, workers)
     except (LibraryError, PoolError) as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return FAULT
@@ -148,7 +156,11 @@ def _list(options: argparse.Namespace, place: Path) -> int:
     return GOOD if entries or options.bad else FAULT
 
 
-def _analyze(options: argparse.Namespace, place: Path, analyser: str) -> int:
+def _analyze(
+    options: argparse.Namespace,
+    place: Path,
+    start: Callable[[str | None, int], AbstractContextManager[Workers]],
+) -> int:
     begin = time.monotonic()
     view = Terminal(sys.stderr, sys.stderr.isatty() and not options.quiet)
     summary = Summary()
@@ -162,7 +174,8 @@ def _analyze(options: argparse.Namespace, place: Path, analyser: str) -> int:
             if options.settings:
                 _check_settings(options, run)
             if jobs:
-                with _workers(options, len(jobs), analyser) as workers:
+                count = options.jobs or len(os.sched_getaffinity(0))
+                with start(options.scheduler, min(count, len(jobs))) as workers:
                     run.work(jobs, workers)
             else:
                 summary.whole = True
@@ -181,17 +194,6 @@ def _analyze(options: argparse.Namespace, place: Path, analyser: str) -> int:
         for note in notes(summary):
             view.say(note)
     return GOOD if summary.good and not told else FAULT
-
-
-def _workers(
-    options: argparse.Namespace, jobs: int, analyser: str
-) -> AbstractContextManager[Pool] | AbstractContextManager[Cluster]:
-    if options.scheduler:
-        from crowdstream.catalog.cluster import Cluster
-
-        return Cluster(options.scheduler, analyser)
-    count = options.jobs or len(os.sched_getaffinity(0))
-    return Pool(min(count, jobs), analyser)
 
 
 def _check_settings(options: argparse.Namespace, run: Run) -> None:

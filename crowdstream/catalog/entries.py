@@ -168,8 +168,10 @@ class Query:
 
 
 def stamp_of(files: Sequence[Mark]) -> str:
-    """Sizes and times of files, to compare."""
-    return json.dumps([[file.name, file.size, file.mtime_ns] for file in files])
+    """Sizes and times of files, to compare; and the names of stems, where there are several."""
+    return json.dumps(
+        [[file.name if len(files) > 1 else "", file.size, file.mtime_ns] for file in files]
+    )
 
 
 def values_of(row: Row) -> list[Any]:
@@ -186,7 +188,8 @@ def values_of(row: Row) -> list[Any]:
         json.dumps([list(asdict_mark(mark)) for mark in row.files]), stamp_of(row.files),
         row.probe, printable(row.error), row.version, _json(row.analysis), json.dumps(row.tags),
         row.sidecar, _plain(row.written), _plain(row.corrections),
-        _json(found) if changed else "", 0, printable(row.name), printable(row.title), printable(row.artist),
+        _json(found) if changed else "", 0,
+        printable(row.name), printable(row.title), printable(row.artist),
         "\n".join(printable(text) for text in shown).casefold(),
         found.tempo.bpm if found else None, key, found.level if found else None,
         found.loudness.lufs if found else None, found.seconds if found else None,

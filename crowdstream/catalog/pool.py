@@ -31,7 +31,7 @@ STUCK_SECONDS = 180.0
 # Processor time that a track may take: a hundred times what it should, on a slow machine.
 MOST_SECONDS, SECONDS_PER_BYTE = 900.0, 1e-5
 KILLS = 2  # that end a track's chances
-DEATHS_AT_START = 3  # in a row, before a worker has answered anything, that end the run
+DEATHS_AT_START = 3  # in a row, before a worker is up, that end the run
 
 Answer = dict[str, Any]
 # One thread each: the workers themselves are as many as there are cores.
@@ -59,7 +59,7 @@ class _Hand:
         assert self.process.stdout is not None
         self.out = self.process.stdout.fileno()
         self.job: Job | None = None
-        self.answered = False
+        self.up = False
         self.stuck = ""
         self._rest = bytearray()
         self._worked = 0.0
@@ -166,8 +166,10 @@ class Pool:
                 hand: _Hand = key.data
                 answers, ended = hand.hear()
                 for answer in answers:
-                    job, hand.job, hand.answered = hand.job, None, True
-                    self._deaths = 0
+                    if "up" in answer:
+                        hand.up, self._deaths = True, 0
+                        continue
+                    job, hand.job = hand.job, None
                     if job is not None:
                         yield job, answer
                 if ended:
@@ -200,18 +202,20 @@ class Pool:
         self._hands.remove(hand)
         status = hand.end()
         job = hand.job
-        if not hand.answered and status > 0:
+        if not hand.up and not hand.stuck:
             self._deaths += 1
             if self._deaths >= DEATHS_AT_START:
-                raise PoolError("the workers end as soon as they begin; what they say is above")
+                raise PoolError("workers end as soon as they begin; what they say is above")
         if job is None:
+            return
+        if not hand.up and not hand.stuck:
+            waiting.appendleft(job)
             return
         if hand.stuck:
             yield job, {"number": job.number, "error": hand.stuck, "passing": False}
             return
         kills[job.number] = kills.get(job.number, 0) + 1
-        again = status == -signal.SIGKILL or (status > 0 and not hand.answered)
-        if again and kills[job.number] < KILLS:
+        if status == -signal.SIGKILL and kills[job.number] < KILLS:
             waiting.appendleft(job)
             return
         how = f"status {status}"

@@ -19,6 +19,7 @@ from crowdstream.catalog.work import Job, probe
 from crowdstream.texts import printable
 
 WRITE_SECONDS = 2.0  # at most so much is lost when everything is killed
+MISTAKEN = -1  # mark of a sidecar that means nothing: it is looked at again each time
 MOST_ROWS = 20  # of one transaction: a millisecond or so each, while others wait
 
 
@@ -236,7 +237,7 @@ class Run:
         except SidecarError as error:
             self.summary.trouble += 1
             self.view.trouble("", str(error))
-            row.sidecar = 0
+            row.sidecar = MISTAKEN
 
     def _note_gone(self, known: dict[str, Known], unread: Sequence[str]) -> None:
         there = {found.path for found in self.found}

@@ -1,5 +1,7 @@
 """The process that analyses: jobs as JSON lines on standard input, answers on standard output.
 
+The first line says that it is up.
+
 It takes processor and disk only when nobody else wants them, and ends with who has started it.
 """
 
@@ -36,10 +38,11 @@ def main(arguments: list[str]) -> int:
     analyse = find_analyser(arguments[0])
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(jobs,), daemon=True).start()
+    answer: dict[str, Any] = {"up": True}
     while True:
-        answer = perform(Job.from_dict(jobs.get()), analyse)
         out.write(json.dumps(answer) + "\n")
         out.flush()
+        answer = perform(Job.from_dict(jobs.get()), analyse)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
 import soundfile
 
 from crowdstream.catalog.command import analyze
+from crowdstream.catalog.pool import Answer
+from crowdstream.catalog.work import Job, perform
+from tests.catalog.standin import analyse
 
 STANDIN = "tests.catalog.standin:analyse"
 Analyze = Callable[..., int]
 Sound = Callable[..., Path]
+
+
+class Here:
+    """Does jobs in this very process."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def answers(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
+        """One after another."""
+        return ((job, perform(job, analyse)) for job in jobs)
+
+
+def analyze_here(*arguments: object) -> int:
+    """The command, with an analysis that takes no time, in this process; the exit status."""
+    return analyze([str(one) for one in arguments], lambda _scheduler, _count: Here())
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +56,7 @@ def place(tmp_path: Path) -> Path:
 def run(place: Path) -> Analyze:
     """`run("folder", "--option")`: the command with a library of its own; the exit status."""
 
-    def go(*arguments: object, jobs: int = 1) -> int:
-        words = [str(one) for one in arguments]
-        return analyze(["--library", str(place), "--jobs", str(jobs), *words], STANDIN)
-
-    return go
+    return functools.partial(analyze_here, "--library", place)
 
 
 @pytest.fixture

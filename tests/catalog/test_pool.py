@@ -92,7 +92,10 @@ def test_one_that_computes_without_an_end_is_ended(
     assert "came to no end" in answer["error"]
 
 
-def test_workers_that_can_not_begin_end_the_run(tmp_path: Path, sound: Sound) -> None:
+def test_workers_that_can_not_begin_end_the_run(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "DEATHS_AT_START", 2)
     sound(tmp_path / "a.wav")
     with Pool(1, "no.such.module:analyse") as one, pytest.raises(PoolError, match="as soon as"):
         list(one.answers(jobs_of(tmp_path)))
