@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import cmath
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -51,7 +52,7 @@ def with_downbeat(analysis: Analysis, second: float) -> Analysis:
     anchors = analysis.tempo.anchors
     if not anchors:
         return analysis
-    beat = round(_beat_of(anchors, second))
+    beat = round(_beats(anchors)(second))
     shift = second - second_of(anchors, beat)
     moved = tuple((at - beat, place + shift) for at, place in anchors)
     return _moved(analysis, moved, analysis.tempo.steady)
@@ -63,25 +64,20 @@ def with_grid(analysis: Analysis, grid: BeatGrid) -> Analysis:
 
 
 def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
-    old, meter = analysis.tempo.anchors, analysis.downbeat.meter
+    meter = analysis.downbeat.meter
     tempo = Tempo(BeatGrid(anchors).bpm, steady, 1.0, anchors)
+    old = analysis.tempo.anchors or ((0.0, 0.0), (meter, BAR_WITHOUT_BEAT))
+    old_second, old_beat, second, beat = _Line(old), _beats(old), _Line(anchors), _beats(anchors)
 
-    def second(beat: float) -> float:
-        return second_of(old, beat) if old else beat / meter * BAR_WITHOUT_BEAT
+    def on_bar(old: float) -> int:
+        return round(beat(old_second(old)) / meter) * meter
 
-    def on_bar(beat: float) -> int:
-        return round(_beat_of(anchors, second(beat)) / meter) * meter
-
-    begin = second(analysis.first_bar_beat)
-    first = math.floor(_beat_of(anchors, begin) / meter + 0.01) * meter
-    last = second(analysis.first_bar_beat + meter * len(analysis.energy))
-    count = max(0, math.ceil((_beat_of(anchors, last) - first) / meter - 0.01))
-    middles = [second_of(anchors, first + meter * (bar + 0.5)) for bar in range(count)]
-    places = [
-        math.floor(((_beat_of(old, middle) if old else middle / BAR_WITHOUT_BEAT * meter)
-                    - analysis.first_bar_beat) / meter)
-        for middle in middles
-    ]  # fmt: skip
+    # A hundredth of a bar more or less makes no other bar.
+    first = math.floor(beat(old_second(analysis.first_bar_beat)) / meter + 0.01) * meter
+    last = beat(old_second(analysis.first_bar_beat + meter * len(analysis.energy)))
+    count = max(0, math.ceil((last - first) / meter - 0.01))
+    middles = (old_beat(second(first + meter * (bar + 0.5))) for bar in range(count))
+    places = [math.floor((middle - analysis.first_bar_beat) / meter) for middle in middles]
 
     def bars(values: Sequence[float]) -> tuple[float, ...]:
         if not values:
@@ -111,15 +107,28 @@ def _ratio(value: float) -> Fraction | None:
 
 def _phase(anchors: Anchors, step: int, period: float, seconds: float) -> float | None:
     # Where the beats of the old grid lie in a new one's period, s; None: all over it.
-    last = max(1, int(_beat_of(anchors, seconds)))
-    total = 0j
+    last = max(1, int(_beats(anchors)(seconds)))
+    second, total = _Line(anchors), 0j
     beats = range(0, last, step)
     for beat in beats:
-        total += cmath.exp(2j * math.pi * second_of(anchors, beat) / period)
+        total += cmath.exp(2j * math.pi * second(beat) / period)
     if abs(total) < AGREE * len(beats):
         return None
     return cmath.phase(total) / (2 * math.pi) * period
 
 
-def _beat_of(anchors: Anchors, second: float) -> float:
-    return second_of(tuple((place, beat) for beat, place in anchors), second)
+class _Line:
+    """Through pairs that rise, straight between and beyond them; an unsteady grid has thousands."""
+
+    def __init__(self, pairs: Iterable[tuple[float, float]]) -> None:
+        self._x, self._y = zip(*pairs, strict=True)
+
+    def __call__(self, x: float) -> float:
+        at = min(max(bisect.bisect_left(self._x, x), 1), len(self._x) - 1)
+        left, right, low, high = (*self._x[at - 1 : at + 1], *self._y[at - 1 : at + 1])
+        return float(low + (x - left) * (high - low) / (right - left))
+
+
+def _beats(anchors: Anchors) -> _Line:
+    # Beats over seconds.
+    return _Line((second, beat) for beat, second in anchors)

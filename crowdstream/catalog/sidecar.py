@@ -94,7 +94,10 @@ def _grid_lines(analysis: Analysis) -> list[str]:
         downbeat = second_of(tempo.anchors, 0.0)
         return ["[grid]", f"bpm = {tempo.bpm:.6g}{sure}", f"first_downbeat = {downbeat:.5f}"]
     anchors = [(beat, second) for beat, second in tempo.anchors if second >= 0.0]
-    if not 2 <= len(anchors) <= MOST_ANCHORS:
+    # A grid has room for so many: of more, every second one or so, and the last.
+    step = -(-len(anchors) // (MOST_ANCHORS - 1))
+    anchors = anchors[: -1 : step or 1] + anchors[-1:]
+    if len(anchors) < 2:
         return []
     pairs = ", ".join(f"[{beat:.6g}, {second:.5f}]" for beat, second in anchors)
     return ["[grid]", f"anchors = [{pairs}]", f"# {tempo.bpm:.2f} in the middle, unsteady{sure}"]

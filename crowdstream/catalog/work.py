@@ -24,7 +24,7 @@ from crowdstream.library.tags import read_tags
 from crowdstream.library.tracks import StemFile, TrackFiles
 from crowdstream.texts import printable
 
-ANALYSER = "crowdstream.analysis.track:analyse_track"
+ANALYSER = "crowdstream.analysis.analyse:analyse_track"
 PROBES, PROBE_BYTES = 8, 4096  # places of a file, and bytes there, that tell it from others
 # What may be different next time, though the file is the same.
 _PASSING = (FileChanged, FileMissing, FileUnreadable, PermissionRefused)

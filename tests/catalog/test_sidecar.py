@@ -132,6 +132,15 @@ def test_an_unsteady_grid_comes_back_whole(sidecar: Path) -> None:
     assert grid.anchors == anchors[1:]
 
 
+def test_a_grid_with_thousands_of_anchors_is_thinned(sidecar: Path) -> None:
+    anchors = tuple((float(beat), 0.5 + beat * 0.5 + (beat % 2) * 0.01) for beat in range(3001))
+    write_sidecar(str(sidecar), replace(made(), tempo=Tempo(120.0, False, 0.8, anchors)))
+    grid = read_grid(sidecar)
+    assert grid is not None and 400 < len(grid.anchors) <= 512
+    assert set(grid.anchors) <= {(beat, round(second, 5)) for beat, second in anchors}
+    assert grid.anchors[-1] == anchors[-1]
+
+
 def test_what_a_person_wrote_stays_to_the_letter(sidecar: Path) -> None:
     sidecar.write_text(OWN, encoding="utf-8")
     write_sidecar(str(sidecar), made())
