@@ -21,11 +21,12 @@ settings.load_profile("crowdstream")
 def _no_settings_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Tests see neither the CROWDSTREAM_... variables nor the configuration of who runs them."""
+    """Tests see no CROWDSTREAM_... variables, configuration or library of who runs them."""
     for name in list(os.environ):
         if name.startswith("CROWDSTREAM_") or name == "AUDIO_BUFFER_SIZE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
+    monkeypatch.setenv("XDG_DATA_HOME", str(_empty_folder(tmp_path_factory)))
 
 
 def _empty_folder(factory: pytest.TempPathFactory) -> Path:

@@ -122,9 +122,16 @@ class Entry:
     silent: bool
     error: str
     gone: bool
-    stems: tuple[str, ...]
+    files: tuple[Mark, ...]
     tags: dict[str, Any]
     corrected: bool
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The names of its stems; none of a single file."""
+        if self.kind == STEMS:
+            return tuple(file.name for file in self.files)
+        return tuple(stem["name"] for stem in self.tags.get("stems", ()))
 
 
 @dataclass(frozen=True)
@@ -215,12 +222,10 @@ def entry_of(values: Sequence[Any]) -> Entry:
     """Of a row of the database."""
     (number, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent,
      error, gone, files, tags, corrected) = values  # fmt: skip
-    about = json.loads(tags)
-    stems = tuple(mark.name for mark in _marks(files)) if kind == STEMS else ()
-    stems = stems or tuple(stem["name"] for stem in about.get("stems", ()))
     return Entry(
         number, os.fsdecode(path), os.fsdecode(play), kind, name, title, artist, bpm, key, level,
-        lufs, seconds, bool(silent), error, bool(gone), stems, about, bool(corrected),
+        lufs, seconds, bool(silent), error, bool(gone), _marks(files),
+        json.loads(tags), bool(corrected),
     )  # fmt: skip
 
 

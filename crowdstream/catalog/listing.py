@@ -33,7 +33,7 @@ def lines(entries: list[Entry]) -> Iterator[str]:
 def json_lines(library: Library, entries: list[Entry]) -> Iterator[str]:
     """A JSON object for each track: the entry, and the `analysis` of a good one."""
     for entry in entries:
-        about = asdict(entry)
+        about = {**asdict(entry), "stems": entry.stems}
         if not entry.error:
             about["analysis"] = library.analysis(entry.number).to_dict()
         yield json.dumps(about)

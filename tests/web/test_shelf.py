@@ -21,6 +21,7 @@ from starlette.requests import Request
 from crowdstream.library.lengths import length_of
 from crowdstream.web.browse import MOST_FOUND
 from crowdstream.web.shelf import MOST_SORTED, Shelf, routes
+from tests.catalog.conftest import analyze_here
 
 RATE = 44100
 MANY = 20_000
@@ -233,6 +234,30 @@ def test_headers_that_mean_nothing_have_no_length(tmp_path: Path) -> None:
     assert length_of(tmp_path) is None
     os.mkfifo(tmp_path / "pipe.wav")
     assert length_of(tmp_path / "pipe.wav") is None
+
+
+def test_what_the_library_knows_goes_before_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("crowdstream.web.catalogue.LOOK_SECONDS", 0.0)
+    media = tmp_path / "media"
+    for name in ("drums", "bass"):
+        sound(media / "song" / f"{name}.wav", 2.0)
+    sound(media / "a.wav", 2.0)
+    shelf = Shelf([media])
+    assert known(shelf)["a.wav"]["bpm"] is None
+    assert analyze_here("--quiet", media) == 0
+    shown = known(shelf)  # also by one who has looked before
+    assert [shown[name]["bpm"] for name in ("a.wav", "song")] == [120.0, 120.0]
+    assert shown["song"]["key"] == "8A" and shown["song"]["length"] == 2.0
+    assert analyze_here("--quiet", "--set", "title=Mine", media / "a.wav") == 0
+    assert known(shelf)["a.wav"]["title"] == "Mine"
+    sound(media / "a.wav", 3.0)  # another file by now
+    assert known(shelf)["a.wav"]["bpm"] is None
+    # A library that is destroyed is none.
+    (tmp_path / "crowdstream" / "library.db").write_bytes(b"rubbish" * 9999)
+    assert known(Shelf([media]))["song"]["bpm"] is None
 
 
 def test_the_routes(media: Path) -> None:
