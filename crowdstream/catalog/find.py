@@ -171,20 +171,22 @@ class Finder:
         yield _found(folder, STEMS, track.name, marks, os.path.join(folder, FOLDER_SIDECAR))
 
     def _file(self, path: str) -> Iterator[Found]:
-        name = Path(path).stem
+        name = os.path.splitext(os.path.basename(path))[0]
         mark = self._mark(path, name)
         if mark is None:
             return
         kind = STEM_FILE if _is_stem_file(path) else SINGLE
-        sidecar = os.path.join(os.path.dirname(mark.path), Path(mark.path).stem + SUFFIX)
+        sidecar = os.path.splitext(mark.path)[0] + SUFFIX
         title = name[: -len(".stem")] if kind == STEM_FILE else name
         yield _found(mark.path, kind, title, [mark], sidecar)
 
     def _mark(self, path: str, name: str) -> Mark | None:
         # None: it can't be looked at, is no file, or came before under another name.
         try:
-            real = os.path.realpath(path) if os.path.islink(path) else path
-            status = os.stat(real)
+            real, status = path, os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                real = os.path.realpath(path)
+                status = os.stat(real)
         except (OSError, ValueError) as error:
             self._fail(path, error)
             return None

@@ -1,0 +1,171 @@
+"""Whether analysing tracks disturbs a playing server on the same machine.
+
+    python benchmarks/analyze_beside.py [--seconds 20] [--turns 2] [--jobs N]
+
+Sixteen stems play. Stretches alone and beside `crowdstream analyze`, which keeps every core busy,
+take turns, so that whatever else the machine does falls on both alike. In the last stretch as
+many programs compute at ordinary priority: what the analysis would do if it did not give way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import common, material
+from benchmarks.cards import add_card_arguments, open_card
+from benchmarks.live import PROJECT, LiveServer
+from benchmarks.mix import RATES, Window, play_decks, wait_loaded
+from contrib.soundcard import SoundCardError
+
+SETTLE_SECONDS = 3.0  # until all workers compute
+SPIN = "while True: pass"
+
+
+class Analysing:
+    """Runs `crowdstream analyze --again` over and over as long as its `with` block."""
+
+    def __init__(self, folders: Sequence[Path], jobs: int) -> None:
+        self._stop = threading.Event()
+        self._folder = tempfile.TemporaryDirectory()
+        library = Path(self._folder.name) / "library.db"
+        self._command = [
+            sys.executable, "-P", "-m", "crowdstream", "analyze", "--again", "--quiet",
+            "--jobs", str(jobs), "--library", str(library), *map(str, folders),
+        ]  # fmt: skip
+        self.runs = 0
+        self.failed = ""
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Analysing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._thread.join()
+        self._folder.cleanup()
+
+    def _run(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        while not self._stop.is_set() and not self.failed:
+            self._process = subprocess.Popen(
+                self._command, env=environment, stderr=subprocess.PIPE, text=True
+            )
+            _, said = self._process.communicate()
+            if not self._stop.is_set():
+                self.runs += 1
+                self.failed = said if self._process.returncode else ""
+
+
+@contextlib.contextmanager
+def spinning(count: int) -> Iterator[None]:
+    """So many programs compute at ordinary priority."""
+    programs = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
+    """One stretch, as it is shown."""
+    return {
+        "stretch": name,
+        "render_p50_ms": round(reading["render_p50_ms"], 4),
+        "render_p99_ms": round(reading["render_p99_ms"], 4),
+        "render_max_ms": round(reading["render_max_ms"], 3),
+        "late_callbacks": reading["late_callbacks"],
+        "over_budget": reading["over_budget"],
+        "missed": reading["underruns"],
+    }
+
+
+def measure(
+    server: LiveServer, folders: Sequence[Path], options: argparse.Namespace, bar: common.Progress
+) -> list[dict[str, Any]]:
+    """Rows of the stretches."""
+    rows = []
+    window = Window(server)
+    for turn in range(1, options.turns + 1):
+        window.begin()
+        bar.wait(options.seconds, f"alone ({turn})")
+        rows.append(row("alone", window.end()))
+        with Analysing(folders, options.jobs) as analysing:
+            bar.wait(SETTLE_SECONDS, "the analysis begins")
+            window.begin()
+            bar.wait(options.seconds, f"beside the analysis ({turn})")
+            rows.append(row("beside the analysis", window.end()))
+        if analysing.failed:
+            raise common.BenchmarkError(f"the analysis failed: {analysing.failed.strip()}")
+    with spinning(options.jobs):
+        bar.wait(SETTLE_SECONDS, "ordinary programs begin")
+        window.begin()
+        bar.wait(options.seconds, "beside ordinary programs")
+        rows.append(row("beside ordinary programs", window.end()))
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description="Whether analysing disturbs a playing server.")
+    made.add_argument("--seconds", type=float, default=20.0, help="of each stretch")
+    made.add_argument("--turns", type=int, default=2)
+    made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    made.add_argument("--buffer-size", type=int, default=256)
+    made.add_argument("--stem-seconds", type=float, default=60.0)
+    made.add_argument("--json", type=Path, metavar="FILE")
+    add_card_arguments(made)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; 1 when more deadlines are missed beside the analysis than alone."""
+    options = parser().parse_args(argv)
+    common.print_heading("Analysing tracks while 16 stems play")
+    stretches = (2 * options.turns + 1) * options.seconds
+    bar = common.Progress(stretches + (options.turns + 1) * SETTLE_SECONDS)
+    try:
+        data = round(options.stem_seconds * material.RATE) * material.FRAME_BYTES
+        folders = material.deck_folders(data)
+        with open_card(options, options.buffer_size) as card, LiveServer(
+            *card.flags(options.buffer_size), "--no-http", env=card.env
+        ) as server:
+            play_decks(server, folders, RATES)
+            wait_loaded(server)
+            rows = measure(server, folders, options, bar)
+    except (common.BenchmarkError, SoundCardError, OSError) as error:
+        bar.close()
+        print(f"analyze_beside: {error}", file=sys.stderr)
+        return 1
+    bar.close()
+    print(f"card: {card.name}; {options.jobs} tracks at a time\n")
+    print(common.table(rows))
+    common.write_json(options.json, {"machine": common.machine(), "rows": rows})
+
+    def missed(name: str) -> int:
+        return sum(int(one["missed"]) for one in rows if one["stretch"] == name)
+
+    alone, beside = missed("alone"), missed("beside the analysis")
+    verdict = "met" if beside <= alone else "missed"
+    print(f"\ngoal: no deadline is missed because of it: {verdict} ({alone} alone, {beside} beside)")
+    return 0 if beside <= alone else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
