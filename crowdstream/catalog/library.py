@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from crowdstream.analysis.result import Analysis
+from crowdstream.catalog import statements
 from crowdstream.catalog.corrections import Corrections
 from crowdstream.catalog.entries import (
-    COLUMNS,
     Entry,
     Known,
     Query,
@@ -33,11 +33,6 @@ from crowdstream.texts import printable
 
 PATIENCE_SECONDS = 60.0  # that a writer waits for another one
 _WAIT_MS = int(PATIENCE_SECONDS * 1000)
-
-_ENTRY = (
-    "SELECT id, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent, "
-    "error, gone, files, tags, corrected <> '' FROM tracks"
-)
 
 T = TypeVar("T")
 
@@ -154,35 +149,24 @@ class Library:
         return self._write(work)
 
     def _put(self, row: Row) -> None:
-        names = ", ".join(COLUMNS)
-        marks = ", ".join("?" * len(COLUMNS))
-        news = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "path")
-        sql = (
-            f"INSERT INTO tracks ({names}) VALUES ({marks}) "
-            f"ON CONFLICT (path) DO UPDATE SET {news}"
-        )
-        self._db.execute(sql, values_of(row))
+        self._db.execute(statements.PUT, values_of(row))
 
     def mark_gone(self, numbers: Iterable[int], gone: bool = True) -> None:
         """Remember that tracks are not there, or there again."""
         pairs = [(int(gone), number) for number in numbers]
-        sql = "UPDATE tracks SET gone = ? WHERE id = ?"
-        self._write(lambda: self._db.executemany(sql, pairs))
+        self._write(lambda: self._db.executemany(statements.GONE, pairs))
 
     def forget(self, paths: Iterable[str]) -> None:
         """Delete all that is known of the tracks at these paths, corrections too."""
         ones = [(os.fsencode(path),) for path in paths]
-        self._write(lambda: self._db.executemany("DELETE FROM tracks WHERE path = ?", ones))
+        self._write(lambda: self._db.executemany(statements.FORGET, ones))
 
     # Reading --------------------------------------------------------------------------------
 
     def known(self, roots: Sequence[str] = ()) -> dict[str, Known]:
         """What is needed to see which tracks have changed, by path: those below `roots`."""
-        where, values = _below(roots)
-        sql = (
-            "SELECT id, path, play, files, stamp, probe, error, version, sidecar, gone "
-            f"FROM tracks WHERE {where}"
-        )
+        where, values = statements.below(roots)
+        sql = f"{statements.KNOWN} WHERE {where}"
         rows = self._guard(lambda: self._db.execute(sql, values).fetchall())
         return {known.path: known for known in map(known_of, rows)}
 
@@ -191,8 +175,7 @@ class Library:
         return self._guard(lambda: self._row(path))
 
     def _row(self, path: str, strict: bool = True) -> Row | None:
-        names = ", ".join(COLUMNS)
-        sql = f"SELECT {names} FROM tracks WHERE path = ?"
+        sql = f"{statements.ROW} WHERE path = ?"
         found = self._db.execute(sql, (os.fsencode(path),)).fetchone()
         try:
             return self._row_of(found) if found else None
@@ -209,31 +192,28 @@ class Library:
 
     def with_stamp(self, stamp: str) -> list[Row]:
         """Tracks whose files have these sizes and times: the same ones elsewhere, perhaps."""
-        names = ", ".join(COLUMNS)
-        sql = f"SELECT {names} FROM tracks WHERE stamp = ? AND error = ''"
+        sql = f"{statements.ROW} WHERE stamp = ? AND error = ''"
         found = self._guard(lambda: self._db.execute(sql, (stamp,)).fetchall())
         return [self._row_of(values) for values in found]
 
     def find(self, query: Query | None = None) -> list[Entry]:
         """Tracks by what is asked for, ordered by path; the good ones that are there."""
         where, values = (query or Query()).where()
-        below, more = _below(query.roots if query else ())
-        sql = f"{_ENTRY} WHERE {where} AND {below} ORDER BY path"
+        below, more = statements.below(query.roots if query else ())
+        sql = f"{statements.ENTRY} WHERE {where} AND {below} ORDER BY path"
         rows = self._guard(lambda: self._db.execute(sql, [*values, *more]).fetchall())
         return [entry_of(row) for row in rows]
 
     def about(self, path: str) -> Entry | None:
         """The good track at a real path, None where there is none."""
-        sql = f"{_ENTRY} WHERE (path = ? OR play = ?) AND error = ''"
+        sql = f"{statements.ENTRY} WHERE (path = ? OR play = ?) AND error = ''"
         name = os.fsencode(path)
         row = self._guard(lambda: self._db.execute(sql, (name, name)).fetchone())
         return entry_of(row) if row else None
 
     def analysis(self, number: int) -> Analysis:
         """The analysis of a good track, with corrections. Raises KeyError for any other number."""
-        sql = "SELECT CASE corrected WHEN '' THEN analysis ELSE corrected END, path FROM tracks " \
-              "WHERE id = ?"  # fmt: skip
-        row = self._guard(lambda: self._db.execute(sql, (number,)).fetchone())
+        row = self._guard(lambda: self._db.execute(statements.ANALYSIS, (number,)).fetchone())
         if row is None or not row[0]:
             raise KeyError(number)
         try:
@@ -286,17 +266,3 @@ class Library:
             f"{printable(self.path)}: this is no library, or it is damaged ({error}); "
             "--new-library puts it aside and begins another one"
         )
-
-
-def _below(roots: Sequence[str]) -> tuple[str, list[bytes]]:
-    # Paths are bytes, and compared as such: all below a folder lie between "/" and "0".
-    if not roots:
-        return "1", []
-    clauses, values = [], []
-    for root in roots:
-        name = os.fsencode(os.path.realpath(root))
-        stem = name.rstrip(b"/")
-        clauses.append("(path = ? OR (path > ? AND path < ?))")
-        values += [name, stem + b"/", stem + b"0"]
-    return "(" + " OR ".join(clauses) + ")", values
-
