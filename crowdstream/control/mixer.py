@@ -275,11 +275,18 @@ class Mixer(Voices):
         tracks = self.deck_tracks(deck)
         return next((track for track in tracks if track.sounding), tracks[-1])
 
-    def set_stem_gain(self, track: Track, stem: int, gain: float, context: Context) -> None:
-        """Linear gain of one stem of a track (0 is the first)."""
+    def set_stem_gain(
+        self,
+        track: Track,
+        stem: int,
+        gain: float,
+        context: Context,
+        seconds: float = RAMP_SECONDS,
+    ) -> None:
+        """Linear gain of one stem of a track (0 is the first), after a ramp of so many seconds."""
         before = track.mix.gains
         track.mix.own_gains[stem] = gain
-        change_gains(self, context, track, before)
+        change_gains(self, context, track, before, seconds)
 
     def ramp_voice(
         self,

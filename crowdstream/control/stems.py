@@ -68,8 +68,14 @@ def set_row(
     mixer.ramp_voice(context, track, row, value, seconds)
 
 
-def change_gains(mixer: Mixer, context: Context, track: Track, before: list[float]) -> None:
-    """Send those gains that are not what they were `before` something was changed."""
+def change_gains(
+    mixer: Mixer,
+    context: Context,
+    track: Track,
+    before: list[float],
+    seconds: float,
+) -> None:
+    """Send those gains that are not what they were `before` something was changed, by ramps."""
     for number, gain in enumerate(track.mix.gains):
         if gain != before[number]:
-            mixer.ramp_voice(context, track, VOICE_STEM + number, gain)
+            mixer.ramp_voice(context, track, VOICE_STEM + number, gain, seconds)

@@ -108,19 +108,20 @@ def level(context: Context, deck: int, gain: float, seconds: float) -> None:
     "/deck/{deck}/stem",
     Arg("number", "i", "stem, the first is 1", low=1, high=STEMS),
     _GAIN,
+    _RAMP,
     scheduled=True,
 )
-def stem(context: Context, deck: int, number: int, gain: float) -> None:
+def stem(context: Context, deck: int, number: int, gain: float, seconds: float) -> None:
     """Set the gain of one stem of the deck's track."""
     for track in stem_tracks(context, deck, number):
-        context.mixer.set_stem_gain(track, number - 1, gain, context)
+        context.mixer.set_stem_gain(track, number - 1, gain, context, seconds)
 
 
 def _stem_address(number: int) -> None:
-    @TABLE.add(f"/deck/{{deck}}/stem/{number}", _GAIN, scheduled=True)
-    def numbered(context: Context, deck: int, gain: float) -> None:
+    @TABLE.add(f"/deck/{{deck}}/stem/{number}", _GAIN, _RAMP, scheduled=True)
+    def numbered(context: Context, deck: int, gain: float, seconds: float) -> None:
         """Set the gain of this stem of the deck's track."""
-        stem(context, deck, number, gain)
+        stem(context, deck, number, gain, seconds)
 
 
 for _number in range(1, STEMS + 1):

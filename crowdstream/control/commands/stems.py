@@ -98,7 +98,7 @@ def _switch_addresses(number: int) -> None:
                 chosen.add(number - 1)
             else:
                 chosen.discard(number - 1)
-            change_gains(context.mixer, context, track, before)
+            change_gains(context.mixer, context, track, before, RAMP_SECONDS)
 
     @_address(number, "mute", _ON)
     def mute(context: Context, deck: int, on: int) -> None:

@@ -1,0 +1,1 @@
+"""The automatic DJ: sets, planning, playing."""

@@ -1,0 +1,66 @@
+"""Where things stand in the text of a set file: tomllib keeps no line numbers of what it read."""
+
+from __future__ import annotations
+
+import re
+
+_HEAD = re.compile(r"\s*\[{1,2}\s*(set|track|track\s*\.\s*transition)\s*\]{1,2}\s*(#.*)?$")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
+
+
+class Lines:
+    """Finds lines; where it can't, that of the table, and 1 at the worst."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.splitlines()
+        self._spans: dict[tuple[str, int], tuple[int, int]] = {}
+        index, name, begin = -1, "", 0
+        for number, line in enumerate(self._lines):
+            found = _HEAD.match(line)
+            if not found:
+                continue
+            self._spans.setdefault((name, index), (begin, number))
+            name = "".join(found[1].split()).removeprefix("track.")
+            if name == "track":
+                index += 1
+            begin = number
+        self._spans.setdefault((name, index), (begin, len(self._lines)))
+
+    def _span(self, part: str, index: int) -> tuple[int, int]:
+        return self._spans.get((part, index)) or self._spans.get(("track", index)) or (0, 0)
+
+    def key(self, part: str, index: int, name: str) -> int:
+        """The line, from 1, of a key in `set`, the track or its transition."""
+        begin, end = self._span(part, index)
+        wanted = re.compile(rf"""\s*["']?{re.escape(name)}["']?\s*[.=]""")
+        for number in range(begin, end):
+            if wanted.match(self._lines[number]):
+                return number + 1
+        return begin + 1
+
+    def anywhere(self, name: str) -> int:
+        """The first line with this table or key."""
+        wanted = re.compile(rf"""\s*\[*\s*["']?{re.escape(name)}["']?\s*[\].=]""")
+        for number, line in enumerate(self._lines):
+            if wanted.match(line):
+                return number + 1
+        return 1
+
+    def rows(self, index: int) -> list[int]:
+        """The lines of the lists within `moves` of a track's transition."""
+        begin, end = self._span("transition", index)
+        found: list[int] = []
+        depth = 0
+        for number in range(self.key("transition", index, "moves") - 1, end):
+            line = _STRING.sub('""', self._lines[number]).partition("#")[0]
+            if not depth and "=" in line:
+                line = line.partition("=")[2]
+            for letter in line:
+                if letter == "[":
+                    depth += 1
+                    if depth == 2:
+                        found.append(number + 1)
+                depth -= letter == "]"
+            if found and not depth:
+                break
+        return found
