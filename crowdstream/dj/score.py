@@ -114,9 +114,9 @@ def moves(mix: Set, index: int) -> list[Move]:
 
 
 def closing(mix: Set) -> list[Move]:
-    """The end of the last track."""
-    where = places(mix)
-    return _end(mix, where, len(where) - 1)
+    """The end of the last track; what it leaves on its deck stays there."""
+    place = places(mix)[-1]
+    return [Move(place.end, f"/deck/{place.deck}/stop", (), "mix", place.index)]
 
 
 def all_moves(mix: Set) -> list[Move]:

@@ -109,10 +109,11 @@ class Set:
     title: str = ""
     why: str = ""
 
-    def appended(self, transition: Transition | None, entry: Entry) -> Self:
-        """With another track at the end, and how the last one so far goes into it."""
+    def appended(self, transition: Transition | None, leave: float, entry: Entry) -> Self:
+        """With another track at the end; `leave` and `transition` are the last one's so far."""
         *before, last = self.entries
-        return replace(self, entries=(*before, replace(last, transition=transition), entry))
+        last = replace(last, leave=leave, transition=transition)
+        return replace(self, entries=(*before, last, entry))
 
 
 def stem_number(stems: Sequence[str], name: str) -> int | None:

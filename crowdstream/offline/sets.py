@@ -18,6 +18,7 @@ from crowdstream.texts import printable
 
 LONGEST_SECONDS = 1e6  # eleven days
 MOST_BEATS = 1e7
+DJ_SUFFIX = ".toml"
 
 
 class SetError(ValueError):
@@ -51,17 +52,21 @@ class Set:
 
 
 def read_set(path: Path) -> Set:
-    """The set in a file: text, or a binary OSC score. Raises `SetError`."""
+    """The set in a file: text, a binary OSC score, or a DJ's set. Raises `SetError`."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise SetError(f"{printable(path)}: it can't be read ({error.strerror})") from None
-    return _reader(data)(data, path)
+    return _reader(data, path)(data, path)
 
 
-def _reader(data: bytes) -> Callable[[bytes, Path], Set]:
+def _reader(data: bytes, path: Path) -> Callable[[bytes, Path], Set]:
     """What reads a file with these contents."""
     # Here, because the readers need what stands above.
+    if path.suffix.lower() == DJ_SUFFIX:
+        from crowdstream.offline.dj_set import read_dj_set
+
+        return read_dj_set
     from crowdstream.offline.score import is_score, read_score
     from crowdstream.offline.text import read_text
 

@@ -1,0 +1,30 @@
+"""Sets of the automatic DJ (docs/dj.md) as the renderer takes them: timed commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crowdstream.control.packets import build, parse
+from crowdstream.dj.score import all_moves
+from crowdstream.dj.set_file import parse_set
+from crowdstream.dj.sets import Set as DjSet
+from crowdstream.offline.sets import Checker, Cue, Set, moment
+from crowdstream.texts import printable
+
+
+def read_dj_set(data: bytes, path: Path) -> Set:
+    """The set that a TOML file holds. Raises `SetError` with the number of the line."""
+    return cues_of(parse_set(data, path), path)
+
+
+def cues_of(mix: DjSet, path: Path) -> Set:
+    """The commands of a set. `path`: its file, for messages."""
+    checker = Checker(path.parent)
+    cues: list[Cue] = []
+    for move in all_moves(mix):
+        entry = mix.entries[move.index]
+        place = f"{printable(path)}, line {entry.line}"
+        # As in an OSC message, where floats have 32 bits.
+        values = parse(build(move.address, move.args))[0][1].params
+        cues.append(checker.cue(moment(move.beat, True, place), move.address, values, place))
+    return Set(tuple(cues))
