@@ -1,0 +1,162 @@
+"""What planning needs of a track's analysis, looked up by the beats of its grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from crowdstream.analysis.result import Analysis
+from crowdstream.dj.sets import BEATS_PER_BAR
+
+BEATLESS_BPM = 120.0  # of the grid of a track without a beat: bars of 2 s, as its analysis has
+MOST_ANCHORS = 512  # that a deck's grid takes
+PHRASE_BARS = 8
+VOICE = 0.15  # share of a bar sung from which it counts, and activity of a stem
+BASS = 0.35  # activity of the lows from which there is a bass: 20 dB below the loudest bar
+ENERGY_RANGE_DB = 40.0  # of the analysis' energy, between 0 and 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A track: its analysis, and the path that a deck loads."""
+
+    path: str
+    name: str
+    analysis: Analysis
+
+    @cached_property
+    def beatless(self) -> bool:
+        """Nothing to match beats with."""
+        return self.analysis.tempo.bpm <= 0 or len(self.analysis.tempo.anchors) < 2
+
+    @cached_property
+    def bpm(self) -> float:
+        """Beats a minute of its grid."""
+        return BEATLESS_BPM if self.beatless else self.analysis.tempo.bpm
+
+    @cached_property
+    def anchors(self) -> tuple[tuple[float, float], ...]:
+        """Its grid, thinned where it has more anchors than a deck takes."""
+        if self.beatless:
+            return ((0.0, 0.0), (1.0, 60.0 / BEATLESS_BPM))
+        anchors = self.analysis.tempo.anchors
+        step = math.ceil((len(anchors) - 1) / (MOST_ANCHORS - 1))
+        kept = [*anchors[:-1:step], anchors[-1]]
+        # A grid's first and last stretch go on outwards; places before the file are no anchors.
+        return tuple((float(beat), float(second)) for beat, second in kept if second >= 0)
+
+    def second(self, beat: float) -> float:
+        """Where a beat is in the file."""
+        pairs = self.anchors
+        at = next((n for n in range(1, len(pairs) - 1) if pairs[n][0] >= beat), len(pairs) - 1)
+        (left, begin), (right, end) = pairs[at - 1], pairs[at]
+        return begin + (beat - left) * (end - begin) / (right - left)
+
+    def beat(self, second: float) -> float:
+        """The inverse of `second`."""
+        pairs = self.anchors
+        at = next((n for n in range(1, len(pairs) - 1) if pairs[n][1] >= second), len(pairs) - 1)
+        (left, begin), (right, end) = pairs[at - 1], pairs[at]
+        return left + (second - begin) * (right - left) / (end - begin)
+
+    @cached_property
+    def begin(self) -> int:
+        """The first downbeat within the file."""
+        return BEATS_PER_BAR * math.ceil((self.beat(0.0) - 1e-6) / BEATS_PER_BAR)
+
+    @cached_property
+    def end(self) -> int:
+        """The last bar line within the sound."""
+        sound = self.analysis.first_bar_beat + BEATS_PER_BAR * len(self.analysis.energy)
+        file = self.beat(self.analysis.seconds)
+        last = min(file, sound) if self.analysis.energy else file
+        return BEATS_PER_BAR * math.floor((last + 1e-6) / BEATS_PER_BAR)
+
+    @cached_property
+    def phrases(self) -> tuple[int, ...]:
+        """Beats on which a phrase begins, the end of the last one among them."""
+        said = sorted({beat for beat in self.analysis.phrases if self.begin <= beat <= self.end})
+        said = [beat for beat in said if beat % BEATS_PER_BAR == 0]
+        if len(said) < 2:
+            step = BEATS_PER_BAR * PHRASE_BARS
+            said = [*range(max(0, self.begin), self.end, step)] or [self.begin]
+        if self.end - said[-1] >= BEATS_PER_BAR:
+            said.append(self.end)
+        return tuple(said)
+
+    def bars(self, begin: float, end: float) -> range:
+        """Indexes of the analysis' bars between two beats."""
+        first = self.analysis.first_bar_beat
+        low = max(0, math.floor((begin - first) / BEATS_PER_BAR + 1e-6))
+        high = math.ceil((end - first) / BEATS_PER_BAR - 1e-6)
+        return range(low, max(low, min(high, self.count)))
+
+    @cached_property
+    def count(self) -> int:
+        """How many bars the analysis has."""
+        return len(self.analysis.energy)
+
+    @cached_property
+    def voice(self) -> tuple[float, ...]:
+        """Share of each bar in which somebody sings."""
+        vocals, first = self.analysis.vocals, self.analysis.first_bar_beat
+        found = [0.0] * self.count
+        for begin, end in vocals.spans:
+            low, high = self.beat(begin), self.beat(end)
+            for bar in self.bars(low, high):
+                at = first + BEATS_PER_BAR * bar
+                shared = min(high, at + BEATS_PER_BAR) - max(low, at)
+                found[bar] += max(0.0, shared) / BEATS_PER_BAR
+        return tuple(min(1.0, share) for share in found)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of its stems, none of a single file."""
+        return self.analysis.stems if len(self.analysis.stems) > 1 else ()
+
+    def has(self, *names: str) -> bool:
+        """Whether it has stems of these names."""
+        return all(name in self.stems for name in names)
+
+    def activity(self, stem: str) -> Sequence[float]:
+        """Of each bar, 0 to 1; of a stem that is not known, the lows or the whole of it."""
+        known = self.analysis.activity.get(stem)
+        if known:
+            return known
+        return self.analysis.bass if stem == "bass" else self.analysis.energy
+
+    def sings(self, begin: float, end: float) -> bool:
+        """Whether there is a voice between two beats."""
+        return any(self.voice[bar] > VOICE for bar in self.bars(begin, end))
+
+    def mean(self, line: Sequence[float], begin: float, end: float) -> float:
+        """The mean of a line of bars between two beats; 0 where there are none."""
+        values = [line[bar] for bar in self.bars(begin, end) if bar < len(line)]
+        return sum(values) / len(values) if values else 0.0
+
+    def energy(self, begin: float, end: float) -> float:
+        """0 to 1, relative to the track."""
+        return self.mean(self.analysis.energy, begin, end)
+
+    def loudness(self, begin: float, end: float) -> float:
+        """An estimate of the loudness between two beats, LUFS.
+
+        The inverse of how the analysis makes energy of loudness, as if its rhythm were full;
+        brought to the track's loudness where it is loudest.
+        """
+        def decibels(energy: float) -> float:
+            return ENERGY_RANGE_DB * (math.sqrt(max(energy, 0.0)) - 1)
+
+        energies = self.analysis.energy
+        if not energies:
+            return self.analysis.loudness.lufs
+        powers = [10 ** (decibels(value) / 10) for value in energies]
+        top = 10 * math.log10(sum(power * power for power in powers) / sum(powers))
+        here = [powers[bar] for bar in self.bars(begin, end)] or [1e-7]
+        return self.analysis.loudness.lufs + 10 * math.log10(sum(here) / len(here)) - top
+
+    def starts(self, kind: str) -> list[int]:
+        """The beats on which sections of a kind begin."""
+        return [section.begin_beat for section in self.analysis.sections if section.kind == kind]

@@ -1,0 +1,143 @@
+"""What a transition is given, and what it makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from crowdstream.dj.camelot import KeyFit
+from crowdstream.dj.facts import Facts
+from crowdstream.dj.sets import BEATS_PER_BAR, Row
+
+EASY_CHANGE = 0.02  # of the tempo: nobody notices while a phrase passes
+SWAP_BEATS = 1.0  # that a bass takes to go; the other one comes when it has gone
+HANDOVER_BEATS = 4.0  # that a voice or a melody takes to go
+
+
+@dataclass(frozen=True)
+class Side:
+    """A track in a transition. `beat`: of its grid, as the transition begins."""
+
+    facts: Facts
+    beat: float
+    ratio: float = 1.0
+
+    def at(self, beat: float) -> float:
+        """The beat of its grid at a beat of the transition."""
+        return self.beat + beat * self.ratio
+
+    def sings(self, begin: float, end: float) -> bool:
+        """Whether there is a voice between two beats of the transition."""
+        return self.facts.sings(self.at(begin), self.at(end))
+
+    def energy(self, begin: float, end: float) -> float:
+        """Between two beats of the transition."""
+        return self.facts.energy(self.at(begin), self.at(end))
+
+    def has(self, *stems: str) -> bool:
+        """Whether it has these stems."""
+        return self.facts.has(*stems)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two tracks that are to meet. `bars`: of the clock; `tempo`, `target`: before and after."""
+
+    out: Side
+    into: Side
+    bars: float
+    tempo: float
+    target: float
+    key: KeyFit
+
+    @property
+    def beats(self) -> float:
+        """Length in beats of the clock."""
+        return self.bars * BEATS_PER_BAR
+
+    @property
+    def change(self) -> float:
+        """Of the tempo: 0.02 is 2 percent, up or down."""
+        return abs(self.target / self.tempo - 1)
+
+    @property
+    def lift(self) -> float:
+        """How much more energetic the coming track is, -1 to 1."""
+        return self.into.facts.analysis.level - self.out.facts.analysis.level
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a transition suits a meeting, 0 to 1, and why."""
+
+    score: float
+    why: str
+
+
+class Kind(Protocol):
+    """A module of this package.
+
+    `BARS`: lengths that are tried. `MELODIES`: both tracks are heard with pitches at once, for
+    about this share of it. `BEATMATCHED`: both play together, so that the tempo has to be near.
+    """
+
+    KIND: str
+    BARS: tuple[float, ...]
+    MELODIES: float
+    BEATMATCHED: bool
+
+    def fit(self, meeting: Meeting) -> Fit:
+        """When it fits, and why."""
+        ...
+
+    def rows(self, meeting: Meeting) -> list[Row]:
+        """The moves, in beats after the transition's begin."""
+        ...
+
+
+def tempo_rows(meeting: Meeting) -> list[Row]:
+    """The clock goes to the coming track's tempo while both play."""
+    if abs(meeting.target - meeting.tempo) < 1e-6:
+        return []
+    return [Row(0, "clock", "tempo", meeting.target, meeting.beats)]
+
+
+def jump_rows(meeting: Meeting) -> list[Row]:
+    """The clock has the coming track's tempo once nothing else is left to hear."""
+    if abs(meeting.target - meeting.tempo) < 1e-6:
+        return []
+    return [Row(meeting.beats, "clock", "tempo", meeting.target)]
+
+
+def bass_of(side: Side) -> str:
+    """The control that takes its bass away: the stem, else the EQ's low band."""
+    return "bass" if side.has("bass") else "low"
+
+
+def swap_bass(meeting: Meeting, beat: float) -> list[Row]:
+    """Only one bass at any time: the coming one is out until `beat`, the other one from then on."""
+    rows = [
+        Row(0, "in", bass_of(meeting.into), 0),
+        Row(beat - SWAP_BEATS, "out", bass_of(meeting.out), 0, SWAP_BEATS),
+        Row(beat, "in", bass_of(meeting.into), 1, 0.25),
+    ]
+    # A bass drum with its lows is bass, too, where there are stems to say so only on one side.
+    if bass_of(meeting.into) != bass_of(meeting.out):
+        side = meeting.into if meeting.into.has("bass") else meeting.out
+        if side is meeting.into:
+            rows += [Row(0, "in", "low", 0), Row(beat, "in", "low", 1, 0.25)]
+        else:
+            rows.append(Row(beat - SWAP_BEATS, "out", "low", 0, SWAP_BEATS))
+    return rows
+
+
+def swap_voices(meeting: Meeting, beat: float) -> list[Row]:
+    """Only one voice at any time, where the voices have stems: handed over at `beat`."""
+    rows: list[Row] = []
+    out_sings = meeting.out.sings(0, meeting.beats)
+    in_sings = meeting.into.sings(0, meeting.beats)
+    if meeting.out.has("vocals") and out_sings:
+        rows.append(Row(beat - HANDOVER_BEATS, "out", "vocals", 0, HANDOVER_BEATS))
+    if meeting.into.has("vocals") and in_sings and meeting.out.sings(0, beat):
+        rows += [Row(0, "in", "vocals", 0), Row(beat, "in", "vocals", 1, 0.5)]
+    return rows

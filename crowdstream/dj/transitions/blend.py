@@ -1,0 +1,46 @@
+"""The long blend: one comes up while the other goes, and the basses change places on the phrase."""
+
+from __future__ import annotations
+
+from crowdstream.dj.sets import Row
+from crowdstream.dj.transitions.base import (
+    EASY_CHANGE,
+    Fit,
+    Meeting,
+    swap_bass,
+    swap_voices,
+    tempo_rows,
+)
+
+KIND = "bass swap"
+BARS: tuple[float, ...] = (8, 16, 32)
+MELODIES = 0.8
+BEATMATCHED = True
+BESIDE = 0.7  # gain of both where both are full: together as loud as one
+
+
+def fit(meeting: Meeting) -> Fit:
+    """For tracks that agree in key and tempo and are at rest where they meet."""
+    rest = 1 - 0.5 * (meeting.out.energy(0, meeting.beats) + meeting.into.energy(0, meeting.beats))
+    length = {8: 0.8, 16: 1.0, 32: 0.9}.get(meeting.bars, 0.8)
+    hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
+    score = (0.6 + 0.35 * rest) * length * (1 - 0.6 * min(1.0, hurry))
+    place = "calm" if rest > 0.5 else "driving"
+    swap = "stems" if meeting.out.has("bass") and meeting.into.has("bass") else "EQ"
+    return Fit(score, f"both are {place} there; the basses change places by {swap}")
+
+
+def rows(meeting: Meeting) -> list[Row]:
+    """Half of it to come up, half of it to go; the swap in the middle."""
+    beats = meeting.beats
+    half = beats / 2
+    return [
+        Row(0, "in", "level", 0),
+        Row(0, "in", "level", BESIDE, half),
+        Row(half / 2, "out", "level", BESIDE, half / 2),
+        Row(half, "in", "level", 1, half / 2),
+        Row(half, "out", "level", 0, half),
+        *swap_bass(meeting, half),
+        *swap_voices(meeting, half),
+        *tempo_rows(meeting),
+    ]

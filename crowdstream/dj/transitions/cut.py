@@ -1,0 +1,27 @@
+"""The cut on the one: one ends, the other begins, on the same beat."""
+
+from __future__ import annotations
+
+from crowdstream.dj.sets import Row
+from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
+
+KIND = "cut"
+BARS: tuple[float, ...] = (0,)
+MELODIES = 0.0
+BEATMATCHED = False
+
+
+def fit(meeting: Meeting) -> Fit:
+    """For two tracks of the same force there."""
+    before, after = meeting.out.energy(-16, 0), meeting.into.energy(0, 16)
+    step = abs(before - after)
+    score = 0.45 - 0.3 * step + (0.1 if after > 0.6 and before > 0.6 else 0.0)
+    if meeting.change > 0.06:
+        score -= 0.1
+    return Fit(max(0.05, score), "both have the same force there" if step < 0.2 else
+               "the one ends, the other begins")  # fmt: skip
+
+
+def rows(meeting: Meeting) -> list[Row]:
+    """Nothing but the tempo."""
+    return jump_rows(meeting)

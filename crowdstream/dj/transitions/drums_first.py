@@ -1,0 +1,45 @@
+"""Drums first: the coming track's drums, then all of it at once in the place of the other."""
+
+from __future__ import annotations
+
+from crowdstream.dj.sets import Row
+from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting, tempo_rows
+
+KIND = "drums first"
+BARS: tuple[float, ...] = (8, 16)
+MELODIES = 0.0
+BEATMATCHED = True
+DRUMS = 0.8  # gain of both tracks' drums while both play
+
+
+def fit(meeting: Meeting) -> Fit:
+    """For a coming track with a stem of drums that play there; the keys hardly matter."""
+    if not meeting.into.has("drums") or not meeting.out.has("drums"):
+        return Fit(0.0, "it takes stems of drums on both sides")
+    facts = meeting.into.facts
+    half = meeting.beats / 2
+    drums = facts.mean(facts.activity("drums"), meeting.into.at(0), meeting.into.at(half))
+    if drums < 0.3:
+        return Fit(0.0, "the coming track has no drums there")
+    hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
+    clash = 0.15 if meeting.key.cost > 0.3 else 0.0
+    score = (0.55 + 0.2 * drums + clash) * (1 - 0.4 * min(1.0, hurry))
+    return Fit(score, "the coming drums carry the change, melodies never meet")
+
+
+def rows(meeting: Meeting) -> list[Row]:
+    """Drums come up in the first half; in the middle everything else changes on one beat."""
+    half = meeting.beats / 2
+    others_in = [name for name in meeting.into.facts.stems if name != "drums"]
+    others_out = [name for name in meeting.out.facts.stems if name != "drums"]
+    return [
+        *(Row(0, "in", name, 0) for name in others_in),
+        Row(0, "in", "drums", 0),
+        Row(0, "in", "drums", DRUMS, half / 2),
+        Row(half / 2, "out", "drums", DRUMS, half / 2),
+        *(Row(half - 1, "out", name, 0, 1) for name in others_out),
+        *(Row(half, "in", name, 1, 0.25) for name in others_in),
+        Row(half, "in", "drums", 1, 4),
+        Row(half, "out", "drums", 0, half),
+        *tempo_rows(meeting),
+    ]

@@ -1,0 +1,40 @@
+"""Echo out: the one that goes stops on the phrase and rings away over the other one."""
+
+from __future__ import annotations
+
+from crowdstream.dj.sets import Row
+from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
+
+KIND = "echo out"
+BARS: tuple[float, ...] = (0,)
+MELODIES = 0.1
+BEATMATCHED = False
+LEAD_BEATS = 4.0
+ECHO_BEATS = 0.75
+
+
+def fit(meeting: Meeting) -> Fit:
+    """For any two tracks; the better, the less else would fit."""
+    score = 0.42
+    if meeting.change > 0.06 or meeting.key.cost >= 1:
+        score += 0.2
+    # Echoes of a voice would ring into another one.
+    if meeting.out.sings(-4, 0) and meeting.into.sings(0, 8):
+        score *= 0.6
+    if meeting.into.energy(0, 16) < 0.25:
+        score *= 0.7
+    reason = "the tempi are too far apart to play together" if meeting.change > 0.06 else (
+        "it clears the air between the two"
+    )  # fmt: skip
+    return Fit(score, reason)
+
+
+def rows(meeting: Meeting) -> list[Row]:
+    """The echo's time is in seconds: the clock may have another tempo while it rings."""
+    return [
+        Row(-LEAD_BEATS, "out", "echo", 0.0),
+        Row(-LEAD_BEATS, "out", "echo.seconds", round(60 * ECHO_BEATS / meeting.tempo, 4)),
+        Row(-LEAD_BEATS, "out", "echo.feedback", 0.55),
+        Row(-LEAD_BEATS, "out", "echo", 0.6, LEAD_BEATS - 0.5),
+        *jump_rows(meeting),
+    ]

@@ -1,0 +1,40 @@
+"""Loop and filter build: ever shorter loops that thin out, and the other one in full."""
+
+from __future__ import annotations
+
+from crowdstream.dj.sets import Row
+from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
+
+KIND = "loop build"
+BARS: tuple[float, ...] = (0,)
+MELODIES = 0.0
+BEATMATCHED = False
+LEAD_BEATS = 16.0
+THIN = 0.45  # of the high-pass's way at the end
+
+
+def fit(meeting: Meeting) -> Fit:
+    """For a coming track that begins there with all its force."""
+    after, before = meeting.into.energy(0, 16), meeting.out.energy(-16, 0)
+    if meeting.out.facts.beatless:
+        return Fit(0.0, "there is no beat to loop")
+    if after < 0.5:
+        return Fit(0.0, "the coming track does not begin with force")
+    if meeting.out.at(-LEAD_BEATS) < meeting.out.facts.begin:
+        return Fit(0.0, "the first track is too short for it")
+    apart = 0.12 if meeting.change > 0.06 or meeting.key.cost >= 1 else 0.0
+    score = 0.3 + 0.25 * after + 0.1 * before + apart
+    return Fit(min(1.0, score), "a build of loops, into a track that begins with force")
+
+
+def rows(meeting: Meeting) -> list[Row]:
+    """Four bars: loops of four beats, two, one, a half, while a high-pass opens."""
+    return [
+        Row(-16, "out", "loop", 4),
+        Row(-8, "out", "loop", 2),
+        Row(-4, "out", "loop", 1),
+        Row(-2, "out", "loop", 0.5),
+        Row(-16, "out", "filter", THIN, 15.5),
+        Row(-16, "out", "resonance", 0.3, 8),
+        *jump_rows(meeting),
+    ]

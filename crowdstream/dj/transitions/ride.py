@@ -1,0 +1,37 @@
+"""The tempo ride: the clock moves slowly while the first track plays alone, then they blend."""
+
+from __future__ import annotations
+
+from crowdstream.dj.sets import Row
+from crowdstream.dj.transitions import blend
+from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting
+
+KIND = "tempo ride"
+BARS: tuple[float, ...] = (8, 16)
+MELODIES = blend.MELODIES
+BEATMATCHED = True
+RIDE_BEATS = 64.0  # before the blend: 4 percent in half a minute and a blend are not heard
+
+
+def fit(meeting: Meeting) -> Fit:
+    """For tempi that are further apart than a blend hides."""
+    if meeting.change <= EASY_CHANGE:
+        return Fit(0.0, "the tempi are near anyway")
+    if not _room(meeting):
+        return Fit(0.0, "the first track is too short for a ride")
+    base = blend.fit(Meeting(meeting.out, meeting.into, meeting.bars, meeting.target,
+                             meeting.target, meeting.key))  # fmt: skip
+    percent = 100 * (meeting.target / meeting.tempo - 1)
+    return Fit(0.95 * base.score, f"the clock rides {percent:+.1f} % before the two blend")
+
+
+def _room(meeting: Meeting) -> bool:
+    start = meeting.out.at(-RIDE_BEATS)
+    return start >= meeting.out.facts.begin
+
+
+def rows(meeting: Meeting) -> list[Row]:
+    """The blend's, with the ramp begun earlier."""
+    kept = [row for row in blend.rows(meeting) if row.who != "clock"]
+    ramp = RIDE_BEATS + meeting.beats / 2
+    return [Row(-RIDE_BEATS, "clock", "tempo", meeting.target, ramp), *kept]
