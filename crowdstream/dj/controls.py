@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from crowdstream.dj.sets import Row, stem_number
@@ -66,7 +66,7 @@ def _outside(row: Row, span: tuple[float, float]) -> str:
     return f"{row.control} is {low:g} to {high:g}, not {row.value:g}"
 
 
-def _or(names: Sequence[str] | dict[str, object] | dict[str, int]) -> str:
+def _or(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 

@@ -48,7 +48,7 @@ class Lines:
 
     def rows(self, index: int) -> list[int]:
         """The lines of the lists within `moves` of a track's transition."""
-        begin, end = self._span("transition", index)
+        end = self._span("transition", index)[1]
         found: list[int] = []
         depth = 0
         for number in range(self.key("transition", index, "moves") - 1, end):

@@ -115,8 +115,10 @@ def moves(mix: Set, index: int) -> list[Move]:
 
 def closing(mix: Set) -> list[Move]:
     """The end of the last track; what it leaves on its deck stays there."""
-    place = places(mix)[-1]
-    return [Move(place.end, f"/deck/{place.deck}/stop", (), "mix", place.index)]
+    where = places(mix)
+    place = where[-1]
+    made = list(_transition(mix, where, len(where), tempo_map(mix)))
+    return [*made, Move(place.end, f"/deck/{place.deck}/stop", (), "mix", place.index)]
 
 
 def all_moves(mix: Set) -> list[Move]:
@@ -161,7 +163,8 @@ def _prepare(entry: Entry, place: Place, first: list[Row]) -> Iterator[Command]:
 
 
 def _transition(mix: Set, where: list[Place], index: int, tempo: TempoMap) -> Iterator[Move]:
-    going, coming = where[index - 1], where[index]
+    # Into track `index`, or where there is none, out of the last one.
+    going, coming = where[index - 1], where[min(index, len(where) - 1)]
     inserted: set[tuple[str, str]] = set()
     rows = sorted(_rows(mix.entries[index - 1].transition), key=lambda row: row.at)
     for row in rows:

@@ -30,10 +30,11 @@ from typing import Any, cast
 
 from crowdstream.dj.controls import problem
 from crowdstream.dj.lines import Lines
-from crowdstream.dj.sets import Entry, Row, Set, SetError, Transition, Who
+from crowdstream.dj.sets import Entry, Row, Set, Transition, Who
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import BeatGrid, GridError, find_grid
 from crowdstream.library.tracks import find_stems
+from crowdstream.offline.sets import SetError
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.toml import decode, parse, write_value
 from crowdstream.texts import printable
@@ -92,8 +93,9 @@ class _Reader:
         self._names(head, _SET, "set", -1)
         entries = tuple(self._track(index, track) for index, track in enumerate(tracks))
         last = entries[-1]
-        if last.transition is not None:
-            raise self._fail(last.transition.line, "no track follows this transition")
+        for row in last.transition.rows if last.transition else ():
+            if row.who == "in":
+                raise self._fail(row.line, "no track follows this one, so none comes in")
         self._fits(entries)
         line = self._lines.key("set", -1, "bpm")
         bpm = self._number(head, "bpm", line, entries[0].bpm / entries[0].ratio, 20, 400)

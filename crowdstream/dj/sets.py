@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from crowdstream.offline.sets import SetError as SetError
-
 BEATS_PER_BAR = 4
 
 Who = Literal["out", "in", "clock"]

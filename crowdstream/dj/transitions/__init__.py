@@ -25,7 +25,7 @@ from crowdstream.dj.transitions.base import Fit, Kind, Meeting, Side
 
 KINDS: tuple[Kind, ...] = (
     blend, drums_first, acappella, drop_swap, echo_out, loop_build, cut, ride,
-)  # type: ignore[assignment]  # fmt: skip
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from crowdstream.dj.transitions.base import (
 )
 
 KIND = "bass swap"
-BARS: tuple[float, ...] = (8, 16, 32)
+LENGTHS: dict[float, float] = {8: 0.8, 16: 1.0, 32: 0.9}  # bars, and how well each suits it
+BARS = tuple(LENGTHS)
 MELODIES = 0.8
 BEATMATCHED = True
 BESIDE = 0.7  # gain of both where both are full: together as loud as one
@@ -22,7 +23,7 @@ BESIDE = 0.7  # gain of both where both are full: together as loud as one
 def fit(meeting: Meeting) -> Fit:
     """For tracks that agree in key and tempo and are at rest where they meet."""
     rest = 1 - 0.5 * (meeting.out.energy(0, meeting.beats) + meeting.into.energy(0, meeting.beats))
-    length = {8: 0.8, 16: 1.0, 32: 0.9}.get(meeting.bars, 0.8)
+    length = LENGTHS.get(meeting.bars, 0.8)
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
     score = (0.6 + 0.35 * rest) * length * (1 - 0.6 * min(1.0, hurry))
     place = "calm" if rest > 0.5 else "driving"

@@ -1,0 +1,295 @@
+"""Planning: which track comes next, where it enters, and how the one before goes into it.
+
+    planner = Planner(shelf, Wishes(minutes=60, seed=7, curve=find_curve("wave")))
+    mix = planner.plan().mix
+    choice = planner.next(mix, Wish(energy=0.8))      # one more, for a mix without an end
+
+The same tracks, wishes and seed give the same set.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from crowdstream.dj.camelot import key_fit
+from crowdstream.dj.curve import NAMED, Curve
+from crowdstream.dj.facts import Facts
+from crowdstream.dj.meetings import Place, best_place, fold
+from crowdstream.dj.score import places, tempo_map
+from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Row, Set, Transition
+from crowdstream.dj.shelf import Card, Shelf
+
+TARGET_LUFS = -16.0  # of each track: leaves room for two at once below the limiter
+MOST_GAIN_DB, LEAST_GAIN_DB = 12.0, -24.0
+PEAK_DB = 3.0  # above full scale to which a quiet track is raised: the limiter takes that unheard
+SHORTEST_SECONDS, LONGEST_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
+LOOKED_AT = 10  # candidates whose places are searched
+CHANCE = 0.12  # of the score: what the seed decides
+ENERGY_COST, KEY_COST, TEMPO_COST, JUMP_COST, ARTIST_COST = 1.6, 0.5, 0.25, 0.7, 0.2
+COMFORT = 0.06  # of the tempo, while two tracks play
+STRETCH = 0.08  # of a track's own tempo, at any time
+FADE_BARS = 8  # of the last track
+WAVE = Curve("wave", NAMED["wave"])
+
+
+class PlanError(ValueError):
+    """There is nothing to plan with. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a set is to be. `comfort`, `stretch`: see above, 0.06 is 6 percent."""
+
+    minutes: float = 60.0
+    seed: int = 1
+    curve: Curve = WAVE
+    comfort: float = COMFORT
+    stretch: float = STRETCH
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the next track is to be. `energy`: 0 to 1. `tempo`: of the clock, 0 its own.
+
+    `seconds`: how long the one that plays is to be heard in all. `banned`: paths. `again`: tracks
+    may come again, those that were played longest ago.
+    """
+
+    energy: float = 0.5
+    tempo: float = 0.0
+    seconds: float = 150.0
+    banned: frozenset[str] = frozenset()
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The next track. `leave`, `transition`: of the one that plays; see `Set.appended`."""
+
+    entry: Entry
+    transition: Transition
+    leave: float
+    score: float
+    others: tuple[str, ...] = ()
+
+    def added_to(self, mix: Set) -> Set:
+        """The set with it."""
+        return mix.appended(self.transition, self.leave, self.entry)
+
+
+@dataclass
+class Plan:
+    """A set, and what is to be said of how it came about."""
+
+    mix: Set
+    notes: list[str] = field(default_factory=list)
+    others: list[tuple[str, ...]] = field(default_factory=list)
+
+
+class Planner:
+    """Plans sets of a shelf's tracks."""
+
+    def __init__(self, shelf: Shelf, wishes: Wishes | None = None) -> None:
+        self._shelf = shelf
+        self._wishes = wishes or Wishes()
+
+    # A whole set ----------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        """A set of the wished length. Raises `PlanError` where there is no track."""
+        wishes = self._wishes
+        wanted = 60.0 * wishes.minutes
+        plan = Plan(self.first(Wish(wishes.curve.energy(0.0))))
+        plan.others.append(())
+        while True:
+            mix = plan.mix
+            begun = tempo_map(mix).second(places(mix)[-1].begin)
+            left = len(self._shelf.cards) - len(mix.entries)
+            seconds = (wanted - begun) / (left + 1)
+            seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
+            if begun + 1.4 * seconds >= wanted:
+                break
+            share = min(1.0, (begun + seconds) / wanted)
+            choice = self.next(mix, Wish(wishes.curve.energy(share), seconds=seconds))
+            if choice is None:
+                break
+            plan.mix = choice.added_to(mix)
+            plan.others.append(choice.others)
+        plan.mix = self._ended(plan.mix, wanted)
+        lasts = tempo_map(plan.mix).second(places(plan.mix)[-1].end)
+        if lasts < 0.9 * wanted:
+            count = len(plan.mix.entries)
+            plan.notes.append(
+                f"these {count} tracks last {lasts / 60:.1f} minutes without a repeat: "
+                f"for {wishes.minutes:g} add more tracks"
+                if count > 1 else f"there is only one track, and it lasts {lasts / 60:.1f} minutes"
+            )  # fmt: skip
+        return plan
+
+    def _ended(self, mix: Set, wanted: float) -> Set:
+        # The last track ends with its sound, or fades on a phrase near the wished end.
+        *before, last = mix.entries
+        facts = self._shelf.facts(last.path)
+        tempo, place = tempo_map(mix), places(mix)[-1]
+        if tempo.second(place.end) <= wanted + 30:
+            return mix
+        stop = last.enter + (tempo.beat(wanted) - place.begin) * last.ratio
+        least = last.enter + (place.alone - place.begin + 4 * BEATS_PER_BAR) * last.ratio
+        ends = [beat for beat in facts.phrases if beat >= least] or [facts.end]
+        leave = float(min(ends, key=lambda beat: abs(beat - stop)))
+        length = (leave - least) / last.ratio
+        bars = min(FADE_BARS, int(length // BEATS_PER_BAR))
+        fade = None
+        if leave < facts.end and bars:
+            beats = float(bars * BEATS_PER_BAR)
+            fade = Transition("fade out", bars, (Row(0, "out", "level", 0, beats),
+                                                 Row(0, "out", "filter", 0.4, beats)),
+                              "the set ends with this phrase")  # fmt: skip
+        return replace(mix, entries=(*before, replace(last, leave=leave, transition=fade)))
+
+    # Track by track -------------------------------------------------------------------------
+
+    def first(self, wish: Wish) -> Set:
+        """A set of one track. Raises `PlanError`."""
+        cards = [card for card in self._shelf.cards if card.path not in wish.banned]
+        if not cards:
+            raise PlanError(self._nothing())
+
+        def cost(card: Card) -> float:
+            energy = abs(self._shelf.energy(card) - wish.energy)
+            tempo = abs(card.tempo - wish.tempo) / wish.tempo if wish.tempo else 0.0
+            return ENERGY_COST * energy + tempo + 2 * CHANCE * self._chance(0, card.path)
+
+        card = min(cards, key=cost)
+        facts = self._shelf.facts(card.path)
+        enter = float(facts.begin if facts.energy(facts.begin, facts.begin + 16) > 0.02
+                      else facts.phrases[0])  # fmt: skip
+        ratio, bpm = 1.0, facts.bpm
+        if wish.tempo:
+            ratio, bpm = fold(facts.bpm, wish.tempo)
+        bpm = self._within(bpm, wish.tempo)
+        energy = self._shelf.energy(card)
+        why = f"begins the set: energy {energy:.2f}, wanted {wish.energy:.2f}"
+        entry = _entry(facts, enter, ratio, why)
+        return Set(bpm, (entry,))
+
+    def _nothing(self) -> str:
+        left = self._shelf.left_out
+        if left:
+            shown = "; ".join(left[:3]) + ("; ..." if len(left) > 3 else "")
+            return f"no track can be played: {shown}"
+        return "there is no track to play: crowdstream analyze FOLDER finds them"
+
+    def _within(self, own: float, wished: float) -> float:
+        # The clock's tempo: what is wished, as far as the track is comfortable with it.
+        if not wished:
+            return own
+        stretch = self._wishes.stretch
+        return max(own / (1 + stretch), min(own * (1 + stretch), wished))
+
+    def next(self, mix: Set, wish: Wish) -> Choice | None:
+        """The track to follow the last one of `mix`; None where none is left."""
+        last = mix.entries[-1]
+        if last.path not in self._shelf:
+            return None
+        facts = self._shelf.facts(last.path)
+        place, tempo = places(mix)[-1], tempo_map(mix)
+        clock = tempo.bpm(place.end)
+        came = place.alone - place.begin
+        heard = tempo.second(place.begin) + wish.seconds
+        wanted = last.enter + (tempo.beat(heard) - place.begin) * last.ratio
+        found: list[tuple[float, Card, Place]] = []
+        ranked = sorted(
+            (self._cost(card, clock, last, wish, len(mix.entries)), card.path)
+            for card in self._candidates(mix, wish)
+        )
+        for cost, path in ranked:
+            if len(found) >= LOOKED_AT:
+                break
+            card, into = self._shelf.card(path), self._shelf.facts(path)
+            if self._is_same(into, mix):
+                continue
+            ratio, own = fold(into.bpm, clock)
+            key = key_fit(last.key, card.key)
+            way = best_place(
+                facts, last, came, wanted, into, key, clock, self._wishes.comfort,
+                self._within(own, wish.tempo), ratio,
+            )  # fmt: skip
+            if way is not None:
+                found.append((way.score - cost, card, way))
+        if not found:
+            return None
+        found.sort(key=lambda each: (-each[0], each[1].path))
+        return self._choice(found, wish, clock)
+
+    def _choice(
+        self, found: Sequence[tuple[float, Card, Place]], wish: Wish, clock: float
+    ) -> Choice:
+        score, card, way = found[0]
+        facts = self._shelf.facts(card.path)
+        meeting = way.proposal.meeting
+        change = 100 * (meeting.target / clock - 1)
+        energy = self._shelf.energy(card)
+        folded = {0.5: ", counted double", 2.0: ", counted half"}.get(meeting.into.ratio, "")
+        why = (
+            f"energy {energy:.2f}, wanted {wish.energy:.2f}; {meeting.key.words}; "
+            f"tempo {clock:.2f} to {meeting.target:.2f} ({change:+.1f} %{folded})"
+        )
+        others = tuple(
+            f"{other.name}: {score - worse:.2f} less ({place.proposal.transition.kind}, "
+            f"energy {self._shelf.energy(other):.2f}, {place.proposal.meeting.key.words}, "
+            f"{100 * (place.proposal.meeting.target / clock - 1):+.1f} %)"
+            for worse, other, place in found[1:4]
+        )
+        entry = _entry(facts, way.enter, meeting.into.ratio, why)
+        return Choice(entry, way.proposal.transition, way.leave, score, others)
+
+    def _candidates(self, mix: Set, wish: Wish) -> list[Card]:
+        played = [entry.path for entry in mix.entries]
+        cards = [card for card in self._shelf.cards if card.path not in wish.banned]
+        fresh = [card for card in cards if card.path not in set(played)]
+        if fresh or not wish.again or not cards:
+            return fresh
+        recent = set(played[-max(1, len(cards) // 2) :]) if len(cards) > 1 else set()
+        return [card for card in cards if card.path not in recent]
+
+    def _is_same(self, facts: Facts, mix: Set) -> bool:
+        # The same music under another path.
+        mark = facts.analysis.fingerprint
+        return bool(mark) and any(
+            entry.path != facts.path and entry.path in self._shelf
+            and self._shelf.facts(entry.path).analysis.fingerprint == mark
+            for entry in mix.entries[-20:]
+        )  # fmt: skip
+
+    def _cost(self, card: Card, clock: float, last: Entry, wish: Wish, index: int) -> float:
+        _, own = fold(card.tempo, clock)
+        change = abs(self._within(own, wish.tempo) / clock - 1)
+        comfort = self._wishes.comfort
+        tempo = JUMP_COST if change > comfort else TEMPO_COST * change / comfort
+        artist = self._shelf.card(last.path).artist
+        return (
+            ENERGY_COST * abs(self._shelf.energy(card) - wish.energy)
+            + KEY_COST * key_fit(last.key, card.key).cost
+            + tempo
+            + ARTIST_COST * (bool(artist) and artist == card.artist)
+            + CHANCE * self._chance(index, card.path)
+        )
+
+    def _chance(self, index: int, path: str) -> float:
+        # 0 to 1, the same in every run and on every machine, however many others there are.
+        name = path.rstrip("/").rpartition("/")[2]
+        return zlib.crc32(f"{self._wishes.seed}:{index}:{name}".encode()) / 2**32
+
+
+def _entry(facts: Facts, enter: float, ratio: float, why: str) -> Entry:
+    loudness = facts.analysis.loudness
+    gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MOST_GAIN_DB)
+    unit = BEATS_PER_BAR * max(1.0, ratio)
+    leave = enter + max(unit, (facts.end - enter) // unit * unit)
+    return Entry(
+        facts.path, facts.anchors, enter, leave, ratio, round(max(LEAST_GAIN_DB, gain), 2), True,
+        facts.analysis.key.name, facts.stems, why,
+    )  # fmt: skip
