@@ -16,6 +16,7 @@ usage: crowdstream COMMAND [options]
   serve     run the server (crowdstream serve --help lists its options)
   render    render a set to a sound file, faster than it plays (crowdstream render --help)
   analyze   find tracks and what they are made of (crowdstream analyze --help)
+  plan      plan a set of analysed tracks (crowdstream plan --help)
   top       show decks, meters and health of a running server (crowdstream top --help)
   doctor    look at this machine and say what to change (crowdstream doctor --help)
   compile   compile the kernels, so that the first start is as fast as any
@@ -35,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from crowdstream.offline.command import render
 
         return render(arguments[1:])
+    if arguments[:1] == ["plan"]:
+        from crowdstream.dj.command import plan
+
+        return plan(arguments[1:])
     if arguments[:1] == ["analyze"]:
         from crowdstream.catalog.command import analyze
 

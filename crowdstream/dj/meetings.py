@@ -7,28 +7,44 @@ from dataclasses import dataclass
 from crowdstream.dj.camelot import KeyFit
 from crowdstream.dj.facts import Facts
 from crowdstream.dj.sets import BEATS_PER_BAR, Entry
-from crowdstream.dj.transitions import Proposal, proposals
-from crowdstream.dj.transitions.base import Side
+from crowdstream.dj.transitions import KINDS, Proposal, propose, rate
+from crowdstream.dj.transitions.base import Kind, Meeting, Side
 
-LEAST_ALONE_BEATS = 32  # of the clock that a track has for itself, if it is long enough
-MOST_EXITS = 5
-MOST_ENTRIES = 5
+LEAST_ALONE_BEATS = 32.0  # of the clock that a track has for itself, if it is long enough
+MOST_EXITS = 6
 BUILD_BARS = (4, 8, 16)  # before a drop, where a track may enter
 RATIOS = (1.0, 0.5, 2.0)
 # What a place costs, beside the transition's score of 0 to 1.
 TIME_COST = 0.5  # a track that is played twice as long as wanted, or not at all
-SKIP_COST = 0.15  # entering at half of the track
+SKIP_COST = 0.3  # entering at the end of the track
+SHORT_COST = 0.4  # entering where nothing is left of it
 LOUDNESS_COST = 0.04  # for each dB between the two
 
 
 @dataclass(frozen=True)
-class Place:
-    """A way from one track into another. `leave`: beat of the one that goes, of its own grid."""
+class Way:
+    """From one track into another. `leave`, `enter`: beats of their own grids."""
 
     proposal: Proposal
     leave: float
     enter: float
     score: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is aimed at: the clock's tempo before and after, the coming track's ratio and key.
+
+    `wanted`: beat of the playing track's grid at which the transition would best begin. `limit`:
+    how far the tempo may move while both play.
+    """
+
+    tempo: float
+    target: float
+    ratio: float
+    key: KeyFit
+    wanted: float
+    limit: float
 
 
 def fold(bpm: float, clock: float) -> tuple[float, float]:
@@ -44,14 +60,9 @@ def entries(facts: Facts, ratio: float) -> list[float]:
     early = [beat for beat in facts.phrases if beat <= latest]
     found = [beat for beat in early if facts.energy(beat, beat + 16) > 0.05][:3]
     for drop in facts.starts("drop")[:2]:
-        if drop <= latest:
-            found.append(drop)
-        found += [
-            before for bars in BUILD_BARS
-            if facts.begin <= (before := drop - int(bars * BEATS_PER_BAR * ratio)) <= latest
-        ]  # fmt: skip
-    if not found:
-        found = early[:1] or [facts.begin]
+        builds = (drop - int(bars * BEATS_PER_BAR * ratio) for bars in (0, *BUILD_BARS))
+        found += [beat for beat in builds if facts.begin <= beat <= latest]
+    found = found or early[:1] or [facts.begin]
     return [float(beat) for beat in sorted(set(found)) if beat % BEATS_PER_BAR == 0]
 
 
@@ -62,41 +73,49 @@ def exits(facts: Facts, entry: Entry, came: float, wanted: float) -> list[float]
     """
     unit = BEATS_PER_BAR * max(1.0, entry.ratio)
     on_bars = [beat for beat in facts.phrases if (beat - entry.enter) % unit == 0]
-    least = entry.enter + (came + LEAST_ALONE_BEATS) * entry.ratio
-    found = [beat for beat in on_bars if beat >= least]
-    if not found:
-        least = entry.enter + max(came * entry.ratio, unit)
-        found = [beat for beat in on_bars if beat >= least]
-    if not found:  # shorter than a phrase: to its last bar
-        last = facts.end - (facts.end - entry.enter) % unit
-        found = [int(max(last, least))]
-    return [float(beat) for beat in sorted(found, key=lambda beat: abs(beat - wanted))][:MOST_EXITS]
+    for alone in (LEAST_ALONE_BEATS, BEATS_PER_BAR):
+        least = entry.enter + max(unit, (came + alone) * entry.ratio)
+        found = [float(beat) for beat in on_bars if beat >= least]
+        if found:
+            return sorted(found, key=lambda beat: (abs(beat - wanted), beat))[:MOST_EXITS]
+    # Shorter than a phrase: to its last bar.
+    bars = (facts.end - entry.enter) // unit
+    return [entry.enter + max(bars * unit, unit, came * entry.ratio)]
 
 
-def best_place(
-    out: Facts, entry: Entry, came: float, wanted: float, into: Facts, key: KeyFit,
-    tempo: float, limit: float, target: float, ratio: float,
-) -> Place | None:  # fmt: skip
-    """The best way from a playing track into another, None where there is none.
-
-    `target`: the clock's tempo after it. Other arguments as for `exits` and `proposals`.
-    """
-    best: Place | None = None
-    span = max(1.0, wanted - entry.enter)
-    length = max(1, into.end - into.begin)
-    ways = entries(into, ratio)
-    for leave in exits(out, entry, came, wanted):
-        side = Side(out, leave, entry.ratio)
-        late = TIME_COST * min(1.5, abs(leave - wanted) / span)
+def best_way(out: Facts, entry: Entry, came: float, into: Facts, goal: Goal) -> Way | None:
+    """The best way from a playing track into another, None where there is none."""
+    found: list[tuple[float, int, Kind, Meeting]] = []
+    span = max(1.0, goal.wanted - entry.enter)
+    starts = entries(into, goal.ratio)
+    for leave in exits(out, entry, came, goal.wanted):
+        alone = (leave - entry.enter) / entry.ratio - came
+        side = Side(out, leave, entry.ratio, alone)
+        late = TIME_COST * min(1.5, abs(leave - goal.wanted) / span)
         before = out.loudness(leave - 32, leave) - out.analysis.loudness.lufs
-        for enter in ways:
-            skipped = SKIP_COST * 2 * max(0.0, enter - into.begin) / length
-            for made in proposals(side, Side(into, enter, ratio), key, tempo, target, limit)[:2]:
-                beats = made.transition.beats
-                at = enter + beats * ratio
-                after = into.loudness(at, at + 32) - into.analysis.loudness.lufs
-                step = LOUDNESS_COST * abs(after - before)
-                score = made.score - late - skipped - step
-                if best is None or score > best.score:
-                    best = Place(made, leave + beats * entry.ratio, enter, score)
-    return best
+        for enter in starts:
+            cost = late + _cost_of_entry(into, enter)
+            for kind in KINDS:
+                for bars in kind.BARS:
+                    other = Side(into, enter, goal.ratio)
+                    meeting = Meeting(side, other, bars, goal.tempo, goal.target, goal.key)
+                    score = rate(kind, meeting, goal.limit)[0]
+                    if score <= 0:
+                        continue
+                    left = (into.end - other.at(meeting.beats)) / goal.ratio
+                    short = SHORT_COST * max(0.0, 1 - left / (2 * LEAST_ALONE_BEATS))
+                    at = other.at(meeting.beats)
+                    after = into.loudness(at, at + 32) - into.analysis.loudness.lufs
+                    step = LOUDNESS_COST * abs(after - before)
+                    found.append((score - cost - short - step, len(found), kind, meeting))
+    # Whether something clashes takes longer to find out: asked of the best ones only.
+    for value, _, kind, meeting in sorted(found, key=lambda each: (-each[0], each[1])):
+        made = propose(kind, meeting, goal.limit)
+        if made is not None:
+            leave = meeting.out.at(meeting.beats)
+            return Way(made, leave, meeting.into.beat, value)
+    return None
+
+
+def _cost_of_entry(into: Facts, enter: float) -> float:
+    return SKIP_COST * max(0.0, enter - into.begin) / max(1, into.end - into.begin)

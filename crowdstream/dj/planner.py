@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from crowdstream.dj.camelot import key_fit
 from crowdstream.dj.curve import NAMED, Curve
 from crowdstream.dj.facts import Facts
-from crowdstream.dj.meetings import Place, best_place, fold
+from crowdstream.dj.meetings import Goal, Way, best_way, fold
 from crowdstream.dj.score import places, tempo_map
 from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Row, Set, Transition
 from crowdstream.dj.shelf import Card, Shelf
@@ -200,7 +200,7 @@ class Planner:
         came = place.alone - place.begin
         heard = tempo.second(place.begin) + wish.seconds
         wanted = last.enter + (tempo.beat(heard) - place.begin) * last.ratio
-        found: list[tuple[float, Card, Place]] = []
+        found: list[tuple[float, Card, Way]] = []
         ranked = sorted(
             (self._cost(card, clock, last, wish, len(mix.entries)), card.path)
             for card in self._candidates(mix, wish)
@@ -212,11 +212,9 @@ class Planner:
             if self._is_same(into, mix):
                 continue
             ratio, own = fold(into.bpm, clock)
-            key = key_fit(last.key, card.key)
-            way = best_place(
-                facts, last, came, wanted, into, key, clock, self._wishes.comfort,
-                self._within(own, wish.tempo), ratio,
-            )  # fmt: skip
+            goal = Goal(clock, self._within(own, wish.tempo), ratio,
+                        key_fit(last.key, card.key), wanted, self._wishes.comfort)  # fmt: skip
+            way = best_way(facts, last, came, into, goal)
             if way is not None:
                 found.append((way.score - cost, card, way))
         if not found:
@@ -225,7 +223,7 @@ class Planner:
         return self._choice(found, wish, clock)
 
     def _choice(
-        self, found: Sequence[tuple[float, Card, Place]], wish: Wish, clock: float
+        self, found: Sequence[tuple[float, Card, Way]], wish: Wish, clock: float
     ) -> Choice:
         score, card, way = found[0]
         facts = self._shelf.facts(card.path)

@@ -21,7 +21,7 @@ from crowdstream.dj.tempo_map import TempoMap
 
 DECKS = "ABCD"
 LOAD_AHEAD_BEATS = 64  # half a minute: a slow card has read the first pages by then
-TAIL_BEATS = 32  # in which echoes of a track that has left die away, before its deck is emptied
+TAIL_BEATS = 32  # in which echoes of a track that has left die away, before its deck is used again
 
 Stage = Literal["load", "prepare", "mix"]
 
@@ -91,34 +91,30 @@ def sync_quantum(enter: float, begin: float, ratio: float) -> float:
 def moves(mix: Set, index: int) -> list[Move]:
     """The commands of track `index`, by beat; the first track's begin with the clock."""
     where = places(mix)
-    entry, place = mix.entries[index], where[index]
-    tempo = tempo_map(mix)
+    place = where[index]
+    load_at = _load_beat(where, index)
     made: list[Move] = []
-    load_at = max(0.0, place.begin - LOAD_AHEAD_BEATS)
-    if index >= len(DECKS):
-        load_at = max(load_at, _emptied_at(where[index - len(DECKS)], place))
-    load_at = min(load_at, place.begin)
-    before = mix.entries[index - 1].transition if index else None
     if not index:
         made.append(Move(0.0, "/clock/tempo", (float(mix.bpm),), "prepare", 0))
-    first = [row for row in _rows(before) if _is_first(row)]
+    for name in _left_behind(mix, index):
+        slot = (SLOTS[name],)
+        made.append(Move(load_at, f"/deck/{place.deck}/fx/remove", slot, "prepare", index))
     made += [
         Move(load_at, each.address, each.args, "prepare" if at else "load", index)
-        for at, each in enumerate(_prepare(entry, place, first))
+        for at, each in enumerate(_prepare(mix, place))
     ]
     made.append(Move(place.begin, f"/deck/{place.deck}/play", (), "mix", index))
     if index:
-        made += _transition(mix, where, index, tempo)
-        made += _end(mix, where, index - 1)
+        made += _transition(mix, where, index, tempo_map(mix))
+        made.append(_stop(where[index - 1]))
     return sorted(made, key=lambda move: move.beat)
 
 
 def closing(mix: Set) -> list[Move]:
     """The end of the last track; what it leaves on its deck stays there."""
     where = places(mix)
-    place = where[-1]
-    made = list(_transition(mix, where, len(where), tempo_map(mix)))
-    return [*made, Move(place.end, f"/deck/{place.deck}/stop", (), "mix", place.index)]
+    made = [*_transition(mix, where, len(where), tempo_map(mix)), _stop(where[-1])]
+    return sorted(made, key=lambda move: move.beat)
 
 
 def all_moves(mix: Set) -> list[Move]:
@@ -127,8 +123,44 @@ def all_moves(mix: Set) -> list[Move]:
     return sorted(made + closing(mix), key=lambda move: move.beat)
 
 
+def _stop(place: Place) -> Move:
+    return Move(place.end, f"/deck/{place.deck}/stop", (), "mix", place.index)
+
+
 def _rows(transition: Transition | None) -> tuple[Row, ...]:
     return transition.rows if transition else ()
+
+
+def _load_beat(where: list[Place], index: int) -> float:
+    begin = where[index].begin
+    ahead = max(0.0, begin - LOAD_AHEAD_BEATS)
+    if index >= len(DECKS):
+        # Later than that, if need be, so that what was there has rung away.
+        ahead = max(ahead, where[index - len(DECKS)].end + TAIL_BEATS)
+    return min(ahead, begin)
+
+
+def _coming(mix: Set, index: int) -> list[Row]:
+    # The rows about track `index` in the transition that leads to it, and
+    before = _rows(mix.entries[index - 1].transition) if index else ()
+    return [row for row in before if row.who == "in"]
+
+
+def _going(mix: Set, index: int) -> list[Row]:
+    # in the one that leads away from it.
+    return [row for row in _rows(mix.entries[index].transition) if row.who == "out"]
+
+
+def _effects(rows: list[Row]) -> set[str]:
+    return {effect(row.control) for row in rows} - {""}
+
+
+def _left_behind(mix: Set, index: int) -> list[str]:
+    # Effects that the track before has left in the chain of this deck.
+    if index < len(DECKS):
+        return []
+    before = index - len(DECKS)
+    return sorted(_effects(_coming(mix, before) + _going(mix, before)))
 
 
 def _is_first(row: Row) -> bool:
@@ -136,11 +168,8 @@ def _is_first(row: Row) -> bool:
     return row.who == "in" and row.at <= 0 and not row.over
 
 
-def _emptied_at(previous: Place, place: Place) -> float:
-    return min(previous.end + TAIL_BEATS, place.begin)
-
-
-def _prepare(entry: Entry, place: Place, first: list[Row]) -> Iterator[Command]:
+def _prepare(mix: Set, place: Place) -> Iterator[Command]:
+    entry: Entry = mix.entries[place.index]
     base = f"/deck/{place.deck}"
     yield Command(f"{base}/load", (entry.path,))
     yield Command(f"{base}/quantize", (0.0,))
@@ -156,49 +185,32 @@ def _prepare(entry: Entry, place: Place, first: list[Row]) -> Iterator[Command]:
     yield Command(f"{base}/filter", (0.0,))
     yield Command(f"{base}/filter/resonance", (0.0,))
     yield Command(f"{base}/seek/beat", (float(entry.enter),))
-    for row in first:
-        if name := effect(row.control):
+    inserted: set[str] = set()
+    for row in filter(_is_first, _coming(mix, place.index)):
+        name = effect(row.control)
+        if name and name not in inserted:
+            inserted.add(name)
             yield insert(place.deck, name)
         yield command(place.deck, row, entry.stems, 0.0)
 
 
 def _transition(mix: Set, where: list[Place], index: int, tempo: TempoMap) -> Iterator[Move]:
     # Into track `index`, or where there is none, out of the last one.
-    going, coming = where[index - 1], where[min(index, len(where) - 1)]
-    inserted: set[tuple[str, str]] = set()
+    begin = where[index - 1].going
+    # An effect is put into its chain with the first row about it, but for those there already.
+    inserted = {(index - 1, name) for name in _effects(_coming(mix, index - 1))}
+    first = [row for row in _rows(mix.entries[index - 1].transition) if _is_first(row)]
+    inserted |= {(index, name) for name in _effects(first)}
     rows = sorted(_rows(mix.entries[index - 1].transition), key=lambda row: row.at)
     for row in rows:
-        side = index if row.who == "in" else index - 1
-        deck = coming.deck if row.who == "in" else going.deck
-        name = effect(row.control) if row.who != "clock" else ""
-        fresh = bool(name) and (deck, name) not in inserted
-        if name:
-            inserted.add((deck, name))
         if _is_first(row):
             continue
-        beat = going.going + row.at
-        if fresh:
+        side = index if row.who == "in" else index - 1
+        deck, beat = where[side].deck, begin + row.at
+        name = effect(row.control) if row.who != "clock" else ""
+        if name and (side, name) not in inserted:
+            inserted.add((side, name))
             each = insert(deck, name)
             yield Move(beat, each.address, each.args, "mix", side)
-        seconds = tempo.seconds(beat, row.over)
-        each = command(deck, row, mix.entries[side].stems, seconds)
+        each = command(deck, row, mix.entries[side].stems, tempo.seconds(beat, row.over))
         yield Move(beat, each.address, each.args, "mix", side)
-
-
-def _end(mix: Set, where: list[Place], index: int) -> list[Move]:
-    place = where[index]
-    base = f"/deck/{place.deck}"
-    empty = place.end + TAIL_BEATS
-    if index + len(DECKS) < len(where):
-        empty = _emptied_at(place, where[index + len(DECKS)])
-    before = _rows(mix.entries[index - 1].transition) if index else ()
-    names = {effect(row.control) for row in before if row.who == "in"}
-    names |= {effect(row.control) for row in _rows(mix.entries[index].transition)
-              if row.who == "out"}  # fmt: skip
-    made = [Move(place.end, f"{base}/stop", (), "mix", index)]
-    made += [
-        Move(empty, f"{base}/fx/remove", (SLOTS[name],), "mix", index)
-        for name in sorted(names - {""})
-    ]
-    made.append(Move(empty, f"{base}/unload", (), "mix", index))
-    return made

@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
             option.flag, metavar=option.metavar, default=None,
             help=f"{option.help}: {option.kind.allowed} (default: {default})".replace("%", "%%"),
         )  # fmt: skip
+    parser.add_argument(
+        "--explain", action="store_true", help="say why each track of a DJ's set was chosen"
+    )
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
     return parser
 
@@ -120,10 +123,13 @@ def _interrupt(_number: int, _frame: Any) -> None:
 def _render(options: argparse.Namespace, settings: Settings) -> int:
     begin = time.monotonic()
     # The set first: what is wrong with it is told before anything large is loaded.
-    from crowdstream.offline.sets import SetError, read_set
+    from crowdstream.offline.sets import DJ_SUFFIX, SetError, read_set
 
+    planned = options.set.suffix.lower() == DJ_SUFFIX
     try:
         mix = read_set(options.set)
+        if options.explain and not planned:
+            raise SetError(f"{options.set}: --explain is for a DJ's set, a {DJ_SUFFIX} file")
     except SetError as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
@@ -161,6 +167,13 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     progress.close()
     for warning in summary.warnings:
         print(f"crowdstream: {warning}", file=sys.stderr)
+    if planned:
+        from crowdstream.offline.dj_set import tell
+
+        try:
+            tell(options.set, options.out.with_suffix(".svg"), options.explain)
+        except OSError as error:
+            print(f"crowdstream: the picture can't be written ({error.strerror})", file=sys.stderr)
     if not options.quiet:
         length, took = summary.frames / settings.sample_rate, time.monotonic() - begin
         print(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from crowdstream.control.packets import build, parse
+from crowdstream.dj.explain import explain
+from crowdstream.dj.picture import picture
 from crowdstream.dj.score import all_moves
 from crowdstream.dj.set_file import parse_set
+from crowdstream.dj.set_file import read_set as read_file
 from crowdstream.dj.sets import Set as DjSet
 from crowdstream.offline.sets import Checker, Cue, Set, moment
 from crowdstream.texts import printable
@@ -28,3 +31,11 @@ def cues_of(mix: DjSet, path: Path) -> Set:
         values = parse(build(move.address, move.args))[0][1].params
         cues.append(checker.cue(moment(move.beat, True, place), move.address, values, place))
     return Set(tuple(cues))
+
+
+def tell(path: Path, out: Path, why: bool) -> None:
+    """Draw the set at `path` as the SVG `out`, and print why it is as it is. Raises OSError."""
+    mix = read_file(path)
+    out.write_text(picture(mix, {}, {}))
+    if why:
+        print("\n".join(explain(mix)))

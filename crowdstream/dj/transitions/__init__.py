@@ -1,16 +1,15 @@
 """The transitions that the DJ knows, one module each; see `base.Kind`.
 
-    best = proposals(out, into, key, tempo, target, limit)[0]
-    best.transition, best.score
+    made = propose(blend, Meeting(out, into, 16, 124.0, 126.0, key), limit=0.06)
+    made.transition.rows, made.score
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crowdstream.dj.camelot import KeyFit
-from crowdstream.dj.clashes import Clashes, clashes
-from crowdstream.dj.sets import BEATS_PER_BAR, Row, Transition
+from crowdstream.dj.clashes import clashes
+from crowdstream.dj.sets import BEATS_PER_BAR, Transition
 from crowdstream.dj.transitions import (
     acappella,
     blend,
@@ -21,65 +20,50 @@ from crowdstream.dj.transitions import (
     loop_build,
     ride,
 )
-from crowdstream.dj.transitions.base import Fit, Kind, Meeting, Side
+from crowdstream.dj.transitions.base import Kind, Meeting
 
 KINDS: tuple[Kind, ...] = (
     blend, drums_first, acappella, drop_swap, echo_out, loop_build, cut, ride,
 )  # fmt: skip
+LEAST_SCORE = 0.02  # below that a transition is none
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A transition for a meeting, its score from 0 to 1, and what would clash in it."""
+    """A transition for a meeting, and its score from 0 to 1."""
 
     transition: Transition
     meeting: Meeting
     score: float
-    clashes: Clashes
 
 
-def propose(kind: Kind, meeting: Meeting, limit: float) -> Proposal | None:
-    """A transition of one kind; None where it does not fit.
+def rate(kind: Kind, meeting: Meeting, limit: float) -> tuple[float, str]:
+    """How well a kind suits a meeting, 0 to 1, and why; 0 where it can't be.
 
     `limit`: how far the tempo may move while both play, 0.06 is 6 percent.
     """
     if kind.BEATMATCHED and meeting.change > limit + 1e-9:
+        return 0.0, "the tempi are too far apart"
+    out, into = meeting.out, meeting.into
+    if out.at(meeting.beats) > out.facts.end + 1e-6:
+        return 0.0, "the first track ends before"
+    if into.at(meeting.beats + BEATS_PER_BAR) > into.facts.end + 1e-6:
+        return 0.0, "the second track ends before"
+    fit = kind.fit(meeting)
+    harmony = 1 - kind.MELODIES * min(1.0, 1.1 * meeting.key.cost)
+    score = fit.score * harmony
+    return (score if score >= LEAST_SCORE else 0.0), fit.why
+
+
+def propose(kind: Kind, meeting: Meeting, limit: float) -> Proposal | None:
+    """The transition; None where it does not fit, or where voices or basses would clash."""
+    score, why = rate(kind, meeting, limit)
+    if score <= 0:
         return None
-    if not _room(kind, meeting):
-        return None
-    fit: Fit = kind.fit(meeting)
-    if fit.score <= 0:
-        return None
-    rows: list[Row] = kind.rows(meeting)
+    rows = sorted(kind.rows(meeting), key=lambda row: row.at)
     found = clashes(meeting, rows)
     if found.voice_bars or found.bass_bars:
         return None
-    harmony = 1 - kind.MELODIES * min(1.0, meeting.key.cost * 1.1)
-    score = fit.score * harmony
-    if score < 0.02:
-        return None
-    why = f"{fit.why} ({meeting.key.words}, score {score:.2f})"
-    rows.sort(key=lambda row: row.at)
-    return Proposal(
-        Transition(kind.KIND, meeting.bars, tuple(rows), why), meeting, score, found
-    )
-
-
-def _room(kind: Kind, meeting: Meeting) -> bool:
-    out, into = meeting.out, meeting.into
-    if out.at(meeting.beats) > out.facts.end + 1e-6:
-        return False
-    return into.at(meeting.beats + BEATS_PER_BAR) <= into.facts.end + 1e-6
-
-
-def proposals(
-    out: Side, into: Side, key: KeyFit, tempo: float, target: float, limit: float
-) -> list[Proposal]:
-    """All that fit these two places, the best first."""
-    found: list[Proposal] = []
-    for kind in KINDS:
-        for bars in kind.BARS:
-            made = propose(kind, Meeting(out, into, bars, tempo, target, key), limit)
-            if made is not None:
-                found.append(made)
-    return sorted(found, key=lambda proposal: -proposal.score)
+    words = f"{why}; {meeting.key.words}; fits {score:.2f}"
+    transition = Transition(kind.KIND, meeting.bars, tuple(rows), words)
+    return Proposal(transition, meeting, score)

@@ -16,11 +16,15 @@ HANDOVER_BEATS = 4.0  # that a voice or a melody takes to go
 
 @dataclass(frozen=True)
 class Side:
-    """A track in a transition. `beat`: of its grid, as the transition begins."""
+    """A track in a transition. `beat`: of its grid, as the transition begins.
+
+    `alone`: beats of the clock that it has played by itself until then.
+    """
 
     facts: Facts
     beat: float
     ratio: float = 1.0
+    alone: float = 0.0
 
     def at(self, beat: float) -> float:
         """The beat of its grid at a beat of the transition."""

@@ -15,6 +15,8 @@ ECHO_BEATS = 0.75
 
 def fit(meeting: Meeting) -> Fit:
     """For any two tracks; the better, the less else would fit."""
+    if meeting.out.alone < LEAD_BEATS:
+        return Fit(0.0, "the first track is too short for it")
     score = 0.42
     if meeting.change > 0.06 or meeting.key.cost >= 1:
         score += 0.2

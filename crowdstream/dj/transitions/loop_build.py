@@ -20,7 +20,7 @@ def fit(meeting: Meeting) -> Fit:
         return Fit(0.0, "there is no beat to loop")
     if after < 0.5:
         return Fit(0.0, "the coming track does not begin with force")
-    if meeting.out.at(-LEAD_BEATS) < meeting.out.facts.begin:
+    if meeting.out.alone < LEAD_BEATS:
         return Fit(0.0, "the first track is too short for it")
     apart = 0.12 if meeting.change > 0.06 or meeting.key.cost >= 1 else 0.0
     score = 0.3 + 0.25 * after + 0.1 * before + apart

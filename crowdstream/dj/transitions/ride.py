@@ -17,17 +17,12 @@ def fit(meeting: Meeting) -> Fit:
     """For tempi that are further apart than a blend hides."""
     if meeting.change <= EASY_CHANGE:
         return Fit(0.0, "the tempi are near anyway")
-    if not _room(meeting):
+    if meeting.out.alone < RIDE_BEATS:
         return Fit(0.0, "the first track is too short for a ride")
     base = blend.fit(Meeting(meeting.out, meeting.into, meeting.bars, meeting.target,
                              meeting.target, meeting.key))  # fmt: skip
     percent = 100 * (meeting.target / meeting.tempo - 1)
     return Fit(0.95 * base.score, f"the clock rides {percent:+.1f} % before the two blend")
-
-
-def _room(meeting: Meeting) -> bool:
-    start = meeting.out.at(-RIDE_BEATS)
-    return start >= meeting.out.facts.begin
 
 
 def rows(meeting: Meeting) -> list[Row]:

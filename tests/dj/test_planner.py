@@ -1,0 +1,186 @@
+"""Planning: what is chosen, and what is never done."""
+
+from __future__ import annotations
+
+import pytest
+
+from crowdstream.dj.clashes import clashes
+from crowdstream.dj.curve import NAMED, Curve
+from crowdstream.dj.planner import Planner, PlanError, Wish, Wishes
+from crowdstream.dj.score import all_moves, places, tempo_map
+from crowdstream.dj.set_file import write_set
+from crowdstream.dj.sets import Set
+from crowdstream.dj.shelf import Shelf, of_analyses
+from crowdstream.dj.transitions.base import Meeting, Side
+from tests.dj.support import analysis, club
+
+
+def planned(shelf: Shelf, minutes: float = 60.0, seed: int = 1, curve: str = "wave") -> Set:
+    return Planner(shelf, Wishes(minutes, seed, Curve(curve, NAMED[curve]))).plan().mix
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return club(40)
+
+
+@pytest.fixture(scope="module")
+def hour(shelf: Shelf) -> Set:
+    return planned(shelf)
+
+
+def test_it_lasts_as_long_as_wished(hour: Set) -> None:
+    lasts = tempo_map(hour).second(places(hour)[-1].end)
+    assert 56 * 60 < lasts < 64 * 60
+
+
+def test_no_track_comes_twice(hour: Set) -> None:
+    paths = [entry.path for entry in hour.entries]
+    assert len(paths) > 20
+    assert len(set(paths)) == len(paths)
+
+
+def test_tracks_enter_and_leave_on_phrases(hour: Set, shelf: Shelf) -> None:
+    for entry, place in zip(hour.entries, places(hour), strict=True):
+        facts = shelf.facts(entry.path)
+        built = {drop - 4 * bars for drop in facts.starts("drop") for bars in (4, 8, 16)}
+        assert entry.enter in built | set(facts.phrases)
+        going = entry.enter + (place.going - place.begin) * entry.ratio
+        assert going in facts.phrases
+        assert place.begin % 4 == 0
+
+
+def test_the_tempo_stays_within_comfort_while_two_play(hour: Set) -> None:
+    tempo = tempo_map(hour)
+    for before, entry, place in zip(hour.entries, hour.entries[1:], places(hour)[1:], strict=False):
+        assert before.transition is not None
+        for beat in (place.begin, (place.begin + place.alone) / 2, place.alone):
+            if not before.transition.bars:
+                continue
+            for each in (before, entry):
+                own = each.bpm / each.ratio
+                assert abs(tempo.bpm(beat) / own - 1) < 0.08 + 1e-6
+
+
+def test_voices_and_basses_never_meet(hour: Set, shelf: Shelf) -> None:
+    key = Planner(shelf).next(Planner(shelf).first(Wish()), Wish())
+    assert key is not None
+    for before, after in zip(hour.entries, hour.entries[1:], strict=False):
+        made = before.transition
+        assert made is not None
+        out = Side(shelf.facts(before.path), before.leave - made.beats * before.ratio)
+        into = Side(shelf.facts(after.path), after.enter, after.ratio)
+        meeting = Meeting(out, into, made.bars, 124.0, 124.0, None)  # type: ignore[arg-type]
+        found = clashes(meeting, made.rows)
+        assert (found.voice_bars, found.bass_bars) == (0, 0), made.kind
+
+
+def test_the_seed_decides_and_nothing_else(shelf: Shelf, hour: Set) -> None:
+    assert write_set(planned(shelf)) == write_set(hour)
+    assert write_set(planned(shelf, seed=2)) != write_set(hour)
+
+
+def test_energy_rises_along_the_curve(shelf: Shelf) -> None:
+    mix = planned(shelf, 40, curve="rise")
+    energies = [shelf.energy(shelf.card(entry.path)) for entry in mix.entries]
+    third = len(energies) // 3
+    assert sum(energies[-third:]) / third > sum(energies[:third]) / third + 0.3
+
+
+def test_more_than_one_transition_is_known(hour: Set) -> None:
+    kinds = {entry.transition.kind for entry in hour.entries if entry.transition}
+    assert len(kinds) >= 3, kinds
+
+
+def test_every_command_stands_at_a_beat_from_0_on(hour: Set) -> None:
+    moves = all_moves(hour)
+    assert all(move.beat >= 0 for move in moves)
+    assert [move.beat for move in moves] == sorted(move.beat for move in moves)
+
+
+def test_60_next_to_200_is_no_blend() -> None:
+    shelf = of_analyses({"/slow": analysis(60, bars=48), "/fast": analysis(171, bars=96)})
+    mix = planned(shelf, 5)
+    assert len(mix.entries) == 2
+    made = mix.entries[0].transition
+    assert made is not None
+    assert made.bars == 0
+
+
+def test_half_of_a_tempo_is_the_same_tempo() -> None:
+    shelf = of_analyses({"/a": analysis(172.0, bars=128), "/b": analysis(87.0, bars=64)})
+    mix = planned(shelf, 8)
+    tempo = tempo_map(mix)
+    assert {entry.ratio for entry in mix.entries} in ({1.0, 2.0}, {1.0, 0.5})
+    first, last = tempo.bpm(0), tempo.bpm(places(mix)[-1].end)
+    assert abs(last / first - 1) < 0.02
+
+
+@pytest.mark.parametrize("kind", ["beatless", "short", "long", "single files", "voices all over"])
+def test_odd_tracks_are_played_too(kind: str) -> None:
+    odd = {
+        "beatless": analysis(0.0, key="", bars=60),
+        "short": analysis(120, bars=3, sung=()),
+        "long": analysis(124, bars=5000),
+        "single files": analysis(125, stems=("track",)),
+        "voices all over": analysis(125, stems=("track",), sung=((0, 96),)),
+    }[kind]
+    found = {f"/club/{number}": analysis(122 + number) for number in range(3)}
+    mix = planned(of_analyses({**found, "/odd": odd}), 240)
+    assert "/odd" in {entry.path for entry in mix.entries}
+    for entry, place in zip(mix.entries, places(mix), strict=True):
+        assert entry.leave > entry.enter
+        assert place.going >= place.alone
+
+
+def test_a_single_track_is_a_set() -> None:
+    made = Planner(of_analyses({"/only": analysis()}), Wishes(60)).plan()
+    assert len(made.mix.entries) == 1
+    assert "only one track" in made.notes[0]
+
+
+def test_too_few_tracks_are_told() -> None:
+    made = Planner(club(4), Wishes(60)).plan()
+    assert len(made.mix.entries) == 4
+    assert "add more tracks" in made.notes[0]
+
+
+def test_nothing_to_play_is_told_with_its_reason() -> None:
+    with pytest.raises(PlanError, match="analyze FOLDER"):
+        Planner(of_analyses({})).plan()
+    shelf = of_analyses({"/s": analysis(silent=True), "/t": analysis(120, bars=1)})
+    with pytest.raises(PlanError, match="it is silent.*it lasts only"):
+        Planner(shelf).plan()
+
+
+def test_for_ever_the_oldest_come_again() -> None:
+    planner = Planner(club(5))
+    mix = planner.first(Wish())
+    for _ in range(20):
+        choice = planner.next(mix, Wish(again=True, seconds=90))
+        assert choice is not None
+        mix = choice.added_to(mix)
+    paths = [entry.path for entry in mix.entries]
+    for at in range(2, len(paths)):
+        assert paths[at] not in paths[at - 2 : at]
+    assert planner.next(mix, Wish()) is None
+
+
+def test_banned_tracks_do_not_come(shelf: Shelf) -> None:
+    planner = Planner(shelf)
+    mix = planner.first(Wish())
+    choice = planner.next(mix, Wish())
+    assert choice is not None
+    other = planner.next(mix, Wish(banned=frozenset([choice.entry.path])))
+    assert other is not None
+    assert other.entry.path != choice.entry.path
+
+
+def test_a_wished_tempo_is_followed_as_far_as_the_track_is_comfortable(shelf: Shelf) -> None:
+    planner = Planner(shelf)
+    mix = planner.first(Wish())
+    for wished in (128.0, 128.0, 128.0):
+        choice = planner.next(mix, Wish(tempo=wished))
+        assert choice is not None
+        mix = choice.added_to(mix)
+    assert tempo_map(mix).bpm(places(mix)[-1].end) == pytest.approx(128.0)
