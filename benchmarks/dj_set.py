@@ -19,6 +19,7 @@ import resource
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ from crowdstream.settings import Settings
 
 RATE = 44100
 MEMORY = 512 << 20
-NOTICED = 10 ** (-20 / 20)  # of its usual level: softer, a voice or bass beside another is not heard
+NOTICED = 10 ** (-20 / 20)  # of its usual level: what is softer is not heard beside another
 SILENT = 10 ** (-70 / 20)
 HOLE_SECONDS = 0.05
 JOIN_SECONDS = 20.0  # before and after a transition, whose loudness is compared
@@ -281,7 +282,7 @@ def _tell_loudness(mix: Set, out: Path) -> None:
     tempo, where = tempo_map(mix), places(mix)
     steps, within = [], []
     with soundfile.SoundFile(out) as file:
-        for before, after in zip(where, where[1:], strict=False):
+        for before, after in pairwise(where):
             begin, end = tempo.second(after.begin), tempo.second(before.end)
             early = _lufs(file, begin - JOIN_SECONDS, begin)
             late = _lufs(file, end, end + JOIN_SECONDS)

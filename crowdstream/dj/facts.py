@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from crowdstream.analysis.result import Analysis
 from crowdstream.dj.sets import BEATS_PER_BAR
@@ -140,22 +141,26 @@ class Facts:
         """0 to 1, relative to the track."""
         return self.mean(self.analysis.energy, begin, end)
 
+    @cached_property
+    def _powers(self) -> tuple[list[float], float]:
+        # Sums of the bars' powers, beside the loudest bar, and the level of the loud ones in dB.
+        def power(energy: float) -> float:
+            return float(10 ** (ENERGY_RANGE_DB * (math.sqrt(max(energy, 0.0)) - 1) / 10))
+
+        powers = [power(value) for value in self.analysis.energy] or [1.0]
+        loud = sum(value * value for value in powers) / sum(powers)
+        return [0.0, *accumulate(powers)], 10 * math.log10(loud)
+
     def loudness(self, begin: float, end: float) -> float:
         """An estimate of the loudness between two beats, LUFS.
 
         The inverse of how the analysis makes energy of loudness, as if its rhythm were full;
         brought to the track's loudness where it is loudest.
         """
-        def decibels(energy: float) -> float:
-            return ENERGY_RANGE_DB * (math.sqrt(max(energy, 0.0)) - 1)
-
-        energies = self.analysis.energy
-        if not energies:
-            return self.analysis.loudness.lufs
-        powers = [10 ** (decibels(value) / 10) for value in energies]
-        top = 10 * math.log10(sum(power * power for power in powers) / sum(powers))
-        here = [powers[bar] for bar in self.bars(begin, end)] or [1e-7]
-        return self.analysis.loudness.lufs + 10 * math.log10(sum(here) / len(here)) - top
+        sums, loud = self._powers
+        bars = self.bars(begin, end)
+        mean = (sums[bars.stop] - sums[bars.start]) / len(bars) if bars else 1e-7
+        return self.analysis.loudness.lufs + 10 * math.log10(mean) - loud
 
     def starts(self, kind: str) -> list[int]:
         """The beats on which sections of a kind begin."""

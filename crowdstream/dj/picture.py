@@ -123,9 +123,9 @@ def _track(
                 there = facts.mean(facts.activity(stem), at - 2, at + 2)
             shade = min(1.0, there * gain)
             if shade > 0.02:
-                left = frame.x(second(beat))
-                svg.rect(left, y + LABEL_HEIGHT + number * high, frame.x(second(until)) - left + 0.3,
-                         high - 1, fill=COLOURS.get(stem, PLAIN),
+                left, end = frame.x(second(beat)), frame.x(second(until))
+                svg.rect(left, y + LABEL_HEIGHT + number * high, end - left + 0.3, high - 1,
+                         fill=COLOURS.get(stem, PLAIN),
                          fill_opacity=0.12 + 0.88 * shade)  # fmt: skip
             beat = until
 

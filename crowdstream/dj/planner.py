@@ -105,11 +105,12 @@ class Planner:
         plan.others.append(())
         while True:
             mix = plan.mix
-            begun = tempo_map(mix).second(places(mix)[-1].begin)
+            tempo, place = tempo_map(mix), places(mix)[-1]
+            begun, end = tempo.second(place.begin), tempo.second(place.end)
             left = len(self._shelf.cards) - len(mix.entries)
             seconds = (wanted - begun) / (left + 1)
             seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
-            if begun + 1.4 * seconds >= wanted:
+            if begun + 1.4 * seconds >= wanted and end >= 0.95 * wanted:
                 break
             share = min(1.0, (begun + seconds) / wanted)
             choice = self.next(mix, Wish(wishes.curve.energy(share), seconds=seconds))

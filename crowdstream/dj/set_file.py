@@ -287,7 +287,8 @@ def _entry_lines(entry: Entry, folder: Path | None) -> list[str]:
     lines = [f"path = {write_value(str(path))}"]
     (beat, second), *more = entry.anchors
     if beat == 0 and len(more) == 1:
-        lines += [f"bpm = {entry.bpm!r}", f"first_downbeat = {second!r}  # s"]
+        bpm = float(f"{entry.bpm:.12g}")
+        lines += [f"bpm = {bpm!r}", f"first_downbeat = {second!r}  # s"]
     else:
         pairs = ", ".join(f"[{_short(beat)}, {second!r}]" for beat, second in entry.anchors)
         lines.append(f"grid = [{pairs}]")

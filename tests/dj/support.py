@@ -61,7 +61,8 @@ def analysis(
         loudness=Loudness(lufs, -1.0), level=level, first_bar_beat=0,
         energy=tuple(energy.tolist()), bass=tuple(bass.tolist()), activity=activity,
         sections=tuple(sections), phrases=tuple(range(0, 4 * bars, 32)) if bpm else (),
-        vocals=Vocals(tuple((0.1 + 4 * beat * b, 0.1 + 4 * beat * e) for b, e in sung), "stem", 1.0),
+        vocals=Vocals(tuple((0.1 + 4 * beat * b, 0.1 + 4 * beat * e) for b, e in sung), "stem",
+                      1.0),
         fingerprint="",
     )  # fmt: skip
 

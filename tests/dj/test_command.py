@@ -26,7 +26,10 @@ def folder(tmp_path: Path) -> Path:
         click_track(tmp_path, f"t{number}", 118 + number, 0.1, 4 * BARS)
     with Library(tmp_path / "library.db") as library:
         library.put([
-            _row(tmp_path / f"t{n}", analysis(118 + n, f"{8 + n}A", n / 3, BARS, ("drums", "bass"), ()))
+            _row(
+                tmp_path / f"t{n}",
+                analysis(118 + n, f"{8 + n}A", n / 3, BARS, ("drums", "bass"), ()),
+            )
             for n in range(3)
         ])  # fmt: skip
     return tmp_path

@@ -6,7 +6,7 @@ import pytest
 
 from crowdstream.dj.clashes import clashes
 from crowdstream.dj.curve import NAMED, Curve
-from crowdstream.dj.planner import Planner, PlanError, Wish, Wishes
+from crowdstream.dj.planner import PlanError, Planner, Wish, Wishes
 from crowdstream.dj.score import all_moves, places, tempo_map
 from crowdstream.dj.set_file import write_set
 from crowdstream.dj.sets import Set
@@ -149,7 +149,7 @@ def test_nothing_to_play_is_told_with_its_reason() -> None:
     with pytest.raises(PlanError, match="analyze FOLDER"):
         Planner(of_analyses({})).plan()
     shelf = of_analyses({"/s": analysis(silent=True), "/t": analysis(120, bars=1)})
-    with pytest.raises(PlanError, match="it is silent.*it lasts only"):
+    with pytest.raises(PlanError, match=r"it is silent.*it lasts only"):
         Planner(shelf).plan()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
 def test_places_follow_each_other() -> None:
     mix = Planner(club(20), Wishes(20)).plan().mix
     where = places(mix)
-    for before, after in zip(where, where[1:], strict=False):
+    for before, after in pairwise(where):
         assert after.begin == before.going
         assert after.alone == before.end
         assert after.deck != before.deck

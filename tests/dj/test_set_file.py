@@ -10,7 +10,7 @@ from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.set_file import parse_set, read_set, write_set
 from crowdstream.dj.sets import Row, Set
 from crowdstream.offline.sets import SetError
-from tests.dj.support import club, click_track
+from tests.dj.support import click_track, club
 
 GOOD = """\
 [set]

@@ -35,8 +35,12 @@ def side(beat: float, **more: object) -> Side:
 
 
 def meeting(
-    out: Side, into: Side, bars: float = 16, target: float = 124.0, keys: tuple[str, str] = ("8A", "8A")
-) -> Meeting:  # fmt: skip
+    out: Side,
+    into: Side,
+    bars: float = 16,
+    target: float = 124.0,
+    keys: tuple[str, str] = ("8A", "8A"),
+) -> Meeting:
     return Meeting(out, into, bars, 124.0, target, key_fit(*keys))
 
 
