@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_places_follow_each_other() -> None:
-    mix = Planner(club(20), Wishes(20)).plan().mix
+    mix = Planner(club(12), Wishes(14)).plan().mix
     where = places(mix)
     for before, after in pairwise(where):
         assert after.begin == before.going
@@ -93,7 +93,7 @@ def test_what_was_said_of_a_track_stays_when_others_follow() -> None:
 
 
 def test_every_command_is_one_of_the_servers() -> None:
-    mix = Planner(club(30), Wishes(50)).plan().mix
+    mix = Planner(club(12), Wishes(16)).plan().mix
     for move in all_moves(mix):
         command = TABLE.find(move.address)[0]
         if not move.address.endswith("/load"):
@@ -101,7 +101,7 @@ def test_every_command_is_one_of_the_servers() -> None:
 
 
 def test_a_deck_is_loaded_after_what_was_on_it_has_left() -> None:
-    mix = Planner(club(30), Wishes(50)).plan().mix
+    mix = Planner(club(12), Wishes(16)).plan().mix
     where = places(mix)
     loads = [move for move in all_moves(mix) if move.stage == "load"]
     assert len(loads) == len(where)
