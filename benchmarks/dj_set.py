@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from benchmarks.dj_tracks import SECONDS, known_tracks
+from benchmarks.dj_tracks import known_tracks
 from crowdstream.control.tracks import first_buffer
 from crowdstream.desk.moment import read_moment
 from crowdstream.desk.ramps import deck_level_ramp, eq_ramp
@@ -162,12 +162,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--tracks", type=int, default=36)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a made track")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--energy", default="wave")
     parser.add_argument("--copies", type=int, default=1, help="of each track, under other names")
     options = parser.parse_args()
-    known = known_tracks(options.folder, options.tracks, options.seconds)
+    known = known_tracks(options.folder, options.tracks)
     for path, analysis in list(known.items()):
         for number in range(1, options.copies):
             copy = Path(f"{path}-copy{number}")

@@ -1,18 +1,20 @@
-"""Made tracks as files, and their truth as an analysis: so that planning alone is measured.
+"""Simple tracks made in a second each, with what an analysis would say of them.
 
-What the analysis itself makes of them is the matter of `benchmarks/analysis.py`.
+So planning and mixing are measured by themselves: what the analysis makes of music is the matter
+of `benchmarks/analysis.py`. A bar of each stem is made once and laid out by sections: drums with
+fills, a bass line, a buzzing voice that sings here and there, chords, in any key and tempo.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from benchmarks.made_tracks import STEMS, MadeTrack, make
 from crowdstream.analysis.result import (
     VERSION,
     Analysis,
@@ -20,77 +22,32 @@ from crowdstream.analysis.result import (
     Key,
     Loudness,
     Section,
+    SectionKind,
     Tempo,
     Vocals,
 )
 from crowdstream.library.loudness import Loudness as Meter
 
-SECONDS = 170.0  # of a track, about
-BASS_RANGE_DB, ENERGY_RANGE_DB = 30.0, 40.0  # as in the analysis
-PHRASE_BARS = 8
+RATE = 44100
+STEMS = ("drums", "bass", "vocals", "other")
+PLAN: tuple[tuple[SectionKind, int, str], ...] = (  # kind, bars, and which stems play
+    ("intro", 16, "d"), ("verse", 16, "dbvo"), ("build", 8, "dvo"), ("drop", 16, "dbo"),
+    ("break", 8, "vo"), ("drop", 16, "dbo"), ("outro", 16, "db"),
+)  # fmt: skip
+RANGE_DB = 30.0
 
 
-def known_tracks(folder: Path, count: int, seconds: float = SECONDS) -> dict[str, Analysis]:
+def known_tracks(folder: Path, count: int) -> dict[str, Analysis]:
     """Analyses by path of so many tracks below `folder`; what is not there is made."""
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Analysis] = {}
     for seed in range(count):
-        note = folder / f"{seed:03}.json"
+        path = folder / f"track-{seed:03}"
+        note = folder / f"track-{seed:03}.json"
         if not note.exists():
-            track = make(seed, seconds)
-            path = folder / f"{seed:03}-{track.truth.style.replace(' ', '-')}"
-            _write(track, path)
-            known = {"path": path.name, "analysis": _analysis(track).to_dict()}
-            note.write_text(json.dumps(known))
-        said = json.loads(note.read_text())
-        found[str((folder / said["path"]).absolute())] = Analysis.from_dict(said["analysis"])
+            note.write_text(json.dumps(_make(path, seed).to_dict()))
+        found[str(path.absolute())] = Analysis.from_dict(json.loads(note.read_text()))
     return found
-
-
-def _write(track: MadeTrack, path: Path) -> None:
-    path.mkdir(exist_ok=True)
-    for name, samples in track.stems.items():
-        soundfile.write(path / f"{name}.flac", samples, track.rate, subtype="PCM_16")
-
-
-def _analysis(track: MadeTrack) -> Analysis:
-    truth = track.truth
-    beats = truth.beats
-    mix = track.mix()
-    bars = (len(beats) - 1) // 4
-    edges = np.round(beats[0 : 4 * bars + 1 : 4] * track.rate).astype(int)
-    powers = {name: _decibels(track.stems[name], edges) for name in STEMS}
-    whole = _decibels(mix, edges)
-    meter = Meter(track.rate)
-    meter.feed(mix)
-    lufs = meter.integrated()
-    loud = np.clip((whole - whole.max()) / ENERGY_RANGE_DB + 1, 0, 1)
-    begins = [round(_beat(beats, begin)) for begin, _ in truth.sections]
-    ends = [*begins[1:], 4 * bars]
-    sections = tuple(
-        Section(begin, end, kind, float(np.mean(loud[begin // 4 : end // 4] ** 2)))  # type: ignore[arg-type]
-        for begin, end, (_, kind) in zip(begins, ends, truth.sections, strict=True)
-    )
-    phrases = sorted(
-        {beat for begin, end in zip(begins, ends, strict=True)
-         for beat in range(begin, end, 4 * PHRASE_BARS)}
-    )  # fmt: skip
-    step = len(beats) - 1 if truth.steady else 16
-    kept = [*range(0, len(beats) - 1, step), len(beats) - 1]
-    level = 0.6 * _share(lufs, -26, -7) + 0.4 * _share(truth.bpm, 70, 180)
-    return Analysis(
-        version=VERSION, seconds=len(mix) / track.rate, sample_rate=track.rate, stems=STEMS,
-        silent=False,
-        tempo=Tempo(truth.bpm, truth.steady, 1.0, tuple((float(n), float(beats[n])) for n in kept)),
-        downbeat=Downbeat(1.0),
-        key=Key(camelot(truth.tonic, truth.minor), truth.tonic, truth.minor, 1.0),
-        loudness=Loudness(lufs, 20 * math.log10(float(np.abs(mix).max()))),
-        level=level, first_bar_beat=0, energy=tuple((loud**2).tolist()),
-        bass=_activity(powers["bass"]),
-        activity={name: _activity(power) for name, power in powers.items()},
-        sections=sections, phrases=tuple(phrases),
-        vocals=Vocals(_joined(truth.vocals), "stem", 1.0), fingerprint="",
-    )  # fmt: skip
 
 
 def camelot(tonic: int, minor: bool) -> str:
@@ -99,33 +56,89 @@ def camelot(tonic: int, minor: bool) -> str:
     return f"{(hour + 7) % 12 + 1}{'A' if minor else 'B'}"
 
 
-def _beat(beats: np.ndarray, second: float) -> float:
-    return float(np.interp(second, beats, np.arange(len(beats))))
+def _make(path: Path, seed: int) -> Analysis:
+    random = np.random.default_rng(seed)
+    bpm = round(float(random.choice([random.uniform(118, 132), random.uniform(84, 176)],
+                                    p=[0.8, 0.2])), 2)  # fmt: skip
+    tonic, minor = int(random.integers(12)), bool(random.random() < 0.6)
+    first = float(random.uniform(0, 1.0))
+    bars = sum(length for _, length, _ in PLAN)
+    edges = np.round((first + np.arange(bars + 1) * 240 / bpm) * RATE).astype(int)
+    frames = int(edges[-1]) + RATE // 2
+    longest = int(np.diff(edges).max()) + 1
+    patterns = _patterns(random, longest, bpm, tonic, minor)
+    plays = np.array([[letter in who for letter in "dbvo"]
+                      for _, length, who in PLAN for _ in range(length)])  # fmt: skip
+    # Somebody sings two bars of four.
+    plays[:, 2] &= np.arange(bars) % 4 < 2
+    gain = float(random.uniform(0.4, 1.0))
+    path.mkdir(exist_ok=True)
+    mix = np.zeros(frames, np.float32)
+    activity: dict[str, tuple[float, ...]] = {}
+    for column, name in enumerate(STEMS):
+        line = np.zeros(frames, np.float32)
+        for bar in np.flatnonzero(plays[:, column]):
+            length = edges[bar + 1] - edges[bar]
+            line[edges[bar] : edges[bar + 1]] = gain * patterns[name][bar % 2][:length]
+        soundfile.write(path / f"{name}.wav", np.stack([line, line], 1), RATE, subtype="PCM_16")
+        mix += line
+        activity[name] = tuple(plays[:, column].astype(float).tolist())
+    whole = np.array([np.mean(np.square(mix[a:b])) for a, b in pairwise(edges)])
+    decibels = 10 * np.log10(np.maximum(whole, 1e-9))
+    loud = np.clip((decibels - decibels.max()) / 40.0 + 1, 0, 1)
+    begins = np.cumsum([0, *(length for _, length, _ in PLAN)]) * 4
+    sections = tuple(
+        Section(int(begin), int(end), kind, float(np.mean(loud[begin // 4 : end // 4])))
+        for begin, end, (kind, _, _) in zip(begins, begins[1:], PLAN, strict=False)
+    )
+    meter = Meter(RATE)
+    meter.feed(np.stack([mix, mix], 1))
+    sung = [
+        ((edges[bar]) / RATE, edges[bar + 2] / RATE)
+        for bar in range(0, bars - 1, 4) if plays[bar, 2]
+    ]  # fmt: skip
+    return Analysis(
+        version=VERSION, seconds=frames / RATE, sample_rate=RATE, stems=STEMS, silent=False,
+        tempo=Tempo(bpm, True, 1.0, ((0.0, first), (4.0 * bars, first + 240 * bars / bpm))),
+        downbeat=Downbeat(1.0),
+        key=Key(camelot(tonic, minor), tonic, minor, 1.0),
+        loudness=Loudness(meter.integrated(), 20 * math.log10(float(np.abs(mix).max()))),
+        level=float(random.random()), first_bar_beat=0, energy=tuple((loud**2).tolist()),
+        bass=activity["bass"], activity=activity, sections=sections,
+        phrases=tuple(range(0, 4 * bars, 32)),
+        vocals=Vocals(tuple(sung), "stem", 1.0), fingerprint="",
+    )  # fmt: skip
 
 
-def _share(value: float, low: float, high: float) -> float:
-    return min(1.0, max(0.0, (value - low) / (high - low)))
+def _patterns(
+    random: np.random.Generator, frames: int, bpm: float, tonic: int, minor: bool
+) -> dict[str, list[np.ndarray]]:
+    # Two bars of each stem, mono float32.
+    step = 15 / bpm
+    at = np.arange(frames) / RATE
+    scale = (0, 2, 3, 5, 7, 8, 10) if minor else (0, 2, 4, 5, 7, 9, 11)
 
+    def hertz(degree: int, octave: int) -> float:
+        return float(440 * 2 ** ((tonic + scale[degree % 7] - 9) / 12 + octave))
 
-def _decibels(samples: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    square = np.square(samples, dtype=np.float64).mean(axis=1)
-    sums = np.concatenate([[0.0], np.cumsum(square)])
-    edges = np.minimum(edges, len(square))
-    means = np.diff(sums[edges]) / np.maximum(1, np.diff(edges))
-    return 10 * np.log10(np.maximum(means, 1e-12))
-
-
-def _activity(decibels: np.ndarray) -> tuple[float, ...]:
-    line = np.clip((decibels - max(decibels.max(), -60.0)) / BASS_RANGE_DB + 1, 0, 1)
-    return tuple(line.tolist())
-
-
-def _joined(spans: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    # A line of the song a bar after the other is one stretch of voice.
-    found: list[tuple[float, float]] = []
-    for begin, end in spans:
-        if found and begin - found[-1][1] < 0.5:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((begin, end))
-    return tuple(found)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in STEMS}
+    hits = random.random(16)
+    for _bar in range(2):
+        since = at % (4 * step)
+        kick = np.sin(2 * np.pi * (50 * since + 6 * (1 - np.exp(-since * 30)))) * np.exp(-since * 9)
+        since = at % step
+        loud = np.where(hits[np.minimum(15, (at / step).astype(int))] > 0.4, 1.0, 0.3)
+        hat = random.standard_normal(frames) * np.exp(-since * 60) * loud
+        found["drums"].append((0.5 * kick + 0.06 * hat).astype(np.float32))
+        degrees = random.integers(0, 7, 4)
+        which = degrees[np.minimum(3, (at / (4 * step)).astype(int))]
+        pitch = np.array([hertz(int(degree), -3) for degree in range(7)])[which]
+        beat = at % (2 * step)
+        found["bass"].append((0.25 * np.sin(2 * np.pi * pitch * at) * np.exp(-beat * 2)).astype(
+            np.float32))  # fmt: skip
+        voice = sum(np.sin(2 * np.pi * n * hertz(int(degrees[0]), -1) * at + 2 * np.sin(35 * at))
+                    / n for n in range(1, 8))  # fmt: skip
+        found["vocals"].append((0.08 * voice).astype(np.float32))
+        chord = sum(np.sin(2 * np.pi * hertz(int(degrees[0]) + d, 0) * at) for d in (0, 2, 4))
+        found["other"].append((0.06 * chord).astype(np.float32))
+    return found
