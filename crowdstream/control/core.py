@@ -18,6 +18,7 @@ from crowdstream.control.answers import Answers
 from crowdstream.control.changes import Changes
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import Context, Reply, nobody
+from crowdstream.control.dj import Dj
 from crowdstream.control.effects import Effects
 from crowdstream.control.engines import REASONS
 from crowdstream.control.errors import CommandError, Refused
@@ -25,7 +26,8 @@ from crowdstream.control.medium import Medium
 from crowdstream.control.meters import Meters
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.mixing import Mixing
-from crowdstream.control.movement import STEP_SECONDS, Follower, read_map
+from crowdstream.control.movement import Follower
+from crowdstream.control.movement_file import read_map
 from crowdstream.control.notes import Notes
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import Malformed, parse
@@ -103,6 +105,7 @@ class Core:
         self.monotonic = monotonic
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = Follower(chart)
+        self.dj = Dj(self)
         self.beats = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
         if notes is None or not notes.values:
             desk.set_tempo(self.base_bpm)
@@ -212,6 +215,8 @@ class Core:
             context = Context(self, address, reply, sender, frame, now, beat)
             mark = outbox.mark()
             try:
+                if address in self.follower.senders:
+                    address, arguments = self.follower.heard(address, arguments)
                 command, known = TABLE.find(address)
                 bound = command.bind(arguments)
                 if not command.asks:
@@ -317,7 +322,7 @@ class Core:
         self.ticks.send()
         self.meters.tick(self.monotonic())
         self.changes.tick()
-        self._follow_movement()
+        self.dj.tick()
         self._log_left_out()
         if self.watch:
             self._print_beat()
@@ -332,12 +337,6 @@ class Core:
             if event["event"] == "loudness":
                 self.mixing.follow_loudness(Context(self, "autotrim", nobody))
             self.mixer.tick()
-
-    def _follow_movement(self) -> None:
-        bpm = self.follower.next_tempo(self.beats.bpm, self.monotonic())
-        if bpm is not None:
-            context = Context(self, "movement", now=self.clock.now())
-            self.set_tempo(context, bpm, seconds=STEP_SECONDS)
 
     def _print_beat(self) -> None:
         beat = self.beats.beat(self.desk.frame)

@@ -59,6 +59,7 @@ class Picture:
             "buffers": (self._buffers, self._buffers),
             "clock": (self._clock, self._clock),
             "quality": (self._quality, self._quality),
+            "dj": (lambda _: core.dj.turns, lambda _: core.dj.value()),
             "recording": (self._recording, self._recording),
             "effects": (lambda _: None, lambda _: modules()),
         }

@@ -90,6 +90,7 @@ _SECTIONS = (
     (EFFECTS, ()),
     ("Decks, stems and the mix", ("/deck/{", "/mix/", "/meters")),
     ("Recording", ("/record/",)),
+    ("The automatic DJ", ("/dj/",)),
     ("The vocabulary of existing sequencers", ()),
     (
         "The server",

@@ -14,10 +14,10 @@ from crowdstream.settings.options import NOT_IN_FILES, OPTIONS
 # Beside the package: presets are meant to be opened and changed.
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
 
-# In the same folder, but no presets: a template for the user's own file, and a movement map.
+# In the same folder, but no presets: a template for the user's own file, and movement maps.
 LEAST_BEGUN = 3  # characters that say what somebody was about to write
 
-EXAMPLES = frozenset({"example", "movement"})
+EXAMPLES = frozenset({"example", "movement", "crowd"})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

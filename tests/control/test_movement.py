@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.control.movement import MovementMap, read_map
+from crowdstream.control.movement import MovementMap
+from crowdstream.control.movement_file import read_map
 from crowdstream.settings import SettingError
 from crowdstream.settings.files import PRESETS, preset_names
 from tests.support_control import Rig
@@ -122,5 +123,99 @@ def test_a_tempo_set_by_hand_stays_until_movement_is_told_again(tmp_path: Path) 
         rig.send("/dance/total_movement", 0.0)
         rig.seconds(2)
         assert rig.status()["bpm"] == 110.0
+    finally:
+        rig.close()
+
+
+CROWD = """
+below = [[0.02, 105], [0.05, 110], [0.1, 115]]
+steps = [[0.1, 118], [0.6, 130]]
+attack_seconds = 2.0
+release_seconds = 4.0
+lowest_bpm = 106
+silent_seconds = 5
+energy = [[0, 0.25], [0.6, 1.0]]
+[[senders]]
+address = "/camera/motion"
+argument = 2
+low = 10
+high = 110
+"""
+
+
+@pytest.mark.parametrize(
+    ("movement", "bpm"),
+    [(0.0, 105), (0.0199, 105), (0.02, 110), (0.05, 115), (0.0999, 115), (0.1, 118), (0.35, 124),
+     (0.6, 130), (1.0, 130)],
+)  # fmt: skip
+def test_the_crowds_file_holds_thresholds_then_a_rise(movement: float, bpm: float) -> None:
+    assert read_map(PRESETS / "crowd.toml", 120.0).bpm(movement) == pytest.approx(bpm)
+    assert "crowd" not in preset_names()
+
+
+def test_the_crowds_file_goes_up_faster_than_down_and_settles_in_30_seconds() -> None:
+    chart = read_map(PRESETS / "crowd.toml", 120.0)
+    up = chart.next_bpm(110.0, 1.0, 1.0) - 110.0
+    down = 125.0 - chart.next_bpm(125.0, 0.0, 1.0)
+    assert up > down > 0.0
+    assert chart.next_bpm(105.0, 1.0, 30.0) == 130.0
+    assert chart.next_bpm(130.0, 0.0, 30.0) == 105.0
+
+
+def test_limits_hold_whatever_the_map_says(tmp_path: Path) -> None:
+    assert read_map(made(tmp_path, CROWD), 120.0).bpm(0.0) == 106.0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("below = [[0.2, 100]]\nsteps = [[0.1, 118]]", "lies above 0.1"),
+        ("below = 3\nsteps = [[0.1, 118]]", "below is not a list"),
+        ("steps = [[0, 118]]\nlowest_bpm = 130\nhighest_bpm = 120", "lies below lowest_bpm"),
+        ("steps = [[0, 118]]\nlowest_bpm = 'x'", "lowest_bpm is not a tempo"),
+        ("steps = [[0, 118]]\nsilent_seconds = 0", "silent_seconds is not"),
+        ("steps = [[0, 118]]\nenergy = [[0, 2]]", "energy: 2 is not"),
+        ("steps = [[0, 118]]\nsenders = 1", "senders is not"),
+        ("steps = [[0, 118]]\n[[senders]]\naddress = 'x'", "sender 1: address"),
+        ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nlow = 1", "two different numbers"),
+        ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nargument = 0", "argument is not"),
+        ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nscale = 2", "only address"),
+    ],
+)
+def test_a_wrong_crowd_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(SettingError) as error:
+        read_map(made(tmp_path, text), 120.0)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_other_senders_are_taken_for_movement(tmp_path: Path) -> None:
+    rig = Rig(movement_map=made(tmp_path, CROWD))
+    try:
+        rig.send("/camera/motion", 3, 60)
+        assert rig.status()["movement"] == pytest.approx(0.5)
+        rig.send("/camera/motion", 3, 1000.0)
+        assert rig.status()["movement"] == 1.0
+        rig.send("/camera/motion", 3)
+        rig.send("/camera/motion", 3, "much")
+        assert [fail.split(" ", 1)[0] for fail in rig.fails()] == ["/camera/motion"] * 2
+        assert rig.status()["movement"] == 1.0
+    finally:
+        rig.close()
+
+
+def test_when_nobody_tells_of_movement_it_goes_back_to_what_was(tmp_path: Path) -> None:
+    rig = Rig(movement_map=made(tmp_path, CROWD))
+    try:
+        rig.send("/dance/total_movement", 1.0)
+        rig.seconds(4)
+        assert rig.status()["bpm"] == 130.0
+        rig.seconds(5.5)
+        assert 120.0 < rig.status()["bpm"] < 130.0 or rig.status()["bpm"] == 120.0
+        rig.seconds(3)
+        assert rig.status()["bpm"] == 120.0
+        rig.send("/set_tempo", 112.0)
+        rig.seconds(3)
+        assert rig.status()["bpm"] == 112.0, "nothing follows any more"
     finally:
         rig.close()

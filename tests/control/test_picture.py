@@ -23,7 +23,7 @@ from tests.support_control import RATE, Rig, bundle_at, level, write
 
 KEYS = {
     "deck.A", "deck.B", "deck.C", "deck.D", "mixer", "clock", "recording", "health", "effects",
-    "buses", "patches", "buffers", "quality",
+    "buses", "patches", "buffers", "quality", "dj",
 }
 
 

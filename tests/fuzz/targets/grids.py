@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from crowdstream.control.grids import Grid
-from crowdstream.control.movement import Follower, read_map
+from crowdstream.control.movement import Follower
+from crowdstream.control.movement_file import read_map
 from crowdstream.library.grids import GridError, describe_track, read_sidecar
 from crowdstream.settings import SettingError
 from tests.fuzz import scratch
@@ -54,6 +55,9 @@ def seeds() -> Iterator[bytes]:
     yield b"[grid]\nanchors = [[0, 0], [1e-9, 1e-9], [nan, inf]]\n"
     yield b"steps = [[0, 118], [0.5, 124], [1, 132]]\nattack_seconds = 8\nrelease_seconds = 16\n"
     yield b"steps = [[0, 30]]\n"
+    yield (b"below = [[0.02, 105], [0.05, 110]]\nsteps = [[0.1, 118], [0.6, 130]]\n"
+           b"silent_seconds = 20\nenergy = [[0, 0.2]]\n"
+           b"[[senders]]\naddress = '/motion'\nargument = 2\nlow = 0\nhigh = 255\n")
 
 
 TARGET = Target(
@@ -62,6 +66,7 @@ TARGET = Target(
     "the tempo stays where it can be played",
     run,
     seeds,
-    ("crowdstream.library.grids", "crowdstream.control.movement", "crowdstream.control.grids",
+    ("crowdstream.library.grids", "crowdstream.control.movement",
+     "crowdstream.control.movement_file", "crowdstream.control.grids",
      "crowdstream.settings.toml"),
 )

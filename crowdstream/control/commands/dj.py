@@ -1,0 +1,123 @@
+"""Commands of the automatic DJ: what a person tells it, and what it says itself."""
+
+from __future__ import annotations
+
+from crowdstream.control.context import Context
+from crowdstream.control.dj import MOST_PARTS
+from crowdstream.control.errors import BadArgument
+from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
+
+_TAKEN = "`/done <address>` when the DJ has taken it; `/fail` when there is none"
+_TRACK = "a track as the DJ's library has it: its path, or the end of that"
+
+
+@TABLE.add("/dj/next", answers=_TAKEN, asks=True)
+def following(context: Context) -> None:
+    """Have the DJ go into the next track with the next phrase."""
+    context.core.dj.ask(context, "next")
+
+
+@TABLE.add("/dj/skip", answers=_TAKEN, asks=True)
+def skip(context: Context) -> None:
+    """Have the DJ leave out the track that would come next; another takes its place."""
+    context.core.dj.ask(context, "skip")
+
+
+@TABLE.add(
+    "/dj/hold", Arg("on", "i", "1: stay, 0: go on", low=0, high=1, default=1),
+    answers=_TAKEN, asks=True,
+)  # fmt: skip
+def hold(context: Context, on: int) -> None:
+    """Have the DJ stay in the track that plays: its phrase loops instead of leading on."""
+    context.core.dj.ask(context, "hold", on)
+
+
+@TABLE.add(
+    "/dj/energy",
+    Arg("energy", "f", "0 calm, 1 all there is; auto: as the plan and the crowd say", low=0,
+        high=1, words=("auto",)),
+    answers=_TAKEN, asks=True,
+)  # fmt: skip
+def energy(context: Context, energy: float | str) -> None:
+    """Say how much energy the DJ's next tracks are to have."""
+    context.core.dj.ask(context, "energy", energy)
+
+
+@TABLE.add("/dj/queue", Arg("path", "s", _TRACK), answers=_TAKEN, asks=True)
+def queue(context: Context, path: str) -> None:
+    """Have the DJ play this track as soon as it can; several come in their order."""
+    context.core.dj.ask(context, "queue", path)
+
+
+@TABLE.add(
+    "/dj/ban", Arg("path", "s", f"{_TRACK}; empty: the one that plays", default=""),
+    answers=_TAKEN, asks=True,
+)  # fmt: skip
+def ban(context: Context, path: str) -> None:
+    """Have the DJ never play this track; when it plays, go on to the next one."""
+    context.core.dj.ask(context, "ban", path)
+
+
+@TABLE.add(
+    "/dj/give", Arg("what", "s", "a deck, tempo or all", default="all",
+                    choices=(*DECK_LETTERS, "tempo", "all")),
+    answers=_TAKEN, asks=True,
+)  # fmt: skip
+def give(context: Context, what: str) -> None:
+    """Give the DJ back what was taken out of its hands by touching it."""
+    context.core.dj.ask(context, "give", what)
+
+
+@TABLE.add(
+    "/dj/status",
+    answers="`/dj/status.reply there part parts text` for each part of a JSON text: what plays, "
+    "what comes and why; `there` is 1 while a DJ is",
+    asks=True,
+    changes=False,
+)
+def status(context: Context) -> None:
+    """Ask what the DJ does."""
+    context.core.dj.tell(context)
+
+
+@TABLE.add(
+    "/dj/here", Arg("what", "s", "begin: I am the DJ, on: I still am, end: good-bye",
+                    choices=("begin", "on", "end")),
+    answers="`/done /dj/here`; then `/dj/do number word arguments ...` for what it is told, and "
+    "`/dj/replaced` when another one has begun",
+    asks=True,
+    changes=False,
+)  # fmt: skip
+def here(context: Context, what: str) -> None:
+    """Say that one is the DJ. It says so again each second; after 8 s without it counts as gone."""
+    {"begin": context.core.dj.begin, "on": context.core.dj.on, "end": context.core.dj.end}[what](
+        context
+    )
+    context.done()
+
+
+@TABLE.add(
+    "/dj/answer",
+    Arg("number", "i", "of the `/dj/do`"),
+    Arg("reason", "s", "why it was not done; empty: it was", default=""),
+    asks=True,
+    changes=False,
+)
+def answer(context: Context, number: int, reason: str) -> None:
+    """Say, as the DJ, that something was done, or why it was not."""
+    context.core.dj.answered(context, number, reason)
+
+
+@TABLE.add(
+    "/dj/state",
+    Arg("part", "i", "the first is 1", low=1, high=MOST_PARTS),
+    Arg("parts", "i", "how many there are", low=1, high=MOST_PARTS),
+    Arg("text", "s", "part of a JSON object, up to 1000 characters"),
+    asks=True,
+    changes=False,
+)
+def state(context: Context, part: int, parts: int, text: str) -> None:
+    """Say, as the DJ, what one does; pages show it."""
+    if part > parts:
+        raise BadArgument(f"part: there is no part {part} of {parts}")
+    context.core.dj.publish(context, part, parts, text)
