@@ -1,0 +1,148 @@
+"""What comes next: as a set file says, or as the planner chooses from a library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from crowdstream.dj.controls import problem
+from crowdstream.dj.live.notes import name_of
+from crowdstream.dj.sets import Set
+
+if TYPE_CHECKING:
+    from crowdstream.dj.planner import Planner
+    from crowdstream.dj.shelf import Shelf
+
+
+class NothingToPlay(Exception):
+    """There is no track. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the next track is to be. `energy`: 0 to 1, None: as planned. `tempo`: of the clock, 0
+    any. `path`: this one and no other. `banned`: paths."""
+
+    energy: float | None = None
+    tempo: float = 0.0
+    path: str = ""
+    banned: frozenset[str] = frozenset()
+
+
+class Chooser(Protocol):
+    """Makes a set, track by track."""
+
+    def first(self, asked: Asked) -> Set:
+        """A set to begin with. Raises `NothingToPlay`."""
+
+    def next(self, mix: Set, asked: Asked) -> Set | None:
+        """The set with one more track; None where there is none."""
+
+    def find(self, text: str) -> str:
+        """The path of a track that a person names. Raises LookupError, saying why."""
+
+
+def found(paths: list[str], text: str) -> str:
+    """The one of `paths` that is `text` or ends with it. Raises LookupError."""
+    if text in paths:
+        return text
+    fits = [path for path in paths if path.endswith(text) or name_of(path).startswith(text)]
+    if len(fits) == 1:
+        return fits[0]
+    many = f"{len(fits)} tracks are called so: say more of the path"
+    raise LookupError(many if fits else "the DJ knows no such track")
+
+
+class Fixed:
+    """A set file: its tracks in their order, and then the end."""
+
+    def __init__(self, mix: Set) -> None:
+        self._mix = mix
+
+    def first(self, asked: Asked) -> Set:
+        """The whole set."""
+        mix = self._mix
+        for path in asked.banned:
+            mix = without(mix, path)
+        if not mix.entries:
+            raise NothingToPlay("none of the set's tracks can be played")
+        return mix
+
+    def next(self, mix: Set, asked: Asked) -> Set | None:
+        """A set is what it is; a track that a person asks for comes after it."""
+        if not asked.path:
+            return None
+        entry = next((one for one in self._mix.entries if one.path == asked.path), None)
+        return mix.appended(None, mix.entries[-1].leave, replace(entry, transition=None)) if (
+            entry
+        ) else None
+
+    def find(self, text: str) -> str:
+        """See `Chooser`."""
+        return found([entry.path for entry in self._mix.entries], text)
+
+
+def without(mix: Set, path: str, after: int = -1) -> Set:
+    """The set without a track, as far as it comes later than number `after`.
+
+    The track before goes into the one behind it in the same way, but for moves of stems that
+    that one has not.
+    """
+    kept = list(mix.entries[: after + 1])
+    for entry in mix.entries[after + 1 :]:
+        if entry.path != path:
+            kept.append(entry)
+    for at, entry in enumerate(kept[:-1]):
+        way = entry.transition
+        if way is not None:
+            stems = kept[at + 1].stems
+            rows = tuple(row for row in way.rows if row.who != "in" or not problem(row, stems))
+            kept[at] = replace(entry, transition=replace(way, rows=rows))
+    if kept and kept[-1].transition is not None and kept[-1] is not mix.entries[-1]:
+        kept[-1] = replace(kept[-1], transition=None)
+    return replace(mix, entries=tuple(kept))
+
+
+class Endless:
+    """The planner's choice, without an end. `shelf` gives the tracks that there are by now."""
+
+    def __init__(
+        self, planner: Callable[[Shelf], Planner], shelf: Callable[[], Shelf],
+        energy: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`energy`: of the plan, at this time of the night."""
+        self._make = planner
+        self._shelf = shelf
+        self._energy = energy
+
+    def _banned(self, shelf: Shelf, asked: Asked) -> frozenset[str]:
+        if not asked.path:
+            return asked.banned
+        return frozenset(card.path for card in shelf.cards if card.path != asked.path)
+
+    def first(self, asked: Asked) -> Set:
+        """See `Chooser`."""
+        from crowdstream.dj.planner import PlanError, Wish
+
+        shelf = self._shelf()
+        energy = self._energy() if asked.energy is None else asked.energy
+        wish = Wish(energy, asked.tempo, banned=self._banned(shelf, asked), again=True)
+        try:
+            return self._make(shelf).first(wish)
+        except PlanError as error:
+            raise NothingToPlay(str(error)) from None
+
+    def next(self, mix: Set, asked: Asked) -> Set | None:
+        """See `Chooser`. A track is not played again while there are others."""
+        from crowdstream.dj.planner import Wish
+
+        shelf = self._shelf()
+        energy = self._energy() if asked.energy is None else asked.energy
+        wish = Wish(energy, asked.tempo, banned=self._banned(shelf, asked), again=True)
+        choice = self._make(shelf).next(mix, wish)
+        return choice.added_to(mix) if choice else None
+
+    def find(self, text: str) -> str:
+        """See `Chooser`."""
+        return found([card.path for card in self._shelf().cards], text)

@@ -1,0 +1,141 @@
+"""`crowdstream dj`: plays a set, or a folder without an end, on a server that runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from crowdstream.control.movement import MovementMap
+from crowdstream.control.movement_file import read_map
+from crowdstream.dj.live.chooser import Chooser, Endless, Fixed, NothingToPlay
+from crowdstream.dj.live.floor import Floor
+from crowdstream.dj.live.link import Link
+from crowdstream.dj.live.session import Session
+from crowdstream.offline.sets import SetError
+from crowdstream.settings import SettingError
+from crowdstream.settings.errors import one_line
+from crowdstream.settings.files import PRESETS
+from crowdstream.texts import printable
+
+CROWD = PRESETS / "crowd.toml"
+LOOK_SECONDS = 10.0  # between two looks at the library for tracks that were analysed meanwhile
+NIGHT_SECONDS = 3600.0  # that the plan's energy takes for its way
+BASE_BPM = 120.0
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, saying what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"crowdstream dj: {one_line(message)}; see --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="crowdstream dj", allow_abbrev=False,
+        description="Play a set, or what lies in a folder without an end, on a running server.",
+        epilog="See docs/dj-live.md.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("what", metavar="FOLDER|SET.toml", type=Path, help="tracks, or a set that was planned")
+    add("--host", default="127.0.0.1", help="the server (%(default)s)")
+    add("--port", type=int, default=57120, help="its OSC port (%(default)s)")
+    add("--crowd", type=Path, default=CROWD, metavar="FILE",
+        help="how the crowd's movement moves tempo and energy (%(default)s)")  # fmt: skip
+    add("--no-crowd", action="store_true", help="take no notice of the crowd")
+    add("--seed", type=int, default=1, help="the same seed chooses the same (%(default)s)")
+    add("--library", type=Path, metavar="FILE", help="the library of analysed tracks")
+    add("--no-analysis", action="store_true", help="play only what is analysed already")
+    return parser
+
+
+def dj(arguments: Sequence[str]) -> int:
+    """`crowdstream dj ...`; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
+    analysis: subprocess.Popen[bytes] | None = None
+    try:
+        chart = None if options.no_crowd else read_map(options.crowd, BASE_BPM)
+        if options.what.suffix == ".toml":
+            from crowdstream.dj.set_file import read_set
+
+            chooser: Chooser = Fixed(read_set(options.what))
+        else:
+            if not options.what.expanduser().is_dir():
+                raise NothingToPlay(f"{printable(options.what)} is neither a folder nor a set file")
+            if not options.no_analysis:
+                analysis = _analyse(options)
+            chooser = _endless(options)
+        return _play(options.host, options.port, chooser, chart)
+    except (SetError, SettingError, NothingToPlay) as error:
+        print(f"crowdstream dj: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"crowdstream dj: {printable(str(error))}", file=sys.stderr)
+        return 1
+    finally:
+        if analysis is not None and analysis.poll() is None:
+            analysis.terminate()
+            analysis.wait()
+
+
+def _play(host: str, port: int, chooser: Chooser, chart: MovementMap | None) -> int:
+    ended = threading.Event()
+
+    def end(_number: int, _frame: Any) -> None:
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    Session(Link(host, port), chooser, Floor(chart)).run(ended.is_set)
+    return 0
+
+
+def _analyse(options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    # Beside the playing: what is known already is played meanwhile, what comes is taken in.
+    command = [sys.executable, "-P", "-m", "crowdstream", "analyze", "--quiet"]
+    if options.library:
+        command += ["--library", str(options.library)]
+    return subprocess.Popen(
+        [*command, str(options.what)], stdin=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+
+
+def _endless(options: argparse.Namespace) -> Endless:
+    from crowdstream.catalog import Library, NoLibrary, Query, default_place
+    from crowdstream.dj.curve import NAMED, Curve
+    from crowdstream.dj.planner import Planner, Wishes
+    from crowdstream.dj.shelf import Shelf, of_library
+
+    curve = Curve("wave", NAMED["wave"])
+    begun = time.monotonic()
+    place = options.library or default_place()
+    folder = str(options.what.expanduser().resolve())
+    known: list[Any] = [-math.inf, Shelf([], {}.__getitem__)]
+
+    def shelf() -> Shelf:
+        now = time.monotonic()
+        if now - known[0] > LOOK_SECONDS or not known[1].cards:
+            known[0] = now
+            try:
+                known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
+            except NoLibrary:  # nothing is analysed yet
+                pass
+        found: Shelf = known[1]
+        return found
+
+    def energy() -> float:
+        return curve.energy((time.monotonic() - begun) / NIGHT_SECONDS % 1.0)
+
+    return Endless(lambda cards: Planner(cards, Wishes(seed=options.seed)), shelf, energy)

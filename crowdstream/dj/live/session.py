@@ -1,0 +1,199 @@
+"""A DJ at work: it plays, does what people tell it, and says what it does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.dj.live.chooser import Chooser
+from crowdstream.dj.live.floor import Floor
+from crowdstream.dj.live.link import Link
+from crowdstream.dj.live.notes import name_of, resume_note
+from crowdstream.dj.live.player import LEAD_SECONDS, Player
+from crowdstream.dj.live.timing import PHRASE, ended_at, place_of
+
+TICK_SECONDS = 0.025
+SAY_SECONDS = 0.5  # between two reports: what it does changes a few times a minute
+AGAIN_SECONDS = 5.0  # after which a report is made again: a packet may be lost
+PART_LENGTH = 900  # characters
+SHOWN = 10  # tracks of its past
+
+
+class Session:
+    """Call `run`, or `tick` every 25 ms."""
+
+    def __init__(
+        self, link: Link, chooser: Chooser, floor: Floor,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.link = link
+        self.player = Player(link, chooser, floor, monotonic)
+        self._now = monotonic
+        self._said: dict[str, Any] = {}
+        self._said_at = 0.0
+        self._parts: dict[int, str] = {}
+
+    def run(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """Play until the set is over, another DJ takes over, or `ended` says so."""
+        while not ended() and not self.player.finished:
+            self.tick()
+            time.sleep(TICK_SECONDS)
+        self.link.close()
+
+    def tick(self) -> None:
+        """Do what there is to do."""
+        for address, values in self.player.tick():
+            if address == "/dj/do" and len(values) >= 2:
+                reason = self.told(str(values[1]), values[2:])
+                self.link.send("/dj/answer", values[0], reason, sure=False)
+            elif address == "/dj/status.reply" and len(values) == 4:
+                self._earlier(int(values[1]), int(values[2]), str(values[3]))
+        if self.link.there:
+            self._report()
+
+    # What people tell it ---------------------------------------------------------------------
+
+    def told(self, word: str, arguments: tuple[Any, ...]) -> str:
+        """Do as a person says; why not, else empty."""
+        words: dict[str, Callable[..., str]] = {
+            "next": self._next, "skip": self._skip, "hold": self._hold, "energy": self._energy,
+            "queue": self._queue, "ban": self._ban, "give": self._give,
+        }  # fmt: skip
+        return words[word](*arguments) if word in words else f"the DJ does not know {word!r}"
+
+    def _next(self) -> str:
+        player, mix = self.player, self.player.mix
+        if mix is None or player.index < 0:
+            return "nothing plays yet"
+        if player.stage == "going":
+            return "the next track comes in already"
+        if player.stage != "ready":
+            return "the next track is not loaded yet: try again in a moment"
+        player.holding = False
+        place = place_of(mix, player.index)
+        soon = self.link.beat - player.offset + (LEAD_SECONDS + 1) * self.link.bpm / 60.0
+        passed = max(0.0, soon - place.begin)
+        going = place.begin + -(-passed // PHRASE) * PHRASE
+        if going < place.going:
+            player.mix = ended_at(mix, player.index, max(going, place.alone))
+        return ""
+
+    def _skip(self) -> str:
+        player = self.player
+        if player.mix is None or player.index + 1 >= len(player.mix.entries):
+            return "nothing is planned yet that could be left out"
+        if player.stage == "going":
+            return "the next track comes in already"
+        player.banned.add(player.mix.entries[player.index + 1].path)
+        player.drop_next()
+        return ""
+
+    def _hold(self, on: int) -> str:
+        self.player.holding = bool(on)
+        return ""
+
+    def _energy(self, energy: float | str) -> str:
+        self.player.energy = None if isinstance(energy, str) else float(energy)
+        return ""
+
+    def _queue(self, text: str) -> str:
+        player = self.player
+        try:
+            path = player.chooser.find(text)
+        except LookupError as error:
+            return str(error.args[0])
+        player.banned.discard(path)
+        player.wished.append(path)
+        # What was only the DJ's own idea gives way, if there still is time to load another.
+        if player.mix is not None and player.index >= 0 and player.stage in ("loading", "ready"):
+            place = place_of(player.mix, player.index)
+            left = (player.offset + place.going - self.link.beat) * 60.0 / self.link.bpm
+            if left > 15.0 and len(player.wished) == 1 and player.index + 1 < len(
+                player.mix.entries
+            ):
+                player.drop_next()
+        return ""
+
+    def _ban(self, text: str) -> str:
+        player, mix = self.player, self.player.mix
+        if not text:
+            if mix is None or player.index < 0:
+                return "nothing plays that could be banned"
+            player.banned.add(mix.entries[player.index].path)
+            return self._next()
+        try:
+            path = player.chooser.find(text)
+        except LookupError as error:
+            return str(error.args[0])
+        player.banned.add(path)
+        following = player.index + 1
+        if mix is not None and following < len(mix.entries) and player.stage != "going" and (
+            mix.entries[following].path == path
+        ):
+            player.drop_next()
+        return ""
+
+    def _give(self, what: str) -> str:
+        for one in self.player.hands.give(what):
+            self.player.given(one)
+        return ""
+
+    # What it says ----------------------------------------------------------------------------
+
+    def _earlier(self, part: int, parts: int, text: str) -> None:
+        if self.player.told is not None:
+            return
+        self._parts[part] = text
+        if len(self._parts) < parts:
+            return
+        try:
+            told = json.loads("".join(self._parts[number] for number in range(1, parts + 1)))
+        except (ValueError, KeyError):
+            told = {}
+        self.player.told = told if isinstance(told, dict) else {}
+
+    def _report(self) -> None:
+        now = self._now()
+        if now < self._said_at + SAY_SECONDS or self.player.told is None:
+            return
+        state = self.state()
+        if state == self._said and now < self._said_at + AGAIN_SECONDS:
+            return
+        self._said, self._said_at = state, now
+        text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+        parts = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)]
+        for number, part in enumerate(parts, 1):
+            self.link.send("/dj/state", number, len(parts), part, sure=False)
+
+    def state(self) -> dict[str, Any]:
+        """What plays, what comes and why, as JSON holds it."""
+        player, mix = self.player, self.player.mix
+        state: dict[str, Any] = {
+            "note": player.note, "hold": int(player.holding), "energy": player.energy,
+            "persons": list(player.hands), "queue": [name_of(path) for path in player.wished],
+            "history": [name_of(path) for path in player.history[-SHOWN:]],
+            "movement": round(player.floor.movement, 2),
+            "crowd": int(player.floor.leads(self._now())),
+        }  # fmt: skip
+        if mix is None or player.index < 0:
+            return state
+        entry = mix.entries[player.index]
+        place = place_of(mix, player.index)
+        state["now"] = {
+            "deck": player.decks.get(player.index, ""), "name": name_of(entry.path),
+            "key": entry.key, "bpm": round(entry.bpm, 2), "why": entry.why,
+            "begin": player.offset + place.begin, "going": player.offset + place.going,
+        }  # fmt: skip
+        if player.index + 1 < len(mix.entries):
+            following = mix.entries[player.index + 1]
+            way = entry.transition
+            state["next"] = {
+                "deck": player.decks.get(player.index + 1, ""), "name": name_of(following.path),
+                "key": following.key, "bpm": round(following.bpm, 2), "why": following.why,
+                "stage": player.stage, "kind": way.kind if way else "cut",
+                "how": way.why if way else "", "bars": way.bars if way else 0,
+            }  # fmt: skip
+        state["resume"] = resume_note(mix, player.index, player.offset, player.decks)
+        return state

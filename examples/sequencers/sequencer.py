@@ -1,0 +1,43 @@
+"""Two tracks of known tempo, the second brought in on the phrase: python sequencer.py A.wav B.wav.
+
+Needs python-osc (pip install python-osc) and a running server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from pythonosc.udp_client import SimpleUDPClient
+
+
+def main() -> None:
+    """Play."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tracks", nargs=2, help="a file, or a folder of stems")
+    parser.add_argument("--bpm", type=float, default=120.0, help="of both tracks")
+    parser.add_argument("--port", type=int, default=57120)
+    options = parser.parse_args()
+    server = SimpleUDPClient("127.0.0.1", options.port)
+
+    def say(address: str, *arguments: object) -> None:
+        server.send_message(address, arguments)
+
+    say("/clock/tempo", options.bpm)
+    for deck, track in zip("AB", options.tracks, strict=True):
+        say(f"/deck/{deck}/load", track)
+        say(f"/deck/{deck}/grid", options.bpm)
+        say(f"/deck/{deck}/sync", 1, 4.0)
+    say("/deck/B/eq/low", 0.0)
+    time.sleep(1)  # the first pages are loaded by then; /done says so exactly
+    say("/clock/reset")
+    say("/clock/at", 1.0, "/deck/A/play")
+    say("/clock/at", 33.0, "/deck/B/play")
+    say("/clock/at", 49.0, "/deck/A/eq/low", 0.0, 1.0)  # the bass changes hands
+    say("/clock/at", 49.0, "/deck/B/eq/low", 1.0, 1.0)
+    say("/clock/at", 65.0, "/deck/A/level", 0.0, 4.0)
+    say("/clock/at", 73.0, "/deck/A/stop")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+# Sonic Pi: paste it into a buffer. A track on deck A that follows Sonic Pi's tempo, its bass out
+# and in again every four bars. The server has to run with --bpm 120.
+use_osc "127.0.0.1", (ENV["CROWDSTREAM_PORT"] || 57120).to_i
+track = ENV["CROWDSTREAM_TRACK"] || "/home/pi/music/track.wav"
+use_bpm 120
+
+osc "/clock/tempo", 120.0
+osc "/deck/A/load", track
+osc "/deck/A/grid", 120.0
+osc "/deck/A/sync", 1, 4.0
+sleep 2
+osc "/clock/next", "bar", "/deck/A/play"
+
+live_loop :bass do
+  osc "/clock/next", "bar", "/deck/A/eq/low", 0.0, 0.1
+  sleep 16
+  osc "/clock/next", "bar", "/deck/A/eq/low", 1.0, 0.1
+  sleep 16
+end
