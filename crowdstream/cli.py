@@ -17,6 +17,8 @@ usage: crowdstream COMMAND [options]
   render    render a set to a sound file, faster than it plays (crowdstream render --help)
   analyze   find tracks and what they are made of (crowdstream analyze --help)
   plan      plan a set of analysed tracks (crowdstream plan --help)
+  dj        play a set or a folder on a running server (crowdstream dj --help)
+  simulate-crowd  send a crowd's movement, for trying it out
   top       show decks, meters and health of a running server (crowdstream top --help)
   doctor    look at this machine and say what to change (crowdstream doctor --help)
   compile   compile the kernels, so that the first start is as fast as any
@@ -40,6 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from crowdstream.dj.command import plan
 
         return plan(arguments[1:])
+    if arguments[:1] == ["dj"]:
+        from crowdstream.dj.live.command import dj
+
+        return dj(arguments[1:])
+    if arguments[:1] == ["simulate-crowd"]:
+        from crowdstream.dj.live.simulate import simulate
+
+        return simulate(arguments[1:])
     if arguments[:1] == ["analyze"]:
         from crowdstream.catalog.command import analyze
 

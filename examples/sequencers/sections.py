@@ -35,7 +35,8 @@ def main() -> None:
         server.send_message(address, arguments)
 
     with options.cues.open(newline="", encoding="utf-8") as file:
-        cues = [(float(row["beat"]), row["file"], float(row["fade"])) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    cues = [(float(row["beat"]), row["file"], float(row["fade"])) for row in rows]
     beat_seconds = 60.0 / options.bpm
     say("/clock/tempo", options.bpm)
     say("/clock/reset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import math
 import os
@@ -128,10 +129,8 @@ def _endless(options: argparse.Namespace) -> Endless:
         now = time.monotonic()
         if now - known[0] > LOOK_SECONDS or not known[1].cards:
             known[0] = now
-            try:
+            with contextlib.suppress(NoLibrary):  # nothing is analysed yet
                 known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
-            except NoLibrary:  # nothing is analysed yet
-                pass
         found: Shelf = known[1]
         return found
 

@@ -162,8 +162,7 @@ class Link:
                 del self._waiting[one]
 
     def _take_status(self, status: dict[str, Any], now: float) -> None:
-        before = self.status
-        if before and int(status.get("frame", 0)) < int(before.get("frame", 0)):
+        if self.status and self._is_another(status, now - self._heard):
             self.anew = True
             self._subscribed = -math.inf
             self._unsent.clear()
@@ -171,6 +170,13 @@ class Link:
         self._heard = now
         self.status = status
         self.there = True
+
+    def _is_another(self, status: dict[str, Any], passed: float) -> bool:
+        # Its frames are not those that the server before would have come to by now.
+        more = int(status.get("frame", 0)) - int(self.status.get("frame", 0))
+        expected = passed * float(status.get("sample_rate", 44100.0))
+        stalled = passed > SILENT_SECONDS and more < expected / 2 and not status.get("device_lost")
+        return more < 0 or stalled
 
     # Reading ---------------------------------------------------------------------------------
 

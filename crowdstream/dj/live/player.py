@@ -102,7 +102,8 @@ class Player:
             self._begin(now)
         elif not self.finished:
             self._look(now, self.link.beat)
-        self._last = self.link.beat, self.link.bpm
+        # As the server said it: what passes after that may be the silence of one that has died.
+        self._last = float(self.link.status.get("beat", 0.0)), self.link.bpm
         return left
 
     # What it hears ---------------------------------------------------------------------------

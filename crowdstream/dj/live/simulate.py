@@ -22,7 +22,7 @@ from crowdstream.settings.errors import one_line
 
 RATE = 10.0  # reports a second, as from a camera
 ARRIVAL_SECONDS = 600.0  # in which two thirds of them have come
-TIRED_SECONDS = 900.0  # of dancing at full, after which a break is needed
+TIRED_SECONDS = 2700.0  # of dancing at full, after which a break is needed
 REST_SECONDS = 240.0  # that such a break takes to help
 REACTION_SECONDS = 4.0  # that a crowd needs to go along with what is heard
 NOISE = 0.04  # of what a camera sees
@@ -69,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="crowdstream simulate-crowd", allow_abbrev=False,
-        description="Send a crowd's movement to a running server, which it hears through its meter.",
+        description="Send a crowd's movement to a running server, whose master it listens to.",
         epilog="See docs/dj-live.md.",
     )  # fmt: skip
     add = parser.add_argument

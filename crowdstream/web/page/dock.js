@@ -5,6 +5,7 @@ import { button } from "./controls/button.js";
 import { setIcon } from "./controls/icons.js";
 import { tabs } from "./controls/tabs.js";
 import { makeBuses } from "./mixer/buses.js";
+import { makeDj } from "./dj/dj.js";
 import { makeHealth } from "./health/health.js";
 import { makeLibrary } from "./library/library.js";
 
@@ -14,6 +15,7 @@ export function makeDock(live) {
   const panels = {
     library: h("div", { class: "panel panel-library" }, library.element),
     buses: h("div", { class: "panel panel-buses" }, makeBuses(live)),
+    dj: h("div", { class: "panel panel-dj" }, makeDj(live).element),
     health: h("div", { class: "panel panel-health" }, health.element),
   };
   const element = document.getElementById("dock");
@@ -22,6 +24,7 @@ export function makeDock(live) {
   const bar = tabs("Panels", [
     ["library", "Library", panels.library],
     ["buses", "Sends & master effects", panels.buses],
+    ["dj", "DJ", panels.dj],
     ["health", "Health", panels.health],
   ], () => ready && open(bar.chosen()));
   const badge = h("span", { class: "badge" });
