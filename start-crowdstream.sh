@@ -11,12 +11,13 @@ project=${self%/*}
 
 usage() {
     cat <<'END'
-Usage: start-crowdstream.sh [--demo | --install-only | --install-service | --uninstall-service]
+Usage: start-crowdstream.sh [--demo | --dj FOLDER | --install-only | --install-service | --uninstall-service]
                             [options of the server]
 
   (nothing)        install what is missing, then start the server with the preset
                    that suits this machine
   --demo           mix four generated tracks; --seconds N ends it by itself
+  --dj FOLDER      play what lies there, without an end, or a set: --dj SET.toml
   --install-only   install what is missing and stop
   --install-service    have systemd start the server with these options, now and at
                    each boot; through sudo as a service of the machine, else of the user
@@ -33,8 +34,23 @@ END
 
 mode=serve
 arguments=()
+folder='' port=57120 before=''
 for argument in "$@"; do
+    case $before in
+    --dj)
+        folder=$argument mode=dj before=''
+        continue
+        ;;
+    --port) port=$argument ;;
+    esac
+    before=$argument
     case $argument in
+    --dj) ;;
+    --dj=*) folder=${argument#--dj=} mode=dj ;;
+    --port=*)
+        port=${argument#--port=}
+        arguments+=("$argument")
+        ;;
     --demo) mode=demo ;;
     --install-only) mode=install ;;
     --install-service) mode=service ;;
@@ -64,11 +80,35 @@ no-service)
     ;;
 esac
 
+if [ "$before" = --dj ] || { [ "$mode" = dj ] && [ -z "$folder" ]; }; then
+    printf 'start-crowdstream.sh: --dj needs a folder with tracks, or a set file\n' >&2
+    exit 2
+fi
+
 install_server
+
+# The DJ runs beside the server, which does not need it. One that dies is followed by another, which
+# goes on where it was, as long as the server lives: that will be the process of this script.
+play_along() {
+    trap '' INT
+    while kill -0 $$ 2>/dev/null; do
+        status=0
+        nice -n 5 "$venv/bin/python" -P -m crowdstream dj "$folder" --port "$port" --with $$ ||
+            status=$?
+        [ $status -ne 0 ] || return 0
+        sleep 1
+    done
+}
 
 # exec: signals reach the server itself, and its exit status is this script's.
 case $mode in
 install) say "everything is installed; ./start-crowdstream.sh starts the server" ;;
 demo) exec "$venv/bin/python" -P -m examples.demo ${arguments[@]+"${arguments[@]}"} ;;
+dj)
+    export PYTHONPATH="$project${PYTHONPATH:+:$PYTHONPATH}"
+    play_along &
+    exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"} \
+        --movement-map "$project/configs/crowd.toml"
+    ;;
 serve) exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"} ;;
 esac

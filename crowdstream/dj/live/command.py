@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
+
 from crowdstream.control.movement import MovementMap
 from crowdstream.control.movement_file import read_map
 from crowdstream.dj.live.chooser import Chooser, Endless, Fixed, NothingToPlay
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-crowd", action="store_true", help="take no notice of the crowd")
     add("--seed", type=int, default=1, help="the same seed chooses the same (%(default)s)")
     add("--library", type=Path, metavar="FILE", help="the library of analysed tracks")
+    add("--with", type=int, metavar="PID", dest="with_pid", help="end when that process has ended")
     add("--no-analysis", action="store_true", help="play only what is analysed already")
     return parser
 
@@ -77,7 +80,7 @@ def dj(arguments: Sequence[str]) -> int:
             if not options.no_analysis:
                 analysis = _analyse(options)
             chooser = _endless(options)
-        return _play(options.host, options.port, chooser, chart)
+        return _play(options, chooser, chart)
     except (SetError, SettingError, NothingToPlay) as error:
         print(f"crowdstream dj: {error}", file=sys.stderr)
         return 1
@@ -90,15 +93,19 @@ def dj(arguments: Sequence[str]) -> int:
             analysis.wait()
 
 
-def _play(host: str, port: int, chooser: Chooser, chart: MovementMap | None) -> int:
+def _play(options: argparse.Namespace, chooser: Chooser, chart: MovementMap | None) -> int:
     ended = threading.Event()
+    parent: int | None = options.with_pid
+
+    def over() -> bool:
+        return ended.is_set() or (parent is not None and not psutil.pid_exists(parent))
 
     def end(_number: int, _frame: Any) -> None:
         ended.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    Session(Link(host, port), chooser, Floor(chart)).run(ended.is_set)
+    Session(Link(options.host, options.port), chooser, Floor(chart)).run(over)
     return 0
 
 
