@@ -136,9 +136,13 @@ def _patterns(
         beat = at % (2 * step)
         found["bass"].append((0.25 * np.sin(2 * np.pi * pitch * at) * np.exp(-beat * 2)).astype(
             np.float32))  # fmt: skip
-        voice = sum(np.sin(2 * np.pi * n * hertz(int(degrees[0]), -1) * at + 2 * np.sin(35 * at))
-                    / n for n in range(1, 8))  # fmt: skip
+        sung = 2 * np.pi * hertz(int(degrees[0]), -1) * at
+        voice = np.zeros(len(at))
+        for n in range(1, 8):
+            voice += np.sin(n * sung + 2 * np.sin(35 * at)) / n
         found["vocals"].append((0.08 * voice).astype(np.float32))
-        chord = sum(np.sin(2 * np.pi * hertz(int(degrees[0]) + d, 0) * at) for d in (0, 2, 4))
+        chord = np.zeros(len(at))
+        for d in (0, 2, 4):
+            chord += np.sin(2 * np.pi * hertz(int(degrees[0]) + d, 0) * at)
         found["other"].append((0.06 * chord).astype(np.float32))
     return found

@@ -57,11 +57,13 @@ def _map(values: Mapping[str, Any], base_bpm: float) -> MovementMap:
     for key, pairs in (("below", below), ("steps", steps)):
         for _, bpm in pairs:
             _check_tempo(key, bpm, base_bpm)
-    limits = [_number(values.get(key, bpm)) for key, bpm in zip(
-        LIMITS, (LOWEST_BPM, HIGHEST_BPM), strict=True)]
-    for key, bpm in zip(LIMITS, limits, strict=True):
-        if bpm is None or not LOWEST_BPM <= bpm <= HIGHEST_BPM:
+    limits = []
+    for key, outermost in zip(LIMITS, (LOWEST_BPM, HIGHEST_BPM), strict=True):
+        limit = _number(values.get(key, outermost))
+        if limit is None or not LOWEST_BPM <= limit <= HIGHEST_BPM:
             raise _Wrong(f"{key} is not a tempo of {LOWEST_BPM:g} to {HIGHEST_BPM:g}")
+        limits.append(limit)
+    for key, bpm in zip(LIMITS, limits, strict=True):
         if key in values:
             _check_tempo(key, bpm, base_bpm)
     lowest, highest = (bpm or 0.0 for bpm in limits)

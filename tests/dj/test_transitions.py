@@ -102,7 +102,7 @@ def test_drums_first_is_for_keys_that_do_not() -> None:
     assert rate(drums_first, meeting(side(256, stems=("a",)), side(0)), LIMIT)[0] == 0
     rows = drums_first.rows(clash)
     for beat in range(0, 64):
-        both = [value(rows, who, "other", beat) for who in ("out", "in")]  # type: ignore[arg-type]
+        both = [value(rows, who, "other", beat) for who in ("out", "in")]
         assert min(both) < 0.1, beat
 
 

@@ -124,13 +124,13 @@ def _endless(options: argparse.Namespace) -> Endless:
     from crowdstream.catalog import Library, NoLibrary, Query, default_place
     from crowdstream.dj.curve import NAMED, Curve
     from crowdstream.dj.planner import Planner, Wishes
-    from crowdstream.dj.shelf import Shelf, of_library
+    from crowdstream.dj.shelf import Shelf, of_analyses, of_library
 
     curve = Curve("wave", NAMED["wave"])
     begun = time.monotonic()
     place = options.library or default_place()
     folder = str(options.what.expanduser().resolve())
-    known: list[Any] = [-math.inf, Shelf([], {}.__getitem__)]
+    known: list[Any] = [-math.inf, of_analyses({})]
 
     def shelf() -> Shelf:
         now = time.monotonic()

@@ -16,7 +16,7 @@ def run(data: bytes) -> None:
     """Read a set."""
     path = scratch.music() / "set.txt"
     try:
-        found = _reader(data)(data, path)
+        found = _reader(data, path)(data, path)
     except SetError as error:
         if not str(error).isprintable():
             raise Fault(f"a refusal is not one line: {str(error)!r}") from error
