@@ -312,6 +312,56 @@ def test_the_playhead_is_where_the_sound_is(
     assert centre > 10.5
 
 
+def test_what_was_drawn_stays_when_it_is_not_answered_again(
+    app: WaveformApp, page: Page, sounds: list[Path]
+) -> None:
+    app.move(0, 22.0)
+    show(app, page, 112, sounds)
+    asked = page.evaluate_handle("({ count: 0 })")
+    page.evaluate(
+        """(asked) => {
+          const { fetch } = window;
+          window.fetch = (url) => (/waves.*key=/.test(url) ? asked.count++ : 0,
+            /waves.*key=/.test(url) ? Promise.reject(new TypeError("away")) : fetch(url));
+          for (const tile of waveforms[0].peaks._tiles.values()) {
+            Object.assign(tile, { exact: false, ready: 0.5 });
+          }
+          waveforms[0]._overview.refresh();
+          waveforms[0]._closeup.strips.clear();
+          waveforms[0].redraw();
+        }""",
+        asked,
+    )
+    until(lambda: asked.evaluate("(asked) => asked.count"))
+    settle(page)
+    assert lit(page, "overview", 0.55 * WIDE, sizes(page)[1] / 2, 200, 4) > 0.8
+
+
+def test_an_answer_that_was_overtaken_does_not_count(
+    app: WaveformApp, page: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "short.wav"
+    soundfile.write(path, np.full((RATE, 2), 0.5), RATE)
+    page.evaluate(
+        """() => {
+          const { fetch } = window;
+          window.delivered = false;
+          window.fetch = async (url) => {
+            const answer = await fetch(url);
+            if (!/waves.113$/.test(url) || !answer.ok) return answer;
+            const about = await answer.json();
+            while (!(waveforms[0].peaks.ready === 1)) await new Promise((one) => setTimeout(one, 20));
+            for (const stem of about.stems) stem.ready = 0.5;
+            setTimeout(() => { window.delivered = true; }, 100);
+            return new Response(JSON.stringify(about));
+          };
+        }"""
+    )
+    app.show(A=track(113, [path], 1.0))
+    until(lambda: page.evaluate("delivered"))
+    assert page.evaluate("waveforms[0].peaks.ready") == 1
+
+
 def test_a_first_part_is_there_before_the_rest(
     app: WaveformApp, page: Page, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ export class Peaks extends EventTarget {
     this.tileSize = 4096;
     this._tiles = new Map();
     this._asked = new Map();
+    this._heard = new Set(); // stems that were told of since all of them were asked for
     this._busy = 0;
     this._timer = 0;
     this._retry = 0;
@@ -87,6 +88,7 @@ export class Peaks extends EventTarget {
     this.stems = [];
     this._tiles.clear();
     this._asked.clear();
+    this._heard.clear();
     this._tell();
     this._fetchAbout();
   }
@@ -95,13 +97,17 @@ export class Peaks extends EventTarget {
     const { number } = this;
     if (!number) return;
     clearTimeout(this._retry);
+    this._heard.clear();
     try {
       const answer = await fetch(`${this._base}/waves/${number}`);
       if (!answer.ok) throw new Error(String(answer.status));
       const about = await answer.json();
       if (number !== this.number) return;
       this.tileSize = about.tile;
-      about.stems.forEach((stem, index) => this._take(index, stem));
+      about.stems.forEach((stem, index) => {
+        // What was told meanwhile may be newer, and what is newer still will be told.
+        if (!this._heard.has(index)) this._take(index, stem);
+      });
       this._tell();
     } catch {
       // It may not be known there yet, or the connection is away.
@@ -113,6 +119,7 @@ export class Peaks extends EventTarget {
 
   _learn(wave) {
     if (wave.number !== this.number || wave.deck !== this._letter) return;
+    this._heard.add(wave.stem);
     this._take(wave.stem, wave);
     this._tell();
   }
@@ -174,7 +181,12 @@ export class Peaks extends EventTarget {
     this._busy -= 1;
     if (number === this.number && this.stems[stem]?.key === about.key) {
       this._asked.delete(key);
-      if (!tile.data && this._tiles.get(key)) tile.data = this._tiles.get(key).data;
+      const before = this._tiles.get(key);
+      if (!tile.data && before?.data) {
+        // Not answered: what was known is still good to draw.
+        const { count, data, known } = before;
+        Object.assign(tile, { count, data, known });
+      }
       this._tiles.set(key, tile);
       while (this._tiles.size > MOST_TILES) this._tiles.delete(this._tiles.keys().next().value);
       if (tile.data) this.dispatchEvent(new CustomEvent("tile", { detail: asked }));
