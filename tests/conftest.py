@@ -1,5 +1,6 @@
 """Fixtures of all tests: a clean environment, and the virtual sound cards."""
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from contrib.soundcard import JackDummy, PulseNull
+from crowdstream.desk import tables
 
 # How long an example takes is a benchmark's business: on an emulated or busy machine any limit
 # would be wrong.
@@ -15,6 +17,9 @@ settings.register_profile(
     "crowdstream", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("crowdstream")
+
+# The same for every desk, and most of what making one takes: worked out once for thousands.
+tables.interpolator = functools.cache(tables.interpolator)
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 
 def _attributes(values: dict[str, float | str]) -> str:
     parts = []
     for name, value in values.items():
         text = value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
-        parts.append(f" {name.rstrip('_').replace('_', '-')}={quoteattr(text)}")
+        parts.append(f' {name.rstrip("_").replace("_", "-")}="{escape(text)}"')
     return "".join(parts)
 
 

@@ -350,7 +350,8 @@ def test_an_answer_that_was_overtaken_does_not_count(
             const answer = await fetch(url);
             if (!/waves.113$/.test(url) || !answer.ok) return answer;
             const about = await answer.json();
-            while (!(waveforms[0].peaks.ready === 1)) await new Promise((one) => setTimeout(one, 20));
+            const pause = () => new Promise((one) => setTimeout(one, 20));
+            while (waveforms[0].peaks.ready !== 1) await pause();
             for (const stem of about.stems) stem.ready = 0.5;
             setTimeout(() => { window.delivered = true; }, 100);
             return new Response(JSON.stringify(about));

@@ -30,6 +30,6 @@ def test_every_name_of_the_status_is_explained_once() -> None:
 def test_the_stems_of_a_deck_are_one_section() -> None:
     text = reference()
     assert "/stem/1" not in text
-    assert "### `/deck/{deck}/stem/{number} f gain`" in text
+    assert "### `/deck/{deck}/stem/{number} f gain [f seconds]`" in text
     assert "`osc_deck_stem_{number}(address, ...)`" in text
     assert "`{number}` stands for 1 to 8." in text

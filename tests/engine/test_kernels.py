@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,39 +14,11 @@ from crowdstream.engine import jit
 from crowdstream.engine.callback import Callback
 from crowdstream.engine.ledger import histogram_bin
 from tests.engine.bench import Bench, noise
+from tests.engine.conftest import Afresh
 
-# Compiled afresh in a process of its own: what comes from numba's cache can't be inspected.
-_INSPECT = """
-import importlib, json, os, re, sys
-os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
-found = {}
-for module in ("crowdstream.engine.render", "crowdstream.engine.ledger"):
-    for name, value in vars(importlib.import_module(module)).items():
-        options = getattr(value, "targetoptions", None)
-        if options is None or not getattr(value, "signatures", None):
-            continue
-        if value.py_func.__module__ != module or value._can_compile:
-            continue
-        found[name] = {
-            "llvm": "\\n".join(value.inspect_llvm().values()),
-            "nogil": bool(options.get("nogil")),
-            "signatures": len(value.signatures),
-        }
-json.dump(found, sys.stdout)
-"""
 _KERNELS = {"render_at", "begin_block", "end_block"}
 _WRAPPERS = ("_ZN7cpython", "cfunc.")
 _FORBIDDEN = re.compile(r"NRT_|Py|_Py|numba_(?!gil)|malloc|calloc|realloc|free$|printf|pthread")
-
-
-def _compiled(folder: Path) -> dict[str, dict[str, object]]:
-    root = Path(crowdstream.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", _INSPECT, str(folder)],
-        capture_output=True, text=True, check=True, cwd=root,
-    )  # fmt: skip
-    found: dict[str, dict[str, object]] = json.loads(done.stdout)
-    return found
 
 
 def _bodies(llvm: str) -> dict[str, list[str]]:
@@ -69,10 +38,9 @@ def _bodies(llvm: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.timeout(1800)  # it compiles everything anew, which takes minutes under emulation
-def test_no_kernel_allocates_or_touches_python(tmp_path: Path) -> None:
-    found = _compiled(tmp_path)
-    assert set(found) == _KERNELS
-    for name, kernel in found.items():
+def test_no_kernel_allocates_or_touches_python(afresh: Afresh) -> None:
+    assert set(afresh.kernels) == _KERNELS
+    for name, kernel in afresh.kernels.items():
         assert not kernel["nogil"], name
         assert kernel["signatures"] == 1, name
         bodies = _bodies(str(kernel["llvm"]))

@@ -2,36 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-import crowdstream
-
-ROOT = Path(crowdstream.__file__).parents[1]
-
-HALVE = '''
-"""Halve: half as loud."""
-
-from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
-
-MODULE = Module("halve", "Half as loud.", (Parameter("share", "what is left", 0, 1, 0.5),))
-
-
-def _times(x, share):
-    return x * share
-
-
-def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """No state."""
-    for i in range(count):
-        left[i] = _times(left[i], values[ROW_FIRST, i])
-        right[i] = _times(right[i], values[ROW_FIRST, i])
-'''
+from tests.engine.conftest import Afresh
 
 TRIES = """
 import sys
@@ -60,19 +33,6 @@ rig.close()
 
 
 @pytest.mark.timeout(1800)  # it compiles everything anew, which takes minutes under emulation
-def test_a_new_file_is_found_documented_and_runs(tmp_path: Path) -> None:
-    shutil.copytree(
-        ROOT / "crowdstream", tmp_path / "crowdstream", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    new = tmp_path / "crowdstream" / "engine" / "effects" / "halve.py"
-    new.write_text(HALVE, encoding="utf-8")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT))),
-        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
-    }
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", TRIES, str(tmp_path)],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_a_new_file_is_found_documented_and_runs(afresh: Afresh) -> None:
+    done = afresh.run(TRIES)
     assert done.returncode == 0, done.stderr[-2000:]
