@@ -1,7 +1,7 @@
 """The newcomer's demo, in a clean clone of the last commit with an empty home.
 
-The other of the two commands is what runs this. The only tests that install for real. Everything they need comes through the network, in the
-way that this machine's own settings for pip say.
+The other of the two commands is what runs this. The only tests that install for real: what they
+need comes through the network, in the way that this machine's own settings for pip say.
 """
 
 import os

@@ -24,8 +24,6 @@ CONTROL_SECONDS = 2.0  # within which a killed control is there again
 ANSWER_SECONDS = 5.0  # the same of the server after other kills
 HANG_SECONDS = 5.0  # within which a stopped engine is ended
 MORE_FILES, MORE_THREADS = 4, 1  # after the night, of a process: pipes to new children
-# The process that makes waveforms is kept for a minute after the last page, with its pipes.
-KEPT_FILES = {"web": 8}
 _INTERNAL = "internal error"
 _HEARD = ("engine", "hang")  # kills that may be heard
 
@@ -146,7 +144,7 @@ def _leaks(night: Night) -> Iterator[Verdict]:
             if before is None or after is None:
                 continue
             told.append(f"{role} {name} {before}-{after}")
-            if after > before + more + (KEPT_FILES.get(role, 0) if name == "files" else 0):
+            if after > before + more:
                 faults.append(f"{role}: {before} {name} at first, {after} in the end")
     yield Verdict("no files or threads are left", not faults, "; ".join(faults or told))
     status = night.one("status")

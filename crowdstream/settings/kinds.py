@@ -271,18 +271,10 @@ class Folders(Kind):
         return self.read(raw)
 
 
-@dataclass(frozen=True)
-class Networks(Kind):
-    """Any number of addresses and networks; gives a tuple of str, each as `192.168.1.0/24`.
-
-    An address alone is a network of one. In one text they are separated by commas or spaces.
-    """
+class _Words(Kind):
+    # Any number of words; in one text between commas or spaces, after a flag as arguments.
 
     flag = MappingProxyType({"action": "extend", "nargs": "+"})
-
-    @property
-    def allowed(self) -> str:
-        return "an IP address or network such as 192.168.1.0/24, or several"
 
     def read(self, value: object) -> tuple[str, ...]:
         items = value if isinstance(value, list | tuple) else [value]
@@ -292,6 +284,24 @@ class Networks(Kind):
                 raise Refused
             found += self.read_text(item)
         return tuple(found)
+
+    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
+        return self.read(raw)
+
+    @abstractmethod
+    def read_text(self, text: str) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Networks(_Words):
+    """Any number of addresses and networks; gives a tuple of str, each as `192.168.1.0/24`.
+
+    An address alone is a network of one. In one text they are separated by commas or spaces.
+    """
+
+    @property
+    def allowed(self) -> str:
+        return "an IP address or network such as 192.168.1.0/24, or several"
 
     def read_text(self, text: str) -> tuple[str, ...]:
         words = text.replace(",", " ").split()
@@ -304,34 +314,17 @@ class Networks(Kind):
             raise Refused
         return found
 
-    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
-        return self.read(raw)
-
 
 @dataclass(frozen=True)
-class Names(Kind):
+class Names(_Words):
     """Any number of host names; gives a tuple of str. In one text, between commas or spaces."""
-
-    flag = MappingProxyType({"action": "extend", "nargs": "+"})
 
     @property
     def allowed(self) -> str:
         return "a host name, or several"
-
-    def read(self, value: object) -> tuple[str, ...]:
-        items = value if isinstance(value, list | tuple) else [value]
-        found: list[str] = []
-        for item in items:
-            if not isinstance(item, str):
-                raise Refused
-            found += self.read_text(item)
-        return tuple(found)
 
     def read_text(self, text: str) -> tuple[str, ...]:
         words = text.replace(",", " ").split()
         if not words or not all(_HOST_NAME.fullmatch(word) for word in words):
             raise Refused
         return tuple(word.lower() for word in words)
-
-    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
-        return self.read(raw)

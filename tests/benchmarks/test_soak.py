@@ -153,7 +153,8 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 def test_a_short_night_on_the_built_in_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(soak, "CALM_SECONDS", 3.0)
+    # A little more than files of waveforms are kept for a page that may come back.
+    monkeypatch.setattr(soak, "CALM_SECONDS", 6.0)
     monkeypatch.setattr(files, "pieces", lambda _seconds: [
         Piece("a", 8.0, 1, 120.0, "16"), Piece("b", 6.0, 3, 110.0, "24 mono"),
         Piece("c", 9.0, 1, 125.0, "flac 16"),
