@@ -98,20 +98,26 @@ if [ ${#arguments[@]} -gt 0 ]; then
 fi
 
 status=0
-say "linting with ruff"
-run_module ruff check . || status=1
-say "checking types with mypy"
-run_module mypy || status=1
-say "auditing the packages"
-run_module contrib.audit || status=1
-[ $status -eq 0 ] ||
-    say "ruff, mypy or the audit found something (see above), so this run has failed"
+outputs=$(mktemp -d)
+trap 'rm -rf -- "$outputs"' EXIT
 
-# Three parts at the same time, since much of it is waiting. What listens to a sound card and what
-# draws pages comes after them, alone: a busy machine is heard and seen.
+check() {
+    local status=0
+    say "linting with ruff"
+    run_module ruff check . || status=1
+    say "checking types with mypy"
+    run_module mypy || status=1
+    say "auditing the packages"
+    run_module contrib.audit || status=1
+    [ $status -eq 0 ] || say "ruff, mypy or the audit found something, so this run has failed"
+    return $status
+}
+
+# Three parts of the tests at the same time, since much of it is waiting. What listens to a sound
+# card and what draws pages comes after them, alone: a busy machine is heard and seen.
 run_part() { run_module pytest -m "not device${device_free:+ and not install}" "$@"; }
 parts=() programs=()
-others=(tests/web tests/record tests/library tests/examples tests/top tests/guardian)
+others=(tests/web tests/record tests/library tests/examples tests/top tests/guardian tests/catalog)
 others+=(tests/test_newcomer.py tests/test_web.py)
 for folder in tests/*/; do
     case " ${others[*]} tests/benchmarks tests/browser " in
@@ -125,17 +131,20 @@ for file in tests/test_*.py; do
     *) programs+=("$file") ;;
     esac
 done
-say "running the tests: two of three parts go to files meanwhile, and are shown at the end"
-outputs=$(mktemp -d)
-trap 'rm -rf -- "$outputs"' EXIT
+say "linting, types, audit and the tests: what is not shown meanwhile is shown at the end"
+check >"$outputs/checks" 2>&1 &
+checks=$!
 run_part "${parts[@]}" >"$outputs/parts" 2>&1 &
 first=$!
 run_part "${others[@]}" >"$outputs/others" 2>&1 &
 second=$!
 run_part "${programs[@]}" tests/benchmarks || status=1
+wait $checks || status=1
+cat -- "$outputs/checks"
 wait $first || status=1
+cat -- "$outputs/parts"
 wait $second || status=1
-cat -- "$outputs/parts" "$outputs/others"
+cat -- "$outputs/others"
 run_part tests/browser || status=1
 [ -n "$device_free" ] || run_module pytest -m device || status=1
 [ $status -eq 0 ] || say "something failed (see above)"
