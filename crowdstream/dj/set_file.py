@@ -34,7 +34,7 @@ from crowdstream.dj.sets import Entry, Row, Set, Transition, Who
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import BeatGrid, GridError, find_grid
 from crowdstream.library.tracks import find_stems
-from crowdstream.offline.sets import SetError
+from crowdstream.offline.cues import SetError
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.toml import decode, parse, write_value
 from crowdstream.texts import printable

@@ -20,9 +20,9 @@ from crowdstream.settings.kinds import Refused
 from crowdstream.settings.options import OPTIONS
 
 if TYPE_CHECKING:
+    from crowdstream.offline.cues import Set
     from crowdstream.offline.progress import Progress
     from crowdstream.offline.renderer import Summary
-    from crowdstream.offline.sets import Set
 
 # Those that change how a mix sounds, or whether it fits. A user's configuration is left out:
 # the same set gives the same mix everywhere.
@@ -123,7 +123,8 @@ def _interrupt(_number: int, _frame: Any) -> None:
 def _render(options: argparse.Namespace, settings: Settings) -> int:
     begin = time.monotonic()
     # The set first: what is wrong with it is told before anything large is loaded.
-    from crowdstream.offline.sets import DJ_SUFFIX, SetError, read_set
+    from crowdstream.offline.cues import SetError
+    from crowdstream.offline.sets import DJ_SUFFIX, read_set
 
     planned = options.set.suffix.lower() == DJ_SUFFIX
     try:

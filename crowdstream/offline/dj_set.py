@@ -11,7 +11,7 @@ from crowdstream.dj.score import all_moves
 from crowdstream.dj.set_file import parse_set
 from crowdstream.dj.set_file import read_set as read_file
 from crowdstream.dj.sets import Set as DjSet
-from crowdstream.offline.sets import Checker, Cue, Set, moment
+from crowdstream.offline.cues import Checker, Cue, Set, moment
 from crowdstream.texts import printable
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from crowdstream.control.context import nobody
 from crowdstream.desk.codes import FREE
+from crowdstream.offline.cues import Cue, Set
 from crowdstream.offline.session import Session
-from crowdstream.offline.sets import Cue, Set
 from crowdstream.offline.timeline import NEVER, Timeline
 
 BLOCK = 8192  # frames; larger ones would not be faster

@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 
 from crowdstream.control.packets import BUNDLE, HEAD, UNIX_EPOCH, Malformed, parse
-from crowdstream.offline.sets import Checker, Cue, Moment, Set, SetError, moment
+from crowdstream.offline.cues import Checker, Cue, Moment, Set, SetError, moment
 from crowdstream.texts import printable
 
 _LENGTH = struct.Struct(">i")

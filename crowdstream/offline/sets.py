@@ -1,54 +1,17 @@
-"""Sets: commands and their times, read from a file and checked before anything sounds."""
+"""Sets, read from a file of any kind."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.control.commands.common import PATH_HELP
-from crowdstream.control.errors import CommandError
-from crowdstream.control.table import TABLE, Command
-from crowdstream.library.errors import AudioFileError
-from crowdstream.library.tracks import find_stems
+from crowdstream.offline.cues import Set, SetError
+from crowdstream.offline.dj_set import read_dj_set
+from crowdstream.offline.score import is_score, read_score
+from crowdstream.offline.text import read_text
 from crowdstream.texts import printable
 
-LONGEST_SECONDS = 1e6  # eleven days
-MOST_BEATS = 1e7
 DJ_SUFFIX = ".toml"
-
-
-class SetError(ValueError):
-    """A set that can't be played. The message names the file, the line and the reason."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A time of a set: seconds since its start, or beats of its clock."""
-
-    value: float
-    beats: bool = False
-
-
-@dataclass(frozen=True)
-class Cue:
-    """One command of a set, checked. `place` says where it stands, for messages."""
-
-    at: Moment
-    address: str
-    arguments: tuple[Any, ...]
-    place: str
-
-
-@dataclass(frozen=True)
-class Set:
-    """All commands of a set in the order of the file, and where the mix ends, if it says so."""
-
-    cues: tuple[Cue, ...]
-    end: Moment | None = None
 
 
 def read_set(path: Path) -> Set:
@@ -57,65 +20,11 @@ def read_set(path: Path) -> Set:
         data = path.read_bytes()
     except OSError as error:
         raise SetError(f"{printable(path)}: it can't be read ({error.strerror})") from None
-    return _reader(data, path)(data, path)
+    return reader(data, path)(data, path)
 
 
-def _reader(data: bytes, path: Path) -> Callable[[bytes, Path], Set]:
+def reader(data: bytes, path: Path) -> Callable[[bytes, Path], Set]:
     """What reads a file with these contents."""
-    # Here, because the readers need what stands above.
     if path.suffix.lower() == DJ_SUFFIX:
-        from crowdstream.offline.dj_set import read_dj_set
-
         return read_dj_set
-    from crowdstream.offline.score import is_score, read_score
-    from crowdstream.offline.text import read_text
-
     return read_score if is_score(data) else read_text
-
-
-def moment(value: float, beats: bool, place: str) -> Moment:
-    """A time that was read; raises `SetError` for one that can't be."""
-    most = MOST_BEATS if beats else LONGEST_SECONDS
-    if not 0.0 <= value <= most:
-        unit = "beats" if beats else "seconds"
-        raise SetError(f"{place}: a time is 0 to {most:g} {unit}, not {value:g}")
-    return Moment(value, beats)
-
-
-class Checker:
-    """Makes cues of commands as they were read. A path is looked for once."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._found: set[str] = set()
-
-    def command(self, address: str, place: str) -> Command:
-        """The command of an address; raises `SetError`."""
-        try:
-            return TABLE.find(address)[0]
-        except CommandError as error:
-            raise SetError(f"{place}: {printable(address)}: {error}") from None
-
-    def cue(self, at: Moment, address: str, arguments: tuple[Any, ...], place: str) -> Cue:
-        """A command with its arguments checked and its paths made absolute.
-
-        Raises `SetError` for what can be seen without playing it.
-        """
-        command = self.command(address, place)
-        try:
-            values = list(arguments)
-            command.bind(values)
-            if command.reorder is None:
-                for number, argument in enumerate(command.args[: len(values)]):
-                    if argument.name == "path":
-                        values[number] = self._path(values[number], argument.help == PATH_HELP)
-        except (CommandError, AudioFileError) as error:
-            raise SetError(f"{place}: {printable(address)}: {error}") from None
-        return Cue(at, address, tuple(values), place)
-
-    def _path(self, text: str, music: bool) -> str:
-        path = str(self._folder / os.path.expanduser(text))
-        if music and path not in self._found:
-            find_stems(Path(path))
-            self._found.add(path)
-        return path

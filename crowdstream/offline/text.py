@@ -16,7 +16,7 @@ from typing import Any
 
 from crowdstream.control.packets import build, parse
 from crowdstream.control.table import Command
-from crowdstream.offline.sets import Checker, Cue, Moment, Set, SetError, moment
+from crowdstream.offline.cues import Checker, Cue, Moment, Set, SetError, moment
 from crowdstream.texts import printable
 
 END = "end"

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from crowdstream.control.clock import BeatClock
-from crowdstream.offline.sets import Cue, Moment
+from crowdstream.offline.cues import Cue, Moment
 
 NEVER = 1 << 62
 

@@ -9,7 +9,7 @@ import pytest
 from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.set_file import parse_set, read_set, write_set
 from crowdstream.dj.sets import Row, Set
-from crowdstream.offline.sets import SetError
+from crowdstream.offline.cues import SetError
 from tests.dj.support import click_track, club
 
 GOOD = """\

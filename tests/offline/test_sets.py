@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.offline.sets import Moment, Set, SetError, read_set
+from crowdstream.offline.cues import Moment, Set, SetError
+from crowdstream.offline.sets import read_set
 from tests.offline.support import score
 
 

@@ -24,7 +24,7 @@ from crowdstream.dj.live.chooser import Chooser, Endless, Fixed, NothingToPlay
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.link import Link
 from crowdstream.dj.live.session import Session
-from crowdstream.offline.sets import SetError
+from crowdstream.offline.cues import SetError
 from crowdstream.settings import SettingError
 from crowdstream.settings.errors import one_line
 from crowdstream.settings.files import PRESETS

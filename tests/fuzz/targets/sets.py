@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from crowdstream.control.errors import CommandError
 from crowdstream.control.table import TABLE
-from crowdstream.offline.sets import LONGEST_SECONDS, MOST_BEATS, Set, SetError, _reader
+from crowdstream.offline.cues import LONGEST_SECONDS, MOST_BEATS, Set, SetError
+from crowdstream.offline.sets import reader
 from tests.fuzz import scratch, wire
 from tests.fuzz.registry import Fault, Target
 
@@ -16,7 +17,7 @@ def run(data: bytes) -> None:
     """Read a set."""
     path = scratch.music() / "set.txt"
     try:
-        found = _reader(data, path)(data, path)
+        found = reader(data, path)(data, path)
     except SetError as error:
         if not str(error).isprintable():
             raise Fault(f"a refusal is not one line: {str(error)!r}") from error

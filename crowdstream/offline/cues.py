@@ -1,0 +1,97 @@
+"""The cues of a set: commands and their times, checked before anything sounds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream.control.commands.common import PATH_HELP
+from crowdstream.control.errors import CommandError
+from crowdstream.control.table import TABLE, Command
+from crowdstream.library.errors import AudioFileError
+from crowdstream.library.tracks import find_stems
+from crowdstream.texts import printable
+
+LONGEST_SECONDS = 1e6  # eleven days
+MOST_BEATS = 1e7
+
+
+class SetError(ValueError):
+    """A set that can't be played. The message names the file, the line and the reason."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time of a set: seconds since its start, or beats of its clock."""
+
+    value: float
+    beats: bool = False
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One command of a set, checked. `place` says where it stands, for messages."""
+
+    at: Moment
+    address: str
+    arguments: tuple[Any, ...]
+    place: str
+
+
+@dataclass(frozen=True)
+class Set:
+    """All commands of a set in the order of the file, and where the mix ends, if it says so."""
+
+    cues: tuple[Cue, ...]
+    end: Moment | None = None
+
+
+def moment(value: float, beats: bool, place: str) -> Moment:
+    """A time that was read; raises `SetError` for one that can't be."""
+    most = MOST_BEATS if beats else LONGEST_SECONDS
+    if not 0.0 <= value <= most:
+        unit = "beats" if beats else "seconds"
+        raise SetError(f"{place}: a time is 0 to {most:g} {unit}, not {value:g}")
+    return Moment(value, beats)
+
+
+class Checker:
+    """Makes cues of commands as they were read. A path is looked for once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._found: set[str] = set()
+
+    def command(self, address: str, place: str) -> Command:
+        """The command of an address; raises `SetError`."""
+        try:
+            return TABLE.find(address)[0]
+        except CommandError as error:
+            raise SetError(f"{place}: {printable(address)}: {error}") from None
+
+    def cue(self, at: Moment, address: str, arguments: tuple[Any, ...], place: str) -> Cue:
+        """A command with its arguments checked and its paths made absolute.
+
+        Raises `SetError` for what can be seen without playing it.
+        """
+        command = self.command(address, place)
+        try:
+            values = list(arguments)
+            command.bind(values)
+            if command.reorder is None:
+                for number, argument in enumerate(command.args[: len(values)]):
+                    if argument.name == "path":
+                        values[number] = self._path(values[number], argument.help == PATH_HELP)
+        except (CommandError, AudioFileError) as error:
+            raise SetError(f"{place}: {printable(address)}: {error}") from None
+        return Cue(at, address, tuple(values), place)
+
+    def _path(self, text: str, music: bool) -> str:
+        path = str(self._folder / os.path.expanduser(text))
+        if music and path not in self._found:
+            find_stems(Path(path))
+            self._found.add(path)
+        return path
