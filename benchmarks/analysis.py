@@ -168,7 +168,7 @@ def judge(guess: Guess, truth: Truth) -> dict[str, Any]:
         number = np.interp(guess.downbeat, truth.beats, np.arange(len(truth.beats)))
         if guess.downbeat < truth.beats[0]:
             number = (guess.downbeat - truth.beats[0]) / beat
-        downbeat = abs((number + 2) % 4 - 2) < 0.2 and abs(off - 1) < OCTAVE_TOLERANCE
+        downbeat = bool(abs((number + 2) % 4 - 2) < 0.2 and abs(off - 1) < OCTAVE_TOLERANCE)
     goal = truth.tonic + 12 * truth.minor
     late = lateness(guess.beats, truth.beats)
     tempi = [] if guess.analysis else [fitted_bpm(guess.beats)]

@@ -47,7 +47,7 @@ def find_rhythm(features: Features, lines: Floats) -> Rhythm | None:
     phases = weights.BAR.chances(meter.bar_traits(features, lines, beats))
     beats = beats.shifted(int(np.argmax(phases)) / 4)
     if steady:
-        beats, _ = grid.settle_steady(features.attacks, beats, features.seconds)
+        beats = grid.settle_steady(features.attacks, beats, features.seconds)
         beats = _whole_tempo(beats, features.seconds)
     else:
         beats = grid.settle_moving(features.attacks, beats, features.seconds)

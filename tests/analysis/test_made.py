@@ -94,10 +94,12 @@ def test_other_music_has_another_fingerprint(found: Analysis) -> None:
 
 
 @pytest.mark.parametrize(
-    ("style", "seed"), [("drum and bass", 60_006), ("dubstep", 60_007), ("ballad", 60_011)]
+    "style", ["drum and bass", "dubstep", "ballad", "garage"], ids=lambda name: name
 )
-def test_the_octave_of_each_feel(style: str, seed: int) -> None:
-    track = make(seed, 40, STYLE[style], steady=True)
+def test_the_octave_of_each_feel(style: str) -> None:
+    # In three of these styles this seed has no kick: hats, a hand drum and the bass say where the
+    # beat is.
+    track = make(50_010, 30, STYLE[style], steady=True)
     result = analyse([ArraySound("mix", track.mix(), track.rate)])
     assert result.tempo.bpm == pytest.approx(track.truth.bpm, abs=0.05)
     assert _grid_error(result, track) < 0.010
