@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from benchmarks.common import Progress, print_heading
 from benchmarks.made_tracks import MadeTrack, Truth, make
-from crowdstream.analysis import grid, key, meter, tempo, vocals
+from crowdstream.analysis import grid, key, meter, moving, tempo, vocals
 from crowdstream.analysis.features import SLOW_RATE, Features, extract
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.source import ArraySound, Sound
@@ -60,7 +60,7 @@ def bar_choice(truth: Truth, features: Features, lines: tempo.Floats, hertz: flo
     """Which sixteenth begins the bar."""
     beats = Beats.even(grid.steady_tempo(lines, hertz))
     if grid.coherence(lines, beats) < grid.STEADY:
-        beats = grid.moving_tempo(lines, hertz)
+        beats = moving.moving_tempo(lines, hertz)
     beats = beats.shifted(meter.sixteenth_offset(lines, beats))
     steps = 4 * (beats.beat(truth.beats) - np.arange(len(truth.beats)))
     traits = meter.bar_traits(features, lines, beats)

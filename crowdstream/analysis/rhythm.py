@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crowdstream.analysis import grid, meter, tempo, weights
+from crowdstream.analysis import attacks, grid, meter, moving, tempo, weights
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, Features
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.tempo import Candidate, Floats
@@ -17,6 +17,7 @@ LOOP_SECONDS = 20.0  # up to which a file may be a loop, whole bars long
 LOOP_PULL = 0.003  # share by which a loop's tempo may be off what is measured
 WHOLE_DRIFT = 0.004  # s: a tempo this close to a whole number at the track's end is that number
 BEFORE_SOUND = 0.06  # s: the first downbeat may lie so far before the first sound
+CUT, MOVING_CUT = 0.004, 0.02  # s: and so far before the file
 HEARD = 1e-4  # of the loudest power: the first sound
 
 
@@ -47,10 +48,10 @@ def find_rhythm(features: Features, lines: Floats) -> Rhythm | None:
     phases = weights.BAR.chances(meter.bar_traits(features, lines, beats))
     beats = beats.shifted(int(np.argmax(phases)) / 4)
     if steady:
-        beats = grid.settle_steady(features.attacks, beats, features.seconds)
+        beats = attacks.settle_steady(features.attacks, beats, features.seconds)
         beats = _whole_tempo(beats, features.seconds)
     else:
-        beats = grid.settle_moving(features.attacks, beats, features.seconds)
+        beats = attacks.settle_moving(features.attacks, beats, features.seconds)
     beats = _from_first_downbeat(features, beats)
     sure = min(1.0, (regular - needed) / 0.2 + 0.3)
     return Rhythm(
@@ -65,12 +66,12 @@ def find_rhythm(features: Features, lines: Floats) -> Rhythm | None:
 def _rough(lines: Floats, candidate: Candidate) -> tuple[Beats, bool]:
     even = Beats.even(grid.steady_tempo(lines, candidate.hertz))
     together = grid.coherence(lines, even)
-    if together >= grid.STEADY or len(lines) < 3 * grid.WINDOW * FRAME_RATE:
+    if together >= grid.STEADY or len(lines) < 3 * moving.WINDOW * FRAME_RATE:
         return even, True
-    moving = grid.moving_tempo(lines, candidate.hertz)
-    if grid.coherence(lines, moving) < together + grid.GAIN:
+    followed = moving.moving_tempo(lines, candidate.hertz)
+    if grid.coherence(lines, followed) < together + grid.GAIN:
         return even, True
-    return moving, False
+    return followed, False
 
 
 def _whole_tempo(beats: Beats, seconds: float) -> Beats:
@@ -98,13 +99,20 @@ def _from_first_downbeat(features: Features, beats: Beats) -> Beats:
     begin = heard[0] / ATTACK_RATE if len(heard) and len(power) else 0.0
     first = float(beats.beat(np.array([max(0.0, begin - BEFORE_SOUND)]))[0])
     at = 4 * np.ceil(first / 4 - 1e-9)
-    # Where the sound begins on a downbeat at the file's very beginning, that one counts.
+    # Where the sound begins on a downbeat at the file's very beginning, that one counts. No beat
+    # is before the file: a grid that moves begins there, an even one may be moved so little.
     before = float(beats.time(np.array([at - 4.0]))[0])
-    if begin - BEFORE_SOUND <= before and before > -BEFORE_SOUND / 3:
+    moves = len(beats.numbers) > 2
+    if begin - BEFORE_SOUND <= before and before > (-MOVING_CUT if moves else -CUT):
         at -= 4
     beats = beats.shifted(float(at))
     zero = float(beats.time(np.array([0.0]))[0])
-    return Beats(beats.numbers, beats.times - zero) if zero < 0 else beats
+    if zero >= 0:
+        return beats
+    if not moves:
+        return Beats(beats.numbers, beats.times - zero)
+    later = beats.numbers >= 1
+    return Beats(np.append(0.0, beats.numbers[later]), np.append(0.0, beats.times[later]))
 
 
 def _bpm(beats: Beats, seconds: float) -> float:
