@@ -29,8 +29,8 @@ MOST_ANCHORS = 500  # a sidecar takes 512
 
 def _levels(attacks: Floats) -> Floats:
     # Amplitude by band, each band's own mean level 1.
-    level: Floats = np.sqrt(attacks)
-    return level / np.maximum(np.sqrt(attacks.mean(axis=0)), 1e-9)
+    level: Floats = np.sqrt(attacks) / np.maximum(np.sqrt(attacks.mean(axis=0)), 1e-9)
+    return level
 
 
 def _around(level: Floats, times: Doubles, reach: int) -> tuple[npt.NDArray[np.int64], Floats]:

@@ -48,7 +48,7 @@ def moving_tempo(lines: Floats, hertz: float) -> Beats:
         scores += np.hypot(real, imaginary)
     scores /= max(float(scores.max()), 1e-9)
     steps = np.arange(round(STIFFNESS / 100 / STEP) + 1)  # beyond, a step costs more than it brings
-    path = _viterbi(scores, 100 * STEP * steps / STIFFNESS)
+    path = _viterbi(scores, np.asarray(100 * STEP * steps / STIFFNESS, np.float64))
     speed = hertz * ratios[path]
     # Beats are the integral of the tempo.
     seconds = starts / FRAME_RATE

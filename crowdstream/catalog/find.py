@@ -26,6 +26,7 @@ from crowdstream.library.tracks import (
 )
 
 STEMS, STEM_FILE, SINGLE = "stems", "stem file", "file"
+NO_FILE = "it is a pipe or a device, not a file"
 STEM_FILE_ENDINGS = (".stem.mp4", ".stem.m4a")
 
 Trouble = Callable[[str, str], None]
@@ -124,11 +125,21 @@ class Finder:
                     if entry.is_dir():
                         real = os.path.realpath(path) if entry.is_symlink() else path
                         folders.append((real, os.stat(real)))
-                    elif _is_music(entry.name) and entry.is_file():
+                    elif _is_music(entry.name) and self._is_file(entry, path):
                         names.append(entry.name)
                 except OSError as error:
                     self._fail(path, error)
         return sorted(folders, key=lambda one: one[0]), sorted(names)
+
+    def _is_file(self, entry: os.DirEntry[str], path: str) -> bool:
+        if entry.is_file():
+            return True
+        if entry.is_symlink() and not os.path.exists(path):
+            self.unread.append(os.path.abspath(path))
+            self._trouble(path, "it is a link to what is not there")
+        else:
+            self._trouble(path, NO_FILE)
+        return False
 
     def _tracks(self, folder: str, names: list[str]) -> Iterator[Found]:
         sounds = [name for name in names if not _is_stem_file(name)]
@@ -191,7 +202,7 @@ class Finder:
             self._fail(path, error)
             return None
         if not stat.S_ISREG(status.st_mode):
-            self._trouble(path, "it is a pipe or a device, not a file")
+            self._trouble(path, NO_FILE)
             return None
         identity = status.st_dev, status.st_ino
         if identity in self._files:

@@ -38,5 +38,5 @@ def test_a_break_in_which_the_tempo_wanders_loses_no_beat(drift: float) -> None:
     found = moving_tempo(_drums(beats), 2.0)
     outside = beats[(beats < BREAK[0]) | (beats > BREAK[1])]
     numbers = np.arange(len(beats))[(beats < BREAK[0]) | (beats > BREAK[1])]
-    drift = found.beat(outside) - numbers
-    assert np.abs(drift - np.median(drift)).max() < 0.06
+    off = found.beat(outside) - numbers
+    assert np.abs(off - np.median(off)).max() < 0.06
