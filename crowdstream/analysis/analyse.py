@@ -109,8 +109,8 @@ def _tempo(rhythm: Rhythm | None, seconds: float) -> Tempo:
     else:
         numbers = np.unique(np.concatenate([[0.0], beats.numbers[beats.numbers > 0]]))
         numbers = numbers if len(numbers) > 1 else np.array([0.0, 1.0])
-    times = beats.time(numbers)
-    anchors = tuple((float(n), round(float(t), 7)) for n, t in zip(numbers, times, strict=True))
+    times = np.round(beats.time(numbers), 7) + 0.0  # no -0.0
+    anchors = tuple((float(n), float(t)) for n, t in zip(numbers, times, strict=True))
     return Tempo(round(rhythm.bpm, 4), rhythm.steady, rhythm.confidence, anchors)
 
 

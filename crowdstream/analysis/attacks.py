@@ -123,8 +123,9 @@ def _onset(profile: Floats) -> tuple[float, float] | None:
 def settle_steady(attacks: Floats, beats: Beats, seconds: float) -> Beats:
     """Fit tempo and phase of an even grid to the attacks."""
     beats, share = settle_coarse(attacks, beats, seconds)
+    most = min(CLUSTER, max(2, len(beats.whole(seconds)) // 4))
     for turn in range(3):
-        size = CLUSTER if turn else CLUSTER // 2
+        size = most if turn else most // 2
         rows = attack_offsets(attacks, beats, beats.whole(seconds) + share, size, NEAR_REACH)
         if len(rows) < 2:
             return beats

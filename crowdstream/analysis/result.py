@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-VERSION = 1  # of the method: goes up when results change, so that a library knows what to do again
+VERSION = 2  # of the method: goes up when results change, so that a library knows what to do again
 
 SectionKind = Literal["intro", "build", "drop", "break", "verse", "outro"]
 

@@ -65,8 +65,8 @@ def test_numbers_that_are_none_are_silence() -> None:
 
 
 def test_five_seconds() -> None:
-    assert analyse([ArraySound("mix", _clicks(120, 5), RATE)]).tempo.bpm == pytest.approx(
-        120, abs=0.3
+    assert analyse([ArraySound("mix", _clicks(124, 5), RATE)]).tempo.bpm == pytest.approx(
+        124, abs=0.05
     )
 
 
