@@ -28,7 +28,8 @@ def _time(seconds: float, rate: int) -> npt.NDArray[np.float32]:
     return (np.arange(int(seconds * rate)) / rate).astype(np.float32)
 
 
-def _noise(random: Generator, frames: int, rate: int, low: float, high: float) -> Sound:
+def noise_band(random: Generator, frames: int, rate: int, low: float, high: float) -> Sound:
+    """Noise between two frequencies (Hz), 36 dB an octave beyond; the peak is 1."""
     spectrum = np.fft.rfft(random.standard_normal(frames).astype(np.float32))
     at = np.fft.rfftfreq(frames, 1 / rate)
     spectrum *= (1 / (1 + (low / np.maximum(at, 1.0)) ** 6)) * (1 / (1 + (at / high) ** 6))
@@ -52,7 +53,7 @@ def kick(random: Generator, rate: int) -> Sound:
     fall = random.uniform(0.012, 0.04)
     phase = 2 * np.pi * (low * t + (high - low) * fall * (1 - np.exp(-t / fall)))
     body = np.sin(phase + random.uniform(0, 1.2)) * np.exp(-t / random.uniform(0.06, 0.16))
-    click = _noise(random, len(t), rate, 1500, 6000) * np.exp(-t / 0.004)
+    click = noise_band(random, len(t), rate, 1500, 6000) * np.exp(-t / 0.004)
     drive = random.uniform(1.0, 2.5)
     made = np.tanh(drive * (body + random.uniform(0.05, 0.4) * click)) / np.tanh(drive)
     return _attack(made.astype(np.float32), rate, random.uniform(0.3, 2.0))
@@ -61,7 +62,7 @@ def kick(random: Generator, rate: int) -> Sound:
 def snare(random: Generator, rate: int) -> Sound:
     """Noise over a tone, or a clap of three bursts."""
     t = _time(random.uniform(0.15, 0.3), rate)
-    noise = _noise(random, len(t), rate, random.uniform(600, 1500), random.uniform(6000, 10000))
+    noise = noise_band(random, len(t), rate, random.uniform(600, 1500), random.uniform(6000, 10000))
     if random.random() < 0.4:
         shape = sum(
             np.where(t >= d, np.exp(-np.maximum(t - d, 0) / 0.006), 0) for d in (0, 0.008, 0.017)
@@ -76,7 +77,7 @@ def snare(random: Generator, rate: int) -> Sound:
 def hat(random: Generator, rate: int, is_open: bool) -> Sound:
     """High noise, short or ringing."""
     t = _time(0.3 if is_open else 0.09, rate)
-    noise = _noise(random, len(t), rate, random.uniform(5000, 8000), 16000)
+    noise = noise_band(random, len(t), rate, random.uniform(5000, 8000), 16000)
     decay = random.uniform(0.06, 0.12) if is_open else random.uniform(0.012, 0.03)
     return _attack((noise * np.exp(-t / decay)).astype(np.float32), rate, 0.3)
 
@@ -84,7 +85,7 @@ def hat(random: Generator, rate: int, is_open: bool) -> Sound:
 def crash(random: Generator, rate: int) -> Sound:
     """A cymbal that rings for two seconds."""
     t = _time(2.0, rate)
-    noise = _noise(random, len(t), rate, 3000, 15000)
+    noise = noise_band(random, len(t), rate, 3000, 15000)
     return _attack((noise * np.exp(-t / 0.6)).astype(np.float32), rate, 1.0)
 
 

@@ -1,0 +1,148 @@
+"""What all that play a made track share: its tempo, key and sections, its beats, its stems."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.made import sounds
+from benchmarks.made.styles import STYLES, Style
+
+Audio = npt.NDArray[np.float32]
+STEMS = ("drums", "bass", "vocals", "other")
+SCALES = {True: (0, 2, 3, 5, 7, 8, 10), False: (0, 2, 4, 5, 7, 9, 11)}
+
+LANES = {  # what plays in a section of each kind, unless chance has it otherwise
+    "intro": ("kick", "hats"),
+    "verse": ("kick", "snare", "hats", "bass", "chords", "voice"),
+    "build": ("snare roll", "hats", "chords", "riser"),
+    "drop": ("kick", "snare", "hats", "percussion", "bass", "chords", "lead"),
+    "break": ("chords", "lead", "voice"),
+    "outro": ("kick", "hats", "bass"),
+}
+
+
+@dataclass(frozen=True)
+class MadeSection:
+    """A part of a made track: whole bars."""
+
+    kind: str
+    bars: int
+    lanes: tuple[str, ...]
+
+
+class Maker:
+    """The state of making one track."""
+
+    def __init__(self, seed: int, seconds: float, style: Style | None, steady: bool | None) -> None:
+        self.random = random = np.random.default_rng(seed)
+        self.style = style or STYLES[seed % len(STYLES)]
+        self.rate = int(random.choice([44100, 44100, 44100, 48000]))
+        low, high = self.style.bpm
+        self.bpm = random.uniform(max(70.0, 0.95 * low), min(180.0, 1.05 * high))
+        kind = random.random()
+        if kind < 0.5:
+            self.bpm = float(round(self.bpm))
+        elif kind < 0.7:
+            self.bpm = round(self.bpm, 1)
+        self.steady = bool(random.random() > 0.08) if steady is None else steady
+        # 5 and 24 have no common factor, nor has the style's number with what is left of it.
+        self.tonic, self.minor = (seed * 5 + seed // 24) % 12, bool((seed // 12 + seed) % 2)
+        self.cents = random.choice([0.0, 0.0, random.uniform(-25, 25)])
+        self.swing = random.uniform(*self.style.swing)
+        self.lead_in = random.choice([0.0, random.uniform(0.0, 0.3), random.uniform(0.0, 3.0)])
+        self.sections = self._plan(seconds)
+        self.total_bars = sum(section.bars for section in self.sections)
+        self._lay_beats()
+        self.frames = int((self.second(4 * self.total_bars) + 1.5) * self.rate)
+        self.stems = {name: np.zeros((self.frames, 2), np.float32) for name in STEMS}
+        self.vocals: list[tuple[float, float]] = []
+        self.kicks: list[float] = []
+        self._notes: dict[tuple[object, ...], Audio] = {}
+
+    def _plan(self, seconds: float) -> tuple[MadeSection, ...]:
+        random = self.random
+        bars = max(8, round(seconds * self.bpm / 240))
+        unit = 8 if bars >= 36 else 4
+        order = [["intro", "verse", "build", "drop", "break", "drop", "outro"],
+                 ["intro", "verse", "drop", "break", "verse", "drop", "outro"],
+                 ["intro", "build", "drop", "break", "build", "drop", "outro"],
+                 ["verse", "drop", "verse", "break", "drop"]][int(random.integers(4))]  # fmt: skip
+        lengths = {kind: unit for kind in LANES}
+        lengths["drop"] = unit * int(random.choice([1, 2]))
+        lengths["build"] = 4
+        found: list[MadeSection] = []
+        lane_of = {kind: list(lanes) for kind, lanes in LANES.items()}
+        lane_of["intro"] = list(
+            (("kick", "hats"), ("chords",), ("chords", "hats"), ("kick", "hats", "percussion"),
+             ("snare", "hats", "kick"))[int(random.integers(5))]
+        )  # fmt: skip
+        if random.random() < 0.4:
+            lane_of["break"] += ["hats"]
+        if random.random() < 0.4:
+            lane_of["outro"] = ["kick", "snare", "hats", "chords"]
+        if random.random() < 0.3:
+            lane_of["verse"].remove("voice")
+        if random.random() < 0.3:
+            lane_of["drop"].remove("lead")
+            lane_of["drop"].append("voice")
+        while sum(section.bars for section in found) < bars and len(found) < len(order):
+            kind = order[len(found)]
+            found.append(MadeSection(kind, lengths[kind], tuple(lane_of[kind])))
+        return tuple(found)
+
+    def _lay_beats(self) -> None:
+        count = 4 * self.total_bars + 9
+        tempi = np.full(count, self.bpm)
+        if not self.steady:
+            at = np.arange(count) / count
+            if self.random.random() < 0.5:
+                tempi *= 1 + self.random.uniform(0.03, 0.08) * self.random.choice([-1, 1]) * at
+            else:  # played by people: the tempo wanders
+                steps = self.random.standard_normal(count)
+                tempi *= 1 + 0.012 * np.convolve(steps, np.hanning(33) / 4, "same")
+        self.beats = self.lead_in + np.concatenate([[0.0], np.cumsum(60.0 / tempi)])
+
+    def second(self, beat: float) -> float:
+        """Second of a beat."""
+        return float(np.interp(beat, np.arange(len(self.beats)), self.beats))
+
+    def step(self, bar: int, sixteenth: float) -> float:
+        """Second of a step of a bar, with swing."""
+        whole = int(sixteenth)
+        late = self.swing if whole % 2 else 0.0
+        return self.second(4 * bar + (sixteenth + late) / 4)
+
+    def put(self, stem: str, second: float, sound: Audio, gain: float, pan: float = 0.0) -> None:
+        """Add a mono sound. `pan`: -1 is left."""
+        at = round(second * self.rate)
+        part = sound[: max(0, self.frames - at)]
+        sides = np.array([math.sqrt(0.5 * (1 - pan)), math.sqrt(0.5 * (1 + pan))], np.float32)
+        self.stems[stem][at : at + len(part)] += np.float32(gain) * part[:, None] * sides
+
+    def kept(self, *what: object, make: object = None) -> Audio:
+        """A note, made once. `what`: arguments of `sounds.note` after the rate."""
+        if what not in self._notes:
+            self._notes[what] = sounds.note(self.rate, *what)  # type: ignore[arg-type]
+        return self._notes[what]
+
+    def scale_note(self, degree: int, octave: int) -> float:
+        """MIDI note of a degree of the scale; those beyond 6 go on in the next octave."""
+        scale = SCALES[self.minor]
+        return 12 * (octave + 1 + degree // 7) + self.tonic + scale[degree % 7]
+
+    def hz(self, midi: float) -> float:
+        """Frequency of a MIDI note in this track's tuning."""
+        return sounds.hertz(midi, self.cents)
+
+    def bars(self) -> list[tuple[int, int, MadeSection]]:
+        """Bar, bar within its section, section."""
+        found, bar = [], 0
+        for section in self.sections:
+            for inside in range(section.bars):
+                found.append((bar, inside, section))
+                bar += 1
+        return found
