@@ -145,6 +145,9 @@ def _strength(curve: Doubles, hertz: float) -> float:
 def _traits(grouped: Doubles, hertz: float, strength: float) -> Doubles:
     octave = math.log2(60 * hertz / CENTRE)
     repeats = np.concatenate([_at(grouped, beats / hertz) for beats in SUBDIVISIONS])
+    # A kick on every beat, or on every half one: that is two things at once.
+    half, whole = (repeats[3 * SUBDIVISIONS.index(beats)] for beats in (0.5, 1.0))
+    kick = [half * whole, half**2, whole**2]
     return np.concatenate(
-        [[octave, octave**2, octave**3, strength], repeats, repeats[:12] * octave]
+        [[octave, octave**2, octave**3, strength], repeats, repeats[:12] * octave, kick]
     )
