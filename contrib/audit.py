@@ -80,7 +80,10 @@ def unsafe(
 ) -> Iterator[str]:
     """What is installed in a version that an advisory is about, though there is a better one."""
     for advisory in advisories:
-        found = version(advisory)
+        try:
+            found = version(advisory)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of an extra that is not installed
         if advisory.fixed and Version(found) < Version(advisory.fixed):
             yield (
                 f"{advisory.library or advisory.package} {found}: {advisory.id}, {advisory.what};"

@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,11 @@ PACKAGES, ADVISORIES = read_advisories()
 
 
 def requirements() -> list[Requirement]:
+    """Those of the server, and of its extras."""
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    about = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    for extra in about["project"]["optional-dependencies"].values():
+        lines += extra
     return [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
 
 
@@ -72,6 +77,7 @@ def test_an_unsafe_version_is_named_with_what_mends_it() -> None:
         "psutil 5.6.5: CVE-1, it is wrong; fixed in 5.6.6"
     ]
     assert not list(unsafe([advisory], lambda _advisory: "5.6.6"))
+    assert not list(unsafe([Advisory("no-such-extra", "CVE-3", "it is wrong", "1.0")]))
     assert not list(unsafe([advisory], lambda _advisory: "5.10.0")), "10 comes after 6"
     library = Advisory("soundfile", "CVE-2", "a library", "999", "libsndfile")
     [told] = unsafe([library])
@@ -124,5 +130,6 @@ def test_the_audit_says_what_it_could_not_ask(
 
 def test_the_tools_are_installed_by_the_test_script() -> None:
     text = (PROJECT / "requirements-test.txt").read_text(encoding="utf-8")
+    assert "\nav>=" in text and "\ndistributed>=" in text, "extras, which tests use"
     for name in ("bandit", "pip-audit", "packaging"):
         assert re.search(rf"^{name}[<>=]", text, re.MULTILINE)
