@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,8 +65,13 @@ class Cluster:
         with contextlib.suppress(Exception):
             self._client.close(timeout=5)
 
-    def answers(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
-        """As `Pool.answers`. A job whose Dask workers die several times is a bad track."""
+    def answers(
+        self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None] | None = None
+    ) -> Iterator[tuple[Job, Answer]]:
+        """As `Pool.answers`, but nothing is told of jobs under way.
+
+        A job whose Dask workers die several times is a bad track.
+        """
         import distributed
 
         waiting = iter(jobs)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +38,10 @@ Answer = dict[str, Any]
 _ONE_THREAD = {
     name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 }
+
+
+def _untold(_job: Job, _share: float) -> None:
+    pass
 
 
 class PoolError(Exception):
@@ -152,9 +156,12 @@ class Pool:
         self._hands.clear()
         self._selector.close()
 
-    def answers(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
+    def answers(
+        self, jobs: Iterable[Job], under_way: Callable[[Job, float], None] = _untold
+    ) -> Iterator[tuple[Job, Answer]]:
         """Have all jobs done; each with its answer as it comes, see `work.perform`.
 
+        `under_way` is told which share of a job is done, now and then, if it takes long.
         Raises `PoolError` where workers can't even begin.
         """
         waiting = deque(jobs)
@@ -168,6 +175,10 @@ class Pool:
                 for answer in answers:
                     if "up" in answer:
                         hand.up, self._deaths = True, 0
+                        continue
+                    if "share" in answer:
+                        if hand.job is not None:
+                            under_way(hand.job, answer["share"])
                         continue
                     job, hand.job = hand.job, None
                     if job is not None:

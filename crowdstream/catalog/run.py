@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,8 +26,10 @@ MOST_ROWS = 20  # of one transaction: a millisecond or so each, while others wai
 class Workers(Protocol):
     """Who does jobs: a pool of this machine, or a cluster."""
 
-    def answers(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
-        """Each job with its answer, as it comes."""
+    def answers(
+        self, jobs: Iterable[Job], under_way: Callable[[Job, float], None], /
+    ) -> Iterator[tuple[Job, Answer]]:
+        """Each job with its answer, as it comes; `under_way` hears how much of one is done."""
 
 
 class View(Protocol):
@@ -38,6 +40,9 @@ class View(Protocol):
 
     def begin(self, jobs: int, size: int) -> None:
         """So many are to be analysed, of so many bytes."""
+
+    def under_way(self, job: Job, share: float) -> None:
+        """So much of one of them is done, 0 to 1."""
 
     def done(self, job: Job) -> None:
         """One of them is."""
@@ -124,7 +129,7 @@ class Run:
         rows: list[Row] = []
         write_at = time.monotonic() + WRITE_SECONDS
         try:
-            for job, answer in workers.answers(jobs):
+            for job, answer in workers.answers(jobs, self.view.under_way):
                 rows.append(self._row(self.found[job.number], answer))
                 self.view.done(job)
                 if len(rows) >= MOST_ROWS or time.monotonic() >= write_at:

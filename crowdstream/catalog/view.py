@@ -24,10 +24,12 @@ class Terminal:
     def __init__(self, out: TextIO, live: bool) -> None:
         self._out = out
         self._told = 0
-        self._begin = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when something was done, what share
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._jobs = self._done = 0
+        self._under_way: dict[int, float] = {}  # bytes, by number of a job
+        self._bytes = 0
         if live:
             self._progress = _progress(out)
             self._progress.start()
@@ -41,23 +43,39 @@ class Terminal:
     def begin(self, jobs: int, size: int) -> None:
         """See `run.View`."""
         self._jobs = jobs
-        self._begin = time.monotonic()
         if self._progress and self._task is not None:
             self._progress.update(self._task, description=f"0 of {jobs}", total=size, completed=0)
+
+    def under_way(self, job: Job, share: float) -> None:
+        """See `run.View`."""
+        self._under_way[job.number] = share * job.size
+        self._show()
 
     def done(self, job: Job) -> None:
         """See `run.View`."""
         self._done += 1
-        if self._progress and self._task is not None:
-            # By bytes: a track of three hours is not one of a thousand.
-            self._progress.update(
-                self._task, advance=job.size, description=f"{self._done} of {self._jobs}"
-            )
-            task = self._progress.tasks[0]
-            share = task.completed / task.total if task.total else 1.0
-            took = time.monotonic() - self._begin
-            left = clock(took / share * (1 - share)) + " left" if share > 0 else ""
-            self._progress.update(self._task, left=left)
+        self._bytes += job.size
+        self._under_way.pop(job.number, None)
+        self._show()
+
+    def _show(self) -> None:
+        if self._progress is None or self._task is None:
+            return
+        # By bytes: a track of three hours is not one of a thousand.
+        task = self._progress.tasks[0]
+        completed = self._bytes + sum(self._under_way.values())
+        share = completed / task.total if task.total else 1.0
+        # What the workers need to begin says nothing about what the rest takes.
+        now = time.monotonic()
+        self._first = self._first or (now, share)
+        since, before = self._first
+        left = ""
+        if share > before:
+            left = clock((now - since) / (share - before) * (1 - share)) + " left"
+        self._progress.update(
+            self._task, completed=completed, left=left,
+            description=f"{self._done} of {self._jobs}",
+        )  # fmt: skip
 
     def trouble(self, path: str, reason: str) -> None:
         """See `run.View`."""

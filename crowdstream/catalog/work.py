@@ -29,7 +29,9 @@ PROBES, PROBE_BYTES = 8, 4096  # places of a file, and bytes there, that tell it
 # What may be different next time, though the file is the same.
 _PASSING = (FileChanged, FileMissing, FileUnreadable, PermissionRefused)
 
-Analyser = Callable[[TrackFiles], Analysis]
+Progress = Callable[[float], None]
+"""Is told the share of a track that is done, 0 to 1."""
+Analyser = Callable[[TrackFiles, Progress], Analysis]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ def find_analyser(name: str) -> Analyser:
     return found
 
 
-def perform(job: Job, analyse: Analyser) -> dict[str, Any]:
+def _untold(_share: float) -> None:
+    pass
+
+
+def perform(job: Job, analyse: Analyser, progress: Progress = _untold) -> dict[str, Any]:
     """Do a job. The answer can be written as JSON.
 
     `number`, and of a good track `analysis`, `tags`, `probe`, `play` (what a deck loads); of a bad
@@ -79,7 +85,7 @@ def perform(job: Job, analyse: Analyser) -> dict[str, Any]:
         else:
             play, stems = job.path, [StemFile(one.name, Path(one.path)) for one in job.files]
             tags = _tags(stems[0].path)
-        found = analyse(TrackFiles(job.name, tuple(stems)))
+        found = analyse(TrackFiles(job.name, tuple(stems)), progress)
         answer["probe"] = probe(job.files)
         _check_unchanged(job)
     except AudioFileError as error:

@@ -1,6 +1,6 @@
 """The process that analyses: jobs as JSON lines on standard input, answers on standard output.
 
-The first line says that it is up.
+The first line says that it is up. Of a long track, lines between say how far it has come.
 
 It takes processor and disk only when nobody else wants them, and ends with who has started it.
 """
@@ -13,11 +13,14 @@ import queue
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 from crowdstream.catalog.work import Job, find_analyser, perform
 from crowdstream.idle import give_way
 from crowdstream.library.quiet import mute_c_libraries
+
+TELL_SECONDS = 0.5  # between two lines on how far a track has come
 
 
 def _hear(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -38,11 +41,23 @@ def main(arguments: list[str]) -> int:
     analyse = find_analyser(arguments[0])
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(jobs,), daemon=True).start()
-    answer: dict[str, Any] = {"up": True}
-    while True:
-        out.write(json.dumps(answer) + "\n")
+    told = 0.0
+
+    def tell(line: dict[str, Any]) -> None:
+        out.write(json.dumps(line) + "\n")
         out.flush()
-        answer = perform(Job.from_dict(jobs.get()), analyse)
+
+    def progress(share: float) -> None:
+        nonlocal told
+        if time.monotonic() >= told + TELL_SECONDS:
+            told = time.monotonic()
+            tell({"share": round(share, 4)})
+
+    tell({"up": True})
+    while True:
+        job = Job.from_dict(jobs.get())
+        told = time.monotonic()
+        tell(perform(job, analyse, progress))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ class Here:
     def __exit__(self, *_error: object) -> None:
         pass
 
-    def answers(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
+    def answers(
+        self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None]
+    ) -> Iterator[tuple[Job, Answer]]:
         """One after another."""
         return ((job, perform(job, analyse)) for job in jobs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from crowdstream.analysis.result import (
@@ -38,7 +39,7 @@ def made(
     )  # fmt: skip
 
 
-def analyse(track: TrackFiles) -> Analysis:
+def analyse(track: TrackFiles, progress: Callable[[float], None]) -> Analysis:
     """Reads every stem whole; what it is called decides what happens to the process."""
     for word, number in (("crash", signal.SIGSEGV), ("kill", signal.SIGKILL)):
         if word in track.name:
@@ -51,7 +52,8 @@ def analyse(track: TrackFiles) -> Analysis:
     if "fault" in track.name:
         raise ValueError("nobody foresaw this")
     if "slow" in track.name:
-        time.sleep(0.3)
+        time.sleep(0.6)
+        progress(0.5)
     while "spins" in track.name:
         pass
     if "endless" in track.name:

@@ -58,13 +58,17 @@ def test_each_death_is_its_tracks_own(tmp_path: Path, sound: Sound) -> None:
 def test_workers_give_way_to_everything_else(tmp_path: Path, sound: Sound) -> None:
     sound(tmp_path / "slow.wav")
     with Pool(1, STANDIN) as one:
-        assert len(list(one.answers(jobs_of(tmp_path)))) == 1
+        shares: list[float] = []
+        under_way = one.answers(jobs_of(tmp_path), lambda _job, share: shares.append(share))
+        assert len(list(under_way)) == 1
+        assert shares == [0.5], "it took long enough to tell"
         [worker] = workers(os.getpid())
         assert worker.nice() == 19
         assert os.sched_getscheduler(worker.pid) == os.SCHED_IDLE
         assert worker.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
         assert os.getsid(worker.pid) == worker.pid
         # It stays for the next jobs.
+        (tmp_path / "slow.wav").rename(tmp_path / "a.wav")  # and quickly
         assert len(list(one.answers(jobs_of(tmp_path)))) == 1
         assert workers(os.getpid()) == [worker]
 
