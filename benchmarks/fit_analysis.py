@@ -1,6 +1,6 @@
 """Fits the weights of the analysis to made tracks and writes `crowdstream/analysis/weights.py`.
 
-    python benchmarks/fit_analysis.py [--tracks 240] [--out crowdstream/analysis/weights.py]
+    python benchmarks/fit_analysis.py [--tracks 320] [--out crowdstream/analysis/weights.py]
 
 Four small linear models: which tempo of an octave family, which sixteenth begins the bar, which
 key, and whether a moment of a mix is sung. Each is fitted by maximum likelihood with a quadratic
@@ -12,11 +12,14 @@ says is printed.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import Progress, print_heading
 from benchmarks.made_tracks import MadeTrack, Truth, make
@@ -147,7 +150,7 @@ def write(path: Path, models: dict[str, tuple[Doubles, float]]) -> None:
 def main() -> None:
     """Make tracks, fit, say how well, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--tracks", type=int, default=240)
+    parser.add_argument("--tracks", type=int, default=320)
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
     print_heading("Weights of the analysis")

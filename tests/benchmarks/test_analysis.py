@@ -1,0 +1,66 @@
+"""How right an analysis is, judged against what is known; and that made tracks are of all kinds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.made.judge import Guess, fitted_bpm, judge, related, summary
+from benchmarks.made.maker import Maker
+from benchmarks.made_tracks import Truth
+
+BEATS = 0.25 + np.arange(64) * 0.5
+
+
+def _truth() -> Truth:
+    return Truth("house", 120.0, True, BEATS, 9, True, 0.0, ((0.25, "drop"),), (), False)
+
+
+def _judged(bpm: float, late: float = 0.0, downbeat: int = 0, key: int = 21) -> dict[str, object]:
+    return judge(Guess(bpm, BEATS + late, float(BEATS[downbeat]), key, 1.0), _truth())
+
+
+def test_what_is_right_counts_as_right() -> None:
+    row = _judged(120.0)
+    assert (row["tempo"], row["octave"], row["downbeat"], row["key"]) == (True, False, True, True)
+    assert row["grid"] == 0.0
+    assert summary([row | {"steady": True}])["grid within 10 ms"] == 1.0
+    row.pop("late")
+    json.dumps(row)
+
+
+@pytest.mark.parametrize("bpm", [60.0, 90.0, 160.0, 240.0])
+def test_another_octave_is_told(bpm: float) -> None:
+    row = _judged(bpm)
+    assert row["octave"] and not row["downbeat"]
+
+
+def test_what_is_wrong_counts_as_wrong() -> None:
+    beats = Guess(120.1, BEATS * 120 / 120.1, None, None, 1.0)
+    assert not judge(beats, _truth())["tempo"]
+    assert _judged(120.0, late=0.012)["grid"] == pytest.approx(0.012)
+    assert not _judged(120.0, downbeat=2)["downbeat"]
+    assert not _judged(120.0, key=3)["key"]
+
+
+def test_keys_that_are_related() -> None:
+    a_minor, c_major, e_minor, a_major, b_major = 21, 0, 16, 9, 11
+    assert all(related(a_minor, other) for other in (a_minor, c_major, e_minor, a_major))
+    assert not related(a_minor, b_major)
+    assert not related(c_major, e_minor)
+
+
+def test_a_line_through_beats_passes_over_those_that_are_missing() -> None:
+    assert fitted_bpm(np.delete(BEATS, [7, 20, 21])) == pytest.approx(120.0)
+
+
+def test_made_tracks_are_of_all_keys_tempi_and_kinds() -> None:
+    makers = [Maker(seed, 20.0, None, None) for seed in range(10_000, 10_096)]
+    assert len({(maker.tonic, maker.minor) for maker in makers}) == 24
+    assert len({maker.style.name for maker in makers}) == 12
+    tempi = [maker.bpm for maker in makers]
+    assert min(tempi) < 75 and max(tempi) > 170
+    assert sum(maker.swing > 0.1 for maker in makers) > 10
+    assert any(not maker.steady for maker in makers)
