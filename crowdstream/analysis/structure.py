@@ -21,7 +21,9 @@ from crowdstream.analysis.tempo import Doubles, Floats
 
 BAR = 4  # beats
 LONGEST = 64  # bars of a section
-PRICE = 12.0  # of one section more
+# Of one section more. Stems that come and go tell bars apart more than a mix of them does; lower
+# ones would do for made tracks, but the bars of played music differ more.
+STEMS_PRICE, MIX_PRICE = 18.0, 5.0
 ODD_PRICE = {0: 0.0, 4: 1.0, 2: 5.0, 6: 5.0}  # by bars modulo 8; odd numbers cost ODD
 ODD = 8.0
 PHRASE = 8  # bars
@@ -96,15 +98,15 @@ def measure_bars(features: Features, lines: Floats, beats: Beats, classes: Doubl
     )
 
 
-def cuts(rows: Doubles) -> list[int]:
-    """Bars at which sections begin, and the number of bars at the end."""
+def cuts(rows: Doubles, cost: float) -> list[int]:
+    """Bars at which sections begin, and the number of bars at the end. `cost`: of a section."""
     count = len(rows)
     if count < 2:
         return [0, count]
     sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
     squares = np.concatenate([[0.0], np.cumsum(np.square(rows).sum(axis=1))])
     lengths = np.arange(1, LONGEST + 1)
-    price = PRICE + np.array([ODD_PRICE.get(int(length) % 8, ODD) for length in lengths])
+    price = cost + np.array([ODD_PRICE.get(int(length) % 8, ODD) for length in lengths])
     best = np.zeros(count + 1)
     back = np.zeros(count + 1, np.int64)
     for end in range(1, count + 1):
@@ -112,7 +114,7 @@ def cuts(rows: Doubles) -> list[int]:
         mean_square = np.square(sums[end] - sums[starts]).sum(axis=1) / (end - starts)
         own = price[end - starts - 1]
         # The first and the last section may begin or end anywhere.
-        own = np.where((starts == 0) | (end == count), PRICE, own)
+        own = np.where((starts == 0) | (end == count), cost, own)
         whole = best[starts] + squares[end] - squares[starts] - mean_square + own
         at = int(whole.argmin())
         best[end], back[end] = whole[at], starts[at]
@@ -138,7 +140,7 @@ def sections(bars: Bars, sung: Doubles) -> list[Section]:
     """The track's sections, from its first bar to its last. `sung`: share of each bar, 0 to 1."""
     if not len(bars.loud):
         return []
-    edges = cuts(bars.rows)
+    edges = cuts(bars.rows, STEMS_PRICE if bars.stems.shape[1] > 1 else MIX_PRICE)
     if len(edges) > 3 and edges[1] - edges[0] < SHORT_END:
         # A sound on its own before the first bar is no section; a pick-up belongs to the first.
         quiet = float(np.max(bars.loud[: edges[1]])) < float(np.max(bars.loud)) - PICK_UP

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.made.judge import Guess, fitted_bpm, judge, related, summary
+from benchmarks.made.judge import Doubles, Guess, fitted_bpm, judge, related, summary
 from benchmarks.made.maker import Maker
 from benchmarks.made_tracks import Truth
 
-BEATS = 0.25 + np.arange(64) * 0.5
+BEATS: Doubles = 0.25 + np.arange(64, dtype=np.float64) * 0.5
 
 
 def _truth() -> Truth:
@@ -38,7 +38,7 @@ def test_another_octave_is_told(bpm: float) -> None:
 
 
 def test_what_is_wrong_counts_as_wrong() -> None:
-    beats = Guess(120.1, BEATS * 120 / 120.1, None, None, 1.0)
+    beats = Guess(120.1, np.asarray(BEATS * 120 / 120.1, np.float64), None, None, 1.0)
     assert not judge(beats, _truth())["tempo"]
     assert _judged(120.0, late=0.012)["grid"] == pytest.approx(0.012)
     assert not _judged(120.0, downbeat=2)["downbeat"]
