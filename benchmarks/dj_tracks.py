@@ -30,10 +30,16 @@ from crowdstream.library.loudness import Loudness as Meter
 
 RATE = 44100
 STEMS = ("drums", "bass", "vocals", "other")
-PLAN: tuple[tuple[SectionKind, int, str], ...] = (  # kind, bars, and which stems play
-    ("intro", 16, "d"), ("verse", 16, "dbvo"), ("build", 8, "dvo"), ("drop", 16, "dbo"),
-    ("break", 8, "vo"), ("drop", 16, "dbo"), ("outro", 16, "db"),
+Plan = tuple[tuple[SectionKind, int, str], ...]  # kind, bars, and which stems play
+PLANS: tuple[Plan, ...] = (
+    (("intro", 16, "d"), ("verse", 16, "dbvo"), ("build", 8, "dvo"), ("drop", 16, "dbo"),
+     ("break", 8, "vo"), ("drop", 16, "dbo"), ("outro", 16, "db")),
+    (("intro", 8, "o"), ("verse", 16, "dbvo"), ("build", 8, "do"), ("drop", 16, "dbvo"),
+     ("break", 16, "o"), ("build", 8, "do"), ("drop", 16, "dbvo"), ("outro", 8, "dbv")),
+    (("intro", 16, "db"), ("build", 8, "dbo"), ("drop", 32, "dbo"), ("break", 8, "o"),
+     ("drop", 16, "dbo"), ("outro", 16, "dbo")),
 )  # fmt: skip
+INSTRUMENTAL = 4  # every so manieth has nobody who sings
 RANGE_DB = 30.0
 
 
@@ -62,15 +68,16 @@ def _make(path: Path, seed: int) -> Analysis:
                                     p=[0.8, 0.2])), 2)  # fmt: skip
     tonic, minor = int(random.integers(12)), bool(random.random() < 0.6)
     first = float(random.uniform(0, 1.0))
-    bars = sum(length for _, length, _ in PLAN)
+    plan = PLANS[int(random.integers(len(PLANS)))]
+    bars = sum(length for _, length, _ in plan)
     edges = np.round((first + np.arange(bars + 1) * 240 / bpm) * RATE).astype(int)
     frames = int(edges[-1]) + RATE // 2
     longest = int(np.diff(edges).max()) + 1
     patterns = _patterns(random, longest, bpm, tonic, minor)
     plays = np.array([[letter in who for letter in "dbvo"]
-                      for _, length, who in PLAN for _ in range(length)])  # fmt: skip
+                      for _, length, who in plan for _ in range(length)])  # fmt: skip
     # Somebody sings two bars of four.
-    plays[:, 2] &= np.arange(bars) % 4 < 2
+    plays[:, 2] &= (np.arange(bars) % 4 < 2) & (seed % INSTRUMENTAL > 0)
     gain = float(random.uniform(0.4, 1.0))
     path.mkdir(exist_ok=True)
     mix = np.zeros(frames, np.float32)
@@ -86,10 +93,10 @@ def _make(path: Path, seed: int) -> Analysis:
     whole = np.array([np.mean(np.square(mix[a:b])) for a, b in pairwise(edges)])
     decibels = 10 * np.log10(np.maximum(whole, 1e-9))
     loud = np.clip((decibels - decibels.max()) / 40.0 + 1, 0, 1)
-    begins = np.cumsum([0, *(length for _, length, _ in PLAN)]) * 4
+    begins = np.cumsum([0, *(length for _, length, _ in plan)]) * 4
     sections = tuple(
         Section(int(begin), int(end), kind, float(np.mean(loud[begin // 4 : end // 4])))
-        for begin, end, (kind, _, _) in zip(begins, begins[1:], PLAN, strict=False)
+        for begin, end, (kind, _, _) in zip(begins, begins[1:], plan, strict=False)
     )
     meter = Meter(RATE)
     meter.feed(np.stack([mix, mix], 1))

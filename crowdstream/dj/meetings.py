@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from crowdstream.dj.camelot import KeyFit
@@ -14,11 +15,14 @@ LEAST_ALONE_BEATS = 32.0  # of the clock that a track has for itself, if it is l
 MOST_EXITS = 6
 BUILD_BARS = (4, 8, 16)  # before a drop, where a track may enter
 RATIOS = (1.0, 0.5, 2.0)
+MOST_FOLDED = 0.1  # of the tempo; further off, half or double of it is as far from the clock's
 # What a place costs, beside the transition's score of 0 to 1.
 TIME_COST = 0.5  # a track that is played twice as long as wanted, or not at all
 SKIP_COST = 0.3  # entering at the end of the track
 SHORT_COST = 0.4  # entering where nothing is left of it
 LOUDNESS_COST = 0.04  # for each dB between the two
+SAME_COSTS = (0.2, 0.12, 0.06)  # the same transition as the last time, the time before, and before
+REMEMBERED = len(SAME_COSTS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Goal:
     """What is aimed at: the clock's tempo before and after, the coming track's ratio and key.
 
     `wanted`: beat of the playing track's grid at which the transition would best begin. `limit`:
-    how far the tempo may move while both play.
+    how far the tempo may move while both play. `recent`: the kinds before, last first.
     """
 
     tempo: float
@@ -45,12 +49,15 @@ class Goal:
     key: KeyFit
     wanted: float
     limit: float
+    recent: tuple[str, ...] = ()
 
 
 def fold(bpm: float, clock: float) -> tuple[float, float]:
-    """How a tempo is nearest to the clock's: its beats per beat of the clock, and the clock's
-    tempo at which it has its own."""
+    """How a tempo goes with the clock's: its beats per beat of the clock, and the clock's
+    tempo at which it has its own. One that goes with it in no way is counted as it is."""
     ratio = min(RATIOS, key=lambda ratio: abs(bpm / ratio / clock - 1))
+    if abs(bpm / ratio / clock - 1) > MOST_FOLDED:
+        ratio = 1.0
     return ratio, bpm / ratio
 
 
@@ -88,6 +95,9 @@ def best_way(out: Facts, entry: Entry, came: float, into: Facts, goal: Goal) -> 
     found: list[tuple[float, int, Kind, Meeting]] = []
     span = max(1.0, goal.wanted - entry.enter)
     starts = entries(into, goal.ratio)
+    again: dict[str, float] = defaultdict(float)
+    for name, same in zip(goal.recent, SAME_COSTS, strict=False):
+        again[name] += same
     for leave in exits(out, entry, came, goal.wanted):
         alone = (leave - entry.enter) / entry.ratio - came
         side = Side(out, leave, entry.ratio, alone)
@@ -107,7 +117,8 @@ def best_way(out: Facts, entry: Entry, came: float, into: Facts, goal: Goal) -> 
                     at = other.at(meeting.beats)
                     after = into.loudness(at, at + 32) - into.analysis.loudness.lufs
                     step = LOUDNESS_COST * abs(after - before)
-                    found.append((score - cost - short - step, len(found), kind, meeting))
+                    value = score - cost - short - step - again[kind.KIND]
+                    found.append((value, len(found), kind, meeting))
     # Whether something clashes takes longer to find out: asked of the best ones only.
     for value, _, kind, meeting in sorted(found, key=lambda each: (-each[0], each[1])):
         made = propose(kind, meeting, goal.limit)

@@ -9,27 +9,26 @@ The same tracks, wishes and seed give the same set.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from crowdstream.dj.camelot import key_fit
 from crowdstream.dj.curve import NAMED, Curve
 from crowdstream.dj.facts import Facts
-from crowdstream.dj.meetings import Goal, Way, best_way, fold
+from crowdstream.dj.meetings import REMEMBERED, Goal, Way, best_way, fold
+from crowdstream.dj.route import find_route
 from crowdstream.dj.score import places, tempo_map
 from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Row, Set, Transition
 from crowdstream.dj.shelf import Card, Shelf
+from crowdstream.dj.taste import COMFORT, STRETCH, Taste
 
 TARGET_LUFS = -16.0  # of each track: leaves room for two at once below the limiter
 MOST_GAIN_DB, LEAST_GAIN_DB = 12.0, -24.0
 PEAK_DB = 3.0  # above full scale to which a quiet track is raised: the limiter takes that unheard
 SHORTEST_SECONDS, LONGEST_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
-LOOKED_AT = 10  # candidates whose places are searched
-CHANCE = 0.12  # of the score: what the seed decides
-ENERGY_COST, KEY_COST, TEMPO_COST, JUMP_COST, ARTIST_COST = 1.6, 0.5, 0.25, 0.7, 0.2
-COMFORT = 0.06  # of the tempo, while two tracks play
-STRETCH = 0.08  # of a track's own tempo, at any time
+USUAL_SECONDS = 110.0  # where there are tracks enough
+LOOKED_AT = 8  # candidates whose places are searched
+PREFERRED = 1.0  # what it is worth that a track comes as the whole set was thought out
 FADE_BARS = 8  # of the last track
 WAVE = Curve("wave", NAMED["wave"])
 
@@ -94,6 +93,7 @@ class Planner:
     def __init__(self, shelf: Shelf, wishes: Wishes | None = None) -> None:
         self._shelf = shelf
         self._wishes = wishes or Wishes()
+        self._taste = Taste(self._wishes.seed, self._wishes.comfort, self._wishes.stretch)
 
     # A whole set ----------------------------------------------------------------------------
 
@@ -101,23 +101,33 @@ class Planner:
         """A set of the wished length. Raises `PlanError` where there is no track."""
         wishes = self._wishes
         wanted = 60.0 * wishes.minutes
-        plan = Plan(self.first(Wish(wishes.curve.energy(0.0))))
+        most = len(self._shelf.cards)
+        route = find_route(self._shelf, self._taste, wishes.curve, _count(wanted, most))
+        usual = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, wanted / max(1, len(route))))
+        begin = frozenset(card.path for card in self._shelf.cards if card.path not in route[:1])
+        plan = Plan(self.first(Wish(wishes.curve.energy(0.0), banned=begin)))
         plan.others.append(())
+        route = route[1:]
         while True:
             mix = plan.mix
             tempo, place = tempo_map(mix), places(mix)[-1]
             begun, end = tempo.second(place.begin), tempo.second(place.end)
-            left = len(self._shelf.cards) - len(mix.entries)
-            seconds = (wanted - begun) / (left + 1)
-            seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
-            if begun + 1.4 * seconds >= wanted and end >= 0.95 * wanted:
+            if begun + 1.5 * usual >= wanted and end >= 0.95 * wanted:
                 break
+            route = route or self._route_from(mix, begun, wanted)
+            seconds = (wanted - begun) / (len(route) + 1)
+            seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
             share = min(1.0, (begun + seconds) / wanted)
-            choice = self.next(mix, Wish(wishes.curve.energy(share), seconds=seconds))
+            wish = Wish(wishes.curve.energy(share), seconds=seconds)
+            choice = self.next(mix, wish, route[0] if route else "")
             if choice is None:
                 break
             plan.mix = choice.added_to(mix)
             plan.others.append(choice.others)
+            if choice.entry.path != route[0]:
+                route = self._route_from(plan.mix, begun + seconds, wanted)
+            else:
+                route = route[1:]
         plan.mix = self._ended(plan.mix, wanted)
         lasts = tempo_map(plan.mix).second(places(plan.mix)[-1].end)
         if lasts < 0.9 * wanted:
@@ -128,6 +138,17 @@ class Planner:
                 if count > 1 else f"there is only one track, and it lasts {lasts / 60:.1f} minutes"
             )  # fmt: skip
         return plan
+
+    def _route_from(self, mix: Set, begun: float, wanted: float) -> list[str]:
+        # What is to follow the last track, which begins at `begun`.
+        played = {entry.path for entry in mix.entries}
+        left = len(self._shelf.cards) - len(played)
+        rest = max(0.0, wanted - begun)
+        count = min(left, max(1, _count(rest, left + 1) - 1))
+        last = self._shelf.card(mix.entries[-1].path)
+        share = min(1.0, (begun + rest / (count + 1)) / wanted)
+        curve = self._wishes.curve
+        return find_route(self._shelf, self._taste, curve, count, share, last, played)
 
     def _ended(self, mix: Set, wanted: float) -> Set:
         # The last track ends with its sound, or fades on a phrase near the wished end.
@@ -159,9 +180,9 @@ class Planner:
             raise PlanError(self._nothing())
 
         def cost(card: Card) -> float:
-            energy = abs(self._shelf.energy(card) - wish.energy)
+            energy = self._taste.energy(self._shelf.energy(card), wish.energy)
             tempo = abs(card.tempo - wish.tempo) / wish.tempo if wish.tempo else 0.0
-            return ENERGY_COST * energy + tempo + 2 * CHANCE * self._chance(0, card.path)
+            return energy + tempo + 2 * self._taste.chance(card.path)
 
         card = min(cards, key=cost)
         facts = self._shelf.facts(card.path)
@@ -170,7 +191,7 @@ class Planner:
         ratio, bpm = 1.0, facts.bpm
         if wish.tempo:
             ratio, bpm = fold(facts.bpm, wish.tempo)
-        bpm = self._within(bpm, wish.tempo)
+        bpm = self._taste.within(bpm, wish.tempo)
         energy = self._shelf.energy(card)
         why = f"begins the set: energy {energy:.2f}, wanted {wish.energy:.2f}"
         entry = _entry(facts, enter, ratio, why)
@@ -183,15 +204,11 @@ class Planner:
             return f"no track can be played: {shown}"
         return "there is no track to play: crowdstream analyze FOLDER finds them"
 
-    def _within(self, own: float, wished: float) -> float:
-        # The clock's tempo: what is wished, as far as the track is comfortable with it.
-        if not wished:
-            return own
-        stretch = self._wishes.stretch
-        return max(own / (1 + stretch), min(own * (1 + stretch), wished))
+    def next(self, mix: Set, wish: Wish, preferred: str = "") -> Choice | None:
+        """The track to follow the last one of `mix`; None where none is left.
 
-    def next(self, mix: Set, wish: Wish) -> Choice | None:
-        """The track to follow the last one of `mix`; None where none is left."""
+        `preferred`: the path of the one that is to come if there is a way into it.
+        """
         last = mix.entries[-1]
         if last.path not in self._shelf:
             return None
@@ -206,6 +223,11 @@ class Planner:
             (self._cost(card, clock, last, wish, len(mix.entries)), card.path)
             for card in self._candidates(mix, wish)
         )
+        ranked.sort(key=lambda each: each[1] != preferred)
+        recent = tuple(
+            entry.transition.kind for entry in mix.entries[-2 : -2 - REMEMBERED : -1]
+            if entry.transition
+        )  # fmt: skip
         for cost, path in ranked:
             if len(found) >= LOOKED_AT:
                 break
@@ -213,14 +235,15 @@ class Planner:
             if self._is_same(into, mix):
                 continue
             ratio, own = fold(into.bpm, clock)
-            goal = Goal(clock, self._within(own, wish.tempo), ratio,
-                        key_fit(last.key, card.key), wanted, self._wishes.comfort)  # fmt: skip
+            target, key = self._taste.within(own, wish.tempo), key_fit(last.key, card.key)
+            goal = Goal(clock, target, ratio, key, wanted, self._wishes.comfort, recent)
             way = best_way(facts, last, came, into, goal)
             if way is not None:
                 found.append((way.score - cost, card, way))
         if not found:
             return None
-        found.sort(key=lambda each: (-each[0], each[1].path))
+        found.sort(key=lambda each: (-each[0] - PREFERRED * (each[1].path == preferred),
+                                     each[1].path))  # fmt: skip
         return self._choice(found, wish, clock)
 
     def _choice(
@@ -237,9 +260,9 @@ class Planner:
             f"tempo {clock:.2f} to {meeting.target:.2f} ({change:+.1f} %{folded})"
         )
         others = tuple(
-            f"{other.name}: {score - worse:.2f} less ({place.proposal.transition.kind}, "
+            f"{other.name}: {_beside(score - worse)} ({place.proposal.transition.kind}, "
             f"energy {self._shelf.energy(other):.2f}, {place.proposal.meeting.key.words}, "
-            f"{100 * (place.proposal.meeting.target / clock - 1):+.1f} %)"
+            f"tempo {100 * (place.proposal.meeting.target / clock - 1):+.1f} %)"
             for worse, other, place in found[1:4]
         )
         entry = _entry(facts, way.enter, meeting.into.ratio, why)
@@ -264,23 +287,24 @@ class Planner:
         )  # fmt: skip
 
     def _cost(self, card: Card, clock: float, last: Entry, wish: Wish, index: int) -> float:
-        _, own = fold(card.tempo, clock)
-        change = abs(self._within(own, wish.tempo) / clock - 1)
-        comfort = self._wishes.comfort
-        tempo = JUMP_COST if change > comfort else TEMPO_COST * change / comfort
-        artist = self._shelf.card(last.path).artist
+        taste = self._taste
         return (
-            ENERGY_COST * abs(self._shelf.energy(card) - wish.energy)
-            + KEY_COST * key_fit(last.key, card.key).cost
-            + tempo
-            + ARTIST_COST * (bool(artist) and artist == card.artist)
-            + CHANCE * self._chance(index, card.path)
+            taste.energy(self._shelf.energy(card), wish.energy)
+            + taste.step(self._shelf.card(last.path), card, clock, wish.tempo)
+            + taste.chance(card.path, index)
         )
 
-    def _chance(self, index: int, path: str) -> float:
-        # 0 to 1, the same in every run and on every machine, however many others there are.
-        name = path.rstrip("/").rpartition("/")[2]
-        return zlib.crc32(f"{self._wishes.seed}:{index}:{name}".encode()) / 2**32
+
+def _count(seconds: float, most: int) -> int:
+    # How many tracks of a length that suits them, of so many at most.
+    usual = round(seconds / USUAL_SECONDS)
+    return max(1, min(usual, most))
+
+
+def _beside(less: float) -> str:
+    if less >= 0:
+        return f"fits less by {less:.2f}"
+    return f"fits more by {-less:.2f}, but leaves less that fits for later"
 
 
 def _entry(facts: Facts, enter: float, ratio: float, why: str) -> Entry:

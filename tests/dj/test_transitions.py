@@ -140,7 +140,7 @@ def test_a_drop_swap_is_for_a_drop_at_its_end() -> None:
 
 def test_a_loop_build_is_for_a_track_that_begins_with_force() -> None:
     drop = side(0).facts.starts("drop")[0]
-    assert rate(loop_build, meeting(side(256), side(drop), 0), LIMIT)[0] > 0.5
+    assert rate(loop_build, meeting(side(256), side(drop), 0), LIMIT)[0] > 0.4
     assert rate(loop_build, meeting(side(256), side(0), 0), LIMIT)[0] == 0
 
 

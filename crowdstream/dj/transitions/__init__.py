@@ -25,6 +25,7 @@ from crowdstream.dj.transitions.base import Kind, Meeting
 KINDS: tuple[Kind, ...] = (
     blend, drums_first, acappella, drop_swap, echo_out, loop_build, cut, ride,
 )  # fmt: skip
+OFF_PHRASE = 0.8  # of the score, where the new track takes the lead within a phrase
 LEAST_SCORE = 0.02  # below that a transition is none
 
 
@@ -50,8 +51,10 @@ def rate(kind: Kind, meeting: Meeting, limit: float) -> tuple[float, str]:
     if into.at(meeting.beats + BEATS_PER_BAR) > into.facts.end + 1e-6:
         return 0.0, "the second track ends before"
     fit = kind.fit(meeting)
+    turn = out.at(kind.TURN * meeting.beats)
+    placed = 1.0 if any(abs(turn - beat) < 1e-6 for beat in out.facts.phrases) else OFF_PHRASE
     harmony = 1 - kind.MELODIES * min(1.0, 1.1 * meeting.key.cost)
-    score = fit.score * harmony
+    score = fit.score * harmony * placed
     return (score if score >= LEAST_SCORE else 0.0), fit.why
 
 

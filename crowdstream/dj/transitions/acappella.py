@@ -8,6 +8,7 @@ from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting, tempo_row
 
 KIND = "a cappella"
 BARS: tuple[float, ...] = (8, 16)
+TURN = 0.0
 MELODIES = 1.0
 BEATMATCHED = True
 CHANGE_BEATS = 2.0  # in which the old beat goes

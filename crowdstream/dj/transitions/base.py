@@ -81,12 +81,14 @@ class Fit:
 class Kind(Protocol):
     """A module of this package.
 
-    `BARS`: lengths that are tried. `MELODIES`: both tracks are heard with pitches at once, for
-    about this share of it. `BEATMATCHED`: both play together, so that the tempo has to be near.
+    `BARS`: lengths that are tried. `TURN`: the share of it after which the coming track leads.
+    `MELODIES`: both tracks are heard with pitches at once, for about this share of it.
+    `BEATMATCHED`: both play together, so that the tempo has to be near.
     """
 
     KIND: str
     BARS: tuple[float, ...]
+    TURN: float
     MELODIES: float
     BEATMATCHED: bool
 

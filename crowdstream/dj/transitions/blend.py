@@ -15,6 +15,7 @@ from crowdstream.dj.transitions.base import (
 KIND = "bass swap"
 LENGTHS: dict[float, float] = {8: 0.8, 16: 1.0, 32: 0.9}  # bars, and how well each suits it
 BARS = tuple(LENGTHS)
+TURN = 0.5
 MELODIES = 0.8
 BEATMATCHED = True
 BESIDE = 0.7  # gain of both where both are full: together as loud as one
@@ -25,7 +26,7 @@ def fit(meeting: Meeting) -> Fit:
     rest = 1 - 0.5 * (meeting.out.energy(0, meeting.beats) + meeting.into.energy(0, meeting.beats))
     length = LENGTHS.get(meeting.bars, 0.8)
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
-    score = (0.6 + 0.35 * rest) * length * (1 - 0.6 * min(1.0, hurry))
+    score = (0.7 + 0.3 * rest) * length * (1 - 0.6 * min(1.0, hurry))
     place = "calm" if rest > 0.5 else "driving"
     swap = "stems" if meeting.out.has("bass") and meeting.into.has("bass") else "EQ"
     return Fit(score, f"both are {place} there; the basses change places by {swap}")

@@ -7,6 +7,7 @@ from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
 
 KIND = "cut"
 BARS: tuple[float, ...] = (0,)
+TURN = 0.0
 MELODIES = 0.0
 BEATMATCHED = False
 

@@ -14,6 +14,7 @@ from crowdstream.dj.transitions.base import (
 
 KIND = "drop swap"
 BARS: tuple[float, ...] = (4, 8, 16)
+TURN = 1.0
 MELODIES = 0.6
 BEATMATCHED = True
 UNDER = 0.6  # gain of the build under a track at its full
@@ -28,7 +29,7 @@ def fit(meeting: Meeting) -> Fit:
     after = meeting.into.energy(meeting.beats, meeting.beats + 32)
     rise = max(0.0, min(1.0, after - before))
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
-    score = (0.6 + 0.4 * rise + 0.1 * max(0.0, meeting.lift)) * (1 - 0.5 * min(1.0, hurry))
+    score = (0.7 + 0.3 * rise + 0.1 * max(0.0, meeting.lift)) * (1 - 0.5 * min(1.0, hurry))
     return Fit(min(1.0, score), "its drop comes on the phrase on which the other one leaves")
 
 

@@ -7,6 +7,7 @@ from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting, tempo_row
 
 KIND = "drums first"
 BARS: tuple[float, ...] = (8, 16)
+TURN = 0.5
 MELODIES = 0.0
 BEATMATCHED = True
 DRUMS = 0.8  # gain of both tracks' drums while both play
@@ -23,7 +24,7 @@ def fit(meeting: Meeting) -> Fit:
         return Fit(0.0, "the coming track has no drums there")
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
     clash = 0.15 if meeting.key.cost > 0.3 else 0.0
-    score = (0.55 + 0.2 * drums + clash) * (1 - 0.4 * min(1.0, hurry))
+    score = (0.45 + 0.2 * drums + clash) * (1 - 0.4 * min(1.0, hurry))
     return Fit(score, "the coming drums carry the change, melodies never meet")
 
 

@@ -7,6 +7,7 @@ from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
 
 KIND = "echo out"
 BARS: tuple[float, ...] = (0,)
+TURN = 0.0
 MELODIES = 0.1
 BEATMATCHED = False
 LEAD_BEATS = 4.0

@@ -8,6 +8,7 @@ from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting
 
 KIND = "tempo ride"
 BARS: tuple[float, ...] = (8, 16)
+TURN = blend.TURN
 MELODIES = blend.MELODIES
 BEATMATCHED = True
 RIDE_BEATS = 64.0  # before the blend: 4 percent in half a minute and a blend are not heard
