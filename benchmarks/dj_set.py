@@ -35,7 +35,8 @@ from crowdstream.dj.facts import Facts
 from crowdstream.dj.picture import picture
 from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.score import places, tempo_map
-from crowdstream.dj.set_file import read_set, write_set
+from crowdstream.dj.set_file import read_set
+from crowdstream.dj.set_writer import write_set
 from crowdstream.dj.shelf import of_analyses
 from crowdstream.library.tracks import find_stems
 from crowdstream.offline import renderer

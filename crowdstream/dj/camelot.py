@@ -27,6 +27,11 @@ class KeyFit:
     words: str
 
 
+def is_key(name: str) -> bool:
+    """Whether it is one of Camelot's names."""
+    return name[-1:] in ("A", "B") and name[:-1] in {str(hour) for hour in range(1, 13)}
+
+
 def key_fit(before: str, after: str) -> KeyFit:
     """For two of Camelot's names, either of which may be empty (no key known)."""
     if not before or not after:

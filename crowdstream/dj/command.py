@@ -13,7 +13,7 @@ from crowdstream.dj.curve import Curve, CurveError, find_curve
 from crowdstream.dj.explain import explain
 from crowdstream.dj.picture import picture
 from crowdstream.dj.planner import Plan, PlanError, Planner, Wishes
-from crowdstream.dj.set_file import write_set
+from crowdstream.dj.set_writer import write_set
 from crowdstream.dj.shelf import Shelf, of_library
 from crowdstream.dj.taste import COMFORT, STRETCH
 from crowdstream.settings.errors import one_line

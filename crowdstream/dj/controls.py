@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from crowdstream.dj.sets import Row, stem_number
+from crowdstream.engine.effects import MODULES
 
 # Ranges are those of the commands; see docs/osc.md.
 EQ_BANDS = ("low", "mid", "high")
@@ -48,7 +49,7 @@ def problem(row: Row, stems: Sequence[str]) -> str:
         return _outside(row, TEMPO_RANGE)
     control, _, parameter = row.control.partition(".")
     if parameter:
-        return "" if control in SLOTS else f"{control!r} is no effect: {_or(SLOTS)}"
+        return _parameter_problem(row, control, parameter)
     if control in RANGES:
         if row.over and control in INSTANT:
             return f"{control} happens at once: it takes no beats"
@@ -57,6 +58,15 @@ def problem(row: Row, stems: Sequence[str]) -> str:
         return _outside(row, STEM_RANGE)
     has = f"its stems are {', '.join(stems)}" if stems else "it has no stems"
     return f"{control!r} is neither a control ({_or(RANGES)}) nor a stem of this track: {has}"
+
+
+def _parameter_problem(row: Row, module: str, name: str) -> str:
+    if module not in SLOTS:
+        return f"{module!r} is no effect: {_or(SLOTS)}"
+    known = {parameter.name: parameter for parameter in MODULES[module].parameters}
+    if name not in known:
+        return f"{module} has no {name!r}: {_or(known)}"
+    return _outside(row, (known[name].low, known[name].high))
 
 
 def _outside(row: Row, span: tuple[float, float]) -> str:

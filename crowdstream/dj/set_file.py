@@ -1,4 +1,4 @@
-"""Set files: TOML that a person can read, write and change. See docs/dj.md.
+"""Reads set files: TOML that a person can read, write and change. See docs/dj.md.
 
     [set]
     bpm = 124.0
@@ -23,20 +23,21 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from crowdstream.dj.camelot import is_key
 from crowdstream.dj.controls import problem
 from crowdstream.dj.lines import Lines
 from crowdstream.dj.sets import Entry, Row, Set, Transition, Who
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import BeatGrid, GridError, find_grid
+from crowdstream.library.lengths import length_of
 from crowdstream.library.tracks import find_stems
 from crowdstream.offline.cues import SetError
 from crowdstream.settings.errors import SettingError
-from crowdstream.settings.toml import decode, parse, write_value
+from crowdstream.settings.toml import decode, parse
 from crowdstream.texts import printable
 
 MOST_BARS = 256
@@ -138,15 +139,39 @@ class _Reader:
         if not isinstance(stems, list) or not all(isinstance(name, str) for name in stems):
             raise self._fail(line("stems"), 'stems are names, such as ["drums", "bass"]')
         names = tuple(stems)
+        if names and len(files) > 1 and len(names) != len(files):
+            raise self._fail(
+                line("stems"), f"{len(names)} names of stems, and the track has {len(files)}"
+            )
+        key = self._text(values, "key", line("key")).upper()
+        if key and not is_key(key):
+            raise self._fail(line("key"), f"a key is 1A to 12B, as on Camelot's wheel, not {key!r}")
         entry = Entry(
             path, anchors, enter, leave, ratio,
             self._number(values, "gain", line("gain"), 0.0, -24, 24), keylock,
-            self._text(values, "key", line("key")), names, self._text(values, "why", line("why")),
+            key, names, self._text(values, "why", line("why")),
             self._transition(index, values.get("transition")), line("path"),
         )  # fmt: skip
         if entry.second(enter) < -1e-6:
             raise self._fail(line("enter"), f"enter {enter:g} is before the file begins")
+        self._ends(entry, [file.path for file in files], line("leave"))
         return entry
+
+    def _ends(self, entry: Entry, files: list[Path], line: int) -> None:
+        # Where a track loops or jumps, its places say nothing of how long it lasts.
+        rows = entry.transition.rows if entry.transition else ()
+        if any(row.control in ("loop", "jump") for row in rows):
+            return
+        lengths = [length_of(file) for file in files]
+        end = max((length for length in lengths if length is not None), default=math.inf)
+        if entry.second(entry.leave - entry.ratio) > end:
+            last = entry.enter
+            while entry.second(last + 1) <= end:
+                last += 1
+            raise self._fail(
+                line, f"leave {entry.leave:g} is after the track's end: it lasts {end:.1f} s, "
+                f"to beat {last:g}"
+            )  # fmt: skip
 
     def _grid(
         self, values: Mapping[str, Any], files: list[Path], line: Any
@@ -218,7 +243,7 @@ class _Reader:
                    float(over[0]) if over else 0.0, line)  # fmt: skip
 
     def _fits(self, entries: tuple[Entry, ...]) -> None:
-        came = 0.0
+        begin = came = 0.0
         for number, entry in enumerate(entries):
             if came + entry.overlap > entry.beats + 1e-6:
                 raise self._fail(
@@ -226,11 +251,15 @@ class _Reader:
                     f"transitions need {came + entry.overlap:g}",
                 )  # fmt: skip
             came = entry.overlap
+            begin += entry.beats - came
             for row in entry.transition.rows if entry.transition else ():
                 other = entries[number + 1] if number + 1 < len(entries) else entry
                 wrong = problem(row, (other if row.who == "in" else entry).stems)
                 if wrong:
                     raise self._fail(row.line, wrong)
+                if begin + row.at < 0:
+                    raise self._fail(row.line, f"{-row.at:g} beats before this transition, which "
+                                     f"is at beat {begin:g}, the set has not begun")  # fmt: skip
 
     def _number(
         self, values: Mapping[str, Any], name: str, line: int, default: Any, low: float,
@@ -258,76 +287,3 @@ def steady(bpm: float, first_downbeat: float) -> tuple[tuple[float, float], ...]
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-# Writing ------------------------------------------------------------------------------------
-
-
-def write_set(mix: Set, folder: Path | None = None) -> str:
-    """The text of a set file; paths below `folder` are written as seen from there."""
-    lines = ["[set]"]
-    if mix.title:
-        lines.append(f"title = {write_value(mix.title)}")
-    lines.append(f"bpm = {_short(mix.bpm)}")
-    if mix.why:
-        lines.append(f"why = {write_value(mix.why)}")
-    for entry in mix.entries:
-        lines += ["", "[[track]]", *_entry_lines(entry, folder)]
-        if entry.transition is not None:
-            lines += _transition_lines(entry.transition)
-    text = "\n".join(lines) + "\n"
-    tomllib.loads(text)
-    return text
-
-
-def _entry_lines(entry: Entry, folder: Path | None) -> list[str]:
-    path = Path(entry.path)
-    if folder is not None and path.is_relative_to(folder):
-        path = path.relative_to(folder)
-    lines = [f"path = {write_value(str(path))}"]
-    (beat, second), *more = entry.anchors
-    if beat == 0 and len(more) == 1:
-        bpm = float(f"{entry.bpm:.12g}")
-        lines += [f"bpm = {bpm!r}", f"first_downbeat = {second!r}  # s"]
-    else:
-        pairs = ", ".join(f"[{_short(beat)}, {second!r}]" for beat, second in entry.anchors)
-        lines.append(f"grid = [{pairs}]")
-    lines += [f"enter = {_short(entry.enter)}", f"leave = {_short(entry.leave)}"]
-    if entry.ratio != 1:
-        lines.append(f"ratio = {_short(entry.ratio)}  # of its beats in one of the clock")
-    lines.append(f"gain = {_short(entry.gain_db)}  # dB")
-    if not entry.keylock:
-        lines.append("keylock = false")
-    if entry.key:
-        lines.append(f"key = {write_value(entry.key)}")
-    if entry.stems:
-        lines.append(f"stems = {write_value(entry.stems)}")
-    if entry.why:
-        lines.append(f"why = {write_value(entry.why)}")
-    return lines
-
-
-def _transition_lines(transition: Transition) -> list[str]:
-    lines = [
-        "  [track.transition]",
-        f"  kind = {write_value(transition.kind)}",
-        f"  bars = {_short(transition.bars)}",
-    ]
-    if transition.why:
-        lines.append(f"  why = {write_value(transition.why)}")
-    lines.append("  moves = [")
-    rows = [[f"{_short(row.at)},", f'"{row.who}",', f"{write_value(row.control)},",
-             _short(row.value) + ("," if row.over else ""),
-             _short(row.over) if row.over else ""] for row in transition.rows]  # fmt: skip
-    widths = [max((len(row[at]) for row in rows), default=0) for at in range(4)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)]
-        lines.append(f"    [{' '.join([*cells, row[4]]).rstrip()}],")
-    return [*lines, "  ]"]
-
-
-def _short(value: float) -> str:
-    rounded = round(value, 6)
-    return str(int(rounded)) if rounded == int(rounded) else repr(rounded)
-
-

@@ -1,7 +1,8 @@
 """Sets: tracks in order, where each enters and leaves, and how one goes into the next.
 
 All of a set is in beats: those of a track are of its own grid, where beat 0 is a downbeat; those
-of the set are of the clock. `set_file.py` reads and writes them, `score.py` makes commands.
+of the set are of the clock. `set_file.py` reads them, `set_writer.py` writes them, and `score.py`
+makes commands of them.
 """
 
 from __future__ import annotations

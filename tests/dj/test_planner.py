@@ -8,7 +8,7 @@ from crowdstream.dj.clashes import clashes
 from crowdstream.dj.curve import NAMED, Curve
 from crowdstream.dj.planner import PlanError, Planner, Wish, Wishes
 from crowdstream.dj.score import all_moves, places, tempo_map
-from crowdstream.dj.set_file import write_set
+from crowdstream.dj.set_writer import write_set
 from crowdstream.dj.sets import Set
 from crowdstream.dj.shelf import Shelf, of_analyses
 from crowdstream.dj.transitions.base import Meeting, Side

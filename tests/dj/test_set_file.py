@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from crowdstream.dj.planner import Planner, Wishes
-from crowdstream.dj.set_file import parse_set, read_set, write_set
+from crowdstream.dj.set_file import parse_set, read_set
+from crowdstream.dj.set_writer import write_set
 from crowdstream.dj.sets import Row, Set
 from crowdstream.offline.cues import SetError
 from tests.dj.support import click_track, club
@@ -91,6 +92,12 @@ def test_without_a_tempo_it_begins_with_that_of_the_first_track(folder: Path) ->
         ("ratio = 2", "ratio = 3", 25, "ratio is 0.5 to 2, not 3"),
         ("ratio = 2", "ratio = 1.5", 25, "ratio is 0.5, 1 or 2, not 1.5"),
         ("[32, 16.25]", "[32, 0.1]", 23, "does not come after"),
+        ("leave = 68", "leave = 6800", 9, "after the track's end: it lasts 37.5 s, to beat 74"),
+        ("gain = -1.5", 'key = "Am"', 10, "a key is 1A to 12B"),
+        ("gain = -1.5", 'stems = ["drums"]', 10, "1 names of stems, and the track has 2"),
+        ('[8, "out", "low", 0]', '[8, "out", "echo.size", 1]', 16, "echo has no 'size'"),
+        ('[8, "out", "low", 0]', '[8, "out", "echo.feedback", 7]', 16, "feedback is 0 to 0.98"),
+        ("[-4, ", "[-49, ", 17, "at beat 48, the set has not begun"),
         ("[set]", "[sets]", 1, "'sets' means nothing"),
         ("bpm = 120\n\n", "bpm = 120\nbpm = 121\n\n", 3, "overwrite"),
     ],
