@@ -14,6 +14,7 @@ from crowdstream.dj.facts import Facts
 from crowdstream.dj.score import DECKS
 from crowdstream.library.loudness import Loudness
 
+ALONE = ("vocals", "bass")  # of which two at once are too many
 NOTICED = 10 ** (-20 / 20)  # of its usual level: what is softer is not heard beside another
 BEFORE_SECONDS = 20.0  # beside as much after a transition: whose loudness is compared
 LONG_HOLE_SECONDS = 0.05
@@ -100,7 +101,8 @@ def _clashes(seen: Watched) -> None:
             if len(line):
                 usual[index, part] = max(1e-3, float(np.percentile(line, 90)))
     frames = np.diff(seen.frames[: seen.count], prepend=0)
-    for part, name in enumerate(PARTS):
+    for name in ALONE:
+        part = PARTS.index(name)
         beside = np.where(tracks >= 0, usual[np.maximum(tracks, 0), part], np.inf)
         two = (levels[:, :, part] > NOTICED * beside).sum(axis=1) > 1
         # A block in which one hands over to the other has both.

@@ -29,7 +29,7 @@ from crowdstream.offline.session import Session
 
 RATE = 44100
 BLOCK = 2048  # frames: levels are looked at every 46 ms
-PARTS = ("vocals", "bass")  # of which two at once are too many
+PARTS = ("drums", "bass", "vocals", "other")  # stems whose levels are kept
 LEAST_HOLE_SECONDS = 0.01
 SILENT = 10 ** (-70 / 20)
 ATTACK_FRAMES = 1024  # of a drum's attack, by which its place is found
@@ -163,8 +163,8 @@ class Watched(Session):
         length = before.end - after.begin
         join = self.joins[number]
         # What loops on its way out is heard from where it does not yet.
-        first = 0 if length else -24
-        join.out = self._heard(before, after.begin, range(first, int(length) if length else -16))
+        until = int(length) if length else -16
+        join.out = self._heard(before, after.begin, range(-24, until))
         join.into = self._heard(after, after.begin, range(0, int(length) + 16))
         self._stem_files.pop(number, None)
 

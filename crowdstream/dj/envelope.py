@@ -12,6 +12,8 @@ START = {"filter": 0.0, "echo": 0.0, "reverb": 0.0, "flanger": 0.0, "roll": 0.0,
 def value(rows: Sequence[Row], who: Who, control: str, beat: float) -> float:
     """Where a control is at a beat of the transition; others than effects begin at 1."""
     now = START.get(control, 1.0)
+    if not any(row.control == control and row.who == who for row in rows):
+        return now
     mine = sorted((r for r in rows if r.who == who and r.control == control), key=lambda r: r.at)
     for number, row in enumerate(mine):
         if row.at > beat:
@@ -36,4 +38,12 @@ def heard(rows: Sequence[Row], who: Who, stems: Sequence[str], part: str, beat: 
         gain *= value(rows, who, "mid", beat)
     if part in stems:
         gain *= value(rows, who, part, beat)
+    return gain
+
+
+def stem_gain(rows: Sequence[Row], who: Who, stems: Sequence[str], stem: str, beat: float) -> float:
+    """Linear gain of a stem of a side; of one without a name, that of the whole track."""
+    gain = heard(rows, who, stems, stem if stem in ("bass", "vocals") else "", beat)
+    if stem and stem not in ("bass", "vocals"):
+        gain *= value(rows, who, stem, beat)
     return gain

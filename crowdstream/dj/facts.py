@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+import numpy as np
+
 from crowdstream.analysis.result import Analysis
 from crowdstream.dj.sets import BEATS_PER_BAR
 
@@ -16,6 +18,8 @@ MOST_ANCHORS = 512  # that a deck's grid takes
 PHRASE_BARS = 8
 VOICE = 0.15  # share of a bar sung from which it counts, and activity of a stem
 BASS = 0.35  # activity of the lows from which there is a bass: 20 dB below the loudest bar
+ACTIVITY_RANGE_DB = 40.0  # of the analysis' activity of a stem, between 0 and 1
+FITTED = 40  # rounds, in which stems' powers are found
 ENERGY_RANGE_DB = 40.0  # of the analysis' energy, between 0 and 1
 
 
@@ -161,6 +165,31 @@ class Facts:
         bars = self.bars(begin, end)
         mean = (sums[bars.stop] - sums[bars.start]) / len(bars) if bars else 1e-7
         return self.analysis.loudness.lufs + 10 * math.log10(mean) - loud
+
+    @cached_property
+    def powers(self) -> tuple[tuple[str, np.ndarray], ...]:
+        """Power of each stem by bar, on LUFS' scale; of all of it under no name where there is one.
+
+        An analysis says how loud each bar is, and how loud each stem is beside its own loudest bar.
+        What stems are worth beside each other follows from that: the powers that, added up, come
+        nearest to the bars' (non-negative least squares by multiplicative updates; Lee and Seung,
+        2001).
+        """
+        first = self.analysis.first_bar_beat
+        begins = [first + BEATS_PER_BAR * bar for bar in range(self.count)]
+        whole = np.array([10 ** (self.loudness(at, at + BEATS_PER_BAR) / 10) for at in begins])
+        if not self.stems or not self.analysis.activity or not self.count:
+            return (("", whole),)
+        shares = np.zeros((self.count, len(self.stems)))
+        for column, name in enumerate(self.stems):
+            line = np.array(self.activity(name)[: self.count])
+            shares[: len(line), column] = np.where(
+                line > 0, 10 ** (ACTIVITY_RANGE_DB * (line - 1) / 10), 0.0
+            )
+        worth = np.full(len(self.stems), float(np.mean(whole)))
+        for _ in range(FITTED):
+            worth *= (shares.T @ whole) / (shares.T @ (shares @ worth) + 1e-14)
+        return tuple(zip(self.stems, (shares * worth).T, strict=True))
 
     def starts(self, kind: str) -> list[int]:
         """The beats on which sections of a kind begin."""

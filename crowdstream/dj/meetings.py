@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crowdstream.dj import course
 from crowdstream.dj.camelot import KeyFit
 from crowdstream.dj.facts import Facts
 from crowdstream.dj.sets import BEATS_PER_BAR, Entry
@@ -90,7 +92,9 @@ def exits(facts: Facts, entry: Entry, came: float, wanted: float) -> list[float]
     return [entry.enter + max(bars * unit, unit, came * entry.ratio)]
 
 
-def best_way(out: Facts, entry: Entry, came: float, into: Facts, goal: Goal) -> Way | None:
+def best_way(
+    out: Facts, entry: Entry, came: float, into: Facts, goal: Goal, kinds: Sequence[Kind] = KINDS
+) -> Way | None:
     """The best way from a playing track into another, None where there is none."""
     found: list[tuple[float, int, Kind, Meeting]] = []
     span = max(1.0, goal.wanted - entry.enter)
@@ -105,7 +109,7 @@ def best_way(out: Facts, entry: Entry, came: float, into: Facts, goal: Goal) -> 
         before = out.loudness(leave - 32, leave) - out.analysis.loudness.lufs
         for enter in starts:
             cost = late + _cost_of_entry(into, enter)
-            for kind in KINDS:
+            for kind in kinds:
                 for bars in kind.BARS:
                     other = Side(into, enter, goal.ratio)
                     meeting = Meeting(side, other, bars, goal.tempo, goal.target, goal.key)
@@ -119,13 +123,18 @@ def best_way(out: Facts, entry: Entry, came: float, into: Facts, goal: Goal) -> 
                     step = LOUDNESS_COST * abs(after - before)
                     value = score - cost - short - step - again[kind.KIND]
                     found.append((value, len(found), kind, meeting))
-    # Whether something clashes takes longer to find out: asked of the best ones only.
+    # Clashes, and how loud it gets, take longer to find out: asked of the best ones only.
+    best: Way | None = None
     for value, _, kind, meeting in sorted(found, key=lambda each: (-each[0], each[1])):
+        if best is not None and value <= best.score:
+            break
         made = propose(kind, meeting, goal.limit)
-        if made is not None:
-            leave = meeting.out.at(meeting.beats)
-            return Way(made, leave, meeting.into.beat, value)
-    return None
+        if made is None:
+            continue
+        score = value - course.cost(meeting, made.transition.rows)
+        if best is None or score > best.score:
+            best = Way(made, meeting.out.at(meeting.beats), meeting.into.beat, score)
+    return best
 
 
 def _cost_of_entry(into: Facts, enter: float) -> float:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from crowdstream.dj.controls import RANGES
-from crowdstream.dj.envelope import heard, value
+from crowdstream.dj.envelope import stem_gain
 from crowdstream.dj.facts import Facts
 from crowdstream.dj.score import DECKS, Place, places, tempo_map
 from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Row, Set, Who
@@ -141,10 +140,7 @@ def _gain(
         (rows_out, "out", beat - place.going),
     )
     for rows, who, at in sides:
-        part = stem if stem in ("bass", "vocals") else "level"
-        gain *= heard(rows, who, stems, part, at)
-        if stem and stem not in RANGES and part == "level":
-            gain *= value(rows, who, stem, at)
+        gain *= stem_gain(rows, who, stems, stem, at)
     return gain
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from crowdstream.dj import course
 from crowdstream.dj.camelot import key_fit
 from crowdstream.dj.curve import NAMED, Curve
 from crowdstream.dj.facts import Facts
@@ -194,7 +195,7 @@ class Planner:
         bpm = self._taste.within(bpm, wish.tempo)
         energy = self._shelf.energy(card)
         why = f"begins the set: energy {energy:.2f}, wanted {wish.energy:.2f}"
-        entry = _entry(facts, enter, ratio, why)
+        entry = entry_of(facts, enter, ratio, why)
         return Set(bpm, (entry,))
 
     def _nothing(self) -> str:
@@ -244,10 +245,10 @@ class Planner:
             return None
         found.sort(key=lambda each: (-each[0] - PREFERRED * (each[1].path == preferred),
                                      each[1].path))  # fmt: skip
-        return self._choice(found, wish, clock)
+        return self._choice(last, found, wish, clock)
 
     def _choice(
-        self, found: Sequence[tuple[float, Card, Way]], wish: Wish, clock: float
+        self, last: Entry, found: Sequence[tuple[float, Card, Way]], wish: Wish, clock: float
     ) -> Choice:
         score, card, way = found[0]
         facts = self._shelf.facts(card.path)
@@ -265,8 +266,11 @@ class Planner:
             f"tempo {100 * (place.proposal.meeting.target / clock - 1):+.1f} %)"
             for worse, other, place in found[1:4]
         )
-        entry = _entry(facts, way.enter, meeting.into.ratio, why)
-        return Choice(entry, way.proposal.transition, way.leave, score, others)
+        entry = entry_of(facts, way.enter, meeting.into.ratio, why)
+        made = way.proposal.transition
+        lift = course.lift(meeting, last.gain_db, entry.gain_db)
+        made = replace(made, rows=(*made.rows, *course.lifted(meeting, entry.gain_db, lift)))
+        return Choice(entry, made, way.leave, score, others)
 
     def _candidates(self, mix: Set, wish: Wish) -> list[Card]:
         played = [entry.path for entry in mix.entries]
@@ -307,7 +311,8 @@ def _beside(less: float) -> str:
     return f"fits more by {-less:.2f}, but leaves less that fits for later"
 
 
-def _entry(facts: Facts, enter: float, ratio: float, why: str) -> Entry:
+def entry_of(facts: Facts, enter: float, ratio: float, why: str) -> Entry:
+    """A track from a beat of its grid to its end, trimmed to the loudness of the others."""
     loudness = facts.analysis.loudness
     gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MOST_GAIN_DB)
     unit = BEATS_PER_BAR * max(1.0, ratio)

@@ -16,7 +16,7 @@ def fit(meeting: Meeting) -> Fit:
     """For two tracks of the same force there."""
     before, after = meeting.out.energy(-16, 0), meeting.into.energy(0, 16)
     step = abs(before - after)
-    score = 0.45 - 0.3 * step + (0.1 if after > 0.6 and before > 0.6 else 0.0)
+    score = 0.36 - 0.3 * step + 0.22 * min(before, after)
     if meeting.change > 0.06:
         score -= 0.1
     return Fit(max(0.05, score), "both have the same force there" if step < 0.2 else

@@ -18,7 +18,7 @@ def fit(meeting: Meeting) -> Fit:
     """For any two tracks; the better, the less else would fit."""
     if meeting.out.alone < LEAD_BEATS:
         return Fit(0.0, "the first track is too short for it")
-    score = 0.42
+    score = 0.4 + (0.15 if meeting.key.cost >= 0.35 else 0.0)
     if meeting.change > 0.06 or meeting.key.cost >= 1:
         score += 0.2
     # Echoes of a voice would ring into another one.
@@ -26,9 +26,12 @@ def fit(meeting: Meeting) -> Fit:
         score *= 0.6
     if meeting.into.energy(0, 16) < 0.25:
         score *= 0.7
-    reason = "the tempi are too far apart to play together" if meeting.change > 0.06 else (
-        "it clears the air between the two"
-    )  # fmt: skip
+    if meeting.change > 0.06:
+        reason = "the tempi are too far apart to play together"
+    elif meeting.key.cost >= 0.35:
+        reason = "the keys would rub if they met"
+    else:
+        reason = "it clears the air between the two"
     return Fit(score, reason)
 
 

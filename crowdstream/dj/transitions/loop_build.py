@@ -24,7 +24,7 @@ def fit(meeting: Meeting) -> Fit:
     if meeting.out.alone < LEAD_BEATS:
         return Fit(0.0, "the first track is too short for it")
     apart = 0.12 if meeting.change > 0.06 or meeting.key.cost >= 1 else 0.0
-    score = 0.2 + 0.25 * after + 0.1 * before + apart
+    score = 0.24 + 0.25 * after + 0.1 * before + apart
     return Fit(min(1.0, score), "a build of loops, into a track that begins with force")
 
 
