@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from crowdstream.analysis.fingerprint import SAME, distance
 from crowdstream.dj import course
 from crowdstream.dj.camelot import key_fit
 from crowdstream.dj.curve import NAMED, Curve
@@ -29,6 +30,7 @@ PEAK_DB = 3.0  # above full scale to which a quiet track is raised: the limiter 
 SHORTEST_SECONDS, LONGEST_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
 USUAL_SECONDS = 110.0  # where there are tracks enough
 LOOKED_AT = 8  # candidates whose places are searched
+LATELY = 20  # tracks
 PREFERRED = 1.0  # what it is worth that a track comes as the whole set was thought out
 FADE_BARS = 8  # of the last track
 WAVE = Curve("wave", NAMED["wave"])
@@ -95,6 +97,7 @@ class Planner:
         self._shelf = shelf
         self._wishes = wishes or Wishes()
         self._taste = Taste(self._wishes.seed, self._wishes.comfort, self._wishes.stretch)
+        self._marks: dict[str, str] = {}  # fingerprints by path
 
     # A whole set ----------------------------------------------------------------------------
 
@@ -233,7 +236,7 @@ class Planner:
             if len(found) >= LOOKED_AT:
                 break
             card, into = self._shelf.card(path), self._shelf.facts(path)
-            if self._is_same(into, mix):
+            if self._is_known(into, mix, wish.again):
                 continue
             ratio, own = fold(into.bpm, clock)
             target, key = self._taste.within(own, wish.tempo), key_fit(last.key, card.key)
@@ -281,14 +284,20 @@ class Planner:
         recent = set(played[-max(1, len(cards) // 2) :]) if len(cards) > 1 else set()
         return [card for card in cards if card.path not in recent]
 
-    def _is_same(self, facts: Facts, mix: Set) -> bool:
-        # The same music under another path.
-        mark = facts.analysis.fingerprint
-        return bool(mark) and any(
+    def _is_known(self, facts: Facts, mix: Set, again: bool) -> bool:
+        # Whether the same music was played under another path; lately, where it may come again.
+        mark = self._mark(facts.path)
+        played = mix.entries[-LATELY:] if again else mix.entries
+        return any(
             entry.path != facts.path and entry.path in self._shelf
-            and self._shelf.facts(entry.path).analysis.fingerprint == mark
-            for entry in mix.entries[-20:]
-        )  # fmt: skip
+            and distance(self._mark(entry.path), mark) <= SAME
+            for entry in played
+        ) if mark else False  # fmt: skip
+
+    def _mark(self, path: str) -> str:
+        if path not in self._marks:
+            self._marks[path] = self._shelf.facts(path).analysis.fingerprint
+        return self._marks[path]
 
     def _cost(self, card: Card, clock: float, last: Entry, wish: Wish, index: int) -> float:
         taste = self._taste

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from crowdstream.analysis.result import Analysis
@@ -76,16 +77,20 @@ class Shelf:
 
 
 def of_library(library: Library, query: Query | None = None) -> Shelf:
-    """The tracks of a library that can be played."""
+    """The tracks of a library that can be played. `query`: as far as this finds them."""
     cards: list[Card] = []
     left_out: list[str] = []
     numbers: dict[str, int] = {}
+    for entry in library.find(replace(query or Query(), bad=True)):
+        left_out.append(f"{entry.name}: {entry.error}")
     for entry in library.find(query):
         seconds = entry.seconds or 0.0
         if entry.silent:
             left_out.append(f"{entry.name}: it is silent")
         elif seconds < LEAST_SECONDS:
             left_out.append(f"{entry.name}: it lasts only {seconds:.1f} s")
+        elif not os.path.exists(entry.play):
+            left_out.append(f"{entry.name}: it is not there any more")
         elif entry.play not in numbers:
             numbers[entry.play] = entry.number
             name = entry.title or entry.name

@@ -18,7 +18,7 @@ BARS = tuple(LENGTHS)
 TURN = 0.5
 MELODIES = 0.8
 BEATMATCHED = True
-BESIDE = 0.7  # gain of both where both are full: together as loud as one
+BESIDE = 0.8  # gain of both in the middle, where only one bass is there: about as loud as one
 
 
 def fit(meeting: Meeting) -> Fit:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting, tempo_rows
+from crowdstream.dj.transitions.base import (
+    EASY_CHANGE,
+    HANDOVER_BEATS,
+    Fit,
+    Meeting,
+    tempo_rows,
+)
 
 KIND = "drums first"
 BARS: tuple[float, ...] = (8, 16)
 TURN = 0.5
 MELODIES = 0.0
 BEATMATCHED = True
-DRUMS = 0.8  # gain of both tracks' drums while both play
+UNDER = 0.6  # gain of one track's drums under the other one in full: 1 to 2 dB more than that
 
 
 def fit(meeting: Meeting) -> Fit:
@@ -36,11 +42,11 @@ def rows(meeting: Meeting) -> list[Row]:
     return [
         *(Row(0, "in", name, 0) for name in others_in),
         Row(0, "in", "drums", 0),
-        Row(0, "in", "drums", DRUMS, half / 2),
-        Row(half / 2, "out", "drums", DRUMS, half / 2),
+        Row(0, "in", "drums", UNDER, half),
+        Row(half - HANDOVER_BEATS, "out", "drums", UNDER, HANDOVER_BEATS),
         *(Row(half - 1, "out", name, 0, 1) for name in others_out),
         *(Row(half, "in", name, 1, 0.25) for name in others_in),
-        Row(half, "in", "drums", 1, 4),
+        Row(half, "in", "drums", 1, HANDOVER_BEATS),
         Row(half, "out", "drums", 0, half),
         *tempo_rows(meeting),
     ]
