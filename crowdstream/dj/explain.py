@@ -33,7 +33,8 @@ def explain(mix: Set, others: Sequence[Sequence[str]] = ()) -> list[str]:
             lines += [f"{_UNDER}instead of {printable(other)}" for other in others[index]]
         made = entry.transition
         if made is not None:
-            lines.append(f"{_UNDER}-> {made.kind}, {made.bars:g} bars: {printable(made.why)}")
+            length = f", {made.bars:g} bars" if made.bars else ""
+            lines.append(f"{_UNDER}-> {made.kind}{length}: {printable(made.why)}")
     lines.append(f"{_clock(tempo.second(where[-1].end))}  end")
     return lines
 

@@ -15,7 +15,7 @@ from crowdstream.texts import printable
 
 PER_MINUTE = 64.0  # pixels
 LEAST_WIDTH, MOST_WIDTH = 900.0, 4200.0
-LEFT, RIGHT, TOP = 70.0, 30.0, 64.0
+LEFT, RIGHT, TOP = 70.0, 30.0, 76.0
 STEM_HEIGHT, LABEL_HEIGHT, GAP = 13.0, 20.0, 12.0
 LANE = 4 * STEM_HEIGHT + LABEL_HEIGHT + GAP
 CHART = 90.0
@@ -87,9 +87,9 @@ def _axis(frame: _Frame, length: float, height: float) -> None:
     for number in range(int(length / step) + 1):
         second = number * step
         x = frame.x(second)
-        frame.svg.line(x, TOP - 12, x, height - 8, stroke="#e5e7eb")
+        frame.svg.line(x, TOP - 28, x, height - 8, stroke="#e5e7eb")
         minutes, rest = divmod(second, 60)
-        frame.svg.text(x + 2, TOP - 6, f"{minutes}:{rest:02d}", class_="small")
+        frame.svg.text(x + 2, TOP - 18, f"{minutes}:{rest:02d}", class_="small")
     for number, deck in enumerate(DECKS):
         y = TOP + number * LANE
         frame.svg.text(16, y + LANE / 2, f"Deck {deck}")

@@ -316,8 +316,8 @@ def _count(seconds: float, most: int) -> int:
 
 def _beside(less: float) -> str:
     if less >= 0:
-        return f"fits less by {less:.2f}"
-    return f"fits more by {-less:.2f}, but leaves less that fits for later"
+        return f"fits {less:.0%} less"
+    return f"fits {-less:.0%} more here, but then others fit less"
 
 
 def entry_of(facts: Facts, enter: float, ratio: float, why: str) -> Entry:

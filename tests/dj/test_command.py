@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,34 @@ def test_the_set_renders(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert out.with_suffix(".svg").exists()
     mix = read_set(night)
     assert soundfile.info(out).duration > places(mix)[-1].end * 60 / 125
+
+
+def test_a_set_renders_to_the_same_bits_again(folder: Path) -> None:
+    night = folder / "night.toml"
+    assert plan(folder, "--minutes", "1", "-o", str(night)) == 0
+    outs = [folder / "one.wav", folder / "two.wav"]
+    for out in outs:
+        assert main(["render", str(night), str(out), "--quiet"]) == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert len(outs[0].read_bytes()) > 1_000_000
+
+
+def test_what_is_bad_or_gone_is_named_and_the_rest_is_planned(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Library(folder / "library.db") as library:
+        bad = replace(_row(folder / "t1", analysis()), error="the file is empty", analysis=None)
+        library.put([bad])
+    (folder / "t2").rename(folder / "elsewhere")
+    assert plan(folder, "--minutes", "2") == 0
+    said = capsys.readouterr()
+    assert said.out.count("[[track]]") == 1
+    assert "t1: the file is empty" in said.err
+    assert "t2: it is not there any more" in said.err
+    assert "only one track" in said.err
+    (folder / "t0").rename(folder / "somewhere")
+    assert plan(folder, "--minutes", "2") == 1
+    assert "no track can be played" in capsys.readouterr().err
 
 
 def test_without_a_name_the_set_goes_to_standard_output(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 
+from crowdstream.analysis.result import Loudness
+from crowdstream.dj.camelot import key_fit
 from crowdstream.dj.clashes import clashes
 from crowdstream.dj.curve import NAMED, Curve
+from crowdstream.dj.meetings import fold
 from crowdstream.dj.planner import PlanError, Planner, Wish, Wishes
 from crowdstream.dj.score import all_moves, places, tempo_map
 from crowdstream.dj.set_writer import write_set
@@ -89,9 +95,50 @@ def test_energy_rises_along_the_curve(shelf: Shelf) -> None:
     assert sum(energies[-third:]) / third > sum(energies[:third]) / third + 0.3
 
 
-def test_more_than_one_transition_is_known(mix: Set) -> None:
-    kinds = {entry.transition.kind for entry in mix.entries if entry.transition}
-    assert len(kinds) >= 3, kinds
+def test_transitions_change(mix: Set) -> None:
+    kinds = [entry.transition.kind for entry in mix.entries if entry.transition]
+    assert len(set(kinds)) >= 4, kinds
+    assert not any(len(set(kinds[at : at + 3])) == 1 for at in range(len(kinds) - 2)), kinds
+
+
+def test_keys_that_clash_are_seldom_neighbours(mix: Set) -> None:
+    pairs = list(pairwise(mix.entries))
+    clashing = [(one.key, two.key) for one, two in pairs if key_fit(one.key, two.key).cost >= 1]
+    assert len(clashing) <= len(pairs) // 8, clashing
+
+
+def test_a_step_in_loudness_is_taken_up_by_the_trim() -> None:
+    quiet = of_analyses({"/loud": analysis(124), "/soft": replace(
+        analysis(124), loudness=Loudness(-30.0, 0.0))})  # fmt: skip
+    mix = planned(quiet, 6)
+    soft = next(entry for entry in mix.entries if entry.path == "/soft")
+    assert soft.gain_db == 3.0  # as far as its peaks allow, which leaves it 11 dB below the other
+    made = mix.entries[0].transition
+    assert made is not None
+    trims = [row for row in made.rows if row.control == "trim"]
+    assert [row.over > 0 for row in trims] == [False, True]
+    wanted = mix.entries[1].gain_db
+    assert (trims[0].value < wanted) == (mix.entries[1].path == "/loud")
+    assert trims[1].value == wanted
+
+
+def test_the_same_music_under_another_name_does_not_come() -> None:
+    mark = "0f" * 128
+    near = "0f" * 120 + "ff" * 8
+    other = "f0" * 128
+    shelf = of_analyses({
+        f"/{name}": replace(analysis(124 + n), fingerprint=print_)
+        for n, (name, print_) in enumerate((("a", mark), ("a again", near), ("b", other)))
+    })  # fmt: skip
+    names = [entry.path for entry in planned(shelf, 30).entries]
+    assert len(names) == 2
+    assert "/b" in names
+
+
+def test_an_odd_tempo_is_not_counted_at_double_speed() -> None:
+    assert fold(125.0, 190.0) == (1.0, 125.0)
+    assert fold(95.0, 190.0) == (0.5, 190.0)
+    assert fold(172.0, 87.0) == (2.0, 86.0)
 
 
 def test_every_command_stands_at_a_beat_from_0_on(mix: Set) -> None:

@@ -12,6 +12,7 @@ from crowdstream.control.table import TABLE
 from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.score import DECKS, all_moves, closing, moves, places, sync_quantum, tempo_map
 from crowdstream.dj.set_file import parse_set
+from crowdstream.dj.sets import Set
 from crowdstream.offline.dj_set import cues_of
 from crowdstream.offline.renderer import Renderer
 from crowdstream.offline.session import Session
@@ -67,8 +68,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_places_follow_each_other() -> None:
-    mix = Planner(club(12), Wishes(14)).plan().mix
+@pytest.fixture(scope="module")
+def mix() -> Set:
+    return Planner(club(10), Wishes(14)).plan().mix
+
+
+def test_places_follow_each_other(mix: Set) -> None:
     where = places(mix)
     for before, after in pairwise(where):
         assert after.begin == before.going
@@ -77,31 +82,26 @@ def test_places_follow_each_other() -> None:
     assert {place.deck for place in where} == set(DECKS)
 
 
-def test_moves_of_each_track_make_up_the_whole() -> None:
-    mix = Planner(club(9), Wishes(12)).plan().mix
+def test_moves_of_each_track_make_up_the_whole(mix: Set) -> None:
     single = [move for index in range(len(mix.entries)) for move in moves(mix, index)]
     assert sorted(map(repr, single + closing(mix))) == sorted(map(repr, all_moves(mix)))
 
 
-def test_what_was_said_of_a_track_stays_when_others_follow() -> None:
-    planner = Planner(club(9), Wishes(12))
-    mix = planner.plan().mix
+def test_what_was_said_of_a_track_stays_when_others_follow(mix: Set) -> None:
     shorter = mix
     for index in range(len(mix.entries) - 2, 0, -1):
         shorter = type(mix)(mix.bpm, mix.entries[: index + 2])
         assert moves(shorter, index) == moves(mix, index)
 
 
-def test_every_command_is_one_of_the_servers() -> None:
-    mix = Planner(club(12), Wishes(16)).plan().mix
+def test_every_command_is_one_of_the_servers(mix: Set) -> None:
     for move in all_moves(mix):
         command = TABLE.find(move.address)[0]
         if not move.address.endswith("/load"):
             command.bind(list(move.args))
 
 
-def test_a_deck_is_loaded_after_what_was_on_it_has_left() -> None:
-    mix = Planner(club(12), Wishes(16)).plan().mix
+def test_a_deck_is_loaded_after_what_was_on_it_has_left(mix: Set) -> None:
     where = places(mix)
     loads = [move for move in all_moves(mix) if move.stage == "load"]
     assert len(loads) == len(where)

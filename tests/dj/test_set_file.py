@@ -134,7 +134,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_planned_set_is_the_same_after_writing_and_reading(tmp_path: Path) -> None:
-    mix = Planner(club(8), Wishes(15)).plan().mix
+    mix = Planner(club(5), Wishes(8)).plan().mix
     for entry in mix.entries:
         folder = tmp_path / entry.path.rpartition("/")[2]
         folder.mkdir()

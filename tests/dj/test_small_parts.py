@@ -14,7 +14,8 @@ from crowdstream.dj.curve import CurveError, find_curve
 from crowdstream.dj.explain import explain
 from crowdstream.dj.facts import Facts
 from crowdstream.dj.picture import picture
-from crowdstream.dj.planner import Planner, Wishes
+from crowdstream.dj.planner import Plan, Planner, Wishes
+from crowdstream.dj.shelf import Shelf
 from crowdstream.dj.tempo_map import TempoMap
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
@@ -118,9 +119,17 @@ def test_a_track_without_a_beat_has_bars_of_two_seconds() -> None:
     assert len(facts.phrases) > 2
 
 
-def test_the_picture_shows_each_track() -> None:
-    shelf = club(12)
-    made = Planner(shelf, Wishes(15)).plan()
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return club(6)
+
+
+@pytest.fixture(scope="module")
+def made(shelf: Shelf) -> Plan:
+    return Planner(shelf, Wishes(8)).plan()
+
+
+def test_the_picture_shows_each_track(shelf: Shelf, made: Plan) -> None:
     paths = {entry.path for entry in made.mix.entries}
     known = {path: shelf.facts(path) for path in paths}
     energies = {path: shelf.energy(shelf.card(path)) for path in paths}
@@ -137,8 +146,7 @@ def test_the_picture_shows_each_track() -> None:
     ElementTree.fromstring(picture(made.mix, {}, {}))
 
 
-def test_it_says_why() -> None:
-    made = Planner(club(12), Wishes(15)).plan()
+def test_it_says_why(made: Plan) -> None:
     lines = explain(made.mix, made.others)
     text = "\n".join(lines)
     assert "begins the set" in lines[1]

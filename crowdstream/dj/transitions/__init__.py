@@ -67,6 +67,6 @@ def propose(kind: Kind, meeting: Meeting, limit: float) -> Proposal | None:
     found = clashes(meeting, rows)
     if found.voice_bars or found.bass_bars:
         return None
-    words = f"{why}; {meeting.key.words}; fits {score:.2f}"
+    words = f"{why}; {meeting.key.words}; fits {score:.0%}"
     transition = Transition(kind.KIND, meeting.bars, tuple(rows), words)
     return Proposal(transition, meeting, score)
