@@ -90,7 +90,10 @@ def sync_quantum(enter: float, begin: float, ratio: float) -> float:
 
 def moves(mix: Set, index: int) -> list[Move]:
     """The commands of track `index`, by beat; the first track's begin with the clock."""
-    where = places(mix)
+    return _moves(mix, places(mix), tempo_map(mix), index)
+
+
+def _moves(mix: Set, where: list[Place], tempo: TempoMap, index: int) -> list[Move]:
     place = where[index]
     load_at = _load_beat(where, index)
     made: list[Move] = []
@@ -105,7 +108,7 @@ def moves(mix: Set, index: int) -> list[Move]:
     ]
     made.append(Move(place.begin, f"/deck/{place.deck}/play", (), "mix", index))
     if index:
-        made += _transition(mix, where, index, tempo_map(mix))
+        made += _transition(mix, where, index, tempo)
         made.append(_stop(where[index - 1]))
     return sorted(made, key=lambda move: move.beat)
 
@@ -119,7 +122,8 @@ def closing(mix: Set) -> list[Move]:
 
 def all_moves(mix: Set) -> list[Move]:
     """Those of the whole set, by beat."""
-    made = [move for index in range(len(mix.entries)) for move in moves(mix, index)]
+    where, tempo = places(mix), tempo_map(mix)
+    made = [move for index in range(len(where)) for move in _moves(mix, where, tempo, index)]
     return sorted(made + closing(mix), key=lambda move: move.beat)
 
 

@@ -31,9 +31,9 @@ class TempoMap:
 
         A move that has not ended by then goes no further.
         """
-        kept = [piece for piece in self._pieces if piece.beat <= beat]
-        later = [piece for piece in self._pieces if piece.beat > beat]
-        self._pieces = kept
+        at = bisect_right(self._pieces, beat, key=lambda piece: piece.beat)
+        later = self._pieces[at:]
+        del self._pieces[at:]
         self._append(beat, bpm, over)
         for piece in later:
             self._append(piece.beat, piece.target, piece.beats)

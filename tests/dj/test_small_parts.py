@@ -100,6 +100,17 @@ def test_a_ramp_that_another_overtakes_goes_on_from_there() -> None:
     assert tempo.bpm(1000) == 120
 
 
+def test_changes_of_tempo_may_be_told_in_any_order() -> None:
+    changes = [(8, 130.0, 16), (40, 118.0, 8), (64, 122.0, 0)]
+    maps = [TempoMap(120.0) for _ in range(2)]
+    for one, order in zip(maps, (changes, changes[::-1]), strict=True):
+        for change in order:
+            one.add(*change)
+    for beat in (4, 12, 30, 44, 64, 100):
+        assert maps[1].bpm(beat) == pytest.approx(maps[0].bpm(beat))
+        assert maps[1].second(beat) == pytest.approx(maps[0].second(beat))
+
+
 def test_facts_by_beats() -> None:
     facts = Facts("/x", "x", analysis(120, sung=[(8, 12)]))
     assert facts.second(4) == pytest.approx(2.1)
