@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.dj_tracks import known_tracks
 from benchmarks.dj_watch import BLOCK, PARTS, RATE, Watched
 from crowdstream.dj.camelot import key_fit
+from crowdstream.dj.entrance import entry_of
 from crowdstream.dj.facts import Facts
 from crowdstream.dj.meetings import Goal, Way, best_way, fold
-from crowdstream.dj.planner import entry_of
 from crowdstream.dj.sets import Entry, Set
 from crowdstream.dj.svg import Svg
 from crowdstream.dj.taste import COMFORT

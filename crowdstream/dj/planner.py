@@ -9,14 +9,14 @@ The same tracks, wishes and seed give the same set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from crowdstream.analysis.fingerprint import SAME, distance
 from crowdstream.dj import course
 from crowdstream.dj.camelot import key_fit
 from crowdstream.dj.curve import NAMED, Curve
-from crowdstream.dj.facts import Facts
+from crowdstream.dj.entrance import entry_of
+from crowdstream.dj.heard import Heard
 from crowdstream.dj.meetings import REMEMBERED, Goal, Way, best_way, fold
 from crowdstream.dj.route import find_route
 from crowdstream.dj.score import places, tempo_map
@@ -24,13 +24,9 @@ from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Row, Set, Transition
 from crowdstream.dj.shelf import Card, Shelf
 from crowdstream.dj.taste import COMFORT, STRETCH, Taste
 
-TARGET_LUFS = -16.0  # of each track: leaves room for two at once below the limiter
-MOST_GAIN_DB, LEAST_GAIN_DB = 12.0, -24.0
-PEAK_DB = 3.0  # above full scale to which a quiet track is raised: the limiter takes that unheard
 SHORTEST_SECONDS, LONGEST_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
 USUAL_SECONDS = 110.0  # where there are tracks enough
 LOOKED_AT = 6  # candidates whose places are searched
-LATELY = 20  # tracks
 PREFERRED = 1.0  # what it is worth that a track comes as the whole set was thought out
 FADE_BARS = 8  # of the last track
 WAVE = Curve("wave", NAMED["wave"])
@@ -97,7 +93,7 @@ class Planner:
         self._shelf = shelf
         self._wishes = wishes or Wishes()
         self._taste = Taste(self._wishes.seed, self._wishes.comfort, self._wishes.stretch)
-        self._marks: dict[str, str] = {}  # fingerprints by path
+        self._heard = Heard(shelf)
 
     # A whole set ----------------------------------------------------------------------------
 
@@ -222,28 +218,24 @@ class Planner:
         came = place.alone - place.begin
         heard = tempo.second(place.begin) + wish.seconds
         wanted = last.enter + (tempo.beat(heard) - place.begin) * last.ratio
-        found: list[tuple[float, Card, Way]] = []
-        ranked = sorted(
-            (self._cost(card, clock, last, wish, len(mix.entries)), card.path)
-            for card in self._candidates(mix, wish)
-        )
-        ranked.sort(key=lambda each: each[1] != preferred)
         recent = tuple(
             entry.transition.kind for entry in mix.entries[-2 : -2 - REMEMBERED : -1]
             if entry.transition
         )  # fmt: skip
-        for cost, path in ranked:
-            if len(found) >= LOOKED_AT:
-                break
-            card, into = self._shelf.card(path), self._shelf.facts(path)
-            if self._is_known(into, mix, wish.again):
-                continue
-            ratio, own = fold(into.bpm, clock)
+
+        def way_into(card: Card) -> Way | None:
+            ratio, own = fold(card.tempo, clock)
             target, key = self._taste.within(own, wish.tempo), key_fit(last.key, card.key)
             goal = Goal(clock, target, ratio, key, wanted, self._wishes.comfort, recent)
-            way = best_way(facts, last, came, into, goal)
+            return best_way(facts, last, came, self._shelf.facts(card.path), goal)
+
+        found: list[tuple[float, Card, Way]] = []
+        for cost, card in self._ranked(mix, wish, clock, preferred):
+            way = way_into(card)
             if way is not None:
                 found.append((way.score - cost, card, way))
+            if len(found) == LOOKED_AT:
+                break
         if not found:
             return None
         found.sort(key=lambda each: (-each[0] - PREFERRED * (each[1].path == preferred),
@@ -275,6 +267,26 @@ class Planner:
         made = replace(made, rows=(*made.rows, *course.lifted(meeting, entry.gain_db, lift)))
         return Choice(entry, made, way.leave, score, others)
 
+    def _ranked(
+        self, mix: Set, wish: Wish, clock: float, preferred: str
+    ) -> Iterator[tuple[float, Card]]:
+        # The cheapest ones first, after the one that is preferred.
+        costs = sorted(
+            (self._cost(card, clock, mix.entries[-1], wish, len(mix.entries)), card.path)
+            for card in self._candidates(mix, wish)
+        )
+        costs.sort(key=lambda each: each[1] != preferred)
+        heard: list[tuple[float, Card]] = []
+        for cost, path in costs:
+            each = (cost, self._shelf.card(path))
+            if self._heard.already(path, mix, wish.again):
+                heard.append(each)
+            else:
+                yield each
+        # Where the night has to go on, rather that than nothing.
+        if wish.again and len(heard) == len(costs):
+            yield from heard
+
     def _candidates(self, mix: Set, wish: Wish) -> list[Card]:
         played = [entry.path for entry in mix.entries]
         cards = [card for card in self._shelf.cards if card.path not in wish.banned]
@@ -283,21 +295,6 @@ class Planner:
             return fresh
         recent = set(played[-max(1, len(cards) // 2) :]) if len(cards) > 1 else set()
         return [card for card in cards if card.path not in recent]
-
-    def _is_known(self, facts: Facts, mix: Set, again: bool) -> bool:
-        # Whether the same music was played under another path; lately, where it may come again.
-        mark = self._mark(facts.path)
-        played = mix.entries[-LATELY:] if again else mix.entries
-        return any(
-            entry.path != facts.path and entry.path in self._shelf
-            and distance(self._mark(entry.path), mark) <= SAME
-            for entry in played
-        ) if mark else False  # fmt: skip
-
-    def _mark(self, path: str) -> str:
-        if path not in self._marks:
-            self._marks[path] = self._shelf.facts(path).analysis.fingerprint
-        return self._marks[path]
 
     def _cost(self, card: Card, clock: float, last: Entry, wish: Wish, index: int) -> float:
         taste = self._taste
@@ -318,15 +315,3 @@ def _beside(less: float) -> str:
     if less >= 0:
         return f"fits {less:.0%} less"
     return f"fits {-less:.0%} more here, but then others fit less"
-
-
-def entry_of(facts: Facts, enter: float, ratio: float, why: str) -> Entry:
-    """A track from a beat of its grid to its end, trimmed to the loudness of the others."""
-    loudness = facts.analysis.loudness
-    gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MOST_GAIN_DB)
-    unit = BEATS_PER_BAR * max(1.0, ratio)
-    leave = enter + max(unit, (facts.end - enter) // unit * unit)
-    return Entry(
-        facts.path, facts.anchors, enter, leave, ratio, round(max(LEAST_GAIN_DB, gain), 2), True,
-        facts.analysis.key.name, facts.stems, why,
-    )  # fmt: skip

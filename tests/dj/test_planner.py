@@ -133,6 +133,11 @@ def test_the_same_music_under_another_name_does_not_come() -> None:
     names = [entry.path for entry in planned(shelf, 30).entries]
     assert len(names) == 2
     assert "/b" in names
+    # But a night without an end goes on.
+    same = replace(analysis(124), fingerprint=mark)
+    planner = Planner(of_analyses({"/a": same, "/b": same}))
+    assert planner.next(planner.first(Wish()), Wish()) is None
+    assert planner.next(planner.first(Wish()), Wish(again=True)) is not None
 
 
 def test_an_odd_tempo_is_not_counted_at_double_speed() -> None:
