@@ -79,9 +79,12 @@ class Plan:
         voices = self._desk.voices
         for slot in np.flatnonzero(voices["state"] != FREE):
             voice = voices[slot]
-            head = self._head(voice)
+            places = [self._head(voice)]
+            if voice["locked"]:
+                # The head that sounds: at the end of a loop it may be where the other is not yet.
+                places.append(places[0]._replace(position=int(voice["lock_cursor"])))
             for source in voice["sources"][: int(voice["stems"])]:
-                heads.setdefault(int(source), []).append(head)
+                heads.setdefault(int(source), []).extend(places)
         return heads
 
     def _head(self, voice: Any) -> Head:

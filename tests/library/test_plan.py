@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import PLAYING
 from crowdstream.library.plan import READ_AHEAD, Head, Plan, Stem
 from crowdstream.library.reader import open_stem
 from tests.support_control import Rig, count, place, write
@@ -56,6 +57,23 @@ def test_a_playhead_that_has_jumped_behind_its_loop_plays_on(plan: Plan, positio
 def test_backward_before_the_loop_it_plays_on(plan: Plan) -> None:
     head = Head(8 * PAGE, 10 * PAGE, 14 * PAGE, -1)
     assert list(plan.ahead(STEM, head))[:9] == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_with_keylock_both_heads_are_looked_at() -> None:
+    desk = Desk.create(65536 * 4)
+    voice = desk.voices[0]
+    voice["state"], voice["stems"], voice["cursor"], voice["lock_cursor"] = (
+        PLAYING, 1, 40 * PAGE, 20 * PAGE + 5,
+    )  # fmt: skip
+    voice["sources"][0] = STEM.source
+    plan = Plan(desk)
+    assert [head.position for head in plan.playheads()[STEM.source]] == [40 * PAGE]
+    # At the end of a loop the one that sounds has gone round before the other one, or after it.
+    voice["locked"] = 1
+    heads = plan.playheads()[STEM.source]
+    assert sorted(head.position for head in heads) == [20 * PAGE + 5, 40 * PAGE]
+    assert {19, 20, 21, 40, 41} <= set(plan.kept(STEM, heads))
+    desk.close()
 
 
 def test_a_streamed_track_sounds_behind_its_loop(tmp_path: Path) -> None:
