@@ -11,6 +11,7 @@ TURN = 0.0
 MELODIES = 0.0
 BEATMATCHED = False
 LEAD_BEATS = 16.0
+ROUND = 0.125  # beats after which the longer loop has gone round: the next begins at the same beat
 THIN = 0.45  # of the high-pass's way at the end
 
 
@@ -32,9 +33,9 @@ def rows(meeting: Meeting) -> list[Row]:
     """Four bars: loops of four beats, two, one, a half, while a high-pass opens."""
     return [
         Row(-16, "out", "loop", 4),
-        Row(-8, "out", "loop", 2),
-        Row(-4, "out", "loop", 1),
-        Row(-2, "out", "loop", 0.5),
+        Row(-8 + ROUND, "out", "loop", 2),
+        Row(-4 + ROUND, "out", "loop", 1),
+        Row(-2 + ROUND, "out", "loop", 0.5),
         Row(-16, "out", "filter", THIN, 15.5),
         Row(-16, "out", "resonance", 0.3, 8),
         *jump_rows(meeting),
