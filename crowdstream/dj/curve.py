@@ -78,8 +78,12 @@ def _points(lines: list[str], path: Path) -> list[tuple[float, float]]:
         if points and at <= points[-1][0]:
             raise CurveError(f"{place}: places ascend; {at:g} comes after {points[-1][0]:g}")
         points.append((at, energy))
-    if not 1 <= len(points) <= MOST_POINTS:
-        raise CurveError(f"{printable(path)}: it has {len(points)} points, 1 to {MOST_POINTS} do")
+    if not points:
+        raise CurveError(
+            f"{printable(path)}: it has no line with a place and an energy, such as `50 0.8`"
+        )
+    if len(points) > MOST_POINTS:
+        raise CurveError(f"{printable(path)}: it has {len(points)} points, {MOST_POINTS} do")
     return points
 
 

@@ -313,5 +313,5 @@ def _count(seconds: float, most: int) -> int:
 
 def _beside(less: float) -> str:
     if less >= 0:
-        return f"fits {less:.0%} less"
-    return f"fits {-less:.0%} more here, but then others fit less"
+        return f"scores {less:.2f} less"
+    return f"scores {-less:.2f} more here, but less with what is to follow"

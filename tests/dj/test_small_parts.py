@@ -53,7 +53,9 @@ def test_a_curve_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("0 x\n", "line 1: it takes"), ("0 0\n0 1\n", "line 2: places ascend"),
-     ("0 0\n\n50 3\n", "line 3: a place is"), ("", "0 points")],
+     ("0 0\n\n50 3\n", "line 3: a place is"), ("", "no line with a place"),
+     ("\n".join(f"{n / 20} 0.5" for n in range(1001)), "1001 points, 1000 do"),
+     ("nan 0.5", "line 1: a place is")],
 )  # fmt: skip
 def test_a_curve_with_a_mistake(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "curve.txt"
