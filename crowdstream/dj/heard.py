@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from crowdstream.analysis.fingerprint import SAME, distance
-from crowdstream.dj.sets import Set
 from crowdstream.dj.shelf import Shelf
 
 LATELY = 20  # tracks: where music may come again, it has not been heard for so long
@@ -16,14 +17,14 @@ class Heard:
         self._shelf = shelf
         self._marks: dict[str, str] = {}
 
-    def already(self, path: str, mix: Set, again: bool) -> bool:
-        """Whether a set has the same music under another path; `again`: of late."""
+    def already(self, path: str, played: Sequence[str], again: bool) -> bool:
+        """Whether the same music is among `played` under another path; `again`: of late."""
         mark = self._mark(path)
-        played = mix.entries[-LATELY:] if again else mix.entries
         return bool(mark) and any(
-            distance(self._mark(entry.path), mark) <= SAME
-            for entry in played if entry.path != path and entry.path in self._shelf
-        )  # fmt: skip
+            distance(self._mark(other), mark) <= SAME
+            for other in (played[-LATELY:] if again else played)
+            if other != path and other in self._shelf
+        )
 
     def _mark(self, path: str) -> str:
         if path not in self._marks:

@@ -52,7 +52,8 @@ class Wish:
     """What the next track is to be. `energy`: 0 to 1. `tempo`: of the clock, 0 its own.
 
     `seconds`: how long the one that plays is to be heard in all. `banned`: paths. `again`: tracks
-    may come again, those that were played longest ago.
+    may come again, those that were played longest ago. `before`: paths that were played before
+    the set's own tracks, the latest last.
     """
 
     energy: float = 0.5
@@ -60,6 +61,7 @@ class Wish:
     seconds: float = 150.0
     banned: frozenset[str] = frozenset()
     again: bool = False
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class Planner:
         cards = [card for card in self._shelf.cards if card.path not in wish.banned]
         if not cards:
             raise PlanError(self._nothing())
+        cards = [card for card in cards if card.path not in set(wish.before)] or cards
 
         def cost(card: Card) -> float:
             energy = self._taste.energy(self._shelf.energy(card), wish.energy)
@@ -271,15 +274,16 @@ class Planner:
         self, mix: Set, wish: Wish, clock: float, preferred: str
     ) -> Iterator[tuple[float, Card]]:
         # The cheapest ones first, after the one that is preferred.
+        played = _played(mix, wish)
         costs = sorted(
-            (self._cost(card, clock, mix.entries[-1], wish, len(mix.entries)), card.path)
+            (self._cost(card, clock, mix.entries[-1], wish, len(played)), card.path)
             for card in self._candidates(mix, wish)
         )
         costs.sort(key=lambda each: each[1] != preferred)
         heard: list[tuple[float, Card]] = []
         for cost, path in costs:
             each = (cost, self._shelf.card(path))
-            if self._heard.already(path, mix, wish.again):
+            if self._heard.already(path, played, wish.again):
                 heard.append(each)
             else:
                 yield each
@@ -288,7 +292,7 @@ class Planner:
             yield from heard
 
     def _candidates(self, mix: Set, wish: Wish) -> list[Card]:
-        played = [entry.path for entry in mix.entries]
+        played = _played(mix, wish)
         cards = [card for card in self._shelf.cards if card.path not in wish.banned]
         fresh = [card for card in cards if card.path not in set(played)]
         if fresh or not wish.again or not cards:
@@ -303,6 +307,10 @@ class Planner:
             + taste.step(self._shelf.card(last.path), card, clock, wish.tempo)
             + taste.chance(card.path, index)
         )
+
+
+def _played(mix: Set, wish: Wish) -> list[str]:
+    return [*wish.before, *(entry.path for entry in mix.entries)]
 
 
 def _count(seconds: float, most: int) -> int:

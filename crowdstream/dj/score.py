@@ -59,7 +59,7 @@ class Place:
 def places(mix: Set) -> list[Place]:
     """The place of each track."""
     found: list[Place] = []
-    begin = came = 0.0
+    begin, came = mix.begin, mix.came
     for index, entry in enumerate(mix.entries):
         end = begin + entry.beats
         going = end - entry.overlap

@@ -101,12 +101,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Set:
-    """A set. `bpm`: the tempo that the clock begins with."""
+    """A set. `bpm`: the tempo that the clock begins with.
+
+    Of one whose first tracks have been played and forgotten, `begin` is the beat at which the
+    first of the others has begun, and `came` how many beats after that it was alone.
+    """
 
     bpm: float
     entries: tuple[Entry, ...]
     title: str = ""
     why: str = ""
+    begin: float = 0.0
+    came: float = 0.0
 
     def appended(self, transition: Transition | None, leave: float, entry: Entry) -> Self:
         """With another track at the end; `leave` and `transition` are the last one's so far."""

@@ -1,150 +1,313 @@
-"""The DJ on a real server: it plays on through bad files, people's hands, deaths of both."""
+"""The DJ at work: it mixes on phrases, and plays on through all that can go wrong."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from crowdstream.dj.live.chooser import Fixed
+from crowdstream.control.movement_file import read_map
+from crowdstream.dj.live.chooser import Chooser, Endless, Fixed
 from crowdstream.dj.live.floor import Floor
-from crowdstream.dj.live.link import Link
 from crowdstream.dj.live.session import Session
-from crowdstream.dj.sets import Entry, Row, Set, Transition
-from tests.server import Running, server, until
-from tests.support_control import RATE, write
-
-BPM = 360.0  # a beat is a sixth of a second: a night passes quickly
-BEATS = 64
-WAY = Transition(
-    "bass swap", 2, (Row(0, "in", "low", 0.0), Row(4, "out", "low", 0.0), Row(4, "in", "low", 1.0))
-)
-
-
-def made(folder: Path, names: str) -> Set:
-    """A set of tracks of 64 beats; each is left after 48."""
-    entries = []
-    for number, name in enumerate(names):
-        path = folder / f"{name}.wav"
-        seconds = BEATS * 60.0 / BPM
-        when = np.arange(round(seconds * RATE)) / RATE
-        tone = 0.2 * np.sin(2 * np.pi * (220 + 110 * number) * when)
-        write(path, np.stack([tone, tone], 1).astype(np.float32))
-        anchors = ((0.0, 0.0), (1.0, 60.0 / BPM))
-        last = number == len(names) - 1
-        entries.append(Entry(str(path), anchors, 0.0, 48.0, transition=None if last else WAY))
-    return Set(BPM, tuple(entries))
-
-
-class At:
-    """A DJ at work in a thread of its own."""
-
-    def __init__(self, port: int, mix: Set) -> None:
-        self.session = Session(Link("127.0.0.1", port), Fixed(mix), Floor(None))
-        self.player = self.session.player
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self.session.run, args=(self._ended.is_set,))
-        self._thread.start()
-
-    def end(self, goodbye: bool = True) -> None:
-        if not goodbye:
-            self.session.link.there = False  # nothing is sent any more
-        self._ended.set()
-        self._thread.join()
-
-    def plays(self) -> str:
-        """The track that has the floor."""
-        player = self.player
-        if player.mix is None or player.index < 0:
-            return ""
-        return Path(player.mix.entries[player.index].path).stem
+from crowdstream.dj.planner import Planner, Wishes
+from crowdstream.dj.shelf import of_analyses
+from crowdstream.settings.files import PRESETS
+from tests.dj.night import BPM, Night, made, plays
+from tests.dj.support import analysis
+from tests.support_control import ME
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    with server(tmp_path, "--driver", "null", "--base-bpm", str(BPM)) as one:
-        yield one
+def night() -> Iterator[Night]:
+    with Night() as made:
+        yield made
 
 
-def deck(running: Running, letter: str) -> dict[str, Any]:
-    status = running.client.status()
-    return {name: status[f"deck.{letter}.{name}"] for name in ("state", "track", "beat", "loop")}
+def meeting(night: Night, out: str, into: str) -> float:
+    """The beat of the grid of deck `out` at which deck `into` begins, at its own beat 0."""
+    night.until(lambda: night.deck(into, "state") == "playing")
+    status = night.status()
+    assert abs(status[f"deck.{into}.phase"]) < 1e-3 > abs(status[f"deck.{out}.phase"])
+    return float(status[f"deck.{out}.beat"] - status[f"deck.{into}.beat"])
 
 
-def test_it_mixes_on_the_beat_and_leaves_a_bad_file_out(running: Running, tmp_path: Path) -> None:
+def endless(folder: Path, names: str, bpm: float = BPM) -> Endless:
+    """A library of short tracks of different energy, `a` the calmest."""
+    paths = [entry.path for entry in made(folder, names, beats=100, bpm=bpm).entries]
+    keys = ("8A", "9A", "8A", "7A")
+    shelf = of_analyses({
+        path: analysis(bpm, keys[number % 4], number / len(paths), 24, (), sung=())
+        for number, path in enumerate(paths)
+    })  # fmt: skip
+    return Endless(lambda cards: Planner(cards, Wishes()), lambda: shelf, lambda: 0.0)
+
+
+def ask(night: Night, word: str, *arguments: object) -> str:
+    """Tell the DJ something as a person does; why it does not, or nothing."""
+    night.answers.said.clear()
+    night.send(f"/dj/{word}", *arguments)
+    night.until(lambda: night.heard("/done") or night.fails(), 10.0)
+    return "".join(night.fails())
+
+
+# Playing -------------------------------------------------------------------------------------
+
+
+def test_it_mixes_on_the_beat_where_the_set_says_so_to_the_end(
+    night: Night, tmp_path: Path
+) -> None:
+    dj = night.join(Fixed(made(tmp_path, "abc")))
+    night.until(lambda: plays(dj) == "a")
+    assert meeting(night, "A", "B") == pytest.approx(40.0, abs=1e-3)
+    assert night.status()["deck.B.low"] == 0.0
+    assert meeting(night, "B", "C") == pytest.approx(40.0, abs=1e-3)
+    night.until(lambda: plays(dj) == "c")
+    assert night.deck("B", "low") == 0.0 and night.deck("C", "low") == 1.0
+    night.until(lambda: dj.player.finished)
+    assert len(night.holes) == 1, "only the one before the first track"
+    assert night.fails() == []
+
+
+@pytest.mark.parametrize("bad", ["no sound at all", ""])
+def test_a_file_that_is_bad_or_gone_is_left_out(night: Night, tmp_path: Path, bad: str) -> None:
     mix = made(tmp_path, "abc")
-    Path(mix.entries[1].path).write_bytes(b"no sound at all")
-    at = At(running.port, mix)
-    try:
-        until(lambda: at.plays() == "a")
-        until(lambda: at.plays() == "c")
-        assert mix.entries[1].path in at.player.banned
-        status = running.client.status()
-        assert status["deck.B.phase"] == pytest.approx(0.0, abs=1e-3)
-        assert status["underruns_engine"] == 0
-        until(lambda: at.player.finished)
-    finally:
-        at.end()
+    path = Path(mix.entries[1].path)
+    path.write_text(bad) if bad else path.unlink()
+    dj = night.join(Fixed(mix))
+    night.until(lambda: plays(dj) == "a")
+    assert meeting(night, "A", "B") == pytest.approx(40.0, abs=1e-3)
+    night.until(lambda: plays(dj) == "c")
+    assert list(dj.player.bad) == [str(path)] and len(night.holes) == 1
 
 
-def test_a_person_has_a_deck_until_it_is_given_back(running: Running, tmp_path: Path) -> None:
-    at = At(running.port, made(tmp_path, "ab"))
-    try:
-        until(lambda: at.plays() == "a" and at.player.stage == "ready")
-        time.sleep(3.1)  # its own first seconds: what another DJ had sent may still act
-        running.client.send("/deck/A/eq/mid", 0.5)
-        until(lambda: "A" in at.player.hands)
-        until(lambda: "person" in at.player.note)
-        assert deck(running, "A")["state"] == "playing" and at.plays() == "a"
-        assert running.client.status()["deck.A.mid"] == 0.5
-        assert running.client.ask("/dj/give", "A", answer="/done") == ["/dj/give"]
-        until(lambda: at.plays() == "b")
-    finally:
-        at.end()
+def test_the_phrase_goes_round_until_a_late_load_is_there(night: Night, tmp_path: Path) -> None:
+    dj = night.join(Fixed(made(tmp_path, "ab")))
+    night.until(lambda: plays(dj) == "a" and dj.player.stage == "none")
+    night.pages_a_block = 0
+    night.until(lambda: "goes round: the next one is still loading" in dj.player.note)
+    night.until(lambda: night.deck("A", "beat") < 20.0)  # back from 40 to 8
+    night.pages_a_block = 1000
+    assert meeting(night, "A", "B") == pytest.approx(40.0, abs=1e-3)
+    assert len(night.holes) == 1
 
 
-def test_the_server_dies_and_the_mix_goes_on(tmp_path: Path) -> None:
+def test_a_load_that_never_comes_is_given_up(night: Night, tmp_path: Path) -> None:
+    chooser = endless(tmp_path, "abc")
+    dj = night.join(chooser)
+    night.until(lambda: plays(dj) and dj.player.stage == "loading")
+    mix = dj.player.mix
+    assert mix is not None
+    stuck = mix.entries[1].path
+    dj.player.decks[1] = "?"  # so nobody says that it is done
+    night.until(lambda: stuck in dj.player.bad)
+    night.until(lambda: dj.player.stage == "going")
+    assert dj.player.mix is not None
+    assert dj.player.mix.entries[1].path != stuck and len(night.holes) == 1
+
+
+def test_an_empty_folder_is_waited_for(night: Night, tmp_path: Path) -> None:
+    full = endless(tmp_path, "a")
+    shelves = [of_analyses({}), full._shelf()]
+    dj = night.join(Endless(Planner, lambda: shelves[0], lambda: 0.5))
+    night.until(lambda: "there is no track to play" in dj.player.note)
+    shelves.reverse()
+    night.until(lambda: plays(dj) == "a", 10.0)
+
+
+def test_one_track_is_mixed_into_itself_without_an_end(night: Night, tmp_path: Path) -> None:
+    dj = night.join(endless(tmp_path, "a"))
+    night.until(lambda: len(dj.player.history) == 4)
+    assert len(night.holes) == 1
+
+
+def test_a_long_night_repeats_nothing_before_all_were_played_and_stays_small(
+    night: Night, tmp_path: Path
+) -> None:
+    dj = night.join(endless(tmp_path, "abcdef"))
+    longest = 0
+    while len(dj.player.history) < 13:
+        night.step()
+        longest = max(longest, len(dj.player.mix.entries) if dj.player.mix else 0)
+    played = dj.player.history
+    assert len(set(played[:6])) == 6
+    assert all(one not in played[at - 3 : at] for at, one in enumerate(played) if at > 2)
+    assert longest == 2 and len(night.holes) == 1
+
+
+def test_a_dj_that_dies_is_followed_by_another_that_plays_the_rest(
+    night: Night, tmp_path: Path
+) -> None:
+    mix = made(tmp_path, "abcd")
+    one = night.join(Fixed(mix))
+    night.until(lambda: plays(one) == "b" and one.player.stage == "ready")
+    assert ask(night, "hold", 1) == ""
+    night.seconds(1.0)
+    night.leave(one)
+    night.seconds(15.0)  # the phrase goes round without anybody
+    assert night.deck("B", "state") == "playing" and night.deck("B", "loop")
+    two = night.join(Fixed(mix))
+    night.until(lambda: plays(two) == "b", 5.0)
+    assert "goes on where" in two.player.note and two.player.holding
+    assert ask(night, "hold", 0) == ""
+    assert meeting(night, "B", "C") == pytest.approx(40.0, abs=1e-3)
+    night.until(lambda: plays(two) == "d")
+    night.until(lambda: two.player.finished)
+    assert len(night.holes) == 1
+
+
+def test_a_dj_that_dies_in_a_transition_leaves_it_to_the_next_one(
+    night: Night, tmp_path: Path
+) -> None:
+    mix = made(tmp_path, "abc")
+    one = night.join(Fixed(mix))
+    night.until(lambda: plays(one) == "a")
+    night.until(lambda: night.deck("B", "beat") > 1.0)
+    night.leave(one)
+    two = night.join(Fixed(mix))
+    night.until(lambda: plays(two) == "b")
+    night.seconds(1.0)
+    assert night.deck("A", "state") != "playing" and night.deck("B", "low") == 1.0
+    assert meeting(night, "B", "C") == pytest.approx(40.0, abs=1e-3)
+    assert len(night.holes) == 1
+
+
+# People --------------------------------------------------------------------------------------
+
+
+def test_a_person_has_a_deck_until_it_is_given_back(night: Night, tmp_path: Path) -> None:
+    dj = night.join(Fixed(made(tmp_path, "ab")))
+    night.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    night.until(lambda: night.deck("A", "beat") > 14.0)
+    night.send("/deck/A/eq/mid", 0.5)
+    night.until(lambda: "A" in dj.player.hands, 1.0)
+    night.seconds(20.0)
+    assert plays(dj) == "a" and night.deck("B", "state") == "ready"
+    assert night.deck("A", "mid") == 0.5 and "in a person's hands" in dj.player.note
+    night.send("/deck/A/seek/beat", 2.0)  # it goes on from there, too
+    night.seconds(0.5)
+    assert ask(night, "give", "A") == ""
+    assert meeting(night, "A", "B") == pytest.approx(40.0, abs=1e-3)
+    assert len(night.holes) == 1
+
+
+def test_a_person_has_the_tempo_until_it_is_given_back(night: Night, tmp_path: Path) -> None:
     mix = made(tmp_path, "ab")
-    with server(tmp_path, "--driver", "null", "--base-bpm", str(BPM)) as first:
-        port = first.port
-        at = At(port, mix)
-        until(lambda: at.plays() == "a" and at.player.stage == "ready")
-        first.process.kill()
-        first.process.wait()
-    try:
-        until(lambda: not at.session.link.there)
-        again = tmp_path / "again"
-        again.mkdir()
-        with server(again, "--driver", "null", "--base-bpm", str(BPM), "--port", str(port)) as two:
-            # With the track that played, or the next one, had it been about to come.
-            until(lambda: at.session.link.there and at.plays() != "")
-            until(lambda: "playing" in {deck(two, letter)["state"] for letter in "ABCD"})
-            until(lambda: at.player.finished)
-    finally:
-        at.end()
+    assert mix.entries[0].transition is not None
+    rows = mix.entries[0].transition.rows
+    dj = night.join(Fixed(mix))
+    night.until(lambda: plays(dj) == "a" and night.deck("A", "beat") > 14.0)
+    night.send("/clock/tempo", 220.0)
+    night.until(lambda: "tempo" in dj.player.hands, 1.0)
+    assert len(rows) and meeting(night, "A", "B") == pytest.approx(40.0, abs=1e-3)
+    assert night.status()["bpm"] == 220.0
+    assert ask(night, "give", "tempo") == "" and "tempo" not in dj.player.hands
 
 
-def test_a_dj_that_dies_is_followed_by_another(running: Running, tmp_path: Path) -> None:
-    mix = made(tmp_path, "abc")
-    one = At(running.port, mix)
-    until(lambda: one.plays() == "a" and one.player.stage == "ready")
-    time.sleep(1.0)  # it has said so
-    one.player.holding = True
-    one.end(goodbye=False)
-    # Nobody is there: the phrase goes round.
-    time.sleep(8.0)
-    found = deck(running, "A")
-    assert found["state"] == "playing" and found["loop"]
-    two = At(running.port, mix)
-    try:
-        until(lambda: two.plays() != "")
-        assert two.plays() == "a" and "goes on" in two.player.note
-        until(lambda: two.plays() == "b")
-        assert running.client.status()["deck.B.phase"] == pytest.approx(0.0, abs=1e-3)
-    finally:
-        two.end()
+def test_a_person_who_stops_what_plays_gets_the_next_track(night: Night, tmp_path: Path) -> None:
+    dj = night.join(Fixed(made(tmp_path, "abc")))
+    night.until(lambda: plays(dj) == "a" and night.deck("A", "beat") > 14.0)
+    night.send("/deck/A/stop")
+    night.until(lambda: plays(dj) == "b", 8.0)
+    assert len(night.holes) == 2 and night.holes[1][1] < 6.0
+
+
+def test_next_comes_with_the_next_phrase(night: Night, tmp_path: Path) -> None:
+    mix = made(tmp_path, "ab", beats=208, leave=200.0)
+    dj = night.join(Fixed(mix))
+    night.until(lambda: night.core.dj.there)
+    assert "nothing plays yet" in ask(night, "next")
+    night.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    assert ask(night, "next") == ""
+    assert meeting(night, "A", "B") == pytest.approx(16.0, abs=1e-3)
+
+
+def test_hold_stays_and_lets_go(night: Night, tmp_path: Path) -> None:
+    dj = night.join(Fixed(made(tmp_path, "ab")))
+    night.until(lambda: plays(dj) == "a")
+    assert ask(night, "hold", 1) == ""
+    night.seconds(20.0)
+    assert plays(dj) == "a" and night.deck("B", "state") == "ready"
+    assert ask(night, "hold", 0) == ""
+    assert meeting(night, "A", "B") == pytest.approx(40.0, abs=1e-3)
+    assert len(night.holes) == 1
+
+
+def coming(dj: Session) -> str:
+    mix = dj.player.mix
+    return Path(mix.entries[1].path).stem if mix is not None and len(mix.entries) > 1 else ""
+
+
+@pytest.fixture
+def endless_dj(night: Night, tmp_path: Path) -> Session:
+    """In its first track, the calmest; the next one is loaded."""
+    dj = night.join(endless(tmp_path, "abcdef"))
+    night.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    return dj
+
+
+def test_skip_takes_another_next_track(night: Night, endless_dj: Session) -> None:
+    first = coming(endless_dj)
+    assert ask(night, "skip") == ""
+    night.until(lambda: coming(endless_dj) not in ("", first), 2.0)
+
+
+def test_energy_chooses_among_tracks_until_it_is_auto(night: Night, endless_dj: Session) -> None:
+    assert ask(night, "energy", 1.0) == "" and endless_dj.player.energy == 1.0
+    night.until(lambda: len(endless_dj.player.history) == 2 and coming(endless_dj))
+    assert coming(endless_dj) in "ef"
+    assert ask(night, "energy", "auto") == "" and endless_dj.player.energy is None
+
+
+def test_queue_plays_a_wish_next(night: Night, endless_dj: Session) -> None:
+    assert "knows no such track" in ask(night, "queue", "nothing")
+    assert ask(night, "queue", "e.wav") == ""
+    night.until(lambda: coming(endless_dj) == "e", 2.0)
+    night.until(lambda: plays(endless_dj) == "e")
+
+
+def test_ban_keeps_a_track_out_and_leads_on_from_what_plays(
+    night: Night, endless_dj: Session
+) -> None:
+    first = coming(endless_dj)
+    assert ask(night, "ban", f"{first}.wav") == ""
+    night.until(lambda: coming(endless_dj) not in ("", first), 2.0)
+    night.until(lambda: endless_dj.player.stage == "ready", 2.0)
+    assert ask(night, "ban") == ""
+    night.until(lambda: plays(endless_dj) != "a", 20.0)
+    night.until(lambda: len(endless_dj.player.history) == 7)
+    assert not {"a", first} & {Path(path).stem for path in endless_dj.player.history[1:]}
+
+
+# The crowd -----------------------------------------------------------------------------------
+
+
+def crowd(night: Night, movement: float, seconds: float) -> list[float]:
+    """Movement is told ten times a second; the tempo of each second."""
+    tempi = []
+    for tenth in range(round(10 * seconds)):
+        night.send("/dance/total_movement", movement, sender=ME)
+        night.seconds(0.1)
+        if tenth % 10 == 9:
+            tempi.append(float(night.status()["bpm"]))
+    return tempi
+
+
+def test_the_crowd_moves_the_tempo_within_the_comfort_of_the_track(tmp_path: Path) -> None:
+    chart = replace(read_map(PRESETS / "crowd.toml", 120.0), silent_seconds=5.0)
+    with Night(bpm=120.0) as night:
+        chooser: Chooser = endless(tmp_path, "a", 120.0)
+        dj = night.join(chooser, Floor(chart))
+        night.until(lambda: plays(dj) == "a")
+        up = crowd(night, 0.6, 12.0)
+        assert up == sorted(up) and up[-1] == pytest.approx(120.0 * 1.08, abs=0.01)
+        assert up[5] - up[4] == pytest.approx(25.0 / 20.0, abs=0.02), "attack: 25 BPM in 20 s"
+        assert dj.player.asked(night.time).energy == pytest.approx(1.0, abs=0.01)
+        down = crowd(night, 0.0, 25.0)
+        assert down[-1] == pytest.approx(120.0 * 0.92, abs=0.01), "not 105: the track would suffer"
+        assert down[5] - down[6] == pytest.approx(25.0 / 30.0, abs=0.02), "release: 25 BPM in 30 s"
+        night.seconds(22.0)
+        assert night.status()["bpm"] == pytest.approx(120.0), "nobody tells of it: the plan's"
+        assert len(night.holes) == 1

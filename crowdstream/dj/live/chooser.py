@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from crowdstream.dj.controls import problem
 from crowdstream.dj.live.notes import name_of
-from crowdstream.dj.sets import Set
+from crowdstream.dj.sets import Entry, Row, Set, Transition
 
 if TYPE_CHECKING:
-    from crowdstream.dj.planner import Planner
+    from crowdstream.dj.planner import Planner, Wish
     from crowdstream.dj.shelf import Shelf
 
 
@@ -22,22 +23,29 @@ class NothingToPlay(Exception):
 @dataclass(frozen=True)
 class Asked:
     """What the next track is to be. `energy`: 0 to 1, None: as planned. `tempo`: of the clock, 0
-    any. `path`: this one and no other. `banned`: paths."""
+    any. `path`: this one and no other. `banned`, `before`: paths that may not come, and those that
+    were played, the latest last."""
 
     energy: float | None = None
     tempo: float = 0.0
     path: str = ""
     banned: frozenset[str] = frozenset()
+    before: tuple[str, ...] = ()
 
 
 class Chooser(Protocol):
-    """Makes a set, track by track."""
+    """Makes a set, track by track. `ends`: it does."""
+
+    ends: bool
 
     def first(self, asked: Asked) -> Set:
         """A set to begin with. Raises `NothingToPlay`."""
 
     def next(self, mix: Set, asked: Asked) -> Set | None:
         """The set with one more track; None where there is none."""
+
+    def resumed(self, mix: Set) -> Set:
+        """What another DJ has begun, with what is to come after that."""
 
     def find(self, text: str) -> str:
         """The path of a track that a person names. Raises LookupError, saying why."""
@@ -57,6 +65,8 @@ def found(paths: list[str], text: str) -> str:
 class Fixed:
     """A set file: its tracks in their order, and then the end."""
 
+    ends = True
+
     def __init__(self, mix: Set) -> None:
         self._mix = mix
 
@@ -70,13 +80,19 @@ class Fixed:
         return mix
 
     def next(self, mix: Set, asked: Asked) -> Set | None:
-        """A set is what it is; a track that a person asks for comes after it."""
-        if not asked.path:
-            return None
+        """A set is what it is, but for a track of it that a person asks for."""
         entry = next((one for one in self._mix.entries if one.path == asked.path), None)
-        return mix.appended(None, mix.entries[-1].leave, replace(entry, transition=None)) if (
-            entry
-        ) else None
+        return replace(mix, entries=(*mix.entries, entry)) if entry is not None else None
+
+    def resumed(self, mix: Set) -> Set:
+        """See `Chooser`."""
+        last = mix.entries[-1]
+        paths = [entry.path for entry in self._mix.entries]
+        if last.path not in paths:
+            return mix
+        at = paths.index(last.path)
+        last = replace(last, transition=self._mix.entries[at].transition)
+        return replace(mix, entries=(*mix.entries[:-1], last, *self._mix.entries[at + 1 :]))
 
     def find(self, text: str) -> str:
         """See `Chooser`."""
@@ -89,23 +105,30 @@ def without(mix: Set, path: str, after: int = -1) -> Set:
     The track before goes into the one behind it in the same way, but for moves of stems that
     that one has not.
     """
-    kept = list(mix.entries[: after + 1])
-    for entry in mix.entries[after + 1 :]:
-        if entry.path != path:
-            kept.append(entry)
-    for at, entry in enumerate(kept[:-1]):
-        way = entry.transition
-        if way is not None:
-            stems = kept[at + 1].stems
-            rows = tuple(row for row in way.rows if row.who != "in" or not problem(row, stems))
-            kept[at] = replace(entry, transition=replace(way, rows=rows))
+    kept = [*mix.entries[: after + 1]]
+    kept += [entry for entry in mix.entries[after + 1 :] if entry.path != path]
     if kept and kept[-1].transition is not None and kept[-1] is not mix.entries[-1]:
         kept[-1] = replace(kept[-1], transition=None)
-    return replace(mix, entries=tuple(kept))
+    return replace(mix, entries=fitted(kept))
+
+
+def fitted(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Entries whose transitions move only stems that the track behind them has."""
+    return (*(_into(entry, after) for entry, after in pairwise(entries)), *entries[-1:])
+
+
+def _into(entry: Entry, after: Entry) -> Entry:
+    way = entry.transition
+    if way is None:
+        return entry
+    rows = tuple(row for row in way.rows if row.who != "in" or not problem(row, after.stems))
+    return replace(entry, transition=replace(way, rows=rows))
 
 
 class Endless:
     """The planner's choice, without an end. `shelf` gives the tracks that there are by now."""
+
+    ends = False
 
     def __init__(
         self, planner: Callable[[Shelf], Planner], shelf: Callable[[], Shelf],
@@ -121,27 +144,47 @@ class Endless:
             return asked.banned
         return frozenset(card.path for card in shelf.cards if card.path != asked.path)
 
+    def _wish(self, shelf: Shelf, asked: Asked) -> Wish:
+        from crowdstream.dj.planner import Wish
+
+        energy = self._energy() if asked.energy is None else asked.energy
+        return Wish(energy, asked.tempo, banned=self._banned(shelf, asked), again=True,
+                    before=asked.before)  # fmt: skip
+
     def first(self, asked: Asked) -> Set:
         """See `Chooser`."""
-        from crowdstream.dj.planner import PlanError, Wish
+        from crowdstream.dj.planner import PlanError
 
         shelf = self._shelf()
-        energy = self._energy() if asked.energy is None else asked.energy
-        wish = Wish(energy, asked.tempo, banned=self._banned(shelf, asked), again=True)
         try:
-            return self._make(shelf).first(wish)
+            return self._make(shelf).first(self._wish(shelf, asked))
         except PlanError as error:
             raise NothingToPlay(str(error)) from None
 
     def next(self, mix: Set, asked: Asked) -> Set | None:
-        """See `Chooser`. A track is not played again while there are others."""
-        from crowdstream.dj.planner import Wish
+        """See `Chooser`. A track is not played again while there are others.
+
+        Where the planner knows no way, one track ends and the other begins.
+        """
+        from crowdstream.dj.planner import PlanError
 
         shelf = self._shelf()
-        energy = self._energy() if asked.energy is None else asked.energy
-        wish = Wish(energy, asked.tempo, banned=self._banned(shelf, asked), again=True)
-        choice = self._make(shelf).next(mix, wish)
-        return choice.added_to(mix) if choice else None
+        planner, wish = self._make(shelf), self._wish(shelf, asked)
+        choice = planner.next(mix, wish)
+        if choice is not None:
+            return choice.added_to(mix)
+        last = mix.entries[-1]
+        try:
+            into = planner.first(replace(wish, before=(*wish.before, last.path)))
+        except PlanError:
+            return None
+        rows = (Row(0.0, "clock", "tempo", into.bpm),)
+        cut = Transition("cut", 0, rows, "no other way leads there from what plays")
+        return mix.appended(cut, last.leave, into.entries[0])
+
+    def resumed(self, mix: Set) -> Set:
+        """See `Chooser`."""
+        return mix
 
     def find(self, text: str) -> str:
         """See `Chooser`."""

@@ -22,7 +22,7 @@ from crowdstream.control.movement import MovementMap
 from crowdstream.control.movement_file import read_map
 from crowdstream.dj.live.chooser import Chooser, Endless, Fixed, NothingToPlay
 from crowdstream.dj.live.floor import Floor
-from crowdstream.dj.live.link import Link
+from crowdstream.dj.live.link import Link, connect
 from crowdstream.dj.live.session import Session
 from crowdstream.offline.cues import SetError
 from crowdstream.settings import SettingError
@@ -105,7 +105,7 @@ def _play(options: argparse.Namespace, chooser: Chooser, chart: MovementMap | No
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    Session(Link(options.host, options.port), chooser, Floor(chart)).run(over)
+    Session(Link(connect(options.host, options.port)), chooser, Floor(chart)).run(over)
     return 0
 
 

@@ -19,6 +19,7 @@ class Floor:
         self._energy_at = -math.inf
         self._smooth = 0.0
         self._away = False  # the tempo is not the plan's
+        self._going = 0.0  # the tempo that the latest step leads to
         self.movement = 0.0
 
     def moved(self, movement: float, now: float) -> None:
@@ -58,6 +59,10 @@ class Floor:
         seconds = chart.energy_attack_seconds if up else chart.energy_release_seconds
         self._smooth += (self.movement - self._smooth) * (1 - math.exp(-passed / seconds))
 
+    def due(self, now: float) -> bool:
+        """Whether `step` has something to say again."""
+        return self._chart is not None and now - self._stepped >= STEP_SECONDS
+
     def step(
         self, now: float, bpm: float, plan: float, comfort: tuple[float, float]
     ) -> float | None:
@@ -66,15 +71,19 @@ class Floor:
         `bpm`: of the clock; `plan`: what it would be without a crowd; `comfort`: lowest and
         highest that the tracks bear.
         """
-        if self._chart is None or now - self._stepped < STEP_SECONDS:
+        if self._chart is None or not self.due(now):
             return None
         leads = self.leads(now)
         if not leads and not self._away:
             return None
-        self._stepped = now
+        passed, self._stepped = now - self._stepped, now
+        if passed < 2 * STEP_SECONDS and self._away:
+            bpm = self._going  # what the clock was last known to have may be of before that
+        else:
+            passed = STEP_SECONDS
         low, high = comfort
         target = self._chart.bpm(self.movement) if leads else plan
         target = min(high, max(low, target))
-        next_bpm = self._chart.towards(bpm, target, STEP_SECONDS)
+        next_bpm = self._going = self._chart.towards(bpm, target, passed)
         self._away = leads or abs(next_bpm - plan) > LEAST_CHANGE
         return next_bpm if abs(next_bpm - bpm) > LEAST_CHANGE else None

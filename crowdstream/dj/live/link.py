@@ -8,12 +8,13 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from crowdstream.control.packets import Double, Malformed, build, parse
 from crowdstream.dj.live.echoes import Echoes, Key, key
 
 STATUS_SECONDS = 0.4  # between two questions
+STALE_SECONDS = 1.2  # without an answer, after which nothing is decided
 SILENT_SECONDS = 2.5  # without an answer, after which the server counts as away
 HERE_SECONDS = 1.0  # between two signs of life
 SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may be another one
@@ -27,18 +28,33 @@ NINE = 9  # values of a status before the named ones
 Event = tuple[str, tuple[Any, ...]]
 
 
-class Link:
-    """A UDP socket, and what is known of the server behind it. Call `tick` every 25 ms or so."""
+class Way(Protocol):
+    """What packets go and come by: a socket that does not block."""
 
-    def __init__(
-        self, host: str, port: int, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Raises OSError where there is no such host."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        family, kind, protocol, _, address = found[0]
-        self._socket = socket.socket(family, kind, protocol)
-        self._socket.setblocking(False)
-        self._socket.connect(address)
+    def send(self, data: bytes, /) -> int:
+        """Send a packet. Raises OSError."""
+
+    def recv(self, size: int, /) -> bytes:
+        """The next packet that has come. Raises BlockingIOError where none has, or OSError."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+def connect(host: str, port: int) -> socket.socket:
+    """A UDP socket to a server. Raises OSError where there is no such host."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    found = socket.socket(family, kind, protocol)
+    found.setblocking(False)
+    found.connect(address)
+    return found
+
+
+class Link:
+    """A way to a server, and what is known of it. Call `tick` every 25 ms or so."""
+
+    def __init__(self, way: Way, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._socket = way
         self._now = monotonic
         self.echoes = Echoes()
         self.status: dict[str, Any] = {}
@@ -190,6 +206,10 @@ class Link:
         """Beats of the server's clock by now."""
         passed = self._now() - self._heard
         return float(self.status.get("beat", 0.0)) + passed * self.bpm / 60.0
+
+    def fresh(self) -> bool:
+        """Whether what is known of the server is of this moment."""
+        return self.there and self._now() - self._heard < STALE_SECONDS
 
     def deck(self, letter: str, name: str) -> Any:
         """A reading of a deck, as `deck.A.state` in the status."""

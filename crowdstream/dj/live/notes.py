@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from crowdstream.dj.sets import Entry, Row, Set, Transition
 
-KEPT_BEFORE = 1  # tracks before the one that plays: how it went into that
+
+@dataclass(frozen=True)
+class Resume:
+    """Where a DJ is. `mix`: begins with the track that plays, whose deck is `deck`; the one after
+    it is on deck `following`, if that is loaded. `offset`: beat of the clock at the set's beat 0.
+    """
+
+    mix: Set
+    offset: float
+    deck: str
+    following: str = ""
 
 
 def entry_note(entry: Entry) -> dict[str, Any]:
@@ -41,14 +52,29 @@ def entry_of(note: dict[str, Any]) -> Entry:
     )  # fmt: skip
 
 
-def resume_note(mix: Set, index: int, offset: float, decks: dict[int, str]) -> dict[str, Any]:
-    """What another DJ needs to go on: the tracks from the one before on, and where they are."""
-    first = max(0, index - KEPT_BEFORE)
+def resume_note(at: Resume) -> dict[str, Any]:
+    """What another DJ needs to go on: the track that plays and the next one, and where they are."""
+    mix = at.mix
     return {
-        "bpm": mix.bpm, "first": first, "index": index, "offset": offset,
-        "decks": {str(number): deck for number, deck in decks.items() if number >= first},
-        "entries": [entry_note(entry) for entry in mix.entries[first : index + 2]],
+        "bpm": mix.bpm, "begin": mix.begin, "came": mix.came, "offset": at.offset,
+        "deck": at.deck, "following": at.following,
+        "entries": [entry_note(entry) for entry in mix.entries[:2]],
     }  # fmt: skip
+
+
+def resume_of(note: object) -> Resume | None:
+    """The inverse of `resume_note`; None for anything else."""
+    try:
+        if not isinstance(note, dict):
+            return None
+        entries = tuple(entry_of(one) for one in note["entries"])
+        begin, came = float(note["begin"]), float(note["came"])
+        mix = Set(float(note["bpm"]), entries, begin=begin, came=came)
+        if not entries:
+            return None
+        return Resume(mix, float(note["offset"]), str(note["deck"]), str(note["following"]))
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError):
+        return None
 
 
 def name_of(path: str) -> str:

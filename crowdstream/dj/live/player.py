@@ -13,44 +13,32 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.control.table import TABLE
-from crowdstream.dj.live.chooser import Asked, Chooser, NothingToPlay, without
+from crowdstream.dj.live import beginning, mending, passing
+from crowdstream.dj.live.beginning import RETRY_SECONDS
+from crowdstream.dj.live.chooser import Asked, Chooser, fitted, without
 from crowdstream.dj.live.floor import STEP_SECONDS, Floor
 from crowdstream.dj.live.hands import DECKS, TEMPO, Hands, touched
 from crowdstream.dj.live.link import Link
-from crowdstream.dj.live.notes import entry_of, name_of
-from crowdstream.dj.live.timing import (
-    flat,
-    from_phrase,
-    lap,
-    loop_of,
-    next_bar,
-    place_of,
-    recast,
-    set_beat,
-    track_beat,
-)
-from crowdstream.dj.score import Move, closing, moves, tempo_map
+from crowdstream.dj.live.notes import Resume, name_of
+from crowdstream.dj.live.outgoing import Outgoing
+from crowdstream.dj.live.timing import flat, recast
+from crowdstream.dj.score import Move, moves, tempo_map
 from crowdstream.dj.sets import Set
 
 log = logging.getLogger(__name__)
 
-LEAD_SECONDS = 2.0  # before a transition, in which it is decided on and told to the server
-HORIZON_SECONDS = 1.5  # that commands are sent ahead: a person who takes a deck waits no longer
-FIRST_SECONDS = 1.0  # before the first track begins
-SETTLE_SECONDS = 0.4  # from a load to its start: what prepares it is on its way
 GRACE_SECONDS = 3.0  # after the start: what another DJ before this one had sent still acts
-QUIET_SECONDS = 1.5  # of silence, after which something is played at once
-RETRY_SECONDS = 2.0  # between two searches for a track
 STUCK_LAPS = 2  # of a phrase that a load may be late, before another track is taken
+BAD_SECONDS = 600.0  # after which a track that could not be loaded is tried again
 STRETCH = 0.08  # of a track's own tempo that it bears
-RESUME_SECONDS = 1.5  # that a server may take to say what an earlier DJ did
-_ONCE = ("play", "jump", "loop", "exit", "beat")  # last words of commands not to be made up for
 
 
 class Player:
-    """One DJ. Call `tick` every 25 ms or so, until `finished`."""
+    """One DJ. Call `tick` every 25 ms or so, until `finished`.
+
+    The set begins with the track that plays: those before it are forgotten as they end. So
+    `index` is 0, and -1 before the first one plays; `index` + 1 is the track that comes.
+    """
 
     def __init__(
         self, link: Link, chooser: Chooser, floor: Floor,
@@ -60,29 +48,30 @@ class Player:
         self.chooser = chooser
         self.floor = floor
         self.hands = Hands()
+        self.out = Outgoing(link, self._ours)
         self.mix: Set | None = None
-        self.index = -1  # the track that has the floor
+        self.index = -1
         self.offset = 0.0
         self.decks: dict[int, str] = {}
-        self.stage = "none"  # of the track after it: none, loading, ready, going
+        self.stage = "none"  # of the track that comes: none, loading, ready, going
         self.holding = False
         self.energy: float | None = None
         self.banned: set[str] = set()
+        self.bad: dict[str, float] = {}  # what could not be loaded, and when
         self.wished: list[str] = []
         self.history: list[str] = []
         self.note = "looking for the server"
         self.finished = False
         self.told: dict[str, Any] | None = None  # what an earlier DJ has said of itself
+        self.looked_at = 0.0  # for a track
         self._now = monotonic
-        self._before: Set | None = None
-        self._moves: list[Move] = []
-        self._closing = False
-        self._laps = 0
-        self._armed: tuple[Any, ...] = ()
-        self._since = monotonic()  # of the stage
-        self._look_at = 0.0
+        self.before: Set | None = None
+        self.closing = False
+        self.laps = 0
+        self.armed: tuple[Any, ...] = ()
+        self.since = monotonic()  # of the stage
         self._began: float | None = None
-        self._quiet: float | None = None
+        self.quiet: float | None = None
         self._last = (0.0, 120.0)  # beat and tempo
 
     def tick(self) -> list[tuple[str, tuple[Any, ...]]]:
@@ -91,19 +80,20 @@ class Player:
         left = [event for event in self.link.tick() if not self._event(*event, now)]
         if not self.link.there:
             self.note = self.link.trouble
+        if not self.link.fresh():
+            # What would be decided now is perhaps decided about a server that is dead.
             return left
         if self._began is None:
             self._began = now
         if self.link.anew:
             self.link.anew = False
-            self._rebuild()
+            beginning.rebuild(self, *self._last)
+        self._last = float(self.link.status.get("beat", 0.0)), self.link.bpm
         self.floor.tick(now)
         if self.mix is None:
-            self._begin(now)
+            beginning.begin(self, now, self._began)
         elif not self.finished:
             self._look(now, self.link.beat)
-        # As the server said it: what passes after that may be the silence of one that has died.
-        self._last = float(self.link.status.get("beat", 0.0)), self.link.bpm
         return left
 
     # What it hears ---------------------------------------------------------------------------
@@ -115,9 +105,9 @@ class Player:
             deck = str(values[0])[6:7]
             if self.stage == "loading" and self.decks.get(self.index + 1) == deck:
                 if address == "/done":
-                    self._loaded(now)
+                    self._loaded()
                 else:
-                    self._bad(" ".join(map(str, values[1:])))
+                    self._bad(" ".join(map(str, values[1:])), now)
         elif address == "/fail" and values[:1] in (("/watch",), ("/dj/here",)):
             self.note = f"the server refuses: {' '.join(map(str, values[1:]))}"
         elif address == "/dj/replaced":
@@ -138,102 +128,65 @@ class Player:
 
     # How it begins ---------------------------------------------------------------------------
 
-    def _begin(self, now: float) -> None:
-        assert self._began is not None
-        if self.told is None and now < self._began + RESUME_SECONDS:
-            return
-        if self._resume():
-            self.note = "goes on where another DJ was"
-            return
-        others = [deck for deck in DECKS if self.link.sounds(deck)]
-        if others and not self._look_at:
-            for deck in others:
-                self.hands.take(deck, now)
-        if any(deck in self.hands for deck in others):
-            self._look_at = now
-            self.note = f"deck {', '.join(others)} plays already: stop it, or /dj/give all"
-            return
-        if now < self._look_at + RETRY_SECONDS and self._look_at:
-            return
-        self._look_at = now
-        try:
-            self.start(self.chooser.first(self._asked(now)))
-        except NothingToPlay as error:
-            self.note = str(error)
-
     def start(self, mix: Set) -> None:
         """Begin with the first track of a set as soon as it is loaded."""
-        self.mix, self.index = mix, -1
-        self.decks, self._moves, self._armed = {}, [], ()
-        self._before, self._closing, self._quiet = None, False, None
-        self._stage("none")
+        self.mix, self.index, self.decks, self.armed = mix, -1, {}, ()
+        self.before, self.closing, self.quiet, self.laps = None, False, None, 0
+        self.out.clear()
+        self.reach("none")
 
-    def _resume(self) -> bool:
-        # What an earlier DJ has left on the server, if that still plays.
-        try:
-            note = (self.told or {})["resume"]
-            first = int(note["first"])
-            mix = Set(float(note["bpm"]), tuple(entry_of(one) for one in note["entries"]))
-            index = int(note["index"]) - first
-            decks = {int(number) - first: str(deck) for number, deck in note["decks"].items()}
-            offset, deck, path = float(note["offset"]), decks[index], mix.entries[index].path
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError):
-            return False
-        name = str(self.link.deck(deck, "track"))
-        if self.link.deck(deck, "state") != "playing" or not name_of(path).startswith(name):
-            return False
-        # The set began with the first of these tracks: that is another beat than before.
-        if first:
-            offset = float(note["origin"])
-        self.start(mix)
-        self.index, self.offset, self.decks = index, offset, {index: deck}
-        following = decks.get(index + 1)
-        if following and self.link.deck(following, "state") == "playing":
-            self.decks[index + 1] = following
-            self._stage("going")
-            self._make_up(index + 1)
-        else:
-            self.realign()
-        return True
+    def go_on(self, deck: str, offset: float, following: str) -> None:
+        """Take over, after `start`, what plays already. `following`: deck of what comes in."""
+        self.index, self.offset, self.decks = 0, offset, {0: deck}
+        assert self.mix is not None
+        if self.history[-1:] != [self.mix.entries[0].path]:
+            self.history.append(self.mix.entries[0].path)
+        if following:
+            self.decks[1] = following
+            self.reach("going")
 
-    def _make_up(self, number: int) -> None:
-        # The rest of a transition, and what nobody has sent of it meanwhile.
-        for move in self._shifted(number):
-            if move.beat > self.link.beat:
-                self._moves.append(move)
-            elif not move.address.endswith(_ONCE):
-                self.link.send(move.address, *move.args)
+    def at(self) -> Resume | None:
+        """Where it is, for another DJ to go on from; None before anything plays."""
+        if self.mix is None or self.index < 0:
+            return None
+        return Resume(self.mix, self.offset, self.decks.get(0, ""), self.decks.get(1, ""))
 
-    def _rebuild(self) -> None:
-        # The server is another one: the track that played goes on with its phrase.
-        if self.mix is None:
+    def remembered(self) -> dict[str, Any]:
+        """What people have said, and the latest tracks, as JSON holds it; see `remember`."""
+        return {
+            "hold": int(self.holding), "energy": self.energy, "wished": self.wished[:10],
+            "banned": sorted(self.banned)[:30], "played": self.history[-30:],
+        }  # fmt: skip
+
+    def remember(self, told: dict[str, Any]) -> None:
+        """Take over what an earlier DJ knew."""
+        note = told.get("memory")
+        if not isinstance(note, dict):
             return
-        self.hands.give("all")
-        beat = self._last[0] - self.offset
-        number = max(0, self.index)
-        if self.stage == "going" and beat > place_of(self.mix, self.index + 1).begin:
-            number = self.index + 1
-        entry = from_phrase(self.mix.entries[number], track_beat(self.mix, number, beat))
-        entries = (entry, *self.mix.entries[number + 1 :])
-        log.info("the server was started anew: the mix goes on with %s", name_of(entry.path))
-        self.start(replace(self.mix, bpm=self._last[1], entries=entries))
+        energy = note.get("energy")
+        self.holding = note.get("hold") == 1
+        self.energy = min(1.0, max(0.0, energy)) if isinstance(energy, int | float) else None
+        self.wished = _texts(note.get("wished"))
+        self.banned |= set(_texts(note.get("banned")))
+        self.history = _texts(note.get("played"))
 
     # What it looks after ---------------------------------------------------------------------
 
     def _look(self, now: float, beat: float) -> None:
         self._plan(now)
         self._load(now)
-        self._decide(now, beat)
-        self._arm(beat)
-        self._pump(beat)
+        passing.decide(self, now, beat)
+        passing.arm(self)
+        self.out.tick(beat)
         self._follow(now, beat)
         standing = {deck for deck in DECKS if self.link.deck(deck, "state") != "playing"}
         for deck in self.hands.tick(now, standing):
-            self.given(deck)
-        self._revive(now)
+            mending.given(self, deck)
+        mending.revive(self, now)
 
-    def _stage(self, stage: str) -> None:
-        self.stage, self._since = stage, self._now()
+    def reach(self, stage: str) -> None:
+        """The track that comes is at this stage from now on."""
+        self.stage, self.since = stage, self._now()
 
     def heard(self) -> Set:
         """The set as it is played: at one tempo while that is not the plan's."""
@@ -241,32 +194,41 @@ class Player:
         free = self.floor.leads(self._now()) or TEMPO in self.hands
         return flat(self.mix, self.link.bpm) if free else self.mix
 
-    def _asked(self, now: float) -> Asked:
+    def asked(self, now: float) -> Asked:
+        """What the next track is to be."""
         energy = self.floor.energy(now) if self.energy is None else self.energy
         wished = self.wished[0] if self.wished else ""
-        return Asked(energy, self.floor.wanted(now) or 0.0, wished, frozenset(self.banned))
+        bad = {path for path, when in self.bad.items() if now < when + BAD_SECONDS}
+        return Asked(energy, self.floor.wanted(now) or 0.0, wished, frozenset(self.banned | bad),
+                     tuple(self.history[:-1]))  # fmt: skip
 
     def _plan(self, now: float) -> None:
         assert self.mix is not None
-        if self.index + 1 < len(self.mix.entries) or self._closing:
+        rest = self.mix.entries[self.index + 1 :]
+        wishes = self.wished and self.stage == "none" and self.index >= 0
+        if (rest and not wishes) or self.closing:
             return
-        if self._look_at and now < self._look_at + RETRY_SECONDS:
+        if self.looked_at and now < self.looked_at + RETRY_SECONDS:
             return
-        self._look_at = now
-        asked = self._asked(now)
-        made = self.chooser.next(self.heard(), asked)
+        self.looked_at = now
+        asked = self.asked(now)
+        heard = self.heard()
+        heard = replace(heard, entries=heard.entries[: self.index + 1])
+        made = self.chooser.next(heard, asked)
         if asked.path:
             self.wished.pop(0)
             if made is None:
                 self.note = f"{name_of(asked.path)} can't follow what plays"
         if made is not None:
-            self._before, self.mix, self._look_at = self.mix, made, 0.0
+            # Only what was added is taken over: `heard` is the set at the tempo of this moment.
+            self.before, self.looked_at = self.mix, 0.0
+            self.mix = replace(self.mix, entries=fitted((*made.entries, *rest)))
 
-    def free_deck(self, number: int) -> str:
-        """A deck for a track; empty where none is free."""
-        usual = number % len(DECKS)
-        busy = {move.address[6:7] for move in self._moves} | set(self.decks.values())
-        for deck in DECKS[usual:] + DECKS[:usual]:
+    def free_deck(self) -> str:
+        """A deck for the track that comes; empty where none is free."""
+        first = DECKS.find(self.decks.get(self.index, "D")) + 1
+        busy = {*self.out.decks(), *self.decks.values()}
+        for deck in DECKS[first:] + DECKS[:first]:
             if deck not in busy and deck not in self.hands and not self.link.sounds(deck):
                 return deck
         return ""
@@ -274,30 +236,45 @@ class Player:
     def _load(self, now: float) -> None:
         assert self.mix is not None
         number = self.index + 1
-        if self.stage == "loading" and self._laps >= STUCK_LAPS:
-            self._bad("it does not load")
+        if self.stage == "loading" and self.laps >= STUCK_LAPS:
+            self._bad("it does not load", now)
+            return
         if self.stage != "none" or number >= len(self.mix.entries):
             return
-        deck = self.free_deck(number)
+        deck = self.free_deck()
         if deck:
             self.decks[number] = deck
-            self._stage("loading")
+            self.reach("loading")
             self.link.send(f"/deck/{deck}/load", self.mix.entries[number].path)
 
-    def _loaded(self, now: float) -> None:
+    def _loaded(self) -> None:
         number = self.index + 1
-        for move in recast(moves(self.heard(), number), self.decks):
-            if move.stage == "prepare" and not self._not_ours(move):
-                self.link.send(move.address, *move.args)
-        self._stage("ready")
+        deck = self.decks[number]
+        chain = str(self.link.deck(deck, "fx") or "").split()
+        for slot, there in enumerate(chain, 1):
+            if there != "-":  # of a track before
+                self.link.send(f"/deck/{deck}/fx/remove", slot)
+        made = recast(moves(self.heard(), number), self.decks)
+        self.out.now(move for move in made if move.stage == "prepare")
+        self.reach("ready")
 
-    def _bad(self, reason: str) -> None:
+    def _bad(self, reason: str, now: float) -> None:
         assert self.mix is not None
         path = self.mix.entries[self.index + 1].path
         log.warning("%s is left out: %s", path, reason)
         self.note = f"{name_of(path)} is left out: {reason}"
-        self.banned.add(path)
+        self.bad[path] = now
         self.drop_next()
+
+    def reconsider(self) -> None:
+        """What was loaded next may wait: somebody wishes for another one."""
+        assert self.mix is not None
+        if self.before is not None:
+            self.drop_next()
+        else:
+            self.decks.pop(self.index + 1, None)
+            self.reach("none")
+        self.looked_at = 0.0
 
     def drop_next(self) -> None:
         """Another track is to follow than the one that was chosen."""
@@ -305,195 +282,30 @@ class Player:
         number = self.index + 1
         path = self.mix.entries[number].path
         self.decks.pop(number, None)
-        self.mix = self._before if self._before is not None else (
-            without(self.mix, path, self.index)
-        )
-        self._before, self._look_at, self._laps = None, 0.0, 0
-        self._stage("none")
-        if not self.mix.entries or number == 0:
-            self.mix = self.mix if self.mix.entries and number < len(self.mix.entries) else None
+        mix = self.before
+        if mix is None:
+            mix = without(self.mix, path, self.index)
+        self.mix = mix if mix.entries else None
+        self.before, self.looked_at, self.laps = None, 0.0, 0
+        self.reach("none")
 
-    # When the next one comes -----------------------------------------------------------------
-
-    def _shifted(self, number: int) -> list[Move]:
-        found = recast(moves(self.heard(), number), self.decks)
-        return [
-            replace(move, beat=move.beat + self.offset) for move in found if move.stage == "mix"
-        ]
-
-    def _decide(self, now: float, beat: float) -> None:
-        assert self.mix is not None
-        number = self.index + 1
-        if self.stage == "going":
-            if beat >= self.offset + place_of(self.mix, number).alone:
-                self._arrived(number)
-            return
-        ready = self.stage == "ready" and now > self._since + SETTLE_SECONDS
-        pace = self.link.bpm / 60.0
-        if self.index < 0:
-            if ready:
-                begin = next_bar(beat + FIRST_SECONDS * pace)
-                self.offset = begin - place_of(self.mix, 0).begin
-                self._go(0)
-            return
-        place = place_of(self.mix, self.index)
-        if self._closing:
-            self.finished = beat > self.offset + place.end + 1
-            return
-        if number >= len(self.mix.entries) and self._ends(place.going, beat, pace):
-            return
-        earliest = place.going
-        if number < len(self.mix.entries):
-            way = self.mix.entries[self.index].transition
-            earliest += min([0.0, *(row.at for row in way.rows)]) if way else 0.0
-        left = (self.offset + earliest - beat) / pace
-        if left > LEAD_SECONDS:
-            return
-        if ready and left > SETTLE_SECONDS and not self._waits():
-            self._go(number)
-        elif left <= SETTLE_SECONDS:
-            self.offset += lap(place)
-            self._laps += 1
-            self.note = f"{name_of(self.mix.entries[self.index].path)} goes round: {self._why()}"
-
-    def _waits(self) -> bool:
-        return self.holding or any(
-            self.decks.get(number, "") in self.hands for number in (self.index, self.index + 1)
-        )
-
-    def _why(self) -> str:
-        if self.holding:
-            return "it is held"
-        if self.decks.get(self.index, "") in self.hands:
-            return f"deck {self.decks[self.index]} is in a person's hands"
-        return {"loading": "the next one is still loading"}.get(
-            self.stage, "nothing is there to follow"
-        )
-
-    def _ends(self, going: float, beat: float, pace: float) -> bool:
-        # The last track of a set file: nothing follows, and it may come to its end.
-        from crowdstream.dj.live.chooser import Fixed
-
-        near = self.offset + going - beat < 2 * LEAD_SECONDS * pace
-        if not isinstance(self.chooser, Fixed) or not near or self.holding:
-            return False
-        assert self.mix is not None
-        self._closing = True
-        self._let_out(going)
-        self._moves += [
-            replace(move, beat=move.beat + self.offset)
-            for move in recast(closing(self.mix), self.decks)
-        ]
-        return True
-
-    def _let_out(self, going: float) -> None:
-        exit_at = self.offset + going - 1
-        self._moves.append(Move(exit_at, f"/deck/{self.decks[self.index]}/loop/exit", ()))
-
-    def _go(self, number: int) -> None:
-        assert self.mix is not None
-        made = self._shifted(number)
-        if number:
-            self._let_out(place_of(self.mix, self.index).going)
-        if not any(move.address == f"/deck/{self.decks[number]}/loop" for move in made):
-            # From its first beat on it can't end, whatever becomes of the DJ.
-            begin = place_of(self.mix, number).begin + self.offset
-            loop = f"/deck/{self.decks[number]}/loop/set"
-            made.append(Move(begin + 0.5, loop, loop_of(self.mix, number), index=number))
-        self._moves += made
-        self._laps = 0
-        self._stage("going")
-        way = self.mix.entries[number - 1].transition if number else None
-        name = name_of(self.mix.entries[number].path)
-        self.note = f"{name} comes in by {way.kind}" if way else f"{name} comes in"
-        log.info("%s", self.note)
-
-    def _arrived(self, number: int) -> None:
-        assert self.mix is not None
-        self.decks = {one: deck for one, deck in self.decks.items() if one >= number}
-        self.index, self._before, self._look_at = number, None, 0.0
-        self._stage("none")
-        path = self.mix.entries[number].path
-        self.history = [*self.history[-50:], path]
-        self.note = self.mix.entries[number].why or f"{name_of(path)} plays"
-
-    def _arm(self, beat: float) -> None:
-        assert self.mix is not None
-        if self.index < 0 or self.stage == "going" or self._closing:
-            return
-        deck = self.decks[self.index]
-        wanted = (self.index, deck, *loop_of(self.mix, self.index))
-        if wanted != self._armed and deck not in self.hands:
-            self._armed = wanted
-            self.link.send(f"/deck/{deck}/loop/set", *wanted[2:])
-
-    def _not_ours(self, move: Move) -> bool:
+    def _ours(self, move: Move) -> bool:
         if move.address == "/clock/tempo":
-            return TEMPO in self.hands or self.floor.leads(self._now())
-        return move.address.startswith("/deck/") and move.address[6:7] in self.hands
-
-    def _pump(self, beat: float) -> None:
-        soon = beat + HORIZON_SECONDS * self.link.bpm / 60.0
-        left = []
-        for move in sorted(self._moves, key=lambda move: move.beat):
-            timed = TABLE.find(move.address)[0].scheduled
-            if move.beat > (soon if timed else beat):
-                left.append(move)
-            elif self._not_ours(move):
-                continue
-            elif timed:
-                self.link.at(move.beat, move.address, *move.args)
-            else:
-                self.link.send(move.address, *move.args)
-        self._moves = left
+            return TEMPO not in self.hands and not self.floor.leads(self._now())
+        return not (move.address.startswith("/deck/") and move.address[6:7] in self.hands)
 
     def _follow(self, now: float, beat: float) -> None:
-        assert self.mix is not None
-        if TEMPO in self.hands or self.index < 0:
+        if self.mix is None or TEMPO in self.hands or self.index < 0 or not self.floor.due(now):
             return
-        on = [self.index, self.index + 1] if self.stage == "going" else [self.index]
-        own = [self.mix.entries[one].bpm / self.mix.entries[one].ratio for one in on]
+        on = self.mix.entries[: 2 if self.stage == "going" else 1]
+        own = [entry.bpm / entry.ratio for entry in on]
         comfort = max(own) * (1 - STRETCH), min(own) * (1 + STRETCH)
-        plan = tempo_map(self.mix).bpm(beat - self.offset)
+        near = replace(self.mix, entries=self.mix.entries[:2])
+        plan = tempo_map(near).bpm(beat - self.offset)
         bpm = self.floor.step(now, self.link.bpm, plan, (comfort[0], max(comfort)))
         if bpm is not None:
             self.link.send("/clock/tempo", bpm, self.link.bpm / 60.0 * STEP_SECONDS)
 
-    # When things are otherwise than thought --------------------------------------------------
 
-    def _revive(self, now: float) -> None:
-        assert self.mix is not None
-        waiting = self.index < 0 and self.stage != "going"
-        if waiting or self._closing or any(self.link.sounds(deck) for deck in DECKS):
-            self._quiet = None
-            return
-        if self._quiet is None:
-            self._quiet = now
-        if now - self._quiet < QUIET_SECONDS + FIRST_SECONDS + SETTLE_SECONDS:
-            return
-        number = self.index + 1
-        if number >= len(self.mix.entries) or self.stage == "going":
-            number = max(0, min(number, len(self.mix.entries) - 1))
-        log.warning("nothing is heard: %s is played", name_of(self.mix.entries[number].path))
-        self.start(replace(self.mix, bpm=self.link.bpm, entries=self.mix.entries[number:]))
-
-    def given(self, what: str) -> None:
-        """A deck is the DJ's again."""
-        if self.mix is None:
-            return
-        if self.decks.get(self.index) == what and self.stage != "going":
-            self._armed = ()
-            if self.link.deck(what, "state") == "playing":
-                self.realign()
-        elif self.decks.get(self.index + 1) == what and self.stage in ("loading", "ready"):
-            self.decks.pop(self.index + 1)
-            self._stage("none")
-
-    def realign(self) -> None:
-        """Take the place of the set from where the track's playhead is."""
-        assert self.mix is not None
-        deck, place = self.decks[self.index], place_of(self.mix, self.index)
-        at = set_beat(self.mix, self.index, float(self.link.deck(deck, "beat")))
-        self.offset = 4.0 * round((float(self.link.status.get("beat", 0.0)) - at) / 4.0)
-        while self.offset + place.going < self.link.beat + LEAD_SECONDS * self.link.bpm / 60.0:
-            self.offset += lap(place)
+def _texts(note: object) -> list[str]:
+    return [one for one in note if isinstance(one, str)] if isinstance(note, list) else []

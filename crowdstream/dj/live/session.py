@@ -10,8 +10,10 @@ from typing import Any
 from crowdstream.dj.live.chooser import Chooser
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.link import Link
+from crowdstream.dj.live.mending import given
 from crowdstream.dj.live.notes import name_of, resume_note
-from crowdstream.dj.live.player import LEAD_SECONDS, Player
+from crowdstream.dj.live.passing import LEAD_SECONDS
+from crowdstream.dj.live.player import Player
 from crowdstream.dj.live.timing import PHRASE, ended_at, place_of
 
 TICK_SECONDS = 0.025
@@ -113,7 +115,7 @@ class Session:
             if left > 15.0 and len(player.wished) == 1 and player.index + 1 < len(
                 player.mix.entries
             ):
-                player.drop_next()
+                player.reconsider()
         return ""
 
     def _ban(self, text: str) -> str:
@@ -137,7 +139,7 @@ class Session:
 
     def _give(self, what: str) -> str:
         for one in self.player.hands.give(what):
-            self.player.given(one)
+            given(self.player, one)
         return ""
 
     # What it says ----------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class Session:
             "persons": list(player.hands), "queue": [name_of(path) for path in player.wished],
             "history": [name_of(path) for path in player.history[-SHOWN:]],
             "movement": round(player.floor.movement, 2),
-            "crowd": int(player.floor.leads(self._now())),
+            "crowd": int(player.floor.leads(self._now())), "memory": player.remembered(),
         }  # fmt: skip
         if mix is None or player.index < 0:
             return state
@@ -195,5 +197,6 @@ class Session:
                 "stage": player.stage, "kind": way.kind if way else "cut",
                 "how": way.why if way else "", "bars": way.bars if way else 0,
             }  # fmt: skip
-        state["resume"] = resume_note(mix, player.index, player.offset, player.decks)
+        at = player.at()
+        state["resume"] = resume_note(at) if at is not None else {}
         return state

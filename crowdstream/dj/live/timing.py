@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from crowdstream.control.packets import Double
 from crowdstream.dj.score import DECKS, Move, Place, places
-from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Set
+from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Row, Set, Transition
 
 LAPS = (32.0, 16.0, 8.0, 4.0)  # beats of the clock that are looped while the next is not ready
 PHRASE = 16.0  # beats at whose multiples a person's wish for the next track is met
@@ -16,7 +16,22 @@ PHRASE = 16.0  # beats at whose multiples a person's wish for the next track is 
 
 def place_of(mix: Set, index: int) -> Place:
     """Where a track lies in the set."""
-    return places(mix)[index]
+    # Those after it make no difference, and there may be many of them.
+    return places(replace(mix, entries=mix.entries[: index + 1]))[index]
+
+
+def without_first(mix: Set) -> Set:
+    """The set without its first track, which was played; all others stay at their beats."""
+    tempi = [row.value for row in _rows(mix.entries[0].transition) if row.who == "clock"]
+    begin = place_of(mix, 1).begin
+    return replace(
+        mix, bpm=[mix.bpm, *tempi][-1], entries=mix.entries[1:], begin=begin,
+        came=mix.entries[0].overlap,
+    )  # fmt: skip
+
+
+def _rows(way: Transition | None) -> list[Row]:
+    return sorted(way.rows, key=lambda row: row.at) if way else []
 
 
 def track_beat(mix: Set, index: int, beat: float) -> float:

@@ -1,0 +1,55 @@
+"""Moves on their way to the server: each is sent shortly before its beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream.control.table import TABLE
+from crowdstream.dj.live.link import Link
+from crowdstream.dj.score import Move
+
+HORIZON_SECONDS = 1.5  # that commands are sent ahead: a person who takes a deck waits no longer
+
+
+class Outgoing:
+    """Moves by beat of the server's clock. `ours`: whether a move still is the DJ's to make."""
+
+    def __init__(self, link: Link, ours: Callable[[Move], bool]) -> None:
+        self._link = link
+        self._ours = ours
+        self._moves: list[Move] = []
+
+    def add(self, moves: Iterable[Move]) -> None:
+        """Have moves made at their beats."""
+        self._moves += moves
+        self._moves.sort(key=lambda move: move.beat)
+
+    def clear(self) -> None:
+        """Forget what was not sent yet."""
+        self._moves = []
+
+    def decks(self) -> Iterator[str]:
+        """Decks that moves are still to come for."""
+        return (move.address[6:7] for move in self._moves)
+
+    def now(self, moves: Iterable[Move]) -> None:
+        """Send moves at once, without their beats."""
+        for move in moves:
+            if self._ours(move):
+                self._link.send(move.address, *move.args)
+
+    def tick(self, beat: float) -> None:
+        """Send what is due soon. What can't be given a beat goes when it is due."""
+        soon = beat + HORIZON_SECONDS * self._link.bpm / 60.0
+        left = []
+        for move in self._moves:
+            timed = TABLE.find(move.address)[0].scheduled
+            if move.beat > (soon if timed else beat):
+                left.append(move)
+            elif self._ours(move):
+                if timed:
+                    self._link.at(move.beat, move.address, *move.args)
+                else:
+                    self._link.send(move.address, *move.args)
+        self._moves = left

@@ -1,0 +1,130 @@
+"""A DJ and a server on a clock that only rendering moves: hours of a night in minutes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crowdstream.control.packets import build
+from crowdstream.dj.live.chooser import Chooser
+from crowdstream.dj.live.floor import Floor
+from crowdstream.dj.live.link import Link
+from crowdstream.dj.live.session import Session
+from crowdstream.dj.sets import Entry, Row, Set, Transition
+from tests.support_control import RATE, Rig, write
+
+BLOCK = 1024
+BPM = 240.0
+HOLE = round(0.05 * RATE)  # silence that is too long
+WAY = Transition(
+    "bass swap", 2, (Row(0, "in", "low", 0.0), Row(4, "out", "low", 0.0), Row(4, "in", "low", 1.0))
+)
+
+
+def made(
+    folder: Path, names: str, beats: int = 64, leave: float = 48.0, bpm: float = BPM
+) -> Set:
+    """A set of tones. Each is left after `leave` beats, 8 of them together with the next one."""
+    entries = []
+    for number, name in enumerate(names):
+        path = folder / f"{name}.wav"
+        when = np.arange(round(beats * 60.0 / bpm * RATE)) / RATE
+        tone = 0.1 * np.sin(2 * np.pi * (220 + 110 * number) * when)
+        write(path, np.stack([tone, tone], 1))
+        anchors = ((0.0, 0.0), (1.0, 60.0 / bpm))
+        last = number == len(names) - 1
+        entries.append(Entry(str(path), anchors, 0.0, leave, transition=None if last else WAY))
+    return Set(bpm, tuple(entries))
+
+
+class _Way:
+    """Packets to the core of a rig and back, as a socket has them."""
+
+    def __init__(self, rig: Night, sender: tuple[str, int]) -> None:
+        self.sender = sender
+        self.come: deque[bytes] = deque()
+        self._rig = rig
+
+    def send(self, data: bytes) -> int:
+        self._rig.packet(data, self.sender)
+        return len(data)
+
+    def recv(self, _size: int) -> bytes:
+        if not self.come:
+            raise BlockingIOError
+        return self.come.popleft()
+
+    def close(self) -> None:
+        self._rig.ways.pop(self.sender, None)
+
+
+class Night(Rig):
+    """A rig, and DJs that play on it. `person` sends as somebody else does."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.ways: dict[Any, _Way] = {}
+        self.djs: list[Session] = []
+        self.holes: list[tuple[float, float]] = []  # begin and length, s
+        self._silent = 0
+        super().__init__(memory_mb=256, block=BLOCK, base_bpm=BPM, **settings)
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        if sender in self.ways:
+            self.ways[sender].come.append(build(address, arguments))
+        else:
+            super().answer(sender, address, *arguments)
+
+    def join(self, chooser: Chooser, floor: Floor | None = None) -> Session:
+        """A DJ begins."""
+        way = _Way(self, ("127.0.0.1", 40000 + len(self.djs)))
+        self.ways[way.sender] = way
+        dj = Session(Link(way, lambda: self.time), chooser, floor or Floor(None), lambda: self.time)
+        self.djs.append(dj)
+        return dj
+
+    def leave(self, dj: Session) -> None:
+        """A DJ dies."""
+        self.djs.remove(dj)
+
+    def step(self, frames: int | None = None) -> None:
+        for dj in self.djs:
+            if not dj.player.finished:
+                dj.tick()
+        block = self.render(self.block if frames is None else frames)
+        self._listen(block)
+        self.load(self.pages_a_block)
+
+    def _listen(self, block: np.ndarray) -> None:
+        sounding = np.flatnonzero(np.abs(block).max(axis=1) > 1e-4)
+        if not len(sounding):
+            self._silent += len(block)
+            return
+        gaps = np.diff(sounding) - 1
+        first = self._silent + int(sounding[0])
+        begin = self.desk.frame - len(block)
+        if first > HOLE:
+            self.holes.append((begin / RATE, first / RATE))
+        for at in np.flatnonzero(gaps > HOLE).tolist():
+            self.holes.append(((begin + int(sounding[at])) / RATE, int(gaps[at]) / RATE))
+        self._silent = len(block) - 1 - int(sounding[-1])
+
+    def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
+        """Play on until something holds; fails when it does not come to that."""
+        end = self.time + seconds
+        while not condition():
+            assert self.time < end, f"it did not happen: {[dj.player.note for dj in self.djs]}"
+            self.step()
+
+    def deck(self, letter: str, name: str) -> Any:
+        """A reading of a deck."""
+        return self.status()[f"deck.{letter}.{name}"]
+
+
+def plays(dj: Session) -> str:
+    """The name of the track that has the floor."""
+    mix, index = dj.player.mix, dj.player.index
+    return "" if mix is None or index < 0 else Path(mix.entries[index].path).stem
