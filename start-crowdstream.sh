@@ -34,7 +34,7 @@ END
 
 mode=serve
 arguments=()
-folder='' port=57120 before=''
+folder='' port=${CROWDSTREAM_PORT:-57120} before=''
 for argument in "$@"; do
     case $before in
     --dj)
@@ -106,7 +106,8 @@ install) say "everything is installed; ./start-crowdstream.sh starts the server"
 demo) exec "$venv/bin/python" -P -m examples.demo ${arguments[@]+"${arguments[@]}"} ;;
 dj)
     export PYTHONPATH="$project${PYTHONPATH:+:$PYTHONPATH}"
-    play_along &
+    # Not as a child of what becomes the server: that waits for its children when it ends.
+    (play_along &)
     exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"} \
         --movement-map "$project/configs/crowd.toml"
     ;;

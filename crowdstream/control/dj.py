@@ -21,6 +21,7 @@ AWAY_SECONDS = 8.0  # without a word from it, after which it counts as gone; it 
 ANSWER_SECONDS = 5.0  # that it may take to answer
 MOST_ASKED = 256  # questions that may wait for it
 MOST_PARTS = 64  # of what it says of itself
+UNSHOWN = ("resume", "memory")  # parts of what it says that are for other DJs only
 PART_LENGTH = 1000  # characters of a part: one packet that the network need not cut
 
 
@@ -155,8 +156,9 @@ class Dj:
             self._core.tell("/dj/there", int(there))
 
     def value(self) -> dict[str, Any]:
-        """As pages are shown it."""
-        return {**self.state, "there": int(self.there)}
+        """As pages are shown it: what a DJ after this one has to know is left out."""
+        shown = {name: value for name, value in self.state.items() if name not in UNSHOWN}
+        return {**shown, "there": int(self.there)}
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `restore`."""

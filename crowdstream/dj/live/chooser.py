@@ -44,6 +44,9 @@ class Chooser(Protocol):
     def next(self, mix: Set, asked: Asked) -> Set | None:
         """The set with one more track; None where there is none."""
 
+    def stale(self, asked: Asked, path: str) -> bool:
+        """Whether a track that was chosen to come next was played and others, by now, were not."""
+
     def resumed(self, mix: Set) -> Set:
         """What another DJ has begun, with what is to come after that."""
 
@@ -83,6 +86,10 @@ class Fixed:
         """A set is what it is, but for a track of it that a person asks for."""
         entry = next((one for one in self._mix.entries if one.path == asked.path), None)
         return replace(mix, entries=(*mix.entries, entry)) if entry is not None else None
+
+    def stale(self, asked: Asked, path: str) -> bool:
+        """A set is what it is."""
+        return False
 
     def resumed(self, mix: Set) -> Set:
         """See `Chooser`."""
@@ -181,6 +188,11 @@ class Endless:
         rows = (Row(0.0, "clock", "tempo", into.bpm),)
         cut = Transition("cut", 0, rows, "no other way leads there from what plays")
         return mix.appended(cut, last.leave, into.entries[0])
+
+    def stale(self, asked: Asked, path: str) -> bool:
+        """See `Chooser`: more tracks may have been analysed meanwhile."""
+        played = {*asked.before, *asked.banned}
+        return path in played and any(card.path not in played for card in self._shelf().cards)
 
     def resumed(self, mix: Set) -> Set:
         """See `Chooser`."""

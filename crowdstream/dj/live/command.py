@@ -6,9 +6,7 @@ import argparse
 import contextlib
 import logging
 import math
-import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +18,7 @@ import psutil
 
 from crowdstream.control.movement import MovementMap
 from crowdstream.control.movement_file import read_map
+from crowdstream.dj.live.analyst import Analyst
 from crowdstream.dj.live.chooser import Chooser, Endless, Fixed, NothingToPlay
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.link import Link, connect
@@ -67,7 +66,7 @@ def dj(arguments: Sequence[str]) -> int:
     """`crowdstream dj ...`; returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
-    analysis: subprocess.Popen[bytes] | None = None
+    analyst: Analyst | None = None
     try:
         chart = None if options.no_crowd else read_map(options.crowd, BASE_BPM)
         if options.what.suffix == ".toml":
@@ -77,9 +76,8 @@ def dj(arguments: Sequence[str]) -> int:
         else:
             if not options.what.expanduser().is_dir():
                 raise NothingToPlay(f"{printable(options.what)} is neither a folder nor a set file")
-            if not options.no_analysis:
-                analysis = _analyse(options)
-            chooser = _endless(options)
+            analyst = None if options.no_analysis else Analyst(options.what, options.library)
+            chooser = _endless(options, analyst)
         return _play(options, chooser, chart)
     except (SetError, SettingError, NothingToPlay) as error:
         print(f"crowdstream dj: {error}", file=sys.stderr)
@@ -88,9 +86,8 @@ def dj(arguments: Sequence[str]) -> int:
         print(f"crowdstream dj: {printable(str(error))}", file=sys.stderr)
         return 1
     finally:
-        if analysis is not None and analysis.poll() is None:
-            analysis.terminate()
-            analysis.wait()
+        if analyst is not None:
+            analyst.end()
 
 
 def _play(options: argparse.Namespace, chooser: Chooser, chart: MovementMap | None) -> int:
@@ -109,18 +106,16 @@ def _play(options: argparse.Namespace, chooser: Chooser, chart: MovementMap | No
     return 0
 
 
-def _analyse(options: argparse.Namespace) -> subprocess.Popen[bytes]:
-    # Beside the playing: what is known already is played meanwhile, what comes is taken in.
-    command = [sys.executable, "-P", "-m", "crowdstream", "analyze", "--quiet"]
-    if options.library:
-        command += ["--library", str(options.library)]
-    return subprocess.Popen(
-        [*command, str(options.what)], stdin=subprocess.DEVNULL, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
+def _written(library: Path) -> float:
+    # When something was last written into it: the latest goes into a file beside it.
+    times = [0.0]
+    for path in (library, library.with_name(library.name + "-wal")):
+        with contextlib.suppress(OSError):
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
-def _endless(options: argparse.Namespace) -> Endless:
+def _endless(options: argparse.Namespace, analyst: Analyst | None) -> Endless:
     from crowdstream.catalog import Library, NoLibrary, Query, default_place
     from crowdstream.dj.curve import NAMED, Curve
     from crowdstream.dj.planner import Planner, Wishes
@@ -130,14 +125,19 @@ def _endless(options: argparse.Namespace) -> Endless:
     begun = time.monotonic()
     place = options.library or default_place()
     folder = str(options.what.expanduser().resolve())
-    known: list[Any] = [-math.inf, of_analyses({})]
+    known: list[Any] = [-math.inf, of_analyses({}), 0.0]
 
     def shelf() -> Shelf:
         now = time.monotonic()
+        if analyst is not None:
+            analyst.tick(now, not known[1].cards)
         if now - known[0] > LOOK_SECONDS or not known[1].cards:
             known[0] = now
+            written = _written(place)
             with contextlib.suppress(NoLibrary):  # nothing is analysed yet
-                known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
+                if written != known[2]:
+                    known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
+                    known[2] = written
         found: Shelf = known[1]
         return found
 

@@ -21,13 +21,14 @@ from crowdstream.dj.live.hands import DECKS, TEMPO, Hands, touched
 from crowdstream.dj.live.link import Link
 from crowdstream.dj.live.notes import Resume, name_of
 from crowdstream.dj.live.outgoing import Outgoing
-from crowdstream.dj.live.timing import flat, recast
+from crowdstream.dj.live.timing import flat, place_of, recast
 from crowdstream.dj.score import Move, moves, tempo_map
 from crowdstream.dj.sets import Set
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0  # after the start: what another DJ before this one had sent still acts
+DOUBT_SECONDS = 12.0  # between two looks whether there is a better next track; the least left
 STUCK_LAPS = 2  # of a phrase that a load may be late, before another track is taken
 BAD_SECONDS = 600.0  # after which a track that could not be loaded is tried again
 STRETCH = 0.08  # of a track's own tempo that it bears
@@ -206,7 +207,10 @@ class Player:
         assert self.mix is not None
         rest = self.mix.entries[self.index + 1 :]
         wishes = self.wished and self.stage == "none" and self.index >= 0
-        if (rest and not wishes) or self.closing:
+        if rest and not wishes and not self.closing:
+            self._doubt(rest[0].path, now)
+            return
+        if self.closing:
             return
         if self.looked_at and now < self.looked_at + RETRY_SECONDS:
             return
@@ -223,6 +227,21 @@ class Player:
             # Only what was added is taken over: `heard` is the set at the tempo of this moment.
             self.before, self.looked_at = self.mix, 0.0
             self.mix = replace(self.mix, entries=fitted((*made.entries, *rest)))
+
+    def _doubt(self, path: str, now: float) -> None:
+        # A repeat gives way to a track that has not been heard, if there is time to load it.
+        if self.index < 0 or self.stage == "going" or now < self.looked_at + DOUBT_SECONDS:
+            return
+        self.looked_at = now
+        mix = self.mix
+        if mix is None or path not in self.history or self.wished:
+            return
+        left = self.offset + place_of(mix, self.index).going - self.link.beat
+        asked = self.asked(now)
+        if left * 60.0 / self.link.bpm > DOUBT_SECONDS and self.chooser.stale(
+            replace(asked, before=tuple(self.history)), path
+        ):
+            self.reconsider()
 
     def free_deck(self) -> str:
         """A deck for the track that comes; empty where none is free."""

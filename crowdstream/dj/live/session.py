@@ -18,6 +18,7 @@ from crowdstream.dj.live.timing import PHRASE, ended_at, place_of
 
 TICK_SECONDS = 0.025
 SAY_SECONDS = 0.5  # between two reports: what it does changes a few times a minute
+MOVED_SECONDS = 2.0  # where the crowd's movement alone is another
 AGAIN_SECONDS = 5.0  # after which a report is made again: a packet may be lost
 PART_LENGTH = 900  # characters
 SHOWN = 10  # tracks of its past
@@ -161,7 +162,10 @@ class Session:
         if now < self._said_at + SAY_SECONDS or self.player.told is None:
             return
         state = self.state()
-        if state == self._said and now < self._said_at + AGAIN_SECONDS:
+        # Movement is never twice the same: that alone is told more slowly.
+        same = {**state, "movement": 0} == {**self._said, "movement": 0}
+        soon = AGAIN_SECONDS if state == self._said else MOVED_SECONDS
+        if same and now < self._said_at + soon:
             return
         self._said, self._said_at = state, now
         text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
@@ -197,6 +201,7 @@ class Session:
                 "stage": player.stage, "kind": way.kind if way else "cut",
                 "how": way.why if way else "", "bars": way.bars if way else 0,
             }  # fmt: skip
+        state["plan"] = [name_of(entry.path) for entry in mix.entries[player.index + 2 :][:SHOWN]]
         at = player.at()
         state["resume"] = resume_note(at) if at is not None else {}
         return state

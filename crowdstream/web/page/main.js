@@ -17,7 +17,7 @@ const SMALL = matchMedia("(max-width: 699px)");
 const VIEWS = [
   ["A", null, "Deck A"], ["B", null, "Deck B"], ["C", null, "Deck C"], ["D", null, "Deck D"],
   ["mixer", "mixer", "Mixer"], ["library", "folder", "Library"], ["buses", "send", "Sends"],
-  ["health", "heart", "Health"],
+  ["dj", "headphones", "DJ"], ["health", "heart", "Health"],
 ];
 
 function build() {

@@ -3,60 +3,80 @@
 import { h, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
 
+const TRACK = ["Deck", "Tempo and key", "Why"];
+const ENERGIES = [["auto", "Energy: as planned"], ["0.2", "Calm"], ["0.5", "Middle"], ["0.8", "High"], ["1", "All there is"]];
+const AWAY = "No DJ is there. Start the server with --dj and a folder, or crowdstream dj beside it.";
+
 export function makeDj(live) {
-  const note = h("p", { class: "hint", role: "status" });
-  const now = card("Plays", ["Track", "Deck", "Tempo and key", "Why"]);
-  const next = card("Comes next", ["Track", "Deck", "Tempo and key", "Why", "How"]);
-  const queue = card("Wishes and past", ["Queue", "Played", "In your hands", "Crowd", "Energy"]);
+  const note = h("p", { class: "dj-note", role: "status" });
+  const now = card("Plays", TRACK);
+  const next = card("Comes next", [...TRACK, "How"]);
+  const night = card("The night", ["Wishes", "Planned", "Played", "Crowd", "In your hands"]);
+  const order = (name, label, title) => button(label, title, () => live.order(`/dj/${name}`),
+    { "data-action": `dj-${name}` });
+  let held = false;
   const hold = button("Hold", "Stay in the track that plays", () =>
-    live.order("/dj/hold", held ? 0 : 1), { "data-action": "dj-hold" });
+    live.order("/dj/hold", held ? 0 : 1), { "data-action": "dj-hold", "aria-pressed": "false" });
   const give = button("Give back", "Give the DJ back all that you have touched", () =>
     live.order("/dj/give", "all"), { "data-action": "dj-give" });
-  const orders = h("div", { class: "buffer-size" },
-    button("Next", "Go into the next track with the next phrase", () => live.order("/dj/next"),
-      { "data-action": "dj-next" }),
-    button("Skip", "Leave out the track that would come next", () => live.order("/dj/skip"),
-      { "data-action": "dj-skip" }),
-    hold, give);
-  const element = h("div", { class: "health dj" },
-    h("section", { class: "card" }, h("h3", {}, "DJ"), note, orders), now.element, next.element,
-    queue.element);
-  let held = false;
+  const energy = h("select", { "aria-label": "Energy of what comes next", "data-action": "dj-energy" },
+    ...ENERGIES.map(([value, label]) => h("option", { value }, label)));
+  energy.addEventListener("change", () =>
+    live.order("/dj/energy", energy.value === "auto" ? "auto" : Number(energy.value)));
+  const orders = h("div", { class: "dj-orders" },
+    order("next", "Next", "Go into the next track with the next phrase"),
+    order("skip", "Skip", "Another track than this one is to come next"),
+    order("ban", "Never again", "Go on from the track that plays, and never play it again"),
+    hold, give, energy);
+  const element = h("div", { class: "dj" },
+    h("section", { class: "card dj-head" }, note, orders), now.element, next.element, night.element);
 
-  live.on("dj", (state) => {
-    const there = Boolean(state && state.there);
-    setText(note, there ? state.note || "" : "No DJ is there: start the server with --dj and a folder.");
-    orders.hidden = !there;
-    held = Boolean(state && state.hold);
+  live.on("dj", (state = {}) => {
+    const there = Boolean(state.there);
+    element.classList.toggle("away", !there);
+    setText(note, there ? state.note || "" : AWAY);
+    held = Boolean(state.hold);
     hold.setAttribute("aria-pressed", held ? "true" : "false");
-    const persons = (state && state.persons) || [];
-    give.disabled = persons.length === 0;
-    const playing = (state && state.now) || {};
-    const coming = (state && state.next) || {};
-    now.draw([playing.name, playing.deck, tempo(playing), playing.why]);
-    const kind = coming.kind ? `${coming.kind}, ${coming.bars} bars. ${coming.how || ""}` : "";
-    next.draw([coming.name, coming.deck, tempo(coming), coming.why, kind]);
-    queue.draw([
-      ((state && state.queue) || []).join(", "),
-      ((state && state.history) || []).slice(0, -1).reverse().join(", "),
-      persons.join(", "),
-      there ? `${Math.round(100 * (state.movement || 0))} %${state.crowd ? ", leads" : ""}` : "",
-      there ? (state.energy === null ? "as planned" : `${Math.round(100 * state.energy)} %`) : "",
+    give.disabled = !(state.persons || []).length;
+    energy.value = nearest(state.energy);
+    const coming = state.next || {};
+    now.draw(state.now);
+    next.draw(state.next, coming.kind ? `${coming.kind}${bars(coming.bars)}: ${coming.how || coming.stage}` : "");
+    night.list([
+      state.queue, state.plan, [...(state.history || [])].reverse().slice(1),
+      [there ? `${Math.round(100 * (state.movement || 0))} % move${state.crowd ? ", they lead" : ""}` : ""],
+      state.persons,
     ]);
   });
   return { element };
 }
 
-function tempo(track) {
-  return track.bpm ? `${track.bpm} ${track.key || ""}`.trim() : "";
+function bars(count) {
+  return count ? ` over ${count} bars` : "";
+}
+
+function nearest(energy) {
+  if (typeof energy !== "number") return "auto";
+  const values = ENERGIES.slice(1).map(([value]) => value);
+  return values.reduce((best, one) => (Math.abs(one - energy) < Math.abs(best - energy) ? one : best));
 }
 
 function card(title, names) {
+  const name = h("strong", { class: "dj-name" });
   const values = names.map(() => h("dd"));
-  const list = h("dl", {}, ...names.flatMap((name, at) => [h("dt", {}, name), values[at]]));
-  const element = h("section", { class: "card" }, h("h3", {}, title), list);
-  function draw(texts) {
-    texts.forEach((text, at) => setText(values[at], text || "–"));
-  }
-  return { element, draw };
+  const list = h("dl", {}, ...names.flatMap((each, at) => [h("dt", {}, each), values[at]]));
+  const element = h("section", { class: "card" }, h("h3", {}, title), name, list);
+  const fill = (texts) => values.forEach((value, at) => setText(value, texts[at] || "–"));
+  return {
+    element,
+    draw(track, ...more) {
+      const one = track || {};
+      setText(name, one.name || "–");
+      fill([one.deck, one.bpm ? `${one.bpm} ${one.key || ""}`.trim() : "", one.why, ...more]);
+    },
+    list(lists) {
+      name.hidden = true;
+      fill(lists.map((each) => (each || []).join(", ")));
+    },
+  };
 }
