@@ -65,12 +65,13 @@ class _Way:
 class Night(Rig):
     """A rig, and DJs that play on it. `person` sends as somebody else does."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, memory_mb: int = 256, **settings: Any) -> None:
         self.ways: dict[Any, _Way] = {}
         self.djs: list[Session] = []
         self.holes: list[tuple[float, float]] = []  # begin and length, s
+        self.block_out = np.zeros((0, 2), np.float32)
         self._silent = 0
-        super().__init__(memory_mb=256, block=BLOCK, base_bpm=BPM, **settings)
+        super().__init__(memory_mb=memory_mb, block=BLOCK, base_bpm=BPM, **settings)
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
         if sender in self.ways:
@@ -95,6 +96,7 @@ class Night(Rig):
             if not dj.player.finished:
                 dj.tick()
         block = self.render(self.block if frames is None else frames)
+        self.block_out = block
         self._listen(block)
         self.load(self.pages_a_block)
 

@@ -89,6 +89,7 @@ def rebuild(player: Player, beat: float, bpm: float) -> None:
     if mix is None:
         return
     player.hands.give("all")
+    player.decks, player.used, player.leaving = {}, set(), set()
     if player.index < 0 and player.stage != "going":
         player.start(mix)
         return

@@ -47,8 +47,7 @@ def given(player: Player, what: str) -> None:
         if player.link.deck(what, "state") == "playing":
             realign(player)
     elif player.decks.get(player.index + 1) == what and player.stage in ("loading", "ready"):
-        player.decks.pop(player.index + 1)
-        player.reach("none")
+        player.leave_next()
 
 
 def realign(player: Player) -> None:

@@ -126,6 +126,7 @@ def _go(player: Player, number: int) -> None:
 
 def _arrived(player: Player, number: int) -> None:
     assert player.mix is not None
+    player.used |= {player.decks[player.index]} if number else set()
     player.decks = {0: player.decks[number]}
     if number:
         player.mix = without_first(player.mix)

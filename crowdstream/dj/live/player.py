@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0  # after the start: what another DJ before this one had sent still acts
 DOUBT_SECONDS = 12.0  # between two looks whether there is a better next track; the least left
+TAIL_SECONDS = 5.0  # that the track before may take to end, before the next one is loaded
 STUCK_LAPS = 2  # of a phrase that a load may be late, before another track is taken
 BAD_SECONDS = 600.0  # after which a track that could not be loaded is tried again
 STRETCH = 0.08  # of a track's own tempo that it bears
@@ -54,6 +55,8 @@ class Player:
         self.index = -1
         self.offset = 0.0
         self.decks: dict[int, str] = {}
+        self.used: set[str] = set()  # decks with tracks of its own that are not wanted any more
+        self.leaving: set[str] = set()  # decks that are being emptied
         self.stage = "none"  # of the track that comes: none, loading, ready, going
         self.holding = False
         self.energy: float | None = None
@@ -109,6 +112,8 @@ class Player:
                     self._loaded()
                 else:
                     self._bad(" ".join(map(str, values[1:])), now)
+        elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
+            self.leaving.discard(str(values[0])[6:7])
         elif address == "/fail" and values[:1] in (("/watch",), ("/dj/here",)):
             self.note = f"the server refuses: {' '.join(map(str, values[1:]))}"
         elif address == "/dj/replaced":
@@ -131,6 +136,7 @@ class Player:
 
     def start(self, mix: Set) -> None:
         """Begin with the first track of a set as soon as it is loaded."""
+        self.used |= set(self.decks.values())
         self.mix, self.index, self.decks, self.armed = mix, -1, {}, ()
         self.before, self.closing, self.quiet, self.laps = None, False, None, 0
         self.out.clear()
@@ -260,11 +266,26 @@ class Player:
             return
         if self.stage != "none" or number >= len(self.mix.entries):
             return
+        self.used -= set(self.hands)
+        if any(map(self._runs, self.used)) and now < self.since + TAIL_SECONDS:
+            return  # the track before is on its way out
+        for deck in sorted(self.used):
+            # Memory may be short, and what stands on a deck takes of it.
+            if self.link.deck(deck, "state") not in ("empty", "playing", "broken"):
+                self.link.send(f"/deck/{deck}/unload")
+                self.leaving.add(deck)
+        self.used.clear()
+        if self.leaving and now < self.since + TAIL_SECONDS:
+            return  # what it takes of memory is free in a moment
+        self.leaving.clear()
         deck = self.free_deck()
         if deck:
             self.decks[number] = deck
             self.reach("loading")
             self.link.send(f"/deck/{deck}/load", self.mix.entries[number].path)
+
+    def _runs(self, deck: str) -> bool:
+        return self.link.deck(deck, "state") in ("playing", "broken")
 
     def _loaded(self) -> None:
         number = self.index + 1
@@ -291,22 +312,25 @@ class Player:
         if self.before is not None:
             self.drop_next()
         else:
-            self.decks.pop(self.index + 1, None)
-            self.reach("none")
+            self.leave_next()
         self.looked_at = 0.0
+
+    def leave_next(self) -> None:
+        """The deck of the track that comes is free again."""
+        self.used |= {self.decks.pop(self.index + 1, "")} - {""}
+        self.reach("none")
 
     def drop_next(self) -> None:
         """Another track is to follow than the one that was chosen."""
         assert self.mix is not None
         number = self.index + 1
         path = self.mix.entries[number].path
-        self.decks.pop(number, None)
         mix = self.before
         if mix is None:
             mix = without(self.mix, path, self.index)
         self.mix = mix if mix.entries else None
         self.before, self.looked_at, self.laps = None, 0.0, 0
-        self.reach("none")
+        self.leave_next()
 
     def _ours(self, move: Move) -> bool:
         if move.address == "/clock/tempo":

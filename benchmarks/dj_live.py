@@ -1,0 +1,229 @@
+"""The live DJ through a night, on a clock that only rendering moves, before a made-up crowd.
+
+    python -m benchmarks.dj_live FOLDER [--hours 8] [--tracks 16] [--crowd] [--plot FILE.png]
+
+Makes the tracks below FOLDER (those that are there are kept). DJ, control, loader and engine are
+the ones of a running server. Measured from what is rendered and from the decks: silences of over
+50 ms, the beat of both tracks' grids on which each transition begins, what the DJ takes of a
+core, and memory, hour by hour; with a crowd, how the tempo follows it.
+
+The crowd hears the master. For twenty minutes in the middle nobody tells of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.common import machine
+from benchmarks.dj_tracks import known_tracks
+from crowdstream.control.movement_file import read_map
+from crowdstream.dj.curve import NAMED
+from crowdstream.dj.live.chooser import Endless
+from crowdstream.dj.live.floor import Floor
+from crowdstream.dj.live.simulate import LOUD_LUFS, QUIET_LUFS, Crowd
+from crowdstream.dj.planner import Planner, Wishes
+from crowdstream.dj.shelf import of_analyses
+from crowdstream.settings.files import PRESETS
+from tests.dj.night import BLOCK, Night
+from tests.support_control import RATE
+
+EXACT = 1e-3  # of a beat: half a millisecond
+TOLD_SECONDS = 0.1  # between two reports of movement
+SILENT_SECONDS = 1200.0  # in the middle, without a sender
+HEARD_SECONDS = 3.0  # over which the crowd hears how loud it is
+KEPT_SECONDS = 5.0  # between two points of the plot
+
+
+@dataclass
+class Found:
+    """What was seen. `points`: hour, movement, tempo of map, of plan, of clock, energy."""
+
+    starts: int = 0
+    off: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    hours: list[tuple[float, float, int]] = field(default_factory=list)
+    points: list[tuple[float, ...]] = field(default_factory=list)
+
+
+class Watch:
+    """Looks at a night as it goes by."""
+
+    def __init__(self, night: Night, phrases: dict[str, set[int]]) -> None:
+        self.found = Found()
+        self._night = night
+        self._phrases = phrases
+        self._playing: set[str] = set()
+
+    def look(self) -> None:
+        """After each block."""
+        night = self._night
+        moving = {
+            letter for letter, deck in zip("ABCD", range(4), strict=True)
+            if (track := night.core.status.track_of(deck)) is not None and track.sounding
+        }  # fmt: skip
+        for letter in moving - self._playing:
+            self._started(letter, self._playing & moving)
+        self._playing = moving
+
+    def _started(self, letter: str, before: set[str]) -> None:
+        status, player = self._night.status(), self._night.djs[0].player
+        if player.stage != "going" or player.mix is None:
+            return
+        self.found.starts += 1
+        number = len(player.mix.entries) - 1 if player.index >= 0 else 0
+        into = player.mix.entries[number]
+        since = float(status[f"deck.{letter}.beat"]) - into.enter
+        begin = {letter: into.enter}
+        if number:
+            # One that leaves in loops or echoes has no beat of its own then.
+            way = player.mix.entries[number - 1].transition
+            self.found.kinds[way.kind if way else "cut"] += 1
+            for other in before if way is None or way.bars or way.kind == "cut" else ():
+                out = player.mix.entries[number - 1]
+                ratio = out.ratio / into.ratio
+                begin[other] = float(status[f"deck.{other}.beat"]) - since * ratio
+        paths = {letter: into.path} | (
+            {other: player.mix.entries[number - 1].path for other in before} if number else {}
+        )
+        for deck, beat in begin.items():
+            known = self._phrases[paths[deck]]
+            nearest = min(known, key=lambda phrase: abs(phrase - beat))
+            if abs(nearest - beat) > EXACT or abs(float(status[f"deck.{deck}.phase"])) > EXACT:
+                phase = status[f"deck.{deck}.phase"]
+                self.found.off.append(f"{paths[deck][-9:]} at beat {beat:.3f}, phase {phase:.4f}")
+
+
+def main() -> None:
+    """Run it and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--hours", type=float, default=8.0)
+    parser.add_argument("--tracks", type=int, default=16)
+    parser.add_argument("--crowd", action="store_true")
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    known = known_tracks(options.folder, options.tracks)
+    shelf = of_analyses(known)
+    phrases = {path: set(shelf.facts(path).phrases) | {
+        beat - 4 * bars for beat in shelf.facts(path).starts("drop") for bars in (4, 8, 16)
+    } | set(shelf.facts(path).starts("drop")) for path in known}  # fmt: skip
+    chart = read_map(PRESETS / "crowd.toml", 120.0)
+    begun, cpu = time.monotonic(), 0.0
+    end = 3600.0 * options.hours
+    with Night() as night:
+        def energy() -> float:
+            return NAMED["wave"](night.desk.frame / RATE / 3600.0 % 1.0)
+
+        chooser = Endless(lambda cards: Planner(cards, Wishes(seed=1)), lambda: shelf, energy)
+        floor = Floor(chart if options.crowd else None)
+        dj = night.join(chooser, floor)
+        watch, crowd = Watch(night, phrases), Crowd(1)
+        told = kept = loud = movement = 0.0
+        hour = 1
+        last = 0.0
+        tick = dj.tick
+
+        def timed() -> None:
+            nonlocal cpu
+            before = time.process_time()
+            tick()
+            cpu += time.process_time() - before
+
+        dj.tick = timed  # type: ignore[method-assign]
+        while (now := night.desk.frame / RATE) < end:
+            night.step()
+            watch.look()
+            power = float(np.mean(np.square(night.block_out)))
+            loud += (power - loud) * BLOCK / RATE / HEARD_SECONDS
+            if options.crowd and now >= told + TOLD_SECONDS:
+                lufs = 10 * math.log10(2 * loud + 1e-9)
+                heard = min(1.0, max(0.0, (lufs - QUIET_LUFS) / (LOUD_LUFS - QUIET_LUFS)))
+                movement = crowd.step(heard, now - told)
+                told = now
+                if abs(now - end / 2) > SILENT_SECONDS / 2:
+                    night.send("/dance/total_movement", movement)
+            if now >= kept + KEPT_SECONDS:
+                kept = now
+                wanted = floor.wanted(night.time)
+                entry = dj.player.mix.entries[0] if dj.player.mix else None
+                watch.found.points.append((
+                    now / 3600, movement if wanted else math.nan, wanted or math.nan,
+                    entry.bpm / entry.ratio if entry else math.nan, night.core.beats.bpm,
+                    floor.energy(night.time) or math.nan,
+                ))  # fmt: skip
+            if now >= 3600 * hour:
+                resident = psutil.Process().memory_info().rss >> 20
+                watch.found.hours.append((hour, (cpu - last) / 36.0, resident))
+                hour, last = hour + 1, cpu
+        report(options, watch.found, night, cpu / end * 100, time.monotonic() - begun)
+        if options.plot:
+            plot(options.plot, watch.found)
+
+
+def report(
+    options: argparse.Namespace, found: Found, night: Night, cpu: float, took: float
+) -> None:
+    """Print it."""
+    player = night.djs[0].player
+    about = machine()
+    print(f"python -m benchmarks.dj_live {' '.join(sys.argv[1:])}")
+    print(f"{about['processor']}, {about['cores']} cores, shared; "
+          f"{options.hours:g} h in {took:.0f} s\n")  # fmt: skip
+    kinds = ", ".join(f"{kind} {count}" for kind, count in found.kinds.most_common())
+    print(f"tracks begun            {found.starts}, of {options.tracks}; {kinds}")
+    print(f"not on a phrase         {len(found.off)}")
+    for line in found.off[:10]:
+        print(f"    {line}")
+    print(f"silences over 50 ms     {len(night.holes) - 1}"
+          f"{''.join(f', {length:.2f} s at {at:.0f} s' for at, length in night.holes[1:11])}")
+    played = player.history
+    gaps = [
+        number - max(at for at in range(number) if played[at] == path)
+        for number, path in enumerate(played) if path in played[:number]
+    ]  # fmt: skip
+    print(f"played again after      {min(gaps) if gaps else 'never'} others at the earliest")
+    print(f"failed commands         {int(night.status()['failed'])}")
+    print(f"the DJ's CPU            {cpu:.2f} % of a core; hour by hour "
+          f"{', '.join(f'{share:.2f}' for _, share, _ in found.hours)}")
+    print(f"memory of all in one, MB {', '.join(str(resident) for *_, resident in found.hours)}")
+    if options.crowd:
+        tempi = np.array([point[4] for point in found.points])
+        steps = np.diff(tempi) / KEPT_SECONDS
+        print(f"tempo                   {tempi.min():.1f} to {tempi.max():.1f} BPM; fastest "
+              f"{steps.max():+.2f} and {steps.min():+.2f} BPM/s")  # fmt: skip
+
+
+def plot(path: Path, found: Found) -> None:
+    """Movement, tempo and energy over the night."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    hour, movement, wanted, own, bpm, energy = np.array(found.points).T
+    figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(12, 7), sharex=True)
+    top.plot(hour, 100 * movement, color="tab:green", linewidth=0.8, label="movement, %")
+    top.plot(hour, 100 * energy, color="tab:orange", linewidth=0.8, label="energy asked for, %")
+    bottom.fill_between(hour, own * 0.92, own * 1.08, color="0.9", label="comfort of the track")
+    bottom.plot(hour, wanted, color="tab:green", linewidth=0.6, label="tempo of the map")
+    bottom.plot(hour, own, color="0.6", linewidth=0.8, label="the track's own")
+    bottom.plot(hour, bpm, color="tab:blue", linewidth=1.2, label="clock, BPM")
+    bottom.set_xlabel("hours")
+    for axes in (top, bottom):
+        axes.legend(loc="upper right", fontsize=8)
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
+if __name__ == "__main__":
+    main()
