@@ -16,6 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tracks", nargs=2, help="a file, or a folder of stems")
     parser.add_argument("--bpm", type=float, default=120.0, help="of both tracks")
+    parser.add_argument("--phrase", type=float, default=32.0, help="its length in beats")
     parser.add_argument("--port", type=int, default=57120)
     options = parser.parse_args()
     server = SimpleUDPClient("127.0.0.1", options.port)
@@ -31,12 +32,14 @@ def main() -> None:
     say("/deck/B/eq/low", 0.0)
     time.sleep(1)  # the first pages are loaded by then; /done says so exactly
     say("/clock/reset")
-    say("/clock/at", 1.0, "/deck/A/play")
-    say("/clock/at", 33.0, "/deck/B/play")
-    say("/clock/at", 49.0, "/deck/A/eq/low", 0.0, 1.0)  # the bass changes hands
-    say("/clock/at", 49.0, "/deck/B/eq/low", 1.0, 1.0)
-    say("/clock/at", 65.0, "/deck/A/level", 0.0, 4.0)
-    say("/clock/at", 73.0, "/deck/A/stop")
+    enter = 4.0 + options.phrase
+    change, leave = enter + options.phrase / 2, enter + options.phrase
+    say("/clock/at", 4.0, "/deck/A/play")
+    say("/clock/at", enter, "/deck/B/play")
+    say("/clock/at", change, "/deck/A/eq/low", 0.0, 1.0)  # the bass changes hands
+    say("/clock/at", change, "/deck/B/eq/low", 1.0, 1.0)
+    say("/clock/at", leave, "/deck/A/level", 0.0, 4.0)
+    say("/clock/at", leave + 8.0, "/deck/A/stop")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 # Sonic Pi: paste it into a buffer. A track on deck A that follows Sonic Pi's tempo, its bass out
-# and in again every four bars. The server has to run with --bpm 120.
+# and in again every four bars.
 use_osc "127.0.0.1", (ENV["CROWDSTREAM_PORT"] || 57120).to_i
 track = ENV["CROWDSTREAM_TRACK"] || "/home/pi/music/track.wav"
-use_bpm 120
+tempo = (ENV["CROWDSTREAM_BPM"] || 120).to_f # of the track
+use_bpm tempo
 
-osc "/clock/tempo", 120.0
+osc "/clock/tempo", tempo
 osc "/deck/A/load", track
-osc "/deck/A/grid", 120.0
+osc "/deck/A/grid", tempo
 osc "/deck/A/sync", 1, 4.0
 sleep 2
 osc "/clock/next", "bar", "/deck/A/play"
