@@ -53,6 +53,9 @@ find_test_programs() {
     [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
     has systemd-analyze || need systemd "checks the unit of the service"
     has chromium || need chromium "opens the web page"
+    has pd || need puredata-core "runs the sequencer in Pure Data"
+    has sclang || need supercollider-language "runs the sequencer in SuperCollider"
+    has ruby || need ruby "runs the sequencer for Sonic Pi"
     [ -z "$device_free" ] || return 0
     has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
     has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"

@@ -34,7 +34,7 @@ END
 
 mode=serve
 arguments=()
-folder='' port=${CROWDSTREAM_PORT:-57120} before=''
+folder='' port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-} before=''
 for argument in "$@"; do
     case $before in
     --dj)
@@ -42,6 +42,7 @@ for argument in "$@"; do
         continue
         ;;
     --port) port=$argument ;;
+    --movement-map) crowd=$argument ;;
     esac
     before=$argument
     case $argument in
@@ -49,6 +50,10 @@ for argument in "$@"; do
     --dj=*) folder=${argument#--dj=} mode=dj ;;
     --port=*)
         port=${argument#--port=}
+        arguments+=("$argument")
+        ;;
+    --movement-map=*)
+        crowd=${argument#--movement-map=}
         arguments+=("$argument")
         ;;
     --demo) mode=demo ;;
@@ -93,7 +98,8 @@ play_along() {
     trap '' INT
     while kill -0 $$ 2>/dev/null; do
         status=0
-        nice -n 5 "$venv/bin/python" -P -m crowdstream dj "$folder" --port "$port" --with $$ ||
+        nice -n 5 "$venv/bin/python" -P -m crowdstream dj "$folder" --port "$port" --crowd "$crowd" \
+            --with $$ ||
             status=$?
         [ $status -ne 0 ] || return 0
         sleep 1
@@ -106,10 +112,13 @@ install) say "everything is installed; ./start-crowdstream.sh starts the server"
 demo) exec "$venv/bin/python" -P -m examples.demo ${arguments[@]+"${arguments[@]}"} ;;
 dj)
     export PYTHONPATH="$project${PYTHONPATH:+:$PYTHONPATH}"
+    if [ -z "$crowd" ]; then
+        crowd=$project/configs/crowd.toml
+        arguments+=(--movement-map "$crowd")
+    fi
     # Not as a child of what becomes the server: that waits for its children when it ends.
     (play_along &)
-    exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"} \
-        --movement-map "$project/configs/crowd.toml"
+    exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"}
     ;;
 serve) exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"} ;;
 esac

@@ -33,9 +33,11 @@ REAL = [
     "mkdir",
     "mktemp",
     "mv",
+    "nice",
     "readlink",
     "rm",
     "sha256sum",
+    "sleep",
     "stat",
 ]
 
@@ -52,7 +54,11 @@ case $* in
 *"-m pip "*) exit "${PIP_STATUS:-0}" ;;
 *"-m ruff "*) exit "${RUFF_STATUS:-0}" ;;
 *"-m pytest"*) exit "${PYTEST_STATUS:-0}" ;;
-*/audio_server.py*) printf 'pid %s in %s\\n' $$ "$PWD" >>"$NOTES" ;;
+*/audio_server.py*)
+    printf 'pid %s in %s\\n' $$ "$PWD" >>"$NOTES"
+    # It runs until the DJ is there, where one is to come.
+    until [ -z "${DJ:-}" ] || [[ $(<"$NOTES") = *"crowdstream dj"* ]]; do sleep 0.02; done
+    ;;
 esac
 """
 
@@ -90,7 +96,8 @@ class Sandbox:
         self.fake("apt-get", APT)
         self.fake("id", "#!/bin/bash\necho 0\n")
         self.fake("systemd-analyze", "#!/bin/bash\n")
-        self.fake("chromium", "#!/bin/bash\n")
+        for name in ("chromium", "pd", "sclang", "ruby"):
+            self.fake(name, "#!/bin/bash\n")
         (self.fakes / "portaudio").touch()
 
     def fake(self, name: str, text: str) -> None:
@@ -212,6 +219,24 @@ def test_demo_passes_its_options_on(sandbox: Sandbox) -> None:
     sandbox.run("start-crowdstream.sh", "--install-only")
     sandbox.run("start-crowdstream.sh", "--demo", "--seconds", "8")
     assert sandbox.notes() == ["python -P -m examples.demo --seconds 8"]
+
+
+def test_a_dj_plays_beside_the_server_with_its_port_and_crowd(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    options = ("--dj", "my stems", "--port", "57130", "--movement-map=crowd.toml")
+    result = sandbox.run("start-crowdstream.sh", *options, env={"DJ": "1"})
+    assert result.returncode == 0, result.stderr
+    notes = sandbox.notes()
+    (pid,) = [note.split()[1] for note in notes if note.startswith("pid")]
+    assert set(notes) - {f"pid {pid} in PROJECT"} == {
+        "python PROJECT/audio_server.py --port 57130 --movement-map=crowd.toml",
+        f"python -P -m crowdstream dj my stems --port 57130 --crowd crowd.toml --with {pid}",
+    }
+    sandbox.run("start-crowdstream.sh", "--dj", "night.toml", env={"DJ": "1"})
+    crowd = "PROJECT/configs/crowd.toml"
+    assert any(f"--port 57120 --crowd {crowd}" in note for note in sandbox.notes())
+    assert f"python PROJECT/audio_server.py --movement-map {crowd}" in sandbox.notes()
+    assert sandbox.run("start-crowdstream.sh", "--dj").returncode == 2
 
 
 def test_help_installs_nothing(sandbox: Sandbox) -> None:
