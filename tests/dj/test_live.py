@@ -123,6 +123,28 @@ def test_one_track_is_mixed_into_itself_without_an_end(night: Night, tmp_path: P
     assert len(night.holes) == 1
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_repeat_gives_way_to_what_is_analysed_meanwhile(
+    night: Night, tmp_path: Path, dies: bool
+) -> None:
+    full = endless(tmp_path, "abc")
+    shelves = [of_analyses({}), full._shelf()]
+    path = shelves[1].cards[0].path
+    shelves[0] = of_analyses({path: shelves[1].facts(path).analysis})
+    chooser = Endless(lambda cards: Planner(cards, Wishes()), lambda: shelves[0], lambda: 0.0)
+    dj = night.join(chooser)
+    night.until(lambda: coming(dj) == "a" and dj.player.stage == "ready")
+    if dies:
+        night.seconds(1.0)
+        night.leave(dj)
+        dj = night.join(chooser)
+        night.until(lambda: coming(dj) == "a")
+    shelves.reverse()
+    night.until(lambda: coming(dj) in ("b", "c"), 15.0)
+    night.until(lambda: plays(dj) in ("b", "c"))
+    assert len(night.holes) == 1
+
+
 def test_a_long_night_repeats_nothing_before_all_were_played_and_stays_small(
     night: Night, tmp_path: Path
 ) -> None:

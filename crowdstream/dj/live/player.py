@@ -28,7 +28,8 @@ from crowdstream.dj.sets import Set
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0  # after the start: what another DJ before this one had sent still acts
-DOUBT_SECONDS = 12.0  # between two looks whether there is a better next track; the least left
+DOUBT_SECONDS = 4.0  # between two looks whether there is a better next track
+ENOUGH_SECONDS = 10.0  # before a transition, in which another track can be loaded
 TAIL_SECONDS = 5.0  # that the track before may take to end, before the next one is loaded
 STUCK_LAPS = 2  # of a phrase that a load may be late, before another track is taken
 BAD_SECONDS = 600.0  # after which a track that could not be loaded is tried again
@@ -244,7 +245,7 @@ class Player:
             return
         left = self.offset + place_of(mix, self.index).going - self.link.beat
         asked = self.asked(now)
-        if left * 60.0 / self.link.bpm > DOUBT_SECONDS and self.chooser.stale(
+        if left * 60.0 / self.link.bpm > ENOUGH_SECONDS and self.chooser.stale(
             replace(asked, before=tuple(self.history)), path
         ):
             self.reconsider()
@@ -309,6 +310,9 @@ class Player:
     def reconsider(self) -> None:
         """What was loaded next may wait: somebody wishes for another one."""
         assert self.mix is not None
+        if self.before is None and not self.chooser.ends:
+            # It was another DJ's choice.
+            self.before = replace(self.mix, entries=self.mix.entries[: self.index + 1])
         if self.before is not None:
             self.drop_next()
         else:
