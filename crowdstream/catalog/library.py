@@ -190,11 +190,10 @@ class Library:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._destroyed(os.fsdecode(values[0])) from None
 
-    def with_stamp(self, stamp: str) -> list[Row]:
-        """Tracks whose files have these sizes and times: the same ones elsewhere, perhaps."""
-        sql = f"{statements.ROW} WHERE stamp = ? AND error = ''"
-        found = self._guard(lambda: self._db.execute(sql, (stamp,)).fetchall())
-        return [self._row_of(values) for values in found]
+    def with_stamp(self, stamp: str) -> list[tuple[str, str]]:
+        """Path and probe of tracks whose files have these sizes and times: the same, perhaps."""
+        found = self._guard(lambda: self._db.execute(statements.ALIKE, (stamp,)).fetchall())
+        return [(os.fsdecode(path), probe) for path, probe in found]
 
     def find(self, query: Query | None = None) -> list[Entry]:
         """Tracks by what is asked for, ordered by path; the good ones that are there."""

@@ -95,7 +95,8 @@ class Run:
     again: bool = False
     summary: Summary = field(default_factory=Summary)
     found: list[Found] = field(default_factory=list)
-    _moved: list[str] = field(default_factory=list)
+    _moved: set[str] = field(default_factory=set)
+    _alike: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by stamp, by probe
 
     def look(self) -> list[Job]:
         """Find the tracks, note what was moved, came back or is gone; what is left to analyse."""
@@ -195,21 +196,37 @@ class Run:
         """Whether the same files were known under another path, and what is known of them is."""
         if found.kind == STEM_FILE:
             return False  # unpacked by its path
-        candidates = self.library.with_stamp(stamp_of(found.files))
-        made = _probe(found) if candidates else ""
-        for row in candidates:
-            if made and row.probe == made and row.version == VERSION and row.kind == found.kind:
-                if os.path.exists(row.path):  # a copy: what was said of the other is not of it
-                    row.corrections = Corrections()
-                else:
-                    self._moved.append(row.path)
-                row.path = row.play = found.path
-                row.files, row.name, row.written = found.files, found.name, Corrections()
-                self._read_sidecar(found, row)
-                rows.append(row)
-                self.summary.taken += 1
-                return True
-        return False
+        alike = self._like(found)
+        row = self.library.row(alike[-1]) if alike else None
+        if row is None or row.version != VERSION or row.kind != found.kind:
+            return False
+        if row.path in self._moved or os.path.exists(row.path):
+            row.corrections = Corrections()  # a copy: what was said is of another one
+        else:
+            self._moved.add(row.path)
+            if len(alike) > 1:
+                alike.pop()
+        row.path = row.play = found.path
+        row.files, row.name, row.written = found.files, found.name, Corrections()
+        self._read_sidecar(found, row)
+        rows.append(row)
+        self.summary.taken += 1
+        return True
+
+    def _like(self, found: Found) -> list[str]:
+        # Paths of known tracks that are the same, those that have been moved last. They are looked
+        # for once: there may be a hundred thousand copies.
+        stamp = stamp_of(found.files)
+        if stamp not in self._alike:
+            by_probe: dict[str, list[str]] = {}
+            for path, made in self.library.with_stamp(stamp):
+                by_probe.setdefault(made, []).append(path)
+            for paths in by_probe.values():
+                paths.sort(key=lambda path: not os.path.exists(path))
+            self._alike[stamp] = by_probe
+        probes = self._alike[stamp]
+        made = _probe(found) if probes else ""
+        return probes.get(made, []) if made else []
 
     def _row(self, found: Found, answer: Answer) -> Row:
         row = Row(found.path, found.path, found.kind, found.files, found.name)

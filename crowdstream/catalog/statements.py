@@ -22,6 +22,7 @@ ENTRY = (
     "error, gone, files, tags, corrected <> '' FROM tracks"
 )
 ANALYSIS = "SELECT iif(corrected = '', analysis, corrected), path FROM tracks WHERE id = ?"
+ALIKE = "SELECT path, probe FROM tracks WHERE stamp = ? AND error = ''"
 GONE = "UPDATE tracks SET gone = ? WHERE id = ?"
 FORGET = "DELETE FROM tracks WHERE path = ?"
 

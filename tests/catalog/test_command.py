@@ -85,6 +85,23 @@ def test_what_was_moved_or_copied_is_not_done_again(
         assert [entry.key for entry in library.find()] == ["3B", "8A"]
 
 
+def test_copies_that_move_together_share_no_correction(
+    tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
+) -> None:
+    first = sound(tmp_path / "old" / "a.wav", 0.1)
+    for number in range(20):
+        shutil.copy2(first, tmp_path / "old" / f"b{number:02}.wav")
+    assert run(tmp_path / "old") == 0
+    assert run("--set", "key=3B", first) == 0
+    os.rename(tmp_path / "old", tmp_path / "new")
+    capsys.readouterr()
+    assert run(tmp_path / "new") == 0
+    assert "0 analysed, 0 known before, 21 moved or copied" in capsys.readouterr().out
+    with Library(place) as library:
+        keys = [entry.key for entry in library.find()]
+        assert len(keys) == 21 and keys.count("3B") == 1
+
+
 def test_what_is_gone_is_kept_until_it_is_forgotten(
     tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
 ) -> None:
