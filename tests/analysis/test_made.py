@@ -29,9 +29,9 @@ def found(house: MadeTrack) -> Analysis:
     return analyse([ArraySound(name, stem, house.rate) for name, stem in house.stems.items()])
 
 
-def _grid_error(result: Analysis, track: MadeTrack) -> float:
+def _grid_error(result: Analysis, track: MadeTrack, cut: float = 0.0) -> float:
     beats = np.array([second_of(result.tempo.anchors, beat) for beat in range(-8, 400)])
-    return float(np.median([np.abs(beats - beat).min() for beat in track.truth.beats]))
+    return float(np.median([np.abs(beats - beat).min() for beat in track.truth.beats - cut]))
 
 
 def test_tempo_grid_and_downbeat(house: MadeTrack, found: Analysis) -> None:
@@ -106,8 +106,11 @@ def test_the_octave_of_each_feel(style: str) -> None:
 
 
 def test_a_tempo_that_moves_is_followed() -> None:
+    # The file begins just after its first beat, which moves no other one.
     track = make(30_011, 45, STYLE["ballad"], steady=False)
-    result = analyse([ArraySound("mix", track.mix(), track.rate)])
+    cut = round((track.truth.beats[0] + 0.036) * track.rate)
+    result = analyse([ArraySound("mix", track.mix()[cut:], track.rate)])
     assert not result.tempo.steady
     assert len(result.tempo.anchors) > 4
-    assert _grid_error(result, track) < 0.015
+    assert result.tempo.anchors[0] == (0.0, 0.0)
+    assert _grid_error(result, track, cut / track.rate) < 0.005
