@@ -182,6 +182,30 @@ def test_bus_volume_lost_frames_and_another_rate(browser: Browser) -> None:
         assert np.abs(np.diff(found.left)).max() < 1.2 * most
 
 
+def test_opus_is_decoded_without_a_gap(browser: Browser) -> None:
+    for again in range(TRIES):
+        with ToneDesk() as source, Site(source.desk) as site, listening(
+            browser, site.url, memory='{"format": "opus"}'
+        ) as page:
+            page.click("h1")
+            until_state(page, "playing")
+            until(lambda: reading(page)["format"] == "Opus")
+            play(page, 1.0)
+            begin = reading(page)["gaps"]
+            play(page, 3.0)
+            now = reading(page)
+            assert now["bits"] < 400
+            if now["gaps"] == begin:
+                found = heard(page)
+                samples = found.left[-int(2 * found.rate) :]
+                frequency, level, _ = tone(samples[-int(found.rate) :], found.rate, 1000.0)
+                assert abs(found.real(frequency, 2.0) - 1000.0) < 0.5
+                assert abs(20 * np.log10(level / 0.25)) < 0.5
+                assert quietest(samples, found.rate) > 0.8 * 0.25
+                return
+        assert again < TRIES - 1, "always gaps"
+
+
 def test_the_latency_that_is_shown_is_the_one_that_is_heard(browser: Browser) -> None:
     with ToneDesk() as source, Site(source.desk) as site, listening(
         browser, site.url, hold=0.15

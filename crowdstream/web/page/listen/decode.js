@@ -4,6 +4,7 @@ const HEAD = 28;
 const PCM16 = 1;
 const MULAW = 2;
 const OPUS = 3;
+const PACKET_US = 20000; // microseconds of an Opus packet
 const OPUS_CONFIG = { codec: "opus", sampleRate: 48000, numberOfChannels: 2 };
 const NAMES = {
   [PCM16]: "PCM, 16 bit", [MULAW]: "mu-law, 8 bit", [OPUS]: "Opus",
@@ -71,16 +72,18 @@ export class Decoder {
       });
       this.opus.configure(OPUS_CONFIG);
     }
-    const timestamp = this.fed * 20000; // microseconds: the name under which it comes back
+    const timestamp = this.fed * PACKET_US; // the name under which it comes back
+    this.heads.set(this.fed, head);
     this.fed += 1;
-    this.heads.set(timestamp, head);
     this.opus.decode(new EncodedAudioChunk({ type: "key", timestamp, data: new Uint8Array(buffer, HEAD) }));
   }
 
   decoded(data) {
-    const head = this.heads.get(data.timestamp);
+    // Browsers give back some of the times a microsecond early.
+    const number = Math.round(data.timestamp / PACKET_US);
+    const head = this.heads.get(number);
     for (const known of this.heads.keys()) {
-      if (known <= data.timestamp) this.heads.delete(known);
+      if (known <= number) this.heads.delete(known);
     }
     if (head !== undefined) {
       const frames = Math.min(data.numberOfFrames, head.frames);
