@@ -112,7 +112,9 @@ def best_way(
             for kind in kinds:
                 for bars in kind.BARS:
                     other = Side(into, enter, goal.ratio)
-                    meeting = Meeting(side, other, bars, goal.tempo, goal.target, goal.key)
+                    meeting = Meeting(
+                        side, other, bars, goal.tempo, goal.target, goal.key, goal.limit
+                    )
                     score = rate(kind, meeting, goal.limit)[0]
                     if score <= 0:
                         continue

@@ -114,6 +114,20 @@ def test_tempi_too_far_apart_are_not_played_together() -> None:
     assert rate(echo_out, none, LIMIT)[0] > rate(echo_out, meeting(side(256), side(0), 0), LIMIT)[0]
 
 
+@pytest.mark.parametrize("kind", [cut, echo_out, loop_build], ids=lambda kind: kind.KIND)
+def test_without_an_overlap_the_tempo_moves_before(kind: Kind) -> None:
+    def clock(target: float, alone: float = 128.0) -> list[tuple[float, float]]:
+        out = Side(side(256).facts, 256, 1.0, alone)
+        rows = kind.rows(meeting(out, side(0), 0, target))
+        return [(row.at, row.over) for row in rows if row.who == "clock"]
+
+    assert clock(128.0) == [(-64, 64)]
+    assert clock(128.0, alone=40.0) == [(-40, 40)]
+    # Too far, or too late for that: at once.
+    assert clock(140.0) == clock(128.0, alone=16.0) == [(0, 0)]
+    assert clock(124.0) == []
+
+
 def test_a_ride_is_for_tempi_between() -> None:
     assert rate(ride, meeting(side(256), side(0), 16, 124.5), LIMIT)[0] == 0
     between = meeting(side(256), side(0), 16, 129.0)

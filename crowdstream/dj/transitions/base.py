@@ -10,6 +10,8 @@ from crowdstream.dj.facts import Facts
 from crowdstream.dj.sets import BEATS_PER_BAR, Row
 
 EASY_CHANGE = 0.02  # of the tempo: nobody notices while a phrase passes
+RIDE_BEATS = 64.0  # in which the tempo moves before a transition: 4 percent in 30 s are not heard
+LEAST_RIDE_BEATS = 32.0
 SWAP_BEATS = 1.0  # that a bass takes to go; the other one comes when it has gone
 HANDOVER_BEATS = 4.0  # that a voice or a melody takes to go
 
@@ -45,7 +47,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Meeting:
-    """Two tracks that are to meet. `bars`: of the clock; `tempo`, `target`: before and after."""
+    """Two tracks that are to meet. `bars`: of the clock; `tempo`, `target`: before and after.
+
+    `limit`: how far the tempo may move while a track plays, 0.06 is 6 percent.
+    """
 
     out: Side
     into: Side
@@ -53,6 +58,7 @@ class Meeting:
     tempo: float
     target: float
     key: KeyFit
+    limit: float = 0.06
 
     @property
     def beats(self) -> float:
@@ -108,10 +114,19 @@ def tempo_rows(meeting: Meeting) -> list[Row]:
     return [Row(0, "clock", "tempo", meeting.target, meeting.beats)]
 
 
-def jump_rows(meeting: Meeting) -> list[Row]:
-    """The clock has the coming track's tempo once nothing else is left to hear."""
+def rides(meeting: Meeting) -> bool:
+    """Whether the clock can move to the coming track's tempo before it comes, unnoticed."""
+    return meeting.change <= meeting.limit + 1e-9 and meeting.out.alone >= LEAST_RIDE_BEATS
+
+
+def lone_tempo_rows(meeting: Meeting) -> list[Row]:
+    """The clock goes to the coming track's tempo while the first one is alone, slowly; where they
+    are too far apart for that, at once, when nothing else is left to hear."""
     if abs(meeting.target - meeting.tempo) < 1e-6:
         return []
+    if rides(meeting):
+        beats = min(RIDE_BEATS, meeting.out.alone)
+        return [Row(-beats, "clock", "tempo", meeting.target, beats)]
     return [Row(meeting.beats, "clock", "tempo", meeting.target)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
+from crowdstream.dj.transitions.base import Fit, Meeting, lone_tempo_rows
 
 KIND = "cut"
 BARS: tuple[float, ...] = (0,)
@@ -17,7 +17,7 @@ def fit(meeting: Meeting) -> Fit:
     before, after = meeting.out.energy(-16, 0), meeting.into.energy(0, 16)
     step = abs(before - after)
     score = 0.36 - 0.3 * step + 0.22 * min(before, after)
-    if meeting.change > 0.06:
+    if meeting.change > meeting.limit:
         score -= 0.1
     return Fit(max(0.05, score), "both have the same force there" if step < 0.2 else
                "the one ends, the other begins")  # fmt: skip
@@ -25,4 +25,4 @@ def fit(meeting: Meeting) -> Fit:
 
 def rows(meeting: Meeting) -> list[Row]:
     """Nothing but the tempo."""
-    return jump_rows(meeting)
+    return lone_tempo_rows(meeting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
+from crowdstream.dj.transitions.base import Fit, Meeting, lone_tempo_rows, rides
 
 KIND = "echo out"
 BARS: tuple[float, ...] = (0,)
@@ -19,14 +19,14 @@ def fit(meeting: Meeting) -> Fit:
     if meeting.out.alone < LEAD_BEATS:
         return Fit(0.0, "the first track is too short for it")
     score = 0.4 + (0.15 if meeting.key.cost >= 0.35 else 0.0)
-    if meeting.change > 0.06 or meeting.key.cost >= 1:
+    if meeting.change > meeting.limit or meeting.key.cost >= 1:
         score += 0.2
     # Echoes of a voice would ring into another one.
     if meeting.out.sings(-4, 0) and meeting.into.sings(0, 8):
         score *= 0.6
     if meeting.into.energy(0, 16) < 0.25:
         score *= 0.7
-    if meeting.change > 0.06:
+    if meeting.change > meeting.limit:
         reason = "the tempi are too far apart to play together"
     elif meeting.key.cost >= 0.35:
         reason = "the keys would rub if they met"
@@ -37,10 +37,11 @@ def fit(meeting: Meeting) -> Fit:
 
 def rows(meeting: Meeting) -> list[Row]:
     """The echo's time is in seconds: the clock may have another tempo while it rings."""
+    tempo = meeting.target if rides(meeting) else meeting.tempo
     return [
         Row(-LEAD_BEATS, "out", "echo", 0.0),
-        Row(-LEAD_BEATS, "out", "echo.seconds", round(60 * ECHO_BEATS / meeting.tempo, 4)),
+        Row(-LEAD_BEATS, "out", "echo.seconds", round(60 * ECHO_BEATS / tempo, 4)),
         Row(-LEAD_BEATS, "out", "echo.feedback", 0.55),
         Row(-LEAD_BEATS, "out", "echo", 0.6, LEAD_BEATS - 0.5),
-        *jump_rows(meeting),
+        *lone_tempo_rows(meeting),
     ]

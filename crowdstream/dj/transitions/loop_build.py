@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import Fit, Meeting, jump_rows
+from crowdstream.dj.transitions.base import Fit, Meeting, lone_tempo_rows
 
 KIND = "loop build"
 BARS: tuple[float, ...] = (0,)
@@ -24,7 +24,7 @@ def fit(meeting: Meeting) -> Fit:
         return Fit(0.0, "the coming track does not begin with force")
     if meeting.out.alone < LEAD_BEATS:
         return Fit(0.0, "the first track is too short for it")
-    apart = 0.12 if meeting.change > 0.06 or meeting.key.cost >= 1 else 0.0
+    apart = 0.12 if meeting.change > meeting.limit or meeting.key.cost >= 1 else 0.0
     score = 0.24 + 0.25 * after + 0.1 * before + apart
     return Fit(min(1.0, score), "a build of loops, into a track that begins with force")
 
@@ -38,5 +38,5 @@ def rows(meeting: Meeting) -> list[Row]:
         Row(-2 + ROUND, "out", "loop", 0.5),
         Row(-16, "out", "filter", THIN, 15.5),
         Row(-16, "out", "resonance", 0.3, 8),
-        *jump_rows(meeting),
+        *lone_tempo_rows(meeting),
     ]

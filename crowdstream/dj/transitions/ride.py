@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from crowdstream.dj.sets import Row
 from crowdstream.dj.transitions import blend
-from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting
+from crowdstream.dj.transitions.base import EASY_CHANGE, RIDE_BEATS, Fit, Meeting
 
 KIND = "tempo ride"
 BARS: tuple[float, ...] = (8, 16)
 TURN = blend.TURN
 MELODIES = blend.MELODIES
 BEATMATCHED = True
-RIDE_BEATS = 64.0  # before the blend: 4 percent in half a minute and a blend are not heard
 
 
 def fit(meeting: Meeting) -> Fit:
