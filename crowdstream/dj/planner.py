@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 
 from crowdstream.dj import course
 from crowdstream.dj.camelot import key_fit
@@ -26,6 +27,7 @@ from crowdstream.dj.taste import COMFORT, STRETCH, Taste
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
 USUAL_SECONDS = 110.0  # where there are tracks enough
+MOST_RANKED = 1000  # of more candidates the seed takes as many, others for each place
 LOOKED_AT = 6  # candidates whose places are searched
 PREFERRED = 1.0  # what it is worth that a track comes as the whole set was thought out
 FADE_BARS = 8  # of the last track
@@ -275,9 +277,13 @@ class Planner:
     ) -> Iterator[tuple[float, Card]]:
         # The cheapest ones first, after the one that is preferred.
         played = _played(mix, wish)
+        index, cards = len(played), self._candidates(mix, wish)
+        if len(cards) > MOST_RANKED:
+            chances = {card.path: self._taste.chance(card.path, index) for card in cards}
+            chances[preferred] = -1.0
+            cards = nsmallest(MOST_RANKED, cards, key=lambda card: chances[card.path])
         costs = sorted(
-            (self._cost(card, clock, mix.entries[-1], wish, len(played)), card.path)
-            for card in self._candidates(mix, wish)
+            (self._cost(card, clock, mix.entries[-1], wish, index), card.path) for card in cards
         )
         costs.sort(key=lambda each: each[1] != preferred)
         heard: list[tuple[float, Card]] = []
@@ -294,7 +300,8 @@ class Planner:
     def _candidates(self, mix: Set, wish: Wish) -> list[Card]:
         played = _played(mix, wish)
         cards = [card for card in self._shelf.cards if card.path not in wish.banned]
-        fresh = [card for card in cards if card.path not in set(played)]
+        before = set(played)
+        fresh = [card for card in cards if card.path not in before]
         if fresh or not wish.again or not cards:
             return fresh
         recent = set(played[-max(1, len(cards) // 2) :]) if len(cards) > 1 else set()
