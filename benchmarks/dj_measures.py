@@ -83,6 +83,8 @@ def _beats(seen: Watched) -> None:
         f"{max(map(abs, apart), default=0)} frames apart; {len(clock)} beats beside the clock, "
         f"the furthest {max(map(abs, clock), default=0)} frames off it"
     )
+    within = sum(abs(each) <= 1 for each in apart)
+    print(f"  within one frame of each other: {within} of {len(apart)}")
 
 
 def _is_entry(truth: Facts, beat: float, length: float) -> bool:

@@ -1,6 +1,6 @@
 """A set planned of made tracks, rendered, and measured.
 
-    python -m benchmarks.dj_set FOLDER [--minutes 60] [--tracks 36] > docs/measurements/dj_set.txt
+    python benchmarks/dj_set.py FOLDER [--minutes 60] [--tracks 36] > docs/measurements/dj_set.txt
 
 Makes the tracks below FOLDER (those that are there are kept), plans from what is known of them
 (with --analysed, from what `crowdstream analyze` finds), renders to FOLDER/set.wav, and measures
@@ -18,12 +18,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import soundfile
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import common
 from benchmarks.dj_measures import tell
 from benchmarks.dj_tracks import known_tracks
 from benchmarks.dj_watch import BLOCK, RATE, Watched
@@ -60,6 +64,7 @@ def main() -> None:
     parser.add_argument("--analysed", action="store_true", help="plan from what analyze finds")
     parser.add_argument("--plan-only", action="store_true", help="plan, and write set and picture")
     options = parser.parse_args()
+    common.print_heading("A set of made tracks, planned, rendered and measured")
     truths = known_tracks(options.folder, options.tracks)
     known = _analysed(options.folder, truths) if options.analysed else truths
     known, truths = _copied(known, options.copies), _copied(truths, options.copies)

@@ -1,6 +1,6 @@
 """One transition of each kind, rendered from made tracks, and drawn bar by bar.
 
-    python -m benchmarks.dj_transitions FOLDER OUT.svg > docs/measurements/dj_transitions.txt
+    python benchmarks/dj_transitions.py FOLDER OUT.svg > docs/measurements/dj_transitions.txt
 
 FOLDER is that of `dj_set`: of its tracks, for each kind, the two that it suits best. Drawn are the
 levels of drums, bass, voice and the rest of both sides, as they go into the mix, and the short-term
@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import common
 from benchmarks.dj_tracks import known_tracks
 from benchmarks.dj_watch import BLOCK, PARTS, RATE, Watched
 from crowdstream.dj.camelot import key_fit
@@ -50,6 +54,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--tracks", type=int, default=48)
     options = parser.parse_args()
+    common.print_heading("One transition of each kind, by bars: levels in dB, short-term LUFS")
     known = known_tracks(options.folder, options.tracks)
     facts = [Facts(path, path.rpartition("/")[2], analysis) for path, analysis in known.items()]
     renderer.BLOCK = BLOCK

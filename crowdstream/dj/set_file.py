@@ -119,7 +119,7 @@ class _Reader:
         text = self._text(values, "path", line("path"))
         if not text:
             raise self._fail(line("path"), "path is missing: a folder of stems, or a file")
-        path = str(self._path.parent / os.path.expanduser(text))
+        path = str((self._path.parent / os.path.expanduser(text)).absolute())
         try:
             files = find_stems(Path(path)).stems
         except AudioFileError as error:

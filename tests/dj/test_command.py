@@ -97,6 +97,18 @@ def test_what_is_bad_or_gone_is_named_and_the_rest_is_planned(
     assert "no track can be played" in capsys.readouterr().err
 
 
+def test_a_set_is_named_from_where_one_stands(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    night = Path(folder.name) / "night.toml"
+    assert plan(folder, "--minutes", "1", "-o", str(night)) == 0
+    assert 'path = "t' in night.read_text()
+    out = Path(folder.name) / "night.wav"
+    assert main(["render", str(night), str(out), "--quiet", "--seconds", "1"]) == 0
+    assert out.exists()
+
+
 def test_without_a_name_the_set_goes_to_standard_output(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
