@@ -69,6 +69,7 @@ class Player:
         self.finished = False
         self.told: dict[str, Any] | None = None  # what an earlier DJ has said of itself
         self.looked_at = 0.0  # for a track
+        self.doubted_at = 0.0  # whether another one would be better
         self._now = monotonic
         self.before: Set | None = None
         self.closing = False
@@ -214,12 +215,12 @@ class Player:
         assert self.mix is not None
         rest = self.mix.entries[self.index + 1 :]
         wishes = self.wished and self.stage == "none" and self.index >= 0
-        if rest and not wishes and not self.closing:
-            self._doubt(rest[0].path, now)
-            return
         if self.closing:
             return
-        if self.looked_at and now < self.looked_at + RETRY_SECONDS:
+        if rest and not wishes:
+            self._doubt(rest[0].path, now)
+            return
+        if self.looked_at and now < self.looked_at + RETRY_SECONDS and not wishes:
             return
         self.looked_at = now
         asked = self.asked(now)
@@ -237,9 +238,9 @@ class Player:
 
     def _doubt(self, path: str, now: float) -> None:
         # A repeat gives way to a track that has not been heard, if there is time to load it.
-        if self.index < 0 or self.stage == "going" or now < self.looked_at + DOUBT_SECONDS:
+        if self.index < 0 or self.stage == "going" or now < self.doubted_at + DOUBT_SECONDS:
             return
-        self.looked_at = now
+        self.doubted_at = now
         mix = self.mix
         if mix is None or path not in self.history or self.wished:
             return

@@ -13,7 +13,7 @@ from crowdstream.dj.live.link import Link
 from crowdstream.dj.live.mending import given
 from crowdstream.dj.live.notes import name_of, resume_note
 from crowdstream.dj.live.passing import LEAD_SECONDS
-from crowdstream.dj.live.player import Player
+from crowdstream.dj.live.player import ENOUGH_SECONDS, Player
 from crowdstream.dj.live.timing import PHRASE, ended_at, place_of
 
 TICK_SECONDS = 0.025
@@ -113,7 +113,7 @@ class Session:
         if player.mix is not None and player.index >= 0 and player.stage in ("loading", "ready"):
             place = place_of(player.mix, player.index)
             left = (player.offset + place.going - self.link.beat) * 60.0 / self.link.bpm
-            if left > 15.0 and len(player.wished) == 1 and player.index + 1 < len(
+            if left > ENOUGH_SECONDS and len(player.wished) == 1 and player.index + 1 < len(
                 player.mix.entries
             ):
                 player.reconsider()
