@@ -41,16 +41,21 @@ def made(
     return Set(bpm, tuple(entries))
 
 
-class _Way:
-    """Packets to the core of a rig and back, as a socket has them."""
+class Way:
+    """Packets to the core of a night and back, as a socket has them; the time of both."""
 
-    def __init__(self, rig: Night, sender: tuple[str, int]) -> None:
+    def __init__(self, night: Night, sender: tuple[str, int]) -> None:
         self.sender = sender
+        self.night = night
         self.come: deque[bytes] = deque()
-        self._rig = rig
+        self.later = 0.0
+
+    def now(self) -> float:
+        return self.night.time + self.later
 
     def send(self, data: bytes) -> int:
-        self._rig.packet(data, self.sender)
+        if self.sender in self.night.ways:
+            self.night.packet(data, self.sender)
         return len(data)
 
     def recv(self, _size: int) -> bytes:
@@ -59,14 +64,14 @@ class _Way:
         return self.come.popleft()
 
     def close(self) -> None:
-        self._rig.ways.pop(self.sender, None)
+        self.night.ways.pop(self.sender, None)
 
 
 class Night(Rig):
     """A rig, and DJs that play on it. `person` sends as somebody else does."""
 
     def __init__(self, memory_mb: int = 256, **settings: Any) -> None:
-        self.ways: dict[Any, _Way] = {}
+        self.ways: dict[Any, Way] = {}
         self.djs: list[Session] = []
         self.holes: list[tuple[float, float]] = []  # begin and length, s
         self.block_out = np.zeros((0, 2), np.float32)
@@ -81,11 +86,21 @@ class Night(Rig):
 
     def join(self, chooser: Chooser, floor: Floor | None = None) -> Session:
         """A DJ begins."""
-        way = _Way(self, ("127.0.0.1", 40000 + len(self.djs)))
+        way = Way(self, ("127.0.0.1", 40000 + len(self.djs)))
         self.ways[way.sender] = way
-        dj = Session(Link(way, lambda: self.time), chooser, floor or Floor(None), lambda: self.time)
+        dj = Session(Link(way, way.now), chooser, floor or Floor(None), way.now)
         self.djs.append(dj)
         return dj
+
+    def die(self, dj: Session, seconds: float, after: Night) -> None:
+        """This server dies under a DJ, and `seconds` later another one is there."""
+        (way,) = self.ways.values()
+        self.ways.clear()
+        for _ in range(round(seconds * 40)):
+            way.later += 0.025
+            dj.tick()
+        way.later += self.time - after.time
+        way.night, after.ways, after.djs = after, {way.sender: way}, [dj]
 
     def leave(self, dj: Session) -> None:
         """A DJ dies."""

@@ -196,6 +196,26 @@ def test_a_dj_that_dies_in_a_transition_leaves_it_to_the_next_one(
     assert len(night.holes) == 1
 
 
+@pytest.mark.parametrize(
+    ("killed", "track", "phrase"),
+    [(40.0, "a", 32.0), (87.5, "a", 64.0), (94.0, "a", 64.0), (101.0, "b", 0.0)],
+)
+def test_a_server_that_comes_back_goes_on_with_what_was_heard(
+    night: Night, tmp_path: Path, killed: float, track: str, phrase: float
+) -> None:
+    dj = night.join(Fixed(made(tmp_path, "abc", beats=112, leave=104.0)))
+    night.until(lambda: plays(dj) == "a" and night.deck("A", "beat") > killed)
+    night.seconds(0.4)  # it has heard of that
+    with Night() as after:
+        night.die(dj, 4.0, after)
+        after.until(lambda: after.deck("A", "state") == "playing", 6.0)
+        status = after.status()
+        assert status["deck.A.track"] == track and status["bpm"] == BPM
+        assert phrase <= status["deck.A.beat"] < phrase + 0.5 and abs(status["deck.A.phase"]) < 1e-3
+        assert meeting(after, "A", "B") == pytest.approx(96.0, abs=1e-3)
+        assert len(after.holes) == 1
+
+
 # People --------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ class Session:
         self.player = Player(link, chooser, floor, monotonic)
         self._now = monotonic
         self._said: dict[str, Any] = {}
-        self._said_at = 0.0
+        self._said_at = self._looked_at = 0.0
         self._parts: dict[int, str] = {}
 
     def run(self, ended: Callable[[], bool] = lambda: False) -> None:
@@ -159,8 +159,9 @@ class Session:
 
     def _report(self) -> None:
         now = self._now()
-        if now < self._said_at + SAY_SECONDS or self.player.told is None:
+        if now < self._looked_at + SAY_SECONDS or self.player.told is None:
             return
+        self._looked_at = now
         state = self.state()
         # Movement is never twice the same: that alone is told more slowly.
         same = {**state, "movement": 0} == {**self._said, "movement": 0}
