@@ -13,6 +13,7 @@ from crowdstream.dj.live.chooser import Chooser, Endless, Fixed
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.session import Session
 from crowdstream.dj.planner import Planner, Wishes
+from crowdstream.dj.sets import Row, Transition
 from crowdstream.dj.shelf import of_analyses
 from crowdstream.settings.files import PRESETS
 from tests.dj.night import BPM, Night, made, plays
@@ -264,6 +265,30 @@ def test_next_comes_with_the_next_phrase(night: Night, tmp_path: Path) -> None:
     night.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
     assert ask(night, "next") == ""
     assert meeting(night, "A", "B") == pytest.approx(16.0, abs=1e-3)
+
+
+def test_a_phrase_that_was_to_be_the_last_one_goes_round_when_it_is_held(
+    night: Night, tmp_path: Path
+) -> None:
+    dj = night.join(Fixed(made(tmp_path, "ab", beats=208, leave=200.0)))
+    night.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    assert ask(night, "next") == "" == ask(night, "hold", 1)
+    night.seconds(10.0)
+    assert night.deck("A", "beat") < 16.0
+    assert ask(night, "hold", 0) == ""
+    assert meeting(night, "A", "B") == pytest.approx(16.0, abs=1e-3)
+
+
+def test_a_deck_taken_in_a_transition_is_left_alone(night: Night, tmp_path: Path) -> None:
+    mix = made(tmp_path, "ab", beats=112, leave=64.0)
+    rows = (Row(0, "in", "low", 0.0), Row(28, "in", "low", 1.0), Row(28, "out", "low", 0.0))
+    way = Transition("bass swap", 8, rows)
+    entries = (replace(mix.entries[0], transition=way), *mix.entries[1:])
+    dj = night.join(Fixed(replace(mix, entries=entries)))
+    meeting(night, "A", "B")
+    night.send("/deck/B/eq/low", 0.3)
+    night.until(lambda: plays(dj) == "b")
+    assert night.deck("B", "low") == pytest.approx(0.3) and night.deck("A", "low") == 0.0
 
 
 def test_hold_stays_and_lets_go(night: Night, tmp_path: Path) -> None:
