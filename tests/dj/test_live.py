@@ -328,11 +328,14 @@ def test_energy_chooses_among_tracks_until_it_is_auto(night: Night, endless_dj: 
     assert ask(night, "energy", "auto") == "" and endless_dj.player.energy is None
 
 
-def test_queue_plays_a_wish_next(night: Night, endless_dj: Session) -> None:
+def test_queue_plays_wishes_next_in_their_order(night: Night, endless_dj: Session) -> None:
     assert "knows no such track" in ask(night, "queue", "nothing")
     assert ask(night, "queue", "e.wav") == ""
-    night.until(lambda: coming(endless_dj) == "e", 2.0)
-    night.until(lambda: plays(endless_dj) == "e")
+    night.until(lambda: coming(endless_dj) == "e" and endless_dj.player.stage == "ready", 2.0)
+    assert ask(night, "queue", "f.wav") == "" == ask(night, "queue", "b.wav")
+    night.until(lambda: plays(endless_dj) == "b")
+    names = [Path(path).stem for path in endless_dj.player.history]
+    assert names == ["a", "e", "f", "b"]
 
 
 def test_ban_keeps_a_track_out_and_leads_on_from_what_plays(

@@ -130,7 +130,7 @@ def _arrived(player: Player, number: int) -> None:
     player.decks = {0: player.decks[number]}
     if number:
         player.mix = without_first(player.mix)
-    player.index, player.before, player.looked_at = 0, None, 0.0
+    player.index, player.before, player.looked_at, player.granted = 0, None, 0.0, ""
     player.reach("none")
     entry = player.mix.entries[0]
     player.history = [*player.history[-MOST_HISTORY:], entry.path]

@@ -64,6 +64,7 @@ class Player:
         self.banned: set[str] = set()
         self.bad: dict[str, float] = {}  # what could not be loaded, and when
         self.wished: list[str] = []
+        self.granted = ""  # the latest wish that was planned
         self.history: list[str] = []
         self.note = "looking for the server"
         self.finished = False
@@ -215,6 +216,7 @@ class Player:
         assert self.mix is not None
         rest = self.mix.entries[self.index + 1 :]
         wishes = self.wished and self.stage == "none" and self.index >= 0
+        wishes = wishes and not (rest and rest[0].path == self.granted)
         if self.closing:
             return
         if rest and not wishes:
@@ -228,7 +230,7 @@ class Player:
         heard = replace(heard, entries=heard.entries[: self.index + 1])
         made = self.chooser.next(heard, asked)
         if asked.path:
-            self.wished.pop(0)
+            self.granted = self.wished.pop(0)
             if made is None:
                 self.note = f"{name_of(asked.path)} can't follow what plays"
         if made is not None:

@@ -102,7 +102,7 @@ class Session:
         return ""
 
     def _queue(self, text: str) -> str:
-        player = self.player
+        player, mix = self.player, self.player.mix
         try:
             path = player.chooser.find(text)
         except LookupError as error:
@@ -110,13 +110,14 @@ class Session:
         player.banned.discard(path)
         player.wished.append(path)
         # What was only the DJ's own idea gives way, if there still is time to load another.
-        if player.mix is not None and player.index >= 0 and player.stage in ("loading", "ready"):
-            place = place_of(player.mix, player.index)
-            left = (player.offset + place.going - self.link.beat) * 60.0 / self.link.bpm
-            if left > ENOUGH_SECONDS and len(player.wished) == 1 and player.index + 1 < len(
-                player.mix.entries
-            ):
-                player.reconsider()
+        following = player.index + 1
+        if mix is None or not 0 < following < len(mix.entries) or len(player.wished) > 1:
+            return ""
+        left = player.offset + place_of(mix, player.index).going - self.link.beat
+        own = mix.entries[following].path != player.granted
+        enough = left * 60.0 / self.link.bpm > ENOUGH_SECONDS
+        if own and enough and player.stage in ("loading", "ready"):
+            player.reconsider()
         return ""
 
     def _ban(self, text: str) -> str:
