@@ -177,7 +177,7 @@ def test_a_short_night_on_the_built_in_clock(
     assert (out / "report.txt").read_text() in said
     assert (out / "report.png").stat().st_size > 10_000
     assert not list((out / "recordings").iterdir())
-    assert soak.main(["--report", str(out)]) == status
+    assert soak.main(["--report", str(out), "--gaps-per-hour", "1e9"]) == status
     members = [entry["members"] for entry in made.all("family")]
     assert {row["role"] for row in members[-1]} >= {"engine", "loader"}
     assert not [row for row in members[-1] if psutil.pid_exists(row["pid"])]

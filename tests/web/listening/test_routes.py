@@ -29,7 +29,7 @@ class Ear:
     def __init__(self, url: str, query: str = "", queue: int | None = None) -> None:
         address = url.rstrip("/").replace("http", "ws", 1) + "/listen" + query
         self._open = contextlib.ExitStack()
-        connection = connect(address, compression=None, max_queue=queue)
+        connection = connect(address, compression=None, max_queue=queue, ping_interval=None)
         self.socket: ClientConnection = self._open.enter_context(connection)
         self.texts: list[dict[str, Any]] = []
         self.chunks: list[tuple[tuple[Any, ...], bytes]] = []
