@@ -156,11 +156,12 @@ def _tempo(seen: Watched) -> None:
     moved[1:] = np.abs(rates[1:] / np.maximum(rates[:-1], 1e-9) - 1)
     moved[~same] = 0
     moved[near] = 0
+    steady = rates[~near]
     worst, deck = divmod(int(np.argmax(moved)), len(DECKS))
     print(
         f"playback rates of the decks move by at most {100 * moved[worst, deck]:.4f} % from "
         f"block to block, at {_clock(seen, worst)}; they are from "
-        f"{rates[rates > 0].min():.3f} to {rates.max():.3f}"
+        f"{steady[steady > 0].min():.3f} to {steady.max():.3f}"
     )
     big = [tempi[np.searchsorted(beats, jump + 1)] / tempi[np.searchsorted(beats, jump - 1)] - 1
            for jump in jumps]  # fmt: skip

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from crowdstream.dj.facts import VOICE
 from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import EASY_CHANGE, Fit, Meeting, tempo_rows
+from crowdstream.dj.transitions.base import (
+    EASY_CHANGE,
+    GONE_BEATS,
+    SWAP_BEATS,
+    Fit,
+    Meeting,
+    tempo_rows,
+)
 
 KIND = "a cappella"
 BARS: tuple[float, ...] = (8, 16)
@@ -38,7 +45,7 @@ def rows(meeting: Meeting) -> list[Row]:
     beats = meeting.beats
     others = [name for name in meeting.out.facts.stems if name != "vocals"]
     found = [
-        *(Row(-CHANGE_BEATS, "out", name, 0, CHANGE_BEATS) for name in others if name == "bass"),
+        *(Row(-SWAP_BEATS, "out", name, 0, GONE_BEATS) for name in others if name == "bass"),
         *(Row(0, "out", name, 0, CHANGE_BEATS) for name in others if name != "bass"),
         Row(beats - 8, "out", "echo.feedback", 0.5),
         Row(beats - 8, "out", "echo", 0.4, 4),

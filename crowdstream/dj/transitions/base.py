@@ -12,7 +12,8 @@ from crowdstream.dj.sets import BEATS_PER_BAR, Row
 EASY_CHANGE = 0.02  # of the tempo: nobody notices while a phrase passes
 RIDE_BEATS = 64.0  # in which the tempo moves before a transition: 4 percent in 30 s are not heard
 LEAST_RIDE_BEATS = 32.0
-SWAP_BEATS = 1.0  # that a bass takes to go; the other one comes when it has gone
+SWAP_BEATS = 1.0  # before the other one comes, in which a bass goes
+GONE_BEATS = 0.75  # that this takes: the last of it has left the mix before the other one is there
 HANDOVER_BEATS = 4.0  # that a voice or a melody takes to go
 
 
@@ -139,7 +140,7 @@ def swap_bass(meeting: Meeting, beat: float) -> list[Row]:
     """Only one bass at any time: the coming one is out until `beat`, the other one from then on."""
     rows = [
         Row(0, "in", bass_of(meeting.into), 0),
-        Row(beat - SWAP_BEATS, "out", bass_of(meeting.out), 0, SWAP_BEATS),
+        Row(beat - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
         Row(beat, "in", bass_of(meeting.into), 1, 0.25),
     ]
     # A bass drum with its lows is bass, too, where there are stems to say so only on one side.
@@ -148,7 +149,7 @@ def swap_bass(meeting: Meeting, beat: float) -> list[Row]:
         if side is meeting.into:
             rows += [Row(0, "in", "low", 0), Row(beat, "in", "low", 1, 0.25)]
         else:
-            rows.append(Row(beat - SWAP_BEATS, "out", "low", 0, SWAP_BEATS))
+            rows.append(Row(beat - SWAP_BEATS, "out", "low", 0, GONE_BEATS))
     return rows
 
 

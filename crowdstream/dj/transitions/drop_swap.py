@@ -5,6 +5,8 @@ from __future__ import annotations
 from crowdstream.dj.sets import Row
 from crowdstream.dj.transitions.base import (
     EASY_CHANGE,
+    GONE_BEATS,
+    SWAP_BEATS,
     Fit,
     Meeting,
     bass_of,
@@ -46,7 +48,7 @@ def rows(meeting: Meeting) -> list[Row]:
         Row(beats, "in", bass_of(meeting.into), 1),
         Row(beats / 2, "out", "filter", 0.35, beats / 2),
         Row(beats - 4, "out", "level", 0.6, 4),
-        Row(beats - 1, "out", bass_of(meeting.out), 0, 1),
+        Row(beats - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
         *handed,
         *tempo_rows(meeting),
     ]

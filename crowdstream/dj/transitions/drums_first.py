@@ -5,7 +5,9 @@ from __future__ import annotations
 from crowdstream.dj.sets import Row
 from crowdstream.dj.transitions.base import (
     EASY_CHANGE,
+    GONE_BEATS,
     HANDOVER_BEATS,
+    SWAP_BEATS,
     Fit,
     Meeting,
     tempo_rows,
@@ -44,7 +46,7 @@ def rows(meeting: Meeting) -> list[Row]:
         Row(0, "in", "drums", 0),
         Row(0, "in", "drums", UNDER, half),
         Row(half - HANDOVER_BEATS, "out", "drums", UNDER, HANDOVER_BEATS),
-        *(Row(half - 1, "out", name, 0, 1) for name in others_out),
+        *(Row(half - SWAP_BEATS, "out", name, 0, GONE_BEATS) for name in others_out),
         *(Row(half, "in", name, 1, 0.25) for name in others_in),
         Row(half, "in", "drums", 1, HANDOVER_BEATS),
         Row(half, "out", "drums", 0, half),
