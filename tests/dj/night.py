@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from crowdstream.control.packets import build
-from crowdstream.dj.live.chooser import Chooser
+from crowdstream.dj.live.chooser import Chooser, Endless
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.link import Link
 from crowdstream.dj.live.session import Session
+from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.sets import Entry, Row, Set, Transition
+from crowdstream.dj.shelf import of_analyses
+from tests.dj.support import analysis
 from tests.support_control import RATE, Rig, write
 
 BLOCK = 1024
@@ -145,3 +148,35 @@ def plays(dj: Session) -> str:
     """The name of the track that has the floor."""
     mix, index = dj.player.mix, dj.player.index
     return "" if mix is None or index < 0 else Path(mix.entries[index].path).stem
+
+
+def meeting(night: Night, out: str, into: str) -> float:
+    """The beat of the grid of deck `out` at which deck `into` begins, at its own beat 0."""
+    night.until(lambda: night.deck(into, "state") == "playing")
+    status = night.status()
+    assert abs(status[f"deck.{into}.phase"]) < 1e-3 > abs(status[f"deck.{out}.phase"])
+    return float(status[f"deck.{out}.beat"] - status[f"deck.{into}.beat"])
+
+
+def endless(folder: Path, names: str, bpm: float = BPM) -> Endless:
+    """A library of short tracks of different energy, `a` the calmest."""
+    paths = [entry.path for entry in made(folder, names, beats=100, bpm=bpm).entries]
+    keys = ("8A", "9A", "8A", "7A")
+    shelf = of_analyses({
+        path: analysis(bpm, keys[number % 4], number / len(paths), 24, (), sung=())
+        for number, path in enumerate(paths)
+    })  # fmt: skip
+    return Endless(lambda cards: Planner(cards, Wishes()), lambda: shelf, lambda: 0.0)
+
+
+def ask(night: Night, word: str, *arguments: object) -> str:
+    """Tell the DJ something as a person does; why it does not, or nothing."""
+    night.answers.said.clear()
+    night.send(f"/dj/{word}", *arguments)
+    night.until(lambda: night.heard("/done") or night.fails(), 10.0)
+    return "".join(night.fails())
+
+
+def coming(dj: Session) -> str:
+    mix = dj.player.mix
+    return Path(mix.entries[1].path).stem if mix is not None and len(mix.entries) > 1 else ""

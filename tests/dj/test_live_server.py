@@ -128,6 +128,8 @@ def test_what_people_say_comes_to_it_and_decks_stay_theirs(
         say("give", "A")
         assert "A" not in at.player.hands
         say("next")
-        assert (meeting(running, "A", "B") + 8.0) % 16.0 == pytest.approx(8.0, abs=0.01)
+        until(lambda: at.player.stage == "going")
+        beat = meeting(running, "A", at.player.decks[1])
+        assert (beat + 8.0) % 16.0 == pytest.approx(8.0, abs=0.01)
         until(lambda: at.plays() == "b")
         assert person.status()["deck.A.mid"] == 0.5

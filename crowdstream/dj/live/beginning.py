@@ -76,6 +76,7 @@ def _resume(player: Player, found: Resume) -> bool:
             move for move in moves if move.beat <= link.beat and not move.address.endswith(_ONCE)
         )
     else:
+        player.used |= {following} - {""}  # what it has loaded there may be another track by now
         realign(player)
     return True
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from crowdstream.dj.live.hands import DECKS
 from crowdstream.dj.live.notes import name_of
 from crowdstream.dj.live.passing import LEAD_SECONDS
-from crowdstream.dj.live.timing import lap, place_of, set_beat
+from crowdstream.dj.live.timing import lap, next_bar, place_of, set_beat
 
 if TYPE_CHECKING:
     from crowdstream.dj.live.player import Player
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 2.5  # of silence, after which something is played at once
+STOP_SECONDS = 0.5  # at least, before a deck that was given back stops
 
 
 def revive(player: Player, now: float) -> None:
@@ -40,14 +41,19 @@ def revive(player: Player, now: float) -> None:
 
 def given(player: Player, what: str) -> None:
     """A deck is the DJ's again."""
-    if player.mix is None:
+    if what not in DECKS:
         return
-    if player.decks.get(player.index) == what and player.stage != "going":
+    plays = player.link.deck(what, "state") == "playing"
+    if what not in player.decks.values():
+        # Whatever a person has played there ends with a bar, and makes room.
+        if plays:
+            bar = next_bar(player.link.beat + STOP_SECONDS * player.link.bpm / 60.0)
+            player.link.at(bar, f"/deck/{what}/stop")
+            player.used.add(what)
+    elif player.decks.get(player.index) == what and player.stage != "going":
         player.armed = ()
-        if player.link.deck(what, "state") == "playing":
+        if plays:
             realign(player)
-    elif player.decks.get(player.index + 1) == what and player.stage in ("loading", "ready"):
-        player.leave_next()
 
 
 def realign(player: Player) -> None:

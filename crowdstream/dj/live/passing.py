@@ -68,7 +68,7 @@ def decide(player: Player, now: float, beat: float) -> None:
 
 
 def _waits(player: Player) -> bool:
-    return player.holding or any(deck in player.hands for deck in player.decks.values())
+    return player.holding or player.decks.get(player.index, "") in player.hands
 
 
 def _why(player: Player) -> str:

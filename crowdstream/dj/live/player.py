@@ -256,15 +256,20 @@ class Player:
     def free_deck(self) -> str:
         """A deck for the track that comes; empty where none is free."""
         first = DECKS.find(self.decks.get(self.index, "D")) + 1
-        busy = {*self.out.decks(), *self.decks.values()}
-        for deck in DECKS[first:] + DECKS[:first]:
-            if deck not in busy and deck not in self.hands and not self.link.sounds(deck):
-                return deck
-        return ""
+        busy = {*self.out.decks(), *self.decks.values(), *self.hands}
+        free = [
+            deck for deck in DECKS[first:] + DECKS[:first]
+            if deck not in busy and not self.link.sounds(deck)
+        ]
+        # What stands on a deck may be what somebody has prepared.
+        return min(free, key=lambda deck: self.link.deck(deck, "state") != "empty", default="")
 
     def _load(self, now: float) -> None:
         assert self.mix is not None
         number = self.index + 1
+        if self.stage in ("loading", "ready") and self.decks.get(number) in self.hands:
+            del self.decks[number]  # another deck will do
+            self.reach("none")
         if self.stage == "loading" and self.laps >= STUCK_LAPS:
             self._bad("it does not load", now)
             return
