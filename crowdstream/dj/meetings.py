@@ -54,13 +54,19 @@ class Goal:
     recent: tuple[str, ...] = ()
 
 
-def fold(bpm: float, clock: float) -> tuple[float, float]:
+def fold(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
     """How a tempo goes with the clock's: its beats per beat of the clock, and the clock's
-    tempo at which it has its own. One that goes with it in no way is counted as it is."""
-    ratio = min(RATIOS, key=lambda ratio: abs(bpm / ratio / clock - 1))
-    if abs(bpm / ratio / clock - 1) > MOST_FOLDED:
-        ratio = 1.0
-    return ratio, bpm / ratio
+    tempo at which it has its own.
+
+    One that goes with it in no way is counted as it goes with the tempo that is wished for, and
+    where it does not go with that either, as it is.
+    """
+    for tempo in (clock, wished):
+        if tempo:
+            ratio = min(RATIOS, key=lambda ratio: abs(bpm / ratio / tempo - 1))
+            if abs(bpm / ratio / tempo - 1) <= MOST_FOLDED:
+                return ratio, bpm / ratio
+    return 1.0, bpm
 
 
 def entries(facts: Facts, ratio: float) -> list[float]:

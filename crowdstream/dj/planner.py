@@ -229,7 +229,7 @@ class Planner:
         )  # fmt: skip
 
         def way_into(card: Card) -> Way | None:
-            ratio, own = fold(card.tempo, clock)
+            ratio, own = fold(card.tempo, clock, wish.tempo)
             target, key = self._taste.within(own, wish.tempo), key_fit(last.key, card.key)
             goal = Goal(clock, target, ratio, key, wanted, self._wishes.comfort, recent)
             return best_way(facts, last, came, self._shelf.facts(card.path), goal)

@@ -40,7 +40,7 @@ class Taste:
 
     def step(self, before: Card, after: Card, clock: float, wished: float = 0.0) -> float:
         """Of keys, tempi and artists; `clock`: the tempo in which the first one ends."""
-        _, own = fold(after.tempo, clock)
+        _, own = fold(after.tempo, clock, wished)
         change = abs(self.within(own, wished) / clock - 1)
         tempo = JUMP_COST if change > self.comfort else TEMPO_COST * change / self.comfort
         same = bool(before.artist) and before.artist == after.artist

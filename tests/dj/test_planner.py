@@ -144,6 +144,9 @@ def test_an_odd_tempo_is_not_counted_at_double_speed() -> None:
     assert fold(125.0, 190.0) == (1.0, 125.0)
     assert fold(95.0, 190.0) == (0.5, 190.0)
     assert fold(172.0, 87.0) == (2.0, 86.0)
+    # What goes with the clock in no way is counted as it goes with the tempo that is wished for.
+    assert fold(65.0, 110.0) == fold(65.0, 110.0, 95.0) == (1.0, 65.0)
+    assert fold(65.0, 110.0, 128.0) == (0.5, 130.0)
 
 
 def test_every_command_stands_at_a_beat_from_0_on(mix: Set) -> None:
