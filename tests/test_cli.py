@@ -25,7 +25,7 @@ def run(*arguments: str, program: tuple[str, ...] = ("audio_server.py",)) -> Any
     """Run the program to its end: status, output, errors."""
     return subprocess.run(
         [sys.executable, *program, *arguments],
-        cwd=PROJECT, env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False,
+        cwd=PROJECT, env=dict(os.environ), capture_output=True, text=True, timeout=300, check=False,
     )
 
 
