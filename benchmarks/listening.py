@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -32,7 +31,6 @@ from contrib.soundcard import SoundCardError
 from crowdstream.web.listening.chunks import HEAD
 
 CONTROL_GOAL = 10.0  # percent of a core, with all listeners
-CONNECT_SECONDS = 20.0
 SLOW_BYTES = 110_000  # a second: more than mu-law in stereo needs, less than 16-bit PCM
 REPORT_SECONDS = 0.2
 
@@ -99,12 +97,6 @@ class Audience:
 
 
 # The measurement ------------------------------------------------------------------------------
-
-
-def free_tcp_port() -> int:
-    """A TCP port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
@@ -185,18 +177,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     common.print_heading(f"{options.listeners} listeners while 16 stems play")
     bar = common.Progress(5 * options.seconds - 2.0)
-    port = free_tcp_port()
-    url = f"ws://127.0.0.1:{port}/listen"
     try:
         data = round(options.stem_seconds * material.RATE) * material.FRAME_BYTES
         folders = material.deck_folders(data)
         with open_card(options, options.buffer_size) as card, LiveServer(
-            *card.flags(options.buffer_size), "--http-port", str(port), env=card.env
+            *card.flags(options.buffer_size), "--http", env=card.env
         ) as server:
             play_decks(server, folders, RATES)
             wait_loaded(server)
-            await_port(port)
-            server.find_processes()
+            url = f"ws://{server.page()}/listen"
             rows, got = measure(server, url, options, bar)
             slow = slow_one(url, options, bar)
     except (common.BenchmarkError, SoundCardError, OSError) as error:
@@ -222,17 +211,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     verdict = "met" if met else "missed"
     print(f"goal: control at most {CONTROL_GOAL:g} %, nothing missing: {verdict}")
     return 0 if met else 1
-
-
-def await_port(port: int) -> None:
-    """Return when the page is served."""
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise common.BenchmarkError(f"nothing is served on port {port}")
 
 
 if __name__ == "__main__":

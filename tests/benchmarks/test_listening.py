@@ -1,0 +1,29 @@
+"""What listeners cost, measured in little."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import listening
+
+
+def test_a_short_run_has_all_stretches_and_loses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "listening.json"
+    # Whether the goals are met is up to the machine.
+    listening.main([
+        "--seconds", "2", "--listeners", "2", "--stem-seconds", "2", "--driver", "null",
+        "--json", str(file),
+    ])  # fmt: skip
+    said, trouble = capsys.readouterr()
+    assert "in percent of one core" in said, trouble
+    found = json.loads(file.read_text())
+    assert [row["stretch"] for row in found["rows"]] == ["nobody", "2 listen"] * 2
+    assert found["jumps"] == 0
+    # 16 bits of stereo, with heads.
+    assert 170e3 < found["bytes_a_second"] < 190e3
+    assert found["page"] is None
