@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from crowdstream.arguments import Parser
 from crowdstream.catalog.corrections import (
     NAMES,
     CorrectionError,
@@ -32,7 +33,6 @@ from crowdstream.catalog.pool import Pool, PoolError
 from crowdstream.catalog.run import Run, Summary, Workers
 from crowdstream.catalog.unpack import can_unpack, default_cache
 from crowdstream.catalog.view import Terminal, notes, summary_line
-from crowdstream.settings.errors import one_line
 from crowdstream.texts import printable
 
 GOOD, FAULT, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -47,16 +47,9 @@ _EPILOG = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, saying what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"crowdstream analyze: {one_line(message)}; see --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="crowdstream analyze", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
+    parser = Parser(
+        prog="crowdstream analyze", description=_DESCRIPTION, epilog=_EPILOG
     )
     add = parser.add_argument
     add("folder", nargs="*", metavar="FOLDER", help="folders with tracks in them, or tracks")

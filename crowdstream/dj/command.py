@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from crowdstream.arguments import Parser
 from crowdstream.catalog import Library, LibraryError, Query, default_place
 from crowdstream.dj.curve import Curve, CurveError, find_curve
 from crowdstream.dj.explain import explain
@@ -16,20 +16,12 @@ from crowdstream.dj.planner import Plan, PlanError, Planner, Wishes
 from crowdstream.dj.set_writer import write_set
 from crowdstream.dj.shelf import Shelf, of_library
 from crowdstream.dj.taste import COMFORT, STRETCH
-from crowdstream.settings.errors import one_line
 from crowdstream.texts import printable
 
 _DESCRIPTION = "Plan a set of the tracks below folders that crowdstream analyze has gone through."
 _EPILOG = "What a set file holds and how tracks are chosen: docs/dj.md."
 MOST_MINUTES = 24 * 60.0
 MOST_NOTES = 10  # of tracks that can't be played: the rest is counted
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, saying what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"crowdstream plan: {one_line(message)}; see --help\n")
 
 
 def _percent(text: str) -> float:
@@ -47,8 +39,8 @@ def _minutes(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="crowdstream plan", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
+    parser = Parser(
+        prog="crowdstream plan", description=_DESCRIPTION, epilog=_EPILOG
     )
     add = parser.add_argument
     add("folders", nargs="+", type=Path, metavar="FOLDER", help="tracks, and folders of them")

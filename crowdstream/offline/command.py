@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from crowdstream.arguments import Parser
 from crowdstream.settings import SettingError, Settings
-from crowdstream.settings.errors import one_line, wrong_value
+from crowdstream.settings.errors import wrong_value
 from crowdstream.settings.kinds import Refused
 from crowdstream.settings.options import OPTIONS
 
@@ -37,16 +38,9 @@ _DESCRIPTION = "Render a set to a sound file: the samples that the server would 
 _EPILOG = "The end of the mix, and what a set file holds: docs/offline.md."
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, saying what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"crowdstream render: {one_line(message)}; see --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="crowdstream render", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
+    parser = Parser(
+        prog="crowdstream render", description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.add_argument("set", type=Path, metavar="SET", help="timed commands, or an OSC score")
     parser.add_argument("out", type=Path, metavar="OUT", help="a name that ends in .wav or .flac")

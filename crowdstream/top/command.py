@@ -9,10 +9,10 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rich.console import Console
 
+from crowdstream.arguments import Parser
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.settings import OPTIONS
 from crowdstream.settings.errors import one_line
@@ -30,13 +30,6 @@ METERS_SECONDS = 0.5  # over which `--once` hears meters and counts messages
 ROWS = 24  # of a picture that goes to no terminal
 
 _DESCRIPTION = "Decks, meters, health and a log of a running server, in a terminal."
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, saying what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"crowdstream top: {one_line(message)}; see --help\n")
 
 
 def _rate(text: str) -> float:
@@ -57,7 +50,7 @@ _rate.__name__, _port.__name__ = f"rate: 1 to {MOST_RATE:g}", "port: 1 to 65535"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="crowdstream top", description=_DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog="crowdstream top", description=_DESCRIPTION)
     port = OPTIONS["port"].default
     parser.add_argument(
         "--host", default="127.0.0.1", help="where the server is (default: 127.0.0.1)"

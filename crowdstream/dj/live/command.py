@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import psutil
 
+from crowdstream.arguments import Parser
 from crowdstream.control.movement import MovementMap
 from crowdstream.control.movement_file import read_map
 from crowdstream.dj.live.analyst import Analyst
@@ -25,7 +26,6 @@ from crowdstream.dj.live.link import Link, connect
 from crowdstream.dj.live.session import Session
 from crowdstream.offline.cues import SetError
 from crowdstream.settings import SettingError
-from crowdstream.settings.errors import one_line
 from crowdstream.settings.files import PRESETS
 from crowdstream.texts import printable
 
@@ -35,16 +35,9 @@ NIGHT_SECONDS = 3600.0  # that the plan's energy takes for its way
 BASE_BPM = 120.0
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, saying what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"crowdstream dj: {one_line(message)}; see --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="crowdstream dj", allow_abbrev=False,
+    parser = Parser(
+        prog="crowdstream dj",
         description="Play a set, or what lies in a folder without an end, on a running server.",
         epilog="See docs/dj-live.md.",
     )  # fmt: skip

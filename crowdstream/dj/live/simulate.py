@@ -15,10 +15,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from crowdstream.arguments import Parser
 from crowdstream.control.packets import Malformed, build, parse
-from crowdstream.settings.errors import one_line
 
 RATE = 10.0  # reports a second, as from a camera
 ARRIVAL_SECONDS = 600.0  # in which two thirds of them have come
@@ -61,14 +61,9 @@ class Crowd:
         return min(1.0, max(0.0, here * dancing + self._dice.gauss(0.0, NOISE) * here))
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"crowdstream simulate-crowd: {one_line(message)}; see --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="crowdstream simulate-crowd", allow_abbrev=False,
+    parser = Parser(
+        prog="crowdstream simulate-crowd",
         description="Send a crowd's movement to a running server, whose master it listens to.",
         epilog="See docs/dj-live.md.",
     )  # fmt: skip
