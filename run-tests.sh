@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test, or fuzzes; installs what is missing first.
+# Runs the tests, or fuzzes; installs what is missing first.
 set -euo pipefail
 
 self=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -9,146 +9,157 @@ project=${self%/*}
 
 usage() {
     cat <<'END'
-Usage: run-tests.sh [--device-free] [arguments of pytest]
+Usage: run-tests.sh [--repeat N] [tier ...] [arguments of pytest]
        run-tests.sh --fuzz [seconds] [target ...]
 
-  (nothing)        linting (ruff), types (mypy), an audit of the packages, then every test
-  --device-free    without the tests that need a virtual sound card or install the
-                   project anew; the sound servers are not installed
-                   (CROWDSTREAM_NO_DEVICE=1 means the same)
-  arguments        only pytest, with these: ./run-tests.sh -k limiter
-  --fuzz           look for faults for so many seconds per target (60), in all targets or those
-                   that are named; see docs/fuzzing.md
+  (nothing)       every test
+  tier            only these: static (linting, types, audit), unit, integration,
+                  system (sound cards, installation, service), browser, fuzz
+  arguments       for pytest: ./run-tests.sh -k limiter
+                  ./run-tests.sh tests/unit/desk/test_rings.py
+  --repeat N      run the selection N times and list each test that did not pass every time
+  --fuzz          search for faults for so many seconds per target (60), in all targets or those
+                  that are named; see docs/fuzzing.md
 
-The exit status is 0 only if everything passed.
+Each tier installs only what it needs. The exit status is 0 only if everything passed.
 END
 }
 
-fuzz=
-if [ "${1:-}" = --fuzz ]; then
-    fuzz=yes
-    shift
-fi
-device_free=
-[ "${CROWDSTREAM_NO_DEVICE:-0}" = 0 ] || device_free=yes
-arguments=()
-for argument in "$@"; do
-    [ -z "$fuzz" ] || break
-    case $argument in
-    --device-free) device_free=yes ;;
+all_tiers=(static unit integration system browser fuzz)
+tiers=() arguments=() repeat=1 fuzz=
+while [ $# -gt 0 ]; do
+    case $1 in
     -h | --help)
         usage
         exit 0
         ;;
-    *) arguments+=("$argument") ;;
+    --fuzz)
+        fuzz=yes
+        shift
+        break
+        ;;
+    --repeat=*) repeat=${1#--repeat=} ;;
+    --repeat)
+        repeat=${2:-}
+        [ $# -lt 2 ] || shift
+        ;;
+    *) if [ -d "$project/tests/$1" ] && [[ " ${all_tiers[*]} " = *" $1 "* ]]; then
+        tiers+=("$1")
+    else
+        arguments+=("$1")
+    fi ;;
     esac
+    shift
 done
-# The server takes its settings from such variables; this one is the script's own.
-unset CROWDSTREAM_NO_DEVICE
+[[ $repeat =~ ^[1-9][0-9]*$ ]] || fail "--repeat needs the number of runs, for example --repeat 10"
 
-# The sounds that tests mix, and the programs of those that use a sound card.
-find_test_programs() {
+# --- what the tests need ----------------------------------------------------------------
+
+# The programs of a tier, as Debian packages.
+find_programs() { # tier
     local plugin
-    [ -z "$fuzz" ] || return 0
-    [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
-    has systemd-analyze || need systemd "checks the unit of the service"
-    has chromium || need chromium "opens the web page"
-    has pd || need puredata-core "runs the sequencer in Pure Data"
-    has sclang || need supercollider-language "runs the sequencer in SuperCollider"
-    has ruby || need ruby "runs the sequencer for Sonic Pi"
-    [ -z "$device_free" ] || return 0
-    has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
-    has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"
-    has parec || need pulseaudio-utils "records what the virtual sound card plays"
-    plugin=(/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so)
-    [ -e "${plugin[0]}" ] || need libasound2-plugins "leads from PortAudio to PulseAudio"
-    has git || need git "makes the clean clone that the installation test starts from"
+    case $1 in
+    system)
+        has git || need git "makes the clean clone that the installation test starts from"
+        has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
+        has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"
+        has parec || need pulseaudio-utils "records what the virtual sound card plays"
+        plugin=(/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so)
+        [ -e "${plugin[0]}" ] || need libasound2-plugins "leads from PortAudio to PulseAudio"
+        has systemd-analyze || need systemd "checks the unit of the service"
+        [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
+        has pd || need puredata-core "runs the sequencer in Pure Data"
+        has sclang || need supercollider-language "runs the sequencer in SuperCollider"
+        has ruby || need ruby "runs the sequencer for Sonic Pi"
+        ;;
+    browser) has chromium || need chromium "opens the web page" ;;
+    esac
 }
 
-test_files=("${server_files[@]}" "$project/requirements-test.txt")
-
-install_tests() {
+install_tier() { # tier
+    local stamp=tests requirements=("$project/tests/requirements.txt")
+    if [ -e "$project/tests/$1/requirements.txt" ]; then
+        stamp=tests-$1
+        requirements+=("$project/tests/$1/requirements.txt")
+    fi
     # System packages are not part of the stamp: looking for them takes no time.
-    find_test_programs
-    if [ ${#packages[@]} -gt 0 ] || ! installed tests "${test_files[@]}"; then
+    packages=() reasons=()
+    find_programs "$1"
+    if [ ${#packages[@]} -gt 0 ] || ! installed "$stamp" "${server_files[@]}" "${requirements[@]}"; then
         lock
         install_packages
-        if ! installed tests "${test_files[@]}"; then
-            say "Python packages of requirements-test.txt"
-            pip_install -r "$project/requirements-test.txt"
-            stamp tests "${test_files[@]}"
+        if ! installed "$stamp" "${server_files[@]}" "${requirements[@]}"; then
+            say "Python packages of the $1 tests"
+            pip_install "${requirements[@]/#/-r}"
+            stamp "$stamp" "${server_files[@]}" "${requirements[@]}"
         fi
         unlock
     fi
 }
 
-install_server
-install_tests
-cd "$project"
+# The tiers that arguments of pytest select tests from, by collecting them.
+tiers_of() { # arguments
+    run_module pytest --collect-only -q "$@" 2>/dev/null |
+        sed -n 's|^tests/\([a-z]*\)/.*::.*|\1|p' | sort -u
+}
 
+# --- the run ----------------------------------------------------------------------------
+
+cd "$project"
+install_server
 if [ -n "$fuzz" ]; then
+    install_tier fuzz
     if ! "$venv/bin/python" -c 'import atheris' 2>/dev/null; then
-        say "Python packages of requirements-fuzz.txt"
-        PIP_DISABLE_PIP_VERSION_CHECK=1 run_module pip install -r requirements-fuzz.txt ||
+        say "Python packages of tests/fuzz/atheris.txt"
+        PIP_DISABLE_PIP_VERSION_CHECK=1 run_module pip install -r tests/fuzz/atheris.txt ||
             say "atheris can't be installed here: the search goes on without it"
     fi
     exec "$venv/bin/python" -P -m tests.fuzz.run "$@"
 fi
 
-if [ ${#arguments[@]} -gt 0 ]; then
-    exec "$venv/bin/python" -P -m pytest ${device_free:+-m "not device and not install"} \
-        "${arguments[@]}"
+if [ ${#tiers[@]} -eq 0 ] && [ ${#arguments[@]} -eq 0 ]; then
+    tiers=("${all_tiers[@]}")
+fi
+if [ ${#tiers[@]} -eq 0 ]; then
+    for tier in "${all_tiers[@]}"; do
+        [ ! -e "tests/$tier/requirements.txt" ] || install_tier "$tier"
+    done
+    for tier in $(tiers_of "${arguments[@]}"); do install_tier "$tier"; done
+else
+    for tier in "${tiers[@]}"; do install_tier "$tier"; done
 fi
 
-status=0
-outputs=$(mktemp -d)
-trap 'rm -rf -- "$outputs"' EXIT
+free_kb=$(df --output=avail -k "${TMPDIR:-/tmp}" | tail -n 1)
+[ "$free_kb" -ge 1500000 ] || fail "${TMPDIR:-/tmp} has only $((free_kb / 1000)) MB free and the tests" \
+    "need 1500 MB; free some, or set TMPDIR to another folder."
 
-check() {
-    local status=0
-    say "linting with ruff"
-    run_module ruff check . || status=1
-    say "checking types with mypy"
-    run_module mypy || status=1
-    say "auditing the packages"
-    run_module contrib.audit || status=1
-    [ $status -eq 0 ] || say "ruff, mypy or the audit found something, so this run has failed"
-    return $status
+# All files of a run lie in one folder of its own, so two runs do not meet, and nothing stays.
+# The variable marks all processes that a run starts; what is left of them at the end is a fault.
+run=$(mktemp -d "${TMPDIR:-/tmp}/cs-XXXXXX")
+export CROWDSTREAM_TEST_RUN=${run##*/}
+finish() {
+    local status=$?
+    trap - EXIT INT TERM HUP
+    run_module tests.support.processes "$CROWDSTREAM_TEST_RUN" || status=1
+    rm -rf -- "$run"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+selection=("${tiers[@]/#/tests/}" ${arguments[@]+"${arguments[@]}"})
+run_once() { # file for the results
+    run_module pytest -p tests.support.summary -o console_output_style=classic -n "$(nproc)" \
+        --dist loadgroup --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}"
 }
 
-# Three parts of the tests at the same time, since much of it is waiting. What listens to a sound
-# card and what draws pages comes after them, alone: a busy machine is heard and seen.
-run_part() { run_module pytest -m "not device${device_free:+ and not install}" "$@"; }
-parts=() programs=()
-others=(tests/web tests/record tests/library tests/examples tests/top tests/guardian tests/catalog)
-others+=(tests/test_newcomer.py tests/test_web.py)
-for folder in tests/*/; do
-    case " ${others[*]} tests/benchmarks tests/browser " in
-    *" ${folder%/} "*) ;;
-    *) parts+=("$folder") ;;
-    esac
+# The kernels are compiled once, not once by each worker.
+run_module crowdstream compile
+status=0
+for ((number = 1; number <= repeat; number++)); do
+    [ "$repeat" -eq 1 ] || say "run $number of $repeat"
+    run_once "$run/results-$number" || status=1
 done
-for file in tests/test_*.py; do
-    case " ${others[*]} " in
-    *" $file "*) ;;
-    *) programs+=("$file") ;;
-    esac
-done
-say "linting, types, audit and the tests: what is not shown meanwhile is shown at the end"
-check >"$outputs/checks" 2>&1 &
-checks=$!
-run_part "${parts[@]}" >"$outputs/parts" 2>&1 &
-first=$!
-run_part "${others[@]}" >"$outputs/others" 2>&1 &
-second=$!
-run_part "${programs[@]}" tests/benchmarks || status=1
-wait $checks || status=1
-cat -- "$outputs/checks"
-wait $first || status=1
-cat -- "$outputs/parts"
-wait $second || status=1
-cat -- "$outputs/others"
-run_part tests/browser || status=1
-[ -n "$device_free" ] || run_module pytest -m device || status=1
-[ $status -eq 0 ] || say "something failed (see above)"
+[ "$repeat" -eq 1 ] || run_module tests.support.summary "$run"/results-* || status=1
 exit $status

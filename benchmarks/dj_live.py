@@ -1,4 +1,4 @@
-"""The live DJ through a night, on a clock that only rendering moves, before a made-up crowd.
+"""The live DJ through a simulation, on a clock that only rendering moves, before a made-up crowd.
 
     python -m benchmarks.dj_live FOLDER [--hours 8] [--tracks 16] [--crowd] [--plot FILE.png]
 
@@ -33,8 +33,8 @@ from crowdstream.dj.live.simulate import LOUD_LUFS, QUIET_LUFS, Crowd
 from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.shelf import of_analyses
 from crowdstream.settings.files import PRESETS
-from tests.dj.night import BLOCK, Night
-from tests.support_control import RATE
+from tests.support.offline_server import RATE
+from tests.support.simulated_dj import BLOCK, SimulatedDj
 
 EXACT = 1e-3  # of a beat: half a millisecond
 TOLD_SECONDS = 0.1  # between two reports of movement
@@ -55,20 +55,20 @@ class Found:
 
 
 class Watch:
-    """Looks at a night as it goes by."""
+    """Looks at a simulation as it goes by."""
 
-    def __init__(self, night: Night, phrases: dict[str, set[int]]) -> None:
+    def __init__(self, simulation: SimulatedDj, phrases: dict[str, set[int]]) -> None:
         self.found = Found()
-        self._night = night
+        self._night = simulation
         self._phrases = phrases
         self._playing: set[str] = set()
 
     def look(self) -> None:
         """After each block."""
-        night = self._night
+        simulation = self._night
         moving = {
             letter for letter, deck in zip("ABCD", range(4), strict=True)
-            if (track := night.core.status.track_of(deck)) is not None and track.sounding
+            if (track := simulation.core.status.track_of(deck)) is not None and track.sounding
         }  # fmt: skip
         for letter in moving - self._playing:
             self._started(letter, self._playing & moving)
@@ -119,14 +119,14 @@ def main() -> None:
     chart = read_map(PRESETS / "crowd.toml", 120.0)
     begun, cpu = time.monotonic(), 0.0
     end = 3600.0 * options.hours
-    with Night() as night:
+    with SimulatedDj() as simulation:
         def energy() -> float:
-            return NAMED["wave"](night.desk.frame / RATE / 3600.0 % 1.0)
+            return NAMED["wave"](simulation.desk.frame / RATE / 3600.0 % 1.0)
 
         chooser = Endless(lambda cards: Planner(cards, Wishes(seed=1)), lambda: shelf, energy)
         floor = Floor(chart if options.crowd else None)
-        dj = night.join(chooser, floor)
-        watch, crowd = Watch(night, phrases), Crowd(1)
+        dj = simulation.join(chooser, floor)
+        watch, crowd = Watch(simulation, phrases), Crowd(1)
         told = kept = loud = movement = 0.0
         hour = 1
         last = 0.0
@@ -139,10 +139,10 @@ def main() -> None:
             cpu += time.process_time() - before
 
         dj.tick = timed  # type: ignore[method-assign]
-        while (now := night.desk.frame / RATE) < end:
-            night.step()
+        while (now := simulation.desk.frame / RATE) < end:
+            simulation.step()
             watch.look()
-            power = float(np.mean(np.square(night.block_out)))
+            power = float(np.mean(np.square(simulation.block_out)))
             loud += (power - loud) * BLOCK / RATE / HEARD_SECONDS
             if options.crowd and now >= told + TOLD_SECONDS:
                 lufs = 10 * math.log10(2 * loud + 1e-9)
@@ -150,30 +150,30 @@ def main() -> None:
                 movement = crowd.step(heard, now - told)
                 told = now
                 if abs(now - end / 2) > SILENT_SECONDS / 2:
-                    night.send("/dance/total_movement", movement)
+                    simulation.send("/dance/total_movement", movement)
             if now >= kept + KEPT_SECONDS:
                 kept = now
-                wanted = floor.wanted(night.time)
+                wanted = floor.wanted(simulation.time)
                 entry = dj.player.mix.entries[0] if dj.player.mix else None
                 watch.found.points.append((
                     now / 3600, movement if wanted else math.nan, wanted or math.nan,
-                    entry.bpm / entry.ratio if entry else math.nan, night.core.beats.bpm,
-                    floor.energy(night.time) or math.nan,
+                    entry.bpm / entry.ratio if entry else math.nan, simulation.core.beats.bpm,
+                    floor.energy(simulation.time) or math.nan,
                 ))  # fmt: skip
             if now >= 3600 * hour:
                 resident = psutil.Process().memory_info().rss >> 20
                 watch.found.hours.append((hour, (cpu - last) / 36.0, resident))
                 hour, last = hour + 1, cpu
-        report(options, watch.found, night, cpu / end * 100, time.monotonic() - begun)
+        report(options, watch.found, simulation, cpu / end * 100, time.monotonic() - begun)
         if options.plot:
             plot(options.plot, watch.found)
 
 
 def report(
-    options: argparse.Namespace, found: Found, night: Night, cpu: float, took: float
+    options: argparse.Namespace, found: Found, simulation: SimulatedDj, cpu: float, took: float
 ) -> None:
     """Print it."""
-    player = night.djs[0].player
+    player = simulation.djs[0].player
     about = machine()
     print(f"python -m benchmarks.dj_live {' '.join(sys.argv[1:])}")
     print(f"{about['processor']}, {about['cores']} cores, shared; "
@@ -183,15 +183,15 @@ def report(
     print(f"not on a phrase         {len(found.off)}")
     for line in found.off[:10]:
         print(f"    {line}")
-    print(f"silences over 50 ms     {len(night.holes) - 1}"
-          f"{''.join(f', {length:.2f} s at {at:.0f} s' for at, length in night.holes[1:11])}")
+    print(f"silences over 50 ms     {len(simulation.holes) - 1}"
+          f"{''.join(f', {length:.2f} s at {at:.0f} s' for at, length in simulation.holes[1:11])}")
     played = player.history
     gaps = [
         number - max(at for at in range(number) if played[at] == path)
         for number, path in enumerate(played) if path in played[:number]
     ]  # fmt: skip
     print(f"played again after      {min(gaps) if gaps else 'never'} others at the earliest")
-    print(f"failed commands         {int(night.status()['failed'])}")
+    print(f"failed commands         {int(simulation.status()['failed'])}")
     print(f"the DJ's CPU            {cpu:.2f} % of a core; hour by hour "
           f"{', '.join(f'{share:.2f}' for _, share, _ in found.hours)}")
     print(f"memory of all in one, MB {', '.join(str(resident) for *_, resident in found.hours)}")
@@ -203,7 +203,7 @@ def report(
 
 
 def plot(path: Path, found: Found) -> None:
-    """Movement, tempo and energy over the night."""
+    """Movement, tempo and energy over the simulation."""
     import matplotlib as mpl
 
     mpl.use("Agg")

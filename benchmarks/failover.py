@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
 from contrib.soundcard import JackDummy, PulseNull, Recorder
-from tests.server import Running, server, until
-from tests.test_failover import engines
+from tests.integration.test_failover import engines
+from tests.support.server import Running, server, until
 
 RATE = 44100
 GOAL_P95_MS = 20.0

@@ -51,7 +51,9 @@ def sights(address: str, times: int, bar: common.Progress) -> list[dict[str, flo
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
-        raise common.BenchmarkError("playwright is missing: see requirements-test.txt") from None
+        raise common.BenchmarkError(
+            "playwright is missing: see tests/browser/requirements.txt"
+        ) from None
     found = []
     with sync_playwright() as playwright:
         try:

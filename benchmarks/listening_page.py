@@ -20,8 +20,8 @@ def listen_in_a_page(seconds: float, hold: float) -> dict[str, Any]:
 
     from crowdstream.desk.stamp import read_callback
     from tests.browser.conftest import CHROMIUM, FLAGS
-    from tests.browser.support_listen import EAR, Site, heard, quietest, reading, tone
-    from tests.web.support_tone import ToneDesk
+    from tests.support.listening_page import EAR, Site, heard, quietest, reading, tone
+    from tests.support.tone_desk import ToneDesk
 
     with ToneDesk() as source, Site(source.desk) as site, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))

@@ -2,7 +2,8 @@
 
     python contrib/screenshots.py [--folder docs] [--at 20]
 
-Needs Chromium and what is in requirements-test.txt. The demo plays on the built-in clock, so no
+Needs Chromium and what is in tests/browser/requirements.txt.
+The demo plays on the built-in clock, so no
 sound card is needed; what a picture shows depends only on when it is taken.
 """
 

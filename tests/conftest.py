@@ -1,25 +1,80 @@
-"""Fixtures of all tests: a clean environment, and the virtual sound cards."""
+"""Tiers, a clean environment for every test, and the fixtures that several tiers use."""
+
+from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from contrib.soundcard import JackDummy, PulseNull
 from crowdstream.desk import tables
+from crowdstream.engine import kernel_cache
+
+if TYPE_CHECKING:
+    from tests.support.offline_server import Rig
+
+TESTS = Path(__file__).resolve().parent
+
+# Tests that fill the machine with processes run one after another, whatever else runs beside them.
+EXCLUSIVE_GROUP = "exclusive"
 
 # How long an example takes is a benchmark's business: on an emulated or busy machine any limit
-# would be wrong.
+# would be wrong. Examples are the same in every run: a run that is red once in fifty protects
+# nothing, and the search for new inputs is the fuzzer's (docs/fuzzing.md).
 settings.register_profile(
-    "crowdstream", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "crowdstream",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("crowdstream")
 
 # The same for every desk, and most of what making one takes: worked out once for thousands.
 tables.interpolator = functools.cache(tables.interpolator)
+
+# One folder of compiled kernels for all tests and all their children, wherever a test moves
+# XDG_CACHE_HOME or HOME to.
+kernel_cache.folder()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker: they share its servers and sounds."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            exclusive = item.get_closest_marker("exclusive")
+            name = EXCLUSIVE_GROUP if exclusive else item.path.relative_to(TESTS).as_posix()
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+# A unit test starts no process: those belong to the tier of integration tests.
+_NEW_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+_unit_test = ""
+
+
+def _forbid_processes(event: str, _arguments: tuple[Any, ...]) -> None:
+    if _unit_test and event in _NEW_PROCESS:
+        raise RuntimeError(f"{_unit_test} starts a process ({event}): move it to integration/")
+
+
+sys.addaudithook(_forbid_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Watch the tests of the unit tier."""
+    global _unit_test
+    _unit_test = item.nodeid if item.path.is_relative_to(TESTS / "unit") else ""
+    try:
+        return (yield)  # type: ignore[return-value]
+    finally:
+        _unit_test = ""
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +93,16 @@ def _empty_folder(factory: pytest.TempPathFactory) -> Path:
     folder = factory.getbasetemp() / "no-configuration"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """A server without processes, sockets or a clock of its own: only rendering moves its time."""
+    from tests.support.offline_server import Rig
+
+    made = Rig()
+    yield made
+    made.close()
 
 
 @pytest.fixture

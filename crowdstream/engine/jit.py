@@ -1,8 +1,8 @@
 """How kernels are compiled: ahead of use, with a cache that knows all their sources.
 
 numba reads its cache folder from the environment when it is imported, which may have
-happened already; so it is told directly too. In the folder numba would choose by itself a
-kernel stays as it was when only a kernel that it calls has changed.
+happened already; so it is also set directly. In numba's default folder a kernel would stay as it
+was when only a kernel that it calls has changed.
 
 numba makes machine code of each function that it compiles, and optimises it together with all
 that it calls. Of kernels only the few that Python calls need that; their parts are optimised
@@ -11,47 +11,19 @@ with them, once, instead of once more in each of their callers.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from crowdstream.engine.sources import digest
-from crowdstream.private import check_private, make_private
+from crowdstream.engine import kernel_cache
 
-
-def cache_folder() -> Path:
-    """The folder of compiled kernels, made for the present sources.
-
-    numba looks only at the file a kernel stands in, not at the kernels it calls, so the
-    folder's name carries a hash of all of them. It and those it is in are this user's alone: the
-    second choice lies where anybody could have made one of that name.
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    for root, name in (
-        (Path(base), "crowdstream"),
-        (Path(tempfile.gettempdir()), f"crowdstream-{os.geteuid()}"),
-    ):
-        with contextlib.suppress(OSError):
-            return make_private(root, name, "kernels", digest()[:16])
-    return Path(tempfile.mkdtemp(prefix="crowdstream-kernels-"))
-
-
-if "NUMBA_CACHE_DIR" not in os.environ:
-    os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
-elif os.path.exists(os.environ["NUMBA_CACHE_DIR"]):
-    check_private(Path(os.environ["NUMBA_CACHE_DIR"]))
-else:
-    os.makedirs(os.environ["NUMBA_CACHE_DIR"], mode=0o700)
+_FOLDER = str(kernel_cache.folder())
 
 import numba  # noqa: E402  (the cache folder has to be set first)
 from numba.core.codegen import JITCodeLibrary  # noqa: E402
 from numba.core.compiler import Compiler  # noqa: E402
 
-numba.core.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+numba.core.config.CACHE_DIR = _FOLDER
 
 # error_model numpy: a division by zero gives an infinity, not a Python exception.
 # No kernel releases the GIL: called from a Python callback it would have to win it back.

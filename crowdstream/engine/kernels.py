@@ -25,8 +25,8 @@ from typing import IO, Any, NamedTuple
 
 import llvmlite.binding as llvm
 
-from crowdstream.engine import sources
-from crowdstream.private import check_private, make_private
+from crowdstream.engine import kernel_cache
+from crowdstream.private import check_private
 
 # What only the wrappers for Python call, in ways that kernels never take.
 _HELPERS = re.compile(rb"\0((?:numba|NRT)_\w+)(?=\0)")
@@ -38,7 +38,6 @@ define void @crowdstream_never() {
 }
 """
 TRIAL_SECONDS = 60.0
-_FOLDER = ("crowdstream", "kernels")
 
 
 class Kernels(NamedTuple):
@@ -79,18 +78,14 @@ def kernels() -> Kernels:
 
 def _file() -> Path:
     """Where the code for these sources, this compiler and this processor is kept."""
-    digest = hashlib.sha256(sources.digest().encode())
+    digest = hashlib.sha256(kernel_cache.digest().encode())
     for name in ("numba", "llvmlite"):
         found = importlib.util.find_spec(name)
         status = os.stat(found.origin) if found and found.origin else None
         digest.update(f"{name} {status and status.st_mtime_ns}".encode())
     processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     digest.update(f"{processor} {platform.python_version()}".encode())
-    return _base().joinpath(*_FOLDER, f"{digest.hexdigest()[:16]}.code")
-
-
-def _base() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"))
+    return kernel_cache.folder() / f"{digest.hexdigest()[:16]}.code"
 
 
 def _trusted(path: Path) -> bool:
@@ -104,7 +99,6 @@ def _trusted(path: Path) -> bool:
 
 def _save(compiled: Kernels, path: Path) -> None:
     codes = [_code(entry) for entry in compiled]
-    make_private(_base(), *_FOLDER)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as part:
         _write(part, codes)
         part.flush()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.server import Running, server
+from tests.support.server import Running, server
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # Without the last ones Chromium looks for hosts that have nothing to do with the page.

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.support_end_to_end import (
+from tests.support.page_server import ready_page
+from tests.support.server import Running, until
+from tests.support.stem_music import (
     HEARD,
     LONG_MINUTES,
     QUIET,
@@ -19,8 +21,6 @@ from tests.browser.support_end_to_end import (
     make_media,
     tone_server,
 )
-from tests.browser.support_page import ready_page
-from tests.server import Running, until
 
 SPAN = 8.0  # seconds that a close-up shows at first
 DRUMS, BASS, VOCALS, OTHER = TONES.values()

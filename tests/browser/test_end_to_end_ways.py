@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import PHONE, WIDE, open_page
-from tests.browser.support_end_to_end import TONES, Ear, deck, make_media, tone_server
-from tests.browser.support_page import ready_page
-from tests.server import Running, until
+from tests.support.page_server import ready_page
+from tests.support.server import Running, until
+from tests.support.stem_music import TONES, Ear, deck, make_media, tone_server
 
 ALL = tuple(TONES.values())
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page
 from crowdstream.desk.sizes import TAP_CUE, TAP_MASTER
 from crowdstream.desk.stamp import read_callback
 from tests.browser.conftest import CHROMIUM, FLAGS
-from tests.browser.support_listen import (
+from tests.support.listening_page import (
     EAR,
     Heard,
     Site,
@@ -26,8 +26,8 @@ from tests.browser.support_listen import (
     tone,
     until_state,
 )
-from tests.server import until
-from tests.web.support_tone import ToneDesk
+from tests.support.server import until
+from tests.support.tone_desk import ToneDesk
 
 # A machine with other things to do makes gaps of its own. So more is kept in the buffer than by
 # default (still less than what the page is blocked for), and a try that was disturbed is repeated.

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.support_listen import Site, tone
-from tests.web.support_tone import ToneDesk
+from tests.support.listening_page import Site, tone
+from tests.support.tone_desk import ToneDesk
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from crowdstream.web.app import PAGE
 from tests.browser.conftest import PHONE
-from tests.browser.support_page import load, music_server, ready_page
-from tests.server import Running
+from tests.support.page_server import load, music_server, ready_page
+from tests.support.server import Running
 
 VIEWS = ("A", "D", "mixer", "library", "buses", "health")
 MOST_BYTES = 300_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.support_page import (
+from tests.support.page_server import (
     deck_is,
     live,
     load,
@@ -19,7 +19,7 @@ from tests.browser.support_page import (
     ready_page,
     watch_orders,
 )
-from tests.server import Running, until
+from tests.support.server import Running, until
 
 
 @pytest.fixture(scope="module")

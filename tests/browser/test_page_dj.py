@@ -8,8 +8,8 @@ from typing import Any
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import PHONE, WIDE
-from tests.browser.support_page import NASTY, ready_page
-from tests.server import Running
+from tests.support.page_server import NASTY, ready_page
+from tests.support.server import Running
 
 STATE: dict[str, Any] = {
     "note": "morning comes in by bass swap", "hold": 0, "energy": None, "persons": [],

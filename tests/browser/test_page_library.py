@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.support_page import NASTY, live, music_server, ready_page
-from tests.server import Running, until
+from tests.support.page_server import NASTY, live, music_server, ready_page
+from tests.support.server import Running, until
 
 MANY = 5000
 

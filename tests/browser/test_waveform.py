@@ -12,8 +12,8 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Page
 
-from tests.browser.support_waveform import SECONDS, lit, mean_colour, settle, show, sizes, until
-from tests.browser.waveform_app import LATENCY, WaveformApp, track
+from tests.support.waveform import SECONDS, lit, mean_colour, settle, show, sizes, until
+from tests.support.waveform_app import LATENCY, WaveformApp, track
 
 RATE = 44100
 WIDE = 800  # css pixels of the close-up, which shows 8 s: 100 pixels are a second

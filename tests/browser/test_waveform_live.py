@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from tests.browser.support_page import (
+from tests.support.page_server import (
     live,
     load,
     music_server,
@@ -17,7 +17,7 @@ from tests.browser.support_page import (
     ready_page,
     watch_orders,
 )
-from tests.server import Running, until
+from tests.support.server import Running, until
 
 FRAME = 1 / 60  # seconds between two pictures of the display
 # The position that was drawn last, less the server's time of that drawing, and the latency.

@@ -15,7 +15,7 @@ from crowdstream.desk.block import Desk
 from tests.fuzz.invariants import check_control, check_desk, check_sound
 from tests.fuzz.picture import picture
 from tests.fuzz.registry import Fault
-from tests.support_control import Rig
+from tests.support.offline_server import Rig
 
 LOUDEST = 1.0 + 1e-6  # the ceiling of a rig is 0 dB
 CHECKS_TO_A_LONG_ONE = 16

@@ -22,7 +22,7 @@ import traceback
 from pathlib import Path
 
 from tests.fuzz.registry import NAMES, OUTSIDE, Target, file_name, load
-from tests.fuzz.scratch import PLACE, PREFIX, base
+from tests.support.scratch_files import PLACE, PREFIX, base
 
 SECONDS = 60.0  # for each target, unless told otherwise
 MOST_FAULTS = 20  # of one target and run: then the rest would be the same

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import soundfile
 
-from tests.fuzz.scratch import RATE, noise
+from tests.support.scratch_files import RATE, noise
 
 FRAMES = 1500
 _KINDS = (

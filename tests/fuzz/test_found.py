@@ -15,9 +15,9 @@ from crowdstream.library.grids import GridError, read_sidecar
 from crowdstream.library.mp3 import survey
 from crowdstream.library.reader import open_stem
 from crowdstream.library.tracks import MOST_ENTRIES, find_stems
-from tests.fuzz import wire
 from tests.fuzz.player import Player
 from tests.fuzz.sounds import sound
+from tests.support import osc_reference
 
 SECOND = 44100
 JUNK = 400_000  # bytes of a hostile file; at real sizes each of them would cost as much
@@ -92,4 +92,4 @@ def test_a_patch_that_would_close_a_circle_leaves_no_trace() -> None:
 
 
 def _patch(source: str, destination: str) -> bytes:
-    return wire.message("/mix/patch", [("s", source), ("s", destination), ("f", 1.0)])
+    return osc_reference.message("/mix/patch", [("s", source), ("s", destination), ("f", 1.0)])

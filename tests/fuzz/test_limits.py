@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from crowdstream.desk.sizes import PENDING
-from tests.fuzz import wire
 from tests.fuzz.player import Player
+from tests.support import osc_reference
 
-LEVELS = wire.message("/deck_levels", [("f", 0.5)] * 4)  # four commands to the engine
+LEVELS = osc_reference.message("/deck_levels", [("f", 0.5)] * 4)  # four commands to the engine
 TOO_MANY = 100  # messages
 
 
@@ -25,7 +25,7 @@ def test_more_commands_in_a_block_than_the_heap_holds_are_counted_and_told() -> 
             "/deck_levels too many commands wait in the engine: it was dropped"
         }
         player.check()
-        player.order(wire.message("/deck_levels", [("f", 0.25)] * 4))
+        player.order(osc_reference.message("/deck_levels", [("f", 0.25)] * 4))
         for _ in range(8):
             player.play(1024)
         player.check()

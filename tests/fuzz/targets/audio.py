@@ -11,10 +11,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz import scratch
 from tests.fuzz.audio_child import HEAD
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.sounds import all_sounds
+from tests.support import scratch_files
 
 PATIENCE = 10.0  # seconds for a file of some kilobytes, on a busy machine; it takes 0.01
 ROOT = Path(__file__).parents[3]
@@ -31,7 +31,7 @@ class Decoder:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            path = scratch.folder() / "sound"
+            path = scratch_files.folder() / "sound"
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tests.fuzz.audio_child", str(path)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

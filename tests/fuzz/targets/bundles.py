@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from crowdstream.control.packets import DEEPEST, UNIX_EPOCH, Malformed, parse
-from tests.fuzz import wire
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.source import Source
 from tests.fuzz.targets.osc import same
+from tests.support import osc_reference
 
 MOST_ELEMENTS = 12
 DEEP = DEEPEST + 4
@@ -21,7 +21,9 @@ Known = tuple[float | None, str, tuple[Any, ...]]
 
 def _build(source: Source, outer: float | None, depth: int) -> tuple[bytes, list[Known], int]:
     """A bundle, what it means, and how deep it goes."""
-    tag = source.pick((wire.NOW, 0, source.whole(8), (2208988800 + source.whole(4) % 2**30) << 32))
+    tag = source.pick(
+        (osc_reference.NOW, 0, source.whole(8), (2208988800 + source.whole(4) % 2**30) << 32)
+    )
     moment = tag / 2**32 - UNIX_EPOCH if tag > 1 else None
     if outer is not None and (moment is None or moment < outer):
         moment = outer
@@ -33,13 +35,13 @@ def _build(source: Source, outer: float | None, depth: int) -> tuple[bytes, list
             known += more
             deepest = max(deepest, deep)
         else:
-            address = "/" + wire.some_text(source)
-            arguments = [wire.some_argument(source) for _ in range(source.between(0, 5))]
-            elements.append(wire.message(address, arguments))
+            address = "/" + osc_reference.some_text(source)
+            arguments = [osc_reference.some_argument(source) for _ in range(source.between(0, 5))]
+            elements.append(osc_reference.message(address, arguments))
             known.append((moment, address, tuple(value for _, value in arguments)))
         if not source.left:
             break
-    return wire.bundle(tag, elements), known, deepest
+    return osc_reference.bundle(tag, elements), known, deepest
 
 
 def run(data: bytes) -> None:
@@ -48,7 +50,7 @@ def run(data: bytes) -> None:
     around = source.between(0, DEEP) if source.chance(40) else 0
     packet, known, deepest = _build(source, None, 1 + around)
     for _ in range(around):
-        packet = wire.bundle(wire.NOW, [packet])
+        packet = osc_reference.bundle(osc_reference.NOW, [packet])
     begin = time.monotonic()
     try:
         found = parse(packet)

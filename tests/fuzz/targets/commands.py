@@ -16,11 +16,11 @@ from crowdstream.control.table import PLACES, REQUIRED, TABLE, Arg, Command
 from crowdstream.desk.sizes import GRIDS
 from crowdstream.engine.effects import MODULES
 from crowdstream.offline.session import START, WALL
-from tests.fuzz import scratch, wire
 from tests.fuzz.player import Player
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.source import Source
-from tests.fuzz.wire import Tagged
+from tests.support import osc_reference, scratch_files
+from tests.support.osc_reference import Tagged
 
 MOST_STEPS = 120
 MEMORY_MB = 6  # the long file does not fit: it is streamed
@@ -42,7 +42,7 @@ def _valid(arg: Arg, source: Source) -> Tagged:
     if arg.choices:
         return "s", source.pick(arg.choices)
     if arg.name == "path":
-        return "s", str(scratch.music() / source.pick(FILES))
+        return "s", str(scratch_files.music() / source.pick(FILES))
     if arg.name == "module":
         return "s", source.pick(list(MODULES))
     if arg.name == "parameter":
@@ -109,7 +109,7 @@ def _value(arg: Arg, source: Source) -> Tagged:
         return _valid(arg, source)
     if how < 236 and arg.type != "s":
         return _edge(arg, source)
-    return source.pick(_WILD) if how < 250 else wire.some_argument(source)
+    return source.pick(_WILD) if how < 250 else osc_reference.some_argument(source)
 
 
 def _free(source: Source) -> Tagged:
@@ -117,10 +117,10 @@ def _free(source: Source) -> Tagged:
     if how < 60:
         return "s", _parameter(source)
     if how < 100:
-        return "s", str(scratch.music() / source.pick(FILES))
+        return "s", str(scratch_files.music() / source.pick(FILES))
     if how < 180:
         return "f", 2.0 * source.share()
-    return ("i", source.pick(BUFFERS)) if how < 220 else wire.some_argument(source)
+    return ("i", source.pick(BUFFERS)) if how < 220 else osc_reference.some_argument(source)
 
 
 def _address(command: Command, source: Source) -> str:
@@ -149,8 +149,8 @@ def message(source: Source) -> bytes:
             break
         values += [_value(arg, source) for _ in range(source.between(1, 6) if arg.rest else 1)]
     if source.chance(6):
-        values.append(wire.some_argument(source))
-    return wire.message(_address(command, source), values)
+        values.append(osc_reference.some_argument(source))
+    return osc_reference.message(_address(command, source), values)
 
 
 FREQUENT = (
@@ -175,7 +175,7 @@ def _tag(player: Player, source: Source) -> int:
     """A time tag: at once, in the past, soon, late, or any."""
     how = source.byte()
     if how < 60:
-        return wire.NOW
+        return osc_reference.NOW
     if how > 245:
         return source.whole(8)
     seconds = source.share() * source.pick((0.05, 0.6, 3.0, -1.0))
@@ -188,7 +188,7 @@ def _step(player: Player, source: Source) -> None:
         player.order(message(source))
     elif how < 155:
         parts = [message(source) for _ in range(source.between(1, 4))]
-        player.order(wire.bundle(_tag(player, source), parts))
+        player.order(osc_reference.bundle(_tag(player, source), parts))
     elif how < 235:
         player.play(source.pick((256, 1, 32, 700, 2048)))
     elif how < 240:
@@ -208,7 +208,7 @@ def _begin(player: Player, source: Source) -> None:
     if how >= 240:
         return
     for deck, file in zip("AB", _PAIRS[how & 1], strict=True):
-        player.order(places(f"/deck/{deck}/load", [str(scratch.music() / file)]))
+        player.order(places(f"/deck/{deck}/load", [str(scratch_files.music() / file)]))
         if how & 2:
             player.order(places(f"/deck/{deck}/play", [0.0, 1]))
     for _ in range(1 + (how & 12)):
@@ -218,7 +218,7 @@ def _begin(player: Player, source: Source) -> None:
 def run(data: bytes) -> None:
     """Give commands and render, then have everything come to rest."""
     source = Source(data)
-    scratch.music()
+    scratch_files.music()
     rig = Player(memory_mb=MEMORY_MB, record_folder=Path("/nonexistent"))
     with contextlib.redirect_stdout(io.StringIO()), rig as player:
         _begin(player, source)
@@ -233,7 +233,7 @@ def run(data: bytes) -> None:
 def _rest(player: Player) -> None:
     """Nothing may stay behind once all is stopped and unloaded."""
     player.pages_a_block = 1000
-    player.order(wire.message("/clock/quantize", [("f", 0.0)]))
+    player.order(osc_reference.message("/clock/quantize", [("f", 0.0)]))
     core, mixer = player.core, player.core.mixer
     # What was ordered for later would begin again what has been stopped.
     core.waiting._bundles.clear()
@@ -242,7 +242,7 @@ def _rest(player: Player) -> None:
     mixer._starts.clear()
     for block in range(FOREVER):
         if block % 100 == 0:
-            player.order(wire.message("/mixer_cleanup", []))
+            player.order(osc_reference.message("/mixer_cleanup", []))
         player.play(2048)
         if not mixer._tracks and not mixer.sounding() and not player.desk.voices["state"].any():
             break
@@ -278,7 +278,7 @@ def _order(number: int, *choices: int) -> bytes:
 def places(address: str, values: Sequence[Any]) -> bytes:
     """A message of plain values, for tests that name what they send."""
     tags = {int: "i", float: "f", str: "s"}
-    return wire.message(address, [(tags[type(value)], value) for value in values])
+    return osc_reference.message(address, [(tags[type(value)], value) for value in values])
 
 
 TARGET = Target(

@@ -10,14 +10,14 @@ from crowdstream.control.movement import Follower
 from crowdstream.control.movement_file import read_map
 from crowdstream.library.grids import GridError, describe_track, read_sidecar
 from crowdstream.settings import SettingError
-from tests.fuzz import scratch
 from tests.fuzz.registry import Fault, Target
+from tests.support import scratch_files
 
 
 def run(data: bytes) -> None:
     """Read a file as a sidecar and as a movement map."""
-    track = scratch.folder() / "a track.wav"
-    place = scratch.folder() / "a track.crowdstream.toml"
+    track = scratch_files.folder() / "a track.wav"
+    place = scratch_files.folder() / "a track.crowdstream.toml"
     place.write_bytes(data)
     try:
         found = read_sidecar(place)

@@ -10,8 +10,8 @@ from typing import Any
 from pythonosc.osc_message import OscMessage, ParseError
 
 from crowdstream.control.packets import FLOAT32_MOST, Malformed, Message, build, parse
-from tests.fuzz import wire
 from tests.fuzz.registry import Fault, Target
+from tests.support import osc_reference
 
 SHORTEST = 4  # bytes of a message, in a bundle four more
 _COMPARED = set("ifsdhbTF")
@@ -60,7 +60,7 @@ def _compare(data: bytes, ours: Message) -> None:
     tags_at = (end + 4) & ~3
     raw = data[tags_at : data.find(b"\0", tags_at)] if tags_at < len(data) else b","
     tags = raw[1:].decode("latin-1")
-    length = len(wire.message(ours.address, list(zip(tags, ours.params, strict=True))))
+    length = len(osc_reference.message(ours.address, list(zip(tags, ours.params, strict=True))))
     if tags_at < len(data) and length != len(data):
         raise Fault(f"{ours} takes {length} bytes, and was read from {len(data)}")
     if not set(tags) <= _COMPARED:
@@ -92,17 +92,23 @@ def seeds() -> Iterator[bytes]:
     """One packet of each kind, and some that are nearly right."""
     every = [("i", -5), ("f", 0.5), ("s", "text"), ("d", 1e300), ("h", 2**40), ("b", b"abc")]
     rest = [(tag, None) for tag in "TFNI"] + [(tag, bytes(4)) for tag in "crm"]
-    yield wire.message("/deck/A/level", every)
-    yield wire.message("/x", [*rest, ("t", bytes(8)), ("S", "symbol")])
-    yield wire.message("/reset", [])[:8]
-    inner = wire.bundle(2**40, [wire.message("/a", []), wire.message("/b", [("i", 1)])])
-    yield wire.bundle(wire.NOW, [inner, wire.message("/c", [("s", "é")])])
-    yield wire.bundle(wire.NOW, [wire.bundle(wire.NOW, [inner])])
+    yield osc_reference.message("/deck/A/level", every)
+    yield osc_reference.message("/x", [*rest, ("t", bytes(8)), ("S", "symbol")])
+    yield osc_reference.message("/reset", [])[:8]
+    inner = osc_reference.bundle(
+        2**40, [osc_reference.message("/a", []), osc_reference.message("/b", [("i", 1)])]
+    )
+    yield osc_reference.bundle(
+        osc_reference.NOW, [inner, osc_reference.message("/c", [("s", "é")])]
+    )
+    yield osc_reference.bundle(
+        osc_reference.NOW, [osc_reference.bundle(osc_reference.NOW, [inner])]
+    )
     yield b"#bundle\0" + b"\xff" * 8
-    yield wire.message("/a", [("s", "\udcff\udc80")])
+    yield osc_reference.message("/a", [("s", "\udcff\udc80")])
     # A blob of less than no bytes, which the argument behind it would be read from, too.
     for size in (-4, -1, -8, 2**31 - 1):
-        yield wire.text("/a") + wire.text(",bi") + struct.pack(">i", size)
+        yield osc_reference.text("/a") + osc_reference.text(",bi") + struct.pack(">i", size)
 
 
 TARGET = Target(

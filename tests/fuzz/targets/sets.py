@@ -9,13 +9,13 @@ from crowdstream.control.errors import CommandError
 from crowdstream.control.table import TABLE
 from crowdstream.offline.cues import LONGEST_SECONDS, MOST_BEATS, Set, SetError
 from crowdstream.offline.sets import reader
-from tests.fuzz import scratch, wire
 from tests.fuzz.registry import Fault, Target
+from tests.support import scratch_files
 
 
 def run(data: bytes) -> None:
     """Read a set."""
-    path = scratch.music() / "set.txt"
+    path = scratch_files.music() / "set.txt"
     try:
         found = reader(data, path)(data, path)
     except SetError as error:
@@ -50,10 +50,10 @@ def seeds() -> Iterator[bytes]:
     yield b"\xef\xbb\xbf0\t/clock/at 4 /deck/A/play # later\r\n1 /deck/A/grid/points 0 0.1 1 1\r\n"
     yield b"0 /mix/patch A bus1 1\n0 /play A short.wav 1\n0 /cue A short.wav\n"
     second = 1 << 32
-    load = wire.message("/deck/A/load", [("s", "short.wav")])
-    play = wire.message("/deck/A/play", [])
-    yield _score(wire.bundle(wire.NOW, [load]), wire.bundle(2 * second, [play]),
-                 wire.bundle(9 * second, []))
+    load = osc_reference.message("/deck/A/load", [("s", "short.wav")])
+    play = osc_reference.message("/deck/A/play", [])
+    yield _score(osc_reference.bundle(osc_reference.NOW, [load]), osc_reference.bundle(2 * second, [play]),
+                 osc_reference.bundle(9 * second, []))
 
 
 TARGET = Target(

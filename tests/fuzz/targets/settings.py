@@ -10,9 +10,9 @@ from typing import Any
 from crowdstream.settings import OPTIONS, SettingError, resolve, toml
 from crowdstream.settings.files import PRESETS, read_settings
 from crowdstream.settings.options import NOT_IN_FILES
-from tests.fuzz import scratch
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.source import Source
+from tests.support import scratch_files
 
 _NAMES = sorted(OPTIONS)
 
@@ -25,7 +25,7 @@ def _line(error: SettingError) -> None:
 
 def run(data: bytes) -> None:
     """Read a file as settings; save one setting into it."""
-    place = scratch.folder() / "config.toml"
+    place = scratch_files.folder() / "config.toml"
     try:
         read = read_settings(data, place, f"file {place}", NOT_IN_FILES)
     except SettingError as error:
@@ -34,7 +34,10 @@ def run(data: bytes) -> None:
     place.write_bytes(data)
     try:
         found = resolve(
-            ["--config", str(place)], environ={}, home=scratch.folder(), model_file=Path("/no")
+            ["--config", str(place)],
+            environ={},
+            home=scratch_files.folder(),
+            model_file=Path("/no"),
         )
     except SettingError as error:
         _line(error)

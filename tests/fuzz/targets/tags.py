@@ -12,9 +12,9 @@ from crowdstream.library.mp3 import survey, with_length_tag
 from crowdstream.library.ogg import VorbisPages
 from crowdstream.library.splice import SplicedFile
 from crowdstream.library.tags import LONGEST_TEXT, read_tags
-from tests.fuzz import scratch
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.sounds import all_sounds
+from tests.support import scratch_files
 
 # A file of some kilobytes takes under 10 ms; one that takes so long would take an hour at its
 # usual size.
@@ -23,7 +23,7 @@ SLOW_SECONDS = 2.0
 
 def run(data: bytes) -> None:
     """Look into a file, without libsndfile."""
-    path = scratch.folder() / "tags"
+    path = scratch_files.folder() / "tags"
     path.write_bytes(data)
     begin = time.monotonic()
     tags = read_tags(path)
@@ -45,7 +45,7 @@ def run(data: bytes) -> None:
 
 def _headers(fd: int, data: bytes, path: os.PathLike[str]) -> None:
     try:
-        head = mended_header(fd, len(data), scratch.folder() / path)
+        head = mended_header(fd, len(data), scratch_files.folder() / path)
     except AudioFileError as error:
         if not str(error).isprintable():
             raise Fault(f"a refusal is not one line: {error}") from error

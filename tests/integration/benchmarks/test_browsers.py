@@ -1,0 +1,89 @@
+"""The long night's visitors of the web process: on a real server they get what they wait for."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.nights.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
+from benchmarks.nights.line import Waiting
+from benchmarks.nights.visitors import Visitor
+from tests.support.server import Running, server, until
+
+SECONDS = 60.0
+
+
+class Door:
+    """The way to a server; counts what was answered and what was not."""
+
+    def __init__(self, running: Running) -> None:
+        self.http_port = int(running.page().rpartition(":")[2].strip("/"))
+        self.came: Counter[str] = Counter()
+        self.late: Counter[str] = Counter()
+
+    def waiting(self) -> Waiting:
+        """For one visitor."""
+        return Waiting(
+            lambda key, _seconds: self.came.update([key.partition(" 1")[0]]),
+            lambda key, _sent: self.late.update([key]),
+        )
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder: Path = tmp_path_factory.mktemp("visited")
+    with server(folder, "--http", "--driver", "null", "--buffer-size", "256") as made:
+        yield made
+
+
+def attend(visitors: list[Visitor], done: object) -> None:
+    """See to visitors until a condition holds."""
+    until_then = time.monotonic() + SECONDS
+    while not done():  # type: ignore[operator]
+        assert time.monotonic() < until_then
+        with selectors.DefaultSelector() as selector:
+            for visitor in visitors:
+                visitor.tick()
+                if visitor.fileno() >= 0:
+                    selector.register(visitor, selectors.EVENT_READ)
+            for key, _ in selector.select(0.02):
+                key.fileobj.read()  # type: ignore[union-attr]
+    for visitor in visitors:
+        visitor.leave()
+
+
+def test_all_of_them_get_what_they_wait_for(running: Running) -> None:
+    door = Door(running)
+    kinds = (Tab, Listener, Scraper, RudeTab, DeafListener)
+    wanted = {"hello of /live", "hello of /listen", "sound of /listen", "/live"}
+
+    def served() -> bool:
+        fetched = sum(number for key, number in door.came.items() if key.startswith("HTTP "))
+        return wanted <= set(door.came) and fetched >= 2
+
+    attend([kind(door, SECONDS) for kind in kinds], served)
+    assert not door.late
+    assert running.client.status()["driver"] == "null"
+
+
+def test_they_come_back_when_the_web_process_was_killed(running: Running) -> None:
+    door = Door(running)
+    tab = Tab(door, SECONDS)
+    attend_to: list[Visitor] = [tab]
+    struck = False
+
+    def back() -> bool:
+        nonlocal struck
+        if not struck and door.came["hello of /live"]:
+            struck = True
+            web = running.below_named("web")
+            web.kill()
+            until(lambda: not web.is_running() or web.status() == "zombie")
+        return door.came["hello of /live"] == 2
+
+    attend(attend_to, back)

@@ -1,0 +1,135 @@
+"""The DJ on a server that runs: both die, and the night goes on; people tell it what to do."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from crowdstream.dj.live import player
+from crowdstream.dj.live.chooser import Fixed
+from crowdstream.dj.live.floor import Floor
+from crowdstream.dj.live.link import Link, connect
+from crowdstream.dj.live.session import Session
+from crowdstream.dj.live.timing import place_of
+from crowdstream.dj.sets import Set
+from tests.support.server import Running, server, until
+from tests.support.simulated_dj import made, plays
+
+BPM = 400.0  # a beat is 0.15 s: a night passes quickly
+OPTIONS = ("--driver", "null", "--base-bpm", str(BPM))
+
+
+class At:
+    """A DJ at work in a thread of its own, until it is left."""
+
+    def __init__(self, port: int, mix: Set) -> None:
+        self.session = Session(Link(connect("127.0.0.1", port)), Fixed(mix), Floor(None))
+        self.player = self.session.player
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self.session.run, args=(self._ended.is_set,))
+
+    def __enter__(self) -> At:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def plays(self) -> str:
+        return plays(self.session)
+
+
+def meeting(running: Running, out: str, into: str) -> float:
+    """The beat of the grid of deck `out` at which deck `into` begins, at its own beat 0."""
+    found: dict[str, object] = {}
+
+    def begun() -> bool:
+        found.update(running.client.status())
+        return found[f"deck.{into}.state"] == "playing"
+
+    until(begun)
+    return float(str(found[f"deck.{out}.beat"])) - float(str(found[f"deck.{into}.beat"]))
+
+
+def test_control_dies_and_then_the_whole_server_and_the_mix_goes_on(tmp_path: Path) -> None:
+    mix = made(tmp_path, "abcd", beats=88, leave=80.0, bpm=BPM)
+    mix = replace(mix, entries=(replace(mix.entries[0], leave=32.0), *mix.entries[1:]))
+    with server(tmp_path, *OPTIONS) as one:
+        port = one.port
+        with At(port, mix) as at:
+            until(lambda: at.plays() == "a" and at.player.stage == "ready")
+            one.below_named("control").kill()
+            # The engine plays on, and the DJ goes on with the new control.
+            assert meeting(one, "A", "B") == pytest.approx(24.0, abs=0.01)
+            assert at.plays() == "a" and not at.session.link.anew
+            until(lambda: at.plays() == "b" and at.player.stage == "ready")
+            until(lambda: float(at.session.link.deck("B", "beat")) > 33.0)
+            everything = [psutil.Process(one.process.pid), *one.below()]
+            for process in everything:
+                process.kill()
+            one.process.wait()
+            until(lambda: not any(process.is_running() for process in everything))
+            again = tmp_path / "again"
+            again.mkdir()
+            with server(again, *OPTIONS, "--port", str(port)) as two:
+                until(lambda: two.client.status()["deck.A.state"] == "playing", 30.0)
+                # With the track that was heard, from the phrase in which it was heard.
+                until(lambda: at.plays() == "b")
+                status = two.client.status()
+                assert status["deck.A.track"] == "b" and status["bpm"] == pytest.approx(BPM)
+                assert float(status["beat"]) < 6.0 * BPM / 60.0, "seconds after the server is back"
+                assert abs(status["deck.A.phase"]) < 1e-3
+                # And the set from there on.
+                heard = at.player.mix
+                assert heard is not None and status["deck.A.beat"] >= 32.0 == heard.entries[0].enter
+                place = place_of(heard, 0)
+                left = place.going + at.player.offset - float(status["beat"])
+                assert 72.0 - float(status["deck.A.beat"]) == pytest.approx(left, abs=0.01)
+                assert coming(at) == "cd"
+                until(lambda: at.player.stage == "ready")
+                assert two.client.status()["deck.A.state"] == "playing"
+
+
+def coming(at: At) -> str:
+    mix = at.player.mix
+    return "".join(Path(entry.path).stem for entry in mix.entries[1:]) if mix else ""
+
+
+def test_what_people_say_comes_to_it_and_decks_stay_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(player, "GRACE_SECONDS", 0.0)
+    mix = made(tmp_path, "abcd", beats=480, leave=472.0, bpm=BPM)
+    with server(tmp_path, *OPTIONS) as running, At(running.port, mix) as at:
+        person = running.client
+        until(lambda: at.plays() == "a" and at.player.stage == "ready")
+
+        def say(word: str, *arguments: object) -> None:
+            assert person.ask(f"/dj/{word}", *arguments, answer="/done") == [f"/dj/{word}"]
+
+        say("hold", 1)
+        assert at.player.holding
+        say("hold", 0)
+        say("energy", 0.7)
+        assert at.player.energy == pytest.approx(0.7)
+        say("skip")  # b
+        until(lambda: at.player.stage == "ready")
+        say("ban", "c.wav")
+        say("queue", "b.wav")
+        until(lambda: coming(at) == "bd" and at.player.stage == "ready")
+        assert "no such track" in person.ask("/dj/queue", "e.wav", answer="/fail")[1]
+        person.send("/deck/A/eq/mid", 0.5)
+        until(lambda: "A" in at.player.hands)
+        say("give", "A")
+        assert "A" not in at.player.hands
+        say("next")
+        until(lambda: at.player.stage == "going")
+        beat = meeting(running, "A", at.player.decks[1])
+        assert (beat + 8.0) % 16.0 == pytest.approx(8.0, abs=0.01)
+        until(lambda: at.plays() == "b")
+        assert person.status()["deck.A.mid"] == 0.5

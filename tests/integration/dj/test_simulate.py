@@ -1,0 +1,26 @@
+"""The crowd that is made up comes to a server that runs, which follows it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from crowdstream.settings.files import PRESETS
+from tests.support.server import PROJECT, server, until
+
+
+def test_a_crowd_moves_the_tempo_of_a_server_without_a_dj(tmp_path: Path) -> None:
+    options = ("--driver", "null", "--movement-map", str(PRESETS / "crowd.toml"))
+    with server(tmp_path, *options) as running:
+        running.client.send("/test_tone")
+        command = [sys.executable, "-P", "-m", "crowdstream", "simulate-crowd", "--port",
+                   str(running.port), "--seconds", "60", "--speed", "200"]  # fmt: skip
+        with subprocess.Popen(command, cwd=PROJECT, env={"PYTHONPATH": str(PROJECT)}) as crowd:
+            try:
+                until(lambda: running.client.status()["movement"] > 0.0)
+                until(lambda: running.client.status()["bpm"] != 120.0)
+            finally:
+                crowd.terminate()
+        assert crowd.returncode == 0
+        assert running.client.status()["failed"] == 0

@@ -1,0 +1,168 @@
+"""The demo as a program: starts and ends its server, in order, with a status that tells."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from examples.demo import runner, server
+from tests.support.environment import PROJECT
+
+QUICK = PROJECT / "tests" / "support" / "quick_demo.py"
+
+
+def start(tmp_path: Path, *options: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(QUICK), "--cache", str(tmp_path), *options]
+    return subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
+    """Read the program's output up to a line with `text`."""
+    assert process.stdout
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    pytest.fail(f"{text!r} was not said, but: {seen}")
+
+
+def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    return found
+
+
+def test_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
+    with start(tmp_path, "--seconds", "1") as demo:
+        out, err = demo.communicate(timeout=30)
+    assert demo.returncode == 0, err
+    assert "no sound card found, running on the built-in clock" in out
+    assert "A: Low Tide" in out
+    assert f"page on http://the.page/?of={tmp_path / 'tracks'}\n" in out
+    assert "underruns 3" in out
+    assert "\x1b" not in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_demo_and_server(tmp_path: Path, number: signal.Signals) -> None:
+    with start(tmp_path) as demo:
+        wait_for(demo, "A: Low Tide")
+        below = children(demo)
+        assert below
+        demo.send_signal(number)
+        _, err = demo.communicate(timeout=10)
+    assert demo.returncode == 0
+    assert err == ""
+    assert not any(child.is_running() for child in below)
+
+
+def test_a_server_that_does_not_want_to_end_is_ended(tmp_path: Path) -> None:
+    with start(tmp_path, "--stubborn") as demo:
+        wait_for(demo, "A: Low Tide")
+        below = children(demo)
+        # A second signal, as of an impatient user, does not cut the ending short.
+        demo.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=10)
+    assert demo.returncode == 0
+    assert not any(child.is_running() for child in below)
+
+
+def test_a_server_that_fails_to_start_is_one_line(tmp_path: Path) -> None:
+    with start(tmp_path, "--die") as demo:
+        _, err = demo.communicate(timeout=30)
+    assert demo.returncode == 1
+    assert err.count("\n") == 1
+    assert "error: device 'moon' not found" in err
+    assert str(tmp_path / "server.log") in err
+
+
+def test_a_server_that_dies_while_playing_is_one_line(tmp_path: Path) -> None:
+    with start(tmp_path, "--die-later") as demo:
+        _, err = demo.communicate(timeout=30)
+    assert demo.returncode == 1
+    assert err.count("\n") == 1
+    assert "the sound card was unplugged" in err
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    with start(tmp_path) as demo:
+        wait_for(demo, "A: Low Tide")
+        below = children(demo)
+        assert demo.stdout
+        demo.stdout.close()
+        assert demo.wait(30) == 0
+        assert demo.stderr
+        assert demo.stderr.read() == ""
+    assert not any(child.is_running() for child in below)
+
+
+def test_on_a_terminal_one_line_is_rewritten(tmp_path: Path) -> None:
+    main, side = pty.openpty()
+    command = [sys.executable, str(QUICK), "--cache", str(tmp_path), "--seconds", "1.5"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen(command, stdout=side, stderr=side, env=environment) as demo:
+        os.close(side)
+        text = b""
+        while True:
+            try:
+                part = os.read(main, 4096)
+            except OSError:
+                break
+            text += part
+        assert demo.wait(10) == 0
+    os.close(main)
+    assert 4 <= text.count(b"\r\x1b[K") <= 14
+    assert "A▕".encode() in text
+    assert text.endswith(b"\r\n")
+
+
+@pytest.mark.parametrize("options", [["--seconds", "0"], ["--seconds", "nan"], ["--port", "70000"]])
+def test_wrong_options_are_named(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        runner.main(options)
+    assert stop.value.code == 2
+    assert options[0] in capsys.readouterr().err
+
+
+def test_other_options_go_to_the_server() -> None:
+    options, rest = runner._options(["--seconds", "5", "--driver", "null", "--buffer-size", "256"])
+    assert options.seconds == 5.0
+    command = server.command_for(4000, rest)
+    assert command[0] == sys.executable
+    assert command[1] == str(PROJECT / "audio_server.py")
+    assert command[2:] == ["--port", "4000", "--driver", "null", "--buffer-size", "256"]
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert runner.default_cache() == Path("/somewhere/crowdstream/demo")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert runner.default_cache() == Path.home() / ".cache/crowdstream/demo"
+
+
+@pytest.mark.parametrize("way", [["-m", "examples.demo"], [str(PROJECT / "examples" / "demo")]])
+def test_it_starts_both_ways(way: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *way, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert "--tracks-only" in done.stdout
+
+
+def test_last_words_prefer_the_line_with_the_error(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("hello\nPortError: port 57120 is taken\nbye\n\n", encoding="utf-8")
+    assert server.last_words(log) == "PortError: port 57120 is taken"
+    log.write_text("hello\nbye\n", encoding="utf-8")
+    assert server.last_words(log) == "bye"
+    assert server.last_words(tmp_path / "none") == "it said nothing"

@@ -1,0 +1,176 @@
+"""Logging as a process sets it up: nothing that happens to the log holds the process up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from crowdstream.logs.behind import MOST_WAITING, Behind
+from tests.support.server import PROJECT, server
+
+SAY = (
+    "import logging, sys; from crowdstream import logs\n"
+    "from crowdstream.settings import resolve\n"
+    "logs.set_up(resolve(sys.argv[1:]).settings)\n"
+)
+
+
+def run(program: str, *options: str, env: dict[str, str] | None = None) -> str:
+    """What a program that logs says on standard error."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SAY + program, *options],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **(env or {})},
+        stderr=subprocess.PIPE, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return done.stderr
+
+
+def test_all_that_was_said_is_written_before_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    program = "for n in range(1500): logging.info('line %d', n)"
+    said = run(program, "--log-file", str(file)).splitlines()
+    assert [line.split()[-1] for line in said] == [str(n) for n in range(1500)]
+    assert file.read_text().splitlines() == said
+
+
+def test_json_goes_to_both_and_the_level_counts(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    program = "logging.info('no'); logging.warning('yes', extra={'data': {'n': 1}})"
+    options = ("--log-format", "json", "--log-level", "warning", "--log-file", str(file))
+    (line,) = run(program, *options).splitlines()
+    assert json.loads(line)["data"] == {"n": 1}
+    assert file.read_text() == line + "\n"
+
+
+def test_under_the_journal_there_is_no_second_time(tmp_path: Path) -> None:
+    # Standard error is a pipe of the test's own, which stands for the journal's.
+    reader, writer = os.pipe()
+    status = os.fstat(writer)
+    environment = {
+        **os.environ, "PYTHONPATH": str(PROJECT),
+        "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
+    }  # fmt: skip
+    file = tmp_path / "a.log"
+    subprocess.run(
+        [sys.executable, "-P", "-c", SAY + "logging.error('x')", "--log-file", str(file)],
+        env=environment, stderr=writer, timeout=60, check=True,
+    )  # fmt: skip
+    os.close(writer)
+    with os.fdopen(reader) as journal:
+        assert journal.read() == "<3>ERROR x\n"
+    assert file.read_text().endswith(" ERROR x\n") and file.read_text()[0] == "2"
+
+
+def test_a_log_file_that_cannot_be_is_told_once(tmp_path: Path) -> None:
+    program = "for n in range(20): logging.info('line %d', n)"
+    said = run(program, "--log-file", str(tmp_path)).splitlines()
+    assert len(said) == 21
+    assert len([line for line in said if "can't be written" in line]) == 1
+
+
+def test_nobody_waits_for_a_target_that_is_stuck() -> None:
+    free = threading.Event()
+    lines = []
+
+    def write(line: bytes) -> None:
+        free.wait()
+        lines.append(line)
+
+    handler = Behind(write)
+    log = logging.Logger("stuck")
+    log.addHandler(handler)
+    begin = time.monotonic()
+    for number in range(MOST_WAITING + 500):
+        log.info("%d", number)
+    handler.flush()
+    assert time.monotonic() - begin < 30  # it came back at all
+    free.set()
+    handler.flush()
+    log.info("after")
+    handler.close()
+    assert lines[0] == b"0\n" and lines[-1] == b"after\n"
+    assert len(lines) == MOST_WAITING + 3  # one was with the writer; the note; the last
+    assert lines[-2] == b"499 lines were left out: they could not be written\n"
+
+
+def test_a_pipe_that_nobody_empties_does_not_stop_a_program() -> None:
+    reader, writer = os.pipe()
+    program = "for n in range(1900): logging.info('x' * 200)\nprint('done')"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SAY + program],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE, stderr=writer, timeout=60, check=True,
+    )  # fmt: skip
+    os.close(writer)
+    os.close(reader)
+    assert done.stdout == b"done\n"
+
+
+def test_a_message_that_does_not_fit_its_values_stops_nothing() -> None:
+    said = run("logging.info('%d', 'no number'); logging.info('next')")
+    assert said.splitlines()[-1].endswith("INFO next") or "INFO next" in said
+
+
+def test_setting_up_twice_leaves_one_of_each(tmp_path: Path) -> None:
+    program = "logs.set_up(resolve(sys.argv[1:]).settings); logging.info('once')"
+    file = tmp_path / "a.log"
+    assert len(run(program, "--log-file", str(file)).splitlines()) == 1
+    assert len(file.read_text().splitlines()) == 1
+
+
+def test_why_it_ends_is_in_the_log_and_a_plain_line_for_people(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    program = "logging.info('before'); logs.fatal('the port is taken')"
+    said = run(program, "--log-file", str(file)).splitlines()
+    assert said[0].endswith("INFO before") and said[1:] == ["crowdstream: the port is taken"]
+    lines = file.read_text().splitlines()
+    assert lines[0].endswith("INFO before") and lines[1].endswith("ERROR the port is taken")
+    said = run(program, "--log-format", "json").splitlines()
+    assert [json.loads(line)["level"] for line in said] == ["info", "error"]
+
+
+def test_a_server_that_cannot_start_says_so_in_its_log(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    done = subprocess.run(
+        [sys.executable, "audio_server.py", "--osc-host", "192.0.2.1", "--port", "0",
+         "--driver", "null", "--log-file", str(file)],
+        cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "crowdstream: UDP port 0 on 192.0.2.1 can't be used" in done.stderr
+    assert "ERROR UDP port 0 on 192.0.2.1 can't be used" in file.read_text()
+
+
+def test_nothing_is_left_of_it_when_it_has_ended(tmp_path: Path) -> None:
+    program = (
+        "import os, threading\n"
+        "logging.info('one'); logs.end()\n"
+        "assert not logging.getLogger().handlers and threading.active_count() == 1\n"
+        "assert len(os.listdir('/proc/self/fd')) == before\n"
+    )
+    program = "before = len(__import__('os').listdir('/proc/self/fd'))\n" + program
+    file = tmp_path / "a.log"
+    run(program, "--log-file", str(file))
+    assert file.read_text().endswith("INFO one\n")
+
+
+def test_the_server_logs_json_with_what_it_knows(tmp_path: Path) -> None:
+    file = tmp_path / "night.log"
+    options = ("--driver", "null", "--log-format", "json", "--log-file", str(file))
+    with server(tmp_path, *options, "--stats-interval", "1") as running:
+        running.client.ask("/no/such", answer="/fail")
+        deadline = time.monotonic() + 30
+        while "[STATS]" not in file.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    said = [json.loads(line) for line in file.read_text().splitlines()]
+    (failed,) = [entry["data"] for entry in said if "/no/such" in entry["message"]]
+    assert failed["address"] == "/no/such" and failed["sender"].startswith("127.0.0.1:")
+    stats = next(entry for entry in said if entry["message"].startswith("[STATS]"))
+    assert stats["data"]["underruns"] >= 0 and stats["data"]["messages"] >= 1
+    assert {"control", "engine", "loader"} <= set(stats["data"]["cpu"])

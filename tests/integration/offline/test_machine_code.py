@@ -1,0 +1,58 @@
+"""The kernels from a file: without numba, and the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crowdstream.engine import kernel_cache
+from tests.support.environment import child_environment
+
+SET = "0 /deck/A/load numbers.wav\n0 /deck/A/rate 1.06\n0 /deck/A/eq/mid 0.4\n0 /deck/A/play\n"
+PROGRAM = """
+import sys
+from crowdstream.cli import main
+status = main(["render", "mix.txt", "out.wav", "--quiet", "--seconds", "2"])
+print("numba" if "numba" in sys.modules else "file", status)
+"""
+
+
+@pytest.fixture
+def place(folder: Path) -> Path:
+    (folder / "mix.txt").write_text(SET, encoding="utf-8")
+    # What numba has compiled is there already: a test need not wait for the compiler.
+    shutil.copytree(
+        kernel_cache.folder(), folder / "cache", ignore=shutil.ignore_patterns("*.code")
+    )
+    return folder
+
+
+def render(place: Path) -> tuple[str, str]:
+    """What has loaded the kernels, and the hash of the file."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM], cwd=place,
+        env=child_environment(NUMBA_CACHE_DIR=str(place / "cache")), capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    who, status = done.stdout.split()
+    assert status == "0" and not done.stderr
+    return who, hashlib.sha256((place / "out.wav").read_bytes()).hexdigest()
+
+
+def test_the_second_time_there_is_no_compiler_and_the_bits_are_the_same(place: Path) -> None:
+    assert render(place)[0] == "numba"
+    first = render(place)
+    assert first[0] == "file"
+    (code,) = (place / "cache").glob("*.code")
+    code.write_bytes(code.read_bytes()[:1000])
+    assert render(place) == ("numba", first[1])
+    assert render(place) == first
+    # Where it can't be kept, numba loads the kernels each time.
+    code.unlink()
+    code.mkdir()
+    assert render(place) == ("numba", first[1])

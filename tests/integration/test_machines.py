@@ -1,0 +1,133 @@
+"""What programs are told by a running server, and what they may do: through the gate, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
+
+from tests.support.server import Running, server, until
+
+TOKEN = "correct-horse-battery"
+KNOWN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with server(
+        tmp_path, "--http", "--driver", "null", "--buffer-size", "256", "--http-token", TOKEN
+    ) as made:
+        yield made
+
+
+def ask(
+    running: Running, method: str, path: str, body: Any = None, **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """One request: status, headers, body."""
+    place = urlsplit(running.page())
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    try:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        connection.request(method, path, data, sent)
+        answer = connection.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def counters(running: Running) -> dict[tuple[str, str], float]:
+    """All counters there are."""
+    status, _, text = ask(running, "GET", "/metrics")
+    assert status == 200
+    return {
+        (sample.name, str(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if family.type in ("counter", "histogram") and not sample.name.endswith("_sum")
+    }
+
+
+def test_commands_need_the_token_and_looking_does_not(running: Running) -> None:
+    assert ask(running, "GET", "/healthz")[0] == 200
+    assert ask(running, "POST", "/api/deck/A/level", {"gain": 0.5})[0] == 401
+    assert ask(running, "POST", "/api/deck/A/level", {"gain": 0.5}, **KNOWN)[0] == 200
+    until(lambda: running.client.status()["deck.A.level"] == 0.5)
+    node = json.loads(ask(running, "GET", "/deck/A/level")[2])
+    assert node["VALUE"][0] == 0.5
+    status, headers, _ = ask(running, "GET", f"/?token={TOKEN}", Accept="text/html")
+    assert (status, headers["location"]) == (303, "/")
+    cookie = headers["set-cookie"].partition(";")[0]
+    origin = running.page()
+    written = ask(running, "POST", "/api/deck/A/level", {"gain": 1}, Cookie=cookie, Origin=origin)
+    assert written[0] == 200
+    foreign = {"Cookie": cookie, "Origin": "http://evil.example"}
+    assert ask(running, "POST", "/api/deck/A/level", {"gain": 0}, **foreign)[0] == 403
+    assert ask(running, "GET", "/", Host="evil.example")[0] == 421
+    info = json.loads(ask(running, "GET", "/?HOST_INFO")[2])
+    assert info["OSC_PORT"] == running.client._socket.getpeername()[1]
+    picture = json.loads(ask(running, "GET", "/api/picture")[2])
+    assert {"deck.A", "mixer", "clock", "health"} <= set(picture)
+
+
+def test_a_page_without_the_token_looks_and_changes_nothing(running: Running) -> None:
+    url = running.page().replace("http", "ws", 1) + "/live"
+    with pytest.raises(InvalidStatus):
+        connect(url, origin=Origin("http://evil.example"))
+    visitors: list[tuple[dict[str, str], bool]] = [({}, False), (KNOWN, True)]
+    for headers, writes in visitors:
+        with connect(url, additional_headers=headers) as page:
+            heard: dict[str, Any] = {}
+            while "hello" not in heard:
+                heard = json.loads(page.recv(30))
+            assert heard["hello"]["write"] is writes
+            page.send(json.dumps({"do": [1, "/deck/B/level", 0.25]}))
+            while heard.get("end") != 1:
+                heard = json.loads(page.recv(30))
+                if "answer" in heard:
+                    assert not writes and "token" in heard["answer"][3]
+    until(lambda: running.client.status()["deck.B.level"] == 0.25)
+
+
+def test_metrics_never_fall_while_control_is_replaced(running: Running) -> None:
+    for number in range(20):
+        running.client.send("/deck/A/level", number / 20)
+    before = counters(running)
+    running.below_named("control").send_signal(signal.SIGKILL)
+    during = counters(running)
+    until(lambda: running.client.status()["restarts_control"] == 1)
+    until(lambda: ask(running, "GET", "/healthz")[0] == 200)
+    after = counters(running)
+    for earlier, later in ((before, during), (during, after)):
+        assert set(earlier) <= set(later)
+        assert not [key for key, value in earlier.items() if later[key] < value]
+    restarts = ("crowdstream_control_restarts_total", "[]")
+    assert after[restarts] == before[restarts] + 1
+
+
+def test_health_says_when_the_engine_stands(running: Running) -> None:
+    until(lambda: running.client.status()["standby"] != "none")
+    engines = running.all_named("engine")
+    for one in engines:
+        one.send_signal(signal.SIGSTOP)
+    try:
+        status, _, body = ask(running, "GET", "/healthz")
+        assert status == 503
+        assert not json.loads(body)["frames_move"] and "engine" in json.loads(body)["reason"]
+    finally:
+        for one in engines:
+            one.send_signal(signal.SIGCONT)
+    until(lambda: ask(running, "GET", "/healthz")[0] == 200)

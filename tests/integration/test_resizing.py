@@ -1,0 +1,232 @@
+"""The buffer size changes while the server plays: no frame is lost, and hardly any silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import CAUSE_RESIZED, CAUSES
+from crowdstream.desk.lease import Lease
+from tests.support.offline_server import RATE
+from tests.support.resizing import MOST_MS, PLAIN, await_standby, counts_on, play, resize
+from tests.support.server import PROJECT, Client, Running, server, until
+
+NULL = (*PLAIN, "--driver", "null", "--buffer-size", "256")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with server(tmp_path, *NULL) as it:
+        play(it, tmp_path)
+        yield it
+
+
+def failure(it: Running, *message: Any) -> str:
+    """Why a command fails."""
+    return str(it.client.ask(*message, answer="/fail")[1])
+
+
+def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
+    client, listener = running.client, Client(running.port)
+    listener.ask("/notify", 1, answer="/done")
+    client.ask("/record/start", str(tmp_path / "mix.wav"), answer="/done")
+    for frames in (1024, 64, 4096, 256):
+        silence = resize(running, frames)
+        status = client.status()
+        heard: list[Any] = [""]
+        while heard[0] != "/buffer_size":  # said before
+            heard = list(listener.hear())
+        assert heard[1][0] == frames and 0.0 <= heard[1][1] <= MOST_MS
+        while heard[0] != "/engine":
+            heard = list(listener.hear())
+        assert heard[1][0] == "resized" and heard[1][1] == pytest.approx(silence)
+        assert status["buffer_size"] == frames
+        assert status["budget_ms"] == pytest.approx(1000 * frames / RATE)
+        assert status["latency_ms"] == pytest.approx(2000 * frames / RATE, abs=3)
+        assert status["deck.A.state"] == "playing" and status["guarded"] == 0
+    client.ask("/record/stop", answer="/done")
+    listener.close()
+    until(lambda: client.status()["recording"] == 0)
+    samples, _rate = soundfile.read(tmp_path / "mix.wav", always_2d=True)
+    assert counts_on(samples)
+    assert client.status()["takeovers"] == 0 and client.status()["failed"] == 0
+    await_standby(running)  # nobody is left of those before
+    assert running.log().count("ERROR") == 0
+
+
+def test_whoever_goes_on_later_has_that_size_too(running: Running) -> None:
+    resize(running, 1024)
+    await_standby(running)
+    running.all_named("engine")[0].kill()
+    until(lambda: running.client.status()["takeovers"] == 1)
+    assert running.client.status()["buffer_size"] == 1024
+    time.sleep(0.1)  # what was said last has been noted by then
+    running.below_named("control").kill()
+    until(lambda: running.client.status()["restarts_control"] == 1)
+    await_standby(running)
+    running.all_named("engine")[0].kill()
+    until(lambda: running.client.status()["takeovers"] == 2)
+    status = running.client.status()
+    assert status["buffer_size"] == 1024 and status["deck.A.state"] == "playing"
+    assert resize(running, 1024) == 0.0  # it is so already
+    resize(running, 256)
+
+
+def test_one_change_at_a_time(running: Running) -> None:
+    running.client.send("/buffer_size", 1024)
+    assert "is being changed to 1024" in failure(running, "/buffer_size", 128)
+    until(lambda: running.client.status()["buffer_size"] == 1024)
+    assert "8192" in failure(running, "/buffer_size", 8193)
+    assert "16" in failure(running, "/buffer_size", 15)
+    resize(running, 128)
+    assert running.client.status()["buffer_size"] == 128
+
+
+@pytest.mark.parametrize("victim", ["first", "resize", "control"])
+def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -> None:
+    client = running.client
+    await_standby(running)
+    for frames in (1024, 512):
+        client.send("/buffer_size", frames)
+        until(lambda: running.all_named("engine", '"role": "resize"'))
+        if victim == "control":
+            running.below_named("control").kill()
+        elif victim == "first":
+            running.all_named("engine")[0].kill()
+        else:
+            running.all_named("engine", '"role": "resize"')[-1].kill()
+        client.status()
+        await_standby(running)
+        before = client.status()
+        until(lambda before=before: client.status()["frame"] > before["frame"] + RATE // 10)
+        status = client.status()
+        assert status["deck.A.state"] == "playing"
+    # One of these changes may still go on, and be answered.
+    deadline = time.monotonic() + 60
+    while client.status()["buffer_size"] != 2048:
+        assert time.monotonic() < deadline, running.log()
+        client.send("/buffer_size", 2048)
+        time.sleep(0.1)
+
+
+# A card that one program can have at a time, and that takes no blocks above a size.
+EXCLUSIVE = """
+import fcntl, json, sys
+from crowdstream.desk.stream import DeviceError, StreamInfo
+from crowdstream.engine import process
+from crowdstream.engine.drivers.null import NullDriver
+
+class Card:
+    def __init__(self, callback, device, rate, frames, cue):
+        self._clock = NullDriver(callback, rate, frames)
+        self._about = StreamInfo("pyaudio", "card", rate, frames, frames / rate)
+        self._held = None
+
+    def open(self):
+        held = open(sys.argv[2])
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DeviceError("another program has it") from error
+        if self._about.buffer_size > int(sys.argv[3]):
+            raise DeviceError("so many frames are too many")
+        self._held = held
+        return self._about
+
+    def start(self):
+        return self._clock.start()
+
+    def stop(self):
+        if self._held is not None:
+            self._held.close()
+
+    def alive(self):
+        return True
+
+process.PortAudioDriver = Card
+sys.exit(process.main(sys.argv[1:]))
+"""
+
+
+class Card:
+    """Engines on such a card, without control."""
+
+    def __init__(self, desk: Desk, folder: Path, most: int) -> None:
+        self._desk, self._lock, self._most = desk, folder / "card", most
+        self._lock.touch()
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def launch(self, role: str, frames: int, lost: str = "play") -> subprocess.Popen[bytes]:
+        """Start one."""
+        request = {
+            "fd": self._desk.fd, "number": len(self.processes) + 1, "role": role,
+            "driver": "pyaudio", "device": "card", "sample_rate": RATE, "buffer_size": frames,
+            "cue_channels": "0", "standby": "running", "lost": lost, "fallback": False,
+        }  # fmt: skip
+        arguments = [json.dumps(request), str(self._lock), str(self._most)]
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", EXCLUSIVE, *arguments], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, pass_fds=[self._desk.fd], cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """End all."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+def hear(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The next thing that an engine says."""
+    assert process.stdout
+    said: dict[str, Any] = json.loads(process.stdout.readline())
+    return said
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "becomes"), [(1024, 4096, 1024), (2048, 1024, 256), (1024, 0, 0)]
+)
+def test_a_card_for_one_program(tmp_path: Path, wanted: int, most: int, becomes: int) -> None:
+    """The old engine ends first. A size that is refused leaves the old one, else the clock."""
+    desk = Desk.create(0)
+    card = Card(desk, tmp_path, max(most, 256))
+    try:
+        first = card.launch("first", 256)
+        assert "ready" in hear(first)
+        until(lambda: desk.frame > 2000)
+        card._most = most
+        new = card.launch("resize", wanted)
+        assert hear(new) == {"prepared": None}
+        assert new.stdin and first.poll() is None
+        new.stdin.write(b'{"go": 1}\n')
+        new.stdin.flush()
+        took = hear(new)
+        first.wait(5)
+        assert took["why"] == "resized" and took["lost"] == (becomes == 0)
+        assert took["took"]["driver"] == ("pyaudio" if becomes else "null")
+        frames = becomes or 256
+        assert took["took"]["buffer_size"] == int(desk.header["block_frames"]) == frames
+        frame = desk.frame
+        until(lambda: desk.frame > frame + RATE // 4)
+        assert int(desk.ledger["blocks"]) > 0 and int(desk.ledger["guarded"]) == 0
+        lease, gaps = desk.lease, desk.ledger["gaps"]
+        assert int(lease["owner"]) == 2 and Lease(desk, 2).pid == new.pid
+        cause = CAUSE_RESIZED if becomes else CAUSES.index("device_lost")
+        assert int(gaps[cause]) == 1
+        assert (int(lease["silence_ns"]) > 0) == bool(becomes)
+    finally:
+        card.end()
+        desk.close()

@@ -1,0 +1,282 @@
+"""The server as processes: it starts, survives what it is sent, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from audio_server import PythonAudioServer
+from crowdstream.control.osc import PortTaken
+from crowdstream.control.packets import build, parse
+from tests.support.offline_server import count, level, write
+from tests.support.server import PROJECT, server, until
+
+NULL = ("--driver", "null", "--buffer-size", "256")
+
+
+@pytest.fixture
+def track(tmp_path: Path) -> str:
+    return str(write(tmp_path / "test.wav", level(5)))
+
+
+# From Python ---------------------------------------------------------------------------------
+
+SCRIPT = """
+from audio_server import PythonAudioServer
+import os, sys, threading, time
+import psutil
+
+me = psutil.Process()
+before = None
+for size in [128, 256, 512, 1024, 2048]:
+    server = PythonAudioServer(osc_port=0, chunk_size=size, driver="null")
+    server.start()
+    assert server.osc_load_buffer("", 100, sys.argv[1], "Test")
+    assert server.osc_play_stem("", 100, 1.0, 0.8, 1, 0.0)
+    deadline = time.monotonic() + 10
+    while server.status()["deck.A.state"] != "playing":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    status = server.status()
+    assert status["buffer_size"] == size and status["voices"] == 1
+    assert len(me.children()) >= 2  # engine and loader, and a standby a moment later
+    server.stop()
+    left = (me.children(recursive=True), threading.active_count(), me.num_fds())
+    before = before or left
+    assert left == before == ([], 1, left[2]), (before, left)
+print("done")
+"""
+
+
+def test_the_vocabularys_script_runs_as_it_stands(tmp_path: Path, track: str) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    # A module of the caller's that must not stand in for one of Python's in the children.
+    (tmp_path / "queue.py").write_text("raise SystemExit('the wrong module')", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-P", "script.py", track],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True, text=True, timeout=100, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "done\n"
+
+
+@contextlib.contextmanager
+def python_server(**settings: Any) -> Iterator[PythonAudioServer]:
+    made = PythonAudioServer(osc_port=0, chunk_size=256, driver="null", **settings)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_the_python_server_answers_and_refuses(track: str) -> None:
+    with python_server() as made:
+        said: list[tuple[Any, ...]] = []
+        assert made.send("/version", reply=lambda *values: said.append(values))
+        assert said[0][:2] == ("/version.reply", "crowdstream")
+        assert not made.osc_deck_eq("", "A", "treble", 1.0)
+        assert not made.send("/no/such")
+        assert made.osc_deck_eq_low("/deck/A/eq/low", 0.5)
+        with pytest.raises(Exception, match="say which deck"):
+            made.osc_deck_eq_low("", 0.5)
+        with pytest.raises(AttributeError, match="osc_nonsense"):
+            made.osc_nonsense("")
+        with pytest.raises(RuntimeError, match="runs already"):
+            made.start()
+        # A reply that raises is its own problem; so is one that asks in return.
+        def faulty(*_values: Any) -> None:
+            raise ZeroDivisionError
+
+        made.send("/sync", 1, reply=faulty)
+        inner: list[Any] = []
+        made.send("/version", reply=lambda *_values: inner.append(made.status()))
+        assert inner[0]["driver"] == "null"
+        assert made.osc_cue("", "A", track)
+        until(lambda: made.status()["deck.A.state"] == "ready")
+    with pytest.raises(RuntimeError, match="not running"):
+        made.status()
+    made.stop()
+
+
+def test_many_threads_may_ask_while_the_server_stops() -> None:
+    made = PythonAudioServer(osc_port=0, chunk_size=256, driver="null")
+    made.start()
+    wrong: list[BaseException] = []
+
+    def ask() -> None:
+        while True:
+            try:
+                made.status()
+                made.osc_deck_levels("", random.random())
+            except RuntimeError:  # not running, or gone
+                return
+            except BaseException as error:
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    stops = [threading.Thread(target=made.stop) for _ in range(3)]
+    for stop in stops:
+        stop.start()
+    for thread in (*threads, *stops):
+        thread.join(5)
+        assert not thread.is_alive()
+    assert not wrong
+
+
+def test_a_start_that_fails_leaves_nothing() -> None:
+    files = psutil.Process().num_fds()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        made = PythonAudioServer(osc_port=taken.getsockname()[1], driver="null")
+        with pytest.raises(PortTaken, match="another server may be running"):
+            made.start()
+        made.stop()
+    assert psutil.Process().num_fds() == files
+    assert not psutil.Process().children()
+
+
+# The program ---------------------------------------------------------------------------------
+
+
+def test_messages_sent_while_it_starts_are_kept_in_order(tmp_path: Path, track: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = PythonAudioServer(osc_port=port, driver="null")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", port))
+        client.settimeout(20)
+        starter = threading.Thread(target=made.start)
+        starter.start()
+        # The port is the first thing there is; until it is, sending is refused.
+        until(lambda: _taken(port))
+        packets = [build("/deck_levels", (n / 1000,)) for n in range(1000)]
+        packets += [build("/cue", ("A", track)), build("/start_group", (0.0, "A"))]
+        for packet in (*packets, build("/sync", (42,))):
+            client.send(packet)
+        starter.join()
+        heard: list[str] = []
+        while not heard or heard[-1] != "/synced":
+            heard.append(parse(client.recv(65536))[0][1].address)
+    assert heard == ["/done", "/synced"]
+    until(lambda: made.status()["deck.A.level"] == pytest.approx(0.999))
+    status = made.status()
+    made.stop()
+    assert status["messages"] == 1003
+    assert status["failed"] == 0
+    assert status["deck.A.state"] == "playing"
+
+
+def _taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_within_a_second(tmp_path: Path, track: str, number: int) -> None:
+    with server(tmp_path, *NULL, "--a", track) as running:
+        children = running.below()
+        assert len(children) >= 3  # control, engine and loader; soon a standby
+        running.client.send("/start_group", 0.0, "A")
+        begin = time.monotonic()
+        running.process.send_signal(number)
+        assert running.process.wait(5) == 0
+        assert time.monotonic() - begin < 1.0
+        assert not any(child.is_running() for child in children)
+        assert "Traceback" not in running.log()
+
+
+def test_a_signal_while_it_starts_ends_it_too(tmp_path: Path) -> None:
+    for wait in (0.0, 0.3, 0.6):
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(PROJECT / "audio_server.py"), "--port", "0", *NULL],
+                stdout=log, stderr=subprocess.STDOUT,
+            )
+        # Python needs a moment before it can be told anything; the first line of the log shows
+        # that the server hears.
+        until(lambda: "preset" in (tmp_path / "log").read_text(encoding="utf-8"))
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        status = process.wait(10)
+        assert time.monotonic() - begin < 2.0
+        assert status == 0, (tmp_path / "log").read_text(encoding="utf-8")
+
+
+def test_a_killed_server_takes_its_children_along(tmp_path: Path) -> None:
+    with server(tmp_path, *NULL) as running:
+        children = running.below()
+        running.process.kill()
+        running.process.wait()
+        _gone, alive = psutil.wait_procs(children, 3)
+        assert not alive
+
+
+def test_a_server_under_fire_lives_and_counts(tmp_path: Path, track: str) -> None:
+    dice = random.Random(3)
+    with server(tmp_path, *NULL, "--stats-interval", "0") as running:
+        client = running.client
+        client.ask("/load_buffer", 100, track, answer="/done")
+        client.send("/play_stem", 100)
+        good = build("/deck_levels", (1.0, 0.5, 0.2, 0.1))
+        malformed = 0
+        for number in range(3000):
+            if number % 3 == 0:
+                noise = b"/" * (number % 2) + dice.randbytes(dice.randrange(0, 200)) + b"x"
+                noise += b"y" * (1 - len(noise) % 4 if len(noise) % 4 == 0 else 0)
+                client.send_raw(noise)
+                malformed += 1
+            elif number % 3 == 1:
+                client.send_raw(good)
+            else:
+                client.send("/no/such", float("nan"))
+        client.ask("/sync", 9, answer="/synced", seconds=20)
+        status = client.status()
+        assert status["malformed"] == malformed
+        assert status["failed"] == 1000
+        assert status["lost"] == 0
+        assert status["deck.A.state"] == "playing"
+        assert running.process.poll() is None
+        assert len(running.log().splitlines()) < 40
+
+
+def test_a_file_that_changes_while_it_plays(tmp_path: Path) -> None:
+    file = write(tmp_path / "long.wav", count(200), subtype="FLOAT")
+    with server(tmp_path, *NULL, "--memory", "16") as running:
+        client = running.client
+        client.ask("/load_buffer", 100, str(file), answer="/done")
+        client.send("/play_stem", 100, 1.0, 1.0, 0)
+        until(lambda: client.status()["deck.A.state"] == "playing")
+        os.truncate(file, 1000)
+        client.send("/deck/A/seek", 100.0)
+        heard = [client.hear() for _ in range(2)]
+        # The load was good: it is told of the break; the seek is what fails.
+        assert sorted(address for address, _ in heard) == ["/broken", "/fail"]
+        assert all("changed" in values[1] for _, values in heard)
+        assert "what is in memory plays on" in running.log()
+        assert client.status()["voices"] == 1
+        assert running.process.poll() is None

@@ -1,0 +1,213 @@
+"""Pages of a running server: what they see, and what becomes of them when something dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from tests.support.offline_server import count, write
+from tests.support.server import Running, server, until
+
+NULL = ("--http", "--driver", "null", "--buffer-size", "256")
+SEEN_SECONDS = 10.0  # far more than it takes, for a machine with other things to do
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with server(tmp_path, *NULL) as made:
+        yield made
+
+
+class Visitor:
+    """A page without a browser: what it was told, and what it says."""
+
+    def __init__(self, url: str) -> None:
+        self._open = contextlib.ExitStack()
+        connection = connect(url.replace("http", "ws", 1) + "/live")
+        self._socket: ClientConnection = self._open.enter_context(connection)
+        self.picture: dict[str, Any] = {}
+        self.heard: list[dict[str, Any]] = []
+        self._numbers = 0
+
+    def hear(self, seconds: float = SEEN_SECONDS) -> dict[str, Any]:
+        """The next message."""
+        message: dict[str, Any] = json.loads(self._socket.recv(seconds))
+        self.picture.update(message.get("picture", {}))
+        self.heard.append(message)
+        return message
+
+    def until(self, condition: Any) -> dict[str, Any]:
+        """Hear until a message meets a condition; that message."""
+        deadline = time.monotonic() + SEEN_SECONDS
+        while time.monotonic() < deadline:
+            message = self.hear()
+            if condition(message):
+                return message
+        raise TimeoutError(str(self.heard[-5:]))
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Say something."""
+        self._socket.send(json.dumps(message))
+
+    def do(self, address: str, *arguments: Any) -> list[list[Any]]:
+        """Have a command carried out; its answers."""
+        self._numbers += 1
+        number = self._numbers
+        self.say({"do": [number, address, *arguments]})
+        self.until(lambda message: message.get("end") == number)
+        answers = [one["answer"] for one in self.heard if "answer" in one]
+        return [answer[1:] for answer in answers if answer[0] == number]
+
+    def close(self) -> None:
+        """Go away."""
+        self._open.close()
+
+
+def visit(running: Running) -> Visitor:
+    """A visitor who has heard everything there is to know at first."""
+    visitor = Visitor(running.page())
+    visitor.until(lambda message: "hello" in message)
+    visitor.until(lambda _message: "deck.A" in visitor.picture)
+    return visitor
+
+
+def test_what_a_page_does_is_seen_by_every_page_and_by_osc(running: Running) -> None:
+    one, other = visit(running), visit(running)
+    assert one.do("/deck/B/level", 0.25) == []
+    running.client.send("/deck/C/level", 0.75)
+    for visitor in (one, other):
+        visitor.until(lambda _: visitor.picture["deck.B"]["level"] == 0.25)  # noqa: B023
+        visitor.until(lambda _: visitor.picture["deck.C"]["level"] == 0.75)  # noqa: B023
+    until(lambda: running.client.status()["deck.B.level"] == 0.25)
+    now = one.until(lambda message: "now" in message)["now"]
+    assert abs(now["at"] - now["t"]) < 1.0
+    assert len(now["decks"]) == 4
+
+
+def test_faults_are_answered(running: Running) -> None:
+    visitor = visit(running)
+    assert visitor.do("/deck/A/level", 99.0)[0][:2] == ["/fail", "/deck/A/level"]
+    assert visitor.do("/nothing")[0][:2] == ["/fail", "/nothing"]
+    assert visitor.do("/notify", 1)[0][:2] == ["/fail", "/notify"]
+    assert visitor.do("/deck/A/level", [1])[0][:2] == ["/fail", "/deck/A/level"]
+    assert visitor.do("/status")[0][0] == "/status.reply"
+
+
+def test_a_load_is_answered_when_it_is_done(running: Running, tmp_path: Path) -> None:
+    track = str(write(tmp_path / "numbers.wav", count(5)))
+    visitor = visit(running)
+    answers = visitor.do("/deck/A/load", track)
+    while not answers:
+        answers = [one["answer"][1:] for one in visitor.heard if "answer" in one]
+        visitor.hear()
+    assert answers[0][:2] == ["/done", "/deck/A/load"]
+    visitor.until(lambda _: visitor.picture["deck.A"]["state"] == "ready")
+    assert visitor.do("/deck/A/play") == []
+    visitor.until(lambda message: message.get("now", {}).get("decks", [[0, 0, 0]])[0][2] == 1)
+
+
+@pytest.mark.parametrize("text", ["[", "7", "[" * 20000, json.dumps({"do": []}), '{"do": "x"}'])
+def test_nonsense_ends_no_other_page(running: Running, text: str) -> None:
+    one, other = Visitor(running.page()), visit(running)
+    one._socket.send(text)
+    assert other.do("/deck/B/level", 0.5) == []
+    other.until(lambda _: other.picture["deck.B"]["level"] == 0.5)
+
+
+def test_a_page_that_does_not_read_holds_up_nobody(running: Running) -> None:
+    lazy = Visitor(running.page())
+    other = visit(running)
+    for step in range(200):
+        other.do("/deck/B/level", step / 200)
+    other.until(lambda _: other.picture["deck.B"]["level"] == 199 / 200)
+    lazy.until(lambda _: lazy.picture.get("deck.B", {}).get("level") == 199 / 200)
+
+
+def test_a_web_process_that_is_killed_comes_back_on_the_same_port(running: Running) -> None:
+    visitor = visit(running)
+    url = running.page()
+    running.client.send("/deck/D/level", 0.5)
+    web = running.below_named("web")
+    web.kill()
+    with pytest.raises(ConnectionClosed):
+        visitor.until(lambda _: False)
+    running.client.status()
+    until(lambda: served(url))
+    again = visit(running)
+    again.until(lambda _: again.picture["deck.D"]["level"] == 0.5)
+    assert int(running.below_named("web").pid) != int(web.pid)
+
+
+def test_pages_stay_open_while_control_is_replaced(running: Running) -> None:
+    visitor = visit(running)
+    visitor.do("/deck/D/level", 0.5)
+    time.sleep(0.1)  # it has been noted by then
+    control, web = running.below_named("control"), running.below_named("web").pid
+    control.send_signal(signal.SIGKILL)
+    until(lambda: running.client.status()["restarts_control"] == 1)
+    assert visitor.do("/deck/D/level", 0.75) == []
+    visitor.until(lambda _: visitor.picture["deck.D"]["level"] == 0.75)
+    assert running.below_named("web").pid == web
+
+
+def test_without_a_port_the_music_plays_on_and_the_page_comes_when_it_is_free(
+    tmp_path: Path,
+) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        with server(tmp_path, *NULL, "--http-port", str(port)) as running:
+            until(lambda: "no web page" in running.log())
+            assert f"127.0.0.1:{port}" in running.log()
+            assert running.client.status()["driver"] == "null"
+            taken.close()
+            assert running.page() == f"http://127.0.0.1:{port}"
+
+
+def test_no_page_where_none_is_wanted(tmp_path: Path) -> None:
+    with server(tmp_path, "--driver", "null") as running:
+        until(lambda: running.client.status()["standby"] != "none")
+        assert not any("crowdstream.web" in " ".join(one.cmdline()) for one in running.below())
+
+
+def test_it_ends_with_the_server(tmp_path: Path) -> None:
+    with server(tmp_path, *NULL) as running:
+        url = running.page()
+        web = running.below_named("web").pid
+    assert not served(url)
+    until(lambda: not os.path.exists(f"/proc/{web}"))
+
+
+def served(url: str) -> bool:
+    """Whether there is a page."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_page_has_waveforms_also_where_somebody_has_asked_for_figures_before(
+    running: Running, tmp_path: Path
+) -> None:
+    track = str(write(tmp_path / "numbers.wav", count(5)))
+    running.client.ask("/deck/A/load", track, answer="/done")
+    with urllib.request.urlopen(running.page() + "/metrics") as answer:
+        assert b"crowdstream" in answer.read()
+    # Control is asked for the picture already, and does not say all of it again.
+    told = visit(running).until(lambda message: "wave" in message)["wave"]
+    assert (told["deck"], told["stem"]) == ("A", 0)

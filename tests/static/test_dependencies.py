@@ -1,0 +1,147 @@
+"""What the server runs on: in no version that is known to be unsafe."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from contrib import audit
+from contrib.audit import Advisory, Answer, installed_version, read_advisories, read_answer, unsafe
+from tests.support.environment import PROJECT
+
+PACKAGES, ADVISORIES = read_advisories()
+
+
+def requirements() -> list[Requirement]:
+    """Those of the server, and of its extras."""
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    about = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    for extra in about["project"]["optional-dependencies"].values():
+        lines += extra
+    return [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
+
+
+def needed() -> set[str]:
+    """All that is installed for the server's sake, what its packages need included."""
+    found: set[str] = set()
+    left = [requirement.name for requirement in requirements()]
+    while left:
+        name = canonicalize_name(left.pop())
+        if name in found:
+            continue
+        found.add(name)
+        for text in importlib.metadata.requires(name) or []:
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                left.append(requirement.name)
+    return found
+
+
+def test_every_package_that_the_server_needs_was_looked_at() -> None:
+    looked = {canonicalize_name(name) for name in PACKAGES}
+    assert not needed() - looked - {"typing-extensions"}
+
+
+def test_nothing_is_installed_that_is_known_to_be_unsafe() -> None:
+    assert len(ADVISORIES) >= 8
+    assert not list(unsafe(ADVISORIES))
+
+
+def test_no_requirement_lets_an_unsafe_version_in() -> None:
+    bounds = {
+        canonicalize_name(requirement.name): min(
+            Version(bound.version) for bound in requirement.specifier
+        )
+        for requirement in requirements()
+    }
+    for advisory in ADVISORIES:
+        name = canonicalize_name(advisory.package)
+        # What is needed by others only has no bound here; that it is safe is looked at above.
+        if advisory.fixed and not advisory.library and name in bounds:
+            assert bounds[name] >= Version(advisory.fixed), advisory
+
+
+def test_an_unsafe_version_is_named_with_what_mends_it() -> None:
+    advisory = Advisory("psutil", "CVE-1", "it is wrong", "5.6.6")
+    assert list(unsafe([advisory], lambda _advisory: "5.6.5")) == [
+        "psutil 5.6.5: CVE-1, it is wrong; fixed in 5.6.6"
+    ]
+    assert not list(unsafe([advisory], lambda _advisory: "5.6.6"))
+    assert not list(unsafe([Advisory("no-such-extra", "CVE-3", "it is wrong", "1.0")]))
+    assert not list(unsafe([advisory], lambda _advisory: "5.10.0")), "10 comes after 6"
+    library = Advisory("soundfile", "CVE-2", "a library", "999", "libsndfile")
+    [told] = unsafe([library])
+    assert told.startswith(f"libsndfile {installed_version(library)}: CVE-2")
+
+
+def test_the_packages_fit_each_other() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pip", "check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_the_advisory_service_does_not_know_does_not_count_as_safe() -> None:
+    safe = {"name": "numpy", "version": "2.4", "vulns": []}
+    bad = {"name": "x", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2", "3"]}]}
+    lost = {"name": "y", "skip_reason": "Dependency not found"}
+    assert read_answer({"dependencies": [safe]}, ["numpy"]).complete
+    assert not read_answer({"dependencies": [safe, lost]}, ["numpy"]).complete
+    assert not read_answer({"dependencies": []}, ["numpy"]).complete
+    assert not Answer((), 3, 0, "no network").complete
+    report = {"dependencies": [safe, bad, lost]}
+    told = ("x 1: PYSEC-1; fixed in 2, 3",)
+    assert read_answer(report, ["numpy", "X"]) == Answer(told, 2, 1)
+    assert read_answer(report, ["numpy"]) == Answer((), 2, 1, "", told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "arguments", "status", "said"),
+    [
+        (Answer((), 5, 0), [], 0, "nothing unsafe is known"),
+        (Answer((), 5, 0), ["--online"], 0, "nothing unsafe is known"),
+        (Answer((), 0, 0, "no network"), [], 0, "NOT COMPLETE, 0 packages were looked up: no net"),
+        (Answer((), 0, 0, "no network"), ["--online"], 1, "something is wrong"),
+        (Answer((), 2, 3), [], 0, "it does not know 3 of the packages"),
+        (Answer(("x 1: PYSEC-1",), 5, 0), [], 1, "pip-audit: x 1: PYSEC-1"),
+        (Answer((), 5, 0, "", ("pip 1: PYSEC-2",)), [], 0, "a tool of the tests: pip 1: PYSEC-2"),
+    ],
+)
+def test_the_audit_says_what_it_could_not_ask(
+    answer: Answer, arguments: list[str], status: int, said: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(audit, "ask_service", lambda _packages: answer)
+    assert audit.main(arguments) == status
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "CVE-2024-50612" in printed, "what no release mends is not hidden"
+
+
+def test_the_tools_are_installed_by_the_test_script() -> None:
+    text = "\n".join(
+        (PROJECT / "tests" / name).read_text(encoding="utf-8")
+        for name in ("requirements.txt", "static/requirements.txt")
+    )
+    assert "\nav>=" in text and "\ndistributed>=" in text, "extras, which tests use"
+    for name in ("bandit", "pip-audit", "packaging"):
+        assert re.search(rf"^{name}[<>=]", text, re.MULTILINE)
+
+
+def test_the_advisory_service_knows_nothing_unsafe() -> None:
+    answer = audit.ask_service(PACKAGES)
+    assert not answer.unsafe
+    if not answer.complete:
+        # No installation can change this: the service is out of reach or does not know a package.
+        total = answer.known + answer.unknown
+        pytest.skip(f"the advisory service looked up {answer.known} of {total} packages"
+                    f"{f': {answer.trouble}' if answer.trouble else ''}")  # fmt: skip

@@ -1,0 +1,156 @@
+"""No shell, no eval, no pickle: what the source of every module says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.environment import PROJECT
+
+FOLDERS = ("crowdstream", "examples", "benchmarks", "contrib", "tests")
+
+# Modules that make objects, and so calls, of bytes; and one that sends them to other processes.
+UNSAFE_MODULES = {
+    "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "multiprocessing", "pickle",
+    "shelve", "yaml", "code", "codeop", "runpy", "xmlrpc", "telnetlib",
+}  # fmt: skip
+RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
+RUNS_SHELL = {
+    "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput",
+    "asyncio.create_subprocess_shell", "pty.spawn",
+}  # fmt: skip
+STARTS = {"run", "Popen", "call", "check_call", "check_output"}
+
+# file, what is found: why it is there.
+ALLOWED = {
+    ("tests/unit/library/test_reader_bad_input.py", "import of pickle"): "reads what it has just "
+    "written itself: that the errors survive it is what is tested",
+}
+
+
+def name_of(node: ast.expr) -> str:
+    """A dotted name, `os.system`; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        base = name_of(node.value)
+        return f"{base}.{node.attr}" if base else node.attr
+    return ""
+
+
+def is_true(node: ast.expr) -> bool:
+    """Whether it may be true: anything but a plain False."""
+    return not (isinstance(node, ast.Constant) and node.value is False)
+
+
+def is_text(node: ast.expr) -> bool:
+    """A text, or what makes one of parts."""
+    if isinstance(node, ast.BinOp):
+        return is_text(node.left) or is_text(node.right)
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+def in_call(node: ast.Call) -> Iterator[str]:
+    """What is wrong with a call."""
+    name = name_of(node.func)
+    last = name.rpartition(".")[2]
+    if name in RUNS_TEXT or name.removeprefix("builtins.") in RUNS_TEXT:
+        yield f"call of {last}"
+    if name in RUNS_SHELL or name.startswith("os.spawn"):
+        yield f"call of {name}"
+    if name.startswith("subprocess.") and last in STARTS and node.args and is_text(node.args[0]):
+        yield f"{name} of a text"
+    for keyword in node.keywords:
+        if keyword.arg == "shell" and is_true(keyword.value):
+            yield "shell=True"
+        if keyword.arg == "allow_pickle" and is_true(keyword.value):
+            yield "allow_pickle=True"
+
+
+def findings(source: str) -> list[str]:
+    """All that a module's source should not hold, in its order."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            modules = [base]
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found += [f"import of {name}" for name in sorted(names & RUNS_SHELL)]
+        elif isinstance(node, ast.Call):
+            found += in_call(node)
+            continue
+        else:
+            continue
+        found += [f"import of {m}" for m in modules if m.partition(".")[0] in UNSAFE_MODULES]
+    return found
+
+
+def modules() -> list[Path]:
+    """Every module of the project."""
+    found = list(PROJECT.glob("*.py"))
+    for folder in FOLDERS:
+        found += (PROJECT / folder).rglob("*.py")
+    return sorted(found)
+
+
+def test_no_module_has_a_shell_evaluates_text_or_unpickles() -> None:
+    assert len(modules()) > 350
+    found = {
+        (str(path.relative_to(PROJECT)), finding)
+        for path in modules()
+        for finding in findings(path.read_text(encoding="utf-8"))
+    }
+    assert found == set(ALLOWED), "and what is allowed is still needed"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')", "exec(x)", "compile(x, '', 'exec')", "__import__('os')", "builtins.eval(x)",
+        "import os\nos.system('ls')", "os.popen(x)", "os.spawnl(0, 'ls')", "from os import system",
+        "import pickle", "from pickle import loads", "import pickle as p", "import marshal",
+        "import shelve", "import yaml", "from yaml import load", "import multiprocessing.pool",
+        "def f():\n    import dill", "subprocess.run(x, shell=True)",
+        "subprocess.Popen(x, shell=maybe)", "subprocess.run('ls')", "subprocess.run(f'ls {x}')",
+        "subprocess.check_output('ls ' + x)", "subprocess.getoutput(x)",
+        "asyncio.create_subprocess_shell(x)", "np.load(f, allow_pickle=True)",
+    ],
+)  # fmt: skip
+def test_each_way_is_found(source: str) -> None:
+    assert findings(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "re.compile('x')", "subprocess.run(['ls', x], shell=False)", "model.eval()",
+        "subprocess.run([*words], check=True)", "np.load(f)", "ast.literal_eval(x)",
+    ],
+)  # fmt: skip
+def test_what_is_harmless_is_not(source: str) -> None:
+    assert not findings(source)
+
+
+def test_no_script_evaluates_text() -> None:
+    scripts = [*PROJECT.glob("*.sh"), *PROJECT.glob("contrib/**/*.sh")]
+    assert len(scripts) >= 4
+    for script in scripts:
+        for line in script.read_text(encoding="utf-8").splitlines():
+            code = line.partition("#")[0]
+            assert not re.search(r"(^|[;&|({\s])eval\s", code), f"{script.name}: {line}"
+
+
+def test_no_page_evaluates_text() -> None:
+    for folder in ("crowdstream", "examples", "docs"):
+        for page in (PROJECT / folder).rglob("*"):
+            if page.suffix in (".js", ".mjs", ".html"):
+                text = page.read_text(encoding="utf-8")
+                assert not re.search(r"\b(eval|new Function|document\.write)\s*\(", text), page

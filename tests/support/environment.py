@@ -1,0 +1,36 @@
+"""Environments for the child processes of tests.
+
+A child that is started with an environment of its own must still find the project, the compiled
+kernels and, while coverage is measured, the settings of coverage.py. So no test writes an
+environment from scratch: it takes one of these and changes what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "NUMBA_CACHE_DIR", "COVERAGE_PROCESS_CONFIG",
+         "COVERAGE_PROCESS_START")  # fmt: skip
+
+
+def child_environment(**changes: str | None) -> dict[str, str]:
+    """This process's variables and the project on Python's path; None removes a variable."""
+    return _changed({**os.environ, "PYTHONPATH": str(PROJECT)}, changes)
+
+
+def bare_environment(**changes: str | None) -> dict[str, str]:
+    """As few variables as a child can have: its programs, its home and the compiled kernels."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return _changed({**kept, "PYTHONPATH": str(PROJECT)}, changes)
+
+
+def _changed(env: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:
+    for name, value in changes.items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = value
+    return env

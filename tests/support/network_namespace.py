@@ -1,0 +1,156 @@
+"""A network of its own for a test: several machines' addresses, all in one private namespace.
+
+    unshare -rn python -m tests.support.network_namespace <folder>
+
+The addresses are given to the loopback device of the namespace, so real sockets can be bound to
+them, and none of them is a loopback address: to a server they are other machines. What happens
+is printed as one JSON object, for `test_network.py` to look at.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pythonosc.osc_message import OscMessage
+
+from crowdstream.control.packets import build
+from tests.support.server import Running, server
+
+SERVER, FRIEND, STRANGER = "10.77.0.1", "10.77.0.2", "10.77.0.3"
+SERVER_6, STRANGER_6 = "fd77::1", "fd77:1::3"
+FLOOD = 20_000  # packets
+FLOOD_AT_ONCE = 100
+IFF_UP = 1
+SIOCSIFFLAGS, SIOCSIFADDR = 0x8914, 0x8916  # from linux/sockios.h
+
+
+def set_up() -> None:
+    """Switch the loopback device of the namespace on, and give it the addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
+        for number, host in enumerate((SERVER, FRIEND, STRANGER)):
+            name, packed = f"lo:{number}".encode(), socket.inet_aton(host)
+            request = struct.pack("16sHH4s16x", name, socket.AF_INET, 0, packed)
+            fcntl.ioctl(control, SIOCSIFADDR, request)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control:
+        for host in (SERVER_6, STRANGER_6):
+            packed = socket.inet_pton(socket.AF_INET6, host)
+            request = struct.pack("16sIi", packed, 128, socket.if_nametoindex("lo"))
+            fcntl.ioctl(control, SIOCSIFADDR, request)
+
+
+class Peer:
+    """A socket on one of the addresses, sending to the server."""
+
+    def __init__(self, own: str, to: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in own else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.bind((own, 0))
+        # Not connected: where all addresses are one machine's, an answer comes from any of them.
+        self._to = (to, port)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.close()
+
+    def send(self, address: str, *arguments: Any) -> int:
+        """Send one message; its bytes."""
+        return self._socket.sendto(build(address, arguments), self._to)
+
+    def hear(self, seconds: float) -> list[bytes]:
+        """All packets that come until none has for so long."""
+        self._socket.settimeout(seconds)
+        found = []
+        try:
+            while True:
+                found.append(self._socket.recv(65536))
+        except TimeoutError:
+            return found
+
+    def ask(self, address: str, *arguments: Any) -> dict[str, Any]:
+        """Send a message: its bytes, those of the answers, and what the answers say."""
+        sent = self.send(address, *arguments)
+        packets = self.hear(0.5)
+        return {
+            "sent": sent,
+            "got": sum(map(len, packets)),
+            "said": [[message.address, *message.params] for message in map(OscMessage, packets)],
+        }
+
+
+def during_a_flood(flood: Peer, sequencer: Peer) -> int:
+    """How many of its questions a sequencer gets answered while another floods the server."""
+    answers = 0
+    for _ in range(FLOOD // FLOOD_AT_ONCE):
+        for _ in range(FLOOD_AT_ONCE):
+            flood.send("/deck/A/level", 0.0)
+        sequencer.send("/version")
+        answers += len(sequencer.hear(0.002))
+    return answers + len(sequencer.hear(1.0))
+
+
+def with_a_list(running: Running) -> dict[str, Any]:
+    """A server that lets one address in."""
+    with (
+        Peer(FRIEND, SERVER, running.port) as friend,
+        Peer(STRANGER, SERVER, running.port) as stranger,
+    ):
+        found: dict[str, Any] = {
+            "friend": friend.ask("/status"),
+            "stranger": stranger.ask("/status"),
+            "barred": running.client.status()["barred"],
+            "answered": during_a_flood(stranger, friend),
+        }
+        found["level"] = running.client.status()["deck.A.level"]
+        found["status"] = running.client.status()
+        return found
+
+
+def without(running: Running) -> dict[str, Any]:
+    """A server that lets everybody in, by both versions of IP."""
+    found: dict[str, Any] = {}
+    for name, own, to in (
+        ("mapped", STRANGER, SERVER), ("six", STRANGER_6, SERVER_6),
+        ("local", "127.0.0.1", "127.0.0.1"), ("local_six", "::1", "::1"),
+    ):
+        with Peer(own, to, running.port) as peer:
+            found[name] = {
+                question: peer.ask(question) for question in ("/status", "/notify", "/version")
+            }
+    with (
+        Peer("127.0.0.1", "127.0.0.1", running.port) as sequencer,
+        Peer(STRANGER, SERVER, running.port) as stranger,
+    ):
+        found["answered"] = during_a_flood(stranger, sequencer)
+    found["status"] = running.client.status()
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Set up the addresses, run both servers, print what was seen."""
+    folder = Path(arguments[0])
+    set_up()
+    found = {}
+    for name, see, options in (
+        ("list", with_a_list, ("--osc-host", "0.0.0.0", "--osc-allow", f"{FRIEND}/32")),
+        ("open", without, ("--osc-host", "::")),
+    ):
+        own = folder / name
+        own.mkdir()
+        with server(own, "--driver", "null", "--memory", "64", *options) as running:
+            found[name] = {**see(running), "log": running.log()}
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

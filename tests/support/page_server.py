@@ -1,0 +1,96 @@
+"""What the tests of the page share: a server with music, and a page that is ready."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import WIDE, open_page
+from tests.support.server import Running, server, until
+
+RATE = 44100
+SECONDS = 40
+STEMS = ("drums", "bass", "vocals", "other")
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+def make_media(root: Path) -> Path:
+    """A track of four stems with a beat grid, and a file whose name is markup."""
+    quiet = 0.05 * np.sin(np.arange(SECONDS * RATE) * 0.05).astype("f4")
+    (root / "Night").mkdir(parents=True)
+    for stem in STEMS:
+        soundfile.write(root / "Night" / f"{stem}.wav", quiet, RATE)
+    (root / "Night" / "crowdstream.toml").write_text("[grid]\nbpm = 120.0\n")
+    soundfile.write(root / f"{NASTY}.wav", quiet[: 10 * RATE], RATE)
+    return root
+
+
+@contextmanager
+def music_server(folder: Path) -> Iterator[Running]:
+    """A server on the built-in clock with that music, and its page."""
+    media = make_media(folder / "media")
+    options = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
+    with server(folder, *options, "--record-folder", str(folder)) as running:
+        yield running
+
+
+@contextmanager
+def ready_page(
+    browser: Browser, running: Running, size: dict[str, int] | None = None
+) -> Iterator[Page]:
+    """A page that is connected and has drawn its decks."""
+    with open_page(browser, running.page(), size or WIDE) as page:
+        page.wait_for_selector("body[data-link=open] .deck[data-state]", state="attached")
+        page.wait_for_function("document.querySelectorAll('.deck[data-state]').length === 4")
+        yield page
+
+
+def load(running: Running, track: Path, deck: str = "A") -> None:
+    """Load a track and wait until it can be played."""
+    running.client.ask(f"/deck/{deck}/load", str(track), answer="/done", seconds=60)
+
+
+def deck_is(running: Running, **values: Any) -> None:
+    """Wait until the status says so of deck A."""
+    until(lambda: _holds(running.client.status(), values))
+
+
+def _holds(status: dict[str, Any], values: dict[str, Any]) -> bool:
+    for name, wanted in values.items():
+        value = status[f"deck.A.{name}"]
+        near = isinstance(wanted, float) and abs(float(value) - wanted) < 1e-3
+        if not near and value != wanted:
+            return False
+    return True
+
+
+def live(page: Page, expression: str) -> Any:
+    """The value of a JavaScript expression over `live`, the page's connection."""
+    return page.evaluate(
+        "async () => { const { live } = await import('/page/live.js');"
+        f" return {expression}; }}"
+    )
+
+
+def watch_orders(page: Page) -> None:
+    """Keep the commands that the page sends from now on; see `ordered`."""
+    page.evaluate(
+        "async () => { const { live } = await import('/page/live.js'); const send = live.send;"
+        " if (window.sent) { window.sent = []; return; } window.sent = [];"
+        " live.send = function (message) { if (message.do)"
+        " window.sent.push([performance.now(), ...message.do.slice(1)]);"
+        " return send.call(this, message); }; }"
+    )
+
+
+def ordered(page: Page) -> list[list[Any]]:
+    """The commands sent since `watch_orders`: [address, arguments...]."""
+    found: list[list[Any]] = json.loads(page.evaluate("JSON.stringify(window.sent)"))
+    return [order[1:] for order in found]

@@ -1,0 +1,46 @@
+"""A server whose deck A plays, and its engines: the one that renders and the standby."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tests.support.offline_server import write
+from tests.support.server import Running, server, until
+
+FRAMES = 256
+OPTIONS = ("--buffer-size", str(FRAMES), "--stats-interval", "0")
+MOST_MS = 50.0  # that may be lost; how much it is usually is the benchmark's business
+
+
+def engines(it: Running) -> list[psutil.Process]:
+    """The engine processes, the oldest first."""
+    return it.all_named("engine")
+
+
+def await_standby(it: Running, state: str = "running") -> None:
+    """Wait until a standby is ready."""
+    until(lambda: it.client.status()["standby"] == state, 60)
+
+
+def await_takeover(it: Running, number: int = 1) -> dict[str, Any]:
+    """Wait until so many engines have taken over; the status then."""
+    until(lambda: it.client.status()["takeovers"] == number, 20)
+    until(lambda: it.client.status()["standby"] == "none" or len(engines(it)) == 2, 20)
+    return it.client.status()
+
+
+@contextlib.contextmanager
+def playing(folder: Path, card: Any, samples: np.ndarray, *options: str) -> Iterator[Running]:
+    """A server on a card whose deck A plays."""
+    track = str(write(folder / "track.wav", samples))
+    with server(folder, *OPTIONS, *options, env=card.env if card else {}) as it:
+        it.client.ask("/deck/A/load", track, answer="/done")
+        it.client.send("/deck/A/play", 0.0, 1)
+        until(lambda: it.client.status()["deck.A.state"] == "playing")
+        yield it

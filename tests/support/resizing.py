@@ -1,0 +1,43 @@
+"""Changing the buffer size of a server whose deck A plays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.offline_server import RATE, count, write
+from tests.support.server import Running, until
+
+PLAIN = ("--memory", "64", "--limiter-lookahead", "0", "--ceiling", "0")
+MOST_MS = 100.0  # of silence
+
+
+def play(it: Running, folder: Path) -> None:
+    """Deck A counts."""
+    it.client.ask("/deck/A/load", str(write(folder / "track.wav", count(60))), answer="/done")
+    it.client.send("/deck/A/play")
+    until(lambda: it.client.status()["deck.A.state"] == "playing")
+
+
+def resize(it: Running, frames: int) -> float:
+    """Change the size; ms of silence."""
+    it.client.send("/buffer_size", frames)
+    while True:
+        heard, values = it.client.hear(40)
+        assert heard != "/fail", values
+        if heard == "/done" and values[:2] == ["/buffer_size", frames]:  # not an earlier one
+            return float(values[2])
+
+
+def await_standby(it: Running) -> None:
+    """Wait until one plays, one is ready, and nobody else is there."""
+    until(lambda: it.client.status()["standby"] != "none" and len(it.all_named("engine")) == 2)
+
+
+def counts_on(heard: np.ndarray) -> bool:
+    """Whether the samples count on from the first that sounds to the last."""
+    numbers = np.rint(heard[:, 0] * 32768).astype(int)
+    sounding = np.flatnonzero(numbers)
+    numbers = numbers[sounding[0] : sounding[-1] + 1]
+    return len(numbers) > RATE and set((np.diff(numbers) % 8192).tolist()) == {1}

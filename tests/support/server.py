@@ -1,0 +1,171 @@
+"""A running server for tests: the program itself in a child, and a client that talks to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pythonosc.osc_bundle_builder import OscBundleBuilder
+from pythonosc.osc_message import OscMessage
+
+from crowdstream.control.osc import build
+from tests.support.environment import PROJECT
+
+START_SECONDS = 120.0  # the kernels may have to be compiled first
+
+
+class Client:
+    """Speaks OSC to a server on loopback and hears its answers."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect(("127.0.0.1", port))
+
+    def send(self, address: str, *arguments: Any) -> None:
+        """Send one message."""
+        self.send_raw(build(address, arguments))
+
+    def send_raw(self, packet: bytes) -> None:
+        """Send any bytes as one packet."""
+        with contextlib.suppress(ConnectionRefusedError):
+            self._socket.send(packet)
+
+    def bundle(self, unix_seconds: float, *messages: tuple[Any, ...]) -> None:
+        """Send messages, each `(address, argument, ...)`, as one time-tagged bundle."""
+        builder = OscBundleBuilder(unix_seconds)  # type: ignore[arg-type]
+        for address, *arguments in messages:
+            builder.add_content(OscMessage(build(address, tuple(arguments))))
+        self._socket.send(builder.build().dgram)
+
+    def hear(self, seconds: float = 5.0) -> tuple[str, list[Any]]:
+        """The next answer: address and arguments; raises `TimeoutError`."""
+        self._socket.settimeout(seconds)
+        while True:
+            try:
+                message = OscMessage(self._socket.recv(65536))
+            except ConnectionRefusedError:
+                continue
+            return message.address, list(message.params)
+
+    def ask(self, address: str, *arguments: Any, answer: str, seconds: float = 10.0) -> list[Any]:
+        """Send a message and wait for the answer of that address; its arguments."""
+        self.send(address, *arguments)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            heard, values = self.hear(deadline - time.monotonic())
+            if heard == answer:
+                return values
+        raise TimeoutError(f"{address} got no {answer}")
+
+    def status(self) -> dict[str, Any]:
+        """The named values of the server's status."""
+        values = self.ask("/status", answer="/status.reply")[9:]
+        return dict(zip(values[::2], values[1::2], strict=True))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class Running:
+    """A server process: `client`, `port`, `process`; `log()` is what it has said so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+        self.port = self._await_port()
+        self.client = Client(self.port)
+
+    def below(self) -> list[psutil.Process]:
+        """All processes of the server but the guardian, which is the one that was started."""
+        found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return found
+
+    def all_named(self, name: str, word: str = "") -> list[psutil.Process]:
+        """Those of them that run `crowdstream.<name>.process`, the oldest first.
+
+        `word`: only those that have it in their command line.
+        """
+        found = []
+        for one in self.below():
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                line = one.cmdline()
+                if f"crowdstream.{name}.process" in line and word in " ".join(line):
+                    found.append((float(one.create_time()), one.pid, one))
+        return [one for _time, _pid, one in sorted(found)]
+
+    def below_named(self, name: str) -> psutil.Process:
+        """The first of `all_named`."""
+        return self.all_named(name)[0]
+
+    def page(self) -> str:
+        """The address of the page, once it is served: `http://127.0.0.1:43210`."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            served = re.search(r"page on (\S+)", self.log())
+            if served:
+                return served.group(1)
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.02)
+        raise TimeoutError(self.log())
+
+    def log(self) -> str:
+        """Standard output and error together."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def _await_port(self) -> int:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            ready = re.search(r"ready: .* OSC on \S+:(\d+)", self.log())
+            if ready:
+                return int(ready.group(1))
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.02)
+        raise TimeoutError(self.log())
+
+
+@contextlib.contextmanager
+def server(
+    folder: Path, *options: str, env: dict[str, str] | None = None
+) -> Iterator[Running]:
+    """Run `audio_server.py` on a free port, with its log in `folder`; ended in all cases.
+
+    It serves pages only where an option says so (`--http`, then on a free port, too).
+    """
+    log = folder / "server.log"
+    program = [sys.executable, str(PROJECT / "audio_server.py")]
+    command = [*program, "--port", "0", "--http-port", "0", "--no-http", *options]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
+        )
+    running = None
+    try:
+        running = Running(process, log)
+        yield running
+    finally:
+        if running is not None:
+            running.client.close()
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def until(condition: Any, seconds: float = 60.0) -> None:
+    """Wait until `condition()` holds; fails when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)

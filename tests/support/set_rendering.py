@@ -1,0 +1,46 @@
+"""Sets written and rendered in a test."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crowdstream.control.packets import build
+from crowdstream.offline.renderer import Renderer, Summary
+from crowdstream.offline.session import Session
+from crowdstream.offline.sets import read_set
+from crowdstream.settings import Settings
+from tests.support.offline_server import RATE
+
+MEMORY_BYTES = 64 << 20
+
+
+def mix(
+    path: Path, text: str | bytes, seconds: float | None = None, memory: int = MEMORY_BYTES,
+    whole: bool = False, **settings: Any,
+) -> tuple[np.ndarray, Summary]:
+    """What a set of these contents beside `path` renders to, float32 `(frames, 2)`."""
+    path = path / "set.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    blocks: list[np.ndarray] = []
+    with Session(Settings(**settings), memory, RATE, whole=whole) as session:
+        renderer = Renderer(session, read_set(path), lambda block: blocks.append(block.copy()))
+        summary = renderer.run(seconds)
+    out = np.concatenate(blocks) if blocks else np.zeros((0, 2), np.float32)
+    assert len(out) == summary.frames
+    return out, summary
+
+
+def score(*bundles: tuple[float, list[tuple[str, tuple[Any, ...]]]]) -> bytes:
+    """A binary score: a time in seconds and the messages of each bundle."""
+    data = b""
+    for seconds, messages in bundles:
+        packet = b"#bundle\0" + struct.pack(">Q", round(seconds * 2**32))
+        for address, arguments in messages:
+            message = build(address, arguments)
+            packet += struct.pack(">i", len(message)) + message
+        data += struct.pack(">i", len(packet)) + packet
+    return data

@@ -1,0 +1,182 @@
+"""A DJ and a server on a clock that only rendering moves: hours of a sim in minutes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crowdstream.control.packets import build
+from crowdstream.dj.live.chooser import Chooser, Endless
+from crowdstream.dj.live.floor import Floor
+from crowdstream.dj.live.link import Link
+from crowdstream.dj.live.session import Session
+from crowdstream.dj.planner import Planner, Wishes
+from crowdstream.dj.sets import Entry, Row, Set, Transition
+from crowdstream.dj.shelf import of_analyses
+from tests.support.offline_server import RATE, Rig, write
+from tests.support.track_analyses import analysis
+
+BLOCK = 1024
+BPM = 240.0
+HOLE = round(0.05 * RATE)  # silence that is too long
+WAY = Transition(
+    "bass swap", 2, (Row(0, "in", "low", 0.0), Row(4, "out", "low", 0.0), Row(4, "in", "low", 1.0))
+)
+
+
+def made(
+    folder: Path, names: str, beats: int = 64, leave: float = 48.0, bpm: float = BPM
+) -> Set:
+    """A set of tones. Each is left after `leave` beats, 8 of them together with the next one."""
+    entries = []
+    for number, name in enumerate(names):
+        path = folder / f"{name}.wav"
+        when = np.arange(round(beats * 60.0 / bpm * RATE)) / RATE
+        tone = 0.1 * np.sin(2 * np.pi * (220 + 110 * number) * when)
+        write(path, np.stack([tone, tone], 1))
+        anchors = ((0.0, 0.0), (1.0, 60.0 / bpm))
+        last = number == len(names) - 1
+        entries.append(Entry(str(path), anchors, 0.0, leave, transition=None if last else WAY))
+    return Set(bpm, tuple(entries))
+
+
+class Way:
+    """Packets to the core of a night and back, as a socket has them; the time of both."""
+
+    def __init__(self, sim: SimulatedDj, sender: tuple[str, int]) -> None:
+        self.sender = sender
+        self.sim = sim
+        self.come: deque[bytes] = deque()
+        self.later = 0.0
+
+    def now(self) -> float:
+        return self.sim.time + self.later
+
+    def send(self, data: bytes) -> int:
+        if self.sender in self.sim.ways:
+            self.sim.packet(data, self.sender)
+        return len(data)
+
+    def recv(self, _size: int) -> bytes:
+        if not self.come:
+            raise BlockingIOError
+        return self.come.popleft()
+
+    def close(self) -> None:
+        self.sim.ways.pop(self.sender, None)
+
+
+class SimulatedDj(Rig):
+    """A rig, and DJs that play on it. `person` sends as somebody else does."""
+
+    def __init__(self, memory_mb: int = 256, **settings: Any) -> None:
+        self.ways: dict[Any, Way] = {}
+        self.djs: list[Session] = []
+        self.holes: list[tuple[float, float]] = []  # begin and length, s
+        self.block_out = np.zeros((0, 2), np.float32)
+        self._silent = 0
+        super().__init__(memory_mb=memory_mb, block=BLOCK, base_bpm=BPM, **settings)
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        if sender in self.ways:
+            self.ways[sender].come.append(build(address, arguments))
+        else:
+            super().answer(sender, address, *arguments)
+
+    def join(self, chooser: Chooser, floor: Floor | None = None) -> Session:
+        """A DJ begins."""
+        way = Way(self, ("127.0.0.1", 40000 + len(self.djs)))
+        self.ways[way.sender] = way
+        dj = Session(Link(way, way.now), chooser, floor or Floor(None), way.now)
+        self.djs.append(dj)
+        return dj
+
+    def die(self, dj: Session, seconds: float, after: SimulatedDj) -> None:
+        """This server dies under a DJ, and `seconds` later another one is there."""
+        (way,) = self.ways.values()
+        self.ways.clear()
+        for _ in range(round(seconds * 40)):
+            way.later += 0.025
+            dj.tick()
+        way.later += self.time - after.time
+        way.sim, after.ways, after.djs = after, {way.sender: way}, [dj]
+
+    def leave(self, dj: Session) -> None:
+        """A DJ dies."""
+        self.djs.remove(dj)
+
+    def step(self, frames: int | None = None) -> None:
+        for dj in self.djs:
+            if not dj.player.finished:
+                dj.tick()
+        block = self.render(self.block if frames is None else frames)
+        self.block_out = block
+        self._listen(block)
+        self.load(self.pages_a_block)
+
+    def _listen(self, block: np.ndarray) -> None:
+        sounding = np.flatnonzero(np.abs(block).max(axis=1) > 1e-4)
+        if not len(sounding):
+            self._silent += len(block)
+            return
+        gaps = np.diff(sounding) - 1
+        first = self._silent + int(sounding[0])
+        begin = self.desk.frame - len(block)
+        if first > HOLE:
+            self.holes.append((begin / RATE, first / RATE))
+        for at in np.flatnonzero(gaps > HOLE).tolist():
+            self.holes.append(((begin + int(sounding[at])) / RATE, int(gaps[at]) / RATE))
+        self._silent = len(block) - 1 - int(sounding[-1])
+
+    def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
+        """Play on until something holds; fails when it does not come to that."""
+        end = self.time + seconds
+        while not condition():
+            assert self.time < end, f"it did not happen: {[dj.player.note for dj in self.djs]}"
+            self.step()
+
+    def deck(self, letter: str, name: str) -> Any:
+        """A reading of a deck."""
+        return self.status()[f"deck.{letter}.{name}"]
+
+
+def plays(dj: Session) -> str:
+    """The name of the track that has the floor."""
+    mix, index = dj.player.mix, dj.player.index
+    return "" if mix is None or index < 0 else Path(mix.entries[index].path).stem
+
+
+def meeting(sim: SimulatedDj, out: str, into: str) -> float:
+    """The beat of the grid of deck `out` at which deck `into` begins, at its own beat 0."""
+    sim.until(lambda: sim.deck(into, "state") == "playing")
+    status = sim.status()
+    assert abs(status[f"deck.{into}.phase"]) < 1e-3 > abs(status[f"deck.{out}.phase"])
+    return float(status[f"deck.{out}.beat"] - status[f"deck.{into}.beat"])
+
+
+def endless(folder: Path, names: str, bpm: float = BPM) -> Endless:
+    """A library of short tracks of different energy, `a` the calmest."""
+    paths = [entry.path for entry in made(folder, names, beats=100, bpm=bpm).entries]
+    keys = ("8A", "9A", "8A", "7A")
+    shelf = of_analyses({
+        path: analysis(bpm, keys[number % 4], number / len(paths), 24, (), sung=())
+        for number, path in enumerate(paths)
+    })  # fmt: skip
+    return Endless(lambda cards: Planner(cards, Wishes()), lambda: shelf, lambda: 0.0)
+
+
+def ask(sim: SimulatedDj, word: str, *arguments: object) -> str:
+    """Tell the DJ something as a person does; why it does not, or nothing."""
+    sim.answers.said.clear()
+    sim.send(f"/dj/{word}", *arguments)
+    sim.until(lambda: sim.heard("/done") or sim.fails(), 10.0)
+    return "".join(sim.fails())
+
+
+def coming(dj: Session) -> str:
+    mix = dj.player.mix
+    return Path(mix.entries[1].path).stem if mix is not None and len(mix.entries) > 1 else ""

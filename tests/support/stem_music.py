@@ -1,0 +1,121 @@
+"""What the end-to-end tests share: music whose stems are told apart by ear, and an ear."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import soundfile
+from playwright.sync_api import Page
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from crowdstream.web.listening.chunks import HEAD
+from tests.support.server import Running, server
+
+RATE = 44100
+SECONDS = 60
+TONES = {"drums": 400.0, "bass": 150.0, "vocals": 1000.0, "other": 2500.0}  # Hz
+LEVEL = 0.1  # amplitude of each stem's tone
+HEARD = 0.5 * LEVEL  # a tone as loud as that sounds
+QUIET = 0.02 * LEVEL  # and one that is no louder does not
+LONG_MINUTES = 15
+
+
+def make_media(root: Path, minutes: int = LONG_MINUTES) -> Path:
+    """A track of four stems, each a tone of its own, and a long file of noise."""
+    at = np.arange(SECONDS * RATE) / RATE
+    folder = root / "Tones"
+    folder.mkdir(parents=True)
+    for stem, hertz in TONES.items():
+        tone = (LEVEL * np.sin(2 * np.pi * hertz * at)).astype("f4")
+        soundfile.write(folder / f"{stem}.wav", tone, RATE, subtype="PCM_16")
+    noise = np.random.default_rng(1).uniform(-0.8, 0.8, 60 * RATE).astype("f4")
+    with soundfile.SoundFile(root / "Long.wav", "w", RATE, 1, "PCM_16") as file:
+        for _ in range(minutes):
+            file.write(noise)
+    return root
+
+
+@contextlib.contextmanager
+def tone_server(folder: Path, media: Path, *options: str) -> Iterator[Running]:
+    """A server on the built-in clock with that music, and its page."""
+    flags = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
+    with server(folder, *flags, *options) as running:
+        yield running
+
+
+class Ear:
+    """Listens to the master as anybody can, over `/listen`. A context manager."""
+
+    def __init__(self, url: str) -> None:
+        address = url.replace("http", "ws", 1) + "/listen?bus=master&format=pcm16"
+        self._open = contextlib.ExitStack()
+        self._socket = self._open.enter_context(connect(address, max_queue=None))
+        self._parts: list[np.ndarray] = []
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._listen)
+        self._next = -1
+        self.lost = 0
+        """Frames that were left out since it listens."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            for data in self._socket:
+                if isinstance(data, bytes):
+                    self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        _form, channels, frames, _own, _rate, frame, _at = HEAD.unpack_from(data)
+        samples = np.frombuffer(data, "<i2", offset=HEAD.size).reshape(-1, channels) / 32768.0
+        with self._lock:
+            if self._next >= 0:
+                self.lost += frame - self._next
+            self._next = frame + frames
+            self._parts = [*self._parts[-100:], samples[:, 0]]
+        self._socket.send(json.dumps({"have": self._next}))
+
+    def level(self, hertz: float, seconds: float = 0.2) -> float:
+        """The amplitude of a tone in what was heard last."""
+        with self._lock:
+            parts = self._parts[-100:]
+        samples = np.concatenate(parts)[-round(seconds * RATE) :] if parts else np.zeros(1)
+        window = np.hanning(len(samples))
+        turn = np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / RATE)
+        return float(2 * abs((samples * window * turn).sum()) / max(window.sum(), 1.0))
+
+    def hears(self, *hertz: float) -> Callable[[], bool]:
+        """A condition: of the stems exactly these sound."""
+        wanted = set(hertz)
+        return lambda: all(
+            self.level(tone) > HEARD if tone in wanted else self.level(tone) < QUIET
+            for tone in TONES.values()
+        )
+
+
+def deck(page: Page, letter: str = "A") -> Any:
+    """What the page knows of a deck."""
+    return page.evaluate(
+        "async (letter) => { const { live } = await import('/page/live.js');"
+        " return live.get(`deck.${letter}`); }", letter,
+    )  # fmt: skip
+
+
+def canvas(page: Page, name: str, letter: str = "A") -> dict[str, float]:
+    """The place on the screen of a deck's close-up or overview."""
+    box = page.locator(f".deck[data-deck={letter}] .waveform-{name}").bounding_box()
+    assert box
+    return {"x": box["x"], "y": box["y"], "width": box["width"], "height": box["height"]}

@@ -1,0 +1,271 @@
+"""The report of a whole run: one line of progress, then one table of the tiers.
+
+`run-tests.sh` loads this as a plugin (`-p tests.support.summary`). It also puts the slowest files
+first, as known from the last run, so that the workers finish together. `--results FILE` writes one
+JSON line per test; `python -m tests.support.summary FILE ...` compares such files of several runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+TIERS = ("static", "unit", "integration", "system", "browser", "fuzz")
+DURATIONS = "crowdstream/durations"
+PROGRESS_SECONDS = 30.0
+"""Where the output is no terminal, progress is printed this often."""
+
+
+@dataclass
+class TierCounts:
+    """What came of the tests of one tier; `seconds` is the sum over its tests."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    reasons: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, other: TierCounts) -> None:
+        """Add what came of another tier."""
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.seconds += other.seconds
+
+    def row(self, name: str) -> str:
+        """A row of the table."""
+        return f"{name:12} {self.passed:7} {self.failed:7} {self.skipped:8} {self.seconds:8.0f}"
+
+
+def node_id(report: pytest.TestReport) -> str:
+    """The test's name without the group that pytest-xdist appends."""
+    return report.nodeid.rpartition("@")[0] or report.nodeid
+
+
+def tier_of(test: str) -> str:
+    """The tier of a test or file: its folder below `tests/`."""
+    parts = test.split("/")
+    return parts[1] if len(parts) > 2 and parts[0] == "tests" else "other"
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """Why a test was skipped."""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return str(getattr(report, "wasxfail", "")) or "no reason given"
+
+
+class Summary:
+    """Counts the reports of a run and prints them."""
+
+    def __init__(self, config: pytest.Config, out: TextIO) -> None:
+        self._config = config
+        self._out = out
+        self._live = out.isatty()
+        self._begin = self._printed = time.monotonic()
+        self._total = 0
+        self._tiers: dict[str, TierCounts] = defaultdict(TierCounts)
+        self._files: dict[str, float] = defaultdict(float)
+        self._outcomes: dict[str, str] = {}
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    # Progress ----------------------------------------------------------------------------
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without workers: how many tests there are."""
+        self._total = max(self._total, len(session.items))
+
+    def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:
+        """With workers, each of which collects all tests."""
+        self._total = max(self._total, len(ids))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, str] | None:
+        """Keep pytest from printing a letter for each test; it still counts them."""
+        if report.outcome == "failed":
+            return ("failed" if report.when == "call" else "error", "", "")
+        if report.outcome == "skipped":
+            return "skipped", "", ""
+        return ("passed" if report.when == "call" else "", "", "")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count one phase of a test."""
+        test = node_id(report)
+        counts = self._tiers[tier_of(test)]
+        counts.seconds += report.duration
+        self._files[test.partition("::")[0]] += report.duration
+        self._seconds[test] += report.duration
+        before = self._outcomes.get(test)
+        if report.failed and before != "failed":
+            counts.failed += 1
+            if before == "passed":  # its teardown has failed
+                counts.passed -= 1
+            self._outcomes[test] = "failed"
+            self._line(f"FAILED {test}")
+        elif report.skipped:
+            counts.skipped += 1
+            counts.reasons[skip_reason(report)] += 1
+            self._outcomes[test] = "skipped"
+        elif report.when == "call" and before is None:
+            counts.passed += 1
+            self._outcomes[test] = "passed"
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        now = time.monotonic()
+        if now - self._printed < (0.1 if self._live else PROGRESS_SECONDS):
+            return
+        self._printed = now
+        done = len(self._outcomes)
+        failed = sum(counts.failed for counts in self._tiers.values())
+        share = f"{done / self._total:4.0%}" if self._total else "    "
+        text = (
+            f"[{share}] {done} of {self._total} tests, {failed} failed, {now - self._begin:.0f} s"
+        )
+        self._out.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
+        self._out.flush()
+
+    def _line(self, text: str) -> None:
+        self._out.write(f"\r\x1b[K{text}\n" if self._live else f"{text}\n")
+        self._out.flush()
+
+    # The end -----------------------------------------------------------------------------
+
+    def pytest_sessionfinish(self) -> None:
+        """Keep what the next run needs, and the results that were asked for."""
+        if self._live:
+            self._out.write("\r\x1b[K")
+        cache = self._config.cache
+        if cache is not None:
+            known = cache.get(DURATIONS, {})
+            cache.set(DURATIONS, {**known, **self._files})
+        path = self._config.getoption("--results")
+        if path:
+            with Path(path).open("w", encoding="utf-8") as file:
+                for test, outcome in self._outcomes.items():
+                    line = {"test": test, "outcome": outcome, "seconds": self._seconds[test]}
+                    file.write(json.dumps(line) + "\n")
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the table, why tests were skipped, and how to run each failed test again."""
+        terminalreporter.write_sep("=", "summary")
+        for line in self.table():
+            terminalreporter.write_line(line)
+        for tier, counts in self._ordered():
+            for reason, count in counts.reasons.items():
+                terminalreporter.write_line(f"skipped in {tier} ({count}): {reason}")
+        failed = [test for test, outcome in self._outcomes.items() if outcome == "failed"]
+        if failed:
+            terminalreporter.write_line("run a failed test again with:")
+        for test in sorted(failed):
+            terminalreporter.write_line(f"    ./run-tests.sh {shlex.quote(test)}")
+
+    def _ordered(self) -> Iterator[tuple[str, TierCounts]]:
+        for tier in (*TIERS, "other"):
+            if tier in self._tiers:
+                yield tier, self._tiers[tier]
+
+    def table(self) -> Iterator[str]:
+        """The lines of the table; seconds are the sum over all tests, not the time of the run."""
+        yield "tier          passed  failed  skipped  seconds"
+        every = TierCounts()
+        for tier, counts in self._ordered():
+            yield counts.row(tier)
+            every.add(counts)
+        yield every.row("all")
+
+
+class SlowestFirst:
+    """Orders the files of a run by how long they took the last time, the longest first."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        workerinput = getattr(config, "workerinput", None)
+        if workerinput is not None:
+            self.known = workerinput["durations"]
+        else:
+            self.known = config.cache.get(DURATIONS, {}) if config.cache is not None else {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """All workers order alike, whatever another run writes meanwhile."""
+        node.workerinput["durations"] = self.known
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the groups that took longest first; among unknown ones, those of the slow tiers."""
+        files: dict[str, set[str]] = defaultdict(set)
+        for item in items:
+            files[_group(item)].add(item.nodeid.partition("::")[0])
+        seconds = {
+            group: sum(self.known.get(file, 0.0) for file in of_group)
+            for group, of_group in files.items()
+        }
+        items.sort(key=lambda item: (-seconds[_group(item)], _slowness(item), _group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("xdist_group")
+    return str(mark.args[0]) if mark else item.nodeid.partition("::")[0]
+
+
+def _slowness(item: pytest.Item) -> int:
+    slow = ("system", "browser", "static", "integration", "fuzz")
+    tier = tier_of(item.nodeid)
+    return slow.index(tier) if tier in slow else len(slow)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare `--results`."""
+    parser.addoption("--results", metavar="FILE", help="write one JSON line per test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Replace pytest's progress by this one, in the process that reports."""
+    config.pluginmanager.register(SlowestFirst(config), "slowest-first")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Summary(config, sys.stdout), "tier-summary")
+
+
+def unsteady(runs: Sequence[Path]) -> dict[str, list[str]]:
+    """Tests that did not pass in every run: their outcome in each, "missing" where there is none.
+
+    A test that every run skips is not listed.
+    """
+    outcomes: dict[str, dict[int, str]] = defaultdict(dict)
+    for number, run in enumerate(runs):
+        for line in run.read_text(encoding="utf-8").splitlines():
+            result = json.loads(line)
+            outcomes[result["test"]][number] = result["outcome"]
+    found = {}
+    for test, seen in outcomes.items():
+        row = [seen.get(number, "missing") for number in range(len(runs))]
+        if set(row) not in ({"passed"}, {"skipped"}):
+            found[test] = row
+    return dict(sorted(found.items()))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """List every test that did not pass every time; 1 where there is one."""
+    runs = [Path(argument) for argument in arguments]
+    found = unsteady(runs)
+    for test, row in found.items():
+        counts = ", ".join(f"{row.count(word)} {word}" for word in dict.fromkeys(row))
+        print(f"{test}: {counts}")
+    print(f"{len(runs)} runs: {len(found)} tests did not pass every time")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""Other machines, by real sockets: who is heard, what is answered, and whom a flood shuts out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from crowdstream.control.answers import INSTEAD, MOST_TIMES, NO_SUBSCRIPTION
+from tests.support.environment import PROJECT
+from tests.support.network_namespace import FLOOD, FLOOD_AT_ONCE, STRANGER
+
+SECONDS = 240.0  # the kernels may have to be compiled first
+TURNS = FLOOD // FLOOD_AT_ONCE
+
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `tests.support.network_namespace` saw in a network namespace of its own."""
+    command = ["unshare", "-rn", sys.executable, "-P", "-m", "tests.support.network_namespace"]
+    with subprocess.Popen(
+        [*command, str(tmp_path_factory.mktemp("network"))], cwd=PROJECT, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            out, error = process.communicate(timeout=SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # the servers, too
+            raise
+    assert process.returncode == 0, (
+        "network namespaces are needed (unshare -rn, of util-linux; where user namespaces are "
+        f"switched off, run this as root):\n{out}\n{error}"
+    )
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+def test_an_address_on_the_list_is_heard_and_another_is_not(seen: dict[str, Any]) -> None:
+    found = seen["list"]
+    [answer] = found["friend"]["said"]
+    assert answer[0] == "/status.reply"
+    assert found["stranger"]["said"] == []
+    assert found["barred"] == 1
+    assert found["level"] == 1.0, "what a barred sender orders is not done"
+    assert f"a packet from {STRANGER} was dropped" in found["log"]
+    assert found["log"].count("was dropped") == 1
+
+
+def test_a_flood_of_a_barred_sender_shuts_nobody_out(seen: dict[str, Any]) -> None:
+    found = seen["list"]
+    status = found["status"]
+    assert status["barred"] + status["dropped"] == FLOOD + 1
+    assert found["answered"] >= TURNS - status["dropped"]
+    assert status["refused_packets"] == 0
+
+
+def test_strangers_get_short_answers_and_this_machine_whole_ones(seen: dict[str, Any]) -> None:
+    found = seen["open"]
+    for name in ("mapped", "six"):
+        for question, answer in found[name].items():
+            assert answer["got"] <= MOST_TIMES * answer["sent"], question
+        assert found[name]["/status"]["said"] == [["/fail", "/status", INSTEAD]]
+        assert found[name]["/notify"]["said"] == [["/fail", "/notify", NO_SUBSCRIPTION]]
+        assert found[name]["/version"]["said"][0][0] == "/version.reply"
+    for name in ("local", "local_six"):
+        assert found[name]["/status"]["said"][0][0] == "/status.reply"
+        assert found[name]["/notify"]["said"][0][0] == "/done"
+    assert "listening on :: without --osc-allow" in found["log"]
+
+
+def test_a_flood_of_a_stranger_is_limited_and_the_sequencer_is_heard(
+    seen: dict[str, Any],
+) -> None:
+    found = seen["open"]
+    status = found["status"]
+    assert found["answered"] >= TURNS - status["dropped"]
+    assert status["limited"] > FLOOD / 4
+    assert f" {STRANGER} port " in found["log"]
+    assert "sends more than it may as a stranger" in found["log"]

@@ -1,0 +1,381 @@
+"""What the shell scripts do, with every program they call replaced by one that takes notes.
+
+Nothing is installed here: `fakes` is the only folder in PATH. test_newcomer.py does the real
+thing.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.environment import PROJECT
+
+COPIED = [
+    "start-crowdstream.sh",
+    "run-tests.sh",
+    "contrib/install.sh",
+    "contrib/service.sh",
+    "contrib/crowdstream.service",
+    "requirements.txt",
+    "requirements-test.txt",
+    "pyproject.toml",
+]
+REAL = [
+    "bash",
+    "cat",
+    "cp",
+    "env",
+    "flock",
+    "getconf",
+    "grep",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "nice",
+    "readlink",
+    "rm",
+    "sha256sum",
+    "sleep",
+    "stat",
+]
+
+# Stands for every Python: the system's, and after `-m venv` the one in .venv/.
+PYTHON = """#!/bin/bash
+case $* in
+-c*pyaudio*) exit 1 ;;                  # PyAudio is not built yet
+-c*atheris*) exit "${ATHERIS_STATUS:-0}" ;;
+-c*|*--version) exit 0 ;;               # nothing is lacking, .venv/ is usable
+esac
+printf 'python %s\\n' "$*" >>"$NOTES"
+case $* in
+"-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; printf '%s' "$3" >"$3/bin/activate" ;;
+*"-m pip "*) exit "${PIP_STATUS:-0}" ;;
+*"-m ruff "*) exit "${RUFF_STATUS:-0}" ;;
+*"-m pytest"*) exit "${PYTEST_STATUS:-0}" ;;
+*/audio_server.py*)
+    printf 'pid %s in %s\\n' $$ "$PWD" >>"$NOTES"
+    # It runs until the DJ is there, where one is to come.
+    until [ -z "${DJ:-}" ] || [[ $(<"$NOTES") = *"crowdstream dj"* ]]; do sleep 0.02; done
+    ;;
+esac
+"""
+
+# Finds stdio.h; finds portaudio.h once the file `portaudio` stands beside it.
+COMPILER = """#!/bin/bash
+read -r line
+[[ $line != *portaudio* || -e ${0%/*}/portaudio ]]
+"""
+
+APT = """#!/bin/bash
+[ "$1" != -s ] || exit "${SIMULATION_STATUS:-0}"
+printf 'apt-get %s (%s)\\n' "$*" "$DEBIAN_FRONTEND" >>"$NOTES"
+[[ $* != *portaudio* ]] || : >"${0%/*}/portaudio"
+"""
+
+
+class Sandbox:
+    """A copy of the scripts in a folder of its own, and the fake programs they find."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "a project"  # a blank: nothing may rely on there being none
+        self.fakes = folder / "fakes"
+        self.notes_file = folder / "notes"
+        self.fakes.mkdir()
+        for name in COPIED:
+            target = self.project / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, target)
+        for name in REAL:
+            path = shutil.which(name)
+            assert path is not None, f"{name} is needed by the scripts"
+            (self.fakes / name).symlink_to(path)
+        self.fake("python3", PYTHON)
+        self.fake("gcc", COMPILER)
+        self.fake("apt-get", APT)
+        self.fake("id", "#!/bin/bash\necho 0\n")
+        self.fake("systemd-analyze", "#!/bin/bash\n")
+        for name in ("chromium", "pd", "sclang", "ruby"):
+            self.fake(name, "#!/bin/bash\n")
+        (self.fakes / "portaudio").touch()
+
+    def fake(self, name: str, text: str) -> None:
+        file = self.fakes / name
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def without(self, *names: str) -> None:
+        for name in names:
+            (self.fakes / name).unlink()
+
+    def run(
+        self,
+        command: str | Path,
+        *arguments: str,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script of the copy, with no terminal that sudo could ask on."""
+        variables = {"PATH": str(self.fakes), "NOTES": str(self.notes_file), **(env or {})}
+        self.notes_file.write_text("")
+        return subprocess.run(
+            [self.project / command, *arguments],
+            cwd=cwd or self.project,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            start_new_session=True,
+        )
+
+    def notes(self) -> list[str]:
+        """What the fake programs were called with during the last run."""
+        text = self.notes_file.read_text().replace(str(self.project), "PROJECT")
+        return text.splitlines()
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
+
+
+PARTS = (
+    "tests/*/",
+    "tests/test_*.py tests/benchmarks",
+    "tests/web tests/record tests/library tests/examples tests/top tests/guardian "
+    "tests/catalog tests/system/test_newcomer.py tests/integration/test_web.py",
+)
+INSTALLATION = [
+    "python -m venv PROJECT/.venv",
+    "python -m pip install -r PROJECT/requirements.txt -e PROJECT",
+    "python -P -m crowdstream compile",
+]
+
+
+def test_the_first_start_installs_in_order(sandbox: Sandbox) -> None:
+    result = sandbox.run("start-crowdstream.sh", "--install-only")
+    assert result.returncode == 0, result.stderr
+    assert sandbox.notes() == INSTALLATION
+    for step in ("[1/4]", "[2/4]", "[3/4]", "[4/4]"):
+        assert step in result.stdout
+
+
+def test_the_second_start_does_nothing_but_start(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    result = sandbox.run("start-crowdstream.sh", "--a", "one track.wav")
+    assert result.returncode == 0
+    assert sandbox.notes()[0] == "python PROJECT/audio_server.py --a one track.wav"
+    assert result.stdout == ""
+
+
+def test_a_changed_requirement_is_installed(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    with (sandbox.project / "requirements.txt").open("a") as file:
+        file.write("another\n")
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    assert sandbox.notes() == INSTALLATION[1:]
+
+
+def test_a_project_that_was_moved_gets_a_new_environment(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    sandbox.project = sandbox.project.rename(sandbox.project.with_name("moved"))
+    result = sandbox.run("start-crowdstream.sh", "--install-only")
+    assert "making it anew" in result.stdout
+    assert sandbox.notes() == INSTALLATION
+
+
+def test_an_installation_that_broke_off_is_repaired(sandbox: Sandbox) -> None:
+    broken = sandbox.run("start-crowdstream.sh", env={"PIP_STATUS": "1"})
+    assert broken.returncode == 1
+    assert "pip could not install" in broken.stderr
+    assert sandbox.notes() == INSTALLATION[:2]
+    repaired = sandbox.run("start-crowdstream.sh", "--install-only")
+    assert repaired.returncode == 0
+    assert sandbox.notes() == INSTALLATION
+
+
+def test_it_works_from_elsewhere_through_a_link(sandbox: Sandbox, tmp_path: Path) -> None:
+    link = tmp_path / "crowdstream-link"
+    link.symlink_to(sandbox.project / "start-crowdstream.sh")
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    result = sandbox.run(link, "--levels", "1", "1", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    called, where = sandbox.notes()
+    assert called == "python PROJECT/audio_server.py --levels 1 1"
+    assert where.endswith(f" in {tmp_path}")  # so that relative file names mean what they say
+
+
+def test_the_server_takes_the_place_of_the_script(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    variables = {"PATH": str(sandbox.fakes), "NOTES": str(sandbox.notes_file)}
+    with subprocess.Popen([sandbox.project / "start-crowdstream.sh"], env=variables) as child:
+        child.wait(60)
+    assert sandbox.notes()[-1].startswith(f"pid {child.pid} ")
+
+
+def test_demo_passes_its_options_on(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    sandbox.run("start-crowdstream.sh", "--demo", "--seconds", "8")
+    assert sandbox.notes() == ["python -P -m examples.demo --seconds 8"]
+
+
+def test_a_dj_plays_beside_the_server_with_its_port_and_crowd(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    options = ("--dj", "my stems", "--port", "57130", "--movement-map=crowd.toml")
+    result = sandbox.run("start-crowdstream.sh", *options, env={"DJ": "1"})
+    assert result.returncode == 0, result.stderr
+    notes = sandbox.notes()
+    (pid,) = [note.split()[1] for note in notes if note.startswith("pid")]
+    assert set(notes) - {f"pid {pid} in PROJECT"} == {
+        "python PROJECT/audio_server.py --port 57130 --movement-map=crowd.toml",
+        f"python -P -m crowdstream dj my stems --port 57130 --crowd crowd.toml --with {pid}",
+    }
+    sandbox.run("start-crowdstream.sh", "--dj", "night.toml", env={"DJ": "1"})
+    crowd = "PROJECT/configs/crowd.toml"
+    assert any(f"--port 57120 --crowd {crowd}" in note for note in sandbox.notes())
+    assert f"python PROJECT/audio_server.py --movement-map {crowd}" in sandbox.notes()
+    assert sandbox.run("start-crowdstream.sh", "--dj").returncode == 2
+
+
+def test_help_installs_nothing(sandbox: Sandbox) -> None:
+    result = sandbox.run("start-crowdstream.sh", "--help")
+    assert result.returncode == 0
+    assert "--demo" in result.stdout
+    assert sandbox.notes() == []
+
+
+@pytest.mark.parametrize("sudo", [None, "#!/bin/bash\nexit 1\n"], ids=["no sudo", "password"])
+def test_what_cannot_be_installed_is_said_with_the_command(
+    sandbox: Sandbox, sudo: str | None
+) -> None:
+    sandbox.fake("id", "#!/bin/bash\necho 1000\n")
+    sandbox.without("portaudio")
+    if sudo is not None:
+        sandbox.fake("sudo", sudo)
+    result = sandbox.run("start-crowdstream.sh")
+    assert result.returncode == 1
+    command = "    sudo apt-get install -y --no-install-recommends portaudio19-dev"
+    assert command in [line.removeprefix("crowdstream: ") for line in result.stderr.splitlines()]
+    assert "portaudio19-dev      PortAudio, the way to sound cards" in result.stdout
+    assert sandbox.notes() == []
+
+
+def test_root_installs_what_is_missing_and_nothing_else(sandbox: Sandbox) -> None:
+    sandbox.without("portaudio")
+    result = sandbox.run("start-crowdstream.sh", "--install-only")
+    assert result.returncode == 0, result.stderr
+    calls = [note for note in sandbox.notes() if note.startswith("apt-get")]
+    assert len(calls) == 1
+    assert calls[0].endswith("install -y --no-install-recommends portaudio19-dev (noninteractive)")
+
+
+def test_the_package_list_is_refreshed_if_it_knows_no_such_package(sandbox: Sandbox) -> None:
+    sandbox.without("portaudio")
+    sandbox.run("start-crowdstream.sh", "--install-only", env={"SIMULATION_STATUS": "100"})
+    calls = [note.split()[-2] for note in sandbox.notes() if note.startswith("apt-get")]
+    assert calls == ["update", "portaudio19-dev"]
+
+
+def test_sudo_is_used_where_it_needs_no_password(sandbox: Sandbox) -> None:
+    sandbox.fake("id", "#!/bin/bash\necho 1000\n")
+    sandbox.fake("sudo", '#!/bin/bash\n[ "$1" != -n ] || shift\n[ "$1" = true ] || "$@"\n')
+    sandbox.without("portaudio")
+    result = sandbox.run("start-crowdstream.sh", "--install-only")
+    assert result.returncode == 0, result.stderr
+    assert any(note.startswith("apt-get") for note in sandbox.notes())
+
+
+def test_a_missing_compiler_is_named(sandbox: Sandbox) -> None:
+    sandbox.without("gcc")
+    sandbox.fake("id", "#!/bin/bash\necho 1000\n")
+    result = sandbox.run("start-crowdstream.sh")
+    assert result.returncode == 1
+    assert "sudo apt-get install -y --no-install-recommends gcc libc6-dev" in result.stderr
+
+
+def test_without_apt_get_the_packages_are_named(sandbox: Sandbox) -> None:
+    sandbox.without("apt-get", "portaudio")
+    result = sandbox.run("start-crowdstream.sh")
+    assert result.returncode == 1
+    assert "portaudio19-dev" in result.stdout
+    assert "no apt-get" in result.stderr
+
+
+def test_two_installations_at_once_wait_for_each_other(sandbox: Sandbox) -> None:
+    holder = ["flock", str(sandbox.project), "-c", "echo held; sleep 1"]
+    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        result = sandbox.run("start-crowdstream.sh", "--install-only")
+        assert other.poll() is not None or other.wait(0.5) is not None
+    assert "waiting for it" in result.stdout
+    assert sandbox.notes() == INSTALLATION
+
+
+CHECKS = ("python -P -m ruff check .", "python -P -m mypy", "python -P -m contrib.audit")
+
+
+def test_tests_run_beside_linting_and_types(sandbox: Sandbox) -> None:
+    result = sandbox.run("run-tests.sh", "--device-free")
+    assert result.returncode == 0, result.stderr
+    first, *together, last = sandbox.notes()[len(INSTALLATION) :]
+    assert first == "python -m pip install -r PROJECT/requirements-test.txt"
+    # All at the same time. (There are no tests in the sandbox for the shell to name.)
+    assert [note for note in together if note in CHECKS] == list(CHECKS)
+    assert {note for note in together if note not in CHECKS} == {
+        f"python -P -m pytest -m not device and not install {part}" for part in PARTS
+    }
+    assert last == "python -P -m pytest -m not device and not install tests/browser"
+    sandbox.run("run-tests.sh", "-k", "name", env={"CROWDSTREAM_NO_DEVICE": "1"})
+    assert sandbox.notes() == ["python -P -m pytest -m not device and not install -k name"]
+
+
+@pytest.mark.parametrize("failing", ["RUFF_STATUS", "PYTEST_STATUS"])
+def test_any_failure_fails_the_run_and_pytest_has_the_last_word(
+    sandbox: Sandbox, failing: str
+) -> None:
+    result = sandbox.run("run-tests.sh", "--device-free", env={failing: "1"})
+    assert result.returncode == 1
+    assert sandbox.notes()[-1].endswith("tests/browser")
+    assert result.stdout.splitlines()[-1] == "crowdstream: something failed (see above)"
+
+
+def test_device_tests_install_the_sound_servers(sandbox: Sandbox) -> None:
+    result = sandbox.run("run-tests.sh")
+    assert result.returncode == 0, result.stderr
+    call = next(note for note in sandbox.notes() if note.startswith("apt-get"))
+    assert {"jackd2", "pulseaudio", "pulseaudio-utils"} <= set(call.split())
+    *together, pages, last = sandbox.notes()[-8:]
+    assert {f"python -P -m pytest -m not device {part}" for part in PARTS} < set(together)
+    # These have the machine for themselves.
+    assert pages == "python -P -m pytest -m not device tests/browser"
+    assert last == "python -P -m pytest -m device"
+
+
+def test_fuzzing_goes_on_where_atheris_cannot_be_had(sandbox: Sandbox) -> None:
+    sandbox.run("run-tests.sh", "--device-free")
+    sandbox.run("run-tests.sh", "--fuzz", "5", "osc")
+    assert sandbox.notes() == ["python -P -m tests.fuzz.run 5 osc"]
+    result = sandbox.run(
+        "run-tests.sh", "--fuzz", "5", env={"ATHERIS_STATUS": "1", "PIP_STATUS": "1"}
+    )
+    assert sandbox.notes() == [
+        "python -P -m pip install -r requirements-fuzz.txt", "python -P -m tests.fuzz.run 5",
+    ]
+    assert "goes on without it" in result.stdout
+
+
+def test_ci_only_runs_the_tests() -> None:
+    lines = (PROJECT / ".ci" / "run").read_text().splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert len(lines) == 2
+    assert lines[1].endswith('/../run-tests.sh"')
+
+
+@pytest.mark.parametrize("name", ["start-crowdstream.sh", "run-tests.sh", ".ci/run"])
+def test_scripts_can_be_started(name: str) -> None:
+    assert os.access(PROJECT / name, os.X_OK)
+    subprocess.run(["bash", "-n", PROJECT / name], check=True)

@@ -1,0 +1,120 @@
+"""The short sequencers: each does what it says, on a server that runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.offline_server import level, write
+from tests.support.server import PROJECT, Running, server, until
+
+FOLDER = PROJECT / "examples" / "sequencers"
+BPM = 400.0
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with server(tmp_path_factory.mktemp("server"), "--driver", "null") as made:
+        yield made
+
+
+@pytest.fixture
+def running(one: Running) -> Iterator[Running]:
+    """The server, with nothing on its decks; no command of the test may fail."""
+    before = one.client.status()["failed"]
+    yield one
+    status = one.client.status()
+    one.client.send("/mixer_cleanup")
+    until(lambda: "playing" not in {deck(one, letter, "state") for letter in "ABCD"})
+    for letter in "ABCD":
+        one.client.send(f"/deck/{letter}/eq", 0.0, 0.0, 0.0)
+        one.client.send(f"/deck/{letter}/level", 1.0)
+    assert status["failed"] == before
+
+
+@pytest.fixture
+def track(tmp_path: Path) -> str:
+    return str(write(tmp_path / "a.wav", level(40.0)))
+
+
+def deck(running: Running, letter: str, name: str) -> Any:
+    return running.client.status()[f"deck.{letter}.{name}"]
+
+
+@contextmanager
+def program(running: Running, track: str, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A sequencer at work, which is told of server and track by its environment."""
+    env = {**os.environ, "CROWDSTREAM_PORT": str(running.port), "CROWDSTREAM_TRACK": track,
+           "CROWDSTREAM_BPM": str(BPM), "QT_QPA_PLATFORM": "offscreen",
+           "QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox"}  # fmt: skip
+    process = subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def bass_goes_and_comes(running: Running) -> None:
+    until(lambda: deck(running, "A", "state") == "playing")
+    until(lambda: deck(running, "A", "low") == 0.0)
+    until(lambda: deck(running, "A", "low") == 1.0)
+    assert deck(running, "A", "state") == "playing"
+
+
+def test_python_brings_a_second_track_in_on_the_phrase(running: Running, track: str) -> None:
+    options = ("--bpm", str(BPM), "--phrase", "8", "--port", str(running.port))
+    script = str(FOLDER / "sequencer.py")
+    with program(running, "", sys.executable, script, track, track, *options) as process:
+        assert process.wait(60) == 0
+        until(lambda: deck(running, "B", "state") == "playing")
+        status = running.client.status()
+        assert status["deck.A.state"] == "playing" and status["bpm"] == BPM
+        assert status["deck.B.low"] == 0.0 and abs(status["deck.B.phase"]) < 1e-3
+        until(lambda: deck(running, "A", "low") == 0.0 and deck(running, "B", "low") == 1.0)
+        until(lambda: deck(running, "A", "state") != "playing")
+        assert deck(running, "B", "state") == "playing"
+
+
+def test_sections_follow_their_cues(running: Running, tmp_path: Path) -> None:
+    for name in ("intro", "verse"):
+        write(tmp_path / f"{name}.wav", level(2.0))
+    cues = tmp_path / "cues.csv"
+    cues.write_text("beat,file,fade\n0,intro.wav,0\n8,verse.wav,4\n", encoding="utf-8")
+    with program(running, "", sys.executable, str(FOLDER / "sections.py"), str(tmp_path),
+                 str(cues), "--bpm", str(BPM), "--port", str(running.port)) as process:  # fmt: skip
+        until(lambda: deck(running, "A", "state") == "playing")
+        until(lambda: deck(running, "B", "state") == "playing")
+        until(lambda: deck(running, "B", "level") == 1.0 and deck(running, "A", "level") == 0.0)
+        until(lambda: deck(running, "A", "state") != "playing")
+        assert process.wait(60) == 0
+
+
+def test_pure_data_plays_and_takes_the_bass_out(running: Running, track: str) -> None:
+    with program(running, track, "pd", "-nogui", "-noaudio", "-nomidi",
+                 "-open", str(FOLDER / "sequencer.pd"), "-send", f"port {running.port}",
+                 "-send", f"bpm {BPM}", "-send", f"track symbol {track}"):  # fmt: skip
+        bass_goes_and_comes(running)
+        assert deck(running, "A", "bpm") == BPM
+
+
+def test_supercollider_plays_and_takes_the_bass_out(running: Running, track: str) -> None:
+    with program(running, track, "sclang", str(FOLDER / "sequencer.scd")):
+        bass_goes_and_comes(running)
+
+
+def test_sonic_pi_plays_and_takes_the_bass_out(running: Running, track: str) -> None:
+    shim = str(PROJECT / "tests" / "support" / "sonic_pi.rb")
+    with program(running, track, "ruby", shim, str(FOLDER / "sequencer.rb")):
+        bass_goes_and_comes(running)
+        assert deck(running, "A", "sync") == 1.0 and abs(deck(running, "A", "phase")) < 1e-3

@@ -1,0 +1,279 @@
+"""The systemd unit, as --install-service writes it, and what is done around it.
+
+systemctl and its like are fakes that take notes; systemd-analyze is the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.test_scripts import INSTALLATION, Sandbox
+
+# As systemctl of a running system; STATE stands in for what is-system-running says.
+SYSTEMCTL = """#!/bin/bash
+if [[ $* == *is-system-running ]]; then
+    printf '%s\\n' "${STATE:-degraded}"
+    exit 1
+fi
+printf 'systemctl %s\\n' "$*" >>"$NOTES"
+[[ $* != *restart* ]] || exit "${RESTART_STATUS:-0}"
+"""
+RUNUSER = """#!/bin/bash
+printf 'runuser %s\\n' "$*" >>"$NOTES"
+exec "${@:4}"
+"""
+NOTE = """#!/bin/bash
+printf '%s %s\\n' "${0##*/}" "$*" >>"$NOTES"
+"""
+ID = """#!/bin/bash
+case $1 in -un) echo dj ;; *) echo "$WHO" ;; esac
+"""
+# What the server's --show-config prints comes from a file beside the fakes.
+SHOW = """#!/bin/bash
+if [[ $* == *--show-config* ]]; then
+    [[ $* != *--wrong* ]] || { echo "crowdstream: wrong" >&2; exit 2; }
+    cat "${NOTES%/*}/shown" 2>/dev/null
+fi
+"""
+
+
+class Machine(Sandbox):
+    """A sandbox with systemd; `root` stands for the file system's root."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.root = folder / "root"
+        self.shown = folder / "shown"
+        self.home = folder / "home"
+        self.fake("systemctl", SYSTEMCTL)
+        self.fake("runuser", RUNUSER)
+        self.fake("chown", NOTE)
+        self.fake("loginctl", "#!/bin/bash\necho no\n")
+        self.fake("id", ID)
+        self.fake("stat", '#!/bin/bash\necho "${OWNER:-root}"\n')
+        python = (self.fakes / "python3").read_text()
+        self.fake("python3", SHOW + python.removeprefix("#!/bin/bash\n"))
+
+    def service(
+        self, *options: str, who: int = 0, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """`--install-service` unless the options say otherwise, as the user of that number."""
+        if "--uninstall-service" not in options:
+            options = ("--install-service", *options)
+        variables = {"DESTDIR": str(self.root), "HOME": str(self.home), "WHO": str(who)}
+        return self.run("start-crowdstream.sh", *options, env={**variables, **(env or {})})
+
+    @property
+    def system_unit(self) -> Path:
+        return self.root / "etc/systemd/system/crowdstream.service"
+
+    @property
+    def user_unit(self) -> Path:
+        return self.home / ".config/systemd/user/crowdstream.service"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def values(unit: Path, name: str) -> list[str]:
+    """All values of a setting of the unit."""
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def test_through_sudo_it_is_a_service_of_the_machine_that_runs_as_the_caller(
+    machine: Machine,
+) -> None:
+    result = machine.service("--device", "USB", env={"SUDO_USER": "dj"})
+    assert result.returncode == 0, result.stderr
+    unit = machine.system_unit
+    assert values(unit, "User") == ["dj"]
+    assert values(unit, "WantedBy") == ["multi-user.target"]
+    project = machine.project
+    assert values(unit, "ExecStart") == [
+        f'"{project}/.venv/bin/python" "{project}/audio_server.py" "--device" "USB"'
+    ]
+    notes = machine.notes()
+    compiled = notes.index("python -P -m crowdstream compile", len(INSTALLATION) + 1)
+    assert notes[compiled - 1].startswith(f"runuser -u dj -- env XDG_CACHE_HOME={machine.root}/var")
+    assert notes[compiled + 1 :] == [
+        "systemctl daemon-reload",
+        "systemctl enable crowdstream.service",
+        "systemctl restart crowdstream.service",
+    ]
+    # Nothing of the user's environment was made by root.
+    assert notes[0].startswith("runuser -u dj -- PROJECT/start-crowdstream.sh --install-only")
+    assert "journalctl -u crowdstream -f" in result.stdout
+
+
+def test_a_user_gets_a_service_of_the_user(machine: Machine) -> None:
+    result = machine.service(who=1000)
+    assert result.returncode == 0, result.stderr
+    unit = machine.user_unit
+    assert values(unit, "WantedBy") == ["default.target"]
+    assert not values(unit, "User") and not values(unit, "DynamicUser")
+    # What a user's manager can't do would keep the service from starting.
+    for name in ("ProtectSystem", "PrivateTmp", "CapabilityBoundingSet", "DeviceAllow"):
+        assert not values(unit, name)
+    assert "SystemCallFilter=@system-service" in unit.read_text()
+    assert machine.notes()[-3:] == [
+        "systemctl --user daemon-reload",
+        "systemctl --user enable crowdstream.service",
+        "systemctl --user restart crowdstream.service",
+    ]
+    assert "sudo loginctl enable-linger dj" in result.stdout
+    assert not machine.system_unit.exists()
+
+
+def test_root_alone_runs_it_as_the_owner_or_as_nobody_in_particular(machine: Machine) -> None:
+    assert machine.service(env={"OWNER": "pi"}).returncode == 0
+    assert values(machine.system_unit, "User") == ["pi"]
+    result = machine.service()
+    assert result.returncode == 0, result.stderr
+    assert values(machine.system_unit, "DynamicUser") == ["yes"]
+    assert not values(machine.system_unit, "User")
+    assert "first start compiles" in result.stdout
+
+
+def test_options_reach_the_server_as_they_are(machine: Machine) -> None:
+    odd = ["100 %i", 'a "quote"', "back\\slash", "$HOME ${X}", "it's", "@WRITABLE@ & more", "é"]
+    assert machine.service(*odd, env={"SUDO_USER": "dj"}).returncode == 0
+    (command,) = values(machine.system_unit, "ExecStart")
+    escaped = [
+        "100 %%i", 'a \\"quote\\"', "back\\\\slash", "$$HOME $${X}", "it's", "@WRITABLE@ & more",
+        "é",
+    ]  # fmt: skip
+    assert command.endswith(" ".join(f'"{word}"' for word in escaped))
+    verify(machine.system_unit)
+    refused = machine.service("two\nlines", env={"SUDO_USER": "dj"})
+    assert refused.returncode == 1 and "control characters" in refused.stderr
+
+
+def test_where_recordings_and_logs_go_is_writable(machine: Machine) -> None:
+    machine.service(env={"SUDO_USER": "dj"})
+    assert values(machine.system_unit, "ReadWritePaths") == []
+    default = '"CROWDSTREAM_RECORD_FOLDER=%S/crowdstream/recordings"'
+    assert default in values(machine.system_unit, "Environment")
+    machine.shown.write_text(
+        'record_folder = "/home/dj/My Sets"  # file config.toml\n'
+        'log_file = "/var/log/night/a.log"   # flag --log-file\n'
+        '# a         = (an empty deck)       # default\n'
+    )
+    machine.service(env={"SUDO_USER": "dj"})
+    assert values(machine.system_unit, "ReadWritePaths") == ['"-/home/dj/My Sets"',
+                                                             '"-/var/log/night"']
+    assert default not in values(machine.system_unit, "Environment")
+    verify(machine.system_unit)
+
+
+def test_wrong_options_install_nothing(machine: Machine) -> None:
+    result = machine.service("--wrong", env={"SUDO_USER": "dj"})
+    assert result.returncode == 1
+    assert "its options are wrong" in result.stderr
+    assert not machine.system_unit.exists()
+    assert not any("systemctl" in note for note in machine.notes())
+
+
+@pytest.mark.parametrize("state", ["offline", "unknown", "none at all"])
+def test_without_systemd_it_says_so_and_does_nothing(machine: Machine, state: str) -> None:
+    if state == "none at all":
+        machine.without("systemctl")
+    for option in ("--install-service", "--uninstall-service"):
+        result = machine.service(option, env={"STATE": state})
+        assert result.returncode == 1
+        assert "systemd does not run here" in result.stderr
+        assert machine.notes() == []
+        assert not machine.root.exists()
+
+
+def test_a_service_that_does_not_start_says_where_to_look(machine: Machine) -> None:
+    result = machine.service(env={"SUDO_USER": "dj", "RESTART_STATUS": "1"})
+    assert result.returncode == 1
+    assert "journalctl -u crowdstream -n 30" in result.stderr
+
+
+@pytest.mark.parametrize("who", [0, 1000])
+def test_it_is_taken_away_again(machine: Machine, who: int) -> None:
+    unit = machine.user_unit if who else machine.system_unit
+    absent = machine.service("--uninstall-service", who=who)
+    assert absent.returncode == 1 and "is not installed" in absent.stderr
+    assert machine.service(who=who).returncode == 0
+    assert unit.exists()
+    result = machine.service("--uninstall-service", who=who)
+    assert result.returncode == 0, result.stderr
+    assert not unit.exists()
+    user = "--user " if who else ""
+    assert machine.notes() == [
+        f"systemctl {user}disable --now crowdstream.service", f"systemctl {user}daemon-reload",
+    ]  # fmt: skip
+
+
+def verify(unit: Path) -> None:
+    """Have systemd read the unit; fails on anything that it does not like."""
+    program = shutil.which("systemd-analyze")
+    assert program, "systemd-analyze is missing: apt-get install systemd"
+    done = subprocess.run(
+        [program, "verify", "--man=no", "--recursive-errors=no", str(unit)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    about_it = [line for line in done.stderr.splitlines() if "crowdstream" in line]
+    assert (done.returncode, about_it) == (0, [])
+
+
+def test_systemd_takes_the_units(machine: Machine) -> None:
+    machine.service(env={"SUDO_USER": "dj"})
+    verify(machine.system_unit)
+    machine.service()
+    verify(machine.system_unit)
+    machine.service(who=1000)
+    verify(machine.user_unit)
+    broken = machine.root / "crowdstream-broken.service"
+    broken.write_text(machine.system_unit.read_text() + "NoSuchThing=crowdstream\n")
+    with pytest.raises(AssertionError):
+        verify(broken)
+
+
+# Rights that it does without, as systemd-analyze security names them.
+CLOSED = {
+    "AmbientCapabilities", "CapabilityBoundingSet_CAP_SYS_ADMIN",
+    "CapabilityBoundingSet_CAP_SYS_RAWIO", "LockPersonality", "NoNewPrivileges", "PrivateTmp",
+    "ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs",
+    "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc", "ProtectSystem",
+    "RestrictAddressFamilies_AF_NETLINK", "RestrictAddressFamilies_AF_PACKET",
+    "RestrictAddressFamilies_OTHER", "RestrictNamespaces_user", "RestrictSUIDSGID",
+    "SystemCallArchitectures", "SystemCallFilter_clock", "SystemCallFilter_debug",
+    "SystemCallFilter_module", "SystemCallFilter_mount", "SystemCallFilter_raw_io",
+    "SystemCallFilter_reboot", "SystemCallFilter_swap", "UserOrDynamicUser",
+}  # fmt: skip
+
+
+def test_the_tests_install_what_they_check_the_unit_with(machine: Machine) -> None:
+    machine.without("systemd-analyze")
+    assert machine.run("run-tests.sh", "--device-free", env={"WHO": "0"}).returncode == 0
+    (call,) = [note for note in machine.notes() if note.startswith("apt-get")]
+    assert "systemd" in call.split()
+
+
+def test_it_has_no_more_rights_than_needed(machine: Machine) -> None:
+    machine.service(env={"SUDO_USER": "dj"})
+    look = ["systemd-analyze", "security", "--offline=true", "--no-pager"]
+    done = subprocess.run(
+        [*look, "--json=short", str(machine.system_unit)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    exposure = {entry["json_field"]: entry["exposure"] for entry in json.loads(done.stdout)}
+    assert exposure.keys() >= CLOSED
+    assert not {name for name in CLOSED if float(exposure[name] or 0) > 0}
+    # What it needs: machine code made at run time, and a priority of its own choice.
+    assert float(exposure["MemoryDenyWriteExecute"]) > 0
+    assert float(exposure["RestrictRealtime"]) > 0
+    total = [*look, "--threshold=25", str(machine.system_unit)]  # of 100; an open service has 96
+    result = subprocess.run(total, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout[-300:]

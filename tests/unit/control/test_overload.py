@@ -1,0 +1,226 @@
+"""Overload and mistakes: what is refused is told, and nothing is half done."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crowdstream.control.outbox import RESERVE, Outbox
+from crowdstream.control.packets import build
+from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import OP_RAMP
+from crowdstream.desk.records import COMMAND
+from crowdstream.desk.sizes import COMMAND_RING
+from tests.support.offline_server import ME, Rig, level, playing, write
+
+
+def test_when_the_ring_is_full_commands_are_refused_whole_and_nothing_is_lost(
+    rig: Rig, steady: str
+) -> None:
+    playing(rig, steady)
+    sent = COMMAND_RING // 4
+    for _ in range(sent):
+        rig.send("/deck_levels", 0.5, 0.5, 0.5, 0.5)
+    refused = rig.core.outbox.refused
+    assert 0 < refused == len(rig.fails())
+    taken = int(rig.desk.rings["command_head"]) - int(rig.desk.rings["command_tail"])
+    assert taken == 4 * (sent - refused), "each was taken whole or not at all"
+    assert COMMAND_RING - taken >= RESERVE - 4
+    before = rig.state()
+    rig.send("/stem_volume", 100, 0.1)
+    rig.send("/set_tempo", 130.0)
+    assert rig.state() == before
+    rig.send("/status")
+    assert rig.heard("/status.reply"), "questions are answered all the same"
+    # What control does by itself, here on an order that came before, is kept till it fits.
+    rig.core.mixer.unload(100)
+    for _ in range(RESERVE):
+        rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0)
+    rig.core.outbox.flush()
+    assert rig.core.outbox._kept
+    rig.seconds(3)
+    assert not rig.core.outbox._kept
+    assert not rig.core.mixer._tracks
+
+
+def test_the_record_is_laid_out_as_the_desk_says() -> None:
+    desk = Desk.create(0)
+    outbox = Outbox(desk)
+    serial = outbox.add(
+        3, frame=2**40, target=5, index=6, flags=7, x=1.5, y=-2.5, start=8, loop_in=9,
+        loop_out=10, end=11, sources=[1, 2, 3], gains=[0.5, 0.25, 2.0],
+    )
+    outbox.flush()
+    offset = np.ndarray(1, COMMAND, desk._map, _commands_offset())
+    record = offset[0]
+    assert (record["frame"], record["serial"], record["op"]) == (2**40, serial, 3)
+    assert [int(record[n]) for n in ("target", "index", "flags")] == [5, 6, 7]
+    assert (record["x"], record["y"]) == (1.5, -2.5)
+    assert [int(record[n]) for n in ("start", "loop_in", "loop_out", "end")] == [8, 9, 10, 11]
+    assert record["sources"].tolist() == [1, 2, 3, 0, 0, 0, 0, 0]
+    assert record["gains"].tolist() == [0.5, 0.25, 2.0, 0, 0, 0, 0, 0]
+    del record, offset
+    desk.close()
+
+
+def _commands_offset() -> int:
+    from crowdstream.desk.layout import REGIONS
+
+    return REGIONS["commands"].offset
+
+
+def test_a_fault_of_ours_is_told_and_the_server_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(rig.core.mixer, "ramp", broken)
+    rig.send("/deck_levels", 0.5)
+    assert rig.fails() == ["/deck_levels internal error (ZeroDivisionError): please report it"]
+    monkeypatch.undo()
+    rig.send("/deck_levels", 0.5)
+    rig.seconds(0.1)
+    assert rig.status()["deck.A.level"] == 0.5
+
+
+def test_malformed_packets_are_counted_and_answered(rig: Rig) -> None:
+    rig.raw(b"nonsense")
+    rig.raw(b"/a\0\0,i\0\0")
+    assert rig.core.malformed == 2
+    assert [address for address, _ in rig.heard("/fail")] == ["?", "?"]
+    assert rig.status()["malformed"] == 2
+
+
+def test_a_flood_of_failures_is_a_few_lines_in_the_log(
+    rig: Rig, steady: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(1000):
+        rig.send("/no/such", math.nan)
+        rig.raw(b"\1\2\3\4")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 20, "ten of each kind"
+    caplog.clear()
+    rig.core.packet(build("/no/such/bad\nname", ()), ME)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "\n" not in line
+    caplog.clear()
+    rig.seconds(1.1)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "1980 other failures were not shown"
+    for number in range(200):
+        rig.send(f"/no/such/{number}")
+    assert len(caplog.records) == 1 + 50, "a flood of many kinds is held back as well"
+
+
+def test_what_no_sender_hears_of_is_always_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    none: dict[str, Any] = {deck: tmp_path / f"no {deck}.wav" for deck in "abcd"}
+    rig = Rig(**none)
+    try:
+        lines = [record.getMessage() for record in caplog.records]
+        assert len(lines) == 4
+        assert lines[2].startswith("deck C (--c): ")
+        assert "no c.wav" in lines[2]
+        caplog.clear()
+        for _ in range(30):
+            rig.core.perform([("/no/such", (), lambda *_: None, None)])
+        assert len(caplog.records) == 30
+    finally:
+        rig.close()
+
+
+@pytest.mark.parametrize("message", [("/deck/A/level", 0.0, 0.0), ("/fade", "A", 0.0, 0.0)])
+def test_a_level_that_is_to_change_in_no_time_is_ramped_all_the_same(
+    rig: Rig, steady: str, message: tuple[object, ...]
+) -> None:
+    playing(rig, steady)
+    since = rig.desk.frame
+    rig.send(*message)  # type: ignore[arg-type]
+    rig.run(2048)
+    steps = np.abs(np.diff(rig.out[since - 1 :, 0]))
+    assert rig.out[-1, 0] == 0.0
+    assert 0.0 < steps.max() < 0.25 / 100
+
+
+def test_a_track_that_breaks_after_done_is_told_once_and_is_no_failure(
+    rig: Rig, steady: str
+) -> None:
+    playing(rig, steady)
+    stranger, subscriber = ("127.0.0.1", 7), ("127.0.0.1", 8)
+    rig.core.packet(build("/notify", (1,)), subscriber)
+    failed = rig.core.failures
+    number = rig.core.mixer.find(100).number
+    rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
+    told = [sender for sender, address, _ in rig.answers.said if address == "/broken"]
+    assert sorted(told) == sorted([subscriber, ME])
+    assert stranger not in told
+    assert not rig.fails()
+    assert rig.core.failures == failed
+    rig.run(256)
+    assert rig.status()["deck.A.state"] == "broken"
+    assert rig.out[-1, 0] == pytest.approx(0.25), "what is in memory plays on"
+
+
+def test_a_loader_that_subscribes_hears_once_of_a_break(rig: Rig, steady: str) -> None:
+    rig.send("/notify", 1)
+    playing(rig, steady)
+    number = rig.core.mixer.find(100).number
+    rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
+    assert rig.heard("/broken") == [(100, "the file changed")]
+
+
+def test_what_is_loaded_is_logged_with_buffer_deck_and_kind(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    mono = write(tmp_path / "voice.wav", level(5)[:, 0])
+    folder = tmp_path / "song"
+    folder.mkdir()
+    for name in ("drums", "bass"):
+        write(folder / f"{name}.wav", level(1))
+    rig.send("/load_buffer", 101, str(mono))
+    rig.send("/load_buffer", 1100, str(folder))
+    rig.run(256)
+    assert [record.getMessage() for record in caplog.records] == [
+        "buffer 101 (deck A): voice, mono, 1 stem, 5.0 s",
+        "buffer 1100 (deck B): song, stereo, 2 stems, 1.0 s",
+    ]
+
+
+def test_a_rate_that_the_tempo_puts_out_of_reach_is_refused(rig: Rig, steady: str) -> None:
+    playing(rig, steady)
+    rig.send("/set_tempo", 180.0)
+    before = rig.state()
+    for message in (
+        ("/deck/A/rate", 3.0),
+        ("/play_stem", 100, 3.0),
+        ("/play_stem_section", 100, 3.0),
+    ):
+        rig.send(*message)
+        assert "at 1.5 times the base tempo is 4.5" in rig.fails()[-1]
+    assert len(rig.fails()) == 3
+    assert rig.state() == before
+    rig.send("/deck/A/rate", 4 / 1.5)
+    assert len(rig.fails()) == 3
+
+
+def test_a_tempo_that_puts_a_playing_track_out_of_reach_is_refused(
+    rig: Rig, steady: str
+) -> None:
+    playing(rig, steady)
+    rig.send("/deck/A/rate", 0.5)
+    rig.send("/set_tempo", 50.0)
+    [told] = rig.fails()
+    assert told.startswith("/set_tempo bpm: 50 makes steady, at rate 0.5, ")
+    assert rig.core.beats.bpm == 120.0
+    rig.send("/set_tempo", 60.0)
+    rig.send("/stop_stem", 100)
+    rig.run(4096)
+    rig.send("/set_tempo", 50.0)
+    assert len(rig.fails()) == 1, "what does not play is not in the way"

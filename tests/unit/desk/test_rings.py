@@ -1,0 +1,184 @@
+"""The rings: nothing lost, nothing torn, nothing out of order, no one waits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import OP_MARK
+from crowdstream.desk.ordering import load_acquire, store_release
+from crowdstream.desk.records import COMMAND, EVENT
+from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, pop_events, push_commands
+from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING
+from crowdstream.engine.render import render
+from tests.support.environment import PROJECT
+
+TOTAL = 1_000_000
+
+
+@pytest.fixture
+def desk():  # type: ignore[no-untyped-def]
+    made = Desk.create(0)
+    yield made
+    made.close()
+
+
+def _batch(first: int, count: int) -> np.ndarray:
+    batch = np.zeros(count, COMMAND)
+    batch["serial"] = np.arange(first, first + count)
+    batch["op"] = OP_MARK
+    return batch
+
+
+def _take(desk: Desk, most: int) -> np.ndarray:
+    # As the engine does it.
+    tail = load_acquire(desk.address + COMMAND_TAIL)
+    head = load_acquire(desk.address + COMMAND_HEAD)
+    count = min(most, head - tail)
+    taken: np.ndarray = desk.commands[np.arange(tail, tail + count) % COMMAND_RING]
+    store_release(desk.address + COMMAND_TAIL, tail + count)
+    return taken
+
+
+@settings(max_examples=60)
+@given(
+    turns=st.lists(
+        st.tuples(st.integers(0, COMMAND_RING + 5), st.integers(0, COMMAND_RING)), max_size=15
+    ),
+    offset=st.integers(0, 3 * COMMAND_RING),
+)
+def test_commands_against_a_model(turns: list[tuple[int, int]], offset: int) -> None:
+    desk = Desk.create(0)
+    desk.rings["command_head"] = desk.rings["command_tail"] = offset
+    model: deque[int] = deque()
+    serial = 1
+    for push, take in turns:
+        fits = push <= COMMAND_RING - len(model)
+        assert push_commands(desk, _batch(serial, push)) == fits
+        if fits:
+            model.extend(range(serial, serial + push))
+            serial += push
+        taken = _take(desk, take)
+        assert taken["serial"].tolist() == [model.popleft() for _ in range(len(taken))]
+    assert int(desk.rings["command_head"]) - int(desk.rings["command_tail"]) == len(model)
+    desk.close()
+
+
+@settings(max_examples=40)
+@given(turns=st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 2000)), max_size=14))
+def test_events_against_a_model(turns: list[tuple[int, int]]) -> None:
+    desk = Desk.create(0)
+    out = np.zeros((1, 2), np.float32)
+    model: deque[int] = deque()
+    serial, lost = 1, 0
+    for marks, room in turns:
+        assert push_commands(desk, _batch(serial, marks))
+        render(desk, out)
+        for number in range(serial, serial + marks):
+            if len(model) < EVENT_RING:
+                model.append(number)
+            else:
+                lost += 1
+        serial += marks
+        events = pop_events(desk, room)
+        assert events.dtype == EVENT
+        assert len(events) == min(room, len(model))
+        assert events["serial"].tolist() == [model.popleft() for _ in range(len(events))]
+        assert int(desk.ledger["events_lost"]) == lost
+    desk.close()
+
+
+def test_what_was_taken_is_a_copy(desk: Desk) -> None:
+    assert push_commands(desk, _batch(1, 3))
+    render(desk, np.zeros((1, 2), np.float32))
+    events = pop_events(desk)
+    desk.events["serial"] = 99
+    assert events["serial"].tolist() == [1, 2, 3]
+
+
+def test_a_batch_is_not_taken_from_the_callers_memory_later(desk: Desk) -> None:
+    batch = _batch(1, 3)
+    assert push_commands(desk, batch)
+    batch["serial"] = 99
+    assert _take(desk, 10)["serial"].tolist() == [1, 2, 3]
+
+
+def test_a_batch_of_every_other_record(desk: Desk) -> None:
+    assert push_commands(desk, _batch(1, 10)[::2])
+    assert _take(desk, 10)["serial"].tolist() == [1, 3, 5, 7, 9]
+
+
+def test_a_million_commands_from_another_process() -> None:
+    desk = Desk.create(0)
+    fd = os.dup(desk.fd)
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.ring_writer", str(fd), str(TOTAL)],
+        pass_fds=[fd],
+        stdout=subprocess.PIPE,
+        cwd=PROJECT,
+    )
+    os.close(fd)
+    expected = 1
+    try:
+        while expected <= TOTAL:
+            part = _take(desk, 1 + expected % 5000)
+            if not len(part):
+                assert writer.poll() is None or int(desk.rings["command_head"]) >= expected
+                continue
+            serials = np.arange(expected, expected + len(part))
+            assert np.array_equal(part["serial"], serials)
+            assert np.array_equal(part["x"], serials * 0.5)
+            assert np.array_equal(part["start"], serials * 7)
+            assert np.array_equal(part["end"], serials ^ 0x5555)
+            assert np.array_equal(part["sources"], np.repeat(serials % 1000, 8).reshape(-1, 8))
+            assert np.array_equal(part["gains"], np.repeat(serials % 4096, 8).reshape(-1, 8))
+            expected += len(part)
+        said, _ = writer.communicate(timeout=20)
+        assert writer.returncode == 0
+        assert int(said) >= 0
+        assert int(desk.rings["command_head"]) == TOTAL == int(desk.rings["command_tail"])
+    finally:
+        writer.kill()
+        writer.communicate()
+        desk.close()
+
+
+def test_the_engine_takes_commands_while_another_process_pushes() -> None:
+    desk = Desk.create(0)
+    fd = os.dup(desk.fd)
+    total = 60_000
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.ring_writer", str(fd), str(total)],
+        pass_fds=[fd],
+        stdout=subprocess.DEVNULL,
+        cwd=PROJECT,
+    )
+    os.close(fd)
+    out = np.zeros((64, 2), np.float32)
+    got: list[np.ndarray] = []
+    try:
+        while int(desk.ledger["commands"]) < total:
+            assert writer.poll() in (None, 0)
+            render(desk, out)
+            got.append(pop_events(desk)["serial"])
+            # They all wait for a far frame: most are refused and reported, in order.
+        writer.wait(timeout=20)
+        got.append(pop_events(desk)["serial"])
+        serials = np.concatenate(got)
+        assert (np.diff(serials) > 0).all()
+        lost = int(desk.ledger["events_lost"])
+        waiting = int(desk.master["pending"])
+        assert len(serials) + lost + waiting == total
+        assert int(desk.ledger["pending_refused"]) == total - waiting
+    finally:
+        writer.kill()
+        writer.wait()
+        desk.close()

@@ -1,0 +1,99 @@
+"""`crowdstream doctor` as a program: its lines, its JSON, its exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowdstream.doctor import command
+from crowdstream.doctor.check import Check, Machine
+from crowdstream.settings import Settings, validate
+from tests.support.doctor_machine import machine
+from tests.support.server import PROJECT
+
+
+def give(monkeypatch: pytest.MonkeyPatch, *checks: Check | Exception | None) -> None:
+    """Have the doctor make these checks."""
+
+    def made(_machine: Machine, _settings: Settings) -> Any:
+        for check in checks:
+
+            def run(found: Check | Exception | None = check) -> Check | None:
+                if isinstance(found, Exception):
+                    raise found
+                return found
+
+            yield "its name", run
+
+    monkeypatch.setattr(command, "_checks", made)
+
+
+GOOD = Check("a", "ok", "fine")
+SO_SO = Check("b", "warn", "not so well", "do this", {"n": 1})
+BAD = Check("c", "fail", "broken", "do that")
+
+
+@pytest.mark.parametrize(
+    ("checks", "status", "state"),
+    [
+        ((GOOD, None), 0, "ok"),
+        ((GOOD, SO_SO), 1, "warn"),
+        ((BAD, SO_SO, GOOD), 3, "fail"),
+        ((GOOD, OSError("odd")), 1, "warn"),
+    ],
+)
+def test_the_worst_decides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    checks: tuple[Any, ...], status: int, state: str,
+) -> None:  # fmt: skip
+    give(monkeypatch, *checks)
+    assert command.doctor([]) == status
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len([check for check in checks if check])
+    assert command.doctor(["--json"]) == status
+    said = json.loads(capsys.readouterr().out)
+    assert said["state"] == state
+    assert len(said["checks"]) == len(lines)
+
+
+def test_a_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command.line(GOOD).split() == ["ok", "a", "fine"]
+    assert command.line(SO_SO).endswith("not so well -> do this")
+    assert "\n" not in command.line(Check("a", "ok", "two\nlines\x1b[2J"))
+    assert "\x1b" not in command.line(Check("a", "ok", "two\nlines\x1b[2J"))
+
+
+def test_wrong_options_are_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.doctor(["--buffer-size", "3"]) == 2
+    assert "buffer_size" in capsys.readouterr().err
+    assert command.doctor(["--help"]) == 0
+    assert "Exit status" in capsys.readouterr().out
+
+
+def test_an_unknown_machine_is_examined_to_the_end(tmp_path: Path) -> None:
+    found = list(command.examine(machine(tmp_path), validate(driver="null", port=0)))
+    names = [check.name for check in found]
+    assert len(set(names)) == len(names)
+    assert {"Python", "real-time priority", "memlock", "CPU governor", "clock source", "NTP",
+            "shared memory", "swap", "network", "port", "compiled kernels", "free space",
+            "disk speed (music)", "disk speed (recordings)", "disk speed (cache)"} <= set(names)
+    assert not [check for check in found if "can't be told" in check.text]
+    assert all(check.fix for check in found if check.state != "ok")
+
+
+def test_the_program_says_the_same_in_json() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "crowdstream", "doctor", "--json", "--driver", "null",
+         "--port", "0"],
+        cwd=PROJECT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    assert done.returncode == {"ok": 0, "warn": 1, "fail": 3}[said["state"]]
+    for check in said["checks"]:
+        assert check["state"] in ("ok", "warn", "fail")
+        assert set(check) == {"name", "state", "text", "fix", "data"}

@@ -1,0 +1,217 @@
+"""Checks of processor, memory, clocks and priorities: each with a machine that is well and others.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from crowdstream.doctor import clock, memory, power, priority
+from crowdstream.doctor.check import Machine
+from crowdstream.settings import validate
+from tests.support.doctor_machine import machine
+
+GOVERNOR = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
+SETTINGS = validate(memory=1000)
+
+
+class Space(NamedTuple):
+    f_blocks: int
+    f_frsize: int = 1
+
+
+# Processor ---------------------------------------------------------------------------------
+
+
+def test_governor(tmp_path: Path) -> None:
+    assert power.governor(machine(tmp_path / "none")).state == "ok"
+    fast = {GOVERNOR.format(n): "performance\n" for n in range(4)}
+    assert power.governor(machine(tmp_path / "fast", fast)).state == "ok"
+    check = power.governor(machine(tmp_path / "mixed", {**fast, GOVERNOR.format(2): "ondemand\n"}))
+    assert check.state == "warn" and "ondemand on 1" in check.text
+    assert check.data["governors"] == {"performance": 3, "ondemand": 1}
+    assert "echo performance | sudo tee" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "word"),
+    [
+        ("throttled=0x0", "ok", "enough"),
+        ("throttled=0x50000", "warn", "too low a voltage"),
+        ("throttled=0x50005", "fail", "right now: too low a voltage, slowed down"),
+        ("throttled=0x8", "fail", "too warm"),
+    ],
+)
+def test_throttling(tmp_path: Path, said: str, state: str, word: str) -> None:
+    check = power.throttling(machine(tmp_path, vcgencmd=said))
+    assert check is not None
+    assert check.state == state and word in check.text
+    assert bool(check.fix) == (state != "ok")
+
+
+def test_throttling_is_only_asked_of_a_pi(tmp_path: Path) -> None:
+    assert power.throttling(machine(tmp_path)) is None
+    assert power.throttling(machine(tmp_path, vcgencmd="VCHI initialization failed")) is None
+
+
+@pytest.mark.parametrize(("celsius", "state"), [(50, "ok"), (77, "warn"), (83, "fail")])
+def test_temperature(tmp_path: Path, celsius: int, state: str) -> None:
+    zone = "/sys/class/thermal/thermal_zone{}/temp"
+    files = {zone.format(0): "20000\n", zone.format(1): f"{celsius}000\n", zone.format(2): "?"}
+    check = power.temperature(machine(tmp_path, files))
+    assert check is not None
+    assert check.state == state and f"{celsius} °C" in check.text
+    assert power.temperature(machine(tmp_path / "none")) is None
+
+
+def test_usb_autosuspend(tmp_path: Path) -> None:
+    place = "/sys/bus/usb/devices/"
+    stick = {f"{place}2-1:1.0/bInterfaceClass": "08\n", f"{place}2-1/power/control": "auto\n"}
+    assert power.usb_autosuspend(machine(tmp_path / "stick", stick)) is None
+    card = {
+        **stick, f"{place}1-2:1.0/bInterfaceClass": "01\n",
+        f"{place}1-2:1.1/bInterfaceClass": "01\n", f"{place}1-2/power/control": "on\n",
+    }  # fmt: skip
+    check = power.usb_autosuspend(machine(tmp_path / "awake", card))
+    assert check is not None and check.state == "ok" and check.data["devices"] == ["1-2"]
+    card[f"{place}1-2/power/control"] = "auto\n"
+    check = power.usb_autosuspend(machine(tmp_path / "asleep", card))
+    assert check is not None and check.state == "warn"
+    assert check.fix == f"echo on | sudo tee {place}1-2/power/control"
+
+
+# Priorities --------------------------------------------------------------------------------
+
+
+def test_realtime(tmp_path: Path) -> None:
+    free = machine(tmp_path / "free", {"/proc/sys/kernel/sched_rt_runtime_us": "950000\n"})
+    assert priority.realtime(free, lambda: "").state == "ok"
+    refused = priority.realtime(free, lambda: "Operation not permitted")
+    assert refused.state == "warn" and "Operation not permitted" in refused.text
+    assert "rtprio 95" in refused.fix and not refused.data["allowed"]
+    starved = machine(tmp_path / "starved", {"/proc/sys/kernel/sched_rt_runtime_us": "0\n"})
+    assert priority.realtime(starved, lambda: "").state == "warn"
+
+
+def test_trying_real_time_leaves_this_thread_as_it_is() -> None:
+    before = os.sched_getscheduler(0)
+    assert isinstance(priority.try_realtime(), str)
+    assert os.sched_getscheduler(0) == before
+
+
+@pytest.mark.parametrize(
+    ("limit", "state"), [(resource.RLIM_INFINITY, "ok"), (1 << 30, "ok"), (8 << 20, "warn")]
+)
+def test_memlock(limit: int, state: str) -> None:
+    check = priority.memlock(limit)
+    assert check.state == state and bool(check.fix) == (state == "warn")
+    assert priority.memlock().data["bytes"] == resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+
+
+# Memory ------------------------------------------------------------------------------------
+
+
+def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = machine(tmp_path)
+    (tmp_path / "dev/shm").mkdir(parents=True)
+    asked: list[int] = []
+
+    def grant(size: int) -> str:
+        asked.append(size)
+        return ""
+
+    monkeypatch.setattr(os, "statvfs", lambda _path: Space(1 << 30))
+    assert memory.shared_memory(here, SETTINGS, grant).state == "ok"
+    assert asked == [1000 << 20]
+    refused = memory.shared_memory(here, SETTINGS, lambda _size: "Cannot allocate memory")
+    assert refused.state == "fail" and "Cannot allocate memory" in refused.text
+    monkeypatch.setattr(os, "statvfs", lambda _path: Space(1 << 20))
+    small = memory.shared_memory(here, SETTINGS, grant)
+    assert small.state == "warn" and "/dev/shm has 1 MB" in small.text
+    limited = machine(tmp_path, {"/sys/fs/cgroup/memory.max": f"{1200 << 20}\n"})
+    check = memory.shared_memory(limited, SETTINGS, grant)
+    assert check.state == "fail" and check.data["limit_mb"] == 1200
+    monkeypatch.setattr(os, "statvfs", lambda _path: Space(1 << 30))
+    little = machine(tmp_path / "little", {"/proc/meminfo": f"MemTotal: {1100 * 1024} kB"})
+    check = memory.shared_memory(little, SETTINGS, grant)
+    assert check.state == "fail" and "this machine has 1100 MB" in check.text
+    unlimited = machine(tmp_path, {"/sys/fs/cgroup/memory.max": "max\n"})
+    assert memory.shared_memory(unlimited, SETTINGS, grant).state == "ok"
+
+
+def test_a_block_that_is_too_large_is_refused_by_the_system_and_nothing_is_left() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    assert memory.try_shared(1 << 20) == ""
+    assert memory.try_shared(1 << 63)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("free", "state"), [(2000, "ok"), (1200, "warn")])
+def test_free_memory(tmp_path: Path, free: int, state: str) -> None:
+    text = f"MemTotal:        4000000 kB\nMemAvailable:    {free * 1024} kB\n"
+    check = memory.free_memory(machine(tmp_path, {"/proc/meminfo": text}), SETTINGS)
+    assert check is not None
+    assert check.state == state and check.data == {"available_mb": free, "wanted_mb": 1300}
+    assert ("--memory to 900" in check.fix) == (state == "warn")
+    assert memory.free_memory(machine(tmp_path / "none"), SETTINGS) is None
+
+
+HEAD = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "word"),
+    [
+        (HEAD, "ok", "none"),
+        (HEAD + "/dev/zram0   partition 1 0 100\n", "ok", "zram"),
+        (HEAD + "/var/swap    file 1 0 -2\n", "warn", "dphys-swapfile"),
+        (HEAD + "/dev/zram0   partition 1 0 100\n/dev/sda2 partition 1 0 -2\n", "warn",
+         "swapoff /dev/sda2,"),
+    ],
+)  # fmt: skip
+def test_swap(tmp_path: Path, text: str, state: str, word: str) -> None:
+    check = memory.swap(machine(tmp_path, {"/proc/swaps": text}))
+    assert check.state == state
+    assert word in (check.fix or check.text)
+
+
+# Clocks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "there", "state", "fix"),
+    [
+        ("tsc", "tsc hpet acpi_pm", "ok", ""),
+        ("arch_sys_counter", "arch_sys_counter", "ok", ""),
+        ("hpet", "tsc hpet acpi_pm", "warn", "echo tsc | sudo tee"),
+        ("acpi_pm", "acpi_pm", "warn", "dmesg"),
+    ],
+)
+def test_clock_source(tmp_path: Path, now: str, there: str, state: str, fix: str) -> None:
+    place = clock.CLOCKS
+    files = {f"{place}/current_clocksource": now, f"{place}/available_clocksource": there}
+    check = clock.clock_source(machine(tmp_path, files))
+    assert check.state == state and fix in check.fix and check.data["source"] == now
+    assert clock.clock_source(machine(tmp_path / "none")).state == "ok"
+
+
+def test_synchronized(tmp_path: Path) -> None:
+    assert clock.synchronized(machine(tmp_path, timedatectl="yes")).data["synchronized"] is True
+    off = clock.synchronized(machine(tmp_path, timedatectl="no"))
+    assert off.state == "warn" and "set-ntp true" in off.fix
+    unknown = clock.synchronized(machine(tmp_path))
+    assert unknown.state == "ok" and unknown.data["synchronized"] is None
+    told = machine(tmp_path, {"/run/systemd/timesync/synchronized": ""})
+    assert clock.synchronized(told).data["synchronized"] is True
+
+
+def test_programs_that_are_missing_fail_or_hang_say_nothing() -> None:
+    here = Machine()
+    assert here.run(["true"]) == ""
+    assert here.run(["echo", "x"]) == "x"
+    assert here.run(["false"]) is None
+    assert here.run(["no-such-program-here"]) is None

@@ -1,0 +1,114 @@
+"""The demo's sequencer against a server that only listens."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from examples.demo import sequencer as module
+from examples.demo.osc import OscClient
+from examples.demo.plan import Message
+from examples.demo.sequencer import Sequencer, SequencerError
+from examples.demo.tracks import tracks_in
+from tests.support.fake_server import FakeServer
+
+TRACKS = tracks_in(Path("tracks"))
+
+
+def test_messages_and_bundles_arrive_as_sent() -> None:
+    with FakeServer() as server, OscClient(server.port) as client:
+        client.send("/one", 1, 0.5, "x")
+        at = time.time() + 0.3
+        client.send_at(at, [Message("/two", (2,)), Message("/three")])
+        client.send("/status")
+        answers = client.answers(2.0)
+    assert answers[0].address == "/status.reply"
+    assert answers[0].arguments[:2] == (1, 4)
+    assert server.sent("/one") == [(1, 0.5, "x")]
+    stamped = [(name, moment) for moment, name, _ in server.heard if name in {"/two", "/three"}]
+    assert [name for name, _ in stamped] == ["/two", "/three"]
+    for _, moment in stamped:
+        assert moment == pytest.approx(at, abs=1e-4)
+
+
+def test_malformed_answers_are_passed_over() -> None:
+    with FakeServer() as server, OscClient(server.port) as client:
+        host, port = client._socket.getsockname()
+        for junk in (b"", b"junk", b"#bundle\0\1", b"/a\0\0,i\0\0"):
+            server._socket.sendto(junk, (host, port))
+        client.send("/status")
+        heard = [answer.address for answer in client.answers(2.0) + client.answers(0.2)]
+    assert heard == ["/status.reply"]
+
+
+def test_a_mix_at_ten_times_the_tempo_is_sent_in_order() -> None:
+    notes: list[str] = []
+    with FakeServer() as server, OscClient(server.port) as client:
+        mix = Sequencer(client, TRACKS, tempo=2400.0, on_note=notes.append)
+        mix.prepare()
+        assert [args[0] for args in server.sent("/cue")] == ["A", "B"]
+        mix.start()
+        while mix.elapsed() < 1.3:
+            mix.step(0.005)
+        mix.finish()
+        time.sleep(0.1)
+    assert notes[:3] == ["A: Low Tide", "B comes in: Mirror Season", "lows: A to B"]
+    assert mix.status.number("underruns") == 3
+    zero = next(moment for moment, name, _ in server.heard if name == "/reset")
+    lows = [
+        (moment, args)
+        for moment, name, args in server.heard
+        if name == "/deck_eq" and args[1] == "low"
+    ]
+    assert [args for _, args in lows[:2]] == [("A", "low", 0.0), ("B", "low", 50.0)]
+    # Beat 24 at 2400 beats a minute, by the bundle's time tag.
+    assert lows[0][0] - zero == pytest.approx(0.6, abs=0.02)
+    assert server.sent("/start_group")[0] == (0.0, "A")
+    assert server.sent("/start_group")[1] == (pytest.approx(0.4), "B")
+    assert server.sent("/deck_levels")[-1] == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_refused_track_is_an_error_that_says_why() -> None:
+    with FakeServer(refuse=frozenset("A")) as server, OscClient(server.port) as client:
+        mix = Sequencer(client, TRACKS)
+        with pytest.raises(SequencerError, match="no such file"):
+            mix.prepare()
+    assert mix.refusals == 1
+
+
+def test_a_server_that_never_loads_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CUE_TIMEOUT", 0.3)
+    with (
+        FakeServer(silent=True) as server,
+        OscClient(server.port) as client,
+        pytest.raises(SequencerError, match="did not load deck A"),
+    ):
+        Sequencer(client, TRACKS).prepare()
+
+
+@pytest.mark.parametrize("speed", [0.8, 1.2])
+def test_the_mix_keeps_to_a_sound_card_whose_clock_is_off(speed: float) -> None:
+    with FakeServer(speed=speed) as server, OscClient(server.port) as client:
+        mix = Sequencer(client, TRACKS)
+        mix.prepare()
+        mix.start()
+        begun = mix.started
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            mix.step()
+        card = (time.monotonic() - begun) * speed
+    # Uncorrected it would be half a second off by now.
+    assert abs(mix.elapsed() - card) < 0.3
+    assert mix.started != begun
+
+
+def test_the_mix_does_not_follow_what_is_no_drift() -> None:
+    with FakeServer() as server, OscClient(server.port) as client:
+        mix = Sequencer(client, TRACKS)
+        mix.prepare()
+        mix.start()
+        begun = mix.started
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            mix.step()
+    assert mix.started == begun

@@ -1,0 +1,148 @@
+"""The conversation with a server: there, away, back, started anew, and unfriendly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from crowdstream.top.client import SILENT_SECONDS, SUBSCRIBE_SECONDS, Client
+from crowdstream.top.readings import FLOOR, Readings
+from tests.support.server import until
+from tests.support.top_terminal import Server, status
+
+
+class Talk:
+    """A server, a client, and a clock that only moves when told to."""
+
+    def __init__(self) -> None:
+        self.server = Server()
+        self.readings = Readings("127.0.0.1", self.server.port)
+        self.client = Client(self.readings, 5.0)
+        self.now = 0.0
+
+    def turn(self, seconds: float = 1.0, messages: int = 1) -> None:
+        """Let time pass: the client asks, the server answers, the client hears it."""
+        self.now += seconds
+        self.client.tick(self.now)
+        before = self.readings.status
+        self.server.serve(messages)
+        self.hear(lambda: self.readings.status is not before)
+
+    def hear(self, condition: Callable[[], bool]) -> None:
+        """Take what comes until something is so; no time passes."""
+
+        def heard() -> bool:
+            self.client._receive(self.now)
+            return condition()
+
+        until(heard, 10.0)
+
+    def said(self) -> list[str]:
+        """The log."""
+        return [entry.text for entry in self.readings.log]
+
+
+@pytest.fixture
+def talk() -> Iterator[Talk]:
+    """A talk that is ended in all cases."""
+    talk = Talk()
+    yield talk
+    talk.client.close()
+    talk.server.close()
+
+
+def test_it_asks_and_subscribes_and_says_goodbye(talk: Talk) -> None:
+    talk.turn()
+    assert talk.readings.answers
+    assert talk.readings.text("deck.A.track") == "night drive"
+    talk.turn(1.0, 3)
+    assert talk.server.heard[1:] == [("/status",), ("/notify", 1), ("/meters", 5.0)]
+    talk.client.close()
+    talk.server.serve(2)
+    assert talk.server.heard[-2:] == [("/meters", 0.0), ("/notify", 0)]
+
+
+def test_meters_and_events_are_kept(talk: Talk) -> None:
+    talk.turn()
+    talk.server.say("/meter", "master", -3.0, -10.0, -14.0)
+    talk.server.say("/ended", 100, "night drive")
+    talk.server.say("/meter", "master", "strange")
+    talk.hear(lambda: talk.said()[-1].endswith("ended"))
+    assert talk.readings.meter("master").held(talk.now) == -3.0
+
+
+def test_it_waits_for_a_server_that_is_away_and_subscribes_again(talk: Talk) -> None:
+    talk.turn()
+    talk.turn(1.0, 3)
+    port = talk.server.port
+    talk.server.close()
+    for _ in range(3):
+        talk.now += SILENT_SECONDS
+        talk.client.tick(talk.now)
+    assert not talk.readings.answers
+    assert talk.readings.trouble == "nothing listens there"
+    assert talk.readings.text("deck.A.track") == "night drive"  # the last that was known
+    talk.server = Server(port)
+    talk.server.status = status(frame=100)
+    talk.turn()
+    assert talk.readings.answers
+    assert talk.said()[-3:] == [
+        "the server does not answer any more", "the server answers again",
+        "the server has been started anew",
+    ]  # fmt: skip
+    talk.turn(1.0, 3)
+    assert ("/notify", 1) in talk.server.heard
+    assert talk.readings.number("frame") == 100
+
+
+def test_a_server_that_was_started_anew_unnoticed_is_subscribed_to(talk: Talk) -> None:
+    talk.turn()
+    talk.turn(0.5, 3)
+    talk.server.status = status(frame=5, A_state="empty", A_track="")
+    talk.turn(0.5)
+    assert talk.said()[-1] == "the server has been started anew"
+    talk.turn(0.5, 3)
+    assert talk.server.heard[-2][0] == "/notify"
+
+
+def test_it_subscribes_again_from_time_to_time(talk: Talk) -> None:
+    talk.turn()
+    talk.turn(0.5, 3)
+    for _ in range(int(SUBSCRIBE_SECONDS) - 1):
+        talk.turn(1.0)
+    assert talk.server.heard.count(("/notify", 1)) == 1
+    talk.turn(1.0, 3)
+    assert talk.server.heard.count(("/notify", 1)) == 2
+
+
+def test_a_server_that_tells_strangers_nothing_is_understood(talk: Talk) -> None:
+    talk.turn()
+    talk.server.say("/fail", "/status", "see --osc-allow")
+    talk.hear(lambda: "strangers" in talk.readings.trouble)
+    assert "see --osc-allow" in talk.readings.trouble
+
+
+def test_its_own_messages_do_not_count(talk: Talk) -> None:
+    talk.turn()
+    talk.turn(1.0, 3)
+    talk.server.status = status(messages=100 + 3 + 40)
+    talk.turn(1.0)
+    assert talk.readings.osc_rate == pytest.approx(20.0, abs=1.0)
+
+
+def test_a_meter_that_is_told_no_more_is_silent(talk: Talk) -> None:
+    talk.turn()
+    meter = talk.readings.meter("master")
+    meter.take(-3.0, -10.0, -14.0, talk.now)
+    talk.client.tick(talk.now + SUBSCRIBE_SECONDS)
+    assert meter.peak == -3.0
+    talk.client.tick(talk.now + 2 * SUBSCRIBE_SECONDS)
+    assert meter.peak == FLOOR
+
+
+def test_malformed_packets_are_left_out(talk: Talk) -> None:
+    talk.turn()
+    talk.server._socket.sendto(b"/status.reply\0\0\0,sss", talk.server._client)
+    talk.turn()
+    assert talk.readings.answers

@@ -1,0 +1,14 @@
+"""A web process without a network, on a server without processes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.offline_server import Rig
+from tests.support.web_client import FakeWeb
+
+
+@pytest.fixture
+def web(rig: Rig) -> Iterator[FakeWeb]:
+    """What the parts of the web process share."""
+    yield FakeWeb(rig)
