@@ -81,7 +81,7 @@ def run(kind: str, kills: int, frames: int, how: int) -> dict[str, Any]:
             recorder = stack.enter_context(card.recorder())
         options = ("--buffer-size", str(frames), "--driver", "pyaudio", "--stats-interval", "0")
         it = stack.enter_context(server(folder, *options, env=card.env))
-        it.client.ask("/deck/A/load", str(track), answer="/done")
+        it.client.request("/deck/A/load", str(track), answer="/done")
         it.client.send("/deck/A/play", 0.0, 1)
         until(lambda: it.client.status()["standby"] != "none", 60)
         done = []

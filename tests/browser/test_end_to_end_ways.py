@@ -99,10 +99,10 @@ def test_a_page_finds_its_server_when_it_is_there_again(browser: Browser, folder
         page = opened.__enter__()
         try:
             expect(page.locator("body")).to_have_attribute("data-link", "open")
-            running.client.ask("/deck/A/load", str(media / "Tones"), answer="/done")
+            running.client.request("/deck/A/load", str(media / "Tones"), answer="/done")
             running.client.send("/deck/A/level", 0.25)
             expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "ready")
-            family = [*running.below(), psutil.Process(running.process.pid)]
+            family = [*running.children(), psutil.Process(running.process.pid)]
             for one in reversed(family):
                 one.send_signal(signal.SIGKILL)
             running.process.wait()

@@ -34,7 +34,7 @@ def say(running: Running, **changed: Any) -> None:
 def told(running: Running) -> list[Any]:
     """What a person wants of the DJ, and that it was done."""
     while True:
-        address, values = running.client.hear()
+        address, values = running.client.receive()
         if address == "/dj/do":
             running.client.send("/dj/answer", values[0])
             return values[1:]
@@ -46,7 +46,7 @@ def test_the_panel_shows_and_orders(browser: Browser, running: Running) -> None:
         panel = page.locator(".dj")
         expect(panel).to_contain_text("No DJ is there")
         expect(page.locator("[data-action=dj-next]")).to_be_hidden()
-        running.client.ask("/dj/here", "begin", answer="/done")
+        running.client.request("/dj/here", "begin", answer="/done")
         say(running)
         expect(panel).to_contain_text("begins the set: energy 0.20")
         expect(panel).to_contain_text(NASTY)

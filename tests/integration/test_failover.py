@@ -19,7 +19,7 @@ def test_a_killed_engine_is_followed_at_the_next_frame(tmp_path: Path) -> None:
     with playing(tmp_path, None, level(30), "--driver", "null") as it:
         client = it.client
         listener = Client(it.port)
-        listener.ask("/notify", 1, answer="/done")
+        listener.request("/notify", 1, answer="/done")
         client.send("/deck/A/grid", 120.0, 0.0)
         client.send("/deck/A/eq/low", 0.5)
         client.send("/deck/A/fx/insert", 1, "echo")
@@ -33,7 +33,7 @@ def test_a_killed_engine_is_followed_at_the_next_frame(tmp_path: Path) -> None:
         killed.kill()
         heard = ""
         while heard != "/engine":
-            heard, values = listener.hear(20)
+            heard, values = listener.receive(20)
         listener.close()
         after = await_takeover(it)
         assert values[0] == "died" and 0.0 <= values[1] < 1000.0

@@ -45,14 +45,14 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def kill(running: Running, number: int = signal.SIGKILL) -> int:
     """Kill control; which process it was."""
     time.sleep(0.05)  # what was said last has been noted by then
-    control = running.below_named("control")
+    control = running.child_named("control")
     control.send_signal(number)
     return int(control.pid)
 
 
 def controls(running: Running) -> list[int]:
     """The control processes there are."""
-    return [int(one.pid) for one in running.all_named("control")]
+    return [int(one.pid) for one in running.children_named("control")]
 
 
 def status_again(running: Running, seconds: float = BACK_SECONDS) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_nothing_is_heard_and_everything_is_known(
 ) -> None:
     client = running.client
     for deck in "AB":
-        client.ask(f"/deck/{deck}/load", track, answer="/done")
+        client.request(f"/deck/{deck}/load", track, answer="/done")
     for address, *arguments in (
         ("/notify", 1), ("/deck/B/grid", 120.0, 0.0), ("/deck/B/level", 0.0), ("/set_meter", 3),
         ("/deck/A/hotcue/set", 4, 1.25), ("/deck/B/fx/insert", 2, "echo"),
@@ -83,10 +83,10 @@ def test_nothing_is_heard_and_everything_is_known(
         client.send(address, *arguments)
     until(lambda: client.status()["deck.B.state"] == "playing")
     client.send("/deck/B/loop/set", 2.0, 3.0)
-    client.ask("/record/start", str(tmp_path / "mix.wav"), "wav24", answer="/done")
+    client.request("/record/start", str(tmp_path / "mix.wav"), "wav24", answer="/done")
     until(lambda: client.status()["standby"] != "none")
     before = client.status()
-    others = {one.pid for one in running.below()} - set(controls(running))
+    others = {one.pid for one in running.children()} - set(controls(running))
     assert len(others) == 4  # engine, standby, loader, recorder
     # One change is in the engine's hands when control dies, one in control's.
     client.bundle(time.time() + 0.4, ("/deck/A/level", 0.5, 0.0))
@@ -102,11 +102,11 @@ def test_nothing_is_heard_and_everything_is_known(
     assert standing(after) | {"deck.A.level": 0, "deck.C.level": 0, "deck.B.loop": 0} == kept
     assert after["deck.B.loop"] == "2.000-3.000"
     assert after["deck.A.cues"] == "4:1.250" and after["deck.B.fx"] == "- echo - -"
-    assert running.below_named("control").pid != old
-    assert others == {one.pid for one in running.below()} - set(controls(running))
+    assert running.child_named("control").pid != old
+    assert others == {one.pid for one in running.children()} - set(controls(running))
     assert "control had died (signal 9): a new one has taken over" in running.log()
     time.sleep(2.5)
-    answer = client.ask("/record/stop", answer="/done")
+    answer = client.request("/record/stop", answer="/done")
     assert answer[1] == str(tmp_path / "mix.wav")
     sound, rate = soundfile.read(tmp_path / "mix.wav", dtype="float32")
     assert rate == RATE and len(sound) == answer[2]
@@ -144,7 +144,7 @@ def check_contiguous(sound: np.ndarray) -> None:
 def test_what_was_to_happen_happens_on_its_frame(running: Running, track: str) -> None:
     client = running.client
     for deck in "ABC":
-        client.ask(f"/deck/{deck}/load", track, answer="/done")
+        client.request(f"/deck/{deck}/load", track, answer="/done")
     client.send("/deck/A/play")
     until(lambda: client.status()["deck.A.state"] == "playing")
     # B starts half a second after A would be asked, C on the same tag: sent before and after.
@@ -164,8 +164,8 @@ def test_what_was_to_happen_happens_on_its_frame(running: Running, track: str) -
 
 def test_it_may_be_killed_again_and_again(running: Running, track: str) -> None:
     client = running.client
-    client.ask("/notify", answer="/done")
-    client.ask("/deck/A/load", track, answer="/done")
+    client.request("/notify", answer="/done")
+    client.request("/deck/A/load", track, answer="/done")
     client.send("/deck/A/play")
     until(lambda: client.status()["deck.A.state"] == "playing")
     before = client.status()
@@ -176,7 +176,7 @@ def test_it_may_be_killed_again_and_again(running: Running, track: str) -> None:
             kill(running)
         heard: list[str] = []
         while "/restarted" not in heard:
-            heard.append(client.hear(2 * BACK_SECONDS)[0])
+            heard.append(client.receive(2 * BACK_SECONDS)[0])
     after = client.status()
     assert after["restarts_control"] == 4
     assert standing(after) == standing(before)
@@ -186,7 +186,7 @@ def test_it_may_be_killed_again_and_again(running: Running, track: str) -> None:
 
 def test_one_that_hangs_is_replaced(running: Running, track: str) -> None:
     client = running.client
-    client.ask("/deck/A/load", track, answer="/done")
+    client.request("/deck/A/load", track, answer="/done")
     client.send("/deck/A/play")
     until(lambda: client.status()["deck.A.state"] == "playing")
     old = kill(running, signal.SIGSTOP)
@@ -199,12 +199,12 @@ def test_one_that_hangs_is_replaced(running: Running, track: str) -> None:
 
 def test_engine_and_loader_may_die_while_control_is_away(running: Running, track: str) -> None:
     client = running.client
-    client.ask("/deck/A/load", track, answer="/done")
+    client.request("/deck/A/load", track, answer="/done")
     client.send("/deck/A/play")
     until(lambda: client.status()["standby"] != "none")
     before = client.status()
-    victims = [int(one.pid) for one in running.all_named("library")]
-    victims += [int(one.pid) for one in running.all_named("engine", '"role": "first"')]
+    victims = [int(one.pid) for one in running.children_named("library")]
+    victims += [int(one.pid) for one in running.children_named("engine", '"role": "first"')]
     assert len(victims) == 2
     kill(running)
     for victim in victims:
@@ -215,8 +215,8 @@ def test_engine_and_loader_may_die_while_control_is_away(running: Running, track
     assert (after["takeovers"], after["restarts_control"]) == (1, 1)
     assert after["deck.A.state"] == "playing" and after["missing_pages"] == 0
     assert after["deck.A.position"] > before["deck.A.position"]
-    client.ask("/deck/B/load", track, answer="/done")
-    client.ask("/deck/A/unload", answer="/done")
+    client.request("/deck/B/load", track, answer="/done")
+    client.request("/deck/A/unload", answer="/done")
     assert client.status()["failed"] == 0
 
 
@@ -241,7 +241,7 @@ def test_killed_before_it_is_up_it_is_begun_anew(tmp_path: Path) -> None:
 
 
 def test_a_stopped_control_does_not_outlive_its_guardian(running: Running) -> None:
-    below = running.below()
+    below = running.children()
     kill(running, signal.SIGSTOP)
     running.process.kill()
     running.process.wait()
@@ -250,10 +250,10 @@ def test_a_stopped_control_does_not_outlive_its_guardian(running: Running) -> No
 
 
 def test_a_signal_ends_it_after_a_restart_too(running: Running, track: str) -> None:
-    running.client.ask("/deck/A/load", track, answer="/done")
+    running.client.request("/deck/A/load", track, answer="/done")
     kill(running)
     status_again(running)
-    below = running.below()
+    below = running.children()
     begin = time.monotonic()
     running.process.terminate()
     assert running.process.wait(5) == 0
@@ -263,13 +263,13 @@ def test_a_signal_ends_it_after_a_restart_too(running: Running, track: str) -> N
 
 def test_leavings_of_files_and_memory_do_not_grow(running: Running, track: str) -> None:
     client = running.client
-    client.ask("/deck/A/load", track, answer="/done")
+    client.request("/deck/A/load", track, answer="/done")
     guardian = psutil.Process(running.process.pid)
 
     def once() -> tuple[int, int]:
         kill(running)
         status_again(running)
-        return guardian.num_fds(), running.below_named("control").num_fds()
+        return guardian.num_fds(), running.child_named("control").num_fds()
 
     first = once()
     time.sleep(0.1)

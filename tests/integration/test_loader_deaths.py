@@ -24,8 +24,8 @@ STREAMED = (*NULL, "--max-preload", "15")
 
 def loader_of(running: Running) -> psutil.Process:
     """The loader process."""
-    until(lambda: len(running.all_named("library")) == 1)
-    return running.all_named("library")[0]
+    until(lambda: len(running.children_named("library")) == 1)
+    return running.children_named("library")[0]
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def restarts(running: Running) -> int:
 
 def playing(running: Running, deck: str, path: str) -> None:
     """Load a track on a deck and start it."""
-    running.client.ask(f"/deck/{deck}/load", path, answer="/done")
+    running.client.request(f"/deck/{deck}/load", path, answer="/done")
     running.client.send(f"/deck/{deck}/play")
     until(lambda: running.client.status()[f"deck.{deck}.state"] == "playing")
 
@@ -96,7 +96,7 @@ def test_decks_play_on_and_what_is_streamed_goes_on(
     tmp_path: Path, song: str, long: str, number: int
 ) -> None:
     with server(tmp_path, *STREAMED) as running:
-        running.client.ask("/notify", 1, answer="/done")
+        running.client.request("/notify", 1, answer="/done")
         playing(running, "A", song)
         playing(running, "B", long)
         for turn in range(1, 3):
@@ -113,7 +113,7 @@ def test_decks_play_on_and_what_is_streamed_goes_on(
         assert status["missing_pages"] == 0
         playing(running, "C", song)
         assert "the loader has died" in running.log()
-        loaders = running.all_named("library")
+        loaders = running.children_named("library")
         assert len(loaders) == 1
         assert loaders[0].status() != psutil.STATUS_ZOMBIE
 
@@ -122,7 +122,7 @@ def test_a_crash_while_a_file_is_opened_makes_only_that_file_bad(
     tmp_path: Path, song: str, slow: str
 ) -> None:
     with server(tmp_path, *NULL) as running:
-        running.client.ask("/notify", 1, answer="/done")
+        running.client.request("/notify", 1, answer="/done")
         playing(running, "A", song)
         loader = loader_of(running)
         with desk_of(loader) as desk:
@@ -133,17 +133,17 @@ def test_a_crash_while_a_file_is_opened_makes_only_that_file_bad(
         loader.resume()
         heard: dict[str, list[object]] = {}
         while not {"/fail", "/done", "/restarted"} <= heard.keys():
-            address, values = running.client.hear(20)
+            address, values = running.client.receive(20)
             heard[address] = values
         assert heard["/fail"][0] == "/deck/B/load"
         assert "slow.flac: the decoder crashed on it (SIGSEGV)" in str(heard["/fail"][1])
         assert heard["/done"][0] == "/deck/C/load", "the other load goes on by itself"
         assert heard["/restarted"] == ["loader"]
-        reason = running.client.ask("/deck/B/load", slow, answer="/fail")[1]
+        reason = running.client.request("/deck/B/load", slow, answer="/fail")[1]
         assert "not tried again until it changes" in reason
         assert restarts(running) == 1
         os.utime(slow)
-        running.client.ask("/deck/B/load", slow, answer="/done", seconds=30)
+        running.client.request("/deck/B/load", slow, answer="/done", seconds=30)
         status = running.client.status()
         assert (status["missing_pages"], status["restarts_loader"]) == (0, 1)
 
@@ -158,7 +158,7 @@ def test_a_kill_while_a_file_is_opened_is_forgiven_once(tmp_path: Path, slow: st
                 stop_it_while_busy(loader, desk)
             loader.kill()
             until(lambda: restarts(running) > before)  # noqa: B023
-        reason = running.client.ask("/deck/C/load", slow, answer="/fail")[1]
+        reason = running.client.request("/deck/C/load", slow, answer="/fail")[1]
         assert "slow.flac: the loader was ended twice while it was read" in reason
 
 
@@ -166,7 +166,7 @@ def test_what_streams_is_broken_by_a_crash_and_plays_what_it_has(
     tmp_path: Path, song: str, long: str
 ) -> None:
     with server(tmp_path, *STREAMED) as running:
-        running.client.ask("/notify", 1, answer="/done")
+        running.client.request("/notify", 1, answer="/done")
         playing(running, "B", long)
         loader = loader_of(running)
         with desk_of(loader) as desk:
@@ -175,7 +175,7 @@ def test_what_streams_is_broken_by_a_crash_and_plays_what_it_has(
         loader.resume()
         heard = ""
         while heard != "/broken":
-            heard, values = running.client.hear(20)
+            heard, values = running.client.receive(20)
         assert "long.wav: the decoder crashed on it" in values[1]
         before = running.client.status()["deck.B.position"]
         assert running.client.status()["deck.B.state"] == "broken"
@@ -188,7 +188,7 @@ def test_a_medium_that_stalls_for_5_seconds_is_not_heard_and_told(
     tmp_path: Path, long: str
 ) -> None:
     with server(tmp_path, *STREAMED, "--read-ahead", "8") as running:
-        running.client.ask("/notify", 1, answer="/done")
+        running.client.request("/notify", 1, answer="/done")
         playing(running, "B", long)
         loader = loader_of(running)
         time.sleep(0.5)  # for its read-ahead
@@ -201,7 +201,7 @@ def test_a_medium_that_stalls_for_5_seconds_is_not_heard_and_told(
         loader.resume()
         heard = ""
         while heard != "/stall":
-            heard, values = running.client.hear(20)
+            heard, values = running.client.receive(20)
         assert values[0] == long
         assert 4.9 < values[1] < 15.0
         until(lambda: running.client.status()["stalls"] == 1)
@@ -213,14 +213,14 @@ def test_a_medium_that_stalls_for_5_seconds_is_not_heard_and_told(
 
 def test_a_gap_after_the_read_ahead_is_put_down_to_the_stall(tmp_path: Path, long: str) -> None:
     with server(tmp_path, *STREAMED, "--read-ahead", "1") as running:
-        running.client.ask("/notify", 1, answer="/done")
+        running.client.request("/notify", 1, answer="/done")
         playing(running, "B", long)
         loader = loader_of(running)
         with desk_of(loader) as desk:
             stop_it_while_busy(loader, desk)
         cause = ""
         while cause != "missing_page":
-            heard, values = running.client.hear(20)
+            heard, values = running.client.receive(20)
             cause = str(values[0]) if heard == "/underrun" else ""
         until(lambda: "gaps for want of a page: the medium stalled for" in running.log())
         assert "raise --read-ahead" in running.log()
@@ -239,7 +239,7 @@ def test_control_and_loader_killed_together_leave_what_plays_alone(
     with server(tmp_path, *STREAMED) as running:
         playing(running, "A", song)
         playing(running, "B", long)
-        control, loader = running.below_named("control"), loader_of(running)
+        control, loader = running.child_named("control"), loader_of(running)
         until(lambda: running.client.status()["pages_used_mb"] > 3.0)
         control.suspend()  # so that it does not see the loader's death
         loader.kill()

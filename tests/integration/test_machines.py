@@ -106,7 +106,7 @@ def test_metrics_never_fall_while_control_is_replaced(running: Running) -> None:
     for number in range(20):
         running.client.send("/deck/A/level", number / 20)
     before = counters(running)
-    running.below_named("control").send_signal(signal.SIGKILL)
+    running.child_named("control").send_signal(signal.SIGKILL)
     during = counters(running)
     until(lambda: running.client.status()["restarts_control"] == 1)
     until(lambda: ask(running, "GET", "/healthz")[0] == 200)
@@ -120,7 +120,7 @@ def test_metrics_never_fall_while_control_is_replaced(running: Running) -> None:
 
 def test_health_says_when_the_engine_stands(running: Running) -> None:
     until(lambda: running.client.status()["standby"] != "none")
-    engines = running.all_named("engine")
+    engines = running.children_named("engine")
     for one in engines:
         one.send_signal(signal.SIGSTOP)
     try:

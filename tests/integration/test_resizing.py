@@ -33,28 +33,28 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 def failure(it: Running, *message: Any) -> str:
     """Why a command fails."""
-    return str(it.client.ask(*message, answer="/fail")[1])
+    return str(it.client.request(*message, answer="/fail")[1])
 
 
 def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
     client, listener = running.client, Client(running.port)
-    listener.ask("/notify", 1, answer="/done")
-    client.ask("/record/start", str(tmp_path / "mix.wav"), answer="/done")
+    listener.request("/notify", 1, answer="/done")
+    client.request("/record/start", str(tmp_path / "mix.wav"), answer="/done")
     for frames in (1024, 64, 4096, 256):
         silence = resize(running, frames)
         status = client.status()
         heard: list[Any] = [""]
         while heard[0] != "/buffer_size":  # said before
-            heard = list(listener.hear())
+            heard = list(listener.receive())
         assert heard[1][0] == frames and 0.0 <= heard[1][1] <= MOST_MS
         while heard[0] != "/engine":
-            heard = list(listener.hear())
+            heard = list(listener.receive())
         assert heard[1][0] == "resized" and heard[1][1] == pytest.approx(silence)
         assert status["buffer_size"] == frames
         assert status["budget_ms"] == pytest.approx(1000 * frames / RATE)
         assert status["latency_ms"] == pytest.approx(2000 * frames / RATE, abs=3)
         assert status["deck.A.state"] == "playing" and status["guarded"] == 0
-    client.ask("/record/stop", answer="/done")
+    client.request("/record/stop", answer="/done")
     listener.close()
     until(lambda: client.status()["recording"] == 0)
     samples, _rate = soundfile.read(tmp_path / "mix.wav", always_2d=True)
@@ -67,14 +67,14 @@ def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
 def test_whoever_goes_on_later_has_that_size_too(running: Running) -> None:
     resize(running, 1024)
     await_standby(running)
-    running.all_named("engine")[0].kill()
+    running.children_named("engine")[0].kill()
     until(lambda: running.client.status()["takeovers"] == 1)
     assert running.client.status()["buffer_size"] == 1024
     time.sleep(0.1)  # what was said last has been noted by then
-    running.below_named("control").kill()
+    running.child_named("control").kill()
     until(lambda: running.client.status()["restarts_control"] == 1)
     await_standby(running)
-    running.all_named("engine")[0].kill()
+    running.children_named("engine")[0].kill()
     until(lambda: running.client.status()["takeovers"] == 2)
     status = running.client.status()
     assert status["buffer_size"] == 1024 and status["deck.A.state"] == "playing"
@@ -98,13 +98,13 @@ def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -
     await_standby(running)
     for frames in (1024, 512):
         client.send("/buffer_size", frames)
-        until(lambda: running.all_named("engine", '"role": "resize"'))
+        until(lambda: running.children_named("engine", '"role": "resize"'))
         if victim == "control":
-            running.below_named("control").kill()
+            running.child_named("control").kill()
         elif victim == "first":
-            running.all_named("engine")[0].kill()
+            running.children_named("engine")[0].kill()
         else:
-            running.all_named("engine", '"role": "resize"')[-1].kill()
+            running.children_named("engine", '"role": "resize"')[-1].kill()
         client.status()
         await_standby(running)
         before = client.status()

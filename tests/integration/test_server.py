@@ -198,7 +198,7 @@ def _taken(port: int) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_within_a_second(tmp_path: Path, track: str, number: int) -> None:
     with server(tmp_path, *NULL, "--a", track) as running:
-        children = running.below()
+        children = running.children()
         assert len(children) >= 3  # control, engine and loader; soon a standby
         running.client.send("/start_group", 0.0, "A")
         begin = time.monotonic()
@@ -229,7 +229,7 @@ def test_a_signal_while_it_starts_ends_it_too(tmp_path: Path) -> None:
 
 def test_a_killed_server_takes_its_children_along(tmp_path: Path) -> None:
     with server(tmp_path, *NULL) as running:
-        children = running.below()
+        children = running.children()
         running.process.kill()
         running.process.wait()
         _gone, alive = psutil.wait_procs(children, 3)
@@ -240,7 +240,7 @@ def test_a_server_under_fire_lives_and_counts(tmp_path: Path, track: str) -> Non
     dice = random.Random(3)
     with server(tmp_path, *NULL, "--stats-interval", "0") as running:
         client = running.client
-        client.ask("/load_buffer", 100, track, answer="/done")
+        client.request("/load_buffer", 100, track, answer="/done")
         client.send("/play_stem", 100)
         good = build("/deck_levels", (1.0, 0.5, 0.2, 0.1))
         malformed = 0
@@ -254,7 +254,7 @@ def test_a_server_under_fire_lives_and_counts(tmp_path: Path, track: str) -> Non
                 client.send_raw(good)
             else:
                 client.send("/no/such", float("nan"))
-        client.ask("/sync", 9, answer="/synced", seconds=20)
+        client.request("/sync", 9, answer="/synced", seconds=20)
         status = client.status()
         assert status["malformed"] == malformed
         assert status["failed"] == 1000
@@ -268,12 +268,12 @@ def test_a_file_that_changes_while_it_plays(tmp_path: Path) -> None:
     file = write(tmp_path / "long.wav", count(200), subtype="FLOAT")
     with server(tmp_path, *NULL, "--memory", "16") as running:
         client = running.client
-        client.ask("/load_buffer", 100, str(file), answer="/done")
+        client.request("/load_buffer", 100, str(file), answer="/done")
         client.send("/play_stem", 100, 1.0, 1.0, 0)
         until(lambda: client.status()["deck.A.state"] == "playing")
         os.truncate(file, 1000)
         client.send("/deck/A/seek", 100.0)
-        heard = [client.hear() for _ in range(2)]
+        heard = [client.receive() for _ in range(2)]
         # The load was good: it is told of the break; the seek is what fails.
         assert sorted(address for address, _ in heard) == ["/broken", "/fail"]
         assert all("changed" in values[1] for _, values in heard)

@@ -139,7 +139,7 @@ def test_a_web_process_that_is_killed_comes_back_on_the_same_port(running: Runni
     visitor = visit(running)
     url = running.page()
     running.client.send("/deck/D/level", 0.5)
-    web = running.below_named("web")
+    web = running.child_named("web")
     web.kill()
     with pytest.raises(ConnectionClosed):
         visitor.until(lambda _: False)
@@ -147,19 +147,19 @@ def test_a_web_process_that_is_killed_comes_back_on_the_same_port(running: Runni
     until(lambda: served(url))
     again = visit(running)
     again.until(lambda _: again.picture["deck.D"]["level"] == 0.5)
-    assert int(running.below_named("web").pid) != int(web.pid)
+    assert int(running.child_named("web").pid) != int(web.pid)
 
 
 def test_pages_stay_open_while_control_is_replaced(running: Running) -> None:
     visitor = visit(running)
     visitor.do("/deck/D/level", 0.5)
     time.sleep(0.1)  # it has been noted by then
-    control, web = running.below_named("control"), running.below_named("web").pid
+    control, web = running.child_named("control"), running.child_named("web").pid
     control.send_signal(signal.SIGKILL)
     until(lambda: running.client.status()["restarts_control"] == 1)
     assert visitor.do("/deck/D/level", 0.75) == []
     visitor.until(lambda _: visitor.picture["deck.D"]["level"] == 0.75)
-    assert running.below_named("web").pid == web
+    assert running.child_named("web").pid == web
 
 
 def test_without_a_port_the_music_plays_on_and_the_page_comes_when_it_is_free(
@@ -181,13 +181,13 @@ def test_without_a_port_the_music_plays_on_and_the_page_comes_when_it_is_free(
 def test_no_page_where_none_is_wanted(tmp_path: Path) -> None:
     with server(tmp_path, "--driver", "null") as running:
         until(lambda: running.client.status()["standby"] != "none")
-        assert not any("crowdstream.web" in " ".join(one.cmdline()) for one in running.below())
+        assert not any("crowdstream.web" in " ".join(one.cmdline()) for one in running.children())
 
 
 def test_it_ends_with_the_server(tmp_path: Path) -> None:
     with server(tmp_path, *NULL) as running:
         url = running.page()
-        web = running.below_named("web").pid
+        web = running.child_named("web").pid
     assert not served(url)
     until(lambda: not os.path.exists(f"/proc/{web}"))
 
@@ -205,7 +205,7 @@ def test_a_page_has_waveforms_also_where_somebody_has_asked_for_figures_before(
     running: Running, tmp_path: Path
 ) -> None:
     track = str(write(tmp_path / "numbers.wav", count(5)))
-    running.client.ask("/deck/A/load", track, answer="/done")
+    running.client.request("/deck/A/load", track, answer="/done")
     with urllib.request.urlopen(running.page() + "/metrics") as answer:
         assert b"crowdstream" in answer.read()
     # Control is asked for the picture already, and does not say all of it again.

@@ -54,7 +54,7 @@ def ready_page(
 
 def load(running: Running, track: Path, deck: str = "A") -> None:
     """Load a track and wait until it can be played."""
-    running.client.ask(f"/deck/{deck}/load", str(track), answer="/done", seconds=60)
+    running.client.request(f"/deck/{deck}/load", str(track), answer="/done", seconds=60)
 
 
 def deck_is(running: Running, **values: Any) -> None:

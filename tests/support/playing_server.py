@@ -20,7 +20,7 @@ MOST_MS = 50.0  # that may be lost; how much it is usually is the benchmark's bu
 
 def engines(it: Running) -> list[psutil.Process]:
     """The engine processes, the oldest first."""
-    return it.all_named("engine")
+    return it.children_named("engine")
 
 
 def await_standby(it: Running, state: str = "running") -> None:
@@ -40,7 +40,7 @@ def playing(folder: Path, card: Any, samples: np.ndarray, *options: str) -> Iter
     """A server on a card whose deck A plays."""
     track = str(write(folder / "track.wav", samples))
     with server(folder, *OPTIONS, *options, env=card.env if card else {}) as it:
-        it.client.ask("/deck/A/load", track, answer="/done")
+        it.client.request("/deck/A/load", track, answer="/done")
         it.client.send("/deck/A/play", 0.0, 1)
         until(lambda: it.client.status()["deck.A.state"] == "playing")
         yield it

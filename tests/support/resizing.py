@@ -15,7 +15,7 @@ MOST_MS = 100.0  # of silence
 
 def play(it: Running, folder: Path) -> None:
     """Deck A counts."""
-    it.client.ask("/deck/A/load", str(write(folder / "track.wav", count(60))), answer="/done")
+    it.client.request("/deck/A/load", str(write(folder / "track.wav", count(60))), answer="/done")
     it.client.send("/deck/A/play")
     until(lambda: it.client.status()["deck.A.state"] == "playing")
 
@@ -24,7 +24,7 @@ def resize(it: Running, frames: int) -> float:
     """Change the size; ms of silence."""
     it.client.send("/buffer_size", frames)
     while True:
-        heard, values = it.client.hear(40)
+        heard, values = it.client.receive(40)
         assert heard != "/fail", values
         if heard == "/done" and values[:2] == ["/buffer_size", frames]:  # not an earlier one
             return float(values[2])
@@ -32,7 +32,7 @@ def resize(it: Running, frames: int) -> float:
 
 def await_standby(it: Running) -> None:
     """Wait until one plays, one is ready, and nobody else is there."""
-    until(lambda: it.client.status()["standby"] != "none" and len(it.all_named("engine")) == 2)
+    until(lambda: it.client.status()["standby"] != "none" and len(it.children_named("engine")) == 2)
 
 
 def counts_on(heard: np.ndarray) -> bool:

@@ -21,12 +21,14 @@ from crowdstream.control.osc import build
 from tests.support.environment import PROJECT
 
 START_SECONDS = 120.0  # the kernels may have to be compiled first
+WAIT_SECONDS = 120.0  # for anything else: no more than a bound, the machine may have much to do
 
 
 class Client:
-    """Speaks OSC to a server on loopback and hears its answers."""
+    """Sends OSC to a server on loopback and receives its replies."""
 
     def __init__(self, port: int) -> None:
+        self._syncs = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect(("127.0.0.1", port))
 
@@ -46,8 +48,8 @@ class Client:
             builder.add_content(OscMessage(build(address, tuple(arguments))))
         self._socket.send(builder.build().dgram)
 
-    def hear(self, seconds: float = 5.0) -> tuple[str, list[Any]]:
-        """The next answer: address and arguments; raises `TimeoutError`."""
+    def receive(self, seconds: float = WAIT_SECONDS) -> tuple[str, list[Any]]:
+        """The next reply or notification: address and arguments; raises `TimeoutError`."""
         self._socket.settimeout(seconds)
         while True:
             try:
@@ -56,19 +58,36 @@ class Client:
                 continue
             return message.address, list(message.params)
 
-    def ask(self, address: str, *arguments: Any, answer: str, seconds: float = 10.0) -> list[Any]:
-        """Send a message and wait for the answer of that address; its arguments."""
-        self.send(address, *arguments)
+    def receive_until(self, address: str, seconds: float = WAIT_SECONDS) -> list[Any]:
+        """Receive up to the next message of that address; its arguments."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            heard, values = self.hear(deadline - time.monotonic())
-            if heard == answer:
+            received, values = self.receive(deadline - time.monotonic())
+            if received == address:
                 return values
-        raise TimeoutError(f"{address} got no {answer}")
+        raise TimeoutError(f"no {address} came")
+
+    def request(
+        self, address: str, *arguments: Any, answer: str, seconds: float = WAIT_SECONDS
+    ) -> list[Any]:
+        """Send a message and wait for the answer of that address; its arguments."""
+        self.send(address, *arguments)
+        return self.receive_until(answer, seconds)
+
+    def synchronize(self) -> list[tuple[str, list[Any]]]:
+        """Wait until all that was sent has been handled; what was received up to then."""
+        self._syncs += 1
+        self.send("/sync", self._syncs)
+        received = []
+        while True:
+            address, values = self.receive()
+            if (address, values[-1:]) == ("/synced", [self._syncs]):
+                return received
+            received.append((address, values))
 
     def status(self) -> dict[str, Any]:
         """The named values of the server's status."""
-        values = self.ask("/status", answer="/status.reply")[9:]
+        values = self.request("/status", answer="/status.reply")[9:]
         return dict(zip(values[::2], values[1::2], strict=True))
 
     def close(self) -> None:
@@ -77,7 +96,7 @@ class Client:
 
 
 class Running:
-    """A server process: `client`, `port`, `process`; `log()` is what it has said so far."""
+    """A server process: `client`, `port`, `process`; `log()` is what it has logged so far."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
@@ -85,27 +104,27 @@ class Running:
         self.port = self._await_port()
         self.client = Client(self.port)
 
-    def below(self) -> list[psutil.Process]:
+    def children(self) -> list[psutil.Process]:
         """All processes of the server but the guardian, which is the one that was started."""
         found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
         return found
 
-    def all_named(self, name: str, word: str = "") -> list[psutil.Process]:
+    def children_named(self, name: str, word: str = "") -> list[psutil.Process]:
         """Those of them that run `crowdstream.<name>.process`, the oldest first.
 
         `word`: only those that have it in their command line.
         """
         found = []
-        for one in self.below():
+        for one in self.children():
             with contextlib.suppress(psutil.Error):  # it has just ended
                 line = one.cmdline()
                 if f"crowdstream.{name}.process" in line and word in " ".join(line):
                     found.append((float(one.create_time()), one.pid, one))
         return [one for _time, _pid, one in sorted(found)]
 
-    def below_named(self, name: str) -> psutil.Process:
-        """The first of `all_named`."""
-        return self.all_named(name)[0]
+    def child_named(self, name: str) -> psutil.Process:
+        """The first of `children_named`."""
+        return self.children_named(name)[0]
 
     def page(self) -> str:
         """The address of the page, once it is served: `http://127.0.0.1:43210`."""
@@ -157,13 +176,22 @@ def server(
             running.client.close()
         process.terminate()
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
+            process.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:  # a server that does not end is a fault
             process.kill()
             process.wait()
+            raise
 
 
-def until(condition: Any, seconds: float = 60.0) -> None:
+def ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, its parent having taken notice or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def until(condition: Any, seconds: float = WAIT_SECONDS) -> None:
     """Wait until `condition()` holds; fails when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -29,7 +29,7 @@ def test_the_recorded_sound_is_the_rendered_sound(tmp_path: Path, pulse_card: Pu
         server(tmp_path, "--driver", "pyaudio", "--buffer-size", "512", env=pulse_card.env) as it,
         pulse_card.recorder() as recorder,
     ):
-        it.client.ask("/deck/A/load", str(folder), answer="/done")
+        it.client.request("/deck/A/load", str(folder), answer="/done")
         it.client.send("/deck/A/play")
         time.sleep(5.5)
         heard = recorder.stop()
@@ -51,7 +51,7 @@ def test_jack_plays_every_block(tmp_path: Path, jack_card: JackDummy) -> None:
     soundfile.write(tmp_path / "a.wav", noise(8.0, 1), RATE, subtype="PCM_16")
     with server(tmp_path, "--buffer-size", "128", env=jack_card.env) as it:
         for deck in "ABCD":
-            it.client.ask("/cue", deck, str(tmp_path / "a.wav"), answer="/done")
+            it.client.request("/cue", deck, str(tmp_path / "a.wav"), answer="/done")
         it.client.send("/start_group", 0.0, "A", "B", "C", "D")
         before, begin = it.client.status(), time.monotonic()
         time.sleep(3.0)
@@ -79,7 +79,7 @@ def test_the_cue_bus_plays_on_outputs_3_and_4(tmp_path: Path) -> None:
         card.recorder() as recorder,
     ):
         for deck in rates:
-            it.client.ask(f"/deck/{deck}/load", str(tmp_path / f"{deck}.wav"), answer="/done")
+            it.client.request(f"/deck/{deck}/load", str(tmp_path / f"{deck}.wav"), answer="/done")
         it.client.send("/deck/A/level", 0.0)
         it.client.send("/deck/A/listen", 1.0)
         time.sleep(0.2)

@@ -83,7 +83,7 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
     ):
         client = it.client
         listener = Client(it.port)
-        listener.ask("/notify", 1, answer="/done")
+        listener.request("/notify", 1, answer="/done")
         await_standby(it)
         card.pull_out()
         until(lambda: client.status()["device_lost"] == 1, 20)
@@ -105,7 +105,7 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         heard = []
         with contextlib.suppress(TimeoutError):
             while True:
-                heard.append(listener.hear(0.2))
+                heard.append(listener.receive(0.2))
         listener.close()
         told = [values[0] for address, values in heard if address == "/device"]
         assert told == [0, 1]

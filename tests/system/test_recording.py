@@ -23,13 +23,13 @@ def test_the_recording_is_what_the_cards_monitor_heard(
         pulse_card.recorder() as recorder,
     ):
         client = it.client
-        client.ask("/deck/A/load", str(track), answer="/done")
+        client.request("/deck/A/load", str(track), answer="/done")
         client.send("/deck/A/rate", 1.06)  # samples that are in no file
         client.send("/deck/A/eq/low", 0.5)
-        client.ask("/record/start", str(tmp_path / "mix.wav"), "float", answer="/done")
+        client.request("/record/start", str(tmp_path / "mix.wav"), "float", answer="/done")
         client.send("/deck/A/play")
         time.sleep(5.0)
-        client.ask("/record/stop", answer="/done")
+        client.request("/record/stop", answer="/done")
         time.sleep(0.5)
         heard = recorder.stop()
         status = client.status()

@@ -46,12 +46,12 @@ def test_on_jack(tmp_path: Path) -> None:
         server(tmp_path, *PLAIN, "--buffer-size", "256", env=card.env) as it,
     ):
         play(it, tmp_path)
-        it.client.ask("/record/start", str(tmp_path / "mix.wav"), answer="/done")
+        it.client.request("/record/start", str(tmp_path / "mix.wav"), answer="/done")
         for frames in (1024, 128):
             assert resize(it, frames) <= MOST_MS
             status = it.client.status()
             assert "JACK" in status["device"] and status["buffer_size"] == frames
         time.sleep(0.5)
-        it.client.ask("/record/stop", answer="/done")
+        it.client.request("/record/stop", answer="/done")
         until(lambda: it.client.status()["recording"] == 0)
     assert counts_on(soundfile.read(tmp_path / "mix.wav", always_2d=True)[0])

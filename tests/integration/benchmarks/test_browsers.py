@@ -81,7 +81,7 @@ def test_they_come_back_when_the_web_process_was_killed(running: Running) -> Non
         nonlocal struck
         if not struck and door.came["hello of /live"]:
             struck = True
-            web = running.below_named("web")
+            web = running.child_named("web")
             web.kill()
             until(lambda: not web.is_running() or web.status() == "zombie")
         return door.came["hello of /live"] == 2

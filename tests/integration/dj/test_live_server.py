@@ -63,13 +63,13 @@ def test_control_dies_and_then_the_whole_server_and_the_mix_goes_on(tmp_path: Pa
         port = one.port
         with At(port, mix) as at:
             until(lambda: at.plays() == "a" and at.player.stage == "ready")
-            one.below_named("control").kill()
+            one.child_named("control").kill()
             # The engine plays on, and the DJ goes on with the new control.
             assert meeting(one, "A", "B") == pytest.approx(24.0, abs=0.01)
             assert at.plays() == "a" and not at.session.link.anew
             until(lambda: at.plays() == "b" and at.player.stage == "ready")
             until(lambda: float(at.session.link.deck("B", "beat")) > 33.0)
-            everything = [psutil.Process(one.process.pid), *one.below()]
+            everything = [psutil.Process(one.process.pid), *one.children()]
             for process in everything:
                 process.kill()
             one.process.wait()
@@ -110,7 +110,7 @@ def test_what_people_say_comes_to_it_and_decks_stay_theirs(
         until(lambda: at.plays() == "a" and at.player.stage == "ready")
 
         def say(word: str, *arguments: object) -> None:
-            assert person.ask(f"/dj/{word}", *arguments, answer="/done") == [f"/dj/{word}"]
+            assert person.request(f"/dj/{word}", *arguments, answer="/done") == [f"/dj/{word}"]
 
         say("hold", 1)
         assert at.player.holding
@@ -122,7 +122,7 @@ def test_what_people_say_comes_to_it_and_decks_stay_theirs(
         say("ban", "c.wav")
         say("queue", "b.wav")
         until(lambda: coming(at) == "bd" and at.player.stage == "ready")
-        assert "no such track" in person.ask("/dj/queue", "e.wav", answer="/fail")[1]
+        assert "no such track" in person.request("/dj/queue", "e.wav", answer="/fail")[1]
         person.send("/deck/A/eq/mid", 0.5)
         until(lambda: "A" in at.player.hands)
         say("give", "A")

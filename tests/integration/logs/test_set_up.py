@@ -164,7 +164,7 @@ def test_the_server_logs_json_with_what_it_knows(tmp_path: Path) -> None:
     file = tmp_path / "night.log"
     options = ("--driver", "null", "--log-format", "json", "--log-file", str(file))
     with server(tmp_path, *options, "--stats-interval", "1") as running:
-        running.client.ask("/no/such", answer="/fail")
+        running.client.request("/no/such", answer="/fail")
         deadline = time.monotonic() + 30
         while "[STATS]" not in file.read_text() and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -26,7 +26,7 @@ def track(tmp_path: Path) -> str:
 
 def recorder(running: Running) -> psutil.Process:
     """The server's recorder process."""
-    return running.below_named("record")
+    return running.child_named("record")
 
 
 def record(client: Client, path: Path, *what: str, seconds: float) -> int:
@@ -36,7 +36,7 @@ def record(client: Client, path: Path, *what: str, seconds: float) -> int:
     begin: int | None = None
     deadline = time.monotonic() + 20
     while begin is None and time.monotonic() < deadline:
-        address, values = client.hear()
+        address, values = client.receive()
         assert address == "/done", values
         if values[0] == "/record/start":
             begin = values[2]
@@ -57,7 +57,7 @@ def check(path: Path, least: float) -> int:
 
 def test_a_server_that_stops_finishes_its_recording(tmp_path: Path, track: str) -> None:
     with server(tmp_path, *NULL) as running:
-        running.client.ask("/deck/A/load", track, answer="/done")
+        running.client.request("/deck/A/load", track, answer="/done")
         record(running.client, tmp_path / "mix.flac", seconds=1.5)
         played = running.client.status()
     check(tmp_path / "mix.flac", played["record_seconds"])
@@ -70,11 +70,11 @@ def test_a_killed_recorder_leaves_a_readable_file_and_a_playing_server(
 ) -> None:
     with server(tmp_path, *NULL) as running:
         client = running.client
-        client.ask("/deck/A/load", track, answer="/done")
+        client.request("/deck/A/load", track, answer="/done")
         record(client, tmp_path / name, seconds=2.5)
         before = client.status()["record_seconds"]
         recorder(running).kill()
-        address, values = client.hear()
+        address, values = client.receive()
         assert address == "/record/failed" and values[0] == str(tmp_path / name)
         assert "signal 9" in values[1]
         # The last second may be lost, and a block of the encoder's.
@@ -83,15 +83,15 @@ def test_a_killed_recorder_leaves_a_readable_file_and_a_playing_server(
         assert status["deck.A.state"] == "playing" and status["recording"] == 0
         record(client, tmp_path / f"again-{name}", seconds=0.3)
         client.send("/record/stop")
-        assert client.hear()[1][0] == "/record/stop"
+        assert client.receive()[1][0] == "/record/stop"
 
 
 def test_when_everything_is_killed_the_file_can_be_read(tmp_path: Path, track: str) -> None:
     with server(tmp_path, *NULL) as running:
-        running.client.ask("/deck/A/load", track, answer="/done")
+        running.client.request("/deck/A/load", track, answer="/done")
         record(running.client, tmp_path / "mix.wav", seconds=2.5)
         before = running.client.status()["record_seconds"]
-        children = running.below()
+        children = running.children()
         for process in (*children, psutil.Process(running.process.pid)):
             process.kill()
         psutil.wait_procs(children, 10)
@@ -102,7 +102,7 @@ def test_a_recorder_outlives_a_killed_server_to_finish_the_file(
     tmp_path: Path, track: str
 ) -> None:
     with server(tmp_path, *NULL) as running:
-        running.client.ask("/deck/A/load", track, answer="/done")
+        running.client.request("/deck/A/load", track, answer="/done")
         record(running.client, tmp_path / "mix.wav", seconds=1.2)
         before = running.client.status()["record_seconds"]
         process = recorder(running)
@@ -118,7 +118,7 @@ def test_a_recorder_that_stood_still_loses_its_part_and_no_music(
     # As on a disk that takes nothing for a while, and worse.
     with server(tmp_path, *NULL) as running:
         client = running.client
-        client.ask("/deck/A/load", track, answer="/done")
+        client.request("/deck/A/load", track, answer="/done")
         begin = record(client, tmp_path / "mix.wav", seconds=0.5)
         process = recorder(running)
         os.kill(process.pid, signal.SIGSTOP)
@@ -126,12 +126,12 @@ def test_a_recorder_that_stood_still_loses_its_part_and_no_music(
         until(lambda: client.status()["frame"] > frame + 5 * RATE)
         assert client.status()["deck.A.state"] == "playing"
         os.kill(process.pid, signal.SIGCONT)
-        address, values = client.hear()
+        address, values = client.receive()
         assert address == "/record/lost" and values[0] == str(tmp_path / "mix.wav")
         lost = values[1]
         assert RATE < lost < 6 * RATE
         client.send("/record/stop")
-        address, values = client.hear()
+        address, values = client.receive()
         assert values[0] == "/record/stop", (address, values)
         assert client.status()["missing_frames"] == 0
     samples, _ = soundfile.read(tmp_path / "mix.wav", dtype="int16")
@@ -149,17 +149,17 @@ def test_a_full_disk_ends_the_recording_alone(tmp_path: Path, track: str) -> Non
     # The limit is the recorder's own: what it can't write is as on a disk that is full.
     with server(tmp_path, *NULL) as running:
         client = running.client
-        client.ask("/deck/A/load", track, answer="/done")
+        client.request("/deck/A/load", track, answer="/done")
         record(client, tmp_path / "mix.wav", seconds=0.3)
         limits: Any = psutil.RLIMIT_FSIZE
         recorder(running).rlimit(limits, (500_001, 500_001))
-        address, values = client.hear(20)
+        address, values = client.receive(20)
         assert (address, *values) == (
             "/record/failed", str(tmp_path / "mix.wav"), "File too large"
         )
         status = client.status()
         assert status["deck.A.state"] == "playing" and status["recording"] == 0
         client.send("/record/stop")
-        assert client.hear()[1][1] == "nothing is being recorded"
+        assert client.receive()[1][1] == "nothing is being recorded"
         frames = check(tmp_path / "mix.wav", 1.5)
         assert frames == (500_001 - 80) // 6

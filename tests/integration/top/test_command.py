@@ -93,7 +93,7 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
         track = write(tmp_path / "[red]tone.wav", level(60.0))
         with server(tmp_path, "--port", str(port), "--driver", "null") as running:
             until(lambda: "the server answers" in terminal.read())
-            running.client.ask("/deck/B/load", str(track), answer="/done")
+            running.client.request("/deck/B/load", str(track), answer="/done")
             running.client.send("/deck/B/level", 1.0)
             until(lambda: "■  [red]tone" in terminal.read())
             terminal.press("\x1b[B ")
