@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from pythonosc.osc_bundle_builder import OscBundleBuilder
@@ -62,7 +62,7 @@ class Client:
         """Receive up to the next message of that address; its arguments."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            received, values = self.receive(deadline - time.monotonic())
+            received, values = self.receive(max(0.001, deadline - time.monotonic()))
             if received == address:
                 return values
         raise TimeoutError(f"no {address} came")
@@ -90,6 +90,11 @@ class Client:
         values = self.request("/status", answer="/status.reply")[9:]
         return dict(zip(values[::2], values[1::2], strict=True))
 
+    def await_frames(self, frames: int) -> None:
+        """Wait until so many further frames have been rendered."""
+        end = self.status()["frame"] + frames
+        until(lambda: self.status()["frame"] >= end)
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
@@ -101,8 +106,16 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
         self._log = log
+        self._log_begin = 0
         self.port = self._await_port()
         self.client = Client(self.port)
+
+    def renew(self) -> None:
+        """Begin another test: a new client, no tracks, and `log()` without what is there now."""
+        self.client.close()
+        self.client = Client(self.port)
+        self.client.request("/mixer_cleanup", answer="/done")
+        self._log_begin = len(self._whole_log())
 
     def children(self) -> list[psutil.Process]:
         """All processes of the server but the guardian, which is the one that was started."""
@@ -130,7 +143,7 @@ class Running:
         """The address of the page, once it is served: `http://127.0.0.1:43210`."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            served = re.search(r"page on (\S+)", self.log())
+            served = re.search(r"page on (\S+)", self._whole_log())
             if served:
                 return served.group(1)
             assert self.process.poll() is None, self.log()
@@ -138,13 +151,16 @@ class Running:
         raise TimeoutError(self.log())
 
     def log(self) -> str:
-        """Standard output and error together."""
+        """Standard output and error together, since `renew`."""
+        return self._whole_log()[self._log_begin :]
+
+    def _whole_log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def _await_port(self) -> int:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            ready = re.search(r"ready: .* OSC on \S+:(\d+)", self.log())
+            ready = re.search(r"ready: .* OSC on \S+:(\d+)", self._whole_log())
             if ready:
                 return int(ready.group(1))
             assert self.process.poll() is None, self.log()
@@ -181,6 +197,40 @@ def server(
             process.kill()
             process.wait()
             raise
+
+
+class SharedServer:
+    """One server for the tests of a module: a new one only where a test has ended the last.
+
+    Levels, effects and the clock stay as a test leaves them.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._folder = folder
+        self._options = options
+        self._stack = contextlib.ExitStack()
+        self._running: Running | None = None
+
+    def get(self) -> Running:
+        """The server, with a new client and without tracks."""
+        if self._running is not None and self._running.process.poll() is not None:
+            self.close()
+        if self._running is None:
+            self._running = self._stack.enter_context(server(self._folder, *self._options))
+        else:
+            self._running.renew()
+        return self._running
+
+    def close(self) -> None:
+        """End the server; `get` starts another one."""
+        self._running = None
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
 
 def ended(process: psutil.Process) -> bool:
