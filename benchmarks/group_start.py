@@ -33,12 +33,12 @@ from pythonosc.osc_bundle_builder import OscBundleBuilder
 from pythonosc.osc_message import OscMessage
 
 from benchmarks import common
-from benchmarks.material import wav_header
 from crowdstream.control.osc import build
 from crowdstream.desk.codes import EV_LATE, EV_STARTED, FREE
 from crowdstream.desk.sizes import BANK_RATES
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
+from tests.support.wav_header import wav_header
 
 HEIGHTS = (0.25, 0.125, 0.0625, 0.03125)
 FILE_FRAMES = 3000

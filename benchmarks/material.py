@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from tests.support.wav_header import HEADER_BYTES, wav_header
 
 RATE = 44100
 FRAME_BYTES = 4  # 16-bit stereo
@@ -16,7 +17,6 @@ BIG_BYTES = 140_000_000  # 13 min 13 s
 LONG_SECONDS = 3 * 3600
 PATTERN_SECONDS = 10
 LEVEL = 0.05  # RMS of a stem, full scale 1: sixteen of them stay clear of the limiter
-_HEADER = 44
 
 
 def cache_folder() -> Path:
@@ -25,15 +25,6 @@ def cache_folder() -> Path:
     if not base.is_absolute():
         base = Path.home() / ".cache"
     return base / "crowdstream" / "bench"
-
-
-def wav_header(data_bytes: int, rate: int = RATE) -> bytes:
-    """Header of a 16-bit stereo WAV with so many bytes of samples."""
-    form = struct.pack("<HHIIHH", 1, 2, rate, rate * FRAME_BYTES, FRAME_BYTES, 16)
-    return (
-        b"RIFF" + struct.pack("<I", data_bytes + 36) + b"WAVE"
-        + b"fmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", data_bytes)
-    )  # fmt: skip
 
 
 def pattern(seed: int, frames: int = PATTERN_SECONDS * RATE) -> np.ndarray:
@@ -60,7 +51,7 @@ def write_wav(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> N
         file.write(wav_header(data_bytes))
         if sparse:
             file.write(block[:data_bytes])
-            file.truncate(_HEADER + data_bytes)
+            file.truncate(HEADER_BYTES + data_bytes)
         else:
             for begin in range(0, data_bytes, len(block)):
                 file.write(block[: data_bytes - begin])
@@ -68,7 +59,7 @@ def write_wav(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> N
 
 
 def _ensure(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> Path:
-    whole = _HEADER + data_bytes - data_bytes % FRAME_BYTES
+    whole = HEADER_BYTES + data_bytes - data_bytes % FRAME_BYTES
     if not path.exists() or path.stat().st_size != whole:
         write_wav(path, data_bytes, seed, sparse)
     return path

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import common, material
 from benchmarks.live import LiveServer
 from crowdstream.engine.effects import MODULES
+from tests.support.wav_header import wav_header
 
 PAUSE = 0.005  # s between messages: tracks are to be read, not only to be asked for
 OVER_MB = 300.0  # that all processes together may take besides the budget
@@ -61,7 +62,7 @@ def short_files(folder: Path) -> list[Path]:
         wanted = seconds * material.RATE * material.FRAME_BYTES
         path = folder / f"{seconds}s.wav"
         with path.open("wb") as file:
-            file.write(material.wav_header(wanted))
+            file.write(wav_header(wanted))
             for left in range(wanted, 0, -len(data)):
                 file.write(data[:left])
         made.append(path)

@@ -29,10 +29,11 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import common, thdn, usage
+from benchmarks import common, usage
 from benchmarks.renderers import all_renderers, ours
 from benchmarks.renderers.base import Interpreters, Renderer
 from benchmarks.scene import Scene, mix_scene, sine_scene
+from tests.support.thd_n import NoTone, thd_n_of_file
 
 GOAL_SPEED = 100.0  # times real time, per core
 GOAL_THD_N = -100.0  # dB
@@ -71,7 +72,7 @@ def measure_quality(renderer: Renderer, folder: Path) -> list[float]:
         scene = sine_scene(hertz)
         out = folder / "sine.wav"
         usage.run(renderer.command(scene, folder, out), folder)
-        found.append(thdn.thd_n_of_file(out, hertz * scene.rate))
+        found.append(thd_n_of_file(out, hertz * scene.rate))
     return found
 
 
@@ -112,7 +113,7 @@ def measure(
                         each.wall.append(used.wall)
                         begun = usage.run(each.renderer.command(short, folder, out), folder)
                         each.start.append(begun.cpu)
-                except (common.BenchmarkError, thdn.NoTone, OSError) as error:
+                except (common.BenchmarkError, NoTone, OSError) as error:
                     each.failed = str(error)
                 bar.add(1.0, each.renderer.name)
                 out.unlink(missing_ok=True)

@@ -32,16 +32,16 @@ import psutil
 from benchmarks import common
 from benchmarks.cards import Card, open_card
 from benchmarks.live import LiveServer
+from benchmarks.long_night.kills import KINDS, Killer
+from benchmarks.long_night.log import NAME, Log
+from benchmarks.long_night.player import Player
+from benchmarks.long_night.processes import Family
+from benchmarks.long_night.readings import Reader, card_processes, shared_memory
+from benchmarks.long_night.report import write_report
 from benchmarks.material import cache_folder
-from benchmarks.nights import files
-from benchmarks.nights.kills import KINDS, Killer
-from benchmarks.nights.log import NAME, Log
-from benchmarks.nights.player import Player
-from benchmarks.nights.processes import Family
-from benchmarks.nights.readings import Reader, card_processes, shared_memory
-from benchmarks.nights.report import write_report
-from benchmarks.nights.score import Night
 from contrib.soundcard import PulseNull, SoundCardError
+from tests.support.long_night import files
+from tests.support.long_night.plan import NightPlan
 
 MEMORY_MB = 256
 LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
@@ -91,7 +91,7 @@ class Soak:
             files.write_pieces(music / f"{options.long_seconds:g}", pieces),
             files.write_bad_files(music / "bad"), options.out, self._killer,
         )
-        self._night = Night(
+        self._plan = NightPlan(
             options.seed, pieces, files.BAD_FILES, options.pace, options.kills, options.kill_every
         )
 
@@ -101,7 +101,7 @@ class Soak:
         self._reader.family(whole=True)
         self._log.write("set begins")
         begin = time.monotonic()
-        actions = self._night.actions()
+        actions = self._plan.actions()
         action = next(actions)
         shown = 0.0
         while not self._stop.is_set:

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.nights import files
-from benchmarks.nights.compressed import CompressedNight
-from benchmarks.nights.model import Action, Piece
-from benchmarks.nights.score import Night
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
+from tests.support.long_night import files
+from tests.support.long_night.model import Action, Piece
+from tests.support.long_night.offline import OfflineNight
+from tests.support.long_night.plan import NightPlan
 from tests.support.offline_server import count, place, write
 
 HOURS = 4.0
@@ -47,13 +47,13 @@ class Material:
         self.paths = files.write_pieces(folder, self.pieces, RATE)
         self.bad = files.write_bad_files(folder / "bad")
 
-    def night(self, origin: int = 0) -> CompressedNight:
+    def night(self, origin: int = 0) -> OfflineNight:
         """A night that begins at that frame."""
-        return CompressedNight(MEMORY, RATE, self.paths, self.bad, origin)
+        return OfflineNight(MEMORY, RATE, self.paths, self.bad, origin)
 
     def actions(self, seed: int, pace: float = PACE, rich: float = RICH) -> Iterator[Action]:
         """What is done in it."""
-        night = Night(
+        night = NightPlan(
             seed, self.pieces, files.BAD_FILES, pace, records=False, visits=False, rich=rich
         )
         return night.actions()
@@ -86,11 +86,11 @@ def test_hours_of_music(material: Material, caplog: pytest.LogCaptureFixture) ->
         night.play(material.actions(SEED), WARM_HOURS * 3600.0)
         night.clear_up()
         warm = own_bytes()
-        night.begin_anew()
+        night.restart()
         night.play(material.actions(SEED + 1), (HOURS - WARM_HOURS) * 3600.0)
         # Music played nearly all the time, of all formats, and all kinds of things were done.
         assert night.played > 0.75 * HOURS * 3600.0
-        assert {"say", "load", "cue", "packet", "bad file", "together"} <= set(night.counts)
+        assert {"send", "load", "cue", "packet", "bad file", "together"} <= set(night.counts)
         assert night.counts["/done"] > 100
         assert night.finite
         assert 0.1 < night.peak <= 1.0
@@ -183,11 +183,11 @@ def test_the_clock_is_exact_after_a_month(tmp_path: Path) -> None:
 
 def test_a_seed_is_a_night() -> None:
     def made(seed: int) -> list[Action]:
-        night = Night(seed, files.pieces(100.0), files.BAD_FILES, kills=("engine", "loader"))
+        night = NightPlan(seed, files.pieces(100.0), files.BAD_FILES, kills=("engine", "loader"))
         return list(takewhile(lambda action: action.at < 600.0, night.actions()))
 
     first = made(1)
     assert first == made(1) != made(2)
     assert [action.at for action in first] == sorted(action.at for action in first)
     kinds = {action.kind for action in first}
-    assert {"say", "load", "record", "record stop", "visitor", "kill", "packet"} <= kinds
+    assert {"send", "load", "record", "record stop", "visitor", "kill", "packet"} <= kinds

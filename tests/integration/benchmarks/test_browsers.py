@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.nights.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
-from benchmarks.nights.line import Waiting
-from benchmarks.nights.visitors import Visitor
+from benchmarks.long_night.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
+from benchmarks.long_night.line import Waiting
+from benchmarks.long_night.visitors import Visitor
 from tests.support.server import Running, server, until
 
 SECONDS = 60.0

@@ -10,10 +10,11 @@ import psutil
 import pytest
 
 from benchmarks import soak
-from benchmarks.nights import files, judge, log
-from benchmarks.nights.log import Night
-from benchmarks.nights.model import Piece
+from benchmarks.long_night import judge, log
+from benchmarks.long_night.log import Night
 from crowdstream.desk.codes import CAUSES
+from tests.support.long_night import files
+from tests.support.long_night.model import Piece
 
 RATE, BLOCK = 44100, 256
 Entry = dict[str, Any]
@@ -114,7 +115,7 @@ def test_a_gap_is_explained_by_what_kept_the_engine_waiting(tmp_path: Path) -> N
     assert failed(night(*many, engine_waited=0.005), tmp_path) == {
         "at most 20 gaps an hour outside of kills"
     }
-    jump = {"what": "action", "t": 25.0, "kind": "say", "words": "('/deck/A/seek', 9.0)"}
+    jump = {"what": "action", "t": 25.0, "kind": "send", "words": "('/deck/A/seek', 9.0)"}
     assert failed(night(jump, gap(30.0, "missing_page")), tmp_path) == set()
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from benchmarks.thdn import thd_n
 from crowdstream.desk.codes import OP_KEYLOCK, OP_QUALITY, WORK_RENDERS
 from crowdstream.desk.quality import FULL, NO_KEYLOCK, NO_OPTIONAL, SHORT_FILTERS
 from crowdstream.desk.ramps import VOICE_KEYLOCK, VOICE_RATE, deck_level_ramp, voice_ramp
@@ -18,6 +17,7 @@ from crowdstream.engine.keylock import GLIDE
 from crowdstream.engine.spare import WIPE
 from tests.support.effect_harness import freed, largest_step, order, put, remove, row
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
+from tests.support.thd_n import thd_n
 
 HERTZ = RATE / 210
 TONE = sine(HERTZ, 21000, level=0.5)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cost import plotter
-from benchmarks.nights import analysis
-from benchmarks.nights.judge import BESIDES_MB
-from benchmarks.nights.log import Night
+from benchmarks.long_night import analysis
+from benchmarks.long_night.judge import BESIDES_MB
+from benchmarks.long_night.log import Night
 
 _BINS = 120  # at most so many points of a percentile
 _LEAST_SECONDS = 5.0  # and each of so many seconds

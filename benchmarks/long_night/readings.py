@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.nights.log import Log
-from benchmarks.nights.processes import Family, Member, stolen, taken, waited
+from benchmarks.long_night.log import Log
+from benchmarks.long_night.processes import Family, Member, stolen, taken, waited
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import CAUSES, PLAYING
 from crowdstream.monitor.health import percentile_ms

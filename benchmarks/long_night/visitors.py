@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from benchmarks.nights.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
-from benchmarks.nights.line import Line, Waiting
+from benchmarks.long_night.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
+from benchmarks.long_night.line import Line, Waiting
 
 POLL_SECONDS = 2.0
 

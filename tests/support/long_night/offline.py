@@ -1,4 +1,4 @@
-"""A night without a server: the same set, block by block, as fast as it can be rendered."""
+"""A long night rendered offline: the same actions, block by block, faster than real time."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.nights.model import Action
 from crowdstream.control.packets import UNIX_EPOCH, build
 from crowdstream.desk.codes import PLAYING
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
+from tests.support.long_night.model import Action
 
-BLOCK = 2048  # frames: nobody waits for a command
-SETTLE_SECONDS = 2.0  # of music between two turns of the loader; it reads 10 s ahead
-QUIET = 1e-4  # a block below that is silent
+BLOCK = 2048  # frames; large, because no command needs a short latency
+SETTLE_SECONDS = 2.0  # of music between two turns of the loader, which reads 10 s ahead
+SILENT_PEAK = 1e-4  # a block with a lower peak is silent
 _ME = ("127.0.0.1", 50001)
 
 
-class CompressedNight(Session):
-    """Plays a night's actions; `counts` and `refused_words` say what happened.
+class OfflineNight(Session):
+    """Applies the actions of a plan to a session and measures its output.
 
-    `origin`: the frame at which the night begins. `silence`: seconds of the longest silence while
-    a deck played; `peak`: the largest sample; `finite`: whether all were finite.
+    `origin`: the frame at which the night begins. `counts`: actions by kind and replies by address;
+    `refused_words`: reasons of refusals. `silence`: seconds of the longest silence while a deck
+    played; `played`: seconds in which a deck played; `peak`: the largest sample; `finite`: whether
+    all samples were finite; `digest`: hash of the output.
     """
 
     def __init__(
@@ -55,37 +57,37 @@ class CompressedNight(Session):
         self.render(BLOCK)
         self.send("/reset", sender=_ME)
         self.render(BLOCK)
-        self.begin_anew()
+        self.restart()
 
-    def begin_anew(self) -> None:
-        """The night begins here, with what comes from another seed."""
+    def restart(self) -> None:
+        """Count the seconds of the night from here on, as for the actions of another seed."""
         self.begin = self.desk.frame
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Count an answer."""
+        """Count a reply."""
         self.counts[address] += 1
         if address == "/fail":
             self.refused_words[" ".join(map(str, arguments))[:120]] += 1
 
     @property
     def seconds(self) -> float:
-        """Of the night that have been played."""
+        """Seconds since the beginning of the night."""
         return (self.desk.frame - self.begin) / self.desk.sample_rate
 
     def play(self, actions: Iterator[Action], until: float) -> None:
-        """Carry out what is done before `until` seconds of the night, and play to there."""
+        """Apply all actions before `until` seconds of the night, and render up to there."""
         for action in actions:
             self.advance(min(action.at, until))
             if action.at >= until:
                 return
-            self.carry_out(action)
+            self.apply(action)
 
     def advance(self, until: float) -> None:
-        """Play to that second of the night."""
+        """Render up to `until` seconds of the night."""
         end = self.begin + round(until * self.desk.sample_rate)
         while self.desk.frame < end:
-            self._judge(self.render(min(BLOCK, end - self.desk.frame)))
-            # What acts within a block may move a playhead to where little is loaded.
+            self._measure(self.render(min(BLOCK, end - self.desk.frame)))
+            # A command within the block may move a playhead to where few pages are loaded.
             moves = int(self.desk.master["pending"]) > 0 or self._waiting()
             if moves or self._moved or self.requests or self.desk.frame >= self._settle_at:
                 self._settle_at = self.desk.frame + round(SETTLE_SECONDS * self.desk.sample_rate)
@@ -95,24 +97,24 @@ class CompressedNight(Session):
     def _waiting(self) -> bool:
         return self.core.mixer.waiting() or len(self.core.waiting) > 0
 
-    def _judge(self, out: np.ndarray) -> None:
+    def _measure(self, out: np.ndarray) -> None:
         peak = float(np.abs(out).max())
         self.finite = self.finite and np.isfinite(peak)
         self.peak = max(self.peak, peak)
         plays = (self.desk.voices["state"] == PLAYING).any()
         self.played += len(out) / self.desk.sample_rate if plays else 0.0
         self.digest.update(out.tobytes())
-        if plays and peak < QUIET:
+        if plays and peak < SILENT_PEAK:
             self._silent += len(out)
             self.silence = max(self.silence, self._silent / self.desk.sample_rate)
         else:
             self._silent = 0
 
-    def carry_out(self, action: Action) -> None:
-        """Do what can be done without a server: all but recordings, visitors and kills."""
+    def apply(self, action: Action) -> None:
+        """Apply an action; recordings, visitors and kills need a server and are ignored."""
         self.counts[action.kind] += 1
         words = action.words
-        if action.kind == "say":
+        if action.kind == "send":
             self.send(*words, sender=_ME)
         elif action.kind == "load":
             self.send(f"/deck/{words[0]}/load", str(self.paths[words[1]]), words[2], sender=_ME)
@@ -134,7 +136,7 @@ class CompressedNight(Session):
         return b"#bundle\0" + struct.pack(">Q", tag) + packed
 
     def clear_up(self) -> None:
-        """Stop and unload everything, and let all tails ring out."""
+        """Remove all effects, stop and unload all decks, and render until all tails have ended."""
         for chain in (*(f"/deck/{deck}" for deck in "ABCD"), "/bus/1", "/bus/2", "/mix"):
             for slot in range(1, 5):
                 self.send(f"{chain}/fx/remove", slot, sender=_ME)

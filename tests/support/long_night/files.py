@@ -1,4 +1,4 @@
-"""The files of a night: pieces in several formats, and files that are not what they seem."""
+"""The sound files of a long night: pieces in several formats, and damaged or mislabelled files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from benchmarks.material import wav_header
-from benchmarks.nights.model import Piece
+from tests.support.long_night.model import Piece
+from tests.support.wav_header import wav_header
 
 RATE = 44100
-LEVEL = 0.08  # peak of the tone of a stem; four decks of four stems stay about full scale
+LEVEL = 0.08  # peak of a stem's tone; four decks of four stems reach about full scale
 _BLOCK_BEATS = 8
 
-# Extension, subtype, channels, rate divided by the card's.
+# Extension, subtype, channels, sample rate relative to the sound card's.
 FORMS: dict[str, tuple[str, str, int, float]] = {
     "16": (".wav", "PCM_16", 2, 1.0), "16 mono": (".wav", "PCM_16", 1, 1.0),
     "24": (".wav", "PCM_24", 2, 1.0), "24 mono": (".wav", "PCM_24", 1, 1.0),
@@ -27,7 +27,7 @@ FORMS: dict[str, tuple[str, str, int, float]] = {
 
 
 def pieces(long_seconds: float) -> list[Piece]:
-    """What a night loads; two of the pieces are `long_seconds` long."""
+    """The pieces of a night. The longest one lasts `long_seconds`."""
     return [
         Piece("short", 8.0, 1, 120.0, "16"),
         Piece("blip", 2.0, 1, 120.0, "16 mono"),
@@ -40,7 +40,7 @@ def pieces(long_seconds: float) -> list[Piece]:
         Piece("vorbis", 40.0, 1, 126.0, "ogg"),
         Piece("aiff", 30.0, 1, 105.0, "aiff"),
         Piece("other rate", 40.0, 2, 122.0, "other rate"),
-        # Two and a half of these fill the least budget.
+        # Two and a half of these fill the smallest memory budget.
         Piece("big", 150.0, 4, 121.0, "16"),
         Piece("long", long_seconds, 1, 120.0, "16"),
         Piece("long stems", long_seconds / 2, 3, 125.0, "16"),
@@ -48,13 +48,13 @@ def pieces(long_seconds: float) -> list[Piece]:
 
 
 def path_of(folder: Path, piece: Piece) -> Path:
-    """What to load for a piece: its folder of stems, or its only file."""
+    """The path to load: the folder of a piece's stems, or its only file."""
     own = folder / piece.name
     return own if piece.stems > 1 else own / f"stem 1{FORMS[piece.form][0]}"
 
 
 def write_pieces(folder: Path, wanted: Sequence[Piece], rate: int = RATE) -> dict[str, Path]:
-    """Write what is not there yet; the paths by name of the piece."""
+    """Write the missing files, at `rate` Hz; return the path of each piece by name."""
     for number, piece in enumerate(wanted):
         for stem in range(piece.stems):
             path = folder / piece.name / f"stem {stem + 1}{FORMS[piece.form][0]}"
@@ -79,11 +79,11 @@ def _write(path: Path, piece: Piece, rate: int, frames: int, seed: int) -> None:
 
 
 def _music(bpm: float, rate: int, channels: int, seed: int) -> np.ndarray:
-    # Eight beats: a tone that never stops, and a burst of noise with each beat.
+    # Eight beats: a continuous tone, and a burst of noise on each beat.
     chance = np.random.default_rng(seed)
     frames = round(_BLOCK_BEATS * 60.0 / bpm * rate)
     time = np.arange(frames) / rate
-    # A whole number of periods, so that block after block sounds as one.
+    # A whole number of periods, so that repeated blocks join without a click.
     hertz = round((60.0 + 40.0 * (seed % 7)) * frames / rate) * rate / frames
     since = (time * bpm / 60.0) % 1.0
     burst = 2.0 * np.exp(-20.0 * since) * chance.uniform(-1.0, 1.0, frames)
@@ -98,7 +98,7 @@ BAD_FILES = (
 
 
 def write_bad_files(folder: Path) -> dict[str, Path]:
-    """Write the files of `BAD_FILES`, all but the missing one; their paths by name."""
+    """Write the files of `BAD_FILES` except the missing one; return their paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
     chance = np.random.default_rng(1)
     noise = chance.integers(0, 256, 20000, np.uint8).tobytes()
@@ -108,7 +108,7 @@ def write_bad_files(folder: Path) -> dict[str, Path]:
     (folder / "empty.wav").write_bytes(b"")
     (folder / "text.wav").write_text("This is not a sound.\n" * 100)
     (folder / "nothing.wav").write_bytes(wav_header(0))
-    # More than is there: 4 GB in a header, a few frames behind it.
+    # The header announces 4 GB, a few frames follow.
     (folder / "claims.wav").write_bytes(wav_header(2**32 - 100) + noise[:4000])
     form = struct.pack("<HHIIHH", 1, 0, RATE, 0, 0, 16)
     head = b"RIFF\xff\xff\xff\x7fWAVEfmt " + struct.pack("<I", 16) + form

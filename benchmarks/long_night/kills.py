@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.nights.log import Log
-from benchmarks.nights.processes import Family, Member
-from benchmarks.nights.readings import moment
+from benchmarks.long_night.log import Log
+from benchmarks.long_night.processes import Family, Member
+from benchmarks.long_night.readings import moment
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import PLAYING
 

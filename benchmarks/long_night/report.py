@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import common
-from benchmarks.nights import analysis
-from benchmarks.nights.judge import verdicts
-from benchmarks.nights.log import Night, read
+from benchmarks.long_night import analysis
+from benchmarks.long_night.judge import verdicts
+from benchmarks.long_night.log import Night, read
 
 TEXT, PICTURE = "report.txt", "report.png"
 _MARKS = {True: "ok  ", False: "FAIL", None: "-   "}
@@ -37,7 +37,7 @@ def write_report(folder: Path, gaps_an_hour: float) -> bool:
     (folder / TEXT).write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     if len(night.all("second")) > 1:
-        from benchmarks.nights.plots import draw
+        from benchmarks.long_night.plots import draw
 
         draw(night, folder / PICTURE)
     return passed

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from benchmarks.nights.line import Line
-from benchmarks.nights.log import Log
+from benchmarks.long_night.line import Line
+from benchmarks.long_night.log import Log
 
 STOP_SECONDS = 10.0  # that a file may take to be finished
 NEAR_SECONDS = 1.0  # by how much a file may be longer or shorter than the time between the commands

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.nights.kills import Killer
-from benchmarks.nights.line import LOAD_SECONDS, Line, Waiting
-from benchmarks.nights.log import Log
-from benchmarks.nights.model import Action
-from benchmarks.nights.recordings import Recordings
-from benchmarks.nights.visitors import VISITORS, Visitor
+from benchmarks.long_night.kills import Killer
+from benchmarks.long_night.line import LOAD_SECONDS, Line, Waiting
+from benchmarks.long_night.log import Log
+from benchmarks.long_night.recordings import Recordings
+from benchmarks.long_night.visitors import VISITORS, Visitor
 from crowdstream.control.packets import UNIX_EPOCH, build
 from crowdstream.desk.block import Desk
+from tests.support.long_night.model import Action
 
 EXCUSE_SECONDS = 3.0  # so long before and after a kill an answer may be missing
 STATUS_SECONDS = 5.0
@@ -46,7 +46,7 @@ class Player:
         self.status: dict[str, Any] = {}
         self._next_status = 0.0
         self._do: dict[str, Callable[..., None]] = {
-            "say": self._say, "together": self._together, "load": self._load, "cue": self._cue,
+            "send": self._send, "together": self._together, "load": self._load, "cue": self._cue,
             "bad file": self._bad_file, "packet": self.dj.send,
             "record": self.recordings.start, "record stop": self.recordings.stop,
             "visitor": self._visitor,
@@ -64,7 +64,7 @@ class Player:
         self._do[action.kind](*action.words)
         self.dj.sync()
 
-    def _say(self, address: str, *arguments: Any) -> None:
+    def _send(self, address: str, *arguments: Any) -> None:
         self.dj.say(address, *arguments)
 
     def _together(self, ahead: float, *messages: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Input that nobody should send: packets that are no OSC, commands that can't be."""
+"""Invalid input: packets that are not OSC, and commands that are refused."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from crowdstream.control.packets import build
 
-# Nothing that would be carried out: cut or bent, these do no harm to the music.
+# Messages that do no harm to the music even if a truncated or altered copy is accepted.
 _HARMLESS = (
     build("/deck/A/eq/low", (0.8, 0.1)), build("/status", ()), build("/deck/B/filter", (0.1,)),
     build("/sync", (7,)), build("/clock/next", (1.0, "/deck/C/eq/high", 0.9)),
 )  # fmt: skip
-_DEPTH = 400  # of bundles within bundles
+_MAX_DEPTH = 400  # of nested bundles
 
 COMMANDS: tuple[tuple[Any, ...], ...] = (
     ("/no/such/command",), ("/deck/E/play",), ("/deck/A/level",), ("/deck/A/level", "loud"),
@@ -27,17 +27,17 @@ COMMANDS: tuple[tuple[Any, ...], ...] = (
     ("/load_buffer", 99, "x"), ("/play_stem", 2**31 - 1), ("/deck/A/stem/8/eq/low", -1.0),
     ("/start_group", 0.0, "Z"), ("/fade", "A", "soon"), ("/set_meter", 0), ("/sync", "x"),
 )  # fmt: skip
-"""Commands that are refused, each with its arguments."""
+"""Commands that the server refuses, each with its arguments."""
 
 
 def bad_command(chance: random.Random) -> tuple[Any, ...]:
-    """A command that is refused: address and arguments."""
+    """A command that the server refuses: address and arguments."""
     return chance.choice(COMMANDS)
 
 
 def bad_packet(chance: random.Random) -> bytes:
-    """A packet that is no OSC, or hardly."""
-    makers = (_noise, _cut, _bent, _long, _bundle, _deep)
+    """A packet that is not OSC, or barely."""
+    makers = (_noise, _truncated, _altered, _oversized, _bundle, _nested)
     return chance.choice(makers)(chance)
 
 
@@ -45,20 +45,20 @@ def _noise(chance: random.Random) -> bytes:
     return chance.randbytes(chance.randrange(0, 400))
 
 
-def _cut(chance: random.Random) -> bytes:
+def _truncated(chance: random.Random) -> bytes:
     whole = chance.choice(_HARMLESS)
     return whole[: chance.randrange(len(whole))]
 
 
-def _bent(chance: random.Random) -> bytes:
+def _altered(chance: random.Random) -> bytes:
     packet = bytearray(chance.choice(_HARMLESS))
-    # Behind the address, so that it does not become another command.
+    # After the address, so that it does not become another command.
     place = chance.randrange(packet.index(b",") + 1, len(packet))
     packet[place] = chance.choice(b"ifsbhtdTFNI[]\x00\xff")
     return bytes(packet)
 
 
-def _long(chance: random.Random) -> bytes:
+def _oversized(chance: random.Random) -> bytes:
     return build("/deck/A/load", ("x" * chance.randrange(1000, 60000),))
 
 
@@ -68,8 +68,8 @@ def _bundle(chance: random.Random) -> bytes:
     return b"#bundle\0" + struct.pack(">Qi", tag, size) + chance.choice(_HARMLESS)
 
 
-def _deep(chance: random.Random) -> bytes:
+def _nested(chance: random.Random) -> bytes:
     packet = chance.choice(_HARMLESS)
-    for _ in range(chance.randrange(10, _DEPTH)):
+    for _ in range(chance.randrange(10, _MAX_DEPTH)):
         packet = b"#bundle\0" + struct.pack(">Qi", 1, len(packet)) + packet
     return packet

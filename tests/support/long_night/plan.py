@@ -1,8 +1,9 @@
-"""A night as data: what is done when, made up by a seed. It knows nothing of servers.
+"""A random DJ set as data: timed actions, generated from a seed, independent of any server.
 
-The same seed gives the same night: played to a server in real time (`soak.py`), or block by block
-in a test. Its DJ does all that can be done with four decks, now and then wrongly, but keeps the
-music going: some deck plays at nearly all times, and nothing turns the master down to silence.
+The same seed gives the same actions, whether they are sent to a server in real time
+(`benchmarks/soak.py`) or applied block by block to an offline session (`offline.py`). The simulated
+DJ uses everything that four decks offer and makes a mistake now and then, but keeps the music
+playing: at nearly all times some deck plays, and nothing turns the master down to silence.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks.nights import moves
-from benchmarks.nights.hostile import bad_command, bad_packet
-from benchmarks.nights.model import DECKS, Action, Deck, Piece
+from tests.support.long_night import moves
+from tests.support.long_night.bad_input import bad_command, bad_packet
+from tests.support.long_night.model import DECKS, Action, Deck, Piece
 
-LOAD_SECONDS = 4.0  # a piece is counted on so long after it was loaded
+LOAD_SECONDS = 4.0  # a piece is assumed to be playable this long after its load
 RECORD_SECONDS = (5.0, 40.0)
 VISIT_SECONDS = (10.0, 120.0)
 VISITORS = (
@@ -24,15 +25,16 @@ VISITORS = (
     "tab", "tab", "listener", "listener", "rude tab", "deaf listener", "scraper",
 )  # fmt: skip
 RECORDED = (("master",), ("master", "wav16"), ("master", "float"), ("decks",), ("A", "master"))
-MISTAKE = 0.02  # share of what is done that is an error
+MISTAKE_SHARE = 0.02  # fraction of the actions that are mistakes
 
 
-class Night:
-    """The night of a seed: `actions()` yields what is done, soonest first, without an end.
+class NightPlan:
+    """The plan of a seed: `actions()` yields timed actions in order, indefinitely.
 
-    `pieces`: what can be loaded. `bad_files`: names of files that are not what they seem.
-    `pace`: seconds between two moves, on the average. `kills`: what is killed, by turns, about
-    every `kill_seconds`. `records`, `visits`: whether there are recordings and other clients.
+    `pieces`: what can be loaded. `bad_files`: names of damaged or mislabelled files. `pace`: mean
+    seconds between two moves. `kills`: kinds of processes to kill alternately, about every
+    `kill_seconds`. `records`, `visits`: whether there are recordings and other clients. `rich`:
+    probability that a free effect slot is filled, 0 to 1.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Night:
             self._later(0.5 * kill_seconds, self._kill)
 
     def actions(self) -> Iterator[Action]:
-        """What is done, soonest first, for ever."""
+        """The actions in the order of their times, indefinitely."""
         while True:
             at, _, what = heapq.heappop(self._queue)
             if isinstance(what, Action):
@@ -76,15 +78,15 @@ class Night:
             else:
                 what(at)
 
-    # What moves say ------------------------------------------------------------------------
+    # Called by moves ------------------------------------------------------------------------
 
     def do(self, at: float, kind: str, *words: Any) -> None:
-        """Enter an action."""
+        """Schedule an action."""
         self._later(at, Action(at, kind, words))
 
-    def say(self, at: float, address: str, *arguments: Any) -> None:
-        """Enter a message."""
-        self.do(at, "say", address, *arguments)
+    def send(self, at: float, address: str, *arguments: Any) -> None:
+        """Schedule a message."""
+        self.do(at, "send", address, *arguments)
 
     def _later(self, at: float, what: Callable[[float], None] | Action) -> None:
         self._serial += 1
@@ -95,11 +97,11 @@ class Night:
     def _step(self, at: float) -> None:
         chance = self.random
         self._later(at + chance.expovariate(1.0 / self._pace), self._step)
-        if chance.random() < MISTAKE:
+        if chance.random() < MISTAKE_SHARE:
             self._mistake(at)
             return
         if not any(deck.plays(at) for deck in self.decks.values()):
-            self._save_the_music(at)
+            self._restart_music(at)
             return
         deck = self.decks[chance.choice(DECKS)]
         if deck.piece is None:
@@ -112,7 +114,7 @@ class Night:
         name = chance.choices(names, weights)[0]
         moves.MOVES[name][1](self, at, deck)
 
-    def _save_the_music(self, at: float) -> None:
+    def _restart_music(self, at: float) -> None:
         ready = [deck for deck in self.decks.values() if deck.loaded(at)]
         if ready:
             self.play(at, self.random.choice(ready))
@@ -120,7 +122,7 @@ class Night:
             self.load(at, self.decks["A"])
 
     def load(self, at: float, deck: Deck, cue: bool = False) -> None:
-        """Load some piece, with a beat grid."""
+        """Load or cue a random piece, and set its beat grid."""
         piece = self.random.choice(self._pieces)
         fraction = self.random.choice((0.0, 0.0, round(self.random.uniform(0.0, 0.5), 3)))
         self.do(at, "cue" if cue else "load", deck.letter, piece.name, fraction)
@@ -128,17 +130,17 @@ class Night:
         deck.armed, deck.grid, deck.loops = cue, True, False
         deck.reverse = False
         deck.cues.clear()
-        self.say(at + LOAD_SECONDS / 2, f"/deck/{deck.letter}/grid", piece.bpm, 0.0)
+        self.send(at + LOAD_SECONDS / 2, f"/deck/{deck.letter}/grid", piece.bpm, 0.0)
 
     def play(self, at: float, deck: Deck) -> None:
-        """Start the deck; short pieces loop."""
+        """Start the deck; short pieces are looped."""
         assert deck.piece
         loops = deck.piece.seconds < 120.0 or self.random.random() < 0.5
-        self.say(at, f"/deck/{deck.letter}/play", 0.0, int(loops))
+        self.send(at, f"/deck/{deck.letter}/play", 0.0, int(loops))
         deck.start(at, loops)
 
     def others_play(self, at: float, deck: Deck) -> bool:
-        """Whether the music goes on without this deck."""
+        """Whether another deck plays."""
         return any(other.plays(at) for other in self.decks.values() if other is not deck)
 
     def _mistake(self, at: float) -> None:
@@ -147,11 +149,11 @@ class Night:
         if choice < 0.35:
             self.do(at, "packet", bad_packet(chance))
         elif choice < 0.7 or not self._bad_files:
-            self.say(at, *bad_command(chance))
+            self.send(at, *bad_command(chance))
         else:
             self.do(at, "bad file", chance.choice(DECKS), chance.choice(self._bad_files))
 
-    # What goes on beside -------------------------------------------------------------------
+    # Recordings, clients, kills --------------------------------------------------------------
 
     def _record(self, at: float) -> None:
         lasts = self.random.uniform(*RECORD_SECONDS)

@@ -1,4 +1,4 @@
-"""How much of a rendered sine is not that sine: total harmonic distortion plus noise."""
+"""Total harmonic distortion plus noise (THD+N) of a rendered sine."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-EDGE_SECONDS = 0.25  # left out at both ends: fades, filters that fill
-FLOOR_DB = -200.0  # what a perfect sine is given
+EDGE_SECONDS = 0.25  # ignored at both ends: fades, filters that settle
+FLOOR_DB = -200.0  # the result for a perfect sine
 ROUNDS = 6
-PULL = 0.002  # the tone may be this share of its frequency away from where it is expected
+MAX_DEVIATION = 0.002  # the tone may be this fraction of its frequency off the expected one
 
 
 class NoTone(RuntimeError):
-    """The file does not hold the tone that was asked for."""
+    """The file does not contain the expected tone."""
 
 
 def thd_n(samples: np.ndarray, hertz: float, sample_rate: float) -> float:
-    """THD+N of a sine in dB: power of what is left without it over its own.
+    """THD+N of a sine in dB: the power of everything else over the power of the sine.
 
-    `samples`: shape `(frames,)`. All frequencies up to half the sample rate count, constant
-    offset too. The sine is fitted by least squares in amplitude, phase and frequency (Gauss and
-    Newton's method, as in IEEE Std 1057), from `hertz` on. Raises `NoTone` when there is none.
+    `samples`: shape `(frames,)`. All frequencies up to half the sample rate count, and a constant
+    offset as well. The sine is fitted by least squares in amplitude, phase and frequency
+    (Gauss-Newton, as in IEEE Std 1057), starting from `hertz`. Raises `NoTone` when there is none.
     """
     x = np.asarray(samples, np.float64)
     time = (np.arange(len(x)) - len(x) / 2) / sample_rate
@@ -36,7 +36,7 @@ def thd_n(samples: np.ndarray, hertz: float, sample_rate: float) -> float:
         design = np.column_stack((cosine, sine, slope))
         (a, b, change), *_ = np.linalg.lstsq(design, x, rcond=None)
         hertz += float(change)
-    if abs(hertz - expected) > PULL * expected:
+    if abs(hertz - expected) > MAX_DEVIATION * expected:
         raise NoTone(f"there is a tone of {hertz:.1f} Hz, expected were {expected:.1f} Hz")
     angle = 2.0 * math.pi * hertz * time
     design = np.column_stack((np.cos(angle), np.sin(angle)))
@@ -51,8 +51,8 @@ def _peak(x: np.ndarray, hertz: float, sample_rate: float) -> float:
     # the fit only finds its way from less than half a bin away.
     spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x))))
     width = sample_rate / len(x)
-    low = max(1, int(hertz * (1.0 - PULL) / width) - 2)
-    high = min(len(spectrum) - 1, int(hertz * (1.0 + PULL) / width) + 3)
+    low = max(1, int(hertz * (1.0 - MAX_DEVIATION) / width) - 2)
+    high = min(len(spectrum) - 1, int(hertz * (1.0 + MAX_DEVIATION) / width) + 3)
     if high <= low or not np.max(spectrum[low:high]) > 0.0:
         raise NoTone(f"it is silent at {hertz:.1f} Hz")
     at = low + int(np.argmax(spectrum[low:high]))

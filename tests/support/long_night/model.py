@@ -1,4 +1,4 @@
-"""What a night is made of: pieces that can be loaded, actions, and a deck as its DJ knows it."""
+"""The vocabulary of a long night: pieces of music, actions, and the assumed state of a deck."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DECKS = "ABCD"
-FASTEST = 1.5  # no piece goes faster: tempos are within a sixth of the base, rates a tenth
+MAX_RATE = 1.5  # tempos stay within a sixth of the base tempo, rates within a tenth of 1
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something to load: `stems` files of `seconds` at `bpm`, written as `form`."""
+    """A track: `stems` files of `seconds` at `bpm`, in the format `form` (see `files.FORMS`)."""
 
     name: str
     seconds: float
@@ -22,12 +22,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Action:
-    """Something that is done `at` seconds after the night's beginning.
+    """An action `at` seconds after the beginning of the night.
 
-    `kind` and `words`: `say` address, arguments ...; `together` seconds ahead, messages (each
+    `kind` and `words`: `send` address, arguments ...; `together` seconds ahead, messages (each
     address, arguments ...); `load` or `cue` deck, piece, fraction; `bad file` deck, name;
-    `packet` bytes; `record` what is recorded ...; `record stop`; `visitor` kind, seconds;
-    `kill` victim.
+    `packet` bytes; `record` suffix, sources ...; `record stop`; `visitor` kind, seconds;
+    `kill` kind of process.
     """
 
     at: float
@@ -37,13 +37,13 @@ class Action:
 
 @dataclass
 class Deck:
-    """A deck as far as the DJ knows: nobody asks the server. Times in seconds of the night."""
+    """The state of a deck as the plan assumes it, without asking a server. Times in seconds."""
 
     letter: str
     piece: Piece | None = None
     armed: bool = False
-    ready: float = 0.0  # from when on what was loaded can be counted on
-    until: float = 0.0  # it plays until then at least
+    ready: float = 0.0  # the track is assumed to be loaded from then on
+    until: float = 0.0  # the deck plays at least until then
     loops: bool = False
     grid: bool = False
     synced: bool = False
@@ -54,22 +54,22 @@ class Deck:
     effects: dict[int, str] = field(default_factory=dict)
 
     def plays(self, now: float) -> bool:
-        """Whether it surely sounds."""
+        """Whether the deck certainly plays."""
         return self.piece is not None and now < self.until
 
     def loaded(self, now: float) -> bool:
-        """Whether it surely has a track that can be played."""
+        """Whether the deck certainly has a track that can be played."""
         return self.piece is not None and now >= self.ready
 
     def start(self, now: float, loops: bool) -> None:
-        """It has been started."""
+        """Note that the deck was started."""
         assert self.piece
         self.loops = loops
-        self.until = float("inf") if loops else now + self.piece.seconds / FASTEST
+        self.until = float("inf") if loops else now + self.piece.seconds / MAX_RATE
 
     def left(self, now: float, fraction: float, margin: float = 0.0) -> None:
-        """It has jumped: from now on so much of the piece is left, less `margin` seconds."""
+        """Note a jump: `fraction` of the piece remains to be played, less `margin` seconds."""
         assert self.piece
         if not self.loops:
-            left = (self.piece.seconds * fraction - margin) / FASTEST
+            left = (self.piece.seconds * fraction - margin) / MAX_RATE
             self.until = min(self.until, now + left)

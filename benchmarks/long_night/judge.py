@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.nights import analysis
-from benchmarks.nights.log import Night
+from benchmarks.long_night import analysis
+from benchmarks.long_night.log import Night
 
 BESIDES_MB = 300.0  # memory of all processes besides the budget
 GROWTH_MB_AN_HOUR = 10.0  # memory of the processes' own may grow so much: what Python's heaps do

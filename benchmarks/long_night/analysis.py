@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.nights.log import Night
+from benchmarks.long_night.log import Night
 
 NEAR_SECONDS = 3.0  # a gap so near to a kill is the kill's
 JUMP_SECONDS = 8.0  # a page that is missing so long after a jump of a track is the jump's

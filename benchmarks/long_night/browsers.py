@@ -12,8 +12,8 @@ import socket
 import time
 from typing import Any, Protocol
 
-from benchmarks.nights.line import Waiting
-from benchmarks.nights.websocket import WebSocket
+from benchmarks.long_night.line import Waiting
+from benchmarks.long_night.websocket import WebSocket
 from crowdstream.web.listening.chunks import HEAD
 
 AGAIN_SECONDS = 1.0
