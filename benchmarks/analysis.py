@@ -3,11 +3,11 @@
     pip install -r requirements-bench.txt     # for the comparison; without it, this says so
     python benchmarks/analysis.py [--tracks 96] [--json FILE] [--out FILE]
 
-Made tracks (`made_tracks.py`, seeds that the weights were not fitted to), and loops of Debian's
-sonic-pi-samples, each repeated for at least 30 s. Measured: tempo within 0.05 beats a minute,
-octave errors, the median distance of beats from the grid, the downbeat, the key, sections, voice,
-and seconds of one core for a minute of music. A tempo that moves has no one number: those tracks
-count for everything but the tempo, and are also shown apart.
+Generated tracks (`tests/support/generated_tracks`, seeds that the weights were not fitted to), and
+loops of Debian's sonic-pi-samples, each repeated for at least 30 s. Measured: tempo within 0.05
+beats a minute, octave errors, the median distance of beats from the grid, the downbeat, the key,
+sections, vocals, and CPU seconds for a minute of music. A variable tempo has no single value: such
+tracks count for everything except the tempo, and are also listed separately.
 
 The others: aubio's `tempo` with its defaults; librosa's `beat_track` with its defaults, and its
 chroma with the profiles of Krumhansl and Kessler, as librosa has no key detection. Neither of them
@@ -32,9 +32,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import Progress, machine, machine_text, table, write_json
-from benchmarks.fit_analysis import sounds_of
-from benchmarks.made.judge import (
+from benchmarks.analysis_scores import (
     GRID_TOLERANCE,
     Guess,
     judge,
@@ -43,11 +41,13 @@ from benchmarks.made.judge import (
     share,
     summary,
 )
-from benchmarks.made_tracks import make
+from benchmarks.common import Progress, machine, machine_text, table, write_json
+from benchmarks.fit_analysis import sounds_of
 from crowdstream.analysis.analyse import analyse
 from crowdstream.analysis.key import PROFILES
 from crowdstream.analysis.result import second_of
 from crowdstream.analysis.source import ArraySound
+from tests.support.generated_tracks.tracks import generate_track
 
 Audio = npt.NDArray[np.float32]
 FIRST_SEED = 10_000  # the weights were fitted to seeds below 1000
@@ -166,7 +166,7 @@ def main() -> None:
     material = loop_material()
     progress = Progress(chosen.tracks + len(material))
     for seed in range(chosen.first, chosen.first + chosen.tracks):
-        track = make(seed, 60 + seed * 37 % 60)
+        track = generate_track(seed, 60 + seed * 37 % 60)
         truth = track.truth
         guesses = {"crowdstream": ours(sounds_of(track))}
         guesses |= {name: call(track.mix(), track.rate) for name, call in others.items()}
@@ -184,7 +184,7 @@ def main() -> None:
             print(f"{track.name} {truth.bpm:.3f} steady {truth.steady}: {told} "
                   f"key {found.key} true {truth.tonic} {truth.minor} "
                   f"tempo {found.tempo.confidence} {found.tempo.steady}", flush=True)  # fmt: skip
-        progress.add(1, "made tracks")
+        progress.add(1, "generated tracks")
     for name, samples, rate, tempi in material:
         found_here = {"crowdstream": ours([ArraySound("loop", samples, rate)])}
         found_here |= {other: call(samples, rate) for other, call in others.items()}
@@ -208,7 +208,7 @@ def report(
         f"command: python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".rstrip(),
         f"machine: {machine_text()}",
         "",
-        f"{chosen.tracks} made tracks, seeds from {chosen.first}",
+        f"{chosen.tracks} generated tracks, seeds from {chosen.first}",
         table([
             {"": figure} | {name: text_of(own[figure], figure) for name, own in figures.items()}
             for figure in next(iter(figures.values()))

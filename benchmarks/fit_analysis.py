@@ -1,4 +1,4 @@
-"""Fits the weights of the analysis to made tracks and writes `crowdstream/analysis/weights.py`.
+"""Fit the weights of the analysis to generated tracks; write `crowdstream/analysis/weights.py`.
 
     python benchmarks/fit_analysis.py [--tracks 320] [--out crowdstream/analysis/weights.py]
 
@@ -22,11 +22,11 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import Progress, print_heading
-from benchmarks.made_tracks import MadeTrack, Truth, make
 from crowdstream.analysis import grid, key, meter, moving, tempo, vocals
 from crowdstream.analysis.features import SLOW_RATE, Features, extract
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.source import ArraySound, Sound
+from tests.support.generated_tracks.tracks import GeneratedTrack, Truth, generate_track
 
 Doubles = npt.NDArray[np.float64]
 OUT = Path(__file__).resolve().parents[1] / "crowdstream" / "analysis" / "weights.py"
@@ -44,8 +44,8 @@ class Choice:
     right: int
 
 
-def sounds_of(track: MadeTrack) -> list[Sound]:
-    """A made track as it is analysed: as stems or as one file."""
+def sounds_of(track: GeneratedTrack) -> list[Sound]:
+    """A generated track as it is analysed: as stems or as one file."""
     if track.truth.separate:
         return [ArraySound(name, stem, track.rate) for name, stem in track.stems.items()]
     return [ArraySound("mix", track.mix(), track.rate)]
@@ -157,7 +157,7 @@ def main() -> None:
     found: dict[str, list[Choice]] = {name: [] for name in PENALTY}
     progress = Progress(chosen.tracks)
     for seed in range(chosen.tracks):
-        track = make(seed, 60 + seed * 37 % 60)
+        track = generate_track(seed, 60 + seed * 37 % 60)
         collect(track.truth, extract(sounds_of(track)), found)
         progress.add(1, "making and measuring tracks")
     progress.close()

@@ -1,4 +1,4 @@
-"""How right an analysis is, judged against what is known; and that made tracks are of all kinds."""
+"""Scores of an analysis against the ground truth, and the variety of the generated tracks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.made.judge import Doubles, Guess, fitted_bpm, judge, related, summary
-from benchmarks.made.maker import Maker
-from benchmarks.made_tracks import Truth
+from benchmarks.analysis_scores import Doubles, Guess, fitted_bpm, judge, related, summary
+from tests.support.generated_tracks.composer import Composer
+from tests.support.generated_tracks.tracks import Truth
 
 BEATS: Doubles = 0.25 + np.arange(64, dtype=np.float64) * 0.5
 
@@ -56,11 +56,11 @@ def test_a_line_through_beats_passes_over_those_that_are_missing() -> None:
     assert fitted_bpm(np.delete(BEATS, [7, 20, 21])) == pytest.approx(120.0)
 
 
-def test_made_tracks_are_of_all_keys_tempi_and_kinds() -> None:
-    makers = [Maker(seed, 20.0, None, None) for seed in range(10_000, 10_096)]
-    assert len({(maker.tonic, maker.minor) for maker in makers}) == 24
-    assert len({maker.style.name for maker in makers}) == 12
-    tempi = [maker.bpm for maker in makers]
+def test_generated_tracks_are_of_all_keys_tempi_and_kinds() -> None:
+    composers = [Composer(seed, 20.0, None, None) for seed in range(10_000, 10_096)]
+    assert len({(composer.tonic, composer.minor) for composer in composers}) == 24
+    assert len({composer.style.name for composer in composers}) == 12
+    tempi = [composer.bpm for composer in composers]
     assert min(tempi) < 75 and max(tempi) > 170
-    assert sum(maker.swing > 0.1 for maker in makers) > 10
-    assert any(not maker.steady for maker in makers)
+    assert sum(composer.swing > 0.1 for composer in composers) > 10
+    assert any(not composer.steady for composer in composers)

@@ -1,4 +1,4 @@
-"""What a program says of a track, against what is known of it."""
+"""Score the results of an analysis against the ground truth of a track."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common import percentile
-from benchmarks.made_tracks import Truth
 from crowdstream.analysis.result import Analysis, second_of
+from tests.support.generated_tracks.tracks import Truth
 
 Doubles = npt.NDArray[np.float64]
 TEMPO_TOLERANCE = 0.05  # beats a minute

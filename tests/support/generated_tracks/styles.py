@@ -1,7 +1,7 @@
-"""Rhythms of the made tracks: what kick, snare, hats and bass play in the 16 steps of a bar.
+"""Rhythms of the generated tracks: kick, snare, hats and bass in the 16 steps of a bar.
 
-x is a loud note, o a soft one, - goes on, . is silence. The tempo of a style that is half-time is
-that of its grid, as it is written and mixed: 140 for dubstep, though its snare comes once a bar.
+x is a loud note, o a soft one, - a sustained one, . silence. A half-time style has the tempo of its
+grid, as it is written and mixed: 140 for dubstep, although its snare plays once a bar.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ STYLES = (
 )  # fmt: skip
 
 PROGRESSIONS = {
-    # Degrees of the scale, 0 is the tonic; a bar each, again and again.
+    # Degrees of the scale, 0 is the tonic; a bar each, repeated.
     True: ((0, 5, 2, 6), (0, 6, 5, 6), (0, 3, 0, 4), (0, 0, 3, 3), (0,), (0, 5, 3, 4),
            (0, 3, 5, 4), (0, 2, 5, 6)),
     False: ((0, 4, 5, 3), (0, 3, 4, 3), (0, 5, 3, 4), (0, 3), (0, 0, 3, 4), (0, 2, 3, 4),

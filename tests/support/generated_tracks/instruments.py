@@ -1,4 +1,4 @@
-"""The instruments of the made tracks: one hit or note each, float32, mono, full scale 1."""
+"""The instruments of the generated tracks: one hit or note each, float32, mono, full scale 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import soxr
 Sound = npt.NDArray[np.float32]
 Generator = np.random.Generator
 
-VOICE_RATE = 12_000  # Hz: a voice is made at this rate; it has nothing above 4.5 kHz
+VOICE_RATE = 12_000  # Hz: vocals are synthesized at this rate; they have no content above 4.5 kHz
 VOWELS = (  # Hz of the first three formants: Peterson and Barney, Control methods (1952), men
     (730.0, 1090.0, 2440.0),
     (530.0, 1840.0, 2480.0),

@@ -1,4 +1,4 @@
-"""What all that play a made track share: its tempo, key and sections, its beats, its stems."""
+"""The state that the instruments of a generated track share: tempo, key, sections, beats, stems."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.made import sounds
-from benchmarks.made.styles import STYLES, Style
+from tests.support.generated_tracks import instruments
+from tests.support.generated_tracks.styles import STYLES, Style
 
 Audio = npt.NDArray[np.float32]
 STEMS = ("drums", "bass", "vocals", "other")
 SCALES = {True: (0, 2, 3, 5, 7, 8, 10), False: (0, 2, 4, 5, 7, 9, 11)}
 
-LANES = {  # what plays in a section of each kind, unless chance has it otherwise
+LANES = {  # lanes that play in a section of each kind; the seed may change them
     "intro": ("kick", "hats"),
     "verse": ("kick", "snare", "hats", "bass", "chords", "voice"),
     "build": ("snare roll", "hats", "chords", "riser"),
@@ -26,16 +26,16 @@ LANES = {  # what plays in a section of each kind, unless chance has it otherwis
 
 
 @dataclass(frozen=True)
-class MadeSection:
-    """A part of a made track: whole bars."""
+class Section:
+    """A part of a generated track: whole bars."""
 
     kind: str
     bars: int
     lanes: tuple[str, ...]
 
 
-class Maker:
-    """The state of making one track."""
+class Composer:
+    """The state of one track while it is generated."""
 
     def __init__(self, seed: int, seconds: float, style: Style | None, steady: bool | None) -> None:
         self.random = random = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ class Maker:
         self.kicks: list[float] = []
         self._notes: dict[tuple[object, ...], Audio] = {}
 
-    def _plan(self, seconds: float) -> tuple[MadeSection, ...]:
+    def _plan(self, seconds: float) -> tuple[Section, ...]:
         random = self.random
         bars = max(8, round(seconds * self.bpm / 240))
         unit = 8 if bars >= 36 else 4
@@ -74,7 +74,7 @@ class Maker:
         lengths = {kind: unit for kind in LANES}
         lengths["drop"] = unit * int(random.choice([1, 2]))
         lengths["build"] = 4
-        found: list[MadeSection] = []
+        found: list[Section] = []
         lane_of = {kind: list(lanes) for kind, lanes in LANES.items()}
         lane_of["intro"] = list(
             (("kick", "hats"), ("chords",), ("chords", "hats"), ("kick", "hats", "percussion"),
@@ -91,7 +91,7 @@ class Maker:
             lane_of["drop"].append("voice")
         while sum(section.bars for section in found) < bars and len(found) < len(order):
             kind = order[len(found)]
-            found.append(MadeSection(kind, lengths[kind], tuple(lane_of[kind])))
+            found.append(Section(kind, lengths[kind], tuple(lane_of[kind])))
         return tuple(found)
 
     def _lay_beats(self) -> None:
@@ -107,11 +107,11 @@ class Maker:
         self.beats = self.lead_in + np.concatenate([[0.0], np.cumsum(60.0 / tempi)])
 
     def second(self, beat: float) -> float:
-        """Second of a beat."""
+        """Time of a beat in seconds."""
         return float(np.interp(beat, np.arange(len(self.beats)), self.beats))
 
     def step(self, bar: int, sixteenth: float) -> float:
-        """Second of a step of a bar, with swing."""
+        """Time of a step of a bar in seconds, with swing."""
         whole = int(sixteenth)
         late = self.swing if whole % 2 else 0.0
         return self.second(4 * bar + (sixteenth + late) / 4)
@@ -123,22 +123,22 @@ class Maker:
         sides = np.array([math.sqrt(0.5 * (1 - pan)), math.sqrt(0.5 * (1 + pan))], np.float32)
         self.stems[stem][at : at + len(part)] += np.float32(gain) * part[:, None] * sides
 
-    def kept(self, *what: object, make: object = None) -> Audio:
-        """A note, made once. `what`: arguments of `sounds.note` after the rate."""
-        if what not in self._notes:
-            self._notes[what] = sounds.note(self.rate, *what)  # type: ignore[arg-type]
-        return self._notes[what]
+    def cached_note(self, *key: object) -> Audio:
+        """A note, synthesized once. `key`: the arguments of `instruments.note` after the rate."""
+        if key not in self._notes:
+            self._notes[key] = instruments.note(self.rate, *key)  # type: ignore[arg-type]
+        return self._notes[key]
 
     def scale_note(self, degree: int, octave: int) -> float:
-        """MIDI note of a degree of the scale; those beyond 6 go on in the next octave."""
+        """MIDI note of a degree of the scale; degrees above 6 continue in the next octave."""
         scale = SCALES[self.minor]
         return 12 * (octave + 1 + degree // 7) + self.tonic + scale[degree % 7]
 
     def hz(self, midi: float) -> float:
         """Frequency of a MIDI note in this track's tuning."""
-        return sounds.hertz(midi, self.cents)
+        return instruments.hertz(midi, self.cents)
 
-    def bars(self) -> list[tuple[int, int, MadeSection]]:
+    def bars(self) -> list[tuple[int, int, Section]]:
         """Bar, bar within its section, section."""
         found, bar = [], 0
         for section in self.sections:

@@ -1,4 +1,4 @@
-"""The analysis of made tracks, of which everything is known."""
+"""Analysis of generated tracks, whose tempo, key and sections are known."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.made.styles import STYLES
-from benchmarks.made_tracks import MadeTrack, make
 from crowdstream.analysis.analyse import analyse
 from crowdstream.analysis.fingerprint import SAME, distance
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.analysis.source import ArraySound
+from tests.support.generated_tracks.styles import STYLES
+from tests.support.generated_tracks.tracks import GeneratedTrack, generate_track
 
 STYLE = {style.name: style for style in STYLES}
 
 
 @pytest.fixture(scope="module")
-def house() -> MadeTrack:
+def house() -> GeneratedTrack:
     """A steady track with all sections."""
-    return make(50_000, 50, STYLE["house"], steady=True)
+    return generate_track(50_000, 50, STYLE["house"], steady=True)
 
 
 @pytest.fixture(scope="module")
-def found(house: MadeTrack) -> Analysis:
+def found(house: GeneratedTrack) -> Analysis:
     """Its analysis, as stems."""
     return analyse([ArraySound(name, stem, house.rate) for name, stem in house.stems.items()])
 
 
-def _grid_error(result: Analysis, track: MadeTrack, cut: float = 0.0) -> float:
+def _grid_error(result: Analysis, track: GeneratedTrack, cut: float = 0.0) -> float:
     beats = np.array([second_of(result.tempo.anchors, beat) for beat in range(-8, 400)])
     return float(np.median([np.abs(beats - beat).min() for beat in track.truth.beats - cut]))
 
 
-def test_tempo_grid_and_downbeat(house: MadeTrack, found: Analysis) -> None:
+def test_tempo_grid_and_downbeat(house: GeneratedTrack, found: Analysis) -> None:
     assert found.tempo.steady
     assert found.tempo.bpm == pytest.approx(house.truth.bpm, abs=0.02)
     assert _grid_error(found, house) < 0.005
@@ -43,11 +43,11 @@ def test_tempo_grid_and_downbeat(house: MadeTrack, found: Analysis) -> None:
     assert abs(late - round(late)) * bar < 0.01
 
 
-def test_key_of_the_track(house: MadeTrack, found: Analysis) -> None:
+def test_key_of_the_track(house: GeneratedTrack, found: Analysis) -> None:
     assert (found.key.tonic, found.key.minor) == (house.truth.tonic, house.truth.minor)
 
 
-def test_sections_begin_where_they_were_made(house: MadeTrack, found: Analysis) -> None:
+def test_sections_begin_where_they_were_made(house: GeneratedTrack, found: Analysis) -> None:
     begins = [second_of(found.tempo.anchors, s.begin_beat) for s in found.sections]
     hits = sum(any(abs(b - at) < 0.5 for b in begins) for at, _ in house.truth.sections)
     assert hits >= 0.7 * len(house.truth.sections)
@@ -55,7 +55,7 @@ def test_sections_begin_where_they_were_made(house: MadeTrack, found: Analysis) 
     assert {section.begin_beat for section in found.sections} <= set(found.phrases)
 
 
-def test_the_voice_of_a_stem(house: MadeTrack, found: Analysis) -> None:
+def test_the_voice_of_a_stem(house: GeneratedTrack, found: Analysis) -> None:
     assert found.vocals.source == "stem"
     times = np.arange(0, house.truth.beats[-1], 0.1)
     sung, heard = (
@@ -76,7 +76,7 @@ def test_a_result_survives_json(found: Analysis) -> None:
     assert Analysis.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
-def test_level_and_format_change_nothing(house: MadeTrack) -> None:
+def test_level_and_format_change_nothing(house: GeneratedTrack) -> None:
     mix = house.mix()
     one = analyse([ArraySound("mix", mix, house.rate)])
     soft = np.round(mix * 0.25 * 32767).astype(np.int16)
@@ -88,7 +88,7 @@ def test_level_and_format_change_nothing(house: MadeTrack) -> None:
 
 
 def test_other_music_has_another_fingerprint(found: Analysis) -> None:
-    track = make(50_001, 30, STYLE["techno"], steady=True)
+    track = generate_track(50_001, 30, STYLE["techno"], steady=True)
     other = analyse([ArraySound("mix", track.mix(), track.rate)])
     assert distance(found.fingerprint, other.fingerprint) > SAME
 
@@ -99,7 +99,7 @@ def test_other_music_has_another_fingerprint(found: Analysis) -> None:
 def test_the_octave_of_each_feel(style: str) -> None:
     # In three of these styles this seed has no kick: hats, a hand drum and the bass say where the
     # beat is.
-    track = make(50_010, 30, STYLE[style], steady=True)
+    track = generate_track(50_010, 30, STYLE[style], steady=True)
     result = analyse([ArraySound("mix", track.mix(), track.rate)])
     assert result.tempo.bpm == pytest.approx(track.truth.bpm, abs=0.05)
     assert _grid_error(result, track) < 0.010
@@ -107,7 +107,7 @@ def test_the_octave_of_each_feel(style: str) -> None:
 
 def test_a_tempo_that_moves_is_followed() -> None:
     # The file begins just after its first beat, which moves no other one.
-    track = make(30_011, 45, STYLE["ballad"], steady=False)
+    track = generate_track(30_011, 45, STYLE["ballad"], steady=False)
     cut = round((track.truth.beats[0] + 0.036) * track.rate)
     result = analyse([ArraySound("mix", track.mix()[cut:], track.rate)])
     assert not result.tempo.steady
