@@ -17,7 +17,6 @@ import psutil
 import pytest
 import soundfile
 
-from crowdstream.control.recall import REST_SECONDS
 from crowdstream.control.waiting import HORIZON_SECONDS
 from crowdstream.guardian.process import MOST_DEATHS
 from tests.support.offline_server import RATE, count, place, write
@@ -61,9 +60,7 @@ def serve(shared: SharedServer) -> Callable[[int], Running]:
 
 def kill(running: Running, number: int = signal.SIGKILL) -> int:
     """Kill control when it has noted everything that was sent; which process it was."""
-    running.client.synchronize()
-    time.sleep(REST_SECONDS)  # what has been handled is noted in the first turn after that
-    running.client.synchronize()
+    running.client.await_noted()
     control = running.child_named("control")
     control.send_signal(number)
     if number == signal.SIGKILL:

@@ -18,6 +18,7 @@ from pythonosc.osc_bundle_builder import OscBundleBuilder
 from pythonosc.osc_message import OscMessage
 
 from crowdstream.control.osc import build
+from crowdstream.control.recall import REST_SECONDS
 from tests.support.environment import PROJECT
 
 START_SECONDS = 120.0  # the kernels may have to be compiled first
@@ -89,6 +90,12 @@ class Client:
         """The named values of the server's status."""
         values = self.request("/status", answer="/status.reply")[9:]
         return dict(zip(values[::2], values[1::2], strict=True))
+
+    def await_noted(self) -> None:
+        """Wait until control has noted all that was sent, so that it outlives control."""
+        self.synchronize()
+        time.sleep(REST_SECONDS)  # what has been handled is noted in the first turn after that
+        self.synchronize()
 
     def await_frames(self, frames: int) -> None:
         """Wait until so many further frames have been rendered."""
