@@ -25,22 +25,27 @@ def engines(it: Running) -> list[psutil.Process]:
 
 def await_standby(it: Running, state: str = "running") -> None:
     """Wait until a standby is ready."""
-    until(lambda: it.client.status()["standby"] == state, 60)
+    until(lambda: it.client.status()["standby"] == state)
 
 
 def await_takeover(it: Running, number: int = 1) -> dict[str, Any]:
-    """Wait until so many engines have taken over; the status then."""
-    until(lambda: it.client.status()["takeovers"] == number, 20)
-    until(lambda: it.client.status()["standby"] == "none" or len(engines(it)) == 2, 20)
+    """Wait until engines have taken over so many times; the status then."""
+    until(lambda: it.client.status()["takeovers"] == number)
+    until(lambda: it.client.status()["standby"] == "none" or len(engines(it)) == 2)
     return it.client.status()
+
+
+def play(it: Running, track: Path) -> None:
+    """Load a track on deck A and play it, looped."""
+    it.client.request("/deck/A/load", str(track), answer="/done")
+    it.client.send("/deck/A/play", 0.0, 1)
+    until(lambda: it.client.status()["deck.A.state"] == "playing")
 
 
 @contextlib.contextmanager
 def playing(folder: Path, card: Any, samples: np.ndarray, *options: str) -> Iterator[Running]:
     """A server on a card whose deck A plays."""
-    track = str(write(folder / "track.wav", samples))
+    track = write(folder / "track.wav", samples)
     with server(folder, *OPTIONS, *options, env=card.env if card else {}) as it:
-        it.client.request("/deck/A/load", track, answer="/done")
-        it.client.send("/deck/A/play", 0.0, 1)
-        until(lambda: it.client.status()["deck.A.state"] == "playing")
+        play(it, track)
         yield it
