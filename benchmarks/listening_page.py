@@ -19,12 +19,12 @@ def listen_in_a_page(seconds: float, hold: float) -> dict[str, Any]:
     from playwright.sync_api import sync_playwright
 
     from crowdstream.desk.stamp import read_callback
-    from tests.browser.conftest import CHROMIUM, FLAGS
+    from tests.support.chromium import launch_chromium
     from tests.support.listening_page import EAR, Site, heard, quietest, reading, tone
     from tests.support.tone_desk import ToneDesk
 
     with ToneDesk() as source, Site(source.desk) as site, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = launch_chromium(playwright.chromium)
         page = browser.new_page()
         page.add_init_script(EAR)
         page.goto(f"{site.url}?hold={hold}")

@@ -2,9 +2,8 @@
 
     python contrib/screenshots.py [--folder docs] [--at 20]
 
-Needs Chromium and what is in tests/browser/requirements.txt.
-The demo plays on the built-in clock, so no
-sound card is needed; what a picture shows depends only on when it is taken.
+Needs Chromium and what is in tests/browser/requirements.txt. The demo plays on the built-in clock,
+so no sound card is needed; what a picture shows depends only on when it is taken.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import argparse
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,16 +19,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from playwright.sync_api import Browser, Page, sync_playwright
 
-PROJECT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-# Without the last ones Chromium looks for hosts that have nothing to do with the page.
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)
-WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
+from tests.support.chromium import PHONE, WIDE, launch_chromium
+from tests.support.environment import PROJECT
+
 AT_SECONDS = 20.0  # into the mix, and then until two tracks sound at once
 START_SECONDS = 180.0  # a first run compiles the kernels and makes the tracks
 PLAYING = ".deck[data-state=playing]"
@@ -98,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--at", type=float, default=AT_SECONDS, help="seconds into the mix")
     options = parser.parse_args(argv)
     with demo() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = launch_chromium(playwright.chromium)
         with (
             page_of(browser, url, WIDE, touch=False) as wide,
             page_of(browser, url, PHONE, touch=True) as phone,

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import PHONE, WIDE, open_page
+from tests.support.chromium import PHONE, WIDE, open_page
 from tests.support.page_server import ready_page
 from tests.support.server import Running, until
 from tests.support.stem_music import TONES, Ear, deck, make_media, tone_server

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 from crowdstream.desk.sizes import TAP_CUE, TAP_MASTER
 from crowdstream.desk.stamp import read_callback
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.support.chromium import launch_chromium
 from tests.support.listening_page import (
     EAR,
     Heard,
@@ -101,8 +101,7 @@ def test_a_click_starts_it_and_a_blocked_page_does_not_interrupt_it(
 
 
 def test_without_a_secure_page_it_sounds_all_the_same(browser: Browser) -> None:
-    flags = [*FLAGS, "--host-resolver-rules=MAP music.test 127.0.0.1"]
-    other = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    other = launch_chromium(browser.browser_type, "--host-resolver-rules=MAP music.test 127.0.0.1")
     try:
         for again in range(TRIES):
             with ToneDesk() as source, Site(source.desk) as site, listening(

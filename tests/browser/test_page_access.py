@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from crowdstream.web.app import PAGE
-from tests.browser.conftest import PHONE
+from tests.support.chromium import PHONE
 from tests.support.page_server import load, music_server, ready_page
 from tests.support.server import Running
 

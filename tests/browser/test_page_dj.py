@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import PHONE, WIDE
+from tests.support.chromium import PHONE, WIDE
 from tests.support.page_server import NASTY, ready_page
 from tests.support.server import Running
 

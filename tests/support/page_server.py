@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import WIDE, open_page
+from tests.support.chromium import WIDE, open_page
 from tests.support.server import Running, server, until
 
 RATE = 44100
