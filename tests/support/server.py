@@ -1,126 +1,51 @@
-"""A running server for tests: the program itself in a child, and a client that talks to it."""
+"""A server under test, for tests and benchmarks: the program in a child process, and its client."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import psutil
-from pythonosc.osc_bundle_builder import OscBundleBuilder
-from pythonosc.osc_message import OscMessage
 
-from crowdstream.control.osc import build
-from crowdstream.control.recall import REST_SECONDS
+from crowdstream.desk.block import Desk
 from tests.support.environment import PROJECT
+from tests.support.osc_client import WAIT_SECONDS, OscClient, ServerError, until
+
+__all__ = [
+    "PROJECT", "START_SECONDS", "WAIT_SECONDS", "Client", "OscClient", "Running", "ServerError",
+    "SharedServer", "ended", "launched", "open_desk", "server", "until",
+]  # fmt: skip
 
 START_SECONDS = 120.0  # the kernels may have to be compiled first
-WAIT_SECONDS = 120.0  # for anything else: no more than a bound, the machine may have much to do
-
-
-class Client:
-    """Sends OSC to a server on loopback and receives its replies."""
-
-    def __init__(self, port: int) -> None:
-        self._syncs = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect(("127.0.0.1", port))
-
-    def send(self, address: str, *arguments: Any) -> None:
-        """Send one message."""
-        self.send_raw(build(address, arguments))
-
-    def send_raw(self, packet: bytes) -> None:
-        """Send any bytes as one packet."""
-        with contextlib.suppress(ConnectionRefusedError):
-            self._socket.send(packet)
-
-    def bundle(self, unix_seconds: float, *messages: tuple[Any, ...]) -> None:
-        """Send messages, each `(address, argument, ...)`, as one time-tagged bundle."""
-        builder = OscBundleBuilder(unix_seconds)  # type: ignore[arg-type]
-        for address, *arguments in messages:
-            builder.add_content(OscMessage(build(address, tuple(arguments))))
-        self._socket.send(builder.build().dgram)
-
-    def receive(self, seconds: float = WAIT_SECONDS) -> tuple[str, list[Any]]:
-        """The next reply or notification: address and arguments; raises `TimeoutError`."""
-        self._socket.settimeout(seconds)
-        while True:
-            try:
-                message = OscMessage(self._socket.recv(65536))
-            except ConnectionRefusedError:
-                continue
-            return message.address, list(message.params)
-
-    def receive_until(self, address: str, seconds: float = WAIT_SECONDS) -> list[Any]:
-        """Receive up to the next message of that address; its arguments."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            received, values = self.receive(max(0.001, deadline - time.monotonic()))
-            if received == address:
-                return values
-        raise TimeoutError(f"no {address} came")
-
-    def request(
-        self, address: str, *arguments: Any, answer: str, seconds: float = WAIT_SECONDS
-    ) -> list[Any]:
-        """Send a message and wait for the answer of that address; its arguments."""
-        self.send(address, *arguments)
-        return self.receive_until(answer, seconds)
-
-    def synchronize(self) -> list[tuple[str, list[Any]]]:
-        """Wait until all that was sent has been handled; what was received up to then."""
-        self._syncs += 1
-        self.send("/sync", self._syncs)
-        received = []
-        while True:
-            address, values = self.receive()
-            if (address, values[-1:]) == ("/synced", [self._syncs]):
-                return received
-            received.append((address, values))
-
-    def status(self) -> dict[str, Any]:
-        """The named values of the server's status."""
-        values = self.request("/status", answer="/status.reply")[9:]
-        return dict(zip(values[::2], values[1::2], strict=True))
-
-    def await_noted(self) -> None:
-        """Wait until control has noted all that was sent, so that it outlives control."""
-        self.synchronize()
-        time.sleep(REST_SECONDS)  # what has been handled is noted in the first turn after that
-        self.synchronize()
-
-    def await_frames(self, frames: int) -> None:
-        """Wait until so many further frames have been rendered."""
-        end = self.status()["frame"] + frames
-        until(lambda: self.status()["frame"] >= end)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+Client = OscClient
+ROLES = {"control": "control", "engine": "engine", "library": "loader", "web": "web"}
+"""The server's children by package: the name under which they are measured."""
 
 
 class Running:
-    """A server process: `client`, `port`, `process`; `log()` is what it has logged so far."""
+    """A server process that is ready: `client`, `port`, `process`; `log()` is its log so far.
+
+    Raises `ServerError` if the process ends before it is ready, and `TimeoutError`.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
         self._log = log
         self._log_begin = 0
         self.port = self._await_port()
-        self.client = Client(self.port)
+        self.client = OscClient(self.port)
 
     def renew(self) -> None:
         """Begin another test: a new client, no tracks, and `log()` without what is there now."""
         self.client.close()
-        self.client = Client(self.port)
+        self.client = OscClient(self.port)
         self.client.request("/mixer_cleanup", answer="/done")
         self._log_begin = len(self._whole_log())
 
@@ -146,16 +71,48 @@ class Running:
         """The first of `children_named`."""
         return self.children_named(name)[0]
 
+    @property
+    def pid(self) -> int:
+        """The number of the process that was started: the guardian."""
+        return self.process.pid
+
+    def check_alive(self) -> None:
+        """Raise `ServerError`, with the log, when the process that was started has ended."""
+        if self.process.poll() is not None:
+            raise ServerError(f"the server has ended: {self.log().strip()}")
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The guardian and its children by role: control, engine, standby, loader, web.
+
+        The older one of two engines is "engine": the one that renders, unless it hangs.
+        """
+        found = {"guardian": psutil.Process(self.pid)}
+        for package, role in ROLES.items():
+            named = self.children_named(package)
+            found.update(zip((role, "standby"), named, strict=False))
+        return found
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time (s) that each process has used since it started, by role."""
+        used = {}
+        for role, process in self.processes().items():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just been replaced
+                times = process.cpu_times()
+                used[role] = float(times.user + times.system)
+        return used
+
+    def desk(self) -> contextlib.AbstractContextManager[Desk]:
+        """The server's shared memory, for a `with` block."""
+        return open_desk(self.pid)
+
     def page(self) -> str:
         """The address of the page, once it is served: `http://127.0.0.1:43210`."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            served = re.search(r"page on (\S+)", self._whole_log())
-            if served:
-                return served.group(1)
-            assert self.process.poll() is None, self.log()
-            time.sleep(0.02)
-        raise TimeoutError(self.log())
+        return self._await_in_log(r"page on (\S+)")
+
+    @property
+    def http_port(self) -> int:
+        """The port of the page, once it is served."""
+        return int(self.page().rpartition(":")[2].strip("/"))
 
     def log(self) -> str:
         """Standard output and error together, since `renew`."""
@@ -165,38 +122,66 @@ class Running:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def _await_port(self) -> int:
+        return int(self._await_in_log(r"ready: .* OSC on \S+:(\d+)"))
+
+    def _await_in_log(self, pattern: str) -> str:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            ready = re.search(r"ready: .* OSC on \S+:(\d+)", self._whole_log())
-            if ready:
-                return int(ready.group(1))
-            assert self.process.poll() is None, self.log()
+            if found := re.search(pattern, self._whole_log()):
+                return found.group(1)
+            self.check_alive()
             time.sleep(0.02)
-        raise TimeoutError(self.log())
+        raise TimeoutError(f"not in the log within {START_SECONDS:g} s: {pattern}\n{self.log()}")
 
 
 @contextlib.contextmanager
-def server(
-    folder: Path, *options: str, env: dict[str, str] | None = None
-) -> Iterator[Running]:
-    """Run `audio_server.py` on a free port, with its log in `folder`; ended in all cases.
+def open_desk(pid: int) -> Iterator[Desk]:
+    """The shared memory of a server that the process `pid` has open, for a `with` block.
 
-    It serves pages only where an option says so (`--http`, then on a free port, too).
+    A starting server hands it to the guardian after it has answered for the first time, so this
+    waits for it. Raises `ServerError` if the process ends first.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while (desk := _desk_among(Path(f"/proc/{pid}/fd"))) is None:
+        if not psutil.pid_exists(pid) or ended(psutil.Process(pid)):
+            raise ServerError(f"process {pid} has ended and had no shared memory open")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"process {pid} has no desk open that this user may see")
+        time.sleep(0.01)
+    with contextlib.closing(desk):
+        yield desk
+
+
+def _desk_among(descriptors: Path) -> Desk | None:
+    with contextlib.suppress(OSError):  # the process has ended
+        for entry in descriptors.iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if "crowdstream-desk" in os.readlink(entry):
+                    return Desk(os.open(entry, os.O_RDWR))
+    return None
+
+
+@contextlib.contextmanager
+def launched(
+    folder: Path, options: Sequence[str], env: dict[str, str] | None = None,
+    own_session: bool = False,
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Start `audio_server.py` without waiting for it; ended in all cases.
+
+    Gives the process and its log, a file in `folder`. `own_session`: Ctrl-C on this program's
+    terminal does not reach the server.
     """
     log = folder / "server.log"
     program = [sys.executable, str(PROJECT / "audio_server.py")]
     command = [*program, "--port", "0", "--http-port", "0", "--no-http", *options]
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
-        )
-    running = None
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})}, start_new_session=own_session,
+        )  # fmt: skip
     try:
-        running = Running(process, log)
-        yield running
+        yield process, log
     finally:
-        if running is not None:
-            running.client.close()
         process.terminate()
         try:
             process.wait(WAIT_SECONDS)
@@ -204,6 +189,23 @@ def server(
             process.kill()
             process.wait()
             raise
+
+
+@contextlib.contextmanager
+def server(
+    folder: Path, *options: str, env: dict[str, str] | None = None, own_session: bool = False
+) -> Iterator[Running]:
+    """Run `audio_server.py` on a free port, with its log in `folder`; ended in all cases.
+
+    It serves pages only where an option says so (`--http`, then on a free port, too). `env`,
+    `own_session`: see `launched`.
+    """
+    with launched(folder, options, env, own_session) as (process, log):
+        running = Running(process, log)
+        try:
+            yield running
+        finally:
+            running.client.close()
 
 
 class SharedServer:
@@ -246,11 +248,3 @@ def ended(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def until(condition: Any, seconds: float = WAIT_SECONDS) -> None:
-    """Wait until `condition()` holds; fails when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)

@@ -1,0 +1,124 @@
+"""An OSC client for tests and benchmarks, and the waits that go with it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pythonosc.osc_bundle_builder import OscBundleBuilder
+from pythonosc.osc_message import OscMessage
+
+from crowdstream.control.osc import build
+from crowdstream.control.recall import REST_SECONDS
+
+WAIT_SECONDS = 120.0  # for anything: no more than a bound, the machine may have much to do
+
+
+class ServerError(RuntimeError):
+    """The server under test has ended or does not do what it should."""
+
+
+class Refused(ServerError):
+    """The server has answered with `/fail`."""
+
+
+def until(
+    condition: Callable[..., object], seconds: float = WAIT_SECONDS, what: str = "the condition"
+) -> None:
+    """Wait until `condition()` holds; raises `TimeoutError` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.01)
+
+
+class OscClient:
+    """Sends OSC to a server on loopback and receives its replies and notifications.
+
+    `strict`: raise `Refused` when a `/fail` arrives while another reply is awaited.
+    """
+
+    def __init__(self, port: int, strict: bool = False) -> None:
+        self.strict = strict
+        self._syncs = 0
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect(("127.0.0.1", port))
+
+    def send(self, address: str, *arguments: Any) -> None:
+        """Send one message."""
+        self.send_raw(build(address, arguments))
+
+    def send_raw(self, packet: bytes) -> None:
+        """Send any bytes as one packet."""
+        with contextlib.suppress(ConnectionRefusedError):
+            self._socket.send(packet)
+
+    def bundle(self, unix_seconds: float, *messages: tuple[Any, ...]) -> None:
+        """Send messages, each `(address, argument, ...)`, as one time-tagged bundle."""
+        builder = OscBundleBuilder(unix_seconds)  # type: ignore[arg-type]
+        for address, *arguments in messages:
+            builder.add_content(OscMessage(build(address, tuple(arguments))))
+        self._socket.send(builder.build().dgram)
+
+    def receive(self, seconds: float = WAIT_SECONDS) -> tuple[str, list[Any]]:
+        """The next reply or notification: address and arguments; raises `TimeoutError`."""
+        self._socket.settimeout(seconds)
+        while True:
+            try:
+                message = OscMessage(self._socket.recv(65536))
+            except ConnectionRefusedError:
+                continue
+            return message.address, list(message.params)
+
+    def receive_until(self, address: str, seconds: float = WAIT_SECONDS) -> list[Any]:
+        """Receive up to the next message of that address; its arguments."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            received, values = self.receive(max(0.001, deadline - time.monotonic()))
+            if received == address:
+                return values
+            if self.strict and received == "/fail":
+                raise Refused(f"the server refused: {' '.join(map(str, values))}")
+        raise TimeoutError(f"no {address} within {seconds:g} s")
+
+    def request(
+        self, address: str, *arguments: Any, answer: str, seconds: float = WAIT_SECONDS
+    ) -> list[Any]:
+        """Send a message and wait for the answer of that address; its arguments."""
+        self.send(address, *arguments)
+        return self.receive_until(answer, seconds)
+
+    def synchronize(self) -> list[tuple[str, list[Any]]]:
+        """Wait until all that was sent has been handled; what was received up to then."""
+        self._syncs += 1
+        self.send("/sync", self._syncs)
+        received: list[tuple[str, list[Any]]] = []
+        while True:
+            address, values = self.receive()
+            if (address, values[-1:]) == ("/synced", [self._syncs]):
+                return received
+            received.append((address, values))
+
+    def status(self) -> dict[str, Any]:
+        """The named values of the server's status."""
+        values = self.request("/status", answer="/status.reply")[9:]
+        return dict(zip(values[::2], values[1::2], strict=True))
+
+    def await_noted(self) -> None:
+        """Wait until control has noted all that was sent, so that it outlives control."""
+        self.synchronize()
+        time.sleep(REST_SECONDS)  # what has been handled is noted in the first turn after that
+        self.synchronize()
+
+    def await_frames(self, frames: int) -> None:
+        """Wait until so many further frames have been rendered."""
+        end = self.status()["frame"] + frames
+        until(lambda: self.status()["frame"] >= end)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
