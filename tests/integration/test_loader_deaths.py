@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +19,29 @@ import soundfile
 
 from crowdstream.desk.block import Desk
 from tests.support.offline_server import RATE, count, write
-from tests.support.server import Running, server, until
+from tests.support.server import WAIT_SECONDS, Running, SharedServer, server, until
 
-NULL = ("--driver", "null", "--buffer-size", "256", "--memory", "64", "--log-level", "info")
-STREAMED = (*NULL, "--max-preload", "15")
+# What is longer than 15 s is streamed.
+STREAMED = ("--driver", "null", "--buffer-size", "256", "--memory", "64", "--log-level", "info",
+            "--max-preload", "15")  # fmt: skip
+READ_AHEAD_SECONDS = 10.0  # unless an option says otherwise
+LONG_SECONDS = 1800
+PROVOKE_SECONDS = 0.02
+STREAMED_MB = READ_AHEAD_SECONDS * RATE * 4e-6
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    with SharedServer(tmp_path_factory.mktemp("server"), *STREAMED) as made:
+        yield made
+
+
+@pytest.fixture
+def running(shared: SharedServer) -> Running:
+    """A server that other tests have used, and whose loaders they have killed."""
+    made = shared.get()
+    made.client.request("/notify", 1, answer="/done")
+    return made
 
 
 def loader_of(running: Running) -> psutil.Process:
@@ -31,30 +53,103 @@ def loader_of(running: Running) -> psutil.Process:
 @contextmanager
 def desk_of(process: psutil.Process) -> Iterator[Desk]:
     """The desk that a process has open."""
-    folder = Path(f"/proc/{process.pid}/fd")
-    link = next(fd for fd in folder.iterdir() if "crowdstream-desk" in os.readlink(fd))
-    desk = Desk(os.open(link, os.O_RDWR))
+    found: list[Path] = []
+
+    def opened() -> bool:
+        found[:] = [fd for fd in Path(f"/proc/{process.pid}/fd").iterdir()
+                    if "crowdstream-desk" in _target(fd)]  # fmt: skip
+        return bool(found)
+
+    until(opened)
+    desk = Desk(os.open(found[0], os.O_RDWR))
     try:
         yield desk
     finally:
         desk.close()
 
 
-def stop_it_while_busy(loader: psutil.Process, desk: Desk, track: int = 1) -> None:
-    """Leave the loader standing still in the midst of opening or reading a track's file."""
-    deadline = time.monotonic() + 30
+def _target(fd: Path) -> str:
+    with contextlib.suppress(OSError):  # it has just been closed
+        return os.readlink(fd)
+    return ""
+
+
+def stop(
+    loader: psutil.Process, likely: Callable[[], bool], sure: Callable[[], bool],
+    provoke: Callable[[], None],
+) -> None:  # fmt: skip
+    """Leave the loader standing still at a moment in which both conditions hold.
+
+    `likely` is looked at all the time, `sure` only when the loader stands still. `provoke` is
+    called now and then, to make the loader do something.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    provoked = time.monotonic()
     while time.monotonic() < deadline:
-        if int(desk.loader["busy"]) == track:
+        if likely():
             loader.suspend()
-            if int(desk.loader["busy"]) == track:
+            while loader.status() != psutil.STATUS_STOPPED:
+                pass
+            if likely() and sure():
                 return
             loader.resume()
-    raise AssertionError("it was never busy")
+        if time.monotonic() > provoked + PROVOKE_SECONDS:
+            provoked = time.monotonic()
+            provoke()
+    raise AssertionError("it never came to that")
+
+
+def nothing() -> None:
+    """What is awaited comes by itself."""
+
+
+def stop_it_while_busy(
+    loader: psutil.Process, path: str, provoke: Callable[[], None] = nothing
+) -> None:
+    """Leave the loader standing still in the midst of opening or reading a file."""
+    folder = Path(f"/proc/{loader.pid}/fd")
+
+    def opened() -> bool:
+        return any(_target(fd) == path for fd in folder.iterdir())
+
+    with desk_of(loader) as desk:
+        stop(loader, lambda: int(desk.loader["busy"]) != 0, opened, provoke)
+
+
+def stop_it_while_streaming(running: Running, deck: str, path: str) -> None:
+    """Leave the loader standing still while it reads something of a track that is streamed.
+
+    Reading a page takes a moment only: cues, around which it keeps pages too, give it more to do.
+    """
+    cues = itertools.count(1)
+
+    def provoke() -> None:
+        running.client.send(f"/deck/{deck}/hotcue/set", 1, 30.0 * next(cues) % LONG_SECONDS)
+
+    stop_it_while_busy(loader_of(running), path, provoke)
+
+
+def stop_it_while_idle(loader: psutil.Process) -> None:
+    """Leave the loader standing still while no file is to blame for what becomes of it."""
+    with desk_of(loader) as desk:
+        stop(loader, lambda: int(desk.loader["busy"]) == 0, lambda: True, nothing)
+
+
+def end(loader: psutil.Process, number: int) -> None:
+    """Send a loader that stands still a signal that it dies of."""
+    loader.send_signal(number)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        loader.resume()
 
 
 def restarts(running: Running) -> int:
-    """How often the loader has been started anew."""
+    """How often the loader has been started again."""
     return int(running.client.status()["restarts_loader"])
+
+
+def missing(running: Running) -> int:
+    """How many pages were not there in time."""
+    return int(running.client.status()["missing_pages"])
 
 
 def playing(running: Running, deck: str, path: str) -> None:
@@ -64,23 +159,24 @@ def playing(running: Running, deck: str, path: str) -> None:
     until(lambda: running.client.status()[f"deck.{deck}.state"] == "playing")
 
 
-@pytest.fixture
-def song(tmp_path: Path) -> str:
-    """10 s: read whole."""
-    return str(write(tmp_path / "song.wav", count(10)))
+def await_pages(running: Running, megabytes: float) -> None:
+    """Wait until that much of the tracks is in memory."""
+    until(lambda: running.client.status()["pages_used_mb"] > 0.9 * megabytes)
 
 
-@pytest.fixture
-def long(tmp_path: Path) -> str:
-    """2 minutes: streamed, as it is longer than `--max-preload`."""
-    return str(write(tmp_path / "long.wav", count(120)))
+def play_on(running: Running, deck: str) -> None:
+    """See a deck play a second more."""
+    before = running.client.status()[f"deck.{deck}.position"]
+    until(lambda: running.client.status()[f"deck.{deck}.position"] > before + 1.0)
 
 
-@pytest.fixture
-def slow(tmp_path: Path) -> str:
-    """Takes a second and more to open: its head does not say how long it is."""
-    path = tmp_path / "slow.flac"
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tracks; which of them are bad is remembered by path, so tests take copies."""
+    folder = tmp_path_factory.mktemp("files")
+    write(folder / "song.wav", count(10))
     noise = np.random.default_rng(1).integers(-3000, 3000, (60 * RATE, 2), "int16")
+    path = folder / "slow.flac"
     with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16", format="FLAC") as file:
         for _ in range(6):
             file.write(noise)
@@ -88,176 +184,172 @@ def slow(tmp_path: Path) -> str:
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     path.write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def song(files: Path, tmp_path: Path) -> str:
+    """10 s: read whole."""
+    return str(shutil.copy(files / "song.wav", tmp_path))
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> str:
+    """Silence that is streamed, as it is longer than `--max-preload`; it takes no room on disk."""
+    path = tmp_path / "long.wav"
+    write(path, np.zeros((0, 2)))
+    data = bytearray(path.read_bytes())
+    size = LONG_SECONDS * RATE * 4
+    data[4:8], data[-4:] = (len(data) - 8 + size).to_bytes(4, "little"), size.to_bytes(4, "little")
+    path.write_bytes(data)
+    os.truncate(path, len(data) + size)
     return str(path)
+
+
+@pytest.fixture
+def slow(files: Path, tmp_path: Path) -> str:
+    """Takes a second and more to open: its head does not say how long it is."""
+    return str(shutil.copy(files / "slow.flac", tmp_path))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_decks_play_on_and_what_is_streamed_goes_on(
-    tmp_path: Path, song: str, long: str, number: int
+    running: Running, song: str, long: str, number: int
 ) -> None:
-    with server(tmp_path, *STREAMED) as running:
-        running.client.request("/notify", 1, answer="/done")
-        playing(running, "A", song)
-        playing(running, "B", long)
-        for turn in range(1, 3):
-            loader = loader_of(running)
-            until(lambda: int(running.client.status()["pages_used_mb"] * 1e6) > 0)
-            loader.send_signal(number)
-            until(lambda: restarts(running) == turn)  # noqa: B023
-            assert loader_of(running).pid != loader.pid
-        # It goes where only the new loader can have read.
-        running.client.send("/deck/B/seek", 100.0)
-        until(lambda: running.client.status()["deck.B.position"] > 101)
-        status = running.client.status()
-        assert status["deck.A.state"] == status["deck.B.state"] == "playing"
-        assert status["missing_pages"] == 0
-        playing(running, "C", song)
-        assert "the loader has died" in running.log()
-        loaders = running.children_named("library")
-        assert len(loaders) == 1
-        assert loaders[0].status() != psutil.STATUS_ZOMBIE
+    playing(running, "A", song)
+    playing(running, "B", long)
+    before, known = missing(running), restarts(running)
+    for turn in range(1, 3):
+        loader = loader_of(running)
+        await_pages(running, 2 * STREAMED_MB)
+        stop_it_while_idle(loader)
+        end(loader, number)
+        until(lambda: restarts(running) == known + turn)  # noqa: B023
+        assert loader_of(running).pid != loader.pid
+    assert missing(running) == before
+    # It goes where only the new loader can have read.
+    running.client.send("/deck/B/seek", 100.0)
+    until(lambda: running.client.status()["deck.B.position"] > 101)
+    assert running.client.status()["deck.B.state"] == "playing"
+    assert running.client.status()["deck.A.track"] == "song"
+    playing(running, "C", song)
+    until(lambda: "the loader has died" in running.log())
+    loaders = running.children_named("library")
+    assert len(loaders) == 1
+    assert loaders[0].status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_crash_while_a_file_is_opened_makes_only_that_file_bad(
-    tmp_path: Path, song: str, slow: str
+    running: Running, song: str, slow: str
 ) -> None:
-    with server(tmp_path, *NULL) as running:
-        running.client.request("/notify", 1, answer="/done")
-        playing(running, "A", song)
+    playing(running, "A", song)
+    before, known = missing(running), restarts(running)
+    loader = loader_of(running)
+    running.client.send("/deck/B/load", slow)
+    stop_it_while_busy(loader, slow)
+    running.client.send("/deck/C/load", song)
+    end(loader, signal.SIGSEGV)
+    received: dict[str, list[object]] = {}
+    while not {"/fail", "/done", "/restarted"} <= received.keys():
+        address, values = running.client.receive()
+        received[address] = values
+    assert received["/fail"][0] == "/deck/B/load"
+    assert "slow.flac: the decoder crashed on it (SIGSEGV)" in str(received["/fail"][1])
+    assert received["/done"][0] == "/deck/C/load", "the other load goes on by itself"
+    assert received["/restarted"] == ["loader"]
+    reason = running.client.request("/deck/B/load", slow, answer="/fail")[1]
+    assert "not tried again until it changes" in reason
+    assert restarts(running) == known + 1
+    os.utime(slow)
+    running.client.request("/deck/B/load", slow, answer="/done")
+    assert (missing(running), restarts(running)) == (before, known + 1)
+
+
+def test_a_kill_while_a_file_is_opened_is_forgiven_once(running: Running, slow: str) -> None:
+    running.client.send("/deck/B/load", slow)
+    for _ in range(2):
         loader = loader_of(running)
-        with desk_of(loader) as desk:
-            running.client.send("/deck/B/load", slow)
-            stop_it_while_busy(loader, desk, track=2)
-        running.client.send("/deck/C/load", song)
-        loader.send_signal(signal.SIGSEGV)
-        loader.resume()
-        heard: dict[str, list[object]] = {}
-        while not {"/fail", "/done", "/restarted"} <= heard.keys():
-            address, values = running.client.receive(20)
-            heard[address] = values
-        assert heard["/fail"][0] == "/deck/B/load"
-        assert "slow.flac: the decoder crashed on it (SIGSEGV)" in str(heard["/fail"][1])
-        assert heard["/done"][0] == "/deck/C/load", "the other load goes on by itself"
-        assert heard["/restarted"] == ["loader"]
-        reason = running.client.request("/deck/B/load", slow, answer="/fail")[1]
-        assert "not tried again until it changes" in reason
-        assert restarts(running) == 1
-        os.utime(slow)
-        running.client.request("/deck/B/load", slow, answer="/done", seconds=30)
-        status = running.client.status()
-        assert (status["missing_pages"], status["restarts_loader"]) == (0, 1)
-
-
-def test_a_kill_while_a_file_is_opened_is_forgiven_once(tmp_path: Path, slow: str) -> None:
-    with server(tmp_path, *NULL) as running:
-        running.client.send("/deck/B/load", slow)
-        for _ in range(2):
-            loader = loader_of(running)
-            before = restarts(running)
-            with desk_of(loader) as desk:
-                stop_it_while_busy(loader, desk)
-            loader.kill()
-            until(lambda: restarts(running) > before)  # noqa: B023
-        reason = running.client.request("/deck/C/load", slow, answer="/fail")[1]
-        assert "slow.flac: the loader was ended twice while it was read" in reason
+        before = restarts(running)
+        stop_it_while_busy(loader, slow)
+        end(loader, signal.SIGKILL)
+        until(lambda: restarts(running) > before)  # noqa: B023
+    reason = running.client.request("/deck/C/load", slow, answer="/fail")[1]
+    assert "slow.flac: the loader was ended twice while it was read" in reason
 
 
 def test_what_streams_is_broken_by_a_crash_and_plays_what_it_has(
-    tmp_path: Path, song: str, long: str
+    running: Running, song: str, long: str
 ) -> None:
-    with server(tmp_path, *STREAMED) as running:
-        running.client.request("/notify", 1, answer="/done")
-        playing(running, "B", long)
-        loader = loader_of(running)
-        with desk_of(loader) as desk:
-            stop_it_while_busy(loader, desk)
-        loader.send_signal(signal.SIGSEGV)
-        loader.resume()
-        heard = ""
-        while heard != "/broken":
-            heard, values = running.client.receive(20)
-        assert "long.wav: the decoder crashed on it" in values[1]
-        before = running.client.status()["deck.B.position"]
-        assert running.client.status()["deck.B.state"] == "broken"
-        until(lambda: running.client.status()["deck.B.position"] > before + 1.0)
-        assert running.client.status()["missing_pages"] == 0, "its read-ahead is still there"
-        playing(running, "C", song)
+    playing(running, "B", long)
+    await_pages(running, STREAMED_MB)
+    known = missing(running)
+    stop_it_while_streaming(running, "B", long)
+    end(loader_of(running), signal.SIGSEGV)
+    values = running.client.receive_until("/broken")
+    assert "long.wav: the decoder crashed on it" in values[1]
+    assert running.client.status()["deck.B.state"] == "broken"
+    play_on(running, "B")
+    assert missing(running) == known, "its read-ahead is still there"
+    playing(running, "C", song)
 
 
-def test_a_medium_that_stalls_for_5_seconds_is_not_heard_and_told(
-    tmp_path: Path, long: str
-) -> None:
-    with server(tmp_path, *STREAMED, "--read-ahead", "8") as running:
-        running.client.request("/notify", 1, answer="/done")
-        playing(running, "B", long)
-        loader = loader_of(running)
-        time.sleep(0.5)  # for its read-ahead
-        with desk_of(loader) as desk:
-            stop_it_while_busy(loader, desk)
-        time.sleep(5.0)
-        status = running.client.status()
-        assert status["missing_pages"] == 0
-        assert status["stalled_s"] > 4.0
-        loader.resume()
-        heard = ""
-        while heard != "/stall":
-            heard, values = running.client.receive(20)
-        assert values[0] == long
-        assert 4.9 < values[1] < 15.0
-        until(lambda: running.client.status()["stalls"] == 1)
-        status = running.client.status()
-        assert status["read_max_ms"] > 4900
-        assert status["restarts_loader"] == 0
-        assert f"{long}: the medium stalled for" in running.log()
+def test_a_medium_that_stalls_is_not_heard_and_told(running: Running, long: str) -> None:
+    client = running.client
+    playing(running, "B", long)
+    await_pages(running, STREAMED_MB)
+    before = client.status()
+    stop_it_while_streaming(running, "B", long)
+    loader = loader_of(running)
+    begin = client.status()["frame"]
+    status = client.status()
+    # Nothing is missing as long as what was read ahead lasts.
+    while status["stalled_s"] < 3.0:
+        if status["frame"] < begin + 0.8 * READ_AHEAD_SECONDS * RATE:
+            assert status["missing_pages"] == before["missing_pages"]
+        status = client.status()
+    loader.resume()
+    values = client.receive_until("/stall")
+    assert values[0] == long and values[1] >= 3.0
+    until(lambda: client.status()["stalls"] > before["stalls"])
+    until(lambda: client.status()["read_max_ms"] >= 3000)
+    assert client.status()["restarts_loader"] == before["restarts_loader"]
+    until(lambda: f"{long}: the medium stalled for" in running.log())
 
 
 def test_a_gap_after_the_read_ahead_is_put_down_to_the_stall(tmp_path: Path, long: str) -> None:
     with server(tmp_path, *STREAMED, "--read-ahead", "1") as running:
         running.client.request("/notify", 1, answer="/done")
         playing(running, "B", long)
+        stop_it_while_streaming(running, "B", long)
         loader = loader_of(running)
-        with desk_of(loader) as desk:
-            stop_it_while_busy(loader, desk)
         cause = ""
         while cause != "missing_page":
-            heard, values = running.client.receive(20)
-            cause = str(values[0]) if heard == "/underrun" else ""
+            cause = str(running.client.receive_until("/underrun")[0])
         until(lambda: "gaps for want of a page: the medium stalled for" in running.log())
-        assert "raise --read-ahead" in running.log()
+        until(lambda: "raise --read-ahead" in running.log())
         loader.resume()
         until(lambda: running.client.status()["stalled_s"] == 0.0)
-        known = running.client.status()["missing_pages"]
-        assert known > 0
-        before = running.client.status()["deck.B.position"]
-        until(lambda: running.client.status()["deck.B.position"] > before + 1.0)
+        assert missing(running) > 0
+        play_on(running, "B")
         assert running.client.status()["deck.B.state"] == "playing"
 
 
 def test_control_and_loader_killed_together_leave_what_plays_alone(
-    tmp_path: Path, song: str, long: str
+    running: Running, song: str, long: str
 ) -> None:
-    with server(tmp_path, *STREAMED) as running:
-        playing(running, "A", song)
-        playing(running, "B", long)
-        control, loader = running.child_named("control"), loader_of(running)
-        until(lambda: running.client.status()["pages_used_mb"] > 3.0)
-        control.suspend()  # so that it does not see the loader's death
-        loader.kill()
-        control.kill()
-        until(lambda: answers(running))
-        until(lambda: running.client.status()["restarts_loader"] > 0)
-        running.client.send("/deck/B/seek", 100.0)
-        until(lambda: running.client.status()["deck.B.position"] > 101)
-        status = running.client.status()
-        assert status["deck.A.track"] == "song"
-        assert status["deck.B.state"] == "playing"
-        assert status["missing_pages"] == 0
-
-
-def answers(running: Running) -> bool:
-    """Whether the server answers."""
-    try:
-        running.client.status()
-    except (TimeoutError, OSError):
-        return False
-    return True
+    playing(running, "A", song)
+    playing(running, "B", long)
+    before, known = missing(running), restarts(running)
+    control, loader = running.child_named("control"), loader_of(running)
+    await_pages(running, 2 * STREAMED_MB)
+    running.client.await_noted()
+    control.suspend()  # so that it does not see the loader's death
+    loader.kill()
+    control.kill()
+    until(lambda: restarts(running) > known)
+    assert missing(running) == before
+    running.client.send("/deck/B/seek", 100.0)
+    until(lambda: running.client.status()["deck.B.position"] > 101)
+    status = running.client.status()
+    assert status["deck.A.track"] == "song"
+    assert status["deck.B.state"] == "playing"
