@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from tests.support.server import Running, server, until
+from tests.support.server import WAIT_SECONDS, Running, SharedServer, until
 
 TOKEN = "correct-horse-battery"
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    with server(
-        tmp_path, "--http", "--driver", "null", "--buffer-size", "256", "--http-token", TOKEN
-    ) as made:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    options = ("--http", "--driver", "null", "--buffer-size", "256", "--http-token", TOKEN)
+    with SharedServer(tmp_path_factory.mktemp("server"), *options) as made:
         yield made
 
 
-def ask(
+@pytest.fixture
+def running(shared: SharedServer) -> Running:
+    return shared.get()
+
+
+def fetch(
     running: Running, method: str, path: str, body: Any = None, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     """One request: status, headers, body."""
     place = urlsplit(running.page())
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=WAIT_SECONDS)
     try:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         data = None
@@ -51,7 +56,7 @@ def ask(
 
 def counters(running: Running) -> dict[tuple[str, str], float]:
     """All counters there are."""
-    status, _, text = ask(running, "GET", "/metrics")
+    status, _, text = fetch(running, "GET", "/metrics")
     assert status == 200
     return {
         (sample.name, str(sorted(sample.labels.items()))): sample.value
@@ -62,25 +67,24 @@ def counters(running: Running) -> dict[tuple[str, str], float]:
 
 
 def test_commands_need_the_token_and_looking_does_not(running: Running) -> None:
-    assert ask(running, "GET", "/healthz")[0] == 200
-    assert ask(running, "POST", "/api/deck/A/level", {"gain": 0.5})[0] == 401
-    assert ask(running, "POST", "/api/deck/A/level", {"gain": 0.5}, **KNOWN)[0] == 200
+    assert fetch(running, "GET", "/healthz")[0] == 200
+    assert fetch(running, "POST", "/api/deck/A/level", {"gain": 0.5})[0] == 401
+    assert fetch(running, "POST", "/api/deck/A/level", {"gain": 0.5}, **KNOWN)[0] == 200
     until(lambda: running.client.status()["deck.A.level"] == 0.5)
-    node = json.loads(ask(running, "GET", "/deck/A/level")[2])
-    assert node["VALUE"][0] == 0.5
-    status, headers, _ = ask(running, "GET", f"/?token={TOKEN}", Accept="text/html")
+    until(lambda: json.loads(fetch(running, "GET", "/deck/A/level")[2])["VALUE"][0] == 0.5)
+    status, headers, _ = fetch(running, "GET", f"/?token={TOKEN}", Accept="text/html")
     assert (status, headers["location"]) == (303, "/")
     cookie = headers["set-cookie"].partition(";")[0]
     origin = running.page()
-    written = ask(running, "POST", "/api/deck/A/level", {"gain": 1}, Cookie=cookie, Origin=origin)
+    written = fetch(running, "POST", "/api/deck/A/level", {"gain": 1}, Cookie=cookie, Origin=origin)
     assert written[0] == 200
     foreign = {"Cookie": cookie, "Origin": "http://evil.example"}
-    assert ask(running, "POST", "/api/deck/A/level", {"gain": 0}, **foreign)[0] == 403
-    assert ask(running, "GET", "/", Host="evil.example")[0] == 421
-    info = json.loads(ask(running, "GET", "/?HOST_INFO")[2])
+    assert fetch(running, "POST", "/api/deck/A/level", {"gain": 0}, **foreign)[0] == 403
+    assert fetch(running, "GET", "/", Host="evil.example")[0] == 421
+    info = json.loads(fetch(running, "GET", "/?HOST_INFO")[2])
     assert info["OSC_PORT"] == running.client._socket.getpeername()[1]
-    picture = json.loads(ask(running, "GET", "/api/picture")[2])
-    assert {"deck.A", "mixer", "clock", "health"} <= set(picture)
+    wanted = {"deck.A", "mixer", "clock", "health"}
+    until(lambda: wanted <= set(json.loads(fetch(running, "GET", "/api/picture")[2])))
 
 
 def test_a_page_without_the_token_looks_and_changes_nothing(running: Running) -> None:
@@ -92,11 +96,11 @@ def test_a_page_without_the_token_looks_and_changes_nothing(running: Running) ->
         with connect(url, additional_headers=headers) as page:
             heard: dict[str, Any] = {}
             while "hello" not in heard:
-                heard = json.loads(page.recv(30))
+                heard = json.loads(page.recv(WAIT_SECONDS))
             assert heard["hello"]["write"] is writes
             page.send(json.dumps({"do": [1, "/deck/B/level", 0.25]}))
             while heard.get("end") != 1:
-                heard = json.loads(page.recv(30))
+                heard = json.loads(page.recv(WAIT_SECONDS))
                 if "answer" in heard:
                     assert not writes and "token" in heard["answer"][3]
     until(lambda: running.client.status()["deck.B.level"] == 0.25)
@@ -105,29 +109,36 @@ def test_a_page_without_the_token_looks_and_changes_nothing(running: Running) ->
 def test_metrics_never_fall_while_control_is_replaced(running: Running) -> None:
     for number in range(20):
         running.client.send("/deck/A/level", number / 20)
+    restarts = ("crowdstream_control_restarts_total", "[]")
+    running.client.await_noted()
     before = counters(running)
+    known = running.client.status()["restarts_control"]
     running.child_named("control").send_signal(signal.SIGKILL)
     during = counters(running)
-    until(lambda: running.client.status()["restarts_control"] == 1)
-    until(lambda: ask(running, "GET", "/healthz")[0] == 200)
+    until(lambda: running.client.status()["restarts_control"] == known + 1)
+    until(lambda: fetch(running, "GET", "/healthz")[0] == 200)
+    until(lambda: counters(running)[restarts] == before[restarts] + 1)
     after = counters(running)
     for earlier, later in ((before, during), (during, after)):
         assert set(earlier) <= set(later)
         assert not [key for key, value in earlier.items() if later[key] < value]
-    restarts = ("crowdstream_control_restarts_total", "[]")
     assert after[restarts] == before[restarts] + 1
 
 
 def test_health_says_when_the_engine_stands(running: Running) -> None:
+    until(lambda: fetch(running, "GET", "/healthz")[0] == 200)
     until(lambda: running.client.status()["standby"] != "none")
     engines = running.children_named("engine")
     for one in engines:
         one.send_signal(signal.SIGSTOP)
     try:
-        status, _, body = ask(running, "GET", "/healthz")
+        status, body = 200, b""
+        while status == 200:
+            status, _, body = fetch(running, "GET", "/healthz")
         assert status == 503
         assert not json.loads(body)["frames_move"] and "engine" in json.loads(body)["reason"]
     finally:
         for one in engines:
-            one.send_signal(signal.SIGCONT)
-    until(lambda: ask(running, "GET", "/healthz")[0] == 200)
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended, as it hung
+                one.send_signal(signal.SIGCONT)
+    until(lambda: fetch(running, "GET", "/healthz")[0] == 200)
