@@ -8,11 +8,10 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import uvicorn
-from playwright.sync_api import Page
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -21,6 +20,9 @@ from starlette.staticfiles import StaticFiles
 from crowdstream.desk.block import Desk
 from crowdstream.web.listening.routes import Station
 from tests.support.environment import PROJECT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 HERE = Path(__file__).resolve().with_name("pages")
 PAGES = PROJECT / "crowdstream" / "web" / "page"
@@ -43,19 +45,23 @@ _POLICY = (
 
 
 class Site:
-    """Serves a page that listens to a desk; `isolated`: as shared memory needs it."""
+    """Serves a page that listens to a desk; `isolated`: as shared memory needs it.
+
+    `station` holds the listeners.
+    """
 
     def __init__(
         self, desk: Desk, isolated: bool = True, port: int = 0, most: int = 64
     ) -> None:
         self._headers = {"Content-Security-Policy": _POLICY} | (_ISOLATED if isolated else {})
+        self.station = Station(desk, most)
         script = "text/javascript"
         routes = [
             Route("/", lambda _: HTMLResponse(_HTML)),
             Route("/start.js", lambda _: Response(_START, media_type=script)),
             Mount("/test", StaticFiles(directory=HERE)),
             Mount("/page", StaticFiles(directory=PAGES)),
-            WebSocketRoute("/listen", Station(desk, most).serve),
+            WebSocketRoute("/listen", self.station.serve),
         ]
         self._app = Starlette(routes=routes)
         config = uvicorn.Config(

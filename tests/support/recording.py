@@ -1,13 +1,16 @@
-"""Sound to record, and disks that fail."""
+"""Sound to record, disks that fail, and a check of recorded files."""
 
 from __future__ import annotations
 
 import errno
+import struct
 import threading
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
+from crowdstream.library import open_stem
 from crowdstream.record.disk import Disk
 
 FORMATS = (("wav16", ".wav"), ("wav24", ".wav"), ("float", ".wav"), ("flac", ".flac"))
@@ -38,10 +41,12 @@ class SlowDisk(Disk):
 
     stuck = threading.Event()
     free = threading.Event()
+    gave_up = threading.Event()
+    """Set when nobody has set `free` for a minute, as when the one who would waits for the disk."""
 
     def write_at(self, offset: int, data: bytes) -> None:
-        if self.stuck.is_set():
-            self.free.wait(30)
+        if self.stuck.is_set() and not self.free.wait(60):
+            self.gave_up.set()
         super().write_at(offset, data)
 
 
@@ -55,3 +60,20 @@ class DyingDisk(Disk):
 def size(path: Path) -> int:
     """Bytes of a file."""
     return path.stat().st_size
+
+
+def check(path: Path, expected: np.ndarray, form: str, least: int | None = None) -> int:
+    """The file reads as the beginning of `expected`, at least `least` frames of it; how many."""
+    samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
+    assert rate == 44100
+    least = len(expected) if least is None else least
+    assert least <= len(samples) <= len(expected)
+    error = np.abs(samples - expected[: len(samples)]) if len(samples) else np.zeros(1)
+    assert error.max() <= STEP[form]
+    assert soundfile.info(path).frames == len(samples)
+    head = path.read_bytes()[:8]
+    if head[:4] == b"RIFF":
+        assert struct.unpack("<I", head[4:])[0] + 8 <= size(path)
+    if len(samples):
+        open_stem(path, 44100).close()  # the server itself can play it
+    return len(samples)

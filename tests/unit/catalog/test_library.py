@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crowdstream.analysis.result import VERSION
 from crowdstream.catalog import schema
 from crowdstream.catalog.corrections import Corrections
-from crowdstream.catalog.entries import Query, Row
-from crowdstream.catalog.find import SINGLE, Mark
+from crowdstream.catalog.entries import Query
 from crowdstream.catalog.library import (
     Library,
     LibraryDamaged,
@@ -26,15 +21,7 @@ from crowdstream.catalog.library import (
     move_aside,
 )
 from tests.support.instant_analysis import made
-from tests.support.server import PROJECT, until
-
-
-def row(path: str, bpm: float = 120.0, error: str = "", **tags: str) -> Row:
-    """A track with one file."""
-    found = None if error else made(200.0, bpm)
-    files = (Mark("a", path, 100, 5, 7),)
-    name = Path(path).stem
-    return Row(path, path, SINGLE, files, name, "p", error, VERSION, found, dict(tags))
+from tests.support.library_rows import row
 
 
 def test_what_was_kept_comes_back_whole(place: Path) -> None:
@@ -216,33 +203,6 @@ def test_readers_and_writers_at_the_same_time(place: Path) -> None:
             assert len(library.find()) % 3 == 0  # never half of a transaction
         assert len(library.find()) == 90
     assert not faults
-
-
-def test_a_writer_that_is_killed_leaves_whole_transactions(place: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from tests.unit.catalog.test_library import *\n"
-        "library = Library(Path(sys.argv[1]))\n"
-        "for number in range(10**6):\n"
-        "    library.put([row(f'/m/{number}-{part}.wav') for part in range(5)])\n"
-    )
-    writer = subprocess.Popen([sys.executable, "-c", program, str(place)], cwd=PROJECT)
-    try:
-        def begun() -> bool:
-            try:
-                with Library(place, write=False) as library:
-                    return len(library.find()) >= 20
-            except LibraryError:
-                return False
-
-        until(begun)
-    finally:
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-    with Library(place) as library:
-        kept = len(library.find())
-        assert kept >= 20 and kept % 5 == 0
-        library.put([row("/m/after.wav")])
-        assert len(library.find()) == kept + 1
 
 
 def test_an_old_library_is_moved_aside_with_its_log(place: Path) -> None:

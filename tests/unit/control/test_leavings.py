@@ -7,11 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from crowdstream.control.leavings import OLD_KERNELS_SECONDS, OLD_SECONDS, remove_leavings
-from tests.support.server import server
 
 
 @pytest.fixture(autouse=True)
@@ -67,27 +65,3 @@ def test_no_folders_at_all_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("XDG_CACHE_HOME", "/no/such/cache")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/no/such/config")
     assert remove_leavings() == []
-
-
-@pytest.mark.parametrize("victim", ["control", "engine", "loader", "all"])
-def test_after_a_kill_nothing_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
-) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")  # the kernels of this machine
-    with server(tmp_path, "--driver", "null", env={"TMPDIR": str(tmp_path / "tmp")}) as running:
-        control = psutil.Process(running.process.pid)
-        processes = [control, *control.children(recursive=True)]
-        names = {"control": "audio_server", "engine": "engine.process", "loader": "library.process"}
-        # All of them are read before the first dies: others may end with it.
-        lines = [" ".join(process.cmdline()) for process in processes]
-        for process, line in zip(processes, lines, strict=True):
-            if victim == "all" or names[victim] in line:
-                process.kill()
-        if victim in ("engine", "loader"):
-            time.sleep(0.5)
-            processes += [p for p in control.children(recursive=True) if p not in processes]
-            running.process.terminate()
-        running.process.wait(10)
-        _gone, alive = psutil.wait_procs(processes, 5)
-        assert not alive
-    assert os.listdir(tmp_path / "tmp") == []

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from crowdstream.control.systemd import STATUS_SECONDS, Notifier
-from tests.support.server import server, until
-
-
-class Manager:
-    """The service manager's end: `heard` are the datagrams so far, with their times."""
-
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(address)
-        self._socket.setblocking(False)
-        self.all: list[str] = []
-
-    def heard(self) -> list[str]:
-        """What has come since the last call."""
-        new = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                new.append(self._socket.recv(4096).decode())
-        self.all += new
-        return new
-
-    def close(self) -> None:
-        self._socket.close()
+from tests.support.service_manager import Manager
 
 
 @pytest.fixture
@@ -112,54 +84,3 @@ def test_a_manager_that_does_not_read_holds_nothing_up(manager: Manager, tmp_pat
     for _ in range(5000):
         notifier.ready(0, "x" * 100)
     assert 0 < len(manager.heard()) < 5000
-
-
-class Stopper:
-    """Stops every engine process below a process, and each that is started, until let go."""
-
-    def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
-        self._stopped: dict[int, psutil.Process] = {}
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._done.wait(0.02):
-            with contextlib.suppress(psutil.Error):
-                for child in self._root.children(recursive=True):
-                    if child.pid not in self._stopped and any(
-                        word.startswith("crowdstream.engine") for word in child.cmdline()
-                    ):
-                        child.send_signal(signal.SIGSTOP)
-                        self._stopped[child.pid] = child
-
-    def let_go(self) -> None:
-        self._done.set()
-        self._thread.join()
-        for child in self._stopped.values():
-            with contextlib.suppress(psutil.Error):
-                child.send_signal(signal.SIGCONT)
-
-
-def test_a_running_server_speaks_until_its_engines_stand_still(
-    manager: Manager, tmp_path: Path
-) -> None:
-    env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
-    with server(tmp_path, "--driver", "null", env=env) as running:
-        until(lambda: manager.heard() or manager.all)
-        assert manager.all[0].startswith("READY=1\nSTATUS=0 voices sound on built-in clock")
-        until(lambda: manager.heard() and sum("WATCHDOG=1" in said for said in manager.all) > 5)
-        stopper = Stopper(running.process.pid)
-        try:
-            time.sleep(0.7)
-            manager.heard()
-            time.sleep(1.0)
-            assert manager.heard() == []
-        finally:
-            stopper.let_go()
-        until(lambda: any("WATCHDOG=1" in said for said in manager.heard()))
-        running.process.terminate()
-        assert running.process.wait(10) == 0
-    manager.heard()
-    assert manager.all[-1] == "STOPPING=1"

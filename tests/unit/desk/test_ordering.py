@@ -5,15 +5,12 @@ from __future__ import annotations
 import ctypes
 import platform
 import re
-import subprocess
-import sys
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
 from crowdstream.desk import ordering, ordering_llvm
-from tests.support.server import PROJECT
 
 TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 
@@ -74,17 +71,3 @@ def test_each_does_what_it_says(way: str) -> None:
 def test_nothing_of_another_machine_is_run() -> None:
     with pytest.raises(OSError, match="no code for"):
         ordering.map_code("riscv64")
-
-
-@pytest.mark.parametrize(
-    "module", ["crowdstream.control.server", "crowdstream.library.process",
-               "crowdstream.record.process"],
-)  # fmt: skip
-def test_processes_that_compile_nothing_have_no_compiler(module: str) -> None:
-    said = f"import sys, {module}; print([n for n in ('llvmlite', 'numba') if n in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", said], cwd=PROJECT, env={"PYTHONPATH": str(PROJECT)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    known = platform.machine() in TRIPLES and sys.platform == "linux"
-    assert done.stdout.strip() == ("[]" if known else "['llvmlite']")

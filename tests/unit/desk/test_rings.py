@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import deque
 
 import numpy as np
@@ -19,9 +16,6 @@ from crowdstream.desk.records import COMMAND, EVENT
 from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, pop_events, push_commands
 from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING
 from crowdstream.engine.render import render
-from tests.support.environment import PROJECT
-
-TOTAL = 1_000_000
 
 
 @pytest.fixture
@@ -114,71 +108,3 @@ def test_a_batch_is_not_taken_from_the_callers_memory_later(desk: Desk) -> None:
 def test_a_batch_of_every_other_record(desk: Desk) -> None:
     assert push_commands(desk, _batch(1, 10)[::2])
     assert _take(desk, 10)["serial"].tolist() == [1, 3, 5, 7, 9]
-
-
-def test_a_million_commands_from_another_process() -> None:
-    desk = Desk.create(0)
-    fd = os.dup(desk.fd)
-    writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.ring_writer", str(fd), str(TOTAL)],
-        pass_fds=[fd],
-        stdout=subprocess.PIPE,
-        cwd=PROJECT,
-    )
-    os.close(fd)
-    expected = 1
-    try:
-        while expected <= TOTAL:
-            part = _take(desk, 1 + expected % 5000)
-            if not len(part):
-                assert writer.poll() is None or int(desk.rings["command_head"]) >= expected
-                continue
-            serials = np.arange(expected, expected + len(part))
-            assert np.array_equal(part["serial"], serials)
-            assert np.array_equal(part["x"], serials * 0.5)
-            assert np.array_equal(part["start"], serials * 7)
-            assert np.array_equal(part["end"], serials ^ 0x5555)
-            assert np.array_equal(part["sources"], np.repeat(serials % 1000, 8).reshape(-1, 8))
-            assert np.array_equal(part["gains"], np.repeat(serials % 4096, 8).reshape(-1, 8))
-            expected += len(part)
-        said, _ = writer.communicate(timeout=20)
-        assert writer.returncode == 0
-        assert int(said) >= 0
-        assert int(desk.rings["command_head"]) == TOTAL == int(desk.rings["command_tail"])
-    finally:
-        writer.kill()
-        writer.communicate()
-        desk.close()
-
-
-def test_the_engine_takes_commands_while_another_process_pushes() -> None:
-    desk = Desk.create(0)
-    fd = os.dup(desk.fd)
-    total = 60_000
-    writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.ring_writer", str(fd), str(total)],
-        pass_fds=[fd],
-        stdout=subprocess.DEVNULL,
-        cwd=PROJECT,
-    )
-    os.close(fd)
-    out = np.zeros((64, 2), np.float32)
-    got: list[np.ndarray] = []
-    try:
-        while int(desk.ledger["commands"]) < total:
-            assert writer.poll() in (None, 0)
-            render(desk, out)
-            got.append(pop_events(desk)["serial"])
-            # They all wait for a far frame: most are refused and reported, in order.
-        writer.wait(timeout=20)
-        got.append(pop_events(desk)["serial"])
-        serials = np.concatenate(got)
-        assert (np.diff(serials) > 0).all()
-        lost = int(desk.ledger["events_lost"])
-        waiting = int(desk.master["pending"])
-        assert len(serials) + lost + waiting == total
-        assert int(desk.ledger["pending_refused"]) == total - waiting
-    finally:
-        writer.kill()
-        writer.wait()
-        desk.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,19 +193,19 @@ def test_a_slow_disk_costs_only_its_own_file(
     monkeypatch.setattr(recording, "QUEUE_SECONDS", 0.5)
     SlowDisk.stuck.clear()
     SlowDisk.free.clear()
+    SlowDisk.gave_up.clear()
     session = studio.session(0)
     studio.play(session, 5000)
     SlowDisk.stuck.set()
-    begin = time.monotonic()
     for _ in range(10):
         studio.play(session, 10_000, 1000)
         studio.now += 0.2
-    assert time.monotonic() - begin < 20  # not held up by a disk that takes nothing
     told = studio.heard("lost")
     assert told[0]["frames"] < 100_000 and told[-1]["frames"] > told[0]["frames"]
     assert len(told) <= 3  # at most one in a second
     SlowDisk.stuck.clear()
     SlowDisk.free.set()
+    assert not SlowDisk.gave_up.is_set()  # nobody was held up by a disk that takes nothing
     until(lambda: session._tapes[0][1]._taken == session._tapes[0][1]._done)
     studio.play(session, 5000)
     session.stop(110_000, at_once=True)

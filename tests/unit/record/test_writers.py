@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from crowdstream.library import open_stem
 from crowdstream.record import writer
 from crowdstream.record.wav import WavWriter
 from crowdstream.record.writer import open_audio
-from tests.support.recording import FORMATS, STEP, DyingDisk, FullDisk, size, sound
+from tests.support.recording import FORMATS, STEP, DyingDisk, FullDisk, check, size, sound
 
 every_format = pytest.mark.parametrize(("form", "extension"), FORMATS)
-
-
-def check(path: Path, expected: np.ndarray, form: str, least: int | None = None) -> int:
-    """The file reads as the beginning of `expected`, at least `least` frames of it; how many."""
-    samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
-    assert rate == 44100
-    least = len(expected) if least is None else least
-    assert least <= len(samples) <= len(expected)
-    error = np.abs(samples - expected[: len(samples)]) if len(samples) else np.zeros(1)
-    assert error.max() <= STEP[form]
-    assert soundfile.info(path).frames == len(samples)
-    head = path.read_bytes()[:8]
-    if head[:4] == b"RIFF":
-        assert struct.unpack("<I", head[4:])[0] + 8 <= size(path)
-    if len(samples):
-        open_stem(path, 44100).close()  # the server itself can play it
-    return len(samples)
 
 
 @every_format
@@ -148,38 +127,6 @@ def test_a_disk_that_dies_leaves_a_good_file(
     with pytest.raises(OSError, match="error"):
         made.close()
     check(path, frames, form, 20_000 - 4096)
-
-
-_KILLED = """
-import sys
-from pathlib import Path
-from crowdstream.record.writer import open_audio
-from tests.support.recording import sound
-frames = sound(200_000)
-made = open_audio(Path(sys.argv[1]), 44100, 2, sys.argv[2])
-for at in range(0, 200_000, 1000):
-    made.write(frames[at : at + 1000])
-    if at == 150_000:
-        made.save()
-    if at == 180_000:
-        print("now", flush=True)
-        sys.stdin.read()
-"""
-
-
-@every_format
-def test_what_is_left_by_a_killed_writer_can_be_read(
-    tmp_path: Path, form: str, extension: str
-) -> None:
-    path = tmp_path / f"a{extension}"
-    writing = subprocess.Popen(
-        [sys.executable, "-c", _KILLED, str(path), form],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )
-    with writing:
-        assert writing.stdout and writing.stdout.readline() == b"now\n"
-        os.kill(writing.pid, signal.SIGKILL)
-    check(path, sound(200_000), form, 150_000 - 4096)
 
 
 # Past 4 GiB ----------------------------------------------------------------------------------

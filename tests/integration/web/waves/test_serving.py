@@ -16,7 +16,7 @@ from crowdstream.web.waves.shape import EXACT
 from tests.support.waveform_app import WaveformApp, track
 from tests.unit.web.waves.test_work import parts
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -1,0 +1,18 @@
+"""Rows for a library's database, without files and without analysing them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crowdstream.analysis.result import VERSION
+from crowdstream.catalog.entries import Row
+from crowdstream.catalog.find import SINGLE, Mark
+from tests.support.instant_analysis import made
+
+
+def row(path: str, bpm: float = 120.0, error: str = "", **tags: str) -> Row:
+    """A track with one file."""
+    found = None if error else made(200.0, bpm)
+    files = (Mark("a", path, 100, 5, 7),)
+    name = Path(path).stem
+    return Row(path, path, SINGLE, files, name, "p", error, VERSION, found, dict(tags))
