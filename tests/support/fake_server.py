@@ -1,5 +1,7 @@
 """A server that plays nothing: answers as the real one does, and keeps what it was sent.
 
+`DirectClient` reaches it without a socket, in simulated time.
+
 Also a program, for tests of the demo's runner: ``fake_server.py --port P [--die | --deaf]``.
 """
 
@@ -11,10 +13,18 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_packet import OscPacket
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
+
+from examples.demo.osc import Answer, OscClient  # noqa: E402
+from examples.demo.plan import Argument, Message  # noqa: E402
 
 
 @dataclass
@@ -23,13 +33,14 @@ class FakeServer:
 
     `heard` holds (moment it acts at as Unix seconds, address, arguments). `refuse` names
     decks whose `/cue` fails; `silent` leaves every `/cue` without an answer; `speed` is how
-    many seconds of its sound card pass in one second.
+    many seconds of its sound card pass in one second of `clock`.
     """
 
     port: int = 0
     refuse: frozenset[str] = frozenset()
     silent: bool = False
     speed: float = 1.0
+    clock: Callable[[], float] = time.time
     heard: list[tuple[float, str, tuple[object, ...]]] = field(default_factory=list)
 
     def __enter__(self) -> FakeServer:
@@ -59,15 +70,18 @@ class FakeServer:
                 continue
             for timed in OscPacket(datagram).messages:
                 arguments = tuple(timed.message.params)
-                self.heard.append((timed.time, timed.message.address, arguments))
-                self._answer(timed.message.address, arguments, sender)
+                for answer in self.take(timed.time, timed.message.address, arguments):
+                    self._send(sender, *answer)
 
-    def _answer(self, address: str, arguments: tuple[object, ...], sender: tuple[str, int]) -> None:
+    def take(
+        self, moment: float, address: str, arguments: tuple[object, ...]
+    ) -> list[tuple[str, tuple[object, ...]]]:
+        """Take in a message that acts at `moment`; the answers to it."""
+        self.heard.append((moment, address, arguments))
         if address == "/cue" and not self.silent:
             if arguments[0] in self.refuse:
-                self._send(sender, "/fail", ("/cue", "no such file"))
-            else:
-                self._send(sender, "/done", ("/cue", 100 + 1000 * "ABCD".index(str(arguments[0]))))
+                return [("/fail", ("/cue", "no such file"))]
+            return [("/done", ("/cue", 100 + 1000 * "ABCD".index(str(arguments[0]))))]
         if address == "/status":
             names: tuple[object, ...] = (
                 "driver",
@@ -79,8 +93,9 @@ class FakeServer:
             )
             zeros = [moment for moment, name, _ in self.heard if name == "/reset"]
             if zeros:
-                names += ("bpm", 120.0, "beat", (time.time() - zeros[-1]) * self.speed * 2.0)
-            self._send(sender, "/status.reply", (1, 4, 4, 1, 0, 2.5, 3.0, 44100.0, 44100.0, *names))
+                names += ("bpm", 120.0, "beat", (self.clock() - zeros[-1]) * self.speed * 2.0)
+            return [("/status.reply", (1, 4, 4, 1, 0, 2.5, 3.0, 44100.0, 44100.0, *names))]
+        return []
 
     def _send(self, to: tuple[str, int], address: str, arguments: tuple[object, ...]) -> None:
         builder = OscMessageBuilder(address=address)
@@ -88,6 +103,52 @@ class FakeServer:
             assert isinstance(argument, int | float | str)
             builder.add_arg(argument)
         self._socket.sendto(builder.build().dgram, to)
+
+
+@dataclass
+class SimulatedTime:
+    """Stands in for the module `time`: no second passes but those that somebody waits."""
+
+    now: float = 1e9
+
+    def time(self) -> float:
+        """Unix seconds."""
+        return self.now
+
+    def monotonic(self) -> float:
+        """Seconds of a clock with another beginning."""
+        return self.now - 5e8
+
+
+class DirectClient(OscClient):
+    """A client of the demo that calls its server; waiting for answers is what takes time."""
+
+    def __init__(self, server: FakeServer, clock: SimulatedTime) -> None:
+        self._server = server
+        self._clock = clock
+        self._answers: list[Answer] = []
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def send(self, address: str, *arguments: Argument) -> None:
+        """Send one message, which acts now."""
+        self._take(self._clock.now, [Message(address, arguments)])
+
+    def send_at(self, at: float, messages: Iterable[Message]) -> None:
+        """Send messages that act at the Unix time `at`."""
+        self._take(at, messages)
+
+    def answers(self, wait: float) -> list[Answer]:
+        """What has come, `wait` seconds later."""
+        self._clock.now += wait
+        found, self._answers = self._answers, []
+        return found
+
+    def _take(self, at: float, messages: Iterable[Message]) -> None:
+        for message in messages:
+            for answer in self._server.take(at, message.address, message.arguments):
+                self._answers.append(Answer(*answer))
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +18,62 @@ from crowdstream.library.reader import StemReader, open_stem
 from tests.support.offline_server import RATE, count, write
 
 
-def test_waiting_is_a_stall_and_working_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy, "STALL_SECONDS", 0.2)
+class Clocks:
+    """Stands in for the module `time`: seconds that pass, and of them those that are worked."""
+
+    def __init__(self) -> None:
+        self.passed = 100.0
+        self.worked = 10.0
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def monotonic_ns(self) -> int:
+        return round(self.passed * 1e9)
+
+    def thread_time(self) -> float:
+        return self.worked
+
+    def work(self, seconds: float) -> None:
+        self.passed += seconds
+        self.worked += seconds
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    """The clocks that the loader measures reads with."""
+    made = Clocks()
+    monkeypatch.setattr(busy, "time", made)
+    return made
+
+
+def test_waiting_is_a_stall_and_working_is_not(clocks: Clocks) -> None:
     desk = Desk.create(4 * PAGE_BYTES)
     said: list[dict[str, Any]] = []
     marker = Busy(desk, said.append)
     with marker.reading(3, 7, "worked.wav"):
         assert (int(desk.loader["busy"]), int(desk.loader["source"])) == (3, 7)
         begin = int(desk.loader["since_ns"])
-        until = time.thread_time() + 0.3
-        while time.thread_time() < until:
-            marker.progress()
-    assert int(desk.loader["since_ns"]) > begin
+        clocks.work(20.0)
+        marker.progress()
+        assert int(desk.loader["since_ns"]) == begin + 20_000_000_000
     assert int(desk.loader["busy"]) == 0
-    known = marker.stalls  # of a machine that is busy with other things
+    with marker.reading(4, 8, "waited a little.wav"):
+        clocks.passed += 0.9 * busy.STALL_SECONDS
+    assert marker.stalls == 0 and not said
     with marker.reading(4, 8, "waited.wav"):
-        time.sleep(0.25)
-    assert marker.stalls == known + 1
-    assert said[-1]["event"] == "stall"
-    assert (said[-1]["track"], said[-1]["path"]) == (4, "waited.wav")
-    assert 0.2 < said[-1]["seconds"] <= marker.longest
+        clocks.work(5.0)
+        clocks.passed += 1.1 * busy.STALL_SECONDS
+    assert marker.stalls == 1
+    [told] = said
+    assert (told["event"], told["track"], told["path"]) == ("stall", 4, "waited.wav")
+    assert told["seconds"] == marker.longest == pytest.approx(1.1 * busy.STALL_SECONDS)
     desk.close()
 
 
 def test_a_read_that_blocks_is_told_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clocks: Clocks
 ) -> None:
-    monkeypatch.setattr(busy, "STALL_SECONDS", 0.05)
     path = str(write(tmp_path / "song.wav", count(2)))
     desk = Desk.create(16 * PAGE_BYTES, RATE)
     said: list[dict[str, Any]] = []
@@ -54,17 +82,17 @@ def test_a_read_that_blocks_is_told_and_counted(
     read = StemReader.read
 
     def blocks(*arguments: Any) -> Any:
-        time.sleep(0.1)
+        clocks.passed += 2.0 * busy.STALL_SECONDS
         return read(*arguments)
 
     monkeypatch.setattr(StemReader, "read", blocks)
     loader.work()
     monkeypatch.undo()
     stalls = [event for event in said if event["event"] == "stall"]
-    assert [event["path"] for event in stalls][-1] == path
+    assert stalls and {event["path"] for event in stalls} == {path}
     status = loader.status()
     assert status["stalls"] == len(stalls)
-    assert status["longest_read"] >= 0.1
+    assert status["longest_read"] == pytest.approx(2.0 * busy.STALL_SECONDS)
     loader.close()
     desk.close()
 
