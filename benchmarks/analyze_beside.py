@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common, material
 from benchmarks.cards import add_card_arguments, open_card
-from benchmarks.live import PROJECT, LiveServer
+from benchmarks.live import ERRORS, live_server
 from benchmarks.mix import RATES, Window, play_decks, wait_loaded
-from contrib.soundcard import SoundCardError
+from tests.support.environment import PROJECT
+from tests.support.server import Running
 
 SETTLE_SECONDS = 3.0  # until all workers compute
 SPIN = "while True: pass"
@@ -97,7 +98,7 @@ def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(
-    server: LiveServer, folders: Sequence[Path], options: argparse.Namespace, bar: common.Progress
+    server: Running, folders: Sequence[Path], options: argparse.Namespace, bar: common.Progress
 ) -> list[dict[str, Any]]:
     """Rows of the stretches."""
     rows = []
@@ -143,13 +144,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         data = round(options.stem_seconds * material.RATE) * material.FRAME_BYTES
         folders = material.deck_folders(data)
-        with open_card(options, options.buffer_size) as card, LiveServer(
+        with open_card(options, options.buffer_size) as card, live_server(
             *card.flags(options.buffer_size), "--no-http", env=card.env
         ) as server:
             play_decks(server, folders, RATES)
             wait_loaded(server)
             rows = measure(server, folders, options, bar)
-    except (common.BenchmarkError, SoundCardError, OSError) as error:
+    except ERRORS as error:
         bar.close()
         print(f"analyze_beside: {error}", file=sys.stderr)
         return 1

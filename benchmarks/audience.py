@@ -24,8 +24,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.common import BenchmarkError
-from benchmarks.live import PROJECT
 from crowdstream.web.listening.chunks import HEAD
+from tests.support.environment import PROJECT
 
 NICENESS = 10
 HANDS = 5  # of so many pages one is touched

@@ -23,10 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import common, material
 from benchmarks.cards import Card, add_card_arguments, open_card
 from benchmarks.empty_callback import EmptyCallback
-from benchmarks.live import LiveServer
+from benchmarks.live import ERRORS, live_server
 from benchmarks.mix import RATES, SETTLE_SECONDS, Window, play_decks, wait_loaded
 from benchmarks.sender import Sender
-from contrib.soundcard import SoundCardError
 from crowdstream.settings import SettingError, save_user_setting
 
 SIZES = (128, 256, 512, 1024, 2048)
@@ -55,7 +54,7 @@ def full_run(
     """Readings of a server that plays everything for the time asked for."""
     with contextlib.ExitStack() as stack:
         bar.add(0.0, f"{frames}: loading")
-        server = stack.enter_context(LiveServer(*card.flags(frames), env=card.env))
+        server = stack.enter_context(live_server(*card.flags(frames), env=card.env))
         play_decks(server, folders, RATES)
         wait_loaded(server)
         bar.add(SETUP_SHARE, f"{frames}: 16 stems")
@@ -211,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folders = material.deck_folders(options.bytes, lambda text: bar.add(0.0, text))
         for frames in options.sizes:
             results.append(one_size(frames, options, folders, bar))
-    except (common.BenchmarkError, SoundCardError, OSError) as error:
+    except ERRORS as error:
         bar.close()
         print(f"buffer_sizes: {error}", file=sys.stderr)
         return 1

@@ -18,12 +18,12 @@ import numpy as np
 import psutil
 
 from benchmarks.common import BenchmarkError
-from benchmarks.live import PROJECT
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import DeviceError
 from crowdstream.engine.callback import Callback, raise_priority
 from crowdstream.engine.drivers.null import NullDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
+from tests.support.environment import PROJECT
 
 END_SECONDS = 10.0  # that closing the device may take
 

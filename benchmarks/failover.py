@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
 from contrib.soundcard import JackDummy, PulseNull, Recorder
-from tests.integration.test_failover import engines
 from tests.support.server import Running, server, until
 
 RATE = 44100
@@ -57,7 +56,7 @@ def kill(it: Running, how: int, recorder: Recorder | None, dice: random.Random) 
     time.sleep(SETTLE_SECONDS + dice.random() * 0.02)
     before = it.client.status()["takeovers"]
     mark = recorder.frames() if recorder else 0
-    os.kill(engines(it)[0].pid, how)
+    os.kill(it.child_named("engine").pid, how)
     begin = time.monotonic()
     until(lambda: it.client.status()["takeovers"] == before + 1, 20)
     time.sleep(AFTER_SECONDS)

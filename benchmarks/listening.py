@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common, material
 from benchmarks.cards import add_card_arguments, open_card
-from benchmarks.live import LiveServer
+from benchmarks.live import ERRORS, live_server
 from benchmarks.mix import RATES, Window, play_decks, wait_loaded
-from contrib.soundcard import SoundCardError
 from crowdstream.web.listening.chunks import HEAD
+from tests.support.server import Running
 
 CONTROL_GOAL = 10.0  # percent of a core, with all listeners
 SLOW_BYTES = 110_000  # a second: more than mu-law in stereo needs, less than 16-bit PCM
@@ -114,7 +114,7 @@ def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(
-    server: LiveServer, url: str, options: argparse.Namespace, bar: common.Progress
+    server: Running, url: str, options: argparse.Namespace, bar: common.Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the stretches, and what the listeners got in the last one."""
     rows, got = [], []
@@ -180,15 +180,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         data = round(options.stem_seconds * material.RATE) * material.FRAME_BYTES
         folders = material.deck_folders(data)
-        with open_card(options, options.buffer_size) as card, LiveServer(
+        with open_card(options, options.buffer_size) as card, live_server(
             *card.flags(options.buffer_size), "--http", env=card.env
         ) as server:
             play_decks(server, folders, RATES)
             wait_loaded(server)
-            url = f"ws://{server.page()}/listen"
+            url = f"ws://127.0.0.1:{server.http_port}/listen"
             rows, got = measure(server, url, options, bar)
             slow = slow_one(url, options, bar)
-    except (common.BenchmarkError, SoundCardError, OSError) as error:
+    except ERRORS as error:
         bar.close()
         print(f"listening: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import BenchmarkError
-from benchmarks.live import LiveServer
+from tests.support.server import Running
 
 RATES = (1.06, 1.05, 1.07, 1.06)
 # Percent; none is flat, so that no deck is bypassed.
@@ -19,29 +19,28 @@ STILL_SECONDS = 3.0  # a streamed track's memory is full when it has not grown f
 SETTLE_SECONDS = 1.0
 
 
-def play_decks(server: LiveServer, folders: Sequence[Path], rates: Sequence[float]) -> None:
+def play_decks(server: Running, folders: Sequence[Path], rates: Sequence[float]) -> None:
     """Load a folder onto each deck, set EQ, level and rate, and loop them from one frame on."""
     for letter, folder in zip("ABCD", folders, strict=False):
-        server.say(f"/deck/{letter}/load", str(folder))
+        server.client.send(f"/deck/{letter}/load", str(folder))
     for _ in folders:
-        if server.hear("/done", 30.0) is None:
-            raise BenchmarkError("a track was not ready to play within 30 s")
+        server.client.receive_until("/done", 30.0)
     for letter, rate, bands in zip("ABCD", rates, EQ, strict=True):
         if "ABCD".index(letter) >= len(folders):
             break
-        server.say("/deck_eq_all", letter, *bands)
-        server.say(f"/deck/{letter}/level", LEVEL)
-        server.say(f"/deck/{letter}/rate", rate)
-        server.say(f"/deck/{letter}/play", 0.0, 1)
-    server.ask("/sync", "/synced", 1)
+        server.client.send("/deck_eq_all", letter, *bands)
+        server.client.send(f"/deck/{letter}/level", LEVEL)
+        server.client.send(f"/deck/{letter}/rate", rate)
+        server.client.send(f"/deck/{letter}/play", 0.0, 1)
+    server.client.request("/sync", 1, answer="/synced")
 
 
-def wait_loaded(server: LiveServer) -> None:
+def wait_loaded(server: Running) -> None:
     """Return when everything that has room is in memory, and a moment later."""
     begin = still = time.monotonic()
     held = -1.0
     while True:
-        status = server.status()
+        status = server.client.status()
         used, wanted = float(status["pages_used_mb"]), float(status["pages_reserved_mb"])
         now = time.monotonic()
         if used != held:
@@ -64,14 +63,14 @@ COUNTS = (
 class Window:
     """What a server counted, and the CPU it used, between `begin` and `end`."""
 
-    def __init__(self, server: LiveServer) -> None:
+    def __init__(self, server: Running) -> None:
         self._server = server
 
     def begin(self) -> None:
         """Count from now on; the histograms begin anew."""
         with self._server.desk() as desk:
             desk.ledger["reset_serial"] += 1
-        self._before = self._server.status()
+        self._before = self._server.client.status()
         self._cpu = self._server.cpu_seconds()
         self._time = time.monotonic()
 
@@ -80,7 +79,7 @@ class Window:
         latest readings of everything else."""
         took = time.monotonic() - self._time
         cpu = self._server.cpu_seconds()
-        after = self._server.status()
+        after = self._server.client.status()
         result = dict(after)
         for name in COUNTS:
             result[name] = int(after[name]) - int(self._before[name])

@@ -22,16 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common, material
 from benchmarks.cards import add_card_arguments, open_card
-from benchmarks.live import LiveServer
+from benchmarks.live import ERRORS, live_server
 from benchmarks.mix import RATES, Window, play_decks, wait_loaded
 from benchmarks.sender import Sender
-from contrib.soundcard import SoundCardError
+from tests.support.server import Running
 
 DRAIN_SECONDS = 60.0
 BUCKETS = ("messages", "malformed", "refused_packets", "dropped")
 
 
-def quiet(server: LiveServer, seconds: float, bar: common.Progress) -> dict[str, Any]:
+def quiet(server: Running, seconds: float, bar: common.Progress) -> dict[str, Any]:
     """Readings of so much time without a flood."""
     window = Window(server)
     window.begin()
@@ -39,13 +39,13 @@ def quiet(server: LiveServer, seconds: float, bar: common.Progress) -> dict[str,
     return window.end()
 
 
-def accounted(server: LiveServer) -> dict[str, int]:
+def accounted(server: Running) -> dict[str, int]:
     """Messages by what became of them, since the server started."""
-    status = server.status()
+    status = server.client.status()
     return {name: int(status[name]) for name in BUCKETS}
 
 
-def settle(server: LiveServer, before: dict[str, int], sent: int) -> tuple[dict[str, int], int]:
+def settle(server: Running, before: dict[str, int], sent: int) -> tuple[dict[str, int], int]:
     """Wait until what waits has been handled: the counts since `before`, and what is missing.
 
     The statuses asked for by this are messages too, and taken off.
@@ -65,7 +65,7 @@ def settle(server: LiveServer, before: dict[str, int], sent: int) -> tuple[dict[
 
 
 def flood(
-    server: LiveServer, rate: float, seconds: float, bar: common.Progress
+    server: Running, rate: float, seconds: float, bar: common.Progress
 ) -> dict[str, Any]:
     """Readings of the flood itself, its counts included."""
     before = accounted(server)
@@ -86,7 +86,7 @@ def flood(
     return {**reading, **sent, "counts": counts, "missing": missing, "backlog_seconds": backlog}
 
 
-def run(server: LiveServer, options: argparse.Namespace, bar: common.Progress) -> dict[str, Any]:
+def run(server: Running, options: argparse.Namespace, bar: common.Progress) -> dict[str, Any]:
     """The result, as it goes into the JSON list."""
     first = quiet(server, options.seconds / 2, bar)
     during = flood(server, options.rate, options.seconds, bar)
@@ -136,12 +136,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         folders = material.deck_folders(data)
         with (
             open_card(options, options.buffer_size) as card,
-            LiveServer(*card.flags(options.buffer_size), env=card.env) as server,
+            live_server(*card.flags(options.buffer_size), env=card.env) as server,
         ):
             play_decks(server, folders, RATES)
             wait_loaded(server)
             result = run(server, options, bar)
-    except (common.BenchmarkError, SoundCardError, OSError) as error:
+    except ERRORS as error:
         bar.close()
         print(f"osc_flood: {error}", file=sys.stderr)
         return 1

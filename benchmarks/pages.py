@@ -28,12 +28,12 @@ from benchmarks import common
 from benchmarks.audience import Guests
 from benchmarks.cards import add_card_arguments, open_card
 from benchmarks.everything import EFFECTS
-from benchmarks.live import LiveServer
+from benchmarks.live import ERRORS, live_server
 from benchmarks.material import cache_folder
 from benchmarks.mix import Window, wait_loaded
-from contrib.soundcard import SoundCardError
 from crowdstream.web.live import LEAVING_SECONDS
 from examples.demo.tracks import Track, write_tracks
+from tests.support.server import Running, until
 
 FRAMES = 256
 CONTROL_PERCENT = 10.0
@@ -44,34 +44,32 @@ WITHOUT, WITH = "without", "with"
 MISSES = ("underruns", "over_budget")
 
 
-def play(server: LiveServer, tracks: Sequence[Track]) -> None:
+def play(server: Running, tracks: Sequence[Track]) -> None:
     """Have four tracks play, synced and looped, with all that a deck can do to them."""
     for deck, track in zip("ABCD", tracks, strict=True):
-        server.say(f"/deck/{deck}/load", str(track.folder))
+        server.client.send(f"/deck/{deck}/load", str(track.folder))
     for _ in tracks:
-        if server.hear("/done", 60.0) is None:
-            raise common.BenchmarkError("a track was not ready to play within 60 s")
+        server.client.receive_until("/done", 60.0)
     for deck, track in zip("ABCD", tracks, strict=True):
         base = f"/deck/{deck}"
-        server.say(f"{base}/grid", track.bpm, 0.0)
-        server.say(f"{base}/sync", 1)
-        server.say(f"{base}/keylock", 1)
-        server.say(f"{base}/level", 0.5)
-        server.say(f"{base}/eq/low", 0.8)
-        server.say(f"{base}/filter", 0.2)
+        server.client.send(f"{base}/grid", track.bpm, 0.0)
+        server.client.send(f"{base}/sync", 1)
+        server.client.send(f"{base}/keylock", 1)
+        server.client.send(f"{base}/level", 0.5)
+        server.client.send(f"{base}/eq/low", 0.8)
+        server.client.send(f"{base}/filter", 0.2)
         for slot, (module, parameter, value) in enumerate(EFFECTS, 1):
-            server.say(f"{base}/fx/insert", slot, module, parameter, value)
-        server.say("/clock/next", 4.0, f"{base}/play", 0.0, 1)
-    server.ask("/sync", "/synced", 1)
-    server.until(lambda status: status["voices"] == len(tracks), 30.0, "all four decks play")
+            server.client.send(f"{base}/fx/insert", slot, module, parameter, value)
+        server.client.send("/clock/next", 4.0, f"{base}/play", 0.0, 1)
+    server.client.request("/sync", 1, answer="/synced")
+    until(lambda: server.client.status()["voices"] == len(tracks), 30.0, "all four decks play")
     wait_loaded(server)
 
 
 def one_phase(
-    server: LiveServer, what: str, options: argparse.Namespace, wait: Callable[[float, str], None]
+    server: Running, what: str, options: argparse.Namespace, wait: Callable[[float, str], None]
 ) -> dict[str, Any]:
     """Readings of the server for so many seconds, with the audience or without."""
-    server.find_processes()
     window = Window(server)
     if what == WITHOUT:
         wait(GONE_SECONDS, "nobody there")
@@ -79,7 +77,7 @@ def one_phase(
         wait(options.seconds, "nobody there")
         return window.end()
     there = f"{options.pages} pages, {options.listeners} listeners"
-    with Guests(server.page(), options.pages, options.listeners) as guests:
+    with Guests(f"127.0.0.1:{server.http_port}", options.pages, options.listeners) as guests:
         wait(SETTLE_SECONDS, there)
         guests.begin()
         window.begin()
@@ -194,7 +192,7 @@ def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     bar = common.Progress(options.rounds * each)
     with open_card(options, options.frames) as card:
         flags = [*card.flags(options.frames), "--http", "--memory", "512"]
-        with LiveServer(*flags, env=card.env) as server:
+        with live_server(*flags, env=card.env) as server:
             server.page()
             play(server, tracks)
             for number in range(options.rounds):
@@ -202,7 +200,7 @@ def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
                 order = (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT)
                 for what in order:
                     phases[what].append(one_phase(server, what, options, bar.wait))
-            begun = int(server.status()["voices"])
+            begun = int(server.client.status()["voices"])
     bar.close()
     if begun < len(tracks):
         raise common.BenchmarkError(f"only {begun} decks play at the end")
@@ -224,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin = time.monotonic()
     try:
         results, card = run(options)
-    except (common.BenchmarkError, SoundCardError, OSError) as error:
+    except ERRORS as error:
         print(f"pages: {error}", file=sys.stderr)
         return 1
     print(f"card: {card}")

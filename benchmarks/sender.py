@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.common import BenchmarkError
-from benchmarks.live import PROJECT
 from benchmarks.material import forget_cached
 from crowdstream.control.osc import build
+from tests.support.environment import PROJECT
 
 DISTINCT = 2000  # packets made beforehand and sent round and round
 STEP_SECONDS = 0.001

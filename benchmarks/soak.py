@@ -31,7 +31,7 @@ import psutil
 
 from benchmarks import common
 from benchmarks.cards import Card, open_card
-from benchmarks.live import LiveServer
+from benchmarks.live import ERRORS, free_tcp_port, live_server
 from benchmarks.long_night.kills import KINDS, Killer
 from benchmarks.long_night.log import NAME, Log
 from benchmarks.long_night.player import Player
@@ -39,9 +39,10 @@ from benchmarks.long_night.processes import Family
 from benchmarks.long_night.readings import Reader, card_processes, shared_memory
 from benchmarks.long_night.report import write_report
 from benchmarks.material import cache_folder
-from contrib.soundcard import PulseNull, SoundCardError
+from contrib.soundcard import PulseNull
 from tests.support.long_night import files
 from tests.support.long_night.plan import NightPlan
+from tests.support.server import Running
 
 MEMORY_MB = 256
 LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
@@ -75,7 +76,7 @@ class Soak:
     """One night on one server."""
 
     def __init__(
-        self, server: LiveServer, card: Card, log: Log, options: argparse.Namespace,
+        self, server: Running, card: Card, log: Log, options: argparse.Namespace,
         stop: Interrupted,
     ) -> None:
         self._server = server
@@ -183,13 +184,13 @@ def play(options: argparse.Namespace) -> None:
                 command=" ".join(sys.argv[1:]),
             )
             flags = [
-                *card.flags(options.buffer_size), "--http", "--memory", str(options.memory)
+                *card.flags(options.buffer_size), "--http", "--http-port", str(free_tcp_port()),
+                "--memory", str(options.memory), *options.server,
             ]  # fmt: skip
-            say = options.out / "server.log"
-            with LiveServer(*flags, *options.server, env=card.env, log=say) as server:
+            with live_server(*flags, env=card.env, folder=options.out) as server:
                 server.page()  # from here on it is whole: what it takes is compared with the end
                 _play_on(server, card, log, options, stop, seconds, progress)
-    except (common.BenchmarkError, OSError) as error:
+    except ERRORS as error:
         log.write("ended", reason=str(error)[-2000:])
         print(f"\nsoak: {error}", file=sys.stderr)
     finally:
@@ -198,7 +199,7 @@ def play(options: argparse.Namespace) -> None:
 
 
 def _play_on(
-    server: LiveServer, card: Card, log: Log, options: argparse.Namespace, stop: Interrupted,
+    server: Running, card: Card, log: Log, options: argparse.Namespace, stop: Interrupted,
     seconds: float, progress: common.Progress,
 ) -> None:
     soak = Soak(server, card, log, options, stop)
@@ -212,7 +213,7 @@ def _play_on(
             os.kill(server.pid, signal.SIGTERM)
         began = time.monotonic()
         while (left := _alive(pids)) and time.monotonic() < began + SHUTDOWN_SECONDS:
-            server.reap()
+            server.process.poll()
             time.sleep(0.1)
         took = round(time.monotonic() - began, 1)
         log.write("shut down", left=left, shared_memory=shared_memory(pids), seconds=took)
@@ -273,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (folder / NAME).exists():
             raise common.BenchmarkError(f"{folder} holds no {NAME}: is it the folder of a night?")
         return 0 if write_report(folder, options.gaps_per_hour) else 1
-    except (common.BenchmarkError, SoundCardError, OSError) as error:
+    except ERRORS as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
 

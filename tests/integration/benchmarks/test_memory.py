@@ -1,0 +1,45 @@
+"""The benchmarks of memory run from end to end, in small; a limit that is exceeded is reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import memory
+
+
+def test_usage(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    # A goal that this machine misses gives status 1: figures are not asserted here.
+    arguments = ["usage", "--driver", "null", "--stem-seconds", "2", "--seconds", "0.1"]
+    assert memory.main([*arguments, "--json", str(out)]) in (0, 1)
+    (entry,) = json.loads(out.read_text())
+    assert entry["stems"] == 16
+    assert entry["pcm_mb"] == pytest.approx(16 * 2 * 44100 * 4 / 1e6, abs=0.1)
+    assert entry["besides_pcm_mb"] == pytest.approx(
+        entry["all_processes_mb"] - entry["pcm_mb"], abs=0.11
+    )
+    # The stems are in the shared block, and some process has them mapped.
+    assert entry["shared_block_mb"] >= entry["pcm_mb"]
+    assert entry["all_processes_mb"] > entry["before_loading_mb"]
+    assert {"guardian_mb", "control_mb", "engine_mb", "standby_mb", "loader_mb"} <= entry.keys()
+
+
+def test_the_limits_are_kept_and_everything_is_released(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    assert memory.main(["limits", "--messages", "400", "--memory", "32", "--json", str(out)]) == 0
+    [result] = json.loads(out.read_text())
+    assert result["begin"] == result["end"]
+    assert result["over_budget_mb"] <= 300
+    assert result["pages_evicted"] > 0
+
+
+def test_a_limit_that_is_exceeded_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "OVER_BUDGET_MB", 1.0)
+    out = tmp_path / "result.json"
+    assert memory.main(["limits", "--messages", "100", "--memory", "32", "--json", str(out)]) == 1
+    assert json.loads(out.read_text())[0]["kept"] is False
