@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import fcntl
 import os
 import pty
@@ -12,19 +14,19 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import pytest
 
 from crowdstream.top.command import top
 from crowdstream.top.terminal import split
+from tests.support.environment import child_environment
 from tests.support.offline_server import level, write
-from tests.support.server import PROJECT, server, until
+from tests.support.server import PROJECT, WAIT_SECONDS, server, until
 from tests.support.top_terminal import Shown
 
 PROGRAM = (sys.executable, "-P", "-m", "crowdstream", "top")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT), "TERM": "xterm-256color"}
+TERM = "xterm-256color"
 
 
 def free_port() -> int:
@@ -41,6 +43,7 @@ class Terminal:
     def __init__(self, port: int, *options: str, width: int = 80, height: int = 24) -> None:
         self.shown = Shown(width, height)
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         parent, child = pty.openpty()
         fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         self._end = parent
@@ -48,14 +51,13 @@ class Terminal:
         self.child = child
         self.process = subprocess.Popen(
             [*PROGRAM, "--port", str(port), "--rate", "10", *options],
-            stdin=child, stdout=child, stderr=child, env=ENVIRONMENT, cwd=PROJECT,
+            stdin=child, stdout=child, stderr=child, env=child_environment(TERM=TERM), cwd=PROJECT,
         )  # fmt: skip
 
     def read(self) -> str:
         """What it shows now, as one text."""
         while select.select([self._end], [], [], 0.05)[0]:
-            new = os.read(self._end, 65536).decode()
-            self.raw += new
+            self.raw += self._decoder.decode(os.read(self._end, 65536))
             # A picture may come in pieces, but it is shown as a whole.
             if self.raw.endswith("\x1b[?2026l"):
                 break
@@ -81,7 +83,8 @@ def once(port: int, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]
     """One picture without a terminal."""
     return subprocess.run(
         [*PROGRAM, "--port", str(port), "--once"], cwd=PROJECT, capture_output=True, text=True,
-        env={**ENVIRONMENT, "PYTHONIOENCODING": encoding}, timeout=60, check=False,
+        env=child_environment(TERM=TERM, PYTHONIOENCODING=encoding), timeout=WAIT_SECONDS,
+        check=False,
     )  # fmt: skip
 
 
@@ -128,19 +131,18 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
 def test_without_control_no_key_plays(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
-        listening.settimeout(0.2)
+        listening.setblocking(False)
         terminal = Terminal(listening.getsockname()[1])
         try:
             until(lambda: "waiting" in terminal.read() or "no server" in terminal.read())
-            terminal.press(" \x1b[B ")
-            heard = set()
-            deadline = time.monotonic() + 1.0
-            while time.monotonic() < deadline:
-                try:
-                    heard.add(listening.recv(1000).split(b"\0")[0])
-                except TimeoutError:
-                    continue
-            assert heard == {b"/status"}
+            terminal.press(" \x1b[B q")
+            until(lambda: terminal.read() is not None and terminal.process.poll() is not None)
+            assert terminal.process.returncode == 0
+            received = set()
+            with contextlib.suppress(BlockingIOError):  # that was all
+                while True:
+                    received.add(listening.recv(1000).split(b"\0")[0])
+            assert received == {b"/status"}
         finally:
             terminal.close()
 
