@@ -15,7 +15,8 @@ import pytest
 
 from crowdstream.logs import file as module
 from crowdstream.logs.file import FILE_BYTES, FILES, LogFile
-from tests.support.server import PROJECT
+from tests.support.environment import child_environment
+from tests.support.server import WAIT_SECONDS
 
 
 class Complaints(list[str]):
@@ -92,9 +93,8 @@ def test_many_processes_at_once_stay_within_the_bound(tmp_path: Path) -> None:
         "log.close()\n"
     )
     command = [sys.executable, "-P", "-c", program, str(tmp_path / "a.log")]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    writers = [subprocess.Popen(command, env=environment) for _ in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    writers = [subprocess.Popen(command, env=child_environment()) for _ in range(3)]
+    assert [writer.wait(WAIT_SECONDS) for writer in writers] == [0, 0, 0]
     # While one renames the others go on writing, up to twice the size.
     assert all(file.stat().st_size <= 2 * 4000 + 3 * 40 for file in tmp_path.iterdir())
     assert {file.name for file in tmp_path.iterdir()} == {
@@ -198,9 +198,9 @@ def test_a_real_limit_of_the_system_ends_no_program(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, str(tmp_path / "a.log")],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env=child_environment(),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=WAIT_SECONDS, check=True,
     )  # fmt: skip
     assert (tmp_path / "a.log").stat().st_size == 1024
     assert done.stdout.count("can't be written") in (1, 2)  # the disk's limit, and the file's

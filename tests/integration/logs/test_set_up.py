@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 from crowdstream.logs.behind import MOST_WAITING, Behind
-from tests.support.server import PROJECT, server
+from tests.support.environment import PROJECT, child_environment
+from tests.support.server import WAIT_SECONDS, server, until
 
 SAY = (
     "import logging, sys; from crowdstream import logs\n"
@@ -21,12 +21,12 @@ SAY = (
 )
 
 
-def run(program: str, *options: str, env: dict[str, str] | None = None) -> str:
+def run(program: str, *options: str) -> str:
     """What a program that logs says on standard error."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", SAY + program, *options],
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **(env or {})},
-        stderr=subprocess.PIPE, text=True, timeout=60, check=True,
+        env=child_environment(), stderr=subprocess.PIPE, text=True, timeout=WAIT_SECONDS,
+        check=True,
     )  # fmt: skip
     return done.stderr
 
@@ -52,14 +52,11 @@ def test_under_the_journal_there_is_no_second_time(tmp_path: Path) -> None:
     # Standard error is a pipe of the test's own, which stands for the journal's.
     reader, writer = os.pipe()
     status = os.fstat(writer)
-    environment = {
-        **os.environ, "PYTHONPATH": str(PROJECT),
-        "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
-    }  # fmt: skip
+    environment = child_environment(JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}")
     file = tmp_path / "a.log"
     subprocess.run(
         [sys.executable, "-P", "-c", SAY + "logging.error('x')", "--log-file", str(file)],
-        env=environment, stderr=writer, timeout=60, check=True,
+        env=environment, stderr=writer, timeout=WAIT_SECONDS, check=True,
     )  # fmt: skip
     os.close(writer)
     with os.fdopen(reader) as journal:
@@ -85,11 +82,10 @@ def test_nobody_waits_for_a_target_that_is_stuck() -> None:
     handler = Behind(write)
     log = logging.Logger("stuck")
     log.addHandler(handler)
-    begin = time.monotonic()
     for number in range(MOST_WAITING + 500):
         log.info("%d", number)
     handler.flush()
-    assert time.monotonic() - begin < 30  # it came back at all
+    assert not lines  # it has come back while the target was stuck
     free.set()
     handler.flush()
     log.info("after")
@@ -104,8 +100,8 @@ def test_a_pipe_that_nobody_empties_does_not_stop_a_program() -> None:
     program = "for n in range(1900): logging.info('x' * 200)\nprint('done')"
     done = subprocess.run(
         [sys.executable, "-P", "-c", SAY + program],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdout=subprocess.PIPE, stderr=writer, timeout=60, check=True,
+        env=child_environment(), stdout=subprocess.PIPE, stderr=writer, timeout=WAIT_SECONDS,
+        check=True,
     )  # fmt: skip
     os.close(writer)
     os.close(reader)
@@ -140,7 +136,7 @@ def test_a_server_that_cannot_start_says_so_in_its_log(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "audio_server.py", "--osc-host", "192.0.2.1", "--port", "0",
          "--driver", "null", "--log-file", str(file)],
-        cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=PROJECT, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "crowdstream: UDP port 0 on 192.0.2.1 can't be used" in done.stderr
@@ -165,9 +161,7 @@ def test_the_server_logs_json_with_what_it_knows(tmp_path: Path) -> None:
     options = ("--driver", "null", "--log-format", "json", "--log-file", str(file))
     with server(tmp_path, *options, "--stats-interval", "1") as running:
         running.client.request("/no/such", answer="/fail")
-        deadline = time.monotonic() + 30
-        while "[STATS]" not in file.read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: "[STATS]" in file.read_text())
     said = [json.loads(line) for line in file.read_text().splitlines()]
     (failed,) = [entry["data"] for entry in said if "/no/such" in entry["message"]]
     assert failed["address"] == "/no/such" and failed["sender"].startswith("127.0.0.1:")
