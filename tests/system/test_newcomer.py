@@ -1,7 +1,9 @@
-"""The newcomer's demo, in a clean clone of the last commit with an empty home.
+"""A newcomer's first hour: the demo in a clean clone with an empty home, then an effect.
 
-The other of the two commands is what runs this. The only tests that install for real: what they
-need comes through the network, in the way that this machine's own settings for pip say.
+The other of the README's two commands is what runs this. These are the only tests that install for
+real: what they need comes through the network, in the way that this machine's own settings for pip
+say. The clone has one effect more than the project, so the compilation that a first start makes
+also shows that adding an effect is adding a file.
 """
 
 import os
@@ -18,6 +20,48 @@ from tests.support.environment import PROJECT
 INSTALLING = "checking what is missing"
 STATUS_LINE = re.compile(r"A(▕|\[).* B(▕|\[).*BPM +CPU \d+% +underruns \d+")
 
+HALVE = '''
+"""Halve: half as loud."""
+
+from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
+
+MODULE = Module("halve", "Half as loud.", (Parameter("share", "what is left", 0, 1, 0.5),))
+
+
+def _times(x, share):
+    return x * share
+
+
+def process(memory, registers, values, beats, tempo, left, right, count, rate):
+    """No state."""
+    for i in range(count):
+        left[i] = _times(left[i], values[ROW_FIRST, i])
+        right[i] = _times(right[i], values[ROW_FIRST, i])
+'''
+
+USE_HALVE = """
+import sys
+from pathlib import Path
+from crowdstream.control.reference import reference
+assert "numba" not in sys.modules, "control has no use for numba"
+assert "#### `halve`" in reference() and "what is left" in reference()
+from tests.support.offline_server import Rig, level, playing, write
+rig = Rig()
+file = write(Path(sys.argv[1]) / "steady.wav", level(2))
+playing(rig, str(file))
+rig.send("/fx/modules")
+assert ("halve", "share", 0.0, 1.0, 0.5, "", "what is left") in rig.heard("/fx/modules.reply")
+rig.send("/deck/A/fx/insert", 1, "halve")
+rig.run(1024)
+assert rig.out[-1].tolist() == [0.125, 0.125], rig.out[-1]
+rig.send("/deck/A/fx/set", 1, "share", 0.25)
+rig.send("/deck/A/fx/insert", 2, "reverb", "mix", 0)
+rig.run(2048)
+assert rig.out[-1].tolist() == [0.0625, 0.0625], rig.out[-1]
+assert not rig.fails()
+rig.close()
+"""
+
 pytestmark = [pytest.mark.exclusive, pytest.mark.timeout(1800)]
 
 
@@ -32,18 +76,20 @@ class Clone:
 
 def newcomer(home: Path) -> dict[str, str]:
     """The environment of somebody who has just logged in, on a machine without a sound card."""
-    ours = ("VIRTUAL_ENV", "CROWDSTREAM_", "AUDIO_", "PYTHON", "PYTEST", "NUMBA_", "XDG_")
+    ours = ("VIRTUAL_ENV", "CROWDSTREAM_", "AUDIO_", "PYTHON", "PYTEST", "NUMBA_", "XDG_", "COV")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     pip = Path.home() / ".config" / "pip" / "pip.conf"
     if pip.exists():
         # The package index is the machine's matter: without it a mirror's user gets nowhere.
         env.setdefault("PIP_CONFIG_FILE", str(pip))
-    # Hidden, so that the built-in clock is used everywhere and nobody has to listen.
-    return {**env, **no_card(home), "HOME": str(home)}
+    # The cards are hidden, so the built-in clock is used everywhere. The mark stays, by which
+    # what a run leaves behind is found.
+    mark = {name: os.environ[name] for name in ("CROWDSTREAM_TEST_RUN",) if name in os.environ}
+    return {**env, **no_card(home), **mark, "HOME": str(home)}
 
 
 def run(folder: Path, env: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of a clone from within it; output and errors come back as one text."""
+    """Run a program of a clone from within it; output and errors come back as one text."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -57,7 +103,15 @@ def run(folder: Path, env: dict[str, str], *command: str) -> subprocess.Complete
 
 
 def demo(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return run(folder, env, "./start-crowdstream.sh", "--demo", "--seconds", "8")
+    return run(folder, env, "./start-crowdstream.sh", "--demo", "--seconds", "3")
+
+
+def commit(folder: Path, env: dict[str, str], path: Path) -> None:
+    """Commit a file of the clone, as somebody without a name."""
+    who = ("-c", "user.name=newcomer", "-c", "user.email=newcomer@localhost")
+    for command in (("add", str(path)), ("commit", "--quiet", "-m", "effects: add halve")):
+        done = run(folder, env, "git", *who, *command)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +123,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     project = folder / "crowdstream"
     cloned = run(folder, env, "git", "clone", "--quiet", str(PROJECT), str(project))
     assert cloned.returncode == 0, cloned.stdout
+    effect = project / "crowdstream" / "engine" / "effects" / "halve.py"
+    effect.write_text(HALVE.lstrip(), encoding="utf-8")
+    commit(project, env, effect)
     return Clone(project, env, demo(project, env))
 
 
@@ -88,6 +145,14 @@ def test_the_second_demo_installs_nothing(clone: Clone) -> None:
     assert INSTALLING not in again.stdout
     assert stamp.stat().st_mtime_ns == before
     assert STATUS_LINE.search(again.stdout), again.stdout
+
+
+def test_an_effect_that_is_a_new_file_is_found_documented_and_runs(
+    clone: Clone, tmp_path: Path
+) -> None:
+    done = run(clone.folder, clone.env, ".venv/bin/python", "-c", USE_HALVE,
+               str(tmp_path))  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_nothing_is_left_that_git_would_see(clone: Clone) -> None:

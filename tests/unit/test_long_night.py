@@ -1,4 +1,4 @@
-"""A long night, compressed: hours of a random set, rendered block by block in half a minute."""
+"""A long night, compressed: an hour of a random set, rendered block by block."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.support.long_night.offline import OfflineNight
 from tests.support.long_night.plan import NightPlan
 from tests.support.offline_server import count, place, write
 
-HOURS = 4.0
-WARM_HOURS = 1.0
-# Low, so that hours fit in a minute; nothing in the engine knows of a rate that it is made for.
+HOURS = 1.2
+WARM_HOURS = 0.4
+# Low, so that an hour takes seconds; nothing in the engine knows of a rate that it is made for.
 RATE = 8000
 MEMORY = 24_000_000
 LONG_SECONDS = 1000.0  # 32 MB of 16-bit stereo: more than there is
-PACE = 6.0  # seconds between two moves: 2500 in a night
+PACE = 6.0  # seconds between two moves: 700 in a night
 RICH = 0.15  # effects take most of the time
 SEED = 4
 LONG_AGO = 2**40  # frames: 288 days at 44.1 kHz
 SILENCE_SECONDS = 4.0  # a platter may stand for 3 s
-MISSING_PAGES = 30  # stems that fall silent for want of a page, in a night of 150 loads
+MISSING_PAGES = 15  # stems that fall silent for want of a page, in a night of 45 loads
 MISSING_SHARE = 0.001
 GROWTH_BYTES = 6_000_000
 
@@ -78,7 +78,7 @@ def handles() -> tuple[int, int]:
 
 
 @pytest.mark.timeout(900)  # a minute where nothing else runs
-def test_hours_of_music(material: Material, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_hour_of_music(material: Material, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "crowdstream")  # hundreds of refusals are not kept
     with material.night() as night:
         mixer, desk, arena = night.core.mixer, night.desk, night.loader._arena
@@ -91,7 +91,7 @@ def test_hours_of_music(material: Material, caplog: pytest.LogCaptureFixture) ->
         # Music played nearly all the time, of all formats, and all kinds of things were done.
         assert night.played > 0.75 * HOURS * 3600.0
         assert {"send", "load", "cue", "packet", "bad file", "together"} <= set(night.counts)
-        assert night.counts["/done"] > 100
+        assert night.counts["/done"] > 30
         assert night.finite
         assert 0.1 < night.peak <= 1.0
         assert night.silence < SILENCE_SECONDS
@@ -117,9 +117,9 @@ def test_the_set_does_not_know_how_long_the_desk_has_run(material: Material) -> 
     digests = []
     for origin in (0, LONG_AGO):
         with material.night(origin) as night:
-            night.play(material.actions(SEED + 2, 2.0, 1.0), 900.0)
+            night.play(material.actions(SEED + 2, 2.0, 1.0), 300.0)
             assert night.played > 500.0
-            assert night.desk.frame >= origin + 900 * RATE
+            assert night.desk.frame >= origin + 300 * RATE
             digests.append(night.digest.hexdigest())
     assert digests[0] == digests[1]
 

@@ -138,7 +138,7 @@ def test_what_can_not_even_stream_is_refused_with_the_arithmetic(song: str) -> N
         ]
 
 
-def test_a_thousand_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
+def test_many_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
     short = str(write(tmp_path / "short.wav", count(0.2)))
     folder = tmp_path / "stems"
     folder.mkdir()
@@ -157,7 +157,7 @@ def test_a_thousand_loads_and_unloads_end_where_they_began(tmp_path: Path) -> No
         )  # fmt: skip
 
     with Rig(memory_mb=16) as rig:
-        for cycle in range(1000):
+        for cycle in range(200):
             deck = "ABCD"[cycle % 4]
             rig.send(f"/deck/{deck}/load", dice.choice((short, str(folder))))
             if dice.random() < 0.5:
