@@ -1,8 +1,9 @@
-"""The DJ on a server that runs: both die, and the night goes on; people tell it what to do."""
+"""The DJ on a server that runs: people give it orders; both die, and the mix continues."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,22 @@ from crowdstream.dj.live.link import Link, connect
 from crowdstream.dj.live.session import Session
 from crowdstream.dj.live.timing import place_of
 from crowdstream.dj.sets import Set
-from tests.support.server import Running, server, until
+from tests.support.server import Running, SharedServer, ended, server, until
 from tests.support.simulated_dj import made, plays
 
 BPM = 400.0  # a beat is 0.15 s: a night passes quickly
 OPTIONS = ("--driver", "null", "--base-bpm", str(BPM))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    with SharedServer(tmp_path_factory.mktemp("server"), *OPTIONS) as one:
+        yield one
+
+
+@pytest.fixture
+def running(shared: SharedServer) -> Running:
+    return shared.get()
 
 
 class At:
@@ -56,56 +68,17 @@ def meeting(running: Running, out: str, into: str) -> float:
     return float(str(found[f"deck.{out}.beat"])) - float(str(found[f"deck.{into}.beat"]))
 
 
-def test_control_dies_and_then_the_whole_server_and_the_mix_goes_on(tmp_path: Path) -> None:
-    mix = made(tmp_path, "abcd", beats=88, leave=80.0, bpm=BPM)
-    mix = replace(mix, entries=(replace(mix.entries[0], leave=32.0), *mix.entries[1:]))
-    with server(tmp_path, *OPTIONS) as one:
-        port = one.port
-        with At(port, mix) as at:
-            until(lambda: at.plays() == "a" and at.player.stage == "ready")
-            one.child_named("control").kill()
-            # The engine plays on, and the DJ goes on with the new control.
-            assert meeting(one, "A", "B") == pytest.approx(24.0, abs=0.01)
-            assert at.plays() == "a" and not at.session.link.anew
-            until(lambda: at.plays() == "b" and at.player.stage == "ready")
-            until(lambda: float(at.session.link.deck("B", "beat")) > 33.0)
-            everything = [psutil.Process(one.process.pid), *one.children()]
-            for process in everything:
-                process.kill()
-            one.process.wait()
-            until(lambda: not any(process.is_running() for process in everything))
-            again = tmp_path / "again"
-            again.mkdir()
-            with server(again, *OPTIONS, "--port", str(port)) as two:
-                until(lambda: two.client.status()["deck.A.state"] == "playing", 30.0)
-                # With the track that was heard, from the phrase in which it was heard.
-                until(lambda: at.plays() == "b")
-                status = two.client.status()
-                assert status["deck.A.track"] == "b" and status["bpm"] == pytest.approx(BPM)
-                assert float(status["beat"]) < 6.0 * BPM / 60.0, "seconds after the server is back"
-                assert abs(status["deck.A.phase"]) < 1e-3
-                # And the set from there on.
-                heard = at.player.mix
-                assert heard is not None and status["deck.A.beat"] >= 32.0 == heard.entries[0].enter
-                place = place_of(heard, 0)
-                left = place.going + at.player.offset - float(status["beat"])
-                assert 72.0 - float(status["deck.A.beat"]) == pytest.approx(left, abs=0.01)
-                assert coming(at) == "cd"
-                until(lambda: at.player.stage == "ready")
-                assert two.client.status()["deck.A.state"] == "playing"
-
-
 def coming(at: At) -> str:
     mix = at.player.mix
     return "".join(Path(entry.path).stem for entry in mix.entries[1:]) if mix else ""
 
 
 def test_what_people_say_comes_to_it_and_decks_stay_theirs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(player, "GRACE_SECONDS", 0.0)
     mix = made(tmp_path, "abcd", beats=480, leave=472.0, bpm=BPM)
-    with server(tmp_path, *OPTIONS) as running, At(running.port, mix) as at:
+    with At(running.port, mix) as at:
         person = running.client
         until(lambda: at.plays() == "a" and at.player.stage == "ready")
 
@@ -133,3 +106,39 @@ def test_what_people_say_comes_to_it_and_decks_stay_theirs(
         assert (beat + 8.0) % 16.0 == pytest.approx(8.0, abs=0.01)
         until(lambda: at.plays() == "b")
         assert person.status()["deck.A.mid"] == 0.5
+
+
+def test_control_dies_and_then_the_whole_server_and_the_mix_goes_on(
+    running: Running, tmp_path: Path
+) -> None:
+    mix = made(tmp_path, "abcd", beats=88, leave=80.0, bpm=BPM)
+    mix = replace(mix, entries=(replace(mix.entries[0], leave=48.0), *mix.entries[1:]))
+    with At(running.port, mix) as at:
+        until(lambda: at.plays() == "a" and at.player.stage == "ready")
+        running.child_named("control").kill()
+        # The engine plays on, and the DJ goes on with the new control.
+        assert meeting(running, "A", "B") == pytest.approx(40.0, abs=0.01)
+        assert at.plays() == "a" and not at.session.link.anew
+        until(lambda: at.plays() == "b" and at.player.stage == "ready")
+        until(lambda: float(at.session.link.deck("B", "beat")) > 33.0)
+        everything = [psutil.Process(running.process.pid), *running.children()]
+        for process in everything:
+            process.kill()
+        running.process.wait()
+        until(lambda: all(ended(process) for process in everything))
+        with server(tmp_path, *OPTIONS, "--port", str(running.port)) as other:
+            until(lambda: other.client.status()["deck.A.state"] == "playing")
+            # With the track that was heard, from the phrase in which it was heard.
+            until(lambda: at.plays() == "b")
+            status = other.client.status()
+            assert status["deck.A.track"] == "b" and status["bpm"] == pytest.approx(BPM)
+            assert abs(status["deck.A.phase"]) < 1e-3
+            # And the set from there on.
+            heard = at.player.mix
+            assert heard is not None and status["deck.A.beat"] >= 32.0 == heard.entries[0].enter
+            place = place_of(heard, 0)
+            left = place.going + at.player.offset - float(status["beat"])
+            assert 72.0 - float(status["deck.A.beat"]) == pytest.approx(left, abs=0.01)
+            assert coming(at) == "cd"
+            until(lambda: at.player.stage == "ready")
+            assert other.client.status()["deck.A.state"] == "playing"

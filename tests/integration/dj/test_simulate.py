@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from crowdstream.settings.files import PRESETS
-from tests.support.server import PROJECT, server, until
+from tests.support.environment import PROJECT, bare_environment
+from tests.support.server import server, until
 
 
 def test_a_crowd_moves_the_tempo_of_a_server_without_a_dj(tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_a_crowd_moves_the_tempo_of_a_server_without_a_dj(tmp_path: Path) -> Non
         running.client.send("/test_tone")
         command = [sys.executable, "-P", "-m", "crowdstream", "simulate-crowd", "--port",
                    str(running.port), "--seconds", "60", "--speed", "200"]  # fmt: skip
-        with subprocess.Popen(command, cwd=PROJECT, env={"PYTHONPATH": str(PROJECT)}) as crowd:
+        with subprocess.Popen(command, cwd=PROJECT, env=bare_environment()) as crowd:
             try:
                 until(lambda: running.client.status()["movement"] > 0.0)
                 until(lambda: running.client.status()["bpm"] != 120.0)
