@@ -15,7 +15,7 @@ from collections.abc import Iterable
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
 _HOST = re.compile(rf"(\[[0-9A-Fa-f:.]{{2,45}}\]|{_NAME})(?::([0-9]{{1,5}}))?")
 _ORIGIN = re.compile(r"(https?)://(.+)")
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_PORTS = {"http": 80, "https": 443}
 
 
 def own_names(extra: Iterable[str] = ()) -> frozenset[str]:

@@ -37,6 +37,10 @@ def test_this_machine_is_always_trusted(host: str) -> None:
         (["0.0.0.0/0"], "2001:db8::1", B),
         (["::ffff:10.0.0.0/104"], "10.1.1.1", T),
         (["::ffff:10.0.0.0/104"], "::ffff:11.1.1.1", B),
+        (["::ffff:10.0.0.0/104"], "10.200.1.1", T),
+        (["::ffff:0:0/96"], "10.1.1.1", T),
+        (["::ffff:0:0/96"], "::1:0:0", B),
+        (["::fffe:0:0/95"], "10.1.1.1", B),
         (["10.0.0.0/8"], "no address", B),
         ([], "no address", S),
     ],
@@ -46,6 +50,18 @@ def test_others_stand_as_the_list_says(
 ) -> None:
     for sender in ((host, 1), (host, 2, 0, 3)):
         assert AllowList(networks).standing(sender) is standing
+
+
+def test_the_three_standings_differ() -> None:
+    assert len({T, S, B}) == 3 == len({int(one) for one in (T, S, B)})
+
+
+def test_only_who_is_trusted_is_trusted() -> None:
+    assert AllowList().trusts(None) and AllowList().trusts(("127.0.0.1", 1))
+    assert not AllowList().trusts(("10.0.0.1", 1))
+    barring = AllowList(["10.0.0.0/8"])
+    assert barring.trusts(None) and barring.trusts(("10.0.0.1", 1))
+    assert not barring.trusts(("11.0.0.1", 1))
 
 
 @given(st.ip_addresses(), st.ip_addresses(v=4), st.integers(0, 32))

@@ -80,7 +80,8 @@ def test_with_http_private_nothing_is_seen_without_the_token() -> None:
 
 
 def test_a_private_server_on_this_machine_has_a_token_too(tmp_path: Path) -> None:
-    gate = Gate(settings(http_private=True), {"XDG_CONFIG_HOME": str(tmp_path)})
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    gate = Gate(settings(http_private=True), environ)
     assert ask(gated(gate), "GET", "/").status == 401
     assert gate.token in gate.open(8080)
 

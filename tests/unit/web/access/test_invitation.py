@@ -39,6 +39,24 @@ def test_addresses_that_others_can_reach() -> None:
     assert own_addresses("127.0.0.1") == own_addresses("::1") == own_addresses("localhost") == []
 
 
+def test_the_likeliest_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["2a00::5", "93.184.216.34", "fd00::1", "192.168.1.20"]
+    families = {True: socket.AF_INET6, False: socket.AF_INET}
+    found = [SimpleNamespace(family=families[":" in text], address=text) for text in texts]
+    monkeypatch.setattr("psutil.net_if_addrs", lambda: {"eth0": found})
+    assert own_addresses("::") == ["192.168.1.20", "93.184.216.34", "fd00::1", "2a00::5"]
+    assert own_addresses("0.0.0.0") == ["192.168.1.20", "93.184.216.34"]
+
+
+def test_the_usual_port_is_not_in_the_address() -> None:
+    tls = settings(http_cert="cert.pem")
+    assert page_url(tls, "10.0.0.1", 443) == "https://10.0.0.1/"
+    assert page_url(tls, "10.0.0.1", 80) == "https://10.0.0.1:80/"
+    assert page_url(settings(), "10.0.0.1", 80) == "http://10.0.0.1/"
+    assert page_url(settings(), "10.0.0.1", 443) == "http://10.0.0.1:443/"
+    assert page_url(settings(), "10.0.0.1", 81, "a b&c") == "http://10.0.0.1:81/?token=a%20b%26c"
+
+
 def test_urls() -> None:
     assert page_url(settings(), port=8080) == "http://127.0.0.1:8080/"
     assert page_url(settings(http_host="0.0.0.0"), port=80) == "http://localhost/"
@@ -60,3 +78,8 @@ def test_the_code_is_the_first_address() -> None:
     assert 15 <= len(lines) <= 24, "it fits a terminal of 24 lines"
     assert set("▀▄█") & set(text)
     assert qr_code(settings(), "", 8080) == ""
+    first, second = (
+        qr_code(settings(http_host=host), "abcdefgh-ijklmnop_qrstuv", 8080)
+        for host in ("192.168.1.20", "10.3.0.7")
+    )
+    assert text == first != second

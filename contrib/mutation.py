@@ -1,0 +1,429 @@
+"""Mutation testing: do the tests of a module fail when the module is wrong?
+
+    .venv/bin/python -m pip install -r contrib/mutation-requirements.txt
+    .venv/bin/python -P -m contrib.mutation [--list] [module ...]
+
+Each mutant is the module with one small fault: a comparison or an operator replaced, a number
+changed by one, a condition negated, a statement left out. A mutant is killed when a test fails or
+does not end; a mutant that no test notices survives and is printed as a diff. The exit status is 1
+when fewer than 85 % of the mutants of any module are killed. See docs/mutation-testing.md.
+
+cosmic-ray finds the mutants. They are not tested by its own workers, which start an interpreter for
+each mutant: here each is tested in a child that is forked from a process that has already imported
+pytest, numpy and whatever else the tests import from outside of the project. Everything happens in
+a temporary copy of the project, one mutant at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import compileall
+import contextlib
+import difflib
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[1]
+THRESHOLD = 0.85
+
+_ACCESS = "crowdstream/web/access/"
+_ACCESS_TESTS = "tests/unit/web/access/"
+_GATE_TESTS = (_ACCESS_TESTS + "test_gate.py", _ACCESS_TESTS + "test_verdicts.py")
+
+# The tests that belong to a module: the smallest set that should notice a fault in it, the
+# fastest first. None may need a compiled kernel, which takes half a minute for each mutant.
+MODULES: dict[str, tuple[str, ...]] = {
+    "crowdstream/control/allow.py": ("tests/unit/control/test_allow.py",),
+    _ACCESS + "names.py": (_ACCESS_TESTS + "test_names.py", *_GATE_TESTS),
+    _ACCESS + "limits.py": (_ACCESS_TESTS + "test_limits.py", *_GATE_TESTS),
+    _ACCESS + "headers.py": (_ACCESS_TESTS + "test_headers.py", *_GATE_TESTS),
+    _ACCESS + "token.py": (_ACCESS_TESTS + "test_token.py", *_GATE_TESTS),
+    _ACCESS + "invitation.py": (_ACCESS_TESTS + "test_invitation.py",),
+    _ACCESS + "connections.py": (_ACCESS_TESTS + "test_connections.py",),
+    _ACCESS + "gate.py": _GATE_TESTS,
+    "crowdstream/desk/rings.py": ("tests/unit/desk/test_ring_protocol.py",),
+    "crowdstream/desk/pages.py": ("tests/unit/desk/test_page_ownership.py",),
+    "crowdstream/desk/ramps.py": ("tests/unit/desk/test_ramp_rows.py",),
+    "crowdstream/engine/ramps.py": ("tests/unit/engine/test_ramps.py",),
+    "crowdstream/engine/queue.py": ("tests/unit/engine/test_queue.py",),
+    "crowdstream/engine/journal.py": ("tests/unit/engine/test_undo.py",),
+    "crowdstream/control/tempo.py": ("tests/unit/control/test_tempo.py",),
+    "crowdstream/control/clock.py": ("tests/unit/control/test_clock_frames.py",),
+    "crowdstream/control/table.py": ("tests/unit/control/test_declarations.py",),
+}  # fmt: skip
+
+# Limits that were chosen and could as well be one more or one less: a test of the number itself
+# would only repeat it. That they are kept is tested, with whatever number they are.
+CHOSEN = {
+    "REMEMBERED", "MOST_CONNECTIONS", "MOST_CONNECTIONS_EACH", "MOST_SOCKETS", "MOST_SOCKETS_EACH",
+    "REQUESTS_A_SECOND", "REQUESTS_AT_ONCE", "MESSAGES_A_SECOND", "MESSAGES_AT_ONCE",
+    "FAILURES_A_SECOND", "FAILURES_AT_ONCE", "LONGEST_BODY", "HEAD_SECONDS", "BODY_SECONDS",
+    "SEND_SECONDS", "HINT_SECONDS", "SMOOTHING", "MOMENTS", "MOMENTS_NOTED", "JUMP_SECONDS",
+    "KEPT", "MOST_AHEAD", "_MOST_READ",
+}  # fmt: skip
+
+# One replacement for each operator, two for an inequality (the boundary and the direction).
+# cosmic-ray has ten for each: most of the others fail at the first call, whatever the tests are,
+# and those that exchange `==` for `is` depend on which objects CPython happens to share.
+OPERATORS = (
+    *(f"ReplaceBinaryOperator_{a}_{b}" for a, b in (
+        ("Add", "Sub"), ("Sub", "Add"), ("Mul", "Div"), ("Div", "Mul"), ("FloorDiv", "Mul"),
+        ("Mod", "FloorDiv"), ("Pow", "Mul"), ("RShift", "LShift"), ("LShift", "RShift"),
+        ("BitOr", "BitAnd"), ("BitAnd", "BitOr"), ("BitXor", "BitAnd"),
+    )),
+    *(f"ReplaceComparisonOperator_{a}_{b}" for a, b in (
+        ("Lt", "LtE"), ("Lt", "GtE"), ("LtE", "Lt"), ("LtE", "Gt"), ("Gt", "GtE"), ("Gt", "LtE"),
+        ("GtE", "Gt"), ("GtE", "Lt"), ("Eq", "NotEq"), ("NotEq", "Eq"), ("Is", "IsNot"),
+        ("IsNot", "Is"),
+    )),
+    "ReplaceUnaryOperator_USub_UAdd", "ReplaceUnaryOperator_Delete_Invert",
+    "ReplaceUnaryOperator_Delete_Not", "AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue",
+    "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer", "RemoveDecorator",
+    "ZeroIterationForLoop",
+)  # fmt: skip
+
+# Tests call these modules as plain Python functions, in which a kernel's decorator does nothing.
+_KERNEL_DECORATORS = ("kernel", "fast_kernel", "entry")
+
+_TYPES = {"_Address", "_Network"}  # names of types, used in annotations alone
+
+_PROJECT_PACKAGES = {"crowdstream", "tests", "contrib", "benchmarks", "examples", "audio_server"}
+
+Place = tuple[int, int]  # line from 1, column from 0
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module with one fault: what was done, where, and the whole source."""
+
+    kind: str
+    place: Place
+    code: str
+
+
+# --- making mutants ---------------------------------------------------------------------------
+
+
+def _places(node: ast.AST) -> tuple[Place, Place]:
+    at: Any = node
+    return (at.lineno, at.col_offset), (at.end_lineno, at.end_col_offset)
+
+
+def _left_out(tree: ast.AST) -> list[tuple[Place, Place]]:
+    """Where a change is none: annotations are never evaluated, kernels' decorators do nothing."""
+    found: list[tuple[Place, Place]] = []
+    for node in ast.walk(tree):
+        parts = [getattr(node, name, None) for name in ("annotation", "returns")]
+        if isinstance(node, ast.FunctionDef):
+            parts += [
+                one for one in node.decorator_list
+                if ast.unparse(one).partition("(")[0] in _KERNEL_DECORATORS
+            ]  # fmt: skip
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in CHOSEN | _TYPES:
+            parts.append(node)
+        found += [_places(part) for part in parts if isinstance(part, ast.AST)]
+    return found
+
+
+def _without_statement(source: str, tree: ast.AST) -> Iterator[Mutant]:
+    """The module without a statement that is there for its effect, one at a time."""
+    lines = source.splitlines(keepends=True)
+    for parent in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(parent, name, None)
+            for node in statements if isinstance(statements, list) else ():
+                effect = isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Delete) or (
+                    isinstance(node, ast.Assign)
+                    and isinstance(node.targets[0], ast.Attribute | ast.Subscript)
+                )
+                text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+                if not effect or text:
+                    continue
+                (line, column), (end, end_column) = _places(node)
+                made = lines[: line - 1]
+                made.append(lines[line - 1][:column] + "pass" + lines[end - 1][end_column:])
+                made += lines[end:]
+                yield Mutant("RemoveStatement", (line, column), "".join(made))
+
+
+def _by_cosmic_ray(source: str, skipped: Sequence[tuple[Place, Place]]) -> Iterator[Mutant]:
+    # Imported by name: the linting step of the tests runs where it is not installed.
+    trees, mutating, plugins = (
+        importlib.import_module(f"cosmic_ray.{name}") for name in ("ast", "mutating", "plugins")
+    )
+    nodes = list(trees.ast_nodes(trees.get_ast(source)))
+    for name in OPERATORS:
+        operator = plugins.get_operator(f"core/{name}")()
+        positions = [place for node in nodes for place in operator.mutation_positions(node)]
+        for occurrence, (begin, _end) in enumerate(positions):
+            if not any(first <= begin < last for first, last in skipped):
+                code = mutating.mutate_code(source, operator, occurrence)
+                if code is not None:
+                    yield Mutant(name, begin, code)
+
+
+def mutants(source: str) -> list[Mutant]:
+    """All mutants of a module, in the order of its lines; those that are no Python are dropped."""
+    tree = ast.parse(source)
+    seen = {source}
+    found = []
+    for mutant in (*_by_cosmic_ray(source, _left_out(tree)), *_without_statement(source, tree)):
+        if mutant.code in seen:
+            continue
+        seen.add(mutant.code)
+        with contextlib.suppress(SyntaxError):
+            compile(mutant.code, "mutant", "exec")
+            found.append(mutant)
+    return sorted(found, key=lambda one: (one.place, one.kind))
+
+
+def sample(found: list[Mutant], limit: int, seed: int) -> list[Mutant]:
+    """At most `limit` of them (0: all), the same ones for the same seed."""
+    if not limit or len(found) <= limit:
+        return found
+    chosen = random.Random(seed).sample(range(len(found)), limit)
+    return [found[index] for index in sorted(chosen)]
+
+
+# --- testing them -----------------------------------------------------------------------------
+
+
+def _run_tests(tests: Sequence[str], report: Path | None) -> int:
+    """Run pytest in a forked child; its exit status. `report`: a file for what it imported."""
+    import pytest
+
+    # pytest warns of plugins that were imported before it.
+    rewritten = "ignore::pytest.PytestAssertRewriteWarning"
+    arguments = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-W", rewritten]
+    with tempfile.TemporaryDirectory() as folder:
+        status = int(pytest.main([*arguments, "--basetemp", f"{folder}/t", *tests]))
+    if report is not None:
+        report.write_text(json.dumps(list(sys.modules)), encoding="utf-8")
+    return status
+
+
+def _forked(
+    tests: Sequence[str], limit: float, log: Path, report: Path | None = None
+) -> int | None:
+    """The exit status of the tests in a child of this process; None when it did not end."""
+    child = os.fork()
+    if child == 0:
+        status = 3
+        try:
+            os.setsid()
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            status = _run_tests(tests, report)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _module_name(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def _imports(name: str) -> set[str]:
+    """What a module of the project imports, anywhere in it, and the packages that it is in."""
+    parts = name.split(".")
+    found = {".".join(parts[:count]) for count in range(1, len(parts))}
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return found
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def _importable_before(loaded: Sequence[str], mutated: str) -> list[str]:
+    """Those modules that have nothing from the mutated one, nor from a test."""
+    project = {name for name in loaded if name.partition(".")[0] in _PROJECT_PACKAGES}
+    server = {name for name in project if name.partition(".")[0] == "crowdstream"}
+    imports = {name: _imports(name) for name in server}
+    dependent = {mutated}
+    while more := {name for name in server - dependent if imports[name] & dependent}:
+        dependent |= more
+    return [name for name in loaded if name not in project or name in server - dependent]
+
+
+def _prepare(tests: Sequence[str], mutated: str, log: Path) -> float:
+    """Run the tests on the module as it is, and import what they import; seconds that they take."""
+    report = log.with_suffix(".json")
+    if _forked(tests, 600.0, log, report) != 0:
+        raise SystemExit(f"the tests fail without a mutant:\n{log.read_text()}")
+    for name in _importable_before(json.loads(report.read_text(encoding="utf-8")), mutated):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    if mutated in sys.modules:
+        raise SystemExit(f"{mutated} is imported before its mutants are")
+    begun = time.monotonic()
+    if _forked(tests, 600.0, log) != 0:
+        raise SystemExit(f"the tests fail without a mutant:\n{log.read_text()}")
+    return time.monotonic() - begun
+
+
+def _diff(source: str, mutant: Mutant, name: str) -> str:
+    pair = source.splitlines(), mutant.code.splitlines()
+    lines = list(difflib.unified_diff(*pair, lineterm="", n=1))[2:]
+    return "\n".join([f"{name}:{mutant.place[0]}: {mutant.kind}", *(f"    {one}" for one in lines)])
+
+
+def test_module(name: str, limit: int, seed: int) -> tuple[int, int]:
+    """Test a module's mutants, in the copy: how many there are and how many survived."""
+    path = Path(name)
+    source = path.read_text(encoding="utf-8")
+    found = mutants(source)
+    chosen = sample(found, limit, seed)
+    log = Path("mutation.log")
+    seconds = _prepare(MODULES[name], _module_name(name), log)
+    patience = 5.0 + 5.0 * seconds
+    print(f"{name}: {len(chosen)} of {len(found)} mutants, tests {seconds:.1f} s", flush=True)
+    # Python would take a mutant of the same second and length for the module as it was.
+    with contextlib.suppress(OSError):
+        os.unlink(importlib.util.cache_from_source(name))
+    survived = slow = 0
+    try:
+        for mutant in chosen:
+            path.write_text(mutant.code, encoding="utf-8")
+            status = _forked(MODULES[name], patience, log)
+            if status is None:
+                slow += 1
+            elif status == 0:
+                survived += 1
+                print(_diff(source, mutant, name), flush=True)
+    finally:
+        path.write_text(source, encoding="utf-8")
+    if slow:
+        print(f"    {slow} of the killed did not end within {patience:.0f} s", flush=True)
+    return len(chosen), survived
+
+
+def _apart(name: str, limit: int, seed: int) -> tuple[str, int, int]:
+    """Test a module in a process of its own: another one's tests import other modules."""
+    result = Path("mutation-result.json")
+    result.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            sys.dont_write_bytecode = True
+            result.write_text(json.dumps(test_module(name, limit, seed)), encoding="utf-8")
+            status = 0
+        except SystemExit as error:
+            print(f"{name}: {error}", flush=True)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    if os.waitpid(child, 0)[1] != 0:
+        raise SystemExit(2)
+    made, survived = json.loads(result.read_text(encoding="utf-8"))
+    return name, made, made - survived
+
+
+def _in_copy(names: Sequence[str], limit: int, seed: int) -> int:
+    rows = [_apart(name, limit, seed) for name in names]
+    print(f"\n{'module':44} {'mutants':>8} {'killed':>8} {'survived':>9} {'score':>6}")
+    for name, made, killed in rows:
+        print(f"{name:44} {made:8} {killed:8} {made - killed:9} {killed / max(made, 1):6.0%}")
+    return int(any(killed < THRESHOLD * made for _name, made, killed in rows))
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def _copy(folder: Path) -> Path:
+    copy = folder / "project"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "node_modules")
+    shutil.copytree(PROJECT, copy, ignore=ignored, symlinks=True)
+    for part in ("crowdstream", "tests"):
+        compileall.compile_dir(copy / part, quiet=1)
+    return copy
+
+
+def _chosen(words: Sequence[str]) -> list[str]:
+    """The modules that words select: any part of a path."""
+    names = [name for name in MODULES if not words or any(word in name for word in words)]
+    missing = [word for word in words if not any(word in name for name in MODULES)]
+    if missing:
+        raise SystemExit(f"no module of the table is called {missing[0]}; --list shows them all")
+    return names
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -P -m contrib.mutation", description="Mutation testing of single modules."
+    )
+    parser.add_argument("modules", nargs="*", metavar="module", help="parts of paths (all modules)")
+    parser.add_argument("--list", action="store_true", help="show the modules and their tests")
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="test N mutants of a module (0: all)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="which ones, with --limit (1)")
+    parser.add_argument("--in-copy", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    names = _chosen(given.modules)
+    if given.list:
+        for name in names:
+            print(f"{name}: {' '.join(MODULES[name])}")
+        return 0
+    if given.in_copy:
+        return _in_copy(names, given.limit, given.seed)
+    if importlib.util.find_spec("cosmic_ray") is None:
+        print("cosmic-ray is missing: pip install -r contrib/mutation-requirements.txt")
+        return 2
+    with tempfile.TemporaryDirectory(
+        prefix="crowdstream-mutation-", ignore_cleanup_errors=True
+    ) as folder:
+        copy = _copy(Path(folder))
+        kernels, home = Path(folder) / "kernels", Path(folder) / "home"
+        kernels.mkdir(mode=0o700)
+        home.mkdir(mode=0o700)
+        # A mutant may write anywhere: the home of the user is not where the tests' files lie.
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("XDG_")},
+            "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(kernels), "HOME": str(home),
+            "TMPDIR": folder, "OPENBLAS_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = [
+            sys.executable, "-P", "-m", "contrib.mutation", "--in-copy",
+            "--limit", str(given.limit), "--seed", str(given.seed), *names,
+        ]  # fmt: skip
+        return subprocess.run(command, cwd=copy, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""The arena without an engine: whose a page is, and when it may be used again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import FLOAT32, INT16
+from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
+from crowdstream.desk.sizes import ATTACKS, MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
+
+PAGES = 6
+FRAMES = 16384  # of a page, 16 bit, stereo
+SILENCE = np.zeros((FRAMES, 2), np.int16)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    made = Desk.create(PAGES * PAGE_BYTES)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def arena(desk: Desk) -> Arena:
+    """An arena with one source of four pages, none of them resident."""
+    made = Arena(desk)
+    made.describe(0, 3 * FRAMES + 5, 2, True)
+    return made
+
+
+def take(arena: Arena) -> int:
+    place = arena.take()
+    assert place is not None
+    return place
+
+
+def blocks(desk: Desk, count: int) -> None:
+    """The engine has rendered so many blocks more."""
+    desk.clock["epoch"] += count
+
+
+def free(arena: Arena) -> list[int]:
+    found = []
+    while (place := arena.take()) is not None:
+        found.append(place)
+    return found
+
+
+# --- what is free -----------------------------------------------------------------------------
+
+
+def test_a_new_arena_has_all_pages_and_begins_with_the_first(desk: Desk) -> None:
+    arena = Arena(desk)
+    assert (arena.total, arena.reserved, arena.evicted, arena.in_use()) == (PAGES, 0, 0, 0)
+    assert free(arena) == list(range(PAGES))
+    assert arena.in_use() == PAGES
+
+
+def test_a_page_given_back_is_the_next_one(arena: Arena) -> None:
+    first, second = take(arena), take(arena)
+    assert arena.in_use() == 2
+    arena.give_back(first)
+    assert arena.in_use() == 1
+    assert take(arena) == first and take(arena) == second + 1
+
+
+@pytest.mark.parametrize("way", ["evict", "replace", "forget"])
+def test_a_page_is_free_when_a_block_has_begun_and_ended_since(
+    desk: Desk, arena: Arena, way: str
+) -> None:
+    place = take(arena)
+    arena.publish(0, 1, place, SILENCE)
+    others = free(arena)
+    assert len(others) == PAGES - 1
+    blocks(desk, 5)
+    if way == "evict":
+        arena.evict(0, 1)
+    elif way == "forget":
+        arena.forget(0)
+    else:
+        arena.publish(0, 1, others[0], SILENCE)
+    assert arena.evicted == (0 if way == "replace" else 1)
+    for _ in range(2):
+        assert arena.take() is None and arena.in_use() == PAGES
+        blocks(desk, 1)
+    assert arena.in_use() == PAGES - 1
+    assert arena.take() == place
+
+
+def test_pages_become_free_in_the_order_in_which_they_were_taken_away(
+    desk: Desk, arena: Arena
+) -> None:
+    places = free(arena)
+    for page in range(3):
+        arena.publish(0, page, places[page], SILENCE)
+    for page in range(3):
+        arena.evict(0, page)
+        blocks(desk, 1)
+    assert arena.take() == places[1], "the two that are free; the one freed last is taken first"
+    assert arena.take() == places[0]
+    assert arena.take() is None
+    blocks(desk, 1)
+    assert arena.take() == places[2]
+    assert arena.evicted == 3
+
+
+def test_taking_away_what_is_not_there_does_nothing(arena: Arena) -> None:
+    arena.evict(0, 2)
+    assert arena.evicted == 0 and arena.in_use() == 0 and not arena._retired
+
+
+# --- a loader that goes on where another one died ----------------------------------------------
+
+
+def test_pages_that_another_loader_has_published_are_in_use(desk: Desk, arena: Arena) -> None:
+    places = [take(arena) for _ in range(3)]
+    arena.publish(0, 0, places[0], SILENCE)
+    arena.publish(0, 3, places[2], SILENCE)
+    blocks(desk, 7)
+    later = Arena(desk)
+    assert later.take() is None and later.in_use() == PAGES, "a render may hold what was given back"
+    blocks(desk, 1)
+    assert later.take() is None
+    blocks(desk, 1)
+    assert later.in_use() == 2
+    assert sorted(free(later)) == [1, 3, 4, 5]
+    assert later.published(0, 0) is not None and later.published(0, 3) is not None
+
+
+def test_the_first_pages_are_taken_first_by_a_later_loader(desk: Desk, arena: Arena) -> None:
+    arena.publish(0, 0, take(arena), SILENCE)
+    later = Arena(desk)
+    assert [place for place, _epoch in later._retired] == [1, 2, 3, 4, 5]
+    assert {epoch for _place, epoch in later._retired} == {2}
+
+
+def test_only_what_a_table_names_inside_the_arena_is_held(desk: Desk, arena: Arena) -> None:
+    desk.page_table[0, :4] = [PAGES + 1, PAGES, -3, 1]
+    desk.page_table[0, 4] = 2  # behind the end of the file
+    desk.page_table[1, 0] = 3  # of a source that is not declared
+    later = Arena(desk)
+    blocks(desk, 2)
+    assert sorted(free(later)) == [1, 2, 3, 4]
+
+
+def test_a_source_of_any_length_is_read_within_its_table(desk: Desk) -> None:
+    arena = Arena(desk)
+    arena.describe(SOURCES - 1, MAX_PAGES * FRAMES - 1, 2, True)
+    desk.page_table[SOURCES - 1, MAX_PAGES - 1] = 2
+    desk.sources[SOURCES - 1]["frames"] = 1 << 60  # as a loader that died might have left it
+    later = Arena(desk)
+    blocks(desk, 2)
+    assert 1 not in free(later)
+
+
+# --- reservations -----------------------------------------------------------------------------
+
+
+def test_as_many_pages_can_be_reserved_as_there_are(arena: Arena) -> None:
+    arena.reserve(PAGES - 1)
+    with pytest.raises(ArenaFull, match=r"0\.1 MB wanted, 0\.3 of 0\.4 MB taken"):
+        arena.reserve(2)
+    arena.reserve(1)
+    assert arena.reserved == PAGES
+    arena.release(4)
+    assert arena.reserved == 2
+    arena.reserve(4)
+    with pytest.raises(ArenaFull):
+        arena.reserve(1)
+
+
+# --- sources ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("int16", "channels", "fmt", "shift"),
+    [(True, 2, INT16, 14), (True, 1, INT16, 15), (False, 2, FLOAT32, 13), (False, 1, FLOAT32, 14)],
+)
+def test_a_source_is_declared_with_its_format(
+    desk: Desk, int16: bool, channels: int, fmt: int, shift: int
+) -> None:
+    arena = Arena(desk)
+    assert arena.sources() == []
+    assert arena.describe(7, 1234, channels, int16) == 1 << shift
+    record = desk.sources[7]
+    found = {name: int(record[name]) for name in ("frames", "format", "channels", "page_shift")}
+    assert found == {"frames": 1234, "format": fmt, "channels": channels, "page_shift": shift}
+    assert arena.sources() == [7] and int(record["used"]) == 1
+    samples = arena.samples(7, 2)
+    assert samples.shape == (1 << shift, channels)
+    assert samples.dtype == (np.int16 if int16 else np.float32)
+    samples[:] = 3
+    assert desk.arena[2].any() and not desk.arena[1].any() and not desk.arena[3].any()
+
+
+def test_a_file_has_at_most_as_many_pages_as_a_table(desk: Desk) -> None:
+    arena = Arena(desk)
+    arena.describe(0, MAX_PAGES * FRAMES - 1, 2, True)
+    with pytest.raises(SourceTooLong, match=f"{MAX_PAGES * FRAMES}"):
+        arena.describe(1, MAX_PAGES * FRAMES, 2, True)
+    assert arena.sources() == [0]
+
+
+@pytest.mark.parametrize("source", [-1, SOURCES])
+def test_there_are_only_so_many_sources(desk: Desk, source: int) -> None:
+    with pytest.raises(AssertionError):
+        Arena(desk).describe(source, 10, 2, True)
+    Arena(desk).describe(0, 10, 2, True)
+    Arena(desk).describe(SOURCES - 1, 10, 2, True)
+
+
+def test_a_source_that_is_forgotten_has_no_pages(desk: Desk, arena: Arena) -> None:
+    arena.describe(1, 100, 2, True)
+    places = [take(arena) for _ in range(5)]
+    for page in range(4):
+        arena.publish(0, page, places[page], SILENCE)
+    arena.publish(1, 0, places[4], SILENCE)
+    arena.forget(0)
+    assert arena.sources() == [1] and int(desk.sources[0]["used"]) == 0
+    assert not desk.page_table[0].any()
+    assert arena.evicted == 4 and arena.resident(1, 0)
+    blocks(desk, 2)
+    assert arena.in_use() == 1
+    assert Arena(desk)._entries(1).tolist() == [places[4]]
+
+
+# --- contents ---------------------------------------------------------------------------------
+
+
+def test_what_is_published_is_what_the_engine_finds(desk: Desk, arena: Arena) -> None:
+    place = take(arena)
+    desk.arena[:] = 9
+    samples = np.arange(2 * 10, dtype=np.int16).reshape(10, 2)
+    assert not arena.resident(0, 2) and arena.published(0, 2) is None
+    arena.publish(0, 2, place, samples)
+    assert int(desk.page_table[0, 2]) == place + 1
+    assert np.flatnonzero(desk.page_table[0, :5]).tolist() == [2]
+    shown = arena.published(0, 2)
+    assert shown is not None and np.array_equal(shown[:10], samples)
+    assert not shown[10:].any(), "the rest is silence"
+    assert (desk.arena[place + 1] == 9).all()
+    assert arena.resident(0, 2) is True and arena.resident(0, 1) is False
+
+
+def test_the_first_page_of_the_arena_is_a_page_like_others(arena: Arena) -> None:
+    arena.publish(0, 0, 0, SILENCE)
+    assert arena.resident(0, 0) and arena.published(0, 0) is not None
+    assert arena.unmarked(0, 0)
+    arena.evict(0, 0)
+    assert arena.published(0, 0) is None and not arena.unmarked(0, 0)
+
+
+def test_one_channel_may_come_without_a_dimension(desk: Desk) -> None:
+    arena = Arena(desk)
+    arena.describe(0, 100, 1, False)
+    arena.publish(0, 0, 3, np.linspace(0.0, 1.0, 50, dtype=np.float32))
+    shown = arena.published(0, 0)
+    assert shown is not None and shown.shape == (16384, 1)
+    assert np.array_equal(shown[:50, 0], np.linspace(0.0, 1.0, 50, dtype=np.float32))
+
+
+def test_what_was_read_into_the_page_itself_stays(arena: Arena) -> None:
+    place = take(arena)
+    page = arena.samples(0, place)
+    page[:] = 5
+    arena.publish(0, 0, place, page[:100])
+    assert (page[:100] == 5).all() and not page[100:].any()
+
+
+# --- attacks ----------------------------------------------------------------------------------
+
+
+def test_a_page_names_its_attacks(desk: Desk, arena: Arena) -> None:
+    attacks = np.array([3, 700, 16000], np.uint16)
+    desk.attacks[:] = 44
+    arena.publish(0, 0, 2, SILENCE, attacks)
+    assert desk.attacks[2, :5].tolist() == [3, 3, 700, 16000, 44]
+    assert not arena.unmarked(0, 0)
+    arena.publish(0, 1, 4, SILENCE)
+    assert int(desk.attacks[4, 0]) == UNKNOWN and arena.unmarked(0, 1)
+    assert (desk.attacks[3] == 44).all() and (desk.attacks[5] == 44).all()
+    arena.publish(0, 1, 5, SILENCE, np.zeros(0, np.uint16))
+    assert int(desk.attacks[5, 0]) == 0 and not arena.unmarked(0, 1)
+
+
+def test_the_attacks_of_a_page_can_be_named_later(desk: Desk, arena: Arena) -> None:
+    arena.publish(0, 0, 2, SILENCE)
+    assert arena.unmarked(0, 0) is True
+    arena.mark(0, 0, np.arange(ATTACKS, dtype=np.uint16))
+    assert desk.attacks[2].tolist() == [ATTACKS, *range(ATTACKS)]
+    assert arena.unmarked(0, 0) is False
+    assert arena.unmarked(0, 1) is False, "a page that is not there has nothing to be named"
