@@ -14,9 +14,9 @@ MOST_MS = 100.0  # of silence
 
 
 def play(it: Running, folder: Path) -> None:
-    """Deck A counts."""
+    """Play a track on deck A whose samples count, again and again: it never ends."""
     it.client.request("/deck/A/load", str(write(folder / "track.wav", count(60))), answer="/done")
-    it.client.send("/deck/A/play")
+    it.client.send("/deck/A/play", 0.0, 1)
     until(lambda: it.client.status()["deck.A.state"] == "playing")
 
 
@@ -24,14 +24,14 @@ def resize(it: Running, frames: int) -> float:
     """Change the size; ms of silence."""
     it.client.send("/buffer_size", frames)
     while True:
-        heard, values = it.client.receive(40)
-        assert heard != "/fail", values
-        if heard == "/done" and values[:2] == ["/buffer_size", frames]:  # not an earlier one
+        address, values = it.client.receive()
+        assert address != "/fail", values
+        if address == "/done" and values[:2] == ["/buffer_size", frames]:  # not an earlier one
             return float(values[2])
 
 
 def await_standby(it: Running) -> None:
-    """Wait until one plays, one is ready, and nobody else is there."""
+    """Wait until one engine plays, one is ready, and there is no other."""
     until(lambda: it.client.status()["standby"] != "none" and len(it.children_named("engine")) == 2)
 
 
