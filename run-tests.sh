@@ -136,7 +136,8 @@ free_kb=$(df --output=avail -k "${TMPDIR:-/tmp}" | tail -n 1)
 # All files of a run lie in one folder of its own, so two runs do not meet, and nothing stays.
 # The variable marks all processes that a run starts; what is left of them at the end is a fault.
 run=$(mktemp -d "${TMPDIR:-/tmp}/cs-XXXXXX")
-export CROWDSTREAM_TEST_RUN=${run##*/}
+mkdir "$run/tmp"
+export CROWDSTREAM_TEST_RUN=${run##*/} TMPDIR=$run/tmp
 finish() {
     local status=$?
     trap - EXIT INT TERM HUP

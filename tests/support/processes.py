@@ -1,4 +1,4 @@
-"""Ends and lists the processes that a test run has left behind.
+"""Ends and lists the processes that a test run has left behind, and removes their shared memory.
 
 `run-tests.sh` marks all processes of a run with the variable `CROWDSTREAM_TEST_RUN`, and calls this
 when the run has ended, however it ended.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -41,9 +43,19 @@ def end(run: str) -> list[str]:
     return left
 
 
+def remove_shared_memory() -> None:
+    """Remove what killed JACK servers of tests have left: their names carry a process's number."""
+    for entry in Path("/dev/shm").glob("*crowdstream-*"):
+        owner = re.search(r"crowdstream-(\d+)-\d+", entry.name)
+        if owner and not psutil.pid_exists(int(owner.group(1))):
+            with contextlib.suppress(OSError):
+                entry.unlink()
+
+
 def main() -> int:
     """Report what was left; 1 where there was something."""
     left = end(sys.argv[1])
+    remove_shared_memory()
     for line in left:
         print(f"left behind by the tests, and ended: {line}", file=sys.stderr)
     return int(bool(left))

@@ -5,6 +5,7 @@ thing.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,7 +21,9 @@ COPIED = [
     "contrib/service.sh",
     "contrib/crowdstream.service",
     "requirements.txt",
-    "requirements-test.txt",
+    "tests/requirements.txt",
+    "tests/static/requirements.txt",
+    "tests/browser/requirements.txt",
     "pyproject.toml",
 ]
 REAL = [
@@ -35,12 +38,18 @@ REAL = [
     "mktemp",
     "mv",
     "nice",
+    "nproc",
     "readlink",
     "rm",
+    "sed",
     "sha256sum",
     "sleep",
+    "sort",
     "stat",
+    "tail",
 ]
+
+TIERS = ("static", "unit", "integration", "system", "browser", "fuzz")
 
 # Stands for every Python: the system's, and after `-m venv` the one in .venv/.
 PYTHON = """#!/bin/bash
@@ -53,7 +62,8 @@ printf 'python %s\\n' "$*" >>"$NOTES"
 case $* in
 "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; printf '%s' "$3" >"$3/bin/activate" ;;
 *"-m pip "*) exit "${PIP_STATUS:-0}" ;;
-*"-m ruff "*) exit "${RUFF_STATUS:-0}" ;;
+*"--collect-only"*) printf '%s\\n' "${SELECTED:-}" ;;
+*"-m tests.support.processes"*) exit "${SWEEP_STATUS:-0}" ;;
 *"-m pytest"*) exit "${PYTEST_STATUS:-0}" ;;
 */audio_server.py*)
     printf 'pid %s in %s\\n' $$ "$PWD" >>"$NOTES"
@@ -83,11 +93,15 @@ class Sandbox:
         self.project = folder / "a project"  # a blank: nothing may rely on there being none
         self.fakes = folder / "fakes"
         self.notes_file = folder / "notes"
+        self.temporary = folder / "tmp"
         self.fakes.mkdir()
+        self.temporary.mkdir()
         for name in COPIED:
             target = self.project / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, target)
+        for tier in TIERS:
+            (self.project / "tests" / tier).mkdir(exist_ok=True)
         for name in REAL:
             path = shutil.which(name)
             assert path is not None, f"{name} is needed by the scripts"
@@ -96,6 +110,7 @@ class Sandbox:
         self.fake("gcc", COMPILER)
         self.fake("apt-get", APT)
         self.fake("id", "#!/bin/bash\necho 0\n")
+        self.fake("df", "#!/bin/bash\nprintf 'Avail\\n9000000\\n'\n")
         self.fake("systemd-analyze", "#!/bin/bash\n")
         for name in ("chromium", "pd", "sclang", "ruby"):
             self.fake(name, "#!/bin/bash\n")
@@ -118,7 +133,8 @@ class Sandbox:
         env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a script of the copy, with no terminal that sudo could ask on."""
-        variables = {"PATH": str(self.fakes), "NOTES": str(self.notes_file), **(env or {})}
+        variables = {"PATH": str(self.fakes), "NOTES": str(self.notes_file)}
+        variables |= {"TMPDIR": str(self.temporary), **(env or {})}
         self.notes_file.write_text("")
         return subprocess.run(
             [self.project / command, *arguments],
@@ -142,12 +158,6 @@ def sandbox(tmp_path: Path) -> Sandbox:
     return Sandbox(tmp_path)
 
 
-PARTS = (
-    "tests/*/",
-    "tests/test_*.py tests/benchmarks",
-    "tests/web tests/record tests/library tests/examples tests/top tests/guardian "
-    "tests/catalog tests/system/test_newcomer.py tests/integration/test_web.py",
-)
 INSTALLATION = [
     "python -m venv PROJECT/.venv",
     "python -m pip install -r PROJECT/requirements.txt -e PROJECT",
@@ -305,65 +315,123 @@ def test_without_apt_get_the_packages_are_named(sandbox: Sandbox) -> None:
 
 
 def test_two_installations_at_once_wait_for_each_other(sandbox: Sandbox) -> None:
-    holder = ["flock", str(sandbox.project), "-c", "echo held; sleep 1"]
-    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        result = sandbox.run("start-crowdstream.sh", "--install-only")
-        assert other.poll() is not None or other.wait(0.5) is not None
-    assert "waiting for it" in result.stdout
+    holder = ["flock", str(sandbox.project), "-c", "echo held; read -r"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(holder, text=True, **pipes) as other:  # type: ignore[call-overload]
+        assert other.stdout.readline() == "held\n"
+        sandbox.notes_file.write_text("")
+        script = [sandbox.project / "start-crowdstream.sh", "--install-only"]
+        env = {"PATH": str(sandbox.fakes), "NOTES": str(sandbox.notes_file)}
+        with subprocess.Popen(script, text=True, env=env, stdout=subprocess.PIPE) as waits:
+            assert waits.stdout is not None
+            assert any("waiting for it" in line for line in waits.stdout)
+            assert sandbox.notes() == [] and waits.poll() is None
+            other.communicate("\n")
+            waits.communicate()
+    assert waits.returncode == 0
     assert sandbox.notes() == INSTALLATION
 
 
-CHECKS = ("python -P -m ruff check .", "python -P -m mypy", "python -P -m contrib.audit")
+COMPILE = "python -P -m crowdstream compile"
+SWEEP = "python -P -m tests.support.processes RUN"
+PYTEST = (
+    "python -P -m pytest -p tests.support.summary -o console_output_style=classic -n CORES "
+    "--dist loadgroup --no-loadscope-reorder --basetemp RUN/t --results RUN/results-{} {}"
+)
 
 
-def test_tests_run_beside_linting_and_types(sandbox: Sandbox) -> None:
-    result = sandbox.run("run-tests.sh", "--device-free")
-    assert result.returncode == 0, result.stderr
-    first, *together, last = sandbox.notes()[len(INSTALLATION) :]
-    assert first == "python -m pip install -r PROJECT/requirements-test.txt"
-    # All at the same time. (There are no tests in the sandbox for the shell to name.)
-    assert [note for note in together if note in CHECKS] == list(CHECKS)
-    assert {note for note in together if note not in CHECKS} == {
-        f"python -P -m pytest -m not device and not install {part}" for part in PARTS
-    }
-    assert last == "python -P -m pytest -m not device and not install tests/browser"
-    sandbox.run("run-tests.sh", "-k", "name", env={"CROWDSTREAM_NO_DEVICE": "1"})
-    assert sandbox.notes() == ["python -P -m pytest -m not device and not install -k name"]
+def runs(sandbox: Sandbox) -> list[str]:
+    """What `run-tests.sh` has called after the installation, without what differs each time."""
+    text = "\n".join(sandbox.notes())
+    text = re.sub(r"\S*/cs-\w{6}|(?<= )cs-\w{6}", "RUN", text)
+    return re.sub(r"-n \d+ ", "-n CORES ", text).split("\n")
 
 
-@pytest.mark.parametrize("failing", ["RUFF_STATUS", "PYTEST_STATUS"])
-def test_any_failure_fails_the_run_and_pytest_has_the_last_word(
-    sandbox: Sandbox, failing: str
-) -> None:
-    result = sandbox.run("run-tests.sh", "--device-free", env={failing: "1"})
-    assert result.returncode == 1
-    assert sandbox.notes()[-1].endswith("tests/browser")
-    assert result.stdout.splitlines()[-1] == "crowdstream: something failed (see above)"
+def packages(sandbox: Sandbox) -> set[str]:
+    """The system packages that the last run has installed."""
+    calls = [note.split() for note in sandbox.notes() if note.startswith("apt-get")]
+    return {word for call in calls for word in call[call.index("--no-install-recommends") + 1 : -1]}
 
 
-def test_device_tests_install_the_sound_servers(sandbox: Sandbox) -> None:
+def test_the_whole_run_installs_every_tier_and_is_one_session(sandbox: Sandbox) -> None:
     result = sandbox.run("run-tests.sh")
     assert result.returncode == 0, result.stderr
-    call = next(note for note in sandbox.notes() if note.startswith("apt-get"))
-    assert {"jackd2", "pulseaudio", "pulseaudio-utils"} <= set(call.split())
-    *together, pages, last = sandbox.notes()[-8:]
-    assert {f"python -P -m pytest -m not device {part}" for part in PARTS} < set(together)
-    # These have the machine for themselves.
-    assert pages == "python -P -m pytest -m not device tests/browser"
-    assert last == "python -P -m pytest -m device"
+    notes = runs(sandbox)
+    assert {"jackd2", "pulseaudio", "pulseaudio-utils", "git"} <= packages(sandbox)
+    installed = [note for note in notes if "pip install -rPROJECT/tests" in note]
+    assert installed == [
+        "python -m pip install -rPROJECT/tests/requirements.txt -rPROJECT/tests/static/"
+        "requirements.txt",
+        "python -m pip install -rPROJECT/tests/requirements.txt",
+        "python -m pip install -rPROJECT/tests/requirements.txt -rPROJECT/tests/browser/"
+        "requirements.txt",
+    ]
+    every = " ".join(f"tests/{tier}" for tier in TIERS)
+    assert notes[-3:] == [COMPILE, PYTEST.format(1, every), SWEEP]
+
+
+def test_the_unit_tier_needs_no_program_of_the_system(sandbox: Sandbox) -> None:
+    result = sandbox.run("run-tests.sh", "unit", "-k", "limiter")
+    assert result.returncode == 0, result.stderr
+    notes = runs(sandbox)
+    assert not packages(sandbox)
+    assert notes[-3:] == [COMPILE, PYTEST.format(1, "tests/unit -k limiter"), SWEEP]
+    again = sandbox.run("run-tests.sh", "unit")
+    assert again.returncode == 0 and not [note for note in runs(sandbox) if "pip" in note]
+
+
+def test_a_tier_installs_its_own_programs_only(sandbox: Sandbox) -> None:
+    sandbox.without("chromium")
+    sandbox.run("run-tests.sh", "browser")
+    assert packages(sandbox) == {"chromium"}
+
+
+def test_arguments_install_what_the_tests_that_they_select_need(sandbox: Sandbox) -> None:
+    sandbox.without("chromium")
+    selected = {"SELECTED": "tests/browser/test_page_dj.py::test_x"}
+    result = sandbox.run("run-tests.sh", "-k", "page", env=selected)
+    assert result.returncode == 0, result.stderr
+    assert packages(sandbox) == {"chromium"}
+    assert runs(sandbox)[-2] == PYTEST.format(1, "-k page")
+
+
+def test_any_failure_and_any_process_left_behind_fails_the_run(sandbox: Sandbox) -> None:
+    sandbox.run("run-tests.sh", "unit")
+    for failing in ("PYTEST_STATUS", "SWEEP_STATUS"):
+        assert sandbox.run("run-tests.sh", "unit", env={failing: "1"}).returncode == 1
+        assert runs(sandbox)[-1] == SWEEP
+    assert not list(sandbox.temporary.iterdir()), "the run's files are gone"
+
+
+def test_a_repeated_run_is_compared(sandbox: Sandbox) -> None:
+    assert sandbox.run("run-tests.sh", "--repeat", "2", "unit").returncode == 0
+    assert runs(sandbox)[-4:] == [
+        PYTEST.format(1, "tests/unit"), PYTEST.format(2, "tests/unit"),
+        "python -P -m tests.support.summary RUN/results-*", SWEEP,
+    ]  # fmt: skip
+    for wrong in ((), ("0",), ("many",)):
+        result = sandbox.run("run-tests.sh", "--repeat", *wrong)
+        assert result.returncode == 1 and "--repeat 10" in result.stderr
+        assert sandbox.notes() == []
+
+
+def test_a_full_temporary_folder_is_reported_in_one_line(sandbox: Sandbox) -> None:
+    sandbox.fake("df", "#!/bin/bash\nprintf 'Avail\\n1000\\n'\n")
+    result = sandbox.run("run-tests.sh", "unit")
+    assert result.returncode == 1
+    assert "has only 1 MB free" in result.stderr and "TMPDIR" in result.stderr
+    assert not [note for note in sandbox.notes() if "pytest" in note]
 
 
 def test_fuzzing_goes_on_where_atheris_cannot_be_had(sandbox: Sandbox) -> None:
-    sandbox.run("run-tests.sh", "--device-free")
+    sandbox.run("run-tests.sh", "unit")
     sandbox.run("run-tests.sh", "--fuzz", "5", "osc")
     assert sandbox.notes() == ["python -P -m tests.fuzz.run 5 osc"]
     result = sandbox.run(
         "run-tests.sh", "--fuzz", "5", env={"ATHERIS_STATUS": "1", "PIP_STATUS": "1"}
     )
     assert sandbox.notes() == [
-        "python -P -m pip install -r requirements-fuzz.txt", "python -P -m tests.fuzz.run 5",
+        "python -P -m pip install -r tests/fuzz/atheris.txt", "python -P -m tests.fuzz.run 5",
     ]
     assert "goes on without it" in result.stdout
 
