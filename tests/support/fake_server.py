@@ -166,12 +166,16 @@ def main() -> int:
         print("error: device 'moon' not found", file=sys.stderr)
         return 1
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if options.stubborn else _end)
+        signal.signal(number, _stay if options.stubborn else _end)
     with FakeServer(options.port):
         print(f"INFO page on http://the.page/?of={options.media_root}", flush=True)
         time.sleep(1.0 if options.die_later else 60.0)
     print("error: the sound card was unplugged", file=sys.stderr)
     return 3
+
+
+def _stay(number: int, frame: object) -> None:
+    print("INFO not ending", flush=True)
 
 
 def _end(number: int, frame: object) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from crowdstream.control.children import Caller, Child, ChildError, ServerGone
 from crowdstream.guardian.store import Kept, Store, receive
+from tests.support.server import WAIT_SECONDS, until
 
 
 def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
@@ -21,9 +22,14 @@ def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
 ) -> None:
     reader, writer = os.pipe()
     child = Child("this", "", reader)  # the Zen of Python is no JSON
-    while not child.finished:
-        assert child.read() == []
-        time.sleep(0.01)
+    messages: list[Any] = []
+
+    def finished() -> bool:
+        messages.extend(child.read())
+        return child.finished
+
+    until(finished)
+    assert not messages
     assert any("Beautiful is better than ugly" in r.getMessage() for r in caplog.records)
     assert child.last_words == "status 0"
     child.end()
@@ -58,9 +64,9 @@ def test_calls_reach_the_thread_or_fail() -> None:
     thread.join()
     late = threading.Thread(target=lambda: served.append(_refused(caller)))
     late.start()
-    time.sleep(0.05)
+    until(lambda: caller._calls)  # it waits for the thread
     caller.close()
-    late.join(2)
+    late.join(WAIT_SECONDS)
     assert served == [True]
     assert _refused(caller)
     caller.free()
@@ -93,11 +99,12 @@ def test_a_child_outlives_its_control_and_is_adopted() -> None:
     assert not second.finished
     first._process.kill()
     first._process.wait()
-    deadline = time.monotonic() + 10
-    while not second.finished:
+
+    def over() -> bool:
         second.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        return second.finished
+
+    until(over)
     assert second.last_words == "status unknown"
     second.end()
     for one in (ours, theirs):
@@ -117,7 +124,7 @@ def test_an_adopted_child_that_does_not_end_is_killed() -> None:
     assert os.read(pipes[0], 10) == b"\n{}\n"  # what was begun before is no line
     assert child.last_words == "it closed its output"
     child.end(0.1)
-    assert sleeper.wait(5) == -9
+    assert sleeper.wait(WAIT_SECONDS) == -9
     child.end(0.1)
     os.close(pipes[0])
     os.close(pipes[3])

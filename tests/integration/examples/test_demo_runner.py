@@ -1,18 +1,19 @@
 """The demo as a program: starts and ends its server, in order, with a status that tells."""
 
+import contextlib
 import os
 import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from examples.demo import runner, server
-from tests.support.environment import PROJECT
+from tests.support.environment import PROJECT, child_environment
+from tests.support.server import WAIT_SECONDS, until
 
 QUICK = PROJECT / "tests" / "support" / "quick_demo.py"
 
@@ -42,7 +43,7 @@ def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 def test_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
     with start(tmp_path, "--seconds", "1") as demo:
-        out, err = demo.communicate(timeout=30)
+        out, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 0, err
     assert "no sound card found, running on the built-in clock" in out
     assert "A: Low Tide" in out
@@ -59,7 +60,7 @@ def test_a_signal_ends_demo_and_server(tmp_path: Path, number: signal.Signals) -
         below = children(demo)
         assert below
         demo.send_signal(number)
-        _, err = demo.communicate(timeout=10)
+        _, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 0
     assert err == ""
     assert not any(child.is_running() for child in below)
@@ -71,16 +72,16 @@ def test_a_server_that_does_not_want_to_end_is_ended(tmp_path: Path) -> None:
         below = children(demo)
         # A second signal, as of an impatient user, does not cut the ending short.
         demo.send_signal(signal.SIGINT)
-        time.sleep(0.1)
+        until(lambda: "not ending" in (tmp_path / "server.log").read_text())
         demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=10)
+        demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 0
     assert not any(child.is_running() for child in below)
 
 
 def test_a_server_that_fails_to_start_is_one_line(tmp_path: Path) -> None:
     with start(tmp_path, "--die") as demo:
-        _, err = demo.communicate(timeout=30)
+        _, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 1
     assert err.count("\n") == 1
     assert "error: device 'moon' not found" in err
@@ -89,7 +90,7 @@ def test_a_server_that_fails_to_start_is_one_line(tmp_path: Path) -> None:
 
 def test_a_server_that_dies_while_playing_is_one_line(tmp_path: Path) -> None:
     with start(tmp_path, "--die-later") as demo:
-        _, err = demo.communicate(timeout=30)
+        _, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 1
     assert err.count("\n") == 1
     assert "the sound card was unplugged" in err
@@ -101,7 +102,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
         below = children(demo)
         assert demo.stdout
         demo.stdout.close()
-        assert demo.wait(30) == 0
+        assert demo.wait(WAIT_SECONDS) == 0
         assert demo.stderr
         assert demo.stderr.read() == ""
     assert not any(child.is_running() for child in below)
@@ -109,21 +110,21 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
 
 def test_on_a_terminal_one_line_is_rewritten(tmp_path: Path) -> None:
     main, side = pty.openpty()
-    command = [sys.executable, str(QUICK), "--cache", str(tmp_path), "--seconds", "1.5"]
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, str(QUICK), "--cache", str(tmp_path)]
+    environment = child_environment(PYTHONIOENCODING="utf-8")
     with subprocess.Popen(command, stdout=side, stderr=side, env=environment) as demo:
         os.close(side)
         text = b""
-        while True:
-            try:
-                part = os.read(main, 4096)
-            except OSError:
-                break
-            text += part
-        assert demo.wait(10) == 0
+        while text.count("\r\x1b[KA▕".encode()) < 2:
+            text += os.read(main, 4096)
+        demo.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # its end
+            while True:
+                text += os.read(main, 4096)
+        assert demo.wait(WAIT_SECONDS) == 0
     os.close(main)
-    assert 4 <= text.count(b"\r\x1b[K") <= 14
-    assert "A▕".encode() in text
+    # The clock, the page, and the line that is rewritten.
+    assert text.count(b"\r\n") == 3
     assert text.endswith(b"\r\n")
 
 
