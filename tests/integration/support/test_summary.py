@@ -67,7 +67,8 @@ def test_a_table_and_a_command_for_each_failure(project: Path, workers: str) -> 
     assert "4 failed" not in lines[-1], "pytest counts an error of a fixture apart"
     for count in ("2 failed", "6 passed", "2 skipped", "2 errors"):
         assert count in lines[-1]
-    outcomes = [json.loads(line)["outcome"] for line in (project / "results").open()]
+    results = (project / "results").read_text().splitlines()
+    outcomes = [json.loads(line)["outcome"] for line in results]
     assert sorted(outcomes) == ["failed"] * 4 + ["passed"] * 4 + ["skipped"] * 2
 
 
