@@ -20,13 +20,13 @@ def listen_in_a_page(seconds: float, hold: float) -> dict[str, Any]:
 
     from crowdstream.desk.stamp import read_callback
     from tests.support.chromium import launch_chromium
-    from tests.support.listening_page import EAR, Site, heard, quietest, reading, tone
+    from tests.support.listening_page import CAPTURE, Site, heard, quietest, reading, tone
     from tests.support.tone_desk import ToneDesk
 
     with ToneDesk() as source, Site(source.desk) as site, sync_playwright() as playwright:
         browser = launch_chromium(playwright.chromium)
         page = browser.new_page()
-        page.add_init_script(EAR)
+        page.add_init_script(CAPTURE)
         page.goto(f"{site.url}?hold={hold}")
         source.onset = 1 << 60
         page.click("h1")

@@ -15,7 +15,7 @@ from tests.support.stem_music import (
     QUIET,
     SECONDS,
     TONES,
-    Ear,
+    MasterCapture,
     canvas,
     deck,
     make_media,
@@ -34,8 +34,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def ear(stage: Running) -> Iterator[Ear]:
-    with Ear(stage.page()) as made:
+def capture(stage: Running) -> Iterator[MasterCapture]:
+    with MasterCapture(stage.page()) as made:
         yield made
 
 
@@ -83,13 +83,13 @@ def press(page: Page, action: str) -> None:
     page.click(f".deck[data-deck=A] [data-action={action}]")
 
 
-def test_a_track_is_loaded_played_and_heard(loaded: Page, ear: Ear) -> None:
+def test_a_track_is_loaded_played_and_heard(loaded: Page, capture: MasterCapture) -> None:
     expect(loaded.locator(".deck[data-deck=A] .track-title")).to_have_text("Tones")
-    until(ear.hears())
+    until(capture.has_tones())
     press(loaded, "play")
-    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
     press(loaded, "play")
-    until(ear.hears())
+    until(capture.has_tones())
 
 
 def test_a_track_is_dragged_onto_a_deck(page: Page, stage: Running) -> None:
@@ -107,11 +107,14 @@ def test_a_track_is_dragged_onto_a_deck(page: Page, stage: Running) -> None:
     assert stage.client.status()["deck.B.state"] == "empty"
 
 
-LIT = """(rounds) => new Promise((resolve) => {
+# Keeps how much of the file is known and how much is drawn, from now on until it is all.
+LIT = """(rounds) => {
   const wave = document.querySelector(".deck[data-deck=A] .waveform");
-  const seen = [];
+  const seen = window.seenLit = [];
+  window.allLit = false;
   const look = () => {
-    const { peaks } = wave.waveform;
+    const peaks = wave.waveform?.peaks;
+    if (!peaks?.number) return setTimeout(look, 20);
     const canvas = wave.querySelector(".waveform-overview");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let lit = 0;
@@ -119,19 +122,21 @@ LIT = """(rounds) => new Promise((resolve) => {
       if (Math.max(data[at], data[at + 1], data[at + 2]) > 110) lit += 1;
     }
     seen.push([peaks.ready, lit]);
-    if (peaks.ready >= 1 && seen.length > rounds) resolve(seen);
-    else setTimeout(look, 20);
+    window.allLit = peaks.ready >= 1 && seen.length > rounds;
+    return window.allLit || setTimeout(look, 20);
   };
   look();
-})"""
+}"""
 
 
 def test_a_waveform_is_drawn_while_the_file_is_still_read(page: Page) -> None:
     choose(page, "Long")
+    page.evaluate(LIT, 5)
     page.click("[data-action=load-A]")
     until(lambda: drawn(page) == 0.0)
     until(lambda: (deck(page) or {}).get("length") == 60 * LONG_MINUTES)
-    seen = page.evaluate(LIT, 5)
+    until(lambda: page.evaluate("allLit"))
+    seen = page.evaluate("seenLit")
     whole = seen[-1][1]
     assert whole > 1000
     assert any(0 < ready < 1 and lit > 0.5 * whole for ready, lit in seen), seen[:20]
@@ -180,43 +185,45 @@ def test_a_drag_loops_what_it_covers(loaded: Page, stage: Running) -> None:
 
 
 def test_a_stem_is_muted_and_soloed_in_what_is_heard(
-    loaded: Page, browser: Browser, stage: Running, ear: Ear
+    loaded: Page, browser: Browser, stage: Running, capture: MasterCapture
 ) -> None:
     press(loaded, "play")
-    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
     names = [stem["name"] for stem in deck(loaded)["stems"]]
     vocals, drums = (names.index(name) + 1 for name in ("vocals", "drums"))
     with ready_page(browser, stage) as other:
         press(loaded, f"mute-{vocals}")
-        until(ear.hears(DRUMS, BASS, OTHER))
+        until(capture.has_tones(DRUMS, BASS, OTHER))
         button = other.get_by_role("button", name="Deck A vocals mute")
         expect(button).to_have_attribute("aria-pressed", "true")
         button.click()
-        until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+        until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
         expect(loaded.get_by_role("button", name="Deck A vocals mute")).to_have_attribute(
             "aria-pressed", "false")  # fmt: skip
     press(loaded, f"solo-{drums}")
-    until(ear.hears(DRUMS))
+    until(capture.has_tones(DRUMS))
 
 
-def test_an_effect_is_put_in_and_heard(loaded: Page, ear: Ear) -> None:
+def test_an_effect_is_put_in_and_heard(loaded: Page, capture: MasterCapture) -> None:
     press(loaded, "play")
     names = [stem["name"] for stem in deck(loaded)["stems"]]
     press(loaded, f"solo-{names.index('drums') + 1}")
-    until(ear.hears(DRUMS))
-    assert ear.level(3 * DRUMS) < QUIET
+    alone = capture.has_tones(DRUMS)
+    until(lambda: alone() and capture.level(3 * DRUMS) < QUIET)
     loaded.click(".deck[data-deck=A] [data-tab=effects]")
     press(loaded, "fx-add-drive")
     loaded.get_by_role("slider", name="Deck A effects: drive drive").press("End")
     # What is driven has odd harmonics.
-    until(lambda: ear.level(3 * DRUMS) > 5 * QUIET)
+    until(lambda: capture.level(3 * DRUMS) > 5 * QUIET)
     press(loaded, "fx-on-1")
-    until(lambda: ear.level(3 * DRUMS) < QUIET and ear.level(DRUMS) > HEARD)
+    until(lambda: capture.level(3 * DRUMS) < QUIET and capture.level(DRUMS) > HEARD)
 
 
-def test_the_block_changes_and_the_music_goes_on(loaded: Page, stage: Running, ear: Ear) -> None:
+def test_the_block_changes_and_the_music_goes_on(
+    loaded: Page, stage: Running, capture: MasterCapture
+) -> None:
     press(loaded, "play")
-    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
     before = stage.client.status()["deck.A.position"]
     loaded.click("[data-tab=health]")
     loaded.get_by_label("Frames of a block").select_option("512")
@@ -224,7 +231,7 @@ def test_the_block_changes_and_the_music_goes_on(loaded: Page, stage: Running, e
     loaded.click("[data-action=buffer-size]")
     until(lambda: stage.client.status()["buffer_size"] == 512)
     expect(loaded.locator(".panel-health")).to_contain_text("512 frames")
-    until(ear.hears(DRUMS, BASS, VOCALS, OTHER))
+    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
     status = stage.client.status()
     assert status["voices"] == 1
     assert status["deck.A.position"] > before

@@ -11,10 +11,10 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.chromium import PHONE, WIDE, open_page
+from tests.support.chromium import PHONE, WAIT_MS, WIDE, open_page
 from tests.support.page_server import ready_page
 from tests.support.server import Running, until
-from tests.support.stem_music import TONES, Ear, deck, make_media, tone_server
+from tests.support.stem_music import TONES, MasterCapture, deck, make_media, tone_server
 
 ALL = tuple(TONES.values())
 
@@ -33,12 +33,12 @@ def stage(folder: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def ear(stage: Running) -> Iterator[Ear]:
-    with Ear(stage.page()) as made:
+def capture(stage: Running) -> Iterator[MasterCapture]:
+    with MasterCapture(stage.page()) as made:
         yield made
 
 
-def test_all_without_a_mouse(browser: Browser, stage: Running, ear: Ear) -> None:
+def test_all_without_a_mouse(browser: Browser, stage: Running, capture: MasterCapture) -> None:
     with ready_page(browser, stage, WIDE) as page:
         keys = page.keyboard
         keys.press("/")
@@ -52,24 +52,27 @@ def test_all_without_a_mouse(browser: Browser, stage: Running, ear: Ear) -> None
         # Away from what takes letters for itself.
         page.evaluate("document.activeElement.blur()")
         keys.press("w")
-        until(ear.hears(*ALL))
+        until(capture.has_tones(*ALL))
         page.locator(".deck[data-deck=B] .waveform-overview").focus()
         keys.press("PageUp")  # sixteen seconds, as there is no grid
         until(lambda: float(stage.client.status()["deck.B.position"]) > 16.0)
         keys.press("Home")
         until(lambda: float(stage.client.status()["deck.B.position"]) < 16.0)
         page.get_by_role("slider", name="Deck B level").press("Home")
-        until(ear.hears())
+        until(capture.has_tones())
         page.get_by_role("slider", name="Deck B level").press("Delete")
-        until(ear.hears(*ALL))
+        until(capture.has_tones(*ALL))
         page.evaluate("document.activeElement.blur()")
         keys.press("s")
-        until(ear.hears())
+        until(capture.has_tones())
     stage.client.send("/deck/B/unload")
 
 
-def test_all_with_a_finger_on_a_phone(browser: Browser, stage: Running, ear: Ear) -> None:
+def test_all_with_a_finger_on_a_phone(
+    browser: Browser, stage: Running, capture: MasterCapture
+) -> None:
     context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)  # type: ignore[arg-type]
+    context.set_default_timeout(WAIT_MS)
     page = context.new_page()
     page.goto(stage.page())
     page.tap(".view[data-view=library]")
@@ -78,13 +81,13 @@ def test_all_with_a_finger_on_a_phone(browser: Browser, stage: Running, ear: Ear
     expect(page.locator(".deck[data-deck=D]")).to_have_attribute("data-state", "ready")
     page.tap(".view[data-view=D]")
     page.tap(".deck[data-deck=D] [data-action=play]")
-    until(ear.hears(*ALL))
+    until(capture.has_tones(*ALL))
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.tap(".deck[data-deck=D] [data-action=mute-1]")
     muted = deck(page, "D")["stems"][0]["name"]
-    until(ear.hears(*(hertz for name, hertz in TONES.items() if name != muted)))
+    until(capture.has_tones(*(hertz for name, hertz in TONES.items() if name != muted)))
     page.tap(".deck[data-deck=D] [data-action=play]")
-    until(ear.hears())
+    until(capture.has_tones())
     context.close()
     stage.client.send("/deck/D/unload")
 
@@ -110,7 +113,7 @@ def test_a_page_finds_its_server_when_it_is_there_again(browser: Browser, folder
             expect(page.locator("body")).to_have_attribute("data-link", "lost")
             with tone_server(folder, media, "--http-port", port) as again:
                 assert again.page() == f"http://127.0.0.1:{port}"
-                expect(page.locator("body")).to_have_attribute("data-link", "open", timeout=30_000)
+                expect(page.locator("body")).to_have_attribute("data-link", "open")
                 expect(page.locator("#banner")).to_be_hidden()
                 expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "empty")
                 level = page.get_by_role("slider", name="Deck A level")

@@ -13,8 +13,8 @@ from crowdstream.control.packets import Malformed, parse
 from crowdstream.control.table import TABLE
 from crowdstream.desk.block import Desk
 from tests.fuzz.invariants import check_control, check_desk, check_sound
-from tests.fuzz.picture import picture
 from tests.fuzz.registry import Fault
+from tests.fuzz.state_snapshot import state_snapshot
 from tests.support.offline_server import Rig
 
 LOUDEST = 1.0 + 1e-6  # the ceiling of a rig is 0 dB
@@ -98,15 +98,16 @@ class Player(Rig):
             single = len(parse(packet)) == 1
         except Malformed:
             single = True
-        before = picture(self.core) if single else None
+        before = state_snapshot(self.core) if single else None
         self.core.packet(packet, sender)
         self._raise_faults()
         failed = [
             values for to, address, values in self.answers.said[told:]
             if address == "/fail" and to == sender
         ]
-        if single and failed and picture(self.core) != before:
-            raise Fault(f"{failed[0]} failed and changed {_change(before, picture(self.core))}")
+        if single and failed and state_snapshot(self.core) != before:
+            changed = _change(before, state_snapshot(self.core))
+            raise Fault(f"{failed[0]} failed and changed {changed}")
 
     def _raise_faults(self) -> None:
         error, self._faults.error = self._faults.error, None

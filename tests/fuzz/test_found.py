@@ -15,8 +15,8 @@ from crowdstream.library.grids import GridError, read_sidecar
 from crowdstream.library.mp3 import survey
 from crowdstream.library.reader import open_stem
 from crowdstream.library.tracks import MOST_ENTRIES, find_stems
+from tests.fuzz.encoded_sounds import sound
 from tests.fuzz.player import Player
-from tests.fuzz.sounds import sound
 from tests.support import osc_reference
 
 SECOND = 44100

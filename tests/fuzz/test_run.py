@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz import registry, run
 from tests.fuzz.mutate import needed
 from tests.fuzz.registry import NAMES, Fault, Target, load
-from tests.fuzz.source import Source
+from tests.support.byte_source import ByteSource
 
 
 def _seeds() -> Iterator[bytes]:
@@ -69,7 +69,7 @@ def test_of_what_reaches_the_same_lines_the_smallest_is_kept() -> None:
 
 
 def test_choices_end_where_the_bytes_do() -> None:
-    source = Source(bytes([3, 255, 255]))
+    source = ByteSource(bytes([3, 255, 255]))
     assert source.pick("abcd") == "d"
     assert source.share() == 1.0
     assert (source.left, source.byte(), source.pick("abcd"), source.share()) == (0, 0, "a", 0.0)

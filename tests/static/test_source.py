@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.environment import PROJECT
+from tests.support.environment import PROJECT, bare_environment
 
 FOLDERS = ("crowdstream", "examples", "benchmarks", "contrib", "tests")
 
@@ -154,3 +156,79 @@ def test_no_page_evaluates_text() -> None:
             if page.suffix in (".js", ".mjs", ".html"):
                 text = page.read_text(encoding="utf-8")
                 assert not re.search(r"\b(eval|new Function|document\.write)\s*\(", text), page
+
+
+# Imports between tests, benchmarks and tools ----------------------------------------------------
+
+NOT_INSTALLED = ("pytest", "hypothesis", "playwright", "pyloudnorm", "matplotlib", "scipy")
+"""Packages that the tests need and the start script does not install."""
+
+IMPORT_ALL = """
+import importlib, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ImportError(f"{name} is not installed by the start script")
+
+blocked, modules = sys.argv[1].split(","), sys.argv[2].split(",")
+sys.meta_path.insert(0, Blocker())
+for module in modules:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        print(f"{module}: {error}")
+"""
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all modules and objects that a module imports, also within functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def imports_of(folders: Iterable[str], package: str) -> dict[str, list[str]]:
+    """The names that the modules of `folders` import from a package, by module."""
+    found = {}
+    for folder in folders:
+        for path in sorted((PROJECT / folder).rglob("*.py")):
+            names = [n for n in imported(path) if n.partition(".")[0] == package]
+            found[str(path.relative_to(PROJECT))] = sorted(names)
+    assert found
+    return found
+
+
+def test_benchmarks_and_tools_import_only_support_code_from_tests() -> None:
+    for path, names in imports_of(("benchmarks", "contrib", "examples"), "tests").items():
+        assert not [name for name in names if not name.startswith("tests.support.")], path
+
+
+def test_only_tests_of_benchmarks_import_from_benchmarks() -> None:
+    for path, names in imports_of(("crowdstream", "examples", "contrib"), "benchmarks").items():
+        assert not names, path
+    for path, names in imports_of(("tests",), "benchmarks").items():
+        assert not names or Path(path).parent.name == "benchmarks", path
+
+
+def test_support_code_imports_no_test() -> None:
+    for path, names in imports_of(("tests/support",), "tests").items():
+        assert not [name for name in names if not name.startswith("tests.support.")], path
+
+
+def test_every_benchmark_runs_with_what_the_start_script_installs() -> None:
+    folder = PROJECT / "benchmarks"
+    # Scripts are run by another program's Python, where its package is installed.
+    scripts = folder / "renderers" / "scripts"
+    paths = [path for path in sorted(folder.rglob("*.py")) if scripts not in path.parents]
+    names = [".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in paths]
+    child = subprocess.run(
+        [sys.executable, "-P", "-c", IMPORT_ALL, ",".join(NOT_INSTALLED), ",".join(names)],
+        env=bare_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (child.returncode, child.stdout, child.stderr) == (0, "", "")
+    assert len(names) > 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().with_name("pages")
 PAGES = PROJECT / "crowdstream" / "web" / "page"
-EAR = (HERE / "ear.js").read_text()
+CAPTURE = (HERE / "capture.js").read_text()
 _HTML = """<!doctype html><meta charset="utf-8"><title>listen</title>
 <script type="module" src="/start.js"></script>
 <h1>Anything else</h1><section id="listen" aria-label="Listening in"></section>"""
@@ -159,13 +160,12 @@ def reading(page: Page) -> dict[str, Any]:
     return found
 
 
-def until_state(page: Page, state: str, seconds: float = 20.0) -> None:
+def until_state(page: Page, state: str, seconds: float = 120.0) -> None:
     """Wait until the page says so; it allows no evaluation of texts, so it is asked from here."""
-    for _ in range(int(seconds / 0.05)):
-        if reading(page)["state"] == state:
-            return
+    deadline = time.monotonic() + seconds
+    while reading(page)["state"] != state:
+        assert time.monotonic() < deadline, f"not {state}: {reading(page)}"
         page.wait_for_timeout(50)
-    raise AssertionError(f"not {state}: {reading(page)}")
 
 
 def quietest(samples: np.ndarray, rate: float) -> float:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from tests.fuzz.source import Source
+from tests.support.byte_source import ByteSource
 
 Tagged = tuple[str, Any]
 """A type tag and a value."""
@@ -53,13 +53,13 @@ def bundle(tag: int, elements: Sequence[bytes]) -> bytes:
     return b"#bundle\0" + struct.pack(">Q", tag) + b"".join(parts)
 
 
-def some_text(source: Source, most: int = 12) -> str:
+def some_text(source: ByteSource, most: int = 12) -> str:
     """A text without a zero byte; not always UTF-8."""
     raw = source.raw(source.between(0, most)).replace(b"\0", b"-")
     return raw.decode("utf-8", "surrogateescape")
 
 
-def some_argument(source: Source) -> Tagged:
+def some_argument(source: ByteSource) -> Tagged:
     """An argument of any type and value."""
     tag = source.pick(TAGS)
     if tag == "i":

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: music whose stems are told apart by ear, and an ear."""
+"""Music whose stems are distinct tones, and a capture of the master that tells them apart."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def tone_server(folder: Path, media: Path, *options: str) -> Iterator[Running]:
         yield running
 
 
-class Ear:
-    """Listens to the master as anybody can, over `/listen`. A context manager."""
+class MasterCapture:
+    """Captures the master over `/listen` and measures its tones. A context manager."""
 
     def __init__(self, url: str) -> None:
         address = url.replace("http", "ws", 1) + "/listen?bus=master&format=pcm16"
@@ -97,7 +97,7 @@ class Ear:
         turn = np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / RATE)
         return float(2 * abs((samples * window * turn).sum()) / max(window.sum(), 1.0))
 
-    def hears(self, *hertz: float) -> Callable[[], bool]:
+    def has_tones(self, *hertz: float) -> Callable[[], bool]:
         """A condition: of the stems exactly these sound."""
         wanted = set(hertz)
         return lambda: all(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.audio_child import HEAD
+from tests.fuzz.encoded_sounds import all_sounds
 from tests.fuzz.registry import Fault, Target
-from tests.fuzz.sounds import all_sounds
 from tests.support import scratch_files
 
 PATIENCE = 10.0  # seconds for a file of some kilobytes, on a busy machine; it takes 0.01

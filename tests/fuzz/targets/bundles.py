@@ -8,9 +8,9 @@ from typing import Any
 
 from crowdstream.control.packets import DEEPEST, UNIX_EPOCH, Malformed, parse
 from tests.fuzz.registry import Fault, Target
-from tests.fuzz.source import Source
 from tests.fuzz.targets.osc import same
 from tests.support import osc_reference
+from tests.support.byte_source import ByteSource
 
 MOST_ELEMENTS = 12
 DEEP = DEEPEST + 4
@@ -19,7 +19,7 @@ SLOW_SECONDS = 2.0  # a packet takes under 10 ms: whoever needs so long does not
 Known = tuple[float | None, str, tuple[Any, ...]]
 
 
-def _build(source: Source, outer: float | None, depth: int) -> tuple[bytes, list[Known], int]:
+def _build(source: ByteSource, outer: float | None, depth: int) -> tuple[bytes, list[Known], int]:
     """A bundle, what it means, and how deep it goes."""
     tag = source.pick(
         (osc_reference.NOW, 0, source.whole(8), (2208988800 + source.whole(4) % 2**30) << 32)
@@ -46,7 +46,7 @@ def _build(source: Source, outer: float | None, depth: int) -> tuple[bytes, list
 
 def run(data: bytes) -> None:
     """Parse a bundle, then parse it damaged."""
-    source = Source(data)
+    source = ByteSource(data)
     around = source.between(0, DEEP) if source.chance(40) else 0
     packet, known, deepest = _build(source, None, 1 + around)
     for _ in range(around):
@@ -76,7 +76,7 @@ def _agree(found: list[Any], known: list[Known]) -> None:
             raise Fault(f"{wanted} {address} {values} is read as {moment} {message}")
 
 
-def _damaged(source: Source, packet: bytes) -> bytes:
+def _damaged(source: ByteSource, packet: bytes) -> bytes:
     broken = bytearray(packet)
     how = source.between(0, 3)
     at = source.between(0, len(broken) - 1)

@@ -18,8 +18,8 @@ from crowdstream.engine.effects import MODULES
 from crowdstream.offline.session import START, WALL
 from tests.fuzz.player import Player
 from tests.fuzz.registry import Fault, Target
-from tests.fuzz.source import Source
 from tests.support import osc_reference, scratch_files
+from tests.support.byte_source import ByteSource
 from tests.support.osc_reference import Tagged
 
 MOST_STEPS = 120
@@ -35,7 +35,7 @@ _WORDS = ("mix", "on", "time", "feedback", "size", "all", "stems", "A/1", "wav16
           "master", "bus1", "cue", "echo")  # fmt: skip
 
 
-def _valid(arg: Arg, source: Source) -> Tagged:
+def _valid(arg: Arg, source: ByteSource) -> Tagged:
     """A value in the argument's range."""
     if arg.words and source.chance(60):
         return "s", source.pick(arg.words)
@@ -62,12 +62,12 @@ def _valid(arg: Arg, source: Source) -> Tagged:
     return "f", low + (high - low) * source.share()
 
 
-def _parameter(source: Source) -> str:
+def _parameter(source: ByteSource) -> str:
     names = [p.name for module in MODULES.values() for p in module.parameters]
     return source.pick(["mix", "on", *names])
 
 
-def _pairs(arg: Arg, before: list[Tagged], source: Source) -> list[Tagged]:
+def _pairs(arg: Arg, before: list[Tagged], source: ByteSource) -> list[Tagged]:
     """Parameters of the effect that was named, or points of a beat grid."""
     found: list[Tagged] = []
     module = MODULES.get(str(before[-1][1])) if before else None
@@ -84,7 +84,7 @@ def _pairs(arg: Arg, before: list[Tagged], source: Source) -> list[Tagged]:
     return found
 
 
-def _edge(arg: Arg, source: Source) -> Tagged:
+def _edge(arg: Arg, source: ByteSource) -> Tagged:
     """A value at the border of what is allowed, or just beyond."""
     ends = [end for end in (arg.low, arg.high, 0.0) if end is not None]
     end = source.pick(ends)
@@ -101,7 +101,7 @@ _WILD: tuple[Tagged, ...] = (
 )  # fmt: skip
 
 
-def _value(arg: Arg, source: Source) -> Tagged:
+def _value(arg: Arg, source: ByteSource) -> Tagged:
     how = source.byte()
     if arg.type == "*":
         return _free(source)
@@ -112,7 +112,7 @@ def _value(arg: Arg, source: Source) -> Tagged:
     return source.pick(_WILD) if how < 250 else osc_reference.some_argument(source)
 
 
-def _free(source: Source) -> Tagged:
+def _free(source: ByteSource) -> Tagged:
     how = source.byte()
     if how < 60:
         return "s", _parameter(source)
@@ -123,7 +123,7 @@ def _free(source: Source) -> Tagged:
     return ("i", source.pick(BUFFERS)) if how < 220 else osc_reference.some_argument(source)
 
 
-def _address(command: Command, source: Source) -> str:
+def _address(command: Command, source: ByteSource) -> str:
     address = command.address
     for place, spellings in PLACES.items():
         if f"{{{place}}}" in address:
@@ -133,7 +133,7 @@ def _address(command: Command, source: Source) -> str:
     return address
 
 
-def message(source: Source) -> bytes:
+def message(source: ByteSource) -> bytes:
     """A command, mostly one that can be carried out."""
     # Of the commands of stems there are eight times as many as matters.
     at = source.whole(2)
@@ -171,7 +171,7 @@ FREQUENT = (
 )  # fmt: skip
 
 
-def _tag(player: Player, source: Source) -> int:
+def _tag(player: Player, source: ByteSource) -> int:
     """A time tag: at once, in the past, soon, late, or any."""
     how = source.byte()
     if how < 60:
@@ -182,7 +182,7 @@ def _tag(player: Player, source: Source) -> int:
     return round((player.time - START + WALL + seconds + UNIX_EPOCH) * 2**32)
 
 
-def _step(player: Player, source: Source) -> None:
+def _step(player: Player, source: ByteSource) -> None:
     how = source.byte()
     if how < 120:
         player.order(message(source))
@@ -202,7 +202,7 @@ def _step(player: Player, source: Source) -> None:
         player.order(bytes(packet))
 
 
-def _begin(player: Player, source: Source) -> None:
+def _begin(player: Player, source: ByteSource) -> None:
     """Mostly there is music already: what needs none is soon tried."""
     how = source.byte()
     if how >= 240:
@@ -217,7 +217,7 @@ def _begin(player: Player, source: Source) -> None:
 
 def run(data: bytes) -> None:
     """Give commands and render, then have everything come to rest."""
-    source = Source(data)
+    source = ByteSource(data)
     scratch_files.music()
     rig = Player(memory_mb=MEMORY_MB, record_folder=Path("/nonexistent"))
     with contextlib.redirect_stdout(io.StringIO()), rig as player:

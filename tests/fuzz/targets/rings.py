@@ -21,7 +21,7 @@ from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, pop_events, push_
 from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING, PENDING
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.ring_child import batch
-from tests.fuzz.source import Source
+from tests.support.byte_source import ByteSource
 
 MOST_ACTIONS = 12
 LONGEST = 0.003  # seconds between two of them
@@ -125,7 +125,7 @@ class Told:
         return int(self._desk.ledger["events_lost"])
 
 
-def _against_commands(writers: Writers, source: Source) -> None:
+def _against_commands(writers: Writers, source: ByteSource) -> None:
     writers.begin(f"commands {source.byte()}")
     for _ in range(source.between(1, MOST_ACTIONS)):
         _disturb(writers, source)
@@ -137,7 +137,7 @@ def _against_commands(writers: Writers, source: Source) -> None:
     take_commands(writers.desk, COMMAND_RING)
 
 
-def _against_events(writers: Writers, source: Source) -> None:
+def _against_events(writers: Writers, source: ByteSource) -> None:
     desk = writers.desk
     writers.begin("engine")
     told, pushed = Told(desk), 0
@@ -162,7 +162,7 @@ def _against_events(writers: Writers, source: Source) -> None:
         raise Fault(f"{pushed} commands, {told.count} told of, {told.lost} lost")
 
 
-def _disturb(writers: Writers, source: Source) -> None:
+def _disturb(writers: Writers, source: ByteSource) -> None:
     time.sleep(LONGEST * source.share())
     if source.chance(128):
         writers.signal(signal.SIGSTOP)
@@ -189,7 +189,7 @@ def _empty(desk: Desk) -> None:
 
 def run(data: bytes) -> None:
     """Writers of commands, then one of events, stopped and killed as the bytes say."""
-    source = Source(data)
+    source = ByteSource(data)
     writers = _writers()
     try:
         for go in (_against_commands, _against_events):

@@ -11,8 +11,8 @@ from crowdstream.settings import OPTIONS, SettingError, resolve, toml
 from crowdstream.settings.files import PRESETS, read_settings
 from crowdstream.settings.options import NOT_IN_FILES
 from tests.fuzz.registry import Fault, Target
-from tests.fuzz.source import Source
 from tests.support import scratch_files
+from tests.support.byte_source import ByteSource
 
 _NAMES = sorted(OPTIONS)
 
@@ -60,7 +60,7 @@ def _save(data: bytes) -> None:
         before: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError):
         return
-    source = Source(data[-12:])
+    source = ByteSource(data[-12:])
     name = source.pick(_NAMES)
     value = source.pick((source.byte(), source.share(), "a\x7fb\n\"'#", True, ["x", "y"]))
     try:

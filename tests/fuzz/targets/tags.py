@@ -12,8 +12,8 @@ from crowdstream.library.mp3 import survey, with_length_tag
 from crowdstream.library.ogg import VorbisPages
 from crowdstream.library.splice import SplicedFile
 from crowdstream.library.tags import LONGEST_TEXT, read_tags
+from tests.fuzz.encoded_sounds import all_sounds
 from tests.fuzz.registry import Fault, Target
-from tests.fuzz.sounds import all_sounds
 from tests.support import scratch_files
 
 # A file of some kilobytes takes under 10 ms; one that takes so long would take an hour at its

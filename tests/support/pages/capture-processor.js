@@ -1,4 +1,4 @@
-class EarProcessor extends AudioWorkletProcessor {
+class CaptureProcessor extends AudioWorkletProcessor {
   constructor() {
     super();
     this.parts = [];
@@ -18,4 +18,4 @@ class EarProcessor extends AudioWorkletProcessor {
   }
 }
 
-registerProcessor("ear", EarProcessor);
+registerProcessor("capture", CaptureProcessor);

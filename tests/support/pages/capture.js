@@ -1,10 +1,10 @@
 // Runs in a page before its own scripts: whatever is connected to a context's destination is also
 // recorded, on the sound thread, so that what the audio graph puts out is known to the sample.
 (() => {
-  const ears = new Map();
+  const captures = new Map();
   const connect = AudioNode.prototype.connect;
 
-  class Ear {
+  class Capture {
     constructor(context) {
       this.context = context;
       this.input = context.createGain();
@@ -12,8 +12,8 @@
     }
 
     async record() {
-      await this.context.audioWorklet.addModule("/test/ear-processor.js");
-      this.node = new AudioWorkletNode(this.context, "ear");
+      await this.context.audioWorklet.addModule("/test/capture-processor.js");
+      this.node = new AudioWorkletNode(this.context, "capture");
       connect.call(this.input, this.node);
       connect.call(this.node, this.context.destination);
     }
@@ -43,8 +43,8 @@
   AudioNode.prototype.connect = function connected(target, ...rest) {
     if (target instanceof AudioDestinationNode) {
       const { context } = this;
-      if (!ears.has(context)) ears.set(context, new Ear(context));
-      connect.call(this, ears.get(context).input);
+      if (!captures.has(context)) captures.set(context, new Capture(context));
+      connect.call(this, captures.get(context).input);
     }
     return connect.call(this, target, ...rest);
   };
@@ -53,8 +53,8 @@
   // 128 frames: `frames`, the context's frame of the first one; `clocks`, what to add to the
   // context's time to have the system's clock when they were worked out.
   globalThis.heard = async () => {
-    const [[context, ear]] = [...ears];
-    const { frames, parts, clocks } = await ear.take();
+    const [[context, capture]] = [...captures];
+    const { frames, parts, clocks } = await capture.take();
     const channel = (index) => {
       const blob = new Blob(parts.map((part) => part[index]));
       return blob.arrayBuffer().then((buffer) => {
@@ -69,5 +69,5 @@
     const [left, right] = [await channel(0), await channel(1)];
     return { rate: context.sampleRate, frames, clocks, left, right };
   };
-  globalThis.heardContexts = () => [...ears.keys()];
+  globalThis.heardContexts = () => [...captures.keys()];
 })();

@@ -1,4 +1,4 @@
-"""All that control knows, as plain values: two pictures are equal when nothing has changed."""
+"""The state of control as plain values: two snapshots are equal when nothing has changed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LEFT_OUT = {
 _PLAIN = {int, str, bytes, bool, type(None)}
 
 
-def picture(core: Core) -> Any:
-    """What a failed command must leave as it is."""
+def state_snapshot(core: Core) -> Any:
+    """The state that a failed command must not change."""
     return _of(core, {}), int(core.desk.rings["command_head"]), len(core.outbox._batch)
 
 

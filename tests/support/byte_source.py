@@ -1,4 +1,4 @@
-"""Choices made from bytes: the bytes that a fuzzer mutates decide what is done."""
+"""Choices read from bytes: the bytes that a fuzzer mutates decide what a target does."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Source:
-    """Takes choices from `data`, from its front. When that is used up, every choice is the first.
+class ByteSource:
+    """Reads choices from `data`, front to back. After its end, every choice is the first one.
 
-    So any bytes mean something, a prefix means the same, and a changed byte changes little.
+    So all bytes are valid, a prefix means the same as before, and a changed byte changes little.
     """
 
     def __init__(self, data: bytes) -> None:

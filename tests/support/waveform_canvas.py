@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from tests.support.waveform_app import WaveformApp, track
 
 SECONDS = 40.0
-PATIENCE = 30.0
+PATIENCE = 120.0
 GRID = {"source": "file", "beats": [0.0, 80.0], "seconds": [0.0, 40.0]}
 
 
@@ -35,19 +35,19 @@ def show(app: WaveformApp, page: Page, number: int, paths: list[Path], **more: A
     settle(page)
 
 
+QUIET = """async () => {
+  const pause = () => new Promise((done) => setTimeout(done, 60));
+  for (let looks = 0; looks < 5; looks += 1) {
+    await pause();
+    if (waveforms[0].peaks._busy || waveforms[0]._frame || waveforms[0]._dirty) return false;
+  }
+  return true;
+}"""
+
+
 def settle(page: Page) -> None:
     """Wait until nothing is fetched or painted any more."""
-    page.evaluate(
-        """async () => {
-          const quiet = () => new Promise((done) => setTimeout(done, 60));
-          const { peaks } = waveforms[0];
-          for (let tries = 0; tries < 100; tries += 1) {
-            await quiet();
-            if (!peaks._busy && !waveforms[0]._frame && !waveforms[0]._dirty) return;
-          }
-        }"""
-    )
-    time.sleep(0.3)
+    until(lambda: page.evaluate(QUIET))
 
 
 LIT = """([canvas, x, y, wide, high]) => {

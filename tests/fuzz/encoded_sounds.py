@@ -1,4 +1,4 @@
-"""Small sound files of every format, to be damaged."""
+"""Small sound files of every format, for targets that damage them."""
 
 from __future__ import annotations
 
