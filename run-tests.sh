@@ -9,7 +9,7 @@ project=${self%/*}
 
 usage() {
     cat <<'END'
-Usage: run-tests.sh [--repeat N] [tier ...] [arguments of pytest]
+Usage: run-tests.sh [--repeat N] [--coverage] [tier ...] [arguments of pytest]
        run-tests.sh --fuzz [seconds] [target ...]
 
   (nothing)       every test
@@ -18,6 +18,7 @@ Usage: run-tests.sh [--repeat N] [tier ...] [arguments of pytest]
   arguments       for pytest: ./run-tests.sh -k limiter
                   ./run-tests.sh tests/unit/desk/test_rings.py
   --repeat N      run the selection N times and list each test that did not pass every time
+  --coverage      report the branch coverage of crowdstream/, subprocesses included
   --fuzz          search for faults for so many seconds per target (60), in all targets or those
                   that are named; see docs/fuzzing.md
 
@@ -26,7 +27,7 @@ END
 }
 
 all_tiers=(static unit integration system browser fuzz)
-tiers=() arguments=() repeat=1 fuzz=
+tiers=() arguments=() repeat=1 fuzz='' pytest=(pytest)
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help)
@@ -38,6 +39,7 @@ while [ $# -gt 0 ]; do
         shift
         break
         ;;
+    --coverage) pytest=(coverage run -m pytest) ;;
     --repeat=*) repeat=${1#--repeat=} ;;
     --repeat)
         repeat=${2:-}
@@ -137,7 +139,7 @@ free_kb=$(df --output=avail -k "${TMPDIR:-/tmp}" | tail -n 1)
 # The variable marks all processes that a run starts; what is left of them at the end is a fault.
 run=$(mktemp -d "${TMPDIR:-/tmp}/cs-XXXXXX")
 mkdir "$run/tmp"
-export CROWDSTREAM_TEST_RUN=${run##*/} TMPDIR=$run/tmp
+export CROWDSTREAM_TEST_RUN=${run##*/} TMPDIR=$run/tmp COVERAGE_FILE=$run/coverage
 finish() {
     local status=$?
     trap - EXIT INT TERM HUP
@@ -151,7 +153,7 @@ trap 'exit 143' TERM HUP
 
 selection=("${tiers[@]/#/tests/}" ${arguments[@]+"${arguments[@]}"})
 run_once() { # file for the results
-    run_module pytest -p tests.support.summary -o console_output_style=classic -n "$(nproc)" \
+    run_module "${pytest[@]}" -p tests.support.summary -o console_output_style=classic -n "$(nproc)" \
         --dist loadgroup --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}"
 }
 
@@ -163,4 +165,8 @@ for ((number = 1; number <= repeat; number++)); do
     run_once "$run/results-$number" || status=1
 done
 [ "$repeat" -eq 1 ] || run_module tests.support.summary "$run"/results-* || status=1
+if [ "${pytest[0]}" = coverage ]; then
+    run_module coverage combine --quiet
+    run_module coverage report
+fi
 exit $status
