@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crowdstream.private import NotPrivate, check_private, make_private
-from tests.support.environment import PROJECT
+from tests.support.environment import child_environment
 
 
 def mode(path: Path) -> int:
@@ -70,9 +70,9 @@ def test_a_link_of_another_or_a_file_is_refused(tmp_path: Path) -> None:
 
 def cache_dir(**env: str) -> subprocess.CompletedProcess[str]:
     code = "from crowdstream.engine import jit; import numba; print(numba.core.config.CACHE_DIR)"
-    plain = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    changes: dict[str, str | None] = {"NUMBA_CACHE_DIR": None, **env}
     return subprocess.run(
-        [sys.executable, "-P", "-c", code], env={**plain, "PYTHONPATH": str(PROJECT), **env},
+        [sys.executable, "-P", "-c", code], env=child_environment(**changes),
         capture_output=True, text=True, check=False,
     )
 

@@ -16,7 +16,7 @@ from crowdstream.catalog.command import analyze
 from crowdstream.catalog.library import Library
 from crowdstream.cli import main
 from tests.support.analyze_command import Analyze, Sound, analyze_here
-from tests.support.server import PROJECT, until
+from tests.support.server import PROJECT, WAIT_SECONDS, until
 
 PROBED = 3000  # bytes at the end of a file that are changed
 PROGRAM = """
@@ -253,7 +253,7 @@ def test_it_is_stopped_or_killed_and_goes_on(tmp_path: Path, sound: Sound, place
         )
         until((tmp_path / "m" / "endless.begun").exists)
         process.send_signal(number)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=WAIT_SECONDS)
         ended.append((process.returncode, "what was done is kept" in said))
         with Library(place, write=False) as library:
             kept.append(len(library.find()))

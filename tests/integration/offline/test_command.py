@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -17,7 +18,7 @@ import soundfile
 from crowdstream.cli import main
 from crowdstream.offline.progress import Progress, clock
 from tests.support.offline_server import RATE
-from tests.support.server import PROJECT
+from tests.support.server import PROJECT, WAIT_SECONDS, until
 
 SET = "0 /deck/A/load numbers.wav\n0 /deck/A/rate 1.06\n0 /deck/A/eq/mid 0.4\n0 /deck/A/play\n"
 
@@ -31,7 +32,7 @@ def written(folder: Path, text: str = SET) -> str:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "crowdstream", "render", *arguments],
-        cwd=PROJECT, capture_output=True, text=True, timeout=100, check=False,
+        cwd=PROJECT, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
     )  # fmt: skip
 
 
@@ -39,11 +40,12 @@ def test_it_writes_the_same_bits_each_time(folder: Path) -> None:
     path = written(folder, SET + "1.5 /set_tempo 124\n@4 /deck/A/seek 1")
     outs = [folder / "one.wav", folder / "two.wav"]
     for out in outs:
+        second = int(time.time())
+        until(lambda second=second: int(time.time()) > second)  # a date in the file would differ
         done = run(path, str(out), "--format", "float")
         assert done.returncode == 0, done.stderr
         assert not done.stderr
         assert " times real time" in done.stdout
-        time.sleep(1.1)  # a date in the file would differ
     assert outs[0].read_bytes() == outs[1].read_bytes()
     assert soundfile.info(outs[0]).frames > 2 * RATE
 
@@ -115,12 +117,14 @@ def test_a_signal_ends_it_and_leaves_nothing(folder: Path, number: signal.Signal
         [sys.executable, "-m", "crowdstream", "render", path, str(folder / "out.wav")],
         cwd=PROJECT, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until = time.monotonic() + 60
-    while not any(part.stat().st_size > 100_000 for part in folder.glob(".out.wav.*")):
-        assert time.monotonic() < until and program.poll() is None
-        time.sleep(0.05)
+
+    def begun() -> bool:
+        assert program.poll() is None
+        return any(part.stat().st_size > 100_000 for part in folder.glob(".out.wav.*"))
+
+    until(begun)
     program.send_signal(number)
-    _, error = program.communicate(timeout=20)
+    _, error = program.communicate(timeout=WAIT_SECONDS)
     assert program.returncode == 130
     assert "interrupted" in error and "Traceback" not in error
     assert not list(folder.glob("*out*")) and not list(folder.glob(".*"))
@@ -128,15 +132,19 @@ def test_a_signal_ends_it_and_leaves_nothing(folder: Path, number: signal.Signal
 
 def test_a_terminal_sees_a_bar(folder: Path) -> None:
     reader, terminal = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "crowdstream", "render", written(folder, SET + "200 end"),
-         str(folder / "out.wav")],
-        cwd=PROJECT, stderr=terminal, stdout=subprocess.PIPE, timeout=100, check=False,
-    )  # fmt: skip
-    os.close(terminal)
-    shown = os.read(reader, 1 << 16).decode()
+    command = [sys.executable, "-m", "crowdstream", "render", written(folder, SET + "200 end")]
+    with subprocess.Popen(
+        [*command, str(folder / "out.wav")], cwd=PROJECT, stderr=terminal, stdout=subprocess.PIPE
+    ) as program:
+        os.close(terminal)
+        data = b""
+        with contextlib.suppress(OSError):  # its end
+            while True:
+                data += os.read(reader, 4096)
+        program.communicate(timeout=WAIT_SECONDS)
     os.close(reader)
-    assert done.returncode == 0
+    shown = data.decode()
+    assert program.returncode == 0
     assert "[#" in shown and "%" in shown
     assert shown.endswith("\r\x1b[K")
 

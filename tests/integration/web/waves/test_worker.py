@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.children import PROJECT
 from crowdstream.web.waves.worker import Worker
+from tests.support.environment import child_environment
+from tests.support.server import WAIT_SECONDS
 
 RATE = 44100
-PATIENCE = 60.0  # seconds: other work may hold it up
 
 
 def long_wave(path: Path, hours: float = 6.0) -> Path:
@@ -36,12 +36,12 @@ class Heard:
 
     def __init__(self, cache: Path, hang: float = 20.0) -> None:
         self.said: list[dict[str, Any]] = []
-        environ = dict(os.environ, XDG_CACHE_HOME=str(cache))
+        environ = child_environment(XDG_CACHE_HOME=str(cache))
         self.worker = Worker(self.said.append, environ, hang)
 
     async def until(self, test: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         """The first thing said from now on, or before, that passes the test; it is forgotten."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             for message in self.said:
                 if test(message):
@@ -59,7 +59,7 @@ def run(
     async def whole() -> None:
         heard = Heard(cache, hang)
         try:
-            async with asyncio.timeout(2 * PATIENCE):
+            async with asyncio.timeout(2 * WAIT_SECONDS):
                 await story(heard)
         finally:
             await heard.worker.close()
@@ -129,7 +129,7 @@ def test_a_file_that_it_hangs_at_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_kill_from_outside_is_no_fault_of_the_file_at_first(tmp_path: Path) -> None:
-    path = long_wave(tmp_path / "a.wav", 1.0)
+    path = long_wave(tmp_path / "a.wav", 0.4)
 
     async def story(heard: Heard) -> None:
         heard.worker.want([str(path)], [])
@@ -147,16 +147,18 @@ def test_a_kill_from_outside_is_no_fault_of_the_file_at_first(tmp_path: Path) ->
 def test_it_ends_a_while_after_the_last_page(
     tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
-    path = str(write_sound(tmp_path / "a.wav"))
+    path, other = (str(write_sound(tmp_path / name)) for name in ("a.wav", "b.wav"))
 
     async def story(heard: Heard) -> None:
         worker = heard.worker
         worker.want([path], [])
         await heard.until(lambda said: said.get("idle"))
         pid = worker.pid
-        worker.leave(0.3)
+        worker.leave(0.01)
         worker.want([path], [])  # somebody has come back
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.02)  # the timers of a loop come in order: that one would have by now
+        worker.want([other], [])
+        await heard.until(lambda said: said.get("wave") == other and said["ready"] == 1)
         assert worker.pid == pid
         worker.leave(0.05)
         while worker.pid:
@@ -171,7 +173,7 @@ def test_it_ends_a_while_after_the_last_page(
 @pytest.fixture
 def alone(tmp_path: Path) -> Any:
     """The process without a web process."""
-    environ = dict(os.environ, XDG_CACHE_HOME=str(tmp_path), PYTHONPATH=str(PROJECT))
+    environ = child_environment(XDG_CACHE_HOME=str(tmp_path))
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "crowdstream.web.waves.process"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, bufsize=0,
@@ -189,7 +191,7 @@ def test_it_gives_way_and_ends_with_its_lifeline(alone: Any, tmp_path: Path) -> 
     while '"wave"' not in alone.stdout.readline().decode():
         pass
     alone.stdin.close()
-    assert alone.wait(PATIENCE) == 0
+    assert alone.wait(WAIT_SECONDS) == 0
     assert list((tmp_path / "crowdstream" / "waves").iterdir()) == []
 
 
