@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.offline_server import RATE, level, write
 from tests.support.playing_server import OPTIONS, await_standby, await_takeover, engines, play
-from tests.support.server import WAIT_SECONDS, Client, Running, SharedServer, ended, until
+from tests.support.server import WAIT_SECONDS, OscClient, Running, SharedServer, ended, until
 
 NULL = (*OPTIONS, "--driver", "null")
 
@@ -55,7 +55,7 @@ def playing_without(shared_without: SharedServer, track: Path) -> Running:
 def test_a_killed_engine_is_followed_at_the_next_frame(playing: Running) -> None:
     """Loop, EQ, effect, tempo ramp and a scheduled command go on; nothing is played twice."""
     it, client = playing, playing.client
-    listener = Client(it.port)
+    listener = OscClient(it.port)
     listener.request("/notify", 1, answer="/done")
     client.send("/deck/A/grid", 120.0, 0.0)
     client.send("/deck/A/eq/low", 0.5)

@@ -9,7 +9,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,15 @@ import psutil
 import pytest
 import soundfile
 
-from crowdstream.desk.block import Desk
 from tests.support.offline_server import RATE, count, write
-from tests.support.server import WAIT_SECONDS, Running, SharedServer, server, until
+from tests.support.server import (
+    WAIT_SECONDS,
+    Running,
+    SharedServer,
+    open_desk,
+    server,
+    until,
+)
 
 # What is longer than 15 s is streamed.
 STREAMED = ("--driver", "null", "--buffer-size", "256", "--memory", "64", "--log-level", "info",
@@ -48,24 +53,6 @@ def loader_of(running: Running) -> psutil.Process:
     """The loader process."""
     until(lambda: len(running.children_named("library")) == 1)
     return running.children_named("library")[0]
-
-
-@contextmanager
-def desk_of(process: psutil.Process) -> Iterator[Desk]:
-    """The desk that a process has open."""
-    found: list[Path] = []
-
-    def opened() -> bool:
-        found[:] = [fd for fd in Path(f"/proc/{process.pid}/fd").iterdir()
-                    if "crowdstream-desk" in _target(fd)]  # fmt: skip
-        return bool(found)
-
-    until(opened)
-    desk = Desk(os.open(found[0], os.O_RDWR))
-    try:
-        yield desk
-    finally:
-        desk.close()
 
 
 def _target(fd: Path) -> str:
@@ -112,7 +99,7 @@ def stop_it_while_busy(
     def opened() -> bool:
         return any(_target(fd) == path for fd in folder.iterdir())
 
-    with desk_of(loader) as desk:
+    with open_desk(loader.pid) as desk:
         stop(loader, lambda: int(desk.loader["busy"]) != 0, opened, provoke)
 
 
@@ -131,7 +118,7 @@ def stop_it_while_streaming(running: Running, deck: str, path: str) -> None:
 
 def stop_it_while_idle(loader: psutil.Process) -> None:
     """Leave the loader standing still while no file is to blame for what becomes of it."""
-    with desk_of(loader) as desk:
+    with open_desk(loader.pid) as desk:
         stop(loader, lambda: int(desk.loader["busy"]) == 0, lambda: True, nothing)
 
 

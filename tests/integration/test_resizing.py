@@ -19,7 +19,7 @@ from crowdstream.desk.lease import Lease
 from tests.support.environment import PROJECT, child_environment
 from tests.support.offline_server import RATE
 from tests.support.resizing import PLAIN, await_standby, counts_on, play, resize
-from tests.support.server import WAIT_SECONDS, Client, Running, SharedServer, until
+from tests.support.server import WAIT_SECONDS, OscClient, Running, SharedServer, until
 
 NULL = (*PLAIN, "--driver", "null", "--buffer-size", "256")
 
@@ -46,7 +46,7 @@ def failure(it: Running, *message: Any) -> str:
 
 
 def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
-    client, listener = running.client, Client(running.port)
+    client, listener = running.client, OscClient(running.port)
     listener.request("/notify", 1, answer="/done")
     before = client.status()
     client.request("/record/start", str(tmp_path / "mix.wav"), answer="/done")

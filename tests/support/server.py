@@ -19,12 +19,11 @@ from tests.support.environment import PROJECT
 from tests.support.osc_client import WAIT_SECONDS, OscClient, ServerError, until
 
 __all__ = [
-    "PROJECT", "START_SECONDS", "WAIT_SECONDS", "Client", "OscClient", "Running", "ServerError",
+    "PROJECT", "START_SECONDS", "WAIT_SECONDS", "OscClient", "Running", "ServerError",
     "SharedServer", "ended", "launched", "open_desk", "server", "until",
 ]  # fmt: skip
 
 START_SECONDS = 120.0  # the kernels may have to be compiled first
-Client = OscClient
 ROLES = {"control": "control", "engine": "engine", "library": "loader", "web": "web"}
 """The server's children by package: the name under which they are measured."""
 

@@ -21,7 +21,7 @@ from tests.support.playing_server import (
     engines,
     playing,
 )
-from tests.support.server import Client, until
+from tests.support.server import OscClient, until
 
 
 def test_on_jack_a_killed_and_a_stopped_engine(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         playing(tmp_path, card, level(60), "--device-lost", mode) as it,
     ):
         client = it.client
-        listener = Client(it.port)
+        listener = OscClient(it.port)
         listener.request("/notify", 1, answer="/done")
         await_standby(it)
         card.pull_out()

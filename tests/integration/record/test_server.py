@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from tests.support.offline_server import RATE, count, write
-from tests.support.server import WAIT_SECONDS, Client, Running, SharedServer, ended, until
+from tests.support.server import WAIT_SECONDS, OscClient, Running, SharedServer, ended, until
 
 NULL = ("--driver", "null", "--buffer-size", "256")
 
@@ -51,7 +51,7 @@ def recorder(running: Running) -> psutil.Process:
     return running.child_named("record")
 
 
-def record(client: Client, path: Path, *what: str) -> int:
+def record(client: OscClient, path: Path, *what: str) -> int:
     """Play deck A and record; the frame that the recording begins at."""
     client.send("/deck/A/play")
     client.send("/record/start", str(path), *what)
@@ -65,7 +65,7 @@ def record(client: Client, path: Path, *what: str) -> int:
     return begin
 
 
-def stop(client: Client) -> tuple[list[Any], int]:
+def stop(client: OscClient) -> tuple[list[Any], int]:
     """Stop recording: what `/done` says, and how many frames were reported lost meanwhile."""
     client.send("/record/stop")
     lost = 0
