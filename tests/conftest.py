@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +67,12 @@ sys.addaudithook(_forbid_processes)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Watch the tests of the unit tier."""
     global _unit_test
     _unit_test = item.nodeid if item.path.is_relative_to(TESTS / "unit") else ""
     try:
-        return (yield)  # type: ignore[return-value]
+        return (yield)
     finally:
         _unit_test = ""
 

@@ -195,7 +195,9 @@ class SlowestFirst:
         if workerinput is not None:
             self.known = workerinput["durations"]
         else:
-            self.known = config.cache.get(DURATIONS, {}) if config.cache is not None else {}
+            # Optional in pytest 8's types and not in pytest 9's; absent with -p no:cacheprovider.
+            cache = getattr(config, "cache", None)
+            self.known = cache.get(DURATIONS, {}) if cache is not None else {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
