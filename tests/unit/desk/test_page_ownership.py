@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
+from crowdstream.desk import pages
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import FLOAT32, INT16
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
@@ -84,6 +86,8 @@ def test_a_page_is_free_when_a_block_has_begun_and_ended_since(
     else:
         arena.publish(0, 1, others[0], SILENCE)
     assert arena.evicted == (0 if way == "replace" else 1)
+    assert int(desk.page_table[0, 1]) == (others[0] + 1 if way == "replace" else 0)
+    assert arena.resident(0, 1) is (way == "replace")
     for _ in range(2):
         assert arena.take() is None and arena.in_use() == PAGES
         blocks(desk, 1)
@@ -111,6 +115,27 @@ def test_pages_become_free_in_the_order_in_which_they_were_taken_away(
 def test_taking_away_what_is_not_there_does_nothing(arena: Arena) -> None:
     arena.evict(0, 2)
     assert arena.evicted == 0 and arena.in_use() == 0 and not arena._retired
+
+
+def test_the_count_of_blocks_is_read_when_the_entry_can_be_seen(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read before, a block that has begun with the old entry would not be waited for."""
+    steps: list[str] = []
+
+    def noted(name: str, made: Any) -> Any:
+        def step(*arguments: Any) -> Any:
+            steps.append(name)
+            return made(*arguments)
+
+        return step
+
+    for name in ("store_release32", "fence", "load_acquire"):
+        monkeypatch.setattr(pages, name, noted(name, getattr(pages, name)))
+    arena.publish(0, 0, 0, SILENCE)
+    assert steps == ["store_release32", "fence", "load_acquire"]
+    arena.evict(0, 0)
+    assert steps == ["store_release32", "fence", "load_acquire"] * 2
 
 
 # --- a loader that goes on where another one died ----------------------------------------------
@@ -200,8 +225,11 @@ def test_a_source_is_declared_with_its_format(
 def test_a_file_has_at_most_as_many_pages_as_a_table(desk: Desk) -> None:
     arena = Arena(desk)
     arena.describe(0, MAX_PAGES * FRAMES - 1, 2, True)
-    with pytest.raises(SourceTooLong, match=f"{MAX_PAGES * FRAMES}"):
-        arena.describe(1, MAX_PAGES * FRAMES, 2, True)
+    most = MAX_PAGES * FRAMES
+    with pytest.raises(SourceTooLong):
+        arena.describe(1, most, 2, True)
+    with pytest.raises(SourceTooLong, match=f"^{most + 9} frames are more than {most}$"):
+        arena.describe(1, most + 9, 2, True)
     assert arena.sources() == [0]
 
 
@@ -211,6 +239,17 @@ def test_there_are_only_so_many_sources(desk: Desk, source: int) -> None:
         Arena(desk).describe(source, 10, 2, True)
     Arena(desk).describe(0, 10, 2, True)
     Arena(desk).describe(SOURCES - 1, 10, 2, True)
+
+
+def test_the_memory_of_a_forgotten_table_is_given_back(
+    desk: Desk, arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray] = []
+    monkeypatch.setattr(desk, "discard", given.append)
+    arena.describe(1, 5 * FRAMES, 2, True)
+    arena.forget(1)
+    [table] = given
+    assert len(table) == 6 and np.shares_memory(table, desk.page_table[1])
 
 
 def test_a_source_that_is_forgotten_has_no_pages(desk: Desk, arena: Arena) -> None:
@@ -293,4 +332,15 @@ def test_the_attacks_of_a_page_can_be_named_later(desk: Desk, arena: Arena) -> N
     arena.mark(0, 0, np.arange(ATTACKS, dtype=np.uint16))
     assert desk.attacks[2].tolist() == [ATTACKS, *range(ATTACKS)]
     assert arena.unmarked(0, 0) is False
+    desk.attacks[-1, 0] = UNKNOWN
     assert arena.unmarked(0, 1) is False, "a page that is not there has nothing to be named"
+
+
+def test_attacks_can_be_seen_before_their_number(
+    desk: Desk, arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arena.publish(0, 0, 2, SILENCE)
+    seen: list[list[int]] = []
+    monkeypatch.setattr(pages, "fence", lambda: seen.append(desk.attacks[2, :3].tolist()))
+    arena.mark(0, 0, np.array([5, 6], np.uint16))
+    assert seen == [[UNKNOWN, 5, 6]]
