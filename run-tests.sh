@@ -157,6 +157,8 @@ run_once() { # file for the results
         --dist loadgroup --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}"
 }
 
+# Hundreds of processes start from the same files: they are read as bytecode.
+unset PYTHONDONTWRITEBYTECODE
 # The kernels are compiled once, not once by each worker.
 run_module crowdstream compile
 status=0
