@@ -6,16 +6,13 @@ import selectors
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from benchmarks.long_night.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
 from benchmarks.long_night.line import Waiting
 from benchmarks.long_night.visitors import Visitor
-from tests.support.server import Running, server, until
-
-SECONDS = 60.0
+from tests.support.server import WAIT_SECONDS, Running, SharedServer, ended, until
 
 
 class Door:
@@ -35,15 +32,20 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder: Path = tmp_path_factory.mktemp("visited")
-    with server(folder, "--http", "--driver", "null", "--buffer-size", "256") as made:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    options = ("--http", "--driver", "null", "--buffer-size", "256")
+    with SharedServer(tmp_path_factory.mktemp("visited"), *options) as made:
         yield made
+
+
+@pytest.fixture
+def running(shared: SharedServer) -> Running:
+    return shared.get()
 
 
 def attend(visitors: list[Visitor], done: object) -> None:
     """See to visitors until a condition holds."""
-    until_then = time.monotonic() + SECONDS
+    until_then = time.monotonic() + WAIT_SECONDS
     while not done():  # type: ignore[operator]
         assert time.monotonic() < until_then
         with selectors.DefaultSelector() as selector:
@@ -66,14 +68,14 @@ def test_all_of_them_get_what_they_wait_for(running: Running) -> None:
         fetched = sum(number for key, number in door.came.items() if key.startswith("HTTP "))
         return wanted <= set(door.came) and fetched >= 2
 
-    attend([kind(door, SECONDS) for kind in kinds], served)
+    attend([kind(door, WAIT_SECONDS) for kind in kinds], served)
     assert not door.late
     assert running.client.status()["driver"] == "null"
 
 
 def test_they_come_back_when_the_web_process_was_killed(running: Running) -> None:
     door = Door(running)
-    tab = Tab(door, SECONDS)
+    tab = Tab(door, WAIT_SECONDS)
     attend_to: list[Visitor] = [tab]
     struck = False
 
@@ -83,7 +85,7 @@ def test_they_come_back_when_the_web_process_was_killed(running: Running) -> Non
             struck = True
             web = running.child_named("web")
             web.kill()
-            until(lambda: not web.is_running() or web.status() == "zombie")
+            until(lambda: ended(web))
         return door.came["hello of /live"] == 2
 
     attend(attend_to, back)

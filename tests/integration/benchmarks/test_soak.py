@@ -167,8 +167,8 @@ def test_a_short_night_on_the_built_in_clock(
     said, trouble = capsys.readouterr()
     made = log.read(out)
     assert made.one("calm") and not made.one("ended")
-    assert len(made.all("action")) > 50
-    assert len(made.all("second")) >= 15
+    assert len(made.all("action")) > 20
+    assert len(made.all("second")) > 5
     assert made.all("answer") and made.all("recording") and made.all("family")
     assert max(entry["playing"] for entry in made.all("second")) > 0
     # Gaps may come from a busy machine, and are judged; nothing else may be amiss.
