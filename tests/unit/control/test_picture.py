@@ -115,15 +115,6 @@ def test_loops_set_by_hand_left_and_come_back_to(loaded: Rig) -> None:
     assert shown["loop"] == [first, last] and shown["loop_left"] is None
 
 
-def test_a_recording_is_shown_while_it_runs(rig: Rig, tmp_path: Path) -> None:
-    picture = Picture(rig.core)
-    assert picture.changes()["recording"] == {"files": [], "began": None, "lost": 0}
-    path = tmp_path / "mix.wav"
-    rig.send("/record/start", str(path))
-    assert picture.changes()["recording"]["files"] == [str(path)]
-    rig.core.recordings.close()
-
-
 def test_all_keys_are_there_and_can_be_sent(loaded: Rig) -> None:
     picture = Picture(loaded.core)
     values = picture.values()
