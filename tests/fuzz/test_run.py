@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.fuzz import registry, run
+from tests.fuzz import mutate, registry, run
 from tests.fuzz.mutate import needed
 from tests.fuzz.registry import NAMES, Fault, Target, load
 from tests.support.byte_source import ByteSource
@@ -48,6 +50,10 @@ def test_a_fault_is_kept_in_the_corpus_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "load", lambda name: BAD)
+    # A thousandth passes from one input to the next, so there are five hundred on any machine.
+    passed = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(passed) / 1000)
+    monkeypatch.setattr(mutate, "time", clock)
     assert run.fuzz_plainly("osc", 0.5, 1, tmp_path / "work") == 1
     kept = BAD.corpus()
     assert kept and all(name.startswith("fault-") for name in kept)

@@ -22,10 +22,11 @@ from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING, PENDING
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.ring_child import batch
 from tests.support.byte_source import ByteSource
+from tests.support.environment import child_environment
 
 MOST_ACTIONS = 12
 LONGEST = 0.003  # seconds between two of them
-PATIENCE = 20.0  # seconds for what takes a hundredth, on a busy machine
+PATIENCE = 60.0  # seconds for what takes a hundredth, on a busy machine
 ROOT = Path(__file__).parents[3]
 
 
@@ -39,7 +40,7 @@ class Writers:
         self._forker = subprocess.Popen(
             [sys.executable, "-P", "-m", "tests.fuzz.ring_child", str(descriptor)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-            pass_fds=[descriptor], env={**os.environ, "PYTHONPATH": str(ROOT)},
+            pass_fds=[descriptor], env=child_environment(),
         )  # fmt: skip
         os.close(descriptor)
         self._running: int | None = None
@@ -67,8 +68,10 @@ class Writers:
         if self._running is None:
             return
         os.kill(self._running, signal.SIGKILL)
-        until = time.monotonic() + 10.0
-        while Path(f"/proc/{self._running}").exists() and time.monotonic() < until:
+        until = time.monotonic() + PATIENCE
+        while Path(f"/proc/{self._running}").exists():
+            if time.monotonic() > until:
+                raise Fault("a killed writer does not end")
             time.sleep(0.0002)
         self._running = None
 

@@ -18,14 +18,14 @@ from tests.support import scratch_files
 
 # A file of some kilobytes takes under 10 ms; one that takes so long would take an hour at its
 # usual size.
-SLOW_SECONDS = 2.0
+SLOW_SECONDS = 20.0  # of CPU time
 
 
 def run(data: bytes) -> None:
     """Look into a file, without libsndfile."""
     path = scratch_files.folder() / "tags"
     path.write_bytes(data)
-    begin = time.monotonic()
+    begin = time.thread_time()
     tags = read_tags(path)
     if tags.bpm is not None and not (math.isfinite(tags.bpm) and tags.bpm > 0):
         raise Fault(f"a tempo of {tags.bpm}")
@@ -39,8 +39,8 @@ def run(data: bytes) -> None:
         _ogg(fd, data)
     finally:
         os.close(fd)
-    if time.monotonic() - begin > SLOW_SECONDS:
-        raise Fault(f"{len(data)} bytes take {time.monotonic() - begin:.1f} s")
+    if time.thread_time() - begin > SLOW_SECONDS:
+        raise Fault(f"{len(data)} bytes take {time.thread_time() - begin:.1f} s")
 
 
 def _headers(fd: int, data: bytes, path: os.PathLike[str]) -> None:
