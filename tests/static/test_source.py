@@ -232,3 +232,93 @@ def test_every_benchmark_runs_with_what_the_start_script_installs() -> None:
     )  # fmt: skip
     assert (child.returncode, child.stdout, child.stderr) == (0, "", "")
     assert len(names) > 50
+
+
+def scratch_environments(source: str) -> list[int]:
+    """Lines of calls that start a process whose environment is written from scratch.
+
+    Such a child has neither the project's folder of compiled kernels nor the settings of
+    coverage.py. What is unpacked into it, or what a function returns, has them.
+    """
+    starts = {f"subprocess.{name}" for name in STARTS}
+    starts |= {"Popen", "asyncio.create_subprocess_exec", "create_subprocess_exec"}
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and name_of(node.func) in starts
+        for keyword in node.keywords
+        if keyword.arg == "env"
+        and isinstance(keyword.value, ast.Dict)
+        and all(key is not None for key in keyword.value.keys)
+    ]
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Every module below these folders of the project."""
+    return [path for folder in folders for path in sorted((PROJECT / folder).rglob("*.py"))]
+
+
+def test_no_test_or_benchmark_starts_a_process_in_an_environment_from_scratch() -> None:
+    files = python_files("tests", "benchmarks")
+    assert len(files) > 250
+    found = {
+        f"{path.relative_to(PROJECT)}:{line}"
+        for path in files
+        for line in scratch_environments(path.read_text(encoding="utf-8"))
+    }
+    assert not found, "take tests.support.environment.child_environment()"
+
+
+@pytest.mark.parametrize(
+    ("call", "bad"),
+    [
+        ("subprocess.run(x, env={})", True), ("subprocess.run(x, env={'A': '1'})", True),
+        ("Popen(x, env={'A': b})", True), ("asyncio.create_subprocess_exec(x, env={})", True),
+        ("subprocess.run(x, env={**os.environ, 'A': '1'})", False),
+        ("subprocess.run(x, env=child_environment(A='1'))", False),
+        ("subprocess.run(x, env=env)", False), ("server(x, env={'A': '1'})", False),
+    ],
+)  # fmt: skip
+def test_an_environment_from_scratch_is_found(call: str, bad: bool) -> None:
+    assert bool(scratch_environments(call)) == bad
+
+
+SERVERS = {"server", "launched", "SharedServer"}
+
+
+def imported_servers(source: str) -> set[str]:
+    """Names of what runs a server in processes, as far as a module imports it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "tests.support.server":
+            found |= {alias.name for alias in node.names} & (SERVERS | {"*"})
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name == "tests.support.server"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "tests.support":
+            found |= {alias.name for alias in node.names if alias.name == "server"}
+    return found
+
+
+def test_no_unit_test_runs_a_server() -> None:
+    files = python_files("tests/unit")
+    assert len(files) > 150
+    found = {
+        f"{path.relative_to(PROJECT)}: {name}"
+        for path in files
+        for name in imported_servers(path.read_text(encoding="utf-8"))
+    }
+    assert not found, "move these tests to tests/integration"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("from tests.support.server import server, until", {"server"}),
+        ("from tests.support.server import *", {"*"}),
+        ("import tests.support.server", {"tests.support.server"}),
+        ("from tests.support import server", {"server"}),
+        ("from tests.support.server import until", set()),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_imported_is_found(line: str, names: set[str]) -> None:
+    assert imported_servers(line) == names
