@@ -24,8 +24,10 @@ import difflib
 import gc
 import importlib.util
 import json
+import math
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -41,6 +43,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.85
+WAITING_SECONDS = 60.0
 
 _ACCESS = "crowdstream/web/access/"
 _ACCESS_TESTS = "tests/unit/web/access/"
@@ -193,12 +196,25 @@ def mutants(source: str) -> list[Mutant]:
     return sorted(found, key=lambda one: (one.place, one.kind))
 
 
-def sample(found: list[Mutant], limit: int, seed: int) -> list[Mutant]:
-    """At most `limit` of them (0: all), the same ones for the same seed."""
-    if not limit or len(found) <= limit:
-        return found
-    chosen = random.Random(seed).sample(range(len(found)), limit)
-    return [found[index] for index in sorted(chosen)]
+@dataclass(frozen=True)
+class Choice:
+    """Which mutants are tested: those of `lines` (none: all), and `limit` of these (0: all).
+
+    The same ones for the same `seed`.
+    """
+
+    limit: int = 0
+    seed: int = 1
+    lines: tuple[int, ...] = ()
+
+    def of(self, found: list[Mutant]) -> list[Mutant]:
+        """The chosen ones, in their order."""
+        if self.lines:
+            found = [mutant for mutant in found if mutant.place[0] in self.lines]
+        if not self.limit or len(found) <= self.limit:
+            return found
+        chosen = random.Random(self.seed).sample(range(len(found)), self.limit)
+        return [found[index] for index in sorted(chosen)]
 
 
 # --- testing them -----------------------------------------------------------------------------
@@ -223,14 +239,19 @@ def _run_tests(tests: Sequence[str], report: Path | None) -> int:
 
 
 def _forked(
-    tests: Sequence[str], limit: float, log: Path, report: Path | None = None
+    tests: Sequence[str], log: Path, limit: int = 600, report: Path | None = None
 ) -> int | None:
-    """The exit status of the tests in a child of this process; None when it did not end."""
+    """The exit status of the tests in a child of this process; None when it did not end.
+
+    `limit`: seconds of the processor's time, which other programs do not shorten. A child that
+    waits for something that does not come has `WAITING_SECONDS` more.
+    """
     child = os.fork()
     if child == 0:
         status = 3
         try:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(output, 1)
@@ -242,11 +263,12 @@ def _forked(
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
-    end = time.monotonic() + limit
+    end = time.monotonic() + WAITING_SECONDS + 10 * limit
     while time.monotonic() < end:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return None if code in (-signal.SIGXCPU, -signal.SIGKILL) else code
         time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -281,16 +303,20 @@ def _import_all_but(mutated: str, names: Sequence[str]) -> None:
 
 
 def _prepare(tests: Sequence[str], mutated: str, log: Path) -> float:
-    """Run the tests on the module as it is, and import what they import; seconds that they take."""
+    """Run the tests on the module as it is, and import what they import.
+
+    Returns how long they take then, in seconds of the processor's time.
+    """
     report = log.with_suffix(".json")
-    if _forked(tests, 600.0, log, report) != 0:
+    if _forked(tests, log, report=report) != 0:
         raise SystemExit(f"the tests fail without a mutant:\n{log.read_text()}")
     _import_all_but(mutated, json.loads(report.read_text(encoding="utf-8")))
     gc.freeze()  # what was imported here is not looked through in each child
-    begun = time.monotonic()
-    if _forked(tests, 600.0, log) != 0:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if _forked(tests, log) != 0:
         raise SystemExit(f"the tests fail without a mutant:\n{log.read_text()}")
-    return time.monotonic() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def _diff(source: str, mutant: Mutant, name: str) -> str:
@@ -299,15 +325,15 @@ def _diff(source: str, mutant: Mutant, name: str) -> str:
     return "\n".join([f"{name}:{mutant.place[0]}: {mutant.kind}", *(f"    {one}" for one in lines)])
 
 
-def test_module(name: str, limit: int, seed: int) -> tuple[int, int]:
+def test_module(name: str, choice: Choice) -> tuple[int, int]:
     """Test a module's mutants, in the copy: how many there are and how many survived."""
     path = Path(name)
     source = path.read_text(encoding="utf-8")
     found = mutants(source)
-    chosen = sample(found, limit, seed)
+    chosen = choice.of(found)
     log = Path("mutation.log")
     seconds = _prepare(MODULES[name], _module_name(name), log)
-    patience = 5.0 + 5.0 * seconds
+    limit = math.ceil(5.0 + 5.0 * seconds)
     print(f"{name}: {len(chosen)} of {len(found)} mutants, tests {seconds:.1f} s", flush=True)
     # Python would take a mutant of the same second and length for the module as it was.
     with contextlib.suppress(OSError):
@@ -316,7 +342,7 @@ def test_module(name: str, limit: int, seed: int) -> tuple[int, int]:
     try:
         for mutant in chosen:
             path.write_text(mutant.code, encoding="utf-8")
-            status = _forked(MODULES[name], patience, log)
+            status = _forked(MODULES[name], log, limit)
             if status is None:
                 slow += 1
             elif status == 0:
@@ -325,11 +351,11 @@ def test_module(name: str, limit: int, seed: int) -> tuple[int, int]:
     finally:
         path.write_text(source, encoding="utf-8")
     if slow:
-        print(f"    {slow} of the killed did not end within {patience:.0f} s", flush=True)
+        print(f"    {slow} of the killed did not end", flush=True)
     return len(chosen), survived
 
 
-def _apart(name: str, limit: int, seed: int) -> tuple[str, int, int]:
+def _apart(name: str, choice: Choice) -> tuple[str, int, int]:
     """Test a module in a process of its own: another one's tests import other modules."""
     result = Path("mutation-result.json")
     result.unlink(missing_ok=True)
@@ -338,7 +364,7 @@ def _apart(name: str, limit: int, seed: int) -> tuple[str, int, int]:
         status = 1
         try:
             sys.dont_write_bytecode = True
-            result.write_text(json.dumps(test_module(name, limit, seed)), encoding="utf-8")
+            result.write_text(json.dumps(test_module(name, choice)), encoding="utf-8")
             status = 0
         except SystemExit as error:
             print(f"{name}: {error}", flush=True)
@@ -352,8 +378,8 @@ def _apart(name: str, limit: int, seed: int) -> tuple[str, int, int]:
     return name, made, made - survived
 
 
-def _in_copy(names: Sequence[str], limit: int, seed: int) -> int:
-    rows = [_apart(name, limit, seed) for name in names]
+def _in_copy(names: Sequence[str], choice: Choice) -> int:
+    rows = [_apart(name, choice) for name in names]
     print(f"\n{'module':44} {'mutants':>8} {'killed':>8} {'survived':>9} {'score':>6}")
     for name, made, killed in rows:
         print(f"{name:44} {made:8} {killed:8} {made - killed:9} {killed / max(made, 1):6.0%}")
@@ -392,6 +418,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--limit", type=int, default=0, metavar="N", help="test N mutants of a module (0: all)"
     )
     parser.add_argument("--seed", type=int, default=1, help="which ones, with --limit (1)")
+    parser.add_argument(
+        "--line", type=int, action="append", default=[], metavar="N",
+        help="only the mutants of this line; may be given more than once",
+    )  # fmt: skip
     parser.add_argument("--in-copy", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     names = _chosen(given.modules)
@@ -400,7 +430,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}: {' '.join(MODULES[name])}")
         return 0
     if given.in_copy:
-        return _in_copy(names, given.limit, given.seed)
+        return _in_copy(names, Choice(given.limit, given.seed, tuple(given.line)))
     if importlib.util.find_spec("cosmic_ray") is None:
         print("cosmic-ray is missing: pip install -r contrib/mutation-requirements.txt")
         return 2
@@ -419,7 +449,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }  # fmt: skip
         command = [
             sys.executable, "-P", "-m", "contrib.mutation", "--in-copy",
-            "--limit", str(given.limit), "--seed", str(given.seed), *names,
+            *(sys.argv[1:] if arguments is None else arguments),
         ]  # fmt: skip
         return subprocess.run(command, cwd=copy, env=environment, check=False).returncode
 

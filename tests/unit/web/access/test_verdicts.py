@@ -407,7 +407,6 @@ def test_an_answer_that_has_begun_is_not_begun_again() -> None:
         raise gate_module.Refusal("token")
 
     assert send_raw(gate.guard(refused)).status == 401
-    assert str(gate_module.Refusal("token")) == "token"
 
 
 def test_a_page_that_times_out_before_it_answers_is_a_fault() -> None:
