@@ -30,10 +30,10 @@ import numpy.typing as npt
 
 Samples = npt.NDArray[np.float32]
 
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 """How long a server may take to start; under load and emulation it is slow, not broken."""
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 30.0
 """How long a server may take to end after SIGTERM before it is killed."""
 
 _PLACES = ("front-left", "front-right", "rear-left", "rear-right")
@@ -247,6 +247,12 @@ class Recorder:
         frame_bytes = 4 * self._channels
         whole = len(data) // frame_bytes * frame_bytes
         return np.frombuffer(data[:whole], dtype="<f4").reshape(-1, self._channels).copy()
+
+    def stop_after(self, frames: int) -> Samples:
+        """The same once so much more has been recorded."""
+        end = self.frames() + frames
+        self._server.wait_until(lambda: self.frames() >= end)
+        return self.stop()
 
     def frames(self) -> int:
         """How many frames have been recorded so far."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from contrib.soundcard import PulseNull
-from tests.support.noise import noise, place_of
+from tests.support.noise import frames_of, longest_run, noise
 from tests.support.offline_server import RATE, write
-from tests.support.server import server
+from tests.support.server import server, until
 
 
 def test_the_recording_is_what_the_cards_monitor_heard(
@@ -28,19 +27,24 @@ def test_the_recording_is_what_the_cards_monitor_heard(
         client.send("/deck/A/eq/low", 0.5)
         client.request("/record/start", str(tmp_path / "mix.wav"), "float", answer="/done")
         client.send("/deck/A/play")
-        time.sleep(5.0)
+        # All that sounds is recorded: the recording begins before it and ends after it.
+        until(lambda: client.status()["deck.A.position"] >= 5.0)
+        client.send("/deck/A/stop")
+        until(lambda: client.status()["deck.A.state"] != "playing")
+        client.await_frames(RATE // 2)
         client.request("/record/stop", answer="/done")
-        time.sleep(0.5)
-        heard = recorder.stop()
+        until(lambda: client.status()["recording"] == 0)
+        heard = recorder.stop_after(RATE // 2)
         status = client.status()
     recorded, _ = soundfile.read(tmp_path / "mix.wav", dtype="float32")
     assert len(recorded) > 4 * RATE
-    begin = 2 * RATE
-    place = place_of(recorded[begin : begin + RATE // 2, 0], heard[:, 0]) - begin
-    first = max(begin, -place)
-    length = min(len(recorded), len(heard) - place)
-    assert length > 4 * RATE
-    same = np.abs(heard[place + first : place + length] - recorded[first:length]).max(axis=1) == 0
-    # A null sink that is late repeats or drops whole fragments; everything else is exact.
-    assert same.all() or status["underruns"] > 0, f"only {same.mean():.1%} of the frames are equal"
-    assert same.mean() > 0.5
+    sounding = np.flatnonzero(recorded.any(axis=1))
+    if status["record_lost"]:
+        # What a busy machine has not recorded in time is silence in the file.
+        assert np.count_nonzero(~recorded.any(axis=1)) >= status["record_lost"]
+        return
+    # Every frame that was heard is one of the recording, block after block. Now and then a null
+    # sink that is late repeats or drops a fragment.
+    place = frames_of(heard, recorded)
+    assert longest_run(place) > RATE // 4
+    assert place.min() < sounding[0] + RATE // 2 and place.max() > sounding[-1] - RATE // 2
