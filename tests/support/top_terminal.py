@@ -62,7 +62,7 @@ class Server:
     def __init__(self, port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", port))
-        self._socket.settimeout(5.0)
+        self._socket.settimeout(60.0)
         self.port: int = self._socket.getsockname()[1]
         self.heard: list[tuple[Any, ...]] = []
         self.status = status()

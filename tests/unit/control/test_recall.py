@@ -107,6 +107,7 @@ COMMANDS = st.one_of(
     st.tuples(st.just("/reset")),
     st.tuples(st.just("/clock/next"), st.just("beat"), st.just("/deck/A/seek"), FLOAT),
 )
+OF_THE_MACHINE = {"read_max_ms", "stalls", "stalled_s"}
 STEP = st.tuples(COMMANDS, st.sampled_from([0.0, 0.0, 0.2, 0.8]), st.integers(1, 20))
 
 
@@ -125,9 +126,9 @@ def carry_out(rig: Mortal, files: list[str], step: Any) -> None:
 
 
 def told(rig: Mortal) -> dict[str, Any]:
-    # All that a status says but how often control has been restarted.
+    # All that a status says but how long this machine took to read files.
     rig.run(10 * rig.block)
-    return rig.status()
+    return {name: value for name, value in rig.status().items() if name not in OF_THE_MACHINE}
 
 
 # A failing case is not made smaller: each try renders seconds of sound.

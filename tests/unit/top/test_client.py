@@ -36,7 +36,7 @@ class Talk:
             self.client._receive(self.now)
             return condition()
 
-        until(heard, 10.0)
+        until(heard)
 
     def said(self) -> list[str]:
         """The log."""

@@ -61,7 +61,7 @@ def _quoted(value: Any) -> str:
 def known(shelf: Shelf, where: str = "", **about: Any) -> dict[str, dict[str, Any]]:
     """The entries by name, once all tags are read."""
     ask(shelf, where, **about)
-    assert shelf.catalogue.wait(30)
+    assert shelf.catalogue.wait(120)
     status, answer = ask(shelf, where, **about)
     assert status == 200 and not answer["reading"]
     return {entry["name"]: entry for entry in answer["entries"]}
