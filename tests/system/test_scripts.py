@@ -320,7 +320,7 @@ def test_two_installations_at_once_wait_for_each_other(sandbox: Sandbox) -> None
     with subprocess.Popen(holder, text=True, **pipes) as other:  # type: ignore[call-overload]
         assert other.stdout.readline() == "held\n"
         sandbox.notes_file.write_text("")
-        script = [sandbox.project / "start-crowdstream.sh", "--install-only"]
+        script = [str(sandbox.project / "start-crowdstream.sh"), "--install-only"]
         env = {"PATH": str(sandbox.fakes), "NOTES": str(sandbox.notes_file)}
         with subprocess.Popen(script, text=True, env=env, stdout=subprocess.PIPE) as waits:
             assert waits.stdout is not None
