@@ -11,6 +11,7 @@ from crowdstream.offline.cues import LONGEST_SECONDS, MOST_BEATS, Set, SetError
 from crowdstream.offline.sets import reader
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
+from tests.support.osc_reference import NOW, bundle, message
 
 
 def run(data: bytes) -> None:
@@ -50,10 +51,9 @@ def seeds() -> Iterator[bytes]:
     yield b"\xef\xbb\xbf0\t/clock/at 4 /deck/A/play # later\r\n1 /deck/A/grid/points 0 0.1 1 1\r\n"
     yield b"0 /mix/patch A bus1 1\n0 /play A short.wav 1\n0 /cue A short.wav\n"
     second = 1 << 32
-    load = osc_reference.message("/deck/A/load", [("s", "short.wav")])
-    play = osc_reference.message("/deck/A/play", [])
-    yield _score(osc_reference.bundle(osc_reference.NOW, [load]), osc_reference.bundle(2 * second, [play]),
-                 osc_reference.bundle(9 * second, []))
+    load = message("/deck/A/load", [("s", "short.wav")])
+    play = message("/deck/A/play", [])
+    yield _score(bundle(NOW, [load]), bundle(2 * second, [play]), bundle(9 * second, []))
 
 
 TARGET = Target(
