@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support.chromium import launch_chromium, open_page
+from tests.support.chromium import WAIT_MS, launch_chromium, open_page
 from tests.support.server import Running, server
 
 # Without a graphics card a page takes most of a core: what is waited for comes, but when?
-LONGEST_TEST = 400  # seconds
-expect.set_options(timeout=30_000)
+LONGEST_TEST = 900  # seconds
+expect.set_options(timeout=WAIT_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from crowdstream.web.app import PAGE
 from tests.support.chromium import PHONE
-from tests.support.page_server import load, music_server, ready_page
-from tests.support.server import Running
+from tests.support.page_server import live, load, music_server, ready_page
+from tests.support.server import Running, until
 
 VIEWS = ("A", "D", "mixer", "library", "buses", "health")
 MOST_BYTES = 300_000
@@ -103,7 +103,9 @@ def test_landmarks_headings_and_a_quiet_voice(wide: Page) -> None:
     assert wide.locator("#spoken").get_attribute("aria-live") == "polite"
     assert wide.locator("html").get_attribute("lang") == "en"
     said = wide.evaluate("document.getElementById('spoken').textContent")
-    wide.wait_for_timeout(500)
+    # Reports have come and have been shown meanwhile.
+    now = live(wide, "live.now.t")
+    until(lambda: live(wide, "live.now.t") > now + 0.5)
     assert wide.evaluate("document.getElementById('spoken').textContent") == said
 
 

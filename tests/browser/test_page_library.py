@@ -127,4 +127,5 @@ def test_loading_by_drag(page: Page) -> None:
     page.mouse.move(300, 300, steps=6)
     page.keyboard.press("Escape")
     page.mouse.up()
+    live(page, "live.do('/version')")  # what was ordered before is done by then
     assert live(page, "live.get('deck.A').state") == "empty"

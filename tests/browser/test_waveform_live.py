@@ -46,16 +46,18 @@ def test_the_playhead_and_the_gestures_are_those_of_the_engine(
         running.client.send("/deck/A/play")
         until(lambda: live(page, "live.heard(0).playing"))
         until(lambda: waveform(page, "one.drawn.position > 5.3"))
-        engine, drawn, latency = [], [], 0.0
+        apart: list[float] = []
         for _ in range(40):
             status = running.client.status()
             # Positions are those of the latest block; it began up to 6 ms ago.
-            engine.append(float(status["deck.A.position"]) - time.monotonic())
+            engine = float(status["deck.A.position"]) - time.monotonic()
             ahead, latency = live(page, DRAWN)
-            drawn.append(ahead + latency)
-            time.sleep(0.02)
-        assert 0 < latency < 1
-        assert abs(statistics.median(drawn) - statistics.median(engine)) < FRAME
+            assert 0 < latency < 1
+            apart.append(ahead + latency - engine)
+        # What a busy machine delays, the answer or the picture, makes them seem further apart,
+        # and nothing makes them seem nearer: so of all looks the promptest ones count.
+        promptest = sorted(apart)[: len(apart) // 4]
+        assert abs(statistics.median(promptest)) < FRAME
 
 
 def _seek_and_loop(page: Page, running: Running) -> None:

@@ -17,6 +17,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+WAIT_MS = 120_000.0  # for anything: no more than a bound, the machine may have much to do
 WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
 
 
@@ -37,6 +38,7 @@ class open_page:
         self.errors: list[str] = []
 
     def __enter__(self) -> Page:
+        self._context.set_default_timeout(WAIT_MS)
         page = self._context.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(self._url)

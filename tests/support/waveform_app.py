@@ -74,7 +74,7 @@ class WaveformApp:
 
     def __enter__(self) -> WaveformApp:
         self._thread.start()
-        assert self._started.wait(30)
+        assert self._started.wait(120)
         return self
 
     def __exit__(self, *_what: object) -> None:
@@ -91,7 +91,7 @@ class WaveformApp:
             self.publish({"picture": changes})
             self.waves.heard("picture", changes)
 
-        asyncio.run_coroutine_threadsafe(change(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(change(), self.loop).result(120)
 
     def move(self, deck: int, seconds: float, speed: float = 0.0) -> None:
         """Set a playhead, and let it run from now on."""
