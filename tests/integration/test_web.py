@@ -10,7 +10,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -29,21 +29,29 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 
 @pytest.fixture
-def running(shared: SharedServer) -> Running:
+def running(shared: SharedServer) -> Iterator[Running]:
     """A server with a page that other tests have used; all levels are 1."""
     made = shared.get()
     for deck in "ABCD":
         made.client.send(f"/deck/{deck}/level", 1.0)
     until(lambda: all(made.client.status()[f"deck.{deck}.level"] == 1.0 for deck in "ABCD"))
-    return made
+    yield made
+    while Visitor.opened:
+        Visitor.opened.pop().close()
 
 
 class Visitor:
     """A page without a browser: what it receives, and what it sends."""
 
+    opened: ClassVar[list[Visitor]] = []
+
     def __init__(self, url: str) -> None:
+        Visitor.opened.append(self)
         self._open = contextlib.ExitStack()
-        connection = connect(url.replace("http", "ws", 1) + "/live")
+        # A machine that has much to do may keep a page waiting longer than for a ping.
+        connection = connect(
+            url.replace("http", "ws", 1) + "/live", ping_interval=None, close_timeout=0.1
+        )
         self._socket: ClientConnection = self._open.enter_context(connection)
         self.picture: dict[str, Any] = {}
         self.messages: list[dict[str, Any]] = []
