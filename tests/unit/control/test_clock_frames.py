@@ -415,7 +415,7 @@ changes = st.tuples(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(said=st.lists(changes, max_size=10))
 def test_the_engine_runs_by_this_clock_whatever_is_said(said: list[Any]) -> None:
     clock, engine, now = beats(), Engine(), 0
@@ -456,5 +456,7 @@ def test_a_change_is_a_value() -> None:
         Change(1).frame = 2  # type: ignore[misc]
     assert Change(5).place(Stretch.steady(0, 0.0, 0.002)) == 5
     assert Change(5, beat=2.0).place(Stretch.steady(0, 0.0, 0.002)) == 1000
+    at_once = Change(5, rate=0.004).apply(Stretch.steady(0, 0.0, 0.002), 5)
+    assert at_once == Stretch(5, 0.01, 0.002, 0.004, 1)
     reset = Change(5).apply(Stretch.steady(0, 0.0, 0.002), 7)
     assert reset == Stretch.steady(7, 0.0, 0.002)

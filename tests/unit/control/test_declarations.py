@@ -277,10 +277,13 @@ def test_the_nearest_address_is_named_now_and_then(monkeypatch: pytest.MonkeyPat
 def test_the_first_unknown_address_gets_a_hint_soon_after_the_machine_has_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crowdstream.control.table.time.monotonic", lambda: 0.0)
+    now = 0.0
+    monkeypatch.setattr("crowdstream.control.table.time.monotonic", lambda: now)
     table = Table()
     table.add("/status")(nothing)
     assert "did you mean" in hint(table, "/statsu")
+    now = HINT_SECONDS
+    assert "did you mean" in hint(table, "/statsu"), "ten a second"
 
 
 def test_a_long_address_is_searched_for_by_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:

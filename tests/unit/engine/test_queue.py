@@ -200,6 +200,18 @@ def test_after_the_clock_is_set_what_waits_for_a_beat_moves(heap: Heap) -> None:
     assert heap.take_all() == [(60, one), (100, two), (150, three), (250, fixed)]
 
 
+def test_what_waits_for_a_beat_may_come_before_all_others(heap: Heap) -> None:
+    tempo(heap, 0, 0.0, 1000.0)
+    fixed = heap.push(100, 150)
+    (beat,) = heap.push(1, by_beat=1, beat=3.0)
+    heap.receive()
+    assert heap.next == 100
+    tempo(heap, 0, 0.0, 10.0)
+    heap.kernels.place_beats(heap.address, 20)
+    heap.check()
+    assert heap.take_all() == [(30, beat), (100, fixed[0]), (150, fixed[1])]
+
+
 def test_the_heap_is_put_in_order_whatever_order_it_is_in(heap: Heap) -> None:
     serials = heap.push(*range(1, 31))
     heap.receive()
