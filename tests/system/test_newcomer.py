@@ -18,6 +18,7 @@ from contrib.soundcard import no_card
 from tests.support.environment import PROJECT
 
 INSTALLING = "checking what is missing"
+UNREACHABLE = re.compile(r"NewConnectionError|name resolution|Network is unreachable")
 STATUS_LINE = re.compile(r"A(▕|\[).* B(▕|\[).*BPM +CPU \d+% +underruns \d+")
 
 HALVE = '''
@@ -126,7 +127,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     effect = project / "crowdstream" / "engine" / "effects" / "halve.py"
     effect.write_text(HALVE.lstrip(), encoding="utf-8")
     commit(project, env, effect)
-    return Clone(project, env, demo(project, env))
+    made = Clone(project, env, demo(project, env))
+    if made.first.returncode and UNREACHABLE.search(made.first.stdout):
+        pytest.fail(
+            "the package index can't be reached, so nothing was installed; without a network, "
+            "name the other tiers: ./run-tests.sh static unit integration browser fuzz",
+            pytrace=False,
+        )
+    return made
 
 
 def test_the_demo_installs_and_plays(clone: Clone) -> None:
