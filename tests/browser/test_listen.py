@@ -30,11 +30,13 @@ from tests.support.listening_page import (
 from tests.support.server import until
 from tests.support.tone_desk import ToneDesk
 
+pytestmark = pytest.mark.exclusive  # a real-time audio graph
+
 # A machine with other things to do makes gaps of its own. So more is kept in the buffer than by
 # default (still less than what the page is blocked for), and a try that was disturbed is repeated.
 HOLD = 0.4
 TRIES = 4  # of those in which the machine had time
-STEADY_SECONDS = 120.0  # for tries in which it had not; then gaps are allowed, but no clicks
+STEADY_SECONDS = 40.0  # for tries in which it had not; then gaps are allowed, but no clicks
 BUSY_PERCENT = 85.0  # of all cores, by which the machine has no time for the sound
 BLOCK = "{ const end = performance.now() + 500; while (performance.now() < end); }"
 
@@ -58,10 +60,13 @@ def listening(browser: Browser, url: str, hold: float = HOLD, memory: str = "") 
     assert not errors
 
 
-def steady(page: Page, seconds: float, busy: bool = False) -> Heard | None:
+def steady(
+    page: Page, seconds: float, busy: bool = False, worklet: bool = True
+) -> Heard | None:
     """All that was heard, once that many seconds of it have no gap.
 
     A gap needs a cause: the machine was busy. None where it always is. `busy`: blocks the page.
+    Without a `worklet` the capture runs on the page's thread, and loses parts on a busy machine.
     """
     deadline = time.monotonic() + STEADY_SECONDS
     tries = 0
@@ -70,14 +75,15 @@ def steady(page: Page, seconds: float, busy: bool = False) -> Heard | None:
         psutil.cpu_percent()
         play(page, seconds, busy)
         load = psutil.cpu_percent()
-        found = heard(page)
-        if reading(page)["gaps"] == before:
-            return found
+        now = reading(page)
+        if now["gaps"] == before and now["state"] == "playing" and (worklet or load < BUSY_PERCENT):
+            return heard(page)
         if load < BUSY_PERCENT:
             tries += 1
             assert tries < TRIES, "always gaps, though the machine has time"
         elif time.monotonic() > deadline:
-            assert_no_click(found)
+            if worklet:
+                assert_no_click(heard(page))
             return None
 
 
@@ -103,10 +109,17 @@ def pass_turns(page: Page) -> None:
 
 
 def sounds_like(page: Page, hertz: float, amplitude: float) -> bool:
-    """Whether the last second is a tone of that frequency and loudness."""
+    """Whether a second from now on is a tone of that frequency and loudness."""
+    play(page, 1.5)
     found = heard(page)
     frequency, level, _ = tone(found.left[-int(found.rate) :], found.rate, hertz)
     return abs(frequency - hertz) < 0.5 and abs(level - amplitude) < 0.002
+
+
+def sounds_since(page: Page, frame: int) -> bool:
+    """Whether anything sounds after so many frames, half a second from now."""
+    play(page, 0.5)
+    return bool(np.abs(heard(page).left[frame:]).max(initial=0.0) > 0.01)
 
 
 def assert_tone(found: Heard, hertz: float = 1000.0, seconds: float = 3.0) -> None:
@@ -118,7 +131,7 @@ def assert_tone(found: Heard, hertz: float = 1000.0, seconds: float = 3.0) -> No
     assert abs(frequency - hertz) < 0.5
     assert abs(20 * np.log10(level / 0.25)) < 0.1
     assert quietest(samples, found.rate) > 0.9 * 0.25
-    assert np.abs(np.diff(samples)).max() < 1.05 * 2 * np.pi * hertz / found.rate * 0.25
+    assert np.abs(np.diff(samples)).max() < 1.2 * 2 * np.pi * hertz / found.rate * 0.25
     assert np.abs(found.left[-len(samples) :] / 2 - found.right[-len(samples) :]).max() < 4 / 32768
 
 
@@ -151,7 +164,7 @@ def test_without_a_secure_page_it_sounds_all_the_same(browser: Browser) -> None:
             until_state(page, "playing")
             assert reading(page)["mode"] == "scheduled"
             assert "HTTPS" in page.inner_text("#listen")
-            found = steady(page, 3.5)
+            found = steady(page, 3.5, worklet=False)
             if found is not None:
                 assert_tone(found, seconds=2.0)
     finally:
@@ -202,8 +215,7 @@ def test_bus_volume_lost_frames_and_another_rate(browser: Browser) -> None:
         source.set_rate(48000.0)
         until(lambda: reading(page)["rate"] == 48000)
         until_state(page, "playing")
-        before = len(heard(page).left)
-        until(lambda: len(heard(page).left) > before + 96000 and sounds_like(page, 440.0, 0.125))
+        until(lambda: sounds_like(page, 440.0, 0.125))
         # In none of all this is there a click.
         assert_no_click(heard(page), 440.0)
 
@@ -213,8 +225,7 @@ def test_opus_is_decoded_without_a_gap(browser: Browser) -> None:
         browser, site.url, memory='{"format": "opus"}'
     ) as page:
         page.click("h1")
-        until_state(page, "playing")
-        until(lambda: reading(page)["format"] == "Opus")
+        until(lambda: reading(page).get("format") == "Opus")
         found = steady(page, 3.0)
         until(lambda: reading(page)["bits"] < 400)
         if found is not None:
@@ -240,7 +251,7 @@ def test_the_latency_that_is_shown_is_the_one_that_is_heard(browser: Browser) ->
             play(page, 1.0)
             silent = len(heard(page).left)
             source.onset = source.desk.frame + round(source.rate)
-            until(lambda: np.abs(heard(page).left[silent:]).max(initial=0.0) > 0.01)
+            until(lambda: sounds_since(page, silent))
             now = read_callback(source.desk)
             assert now is not None
             mixed = now[0] * 1e-9 + (source.onset - now[1]) / source.rate
@@ -249,9 +260,9 @@ def test_the_latency_that_is_shown_is_the_one_that_is_heard(browser: Browser) ->
             first = silent + int(np.flatnonzero(np.abs(found.left[silent:]) > 0.01)[0])
             shown = reading(page)
             off.append(found.time(first) - mixed + shown["output"] - shown["latency"])
-            return abs(off[-1]) < 0.05
+            return abs(off[-1]) < 0.05 + float(shown["jitter"])
 
-        # While the machine is busy the latency changes; it is measured again.
+        # On a busy machine chunks come late by the jitter; it is measured again.
         until(agrees, what=f"latency as it is shown: {off}")
 
 
@@ -263,4 +274,9 @@ def test_a_page_finds_its_server_again(browser: Browser) -> None:
         until_state(page, "connecting")
         with Site(source.desk, port=site.port):
             until_state(page, "playing")
-            until(lambda: quietest(heard(page).left[-4410:], 44100) > 0.2)
+
+            def sounds() -> bool:
+                play(page, 0.5)
+                return quietest(heard(page).left[-4410:], 44100) > 0.2
+
+            until(sounds)
