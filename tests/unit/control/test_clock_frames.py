@@ -212,6 +212,7 @@ def test_a_change_ahead_is_a_stretch_of_its_own() -> None:
     assert orders == [(1000, Stretch(1000, 2.0, 0.002, 0.001, 1))]
     assert clock.bpm == 60.0 and clock.bpm_at(999) == 120.0 and clock.bpm_at(1001) == 60.0
     assert clock.at(999).frame == 0 and clock.at(1000).frame == 1000
+    assert clock.at(-5).frame == 0, "before the first it was steady"
     assert clock.beat(1001) == pytest.approx(2.0015) and clock.beat(2001) == pytest.approx(3.0015)
     assert clock.frame_of(3.0015) == pytest.approx(2001.0)
     assert clock.frame_of(1.0) == pytest.approx(500.0)
@@ -297,6 +298,7 @@ def test_the_frame_of_a_beat_is_looked_for_from_a_frame_on() -> None:
     assert clock.frame_of(1.0) == pytest.approx(500.0)
     assert clock.frame_of(1.0, 500) == pytest.approx(500.0)
     assert clock.frame_of(1.0, 501) == pytest.approx(4001.0)
+    assert clock.frame_of(0.0, 10) == 3001.0, "the reset is beat 0"
     assert clock.frame_of(3.0, 2000) == pytest.approx(6001.0)
     assert clock.frame_of(0.5, 5000) == pytest.approx(3501.0), "it does not come again"
     assert clock.frame_of(3.9, 10) == pytest.approx(2899.5)
@@ -315,6 +317,15 @@ def test_where_a_beat_was_that_has_passed() -> None:
     clock.reset(3000, 1500)
     assert clock.frame_passed(1.0, 4500) == 4000 and clock.frame_passed(1.0, 2999) == 500
     assert clock.frame_passed(0.0, 3000) == 3000
+
+
+def test_a_beat_before_the_first_was_at_the_first_tempo() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 1000, 0)
+    clock.set_tempo(240.0, 2000, 1500)
+    clock.set_tempo(60.0, 5000, 3000)
+    assert len(clock._past) == 3
+    assert clock.frame_passed(-1.0, 4000) == -500
 
 
 def test_the_next_multiple_of_a_quantum() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -18,22 +20,15 @@ from crowdstream.web.access.connections import Connection
 from crowdstream.web.access.limits import Count
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-PATIENCE = 60.0  # seconds; far more than anything here takes
-HEAD_SECONDS = 0.5  # long enough for a request to be sent on a busy machine
+PATIENCE = 20.0  # seconds; far more than anything here takes
 
 
 async def hello(_request: Request) -> PlainTextResponse:
     return PlainTextResponse("hello")
 
 
-def serve(
-    scene: Callable[[int], Awaitable[None]], most: int = 100, each: int = 100,
-    idle_seconds: int = 60,
-) -> None:  # fmt: skip
-    """Run a scene against a server on a port of its own.
-
-    `idle_seconds`: until it closes a connection that is silent after an answer.
-    """
+def serve(scene: Callable[[int], Awaitable[None]], most: int = 100, each: int = 100) -> None:
+    """Run a scene against a server on a port of its own."""
 
     async def run() -> None:
         Connection.count = Count(most, each)
@@ -41,7 +36,7 @@ def serve(
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_keep_alive=idle_seconds,
+            timeout_keep_alive=1,
         )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server._serve([listening]))
@@ -72,7 +67,7 @@ async def end_of(reader: asyncio.StreamReader) -> bytes:
 def test_who_does_not_say_what_they_want_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
 
     async def scene(port: int) -> None:
         reader, writer = await opened(port)
@@ -81,11 +76,11 @@ def test_who_does_not_say_what_they_want_is_not_waited_for(
         assert got.count(b"hello") == begun.count(REQUEST)
         writer.close()
 
-    serve(scene, idle_seconds=1)
+    serve(scene)
 
 
 def test_one_byte_at_a_time_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
 
     async def scene(port: int) -> None:
         reader, writer = await opened(port)
@@ -100,16 +95,14 @@ def test_one_byte_at_a_time_is_no_request(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_who_says_it_is_answered_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
 
     async def scene(port: int) -> None:
         reader, writer = await opened(port)
         for _ in range(3):
             writer.write(REQUEST)
             await reader.readuntil(b"hello")
-            # Idle between two requests is another matter. A timer of the server would go off:
-            # it is on this loop, and due before this one.
-            await asyncio.sleep(1.2 * HEAD_SECONDS)
+            await asyncio.sleep(0.3)  # idle between two requests is another matter
         writer.close()
 
     serve(scene)
@@ -138,6 +131,19 @@ def test_too_many_connections_are_closed() -> None:
     serve(scene, most=3)
 
 
+def test_a_connection_is_counted_under_its_address() -> None:
+    async def scene(port: int) -> None:
+        kept = [await opened(port) for _ in range(3)]
+        for reader, writer in kept:
+            writer.write(REQUEST)
+            await reader.readuntil(b"hello")
+        assert Connection.count._each == {"127.0.0.1": 3}, "this machine has more than its share"
+        for _reader, writer in kept:
+            writer.close()
+
+    serve(scene, each=1)
+
+
 def test_an_address_has_its_share() -> None:
     count = Count(10, 2)
     assert [count.enter("10.0.0.1") for _ in range(3)] == [True, True, False]
@@ -146,3 +152,13 @@ def test_an_address_has_its_share() -> None:
     assert not count.enter("10.0.0.3")
     count.leave("10.0.0.1")
     assert count.enter("10.0.0.1")
+
+
+def test_a_new_server_has_refused_nobody_and_logs_no_malformed_request() -> None:
+    spec = importlib.util.find_spec(connections.__name__)
+    assert spec is not None and spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    assert fresh.Connection.refused == 0 and fresh.Connection.count.total == 0
+    log = logging.getLogger("uvicorn.error")
+    assert log.isEnabledFor(logging.ERROR) and not log.isEnabledFor(logging.WARNING)
