@@ -42,7 +42,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from benchmarks import common, material
 from benchmarks.cards import Card, add_card_arguments, open_card
@@ -332,7 +333,7 @@ def notified_osc(client: OscClient, address: str, value: float) -> float:
             return time.monotonic()
 
 
-def notified_page(page: ClientConnection, value: float) -> float:
+def notified_page(page: Connection, value: float) -> float:
     """When a page was notified of that level of deck B (monotonic seconds)."""
     while True:
         message = json.loads(page.recv(NOTIFY_SECONDS))

@@ -91,8 +91,10 @@ def _local(wave: Complexes, centres: npt.NDArray[np.int64], width: float) -> Com
 
 def _drifts() -> tuple[Doubles, Doubles]:
     # By how many beats a grid may have drifted, and what steps within a second cost.
-    drifts = np.arange(-DRIFT_MOST, DRIFT_MOST + DRIFT_STEP / 2, DRIFT_STEP)
-    return drifts, DRIFT_COST * np.square(np.arange(0, DRIFT_CHANGE + DRIFT_STEP / 2, DRIFT_STEP))
+    drifts = np.arange(-DRIFT_MOST, DRIFT_MOST + DRIFT_STEP / 2, DRIFT_STEP, dtype=np.float64)
+    steps = np.arange(0, DRIFT_CHANGE + DRIFT_STEP / 2, DRIFT_STEP, dtype=np.float64)
+    costs: Doubles = DRIFT_COST * np.square(steps)
+    return drifts, costs
 
 
 def _drifted(local: Complexes, drifts: Doubles) -> Doubles:

@@ -77,7 +77,8 @@ def autocorrelation(lines: Floats) -> Doubles:
         line = np.fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), size)[:lags]
         found[:, column] = line / max(float(line[0]), 1e-9)
     # Long lags have fewer pairs.
-    return found / np.maximum(1 - np.arange(lags) / max(len(lines), 1), 0.1)[:, None]
+    found /= np.maximum(1 - np.arange(lags) / max(len(lines), 1), 0.1)[:, None]
+    return found
 
 
 def _at(curve: Doubles, seconds: float) -> Doubles:

@@ -54,7 +54,8 @@ def sung(found: Vocals, edges: Doubles) -> Doubles:
     total = np.zeros(max(0, len(edges) - 1))
     for begin, end in found.spans:
         total += np.maximum(0.0, np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin))
-    return total / np.maximum(np.diff(edges), 1e-9)
+    total /= np.maximum(np.diff(edges), 1e-9)
+    return total
 
 
 def voice_traits(features: Features) -> Doubles:

@@ -91,7 +91,8 @@ def interpolator() -> np.ndarray:
         bank[np.abs(bank) < 1e-12 * bank.max()] = 0.0
         banks.append(bank / bank.sum(axis=1, keepdims=True))
     rows = [bank.ravel() for bank in banks]
-    return np.concatenate([*rows, np.zeros(BANK_TAPS[-1])]).astype(np.float32)
+    table: np.ndarray = np.concatenate([*rows, np.zeros(BANK_TAPS[-1])]).astype(np.float32)
+    return table
 
 
 def k_weighting(sample_rate: float) -> tuple[tuple[float, ...], tuple[float, ...]]:

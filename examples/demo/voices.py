@@ -97,7 +97,8 @@ def _electric(hertz: float, frames: int, side: int) -> Array:
     hertz *= 1.0 + (0.0007 if side else -0.0007)
     bend = 1.6 * np.exp(-t * 4.0) * np.sin(2 * np.pi * hertz * t)
     bell = 0.25 * np.exp(-t * 14.0) * np.sin(2 * np.pi * 7.0 * hertz * t)
-    return np.sin(2 * np.pi * hertz * t + bend) + bell
+    tine: Array = np.sin(2 * np.pi * hertz * t + bend) + bell
+    return tine
 
 
 def chord(timbre: Timbre, pitches: tuple[float, ...], seconds: float, bright: float) -> Array:
@@ -188,7 +189,8 @@ def sing(
             place = np.clip(at / opening, 0.0, 1.0)
             gains = _vowel_gains(first, hz) * (1 - place) + _vowel_gains(last, hz) * place
             # A throat's own slope: the source has less and less above 800 Hz.
-            return gains * 2.5 / np.sqrt(1.0 + (hz / 2600.0) ** 2) * band_pass(120.0, 2e4, hz)
+            sloped: Array = gains * 2.5 / np.sqrt(1.0 + (hz / 2600.0) ** 2)
+            return sloped * band_pass(120.0, 2e4, hz)
 
         sound += stereo(filtered(source, mouth), 0.75 * spread)
     # A formant that meets a harmonic would make some notes shout: all are equally loud.

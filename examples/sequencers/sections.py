@@ -32,7 +32,7 @@ def main() -> None:
     server = SimpleUDPClient("127.0.0.1", options.port)
 
     def say(address: str, *arguments: object) -> None:
-        server.send_message(address, arguments)
+        server.send_message(address, list(arguments))
 
     with options.cues.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

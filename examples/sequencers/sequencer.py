@@ -22,7 +22,7 @@ def main() -> None:
     server = SimpleUDPClient("127.0.0.1", options.port)
 
     def say(address: str, *arguments: object) -> None:
-        server.send_message(address, arguments)
+        server.send_message(address, list(arguments))
 
     say("/clock/tempo", options.bpm)
     for deck, track in zip("AB", options.tracks, strict=True):

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from tests.support.offline_server import RATE, count, write
 from tests.support.server import WAIT_SECONDS, Running, SharedServer, ended, server, until
@@ -52,7 +53,7 @@ class Visitor:
         connection = connect(
             url.replace("http", "ws", 1) + "/live", ping_interval=None, close_timeout=0.1
         )
-        self._socket: ClientConnection = self._open.enter_context(connection)
+        self._socket: Connection = self._open.enter_context(connection)
         self.picture: dict[str, Any] = {}
         self.messages: list[dict[str, Any]] = []
         self._numbers = 0

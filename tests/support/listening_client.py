@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import numpy as np
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from crowdstream.web.listening.chunks import HEAD
 
@@ -23,7 +24,7 @@ class ListeningClient:
         self._reports = reports
         self._open = contextlib.ExitStack()
         connection = connect(address, compression=None, max_queue=None, ping_interval=None)
-        self.socket: ClientConnection = self._open.enter_context(connection)
+        self.socket: Connection = self._open.enter_context(connection)
         self.texts: list[dict[str, Any]] = []
         self.chunks: list[tuple[tuple[Any, ...], bytes]] = []
 
@@ -47,7 +48,8 @@ class ListeningClient:
     def samples(self) -> np.ndarray:
         """What came as 16-bit PCM, left channel, as floats."""
         parts = [np.frombuffer(data, "<i2")[::2] for head, data in self.chunks if head[0] == 1]
-        return np.concatenate(parts) / 32768
+        left: np.ndarray = np.concatenate(parts) / 32768
+        return left
 
     def close(self) -> None:
         """Close the connection."""

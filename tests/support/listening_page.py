@@ -186,7 +186,7 @@ def tone(samples: np.ndarray, rate: float, about: float) -> tuple[float, float, 
         first, second = (_fit(part, rate, hertz)[0] for part in (samples[:half], samples[half:]))
         turn = np.angle(second / first) - 2 * np.pi * hertz * half / rate
         turn = (turn + np.pi) % (2 * np.pi) - np.pi
-        hertz += turn / (2 * np.pi * half / rate)
+        hertz += float(turn / (2 * np.pi * half / rate))
     value, rest = _fit(samples, rate, hertz)
     level = abs(value)
     noise = np.sqrt(np.mean(rest**2)) / (level / np.sqrt(2))
