@@ -20,15 +20,22 @@ from crowdstream.web.access.connections import Connection
 from crowdstream.web.access.limits import Count
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-PATIENCE = 20.0  # seconds; far more than anything here takes
+PATIENCE = 60.0  # seconds; far more than anything here takes
+HEAD_SECONDS = 0.5  # long enough for a request to be sent on a busy machine
 
 
 async def hello(_request: Request) -> PlainTextResponse:
     return PlainTextResponse("hello")
 
 
-def serve(scene: Callable[[int], Awaitable[None]], most: int = 100, each: int = 100) -> None:
-    """Run a scene against a server on a port of its own."""
+def serve(
+    scene: Callable[[int], Awaitable[None]], most: int = 100, each: int = 100,
+    idle_seconds: int = 60,
+) -> None:  # fmt: skip
+    """Run a scene against a server on a port of its own.
+
+    `idle_seconds`: until it closes a connection that is silent after an answer.
+    """
 
     async def run() -> None:
         Connection.count = Count(most, each)
@@ -36,7 +43,7 @@ def serve(scene: Callable[[int], Awaitable[None]], most: int = 100, each: int = 
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_keep_alive=1,
+            timeout_keep_alive=idle_seconds,
         )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server._serve([listening]))
@@ -67,7 +74,7 @@ async def end_of(reader: asyncio.StreamReader) -> bytes:
 def test_who_does_not_say_what_they_want_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
 
     async def scene(port: int) -> None:
         reader, writer = await opened(port)
@@ -76,11 +83,11 @@ def test_who_does_not_say_what_they_want_is_not_waited_for(
         assert got.count(b"hello") == begun.count(REQUEST)
         writer.close()
 
-    serve(scene)
+    serve(scene, idle_seconds=1)
 
 
 def test_one_byte_at_a_time_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
 
     async def scene(port: int) -> None:
         reader, writer = await opened(port)
@@ -95,14 +102,16 @@ def test_one_byte_at_a_time_is_no_request(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_who_says_it_is_answered_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
 
     async def scene(port: int) -> None:
         reader, writer = await opened(port)
         for _ in range(3):
             writer.write(REQUEST)
             await reader.readuntil(b"hello")
-            await asyncio.sleep(0.3)  # idle between two requests is another matter
+            # Idle between two requests is another matter. A timer of the server would go off:
+            # it is on this loop, and due before this one.
+            await asyncio.sleep(1.2 * HEAD_SECONDS)
         writer.close()
 
     serve(scene)
