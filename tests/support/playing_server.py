@@ -15,7 +15,6 @@ from tests.support.server import Running, server, until
 
 FRAMES = 256
 OPTIONS = ("--buffer-size", str(FRAMES), "--stats-interval", "0")
-MOST_MS = 50.0  # that may be lost; how much it is usually is the benchmark's business
 
 
 def engines(it: Running) -> list[psutil.Process]:

@@ -10,7 +10,6 @@ from tests.support.offline_server import RATE, count, write
 from tests.support.server import Running, until
 
 PLAIN = ("--memory", "64", "--limiter-lookahead", "0", "--ceiling", "0")
-MOST_MS = 100.0  # of silence
 
 
 def play(it: Running, folder: Path) -> None:
