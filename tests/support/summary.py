@@ -147,7 +147,7 @@ class Summary:
         """Keep what the next run needs, and the results that were asked for."""
         if self._live:
             self._out.write("\r\x1b[K")
-        cache = self._config.cache
+        cache = getattr(self._config, "cache", None)
         if cache is not None:
             known = cache.get(DURATIONS, {})
             cache.set(DURATIONS, {**known, **self._files})

@@ -118,7 +118,7 @@ def test_the_set_does_not_know_how_long_the_desk_has_run(material: Material) -> 
     for origin in (0, LONG_AGO):
         with material.night(origin) as night:
             night.play(material.actions(SEED + 2, 2.0, 1.0), 300.0)
-            assert night.played > 500.0
+            assert night.played > 200.0
             assert night.desk.frame >= origin + 300 * RATE
             digests.append(night.digest.hexdigest())
     assert digests[0] == digests[1]
