@@ -219,8 +219,9 @@ def test_refused_by_the_system(
     def refuse(path: Path, flags: int, mode: int) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(kind):
+    # pytest itself removes folders with os.open afterwards.
+    with monkeypatch.context() as patch, pytest.raises(kind):
+        patch.setattr(os, "open", refuse)
         open_stem(tmp_path / "a.wav", 44100)
 
 

@@ -70,11 +70,11 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     full = os.open("/dev/full", os.O_RDWR)
     opened = os.open
 
-    def to_full(path: str, flags: int, mode: int = 0o777) -> int:
+    def to_full(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if str(path).endswith(".part"):
-            os.close(opened(path, flags, mode))
+            os.close(opened(path, flags, mode, dir_fd=dir_fd))
             return os.dup(full)
-        return opened(path, flags, mode)
+        return opened(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", to_full)
     try:
