@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crowdstream.web.access import connections
 from crowdstream.web.access.connections import Connection
@@ -171,3 +172,16 @@ def test_a_new_server_has_refused_nobody_and_logs_no_malformed_request() -> None
     assert fresh.Connection.refused == 0 and fresh.Connection.count.total == 0
     log = logging.getLogger("uvicorn.error")
     assert log.isEnabledFor(logging.ERROR) and not log.isEnabledFor(logging.WARNING)
+
+
+def test_a_websocket_is_no_longer_counted_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    Connection.count = Count(2, 2)
+    connection = Connection.__new__(Connection)
+    connection._head_timer, connection._address = None, "10.0.0.1"
+    connection._entered = Connection.count.enter("10.0.0.1")
+    upgraded: list[str] = []
+    monkeypatch.setattr(
+        H11Protocol, "handle_websocket_upgrade", lambda _connection, event: upgraded.append(event)
+    )
+    connection.handle_websocket_upgrade("event")
+    assert upgraded == ["event"] and Connection.count.total == 0
