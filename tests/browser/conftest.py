@@ -23,9 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LONGEST_TEST))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+    """Chromium, without a window.
+
+    Not for the whole session: while it is open an event loop runs in this thread, and other tests
+    of the same worker could run none of their own.
+    """
     with sync_playwright() as playwright:
         made = launch_chromium(playwright.chromium)
         yield made
