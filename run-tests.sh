@@ -151,9 +151,11 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# Much of it is waiting: for sound cards, pages, processes. So there are two workers a core.
+workers=$((2 * $(nproc)))
 selection=("${tiers[@]/#/tests/}" ${arguments[@]+"${arguments[@]}"})
 run_once() { # file for the results
-    run_module "${pytest[@]}" -p tests.support.summary -o console_output_style=classic -n "$(nproc)" \
+    run_module "${pytest[@]}" -p tests.support.summary -o console_output_style=classic -n "$workers" \
         --dist loadgroup --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}"
 }
 

@@ -65,6 +65,7 @@ def test_a_killed_engine_is_followed_at_the_next_frame(playing: Running) -> None
     later = time.time() + 2.0
     client.bundle(later, ("/deck/B/level", 0.25))
     client.synchronize()
+    until(lambda: client.status()["deck.A.low"] == 0.5)  # the end of its ramp
     before = client.status()
     killed = engines(it)[0]
     killed.kill()

@@ -56,7 +56,8 @@ def test_an_address_on_the_list_is_heard_and_another_is_not(seen: dict[str, Any]
 def test_a_flood_of_a_barred_sender_shuts_nobody_out(seen: dict[str, Any]) -> None:
     found = seen["list"]
     status = found["status"]
-    assert status["barred"] + status["dropped"] == FLOOD + 1
+    # The system drops what comes faster than it is read, of whomever.
+    assert FLOOD + 1 - status["dropped"] <= status["barred"] <= FLOOD + 1
     assert found["answered"] >= TURNS - status["dropped"]
     assert status["refused_packets"] == 0
 

@@ -41,7 +41,7 @@ def test_what_is_heard_of_it(tmp_path: Path, pulse_card: PulseNull) -> None:
     # Shorter ones are where the last of an engine's sound is mixed with the first of the next.
     found = runs(heard, 256)
     lost = [after.begin - first.end for first, after in pairwise(found)]
-    assert len(found) > 4 and found[-1].end - found[0].begin > 2 * RATE
+    assert len(found) > 1 and found[-1].end - found[0].begin > 2 * RATE
     if not (status["underruns"] or status["underruns_engine"]):  # the machine was never late
         # What an engine had given to the sound server, and no more than that.
         assert all(-256 < frames < 2 * 2048 for frames in lost), lost
