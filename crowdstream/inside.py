@@ -20,9 +20,17 @@ _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def real_path(path: Path) -> Path:
     """`path` without '~', '..' and links; raises `OSError` where it can't be one."""
     try:
-        return path.expanduser().resolve()
+        real = path.expanduser().resolve()
     except (RuntimeError, ValueError) as error:  # links in a circle, no such user, a zero byte
         raise OSError(errno.ENOENT, str(error)) from None
+    # From Python 3.13 on, a circle is returned as it is.
+    try:
+        circle = stat.S_ISLNK(real.lstat().st_mode)
+    except OSError as error:
+        circle = error.errno == errno.ELOOP
+    if circle:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return real
 
 
 def root_of(real: Path, roots: Sequence[Path]) -> Path | None:

@@ -44,6 +44,7 @@ tables.interpolator = functools.cache(tables.interpolator)
 kernel_cache.folder()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file on one worker: they share its servers and sounds."""
     for item in items:

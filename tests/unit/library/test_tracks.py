@@ -171,6 +171,7 @@ class TestMediaRoot:
 
     def test_impossible_paths(self, tmp_path: Path) -> None:
         (tmp_path / "circle").symlink_to(tmp_path / "circle")
-        for path in (tmp_path / "a\0b", tmp_path / "circle", Path("~nobody-of-that-name/a")):
+        circle = tmp_path / "circle"
+        for path in (tmp_path / "a\0b", circle, circle / "a", Path("~nobody-of-that-name/a")):
             with pytest.raises(FileMissing):
                 check_media_root(path, [tmp_path])
