@@ -156,7 +156,7 @@ workers=$((2 * $(nproc)))
 selection=("${tiers[@]/#/tests/}" ${arguments[@]+"${arguments[@]}"})
 run_once() { # file for the results
     run_module "${pytest[@]}" -p tests.support.summary -o console_output_style=classic -n "$workers" \
-        --dist loadgroup --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}"
+        --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}"
 }
 
 # Hundreds of processes start from the same files: they are read as bytecode.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from contrib.soundcard import JackDummy, PulseNull
 from crowdstream.desk import tables
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).resolve().parent
 
-# Tests that fill the machine with processes run one after another, whatever else runs beside them.
-EXCLUSIVE_GROUP = "exclusive"
+# These need much of the machine: an installation, an audio graph in real time.
+EXCLUSIVE = ("tests/system/test_newcomer.py", "tests/browser/test_listen.py")
 
 # How long an example takes is a benchmark's business: on an emulated or busy machine any limit
 # would be wrong. Examples are the same in every run: a run that is red once in fifty protects
@@ -44,14 +46,21 @@ tables.interpolator = functools.cache(tables.interpolator)
 kernel_cache.folder()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker: they share its servers and sounds."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            exclusive = item.get_closest_marker("exclusive")
-            name = EXCLUSIVE_GROUP if exclusive else item.path.relative_to(TESTS).as_posix()
-            item.add_marker(pytest.mark.xdist_group(name))
+class FileScheduling(LoadScopeScheduling):
+    """Keeps the tests of a file on one worker, as they share its servers and sounds.
+
+    Files in `EXCLUSIVE` run one after another. (Marks for groups of pytest-xdist have no effect
+    with pytest 9.2, which no longer lets it append them to the names of tests.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "exclusive" if file in EXCLUSIVE else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
+    """Distribute files, whatever `--dist` says."""
+    return FileScheduling(config, log)
 
 
 # A unit test starts no process: those belong to the tier of integration tests.

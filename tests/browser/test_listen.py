@@ -30,8 +30,6 @@ from tests.support.listening_page import (
 from tests.support.server import until
 from tests.support.tone_desk import ToneDesk
 
-pytestmark = pytest.mark.exclusive  # a real-time audio graph
-
 # A machine with other things to do makes gaps of its own. So more is kept in the buffer than by
 # default (still less than what the page is blocked for), and a try that was disturbed is repeated.
 HOLD = 0.4

@@ -47,11 +47,6 @@ class TierCounts:
         return f"{name:12} {self.passed:7} {self.failed:7} {self.skipped:8} {self.seconds:8.0f}"
 
 
-def node_id(report: pytest.TestReport) -> str:
-    """The test's name without the group that pytest-xdist appends."""
-    return report.nodeid.rpartition("@")[0] or report.nodeid
-
-
 def tier_of(test: str) -> str:
     """The tier of a test or file: its folder below `tests/`."""
     parts = test.split("/")
@@ -102,7 +97,7 @@ class Summary:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count one phase of a test."""
-        test = node_id(report)
+        test = report.nodeid
         counts = self._tiers[tier_of(test)]
         counts.seconds += report.duration
         self._files[test.partition("::")[0]] += report.duration
@@ -206,26 +201,13 @@ class SlowestFirst:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the groups that took longest first; among unknown ones, those of the slow tiers."""
-        files: dict[str, set[str]] = defaultdict(set)
-        for item in items:
-            files[_group(item)].add(item.nodeid.partition("::")[0])
-        seconds = {
-            group: sum(self.known.get(file, 0.0) for file in of_group)
-            for group, of_group in files.items()
-        }
-        items.sort(key=lambda item: (-seconds[_group(item)], _slowness(item), _group(item)))
+        """Put the files that took longest first; among unknown ones, those of the slow tiers."""
+        items.sort(key=lambda item: self._rank(item.nodeid.partition("::")[0]))
 
-
-def _group(item: pytest.Item) -> str:
-    mark = item.get_closest_marker("xdist_group")
-    return str(mark.args[0]) if mark else item.nodeid.partition("::")[0]
-
-
-def _slowness(item: pytest.Item) -> int:
-    slow = ("system", "browser", "static", "integration", "fuzz")
-    tier = tier_of(item.nodeid)
-    return slow.index(tier) if tier in slow else len(slow)
+    def _rank(self, file: str) -> tuple[float, int, str]:
+        slow = ("system", "browser", "static", "integration", "fuzz", "unit")
+        tier = tier_of(file)
+        return -self.known.get(file, 0.0), slow.index(tier) if tier in slow else len(slow), file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

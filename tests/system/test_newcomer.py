@@ -63,7 +63,7 @@ assert not rig.fails()
 rig.close()
 """
 
-pytestmark = [pytest.mark.exclusive, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 
 @dataclass

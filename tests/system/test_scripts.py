@@ -336,7 +336,7 @@ COMPILE = "python -P -m crowdstream compile"
 SWEEP = "python -P -m tests.support.processes RUN"
 PYTEST = (
     "python -P -m pytest -p tests.support.summary -o console_output_style=classic -n CORES "
-    "--dist loadgroup --no-loadscope-reorder --basetemp RUN/t --results RUN/results-{} {}"
+    "--no-loadscope-reorder --basetemp RUN/t --results RUN/results-{} {}"
 )
 
 

@@ -35,7 +35,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a folder as `run-tests.sh` does."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-p", "tests.support.summary", "-o",
-         "console_output_style=classic", "--dist", "loadgroup", *arguments],
+         "console_output_style=classic", *arguments],
         cwd=folder, env=child_environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
 
