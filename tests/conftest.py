@@ -46,7 +46,7 @@ tables.interpolator = functools.cache(tables.interpolator)
 kernel_cache.folder()
 
 
-class FileScheduling(LoadScopeScheduling):
+class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Keeps the tests of a file on one worker, as they share its servers and sounds.
 
     Files in `EXCLUSIVE` run one after another. (Marks for groups of pytest-xdist have no effect

@@ -152,6 +152,21 @@ def test_nothing_is_wider_than_a_phone(phone: Page, view: str) -> None:
     phone.click(".listen-more summary")
 
 
+def test_what_listening_reports_fits_a_phone(phone: Page) -> None:
+    phone.evaluate("""() => {
+      const always = new CSSStyleSheet();
+      always.replaceSync('.listen-note { display: block !important; }');
+      document.adoptedStyleSheets = [always];
+      for (const note of document.querySelectorAll('.listen-note'))
+        note.textContent = 'the connection is slow: fewer bits';
+    }""")
+    assert phone.evaluate(TOO_WIDE) == []
+    phone.click(".listen-more summary")
+    assert phone.evaluate(TOO_WIDE) == []
+    phone.click(".listen-more summary")
+    phone.evaluate("() => { document.adoptedStyleSheets = []; }")
+
+
 def test_fingers_hit_what_matters_on_a_phone(phone: Page) -> None:
     phone.click(".view[data-view=A]")
     for action in ("cue", "play", "sync", "loop", "hotcue-1", "mute-1", "solo-1", "jump-ahead"):
