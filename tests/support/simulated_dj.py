@@ -29,15 +29,20 @@ WAY = Transition(
 
 
 def made(
-    folder: Path, names: str, beats: int = 64, leave: float = 48.0, bpm: float = BPM
+    folder: Path,
+    names: str,
+    beats: int = 64,
+    leave: float = 48.0,
+    bpm: float = BPM,
+    rate: int = RATE,
 ) -> Set:
     """A set of tones. Each is left after `leave` beats, 8 of them together with the next one."""
     entries = []
     for number, name in enumerate(names):
         path = folder / f"{name}.wav"
-        when = np.arange(round(beats * 60.0 / bpm * RATE)) / RATE
+        when = np.arange(round(beats * 60.0 / bpm * rate)) / rate
         tone = 0.1 * np.sin(2 * np.pi * (220 + 110 * number) * when)
-        write(path, np.stack([tone, tone], 1))
+        write(path, np.stack([tone, tone], 1), rate)
         anchors = ((0.0, 0.0), (1.0, 60.0 / bpm))
         last = number == len(names) - 1
         entries.append(Entry(str(path), anchors, 0.0, leave, transition=None if last else WAY))

@@ -22,7 +22,7 @@ from tests.support.server import Running, SharedServer, ended, server, until
 from tests.support.simulated_dj import made, plays
 
 BPM = 400.0  # a beat is 0.15 s: a night passes quickly
-LEAVE = 472.0  # of a track of 480 beats: longer than any test takes
+BEATS, LEAVE = 2400, 2392.0  # six minutes: longer than any step of a test takes
 OPTIONS = ("--driver", "null", "--base-bpm", str(BPM))
 
 
@@ -79,7 +79,7 @@ def test_what_people_say_comes_to_it_and_decks_stay_theirs(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(player, "GRACE_SECONDS", 0.0)
-    mix = made(tmp_path, "abcd", beats=480, leave=LEAVE, bpm=BPM)
+    mix = made(tmp_path, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
     with At(running.port, mix) as at:
         person = running.client
         until(lambda: at.plays() == "a" and at.player.stage == "ready")
@@ -131,7 +131,7 @@ def control_replaced(shared: SharedServer, folder: Path) -> Iterator[tuple[Runni
     The plan is kept where there is time for it: a machine that has much to do takes longer to
     start a control, so it gets more time before the next track.
     """
-    mix = made(folder, "abcd", beats=480, leave=LEAVE, bpm=BPM)
+    mix = made(folder, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
     for leave in (64.0, 160.0, 464.0):
         running = shared.get()
         entries = (replace(mix.entries[0], leave=leave), *mix.entries[1:])
