@@ -58,6 +58,7 @@ class Player:
         self.decks: dict[int, str] = {}
         self.used: set[str] = set()  # decks with tracks of its own that are not wanted any more
         self.leaving: set[str] = set()  # decks that are being emptied
+        self.superseded: set[str] = set()  # decks whose next reply is to a load that was dropped
         self.stage = "none"  # of the track that comes: none, loading, ready, going
         self.holding = False
         self.energy: float | None = None
@@ -110,10 +111,13 @@ class Player:
             self._changed(str(values[0]), values[1:], now)
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/load"):
             deck = str(values[0])[6:7]
-            if self.stage == "loading" and self.decks.get(self.index + 1) == deck:
+            if deck in self.superseded:
+                self.superseded.discard(deck)
+            elif self.stage == "loading" and self.decks.get(self.index + 1) == deck:
                 if address == "/done":
                     self._loaded()
                 else:
+                    self.reach("none")  # this was the reply
                     self._bad(" ".join(map(str, values[1:])), now)
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
             self.leaving.discard(str(values[0])[6:7])
@@ -142,6 +146,7 @@ class Player:
         self.used |= set(self.decks.values())
         self.mix, self.index, self.decks, self.armed = mix, -1, {}, ()
         self.before, self.closing, self.quiet, self.laps = None, False, None, 0
+        self.superseded.clear()
         self.out.clear()
         self.reach("none")
 
@@ -268,7 +273,9 @@ class Player:
         assert self.mix is not None
         number = self.index + 1
         if self.stage in ("loading", "ready") and self.decks.get(number) in self.hands:
-            del self.decks[number]  # another deck will do
+            deck = self.decks.pop(number)  # another deck will do
+            if self.stage == "loading":
+                self.superseded.add(deck)
             self.reach("none")
         if self.stage == "loading" and self.laps >= STUCK_LAPS:
             self._bad("it does not load", now)
@@ -329,6 +336,8 @@ class Player:
 
     def leave_next(self) -> None:
         """The deck of the track that comes is free again."""
+        if self.stage == "loading":
+            self.superseded |= {self.decks.get(self.index + 1, "")} - {""}
         self.used |= {self.decks.pop(self.index + 1, "")} - {""}
         self.reach("none")
 

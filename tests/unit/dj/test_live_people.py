@@ -155,6 +155,29 @@ def test_queue_plays_wishes_next_in_their_order(sim: SimulatedDj, endless_dj: Se
     assert names == ["a", "e", "f", "b"]
 
 
+def test_the_reply_to_a_load_that_was_dropped_is_not_taken_for_the_next_one(
+    sim: SimulatedDj, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dj = sim.join(Fixed(made(tmp_path, "abcd", beats=480, leave=472.0)))
+    sim.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    sim.pages_a_block = 0  # the loader does not get on
+    known = dj.link.deck
+    # The server's status lags behind: the deck that loads still counts as empty.
+    monkeypatch.setattr(dj.link, "deck", lambda deck, name: (
+        "empty" if name == "state" and deck != "A" else known(deck, name)
+    ))  # fmt: skip
+    assert ask(sim, "ban", "b.wav") == ""
+    sim.until(lambda: coming(dj) == "c" and dj.player.stage == "loading", 30.0)
+    assert ask(sim, "queue", "b.wav") == ""
+    sim.until(lambda: coming(dj) == "b" and dj.player.stage == "loading", 30.0)
+    sim.seconds(1.0)
+    sim.pages_a_block = 1000
+    monkeypatch.undo()
+    sim.until(lambda: dj.player.stage == "ready", 10.0)
+    assert dj.player.mix is not None and not dj.player.bad
+    assert [Path(entry.path).stem for entry in dj.player.mix.entries] == ["a", "b", "c", "d"]
+
+
 def test_ban_keeps_a_track_out_and_leads_on_from_what_plays(
     sim: SimulatedDj, endless_dj: Session
 ) -> None:
