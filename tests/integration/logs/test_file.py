@@ -198,15 +198,14 @@ def test_a_real_limit_of_the_system_ends_no_program(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, str(tmp_path / "a.log")],
-        env=child_environment(),
+        # Coverage would write a file of its own under that limit.
+        env=child_environment(COVERAGE_PROCESS_CONFIG=None, COVERAGE_PROCESS_START=None),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
         capture_output=True, text=True, timeout=WAIT_SECONDS, check=True,
     )  # fmt: skip
     assert (tmp_path / "a.log").stat().st_size == 1024
     assert done.stdout.count("can't be written") in (1, 2)  # the disk's limit, and the file's
     assert not done.stderr
-
-
 @pytest.mark.parametrize("kind", ["folder", "pipe", "below a file", "no right", "device"])
 def test_what_cannot_be_a_log_is_told_and_nothing_waits(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.log"
