@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).resolve().parent
 
-# These need much of the machine: an installation, an audio graph in real time.
-EXCLUSIVE = ("tests/system/test_newcomer.py", "tests/browser/test_listen.py")
 
 # How long an example takes is a benchmark's business: on an emulated or busy machine any limit
 # would be wrong. Examples are the same in every run: a run that is red once in fifty protects
@@ -49,13 +47,12 @@ kernel_cache.folder()
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Keeps the tests of a file on one worker, as they share its servers and sounds.
 
-    Files in `EXCLUSIVE` run one after another. (Marks for groups of pytest-xdist have no effect
-    with pytest 9.2, which no longer lets it append them to the names of tests.)
+    (Marks for groups of pytest-xdist have no effect with pytest 9.2, which no longer lets it
+    append them to the names of tests.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "exclusive" if file in EXCLUSIVE else file
+        return str(nodeid.partition("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:

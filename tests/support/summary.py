@@ -21,6 +21,8 @@ import pytest
 
 TIERS = ("static", "unit", "integration", "system", "browser", "fuzz")
 DURATIONS = "crowdstream/durations"
+ALONE = ("tests/browser/test_listen.py",)
+"""Come last, when the other workers have nothing left to do: an audio graph in real time."""
 PROGRESS_SECONDS = 30.0
 """Where the output is no terminal, progress is printed this often."""
 
@@ -204,10 +206,11 @@ class SlowestFirst:
         """Put the files that took longest first; among unknown ones, those of the slow tiers."""
         items.sort(key=lambda item: self._rank(item.nodeid.partition("::")[0]))
 
-    def _rank(self, file: str) -> tuple[float, int, str]:
+    def _rank(self, file: str) -> tuple[bool, float, int, str]:
         slow = ("system", "browser", "static", "integration", "fuzz", "unit")
         tier = tier_of(file)
-        return -self.known.get(file, 0.0), slow.index(tier) if tier in slow else len(slow), file
+        place = slow.index(tier) if tier in slow else len(slow)
+        return file in ALONE, -self.known.get(file, 0.0), place, file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -224,6 +224,6 @@ def test_what_the_schema_takes_control_takes_and_nothing_is_an_error_of_ours(
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.text(max_size=40))
 def test_anything_at_all_gets_an_answer(app: ASGIApp, body: bytes, path: str) -> None:
-    quiet = path.replace("?", "")
-    assert ask(app, "POST", f"/api/{quiet}", body).status in (400, 404, 405)
+    quiet = path.replace("?", "")  # it may be the address of a command
+    assert ask(app, "POST", f"/api/{quiet}", body).status in (200, 400, 404, 405, 422)
     assert ask(app, "POST", "/api/deck/A/eq", body).status in (200, 400, 422)
