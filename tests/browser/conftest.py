@@ -12,7 +12,7 @@ from tests.support.chromium import WAIT_MS, launch_chromium, open_page
 from tests.support.server import Running, server
 
 # Without a graphics card a page takes most of a core: what is waited for comes, but when?
-LONGEST_TEST = 900  # seconds
+MAX_TEST_SECONDS = 900  # seconds
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give these tests more time than others have."""
     for item in items:
         if Path(item.path).is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(LONGEST_TEST))
+            item.add_marker(pytest.mark.timeout(MAX_TEST_SECONDS))
 
 
 @pytest.fixture(scope="module")

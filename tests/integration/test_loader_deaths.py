@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from tests.support.offline_server import RATE, count, write
+from tests.support.osc_client import OscClient
 from tests.support.server import (
     WAIT_SECONDS,
     Running,
@@ -281,23 +282,29 @@ def test_what_streams_is_broken_by_a_crash_and_plays_what_it_has(
 
 
 def test_a_medium_that_stalls_is_not_heard_and_told(running: Running, long: str) -> None:
-    client = running.client
+    client, listener = running.client, OscClient(running.port)
+    listener.request("/notify", 1, answer="/done")
     playing(running, "B", long)
-    await_pages(running, STREAMED_MB)
     before = client.status()
-    stop_it_while_streaming(running, "B", long)
-    loader = loader_of(running)
-    begin = client.status()["frame"]
-    status = client.status()
-    # Nothing is missing as long as what was read ahead lasts.
-    while status["stalled_s"] < 3.0:
-        if status["frame"] < begin + 0.8 * READ_AHEAD_SECONDS * RATE:
-            assert status["missing_pages"] == before["missing_pages"]
-        status = client.status()
-    loader.resume()
-    values = client.receive_until("/stall")
+    # A loader that is stopped at the very end of a read has not been kept waiting by it.
+    for _attempt in range(5):
+        await_pages(running, STREAMED_MB)
+        stop_it_while_streaming(running, "B", long)
+        loader = loader_of(running)
+        begin = status = client.status()
+        # Nothing is missing as long as what was read ahead lasts; some of it has been played while
+        # the loader was stopped for a look at what it reads.
+        while status["stalled_s"] < 3.0:
+            if status["frame"] < begin["frame"] + 0.5 * READ_AHEAD_SECONDS * RATE:
+                assert status["missing_pages"] == begin["missing_pages"]
+            status = client.status()
+        loader.resume()
+        until(lambda: client.status()["stalled_s"] == 0.0)
+        if client.status()["stalls"] > before["stalls"]:
+            break
+    values = listener.receive_until("/stall")
+    listener.close()
     assert values[0] == long and values[1] >= 3.0
-    until(lambda: client.status()["stalls"] > before["stalls"])
     until(lambda: client.status()["read_max_ms"] >= 3000)
     assert client.status()["restarts_loader"] == before["restarts_loader"]
     until(lambda: f"{long}: the medium stalled for" in running.log())

@@ -17,7 +17,7 @@ from crowdstream.desk.sizes import PAGE_BYTES, TAP_CUE, TAP_FRAMES, TAP_MASTER
 
 assert TAP.fields is not None
 _HEAD = TAP.fields["head"][1]
-MOST_LATE_FRAMES = TAP_FRAMES // 8
+MAX_LATE_FRAMES = TAP_FRAMES // 8
 
 
 class ToneDesk:
@@ -90,7 +90,7 @@ class ToneDesk:
         while not self._stop.is_set():
             self.write(self.block, due)
             # On a busy machine it makes up for what the ring holds, and is late by the rest.
-            most_late = MOST_LATE_FRAMES / self.rate
+            most_late = MAX_LATE_FRAMES / self.rate
             due = max(due + self.block / self.rate, time.monotonic() - most_late)
             time.sleep(max(0.0, due - time.monotonic()))
 
