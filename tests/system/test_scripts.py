@@ -315,7 +315,7 @@ def test_without_apt_get_the_packages_are_named(sandbox: Sandbox) -> None:
 
 
 def test_two_installations_at_once_wait_for_each_other(sandbox: Sandbox) -> None:
-    holder = ["flock", str(sandbox.project), "-c", "echo held; read -r"]
+    holder = ["flock", str(sandbox.project), "-c", "echo held; read -r line"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(holder, text=True, **pipes) as other:  # type: ignore[call-overload]
         assert other.stdout.readline() == "held\n"
