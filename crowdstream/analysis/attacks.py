@@ -29,7 +29,8 @@ MOST_ANCHORS = 500  # a sidecar takes 512
 
 def _levels(attacks: Floats) -> Floats:
     # Amplitude by band, each band's own mean level 1.
-    level: Floats = np.sqrt(attacks) / np.maximum(np.sqrt(attacks.mean(axis=0)), 1e-9)
+    amplitude = np.sqrt(attacks) / np.maximum(np.sqrt(attacks.mean(axis=0)), 1e-9)
+    level: Floats = amplitude.astype(np.float32, copy=False)
     return level
 
 

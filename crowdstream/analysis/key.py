@@ -50,7 +50,7 @@ def tuning(fine: Doubles) -> float:
     return 100 * math.atan2(total.imag, total.real) / (2 * math.pi) if abs(total) > 0 else 0.0
 
 
-def classes(fine: Floats, cents: float) -> Doubles:
+def classes(fine: Floats | Doubles, cents: float) -> Doubles:
     """Fine pitch classes `(n, FINE)` folded into 12 in that tuning; 0 is C."""
     shift = cents / 100 * PART
     into = np.rint((np.arange(FINE) - shift) / PART).astype(np.int64) % 12

@@ -79,6 +79,12 @@ def _viterbi(scores: Doubles, cost: Doubles) -> npt.NDArray[np.int64]:
     return path
 
 
+def _carrier(beats: npt.NDArray[np.float64], harmonic: float) -> Complexes:
+    # What a line is multiplied by to find the phase of a harmonic of the beat.
+    wave: Complexes = np.exp(-2j * np.pi * harmonic * beats).astype(np.complex128, copy=False)
+    return wave
+
+
 def _local(wave: Complexes, centres: npt.NDArray[np.int64], width: float) -> Complexes:
     # The sums of stretches of `width` seconds around these frames.
     half = int(width / 2 * FRAME_RATE)
@@ -124,7 +130,7 @@ def _bend(pulse: Floats, beats: Beats) -> Beats:
     centres = np.arange(0, len(pulse), int(DRIFT_HOP * FRAME_RATE))
     drifts, cost = _drifts()
     for width in DRIFT_WINDOWS:
-        local = _local(line * np.exp(-2j * np.pi * 4 * beats.beat(seconds)), centres, width)
+        local = _local(line * _carrier(beats.beat(seconds), 4), centres, width)
         beats = _moved(beats, centres, drifts[_viterbi(_drifted(local, drifts), cost)])
     return beats
 
@@ -136,11 +142,11 @@ def _unslip(lines: Floats, beats: Beats) -> Beats:
     turns = beats.beat(np.arange(len(lines)) / FRAME_RATE)
     centres = np.arange(0, len(lines), int(DRIFT_HOP * FRAME_RATE))
     centred = lines - lines.mean(axis=0)
-    sixteenths = np.exp(-2j * np.pi * 4 * turns)
+    sixteenths = _carrier(turns, 4)
     drifts, cost = _drifts()
     fine = _drifted(_local(centred.sum(axis=1) * sixteenths, centres, PATTERN_SECONDS), drifts)
     patterns = np.stack([
-        _local(band * np.exp(-2j * np.pi * number * turns), centres, PATTERN_SECONDS)
+        _local(band * _carrier(turns, number), centres, PATTERN_SECONDS)
         for number in PATTERN_HARMONICS
         for band in centred.T
     ], axis=1)  # fmt: skip

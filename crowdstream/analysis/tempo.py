@@ -50,7 +50,7 @@ def pulses(onsets: Floats) -> Floats:
     local = (sums[width:] - sums[:-width])[: len(onsets)] / width
     out = np.maximum(onsets - local.astype(np.float32), 0.0)
     scale = np.sqrt(np.mean(np.square(out), axis=0))
-    made: Floats = out / np.maximum(scale, 1e-9)
+    made: Floats = (out / np.maximum(scale, 1e-9)).astype(np.float32, copy=False)
     return made
 
 

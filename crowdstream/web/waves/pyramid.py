@@ -7,7 +7,6 @@ import zlib
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from crowdstream.web.waves.peaks import ENERGY, Buckets, coarser, encode
 from crowdstream.web.waves.shape import (
@@ -122,8 +121,8 @@ class Pyramid:
         peaks = fours[:, 0].reshape(count, FACTOR).max(axis=1)
         of_four = there.reshape(count, FACTOR).sum(axis=1)
         energy = ENERGY[fours[:, 1:]].reshape(count, FACTOR, 3).sum(axis=1)
-        mean: npt.NDArray[np.float32] = energy / np.maximum(of_four, 1)[:, None]
-        bands = encode(mean)
+        mean = energy / np.maximum(of_four, 1)[:, None]
+        bands = encode(mean.astype(np.float32, copy=False))
         mine = self._upper[level][begin:end]
         partly = (of_four < FACTOR) & self._known[level][begin:end] & (level == self.rough)
         # What was seen at a glance counts until all children are known.

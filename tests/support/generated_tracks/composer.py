@@ -51,9 +51,10 @@ class Composer:
         self.steady = bool(random.random() > 0.08) if steady is None else steady
         # 5 and 24 have no common factor, nor has the style's number with what is left of it.
         self.tonic, self.minor = (seed * 5 + seed // 24) % 12, bool((seed // 12 + seed) % 2)
-        self.cents = random.choice([0.0, 0.0, random.uniform(-25, 25)])
+        self.cents = float(random.choice([0.0, 0.0, random.uniform(-25, 25)]))
         self.swing = random.uniform(*self.style.swing)
-        self.lead_in = random.choice([0.0, random.uniform(0.0, 0.3), random.uniform(0.0, 3.0)])
+        lead_ins = [0.0, random.uniform(0.0, 0.3), random.uniform(0.0, 3.0)]
+        self.lead_in = float(random.choice(lead_ins))
         self.sections = self._plan(seconds)
         self.total_bars = sum(section.bars for section in self.sections)
         self._lay_beats()
