@@ -151,8 +151,10 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# Much of it is waiting: for sound cards, pages, processes. So there are two workers a core.
-workers=$((2 * $(nproc)))
+# Unit tests only compute. The others wait a lot, for sound cards, pages and processes: two
+# workers a core.
+workers=$(nproc)
+[ "${tiers[*]}" = unit ] || workers=$((2 * workers))
 selection=("${tiers[@]/#/tests/}" ${arguments[@]+"${arguments[@]}"})
 run_once() { # file for the results
     run_module "${pytest[@]}" -p tests.support.summary -o console_output_style=classic -n "$workers" \

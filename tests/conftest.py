@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import soundfile
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -38,6 +39,10 @@ settings.load_profile("crowdstream")
 
 # The same for every desk, and most of what making one takes: worked out once for thousands.
 tables.interpolator = functools.cache(tables.interpolator)
+
+# A test outlives no loss of power: thousands of files need not reach the disk.
+os.fsync = lambda fd: None
+soundfile.SoundFile.flush = lambda _file: None
 
 # One folder of compiled kernels for all tests and all their children, wherever a test moves
 # XDG_CACHE_HOME or HOME to.

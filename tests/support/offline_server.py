@@ -44,7 +44,8 @@ class Rig(Session):
         settings = {"limiter_lookahead": 0.0, "ceiling": 0.0, **settings}
         self.answers = Answers()
         self.pages_a_block = pages_a_block
-        self._blocks: list[np.ndarray] = []
+        self._kept = np.zeros((4 * RATE, 2), np.float32)
+        self._length = 0
         self.block = block
         super().__init__(
             validate(**settings), budget_pages(memory_mb) * PAGE_BYTES, RATE, block
@@ -64,7 +65,12 @@ class Rig(Session):
 
     def step(self, frames: int | None = None) -> None:
         """Render one block, and let control and loader do what they do meanwhile."""
-        self._blocks.append(self.render(self.block if frames is None else frames).copy())
+        block = self.render(self.block if frames is None else frames)
+        end = self._length + len(block)
+        while end > len(self._kept):
+            self._kept = np.concatenate([self._kept, np.zeros_like(self._kept)])
+        self._kept[self._length : end] = block
+        self._length = end
         self.load(self.pages_a_block)
 
     def run(self, frames: int) -> None:
@@ -80,8 +86,7 @@ class Rig(Session):
     @property
     def out(self) -> np.ndarray:
         """All that was rendered, float32 `(frames, 2)`."""
-        self._blocks = [np.concatenate(self._blocks)] if self._blocks else []
-        return self._blocks[0] if self._blocks else np.zeros((0, 2), np.float32)
+        return self._kept[: self._length]
 
     def first_sound(self, since: int = 0, channel: int = 0) -> int:
         """The first frame from `since` on that is not silent; -1 if there is none."""

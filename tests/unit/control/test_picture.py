@@ -27,10 +27,10 @@ KEYS = {
 }
 
 
-@pytest.fixture
-def stems(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def stems(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder of two stems, 8 s."""
-    folder = tmp_path / "song"
+    folder = tmp_path_factory.mktemp("stems") / "song"
     folder.mkdir()
     for name in ("drums", "bass"):
         write(folder / f"{name}.wav", level(8))

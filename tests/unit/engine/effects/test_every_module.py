@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -131,7 +132,12 @@ def test_silence_goes_to_sleep_and_wakes_up(name: str) -> None:
         assert int(harness.desk.effects["asleep"][0]) == 0
 
 
-def _still_step(name: str, parameter: Parameter, samples: np.ndarray) -> float:
+# A sine of whole periods, so that its loop has no seam.
+SMOOTH = sine(RATE / 210, 21000, level=0.5)
+
+
+@functools.cache
+def _still_step(name: str, parameter: Parameter) -> float:
     # The largest step with the parameter held at places across its range.
     steps = []
     for place in (0.0, *np.geomspace(1e-4, 0.1, 12), *np.linspace(0.2, 1, 7)):
@@ -140,20 +146,18 @@ def _still_step(name: str, parameter: Parameter, samples: np.ndarray) -> float:
         with RenderHarness() as harness:
             harness.ramp(deck_level_ramp(0), LOW_LEVEL)
             put(harness, 0, name, {parameter.name: value})
-            harness.start(0, harness.load(samples), loop=(0, len(samples)))
+            harness.start(0, harness.load(SMOOTH), loop=(0, len(SMOOTH)))
             steps.append(largest_step(harness.render(90000)[8000:]))
     return max(steps)
 
 
 @pytest.mark.parametrize(("name", "parameter"), EVERY, ids=IDS)
 def test_moving_a_parameter_makes_no_click(name: str, parameter: Parameter) -> None:
-    # A sine of whole periods, so that its loop has no seam.
-    samples = sine(RATE / 210, 21000, level=0.5)
-    allowed = _still_step(name, parameter, samples)
+    allowed = _still_step(name, parameter)
     with RenderHarness() as harness:
         harness.ramp(deck_level_ramp(0), LOW_LEVEL)
         put(harness, 0, name)
-        harness.start(0, harness.load(samples), loop=(0, 21000))
+        harness.start(0, harness.load(SMOOTH), loop=(0, len(SMOOTH)))
         harness.render(30000)
         rng = np.random.default_rng(5)
         steps = []
@@ -172,13 +176,12 @@ def test_moving_a_parameter_makes_no_click(name: str, parameter: Parameter) -> N
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("which", ["mix", "on"])
 def test_mix_and_switch_make_no_click(name: str, which: str) -> None:
-    samples = sine(RATE / 210, 21000, level=0.5)
-    samples_step = largest_step(samples[:, None]) * LOW_LEVEL
-    allowed = max(_still_step(name, MODULES[name].parameters[0], samples), samples_step)
+    samples_step = largest_step(SMOOTH[:, None]) * LOW_LEVEL
+    allowed = max(_still_step(name, MODULES[name].parameters[0]), samples_step)
     with RenderHarness() as harness:
         harness.ramp(deck_level_ramp(0), LOW_LEVEL)
         put(harness, 0, name)
-        harness.start(0, harness.load(samples), loop=(0, 21000))
+        harness.start(0, harness.load(SMOOTH), loop=(0, len(SMOOTH)))
         harness.render(30000)
         steps = []
         for at in range(12):
