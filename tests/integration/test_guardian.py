@@ -28,7 +28,7 @@ NULL = ("--driver", "null", "--buffer-size", "256", "--limiter-lookahead", "0", 
 MOVING = (
     "frame", "position", "beat", "phase", "peak", "cpu_", "_ms", "messages", "restarts_control",
     "record_seconds", "pages_", "load_percent", "lufs", "over_budget", "underruns", "waiting",
-    "late",
+    "late", "quality",
 )
 
 

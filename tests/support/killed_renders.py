@@ -36,7 +36,10 @@ def main() -> None:
                 made.render_at(desk.address, int(out.ctypes.data) + 8 * frame, count)
             os._exit(0)
         if kills >= 0:
-            time.sleep(dice.uniform(0.0002, 0.0015))
+            first = desk.frame
+            while desk.frame == first and desk.journal["state"] == 0:
+                time.sleep(0)
+            time.sleep(dice.uniform(0.0, 0.0005))
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         states[int(desk.journal["state"])] += 1
