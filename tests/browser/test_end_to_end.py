@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.chromium import box_of
 from tests.support.page_server import ready_page
 from tests.support.server import Running, until
 from tests.support.stem_music import (
@@ -94,9 +95,8 @@ def test_a_track_is_loaded_played_and_heard(loaded: Page, capture: MasterCapture
 
 def test_a_track_is_dragged_onto_a_deck(page: Page, stage: Running) -> None:
     page.click("[data-tab=library]")
-    row = page.locator(".library .row", has_text="Tones").bounding_box()
-    place = page.locator(".deck[data-deck=C] .deck-screen").bounding_box()
-    assert row and place
+    row = box_of(page.locator(".library .row", has_text="Tones"))
+    place = box_of(page.locator(".deck[data-deck=C] .deck-screen"))
     page.mouse.move(row["x"] + 20, row["y"] + row["height"] / 2)
     page.mouse.down()
     page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2, steps=5)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from crowdstream.web.app import PAGE
-from tests.support.chromium import PHONE
+from tests.support.chromium import PHONE, box_of
 from tests.support.page_server import live, load, music_server, ready_page
 from tests.support.server import Running, until
 
@@ -170,15 +170,14 @@ def test_what_listening_reports_fits_a_phone(phone: Page) -> None:
 def test_fingers_hit_what_matters_on_a_phone(phone: Page) -> None:
     phone.click(".view[data-view=A]")
     for action in ("cue", "play", "sync", "loop", "hotcue-1", "mute-1", "solo-1", "jump-ahead"):
-        box = phone.locator(f".deck[data-deck=A] [data-action={action}]").bounding_box()
-        assert box and box["height"] >= 44 and box["width"] >= 44, (action, box)
+        box = box_of(phone.locator(f".deck[data-deck=A] [data-action={action}]"))
+        assert box["height"] >= 44 and box["width"] >= 44, (action, box)
     # The transport stays in sight wherever the page is scrolled to.
     phone.evaluate("scrollTo(0, 1e6)")
-    play = phone.locator(".deck[data-deck=A] [data-action=play]").bounding_box()
-    assert play and 0 < play["y"] < PHONE["height"] - play["height"]
+    play = box_of(phone.locator(".deck[data-deck=A] [data-action=play]"))
+    assert 0 < play["y"] < PHONE["height"] - play["height"]
     for view in phone.locator(".view").all():
-        box = view.bounding_box()
-        assert box and box["height"] >= 44
+        assert box_of(view)["height"] >= 44
 
 
 def test_wide_shows_all_decks_at_once(wide: Page) -> None:

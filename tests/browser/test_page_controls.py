@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.chromium import box_of
 from tests.support.page_server import (
     deck_is,
     live,
@@ -118,7 +119,7 @@ def test_knobs_by_keyboard_and_back_to_their_default(page: Page, stage: Running)
 
 def test_a_drag_is_limited_and_its_last_value_arrives(page: Page, stage: Running) -> None:
     fader = slider(page, "Deck A level")
-    box = fader.bounding_box()
+    box = box_of(fader)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 4 + 8
     page.mouse.move(x, y)
     page.mouse.down()
@@ -137,7 +138,7 @@ def test_a_drag_is_limited_and_its_last_value_arrives(page: Page, stage: Running
 
 def test_what_is_held_is_not_torn_away(page: Page, stage: Running) -> None:
     fader = slider(page, "Deck A level")
-    box = fader.bounding_box()
+    box = box_of(fader)
     x = box["x"] + box["width"] / 2
     page.mouse.move(x, box["y"] + box["height"] / 4 + 8)
     page.mouse.down()

@@ -9,6 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from tests.support.chromium import box_of
 from tests.support.page_server import (
     live,
     load,
@@ -61,12 +62,10 @@ def test_the_playhead_and_the_gestures_are_those_of_the_engine(
 
 
 def _seek_and_loop(page: Page, running: Running) -> None:
-    box = page.locator("[data-deck=A] .waveform-closeup").bounding_box()
-    small = page.locator("[data-deck=A] .waveform-overview").bounding_box()
-    assert box and small
+    box = box_of(page.locator("[data-deck=A] .waveform-closeup"))
+    small = box_of(page.locator("[data-deck=A] .waveform-overview"))
     assert box["height"] > 60 and small["height"] >= 20
-    whole = page.locator(".waveform[data-deck=A]").bounding_box()
-    assert whole
+    whole = box_of(page.locator(".waveform[data-deck=A]"))
     assert small["y"] + small["height"] <= whole["y"] + whole["height"] + 1  # all of it is seen
     page.mouse.click(small["x"] + small["width"] / 4, small["y"] + small["height"] / 2)
     until(lambda: abs(float(running.client.status()["deck.A.position"]) - 10.0) < 0.2)

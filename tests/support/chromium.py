@@ -6,10 +6,11 @@ Importing this module needs no playwright; calling its functions does.
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserType, Page
+    from playwright.sync_api import Browser, BrowserType, FloatRect, Locator, Page
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # The last three keep Chromium from connecting to hosts that have nothing to do with the page.
@@ -24,6 +25,20 @@ WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
 def launch_chromium(chromium: BrowserType, *flags: str) -> Browser:
     """Start Chromium with `FLAGS` and further `flags`. The caller closes it."""
     return chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+
+
+def box_of(element: Locator) -> FloatRect:
+    """Where an element is on the screen, once it is shown: pages draw lists again as they change.
+
+    Raises `AssertionError` when it is not shown within `WAIT_MS`.
+    """
+    box = None
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while box is None and time.monotonic() < deadline:
+        element.wait_for(timeout=WAIT_MS)
+        box = element.bounding_box()
+    assert box, f"{element} is not shown"
+    return box
 
 
 class open_page:

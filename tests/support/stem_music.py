@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from crowdstream.web.listening.chunks import HEAD
+from tests.support.chromium import box_of
 from tests.support.server import Running, server
 
 RATE = 44100
@@ -116,6 +117,5 @@ def deck(page: Page, letter: str = "A") -> Any:
 
 def canvas(page: Page, name: str, letter: str = "A") -> dict[str, float]:
     """The place on the screen of a deck's close-up or overview."""
-    box = page.locator(f".deck[data-deck={letter}] .waveform-{name}").bounding_box()
-    assert box
+    box = box_of(page.locator(f".deck[data-deck={letter}] .waveform-{name}"))
     return {"x": box["x"], "y": box["y"], "width": box["width"], "height": box["height"]}

@@ -21,7 +21,7 @@ from crowdstream.settings import (
 )
 from crowdstream.settings.toml import write_value
 
-_name = st.text("abc XYZé", min_size=1, max_size=8).map(str.strip).filter(bool)
+_name = st.text("abc XYZé", max_size=8).map(lambda text: text.strip() or "a")
 _path = _name.map(lambda s: Path("/music") / s)
 
 # A strategy of right values for each setting that has to do with nothing else.
