@@ -61,9 +61,11 @@ class Display:
             self.say(text)
             return
         self._due = now + every
-        sys.stdout.write(f"{self._fresh()}{text[: self.width()]}")
-        sys.stdout.flush()
+        line = f"{self._fresh()}{text[: self.width()]}"
+        # A signal may interrupt between any two of these: first the note, then the line.
         self._open = True
+        sys.stdout.write(line)
+        sys.stdout.flush()
 
     def hold(self, seconds: float) -> None:
         """No status line for some seconds: there is nothing to show yet."""

@@ -123,14 +123,26 @@ def sounds_since(page: Page, frame: int) -> bool:
 def assert_tone(found: Heard, hertz: float = 1000.0, seconds: float = 3.0) -> None:
     """The last seconds are a tone as loud as it was mixed, without a gap or a step."""
     samples = found.left[-int(seconds * found.rate) :]
-    frequency, level, _ = tone(samples[-int(found.rate) :], found.rate, hertz)
-    if len(found.clocks):
-        frequency = found.real(frequency, seconds)
-    assert abs(frequency - hertz) < 0.5
+    _, level, _ = tone(samples[-int(found.rate) :], found.rate, hertz)
     assert abs(20 * np.log10(level / 0.25)) < 0.1
     assert quietest(samples, found.rate) > 0.9 * 0.25
     assert np.abs(np.diff(samples)).max() < 1.2 * 2 * np.pi * hertz / found.rate * 0.25
     assert np.abs(found.left[-len(samples) :] / 2 - found.right[-len(samples) :]).max() < 4 / 32768
+
+
+def in_tune(page: Page, hertz: float = 1000.0, seconds: float = 2.0) -> bool:
+    """Whether what is heard next has that frequency by the system's clock.
+
+    Where the machine is busy, the clock of a sound card that is none stands still now and then,
+    and the page follows it slowly: it is measured again. Without a clock, by that of the graph.
+    """
+    found = steady(page, seconds)
+    if found is None:
+        return True
+    frequency = tone(found.left[-int(found.rate) :], found.rate, hertz)[0]
+    if len(found.clocks):
+        frequency = found.real(frequency, seconds)
+    return abs(frequency - hertz) < 0.5
 
 
 @pytest.mark.parametrize("mode", ["shared", "port"])
@@ -149,6 +161,7 @@ def test_a_click_starts_it_and_a_blocked_page_does_not_interrupt_it(
         found = steady(page, 3.5, busy=True)
         if found is not None:
             assert_tone(found, seconds=3.0)
+            until(lambda: in_tune(page))
 
 
 def test_without_a_secure_page_it_sounds_all_the_same(browser: Browser) -> None:
@@ -228,10 +241,10 @@ def test_opus_is_decoded_without_a_gap(browser: Browser) -> None:
         until(lambda: reading(page)["bits"] < 400)
         if found is not None:
             samples = found.left[-int(2 * found.rate) :]
-            frequency, level, _ = tone(samples[-int(found.rate) :], found.rate, 1000.0)
-            assert abs(found.real(frequency, 2.0) - 1000.0) < 0.5
+            _, level, _ = tone(samples[-int(found.rate) :], found.rate, 1000.0)
             assert abs(20 * np.log10(level / 0.25)) < 0.5
             assert quietest(samples, found.rate) > 0.8 * 0.25
+            until(lambda: in_tune(page))
 
 
 def test_the_latency_that_is_shown_is_the_one_that_is_heard(browser: Browser) -> None:

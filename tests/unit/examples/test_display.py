@@ -1,0 +1,32 @@
+"""The demo's output on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from examples.demo.runner import Display
+
+
+class Terminal(io.StringIO):
+    """A terminal on which Ctrl-C comes while a line is on its way."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        if not self.getvalue().endswith("\n"):
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_line_is_rewritten_leaves_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    display = Display()
+    with pytest.raises(KeyboardInterrupt):
+        display.refresh("playing")
+    display.close()
+    assert terminal.getvalue() == "playing\n"
