@@ -7,6 +7,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from crowdstream.logs.throttle import LogThrottle
+
 MOST_WAITING = 2000  # lines: some seconds of a flood, and a few hundred kB
 FLUSH_SECONDS = 1.0  # a process that ends waits so long for what is not written yet
 
@@ -16,7 +18,7 @@ class Behind(logging.Handler):
 
     `write` may block for as long as it likes, which nobody but that thread notices, and must not
     raise. When `MOST_WAITING` lines wait, more are left out and counted; their number is the next
-    line.
+    line. Lines that are repeated are limited by `throttle`.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class Behind(logging.Handler):
         closed: Callable[[], None] | None = None,
         to_person: bool = False,
         to_file: bool = False,
+        throttle: LogThrottle | None = None,
     ) -> None:
         """`closed` is called when no more will be written. `to_person` and `to_file` say who
         reads it, and are kept as attributes."""
@@ -33,6 +36,8 @@ class Behind(logging.Handler):
         self.to_file = to_file
         self._write = write
         self._closed = closed
+        self._throttle = throttle or LogThrottle()
+        self._guard = threading.RLock()  # of the throttle, which the thread looks at as well
         # Of Python's queues the one that may be filled from anywhere, signal handlers included.
         self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._left_out = 0
@@ -40,7 +45,15 @@ class Behind(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record; never waits for the target."""
+        """Queue a record, unless too many like it have come; never waits for the target."""
+        try:
+            with self._guard:
+                self._report()
+                if not self._throttle.allows(record):
+                    return
+        except Exception:  # as below: the text could not be made
+            self.handleError(record)
+            return
         if self._queue.qsize() >= MOST_WAITING:
             self._left_out += 1
             return
@@ -66,6 +79,8 @@ class Behind(logging.Handler):
     def close(self) -> None:
         """Write what waits, within `FLUSH_SECONDS`, and end the thread."""
         if self._thread.is_alive():
+            with self._guard:
+                self._report(all_of_them=True)
             self._queue.put(None)
             self._thread.join(FLUSH_SECONDS)
         super().close()
@@ -78,8 +93,22 @@ class Behind(logging.Handler):
     def _own(text: str) -> logging.LogRecord:
         return logging.LogRecord("crowdstream.logs", logging.WARNING, "", 0, text, None, None)
 
+    def _report(self, all_of_them: bool = False) -> None:
+        for record in self._throttle.reports(all_of_them):
+            self._put(record)
+
+    def _next(self) -> bytes | threading.Event | None:
+        while True:
+            with self._guard:
+                due = self._throttle.due()
+            try:
+                return self._queue.get(timeout=None if due is None else max(0.0, due))
+            except queue.Empty:
+                with self._guard:
+                    self._report()
+
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._next()) is not None:
             if isinstance(item, bytes):
                 self._write(item)
             else:

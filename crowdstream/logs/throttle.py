@@ -1,0 +1,130 @@
+"""Rate-limited logging: however often a line is repeated, few of them are written.
+
+Lines are alike if logger and level are the same and so is the text; in warnings and errors,
+numbers are not compared, because a port, a time or a count differs each time. Warnings of one
+place in the program are limited together as well, since a flood may name something else each time.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+WINDOW_SECONDS = 10.0  # the first window; while lines are left out, each is twice as long
+MAX_WINDOW_SECONDS = 320.0
+ALIKE = (5, 1)  # lines that are alike: in the first window, and in each of those that follow it
+ONE_PLACE = (100, 10)  # warnings and errors of one place in the program, likewise
+LOOK_SECONDS = 1.0  # between two looks for windows that have ended
+MAX_KINDS = 512  # that are remembered, those of the latest lines
+KEY_CHARACTERS = 300
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(slots=True)
+class _Window:
+    limits: tuple[int, int]
+    example: logging.LogRecord
+    begin: float
+    seconds: float = WINDOW_SECONDS
+    follows: int = 0  # 1: lines were left out in the window before
+    passed: int = 0
+    left_out: int = 0
+
+    @property
+    def end(self) -> float:
+        return self.begin + self.seconds
+
+    @property
+    def open(self) -> bool:
+        return self.passed < self.limits[self.follows]
+
+
+class LogThrottle:
+    """Decides which records are written. For one thread at a time."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
+        self._forgotten: list[logging.LogRecord] = []
+        self._look_at = 0.0
+
+    def allows(self, record: logging.LogRecord) -> bool:
+        """Whether to write a record; counts it either way. Call `reports` before."""
+        now = self._monotonic()
+        windows = []
+        for key, limits in _kinds(record):
+            window = self._window(key, limits, record, now)
+            if not window.open:
+                window.left_out += 1
+                window.example = record
+                return False
+            windows.append(window)
+        for window in windows:
+            window.passed += 1
+        return True
+
+    def reports(self, all_of_them: bool = False) -> list[logging.LogRecord]:
+        """A record for each kind of line that was left out in a window that has ended.
+
+        `all_of_them`: also for the windows that have not.
+        """
+        now = self._monotonic()
+        if now < self._look_at and not all_of_them:
+            return []
+        self._look_at = now + LOOK_SECONDS
+        found, self._forgotten = self._forgotten, []
+        for key, window in list(self._windows.items()):
+            if window.end > now and not all_of_them:
+                continue
+            if window.left_out:
+                found.append(_report(window, now))
+                window.follows = 1
+                window.seconds = min(MAX_WINDOW_SECONDS, 2 * window.seconds)
+                window.begin, window.passed, window.left_out = now, 0, 0
+            else:
+                del self._windows[key]
+        return found
+
+    def due(self) -> float | None:
+        """Seconds until `reports` has something to report; None: nothing was left out."""
+        ends = [window.end for window in self._windows.values() if window.left_out]
+        if self._forgotten:
+            ends.append(self._look_at)
+        return max(self._look_at, min(ends)) - self._monotonic() if ends else None
+
+    def _window(
+        self, key: Hashable, limits: tuple[int, int], record: logging.LogRecord, now: float
+    ) -> _Window:
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(limits, record, now)
+            if len(self._windows) > MAX_KINDS:
+                _, oldest = self._windows.popitem(last=False)
+                if oldest.left_out:
+                    self._forgotten.append(_report(oldest, now))
+        else:
+            self._windows.move_to_end(key)
+        return window
+
+
+def _kinds(record: logging.LogRecord) -> list[tuple[Hashable, tuple[int, int]]]:
+    text = record.getMessage()[:KEY_CHARACTERS]
+    if record.levelno < logging.WARNING:
+        return [((record.name, record.levelno, text), ALIKE)]
+    return [
+        ((record.name, record.levelno, None, record.msg), ONE_PLACE),
+        ((record.name, record.levelno, _NUMBER.sub("0", text)), ALIKE),
+    ]
+
+
+def _report(window: _Window, now: float) -> logging.LogRecord:
+    example, count = window.example, window.left_out
+    text = "%d more line%s like this in %.0f s: %s"
+    values = (count, "" if count == 1 else "s", now - window.begin, example.getMessage())
+    record = logging.LogRecord(example.name, example.levelno, "", 0, text, values, None)
+    record.__dict__["data"] = {"left_out": count}  # as `extra` does
+    return record
