@@ -26,11 +26,11 @@ from crowdstream.control.medium import Medium
 from crowdstream.control.meters import Meters
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
 from crowdstream.control.mixing import Mixing
-from crowdstream.control.movement import Follower
+from crowdstream.control.movement import MOVEMENT, Follower
 from crowdstream.control.movement_file import read_map
 from crowdstream.control.notes import Notes
 from crowdstream.control.outbox import Outbox
-from crowdstream.control.packets import Malformed, parse
+from crowdstream.control.packets import read
 from crowdstream.control.patches import Patches
 from crowdstream.control.quality import Quality
 from crowdstream.control.quantize import Quantize
@@ -175,13 +175,11 @@ class Core:
         self.subscribers.heard(sender)
         self.changes.watchers.heard(sender)
         self.touched = True
-        try:
-            messages = parse(packet)
-        except Malformed as error:
+        messages, faults = read(packet)
+        for fault in faults:
             self.malformed += 1
-            self._log_failure(sender, "?", str(error))
-            reply("/fail", "?", str(error))
-            return
+            self._log_failure(sender, fault.address, fault.reason, kind="?")
+            reply("/fail", fault.address, fault.reason)
         batches: dict[float | None, list[Entry]] = {}
         for moment, message in messages:
             batches.setdefault(moment, []).append((*message, reply, sender))
@@ -215,10 +213,13 @@ class Core:
             context = Context(self, address, reply, sender, frame, now, beat)
             mark = outbox.mark()
             try:
-                if address in self.follower.senders:
-                    address, arguments = self.follower.heard(address, arguments)
+                movement = self.follower.reading(address, arguments, self.monotonic)
+                if movement is not None:
+                    address, arguments = MOVEMENT, (movement,)
                 command, known = TABLE.find(address)
                 bound = command.bind(arguments)
+                if address == MOVEMENT and movement is None and self.follower.ignores_total:
+                    continue
                 if not command.asks:
                     outbox.require()
                 if frame or not self._wait_for_beat(command, {**known, **bound}, entry, now):
@@ -269,9 +270,11 @@ class Core:
         )
         context.reply("/late", context.address, seconds)
 
-    def _log_failure(self, sender: Any, address: str, reason: str) -> None:
+    def _log_failure(
+        self, sender: Any, address: str, reason: str, kind: str | None = None
+    ) -> None:
         # What no sender hears of (settings, the Python object) is always logged.
-        if sender and not self._burst.allows(address):
+        if sender and not self._burst.allows(kind or address):
             return
         origin = f" from {sender[0]}:{sender[1]}" if sender else ""
         data = {"address": printable(address)[:80], "sender": origin.removeprefix(" from ")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from crowdstream.control.errors import BadArgument
 
 STEP_SECONDS = 0.1  # between two changes of the tempo, and how long each takes
 MOVEMENT = "/dance/total_movement"  # what the map's senders are taken for
+DETECTOR = "/dance/"  # the addresses of a movement detector, which sends all of its readings
+FRESH_SECONDS = 2.0  # how long a sender's reading counts beside those of the others
 LEAST_CHANGE = 0.001  # beats a minute: less is not worth a command
 
 Pairs = tuple[tuple[float, float], ...]
@@ -56,7 +58,9 @@ class MovementMap:
     the tempo takes from the map's lowest to its highest, and back. `lowest_bpm`, `highest_bpm`:
     it never leaves these. `silent_seconds`: without a word for so long, movement counts no more;
     None: the last word holds. `energy`: what a DJ is to play, 0..1, by movement, taken over
-    within the energy's own two times. `senders`: other messages that tell movement, by address.
+    within the energy's own two times. `senders`: messages that report movement, by address; of
+    several, the mean counts. A map that names readings of the movement detector (`/dance/...`)
+    ignores its `/dance/total_movement`, unless it names that as well.
     """
 
     steps: Pairs
@@ -111,14 +115,28 @@ class Follower:
         self._heard = 0.0
         self._before: float | None = None
         self.movement = 0.0
-        self.senders: dict[str, Sender] = chart.senders if chart else {}
+        self._senders: dict[str, Sender] = chart.senders if chart else {}
+        self._readings: dict[str, tuple[float, float]] = {}
+        self.ignores_total = MOVEMENT not in self._senders and any(
+            address.startswith(DETECTOR) for address in self._senders
+        )
+        """Whether the map takes the detector's other readings in place of the total."""
 
-    def heard(self, address: str, arguments: Sequence[Any]) -> tuple[str, tuple[float]]:
-        """What one of the map's senders says, as the command it is taken for.
+    def reading(
+        self, address: str, arguments: Sequence[Any], monotonic: Callable[[], float]
+    ) -> float | None:
+        """The movement, 0..1, after a message of one of the map's senders; None: it is of none.
 
-        Raises `BadArgument`.
+        It is the mean of the senders that have sent something within `FRESH_SECONDS`. Raises
+        `BadArgument`.
         """
-        return MOVEMENT, (self.senders[address].movement(arguments),)
+        sender = self._senders.get(address)
+        if sender is None:
+            return None
+        now = monotonic()
+        self._readings[address] = (sender.movement(arguments), now)
+        fresh = [value for value, at in self._readings.values() if now - at <= FRESH_SECONDS]
+        return sum(fresh) / len(fresh)
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `restore`."""

@@ -3,7 +3,8 @@
 The parser is our own because packets come from anywhere: python-osc's leaves out arguments of
 unknown types, takes what lies past a packet's end as empty, recurses as deep as a packet says,
 and never returns from an element whose size is negative. Tests compare the two on what is
-well-formed.
+well-formed. Arrays, nested ones too, are flattened: python-osc sends the arguments of
+`("/reset", [])` as an empty array, and other libraries send all arguments as one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 DEEPEST = 16  # bundles within bundles
 BUNDLE = b"#bundle\0"
+LONGEST_ADDRESS = 200  # bytes of the address of a message that can't be read
 HEAD = 16  # bytes of a bundle before its first element
 UNIX_EPOCH = 2208988800  # of 1970, in the seconds since 1900 that time tags count
 FLOAT32_MOST = 3.4028234663852886e38
@@ -42,23 +44,56 @@ Timed = tuple[float | None, Message]
 """A message and its time: Unix seconds, None for now."""
 
 
+class Fault(NamedTuple):
+    """A message that can't be used: its address ("?" where it has none), and the reason."""
+
+    address: str
+    reason: str
+
+
 def parse(packet: bytes) -> list[Timed]:
     """Messages of a packet in order, each with its time.
 
-    A bundle inside a bundle acts no sooner than the one around it. Raises `Malformed` for a
-    packet that is not whole: then none of it counts.
+    Raises `Malformed` if any of them can't be used; see `read`.
     """
-    if packet[:1] == b"/":
-        return [(None, _message(packet))]
-    if packet[:8] == BUNDLE:
-        found: list[Timed] = []
-        _bundle(packet, 0, len(packet), None, 0, found)
-        return found
-    raise Malformed("not an OSC packet: it begins with neither / nor #bundle")
+    messages, faults = read(packet)
+    if faults:
+        raise Malformed(faults[0].reason)
+    return messages
+
+
+def read(packet: bytes) -> tuple[list[Timed], list[Fault]]:
+    """Messages of a packet in order, each with its time, and those that can't be used.
+
+    One message of a bundle that can't be used does not affect the others. If the size of an
+    element is wrong, nothing is known about what follows it in the same bundle: that element is
+    the fault, and what precedes it counts. A bundle inside a bundle acts no sooner than the one
+    around it.
+    """
+    messages: list[Timed] = []
+    faults: list[Fault] = []
+    _element(packet, 0, len(packet), None, 0, messages, faults)
+    return messages, faults
+
+
+def _element(
+    packet: bytes, at: int, end: int, outer: float | None, depth: int,
+    messages: list[Timed], faults: list[Fault],
+) -> None:
+    try:
+        if packet[at : at + 1] == b"/":
+            messages.append((outer, _message(packet[at:end])))
+        elif packet.startswith(BUNDLE, at, end):
+            _bundle(packet, at, end, outer, depth, messages, faults)
+        else:
+            raise Malformed("not an OSC packet: it begins with neither / nor #bundle")
+    except Malformed as error:
+        faults.append(Fault(_address(packet, at, end), str(error)))
 
 
 def _bundle(
-    packet: bytes, at: int, end: int, outer: float | None, depth: int, found: list[Timed]
+    packet: bytes, at: int, end: int, outer: float | None, depth: int,
+    messages: list[Timed], faults: list[Fault],
 ) -> None:
     if depth >= DEEPEST:
         raise Malformed(f"bundles nested more than {DEEPEST} deep")
@@ -75,15 +110,21 @@ def _bundle(
             raise Malformed("a bundle ends within the size of an element")
         size = _INT.unpack_from(packet, at)[0]
         at += 4
-        if size <= 0 or size % 4 or size > end - at:
-            raise Malformed(f"an element of a bundle claims {size} bytes of {end - at}")
-        if packet[at] == 0x2F:
-            found.append((moment, _message(packet[at : at + size])))
-        elif packet.startswith(BUNDLE, at, at + size):
-            _bundle(packet, at, at + size, moment, depth + 1, found)
-        else:
-            raise Malformed("an element of a bundle begins with neither / nor #bundle")
+        if size <= 0 or size > end - at:
+            reason = f"an element of a bundle claims {size} bytes of {end - at}"
+            faults.append(Fault(_address(packet, at, end), reason))
+            return
+        _element(packet, at, at + size, moment, depth + 1, messages, faults)
         at += size
+
+
+def _address(packet: bytes, at: int, end: int) -> str:
+    # What a message is called that can't be read any further.
+    if packet[at : at + 1] != b"/":
+        return "?"
+    stop = packet.find(b"\0", at, min(end, at + LONGEST_ADDRESS))
+    raw = packet[at : stop if stop >= 0 else min(end, at + LONGEST_ADDRESS)]
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:
@@ -105,6 +146,7 @@ def _message(data: bytes) -> Message:
     if tags[:1] != ",":
         raise Malformed("the type tags do not begin with a comma")
     values: list[Any] = []
+    open_arrays = 0
     try:
         for tag in tags[1:]:
             if tag == "f":
@@ -118,11 +160,17 @@ def _message(data: bytes) -> Message:
                 values.append(text)
             elif tag in _CONSTANTS:
                 values.append(_CONSTANTS[tag])
+            elif tag == "[":  # no command takes an array: its elements are arguments
+                open_arrays += 1
+            elif tag == "]" and open_arrays:
+                open_arrays -= 1
             else:
                 value, at = _rare(tag, data, at)
                 values.append(value)
     except struct.error:
         raise Malformed("the arguments end before their type tags do") from None
+    if open_arrays:
+        raise Malformed("an array of its arguments has no end")
     if at != len(data):
         raise Malformed(f"{len(data) - at} bytes follow the last argument")
     return Message(address, tuple(values))
@@ -144,6 +192,8 @@ def _rare(tag: str, data: bytes, at: int) -> tuple[Any, int]:
         if at + size > len(data):
             raise Malformed("the arguments end before their type tags do")
         return data[at : at + size], at + size
+    if tag == "]":
+        raise Malformed("an array of its arguments ends before it begins")
     raise Malformed(f"type tag {tag!r} is not known")
 
 

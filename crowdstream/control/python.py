@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
@@ -15,6 +15,14 @@ from crowdstream.control.server import Server
 from crowdstream.control.table import DECK_LETTERS, TABLE
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.settings import resolve
+
+
+def _flattened(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flattened(value)
+        else:
+            yield value
 
 
 class PythonAudioServer:
@@ -91,8 +99,11 @@ class PythonAudioServer:
         return self._running().port
 
     def send(self, address: str, *arguments: Any, reply: Callable[..., None] = nobody) -> bool:
-        """Carry out any command; `reply(address, *arguments)` gets its answers."""
-        return self._running().run_command(address, arguments, reply)
+        """Carry out any command; `reply(address, *arguments)` gets its answers.
+
+        Lists and tuples among the arguments are flattened, as the arrays of an OSC message are.
+        """
+        return self._running().run_command(address, tuple(_flattened(arguments)), reply)
 
     def __enter__(self) -> PythonAudioServer:
         self.start()

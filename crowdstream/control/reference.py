@@ -28,7 +28,8 @@ of a longer one they get `/fail <address> "see --osc-allow"` where that fits. Se
 
 **Types**: i int, f float, s string. An int may come where a float is meant, and a whole float
 where an int is; deck letters come in either case; trailing arguments with a default may be
-left out. `{deck}` stands for A, B, C or D, `{bus}` for 1 or 2.
+left out. Arguments may come inside an OSC array, and nothing inside an empty one (`/reset` with
+`,[]`): arrays are flattened. `{deck}` stands for A, B, C or D, `{bus}` for 1 or 2.
 
 **Time.** `start_at` is in seconds after the last `/reset`, or after the message's arrival where
 none has come. 0 or less means now; a time that has passed means now, too, and is answered
@@ -39,7 +40,8 @@ marked *quantized* wait by themselves for the beat that `/clock/quantize` or
 `/deck/{deck}/quantize` says. See [time.md](time.md).
 
 **Answers.** `/done <address> ...` for what takes time, `/fail <address> <reason>` for what
-can't be done; a failed command changes nothing. Subscribers (`/notify 1`) also get
+can't be done; a failed command changes nothing, and neither
+fails nor delays the other messages of its bundle. Subscribers (`/notify 1`) also get
 `/underrun <cause> <count> <worst, ms>`, `/ended <id> <name>` when a track has come to its end,
 and `/broken <id> <reason>` when the rest of a loaded file can't be read: what is in memory
 plays on. Whoever loaded it gets `/broken` without a subscription, too. `/grid/fault <id>

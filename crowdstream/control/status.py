@@ -70,7 +70,7 @@ STATUS_NAMES = {
     "cpu_loader": "the same of the loader process",
     "messages": "OSC messages carried out or failed",
     "failed": "commands that failed",
-    "malformed": "packets that were not OSC",
+    "malformed": "packets and messages of bundles that were not OSC",
     "refused": "messages and commands refused for want of room",
     "refused_packets": "of these, packets that were never looked at",
     "limited": "of these, packets above the rate of their sender",

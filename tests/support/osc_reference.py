@@ -12,12 +12,13 @@ from typing import Any
 from tests.support.byte_source import ByteSource
 
 Tagged = tuple[str, Any]
-"""A type tag and a value."""
+"""A type tag and a value; "[" and a sequence of such pairs for an array."""
 
 NOW = 1
 _FIXED = {"i": ">i", "f": ">f", "d": ">d", "h": ">q"}
 _VALUES = {"T": True, "F": False, "N": None, "I": float("inf")}
 TAGS = "ifsdhbTFNIScrmt"
+DEEPEST_ARRAY = 3
 
 
 def padded(raw: bytes) -> bytes:
@@ -36,6 +37,8 @@ def value_bytes(tag: str, value: Any) -> bytes:
         return struct.pack(_FIXED[tag], value)
     if tag in "sS":
         return text(value)
+    if tag == "[":
+        return b"".join(value_bytes(*one) for one in value)
     if tag == "b":
         return struct.pack(">i", len(value)) + padded(value)
     return bytes(value) if tag in "crmt" else b""
@@ -43,8 +46,20 @@ def value_bytes(tag: str, value: Any) -> bytes:
 
 def message(address: str, arguments: Sequence[Tagged]) -> bytes:
     """An OSC message."""
-    tags = "," + "".join(tag for tag, _ in arguments)
+    tags = "," + "".join(_tags(*one) for one in arguments)
     return text(address) + text(tags) + b"".join(value_bytes(*one) for one in arguments)
+
+
+def _tags(tag: str, value: Any) -> str:
+    return f"[{''.join(_tags(*one) for one in value)}]" if tag == "[" else tag
+
+
+def flat(arguments: Sequence[Tagged]) -> list[Any]:
+    """The values of arguments, those of arrays among them."""
+    found: list[Any] = []
+    for tag, value in arguments:
+        found += flat(value) if tag == "[" else [value]
+    return found
 
 
 def bundle(tag: int, elements: Sequence[bytes]) -> bytes:
@@ -59,8 +74,10 @@ def some_text(source: ByteSource, most: int = 12) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def some_argument(source: ByteSource) -> Tagged:
+def some_argument(source: ByteSource, depth: int = 0) -> Tagged:
     """An argument of any type and value."""
+    if depth < DEEPEST_ARRAY and source.chance(20):
+        return "[", [some_argument(source, depth + 1) for _ in range(source.between(0, 3))]
     tag = source.pick(TAGS)
     if tag == "i":
         return tag, source.whole(4) - 2**31

@@ -54,6 +54,10 @@ def _level(name: str, **options: Any) -> Arg:
     return Arg(name, "f", "linear level", low=0, high=MOST_GAIN, **options)
 
 
+def _reading(help: str) -> Arg:
+    return Arg("value", "f", help, default=0.0)
+
+
 def percent_gain(percent: float) -> float:
     """Linear gain of an EQ percent: 50 and above 1, 0 is 0, between -24 dB and 0 dB."""
     if percent <= 0:
@@ -330,3 +334,9 @@ def total_movement(context: Context, movement: float) -> None:
     context.core.follower.moved(movement, context.core.monotonic())
 
 
+@TABLE.add("/dance/head_movement", _reading("how much heads move"), asks=True, changes=False)
+@TABLE.add("/dance/arms_movement", _reading("how much arms move"), asks=True, changes=False)
+@TABLE.add("/dance/legs_movement", _reading("how much legs move"), asks=True, changes=False)
+@TABLE.add("/dance/person_count", _reading("how many people there are"), asks=True, changes=False)
+def other_reading(context: Context, value: float) -> None:
+    """Another reading of the movement detector; used if the movement map names it in `senders`."""

@@ -71,7 +71,7 @@ DESK = (
 CONTROL = (
     _counter("osc_messages", "messages", "messages carried out or failed"),
     _counter("osc_failed", "failed", "commands that failed"),
-    _counter("osc_malformed", "malformed", "packets that were not OSC"),
+    _counter("osc_malformed", "malformed", "packets and messages of bundles that were not OSC"),
     _counter("osc_refused", "refused", "messages and commands refused for want of room"),
     _counter("osc_refused_packets", "refused_packets", "of these, packets never looked at"),
     _counter("osc_limited", "limited", "of these, packets above the rate of their sender"),

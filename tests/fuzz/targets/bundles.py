@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from crowdstream.control.packets import DEEPEST, UNIX_EPOCH, Malformed, parse
+from crowdstream.control.packets import DEEPEST, UNIX_EPOCH, Malformed, parse, read
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.targets.osc import same
 from tests.support import osc_reference
@@ -38,7 +38,7 @@ def _build(source: ByteSource, outer: float | None, depth: int) -> tuple[bytes, 
             address = "/" + osc_reference.some_text(source)
             arguments = [osc_reference.some_argument(source) for _ in range(source.between(0, 5))]
             elements.append(osc_reference.message(address, arguments))
-            known.append((moment, address, tuple(value for _, value in arguments)))
+            known.append((moment, address, tuple(osc_reference.flat(arguments))))
         if not source.left:
             break
     return osc_reference.bundle(tag, elements), known, deepest
@@ -95,10 +95,15 @@ def _damaged(source: ByteSource, packet: bytes) -> bytes:
 
 def _read_or_refused(packet: bytes) -> None:
     try:
-        parse(packet)
+        messages = parse(packet)
     except Malformed as error:
         if not str(error):
             raise Fault("refused without a reason") from error
+        if not read(packet)[1]:
+            raise Fault("refused, and nothing is wrong with it") from error
+    else:
+        if repr(read(packet)) != repr((messages, [])):
+            raise Fault("read in two ways")
 
 
 def seeds() -> Iterator[bytes]:

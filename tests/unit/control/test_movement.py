@@ -219,3 +219,69 @@ def test_when_nobody_tells_of_movement_it_goes_back_to_what_was(tmp_path: Path) 
         assert rig.status()["bpm"] == 112.0, "nothing follows any more"
     finally:
         rig.close()
+
+
+DETECTOR = """
+steps = [[0, 100], [1, 140]]
+attack_seconds = 1.0
+release_seconds = 1.0
+"""
+LEGS = DETECTOR + """
+[[senders]]
+address = "/dance/legs_movement"
+[[senders]]
+address = "/dance/person_count"
+high = 10
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "value"),
+    [("/dance/head_movement", 0.3), ("/dance/arms_movement", 17.5), ("/dance/legs_movement", -1.0),
+     ("/dance/person_count", 4)],
+)  # fmt: skip
+def test_all_readings_of_a_detector_are_accepted_and_change_nothing_without_a_map(
+    rig: Rig, address: str, value: float
+) -> None:
+    before = rig.state()
+    rig.send(address, value)
+    rig.send(address)
+    assert rig.fails() == []
+    assert rig.state() == before
+
+
+def test_a_map_can_use_any_reading_of_the_detector_in_place_of_the_total(tmp_path: Path) -> None:
+    rig = Rig(movement_map=made(tmp_path, LEGS))
+    try:
+        rig.send("/watch", 1)
+        for _ in range(20):
+            rig.send("/dance/total_movement", 0.0)
+            rig.send("/dance/head_movement", 0.1)
+            rig.send("/dance/legs_movement", 1.0)
+            rig.send("/dance/person_count", 5)
+            rig.seconds(0.1)
+        assert rig.status()["movement"] == pytest.approx(0.75), "the mean of 1 and 5 of 10"
+        assert rig.status()["bpm"] == 130.0
+        reported = {values[1] for values in rig.heard("/changed")}
+        assert reported <= {1.0, 0.75}, "the total, which does not count, is not reported"
+        for _ in range(20):
+            rig.send("/dance/person_count", 0)
+            rig.seconds(0.15)
+        assert rig.status()["movement"] == 0.0, "a reading that has stopped no longer counts"
+        assert rig.status()["bpm"] == 100.0
+        rig.send("/dance/total_movement", 7.0)
+        assert len(rig.fails()) == 1
+    finally:
+        rig.close()
+
+
+def test_the_total_counts_beside_other_readings_where_the_map_names_it(tmp_path: Path) -> None:
+    both = LEGS + '[[senders]]\naddress = "/dance/total_movement"\nhigh = 2\n'
+    rig = Rig(movement_map=made(tmp_path, both))
+    try:
+        rig.send("/dance/total_movement", 1.0)
+        assert rig.status()["movement"] == 0.5
+        rig.send("/dance/legs_movement", 1.0)
+        assert rig.status()["movement"] == 0.75
+    finally:
+        rig.close()

@@ -92,7 +92,7 @@ def test_malformed_packets_are_counted_and_answered(rig: Rig) -> None:
     rig.raw(b"nonsense")
     rig.raw(b"/a\0\0,i\0\0")
     assert rig.core.malformed == 2
-    assert [address for address, _ in rig.heard("/fail")] == ["?", "?"]
+    assert [address for address, _ in rig.heard("/fail")] == ["?", "/a"]
     assert rig.status()["malformed"] == 2
 
 

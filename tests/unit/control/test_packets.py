@@ -11,9 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pythonosc.osc_bundle_builder import OscBundleBuilder
 from pythonosc.osc_message import OscMessage
+from pythonosc.osc_message_builder import OscMessageBuilder
 
 from crowdstream.control import packets
-from crowdstream.control.packets import DEEPEST, Malformed, build, parse
+from crowdstream.control.packets import DEEPEST, Fault, Malformed, build, parse, read
 
 NOW = b"#bundle\0" + struct.pack(">Q", 1)
 EMPTY = b"/a\0\0,\0\0\0"
@@ -98,7 +99,9 @@ MALFORMED = {
     "an element too long": NOW + struct.pack(">i", 1000) + EMPTY,
     "an element of no size": NOW + struct.pack(">i", 0) + EMPTY,
     "an element of negative size": NOW + struct.pack(">i", -4) + EMPTY,
-    "an odd element": NOW + struct.pack(">i", 7) + EMPTY,
+    "an odd element": NOW + struct.pack(">i", 7) + EMPTY[:7],
+    "an array without end": b"/a\0\0,[i\0\0\0\0\5",
+    "an array without beginning": b"/a\0\0,i]\0\0\0\0\5",
     "a cut size": NOW + b"\0\0",
     "a bad second element": bundle(EMPTY, b"xx\0\0,\0\0\0"),
     "midi cut": b"/a\0\0,m\0\0",
@@ -109,6 +112,66 @@ MALFORMED = {
 def test_what_is_not_whole_is_malformed(packet: bytes) -> None:
     with pytest.raises(Malformed):
         parse(packet)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flat"),
+    [
+        ([[]], ()),
+        ([[], []], ()),
+        ([[[]]], ()),
+        ([[1.0, 0.5, 0.0, 0.0]], (1.0, 0.5, 0.0, 0.0)),
+        (["A", [0.5, [True, "x"], []], 3], ("A", 0.5, True, "x", 3)),
+        ([[1, "text", b"blob"], [None]], (1, "text", b"blob", None)),
+    ],
+)
+def test_arrays_are_flattened(arguments: list[Any], flat: tuple[Any, ...]) -> None:
+    builder = OscMessageBuilder("/a")
+    for argument in arguments:
+        builder.add_arg(argument)
+    assert parse(builder.build().dgram) == [(None, ("/a", flat))]
+
+
+GOOD = build("/good", (1,))
+BAD = {
+    "an unknown type": (b"/bad\0\0\0\0,z\0\0", "/bad", "type tag 'z' is not known"),
+    "cut arguments": (b"/bad\0\0\0\0,i\0\0", "/bad", "the arguments end before"),
+    "a blob too long": (b"/bad\0\0\0\0,b\0\0\0\0\0\x10", "/bad", "a blob claims 16 bytes"),
+    "no padding": (b"/bad\0\0\0\0,i\0\0\0\0\1", "/bad", "15 bytes are no multiple"),
+    "an open array": (b"/bad\0\0\0\0,[\0\0", "/bad", "an array of its arguments has no end"),
+    "an address without end": (b"/bad", "/bad", "a text has no end"),
+    "no message": (b"bad\0", "?", "begins with neither / nor #bundle"),
+    "a bundle of no time": (b"#bundle\0", "?", "a bundle ends within its time tag"),
+}
+
+
+@pytest.mark.parametrize(("bad", "address", "reason"), BAD.values(), ids=BAD.keys())
+def test_one_bad_message_is_rejected_alone_under_its_own_address(
+    bad: bytes, address: str, reason: str
+) -> None:
+    tag = (2208988800 + 100) << 32
+    inner = bundle(GOOD, bad, bundle(bad, GOOD), tag=tag)
+    messages, faults = read(bundle(bad, GOOD, inner, GOOD))
+    assert [(moment, message.address) for moment, message in messages] == [
+        (None, "/good"), (100.0, "/good"), (100.0, "/good"), (None, "/good"),
+    ]
+    assert [fault.address for fault in faults] == [address] * 3
+    assert all(reason in fault.reason for fault in faults)
+
+
+@pytest.mark.parametrize("size", [0, -4, 1000, 2**31 - 1])
+def test_an_element_of_a_wrong_size_ends_its_own_bundle_and_no_other(size: int) -> None:
+    torn = bundle(GOOD) + struct.pack(">i", size) + b"/bad\0\0\0\0" + GOOD
+    messages, faults = read(bundle(torn, GOOD))
+    assert [message.address for _, message in messages] == ["/good", "/good"]
+    assert [fault.address for fault in faults] == ["/bad"]
+    assert f"claims {size} bytes" in faults[0].reason
+
+
+def test_the_address_of_a_message_that_can_not_be_used_is_bounded() -> None:
+    _, [fault] = read(b"/" + b"x" * 60000)
+    assert len(fault.address) == 200
+    assert read(b"/\xff\xfe\0,z\0\0") == ([], [Fault("/\udcff\udcfe", "type tag 'z' is not known")])
 
 
 def test_nesting_is_bounded_and_read_no_deeper(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,8 +78,9 @@ def test_questions_and_what_fails_are_not_told(rig: Rig, steady: str) -> None:
 def test_only_what_is_answered_is_no_change() -> None:
     silent = [command.address for command in TABLE.commands if not command.changes]
     assert {"/status", "/notify", "/watch", "/sync", "/meters"} <= set(silent)
-    # What the DJ reports comes out as the server's own news.
-    reports = {"/dj/answer", "/dj/state"}
+    # What the DJ reports comes out as the server's own news; what a detector reads, as movement.
+    reports = {"/dj/answer", "/dj/state", "/dance/person_count"}
+    reports |= {f"/dance/{part}_movement" for part in ("head", "arms", "legs")}
     for command in TABLE.commands:
         assert command.changes or command.answers or command.address in reports, command.address
 

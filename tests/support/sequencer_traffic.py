@@ -1,0 +1,74 @@
+"""What an existing sequencer and its movement detector send, packet by packet.
+
+The addresses, types, arrays, order and times are those of sequencers that are in use. They build
+their messages with python-osc, and one helper sends everything: `send("/reset", [])` hands an
+empty list on as the only argument, which makes an empty array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+STARTS = {"A": 1.0, "B": 1.5, "C": 2.25}
+"""Seconds after the reset at which the decks start."""
+STOPPED = 4.5
+SECONDS = 5.0
+"""How long it lasts."""
+LEVELS_A_SECOND = 40
+READINGS_A_SECOND = 10
+READINGS = ("head_movement", "arms_movement", "legs_movement", "total_movement")
+
+Timed = tuple[float, bytes]
+"""Seconds after the sequencer's start, and a packet."""
+
+
+def packet(address: str, *values: Any) -> bytes:
+    """One message as python-osc's client builds it; a list becomes an array."""
+    builder = OscMessageBuilder(address)
+    for value in values:
+        builder.add_arg(value)
+    dgram: bytes = builder.build().dgram
+    return dgram
+
+
+def sequencer(tracks: Sequence[str]) -> Iterator[Timed]:
+    """A run of the sequencer with one track for each of decks A, B and C."""
+    yield 0.0, packet("/mixer_cleanup", [])
+    yield 0.05, packet("/set_tempo", 120)
+    yield 0.05, packet("/set_meter", [4])
+    yield 0.1, packet("/cue", "A", tracks[0], 0)
+    yield 0.1, packet("/cue", ["b", tracks[1], 0.0])
+    yield 0.1, packet("/load_buffer", 2100, tracks[2], "third")
+    yield 0.1, packet("/deck_eq_all", "A", [50.0, 50, 50.0])
+    yield 0.1, packet("/deck_levels", [1.0, 1.0, 1.0, 1.0])
+    yield 0.5, packet("/reset", [])
+    yield 0.5, packet("/start_group", STARTS["A"], "A")
+    yield 0.5, packet("/start_group", ["B", STARTS["B"]])
+    yield 0.5, packet("/schedule_c_at", [STARTS["C"]])
+    for step in range(3 * LEVELS_A_SECOND):
+        at = 0.6 + step / LEVELS_A_SECOND
+        yield at, packet("/deck_levels", [1.0, 1, 1.0, 1])
+        if step % LEVELS_A_SECOND == 0:
+            yield at, packet("/get_status", [])
+            yield at, packet("/deck_eq", "a", "low", 60)
+            yield at, packet("/crossfade_levels", [1.0, 1.0])
+    for buffer in (100, 1100, 2100):
+        yield STOPPED, packet("/stop_stem", [buffer])
+
+
+def detector() -> Iterator[Timed]:
+    """The movement detector beside it: all of its readings, ten times a second each."""
+    for step in range(int(SECONDS * READINGS_A_SECOND)):
+        at = step / READINGS_A_SECOND
+        for number, name in enumerate(READINGS):
+            yield at, packet(f"/dance/{name}", 0.5 + 0.4 * math.sin(at + number))
+        yield at, packet("/dance/person_count", step % 7)
+
+
+def traffic(tracks: Sequence[str]) -> list[Timed]:
+    """Both of them together, in the order of their times."""
+    return sorted([*sequencer(tracks), *detector()], key=lambda one: one[0])
