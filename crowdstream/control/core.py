@@ -147,6 +147,8 @@ class Core:
             log.warning(
                 "%s: another one plays on %s; %.1f ms were lost", REASONS[why], info.device, gap
             )
+        if info.note:
+            log.warning("%s", info.note)
         self.tell("/engine", why, gap, info.driver, info.device)
         if why in ("device", "found"):
             self.tell_device(why == "found")

@@ -21,7 +21,7 @@ def _list() -> list[dict[str, Any]]:
 
 def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _list) -> Check:
     """The device that the server would play on."""
-    from crowdstream.engine.drivers.portaudio import _choose
+    from crowdstream.engine.drivers.devices import choose
 
     name = "sound device"
     if settings.driver == "null":
@@ -29,7 +29,7 @@ def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _l
                      "--driver auto")
     try:
         found = listing()
-        used = _choose(found, settings.device)
+        used = choose(found, settings.device)
     except DeviceError as error:
         # Without a device, `auto` runs on its clock, which is not what a player is for.
         wanted = settings.driver == "pyaudio" or settings.device is not None

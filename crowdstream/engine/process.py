@@ -318,9 +318,12 @@ class Engine:
     # ---------------------------------------------------------------------------------------
 
     def _device(self, device: str | None) -> PortAudioDriver:
-        return PortAudioDriver(
+        driver = PortAudioDriver(
             self._callback, device, self._rate, self._frames, self._request["cue_channels"]
         )
+        # The first engine sets the desk to the device's rate; after that it can't change.
+        driver.keep_rate = self._request["role"] != "first"
+        return driver
 
     def _clock_info(self, note: str = "") -> StreamInfo:
         latency = 2 * self._frames / self._rate

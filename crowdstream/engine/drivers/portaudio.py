@@ -4,16 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from crowdstream.desk.stream import DeviceError, StreamInfo
-from crowdstream.engine.callback import Callback
+from crowdstream.engine.callback import MOST_FRAMES, Callback
+from crowdstream.engine.drivers.devices import choose, full_name, is_jack_plugin
+from crowdstream.engine.drivers.rate_converter import RateConverter
+from crowdstream.engine.drivers.sample_format import (
+    CODES,
+    FLOAT32,
+    FORMATS,
+    PORTAUDIO,
+    TEXTS,
+    OutputFormat,
+)
 
 UNDERFLOW = 0x4  # paOutputUnderflow
 # A device with more is a sound server's, which takes any number and mixes it down to what there
 # is: the cue bus would be heard in the room.
 MOST_OUTPUTS = 24
+MAX_CHANNELS = 64  # that are opened where a device takes all of its channels or none
+COMMON_RATES = (48000.0, 44100.0, 96000.0)
+MAX_TRIES = 24  # where PortAudio does not say which part of a request it refuses
+INVALID_CHANNELS, INVALID_RATE, INVALID_FORMAT = -9998, -9997, -9994
+
+# What PortAudio calls a refusal (in lower case), and what to do about it.
+_REASONS = {
+    INVALID_CHANNELS: ("invalid number of channels", ""),
+    INVALID_RATE: ("invalid sample rate", ""),
+    INVALID_FORMAT: ("sample format not supported", ""),
+    -9985: (
+        "device unavailable",
+        "another program holds it; close that, or choose another with --device",
+    ),
+    -9996: ("invalid device", "it has gone; plug it in, or choose another with --device"),
+    -9991: ("buffer too big", "choose a smaller --buffer-size"),
+    -9990: ("buffer too small", "choose a larger --buffer-size"),
+    -9992: ("insufficient memory", "the machine has no memory left; close other programs"),
+    -9987: ("wait timed out", "the sound server does not answer; restart it"),
+}
 
 
 @contextlib.contextmanager
@@ -78,28 +111,35 @@ def _outputs(library: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _choose(outputs: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
-    if not outputs:
-        raise DeviceError(
-            "no sound device found: plug one in (--driver null runs on the built-in clock)"
-        )
-    if wanted is None:
-        stereo = [entry for entry in outputs if entry["channels"] > 1] or outputs
-        # A JACK server runs only where somebody wants it used.
-        stereo = [entry for entry in stereo if entry["host"].startswith("JACK")] or stereo
-        return next((entry for entry in stereo if entry["default"]), stereo[0])
-    for entry in outputs:
-        if wanted in (str(entry["number"]), f"{entry['name']} ({entry['host']})"):
-            return entry
-    for entry in outputs:
-        if wanted.lower() in f"{entry['name']} {entry['host']}".lower():
-            return entry
-    names = ", ".join(f"{e['number']} {e['name']!r} ({e['host']})" for e in outputs)
-    raise DeviceError(f"no device {wanted!r}: there are {names} (--list-devices shows them)")
+@dataclass(frozen=True)
+class Way:
+    """One way to open a device: channels, sample format, sample rate."""
+
+    channels: int
+    form: str
+    rate: float
+
+
+class Refusal(NamedTuple):
+    """Why a device did not open: PortAudio's code (0: unknown), and its text."""
+
+    code: int
+    text: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Refusal:
+        """What an exception of PyAudio says, in whichever order it holds the two."""
+        codes = [one for one in error.args if isinstance(one, int) and one in _REASONS]
+        texts = [one for one in error.args if isinstance(one, str)]
+        text = texts[0] if texts else str(error)
+        if codes:
+            return cls(codes[0], text)
+        known = (code for code, (words, _) in _REASONS.items() if words in text.lower())
+        return cls(next(known, 0), text)
 
 
 class PortAudioDriver:
-    """A float32 callback stream of two channels, or four with the cue bus.
+    """A callback stream of two channels, or four with the cue bus, or what the device takes.
 
     PortAudio calls back on a thread of its own; PyAudio takes the GIL for each call, so this
     process does nothing else in Python while the stream runs.
@@ -116,39 +156,39 @@ class PortAudioDriver:
         """`cue`: "2" plays the cue bus on outputs 3 and 4, "0" does not, "auto" where it can."""
         self._callback = callback
         self._wanted = device
-        self._rate = sample_rate
+        self._rate = self._opened_rate = sample_rate
         self._frames = frames
         self._cue = cue
         self._library: Any = None
         self._stream: Any = None
         self._go_on = 0
+        self._output = OutputFormat(FLOAT32, 2, 0)
+        self._converter: RateConverter | None = None
+        self._flagged = False
+        self.keep_rate = False
+        """Set it to give the device a converted mix where it has only another sample rate."""
 
     def open(self) -> StreamInfo:
         """Open the device without starting it: its rate may not be the one asked for."""
         module, self._library = _open_library()
         self._go_on = module.paContinue
-        entry = _choose(_outputs(self._library), self._wanted)
-        note = self._choose_channels(entry)
-        with _quiet():
-            try:
-                self._stream = self._try_narrower(module, entry, self._rate)
-            except (OSError, ValueError) as first:
-                other = entry["sample_rate"]
-                try:
-                    self._stream = self._try_narrower(module, entry, other)
-                except (OSError, ValueError) as error:
-                    self._library.terminate()
-                    raise DeviceError(
-                        f"device {entry['name']!r} does not open ({first}): another program may "
-                        "hold it; close that, or choose another with --device"
-                    ) from error
-                told = f"the device refuses {self._rate:g} Hz and runs at {other:g} Hz"
-                note = f"{note}; {told}" if note else told
-                self._rate = other
-        latency = float(self._stream.get_output_latency())
-        name = f"{entry['name']} ({entry['host']})"
+        try:
+            entry = choose(_outputs(self._library), self._wanted)
+            with _quiet():
+                way = self._open_somehow(module, entry)
+        except DeviceError:
+            self.stop()
+            raise
+        note = self._note(entry, way)
+        self._opened_rate = self._rate if self._converter else way.rate
         cue = self._callback.channels == 4
-        return StreamInfo("pyaudio", name, self._rate, self._frames, latency, note, cue)
+        return StreamInfo(
+            "pyaudio", full_name(entry), self._opened_rate, self._frames, self._latency(), note, cue
+        )
+
+    def _latency(self) -> float:
+        held_back = self._converter.delay if self._converter else 0.0
+        return float(self._stream.get_output_latency()) + held_back
 
     def start(self) -> StreamInfo:
         """Begin to play; `open` must have been called."""
@@ -156,8 +196,7 @@ class PortAudioDriver:
             self._stream.start_stream()
         except OSError as error:
             raise DeviceError(f"the device does not start: {error}") from error
-        latency = float(self._stream.get_output_latency())
-        return StreamInfo("pyaudio", "", self._rate, self._frames, latency)
+        return StreamInfo("pyaudio", "", self._opened_rate, self._frames, self._latency())
 
     def stop(self) -> None:
         """Stop and free the device."""
@@ -176,36 +215,129 @@ class PortAudioDriver:
         except OSError:
             return False
 
-    def _choose_channels(self, entry: dict[str, Any]) -> str:
-        # Four channels where the device has them; what is to be told if it has not.
+    def _open_somehow(self, module: Any, entry: dict[str, Any]) -> Way:
+        """Open the stream as near to what is asked for as the device takes it."""
+        refusals: list[tuple[Way, Refusal]] = []
+        useless: set[object] = set()  # channels, formats and rates that it does not take at all
+        for way in self._ways(entry):
+            if useless & {("channels", way.channels), ("form", way.form), ("rate", way.rate)}:
+                continue
+            try:
+                self._stream = self._try(module, entry, way)
+                return way
+            except (OSError, ValueError) as error:
+                refusal = Refusal.of(error)
+                refusals.append((way, refusal))
+            if refusal.code == INVALID_CHANNELS:
+                useless.add(("channels", way.channels))
+            elif refusal.code == INVALID_FORMAT:
+                useless.add(("form", way.form))
+            elif refusal.code == INVALID_RATE:
+                useless.add(("rate", way.rate))
+            elif refusal.code or len(refusals) >= MAX_TRIES:
+                break
+        raise DeviceError(_explained(entry, refusals))
+
+    def _ways(self, entry: dict[str, Any]) -> Iterator[Way]:
         there = entry["channels"]
-        if self._cue == "2" and there < 4:
-            return f"the device has {there} outputs: the cue bus is not heard on it"
-        wanted = self._cue == "2" or (self._cue == "auto" and 4 <= there <= MOST_OUTPUTS)
-        self._callback.channels = 4 if wanted else 2
-        return ""
+        cue = self._cue == "2" or (self._cue == "auto" and there <= MOST_OUTPUTS)
+        channels = [4] if cue and there >= 4 else []
+        channels += [2] if there >= 2 else []
+        if 2 < there <= MAX_CHANNELS:  # a device that takes all of its channels or none
+            channels.append(there)
+        channels.append(1)
+        rates = (self._rate, entry["sample_rate"], *COMMON_RATES)
+        for rate in dict.fromkeys(float(rate) for rate in rates):
+            for form in FORMATS:
+                for count in dict.fromkeys(channels):
+                    yield Way(count, form, rate)
 
-    def _try_narrower(self, module: Any, entry: dict[str, Any], rate: float) -> Any:
-        # A device may have four outputs and still not open them all at once.
-        try:
-            return self._try(module, entry, rate)
-        except (OSError, ValueError):
-            if self._callback.channels == 2 or self._cue == "2":
-                raise
-            self._callback.channels = 2
-            return self._try(module, entry, rate)
-
-    def _try(self, module: Any, entry: dict[str, Any], rate: float) -> Any:
+    def _try(self, module: Any, entry: dict[str, Any], way: Way) -> Any:
+        # Four channels with the cue bus, and so where the device wants all that it has.
+        wide = way.channels >= 4 and (
+            self._cue == "2" or (self._cue == "auto" and way.channels <= MOST_OUTPUTS)
+        )
+        self._callback.channels = 4 if wide else 2
+        self._output = OutputFormat(way.form, way.channels, MOST_FRAMES)
+        self._converter, frames = None, self._frames
+        if self.keep_rate and way.rate != self._rate:
+            self._converter = RateConverter(
+                self._rate, way.rate, self._callback.channels, MOST_FRAMES // 4
+            )
+            frames = round(frames * way.rate / self._rate)  # as many seconds
+        constant = PORTAUDIO[way.form]
         return self._library.open(
-            rate=int(rate),
-            channels=self._callback.channels,
-            format=module.paFloat32,
+            rate=int(way.rate),
+            channels=way.channels,
+            format=getattr(module, constant, CODES[constant]),
             output=True,
             output_device_index=entry["number"],
-            frames_per_buffer=self._frames,
+            frames_per_buffer=frames,
             stream_callback=self._fill,
             start=False,
         )
 
+    def _note(self, entry: dict[str, Any], way: Way) -> str:
+        # What is not as it was asked for.
+        notes = []
+        if way.channels == 1:
+            notes.append("the device has one output, and plays (L+R)/2 on it")
+        elif way.channels > 4:
+            notes.append(
+                f"the device takes all of its {way.channels} outputs or none: the others are silent"
+            )
+        if self._cue == "2" and self._callback.channels != 4:
+            notes.append(
+                f"the device plays {way.channels} of its {entry['channels']} outputs: the "
+                "cue bus is not heard on it"
+            )
+        if way.form != FLOAT32:
+            notes.append(f"the device takes {TEXTS[way.form]} only: the mix is converted")
+        if way.rate != self._rate:
+            notes.append(
+                f"the device refuses {self._rate:g} Hz and runs at {way.rate:g} Hz"
+                + (": the mix is converted" if self._converter else "")
+            )
+        return "; ".join(notes)
+
     def _fill(self, _data: Any, frames: int, _time: Any, status: int) -> tuple[Any, int]:
-        return self._callback.fill(frames, status & UNDERFLOW != 0), self._go_on
+        self._flagged = status & UNDERFLOW != 0
+        if self._converter is None:
+            block = self._render(frames)
+        else:
+            block = self._converter.read(frames, self._render)
+        return self._output.pack(block), self._go_on
+
+    def _render(self, frames: int) -> np.ndarray:
+        return self._callback.fill(frames, self._flagged)
+
+
+_REFUSED: dict[int, Callable[[Way], str]] = {
+    INVALID_CHANNELS: lambda way: f"{way.channels} channel{'s' if way.channels > 1 else ''}",
+    INVALID_RATE: lambda way: f"{way.rate:g} Hz",
+    INVALID_FORMAT: lambda way: TEXTS[way.form],
+}
+"""What of a way was refused, by PortAudio's code."""
+
+
+def _explained(entry: dict[str, Any], refusals: list[tuple[Way, Refusal]]) -> str:
+    """Why a device does not open, and what to do: one line."""
+    name = full_name(entry)
+    refusal = refusals[-1][1]
+    if is_jack_plugin(entry):
+        return (
+            f"device {name!r} is ALSA's plugin for JACK, not JACK itself, and does not open "
+            f"({refusal.text}): start a JACK server, or choose another with --device"
+        )
+    if all(one.code in _REFUSED for _, one in refusals):
+        tried = []
+        for code, shown in _REFUSED.items():
+            values = dict.fromkeys(shown(way) for way, one in refusals if one.code == code)
+            tried += [" or ".join(values)] if values else []
+        return (
+            f"device {name!r} does not take {', nor '.join(tried)}: choose another with --device "
+            "(--list-devices shows them)"
+        )
+    _, advice = _REASONS.get(refusal.code, ("", ""))
+    advice = advice or "see that it works with another program, or choose another with --device"
+    return f"device {name!r} does not open ({refusal.text}): {advice}"

@@ -1,0 +1,53 @@
+"""A server whose sound card goes and returns, by a fake PortAudio in real time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_portaudio import INT16, INT24, Device
+from tests.support.live_portaudio import install, plug
+from tests.support.server import server, until
+
+HDA = Device("HDA Intel: ALC (hw:0,0)", default=True)
+OTHER = Device("C-Media: USB other (hw:1,0)")
+BEFORE = (HDA, Device("Scarlett USB: Audio (hw:1,0)"))
+GONE = (HDA, OTHER)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        Device("Scarlett USB: Audio (hw:2,0)"),
+        Device("Scarlett USB: Audio (hw:2,0)", ch=1, rates=(48000.0,), formats=(INT24, INT16)),
+    ],
+    ids=["as it was", "with less"],
+)
+@pytest.mark.parametrize("lost", ["play", "wait"])
+def test_a_card_that_is_plugged_in_again_under_another_number_plays_again(
+    tmp_path: Path, returned: Device, lost: str
+) -> None:
+    cards, env = install(tmp_path, BEFORE)
+    flags = ("--driver", "pyaudio", "--device", "Scarlett", "--buffer-size", "1024")
+    with server(tmp_path, *flags, "--device-lost", lost, env=env) as running:
+        client = running.client
+        assert client.status()["device"] == "Scarlett USB: Audio (hw:1,0) (ALSA)"
+        client.request("/notify", 1, answer="/done")
+        until(lambda: client.status()["standby"] != "none")
+        plug(cards, GONE)
+        assert client.receive_until("/device") == [0]
+        plug(cards, (*GONE, returned))
+        assert client.receive_until("/device") == [1]
+        status = client.status()
+        assert status["device"] == "Scarlett USB: Audio (hw:2,0) (ALSA)"
+        assert status["sample_rate"] == 44100.0
+        client.await_frames(4096)
+        assert ("plays (L+R)/2" in running.log()) == (returned.ch == 1)
+
+
+def test_a_server_on_a_mono_card_says_so_when_it_starts(tmp_path: Path) -> None:
+    _, env = install(tmp_path, [Device("Mono thing (hw:0,0)", ch=1)])
+    with server(tmp_path, "--driver", "pyaudio", env=env) as running:
+        assert running.client.status()["device"] == "Mono thing (hw:0,0) (ALSA)"
+        assert "the device has one output, and plays (L+R)/2 on it" in running.log()

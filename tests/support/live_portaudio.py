@@ -1,0 +1,93 @@
+"""The fake PortAudio in a process of its own, in real time, with cards that come and go.
+
+`install(folder)` makes the environment in which a server takes it for PyAudio. The cards are what
+`plug` has written last: a stream whose card has gone is no longer active.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.support.environment import PROJECT
+from tests.support.fake_portaudio import Device, FakeLibrary, FakePortAudio, FakeStream
+
+CARDS = "CROWDSTREAM_TEST_CARDS"
+LOOK_SECONDS = 0.05
+_MODULE = """
+from tests.support.live_portaudio import LivePortAudio
+
+_live = LivePortAudio()
+PyAudio = _live.PyAudio
+paFloat32, paInt32, paInt24, paInt16, paContinue = 1, 2, 4, 8, 0
+"""
+
+
+def plug(cards: Path, devices: Sequence[Device]) -> None:
+    """From now on there are these devices."""
+    part = cards.with_suffix(".part")
+    part.write_text(json.dumps([asdict(device) for device in devices]), encoding="utf-8")
+    part.replace(cards)
+
+
+def install(folder: Path, devices: Sequence[Device]) -> tuple[Path, dict[str, str]]:
+    """The file to `plug` in, and what a server's environment needs."""
+    cards = folder / "cards.json"
+    plug(cards, devices)
+    place = folder / "modules"
+    place.mkdir()
+    (place / "pyaudio.py").write_text(_MODULE, encoding="utf-8")
+    paths = [str(place), str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    return cards, {"PYTHONPATH": os.pathsep.join(filter(None, paths)), CARDS: str(cards)}
+
+
+def _present() -> list[Device]:
+    entries: list[dict[str, Any]] = json.loads(
+        Path(os.environ[CARDS]).read_text(encoding="utf-8")
+    )
+    return [
+        Device(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()})
+        for entry in entries
+    ]
+
+
+class LivePortAudio(FakePortAudio):
+    """PortAudio with the cards that are plugged in now."""
+
+    def PyAudio(self) -> FakeLibrary:
+        """See `FakePortAudio`."""
+        self.devices = _present()
+        library = super().PyAudio()
+        library.stream = LiveStream
+        return library
+
+
+class LiveStream(FakeStream):
+    """A stream that asks for its blocks in real time."""
+
+    def start_stream(self) -> None:
+        self.active = True
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        super().close()
+        if hasattr(self, "_thread"):
+            self._thread.join()
+
+    def _run(self) -> None:
+        due = look = time.monotonic()
+        while self.active:
+            self.play(self.frames)
+            due += self.frames / self.rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            if time.monotonic() >= look:
+                look = time.monotonic() + LOOK_SECONDS
+                if self.device.name not in {one.name for one in _present()}:
+                    self.active = False
