@@ -55,7 +55,11 @@ def start_recorder(desk: Desk, store: Store | None = None) -> Process:
 
 @dataclass(eq=False)
 class Session:
-    """Files that were started together. `taps`: of the files that are still open, by path."""
+    """Files that were started together. `taps`: of the files that are still open, by path.
+
+    `parts`: what they have continued in, by the path of the first file: each full file with its
+    frames, and at the end the one that is written to.
+    """
 
     number: int
     context: Context
@@ -68,6 +72,11 @@ class Session:
     frames: int = 0
     lost: int = 0
     failures: list[str] = field(default_factory=list)
+    parts: dict[str, list[list[Any]]] = field(default_factory=dict)
+
+    def current(self, path: str) -> str:
+        """The file that is written to of those that began with `path`."""
+        return str(self.parts[path][-1][0]) if path in self.parts else path
 
     def noted(self) -> dict[str, Any]:
         """As JSON holds it; see `from_note`."""
@@ -76,6 +85,7 @@ class Session:
             "wanted": self.wanted, "held": list(self.held), "stop": self.stop,
             "stoppers": [one.noted() for one in self.stoppers], "began": self.began,
             "frames": self.frames, "lost": self.lost, "failures": list(self.failures),
+            "parts": self.parts,
         }
 
     @classmethod
@@ -172,7 +182,8 @@ class Recordings:
 
     def paths(self) -> list[str]:
         """The files that are being recorded."""
-        return [path for session in self._sessions.values() for path in session.taps]
+        return [session.current(path) for session in self._sessions.values()
+                for path in session.taps]
 
     def tick(self) -> None:
         """Hear what the recorder says; call it every 10 ms or so."""
@@ -226,7 +237,10 @@ class Recordings:
         # What the recorder no longer has was finished while nobody listened.
         for session in [one for one in self._sessions.values() if one.number not in open_sessions]:
             for path in list(session.taps):
-                self._closed(session, {"path": path, "frames": session.frames})
+                frames = session.frames - sum(frames for _, frames in session.parts.get(path, []))
+                self._closed(
+                    session, {"first": path, "path": session.current(path), "frames": frames}
+                )
 
     # What the recorder says ----------------------------------------------------------------
 
@@ -261,12 +275,25 @@ class Recordings:
         self._give_up(session, message["path"], message["reason"])
         for stopper in session.stoppers:
             stopper.fail(session.failures[-1])
-        self._drop_file(session, message["path"])
+        self._drop_file(session, message)
+
+    def _continued(self, session: Session, message: dict[str, Any]) -> None:
+        full, path, frames = message["full"], message["path"], int(message["frames"])
+        parts = session.parts.setdefault(message["first"], [])
+        parts[-1:] = [[full, frames], [path, 0]]
+        log.warning(
+            "recording %.200s has reached the largest size of a file: it continues in %.200s",
+            printable(full), printable(path),
+        )
+        self._tell("/record/continued", full, frames, path, to=session.context)
 
     def _closed(self, session: Session, message: dict[str, Any]) -> None:
+        full = session.parts.get(_first(message), [])[:-1]
         for stopper in session.stoppers:
+            for path, frames in full:
+                stopper.done(path, frames)
             stopper.done(message["path"], int(message["frames"]))
-        self._drop_file(session, message["path"])
+        self._drop_file(session, message)
 
     def _ended(self, session: Session, message: dict[str, Any]) -> None:
         if session.stop is None or not session.stoppers[-1].frame:
@@ -282,8 +309,8 @@ class Recordings:
         session.failures.append(f"{path}: {reason}")
         self._tell("/record/failed", path, reason, to=session.context)
 
-    def _drop_file(self, session: Session, path: str) -> None:
-        session.taps.pop(path, None)
+    def _drop_file(self, session: Session, message: dict[str, Any]) -> None:
+        session.taps.pop(_first(message), None)
         if not session.taps:
             self._forget(session)
 
@@ -295,10 +322,15 @@ class Recordings:
         reason = f"the recorder has died ({process.last_words}); up to a second before, it is good"
         for session in list(self._sessions.values()):
             for path in list(session.taps):
-                self._give_up(session, path, reason)
+                self._give_up(session, session.current(path), reason)
             for stopper in session.stoppers:
                 stopper.fail(reason)
             self._forget(session)
         process.end(0.0)
         self._process = None
         forget_owner(self._desk, RECORDER)
+
+
+def _first(message: dict[str, Any]) -> str:
+    """The file that a recording began with, by which it is known."""
+    return str(message.get("first", message["path"]))

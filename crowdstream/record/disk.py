@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,13 @@ class Disk:
     def remove(self) -> None:
         """Take the file away again."""
         remove_inside(self.path, self._roots)
+
+    def end(self, failed: bool) -> None:
+        """Close the file. One that has `failed` is brought onto the disk first, if that works."""
+        if failed and self._fd >= 0:
+            with contextlib.suppress(OSError):
+                self.sync()
+        self.close()
 
     def close(self) -> None:
         """Close the file. May be called again."""

@@ -73,6 +73,11 @@ class FlacWriter:
         self._good_bytes = disk.size
         self.frames = 0
 
+    @property
+    def kept(self) -> int:
+        """Frames that the file still holds if the next call fails: those of whole blocks."""
+        return self._whole_blocks()
+
     def write(self, frames: np.ndarray) -> None:
         """Append float32 frames, `(count, channels)`."""
         # libsndfile takes the upper bits of 32. Its own way from float scales by 2^23 - 1.
@@ -102,7 +107,7 @@ class FlacWriter:
                 self._check()
                 self._disk.sync()
         finally:
-            self._disk.close()
+            self._disk.end(failed=self._stream.sealed)
 
     def _check(self) -> None:
         # The encoder's state is lost with the disk: what it has not written stays unwritten.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ CHANNELS = 2
 SAVE_SECONDS = 1.0  # what a crash may cost
 QUEUE_SECONDS = 10.0  # of sound that waits for a slow disk: 3.5 MB at 44.1 kHz
 _SILENCE_FRAMES = 65536  # written at a time
+# A file can't grow further: FAT32 ends at 4 GiB, and a user's files may have a limit (ulimit -f).
+FILE_IS_FULL = (errno.EFBIG, errno.EOVERFLOW)
+MAX_PARTS = 1000
+MAX_NAME_BYTES = 255
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -29,14 +35,24 @@ class Recording:
 
     `say` is told, in the other thread, `closed` or `failed`. `lost`: frames that the file holds
     as silence, because they were not read or not written in time.
+
+    When the file has reached the largest size that it may have, the recording continues in
+    another one, at the next frame (`mix-2.wav` after `mix.wav`), and says `continued`. `path` is
+    the file that is written to, `first` the one it began with; each message names both.
     """
 
     def __init__(
         self, path: Path, sample_rate: int, form: str, say: Say, roots: Sequence[Path] = ()
     ) -> None:
         """Make the file, inside `roots` if there are any; raises `OSError`."""
-        self.path = path
+        self.path = self.first = path
         self._roots = roots
+        self._rate = sample_rate
+        self._form = form
+        self._part = 1
+        # Frames that the file may not hold yet, and the number of the first of them in the file.
+        self._unsure: deque[np.ndarray] = deque()
+        self._unsure_at = 0
         self.lost = 0
         self.told = 0  # of `lost`, for whoever reports it
         self._writer: Writer = open_audio(path, sample_rate, CHANNELS, form, roots)
@@ -90,7 +106,7 @@ class Recording:
     def _run(self) -> None:
         try:
             self._write_all()
-            self._writer.close()
+            self._close()
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._writer.close()
@@ -101,7 +117,10 @@ class Recording:
 
     def _tell(self, event: str, **more: Any) -> None:
         self._say(
-            {"event": event, "path": str(self.path), "frames": self._writer.frames, **more}
+            {
+                "event": event, "path": str(self.path), "first": str(self.first),
+                "frames": self._writer.frames, **more,
+            }
         )
 
     def _write_all(self) -> None:
@@ -121,8 +140,73 @@ class Recording:
     def _write(self, silence: int, frames: np.ndarray) -> None:
         while silence > 0:
             part = min(silence, _SILENCE_FRAMES)
-            self._writer.write(np.zeros((part, CHANNELS), np.float32))
+            self._append(np.zeros((part, CHANNELS), np.float32))
             silence -= part
         if len(frames):
-            self._writer.write(frames)
+            self._append(frames)
         self._done += len(frames)
+
+    # Files that may not grow further -------------------------------------------------------
+
+    def _append(self, frames: np.ndarray) -> None:
+        while True:
+            self._unsure.append(frames)
+            try:
+                self._writer.write(frames)
+                break
+            except OSError as error:
+                frames = self._continue(error)
+        kept = self._writer.kept
+        while self._unsure and self._unsure_at + len(self._unsure[0]) <= kept:
+            self._unsure_at += len(self._unsure.popleft())
+
+    def _close(self) -> None:
+        while True:
+            try:
+                self._writer.close()
+                return
+            except OSError as error:  # there was no room for the encoder's last block
+                self._append(self._continue(error))
+
+    def _continue(self, error: OSError) -> np.ndarray:
+        """Go over to the next file; what this one did not take. Raises `error` if it is another."""
+        full = self._writer
+        if error.errno not in FILE_IS_FULL or full.frames == 0:
+            raise error
+        held = np.concatenate(self._unsure)[full.frames - self._unsure_at :]
+        with contextlib.suppress(OSError):
+            full.close()
+        frames, path = full.frames, self.path
+        self._writer = self._open_next()
+        self._unsure.clear()
+        self._unsure_at = 0
+        self._say(
+            {
+                "event": "continued", "path": str(self.path), "first": str(self.first),
+                "full": str(path), "frames": frames,
+            }
+        )
+        return held
+
+    def _open_next(self) -> Writer:
+        while True:
+            self._part += 1
+            path = _part_path(self.first, self._part)
+            try:
+                made = open_audio(path, self._rate, CHANNELS, self._form, self._roots)
+            except FileExistsError:
+                if self._part >= MAX_PARTS:
+                    raise
+            else:
+                self.path = path
+                return made
+
+
+def _part_path(path: Path, number: int) -> Path:
+    """The name of a further file of a recording: `mix-2.wav`; of long names, the beginning."""
+    end = f"-{number}{path.suffix}"
+    room = MAX_NAME_BYTES - len(os.fsencode(end))
+    stem = os.fsencode(path.stem)
+    if len(stem) > room:
+        return path.with_name(stem[:room].decode(errors="ignore") + end)
+    return path.with_name(path.stem + end)

@@ -149,7 +149,10 @@ class Session:
                 recording.told = recording.lost
                 self._told_at = now
                 self._say(
-                    {"event": "lost", "path": str(recording.path), "frames": recording.lost}
+                    {
+                        "event": "lost", "path": str(recording.path),
+                        "first": str(recording.first), "frames": recording.lost,
+                    }
                 )
 
     def _say(self, message: dict[str, Any]) -> None:

@@ -44,6 +44,11 @@ class WavWriter:
         self._begin = len(head)
         disk.write_at(0, head)
 
+    @property
+    def kept(self) -> int:
+        """Frames that the file still holds if the next call fails."""
+        return self.frames
+
     def write(self, frames: np.ndarray) -> None:
         """Append float32 frames, `(count, channels)`."""
         data = packed(frames, self._form, self.frames)
@@ -72,7 +77,7 @@ class WavWriter:
                     self._disk.write_at(self._disk.size, b"\0")
                 self.save()
         finally:
-            self._disk.close()
+            self._disk.end(failed=self._failed)
 
     def _mend(self) -> None:
         self._failed = True

@@ -20,7 +20,7 @@ def open_audio(
 
     `write(frames)` appends float32 of shape `(count, channels)`, `save()` makes what was written
     so far readable and safe, `close()` finishes the file; `frames` is what it holds. All of them
-    raise `OSError`.
+    raise `OSError`. `kept`: frames that it will still hold if the next call does.
     """
     disk = Disk(path, roots)
     try:

@@ -66,6 +66,8 @@ def _known(address: str, said: list[str]) -> News | None:
             return WARN, f"quality level {level} ({reason})"
         case "/record/lost", [path, frames, *_]:
             return BAD, f"recording {path}: {frames} frames lost, the disk is too slow"
+        case "/record/continued", [path, _frames, following, *_]:
+            return WARN, f"recording {path} can't grow further: it continues in {following}"
         case "/record/failed", [path, reason, *_]:
             return BAD, f"recording {path} failed: {reason}"
         case "/fail", [command, reason, *_]:

@@ -51,10 +51,13 @@ def _present() -> list[Device]:
     entries: list[dict[str, Any]] = json.loads(
         Path(os.environ[CARDS]).read_text(encoding="utf-8")
     )
-    return [
-        Device(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()})
-        for entry in entries
-    ]
+    devices = []
+    for entry in entries:
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+        }
+        devices.append(Device(**values))
+    return devices
 
 
 class LivePortAudio(FakePortAudio):

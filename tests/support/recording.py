@@ -36,6 +36,18 @@ class FullDisk(Disk):
         super().write_at(offset, data)
 
 
+class SmallFiles(Disk):
+    """A disk whose files can't grow beyond `most` bytes; it takes what lies below that."""
+
+    most = 200_001
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        if offset + len(data) > self.most:
+            super().write_at(offset, data[: max(0, self.most - offset)])
+            raise OSError(errno.EFBIG, "File too large")
+        super().write_at(offset, data)
+
+
 class SlowDisk(Disk):
     """A disk that takes nothing more while `stuck` is set."""
 

@@ -90,8 +90,9 @@ def _place(context: Context, path: str) -> Path:
     Arg("what", "s", f"a format ({', '.join(FORMATS)}) and what to record: {_WHAT}", default=(),
         rest=True),
     answers="`/done <address> path frame` for each file, with the frame it begins at; later "
-    "`/record/lost path frames` when the disk is too slow, and `/record/failed path reason` when "
-    "the file ends too early, both to subscribers too",
+    "`/record/lost path frames` when the disk is too slow, `/record/continued path frames next` "
+    "when the file has reached the largest size that it may have, and the recording continues in "
+    "`next`, and `/record/failed path reason` when the file ends too early, all to subscribers too",
     scheduled=True,
 )
 def start(context: Context, path: str, what: tuple[str, ...]) -> None:

@@ -148,22 +148,36 @@ def test_a_recorder_that_stood_still_loses_its_part_and_no_music(
     assert np.array_equal(left[start:][~silent[start:]], places[start:][~silent[start:]])
 
 
-def test_a_full_disk_ends_the_recording_alone(running: Running, tmp_path: Path) -> None:
+def test_a_recording_that_reaches_the_largest_size_of_a_file_continues_in_another(
+    running: Running, tmp_path: Path
+) -> None:
     client = running.client
     record(client, tmp_path / "before.wav")
     stop(client)
-    # The limit is the recorder's own: what it can't write is as on a disk that is full.
-    process, limits = recorder(running), psutil.RLIMIT_FSIZE
-    process.rlimit(limits, (LIMIT_BYTES, LIMIT_BYTES))
-    client.send("/record/start", str(tmp_path / "mix.wav"))
-    assert client.receive()[0] == "/done"
-    address, values = client.receive()
-    assert (address, *values) == ("/record/failed", str(tmp_path / "mix.wav"), "File too large")
-    until(lambda: client.status()["recording"] == 0)
-    assert client.status()["deck.A.state"] == "playing"
+    process = recorder(running)
+    process.rlimit(psutil.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES))
+    client.request("/record/start", str(tmp_path / "mix.wav"), answer="/done")
+    full: list[tuple[str, int, str]] = []
+    while len(full) < 2:
+        address, values = client.receive()
+        assert address == "/record/continued", values
+        full.append((values[0], values[1], values[2]))
     client.send("/record/stop")
-    assert client.receive()[1][1] == "nothing is being recorded"
-    assert check(tmp_path / "mix.wav", 0.5) == (LIMIT_BYTES - 80) // 6
+    files: list[tuple[str, int]] = []
+    while not files or Path(files[-1][0]).name != f"mix-{len(full) + 1}.wav":
+        address, values = client.receive()
+        if address == "/record/continued":
+            full.append((values[0], values[1], values[2]))
+        else:
+            assert (address, values[0]) == ("/done", "/record/stop"), values
+            files.append((values[1], values[2]))
+    assert [path for path, _ in files[:-1]] == [path for path, _, _ in full]
+    assert [frames for _, frames in files[:-1]] == [(LIMIT_BYTES - 80) // 6] * len(full)
+    heard = np.concatenate([soundfile.read(path, dtype="int16")[0] for path, _ in files])
+    assert len(heard) == sum(frames for _, frames in files)
+    soundfile.write(tmp_path / "whole.wav", heard, RATE, "PCM_16")
+    check(tmp_path / "whole.wav", 0.5)
+    assert client.status()["deck.A.state"] == "playing"
     process.kill()  # the next test has one without a limit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from crowdstream.control.children import ChildError
 from crowdstream.control.packets import build
 from crowdstream.desk.block import Desk
 from crowdstream.record import writer
+from crowdstream.record.disk import Disk
 from crowdstream.record.process import Recorder
 from tests.support.offline_server import RATE, Rig, bundle, count, write
-from tests.support.recording import FullDisk
+from tests.support.recording import FullDisk, SmallFiles
 from tests.support.server import until
 
 
@@ -279,6 +281,42 @@ def test_a_full_disk_is_told_at_once_and_the_music_goes_on(
     begin = done(rig, "/record/start")["a.wav"]
     assert len(samples) > 30_000
     assert np.array_equal(samples, rig.out[begin : begin + len(samples)])  # 16-bit stems, exact
+
+
+def test_a_file_that_can_not_grow_further_is_continued_in_another(
+    rig: Rig, tmp_path: Path, numbers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        writer, "Disk",
+        lambda path, roots: (Disk if "deck" in path.name else SmallFiles)(path, roots),
+    )
+    rig.send("/deck/A/load", numbers)
+    rig.send("/deck/A/play")
+    rig.send("/record/start", str(tmp_path / "a.wav"), "float", "master", "A")
+
+    def continued() -> bool:
+        rig.step()
+        return len(rig.heard("/record/continued")) >= 2
+
+    until(continued)
+    paths = [tmp_path / name for name in ("a.wav", "a-2.wav", "a-3.wav")]
+    assert [(values[0], values[2]) for values in rig.heard("/record/continued")[:2]] == [
+        (str(path), str(following)) for path, following in pairwise(paths)
+    ]
+    note = rig.core.recordings.noted()
+    assert note["sessions"][0]["parts"][str(paths[0])][-1] == [str(paths[2]), 0]
+    assert set(rig.core.recordings.paths()) == {str(paths[2]), str(tmp_path / "a-deck-A.wav")}
+    begin = done(rig, "/record/start")["a.wav"]
+    frames = finish(rig)
+    number = len(rig.heard("/record/continued")) + 1
+    names = ["a.wav", *(f"a-{n}.wav" for n in range(2, number + 1))]
+    assert sorted(frames) == sorted([*names, "a-deck-A.wav"])
+    parts = [soundfile.read(tmp_path / name, dtype="float32")[0] for name in names]
+    assert [len(part) for part in parts] == [frames[name] for name in names]
+    whole = np.concatenate(parts)
+    assert len(whole) == frames["a-deck-A.wav"]
+    assert np.array_equal(whole, rig.out[begin : begin + len(whole)])
+    assert not rig.fails() and not rig.heard("/record/failed")
 
 
 def test_lost_frames_are_told(rig: Rig, tmp_path: Path) -> None:

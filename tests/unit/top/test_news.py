@@ -25,6 +25,8 @@ from tests.support.top_terminal import status
         (("/engine", "died", 11.6, "pyaudio", "USB"), BAD, "another engine plays (died), 11.6 ms"),
         (("/quality", 2, "load"), WARN, "level 2 (load)"),
         (("/quality", 0, "calm"), OK, "full quality"),
+        (("/record/continued", "a.wav", 9, "a-2.wav"), WARN,
+         "recording a.wav can't grow further: it continues in a-2.wav"),
         (("/record/failed", "a.wav", "disk full"), BAD, "recording a.wav failed: disk full"),
         (("/something/new", 1, "x"), OK, "/something/new 1 x"),
         (("/underrun",), OK, "/underrun"),

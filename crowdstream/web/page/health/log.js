@@ -101,6 +101,8 @@ function eventText([address, ...args]) {
       return [`${args[0]}: ${args[1]}`, "bad"];
     case "/record/lost":
       return [`The recording ${args[0]} has lost ${args[1]} frames`, "bad"];
+    case "/record/continued":
+      return [`The recording ${args[0]} can't grow further: it continues in ${args[2]}`, ""];
     case "/record/failed":
       return [`The recording ${args[0]} has ended: ${args[1]}`, "bad"];
     case "/fail":
