@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from crowdstream.control.packets import build
+from crowdstream.control.python import PythonAudioServer
 from tests.support.offline_server import RATE, Rig, at_once, level, write
 from tests.support.sequencer_traffic import SECONDS, STARTS, STOPPED, packet, traffic
 
@@ -100,3 +102,20 @@ def test_a_message_that_can_not_be_used_leaves_the_rest_of_its_bundle_alone(rig:
     addresses = [address for address, _ in rig.heard("/fail")]
     assert sorted(addresses) == ["/deck/B/level", "/deck/C/level", "/deck/D/level"]
     assert (status["malformed"], status["failed"]) == (2, 1)
+
+
+def test_a_script_may_hand_lists_to_the_server_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = PythonAudioServer(osc_port=0, driver="null")
+    carried_out: list[tuple[str, tuple[Any, ...]]] = []
+
+    class Carrier:
+        """Stands for the server that runs."""
+
+        def run_command(self, address: str, arguments: tuple[Any, ...], _reply: object) -> bool:
+            carried_out.append((address, arguments))
+            return True
+
+    monkeypatch.setattr(server, "_server", Carrier())
+    assert server.osc_reset("", [])
+    assert server.osc_deck_levels("/deck_levels", [1.0, (0.5, [0.0])], 0.25)
+    assert carried_out == [("/reset", ()), ("/deck_levels", (1.0, 0.5, 0.0, 0.25))]
