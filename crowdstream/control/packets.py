@@ -124,7 +124,7 @@ def _address(packet: bytes, at: int, end: int) -> str:
         return "?"
     stop = packet.find(b"\0", at, min(end, at + LONGEST_ADDRESS))
     raw = packet[at : stop if stop >= 0 else min(end, at + LONGEST_ADDRESS)]
-    return raw.decode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")  # a client has to be able to read the answer
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:
