@@ -29,7 +29,7 @@ UNDERFLOW = 0x4  # paOutputUnderflow
 MOST_OUTPUTS = 24
 MAX_CHANNELS = 64  # that are opened where a device takes all of its channels or none
 COMMON_RATES = (48000.0, 44100.0, 96000.0)
-MAX_TRIES = 24  # where PortAudio does not say which part of a request it refuses
+MAX_TRIES = 64  # where PortAudio does not say which part of a request it refuses
 INVALID_CHANNELS, INVALID_RATE, INVALID_FORMAT = -9998, -9997, -9994
 
 # What PortAudio calls a refusal (in lower case), and what to do about it.

@@ -362,6 +362,8 @@ def test_a_card_that_does_not_say_what_it_refuses_is_opened_all_the_same(
     card = Device("mute", ch=1, formats=(INT16,), rates=(48000.0,), silent_codes=True)
     one = Opened(fake, card)
     assert (one.stream.channels, one.stream.form, one.stream.rate) == (1, INT16, 48000.0)
+    wide = Device("mute", ch=8, counts=(8,), formats=(INT16,), rates=(48000.0,), silent_codes=True)
+    assert Opened(fake, wide).stream.channels == 8
 
 
 # Errors ------------------------------------------------------------------------------------
