@@ -22,9 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,12 +30,13 @@ from typing import Any
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.catalog.corrections import CorrectionError, Corrections, read_corrections
 from crowdstream.inside import open_to_read
-from crowdstream.library.grids import MOST_ANCHORS, MOST_BYTES, GridError, grid_of
+from crowdstream.library.grids import MOST_ANCHORS, GridError, grid_of
 from crowdstream.library.sidecars import rewrite, split
 from crowdstream.settings.toml import write_value
 from crowdstream.texts import printable
+from crowdstream.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
 
-_AT_LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
+_AROUND_KEYS = " \t\"'"
 _TABLES = ("grid", "track", "section")
 
 
@@ -65,6 +64,8 @@ def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = 
     _parse(path, new)
     if new == text:
         return False
+    if len(new.encode("utf-8", "surrogatepass")) > MAX_SIDECAR_BYTES:
+        raise SidecarError(f"{printable(path)}: it would have more than {MAX_SIDECAR_BYTES} bytes")
     try:
         _replace(path, new)
     except OSError as error:
@@ -131,13 +132,13 @@ def _section_lines(analysis: Analysis) -> list[str]:
 def _read(path: str) -> str:
     try:
         with open_to_read(Path(path), ()) as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MAX_SIDECAR_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
         raise SidecarError(f"{printable(path)}: it can't be read ({error.strerror})") from None
-    if len(data) > MOST_BYTES:
-        raise SidecarError(f"{printable(path)}: it has more than {MOST_BYTES} bytes")
+    if len(data) > MAX_SIDECAR_BYTES:
+        raise SidecarError(f"{printable(path)}: it has more than {MAX_SIDECAR_BYTES} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -147,15 +148,10 @@ def _read(path: str) -> str:
 
 def _parse(path: str, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise SidecarError(f"{printable(path)}: brackets are nested too deeply") from None
-    except ValueError as error:
-        said = str(error)
-        at = _AT_LINE.search(said)
-        line = f" line {at[1]}" if at else ""
-        reason = said[: at.start()] if at else said
-        raise SidecarError(f"{printable(path)}{line}: {printable(reason)}") from None
+        return parse_toml(text)
+    except TomlError as error:
+        line = f" line {error.line}" if error.line else ""
+        raise SidecarError(f"{printable(path)}{line}: {printable(error.reason)}") from None
 
 
 def _corrections(path: str, text: str) -> Corrections:
@@ -195,18 +191,17 @@ def _error(
 def _line_of(text: str, table: str, key: str, number: int) -> int:
     # Where a key stands in the table of that name (the number-th one); else where that begins.
     here, seen, place = "", -1, 0
-    for line, content in enumerate(text.splitlines(), 1):
-        head = re.match(r"\s*\[+\s*[\"']?([^\]\"']+?)[\"']?\s*\]", content)
-        if head:
-            here = head[1]
+    for line, content in enumerate(map(str.strip, text.splitlines()), 1):
+        if content.startswith("[") and "]" in content:
+            here = content.lstrip("[").partition("]")[0].strip(_AROUND_KEYS)
             seen += here == table
             if here == table and seen == number:
                 place = line
             elif not table and here == key:
                 return line
         elif here == table and (seen == number or not table):
-            name = re.match(r"\s*[\"']?([^=\"']+?)[\"']?\s*=", content)
-            if name and name[1] == key:
+            name, equals, _value = content.partition("=")
+            if equals and name.strip(_AROUND_KEYS) == key:
                 return line
     return place
 

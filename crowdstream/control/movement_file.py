@@ -12,6 +12,7 @@ from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 from crowdstream.settings import SettingError
 from crowdstream.settings.files import read_bytes
 from crowdstream.settings.toml import parse
+from crowdstream.toml_text import MAX_SIDECAR_BYTES
 
 MOST_SECONDS = 3600.0
 MOST_SENDERS = 32
@@ -36,7 +37,7 @@ def read_map(path: Path, base_bpm: float) -> MovementMap:
     `base_bpm`: tempo at which tracks play at rate 1. Raises `SettingError`, in one line, for a
     file that can't be read or means nothing.
     """
-    values = parse(read_bytes(path, "setting movement_map"), path)
+    values = parse(read_bytes(path, "setting movement_map"), path, MAX_SIDECAR_BYTES)
     try:
         return _map(values, base_bpm)
     except _Wrong as error:

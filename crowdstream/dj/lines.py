@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _HEAD = re.compile(r"\s*\[{1,2}\s*(set|track|track\s*\.\s*transition)\s*\]{1,2}\s*(#.*)?$")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
+# One that does not end goes to the line's end: looked for from every quote, it would take a time
+# proportional to the square of the line's length.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?|\'[^\']*+\'?')
 
 
 class Lines:

@@ -39,6 +39,7 @@ from crowdstream.offline.cues import SetError
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.toml import decode, parse
 from crowdstream.texts import printable
+from crowdstream.toml_text import MAX_SET_BYTES
 
 MOST_BARS = 256
 RATIOS = (0.5, 1.0, 2.0)
@@ -52,7 +53,8 @@ _REQUIRED = object()
 def read_set(path: Path) -> Set:
     """The set in a file. Raises `SetError` with the line and the reason."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_SET_BYTES + 1)
     except OSError as error:
         raise SetError(f"{printable(path)}: it can't be read ({error.strerror})") from None
     return parse_set(data, path)
@@ -61,7 +63,7 @@ def read_set(path: Path) -> Set:
 def parse_set(data: bytes, path: Path) -> Set:
     """The set in a file's bytes; paths in it begin at the folder of `path`."""
     try:
-        values = parse(data, Path(printable(path)))
+        values = parse(data, Path(printable(path)), MAX_SET_BYTES)
     except SettingError as error:
         message = str(error).removeprefix("config: ").replace(" line ", ", line ", 1)
         raise SetError(message) from None

@@ -18,7 +18,6 @@ Where nobody wrote a grid, one that `crowdstream analyze --sidecar` has found co
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,11 +28,11 @@ from crowdstream.inside import open_to_read
 from crowdstream.library.sidecars import split
 from crowdstream.library.tags import Tags, read_tags
 from crowdstream.texts import printable
+from crowdstream.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MOST_SECONDS = 1e6
 MOST_ANCHORS = 512
-MOST_BYTES = 1 << 20  # of a sidecar
 SUFFIX = ".crowdstream.toml"
 FOLDER_SIDECAR = "crowdstream.toml"
 
@@ -140,18 +139,20 @@ def read_sidecar(path: Path, roots: Sequence[Path] = ()) -> BeatGrid | None:
     """
     try:
         with open_to_read(path, roots) as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MAX_SIDECAR_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise GridError(f"{printable(path)}: it can't be read ({error.strerror})") from None
     try:
-        if len(data) > MOST_BYTES:
-            raise GridError(f"it has more than {MOST_BYTES} bytes")
+        if len(data) > MAX_SIDECAR_BYTES:
+            raise GridError(f"it has more than {MAX_SIDECAR_BYTES} bytes")
         own, found = split(data.decode("utf-8-sig"))
-        return grid_of(tomllib.loads(own)) or grid_of(tomllib.loads(found))
-    except (ValueError, RecursionError) as error:
+        return grid_of(parse_toml(own)) or grid_of(parse_toml(found))
+    except ValueError as error:
         reason = str(error) if not isinstance(error, UnicodeDecodeError) else "it is not UTF-8"
+        if isinstance(error, TomlError) and error.line:
+            reason = f"line {error.line}: {reason}"
         raise GridError(f"{printable(path)}: {printable(reason)}") from None
 
 

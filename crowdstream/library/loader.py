@@ -21,8 +21,8 @@ from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.library.admission import Admission
 from crowdstream.library.adoption import Orphan, take_stems
 from crowdstream.library.busy import Busy
+from crowdstream.library.describe import Description, describe_now
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio
-from crowdstream.library.grids import describe_track
 from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, Heads, Plan, Stem
@@ -43,7 +43,7 @@ class Loader:
     for one who calls `work_all` once a second of sound, and wants no more read than is heard.
     `read_ahead`: seconds of a streamed track kept ahead of its playheads. `max_preload`: seconds
     from which a track is streamed, though it fits. `roots`: folders that all files have to lie
-    in, if any.
+    in, if any. `describe`: begins to read tags and sidecar of a track's files (see `describe.py`).
     Not thread-safe: call `load`, `cue`, `unload` and `work` from one thread.
     """
 
@@ -55,8 +55,11 @@ class Loader:
         read_ahead: float = READ_AHEAD,
         max_preload: float = math.inf,
         roots: Sequence[Path] = (),
+        describe: Callable[[Sequence[Path], Sequence[Path]], Description] = describe_now,
     ) -> None:
         self._whole = whole
+        self._describe = describe
+        self._opening: tuple[Track, Description] | None = None
         self._roots = roots
         self._desk = desk
         self._tell = tell
@@ -125,17 +128,32 @@ class Loader:
             return
         track = Track(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
-        self._tracks[number] = track
-        with self._busy.reading(number, *stems[0]):
-            about = describe_track([Path(path) for _, path in stems], self._roots)
+        paths = [Path(path) for _, path in stems]
+        self._opening = track, self._describe(paths, self._roots)
+        self._finish_opening()
+
+    @property
+    def opening(self) -> bool:
+        """Whether a track's tags are being read: pages can be brought in, other requests wait."""
+        return self._opening is not None
+
+    def _finish_opening(self) -> None:
+        if self._opening is None:
+            return
+        track, description = self._opening
+        about = description.result()
+        if about is None:
+            return
+        self._opening = None
+        self._tracks[track.number] = track
         self._tell(
             {
                 "event": "opened",
-                "track": number,
+                "track": track.number,
                 "frames": track.frames,
-                "streamed": streamed,
-                "channels": [stem.reader.channels for stem in opened],
-                "files": [stem.reader.identity for stem in opened],
+                "streamed": track.streamed,
+                "channels": [stem.reader.channels for stem in track.stems],
+                "files": [stem.reader.identity for stem in track.stems],
                 **about,
             }
         )
@@ -230,6 +248,7 @@ class Loader:
 
     def work(self) -> bool:
         """Bring in the most urgent page; False when there is nothing to do, or no room."""
+        self._finish_opening()
         self._room.keep_spare()
         marked = self._marker.work()
         for track, stem, page in self._wanted.pages():
@@ -303,6 +322,10 @@ class Loader:
 
     def close(self) -> None:
         """Close every file."""
+        if self._opening is not None:
+            track, _ = self._opening
+            self._tracks[track.number] = track
+            self._opening = None
         for number in list(self._tracks):
             self.unload(number)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.desk.block import Desk
+from crowdstream.library.describe import Describer
 from crowdstream.library.loader import Loader
 from crowdstream.library.quiet import mute_c_libraries
 
@@ -30,6 +31,9 @@ RETRY_SECONDS = 0.01  # while a page is wanted and none is free yet
 STATUS_SECONDS = 0.25  # between reports on the budget, if it has changed
 TIDY_SECONDS = 30.0  # between two times that free memory is given back to the system
 NICENESS = 5
+# For which a thread that reads tags may keep the one that fills pages waiting, where both have
+# something to do; Python's own 5 ms would come after every call into a decoder.
+SWITCH_SECONDS = 0.0005
 
 
 def _write(message: dict[str, Any]) -> None:
@@ -61,7 +65,7 @@ class Process:
             self._report()
             if handled or worked or measured:
                 wait = 0.0
-            elif self._requests:
+            elif self._requests or self._loader.opening:
                 wait = RETRY_SECONDS
             else:
                 self._tidy()
@@ -90,8 +94,8 @@ class Process:
 
     def _handle_next(self) -> bool:
         # One file at a time is opened, and none while what is heard next is missing: opening
-        # may take a second.
-        if not self._requests:
+        # may take a second. Its tags are read meanwhile, and what else is asked for waits.
+        if not self._requests or self._loader.opening:
             return False
         if self._requests[0]["do"] == "load" and self._loader.urgent():
             return False
@@ -123,6 +127,7 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     mute_c_libraries()
+    sys.setswitchinterval(SWITCH_SECONDS)
     request = json.loads(arguments[0])
     most = request["max_preload"]
     loader = Loader(
@@ -131,6 +136,7 @@ def main(arguments: list[str]) -> int:
         read_ahead=float(request["read_ahead"]),
         max_preload=math.inf if most is None else float(most),
         roots=[Path(root) for root in request["roots"]],
+        describe=Describer(),
     )
     with contextlib.suppress(BrokenPipeError):  # control is gone
         _write({"event": "up"})

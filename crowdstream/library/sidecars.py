@@ -12,8 +12,9 @@ import re
 
 BEGIN = "# --- found by crowdstream analyze"
 END = "# --- end of what was found ---"
+# Possessive, and without a bracket before the checksum: there is one way to match, or none.
 _BEGIN_LINE = re.compile(
-    r"^# --- found by crowdstream analyze[^\n]*?\[([0-9a-f]{12})\][^\n]*\n", re.MULTILINE
+    r"^# --- found by crowdstream analyze[^\n\[]*+\[([0-9a-f]{12})\][^\n]*+\n", re.MULTILINE
 )
 _END_LINE = re.compile(r"^# --- end of what was found ---[ \t\r]*\n?", re.MULTILINE)
 

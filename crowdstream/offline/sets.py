@@ -12,14 +12,18 @@ from crowdstream.offline.text import read_text
 from crowdstream.texts import printable
 
 DJ_SUFFIX = ".toml"
+MAX_BYTES = 32 << 20  # a binary score of a night; texts have smaller limits of their own
 
 
 def read_set(path: Path) -> Set:
     """The set in a file: text, a binary OSC score, or a DJ's set. Raises `SetError`."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SetError(f"{printable(path)}: it can't be read ({error.strerror})") from None
+    if len(data) > MAX_BYTES:
+        raise SetError(f"{printable(path)}: it has more than {MAX_BYTES} bytes")
     return reader(data, path)(data, path)
 
 

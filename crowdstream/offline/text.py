@@ -20,6 +20,10 @@ from crowdstream.offline.cues import Checker, Cue, Moment, Set, SetError, moment
 from crowdstream.texts import printable
 
 END = "end"
+MAX_BYTES = 4 << 20  # some fifty thousand lines
+# shlex takes a time proportional to the square of a word's length. The longest command, a grid of
+# 512 points, has some ten thousand characters.
+MAX_LINE_CHARACTERS = 1 << 14
 
 
 def read_text(data: bytes, path: Path) -> Set:
@@ -27,6 +31,8 @@ def read_text(data: bytes, path: Path) -> Set:
     checker = Checker(path.parent)
     cues: list[Cue] = []
     end: Moment | None = None
+    if len(data) > MAX_BYTES:
+        raise SetError(f"{printable(path)}: it has more than {MAX_BYTES} bytes")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -34,6 +40,8 @@ def read_text(data: bytes, path: Path) -> Set:
         raise SetError(f"{printable(path)}, line {bad}: it is not UTF-8 text") from None
     for number, line in enumerate(text.splitlines(), 1):
         place = f"{printable(path)}, line {number}"
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise SetError(f"{place}: it has more than {MAX_LINE_CHARACTERS} characters")
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:

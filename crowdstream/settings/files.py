@@ -10,6 +10,7 @@ from crowdstream.settings import toml
 from crowdstream.settings.errors import SettingError, wrong_value
 from crowdstream.settings.kinds import Refused
 from crowdstream.settings.options import NOT_IN_FILES, OPTIONS
+from crowdstream.toml_text import MAX_SETTINGS_BYTES
 
 # Beside the package: presets are meant to be opened and changed.
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
@@ -56,9 +57,13 @@ def read_settings(
 
 
 def read_bytes(path: Path, origin: str) -> bytes:
-    """The contents of a settings file. Raises SettingError with the reason if it can't."""
+    """The contents of a settings file, of one that is too long only its beginning.
+
+    Raises SettingError with the reason if it can't be read.
+    """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_SETTINGS_BYTES + 1)
     except OSError as error:
         reason = error.strerror or str(error)
         raise SettingError(

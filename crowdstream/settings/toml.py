@@ -7,42 +7,31 @@ import tomllib
 from pathlib import Path
 
 from crowdstream.settings.errors import SettingError
-
-_AT_LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
-_AT_END = " (at end of document)"
+from crowdstream.toml_text import MAX_SETTINGS_BYTES, TomlError, parse_toml
 
 
-def parse(data: bytes, path: Path) -> dict[str, object]:
+def parse(data: bytes, path: Path, max_bytes: int = MAX_SETTINGS_BYTES) -> dict[str, object]:
     """The keys and values of a TOML file's bytes; `path` is for messages only.
 
-    Raises SettingError, naming the line, for what is not UTF-8 or not TOML.
+    Raises SettingError, naming the line, for what is too long, not UTF-8 or not TOML.
     """
+    if len(data) > max_bytes:
+        raise SettingError(f"config: {path}: it has more than {max_bytes} bytes")
     try:
         text = decode(data)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingError(f"config: {path} line {line}: this is not UTF-8 text") from None
     try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise SettingError(f"config: {path}: brackets are nested too deeply") from None
-    except ValueError as error:
-        raise SettingError(f"config: {path}{_line_and_reason(str(error), text)}") from None
+        return parse_toml(text)
+    except TomlError as error:
+        place = f"{path} line {error.line}" if error.line else str(path)
+        raise SettingError(f"config: {place}: {error.reason}") from None
 
 
 def decode(data: bytes) -> str:
     """TOML text without the byte order mark that some editors put before it."""
     return data.decode("utf-8-sig")
-
-
-def _line_and_reason(message: str, text: str) -> str:
-    """tomllib's message, turned to " line 3: reason"."""
-    if found := _AT_LINE.search(message):
-        return f" line {found[1]}: {message[: found.start()]}"
-    if message.endswith(_AT_END):
-        last = len(text.rstrip().splitlines()) or 1
-        return f" line {last}: {message.removesuffix(_AT_END)} before the file ends"
-    return f": {message}"
 
 
 def write_value(value: object) -> str:

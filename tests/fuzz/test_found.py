@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from crowdstream.catalog.mp4 import MAX_BOXES, _Boxes, read_mp4
+from crowdstream.catalog.sidecar import SidecarError
+from crowdstream.catalog.sidecar import read_sidecar as read_corrections
+from crowdstream.dj.lines import Lines
 from crowdstream.library.errors import TooManyStems
 from crowdstream.library.grids import GridError, read_sidecar
 from crowdstream.library.mp3 import survey
@@ -93,3 +98,42 @@ def test_a_patch_that_would_close_a_circle_leaves_no_trace() -> None:
 
 def _patch(source: str, destination: str) -> bytes:
     return osc_reference.message("/mix/patch", [("s", source), ("s", destination), ("f", 1.0)])
+
+
+@pytest.mark.parametrize("text", ["a." * 200_000 + "a = 1", "[" + "a." * 30_000 + "a]\n"])
+def test_a_sidecar_of_dots_is_refused_unparsed(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crowdstream.toml_text.tomllib.loads", lambda text: 1 / 0)
+    place = tmp_path / "crowdstream.toml"
+    place.write_text(text)
+    wanted = "more than (65536 bytes|16 parts)"
+    with pytest.raises(GridError, match=wanted):
+        read_sidecar(place)
+    with pytest.raises(SidecarError, match=wanted):
+        read_corrections(str(place))
+
+
+@pytest.mark.parametrize("start", ["", "["])
+def test_blanks_in_a_sidecar_are_not_tried_in_every_way(tmp_path: Path, start: str) -> None:
+    # Looking for the line of a mistake took a time that grew with the third power of these.
+    place = tmp_path / "crowdstream.toml"
+    place.write_text(f"x = '''\n{start}{' ' * 60_000}\n'''\n[nonsense]\n")
+    with pytest.raises(SidecarError, match=r"line 1: x means nothing here"):
+        read_corrections(str(place))
+
+
+def test_quotes_that_do_not_end_are_gone_through_once() -> None:
+    lines = Lines("[[track]]\n[track.transition]\nmoves = [\n" + '"' + '\\"' * 200_000 + "\n")
+    assert lines.rows(0) == []
+
+
+def test_boxes_in_boxes_in_boxes_are_counted_together(tmp_path: Path) -> None:
+    path = tmp_path / "a.stem.mp4"
+    inner = struct.pack(">I4s", 8, b"free") * 100
+    middle = (struct.pack(">I4s", 8 + len(inner), b"udta") + inner) * 100
+    path.write_bytes((struct.pack(">I4s", 8 + len(middle), b"moov") + middle) * 3)
+    boxes = _Boxes(io.BytesIO(path.read_bytes()))
+    found = list(boxes.inside(0, path.stat().st_size, ("moov", "udta")))
+    assert len(found) == MAX_BOXES - 99 - 1, "those in 99 boxes of one, which count too"
+    assert read_mp4(path)[0] == []

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from tests.fuzz.mutate import change
 from tests.fuzz.registry import Fault, load
 
-ROUNDS = {"osc": 2000, "settings": 300, "sets": 800, "grids": 400, "tags": 1000, "audio": 500}
+ROUNDS = {
+    "osc": 2000, "settings": 300, "sets": 800, "grids": 400, "tags": 1000, "audio": 500,
+    "sizes": 60,
+}  # fmt: skip
 
 
 @settings(max_examples=250)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 
 from tests.fuzz import mutate, registry, run
 from tests.fuzz.mutate import needed
-from tests.fuzz.registry import NAMES, Fault, Target, load
+from tests.fuzz.registry import NAMES, Fault, Target, in_time, load
 from tests.support.byte_source import ByteSource
 
 
@@ -66,6 +67,18 @@ def test_a_fault_is_kept_in_the_corpus_and_told(
 def test_a_search_that_finds_nothing_leaves_the_corpus_alone(tmp_path: Path) -> None:
     assert run.fuzz_plainly("osc", 0.1, 1, tmp_path / "work") == 0
     assert not load("osc").corpus()
+
+
+def test_what_takes_too_long_is_a_fault() -> None:
+    def endless(_data: bytes) -> None:
+        while True:
+            pass
+
+    target = in_time(Target("osc", "", endless, _seeds, (), budget=0.05))
+    with pytest.raises(Fault, match=r"takes more than 0\.05 s"):
+        target.run(b"")
+    in_time(Target("osc", "", lambda data: None, _seeds, ())).run(b"")
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 
 
 def test_of_what_reaches_the_same_lines_the_smallest_is_kept() -> None:

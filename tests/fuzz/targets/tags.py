@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.headers import mended_header
@@ -16,16 +15,11 @@ from tests.fuzz.encoded_sounds import all_sounds
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
 
-# A file of some kilobytes takes under 10 ms; one that takes so long would take an hour at its
-# usual size.
-SLOW_SECONDS = 20.0  # of CPU time
-
 
 def run(data: bytes) -> None:
     """Look into a file, without libsndfile."""
     path = scratch_files.folder() / "tags"
     path.write_bytes(data)
-    begin = time.thread_time()
     tags = read_tags(path)
     if tags.bpm is not None and not (math.isfinite(tags.bpm) and tags.bpm > 0):
         raise Fault(f"a tempo of {tags.bpm}")
@@ -39,8 +33,6 @@ def run(data: bytes) -> None:
         _ogg(fd, data)
     finally:
         os.close(fd)
-    if time.thread_time() - begin > SLOW_SECONDS:
-        raise Fault(f"{len(data)} bytes take {time.thread_time() - begin:.1f} s")
 
 
 def _headers(fd: int, data: bytes, path: os.PathLike[str]) -> None:

@@ -1,0 +1,152 @@
+"""Texts and tags at full size: one part of the input is repeated until the parser's limit.
+
+An input of some hundred bytes shows that a parser is right, not that it is quick: what grows with
+the square of the size needs the size. The bytes are a kind, the lengths of a beginning and of the
+part that is repeated, and then these two and an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from crowdstream.catalog.mp4 import read_mp4
+from crowdstream.catalog.sidecar import SidecarError
+from crowdstream.catalog.sidecar import read_sidecar as read_corrections
+from crowdstream.control.movement_file import read_map
+from crowdstream.dj.set_file import parse_set
+from crowdstream.library.grids import GridError, read_sidecar
+from crowdstream.library.tags import read_tags
+from crowdstream.offline.cues import SetError
+from crowdstream.offline.text import read_text
+from crowdstream.settings import SettingError
+from crowdstream.toml_text import MAX_SIDECAR_BYTES
+from tests.fuzz.encoded_sounds import FRAMES, id3, sound, with_chunk
+from tests.fuzz.registry import Fault, Target
+from tests.support import scratch_files
+
+TAG_BYTES = 1 << 18
+
+
+def _sidecar(path: Path) -> None:
+    for read in (lambda: read_sidecar(path), lambda: read_corrections(str(path))):
+        try:
+            read()
+        except (GridError, SidecarError) as error:
+            _line(error)
+
+
+def _map(path: Path) -> None:
+    try:
+        read_map(path, 120.0)
+    except SettingError as error:
+        _line(error)
+
+
+def _dj_set(path: Path) -> None:
+    try:
+        parse_set(path.read_bytes(), path)
+    except SetError as error:
+        _line(error)
+
+
+def _text_set(path: Path) -> None:
+    try:
+        read_text(path.read_bytes(), path)
+    except SetError as error:
+        _line(error)
+
+
+def _line(error: Exception) -> None:
+    if "\n" in str(error):
+        raise Fault(f"a refusal is not one line: {str(error)[:200]!r}") from error
+
+
+def _tags(path: Path) -> None:
+    read_tags(path)
+
+
+def _mp4(path: Path) -> None:
+    read_mp4(path)
+
+
+KINDS: tuple[tuple[str, Callable[[Path], None], int], ...] = (
+    ("a.crowdstream.toml", _sidecar, MAX_SIDECAR_BYTES),
+    ("a.toml", _map, MAX_SIDECAR_BYTES),
+    ("a.toml", _dj_set, MAX_SIDECAR_BYTES),
+    ("a.txt", _text_set, MAX_SIDECAR_BYTES),
+    ("a.mp3", _tags, TAG_BYTES),
+    ("a.stem.mp4", _mp4, TAG_BYTES),
+)
+SIDECAR, MAP, DJ_SET, TEXT_SET, TAGS, MP4 = range(len(KINDS))
+
+
+def run(data: bytes) -> None:
+    """Read what the bytes make, at full size."""
+    if len(data) < 4:
+        return
+    name, read, most = KINDS[data[0] % len(KINDS)]
+    body = data[3:]
+    begin, unit = body[: data[1]], body[data[1] : data[1] + max(1, data[2])]
+    end = body[data[1] + max(1, data[2]) :]
+    times = (most - len(begin) - len(end)) // len(unit) if unit else 0
+    path = scratch_files.folder() / name
+    path.write_bytes(begin + unit * max(1, times) + end)
+    read(path)
+
+
+def made_of(kind: int, begin: bytes, unit: bytes, end: bytes = b"") -> bytes:
+    """An input of these parts."""
+    return bytes([kind, len(begin), len(unit)]) + begin + unit + end
+
+
+def seeds() -> Iterator[bytes]:
+    """What was quadratic once, or worse; and one of each kind that is read."""
+    for kind in (SIDECAR, MAP, DJ_SET):
+        yield made_of(kind, b"", b"a.", b"a = 1\n")
+        yield made_of(kind, b"[", b"a . ", b"a]\n")
+        yield made_of(kind, b"x = {s = \"\"\"a\"\"\"\", ", b"a.", b"a = 1}\n")
+        yield made_of(kind, b"x = '''\n", b'\\"', b"\n'''\n")
+        yield made_of(kind, b"x = '''\n[", b" ", b"\n'''\n")
+        yield made_of(kind, b"x = '''\n", b" ", b"\n'''\n")
+        yield made_of(kind, b"x = ", b"[", b"")
+        yield made_of(kind, b"x = ", b"1", b"\n")
+        yield made_of(kind, b'x = """', b'"" \\', b'"""\n')
+    yield made_of(SIDECAR, b"# --- found by crowdstream analyze", b"[0123456789ab]")
+    yield made_of(SIDECAR, b"", b"# --- found by crowdstream analyze [0123456789ab]\n")
+    yield made_of(SIDECAR, b"[grid]\nanchors = [[0, 0]", b", [1, 1]", b"]\n")
+    yield made_of(SIDECAR, b"", b"[[section]]\nbegin = 0\nend = 4\nkind = 'drop'\n")
+    yield made_of(MAP, b"steps = [[0, 118]", b", [1, 132]", b"]\n")
+    yield made_of(DJ_SET, b"", b"[[track]]\npath = 'short.wav'\n")
+    yield made_of(DJ_SET, b"[[track]]\npath = 'short.wav'\nleave = 1\ntransition.moves = '''",
+                  b'"\\', b"'''\n")  # fmt: skip
+    yield made_of(TEXT_SET, b"0 /deck/A/load ", b"a", b"\n")
+    yield made_of(TEXT_SET, b"0 /deck/A/grid/points", b" 1", b"\n")
+    yield made_of(TEXT_SET, b"", b"0 /deck/A/play\n")
+    for version in (2, 3, 4):
+        tag = id3("124", version)
+        yield made_of(TAGS, tag[:6] + b"\x7f\x7f\x7f\x7f", tag[10:])
+        yield made_of(TAGS, b"", tag)
+    yield made_of(TAGS, b"ID3\x03\0\x80\x7f\x7f\x7f\x7f", b"TXXX\0\0\0\0\0\0")
+    yield made_of(TAGS, sound("OGG", "VORBIS", 1, FRAMES)[:100], b"OggS\0\0" + bytes(20) + b"\xff")
+    yield made_of(TAGS, sound("FLAC", "PCM_16", 1, FRAMES)[:42], b"\4\0\0\x10" + bytes(16))
+    wave = sound("WAV", "PCM_16", 1, 40)
+    yield made_of(TAGS, wave, with_chunk(wave, b"id3 ", id3("124"))[len(wave) :])
+    box = b"\0\0\0\x18moov\0\0\0\x10udta\0\0\0\x08meta"
+    yield made_of(MP4, b"", box)
+    user = b"\0\0\0\0moov\0\0\0\0udta\0\0\0\0"
+    yield made_of(MP4, user + b"meta\0\0\0\0\0\0\0\0ilst", b"\0\0\0\x08tmpo")
+    yield made_of(MP4, user + b"stem", b'{"stems":[', b"")
+
+
+TARGET = Target(
+    "sizes",
+    "a sidecar, movement map, set, tag or MP4 header at its largest is read or refused in one "
+    "line, in a time that grows with its size and not with the square of it",
+    run,
+    seeds,
+    ("crowdstream.toml_text", "crowdstream.library.grids", "crowdstream.library.sidecars",
+     "crowdstream.catalog.sidecar", "crowdstream.catalog.mp4", "crowdstream.library.tags",
+     "crowdstream.dj.set_file", "crowdstream.dj.lines", "crowdstream.offline.text"),
+    longest=600,
+)
