@@ -1,21 +1,22 @@
-"""The length of MP3 files that do not carry it.
+"""MP3 files: where their sound begins, how long it is, and of which encodings it is joined.
 
 Without the Xing/Info tag that most encoders write, mpg123 (which libsndfile decodes MP3 with)
 guesses the length from the first frame and the file's size: a little too long for constant-rate
 files, and far off for variable-rate ones. Counting the frame headers gives the true number.
 libsndfile never reads past its guess; where that is too short, a tag made here and put before
-the first frame tells the decoder better.
+the first frame tells the decoder better. Files that were joined hold a tag in their middle, and
+mpg123 stops where the first one says; each part is decoded on its own here.
 
-Sources: ISO/IEC 11172-3 and 13818-3 (frame header); "Xing/Info tag" as written by LAME.
+Sources: ISO/IEC 11172-3 and 13818-3 (frame header); "Xing/Info tag" as written by LAME ("MP3 Info
+Tag revision 1", gabriel.mp3-tech.org); id3.org "ID3 tag version 2.4.0" (header).
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 
-from crowdstream.library.splice import SplicedFile
+from crowdstream.library.splice import SplicedFile, Window
 
 _BIT_RATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s
 _BIT_RATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -24,6 +25,15 @@ _CHUNK = 1 << 20  # bytes read at a time while counting
 # Places where a frame could begin and none does, over the whole file. Pictures between joined
 # tracks have some thousand; a file made of nothing else would hold the loader up for hours.
 _MOST_TRIES = 200_000
+_TAG_BYTES = 256  # of a frame, in which its Xing/Info tag lies
+MAX_PARTS = 1000
+_SLIP_FRAMES = 8
+_MAX_ID3 = 32  # tags before the sound, one after the other
+_MAX_PADDING = 1 << 16  # zeros between tags and sound
+# mpg123's own delay; it trims it where a file carries a tag, and only there.
+DECODER_DELAY = 529  # frames
+# What most encoders put before the first sample (LAME, and ffmpeg with it).
+ENCODER_DELAY = 576  # frames
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,19 @@ class FrameHeader:
     length: int
     mpeg1: bool
     mono: bool
+    rate: int
+
+    @property
+    def samples(self) -> int:
+        """Sample frames that it decodes to."""
+        return 1152 if self.mpeg1 else 576
+
+    @property
+    def side(self) -> int:
+        """Bytes of side information, behind which a Xing/Info tag begins."""
+        if self.mpeg1:
+            return 17 if self.mono else 32
+        return 9 if self.mono else 17
 
 
 def parse_header(head: bytes) -> FrameHeader | None:
@@ -45,113 +68,218 @@ def parse_header(head: bytes) -> FrameHeader | None:
     mpeg1 = version == 3
     bits = (_BIT_RATES_1 if mpeg1 else _BIT_RATES_2)[rate] * 1000
     padding = (head[2] >> 1) & 1
-    length = (144 if mpeg1 else 72) * bits // _SAMPLE_RATES[version][frequency] + padding
-    return FrameHeader(length, mpeg1, head[3] >> 6 == 3)
+    hertz = _SAMPLE_RATES[version][frequency]
+    length = (144 if mpeg1 else 72) * bits // hertz + padding
+    return FrameHeader(length, mpeg1, head[3] >> 6 == 3, hertz)
+
+
+@dataclass(frozen=True)
+class InfoTag:
+    """A Xing/Info tag: frames it claims (None: it does not say), delay and padding in samples.
+
+    Delay and padding are None without LAME's extension.
+    """
+
+    frames: int | None
+    delay: int | None
+    padding: int | None
+
+
+def info_tag(frame: bytes, header: FrameHeader) -> InfoTag | None:
+    """The tag in a frame, of which the first 256 bytes are needed; None where it holds sound."""
+    at = 4 + header.side
+    if frame[at : at + 4] not in (b"Xing", b"Info"):
+        return None
+    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
+    if flags > 15:
+        return None
+    frames = int.from_bytes(frame[at + 8 : at + 12], "big") if flags & 1 else None
+    at += 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4)
+    at += 4 * bool(flags & 8)
+    packed = frame[at + 21 : at + 24]
+    if len(packed) < 3 or not frame[at : at + 4].isalnum() or not any(packed):
+        return InfoTag(frames, None, None)
+    both = int.from_bytes(packed, "big")
+    return InfoTag(frames, both >> 12, both & 0xFFF)
 
 
 @dataclass(frozen=True)
 class Mp3Layout:
-    """What a walk over the frame headers found.
+    """One encoding, as a walk over its frame headers found it.
 
-    start, end: bytes of the first frame and after the last one. frames: sample frames that the
-    audio decodes to, before any trimming. tagged: the file carries its own length.
+    start, end: bytes of the first frame and after the last one. count: frames that hold sound.
+    first: the header of its first frame. tag: its Xing/Info tag.
     """
 
     start: int
     end: int
-    frames: int
-    tagged: bool
+    count: int
+    first: FrameHeader
+    tag: InfoTag | None
+
+    @property
+    def frames(self) -> int:
+        """Sample frames that the audio decodes to, before any trimming."""
+        return self.count * self.first.samples
+
+    @property
+    def length(self) -> int:
+        """Sample frames after the trimming that the tag asks for, as mpg123 does it.
+
+        What has no tag is given one (`with_length_tag`), with which mpg123 trims its own delay.
+        """
+        trimmed = DECODER_DELAY
+        if self.tag is not None and self.tag.delay is not None and self.tag.padding is not None:
+            trimmed = self.tag.delay + (DECODER_DELAY if self.missing else self.tag.padding)
+        return max(0, self.frames - trimmed)
+
+    @property
+    def missing(self) -> int:
+        """Frames that the tag claims and that are not there."""
+        claimed = self.tag.frames if self.tag is not None else None
+        return max(0, (claimed or 0) - self.count) * self.first.samples
+
+    @property
+    def unknown_delay(self) -> int:
+        """Frames that an encoder has most likely put before the sound, and nothing trims."""
+        return ENCODER_DELAY if self.tag is None or self.tag.delay is None else 0
 
 
-def survey(fd: int, size: int) -> Mp3Layout | None:
-    """Walk over an MP3 file's frame headers; None when it does not start with layer III frames.
+def after_tags(window: Window) -> int:
+    """The byte behind the ID3v2 tags at a file's beginning, and behind the zeros that pad them."""
+    at = 0
+    for _ in range(_MAX_ID3):
+        head = window.pread(10, at)
+        if head[:3] != b"ID3" or len(head) < 10 or max(head[6:]) > 0x7F or head[3] == 0xFF:
+            break
+        size = 0
+        for byte in head[6:]:
+            size = size << 7 | byte
+        at += 10 + size + (10 if head[5] & 0x10 else 0)
+        # Writers that enlarge a tag leave zeros behind it, or count its header twice.
+        padding = window.pread(_MAX_PADDING, at)
+        zeros = len(padding) - len(padding.lstrip(b"\0"))
+        if zeros > 4 or (zeros and padding[zeros : zeros + 3] in (b"ID3", b"fLa")):
+            at += zeros
+    return min(at, window.size)
 
-    fd: open descriptor, read with `pread` only. size: bytes. Takes one pass over the file,
-    about 40 ms for an hour of music.
+
+def survey(window: Window) -> list[Mp3Layout]:
+    """Walk over an MP3 file's frame headers; empty when it does not start with layer III frames.
+
+    Takes one pass over the file, about 40 ms for an hour of music.
     """
-    start = _after_id3(fd)
-    head = os.pread(fd, 256, start)
-    first = parse_header(head)
-    if first is None:
+    at = 0
+    found: list[Mp3Layout] = []
+    walk = _Walk(window)
+    while len(found) < MAX_PARTS:
+        part, following = walk.part(at)
+        if part is None:
+            break
+        found.append(part)
+        if following is None:
+            break
+        at = following
+    return found
+
+
+class _Walk:
+    """Goes from frame to frame. What is none is stepped over, up to so many places in all."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._tries = 0
+        self._base, self._data = 0, b""
+
+    def part(self, start: int) -> tuple[Mp3Layout | None, int | None]:
+        """The encoding that begins at a byte, and where the next one does, if one follows."""
+        head = self._window.pread(_TAG_BYTES, start)
+        first = parse_header(head)
+        if first is None or start + first.length > self._window.size:
+            return None, None
+        tag = info_tag(head, first)
+        # What a tag does not count was appended, if it is more than an encoder's slip.
+        counted = 1 + tag.frames if tag is not None and tag.frames else 0
+        beyond = end_of_counted = 0
+        next_part: int | None = None
+        frames, at, end = 0, start, start
+        while at + 4 <= self._window.size:
+            frame = parse_header(self._bytes(at, 4))
+            if frame is None:
+                following = self._next(at)
+                if following is None:
+                    break
+                at = following
+                continue
+            if at + frame.length > self._window.size:
+                break
+            if at != start and self._begins(at, frame, first):
+                next_part = at
+                break
+            if frames == counted and counted:
+                beyond, end_of_counted = at, end
+            frames += 1
+            at += frame.length
+            end = at
+        if beyond and frames - counted > _SLIP_FRAMES:
+            frames, end, next_part = counted, end_of_counted, beyond
+        layout = Mp3Layout(start, end, frames - (tag is not None), first, tag)
+        return layout, next_part
+
+    def _begins(self, at: int, frame: FrameHeader, first: FrameHeader) -> bool:
+        if frame.rate != first.rate:
+            # A single one is damage, not another encoding.
+            ahead = parse_header(self._window.pread(4, at + frame.length))
+            return ahead is not None and ahead.rate == frame.rate
+        place = 4 + frame.side
+        mark = self._bytes(at, place + 4)[place:]
+        return mark in (b"Xing", b"Info") and (
+            info_tag(self._window.pread(_TAG_BYTES, at), frame) is not None
+        )
+
+    def _bytes(self, at: int, count: int) -> bytes:
+        if at + count > self._base + len(self._data) or at < self._base:
+            self._base, self._data = at, self._window.pread(_CHUNK, at)
+        return self._data[at - self._base : at - self._base + count]
+
+    def _next(self, at: int) -> int | None:
+        # A lone 0xFF is no frame: ask for a second header where the first one would end.
+        while self._tries <= _MOST_TRIES and at + 4 <= self._window.size:
+            self._tries += 1
+            self._bytes(at, 4)
+            found = self._data.find(b"\xff", at - self._base + 1)
+            at = self._base + (found if found >= 0 else len(self._data))
+            if found < 0:
+                continue
+            ahead = parse_header(self._bytes(at, 4))
+            if ahead and parse_header(self._window.pread(4, at + ahead.length)) is not None:
+                return at
         return None
-    count, end = _count_frames(fd, start, size)
-    tagged = any(tag in head for tag in (b"Xing", b"Info"))
-    per_frame = 1152 if first.mpeg1 else 576
-    return Mp3Layout(start, end, (count - tagged) * per_frame, tagged)
 
 
-def with_length_tag(fd: int, layout: Mp3Layout) -> SplicedFile:
+def with_length_tag(window: Window, layout: Mp3Layout) -> SplicedFile:
     """The MP3 file with a length tag in front of its first frame.
 
     mpg123 trims its own delay (529 frames) from the start of files that have such a tag.
     """
-    head = os.pread(fd, 4, layout.start)
+    head = window.pread(4, layout.start)
     first = parse_header(head)
     if first is None:
         raise ValueError("the file no longer starts with the frame that was found there")
-    count = layout.frames // (1152 if first.mpeg1 else 576)
-    tag = _length_tag(head, first, count, layout.end - layout.start)
-    return SplicedFile(tag, fd, layout.start, layout.end)
-
-
-def _after_id3(fd: int) -> int:
-    head = os.pread(fd, 10, 0)
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    size = 0
-    for byte in head[6:]:
-        size = size << 7 | byte & 0x7F
-    return 10 + size + (10 if head[5] & 0x10 else 0)
-
-
-def _count_frames(fd: int, start: int, size: int) -> tuple[int, int]:
-    """Number of whole frames from byte `start` on, and where the last one ends.
-
-    What is no frame (tags between tracks that were joined, damage) is stepped over; where there
-    is too much of it, what follows does not count.
-    """
-    frames, at, end = 0, start, start
-    tries = 0
-    base, data = start, b""
-    while at + 4 <= size:
-        if at + 4 > base + len(data):
-            base, data = at, os.pread(fd, _CHUNK, at)
-            if len(data) < 4:
-                break
-        frame = parse_header(data[at - base : at - base + 4])
-        if frame is None:
-            found = data.find(b"\xff", at - base + 1)
-            at = base + (found if found >= 0 else len(data))
-            # A lone 0xFF is no frame: ask for a second header where the first one would end.
-            ahead = parse_header(os.pread(fd, 4, at))
-            while ahead is not None and parse_header(os.pread(fd, 4, at + ahead.length)) is None:
-                at += 1
-                tries += 1
-                ahead = parse_header(os.pread(fd, 4, at))
-            tries += 1
-            if tries > _MOST_TRIES:
-                break
-            continue
-        if at + frame.length > size:
-            break
-        frames += 1
-        at += frame.length
-        end = at
-    return frames, end
+    tag = _length_tag(head, first, layout.count, layout.end - layout.start)
+    return SplicedFile(tag, window, layout.start, layout.end)
 
 
 def _length_tag(head: bytes, first: FrameHeader, frames: int, audio_bytes: int) -> bytes:
     """A silent frame of the same kind as the first, holding an "Info" tag.
 
-    The tag starts after the side information: 32 bytes (17 in mono) in MPEG-1, 17 (9) in MPEG-2.
     The bit rate is the lowest one whose frame has room for it.
     """
-    side = (17 if first.mono else 32) if first.mpeg1 else (9 if first.mono else 17)
     tag = b"Info" + struct.pack(">III", 3, frames, audio_bytes)
     for rate in range(1, 15):
         # No checksum (bit 0 of byte 1), no padding.
         own = bytes([0xFF, head[1] | 1, rate << 4 | head[2] & 0x0C, head[3]])
         frame = parse_header(own)
-        if frame is not None and frame.length >= 4 + side + len(tag):
-            return (own + bytes(side) + tag).ljust(frame.length, b"\0")
+        if frame is not None and frame.length >= 4 + first.side + len(tag):
+            return (own + bytes(first.side) + tag).ljust(frame.length, b"\0")
     raise AssertionError("the highest bit rate always has room")

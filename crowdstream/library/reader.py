@@ -114,7 +114,7 @@ class StemReader:
         self.source_rate = decoder.source_rate
         self.sample_rate = self._asked_rate or self.source_rate
         self.channels = min(decoder.channels, 2)
-        self.frames = decoder.frames
+        self._source_frames, self._trimmed = decoder.frames, 0
         self._downmix = None
         if decoder.channels > 2:
             self._downmix = downmix_matrix(
@@ -124,8 +124,12 @@ class StemReader:
         own_rate = self.source_rate == self.sample_rate
         sixteen = decoder.subtype in _SIXTEEN_BITS and decoder.channels <= 2 and own_rate
         self.dtype: Literal["int16", "float32"] = "int16" if sixteen else "float32"
+        self._measure()
+
+    def _measure(self) -> None:
         self._converter = None
-        if not own_rate:
+        self.frames = self._source_frames - self._trimmed
+        if self.source_rate != self.sample_rate:
             self._converter = RateConverter(
                 self._read_source, self.frames, self.channels, self.source_rate, self.sample_rate
             )
@@ -168,6 +172,23 @@ class StemReader:
         return out
 
     @property
+    def unknown_delay(self) -> int:
+        """Frames at the file's rate that an MP3 encoder has put before the sound, unsaid; else 0."""
+        assert self._decoder is not None
+        return self._decoder.unknown_delay
+
+    def trim(self, frames: int) -> None:
+        """Leave out so many frames (at the file's rate) at the beginning. Before the first read."""
+        self._trimmed = max(0, min(frames, self._source_frames - 1))
+        self._measure()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the file, and which seconds of it are not played; most have none."""
+        assert self._decoder is not None
+        return tuple(self._decoder.warnings)
+
+    @property
     def seeks(self) -> Literal["cheaply", "dearly", "never"]:
         """What it takes to read elsewhere than in order; see `Decoder`."""
         assert self._decoder is not None
@@ -196,7 +217,7 @@ class StemReader:
     def _read_source(self, start: int, count: int, out: Samples | None = None) -> Samples:
         """Samples at the file's own rate, mixed down and cleaned."""
         assert self._decoder is not None
-        samples = self._decoder.read(start, count, self.dtype, out)
+        samples = self._decoder.read(self._trimmed + start, count, self.dtype, out)
         if self._clean:
             np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         if self._downmix is not None:

@@ -1,7 +1,7 @@
-"""A read-only file made of some given bytes followed by part of another file.
+"""Parts of an open file, read with `pread`: as bytes, and as a file that a decoder can read.
 
-It lets libsndfile read a file with a mended header, or a stream from its middle, without a
-copy on disk. It reads with its own offset (`pread`), so several may share one descriptor.
+They let libsndfile read a file with a mended header, or a stream from its middle, without a
+copy on disk. Each reads at its own offset, so several may share one descriptor.
 """
 
 from __future__ import annotations
@@ -11,16 +11,39 @@ import io
 import os
 
 
-class SplicedFile(io.RawIOBase):
-    """`head`, then the bytes `start` to `end` (exclusive) of the open descriptor `fd`.
+class Window:
+    """The bytes `start` to `end` (exclusive) of the open descriptor `fd`, which stays the caller's."""
 
-    The descriptor stays the caller's: closing this object does not close it.
+    def __init__(self, fd: int, start: int, end: int) -> None:
+        self.fd = fd
+        self.start = start
+        self.end = max(start, end)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.start
+
+    def pread(self, count: int, at: int) -> bytes:
+        """Up to `count` bytes from byte `at` of the window on. Raises `OSError`."""
+        count = min(count, self.size - at)
+        return os.pread(self.fd, count, self.start + at) if count > 0 else b""
+
+    def part(self, start: int, end: int) -> Window:
+        """The bytes `start` to `end` of this window."""
+        return Window(self.fd, self.start + start, min(self.start + end, self.end))
+
+
+class SplicedFile(io.RawIOBase):
+    """`head`, then the bytes `start` to `end` (exclusive) of a window.
+
+    Closing this object closes nothing else.
     """
 
-    def __init__(self, head: bytes, fd: int, start: int, end: int) -> None:
+    def __init__(self, head: bytes, window: Window, start: int, end: int) -> None:
         super().__init__()
         self._head = head
-        self._fd = fd
+        self._window = window
         self._start = start
         self._length = len(head) + max(0, end - start)
         self._at = 0
@@ -48,7 +71,7 @@ class SplicedFile(io.RawIOBase):
             # libsndfile calls this from C, where an exception could only be printed. A failed
             # read is the end of the data, which the decoder's caller notices.
             with contextlib.suppress(OSError):
-                data += os.pread(self._fd, size - len(data), at)
+                data += self._window.pread(size - len(data), at)
         self._at += len(data)
         return data
 

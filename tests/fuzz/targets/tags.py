@@ -6,10 +6,11 @@ import math
 import os
 
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.headers import mended_header
-from crowdstream.library.mp3 import survey, with_length_tag
-from crowdstream.library.ogg import VorbisPages
-from crowdstream.library.splice import SplicedFile
+from crowdstream.library.headers import check_header
+from crowdstream.library.lengths import length_of
+from crowdstream.library.mp3 import after_tags, survey, with_length_tag
+from crowdstream.library.ogg import VorbisPages, links
+from crowdstream.library.splice import SplicedFile, Window
 from crowdstream.library.tags import LONGEST_TEXT, read_tags
 from tests.fuzz.encoded_sounds import all_sounds
 from tests.fuzz.registry import Fault, Target
@@ -21,6 +22,9 @@ def run(data: bytes) -> None:
     path = scratch_files.folder() / "tags"
     path.write_bytes(data)
     tags = read_tags(path)
+    length = length_of(path)
+    if length is not None and not 0 < length < math.inf:
+        raise Fault(f"a length of {length} s")
     if tags.bpm is not None and not (math.isfinite(tags.bpm) and tags.bpm > 0):
         raise Fault(f"a tempo of {tags.bpm}")
     for text in tags.texts().values():
@@ -28,42 +32,49 @@ def run(data: bytes) -> None:
             raise Fault(f"a tag that is not one line: {text!r}")
     fd = os.open(path, os.O_RDONLY)
     try:
-        _headers(fd, data, path)
-        _mp3(fd, data)
-        _ogg(fd, data)
+        window = Window(fd, 0, len(data))
+        _headers(window, data, path)
+        _mp3(window, data)
+        _ogg(window, data)
     finally:
         os.close(fd)
 
 
-def _headers(fd: int, data: bytes, path: os.PathLike[str]) -> None:
+def _headers(window: Window, data: bytes, path: os.PathLike[str]) -> None:
     try:
-        head = mended_header(fd, len(data), scratch_files.folder() / path)
+        head = check_header(window, scratch_files.folder() / path).head
     except AudioFileError as error:
         if not str(error).isprintable():
             raise Fault(f"a refusal is not one line: {error}") from error
         return
-    if head is not None and not (0 < len(head.data) <= 1024 and 0 <= head.end <= len(data)):
+    if head is not None and not (0 < len(head.data) <= 16384 and 0 <= head.end <= len(data)):
         raise Fault(f"{len(head.data)} bytes of header for {head.end} of {len(data)}")
 
 
-def _mp3(fd: int, data: bytes) -> None:
-    layout = survey(fd, len(data))
-    if layout is None:
-        return
-    if not (0 <= layout.start <= layout.end <= len(data) and layout.frames <= 1152 * len(data)):
-        raise Fault(f"{layout} in {len(data)} bytes")
-    if not layout.tagged:
-        with_length_tag(fd, layout).read(1000)
+def _mp3(window: Window, data: bytes) -> None:
+    if not 0 <= after_tags(window) <= len(data):
+        raise Fault(f"the sound begins at {after_tags(window)} of {len(data)}")
+    before = 0
+    for layout in survey(window):
+        inside = before <= layout.start <= layout.end <= len(data)
+        if not (inside and 0 <= layout.length <= layout.frames <= 1152 * len(data)):
+            raise Fault(f"{layout} in {len(data)} bytes")
+        before = layout.end
+        with_length_tag(window, layout).read(1000)
 
 
-def _ogg(fd: int, data: bytes) -> None:
+def _ogg(window: Window, data: bytes) -> None:
+    found = links(window, lambda: None)
+    if sum(link.size for link in found) != len(data):
+        raise Fault(f"{found} are not all of {len(data)} bytes")
+
     def count(source: SplicedFile) -> tuple[int, int]:
         held = len(source.read(10_000))
         return held, held
 
     for frames in (0, 1500, 100_000):
         try:
-            pages = VorbisPages(fd, len(data), frames, count)
+            pages = VorbisPages(window, frames, count)
         except ValueError:
             continue
         for target in (0, 16_384, 70_000, 2**40):

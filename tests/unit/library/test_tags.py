@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdstream.library.reader import open_stem
-from crowdstream.library.tags import LONGEST_TEXT, Tags, read_tags
+from crowdstream.library.tags import LONGEST_TEXT, MAX_READS, Tags, read_tags
 from tests.support.offline_server import RATE, level, write
 
 
@@ -27,10 +28,11 @@ def with_chunk(path: Path, extra: bytes, order: str = "<") -> Path:
     return path
 
 
-def wav_with_acid(path: Path, bpm: float) -> Path:
-    """A short WAV file with an acid chunk."""
-    body = struct.pack("<IHHfIHHf", 0, 60, 0x8000, 0.0, 4, 4, 4, bpm)
-    return with_chunk(write(path, level(0.1)), chunk(b"acid", body))
+def wav_with_acid(path: Path, bpm: float, beats: int = 4, seconds: float = 0, flags: int = 0) -> Path:
+    """A loop of so many beats with an acid chunk, as long as these are unless `seconds` says."""
+    body = struct.pack("<IHHfIHHf", flags, 60, 0x8000, 0.0, beats, 4, 4, bpm)
+    seconds = seconds or (beats * 60 / bpm if bpm > 0 else 0.5)
+    return with_chunk(write(path, level(seconds)), chunk(b"acid", body))
 
 
 def synchsafe(number: int) -> bytes:
@@ -68,6 +70,12 @@ def comments(*entries: str) -> bytes:
         ("\ufeff128".encode("utf-16-le").join([b"\1", b""]), 128.0),
         (b"\2" + "127".encode("utf-16-be"), 127.0),
         (b"\0 98 bpm", 98.0),
+        (b"\x0012800", 128.0),
+        (b"\x00128,0", 128.0),
+        (b"\x001.28e2", 128.0),
+        (b"\x001285", 128.5),
+        (b"\x00127550", 127.55),
+        (b"\x001e99", 1e99),
         (b"\0fast", None),
         (b"\0", None),
         (b"\0" + b"0", None),
@@ -96,6 +104,15 @@ def test_the_acid_chunk_of_a_loop(tmp_path: Path) -> None:
     assert read_tags(wav_with_acid(tmp_path / "a.wav", 174.0)).bpm == 174.0
     assert read_tags(wav_with_acid(tmp_path / "b.wav", 0.0)).bpm is None
     assert read_tags(wav_with_acid(tmp_path / "c.wav", float("nan"))).bpm is None
+
+
+def test_an_acid_chunk_counts_where_it_agrees_with_the_file(tmp_path: Path) -> None:
+    assert read_tags(wav_with_acid(tmp_path / "tail.wav", 120.0, 8, 4.01)).bpm == 120.0
+    assert read_tags(wav_with_acid(tmp_path / "song.wav", 120.0, 8, 7.0)).bpm is None
+    assert read_tags(wav_with_acid(tmp_path / "none.wav", 120.0, 0, 2.0)).bpm is None
+    assert read_tags(wav_with_acid(tmp_path / "shot.wav", 120.0, 4, 2.0, flags=1)).bpm is None
+    both = wav_with_acid(tmp_path / "both.wav", 120.0)
+    assert read_tags(with_chunk(both, chunk(b"id3 ", id3(3, b"\x00121")))).bpm == 121.0
 
 
 @pytest.mark.parametrize("key", ["BPM", "bpm", "TEMPO"])
@@ -174,6 +191,119 @@ def test_texts_are_one_short_line(tmp_path: Path) -> None:
     assert title.startswith("<b>one\\ntwo\\x1b[2Jzzz") and len(title) == LONGEST_TEXT
     assert title.isprintable()
     assert read_tags(path).artist == ""
+
+
+def frame(name: bytes, body: bytes, plain: bool) -> bytes:
+    """A frame of ID3v2.4, its size as it should be or as iTunes wrote it."""
+    return name + (len(body).to_bytes(4, "big") if plain else synchsafe(len(body))) + b"\0\0" + body
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("comment", [100, 127, 128, 300, 5000, 70_000])
+def test_id3_of_version_4_with_either_kind_of_size(
+    tmp_path: Path, plain: bool, comment: int
+) -> None:
+    body = frame(b"COMM", b"\0eng\0" + b"c" * comment, plain)
+    body += frame(b"TIT2", b"\0The Title", plain) + frame(b"TBPM", b"\x00128", plain) + bytes(20)
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"ID3\4\0\0" + synchsafe(len(body)) + body + bytes(100))
+    assert read_tags(path) == Tags(128.0, "The Title")
+
+
+COVER = b"\0image/jpeg\0\3\0" + b"\xff\xd8TIT2\0" * 400_000
+
+
+@pytest.mark.parametrize("flags", [0, 0x80])
+def test_tags_behind_a_cover_of_three_megabytes(tmp_path: Path, flags: int) -> None:
+    body = b"APIC" + len(COVER).to_bytes(4, "big") + b"\0\0" + COVER
+    body += text_frames(TIT2="Behind", TBPM="128")[10:]
+    if flags:
+        body = body.replace(b"\xff", b"\xff\0")
+    mp3 = tmp_path / "a.mp3"
+    mp3.write_bytes(b"ID3\3\0" + bytes([flags]) + synchsafe(len(body)) + body + bytes(100))
+    assert read_tags(mp3) == Tags(128.0, "Behind")
+    data = write(tmp_path / "a.flac", level(0.1)).read_bytes()
+    block = comments("METADATA_BLOCK_PICTURE=" + "x" * 3_000_000, "TITLE=Behind", "BPM=128")
+    picture = b"\6" + len(COVER).to_bytes(3, "big") + COVER
+    flac = tmp_path / "b.flac"
+    head = data[:4] + data[4:42] + picture + b"\4" + len(block).to_bytes(3, "big") + block
+    flac.write_bytes(head + data[42:])
+    assert read_tags(flac) == Tags(128.0, "Behind")
+    ogg = tmp_path / "c.ogg"
+    packet = b"\x03vorbis" + block
+    pages = b"OggS" + bytes(22) + b"\1\4head"
+    for at in range(0, len(packet) + 1, 255 * 255):
+        part = packet[at : at + 255 * 255]
+        whole = len(part) < 255 * 255
+        lacing = bytes([255] * (len(part) // 255)) + bytes([len(part) % 255] * whole)
+        pages += b"OggS" + bytes(22) + bytes([len(lacing)]) + lacing + part
+    ogg.write_bytes(pages)
+    assert read_tags(ogg) == Tags(128.0, "Behind")
+
+
+def ape(**items: str) -> bytes:
+    """An APEv2 tag, with its footer only."""
+    body = struct.pack("<II", 1000, 2) + b"Cover Art (Front)\0" + b"\xff" * 1000
+    for key, value in items.items():
+        data = value.encode()
+        body += struct.pack("<II", len(data), 0) + key.encode() + b"\0" + data
+    return body + b"APETAGEX" + struct.pack("<IIII8x", 2000, len(body) + 32, len(items) + 1, 0)
+
+
+def id3v1(title: str, artist: str) -> bytes:
+    """128 bytes at a file's end."""
+    return b"TAG" + title.encode().ljust(30, b"\0") + artist.encode().ljust(95, b"\0")
+
+
+def test_tags_at_the_end_of_an_mp3(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(bytes(1000) + id3v1("Old", "Somebody"))
+    assert read_tags(path) == Tags(title="Old", artist="Somebody")
+    last = ape(Title="Ape", BPM="126", Artist="One\0Two", InitialKey="4A")
+    for end in (b"", id3v1("Old", "Somebody")):
+        path.write_bytes(bytes(1000) + last + end)
+        assert read_tags(path) == Tags(126.0, "Ape", "One, Two", "4A")
+    path.write_bytes(text_frames(TIT2="New") + bytes(1000) + last)
+    assert read_tags(path) == Tags(126.0, "New", "One, Two", "4A")
+
+
+def test_several_artists(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(text_frames(TPE1="Ayşe\0Bo\0Ayşe") + bytes(100))
+    assert read_tags(path).artist == "Ayşe, Bo"
+    data = write(tmp_path / "a.flac", level(0.1)).read_bytes()
+    block = comments("ARTIST=Ayşe", "TITLE=One", "artist=Bo", "TITLE=Two")
+    flac = tmp_path / "b.flac"
+    flac.write_bytes(data[:4] + b"\4" + len(block).to_bytes(3, "big") + block + data[4:])
+    assert read_tags(flac) == Tags(title="One", artist="Ayşe, Bo")
+
+
+def test_id3_before_other_files_adds_to_what_they_say(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.flac", level(0.1)).read_bytes()
+    block = comments("TITLE=Own", "BPM=128")
+    flac = tmp_path / "b.flac"
+    tag = text_frames(TIT2="In front", TKEY="8A") + text_frames(TPE1="Second")
+    flac.write_bytes(tag + data[:4] + b"\4" + len(block).to_bytes(3, "big") + block + data[4:])
+    assert read_tags(flac) == Tags(128.0, "Own", "Second", "8A")
+
+
+def test_what_is_read_of_one_file_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+    pread = os.pread
+
+    def counted(fd: int, count: int, at: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return pread(fd, count, at)
+
+    monkeypatch.setattr(os, "pread", counted)
+    path = write(tmp_path / "a.wav", level(0.1))
+    for _ in range(200):
+        with_chunk(path, chunk(b"id3 ", b"ID3\3\0\0" + synchsafe(5000) + b"TXXX\0\0\0\0\0\0" * 500))
+    assert read_tags(path) == Tags()
+    assert reads < 2 * MAX_READS
 
 
 _HEADS = st.sampled_from(

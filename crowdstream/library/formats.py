@@ -1,0 +1,49 @@
+"""Files that are recognised and not played, with what to do about each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crowdstream.library.errors import AudioFileError, NotAudio, UnsupportedAudio
+from crowdstream.library.splice import Window
+
+_CONVERT = "convert it to WAV or FLAC"
+# First bytes, where they lie, and what they are.
+_SOUNDS: tuple[tuple[bytes, int, str], ...] = (
+    (b"ftyp", 4, f"it is an MP4 file (AAC or ALAC), which a deck does not play; {_CONVERT}"),
+    (b"MAC ", 0, f"it is Monkey's Audio, which is not played; {_CONVERT}"),
+    (b"wvpk", 0, f"it is WavPack, which is not played; {_CONVERT}"),
+    (b"MPCK", 0, f"it is Musepack, which is not played; {_CONVERT}"),
+    (b"MP+", 0, f"it is Musepack, which is not played; {_CONVERT}"),
+    (b"TTA1", 0, f"it is True Audio, which is not played; {_CONVERT}"),
+    (b"DSD ", 0, f"it is DSD audio, which is not played; {_CONVERT}"),
+    (b"FRM8", 0, f"it is DSD audio, which is not played; {_CONVERT}"),
+    (b"\x30\x26\xb2\x75", 0, f"it is Windows Media Audio, which is not played; {_CONVERT}"),
+    (b"\x1a\x45\xdf\xa3", 0, f"it is a Matroska or WebM file, which is not played; {_CONVERT}"),
+    (b"ADIF", 0, f"it is AAC, which is not played; {_CONVERT}"),
+    (b"\xff\xf1", 0, f"it is AAC, which is not played; {_CONVERT}"),
+    (b"\xff\xf9", 0, f"it is AAC, which is not played; {_CONVERT}"),
+    (b"#!AMR", 0, f"it is a voice recording (AMR), which is not played; {_CONVERT}"),
+)
+_OTHERS: tuple[tuple[bytes, int, str], ...] = (
+    (b"AVI ", 8, f"it is a film (AVI), not audio; {_CONVERT}"),
+    (b"MThd", 0, "it is a MIDI file: notes, not audio"),
+    (b"PK\x03\x04", 0, "it is a ZIP archive, not audio: unpack it"),
+    (b"\x1f\x8b", 0, "it is a gzip archive, not audio: unpack it"),
+    (b"Rar!", 0, "it is a RAR archive, not audio: unpack it"),
+    (b"%PDF", 0, "it is a PDF document, not audio"),
+    (b"\x89PNG", 0, "it is a picture, not audio"),
+    (b"\xff\xd8\xff", 0, "it is a picture, not audio"),
+    (b"<!DOCTYPE", 0, "it is a web page, not audio: the download has failed"),
+    (b"<html", 0, "it is a web page, not audio: the download has failed"),
+)
+
+
+def other_format(window: Window, path: Path) -> AudioFileError | None:
+    """Why a file that can't be decoded is none of those that are played; None if unknown."""
+    head = window.pread(32, 0)
+    for kind, signatures in ((UnsupportedAudio, _SOUNDS), (NotAudio, _OTHERS)):
+        for mark, at, reason in signatures:
+            if head[at : at + len(mark)] == mark:
+                return kind(path, reason)
+    return None
