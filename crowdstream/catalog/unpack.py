@@ -21,6 +21,7 @@ from crowdstream.catalog.mp4 import StemInfo, read_mp4
 from crowdstream.library.errors import EmptyAudio, NotAudio, TruncatedAudio, UnsupportedAudio
 from crowdstream.library.tracks import MAX_STEMS, StemFile, find_stems
 
+_LOSSLESS = frozenset({"alac", "flac"})
 MISSING = "stem files need PyAV: pip install 'crowdstream[stems]'"
 
 
@@ -107,12 +108,21 @@ def _decode(path: Path, infos: list[StemInfo], folder: Path) -> None:
 
 
 class _Writer:
-    """One stream to one FLAC file of 16 bits: AAC has no more to give."""
+    """One stream to one FLAC file: of 24 bits where a lossless stream has them, else of 16.
+
+    AAC decodes to floats and has no more than 16 bits to give.
+    """
 
     def __init__(self, av: Any, stream: Any, file: Path) -> None:
         rate = int(stream.rate)
-        self._convert = av.AudioResampler(format="s16", layout="stereo", rate=rate)
-        self._sound = soundfile.SoundFile(file, "w", rate, 2, "PCM_16", format="FLAC")
+        context = stream.codec_context
+        deep = context.name in _LOSSLESS and context.format.bits > 16
+        subtype = "PCM_24" if deep else "PCM_16"
+        # Samples of 24 bits come as the upper bits of 32.
+        self._convert = av.AudioResampler(
+            format="s32" if deep else "s16", layout="stereo", rate=rate
+        )
+        self._sound = soundfile.SoundFile(file, "w", rate, 2, subtype, format="FLAC")
         self.frames = 0
 
     def write(self, frame: Any) -> None:

@@ -224,6 +224,10 @@ class Buffers(ABC):
         for name, text in event.get("tags", {}).items():
             setattr(track, name, text)
         self._take_grid(track, event)
+        track.warning = "; ".join(event.get("warnings", ()))
+        if track.warning:
+            log.warning("%s: %s", track.name, track.warning)
+            self._tell("/file/warning", track.buffer, track.warning, to=track.context)
         self._log_opened(track, event["channels"])
         self._opened_hook(track)
 

@@ -156,6 +156,7 @@ class DeckPicture:
             "artist": track.artist,
             "key": track.key,
             "reason": track.reason,
+            "warning": track.warning,
             "length": track.frames / rate,
             "frames": track.frames,
             "streamed": int(track.streamed),
@@ -202,8 +203,8 @@ class DeckPicture:
 
 _NO_TRACK: dict[str, Any] = {
     "number": 0, "buffer": 0, "track": "", "path": "", "title": "", "artist": "", "key": "",
-    "reason": "", "length": 0.0, "frames": 0, "streamed": 0, "complete": 0, "stems": [],
-    "voice": -1, "rate": 1.0, "gain": 1.0, "bpm": 0.0, "grid": None, "sync": 0.0,
+    "reason": "", "warning": "", "length": 0.0, "frames": 0, "streamed": 0, "complete": 0,
+    "stems": [], "voice": -1, "rate": 1.0, "gain": 1.0, "bpm": 0.0, "grid": None, "sync": 0.0,
     "sync_ratio": 0.0, "sync_quantum": 1.0, "cue": 0.0, "cues": {}, "lufs": None,
 }  # fmt: skip
 
@@ -222,9 +223,9 @@ def _track_mark(track: Track | None) -> tuple[Any, ...] | None:
         return None
     mix = track.mix
     return (
-        track.number, track.state, track.reason, track.sounding > 0, track.voice, track.complete,
-        track.looped, track.cue_frame, track.gain, track.rate, track.ratio, track.ratio_asked,
-        track.quantum, track.lufs, track.grid,
+        track.number, track.state, track.reason, track.warning, track.sounding > 0, track.voice,
+        track.complete, track.looped, track.cue_frame, track.gain, track.rate, track.ratio,
+        track.ratio_asked, track.quantum, track.lufs, track.grid,
         tuple(track.cues.items()), tuple(mix.own_gains), tuple(mix.mutes), tuple(mix.solos),
         tuple(mix.rows.items()),
     )  # fmt: skip

@@ -59,6 +59,7 @@ class Track:
     cue: float  # fraction of the length
     state: str = "loading"
     reason: str = ""
+    warning: str = ""  # what is odd about its files, which play all the same
     frames: int = 0
     streamed: bool = False
     lufs: float | None = None  # integrated loudness, once it is measured

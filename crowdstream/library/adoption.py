@@ -85,6 +85,8 @@ def take_stems(
         except Exception as error:
             fault = error
             continue
+        if reader.frames != frames and reader.unknown_delay:
+            reader.trim(reader.unknown_delay)  # as it was then; see `trim_delays`
         found = reader.identity, reader.frames, reader.channels, reader.dtype
         if found != (identity, frames, channels, dtype):
             reader.close()

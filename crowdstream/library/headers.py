@@ -265,9 +265,9 @@ def _is_chunk(head: bytes, left: int, order: str) -> bool:
 def chunks(window: Window, order: str, wanted: bytes | None, at: int = 12) -> Iterator[Chunk]:
     """Chunks of a RIFF ("<") or IFF (">") file from byte `at` on, in order.
 
-    The last one is that with the sound, `wanted`; without that, the file's last. Bodies are padded to
-    even lengths. Where that leads to no chunk, but a byte before or behind it one begins, that is
-    the next one; and where nothing of the kind does, `wanted` is looked for.
+    The last one is that with the sound, `wanted`; without that, the file's last. Bodies are padded
+    to even lengths. Where that leads to no chunk, but a byte before or behind it one begins, that
+    is the next one; and where nothing of the kind does, `wanted` is looked for.
     """
     odd = False
     for _ in range(_MAX_CHUNKS):

@@ -26,13 +26,14 @@ from crowdstream.library.errors import AudioFileError, UnsupportedAudio
 from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, Heads, Plan, Stem
-from crowdstream.library.reader import StemReader, open_stem
+from crowdstream.library.reader import StemReader, open_stem, trim_delays
 from crowdstream.library.room import Room
 from crowdstream.library.statistics import Statistics
 from crowdstream.library.track import Track
 from crowdstream.library.wanted import Wanted
 from crowdstream.texts import printable
 
+MAX_WARNINGS = 8  # of a track; a web radio's night could have hundreds
 LITTLE_AHEAD = 5.0  # seconds where little is to be read ahead: one second at rate 4, and some
 
 
@@ -108,17 +109,20 @@ class Loader:
         `failed`, and nothing is left of it.
         """
         opened: list[Stem] = []
+        readers: list[StemReader] = []
         try:
             for source, path in stems:
-                reader = self._open(number, source, path)
-                opened.append(Stem(number, source, reader, 0))
+                readers.append(self._open(number, source, path))
+                opened.append(Stem(number, source, readers[-1], 0))
+            warnings = [*trim_delays(readers), *_warnings(readers)]
+            for stem, reader in zip(opened, readers, strict=True):
                 int16 = reader.dtype == "int16"
                 try:
-                    opened[-1].page_frames = self._arena.describe(
-                        source, reader.frames, reader.channels, int16
+                    stem.page_frames = self._arena.describe(
+                        stem.source, reader.frames, reader.channels, int16
                     )
                 except SourceTooLong as error:
-                    raise UnsupportedAudio(Path(path), str(error)) from error
+                    raise UnsupportedAudio(reader.path, str(error)) from error
             streamed, pages = self._admission.admit(opened, self._desk.sample_rate)
         except Exception as error:
             for stem in opened:
@@ -128,6 +132,7 @@ class Loader:
             return
         track = Track(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
+        track.warnings = warnings
         paths = [Path(path) for _, path in stems]
         self._opening = track, self._describe(paths, self._roots)
         self._finish_opening()
@@ -154,6 +159,7 @@ class Loader:
                 "streamed": track.streamed,
                 "channels": [stem.reader.channels for stem in track.stems],
                 "files": [stem.reader.identity for stem in track.stems],
+                **({"warnings": track.warnings} if track.warnings else {}),
                 **about,
             }
         )
@@ -354,6 +360,15 @@ class Loader:
         track.ready = True
         track.broken = reason
         self._tell({"event": "broken", "track": track.number, "reason": reason})
+
+
+def _warnings(readers: Sequence[StemReader]) -> list[str]:
+    """What is odd about the files of a track, with their names where there are several."""
+    return [
+        f"{printable(reader.path.name)}: {warning}" if len(readers) > 1 else warning
+        for reader in readers
+        for warning in reader.warnings
+    ][:MAX_WARNINGS]
 
 
 def _reason(error: Exception, stems: list[tuple[int, str]]) -> str:

@@ -28,6 +28,7 @@ from crowdstream.library.errors import (
     PermissionRefused,
     UnsupportedAudio,
 )
+from crowdstream.texts import printable
 
 # Outside of these a header is nonsense, and conversion would need filters of absurd length.
 MIN_RATE, MAX_RATE = 1_000, 768_000
@@ -173,7 +174,7 @@ class StemReader:
 
     @property
     def unknown_delay(self) -> int:
-        """Frames at the file's rate that an MP3 encoder has put before the sound, unsaid; else 0."""
+        """Frames at the file's rate that an MP3 encoder has put before the sound, unsaid."""
         assert self._decoder is not None
         return self._decoder.unknown_delay
 
@@ -233,6 +234,27 @@ class StemReader:
         status = os.fstat(self._fd)
         if (status.st_size, status.st_mtime_ns) != self.identity:
             raise FileChanged(self.path, "it was changed while it was open; load it again")
+
+
+def trim_delays(readers: Sequence[StemReader]) -> list[str]:
+    """Put MP3 stems without a word on their encoder's delay in time with others; what was done.
+
+    Such a stem begins 13 ms late at 44.1 kHz, beside stems of another kind a comb filter. Alone, or
+    among its like, it is left as it is: what is late by the same time is in time.
+    """
+    delays = [reader.unknown_delay for reader in readers]
+    if not any(delays) or len(set(delays)) == 1:
+        return []
+    told = []
+    for reader, delay in zip(readers, delays, strict=True):
+        if delay:
+            reader.trim(delay)
+            told.append(
+                f"{printable(reader.path.name)}: it does not say its encoder's delay; "
+                f"{1000 * delay / reader.source_rate:.0f} ms are left out at its beginning, "
+                "as other stems are no MP3s"
+            )
+    return told
 
 
 def _open_file(path: Path, roots: Sequence[Path]) -> int:

@@ -12,7 +12,7 @@ import os
 
 
 class Window:
-    """The bytes `start` to `end` (exclusive) of the open descriptor `fd`, which stays the caller's."""
+    """The bytes `start` to `end` (exclusive) of the descriptor `fd`, which stays the caller's."""
 
     def __init__(self, fd: int, start: int, end: int) -> None:
         self.fd = fd

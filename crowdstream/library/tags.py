@@ -1,7 +1,8 @@
 """What the tags of an audio file say: tempo, title, artist, key.
 
-Read are: ID3v2 before any sound and in a chunk of WAV and AIFF files, Vorbis comments in FLAC and Ogg
-files, APEv2 and ID3v1 at a file's end, and of WAV files the `acid` chunk of loops and the INFO list.
+Read are: ID3v2 before any sound and in a chunk of WAV and AIFF files, Vorbis comments in FLAC and
+Ogg files, APEv2 and ID3v1 at a file's end, and of WAV files the `acid` chunk of loops and the INFO
+list.
 Tags are a courtesy of whoever made the file: what can't be made out counts as not there.
 
 Nothing is read but what is looked for, so a cover of any size may come first; and of one file only

@@ -23,6 +23,7 @@ class Track:
     ready: bool = False
     complete: bool = False
     broken: str = ""  # why nothing more is read of it; what is resident plays on
+    warnings: list[str] = field(default_factory=list)  # what is odd about its files
     measure: Measure | None = None  # of its loudness, from when it can be measured
 
     @property

@@ -47,6 +47,8 @@ def _known(address: str, said: list[str]) -> News | None:
             return OK, f"{name} has ended"
         case "/broken", [_, reason, *_]:
             return BAD, f"a file is broken: {reason}"
+        case "/file/warning", [_, text, *_]:
+            return WARN, text
         case "/grid/fault", [_, reason, *_]:
             return WARN, f"beat grid: {reason}"
         case "/crowded", [_, reason, *_]:

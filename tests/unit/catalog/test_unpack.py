@@ -50,6 +50,33 @@ def stem_file(path: Path, streams: int = 5, names: bytes = NAMES, seconds: float
     return path
 
 
+@pytest.mark.parametrize(("bits", "form"), [(24, "s32p"), (16, "s16p")])
+def test_lossless_stems_keep_their_bits(tmp_path: Path, bits: int, form: str) -> None:
+    path = tmp_path / "a.stem.mp4"
+    random = np.random.default_rng(1)
+    top = 1 << (bits - 1)
+    wanted = random.integers(-top, top, (3, 2, 8192)) << (32 - bits if bits == 24 else 0)
+    plain = tmp_path / "plain.mp4"
+    with av.open(str(plain), "w") as container:
+        outs = [
+            container.add_stream("alac", rate=RATE, layout="stereo", format=form) for _ in range(3)
+        ]
+        for out, samples in zip(outs, wanted, strict=True):
+            for at in range(0, 8192, 4096):
+                block = np.ascontiguousarray(samples[:, at : at + 4096])
+                block = block.astype(np.int32 if bits == 24 else np.int16)
+                frame = av.AudioFrame.from_ndarray(block, format=form, layout="stereo")
+                frame.sample_rate, frame.pts = RATE, at
+                container.mux(out.encode(frame))
+            container.mux(out.encode(None))
+    plain.rename(path)
+    _folder, stems, _tags = unpack(path, tmp_path / "cache")
+    for stem, samples in zip(stems, wanted[1:], strict=True):
+        assert soundfile.info(stem.path).subtype == f"PCM_{bits}"
+        sound, _rate = soundfile.read(stem.path, dtype="int32" if bits == 24 else "int16")
+        assert np.array_equal(sound.T, samples)
+
+
 def test_a_stem_file_becomes_a_folder_of_stems(tmp_path: Path) -> None:
     path = stem_file(tmp_path / "My Song.stem.mp4")
     folder, stems, tags = unpack(path, tmp_path / "cache")

@@ -68,8 +68,8 @@ def test_wav_that_claims_twice_what_it_holds(tmp_path: Path) -> None:
     with opened(tmp_path, with_word(WAVE, b"data", 8 * FRAMES)) as reader:
         assert np.array_equal(reader.read(0, reader.frames), WANTED)
         assert reader.warnings == (
-            "its header claims 2.3 s of audio and the file holds 1.1 s: 1.1 s to 2.3 s are missing; "
-            "copy or export it again",
+            "its header claims 2.3 s of audio and the file holds 1.1 s: 1.1 s to 2.3 s are "
+            "missing; copy or export it again",
         )
 
 
@@ -79,9 +79,10 @@ def test_wav_whose_header_was_never_updated(tmp_path: Path) -> None:
         assert "claims 0.2 s of audio and the file holds 1.1 s: all of it" in reader.warnings[0]
 
 
-@pytest.mark.parametrize(
-    "behind", [b"TAG" + b"x" * 125, bytes(20_000), b"junk" + struct.pack("<I", 30_000) + b"\xa5" * 30_000]
-)  # fmt: skip
+JUNK = b"junk" + struct.pack("<I", 30_000) + b"\xa5" * 30_000
+
+
+@pytest.mark.parametrize("behind", [b"TAG" + b"x" * 125, bytes(20_000), JUNK])
 def test_what_lies_behind_the_sound_is_not_played(tmp_path: Path, behind: bytes) -> None:
     assert np.array_equal(played(tmp_path, WAVE + behind), WANTED)
 

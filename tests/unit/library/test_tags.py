@@ -28,7 +28,9 @@ def with_chunk(path: Path, extra: bytes, order: str = "<") -> Path:
     return path
 
 
-def wav_with_acid(path: Path, bpm: float, beats: int = 4, seconds: float = 0, flags: int = 0) -> Path:
+def wav_with_acid(
+    path: Path, bpm: float, beats: int = 4, seconds: float = 0, flags: int = 0
+) -> Path:
     """A loop of so many beats with an acid chunk, as long as these are unless `seconds` says."""
     body = struct.pack("<IHHfIHHf", flags, 60, 0x8000, 0.0, beats, 4, 4, bpm)
     seconds = seconds or (beats * 60 / bpm if bpm > 0 else 0.5)

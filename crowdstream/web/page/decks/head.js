@@ -46,9 +46,10 @@ export function head(deck, id) {
     setText(title, known || WORDS[state.state] || "");
     setText(artist, known ? [
       state.incoming ? `Loading ${state.incoming.track} …` : state.artist,
-      WORDS[state.state], state.reason,
+      WORDS[state.state], state.reason, state.warning,
     ].filter(Boolean).join(" · ") : "");
     setAttribute(title, "title", state.track || null);
+    setAttribute(artist, "title", state.reason || state.warning || null);
     setText(key, state.key || "");
     unload.disabled = state.state === "empty";
   });

@@ -96,6 +96,7 @@ function eventText([address, ...args]) {
       return [`The buffer size becomes ${args[0]} frames: up to ${Number(args[1]).toFixed(0)} ms of silence`, ""];
     case "/quality":
       return [`Quality is ${args[0] ? `lowered to ${args[0]}` : "full again"} (${args[1]})`, args[0] ? "bad" : ""];
+    case "/file/warning":
     case "/grid/fault":
     case "/crowded":
       return [`${args[0]}: ${args[1]}`, "bad"];
