@@ -211,6 +211,8 @@ class Buffers(ABC):
             self._failed(track, event["reason"])
         elif kind == "broken":
             self._broken(track, event["reason"])
+        elif kind == "warning":
+            self._warn(track, str(event["text"]))
         elif kind == "crowded":
             self._crowded(track, event["reason"])
         elif kind == "unloaded":
@@ -224,12 +226,15 @@ class Buffers(ABC):
         for name, text in event.get("tags", {}).items():
             setattr(track, name, text)
         self._take_grid(track, event)
-        track.warning = "; ".join(event.get("warnings", ()))
-        if track.warning:
-            log.warning("%s: %s", track.name, track.warning)
-            self._tell("/file/warning", track.buffer, track.warning, to=track.context)
+        for warning in event.get("warnings", ()):
+            self._warn(track, warning)
         self._log_opened(track, event["channels"])
         self._opened_hook(track)
+
+    def _warn(self, track: Track, text: str) -> None:
+        track.warning = f"{track.warning}; {text}" if track.warning else text
+        log.warning("%s: %s", track.name, text)
+        self._tell("/file/warning", track.buffer, text, to=track.context)
 
     def _take_grid(self, track: Track, event: dict[str, Any]) -> None:
         # A grid that a command has given goes before what lies beside the file.

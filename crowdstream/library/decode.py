@@ -49,6 +49,8 @@ _OPUS_LEAD = 48_000  # one second; the format asks for 80 ms to be close
 _SKIP_CHUNK = 65_536  # frames decoded at a time when they are only passed over
 # Decoding over a gap is cheaper than looking up a page.
 _VORBIS_SKIP = 65_536
+_MAX_HOLES = 100  # of a file; one with more is not worth looking for
+_HOLE_STEP = 4096  # frames, about a block of FLAC
 _PROBE = 16_384  # frames behind a header's claim that are looked at
 _LEAST_ALIKE = 0.3  # correlation of neighbouring samples; noise has 0, music 0.8 and more
 _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}) | {
@@ -104,7 +106,8 @@ class Decoder:
         layout = self._places[0].layout
         self.unknown_delay = layout.unknown_delay if layout else 0
         self._ends = [first.frames]
-        self.warnings += first.warnings
+        for warning in first.warnings:
+            self._warn(0, warning)
         try:
             for number in range(1, len(self._places)):
                 if not self._append(number):
@@ -140,6 +143,8 @@ class Decoder:
                 part.read_into(start + done - begin, other)
                 target[:] = other.mean(axis=1, keepdims=True)
             done += most
+            for warning in part.warnings:
+                self._warn(begin, warning)
         return out
 
     def _open_part(self, number: int) -> _Part:
@@ -171,8 +176,14 @@ class Decoder:
             )
             return False
         self._ends.append(self._ends[-1] + part.frames)
-        self.warnings += [f"from {at:.1f} s on: {warning}" for warning in part.warnings]
+        for warning in part.warnings:
+            self._warn(self._ends[number - 1], warning)
         return True
+
+    def _warn(self, begin: int, warning: str) -> None:
+        text = f"from {begin / self.source_rate:.1f} s on: {warning}" if begin else warning
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 class _Part:
@@ -192,6 +203,7 @@ class _Part:
         self._mp3: Mp3Layout | None = None
         self._layout = layout
         self.warnings: list[str] = []
+        self._holes: list[tuple[int, int]] = []  # frames that can't be decoded: begin and end
         self._stream = self._open()
         self._at = 0
         self.source_rate = int(self._stream.samplerate)
@@ -220,12 +232,60 @@ class _Part:
         return "dearly" if self._lead or self._pages is not None else "never"
 
     def read_into(self, start: int, out: Samples) -> None:
-        """Frames from `start` on, all within the part, into `out`. Raises TruncatedAudio."""
+        """Frames from `start` on, all within the part, into `out`. Raises TruncatedAudio.
+
+        What is damaged in the middle of a FLAC file is silence; the rest is played.
+        """
+        done = 0
+        while done < len(out):
+            at = start + done
+            hole = next((one for one in self._holes if one[0] <= at < one[1]), None)
+            if hole is not None:
+                end = done + hole[1] - at
+                out[done:end] = 0
+                done = min(end, len(out))
+                continue
+            ahead = [begin - start for begin, _ in self._holes if begin > at]
+            end = min([len(out), *ahead])
+            try:
+                self._read_whole(at, out[done:end])
+            except TruncatedAudio:
+                if self.format != "FLAC" or len(self._holes) >= _MAX_HOLES:
+                    raise
+                self._find_hole(at, start + end)
+                continue
+            done = end
+
+    def _read_whole(self, start: int, out: Samples) -> None:
         if start != self._at:
             self._move(start)
         done = self._decode(out)
         if done < len(out):
             self._finish_early(out[done:], start + done)
+
+    def _find_hole(self, start: int, end: int) -> None:
+        """Find what can't be decoded from `start` on, where something before `end` can't be."""
+        low, high = start - 1, end - 1  # the last frame that can, the first one that can't
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._is_readable(middle) else (low, middle)
+        begin, bad, step = high, high, _HOLE_STEP
+        good = self.frames
+        while bad + step < self.frames:
+            if self._is_readable(bad + step):
+                good = bad + step
+                break
+            bad += step
+            step *= 2
+        while good - bad > 1 and good < self.frames:
+            middle = (bad + good) // 2
+            bad, good = (bad, middle) if self._is_readable(middle) else (middle, good)
+        self._progress()
+        self._holes.append((begin, good))
+        here, there = begin / self.source_rate, good / self.source_rate
+        self.warnings.append(
+            f"{here:.1f} s to {there:.1f} s of it are damaged and silent; copy or export it again"
+        )
 
     def _prepare(self) -> None:
         if self.subtype == "MPEG_LAYER_III":
@@ -337,7 +397,7 @@ class _Part:
 
     def _is_readable(self, frame: int) -> bool:
         try:
-            self.read_into(frame, np.empty((1, self.channels), "float32"))
+            self._read_whole(frame, np.empty((1, self.channels), "float32"))
         except TruncatedAudio:
             self._rewind()
             return False

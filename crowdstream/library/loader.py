@@ -114,6 +114,7 @@ class Loader:
             for source, path in stems:
                 readers.append(self._open(number, source, path))
                 opened.append(Stem(number, source, readers[-1], 0))
+                opened[-1].warned = len(readers[-1].warnings)
             warnings = [*trim_delays(readers), *_warnings(readers)]
             for stem, reader in zip(opened, readers, strict=True):
                 int16 = reader.dtype == "int16"
@@ -173,7 +174,18 @@ class Loader:
         self, stem: Stem, start: int, count: int, into: np.ndarray | None = None
     ) -> np.ndarray:
         with self._busy.reading(stem.track, stem.source, str(stem.reader.path)):
-            return stem.reader.read(start, count, into)
+            samples = stem.reader.read(start, count, into)
+        if isinstance(stem.reader, StemReader) and len(stem.reader.warnings) != stem.warned:
+            self._warn(stem, stem.reader)
+        return samples
+
+    def _warn(self, stem: Stem, reader: StemReader) -> None:
+        # Damage is found when it is read.
+        new, stem.warned = reader.warnings[stem.warned :], len(reader.warnings)
+        name = printable(reader.path.name)
+        for warning in new if stem.warned <= MAX_WARNINGS else ():
+            text = f"{name}: {warning}"
+            self._tell({"event": "warning", "track": stem.track, "text": text})
 
     def adopt(self, orphan: Orphan) -> None:
         """Go on with a track of a loader that has ended: what is resident stays and plays on.

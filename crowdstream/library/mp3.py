@@ -164,6 +164,11 @@ def after_tags(window: Window) -> int:
     return min(at, window.size)
 
 
+def first_frame(window: Window) -> int:
+    """The byte where two frames follow each other for the first time; 0 where none do."""
+    return _Walk(window).next(0) or 0
+
+
 def survey(window: Window) -> list[Mp3Layout]:
     """Walk over an MP3 file's frame headers; empty when it does not start with layer III frames.
 
@@ -206,7 +211,7 @@ class _Walk:
         while at + 4 <= self._window.size:
             frame = parse_header(self._bytes(at, 4))
             if frame is None:
-                following = self._next(at)
+                following = self.next(at)
                 if following is None:
                     break
                 at = following
@@ -242,7 +247,8 @@ class _Walk:
             self._base, self._data = at, self._window.pread(_CHUNK, at)
         return self._data[at - self._base : at - self._base + count]
 
-    def _next(self, at: int) -> int | None:
+    def next(self, at: int) -> int | None:
+        """The first byte behind `at` where a frame begins that another one follows."""
         # A lone 0xFF is no frame: ask for a second header where the first one would end.
         while self._tries <= _MOST_TRIES and at + 4 <= self._window.size:
             self._tries += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from crowdstream.library.mp3 import Mp3Layout, after_tags, survey
+from crowdstream.library.mp3 import Mp3Layout, after_tags, first_frame, survey
 from crowdstream.library.ogg import links
 from crowdstream.library.splice import Window
 
@@ -25,6 +25,8 @@ def find_parts(window: Window, progress: Callable[[], None]) -> list[Part]:
     """
     whole = window
     start = after_tags(window)
+    if start >= window.size > 0:
+        start = first_frame(window)  # a tag that claims more than the file
     if 0 < start < window.size:
         window = window.part(start, window.size)
     head = window.pread(4, 0)

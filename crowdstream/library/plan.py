@@ -28,6 +28,7 @@ class Stem:
     source: int
     reader: StemReader | ClosedFile
     page_frames: int
+    warned: int = 0  # warnings of the reader that were told
 
     @property
     def pages(self) -> int:

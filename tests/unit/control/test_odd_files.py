@@ -82,3 +82,19 @@ def test_mp3_stems_without_a_tag_are_in_time_with_wav_stems(rig: Rig, tmp_path: 
     assert rest[1] < 0.03
     [(_buffer, text)] = rig.heard("/file/warning")
     assert "bass.mp3: it does not say its encoder's delay; 13 ms are left out" in text
+
+
+def test_damage_that_is_found_while_reading_is_named(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    noise = np.random.default_rng(3).uniform(-0.3, 0.3, (3 * RATE, 2))
+    soundfile.write(path, noise, RATE, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 50_000] = bytes(50_000)
+    path.write_bytes(data)
+    rig.send("/deck/A/load", str(path))
+    rig.run(2048)
+    assert rig.status()["deck.A.state"] == "ready"
+    [(_buffer, text)] = rig.heard("/file/warning")
+    assert text.startswith("a.flac: 1.5 s to 1.9 s of it are damaged and silent")
+    assert rig.heard("/broken") == []

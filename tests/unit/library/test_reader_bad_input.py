@@ -219,12 +219,21 @@ def test_damaged_in_the_middle(tmp_path: Path, write_sound: WriteSound) -> None:
     path = write_sound(tmp_path / "a.flac", subtype="PCM_16")
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
+    with open_stem(path, 44100) as reader:
+        whole = reader.read(0, reader.frames)
     content[middle : middle + 60_000] = bytes(60_000)
-    with (
-        open_stem(_with_file(path, bytes(content)), 44100) as reader,
-        pytest.raises(TruncatedAudio),
-    ):
-        reader.read(0, reader.frames)
+    with open_stem(_with_file(path, bytes(content)), 44100) as reader:
+        heard = reader.read(0, reader.frames)
+        silent = np.flatnonzero(~heard.any(axis=1) & whole.any(axis=1))
+        begin, end = int(silent[0]), int(silent[-1]) + 1
+        assert 0 < begin < end < len(whole)
+        assert not heard[begin:end].any()
+        np.testing.assert_array_equal(heard[:begin], whole[:begin])
+        np.testing.assert_array_equal(heard[end:], whole[end:])
+        np.testing.assert_array_equal(reader.read(begin - 50, 100), heard[begin - 50 : begin + 50])
+        np.testing.assert_array_equal(reader.read(end - 50, 100), heard[end - 50 : end + 50])
+        wanted = f"{begin / 44100:.1f} s to {end / 44100:.1f} s of it are damaged and silent"
+        assert [wanted in warning for warning in reader.warnings] == [True]
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,14 @@ def test_tags_in_front_in_any_number_and_size(tmp_path: Path, form: str, subtype
                 assert np.allclose(reader.read(start, 500), expected, atol=2e-6)
 
 
+def test_a_tag_that_claims_more_than_the_file(tmp_path: Path) -> None:
+    data = sound("MP3", "MPEG_LAYER_III")
+    wanted = played(tmp_path, data)
+    assert np.array_equal(
+        played(tmp_path, b"ID3\3\0\0\x7f\x7f\x7f\x7f" + bytes(500) + data), wanted
+    )
+
+
 def test_flac_in_ogg_plays_from_anywhere(tmp_path: Path) -> None:
     data = sound("FLAC", "PCM_16")
     expected = soundfile.read(io.BytesIO(data), dtype="int16")[0]
