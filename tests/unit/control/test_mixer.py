@@ -174,13 +174,13 @@ def test_a_play_that_fails_says_so_once(rig: Rig, tmp_path: Path) -> None:
         lambda p: p.mkdir(),
         lambda p: (p.mkdir(), (p / "notes.txt").write_text("x")),
         lambda p: p.write_bytes(write(p, level(1)).read_bytes()[:30]),
-        lambda p: p.write_bytes(write(p, level(1)).read_bytes()[:50000]),
+        lambda p: p.write_bytes(write(p, level(1)).read_bytes()[:44]),
         lambda p: (p.mkdir(), [write(p / f"{n}.wav", level(0.01)) for n in range(9)]),
         os.mkfifo,
         lambda p: p.symlink_to(p),
         lambda p: p.symlink_to("/dev/full"),
     ],
-    ids=["empty", "text", "folder", "no audio", "cut header", "truncated", "nine stems", "pipe",
+    ids=["empty", "text", "folder", "no audio", "cut header", "no sound", "nine stems", "pipe",
          "a link to itself", "a device"],
 )
 def test_files_that_are_no_audio_are_refused_and_nothing_changes(
