@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import platform
+import sys
 from pathlib import Path
 
-import psutil
-
 NICENESS = 19
+# Where nothing plays: such work then has its share beside other programs.
+VARIABLE = "CROWDSTREAM_GIVE_WAY"
+# psutil knows these numbers, but a process that shows waveforms has no other use for it.
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "i686": 289, "riscv64": 30}
+_IOPRIO_IDLE = 3 << 13  # class idle of IOPRIO_WHO_PROCESS, linux/ioprio.h
 
 
 def give_way() -> None:
-    """Have this process take processor and disk only when nobody else wants them.
+    """Have this process take processor and disk only when no other process wants them.
 
     For a process that leads a session of its own: Linux shares the processor between sessions
     first (autogroup), where the niceness of one within a session counts for nothing. What the
-    system refuses stays as it is.
+    system refuses stays as it is. With `CROWDSTREAM_GIVE_WAY=no` in the environment nothing
+    changes.
     """
+    if os.environ.get(VARIABLE) == "no":
+        return
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     with contextlib.suppress(OSError, AttributeError):
@@ -25,5 +34,7 @@ def give_way() -> None:
     with contextlib.suppress(OSError):
         if os.getsid(0) == os.getpid():
             Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
-    with contextlib.suppress(OSError, AttributeError, psutil.Error):
-        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None and sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).syscall(number, 1, 0, _IOPRIO_IDLE)

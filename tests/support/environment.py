@@ -12,8 +12,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "NUMBA_CACHE_DIR", "COVERAGE_PROCESS_CONFIG",
-         "COVERAGE_PROCESS_START")  # fmt: skip
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "NUMBA_CACHE_DIR", "CROWDSTREAM_GIVE_WAY",
+         "CROWDSTREAM_TEST_RUN", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")  # fmt: skip
 
 
 def child_environment(**changes: str | None) -> dict[str, str]:

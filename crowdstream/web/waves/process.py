@@ -20,7 +20,6 @@ import contextlib
 import ctypes
 import json
 import os
-import platform
 import select
 import signal
 import sys
@@ -29,6 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from crowdstream.idle import give_way
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.quiet import mute_c_libraries
 from crowdstream.texts import printable
@@ -36,14 +36,9 @@ from crowdstream.web.waves.shape import TooLong
 from crowdstream.web.waves.store import Store, cache_place
 from crowdstream.web.waves.work import FINISHED, Job
 
-NICENESS = 19
 REPORT_SECONDS = 0.1  # between two reports on one sound
 BUSY_SECONDS = 0.5  # between two signs of life
 MOST_WANTED = 64  # sounds: four decks of eight stems, twice
-
-_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "i686": 289, "riscv64": 30}
-_IOPRIO_IDLE = 3 << 13  # class idle of IOPRIO_WHO_PROCESS, linux/ioprio.h
-
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 KEPT_BYTES = 16 << 20
@@ -55,18 +50,6 @@ def keep_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
-
-
-def give_way() -> None:
-    """Take processor and disk only when nobody else wants them, as far as that is allowed."""
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    number = _IOPRIO_SET.get(platform.machine())
-    if number is not None and sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).syscall(number, 1, 0, _IOPRIO_IDLE)
 
 
 def _write(message: dict[str, Any]) -> None:

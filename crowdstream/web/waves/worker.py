@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import psutil
+
 from crowdstream.control.blame import Blame
 from crowdstream.control.children import PROJECT
 
@@ -168,10 +170,18 @@ class Worker:
             self._hear(message)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        # It hangs when it is silent and neither computes nor waits for the processor, or computes
+        # without an end. It runs in the idle class: beside other work it may wait for long.
         loop = asyncio.get_running_loop()
+        heard_at = alive_at = used = 0.0
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._hang / 4))
-            if self._busy and loop.time() > self._heard_at + self._hang:
+            seconds, computes = activity(process.pid)
+            if self._heard_at != heard_at:
+                heard_at, used = self._heard_at, seconds
+            if computes and seconds - used < self._hang:
+                alive_at = loop.time()
+            if self._busy and loop.time() > max(heard_at, alive_at) + self._hang:
                 self._hung = True
                 process.kill()
                 return
@@ -195,6 +205,16 @@ class Worker:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(ConnectionError, RuntimeError):  # it has just died
                 self._process.stdin.write(json.dumps(message).encode() + b"\n")
+
+
+def activity(pid: int) -> tuple[float, bool]:
+    """Processor time of a process in seconds, and whether it uses or waits for the processor."""
+    try:
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        return times.user + times.system, process.status() == psutil.STATUS_RUNNING
+    except psutil.Error:
+        return 0.0, False
 
 
 async def _finish(process: asyncio.subprocess.Process) -> None:

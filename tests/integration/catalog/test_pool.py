@@ -55,7 +55,10 @@ def test_each_death_is_its_tracks_own(tmp_path: Path, sound: Sound) -> None:
     assert len(answers["a"]["probe"]) == 32 and answers["a"]["play"].endswith("a.wav")
 
 
-def test_workers_give_way_to_everything_else(tmp_path: Path, sound: Sound) -> None:
+def test_workers_give_way_to_everything_else(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CROWDSTREAM_GIVE_WAY")
     sound(tmp_path / "slow.wav")
     with Pool(1, INSTANT_ANALYSIS) as one:
         shares: list[float] = []

@@ -128,6 +128,34 @@ def test_a_file_that_it_hangs_at_is_left_out(tmp_path: Path) -> None:
     run(tmp_path, story, hang=1.0)
 
 
+def test_one_that_waits_for_the_processor_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    waits = True
+
+    def activity(pid: int) -> tuple[float, bool]:
+        looks.append(pid)
+        return 0.0, waits
+
+    monkeypatch.setattr("crowdstream.web.waves.worker.activity", activity)
+    path = str(long_wave(tmp_path / "long.wav"))
+
+    async def story(heard: Heard) -> None:
+        nonlocal waits
+        heard.worker.want([path], [])
+        await heard.until(lambda said: said.get("ready", 0) > 0)
+        os.kill(heard.worker.pid, signal.SIGSTOP)
+        looks.clear()
+        while len(looks) < 12:  # three times as long as is allowed
+            await asyncio.sleep(0.01)
+        assert not any("failed" in said for said in heard.said)
+        waits = False
+        await heard.until(lambda said: "failed" in said)
+
+    run(tmp_path, story, hang=1.0)
+
+
 def test_a_kill_from_outside_is_no_fault_of_the_file_at_first(tmp_path: Path) -> None:
     path = long_wave(tmp_path / "a.wav", 0.4)
 
@@ -173,7 +201,7 @@ def test_it_ends_a_while_after_the_last_page(
 @pytest.fixture
 def alone(tmp_path: Path) -> Any:
     """The process without a web process."""
-    environ = child_environment(XDG_CACHE_HOME=str(tmp_path))
+    environ = child_environment(XDG_CACHE_HOME=str(tmp_path), CROWDSTREAM_GIVE_WAY=None)
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "crowdstream.web.waves.process"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, bufsize=0,
