@@ -8,19 +8,25 @@ refused. (`openat2` with RESOLVE_BENEATH does the same in one call; Python has n
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+MOST_SPELLINGS = 100_000  # entries of a folder among which a name is looked for
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def real_path(path: Path) -> Path:
-    """`path` without '~', '..' and links; raises `OSError` where it can't be one."""
+    """`path` without '~', '..' and links, as its names are spelled on disk.
+
+    Raises `OSError` where it can't be a path.
+    """
     try:
-        real = path.expanduser().resolve()
+        real = nearest_spelling(path.expanduser()).resolve()
     except (RuntimeError, ValueError) as error:  # links in a circle, no such user, a zero byte
         raise OSError(errno.ENOENT, str(error)) from None
     # From Python 3.13 on, a circle is returned as it is.
@@ -31,6 +37,38 @@ def real_path(path: Path) -> Path:
     if circle:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     return real
+
+
+def nearest_spelling(path: Path) -> Path:
+    """`path`, with names as they are on disk where only their accents are encoded otherwise.
+
+    'é' is one character (NFC) or two (NFD, as macOS writes it); people can't see which. What is
+    there under the very name that is asked for goes first.
+    """
+    try:
+        if os.path.lexists(path) or str(path).isascii():
+            return path
+    except ValueError:  # a zero byte
+        return path
+    found = Path()
+    for part in path.parts:
+        step = found / part
+        if not part.isascii() and not os.path.lexists(step):
+            step = found / _spelled(found, part)
+        found = step
+    return found if os.path.lexists(found) else path
+
+
+def _spelled(folder: Path, name: str) -> str:
+    wanted = unicodedata.normalize("NFC", name)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in itertools.islice(entries, MOST_SPELLINGS):
+                if unicodedata.normalize("NFC", entry.name) == wanted:
+                    return entry.name
+    except OSError:
+        pass  # the name stays as it is, and whoever opens it says what is wrong
+    return name
 
 
 def root_of(real: Path, roots: Sequence[Path]) -> Path | None:

@@ -19,6 +19,7 @@ from contrib.soundcard import JackDummy, PulseNull
 from crowdstream.desk import tables
 from crowdstream.engine import kernel_cache
 from crowdstream.idle import VARIABLE as GIVE_WAY
+from crowdstream.library import folder_cache
 from tests.support import processes
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _no_settings_of_the_user(
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
     monkeypatch.setenv("XDG_DATA_HOME", str(_empty_folder(tmp_path_factory)))
+    verdicts = tmp_path_factory.getbasetemp() / "cache" / "crowdstream" / "folders"
+    monkeypatch.setattr(folder_cache, "cache_folder", lambda: verdicts)
 
 
 def _empty_folder(factory: pytest.TempPathFactory) -> Path:

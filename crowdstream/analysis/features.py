@@ -18,6 +18,7 @@ import soxr
 from crowdstream.analysis.pitches import PitchCounter
 from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
 from crowdstream.library.loudness import RESPONSE_SECONDS, Loudness
+from crowdstream.library.stem_names import kind_of
 
 RATE = 22_050  # Hz: hats are still heard
 ONSET_WINDOW, ONSET_HOP = 512, 128  # 23 ms, 5.8 ms
@@ -216,7 +217,9 @@ def extract(
     # The loudness meter's transform is then a power of two long.
     count = size * 2 - round(RESPONSE_SECONDS * rate)
     names = tuple(sound.name for sound in sounds)
-    has_drums, has_voice = "drums" in names and len(names) > 1, "vocals" in names
+    kinds = [kind_of(name) if len(names) > 1 else "" for name in names]
+    beats = [number for number, kind in enumerate(kinds) if kind == "drums"]
+    has_drums, has_voice = bool(beats), "vocals" in kinds
     loudness = Loudness(rate)
     drums_in, mid_in, side_in = _Decimate(rate), _Decimate(rate), _Decimate(rate)
     onset, attack, voice = _OnsetPass(), _AttackPass(), _VoicePass()
@@ -238,11 +241,11 @@ def extract(
         for number, part in enumerate(parts):
             found, rests[number] = _per_hop(part, rests[number], hop)
             powers[number].append(found)
-        tuned = mix - parts[names.index("drums")] if has_drums else mix
+        drums = np.sum([parts[number] for number in beats], axis=0) if has_drums else None
+        tuned = mix if drums is None else mix - drums
         mid = mid_in.feed((tuned[:, 0] + tuned[:, 1]) * np.float32(0.5), last)
         rhythm = whole = mid
-        if has_drums:
-            drums = parts[names.index("drums")]
+        if drums is not None:
             beat = drums_in.feed((drums[:, 0] + drums[:, 1]) * np.float32(0.5), last)
             rhythm, whole = beat + np.float32(REST_OF_RHYTHM) * mid, beat + mid
         if last:  # the last windows are centred at the last samples

@@ -8,14 +8,14 @@ import numpy.typing as npt
 from crowdstream.analysis.features import SLOW_RATE, Features
 from crowdstream.analysis.result import Vocals
 from crowdstream.analysis.tempo import Doubles
-from crowdstream.library.tracks import FIRST_STEMS
+from crowdstream.library.stem_names import REST, STEM_KINDS, kind_of
 
 QUIET_DB, SILENT_DB = -30.0, -60.0  # of the stem's loud parts; full scale
 LOUD_PERCENTILE = 95.0
 GAP, SHORTEST = 0.6, 0.25  # s: shorter pauses are breaths, shorter sounds are no singing
 MIX_GAP, MIX_SHORTEST = 1.5, 1.5  # s: an estimate is coarser
 SMOOTH = 1.4  # s of one estimate
-INSTRUMENTS = frozenset({*FIRST_STEMS, "guitar", "piano", "no_vocals", "instrumental"})
+INSTRUMENTS = (STEM_KINDS | {REST}) - {"vocals", "fx"}  # kinds of stems in which nobody sings
 SURE, ESTIMATED = 0.95, 0.5
 
 
@@ -35,8 +35,9 @@ def _spans(
 def find_vocals(features: Features) -> Vocals:
     """Spans with a voice; see `Vocals`."""
     names = features.names
-    if "vocals" in names:
-        power = features.stems[:, names.index("vocals")].astype(np.float64)
+    voices = [number for number, name in enumerate(names) if kind_of(name) == "vocals"]
+    if voices and len(names) > 1:
+        power = features.stems[:, voices].astype(np.float64).sum(axis=1)
         level = 10 * np.log10(power + 1e-12)
         heard = level[level > SILENT_DB]
         if not len(heard):
@@ -44,7 +45,7 @@ def find_vocals(features: Features) -> Vocals:
         loud = float(np.percentile(heard, LOUD_PERCENTILE))
         active = level > max(SILENT_DB, loud + QUIET_DB)
         return Vocals(tuple(_spans(active, features.stems_rate, GAP, SHORTEST)), "stem", SURE)
-    if len(names) > 1 and all(name in INSTRUMENTS for name in names):
+    if len(names) > 1 and all(kind_of(name) in INSTRUMENTS for name in names):
         return Vocals((), "none", SURE)
     return _estimate(features)
 

@@ -21,6 +21,7 @@ from crowdstream.catalog.corrections import (
     read_corrections,
 )
 from crowdstream.catalog.entries import Query, Row
+from crowdstream.catalog.find import spelled_path
 from crowdstream.catalog.keys import read_key
 from crowdstream.catalog.library import (
     Library,
@@ -33,6 +34,8 @@ from crowdstream.catalog.pool import Pool, PoolError
 from crowdstream.catalog.run import Run, Summary, Workers
 from crowdstream.catalog.unpack import can_unpack, default_cache
 from crowdstream.catalog.view import Terminal, notes, summary_line
+from crowdstream.settings import SettingError
+from crowdstream.settings.resolve import resolve
 from crowdstream.texts import printable
 
 GOOD, FAULT, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -73,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         help="where the stems of .stem.mp4 files go (%(default)s)")  # fmt: skip
     add("--new-library", action="store_true",
         help="put the library aside and begin another one")  # fmt: skip
+    add("--explain", action="store_true",
+        help="say of each folder what it was taken for, and why")  # fmt: skip
     add("--quiet", action="store_true", help="say only what is wrong")
     return parser
 
@@ -134,7 +139,7 @@ def _interrupt(_number: int, _frame: Any) -> None:
 
 def _list(options: argparse.Namespace, place: Path) -> int:
     query = Query(
-        roots=tuple(os.path.expanduser(folder) for folder in options.folder), bpm=options.bpm,
+        roots=tuple(spelled_path(folder) for folder in options.folder), bpm=options.bpm,
         keys=options.key or (), level=options.energy, text=options.search, bad=options.bad,
     )  # fmt: skip
     with Library(place, write=False) as library:
@@ -162,8 +167,12 @@ def _analyze(
             run = Run(
                 library, options.folder, view, str(options.unpack.expanduser().absolute()),
                 can_unpack() or options.scheduler is not None, options.again, summary,
+                media_roots(),
             )  # fmt: skip
             jobs = run.look()
+            if options.explain:
+                for folder, text in run.explained:
+                    print(f"{printable(folder)}: {text}")
             if options.settings:
                 _check_settings(options, run)
             if jobs:
@@ -189,9 +198,17 @@ def _analyze(
     return GOOD if summary.good and not told else FAULT
 
 
+def media_roots() -> list[str]:
+    """The media folders of this user's server, as its configuration and the environment say."""
+    try:
+        return [str(root) for root in resolve([]).settings.media_root]
+    except SettingError:
+        return []  # starting the server says what is wrong
+
+
 def _check_settings(options: argparse.Namespace, run: Run) -> None:
     # Before anything long begins.
-    names = {os.path.realpath(os.path.expanduser(folder)) for folder in options.folder}
+    names = {os.path.realpath(spelled_path(folder)) for folder in options.folder}
     more = next((found.path for found in run.found if found.path not in names), None)
     if more is not None:
         raise LibraryError(f"--set is for tracks that are named: {printable(more)} is not")

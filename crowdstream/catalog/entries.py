@@ -14,7 +14,7 @@ from crowdstream.catalog.corrections import CorrectionError, Corrections, read_c
 from crowdstream.catalog.find import STEMS, Mark
 from crowdstream.catalog.keys import read_key
 from crowdstream.library.grids import BeatGrid, GridError
-from crowdstream.texts import printable
+from crowdstream.texts import composed, printable
 
 COLUMNS = (
     "path", "play", "kind", "files", "stamp", "probe", "error", "version", "analysis", "tags",
@@ -164,7 +164,7 @@ class Query:
         if self.keys:
             clauses.append(f"key IN ({', '.join('?' * len(self.keys))})")
             values += self.keys
-        for word in self.text.casefold().split():
+        for word in composed(self.text).casefold().split():
             clauses.append("instr(words, ?) > 0")
             values.append(printable(word))
         if not self.gone:
@@ -197,7 +197,7 @@ def values_of(row: Row) -> list[Any]:
         row.sidecar, _plain(row.written), _plain(row.corrections),
         _json(found) if changed else "", 0,
         printable(row.name), printable(row.title), printable(row.artist),
-        "\n".join(printable(text) for text in shown).casefold(),
+        "\n".join(printable(composed(text)) for text in shown).casefold(),
         found.tempo.bpm if found else None, key, found.level if found else None,
         found.loudness.lufs if found else None, found.seconds if found else None,
         int(found.silent) if found else None,

@@ -1,33 +1,40 @@
 """Finding the tracks below folders: folders of stems, stem files, single files.
 
-What makes a folder of stems is decided in `library/tracks.py`. Folders that are links are looked
+What makes a folder of stems is decided in `library/folders.py`. Folders that are links are looked
 into once, whatever leads to them, so that links in a circle come to an end; and so is every file.
+A link that leads out of the folders that are searched is not followed: a deck would refuse what is
+there, and pages do not show it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crowdstream.inside import nearest_spelling
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.grids import FOLDER_SIDECAR, SUFFIX
+from crowdstream.library.folders import SEVERAL, StemFile, Verdict
+from crowdstream.library.folders import STEMS as ONE_TRACK
+from crowdstream.library.grids import FOLDER_SIDECAR, sidecar_of
+from crowdstream.library.stem_sound import Access
 from crowdstream.library.tracks import (
-    AUDIO_EXTENSIONS,
+    MAX_STEMS,
     MOST_ENTRIES,
-    STEM_NAMES,
-    TrackFiles,
-    find_stems,
-    stem_name,
+    STEM_FILE_ENDINGS,
+    folder_verdict,
+    foreign_reason,
+    is_audio,
+    is_foreign,
 )
+from crowdstream.texts import printable
 
 STEMS, STEM_FILE, SINGLE = "stems", "stem file", "file"
 NO_FILE = "it is a pipe or a device, not a file"
-STEM_FILE_ENDINGS = (".stem.mp4", ".stem.m4a")
 
 Trouble = Callable[[str, str], None]
 """Is told of a path that is passed over, and why."""
@@ -68,13 +75,21 @@ class Found:
 class Finder:
     """Looks below folders. `unpacks`: whether stem files (`.stem.mp4`) can be read.
 
-    Afterwards `skipped` counts stem files that could not, and `unread` holds the paths that could
-    not be looked at or into, which says nothing of what is there.
+    Afterwards `skipped` counts stem files that could not, `foreign` files in formats that no deck
+    can load, and `unread` holds the paths that could not be looked at or into, which says nothing
+    of what is there. `explained`: each folder with sound in it, what it was taken for, and why.
+    `roots`: folders that links may lead into, besides those that are searched.
     """
 
-    def __init__(self, trouble: Trouble, unpacks: bool = True) -> None:
+    def __init__(
+        self, trouble: Trouble, unpacks: bool = True, roots: Sequence[str] = ()
+    ) -> None:
         self._trouble = trouble
         self._unpacks = unpacks
+        self._roots = [os.path.realpath(os.path.expanduser(root)) for root in roots]
+        self._bounds: list[str] = []
+        self.foreign = 0
+        self.explained: list[tuple[str, str]] = []
         self._folders: set[tuple[int, int]] = set()
         self._files: set[tuple[int, int]] = set()
         self.skipped = 0
@@ -82,9 +97,14 @@ class Finder:
 
     def find(self, tops: Iterable[str]) -> Iterator[Found]:
         """The tracks that these files and folders are, or hold, in the order of their names."""
-        for top in tops:
+        spelled = [(top, spelled_path(top)) for top in tops]
+        self._bounds = list(self._roots)
+        for _, path in spelled:
+            with contextlib.suppress(ValueError):  # a zero byte: no path at all
+                self._bounds.append(os.path.realpath(path))
+        for top, path in spelled:
             try:
-                real = os.path.realpath(os.path.expanduser(top), strict=True)
+                real = os.path.realpath(path, strict=True)
                 status = os.stat(real)
             except (OSError, ValueError) as error:
                 self._fail(top, error)
@@ -122,6 +142,8 @@ class Finder:
                     continue
                 path = os.path.join(folder, entry.name)
                 try:
+                    if entry.is_symlink() and self._leads_out(path):
+                        continue
                     if entry.is_dir():
                         real = os.path.realpath(path) if entry.is_symlink() else path
                         folders.append((real, os.stat(real)))
@@ -141,45 +163,74 @@ class Finder:
             self._trouble(path, NO_FILE)
         return False
 
+    def _leads_out(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        if not os.path.exists(real) or any(
+            real == bound or real.startswith(bound.rstrip("/") + "/") for bound in self._bounds
+        ):
+            return False
+        if os.path.isdir(real) or _is_music(path):
+            self.unread.append(os.path.abspath(path))
+            self._trouble(
+                path, f"it lies outside the media folders: it is a link to {printable(real)}; "
+                "name that folder, too, here and as a media root"
+            )  # fmt: skip
+        return True
+
     def _tracks(self, folder: str, names: list[str]) -> Iterator[Found]:
-        sounds = [name for name in names if not _is_stem_file(name)]
-        known = [name for name in sounds if stem_name(Path(name)) in STEM_NAMES]
-        track = self._stems(folder, known) if known and len(sounds) <= MOST_ENTRIES else None
-        if track is not None:
-            yield from self._folder_of_stems(folder, track)
-            sounds = []
-        elif len(known) > 1:
-            scattered = _scattered(known)
-            if scattered:
+        sounds = [name for name in names if is_audio(name)]
+        verdict = self._verdict(folder) if len(names) <= MOST_ENTRIES else None
+        singles = set(sounds)
+        lost: set[str] = set()
+        if verdict is not None:
+            if verdict.kind == ONE_TRACK:
+                yield from self._one_track(folder, verdict)
+                singles = {one.path.name for one in verdict.left_out if one.track}
+            elif verdict.kind == SEVERAL:
                 self._trouble(
-                    folder,
-                    f"{len(scattered)} files in it are stems of several tracks; "
-                    "put those of each track into a folder of its own",
+                    folder, f"{verdict.reason}; put those of each track into a folder of its own"
                 )
-                sounds = [name for name in sounds if name not in scattered]
+                singles -= {path.name for path in verdict.scattered}
+            lost = {one.path.name for one in verdict.left_out if one.lost}
         for name in names:
+            path = os.path.join(folder, name)
             if _is_stem_file(name) and not self._unpacks:
-                self._skip(os.path.join(folder, name))
-            elif _is_stem_file(name) or name in sounds:
-                yield from self._file(os.path.join(folder, name))
+                self._skip(path)
+            elif name in lost:
+                self._trouble(path, f"{foreign_reason(name)}; its track is played without it")
+            elif is_foreign(name):
+                self.foreign += 1
+            elif _is_stem_file(name) or name in singles:
+                yield from self._file(path)
 
-    def _stems(self, folder: str, known: list[str]) -> TrackFiles | None:
-        stems = [stem_name(Path(name)) for name in known]
-        if len(set(stems)) < len(stems):
-            return None  # two files of drums: they belong to two tracks
+    def _verdict(self, folder: str) -> Verdict | None:
         try:
-            return find_stems(Path(folder))
-        except AudioFileError:
-            return None
+            verdict = folder_verdict(Path(folder), Access())
+        except (OSError, AudioFileError):
+            return None  # each of its files is looked at by itself
+        if verdict is not None:
+            self.explained.append((folder, explanation(verdict)))
+        return verdict
 
-    def _folder_of_stems(self, folder: str, track: TrackFiles) -> Iterator[Found]:
+    def _one_track(self, folder: str, verdict: Verdict) -> Iterator[Found]:
+        count = len(verdict.stems)
+        if count > MAX_STEMS:
+            self._trouble(
+                folder, f"it holds {count} stems, and a deck has {MAX_STEMS}: "
+                "mix some of them together"
+            )  # fmt: skip
+            return
+        yield from self._folder_of_stems(folder, verdict.stems)
+
+    def _folder_of_stems(self, folder: str, stems: Sequence[StemFile]) -> Iterator[Found]:
         marks = []
-        for stem in track.stems:
+        for stem in stems:
             mark = self._mark(str(stem.path), stem.name)
             if mark is None:
                 return
             marks.append(mark)
-        yield _found(folder, STEMS, track.name, marks, os.path.join(folder, FOLDER_SIDECAR))
+        name = os.path.basename(folder) or folder
+        yield _found(folder, STEMS, name, marks, os.path.join(folder, FOLDER_SIDECAR))
 
     def _file(self, path: str) -> Iterator[Found]:
         name = os.path.splitext(os.path.basename(path))[0]
@@ -187,7 +238,7 @@ class Finder:
         if mark is None:
             return
         kind = STEM_FILE if _is_stem_file(path) else SINGLE
-        sidecar = os.path.splitext(mark.path)[0] + SUFFIX
+        sidecar = str(sidecar_of(Path(mark.path)))
         title = name[: -len(".stem")] if kind == STEM_FILE else name
         yield _found(mark.path, kind, title, [mark], sidecar)
 
@@ -248,14 +299,23 @@ def _is_stem_file(name: str) -> bool:
 
 
 def _is_music(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS or _is_stem_file(name)
+    return is_audio(name) or _is_stem_file(name) or is_foreign(name)
 
 
-def _scattered(known: list[str]) -> set[str]:
-    # Files that share what comes before their stem's name: 'song_(Vocals)', 'song_(Drums)'.
-    songs = defaultdict(list)
-    for name in known:
-        stem = os.path.splitext(name)[0].lower()
-        ending = stem_name(Path(name))
-        songs[stem[: stem.rfind(ending.rstrip("s")[:4])].rstrip(" -_([")].append(name)
-    return {name for names in songs.values() if len(names) > 1 for name in names}
+def spelled_path(path: str) -> str:
+    """A path that a person has given, with '~' replaced and its names as they are on disk."""
+    return str(nearest_spelling(Path(os.path.expanduser(path))))
+
+
+def explanation(verdict: Verdict) -> str:
+    """What a folder was taken for, and why, in one line."""
+    names = ", ".join(stem.name for stem in verdict.stems)
+    if verdict.kind == ONE_TRACK:
+        count = len(verdict.stems)
+        what = f"one track of {count} stem{'' if count == 1 else 's'} ({names})"
+    elif verdict.kind == SEVERAL:
+        what = "stems of several tracks"
+    else:
+        what = "tracks of their own"
+    left_out = "".join(f"; without {one.path.name}: {one.reason}" for one in verdict.left_out)
+    return printable(f"{what}: {verdict.reason}{left_out}")

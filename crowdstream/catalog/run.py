@@ -11,7 +11,7 @@ from typing import Protocol
 from crowdstream.analysis.result import VERSION, Analysis
 from crowdstream.catalog.corrections import Corrections
 from crowdstream.catalog.entries import Known, Row, stamp_of
-from crowdstream.catalog.find import STEM_FILE, Finder, Found, sidecar_mark
+from crowdstream.catalog.find import STEM_FILE, Finder, Found, sidecar_mark, spelled_path
 from crowdstream.catalog.library import Library
 from crowdstream.catalog.pool import Answer
 from crowdstream.catalog.sidecar import SidecarError, read_sidecar, write_sidecar
@@ -58,7 +58,7 @@ class Summary:
     `tracks` were found; of them `analysed` were now, `known` before, `taken` over from where they
     lay before; `bad` are those that can't be used, `later` those to be tried again next time.
     `gone` were known and are not there any more. `trouble`: folders, files and sidecars that could
-    not be read. `skipped`: stem files without PyAV.
+    not be read. `skipped`: stem files without PyAV. `foreign`: files in formats that no deck loads.
     """
 
     tracks: int = 0
@@ -70,6 +70,7 @@ class Summary:
     gone: int = 0
     trouble: int = 0
     skipped: int = 0
+    foreign: int = 0
     whole: bool = False  # it came to its end
 
     @property
@@ -84,7 +85,8 @@ class Summary:
 class Run:
     """One run over files and folders (`tops`). `again`: also what has not changed.
 
-    `cache`: where stem files are unpacked; `unpacks`: whether they can be.
+    `cache`: where stem files are unpacked; `unpacks`: whether they can be. `media_roots`: folders
+    that links may lead into. `explained`: what each folder was taken for, and why.
     """
 
     library: Library
@@ -94,19 +96,23 @@ class Run:
     unpacks: bool = True
     again: bool = False
     summary: Summary = field(default_factory=Summary)
+    media_roots: Sequence[str] = ()
+    explained: list[tuple[str, str]] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
     _moved: set[str] = field(default_factory=set)
     _alike: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by stamp, by probe
 
     def look(self) -> list[Job]:
         """Find the tracks, note what was moved, came back or is gone; what is left to analyse."""
-        finder = Finder(self._trouble, self.unpacks)
+        finder = Finder(self._trouble, self.unpacks, self.media_roots)
         for found in finder.find(self.tops):
             self.found.append(found)
             self.view.found(len(self.found))
         self.summary.tracks = len(self.found)
         self.summary.skipped = finder.skipped
-        roots = [os.path.realpath(os.path.expanduser(top)) for top in self.tops]
+        self.summary.foreign = finder.foreign
+        self.explained = finder.explained
+        roots = [os.path.realpath(spelled_path(top)) for top in self.tops]
         known = self.library.known(roots)
         self._note_gone(known, finder.unread)
         jobs: list[Job] = []

@@ -209,9 +209,9 @@ def _line_of(text: str, table: str, key: str, number: int) -> int:
 def _replace(path: str, text: str) -> None:
     # In one step: who reads it meanwhile has the old one or the new one, whole.
     real = os.path.realpath(path)  # a link stays one
-    folder, name = os.path.split(real)
+    folder = os.path.dirname(real)
     mode = os.stat(real).st_mode & 0o777 if os.path.exists(real) else 0o666 & ~_umask()
-    fd, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", dir=folder)
+    fd, temporary = tempfile.mkstemp(prefix=".crowdstream-", dir=folder)
     try:
         with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
             file.write(text)

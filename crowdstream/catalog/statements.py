@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from crowdstream.catalog.entries import COLUMNS
+from crowdstream.inside import nearest_spelling
 
 _NAMES = ", ".join(COLUMNS)
 _MARKS = ", ".join("?" * len(COLUMNS))
@@ -36,7 +38,7 @@ def below(roots: Sequence[str]) -> tuple[str, list[bytes]]:
         return "1", []
     clauses, values = [], []
     for root in roots:
-        name = os.fsencode(os.path.realpath(root))
+        name = os.fsencode(os.path.realpath(nearest_spelling(Path(root))))
         stem = name.rstrip(b"/")
         clauses.append("(path = ? OR (path > ? AND path < ?))")
         values += [name, stem + b"/", stem + b"0"]

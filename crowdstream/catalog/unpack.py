@@ -19,9 +19,10 @@ import soundfile
 
 from crowdstream.catalog.mp4 import StemInfo, read_mp4
 from crowdstream.library.errors import EmptyAudio, NotAudio, TruncatedAudio, UnsupportedAudio
-from crowdstream.library.tracks import MAX_STEMS, StemFile, find_stems
+from crowdstream.library.tracks import MAX_STEMS, UNPACKED, StemFile, find_stems
 
 _LOSSLESS = frozenset({"alac", "flac"})
+MAX_NAME_BYTES = 120  # of what is taken from a title: digests and an ending have to fit, too
 MISSING = "stem files need PyAV: pip install 'crowdstream[stems]'"
 
 
@@ -70,6 +71,7 @@ def _unpack_into(path: Path, infos: list[StemInfo], folder: Path, cache: Path) -
     temporary = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
     try:
         _decode(path, infos, temporary)
+        (temporary / UNPACKED).touch()
         try:
             os.rename(temporary, folder)
         except OSError:
@@ -138,7 +140,7 @@ class _Writer:
 def _file_name(text: str) -> str:
     # A name for a file, from a text that may hold anything.
     plain = "".join(c if c.isalnum() or c in " ()_.+&'" else "_" for c in text)
-    return plain.strip(" .")[:60]
+    return plain.strip(" .")[:60].encode()[:MAX_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def _colors(stems: tuple[StemFile, ...], infos: list[StemInfo]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from crowdstream.catalog.run import Summary, shown
 from crowdstream.catalog.unpack import MISSING
 from crowdstream.catalog.work import Job
+from crowdstream.library.tracks import AUDIO_EXTENSIONS
 from crowdstream.offline.progress import clock
 from crowdstream.texts import printable
 
@@ -120,10 +121,17 @@ def notes(summary: Summary) -> list[str]:
     if summary.whole and not summary.tracks and not summary.trouble and not summary.skipped:
         said.append(
             "no tracks here: no folders of stems, no audio files "
-            "(WAV, AIFF, FLAC, OGG, MP3, .stem.mp4)"
+            f"({', '.join(sorted(AUDIO_EXTENSIONS))}, .stem.mp4)"
         )
     if summary.skipped:
         said.append(f"{summary.skipped} stem files were passed over: {MISSING}")
+    if summary.foreign:
+        one = summary.foreign == 1
+        said.append(
+            f"{summary.foreign} file{' is' if one else 's are'} in formats that no deck can load "
+            f"({', '.join(sorted(AUDIO_EXTENSIONS))} can be): convert {'it' if one else 'them'} "
+            "to WAV or FLAC"
+        )
     return said
 
 

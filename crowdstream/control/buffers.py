@@ -18,7 +18,12 @@ from crowdstream.control.tracks import SourceNumbers, Track, first_buffer, in_us
 from crowdstream.desk.block import Desk
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import BeatGrid
-from crowdstream.library.tracks import TrackFiles, check_media_root, find_stems
+from crowdstream.library.tracks import (
+    TrackFiles,
+    check_media_root,
+    find_stems,
+    left_out_values,
+)
 from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
@@ -93,6 +98,7 @@ class Buffers(ABC):
         track = Track(next(self._numbers), buffer, shown, path, names, sources, cue)
         track.context = context
         track.mix = StemMix(len(sources))
+        track.left_out = left_out_values(files.left_out)
         self._tracks[track.number] = track
         earlier = self._incoming.pop(buffer, None)
         if earlier:
@@ -105,7 +111,10 @@ class Buffers(ABC):
         pairs = zip(track.sources, files.stems, strict=True)
         stems = [(source, str(stem.path)) for source, stem in pairs]
         track.files = tuple(path for _, path in stems)
-        self._to_loader({"do": "load", "track": track.number, "stems": stems, "cue": track.cue})
+        request = {"do": "load", "track": track.number, "stems": stems, "cue": track.cue}
+        if not files.heard:
+            request["folder"] = str(files.stems[0].path.parent)
+        self._to_loader(request)
 
     def ask_for_files(self, track: Track) -> None:
         """Ask the loader once more for a track that it has never heard of.
@@ -225,6 +234,7 @@ class Buffers(ABC):
         track.state = "opened"
         for name, text in event.get("tags", {}).items():
             setattr(track, name, text)
+        self._take_stems(track, event)
         self._take_grid(track, event)
         for warning in event.get("warnings", ()):
             self._warn(track, warning)
@@ -235,6 +245,23 @@ class Buffers(ABC):
         track.warning = f"{track.warning}; {text}" if track.warning else text
         log.warning("%s: %s", track.name, text)
         self._tell("/file/warning", track.buffer, text, to=track.context)
+
+    def _take_stems(self, track: Track, event: dict[str, Any]) -> None:
+        # The loader has listened to the files, and knows which of them are the track.
+        if "kept" in event:
+            paths = dict(zip(track.sources, track.files, strict=True))
+            kept = list(event["kept"])
+            self._sources.give_back([one for one in track.sources if one not in kept])
+            track.sources = kept
+            track.files = tuple(paths[source] for source in kept)
+            track.stems = tuple(printable(name)[:LONGEST_NAME] for name in event["names"])
+            track.mix.keep(len(kept))
+            track.left_out = list(event["left_out"])
+        for name, reason, lost in track.left_out:
+            shown = printable(name)
+            level = logging.WARNING if lost else logging.INFO
+            log.log(level, "%s is played without %s: %s", track.name, shown, reason)
+            self._tell("/stems/left_out", track.buffer, shown, reason, to=track.context)
 
     def _take_grid(self, track: Track, event: dict[str, Any]) -> None:
         # A grid that a command has given goes before what lies beside the file.

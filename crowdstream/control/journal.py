@@ -17,6 +17,7 @@ class Entry:
     number: int
     stems: list[tuple[int, str]]
     cue: float = 0.0
+    folder: str = ""  # that is to be listened to first, until it is opened
     opened: bool = False
     files: list[tuple[int, int]] = field(default_factory=list)
     cue_frame: int = 0
@@ -62,7 +63,8 @@ class Journal:
         number = int(request.get("track", 0))
         entry = self.entries.get(number)
         if request["do"] == "load":
-            self.entries[number] = Entry(number, list(request["stems"]), float(request["cue"]))
+            stems, folder = list(request["stems"]), str(request.get("folder", ""))
+            self.entries[number] = Entry(number, stems, float(request["cue"]), folder)
         elif request["do"] == "attacks":
             self._attacks = True
         elif request["do"] == "inventory":
@@ -93,6 +95,9 @@ class Journal:
         kind = event["event"]
         if kind == "opened":
             entry.opened = True
+            if "kept" in event:
+                paths = dict(entry.stems)
+                entry.stems = [(source, paths[source]) for source in event["kept"]]
             entry.files = list(event["files"])
             entry.streamed = bool(event["streamed"])
             entry.cue_frame = min(int(entry.cue * event["frames"]), int(event["frames"]) - 1)
@@ -147,7 +152,8 @@ class Journal:
             requests.append({"do": "attacks"})
         requests += [{"do": "unload", "track": entry.number} for entry in opened if entry.leaving]
         requests += [
-            {"do": "load", "track": entry.number, "stems": entry.stems, "cue": entry.cue}
+            {"do": "load", "track": entry.number, "stems": entry.stems, "cue": entry.cue,
+             "folder": entry.folder}
             for entry in entries
             if not entry.opened
         ]

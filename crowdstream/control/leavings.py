@@ -38,6 +38,7 @@ def remove_leavings() -> list[Path]:
         cache = Path(os.environ["XDG_CACHE_HOME"])
     places = (
         (cache / "crowdstream" / "kernels", "*.part", OLD_SECONDS),
+        (cache / "crowdstream" / "folders", "*.part", OLD_SECONDS),
         (user_config_path(os.environ).parent, ".config-*.toml", OLD_SECONDS),
         (temporary, "crowdstream-kernels-*", OLD_KERNELS_SECONDS),
     )

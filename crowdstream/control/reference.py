@@ -46,11 +46,13 @@ fails nor delays the other messages of its bundle. Subscribers (`/notify 1`) als
 and `/broken <id> <reason>` when the rest of a loaded file can't be read: what is in memory
 plays on. Whoever loaded it gets `/broken` without a subscription, too. `/file/warning <id>
 <text>` says what is odd about a file that plays all the same, and which seconds of it are missing.
-`/grid/fault <id> <reason>` says that a sidecar file means nothing, `/crowded <id> <reason>` that
-a streamed track has more hot cues than fit the memory. `/stall <path> <seconds>` says that the
-medium took so long to give a page of that file, `/restarted loader` or `/restarted control` that
-the loader or control has died and another one goes on (what is in memory plays meanwhile).
-`/device 0` says that the sound device is gone, `/device 1` that it is there again.
+`/stems/left_out <id> <file> <reason>` names a file of a loaded folder that is not played with it:
+a mixdown of its stems, or a stem that can't be read. `/grid/fault <id> <reason>` says that a
+sidecar file means nothing, `/crowded <id> <reason>` that a streamed track has more hot cues than
+fit the memory. `/stall <path> <seconds>` says that the medium took so long to give a page of that
+file, `/restarted loader` or `/restarted control` that the loader or control has died and another
+one goes on (what is in memory plays meanwhile). `/device 0` says that the sound device is gone,
+`/device 1` that it is there again.
 `/engine <why> <ms> <driver> <device>` says that another engine plays, because the one before it
 `died` or `hung`, or the `device` was gone or is `found` again, and how much sound was lost; or
 because the buffer size was `resized`, with the silence. `/buffer_size <frames> <ms>` says before

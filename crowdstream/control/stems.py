@@ -28,6 +28,12 @@ class StemMix:
         self.rows: dict[int, float] = {}
         """Rows of the voice that were set, `layout.VOICE_...`, and to what."""
 
+    def keep(self, count: int) -> None:
+        """The track has no more than `count` stems."""
+        del self.own_gains[count:]
+        self.mutes = {number for number in self.mutes if number < count}
+        self.solos = {number for number in self.solos if number < count}
+
     def noted(self) -> list[Any]:
         """As JSON holds it; see `from_note`."""
         return [

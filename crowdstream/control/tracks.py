@@ -73,6 +73,8 @@ class Track:
     rate: float = 1.0
     mix: StemMix = field(default_factory=StemMix)
     files: tuple[str, ...] = ()  # of its stems
+    left_out: list[list[Any]] = field(default_factory=list)
+    """What of its folder is not played with it: name, reason, whether it should have been."""
     title: str = ""  # as its tags say, like artist and key
     artist: str = ""
     key: str = ""
@@ -137,7 +139,7 @@ _PLAIN = (
     "number", "buffer", "name", "path", "stems", "sources", "cue", "state", "reason", "frames",
     "streamed", "lufs", "complete", "voice", "sounding", "gain", "rate", "cue_frame", "grid_slot",
     "ratio", "ratio_asked", "quantum", "looped", "loop_begun", "loop_in", "marked", "files",
-    "title", "artist", "key",
+    "title", "artist", "key", "left_out",
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from crowdstream.dj.sets import Entry, Row, Set, Transition, Who
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import BeatGrid, GridError, find_grid
 from crowdstream.library.lengths import length_of
-from crowdstream.library.tracks import find_stems
+from crowdstream.library.tracks import hear_stems
 from crowdstream.offline.cues import SetError
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.toml import decode, parse
@@ -123,7 +123,7 @@ class _Reader:
             raise self._fail(line("path"), "path is missing: a folder of stems, or a file")
         path = str((self._path.parent / os.path.expanduser(text)).absolute())
         try:
-            files = find_stems(Path(path)).stems
+            files = hear_stems(Path(path)).stems
         except AudioFileError as error:
             raise self._fail(line("path"), str(error)) from None
         anchors = self._grid(values, [file.path for file in files], line)

@@ -63,6 +63,10 @@ class TooManyStems(AudioFileError):
     """A folder holds more audio files than one deck has stems."""
 
 
+class NotOneTrack(AudioFileError):
+    """A folder holds several tracks, or the stems of several, and was asked for as one."""
+
+
 class FileChanged(AudioFileError):
     """The file was rewritten, cut or extended while it was open."""
 

@@ -18,6 +18,8 @@ Where nobody wrote a grid, one that `crowdstream analyze --sidecar` has found co
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,6 +36,8 @@ MIN_BPM, MAX_BPM = 20.0, 400.0
 MOST_SECONDS = 1e6
 MOST_ANCHORS = 512
 SUFFIX = ".crowdstream.toml"
+MAX_NAME_BYTES = 255  # of a file's name, on all file systems that matter here
+DIGEST_DIGITS = 8
 FOLDER_SIDECAR = "crowdstream.toml"
 
 
@@ -102,7 +106,7 @@ def find_grid(
     then taken to be the file's beginning. Raises `GridError`, naming the file, for a sidecar that
     means nothing.
     """
-    sidecars = [stems[0].with_name(stems[0].stem + SUFFIX)] if len(stems) == 1 else []
+    sidecars = [sidecar_of(stems[0])] if len(stems) == 1 else []
     for sidecar in (*sidecars, stems[0].parent / FOLDER_SIDECAR):
         grid = read_sidecar(sidecar, roots)
         if grid:
@@ -113,6 +117,21 @@ def find_grid(
         if bpm is not None and MIN_BPM <= bpm <= MAX_BPM:
             return BeatGrid.of_tempo(bpm), "tag"
     return None
+
+
+def sidecar_of(file: Path) -> Path:
+    """Where the sidecar of a single file is, or would be: `song.crowdstream.toml` for `song.flac`.
+
+    Names have 255 bytes at most. Where the file's leaves no room for the ending, it is cut, and
+    followed by a digest of the whole.
+    """
+    name = os.fsencode(file.stem)
+    room = MAX_NAME_BYTES - len(SUFFIX)
+    if len(name) > room:
+        digest = hashlib.sha256(name).hexdigest()[:DIGEST_DIGITS]
+        cut = name[: room - DIGEST_DIGITS - 1].decode("utf-8", "ignore")
+        return file.with_name(f"{cut}~{digest}{SUFFIX}")
+    return file.with_name(file.stem + SUFFIX)
 
 
 def describe_track(stems: Sequence[Path], roots: Sequence[Path] = ()) -> dict[str, Any]:

@@ -9,7 +9,9 @@ the most urgent first, so that a start never waits for another file's loading.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,21 @@ from crowdstream.library.admission import Admission
 from crowdstream.library.adoption import Orphan, take_stems
 from crowdstream.library.busy import Busy
 from crowdstream.library.describe import Description, describe_now
-from crowdstream.library.errors import AudioFileError, UnsupportedAudio
+from crowdstream.library.errors import (
+    AudioFileError,
+    FileChanged,
+    FileUnreadable,
+    UnsupportedAudio,
+)
 from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, Heads, Plan, Stem
 from crowdstream.library.reader import StemReader, open_stem, trim_delays
 from crowdstream.library.room import Room
 from crowdstream.library.statistics import Statistics
+from crowdstream.library.stem_sound import Access
 from crowdstream.library.track import Track
+from crowdstream.library.tracks import folder_verdict, left_out_values, track_of
 from crowdstream.library.wanted import Wanted
 from crowdstream.texts import printable
 
@@ -83,7 +92,7 @@ class Loader:
         name, number = request["do"], int(request.get("track", 0))
         if name == "load":
             stems = [(int(source), str(path)) for source, path in request["stems"]]
-            self.load(number, stems, float(request["cue"]))
+            self.load(number, stems, float(request["cue"]), str(request.get("folder", "")))
         elif name == "cue":
             self.cue(number, int(request["frame"]))
         elif name == "keep":
@@ -101,16 +110,23 @@ class Loader:
         else:
             raise ValueError(f"nobody knows how to {name!r}")
 
-    def load(self, number: int, stems: list[tuple[int, str]], cue: float) -> None:
+    def load(
+        self, number: int, stems: list[tuple[int, str]], cue: float, folder: str = ""
+    ) -> None:
         """Open the files of track `number` (`stems`: source number and path each).
 
-        `cue`: where it will be started, as a fraction of its length. Answers `opened`, then
-        `ready` when it can be started there and `complete` when all of it is in memory; or
-        `failed`, and nothing is left of it.
+        `cue`: where it will be started, as a fraction of its length. `folder`: their folder, where
+        nobody has listened yet to what of them is the track: `opened` then says which sources are
+        `kept`, their `names`, and what is `left_out`. Answers `opened`, then `ready` when it can be
+        started there and `complete` when all of it is in memory; or `failed`, and nothing is left
+        of it.
         """
         opened: list[Stem] = []
         readers: list[StemReader] = []
+        sifted: dict[str, Any] = {}
         try:
+            if folder:
+                stems, sifted = self._sift(number, stems, Path(folder))
             for source, path in stems:
                 readers.append(self._open(number, source, path))
                 opened.append(Stem(number, source, readers[-1], 0))
@@ -133,7 +149,7 @@ class Loader:
             return
         track = Track(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
-        track.warnings = warnings
+        track.warnings, track.sifted = warnings, sifted
         paths = [Path(path) for _, path in stems]
         self._opening = track, self._describe(paths, self._roots)
         self._finish_opening()
@@ -161,9 +177,42 @@ class Loader:
                 "channels": [stem.reader.channels for stem in track.stems],
                 "files": [stem.reader.identity for stem in track.stems],
                 **({"warnings": track.warnings} if track.warnings else {}),
+                **track.sifted,
                 **about,
             }
         )
+
+    def _sift(
+        self, number: int, stems: list[tuple[int, str]], folder: Path
+    ) -> tuple[list[tuple[int, str]], dict[str, Any]]:
+        # Which of a folder's files are the track: what is heard meanwhile goes first.
+        sources = {path: source for source, path in stems}
+
+        def watch(path: Path) -> AbstractContextManager[None]:
+            return self._busy.reading(number, sources.get(str(path), stems[0][0]), str(path))
+
+        def pause() -> None:
+            while self._wanted.urgent() and self.work():
+                pass
+
+        access = Access(self._roots, self._busy.progress, pause, watch)
+        try:
+            verdict = folder_verdict(folder, access)
+        except OSError as error:
+            reason = f"it can't be read ({os.strerror(error.errno or 0)})"
+            raise FileUnreadable(folder, reason) from None
+        if verdict is None:
+            return stems, {}
+        track = track_of(folder, folder.name, verdict)
+        kept = [(sources[str(stem.path)], str(stem.path)) for stem in track.stems
+                if str(stem.path) in sources]  # fmt: skip
+        if not kept:
+            raise FileChanged(folder, "its files have changed meanwhile; load it again")
+        return kept, {
+            "kept": [source for source, _ in kept],
+            "names": [stem.name for stem in track.stems if str(stem.path) in sources],
+            "left_out": left_out_values(track.left_out),
+        }
 
     def _open(self, number: int, source: int, path: str) -> StemReader:
         with self._busy.reading(number, source, path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import Stem
@@ -24,6 +25,7 @@ class Track:
     complete: bool = False
     broken: str = ""  # why nothing more is read of it; what is resident plays on
     warnings: list[str] = field(default_factory=list)  # what is odd about its files
+    sifted: dict[str, Any] = field(default_factory=dict)  # which files of its folder it is
     measure: Measure | None = None  # of its loudness, from when it can be measured
 
     @property

@@ -3,108 +3,170 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from crowdstream.inside import real_path, root_of
+from crowdstream.inside import nearest_spelling, real_path, root_of
 from crowdstream.library.errors import (
     EmptyAudio,
     FileMissing,
     FileUnreadable,
+    NotOneTrack,
     OutsideMediaRoot,
     PermissionRefused,
     TooManyStems,
 )
-
-MAX_STEMS = 8
-MOST_ENTRIES = 1000  # of a folder: control looks into it itself, and 100 000 would take it a second
-AUDIO_EXTENSIONS = frozenset(
-    {".wav", ".aif", ".aiff", ".aifc", ".flac", ".ogg", ".oga", ".mp3", ".rf64", ".w64"}
+from crowdstream.library.folder_cache import recall, remember
+from crowdstream.library.folders import (
+    FIRST_STEMS,
+    MAX_HEARD,
+    MAX_STEMS,
+    STEMS,
+    LeftOut,
+    StemFile,
+    Verdict,
+    by_names,
+    by_sound,
+    unpacked,
 )
-FIRST_STEMS = ("drums", "bass", "vocals", "other")
-# What Demucs, Spleeter, Open-Unmix, UVR and the mastering desks of stem sellers call their files.
-STEM_NAMES = frozenset(FIRST_STEMS) | {
-    "accompaniment",
-    "fx",
-    "guitar",
-    "instrumental",
-    "keys",
-    "melody",
-    "no_vocals",
-    "percussion",
-    "piano",
-    "strings",
-    "synth",
-}
-_SAME_STEM = {
-    "drum": "drums",
-    "vocal": "vocals",
-    "voice": "vocals",
-    "vox": "vocals",
-    "others": "other",
-    "no vocals": "no_vocals",
-    "guitars": "guitar",
-}
-MIX_NAMES = frozenset({"mix", "master", "mixture", "original"})
+from crowdstream.library.stem_names import kind_of, plain_stem, read_name
+from crowdstream.library.stem_sound import Access
 
+__all__ = [
+    "AUDIO_EXTENSIONS",
+    "FIRST_STEMS",
+    "FOREIGN_EXTENSIONS",
+    "MAX_STEMS",
+    "MOST_ENTRIES",
+    "UNPACKED",
+    "LeftOut",
+    "StemFile",
+    "TrackFiles",
+    "check_media_root",
+    "find_stems",
+    "folder_verdict",
+    "hear_stems",
+    "is_audio",
+    "is_foreign",
+    "kind_of",
+    "left_out_values",
+    "stem_name",
+    "track_of",
+]  # fmt: skip
 
-@dataclass(frozen=True)
-class StemFile:
-    """One stem: its name within the track, and its file."""
-
-    name: str
-    path: Path
+MOST_ENTRIES = 1000  # of a folder: control looks into it itself, and 100 000 would take it a second
+# All that a deck can load. Others that libsndfile knows (SDS, XI, ...) are no music files.
+AUDIO_EXTENSIONS = frozenset(
+    {
+        ".wav", ".wave", ".bwf", ".bw64", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf", ".au",
+        ".snd", ".voc", ".flac", ".ogg", ".oga", ".opus", ".mp3",
+    }
+)
+UNPACKED = ".unpacked"  # a file in folders that stem files were unpacked into: they are stems
+STEM_FILE_ENDINGS = (".stem.mp4", ".stem.m4a")
+# Sound that no deck can load: a stem of this kind is named, not passed over.
+FOREIGN_EXTENSIONS = frozenset(
+    {
+        ".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".ape", ".wv", ".mpc", ".tta", ".mka",
+        ".mkv", ".webm", ".ac3", ".dts", ".ra", ".rm", ".amr", ".dsf", ".dff", ".spx", ".mp2",
+        ".mp1", ".mpa", ".shn", ".tak", ".ofr", ".3gp", ".mogg", ".rx2", ".rex",
+    }
+)
 
 
 @dataclass(frozen=True)
 class TrackFiles:
-    """A track: its name, and its one to eight stems in the order of the deck's channels."""
+    """A track: its name, and its one to eight stems in the order of the deck's channels.
+
+    `left_out`: files of its folder that are not played with it. `heard`: whether its files were
+    listened to, now or earlier; until then a mixdown may be among the stems, and more than eight.
+    """
 
     name: str
     stems: tuple[StemFile, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    heard: bool = True
 
 
 def find_stems(path: Path) -> TrackFiles:
     """The stems of the track at `path`: a file is one stem, a folder's audio files are several.
 
-    The stem of a single file has the file's name without its extension. In a folder, a stem is
-    named by a known stem name at the end of the file's name ('song_vocals.wav', 'song-(Drums)
-    .wav'), or else by the whole name. The order is drums, bass, vocals, other, then the rest by
-    name. Hidden files and files that are no audio by their extension are passed over, and so is
-    a full mix that lies beside known stems. Files are not opened here.
+    No file is opened: what names leave open, and nobody has listened to yet, stays open (see
+    `TrackFiles.heard`). The stem of a single file has the file's name without its extension. In a
+    folder, the order is drums, bass, vocals, other, then the rest by name. Hidden files and files
+    that are no audio by their extension are passed over.
 
     Raises FileMissing, PermissionRefused, FileUnreadable, EmptyAudio (no audio file in the
-    folder), TooManyStems.
+    folder), NotOneTrack, TooManyStems.
     """
+    return _find(path, None)
+
+
+def hear_stems(path: Path, access: Access | None = None) -> TrackFiles:
+    """As `find_stems`, but a folder's files are listened to where that is needed.
+
+    Takes some 5 ms for each WAV or FLAC file and 50 ms for each MP3, once.
+    """
+    return _find(path, access or Access())
+
+
+def folder_verdict(folder: Path, access: Access | None = None) -> Verdict | None:
+    """What the audio files in a folder are; None where there are none, or too many to be stems.
+
+    `access`: how to open them; without, they are not listened to. Raises OSError.
+    """
+    files, foreign = _audio_files(folder)
+    if not files or len(files) + len(foreign) > MOST_ENTRIES:
+        return None
+    return _verdict(folder, files, foreign, access)
+
+
+def _find(path: Path, access: Access | None) -> TrackFiles:
     try:
+        path = nearest_spelling(path)
         is_folder = path.is_dir()
         if not is_folder and not path.exists():
             raise FileMissing(path, "there is no such file or folder")
         if not is_folder:
             return TrackFiles(path.stem, (StemFile(path.stem, path),))
-        files = _audio_files(path)
+        files, foreign = _audio_files(path)
     except ValueError:
         raise FileMissing(path, "no file can have such a name") from None
     except PermissionError:
         raise PermissionRefused(path, "this user may not open it; change its permissions") from None
     except OSError as error:
         raise FileUnreadable(path, f"it can't be read ({os.strerror(error.errno or 0)})") from None
-    stems = [StemFile(stem_name(file), file) for file in files]
-    if any(stem.name in STEM_NAMES for stem in stems):
-        stems = [stem for stem in stems if stem.name not in MIX_NAMES]
-    if not stems:
-        raise EmptyAudio(path, "the folder holds no audio file")
-    if len(stems) > MAX_STEMS:
-        raise TooManyStems(
-            path,
-            f"the folder holds {len(stems)} audio files and a deck has {MAX_STEMS} stems; "
-            "name one file, or leave only the stems of one track in it",
-        )
+    if not files:
+        raise EmptyAudio(path, _nothing(foreign))
     # os.path.abspath gives '.' and 'x/..' a name, too.
     name = path.name or Path(os.path.abspath(path)).name or str(path)
-    return TrackFiles(name, tuple(sorted(_with_own_names(stems), key=_place)))
+    return track_of(path, name, _verdict(path, files, foreign, access))
+
+
+def track_of(path: Path, name: str, verdict: Verdict) -> TrackFiles:
+    """The track that a folder is. Raises NotOneTrack and TooManyStems."""
+    if verdict.firm:
+        raise NotOneTrack(
+            path, f"it is not the stems of one track: {verdict.reason}; name one file"
+        )
+    stems, count = verdict.stems, len(verdict.stems)
+    settled = verdict.heard or verdict.kind != STEMS
+    if count > (MAX_STEMS if settled else MAX_HEARD):
+        what = "stems" if verdict.kind == STEMS else "audio files"
+        raise TooManyStems(
+            path,
+            f"the folder holds {count} {what} and a deck has {MAX_STEMS} stems; "
+            + ("mix some of them together" if verdict.kind == STEMS else "name one file, or leave "
+               "only the stems of one track in it"),
+        )  # fmt: skip
+    return TrackFiles(name, stems, verdict.left_out, verdict.heard)
+
+
+def left_out_values(left_out: Sequence[LeftOut]) -> list[list[Any]]:
+    """As JSON holds them: name of the file, reason, whether it is lost."""
+    return [[one.path.name, one.reason, one.lost] for one in left_out]
 
 
 def stem_name(file: Path) -> str:
@@ -113,12 +175,7 @@ def stem_name(file: Path) -> str:
     'Drums.wav' -> 'drums', 'my song - Bass.flac' -> 'bass', 'song_(Vocals).wav' -> 'vocals',
     'song_mix.wav' -> 'mix', 'Loop 3.wav' -> 'Loop 3'.
     """
-    for part in (file.stem, *_endings(file.stem)):
-        plain = part.strip(" ()[]").lower()
-        plain = _SAME_STEM.get(plain, plain)
-        if plain in STEM_NAMES or plain in MIX_NAMES:
-            return plain
-    return file.stem
+    return read_name(plain_stem(file.name)).name
 
 
 def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
@@ -138,8 +195,55 @@ def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
     return real
 
 
-def _audio_files(folder: Path) -> list[Path]:
+def is_audio(name: str) -> bool:
+    """Whether a deck can load files of such a name."""
+    return os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file of such a name holds sound that no deck can load. Stem files are unpacked."""
+    if name.lower().endswith(STEM_FILE_ENDINGS):
+        return False
+    return os.path.splitext(name)[1].lower() in FOREIGN_EXTENSIONS
+
+
+def foreign_reason(name: str) -> str:
+    """What is wrong with a file of a foreign format."""
+    kind = os.path.splitext(name)[1].lower()
+    return f"{kind} files can't be played: convert it to WAV or FLAC"
+
+
+def _nothing(foreign: Sequence[Path]) -> str:
+    if not foreign:
+        return "the folder holds no audio file"
+    names = ", ".join(file.name for file in foreign[:MAX_STEMS])
+    more = f" and {len(foreign) - MAX_STEMS} more" if len(foreign) > MAX_STEMS else ""
+    return (
+        f"the folder holds no audio file that can be played, but {names}{more}: "
+        "convert them to WAV or FLAC"
+    )
+
+
+def _verdict(
+    folder: Path, files: Sequence[Path], foreign: Sequence[Path], access: Access | None
+) -> Verdict:
+    lost = tuple(LeftOut(file, foreign_reason(file.name), lost=True) for file in foreign)
+    found = by_names(files, lost)
+    if (folder / UNPACKED).exists():
+        return unpacked(files)
+    if found.heard:
+        return found
+    known = recall(folder, files, foreign)
+    if known is None and access is not None:
+        known = by_sound(files, lost, access)
+        remember(folder, files, foreign, known)
+    return known or found
+
+
+def _audio_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    # Those that can be loaded, and those with sound that can't.
     files: list[Path] = []
+    foreign: list[Path] = []
     with os.scandir(folder) as entries:
         for number, entry in enumerate(entries):
             if number >= MOST_ENTRIES:
@@ -148,34 +252,10 @@ def _audio_files(folder: Path) -> list[Path]:
                     f"the folder holds more than {MOST_ENTRIES} files and a deck has {MAX_STEMS} "
                     "stems; name one file, or a folder with the stems of one track",
                 )
-            if _is_audio_file(entry):
+            if entry.name.startswith("."):
+                continue
+            if is_audio(entry.name) and entry.is_file():
                 files.append(folder / entry.name)
-    return sorted(files)
-
-
-def _is_audio_file(entry: os.DirEntry[str]) -> bool:
-    return (
-        not entry.name.startswith(".")
-        and os.path.splitext(entry.name)[1].lower() in AUDIO_EXTENSIONS
-        and entry.is_file()
-    )
-
-
-def _endings(stem: str) -> list[str]:
-    """What follows the last ' - ', '_', '-' or opening bracket, longest first."""
-    endings = [stem[match.end() :] for match in re.finditer(r" - |_|-|(?=[(\[])", stem)]
-    return endings[-2:]  # two: 'no_vocals' has a separator of its own
-
-
-def _with_own_names(stems: list[StemFile]) -> list[StemFile]:
-    """Where two files have the same stem name, both are called by their files' whole names."""
-    names = [stem.name for stem in stems]
-    return [
-        stem if names.count(stem.name) == 1 else StemFile(stem.path.stem, stem.path)
-        for stem in stems
-    ]
-
-
-def _place(stem: StemFile) -> tuple[int, str, str]:
-    first = FIRST_STEMS.index(stem.name) if stem.name in FIRST_STEMS else len(FIRST_STEMS)
-    return first, stem.name.lower(), stem.path.name
+            elif is_foreign(entry.name) and entry.is_file():
+                foreign.append(folder / entry.name)
+    return sorted(files), sorted(foreign)

@@ -12,7 +12,7 @@ from crowdstream.control.commands.common import PATH_HELP
 from crowdstream.control.errors import CommandError
 from crowdstream.control.table import TABLE, Command
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.tracks import find_stems
+from crowdstream.library.tracks import hear_stems
 from crowdstream.texts import printable
 
 LONGEST_SECONDS = 1e6  # eleven days
@@ -92,6 +92,6 @@ class Checker:
     def _path(self, text: str, music: bool) -> str:
         path = str(self._folder / os.path.expanduser(text))
         if music and path not in self._found:
-            find_stems(Path(path))
+            hear_stems(Path(path))
             self._found.add(path)
         return path

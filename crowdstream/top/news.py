@@ -51,6 +51,8 @@ def _known(address: str, said: list[str]) -> News | None:
             return WARN, text
         case "/grid/fault", [_, reason, *_]:
             return WARN, f"beat grid: {reason}"
+        case "/stems/left_out", [_, file, reason, *_]:
+            return WARN, f"without {file}: {reason}"
         case "/crowded", [_, reason, *_]:
             return WARN, reason
         case "/stall", [path, seconds, *_]:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crowdstream.inside import open_inside, real_path, root_of
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.tracks import AUDIO_EXTENSIONS, STEM_NAMES, TrackFiles, find_stems
+from crowdstream.library.folders import STEMS
+from crowdstream.library.stem_sound import Access
+from crowdstream.library.tracks import TrackFiles, folder_verdict, is_audio, track_of
+from crowdstream.texts import composed
 
 MOST_LISTED = 100_000  # entries of a folder
 MOST_FOUND = 1000  # results of a search
@@ -37,6 +41,7 @@ class Listing:
     folders: tuple[str, ...]
     files: tuple[str, ...]
     truncated: bool = False
+    outside: int = 0  # links that lead out of the media folders: no deck would load what is there
 
     def __len__(self) -> int:
         return len(self.folders) + len(self.files)
@@ -73,26 +78,30 @@ def resolve(path: str, roots: Sequence[Path]) -> tuple[Path, Path]:
         real = real_path(root / below) if below else root
     except OSError:
         raise NotThere("there is no such folder") from None
-    if root_of(real, [root]) is None:
+    if root_of(real, roots) is None:
         raise NotThere("it lies outside the media folders")
     return root, real
 
 
-def list_folder(real: Path, root: Path) -> Listing:
+def list_folder(real: Path, roots: Sequence[Path]) -> Listing:
     """The audio files and folders in a folder. Raises `NotThere`."""
     folders: list[str] = []
     files: list[str] = []
     truncated = False
-    for count, entry in enumerate(_entries(real, root)):
+    outside = 0
+    for count, entry in enumerate(_entries(real, roots)):
         if count >= MOST_LISTED:
             truncated = True
             break
-        if _is_folder(entry, real, root):
+        folder, audio = _is_folder(entry), _is_audio(entry)
+        if (folder or audio) and entry.is_symlink() and not _is_inside(real / entry.name, roots):
+            outside += 1
+        elif folder:
             folders.append(entry.name)
-        elif _is_audio(entry):
+        elif audio:
             files.append(entry.name)
     return Listing(
-        tuple(sorted(folders, key=sort_key)), tuple(sorted(files, key=sort_key)), truncated
+        tuple(sorted(folders, key=sort_key)), tuple(sorted(files, key=sort_key)), truncated, outside
     )
 
 
@@ -101,7 +110,7 @@ def search(query: str, roots: Sequence[Path]) -> tuple[list[Found], bool]:
 
     Folders come first, then files, each by name.
     """
-    words = query.casefold().split()
+    words = composed(query).casefold().split()
     folders: list[Found] = []
     files: list[Found] = []
     until, whole = time.monotonic() + SEARCH_SECONDS, True
@@ -112,7 +121,7 @@ def search(query: str, roots: Sequence[Path]) -> tuple[list[Found], bool]:
         if walked % REST_ENTRIES == 0 and time.monotonic() > until:
             whole = False
             break
-        text = found.path.casefold()
+        text = composed(found.path).casefold()
         name = text.rpartition("/")[2]
         if all(word in text for word in words) and any(word in name for word in words):
             (folders if found.folder else files).append(found)
@@ -123,15 +132,23 @@ def search(query: str, roots: Sequence[Path]) -> tuple[list[Found], bool]:
     return [*sorted(folders, key=by_name), *sorted(files, key=by_name)], whole
 
 
-def stems_of(folder: Path, root: Path) -> TrackFiles | None:
-    """The track that a folder of stems is, None where it is an ordinary folder."""
-    if root_of(real_path(folder), [root]) is None:
-        return None
+def stems_of(
+    folder: Path, roots: Sequence[Path], access: Access | None = None
+) -> tuple[TrackFiles | None, bool]:
+    """The track that a folder of stems is, None where it is an ordinary folder; and whether that
+    is all that can be found out. Without `access`, its files are not listened to.
+    """
     try:
-        track = find_stems(folder)
-    except AudioFileError:
-        return None
-    return track if any(stem.name in STEM_NAMES for stem in track.stems) else None
+        if root_of(real_path(folder), roots) is None:
+            return None, True
+        verdict = folder_verdict(folder, access)
+        if verdict is None or verdict.kind != STEMS:
+            return None, verdict is None or verdict.heard
+        if not all(_is_inside(stem.path, roots) for stem in verdict.stems):
+            return None, True
+        return track_of(folder, folder.name, verdict), verdict.heard
+    except (AudioFileError, OSError):
+        return None, True
 
 
 def _walk(roots: Sequence[Path]) -> Iterator[Found]:
@@ -142,7 +159,7 @@ def _walk(roots: Sequence[Path]) -> Iterator[Found]:
         while waiting:
             path, real, depth = waiting.pop()
             try:
-                entries = list(_named(real, real_root))
+                entries = list(_named(real, [real_root]))
             except NotThere:
                 continue
             for entry, folder in entries:
@@ -152,20 +169,22 @@ def _walk(roots: Sequence[Path]) -> Iterator[Found]:
                     waiting.append((found.path, found.real, depth + 1))
 
 
-def _named(real: Path, root: Path) -> Iterator[tuple[str, bool]]:
-    for count, entry in enumerate(_entries(real, root)):
+def _named(real: Path, roots: Sequence[Path]) -> Iterator[tuple[str, bool]]:
+    for count, entry in enumerate(_entries(real, roots)):
         if count >= MOST_LISTED:
             return
         if entry.is_dir(follow_symlinks=False):
             yield entry.name, True
-        elif _is_audio(entry):
+        elif _is_audio(entry) and (
+            not entry.is_symlink() or _is_inside(real / entry.name, roots)
+        ):
             yield entry.name, False
 
 
-def _entries(real: Path, root: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(real: Path, roots: Sequence[Path]) -> Iterator[os.DirEntry[str]]:
     # Entries that can be shown: not hidden, with a name that is text.
     try:
-        fd = open_inside(real, [root], os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
+        fd = open_inside(real, roots, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
     except OSError as error:
         raise NotThere(os.strerror(error.errno or 0)) from None
     try:
@@ -174,7 +193,7 @@ def _entries(real: Path, root: Path) -> Iterator[os.DirEntry[str]]:
                 if count % REST_ENTRIES == REST_ENTRIES - 1:
                     time.sleep(REST_SECONDS)
                 name = entry.name
-                if not name.startswith(".") and name.isprintable():
+                if not name.startswith(".") and _is_text(name):
                     yield entry
     except OSError as error:
         raise NotThere(os.strerror(error.errno or 0)) from None
@@ -182,20 +201,28 @@ def _entries(real: Path, root: Path) -> Iterator[os.DirEntry[str]]:
         os.close(fd)
 
 
-def _is_folder(entry: os.DirEntry[str], real: Path, root: Path) -> bool:
+def _is_text(name: str) -> bool:
+    # Any space, joiner or other character of Unicode, but no control character and no bytes that
+    # are not UTF-8: JSON and OSC could not give them back.
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        if entry.is_symlink():
-            target = real_path(real / entry.name)
-            return target.is_dir() and root_of(target, [root]) is not None
-        return entry.is_dir(follow_symlinks=False)
+        return entry.is_dir()
     except OSError:
         return False
 
 
 def _is_audio(entry: os.DirEntry[str]) -> bool:
-    if os.path.splitext(entry.name)[1].lower() not in AUDIO_EXTENSIONS:
-        return False
     try:
-        return entry.is_file()
+        return is_audio(entry.name) and entry.is_file()
+    except OSError:
+        return False
+
+
+def _is_inside(path: Path, roots: Sequence[Path]) -> bool:
+    try:
+        return root_of(real_path(path), roots) is not None
     except OSError:
         return False

@@ -19,7 +19,9 @@ from crowdstream.catalog.entries import Entry
 from crowdstream.catalog.library import Library, LibraryError, default_place
 from crowdstream.library.grids import GridError, find_grid
 from crowdstream.library.lengths import length_of
+from crowdstream.library.stem_sound import Access
 from crowdstream.library.tags import read_tags
+from crowdstream.library.tracks import folder_verdict
 
 MOST_KNOWN = 20_000  # files; each takes some 300 bytes
 MOST_QUEUED = 20_000
@@ -57,10 +59,24 @@ class Catalogue:
         self._roots = roots
         self._known: OrderedDict[Mark, About] = OrderedDict()
         self._queue: OrderedDict[Mark, tuple[Path, ...]] = OrderedDict()
+        self._folders: OrderedDict[Path, None] = OrderedDict()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._library: Library | None = None
         self._look_at = 0.0
+
+    def listen(self, folders: Iterable[Path]) -> None:
+        """Find out by the sound of their files whether folders are the stems of one track.
+
+        What is found out is kept where `find_stems` looks (`library/folder_cache.py`).
+        """
+        with self._change:
+            for folder in folders:
+                self._folders[folder] = None
+                self._folders.move_to_end(folder)
+            while len(self._folders) > MOST_QUEUED:
+                self._folders.popitem(last=False)
+            self._begin()
 
     def look_up(self, tracks: Iterable[tuple[Path, ...]]) -> list[About | None]:
         """What is known of tracks, each given by its audio files; the rest will be read.
@@ -87,9 +103,7 @@ class Catalogue:
                 found.append(about)
             while len(self._queue) > MOST_QUEUED:
                 self._queue.popitem(last=False)
-            if self._queue and self._thread is None:
-                self._thread = threading.Thread(target=self._read, name="catalogue", daemon=True)
-                self._thread.start()
+            self._begin()
         found.reverse()
         return found
 
@@ -117,14 +131,25 @@ class Catalogue:
             self._library = None
         return None
 
+    def _begin(self) -> None:
+        if (self._queue or self._folders) and self._thread is None:
+            self._thread = threading.Thread(target=self._read, name="catalogue", daemon=True)
+            self._thread.start()
+
     def _read(self) -> None:
         while True:
             with self._change:
-                if not self._queue:
+                if not self._queue and not self._folders:
                     self._thread = None
                     self._change.notify_all()
                     return
-                mark, stems = self._queue.popitem()
+                folder = self._folders.popitem()[0] if self._folders else None
+                if folder is None:
+                    mark, stems = self._queue.popitem()
+            if folder is not None:
+                with contextlib.suppress(Exception):  # as in `_about`
+                    folder_verdict(folder, Access(self._roots))
+                continue
             about = self._about(stems)
             with self._change:
                 self._known[mark] = about

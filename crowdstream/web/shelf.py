@@ -6,6 +6,7 @@
 answer with `count`, `truncated`, `reading` (tags are still being read: ask again), `root` (name of
 the media folder), `path`, `note` and `entries`. An entry is a `folder`, a `track` (a folder of
 stems) or a `file`; `path` is to be asked with, `full` is what `/deck/A/load` takes.
+`left_out` says which files of a track's folder are not played with it, and why.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from crowdstream.inside import real_path
 from crowdstream.library.tracks import TrackFiles
 from crowdstream.web.browse import (
     MOST_FOUND,
@@ -56,10 +56,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Row:
-    # `track`: of a folder of stems; a file is the track of itself.
+    # `track`: of a folder of stems; a file is the track of itself. `settled`: that is known, and
+    # not only guessed from names.
     found: Found
     track: TrackFiles | None
     stems: tuple[Path, ...]
+    settled: bool = True
 
 
 class Shelf:
@@ -122,7 +124,7 @@ class Shelf:
             return _page(entries[offset : offset + limit], len(entries))
         path = path or "0"
         root, real = resolve(path, self.roots)
-        listing = self._listed(real, root)
+        listing = self._listed(real)
         names = [*listing.folders, *listing.files]
         first_file = len(listing.folders)
 
@@ -132,16 +134,17 @@ class Shelf:
         if sort == "name" or len(names) > MOST_SORTED:
             order = [*reversed(range(first_file)), *reversed(range(first_file, len(names)))]
             order = order if down and sort == "name" else list(range(len(names)))
-            rows = [self._row(found(at), root) for at in order[offset : offset + limit]]
+            rows = [self._row(found(at)) for at in order[offset : offset + limit]]
             abouts, reading = self._abouts(rows)
         else:
             rows, abouts, reading = self._sorted(
-                [self._row(found(at), root) for at in range(len(names))], sort, down
+                [self._row(found(at)) for at in range(len(names))], sort, down
             )
             rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
         entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
         too_many = sort != "name" and len(names) > MOST_SORTED
         note = f"more than {MOST_SORTED} entries are sorted by name only" if too_many else ""
+        note = note or _outside_note(listing.outside)
         return _page(
             entries, len(names), listing.truncated, reading, note, root.name, path
         )
@@ -152,8 +155,7 @@ class Shelf:
             return _page([], 0)
         found, whole = self._searched(query)
         shown = found[offset : offset + limit] if sort == "name" else found
-        reals = [real_path(root) for root in self.roots]
-        rows = [self._row(one, reals[int(one.path.partition("/")[0])]) for one in shown]
+        rows = [self._row(one) for one in shown]
         if sort == "name":
             abouts, reading = self._abouts(rows)
         else:
@@ -163,16 +165,18 @@ class Shelf:
         note = "" if whole else f"the first {min(len(found), MOST_FOUND)} found"
         return _page(entries, len(found), not whole, reading, note)
 
-    def _row(self, found: Found, root: Path) -> _Row:
+    def _row(self, found: Found) -> _Row:
         if not found.folder:
             return _Row(found, None, (found.real,))
-        track = stems_of(found.real, root)
-        return _Row(found, track, tuple(stem.path for stem in track.stems) if track else ())
+        track, settled = stems_of(found.real, self.roots)
+        stems = tuple(stem.path for stem in track.stems) if track else ()
+        return _Row(found, track, stems, settled)
 
     def _abouts(self, rows: Sequence[_Row]) -> tuple[list[About | None], bool]:
+        self.catalogue.listen(row.found.real for row in rows if not row.settled)
         known = iter(self.catalogue.look_up([row.stems for row in rows if row.stems]))
         abouts = [next(known) if row.stems else About() for row in rows]
-        return abouts, None in abouts
+        return abouts, None in abouts or not all(row.settled for row in rows)
 
     def _sorted(
         self, rows: list[_Row], sort: str, down: bool
@@ -191,12 +195,12 @@ class Shelf:
         pairs = [*known, *(one for one in pairs if not key(one))]
         return [row for row, _ in pairs], [about for _, about in pairs], reading
 
-    def _listed(self, real: Path, root: Path) -> Listing:
+    def _listed(self, real: Path) -> Listing:
         try:
             mark = str(real), os.stat(real).st_mtime_ns
         except OSError as error:
             raise NotThere(os.strerror(error.errno or 0)) from None
-        listing = self._listings.pop(mark, None) or list_folder(real, root)
+        listing = self._listings.pop(mark, None) or list_folder(real, self.roots)
         self._listings[mark] = listing
         while len(self._listings) > KEPT_LISTINGS:
             self._listings.popitem(last=False)
@@ -231,10 +235,19 @@ def _entry(row: _Row, about: About | None, name: str = "") -> dict[str, Any]:
         "kind": kind, "name": name or own, "path": found.path, "full": str(found.real),
         "folder": folder.partition("/")[2],
         "stems": [stem.name for stem in row.track.stems] if row.track else [],
+        "left_out": [f"{one.path.name}: {one.reason}" for one in row.track.left_out]
+        if row.track else [],
         "title": about.title if kind == "file" else "",
         "artist": about.artist, "key": about.key, "bpm": _finite(about.bpm),
         "length": _finite(about.length),
     }  # fmt: skip
+
+
+def _outside_note(count: int) -> str:
+    if not count:
+        return ""
+    links = "a link leads" if count == 1 else f"{count} links lead"
+    return f"{links} outside the media folders: add the folder there with --media-root"
 
 
 def _finite(value: float | None) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crowdstream.dj.controls import problem
 from crowdstream.dj.live.notes import name_of
 from crowdstream.dj.sets import Entry, Row, Set, Transition
+from crowdstream.texts import composed
 
 if TYPE_CHECKING:
     from crowdstream.dj.planner import Planner, Wish
@@ -58,7 +59,9 @@ def found(paths: list[str], text: str) -> str:
     """The one of `paths` that is `text` or ends with it. Raises LookupError."""
     if text in paths:
         return text
-    fits = [path for path in paths if path.endswith(text) or name_of(path).startswith(text)]
+    wanted = composed(text)
+    fits = [path for path in paths if composed(path).endswith(wanted)
+            or composed(name_of(path)).startswith(wanted)]  # fmt: skip
     if len(fits) == 1:
         return fits[0]
     many = f"{len(fits)} tracks are called so: say more of the path"

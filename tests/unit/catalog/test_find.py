@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from crowdstream.catalog.find import SINGLE, STEM_FILE, STEMS, Finder, Found
+from crowdstream.library.grids import find_grid
+from tests.support.stem_folders import mixed, noises, parts, put, put_all, song
 
 
 class Told:
@@ -73,11 +76,30 @@ def test_links_in_a_circle_come_to_an_end_and_copies_by_link_count_once(tmp_path
     assert set(told.lines) <= {str(tmp_path / "music" / "self")}
 
 
-def test_a_link_to_music_elsewhere_is_followed_to_its_real_path(tmp_path: Path) -> None:
+def test_a_link_to_music_elsewhere_is_told_and_not_followed(tmp_path: Path) -> None:
+    """A deck would refuse what is there, and the page does not show it."""
+    touch(tmp_path / "disk" / "b.wav", tmp_path / "disk" / "notes.txt")
+    (tmp_path / "music").mkdir()
+    links = {name: tmp_path / "music" / name for name in ("disk", "b.wav", "notes.txt")}
+    links["disk"].symlink_to(tmp_path / "disk")
+    for name in ("b.wav", "notes.txt"):
+        links[name].symlink_to(tmp_path / "disk" / name)
+    found, told, finder = find(tmp_path / "music")
+    assert found == [] and set(told.lines) == {str(links["disk"]), str(links["b.wav"])}
+    assert all("outside the media folders" in line for line in told.lines.values())
+    assert str(links["disk"]) in finder.unread
+
+
+def test_a_link_into_another_media_folder_is_followed_to_its_real_path(tmp_path: Path) -> None:
     touch(tmp_path / "disk" / "b.wav")
     (tmp_path / "music").mkdir()
-    os.symlink(tmp_path / "disk", tmp_path / "music" / "disk")
-    assert find(tmp_path / "music")[0][0].path == str(tmp_path / "disk" / "b.wav")
+    (tmp_path / "music" / "disk").symlink_to(tmp_path / "disk")
+    both = find(tmp_path / "music", tmp_path / "disk")[0]
+    told = Told()
+    configured = list(Finder(told, True, [str(tmp_path / "disk")]).find([str(tmp_path / "music")]))
+    for found in (both, configured):
+        assert [one.path for one in found] == [str(tmp_path / "disk" / "b.wav")]
+    assert not told.lines
 
 
 def test_what_is_not_there_or_closed_is_told_and_the_rest_is_found(
@@ -107,8 +129,8 @@ def test_a_pipe_is_no_track_and_does_not_hold_anything_up(tmp_path: Path) -> Non
 
 
 def test_stems_of_several_songs_in_one_folder_are_no_tracks(tmp_path: Path) -> None:
-    for song in ("one", "two"):
-        touch(*(tmp_path / f"{song}_({stem}).wav" for stem in ("Vocals", "Instrumental")))
+    for title in ("one", "two"):
+        touch(*(tmp_path / f"{title}_({stem}).wav" for stem in ("Vocals", "Instrumental")))
     touch(tmp_path / "three.wav")
     found, told, _finder = find(tmp_path)
     assert names(found) == [("three", SINGLE)]
@@ -151,3 +173,73 @@ def test_a_changed_sidecar_has_another_mark(tmp_path: Path) -> None:
     first = find(tmp_path)[0][0].sidecar_mark
     sidecar.write_text('[track]\nkey = "8A"\n', encoding="utf-8")
     assert first != 0 and find(tmp_path)[0][0].sidecar_mark not in (0, first)
+
+
+def explained(*tops: Path) -> tuple[list[Found], dict[str, str], Told]:
+    found, told, finder = find(*tops)
+    return found, {Path(folder).name: text for folder, text in finder.explained}, told
+
+
+def test_each_folder_is_explained(tmp_path: Path) -> None:
+    sounds = parts()
+    put(put_all(tmp_path / "Stems", sounds) / "full.wav", mixed(sounds))
+    put(tmp_path / "EP" / "Moon (Original Mix).wav", mixed(sounds))
+    put(tmp_path / "EP" / "Moon (Instrumental).wav", mixed(sounds, "vocals"))
+    put(tmp_path / "Album" / "One.wav", song(4.0, 2))
+    put(tmp_path / "Album" / "Two.wav", song(6.0, 3))
+    for title in ("a", "b"):
+        put_all(tmp_path / "Flat", sounds, title + "_{}.wav")
+    found, texts, told = explained(tmp_path)
+    assert names(found) == [("One", SINGLE), ("Two", SINGLE), ("Moon (Instrumental)", SINGLE),
+                            ("Moon (Original Mix)", SINGLE), ("Stems", STEMS)]  # fmt: skip
+    assert texts["Stems"].startswith("one track of 4 stems (drums, bass, vocals, other)")
+    assert "without full.wav: it is the sum of" in texts["Stems"]
+    assert texts["EP"].startswith("tracks of their own: versions of a release")
+    assert "last from 4.0 to 6.0 s" in texts["Album"]
+    assert texts["Flat"].startswith("stems of several tracks")
+    assert list(told.lines) == [str(tmp_path / "Flat")]
+    assert all("\n" not in text for text in texts.values())
+
+
+def test_songs_that_are_called_as_stems_are_tracks(tmp_path: Path) -> None:
+    for number, name in enumerate(("Keys", "Bass", "Drums")):
+        put(tmp_path / "m" / f"{name}.wav", song(10.0 + 8 * number, number))
+    put(tmp_path / "alone" / "Keys.wav", song(4.0, 9))
+    found, texts, told = explained(tmp_path)
+    assert sorted(names(found)) == [("Bass", SINGLE), ("Drums", SINGLE), ("Keys", SINGLE),
+                                    ("Keys", SINGLE)]  # fmt: skip
+    assert "holds more than bass" in texts["m"] and not told.lines
+
+
+def test_more_stems_than_a_deck_has_are_told_in_one_line(tmp_path: Path) -> None:
+    ten = ("Kick", "Snare", "Hats", "Bass", "Pad", "Lead", "FX", "Vocals", "Keys", "Sax")
+    put_all(tmp_path, noises(ten, 9999))
+    found, _texts, told = explained(tmp_path)
+    assert found == [] and "10 stems, and a deck has 8" in told.lines[str(tmp_path)]
+
+
+def test_a_stem_in_a_format_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    sounds = parts()
+    put_all(tmp_path / "m", {name: sounds[name] for name in ("drums", "bass")})
+    touch(tmp_path / "m" / "vocals.m4a", tmp_path / "song.wma", tmp_path / "tune.opus")
+    found, _told, finder = find(tmp_path)
+    assert names(found) == [("tune", SINGLE), ("m", STEMS)]
+    assert ".m4a files can't be played" in _told.lines[str(tmp_path / "m" / "vocals.m4a")]
+    assert list(_told.lines) == [str(tmp_path / "m" / "vocals.m4a")] and finder.foreign == 1
+
+
+def test_a_folder_is_named_by_either_spelling(tmp_path: Path) -> None:
+    folder = tmp_path / unicodedata.normalize("NFD", "Été")
+    touch(folder / "a.wav")
+    [found] = find(tmp_path / unicodedata.normalize("NFC", "Été"))[0]
+    assert found.path == str(folder / "a.wav")
+
+
+@pytest.mark.parametrize("name", ["a" * 245, "\u97f3" * 83, "a" * 251])
+def test_sidecars_of_the_longest_names_have_names_that_can_be(name: str, tmp_path: Path) -> None:
+    touch(tmp_path / f"{name}.wav", tmp_path / f"{name[:-1]}b.wav")
+    one, other = find(tmp_path)[0]
+    assert one.sidecar != other.sidecar
+    for found in (one, other):
+        Path(found.sidecar).write_text("[grid]\nbpm = 124.0\n", encoding="utf-8")
+        assert find_grid([Path(found.path)]) is not None

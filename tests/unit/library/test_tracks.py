@@ -51,7 +51,7 @@ def test_a_folder_of_stems_in_the_decks_order(tmp_path: Path) -> None:
 
 def test_the_rest_follows_by_name(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "Song", "Zither.flac", "piano.ogg", "BASS.MP3", "Choir.aif")
-    assert _names(folder) == ["bass", "Choir", "piano", "Zither"]
+    assert _names(folder) == ["bass", "choir", "piano", "Zither"]
 
 
 @pytest.mark.parametrize(

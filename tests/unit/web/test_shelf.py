@@ -7,7 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Coroutine
+import unicodedata
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from crowdstream.web import browse
 from crowdstream.web.browse import MOST_FOUND
 from crowdstream.web.shelf import MOST_SORTED, Shelf, routes
 from tests.support.analyze_command import analyze_here
+from tests.support.stem_folders import SPELLINGS, mixed, parts, put, put_all, song
 
 RATE = 44100
 MANY = 20_000
@@ -165,6 +167,60 @@ def test_names_are_text_whatever_they_are(media: Path) -> None:
     assert names(answer) == ["Album", "Night", nasty, "song.wav"]
 
 
+@pytest.mark.parametrize(
+    "name", ["ideo\u3000graphic", "no\u00a0break", "family\U0001f468\u200d\U0001f469", "so\u00adft"]
+)
+def test_names_with_any_space_or_joiner_are_listed_and_found(media: Path, name: str) -> None:
+    for stem in ("drums", "bass"):
+        sound(media / name / f"{stem}.wav")
+    sound(media / f"{name}.wav")
+    entries = known(Shelf([media]))
+    assert entries[name]["kind"] == "track" and entries[f"{name}.wav"]["kind"] == "file"
+    _, found = ask(Shelf([media]), "search", q=name)
+    assert {name, f"{name}.wav"} <= set(names(found))
+
+
+def test_a_search_finds_either_spelling_of_an_accent(media: Path) -> None:
+    for form, other in SPELLINGS:
+        name = unicodedata.normalize(form, f"Café {form}.wav")
+        sound(media / name)
+        _, found = ask(Shelf([media]), "search", q=unicodedata.normalize(other, f"café {form}"))
+        assert names(found) == [name]
+
+
+def test_a_link_out_of_the_media_folders_is_named_and_not_listed(
+    media: Path, tmp_path: Path
+) -> None:
+    disk = sound(tmp_path / "disk" / "a.wav").parent
+    (media / "disk").symlink_to(disk)
+    (media / "a.wav").symlink_to(disk / "a.wav")
+    (media / "list.txt").symlink_to(disk)
+    _, answer = ask(Shelf([media]), "")
+    assert not {"disk", "a.wav"} & set(names(answer))
+    assert answer["note"].startswith("3 links lead outside the media folders")
+    _, both = ask(Shelf([media, disk]), "", path="0")
+    assert {"disk", "a.wav"} <= set(names(both)) and not both["note"]
+    assert names(ask(Shelf([media, disk]), "", path="0/disk")[1]) == ["a.wav"]
+
+
+def test_what_a_folder_is_is_found_out_in_the_background(media: Path) -> None:
+    for number, name in enumerate(("Keys", "Bass", "Drums")):
+        put(media / "Songs" / f"{name}.wav", song(10.0 + 8 * number, number))
+    sounds = parts()
+    put(put_all(media / "Mixed", sounds) / "x.wav", mixed(sounds))
+    put(media / "EP" / "Moon (Original Mix).wav", mixed(sounds))
+    put(media / "EP" / "Moon (Instrumental).wav", mixed(sounds, "vocals"))
+    (media / "Mixed" / "guitar.m4a").write_bytes(b"x")
+    shelf = Shelf([media])
+    assert ask(shelf, "")[1]["reading"]
+    entries = known(shelf)
+    kinds = {name: entries[name]["kind"] for name in ("Songs", "Mixed", "EP", "Night")}
+    assert kinds == {"Songs": "folder", "Mixed": "track", "EP": "folder", "Night": "track"}
+    assert entries["Mixed"]["stems"] == ["drums", "bass", "vocals", "other"]
+    left_out = dict(line.split(": ", 1) for line in entries["Mixed"]["left_out"])
+    assert set(left_out) == {"x.wav", "guitar.m4a"} and "sum of" in left_out["x.wav"]
+
+
 def test_twenty_thousand_files_hold_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,10 +230,10 @@ def test_twenty_thousand_files_hold_up_nobody(
 
     begun, turned = threading.Event(), threading.Event()
 
-    def listed(real: Path, root: Path) -> browse.Listing:
+    def listed(real: Path, roots: Sequence[Path]) -> browse.Listing:
         begun.set()
         assert turned.wait(60), "the event loop waits for the listing"
-        return browse.list_folder(real, root)
+        return browse.list_folder(real, roots)
 
     async def listed_while_the_loop_turns() -> dict[str, Any]:
         asking = asyncio.create_task(asked(shelf, "", offset=MANY - 2, limit=200))

@@ -1,0 +1,67 @@
+"""Folders of short sounds that are told apart as real stems are: by pitch, and by their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+RATE = 44100
+SECONDS = 4.0
+Floats = npt.NDArray[np.float32]
+# Spellings of accents, each with the other one.
+SPELLINGS: tuple[tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]], ...] = (
+    ("NFC", "NFD"), ("NFD", "NFC"),
+)  # fmt: skip
+
+
+def parts(seconds: float = SECONDS, seed: int = 1) -> dict[str, Floats]:
+    """Drums, bass, vocals and other of one track, mono; nothing of them is in another one."""
+    rng = np.random.default_rng(seed)
+    count = round(seconds * RATE)
+    time = np.arange(count) / RATE * (1 + 0.03 * (seed - 1))  # another one, another tempo and key
+    beat = np.exp(-((time * 2.0) % 1.0) * 8)
+    drums = 0.2 * beat * (rng.standard_normal(count) + 2 * np.sin(2 * np.pi * 60 * time))
+    bass = 0.2 * np.sin(2 * np.pi * 55 * time + 3 * np.sin(2 * np.pi * 0.31 * time))
+    sung = 0.15 * np.sin(2 * np.pi * 620 * time + 9 * np.sin(2 * np.pi * 0.7 * time))
+    other = 0.12 * np.sin(2 * np.pi * 1300 * time + 5 * np.sin(2 * np.pi * 0.23 * time))
+    made = {"drums": drums, "bass": bass, "vocals": sung * (time % 2 < 1.4), "other": other}
+    return {name: sound.astype(np.float32) for name, sound in made.items()}
+
+
+def noises(names: Sequence[str], frames: int = RATE, seed: int = 1) -> dict[str, Floats]:
+    """Another noise for each name."""
+    rng = np.random.default_rng(seed)
+    return {name: (0.05 * rng.standard_normal(frames)).astype(np.float32) for name in names}
+
+
+def mixed(sounds: dict[str, Floats], *without: str) -> Floats:
+    """The sum of sounds, but for those that are named."""
+    chosen = [sound for name, sound in sounds.items() if name not in without]
+    whole: Floats = np.sum(chosen, axis=0, dtype=np.float32)
+    return whole
+
+
+def song(seconds: float, seed: int) -> Floats:
+    """A whole track."""
+    return mixed(parts(seconds, seed))
+
+
+def put(path: Path, sound: Floats, **options: str) -> Path:
+    """Write a file, in stereo and 24 bits where its format has them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in (".wav", ".flac"):
+        options.setdefault("subtype", "PCM_24")
+    soundfile.write(path, np.stack([sound, sound], axis=1), RATE, **options)
+    return path
+
+
+def put_all(folder: Path, sounds: dict[str, Floats], name: str = "{}.wav") -> Path:
+    """Write each sound under its name."""
+    for stem, sound in sounds.items():
+        put(folder / name.format(stem), sound)
+    return folder
