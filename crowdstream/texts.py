@@ -19,6 +19,11 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that takes no more than `most` bytes: file systems count these."""
+    return os.fsencode(text)[:most].decode("utf-8", "ignore")
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     """`path` as one line that any terminal, log or OSC reply can carry.
 

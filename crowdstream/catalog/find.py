@@ -184,7 +184,9 @@ class Finder:
         lost: set[str] = set()
         if verdict is not None:
             if verdict.kind == ONE_TRACK:
-                yield from self._one_track(folder, verdict)
+                # A stem that leads out of the media folders has been told: no deck loads the rest.
+                if all(stem.path.name in singles for stem in verdict.stems):
+                    yield from self._one_track(folder, verdict)
                 singles = {one.path.name for one in verdict.left_out if one.track}
             elif verdict.kind == SEVERAL:
                 self._trouble(
@@ -313,6 +315,8 @@ def explanation(verdict: Verdict) -> str:
     if verdict.kind == ONE_TRACK:
         count = len(verdict.stems)
         what = f"one track of {count} stem{'' if count == 1 else 's'} ({names})"
+        if count > MAX_STEMS:
+            what = f"{count} stems ({names}), of which a deck has {MAX_STEMS}"
     elif verdict.kind == SEVERAL:
         what = "stems of several tracks"
     else:

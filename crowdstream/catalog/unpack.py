@@ -20,6 +20,7 @@ import soundfile
 from crowdstream.catalog.mp4 import StemInfo, read_mp4
 from crowdstream.library.errors import EmptyAudio, NotAudio, TruncatedAudio, UnsupportedAudio
 from crowdstream.library.tracks import MAX_STEMS, UNPACKED, StemFile, find_stems
+from crowdstream.texts import cut
 
 _LOSSLESS = frozenset({"alac", "flac"})
 MAX_NAME_BYTES = 120  # of what is taken from a title: digests and an ending have to fit, too
@@ -140,7 +141,7 @@ class _Writer:
 def _file_name(text: str) -> str:
     # A name for a file, from a text that may hold anything.
     plain = "".join(c if c.isalnum() or c in " ()_.+&'" else "_" for c in text)
-    return plain.strip(" .")[:60].encode()[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+    return cut(plain.strip(" .")[:60], MAX_NAME_BYTES)
 
 
 def _colors(stems: tuple[StemFile, ...], infos: list[StemInfo]) -> list[str]:

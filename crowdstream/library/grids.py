@@ -29,7 +29,7 @@ from typing import Any
 from crowdstream.inside import open_to_read
 from crowdstream.library.sidecars import split
 from crowdstream.library.tags import Tags, read_tags
-from crowdstream.texts import printable
+from crowdstream.texts import cut, printable
 from crowdstream.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
@@ -129,8 +129,7 @@ def sidecar_of(file: Path) -> Path:
     room = MAX_NAME_BYTES - len(SUFFIX)
     if len(name) > room:
         digest = hashlib.sha256(name).hexdigest()[:DIGEST_DIGITS]
-        cut = name[: room - DIGEST_DIGITS - 1].decode("utf-8", "ignore")
-        return file.with_name(f"{cut}~{digest}{SUFFIX}")
+        return file.with_name(f"{cut(file.stem, room - DIGEST_DIGITS - 1)}~{digest}{SUFFIX}")
     return file.with_name(file.stem + SUFFIX)
 
 

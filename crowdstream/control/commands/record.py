@@ -14,6 +14,7 @@ from crowdstream.desk.sizes import STEMS, TAP_CUE, TAP_DECK, TAP_MASTER, TAP_STE
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.tracks import check_media_root
 from crowdstream.record.formats import EXTENSIONS, FORMATS, FormatError, format_of
+from crowdstream.texts import cut
 
 _WHAT = "master, cue, decks, stems, a deck (`A`) or a stem (`A/1`)"
 
@@ -27,7 +28,7 @@ def _stem(context: Context, deck: int, stem: int) -> tuple[int, str]:
     name = f"-{DECK_LETTERS[deck]}-{stem + 1}"
     if track and stem < len(track.stems):
         safe = "".join(c if c.isalnum() or c in "-_ " else "_" for c in track.stems[stem])
-        name += f"-{safe[:50]}"
+        name += f"-{cut(safe, 50)}"
     return TAP_STEM + STEMS * deck + stem, name
 
 

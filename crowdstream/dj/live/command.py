@@ -24,6 +24,7 @@ from crowdstream.dj.live.chooser import Chooser, Endless, Fixed, NothingToPlay
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.link import Link, connect
 from crowdstream.dj.live.session import Session
+from crowdstream.inside import nearest_spelling
 from crowdstream.offline.cues import SetError
 from crowdstream.settings import SettingError
 from crowdstream.settings.files import PRESETS
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def dj(arguments: Sequence[str]) -> int:
     """`crowdstream dj ...`; returns the exit status."""
     options = _parser().parse_args(arguments)
+    options.what = nearest_spelling(options.what.expanduser())
     logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
     analyst: Analyst | None = None
     try:
@@ -67,7 +69,7 @@ def dj(arguments: Sequence[str]) -> int:
 
             chooser: Chooser = Fixed(read_set(options.what))
         else:
-            if not options.what.expanduser().is_dir():
+            if not options.what.is_dir():
                 raise NothingToPlay(f"{printable(options.what)} is neither a folder nor a set file")
             analyst = None if options.no_analysis else Analyst(options.what, options.library)
             chooser = _endless(options, analyst)
@@ -117,7 +119,7 @@ def _endless(options: argparse.Namespace, analyst: Analyst | None) -> Endless:
     curve = Curve("wave", NAMED["wave"])
     begun = time.monotonic()
     place = options.library or default_place()
-    folder = str(options.what.expanduser().resolve())
+    folder = str(options.what.resolve())
     known: list[Any] = [-math.inf, of_analyses({}), 0.0]
 
     def shelf() -> Shelf:

@@ -90,6 +90,13 @@ def test_a_link_to_music_elsewhere_is_told_and_not_followed(tmp_path: Path) -> N
     assert str(links["disk"]) in finder.unread
 
 
+def test_stems_of_which_one_leads_elsewhere_are_no_track(tmp_path: Path) -> None:
+    touch(tmp_path / "disk" / "bass.wav", tmp_path / "music" / "drums.wav")
+    (tmp_path / "music" / "bass.wav").symlink_to(tmp_path / "disk" / "bass.wav")
+    found, told, _finder = find(tmp_path / "music")
+    assert found == [] and list(told.lines) == [str(tmp_path / "music" / "bass.wav")]
+
+
 def test_a_link_into_another_media_folder_is_followed_to_its_real_path(tmp_path: Path) -> None:
     touch(tmp_path / "disk" / "b.wav")
     (tmp_path / "music").mkdir()

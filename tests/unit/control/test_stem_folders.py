@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crowdstream.control.journal import Journal
 from crowdstream.library.loudness import Loudness
 from crowdstream.library.tracks import hear_stems
 from tests.support.offline_server import RATE, Rig
@@ -182,3 +183,19 @@ def test_a_name_is_found_by_either_spelling_of_its_accents(
             rig.run(512)
     assert not rig.fails() and len(rig.heard("/done")) == 4
     assert [stem.name for stem in hear_stems(folder).stems] == list(FOUR)
+
+
+def test_the_next_loader_listens_again_or_adopts_what_was_kept() -> None:
+    journal = Journal()
+    stems_ = [(7, "/m/bass.wav"), (8, "/m/drums.wav"), (9, "/m/full.wav")]
+    journal.sent({"do": "load", "track": 1, "stems": stems_, "cue": 0.0, "folder": "/m"})
+    assert journal.again()[-1]["folder"] == "/m", "it died while it listened"
+    journal.heard({"event": "opened", "track": 1, "frames": 9, "files": [[1, 2], [3, 4]],
+                   "streamed": False, "kept": [8, 7], "names": ["drums", "bass"]})  # fmt: skip
+    noted = json.loads(json.dumps(journal.noted()))
+    journal = Journal()
+    journal.restore(noted)
+    adoption = journal.again()[0]
+    assert [tuple(stem) for stem in adoption["stems"]] == [(8, "/m/drums.wav"), (7, "/m/bass.wav")]
+    assert [event["track"] for event in journal.fail("/m/bass.wav", "bad")] == [1]
+    assert journal.fail("/m/full.wav", "bad") == []

@@ -155,6 +155,7 @@ function stemDots(entry) {
   const count = entry.stems ? entry.stems.length : 0;
   if (!count) return "";
   const dots = entry.stems.map((_name, at) => h("i", { class: `stem-${at + 1}` }));
-  return h("span", { class: "stem-dots", title: entry.stems.join(", "), role: "img",
+  const without = (entry.left_out ?? []).map((line) => `\nwithout ${line}`).join("");
+  return h("span", { class: "stem-dots", title: entry.stems.join(", ") + without, role: "img",
     "aria-label": `${count} stems: ${entry.stems.join(", ")}` }, ...dots);
 }
