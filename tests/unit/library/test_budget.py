@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import random
@@ -148,6 +149,7 @@ def test_many_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
     dice = random.Random(1)
 
     def state() -> tuple[Any, ...]:
+        gc.collect()  # what earlier tests have left open, too
         pages = rig.loader.status()
         mixer = rig.core.mixer
         return (
