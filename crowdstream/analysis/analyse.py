@@ -111,7 +111,7 @@ def _tempo(rhythm: Rhythm | None, seconds: float) -> Tempo:
         numbers = numbers if len(numbers) > 1 else np.array([0.0, 1.0])
     times = np.round(beats.time(numbers), 7) + 0.0  # no -0.0
     anchors = tuple((float(n), float(t)) for n, t in zip(numbers, times, strict=True))
-    return Tempo(round(rhythm.bpm, 4), rhythm.steady, rhythm.confidence, anchors)
+    return Tempo(round(rhythm.bpm, 4), rhythm.steady, rhythm.confidence, anchors, rhythm.doubt)
 
 
 def _key(bass: Floats, treble: Floats, features: Features, beats: Beats, phrases: list[int]) -> Key:

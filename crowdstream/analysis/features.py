@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from crowdstream.analysis.mono import Mono
 from crowdstream.analysis.pitches import PitchCounter
 from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
 from crowdstream.library.loudness import RESPONSE_SECONDS, Loudness
@@ -225,6 +226,7 @@ def extract(
     bands: list[Floats] = []
     powers: list[list[Floats]] = [[] for _ in sounds]
     rests = [np.zeros((0, 2), np.float32) for _ in sounds]
+    monos = [Mono(rate) for _ in sounds]  # each stem has its own polarity
     hop = round(rate / SLOW_RATE)
     seconds = total_seconds(sounds)
     total, done = round(seconds * rate), 0
@@ -238,12 +240,18 @@ def extract(
         for number, part in enumerate(parts):
             found, rests[number] = _per_hop(part, rests[number], hop)
             powers[number].append(found)
-        tuned = mix - parts[names.index("drums")] if has_drums else mix
-        mid = mid_in.feed((tuned[:, 0] + tuned[:, 1]) * np.float32(0.5), last)
+        middle, sides = np.zeros(len(mix), np.float32), np.zeros(len(mix), np.float32)
+        drums = middle
+        for name, part, mono in zip(names, parts, monos, strict=True):
+            own, other = mono.feed(part)
+            if has_drums and name == "drums":
+                drums = own
+            else:
+                middle, sides = middle + own, sides + other
+        mid = mid_in.feed(middle, last)
         rhythm = whole = mid
         if has_drums:
-            drums = parts[names.index("drums")]
-            beat = drums_in.feed((drums[:, 0] + drums[:, 1]) * np.float32(0.5), last)
+            beat = drums_in.feed(drums, last)
             rhythm, whole = beat + np.float32(REST_OF_RHYTHM) * mid, beat + mid
         if last:  # the last windows are centred at the last samples
             tail = np.zeros(4096, np.float32)
@@ -257,7 +265,7 @@ def extract(
             )
         )
         if not has_voice:
-            side = side_in.feed((tuned[:, 0] - tuned[:, 1]) * np.float32(0.5), last)
+            side = side_in.feed(sides, last)
             voice.feed(mid, np.pad(side, (0, len(mid) - len(side))))
         progress(min(1.0, done / max(total, 1)))
     return Features(

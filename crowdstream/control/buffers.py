@@ -233,7 +233,10 @@ class Buffers(ABC):
         if found and track.grid is None:
             anchors = tuple((float(beat), float(second)) for beat, second in found["anchors"])
             made = BeatGrid(anchors, bool(found["steady"]))
-            grid = Grid(made, self.desk.sample_rate, str(found["source"]))
+            grid = Grid(
+                made, self.desk.sample_rate, str(found["source"]), float(found["confidence"]),
+                str(found["doubt"]),
+            )  # fmt: skip
             try:
                 track.grid_slot = self.grids.write(grid)
                 track.grid = grid

@@ -27,12 +27,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from crowdstream.catalog.deck_grids import LibraryGrids
 from crowdstream.dj.camelot import is_key
 from crowdstream.dj.controls import problem
 from crowdstream.dj.lines import Lines
 from crowdstream.dj.sets import Entry, Row, Set, Transition, Who
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.grids import BeatGrid, GridError, find_grid
+from crowdstream.library.grids import Analysed, BeatGrid, GridError, find_grid
 from crowdstream.library.lengths import length_of
 from crowdstream.library.tracks import find_stems
 from crowdstream.offline.cues import SetError
@@ -65,14 +66,21 @@ def parse_set(data: bytes, path: Path) -> Set:
     except SettingError as error:
         message = str(error).removeprefix("config: ").replace(" line ", ", line ", 1)
         raise SetError(message) from None
-    return _Reader(values, Lines(decode(data)), path).read()
+    grids = LibraryGrids()
+    try:
+        return _Reader(values, Lines(decode(data)), path, grids).read()
+    finally:
+        grids.close()
 
 
 class _Reader:
-    def __init__(self, values: Mapping[str, Any], lines: Lines, path: Path) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], lines: Lines, path: Path, analysed: Analysed
+    ) -> None:
         self._values = values
         self._lines = lines
         self._path = path
+        self._analysed = analysed
 
     def _fail(self, line: int, reason: str) -> SetError:
         return SetError(f"{printable(self._path)}, line {max(1, line)}: {reason}")
@@ -192,12 +200,12 @@ class _Reader:
                     values, "first_downbeat", line("first_downbeat"), 0.0, 0, 1e6
                 )
                 return steady(bpm, first)
-            found = find_grid(files)
+            found = find_grid(files, analysed=self._analysed)
         except GridError as error:
             raise self._fail(line("grid" if "grid" in values else "path"), str(error)) from None
         if found is None:
             raise self._fail(line("bpm"), "bpm is missing, and the track's files say none")
-        return found[0].anchors
+        return found.grid.anchors
 
     def _transition(self, index: int, values: Any) -> Transition | None:
         if values is None:

@@ -22,7 +22,7 @@ from crowdstream.library.admission import Admission
 from crowdstream.library.adoption import Orphan, take_stems
 from crowdstream.library.busy import Busy
 from crowdstream.library.errors import AudioFileError, UnsupportedAudio
-from crowdstream.library.grids import describe_track
+from crowdstream.library.grids import Analysed, describe_track
 from crowdstream.library.marker import Marker
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import READ_AHEAD, Heads, Plan, Stem
@@ -43,7 +43,7 @@ class Loader:
     for one who calls `work_all` once a second of sound, and wants no more read than is heard.
     `read_ahead`: seconds of a streamed track kept ahead of its playheads. `max_preload`: seconds
     from which a track is streamed, though it fits. `roots`: folders that all files have to lie
-    in, if any.
+    in, if any. `analysed`: looks grids up in the library of analysed tracks.
     Not thread-safe: call `load`, `cue`, `unload` and `work` from one thread.
     """
 
@@ -55,9 +55,11 @@ class Loader:
         read_ahead: float = READ_AHEAD,
         max_preload: float = math.inf,
         roots: Sequence[Path] = (),
+        analysed: Analysed | None = None,
     ) -> None:
         self._whole = whole
         self._roots = roots
+        self._analysed = analysed
         self._desk = desk
         self._tell = tell
         self._tracks: dict[int, Track] = {}
@@ -127,7 +129,7 @@ class Loader:
         track.cue = min(int(cue * track.frames), track.frames - 1)
         self._tracks[number] = track
         with self._busy.reading(number, *stems[0]):
-            about = describe_track([Path(path) for _, path in stems], self._roots)
+            about = describe_track([Path(path) for _, path in stems], self._roots, self._analysed)
         self._tell(
             {
                 "event": "opened",

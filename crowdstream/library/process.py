@@ -20,6 +20,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from crowdstream.catalog.deck_grids import LibraryGrids
 from crowdstream.desk.block import Desk
 from crowdstream.library.loader import Loader
 from crowdstream.library.quiet import mute_c_libraries
@@ -131,6 +132,7 @@ def main(arguments: list[str]) -> int:
         read_ahead=float(request["read_ahead"]),
         max_preload=math.inf if most is None else float(most),
         roots=[Path(root) for root in request["roots"]],
+        analysed=LibraryGrids(),
     )
     with contextlib.suppress(BrokenPipeError):  # control is gone
         _write({"event": "up"})

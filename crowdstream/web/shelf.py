@@ -233,6 +233,7 @@ def _entry(row: _Row, about: About | None, name: str = "") -> dict[str, Any]:
         "stems": [stem.name for stem in row.track.stems] if row.track else [],
         "title": about.title if kind == "file" else "",
         "artist": about.artist, "key": about.key, "bpm": _finite(about.bpm),
+        "uncertain": int(about.uncertain),
         "length": _finite(about.length),
     }  # fmt: skip
 
