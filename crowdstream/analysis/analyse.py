@@ -20,6 +20,7 @@ from crowdstream.analysis.result import (
     Vocals,
 )
 from crowdstream.analysis.rhythm import Rhythm, find_rhythm
+from crowdstream.analysis.silences import find_silences
 from crowdstream.analysis.source import Sound
 from crowdstream.analysis.stemfile import StemFileSound
 from crowdstream.analysis.structure import Bars
@@ -87,6 +88,7 @@ def analyse(
         phrases=tuple(phrases),
         vocals=voice,
         fingerprint=fingerprint.fingerprint(features, classes),
+        silences=find_silences(features),
     )
 
 

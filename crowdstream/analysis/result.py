@@ -99,7 +99,8 @@ class Analysis:
     `energy`, `bass`: 0 to 1, relative to the track's loudest bars. `activity`: per stem the same,
     empty where there is only one file. `level`: 0 to 1, how energetic the track is, comparable
     between tracks. `phrases`: beats at which a phrase starts. `silent`: nothing is above -70 LUFS.
-    `fingerprint`: hexadecimal, see `fingerprint.py`.
+    `fingerprint`: hexadecimal, see `fingerprint.py`. `silences`: (begin, end) in seconds,
+    ascending, of stretches in which nothing is heard; see `silences.py`.
     """
 
     version: int
@@ -120,6 +121,7 @@ class Analysis:
     phrases: tuple[int, ...]
     vocals: Vocals
     fingerprint: str
+    silences: tuple[tuple[float, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Only dictionaries, lists, texts and numbers, for JSON."""
@@ -148,6 +150,7 @@ class Analysis:
             phrases=tuple(values["phrases"]),
             vocals=Vocals(**{**vocals, "spans": _pairs(vocals["spans"])}),
             fingerprint=values["fingerprint"],
+            silences=_pairs(values["silences"]),
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from crowdstream.analysis import attacks, changes, doubts, grid, meter, moving, tempo, weights
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, Features
 from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.silences import find_silences
 from crowdstream.analysis.tempo import Floats
 
 LEAST_REGULAR = 0.1  # repetition below which there is no beat, of a minute of sound
@@ -23,6 +24,8 @@ WHOLE_DRIFT = 0.004  # s: a tempo this close to a whole number at the track's en
 BEFORE_SOUND = 0.06  # s: the first downbeat may lie so far before the first sound
 CUT, MOVING_CUT = 0.004, 0.02  # s: and so far before the file
 ABOUT = 0.2  # by which a grid of parts may keep to the onsets less than one that moves
+PAUSE_SECONDS = 4.0  # of silence, after which the beat need not go on where it was
+SAME_TEMPO = 0.001  # share by which parts of one tempo differ
 DOUBTFUL = 0.4  # confidence of a grid that something speaks against, at most
 HEARD = 1e-4  # of the loudest power: the first sound
 
@@ -69,7 +72,9 @@ def _doubted(rhythm: Rhythm, doubt: str) -> Rhythm:
 def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhythm | None:
     # Several tempi, one after the other; None where that is not what it is. `any_part`: also where
     # one of them moves.
-    edges = [0.0, *changes.find_changes(lines), features.seconds]
+    pauses = [end for begin, end in find_silences(features) if end - begin > PAUSE_SECONDS]
+    inner = sorted({*changes.find_changes(lines), *pauses} - {features.seconds})
+    edges = [0.0, *inner, features.seconds]
     parts: list[changes.Part] = []
     found: list[Rhythm] = []
     for begin, end in pairwise(edges):
@@ -94,6 +99,9 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
         beats, _bpm(beats, features.seconds), False,
         min(rhythm.confidence for rhythm in found), min(rhythm.downbeat for rhythm in found),
     )  # fmt: skip
+    low, high = min(rhythm.bpm for rhythm in found), max(rhythm.bpm for rhythm in found)
+    if high / low - 1 < SAME_TEMPO:
+        return whole  # it goes on at the same tempo, after a pause
     return _doubted(whole, f"its tempo changes from {tempi}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Container
+from copy import copy
 from typing import Any
 
 from crowdstream.control.errors import Refused
@@ -49,6 +50,12 @@ class Grid:
         source, anchors, steady, *trust = note  # of an earlier version without trust
         pairs = tuple((beat, second) for beat, second in anchors)
         return cls(BeatGrid(pairs, steady), sample_rate, source, *trust)
+
+    def trusted(self, confidence: float) -> Grid:
+        """The same grid with another confidence."""
+        made = copy(self)
+        made.confidence = confidence
+        return made
 
     def _between(self, place: float, known: list[float], wanted: list[float]) -> float:
         # The first and the last stretch go on outwards.

@@ -79,6 +79,17 @@ def points(context: Context, deck: int, pairs: tuple[float, ...]) -> None:
     _set(context, deck, lambda: BeatGrid.through(anchors))
 
 
+@TABLE.add(
+    "/deck/{deck}/grid/confidence",
+    Arg("confidence", "f", "how far it can be trusted; below 0.6 it is shown as uncertain", low=0,
+        high=1),
+)
+def confidence(context: Context, deck: int, confidence: float) -> None:
+    """State how far the beat grid of the deck's track can be trusted; its beats stay."""
+    track = context.mixer.deck_track(deck)
+    track.grid = grid_of(track).trusted(confidence)
+
+
 @TABLE.add("/deck/{deck}/grid/clear")
 def clear(context: Context, deck: int) -> None:
     """Take the beat grid away from the deck's track; it is not synced any more."""
