@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.support.field_cases import CHECKS, Case
+from tests.support.field_cases import CHECKS, Case, MissingInputError
 
 
 def run(name: str, folder: Path) -> tuple[str, str]:
@@ -27,6 +27,8 @@ def run(name: str, folder: Path) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="field-") as data:
         try:
             return "right", CHECKS[name](Case(folder.resolve(), Path(data)))
+        except MissingInputError as error:
+            return "missing", str(error)
         except Exception as error:  # one case must not end the others
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "

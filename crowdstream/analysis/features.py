@@ -8,7 +8,7 @@ but the drums.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,6 +208,17 @@ def extract(
     sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None
 ) -> Features:
     """Read all stems once. `progress` is called with the share that is done, 0 to 1."""
+    steps = extracting(sounds)
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            found: Features = end.value
+            return found
+
+
+def extracting(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
+    """As `extract`, about a second of sound at each step; gives the share that is done."""
     rate = sounds[0].sample_rate
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         rate = OTHER_RATE
@@ -267,7 +278,7 @@ def extract(
         if not has_voice:
             side = side_in.feed(sides, last)
             voice.feed(mid, np.pad(side, (0, len(mid) - len(side))))
-        progress(min(1.0, done / max(total, 1)))
+        yield min(1.0, done / max(total, 1))
     return Features(
         seconds=seconds,
         sample_rate=sounds[0].sample_rate,

@@ -24,6 +24,8 @@ WHOLE_DRIFT = 0.004  # s: a tempo this close to a whole number at the track's en
 BEFORE_SOUND = 0.06  # s: the first downbeat may lie so far before the first sound
 CUT, MOVING_CUT = 0.004, 0.02  # s: and so far before the file
 ABOUT = 0.2  # by which a grid of parts may keep to the onsets less than one that moves
+NEAR_TAG = 0.02  # share by which a tag's tempo may be rounded, or off
+SAID = 4.0  # times as likely is a tempo that a tag says, of two that the sound leaves open
 PAUSE_SECONDS = 4.0  # of silence, after which the beat need not go on where it was
 SAME_TEMPO = 0.001  # share by which parts of one tempo differ
 DOUBTFUL = 0.4  # confidence of a grid that something speaks against, at most
@@ -45,9 +47,12 @@ class Rhythm:
     doubt: str = ""
 
 
-def find_rhythm(features: Features, lines: Floats) -> Rhythm | None:
-    """The rhythm of a track, None where nothing repeats. `lines`: its `tempo.pulses`."""
-    found = _one_rhythm(features, lines)
+def find_rhythm(features: Features, lines: Floats, said: float = 0.0) -> Rhythm | None:
+    """The rhythm of a track, None where nothing repeats. `lines`: its `tempo.pulses`.
+
+    `said`: beats a minute that its tags say, 0: none; of possible tempi that one is likelier.
+    """
+    found = _one_rhythm(features, lines, said=said)
     if found is None:
         return None
     kept = doubts.worst_stretch(lines, found.beats)
@@ -110,7 +115,9 @@ def _is_steady(lines: Floats, rhythm: Rhythm) -> bool:
     return rhythm.steady and grid.coherence(lines, rhythm.beats) >= grid.STEADY
 
 
-def _one_rhythm(features: Features, lines: Floats, hertz: float = 0.0) -> Rhythm | None:
+def _one_rhythm(
+    features: Features, lines: Floats, hertz: float = 0.0, said: float = 0.0
+) -> Rhythm | None:
     # One tempo, steady or moving. `hertz`: the tempo is known to be about this.
     found = tempo.candidates(lines)
     if not found:
@@ -120,6 +127,10 @@ def _one_rhythm(features: Features, lines: Floats, hertz: float = 0.0) -> Rhythm
     if regular < needed:
         return None
     chances = weights.OCTAVE.chances(np.array([candidate.traits for candidate in found]))
+    if said:
+        near = [abs(60 * one.hertz / said - 1) < NEAR_TAG for one in found]
+        chances = np.where(near, SAID * chances, chances)
+        chances /= chances.sum()
     best = int(np.argmax(chances))
     chance = float(chances[best])
     beats, steady = _rough(lines, hertz or found[best].hertz)

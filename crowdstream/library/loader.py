@@ -29,6 +29,7 @@ from crowdstream.library.plan import READ_AHEAD, Heads, Plan, Stem
 from crowdstream.library.reader import StemReader, open_stem
 from crowdstream.library.room import Room
 from crowdstream.library.statistics import Statistics
+from crowdstream.library.tempo_check import LEAST_SECONDS, MOST_SECONDS, TempoCheck
 from crowdstream.library.track import Track
 from crowdstream.library.wanted import Wanted
 from crowdstream.texts import printable
@@ -141,6 +142,10 @@ class Loader:
                 **about,
             }
         )
+        grid = about.get("grid", {})
+        seconds = track.frames / self._desk.sample_rate
+        if grid.get("source") == "tag" and LEAST_SECONDS <= seconds <= MOST_SECONDS:
+            track.said = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
 
     def _open(self, number: int, source: int, path: str) -> StemReader:
         with self._busy.reading(number, source, path):
@@ -265,6 +270,27 @@ class Loader:
                 if report:
                     self._tell({"event": "loudness", "track": track.number, **report})
                 return True
+        return False
+
+    def check_tempo(self) -> bool:
+        """Check a second of a track against the tempo in its tags; False where none is to be.
+
+        Takes about 5 ms, the last second of a track some 0.3 s. Answers `grid`, with what the sound
+        has, or without where it has no such tempo. Only for tracks that are all in memory.
+        """
+        for track in self._tracks.values():
+            if not track.said or track.streamed or not track.complete or track.broken:
+                continue
+            if track.check is None:
+                track.check = TempoCheck(self._desk, track.stems, track.said)
+            if track.check.step() and not track.check.verdict:
+                return True
+            found, verdict = track.check.grid, track.check.verdict
+            track.check, track.said = None, 0.0
+            if verdict != "open":
+                grid = found.to_dict() if found else None
+                self._tell({"event": "grid", "track": track.number, "grid": grid})
+            return True
         return False
 
     def work_all(self) -> None:

@@ -58,7 +58,8 @@ class Process:
                 return
             handled = self._handle_next()
             worked = self._loader.work()
-            measured = not (handled or worked or self._requests) and self._loader.measure()
+            idle = not (handled or worked or self._requests)
+            measured = idle and (self._loader.measure() or self._loader.check_tempo())
             self._report()
             if handled or worked or measured:
                 wait = 0.0

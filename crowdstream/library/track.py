@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import Stem
+from crowdstream.library.tempo_check import TempoCheck
 
 
 @dataclass
@@ -24,6 +25,8 @@ class Track:
     complete: bool = False
     broken: str = ""  # why nothing more is read of it; what is resident plays on
     measure: Measure | None = None  # of its loudness, from when it can be measured
+    said: float = 0.0  # beats a minute that its tags say, and nobody has checked
+    check: TempoCheck | None = None  # of that
 
     @property
     def frames(self) -> int:

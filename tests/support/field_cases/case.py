@@ -21,6 +21,11 @@ from tests.support.offline_server import RATE, Rig
 
 ANALYZE_SECONDS = 1200.0  # a stuck analysis must not hold up the other cases
 
+
+class MissingInputError(Exception):
+    """An input was not made: a program that makes it is not installed."""
+
+
 Check = Callable[["Case"], str]
 CHECKS: dict[str, Check] = {}
 
@@ -62,9 +67,10 @@ class Case:
         self.data = data
 
     def path(self, name: str) -> Path:
-        """A file or folder of the case; it has to be there."""
+        """A file or folder of the case. Raises `MissingInputError` where it is not there."""
         found = self.folder / name
-        assert found.exists(), f"{name} is missing among the inputs"
+        if not found.exists():
+            raise MissingInputError(f"{name} is missing among the inputs")
         return found
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
