@@ -174,7 +174,8 @@ class Status:
         keylock, semitones = core.mixer.pitches.settings(deck)
         readings: dict[str, Any] = {
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
-            "grid": "", "bpm": 0.0, "beat": 0.0, "phase": 0.0, "sync": 0.0, "loop": "", "cues": "",
+            "grid": "", "grid_confidence": 0.0, "bpm": 0.0, "beat": 0.0, "phase": 0.0,
+            "sync": 0.0, "loop": "", "cues": "",
             "quantize": core.quantize.beats(deck, core.beats.meter),
             "lufs": 0.0,
             "keylock": int(keylock), "pitch": semitones,
