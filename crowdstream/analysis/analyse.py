@@ -20,11 +20,13 @@ from crowdstream.analysis.result import (
     Vocals,
 )
 from crowdstream.analysis.rhythm import Rhythm, find_rhythm
+from crowdstream.analysis.silences import find_silences
 from crowdstream.analysis.source import Sound
 from crowdstream.analysis.stemfile import StemFileSound
 from crowdstream.analysis.structure import Bars
 from crowdstream.analysis.tempo import Doubles, Floats
 from crowdstream.library.loudness import SILENCE
+from crowdstream.library.tags import read_tags
 from crowdstream.library.tracks import TrackFiles
 
 NO_BEAT_BAR = 2.0  # s: "bars" where there is no beat
@@ -44,13 +46,15 @@ def analyse_track(
             stack.enter_context(closing(StemFileSound(stem.name, stem.path)))
             for stem in track.stems
         ]
-        return analyse(sounds, progress)
+        return analyse(sounds, progress, read_tags(track.stems[0].path).bpm or 0.0)
 
 
 def analyse(
-    sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None
+    sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None,
+    said: float = 0.0,
 ) -> Analysis:
     """Analyse one track of one or more stems. `progress`: called with the share done, 0 to 1.
+    `said`: beats a minute that its tags say, 0: none.
 
     Needs memory for what is found, 25 kB a second, not for the samples.
     """
@@ -58,7 +62,7 @@ def analyse(
     if features.lufs <= SILENCE or not len(features.bands):
         return _silent(features)
     lines = tempo.pulses(features.onsets)
-    rhythm = find_rhythm(features, lines)
+    rhythm = find_rhythm(features, lines, said)
     beats = rhythm.beats if rhythm else Beats.even(structure.BAR / NO_BEAT_BAR)
     bass, treble = features.pitches.bass(), features.pitches.treble()
     cents = key.tuning((bass + treble).sum(axis=0).astype(np.float64))
@@ -87,6 +91,7 @@ def analyse(
         phrases=tuple(phrases),
         vocals=voice,
         fingerprint=fingerprint.fingerprint(features, classes),
+        silences=find_silences(features),
     )
 
 
@@ -111,7 +116,7 @@ def _tempo(rhythm: Rhythm | None, seconds: float) -> Tempo:
         numbers = numbers if len(numbers) > 1 else np.array([0.0, 1.0])
     times = np.round(beats.time(numbers), 7) + 0.0  # no -0.0
     anchors = tuple((float(n), float(t)) for n, t in zip(numbers, times, strict=True))
-    return Tempo(round(rhythm.bpm, 4), rhythm.steady, rhythm.confidence, anchors)
+    return Tempo(round(rhythm.bpm, 4), rhythm.steady, rhythm.confidence, anchors, rhythm.doubt)
 
 
 def _key(bass: Floats, treble: Floats, features: Features, beats: Beats, phrases: list[int]) -> Key:

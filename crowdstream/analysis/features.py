@@ -8,13 +8,14 @@ but the drums.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
+from crowdstream.analysis.mono import Mono
 from crowdstream.analysis.pitches import PitchCounter
 from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
 from crowdstream.library.loudness import RESPONSE_SECONDS, Loudness
@@ -208,6 +209,17 @@ def extract(
     sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None
 ) -> Features:
     """Read all stems once. `progress` is called with the share that is done, 0 to 1."""
+    steps = extracting(sounds)
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            found: Features = end.value
+            return found
+
+
+def extracting(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
+    """As `extract`, about a second of sound at each step; gives the share that is done."""
     rate = sounds[0].sample_rate
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         rate = OTHER_RATE
@@ -228,6 +240,7 @@ def extract(
     bands: list[Floats] = []
     powers: list[list[Floats]] = [[] for _ in sounds]
     rests = [np.zeros((0, 2), np.float32) for _ in sounds]
+    monos = [Mono(rate) for _ in sounds]  # each stem has its own polarity
     hop = round(rate / SLOW_RATE)
     seconds = total_seconds(sounds)
     total, done = round(seconds * rate), 0
@@ -241,12 +254,17 @@ def extract(
         for number, part in enumerate(parts):
             found, rests[number] = _per_hop(part, rests[number], hop)
             powers[number].append(found)
-        drums = np.sum([parts[number] for number in beats], axis=0) if has_drums else None
-        tuned = mix if drums is None else mix - drums
-        mid = mid_in.feed((tuned[:, 0] + tuned[:, 1]) * np.float32(0.5), last)
+        drums, middle, sides = (np.zeros(len(mix), np.float32) for _ in range(3))
+        for kind, part, mono in zip(kinds, parts, monos, strict=True):
+            own, other = mono.feed(part)
+            if kind == "drums":
+                drums = drums + own
+            else:
+                middle, sides = middle + own, sides + other
+        mid = mid_in.feed(middle, last)
         rhythm = whole = mid
-        if drums is not None:
-            beat = drums_in.feed((drums[:, 0] + drums[:, 1]) * np.float32(0.5), last)
+        if has_drums:
+            beat = drums_in.feed(drums, last)
             rhythm, whole = beat + np.float32(REST_OF_RHYTHM) * mid, beat + mid
         if last:  # the last windows are centred at the last samples
             tail = np.zeros(4096, np.float32)
@@ -260,9 +278,9 @@ def extract(
             )
         )
         if not has_voice:
-            side = side_in.feed((tuned[:, 0] - tuned[:, 1]) * np.float32(0.5), last)
+            side = side_in.feed(sides, last)
             voice.feed(mid, np.pad(side, (0, len(mid) - len(side))))
-        progress(min(1.0, done / max(total, 1)))
+        yield min(1.0, done / max(total, 1))
     return Features(
         seconds=seconds,
         sample_rate=sounds[0].sample_rate,

@@ -69,3 +69,10 @@ class PitchCounter:
     def treble(self) -> Floats:
         """The same for what is above it."""
         return np.concatenate([np.zeros((0, FINE), np.float32), *self._treble])
+
+    def part(self, begin: float, end: float) -> PitchCounter:
+        """What was counted between two seconds."""
+        made = PitchCounter(self._rate)
+        rows = slice(round(begin * self.rate), round(end * self.rate))
+        made._bass, made._treble = [self.bass()[rows]], [self.treble()[rows]]
+        return made

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-VERSION = 2  # of the method: goes up when results change, so that a library knows what to do again
+from crowdstream.library.grids import CERTAIN
+
+VERSION = 3  # of the method: goes up when results change, so that a library knows what to do again
 
 SectionKind = Literal["intro", "build", "drop", "break", "verse", "outro"]
 
@@ -17,13 +19,20 @@ class Tempo:
 
     Beat 0 is the first downbeat; there are beats below 0 where the sound begins before it.
     `bpm`: beats a minute, of an unsteady track the median; 0 where there is no beat, and then
-    there are no anchors. `steady`: two anchors say it all. `confidence`: 0 to 1.
+    there are no anchors. `steady`: two anchors say it all. `confidence`: 0 to 1. `doubt`: what
+    speaks against the grid, in words; empty where nothing does.
     """
 
     bpm: float
     steady: bool
     confidence: float
     anchors: tuple[tuple[float, float], ...]
+    doubt: str = ""
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether there is a grid, and it may be wrong: its confidence is below `CERTAIN`."""
+        return bool(self.anchors) and self.confidence < CERTAIN
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ class Analysis:
     `energy`, `bass`: 0 to 1, relative to the track's loudest bars. `activity`: per stem the same,
     empty where there is only one file. `level`: 0 to 1, how energetic the track is, comparable
     between tracks. `phrases`: beats at which a phrase starts. `silent`: nothing is above -70 LUFS.
-    `fingerprint`: hexadecimal, see `fingerprint.py`.
+    `fingerprint`: hexadecimal, see `fingerprint.py`. `silences`: (begin, end) in seconds,
+    ascending, of stretches in which nothing is heard; see `silences.py`.
     """
 
     version: int
@@ -111,6 +121,7 @@ class Analysis:
     phrases: tuple[int, ...]
     vocals: Vocals
     fingerprint: str
+    silences: tuple[tuple[float, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Only dictionaries, lists, texts and numbers, for JSON."""
@@ -139,6 +150,7 @@ class Analysis:
             phrases=tuple(values["phrases"]),
             vocals=Vocals(**{**vocals, "spans": _pairs(vocals["spans"])}),
             fingerprint=values["fingerprint"],
+            silences=_pairs(values["silences"]),
         )
 
 

@@ -81,8 +81,8 @@ def autocorrelation(lines: Floats) -> Doubles:
     return found
 
 
-def _at(curve: Doubles, seconds: float) -> Doubles:
-    # The strongest repeat near that lag, per column.
+def repeat_at(curve: Doubles, seconds: float) -> Doubles:
+    """The strongest repeat near that lag, per column. `curve`: of `autocorrelation`."""
     low = int(seconds * (1 - NEAR) * FRAME_RATE)
     high = math.ceil(seconds * (1 + NEAR) * FRAME_RATE) + 1
     part = curve[min(low, len(curve) - 1) : max(high, low + 1)]
@@ -134,18 +134,18 @@ def regularity(lines: Floats, found: list[Candidate]) -> float:
     means = []
     for candidate in found:
         lags = [beats / candidate.hertz for beats in (1.0, 2.0, 4.0, 8.0)]
-        repeats = [float(_at(curve, lag).mean()) for lag in lags if lag < longest]
+        repeats = [float(repeat_at(curve, lag).mean()) for lag in lags if lag < longest]
         means.append(sum(repeats) / max(len(repeats), 1))
     return max(means, default=0.0)
 
 
 def _strength(curve: Doubles, hertz: float) -> float:
-    return float(sum(_at(curve, beats / hertz).sum() for beats in (0.5, 1.0, 2.0, 4.0)))
+    return float(sum(repeat_at(curve, beats / hertz).sum() for beats in (0.5, 1.0, 2.0, 4.0)))
 
 
 def _traits(grouped: Doubles, hertz: float, strength: float) -> Doubles:
     octave = math.log2(60 * hertz / CENTRE)
-    repeats = np.concatenate([_at(grouped, beats / hertz) for beats in SUBDIVISIONS])
+    repeats = np.concatenate([repeat_at(grouped, beats / hertz) for beats in SUBDIVISIONS])
     # A kick on every beat, or on every half one: that is two things at once.
     half, whole = (repeats[3 * SUBDIVISIONS.index(beats)] for beats in (0.5, 1.0))
     kick = [half * whole, half**2, whole**2]

@@ -13,13 +13,13 @@ from crowdstream.analysis.result import Analysis
 from crowdstream.catalog.corrections import CorrectionError, Corrections, read_corrections
 from crowdstream.catalog.find import STEMS, Mark
 from crowdstream.catalog.keys import read_key
-from crowdstream.library.grids import BeatGrid, GridError
+from crowdstream.library.grids import CERTAIN, BeatGrid, GridError
 from crowdstream.texts import composed, printable
 
 COLUMNS = (
     "path", "play", "kind", "files", "stamp", "probe", "error", "version", "analysis", "tags",
     "sidecar", "written", "corrections", "corrected", "gone", "name", "title", "artist", "words",
-    "bpm", "key", "level", "lufs", "seconds", "silent",
+    "bpm", "key", "level", "lufs", "seconds", "silent", "sure", "doubt",
 )  # fmt: skip
 _KEPT = COLUMNS[: COLUMNS.index("corrected")]
 
@@ -104,7 +104,8 @@ class Entry:
     """A track as it is listed. `number` is what `Library.analysis` takes, `play` what a deck loads.
 
     Tempo in beats a minute (0: no beat), key in Camelot's notation ("" none), level 0 to 1,
-    loudness in LUFS, length in seconds; None of a bad track, whose `error` says why.
+    loudness in LUFS, length in seconds; None of a bad track, whose `error` says why. `sure`:
+    confidence of the beat grid, 0 to 1; `doubt`: what speaks against it, in words.
     """
 
     number: int
@@ -125,6 +126,13 @@ class Entry:
     files: tuple[Mark, ...]
     tags: dict[str, Any]
     corrected: bool
+    sure: float | None = None
+    doubt: str = ""
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it has a beat grid that may be wrong."""
+        return bool(self.bpm) and self.sure is not None and self.sure < CERTAIN
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -200,7 +208,8 @@ def values_of(row: Row) -> list[Any]:
         "\n".join(printable(composed(text)) for text in shown).casefold(),
         found.tempo.bpm if found else None, key, found.level if found else None,
         found.loudness.lufs if found else None, found.seconds if found else None,
-        int(found.silent) if found else None,
+        int(found.silent) if found else None, found.tempo.confidence if found else None,
+        printable(found.tempo.doubt) if found else None,
     ]  # fmt: skip
 
 
@@ -221,11 +230,11 @@ def known_of(values: Sequence[Any]) -> Known:
 def entry_of(values: Sequence[Any]) -> Entry:
     """Of a row of the database."""
     (number, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent,
-     error, gone, files, tags, corrected) = values  # fmt: skip
+     error, gone, files, tags, corrected, sure, doubt) = values  # fmt: skip
     return Entry(
         number, os.fsdecode(path), os.fsdecode(play), kind, name, title, artist, bpm, key, level,
         lufs, seconds, bool(silent), error, bool(gone), _marks(files),
-        json.loads(tags), bool(corrected),
+        json.loads(tags), bool(corrected), sure, doubt or "",
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from crowdstream.catalog.entries import (
     known_of,
     values_of,
 )
-from crowdstream.catalog.schema import TooNew, prepare, version_of
+from crowdstream.catalog.schema import TooNew, is_current, prepare, version_of
 from crowdstream.texts import printable
 
 PATIENCE_SECONDS = 60.0  # that a writer waits for another one
@@ -98,6 +98,11 @@ class Library:
                 prepare(database)
             elif not version_of(database):
                 raise sqlite3.DatabaseError("it holds nothing")
+            elif not is_current(database):
+                # An earlier version has made it, and nobody has written to it since.
+                database.close()
+                Library(self.path).close()
+                return self._open(write)
         except BaseException:
             database.close()
             raise

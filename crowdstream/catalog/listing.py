@@ -13,7 +13,10 @@ from crowdstream.texts import printable
 
 
 def lines(entries: list[Entry]) -> Iterator[str]:
-    """A line for each track: tempo, key, energy, loudness, length, name; of a bad one, why."""
+    """A line for each track: tempo, key, energy, loudness, length, name; of a bad one, why.
+
+    A tempo whose beat grid is uncertain has a question mark, and the line says why.
+    """
     if entries and not entries[0].error:
         yield f"{'BPM':>6}  {'key':<3}  {'energy':>6}  {'LUFS':>5}  {'length':>7}  track"
     for entry in entries:
@@ -22,10 +25,13 @@ def lines(entries: list[Entry]) -> Iterator[str]:
             continue
         title = " - ".join(text for text in (entry.artist, entry.title) if text) or entry.name
         bpm = f"{entry.bpm:6.2f}" if entry.bpm else f"{'-':>6}"
+        bpm += "?" if entry.uncertain else " "
         loud = "silent" if entry.silent else f"{entry.lufs or 0:5.1f}"
         note = "  (corrected)" if entry.corrected else ""
+        if entry.uncertain:
+            note += f"  (uncertain grid{': ' if entry.doubt else ''}{printable(entry.doubt)})"
         yield (
-            f"{bpm}  {entry.key or '-':<3}  {entry.level or 0:6.2f}  {loud:>5}  "
+            f"{bpm} {entry.key or '-':<3}  {entry.level or 0:6.2f}  {loud:>5}  "
             f"{clock(entry.seconds or 0):>7}  {printable(title)}{note}  {printable(entry.path)}"
         )
 
@@ -33,7 +39,7 @@ def lines(entries: list[Entry]) -> Iterator[str]:
 def json_lines(library: Library, entries: list[Entry]) -> Iterator[str]:
     """A JSON object for each track: the entry, and the `analysis` of a good one."""
     for entry in entries:
-        about = {**asdict(entry), "stems": entry.stems}
+        about = {**asdict(entry), "stems": entry.stems, "uncertain": entry.uncertain}
         if not entry.error:
             about["analysis"] = library.analysis(entry.number).to_dict()
         yield json.dumps(about)

@@ -34,6 +34,10 @@ STEPS: list[str] = [
     CREATE INDEX tracks_by_play ON tracks (play);
     CREATE INDEX tracks_by_stamp ON tracks (stamp);
     """,
+    """
+    ALTER TABLE tracks ADD COLUMN sure REAL;   -- confidence of the grid, 0 to 1
+    ALTER TABLE tracks ADD COLUMN doubt TEXT;  -- what speaks against it, in words
+    """,
 ]
 
 
@@ -74,6 +78,11 @@ def version_of(connection: sqlite3.Connection) -> int:
     if version > len(STEPS):
         raise TooNew
     return int(version)
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether the tables are those of this version. Raises as `prepare` does."""
+    return version_of(connection) == len(STEPS)
 
 
 def _statements(script: str) -> list[str]:

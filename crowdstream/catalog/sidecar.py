@@ -90,10 +90,12 @@ def _grid_lines(analysis: Analysis) -> list[str]:
     tempo = analysis.tempo
     if not tempo.anchors:
         return []
-    sure = f"  # sure to {tempo.confidence:.0%}"
+    sure = f"confidence = {tempo.confidence:.3g}"
+    if tempo.doubt:
+        sure += f"  # {tempo.doubt}"
     if tempo.steady:
         downbeat = second_of(tempo.anchors, 0.0)
-        return ["[grid]", f"bpm = {tempo.bpm:.6g}{sure}", f"first_downbeat = {downbeat:.5f}"]
+        return ["[grid]", f"bpm = {tempo.bpm:.6g}", f"first_downbeat = {downbeat:.5f}", sure]
     anchors = [(beat, second) for beat, second in tempo.anchors if second >= 0.0]
     # A grid has room for so many: of more, every second one or so, and the last.
     step = -(-len(anchors) // (MOST_ANCHORS - 1))
@@ -101,7 +103,7 @@ def _grid_lines(analysis: Analysis) -> list[str]:
     if len(anchors) < 2:
         return []
     pairs = ", ".join(f"[{beat:.6g}, {second:.5f}]" for beat, second in anchors)
-    return ["[grid]", f"anchors = [{pairs}]", f"# {tempo.bpm:.2f} in the middle, unsteady{sure}"]
+    return ["[grid]", f"anchors = [{pairs}]", f"# {tempo.bpm:.2f} in the middle, unsteady", sure]
 
 
 def _track_lines(analysis: Analysis, title: str, artist: str) -> list[str]:

@@ -21,7 +21,7 @@ PUT = (
 KNOWN = "SELECT id, path, play, files, stamp, probe, error, version, sidecar, gone FROM tracks"
 ENTRY = (
     "SELECT id, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent, "
-    "error, gone, files, tags, corrected <> '' FROM tracks"
+    "error, gone, files, tags, corrected <> '', sure, doubt FROM tracks"
 )
 ANALYSIS = "SELECT iif(corrected = '', analysis, corrected), path FROM tracks WHERE id = ?"
 ALIKE = "SELECT path, probe FROM tracks WHERE stamp = ? AND error = ''"

@@ -81,6 +81,10 @@ class Buffers(ABC):
     def _opened_hook(self, track: Track) -> None:
         """A track's length is known."""
 
+    @abstractmethod
+    def give_grid(self, track: Track, grid: Grid | None) -> None:
+        """Give a track another grid, or none. Raises `Refused`."""
+
     # Commands ----------------------------------------------------------------------------
 
     def load(
@@ -214,6 +218,8 @@ class Buffers(ABC):
                 track.context.done(track.buffer)
         elif kind == "complete":
             track.complete = True
+        elif kind == "grid":
+            self._checked(track, event["grid"])
         elif kind == "loudness":
             track.lufs = float(event["lufs"])
         elif kind == "failed":
@@ -263,13 +269,33 @@ class Buffers(ABC):
             log.log(level, "%s is played without %s: %s", track.name, shown, reason)
             self._tell("/stems/left_out", track.buffer, shown, reason, to=track.context)
 
+    def _checked(self, track: Track, found: dict[str, Any] | None) -> None:
+        # The sound says whether it has the tempo of the tags, and where the beats are. A deck that
+        # plays in sync by the old grid keeps it: nobody wants it to jump.
+        grid = track.grid
+        if grid is None or grid.source != "tag" or (track.sounding and track.ratio):
+            return
+        if found is None:
+            log.warning("%s: its tags say %g beats a minute, and it has no such beat: it has no "
+                        "beat grid", track.name, grid.bpm)  # fmt: skip
+            track.ratio = 0.0
+        try:
+            self.give_grid(track, self._grid_of(found) if found else None)
+        except CommandError as error:  # no place is free: the old one stays
+            log.warning("%s: %s", track.name, error)
+
+    def _grid_of(self, found: dict[str, Any]) -> Grid:
+        anchors = tuple((float(beat), float(second)) for beat, second in found["anchors"])
+        return Grid(
+            BeatGrid(anchors, bool(found["steady"])), self.desk.sample_rate, str(found["source"]),
+            float(found["confidence"]), str(found["doubt"]),
+        )  # fmt: skip
+
     def _take_grid(self, track: Track, event: dict[str, Any]) -> None:
         # A grid that a command has given goes before what lies beside the file.
         fault, found = event.get("grid_fault"), event.get("grid")
         if found and track.grid is None:
-            anchors = tuple((float(beat), float(second)) for beat, second in found["anchors"])
-            made = BeatGrid(anchors, bool(found["steady"]))
-            grid = Grid(made, self.desk.sample_rate, str(found["source"]))
+            grid = self._grid_of(found)
             try:
                 track.grid_slot = self.grids.write(grid)
                 track.grid = grid

@@ -240,6 +240,9 @@ def grid_value(grid: Grid) -> dict[str, Any]:
     pairs = thinned(list(grid.seconds.anchors), GRID_TOLERANCE)
     return {
         "source": grid.source,
+        "confidence": grid.confidence,
+        "uncertain": int(grid.uncertain),
+        "doubt": grid.doubt,
         "beats": [beat for beat, _ in pairs],
         "seconds": [second for _, second in pairs],
     }

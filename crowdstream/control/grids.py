@@ -5,22 +5,29 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Container
+from copy import copy
 from typing import Any
 
 from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import GRIDS
-from crowdstream.library.grids import BeatGrid
+from crowdstream.library.grids import CERTAIN, BeatGrid
 
 
 class Grid:
     """A track's beats against its frames, at the desk's sample rate; both are fractional.
 
-    `source`: "command", "sidecar" or "tag". `seconds`: the grid it was made from.
+    `source`: "command", "sidecar", "correction", "analysis" or "tag". `seconds`: the grid it was
+    made from. `confidence`: 0 to 1. `doubt`: what speaks against it, in words.
     """
 
-    def __init__(self, grid: BeatGrid, sample_rate: float, source: str) -> None:
+    def __init__(
+        self, grid: BeatGrid, sample_rate: float, source: str, confidence: float = 1.0,
+        doubt: str = "",
+    ) -> None:  # fmt: skip
         self.source = source
+        self.confidence = confidence
+        self.doubt = doubt
         self.seconds = grid
         self.bpm = grid.bpm
         self.beats = [beat for beat, _ in grid.anchors]
@@ -28,14 +35,27 @@ class Grid:
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `from_note`."""
-        return [self.source, self.seconds.anchors, self.seconds.steady]
+        return [
+            self.source, self.seconds.anchors, self.seconds.steady, self.confidence, self.doubt
+        ]  # fmt: skip
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it may be wrong."""
+        return self.confidence < CERTAIN
 
     @classmethod
     def from_note(cls, note: list[Any], sample_rate: float) -> Grid:
         """What was noted."""
-        source, anchors, steady = note
+        source, anchors, steady, *trust = note  # of an earlier version without trust
         pairs = tuple((beat, second) for beat, second in anchors)
-        return cls(BeatGrid(pairs, steady), sample_rate, source)
+        return cls(BeatGrid(pairs, steady), sample_rate, source, *trust)
+
+    def trusted(self, confidence: float) -> Grid:
+        """The same grid with another confidence."""
+        made = copy(self)
+        made.confidence = confidence
+        return made
 
     def _between(self, place: float, known: list[float], wanted: list[float]) -> float:
         # The first and the last stretch go on outwards.

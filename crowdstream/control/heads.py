@@ -9,7 +9,6 @@ from crowdstream.control.errors import BadArgument, NoGrid, NotPlaying, Refused
 from crowdstream.control.grids import Grid
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.control.tracks import Due, Track
-from crowdstream.desk.codes import OP_GRID
 
 
 def open_track(context: Context, deck: int) -> Track:
@@ -103,32 +102,6 @@ def dues(context: Context, track: Track) -> list[Due]:
     return [
         Due(context.frame, context.beat), *context.mixer.later_starts(track, context.frame)
     ]
-
-
-def give_grid(context: Context, track: Track, grid: Grid | None) -> None:
-    """Give a track another grid, or none; from now on, whatever the command's time.
-
-    The new grid has a new place in the desk, and the old place is free when the engine has
-    passed all that names it: it never reads one that is being written. Raises `Refused`.
-    """
-    mixer = context.mixer
-    slot = mixer.grids.write(grid) if grid else -1
-    old, track.grid, track.grid_slot = track.grid_slot, grid, slot
-    if track.voice is None:
-        mixer.grids.give_back(old)
-        return
-    at = [Due(0), *mixer.later_starts(track, 0)]
-    left = len(at)
-
-    def passed() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            mixer.grids.give_back(old)
-
-    for due in at:
-        mixer.outbox.add(OP_GRID, frame=due.frame, beat=due.beat, target=track.voice, index=slot)
-        mixer.mark(passed, due.frame, due.beat)
 
 
 def sync_track(context: Context, track: Track, ratio: float, quantum: float) -> None:

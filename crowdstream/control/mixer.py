@@ -10,13 +10,22 @@ from typing import Any
 
 from crowdstream.control.clock import BeatClock
 from crowdstream.control.context import Context
+from crowdstream.control.grids import Grid
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.pitch import Pitches
 from crowdstream.control.stems import change_gains
 from crowdstream.control.tracks import Due, Item, Jump, Start, Track, resident
 from crowdstream.control.voices import Voices
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import OP_RAMP, OP_SEEK, OP_SPIN, OP_START, OP_STOP_ALL, OP_SYNC
+from crowdstream.desk.codes import (
+    OP_GRID,
+    OP_RAMP,
+    OP_SEEK,
+    OP_SPIN,
+    OP_START,
+    OP_STOP_ALL,
+    OP_SYNC,
+)
 from crowdstream.desk.ramps import VOICE_GAIN, VOICE_RATE, VOICE_SPIN, voice_ramp
 from crowdstream.desk.sizes import VOICES
 
@@ -86,6 +95,32 @@ class Mixer(Voices):
         for item in self._waiting_items(track):
             if item.start_frame() != track.cue_frame:
                 self._ask_for(item)
+
+    def give_grid(self, track: Track, grid: Grid | None) -> None:
+        """Give a track another grid, or none; from now on, whatever the command's time.
+
+        The new grid has a new place in the desk, and the old place is free when the engine has
+        passed all that names it: it never reads one that is being written. Raises `Refused`.
+        """
+        slot = self.grids.write(grid) if grid else -1
+        old, track.grid, track.grid_slot = track.grid_slot, grid, slot
+        if track.voice is None:
+            self.grids.give_back(old)
+            return
+        at = [Due(0), *self.later_starts(track, 0)]
+        left = len(at)
+
+        def passed() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self.grids.give_back(old)
+
+        for due in at:
+            self.outbox.add(
+                OP_GRID, frame=due.frame, beat=due.beat, target=track.voice, index=slot
+            )
+            self.mark(passed, due.frame, due.beat)
 
     def stop(self, track: Track, context: Context) -> None:
         """Stop a track and what is still to start of it."""

@@ -107,7 +107,9 @@ STATUS_NAMES = {
     "deck.{deck}.position": "s",
     "deck.{deck}.length": "s",
     "deck.{deck}.rate": "playback rate of the track, without the tempo",
-    "deck.{deck}.grid": "where its beat grid is from: command, sidecar or tag; empty without one",
+    "deck.{deck}.grid": "where its beat grid is from: command, sidecar, correction, analysis or "
+    "tag; empty without one",
+    "deck.{deck}.grid_confidence": "how far it can be trusted, 0 to 1; below 0.6 it is uncertain",
     "deck.{deck}.bpm": "tempo of its beat grid, 0 without one",
     "deck.{deck}.beat": "beat of its grid under the playhead",
     "deck.{deck}.phase": "beats that it is after the clock's, -0.5 to 0.5, at half or double tempo "
@@ -172,7 +174,8 @@ class Status:
         keylock, semitones = core.mixer.pitches.settings(deck)
         readings: dict[str, Any] = {
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
-            "grid": "", "bpm": 0.0, "beat": 0.0, "phase": 0.0, "sync": 0.0, "loop": "", "cues": "",
+            "grid": "", "grid_confidence": 0.0, "bpm": 0.0, "beat": 0.0, "phase": 0.0,
+            "sync": 0.0, "loop": "", "cues": "",
             "quantize": core.quantize.beats(deck, core.beats.meter),
             "lufs": 0.0,
             "keylock": int(keylock), "pitch": semitones,
@@ -205,7 +208,8 @@ class Status:
             beat = track.grid.beat(position)
             apart = beat - core.beats.beat(frame) * (track.ratio or 1.0)
             readings |= {
-                "grid": track.grid.source, "bpm": track.grid.bpm, "beat": beat,
+                "grid": track.grid.source, "grid_confidence": track.grid.confidence,
+                "bpm": track.grid.bpm, "beat": beat,
                 "phase": (apart + 0.5) % 1.0 - 0.5,
             }
         if track.sounding and track.voice is not None:

@@ -16,7 +16,13 @@ def entry_of(facts: Facts, enter: float, ratio: float, why: str) -> Entry:
     gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MOST_GAIN_DB)
     unit = BEATS_PER_BAR * max(1.0, ratio)
     leave = enter + max(unit, (facts.end - enter) // unit * unit)
+    if facts.left_out:
+        why += f"; {facts.left_out}"
+    if facts.uncertain:
+        doubt = facts.analysis.tempo.doubt
+        why += f"; its beat grid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
     return Entry(
         facts.path, facts.anchors, enter, leave, ratio, round(max(LEAST_GAIN_DB, gain), 2), True,
         facts.analysis.key.name, facts.stems, why,
+        confidence=facts.analysis.tempo.confidence if facts.uncertain else 1.0,
     )  # fmt: skip

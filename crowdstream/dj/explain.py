@@ -21,10 +21,12 @@ def explain(mix: Set, others: Sequence[Sequence[str]] = ()) -> list[str]:
     for index, (entry, place) in enumerate(zip(mix.entries, where, strict=True)):
         begin = tempo.second(place.begin)
         name = printable(entry.path.rstrip("/").rpartition("/")[2])
+        doubt = "?" if entry.uncertain else ""
         played = tempo.second(place.end) - begin
         lines.append(
-            f"{_clock(begin)}  {index + 1:3}. {name}  [deck {place.deck}, {entry.bpm:.2f} bpm, "
-            f"{entry.key or 'no key'}, beats {entry.enter:g} to {entry.leave:g}, {played:.0f} s, "
+            f"{_clock(begin)}  {index + 1:3}. {name}  [deck {place.deck}, "
+            f"{entry.bpm:.2f}{doubt} bpm, {entry.key or 'no key'}, "
+            f"beats {entry.enter:g} to {entry.leave:g}, {played:.0f} s, "
             f"{entry.gain_db:+.1f} dB]"
         )
         if entry.why:

@@ -21,6 +21,8 @@ BASS = 0.35  # activity of the lows from which there is a bass: 20 dB below the 
 ACTIVITY_RANGE_DB = 40.0  # of the analysis' activity of a stem, between 0 and 1
 FITTED = 40  # rounds, in which stems' powers are found
 ENERGY_RANGE_DB = 40.0  # of the analysis' energy, between 0 and 1
+# s of silence in a track that are not played: 2 s where the clock makes it a tenth slower.
+LONGEST_SILENCE = 1.8
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Facts:
     def beatless(self) -> bool:
         """Nothing to match beats with."""
         return self.analysis.tempo.bpm <= 0 or len(self.analysis.tempo.anchors) < 2
+
+    @property
+    def uncertain(self) -> bool:
+        """Its beat grid may be wrong: no other track can be laid upon it."""
+        return self.analysis.tempo.uncertain
 
     @cached_property
     def bpm(self) -> float:
@@ -67,15 +74,46 @@ class Facts:
         return left + (second - begin) * (right - left) / (end - begin)
 
     @cached_property
+    def stretch(self) -> tuple[float, float]:
+        """(begin, end) in seconds of the longest part without a long silence: what can be played.
+
+        What comes before or after minutes of silence, such as a hidden track, is not played.
+        """
+        begin, found = 0.0, (0.0, 0.0)
+        ends = [*self.analysis.silences, (self.analysis.seconds, self.analysis.seconds)]
+        for first, last in ends:
+            if last - first < LONGEST_SILENCE and last < self.analysis.seconds:
+                continue
+            if first - begin > found[1] - found[0]:
+                found = (begin, first)
+            begin = last
+        return found
+
+    @property
+    def left_out(self) -> str:
+        """What of it is not played because of a silence in the middle, in words; empty: nothing."""
+        begin, end = self.stretch
+        inner = [one for one in self.analysis.silences if one[1] - one[0] >= LONGEST_SILENCE]
+        inner = [one for one in inner if one[0] > 0.0 and one[1] < self.analysis.seconds]
+        if not inner:
+            return ""
+        first, last = max(inner, key=lambda one: one[1] - one[0])
+        return (
+            f"played from {begin:.0f} s to {end:.0f} s of {self.analysis.seconds:.0f} s, as there "
+            f"is a silence of {last - first:.0f} s at {first:.0f} s"
+        )
+
+    @cached_property
     def begin(self) -> int:
-        """The first downbeat within the file."""
-        return BEATS_PER_BAR * math.ceil((self.beat(0.0) - 1e-6) / BEATS_PER_BAR)
+        """The first downbeat within what can be played."""
+        first = self.beat(self.stretch[0])
+        return BEATS_PER_BAR * math.ceil((first - 1e-6) / BEATS_PER_BAR)
 
     @cached_property
     def end(self) -> int:
-        """The last bar line within the sound."""
+        """The last bar line within the sound that can be played."""
         sound = self.analysis.first_bar_beat + BEATS_PER_BAR * len(self.analysis.energy)
-        file = self.beat(self.analysis.seconds)
+        file = self.beat(self.stretch[1])
         last = min(file, sound) if self.analysis.energy else file
         return BEATS_PER_BAR * math.floor((last + 1e-6) / BEATS_PER_BAR)
 

@@ -179,6 +179,8 @@ def _prepare(mix: Set, place: Place) -> Iterator[Command]:
     yield Command(f"{base}/quantize", (0.0,))
     pairs = tuple(Double(number) for pair in entry.anchors for number in pair)
     yield Command(f"{base}/grid/points", pairs)
+    if entry.uncertain:
+        yield Command(f"{base}/grid/confidence", (float(entry.confidence),))
     yield Command(f"{base}/sync/ratio", (float(entry.ratio),))
     yield Command(f"{base}/sync", (1, sync_quantum(entry.enter, place.begin, entry.ratio)))
     yield Command(f"{base}/keylock", (int(entry.keylock),))

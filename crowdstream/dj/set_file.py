@@ -27,12 +27,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from crowdstream.catalog.deck_grids import LibraryGrids
 from crowdstream.dj.camelot import is_key
 from crowdstream.dj.controls import problem
 from crowdstream.dj.lines import Lines
 from crowdstream.dj.sets import Entry, Row, Set, Transition, Who
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.grids import BeatGrid, GridError, find_grid
+from crowdstream.library.grids import Analysed, BeatGrid, GridError, find_grid
 from crowdstream.library.lengths import length_of
 from crowdstream.library.tracks import hear_stems
 from crowdstream.offline.cues import SetError
@@ -44,8 +45,8 @@ from crowdstream.toml_text import MAX_SET_BYTES
 MOST_BARS = 256
 RATIOS = (0.5, 1.0, 2.0)
 _SET = ("title", "bpm", "why")
-_TRACK = ("path", "bpm", "first_downbeat", "grid", "enter", "leave", "ratio", "gain", "keylock",
-          "key", "stems", "why", "transition")  # fmt: skip
+_TRACK = ("path", "bpm", "first_downbeat", "grid", "confidence", "enter", "leave", "ratio",
+          "gain", "keylock", "key", "stems", "why", "transition")  # fmt: skip
 _TRANSITION = ("kind", "bars", "moves", "why")
 _REQUIRED = object()
 
@@ -67,14 +68,21 @@ def parse_set(data: bytes, path: Path) -> Set:
     except SettingError as error:
         message = str(error).removeprefix("config: ").replace(" line ", ", line ", 1)
         raise SetError(message) from None
-    return _Reader(values, Lines(decode(data)), path).read()
+    grids = LibraryGrids()
+    try:
+        return _Reader(values, Lines(decode(data)), path, grids).read()
+    finally:
+        grids.close()
 
 
 class _Reader:
-    def __init__(self, values: Mapping[str, Any], lines: Lines, path: Path) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], lines: Lines, path: Path, analysed: Analysed
+    ) -> None:
         self._values = values
         self._lines = lines
         self._path = path
+        self._analysed = analysed
 
     def _fail(self, line: int, reason: str) -> SetError:
         return SetError(f"{printable(self._path)}, line {max(1, line)}: {reason}")
@@ -126,7 +134,7 @@ class _Reader:
             files = hear_stems(Path(path)).stems
         except AudioFileError as error:
             raise self._fail(line("path"), str(error)) from None
-        anchors = self._grid(values, [file.path for file in files], line)
+        anchors, sure = self._grid(values, [file.path for file in files], line)
         enter = self._number(values, "enter", line("enter"), 0.0, -4096, 1e6)
         leave = self._number(values, "leave", line("leave"), _REQUIRED, -4096, 1e6)
         if leave <= enter:
@@ -152,7 +160,8 @@ class _Reader:
             path, anchors, enter, leave, ratio,
             self._number(values, "gain", line("gain"), 0.0, -24, 24), keylock,
             key, names, self._text(values, "why", line("why")),
-            self._transition(index, values.get("transition")), line("path"),
+            self._transition(index, values.get("transition")),
+            self._number(values, "confidence", line("confidence"), sure, 0, 1), line("path"),
         )  # fmt: skip
         if entry.second(enter) < -1e-6:
             raise self._fail(line("enter"), f"enter {enter:g} is before the file begins")
@@ -177,7 +186,8 @@ class _Reader:
 
     def _grid(
         self, values: Mapping[str, Any], files: list[Path], line: Any
-    ) -> tuple[tuple[float, float], ...]:
+    ) -> tuple[tuple[tuple[float, float], ...], float]:
+        # Its anchors and its confidence.
         try:
             if "grid" in values:
                 pairs = values["grid"]
@@ -187,19 +197,19 @@ class _Reader:
                 )
                 if not good:
                     raise self._fail(line("grid"), "grid is pairs of beat and second")
-                return BeatGrid.through([(pair[0], pair[1]) for pair in pairs]).anchors
+                return BeatGrid.through([(pair[0], pair[1]) for pair in pairs]).anchors, 1.0
             if "bpm" in values:
                 bpm = self._number(values, "bpm", line("bpm"), _REQUIRED, 20, 400)
                 first = self._number(
                     values, "first_downbeat", line("first_downbeat"), 0.0, 0, 1e6
                 )
-                return steady(bpm, first)
-            found = find_grid(files)
+                return steady(bpm, first), 1.0
+            found = find_grid(files, analysed=self._analysed)
         except GridError as error:
             raise self._fail(line("grid" if "grid" in values else "path"), str(error)) from None
         if found is None:
             raise self._fail(line("bpm"), "bpm is missing, and the track's files say none")
-        return found[0].anchors
+        return found.grid.anchors, found.confidence
 
     def _transition(self, index: int, values: Any) -> Transition | None:
         if values is None:

@@ -38,6 +38,8 @@ def _entry_lines(entry: Entry, folder: Path | None) -> list[str]:
     else:
         pairs = ", ".join(f"[{_short(beat)}, {second!r}]" for beat, second in entry.anchors)
         lines.append(f"grid = [{pairs}]")
+    if entry.uncertain:
+        lines.append(f"confidence = {_short(entry.confidence)}  # of the grid, 0 to 1")
     lines += [f"enter = {_short(entry.enter)}", f"leave = {_short(entry.leave)}"]
     if entry.ratio != 1:
         lines.append(f"ratio = {_short(entry.ratio)}  # of its beats in one of the clock")

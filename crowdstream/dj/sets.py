@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
+from crowdstream.library.grids import CERTAIN
+
 BEATS_PER_BAR = 4
 
 Who = Literal["out", "in", "clock"]
@@ -59,7 +61,8 @@ class Entry:
     `anchors`: its beat grid, pairs of beat and second. `enter`, `leave`: beats of that grid
     between which it is played. `ratio`: its beats per beat of the clock: 0.5, 1 or 2. `gain_db`:
     trim. `stems`: their names in the deck's order, none of a single file. `transition`: into
-    the next track; None: it plays on to `leave`, and the next one enters then.
+    the next track; None: it plays on to `leave`, and the next one enters then. `confidence`: of
+    its beat grid, 0 to 1.
     """
 
     path: str
@@ -73,7 +76,13 @@ class Entry:
     stems: tuple[str, ...] = ()
     why: str = ""
     transition: Transition | None = None
+    confidence: float = 1.0
     line: int = field(default=0, compare=False)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether its beat grid may be wrong."""
+        return self.confidence < CERTAIN
 
     @property
     def bpm(self) -> float:

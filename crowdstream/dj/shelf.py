@@ -10,7 +10,9 @@ from functools import cached_property, lru_cache
 
 from crowdstream.analysis.result import Analysis
 from crowdstream.catalog import Library, Query
+from crowdstream.catalog.refit import with_grid
 from crowdstream.dj.facts import BEATLESS_BPM, Facts
+from crowdstream.library.grids import BeatGrid
 
 LEAST_SECONDS = 4.0  # two bars: what is shorter is no track
 KEPT = 64  # analyses in memory: a set looks at some dozen candidates for each place
@@ -32,6 +34,19 @@ class Card:
     def tempo(self) -> float:
         """Beats a minute of the grid that it is played with."""
         return self.bpm or BEATLESS_BPM
+
+
+def at_own_speed(analysis: Analysis) -> Analysis:
+    """An analysis whose grid, where it is uncertain and moves, is an even one instead.
+
+    A deck that follows the clock would play such a track faster and slower, as its grid moves.
+    """
+    tempo = analysis.tempo
+    if not tempo.uncertain or tempo.steady:
+        return analysis
+    even = with_grid(analysis, BeatGrid.of_tempo(tempo.bpm, max(0.0, tempo.anchors[0][1])))
+    kept = replace(even.tempo, confidence=tempo.confidence, doubt=tempo.doubt)
+    return replace(even, tempo=kept)
 
 
 class Shelf:
@@ -61,7 +76,7 @@ class Shelf:
         return self._read(path)
 
     def _facts(self, path: str) -> Facts:
-        return Facts(path, self._by_path[path].name, self._source(path))
+        return Facts(path, self._by_path[path].name, at_own_speed(self._source(path)))
 
     @cached_property
     def _levels(self) -> list[float]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from crowdstream.library.grids import describe_track
+from crowdstream.library.grids import Analysed, describe_track
 
 PATIENCE_SECONDS = 5.0  # after which a track is opened without its tags
 MAX_THREADS = 4  # that a stalled medium may hold; after that tracks are opened without tags
@@ -37,9 +37,14 @@ class Described:
         return self._about
 
 
-def describe_now(stems: Sequence[Path], roots: Sequence[Path]) -> Description:
-    """Read tags and sidecar before returning: for a mix that nobody hears while it is made."""
-    return Described(describe_track(stems, roots))
+def describe_now(
+    stems: Sequence[Path], roots: Sequence[Path], analysed: Analysed | None = None
+) -> Description:
+    """Read tags and sidecar before returning: for a mix that nobody hears while it is made.
+
+    `analysed`: looks grids up in the library of analysed tracks.
+    """
+    return Described(describe_track(stems, roots, analysed))
 
 
 class Describer:

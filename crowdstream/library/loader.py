@@ -37,6 +37,7 @@ from crowdstream.library.reader import StemReader, open_stem, trim_delays
 from crowdstream.library.room import Room
 from crowdstream.library.statistics import Statistics
 from crowdstream.library.stem_sound import Access
+from crowdstream.library.tempo_check import LEAST_SECONDS, MOST_SECONDS, TempoCheck
 from crowdstream.library.track import Track
 from crowdstream.library.tracks import folder_verdict, left_out_values, track_of
 from crowdstream.library.wanted import Wanted
@@ -181,6 +182,10 @@ class Loader:
                 **about,
             }
         )
+        grid = about.get("grid", {})
+        seconds = track.frames / self._desk.sample_rate
+        if grid.get("source") == "tag" and LEAST_SECONDS <= seconds <= MOST_SECONDS:
+            track.said = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
 
     def _sift(
         self, number: int, stems: list[tuple[int, str]], folder: Path
@@ -349,6 +354,27 @@ class Loader:
                 if report:
                     self._tell({"event": "loudness", "track": track.number, **report})
                 return True
+        return False
+
+    def check_tempo(self) -> bool:
+        """Check a second of a track against the tempo in its tags; False where none is to be.
+
+        Takes about 5 ms, the last second of a track some 0.3 s. Answers `grid`, with what the sound
+        has, or without where it has no such tempo. Only for tracks that are all in memory.
+        """
+        for track in self._tracks.values():
+            if not track.said or track.streamed or not track.complete or track.broken:
+                continue
+            if track.check is None:
+                track.check = TempoCheck(self._desk, track.stems, track.said)
+            if track.check.step() and not track.check.verdict:
+                return True
+            found, verdict = track.check.grid, track.check.verdict
+            track.check, track.said = None, 0.0
+            if verdict != "open":
+                grid = found.to_dict() if found else None
+                self._tell({"event": "grid", "track": track.number, "grid": grid})
+            return True
         return False
 
     def work_all(self) -> None:

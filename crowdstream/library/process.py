@@ -17,11 +17,14 @@ import signal
 import sys
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from crowdstream.catalog.deck_grids import look_up
 from crowdstream.desk.block import Desk
 from crowdstream.library.describe import Describer
+from crowdstream.library.grids import describe_track
 from crowdstream.library.loader import Loader
 from crowdstream.library.quiet import mute_c_libraries
 
@@ -61,7 +64,8 @@ class Process:
                 return
             handled = self._handle_next()
             worked = self._loader.work()
-            measured = not (handled or worked or self._requests) and self._loader.measure()
+            idle = not (handled or worked or self._requests)
+            measured = idle and (self._loader.measure() or self._loader.check_tempo())
             self._report()
             if handled or worked or measured:
                 wait = 0.0
@@ -136,7 +140,7 @@ def main(arguments: list[str]) -> int:
         read_ahead=float(request["read_ahead"]),
         max_preload=math.inf if most is None else float(most),
         roots=[Path(root) for root in request["roots"]],
-        describe=Describer(),
+        describe=Describer(partial(describe_track, analysed=look_up)),
     )
     with contextlib.suppress(BrokenPipeError):  # control is gone
         _write({"event": "up"})

@@ -7,6 +7,7 @@ from typing import Any
 
 from crowdstream.library.measure import Measure
 from crowdstream.library.plan import Stem
+from crowdstream.library.tempo_check import TempoCheck
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Track:
     warnings: list[str] = field(default_factory=list)  # what is odd about its files
     sifted: dict[str, Any] = field(default_factory=dict)  # which files of its folder it is
     measure: Measure | None = None  # of its loudness, from when it can be measured
+    said: float = 0.0  # beats a minute that its tags say, and nobody has checked
+    check: TempoCheck | None = None  # of that
 
     @property
     def frames(self) -> int:

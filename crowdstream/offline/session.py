@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
+from crowdstream.catalog.deck_grids import LibraryGrids
 from crowdstream.control.context import Reply
 from crowdstream.control.core import Core
 from crowdstream.control.packets import build, parse
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.engine.kernels import kernels
+from crowdstream.library.describe import describe_now
 from crowdstream.library.loader import Loader
 from crowdstream.monitor.health import Processes
 from crowdstream.settings import Settings
@@ -58,9 +61,11 @@ class Session:
         self.desk.journal["off"] = 1  # no other engine is going to go on
         most = math.inf if settings.max_preload is None else settings.max_preload
         roots = [root.expanduser().absolute() for root in settings.media_root]
+        self._grids = LibraryGrids()
         self.loader = Loader(
-            self.desk, self._reports.append, whole, settings.read_ahead, most, roots
-        )
+            self.desk, self._reports.append, whole, settings.read_ahead, most, roots,
+            partial(describe_now, analysed=self._grids),
+        )  # fmt: skip
         info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
         try:
             self.core = Core(
@@ -78,6 +83,7 @@ class Session:
         if hasattr(self, "core"):  # not where making it failed
             self.core.recordings.close()
         self.loader.close()
+        self._grids.close()
         self.desk.close()
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ STYLES = {
     "playing": "bold green", "ready": "bold cyan", "loading": "yellow", "broken": "bold red",
 }  # fmt: skip
 METER = 14  # cells
+CERTAIN = 0.6  # confidence of a grid; see docs/time.md
 LAST_SECONDS = 30.0  # of a track, in which what remains is shown in another colour
 _LOOP = re.compile(r"([0-9.]+)-([0-9.]+)")
 _CUE = re.compile(r"([0-9]+):([0-9.]+)")
@@ -86,6 +87,8 @@ class _Deck:
             found.append(Field(bars.beats(beat, meter, self._glyphs), 3))
             found.append(labelled("beat", f"{beat:7.1f}", "", 4))
             found.append(labelled("bpm", f"{self._tempo():6.2f}", "", 1))
+            if self._number("grid_confidence") < CERTAIN:
+                found.append(field("uncertain grid", "yellow", 2))
         elif not self._empty:
             found.append(field("no beat grid", "dim", 4))
         return found

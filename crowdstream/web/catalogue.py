@@ -17,7 +17,7 @@ from pathlib import Path
 
 from crowdstream.catalog.entries import Entry
 from crowdstream.catalog.library import Library, LibraryError, default_place
-from crowdstream.library.grids import GridError, find_grid
+from crowdstream.library.grids import CERTAIN, GridError, find_grid
 from crowdstream.library.lengths import length_of
 from crowdstream.library.stem_sound import Access
 from crowdstream.library.tags import read_tags
@@ -37,6 +37,7 @@ class About:
     key: str = ""
     bpm: float | None = None
     length: float | None = None
+    uncertain: bool = False  # its beat grid may be wrong
 
 
 Mark = tuple[str, int, int]
@@ -159,10 +160,10 @@ class Catalogue:
     def _about(self, stems: tuple[Path, ...]) -> About:
         try:
             tags = read_tags(stems[0], self._roots)
-            bpm = tags.bpm
+            bpm, sure = tags.bpm, 0.0
             try:
                 grid = find_grid(stems, self._roots, tags)
-                bpm = grid[0].bpm if grid else bpm
+                bpm, sure = (grid.grid.bpm, grid.confidence) if grid else (bpm, 0.0)
             except GridError:
                 pass
             length = length_of(stems[0], self._roots)
@@ -170,8 +171,8 @@ class Catalogue:
             return About()
         return About(
             tags.title, tags.artist, tags.key, round(bpm, 2) if bpm else None,
-            round(length, 2) if length else None,
-        )
+            round(length, 2) if length else None, bool(bpm) and sure < CERTAIN,
+        )  # fmt: skip
 
 
 def _of_entry(entry: Entry, mark: Mark) -> About | None:
@@ -179,5 +180,5 @@ def _of_entry(entry: Entry, mark: Mark) -> About | None:
         return None  # it has changed since
     return About(
         entry.title, entry.artist, entry.key or "", round(entry.bpm, 2) if entry.bpm else None,
-        round(entry.seconds, 2) if entry.seconds else None,
-    )
+        round(entry.seconds, 2) if entry.seconds else None, entry.uncertain,
+    )  # fmt: skip

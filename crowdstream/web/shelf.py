@@ -239,6 +239,7 @@ def _entry(row: _Row, about: About | None, name: str = "") -> dict[str, Any]:
         if row.track else [],
         "title": about.title if kind == "file" else "",
         "artist": about.artist, "key": about.key, "bpm": _finite(about.bpm),
+        "uncertain": int(about.uncertain),
         "length": _finite(about.length),
     }  # fmt: skip
 

@@ -30,6 +30,7 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/deck/A/grid", (100.0, 0.25), "deck.A/bpm", 100.0),
     ("/deck/A/grid/point", (8.0, 4.5), "deck.A/grid/seconds", ...),
     ("/deck/A/grid/points", (0.0, 0.0, 1.0, 0.5, 3.0, 2.0), "deck.A/grid/beats", [0.0, 1.0, 3.0]),
+    ("/deck/A/grid/confidence", (0.5,), "deck.A/grid/confidence", 0.5),
     ("/deck/A/grid/clear", (), "deck.A/grid", None),
     ("/deck/A/sync", (1, 4.0), "deck.A/sync", 1.0),
     ("/deck/A/sync", (1, 2.0), "deck.A/sync_quantum", 2.0),

@@ -19,8 +19,9 @@ DECK = {
 }  # fmt: skip
 PLAYS = {
     "state": "playing", "track": "night drive", "position": 83.4, "length": 245.0,
-    "grid": "sidecar", "bpm": 120.0, "beat": 166.8, "phase": 0.02, "sync": 1.0,
-    "loop": "80.000-88.000", "cues": "1:0.500 4:31.250", "keylock": 1, "pitch": 2.0, "low": 0.0,
+    "grid": "sidecar", "grid_confidence": 1.0, "bpm": 120.0, "beat": 166.8, "phase": 0.02,
+    "sync": 1.0, "loop": "80.000-88.000", "cues": "1:0.500 4:31.250",
+    "keylock": 1, "pitch": 2.0, "low": 0.0,
     "fx": "echo - gate(off) -",
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from crowdstream.control.commands.common import playable
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.grids import Grid
-from crowdstream.control.heads import give_grid, grid_of, sync_track, unsync_track
+from crowdstream.control.heads import grid_of, sync_track, unsync_track
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.tracks import Track
 from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
@@ -36,7 +36,7 @@ def _set(context: Context, deck: int, make: Callable[[], BeatGrid]) -> None:
     grid = Grid(made, rate, "command")
     if track.ratio:
         _check_speed(context, track, grid, track.ratio)
-    give_grid(context, track, grid)
+    context.mixer.give_grid(track, grid)
 
 
 @TABLE.add(
@@ -79,12 +79,23 @@ def points(context: Context, deck: int, pairs: tuple[float, ...]) -> None:
     _set(context, deck, lambda: BeatGrid.through(anchors))
 
 
+@TABLE.add(
+    "/deck/{deck}/grid/confidence",
+    Arg("confidence", "f", "how far it can be trusted; below 0.6 it is shown as uncertain", low=0,
+        high=1),
+)
+def confidence(context: Context, deck: int, confidence: float) -> None:
+    """State how far the beat grid of the deck's track can be trusted; its beats stay."""
+    track = context.mixer.deck_track(deck)
+    track.grid = grid_of(track).trusted(confidence)
+
+
 @TABLE.add("/deck/{deck}/grid/clear")
 def clear(context: Context, deck: int) -> None:
     """Take the beat grid away from the deck's track; it is not synced any more."""
     track = context.mixer.deck_track(deck)
     unsync_track(context, track)
-    give_grid(context, track, None)
+    context.mixer.give_grid(track, None)
 
 
 # Sync ----------------------------------------------------------------------------------------

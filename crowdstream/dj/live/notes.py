@@ -26,6 +26,7 @@ def entry_note(entry: Entry) -> dict[str, Any]:
         "path": entry.path, "anchors": entry.anchors, "enter": entry.enter, "leave": entry.leave,
         "ratio": entry.ratio, "gain_db": entry.gain_db, "keylock": entry.keylock,
         "key": entry.key, "stems": entry.stems, "why": entry.why,
+        "confidence": entry.confidence,
     }  # fmt: skip
     if entry.transition is not None:
         way = entry.transition
@@ -48,7 +49,7 @@ def entry_of(note: dict[str, Any]) -> Entry:
         str(note["path"]), tuple((float(beat), float(second)) for beat, second in note["anchors"]),
         float(note["enter"]), float(note["leave"]), float(note["ratio"]), float(note["gain_db"]),
         bool(note["keylock"]), str(note["key"]), tuple(map(str, note["stems"])),
-        str(note["why"]), transition,
+        str(note["why"]), transition, float(note.get("confidence", 1.0)),
     )  # fmt: skip
 
 

@@ -192,6 +192,7 @@ class Session:
         state["now"] = {
             "deck": player.decks.get(player.index, ""), "name": name_of(entry.path),
             "key": entry.key, "bpm": round(entry.bpm, 2), "why": entry.why,
+            "uncertain": int(entry.uncertain),
             "begin": player.offset + place.begin, "going": player.offset + place.going,
         }  # fmt: skip
         if player.index + 1 < len(mix.entries):
@@ -200,6 +201,7 @@ class Session:
             state["next"] = {
                 "deck": player.decks.get(player.index + 1, ""), "name": name_of(following.path),
                 "key": following.key, "bpm": round(following.bpm, 2), "why": following.why,
+                "uncertain": int(following.uncertain),
                 "stage": player.stage, "kind": way.kind if way else "cut",
                 "how": way.why if way else "", "bars": way.bars if way else 0,
             }  # fmt: skip

@@ -25,6 +25,7 @@ from crowdstream.dj.transitions.base import Kind, Meeting
 KINDS: tuple[Kind, ...] = (
     blend, drums_first, acappella, drop_swap, echo_out, loop_build, cut, ride,
 )  # fmt: skip
+WITHOUT_GRID: tuple[Kind, ...] = (echo_out, cut)  # nothing is laid upon beats, or looped by them
 OFF_PHRASE = 0.8  # of the score, where the new track takes the lead within a phrase
 LEAST_SCORE = 0.02  # below that a transition is none
 
@@ -46,6 +47,8 @@ def rate(kind: Kind, meeting: Meeting, limit: float) -> tuple[float, str]:
     if kind.BEATMATCHED and meeting.change > limit + 1e-9:
         return 0.0, "the tempi are too far apart"
     out, into = meeting.out, meeting.into
+    if kind not in WITHOUT_GRID and (out.facts.uncertain or into.facts.uncertain):
+        return 0.0, "a beat grid is uncertain: the two can't play at the same time"
     if out.at(meeting.beats) > out.facts.end + 1e-6:
         return 0.0, "the first track ends before"
     if into.at(meeting.beats + BEATS_PER_BAR) > into.facts.end + 1e-6:

@@ -11,6 +11,14 @@ from tests.support.offline_server import level, write
 from tests.unit.library.test_tags import wav_with_acid
 
 
+def told(stems: list[Path]) -> tuple[float, str]:
+    """Tempo and source of the grid of these files."""
+    found = find_grid(stems)
+    assert found is not None
+    assert found.grid == BeatGrid.of_tempo(found.grid.bpm)
+    return round(found.grid.bpm, 9), found.source
+
+
 def sidecar(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
@@ -107,20 +115,20 @@ def test_a_sidecar_that_is_no_text_or_no_file_is_told(tmp_path: Path) -> None:
 
 def test_the_sidecar_goes_before_the_tag_and_the_file_before_the_folder(tmp_path: Path) -> None:
     track = wav_with_acid(tmp_path / "track.wav", 100.0)
-    assert find_grid([track]) == (BeatGrid.of_tempo(100.0), "tag")
+    assert told([track]) == (100.0, "tag")
     sidecar(tmp_path / "crowdstream.toml", "[grid]\nbpm = 110\n")
-    assert find_grid([track]) == (BeatGrid.of_tempo(110.0), "sidecar")
+    assert told([track]) == (110.0, "sidecar")
     sidecar(tmp_path / "track.crowdstream.toml", "[grid]\nbpm = 120\n")
-    assert find_grid([track]) == (BeatGrid.of_tempo(120.0), "sidecar")
+    assert told([track]) == (120.0, "sidecar")
 
 
 def test_stems_have_the_folders_sidecar_and_the_first_tag(tmp_path: Path) -> None:
     stems = [write(tmp_path / "drums.wav", level(0.1)), wav_with_acid(tmp_path / "bass.wav", 90.0)]
-    assert find_grid(stems) == (BeatGrid.of_tempo(90.0), "tag")
+    assert told(stems) == (90.0, "tag")
     sidecar(tmp_path / "drums.crowdstream.toml", "[grid]\nbpm = 33\n")
-    assert find_grid(stems) == (BeatGrid.of_tempo(90.0), "tag"), "one stem's own means nothing"
+    assert told(stems) == (90.0, "tag"), "one stem's own means nothing"
     sidecar(tmp_path / "crowdstream.toml", "[grid]\nbpm = 128\n")
-    assert find_grid(stems) == (BeatGrid.of_tempo(128.0), "sidecar")
+    assert told(stems) == (128.0, "sidecar")
 
 
 def test_a_file_that_says_nothing_has_no_grid(tmp_path: Path) -> None:

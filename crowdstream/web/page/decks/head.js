@@ -72,6 +72,10 @@ export function head(deck, id) {
     const speed = Math.abs(heard.playing ? heard.speed : state.rate || 1);
     setText(bpm, state.bpm ? (state.bpm * (speed || state.rate || 1)).toFixed(2) : "–");
     setText(base, state.bpm ? `of ${Number(state.bpm.toFixed(2))}` : "no grid");
+    const doubtful = Boolean(state.grid && state.grid.uncertain);
+    bpm.classList.toggle("uncertain", doubtful);
+    setAttribute(bpm, "title", doubtful
+      ? `Uncertain beat grid${state.grid.doubt ? `: ${state.grid.doubt}` : ""}` : null);
     const beat = beatAt(state.grid, at);
     show(lamps, beat === null ? -1 : ((Math.floor(beat) % BEATS) + BEATS) % BEATS);
     showPhase(beat, heard.playing);

@@ -72,7 +72,7 @@ function card(title, names) {
     draw(track, ...more) {
       const one = track || {};
       setText(name, one.name || "–");
-      fill([one.deck, one.bpm ? `${one.bpm} ${one.key || ""}`.trim() : "", one.why, ...more]);
+      fill([one.deck, one.bpm ? `${one.bpm}${one.uncertain ? "?" : ""} ${one.key || ""}`.trim() : "", one.why, ...more]);
     },
     list(lists) {
       name.hidden = true;

@@ -115,7 +115,8 @@ export function makeLibrary(live) {
     name.title = entry.path;
     line.append(
       name,
-      h("span", { class: "col-bpm" }, entry.bpm ? String(Number(entry.bpm.toFixed(1))) : ""),
+      h("span", { class: "col-bpm", title: entry.uncertain ? "Uncertain beat grid" : "" },
+        entry.bpm ? `${Number(entry.bpm.toFixed(1))}${entry.uncertain ? "?" : ""}` : ""),
       h("span", { class: "col-key" }, entry.key || ""),
       h("span", { class: "col-length" }, entry.length ? timeText(entry.length) : ""),
       h("span", { class: "col-stems" }, stemDots(entry)),

@@ -1,0 +1,126 @@
+"""Beat grids: tempi, bars, silence."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from crowdstream.analysis.result import Analysis
+from crowdstream.dj.set_file import read_set
+from tests.support.drum_machine import beats_at, worst_error
+from tests.support.field_cases.case import Case, check
+from tests.support.offline_server import RATE
+
+NEAR = 0.010  # s by which a beat may be off
+TEMPO = 125.0  # of the clock: none of the tracks'
+PLAYED = 90.0  # s
+SILENT = 1e-3  # -60 dB full scale
+MOST_SILENCE = 2.0  # s
+
+
+def attacks(heard: npt.NDArray[np.float32], least: float, apart: float) -> npt.NDArray[np.int64]:
+    """Frames at which the mix rises above `least` after `apart` s below it."""
+    level = np.abs(heard).max(axis=1)
+    loud = np.flatnonzero(level > least)
+    return loud[np.diff(loud, prepend=-RATE * 60) > apart * RATE]
+
+
+@check
+def grid_from_rounded_tag(case: Case) -> str:
+    """A synced deck lays the kicks of an analysed track on the clock's beats."""
+    done = case.analyze()
+    assert done.returncode == 0, done.stderr[-200:]
+    with case.desk() as rig:
+        rig.send("/clock/tempo", TEMPO)
+        rig.send("/deck/A/load", str(case.path("t.wav")))
+        rig.run(2048)
+        rig.send("/deck/A/sync", 1)
+        # Without keylock every attack keeps its form; the highs say when it comes.
+        rig.send("/deck/A/keylock", 0)
+        rig.send("/clock/at", 4.0, "/deck/A/play")
+        rig.seconds(PLAYED)
+        assert not rig.fails(), f"{rig.fails()}"
+        source = rig.status()["deck.A.grid"]
+        frames = _kicks(rig.out)
+        beats = np.array([rig.core.beats.beat(int(frame)) for frame in frames])
+    late = (beats - np.rint(beats)) * 60 / TEMPO
+    kicks = late[np.abs(late) < 0.12]  # hats lie half a beat, 0.24 s, away
+    assert len(kicks) > 0.9 * (PLAYED - 4) * TEMPO / 60, f"{len(kicks)} kicks heard"
+    worst = 1000 * float(np.abs(kicks).max())
+    assert worst < 1000 * NEAR, f"kicks up to {worst:.1f} ms off, grid from {source}"
+    return f"{len(kicks)} kicks, at most {worst:.1f} ms off the clock; grid from {source}"
+
+
+def _kicks(heard: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    # Where a kick begins: the first frame of at least a tenth of the level, after a pause.
+    return attacks(heard, 0.05, 0.08)
+
+
+def _only(case: Case) -> Analysis:
+    done = case.analyze()
+    assert done.returncode == 0, done.stderr[-200:]
+    (entry,) = case.tracks()
+    return case.analysis(entry)
+
+
+def _said(case: Case, name: str) -> str:
+    """What list and deck say of a track with an uncertain grid."""
+    listed = case.run("analyze", "--list", case.path(name)).stdout
+    deck = case.load(case.path(name))
+    sure = float(deck.status["deck.A.grid_confidence"])
+    assert "uncertain" in listed, "the list does not say so"
+    assert sure < 0.6, f"the deck says {sure:g}"
+    return f"uncertain in the list and on the deck ({sure:g})"
+
+
+@check
+def two_tempi(case: Case) -> str:
+    """Two tempi in one file: beats in both halves, or said to be uncertain."""
+    tempo = _only(case).tempo
+    beats = np.concatenate([beats_at(100, 60), 60 + beats_at(128, 60)])
+    off = worst_error(tempo.anchors, beats)
+    if off < NEAR and not tempo.uncertain:
+        return f"beats at most {1000 * off:.1f} ms off"
+    return f"beats at most {1000 * off:.1f} ms off; {_said(case, 'two.wav')}; {tempo.doubt}"
+
+
+@check
+def waltz(case: Case) -> str:
+    """Bars of three are counted, or said not to be four."""
+    found = _only(case)
+    off = worst_error(found.tempo.anchors, beats_at(150, 119))
+    if found.downbeat.meter == 3 and off < NEAR:
+        return f"bars of three, beats at most {1000 * off:.1f} ms off"
+    assert "three" in found.tempo.doubt, f"said: {found.tempo.doubt!r}"
+    return f"beats at most {1000 * off:.1f} ms off; {_said(case, 'waltz.wav')}"
+
+
+@check
+def hidden_track(case: Case) -> str:
+    """No set has 2 s of silence that its plan does not name."""
+    done = case.analyze("m")
+    assert done.returncode == 0, done.stderr[-200:]
+    told = []
+    for seed in (1, 2):
+        file, out = case.data / f"set{seed}.toml", case.data / f"set{seed}.wav"
+        made = case.run(
+            "plan", case.path("m"), "--minutes", "13", "--seed", str(seed), "-o", file
+        )
+        assert made.returncode == 0, made.stderr[-200:]
+        rendered = case.run("render", "--quiet", file, out)
+        assert rendered.returncode == 0, rendered.stderr[-200:]
+        sound, rate = soundfile.read(out, dtype="float32")
+        out.unlink()
+        mix = read_set(file)
+        hidden = [entry for entry in mix.entries if "hidden" in entry.path]
+        quiet = _longest_silence(np.asarray(sound)) / rate
+        assert quiet < MOST_SILENCE, f"seed {seed}: {quiet:.1f} s of silence"
+        told.append(f"seed {seed}: {quiet:.2f} s{', hidden.wav in it' if hidden else ''}")
+    return "longest silence " + "; ".join(told)
+
+
+def _longest_silence(sound: npt.NDArray[np.float32]) -> int:
+    loud = np.flatnonzero(np.abs(sound).max(axis=1) > SILENT)
+    # What comes after the last sound is the end of the file, not a pause.
+    return int(np.diff(loud, prepend=0).max())

@@ -1,0 +1,93 @@
+"""Grids of what is hard: two tempi, bars of three, loops with a tail, opposite polarity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crowdstream.analysis.analyse import analyse
+from crowdstream.analysis.mono import Mono
+from crowdstream.analysis.result import Analysis
+from crowdstream.analysis.source import ArraySound, Sound
+from tests.support.drum_machine import RATE, beats_at, chords, drums, worst_error
+
+
+def analysed(*stems: np.ndarray) -> Analysis:
+    """The analysis of one file, or of stems: drums, then others."""
+    names = ("drums", "other", "bass") if len(stems) > 1 else ("mix",)
+    sounds: list[Sound] = [
+        ArraySound(name, stem, RATE) for name, stem in zip(names, stems, strict=False)
+    ]
+    return analyse(sounds)
+
+
+@pytest.mark.parametrize(("first", "second", "cut"), [(100.0, 128.0, 36.0), (90.0, 120.0, 40.0)])
+def test_two_tempi_have_their_beats_in_both_halves_and_are_uncertain(
+    first: float, second: float, cut: float
+) -> None:
+    sound = np.concatenate([drums(first, cut), drums(second, 32.0)])
+    tempo = analysed(sound).tempo
+    beats = np.concatenate([beats_at(first, cut), cut + beats_at(second, 32.0)])
+    assert worst_error(tempo.anchors, beats) < 0.01
+    assert tempo.uncertain
+    assert f"changes from {first:g} to {second:g}" in tempo.doubt
+
+
+@pytest.mark.parametrize("bpm", [96.0, 150.0, 176.0])
+def test_bars_of_three_are_said_to_be_such(bpm: float) -> None:
+    tempo = analysed(drums(bpm, 45.0, beats_per_bar=3)).tempo
+    assert tempo.uncertain
+    assert "three beats" in tempo.doubt
+    assert tempo.bpm == pytest.approx(bpm, abs=0.02)
+    assert worst_error(tempo.anchors, beats_at(bpm, 44.0)) < 0.01
+
+
+@pytest.mark.parametrize("bpm", [88.0, 127.6])
+def test_a_steady_beat_is_certain(bpm: float) -> None:
+    tempo = analysed(drums(bpm, 45.0, start=0.4)).tempo
+    assert not tempo.uncertain
+    assert not tempo.doubt
+    assert worst_error(tempo.anchors, beats_at(bpm, 45.0, 0.4)) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("bpm", "bars", "tail"),
+    [(128.0, 4, 0.005), (127.5, 2, 0.008), (93.7, 4, 0.012), (174.0, 4, 0.026), (127.3, 4, 0.0)],
+)
+def test_a_loop_with_a_tail_has_its_exact_tempo(bpm: float, bars: int, tail: float) -> None:
+    loop = drums(bpm, bars * 240 / bpm)
+    found = analysed(np.concatenate([loop, np.zeros(round(tail * RATE), np.float32)]))
+    # To what the length of the file can say: it is whole samples long.
+    assert found.tempo.bpm == pytest.approx(bpm, abs=0.001)
+    assert found.tempo.anchors[0][1] == pytest.approx(0.0, abs=0.002)
+
+
+def test_opposite_polarity_hides_neither_key_nor_tempo() -> None:
+    sound = drums(124.0, 40.0) * np.float32(0.3) + chords(124.0, 40.0)
+    plain = analysed(np.stack([sound, sound], 1))
+    for right in (-sound, -0.9 * sound):
+        turned = analysed(np.stack([sound, right], 1))
+        assert turned.tempo.bpm == pytest.approx(124.0, abs=0.01)
+        assert not turned.tempo.uncertain
+        assert turned.key.name == plain.key.name == "8A"
+
+
+def test_a_stem_of_opposite_polarity_is_heard_beside_others() -> None:
+    beat, music = drums(124.0, 40.0), chords(124.0, 40.0)
+    turned = analysed(np.stack([beat, -beat], 1), np.stack([music, music], 1))
+    assert turned.tempo.bpm == pytest.approx(124.0, abs=0.01)
+    assert worst_error(turned.tempo.anchors, beats_at(124.0, 39.0)) < 0.005
+    other = analysed(np.stack([beat, beat], 1), np.stack([music, -music], 1))
+    assert other.key.name == "8A"
+
+
+def test_ordinary_stereo_gives_its_middle_and_a_turn_makes_no_click() -> None:
+    left = np.sin(np.arange(4 * RATE) * 0.01).astype(np.float32)
+    mono = Mono(RATE)
+    middle, sides = mono.feed(np.stack([left, 0.5 * left], 1))
+    assert np.allclose(middle, 0.75 * left)
+    assert np.allclose(sides, 0.25 * left)
+    turned, rest = mono.feed(np.stack([left, -left], 1))
+    assert np.allclose(turned[RATE:], left[RATE:])
+    assert np.allclose(rest[RATE:], 0.0)
+    assert np.abs(np.diff(turned)).max() < 0.02
