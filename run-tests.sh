@@ -143,13 +143,25 @@ export CROWDSTREAM_TEST_RUN=${run##*/} TMPDIR=$run/tmp COVERAGE_FILE=$run/covera
 finish() {
     local status=$?
     trap - EXIT INT TERM HUP
-    run_module tests.support.processes "$CROWDSTREAM_TEST_RUN" || status=1
+    # A run that was ended early may leave some; after a whole run they are a fault.
+    run_module tests.support.processes "$CROWDSTREAM_TEST_RUN" || [ "$status" -ge 128 ] || status=1
     rm -rf -- "$run"
     exit "$status"
 }
+# pytest runs beside this shell, which could not act on a signal before a command in front ends.
+# A terminal's Ctrl-C reaches both; what is sent to this shell alone is passed on.
+pytest_pid=''
+end_early() { # status
+    trap '' INT TERM HUP
+    if [ -n "$pytest_pid" ]; then
+        [ "$1" -eq 130 ] || kill -INT "$pytest_pid" 2>/dev/null || true
+        wait "$pytest_pid" || true
+    fi
+    exit "$1"
+}
 trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'end_early 130' INT
+trap 'end_early 143' TERM HUP
 
 # Unit tests only compute. The others wait a lot, for sound cards, pages and processes: two
 # workers a core.
@@ -158,7 +170,9 @@ workers=$(nproc)
 selection=("${tiers[@]/#/tests/}" ${arguments[@]+"${arguments[@]}"})
 run_once() { # file for the results
     run_module "${pytest[@]}" -p tests.support.summary -o console_output_style=classic -n "$workers" \
-        --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}"
+        --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}" &
+    pytest_pid=$!
+    wait "$pytest_pid"
 }
 
 # Hundreds of processes start from the same files: they are read as bytecode.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -222,6 +223,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Replace pytest's progress by this one, in the process that reports."""
     config.pluginmanager.register(SlowestFirst(config), "slowest-first")
     if not hasattr(config, "workerinput"):
+        # A shell has what runs beside it ignore Ctrl-C, and Python leaves that as it finds it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         config.pluginmanager.register(Summary(config, sys.stdout), "tier-summary")
 
 
