@@ -8,9 +8,9 @@ and raises AssertionError with what is wrong.
 
 from __future__ import annotations
 
-from tests.support.field_cases import files, folders, grids, tags
+from tests.support.field_cases import files, folders, grids, live, tags
 from tests.support.field_cases.case import CHECKS, Case, Check, MissingInputError
 
-ALL = (folders, files, tags, grids)
+ALL = (folders, files, tags, grids, live)
 
 __all__ = ["ALL", "CHECKS", "Case", "Check", "MissingInputError"]
