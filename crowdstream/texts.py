@@ -35,6 +35,11 @@ def printable(path: str | os.PathLike[str]) -> str:
     return "".join(c if _shown(c) else c.encode("unicode_escape").decode() for c in text)
 
 
+def is_line(text: str) -> bool:
+    """Whether `printable` would leave `text` as it is."""
+    return all(map(_shown, text))
+
+
 def _shown(character: str) -> bool:
     if character.isprintable():
         return True

@@ -22,6 +22,7 @@ import numpy as np
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import describe_track
 from crowdstream.library.reader import open_stem
+from crowdstream.texts import is_line
 
 HEAD = struct.Struct("<IB")
 MEMORY = 512 << 20  # more than this process has when it begins: what one file may take
@@ -61,7 +62,7 @@ def decode(path: Path, rate: int) -> str:
                 if not np.isfinite(samples).all():
                     raise AssertionError(f"not finite near frame {start}")
     except AudioFileError as error:
-        if not str(error).isprintable():
+        if not is_line(str(error)):
             raise AssertionError(f"a refusal is not one line: {error}") from error
         return type(error).__name__
     return ""

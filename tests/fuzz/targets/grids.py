@@ -10,6 +10,7 @@ from crowdstream.control.movement import Follower
 from crowdstream.control.movement_file import read_map
 from crowdstream.library.grids import GridError, describe_track, read_sidecar
 from crowdstream.settings import SettingError
+from crowdstream.texts import is_line
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
 
@@ -22,7 +23,7 @@ def run(data: bytes) -> None:
     try:
         found = read_sidecar(place)
     except GridError as error:
-        if not str(error).isprintable():
+        if not is_line(str(error)):
             raise Fault(f"a refusal is not one line: {str(error)!r}") from error
         if "grid_fault" not in describe_track([track]):
             raise Fault("a bad sidecar is not told of") from error

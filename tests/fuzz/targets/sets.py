@@ -9,6 +9,7 @@ from crowdstream.control.errors import CommandError
 from crowdstream.control.table import TABLE
 from crowdstream.offline.cues import LONGEST_SECONDS, MOST_BEATS, Set, SetError
 from crowdstream.offline.sets import reader
+from crowdstream.texts import is_line
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
 from tests.support.osc_reference import NOW, bundle, message
@@ -20,7 +21,7 @@ def run(data: bytes) -> None:
     try:
         found = reader(data, path)(data, path)
     except SetError as error:
-        if not str(error).isprintable():
+        if not is_line(str(error)):
             raise Fault(f"a refusal is not one line: {str(error)!r}") from error
         return
     _check(found)

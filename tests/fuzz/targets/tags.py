@@ -12,6 +12,7 @@ from crowdstream.library.mp3 import after_tags, survey, with_length_tag
 from crowdstream.library.ogg import VorbisPages, links
 from crowdstream.library.splice import SplicedFile, Window
 from crowdstream.library.tags import LONGEST_TEXT, read_tags
+from crowdstream.texts import is_line
 from tests.fuzz.encoded_sounds import all_sounds
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
@@ -28,7 +29,7 @@ def run(data: bytes) -> None:
     if tags.bpm is not None and not (math.isfinite(tags.bpm) and tags.bpm > 0):
         raise Fault(f"a tempo of {tags.bpm}")
     for text in tags.texts().values():
-        if not (text.isprintable() and len(text) <= LONGEST_TEXT):
+        if not (is_line(text) and len(text) <= LONGEST_TEXT):
             raise Fault(f"a tag that is not one line: {text!r}")
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -44,7 +45,7 @@ def _headers(window: Window, data: bytes, path: os.PathLike[str]) -> None:
     try:
         head = check_header(window, scratch_files.folder() / path).head
     except AudioFileError as error:
-        if not str(error).isprintable():
+        if not is_line(str(error)):
             raise Fault(f"a refusal is not one line: {error}") from error
         return
     if head is not None and not (0 < len(head.data) <= 16384 and 0 <= head.end <= len(data)):
