@@ -118,6 +118,24 @@ def test_who_says_it_is_answered_as_often_as_they_like(monkeypatch: pytest.Monke
     serve(scene)
 
 
+def test_a_second_request_that_does_not_come_to_an_end_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
+
+    async def scene(port: int) -> None:
+        reader, writer = await opened(port)
+        writer.write(REQUEST)
+        await reader.readuntil(b"hello")
+        refused = Connection.refused
+        writer.write(b"GET / HT")
+        assert await end_of(reader) == b""
+        assert Connection.refused == refused + 1
+        writer.close()
+
+    serve(scene)
+
+
 def test_too_many_connections_are_closed() -> None:
     async def scene(port: int) -> None:
         kept = [await opened(port) for _ in range(3)]
