@@ -358,7 +358,7 @@ class _Part:
         layout = self._layout
         if layout is None:
             return
-        if layout.tag is None:
+        if layout.tag is None or not layout.tag.frames:
             self._mp3 = layout
             self._rewind()
             self.frames = int(self._stream.frames)

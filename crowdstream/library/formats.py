@@ -39,6 +39,21 @@ _OTHERS: tuple[tuple[bytes, int, str], ...] = (
 )
 
 
+# First bytes of what libsndfile opens, beside MP3.
+_PLAYED = (
+    b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd",
+    b"dns.", b"NIST", b"Crea", b"PVF1", b"MPC\x01", b"DiamondWare",
+)  # fmt: skip
+
+
+def is_known(window: Window) -> bool:
+    """Whether a file begins as one of a known format does, MP3 apart, whether played or not."""
+    head = window.pread(32, 0)
+    return head.startswith(_PLAYED) or any(
+        head[at : at + len(mark)] == mark for mark, at, _ in (*_SOUNDS, *_OTHERS)
+    )
+
+
 def other_format(window: Window, path: Path) -> AudioFileError | None:
     """Why a file that can't be decoded is none of those that are played; None if unknown."""
     head = window.pread(32, 0)

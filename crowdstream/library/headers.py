@@ -201,12 +201,14 @@ def _behind(window: Window, at: int, size: int, order: str) -> int:
 
 def _check_aiff(window: Window, path: Path) -> Checked:
     comm: bytes | None = None
-    odd = False
+    odd = little = False
     kind = window.pread(4, 8)
     for chunk in chunks(window, ">", b"SSND"):
         odd = odd or chunk.odd
         if chunk.tag == b"COMM" and chunk.size <= _SLIGHT_BYTES:
             comm = window.pread(chunk.size, chunk.at)
+        if chunk.tag == b"wave":
+            little = _is_little(window.pread(min(chunk.size, _SLIGHT_BYTES), chunk.at))
         if chunk.tag != b"SSND":
             continue
         rest = window.size - chunk.at
@@ -224,10 +226,15 @@ def _check_aiff(window: Window, path: Path) -> Checked:
         missing = _missing(size, rest)
         played = min(size, rest)
         held = (played - 8) // width
-        if frames == held and not odd and played == chunk.size:
+        little = kind == b"AIFC" and (little or comm[18:22] in _LITTLE_AIFF)
+        little = little and channels > 0 and comm[18:22] in _LITTLE_AIFF | _EITHER_AIFF
+        if frames == held and not odd and not little and played == chunk.size:
             return Checked(None, 0, chunk.at + 8, held * width, comm)
         if frames > held or (held - frames) * width > _SLIGHT_BYTES:
             frames = held
+        if little:
+            head = _wave_head({b"fmt ": _wave_form(comm)}, frames * width, "<")
+            return Checked(Head(head, chunk.at + 8), missing, chunk.at + 8, frames * width, comm)
         own = comm[:2] + struct.pack(">I", frames) + comm[6:] + b"\0" * (len(comm) & 1)
         version = b"FVER" + struct.pack(">II", 4, 0xA2805140) if kind == b"AIFC" else b""
         own = version + b"COMM" + struct.pack(">I", len(comm)) + own
@@ -241,8 +248,41 @@ def _check_aiff(window: Window, path: Path) -> Checked:
 
 # Codecs of AIFF-C whose frames have as many bytes as their bits say.
 _PLAIN_AIFF = frozenset(
-    {b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64", b"raw "}
-)
+    {b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64", b"raw ",
+     b"23ni", b"42n1", b"42ni"}
+)  # fmt: skip
+# Little-endian integers, and codecs of either order: a `wave` chunk with QuickTime's `enda` atom
+# says so. libsndfile takes no notice of it, and floats in the wrong order are noise at any level.
+_LITTLE_AIFF = frozenset({b"23ni", b"42n1", b"42ni"})
+_EITHER_AIFF = frozenset({b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"})
+
+
+def _is_little(atoms: bytes) -> bool:
+    at = 0
+    while 0 <= at <= len(atoms) - 10:
+        size = int.from_bytes(atoms[at : at + 4], "big")
+        if atoms[at + 4 : at + 8] == b"enda":
+            return atoms[at + 8 : at + 10] == b"\0\1"
+        at = at + size if size >= 8 else -1
+    return False
+
+
+def _wave_form(comm: bytes) -> bytes:
+    """The `fmt` chunk of the WAV file with the samples of an AIFF-C file in the other order."""
+    channels, bits = struct.unpack(">h4xh", comm[:8])
+    width = channels * ((bits + 7) // 8)
+    kind = 3 if comm[18:20].lower() == b"fl" else 1
+    rate = iff_rate(comm)
+    each, second = min(width, 0xFFFF), min(rate * width, 0xFFFFFFFF)
+    return struct.pack("<HHIIHH", kind, channels, rate, second, each, bits)
+
+
+def iff_rate(comm: bytes) -> int:
+    """Frames a second in the `COMM` chunk of an AIFF file; 0 for nonsense."""
+    power, mantissa = struct.unpack_from(">HQ", comm, 8)
+    # An 80-bit float: 63 bits of fraction, exponent biased by 16383.
+    exponent = (power & 0x7FFF) - 16383 - 63
+    return round(mantissa * 2.0**exponent) if -64 < exponent <= -43 else 0
 
 
 def _missing(size: int, rest: int) -> int:

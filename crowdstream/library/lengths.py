@@ -16,7 +16,7 @@ from pathlib import Path
 
 from crowdstream.inside import open_to_read
 from crowdstream.library.errors import AudioFileError
-from crowdstream.library.headers import check_header
+from crowdstream.library.headers import check_header, iff_rate
 from crowdstream.library.parts import Part, find_parts
 from crowdstream.library.splice import Window
 
@@ -80,10 +80,8 @@ def _of_wave(window: Window, path: Path, order: str) -> Length | None:
 
 def _of_aiff(window: Window, path: Path) -> Length | None:
     checked = check_header(window, path)
-    channels, _frames, bits, power, mantissa = struct.unpack_from(">hIhHQ", checked.form)
-    # The rate is an 80-bit float: 63 bits of fraction, exponent biased by 16383.
-    rate = round(mantissa * 2.0 ** ((power & 0x7FFF) - 16383 - 63))
-    return checked.size // (channels * ((bits + 7) // 8)), rate
+    channels, bits = struct.unpack_from(">h4xh", checked.form)
+    return checked.size // (channels * ((bits + 7) // 8)), iff_rate(checked.form)
 
 
 def _of_flac(window: Window, info: bytes, at: int) -> Length | None:

@@ -30,6 +30,8 @@ MAX_PARTS = 1000
 _SLIP_FRAMES = 8
 _MAX_ID3 = 32  # tags before the sound, one after the other
 _MAX_PADDING = 1 << 16  # zeros between tags and sound
+_MAX_JUNK = 1 << 16  # bytes that are no tag either, before the sound
+_SURE_FRAMES = 8  # that follow each other by chance in one file of 2**60 or so
 # mpg123's own delay; it trims it where a file carries a tag, and only there.
 DECODER_DELAY = 529  # frames
 # What most encoders put before the first sample (LAME, and ffmpeg with it).
@@ -169,6 +171,26 @@ def first_frame(window: Window) -> int:
     return _Walk(window).next(0) or 0
 
 
+def after_junk(window: Window) -> int:
+    """The byte of the first of several frames of one kind; 0 where no MP3 file begins soon.
+
+    For files of no known format: radio rippers and broken tags leave bytes before the sound.
+    """
+    walk, at = _Walk(window), 0
+    while (found := walk.next(at)) is not None and found <= _MAX_JUNK:
+        at, place, kinds = found, found, set()
+        for _ in range(_SURE_FRAMES):
+            frame = parse_header(window.pread(4, place))
+            if frame is None:
+                break
+            kinds.add((frame.rate, frame.mpeg1))
+            place += frame.length
+        else:
+            if len(kinds) == 1:
+                return at
+    return 0
+
+
 def survey(window: Window) -> list[Mp3Layout]:
     """Walk over an MP3 file's frame headers; empty when it does not start with layer III frames.
 
@@ -264,7 +286,7 @@ class _Walk:
 
 
 def with_length_tag(window: Window, layout: Mp3Layout) -> SplicedFile:
-    """The MP3 file with a length tag in front of its first frame.
+    """The MP3 file with a length tag in front of its first frame, or with the length in its own.
 
     mpg123 trims its own delay (529 frames) from the start of files that have such a tag.
     """
@@ -272,8 +294,21 @@ def with_length_tag(window: Window, layout: Mp3Layout) -> SplicedFile:
     first = parse_header(head)
     if first is None:
         raise ValueError("the file no longer starts with the frame that was found there")
+    if layout.tag is not None:
+        own = window.pread(first.length, layout.start)
+        tag = _with_count(own, first, layout.count)
+        return SplicedFile(tag, window, layout.start + first.length, layout.end)
     tag = _length_tag(head, first, layout.count, layout.end - layout.start)
     return SplicedFile(tag, window, layout.start, layout.end)
+
+
+def _with_count(frame: bytes, header: FrameHeader, frames: int) -> bytes:
+    """The frame with a Xing/Info tag, which is made to say how many frames follow."""
+    at = 4 + header.side + 4
+    flags = int.from_bytes(frame[at : at + 4], "big")
+    rest = frame[at + (8 if flags & 1 else 4) :]
+    own = frame[:at] + struct.pack(">II", flags | 1, frames) + rest
+    return own[: len(frame)].ljust(len(frame), b"\0")
 
 
 def _length_tag(head: bytes, first: FrameHeader, frames: int, audio_bytes: int) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from crowdstream.library.mp3 import Mp3Layout, after_tags, first_frame, survey
+from crowdstream.library.formats import is_known
+from crowdstream.library.mp3 import Mp3Layout, after_junk, after_tags, first_frame, survey
 from crowdstream.library.ogg import links
 from crowdstream.library.splice import Window
 
@@ -34,6 +35,9 @@ def find_parts(window: Window, progress: Callable[[], None]) -> list[Part]:
         found = links(window, progress)
         return [Part(link) for link in found] if len(found) > 1 else [Part(window)]
     layouts = survey(window)
+    if not layouts and not is_known(window) and (start := after_junk(window)):
+        window = window.part(start, window.size)
+        layouts = survey(window)
     if len(layouts) < 2:
         # A tag in front is libsndfile's own to skip in an MP3 file, and trips it up in others.
         return [Part(window, layouts[0] if layouts else None)] if head else [Part(whole)]
