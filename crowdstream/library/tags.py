@@ -21,6 +21,7 @@ import math
 import os
 import re
 import struct
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -298,15 +299,35 @@ def _from_id3(file: _Bytes, tags: Tags) -> int:
     version, flags, size = head[3], head[5], _synchsafe(head[6:10])
     body: _Bytes = _Slice(file, 10, min(size, file.size - 10))
     if flags & 0x80 and version < 4:
-        body = _Held(body.pread(min(size, MAX_BYTES), 0).replace(b"\xff\x00", b"\xff"))
-    at = 0
-    if flags & 0x40 and version > 2:
-        first = body.pread(4, 0)
-        at = _synchsafe(first) if version == 4 else 4 + int.from_bytes(first, "big")
+        held = body.pread(min(size, MAX_BYTES), 0)
+        plain = _Held(held.replace(b"\xff\x00", b"\xff"))
+        # There are writers that set the flag and change nothing, and others that count the bytes
+        # of a frame after the change: the chain of frames shows what was done.
+        if _chained(plain, version, flags) >= _chained(_Held(held), version, flags):
+            body = plain
+    at = _first_frame(body, version, flags)
     _from_frames(body, at, version, tags)
     taken = 10 + size + (10 if flags & 0x10 else 0)
     padding = file.pread(1024, taken)
     return taken + len(padding) - len(padding.lstrip(b"\0"))
+
+
+def _first_frame(body: _Bytes, version: int, flags: int) -> int:
+    if not flags & 0x40 or version == 2:
+        return 0
+    first = body.pread(4, 0)
+    return _synchsafe(first) if version == 4 else 4 + int.from_bytes(first, "big")
+
+
+def _chained(body: _Bytes, version: int, flags: int) -> int:
+    """How many frames of a tag of version 2.2 or 2.3 follow each other."""
+    head_bytes, letters = (6, 3) if version == 2 else (10, 4)
+    at = _first_frame(body, version, flags)
+    for count in range(MAX_ITEMS):
+        if not _ends_a_frame(body, at, letters) or not any(head := body.pread(head_bytes, at)):
+            return count
+        at += head_bytes + int.from_bytes(head[letters : 2 * letters], "big")
+    return MAX_ITEMS
 
 
 def _from_frames(body: _Bytes, at: int, version: int, tags: Tags) -> None:
@@ -321,17 +342,44 @@ def _from_frames(body: _Bytes, at: int, version: int, tags: Tags) -> None:
             size = int.from_bytes(head[4:8], "big")
         else:
             size = _size_of_frame(body, at, head[4:8])
-        name = _FRAMES.get(head[:letters])
+        name = _FRAMES.get(head[:letters].rstrip(b"\0"))  # 2.2's names in tags of 2.3, too
         if name and size:
             text = body.pread(min(size, _LONGEST_READ), at + head_bytes)
-            if version == 4 and head[9] & 1:  # its length comes first
-                text = text[4:]
-            if version == 4 and head[9] & 2:
-                text = text.replace(b"\xff\x00", b"\xff")
-            packed = version > 2 and head[9] & (0x0C if version == 4 else 0xC0)
-            if text and not packed:
-                tags.take(name, text[1:].decode(_ENCODINGS.get(text[0], "latin-1"), "replace"))
+            text = _unpacked(text, version, head[9] if version > 2 else 0)
+            if text:
+                tags.take(name, _text(text))
         at += head_bytes + size
+
+
+def _unpacked(data: bytes, version: int, flags: int) -> bytes:
+    """What a frame holds, behind what its flags put before it; b"" of one that is encrypted."""
+    if version == 4:
+        grouped, deflated, encrypted, length = (flags & bit for bit in (0x40, 8, 4, 1))
+    else:
+        grouped, encrypted, deflated = (flags & bit for bit in (0x20, 0x40, 0x80))
+        length = deflated
+    if encrypted:
+        return b""
+    # Version 2.3 puts the length before the group, 2.4 the other way; both are passed over.
+    data = data[(1 if grouped else 0) + (4 if length else 0) :]
+    if version == 4 and flags & 2:
+        data = data.replace(b"\xff\x00", b"\xff")
+    if deflated:
+        try:
+            data = zlib.decompressobj().decompress(data, _LONGEST_READ)
+        except zlib.error:
+            return b""
+    return data
+
+
+def _text(data: bytes) -> str:
+    encoding = _ENCODINGS.get(data[0], "latin-1")
+    text = data[1:]
+    if encoding == "utf-16" and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        # Without a mark: letters of most scripts have their zeros, or what is alike, in the high
+        # bytes.
+        encoding = "utf-16-be" if text[::2].count(0) > text[1::2].count(0) else "utf-16-le"
+    return text.decode(encoding, "replace")
 
 
 def _size_of_frame(body: _Bytes, at: int, packed: bytes) -> int:
@@ -342,12 +390,12 @@ def _size_of_frame(body: _Bytes, at: int, packed: bytes) -> int:
     return plain if _ends_a_frame(body, at + 10 + plain) else right
 
 
-def _ends_a_frame(body: _Bytes, at: int) -> bool:
-    head = body.pread(4, at)
+def _ends_a_frame(body: _Bytes, at: int, letters: int = 4) -> bool:
+    head = body.pread(letters, at)
     if at > body.size:
         return False
     return not any(head) or (
-        len(head) == 4 and all(0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A for byte in head)
+        len(head) == letters and all(0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A for byte in head)
     )
 
 
