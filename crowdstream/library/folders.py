@@ -43,6 +43,7 @@ MAX_STEMS = 8
 MAX_HEARD = 40  # files of a folder that are listened to; each takes 2 MB meanwhile
 MANY_OTHERS = 6  # files without a stem's name that may lie beside the stems, however few those are
 MAX_LISTED = 200  # names in a message
+MAX_TAIL_SECONDS = 1.0  # of a mix behind its stems; encoders and reverbs leave less
 # Stems of one track are equally long, but for a tail that was cut or an encoder's padding.
 SAME_SECONDS, SAME_SHARE = 0.5, 0.005
 # Where the sound says nothing against it, they may differ so far: exports end with their last note.
@@ -231,7 +232,7 @@ def _unnamed(case: _Case, found: Verdict) -> Verdict:
         others = [one for path, one in case.sounds.items() if path != file]
         made = explain(sound, others)
         if made.share >= ALIKE and len(made.addends) >= max(2, len(others) // 2):
-            case.drop(file, f"it is the sum of {_listed(made.addends)}")
+            case.drop(file, _sum_of(case, file, made.addends))
             case.call([one for one in case.of("") if one != file], "other")
             return _stems(case, f"{file.name} is the sum of the others")
     return Verdict(TRACKS, found.reason, found.stems, heard=True)
@@ -289,7 +290,7 @@ def _drop_sums(case: _Case) -> None:
         least = {REST: 0.9, MIX: ALIKE, "": ALIKE}.get(case.parts[file].kind, SAME)
         partly = file in whole and made.share >= PARTLY and made.even
         if len(made.addends) >= 2 and (made.share >= least or partly):
-            case.drop(file, f"it is the sum of {_listed(made.addends)}")
+            case.drop(file, _sum_of(case, file, made.addends))
     for file in case.of(MIX):
         case.drop(file, "it is the whole mix, by its name")
 
@@ -393,6 +394,13 @@ def place_of(stem: StemFile) -> tuple[float, str, str]:
     elif stem.name in VOICES:
         place = FIRST_STEMS.index("vocals") + (1 + VOICES.index(stem.name)) / 10
     return place, stem.name.lower(), stem.path.name
+
+
+def _sum_of(case: _Case, file: Path, addends: Sequence[Path]) -> str:
+    # A separator that stopped early has left the end of the track to its mix alone.
+    more = case.sounds[file].seconds - max(case.sounds[one].seconds for one in addends)
+    rest = f", and goes on for {more:.1f} s behind them" if more > MAX_TAIL_SECONDS else ""
+    return f"it is the sum of {_listed(addends)}{rest}"
 
 
 def _listed(files: Sequence[Path]) -> str:
