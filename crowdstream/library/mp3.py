@@ -31,6 +31,7 @@ _SLIP_FRAMES = 8
 _MAX_ID3 = 32  # tags before the sound, one after the other
 _MAX_PADDING = 1 << 16  # zeros between tags and sound
 _MAX_JUNK = 1 << 16  # bytes that are no tag either, before the sound
+_MAX_FRAME_BYTES = 1 << 11  # 1441 bytes, and the next one's header
 _SURE_FRAMES = 8  # that follow each other by chance in one file of 2**60 or so
 # mpg123's own delay; it trims it where a file carries a tag, and only there.
 DECODER_DELAY = 529  # frames
@@ -176,7 +177,8 @@ def after_junk(window: Window) -> int:
 
     For files of no known format: radio rippers and broken tags leave bytes before the sound.
     """
-    walk, at = _Walk(window), 0
+    # No more than its beginning is searched, however large the file is.
+    walk, at = _Walk(window.part(0, min(window.size, _MAX_JUNK + _MAX_FRAME_BYTES))), 0
     while (found := walk.next(at)) is not None and found <= _MAX_JUNK:
         at, place, kinds = found, found, set()
         for _ in range(_SURE_FRAMES):

@@ -91,6 +91,17 @@ def test_what_is_no_mp3_is_not_searched_for_one(tmp_path: Path) -> None:
         assert frames_of(path) is None
 
 
+def test_only_the_beginning_of_a_file_is_searched_for_mp3(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    with path.open("wb") as file:
+        file.write(b"\xff" * 100_000)
+        file.seek(1 << 36)  # a hole
+        file.write(MP3)
+    with pytest.raises(AudioFileError):
+        open_stem(path, None)
+    assert frames_of(path) is None
+
+
 def test_mp3_with_tags_of_all_kinds_behind_it(tmp_path: Path) -> None:
     lyrics = b"LYRICSBEGININD0000210LYR00005hello"
     lyrics += b"%06dLYRICS200" % len(lyrics)
