@@ -100,7 +100,7 @@ def test_a_small_frame_that_would_unpack_to_much_is_unpacked_in_part(tmp_path: P
     assert found == Tags(128.0, "A" * LONGEST_TEXT)
 
 
-def test_half_a_million_frames_and_sizes_beyond_the_file(tmp_path: Path) -> None:
+def test_very_many_frames_and_sizes_beyond_the_file(tmp_path: Path) -> None:
     many = frame(b"TBPM", TEMPO) + frame(b"XXXX", b"\0") * 50_000
     assert tags_of(tmp_path, tag(many)).bpm == 128.0
     beyond = tag(frame(b"TIT2", b"\0Title"), frame(b"TBPM", TEMPO), size=200 << 20)
