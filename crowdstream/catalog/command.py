@@ -32,8 +32,9 @@ from crowdstream.catalog.library import (
 from crowdstream.catalog.listing import json_lines, lines
 from crowdstream.catalog.pool import Pool, PoolError
 from crowdstream.catalog.run import Run, Summary, Workers
-from crowdstream.catalog.unpack import can_unpack, default_cache
+from crowdstream.catalog.unpack import default_cache
 from crowdstream.catalog.view import Terminal, notes, summary_line
+from crowdstream.library.transcode import can_transcode
 from crowdstream.settings import SettingError
 from crowdstream.settings.resolve import resolve
 from crowdstream.texts import printable
@@ -166,7 +167,7 @@ def _analyze(
         with Library(place) as library:
             run = Run(
                 library, options.folder, view, str(options.unpack.expanduser().absolute()),
-                can_unpack() or options.scheduler is not None, options.again, summary,
+                can_transcode() or options.scheduler is not None, options.again, summary,
                 media_roots(),
             )  # fmt: skip
             jobs = run.look()

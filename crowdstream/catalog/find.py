@@ -25,11 +25,11 @@ from crowdstream.library.stem_sound import Access
 from crowdstream.library.tracks import (
     MAX_STEMS,
     MOST_ENTRIES,
-    STEM_FILE_ENDINGS,
     folder_verdict,
     foreign_reason,
     is_audio,
     is_foreign,
+    is_stem_file,
 )
 from crowdstream.texts import printable
 
@@ -111,7 +111,7 @@ class Finder:
                 continue
             if stat.S_ISDIR(status.st_mode):
                 yield from self._below(real, status)
-            elif _is_stem_file(real) and not self._unpacks:
+            elif is_stem_file(real) and not self._unpacks:
                 self._skip(real)
             else:
                 yield from self._file(real)
@@ -196,13 +196,13 @@ class Finder:
             lost = {one.path.name for one in verdict.left_out if one.lost}
         for name in names:
             path = os.path.join(folder, name)
-            if _is_stem_file(name) and not self._unpacks:
+            if is_stem_file(name) and not self._unpacks:
                 self._skip(path)
             elif name in lost:
                 self._trouble(path, f"{foreign_reason(name)}; its track is played without it")
             elif is_foreign(name):
                 self.foreign += 1
-            elif _is_stem_file(name) or name in singles:
+            elif is_stem_file(name) or name in singles:
                 yield from self._file(path)
 
     def _verdict(self, folder: str) -> Verdict | None:
@@ -239,7 +239,7 @@ class Finder:
         mark = self._mark(path, name)
         if mark is None:
             return
-        kind = STEM_FILE if _is_stem_file(path) else SINGLE
+        kind = STEM_FILE if is_stem_file(path) else SINGLE
         sidecar = str(sidecar_of(Path(mark.path)))
         title = name[: -len(".stem")] if kind == STEM_FILE else name
         yield _found(mark.path, kind, title, [mark], sidecar)
@@ -296,12 +296,8 @@ def _found(path: str, kind: str, name: str, marks: list[Mark], sidecar: str) -> 
     return Found(path, kind, name, tuple(marks), sidecar, sidecar_mark(sidecar))
 
 
-def _is_stem_file(name: str) -> bool:
-    return name.lower().endswith(STEM_FILE_ENDINGS)
-
-
 def _is_music(name: str) -> bool:
-    return is_audio(name) or _is_stem_file(name) or is_foreign(name)
+    return is_audio(name) or is_stem_file(name) or is_foreign(name)
 
 
 def spelled_path(path: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TextIO
 from crowdstream.catalog.run import Summary, shown
 from crowdstream.catalog.unpack import MISSING
 from crowdstream.catalog.work import Job
-from crowdstream.library.tracks import AUDIO_EXTENSIONS
+from crowdstream.library.tracks import audio_extensions
+from crowdstream.library.transcode import INSTALL, can_transcode
 from crowdstream.offline.progress import clock
 from crowdstream.texts import printable
 
@@ -121,7 +122,7 @@ def notes(summary: Summary) -> list[str]:
     if summary.whole and not summary.tracks and not summary.trouble and not summary.skipped:
         said.append(
             "no tracks here: no folders of stems, no audio files "
-            f"({', '.join(sorted(AUDIO_EXTENSIONS))}, .stem.mp4)"
+            f"({', '.join(audio_extensions())}, .stem.mp4)"
         )
     if summary.skipped:
         said.append(f"{summary.skipped} stem files were passed over: {MISSING}")
@@ -129,8 +130,8 @@ def notes(summary: Summary) -> list[str]:
         one = summary.foreign == 1
         said.append(
             f"{summary.foreign} file{' is' if one else 's are'} in formats that no deck can load "
-            f"({', '.join(sorted(AUDIO_EXTENSIONS))} can be): convert {'it' if one else 'them'} "
-            "to WAV or FLAC"
+            f"({', '.join(audio_extensions())} can be): convert {'it' if one else 'them'} "
+            f"to WAV or FLAC{'' if can_transcode() else f', or install PyAV: {INSTALL}'}"
         )
     return said
 

@@ -15,6 +15,7 @@ from crowdstream.catalog.find import STEM_FILE, Mark
 from crowdstream.catalog.unpack import unpack
 from crowdstream.library.errors import (
     AudioFileError,
+    DecoderMissing,
     FileChanged,
     FileMissing,
     FileUnreadable,
@@ -27,7 +28,7 @@ from crowdstream.texts import printable
 ANALYSER = "crowdstream.analysis.analyse:analyse_track"
 PROBES, PROBE_BYTES = 8, 4096  # places of a file, and bytes there, that tell it from others
 # What may be different next time, though the file is the same.
-_PASSING = (FileChanged, FileMissing, FileUnreadable, PermissionRefused)
+_PASSING = (DecoderMissing, FileChanged, FileMissing, FileUnreadable, PermissionRefused)
 
 Progress = Callable[[float], None]
 """Is told the share of a track that is done, 0 to 1."""

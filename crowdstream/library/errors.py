@@ -51,6 +51,10 @@ class UnsupportedAudio(AudioFileError):
     """It is audio, but of a kind that is not played (codec, channels, sample rate)."""
 
 
+class DecoderMissing(UnsupportedAudio):
+    """It is audio that an optional extra can decode, and the extra is not installed."""
+
+
 class EmptyAudio(AudioFileError):
     """The file has no bytes, or a header and not one frame; or the folder has no audio file."""
 

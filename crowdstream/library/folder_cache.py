@@ -21,7 +21,7 @@ from typing import Any
 from crowdstream.library.folders import SEVERAL, STEMS, TRACKS, LeftOut, StemFile, Verdict
 from crowdstream.private import make_private
 
-VERSION = 1  # of what makes a verdict: a later one looks again
+VERSION = 2  # of what makes a verdict: a later one looks again
 MAX_BYTES = 1 << 16  # of one file
 MAX_KEPT = 1000  # verdicts in memory, a few kilobytes each
 MAX_FILES = 50_000  # folders, of some 500 bytes each

@@ -10,20 +10,20 @@ from crowdstream.library.splice import Window
 _CONVERT = "convert it to WAV or FLAC"
 # First bytes, where they lie, and what they are.
 _SOUNDS: tuple[tuple[bytes, int, str], ...] = (
-    (b"ftyp", 4, f"it is an MP4 file (AAC or ALAC), which a deck does not play; {_CONVERT}"),
-    (b"MAC ", 0, f"it is Monkey's Audio, which is not played; {_CONVERT}"),
-    (b"wvpk", 0, f"it is WavPack, which is not played; {_CONVERT}"),
-    (b"MPCK", 0, f"it is Musepack, which is not played; {_CONVERT}"),
-    (b"MP+", 0, f"it is Musepack, which is not played; {_CONVERT}"),
-    (b"TTA1", 0, f"it is True Audio, which is not played; {_CONVERT}"),
-    (b"DSD ", 0, f"it is DSD audio, which is not played; {_CONVERT}"),
-    (b"FRM8", 0, f"it is DSD audio, which is not played; {_CONVERT}"),
-    (b"\x30\x26\xb2\x75", 0, f"it is Windows Media Audio, which is not played; {_CONVERT}"),
-    (b"\x1a\x45\xdf\xa3", 0, f"it is a Matroska or WebM file, which is not played; {_CONVERT}"),
-    (b"ADIF", 0, f"it is AAC, which is not played; {_CONVERT}"),
-    (b"\xff\xf1", 0, f"it is AAC, which is not played; {_CONVERT}"),
-    (b"\xff\xf9", 0, f"it is AAC, which is not played; {_CONVERT}"),
-    (b"#!AMR", 0, f"it is a voice recording (AMR), which is not played; {_CONVERT}"),
+    (b"ftyp", 4, "an MP4 file (AAC or ALAC)"),
+    (b"MAC ", 0, "Monkey's Audio"),
+    (b"wvpk", 0, "WavPack"),
+    (b"MPCK", 0, "Musepack"),
+    (b"MP+", 0, "Musepack"),
+    (b"TTA1", 0, "True Audio"),
+    (b"DSD ", 0, "DSD audio"),
+    (b"FRM8", 0, "DSD audio"),
+    (b"\x30\x26\xb2\x75", 0, "Windows Media Audio"),
+    (b"\x1a\x45\xdf\xa3", 0, "a Matroska or WebM file"),
+    (b"ADIF", 0, "AAC"),
+    (b"\xff\xf1", 0, "AAC"),
+    (b"\xff\xf9", 0, "AAC"),
+    (b"#!AMR", 0, "a voice recording (AMR)"),
 )
 _OTHERS: tuple[tuple[bytes, int, str], ...] = (
     (b"AVI ", 8, f"it is a film (AVI), not audio; {_CONVERT}"),
@@ -57,8 +57,17 @@ def is_known(window: Window) -> bool:
 def other_format(window: Window, path: Path) -> AudioFileError | None:
     """Why a file that can't be decoded is none of those that are played; None if unknown."""
     head = window.pread(32, 0)
-    for kind, signatures in ((UnsupportedAudio, _SOUNDS), (NotAudio, _OTHERS)):
-        for mark, at, reason in signatures:
-            if head[at : at + len(mark)] == mark:
-                return kind(path, reason)
-    return None
+    kind = foreign_sound(head)
+    if kind:
+        return UnsupportedAudio(path, f"it is {kind}, which is not played; {_CONVERT}")
+    reason = _found(_OTHERS, head)
+    return NotAudio(path, reason) if reason else None
+
+
+def foreign_sound(head: bytes) -> str:
+    """What kind of sound a file holds that libsndfile does not know, by its first bytes, or ""."""
+    return _found(_SOUNDS, head)
+
+
+def _found(signatures: tuple[tuple[bytes, int, str], ...], head: bytes) -> str:
+    return next((text for mark, at, text in signatures if head[at : at + len(mark)] == mark), "")

@@ -17,8 +17,10 @@ from pathlib import Path
 from crowdstream.inside import open_to_read
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.headers import check_header, iff_rate
+from crowdstream.library.mp4 import read_timing
 from crowdstream.library.parts import Part, find_parts
 from crowdstream.library.splice import Window
+from crowdstream.library.transcode import Source, find, has_to_be_transcoded
 
 TAIL = 1 << 17  # bytes at the end of a file, in which its last page or frame begins
 _OPUS_RATE = 48000
@@ -41,7 +43,10 @@ def frames_of(path: Path, roots: Sequence[Path] = ()) -> Length | None:
     try:
         with open_to_read(path, roots) as file:
             fd = file.fileno()
-            parts = find_parts(Window(fd, 0, os.fstat(fd).st_size), lambda: None)
+            status = os.fstat(fd)
+            if has_to_be_transcoded(path, fd):
+                return _of_foreign(Source(path, fd, status.st_size, status.st_mtime_ns))
+            parts = find_parts(Window(fd, 0, status.st_size), lambda: None)
             lengths = [_length(part, path) for part in parts]
     except (AudioFileError, OSError, ArithmeticError, ValueError, LookupError, struct.error):
         return None
@@ -52,6 +57,29 @@ def frames_of(path: Path, roots: Sequence[Path] = ()) -> Length | None:
         rate = length[1]
         total += length[0]
     return (total, rate) if rate > 0 and 0 < total < 1e7 * rate else None
+
+
+def foreign_length(path: Path, roots: Sequence[Path] = ()) -> Length | None:
+    """As `frames_of`, of a file that has to be transcoded; None for any other."""
+    try:
+        with open_to_read(path, roots) as file:
+            if not has_to_be_transcoded(path, file.fileno()):
+                return None
+    except (AudioFileError, OSError):
+        return None
+    return frames_of(path, roots)
+
+
+def _of_foreign(source: Source) -> Length | None:
+    # MP4 files say it to the frame; of others it is known when they have been transcoded.
+    flac = find(source)
+    if flac is not None:
+        return frames_of(flac)
+    timings = read_timing(lambda count, at: os.pread(source.fd, count, at), source.size)
+    if len(timings) != 1 or not timings[0].length or not timings[0].rate:
+        return None
+    timing = timings[0]
+    return round((timing.lead + timings[0].length) * timing.rate), timing.rate
 
 
 def _length(part: Part, path: Path) -> Length | None:

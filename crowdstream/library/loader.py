@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,28 @@ from crowdstream.library.stem_sound import Access
 from crowdstream.library.tempo_check import LEAST_SECONDS, MOST_SECONDS, TempoCheck
 from crowdstream.library.track import Track
 from crowdstream.library.tracks import folder_verdict, left_out_values, track_of
+from crowdstream.library.transcode import NotTranscoded, Starter, Transcription, transcode
 from crowdstream.library.wanted import Wanted
 from crowdstream.texts import printable
 
 MAX_WARNINGS = 8  # of a track; a web radio's night could have hundreds
 LITTLE_AHEAD = 5.0  # seconds where little is to be read ahead: one second at rate 4, and some
+
+
+@dataclass
+class _Load:
+    """A track to load. `transcription`: of the file that it waits for, if it has begun."""
+
+    number: int
+    stems: list[tuple[int, str]]
+    cue: float
+    folder: str
+    transcription: Transcription | None = None
+
+    def cancel(self) -> None:
+        """It is not wanted any more."""
+        if self.transcription is not None:
+            self.transcription.cancel()
 
 
 class Loader:
@@ -55,7 +73,9 @@ class Loader:
     `read_ahead`: seconds of a streamed track kept ahead of its playheads. `max_preload`: seconds
     from which a track is streamed, though it fits. `roots`: folders that all files have to lie
     in, if any. `describe`: begins to read tags and sidecar of a track's files (see `describe.py`).
-    Not thread-safe: call `load`, `cue`, `unload` and `work` from one thread.
+    `waits`: until a file is transcoded that has to be; without, its track is opened when it is,
+    and others are served meanwhile. Not thread-safe: call `load`, `cue`, `unload` and `work` from
+    one thread.
     """
 
     def __init__(
@@ -67,7 +87,11 @@ class Loader:
         max_preload: float = math.inf,
         roots: Sequence[Path] = (),
         describe: Callable[[Sequence[Path], Sequence[Path]], Description] = describe_now,
+        waits: bool = True,
     ) -> None:
+        self._starter = Starter()
+        self._flac_of = transcode if waits else self._starter
+        self._parked: list[_Load] = []
         self._whole = whole
         self._describe = describe
         self._opening: tuple[Track, Description] | None = None
@@ -122,6 +146,10 @@ class Loader:
         started there and `complete` when all of it is in memory; or `failed`, and nothing is left
         of it.
         """
+        self._load(_Load(number, stems, cue, folder))
+
+    def _load(self, asked: _Load) -> None:
+        number, stems, cue, folder = asked.number, asked.stems, asked.cue, asked.folder
         opened: list[Stem] = []
         readers: list[StemReader] = []
         sifted: dict[str, Any] = {}
@@ -146,6 +174,10 @@ class Loader:
             for stem in opened:
                 stem.reader.close()
                 self._desk.sources[stem.source]["used"] = 0
+            if isinstance(error, NotTranscoded):
+                asked.transcription = error.transcription
+                self._parked.append(asked)
+                return
             self._tell({"event": "failed", "track": number, "reason": _reason(error, stems)})
             return
         track = Track(number, opened, 0, streamed, pages)
@@ -187,6 +219,26 @@ class Loader:
         if grid.get("source") == "tag" and LEAST_SECONDS <= seconds <= MOST_SECONDS:
             track.said = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
 
+    def _resume(self) -> None:
+        """Load a track whose file has been transcoded, or can be now."""
+        for asked in self._parked:
+            if asked.transcription is None:
+                if not self._starter.is_free():
+                    continue
+            elif not asked.transcription.done():
+                continue
+            if self.opening or self.urgent():
+                return
+            self._parked.remove(asked)
+            try:
+                if asked.transcription is not None:
+                    asked.transcription.result()
+            except AudioFileError as error:
+                self._tell({"event": "failed", "track": asked.number, "reason": str(error)})
+            else:
+                self._load(asked)
+            return
+
     def _sift(
         self, number: int, stems: list[tuple[int, str]], folder: Path
     ) -> tuple[list[tuple[int, str]], dict[str, Any]]:
@@ -200,7 +252,7 @@ class Loader:
             while self._wanted.urgent() and self.work():
                 pass
 
-        access = Access(self._roots, self._busy.progress, pause, watch)
+        access = Access(self._roots, self._busy.progress, pause, watch, self._flac_of)
         try:
             verdict = folder_verdict(folder, access)
         except OSError as error:
@@ -222,7 +274,7 @@ class Loader:
     def _open(self, number: int, source: int, path: str) -> StemReader:
         with self._busy.reading(number, source, path):
             rate = round(self._desk.sample_rate)
-            return open_stem(Path(path), rate, self._busy.progress, self._roots)
+            return open_stem(Path(path), rate, self._busy.progress, self._roots, self._flac_of)
 
     def _read(
         self, stem: Stem, start: int, count: int, into: np.ndarray | None = None
@@ -308,6 +360,10 @@ class Loader:
 
     def unload(self, number: int) -> None:
         """Close a track and take its pages back. No voice may be playing it."""
+        for asked in [one for one in self._parked if one.number == number]:
+            self._parked.remove(asked)
+            asked.cancel()
+            self._tell({"event": "unloaded", "track": number})
         track = self._tracks.pop(number, None)
         if track is None:
             return
@@ -321,6 +377,8 @@ class Loader:
     def work(self) -> bool:
         """Bring in the most urgent page; False when there is nothing to do, or no room."""
         self._finish_opening()
+        if self._parked:
+            self._resume()
         self._room.keep_spare()
         marked = self._marker.work()
         for track, stem, page in self._wanted.pages():
@@ -401,8 +459,11 @@ class Loader:
         return self._wanted.urgent()
 
     def watching(self) -> bool:
-        """Whether playheads have to be looked at, because not all of a track is there."""
-        return any(not track.complete for track in self._tracks.values())
+        """Whether playheads have to be looked at, because not all of a track is there.
+
+        Or whether a file is being transcoded.
+        """
+        return bool(self._parked) or any(not track.complete for track in self._tracks.values())
 
     def status(self) -> dict[str, Any]:
         """Pages, see `Statistics.report`, and how reads fared: longest wait in s, stalls."""
@@ -419,7 +480,7 @@ class Loader:
             track, _ = self._opening
             self._tracks[track.number] = track
             self._opening = None
-        for number in list(self._tracks):
+        for number in [*self._tracks, *(asked.number for asked in self._parked)]:
             self.unload(number)
 
     def _fill(self, track: Track, stem: Stem, page: int) -> bool:

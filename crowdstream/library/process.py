@@ -141,6 +141,7 @@ def main(arguments: list[str]) -> int:
         max_preload=math.inf if most is None else float(most),
         roots=[Path(root) for root in request["roots"]],
         describe=Describer(partial(describe_track, analysed=look_up)),
+        waits=False,
     )
     with contextlib.suppress(BrokenPipeError):  # control is gone
         _write({"event": "up"})

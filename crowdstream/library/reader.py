@@ -28,6 +28,13 @@ from crowdstream.library.errors import (
     PermissionRefused,
     UnsupportedAudio,
 )
+from crowdstream.library.transcode import (
+    FlacOf,
+    Source,
+    has_to_be_transcoded,
+    transcode,
+    warnings_of,
+)
 from crowdstream.texts import printable
 
 # Outside of these a header is nonsense, and conversion would need filters of absurd length.
@@ -41,17 +48,20 @@ def open_stem(
     sample_rate: int | None,
     progress: Callable[[], None] = going_on,
     roots: Sequence[Path] = (),
+    flac_of: FlacOf = transcode,
 ) -> StemReader:
     """Open an audio file to be read at `sample_rate` (Hz); with `roots`, inside these only.
 
-    Without a `sample_rate` it is read at its own.
+    Without a `sample_rate` it is read at its own. `flac_of`: finds the FLAC file of one that has to
+    be transcoded; without, it is made now, which takes seconds.
 
     `progress` is called now and then while something takes long, opening included.
 
     WAV, RF64, W64, AIFF, FLAC, OGG (Vorbis, Opus) and MP3; whatever else libsndfile knows works
-    too. Raises a subclass of AudioFileError that says what is wrong with the file.
+    too, and so does what is transcoded (see `transcode.py`). Raises a subclass of AudioFileError
+    that says what is wrong with the file.
     """
-    return StemReader(path, sample_rate, progress, roots)
+    return StemReader(path, sample_rate, progress, roots, flac_of)
 
 
 class StemReader:
@@ -66,7 +76,8 @@ class StemReader:
 
     The file stays open, so it can be deleted or replaced by another while it is read. When it is
     changed in place (its size or modification time differs), every read raises FileChanged. For
-    one thread at a time.
+    one thread at a time. Of a file that was transcoded, path and identity are its own, and all the
+    rest is that of the FLAC file.
     """
 
     def __init__(
@@ -75,12 +86,15 @@ class StemReader:
         sample_rate: int | None,
         progress: Callable[[], None] = going_on,
         roots: Sequence[Path] = (),
+        flac_of: FlacOf = transcode,
     ) -> None:
         if sample_rate is not None and not MIN_RATE <= sample_rate <= MAX_RATE:
             raise ValueError(f"sample_rate is {sample_rate}, allowed are {MIN_RATE} to {MAX_RATE}")
         self.path = path
         self._asked_rate = sample_rate
         self._progress = progress
+        self._flac_of = flac_of
+        self._said: tuple[str, ...] = ()
         self._fd = _open_file(path, roots)
         self._decoder: Decoder | None = None
         try:
@@ -95,7 +109,10 @@ class StemReader:
     def _set_up(self) -> None:
         status = os.fstat(self._fd)
         self.identity = status.st_size, status.st_mtime_ns
+        self._opened = self.identity
         _check_kind(self.path, status)
+        if has_to_be_transcoded(self.path, self._fd):
+            status = self._enter_flac()
         try:
             self._decoder = decoder = Decoder(self._fd, status.st_size, self.path, self._progress)
         finally:
@@ -126,6 +143,18 @@ class StemReader:
         sixteen = decoder.subtype in _SIXTEEN_BITS and decoder.channels <= 2 and own_rate
         self.dtype: Literal["int16", "float32"] = "int16" if sixteen else "float32"
         self._measure()
+
+    def _enter_flac(self) -> os.stat_result:
+        """Read what the file was transcoded to in its place, under its name."""
+        flac = self._flac_of(Source(self.path, self._fd, *self.identity), self._progress)
+        self._check_unchanged()
+        self._said = warnings_of(flac.parent)
+        os.close(self._fd)
+        self._fd = -1
+        self._fd = os.open(flac, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(self._fd)
+        self._opened = status.st_size, status.st_mtime_ns
+        return status
 
     def _measure(self) -> None:
         self._converter = None
@@ -187,7 +216,7 @@ class StemReader:
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the file, and which seconds of it are not played; most have none."""
         assert self._decoder is not None
-        return tuple(self._decoder.warnings)
+        return (*self._said, *self._decoder.warnings)
 
     @property
     def seeks(self) -> Literal["cheaply", "dearly", "never"]:
@@ -232,7 +261,7 @@ class StemReader:
         bytes can be seen, so what was decoded between two equal times is the old file.
         """
         status = os.fstat(self._fd)
-        if (status.st_size, status.st_mtime_ns) != self.identity:
+        if (status.st_size, status.st_mtime_ns) != self._opened:
             raise FileChanged(self.path, "it was changed while it was open; load it again")
 
 

@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from crowdstream.library.decode import going_on
 from crowdstream.library.errors import AudioFileError
+from crowdstream.library.lengths import foreign_length
 from crowdstream.library.reader import open_stem
+from crowdstream.library.transcode import FlacOf, transcode
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -63,13 +65,15 @@ class Access:
     """How files are opened. `roots`: the folders that they have to lie in, if any.
 
     `progress` is called while something takes long, `pause` between two reads, and `watch` gives a
-    context that each file is read in: it may be one that the decoder dies of.
+    context that each file is read in: it may be one that the decoder dies of. `flac_of`: see
+    `open_stem`.
     """
 
     roots: Sequence[Path] = ()
     progress: Callable[[], None] = going_on
     pause: Callable[[], None] = going_on
     watch: Callable[[Path], AbstractContextManager[None]] = field(default=_unwatched)
+    flac_of: FlacOf = transcode
 
 
 def measure(paths: Sequence[Path], access: Access) -> dict[Path, Sound]:
@@ -77,9 +81,14 @@ def measure(paths: Sequence[Path], access: Access) -> dict[Path, Sound]:
     found = {}
     for path in paths:
         try:
+            with access.watch(path):
+                length = foreign_length(path, access.roots)  # without transcoding it
+            if length is not None:
+                found[path] = Sound(path, *length)
+                continue
             with (
                 access.watch(path),
-                open_stem(path, None, access.progress, access.roots) as reader,
+                open_stem(path, None, access.progress, access.roots, access.flac_of) as reader,
             ):
                 found[path] = Sound(path, reader.frames, reader.source_rate)
         except AudioFileError:
@@ -115,7 +124,7 @@ def _places(frames: int) -> list[int]:
 def _windows(path: Path, rate: int, places: Sequence[int], access: Access) -> Floats:
     made = np.zeros((len(places), WINDOW, 2), np.float32)
     with access.watch(path):
-        reader = open_stem(path, rate, access.progress, access.roots)
+        reader = open_stem(path, rate, access.progress, access.roots, access.flac_of)
     try:
         for window, place in zip(made, places, strict=True):
             with access.watch(path):

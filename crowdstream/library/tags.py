@@ -32,6 +32,7 @@ from crowdstream.inside import open_to_read
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.headers import Checked, check_header, chunks
 from crowdstream.library.mp3 import after_tags
+from crowdstream.library.mp4 import tag_values
 from crowdstream.library.splice import Window
 from crowdstream.texts import printable
 
@@ -177,6 +178,9 @@ def _read(file: _Source, path: Path, tags: Tags) -> None:
         _from_flac(sound, tags)
     elif head[:4] == b"OggS":
         _from_ogg(sound, tags)
+    elif head[4:8] == b"ftyp":
+        for name, value in tag_values(sound.pread, sound.size):
+            tags.take(name, value)
     at = 0
     while at < max(1, start) and (size := _from_id3(_Slice(file, at, file.size - at), tags)):
         at += size

@@ -33,6 +33,13 @@ from crowdstream.library.folders import (
 )
 from crowdstream.library.stem_names import kind_of, plain_stem, read_name
 from crowdstream.library.stem_sound import Access
+from crowdstream.library.transcode import (
+    TRANSCODED_EXTENSIONS,
+    UNPACKED,
+    can_transcode,
+    is_transcoded,
+    missing_reason,
+)
 
 __all__ = [
     "AUDIO_EXTENSIONS",
@@ -44,12 +51,14 @@ __all__ = [
     "LeftOut",
     "StemFile",
     "TrackFiles",
+    "audio_extensions",
     "check_media_root",
     "find_stems",
     "folder_verdict",
     "hear_stems",
     "is_audio",
     "is_foreign",
+    "is_stem_file",
     "kind_of",
     "left_out_values",
     "stem_name",
@@ -64,16 +73,10 @@ AUDIO_EXTENSIONS = frozenset(
         ".snd", ".voc", ".flac", ".ogg", ".oga", ".opus", ".mp3",
     }
 )
-UNPACKED = ".unpacked"  # a file in folders that stem files were unpacked into: they are stems
 STEM_FILE_ENDINGS = (".stem.mp4", ".stem.m4a")
-# Sound that no deck can load: a stem of this kind is named, not passed over.
-FOREIGN_EXTENSIONS = frozenset(
-    {
-        ".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".ape", ".wv", ".mpc", ".tta", ".mka",
-        ".mkv", ".webm", ".ac3", ".dts", ".ra", ".rm", ".amr", ".dsf", ".dff", ".spx", ".mp2",
-        ".mp1", ".mpa", ".shn", ".tak", ".ofr", ".3gp", ".mogg", ".rx2", ".rex",
-    }
-)
+# Sound that no deck can load: a stem of this kind is named, not passed over. Without PyAV, so is
+# what would be transcoded.
+FOREIGN_EXTENSIONS = frozenset({".ofr", ".mogg", ".rx2", ".rex"})
 
 
 @dataclass(frozen=True)
@@ -196,20 +199,35 @@ def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
 
 
 def is_audio(name: str) -> bool:
-    """Whether a deck can load files of such a name."""
-    return os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS
+    """Whether a deck can load files of such a name. Stem files are unpacked first."""
+    if os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS:
+        return True
+    return can_transcode() and is_transcoded(name) and not is_stem_file(name)
 
 
 def is_foreign(name: str) -> bool:
     """Whether a file of such a name holds sound that no deck can load. Stem files are unpacked."""
-    if name.lower().endswith(STEM_FILE_ENDINGS):
+    if is_stem_file(name):
         return False
-    return os.path.splitext(name)[1].lower() in FOREIGN_EXTENSIONS
+    known = os.path.splitext(name)[1].lower() in FOREIGN_EXTENSIONS
+    return known or (is_transcoded(name) and not can_transcode())
+
+
+def is_stem_file(name: str) -> bool:
+    """Whether a file of such a name holds several stems."""
+    return name.lower().endswith(STEM_FILE_ENDINGS)
+
+
+def audio_extensions() -> list[str]:
+    """Of all files that a deck can load here."""
+    return sorted(AUDIO_EXTENSIONS | (TRANSCODED_EXTENSIONS if can_transcode() else frozenset()))
 
 
 def foreign_reason(name: str) -> str:
     """What is wrong with a file of a foreign format."""
     kind = os.path.splitext(name)[1].lower()
+    if is_transcoded(name):
+        return missing_reason(name)
     return f"{kind} files can't be played: convert it to WAV or FLAC"
 
 
@@ -218,10 +236,10 @@ def _nothing(foreign: Sequence[Path]) -> str:
         return "the folder holds no audio file"
     names = ", ".join(file.name for file in foreign[:MAX_STEMS])
     more = f" and {len(foreign) - MAX_STEMS} more" if len(foreign) > MAX_STEMS else ""
-    return (
-        f"the folder holds no audio file that can be played, but {names}{more}: "
-        "convert them to WAV or FLAC"
-    )
+    remedy = "convert them to WAV or FLAC"
+    if any(is_transcoded(file.name) for file in foreign):
+        remedy = missing_reason(next(file.name for file in foreign if is_transcoded(file.name)))
+    return f"the folder holds no audio file that can be played, but {names}{more}: {remedy}"
 
 
 def _verdict(

@@ -7,15 +7,16 @@ part that is repeated, and then these two and an end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from crowdstream.catalog.mp4 import read_mp4
 from crowdstream.catalog.sidecar import SidecarError
 from crowdstream.catalog.sidecar import read_sidecar as read_corrections
 from crowdstream.control.movement_file import read_map
 from crowdstream.dj.set_file import parse_set
 from crowdstream.library.grids import GridError, read_sidecar
+from crowdstream.library.mp4 import read_stems, read_timing
 from crowdstream.library.tags import read_tags
 from crowdstream.offline.cues import SetError
 from crowdstream.offline.text import read_text
@@ -67,7 +68,9 @@ def _tags(path: Path) -> None:
 
 
 def _mp4(path: Path) -> None:
-    read_mp4(path)
+    read_stems(path)
+    with path.open("rb") as file:
+        read_timing(lambda count, at: os.pread(file.fileno(), count, at), path.stat().st_size)
 
 
 KINDS: tuple[tuple[str, Callable[[Path], None], int], ...] = (
@@ -146,7 +149,7 @@ TARGET = Target(
     run,
     seeds,
     ("crowdstream.toml_text", "crowdstream.library.grids", "crowdstream.library.sidecars",
-     "crowdstream.catalog.sidecar", "crowdstream.catalog.mp4", "crowdstream.library.tags",
+     "crowdstream.catalog.sidecar", "crowdstream.library.mp4", "crowdstream.library.tags",
      "crowdstream.dj.set_file", "crowdstream.dj.lines", "crowdstream.offline.text"),
     longest=600,
 )

@@ -228,11 +228,11 @@ def test_more_stems_than_a_deck_has_are_told_in_one_line(tmp_path: Path) -> None
 def test_a_stem_in_a_format_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     sounds = parts()
     put_all(tmp_path / "m", {name: sounds[name] for name in ("drums", "bass")})
-    touch(tmp_path / "m" / "vocals.m4a", tmp_path / "song.wma", tmp_path / "tune.opus")
+    touch(tmp_path / "m" / "vocals.ofr", tmp_path / "song.ofr", tmp_path / "tune.opus")
     found, _told, finder = find(tmp_path)
     assert names(found) == [("tune", SINGLE), ("m", STEMS)]
-    assert ".m4a files can't be played" in _told.lines[str(tmp_path / "m" / "vocals.m4a")]
-    assert list(_told.lines) == [str(tmp_path / "m" / "vocals.m4a")] and finder.foreign == 1
+    assert ".ofr files can't be played" in _told.lines[str(tmp_path / "m" / "vocals.ofr")]
+    assert list(_told.lines) == [str(tmp_path / "m" / "vocals.ofr")] and finder.foreign == 1
 
 
 def test_a_folder_is_named_by_either_spelling(tmp_path: Path) -> None:

@@ -77,15 +77,15 @@ def test_the_reply_and_the_log_name_what_is_left_out(
     caplog.set_level(logging.INFO)
     put_all(tmp_path, {name: track[name] for name in ("drums", "bass", "other")})
     put(tmp_path / "x.wav", mixed(track, "vocals"))
-    (tmp_path / "vocals.m4a").write_bytes(b"x")
+    (tmp_path / "vocals.ofr").write_bytes(b"x")
     for _ in range(2):  # heard now, and known the second time
         before = len(rig.heard("/stems/left_out"))
         rig.send(LOAD, str(tmp_path))
         rig.run(512)
         assert stems(rig) == ("drums", "bass", "other")
         told = {file: reason for _, file, reason in rig.heard("/stems/left_out")[before:]}
-        assert set(told) == {"vocals.m4a", "x.wav"} and "sum of" in told["x.wav"]
-    levels = {record.levelno for record in caplog.records if "vocals.m4a" in record.getMessage()}
+        assert set(told) == {"vocals.ofr", "x.wav"} and "sum of" in told["x.wav"]
+    levels = {record.levelno for record in caplog.records if "vocals.ofr" in record.getMessage()}
     assert levels == {logging.WARNING}
 
 

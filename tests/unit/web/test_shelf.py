@@ -210,7 +210,7 @@ def test_what_a_folder_is_is_found_out_in_the_background(media: Path) -> None:
     put(put_all(media / "Mixed", sounds) / "x.wav", mixed(sounds))
     put(media / "EP" / "Moon (Original Mix).wav", mixed(sounds))
     put(media / "EP" / "Moon (Instrumental).wav", mixed(sounds, "vocals"))
-    (media / "Mixed" / "guitar.m4a").write_bytes(b"x")
+    (media / "Mixed" / "guitar.ofr").write_bytes(b"x")
     shelf = Shelf([media])
     assert ask(shelf, "")[1]["reading"]
     entries = known(shelf)
@@ -218,7 +218,7 @@ def test_what_a_folder_is_is_found_out_in_the_background(media: Path) -> None:
     assert kinds == {"Songs": "folder", "Mixed": "track", "EP": "folder", "Night": "track"}
     assert entries["Mixed"]["stems"] == ["drums", "bass", "vocals", "other"]
     left_out = dict(line.split(": ", 1) for line in entries["Mixed"]["left_out"])
-    assert set(left_out) == {"x.wav", "guitar.m4a"} and "sum of" in left_out["x.wav"]
+    assert set(left_out) == {"x.wav", "guitar.ofr"} and "sum of" in left_out["x.wav"]
 
 
 def test_twenty_thousand_files_hold_up_nobody(

@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.catalog.mp4 import StemInfo, read_mp4
+from crowdstream.library.mp4 import StemInfo, read_stems
+from crowdstream.library.tags import read_tags
 
 STEMS = {
     "version": 1,
@@ -48,7 +49,7 @@ def mp4(stems: bytes = b"", *tags: bytes) -> bytes:
 def read(tmp_path: Path, data: bytes) -> tuple[list[StemInfo], dict[str, str], float | None]:
     path = tmp_path / "a.stem.mp4"
     path.write_bytes(data)
-    stems, tags = read_mp4(path)
+    stems, tags = read_stems(path), read_tags(path)
     return stems, tags.texts(), tags.bpm
 
 
