@@ -324,7 +324,14 @@ class Loader:
                 self._arena.forget(source)
 
     def inventory(self) -> list[dict[str, Any]]:
-        """What is loaded, as an `adopt` request would have it, with its `state` and `frames`."""
+        """What is loaded, as an `adopt` request would have it, with its `state` and `frames`.
+
+        A control process that has come to a running loader begins with it, and asks once more for
+        what is not in it: what waits to be transcoded does so no more.
+        """
+        for asked in self._parked:
+            asked.cancel()
+        self._parked.clear()
         return [
             {
                 "track": track.number,

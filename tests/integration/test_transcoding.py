@@ -1,0 +1,98 @@
+"""A server loads what has to be transcoded, beside what plays."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from crowdstream.library.transcode import Source
+from tests.support.offline_server import RATE, count, write
+from tests.support.osc_client import until
+from tests.support.server import Running, server
+from tests.support.transcoding import encode, noise
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    folder = tmp_path / "cache" / "crowdstream" / "transcoded"
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def running(tmp_path: Path, cache: Path) -> Iterator[Running]:
+    env = {"XDG_CACHE_HOME": str(cache.parent.parent)}
+    options = ("--driver", "null", "--log-level", "info", "--max-preload", "5")
+    with server(tmp_path, *options, env=env) as made:
+        yield made
+
+
+def hold(cache: Path, path: Path) -> int:
+    """Keep a file from being transcoded until the descriptor that is returned is closed."""
+    status = path.stat()
+    source = Source(path, -1, status.st_size, status.st_mtime_ns)
+    lock = os.open(cache / f".{source.place}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def transcoders(running: Running) -> list[psutil.Process]:
+    """Those processes that transcode."""
+    return [one for one in running.children() if "crowdstream.library.transcoder" in one.cmdline()]
+
+
+def test_others_load_and_play_while_a_file_is_transcoded(
+    running: Running, tmp_path: Path, cache: Path
+) -> None:
+    client = running.client
+    write(tmp_path / "song.wav", count(20))
+    path = encode(tmp_path / "tune.m4a", "aac", noise(3 * RATE + 7))
+    other = encode(tmp_path / "other.m4a", "aac", noise(RATE, 2))
+    locks = [hold(cache, path), hold(cache, other)]
+    client.request("/deck/A/load", str(tmp_path / "song.wav"), answer="/done")  # streamed
+    client.send("/deck/A/play")
+    until(lambda: client.status()["deck.A.state"] == "playing")
+    missing = client.status()["missing_pages"]
+    client.send("/deck/B/load", str(path))
+    client.send("/deck/C/load", str(other))
+    until(lambda: len(transcoders(running)) == 2)
+    client.request("/deck/D/load", str(tmp_path / "song.wav"), answer="/done")
+    before = client.status()["deck.A.position"]
+    until(lambda: client.status()["deck.A.position"] > before + 1.0)
+    # What is not wanted any more ends.
+    client.send("/deck/C/unload")
+    until(lambda: len(transcoders(running)) == 1)
+    os.close(locks[0])
+    while client.receive_until("/done")[0] != "/deck/B/load":
+        pass
+    client.send("/deck/B/play")
+    until(lambda: client.status()["deck.B.state"] == "playing")
+    assert client.status()["deck.B.length"] == pytest.approx((3 * RATE + 7) / RATE, abs=1e-4)
+    assert client.status()["missing_pages"] == missing
+    os.close(locks[1])
+
+
+def test_the_death_of_a_transcoder_is_one_failed_load(
+    running: Running, tmp_path: Path, cache: Path
+) -> None:
+    client = running.client
+    write(tmp_path / "song.wav", np.zeros((RATE, 2)))
+    path = encode(tmp_path / "tune.m4a", "aac", noise(RATE))
+    lock = hold(cache, path)
+    client.send("/deck/B/load", str(path))
+    until(lambda: len(transcoders(running)) == 1)
+    transcoders(running)[0].kill()
+    fail = client.receive_until("/fail")
+    assert fail[0] == "/deck/B/load" and "its transcoding was ended" in fail[1]
+    os.close(lock)
+    client.request("/deck/B/load", str(path), answer="/done")
+    path.write_bytes(path.read_bytes()[:2000])
+    client.send("/deck/C/load", str(path))
+    assert "tune.m4a: it is damaged, or was cut off" in client.receive_until("/fail")[1]
+    assert client.status()["restarts_loader"] == 0
