@@ -83,7 +83,7 @@ def test_mp3_behind_bytes_that_are_no_tag(tmp_path: Path, front: bytes) -> None:
 
 
 def test_what_is_no_mp3_is_not_searched_for_one(tmp_path: Path) -> None:
-    for data in (b"\0\0\0\x20ftypM4A " + MP3, b"PK\x03\x04" + MP3, bytes(5000), b"<html>" + MP3):
+    for data in (b"\x89PNG\r\n" + MP3, b"PK\x03\x04" + MP3, bytes(5000), b"<html>" + MP3):
         path = tmp_path / "a.mp3"
         path.write_bytes(data)
         with pytest.raises(AudioFileError):
