@@ -14,7 +14,7 @@ from crowdstream.analysis.grid import HARMONICS, Beats
 from crowdstream.analysis.tempo import Doubles, Floats
 
 PRICE = 2.5  # windows that one part more must explain better
-MOST_PARTS = 8
+MAX_PARTS = 8
 EDGE = 1.0  # s beside a change that no part takes into account
 SEARCH = (
     9.0  # s around where windows say the tempo changes, in which the place itself is looked for
@@ -40,7 +40,7 @@ def find_changes(lines: Floats) -> list[float]:
         edges.append(int(back[edges[-1]]))
     hop = doubts.hop_frames(lines) / FRAME_RATE
     inner = edges[-2:0:-1]
-    if len(inner) >= MOST_PARTS:
+    if len(inner) >= MAX_PARTS:
         return []
     return [edge * hop + (doubts.WINDOW - hop) / 2 for edge in inner]
 

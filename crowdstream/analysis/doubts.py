@@ -19,7 +19,7 @@ from crowdstream.analysis.grid import HARMONICS, Beats
 from crowdstream.analysis.tempo import Doubles, Floats
 
 WINDOW, HOP = 10.0, 2.5  # s
-MOST_WINDOWS = 400  # of a longer sound the hop is longer
+MAX_WINDOWS = 400  # of a longer sound the hop is longer
 LOWEST, HIGHEST, STEP = 0.9, 3.5, 0.01  # Hz of possible beats, and their distance as a share
 QUIET = 0.25  # of the mean onsets: a window with less has no beat that a grid could miss
 IN_A_ROW = 4  # windows, 17.5 s, that do not keep to a grid: shorter ones are fills and breaks
@@ -35,7 +35,7 @@ THREE = 0.1  # waltzes repeat themselves by 0.22 more after three beats, other m
 def hop_frames(lines: Floats) -> int:
     """Frames between two windows."""
     spare = len(lines) - WINDOW * FRAME_RATE
-    return max(int(HOP * FRAME_RATE), -(-int(spare) // MOST_WINDOWS))
+    return max(int(HOP * FRAME_RATE), -(-int(spare) // MAX_WINDOWS))
 
 
 def window_scores(lines: Floats) -> tuple[Doubles, Doubles]:

@@ -38,7 +38,7 @@ from crowdstream.library.reader import StemReader, open_stem, trim_delays
 from crowdstream.library.room import Room
 from crowdstream.library.statistics import Statistics
 from crowdstream.library.stem_sound import Access
-from crowdstream.library.tempo_check import LEAST_SECONDS, MOST_SECONDS, TempoCheck
+from crowdstream.library.tempo_check import MAX_SECONDS, MIN_SECONDS, TempoCheck
 from crowdstream.library.track import Track
 from crowdstream.library.tracks import folder_verdict, left_out_values, track_of
 from crowdstream.library.transcode import NotTranscoded, Starter, Transcription, transcode
@@ -216,7 +216,7 @@ class Loader:
         )
         grid = about.get("grid", {})
         seconds = track.frames / self._desk.sample_rate
-        if grid.get("source") == "tag" and LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        if grid.get("source") == "tag" and MIN_SECONDS <= seconds <= MAX_SECONDS:
             track.said = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
 
     def _resume(self) -> None:

@@ -85,7 +85,7 @@ _WORD = re.compile(r"\d+[^\W\d_]*|[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _OPENING, _CLOSING = "([{", ")]}"
 _STRONG = re.compile(r"[^\s]")
-MOST_WORDS = 60  # of one name: what comes later is no stem's word
+MAX_WORDS = 60  # of one name: what comes later is no stem's word
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _words(stem: str) -> tuple[list[str], list[str]]:
     separators: list[str] = []
     at = 0
     for found in _WORD.finditer(text):
-        if len(tokens) == MOST_WORDS:
+        if len(tokens) == MAX_WORDS:
             break
         tokens.append(found[0])
         separators.append(text[at : found.start()])

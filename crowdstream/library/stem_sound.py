@@ -2,7 +2,7 @@
 
 A few seconds of every file are compared, taken from the same places of all of them. A file is the
 sum of others where a mix of these, each with a gain of its own, sounds like it. Encoders of MP3
-and AAC put some silence before a file's sound: up to `MOST_DELAY` frames are made up for.
+and AAC put some silence before a file's sound: up to `MAX_DELAY` frames are made up for.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 PLACES = 16  # windows of a file
-MOST_DELAY = 4096  # frames, 93 ms at 44.1 kHz: more than any encoder's delay
-WINDOW = 4 * MOST_DELAY  # frames, of which the inner half is compared at any delay
+MAX_DELAY = 4096  # frames, 93 ms at 44.1 kHz: more than any encoder's delay
+WINDOW = 4 * MAX_DELAY  # frames, of which the inner half is compared at any delay
 SILENCE = 1e-7  # power, -70 dB of full scale
 # The share of a file's power that a mix of the others has to explain.
 SAME = 0.98  # of what is called a stem: it is the sum of others to a rounding or an encoder
@@ -210,7 +210,7 @@ def shares(sound: Sound) -> tuple[float, float]:
 
 
 def _inner(sound: Sound, delay: int = 0) -> Floats:
-    return sound.windows[:, MOST_DELAY + delay : WINDOW - MOST_DELAY + delay]
+    return sound.windows[:, MAX_DELAY + delay : WINDOW - MAX_DELAY + delay]
 
 
 def _flat(sound: Sound, delay: int = 0) -> Floats:
@@ -241,8 +241,8 @@ def _aligned(sound: Sound, others: Sequence[Sound]) -> tuple[Floats, list[Floats
         one = np.fft.rfft(sound.windows[:, :, channel], size, axis=1)
         two = np.fft.rfft(whole[:, :, channel], size, axis=1)
         cross += np.fft.irfft(np.sum(one * np.conj(two), axis=0), size)
-    delays = np.concatenate([cross[-MOST_DELAY:], cross[: MOST_DELAY + 1]])
-    best = int(np.argmax(delays)) - MOST_DELAY
+    delays = np.concatenate([cross[-MAX_DELAY:], cross[: MAX_DELAY + 1]])
+    best = int(np.argmax(delays)) - MAX_DELAY
     # No delay, unless another one fits clearly better: a beat fits itself at many.
     if cross[best] <= 1.05 * cross[0]:
         best = 0

@@ -21,7 +21,7 @@ from crowdstream.desk.codes import INT16
 from crowdstream.library.grids import CERTAIN, BeatGrid, FoundGrid
 from crowdstream.library.plan import Stem
 
-LEAST_SECONDS, MOST_SECONDS = 10.0, 1200.0  # of a track that is checked: shorter ones say little
+MIN_SECONDS, MAX_SECONDS = 10.0, 1200.0  # of a track that is checked: shorter ones say little
 
 
 class PageSound:

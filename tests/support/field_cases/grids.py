@@ -16,7 +16,7 @@ NEAR = 0.010  # s by which a beat may be off
 TEMPO = 125.0  # of the clock: none of the tracks'
 PLAYED = 90.0  # s
 SILENT = 1e-3  # -60 dB full scale
-MOST_SILENCE = 2.0  # s
+MAX_SILENCE = 2.0  # s
 
 
 def attacks(heard: npt.NDArray[np.float32], least: float, apart: float) -> npt.NDArray[np.int64]:
@@ -115,7 +115,7 @@ def hidden_track(case: Case) -> str:
         mix = read_set(file)
         hidden = [entry for entry in mix.entries if "hidden" in entry.path]
         quiet = _longest_silence(np.asarray(sound)) / rate
-        assert quiet < MOST_SILENCE, f"seed {seed}: {quiet:.1f} s of silence"
+        assert quiet < MAX_SILENCE, f"seed {seed}: {quiet:.1f} s of silence"
         told.append(f"seed {seed}: {quiet:.2f} s{', hidden.wav in it' if hidden else ''}")
     return "longest silence " + "; ".join(told)
 
