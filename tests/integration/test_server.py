@@ -167,7 +167,8 @@ def test_many_threads_may_ask_while_the_server_stops() -> None:
 
 
 def test_a_start_that_fails_leaves_nothing() -> None:
-    files = psutil.Process().num_fds()
+    # Servers that other tests share may run beside it.
+    files, others = psutil.Process().num_fds(), set(psutil.Process().children())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         made = PythonAudioServer(osc_port=taken.getsockname()[1], driver="null")
@@ -175,7 +176,7 @@ def test_a_start_that_fails_leaves_nothing() -> None:
             made.start()
         made.stop()
     assert psutil.Process().num_fds() == files
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= others
 
 
 # The program ---------------------------------------------------------------------------------

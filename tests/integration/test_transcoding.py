@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -44,7 +45,12 @@ def hold(cache: Path, path: Path) -> int:
 
 def transcoders(running: Running) -> list[psutil.Process]:
     """Those processes that transcode."""
-    return [one for one in running.children() if "crowdstream.library.transcoder" in one.cmdline()]
+    found = []
+    for one in running.children():
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            if "crowdstream.library.transcoder" in one.cmdline():
+                found.append(one)
+    return found
 
 
 def test_others_load_and_play_while_a_file_is_transcoded(
