@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 DEEPEST = 16  # bundles within bundles
 BUNDLE = b"#bundle\0"
-LONGEST_ADDRESS = 200  # bytes of the address of a message that can't be read
+MAX_ADDRESS_BYTES = 200  # bytes of the address of a message that can't be read
 HEAD = 16  # bytes of a bundle before its first element
 UNIX_EPOCH = 2208988800  # of 1970, in the seconds since 1900 that time tags count
 FLOAT32_MOST = 3.4028234663852886e38
@@ -122,8 +122,8 @@ def _address(packet: bytes, at: int, end: int) -> str:
     # What a message is called that can't be read any further.
     if packet[at : at + 1] != b"/":
         return "?"
-    stop = packet.find(b"\0", at, min(end, at + LONGEST_ADDRESS))
-    raw = packet[at : stop if stop >= 0 else min(end, at + LONGEST_ADDRESS)]
+    stop = packet.find(b"\0", at, min(end, at + MAX_ADDRESS_BYTES))
+    raw = packet[at : stop if stop >= 0 else min(end, at + MAX_ADDRESS_BYTES)]
     return raw.decode("utf-8", "backslashreplace")  # a client has to be able to read the answer
 
 

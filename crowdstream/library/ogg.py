@@ -15,15 +15,12 @@ Sources: RFC 3533 (Ogg pages), Vorbis I specification, appendix A (granule posit
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import struct
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crowdstream.library.splice import SplicedFile, Window
+from crowdstream.library.splice import MadeFile, SplicedFile, Window
 
 _MAX_PAGE = 27 + 255 + 255 * 255  # bytes
 _NO_PACKET_ENDS = -1  # the granule position of a page in whose middle a packet goes on
@@ -94,7 +91,7 @@ def links(window: Window, progress: Callable[[], None]) -> list[Window]:
     return [window.part(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-class FlacInOgg(io.RawIOBase):
+class FlacInOgg(MadeFile):
     """The FLAC file that an Ogg FLAC file holds, read without unpacking it.
 
     What lies in its pages, one after the other, is a FLAC file behind a mark of nine bytes. As such
@@ -106,7 +103,6 @@ class FlacInOgg(io.RawIOBase):
         self._window = window
         self._places: list[int] = []  # of the pages' contents, in the window
         self._begins: list[int] = []  # and in this file
-        self._at = self._length = 0
         serial = window.pread(4, 14)
         at, base, data = 0, 0, b""
         for _ in range(_MAX_PAGES):
@@ -126,45 +122,12 @@ class FlacInOgg(io.RawIOBase):
         if not self._places or window.pread(4, self._places[0]) != b"fLaC":
             raise ValueError("it holds no FLAC")
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def read(self, size: int = -1, /) -> bytes:
-        left = max(0, self._length - self._at)
-        size = left if size < 0 else min(size, left)
-        parts = []
-        while size > 0:
-            page = bisect_right(self._begins, self._at) - 1
-            last = page + 1 == len(self._begins)
-            end = self._length if last else self._begins[page + 1]
-            within = self._at - self._begins[page]
-            data = b""
-            # Called from C, as in `SplicedFile`.
-            with contextlib.suppress(OSError):
-                count = min(size, end - self._at)
-                data = self._window.pread(count, self._places[page] + within)
-            if not data:
-                break
-            parts.append(data)
-            self._at += len(data)
-            size -= len(data)
-        return b"".join(parts)
-
-    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+    def _some(self, at: int, count: int) -> bytes:
+        page = bisect_right(self._begins, at) - 1
+        last = page + 1 == len(self._begins)
+        end = self._length if last else self._begins[page + 1]
+        place = self._places[page] + at - self._begins[page]
+        return self._window.pread(min(count, end - at), place)
 
 
 @dataclass(frozen=True)

@@ -34,19 +34,23 @@ class Window:
         return Window(self.fd, self.start + start, min(self.start + end, self.end))
 
 
-class SplicedFile(io.RawIOBase):
-    """`head`, then the bytes `start` to `end` (exclusive) of a window.
+class MadeFile(io.RawIOBase):
+    """A file to read that is put together from parts of another; see `_some`.
 
     Closing this object closes nothing else.
     """
 
-    def __init__(self, head: bytes, window: Window, start: int, end: int) -> None:
+    def __init__(self, length: int = 0) -> None:
         super().__init__()
-        self._head = head
-        self._window = window
-        self._start = start
-        self._length = len(head) + max(0, end - start)
+        self._length = length
         self._at = 0
+
+    def _some(self, at: int, count: int) -> bytes:
+        """From 1 to `count` bytes from byte `at` on; none where they can't be read.
+
+        May raise `OSError`.
+        """
+        raise io.UnsupportedOperation("read")
 
     def readable(self) -> bool:
         return True
@@ -65,17 +69,36 @@ class SplicedFile(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         left = max(0, self._length - self._at)
         size = left if size < 0 else min(size, left)
-        data = self._head[self._at : self._at + size]
-        if len(data) < size:
-            at = self._start + self._at + len(data) - len(self._head)
+        parts = []
+        while size > 0:
+            data = b""
             # libsndfile calls this from C, where an exception could only be printed. A failed
             # read is the end of the data, which the decoder's caller notices.
             with contextlib.suppress(OSError):
-                data += self._window.pread(size - len(data), at)
-        self._at += len(data)
-        return data
+                data = self._some(self._at, size)
+            if not data:
+                break
+            parts.append(data)
+            self._at += len(data)
+            size -= len(data)
+        return b"".join(parts)
 
     def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+
+class SplicedFile(MadeFile):
+    """`head`, then the bytes `start` to `end` (exclusive) of a window."""
+
+    def __init__(self, head: bytes, window: Window, start: int, end: int) -> None:
+        super().__init__(len(head) + max(0, end - start))
+        self._head = head
+        self._window = window
+        self._start = start
+
+    def _some(self, at: int, count: int) -> bytes:
+        if at < len(self._head):
+            return self._head[at : at + count]
+        return self._window.pread(count, self._start + at - len(self._head))
