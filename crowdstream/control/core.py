@@ -131,13 +131,15 @@ class Core:
         self.restarts = 0  # of control
         self.touched = False  # something may have to be noted
         self.recall = Recall(self, notes) if notes is not None else None
-        self._device_there = True
+        # None: an earlier control may have told subscribers either.
+        self._device_there: bool | None = True
 
     # The engine ------------------------------------------------------------------------
 
     def engine_changed(self, info: StreamInfo, why: str) -> None:
         """Another engine plays, on `info`; `why`: one of `engines.REASONS`."""
         self.info = info
+        self.touched = True
         self.clock.begin_anew()
         if why == "resized":
             gap = int(self.desk.lease["silence_ns"]) / 1e6
@@ -155,6 +157,7 @@ class Core:
 
     def device_lost(self, why: str) -> None:
         """Nobody plays until the device is back."""
+        self.touched = True
         log.warning("%s: nothing plays until it is back", REASONS[why])
         self.tell_device(False)
 
@@ -163,6 +166,10 @@ class Core:
         if there != self._device_there:
             self._device_there = there
             self.tell("/device", int(there))
+
+    def adopted(self) -> None:
+        """What is told from now on may differ from what an earlier control told."""
+        self._device_there = None
 
     def restarted(self, what: str, times: int) -> None:
         """Control is a new one since earlier ones have died, so many times: tell subscribers."""

@@ -265,6 +265,8 @@ class Engines:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _hear(self, engine: Engine) -> None:
+        if engine not in self._engines:
+            return
         for message in engine.child.read():
             if "standby" in message:
                 engine.state, engine.ready = "standby", str(message["standby"])
@@ -275,7 +277,8 @@ class Engines:
                 self._lost(engine)
             elif "prepared" in message:
                 self.resizing.prepared(engine, message["prepared"])
-        if engine.child.finished:
+        # One that gives up says so and ends: both may be heard at once, and it is gone by then.
+        if engine.child.finished and engine in self._engines:
             self._ended(engine)
 
     def _took(self, engine: Engine, message: dict[str, Any]) -> None:

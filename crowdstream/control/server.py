@@ -124,6 +124,7 @@ class Server:
             self.osc.restore(notes.values["osc"])
             recorder = Child.adopt(self._store, "recorder") if "recorder" in kept else None
             core.recall.restore(recorder)
+            core.adopted()
             self._engines.catch_up()
             core.restarted("control", self._store.deaths)
         else:

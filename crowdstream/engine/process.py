@@ -120,14 +120,13 @@ class Engine:
         why = successor.wait()
         if why == "ended":
             return
-        lost = why == "device"
-        flag = FLAG_LOST if lost else FLAG_TAKEN
+        flag = FLAG_LOST if why == "device" else FLAG_TAKEN
+        lost = why == "device" or not self._go_on()
         if lost and self._request["lost"] == "wait":
-            say({"lost": why})
+            say({"lost": "device"})
             return
         before = int(self._desk.lease["takeovers"])
-        if lost or not self._go_on():
-            lost = True
+        if lost:
             clock = self._go_on_with_clock(flag)
             successor.take()
             clock.start()

@@ -102,11 +102,16 @@ def test_landmarks_headings_and_a_quiet_voice(wide: Page) -> None:
         assert wide.get_by_role("region", name=f"Deck {letter}", exact=True).count() == 1
     assert wide.locator("#spoken").get_attribute("aria-live") == "polite"
     assert wide.locator("html").get_attribute("lang") == "en"
-    said = wide.evaluate("document.getElementById('spoken').textContent")
-    # Reports have come and have been shown meanwhile.
+    wide.evaluate("""() => {
+      const spoken = document.getElementById('spoken');
+      window.said = [];
+      new MutationObserver(() => window.said.push(spoken.textContent))
+        .observe(spoken, {childList: true, characterData: true, subtree: true});
+    }""")
+    # Reports have come and have been shown meanwhile; an underrun of a busy machine is news.
     now = live(wide, "live.now.t")
     until(lambda: live(wide, "live.now.t") > now + 0.5)
-    assert wide.evaluate("document.getElementById('spoken').textContent") == said
+    assert [text for text in wide.evaluate("window.said") if "underrun" not in text] == []
 
 
 def test_keyboard_reaches_controls_and_shows_where_it_is(wide: Page) -> None:

@@ -37,6 +37,9 @@ def test_a_card_that_is_plugged_in_again_under_another_number_plays_again(
         until(lambda: client.status()["standby"] != "none")
         plug(cards, GONE)
         assert client.receive_until("/device") == [0]
+        if lost == "wait":
+            running.child_named("control").kill()
+            assert client.receive_until("/restarted") == ["control"]
         plug(cards, (*GONE, returned))
         assert client.receive_until("/device") == [1]
         status = client.status()

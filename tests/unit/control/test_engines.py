@@ -168,6 +168,21 @@ def test_nobody_plays_while_the_device_is_waited_for(desk: Desk) -> None:
     assert stage.roles() == ["first", "standby", "search"]
 
 
+def test_a_standby_that_ends_with_its_last_words_still_has_the_device_looked_for(
+    desk: Desk,
+) -> None:
+    stage = Stage(desk, device_lost="wait")
+    stage.wait(FIRST_PAUSE)
+    stage.children[0].finished = stage.children[1].finished = True
+    stage.says(1, lost="device")
+    stage.hear(0)
+    assert stage.told == ["device"] and stage.engines.pids() == {}
+    stage.wait(0.0)
+    assert stage.roles() == ["first", "standby", "search"]
+    stage.takes(2, "found")
+    assert stage.told == ["device", ("card (ALSA)", "found")]
+
+
 def test_alone_a_device_that_stands_still_is_seen_by_control(desk: Desk) -> None:
     stage = Stage(desk, standby="off")
     desk.clock["callback_ns"] = round(stage.now * 1e9)

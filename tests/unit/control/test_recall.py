@@ -234,11 +234,18 @@ def test_who_listens_is_told_on(tracks: list[str]) -> None:
         rig.run(1024)
         before = rig.desk.taps["on"].copy()
         rig.die()
+        rig.core.adopted()
         rig.core.restarted("control", 1)
         assert np.array_equal(rig.desk.taps["on"], before)
         assert [(who, said) for who, said, _ in rig.answers.said if said == "/restarted"] == [
             (ME, "/restarted"), (other, "/restarted")
         ]
+        # Whatever the earlier control told of the device, a change is news once more.
+        for there in (True, True, False):
+            rig.core.tell_device(there)
+        assert [values for who, said, values in rig.answers.said if (who, said) == (
+            ME, "/device"
+        )] == [(1,), (0,)]
         ticks, meters = len(rig.heard("/clock/tick")), len(rig.heard("/meter"))
         rig.send("/cue", "A", tracks[0])
         rig.send("/deck/A/play")
