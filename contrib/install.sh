@@ -222,7 +222,7 @@ install_server() {
         make_venv
         say "[3/4] Python packages of requirements.txt, and the crowdstream command"
         pip_install -r "$project/requirements.txt" -e "$project"
-        say "[4/4] compiling the mixing kernels for this processor (up to a minute, once)"
+        say "[4/4] compiling the mixing kernels for this processor (a minute or two, once)"
         run_module crowdstream compile || fail "the kernels did not compile; see above."
         stamp server "${server_files[@]}"
         say "installed in $SECONDS s"

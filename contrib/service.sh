@@ -161,7 +161,7 @@ compile_for_service() {
         as_account env XDG_CACHE_HOME="$cache" "$venv/bin/python" -P -m crowdstream compile ||
             fail "the kernels did not compile; see above."
     else
-        say "the first start compiles the mixing kernels: it takes up to a minute"
+        say "the first start compiles the mixing kernels: it takes a minute or more"
     fi
 }
 

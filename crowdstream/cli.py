@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
 import crowdstream
 
@@ -86,14 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compile_kernels() -> int:
     """Compile every kernel into the cache, and delete those of old versions."""
     begin = time.monotonic()
-    import crowdstream.engine.ledger  # importing is compiling
-    import crowdstream.engine.render  # noqa: F401
     from crowdstream.caches import prune
-    from crowdstream.engine.kernels import kernels
+    from crowdstream.engine import kernel_cache
+    from crowdstream.engine.kernels import compile_here
 
     # First: the file of machine code is old, too, where nothing notes when it was read.
-    deleted = prune([Path(os.environ["NUMBA_CACHE_DIR"])])
-    kernels()
+    deleted = prune([kernel_cache.folder()])
+    with kernel_cache.told(partial(print, flush=True)):
+        compile_here()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")
     if deleted:
         print(f"deleted those of {deleted} older versions, not used for a month")

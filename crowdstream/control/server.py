@@ -67,7 +67,7 @@ class Server:
         left running then. Where an earlier control has left its parts in the store, they are
         taken over as they are, and play on.
         """
-        startup = Startup(self.settings, self._store, cancelled)
+        startup = Startup(self.settings, self._store, cancelled, self._notifier.starting)
         parts = startup.adopt() if "desk" in self._store.kept else startup.run()
         self.osc, self.desk, self.until = parts.osc, parts.desk, parts.until
         self._engines, self._loader = parts.engines, parts.loader

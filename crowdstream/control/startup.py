@@ -19,14 +19,14 @@ from crowdstream.control.notes import Notes, make_notes
 from crowdstream.control.osc import OscSocket
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import PAGE_BYTES
+from crowdstream.engine.kernel_cache import Patience
 from crowdstream.guardian.store import Store
 from crowdstream.library.loader import budget_pages
 from crowdstream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 180.0  # the first start of all compiles the kernels
-QUIET_SECONDS = 3.0  # after which a word is said about why it takes so long
+START_SECONDS = 180.0  # without any progress: the first start of all compiles the kernels
 
 
 class Cancelled(Exception):
@@ -64,10 +64,13 @@ class Startup:
         settings: Settings,
         store: Store,
         cancelled: Callable[[], bool] = lambda: False,
+        waiting: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
+        """`waiting` is told what is waited for, and for how many seconds it may stand still."""
         self._settings = settings
         self._store = store
         self._cancelled = cancelled
+        self._waiting = waiting
         self._children: list[Child] = []
         self._made: list[Callable[[], None]] = []
 
@@ -149,8 +152,7 @@ class Startup:
             undo()
 
     def _await(self, child: Child, osc: OscSocket) -> dict[str, Any]:
-        begin = time.monotonic()
-        told = False
+        patience = Patience(START_SECONDS)
         poll = select.poll()  # not select.select: descriptors may be past its 1024
         poll.register(child.out, select.POLLIN)
         poll.register(osc.fileno(), select.POLLIN)
@@ -164,9 +166,10 @@ class Startup:
                 raise ChildError(f"{child.module} ended while starting ({child.last_words})")
             if self._cancelled():
                 raise Cancelled("the start was broken off")
-            waited = time.monotonic() - begin
-            if waited > QUIET_SECONDS and not told:
-                told = True
-                log.info("compiling kernels: this takes up to a minute, once")
-            if waited > START_SECONDS:
-                raise ChildError(f"{child.module} did not start within {START_SECONDS:g} s")
+            if patience.over():
+                raise ChildError(
+                    f"{child.module} has not started, and got no further for {START_SECONDS:g} s"
+                )
+            if news := patience.news():
+                log.info("%s", news)
+                self._waiting(news, START_SECONDS)

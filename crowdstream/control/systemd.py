@@ -51,6 +51,10 @@ class Notifier:
             watchdog = 0.0
         return cls(environ.get("NOTIFY_SOCKET", ""), watchdog)
 
+    def starting(self, status: str, seconds: float) -> None:
+        """The start goes on, and may take so many seconds from now without another word."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}", f"STATUS={status}")
+
     def ready(self, frame: int, status: str) -> None:
         """The server plays; `frame`: where it is, `status`: one line for `systemctl status`."""
         self._frame = frame

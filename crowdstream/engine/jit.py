@@ -61,7 +61,9 @@ class _Part(JITCodeLibrary):  # type: ignore[misc]
 class _PartCompiler(Compiler):  # type: ignore[misc]
     def compile_extra(self, func: Any) -> Any:
         self.state.library = _Part(self.state.targetctx.codegen(), func.__qualname__)
-        return super().compile_extra(func)
+        compiled = super().compile_extra(func)
+        kernel_cache.part_done()
+        return compiled
 
 
 _PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _PartCompiler}

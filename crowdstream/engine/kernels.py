@@ -3,6 +3,9 @@
 numba leaves machine code in its cache. The first time, it is taken from there, tried in a
 process of its own, and kept in one file; after that, llvmlite alone loads that file. When
 anything about it is not as expected, numba does it.
+
+A wheel brings such a file for any processor of its kind (`contrib/wheel.py`), so that the first
+start needs no compiler; `crowdstream compile` makes a faster one for the processor at hand.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ define void @crowdstream_never() {
 }
 """
 TRIAL_SECONDS = 60.0
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 class Kernels(NamedTuple):
@@ -58,22 +62,68 @@ class _Code(NamedTuple):
 @cache
 def kernels() -> Kernels:
     """The kernels of the present sources, compiled if need be."""
+    return _made(_file()) or _shipped() or compile_here()
+
+
+def compile_here() -> Kernels:
+    """The kernels of the present sources for this very processor, compiled if need be."""
     path = _file()
+    if made := _made(path):
+        return made
+    with kernel_cache.compiling():
+        return _made(path) or _make(path)
+
+
+def _made(path: Path) -> Kernels | None:
+    # What an earlier process has made, or another one meanwhile.
     if "crowdstream.engine.render" not in sys.modules and _trusted(path):
         try:
             return load(path)
         except Exception:  # damaged: it is made again
             with contextlib.suppress(OSError):
                 path.unlink()
-    from crowdstream.engine.journal import recover
-    from crowdstream.engine.ledger import begin_block, end_block
-    from crowdstream.engine.render import render_at
+    return None
 
-    compiled = Kernels(begin_block, render_at, end_block, recover)
+
+def _shipped() -> Kernels | None:
+    # What has come with the program, where its sources are still those it was made from.
+    if "crowdstream.engine.render" in sys.modules:
+        return None
+    try:
+        return load(shipped_file(), kernel_cache.digest())
+    except Exception:
+        return None
+
+
+def shipped_file(package: Path = _PACKAGE) -> Path:
+    """Where machine code for any processor of this kind lies in a package that has it."""
+    return package / "engine" / f"kernels-{platform.machine()}.code"
+
+
+def _make(path: Path) -> Kernels:
+    compiled = _compiled()
     if not path.exists():
         with contextlib.suppress(Exception):  # then it takes as long the next time
             _save(compiled, path)
     return compiled
+
+
+def _compiled() -> Kernels:
+    from crowdstream.engine.journal import recover
+    from crowdstream.engine.ledger import begin_block, end_block
+    from crowdstream.engine.render import render_at
+
+    return Kernels(begin_block, render_at, end_block, recover)
+
+
+def ship(package: Path) -> None:
+    """Put the kernels, as numba compiles them in this process, into a copy of the package.
+
+    For which processor is said by numba's own variables, before numba is imported.
+    """
+    codes = [_code(entry) for entry in _compiled()]
+    with shipped_file(package).open("wb") as file:
+        _write(file, codes)
 
 
 def _file() -> Path:
@@ -104,7 +154,7 @@ def _save(compiled: Kernels, path: Path) -> None:
         part.flush()
         # A name that is nowhere would end the process that looks for it: better another one.
         trial = f"from crowdstream.engine.kernels import load; load({part.name!r})"
-        project = str(Path(__file__).resolve().parents[2])
+        project = str(_PACKAGE.parent)
         subprocess.run(
             [sys.executable, "-P", "-c", trial], cwd=project, check=True, capture_output=True,
             timeout=TRIAL_SECONDS, env={**os.environ, "PYTHONPATH": project},
@@ -126,23 +176,27 @@ def _code(entry: Any) -> _Code:
     return _Code(name, len(arguments), machine_code)
 
 
-def load(path: Path | str) -> Kernels:
-    """The kernels from a file of machine code."""
-    return Kernels(*(_function(code) for code in _read(Path(path).read_bytes())))
+def load(path: Path | str, sources: str = "") -> Kernels:
+    """The kernels from a file of machine code. Raises when it is of other `sources`, if given."""
+    return Kernels(*(_function(code) for code in _read(Path(path).read_bytes(), sources)))
 
 
 def _write(file: IO[bytes], codes: list[_Code]) -> None:
     # A line of JSON, then the machine code of one entry after another.
-    head = [(code.name, code.arguments, len(code.machine_code)) for code in codes]
+    entries = [(code.name, code.arguments, len(code.machine_code)) for code in codes]
+    head = {"sources": kernel_cache.digest(), "entries": entries}
     file.write(json.dumps(head).encode() + b"\n")
     for code in codes:
         file.write(code.machine_code)
 
 
-def _read(data: bytes) -> list[_Code]:
+def _read(data: bytes, sources: str = "") -> list[_Code]:
     at = data.index(b"\n") + 1
+    head = json.loads(data[: at - 1])
+    if sources and head["sources"] != sources:
+        raise ValueError("it was made from other sources")
     codes = []
-    for name, arguments, length in json.loads(data[: at - 1]):
+    for name, arguments, length in head["entries"]:
         if at + length > len(data):
             raise ValueError("the file is cut off")
         codes.append(_Code(name, arguments, data[at : at + length]))

@@ -8,9 +8,8 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 TAKEN = ("sample_rate", "bpm", "base_bpm", "meter", "memory")
 FORMATS = ("16", "24", "float")
 DEFAULT_FORMAT = "24"  # 144 dB, and read by everything
-PATIENCE_SECONDS = 3.0
-COMPILING = "crowdstream: compiling kernels: this takes up to a minute, once"
 INTERRUPTED = 130  # as shells have it for a program ended by Ctrl-C
 
 _DESCRIPTION = "Render a set to a sound file: the samples that the server would play, faster."
@@ -114,6 +111,10 @@ def _interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
 
 
+def _say(text: str) -> None:
+    print(f"crowdstream: {text}", file=sys.stderr)
+
+
 def _render(options: argparse.Namespace, settings: Settings) -> int:
     begin = time.monotonic()
     # The set first: what is wrong with it is told before anything large is loaded.
@@ -129,6 +130,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
     from crowdstream.desk.block import DeskError
+    from crowdstream.engine import kernel_cache
     from crowdstream.engine.kernels import kernels
     from crowdstream.offline.output import OutputError
     from crowdstream.offline.progress import Progress
@@ -137,14 +139,10 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     gc.freeze()
     gc.enable()
     progress = Progress(sys.stderr.isatty() and not options.quiet, settings.sample_rate)
-    # Said only where it takes long: the first time, when numba compiles.
-    patience = threading.Timer(PATIENCE_SECONDS, print, [COMPILING], {"file": sys.stderr})
-    patience.daemon = True
     try:
-        if not options.quiet:
-            patience.start()
-        kernels()
-        patience.cancel()
+        say: Callable[[str], object] = str if options.quiet else _say
+        with kernel_cache.told(say):
+            kernels()
         try:
             summary = _write(options, settings, mix, progress, whole=False)
         except PagesMissing:
@@ -157,8 +155,6 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     except BaseException:
         progress.close()
         raise
-    finally:
-        patience.cancel()
     progress.close()
     for warning in summary.warnings:
         print(f"crowdstream: {warning}", file=sys.stderr)

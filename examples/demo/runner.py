@@ -133,13 +133,8 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
         ServerProcess(command_for(port, [*library, *rest]), cache / "server.log") as server,
     ):
 
-        def waiting(elapsed: float) -> None:
-            display.refresh(
-                f"starting the server (its first run compiles its kernels) ... {elapsed:.0f} s",
-                every=0.5,
-            )
-
-        first = server.wait_ready(client, waiting)
+        display.refresh("starting the server", every=0.0)
+        first = server.wait_ready(client, display.say)
         display.say(f"{status.where(first)}; OSC on port {port}; Ctrl-C ends")
         sequencer = Sequencer(
             client, tracks, on_note=lambda note: None if display.live else display.say(f"  {note}")

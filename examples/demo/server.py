@@ -9,17 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from crowdstream.engine.kernel_cache import Patience
 from examples.demo import status
 from examples.demo.osc import OscClient
 
 ROOT = Path(__file__).resolve().parents[2]
 """The project's folder."""
 
-READY_TIMEOUT = 60.0
+READY_TIMEOUT = 60.0  # without any progress: the first start of all compiles the kernels
 END_TIMEOUT = 0.8
 LONGEST_REASON = 300
 
@@ -84,22 +84,24 @@ class ServerProcess:
             )
 
     def wait_ready(
-        self, client: OscClient, waiting: Callable[[float], None], timeout: float = READY_TIMEOUT
+        self, client: OscClient, waiting: Callable[[str], None], timeout: float = READY_TIMEOUT
     ) -> status.Status:
-        """Ask for the status until it is answered; `waiting` is told the seconds so far.
+        """Ask for the status until it is answered; `waiting` is told what goes on meanwhile.
 
-        Raises ServerError when the server ends, or does not answer within `timeout` seconds.
+        Raises ServerError when the server ends, or gets no further for `timeout` seconds.
         """
-        started = time.monotonic()
-        while (elapsed := time.monotonic() - started) < timeout:
+        patience = Patience(timeout)
+        while not patience.over():
             self.check()
-            waiting(elapsed)
+            if news := patience.news():
+                waiting(news)
             client.send("/status")
             for answer in client.answers(0.2):
                 if answer.address == "/status.reply":
                     return status.parse(answer.arguments)
         raise ServerError(
-            f"the server did not answer within {timeout:.0f} s: {last_words(self.log)} "
+            f"the server does not answer, and got no further for {timeout:.0f} s: "
+            f"{last_words(self.log)} "
             f"(log: {self.log})"
         )
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from contrib.wheel import copy_sources
 from crowdstream.engine import kernel_cache
-from tests.support.environment import child_environment
+from crowdstream.engine.kernels import load, ship, shipped_file
+from tests.support.environment import PROJECT, child_environment
 
 SET = "0 /deck/A/load numbers.wav\n0 /deck/A/rate 1.06\n0 /deck/A/eq/mid 0.4\n0 /deck/A/play\n"
 PROGRAM = """
@@ -32,11 +34,13 @@ def place(folder: Path) -> Path:
     return folder
 
 
-def render(place: Path) -> tuple[str, str]:
+def render(place: Path, project: Path = PROJECT) -> tuple[str, str]:
     """What has loaded the kernels, and the hash of the file."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM], cwd=place,
-        env=child_environment(NUMBA_CACHE_DIR=str(place / "cache")), capture_output=True,
+        env=child_environment(
+            NUMBA_CACHE_DIR=str(place / "cache"), PYTHONPATH=str(project)
+        ), capture_output=True,
         text=True, check=True,
     )  # fmt: skip
     who, status = done.stdout.split()
@@ -56,3 +60,17 @@ def test_the_second_time_there_is_no_compiler_and_the_bits_are_the_same(place: P
     code.unlink()
     code.mkdir()
     assert render(place) == ("numba", first[1])
+
+
+def test_a_package_that_brings_its_machine_code_needs_no_compiler(
+    place: Path, tmp_path: Path
+) -> None:
+    first = render(place)
+    package = copy_sources(tmp_path)
+    ship(package)
+    shutil.rmtree(place / "cache")
+    assert render(place, tmp_path) == ("file", first[1])
+    # Not where its sources are others than those that the code was made from.
+    assert load(shipped_file(package), kernel_cache.digest())
+    with pytest.raises(ValueError, match="other sources"):
+        load(shipped_file(package), "0" * 64)

@@ -62,6 +62,12 @@ def test_without_a_watchdog_only_changes_are_told(manager: Manager, tmp_path: Pa
     assert manager.heard() == ["READY=1\nSTATUS=a", "STATUS=b", "STATUS=c", "STOPPING=1"]
 
 
+def test_a_long_start_asks_for_time(manager: Manager, tmp_path: Path) -> None:
+    notifier = Notifier(str(tmp_path / "notify"))
+    notifier.starting("compiling: 3 of 9", 180.0)
+    assert manager.heard() == ["EXTEND_TIMEOUT_USEC=180000000\nSTATUS=compiling: 3 of 9"]
+
+
 def test_an_address_without_a_file_is_reached() -> None:
     name = f"crowdstream-test-{os.getpid()}"
     manager = Manager(f"\0{name}")
