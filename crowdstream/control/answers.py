@@ -21,6 +21,10 @@ INSTEAD = "see --osc-allow"
 NO_SUBSCRIPTION = "only for --osc-allow"
 # What another server says to what it does not understand: answering that might never end.
 FAILED = b"/fail\0"
+# Commands a second that the patterns of all strangers together may stand for, and in one go: one
+# short packet could otherwise ask for as much as a hundred.
+STRANGERS_MATCHES = 500.0
+STRANGERS_MATCHES_BURST = 1000.0
 
 
 class Answers:
@@ -30,6 +34,8 @@ class Answers:
         """`send(sender, address, *arguments)` sends one message."""
         self._allow = allow
         self._send = send
+        self._matches = STRANGERS_MATCHES_BURST
+        self._matches_since = 0.0
         self.withheld = 0
 
     def trusts(self, sender: Any) -> bool:
@@ -78,3 +84,31 @@ class Answers:
         """Raises `Refused` for a sender that may not be sent things unasked."""
         if not self._allow.trusts(sender):
             raise Refused(NO_SUBSCRIPTION)
+
+    def check_matches(self, sender: Any, count: int, now: float) -> None:
+        """Raises `Refused` where a stranger's pattern stands for more than strangers may ask for.
+
+        `now`: monotonic seconds.
+        """
+        if self._allow.trusts(sender):
+            return
+        gained = STRANGERS_MATCHES * (now - self._matches_since)
+        self._matches = min(STRANGERS_MATCHES_BURST, self._matches + gained)
+        self._matches_since = now
+        if self._matches < count:
+            raise Refused("strangers' patterns match too much: see --osc-allow")
+        self._matches -= count
+
+
+def once(reply: Reply) -> Reply:
+    """A reply that sends each `/fail` once: what a pattern stands for often fails alike."""
+    failed: set[tuple[Any, ...]] = set()
+
+    def send(address: str, *arguments: Any) -> None:
+        if address == "/fail":
+            if arguments in failed:
+                return
+            failed.add(arguments)
+        reply(address, *arguments)
+
+    return send

@@ -8,7 +8,7 @@ but how far: a fader that is moved has one place, and nobody sees more.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from crowdstream.control.packets import HEAD, build, bundle
@@ -90,11 +90,15 @@ def newest(changes: list[Change]) -> list[Change]:
 
 
 def packets(changes: list[Change]) -> Iterator[bytes]:
-    """Messages for watchers: one by itself, several as bundles as long as a packet may be."""
+    """Messages for watchers, packed."""
+    return packed(build("/changed", (address, *values)) for address, values in changes)
+
+
+def packed(messages: Iterable[bytes]) -> Iterator[bytes]:
+    """One message by itself, several as bundles (at once) as long as a packet may be."""
     together: list[bytes] = []
     size = HEAD
-    for address, values in changes:
-        message = build("/changed", (address, *values))
+    for message in messages:
         if together and size + 4 + len(message) > MOST_BYTES:
             yield _packet(together)
             together, size = [], HEAD

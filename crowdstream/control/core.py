@@ -14,7 +14,7 @@ from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.allow import AllowList
-from crowdstream.control.answers import Answers
+from crowdstream.control.answers import Answers, once
 from crowdstream.control.changes import Changes
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import Context, Reply, nobody
@@ -22,6 +22,7 @@ from crowdstream.control.dj import Dj
 from crowdstream.control.effects import Effects
 from crowdstream.control.engines import REASONS
 from crowdstream.control.errors import CommandError, Refused
+from crowdstream.control.feedback import Feedback
 from crowdstream.control.medium import Medium
 from crowdstream.control.meters import Meters
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
@@ -37,11 +38,12 @@ from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
 from crowdstream.control.recall import Recall
 from crowdstream.control.recordings import Recordings
+from crowdstream.control.reply_ports import ReplyPorts
 from crowdstream.control.resizing import Done
 from crowdstream.control.sockets import Socket
 from crowdstream.control.status import Status
 from crowdstream.control.subscribers import Subscribers
-from crowdstream.control.table import DECK_LETTERS, TABLE, Command
+from crowdstream.control.table import DECK_LETTERS, TABLE, Command, Place
 from crowdstream.control.ticks import Ticks
 from crowdstream.control.tracks import first_buffer
 from crowdstream.control.waiting import Entry, Waiting
@@ -92,6 +94,7 @@ class Core:
         self.tell = self.subscribers.tell
         self.osc = osc
         self.answers = Answers(AllowList(settings.osc_allow), osc.answer)
+        self.reply_ports = ReplyPorts(settings.port)
         self.changes = Changes(osc, monotonic)
         self.info = info
         self.processes = processes
@@ -124,6 +127,7 @@ class Core:
         self.status = Status(self)
         self.quantize = Quantize()
         self.waiting = Waiting(self)
+        self.feedback = Feedback(self)
         self.ticks = Ticks(self)
         self._quiet = Quiet(monotonic)
         self._burst = Burst(monotonic)
@@ -180,9 +184,11 @@ class Core:
 
     def packet(self, packet: bytes, sender: Any) -> None:
         """Carry out what a packet says, now or at its time; answers go to `sender`."""
+        sender = self.reply_ports.address_of(sender)
         reply = self.answers.to(packet, sender)
         self.subscribers.heard(sender)
         self.changes.watchers.heard(sender)
+        self.feedback.subscribers.heard(sender)
         self.touched = True
         messages, faults = read(packet)
         for fault in faults:
@@ -204,6 +210,14 @@ class Core:
             return nobody
         return partial(self.osc.answer, sender)
 
+    def unsubscribe(self, sender: Any) -> None:
+        """Send nothing more to somebody who has not just asked for it."""
+        self.subscribers.remove(sender)
+        self.changes.watchers.remove(sender)
+        self.feedback.forget(sender)
+        self.meters.forget(sender)
+        self.ticks.forget(sender)
+
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
     ) -> None:
@@ -213,44 +227,85 @@ class Core:
         of the clock, and `frame` is where it is expected.
         """
         now = self.clock.now()
-        outbox = self.outbox
         self.touched = True
         for entry in batch:
-            address, arguments, reply, sender = entry
             if beat is None:
                 self.messages += 1
-            context = Context(self, address, reply, sender, frame, now, beat)
-            mark = outbox.mark()
             try:
-                movement = self.follower.reading(address, arguments, self.monotonic)
-                if movement is not None:
-                    address, arguments = MOVEMENT, (movement,)
-                command, known = TABLE.find(address)
-                bound = command.bind(arguments)
-                if address == MOVEMENT and movement is None and self.follower.ignores_total:
-                    continue
-                if not command.asks:
-                    outbox.require()
-                if frame or not self._wait_for_beat(command, {**known, **bound}, entry, now):
-                    command.handler(context, **known, **bound)
-                    if not context.failures:
-                        self.changes.carried_out(command, known, bound, len(arguments))
+                self._perform(entry, frame, now, beat)
             except CommandError as error:
-                outbox.rollback(mark)
-                context.fail(str(error))
+                Context(self, entry[0], entry[2], entry[3], frame, now, beat).fail(str(error))
             except Exception as error:
-                outbox.rollback(mark)
-                log.exception("%.80s failed in a way that it should not", printable(address))
-                context.fail(f"internal error ({type(error).__name__}): please report it")
-        outbox.flush()
+                self._internal_error(Context(self, entry[0], entry[2], entry[3]), error)
+        self.outbox.flush()
 
-    def _wait_for_beat(
-        self, command: Command, arguments: dict[str, Any], entry: Entry, now: int
-    ) -> bool:
-        # Whether it is quantized, and waits. A time of its own goes before.
-        if not command.quantized or arguments.get("start_at", 0.0) > 0.0:
-            return False
-        quantum = self.quantize.beats(arguments.get("deck"), self.beats.meter)
+    def _perform(self, entry: Entry, frame: int, now: int, beat: float | None) -> None:
+        # One message. Raises `CommandError` for what is wrong before anything is carried out.
+        address, arguments, reply, sender = entry
+        movement = self.follower.reading(address, arguments, self.monotonic)
+        if movement is not None:
+            found, arguments = TABLE.find_all(MOVEMENT), (movement,)
+        else:
+            found = TABLE.find_all(address)
+            if address == MOVEMENT and self.follower.ignores_total:
+                found[0][0].bind(arguments)
+                return
+        if len(found) > 1:
+            self.answers.check_matches(sender, len(found), self.monotonic())
+            reply = once(reply)
+        bound: list[tuple[Command, Place, dict[str, Any], int, Context]] = []
+        for command, place in found:
+            context = Context(self, address, reply, sender, frame, now, beat)
+            try:
+                pressed = command.pressed(arguments)
+                if pressed is not None:
+                    values = command.bind(pressed)
+                    bound.append((command, place, values, len(pressed), context))
+            except CommandError as error:
+                context.fail(str(error))
+                self.feedback.failed(sender, command.address_at(place))
+        if not frame and self._wait_for_beat(bound, entry, now):
+            return
+        if len(bound) == 1:
+            self._carry_out(*bound[0])
+            return
+        with self.mixer.together():
+            for one in bound:
+                self._carry_out(*one)
+
+    def _carry_out(
+        self, command: Command, place: Place, values: dict[str, Any], count: int, context: Context
+    ) -> None:
+        mark = self.outbox.mark()
+        try:
+            if not command.asks:
+                self.outbox.require()
+            command.handler(context, **place, **values)
+        except CommandError as error:
+            self.outbox.rollback(mark)
+            context.fail(str(error))
+        except Exception as error:
+            self.outbox.rollback(mark)
+            self._internal_error(context, error)
+        if context.failures:
+            self.feedback.failed(context.sender, command.address_at(place))
+            return
+        self.changes.carried_out(command, place, values, count)
+        self.feedback.carried_out(command, place, values, context.sender)
+
+    @staticmethod
+    def _internal_error(context: Context, error: Exception) -> None:
+        log.exception("%.80s failed in a way that it should not", printable(context.address))
+        context.fail(f"internal error ({type(error).__name__}): please report it")
+
+    def _wait_for_beat(self, bound: Sequence[Any], entry: Entry, now: int) -> bool:
+        # Whether it is quantized, and waits; what a pattern stands for waits together, for the
+        # longest of its quanta. A time of its own takes precedence. Raises `Refused`.
+        quantum = 0.0
+        for command, place, values, _count, _context in bound:
+            if command.quantized and not values.get("start_at", 0.0) > 0.0:
+                own = self.quantize.beats(place.get("deck"), self.beats.meter)
+                quantum = max(quantum, own)
         if quantum:
             self.wait_for_next(quantum, entry, now)
         return quantum > 0.0
@@ -334,6 +389,7 @@ class Core:
         self.ticks.send()
         self.meters.tick(self.monotonic())
         self.changes.tick()
+        self.feedback.tick()
         self.dj.tick()
         self._log_left_out()
         if self.watch:

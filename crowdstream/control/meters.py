@@ -44,7 +44,7 @@ class Meters:
         Raises `Refused` when too many are subscribed.
         """
         if rate == 0:
-            self._subscribers.pop(context.sender, None)
+            self.forget(context.sender)
         else:
             others = self._subscribers.keys() - {context.sender}
             if len(others) >= MOST_SUBSCRIBERS:
@@ -53,6 +53,11 @@ class Meters:
                 context, rate, stems, now, MeterReader(self._desk)
             )
         self._switch()
+
+    def forget(self, sender: Any) -> None:
+        """Send no more meters to `sender`."""
+        if self._subscribers.pop(sender, None) is not None:
+            self._switch()
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `restore`."""

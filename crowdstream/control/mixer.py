@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class Mixer(Voices):
         self.beats = beats
         self.pitches = Pitches(outbox, to_loader, desk.sample_rate)
         self._starts: list[Start] = []
+        self._joined: list[tuple[list[Item], int]] | None = None
         self._jumps: list[Jump] = []
         self._targets: dict[int, float] = {}
         self._syncs: list[tuple[list[Track], list[Start], Context, int]] = []
@@ -67,6 +69,9 @@ class Mixer(Voices):
 
         At the frame of a command at a beat, they start at that beat.
         """
+        if self._joined is not None:
+            self._joined.append((items, frame))
+            return
         for item in items:
             if frame == 0:
                 self._replace_waiting(item.track)
@@ -77,6 +82,20 @@ class Mixer(Voices):
         start = Start(items, frame, self.monotonic() + ahead + START_PATIENCE, beat)
         self._starts.append(start)
         self._try_start(start)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have all tracks that are started within begin on one frame, once all are there."""
+        self._joined = []
+        try:
+            yield
+        finally:
+            joined, self._joined = self._joined, None
+            by_frame: dict[int, dict[Track, Item]] = {}
+            for items, frame in joined:
+                by_frame.setdefault(frame, {}).update((item.track, item) for item in items)
+            for frame, chosen in by_frame.items():
+                self.start(list(chosen.values()), frame)
 
     def _replace_waiting(self, track: Track) -> None:
         # Of two starts at once that wait for the same file, the later one is meant.

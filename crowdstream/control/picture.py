@@ -28,10 +28,12 @@ from crowdstream.desk.ramps import (
 )
 from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER
 from crowdstream.engine.effects import MODULES
+from crowdstream.texts import printable
 
 if TYPE_CHECKING:
     from crowdstream.control.core import Core
 
+MAX_SHOWN_CHARS = 80  # of the arguments of a message that waits
 HEALTH_SECONDS = 1.0  # between two pictures of what changes all the time
 CURVES = {CURVE_ADDITIVE: "additive", CURVE_POWER: "constant-power", CURVE_CUT: "cut"}
 
@@ -61,6 +63,7 @@ class Picture:
             "quality": (self._quality, self._quality),
             "dj": (lambda _: core.dj.turns, lambda _: core.dj.value()),
             "recording": (self._recording, self._recording),
+            "waiting": (lambda _: core.waiting.turns, self._waiting),
             "effects": (lambda _: None, lambda _: modules()),
         }
         self.forget()
@@ -173,6 +176,25 @@ class Picture:
             "files": recordings.paths(),
             "began": recordings.began,
             "lost": recordings.readings()["record_lost"],
+        }
+
+    def _waiting(self, _targets: Targets) -> dict[str, Any]:
+        # `due`: on the server's monotonic clock; a tempo that changes moves what is for a beat.
+        core = self._core
+        now = core.monotonic()
+        return {
+            "count": len(core.waiting),
+            "messages": [
+                {
+                    "number": held.number,
+                    "due": round(now + held.seconds, 2),
+                    "at": round(core.clock.wall() + held.seconds, 2),
+                    "address": printable(held.entry[0]),
+                    "arguments": printable(" ".join(map(str, held.entry[1])))[:MAX_SHOWN_CHARS],
+                    "sender": held.entry[3][0] if held.entry[3] else "",
+                }
+                for held in core.waiting.listed()
+            ],
         }
 
     def _health(self) -> dict[str, Any]:

@@ -107,6 +107,8 @@ class Recall:
         yield "refused", core.outbox.refused
         yield "subscribers", core.subscribers.noted()
         yield "watchers", core.changes.watchers.noted()
+        yield "reply_ports", core.reply_ports.noted()
+        yield "feedback", core.feedback.noted()
         yield "medium", core.medium.noted()
         yield "outbox", core.outbox.noted()
         yield "beats", core.beats.noted()
@@ -163,6 +165,8 @@ class Recall:
         core.recordings.restore(values["recordings"], self._context, recorder)
         settle_taps(core.desk, [*core.recordings.held_taps(), *core.meters.held_taps()])
         core.waiting.restore(values)
+        core.reply_ports.restore(values.get("reply_ports", []))
+        core.feedback.restore(values.get("feedback", []))
         core.outbox.flush()
         self.begin()
 

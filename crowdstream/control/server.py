@@ -19,6 +19,7 @@ from crowdstream.control.notes import Notes
 from crowdstream.control.recordings import start_recorder
 from crowdstream.control.startup import Startup
 from crowdstream.control.systemd import Notifier
+from crowdstream.control.table import explicit
 from crowdstream.control.web import Web, start_web
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.guardian.store import Store
@@ -84,6 +85,7 @@ class Server:
                 self.settings, self.desk, self.osc, self._loader.send, info, processes,
                 notes=parts.notes,
             )
+            self.core.reply_ports.own = self.port
             self.core.recordings.launch = partial(start_recorder, store=self._store)
             self._health = Watch(
                 self.desk, processes, self.settings.stats_interval, self.core.tell,
@@ -183,7 +185,8 @@ class Server:
             except Exception:
                 log.exception("the function that gets the answers to %s failed", address)
 
-        self.call(lambda: self.core.perform([(address, arguments, answer, None)]))
+        said = explicit(address, arguments)
+        self.call(lambda: self.core.perform([(address, said, answer, None)]))
         returned = True
         return not failed
 

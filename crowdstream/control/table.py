@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from crowdstream.control.errors import BadArgument, UnknownAddress
+from crowdstream.control.errors import BadArgument, Refused, UnknownAddress
+from crowdstream.control.patterns import is_pattern, parts_of
 from crowdstream.desk.sizes import BUSES, DECKS
 
 DECK_LETTERS = "ABCD"[:DECKS]
@@ -30,6 +31,11 @@ PLACES = {
 }
 
 HINT_SECONDS = 0.1  # at most ten suggestions a second
+MAX_MATCHES = 128  # commands that one pattern stands for: /deck/*/stem/*/eq/* is 96
+REMEMBERED_PATTERNS = 256  # a controller sends the same few again and again
+
+Place = dict[str, Any]
+"""What an address says by itself: the number of its deck or bus, by name."""
 
 REQUIRED: Any = object()
 """Marks an argument without a default."""
@@ -117,6 +123,7 @@ class Command:
     `quantized`: sent for at once, it waits for the beat that `/deck/{deck}/quantize` says.
     `asks`: it needs nothing of the engine, and is answered also while that is overloaded.
     `changes`: others may see a difference after it, and those who watch are told.
+    `button`: a button may send it although it has arguments; see `pressed`.
     """
 
     address: str
@@ -128,6 +135,7 @@ class Command:
     quantized: bool = False
     asks: bool = False
     changes: bool = True
+    button: bool = False
     reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
     @property
@@ -135,6 +143,50 @@ class Command:
         """The address as a Python name: `/deck/{deck}/eq/low` is `deck_eq_low`."""
         parts = [part for part in self.address.split("/") if part and "{" not in part]
         return "_".join(parts).replace(".", "_")
+
+    @property
+    def is_button(self) -> bool:
+        """Whether what a button sends, 1 when pressed and 0 when released, is understood."""
+        return self.button or not self.args
+
+    def pressed(self, values: Sequence[Any]) -> Sequence[Any] | None:
+        """The arguments that are left of what a button has sent; None: it was released.
+
+        What no button has sent is left as it is. A button's value comes alone, or after all
+        arguments where all are required. Where others may be left out, 0 and 1 alone are a
+        button's; 1 is an argument where it can be the only one. Raises `BadArgument`.
+        """
+        if not self.is_button or not values or not isinstance(values[-1], Real):
+            return values
+        value = float(values[-1])
+        if all(arg.default is REQUIRED for arg in self.args):
+            if len(values) != len(self.args) + 1:
+                return values
+            if not value >= 0.0:
+                raise BadArgument(f"a button sends 0 or more, not {value:g} ({self.usage()})")
+            return values[:-1] if value else None
+        if len(values) > 1 or value not in (0.0, 1.0):
+            return values
+        if not value:
+            return None
+        return values if len(self.args) == 1 and self._accepts_one() else ()
+
+    def _accepts_one(self) -> bool:
+        try:
+            self.args[0].check(1.0)
+        except BadArgument:
+            return False
+        return True
+
+    def explicit(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Arguments of a program, which has no buttons, so that they are not taken for one's."""
+        if not (self.button and len(values) == 1 and values[0] in (0, 1)):
+            return values
+        if self.args[0].default is REQUIRED:
+            return values
+        if len(self.args) > 1:
+            return (*values, self.args[1].default)
+        return () if values[0] == self.args[0].default == 0 else values
 
     def bind(self, values: Sequence[Any]) -> dict[str, Any]:
         """Arguments by name, checked; raises `BadArgument`."""
@@ -193,6 +245,8 @@ class Table:
 
     commands: list[Command] = field(default_factory=list)
     _exact: dict[str, tuple[Command, dict[str, Any]]] = field(default_factory=dict)
+    _tree: dict[str, Any] = field(default_factory=dict)
+    _patterns: dict[str, tuple[tuple[Command, Place], ...]] = field(default_factory=dict)
     _hinted: float = -1.0
 
     def add(self, address: str, *args: Arg, **options: Any) -> Callable[..., Any]:
@@ -204,16 +258,60 @@ class Table:
             self.commands.append(command)
             place = next((name for name in PLACES if f"{{{name}}}" in address), None)
             if place is None:
-                self._exact[address] = (command, {})
+                self._enter(address, command, {})
                 return handler
             for spelling, number in PLACES[place]:
                 exact = address.replace(f"{{{place}}}", spelling)
-                self._exact[exact] = (command, {place: number})
+                self._enter(exact, command, {place: number})
             return handler
 
         return register
 
-    def find(self, address: str) -> tuple[Command, dict[str, Any]]:
+    def _enter(self, address: str, command: Command, place: Place) -> None:
+        self._exact[address] = command, place
+        node = self._tree
+        for part in address[1:].split("/"):
+            node = node.setdefault(part, {})
+        node[""] = command, place
+
+    def find_all(self, address: str) -> Sequence[tuple[Command, Place]]:
+        """The command of an address, or all that a pattern stands for, in the table's order.
+
+        Raises `UnknownAddress` where there is none, `BadArgument` for what is no pattern, and
+        `Refused` for more than `MAX_MATCHES`.
+        """
+        if not is_pattern(address):
+            return (self.find(address),)
+        found = self._patterns.get(address)
+        if found is None:
+            found = self._search(address)
+            if len(self._patterns) >= REMEMBERED_PATTERNS:
+                self._patterns.clear()
+            self._patterns[address] = found
+        return found
+
+    def _search(self, pattern: str) -> tuple[tuple[Command, Place], ...]:
+        nodes = [self._tree]
+        for part in parts_of(pattern):
+            if part.literal is not None:
+                nodes = [node[part.literal] for node in nodes if part.literal and
+                         part.literal in node]
+                continue
+            names = {name for name in {name for node in nodes for name in node}
+                     if name and part.matches(name)}
+            nodes = [below for node in nodes for name, below in node.items() if name in names]
+        found: dict[Any, tuple[Command, Place]] = {}
+        for node in nodes:
+            if "" in node:  # deck letters are there in both cases
+                command, place = node[""]
+                found.setdefault((command.address, *place.values()), node[""])
+        if not found:
+            raise UnknownAddress("the pattern matches no address")
+        if len(found) > MAX_MATCHES:
+            raise Refused(f"the pattern matches more than {MAX_MATCHES} addresses")
+        return tuple(found.values())
+
+    def find(self, address: str) -> tuple[Command, Place]:
         """The command of an address and what the address itself says.
 
         Raises `UnknownAddress`, naming the nearest one there is.
@@ -239,6 +337,15 @@ class Table:
 
 TABLE = Table()
 """Filled by the modules of `crowdstream.control.commands`."""
+
+
+def explicit(address: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    """Arguments of a program, which has no buttons, for an address that may be unknown."""
+    try:
+        command, _place = TABLE.find(address)
+    except UnknownAddress:
+        return tuple(values)
+    return tuple(command.explicit(values))
 
 
 def deck_arg(name: str = "deck", **options: Any) -> Arg:

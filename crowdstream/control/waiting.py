@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import heapq
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crowdstream.control.context import Context, Reply
-from crowdstream.control.errors import Refused
+from crowdstream.control.errors import CommandError, Refused
+from crowdstream.control.patterns import Selection
+from crowdstream.control.table import DECK_LETTERS, TABLE, Command, Place
+from crowdstream.control.tracks import deck_of
 
 if TYPE_CHECKING:
     from crowdstream.control.core import Core
@@ -17,8 +21,21 @@ HORIZON_SECONDS = 0.5  # what waits is taken up so long before its time, so that
 MOST_HELD = 65536  # messages that wait
 STRANGERS_HELD = 4096  # of them, those of strangers: they must not take the sequencer's place
 
+# A sequencer sends bundles up to some seconds ahead. What is dated later is rather a mistake of a
+# clock or of a unit, and its sender is told how long it is going to wait.
+MIN_TOLD_SECONDS = 10.0
+MAX_LISTED = 50  # messages that a page is shown
+
 Entry = tuple[str, tuple[Any, ...], Reply, Any]
 """One message: address, arguments, where answers go, and the sender they name."""
+
+
+class Held(NamedTuple):
+    """A message as it is listed. `number`: of its bundle; `seconds`: until it acts."""
+
+    number: int
+    seconds: float
+    entry: Entry
 
 
 def pack(arguments: tuple[Any, ...]) -> list[Any]:
@@ -46,6 +63,10 @@ class Waiting:
         self._bundled = 0
         self._strange = 0
         self._order = itertools.count()
+        self.turns = 0
+        """Grows whenever something is held or leaves."""
+        self.current: int | None = None
+        """Number of what is carried out now; None: it has not waited."""
         self.changes: dict[str, Any] | None = None
         """What has come and gone since it was noted last, by key; None: nobody takes notes."""
 
@@ -84,6 +105,9 @@ class Waiting:
             order = next(self._order)
             heapq.heappush(self._bundles, (due, order, moment, batch))
             self._note(order, due, moment, batch)
+            seconds = due - core.monotonic()
+            if seconds >= MIN_TOLD_SECONDS:
+                batch[0][2]("/waiting", batch[0][0], seconds, len(batch), order)
 
     def hold_beat(self, beat: float, entry: Entry) -> None:
         """Carry out a message at a beat of the clock, wherever that comes to lie.
@@ -97,11 +121,13 @@ class Waiting:
         self._note(order, beat, None, [entry])
 
     def _note(self, order: int, due: float, moment: float | None, batch: list[Entry]) -> None:
+        self.turns += 1
         if self.changes is not None:
             said = [[address, pack(arguments), sender] for address, arguments, _, sender in batch]
             self.changes[f"wait/{order}"] = [due, moment, said]
 
     def _forget(self, order: int) -> None:
+        self.turns += 1
         if self.changes is not None:
             self.changes[f"wait/{order}"] = None
 
@@ -136,8 +162,17 @@ class Waiting:
             self._bundled -= len(batch)
             self._leaves(batch[0][3], len(batch))
             self._forget(order)
-            core.perform(batch, core.clock.frame_of_tag(moment, due))
+            self._perform(order, batch, core.clock.frame_of_tag(moment, due))
         self.release_beats()
+
+    def _perform(
+        self, order: int, batch: list[Entry], frame: int, beat: float | None = None
+    ) -> None:
+        outer, self.current = self.current, order
+        try:
+            self._core.perform(batch, frame, beat)
+        finally:
+            self.current = outer
 
     def release_beats(self) -> None:
         """Carry out what is to happen at a beat that is near; what shares it, together."""
@@ -149,9 +184,151 @@ class Waiting:
             if frame > horizon:
                 return
             batch = []
+            first = self._beats[0][1]
             while self._beats and self._beats[0][0] == beat:
                 _beat, order, entry = heapq.heappop(self._beats)
                 batch.append(entry)
                 self._forget(order)
                 self._leaves(entry[3], 1)
-            core.perform(batch, frame, beat)
+            self._perform(first, batch, frame, beat)
+
+    # Cancelling ------------------------------------------------------------------------------
+
+    def listed(self) -> list[Held]:
+        """Up to `MAX_LISTED` messages, those that act first."""
+        core = self._core
+        now, rate = core.monotonic(), core.desk.sample_rate
+        found = [
+            Held(order, due - now, entry)
+            for due, order, _moment, batch in heapq.nsmallest(MAX_LISTED, self._bundles)
+            for entry in batch[:MAX_LISTED]
+        ]
+        here = core.desk.frame
+        for beat, order, entry in heapq.nsmallest(MAX_LISTED, self._beats, key=lambda one: one[:2]):
+            frame = core.beats.frame_of_command(beat, here)
+            found.append(Held(order, (frame - here) / rate, entry))
+        return sorted(found, key=lambda one: one[:2])[:MAX_LISTED]
+
+    def discard(self, context: Context) -> int:
+        """Drop all that was sent before a command, if that has waited itself; the count.
+
+        Whoever sent it is told, as by `cancel`.
+        """
+        limit = self.current
+        return self._drop(context, lambda order, _: limit is None or order < limit, own=True)
+
+    def cancel_number(self, context: Context, number: int) -> int:
+        """Drop the bundle, or the message for a beat, of this number; how many messages."""
+        return self._drop(context, lambda order, _: order == number)
+
+    def cancel(self, context: Context, selection: Selection | None, decks: set[int]) -> int:
+        """Drop messages whose addresses are selected, or that are for one of `decks`; the count.
+
+        Of a pattern that waits, what else it stands for goes on waiting. Neither: all messages.
+        """
+        if selection is None and not decks:
+            return self._drop(context, lambda _order, _entry: True)
+        known: dict[str, list[tuple[Command, Place, bool]]] = {}
+
+        def remainder(_order: int, entry: Entry) -> bool | list[Entry]:
+            address, arguments = entry[:2]
+            if address not in known:
+                known[address] = list(_chosen(address, selection))
+            chosen = [
+                there or bool(decks & decks_of(command, place, arguments))
+                for command, place, there in known[address]
+            ]
+            if not any(chosen):
+                return False
+            return [
+                (command.address_at(place), *entry[1:])
+                for (command, place, _), gone in zip(known[address], chosen, strict=True)
+                if not gone
+            ] or True
+
+        return self._drop(context, remainder)
+
+    def _drop(
+        self, context: Context, wanted: Callable[[int, Entry], bool | list[Entry]],
+        own: bool = False,
+    ) -> int:
+        # `wanted`: whether an entry goes, or what stays in its place. `own`: its sender, too, is
+        # told, when that is the command's.
+        dropped: dict[Any, tuple[Reply, int]] = {}
+
+        def split(order: int, batch: list[Entry]) -> list[Entry]:
+            kept: list[Entry] = []
+            for entry in batch:
+                goes = wanted(order, entry)
+                if goes is False:
+                    kept.append(entry)
+                    continue
+                if goes is not True:
+                    kept += goes
+                reply, count = dropped.get(entry[3], (entry[2], 0))
+                dropped[entry[3]] = reply, count + 1
+            return kept
+
+        bundles, beats = [], []
+        for due, order, moment, batch in self._bundles:
+            kept = split(order, batch)
+            if kept != batch:
+                self._settle(order, batch, kept, due, moment)
+            if kept:
+                bundles.append((due, order, moment, kept))
+        for beat, order, entry in self._beats:
+            left = split(order, [entry])
+            if left == [entry]:
+                beats.append((beat, order, entry))
+                continue
+            self._settle(order, [entry], [], beat, None)
+            for one in left:
+                again = next(self._order)
+                beats.append((beat, again, one))
+                self._settle(again, [], [one], beat, None)
+        self._bundles, self._beats = bundles, beats
+        self._bundled = sum(len(batch) for *_, batch in bundles)
+        heapq.heapify(self._bundles)
+        heapq.heapify(self._beats)
+        for sender, (reply, count) in dropped.items():
+            if own or sender != context.sender:
+                reply("/cancelled", context.address, count)
+        return sum(count for _, count in dropped.values())
+
+    def _settle(
+        self, order: int, before: list[Entry], after: list[Entry], due: float,
+        moment: float | None,
+    ) -> None:
+        for entry in before:
+            self._leaves(entry[3], 1)
+        for entry in after:
+            self._leaves(entry[3], -1)
+        self._forget(order)
+        if after:
+            self._note(order, due, moment, after)
+
+
+def _chosen(address: str, selection: Selection | None) -> Iterator[tuple[Command, Place, bool]]:
+    # What an address, or a pattern, stands for, and whether each of that is selected.
+    try:
+        found = TABLE.find_all(address)
+    except CommandError:
+        return
+    for command, place in found:
+        yield command, place, selection is not None and selection.holds(command.address_at(place))
+
+
+def decks_of(command: Command, place: Place, arguments: tuple[Any, ...]) -> set[int]:
+    """The decks that a message is for, by its address or its arguments."""
+    if "deck" in place:
+        return {place["deck"]}
+    if command.address == "/schedule_c_at":
+        return {DECK_LETTERS.index("C")}
+    try:
+        bound = command.bind(arguments)
+        if isinstance(bound.get("id"), int) and command.changes:
+            return {deck_of(bound["id"])}
+    except CommandError:
+        return set()
+    letters = bound.get("decks", (bound["deck"],) if "deck" in bound else ())
+    return {DECK_LETTERS.index(letter) for letter in letters}

@@ -21,7 +21,7 @@ from crowdstream.control.context import Reply, nobody
 from crowdstream.control.core import Core
 from crowdstream.control.hearing import Hearing
 from crowdstream.control.picture import Picture
-from crowdstream.control.table import REQUIRED, TABLE, Command
+from crowdstream.control.table import REQUIRED, TABLE, Command, explicit
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import LISTENERS, forget_owner
 from crowdstream.guardian.store import Store
@@ -37,7 +37,7 @@ ABOUT_SECONDS = 1.0
 MOST_UNSENT = 8 << 20  # bytes that may wait for a web process that does not read: it hangs
 
 # What these answer goes to the sender's address from then on; pages are told all of it anyway.
-NOT_FOR_PAGES = frozenset({"/notify", "/watch", "/meters", "/clock/ticks"})
+NOT_FOR_PAGES = frozenset({"/notify", "/watch", "/feedback", "/meters", "/clock/ticks"})
 
 
 def start_web(desk: Desk, settings: Settings, store: Store | None, port: int) -> Child:
@@ -258,7 +258,7 @@ class Web:
             if address in NOT_FOR_PAGES:
                 reply("/fail", address, "pages are told of everything without it")
             else:
-                entries.append((str(address), tuple(arguments), reply, None))
+                entries.append((str(address), explicit(address, arguments), reply, None))
         if entries:
             self._core.perform(entries)
         if child is not None and number:

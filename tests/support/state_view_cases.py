@@ -132,6 +132,6 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
 ELSEWHERE = {
     "/deck/{deck}/jump", "/deck/{deck}/hotcue", "/clock/at", "/clock/next", "/test_tone",
     "/schedule_c_at", "/deck/{deck}/loop/out", "/deck/{deck}/loop/again", "/record/start",
-    "/record/stop", "/buffer_size",
+    "/record/stop", "/buffer_size", "/cancel", "/cancel/number",
     "/dj/next", "/dj/skip", "/dj/hold", "/dj/energy", "/dj/queue", "/dj/ban", "/dj/give",
 }  # fmt: skip

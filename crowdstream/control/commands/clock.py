@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowdstream.control.commands.common import check_tempo
+from crowdstream.control.commands.common import DISCARDS, check_tempo
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, Refused
 from crowdstream.control.quantize import LEAST, MOST, WORDS, quantum_beats
 from crowdstream.control.table import TABLE, Arg
+from crowdstream.control.waiting import Entry
 
 MOST_TICKS = 96  # a beat
 LEAST_NEXT = 1 / 32  # beats
@@ -49,10 +50,11 @@ def meter(context: Context, beats: int) -> None:
     context.mixer.beats.meter = beats
 
 
-@TABLE.add("/clock/reset", scheduled=True)
+@TABLE.add("/clock/reset", answers=DISCARDS, scheduled=True)
 def reset(context: Context) -> None:
-    """Beat 0 and time zero are now."""
+    """Beat 0 and time zero are now. What was sent before it and waits is discarded."""
     context.core.reset_clock(context)
+    context.core.waiting.discard(context)
 
 
 @TABLE.add(
@@ -88,13 +90,17 @@ def ticks(context: Context, per_beat: int) -> None:
     context.done()
 
 
-def _entry(context: Context, address: str, arguments: tuple[Any, ...]) -> Any:
-    # What is wrong with it at once is told at once.
-    command, _known = TABLE.find(address)
-    command.bind(arguments)
-    if not command.scheduled:
-        raise BadArgument(f"address: {address} does not act at a frame")
-    return address, arguments, context.reply, context.sender
+def _entry(context: Context, address: str, arguments: tuple[Any, ...]) -> Entry | None:
+    # What is wrong with it at once is told at once. None: a button that is released does nothing.
+    pressed = False
+    for command, _place in TABLE.find_all(address):
+        values = command.pressed(arguments)
+        if values is not None:
+            pressed = True
+            command.bind(values)
+        if not command.scheduled:
+            raise BadArgument(f"address: {command.address} does not act at a frame")
+    return (address, arguments, context.reply, context.sender) if pressed else None
 
 
 @TABLE.add(
@@ -108,8 +114,10 @@ def at(context: Context, beat: float, address: str, arguments: tuple[Any, ...]) 
     A change of the tempo that comes in between moves it with the beat. At a beat that has passed
     it acts at once, and is told late.
     """
-    context.core.waiting.hold_beat(beat, _entry(context, address, arguments))
-    context.core.waiting.release_beats()
+    entry = _entry(context, address, arguments)
+    if entry is not None:
+        context.core.waiting.hold_beat(beat, entry)
+        context.core.waiting.release_beats()
 
 
 @TABLE.add(
@@ -124,8 +132,10 @@ def next_(
     """Carry out another command at the next multiple of so many beats of the clock."""
     core = context.core
     beats = quantum_beats(quantum, core.beats.meter)
-    core.wait_for_next(beats, _entry(context, address, arguments), context.now)
-    core.waiting.release_beats()
+    entry = _entry(context, address, arguments)
+    if entry is not None:
+        core.wait_for_next(beats, entry, context.now)
+        core.waiting.release_beats()
 
 
 def _check_quantum(beats: float | str) -> float | str:

@@ -18,6 +18,8 @@ PATH_HELP = (
     "folder that the server was started in"
 )
 
+DISCARDS = "`/cancelled <address> <count>` to the senders of what is discarded"
+
 
 def context_frame(context: Context) -> int:
     """The frame a command acts at, as a number also when that is "at once"."""

@@ -49,7 +49,7 @@ def unload(context: Context, deck: int) -> None:
     Arg("start_at", "f", "seconds after the last /reset", unit="s", low=-1e9, high=1e9,
         default=0.0),
     Arg("loop", "i", "1: loop the track", low=0, high=1, default=0),
-    scheduled=True,
+    scheduled=True, button=True,
     quantized=True,
 )
 def play(context: Context, deck: int, start_at: float, loop: int) -> None:

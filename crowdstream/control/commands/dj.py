@@ -51,7 +51,7 @@ def queue(context: Context, path: str) -> None:
 
 @TABLE.add(
     "/dj/ban", Arg("path", "s", f"{_TRACK}; empty: the one that plays", default=""),
-    answers=_TAKEN, asks=True,
+    answers=_TAKEN, asks=True, button=True,
 )  # fmt: skip
 def ban(context: Context, path: str) -> None:
     """Have the DJ never play this track; when it plays, go on to the next one."""
@@ -61,7 +61,7 @@ def ban(context: Context, path: str) -> None:
 @TABLE.add(
     "/dj/give", Arg("what", "s", "a deck, tempo or all", default="all",
                     choices=(*DECK_LETTERS, "tempo", "all")),
-    answers=_TAKEN, asks=True,
+    answers=_TAKEN, asks=True, button=True,
 )  # fmt: skip
 def give(context: Context, what: str) -> None:
     """Give the DJ back what was taken out of its hands by touching it."""

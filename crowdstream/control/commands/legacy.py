@@ -7,6 +7,7 @@ from typing import Any
 
 from crowdstream.control.commands.clock import METER, TEMPO
 from crowdstream.control.commands.common import (
+    DISCARDS,
     MOST_GAIN,
     PATH_HELP,
     band_row,
@@ -276,10 +277,11 @@ def print_clock(context: Context, on: int) -> None:
     context.core.print_clock(bool(on))
 
 
-@TABLE.add("/reset", scheduled=True)
+@TABLE.add("/reset", answers=DISCARDS, scheduled=True)
 def reset(context: Context) -> None:
-    """Time zero is now; the beat clock restarts."""
+    """Time zero is now; the beat clock restarts. What was sent before it and waits is discarded."""
     context.core.reset_clock(context)
+    context.core.waiting.discard(context)
 
 
 @TABLE.add("/schedule_c_at", _START_AT, scheduled=True)
@@ -301,7 +303,7 @@ def get_status(context: Context) -> None:
 @TABLE.add(
     "/test_tone",
     Arg("hertz", "f", "frequency", unit="Hz", low=20, high=20000, default=440.0),
-    scheduled=True,
+    scheduled=True, button=True,
 )
 def test_tone(context: Context, hertz: float) -> None:
     """A one-second quiet tone on the master."""
@@ -311,10 +313,14 @@ def test_tone(context: Context, hertz: float) -> None:
     )
 
 
-@TABLE.add("/mixer_cleanup", answers="`/done /mixer_cleanup` when the memory is free")
+@TABLE.add(
+    "/mixer_cleanup",
+    answers=f"`/done /mixer_cleanup` when the memory is free, and {DISCARDS}",
+)
 def mixer_cleanup(context: Context) -> None:
-    """Stop everything and free every buffer."""
+    """Stop everything and free every buffer. What was sent before it and waits is discarded."""
     mixer = context.mixer
+    context.core.waiting.discard(context)
     mixer.stop_all(context)
     leaving = [
         track

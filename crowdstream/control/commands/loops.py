@@ -82,7 +82,7 @@ def loop_set(context: Context, deck: int, loop_in: float, loop_out: float) -> No
     context.mixer.keep_places(track)
 
 
-@TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, quantized=True)
+@TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, button=True, quantized=True)
 def loop_in(context: Context, deck: int, snap: float) -> None:
     """Set the loop's beginning here; it begins with `loop/out`."""
     track = playing(context, deck)
@@ -92,7 +92,7 @@ def loop_in(context: Context, deck: int, snap: float) -> None:
     track.loop_begun = True
 
 
-@TABLE.add("/deck/{deck}/loop/out", _SNAP, scheduled=True, quantized=True)
+@TABLE.add("/deck/{deck}/loop/out", _SNAP, scheduled=True, button=True, quantized=True)
 def loop_out(context: Context, deck: int, snap: float) -> None:
     """Set the loop's end here, and loop from `loop/in` on."""
     track = playing(context, deck)
@@ -121,7 +121,7 @@ def double(context: Context, deck: int) -> None:
     "/deck/{deck}/loop/move",
     Arg("beats", "f", "how far; below 0 towards the beginning", unit="beats", low=-1024,
         high=1024),
-    scheduled=True,
+    scheduled=True, button=True,
 )
 def move(context: Context, deck: int, beats: float) -> None:
     """Move the loop by so many beats of the track's grid, and the playhead in it along."""

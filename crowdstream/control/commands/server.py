@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import crowdstream
+from crowdstream.control.commands.common import DISCARDS
 from crowdstream.control.context import MOST_SUBSCRIBERS, Context
-from crowdstream.control.table import TABLE, Arg
+from crowdstream.control.errors import BadArgument
+from crowdstream.control.patterns import Selection
+from crowdstream.control.reply_ports import MAX_REPLY_PORT, MIN_REPLY_PORT
+from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 
+MAX_SELECTED = 32  # patterns of one command
 LEAST_FRAMES, MOST_FRAMES = 16, 8192  # of a block
 
 
@@ -18,15 +23,31 @@ def status(context: Context) -> None:
 @TABLE.add(
     "/notify",
     Arg("on", "i", "1: send me events, 0: no more", low=0, high=1, default=1),
-    answers="`/done /notify <client number> <most clients>`",
+    Arg(
+        "port", "i", "where this client listens: all answers and subscriptions go there from now "
+        "on; left out: where they go already, at first the port that it sends from",
+        low=MIN_REPLY_PORT, high=MAX_REPLY_PORT, default=None,
+    ),
+    answers="`/done /notify <client number> <most clients>`, to that port",
     asks=True,
     changes=False,
 )
-def notify(context: Context, on: int) -> None:
-    """Subscribe to events: underruns, tracks that end, files that break."""
+def notify(context: Context, on: int, port: int | None) -> None:
+    """Subscribe to events: underruns, tracks that end, files that break.
+
+    A client that listens on another port than it sends from names it, before it subscribes to
+    anything else. With 0, answers go to the port that it sends from again.
+    """
     core = context.core
+    if port is not None and on:
+        core.answers.check_subscription(context.sender)
+        named = core.reply_ports.name(context.sender, port)
+        if named != context.sender:
+            core.unsubscribe(context.sender)
+            context.sender, context.reply = named, core.reply_to(named)
     if not on:
         core.ticks.forget(context.sender)
+        core.reply_ports.forget(context.sender)
     context.done(core.subscribers.switch(context, bool(on)), MOST_SUBSCRIBERS)
 
 
@@ -42,6 +63,77 @@ def watch(context: Context, on: int) -> None:
     """Subscribe to what is done, by anybody: other clients, pages, yourself."""
     watchers = context.core.changes.watchers
     context.done(watchers.switch(context, bool(on)), MOST_SUBSCRIBERS)
+
+
+@TABLE.add(
+    "/feedback",
+    Arg("on", "i", "1: send me the mixer's values, 0: no more", low=0, high=1, default=1),
+    Arg("echo", "i", "1: also those that I set myself, 0: not those", low=0, high=1, default=1),
+    Arg("addresses", "s", "addresses or patterns, and what is below them; none: all", rest=True,
+        default=()),
+    answers="`/done /feedback <client number> <most clients>`, then all values that there are, and "
+    "from then on those that change, see above",
+    asks=True,
+    changes=False,
+)
+def feedback(context: Context, on: int, echo: int, addresses: tuple[str, ...]) -> None:
+    """Have values come back under the addresses that set them, as controllers show them."""
+    if len(addresses) > MAX_SELECTED:
+        raise BadArgument(f"addresses: at most {MAX_SELECTED}")
+    found = context.core.feedback
+    number = (
+        found.subscribe(context, bool(echo), addresses) if on else found.forget(context.sender)
+    )
+    context.done(number, MOST_SUBSCRIBERS)
+
+
+@TABLE.add(
+    "/waiting",
+    answers="`/waiting.reply <count>`, then number, seconds and address of each of the first 50",
+    asks=True,
+    changes=False,
+)
+def waiting(context: Context) -> None:
+    """Ask which messages wait for their time or beat."""
+    held = context.core.waiting
+    values = [value for one in held.listed() for value in (one.number, one.seconds, one.entry[0])]
+    context.reply("/waiting.reply", len(held), *values)
+
+
+@TABLE.add(
+    "/cancel",
+    Arg("what", "s", "decks, and addresses or patterns with what is below them; none: everything",
+        rest=True, default=()),
+    answers=f"`/done /cancel <count>`, and {DISCARDS}",
+    asks=True,
+    button=True,
+)
+def cancel(context: Context, what: tuple[str, ...]) -> None:
+    """Discard messages that wait for their time or beat.
+
+    `A` is all that is for deck A, under its addresses or older ones; `/deck/*/eq` are the bands of
+    all decks. What acts within half a second is with the engine already, and is not discarded.
+    """
+    if len(what) > MAX_SELECTED:
+        raise BadArgument(f"what: at most {MAX_SELECTED}")
+    decks = {DECK_LETTERS.index(one.upper()) for one in what if one.upper() in set(DECK_LETTERS)}
+    patterns = [one for one in what if one.upper() not in set(DECK_LETTERS)]
+    selection = Selection(patterns) if patterns else None
+    context.done(context.core.waiting.cancel(context, selection, decks))
+
+
+@TABLE.add(
+    "/cancel/number",
+    Arg("number", "i", "as `/waiting` says it", low=0),
+    answers=f"`/done /cancel/number <count>`, and {DISCARDS}",
+    asks=True,
+)
+def cancel_number(context: Context, number: int) -> None:
+    """Discard one bundle, or one message that waits for a beat."""
+    count = context.core.waiting.cancel_number(context, number)
+    if not count:
+        raise BadArgument(f"number: nothing that waits has {number}")
+    context.done(count)
 
 
 @TABLE.add(

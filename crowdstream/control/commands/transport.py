@@ -61,7 +61,7 @@ def seek_beat(context: Context, deck: int, beat: float) -> None:
     "/deck/{deck}/jump",
     Arg("beats", "f", "how far; below 0 it goes back", unit="beats", low=-MOST_BEATS,
         high=MOST_BEATS),
-    scheduled=True,
+    scheduled=True, button=True,
     quantized=True,
 )
 def jump(context: Context, deck: int, beats: float) -> None:
@@ -106,14 +106,14 @@ def hotcue_set(context: Context, deck: int, number: int, seconds: float | None) 
         )
 
 
-@TABLE.add("/deck/{deck}/hotcue", _NUMBER, scheduled=True, quantized=True)
+@TABLE.add("/deck/{deck}/hotcue", _NUMBER, scheduled=True, button=True, quantized=True)
 def hotcue(context: Context, deck: int, number: int) -> None:
     """Jump to a hot cue; moves the cue there while the deck is stopped."""
     track = open_track(context, deck)
     context.mixer.seek(track, _cue(track, number), context)
 
 
-@TABLE.add("/deck/{deck}/hotcue/clear", _NUMBER)
+@TABLE.add("/deck/{deck}/hotcue/clear", _NUMBER, button=True)
 def hotcue_clear(context: Context, deck: int, number: int) -> None:
     """Forget a hot cue."""
     track = open_track(context, deck)
@@ -149,7 +149,7 @@ def reverse(context: Context, deck: int, on: int) -> None:
     "/deck/{deck}/brake",
     _SPIN,
     Arg("stop", "i", "1: it stops when it stands, 0: it stands there", low=0, high=1, default=1),
-    scheduled=True,
+    scheduled=True, button=True,
     quantized=True,
 )
 def brake(context: Context, deck: int, seconds: float, stop: int) -> None:
@@ -158,7 +158,7 @@ def brake(context: Context, deck: int, seconds: float, stop: int) -> None:
     send(context, track, OP_SPIN, x=0.0, y=_frames(context, seconds), index=stop)
 
 
-@TABLE.add("/deck/{deck}/spin", _SPIN, scheduled=True, quantized=True)
+@TABLE.add("/deck/{deck}/spin", _SPIN, scheduled=True, button=True, quantized=True)
 def spin(context: Context, deck: int, seconds: float) -> None:
     """Bring the deck's track up to speed, from a stand or a brake; start it if it is stopped."""
     track = context.mixer.playing(deck)

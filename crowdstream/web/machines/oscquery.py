@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from crowdstream.control.address_values import Picture, getter
 from crowdstream.web.access.invitation import is_everywhere
 from crowdstream.web.link import Busy
 from crowdstream.web.machines.api import NO_STORE, told, wrong
 from crowdstream.web.machines.commands import Command, addresses
-from crowdstream.web.machines.oscvalues import Picture, getter
 
 if TYPE_CHECKING:
     from crowdstream.web.app import Web

@@ -257,7 +257,7 @@ def test_grids_go_back_when_the_engine_has_passed_them(deck: Rig) -> None:
 def test_a_grid_that_a_start_ahead_names_is_not_given_back_before(deck: Rig) -> None:
     grids = deck.core.mixer.grids
     deck.send("/deck/A/grid", 120.0)
-    deck.send("/deck/A/play", 1.0)
+    deck.send("/deck/A/play", 1.0, 0)
     deck.run(512)
     free = grids.free
     deck.send("/deck/A/grid", 100.0)

@@ -23,7 +23,7 @@ from tests.unit.library.test_tags import chunk, text_frames, with_chunk
 
 KEYS = {
     "deck.A", "deck.B", "deck.C", "deck.D", "mixer", "clock", "recording", "health", "effects",
-    "buses", "patches", "buffers", "quality", "dj",
+    "waiting", "buses", "patches", "buffers", "quality", "dj",
 }
 
 

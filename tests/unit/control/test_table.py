@@ -45,7 +45,7 @@ VOCABULARY: dict[str, list[tuple[str, str, Any]]] = {
     "/mixer_cleanup": [],
     "/dance/total_movement": [("movement", "f", _)],
     "/status": [],
-    "/notify": [("on", "i", 1)],
+    "/notify": [("on", "i", 1), ("port", "i", None)],
     "/sync": [("id", "i", 0)],
     "/version": [],
 }
