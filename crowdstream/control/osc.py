@@ -49,41 +49,82 @@ class PortTaken(RuntimeError):
     """The UDP port can't be had; the message says why and what to do."""
 
 
-class OscSocket:
-    """The server's UDP socket and the packets that wait.
+# A client that looks `localhost` up may send to either loopback, and one on a network to either
+# protocol. UDP has no second try: what arrives where nobody listens is lost.
+COMPANIONS = {"127.0.0.1": "::1", "localhost": "::1", "::1": "127.0.0.1", "0.0.0.0": "::"}
+MAX_TRIES = 8  # to find a free port that both protocols have
 
-    `received` counts packets read, `refused`, `limited` and `barred` those of them that are not
-    carried out (see `Inbox`), and `dropped` what the kernel lost before it could be read.
+
+class OscSocket:
+    """The server's UDP sockets and the packets that wait.
+
+    On a loopback address or all addresses it listens with IPv4 and IPv6, where the machine has
+    both. `received` counts packets read, `refused`, `limited` and `barred` those of them that are
+    not carried out (see `Inbox`), and `dropped` what the kernel lost before it could be read.
     """
 
     def __init__(
-        self, host: str, port: int, allow: Sequence[str] = (), kept: int | None = None
+        self, host: str, port: int, allow: Sequence[str] = (), kept: Sequence[int] | None = None
     ) -> None:
-        """Raises `PortTaken`. `kept`: the descriptor of a socket that is bound there already."""
+        """Raises `PortTaken`. `kept`: descriptors of sockets that are bound there already."""
         if kept is None:
-            self._socket = self._bind(host, port)
+            self._sockets = self._bind_all(host, port)
             self._enlarge()
         else:
-            self._socket = socket.socket(fileno=kept)
-        self._socket.setblocking(False)
+            self._sockets = [socket.socket(fileno=fd) for fd in kept]
+        for one in self._sockets:
+            one.setblocking(False)
+        self._by_family = {one.family: one for one in self._sockets}
         self._inbox = Inbox(AllowList(allow))
-        self.port = int(self._socket.getsockname()[1])
+        self.port = int(self._sockets[0].getsockname()[1])
         self.received = 0
         self.answers_lost = 0
 
-    @staticmethod
-    def _bind(host: str, port: int) -> socket.socket:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            made.bind((host, port))
-        except (OSError, OverflowError) as error:
+    @classmethod
+    def _bind_all(cls, host: str, port: int) -> list[socket.socket]:
+        for _ in range(MAX_TRIES):
+            made = cls._bind(host, port)
+            companion = COMPANIONS.get(host)
+            if companion is None or (host == "localhost" and made.family == socket.AF_INET6):
+                return [made]
+            number = made.getsockname()[1]
+            try:
+                return [made, cls._open(companion, number, alone=True)]
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    return [made]  # a machine with one protocol only
+                if port:
+                    log.warning(
+                        "UDP port %d on %s is in use: clients that send there, as `localhost` may "
+                        "mean, do not reach this server", number, companion,
+                    )
+                    return [made]
             made.close()
+        raise PortTaken(f"no UDP port is free on both {host} and {companion}")
+
+    @classmethod
+    def _bind(cls, host: str, port: int) -> socket.socket:
+        try:
+            return cls._open(host, port)
+        except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             advice = ADVICE.get(getattr(error, "errno", None) or 0, ADVICE[errno.EADDRINUSE])
             raise PortTaken(
                 f"UDP port {port} on {host} can't be used ({reason}): {advice}"
             ) from error
+
+    @staticmethod
+    def _open(host: str, port: int, alone: bool = False) -> socket.socket:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            if family == socket.AF_INET6:
+                # `::` beside 0.0.0.0 is IPv6 alone; by itself it is both, whatever the system says.
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(alone))
+            made.bind((host, port))
+        except (OSError, OverflowError):
+            made.close()
+            raise
         return made
 
     def noted(self) -> list[int]:
@@ -97,18 +138,23 @@ class OscSocket:
         self.received, self.answers_lost, inbox.barred, inbox.limited, inbox.refused = note
 
     def _enlarge(self) -> None:
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except OSError:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        for one in self._sockets:
+            try:
+                one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            except OSError:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
-    def fileno(self) -> int:
-        """Descriptor, for a selector."""
-        return self._socket.fileno()
+    def filenos(self) -> list[int]:
+        """Descriptors, for a selector."""
+        return [one.fileno() for one in self._sockets]
 
     def drain(self) -> None:
         """Take in what has arrived."""
-        receive, put = self._socket.recvfrom, self._inbox.put
+        for one in self._sockets:
+            self._drain(one)
+
+    def _drain(self, one: socket.socket) -> None:
+        receive, put = one.recvfrom, self._inbox.put
         for _ in range(DRAINED_AT_ONCE):
             try:
                 packet, sender = receive(BIGGEST)
@@ -153,17 +199,21 @@ class OscSocket:
     @property
     def dropped(self) -> int:
         """Packets that the kernel threw away because its buffer was full."""
+        return sum(map(self._dropped_by, self._sockets))
+
+    def _dropped_by(self, one: socket.socket) -> int:
         with contextlib.suppress(OSError):
-            data = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+            data = one.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
             words = struct.unpack(f"{len(data) // 4}I", data)
             if len(words) > MEMINFO_DROPS:
                 return int(words[MEMINFO_DROPS])
-        return self._dropped_by_table()
+        return self._dropped_by_table(one)
 
-    def _dropped_by_table(self) -> int:
+    @staticmethod
+    def _dropped_by_table(one: socket.socket) -> int:
         # Where the option is not to be had (an emulated processor): the system's own table, whose
         # last column is what was dropped.
-        inode = str(os.fstat(self._socket.fileno()).st_ino)
+        inode = str(os.fstat(one.fileno()).st_ino)
         for table in ("/proc/net/udp", "/proc/net/udp6"):
             with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
                 for line in lines:
@@ -183,11 +233,14 @@ class OscSocket:
 
     def answer_packet(self, sender: Any, packet: bytes) -> None:
         """Send one packet to whoever sent from `sender`; what can't be sent is counted."""
+        family = socket.AF_INET if len(sender) == 2 else socket.AF_INET6
+        one = self._by_family.get(family, self._sockets[0])
         try:
-            self._socket.sendto(packet, sender)
+            one.sendto(packet, sender)
         except (OSError, ValueError, OverflowError):
             self.answers_lost += 1
 
     def close(self) -> None:
         """Free the port."""
-        self._socket.close()
+        for one in self._sockets:
+            one.close()

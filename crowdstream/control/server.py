@@ -200,7 +200,8 @@ class Server:
     def _run(self) -> None:
         self._hearing = Hearing()
         try:
-            self._hearing.listen(self.osc.fileno(), self.osc.drain)
+            for fd in self.osc.filenos():
+                self._hearing.listen(fd, self.osc.drain)
             self._loader.listen(self._hearing, self.core.loader_event)
             self._engines.listen(self._hearing)
             if self._web:

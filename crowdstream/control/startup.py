@@ -81,7 +81,7 @@ class Startup:
         osc = self._socket()
         self._made.append(osc.close)
         try:
-            store.keep("osc", [osc.fileno()], {})
+            store.keep("osc", osc.filenos(), {})
             size = budget_pages(settings.memory_mb) * PAGE_BYTES
             desk = Desk.create(size, settings.sample_rate)
             self._made.append(desk.close)
@@ -101,8 +101,8 @@ class Startup:
 
     def _socket(self) -> OscSocket:
         settings, kept = self._settings, self._store.kept.pop("osc", None)
-        fd = kept.fds[0] if kept else None
-        return OscSocket(settings.osc_host, settings.port, settings.osc_allow, fd)
+        fds = kept.fds if kept else None
+        return OscSocket(settings.osc_host, settings.port, settings.osc_allow, fds)
 
     def _engines(self, desk: Desk) -> Engines:
         launch = partial(start_engine, store=self._store)
@@ -155,7 +155,8 @@ class Startup:
         patience = Patience(START_SECONDS)
         poll = select.poll()  # not select.select: descriptors may be past its 1024
         poll.register(child.out, select.POLLIN)
-        poll.register(osc.fileno(), select.POLLIN)
+        for fd in osc.filenos():
+            poll.register(fd, select.POLLIN)
         while True:
             poll.poll(100)
             osc.drain()

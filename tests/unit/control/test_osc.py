@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 
 import pytest
@@ -38,14 +39,14 @@ def test_packets_that_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) 
 
 def test_packets_that_the_system_drops_are_counted() -> None:
     osc = OscSocket("127.0.0.1", 0)
-    osc._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    osc._sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for _ in range(1000):
             client.sendto(bytes(1000), ("127.0.0.1", osc.port))
     osc.drain()
     assert osc.dropped > 0
     assert osc.received + osc.dropped == 1000
-    assert osc._dropped_by_table() == osc.dropped
+    assert osc._dropped_by_table(osc._sockets[0]) == osc.dropped
     osc.close()
 
 
@@ -60,3 +61,52 @@ def test_an_answer_that_can_not_be_sent_is_counted() -> None:
         osc.answer(nobody, "/done")
         osc.drain()
     osc.close()
+
+
+def test_both_loopbacks_and_both_protocols_reach_the_server() -> None:
+    # A client that looks `localhost` up may be given either address.
+    for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):
+        osc = OscSocket(host, 0)
+        clients = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+        for count, (family, address) in enumerate(clients, 1):
+            with socket.socket(family, socket.SOCK_DGRAM) as client:
+                client.settimeout(60)
+                client.sendto(b"/a\0\0", (address, osc.port))
+                until(lambda osc=osc, count=count: drained(osc) == count)
+                ((packet, sender),) = osc.take(8)
+                assert packet == b"/a\0\0"
+                osc.answer(sender, "/b")
+                assert client.recv(64) == b"/b\0\0,\0\0\0"
+        assert (osc.answers_lost, osc.dropped, osc.barred) == (0, 0, 0)
+        osc.close()
+
+
+def test_an_allowed_network_of_ipv6_holds_for_its_senders(monkeypatch: pytest.MonkeyPatch) -> None:
+    osc = OscSocket("127.0.0.1", 0, ["2001:db8::/32"])
+    for sender in (("2001:db8::7", 5000, 0, 0), ("2001:db9::7", 5000, 0, 0), ("::1", 5000, 0, 0)):
+        osc._inbox.put(b"/a\0\0", sender)
+    assert (osc.waiting, osc.barred) == (2, 1)
+    osc.close()
+
+
+def test_a_port_that_is_taken_on_the_other_loopback_is_said_and_does_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+        taken.bind(("::1", 0))
+        port = taken.getsockname()[1]
+        osc = OscSocket("127.0.0.1", port)
+        assert len(osc.filenos()) == 1
+        assert f"UDP port {port} on ::1 is in use" in caplog.text
+        osc.close()
+
+
+def test_sockets_that_were_kept_are_taken_over() -> None:
+    first = OscSocket("127.0.0.1", 0)
+    again = OscSocket("127.0.0.1", 0, (), [os.dup(fd) for fd in first.filenos()])
+    assert (again.port, len(again.filenos())) == (first.port, len(first.filenos()))
+    first.close()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.sendto(b"/a\0\0", ("::1", again.port))
+        until(lambda: drained(again) == 1)
+    again.close()
