@@ -207,7 +207,7 @@ class Waiting:
         for beat, order, entry in heapq.nsmallest(MAX_LISTED, self._beats, key=lambda one: one[:2]):
             frame = core.beats.frame_of_command(beat, here)
             found.append(Held(order, (frame - here) / rate, entry))
-        return sorted(found, key=lambda one: one[:2])[:MAX_LISTED]
+        return sorted(found, key=lambda one: (one.seconds, one.number))[:MAX_LISTED]
 
     def discard(self, context: Context) -> int:
         """Drop all that was sent before a command, if that has waited itself; the count.

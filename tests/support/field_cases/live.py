@@ -10,11 +10,15 @@ from unittest.mock import patch
 
 import numpy as np
 
+from crowdstream.control.packets import parse
 from crowdstream.control.picture import Picture
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
+from crowdstream.offline.session import START, WALL
 from tests.support.fake_portaudio import Device, FakePortAudio, FakeStream
 from tests.support.field_cases.case import Case, check
-from tests.support.offline_server import Rig, level, write
+from tests.support.offline_server import ME, RATE, Rig, bundle_at, level, write
+
+HOUR = 3600.0
 
 
 @contextmanager
@@ -58,6 +62,101 @@ def reset_with_empty_array(case: Case) -> str:
         begin = rig.first_sound() - zero
     assert abs(begin - 22050) <= 256, f"the start came after {begin} frames"
     return f"start {begin} frames after the reset"
+
+
+@check
+def button_press_and_release(case: Case) -> str:
+    """Buttons of a controller: 1.0 when pressed, 0.0 when released."""
+    with two_decks(case) as rig:
+        rig.seconds(1.5)
+        rig.send("/reset")
+        pressed = rig.desk.frame
+        rig.raw(case.path("play_press.osc").read_bytes())
+        rig.run(1024)
+        begin = rig.first_sound(pressed)
+        assert 0 <= begin - pressed <= 256, f"the press starts after {begin - pressed} frames"
+        rig.raw(case.path("play_release.osc").read_bytes())
+        rig.run(1024)
+        played = round(rig.status()["deck.A.position"] * RATE)
+        assert played == rig.desk.frame - begin, "the release starts it again"
+        rig.raw(case.path("stop_release.osc").read_bytes())
+        rig.run(1024)
+        assert rig.out[-1, 0] > 0.0, "the release of stop stops it"
+        rig.raw(case.path("stop_press.osc").read_bytes())
+        rig.run(1024)
+        assert rig.out[-1, 0] == 0.0, "the press of stop does not stop it"
+        assert not rig.fails() and not rig.heard("/late"), f"{rig.fails()}"
+    return f"starts {begin - pressed} frames after the press, once; stop stops; releases do nothing"
+
+
+@check
+def address_patterns(case: Case) -> str:
+    """A pattern for all decks, and one for two of them."""
+    with two_decks(case) as rig:
+        rig.send("/start_group", 0.0, "A", "B")
+        rig.run(2048)
+        full = float(rig.out[-1, 0])
+        begin = rig.desk.frame
+        rig.raw(case.path("star.osc").read_bytes())
+        rig.raw(case.path("braces.osc").read_bytes())
+        rig.run(4096)
+        status = rig.status()
+        levels = [status[f"deck.{deck}.level"] for deck in "ABCD"]
+        lows = [status[f"deck.{deck}.low"] for deck in "ABCD"]
+        assert levels == [0.5] * 4, f"levels {levels}"
+        assert lows == [0.0, 0.0, 1.0, 1.0], f"bands {lows}"
+        assert not rig.fails(), f"{rig.fails()}"
+        # Both decks begin to move on one frame: the sum of two equal ramps has one step at first.
+        moved = begin + int(np.flatnonzero(rig.out[begin:, 0] != full)[0])
+        step = float(rig.out[moved + 1, 0] - rig.out[moved, 0])
+        first = float(rig.out[moved, 0] - full)
+        assert abs(step) < 3 * abs(first), f"{first} and then {step} a frame"
+    return f"four levels at 0.5 and two bands killed, all from frame {moved - begin} on"
+
+
+@check
+def reply_port(case: Case) -> str:
+    """Answers and subscriptions go to a port that the sender names with its subscription."""
+    home, other = ("127.0.0.1", 9000), ("127.0.0.1", 50001)
+    with two_decks(case) as rig:
+        rig.raw(case.path("notify.osc").read_bytes())
+        assert [sender for sender, *_ in rig.answers.said][-1] == ME
+        rig.answers.said.clear()
+        rig.send("/notify", 1, home[1])
+        rig.raw(case.path("meters.osc").read_bytes())
+        rig.raw(case.path("watch.osc").read_bytes())
+        rig.send("/feedback", 1, 0)
+        rig.send("/deck/A/play", 1.0)
+        rig.seconds(0.5)
+        rig.send("/deck/A/level", 0.5, sender=other)
+        rig.seconds(0.2)
+        by_sender = {sender for sender, *_ in rig.answers.said}
+        said = {address for sender, address, _ in rig.answers.said if sender == home}
+        assert by_sender == {home}, f"answers went to {sorted(by_sender)}"
+        wanted = {"/done", "/meter", "/changed", "/deck/A/level"}
+        assert wanted <= said, f"no {', '.join(sorted(wanted - said))}"
+        assert ("/deck/A/level", (0.5,)) in [one[1:] for one in rig.answers.said]
+    return "/notify 1 9000 has answers, meters, changes and feedback sent to port 9000"
+
+
+@check
+def bundle_far_ahead(case: Case) -> str:
+    """A bundle an hour after it was made, by the wall clock; `/reset` discards it."""
+    packet = case.path("ahead.osc").read_bytes()
+    ((tag, message),) = parse(packet)
+    assert tag is not None
+    with two_decks(case) as rig:
+        # As it was when the case was made: an hour before the time tag.
+        rig.packet(bundle_at(WALL + rig.time - START + HOUR, message.address), ME)
+        rig.packet(packet, ME)
+        told = rig.heard("/waiting")
+        assert [one[0] for one in told] == [message.address] * len(told), f"{told}"
+        seconds = [one[1] for one in told]
+        assert abs(seconds[0] - HOUR) < 1.0, f"{seconds} s"
+        assert len(told) == 2 or tag < WALL + rig.time - START, f"{told}"
+        rig.send("/reset")
+        assert len(rig.core.waiting) == 0, "it waits after /reset"
+    return f"the sender is told {seconds[0]:.0f} s; /reset discards it"
 
 
 class Ramp:

@@ -163,6 +163,9 @@ def test_a_number_that_nothing_has_is_refused(full: Rig) -> None:
 
 
 def test_what_waits_is_listed_soonest_first(full: Rig) -> None:
+    full.raw(bundle(15.0, build("/mix/crossfader", (0.5,))))
+    assert held(full)[0] == "/mix/crossfader"
+    full.send("/cancel", "/mix/crossfader")
     full.send("/waiting")
     ((count, *values),) = told(full, "/waiting.reply")
     assert count == 12

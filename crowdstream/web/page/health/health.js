@@ -5,6 +5,7 @@ import { button } from "../controls/button.js";
 import { argument, knows } from "../table.js";
 import { drawHistogram } from "./histogram.js";
 import { makeLog } from "./log.js";
+import { makeWaiting } from "./waiting.js";
 
 const SIZES = [32, 64, 128, 256, 512, 1024, 2048, 4096];
 const SILENCE = "up to 100 ms of silence";
@@ -29,7 +30,8 @@ export function makeHealth(live) {
   const element = h(
     "div", { class: "health" },
     cards.gaps.element, section("What happened", log.element, "wide"), cards.render.element,
-    cards.engine.element, cards.orders.element, cards.memory.element, processCard,
+    cards.engine.element, cards.orders.element,
+    section("Waiting commands", makeWaiting(live).element, "wide"), cards.memory.element, processCard,
   );
   let before = null;
 
