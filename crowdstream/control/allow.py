@@ -66,6 +66,12 @@ def plain_address(host: str) -> _Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def shown_sender(sender: Any) -> str:
+    """A socket address as a person reads it: 10.0.0.1:9000, or [fd00::1]:9000."""
+    host = str(plain_address(sender[0]) or sender[0])
+    return f"[{host}]:{sender[1]}" if ":" in host else f"{host}:{sender[1]}"
+
+
 def _plain_network(network: _Network) -> _Network:
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= _MAPPED_BITS:
         mapped = network.network_address.ipv4_mapped

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.control.allow import AllowList
+from crowdstream.control.allow import AllowList, shown_sender
 from crowdstream.control.answers import Answers, once
 from crowdstream.control.changes import Changes
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
@@ -340,7 +340,7 @@ class Core:
         # What no sender hears of (settings, the Python object) is always logged.
         if sender and not self._burst.allows(kind or address):
             return
-        origin = f" from {sender[0]}:{sender[1]}" if sender else ""
+        origin = f" from {shown_sender(sender)}" if sender else ""
         data = {"address": printable(address)[:80], "sender": origin.removeprefix(" from ")}
         log.warning(
             "%.80s%s: %.300s", printable(address), origin, printable(reason), extra={"data": data}

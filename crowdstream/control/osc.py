@@ -85,7 +85,7 @@ class OscSocket:
         for _ in range(MAX_TRIES):
             made = cls._bind(host, port)
             companion = COMPANIONS.get(host)
-            if companion is None or (host == "localhost" and made.family == socket.AF_INET6):
+            if companion is None:
                 return [made]
             number = made.getsockname()[1]
             try:

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.control.allow import REMEMBERED, AllowList, Standing, exposure, plain_address
+from crowdstream.control.allow import (
+    REMEMBERED,
+    AllowList,
+    Standing,
+    exposure,
+    plain_address,
+    shown_sender,
+)
 from crowdstream.settings import validate
 
 T, S, B = Standing.TRUSTED, Standing.STRANGER, Standing.BARRED
@@ -95,3 +102,15 @@ def test_a_server_that_listens_to_all_says_so() -> None:
 def test_a_server_listens_to_this_machine_only_unless_told_otherwise() -> None:
     assert validate().osc_host == "127.0.0.1"
     assert validate().osc_allow == ()
+
+
+@pytest.mark.parametrize(
+    ("sender", "shown"),
+    [
+        (("10.0.0.1", 9000), "10.0.0.1:9000"), (("::1", 9000, 0, 0), "[::1]:9000"),
+        (("::ffff:10.0.0.1", 9000, 0, 0), "10.0.0.1:9000"),
+        (("fe80::1%eth0", 9000, 0, 2), "[fe80::1]:9000"),
+    ],
+)  # fmt: skip
+def test_an_address_can_be_read_with_its_port(sender: tuple[str, int], shown: str) -> None:
+    assert shown_sender(sender) == shown
