@@ -33,6 +33,7 @@ from crowdstream.control.notes import Notes
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import read
 from crowdstream.control.patches import Patches
+from crowdstream.control.patterns import PATTERN_COST, is_pattern
 from crowdstream.control.quality import Quality
 from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
@@ -246,6 +247,8 @@ class Core:
         if movement is not None:
             found, arguments = TABLE.find_all(MOVEMENT), (movement,)
         else:
+            if is_pattern(address):
+                self.answers.check_matches(sender, PATTERN_COST, self.monotonic())
             found = TABLE.find_all(address)
             if address == MOVEMENT and self.follower.ignores_total:
                 found[0][0].bind(arguments)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crowdstream.control.answers import STRANGERS_MATCHES_BURST
 from crowdstream.control.errors import BadArgument
-from crowdstream.control.patterns import MAX_PATTERN_CHARS, Part, Selection
+from crowdstream.control.patterns import MAX_PATTERN_CHARS, PATTERN_COST, Part, Selection
 from crowdstream.control.table import MAX_MATCHES, REMEMBERED_PATTERNS, TABLE
 from tests.support.offline_server import RATE, Rig, at_once, bundle, level, write
 
@@ -191,7 +191,13 @@ def test_strangers_patterns_stand_for_no_more_than_strangers_may_ask_for(rig: Ri
     for _ in range(40):
         rig.send("/deck/*/stem/*/eq/*", 0.5, sender=STRANGER)
     told = [values for values in rig.heard("/fail") if "match too much" in values[1]]
-    assert len(told) == 40 - STRANGERS_MATCHES_BURST // 96
+    assert len(told) == 40 - STRANGERS_MATCHES_BURST // (96 + PATTERN_COST)
+    rig.seconds(2.1)
+    rig.answers.said.clear()
+    for number in range(300):  # what matches nothing has to be looked for, too
+        rig.send(f"/*/x{number}", 0.5, sender=STRANGER)
+    told = [values for values in rig.heard("/fail") if "see --osc-allow" in values[1]]
+    assert len(told) == pytest.approx(300 - STRANGERS_MATCHES_BURST / PATTERN_COST, abs=2)
     rig.send("/deck/*/level", 0.5)
     rig.run(2048)
     assert rig.status()["deck.A.level"] == 0.5, "who is trusted is not concerned"
