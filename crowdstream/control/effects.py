@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,9 +92,13 @@ def find_module(name: str) -> Module:
 
 def check_value(parameter: Parameter, value: object) -> float:
     """`value` as a float in the parameter's range; raises `BadArgument`."""
-    if not isinstance(value, Real):
+    if not isinstance(value, Real) or (isinstance(value, bool) and parameter is not ON):
         raise BadArgument(f"{parameter.name}: {str(value)[:40]!r} is not a number")
-    number, unit = float(value), f" {parameter.unit}" if parameter.unit else ""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    unit = f" {parameter.unit}" if parameter.unit else ""
     low, high = parameter.low, parameter.high
     slack = TOLERANCE * max(1.0, abs(low), abs(high))
     if not low - slack <= number <= high + slack:

@@ -236,6 +236,8 @@ def build(address: str, arguments: tuple[Any, ...]) -> bytes:
             else:
                 tags += "d"
                 add(_DOUBLE.pack(value))
+        elif value is None:
+            tags += "N"
         elif isinstance(value, int) and -(2**31) <= value < 2**31:
             tags += "i"
             add(_INT.pack(value))

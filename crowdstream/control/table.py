@@ -37,6 +37,14 @@ REMEMBERED_PATTERNS = 256  # a controller sends the same few again and again
 Place = dict[str, Any]
 """What an address says by itself: the number of its deck or bus, by name."""
 
+MAX_TEXT_LENGTH = 4096  # characters: no path that Linux opens is longer
+MAX_REST_COUNT = 64  # values of an argument that takes all that remain
+MAX_WORD_LENGTH = 64  # characters of one of several names, so that all of them fit a request
+# What a number may be where its argument names no limit: what OSC's types h and f hold.
+TYPE_LIMITS: dict[str, tuple[float, float]] = {
+    "i": (-(2**63), 2**63 - 1), "f": (-3.4028234663852886e38, 3.4028234663852886e38),
+}  # fmt: skip
+
 REQUIRED: Any = object()
 """Marks an argument without a default."""
 
@@ -47,6 +55,9 @@ class Arg:
 
     `rest`: takes all that remain (at least one unless there is a default), as a tuple. Type `*`
     is any value, as it comes. `words`: texts that may stand for a number: the handler gets those.
+    `or_zero`: 0 is allowed beside a range that begins above it. `max_length`: characters of a
+    text; `max_count`: values that `rest` takes. A nil stands for an argument that may be left out
+    without a value.
     """
 
     name: str
@@ -59,17 +70,42 @@ class Arg:
     choices: tuple[str, ...] = ()
     rest: bool = False
     words: tuple[str, ...] = ()
+    or_zero: bool = False
+    max_length: int = MAX_TEXT_LENGTH
+    max_count: int = MAX_REST_COUNT
+
+    @property
+    def switch(self) -> bool:
+        """Whether it is on or off: True and False mean 1 and 0 here, and no number elsewhere."""
+        return self.type == "i" and (self.low, self.high) == (0, 1)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The smallest and the largest number; None for what is no number."""
+        if self.type not in TYPE_LIMITS:
+            return None
+        low, high = TYPE_LIMITS[self.type]
+        return low if self.low is None else self.low, high if self.high is None else self.high
 
     def check(self, value: Any) -> Any:
         """`value` as this argument's type; raises `BadArgument` saying what is allowed."""
+        if value is None and self.default is None:
+            return None
         if self.type == "*":
+            if isinstance(value, str):
+                self._check_length(value)
             return value
         if self.type == "s":
             return self._check_text(value)
-        if self.words and isinstance(value, str) and value.lower() in self.words:
+        if self.words and isinstance(value, str) and _in(value, self.words):
             return value.lower()
+        return self._check_number(value)
+
+    def _check_number(self, value: Any) -> Any:
+        number = None
         try:
-            number = float(value) if isinstance(value, Real) else None
+            if isinstance(value, Real) and (self.switch or not isinstance(value, bool)):
+                number = float(value)
         except OverflowError:
             number = math.inf
         if number is None:
@@ -79,15 +115,18 @@ class Arg:
             raise BadArgument(f"{self.name}: {_shown(value)} is not finite")
         if self.type == "i" and not number.is_integer():
             raise BadArgument(f"{self.name}: {number:g} is not a whole number")
-        if (self.low is not None and number < self.low) or (
-            self.high is not None and number > self.high
-        ):
-            raise BadArgument(f"{self.name}: {number:g} is out of range, {self.range_text()}")
-        return number if self.type == "f" else int(value)
+        exact = number if self.type == "f" else int(value)
+        assert self.limits is not None
+        low, high = self.limits
+        if not low <= exact <= high and not (self.or_zero and exact == 0):
+            text = self.range_text() or f"{low:g} to {high:g}"
+            raise BadArgument(f"{self.name}: {number:g} is out of range, {text}")
+        return exact
 
     def _check_text(self, value: Any) -> str:
         if not isinstance(value, str):
             raise BadArgument(f"{self.name}: {_shown(value)} is not a text")
+        self._check_length(value)
         if not self.choices:
             if not value and self.default == "":
                 return value
@@ -95,18 +134,30 @@ class Arg:
                 raise BadArgument(f"{self.name}: is empty or holds a zero byte")
             return value
         for choice in self.choices:
-            if value.lower() == choice.lower():
+            if _in(value, (choice.lower(),)):
                 return choice
         raise BadArgument(f"{self.name}: {_shown(value)} is none of {', '.join(self.choices)}")
+
+    def _check_length(self, text: str) -> None:
+        if len(text) > self.max_length:
+            raise BadArgument(
+                f"{self.name}: {len(text)} characters are too many, it may have {self.max_length}"
+            )
 
     def range_text(self) -> str:
         """The allowed range in words, with its unit; empty when all is allowed."""
         unit = f" {self.unit}" if self.unit else ""
         if self.low is not None and self.high is not None:
-            return f"{self.low:g} to {self.high:g}{unit}"
+            zero = "0 or " if self.or_zero else ""
+            return f"{zero}{self.low:g} to {self.high:g}{unit}"
         if self.low is not None:
             return f"at least {self.low:g}{unit}"
         return unit.strip()
+
+
+def _in(text: str, words: Sequence[str]) -> bool:
+    # Whether it is one of these in either case. Letters of other scripts have lower cases in ASCII.
+    return text.isascii() and text.lower() in words
 
 
 def _shown(value: Any) -> str:
@@ -199,6 +250,10 @@ class Command:
                 rest = values[at:]
                 if not rest and arg.default is REQUIRED:
                     raise BadArgument(f"{arg.name} is missing ({self.usage()})")
+                if len(rest) > arg.max_count:
+                    raise BadArgument(
+                        f"{arg.name}: {len(rest)} are too many, at most {arg.max_count} can be sent"
+                    )
                 bound[arg.name] = tuple(arg.check(value) for value in rest)
                 at = len(values)
             elif at < len(values):

@@ -63,7 +63,9 @@ def described(command: Command) -> dict[str, Any]:
         about = {
             "name": arg.name, "type": arg.type, "help": arg.help, "unit": arg.unit,
             "low": arg.low, "high": arg.high, "choices": list(arg.choices),
-            "rest": arg.rest, "words": list(arg.words),
+            "rest": arg.rest, "words": list(arg.words), "limits": arg.limits,
+            "or_zero": arg.or_zero, "switch": arg.switch, "max_length": arg.max_length,
+            "max_count": arg.max_count,
         }  # fmt: skip
         if arg.default is not REQUIRED:
             about["default"] = arg.default
@@ -72,7 +74,7 @@ def described(command: Command) -> dict[str, Any]:
         "address": command.address, "name": command.name, "help": command.help,
         "answers": command.answers, "scheduled": command.scheduled,
         "quantized": command.quantized, "asks": command.asks,
-        "changes": command.changes, "args": args,
+        "changes": command.changes, "any_order": command.reorder is not None, "args": args,
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -27,6 +27,7 @@ from crowdstream.web.machines import api, healthz, metrics
 from crowdstream.web.machines.announce import announce
 from crowdstream.web.machines.oscquery import OscQuery, asked
 from crowdstream.web.readings import Readings
+from crowdstream.web.resource import read_only, resource
 from crowdstream.web.waves import serving
 from crowdstream.web.waves.serving import Waves
 
@@ -65,8 +66,9 @@ class Web:
     def app(self) -> ASGIApp:
         """The application, behind its gate."""
         routes = [
-            Route("/", self._index),
-            Mount("/page", GZipMiddleware(StaticFiles(directory=PAGE))),  # a third of the bytes
+            resource("/", get=self._index),
+            # Packed, the page has a third of the bytes.
+            Mount("/page", read_only(GZipMiddleware(StaticFiles(directory=PAGE)))),
             *self.live.routes(),
             *metrics.routes(self),
             *healthz.routes(self),
@@ -74,7 +76,8 @@ class Web:
             *listening.routes(self),
             *shelf.routes(self),
             *serving.routes(self),
-            Route("/{path:path}", self._oscquery.answer),  # whatever is left
+            # Whatever is left.
+            resource("/{path:path}", get=self._oscquery.answer, missing=self._oscquery.missing),
         ]
         app: ASGIApp = self.gate.guard(Starlette(routes=routes))
         return app

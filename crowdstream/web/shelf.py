@@ -38,6 +38,7 @@ from crowdstream.web.browse import (
     stems_of,
 )
 from crowdstream.web.catalogue import About, Catalogue
+from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from crowdstream.web.app import Web
@@ -258,4 +259,4 @@ def _finite(value: float | None) -> float | None:
 def routes(web: Web) -> list[Route]:
     """Where the library is served."""
     shelf = Shelf([Path(root) for root in web.settings.media_root])
-    return [Route("/library", shelf.browse), Route("/library/search", shelf.find)]
+    return [resource("/library", get=shelf.browse), resource("/library/search", get=shelf.find)]

@@ -9,7 +9,7 @@ from crowdstream.control.commands.common import MOST_GAIN
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import LEAST_RAMP_SECONDS, RAMP_SECONDS
 from crowdstream.control.patches import DESTINATIONS, SOURCES
-from crowdstream.control.table import TABLE, Arg
+from crowdstream.control.table import MAX_WORD_LENGTH, TABLE, Arg
 from crowdstream.desk.effects import CHAIN_SLOTS
 from crowdstream.desk.ramps import RAMP_PREFADER
 from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER
@@ -22,7 +22,7 @@ _SLOT = Arg("slot", "i", "place in the chain, the first is 1", low=1, high=CHAIN
 _MODULE = Arg("module", "s", "name of the module")
 _VALUES = Arg(
     "values", "*", "names of parameters (also mix, on) and their values by turns", default=(),
-    rest=True,
+    rest=True, max_length=MAX_WORD_LENGTH,
 )
 _SECONDS = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)

@@ -13,7 +13,7 @@ from crowdstream.control.heads import grid_of, sync_track, unsync_track
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.tracks import Track
 from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
-from crowdstream.library.grids import MAX_BPM, MIN_BPM, BeatGrid, GridError
+from crowdstream.library.grids import MAX_BPM, MIN_BPM, MOST_ANCHORS, BeatGrid, GridError
 
 RATIOS = (1.0, 2.0, 0.5)  # of tempo; the first of two that are as near
 
@@ -69,7 +69,7 @@ def point(context: Context, deck: int, beat: float, seconds: float) -> None:
 @TABLE.add(
     "/deck/{deck}/grid/points",
     Arg("pairs", "f", "beat and second by turns, two pairs at least", low=-1e6, high=1e6,
-        rest=True),
+        rest=True, max_count=2 * MOST_ANCHORS),
 )
 def points(context: Context, deck: int, pairs: tuple[float, ...]) -> None:
     """Give the deck's track a beat grid whose tempo moves: linear between these points."""
@@ -143,13 +143,12 @@ def sync(context: Context, deck: int, on: int, quantum: float) -> None:
 
 @TABLE.add(
     "/deck/{deck}/sync/ratio",
-    Arg("ratio", "f", "0.5 half, 2 double tempo; 0: what is nearest to its own", low=0, high=4),
+    Arg("ratio", "f", "0.5 half, 2 double tempo; 0: what is nearest to its own", low=0.25, high=4,
+        or_zero=True),
     scheduled=True,
 )
 def ratio(context: Context, deck: int, ratio: float) -> None:
     """Set how many of its beats the deck's track plays in one beat of the clock when synced."""
-    if 0 < ratio < 0.25:
-        raise BadArgument(f"ratio: {ratio:g} is out of range, 0 or 0.25 to 4")
     track = context.mixer.playing(deck)
     asked, track.ratio_asked = track.ratio_asked, ratio
     try:

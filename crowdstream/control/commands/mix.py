@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crowdstream.control.commands.common import MOST_GAIN, band_row
 from crowdstream.control.context import Context
-from crowdstream.control.errors import BadArgument
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
 from crowdstream.control.table import BANDS, TABLE, Arg
@@ -193,7 +192,7 @@ def autotrim(context: Context, on: int) -> None:
 
 @TABLE.add(
     "/meters",
-    Arg("rate", "f", "times a second, 1 to 60; 0: no more", low=0, high=60),
+    Arg("rate", "f", "times a second, 1 to 60; 0: no more", low=1, high=60, or_zero=True),
     Arg("what", "s", "decks, master and cue, or all stems too", choices=("mix", "all"),
         default="mix"),
     answers="`/done /meters`, and from then on `/meter name peak rms lufs`, see above",
@@ -202,8 +201,6 @@ def autotrim(context: Context, on: int) -> None:
 )
 def meters(context: Context, rate: float, what: str) -> None:
     """Subscribe to meters of the decks (before their level), the master and the cue bus."""
-    if 0 < rate < 1:
-        raise BadArgument(f"rate: {rate:g} is out of range, 0 or 1 to 60")
     if rate:
         context.core.answers.check_subscription(context.sender)
     context.core.meters.subscribe(context, rate, what == "all", context.core.monotonic())

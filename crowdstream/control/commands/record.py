@@ -8,7 +8,7 @@ from pathlib import Path
 from crowdstream.control.commands.common import context_frame
 from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, CommandError
-from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
+from crowdstream.control.table import DECK_LETTERS, MAX_WORD_LENGTH, TABLE, Arg
 from crowdstream.control.tracks import Track, first_buffer
 from crowdstream.desk.sizes import STEMS, TAP_CUE, TAP_DECK, TAP_MASTER, TAP_STEM
 from crowdstream.library.errors import AudioFileError
@@ -89,7 +89,7 @@ def _place(context: Context, path: str) -> Path:
     Arg("path", "s", "file to make, `.wav` or `.flac`; `~` is your home, a relative path starts "
         "from `--record-folder`, or else from the folder that the server was started in"),
     Arg("what", "s", f"a format ({', '.join(FORMATS)}) and what to record: {_WHAT}", default=(),
-        rest=True),
+        rest=True, max_length=MAX_WORD_LENGTH),
     answers="`/done <address> path frame` for each file, with the frame it begins at; later "
     "`/record/lost path frames` when the disk is too slow, `/record/continued path frames next` "
     "when the file has reached the largest size that it may have, and the recording continues in "

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from crowdstream.web.link import Answer, Busy
 from crowdstream.web.machines.arguments import Unusable, in_order, parse_json
-from crowdstream.web.machines.commands import Commands
-from crowdstream.web.machines.openapi import openapi
+from crowdstream.web.machines.commands import Command, Commands
+from crowdstream.web.machines.openapi import MAX_COMMANDS, openapi
+from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from crowdstream.web.app import Web
 
-MOST_COMMANDS = 256  # of a batch
 FAILED = 422
 NO_STORE = {"Cache-Control": "no-store"}
 # The first values of the status have no names in OSC, where they are those of SuperCollider.
@@ -58,6 +57,10 @@ def wrong(status: int, reason: str) -> Json:
     return told({"error": reason}, status)
 
 
+def _address(request: Request) -> str:
+    return str(request.scope["path"]).removeprefix("/api")
+
+
 class Api:
     """Answers what is under `/api`."""
 
@@ -69,12 +72,12 @@ class Api:
     def routes(self) -> list[BaseRoute]:
         """Where it is served. The addresses of commands come last: they are whatever is left."""
         return [
-            Route("/api/commands", self.commands),
-            Route("/api/openapi.json", self.openapi),
-            Route("/api/picture", self.picture),
-            Route("/api/status", self.status, methods=["GET"]),
-            Route("/api/batch", self.batch, methods=["POST"]),
-            Route("/api/{address:path}", self.command, methods=["POST"]),
+            resource("/api/commands", get=self.commands),
+            resource("/api/openapi.json", get=self.openapi),
+            resource("/api/picture", get=self.picture),
+            resource("/api/status", get=self.status, post=self.command),  # also a command
+            resource("/api/batch", post=self.batch),
+            resource("/api/{address:path}", post=self.command, missing=self._missing),
         ]
 
     async def commands(self, _request: Request) -> Response:
@@ -110,26 +113,34 @@ class Api:
                 return told({**dict(zip(NINE[1:], first[1:], strict=False)), **named})
         return wrong(503, "the server does not say how it is")
 
+    def _known(self) -> dict[str, Command]:
+        return self._commands.of(self._web.link.table)
+
+    def _missing(self, request: Request) -> Response | None:
+        address = _address(request)
+        if address in self._known():
+            return None
+        return wrong(404, f"unknown address {address[:200]}: see /api/commands")
+
     async def command(self, request: Request) -> Response:
         """One command."""
-        address = "/" + request.path_params["address"]
-        command = self._commands.of(self._web.link.table).get(address)
-        if command is None:
-            return wrong(404, f"unknown address {address[:200]}: see /api/commands")
+        address = _address(request)
+        body = await request.body()
         try:
-            message = [address, *in_order(command, parse_json(await request.body()))]
+            arguments = in_order(self._known()[address], parse_json(body)) if body else []
+            message = [address, *arguments]
         except Unusable as error:
             return wrong(400, str(error))
         return await self._carry_out([message])
 
     async def batch(self, request: Request) -> Response:
         """Several commands that act on one frame."""
-        known = self._commands.of(self._web.link.table)
+        known = self._known()
         batch: list[Answer] = []
         try:
             said = parse_json(await request.body())
-            if not isinstance(said, list) or not 1 <= len(said) <= MOST_COMMANDS:
-                raise Unusable(f"a batch is a list of 1 to {MOST_COMMANDS} commands")
+            if not isinstance(said, list) or not 1 <= len(said) <= MAX_COMMANDS:
+                raise Unusable(f"a batch is a list of 1 to {MAX_COMMANDS} commands")
             for one in said:
                 arguments: Any
                 if isinstance(one, list) and one and isinstance(one[0], str):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
-MOST_ARGUMENTS = 1100  # a beat grid of 512 points has 1024
-_LARGEST = 2**63
+MAX_ARGUMENTS = 1100  # a beat grid of 512 points has 1024
+MAX_NUMBER = 3.4028234663852886e38  # what a float of OSC holds; each argument has its own range
 
 
 class Unusable(ValueError):
@@ -15,9 +14,7 @@ class Unusable(ValueError):
 
 
 def parse_json(body: bytes) -> Any:
-    """What a body says; an empty one says None. Raises `Unusable`."""
-    if not body:
-        return None
+    """What a body says. Raises `Unusable`."""
     try:
         return json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -29,22 +26,20 @@ def _no_number(text: str) -> Any:
 
 
 def in_order(command: dict[str, Any], said: Any) -> list[Any]:
-    """The arguments by place: from None, `{"args": [...]}`, a list, or an object by names.
+    """The arguments by place: from `{"args": [...]}`, a list, or an object by names.
 
     `command`: its line of the table. Raises `Unusable`; whether the values fit is for control to
-    say.
+    say. Where one is left out that has no value to stand for it, None is in its place.
     """
-    if said is None:
-        said = []
     if isinstance(said, dict):
         named = said.get("args") if set(said) == {"args"} else said
-        said = named if isinstance(named, list) else _by_name(command, said)
+        said = _checked(named) if isinstance(named, list) else _by_name(command, said)
+    elif isinstance(said, list):
+        said = _checked(said)
     if not isinstance(said, list):
         raise Unusable('arguments are {"args": [...]} or an object by their names')
-    if len(said) > MOST_ARGUMENTS:
-        raise Unusable(f"a command has at most {MOST_ARGUMENTS} arguments")
-    for value in said:
-        _check(value)
+    if len(said) > MAX_ARGUMENTS:
+        raise Unusable(f"a command has at most {MAX_ARGUMENTS} arguments")
     return said
 
 
@@ -59,22 +54,30 @@ def _by_name(command: dict[str, Any], said: dict[str, Any]) -> list[Any]:
     for arg in args[: last + 1]:
         name = arg["name"]
         if name not in said:
-            if arg.get("default") is None:
+            if "default" not in arg:
                 raise Unusable(f"{name} is missing, and {names[last]} comes after it")
             found.append(arg["default"])
-        elif arg["rest"]:
-            value = said[name]
-            found += value if isinstance(value, list) else [value]
-        else:
-            found.append(said[name])
+            continue
+        given = said[name] if arg["rest"] and isinstance(said[name], list) else [said[name]]
+        if command["any_order"] and any(isinstance(one, str) != (arg["type"] == "s")
+                                        for one in given):
+            # Without its name it would be taken for another argument.
+            raise Unusable(f"{name} is a {'text' if arg['type'] == 's' else 'number'}")
+        found += _checked(given)
     return found
+
+
+def _checked(values: list[Any]) -> list[Any]:
+    for value in values:
+        _check(value)
+    return values
 
 
 def _check(value: Any) -> None:
     if isinstance(value, bool):
         return
     if isinstance(value, int | float):
-        if not math.isfinite(value) or abs(value) >= _LARGEST:
+        if not abs(value) <= MAX_NUMBER:
             raise Unusable("a number is too large")
     elif isinstance(value, str):
         try:

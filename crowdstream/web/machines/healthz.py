@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from crowdstream.web.link import Busy
 from crowdstream.web.machines.api import told
+from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -60,4 +60,4 @@ class Healthz:
 
 def routes(web: Web) -> list[BaseRoute]:
     """The route of the health."""
-    return [Route("/healthz", Healthz(web).answer)]
+    return [resource("/healthz", get=Healthz(web).answer)]

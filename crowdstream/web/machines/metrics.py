@@ -19,7 +19,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from crowdstream.desk.codes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
@@ -27,6 +26,7 @@ from crowdstream.web.access.connections import Connection
 from crowdstream.web.link import Busy
 from crowdstream.web.machines.metrics_table import CONTROL, DESK, LEDGER, STANDBY
 from crowdstream.web.machines.metrics_table import Metric as Line
+from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -215,4 +215,4 @@ class Metrics(Collector):
 
 def routes(web: Web) -> list[BaseRoute]:
     """The route of the metrics."""
-    return [Route("/metrics", Metrics(web).scrape)]
+    return [resource("/metrics", get=Metrics(web).scrape)]

@@ -89,7 +89,7 @@ def _shape(args: list[dict[str, Any]]) -> Node:
 def _range(arg: dict[str, Any]) -> Node | None:
     if arg["choices"]:
         return {"VALS": arg["choices"]}
-    limits = {"MIN": arg["low"], "MAX": arg["high"]}
+    limits = {"MIN": 0 if arg["or_zero"] else arg["low"], "MAX": arg["high"]}
     return {name: value for name, value in limits.items() if value is not None} or None
 
 
@@ -125,6 +125,10 @@ def asked(request: Request) -> bool:
     return name == "HOST_INFO" or name in ATTRIBUTES or not html
 
 
+def _nothing() -> Response:
+    return wrong(404, "nothing is there, and there is no such OSC address")
+
+
 class OscQuery:
     """Answers what is asked of OSC addresses: of any path that nothing else is at.
 
@@ -136,6 +140,12 @@ class OscQuery:
         self._table: list[Command] = []
         self._root = tree([])
         self._commands: dict[str, Command] = {}
+
+    def missing(self, request: Request) -> Response | None:
+        """404 for a path that is no OSC address."""
+        if "HOST_INFO" in str(request.url.query) or self._find(request.scope["path"]) is not None:
+            return None
+        return _nothing()
 
     def host_info(self) -> dict[str, Any]:
         """Where OSC is listened for, and what of the proposal there is."""
@@ -156,7 +166,7 @@ class OscQuery:
             return told(self.host_info())
         node = self._find(request.scope["path"])
         if node is None:
-            return wrong(404, "nothing is there, and there is no such OSC address")
+            return _nothing()
         if name and name not in ATTRIBUTES:
             return wrong(400, f"{name[:40]} is no attribute that this server has")
         try:

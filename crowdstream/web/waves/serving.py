@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from crowdstream.web.resource import resource
 from crowdstream.web.waves.shape import BLOCK_LEVEL, FACTOR, TILE, Shape, key
 from crowdstream.web.waves.tiles import NoTile, PeakFile
 from crowdstream.web.waves.worker import Worker
@@ -220,6 +220,6 @@ def routes(web: Web) -> list[BaseRoute]:
     """Where waveforms are; `web.waves` is told of pages and of control."""
     waves = web.waves
     return [
-        Route("/waves/{number:int}", waves.about),
-        Route("/waves/{number:int}/{stem:int}/{level:int}/{tile:int}", waves.tile),
+        resource("/waves/{number:int}", get=waves.about),
+        resource("/waves/{number:int}/{stem:int}/{level:int}/{tile:int}", get=waves.tile),
     ]

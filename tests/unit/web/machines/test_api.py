@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.types import ASGIApp
 
 from crowdstream.control.table import TABLE
 from crowdstream.desk.ramps import deck_level_ramp
 from crowdstream.web.machines.api import NINE, routes
 from crowdstream.web.machines.arguments import Unusable, in_order
-from crowdstream.web.machines.commands import addresses
-from crowdstream.web.machines.openapi import openapi
 from tests.support.web_client import FakeWeb, ask
 
 
@@ -72,6 +67,80 @@ def test_what_is_no_command_is_said(app: ASGIApp) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/commands", "GET, HEAD, OPTIONS"), ("/api/openapi.json", "GET, HEAD, OPTIONS"),
+        ("/api/picture", "GET, HEAD, OPTIONS"), ("/api/status", "GET, POST, HEAD, OPTIONS"),
+        ("/api/batch", "POST, OPTIONS"), ("/api/deck/A/level", "POST, OPTIONS"),
+        ("/api/deck/a/play", "POST, OPTIONS"), ("/api/version", "POST, OPTIONS"),
+    ],
+)  # fmt: skip
+def test_methods_that_are_not_declared_are_refused_and_named(
+    web: FakeWeb, app: ASGIApp, path: str, allowed: str
+) -> None:
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"):
+        answer = ask(app, method, path)
+        if method in allowed:
+            assert answer.status != 405, method
+        else:
+            assert (answer.status, answer.headers["allow"]) == (405, allowed), method
+            assert method in answer.json["error"]
+    options = ask(app, "OPTIONS", path)
+    assert (options.status, options.headers["allow"], options.body) == (204, allowed, b"")
+
+
+def test_an_unknown_address_is_unknown_to_every_method(app: ASGIApp) -> None:
+    for method in ("GET", "POST", "PUT", "OPTIONS"):
+        assert ask(app, method, "/api/deck/E/level").status == 404
+
+
+def test_a_status_is_got_by_name_and_posted_as_the_command(app: ASGIApp) -> None:
+    assert ask(app, "POST", "/api/status").json[0][0] == "/status.reply"
+
+
+@pytest.mark.parametrize(
+    ("address", "body", "status"),
+    [
+        # A boolean is a switch's value, and nobody's number.
+        ("deck/A/level", {"gain": False}, 422), ("deck/A/level", [True], 422),
+        ("print_clock", {"on": False}, 200), ("print_clock", [True], 200),
+        ("test_tone", {"args": [True]}, 422), ("sync", {"id": False}, 422),
+        ("mix/fx/insert", [1, "echo", "mix", True], 422),
+        ("mix/fx/insert", [1, "echo", "on", False], 200),
+        # null is no body; without a body there are no arguments.
+        ("version", b"null", 400), ("deck/A/level", b"null", 400), ("version", b"", 200),
+        ("version", b"{}", 200), ("version", b"[]", 200), ("sync", {"id": None}, 400),
+        ("deck_levels", {"a": 1, "b": None}, 400), ("deck_levels", {"a": 1, "c": 0.5}, 200),
+        # As large as the schema says, and larger.
+        ("sync", {"id": 2**63 - 1}, 200), ("sync", {"id": -(2**63)}, 200),
+        ("sync", {"id": 2**63}, 422), ("sync", {"id": 10**38}, 422),
+        ("sync", {"id": 10**400}, 400), ("sync", [1e300], 400),
+        ("dance/head_movement", [3.4e38], 200), ("dance/head_movement", [10**38], 200),
+        ("dance/head_movement", [3.5e38], 400), ("deck/A/level", [2**63], 422),
+        ("mix/fx/insert", [1, "echo", "mix", 10**30], 422),
+        # Texts and lists have a largest length, too.
+        ("dj/state", [1, 1, "x" * 1001], 422), ("load_buffer", [100, "x" * 4097], 422),
+        ("deck/A/grid/points", [0.5] * 1025, 422), ("start_group", {"decks": ["A"] * 65}, 422),
+        ("clock/quantize", [0], 200), ("clock/quantize", [0.25], 200), ("meters", [0.5], 422),
+        ("clock/quantize", [0.1], 422), ("clock/quantize", ["BAR"], 200),
+        ("clock/quantize", ["\u212aar"], 422), ("mix/level", ["\u0661"], 422),
+    ],
+)  # fmt: skip
+def test_a_value_is_taken_as_its_argument_is_declared(
+    app: ASGIApp, address: str, body: Any, status: int
+) -> None:
+    answer = ask(app, "POST", f"/api/{address}", body)
+    assert answer.status == status, answer.text
+    assert "internal" not in answer.text
+
+
+def test_levels_that_are_left_out_stay(web: FakeWeb, app: ASGIApp) -> None:
+    assert ask(app, "POST", "/api/deck_levels", {"a": 0.5, "c": 0.25}).status == 200
+    web.link.rig.run(2048)
+    assert [level(web, deck) for deck in range(4)] == [0.5, 1.0, 0.25, 1.0]
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"{", b"\xff", b'{"gain": NaN}', b'{"gain": Infinity}', b'{"gain": 1e999}', b'"text"',
@@ -97,8 +166,11 @@ def test_arguments_by_name_are_put_in_order(web: FakeWeb) -> None:
     assert ordered("/start_group", start_at=2.0, decks="C") == [2.0, "C"]
     assert ordered("/clock/next", quantum="bar", address="/deck/A/play") == ["bar", "/deck/A/play"]
     assert ordered("/deck_levels", a=1.0) == [1.0]
-    with pytest.raises(Unusable, match="b is missing, and c comes after it"):
-        ordered("/deck_levels", a=1.0, c=0.5)
+    assert ordered("/deck_levels", a=1.0, c=0.5) == [1.0, None, 0.5]
+    with pytest.raises(Unusable, match="gain is missing, and seconds comes after it"):
+        ordered("/deck/{deck}/level", seconds=1.0)
+    with pytest.raises(Unusable, match="start_at is a number"):
+        ordered("/start_group", start_at="A", decks=["B"])
 
 
 def test_a_file_name_that_is_no_unicode_arrives(web: FakeWeb, app: ASGIApp) -> None:
@@ -122,7 +194,9 @@ def test_a_batch_of_which_some_fail(web: FakeWeb, app: ASGIApp) -> None:
     assert ask(app, "POST", "/api/batch", [["/deck/B/level", 9]]).status == 422
 
 
-@pytest.mark.parametrize("said", [[], {}, [[]], [[1]], [["/version"]] * 300, ["/version"], None])
+@pytest.mark.parametrize(
+    "said", [[], {}, [[]], [[1]], [["/version"]] * 300, ["/version"], None, b"null"]
+)
 def test_what_is_no_batch(web: FakeWeb, app: ASGIApp, said: Any) -> None:
     assert ask(app, "POST", "/api/batch", said).status == 400
     assert ask(app, "POST", "/api/batch", [["/version"], ["/nowhere"]]).status == 404
@@ -145,80 +219,6 @@ def test_a_control_that_does_not_answer_is_said(web: FakeWeb, app: ASGIApp) -> N
     for method, path in (("GET", "status"), ("GET", "picture"), ("POST", "version")):
         assert ask(app, method, f"/api/{path}").status == 503
     assert ask(app, "GET", "/api/commands").status == 200
-
-
-# OpenAPI ---------------------------------------------------------------------------------------
-
-
-def test_the_openapi_document_is_one(app: ASGIApp) -> None:
-    answer = ask(app, "GET", "/api/openapi.json")
-    OpenAPIV31SpecValidator(answer.json).validate()
-    names = [
-        operation["operationId"]
-        for path in answer.json["paths"].values()
-        for key, operation in path.items()
-        if key == "post"
-    ]
-    assert len(names) == len(set(names)) == len(TABLE.commands) + 1
-
-
-def test_each_command_is_in_it_with_ranges_choices_defaults_and_units(web: FakeWeb) -> None:
-    document = openapi(web.link.table, "1")
-    for command in TABLE.commands:
-        path = document["paths"][f"/api{command.address}"]
-        [by_name, _] = path["post"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
-        assert list(by_name["properties"]) == [arg.name for arg in command.args]
-        for arg in command.args:
-            text = json.dumps(by_name["properties"][arg.name])
-            if arg.low is not None:
-                assert f'"minimum": {arg.low}' in text
-            if arg.high is not None:
-                assert f'"maximum": {arg.high}' in text
-            if arg.unit:
-                assert f"[{arg.unit}]" in text
-            assert all(f'"{choice}"' in text for choice in (*arg.choices, *arg.words))
-        if "{deck}" in command.address:
-            assert path["parameters"][0]["schema"]["enum"] == ["A", "B", "C", "D"]
-
-
-def values(arg: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that are likely to fit, and others."""
-    wild = st.one_of(
-        st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=20),
-        st.booleans(),
-    )  # fmt: skip
-    if arg["choices"] or arg["words"]:
-        return st.one_of(st.sampled_from([*arg["choices"], *arg["words"]]), wild)
-    if arg["type"] == "i" and arg["low"] is not None and arg["high"] is not None:
-        return st.one_of(st.integers(int(arg["low"]), int(arg["high"])), wild)
-    if arg["type"] == "f" and arg["low"] is not None and arg["high"] is not None:
-        return st.one_of(st.floats(arg["low"], arg["high"]), wild)
-    return wild
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_what_the_schema_takes_control_takes_and_nothing_is_an_error_of_ours(
-    web: FakeWeb, app: ASGIApp, data: st.DataObject
-) -> None:
-    command = data.draw(st.sampled_from(web.link.table))
-    address = data.draw(st.sampled_from(list(addresses(command))))
-    body: dict[str, Any] = {}
-    for arg in command["args"]:
-        if "default" not in arg or data.draw(st.booleans()):
-            one = values(arg)
-            body[arg["name"]] = data.draw(st.lists(one, max_size=4) if arg["rest"] else one)
-    answer = ask(app, "POST", f"/api{address}", body)
-    assert answer.status in (200, 400, 422), answer.text
-    assert "internal error" not in answer.text
-    document = openapi([command], "1")
-    operation = document["paths"][f"/api{command['address']}"]["post"]
-    schema = operation["requestBody"]["content"]["application/json"]["schema"]["anyOf"][0]
-    if answer.status == 200:
-        # Deck letters and words come in either case; the schema names one.
-        texts = [one for arg in body.values() for one in (arg if isinstance(arg, list) else [arg])]
-        if not any(isinstance(one, str | bool) for one in texts):
-            Draft202012Validator(schema).validate(body)
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])

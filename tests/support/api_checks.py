@@ -1,0 +1,83 @@
+"""Schemathesis on the HTTP API: requests made from its OpenAPI document, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+NO_KIND = frozenset({
+    "description", "default", "minimum", "maximum", "maxLength", "minLength", "enum", "pattern",
+    "maxItems", "minItems",
+})  # fmt: skip
+# 422: the arguments are fine, but not now, as `play` of an empty deck.
+TAKEN = ["2xx", "401", "403", "404", "409", "422"]
+
+
+def kinds(document: dict[str, Any]) -> set[str]:
+    """One path for each kind of arguments: numbers of other ranges are of one kind."""
+    found: dict[str, str] = {}
+    for path, item in document["paths"].items():
+        operation = item.get("post") or item["get"]
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        forms = body.get("schema", {}).get("anyOf", [body])
+        kind = [item.get("parameters"), _bare(forms[0])]
+        found.setdefault(path if "get" in item else json.dumps(kind), path)
+    return set(found.values())
+
+
+def _bare(schema: Any) -> Any:
+    # Without names and words, which decide nothing, and ranges, whose borders are all alike.
+    if isinstance(schema, list):
+        return [_bare(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare = {k: _bare(v) for k, v in schema.items() if k not in NO_KIND}
+    if isinstance(bare.get("properties"), dict):
+        bare["properties"] = sorted({json.dumps(v) for v in bare["properties"].values()})
+        bare["required"] = bool(bare.get("required"))
+    return bare
+
+
+def problems(
+    load: Callable[[SchemathesisConfig], Any], paths: Collection[str], examples: int = 1
+) -> tuple[int, list[str]]:
+    """How many requests were made of these paths, and what was wrong with the answers.
+
+    `load(config)`: the schema. The requests are the same each time: all borders of each value,
+    missing, additional and wrong ones, other methods, and `examples` at random.
+    """
+    config = SchemathesisConfig.from_dict({
+        "seed": 1,
+        "generation": {"max-examples": examples, "deterministic": True, "database": "none"},
+        "phases": {"stateful": {"enabled": False}},
+        "checks": {"positive_data_acceptance": {"expected-statuses": TAKEN}},
+    })  # fmt: skip
+    schema = load(config).include(lambda context: context.operation.path in paths)
+    count, found = 0, []
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            count += len(event.recorder.cases)
+            found += _failures(event.recorder)
+        elif isinstance(event, events.NonFatalError):
+            found.append(f"{event.label}: {event.value}")
+        elif isinstance(event, events.FatalError):
+            raise event.exception
+    return count, found
+
+
+def _failures(recorder: Any) -> list[str]:
+    found = []
+    for number, checks in recorder.checks.items():
+        case = recorder.cases[number].value
+        for check in checks:
+            if check.failure_info is not None:
+                failure = check.failure_info.failure
+                found.append(
+                    f"{check.name}: {case.method} {case.path} {case.path_parameters} "
+                    f"{str(case.body)[:200]}: {failure.title}, {failure.message[:200]}"
+                )
+    return found
