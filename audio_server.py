@@ -27,5 +27,6 @@ def __getattr__(name: str) -> Any:
 
 if __name__ == "__main__":
     from crowdstream.guardian.process import guard
+    from crowdstream.pipes import while_read
 
-    sys.exit(guard(sys.argv[1:], "audio_server.py"))
+    sys.exit(while_read(lambda: guard(sys.argv[1:], "audio_server.py")))

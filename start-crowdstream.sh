@@ -8,11 +8,14 @@ project=${self%/*}
 . "$project/contrib/install.sh"
 # shellcheck source=contrib/service.sh
 . "$project/contrib/service.sh"
+# shellcheck source=contrib/uninstall.sh
+. "$project/contrib/uninstall.sh"
 
 usage() {
     cat <<'END'
 Usage: start-crowdstream.sh [--demo | --dj FOLDER | --install-only | --install-service | --uninstall-service]
                             [options of the server]
+       start-crowdstream.sh --uninstall [--yes]
 
   (nothing)        install what is missing, then start the server with the preset
                    that suits this machine
@@ -22,6 +25,8 @@ Usage: start-crowdstream.sh [--demo | --dj FOLDER | --install-only | --install-s
   --install-service    have systemd start the server with these options, now and at
                    each boot; through sudo as a service of the machine, else of the user
   --uninstall-service  take that back
+  --uninstall      list all that was installed, ask (or not, with --yes), and remove it; music,
+                   sidecars and recordings stay
   --help           this text, and the server's own options once it is installed
 
 Everything else is passed on to the server, for example:
@@ -34,7 +39,7 @@ END
 
 mode=serve
 arguments=()
-folder='' port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-} before=''
+folder='' yes='' port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-} before=''
 for argument in "$@"; do
     case $before in
     --dj)
@@ -60,6 +65,8 @@ for argument in "$@"; do
     --install-only) mode=install ;;
     --install-service) mode=service ;;
     --uninstall-service) mode=no-service ;;
+    --uninstall) mode=uninstall ;;
+    --yes) yes=yes ;;
     -h | --help)
         mode=help
         ;;
@@ -72,6 +79,62 @@ if [ "$mode" = help ]; then
     installed server "${server_files[@]}" || exit 0
     printf '\n'
     exec "$venv/bin/python" "$project/audio_server.py" --help
+fi
+
+# Paths are looked at before anything is installed, started or written to a unit.
+wrong_path() { # option, path, what it has to be
+    printf 'start-crowdstream.sh: %s: %s is not %s\n' "$1" "${2@Q}" "$3" >&2
+    exit 2
+}
+
+check_path() { # option, path
+    local path=$2
+    # A shell leaves a ~ behind `=` as it is, and the server takes it for the home folder.
+    case $path in "~" | "~/"*) path=$HOME${path#"~"} ;; esac
+    case $1 in
+    --media-root) [ -d "$path" ] || wrong_path "$1" "$2" "a folder" ;;
+    --a | --b | --c | --d) [ -r "$path" ] || wrong_path "$1" "$2" "a file or folder that can be read" ;;
+    --config | --http-cert | --http-key | --movement-map)
+        [ "$1 $path" != "--http-cert auto" ] || return 0
+        [ -f "$path" ] && [ -r "$path" ] || wrong_path "$1" "$2" "a file that can be read"
+        ;;
+    --record-folder) [ ! -e "$path" ] || [ -d "$path" ] || wrong_path "$1" "$2" "a folder" ;;
+    --log-file) # its folder is made by nobody
+        [ ! -d "$path" ] || wrong_path "$1" "$2" "a file"
+        case $path in */*) path=${path%/*}/ ;; *) path=. ;; esac
+        [ -d "$path" ] || wrong_path "$1" "$2" "in a folder that exists"
+        ;;
+    esac
+}
+
+check_paths() { # options of the server
+    local option='' argument
+    for argument in "$@"; do
+        case $option in --*) check_path "$option" "$argument" ;; esac
+        option=$argument
+        case $argument in
+        --*=*)
+            check_path "${argument%%=*}" "${argument#*=}"
+            option=''
+            ;;
+        esac
+    done
+}
+
+if [ "$mode" = uninstall ]; then
+    [ ${#arguments[@]} -eq 0 ] || {
+        printf 'start-crowdstream.sh: --uninstall takes no other option than --yes\n' >&2
+        exit 2
+    }
+    uninstall_all "$yes"
+    exit
+fi
+check_paths ${arguments[@]+"${arguments[@]}"}
+if [ "$mode" = dj ] && [ -n "$folder" ]; then
+    case $folder in
+    *.toml) [ -f "$folder" ] && [ -r "$folder" ] || wrong_path --dj "$folder" "a set file that can be read" ;;
+    *) [ -d "$folder" ] && [ -r "$folder" ] || wrong_path --dj "$folder" "a folder with tracks, or a set file" ;;
+    esac
 fi
 
 case $mode in
@@ -101,7 +164,8 @@ play_along() {
         nice -n 5 "$venv/bin/python" -P -m crowdstream dj "$folder" --port "$port" --crowd "$crowd" \
             --with $$ ||
             status=$?
-        [ $status -ne 0 ] || return 0
+        # A wrong argument stays wrong.
+        [ $status -ne 0 ] && [ $status -ne 2 ] || return 0
         sleep 1
     done
 }

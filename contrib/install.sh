@@ -29,6 +29,18 @@ need() { # package, what for
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# How somebody here runs a command as root: sets $root_command to it, with what has to stand before
+# it. Without sudo nothing may recommend it, and root needs nothing.
+as_root_text() { # command
+    root_command=$1
+    [ "$(id -u)" -ne 0 ] || return 0
+    if has sudo; then
+        root_command="sudo ${1//"&& "/"&& sudo "}"
+    else
+        root_command="su -c '$1'"
+    fi
+}
+
 # --- what is installed already ----------------------------------------------------------
 
 # Prints a text that changes whenever an installation has to be looked at again: other
@@ -137,32 +149,40 @@ find_build_tools() {
 install_packages() {
     [ ${#packages[@]} -gt 0 ] || return 0
     local i as_root=()
-    local command="apt-get install -y --no-install-recommends ${packages[*]}"
+    local command="apt-get install -y --no-install-recommends ${packages[*]}" root_command
     say "these system packages are missing:"
     for i in "${!packages[@]}"; do
         printf '    %-20s %s\n' "${packages[i]}" "${reasons[i]}"
     done
     has apt-get || fail "there is no apt-get here; install them with this system's own package" \
         "manager (their names may differ), then start this script again."
+    # A fresh system knows no packages yet; an old list names files that are gone.
+    local known=yes
+    apt-get -s install "${packages[@]}" >/dev/null 2>&1 || known=
+    [ -n "$known" ] || command="apt-get update && $command"
     if [ "$(id -u)" -ne 0 ]; then
         # Without a terminal sudo could not ask for a password and would only fail later.
         if has sudo && { sudo -n true 2>/dev/null || { : </dev/tty; } 2>/dev/null; }; then
             as_root=(sudo)
         else
-            fail "they can't be installed from here: not root, and no sudo without a password." \
-                "Run this, then start this script again:" "    sudo $command"
+            local why="not root, and no sudo"
+            ! has sudo || why+=" without a password"
+            as_root_text "$command"
+            fail "they can't be installed from here: $why." \
+                "Run this, then start this script again:" "    $root_command"
         fi
     fi
-    say "installing them: ${as_root[*]:+sudo }$command"
+    as_root_text "$command"
+    say "installing them: $root_command"
     as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
-    # A fresh system knows no packages yet; an old list names files that are gone.
-    if apt-get -s install "${packages[@]}" >/dev/null 2>&1 && apt_install; then
+    if [ -n "$known" ] && apt_install; then
         return
     fi
     say "refreshing the list of packages"
     "${as_root[@]}" update || fail "apt-get update failed; see its message above."
+    as_root_text "dpkg --configure -a"
     apt_install || fail "apt-get could not install ${packages[*]}; see its message above." \
-        "If a package manager was interrupted earlier: sudo dpkg --configure -a"
+        "If a package manager was interrupted earlier: $root_command"
 }
 
 apt_install() { # uses as_root of install_packages
@@ -178,6 +198,32 @@ venv_usable() {
         "$venv/bin/python" -c '
 import sys, pip
 sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) or sys.prefix == sys.base_prefix)' 2>/dev/null
+}
+
+# Stops where .venv/ or the folder for it belongs to another user: it can be neither changed nor
+# made again, and it is theirs.
+check_owner() {
+    local place=$venv
+    [ -e "$venv" ] || place=$project
+    [ -w "$place" ] && [ -x "$place" ] && [ "$(id -u)" -ne 0 ] && return
+    local owner
+    owner=$(stat -c %U -- "$place")
+    if [ "$(id -u)" -eq 0 ]; then
+        # Root may, but would leave files that their owner can't change.
+        [ "$place" = "$venv" ] && [ "$(stat -c %u -- "$venv")" -ne 0 ] || return 0
+    fi
+    local script command
+    script=$(readlink -f -- "${BASH_SOURCE[-1]}")
+    printf -v command '%q --install-only' "$script"
+    if [ "$(id -u)" -eq 0 ]; then
+        command="runuser -u $owner -- $command"
+    elif has sudo; then
+        command="sudo -u $owner $command"
+    else
+        printf -v command 'su %s -c %q' "$owner" "$command"
+    fi
+    fail "$place belongs to $owner, and this is $(id -un): nothing was changed. Have $owner" \
+        "install or update it, or copy the project to a folder of your own:" "    $command"
 }
 
 make_venv() { # uses $python
@@ -204,6 +250,7 @@ run_module() { "$venv/bin/python" -P -m "$@"; }
 
 install_server() {
     installed server "${server_files[@]}" && return
+    check_owner
     lock
     if ! installed server "${server_files[@]}"; then
         SECONDS=0

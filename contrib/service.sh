@@ -167,11 +167,11 @@ compile_for_service() {
 
 advise() {
     [ "$kind" = user ] || return 0
-    local user rtprio
+    local user rtprio root_command
     user=$(id -un)
     if [ "$(loginctl show-user "$user" --property=Linger --value 2>/dev/null)" != yes ]; then
-        say "it runs while $user is logged in. To have it start with the machine:" \
-            "sudo loginctl enable-linger $user"
+        as_root_text "loginctl enable-linger $user"
+        say "it runs while $user is logged in. To have it start with the machine:" "$root_command"
     fi
     rtprio=$(ulimit -r)
     if [ "$rtprio" != unlimited ] && [ "$rtprio" -lt 70 ]; then

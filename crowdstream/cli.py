@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import crowdstream
+from crowdstream.pipes import while_read
 
 USAGE = """\
 usage: crowdstream COMMAND [options]
@@ -29,6 +30,10 @@ usage: crowdstream COMMAND [options]
 def main(argv: Sequence[str] | None = None) -> int:
     """`crowdstream COMMAND ...`; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return while_read(lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["serve"]:
         from crowdstream.guardian.process import guard
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from crowdstream import logs
 from crowdstream.guardian.store import Store, end_with_parent
+from crowdstream.pipes import while_read
 from crowdstream.settings import (
     Resolved,
     SettingError,
@@ -142,4 +143,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(while_read(lambda: main(sys.argv[1:])))

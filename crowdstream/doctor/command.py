@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from crowdstream.control.quiet import say
 from crowdstream.doctor import (
     clock,
     disk,
@@ -87,12 +88,28 @@ def worst(checks: Sequence[Check]) -> str:
     return next(state for state in (FAIL, WARN, OK) if state in states or state == OK)
 
 
+def _as_root_here(fix: str) -> str:
+    # Root needs no sudo, and where there is none, none is recommended.
+    if os.geteuid() == 0:
+        return fix.replace("sudo ", "")
+    if "sudo " in fix and shutil.which("sudo") is None:
+        return f"as root (su): {fix.replace('sudo ', '')}"
+    return fix
+
+
 def line(check: Check, wide: int = 26) -> str:
     """A check as one line."""
     text = f"{check.state:5} {check.name:{wide}} {check.text}"
     if check.fix:
-        text += f" -> {check.fix}"
+        text += f" -> {_as_root_here(check.fix)}"
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "replace").decode(), flush=True)
 
 
 def doctor(argv: Sequence[str], machine: Machine | None = None) -> int:
@@ -112,9 +129,9 @@ def doctor(argv: Sequence[str], machine: Machine | None = None) -> int:
     for check in examine(machine or Machine(), settings):
         checks.append(check)
         if not as_json:
-            say(line(check))
+            _print(line(check))
     state = worst(checks)
     if as_json:
         said = {"state": state, "checks": [vars(check) for check in checks]}
-        say(json.dumps(said, indent=1, default=str))
+        _print(json.dumps(said, indent=1, default=str))
     return STATUS[state]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
-from crowdstream import caches
+from crowdstream import caches, engine
 from crowdstream.doctor.check import FAIL, OK, WARN, Check
 
 ENTRIES = ("render.render_at", "ledger.begin_block", "ledger.end_block", "journal.recover")
+ENGINE = os.path.dirname(os.path.abspath(str(engine.__file__)))
 COMPILE = ".venv/bin/crowdstream compile"
 
 
@@ -17,6 +19,12 @@ def folder() -> Path:
     from crowdstream.engine import jit  # noqa: F401  (finds the folder)
 
     return Path(os.environ["NUMBA_CACHE_DIR"])
+
+
+def own_folder(sources: str = ENGINE) -> str:
+    """The name of numba's folder for the kernels of the modules in this very folder."""
+    made = hashlib.sha1(sources.encode("utf-8", "surrogateescape"), usedforsecurity=False)
+    return f"{os.path.basename(sources)}_{made.hexdigest()}"
 
 
 def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
@@ -28,8 +36,10 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
         install = "./start-crowdstream.sh --install-only"
         return Check(name, FAIL, f"numba can't be used: {error}", install)
     uid = os.getuid() if uid is None else uid
-    # The folder's name is a hash of the sources, so what lies there is fresh.
-    missing = [entry for entry in ENTRIES if not any(cache.glob(f"**/{entry}-*.nbi"))]
+    # The folder's name is a hash of the sources, so what lies there is fresh. Another copy of them
+    # has the same folder, and its kernels in another one there: numba finds them by the path.
+    own = cache / own_folder()
+    missing = [entry for entry in ENTRIES if not any(own.glob(f"{entry}-*.nbi"))]
     old = caches.leftovers([cache])
     old_bytes = sum(caches.size(path) for path in old)
     data = {"folder": str(cache), "missing": missing, "old": len(old), "old_bytes": old_bytes}

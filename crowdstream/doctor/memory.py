@@ -79,7 +79,7 @@ def free_memory(machine: Machine, settings: Settings) -> Check | None:
         return Check("free memory", WARN, f"{there} MB, and {settings.memory_mb} MB for stems and "
                      f"{BESIDES_MB} MB besides may be taken", "end other programs, or lower "
                      f"--memory to {max(16, there - BESIDES_MB)}", data)
-    return Check("free memory", OK, f"{there} MB of the {wanted} MB that may be taken", data=data)
+    return Check("free memory", OK, f"{there} MB, and up to {wanted} MB may be taken", data=data)
 
 
 def swap(machine: Machine) -> Check:

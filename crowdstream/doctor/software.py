@@ -16,6 +16,8 @@ REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 MP3_SINCE = (1, 1, 0)  # libsndfile
 INSTALL = "./start-crowdstream.sh --install-only"
 
+# One that only an extra brings: `distributed>=2024.1; extra == "dask"`.
+_EXTRA = re.compile(r";.*\bextra\s*==")
 _LINE = re.compile(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)")
 
 
@@ -40,8 +42,9 @@ def python(version: tuple[int, int] | None = None, bits: int | None = None) -> C
 
 
 def required(text: str) -> dict[str, str]:
-    """The lines `name>=version` of a requirements file."""
-    return dict(_LINE.findall("\n".join(line.split("#")[0] for line in text.splitlines())))
+    """The lines `name>=version` of a requirements file; those of extras can be done without."""
+    lines = [line.split("#")[0] for line in text.splitlines()]
+    return dict(_LINE.findall("\n".join(line for line in lines if not _EXTRA.search(line))))
 
 
 def _installed(name: str) -> str | None:

@@ -19,6 +19,7 @@ COPIED = [
     "run-tests.sh",
     "contrib/install.sh",
     "contrib/service.sh",
+    "contrib/uninstall.sh",
     "contrib/crowdstream.service",
     "requirements.txt",
     "tests/requirements.txt",
@@ -41,6 +42,7 @@ REAL = [
     "nproc",
     "readlink",
     "rm",
+    "rmdir",
     "sed",
     "sha256sum",
     "sleep",
@@ -175,6 +177,7 @@ def test_the_first_start_installs_in_order(sandbox: Sandbox) -> None:
 
 def test_the_second_start_does_nothing_but_start(sandbox: Sandbox) -> None:
     sandbox.run("start-crowdstream.sh", "--install-only")
+    (sandbox.project / "one track.wav").touch()
     result = sandbox.run("start-crowdstream.sh", "--a", "one track.wav")
     assert result.returncode == 0
     assert sandbox.notes()[0] == "python PROJECT/audio_server.py --a one track.wav"
@@ -235,6 +238,9 @@ def test_demo_passes_its_options_on(sandbox: Sandbox) -> None:
 def test_a_dj_plays_beside_the_server_with_its_port_and_crowd(sandbox: Sandbox) -> None:
     sandbox.run("start-crowdstream.sh", "--install-only")
     options = ("--dj", "my stems", "--port", "57130", "--movement-map=crowd.toml")
+    (sandbox.project / "my stems").mkdir()
+    for name in ("crowd.toml", "night.toml"):
+        (sandbox.project / name).touch()
     result = sandbox.run("start-crowdstream.sh", *options, env={"DJ": "1"})
     assert result.returncode == 0, result.stderr
     notes = sandbox.notes()
@@ -267,8 +273,10 @@ def test_what_cannot_be_installed_is_said_with_the_command(
         sandbox.fake("sudo", sudo)
     result = sandbox.run("start-crowdstream.sh")
     assert result.returncode == 1
-    command = "    sudo apt-get install -y --no-install-recommends portaudio19-dev"
-    assert command in [line.removeprefix("crowdstream: ") for line in result.stderr.splitlines()]
+    command = "apt-get install -y --no-install-recommends portaudio19-dev"
+    expected = f"    su -c '{command}'" if sudo is None else f"    sudo {command}"
+    assert expected in [line.removeprefix("crowdstream: ") for line in result.stderr.splitlines()]
+    assert ("sudo" in result.stderr.replace("no sudo", "")) == (sudo is not None)
     assert "portaudio19-dev      PortAudio, the way to sound cards" in result.stdout
     assert sandbox.notes() == []
 
@@ -289,6 +297,166 @@ def test_the_package_list_is_refreshed_if_it_knows_no_such_package(sandbox: Sand
     assert calls == ["update", "portaudio19-dev"]
 
 
+@pytest.mark.parametrize(
+    ("user", "sudo", "words"),
+    [
+        (1000, True, "    sudo apt-get update && sudo apt-get install -y"),
+        (1000, False, "    su -c 'apt-get update && apt-get install -y"),
+        (0, True, "installing them: apt-get update && apt-get install -y"),
+        (0, False, "installing them: apt-get update && apt-get install -y"),
+    ],
+)
+def test_with_empty_lists_of_packages_the_command_refreshes_them(
+    sandbox: Sandbox, user: int, sudo: bool, words: str
+) -> None:
+    sandbox.fake("id", f"#!/bin/bash\necho {user}\n")
+    sandbox.without("portaudio")
+    if sudo:
+        sandbox.fake("sudo", "#!/bin/bash\nexit 1\n")
+    result = sandbox.run(
+        "start-crowdstream.sh", "--install-only", env={"SIMULATION_STATUS": "100"}
+    )
+    said = result.stdout + result.stderr
+    assert words in said
+    assert ("sudo" in said.replace("no sudo", "")) == (sudo and user != 0)
+
+
+WRONG_PATHS = [
+    ("--dj", "WRONG"), ("--dj=WRONG",), ("--dj", "WRONG.toml"), ("--dj", "a file"),
+    ("--media-root", "WRONG"), ("--media-root=WRONG",), ("--media-root", "a file"),
+    ("--media-root", ".", "--media-root", "WRONG"), ("--a", "WRONG"), ("--d=WRONG",),
+    ("--config", "WRONG"), ("--config=.",), ("--http-cert", "WRONG"), ("--http-key", "WRONG"),
+    ("--movement-map", "WRONG"), ("--dj", ".", "--movement-map", "WRONG"),
+    ("--record-folder", "a file"), ("--log-file", "WRONG/log"), ("--log-file", "."),
+    ("--demo", "--a", "WRONG"), ("--install-service", "--config", "WRONG"), ("--c", "~/WRONG"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", WRONG_PATHS, ids=" ".join)
+def test_a_wrong_path_is_said_before_anything_is_installed(
+    sandbox: Sandbox, options: tuple[str, ...]
+) -> None:
+    (sandbox.project / "a file").touch()
+    result = sandbox.run("start-crowdstream.sh", *options, env={"HOME": str(sandbox.project)})
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    named = [word.partition("=")[0] for word in options if word.startswith("--")]
+    assert f"start-crowdstream.sh: {named[-1]}: " in line and " is not " in line
+    assert sandbox.notes() == [] and not (sandbox.project / ".venv").exists()
+
+
+def test_paths_that_are_there_are_passed_on(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    (sandbox.project / "a file").touch()
+    options = [
+        "--media-root", ".", "--a", "a file", "--config=a file", "--log-file", "log",
+        "--record-folder", "not yet there", "--b=~/a file", "--http-cert", "auto",
+    ]  # fmt: skip
+    home = {"HOME": str(sandbox.project)}
+    result = sandbox.run("start-crowdstream.sh", *options, env=home)
+    assert result.returncode == 0, result.stderr
+    assert sandbox.notes()[0] == f"python PROJECT/audio_server.py {' '.join(options)}"
+
+
+def test_a_dj_that_calls_its_arguments_wrong_is_not_started_again(sandbox: Sandbox) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    python = sandbox.project / ".venv/bin/python"
+    python.write_text(python.read_text().replace(
+        "*/audio_server.py*)", '*"crowdstream dj"*) exit 2 ;;\n*/audio_server.py*)\n    sleep 2'
+    ))  # fmt: skip
+    sandbox.run("start-crowdstream.sh", "--dj", ".", env={"DJ": "1"})
+    assert sum("crowdstream dj" in note for note in sandbox.notes()) == 1
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_what_another_user_has_installed_is_left_alone(sandbox: Sandbox, user: int) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    with (sandbox.project / "requirements.txt").open("a") as file:
+        file.write("another\n")
+    sandbox.fake("id", f"#!/bin/bash\n[ $1 = -un ] && echo guest || echo {user}\n")
+    sandbox.without("stat")
+    sandbox.fake("stat", '#!/bin/bash\n[ "$2" = %u ] && echo 1234 || echo anna\n')
+    # As a test may run as root, to whom every folder can be written, [ is told so.
+    env = {"BASH_ENV": str(sandbox.temporary / "env")}
+    (sandbox.temporary / "env").write_text(
+        '[() { case "$*" in "-w "*".venv ]") return 1 ;; esac; builtin [ "$@"; }\n'
+    )
+    result = sandbox.run("start-crowdstream.sh", "--install-only", env=env)
+    assert result.returncode == 1
+    assert "belongs to anna, and this is guest: nothing was changed" in result.stderr
+    assert f"{'runuser -u anna' if user == 0 else 'su anna'}" in result.stderr
+    assert sandbox.notes() == [] and (sandbox.project / ".venv/bin/python").exists()
+
+
+# Uninstalling --------------------------------------------------------------------------------
+
+
+def installed_home(sandbox: Sandbox) -> Path:
+    """A home folder after some use: what goes, and what stays."""
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    home = sandbox.temporary / "home"
+    for name in (
+        ".cache/crowdstream/kernels/0123/a.nbi", ".config/crowdstream/http-token",
+        ".local/share/crowdstream/library.db", ".local/share/crowdstream/library.db-wal",
+        ".config/systemd/user/crowdstream.service",
+        "Music/track.wav", "Music/track.crowdstream.toml", ".config/other/file",
+        ".local/share/crowdstream/recordings/night.wav",
+    ):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).touch()
+    return home
+
+
+def files(home: Path) -> list[str]:
+    return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
+
+
+KEPT = [
+    ".config/other/file", ".local/share/crowdstream/recordings/night.wav",
+    "Music/track.crowdstream.toml", "Music/track.wav",
+]  # fmt: skip
+
+
+def test_uninstalling_lists_all_and_removes_it(sandbox: Sandbox) -> None:
+    home = installed_home(sandbox)
+    sandbox.fake("systemctl", '#!/bin/bash\nprintf "systemctl %s\\n" "$*" >>"$NOTES"\n')
+    result = sandbox.run(
+        "start-crowdstream.sh", "--uninstall", "--yes",
+        env={"HOME": str(home), "DESTDIR": str(sandbox.temporary / "root")},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert files(home) == KEPT
+    assert not (sandbox.project / ".venv").exists()
+    assert (sandbox.project / "start-crowdstream.sh").exists()
+    for name in (
+        sandbox.project / ".venv", home / ".cache/crowdstream", home / ".config/crowdstream",
+        home / ".local/share/crowdstream/library.db",
+        home / ".config/systemd/user/crowdstream.service",
+    ):
+        assert f"    {name} " in result.stdout
+    assert "recordings stay" in result.stdout
+    assert sandbox.notes() == [
+        "systemctl --user disable --now crowdstream.service", "systemctl --user daemon-reload",
+    ]  # fmt: skip
+    again = sandbox.run(
+        "start-crowdstream.sh", "--uninstall", "--yes",
+        env={"HOME": str(home), "DESTDIR": str(sandbox.temporary / "root")},
+    )  # fmt: skip
+    assert again.returncode == 0 and "nothing is installed here" in again.stdout
+
+
+def test_uninstalling_removes_nothing_without_a_yes(sandbox: Sandbox) -> None:
+    home = installed_home(sandbox)
+    before = files(home)
+    env = {"HOME": str(home), "DESTDIR": str(sandbox.temporary / "root")}
+    result = sandbox.run("start-crowdstream.sh", "--uninstall", env=env)
+    assert result.returncode == 1 and "nothing was removed" in result.stderr
+    assert str(home / ".cache/crowdstream") in result.stdout
+    wrong = sandbox.run("start-crowdstream.sh", "--uninstall", "--port", "1", env=env)
+    assert wrong.returncode == 2
+    assert files(home) == before and (sandbox.project / ".venv").exists()
+
+
 def test_sudo_is_used_where_it_needs_no_password(sandbox: Sandbox) -> None:
     sandbox.fake("id", "#!/bin/bash\necho 1000\n")
     sandbox.fake("sudo", '#!/bin/bash\n[ "$1" != -n ] || shift\n[ "$1" = true ] || "$@"\n')
@@ -303,7 +471,7 @@ def test_a_missing_compiler_is_named(sandbox: Sandbox) -> None:
     sandbox.fake("id", "#!/bin/bash\necho 1000\n")
     result = sandbox.run("start-crowdstream.sh")
     assert result.returncode == 1
-    assert "sudo apt-get install -y --no-install-recommends gcc libc6-dev" in result.stderr
+    assert "'apt-get install -y --no-install-recommends gcc libc6-dev" in result.stderr
 
 
 def test_without_apt_get_the_packages_are_named(sandbox: Sandbox) -> None:

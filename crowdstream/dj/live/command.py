@@ -76,7 +76,7 @@ def dj(arguments: Sequence[str]) -> int:
         return _play(options, chooser, chart)
     except (SetError, SettingError, NothingToPlay) as error:
         print(f"crowdstream dj: {error}", file=sys.stderr)
-        return 1
+        return 2
     except OSError as error:
         print(f"crowdstream dj: {printable(str(error))}", file=sys.stderr)
         return 1

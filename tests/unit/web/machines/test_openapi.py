@@ -69,7 +69,7 @@ def test_each_command_is_in_it_with_ranges_choices_defaults_and_units(web: FakeW
 
 LINES = json.loads(json.dumps([described(one) for one in TABLE.commands]))
 DOCUMENT = openapi(LINES, "1")
-WILD = [
+WILD: list[Any] = [
     None, True, False, 0, -1, 1.0, 0.5, 1e30, 3.5e38, 2**63, 2**63 - 1, -(2**63), 10**38, 10**400,
     "", "x", "A", "a", "\0", "\u212a", "low", "LOW", "x" * 64, "x" * 65, "x" * 1025, "x" * 4097,
     [], {}, [1],

@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# Removes all that was installed. To be sourced by start-crowdstream.sh, with $project and $venv set,
+# after contrib/service.sh. Music, sidecars beside it, and recordings are never looked for: only what
+# is listed goes, and of a folder that may hold recordings only files that the server has made itself.
+
+# Sets places, what will be removed, and reasons, what each is.
+find_installed() {
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/crowdstream
+    local data=${XDG_DATA_HOME:-$HOME/.local/share}/crowdstream
+    local settings=${XDG_CONFIG_HOME:-$HOME/.config}/crowdstream file
+    places=() reasons=() units=()
+    found "$venv" "Python environment with the server's packages"
+    found "$project/crowdstream.egg-info" "made by pip"
+    found "$cache" "compiled kernels, waveforms, unpacked stems"
+    found "${TMPDIR:-/tmp}/crowdstream-$(id -u)" "the same, where the cache could not be written"
+    for file in "$data"/library.db "$data"/library.db-wal "$data"/library.db-shm \
+        "$data"/library.db.old-*; do
+        found "$file" "library of analysed tracks (sidecars beside the music stay)"
+    done
+    found "$settings" "settings and the token of the page"
+    for file in "${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/$unit_name" \
+        "${DESTDIR:-}/etc/systemd/system/$unit_name"; do
+        found "$file" "service"
+        [ ! -e "$file" ] || units+=("$file")
+    done
+    if [ "$(id -u)" -eq 0 ]; then
+        found "${DESTDIR:-}/var/cache/crowdstream" "compiled kernels of the service"
+        for file in "${DESTDIR:-}/var/lib/crowdstream"/*.log*; do
+            found "$file" "log of the service"
+        done
+    fi
+}
+
+found() { # path, what it is
+    [ -e "$1" ] || [ -L "$1" ] || return 0
+    places+=("$1")
+    reasons+=("$2")
+}
+
+uninstall_all() { # "yes" to remove without asking
+    local places reasons units i answer left=()
+    find_installed
+    if [ ${#places[@]} -eq 0 ]; then
+        say "nothing is installed here"
+        return
+    fi
+    say "this will be removed:"
+    for i in "${!places[@]}"; do
+        printf '    %-50s %s\n' "${places[i]}" "${reasons[i]}"
+    done
+    say "music, sidecars and recordings stay, and so does this folder: $project"
+    if [ "$1" != yes ]; then
+        if ! { exec 3</dev/tty; } 2>/dev/null; then
+            fail "nothing was removed: there is no terminal to ask on. --yes removes it."
+        fi
+        printf 'Remove it? [y/N] '
+        read -r answer <&3 || answer=
+        exec 3<&-
+        case $answer in [yY] | [yY][eE][sS]) ;; *) fail "nothing was removed." ;; esac
+    fi
+    for i in ${units[@]+"${units[@]}"}; do end_service "$i"; done
+    for i in "${places[@]}"; do
+        rm -rf -- "$i" 2>/dev/null || true
+        [ ! -e "$i" ] && [ ! -L "$i" ] || left+=("$i")
+    done
+    # Folders that nothing is left in.
+    rmdir -- "${XDG_DATA_HOME:-$HOME/.local/share}/crowdstream" 2>/dev/null || true
+    [ ${#left[@]} -eq 0 ] || fail "these belong to another user, or are in use:" "${left[@]/#/    }"
+    say "removed."
+}
+
+end_service() { # unit
+    local manager=(systemctl --user)
+    case $1 in "${DESTDIR:-}"/etc/*) manager=(systemctl) ;; esac
+    [ -w "${1%/*}" ] && has systemctl || return 0
+    "${manager[@]}" disable --now "$unit_name" 2>/dev/null || true
+    rm -f -- "$1"
+    "${manager[@]}" daemon-reload 2>/dev/null || true
+}
