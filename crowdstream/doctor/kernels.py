@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from crowdstream import caches, engine
 from crowdstream.doctor.check import FAIL, OK, WARN, Check
 
 ENTRIES = ("render.render_at", "ledger.begin_block", "ledger.end_block", "journal.recover")
+_HASHED = re.compile(r"engine_[0-9a-f]{40}")
 ENGINE = os.path.dirname(os.path.abspath(str(engine.__file__)))
 COMPILE = ".venv/bin/crowdstream compile"
 
@@ -27,6 +29,10 @@ def own_folder(sources: str = ENGINE) -> str:
     return f"{os.path.basename(sources)}_{made.hexdigest()}"
 
 
+def _of_another_copy(name: str) -> bool:
+    return bool(_HASHED.fullmatch(name)) and name != own_folder()
+
+
 def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
     """The compiled kernels; the arguments stand in for their folder and this user."""
     name = "compiled kernels"
@@ -38,8 +44,10 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
     uid = os.getuid() if uid is None else uid
     # The folder's name is a hash of the sources, so what lies there is fresh. Another copy of them
     # has the same folder, and its kernels in another one there: numba finds them by the path.
-    own = cache / own_folder()
-    missing = [entry for entry in ENTRIES if not any(own.glob(f"{entry}-*.nbi"))]
+    there = [one for one in cache.glob("*") if not _of_another_copy(one.name)]
+    missing = [
+        entry for entry in ENTRIES if not any(any(one.glob(f"**/{entry}-*.nbi")) for one in there)
+    ]
     old = caches.leftovers([cache])
     old_bytes = sum(caches.size(path) for path in old)
     data = {"folder": str(cache), "missing": missing, "old": len(old), "old_bytes": old_bytes}

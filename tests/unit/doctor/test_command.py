@@ -65,6 +65,25 @@ def test_a_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in command.line(Check("a", "ok", "two\nlines\x1b[2J"))
 
 
+@pytest.mark.parametrize(
+    ("user", "sudo", "said"),
+    [
+        (0, "/usr/bin/sudo", "-> echo 1 | tee /x; usermod y"),
+        (0, None, "-> echo 1 | tee /x; usermod y"),
+        (1000, "/usr/bin/sudo", "-> echo 1 | sudo tee /x; sudo usermod y"),
+        (1000, None, "-> as root (su): echo 1 | tee /x; usermod y"),
+    ],
+)
+def test_sudo_is_only_recommended_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, user: int, sudo: str | None, said: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr("shutil.which", lambda _name: sudo)
+    line = command.line(Check("a", "warn", "so so", "echo 1 | sudo tee /x; sudo usermod y"))
+    assert line.endswith(said)
+    assert command.line(SO_SO).endswith("-> do this")
+
+
 def test_wrong_options_are_status_two(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.doctor(["--buffer-size", "3"]) == 2
     assert "buffer_size" in capsys.readouterr().err

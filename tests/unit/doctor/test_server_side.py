@@ -185,6 +185,14 @@ def test_libraries(tmp_path: Path) -> None:
     assert software.libraries(tmp_path / "none").state == "ok"
 
 
+def test_what_only_an_extra_needs_is_not_missing() -> None:
+    lines = ["numpy>=2.0", 'av>=15.1; extra == "stems"', "psutil>=5 ; python_version > '3'",
+             "distributed>=2024.1; extra=='dask'"]  # fmt: skip
+    assert software.required("\n".join(lines)) == {"numpy": "2.0", "psutil": "5"}
+    installed = software.libraries(Path("/nonexistent"), lambda name: {"av": None}.get(name, "99"))
+    assert installed.state == "ok", "installed without its folder, and without extras"
+
+
 def test_file_formats() -> None:
     assert software.formats().state == "ok"
     assert software.formats("1.0.31").state == "warn"
@@ -217,6 +225,24 @@ def test_kernels_that_are_missing(cache: Path) -> None:
     check = kernels.kernel_cache(cache)
     assert check.state == "warn" and "not compiled" in check.text
     assert check.data["missing"] == ["render.render_at"]
+
+
+def test_kernels_of_another_copy_are_not_this_ones(cache: Path) -> None:
+    # Two copies of the same sources share a folder, and numba finds kernels by their path there.
+    other = cache / kernels.own_folder("/somewhere/else/crowdstream/engine")
+    (cache / "engine_0").rename(other)
+    check = kernels.kernel_cache(cache)
+    assert check.state == "warn" and "not compiled" in check.text
+    assert check.data["missing"] == list(kernels.ENTRIES)
+    other.rename(cache / kernels.own_folder())
+    assert kernels.kernel_cache(cache).state == "ok"
+
+
+def test_the_folder_of_a_copy_is_named_as_numba_names_it() -> None:
+    from numba.core.caching import _CacheLocator
+
+    path = os.path.join(kernels.ENGINE, "render.py")
+    assert kernels.own_folder() == _CacheLocator.get_suitable_cache_subpath(path)
 
 
 def test_kernels_of_another_user(cache: Path) -> None:
