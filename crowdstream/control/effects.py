@@ -92,7 +92,7 @@ def find_module(name: str) -> Module:
 
 def check_value(parameter: Parameter, value: object) -> float:
     """`value` as a float in the parameter's range; raises `BadArgument`."""
-    if not isinstance(value, Real) or (isinstance(value, bool) and parameter is not ON):
+    if not isinstance(value, Real):
         raise BadArgument(f"{parameter.name}: {str(value)[:40]!r} is not a number")
     try:
         number = float(value)

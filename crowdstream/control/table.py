@@ -76,7 +76,7 @@ class Arg:
 
     @property
     def switch(self) -> bool:
-        """Whether it is on or off: True and False mean 1 and 0 here, and no number elsewhere."""
+        """Whether it is on or off, so that JSON's true and false fit it."""
         return self.type == "i" and (self.low, self.high) == (0, 1)
 
     @property
@@ -104,7 +104,7 @@ class Arg:
     def _check_number(self, value: Any) -> Any:
         number = None
         try:
-            if isinstance(value, Real) and (self.switch or not isinstance(value, bool)):
+            if isinstance(value, Real):
                 number = float(value)
         except OverflowError:
             number = math.inf
@@ -141,7 +141,7 @@ class Arg:
     def _check_length(self, text: str) -> None:
         if len(text) > self.max_length:
             raise BadArgument(
-                f"{self.name}: {len(text)} characters are too many, it may have {self.max_length}"
+                f"{self.name}: {len(text)} characters are too many, up to {self.max_length} fit"
             )
 
     def range_text(self) -> str:

@@ -40,6 +40,12 @@ def in_order(command: dict[str, Any], said: Any) -> list[Any]:
         raise Unusable('arguments are {"args": [...]} or an object by their names')
     if len(said) > MAX_ARGUMENTS:
         raise Unusable(f"a command has at most {MAX_ARGUMENTS} arguments")
+    args = command["args"]
+    for place, value in enumerate(said):
+        arg = args[min(place, len(args) - 1)] if args else None
+        if isinstance(value, bool) and arg and (command["any_order"] or not arg["switch"]):
+            # By OSC they are numbers; JSON has others for these.
+            raise Unusable(f"{arg['name']}: {json.dumps(value)} is not a number")
     return said
 
 

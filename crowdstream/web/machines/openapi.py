@@ -76,7 +76,7 @@ def _value(arg: Arg) -> Schema:
     # One value of it, without words.
     if arg["type"] == "*":
         return {
-            "type": ["number", "string", "boolean"], "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER,
+            "type": ["number", "string"], "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER,
             "maxLength": arg["max_length"],
         }  # fmt: skip
     if arg["type"] == "s":

@@ -102,11 +102,12 @@ def test_a_status_is_got_by_name_and_posted_as_the_command(app: ASGIApp) -> None
     ("address", "body", "status"),
     [
         # A boolean is a switch's value, and nobody's number.
-        ("deck/A/level", {"gain": False}, 422), ("deck/A/level", [True], 422),
+        ("deck/A/level", {"gain": False}, 400), ("deck/A/level", [True], 400),
         ("print_clock", {"on": False}, 200), ("print_clock", [True], 200),
-        ("test_tone", {"args": [True]}, 422), ("sync", {"id": False}, 422),
-        ("mix/fx/insert", [1, "echo", "mix", True], 422),
-        ("mix/fx/insert", [1, "echo", "on", False], 200),
+        ("test_tone", {"args": [True]}, 400), ("sync", {"id": False}, 400),
+        ("mix/fx/insert", [1, "echo", "mix", True], 400), ("start_group", [False, "A"], 400),
+        ("clock/next", ["bar", "/deck/A/level", True], 400),
+        ("mix/fx/insert", [1, "echo", "on", 0], 200),
         # null is no body; without a body there are no arguments.
         ("version", b"null", 400), ("deck/A/level", b"null", 400), ("version", b"", 200),
         ("version", b"{}", 200), ("version", b"[]", 200), ("sync", {"id": None}, 400),
