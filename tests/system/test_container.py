@@ -36,7 +36,8 @@ class Container:
 
     def processes(self) -> list[psutil.Process]:
         """All processes in it besides the first."""
-        return self.first.children(recursive=True)
+        found: list[psutil.Process] = self.first.children(recursive=True)
+        return found
 
 
 @pytest.fixture
