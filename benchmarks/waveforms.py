@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.common import print_heading, write_json
-from crowdstream.control.children import PROJECT
+from crowdstream.child_environment import PROJECT
 
 RATE = 44100
 

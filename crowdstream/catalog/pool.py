@@ -17,13 +17,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
 from crowdstream.catalog.work import ANALYSER, Job
+from crowdstream.child_environment import child_environment
 
 LOOK_SECONDS = 5.0  # between two looks whether workers get anywhere
 # A worker that neither computes nor waits for the processor hangs in a disk or a network.
@@ -52,12 +52,10 @@ class _Hand:
     """A worker process, and the job it has."""
 
     def __init__(self, analyser: str) -> None:
-        folder = Path(__file__).resolve().parent.parent.parent
-        path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "crowdstream.catalog.worker", analyser],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
+            env={**child_environment(), **_ONE_THREAD},
             start_new_session=True,  # a Ctrl-C is not for it; see also `give_way`
         )  # fmt: skip
         assert self.process.stdout is not None

@@ -13,14 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+from crowdstream.child_environment import child_environment
 from crowdstream.guardian.store import Store
 
 log = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 END_SECONDS = 0.7  # a child that has not ended by then is killed
 
 
@@ -63,7 +62,8 @@ class Child:
     """A Python module in a process of its own, spoken to in JSON lines.
 
     A plain subprocess: it works when the caller's script has no `__main__` guard, and the
-    child imports nothing of the caller's. It ends when its standard input closes. With a
+    child imports nothing of the caller's. `argument` can be read by every user of the machine:
+    secrets are sent. It ends when its standard input closes. With a
     `store` its pipes are kept there under `name`, and it outlives control: `adopt` takes it over.
     Raises `ChildError` when the system refuses the process.
     """
@@ -76,9 +76,6 @@ class Child:
         store: Store | None = None,
         name: str = "",
     ) -> None:
-        environment = dict(os.environ)
-        path = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
         try:
             process = subprocess.Popen(
                 # -P: a file of the caller's folder must not stand in for a module.
@@ -86,7 +83,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[desk_fd],
-                env=environment,
+                env=child_environment(),
                 # Out of the terminal's reach: it is control that ends its children.
                 start_new_session=True,
             )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from crowdstream.control.context import Context, Reply, nobody
 from crowdstream.control.errors import Refused
 from crowdstream.control.movement import STEP_SECONDS
+from crowdstream.outside_json import read_json
 
 if TYPE_CHECKING:
     from crowdstream.control.core import Core
@@ -95,8 +96,8 @@ class Dj:
             return
         whole, self._parts = "".join(self._parts), []
         try:
-            state = json.loads(whole)
-        except (ValueError, RecursionError):
+            state = read_json(whole)
+        except ValueError:
             raise Refused("the parts together are no JSON") from None
         if not isinstance(state, dict):
             raise Refused("the parts together are no JSON object")

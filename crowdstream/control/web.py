@@ -7,7 +7,6 @@ is heard of that, and a new one is started.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -44,8 +43,9 @@ def start_web(desk: Desk, settings: Settings, store: Store | None, port: int) ->
     """The web process; `port`: where pages were served before, 0 nowhere. Raises `ChildError`."""
     held = plain_settings(settings)
     held["http_port"] = port or settings.http_port
-    request = {"fd": desk.fd, "settings": held}
-    return Child("crowdstream.web.process", json.dumps(request), desk.fd, store, "web")
+    child = Child("crowdstream.web.process", str(desk.fd), desk.fd, store, "web")
+    child.send({"settings": held})  # not as an argument, which others could read
+    return child
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:

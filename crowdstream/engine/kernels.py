@@ -29,6 +29,7 @@ from typing import IO, Any, NamedTuple
 
 import llvmlite.binding as llvm
 
+from crowdstream.child_environment import PROJECT, child_environment
 from crowdstream.engine import kernel_cache
 from crowdstream.private import check_private
 
@@ -43,7 +44,7 @@ define void @crowdstream_never() {
 """
 TRIAL_SECONDS = 60.0
 _RARELY = (100_000, 50, 1000)
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = PROJECT / "crowdstream"
 
 
 class Kernels(NamedTuple):
@@ -162,10 +163,9 @@ def _save(compiled: Kernels, path: Path) -> None:
         part.flush()
         # A name that is nowhere would end the process that looks for it: better another one.
         trial = f"from crowdstream.engine.kernels import load; load({part.name!r})"
-        project = str(_PACKAGE.parent)
         subprocess.run(
-            [sys.executable, "-P", "-c", trial], cwd=project, check=True, capture_output=True,
-            timeout=TRIAL_SECONDS, env={**os.environ, "PYTHONPATH": project},
+            [sys.executable, "-P", "-c", trial], cwd=PROJECT, check=True, capture_output=True,
+            timeout=TRIAL_SECONDS, env=child_environment(),
         )  # fmt: skip
         os.link(part.name, path)
 

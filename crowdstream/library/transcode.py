@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crowdstream.child_environment import child_environment
 from crowdstream.library import errors
 from crowdstream.library.errors import AudioFileError, DecoderMissing, FileUnreadable, NotAudio
 from crowdstream.library.formats import foreign_sound
@@ -289,11 +290,9 @@ class Transcription:
 
 def launch(request: str, fd: int) -> subprocess.Popen[bytes]:
     """The process that does a request. It ends when its standard input closes."""
-    folder = Path(__file__).resolve().parent.parent.parent
-    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "crowdstream.library.transcoder", request],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(fd,),
-        env={**os.environ, "PYTHONPATH": path},
+        env=child_environment(),
         start_new_session=True,  # see `give_way`
     )  # fmt: skip

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 import crowdstream
 from crowdstream.desk.block import Desk
 from crowdstream.web import listening, shelf
+from crowdstream.web.access.entrance import Places
 from crowdstream.web.access.gate import Gate
 from crowdstream.web.link import Link
 from crowdstream.web.live import Live, Page
@@ -49,6 +50,8 @@ class Web:
         self.link = Link(self._heard)
         self.readings = Readings(desk, lambda: self.link.picture, lambda: self.link.about)
         self.gate = Gate(settings)
+        self.places = Places()
+        self.gate.known = self.places.know
         self.waves = Waves(self)
         self.live.opened.append(self.waves.came)
         self.live.closed.append(self.waves.left)

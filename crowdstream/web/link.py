@@ -50,6 +50,8 @@ class Link:
         self.picture: dict[str, Any] = {}
         self.about: dict[str, Any] = {}
         self.table: list[dict[str, Any]] = []
+        self.version = 0
+        """Another one whenever the picture or the table may be another."""
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
         self._rest = b""
@@ -86,6 +88,7 @@ class Link:
         if bool(self._watchers) != self._watching:
             self._watching = bool(self._watchers)
             self._whole.clear()
+            self.version += 1
             self.picture.clear()  # what nobody keeps up to date is soon wrong
             self.say({"watching": self._watching})
 
@@ -203,6 +206,8 @@ class Link:
                 del self._asked[number]
 
     def _learn(self, kind: str, what: Any) -> None:
+        if kind in ("picture", "table"):
+            self.version += 1
         if kind == "picture":
             for key, value in what.items():
                 if value is None:

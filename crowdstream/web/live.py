@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from crowdstream.outside_json import encoded, read_json
 from crowdstream.web.link import Answer, Busy
 
 if TYPE_CHECKING:
@@ -30,22 +29,6 @@ LONGEST_MESSAGE = 16384  # bytes from a page
 MOST_COMMANDS = 64  # in one message
 TOO_MUCH = 1008  # WebSocket: policy violated
 LEAVING_SECONDS = 5.0  # after the last page has gone, until nobody is watching
-
-
-def encoded(message: Any) -> str:
-    """A message as JSON; numbers that JSON does not know become null."""
-    try:
-        return json.dumps(message, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(message), separators=(",", ":"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 class Page:
@@ -183,13 +166,16 @@ class Live:
     async def _receive(self, socket: WebSocket, page: Page) -> None:
         limit = self._web.gate.bucket()
         while True:
-            text = await socket.receive_text()
-            if len(text) > LONGEST_MESSAGE or not limit.take():
+            received = await socket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
+            text = received.get("text")  # there are no binary messages
+            if not text or len(text) > LONGEST_MESSAGE or not limit.take():
                 await socket.close(TOO_MUCH)
                 return
             try:
-                message = json.loads(text)
-            except (ValueError, RecursionError):
+                message = read_json(text)
+            except ValueError:
                 message = None
             if not isinstance(message, dict):
                 await socket.close(TOO_MUCH)

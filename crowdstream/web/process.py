@@ -14,13 +14,16 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import uvicorn
 
 from crowdstream.desk.block import Desk
-from crowdstream.web.access.connections import Connection
+from crowdstream.web.access.connections import Connection, SocketConnection
+from crowdstream.web.access.entrance import Server
+from crowdstream.web.access.limits import Bucket
 from crowdstream.web.app import Web
 from crowdstream.web.live import LONGEST_MESSAGE
 
@@ -28,19 +31,33 @@ NICENESS = 5  # what is heard in the room goes before what is heard elsewhere
 BACKLOG = 64
 CLOSE_SECONDS = 0.3  # for what is under way when it ends
 KEEP_ALIVE_SECONDS = 30
+LINES_A_SECOND, LINES_AT_ONCE = 1 / 30, 20.0  # of the log
+LONGEST_SETTINGS = 1 << 20  # bytes
 
 
 class Log(logging.Handler):
-    """Sends what is logged in this process to control, which has the log."""
+    """Sends what is logged in this process to control, which has the log.
 
-    def __init__(self, web: Web) -> None:
+    Whatever strangers can cause to be logged here, it does not push out what else the log holds.
+    """
+
+    def __init__(self, web: Web, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
         self._web = web
+        self._limit = Bucket(LINES_A_SECOND, LINES_AT_ONCE, clock)
+        self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line."""
+        if not self._limit.take():
+            self._left_out += 1
+            return
         with contextlib.suppress(Exception):
-            self._web.link.say({"log": self.format(record)[:2000]})
+            text = self.format(record)[:2000]
+            if self._left_out:
+                text += f" ({self._left_out} lines of the web process were left out before)"
+                self._left_out = 0
+            self._web.link.say({"log": text})
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -59,25 +76,26 @@ def listening(host: str, port: int) -> socket.socket:
     return made
 
 
-class Server(uvicorn.Server):
-    """A server whose end is for control to decide."""
+def first_line(fd: int = 0) -> bytes:
+    """The first line of a pipe; not a byte more, as the rest is for others to read."""
+    line = bytearray()
+    while not line.endswith(b"\n") and len(line) < LONGEST_SETTINGS:
+        byte = os.read(fd, 1)
+        if not byte:
+            raise EOFError("control is gone")
+        line += byte
+    return bytes(line)
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Leave signals alone."""
-        yield
 
-
-async def serve(request: dict[str, Any]) -> int:
+async def serve(desk: Desk, settings: SimpleNamespace) -> int:
     """Serve until standard input closes; the exit status."""
-    settings = SimpleNamespace(**request["settings"])
-    web = Web(Desk(int(request["fd"])), settings)
+    web = Web(desk, settings)
     logging.getLogger().addHandler(Log(web))
     try:
         made = listening(settings.http_host, settings.http_port)
         app = web.app()
         config = uvicorn.Config(
-            app, http=Connection, ws="websockets-sansio", loop="asyncio", lifespan="off",
+            app, http=Connection, ws=SocketConnection, loop="asyncio", lifespan="off",
             log_config=None, access_log=False, server_header=False, proxy_headers=False,
             ws_max_size=LONGEST_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
@@ -91,7 +109,7 @@ async def serve(request: dict[str, Any]) -> int:
         web.link.say({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
         return 1
     port = int(made.getsockname()[1])
-    server = Server(config)
+    server = Server(config, web.places)
     invitation = web.gate.open(port)
     web.link.ready(
         {"ready": port, "url": web.gate.url, "invitation": invitation, "qr": web.gate.qr}
@@ -110,11 +128,19 @@ async def serve(request: dict[str, Any]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until standard input closes. `arguments`: the request as one JSON text."""
+    """Run until standard input closes. `arguments`: the desk's descriptor.
+
+    The settings are the first line of standard input: among them is the token, and arguments can
+    be read by every user of the machine.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    return asyncio.run(serve(json.loads(arguments[0])))
+    try:
+        settings = json.loads(first_line())["settings"]
+    except EOFError:
+        return 0
+    return asyncio.run(serve(Desk(int(arguments[0])), SimpleNamespace(**settings)))
 
 
 if __name__ == "__main__":

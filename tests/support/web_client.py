@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message
 from crowdstream.control.picture import Picture
 from crowdstream.control.table import TABLE
 from crowdstream.control.web import described, plain_value
+from crowdstream.web.access.entrance import Places
 from crowdstream.web.access.gate import Gate
 from crowdstream.web.link import Busy
 from tests.support.offline_server import Rig
@@ -108,6 +109,7 @@ class FakeLink:
         self.about = {"version": "0.1.0", "osc_host": "127.0.0.1", "osc_port": 57120, "pids": {}}
         self.picture: dict[str, Any] = {}
         """Shown in place of what control would show."""
+        self.version = 0
         self.busy = False
         self.done: list[list[list[Any]]] = []
 
@@ -130,6 +132,7 @@ class FakeLink:
 
     async def seen(self) -> dict[str, Any]:
         """The whole picture."""
+        self.version += 1
         if self.busy:
             raise Busy("the server does not answer just now")
         return self.picture or json.loads(json.dumps(Picture(self.rig.core).values()))
@@ -143,6 +146,7 @@ class FakeWeb:
         self.settings = settings(**given)
         self.link = FakeLink(rig)
         self.gate = Gate(self.settings, {"XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"})
+        self.places = Places()
         self.live = SimpleNamespace(pages=set())
 
     def app(self, routes: list[Any]) -> ASGIApp:

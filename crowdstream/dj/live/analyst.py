@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from crowdstream.child_environment import child_environment
+
 AGAIN_SECONDS = 60.0  # between two looks at the folder; one at which nothing is new takes 0.3 s
 SOON_SECONDS = 5.0  # the same while there is nothing to play
 NICE = 10  # what plays goes first
@@ -34,7 +36,7 @@ class Analyst:
         self._begun = now
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.DEVNULL, stderr=errors, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=child_environment(PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
         )  # fmt: skip
         os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
 

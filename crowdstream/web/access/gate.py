@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import logging
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,32 +23,39 @@ from urllib.parse import parse_qsl
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crowdstream.control.quiet import Quiet
+from crowdstream.texts import printable
+from crowdstream.web.access.guesses import Guesses, way_of
 from crowdstream.web.access.headers import security_headers, without_token
 from crowdstream.web.access.invitation import invitation, page_url, qr_code
 from crowdstream.web.access.limits import (
     BODY_SECONDS,
-    FAILURES_A_SECOND,
-    FAILURES_AT_ONCE,
     LONGEST_BODY,
     MESSAGES_A_SECOND,
     MESSAGES_AT_ONCE,
     MOST_SOCKETS,
     MOST_SOCKETS_EACH,
+    REQUEST_BYTES,
     REQUESTS_A_SECOND,
     REQUESTS_AT_ONCE,
+    RESERVED_SOCKETS,
     SEND_SECONDS,
     Bucket,
     Buckets,
     Count,
+    Rank,
     is_loopback,
     same_sender,
 )
 from crowdstream.web.access.names import known_host, own_names, same_origin
-from crowdstream.web.access.token import cookie_value, kept_token, same
+from crowdstream.web.access.token import cookie_value, kept_token
 
 COOKIE_SECONDS = 30 * 86400
 ASKING = frozenset({"GET", "HEAD", "OPTIONS"})
-_VERDICT = "crowdstream.write"
+CRASH_SECONDS = 60.0  # between two tracebacks of the same handler
+_VERDICT, _KNOWN = "crowdstream.write", "crowdstream.known"
+
+log = logging.getLogger(__name__)
 
 NEEDED = "this needs the token: open the address that the server has printed at its start"
 REASONS = {
@@ -59,6 +69,7 @@ REASONS = {
     "length": (413, f"a request has at most {LONGEST_BODY} bytes"),
     "slow": (408, "the request did not come as a whole"),
     "upload": (415, "JSON only: nothing is uploaded here"),
+    "fault": (500, "this failed in a way that it should not: please report it, with the log"),
 }
 """Why a request is refused: HTTP status and words, by what it is counted under."""
 
@@ -95,8 +106,11 @@ class Gate:
         self._cookie = cookie_value(self.token)
         self._names = own_names(settings.http_names)
         self._requests = Buckets(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, clock)
-        self._failures = Buckets(FAILURES_A_SECOND, FAILURES_AT_ONCE, clock)
-        self._sockets = Count(MOST_SOCKETS, MOST_SOCKETS_EACH)
+        self._guesses = Guesses(clock)
+        self._sockets = Count(MOST_SOCKETS, MOST_SOCKETS_EACH, RESERVED_SOCKETS)
+        self._quiet = Quiet(clock, CRASH_SECONDS)
+        self.known: Callable[[str], None] = lambda _address: None
+        """Called with the address of each request that shows the token."""
         self.port = 0
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.requests = 0
@@ -152,12 +166,15 @@ class Gate:
         host = headers.get("host", "")
         secure = security_headers(host if known_host(host, self._names) else "")
         begun = False
+        size = 0
 
         async def send_on(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, size
             if message["type"] == "http.response.start":
                 begun = True
                 message = {**message, "headers": [*message.get("headers", ()), *secure]}
+            else:
+                size += len(message.get("body", b""))
             async with asyncio.timeout(SEND_SECONDS):
                 await send(message)
 
@@ -177,6 +194,21 @@ class Gate:
             # The connection is closed because the answer is not whole: the client takes nothing.
             if not begun:
                 raise
+        except Exception as error:
+            self._crashed(scope, error)
+            if not begun:
+                await self._refuse(scope, "fault", send_on)
+        finally:
+            self._requests.of(_address(scope)).charge(max(0.0, size / REQUEST_BYTES - 1.0))
+
+    def _crashed(self, scope: Scope, error: Exception) -> None:
+        # The same request can be sent a thousand times: its traceback is logged once.
+        self.refused["fault"] += 1
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        line = functools.partial(log.error, exc_info=error)
+        self._quiet.say(line, place, "%.80s failed in a way that it should not",
+                        printable(scope["path"]))  # fmt: skip
 
     def _judge(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         # Whether the token came in the address. Raises Refusal.
@@ -186,28 +218,40 @@ class Gate:
         if not known_host(headers.get("host", ""), self._names):
             raise Refusal("host")
         known, in_url = self._knows(scope, headers, address)
-        scope[_VERDICT] = known or not self.token
+        if known:
+            self.known(address)
+        scope[_KNOWN], scope[_VERDICT] = known, known or not self.token
         if self._settings.http_private and not known:
             raise Refusal("token")
         return in_url
 
     def _knows(self, scope: Scope, headers: Mapping[str, str], address: str) -> tuple[bool, bool]:
         # Whether the token was given, and whether in the address. Who guesses is held up.
-        if not self.token:
-            return False, _query(scope).get("token") is not None
-        bearer = headers.get("authorization", "")
-        given = bearer[7:].strip() if bearer[:7].lower() == "bearer " else None
         in_url = _query(scope).get("token")
-        if given is not None or in_url is not None:
-            failures = self._failures.of(address)
-            if failures.wait() > 0.0:
-                raise Refusal("failures")
-            if not same(given if given is not None else in_url or "", self.token):
-                failures.take()
-                raise Refusal("wrong")
-            return True, given is None
-        cookie = _cookies(headers).get(self._cookie_name(scope), "")
-        return same(cookie, self._cookie), False
+        if not self.token:
+            return False, in_url is not None
+        bearer = headers.get("authorization", "")
+        if bearer[:7].lower() == "bearer ":
+            self._check(address, "bearer", bearer[7:].strip(), self.token)
+            return True, False
+        if in_url is not None:
+            way = way_of(headers)
+            if way is None:
+                raise Refusal("origin")  # an image of another site, and the like
+            self._check(address, way, in_url, self.token)
+            return True, True
+        cookie = _cookies(headers).get(self._cookie_name(scope))
+        if cookie is None:
+            return False, False
+        right = self._guesses.right(address, "cookie", cookie, self._cookie)
+        if right is None:  # as if there were none: what anybody may see is not refused
+            self.refused["failures"] += 1
+        return bool(right), False
+
+    def _check(self, address: str, way: str, given: str, wanted: str) -> None:
+        right = self._guesses.right(address, way, given, wanted)
+        if not right:
+            raise Refusal("failures" if right is None else "wrong")
 
     def _check_write(self, scope: Scope, headers: Mapping[str, str]) -> None:
         self._check_origin(headers)
@@ -255,8 +299,10 @@ class Gate:
         if status == 401:
             extra.append((b"www-authenticate", b'Bearer realm="crowdstream"'))
         if status == 429:
-            limits = self._failures if reason == "failures" else self._requests
-            seconds = int(limits.of(_address(scope)).wait()) + 1
+            address = _address(scope)
+            failed = reason == "failures"
+            wait = self._guesses.wait(address) if failed else self._requests.of(address).wait()
+            seconds = int(wait) + 1
             extra.append((b"retry-after", str(seconds).encode()))
         if reason in ("length", "slow", "upload"):
             extra.append((b"connection", b"close"))  # the rest of it is not read
@@ -270,7 +316,8 @@ class Gate:
         try:
             self._judge(scope, headers)
             self._check_origin(headers)
-            if not self._sockets.enter(address):
+            rank = Rank.HOLDER if scope[_KNOWN] else Rank.STRANGER
+            if not self._sockets.enter(address, rank):
                 raise Refusal("sockets")
         except Refusal as refusal:
             self.refused[refusal.reason] += 1
@@ -282,6 +329,10 @@ class Gate:
         self.sockets[path] += 1
         try:
             await app(scope, receive, send)
+        except Exception as error:
+            self._crashed(scope, error)
+            with contextlib.suppress(Exception):  # it may be closed already
+                await send({"type": "websocket.close", "code": 1011, "reason": "fault"})
         finally:
             self.sockets[path] -= 1
             if not self.sockets[path]:

@@ -10,12 +10,18 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from enum import IntEnum
 
-# Connections. A page has one for its state, one for what it listens to, and up to six for files.
-MOST_CONNECTIONS = 512
-MOST_CONNECTIONS_EACH = 96  # of one address that is not this machine
+# Connections, WebSockets among them. A page has one for its state, one for what it listens to, and
+# up to six for files. Well below the 1024 descriptors that a process may have.
+MOST_CONNECTIONS = 672
+MOST_CONNECTIONS_EACH = 160  # of one address that is not this machine
 MOST_SOCKETS = 160  # WebSockets: 20 pages and 20 listeners are 40
 MOST_SOCKETS_EACH = 64
+# Places that strangers leave free. Of each: the second half is for who has the token alone, as
+# everybody comes from this machine where a proxy on it passes requests on.
+RESERVED_CONNECTIONS = 64
+RESERVED_SOCKETS = 32
 
 # Requests: the page itself is some thirty files, and a room full of phones may share one address.
 REQUESTS_A_SECOND = 200.0
@@ -28,8 +34,23 @@ MESSAGES_AT_ONCE = 400.0
 # Wrong tokens: a person mistypes; a program that guesses gets 14 000 tries a day.
 FAILURES_A_SECOND = 1 / 6
 FAILURES_AT_ONCE = 10.0
+REMEMBERED_GUESSES = 4096  # wrong ones that count once, however often they come
+
+# What a client may leave unread. An answer waits until the one before it has been taken, so this is
+# the longest answer and a little more; a WebSocket's messages are shorter.
+MAX_UNSENT_BYTES = 4 << 20
+MAX_UNSENT_SOCKET_BYTES = 1 << 20
+SEND_BUFFER_BYTES = 1 << 17  # of the system, for each connection; it takes twice as much
+
+# Frames of a WebSocket beside its messages: pings, pongs and parts of messages.
+FRAMES_A_SECOND = 20.0
+FRAMES_AT_ONCE = 200.0
+
+# A long answer counts as several requests, as it takes as long to make and to send.
+REQUEST_BYTES = 65536
 
 LONGEST_BODY = 65536  # bytes of a request
+HANDSHAKE_SECONDS = 10.0  # in which TLS has to be agreed on
 HEAD_SECONDS = 10.0  # in which a request's head has to come
 BODY_SECONDS = 10.0  # and its body
 SEND_SECONDS = 20.0  # for which a client may take nothing of what it is sent
@@ -53,6 +74,11 @@ class Bucket:
             return False
         self._left -= tokens
         return True
+
+    def charge(self, tokens: float) -> None:
+        """Take `tokens` whether there are so many or not: who is in debt waits for longer."""
+        self.wait()
+        self._left -= tokens
 
     def wait(self, tokens: float = 1.0) -> float:
         """Seconds until there are so many tokens; 0: there are."""
@@ -83,18 +109,43 @@ class Buckets:
         return bucket
 
 
-class Count:
-    """How many of something there are, in all and of each address."""
+class Rank(IntEnum):
+    """Who somebody is, as far as places are concerned: each has those of the ranks below, too."""
 
-    def __init__(self, most: int, most_each: int) -> None:
-        self._most, self._most_each = most, most_each
+    STRANGER = 0
+    LOCAL = 1
+    """On this machine, without the token; or at an address that has shown it."""
+    HOLDER = 2
+    """Has the token."""
+
+
+class Count:
+    """How many of something there are, in all and of each address.
+
+    `reserved` of them are not for strangers, and half of these for holders of the token alone.
+    """
+
+    def __init__(self, most: int, most_each: int, reserved: int = 0) -> None:
+        self._most_each = most_each
+        self._most = (most - reserved, most - reserved // 2, most)
         self._each: dict[str, int] = {}
         self.total = 0
 
-    def enter(self, address: str) -> bool:
+    def of(self, address: str) -> int:
+        """How many an address has."""
+        return self._each.get(address, 0)
+
+    @property
+    def largest(self) -> str:
+        """The address that has most; empty where there is none."""
+        return max(self._each, key=self._each.__getitem__, default="")
+
+    def enter(self, address: str, rank: Rank = Rank.STRANGER) -> bool:
         """Count one more, unless there are too many."""
-        here = self._each.get(address, 0)
-        if self.total >= self._most or (here >= self._most_each and not is_loopback(address)):
+        if is_loopback(address):
+            rank = max(rank, Rank.LOCAL)
+        here = self.of(address)
+        if self.total >= self._most[rank] or (here >= self._most_each and not is_loopback(address)):
             return False
         self._each[address] = here + 1
         self.total += 1

@@ -22,6 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import TAP_CUE, TAP_MASTER
+from crowdstream.outside_json import read_json
 from crowdstream.web.listening import formats
 from crowdstream.web.listening.broadcast import Broadcast
 from crowdstream.web.listening.listener import Listener
@@ -147,7 +148,7 @@ def _numbers(text: str) -> dict[str, Any] | None:
     if len(text) > REPORT_CHARACTERS:
         return None
     try:
-        report = json.loads(text)
+        report = read_json(text)
     except ValueError:
         return None
     if not isinstance(report, dict):

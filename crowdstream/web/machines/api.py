@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from crowdstream.outside_json import encoded
 from crowdstream.web.link import Answer, Busy
 from crowdstream.web.machines.arguments import Unusable, in_order, parse_json
 from crowdstream.web.machines.commands import Command, Commands
@@ -36,15 +35,7 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:
         """`content` as JSON in UTF-8."""
-        return json.dumps(_finite(content), separators=(",", ":"), allow_nan=False).encode()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+        return encoded(content).encode()
 
 
 def told(content: Any, status: int = 200) -> Json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from crowdstream.outside_json import read_json
+
 MAX_ARGUMENTS = 1100  # a beat grid of 512 points has 1024
 MAX_NUMBER = 3.4028234663852886e38  # what a float of OSC holds; each argument has its own range
 
@@ -16,13 +18,9 @@ class Unusable(ValueError):
 def parse_json(body: bytes) -> Any:
     """What a body says. Raises `Unusable`."""
     try:
-        return json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
+        return read_json(body)
+    except ValueError as error:
         raise Unusable(f"this is no JSON: {error}") from None
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no number")
 
 
 def in_order(command: dict[str, Any], said: Any) -> list[Any]:

@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from crowdstream.desk.codes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
-from crowdstream.web.access.connections import Connection
+from crowdstream.web.access.connections import aborted
 from crowdstream.web.link import Busy
 from crowdstream.web.machines.metrics_table import CONTROL, DESK, LEDGER, STANDBY
 from crowdstream.web.machines.metrics_table import Metric as Line
@@ -200,8 +200,8 @@ class Metrics(Collector):
             "crowdstream_web_sockets", "open WebSockets", value=sum(sockets.values())
         )
         yield GaugeMetricFamily(
-            "crowdstream_web_connections", "open connections but WebSockets",
-            value=Connection.count.total,
+            "crowdstream_web_connections", "open connections, WebSockets among them",
+            value=self._web.places.total,
         )  # fmt: skip
         yield CounterMetricFamily("crowdstream_web_requests", "HTTP requests", value=gate.requests)
         refused = CounterMetricFamily(
@@ -209,7 +209,9 @@ class Metrics(Collector):
         )
         for reason, count in gate.refused.items():
             refused.add_metric([reason], count)
-        refused.add_metric(["connections"], Connection.refused)
+        for reason, count in aborted.items():
+            refused.add_metric([f"connection_{reason}"], count)
+        refused.add_metric(["connections"], self._web.places.refused)
         yield refused
 
 

@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import psutil
 
+from crowdstream.child_environment import child_environment
 from crowdstream.control.blame import Blame
-from crowdstream.control.children import PROJECT
 
 log = logging.getLogger(__name__)
 
@@ -121,14 +120,11 @@ class Worker:
 
     async def _live(self) -> None:
         """One life of the process."""
-        environment = dict(os.environ if self._environ is None else self._environ)
-        path = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
         process = await asyncio.create_subprocess_exec(
             # -P: a file of the folder it is started in must not stand in for a module.
             sys.executable, "-P", "-m", "crowdstream.web.waves.process",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env=environment, start_new_session=True, limit=LONGEST_LINE,
+            env=child_environment(self._environ), start_new_session=True, limit=LONGEST_LINE,
         )  # fmt: skip
         self._process, self.pid = process, process.pid
         self._busy, self._hung = "", False
