@@ -182,6 +182,11 @@ class OscSocket:
         return self._inbox.waiting
 
     @property
+    def ready(self) -> bool:
+        """Whether `take` gives a packet now: not all that wait may be carried out at once."""
+        return self._inbox.ready
+
+    @property
     def refused(self) -> int:
         """Packets that were not let wait: above their sender's rate, or without room."""
         return self._inbox.refused

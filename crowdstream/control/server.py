@@ -219,7 +219,7 @@ class Server:
         next_tick = 0.0
         packet = self.core.packet
         while not self._stopping and not self._child_died():
-            wait = 0.0 if self.osc.waiting else max(0.0, self._due(next_tick) - time.monotonic())
+            wait = 0.0 if self.osc.ready else max(0.0, self._due(next_tick) - time.monotonic())
             self._hearing.wait(wait)
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)

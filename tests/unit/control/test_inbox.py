@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from crowdstream.control.allow import AllowList
+from crowdstream.control.allow import AllowList, Standing
 from crowdstream.control.inbox import (
     MOST_SENDERS,
+    SETTLED_SECONDS,
     STRANGER_LIMIT,
     TRUSTED_LIMIT,
     WARNING_SECONDS,
@@ -153,10 +156,17 @@ def test_a_stranger_is_an_address_whatever_the_port_and_the_end_of_ipv6(clock: C
 
 def test_strangers_together_have_a_rate(clock: Clock) -> None:
     box = inbox(clock)
+    done = 0
     for number in range(10_000):
         box.put(PACKET, (f"198.51.{number >> 8}.{number & 255}", 1))
-        taken(box)
-    assert box.limited == 10_000 - STRANGER_LIMIT.burst_of_all
+        done += len(taken(box))
+    assert done == STRANGER_LIMIT.burst_of_all and not box.ready
+    assert box.waiting == STRANGER_LIMIT.room and box.refused == 10_000 - done - box.waiting
+    clock.now += 1.0
+    assert box.ready and len(taken(box)) == STRANGER_LIMIT.rate_of_all
+    for _ in range(10):
+        box.put(PACKET, SEQUENCER)
+    assert len(taken(box)) == 10, "who is trusted does not wait for that"
 
 
 def test_a_long_packet_costs_as_many_short_ones(clock: Clock) -> None:
@@ -211,3 +221,65 @@ def test_the_barred_are_dropped_counted_and_named_once(
     assert box.remembered == 1
     [line] = [record.getMessage() for record in caplog.records]
     assert line == "a packet from 192.0.2.1 was dropped: the address is not on --osc-allow"
+
+
+def strangers(clock: Clock, box: Inbox, flood: Callable[[int], tuple[bytes, str]]) -> float:
+    """Which part of the packets of one more stranger, 50 a second, is carried out in a flood.
+
+    `flood`: the packet with a number, and its address; 20 000 of them a second.
+    """
+    done = sent = number = 0
+    for _ in range(100):
+        for _ in range(200):
+            packet, host = flood(number)
+            box.put(packet, (host, 1))
+            number += 1
+        if sent < number // 400:
+            box.put(b"hand", STRANGER)
+            sent += 1
+        done += sum(packet == b"hand" for packet, _ in taken(box))
+        clock.now += 0.01
+    return done / sent
+
+
+@pytest.mark.parametrize("senders", [1, 3, 100])
+@pytest.mark.parametrize("size", [8, 4096])
+def test_however_many_flood_another_stranger_is_heard(
+    clock: Clock, senders: int, size: int
+) -> None:
+    packet = bytes(size)
+    found = strangers(clock, inbox(clock), lambda n: (packet, f"198.51.100.{n % senders}"))
+    share = STRANGER_LIMIT.rate_of_all / (senders + 1)  # tokens a second, as each of the others
+    assert found > 0.9 * min(1.0, share / 50.0)
+
+
+def test_a_stranger_that_was_heard_before_is_heard_among_any_number_of_made_up_ones(
+    clock: Clock,
+) -> None:
+    box = inbox(clock)
+    for _ in range(2):
+        box.put(b"hand", STRANGER)
+        taken(box)
+        clock.now += SETTLED_SECONDS + 1.0
+    made_up = strangers(clock, box, lambda n: (PACKET, f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"))
+    assert made_up > 0.95
+    assert box.remembered <= 2 * MOST_SENDERS
+
+
+def test_made_up_addresses_do_not_take_the_place_of_strangers_that_are_heard(clock: Clock) -> None:
+    box = inbox(clock)
+    for _ in range(2):
+        for number in range(MOST_SENDERS // 2):
+            box.put(PACKET, (f"10.0.{number >> 8}.{number & 255}", 1))
+        clock.now += SETTLED_SECONDS
+        taken(box)
+    assert box.remembered <= 2 * MOST_SENDERS
+    settled = box._kinds[Standing.STRANGER].settled.known
+    before = set(settled)
+    assert before
+    for _ in range(3):
+        for number in range(2000):
+            box.put(PACKET, (f"10.9.{number >> 8}.{number & 255}", 1))
+        clock.now += SETTLED_SECONDS
+        taken(box)
+    assert before <= set(settled)
