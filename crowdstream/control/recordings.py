@@ -125,8 +125,11 @@ class Recordings:
         form: str,
         frame: int,
         roots: Sequence[Path] = (),
+        reserve: int = 0,
     ) -> None:
         """Record taps to files, inside `roots` if there are any, from `frame` on.
+
+        `reserve`: bytes of the disk that stay free.
 
         Raises `Refused` while another recording runs that does not end at or before `frame`.
         """
@@ -151,6 +154,7 @@ class Recordings:
                 "do": "start", "id": self._number, "frame": frame, "format": form,
                 "files": [(tap, str(path)) for tap, path in files],
                 "roots": [str(root.expanduser().absolute()) for root in roots],
+                "reserve": reserve,
             }
         )
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.record.recording import Say
+from crowdstream.record.recording import NoRoom, Say
 from crowdstream.record.session import Session
 
 READ_SECONDS = 0.05  # between two looks at the taps, whose rings hold more than a second
@@ -67,8 +67,10 @@ class Recorder:
         try:
             session = Session(
                 self._desk, number, int(request["frame"]), files, request["format"], self._say,
-                roots=[Path(root) for root in request["roots"]],
+                roots=[Path(root) for root in request["roots"]], reserve=int(request["reserve"]),
             )
+        except NoRoom as error:
+            self._say({"event": "refused", "id": number, "reason": str(error.strerror)})
         except OSError as error:
             code = error.errno or 0
             reason = _REASONS.get(code) or os.strerror(code)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -30,6 +31,32 @@ MAX_NAME_BYTES = 255
 Say = Callable[[dict[str, Any]], None]
 
 
+class NoRoom(OSError):
+    """The disk has no more free space than recordings are to leave."""
+
+    def __init__(self, path: Path, reserve: int) -> None:
+        text = (
+            f"the disk of {path.parent} has less than the {reserve >> 20} MB free that recordings"
+            " leave (--record-reserve): make room, or choose another folder"
+        )
+        super().__init__(errno.ENOSPC, text)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write to a folder's disk. Raises `OSError`.
+
+    What has no blocks, as /proc, is no disk and never full.
+    """
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize if status.f_blocks else sys.maxsize
+
+
+def check_room(path: Path, reserve: int) -> None:
+    """Raise `NoRoom` where less than `reserve` bytes are free beside a file."""
+    if reserve > 0 and free_bytes(path.parent) < reserve:
+        raise NoRoom(path, reserve)
+
+
 class Recording:
     """Takes sound from one thread, which it never keeps waiting, and writes it in another.
 
@@ -42,9 +69,16 @@ class Recording:
     """
 
     def __init__(
-        self, path: Path, sample_rate: int, form: str, say: Say, roots: Sequence[Path] = ()
-    ) -> None:
-        """Make the file, inside `roots` if there are any; raises `OSError`."""
+        self, path: Path, sample_rate: int, form: str, say: Say, roots: Sequence[Path] = (),
+        reserve: int = 0,
+    ) -> None:  # fmt: skip
+        """Make the file, inside `roots` if there are any; raises `OSError`.
+
+        `reserve`: bytes of the disk that stay free. A disk that is full holds up everything else
+        on the machine, and a file may then lack its end.
+        """
+        check_room(path, reserve)
+        self._reserve = reserve
         self.path = self.first = path
         self._roots = roots
         self._rate = sample_rate
@@ -111,6 +145,8 @@ class Recording:
             with contextlib.suppress(OSError):
                 self._writer.close()
             reason = os.strerror(error.errno) if error.errno else str(error)
+            if isinstance(error, NoRoom):
+                reason = str(error.strerror)
             self._tell("failed", reason=reason)
         else:
             self._tell("closed")
@@ -135,6 +171,7 @@ class Recording:
                 pass
             if time.monotonic() >= save_at:
                 self._writer.save()
+                check_room(self.path, self._reserve)
                 save_at = time.monotonic() + SAVE_SECONDS
 
     def _write(self, silence: int, frames: np.ndarray) -> None:

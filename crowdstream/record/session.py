@@ -32,8 +32,12 @@ class Session:
         say: Say,
         monotonic: Callable[[], float] = time.monotonic,
         roots: Sequence[Path] = (),
+        reserve: int = 0,
     ) -> None:
-        """Make all files, each with its tap and inside `roots`, or none: raises `OSError`."""
+        """Make all files, each with its tap and inside `roots`, or none: raises `OSError`.
+
+        `reserve`: see `Recording`.
+        """
         self._desk = desk
         self.number = number
         self._start = frame
@@ -48,7 +52,9 @@ class Session:
         self.ended = False
         try:
             for tap, path in files:
-                recording = Recording(path, round(desk.sample_rate), form, self._say, roots)
+                recording = Recording(
+                    path, round(desk.sample_rate), form, self._say, roots, reserve
+                )
                 self._tapes.append((TapReader(desk, tap, RECORDER, frame), recording))
         except OSError:
             self._cancel()

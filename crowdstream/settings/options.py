@@ -240,6 +240,14 @@ class Settings:
             unset="any folder, or those of --media-root",
         ),
     )
+    record_reserve: int = field(
+        default=512,
+        metadata=_about(
+            Whole(0, 1 << 24, "megabytes"),
+            "MB",
+            "space on the disk that recordings leave free; they stop where there is no more",
+        ),
+    )
     a: Path | None = field(
         default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck A", _NO_TRACK)
     )

@@ -116,7 +116,10 @@ def start(context: Context, path: str, what: tuple[str, ...]) -> None:
         raise BadArgument(f"path: {error}") from error
     extension = place.suffix or EXTENSIONS[form]
     files = [(tap, place.with_name(place.stem + name + extension)) for tap, name in taps.items()]
-    context.core.recordings.start(context, files, form, context_frame(context), _roots(context))
+    context.core.recordings.start(
+        context, files, form, context_frame(context), _roots(context),
+        context.core.settings.record_reserve << 20,
+    )  # fmt: skip
 
 
 @TABLE.add(

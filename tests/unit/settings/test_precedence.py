@@ -53,6 +53,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "max_preload": st.floats(0, 1e9),
     "media_root": st.lists(_path, min_size=1, max_size=3).map(tuple),
     "record_folder": _path,
+    "record_reserve": st.integers(0, 1 << 24),
     "a": _path,
     "b": _path,
     "c": _path,
