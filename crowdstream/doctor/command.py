@@ -47,6 +47,7 @@ def _checks(
     yield "Python", software.python
     yield "libraries", software.libraries
     yield "file formats", software.formats
+    yield "loader's rights", software.confinement
     yield "compiled kernels", kernels.kernel_cache
     yield "sound device", lambda: sound.devices(settings)
     yield "sound card access", lambda: sound.access(machine)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check
+from crowdstream.sandbox import Report, available
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # those that numba publishes packages for
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
@@ -92,3 +93,13 @@ def formats(version: str | None = None) -> Check:
                      f"{INSTALL}, which brings its own", data)
     return Check("file formats", OK, f"libsndfile {version}: WAV, AIFF, FLAC, OGG, MP3",
                  data=data)
+
+
+def confinement(found: Report | None = None) -> Check:
+    """Whether what reads files can be kept from the network and from the rest of the disk."""
+    found = found or available()
+    data = {"network": found.network, "files": found.files}
+    if found.missing:
+        return Check("loader's rights", WARN, found.missing,
+                     "a kernel of 5.13 or later with Landlock: cat /sys/kernel/security/lsm", data)
+    return Check("loader's rights", OK, "no network, and only what it needs of the disk", data=data)

@@ -27,6 +27,7 @@ from crowdstream.library.describe import Describer
 from crowdstream.library.grids import describe_track
 from crowdstream.library.loader import Loader
 from crowdstream.library.quiet import mute_c_libraries
+from crowdstream.sandbox import confine
 
 WATCH_SECONDS = 0.05  # between looks at the playheads of what is streamed
 IDLE_SECONDS = 1.0  # between looks while all that is loaded is in memory
@@ -134,12 +135,14 @@ def main(arguments: list[str]) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     request = json.loads(arguments[0])
     most = request["max_preload"]
+    roots = [Path(root) for root in request["roots"]]
+    confine(roots)
     loader = Loader(
         Desk(int(request["fd"])),
         _write,
         read_ahead=float(request["read_ahead"]),
         max_preload=math.inf if most is None else float(most),
-        roots=[Path(root) for root in request["roots"]],
+        roots=roots,
         describe=Describer(partial(describe_track, analysed=look_up)),
         waits=False,
     )

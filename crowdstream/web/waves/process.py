@@ -31,6 +31,7 @@ from typing import Any
 from crowdstream.idle import give_way
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.quiet import mute_c_libraries
+from crowdstream.sandbox import confine, own_folders
 from crowdstream.texts import printable
 from crowdstream.web.waves.shape import TooLong
 from crowdstream.web.waves.store import Store, cache_place
@@ -207,13 +208,14 @@ def _identity(path: str) -> tuple[int, int] | None:
     return None
 
 
-def main() -> int:
-    """Run until standard input closes."""
+def main(arguments: list[str]) -> int:
+    """Run until standard input closes. `arguments`: the media folders, if there are any."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     give_way()
     keep_memory()
     mute_c_libraries()
     folder, temporary = cache_place(os.environ)
+    confine([Path(root) for root in arguments], [*own_folders(), folder])
     store = Store(folder, temporary)
     with contextlib.suppress(BrokenPipeError):  # the web process is gone
         _write({"up": str(folder)})
@@ -223,4 +225,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

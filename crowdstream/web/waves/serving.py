@@ -67,7 +67,8 @@ class Waves:
     def __init__(self, web: Web, environ: dict[str, str] | None = None) -> None:
         """`environ`: of the process that makes them; this one's where None."""
         self._web = web
-        self.worker = Worker(self._said, environ)
+        media = getattr(web.settings, "media_root", ())
+        self.worker = Worker(self._said, environ, media=media)
         self._tracks: dict[str, Track] = {}  # by deck
         self._sounds: dict[str, Sound] = {}  # by path
         self._gentle = False

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
@@ -35,9 +35,14 @@ class Worker:
     """
 
     def __init__(
-        self, hear: Hear, environ: dict[str, str] | None = None, hang: float = HANG_SECONDS
-    ) -> None:
-        """`hear` gets what the process says, see `process`; and {"failed"} of this class."""
+        self, hear: Hear, environ: dict[str, str] | None = None, hang: float = HANG_SECONDS,
+        media: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """`hear` gets what the process says, see `process`; and {"failed"} of this class.
+
+        `media`: folders; below a home the process can read nothing else, if there are any.
+        """
+        self._media = list(media)
         self._hear = hear
         self._environ = environ
         self._hang = hang
@@ -122,7 +127,7 @@ class Worker:
         """One life of the process."""
         process = await asyncio.create_subprocess_exec(
             # -P: a file of the folder it is started in must not stand in for a module.
-            sys.executable, "-P", "-m", "crowdstream.web.waves.process",
+            sys.executable, "-P", "-m", "crowdstream.web.waves.process", *self._media,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             env=child_environment(self._environ), start_new_session=True, limit=LONGEST_LINE,
         )  # fmt: skip
