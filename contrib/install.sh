@@ -9,7 +9,7 @@ venv=$project/.venv
 # There while pip is at work: a package it was interrupted in may look complete to the next
 # pip, so what such a run left is not used.
 unfinished=$venv/.unfinished
-server_files=("$project/requirements.txt" "$project/pyproject.toml")
+server_files=("$project/requirements.txt" "$project/requirements.lock" "$project/pyproject.toml")
 
 # System packages found missing, filled by need().
 packages=()
@@ -267,8 +267,9 @@ install_server() {
         packages=() reasons=()
         say "[2/4] Python environment"
         make_venv
-        say "[3/4] Python packages of requirements.txt, and the crowdstream command"
-        pip_install -r "$project/requirements.txt" -e "$project"
+        say "[3/4] Python packages of requirements.lock, and the crowdstream command"
+        pip_install --require-hashes -r "$project/requirements.lock"
+        pip_install --no-deps -e "$project"
         say "[4/4] compiling the mixing kernels for this processor (a minute or two, once)"
         run_module crowdstream compile || fail "the kernels did not compile; see above."
         stamp server "${server_files[@]}"

@@ -51,6 +51,65 @@ def test_every_package_that_the_server_needs_was_looked_at() -> None:
     assert not needed() - looked - {"typing-extensions"}
 
 
+LOCK = PROJECT / "requirements.lock"
+PLATFORMS = [
+    {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.2",
+     "platform_machine": machine, "sys_platform": "linux", "platform_system": "Linux",
+     "os_name": "posix", "implementation_name": "cpython",
+     "platform_python_implementation": "CPython"}
+    for minor in (11, 12, 13, 14) for machine in ("x86_64", "aarch64")
+]  # fmt: skip
+
+
+def locked() -> list[tuple[Requirement, list[str]]]:
+    """The lines of the lock, each with its hashes."""
+    text = "\n".join(
+        line for line in LOCK.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    )
+    found = []
+    for entry in text.replace("\\\n", " ").splitlines():
+        words, *hashes = entry.split("--hash=")
+        found.append((Requirement(words.strip()), [one.strip() for one in hashes]))
+    return found
+
+
+@pytest.mark.parametrize("platform", PLATFORMS, ids=lambda one: "-".join(list(one.values())[1:3]))
+def test_the_lock_holds_one_version_of_all_that_the_server_needs(platform: dict[str, str]) -> None:
+    versions: dict[str, Version] = {}
+    for requirement, _hashes in locked():
+        if requirement.marker is None or requirement.marker.evaluate(platform):
+            name = canonicalize_name(requirement.name)
+            [pin] = requirement.specifier
+            assert pin.operator == "==" and name not in versions
+            versions[name] = Version(pin.version)
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    left = [Requirement(text) for line in lines if (text := line.partition("#")[0].strip())]
+    seen: set[str] = set()
+    while left:
+        requirement = left.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in versions, f"make requirements.lock anew: it lacks {name}"
+        assert versions[name] in requirement.specifier, f"make requirements.lock anew: {name}"
+        if name not in seen:
+            seen.add(name)
+            for text in importlib.metadata.requires(name) or []:
+                needs = Requirement(text)
+                if needs.marker is None or needs.marker.evaluate({**platform, "extra": ""}):
+                    left.append(needs)
+
+
+def test_every_line_of_the_lock_has_hashes_and_names_no_index() -> None:
+    text = LOCK.read_text(encoding="utf-8")
+    assert "://" not in text and "--index" not in text and "--find-links" not in text
+    entries = locked()
+    assert len(entries) > 15
+    for requirement, hashes in entries:
+        assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes)
+        assert requirement.url is None
+    script = (PROJECT / "contrib" / "install.sh").read_text(encoding="utf-8")
+    assert 'pip_install --require-hashes -r "$project/requirements.lock"' in script
+
+
 def test_nothing_is_installed_that_is_known_to_be_unsafe() -> None:
     assert len(ADVISORIES) >= 8
     assert not list(unsafe(ADVISORIES))

@@ -22,6 +22,7 @@ COPIED = [
     "contrib/uninstall.sh",
     "contrib/crowdstream.service",
     "requirements.txt",
+    "requirements.lock",
     "tests/requirements.txt",
     "tests/static/requirements.txt",
     "tests/browser/requirements.txt",
@@ -162,7 +163,8 @@ def sandbox(tmp_path: Path) -> Sandbox:
 
 INSTALLATION = [
     "python -m venv PROJECT/.venv",
-    "python -m pip install -r PROJECT/requirements.txt -e PROJECT",
+    "python -m pip install --require-hashes -r PROJECT/requirements.lock",
+    "python -m pip install --no-deps -e PROJECT",
     "python -P -m crowdstream compile",
 ]
 
