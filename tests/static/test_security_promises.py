@@ -1,0 +1,37 @@
+"""Every promise of docs/security.md names tests, and these are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from tests.support.environment import PROJECT
+
+TEXT = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
+NAMED = re.findall(r"`(tests/\S+\.py)::(\w+)`", TEXT)
+WITHOUT = {"On a network", "What else is not protected"}  # they promise nothing
+
+
+@pytest.mark.parametrize(("path", "name"), sorted(set(NAMED)))
+def test_a_test_that_is_named_is_there(path: str, name: str) -> None:
+    tree = ast.parse((PROJECT / path).read_text(encoding="utf-8"))
+    assert name in {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
+
+
+def test_every_part_and_every_promise_of_the_page_names_its_tests() -> None:
+    assert len(set(NAMED)) > 50
+    for part in TEXT.split("\n## ")[1:]:
+        title = part.partition("\n")[0]
+        assert title in WITHOUT or "Tests: " in part, title
+    for bold in ("The token", "Guesses", "Other sites", "What a page may do", "Limits"):
+        rest = TEXT.partition(f"**{bold}")[2].partition("\n**")[0]
+        assert "Tests: " in rest, bold
+
+
+def test_the_service_is_bounded() -> None:
+    unit = (PROJECT / "contrib" / "crowdstream.service").read_text(encoding="utf-8").splitlines()
+    found = dict(line.partition("=")[::2] for line in unit if re.match(r"\w+=", line))
+    assert found["UMask"] == "0027"
+    assert found["MemoryMax"] == "80%" and 64 <= int(found["TasksMax"]) <= 1024

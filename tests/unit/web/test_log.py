@@ -1,0 +1,58 @@
+"""What the web process logs: whatever strangers send, it does not fill the log."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+from crowdstream.web.access.gate import Gate
+from crowdstream.web.process import LINES_AT_ONCE, Log, first_line
+from tests.support.web_client import ask, settings
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("web", logging.ERROR, "", 0, text, None, None)
+
+
+def test_a_flood_of_lines_is_cut_short_and_counted() -> None:
+    now, said = [0.0], []
+    web: Any = SimpleNamespace(link=SimpleNamespace(say=said.append))
+    handler = Log(web, lambda: now[0])
+    for number in range(10_000):
+        handler.emit(record(f"line {number} " + "x" * 5000))
+    assert len(said) == LINES_AT_ONCE
+    assert all(len(one["log"]) <= 2000 for one in said)
+    now[0] += 31.0
+    handler.emit(record("the next"))
+    left_out = 10_000 - int(LINES_AT_ONCE)
+    assert said[-1]["log"] == f"the next ({left_out} lines of the web process were left out before)"
+
+
+def test_a_handler_that_fails_is_logged_once_a_minute_and_answered(
+    caplog: Any,
+) -> None:
+    now = [100.0]
+    gate = Gate(settings(), {}, lambda: now[0])
+
+    async def fails(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise KeyError("text")
+
+    app = gate.guard(fails)
+    answers = [ask(app, "GET", "/x").status for _ in range(100)]
+    assert answers == [500] * 100 and gate.refused["fault"] == 100
+    assert len(caplog.records) == 1
+    now[0] += 61.0
+    ask(app, "GET", "/x")
+    assert "99 more like it" in caplog.records[-1].getMessage()
+
+
+def test_the_settings_are_read_to_the_end_of_their_line_and_not_beyond() -> None:
+    import os
+
+    reader, writer = os.pipe()
+    os.write(writer, b'{"settings": {}}\n{"table": []}\n')
+    assert first_line(reader) == b'{"settings": {}}\n'
+    assert os.read(reader, 100) == b'{"table": []}\n'
+    os.close(reader)
+    os.close(writer)
