@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,8 @@ def record(text: str) -> logging.LogRecord:
 
 
 def test_a_flood_of_lines_is_cut_short_and_counted() -> None:
-    now, said = [0.0], []
+    now = [0.0]
+    said: list[dict[str, str]] = []
     web: Any = SimpleNamespace(link=SimpleNamespace(say=said.append))
     handler = Log(web, lambda: now[0])
     for number in range(10_000):
@@ -48,8 +50,6 @@ def test_a_handler_that_fails_is_logged_once_a_minute_and_answered(
 
 
 def test_the_settings_are_read_to_the_end_of_their_line_and_not_beyond() -> None:
-    import os
-
     reader, writer = os.pipe()
     os.write(writer, b'{"settings": {}}\n{"table": []}\n')
     assert first_line(reader) == b'{"settings": {}}\n'
