@@ -31,6 +31,7 @@ from crowdstream.catalog.library import (
 )
 from crowdstream.catalog.listing import json_lines, lines
 from crowdstream.catalog.pool import Pool, PoolError
+from crowdstream.catalog.progress import Reporter
 from crowdstream.catalog.run import Run, Summary, Workers
 from crowdstream.catalog.unpack import default_cache
 from crowdstream.catalog.view import Terminal, notes, summary_line
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--explain", action="store_true",
         help="say of each folder what it was taken for, and why")  # fmt: skip
     add("--quiet", action="store_true", help="say only what is wrong")
+    add("--progress", action="store_true", help="say how far it is as JSON, a line at a time")
     return parser
 
 
@@ -161,7 +163,10 @@ def _analyze(
     start: Callable[[str | None, int], AbstractContextManager[Workers]],
 ) -> int:
     begin = time.monotonic()
-    view = Terminal(sys.stderr, sys.stderr.isatty() and not options.quiet)
+    view = (
+        Reporter(sys.stdout, sys.stderr) if options.progress
+        else Terminal(sys.stderr, sys.stderr.isatty() and not options.quiet)
+    )
     summary = Summary()
     try:
         with Library(place) as library:
@@ -192,7 +197,7 @@ def _analyze(
                 view.trouble("", line)
     finally:
         view.close()
-        if not options.quiet and summary.tracks:
+        if not options.quiet and not options.progress and summary.tracks:
             print(summary_line(summary, time.monotonic() - begin))
         for note in notes(summary):
             view.say(note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +46,8 @@ class Web:
         self.desk = desk
         self.settings = settings
         self.handlers: dict[str, Callable[[Page, Any], None]] = {}
+        self.at_end: list[Callable[[], Awaitable[None]]] = []
+        """Called when this process ends."""
         self.live = Live(self)
         self.link = Link(self._heard)
         self.readings = Readings(desk, lambda: self.link.picture, lambda: self.link.about)
@@ -92,6 +94,8 @@ class Web:
     async def close(self) -> None:
         """End what this process has started."""
         await self.waves.close()
+        for end in self.at_end:
+            await end()
 
     async def _announced(self) -> None:
         # Found in the network, where others can reach it.

@@ -10,7 +10,7 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from crowdstream.library.folders import STEMS
 from crowdstream.library.stem_sound import Access
 from crowdstream.library.tracks import TrackFiles, folder_verdict, is_audio, track_of
 from crowdstream.texts import composed
+from crowdstream.web.query import Term
 
 MOST_LISTED = 100_000  # entries of a folder
 MOST_FOUND = 1000  # results of a search
@@ -105,14 +106,19 @@ def list_folder(real: Path, roots: Sequence[Path]) -> Listing:
     )
 
 
-def search(query: str, roots: Sequence[Path]) -> tuple[list[Found], bool]:
-    """What has all words of the query in its path, one at least in its name; whether that is all.
+def search(
+    terms: Sequence[Term],
+    roots: Sequence[Path],
+    fits: Callable[[Found, Sequence[Term]], bool] = lambda _found, _terms: False,
+) -> tuple[list[Found], bool]:
+    """What fits all terms; whether that is all. Folders come first, then files, each by name.
 
-    Folders come first, then files, each by name.
+    Words are looked for in paths, and one at least has to be in the name itself. What a name does
+    not decide, `fits(found, terms)` does: whether a track has that tempo and that key.
     """
-    words = composed(query).casefold().split()
     folders: list[Found] = []
     files: list[Found] = []
+    tracks: set[str] = set()  # folders of stems that fit: their files are not found beside them
     until, whole = time.monotonic() + SEARCH_SECONDS, True
     for walked, found in enumerate(_walk(roots), 1):
         if len(folders) + len(files) >= MOST_FOUND or walked > MOST_WALKED:
@@ -122,9 +128,16 @@ def search(query: str, roots: Sequence[Path]) -> tuple[list[Found], bool]:
             whole = False
             break
         text = composed(found.path).casefold()
-        name = text.rpartition("/")[2]
-        if all(word in text for word in words) and any(word in name for word in words):
-            (folders if found.folder else files).append(found)
+        above, _, name = text.rpartition("/")
+        rest = [term for term in terms if not term.in_text(text)]
+        if rest:
+            if any(term.plain for term in rest) or above in tracks or not fits(found, rest):
+                continue
+            if found.folder:
+                tracks.add(text)
+        elif not any(term.in_text(name) for term in terms):
+            continue
+        (folders if found.folder else files).append(found)
 
     def by_name(found: Found) -> list[tuple[int, int, str]]:
         return sort_key(found.path.rpartition("/")[2])

@@ -108,6 +108,10 @@ class Catalogue:
         found.reverse()
         return found
 
+    def look_again(self) -> None:
+        """Look at once whether there is a library now: something has been analysed."""
+        self._look_at = 0.0
+
     def wait(self, seconds: float) -> bool:
         """Wait until all is read that was asked for; whether it is."""
         with self._change:

@@ -80,6 +80,7 @@ class Live:
         self._web = web
         self.pages: set[Page] = set()
         self._empty_since: float | None = 0.0
+        self._shown: dict[str, Any] = {}
         self.opened: list[Callable[[], None]] = []
         """Called when a page comes and there was none."""
         self.closed: list[Callable[[], None]] = []
@@ -94,6 +95,12 @@ class Live:
                 page.show(what)
         elif kind in ("event", "changed", "about") and self.pages:
             self.publish({kind: what})
+
+    def show(self, key: str, value: Any) -> None:
+        """Show pages a part of the picture that this process knows by itself, now and later."""
+        self._shown[key] = value
+        for page in self.pages:
+            page.show({key: value})
 
     def publish(self, message: dict[str, Any], seen: str = "") -> None:
         """Tell all pages; with `seen`, those that show that."""
@@ -142,7 +149,7 @@ class Live:
             "about": web.link.about, "table": web.link.table,
         }  # fmt: skip
         page.say(encoded({"hello": hello}))
-        page.show(dict(web.link.picture))
+        page.show({**web.link.picture, **self._shown})
         self.pages.add(page)
         if len(self.pages) == 1:
             for tell in self.opened:

@@ -1,7 +1,7 @@
 """The library over HTTP: folders of the media, and searches in them, a page of rows at a time.
 
     GET /library?path=0/Sets&offset=0&limit=100&sort=name&order=up
-    GET /library/search?q=night+drive
+    GET /library/search?q=night+120-126+8A        words, tempos and keys (see `query`)
 
 answer with `count`, `truncated`, `reading` (tags are still being read: ask again), `root` (name of
 the media folder), `path`, `note` and `entries`. An entry is a `folder`, a `track` (a folder of
@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from crowdstream.library.tracks import TrackFiles
+from crowdstream.web.analyst import Analyst
 from crowdstream.web.browse import (
     MOST_FOUND,
     Found,
@@ -38,6 +39,7 @@ from crowdstream.web.browse import (
     stems_of,
 )
 from crowdstream.web.catalogue import About, Catalogue
+from crowdstream.web.query import Term, parse
 from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ MOST_WAITING = 8  # requests; more are told to come back
 KEPT_LISTINGS = 2
 KEPT_SEARCHES = 8
 SEARCH_AGE = 15.0  # s that what a search found is used again
+SOON_SECONDS = 1.0  # the same while tempos and keys are still being read
 SORTS = ("name", "bpm", "key", "length", "stems")
 
 T = TypeVar("T")
@@ -65,6 +68,16 @@ class _Row:
     settled: bool = True
 
 
+@dataclass(frozen=True)
+class _Search:
+    # What was found; whether that is all; whether tempos and keys are unread that may fit, too;
+    # until when it is used again.
+    found: list[Found]
+    whole: bool
+    unread: bool
+    until: float
+
+
 class Shelf:
     """Answers for the library. For the web process's event loop; the work is done in a thread."""
 
@@ -74,7 +87,7 @@ class Shelf:
         self._worker = ThreadPoolExecutor(1, "shelf")
         self._waiting = 0
         self._listings: OrderedDict[tuple[str, int], Listing] = OrderedDict()
-        self._searches: OrderedDict[str, tuple[float, list[Found], bool]] = OrderedDict()
+        self._searches: OrderedDict[str, _Search] = OrderedDict()
 
     # In the event loop ----------------------------------------------------------------------
 
@@ -154,7 +167,8 @@ class Shelf:
         """Rows that a search has found."""
         if not query or not self.roots:
             return _page([], 0)
-        found, whole = self._searched(query)
+        searched = self._searched(query)
+        found, whole = searched.found, searched.whole
         shown = found[offset : offset + limit] if sort == "name" else found
         rows = [self._row(one) for one in shown]
         if sort == "name":
@@ -164,7 +178,7 @@ class Shelf:
             rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
         entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
         note = "" if whole else f"the first {min(len(found), MOST_FOUND)} found"
-        return _page(entries, len(found), not whole, reading, note)
+        return _page(entries, len(found), not whole, reading or searched.unread, note)
 
     def _row(self, found: Found) -> _Row:
         if not found.folder:
@@ -207,14 +221,32 @@ class Shelf:
             self._listings.popitem(last=False)
         return listing
 
-    def _searched(self, query: str) -> tuple[list[Found], bool]:
-        kept = self._searches.get(query)
-        if kept is None or time.monotonic() > kept[0] + SEARCH_AGE:
-            found, whole = search(query, self.roots)
-            self._searches[query] = kept = time.monotonic(), found, whole
-            while len(self._searches) > KEPT_SEARCHES:
-                self._searches.popitem(last=False)
-        return kept[1], kept[2]
+    def _searched(self, query: str) -> _Search:
+        kept = self._searches.pop(query, None)
+        begun = time.monotonic()
+        if kept is None or begun > kept.until:
+            unread = False
+
+            def fits(one: Found, terms: Sequence[Term]) -> bool:
+                nonlocal unread
+                row = self._row(one)
+                if not row.stems:
+                    return False
+                (about,) = self.catalogue.look_up([row.stems])
+                if about is None:
+                    unread = True
+                    return False
+                return all(term.of_track(about.bpm, about.key) for term in terms)
+
+            found, whole = search(parse(query), self.roots, fits)
+            now = time.monotonic()
+            # What is not read yet is looked for again soon, and not all the time.
+            age = max(SOON_SECONDS, 2 * (now - begun)) if unread else SEARCH_AGE
+            kept = _Search(found, whole, unread, now + age)
+        self._searches[query] = kept
+        while len(self._searches) > KEPT_SEARCHES:
+            self._searches.popitem(last=False)
+        return kept
 
 
 def _page(
@@ -259,4 +291,15 @@ def _finite(value: float | None) -> float | None:
 def routes(web: Web) -> list[Route]:
     """Where the library is served."""
     shelf = Shelf([Path(root) for root in web.settings.media_root])
-    return [resource("/library", get=shelf.browse), resource("/library/search", get=shelf.find)]
+
+    def finished() -> None:
+        shelf.catalogue.look_again()
+        web.publish({"analysed": 1})
+
+    analyst = Analyst(shelf.roots, lambda state: web.live.show("analysis", state), finished)
+    web.at_end.append(analyst.stop)
+    return [
+        resource("/library", get=shelf.browse),
+        resource("/library/search", get=shelf.find),
+        resource("/library/analyse", post=analyst.asked),
+    ]

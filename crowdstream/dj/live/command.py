@@ -73,7 +73,7 @@ def dj(arguments: Sequence[str]) -> int:
                 raise NothingToPlay(f"{printable(options.what)} is neither a folder nor a set file")
             analyst = None if options.no_analysis else Analyst(options.what, options.library)
             chooser = _endless(options, analyst)
-        return _play(options, chooser, chart)
+        return _play(options, chooser, chart, analyst)
     except (SetError, SettingError, NothingToPlay) as error:
         print(f"crowdstream dj: {error}", file=sys.stderr)
         return 2
@@ -85,7 +85,10 @@ def dj(arguments: Sequence[str]) -> int:
             analyst.end()
 
 
-def _play(options: argparse.Namespace, chooser: Chooser, chart: MovementMap | None) -> int:
+def _play(
+    options: argparse.Namespace, chooser: Chooser, chart: MovementMap | None,
+    analyst: Analyst | None,
+) -> int:
     ended = threading.Event()
     parent: int | None = options.with_pid
 
@@ -97,7 +100,9 @@ def _play(options: argparse.Namespace, chooser: Chooser, chart: MovementMap | No
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    Session(Link(connect(options.host, options.port)), chooser, Floor(chart)).run(over)
+    link = Link(connect(options.host, options.port))
+    analysis = (lambda: analyst.progress) if analyst is not None else dict
+    Session(link, chooser, Floor(chart), analysis=analysis).run(over)
     return 0
 
 

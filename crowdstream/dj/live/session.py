@@ -30,8 +30,11 @@ class Session:
     def __init__(
         self, link: Link, chooser: Chooser, floor: Floor,
         monotonic: Callable[[], float] = time.monotonic,
+        analysis: Callable[[], dict[str, Any]] = dict,
     ) -> None:  # fmt: skip
+        """`analysis()`: how far tracks are analysed, empty while none is."""
         self.link = link
+        self._analysis = analysis
         self.player = Player(link, chooser, floor, monotonic)
         self._now = monotonic
         self._said: dict[str, Any] = {}
@@ -164,8 +167,9 @@ class Session:
             return
         self._looked_at = now
         state = self.state()
-        # Movement is never twice the same: that alone is told more slowly.
-        same = {**state, "movement": 0} == {**self._said, "movement": 0}
+        # Movement and progress are never twice the same: they alone are told more slowly.
+        moving = {"movement": 0, "analysis": {}}
+        same = {**state, **moving} == {**self._said, **moving}
         soon = AGAIN_SECONDS if state == self._said else MOVED_SECONDS
         if same and now < self._said_at + soon:
             return
@@ -184,6 +188,7 @@ class Session:
             "history": [name_of(path) for path in player.history[-SHOWN:]],
             "movement": round(player.floor.movement, 2),
             "crowd": int(player.floor.leads(self._now())), "memory": player.remembered(),
+            "analysis": self._analysis(),
         }  # fmt: skip
         if mix is None or player.index < 0:
             return state
