@@ -20,6 +20,11 @@ MOST_RECOVER_SECONDS = 300.0  # each try that fails doubles the pause, up to her
 RELAPSE_SECONDS = 15.0  # being slow so soon after more bits means that the try has failed
 
 
+DOUBT_SECONDS = 1.5  # for which one who says when they were held up is not called slow yet
+EXCUSED_SECONDS = 3.0  # after a report of having been held up, in which being late is due to that
+EXCUSE = 0.5  # part of what they are late with that this has to explain
+
+
 class Listener:
     """What is sent to one listener, and what they have said they got.
 
@@ -28,6 +33,7 @@ class Listener:
     network's buffers and on the way counts as under way until they report it (`have`). How long
     the oldest of it has been is how far behind they are. So it is bounded, whatever is slow:
     their network, a proxy, or their browser. What this process itself sends late does not count.
+    What they say they were held up by their own computer is no reason for fewer bits.
     """
 
     def __init__(self, ladder: Sequence[str]) -> None:
@@ -44,24 +50,48 @@ class Listener:
         self._usual = 0.0
         self._known = False  # whether they have reported at all
         self._full_since: float | None = None
+        self._tells_held = False  # whether their reports say how long they were held up
+        self._doubted_at: float | None = None  # since when they are late, and the cause is open
+        self._excused_until = -math.inf
         self._pause = RECOVER_SECONDS
-        self._widened_at = -math.inf
+        self._widened_at = self._narrowed_at = -math.inf
 
     @property
     def format(self) -> str:
         """The name of the format they get now."""
         return self._ladder[self._level]
 
-    def have(self, frame: int) -> None:
-        """They report that everything up to the frame `frame` has arrived."""
+    def have(self, frame: int, held: float | None = None) -> None:
+        """They report that everything up to the frame `frame` has arrived.
+
+        `held`: seconds for which their computer has lately had no time for them; None: unknown.
+        """
         # What they can't have yet they have not: the outbox stays as short as they are honest.
         frame = min(frame, self.handed_over)
         behind = 0.0
+        oldest = self._behind(self._now)
         while self._under_way and self._under_way[0][0] <= frame:
             behind = self._now - self._under_way.popleft()[1]
         behind = max(behind, self._behind(self._now))
+        if held is not None:
+            self._judge(oldest - self._usual, held)
         self._usual = min(self._usual if self._known else LONG_WAY_SECONDS, behind)
         self._known = True
+
+    def _judge(self, late: float, held: float) -> None:
+        # Whether it is their computer that makes them so many seconds late.
+        self._tells_held = True
+        if held <= 0.0 or held < EXCUSE * late:
+            if self._doubted_at is not None:  # the way it is, then
+                self._doubted_at = None
+                self._narrow(self._now)
+            return
+        self._excused_until = self._now + EXCUSED_SECONDS
+        self._doubted_at = None
+        mistaken = self._narrowed_at > self._now - held - DOUBT_SECONDS
+        if self._level and mistaken:
+            self._narrowed_at = -math.inf
+            self._change(-1, self._now, "that computer was busy, the connection is not slow")
 
     def offer(
         self, chunk: Chunk, encode: Callable[[str, Chunk], bytes | None], now: float
@@ -108,11 +138,29 @@ class Listener:
                 self._pause = min(2 * self._pause, MOST_RECOVER_SECONDS)
                 self._widened_at = -math.inf
             self._slow_at = now
-            if not self._narrowest and now - self._changed_at >= STEP_SECONDS:
-                self._change(1, now, "the connection is slow: fewer bits")
-        elif self._level and now - max(self._slow_at, self._changed_at) >= self._pause:
+            if self._excused(now):
+                return
+            self._narrow(now)
+            return
+        self._doubted_at = None
+        if self._level and now - max(self._slow_at, self._changed_at) >= self._pause:
             self._widened_at = now
             self._change(-1, now, "more bits again")
+
+    def _narrow(self, now: float) -> None:
+        if not self._narrowest and now - self._changed_at >= STEP_SECONDS:
+            self._narrowed_at = now
+            self._change(1, now, "the connection is slow: fewer bits")
+
+    def _excused(self, now: float) -> bool:
+        # Late by their own computer, or it is not known yet: their next report says.
+        if now < self._excused_until:
+            return True
+        if not self._tells_held:
+            return False
+        if self._doubted_at is None:
+            self._doubted_at = now
+        return now - self._doubted_at < DOUBT_SECONDS
 
     def _change(self, by: int, now: float, why: str) -> None:
         self._level += by

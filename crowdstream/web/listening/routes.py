@@ -5,8 +5,9 @@
 The server says first what it sends: `{"hello": {"bus", "format", "formats", "rate"}}`; then
 chunks (see `chunks`) as binary messages, and as text `{"format", "why"}` before what follows has
 another format. A listener reports about five times a second `{"have": frame}`, the frame behind
-the last one that arrived; who does not report counts as slow. `{"ping": t}` is answered by
-`{"pong": [t, seconds of the server's monotonic clock]}`.
+the last one that arrived; who does not report counts as slow. With `"held": seconds` it says how
+long its own computer held it up lately, which is no reason for fewer bits. `{"ping": t}` is
+answered by `{"pong": [t, seconds of the server's monotonic clock]}`.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class Station:
                 listener.closing = "not the report of a listener" if report is None else "too many"
                 return
             if "have" in report:
-                listener.have(int(report["have"]))
+                held = float(report["held"]) if "held" in report else None
+                listener.have(int(report["have"]), held)
             if "ping" in report and listener.outbox.qsize() < REPORTS_A_SECOND:
                 listener.outbox.put_nowait({"pong": [report["ping"], now]})
 

@@ -52,6 +52,11 @@ export class Decoder {
     this.fed = 0;
   }
 
+  // Chunks that wait to be decoded.
+  get waiting() {
+    return this.opus === null ? 0 : this.opus.decodeQueueSize;
+  }
+
   feed(buffer) {
     const head = parseHead(buffer);
     if (head.form === OPUS) {

@@ -1,6 +1,7 @@
 // Listening in: what the page shows of it, and the first touch that starts it.
 
 import { Sound } from "./sound.js";
+import { Twice } from "./twice.js";
 
 const MEMORY = "crowdstream.listen"; // in localStorage: {muted, bus, volume, format}
 // Browsers take different ones of these for a wish of the user's, by kind of pointer.
@@ -15,6 +16,9 @@ const STATES = {
 };
 const BUSES = { master: "Master", cue: "Cue" };
 const FORMATS = { pcm16: "PCM, 16 bit", opus: "Opus" };
+const BUSY = 0.4; // s for which this computer was held up, from which on it is said
+const BUSY_TEXT = "This computer is too busy for the sound; the connection is not the reason. "
+  + "Close other tabs and programs.";
 const MODES = {
   scheduled: "Without HTTPS browsers lend no sound thread to a page: the sound comes later, "
     + "and a very busy page interrupts it.",
@@ -56,7 +60,18 @@ export function mountListen(element, _live) {
     if (!muted && !sound.allowed && !event.composedPath().includes(ui.button)) sound.start();
   };
   for (const name of TOUCHES) addEventListener(name, touch, { capture: true, passive: true });
-  sound.addEventListener("change", () => show(ui, sound));
+  const twice = new Twice();
+  sound.addEventListener("change", () => {
+    twice.set(sound.wanted && sound.state !== "blocked");
+    show(ui, sound);
+  });
+  twice.addEventListener("change", () => showTwice(ui, twice.others));
+  twice.stop = () => {
+    muted = true;
+    sound.stop();
+    remember();
+  };
+  ui.others.addEventListener("click", () => twice.silence());
   show(ui, sound);
   return sound;
 }
@@ -89,12 +104,31 @@ function build(element, memory) {
   }
   const note = make("p", { className: "listen-note", hidden: true });
   const said = make("p", { className: "listen-note", hidden: true });
+  const twice = make("div", { className: "listen-twice", hidden: true });
+  twice.setAttribute("role", "alert");
+  const twiceText = make("span");
+  const others = make("button", { type: "button", className: "button", textContent: "Silence the others" });
+  twice.append(twiceText, others);
   element.append(
-    sheet, button, state, labelled("Volume", volume), labelled("Bus", bus),
+    twice, sheet, button, state, labelled("Volume", volume), labelled("Bus", bus),
     labelled("Format", format), facts, said, note,
   );
   format.parentElement.hidden = true;
-  return { button, state, volume, bus, format, values, note, said };
+  return { button, state, volume, bus, format, values, note, said, twice, twiceText, others };
+}
+
+// Whose fault gaps are: a computer that is too busy is not a slow connection.
+function gapsText({ gaps, here }) {
+  if (!here) return String(gaps);
+  const rest = gaps - here;
+  return `${gaps} (${here} by this computer${rest ? `, ${rest} on the way` : ""})`;
+}
+
+function showTwice(ui, others) {
+  ui.twice.hidden = others === 0;
+  set(ui.twiceText, others === 0 ? ""
+    : `${others === 1 ? "Another tab plays" : `${others} other tabs play`} this sound, too: `
+      + "it is heard twice, one behind the other.");
 }
 
 function show(ui, sound) {
@@ -113,7 +147,11 @@ function show(ui, sound) {
   const { latency } = reading;
   set(ui.values.latency, latency === null ? "–" : `${Math.round(1000 * latency)} ms`);
   set(ui.values.now, `${reading.format}, ${Math.round(reading.bits)} kbit/s`);
-  set(ui.values.gaps, String(reading.gaps));
+  set(ui.values.gaps, gapsText(reading));
+  if (sound.said === "" && reading.held > BUSY) {
+    ui.said.hidden = false;
+    set(ui.said, BUSY_TEXT);
+  }
 }
 
 // Opus is for choice where the server encodes it and this browser decodes it.

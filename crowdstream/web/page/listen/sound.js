@@ -6,6 +6,7 @@ import { Scheduled } from "./scheduled.js";
 
 const PUMP = 20; // ms
 const LOOK = 1000; // ms between two looks at the latency of the output
+const STALL = 150; // ms by which that thread is late, from which on it counts as held up
 const GLIDE = 0.015; // seconds, of the volume
 const FADE = 100; // ms, in which the player has gone silent when it was stopped
 
@@ -90,7 +91,15 @@ export class Sound extends EventTarget {
       this.mode = "scheduled";
       this.scheduled = new Scheduled(this.context, ring, this.output);
       this.ring = ring;
-      setInterval(() => this.running && this.scheduled.pump(), PUMP);
+      // Here the page's own thread makes the sound: when it is held up, so is the sound.
+      let due = performance.now() + PUMP;
+      setInterval(() => {
+        const late = performance.now() - due;
+        due = performance.now() + PUMP;
+        if (!this.running) return;
+        if (late > STALL && !document.hidden) this.worker.postMessage({ stall: late / 1000 });
+        this.scheduled.pump();
+      }, PUMP);
     }
     this.shared = this.mode === "shared" ? shared : null;
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });

@@ -3,12 +3,14 @@
 import { Decoder, knowsOpus } from "./decode.js";
 import { Joiner } from "./joiner.js";
 import { Latency } from "./latency.js";
+import { Stalls } from "./stall.js";
 import { FILL, GAPS, PLAYING, QUANTUM, RATE, Ring, SKIPS, SPEED, TARGET } from "./ring.js";
 
 const TICK = 200; // ms between two reports to the server and to the page
 const RETRY_LEAST = 300; // ms until a lost connection is tried again; doubled each time
 const RETRY_MOST = 5000;
 const CLOCK = 500; // ms for which the server's clock is waited for before sound starts
+const DECODING = 15; // chunks of 20 ms that wait for the decoder: it does not keep up
 const SILENT = 4000; // ms without a chunk, after which a connection is given up
 
 // The ring's writer: directly where memory is shared, else over a port.
@@ -61,7 +63,10 @@ class Connection {
     this.formats = [];
     this.bytes = 0;
     this.have = null;
-    this.reportedAt = performance.now();
+    this.stalls = new Stalls();
+    this.here = 0; // gaps that this computer has made, not the network
+    this.total = 0;
+    this.reportedAt = this.tickedAt = performance.now();
     this.timer = setInterval(() => this.tick(), TICK);
     this.open(url);
   }
@@ -78,6 +83,7 @@ class Connection {
       postMessage({ said: `Opus could not be decoded: ${error.message}` });
       socket.close();
     });
+    this.decoder = decoder;
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.ping();
@@ -152,17 +158,33 @@ class Connection {
 
   tick() {
     const now = performance.now();
+    this.stalls.tick(now / 1000, (this.tickedAt + TICK) / 1000);
+    // What came while this thread was held up is still to be read.
+    if (now - this.tickedAt > TICK + SILENT / 4) this.chunkAt = Math.max(this.chunkAt, now - TICK);
+    this.tickedAt = now;
+    if (this.decoder.waiting > DECODING) this.stalls.add(now / 1000, this.decoder.waiting * 0.02);
     if (this.socket !== null && now - this.chunkAt > SILENT) {
       this.close();
       this.lost("nothing comes any more");
       return;
     }
-    if (this.have !== null) this.send({ have: this.have, ping: now / 1000 });
+    const held = this.stalls.longest(now / 1000);
+    if (this.have !== null) {
+      this.send({ have: this.have, ping: now / 1000, held: Math.round(1000 * held) / 1000 });
+    }
     const gaps = this.sink.get(GAPS);
     if (this.gaps !== null && gaps !== this.gaps) this.latency.gap();
     this.gaps = gaps;
     if (this.sink.get(TARGET) !== 0) this.aim(now / 1000);
     this.report(now);
+  }
+
+  // All gaps so far. One that follows a stall of this computer is its own.
+  count(now) {
+    const total = this.sink.get(GAPS) + this.sink.get(SKIPS) + this.joiner.jumps;
+    if (total > this.total && this.stalls.longest(now / 1000) > 0) this.here += total - this.total;
+    this.total = total;
+    return total;
   }
 
   report(now) {
@@ -182,7 +204,7 @@ class Connection {
         target: sink.get(TARGET) / rate, speed: sink.get(SPEED),
         latency: playing ? latency.total(fill, this.output) : null,
         way: latency.way, jitter: latency.jitter, offset: latency.offset,
-        gaps: this.sink.get(GAPS) + this.sink.get(SKIPS) + this.joiner.jumps,
+        gaps: this.count(now), here: this.here, held: this.stalls.longest(now / 1000),
       },
     });
   }
@@ -206,6 +228,7 @@ onmessage = async ({ data }) => {
     connection = new Connection(data.start);
   } else if (connection !== null) {
     if (data.output !== undefined) connection.output = data.output;
+    if (data.stall !== undefined) connection.stalls.add(performance.now() / 1000, data.stall);
     if (data.url !== undefined) connection.open(data.url);
     if (data.stop) {
       connection.stop();

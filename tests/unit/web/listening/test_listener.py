@@ -67,6 +67,77 @@ def test_a_long_way_is_not_a_slow_one() -> None:
     assert way.texts == [] and way.listener.skipped == 0
 
 
+def stall(way: Way, seconds: float) -> None:
+    """Their computer does nothing for so long: it reads nothing, and reports nothing."""
+    for _ in range(round(seconds * 50)):
+        chunk = Chunk(SAMPLES, way.chunks * SIZE, RATE, 0.0)
+        way.listener.offer(chunk, lambda name, _: name.encode(), way.now)
+        way.now += 0.02
+        way.chunks += 1
+
+
+def report(way: Way, held: float) -> None:
+    """They read what is there, and report."""
+    way._credit = 1e6
+    way._take()
+    way.listener.have(way.arrived[-1], held)
+
+
+def tick(way: Way, seconds: float, held: float) -> None:
+    """They keep up, and say what they were held up by."""
+    for _ in range(round(seconds * 5)):
+        stall(way, 0.2)
+        report(way, held)
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.2, 1.8])
+def test_a_slow_computer_is_not_a_slow_connection(seconds: float) -> None:
+    way = Way()
+    tick(way, 3, 0.0)
+    for _ in range(5):
+        stall(way, seconds)
+        report(way, seconds)
+        tick(way, 1, seconds)
+    assert way.texts == [] and way.listener.format == "pcm16"
+
+
+def test_one_who_was_held_up_for_long_gets_back_what_was_taken() -> None:
+    way = Way()
+    tick(way, 3, 0.0)
+    stall(way, 4.0)
+    report(way, 4.0)
+    way._take()
+    assert way.texts == ["mulaw", "pcm16"] and way.listener.format == "pcm16"
+
+
+def test_a_slow_connection_is_found_though_they_say_what_holds_them_up() -> None:
+    way = Way()
+    tick(way, 3, 0.0)
+    stall(way, 0.6)
+    report(way, 0.0)  # late, and not by their computer
+    stall(way, 0.6)
+    way._take()
+    assert way.texts == ["mulaw"]
+
+
+def test_being_held_up_a_little_excuses_no_slow_connection() -> None:
+    way = Way()
+    tick(way, 3, 0.0)
+    for _ in range(10):
+        stall(way, 1.0)
+        report(way, 0.2)
+    assert way.texts[:1] == ["mulaw"]
+
+
+def test_one_who_says_nothing_any_more_gets_fewer_bits_even_so() -> None:
+    way = Way()
+    tick(way, 3, 0.0)
+    stall(way, 0.4 + 1.5 + 0.4)
+    way._credit = 1e6
+    way._take()
+    assert way.texts == ["mulaw"]
+
+
 def test_a_server_that_stalls_does_not_blame_its_listeners() -> None:
     way = Way()
     way.pass_time(5, through=5.0)
