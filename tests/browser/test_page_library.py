@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.page_server import NASTY, live, music_server, ready_page
+from tests.support.page_server import (
+    NASTY,
+    listen_to,
+    live,
+    music_server,
+    ready_page,
+    said,
+)
 from tests.support.server import Running, until
 
 MANY = 5000
@@ -109,6 +116,131 @@ def test_loading_by_key_and_by_button(page: Page) -> None:
     page.click("[data-action=load-D]")
     expect(page.locator(".deck[data-deck=D]")).to_have_attribute("data-state", "ready")
     unload(page)
+
+
+@pytest.mark.parametrize("name", ["Night", f"{NASTY}.wav"])
+@pytest.mark.parametrize("way", ["double click", "Enter"])
+def test_double_click_and_enter_load_any_file(page: Page, name: str, way: str) -> None:
+    chosen = page.locator(row(page, name))
+    if way == "Enter":
+        chosen.click()
+        page.focus(".list")
+        page.keyboard.press("Enter")
+    else:
+        # At once: how soon the second of two clicks comes depends on the machine.
+        chosen.evaluate(
+            """(element) => {
+              const at = { bubbles: true, detail: 1, clientX: 1, clientY: 1 };
+              const list = element.closest(".list");
+              element.dispatchEvent(new MouseEvent("click", at));
+              list.querySelector(`#${element.id}`).dispatchEvent(new MouseEvent("click", at));
+            }"""
+        )
+    expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "ready")
+    title = page.locator(".deck[data-deck=A] .track-title")
+    expect(title).to_have_text(name.removesuffix(".wav"))
+    for letter in "BCD":
+        expect(page.locator(f".deck[data-deck={letter}]")).to_have_attribute("data-state", "empty")
+    unload(page)
+
+
+def test_tracks_one_after_another_go_to_decks_of_their_own(page: Page) -> None:
+    page.locator(row(page, "Night")).click()
+    page.focus(".list")
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    for letter in "ABC":
+        expect(page.locator(f".deck[data-deck={letter}]")).to_have_attribute("data-state", "ready")
+    unload(page)
+
+
+def test_loaded_is_said_when_it_is_and_a_failure_instead(page: Page, stage: Running) -> None:
+    listen_to(page)
+    page.locator(row(page, "Night")).click()
+    page.click("[data-action=load-A]")
+    until(lambda: "Night is loaded to deck A" in said(page))
+    until(lambda: live(page, "live.get('deck.A').state") == "ready")
+    mine = [one for one in said(page) if "Night" in one]
+    assert mine == ["Loading Night to deck A …", "Night is loaded to deck A"]
+    # A file that is none: it is never said to be loaded.
+    page.click(row(page, "Zoo"))
+    page.locator(".list").press("Enter")
+    page.locator(row(page, "animal 0.wav")).click()
+    page.click("[data-action=load-B]")
+    failed = "animal 0.wav is not loaded to deck B: "
+    until(lambda: any(one.startswith(failed) for one in said(page)))
+    expect(page.locator(".note.bad", has_text="animal 0.wav").first).to_be_visible()
+    assert not any("animal 0.wav is loaded" in one for one in said(page))
+    unload(page)
+
+
+def test_keys_work_inside_the_library(page: Page) -> None:
+    page.locator(row(page, "Night")).click()
+    page.click("[data-action=load-A]")
+    expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "ready")
+    for place in (".list", ".col-head[data-sort=name]", "[data-action=load-B]", ".crumb >> nth=0"):
+        page.focus(place)
+        page.keyboard.press("q")
+        until(lambda: live(page, "live.get('deck.A').state") == "playing")
+        page.keyboard.press("Escape")
+        expect(page.locator(".panel-library")).to_be_hidden()
+        page.keyboard.press("q")  # it stands
+        until(lambda: live(page, "live.get('deck.A').spin") == 0)
+        live(page, "live.do('/deck/A/stop')")
+        until(lambda: live(page, "live.get('deck.A').state") == "ready")
+        page.keyboard.press("l")
+        expect(page.locator(".list")).to_be_focused()
+    unload(page)
+
+
+def test_arrows_choose_from_anywhere_in_the_library(page: Page) -> None:
+    chosen = page.locator(".row[aria-selected=true]")
+    page.locator(row(page, "Night")).click()
+    first = int(chosen.get_attribute("aria-posinset") or "")
+    for place in (".col-head[data-sort=name]", "[data-action=load-D]", "#library-search"):
+        page.locator(row(page, "Night")).click()
+        page.focus(place)
+        page.keyboard.press("ArrowDown")
+        expect(page.locator(".list")).to_be_focused()
+        page.keyboard.press("ArrowDown")
+        moved = first + (1 if place == "#library-search" else 2)
+        expect(chosen).to_have_attribute("aria-posinset", str(moved))
+
+
+def test_escape_clears_the_search_and_then_closes(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("animal 4999")
+    page.keyboard.press("Enter")
+    expect(page.locator(".row")).to_have_count(1)
+    expect(page.locator(".list")).to_be_focused()
+    page.focus("#library-search")
+    page.keyboard.press("Escape")
+    expect(page.locator("#library-search")).to_have_value("")
+    expect(page.locator(row(page, "Night"))).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".panel-library")).to_be_hidden()
+    page.keyboard.press("l")
+
+
+def test_search_by_tempo(page: Page) -> None:
+    for text, count in (("118-122", 1), ("120", 1), ("bpm:120 night", 1), ("121-125 night", 0)):
+        page.fill("#library-search", text)
+        page.press("#library-search", "Enter")
+        expect(page.locator(".crumbs")).to_contain_text(text)
+        expect(page.locator(row(page, "Night"))).to_have_count(count)
+    page.fill("#library-search", "")
+
+
+def test_a_tap_opens_a_folder_and_chooses_a_track(page: Page) -> None:
+    tap = ("(element) => element.dispatchEvent(new PointerEvent('click', "
+           "{ bubbles: true, detail: 1, pointerType: 'touch' }))")  # fmt: skip
+    page.locator(row(page, "Night")).evaluate(tap)
+    expect(page.locator(".row[aria-selected=true]")).to_contain_text("Night")
+    live(page, "live.do('/version')")
+    assert live(page, "live.get('deck.A').state") == "empty"
+    page.locator(row(page, "Zoo")).evaluate("(element) => element.parentElement && element.click()")
+    page.locator(row(page, "Zoo")).evaluate(tap)  # also one that was chosen before
+    expect(page.locator(".library-status")).to_contain_text(f"{MANY:,} entries")
 
 
 def test_loading_by_drag(page: Page) -> None:

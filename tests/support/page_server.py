@@ -94,3 +94,19 @@ def ordered(page: Page) -> list[list[Any]]:
     """The commands sent since `watch_orders`: [address, arguments...]."""
     found: list[list[Any]] = json.loads(page.evaluate("JSON.stringify(window.sent)"))
     return [order[1:] for order in found]
+
+
+def listen_to(page: Page) -> None:
+    """Keep what screen readers are told from now on; see `said`."""
+    page.evaluate(
+        "() => { window.said = []; const spoken = document.getElementById('spoken');"
+        " window.reader ||= new MutationObserver((records) => window.said.push(...records.flatMap("
+        "(record) => [...record.addedNodes].map((node) => node.textContent))));"
+        " window.reader.observe(spoken, { childList: true }); }"
+    )
+
+
+def said(page: Page) -> list[str]:
+    """What screen readers were told since `listen_to`; the server has things to say as well."""
+    found: list[str] = page.evaluate("window.said")
+    return found

@@ -38,7 +38,14 @@ export function makeDock(live) {
   function isOpen() {
     return element.classList.contains("open");
   }
+  let opener = null; // what had the focus before
   function set(on) {
+    const { activeElement } = document;
+    if (on && !element.contains(activeElement)) opener = activeElement;
+    else if (!on && element.contains(activeElement)) {
+      activeElement.blur();
+      if (opener && opener !== document.body && opener.isConnected) opener.focus();
+    }
     element.classList.toggle("open", on);
     document.body.classList.toggle("docked", on);
     setIcon(fold, on ? "down" : "up");
@@ -67,8 +74,15 @@ export function makeDock(live) {
   });
   return {
     names,
+    loads: library.loads,
     open,
-    toggle: (name) => (isOpen() && bar.chosen() === name ? set(false) : open(name)),
+    toggle: (name) => {
+      if (isOpen() && bar.chosen() === name) set(false);
+      else {
+        open(name);
+        if (name === "library") library.focusList();
+      }
+    },
     close: () => set(false),
     search: () => {
       open("library");

@@ -26,10 +26,13 @@ const HELP = [
     ["Wheel", "turns; with Shift finely"],
   ]],
   ["Library", [
-    ["↑ ↓", "choose"], ["Enter", "open a folder; load a track to a free deck"],
-    ["A B C D", "load the chosen track to that deck"], ["Backspace", "the folder above"],
-    ["Drag", "onto a deck; by touch, hold first"],
+    ["↑ ↓", "choose, also from the search"],
+    ["Enter, double click", "open a folder; load a track to a free deck"],
+    ["A B C D", "load the chosen track to that deck; held, also if it plays"],
+    ["Backspace", "the folder above"], ["Drag", "onto a deck; by touch, hold first"],
+    ["120-126 8A", "search by tempo and key"],
   ]],
+  ["Buttons with a lock", [["Hold", "they stop what plays, and so a click does nothing"]]],
   ["Hot cues", [["Click", "set, or jump there"], ["Hold, Delete", "forget"]]],
 ];
 
@@ -38,8 +41,12 @@ export function listenForKeys(live, decks, dock, show) {
   const held = new Map();
 
   addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || typing(event.target)) return;
-    if (page(event) || deckKey(event)) event.preventDefault();
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.isComposing) return;
+    const { target } = event;
+    if (target instanceof Element && target.closest("dialog")) return;
+    if (event.key === "Escape" ? leave() : !typing(target) && (page(event) || deckKey(event))) {
+      event.preventDefault();
+    }
   });
   addEventListener("keyup", (event) => {
     const deck = held.get(event.code);
@@ -58,8 +65,17 @@ export function listenForKeys(live, decks, dock, show) {
     else if (event.code === "KeyL") dock.toggle("library");
     else if (event.code === "KeyB") dock.toggle("buses");
     else if (event.code === "KeyH") dock.toggle("health");
-    else if (event.key === "Escape") dock.close();
     else return false;
+    return true;
+  }
+
+  // What lies on top is closed first.
+  function leave() {
+    const fold = document.querySelector("details[open]");
+    if (fold) {
+      fold.open = false;
+      fold.querySelector("summary").focus();
+    } else dock.close();
     return true;
   }
 
@@ -89,8 +105,13 @@ export function listenForKeys(live, decks, dock, show) {
   }
 }
 
+// Whether letters belong to what has the focus. A list, a button and a slider have no use for them.
+const NO_TEXT = new Set(["button", "checkbox", "color", "file", "radio", "range", "reset", "submit"]);
+
 function typing(target) {
-  return target instanceof Element && target.closest("input, select, textarea, [role=listbox], dialog");
+  if (!(target instanceof Element)) return false;
+  if (target.closest("textarea, select") || target.isContentEditable) return true;
+  return target instanceof HTMLInputElement && !NO_TEXT.has(target.type);
 }
 
 function makeHelp() {

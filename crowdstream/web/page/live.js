@@ -9,9 +9,14 @@ import { ServerClock } from "./serverclock.js";
 const FIRST_RETRY = 0.25; // s; doubles up to
 const LAST_RETRY = 5; // s
 const SILENCE = 3; // s without a word, after which the connection counts as broken
+const WATCH_MS = 500; // between two looks at the connection
 const PINGS_AT_FIRST = 8; // close together, for a first estimate of the clock
 const PING_SECONDS = 2;
 const ANSWER_SECONDS = 20; // a command that is not answered by then has failed
+
+export const LOOK_ONLY = "this page may only look; open it with its token to change";
+const DONE = new Set(["/done", "/fail"]);
+const LATE = 1; // s by which this page's own timers may be late before it counts as held up
 
 export class Live {
   constructor(url = defaultUrl()) {
@@ -37,7 +42,8 @@ export class Live {
   /** Connect, and stay connected from now on. */
   start() {
     this._open();
-    setInterval(() => this._watch(), 500);
+    this._watched = performance.now();
+    setInterval(() => this._watch(), WATCH_MS);
     addEventListener("online", () => this._soon());
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this._soon();
@@ -70,13 +76,23 @@ export class Live {
 
   /** Carry out a command; resolves to its answers, rejects with the reason of its /fail. */
   do(address, ...args) {
+    return this._ask(address, args, false);
+  }
+
+  /** The same, resolved only with its /done: a load is carried out at once, and done later. */
+  finish(address, ...args) {
+    return this._ask(address, args, true);
+  }
+
+  _ask(address, args, later) {
     if (this.state !== "open") return Promise.reject(new Error("not connected to the server"));
     if (!this.writable) {
-      return Promise.reject(new Error("this page may only look; open it with its token to change"));
+      return Promise.reject(new Error(LOOK_ONLY));
     }
     const id = ++this._serial;
     return new Promise((resolve, reject) => {
-      this._asked.set(id, { address, answers: [], resolve, reject, at: performance.now() });
+      const at = performance.now();
+      this._asked.set(id, { address, answers: [], resolve, reject, at, later });
       this.send({ do: [id, address, ...args] });
     });
   }
@@ -151,11 +167,14 @@ export class Live {
 
   _watch() {
     const now = performance.now();
+    // A page that was held up, by its computer, has not read what may have come meanwhile.
+    if (now - this._watched > WATCH_MS + LATE * 1000) this.since = now;
+    this._watched = now;
     if (this.retryAt && now >= this.retryAt) this._open();
     else if (this._socket && now - this.since > SILENCE * 1000) this._lose("it does not answer");
     else if (this.state === "open" && now - this._pinged > PING_SECONDS * 1000) this._ping();
     for (const [id, asked] of this._asked) {
-      if (now - asked.at > ANSWER_SECONDS * 1000) {
+      if (!asked.ended && now - asked.at > ANSWER_SECONDS * 1000) {
         this._asked.delete(id);
         asked.reject(new Error("no answer from the server"));
       }
@@ -224,8 +243,10 @@ export class Live {
 
   _on_answer([id, address, ...args]) {
     const asked = this._asked.get(id);
-    if (asked) asked.answers.push([address, ...args]);
-    else if (address === "/fail") {
+    if (asked) {
+      asked.answers.push([address, ...args]);
+      if (asked.ended && DONE.has(address)) this._settle(id, asked);
+    } else if (address === "/fail") {
       // Of a command that was carried out before: a load that did not come to its end, say.
       this._tell("refused", { address: args[0], args: [], reason: String(args[1]) });
     }
@@ -235,6 +256,11 @@ export class Live {
   _on_end(id) {
     const asked = this._asked.get(id);
     if (!asked) return;
+    asked.ended = true;
+    if (!asked.later || asked.answers.some(([address]) => DONE.has(address))) this._settle(id, asked);
+  }
+
+  _settle(id, asked) {
     this._asked.delete(id);
     const failed = asked.answers.find(([address]) => address === "/fail");
     if (failed) asked.reject(new Error(String(failed[2])));

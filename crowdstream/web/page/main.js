@@ -2,6 +2,7 @@
 
 import { h, setText } from "./controls/dom.js";
 import { icon } from "./controls/icons.js";
+import { say } from "./controls/say.js";
 import { makeDeck } from "./decks/deck.js";
 import { makeDock } from "./dock.js";
 import { listenForKeys } from "./keys.js";
@@ -10,6 +11,7 @@ import { showLink } from "./link.js";
 import { makeClock } from "./mixer/clock.js";
 import { makeMixer } from "./mixer/mixer.js";
 import { makeRecorder } from "./mixer/record.js";
+import { makeStart } from "./start.js";
 import { takeTable } from "./table.js";
 
 const DECKS = 4;
@@ -32,6 +34,7 @@ function build() {
   live.events.addEventListener("open", ({ detail }) => (SMALL.matches ? show(detail) : dock.open(detail)));
   const links = decks.map((deck) => deck.link);
   listenForKeys(live, links, dock, show);
+  makeStart(live, dock.loads);
   addParts(decks);
 }
 
@@ -51,6 +54,7 @@ async function addParts(decks) {
     const own = listen.querySelector(".listen-button");
     own.classList.add("button", "toggle");
     document.getElementById("listen-button").append(own);
+    document.getElementById("above").append(listen.querySelector(".listen-twice"));
   } catch (error) {
     console.error("listening in:", error);
   }
@@ -101,6 +105,16 @@ addEventListener("pointerdown", (event) => {
     if (!fold.contains(event.target)) fold.open = false;
   }
 });
+
+// A file that is dropped from outside would take the place of the page, and end its sound.
+for (const type of ["dragover", "drop"]) {
+  addEventListener(type, (event) => {
+    if (!event.dataTransfer || ![...event.dataTransfer.types].includes("Files")) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
+    if (type === "drop") say("Tracks are loaded from the server's music folders: choose one in the library");
+  });
+}
 
 let built = false;
 live.events.addEventListener("hello", ({ detail }) => {

@@ -16,8 +16,9 @@ export function say(text, kind = "") {
   latest = text;
   latestAt = now;
   const spoken = document.getElementById("spoken");
-  spoken.textContent = text;
   const shown = document.getElementById("notes");
+  if (!spoken || !shown) return; // a part of the page by itself
+  spoken.textContent = text;
   const note = h("p", { class: `note ${kind}` }, text);
   shown.append(note);
   while (shown.children.length > MOST) shown.firstChild.remove();

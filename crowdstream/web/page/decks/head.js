@@ -2,8 +2,10 @@
 
 import { h, setAttribute, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
+import { guard } from "../controls/guard.js";
 import { timeText } from "../controls/values.js";
 import { beatAt } from "./grid.js";
+import { stopsDeck } from "./playing.js";
 
 const WORDS = {
   empty: "No track", loading: "Loading …", failed: "Could not be loaded",
@@ -26,8 +28,13 @@ export function head(deck, id) {
   const phase = h("i");
   const phaseBar = h(
     "span", { class: "phase", title: "How far its beat is from the clock's" }, phase);
-  const unload = button("icon:eject", deck.name("unload"), () => deck.order("/unload"), {
+  const unload = button("icon:eject", deck.name("unload"), null, {
     class: "quiet", "data-action": "unload",
+  });
+  const unloadGuard = guard(unload, {
+    label: () => deck.name("unload"),
+    stops: () => stopsDeck(live, deck.letter),
+    act: () => deck.order("/unload"),
   });
   const element = h(
     "header",
@@ -52,6 +59,7 @@ export function head(deck, id) {
     setAttribute(artist, "title", state.reason || state.warning || null);
     setText(key, state.key || "");
     unload.disabled = state.state === "empty";
+    unloadGuard.refresh();
   });
 
   live.onNow(() => {

@@ -6,6 +6,7 @@
 import { h, setAttribute } from "../controls/dom.js";
 import { button, toggle } from "../controls/button.js";
 import { setIcon } from "../controls/icons.js";
+import { runs } from "./playing.js";
 
 const PAUSE_SECONDS = 0.03; // short, and yet no click
 
@@ -72,7 +73,7 @@ export function transport(deck) {
 
 /** Whether the deck plays, and is not about to stand. */
 export function moves(deck) {
-  return sounds(deck) && deck.state.spin !== 0;
+  return runs(deck.state);
 }
 
 /** Start, go on, or stand still. */

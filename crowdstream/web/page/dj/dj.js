@@ -2,9 +2,13 @@
 
 import { h, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
+import { guard } from "../controls/guard.js";
+import { makeProgress } from "../library/analyse.js";
+import { stopsDeck, stopsDecks } from "../decks/playing.js";
 
 const TRACK = ["Deck", "Tempo and key", "Why"];
 const ENERGIES = [["auto", "Energy: as planned"], ["0.2", "Calm"], ["0.5", "Middle"], ["0.8", "High"], ["1", "All there is"]];
+const GIVE = "Give back to the DJ all that you have touched";
 const AWAY = "No DJ is there. Start the server with --dj and a folder, or crowdstream dj beside it.";
 
 export function makeDj(live) {
@@ -17,8 +21,25 @@ export function makeDj(live) {
   let held = false;
   const hold = button("Hold", "Stay in the track that plays", () =>
     live.order("/dj/hold", held ? 0 : 1), { "data-action": "dj-hold", "aria-pressed": "false" });
-  const give = button("Give back", "Give the DJ back all that you have touched", () =>
-    live.order("/dj/give", "all"), { "data-action": "dj-give" });
+  const give = button("Give back", GIVE, null, { "data-action": "dj-give" });
+  const giveStops = h("span", { class: "stops" });
+  give.append(giveStops);
+  // The DJ stops what a person plays beside its own track.
+  const taken = () => {
+    const { persons = [], now: playing } = live.get("dj") || {};
+    return persons.filter((one) => one.length === 1 && one !== (playing || {}).deck);
+  };
+  const giveGuard = guard(give, {
+    label: () => GIVE, stops: () => stopsDecks(live, taken()), act: () => live.order("/dj/give", "all"),
+  });
+  function drawGive() {
+    const { persons } = live.get("dj") || {};
+    give.disabled = !(persons || []).length;
+    const stopped = taken().filter((letter) => stopsDeck(live, letter));
+    setText(giveStops, stopped.length ? `stops ${stopped.join(", ")}` : "");
+    giveGuard.refresh();
+  }
+  for (const letter of "ABCD") live.on(`deck.${letter}`, drawGive);
   const energy = h("select", { "aria-label": "Energy of what comes next", "data-action": "dj-energy" },
     ...ENERGIES.map(([value, label]) => h("option", { value }, label)));
   energy.addEventListener("change", () =>
@@ -29,7 +50,8 @@ export function makeDj(live) {
     order("ban", "Never again", "Go on from the track that plays, and never play it again"),
     hold, give, energy);
   const element = h("div", { class: "dj" },
-    h("section", { class: "card dj-head" }, note, orders), now.element, next.element, night.element);
+    h("section", { class: "card dj-head" }, note, orders), now.element, next.element, night.element,
+    makeProgress(live));
 
   live.on("dj", (state = {}) => {
     const there = Boolean(state.there);
@@ -37,7 +59,7 @@ export function makeDj(live) {
     setText(note, there ? state.note || "" : AWAY);
     held = Boolean(state.hold);
     hold.setAttribute("aria-pressed", held ? "true" : "false");
-    give.disabled = !(state.persons || []).length;
+    drawGive();
     energy.value = nearest(state.energy);
     const coming = state.next || {};
     now.draw(state.now);

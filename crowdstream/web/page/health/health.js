@@ -2,6 +2,8 @@
 
 import { h, select, setAttribute, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
+import { guard } from "../controls/guard.js";
+import { stopsDecks } from "../decks/playing.js";
 import { argument, knows } from "../table.js";
 import { drawHistogram } from "./histogram.js";
 import { makeLog } from "./log.js";
@@ -138,9 +140,16 @@ function bufferSize(live) {
   const choice = select("Frames of a block", fits.map((size) => [size, `${size} frames`]), draw, {
     "aria-describedby": "buffer-hint",
   });
-  const change = button("Change", "Change the block", () => {
-    live.order("/buffer_size", Number(choice.value));
-  }, { "data-action": "buffer-size" });
+  const change = button("Change", "Change the block", null, { "data-action": "buffer-size" });
+  const changeGuard = guard(change, {
+    label: () => "Change the block",
+    stops: () => {
+      const decks = stopsDecks(live, "ABCD");
+      return decks && `${decks} for up to 100 ms`;
+    },
+    act: () => live.order("/buffer_size", Number(choice.value)),
+  });
+  for (const letter of "ABCD") live.on(`deck.${letter}`, changeGuard.refresh);
   let current = 0;
   function draw() {
     const size = Number(choice.value);

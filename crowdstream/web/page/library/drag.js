@@ -3,14 +3,19 @@
 // With a mouse it begins as soon as the pointer has moved; by touch after a moment of holding, as
 // a move is a scroll until then.
 
-import { h } from "../controls/dom.js";
+import { h, setText } from "../controls/dom.js";
+import { Hold } from "../controls/guard.js";
 
 const FAR = 6; // pixels
 const HOLD_MS = 350;
 
-/** options: pick(target) -> entry or null, name(entry), drop(entry, letter). */
+/** options: pick(target) -> entry or null, name(entry), drop(entry, letter); stops(letter) -> what
+ * stops with that deck, where the track has to stay for a while; refuse(letter) if it did not. */
 export function makeDraggable(element, options) {
   let begun = null;
+  const hold = new Hold((share) => {
+    if (begun && begun.ghost) begun.ghost.style.setProperty("--held", (share ?? 0).toFixed(3));
+  });
 
   element.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -30,14 +35,18 @@ export function makeDraggable(element, options) {
   });
   addEventListener("pointerup", (event) => {
     if (!begun || event.pointerId !== begun.id) return;
-    const { entry, ghost } = begun;
-    const letter = ghost ? deckAt(event.clientX, event.clientY) : null;
+    if (begun.ghost) over(deckAt(event.clientX, event.clientY));
+    const { entry, letter, held } = begun;
     cancel();
-    if (letter) options.drop(entry, letter);
+    if (!letter) return;
+    if (held || !options.stops(letter)) options.drop(entry, letter);
+    else options.refuse(letter);
   });
   addEventListener("pointercancel", cancel);
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape") cancel();
+    if (event.key !== "Escape" || !begun) return;
+    if (begun.ghost) event.preventDefault(); // the panel stays open
+    cancel();
   });
   // While a finger drags a track, it does not scroll.
   element.addEventListener("touchmove", (event) => {
@@ -48,7 +57,8 @@ export function makeDraggable(element, options) {
   });
 
   function begin() {
-    begun.ghost = h("div", { class: "ghost" }, options.name(begun.entry));
+    begun.note = h("span", { class: "ghost-note" });
+    begun.ghost = h("div", { class: "ghost" }, options.name(begun.entry), begun.note);
     document.body.append(begun.ghost);
     document.body.classList.add("dragging");
     move(begun.x, begun.y);
@@ -56,12 +66,31 @@ export function makeDraggable(element, options) {
 
   function move(x, y) {
     begun.ghost.style.setProperty("transform", `translate(${x + 10}px, ${y + 10}px)`);
-    mark(deckAt(x, y));
+    over(deckAt(x, y));
+  }
+
+  // A deck that plays is replaced by a track that was held over it, and not by one in passing.
+  function over(letter) {
+    if (letter === begun.letter) return;
+    begun.letter = letter;
+    begun.held = false;
+    hold.cancel();
+    const stopped = letter ? options.stops(letter) : "";
+    setText(begun.note, stopped ? `hold here: stops ${stopped}` : "");
+    mark(letter, Boolean(stopped));
+    if (!stopped) return;
+    hold.begin(() => {
+      begun.held = true;
+      begun.ghost.style.setProperty("--held", "1");
+      setText(begun.note, `let go: stops ${stopped}`);
+      mark(letter);
+    });
   }
 
   function cancel() {
     if (!begun) return;
     clearTimeout(begun.timer);
+    hold.cancel();
     if (begun.ghost) begun.ghost.remove();
     begun = null;
     document.body.classList.remove("dragging");
@@ -76,8 +105,10 @@ function deckAt(x, y) {
   return deck ? deck.dataset.deck : null;
 }
 
-function mark(letter) {
+function mark(letter, locked = false) {
   for (const one of document.querySelectorAll("[data-deck]")) {
-    one.classList.toggle("dropping", one.dataset.deck === letter);
+    const here = one.dataset.deck === letter;
+    one.classList.toggle("dropping", here);
+    one.classList.toggle("drop-locked", here && locked);
   }
 }

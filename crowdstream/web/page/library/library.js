@@ -4,10 +4,14 @@ import { h, select, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
 import { icon } from "../controls/icons.js";
 import { timeText } from "../controls/values.js";
+import { guard } from "../controls/guard.js";
 import { say } from "../controls/say.js";
+import { stopsDeck } from "../decks/playing.js";
+import { analyseButton } from "./analyse.js";
 import { makeDraggable } from "./drag.js";
 import { VirtualList } from "./list.js";
 import { Listing } from "./listing.js";
+import { Loads } from "./load.js";
 
 const TYPING_MS = 250;
 const COLUMNS = [["name", "Name"], ["bpm", "BPM"], ["key", "Key"], ["length", "Length"], ["stems", "Stems"]];
@@ -17,17 +21,35 @@ export function makeLibrary(live) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Folder" });
   const status = h("p", { class: "library-status", role: "status" });
   const search = h("input", {
-    type: "search", placeholder: "Search all folders", "aria-label": "Search the library",
+    type: "search", placeholder: "Search: name, 120-126, 8A, Am",
+    "aria-label": "Search the library by name, tempo (124, 120-126) and key (8A, Am)",
     autocomplete: "off", spellcheck: "false", id: "library-search",
   });
   let timer = 0;
+  function find() {
+    clearTimeout(timer);
+    timer = 0;
+    if (search.value.trim()) listing.search(search.value.trim());
+    else listing.open(listing.path);
+    list.top();
+  }
   search.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      if (search.value.trim()) listing.search(search.value.trim());
-      else listing.open(listing.path);
-      list.top();
-    }, TYPING_MS);
+    timer = setTimeout(find, TYPING_MS);
+  });
+  search.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
+    const moves = ["ArrowDown", "ArrowUp", "PageDown", "PageUp"].includes(event.key);
+    if (event.key === "Escape" && search.value) {
+      search.value = "";
+      find();
+    } else if (event.key === "Enter" || moves) {
+      if (timer) find();
+      list.element.focus();
+      if (moves && event.key !== "ArrowDown") list.key(event);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
   });
   const heads = COLUMNS.map(([name, text]) => {
     const one = h("button", { type: "button", class: `col-head col-${name}`, "data-sort": name,
@@ -35,11 +57,22 @@ export function makeLibrary(live) {
     return one;
   });
   const sorter = select("Sort by", COLUMNS, (name) => listing.sortBy(name), { class: "sorter" });
-  const list = new VirtualList({ label: "Tracks and folders", row, act, keys });
-  const targets = h("div", { class: "load-to", role: "group", "aria-label": "Load the chosen track" },
-    h("span", { class: "hint" }, "Load to"),
-    ...[..."ABCD"].map((letter) => button(letter, `Load the chosen track to deck ${letter}`,
-      () => load(letter), { class: `load deck-${letter}`, "data-action": `load-${letter}` })));
+  const list = new VirtualList({ label: "Tracks and folders", row, act, tap, keys, released });
+  const loads = new Loads(live, () => drawStatus());
+  const guards = {};
+  const letters = [..."ABCD"].map((letter) => {
+    const one = button(letter, "", null, { class: `load deck-${letter}`, "data-action": `load-${letter}` });
+    guards[letter] = guard(one, {
+      label: () => `Load the chosen track to deck ${letter}`,
+      stops: () => stopsDeck(live, letter),
+      act: () => load(letter),
+    });
+    live.on(`deck.${letter}`, guards[letter].refresh);
+    return one;
+  });
+  const targets = h("div", { class: "load-to", role: "group", "aria-label": "The chosen track" },
+    h("span", { class: "hint" }, "Load to"), ...letters,
+    analyseButton(live, () => listing.row(list.chosen)));
   const element = h(
     "div", { class: "library" },
     h("div", { class: "library-bar" }, crumbs,
@@ -54,7 +87,9 @@ export function makeLibrary(live) {
       return entry && loadable(entry) ? entry : null;
     },
     name: (entry) => entry.title || entry.name,
+    stops: (letter) => stopsDeck(live, letter),
     drop: (entry, letter) => loadEntry(entry, letter),
+    refuse: (letter) => guards[letter].refuse(),
   });
 
   function load(letter) {
@@ -63,36 +98,48 @@ export function makeLibrary(live) {
     else loadEntry(entry, letter);
   }
   function loadEntry(entry, letter) {
-    const shown = entry.title || entry.name;
-    live.do(`/deck/${letter}/load`, entry.full).then(
-      () => say(`${shown} is loaded to deck ${letter}`),
-      (error) => say(`${shown}: ${error.message}`, "bad"),
-    );
+    loads.load(letter, entry.full, entry.title || entry.name);
   }
+  // Enter and double click.
   function act(at) {
     const entry = listing.row(at);
     if (!entry) return;
-    if (entry.kind === "folder") go(entry.path);
-    else if (entry.kind === "track" && matchMedia("(pointer: fine)").matches) loadEntry(entry, freeDeck());
+    if (entry.kind === "folder") {
+      go(entry.path);
+      return;
+    }
+    const letter = loads.free;
+    if (letter) loadEntry(entry, letter);
+    else say("No deck is free: hold the letter of the deck whose track it is to replace", "bad");
   }
-  // A deck without a track, or the first that does not play.
-  function freeDeck() {
-    const state = (letter) => (live.get(`deck.${letter}`) || {}).state;
-    const free = [..."ABCD"].find((letter) => state(letter) === "empty");
-    return free || [..."ABCD"].find((letter) => state(letter) !== "playing") || "D";
+  // A touch opens a folder, and chooses a track: the buttons load it.
+  function tap(at) {
+    const entry = listing.row(at);
+    if (entry && entry.kind === "folder") go(entry.path);
   }
+  let held = ""; // letter whose key is down
   function keys(event, at) {
     const letter = event.key.toUpperCase();
-    if ("ABCD".includes(letter) && letter.length === 1 && !event.ctrlKey && !event.metaKey) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return false;
+    if (letter in guards && !event.shiftKey) {
+      if (event.repeat) return true;
       list.choose(at);
-      load(letter);
+      held = letter;
+      if (!guards[letter].press()) load(letter);
       return true;
     }
     if (event.key === "Backspace") {
-      go(listing.parent);
+      if (listing.query) go(listing.path);
+      else go(listing.parent);
       return true;
     }
     return false;
+  }
+  function released(event) {
+    if (held && (!event || event.key.toUpperCase() === held)) {
+      guards[held].release();
+      held = "";
+    }
   }
   function go(path) {
     search.value = "";
@@ -124,10 +171,13 @@ export function makeLibrary(live) {
     return line;
   }
 
+  function drawStatus() {
+    setText(status, [loads.text, listing.status].filter(Boolean).join(" "));
+  }
   function draw() {
     list.count = listing.count;
     list.draw();
-    setText(status, listing.status);
+    drawStatus();
     crumbs.replaceChildren(...listing.crumbs.map(([text, path], at, all) => {
       const one = h("button", { type: "button", class: "crumb", onclick: () => go(path) }, text);
       if (at === all.length - 1) one.setAttribute("aria-current", "page");
@@ -141,9 +191,19 @@ export function makeLibrary(live) {
     }
     sorter.value = listing.sort;
   }
+  // Wherever the focus is in the library, arrows move in the list; what has a use for them keeps it.
+  element.addEventListener("keydown", (event) => {
+    if (event.target.closest("input, select, [role=listbox]") || event.altKey) return;
+    if (!["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End"].includes(event.key)) return;
+    list.element.focus();
+    list.key(event);
+  });
   listing.open("");
   live.events.addEventListener("hello", () => listing.again());
-  return { element, drag, focusSearch: () => search.focus() };
+  live.events.addEventListener("analysed", () => listing.refresh());
+  return {
+    element, drag, focusSearch: () => search.focus(), focusList: () => list.element.focus(), loads,
+  };
 }
 
 const ICONS = { folder: "folder", track: "stems", file: "file" };

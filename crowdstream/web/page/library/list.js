@@ -2,12 +2,14 @@
 
 import { h } from "../controls/dom.js";
 
+const DOUBLE_MS = 500; // between the two clicks of a double click
 const AROUND = 6; // rows above and below those that are seen
 
 let serial = 0;
 
 export class VirtualList {
-  /** options: label, row(at) -> element, act(at) on Enter and double click, keys(event, at). */
+  /** options: label, row(at) -> element, act(at) on Enter and double click, tap(at) on a touch,
+   * keys(event, at), released(event) when a key goes up; without the event when the focus goes. */
   constructor(options) {
     this._options = options;
     this.count = 0;
@@ -18,15 +20,19 @@ export class VirtualList {
     this.element = h("div", { class: "list", role: "listbox", tabindex: "0",
       "aria-label": options.label }, this._space);
     this.element.addEventListener("scroll", () => this.draw(), { passive: true });
-    this.element.addEventListener("keydown", (event) => this._key(event));
+    this.element.addEventListener("keydown", (event) => this.key(event));
+    this.element.addEventListener("keyup", (event) => options.released(event));
+    this.element.addEventListener("blur", () => options.released());
+    // Rows are drawn again at each click: not every browser counts two on one place as a double.
+    let before = { at: -1, time: -Infinity };
     this.element.addEventListener("click", (event) => {
       const at = this.indexOf(event.target);
       if (at < 0) return;
-      const again = at === this.chosen;
+      const twice = at === before.at && event.timeStamp - before.time < DOUBLE_MS;
+      before = twice ? { at: -1, time: -Infinity } : { at, time: event.timeStamp };
       this.choose(at);
-      // By touch a folder opens at a tap; a track is chosen, and then loaded with the buttons.
-      const touched = event.pointerType === "touch" && !again;
-      if (touched || event.detail === 2) options.act(at);
+      if (twice) options.act(at);
+      else if (event.pointerType === "touch") options.tap(at);
     });
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
@@ -79,14 +85,18 @@ export class VirtualList {
     else this.element.removeAttribute("aria-activedescendant");
   }
 
-  _key(event) {
+  /** Act on a key, also one that was pressed beside the list. */
+  key(event) {
+    if (event.isComposing) return;
     const page = Math.max(1, Math.floor(this.element.clientHeight / this._height) - 1);
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page };
-    if (event.key in moves) this.choose(this.chosen + moves[event.key]);
-    else if (event.key === "Home") this.choose(0);
-    else if (event.key === "End") this.choose(this.count - 1);
-    else if (event.key === "Enter") this._options.act(this.chosen);
-    else if (!this._options.keys(event, this.chosen)) return;
+    const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (plain && event.key in moves) this.choose(this.chosen + moves[event.key]);
+    else if (plain && event.key === "Home") this.choose(0);
+    else if (plain && event.key === "End") this.choose(this.count - 1);
+    else if (plain && event.key === "Enter") {
+      if (!event.repeat) this._options.act(this.chosen);
+    } else if (!this._options.keys(event, this.chosen)) return;
     event.preventDefault();
     event.stopPropagation();
   }

@@ -46,6 +46,12 @@ export class Listing {
     this._fetch(0);
   }
 
+  /** Ask for what is known of the rows again, and keep them meanwhile. */
+  refresh() {
+    this._asked.clear();
+    for (const page of [...this._pages.keys()].slice(-2)) this._fetch(page);
+  }
+
   /** A row, or null while it is on its way. */
   row(at) {
     if (at < 0 || at >= this.count) return null;

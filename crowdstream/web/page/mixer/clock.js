@@ -1,17 +1,21 @@
 // The clock: tempo, beat, tap, a ramp to another tempo, and the quantum of all decks.
 
-import { h, select, setText } from "../controls/dom.js";
+import { h, select, setAttribute, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
+import { beatAt } from "../decks/grid.js";
+import { Leader } from "../decks/playing.js";
 import { argument } from "../table.js";
 
 const TAP_MS = 2500; // after a pause like this, tapping begins anew
 const MOST_TAPS = 16;
 const RAMPS = [[0, "now"], [4, "in 4 beats"], [16, "in 16 beats"], [32, "in 32 beats"], [64, "in 64 beats"]];
+const SAME = 0.05; // BPM: nearer than this to the clock a deck runs with it
 const QUANTA = [[0, "Q off"], [1, "Q beat"], [4, "Q 4"], [8, "Q 8"], [16, "Q 16"], [32, "Q 32"]];
 
 export function makeClock(live) {
   const bpm = h("span", { class: "clock-bpm" });
   const target = h("span", { class: "clock-target" });
+  const shown = h("span", { class: "clock-now" }, bpm, target);
   const place = h("span", { class: "clock-place", title: "Bar and beat" });
   const lamps = h("span", { class: "beat-lamps", "aria-hidden": "true" });
   const { low, high } = argument("/clock/tempo", "bpm");
@@ -52,13 +56,30 @@ export function makeClock(live) {
     if (document.activeElement !== wanted) wanted.value = Number(clock.target.toFixed(2));
     if (document.activeElement !== quantize) quantize.value = String(clock.quantize || 0);
   });
+  // What plays may have a tempo of its own: then that is shown, and whose it is.
+  const leader = new Leader(live);
+  function leading() {
+    const letter = leader.find();
+    if (!letter) return null;
+    const state = live.get(`deck.${letter}`);
+    const { frame, speed, playing } = live.heard("ABCD".indexOf(letter));
+    if (!playing || state.sync) return { tempo: null };
+    return { letter, tempo: state.bpm * Math.abs(speed), beat: beatAt(state.grid, frame / live.hello.rate) };
+  }
   live.onNow((now) => {
-    const beat = Math.floor(live.beat() + 1e-6);
-    const inBar = ((beat % meter) + meter) % meter;
     const clock = live.get("clock") || {};
-    setText(bpm, now.bpm.toFixed(1));
+    const found = leading();
+    const own = found && found.tempo !== null && Math.abs(found.tempo - now.bpm) > SAME ? found : null;
+    const beat = Math.floor((own && own.beat !== null ? own.beat : live.beat()) + 1e-6);
+    const inBar = ((beat % meter) + meter) % meter;
+    setText(bpm, (own ? own.tempo : now.bpm).toFixed(1));
     const moving = Math.abs((clock.target || now.bpm) - now.bpm) > 0.05;
-    setText(target, moving ? `→ ${clock.target.toFixed(1)}` : "BPM");
+    const unknown = !own && !found && leader.find(false);
+    const name = own ? `deck ${own.letter}` : unknown ? "clock" : "BPM";
+    setText(target, moving ? `→ ${clock.target.toFixed(1)}` : name);
+    setAttribute(shown, "title", own
+      ? `Deck ${own.letter} plays at ${own.tempo.toFixed(1)} BPM; the clock runs at ${now.bpm.toFixed(1)}`
+      : `The clock runs at ${now.bpm.toFixed(1)} BPM`);
     setText(place, `${Math.floor(beat / meter) + 1}.${inBar + 1}`);
     [...lamps.children].forEach((lamp, at) => lamp.classList.toggle("lit", at === inBar));
   });
@@ -69,6 +90,6 @@ export function makeClock(live) {
   );
   return h(
     "section", { class: "clock", "aria-label": "Clock" },
-    h("span", { class: "clock-now" }, bpm, target), lamps, place, tap, details,
+    shown, lamps, place, tap, details,
   );
 }

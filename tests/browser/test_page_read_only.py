@@ -1,0 +1,88 @@
+"""A page that may only look says so, and why what is tried does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.chromium import PHONE
+from tests.support.page_server import live, load, make_media, ordered, ready_page, watch_orders
+from tests.support.server import Running, server, until
+
+TOKEN = "a-token-of-this-test"
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("stage")
+    media = make_media(folder / "media")
+    options = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
+    with server(folder, *options, "--http-token", TOKEN) as running:
+        load(running, media / "Night")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, stage: Running) -> Iterator[Page]:
+    with ready_page(browser, stage) as made:
+        yield made
+
+
+def test_it_is_shown_and_said(page: Page) -> None:
+    expect(page.locator("#banner")).to_be_visible()
+    expect(page.locator("#banner")).to_contain_text("may only look")
+    expect(page.locator("#link")).to_have_text("Read only")
+    expect(page.locator("#spoken")).to_contain_text("may only look")
+    assert page.locator("#spoken").get_attribute("aria-live") == "polite"
+
+
+def test_what_changes_something_is_marked_and_what_looks_is_not(page: Page) -> None:
+    for selector in (
+        ".deck[data-deck=A] [data-action=play]", ".deck[data-deck=A] [data-action=mute-1]",
+        ".strip[data-deck=A] .fader", ".crossfader", "[data-action=load-A]", "[data-action=record]",
+        "[data-action=tap]", ".deck[data-deck=A] [data-action=unload]",
+    ):  # fmt: skip
+        expect(page.locator(selector).first).to_have_attribute("aria-disabled", "true")
+    for selector in ("#help-button", ".listen-button", "[data-tab=health]", "#library-search",
+                     ".deck[data-deck=A] [data-tab=effects]", ".dock-fold"):  # fmt: skip
+        expect(page.locator(selector).first).not_to_have_attribute("aria-disabled", "true")
+
+
+def test_what_is_tried_does_nothing_and_says_why(page: Page) -> None:
+    watch_orders(page)
+    empty = "document.getElementById('spoken').textContent = ''"
+    play = page.locator(".deck[data-deck=A] [data-action=play]")
+    fader = page.locator(".strip[data-deck=A] .fader")
+    value = fader.get_attribute("aria-valuenow")
+    attempts: list[Callable[[], None]] = [
+        lambda: play.click(force=True), lambda: play.press("Enter"),
+        lambda: fader.press("ArrowDown"), lambda: page.keyboard.press("q"),
+    ]  # fmt: skip
+    for attempt in attempts:
+        until(lambda: page.evaluate("performance.now() > (window.next ?? 0)"))
+        page.evaluate(empty)
+        attempt()
+        expect(page.locator("#spoken")).to_contain_text("may only look")
+        page.evaluate("window.next = performance.now() + 1600")  # the same is not said twice
+    live(page, "live.get('clock')")
+    assert ordered(page) == [] and fader.get_attribute("aria-valuenow") == value
+    assert live(page, "live.get('deck.A').state") == "ready"
+
+
+def test_looking_works(page: Page) -> None:
+    page.keyboard.press("l")
+    expect(page.locator(".row", has_text="Night")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".panel-library")).to_be_hidden()
+
+
+def test_a_phone_shows_it_and_with_the_token_it_ends(browser: Browser, stage: Running) -> None:
+    with ready_page(browser, stage, PHONE) as phone:
+        expect(phone.locator("#banner")).to_be_in_viewport()
+        phone.goto(f"{stage.page().rstrip('/')}/?token={TOKEN}")
+        phone.wait_for_selector("body[data-link=open]")
+        expect(phone.locator("#banner")).to_be_hidden()
+        marked = ":is(.button, .knob, .fader, select)[aria-disabled=true]"
+        assert phone.locator(marked).count() == 0

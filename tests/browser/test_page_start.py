@@ -1,0 +1,154 @@
+"""The first minutes: how to hear music, how a track is analysed, and which tempo is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.chromium import PHONE
+from tests.support.page_server import live, make_media, ready_page
+from tests.support.server import Running, server, until
+
+CARD = "#start"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stage")
+
+
+@pytest.fixture(scope="module")
+def stage(folder: Path) -> Iterator[Running]:
+    media = make_media(folder / "media")
+    (media / "Night" / "crowdstream.toml").write_text("[grid]\nbpm = 124.0\n")
+    options = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+        with server(folder, *options) as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, stage: Running) -> Iterator[Page]:
+    with ready_page(browser, stage) as made:
+        yield made
+
+
+def bpm(page: Page) -> float:
+    """The tempo that the header shows."""
+    return float(page.locator(".clock-bpm").inner_text())
+
+
+def test_the_card_offers_tracks_and_one_click_plays_one(page: Page) -> None:
+    card = page.get_by_role("region", name="Nothing plays yet")
+    expect(card).to_be_visible()
+    expect(card).to_contain_text("Listen")
+    expect(card.locator("code")).to_have_text("./start-crowdstream.sh --dj FOLDER")
+    card.get_by_role("button", name="Play Night on deck A").click()
+    expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "playing")
+    expect(page.locator(CARD)).to_be_hidden()
+
+
+def test_the_header_shows_the_tempo_that_plays(page: Page, stage: Running) -> None:
+    # The clock runs at 120, the track at its own 124, as the demo's do.
+    expect(page.locator(".clock-target")).to_have_text("deck A")
+    until(lambda: bpm(page) == 124.0)
+    assert "120.0" in (page.locator(".clock-now").get_attribute("title") or "")
+    stage.client.send("/deck/A/rate", 1.05)
+    until(lambda: bpm(page) == 130.2)
+    stage.client.send("/deck/A/rate", 1.0)
+    # Another deck that is louder leads; one that follows the clock has the clock's tempo.
+    night = live(page, "live.get('deck.A').path")
+    stage.client.request("/deck/B/load", night, answer="/done", seconds=60)
+    stage.client.send("/deck/B/rate", 0.9)
+    stage.client.send("/deck/B/play", 0.0, 1)
+    stage.client.send("/deck/A/level", 0.3)
+    until(lambda: bpm(page) == 111.6)
+    expect(page.locator(".clock-target")).to_have_text("deck B")
+    stage.client.send("/deck/B/level", 0.0)
+    until(lambda: bpm(page) == 124.0)
+    stage.client.send("/deck/A/sync", 1)
+    until(lambda: bpm(page) == 120.0)
+    expect(page.locator(".clock-target")).to_have_text("BPM")
+    stage.client.send("/deck/A/sync", 0)
+    for letter in "AB":
+        stage.client.request(f"/deck/{letter}/unload", answer="/done")
+    until(lambda: bpm(page) == 120.0)
+    expect(page.locator(".clock-target")).to_have_text("BPM")
+
+
+def test_the_card_comes_back_and_can_be_closed(page: Page) -> None:
+    expect(page.locator(CARD)).to_be_visible()
+    page.click("[data-action=start-library]")
+    expect(page.locator(".panel-library")).to_be_visible()
+    expect(page.locator(CARD)).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.locator(CARD)).to_be_visible()
+    page.click("[data-action=start-close]")
+    expect(page.locator(CARD)).to_be_hidden()
+    page.reload()
+    page.wait_for_selector("body[data-link=open] .deck[data-state=empty]")
+    expect(page.locator(CARD)).to_be_hidden()
+
+
+def test_a_track_is_analysed_where_it_lies(page: Page, folder: Path) -> None:
+    page.click("#dock [data-tab=library]")
+    rows = ".row:has(.first:text-is('<img src=x onerror=alert(1)>.wav'))"
+    page.locator(rows).click()
+    page.click("[data-action=analyse]")
+    page.click("#dock [data-tab=dj]")
+    card = page.locator(".card.analysis")
+    expect(card).to_be_visible()
+    expect(card.locator(".analysis-text")).to_have_text(re.compile(r"onerror.* is analysed$"))
+    assert (folder / "data" / "crowdstream" / "library.db").exists()
+    # A text file, or one outside, is refused.
+    status = page.evaluate(
+        "async () => (await fetch('/library/analyse', { method: 'POST',"
+        " body: JSON.stringify({ path: '0/..' }),"
+        " headers: { 'Content-Type': 'application/json' } })).status"
+    )
+    assert status == 404
+
+
+def test_a_failure_of_the_analysis_is_shown(page: Page, folder: Path) -> None:
+    (folder / "media" / "noise.wav").write_bytes(b"RIFF" + bytes(100))
+    page.click("#dock [data-tab=library]")
+    page.click(".crumb >> nth=0")
+    page.locator(".row", has_text="noise.wav").click()
+    page.click("[data-action=analyse]")
+    page.click("#dock [data-tab=dj]")
+    expect(page.locator(".analysis-text")).to_contain_text("Not all of noise.wav is analysed")
+
+
+def test_a_dj_shows_how_far_its_analysis_is(page: Page, stage: Running) -> None:
+    client = stage.client
+    client.request("/dj/here", "begin", answer="/done")
+    client.send("/dj/state", 1, 1, '{"analysis": {"tracks": 40, "done": 12, "share": 0.31,'
+                ' "name": "Night", "bad": 1}}')  # fmt: skip
+    text = page.locator(".analysis-text")
+    expect(text).to_have_text("12 of 40 tracks, 31 %; 1 bad")
+    expect(page.locator(".card.analysis .dj-name")).to_have_text("Night")
+    assert page.locator(".analysis progress").get_attribute("value") == "0.31"
+    client.send("/dj/here", "end")
+
+
+def test_without_music_the_card_has_commands_to_copy(browser: Browser, tmp_path: Path) -> None:
+    options = ("--http", "--driver", "null", "--buffer-size", "256")
+    start = "./start-crowdstream.sh"
+    with (
+        server(tmp_path, *options) as running,
+        ready_page(browser, running, PHONE) as phone,
+    ):
+        expect(phone.locator(CARD)).to_be_visible()
+        assert phone.locator(".start code").all_inner_texts() == [
+            f"{start} --media-root ~/Music", f"{start} --dj ~/Music", f"{start} --demo",
+        ]  # fmt: skip
+        phone.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        phone.get_by_role("button", name=f"Copy {start} --demo").click()
+        copied = "navigator.clipboard.readText()"
+        until(lambda: phone.evaluate(copied) == f"{start} --demo")
+        assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
