@@ -44,7 +44,8 @@ export function makeProgress(live) {
 
   function draw() {
     const own = live.get("analysis") || {};
-    const theirs = (live.get("dj") || {}).analysis || {};
+    const dj = live.get("dj") || {};
+    const theirs = (dj.there && dj.analysis) || {}; // of one that has gone it is old
     const now = own.running ? own : theirs.tracks ? theirs : own;
     const on = Boolean(own.running || theirs.tracks);
     element.hidden = !on && !own.last;
