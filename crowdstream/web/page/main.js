@@ -15,7 +15,8 @@ import { makeStart } from "./start.js";
 import { takeTable } from "./table.js";
 
 const DECKS = 4;
-const SMALL = matchMedia("(max-width: 699px)");
+// A phone, upright or sideways; the same as in style/layout.css.
+const SMALL = matchMedia("(max-width: 699px), (max-height: 499px) and (max-width: 1179px)");
 const VIEWS = [
   ["A", null, "Deck A"], ["B", null, "Deck B"], ["C", null, "Deck C"], ["D", null, "Deck D"],
   ["mixer", "mixer", "Mixer"], ["library", "folder", "Library"], ["buses", "send", "Sends"],
