@@ -143,9 +143,10 @@ class Settings:
     http_cert: Path | None = field(
         default=None,
         metadata=_about(
-            File("a file that can be read"),
+            File("auto, or a file that can be read"),
             "FILE",
-            "certificate (PEM) with which the page is served encrypted; needs --http-key",
+            "certificate (PEM) with which the page is served encrypted, and its --http-key; auto"
+            " makes one and prints its fingerprint",
             unset="not encrypted",
         ),
     )

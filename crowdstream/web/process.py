@@ -21,6 +21,13 @@ from types import SimpleNamespace
 import uvicorn
 
 from crowdstream.desk.block import Desk
+from crowdstream.web.access.certificate import (
+    AUTO,
+    CertificateError,
+    announcement,
+    keep_valid,
+    own_certificate,
+)
 from crowdstream.web.access.connections import Connection, SocketConnection
 from crowdstream.web.access.entrance import Server
 from crowdstream.web.access.limits import Bucket
@@ -92,6 +99,11 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
     web = Web(desk, settings)
     logging.getLogger().addHandler(Log(web))
     try:
+        own = own_certificate(settings) if settings.http_cert == AUTO else None
+    except CertificateError as error:
+        web.link.say({"error": str(error)})
+        return 1
+    try:
         made = listening(settings.http_host, settings.http_port)
         app = web.app()
         config = uvicorn.Config(
@@ -99,7 +111,8 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
             log_config=None, access_log=False, server_header=False, proxy_headers=False,
             ws_max_size=LONGEST_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
-            ssl_certfile=settings.http_cert, ssl_keyfile=settings.http_key,
+            ssl_certfile=own.path if own else settings.http_cert,
+            ssl_keyfile=own.key if own else settings.http_key,
             h11_max_incomplete_event_size=16384,
         )  # fmt: skip
         config.load()
@@ -111,12 +124,19 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
     port = int(made.getsockname()[1])
     server = Server(config, web.places)
     invitation = web.gate.open(port)
+    if own is not None:
+        invitation = "\n".join(filter(None, (invitation, announcement(own))))
     web.link.ready(
         {"ready": port, "url": web.gate.url, "invitation": invitation, "qr": web.gate.qr}
     )
     running = asyncio.create_task(server.serve(sockets=[made]))
     beside = asyncio.create_task(web.run())
+    renewing = None
+    if own is not None and config.ssl is not None:
+        renewing = asyncio.create_task(keep_valid(settings, own, config.ssl))
     await asyncio.wait([running, beside, web.link.ended], return_when=asyncio.FIRST_COMPLETED)
+    if renewing is not None:
+        renewing.cancel()
     await web.close()
     server.should_exit = server.force_exit = True
     for task in (running, beside):

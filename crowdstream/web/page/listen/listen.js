@@ -1,5 +1,6 @@
 // Listening in: what the page shows of it, and the first touch that starts it.
 
+import { secureSteps } from "./secure.js";
 import { Sound } from "./sound.js";
 import { Twice } from "./twice.js";
 
@@ -20,8 +21,8 @@ const BUSY = 0.4; // s for which this computer was held up, from which on it is 
 const BUSY_TEXT = "This computer is too busy for the sound; the connection is not the reason. "
   + "Close other tabs and programs.";
 const MODES = {
-  scheduled: "Without HTTPS browsers lend no sound thread to a page: the sound comes later, "
-    + "and a very busy page interrupts it.",
+  scheduled: "This page was opened without HTTPS, so the browser gives it no thread for sound: the "
+    + "sound comes 200 ms later, and a very busy page interrupts it.",
 };
 
 // Build the controls in `element`. Returns the `Sound`, whose `reading` has the latency.
@@ -109,12 +110,13 @@ function build(element, memory) {
   const twiceText = make("span");
   const others = make("button", { type: "button", className: "button", textContent: "Silence the others" });
   twice.append(twiceText, others);
+  const steps = secureSteps(location);
   element.append(
     twice, sheet, button, state, labelled("Volume", volume), labelled("Bus", bus),
-    labelled("Format", format), facts, said, note,
+    labelled("Format", format), facts, said, note, steps,
   );
   format.parentElement.hidden = true;
-  return { button, state, volume, bus, format, values, note, said, twice, twiceText, others };
+  return { button, state, volume, bus, format, values, note, said, steps, twice, twiceText, others };
 }
 
 // Whose fault gaps are: a computer that is too busy is not a slow connection.
@@ -139,6 +141,7 @@ function show(ui, sound) {
   ui.bus.value = sound.bus;
   ui.note.hidden = MODES[sound.mode] === undefined;
   set(ui.note, MODES[sound.mode] ?? "");
+  ui.steps.hidden = isSecureContext;
   ui.said.hidden = sound.said === "";
   set(ui.said, sound.said);
   const { reading } = sound;
