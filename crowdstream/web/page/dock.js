@@ -9,6 +9,8 @@ import { makeDj } from "./dj/dj.js";
 import { makeHealth } from "./health/health.js";
 import { makeLibrary } from "./library/library.js";
 
+const TITLES = { library: "Library", buses: "Sends and master effects", dj: "DJ", health: "Health" };
+
 export function makeDock(live) {
   const library = makeLibrary(live);
   const health = makeHealth(live);
@@ -19,6 +21,8 @@ export function makeDock(live) {
     health: h("div", { class: "panel panel-health" }, health.element),
   };
   const element = document.getElementById("dock");
+  // The cards in a panel have headings of the level below.
+  for (const [name, title] of Object.entries(TITLES)) panels[name].prepend(h("h2", { class: "sr" }, title));
   const names = Object.keys(panels);
   let ready = false;
   const bar = tabs("Panels", [
