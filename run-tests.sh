@@ -57,6 +57,11 @@ done
 
 # --- what the tests need ----------------------------------------------------------------
 
+# Whether the distribution has a package.
+packaged() { # name
+    [ -n "$(apt-cache policy "$1" 2>/dev/null)" ]
+}
+
 # The programs of a tier, as Debian packages.
 find_programs() { # tier
     local plugin
@@ -74,7 +79,15 @@ find_programs() { # tier
         has sclang || need supercollider-language "runs the sequencer in SuperCollider"
         has ruby || need ruby "runs the sequencer for Sonic Pi"
         ;;
-    browser) has chromium || need chromium "opens the web page" ;;
+    browser)
+        has chromium || need chromium "opens the web page"
+        # Where the distribution has no such package the summary names what was not checked.
+        has firefox-esr || has firefox || ! packaged firefox-esr ||
+            need firefox-esr "opens the web page as well"
+        has WebKitWebDriver || ! packaged webkit2gtk-driver ||
+            need webkit2gtk-driver "opens the web page in WebKit"
+        has Xvfb || ! packaged xvfb || need xvfb "a screen for WebKit, which needs one"
+        ;;
     esac
 }
 

@@ -1,0 +1,1 @@
+"""Browsers beside Chromium, by the WebDriver protocols that they speak themselves."""
