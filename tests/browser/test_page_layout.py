@@ -107,7 +107,7 @@ def test_what_folds_out_is_wide_enough_and_in_the_window(
         note.textContent = text;
       }
     }""", LONG)  # fmt: skip
-    page.locator(f".{fold} summary").click()
+    page.locator(f".{fold} > summary").click()
     assert box_of(popover)["width"] >= MIN_POPOVER
     assert measured(page, f"outside('.{fold} .popover')") == []
     # What is longer than the window is high scrolls in it.
@@ -120,7 +120,7 @@ def test_what_folds_out_is_wide_enough_and_in_the_window(
             assert box["width"] >= MIN_TARGET
             assert box["x"] + box["width"] <= box_of(popover)["x"] + box_of(popover)["width"]
     assert {key: value for key, value in faults(page).items() if key != "out of reach"} == {}
-    page.locator(f".{fold} summary").click()
+    page.locator(f".{fold} > summary").click()
     expect(popover).to_be_hidden()
 
 
