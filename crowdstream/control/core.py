@@ -260,7 +260,8 @@ class Core:
         for command, place in found:
             context = Context(self, address, reply, sender, frame, now, beat)
             try:
-                pressed = command.pressed(arguments)
+                # A program has no buttons: what it says are arguments.
+                pressed = arguments if sender is None else command.pressed(arguments)
                 if pressed is not None:
                     values = command.bind(pressed)
                     bound.append((command, place, values, len(pressed), context))

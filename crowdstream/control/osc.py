@@ -51,7 +51,8 @@ class PortTaken(RuntimeError):
 
 # A client that looks `localhost` up may send to either loopback, and one on a network to either
 # protocol. UDP has no second try: what arrives where nobody listens is lost.
-COMPANIONS = {"127.0.0.1": "::1", "localhost": "::1", "::1": "127.0.0.1", "0.0.0.0": "::"}
+COMPANIONS = {"127.0.0.1": "::1", "localhost": "::1", "::1": "127.0.0.1"}
+COMPANIONS["0.0.0.0"] = "::"  # nosec B104  # for whoever has set that
 MAX_TRIES = 8  # to find a free port that both protocols have
 
 

@@ -19,7 +19,6 @@ from crowdstream.control.notes import Notes
 from crowdstream.control.recordings import start_recorder
 from crowdstream.control.startup import Startup
 from crowdstream.control.systemd import Notifier
-from crowdstream.control.table import explicit
 from crowdstream.control.web import Web, start_web
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.guardian.store import Store
@@ -185,8 +184,7 @@ class Server:
             except Exception:
                 log.exception("the function that gets the answers to %s failed", address)
 
-        said = explicit(address, arguments)
-        self.call(lambda: self.core.perform([(address, said, answer, None)]))
+        self.call(lambda: self.core.perform([(address, arguments, answer, None)]))
         returned = True
         return not failed
 

@@ -229,16 +229,6 @@ class Command:
             return False
         return True
 
-    def explicit(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Arguments of a program, which has no buttons, so that they are not taken for one's."""
-        if not (self.button and len(values) == 1 and values[0] in (0, 1)):
-            return values
-        if self.args[0].default is REQUIRED:
-            return values
-        if len(self.args) > 1:
-            return (*values, self.args[1].default)
-        return () if values[0] == self.args[0].default == 0 else values
-
     def bind(self, values: Sequence[Any]) -> dict[str, Any]:
         """Arguments by name, checked; raises `BadArgument`."""
         if self.reorder:
@@ -392,15 +382,6 @@ class Table:
 
 TABLE = Table()
 """Filled by the modules of `crowdstream.control.commands`."""
-
-
-def explicit(address: str, values: Sequence[Any]) -> tuple[Any, ...]:
-    """Arguments of a program, which has no buttons, for an address that may be unknown."""
-    try:
-        command, _place = TABLE.find(address)
-    except UnknownAddress:
-        return tuple(values)
-    return tuple(command.explicit(values))
 
 
 def deck_arg(name: str = "deck", **options: Any) -> Arg:

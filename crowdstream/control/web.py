@@ -20,7 +20,7 @@ from crowdstream.control.context import Reply, nobody
 from crowdstream.control.core import Core
 from crowdstream.control.hearing import Hearing
 from crowdstream.control.picture import Picture
-from crowdstream.control.table import REQUIRED, TABLE, Command, explicit
+from crowdstream.control.table import REQUIRED, TABLE, Command
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import LISTENERS, forget_owner
 from crowdstream.guardian.store import Store
@@ -260,7 +260,7 @@ class Web:
             if address in NOT_FOR_PAGES:
                 reply("/fail", address, "pages are told of everything without it")
             else:
-                entries.append((str(address), explicit(address, arguments), reply, None))
+                entries.append((str(address), tuple(arguments), reply, None))
         if entries:
             self._core.perform(entries)
         if child is not None and number:

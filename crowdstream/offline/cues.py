@@ -79,7 +79,7 @@ class Checker:
         """
         command = self.command(address, place)
         try:
-            values = list(command.explicit(arguments))
+            values = list(arguments)
             command.bind(values)
             if command.reorder is None:
                 for number, argument in enumerate(command.args[: len(values)]):

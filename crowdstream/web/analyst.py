@@ -24,13 +24,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from crowdstream.child_environment import child_environment
 from crowdstream.inside import real_path
 from crowdstream.library.tracks import is_audio
 from crowdstream.web.browse import NotThere, resolve
 
 log = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parents[2]
 MAX_WAITING = 200  # paths
 MAX_LINE = 1 << 16  # bytes
 END_SECONDS = 5.0  # that a run may take to keep what it has done
@@ -132,15 +132,12 @@ class Analyst:
             self._show(self.state)
 
     async def _one(self, real: Path) -> None:
-        environment = dict(os.environ if self._environ is None else self._environ)
-        more = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + more if more else "")
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command, "--", str(real_path(real)),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE, env=environment, start_new_session=True,
-                limit=MAX_LINE,
+                stderr=asyncio.subprocess.PIPE, env=child_environment(self._environ),
+                start_new_session=True, limit=MAX_LINE,
             )  # fmt: skip
         except OSError as error:
             log.error("no process for the analysis: %s", error.strerror or error)

@@ -94,7 +94,7 @@ def _entry(context: Context, address: str, arguments: tuple[Any, ...]) -> Entry 
     # What is wrong with it at once is told at once. None: a button that is released does nothing.
     pressed = False
     for command, _place in TABLE.find_all(address):
-        values = command.pressed(arguments)
+        values = arguments if context.sender is None else command.pressed(arguments)
         if values is not None:
             pressed = True
             command.bind(values)

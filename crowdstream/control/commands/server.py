@@ -70,7 +70,7 @@ def watch(context: Context, on: int) -> None:
     Arg("on", "i", "1: send me the mixer's values, 0: no more", low=0, high=1, default=1),
     Arg("echo", "i", "1: also those that I set myself, 0: not those", low=0, high=1, default=1),
     Arg("addresses", "s", "addresses or patterns, and what is below them; none: all", rest=True,
-        default=()),
+        default=(), max_count=MAX_SELECTED),
     answers="`/done /feedback <client number> <most clients>`, then all values that there are, and "
     "from then on those that change, see above",
     asks=True,
@@ -78,8 +78,6 @@ def watch(context: Context, on: int) -> None:
 )
 def feedback(context: Context, on: int, echo: int, addresses: tuple[str, ...]) -> None:
     """Have values come back under the addresses that set them, as controllers show them."""
-    if len(addresses) > MAX_SELECTED:
-        raise BadArgument(f"addresses: at most {MAX_SELECTED}")
     found = context.core.feedback
     number = (
         found.subscribe(context, bool(echo), addresses) if on else found.forget(context.sender)
@@ -103,7 +101,7 @@ def waiting(context: Context) -> None:
 @TABLE.add(
     "/cancel",
     Arg("what", "s", "decks, and addresses or patterns with what is below them; none: everything",
-        rest=True, default=()),
+        rest=True, default=(), max_count=MAX_SELECTED),
     answers=f"`/done /cancel <count>`, and {DISCARDS}",
     asks=True,
     button=True,
@@ -114,8 +112,6 @@ def cancel(context: Context, what: tuple[str, ...]) -> None:
     `A` is all that is for deck A, under its addresses or older ones; `/deck/*/eq` are the bands of
     all decks. What acts within half a second is with the engine already, and is not discarded.
     """
-    if len(what) > MAX_SELECTED:
-        raise BadArgument(f"what: at most {MAX_SELECTED}")
     decks = {DECK_LETTERS.index(one.upper()) for one in what if one.upper() in set(DECK_LETTERS)}
     patterns = [one for one in what if one.upper() not in set(DECK_LETTERS)]
     selection = Selection(patterns) if patterns else None

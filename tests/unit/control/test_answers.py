@@ -22,7 +22,7 @@ def test_the_status_begins_as_supercolliders_and_goes_on_in_names(
     for name in ("drums", "bass"):
         write(folder / f"{name}.wav", level(1))
     rig.send("/cue", "A", str(folder))
-    rig.send("/load_buffer", 2200, str(folder / "bass.wav"), "x" * 5000)
+    rig.send("/load_buffer", 2200, str(folder / "bass.wav"), "x" * 4096)
     rig.send("/start_group", 0.0, "A")
     rig.run(1024)
     rig.send("/status")

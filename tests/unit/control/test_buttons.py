@@ -136,19 +136,22 @@ def test_a_press_that_is_an_argument_is_taken_as_it_is(deck: Rig) -> None:
     assert TABLE.find("/schedule_c_at")[0].pressed([0.0]) == [0.0], "a time, as it was"
 
 
-def test_programs_name_their_arguments_and_press_no_buttons() -> None:
-    def told(address: str, *values: Any) -> Any:
-        command = TABLE.find(address)[0]
-        pressed = command.pressed(command.explicit(values))
-        return None if pressed is None else command.bind(pressed)
+def test_programs_press_no_buttons(deck: Rig) -> None:
+    said: list[Any] = []
 
-    assert told("/deck/A/play", 0.0) == {"start_at": 0.0, "loop": 0}
-    assert told("/deck/A/play", 1.0) == {"start_at": 1.0, "loop": 0}
-    assert told("/deck/A/brake", 0) == {"seconds": 0.0, "stop": 1}
-    assert told("/deck/A/loop/in", 0) == {"snap": 0.0}
-    assert told("/deck/A/loop/in", 1) == {"snap": 1.0}
-    assert told("/deck/A/hotcue", 1) == {"number": 1}
-    assert told("/deck/A/stop") == {}
+    def program(address: str, *values: Any) -> None:
+        deck.core.perform([(address, values, lambda *told: said.append(told), None)])
+
+    for value in (0, 1):
+        program("/deck/A/stop", value)
+        program("/clock/at", 8.0, "/deck/A/stop", value)
+    assert [told[0] for told in said] == ["/fail"] * 4
+    assert len(deck.core.waiting) == 0
+    deck.send("/reset")
+    program("/deck/A/play", 1.0)
+    deck.seconds(1.5)
+    assert deck.first_sound() >= RATE
+    assert len(said) == 4
 
 
 def test_a_button_waits_for_the_beat(deck: Rig) -> None:
