@@ -120,7 +120,7 @@ class WaveformApp:
         web: Any = SimpleNamespace(
             link=SimpleNamespace(picture=self.picture, about={"media_roots": []}),
             live=SimpleNamespace(pages=self.pages), publish=self.publish,
-            desk=SimpleNamespace(loader=self.loader),
+            desk=SimpleNamespace(loader=self.loader), settings=SimpleNamespace(media_root=()),
         )  # fmt: skip
         environ = dict(os.environ, XDG_CACHE_HOME=str(self._cache))
         self.waves = web.waves = Waves(web, environ)

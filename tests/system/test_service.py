@@ -128,7 +128,7 @@ def test_a_user_gets_a_service_of_the_user(machine: Machine) -> None:
         "systemctl --user enable crowdstream.service",
         "systemctl --user restart crowdstream.service",
     ]
-    assert "sudo loginctl enable-linger dj" in result.stdout
+    assert "loginctl enable-linger dj" in result.stdout
     assert not machine.system_unit.exists()
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crowdstream.child_environment import child_environment
 from crowdstream.private import check_private
 from crowdstream.web.access.invitation import own_addresses
 from crowdstream.web.access.names import own_names
@@ -164,7 +165,7 @@ def openssl(*arguments: str) -> bytes:
     try:
         done = subprocess.run(
             ["openssl", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=OPENSSL_SECONDS, check=False,
+            timeout=OPENSSL_SECONDS, check=False, env=child_environment(),
         )  # fmt: skip
     except FileNotFoundError:
         raise CertificateError(

@@ -67,8 +67,7 @@ class Waves:
     def __init__(self, web: Web, environ: dict[str, str] | None = None) -> None:
         """`environ`: of the process that makes them; this one's where None."""
         self._web = web
-        media = getattr(web.settings, "media_root", ())
-        self.worker = Worker(self._said, environ, media=media)
+        self.worker = Worker(self._said, environ, media=web.settings.media_root)
         self._tracks: dict[str, Track] = {}  # by deck
         self._sounds: dict[str, Sound] = {}  # by path
         self._gentle = False
