@@ -29,6 +29,7 @@ def main() -> None:
     states = [0, 0, 0]
     while desk.frame < frames:
         kills -= 1
+        first = desk.frame  # before there is a child, which may be at the end at once
         child = os.fork()
         if child == 0:
             while (frame := desk.frame) < frames:
@@ -36,7 +37,6 @@ def main() -> None:
                 made.render_at(desk.address, int(out.ctypes.data) + 8 * frame, count)
             os._exit(0)
         if kills >= 0:
-            first = desk.frame
             while desk.frame == first and desk.journal["state"] == 0:
                 time.sleep(0)
             time.sleep(dice.uniform(0.0, 0.0005))
