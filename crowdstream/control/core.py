@@ -173,7 +173,7 @@ class Core:
             self.tell("/device", int(there))
 
     def adopted(self) -> None:
-        """What is told from now on may differ from what an earlier control told."""
+        """An earlier control may have told subscribers otherwise: report every change again."""
         self._device_there = None
 
     def restarted(self, what: str, times: int) -> None:

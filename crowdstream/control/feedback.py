@@ -51,7 +51,7 @@ class _Wish:
 
 @dataclass
 class _Own:
-    """Who has set a value last, to what (None: not known), and until when that is worth knowing."""
+    """Which client set a value last, to what (None: unknown), and how long that matters."""
 
     sender: Any
     values: Values | None

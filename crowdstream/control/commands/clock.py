@@ -91,7 +91,7 @@ def ticks(context: Context, per_beat: int) -> None:
 
 
 def _entry(context: Context, address: str, arguments: tuple[Any, ...]) -> Entry | None:
-    # What is wrong with it at once is told at once. None: a button that is released does nothing.
+    # Errors that can be seen now are reported now. None: a released button does nothing.
     pressed = False
     for command, _place in TABLE.find_all(address):
         values = arguments if context.sender is None else command.pressed(arguments)
