@@ -24,7 +24,7 @@ CLEARER = 0.5  # so much of their rise must be on the beats for these to be foll
 ONSET = 0.25  # of a rise: there an attack begins, as it is heard
 EDGE = 0.8  # share of a rise that does not count at the edge of the reach
 FIRST = 0.35  # of the steepest rise: an earlier one that is so steep is the attack
-MOST_ANCHORS = 500  # a sidecar takes 512
+MAX_ANCHORS = 500  # a sidecar takes 512
 
 
 def _levels(attacks: Floats) -> Floats:
@@ -176,7 +176,7 @@ def settle_moving(attacks: Floats, beats: Beats, seconds: float) -> Beats:
             for i in range(len(late))
         ])  # fmt: skip
         whole = beats.whole(seconds)
-        each = max(MOVING_CLUSTER // 2, -(-len(whole) // MOST_ANCHORS))
+        each = max(MOVING_CLUSTER // 2, -(-len(whole) // MAX_ANCHORS))
         numbers = whole[::each]
         if len(numbers) < 2:
             return beats

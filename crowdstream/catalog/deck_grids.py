@@ -13,7 +13,7 @@ from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.catalog.entries import Entry
 from crowdstream.catalog.find import STEM_FILE
 from crowdstream.catalog.library import Library, LibraryError, default_place
-from crowdstream.library.grids import MOST_ANCHORS, BeatGrid, FoundGrid, GridError
+from crowdstream.library.grids import MAX_ANCHORS, BeatGrid, FoundGrid, GridError
 
 LOOK_SECONDS = 10.0  # between two looks whether there is a library now
 
@@ -96,7 +96,7 @@ def grid_of_analysis(analysis: Analysis, corrected: bool = False) -> FoundGrid |
         pairs.append((last + 1.0, second_of(tempo.anchors, last + 1.0)))
     if len(pairs) < 2:
         return None
-    step = -(-(len(pairs) - 1) // (MOST_ANCHORS - 1))
+    step = -(-(len(pairs) - 1) // (MAX_ANCHORS - 1))
     pairs = [*pairs[:-1:step], pairs[-1]]
     try:
         grid = replace(BeatGrid.through(pairs), steady=tempo.steady)

@@ -30,7 +30,7 @@ from typing import Any
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.catalog.corrections import CorrectionError, Corrections, read_corrections
 from crowdstream.inside import open_to_read
-from crowdstream.library.grids import MOST_ANCHORS, GridError, grid_of
+from crowdstream.library.grids import MAX_ANCHORS, GridError, grid_of
 from crowdstream.library.sidecars import rewrite, split
 from crowdstream.settings.toml import write_value
 from crowdstream.texts import printable
@@ -98,7 +98,7 @@ def _grid_lines(analysis: Analysis) -> list[str]:
         return ["[grid]", f"bpm = {tempo.bpm:.6g}", f"first_downbeat = {downbeat:.5f}", sure]
     anchors = [(beat, second) for beat, second in tempo.anchors if second >= 0.0]
     # A grid has room for so many: of more, every second one or so, and the last.
-    step = -(-len(anchors) // (MOST_ANCHORS - 1))
+    step = -(-len(anchors) // (MAX_ANCHORS - 1))
     anchors = anchors[: -1 : step or 1] + anchors[-1:]
     if len(anchors) < 2:
         return []

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from crowdstream.control.core import Core
     from crowdstream.control.mixer import Mixer
 
-MOST_SUBSCRIBERS = 64
+MAX_SUBSCRIBERS = 64
 
 Reply = Callable[..., None]
 """`reply(address, *arguments)` sends an answer to whoever said the command."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 AWAY_SECONDS = 8.0  # without a word from it, after which it counts as gone; it speaks each second
 ANSWER_SECONDS = 5.0  # that it may take to answer
 MOST_ASKED = 256  # questions that may wait for it
-MOST_PARTS = 64  # of what it says of itself
+MAX_PARTS = 64  # of what it says of itself
 UNSHOWN = ("resume", "memory")  # parts of what it says that are for other DJs only
 PART_LENGTH = 1000  # characters of a part: one packet that the network need not cut
 

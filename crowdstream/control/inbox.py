@@ -28,7 +28,7 @@ from crowdstream.control.quiet import Quiet
 
 log = logging.getLogger(__name__)
 
-MOST_SENDERS = 1024  # remembered of each standing: a source address may be made up
+MAX_SENDERS = 1024  # remembered of each standing: a source address may be made up
 WARNING_SECONDS = 60.0  # between two lines about the same trouble: a night has few of them
 SETTLED_SECONDS = 5.0  # after its first packet a stranger that is still known is no new one
 KEPT_SECONDS = 600.0  # for which one that was heard before keeps its place without a packet
@@ -165,7 +165,7 @@ class _Ring:
         sender = known.get(key)
         if sender is None:
             sender = known[key] = _Sender(_Bucket(self._limit.burst, now), now, now)
-            if len(known) > MOST_SENDERS:
+            if len(known) > MAX_SENDERS:
                 # What it has waiting keeps its turn.
                 known.popitem(last=False)
         else:
@@ -243,7 +243,7 @@ class _Kind:
 
     def _may_settle(self, now: float) -> bool:
         settled = self.settled.known
-        if len(settled) < MOST_SENDERS:
+        if len(settled) < MAX_SENDERS:
             return True
         key, oldest = next(iter(settled.items()))
         if oldest.packets or now - oldest.last < KEPT_SECONDS:

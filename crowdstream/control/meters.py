@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from crowdstream.control.context import MOST_SUBSCRIBERS, Context
+from crowdstream.control.context import MAX_SUBSCRIBERS, Context
 from crowdstream.control.errors import Refused
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import METERS_MIX, METERS_STEMS
@@ -47,8 +47,8 @@ class Meters:
             self.forget(context.sender)
         else:
             others = self._subscribers.keys() - {context.sender}
-            if len(others) >= MOST_SUBSCRIBERS:
-                raise Refused(f"{MOST_SUBSCRIBERS} clients have meters already")
+            if len(others) >= MAX_SUBSCRIBERS:
+                raise Refused(f"{MAX_SUBSCRIBERS} clients have meters already")
             self._subscribers[context.sender] = _Subscriber(
                 context, rate, stems, now, MeterReader(self._desk)
             )

@@ -15,7 +15,7 @@ from crowdstream.settings.toml import parse
 from crowdstream.toml_text import MAX_SIDECAR_BYTES
 
 MOST_SECONDS = 3600.0
-MOST_SENDERS = 32
+MAX_SENDERS = 32
 LOWEST_BPM, HIGHEST_BPM = 20.0, 400.0
 SECONDS = {
     "attack_seconds": 10.0, "release_seconds": 20.0, "silent_seconds": None,
@@ -127,8 +127,8 @@ def _pairs(values: Mapping[str, object], key: str, like: str) -> Pairs:
 
 
 def _senders(given: object) -> dict[str, Sender]:
-    if not isinstance(given, list) or len(given) > MOST_SENDERS:
-        raise _Wrong(f"senders is not a list of up to {MOST_SENDERS} tables, [[senders]]")
+    if not isinstance(given, list) or len(given) > MAX_SENDERS:
+        raise _Wrong(f"senders is not a list of up to {MAX_SENDERS} tables, [[senders]]")
     found: dict[str, Sender] = {}
     for number, entry in enumerate(given, 1):
         place = f"sender {number}"

@@ -66,7 +66,7 @@ class Startup:
         cancelled: Callable[[], bool] = lambda: False,
         waiting: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
-        """`waiting` is told what is waited for, and for how many seconds it may stand still."""
+        """`waiting` gets a line on the progress, and the seconds that it may stand still for."""
         self._settings = settings
         self._store = store
         self._cancelled = cancelled

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.control.context import MOST_SUBSCRIBERS, Context, Reply
+from crowdstream.control.context import MAX_SUBSCRIBERS, Context, Reply
 from crowdstream.control.errors import Refused
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ class Subscribers:
     def add(self, context: Context) -> int:
         """Add the sender of a command; its number. Raises `Refused` when full."""
         known = self._known.get(context.sender)
-        if known is None and len(self._known) >= MOST_SUBSCRIBERS:
+        if known is None and len(self._known) >= MAX_SUBSCRIBERS:
             self._make_room()
         taken = {number for number, _ in self._known.values()}
-        number = known[0] if known else min(set(range(MOST_SUBSCRIBERS)) - taken)
+        number = known[0] if known else min(set(range(MAX_SUBSCRIBERS)) - taken)
         self._known[context.sender] = (number, context.reply)
         self._heard[context.sender] = self._monotonic()
         return number
@@ -68,7 +68,7 @@ class Subscribers:
     def _make_room(self) -> None:
         silent = min(self._heard, key=lambda sender: self._heard[sender])
         if self._monotonic() < self._heard[silent] + SILENT_SECONDS:
-            raise Refused(f"{MOST_SUBSCRIBERS} clients are subscribed already")
+            raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed already")
         log.info("%s has been silent for long: another one is told of events instead", silent)
         self.remove(silent)
 

@@ -22,7 +22,7 @@ MOST_HELD = 65536  # messages that wait
 STRANGERS_HELD = 4096  # of them, those of strangers: they must not take the sequencer's place
 
 # A sequencer sends bundles up to some seconds ahead. What is dated later is rather a mistake of a
-# clock or of a unit, and its sender is told how long it is going to wait.
+# clock or of a unit, so its sender gets a reply with the seconds that it will wait.
 MIN_TOLD_SECONDS = 10.0
 MAX_LISTED = 50  # messages that a page is shown
 
@@ -212,7 +212,7 @@ class Waiting:
     def discard(self, context: Context) -> int:
         """Drop all that was sent before a command, if that has waited itself; the count.
 
-        Whoever sent it is told, as by `cancel`.
+        Its sender gets `/cancelled`, as from `cancel`.
         """
         limit = self.current
         return self._drop(context, lambda order, _: limit is None or order < limit, own=True)

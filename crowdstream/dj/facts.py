@@ -14,7 +14,7 @@ from crowdstream.analysis.result import Analysis
 from crowdstream.dj.sets import BEATS_PER_BAR
 
 BEATLESS_BPM = 120.0  # of the grid of a track without a beat: bars of 2 s, as its analysis has
-MOST_ANCHORS = 512  # that a deck's grid takes
+MAX_ANCHORS = 512  # that a deck's grid takes
 PHRASE_BARS = 8
 VOICE = 0.15  # share of a bar sung from which it counts, and activity of a stem
 BASS = 0.35  # activity of the lows from which there is a bass: 20 dB below the loudest bar
@@ -54,7 +54,7 @@ class Facts:
         if self.beatless:
             return ((0.0, 0.0), (1.0, 60.0 / BEATLESS_BPM))
         anchors = self.analysis.tempo.anchors
-        step = math.ceil((len(anchors) - 1) / (MOST_ANCHORS - 1))
+        step = math.ceil((len(anchors) - 1) / (MAX_ANCHORS - 1))
         kept = [*anchors[:-1:step], anchors[-1]]
         # A grid's first and last stretch go on outwards; places before the file are no anchors.
         return tuple((float(beat), float(second)) for beat, second in kept if second >= 0)

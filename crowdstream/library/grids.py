@@ -41,7 +41,7 @@ from crowdstream.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MOST_SECONDS = 1e6
-MOST_ANCHORS = 512
+MAX_ANCHORS = 512
 CERTAIN = 0.6  # confidence from which a grid is not shown as uncertain; see docs/analysis.md
 UNCHECKED = 0.3  # confidence of a tag's tempo that nobody has checked against the sound
 SUFFIX = ".crowdstream.toml"
@@ -76,8 +76,8 @@ class BeatGrid:
     def through(cls, anchors: Sequence[tuple[float, float]]) -> BeatGrid:
         """The grid through these pairs of beat and second, in any order. Raises `GridError`."""
         pairs = tuple(sorted((float(beat), float(second)) for beat, second in anchors))
-        if not 2 <= len(pairs) <= MOST_ANCHORS:
-            raise GridError(f"{len(pairs)} anchors make no grid, 2 to {MOST_ANCHORS} do")
+        if not 2 <= len(pairs) <= MAX_ANCHORS:
+            raise GridError(f"{len(pairs)} anchors make no grid, 2 to {MAX_ANCHORS} do")
         for beat, second in pairs:
             if not abs(beat) <= MOST_SECONDS:
                 raise GridError(f"beat {beat:g} is out of range")

@@ -142,11 +142,11 @@ def window(
             yield ChromiumWindow(page)
         elif request.param == "firefox":
             if FIREFOX is None:
-                pytest.skip("axe was not run in Firefox: firefox-esr is not installed")
+                pytest.skip("axe was not run in Firefox: this system has no package firefox-esr")
             yield stack.enter_context(firefox(folder))
         else:
             if not (DRIVER and SCREEN and mini_browser()):
-                pytest.skip("axe was not run in WebKit: webkit2gtk-driver or xvfb is not installed")
+                pytest.skip("axe was not run in WebKit: no package webkit2gtk-driver or xvfb here")
             yield stack.enter_context(webkit(folder))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crowdstream.control.context import Context
-from crowdstream.control.dj import MOST_PARTS, PART_LENGTH
+from crowdstream.control.dj import MAX_PARTS, PART_LENGTH
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 
@@ -110,8 +110,8 @@ def answer(context: Context, number: int, reason: str) -> None:
 
 @TABLE.add(
     "/dj/state",
-    Arg("part", "i", "the first is 1", low=1, high=MOST_PARTS),
-    Arg("parts", "i", "how many there are", low=1, high=MOST_PARTS),
+    Arg("part", "i", "the first is 1", low=1, high=MAX_PARTS),
+    Arg("parts", "i", "how many there are", low=1, high=MAX_PARTS),
     Arg("text", "s", "part of a JSON object", max_length=PART_LENGTH),
     asks=True,
     changes=False,

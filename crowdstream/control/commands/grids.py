@@ -13,7 +13,7 @@ from crowdstream.control.heads import grid_of, sync_track, unsync_track
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.tracks import Track
 from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
-from crowdstream.library.grids import MAX_BPM, MIN_BPM, MOST_ANCHORS, BeatGrid, GridError
+from crowdstream.library.grids import MAX_ANCHORS, MAX_BPM, MIN_BPM, BeatGrid, GridError
 
 RATIOS = (1.0, 2.0, 0.5)  # of tempo; the first of two that are as near
 
@@ -69,7 +69,7 @@ def point(context: Context, deck: int, beat: float, seconds: float) -> None:
 @TABLE.add(
     "/deck/{deck}/grid/points",
     Arg("pairs", "f", "beat and second by turns, two pairs at least", low=-1e6, high=1e6,
-        rest=True, max_count=2 * MOST_ANCHORS),
+        rest=True, max_count=2 * MAX_ANCHORS),
 )
 def points(context: Context, deck: int, pairs: tuple[float, ...]) -> None:
     """Give the deck's track a beat grid whose tempo moves: linear between these points."""

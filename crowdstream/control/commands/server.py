@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import crowdstream
 from crowdstream.control.commands.common import DISCARDS
-from crowdstream.control.context import MOST_SUBSCRIBERS, Context
+from crowdstream.control.context import MAX_SUBSCRIBERS, Context
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.patterns import Selection
 from crowdstream.control.reply_ports import MAX_REPLY_PORT, MIN_REPLY_PORT
@@ -48,7 +48,7 @@ def notify(context: Context, on: int, port: int | None) -> None:
     if not on:
         core.ticks.forget(context.sender)
         core.reply_ports.forget(context.sender)
-    context.done(core.subscribers.switch(context, bool(on)), MOST_SUBSCRIBERS)
+    context.done(core.subscribers.switch(context, bool(on)), MAX_SUBSCRIBERS)
 
 
 @TABLE.add(
@@ -62,7 +62,7 @@ def notify(context: Context, on: int, port: int | None) -> None:
 def watch(context: Context, on: int) -> None:
     """Subscribe to what is done, by anybody: other clients, pages, yourself."""
     watchers = context.core.changes.watchers
-    context.done(watchers.switch(context, bool(on)), MOST_SUBSCRIBERS)
+    context.done(watchers.switch(context, bool(on)), MAX_SUBSCRIBERS)
 
 
 @TABLE.add(
@@ -82,7 +82,7 @@ def feedback(context: Context, on: int, echo: int, addresses: tuple[str, ...]) -
     number = (
         found.subscribe(context, bool(echo), addresses) if on else found.forget(context.sender)
     )
-    context.done(number, MOST_SUBSCRIBERS)
+    context.done(number, MAX_SUBSCRIBERS)
 
 
 @TABLE.add(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import crowdstream
-from crowdstream.control.context import MOST_SUBSCRIBERS
+from crowdstream.control.context import MAX_SUBSCRIBERS
 from crowdstream.control.packets import build
 from crowdstream.control.status import STATUS_NAMES
 from tests.support.offline_server import Rig, level, write
@@ -76,14 +76,14 @@ def test_the_version_is_the_programs(rig: Rig) -> None:
 def test_subscribers_are_numbered_told_and_let_go(rig: Rig) -> None:
     for port in (1, 2, 3):
         rig.core.packet(build("/notify", (1,)), ("127.0.0.1", port))
-    assert rig.heard("/done") == [("/notify", n, MOST_SUBSCRIBERS) for n in range(3)]
+    assert rig.heard("/done") == [("/notify", n, MAX_SUBSCRIBERS) for n in range(3)]
     rig.core.packet(build("/notify", (0,)), ("127.0.0.1", 2))
     rig.core.packet(build("/notify", ()), ("127.0.0.1", 3))
-    assert rig.heard("/done")[-1] == ("/notify", 2, MOST_SUBSCRIBERS)
+    assert rig.heard("/done")[-1] == ("/notify", 2, MAX_SUBSCRIBERS)
     rig.core.tell("/underrun", "device", 1, 0.0)
     told = [sender for sender, address, _ in rig.answers.said if address == "/underrun"]
     assert told == [("127.0.0.1", 1), ("127.0.0.1", 3)]
-    for port in range(10, 10 + MOST_SUBSCRIBERS):
+    for port in range(10, 10 + MAX_SUBSCRIBERS):
         rig.core.packet(build("/notify", (1,)), ("127.0.0.1", port))
     assert len(rig.fails()) == 2
     assert "subscribed already" in rig.fails()[0]

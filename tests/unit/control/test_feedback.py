@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crowdstream.control.changes import MOST_BYTES
-from crowdstream.control.context import MOST_SUBSCRIBERS
+from crowdstream.control.context import MAX_SUBSCRIBERS
 from crowdstream.control.feedback import TURN_SECONDS
 from crowdstream.control.packets import BUNDLE, build, parse
 from tests.support.offline_server import Rig, at_once, level, write
@@ -55,7 +55,7 @@ def desk(deck: Rig) -> Rig:
 def test_the_state_comes_first_and_then_what_changes_whoever_changes_it(deck: Rig) -> None:
     deck.send("/deck/A/level", 0.5)
     deck.send("/feedback", 1)
-    assert deck.heard("/done")[-1] == ("/feedback", 0, MOST_SUBSCRIBERS)
+    assert deck.heard("/done")[-1] == ("/feedback", 0, MAX_SUBSCRIBERS)
     state = {said[0]: said[1:] for said in fed(deck)}
     assert state["/deck/A/level"] == (0.5,)
     assert state["/deck/B/level"] == (1.0,)
@@ -215,10 +215,10 @@ def test_it_ends_when_that_is_asked_for(desk: Rig) -> None:
 def test_strangers_get_none_and_there_is_room_for_so_many(rig: Rig) -> None:
     rig.send("/feedback", sender=STRANGER)
     assert len(rig.core.feedback.subscribers) == 0
-    for port in range(MOST_SUBSCRIBERS + 1):
+    for port in range(MAX_SUBSCRIBERS + 1):
         rig.send("/feedback", 1, 1, "/mix/level", sender=("127.0.0.1", 40000 + port))
-    assert len(rig.core.feedback.subscribers) == MOST_SUBSCRIBERS
-    assert f"{MOST_SUBSCRIBERS} clients are subscribed" in rig.fails()[-1]
+    assert len(rig.core.feedback.subscribers) == MAX_SUBSCRIBERS
+    assert f"{MAX_SUBSCRIBERS} clients are subscribed" in rig.fails()[-1]
     rig.run(4096)
 
 

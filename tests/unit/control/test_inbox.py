@@ -8,7 +8,7 @@ import pytest
 
 from crowdstream.control.allow import AllowList, Standing
 from crowdstream.control.inbox import (
-    MOST_SENDERS,
+    MAX_SENDERS,
     SETTLED_SECONDS,
     STRANGER_LIMIT,
     TRUSTED_LIMIT,
@@ -187,7 +187,7 @@ def test_made_up_addresses_and_ports_fill_no_memory(clock: Clock) -> None:
     for number in range(20_000):
         box.put(PACKET, (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", number))
         box.put(PACKET, ("127.0.0.1", number))
-    assert box.remembered == 2 * MOST_SENDERS
+    assert box.remembered == 2 * MAX_SENDERS
     strangers = STRANGER_LIMIT.room // 1
     assert box.waiting <= 20_000 + strangers
     assert len(taken(box)) + box.refused == 40_000
@@ -263,17 +263,17 @@ def test_a_stranger_that_was_heard_before_is_heard_among_any_number_of_made_up_o
         clock.now += SETTLED_SECONDS + 1.0
     made_up = strangers(clock, box, lambda n: (PACKET, f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"))
     assert made_up > 0.95
-    assert box.remembered <= 2 * MOST_SENDERS
+    assert box.remembered <= 2 * MAX_SENDERS
 
 
 def test_made_up_addresses_do_not_take_the_place_of_strangers_that_are_heard(clock: Clock) -> None:
     box = inbox(clock)
     for _ in range(2):
-        for number in range(MOST_SENDERS // 2):
+        for number in range(MAX_SENDERS // 2):
             box.put(PACKET, (f"10.0.{number >> 8}.{number & 255}", 1))
         clock.now += SETTLED_SECONDS
         taken(box)
-    assert box.remembered <= 2 * MOST_SENDERS
+    assert box.remembered <= 2 * MAX_SENDERS
     settled = box._kinds[Standing.STRANGER].settled.known
     before = set(settled)
     assert before

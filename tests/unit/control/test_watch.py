@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crowdstream.control.changes import FLOOD, MOST_BYTES, TURN_SECONDS, newest, packets
-from crowdstream.control.context import MOST_SUBSCRIBERS
+from crowdstream.control.context import MAX_SUBSCRIBERS
 from crowdstream.control.packets import BUNDLE, build, parse
 from crowdstream.control.subscribers import SILENT_SECONDS
 from crowdstream.control.table import TABLE
@@ -30,7 +30,7 @@ def told(rig: Rig, who: Any = ME) -> list[tuple[Any, ...]]:
 def test_everybody_who_watches_is_told_in_order_what_anybody_does(rig: Rig) -> None:
     rig.send("/watch")
     rig.send("/watch", 1, sender=OTHER)
-    assert rig.heard("/done") == [("/watch", 0, MOST_SUBSCRIBERS), ("/watch", 1, MOST_SUBSCRIBERS)]
+    assert rig.heard("/done") == [("/watch", 0, MAX_SUBSCRIBERS), ("/watch", 1, MAX_SUBSCRIBERS)]
     rig.send("/mix/level", 0.5)
     rig.send("/deck/b/eq/low", 0.25, 1.0, sender=OTHER)
     rig.core.perform([("/set_meter", (3,), lambda *_: None, None)])
@@ -199,15 +199,15 @@ def test_strangers_may_not_watch(rig: Rig) -> None:
 
 
 def test_a_silent_watcher_gives_way(rig: Rig) -> None:
-    for number in range(MOST_SUBSCRIBERS):
+    for number in range(MAX_SUBSCRIBERS):
         rig.send("/watch", sender=("127.0.0.1", 40000 + number))
     rig.send("/watch")
-    assert rig.fails() == [f"/watch {MOST_SUBSCRIBERS} clients are subscribed already"]
+    assert rig.fails() == [f"/watch {MAX_SUBSCRIBERS} clients are subscribed already"]
     rig.time += SILENT_SECONDS + 1
-    for number in set(range(MOST_SUBSCRIBERS)) - {5}:
+    for number in set(range(MAX_SUBSCRIBERS)) - {5}:
         rig.send("/version", sender=("127.0.0.1", 40000 + number))
     rig.send("/watch")
-    assert rig.heard("/done")[-1] == ("/watch", 5, MOST_SUBSCRIBERS)
+    assert rig.heard("/done")[-1] == ("/watch", 5, MAX_SUBSCRIBERS)
 
 
 def test_a_program_around_the_server_watches_and_listens(rig: Rig) -> None:
