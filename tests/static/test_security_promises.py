@@ -25,7 +25,10 @@ def test_every_part_and_every_promise_of_the_page_names_its_tests() -> None:
     for part in TEXT.split("\n## ")[1:]:
         title = part.partition("\n")[0]
         assert title in WITHOUT or "Tests: " in part, title
-    for bold in ("The token", "Guesses", "Other sites", "What a page may do", "Limits"):
+    for bold in (
+        "The token", "Guesses", "Other sites", "What a page may do", "Limits", "Encryption",
+        "Behind a proxy",
+    ):  # fmt: skip
         rest = TEXT.partition(f"**{bold}")[2].partition("\n**")[0]
         assert "Tests: " in rest, bold
 

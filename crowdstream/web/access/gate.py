@@ -52,6 +52,8 @@ from crowdstream.web.access.token import cookie_value, kept_token
 
 COOKIE_SECONDS = 30 * 86400
 ASKING = frozenset({"GET", "HEAD", "OPTIONS"})
+PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""Headers of a request that a proxy has passed on: it may be from anybody."""
 CRASH_SECONDS = 60.0  # between two tracebacks of the same handler
 _VERDICT, _KNOWN = "crowdstream.write", "crowdstream.known"
 
@@ -62,6 +64,7 @@ REASONS = {
     "host": (421, "not a name of this server: use its address, or tell it with --http-names"),
     "origin": (403, "pages of other servers may not do that"),
     "token": (401, NEEDED),
+    "proxy": (403, "a proxy has passed this on, and the server has no token: set --http-private"),
     "wrong": (401, "this is not the token"),
     "failures": (429, "too many wrong tokens: wait"),
     "rate": (429, "too many requests: wait"),
@@ -220,7 +223,9 @@ class Gate:
         known, in_url = self._knows(scope, headers, address)
         if known:
             self.known(address)
-        scope[_KNOWN], scope[_VERDICT] = known, known or not self.token
+        # A server for this machine alone has no token, so what a proxy lets in may only read.
+        on_this_machine = not self.token and not any(name in headers for name in PASSED_ON)
+        scope[_KNOWN], scope[_VERDICT] = known, known or on_this_machine
         if self._settings.http_private and not known:
             raise Refusal("token")
         return in_url
@@ -258,7 +263,7 @@ class Gate:
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Refusal("origin")
         if not scope[_VERDICT]:
-            raise Refusal("token")
+            raise Refusal("token" if self.token else "proxy")
         # A form of another site can be sent without asking first; JSON can't.
         kind = headers.get("content-type", "").partition(";")[0].strip()
         if kind != "application/json" and (kind or _has_body(headers)):

@@ -65,6 +65,26 @@ def test_a_token_that_is_set_is_needed_on_this_machine_too() -> None:
     assert ask(app, "POST", "/", {}).status == 401
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"x_forwarded_for": "203.0.113.7"}, {"forwarded": "for=203.0.113.7"},
+        {"via": "1.1 proxy"}, {"x_real_ip": "203.0.113.7"}, {"x_forwarded_host": "dj.example"},
+    ],
+)  # fmt: skip
+def test_what_a_proxy_passes_on_may_change_something_only_with_the_token(
+    header: dict[str, str],
+) -> None:
+    _gate, app = made()
+    assert ask(app, "GET", "/", **header).json["write"] is False
+    refused = ask(app, "POST", "/api/x", {}, **header)
+    assert refused.status == 403 and "--http-private" in refused.json["error"]
+    _gate, app = made(http_token=TOKEN)
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert ask(app, "POST", "/api/x", {}, **header).status == 401
+    assert ask(app, "POST", "/api/x", {}, **header, **bearer).json["write"]
+
+
 def test_others_may_read_and_not_change() -> None:
     _gate, app = shared()
     assert ask(app, "GET", "/").json["write"] is False

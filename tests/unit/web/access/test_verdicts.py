@@ -98,7 +98,7 @@ def test_each_reason_has_the_status_that_clients_know_it_by() -> None:
     statuses = {reason: status for reason, (status, _words) in REASONS.items()}
     assert statuses == {
         "host": 421, "origin": 403, "token": 401, "wrong": 401, "failures": 429, "rate": 429,
-        "sockets": 503, "length": 413, "slow": 408, "upload": 415, "fault": 500,
+        "sockets": 503, "length": 413, "slow": 408, "upload": 415, "proxy": 403, "fault": 500,
     }  # fmt: skip
 
 
