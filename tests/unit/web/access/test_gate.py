@@ -73,14 +73,14 @@ def test_a_token_that_is_set_is_needed_on_this_machine_too() -> None:
     ],
 )  # fmt: skip
 def test_what_a_proxy_passes_on_may_change_something_only_with_the_token(
-    header: dict[str, str],
+    header: dict[str, Any],
 ) -> None:
     _gate, app = made()
     assert ask(app, "GET", "/", **header).json["write"] is False
     refused = ask(app, "POST", "/api/x", {}, **header)
     assert refused.status == 403 and "--http-private" in refused.json["error"]
     _gate, app = made(http_token=TOKEN)
-    bearer = {"authorization": f"Bearer {TOKEN}"}
+    bearer: dict[str, Any] = {"authorization": f"Bearer {TOKEN}"}
     assert ask(app, "POST", "/api/x", {}, **header).status == 401
     assert ask(app, "POST", "/api/x", {}, **header, **bearer).json["write"]
 
