@@ -103,6 +103,8 @@ def usage(options: argparse.Namespace) -> bool:
 
 # The budget ---------------------------------------------------------------------------------
 
+WARM_UP_SECONDS = 5.0  # that everything is used for
+REST_SECONDS = 1.0  # after which what was to be released is released
 PAUSE_SECONDS = 0.005  # between messages: tracks are read, not only requested
 OVER_BUDGET_MB = 300.0  # that all processes together may take besides the budget
 MEASURE_EVERY = 100  # messages
@@ -219,9 +221,9 @@ def warm_up(server: Running, folder: Path, path: Path) -> None:
         chain = ("/bus/1", "/bus/2", "/mix")[number // 4 % 3]
         server.client.send(f"{chain}/fx/insert", number % 4 + 1, name)
     server.client.send("/record/start", str(folder / "all.wav"), "master", "cue", *DECKS)
-    time.sleep(5.0)
+    time.sleep(WARM_UP_SECONDS)
     server.client.send("/record/stop")
-    time.sleep(1.0)
+    time.sleep(REST_SECONDS)
 
 
 def play_randomly(
@@ -236,7 +238,7 @@ def play_randomly(
     warm_up(server, folder, short[2])
     result["everything_used_mb"] = round(pss_mb(all_processes(server)), 1)
     empty(server)
-    time.sleep(1.0)
+    time.sleep(REST_SECONDS)
     begin = inventory(server)
     messages = RandomMessages(server, [*short, six_hours(folder)], seed)
     most = used = 0.0
@@ -249,9 +251,9 @@ def play_randomly(
             most = max(most, pss_mb(all_processes(server)))
             used = max(used, server.client.status()["pages_used_mb"])
     status = server.client.status()
-    time.sleep(1.0)
+    time.sleep(REST_SECONDS)
     empty(server)
-    time.sleep(1.0)
+    time.sleep(REST_SECONDS)
     end = inventory(server)
     result |= {
         "messages": count,

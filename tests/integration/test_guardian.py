@@ -58,6 +58,18 @@ def serve(shared: SharedServer) -> Callable[[int], Running]:
     return get
 
 
+def load(running: Running, decks: str, track: str) -> None:
+    """Load a track on decks, and wait until all of it is in memory."""
+    for deck in decks:
+        running.client.request(f"/deck/{deck}/load", track, answer="/done")
+
+    def whole() -> bool:
+        status = running.client.status()
+        return bool(status["pages_used_mb"] >= status["pages_reserved_mb"] > 0.0)
+
+    until(whole)
+
+
 def kill(running: Running, number: int = signal.SIGKILL) -> int:
     """Kill control when it has noted everything that was sent; which process it was."""
     running.client.await_noted()
@@ -84,8 +96,7 @@ def test_nothing_is_heard_and_everything_is_known(
 ) -> None:
     running = serve(1)
     client = running.client
-    for deck in "AB":
-        client.request(f"/deck/{deck}/load", track, answer="/done")
+    load(running, "AB", track)
     for address, *arguments in (
         ("/notify", 1), ("/deck/B/grid", 120.0, 0.0), ("/deck/B/level", 0.0), ("/set_meter", 3),
         ("/deck/A/hotcue/set", 4, 1.25), ("/deck/B/fx/insert", 2, "echo"),
@@ -206,7 +217,7 @@ def test_engine_and_loader_may_die_while_control_is_away(
 ) -> None:
     running = serve(1)
     client = running.client
-    client.request("/deck/A/load", track, answer="/done")
+    load(running, "A", track)
     client.send("/deck/A/play")
     until(lambda: client.status()["deck.A.state"] == "playing")
     before = client.status()
@@ -273,7 +284,7 @@ def test_a_signal_ends_it_after_a_restart_too(
     below = running.children()
     running.process.terminate()
     assert running.process.wait(WAIT_SECONDS) == 0
-    assert not any(one.is_running() for one in below)
+    assert all(ended(one) for one in below)
 
 
 def test_leavings_of_files_and_memory_do_not_grow(

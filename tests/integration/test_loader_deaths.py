@@ -29,11 +29,12 @@ from tests.support.server import (
 
 # What is longer than 15 s is streamed.
 STREAMED = ("--driver", "null", "--buffer-size", "256", "--memory", "64", "--log-level", "info",
-            "--max-preload", "15")  # fmt: skip
-READ_AHEAD_SECONDS = 10.0  # unless an option says otherwise
+            "--max-preload", "15", "--read-ahead", "30")  # fmt: skip
+READ_AHEAD_SECONDS = 30.0  # that nothing is missing is no matter of how fast this machine is
 LONG_SECONDS = 1800
 PROVOKE_SECONDS = 0.02
-STREAMED_MB = READ_AHEAD_SECONDS * RATE * 4e-6
+SONG_SECONDS = 10
+SONG_MB, STREAMED_MB = (seconds * RATE * 4e-6 for seconds in (SONG_SECONDS, READ_AHEAD_SECONDS))
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +163,8 @@ def play_on(running: Running, deck: str) -> None:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of tracks; which of them are bad is remembered by path, so tests take copies."""
     folder = tmp_path_factory.mktemp("files")
-    write(folder / "song.wav", count(10))
-    noise = np.random.default_rng(1).integers(-3000, 3000, (60 * RATE, 2), "int16")
+    write(folder / "song.wav", count(SONG_SECONDS))
+    noise = np.random.default_rng(1).integers(-3000, 3000, (30 * RATE, 2), "int16")
     path = folder / "slow.flac"
     with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16", format="FLAC") as file:
         for _ in range(6):
@@ -177,7 +178,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def song(files: Path, tmp_path: Path) -> str:
-    """10 s: read whole."""
+    """Short: read whole."""
     return str(shutil.copy(files / "song.wav", tmp_path))
 
 
@@ -196,7 +197,7 @@ def long(tmp_path: Path) -> str:
 
 @pytest.fixture
 def slow(files: Path, tmp_path: Path) -> str:
-    """Takes a second and more to open: its head does not say how long it is."""
+    """Takes a while to open: its head does not say how long it is."""
     return str(shutil.copy(files / "slow.flac", tmp_path))
 
 
@@ -209,7 +210,7 @@ def test_decks_play_on_and_what_is_streamed_goes_on(
     before, known = missing(running), restarts(running)
     for turn in range(1, 3):
         loader = loader_of(running)
-        await_pages(running, 2 * STREAMED_MB)
+        await_pages(running, SONG_MB + STREAMED_MB)
         stop_it_while_idle(loader)
         end(loader, number)
         until(lambda: restarts(running) == known + turn)  # noqa: B023
@@ -339,7 +340,7 @@ def test_control_and_loader_killed_together_leave_what_plays_alone(
     playing(running, "B", long)
     before, known = missing(running), restarts(running)
     control, loader = running.child_named("control"), loader_of(running)
-    await_pages(running, 2 * STREAMED_MB)
+    await_pages(running, SONG_MB + STREAMED_MB)
     running.client.await_noted()
     control.suspend()  # so that it does not see the loader's death
     loader.kill()

@@ -32,11 +32,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 @pytest.fixture
 def running(shared: SharedServer, tmp_path: Path) -> Running:
-    """A server whose deck A plays, in blocks of 256 frames."""
+    """A server whose deck A plays, in blocks of some size."""
     it = shared.get()
     play(it, tmp_path)
-    if it.client.status()["buffer_size"] != 256:
-        resize(it, 256)
     return it
 
 
@@ -50,7 +48,7 @@ def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
     listener.request("/notify", 1, answer="/done")
     before = client.status()
     client.request("/record/start", str(tmp_path / "mix.wav"), answer="/done")
-    for old, frames in pairwise((256, 1024, 64, 4096, 256)):
+    for old, frames in pairwise((before["buffer_size"], 1024, 64, 4096, 256)):
         silence = resize(running, frames)
         status = client.status()
         # Before it changes: the silence to expect, which is the shorter block.
@@ -89,13 +87,14 @@ def test_whoever_goes_on_later_has_that_size_too(running: Running) -> None:
     status = running.client.status()
     assert status["buffer_size"] == 1024 and status["deck.A.state"] == "playing"
     assert resize(running, 1024) == 0.0  # it is so already
-    resize(running, 256)
 
 
 def test_one_change_at_a_time(running: Running) -> None:
-    running.client.send("/buffer_size", 1024)
-    assert "is being changed to 1024" in failure(running, "/buffer_size", 128)
-    until(lambda: running.client.status()["buffer_size"] == 1024)
+    await_standby(running)  # no earlier change goes on
+    wanted = 512 if running.client.status()["buffer_size"] == 1024 else 1024
+    running.client.send("/buffer_size", wanted)
+    assert f"is being changed to {wanted}" in failure(running, "/buffer_size", 128)
+    until(lambda: running.client.status()["buffer_size"] == wanted)
     assert "8192" in failure(running, "/buffer_size", 8193)
     assert "16" in failure(running, "/buffer_size", 15)
     resize(running, 128)
@@ -106,23 +105,22 @@ def test_one_change_at_a_time(running: Running) -> None:
 def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -> None:
     client = running.client
     await_standby(running)
-    for frames in (1024, 512):
-        known = running.children_named("engine")
-        client.send("/buffer_size", frames)
-        until(lambda known=known: set(running.children_named("engine")) - set(known))
-        if victim == "control":
-            running.child_named("control").kill()
-        elif victim == "first":
-            running.children_named("engine")[0].kill()
-        else:
-            running.children_named("engine", '"role": "resize"')[-1].kill()
-        client.status()
-        await_standby(running)
-        client.await_frames(RATE // 10)
-        assert client.status()["deck.A.state"] == "playing"
+    known = set(running.children_named("engine"))
+    client.send("/buffer_size", 1024)
+    until(lambda: set(running.children_named("engine")) - known)
+    if victim == "control":
+        running.child_named("control").kill()
+    elif victim == "first":
+        running.children_named("engine")[0].kill()
+    else:
+        running.children_named("engine", '"role": "resize"')[-1].kill()
+    client.status()
+    await_standby(running)
+    client.await_frames(RATE // 10)
+    assert client.status()["deck.A.state"] == "playing"
 
     def changed() -> bool:
-        # One of these changes may still go on, and be answered.
+        # That change may still go on, and be answered.
         client.send("/buffer_size", 2048)
         client.await_frames(RATE // 10)
         return bool(client.status()["buffer_size"] == 2048)

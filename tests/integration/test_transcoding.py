@@ -19,19 +19,25 @@ from tests.support.server import Running, server
 from tests.support.transcoding import encode, noise
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    folder = tmp_path / "cache" / "crowdstream" / "transcoded"
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache") / "crowdstream" / "transcoded"
     folder.mkdir(parents=True, mode=0o700)
     return folder
 
 
-@pytest.fixture
-def running(tmp_path: Path, cache: Path) -> Iterator[Running]:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Running]:
     env = {"XDG_CACHE_HOME": str(cache.parent.parent)}
-    options = ("--driver", "null", "--log-level", "info", "--max-preload", "5")
-    with server(tmp_path, *options, env=env) as made:
+    options = ("--driver", "null", "--log-level", "info", "--max-preload", "5", "--standby", "off")
+    with server(tmp_path_factory.mktemp("server"), *options, env=env) as made:
         yield made
+
+
+@pytest.fixture
+def running(shared: Running) -> Running:
+    shared.renew()
+    return shared
 
 
 def hold(cache: Path, path: Path) -> int:
@@ -53,6 +59,15 @@ def transcoders(running: Running) -> list[psutil.Process]:
     return found
 
 
+def plays_without_a_gap(running: Running) -> bool:
+    """Whether a quarter of a second of deck A is rendered and no page is missing."""
+    before = running.client.status()
+    running.client.await_frames(RATE // 4)
+    after = running.client.status()
+    moved = after["deck.A.position"] - before["deck.A.position"]
+    return bool(after["missing_pages"] == before["missing_pages"] and moved > 0.2)
+
+
 def test_others_load_and_play_while_a_file_is_transcoded(
     running: Running, tmp_path: Path, cache: Path
 ) -> None:
@@ -64,13 +79,12 @@ def test_others_load_and_play_while_a_file_is_transcoded(
     client.request("/deck/A/load", str(tmp_path / "song.wav"), answer="/done")  # streamed
     client.send("/deck/A/play")
     until(lambda: client.status()["deck.A.state"] == "playing")
-    missing = client.status()["missing_pages"]
     client.send("/deck/B/load", str(path))
     client.send("/deck/C/load", str(other))
     until(lambda: len(transcoders(running)) == 2)
     client.request("/deck/D/load", str(tmp_path / "song.wav"), answer="/done")
-    before = client.status()["deck.A.position"]
-    until(lambda: client.status()["deck.A.position"] > before + 1.0)
+    client.send("/deck/A/seek", 15.0)  # to what was not read before
+    until(lambda: plays_without_a_gap(running), what="deck A gets what it plays")
     # What is not wanted any more ends.
     client.send("/deck/C/unload")
     until(lambda: len(transcoders(running)) == 1)
@@ -80,7 +94,6 @@ def test_others_load_and_play_while_a_file_is_transcoded(
     client.send("/deck/B/play")
     until(lambda: client.status()["deck.B.state"] == "playing")
     assert client.status()["deck.B.length"] == pytest.approx((3 * RATE + 7) / RATE, abs=1e-4)
-    assert client.status()["missing_pages"] == missing
     os.close(locks[1])
 
 

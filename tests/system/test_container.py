@@ -56,6 +56,22 @@ def number_inside(process: psutil.Process) -> int:
     return int(found[1])
 
 
+def command(process: psutil.Process) -> list[str]:
+    """Its command line; none when it has just ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def zombie(process: psutil.Process) -> bool:
+    """Whether it has ended, and nobody has taken notice."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_process_ends_in_order_when_it_is_told_to(
     container: Container, number: signal.Signals
@@ -71,9 +87,9 @@ def test_the_first_process_ends_in_order_when_it_is_told_to(
 
 def test_the_first_process_leaves_no_zombies(container: Container) -> None:
     before = {one.pid for one in container.processes()}
-    [engine, *_rest] = [
-        one for one in container.processes() if "crowdstream.engine.process" in one.cmdline()
-    ]
+    engine = next(
+        one for one in container.processes() if "crowdstream.engine.process" in command(one)
+    )
     engine.kill()
 
     def replaced() -> bool:
@@ -84,7 +100,5 @@ def test_the_first_process_leaves_no_zombies(container: Container) -> None:
     # Its parent gone, a process belongs to the first one, which has to see it off.
     inside = ("nsenter", "--target", str(container.first.pid), "--user", "--pid", "--mount")
     subprocess.run([*inside, "python3", "-c", ORPHAN], check=True)
-    until(lambda: not [
-        one for one in container.processes() if one.status() == psutil.STATUS_ZOMBIE
-    ])  # fmt: skip
+    until(lambda: not any(zombie(one) for one in container.processes()))
     assert container.outside.poll() is None

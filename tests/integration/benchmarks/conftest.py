@@ -1,6 +1,7 @@
-"""Benchmarks are tested on small files, in a folder of the test's own, on the built-in clock."""
+"""Benchmarks are tested on small files, which the tests of a run share, on the built-in clock."""
 
-from pathlib import Path
+import gc
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,6 +9,11 @@ from benchmarks import material, mix
 
 
 @pytest.fixture(autouse=True)
-def _small_and_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(material, "cache_folder", lambda: tmp_path / "bench")
+def _small_and_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    folder = tmp_path_factory.getbasetemp() / "bench"
+    monkeypatch.setattr(material, "cache_folder", lambda: folder)
     monkeypatch.setattr(mix, "SETTLE_SECONDS", 0.1)
+    yield
+    gc.enable()  # some benchmarks switch it off, for a process of their own

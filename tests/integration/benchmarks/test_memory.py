@@ -27,15 +27,23 @@ def test_usage(tmp_path: Path) -> None:
     assert {"guardian_mb", "control_mb", "engine_mb", "standby_mb", "loader_mb"} <= entry.keys()
 
 
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is used for a moment only."""
+    monkeypatch.setattr(memory, "WARM_UP_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("brief")
 def test_the_limits_are_kept_and_everything_is_released(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    assert memory.main(["limits", "--messages", "400", "--memory", "32", "--json", str(out)]) == 0
+    assert memory.main(["limits", "--messages", "200", "--memory", "32", "--json", str(out)]) == 0
     [result] = json.loads(out.read_text())
     assert result["begin"] == result["end"]
     assert result["over_budget_mb"] <= 300
     assert result["pages_evicted"] > 0
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_limit_that_is_exceeded_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

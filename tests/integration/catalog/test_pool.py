@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from crowdstream.catalog.find import Finder
 from crowdstream.catalog.pool import Answer, Pool, PoolError
 from crowdstream.catalog.work import Job
 from tests.support.analyze_command import INSTANT_ANALYSIS, Sound
-from tests.support.server import PROJECT, until
+from tests.support.server import PROJECT, ended, until
 
 
 def jobs_of(folder: Path) -> list[Job]:
@@ -27,10 +28,12 @@ def jobs_of(folder: Path) -> list[Job]:
 
 
 def workers(of: int) -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process(of).children()
-        if "crowdstream.catalog.worker" in child.cmdline()
-    ]  # fmt: skip
+    found = []
+    for child in psutil.Process(of).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "crowdstream.catalog.worker" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_each_death_is_its_tracks_own(tmp_path: Path, sound: Sound) -> None:
@@ -121,4 +124,4 @@ def test_workers_end_with_whoever_is_killed(tmp_path: Path, sound: Sound) -> Non
     finally:
         parent.kill()
         parent.wait()
-    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: ended(worker))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -28,7 +29,8 @@ def test_after_a_kill_nothing_is_left(tmp_path: Path, victim: str) -> None:
             if victim == "all" or names[victim] in line
         ]
         for process in killed:
-            process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with its parent
+                process.send_signal(signal.SIGKILL)
         if victim in ("engine", "loader"):
             # The server goes on with processes that take their places.
             until(lambda: not any(one in running.children() for one in killed))

@@ -34,9 +34,10 @@ def test_ends_badly(broken): pass
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a folder as `run-tests.sh` does."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "pytest", "-p", "tests.support.summary", "-o",
+        [sys.executable, "-P", "-m", "pytest", "-p", "xdist", "-p", "tests.support.summary", "-o",
          "console_output_style=classic", *arguments],
-        cwd=folder, env=child_environment(), capture_output=True, text=True, check=False,
+        cwd=folder, env=child_environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def run(
 
 
 def test_the_first_part_comes_before_the_rest(tmp_path: Path) -> None:
-    paths = [str(long_wave(tmp_path / f"{n}.wav", 0.3)) for n in range(3)]
+    paths = [str(long_wave(tmp_path / f"{n}.wav", 0.12)) for n in range(3)]
 
     async def story(heard: Heard) -> None:
         heard.worker.want(paths, [])
