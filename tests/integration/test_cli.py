@@ -152,7 +152,8 @@ def test_unknown_commands_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_watch_prints_the_beat(tmp_path: Path) -> None:
-    with server(tmp_path, "--driver", "null", "--watch", "--bpm", "240") as running:
+    options = ("--driver", "null", "--standby", "off", "--watch", "--bpm", "240")
+    with server(tmp_path, *options) as running:
 
         def beats() -> list[tuple[int, int]]:
             found = re.findall(r"^bar (\d+) beat (\d+) ", running.log(), re.MULTILINE)

@@ -13,7 +13,7 @@ from tests.support.sequencer_traffic import SECONDS, STARTS, traffic
 from tests.support.server import Running, server
 
 VALUES = (0.25, 0.125, 0.0625)
-FLAGS = ("--driver", "null", "--ceiling", "0", "--buffer-size", "512")
+FLAGS = ("--driver", "null", "--ceiling", "0", "--buffer-size", "512", "--standby", "off")
 
 
 def play(running: Running, tracks: list[str], path: Path) -> np.ndarray:

@@ -29,7 +29,7 @@ from tests.support.server import (
 
 # What is longer than 15 s is streamed.
 STREAMED = ("--driver", "null", "--buffer-size", "256", "--memory", "64", "--log-level", "info",
-            "--max-preload", "15", "--read-ahead", "30")  # fmt: skip
+            "--max-preload", "15", "--read-ahead", "30", "--standby", "off")  # fmt: skip
 READ_AHEAD_SECONDS = 30.0  # that nothing is missing is no matter of how fast this machine is
 LONG_SECONDS = 1800
 PROVOKE_SECONDS = 0.02

@@ -16,7 +16,7 @@ from tests.support.environment import PROJECT, child_environment
 from tests.support.offline_server import count, write
 from tests.support.server import server
 
-NULL = ("--driver", "null", "--buffer-size", "256", "--memory", "64")
+NULL = ("--driver", "null", "--memory", "64", "--standby", "off")
 
 TRY = """
 import json, os, socket, subprocess, sys, tempfile

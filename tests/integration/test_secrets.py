@@ -17,7 +17,7 @@ OTHER_PROGRAMS = {"crowdstream/doctor/check.py"}  # those of the system, for the
 def test_no_process_has_the_token_in_its_arguments_and_none_but_control_in_its_environment(
     tmp_path: Path,
 ) -> None:
-    options = ("--http", "--driver", "null", "--buffer-size", "256", "--memory", "64")
+    options = ("--http", "--driver", "null", "--memory", "64", "--standby", "off")
     with server(tmp_path, *options, env={"CROWDSTREAM_HTTP_TOKEN": TOKEN}) as running:
         assert running.page()
         running.client.request(

@@ -20,7 +20,7 @@ from websockets.sync.connection import Connection
 from tests.support.offline_server import RATE, count, write
 from tests.support.server import WAIT_SECONDS, Running, SharedServer, ended, server, until
 
-NULL = ("--http", "--driver", "null", "--buffer-size", "256")
+NULL = ("--http", "--driver", "null", "--buffer-size", "256", "--standby", "off")
 LATENCY_SECONDS = 0.1  # the built-in clock has two blocks
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ SERVER_6, STRANGER_6 = "fd77::1", "fd77:1::3"
 FLOOD = 20_000  # packets
 FLOOD_AT_ONCE = 100
 ROUNDS = 20  # to the server and back, after which all that came before is handled
+NULL = ("--driver", "null", "--memory", "64", "--standby", "off")
 IFF_UP = 1
 SIOCSIFFLAGS, SIOCSIFADDR = 0x8914, 0x8916  # from linux/sockios.h
 
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str]) -> int:
     ):
         own = folder / name
         own.mkdir()
-        with server(own, "--driver", "null", "--memory", "64", *options) as running:
+        with server(own, *NULL, *options) as running:
             found[name] = {**see(running), "log": running.log()}
     print(json.dumps(found))
     return 0

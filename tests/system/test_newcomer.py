@@ -3,7 +3,8 @@
 The other of the README's two commands is what runs this. These are the only tests that install for
 real: what they need comes through the network, in the way that this machine's own settings for pip
 say. The clone has one effect more than the project, so the compilation that a first start makes
-also shows that adding an effect is adding a file.
+also shows that adding an effect is adding a file; and its demo has shorter tracks, which are made
+sooner.
 """
 
 import os
@@ -20,6 +21,8 @@ from tests.support.environment import PROJECT
 INSTALLING = "checking what is missing"
 UNREACHABLE = re.compile(r"NewConnectionError|name resolution|Network is unreachable")
 STATUS_LINE = re.compile(r"A(▕|\[).* B(▕|\[).*BPM +CPU \d+% +underruns \d+")
+
+BARS = "    bars: int = 8\n"  # of a section of the demo's tracks
 
 HALVE = '''
 """Halve: half as loud."""
@@ -83,6 +86,11 @@ def newcomer(home: Path) -> dict[str, str]:
     if pip.exists():
         # The package index is the machine's matter: without it a mirror's user gets nowhere.
         env.setdefault("PIP_CONFIG_FILE", str(pip))
+    # What the project's own installation has downloaded and built is used again, and only modules
+    # that are imported are compiled to bytecode.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    env.setdefault("PIP_CACHE_DIR", str(cache / "pip"))
+    env["PIP_COMPILE"] = "0"
     # The cards are hidden, so the built-in clock is used everywhere. The mark stays, by which
     # what a run leaves behind is found.
     mark = {name: os.environ[name] for name in ("CROWDSTREAM_TEST_RUN",) if name in os.environ}
@@ -107,10 +115,10 @@ def demo(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return run(folder, env, "./start-crowdstream.sh", "--demo", "--seconds", "3")
 
 
-def commit(folder: Path, env: dict[str, str], path: Path) -> None:
+def commit(folder: Path, env: dict[str, str], path: Path, subject: str) -> None:
     """Commit a file of the clone, as somebody without a name."""
     who = ("-c", "user.name=newcomer", "-c", "user.email=newcomer@localhost")
-    for command in (("add", str(path)), ("commit", "--quiet", "-m", "effects: add halve")):
+    for command in (("add", str(path)), ("commit", "--quiet", "-m", subject)):
         done = run(folder, env, "git", *who, *command)
         assert done.returncode == 0, done.stdout
 
@@ -126,7 +134,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     assert cloned.returncode == 0, cloned.stdout
     effect = project / "crowdstream" / "engine" / "effects" / "halve.py"
     effect.write_text(HALVE.lstrip(), encoding="utf-8")
-    commit(project, env, effect)
+    commit(project, env, effect, "effects: add halve")
+    songs = project / "examples" / "demo" / "songs.py"
+    text = songs.read_text(encoding="utf-8")
+    assert text.count(BARS) == 1
+    songs.write_text(text.replace(BARS, "    bars: int = 3\n"), encoding="utf-8")
+    commit(project, env, songs, "demo: shorten the tracks")
     made = Clone(project, env, demo(project, env))
     if made.first.returncode and UNREACHABLE.search(made.first.stdout):
         pytest.fail(

@@ -21,7 +21,7 @@ BPM = 240.0  # what lasts four bars takes 4 s: long enough for a busy machine to
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with server(tmp_path_factory.mktemp("server"), "--driver", "null") as made:
+    with server(tmp_path_factory.mktemp("server"), "--driver", "null", "--standby", "off") as made:
         yield made
 
 

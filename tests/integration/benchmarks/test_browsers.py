@@ -33,7 +33,7 @@ class Door:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
-    options = ("--http", "--driver", "null", "--buffer-size", "256")
+    options = ("--http", "--driver", "null", "--buffer-size", "256", "--standby", "off")
     with SharedServer(tmp_path_factory.mktemp("visited"), *options) as made:
         yield made
 

@@ -12,7 +12,7 @@ import pytest
 from crowdstream.control.packets import build, parse
 from tests.support.server import WAIT_SECONDS, Running, SharedServer, ended, until
 
-NULL = ("--driver", "null", "--buffer-size", "256")
+NULL = ("--driver", "null", "--buffer-size", "256", "--standby", "off")
 Said = tuple[Any, ...]
 
 

@@ -23,7 +23,7 @@ from tests.support.simulated_dj import made, plays
 
 BPM = 400.0  # a beat is 0.15 s: a night passes quickly
 BEATS, LEAVE = 2400, 2392.0  # six minutes: longer than any step of a test takes
-OPTIONS = ("--driver", "null", "--base-bpm", str(BPM))
+OPTIONS = ("--driver", "null", "--base-bpm", str(BPM), "--standby", "off")
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from tests.support.server import server, until
 
 
 def test_a_crowd_moves_the_tempo_of_a_server_without_a_dj(tmp_path: Path) -> None:
-    options = ("--driver", "null", "--movement-map", str(PRESETS / "crowd.toml"))
-    with server(tmp_path, *options) as running:
+    movement = ("--movement-map", str(PRESETS / "crowd.toml"))
+    with server(tmp_path, "--driver", "null", "--standby", "off", *movement) as running:
         running.client.send("/test_tone")
         command = [sys.executable, "-P", "-m", "crowdstream", "simulate-crowd", "--port",
                    str(running.port), "--seconds", "60", "--speed", "200"]  # fmt: skip

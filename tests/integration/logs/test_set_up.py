@@ -158,8 +158,8 @@ def test_nothing_is_left_of_it_when_it_has_ended(tmp_path: Path) -> None:
 
 def test_the_server_logs_json_with_what_it_knows(tmp_path: Path) -> None:
     file = tmp_path / "night.log"
-    options = ("--driver", "null", "--log-format", "json", "--log-file", str(file))
-    with server(tmp_path, *options, "--stats-interval", "1") as running:
+    null = ("--driver", "null", "--standby", "off", "--stats-interval", "1")
+    with server(tmp_path, *null, "--log-format", "json", "--log-file", str(file)) as running:
         running.client.request("/no/such", answer="/fail")
         until(lambda: "[STATS]" in file.read_text())
     said = [json.loads(line) for line in file.read_text().splitlines()]

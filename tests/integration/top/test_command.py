@@ -27,6 +27,7 @@ from tests.support.top_terminal import Shown
 
 PROGRAM = (sys.executable, "-P", "-m", "crowdstream", "top")
 TERM = "xterm-256color"
+NULL = ("--driver", "null", "--standby", "off")
 
 
 def free_port() -> int:
@@ -94,7 +95,7 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
     try:
         until(lambda: "nothing listens there" in terminal.read())
         track = write(tmp_path / "[red]tone.wav", level(60.0))
-        with server(tmp_path, "--port", str(port), "--driver", "null") as running:
+        with server(tmp_path, *NULL, "--port", str(port)) as running:
             until(lambda: "the server answers" in terminal.read())
             running.client.request("/deck/B/load", str(track), answer="/done")
             running.client.send("/deck/B/level", 1.0)
@@ -117,7 +118,7 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
             terminal.press("b ")
             until(lambda: running.client.status()["deck.B.state"] == "ready")
         until(lambda: "no server at" in terminal.read())
-        with server(tmp_path, "--port", str(port), "--driver", "null"):
+        with server(tmp_path, *NULL, "--port", str(port)):
             until(lambda: "the server has been started anew" in terminal.read())
         terminal.press("q")
         until(lambda: terminal.read() is not None and terminal.process.poll() is not None)
