@@ -73,6 +73,8 @@ def compile_here() -> Kernels:
     path = _file()
     if made := _made(path):
         return made
+    if "crowdstream.engine.render" in sys.modules and path.exists():
+        return _compiled()  # long since: there is no need to wait for another one that compiles
     with kernel_cache.compiling():
         return _made(path) or _make(path)
 
