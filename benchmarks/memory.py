@@ -267,9 +267,13 @@ def play_randomly(
         "pages_hit_rate": round(status["pages_hit_rate"], 3),
         "begin": begin,
         "end": end,
-        "kept": most - budget <= OVER_BUDGET_MB and begin == end,
     }
     return result
+
+
+def kept(result: dict[str, Any]) -> bool:
+    """Whether the memory stayed within the limits, and all of it was released."""
+    return bool(result["over_budget_mb"] <= OVER_BUDGET_MB and result["begin"] == result["end"])
 
 
 def limits(options: argparse.Namespace) -> bool:
@@ -282,6 +286,7 @@ def limits(options: argparse.Namespace) -> bool:
         result = play_randomly(
             server, Path(name), options.messages, options.memory, options.seed
         )
+    result["kept"] = kept(result)
     print()
     for key, value in result.items():
         print(f"{key:20} {value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -27,14 +28,10 @@ def test_usage(tmp_path: Path) -> None:
     assert {"guardian_mb", "control_mb", "engine_mb", "standby_mb", "loader_mb"} <= entry.keys()
 
 
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is used for a moment only."""
+def test_the_limits_are_kept_and_everything_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(memory, "WARM_UP_SECONDS", 1.0)
-
-
-@pytest.mark.usefixtures("brief")
-def test_the_limits_are_kept_and_everything_is_released(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     assert memory.main(["limits", "--messages", "200", "--memory", "32", "--json", str(out)]) == 0
     [result] = json.loads(out.read_text())
@@ -43,11 +40,17 @@ def test_the_limits_are_kept_and_everything_is_released(tmp_path: Path) -> None:
     assert result["pages_evicted"] > 0
 
 
-@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize(
+    ("over_mb", "left", "kept"), [(300.0, 0, True), (300.1, 0, False), (10.0, 1, False)]
+)
 def test_a_limit_that_is_exceeded_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over_mb: float, left: int, kept: bool
 ) -> None:
-    monkeypatch.setattr(memory, "OVER_BUDGET_MB", 1.0)
+    found = {
+        "over_budget_mb": over_mb, "begin": {"descriptors": 40}, "end": {"descriptors": 40 + left},
+    }  # fmt: skip
+    monkeypatch.setattr(memory, "live_server", lambda *_flags: contextlib.nullcontext())
+    monkeypatch.setattr(memory, "play_randomly", lambda *_: found)
     out = tmp_path / "result.json"
-    assert memory.main(["limits", "--messages", "100", "--memory", "32", "--json", str(out)]) == 1
-    assert json.loads(out.read_text())[0]["kept"] is False
+    assert memory.main(["limits", "--json", str(out)]) == (0 if kept else 1)
+    assert json.loads(out.read_text())[0]["kept"] is kept
