@@ -115,7 +115,7 @@ def test_metrics_never_fall_while_control_is_replaced(running: Running) -> None:
     known = running.client.status()["restarts_control"]
     running.child_named("control").send_signal(signal.SIGKILL)
     during = counters(running)
-    until(lambda: running.client.status()["restarts_control"] == known + 1)
+    until(lambda: running.client.status()["restarts_control"] > known)
     until(lambda: fetch(running, "GET", "/healthz")[0] == 200)
     until(lambda: counters(running)[restarts] == before[restarts] + 1)
     after = counters(running)

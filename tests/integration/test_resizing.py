@@ -75,15 +75,16 @@ def test_whoever_goes_on_later_has_that_size_too(running: Running) -> None:
     await_standby(running)
     before = running.client.status()
     running.children_named("engine")[0].kill()
-    until(lambda: running.client.status()["takeovers"] == before["takeovers"] + 1)
+    until(lambda: running.client.status()["takeovers"] > before["takeovers"])
     assert running.client.status()["buffer_size"] == 1024
     running.client.await_noted()
     running.child_named("control").kill()
     restarts = before["restarts_control"] + 1
-    until(lambda: running.client.status()["restarts_control"] == restarts)
+    until(lambda: running.client.status()["restarts_control"] >= restarts)
     await_standby(running)
+    takeovers = running.client.status()["takeovers"]
     running.children_named("engine")[0].kill()
-    until(lambda: running.client.status()["takeovers"] == before["takeovers"] + 2)
+    until(lambda: running.client.status()["takeovers"] > takeovers)
     status = running.client.status()
     assert status["buffer_size"] == 1024 and status["deck.A.state"] == "playing"
     assert resize(running, 1024) == 0.0  # it is so already

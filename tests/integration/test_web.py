@@ -178,7 +178,7 @@ def test_pages_stay_open_while_control_is_replaced(running: Running) -> None:
     before = running.client.status()["restarts_control"]
     control, web = running.child_named("control"), running.child_named("web").pid
     control.send_signal(signal.SIGKILL)
-    until(lambda: running.client.status()["restarts_control"] == before + 1)
+    until(lambda: running.client.status()["restarts_control"] > before)
     assert running.client.status()["deck.D.level"] == 0.5
     assert visitor.do("/deck/D/level", 0.75) == []
     visitor.until(lambda _: visitor.picture["deck.D"]["level"] == 0.75)
