@@ -204,8 +204,10 @@ def test_when_everything_is_killed_the_file_can_be_read(running: Running, tmp_pa
     until(lambda: saved_seconds(tmp_path / "mix.wav") > 0.5)
     saved = saved_seconds(tmp_path / "mix.wav")
     lost = running.client.status()["record_lost"]
+    guardian = psutil.Process(running.process.pid)
+    guardian.suspend()  # it would start another control, which nobody would kill
     children = running.children()
-    for process in (*children, psutil.Process(running.process.pid)):
+    for process in (*children, guardian):
         with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with its parent
             process.kill()
     running.process.wait()
