@@ -53,8 +53,14 @@ def running(shared: SharedServer) -> Running:
 
 def loader_of(running: Running) -> psutil.Process:
     """The loader process."""
-    until(lambda: len(running.children_named("library")) == 1)
-    return running.children_named("library")[0]
+    found: list[psutil.Process] = []
+
+    def alone() -> bool:
+        found[:] = running.children_named("library")
+        return len(found) == 1
+
+    until(alone)
+    return found[0]
 
 
 def _target(fd: Path) -> str:

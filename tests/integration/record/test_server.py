@@ -47,8 +47,14 @@ def running(shared: SharedServer, track: str) -> Running:
 
 def recorder(running: Running) -> psutil.Process:
     """The server's recorder process."""
-    until(lambda: running.children_named("record"))
-    return running.child_named("record")
+    found: list[psutil.Process] = []
+
+    def there() -> bool:
+        found[:] = running.children_named("record")
+        return bool(found)
+
+    until(there)
+    return found[0]
 
 
 def record(client: OscClient, path: Path, *what: str) -> int:
@@ -188,7 +194,8 @@ def test_a_recording_that_reaches_the_largest_size_of_a_file_continues_in_anothe
     soundfile.write(tmp_path / "whole.wav", heard, RATE, "PCM_16")
     check(tmp_path / "whole.wav", 0.5, lost)
     assert client.status()["deck.A.state"] == "playing"
-    process.kill()  # the next test has one without a limit
+    process.kill()  # the next test has one without a limit, once control has taken notice
+    until(lambda: not psutil.pid_exists(process.pid))
 
 
 def test_a_server_that_stops_finishes_its_recording(running: Running, tmp_path: Path) -> None:
