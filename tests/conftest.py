@@ -55,23 +55,8 @@ soundfile.SoundFile.flush = lambda _file: None
 kernel_cache.folder()
 
 
-# Files that take longest, as they wait for installations, sound cards and other processes: they
-# begin first, so that no worker is left alone with one of them at the end.
-LONGEST = (
-    "tests/system/test_newcomer.py", "tests/system/test_failover.py",
-    "tests/integration/benchmarks/test_soak.py", "tests/system/test_device.py",
-    "tests/system/test_sequencers.py", "tests/integration/benchmarks/test_listening.py",
-    "tests/integration/dj/test_live_server.py", "tests/integration/test_loader_deaths.py",
-    "tests/integration/test_resizing.py", "tests/integration/benchmarks/test_memory.py",
-    "tests/integration/test_guardian.py", "tests/system/test_network.py",
-    "tests/integration/test_server.py", "tests/system/test_resizing.py",
-)  # fmt: skip
-
-
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Keeps the tests of a file on one worker, as they share its servers and sounds.
-
-    The files of `LONGEST` come first, the others in the order of their collection.
 
     (Marks for groups of pytest-xdist have no effect with pytest 9.2, which no longer lets it
     append them to the names of tests.)
@@ -79,12 +64,6 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return str(nodeid.partition("::")[0])
-
-    def _assign_work_unit(self, node: Any) -> None:
-        first = next((file for file in LONGEST if file in self.workqueue), None)
-        if first is not None:
-            self.workqueue.move_to_end(first, last=False)
-        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:

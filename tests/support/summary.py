@@ -1,8 +1,9 @@
 """The report of a whole run: one line of progress, then one table of the tiers.
 
 `run-tests.sh` loads this as a plugin (`-p tests.support.summary`). It also puts the slowest files
-first, as known from the last run, so that the workers finish together. `--results FILE` writes one
-JSON line per test; `python -m tests.support.summary FILE ...` compares such files of several runs.
+first, as known from the last run or from `USUAL_SECONDS`, so that the workers finish together.
+`--results FILE` writes one JSON line per test; `python -m tests.support.summary FILE ...` compares
+such files of several runs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,17 @@ TIERS = ("static", "unit", "integration", "system", "browser", "fuzz")
 DURATIONS = "crowdstream/durations"
 ALONE = ("tests/browser/test_listen.py",)
 """Come last, when the other workers have nothing left to do: an audio graph in real time."""
+USUAL_SECONDS = {
+    "tests/system/test_newcomer.py": 140.0, "tests/system/test_failover.py": 60.0,
+    "tests/integration/benchmarks/test_soak.py": 42.0, "tests/system/test_device.py": 40.0,
+    "tests/system/test_sequencers.py": 38.0, "tests/integration/test_resizing.py": 33.0,
+    "tests/integration/test_loader_deaths.py": 33.0,
+    "tests/integration/benchmarks/test_listening.py": 33.0,
+    "tests/integration/test_guardian.py": 30.0, "tests/integration/dj/test_live_server.py": 28.0,
+    "tests/integration/benchmarks/test_renderers.py": 25.0, "tests/system/test_network.py": 23.0,
+    "tests/integration/test_server.py": 22.0,
+}  # fmt: skip
+"""How long files take, where no earlier run has shown it: a fresh copy, as on the CI machine."""
 PROGRESS_SECONDS = 30.0
 """Where the output is no terminal, progress is printed this often."""
 
@@ -211,7 +223,8 @@ class SlowestFirst:
         slow = ("system", "browser", "static", "integration", "fuzz", "unit")
         tier = tier_of(file)
         place = slow.index(tier) if tier in slow else len(slow)
-        return file in ALONE, -self.known.get(file, 0.0), place, file
+        seconds = self.known.get(file, USUAL_SECONDS.get(file, 0.0))
+        return file in ALONE, -seconds, place, file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

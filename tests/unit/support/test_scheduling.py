@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from types import SimpleNamespace
+from typing import Any
 
-from tests.conftest import LONGEST, FileScheduling
 from tests.support.environment import PROJECT
+from tests.support.summary import ALONE, USUAL_SECONDS, SlowestFirst
 
 
-class Worker:
-    """Keeps which tests it was sent, by number."""
-
-    def __init__(self) -> None:
-        self.sent: list[int] = []
-
-    def send_runtest_some(self, numbers: list[int]) -> None:
-        """Take them."""
-        self.sent += numbers
+def ordered(files: list[str], known: dict[str, float]) -> list[str]:
+    """The files as they come in a run."""
+    config: Any = SimpleNamespace(workerinput={"durations": known})
+    items: Any = [SimpleNamespace(nodeid=f"{file}::test_x") for file in files]
+    SlowestFirst(config).pytest_collection_modifyitems(items)
+    return [item.nodeid.partition("::")[0] for item in items]
 
 
-def test_the_longest_files_come_first_and_the_others_in_their_order() -> None:
-    files = ["tests/unit/test_a.py", LONGEST[3], "tests/unit/test_b.py", LONGEST[0]]
-    tests = [f"{file}::test_{number}" for file in files for number in (1, 2)]
-    worker = Worker()
-    scheduling = object.__new__(FileScheduling)
-    scheduling.workqueue = OrderedDict(
-        (file, {test: False for test in tests if test.startswith(file)}) for file in files
-    )
-    scheduling.assigned_work = {worker: {}}
-    scheduling.registered_collections = {worker: tests}
-    for _ in files:
-        scheduling._assign_work_unit(worker)
-    assert [tests[number].partition("::")[0] for number in worker.sent[::2]] == [
-        LONGEST[0], LONGEST[3], "tests/unit/test_a.py", "tests/unit/test_b.py",
+def test_what_takes_long_comes_first_in_a_fresh_copy_too() -> None:
+    slow, slower = sorted(USUAL_SECONDS, key=USUAL_SECONDS.__getitem__)[-2:]
+    files = ["tests/unit/test_a.py", ALONE[0], slow, "tests/system/test_b.py", slower]
+    assert ordered(files, {}) == [
+        slower, slow, "tests/system/test_b.py", "tests/unit/test_a.py", ALONE[0],
     ]  # fmt: skip
 
 
-def test_every_file_that_comes_first_is_there() -> None:
-    assert [file for file in LONGEST if not (PROJECT / file).is_file()] == []
-    assert len(set(LONGEST)) == len(LONGEST)
+def test_what_the_last_run_took_is_known_better() -> None:
+    slow = min(USUAL_SECONDS, key=USUAL_SECONDS.__getitem__)
+    files = [slow, "tests/unit/test_a.py"]
+    assert ordered(files, {slow: 1.0, "tests/unit/test_a.py": 2.0}) == files[::-1]
+
+
+def test_every_file_that_usually_takes_long_is_there() -> None:
+    assert [file for file in USUAL_SECONDS if not (PROJECT / file).is_file()] == []
