@@ -135,7 +135,7 @@ def main(arguments: list[str]) -> int:
     with socket.socket(fileno=int(arguments[0])) as connection:
         connection.set_inheritable(False)
         try:
-            end_with_parent()
+            end_with_parent(connection)
             store = Store(connection)
         except EOFError:
             return 1

@@ -116,14 +116,16 @@ class Store:
                 socket.send_fds(self._connection, data, list(fds))
 
 
-def end_with_parent() -> None:
-    """Have this process killed when the one that started it ends, however that ends.
+def end_with_parent(connection: socket.socket) -> None:
+    """Have this process killed when the guardian, which started it, ends, however that ends.
 
-    The others then lose their lifelines. Raises `EOFError` when it has ended already.
+    The others then lose their lifelines. Raises `EOFError` when it has ended already: its end of
+    `connection` is closed before its children get another parent, whatever it has sent before.
     """
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    poll = select.poll()
+    poll.register(connection, 0)
+    if poll.poll(0):
         raise EOFError("the guardian has ended")
 
 

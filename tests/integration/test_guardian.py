@@ -253,6 +253,20 @@ def test_a_stopped_control_does_not_outlive_its_guardian(
     until(lambda: all(ended(one) for one in below))
 
 
+def test_a_control_that_starts_does_not_outlive_its_guardian(
+    serve: Callable[[int], Running]
+) -> None:
+    running = serve(1)
+    old = running.child_named("control")
+    below = running.children()
+    old.kill()
+    until(lambda: set(controls(running)) - {old.pid})  # it knows of no guardian yet
+    below += running.children()
+    running.process.kill()
+    running.process.wait()
+    until(lambda: all(ended(one) for one in below))
+
+
 def test_it_may_be_killed_again_and_again(serve: Callable[[int], Running], track: str) -> None:
     running = serve(4)
     client = running.client

@@ -27,8 +27,9 @@ CONTROL = """
 import os, signal, socket, subprocess, sys, time
 from crowdstream.guardian.store import Store, end_with_parent
 
-end_with_parent()
-store = Store(socket.socket(fileno=int(sys.argv[1])))
+connection = socket.socket(fileno=int(sys.argv[1]))
+end_with_parent(connection)
+store = Store(connection)
 folder, *words = sys.argv[2:]
 lives = len(os.listdir(folder))
 word = words[min(lives, len(words) - 1)]
@@ -140,6 +141,26 @@ def test_the_guardians_end_is_the_end_of_all(tmp_path: Path) -> None:
     life.process.kill()
     life.process.wait()
     until(lambda: all(ended(one) for one in below))
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_control_that_comes_up_after_its_guardian_has_ended_ends_too(gone: bool) -> None:
+    """What the guardian has sent before, with the descriptors, would be enough to play on."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.send(b'{"deaths": 1, "reason": "signal 9"}')
+        if gone:
+            ours.close()
+        code = (
+            "import socket, sys; from crowdstream.guardian.store import end_with_parent\n"
+            "end_with_parent(socket.socket(fileno=int(sys.argv[1])))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(theirs.fileno())], pass_fds=[theirs.fileno()],
+            cwd=PROJECT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert ("EOFError: the guardian has ended" in done.stderr) is gone
+    assert done.returncode == int(gone)
 
 
 def test_the_guardian_is_small(tmp_path: Path) -> None:
