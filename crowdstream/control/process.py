@@ -6,6 +6,7 @@ the user gave.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -88,6 +89,8 @@ def _run(settings: Settings, store: Store, resolved: Resolved | None = None) -> 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     begin = time.monotonic()
+    # Nothing of what is imported is garbage, and looking for some is a tenth of what it takes.
+    gc.disable()
     from crowdstream.control.children import ChildError
     from crowdstream.control.osc import PortTaken
     from crowdstream.control.server import Server
@@ -96,6 +99,8 @@ def _run(settings: Settings, store: Store, resolved: Resolved | None = None) -> 
     from crowdstream.desk.block import DeskError
     from crowdstream.desk.stream import DeviceError
 
+    gc.freeze()
+    gc.enable()
     if resolved:
         log.info("%s", resolved.preset_reason)
     server = Server(settings, Notifier.of_environment(), store)
