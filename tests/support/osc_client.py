@@ -17,7 +17,7 @@ from crowdstream.control.recall import REST_SECONDS
 WAIT_SECONDS = 120.0  # for anything: no more than a bound, the machine may have much to do
 # Between two looks at what is waited for: a look costs the server and this process about a
 # millisecond each, which nobody notices who looks after a tenth of the time that it takes.
-MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS, PAUSE_SHARE = 0.005, 0.05, 0.1
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS, PAUSE_SHARE = 0.005, 0.025, 0.1
 
 
 class ServerError(RuntimeError):
