@@ -12,7 +12,7 @@ from matplotlib import image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.page_server import deck_is, load, music_server
-from tests.support.screens import SCREENS, measured, page_on, views_of
+from tests.support.screens import SCREENS, Screen, measured, page_on, views_of
 from tests.support.server import Running
 
 POINTER = {
@@ -23,7 +23,7 @@ TOUCHED = (
     ".button, select, input:not([type=range]), .tab, .view, .crumb, .col-head, summary, .fx-choose"
 )
 THEMES: dict[str, dict[str, str]] = {
-    "dark": {},
+    "dark": {"color_scheme": "dark", "contrast": "no-preference", "forced_colors": "none"},
     "light preferred": {"color_scheme": "light"},
     "more contrast": {"contrast": "more"},
     "forced, dark": {"forced_colors": "active", "color_scheme": "dark"},
@@ -41,62 +41,83 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
+@pytest.fixture(scope="module", params=["1600x900", "390x844"])
+def shown(
+    request: pytest.FixtureRequest, browser: Browser, stage: Running
+) -> Iterator[tuple[Page, Screen]]:
+    """The page in a wide window and on a phone, in which the states of a pointer can be forced."""
+    screen = SCREENS[request.param]
+    with page_on(browser, stage, screen) as page:
+        measured(page, "forceable()")
+        yield page, screen
+
+
+wide_only = pytest.mark.parametrize("shown", ["1600x900"], indirect=True)
+
+
+@pytest.fixture
+def page(shown: tuple[Page, Screen]) -> Iterator[Page]:
+    """The same page; afterwards it has its own theme and rules."""
+    page, _screen = shown
+    yield page
+    page.emulate_media(color_scheme="light", contrast="no-preference", forced_colors="none")
+    page.evaluate("() => { document.adoptedStyleSheets = []; }")
+
+
+def show_theme(page: Page, theme: str) -> None:
+    """Let the page be looked at by a person with that theme."""
+    page.emulate_media(**{**THEMES["dark"], **THEMES[theme]})  # type: ignore[arg-type]
+    measured(page, "resized()")
+
+
 @pytest.mark.parametrize("theme", THEMES)
 def test_every_control_stands_out_in_every_state(
-    browser: Browser, stage: Running, theme: str
+    page: Page, shown: tuple[Page, Screen], theme: str
 ) -> None:
-    for name in ("1600x900", "390x844"):
-        screen = SCREENS[name]
-        with page_on(browser, stage, screen, **THEMES[theme]) as page:
-            measured(page, "forceable()")
-            for view in views_of(page, screen):
-                for on in ("false", "true"):
-                    got = measured(page, f"faintWhile({TOUCHED!r}, {POINTER!r}, {on})")
-                    assert got["count"] > 32, view
-                    assert got["found"] == {}, view
+    show_theme(page, theme)
+    faint = {}
+    for view in views_of(page, shown[1]):
+        got = measured(page, f"faintInAll({TOUCHED!r}, {POINTER!r})")
+        assert got["count"] > 64, view
+        faint[view] = got["found"]
+    assert {view: found for view, found in faint.items() if found} == {}
 
 
-def test_the_measure_finds_a_hover_that_outweighs_what_is_on(
-    browser: Browser, stage: Running
-) -> None:
-    with page_on(browser, stage, SCREENS["1600x900"]) as page:
-        page.evaluate("""() => {
-          const rule = new CSSStyleSheet();
-          rule.replaceSync('.button:hover:not(:disabled) { background: #313b47; }');
-          document.adoptedStyleSheets = [rule];
-        }""")
-        measured(page, "forceable()")
-        got = measured(page, f"faintWhile({TOUCHED!r}, {POINTER!r}, true)")["found"]
-        assert set(got) == {"on, under the pointer", "on, pressed"}
-        assert any("1.7" in control for control in got["on, under the pointer"])
+@wide_only
+def test_the_measure_finds_a_hover_that_outweighs_what_is_on(page: Page) -> None:
+    page.evaluate("""() => {
+      const rule = new CSSStyleSheet();
+      rule.replaceSync('.button:hover:not(:disabled) { background: #313b47; }');
+      document.adoptedStyleSheets = [rule];
+    }""")
+    measured(page, "forceable()")
+    got = measured(page, f"faintInAll({TOUCHED!r}, {POINTER!r})")["found"]
+    assert set(got) == {"on, under the pointer", "on, pressed"}
+    assert any("1.7" in control for control in got["on, under the pointer"])
 
 
+@wide_only
 @pytest.mark.parametrize("state", ["read-only", "lost"])
 def test_text_stands_out_where_nothing_can_be_changed(
-    browser: Browser, stage: Running, state: str
+    page: Page, shown: tuple[Page, Screen], state: str
 ) -> None:
-    screen = SCREENS["1600x900"]
-    with page_on(browser, stage, screen) as page:
-        page.evaluate(
-            "(state) => { if (state === 'lost') document.body.dataset.link = 'lost';"
-            " else document.body.classList.add('read-only'); }", state)  # fmt: skip
-        text = ".track-title, .time-remaining, .knob-name, .stem-name, .side-decks, .readings *"
-        for view in views_of(page, screen):
-            got = measured(page, f"faint({TOUCHED + ', ' + text!r})")
-            assert got["count"] > 40 and got["found"] == [], view
+    text = ".track-title, .time-remaining, .knob-name, .stem-name, .side-decks, .readings *"
+    for view in views_of(page, shown[1]):
+        got = page.evaluate(FAINT_IN, [state, f"{TOUCHED}, {text}"])
+        assert got["count"] > 40 and got["found"] == [], view
 
 
-def pixels(page: Page, selector: str) -> np.ndarray[Any, Any]:
-    """An element as it is drawn, with what is close to it: (height, width, 3), 0 to 1."""
-    box = page.locator(selector).first.bounding_box()
-    assert box
-    page_bytes = page.screenshot(
-        clip={"x": box["x"] - 2, "y": box["y"] - 2,
-              "width": box["width"] + 4, "height": box["height"] + 4},
-        animations="disabled",
-    )  # fmt: skip
-    drawn = image.imread(io.BytesIO(page_bytes))
-    return np.asarray(drawn)[..., :3]
+# Within one step of the page, which is afterwards as it was.
+FAINT_IN = """([state, selector]) => {
+  const { body } = document;
+  const link = body.dataset.link;
+  if (state === "lost") body.dataset.link = "lost";
+  else body.classList.add("read-only");
+  const found = measure.faint(selector);
+  body.dataset.link = link;
+  body.classList.remove("read-only");
+  return found;
+}"""
 
 
 # Each state that the page shows: what is drawn, and a script that changes it there and back.
@@ -130,36 +151,79 @@ STATES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("theme", ["dark", "forced, dark", "forced, light"])
-def test_each_state_is_drawn(browser: Browser, stage: Running, theme: str) -> None:
-    with page_on(browser, stage, SCREENS["1600x900"], **THEMES[theme]) as page:
+# The dock covers the panes of the decks, and panes are neither the row's nor the tab's.
+PLACES = {"a row": "dock", "a tab": "dock", "an effect": "effects"}
+SHOW_PLACE = """(place) => {
+  document.body.classList.toggle("docked", place === "dock");
+  document.getElementById("dock").classList.toggle("open", place === "dock");
+  const tab = place === "effects" ? "effects" : "stems";
+  document.querySelector(`.deck[data-deck=A] [data-tab=${tab}]`).click();
+}"""
+MARGIN = 2  # CSS pixels around an element that belong to it
+
+
+@pytest.fixture(scope="module")
+def still(browser: Browser, stage: Running) -> Iterator[Page]:
+    """A page that draws no more of what the server reports."""
+    with page_on(browser, stage, SCREENS["1600x900"]) as page:
         expect(page.locator(f"{DECK} .stem").first).to_be_visible()
         page.locator("#dock [data-tab=library]").click()
         expect(page.locator(".row[data-at='1']")).to_be_visible()
         page.mouse.move(0, 0)
-        # From here on the page draws no more of what the server reports.
         page.evaluate(
             "async () => { const { live } = await import('/page/live.js');"
             " live._nowWatchers.clear(); const listen = document.querySelector('.listen-button');"
             " listen.replaceWith(listen.cloneNode(true)); }"
         )
-        unseen = []
-        for name, (selector, script) in STATES.items():
-            if name == "an effect":
-                page.locator(f"{DECK} [data-tab=effects]").evaluate("one => one.click()")
-            # The dock covers the panes of the decks, and panes are not the row's or the tab's.
-            page.evaluate(
-                "(on) => { document.body.classList.toggle('docked', on);"
-                " document.getElementById('dock').classList.toggle('open', on); }",
-                name in ("a row", "a tab"),
-            )
-            seen = []
-            for on in ("true", "false"):
-                page.locator(selector).first.evaluate(f"(one) => {{ const on = {on}; {script}; }}")
-                seen.append(pixels(page, selector))
-            if name == "an effect":
-                page.locator(f"{DECK} [data-tab=stems]").evaluate("one => one.click()")
+        yield page
+
+
+def place_of(page: Page, name: str) -> tuple[slice, slice]:
+    """Where in a picture of the page the element of a state is, with its margin."""
+    box = page.locator(STATES[name][0]).first.bounding_box()
+    assert box, name
+    left, top = max(0, int(box["x"]) - MARGIN), max(0, int(box["y"]) - MARGIN)
+    right, bottom = box["x"] + box["width"] + MARGIN, box["y"] + box["height"] + MARGIN
+    return slice(top, int(bottom)), slice(left, int(right))
+
+
+def apart(one: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
+    """Whether two places have no pixel in common."""
+    return any(a.stop <= b.start or b.stop <= a.start for a, b in zip(one, other, strict=True))
+
+
+def groups(places: dict[str, tuple[slice, slice]]) -> list[list[str]]:
+    """States that can be shown at once, as none of them changes what another one is drawn on."""
+    found: list[list[str]] = []
+    for name, place in places.items():
+        free = (group for group in found if all(apart(place, places[other]) for other in group))
+        group = next(free, None)
+        if group is None:
+            found.append([name])
+        else:
+            group.append(name)
+    return found
+
+
+def drawn(page: Page, names: list[str], on: str) -> np.ndarray[Any, Any]:
+    """The page while these states are on or off: (height, width, 3), 0 to 1."""
+    for name in names:
+        selector, script = STATES[name]
+        page.locator(selector).first.evaluate(f"(one) => {{ const on = {on}; {script}; }}")
+    return np.asarray(image.imread(io.BytesIO(page.screenshot(animations="disabled"))))[..., :3]
+
+
+@pytest.mark.parametrize("theme", ["dark", "forced, dark", "forced, light"])
+def test_each_state_is_drawn(still: Page, theme: str) -> None:
+    show_theme(still, theme)
+    unseen = {}
+    for where in ("decks", "effects", "dock"):
+        still.evaluate(SHOW_PLACE, where)
+        here = [name for name in STATES if PLACES.get(name, "decks") == where]
+        places = {name: place_of(still, name) for name in here}
+        for names in groups(places):
+            seen = [drawn(still, names, on) for on in ("true", "false")]
             changed = np.abs(seen[0] - seen[1]).max(axis=2) > 0.25
-            if changed.sum() < 12:
-                unseen.append((name, int(changed.sum())))
-        assert unseen == []
+            counts = {name: int(changed[places[name]].sum()) for name in names}
+            unseen |= {name: count for name, count in counts.items() if count < 12}
+    assert unseen == {}

@@ -38,7 +38,9 @@ def waveform(page: Page, expression: str) -> Any:
 def test_the_playhead_and_the_gestures_are_those_of_the_engine(
     browser: Browser, tmp_path: Path
 ) -> None:
-    with music_server(tmp_path) as running, ready_page(browser, running) as page:
+    with music_server(tmp_path) as running, ready_page(
+        browser, running, moving=True
+    ) as page:
         load(running, tmp_path / "media" / "Night")
         until(lambda: waveform(page, "one?.peaks.ready === 1 && one.peaks.stems.length === 4"))
         _seek_and_loop(page, running)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserType, FloatRect, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, BrowserType, FloatRect, Locator, Page
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 # The last three keep Chromium from connecting to hosts that have nothing to do with the page.
@@ -19,6 +20,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 WAIT_MS = 120_000.0  # for anything: no more than a bound, the machine may have much to do
+CALM = Path(__file__).with_name("pages") / "calm.js"
 WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
 
 
@@ -41,19 +43,35 @@ def box_of(element: Locator) -> FloatRect:
     return box
 
 
+def new_context(browser: Browser, moving: bool = False, **options: Any) -> BrowserContext:
+    """A browser context of its own (own cookies, own storage), patient by `WAIT_MS`.
+
+    Its pages draw a few times a second and without transitions, see `calm.js`; with `moving` as
+    often as the display does.
+    """
+    if not moving:
+        options.setdefault("reduced_motion", "reduce")
+    context = browser.new_context(**options)
+    context.set_default_timeout(WAIT_MS)
+    if not moving:
+        context.add_init_script(path=CALM)
+    return context
+
+
 class open_page:
-    """A page in a browser context of its own (own cookies, own storage). A context manager.
+    """A page in a browser context of its own, see `new_context`. A context manager.
 
     At its end it fails if a script of the page has raised an error.
     """
 
-    def __init__(self, browser: Browser, url: str, size: dict[str, int] | None = None) -> None:
-        self._context = browser.new_context(viewport=size or WIDE)  # type: ignore[arg-type]
+    def __init__(
+        self, browser: Browser, url: str, size: dict[str, int] | None = None, moving: bool = False
+    ) -> None:
+        self._context = new_context(browser, moving, viewport=size or WIDE)
         self._url = url
         self.errors: list[str] = []
 
     def __enter__(self) -> Page:
-        self._context.set_default_timeout(WAIT_MS)
         page = self._context.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(self._url)

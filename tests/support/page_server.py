@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.chromium import WIDE, open_page
 from tests.support.server import Running, server, until
@@ -43,12 +43,12 @@ def music_server(folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def ready_page(
-    browser: Browser, running: Running, size: dict[str, int] | None = None
+    browser: Browser, running: Running, size: dict[str, int] | None = None, moving: bool = False
 ) -> Iterator[Page]:
-    """A page that is connected and has drawn its decks."""
-    with open_page(browser, running.page(), size or WIDE) as page:
+    """A page that is connected and has drawn its decks; `moving`: see `new_context`."""
+    with open_page(browser, running.page(), size or WIDE, moving) as page:
         page.wait_for_selector("body[data-link=open] .deck[data-state]", state="attached")
-        page.wait_for_function("document.querySelectorAll('.deck[data-state]').length === 4")
+        expect(page.locator(".deck[data-state]")).to_have_count(4)
         yield page
 
 

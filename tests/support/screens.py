@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from playwright.sync_api import Browser, Page
 
-from tests.support.chromium import WAIT_MS
+from tests.support.chromium import new_context
 from tests.support.environment import PROJECT
 from tests.support.server import Running
 
@@ -48,16 +48,20 @@ SCREENS = {
 }
 
 
+# What shows that a panel is filled: the server sends it once the panel is open.
+FILLED = {"library": ".panel-library .row", "health": ".processes tbody tr"}
+MIN_TARGET = 24  # CSS pixels, WCAG 2.2 AA (2.5.8)
+
+
 @contextmanager
 def page_on(
     browser: Browser, running: Running, screen: Screen, **options: Any
 ) -> Iterator[Page]:
     """The page in such a window, connected and drawn, with `measure` in it."""
-    context = browser.new_context(
-        viewport={"width": screen.width, "height": screen.height},
+    context = new_context(
+        browser, viewport={"width": screen.width, "height": screen.height},
         device_scale_factor=screen.scale, has_touch=screen.touch, is_mobile=screen.touch, **options,
     )  # fmt: skip
-    context.set_default_timeout(WAIT_MS)
     errors: list[str] = []
     try:
         page = context.new_page()
@@ -72,20 +76,72 @@ def page_on(
     assert not errors
 
 
+class Pages:
+    """A page that is resized to be one window after another. A context manager.
+
+    A page takes longer to load than to measure, so only another kind of display loads it again. In
+    a page that is resized everything must be in its place as in one that is opened.
+    """
+
+    def __init__(self, browser: Browser, running: Running) -> None:
+        self._browser = browser
+        self._running = running
+        self._open = ExitStack()
+        self._kind: tuple[int, bool] | None = None
+        self._page: Page
+
+    def show(self, screen: Screen) -> Page:
+        """The page in that window."""
+        if self._kind != (screen.scale, screen.touch):
+            self._open.close()
+            made = page_on(self._browser, self._running, screen)
+            self._page = self._open.enter_context(made)
+            self._kind = screen.scale, screen.touch
+        size = {"width": screen.width, "height": screen.height}
+        self._page.set_viewport_size(size)  # type: ignore[arg-type]
+        measured(self._page, "resized()")
+        assert self._page.evaluate("[innerWidth, innerHeight]") == list(size.values())
+        return self._page
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._open.close()
+
+
 def views_of(page: Page, screen: Screen) -> Iterator[str]:
-    """Show one view after another, as they are on such a screen; their names."""
+    """Show one view after another, as they are on such a screen, each filled; their names."""
     if screen.small:
         for view in VIEWS:
-            page.locator(f".view[data-view={view}]").evaluate("one => one.click()")
+            click(page, f".view[data-view={view}]")
+            _await_filled(page, view)
             yield view
         return
     yield "decks"
     for panel in PANELS:
-        page.locator(f"#dock [data-tab={panel}]").evaluate("one => one.click()")
+        click(page, f"#dock [data-tab={panel}]")
+        _await_filled(page, panel)
         yield panel
-    page.locator(".dock-fold").evaluate("one => one.click()")
+    click(page, ".dock-fold")
+
+
+def _await_filled(page: Page, view: str) -> None:
+    if view in FILLED:
+        page.locator(FILLED[view]).first.wait_for(state="attached")
+
+
+def click(page: Page, selector: str) -> None:
+    """Click by script, wherever the page is scrolled to."""
+    page.locator(selector).evaluate("one => one.click()")
 
 
 def measured(page: Page, what: str) -> Any:
     """The value of an expression over `measure`."""
     return page.evaluate(f"measure.{what}")
+
+
+def layout(page: Page) -> dict[str, Any]:
+    """How many `controls` are shown, how wide the page is (`width`), and its layout's `faults`."""
+    found: dict[str, Any] = measured(page, f"layout({MIN_TARGET})")
+    return found

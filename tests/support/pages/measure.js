@@ -46,23 +46,27 @@ const measure = (() => {
     return found;
   }
 
-  // Controls that can't be brought into the window, or lie under something there.
+  // Why a control can't be pressed where it is now; empty if it can.
+  function covered(one) {
+    const box = one.getBoundingClientRect();
+    if (box.left < -1 || box.right > innerWidth + 1 || box.top < -1 || (box.bottom > innerHeight + 1 && box.height < innerHeight / 2)) {
+      return "outside";
+    }
+    if (getComputedStyle(one).pointerEvents === "none") return "";
+    const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    const labelled = one.labels && [...one.labels].some((label) => label.contains(top));
+    return top && (one.contains(top) || labelled) ? "" : `under ${top ? top.className || top.tagName : "nothing"}`;
+  }
+
+  // Controls that can't be brought into the window, or lie under something there. Those that are
+  // in sight are not scrolled: each scroll lays out the page again.
   function hidden() {
     const found = [];
     const at = [scrollX, scrollY];
-    for (const one of controls()) {
+    for (const one of controls().filter(covered)) {
       one.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
-      const box = one.getBoundingClientRect();
-      if (box.left < -1 || box.right > innerWidth + 1 || box.top < -1 || (box.bottom > innerHeight + 1 && box.height < innerHeight / 2)) {
-        found.push(`outside: ${name(one)}`);
-        continue;
-      }
-      const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-      const labelled = one.labels && [...one.labels].some((label) => label.contains(top));
-      if (getComputedStyle(one).pointerEvents === "none") continue;
-      if (!top || !(one.contains(top) || labelled)) {
-        found.push(`under ${top ? top.className || top.tagName : "nothing"}: ${name(one)}`);
-      }
+      const why = covered(one);
+      if (why) found.push(`${why}: ${name(one)}`);
     }
     scrollTo(...at);
     return found;
@@ -81,6 +85,21 @@ const measure = (() => {
       && one.scrollWidth > one.clientWidth + 1).map(name);
   }
 
+  // How many controls there are, how wide the page is, and all that is wrong with its layout;
+  // `least`: CSS pixels that a control is wide and high.
+  function layout(least) {
+    const found = {
+      "over each other": overlaps(), "out of reach": hidden(), "too small": smallerThan(least), "cut off": clipped(),
+    };
+    const faults = Object.fromEntries(Object.entries(found).filter(([, names]) => names.length));
+    return { controls: controls().length, width: document.documentElement.scrollWidth, faults };
+  }
+
+  // After a window has another size: two frames on, all that follows from it has been laid out.
+  function resized() {
+    return new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); });
+  }
+
   function outside(selector) {
     return [...document.querySelectorAll(selector)].filter(seen).filter((one) => {
       const box = one.getBoundingClientRect();
@@ -93,12 +112,17 @@ const measure = (() => {
   const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 })
     .getContext("2d", { willReadFrequently: true });
 
+  const known = new Map();
+
   function rgba(colour) {
-    context.clearRect(0, 0, 1, 1);
-    context.fillStyle = colour;
-    context.fillRect(0, 0, 1, 1);
-    const [red, green, blue, alpha] = context.getImageData(0, 0, 1, 1).data;
-    return [red, green, blue, alpha / 255];
+    if (!known.has(colour)) {
+      context.clearRect(0, 0, 1, 1);
+      context.fillStyle = colour;
+      context.fillRect(0, 0, 1, 1);
+      const [red, green, blue, alpha] = context.getImageData(0, 0, 1, 1).data;
+      known.set(colour, [red, green, blue, alpha / 255]);
+    }
+    return known.get(colour);
   }
 
   function over(front, back) {
@@ -106,31 +130,28 @@ const measure = (() => {
     return [0, 1, 2].map((at) => front[at] * alpha + back[at] * (1 - alpha));
   }
 
-  // Paint an element's ancestors over each other: [what it stands on, its text over that].
-  function painted(one) {
-    const chain = [];
-    for (let at = one; at; at = at.parentElement) chain.unshift(at);
-    let ground = [255, 255, 255];
-    let text = null;
-    for (const [index, at] of chain.entries()) {
-      const style = getComputedStyle(at);
-      const before = ground;
-      let group = over(rgba(style.backgroundColor), ground);
-      if (index === chain.length - 1) text = over(rgba(style.color), group);
-      const opacity = Number(style.opacity);
-      // Opacity of an ancestor fades all that is in it: approached from the inside out below.
-      at.dataset.opacity = String(opacity);
-      ground = group;
-      at.before_ = before;
+  // What an element is painted on and with, from its root down to it: `ground` is what shows where
+  // it has no text, and `before` where it is not. `layers` keeps those of one look at the page.
+  function layerOf(one, layers) {
+    if (!layers.has(one)) {
+      const before = one.parentElement ? layerOf(one.parentElement, layers).ground : [255, 255, 255];
+      const { backgroundColor, color, opacity } = getComputedStyle(one);
+      layers.set(one, { before, ground: over(rgba(backgroundColor), before), color, opacity: Number(opacity) });
     }
-    for (const at of chain.reverse()) {
-      const opacity = Number(at.dataset.opacity);
-      delete at.dataset.opacity;
+    return layers.get(one);
+  }
+
+  // [What an element stands on, its text over that]. Opacity of an ancestor fades all that is in
+  // it: from the inside out.
+  function painted(one, layers) {
+    let { ground } = layerOf(one, layers);
+    let text = over(rgba(layerOf(one, layers).color), ground);
+    for (let at = one; at; at = at.parentElement) {
+      const { opacity, before } = layerOf(at, layers);
       if (opacity < 1) {
-        ground = over([...ground, opacity], at.before_);
-        text = over([...text, opacity], at.before_);
+        ground = over([...ground, opacity], before);
+        text = over([...text, opacity], before);
       }
-      delete at.before_;
     }
     return [ground, text];
   }
@@ -143,20 +164,21 @@ const measure = (() => {
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   }
 
-  function ratio(one) {
-    const [ground, text] = painted(one).map(luminance);
+  function ratio(one, layers = new Map()) {
+    const [ground, text] = painted(one, layers).map(luminance);
     return (Math.max(ground, text) + 0.05) / (Math.min(ground, text) + 0.05);
   }
 
   // Controls whose text (4.5:1) or icon (3:1) does not stand out. Disabled ones need not.
   function faint(selector) {
     const found = [];
+    const layers = new Map();
     let count = 0;
     for (const one of document.querySelectorAll(selector)) {
       if (!seen(one) || one.disabled || one.getAttribute("aria-disabled") === "true") continue;
       count += 1;
       const least = one.textContent.trim() ? 4.5 : 3;
-      const contrast = ratio(one);
+      const contrast = ratio(one, layers);
       if (contrast < least) found.push(`${name(one)}: ${contrast.toFixed(2)}`);
     }
     return { count, found };
@@ -186,30 +208,65 @@ const measure = (() => {
     }
   }
 
-  // All that can be on is on, in this one step of the page: the server's next picture undoes it.
+  // Everything that can be on is on; what is returned undoes it.
   function turnOn() {
-    for (const one of document.querySelectorAll(".toggle, .dj-orders button")) one.setAttribute("aria-pressed", "true");
-    for (const one of document.querySelectorAll(".play")) one.classList.add("running");
-    for (const one of document.querySelectorAll(".pad")) one.classList.add("set");
-    for (const one of document.querySelectorAll("[data-action=loop-in]")) one.classList.add("armed");
-    for (const one of document.querySelectorAll(".button, select")) one.disabled = false;
+    const undo = [];
+    const change = (selector, turned, back) => {
+      for (const one of document.querySelectorAll(selector)) {
+        const before = turned(one);
+        undo.push(() => back(one, before));
+      }
+    };
+    const press = (one) => {
+      const before = one.getAttribute("aria-pressed");
+      one.setAttribute("aria-pressed", "true");
+      return before;
+    };
+    const release = (one, before) => {
+      if (before === null) one.removeAttribute("aria-pressed");
+      else one.setAttribute("aria-pressed", before);
+    };
+    change(".toggle, .dj-orders button", press, release);
+    for (const [selector, name] of [[".play", "running"], [".pad", "set"], ["[data-action=loop-in]", "armed"]]) {
+      const add = (one) => {
+        const before = one.classList.contains(name);
+        one.classList.add(name);
+        return before;
+      };
+      change(selector, add, (one, before) => one.classList.toggle(name, before));
+    }
+    const enable = (one) => {
+      const before = one.disabled;
+      one.disabled = false;
+      return before;
+    };
+    change(".button, select", enable, (one, before) => { one.disabled = before; });
+    return () => undo.forEach((step) => step());
   }
 
   // What does not stand out in any of the states of the pointer, by state; `on`: all that can be.
+  // All in one step of the page, which shows nothing of it and is afterwards as it was.
   function faintWhile(selector, pointers, on) {
     const found = {};
     let count = 0;
+    const undo = on ? turnOn() : () => {};
     for (const [name, states] of Object.entries(pointers)) {
-      if (on) turnOn();
       force(selector, states);
       const got = faint(selector);
       count += got.count;
       if (got.found.length) found[`${on ? "on" : "off"}, ${name}`] = got.found;
     }
     force(selector, []);
+    undo();
     return { count, found };
   }
 
-  return { clipped, controls, faint, faintWhile, forceable, hidden, name, outside, overlaps, ratio, smallerThan };
+  // Both with what is on and what is off.
+  function faintInAll(selector, pointers) {
+    const [off, on] = [false, true].map((state) => faintWhile(selector, pointers, state));
+    return { count: off.count + on.count, found: { ...off.found, ...on.found } };
+  }
+
+  return { clipped, controls, faint, faintInAll, forceable, hidden, layout, name, outside, overlaps, ratio, resized, smallerThan };
 })();
 globalThis.measure = measure;
