@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.chromium import WAIT_MS, launch_chromium, open_page
+from tests.support.page_server import PAGE_SERVER
 from tests.support.server import Running, server
 
 # Without a graphics card a page takes most of a core: what is waited for comes, but when?
@@ -39,7 +40,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     """A server on the built-in clock, with its page on a free port."""
-    with server(tmp_path, "--http", "--driver", "null", "--buffer-size", "256") as made:
+    with server(tmp_path, *PAGE_SERVER) as made:
         yield made
 
 

@@ -12,7 +12,7 @@ from matplotlib import image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.page_server import deck_is, load, music_server
-from tests.support.screens import SCREENS, Screen, measured, page_on, views_of
+from tests.support.screens import SCREENS, Pages, Screen, measured, views_of
 from tests.support.server import Running
 
 POINTER = {
@@ -41,15 +41,19 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def pages(browser: Browser, stage: Running) -> Iterator[Pages]:
+    with Pages(browser, stage) as made:
+        yield made
+
+
 @pytest.fixture(scope="module", params=["1600x900", "390x844"])
-def shown(
-    request: pytest.FixtureRequest, browser: Browser, stage: Running
-) -> Iterator[tuple[Page, Screen]]:
+def shown(request: pytest.FixtureRequest, pages: Pages) -> tuple[Page, Screen]:
     """The page in a wide window and on a phone, in which the states of a pointer can be forced."""
     screen = SCREENS[request.param]
-    with page_on(browser, stage, screen) as page:
-        measured(page, "forceable()")
-        yield page, screen
+    page = pages.show(screen, fresh=True)
+    measured(page, "forceable()")
+    return page, screen
 
 
 wide_only = pytest.mark.parametrize("shown", ["1600x900"], indirect=True)
@@ -91,7 +95,7 @@ def test_the_measure_finds_a_hover_that_outweighs_what_is_on(page: Page) -> None
       document.adoptedStyleSheets = [rule];
     }""")
     measured(page, "forceable()")
-    got = measured(page, f"faintInAll({TOUCHED!r}, {POINTER!r})")["found"]
+    got = measured(page, f"faintWhile({TOUCHED!r}, {POINTER!r}, true)")["found"]
     assert set(got) == {"on, under the pointer", "on, pressed"}
     assert any("1.7" in control for control in got["on, under the pointer"])
 
@@ -163,28 +167,36 @@ MARGIN = 2  # CSS pixels around an element that belong to it
 
 
 @pytest.fixture(scope="module")
-def still(browser: Browser, stage: Running) -> Iterator[Page]:
+def still(pages: Pages) -> Page:
     """A page that draws no more of what the server reports."""
-    with page_on(browser, stage, SCREENS["1600x900"]) as page:
-        expect(page.locator(f"{DECK} .stem").first).to_be_visible()
-        page.locator("#dock [data-tab=library]").click()
-        expect(page.locator(".row[data-at='1']")).to_be_visible()
-        page.mouse.move(0, 0)
-        page.evaluate(
-            "async () => { const { live } = await import('/page/live.js');"
-            " live._nowWatchers.clear(); const listen = document.querySelector('.listen-button');"
-            " listen.replaceWith(listen.cloneNode(true)); }"
+    page = pages.show(SCREENS["1600x900"], fresh=True)
+    expect(page.locator(f"{DECK} .stem").first).to_be_visible()
+    page.locator("#dock [data-tab=library]").click()
+    expect(page.locator(".row[data-at='1']")).to_be_visible()
+    page.mouse.move(0, 0)
+    page.evaluate(
+        "async () => { const { live } = await import('/page/live.js');"
+        " live._nowWatchers.clear(); const listen = document.querySelector('.listen-button');"
+        " listen.replaceWith(listen.cloneNode(true)); }"
+    )
+    return page
+
+
+def places_of(page: Page, names: list[str]) -> dict[str, tuple[slice, slice]]:
+    """Where in a picture of the page the elements of states are, with their margins."""
+    found = {}
+    boxes = page.evaluate(
+        "(all) => all.map((one) => document.querySelector(one).getBoundingClientRect())",
+        [STATES[name][0] for name in names],
+    )
+    for name, box in zip(names, boxes, strict=True):
+        assert box["width"] > 0 and box["height"] > 0, name
+        rows, columns = (
+            slice(max(0, int(box[side]) - MARGIN), int(box[side] + box[size]) + MARGIN)
+            for side, size in (("top", "height"), ("left", "width"))
         )
-        yield page
-
-
-def place_of(page: Page, name: str) -> tuple[slice, slice]:
-    """Where in a picture of the page the element of a state is, with its margin."""
-    box = page.locator(STATES[name][0]).first.bounding_box()
-    assert box, name
-    left, top = max(0, int(box["x"]) - MARGIN), max(0, int(box["y"]) - MARGIN)
-    right, bottom = box["x"] + box["width"] + MARGIN, box["y"] + box["height"] + MARGIN
-    return slice(top, int(bottom)), slice(left, int(right))
+        found[name] = rows, columns
+    return found
 
 
 def apart(one: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
@@ -207,9 +219,11 @@ def groups(places: dict[str, tuple[slice, slice]]) -> list[list[str]]:
 
 def drawn(page: Page, names: list[str], on: str) -> np.ndarray[Any, Any]:
     """The page while these states are on or off: (height, width, 3), 0 to 1."""
-    for name in names:
-        selector, script = STATES[name]
-        page.locator(selector).first.evaluate(f"(one) => {{ const on = {on}; {script}; }}")
+    changes = (
+        f"{{ const one = document.querySelector({selector!r}); {script}; }}"
+        for selector, script in (STATES[name] for name in names)
+    )
+    page.evaluate(f"() => {{ const on = {on}; {' '.join(changes)} }}")
     return np.asarray(image.imread(io.BytesIO(page.screenshot(animations="disabled"))))[..., :3]
 
 
@@ -220,7 +234,7 @@ def test_each_state_is_drawn(still: Page, theme: str) -> None:
     for where in ("decks", "effects", "dock"):
         still.evaluate(SHOW_PLACE, where)
         here = [name for name in STATES if PLACES.get(name, "decks") == where]
-        places = {name: place_of(still, name) for name in here}
+        places = places_of(still, here)
         for names in groups(places):
             seen = [drawn(still, names, on) for on in ("true", "false")]
             changed = np.abs(seen[0] - seen[1]).max(axis=2) > 0.25

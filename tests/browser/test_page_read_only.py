@@ -8,7 +8,15 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.chromium import PHONE
-from tests.support.page_server import live, load, make_media, ordered, ready_page, watch_orders
+from tests.support.page_server import (
+    PAGE_SERVER,
+    live,
+    load,
+    make_media,
+    ordered,
+    ready_page,
+    watch_orders,
+)
 from tests.support.server import Running, server, until
 
 TOKEN = "a-token-of-this-test"
@@ -18,8 +26,8 @@ TOKEN = "a-token-of-this-test"
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("stage")
     media = make_media(folder / "media")
-    options = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
-    with server(folder, *options, "--http-token", TOKEN) as running:
+    options = ("--media-root", str(media), "--http-token", TOKEN)
+    with server(folder, *PAGE_SERVER, *options) as running:
         load(running, media / "Night")
         yield running
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.chromium import PHONE
-from tests.support.page_server import live, make_media, ready_page
+from tests.support.page_server import PAGE_SERVER, live, make_media, ready_page
 from tests.support.server import Running, server, until
 
 CARD = "#start"
@@ -25,10 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stage(folder: Path) -> Iterator[Running]:
     media = make_media(folder / "media")
     (media / "Night" / "crowdstream.toml").write_text("[grid]\nbpm = 124.0\n")
-    options = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
-        with server(folder, *options) as running:
+        with server(folder, *PAGE_SERVER, "--media-root", str(media)) as running:
             yield running
 
 
@@ -137,10 +136,9 @@ def test_a_dj_shows_how_far_its_analysis_is(page: Page, stage: Running) -> None:
 
 
 def test_without_music_the_card_has_commands_to_copy(browser: Browser, tmp_path: Path) -> None:
-    options = ("--http", "--driver", "null", "--buffer-size", "256")
     start = "./start-crowdstream.sh"
     with (
-        server(tmp_path, *options) as running,
+        server(tmp_path, *PAGE_SERVER) as running,
         ready_page(browser, running, PHONE) as phone,
     ):
         expect(phone.locator(CARD)).to_be_visible()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
 
-from tests.support.waveform_app import LATENCY, WaveformApp, track
+from tests.support.waveform_app import LATENCY, WaveformApp, empty_deck, track
 from tests.support.waveform_canvas import SECONDS, lit, mean_colour, settle, show, sizes, until
 
 RATE = 44100
@@ -38,19 +38,36 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WaveformApp]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": WIDE + 2 * EDGE, "height": 600})
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def page(browser: Browser, app: WaveformApp) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": WIDE + 2 * EDGE, "height": 600})
-    made = context.new_page()
+def page(context: BrowserContext, app: WaveformApp) -> Iterator[Page]:
+    """The page, loaded again for each test."""
+    made = context.pages[0] if context.pages else context.new_page()
     errors: list[str] = []
-    made.on("pageerror", lambda error: errors.append(str(error)))
-    made.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+
+    def on_error(error: Error) -> None:
+        errors.append(str(error))
+
+    def on_console(said: ConsoleMessage) -> None:
+        if said.type == "error":
+            errors.append(said.text)
+
+    made.on("pageerror", on_error)
+    made.on("console", on_console)
     app.done.clear()
+    app.show(A=empty_deck())
     app.move(0, 0.0)
     made.goto(app.url)
     until(lambda: made.evaluate("window.waveforms && live.get('deck.A') && true"))
     yield made
-    context.close()
+    made.remove_listener("pageerror", on_error)
+    made.remove_listener("console", on_console)
     assert [one for one in errors if "404" not in one] == []
 
 

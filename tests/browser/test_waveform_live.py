@@ -38,9 +38,11 @@ def waveform(page: Page, expression: str) -> Any:
 def test_the_playhead_and_the_gestures_are_those_of_the_engine(
     browser: Browser, tmp_path: Path
 ) -> None:
-    with music_server(tmp_path) as running, ready_page(
-        browser, running, moving=True
-    ) as page:
+    small_blocks = ("--buffer-size", "256")
+    with (
+        music_server(tmp_path, *small_blocks) as running,
+        ready_page(browser, running, moving=True) as page,
+    ):
         load(running, tmp_path / "media" / "Night")
         until(lambda: waveform(page, "one?.peaks.ready === 1 && one.peaks.stems.length === 4"))
         _seek_and_loop(page, running)

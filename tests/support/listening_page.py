@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import socket
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -36,6 +38,8 @@ import "/test/player.js";
 const sound = mountListen(document.getElementById("listen"), null);
 sound.hold = Number(new URLSearchParams(location.search).get("hold") ?? sound.hold);
 globalThis.sound = sound;"""
+BLOCKED_SECONDS = 0.5
+BLOCKED = "answered late"
 _ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
 }  # fmt: skip
@@ -43,6 +47,11 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws:; "
     "worker-src 'self'"
 )
+
+
+async def _answer_late(_request: Request) -> Response:
+    await asyncio.sleep(BLOCKED_SECONDS)
+    return Response(BLOCKED, media_type="text/plain")
 
 
 class Site:
@@ -60,6 +69,7 @@ class Site:
         routes = [
             Route("/", lambda _: HTMLResponse(_HTML)),
             Route("/start.js", lambda _: Response(_START, media_type=script)),
+            Route("/blocked", _answer_late),
             Mount("/test", StaticFiles(directory=HERE)),
             Mount("/page", StaticFiles(directory=PAGES)),
             WebSocketRoute("/listen", self.station.serve),
@@ -144,9 +154,9 @@ class Heard:
         return self.left[sounding[0] :] if len(sounding) else self.left[:0]
 
 
-def heard(page: Page) -> Heard:
-    """All that the page's audio graph has put out so far."""
-    raw = page.evaluate("heard()")
+def heard(page: Page, seconds: float | None = None) -> Heard:
+    """What the page's audio graph has put out: the last `seconds` and a little more, or all."""
+    raw = page.evaluate("(seconds) => heard(seconds ?? Infinity)", seconds)
     left, right = (np.frombuffer(base64.b64decode(raw[name]), "<f4") for name in ("left", "right"))
     rate = float(raw["rate"])
     return Heard(rate, np.array(raw["frames"]), np.array(raw["clocks"]), left, right)

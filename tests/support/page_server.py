@@ -18,6 +18,8 @@ from tests.support.server import Running, server, until
 RATE = 44100
 SECONDS = 40
 STEMS = ("drums", "bass", "vocals", "other")
+# A server that has little to do beside its page: few large blocks, and no second engine.
+PAGE_SERVER = ("--http", "--driver", "null", "--buffer-size", "1024", "--standby", "off")
 NASTY = "<img src=x onerror=alert(1)>"
 
 
@@ -33,11 +35,11 @@ def make_media(root: Path) -> Path:
 
 
 @contextmanager
-def music_server(folder: Path) -> Iterator[Running]:
-    """A server on the built-in clock with that music, and its page."""
+def music_server(folder: Path, *options: str) -> Iterator[Running]:
+    """A server on the built-in clock with that music, and its page; further `options`."""
     media = make_media(folder / "media")
-    options = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
-    with server(folder, *options, "--record-folder", str(folder)) as running:
+    folders = ("--media-root", str(media), "--record-folder", str(folder))
+    with server(folder, *PAGE_SERVER, *folders, *options) as running:
         yield running
 
 

@@ -90,9 +90,9 @@ class Pages:
         self._kind: tuple[int, bool] | None = None
         self._page: Page
 
-    def show(self, screen: Screen) -> Page:
-        """The page in that window."""
-        if self._kind != (screen.scale, screen.touch):
+    def show(self, screen: Screen, fresh: bool = False) -> Page:
+        """The page in that window; `fresh`: loaded again in any case."""
+        if fresh or self._kind != (screen.scale, screen.touch):
             self._open.close()
             made = page_on(self._browser, self._running, screen)
             self._page = self._open.enter_context(made)

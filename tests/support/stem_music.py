@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from crowdstream.web.listening.chunks import HEAD
 from tests.support.chromium import box_of
+from tests.support.page_server import PAGE_SERVER
 from tests.support.server import Running, server
 
 RATE = 44100
@@ -46,8 +47,7 @@ def make_media(root: Path, minutes: int = LONG_MINUTES) -> Path:
 @contextlib.contextmanager
 def tone_server(folder: Path, media: Path, *options: str) -> Iterator[Running]:
     """A server on the built-in clock with that music, and its page."""
-    flags = ("--http", "--driver", "null", "--buffer-size", "256", "--media-root", str(media))
-    with server(folder, *flags, *options) as running:
+    with server(folder, *PAGE_SERVER, "--media-root", str(media), *options) as running:
         yield running
 
 

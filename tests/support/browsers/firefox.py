@@ -23,8 +23,16 @@ FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 START_SECONDS = 180.0
 ANSWER_SECONDS = 180.0
 
-# Connects nowhere but to the page, and asks nothing of who starts it.
+# Connects nowhere but to the page, asks nothing of who starts it, has no processes but those that
+# the page needs, and draws a few times a second: without a graphics card that takes a core.
 PREFERENCES = """
+user_pref("layout.frame_rate", 5);
+user_pref("ui.prefersReducedMotion", 1);
+user_pref("dom.ipc.processCount", 1);
+user_pref("dom.ipc.processPrelaunch.enabled", false);
+user_pref("browser.newtab.preload", false);
+user_pref("media.rdd-process.enabled", false);
+user_pref("extensions.webextensions.remote", false);
 user_pref("app.normandy.enabled", false);
 user_pref("app.update.enabled", false);
 user_pref("browser.shell.checkDefaultBrowser", false);

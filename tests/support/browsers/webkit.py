@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.browsers.window import ScriptError
+from tests.support.chromium import CALM
 from tests.support.environment import bare_environment
 
 DRIVER = shutil.which("WebKitWebDriver")
@@ -60,8 +61,10 @@ class WebKitWindow:
             raise ScriptError(error.read().decode("utf-8", "replace")[:1000]) from error
 
     def open(self, url: str) -> None:
-        """Load a page."""
+        """Load a page, which from then on draws only a few times a second: see `calm.js`."""
         self._call("POST", f"{self._session}/url", {"url": url})
+        calm = CALM.read_text(encoding="utf-8")
+        self.evaluate(f"(() => {{ {calm}\n return null; }})()")
 
     def resize(self, width: int, height: int) -> None:
         """Resize the window until what the page is drawn in has this size, as far as it can."""

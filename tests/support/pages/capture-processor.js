@@ -4,8 +4,8 @@ class CaptureProcessor extends AudioWorkletProcessor {
     this.parts = [];
     this.frames = [];
     this.clocks = [];
-    this.port.onmessage = () => this.port.postMessage({
-      frames: this.frames, parts: this.parts, clocks: this.clocks,
+    this.port.onmessage = ({ data: { latest } }) => this.port.postMessage({
+      frames: this.frames.slice(-latest), parts: this.parts.slice(-latest), clocks: this.clocks.slice(-latest),
     });
   }
 

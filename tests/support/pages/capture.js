@@ -1,6 +1,8 @@
 // Runs in a page before its own scripts: whatever is connected to a context's destination is also
 // recorded, on the sound thread, so that what the audio graph puts out is known to the sample.
 (() => {
+  const BLOCK = 16384; // frames that the page's thread records at once
+  const QUANTUM = 128; // frames that the sound thread does
   const captures = new Map();
   const connect = AudioNode.prototype.connect;
 
@@ -21,21 +23,25 @@
     // Without a worklet, on the page's thread.
     recordHere() {
       this.parts = [];
-      this.node = this.context.createScriptProcessor(16384, 2, 2);
+      this.node = this.context.createScriptProcessor(BLOCK, 2, 2);
       this.node.onaudioprocess = (event) => {
         const { inputBuffer } = event;
-      this.parts.push([0, 1].map((channel) => inputBuffer.getChannelData(channel).slice()));
+        this.parts.push([0, 1].map((channel) => inputBuffer.getChannelData(channel).slice()));
       };
       connect.call(this.input, this.node);
       connect.call(this.node, this.context.destination);
     }
 
-    async take() {
+    // Of each list as many of the latest as last `seconds`.
+    async take(seconds) {
       await this.ready;
-      if (this.parts) return { frames: [], clocks: [], parts: this.parts };
+      const frames = seconds * this.context.sampleRate;
+      if (this.parts) {
+        return { frames: [], clocks: [], parts: this.parts.slice(-Math.ceil(frames / BLOCK)) };
+      }
       return new Promise((resolve) => {
         this.node.port.onmessage = (event) => resolve(event.data);
-        this.node.port.postMessage("take");
+        this.node.port.postMessage({ latest: Math.ceil(frames / QUANTUM) });
       });
     }
   }
@@ -49,12 +55,12 @@
     return connect.call(this, target, ...rest);
   };
 
-  // {rate, frames, clocks, left, right}: all that was heard so far, as base64 of float32. For each
+  // {rate, frames, clocks, left, right}: what was heard in the last `seconds`, as base64 of float32. For each
   // 128 frames: `frames`, the context's frame of the first one; `clocks`, what to add to the
   // context's time to have the system's clock when they were worked out.
-  globalThis.heard = async () => {
+  globalThis.heard = async (seconds = Infinity) => {
     const [[context, capture]] = [...captures];
-    const { frames, parts, clocks } = await capture.take();
+    const { frames, parts, clocks } = await capture.take(seconds);
     const channel = (index) => {
       const blob = new Blob(parts.map((part) => part[index]));
       return blob.arrayBuffer().then((buffer) => {

@@ -267,6 +267,8 @@ const measure = (() => {
     return { count: off.count + on.count, found: { ...off.found, ...on.found } };
   }
 
-  return { clipped, controls, faint, faintInAll, forceable, hidden, layout, name, outside, overlaps, ratio, resized, smallerThan };
+  return {
+    clipped, controls, faint, faintInAll, faintWhile, forceable, hidden, layout, name, outside, overlaps, ratio, resized, smallerThan,
+  };
 })();
 globalThis.measure = measure;
