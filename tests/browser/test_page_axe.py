@@ -173,7 +173,7 @@ def window(
 def look(window: Window, states: dict[str, State], size: str) -> dict[str, list[str]]:
     # What axe finds in each of the states, by their names and the size. The size of what is touched
     # in a page that scrolls is measured in test_page_layout.py.
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, state in states.items():
         window.evaluate(state.enter)
         wait_for(window, state.holds)
@@ -229,7 +229,7 @@ def test_axe_is_run_at_all(window: Window, stage: Running) -> None:
 
 
 def test_axe_finds_nothing_in_any_state(window: Window, stage: Running) -> None:
-    found = {}
+    found: dict[str, list[str]] = {}
     for size in SIZES if window.name == "chromium" else ("wide", "phone"):
         show(window, stage.page(), size)
         found |= look(window, states_of(window, size), size)
@@ -239,7 +239,7 @@ def test_axe_finds_nothing_in_any_state(window: Window, stage: Running) -> None:
 def test_axe_finds_nothing_in_a_page_that_has_lost_its_server(
     window: Window, stage: Running
 ) -> None:
-    found = {}
+    found: dict[str, list[str]] = {}
     for size in SIZES if window.name == "chromium" else ("wide", "phone"):
         show(window, stage.page(), size)
         found |= look(window, {"lost": LOST}, size)
@@ -250,7 +250,7 @@ def test_axe_finds_nothing_in_a_page_that_has_lost_its_server(
 def test_axe_finds_nothing_in_an_empty_page_that_is_read_only(
     window: Window, bare: Running
 ) -> None:
-    found = {}
+    found: dict[str, list[str]] = {}
     read_only = State("null", holds="document.body.classList.contains('read-only')")
     for size in ("wide", "phone") if window.name == "chromium" else (ONCE[window.name],):
         show(window, bare.page(), size)

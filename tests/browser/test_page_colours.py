@@ -230,7 +230,7 @@ def drawn(page: Page, names: list[str], on: str) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("theme", ["dark", "forced, dark", "forced, light"])
 def test_each_state_is_drawn(still: Page, theme: str) -> None:
     show_theme(still, theme)
-    unseen = {}
+    unseen: dict[str, int] = {}
     for where in ("decks", "effects", "dock"):
         still.evaluate(SHOW_PLACE, where)
         here = [name for name in STATES if PLACES.get(name, "decks") == where]
