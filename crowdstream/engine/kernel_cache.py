@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from crowdstream.caches import is_ours
 from crowdstream.private import check_private, make_private
 
 # Files that no kernel has anything from: a change in them leaves the machine code good.
@@ -67,6 +68,16 @@ def folder() -> Path:
     else:
         os.makedirs(given, mode=0o700)
     return Path(given)
+
+
+def parts_folder() -> Path:
+    """The folder for compiled parts of kernels of all versions, created when it is missing.
+
+    It lies beside the folders for the kernels of one version each, so that an update compiles only
+    the parts that it changes. Raises `OSError` when it can't be had.
+    """
+    present = folder()
+    return make_private(present.parent if is_ours(present.parent) else present, "parts")
 
 
 def _choose() -> Path:

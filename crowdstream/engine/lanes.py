@@ -16,6 +16,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 
 from crowdstream.desk.sizes import LANES
 from crowdstream.engine import jit  # noqa: F401  (sets the cache folder before numba is used)
+from crowdstream.engine.kept_parts import named_type
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 BYTES = 4 * LANES
@@ -31,7 +32,7 @@ class Lanes(types.Type):  # type: ignore[misc]
         super().__init__(name="crowdstream.lanes")
 
 
-lanes = Lanes()
+lanes = named_type(Lanes())
 
 
 @register_model(Lanes)

@@ -1,0 +1,132 @@
+"""LLVM code as numba's compiler holds it: of a part, and of a kernel with all its parts.
+
+numba makes machine code of each function that it compiles, and optimises it together with all
+that it calls. Of kernels only the few that Python calls need that: they link the code of all
+their parts and optimise it, once. A part holds its own code alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba.core.codegen import JITCodeLibrary
+
+# What stands in for a part that Python calls all the same: an exception, whatever its name. It has
+# to be a C function: one of Python's own can't hand an exception on to its caller.
+_ALONE = ctypes.cast(ctypes.pythonapi.PyErr_NoMemory, ctypes.c_void_p).value or 0
+
+
+class _NoEngine:
+    # What holds the machine code, where there is none.
+    def set_env(self, _name: str, _environment: Any) -> None:
+        return
+
+
+class Part(JITCodeLibrary):  # type: ignore[misc]
+    """The code of a part, as it is until a kernel takes it in: without that of its own parts."""
+
+    codegen = _NoEngine()
+    key = ""
+    """The key under which the code is kept, if it is (see `kept_parts.py`)."""
+
+    def finalize(self) -> None:
+        """Nothing is added any more; who takes it in does the rest."""
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def own_code(self) -> Any:
+        """A module that may be linked into several others."""
+        return super()._get_module_for_linking()
+
+    @property
+    def needs(self) -> list[Any]:
+        """The libraries of the functions that this one calls."""
+        return list(self._linking_libraries)
+
+    def _get_module_for_linking(self) -> Any:
+        # For a function that is no kernel.
+        module = self.own_code().clone()
+        _take_in(module, self._linking_libraries)
+        return module
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return _ALONE
+
+
+class KeptPart(Part):
+    """Code from an earlier compilation: of a part, or of a function of numba's that parts call."""
+
+    def __init__(self, codegen: Any, key: str, bitcode: bytes, needs: Sequence[Any]) -> None:
+        super().__init__(codegen, key)
+        self.key = key
+        self._bitcode = bitcode
+        self._linking_libraries = list(needs)
+        self._finalized = True
+
+    def own_code(self) -> Any:
+        """A module that may be linked into several others."""
+        if self._shared_module is None:
+            self._shared_module = llvm.parse_bitcode(self._bitcode)
+        return self._shared_module
+
+
+def _take_in(module: Any, libraries: Sequence[Any]) -> None:
+    # Link libraries and all that they need into a module. Each comes before those that it calls:
+    # LLVM takes in only what is called by then.
+    needed: dict[Any, None] = {}
+
+    def need(libraries: Sequence[Any]) -> None:
+        for library in libraries:
+            if library not in needed:
+                need(library.needs if isinstance(library, Part) else ())
+                needed[library] = None
+
+    need(libraries)
+    for library in reversed(needed):
+        part = isinstance(library, Part)
+        code = library.own_code() if part else library._get_module_for_linking()
+        module.link_in(code, preserve=True)
+
+
+class Whole(JITCodeLibrary):  # type: ignore[misc]
+    """The code of a kernel, with that of all its parts."""
+
+    load: Callable[[], bytes | None] = staticmethod(lambda: None)
+    """Returns the optimised code, where it is kept."""
+    save: Callable[[bytes], object] = staticmethod(lambda bitcode: None)
+    """Keeps the optimised code."""
+
+    def finalize(self) -> None:
+        """Take in the parts, and make machine code of the whole."""
+        if (module := self._kept()) is not None:
+            self._final_module = module
+            self._linking_libraries = []
+            self._finalize_final_module()
+            return
+        _take_in(self._final_module, self._linking_libraries)
+        self._linking_libraries: list[Any] = []
+        super().finalize()
+
+    def _kept(self) -> Any:
+        # The optimised code, if what was compiled just now is in it.
+        if (bitcode := self.load()) is None:
+            return None
+        module = llvm.parse_bitcode(bitcode)
+        there = {one.name for one in module.functions if not one.is_declaration}
+        own = {one.name for one in self._final_module.functions if not one.is_declaration}
+        return module if own <= there else None
+
+    def _optimize_final_module(self) -> None:
+        super()._optimize_final_module()
+        names = [one.name for one in self._final_module.global_variables]
+        if not any(name.startswith("numba.dynamic.globals") for name in names):
+            self.save(self._final_module.as_bitcode())
+
+    def _verify_declare_only_symbols(self) -> None:
+        # A call to what was not taken in would be one to address 0.
+        for function in self._final_module.functions:
+            if function.is_declaration and function.name.startswith("_ZN"):
+                raise AssertionError(f"{function.name} is not linked")
