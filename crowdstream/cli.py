@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -93,9 +94,12 @@ def compile_kernels() -> int:
     from crowdstream.caches import prune
     from crowdstream.engine import kernel_cache
     from crowdstream.engine.kernels import compile_here
+    from crowdstream.engine.part_store import PartStore
 
     # First: the file of machine code is old, too, where nothing notes when it was read.
     deleted = prune([kernel_cache.folder()])
+    with contextlib.suppress(OSError):
+        PartStore(kernel_cache.parts_folder()).prune()
     with kernel_cache.told(partial(print, flush=True)):
         compile_here()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")

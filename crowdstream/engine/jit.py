@@ -4,8 +4,9 @@ numba reads its cache folder from the environment when it is imported, which may
 happened already; so it is also set directly. In numba's default folder a kernel would stay as it
 was when only a kernel that it calls has changed.
 
-Of each kernel that Python calls numba keeps the machine code. While these are compiled, each part
-is kept as soon as it is done, so that an interruption costs no more than what was in progress.
+numba saves the machine code of each kernel that Python calls. In addition each part is saved as
+soon as it is compiled, and each kernel as soon as it is optimised, so an interrupted compilation
+loses only the step in progress (`kept_parts.py`).
 """
 
 from __future__ import annotations
@@ -69,13 +70,14 @@ class _WholeCompiler(_Compiler):
         try:
             return super().compile_extra(func)
         except Exception:
-            kept.distrust()
+            kept.distrust(self._key)
             raise
 
 
 _PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _PartCompiler}
 
-# fastmath False is said: else a part would be compiled as that caller is which is compiled first.
+# fastmath=False is explicit because numba's default is that of the first caller to be compiled: the
+# code of a part must not depend on the order.
 kernel: Callable[..., Any] = numba.njit(**_OPTIONS, **_PART, fastmath=False)
 """A part of a kernel: compiled into its callers."""
 
@@ -94,7 +96,7 @@ def entry(signature: Any) -> Callable[..., Any]:
         try:
             made.compile(signature)
         except OSError:
-            # It is compiled before numba keeps it. On a full disk the next start compiles again.
+            # numba saves after compiling. On a full disk the kernel works, but is not saved.
             if not made.overloads:
                 raise
         made.disable_compile()

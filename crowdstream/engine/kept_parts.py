@@ -1,16 +1,15 @@
-"""What is kept of a compilation: each part as soon as it is compiled, and optimised kernels.
+"""Saves compiled parts and optimised kernels, and restores them in a later process.
 
-A part's entry holds its own code, the type that it returns, and the keys of the parts that it
-calls; a part is taken from the store only with all that it calls. Functions of numba's own that a
-part calls are kept with it, by a hash of their code.
+The entry of a part holds its own LLVM code, the type that it returns, and the keys of the parts
+that it calls. A part is restored only together with everything that it calls. Functions of numba's
+own that a part calls have entries too, under a hash of their code.
 
-Two kinds of numba's names have to be the same, or different, in every process. A part's symbol
-carries a number made of its key, so that callers and part find each other. All other functions are
-numbered by numba from 1 in each process, and two that differ would carry one symbol: here the
-numbers begin at random.
+Symbols must match between processes. The symbol of a part contains a number made from its key, so a
+restored caller finds its parts. numba numbers all other functions from 1 in each process, so two
+different functions could have the same symbol: here the numbers start at a random one.
 
-numba has no interface for this. All that is used of its inside is used here and in `libraries.py`;
-where that is not as expected, nothing is kept and everything is compiled as before.
+numba has no interface for this, so private names of numba are used, only here, in `jit.py` and in
+`libraries.py`. If they are missing or something fails, the part is compiled.
 """
 
 from __future__ import annotations
@@ -29,11 +28,6 @@ import llvmlite
 import numba
 import numpy as np
 from numba import types
-from numba.core.bytecode import FunctionIdentity
-from numba.core.compiler import CR_FIELDS, CompilerBase, compile_result
-from numba.core.environment import Environment
-from numba.core.funcdesc import PythonFunctionDescriptor
-from numba.core.typing import signature
 
 from crowdstream.engine import kernel_cache
 from crowdstream.engine.libraries import KeptPart, Part
@@ -44,23 +38,27 @@ _SIMPLE = {
     str(kind): kind
     for kind in (types.none, types.void, types.boolean, *types.integer_domain, *types.real_domain)
 }
-# What each part may depend on without naming it: the options, these modules, and operators that
-# are declared for lanes.
+# Sources that any part may depend on without naming them: compiler options, the code that saves
+# and restores, and the operators of lanes, which numba finds by type.
 _SOURCES = ("jit.py", "kept_parts.py", "lanes.py", "libraries.py", "part_keys.py", "part_store.py")
 
 
-def _as_expected() -> bool:
-    return (
+AVAILABLE = False
+"""Whether this version of numba is known to allow its results to be kept."""
+
+with contextlib.suppress(ImportError):
+    from numba.core.bytecode import FunctionIdentity
+    from numba.core.compiler import CR_FIELDS, CompilerBase, compile_result
+    from numba.core.environment import Environment
+    from numba.core.funcdesc import PythonFunctionDescriptor
+    from numba.core.typing import signature
+
+    AVAILABLE = (
         isinstance(getattr(FunctionIdentity, "_unique_ids", None), itertools.count)
         and callable(getattr(CompilerBase, "_compile_bytecode", None))
         and callable(getattr(Environment, "from_fndesc", None))
         and set(CR_FIELDS) >= {"library", "fndesc", "signature", "reload_init", "lifted"}
     )
-
-
-AVAILABLE = _as_expected()
-"""Whether numba is one that parts can be kept of."""
-
 if AVAILABLE:
     FunctionIdentity._unique_ids = itertools.count(1 << 62 | secrets.randbits(60))
 
@@ -150,7 +148,7 @@ def type_of_json(text: str) -> Any:
 
 
 class KeptParts:
-    """Takes compiled parts from a store and puts them there."""
+    """Compiled parts in a store, as numba's compiler makes them."""
 
     def __init__(self, store: PartStore) -> None:
         self.store = store
@@ -160,7 +158,7 @@ class KeptParts:
         self._foreign: dict[Any, str] = {}
 
     def key(self, function: Any, state: Any, kind: str = "part") -> str:
-        """The key of a function compiled in a state of the compiler; empty if there is none."""
+        """The key of a function with the compiler's arguments and options; empty without one."""
         if not AVAILABLE:
             return ""
         try:
@@ -174,22 +172,22 @@ class KeptParts:
                 [type_as_json(one) for one in state.args],
                 state.targetctx.codegen().magic_tuple(),
             )  # fmt: skip
-        except NoKey:
+        except Exception:  # NoKey, or a numba that is different inside
             return ""
         return hashlib.sha256(repr(made).encode()).hexdigest()
 
     def load(self, key: str, function: Any, state: Any) -> Any:
-        """What the compiler makes of a function, from the store; None where it is not there."""
+        """The result of compiling a function, from the store; None if it is not there."""
         if not key:
             return None
         try:
             library, head = self._load(key, state.targetctx.codegen())
             return _compiled(library, head, function, state)
-        except Exception:  # whatever is wrong with it: it is compiled
+        except Exception:  # missing, damaged or not as expected: compile it
             return None
 
     def _load(self, key: str, codegen: Any) -> tuple[KeptPart, dict[str, Any]]:
-        # Raises whatever when it or something that it calls is not there or not as expected.
+        # Raises any exception if the part, or one that it calls, can't be restored.
         if key not in self._loaded:
             content = self.store.load(key)
             if content is None:
@@ -202,32 +200,32 @@ class KeptParts:
                 kernel_cache.part_done()
         return self._loaded[key]
 
-    def distrust(self) -> None:
-        """Delete what was taken from the store: a kernel made of it does not compile."""
-        for key in self._loaded:
+    def distrust(self, kernel: str) -> None:
+        """Delete the entries of a kernel that failed to compile, and of all restored parts."""
+        for key in (kernel, *self._loaded):
             self.store.discard(key)
 
     def save(self, key: str, compiled: Any) -> None:
-        """Keep what the compiler has made of a part."""
-        if not key:
-            return
+        """Save a part that was compiled, if it can be restored without this process."""
+        if key:
+            with contextlib.suppress(NoKey, AttributeError):  # then it is compiled each time
+                self._save(key, compiled)
+
+    def _save(self, key: str, compiled: Any) -> None:
         library, fndesc = compiled.library, compiled.fndesc
         if (
             library.has_dynamic_globals or library._reload_init or compiled.lifted
             or compiled.objectmode or compiled.environment.consts
         ):  # fmt: skip
             return
-        try:
-            head = {
-                "needs": [self._kept(one) for one in library.needs],
-                "symbol": fndesc.mangled_name,
-                "environment": fndesc.env_name,
-                "abi_tags": list(fndesc.abi_tags),
-                "arguments": list(fndesc.args),
-                "returns": type_as_json(fndesc.restype),
-            }
-        except NoKey:
-            return
+        head = {
+            "needs": [self._kept(one) for one in library.needs],
+            "symbol": fndesc.mangled_name,
+            "environment": fndesc.env_name,
+            "abi_tags": list(fndesc.abi_tags),
+            "arguments": list(fndesc.args),
+            "returns": type_as_json(fndesc.restype),
+        }
         code = library.own_code().as_bitcode()
         if self.store.save(key, json.dumps(head).encode() + b"\n" + code):
             library.key = key
@@ -251,12 +249,12 @@ class KeptParts:
 
 
 def number_of(key: str) -> int:
-    """The number that is part of a symbol: not one that numba would give out."""
+    """The number for the symbols of a part: larger than any that numba assigns."""
     return int(key[:16], 16) | 1 << 64
 
 
 def _compiled(library: KeptPart, head: dict[str, Any], function: Any, state: Any) -> Any:
-    # As numba's passes end, for code that is there already.
+    # What numba's last two passes do, for code that exists already.
     returns = type_of_json(head["returns"])
     number = number_of(library.key)
     fndesc = PythonFunctionDescriptor(
@@ -279,7 +277,7 @@ def _compiled(library: KeptPart, head: dict[str, Any], function: Any, state: Any
 
 
 def kept_parts() -> KeptParts:
-    """What is kept on this machine."""
+    """The store of this user; one that keeps nothing where there is no folder for it."""
     folder = None
     with contextlib.suppress(OSError):
         folder = kernel_cache.parts_folder()

@@ -30,10 +30,10 @@ class Part(JITCodeLibrary):  # type: ignore[misc]
 
     codegen = _NoEngine()
     key = ""
-    """The key under which the code is kept, if it is (see `kept_parts.py`)."""
+    """The key under which the code is saved; empty if it is not (see `kept_parts.py`)."""
 
     def finalize(self) -> None:
-        """Nothing is added any more; who takes it in does the rest."""
+        """Nothing is added any more. Optimisation is left to the kernels that link this."""
         self._finalize_dynamic_globals()
         self._finalized = True
 
@@ -57,20 +57,21 @@ class Part(JITCodeLibrary):  # type: ignore[misc]
 
 
 class KeptPart(Part):
-    """Code from an earlier compilation: of a part, or of a function of numba's that parts call."""
+    """Restored code of a part, or of a function of numba's own that parts call."""
 
     def __init__(self, codegen: Any, key: str, bitcode: bytes, needs: Sequence[Any]) -> None:
         super().__init__(codegen, key)
         self.key = key
         self._bitcode = bitcode
+        self._parsed: Any = None
         self._linking_libraries = list(needs)
         self._finalized = True
 
     def own_code(self) -> Any:
         """A module that may be linked into several others."""
-        if self._shared_module is None:
-            self._shared_module = llvm.parse_bitcode(self._bitcode)
-        return self._shared_module
+        if self._parsed is None:
+            self._parsed = llvm.parse_bitcode(self._bitcode)
+        return self._parsed
 
 
 def _take_in(module: Any, libraries: Sequence[Any]) -> None:
@@ -95,15 +96,14 @@ class Whole(JITCodeLibrary):  # type: ignore[misc]
     """The code of a kernel, with that of all its parts."""
 
     load: Callable[[], bytes | None] = staticmethod(lambda: None)
-    """Returns the optimised code, where it is kept."""
+    """Returns the optimised code, if it was saved."""
     save: Callable[[bytes], object] = staticmethod(lambda bitcode: None)
-    """Keeps the optimised code."""
+    """Saves the optimised code."""
 
     def finalize(self) -> None:
         """Take in the parts, and make machine code of the whole."""
         if (module := self._kept()) is not None:
             self._final_module = module
-            self._linking_libraries = []
             self._finalize_final_module()
             return
         _take_in(self._final_module, self._linking_libraries)
@@ -111,7 +111,7 @@ class Whole(JITCodeLibrary):  # type: ignore[misc]
         super().finalize()
 
     def _kept(self) -> Any:
-        # The optimised code, if what was compiled just now is in it.
+        # The saved code, if it defines every function that was compiled just now.
         if (bitcode := self.load()) is None:
             return None
         module = llvm.parse_bitcode(bitcode)

@@ -1,12 +1,12 @@
-"""What the code of a part is made from, as a hash.
+"""Hashes of everything that the code of a part is made from.
 
-A part is made from its function's bytecode and from the values of the names that it uses: numbers,
-arrays, other parts, functions that write code. These are hashed themselves, not the files that they
-are in, so that a change recompiles only the parts that it reaches. Of a module all attributes count
-that have a name which the function uses anywhere. A value of a kind that is not known here makes
-the function unfit to be kept: it is compiled each time.
+A part is made from its function's bytecode and from the values that it uses: numbers, arrays, other
+parts, intrinsics. The values themselves are hashed instead of their source files, so a change
+recompiles only the parts that depend on it. Of a module, every attribute counts whose name occurs
+in the function. A function that uses a value of an unknown kind has no hash: it is compiled each
+time.
 
-The versions of the compiler and of numpy, and what acts without being named, is the caller's.
+The caller adds the versions of the compiler and of numpy to the hash.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 _PLAIN = (type(None), type(Ellipsis), bool, int, float, complex, str, bytes)
-# Packages whose versions belong to each key: of what is theirs the name is enough.
+# Packages whose versions are part of each key, so the names of their functions are sufficient.
 _VERSIONED = ("builtins", "llvmlite", "math", "numba", "numpy", "operator", "typing")
 
 
 class NoKey(Exception):
-    """What a function is made from can't be told."""
+    """A function uses a value of a kind that can't be hashed."""
 
 
 def _is_versioned(value: Any) -> bool:
@@ -42,13 +42,13 @@ def _codes(code: types.CodeType) -> list[types.CodeType]:
 
 
 class PartKeys:
-    """Hashes of functions, each made once."""
+    """Hashes of functions, each computed once."""
 
     def __init__(self) -> None:
         self._digests: dict[types.FunctionType, str | NoKey] = {}
 
     def digest(self, function: types.FunctionType) -> str:
-        """A hash of all that a function is made from. Raises `NoKey`."""
+        """A hash of everything that a function is made from. Raises `NoKey`."""
         if function in self._digests:
             known = self._digests[function]
             if isinstance(known, NoKey):
@@ -160,7 +160,7 @@ class _Look:
         return None
 
     def _of_numba(self, value: Any) -> object:
-        # Its types and functions, and llvmlite's types, also where they are derived from.
+        # numba's types and functions, llvmlite's types, and classes derived from these.
         modules = [base.__module__ for base in type(value).mro()]
         if not any(name.startswith(("numba.", "llvmlite.")) for name in modules):
             return None

@@ -1,9 +1,9 @@
-"""Compiled parts of kernels in files, so that an interrupted compilation continues where it ended.
+"""Files for compiled parts of kernels, so that an interrupted compilation can be resumed.
 
-A file holds one part: its name is a hash of all that its code is made from (`part_keys.py`), and it
-begins with a hash of what follows. It is written beside its place and then renamed. An entry that
-was cut off or changed is deleted and compiled again. Nothing is flushed to the disk on purpose: a
-power failure costs the parts of the last seconds, and each flush of a memory card would cost more.
+One file per part. Its name is a hash of everything that the code is made from (`part_keys.py`), and
+it starts with a digest of its content. It is written under a temporary name and then renamed. A
+truncated or modified file is deleted, and its part is compiled again. There is no fsync: a power
+failure loses the parts of the last seconds, and one fsync per part would take longer on an SD card.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from crowdstream.caches import UNUSED_SECONDS
 from crowdstream.private import check_private
 
 MAX_STORE_BYTES = 64_000_000
-"""All parts of one version take about an eighth of that."""
+"""All parts of one version take 4 MB."""
 MAX_UNFINISHED_SECONDS = 3600.0
-"""A file that was being written when its process was killed is deleted after that."""
+"""Age at which a temporary file is deleted: its process was killed while writing it."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _NAME = re.compile(r"[0-9a-f]{64}(\.\d+-\d+)?")
 
 
 class PartStore:
-    """Bytes by a key of 64 hexadecimal digits. Every failure reads as "nothing is kept"."""
+    """Bytes under keys of 64 hexadecimal digits. No method raises `OSError`."""
 
     def __init__(self, folder: Path | None, max_bytes: int = MAX_STORE_BYTES) -> None:
         self._folder = folder
@@ -37,7 +37,7 @@ class PartStore:
         self._numbers = itertools.count()
 
     def load(self, key: str) -> bytes | None:
-        """What is kept under a key, unless it is damaged."""
+        """The content saved under a key; None if there is none or it is damaged."""
         if self._folder is None:
             return None
         path = self._folder / key
@@ -50,11 +50,11 @@ class PartStore:
             self.discard(key)
             return None
         with contextlib.suppress(OSError):
-            os.utime(path)  # in use
+            os.utime(path)  # mark it as used
         return content
 
     def save(self, key: str, content: bytes) -> bool:
-        """Keep something; whether that was possible."""
+        """Save content under a key; returns whether that succeeded."""
         if self._folder is None:
             return False
         data = hashlib.sha256(key.encode() + content).digest() + content
@@ -70,24 +70,28 @@ class PartStore:
                 unfinished.unlink(missing_ok=True)
         except OSError:
             return False
-        self._bytes = self._prune() if self._bytes is None else self._bytes + len(data)
+        self._bytes = self.prune() if self._bytes is None else self._bytes + len(data)
         if self._bytes > self._max_bytes:
-            self._bytes = self._prune()
+            self._bytes = self.prune()
         return True
 
     def discard(self, key: str) -> None:
-        """Delete what is of no use."""
+        """Delete the content under a key."""
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 (self._folder / key).unlink()
 
-    def _prune(self) -> int:
-        # Delete what is old, then what was not used for longest, down to three quarters of the
-        # limit; returns the bytes that stay.
+    def prune(self) -> int:
+        """Delete entries that were not used for a month, and the oldest ones above the limit.
+
+        Above the limit, entries are deleted until three quarters of it are left. Returns the bytes
+        that remain.
+        """
+        if self._folder is None:
+            return 0
         now = time.time()
         kept: list[tuple[float, int, Path]] = []
         with contextlib.suppress(OSError):
-            assert self._folder is not None
             for path in self._folder.iterdir():
                 if not (name := _NAME.fullmatch(path.name)):
                     continue

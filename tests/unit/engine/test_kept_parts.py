@@ -18,7 +18,8 @@ from numba import types
 from numba.core.caching import FunctionCache
 
 from crowdstream.engine import jit, kept_parts, lanes, libraries, views
-from crowdstream.engine.kept_parts import KeptParts, NoKey, type_as_json, type_of_json
+from crowdstream.engine.kept_parts import KeptParts, type_as_json, type_of_json
+from crowdstream.engine.part_keys import NoKey
 from crowdstream.engine.part_store import PartStore
 
 SOURCE = """

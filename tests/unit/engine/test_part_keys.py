@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
+import re
+from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 from llvmlite import ir
 from numba import types
 
-from crowdstream.engine import atomics, jit, lanes, limiter, render, tape, views
+import crowdstream
+from crowdstream.engine import atomics, jit, kept_parts, lanes, limiter, tape, views
 from crowdstream.engine.part_keys import NoKey, PartKeys
 
 
@@ -105,5 +108,17 @@ def test_what_is_not_known_has_no_hash() -> None:
 
 
 def test_every_kernel_of_the_engine_has_one() -> None:
-    for kernel in (render.render_at, tape.feed, limiter.limit):
+    for kernel in (tape.feed, limiter.limit, views.page_address):
         assert len(digest(kernel)) == 64
+
+
+def test_what_numba_finds_by_type_is_in_every_key() -> None:
+    # No function names the code behind an operator of a type, so its source counts for all parts.
+    registers = re.compile(r"lower_\w+|type_callable|register_model|overload\w*|infer_\w+")
+    found = {
+        path.name
+        for path in (Path(crowdstream.__file__).parent / "engine").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "import" in line and registers.search(line)
+    }
+    assert found == {"lanes.py"} and found < set(kept_parts._SOURCES)
