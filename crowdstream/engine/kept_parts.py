@@ -154,7 +154,8 @@ class KeptParts:
         self.store = store
         self._keys = PartKeys()
         self._salt = _salt()
-        self._loaded: dict[str, tuple[KeptPart, dict[str, Any]]] = {}
+        self._loaded: dict[str, tuple[Part, dict[str, Any]]] = {}
+        self._saved: dict[str, tuple[Part, dict[str, Any]]] = {}
         self._foreign: dict[Any, str] = {}
 
     def key(self, function: Any, state: Any, kind: str = "part") -> str:
@@ -186,8 +187,10 @@ class KeptParts:
         except Exception:  # missing, damaged or not as expected: compile it
             return None
 
-    def _load(self, key: str, codegen: Any) -> tuple[KeptPart, dict[str, Any]]:
+    def _load(self, key: str, codegen: Any) -> tuple[Part, dict[str, Any]]:
         # Raises any exception if the part, or one that it calls, can't be restored.
+        if key in self._saved:  # an equal function of this process
+            return self._saved[key]
         if key not in self._loaded:
             content = self.store.load(key)
             if content is None:
@@ -229,6 +232,7 @@ class KeptParts:
         code = library.own_code().as_bitcode()
         if self.store.save(key, json.dumps(head).encode() + b"\n" + code):
             library.key = key
+            self._saved[key] = library, head
 
     def _kept(self, library: Any) -> str:
         # The key of a library that a part calls. Raises `NoKey`.
@@ -253,7 +257,7 @@ def number_of(key: str) -> int:
     return int(key[:16], 16) | 1 << 64
 
 
-def _compiled(library: KeptPart, head: dict[str, Any], function: Any, state: Any) -> Any:
+def _compiled(library: Part, head: dict[str, Any], function: Any, state: Any) -> Any:
     # What numba's last two passes do, for code that exists already.
     returns = type_of_json(head["returns"])
     number = number_of(library.key)

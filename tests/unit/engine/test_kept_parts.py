@@ -17,7 +17,7 @@ import pytest
 from numba import types
 from numba.core.caching import FunctionCache
 
-from crowdstream.engine import jit, kept_parts, lanes, libraries, views
+from crowdstream.engine import jit, kept_parts, kernel_cache, lanes, libraries, views
 from crowdstream.engine.kept_parts import KeptParts, type_as_json, type_of_json
 from crowdstream.engine.part_keys import NoKey
 from crowdstream.engine.part_store import PartStore
@@ -143,6 +143,21 @@ def test_each_interruption_costs_what_was_in_progress(place: Place) -> None:
     again, kept = place.run()
     assert kept.names == [] and place.optimised == 2
     assert machine_code(again) == machine_code(module) and again.whole(1.25) == RESULT
+
+
+def test_equal_functions_are_compiled_once_and_counted_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(kernel_cache, "part_done", lambda: counted.append(1))
+    twice = SOURCE.replace("- choice(x)", "- choice(x) - other(x)").replace(
+        "@entry", "other = chosen(2, chosen(1, aside))\n\n@entry"
+    )
+    for names in (ALL, []):
+        module, kept = place.run(twice)
+        assert kept.names == names and module.whole(1.25) == RESULT - 5
+        assert len(counted) == len(ALL)
+        counted.clear()
 
 
 @pytest.mark.parametrize(
