@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream import REPORT
 from crowdstream.control.allow import AllowList, shown_sender
 from crowdstream.control.answers import Answers, once
 from crowdstream.control.changes import Changes
@@ -300,7 +301,7 @@ class Core:
     @staticmethod
     def _internal_error(context: Context, error: Exception) -> None:
         log.exception("%.80s failed in a way that it should not", printable(context.address))
-        context.fail(f"internal error ({type(error).__name__}): please report it")
+        context.fail(f"internal error ({type(error).__name__}): {REPORT}")
 
     def _wait_for_beat(self, bound: Sequence[Any], entry: Entry, now: int) -> bool:
         # Whether it is quantized, and waits; what a pattern stands for waits together, for the

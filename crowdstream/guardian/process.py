@@ -20,6 +20,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from crowdstream import REPORT
 from crowdstream.guardian.store import close_all, receive
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -205,7 +206,7 @@ class Guardian:
         if len(self._deaths) > MOST_DEATHS:
             print(
                 f"crowdstream: control has died {len(self._deaths)} times within "
-                f"{DEATHS_SECONDS:g} s ({self._reason}): the server ends, please report this",
+                f"{DEATHS_SECONDS:g} s ({self._reason}): the server ends; {REPORT}",
                 file=sys.stderr, flush=True,
             )
             return 1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from crowdstream import REPORT
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import CAUSES
 from crowdstream.desk.quality import FULL, LEFT_OUT
@@ -144,7 +145,7 @@ class Watch:
             log.warning("%d blocks rendered slower than they sound: %s", new, ADVICE["slow_render"])
         if guarded != self._guarded:
             new, self._guarded = guarded - self._guarded, guarded
-            log.error("%d callbacks failed and gave silence: please report this", new)
+            log.error("%d callbacks failed and gave silence: %s", new, REPORT)
 
     def _quality(self) -> None:
         # What somebody asked for is no news to them.

@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crowdstream import REPORT
 from crowdstream.control.quiet import Quiet
 from crowdstream.texts import printable
 from crowdstream.web.access.guesses import Guesses, way_of
@@ -72,7 +73,7 @@ REASONS = {
     "length": (413, f"a request has at most {LONGEST_BODY} bytes"),
     "slow": (408, "the request did not come as a whole"),
     "upload": (415, "JSON only: nothing is uploaded here"),
-    "fault": (500, "this failed in a way that it should not: please report it, with the log"),
+    "fault": (500, f"this failed in a way that it should not: {REPORT}"),
 }
 """Why a request is refused: HTTP status and words, by what it is counted under."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crowdstream import REPORT
 from crowdstream.control.outbox import RESERVE, Outbox
 from crowdstream.control.packets import build
 from crowdstream.desk.block import Desk
@@ -81,7 +82,7 @@ def test_a_fault_of_ours_is_told_and_the_server_goes_on(
 
     monkeypatch.setattr(rig.core.mixer, "ramp", broken)
     rig.send("/deck_levels", 0.5)
-    assert rig.fails() == ["/deck_levels internal error (ZeroDivisionError): please report it"]
+    assert rig.fails() == [f"/deck_levels internal error (ZeroDivisionError): {REPORT}"]
     monkeypatch.undo()
     rig.send("/deck_levels", 0.5)
     rig.seconds(0.1)
