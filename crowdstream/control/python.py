@@ -12,7 +12,7 @@ from crowdstream import logs
 from crowdstream.control.context import nobody
 from crowdstream.control.errors import UnknownAddress
 from crowdstream.control.server import Server
-from crowdstream.control.table import DECK_LETTERS, TABLE
+from crowdstream.control.table import PLACES, TABLE
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.settings import resolve
 
@@ -119,10 +119,10 @@ class PythonAudioServer:
         known = command.address
 
         def call(address: str, *arguments: Any) -> bool:
-            if "{deck}" in known and not address:
-                letters = ", ".join(DECK_LETTERS)
-                raise UnknownAddress(f"{name}: say which deck of {letters}, such as "
-                                     + known.replace("{deck}", "A"))
+            for place, spellings in PLACES.items():
+                if f"{{{place}}}" in known and not address:
+                    example = known.replace(f"{{{place}}}", spellings[0][0])
+                    raise UnknownAddress(f"{name} needs the {place}'s address, such as {example}")
             return self.send(address or known, *arguments)
 
         return call

@@ -123,7 +123,8 @@ time of its own; starts inside a file, stops and jumps are declicked.
 """
 
 EFFECTS = "Effects, sends and patches"
-_CHAIN = re.compile(r"^/(deck/\{deck\}|bus/\{bus\}|mix)(?=/fx/)|^(deck|bus|mix)(?=_fx_)")
+_CHAIN = re.compile(r"^/(deck/\{deck\}|bus/\{bus\}|mix)(?=/fx/)")
+_STEM = re.compile(r"(deck.*[/_]stem[/_])\d(?!\d)")
 
 _PATCHES = ("/mix/patch", "/deck/{deck}/send", "/deck/{deck}/send/pre")
 
@@ -178,7 +179,18 @@ def _allowed(arg: Arg) -> str:
 def _merged(text: str) -> str:
     # The addresses of single stems differ in their number only, those of chains in the chain.
     text = _CHAIN.sub(lambda found: "{chain}", text)
-    return re.sub(r"(deck.*[/_]stem[/_])\d(?!\d)", r"\1{number}", text)
+    return _STEM.sub(r"\1{number}", text)
+
+
+def _python(command: Command) -> str:
+    # The method of each command that the entry stands for.
+    if _CHAIN.match(command.address):
+        rest = command.name.partition("_")[2]
+        methods = [f"`osc_{place}_{rest}(address, ...)`" for place in ("deck", "bus", "mix")]
+        return f"Python: {', '.join(methods)}"
+    first, last = (_STEM.sub(rf"\g<1>{number}", command.name) for number in (1, STEMS))
+    until = f" to `osc_{last}`" if last != first else ""
+    return f"Python: `osc_{first}(address, ...)`{until}"
 
 
 def _entry(command: Command) -> str:
@@ -199,7 +211,7 @@ def _entry(command: Command) -> str:
     marks = [name for name in ("quantized", "button") if getattr(command, name)]
     if marks:
         lines += [f"{', '.join(marks).capitalize()}.", ""]
-    lines += [f"Python: `osc_{_merged(command.name)}(address, ...)`", ""]
+    lines += [_python(command), ""]
     return "\n".join(lines)
 
 

@@ -175,6 +175,7 @@ class Command:
     `asks`: it needs nothing of the engine, and is answered also while that is overloaded.
     `changes`: others may see a difference after it, and those who watch are told.
     `button`: a button may send it although it has arguments; see `pressed`.
+    `python`: its Python name where the one of its address is another command's.
     """
 
     address: str
@@ -187,11 +188,14 @@ class Command:
     asks: bool = False
     changes: bool = True
     button: bool = False
+    python: str = ""
     reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
     @property
     def name(self) -> str:
         """The address as a Python name: `/deck/{deck}/eq/low` is `deck_eq_low`."""
+        if self.python:
+            return self.python
         parts = [part for part in self.address.split("/") if part and "{" not in part]
         return "_".join(parts).replace(".", "_")
 
@@ -290,6 +294,7 @@ class Table:
 
     commands: list[Command] = field(default_factory=list)
     _exact: dict[str, tuple[Command, dict[str, Any]]] = field(default_factory=dict)
+    _names: dict[str, Command] = field(default_factory=dict)
     _tree: dict[str, Any] = field(default_factory=dict)
     _patterns: dict[str, tuple[tuple[Command, Place], ...]] = field(default_factory=dict)
     _hinted: float = -1.0
@@ -300,6 +305,9 @@ class Table:
         def register(handler: Callable[..., Any]) -> Callable[..., Any]:
             text = " ".join((handler.__doc__ or "").split())
             command = Command(address, args, text, handler, **options)
+            if command.name in self._names or not f"osc_{command.name}".isidentifier():
+                raise ValueError(f"{address}: {command.name!r} is taken, or no Python name")
+            self._names[command.name] = command
             self.commands.append(command)
             place = next((name for name in PLACES if f"{{{name}}}" in address), None)
             if place is None:
@@ -377,7 +385,7 @@ class Table:
 
     def by_name(self, name: str) -> Command | None:
         """The command with this Python name."""
-        return next((command for command in self.commands if command.name == name), None)
+        return self._names.get(name)
 
 
 TABLE = Table()

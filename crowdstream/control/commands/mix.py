@@ -75,7 +75,8 @@ def deck_crossfader(context: Context, deck: int, side: str) -> None:
 
 
 @TABLE.add(
-    "/deck/{deck}/eq", *(_band_db(band) for band in BANDS), _RAMP, scheduled=True
+    "/deck/{deck}/eq", *(_band_db(band) for band in BANDS), _RAMP,
+    scheduled=True, python="deck_eq_db",
 )
 def eq(
     context: Context, deck: int, low: float, mid: float, high: float, seconds: float
@@ -118,6 +119,7 @@ def trim(context: Context, deck: int, decibels: float, seconds: float) -> None:
     Arg("knob", "f", "-1: low-pass closed, 0: off, 1: high-pass closed", low=-1, high=1),
     _RAMP,
     scheduled=True,
+    python="deck_filter_knob",
 )
 def deck_knob(context: Context, deck: int, knob: float, seconds: float) -> None:
     """Turn the deck's filter: low-pass to the left, high-pass to the right, off in the middle.

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream.control.errors import BadArgument, UnknownAddress
 from crowdstream.control.table import (
     DECK_LETTERS,
     HINT_SECONDS,
     PLACES,
     REQUIRED,
+    TABLE,
     Arg,
     Command,
     Table,
@@ -229,6 +231,24 @@ def test_a_command_without_a_place_is_found_as_it_is() -> None:
     assert table.by_name("status") is table.commands[0] and table.by_name("other") is None
     with pytest.raises(UnknownAddress):
         table.find("/STATUS")
+
+
+def test_no_two_commands_share_a_python_name() -> None:
+    table = Table()
+    table.add("/deck_eq")(nothing)
+    with pytest.raises(ValueError, match="'deck_eq' is taken"):
+        table.add("/deck/{deck}/eq")(nothing)
+    with pytest.raises(ValueError, match="no Python name"):
+        table.add("/deck/eq-low")(nothing)
+    table.add("/deck/{deck}/eq", python="deck_eq_db")(nothing)
+    assert [command.address for command in (table.by_name("deck_eq"), table.by_name("deck_eq_db"))
+            if command] == ["/deck_eq", "/deck/{deck}/eq"]
+
+
+def test_every_command_of_the_server_has_a_python_name_of_its_own() -> None:
+    for command in TABLE.commands:
+        assert f"osc_{command.name}".isidentifier()
+        assert TABLE.by_name(command.name) is command
 
 
 def test_a_handler_without_a_docstring_has_no_help() -> None:

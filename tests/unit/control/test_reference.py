@@ -1,5 +1,6 @@
 """docs/osc.md is what the table says."""
 
+import re
 from pathlib import Path
 
 from crowdstream.control.reference import reference
@@ -27,9 +28,16 @@ def test_every_name_of_the_status_is_explained_once() -> None:
         assert text.count(f"| `{name}` |") == 1
 
 
+def test_each_method_that_the_reference_names_is_there() -> None:
+    named = re.findall(r"`osc_(\w+)", reference().split("## What `/status.reply`")[0])
+    assert not [name for name in named if TABLE.by_name(name) is None]
+    assert {"deck_fx_insert", "bus_fx_insert", "mix_fx_insert", "deck_stem_8_eq_low"} <= set(named)
+    assert len(re.findall("^Python: ", reference(), re.MULTILINE)) == reference().count("\n### `")
+
+
 def test_the_stems_of_a_deck_are_one_section() -> None:
     text = reference()
     assert "/stem/1" not in text
     assert "### `/deck/{deck}/stem/{number} f gain [f seconds]`" in text
-    assert "`osc_deck_stem_{number}(address, ...)`" in text
+    assert "`osc_deck_stem_1(address, ...)` to `osc_deck_stem_8`" in text
     assert "`{number}` stands for 1 to 8." in text
