@@ -20,6 +20,7 @@ from typing import Any
 from crowdstream.control.allow import AllowList
 from crowdstream.control.inbox import Inbox
 from crowdstream.control.packets import Malformed, Message, build, parse
+from crowdstream.ports import in_use_by
 
 __all__ = ["Malformed", "Message", "OscSocket", "PortTaken", "build", "parse"]
 
@@ -33,12 +34,13 @@ SO_MEMINFO = 55
 MEMINFO_DROPS = 8
 INODE = 9  # column of the table of sockets
 BIGGEST = 65536
+OSC_PORT = 57120  # the default, and that of SuperCollider's language
 
 
 _NO_ADDRESS = "this machine has no such address; --osc-host wants one of its own, or 0.0.0.0"
+_OTHER = "choose another with --port"
 ADVICE = {
-    errno.EADDRINUSE: "another server may be running; end it, or choose another with --port",
-    errno.EACCES: "ports below 1024 are kept for root; choose another with --port",
+    errno.EACCES: f"ports below 1024 are kept for root; {_OTHER}",
     errno.EADDRNOTAVAIL: _NO_ADDRESS,
     socket.EAI_NONAME: _NO_ADDRESS,
     socket.EAI_AGAIN: _NO_ADDRESS,
@@ -47,6 +49,18 @@ ADVICE = {
 
 class PortTaken(RuntimeError):
     """The UDP port can't be had; the message says why and what to do."""
+
+
+def taken(host: str, port: int) -> str:
+    """Who has the port, and what to do about it."""
+    also = (
+        "; sclang and SuperDirt use 57120, too: see docs/supercollider-and-tidal.md"
+        if port == OSC_PORT else ""
+    )
+    return (
+        f"UDP port {port} on {host} is {in_use_by('udp', port)}: end that, or start this server "
+        f"with --port {port + 10 if port < 65526 else port - 10} and send to that port{also}"
+    )
 
 
 # A client that looks `localhost` up may send to either loopback, and one on a network to either
@@ -96,8 +110,9 @@ class OscSocket:
                     return [made]  # a machine with one protocol only
                 if port:
                     log.warning(
-                        "UDP port %d on %s is in use: clients that send there, as `localhost` may "
+                        "UDP port %d on %s is %s: clients that send there, as `localhost` may "
                         "mean, do not reach this server", number, companion,
+                        in_use_by("udp", number),
                     )
                     return [made]
             made.close()
@@ -108,10 +123,12 @@ class OscSocket:
         try:
             return cls._open(host, port)
         except (OSError, OverflowError) as error:
+            code = getattr(error, "errno", None) or 0
+            if code == errno.EADDRINUSE:
+                raise PortTaken(taken(host, port)) from error
             reason = getattr(error, "strerror", None) or str(error)
-            advice = ADVICE.get(getattr(error, "errno", None) or 0, ADVICE[errno.EADDRINUSE])
             raise PortTaken(
-                f"UDP port {port} on {host} can't be used ({reason}): {advice}"
+                f"UDP port {port} on {host} can't be used ({reason}): {ADVICE.get(code, _OTHER)}"
             ) from error
 
     @staticmethod

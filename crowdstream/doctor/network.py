@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
-import os
-import re
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
+from crowdstream.ports import port_holders
 from crowdstream.settings import Settings
-
-INODE = 9  # column of /proc/net/udp
 
 
 def exposure(settings: Settings) -> Check:
@@ -52,7 +46,7 @@ def port(machine: Machine, settings: Settings) -> Check:
             trial.bind((settings.osc_host, number))
         except (OSError, OverflowError) as error:
             if getattr(error, "errno", None) == errno.EADDRINUSE:
-                holders = held_by(machine, number)
+                holders = port_holders("udp", number, machine.root)
                 data["held_by"] = holders
                 who = ", ".join(holders) or "another user's program"
                 return Check(name, WARN, f"UDP {number} is in use by {who}", "if that is no "
@@ -61,28 +55,3 @@ def port(machine: Machine, settings: Settings) -> Check:
             return Check(name, FAIL, f"UDP {number} on {settings.osc_host}: {reason}",
                          "choose another --port or --osc-host", data)
     return Check(name, OK, f"UDP {number} is free", data=data)
-
-
-def held_by(machine: Machine, number: int) -> list[str]:
-    """The processes that have a UDP port open, as far as this user may see them."""
-    inodes = set()
-    for table in ("udp", "udp6"):
-        for line in (machine.read(f"/proc/net/{table}") or "").splitlines()[1:]:
-            words = line.split()
-            if len(words) > INODE and int(words[1].rpartition(":")[2], 16) == number:
-                inodes.add(f"socket:[{words[INODE]}]")
-    found = []
-    for folder in machine.glob("/proc/[0-9]*/fd"):
-        if inodes & set(_links(folder)):
-            text = machine.read(f"/proc/{folder.parent.name}/cmdline") or "?"
-            shown = re.sub(r"[\s\0]+", " ", text)[:60]
-            found.append(f"process {folder.parent.name} ({shown})")
-    return found
-
-
-def _links(folder: Path) -> Iterator[str]:
-    """Where the links of a folder lead, as far as this user may see them."""
-    with contextlib.suppress(OSError):
-        for link in folder.iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
-                yield os.readlink(link)

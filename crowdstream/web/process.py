@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from types import SimpleNamespace
 import uvicorn
 
 from crowdstream.desk.block import Desk
+from crowdstream.ports import in_use_by
 from crowdstream.web.access.certificate import (
     AUTO,
     CertificateError,
@@ -119,6 +121,8 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
     except OSError as error:
         where = f"{settings.http_host}:{settings.http_port}"
         reason = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno == errno.EADDRINUSE:
+            reason = in_use_by("tcp", settings.http_port)
         web.link.say({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
         return 1
     port = int(made.getsockname()[1])

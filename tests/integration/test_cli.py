@@ -54,7 +54,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         done = run("--port", port, "--driver", "null")
     assert done.returncode == 1
-    assert f"UDP port {port} on 127.0.0.1 can't be used" in one_line(done.stderr)
+    assert f"UDP port {port} on 127.0.0.1 is in use by process" in one_line(done.stderr)
     assert "--port" in done.stderr
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import socket
 
 import pytest
 
+from crowdstream import ports
+from crowdstream.control import osc as osc_module
 from crowdstream.control.inbox import TRUSTED_LIMIT
-from crowdstream.control.osc import OscSocket
+from crowdstream.control.osc import OscSocket, PortTaken
+from tests.support.environment import PROJECT
 from tests.support.server import until
 
 
@@ -97,8 +101,37 @@ def test_a_port_that_is_taken_on_the_other_loopback_is_said_and_does_without(
         port = taken.getsockname()[1]
         osc = OscSocket("127.0.0.1", port)
         assert len(osc.filenos()) == 1
-        assert f"UDP port {port} on ::1 is in use" in caplog.text
+        holder = f"in use by process {os.getpid()} ("
+        assert f"UDP port {port} on ::1 is {holder}" in caplog.text
         osc.close()
+
+
+def test_a_taken_port_is_refused_with_the_process_that_has_it_and_the_remedy() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken) as refused:
+            OscSocket("127.0.0.1", port)
+    text = str(refused.value)
+    assert f"UDP port {port} on 127.0.0.1 is in use by process {os.getpid()} (" in text
+    other = re.search(r"--port (\d+)", text)
+    assert other and 0 < int(other[1]) < 65536 and int(other[1]) != port
+    assert "SuperDirt" not in text
+
+
+def test_the_default_port_is_known_to_be_that_of_other_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def held(kind: str, number: int) -> list[str]:
+        return ["process 4711 (sclang)"] if (kind, number) == ("udp", 57120) else []
+
+    monkeypatch.setattr(ports, "port_holders", held)
+    text = osc_module.taken("127.0.0.1", 57120)
+    assert "in use by process 4711 (sclang): end that" in text and "--port 57130" in text
+    [page] = re.findall(r"docs/\S+\.md", text)
+    assert (PROJECT / page).is_file()
+    monkeypatch.setattr(ports, "port_holders", lambda _kind, _number: [])
+    assert "in use by a program of another user" in osc_module.taken("127.0.0.1", 57121)
 
 
 def test_sockets_that_were_kept_are_taken_over() -> None:

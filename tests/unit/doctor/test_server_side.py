@@ -16,6 +16,7 @@ from crowdstream.desk.stream import DeviceError
 from crowdstream.doctor import disk, kernels, network, software, sound
 from crowdstream.doctor.check import Machine
 from crowdstream.doctor.disk import Speed
+from crowdstream.ports import port_holders
 from crowdstream.settings import validate
 from tests.support.doctor_machine import machine
 
@@ -153,9 +154,9 @@ def test_holders_are_found_in_proc(tmp_path: Path) -> None:
     for number, inode in ((12, 4711), (13, 4712)):
         (tmp_path / f"proc/{number}/fd").mkdir(parents=True, exist_ok=True)
         (tmp_path / f"proc/{number}/fd/3").symlink_to(f"socket:[{inode}]")
-    assert network.held_by(here, 57120) == ["process 12 (python audio server.py --x)"]
-    assert network.held_by(here, 57121) == ["process 13 (?)"]
-    assert network.held_by(here, 57122) == []
+    assert port_holders("udp", 57120, here.root) == ["process 12 (python audio server.py --x)"]
+    assert port_holders("udp", 57121, here.root) == ["process 13 (?)"]
+    assert port_holders("udp", 57122, here.root) == []
 
 
 # Software ----------------------------------------------------------------------------------
