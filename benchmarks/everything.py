@@ -26,12 +26,12 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.material import cache_folder
+from crowdstream.demo.dsp import RATE
+from crowdstream.demo.tracks import Track, write_tracks
 from crowdstream.desk.sizes import TAP_MASTER
 from crowdstream.engine.kernels import kernels
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
-from examples.demo.dsp import RATE
-from examples.demo.tracks import Track, write_tracks
 
 GOAL_PERCENT = 25.0
 BLOCK = 256

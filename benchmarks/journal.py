@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import common
 from benchmarks.everything import ARENA_BYTES, BLOCK, STEPS, Mixer, measure, play
 from benchmarks.material import cache_folder
+from crowdstream.demo.tracks import write_tracks
 from crowdstream.settings import Settings
-from examples.demo.tracks import write_tracks
 
 
 def run(seconds: int, tracks: Sequence[Any]) -> list[dict[str, Any]]:

@@ -28,11 +28,11 @@ import numpy as np
 from benchmarks import common
 from benchmarks.everything import ARENA_BYTES, BLOCK, RIDE_BEATS, STEPS, TEMPOS, Mixer, play, ride
 from benchmarks.material import cache_folder
+from crowdstream.demo.dsp import RATE
+from crowdstream.demo.tracks import Track, write_tracks
 from crowdstream.desk.quality import LEFT_OUT, LEVELS
 from crowdstream.engine.kernels import kernels
 from crowdstream.settings import Settings
-from examples.demo.dsp import RATE
-from examples.demo.tracks import Track, write_tracks
 
 ROUNDS = 12  # each level is measured so many times, in turn: what else the machine does is shared
 SETTLE_SECONDS = 3.0  # keylock has gone over, delay lines have been emptied

@@ -31,8 +31,8 @@ from benchmarks.everything import EFFECTS
 from benchmarks.live import ERRORS, live_server
 from benchmarks.material import cache_folder
 from benchmarks.mix import Window, wait_loaded
+from crowdstream.demo.tracks import Track, write_tracks
 from crowdstream.web.live import LEAVING_SECONDS
-from examples.demo.tracks import Track, write_tracks
 from tests.support.server import Running, until
 
 FRAMES = 256

@@ -36,7 +36,7 @@ MOST_BYTES = 400_000
 def demo() -> Iterator[str]:
     """The demo as long as the `with` block; the page's address."""
     command = [
-        sys.executable, "-P", "-m", "examples.demo", "--driver", "null", "--http-port", "0",
+        sys.executable, "-P", "-m", "crowdstream", "demo", "--driver", "null", "--http-port", "0",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(

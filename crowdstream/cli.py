@@ -14,6 +14,7 @@ from crowdstream.pipes import while_read
 USAGE = """\
 usage: crowdstream COMMAND [options]
 
+  demo      mix four generated tracks, with a server of its own (crowdstream demo --help)
   serve     run the server (crowdstream serve --help lists its options)
   render    render a set to a sound file, faster than it plays (crowdstream render --help)
   analyze   find tracks and what they are made of (crowdstream analyze --help)
@@ -39,6 +40,10 @@ def _run(arguments: list[str]) -> int:
         from crowdstream.guardian.process import guard
 
         return guard(arguments[1:], "crowdstream serve")
+    if arguments[:1] == ["demo"]:
+        from crowdstream.demo.runner import main as demo
+
+        return demo(arguments[1:])
     if arguments[:1] == ["render"]:
         from crowdstream.offline.command import render
 

@@ -23,8 +23,8 @@ from pythonosc.osc_packet import OscPacket
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
 
-from examples.demo.osc import Answer, OscClient  # noqa: E402
-from examples.demo.plan import Argument, Message  # noqa: E402
+from crowdstream.demo.osc import Answer, OscClient  # noqa: E402
+from crowdstream.demo.plan import Argument, Message  # noqa: E402
 
 
 @dataclass
@@ -160,6 +160,7 @@ def main() -> int:
     parser.add_argument("--stubborn", action="store_true", help="don't end when asked")
     parser.add_argument("--media-root", help="has to be the demo's tracks")
     parser.add_argument("--record-folder")
+    parser.add_argument("--http-port", help="what the page of the demo is told where 8080 is taken")
     options = parser.parse_args()
     if options.die:
         print("starting", file=sys.stderr)

@@ -8,8 +8,8 @@ from unittest.mock import patch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from examples.demo import runner  # noqa: E402
-from examples.demo.tracks import Progress, Track, tracks_in  # noqa: E402
+from crowdstream.demo import runner  # noqa: E402
+from crowdstream.demo.tracks import Progress, Track, tracks_in  # noqa: E402
 
 
 def _no_tracks(folder: Path, progress: Progress | None = None) -> list[Track]:

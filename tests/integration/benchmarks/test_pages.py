@@ -11,7 +11,7 @@ import pytest
 from benchmarks import mix, pages
 from benchmarks.audience import Guests
 from benchmarks.common import BenchmarkError
-from examples.demo.tracks import Track
+from crowdstream.demo.tracks import Track
 from tests.support.offline_server import count, write
 
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from crowdstream.cli import main
-from examples.demo.songs import SONGS, STEMS
+from crowdstream.demo.songs import SONGS, STEMS
 from tests.support.offline_server import RATE, write
 from tests.support.server import PROJECT
 

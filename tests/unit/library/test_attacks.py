@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from crowdstream.demo.drums import hit
 from crowdstream.desk.block import Desk
 from crowdstream.desk.pages import Arena
 from crowdstream.desk.sizes import ATTACKS, PAGE_BYTES
@@ -15,7 +16,6 @@ from crowdstream.library.attacks import CONTEXT, find_attacks
 from crowdstream.library.marker import Marker
 from crowdstream.library.plan import Head, Stem
 from crowdstream.library.reader import open_stem
-from examples.demo.drums import hit
 
 RATE = 44100
 PAGE = 16384

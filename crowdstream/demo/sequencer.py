@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from examples.demo import status
-from examples.demo.osc import Answer, OscClient
-from examples.demo.plan import TEMPO, Action, Message, mix, opening, seconds_of
-from examples.demo.tracks import Track
+from crowdstream.demo import status
+from crowdstream.demo.osc import Answer, OscClient
+from crowdstream.demo.plan import TEMPO, Action, Message, mix, opening, seconds_of
+from crowdstream.demo.tracks import Track
 
 AHEAD = 0.25
 """Seconds by which stamped bundles are sent before they act: a busy machine's worst delay."""

@@ -12,12 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from examples.demo import status
-from examples.demo.osc import OscClient
-from examples.demo.plan import TEMPO
-from examples.demo.sequencer import Sequencer, SequencerError
-from examples.demo.server import ServerError, ServerProcess, command_for, free_port
-from examples.demo.tracks import Track, TracksError, write_tracks
+from crowdstream.demo import status
+from crowdstream.demo.osc import OscClient
+from crowdstream.demo.plan import TEMPO
+from crowdstream.demo.sequencer import Sequencer, SequencerError
+from crowdstream.demo.server import (
+    ServerError,
+    ServerProcess,
+    choose_port,
+    command_for,
+    page_options,
+)
+from crowdstream.demo.tracks import Track, TracksError, write_tracks
 
 REFRESH = 0.25
 PLAIN_EVERY = 5.0
@@ -91,14 +97,14 @@ class Display:
 
 def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
-        prog="demo",
+        prog="crowdstream demo",
         description="Generate four tracks, start the server, and mix them over OSC.",
-        epilog="Any other option is passed on to the server (see audio_server.py --help).",
+        epilog="Any other option is passed on to the server (see crowdstream serve --help).",
         allow_abbrev=False,
     )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of music")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where the tracks are kept")
-    parser.add_argument("--port", type=int, metavar="P", help="the server's OSC port")
+    parser.add_argument("--port", type=int, metavar="P", help="the server's OSC port (57120)")
     parser.add_argument("--tracks-only", action="store_true", help="make the tracks, then end")
     options, rest = parser.parse_known_args(arguments)
     if options.seconds is not None and not 0.0 < options.seconds < float("inf"):
@@ -123,7 +129,8 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
     tracks = _make_tracks(display, cache)
     if options.tracks_only:
         return
-    port = options.port or free_port()
+    port = options.port or choose_port(display.say)
+    rest = [*page_options(rest, display.say), *rest]
     # What the page's library shows; recordings go beside it.
     library = [] if any(one.startswith("--media-root") for one in rest) else [
         "--media-root", str(cache / "tracks"), "--record-folder", str(cache),

@@ -11,10 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from examples.demo.drums import hit, riser
-from examples.demo.dsp import RATE, Array, add_at, add_echo, chances, frames_of
-from examples.demo.songs import TUNED_TEMPO, Section, Song
-from examples.demo.voices import TIMBRES, bass_note, chord, sing
+from crowdstream.demo.drums import hit, riser
+from crowdstream.demo.dsp import RATE, Array, add_at, add_echo, chances, frames_of
+from crowdstream.demo.songs import TUNED_TEMPO, Section, Song
+from crowdstream.demo.voices import TIMBRES, bass_note, chord, sing
 
 BEATS_PER_BAR = 4
 STEPS_PER_BAR = 16

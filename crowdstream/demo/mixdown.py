@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from examples.demo import arrange
-from examples.demo.dsp import Array
-from examples.demo.songs import STEMS, Song
+from crowdstream.demo import arrange
+from crowdstream.demo.dsp import Array
+from crowdstream.demo.songs import STEMS, Song
 
 STEM_CEILING = 10.0 ** (-3.3 / 20.0)
 """No stem goes over this by itself: -3.3 dBFS."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from examples.demo import status
+from crowdstream.demo import status
 
 POSITIONAL = (1, 4, 4, 1, 0, 12.5, 20.0, 44100.0, 44100.0)
 NAMED = (

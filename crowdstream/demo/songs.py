@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from examples.demo.voices import Bass
+from crowdstream.demo.voices import Bass
 
 TUNED_TEMPO = 124.0
 """Beats per minute at which every song's A is 440 Hz."""

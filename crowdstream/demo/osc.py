@@ -12,7 +12,7 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_packet import OscPacket, ParseError
 
-from examples.demo.plan import Argument, Message
+from crowdstream.demo.plan import Argument, Message
 
 LARGEST_DATAGRAM = 65536
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from examples.demo import tracks
-from examples.demo.songs import SONGS, STEMS, Song
-from examples.demo.tracks import TracksError, complete, write_tracks
+from crowdstream.demo import tracks
+from crowdstream.demo.songs import SONGS, STEMS, Song
+from crowdstream.demo.tracks import TracksError, complete, write_tracks
 
 SHORT: tuple[Song, ...] = tuple(
     replace(song, sections=(replace(song.sections[2], bars=1),)) for song in SONGS[:2]

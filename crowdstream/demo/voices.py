@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from examples.demo.dsp import (
+from crowdstream.demo.dsp import (
     Array,
     band_pass,
     envelope,

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from examples.demo import arrange, drums, mixdown
-from examples.demo.dsp import RATE, filtered, noise, saw
-from examples.demo.songs import SONGS, STEMS, Song
+from crowdstream.demo import arrange, drums, mixdown
+from crowdstream.demo.dsp import RATE, filtered, noise, saw
+from crowdstream.demo.songs import SONGS, STEMS, Song
 
 
 def shortened(song: Song, bars: int = 2) -> Song:

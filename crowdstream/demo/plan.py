@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, cycle
 
-from examples.demo.tracks import Track
+from crowdstream.demo.tracks import Track
 
 Argument = int | float | str
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import soundfile
 
-from examples.demo import arrange, mixdown
-from examples.demo.dsp import RATE
-from examples.demo.songs import SONGS, STEMS, TUNED_TEMPO, Song
+from crowdstream.demo import arrange, mixdown
+from crowdstream.demo.dsp import RATE
+from crowdstream.demo.songs import SONGS, STEMS, TUNED_TEMPO, Song
 
 ARTIST = "CrowdStream demo"
 MARKER = "made-by.txt"
@@ -155,7 +155,7 @@ def _toml(song: Song) -> str:
         f"bpm = {song.bpm}\n"
         f'key = "{song.key}"\n'
         f'camelot = "{song.camelot}"\n'
-        f"tuning = {440.0 * song.bpm / TUNED_TEMPO:.2f}  # hertz of A; see examples/demo/songs.py\n"
+        f"tuning = {440.0 * song.bpm / TUNED_TEMPO:.2f}  # hertz of A; see demo/songs.py\n"
         "downbeat = 0.0  # seconds from the first frame to the first beat of a bar\n"
         f"bars = {arrange.total_bars(song)}\n"
         f"sections = [{sections}]  # name, bars\n"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo import plan
-from examples.demo.plan import Action, Message
-from examples.demo.songs import SONGS
-from examples.demo.tracks import tracks_in
+from crowdstream.demo import plan
+from crowdstream.demo.plan import Action, Message
+from crowdstream.demo.songs import SONGS
+from crowdstream.demo.tracks import tracks_in
 
 TRACKS = tracks_in(Path("tracks"))
 ROUND_BEATS = 1200.0

@@ -7,7 +7,7 @@ from functools import cache, lru_cache, partial
 
 import numpy as np
 
-from examples.demo.dsp import (
+from crowdstream.demo.dsp import (
     Array,
     add_at,
     band_pass,

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from examples.demo.runner import Display
+from crowdstream.demo.runner import Display
 
 
 class Terminal(io.StringIO):

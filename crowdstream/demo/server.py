@@ -6,18 +6,17 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from crowdstream.child_environment import child_environment
+from crowdstream.demo import status
+from crowdstream.demo.osc import OscClient
 from crowdstream.engine.kernel_cache import Patience
-from examples.demo import status
-from examples.demo.osc import OscClient
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The project's folder."""
+from crowdstream.ports import free_port, in_use_by, is_free
+from crowdstream.settings import SettingError, Settings, resolve
 
 READY_TIMEOUT = 60.0  # without any progress: the first start of all compiles the kernels
 END_TIMEOUT = 0.8
@@ -28,16 +27,50 @@ class ServerError(Exception):
     """The server did not start, or ended by itself; the text is its reason."""
 
 
-def free_port() -> int:
-    """A UDP port that nobody has on this machine now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def choose_port(notify: Callable[[str], None]) -> int:
+    """The OSC port of a server that is told none: the default, so that every program finds it.
+
+    `notify` gets a line when another program has it; then it is a free one.
+    """
+    settings = _defaults()
+    port = settings.port
+    if not port or is_free("udp", settings.osc_host, port):
+        return port or free_port("udp")
+    other = free_port("udp")
+    notify(
+        f"UDP port {port} is {in_use_by('udp', port)}; the demo uses {other}, which other programs "
+        f"take as --port {other}"
+    )
+    return other
+
+
+def page_options(options: Sequence[str], notify: Callable[[str], None]) -> list[str]:
+    """What the server is told of its page's port besides `options`: nothing, unless it is taken.
+
+    `notify` gets a line when another program has the default port; then it is a free one.
+    """
+    if any(one.partition("=")[0] in ("--http-port", "--http-host", "--no-http") for one in options):
+        return []
+    settings = _defaults()
+    port = settings.http_port
+    if not settings.http or not port or is_free("tcp", settings.http_host, port):
+        return []
+    other = free_port("tcp")
+    notify(f"TCP port {port} is {in_use_by('tcp', port)}; the page is on {other}")
+    return ["--http-port", str(other)]
+
+
+def _defaults() -> Settings:
+    # Those of the environment and of the user's file. What is wrong with these, the server says.
+    try:
+        return resolve((), os.environ).settings
+    except SettingError:
+        return Settings()
 
 
 def command_for(port: int, options: Sequence[str]) -> list[str]:
     """The command line of a server on `port`, run by this same Python."""
-    return [sys.executable, str(ROOT / "audio_server.py"), "--port", str(port), *options]
+    return [sys.executable, "-P", "-m", "crowdstream", "serve", "--port", str(port), *options]
 
 
 def last_words(log: Path) -> str:
@@ -65,7 +98,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": child_environment()["PYTHONPATH"]},
                 start_new_session=True,
             )
 

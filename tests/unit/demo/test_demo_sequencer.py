@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo import sequencer as module
-from examples.demo.osc import OscClient
-from examples.demo.plan import Message
-from examples.demo.sequencer import Sequencer, SequencerError
-from examples.demo.tracks import tracks_in
+from crowdstream.demo import sequencer as module
+from crowdstream.demo.osc import OscClient
+from crowdstream.demo.plan import Message
+from crowdstream.demo.sequencer import Sequencer, SequencerError
+from crowdstream.demo.tracks import tracks_in
 from tests.support.fake_server import DirectClient, FakeServer, SimulatedTime
 
 TRACKS = tracks_in(Path("tracks"))
