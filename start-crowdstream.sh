@@ -13,17 +13,19 @@ project=${self%/*}
 
 usage() {
     cat <<'END'
-Usage: start-crowdstream.sh [--demo | --dj FOLDER | --install-only | --install-service | --uninstall-service]
+Usage: start-crowdstream.sh [FOLDER | --demo | --install-only | --install-service | --uninstall-service]
                             [options of the server]
        start-crowdstream.sh --uninstall [--yes]
 
   (nothing)        install what is missing, then start the server with the preset
                    that suits this machine
+  FOLDER           play what lies there, without an end, or a set: SET.toml;
+                   --dj FOLDER is the same
   --demo           mix four generated tracks; --seconds N ends it by itself
-  --dj FOLDER      play what lies there, without an end, or a set: --dj SET.toml
   --install-only   install what is missing and stop
   --install-service    have systemd start the server with these options, now and at
-                   each boot; through sudo as a service of the machine, else of the user
+                   each boot, and with FOLDER the DJ beside it; through sudo as a
+                   service of the machine, else of the user
   --uninstall-service  take that back
   --uninstall      list all that was installed, ask (or not, with --yes), and remove it; music,
                    sidecars and recordings stay
@@ -33,26 +35,70 @@ Everything else is passed on to the server, for example:
   ./start-crowdstream.sh --preset live --a ~/music/track-1
 
 System packages are installed with apt-get, as root or through sudo, and only if
-they are missing. All else goes into the folder .venv/ beside this script.
+they are missing. All else goes into the folder .venv/ beside this script, and a link to
+the command crowdstream into ~/.local/bin where that folder exists.
 END
+}
+
+refuse() { # reason
+    printf 'start-crowdstream.sh: %s\n' "$1" >&2
+    exit 2
+}
+
+# How many of the words that follow belong to an option; tests compare this with its settings.
+words_of() { # option
+    case $1 in
+    --*=* | --http | --no-http | --http-private | --no-http-private | --device-fallback | \
+        --no-device-fallback | --watch | --no-watch | --list-devices | --show-config | \
+        --tracks-only) words=0 ;;
+    --levels) words=4 ;;
+    --osc-allow | --http-names) words=1000 ;;
+    *) words=1 ;;
+    esac
 }
 
 mode=serve
 arguments=()
-folder='' yes='' port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-} before=''
+folder='' given='' yes='' words=0 option=''
+port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-}
+
+play() { # folder or set, the option that names it
+    given=${2-}
+    [ -n "$1" ] || refuse "--dj needs a folder with tracks, or a set file"
+    [ -z "$folder" ] || refuse "one folder or set is played, not both ${folder@Q} and ${1@Q}"
+    # A shell leaves a ~ behind `=` as it is.
+    case $1 in "~" | "~/"*) folder=$HOME${1#"~"} ;; *) folder=$1 ;; esac
+}
+
 for argument in "$@"; do
-    case $before in
-    --dj)
-        folder=$argument mode=dj before=''
+    case $argument in
+    --*)
+        [ "$option" != --dj ] || [ "$words" -eq 0 ] || play ''
+        words_of "$argument"
+        option=$argument
+        ;;
+    -h) ;;
+    *)
+        if [ "$words" -eq 0 ]; then
+            play "$argument"
+            continue
+        fi
+        words=$((words - 1))
+        case $option in
+        --dj)
+            play "$argument" "--dj: "
+            continue
+            ;;
+        --port) port=$argument ;;
+        --movement-map) crowd=$argument ;;
+        esac
+        arguments+=("$argument")
         continue
         ;;
-    --port) port=$argument ;;
-    --movement-map) crowd=$argument ;;
     esac
-    before=$argument
     case $argument in
     --dj) ;;
-    --dj=*) folder=${argument#--dj=} mode=dj ;;
+    --dj=*) play "${argument#--dj=}" "--dj: " ;;
     --port=*)
         port=${argument#--port=}
         arguments+=("$argument")
@@ -61,14 +107,15 @@ for argument in "$@"; do
         crowd=${argument#--movement-map=}
         arguments+=("$argument")
         ;;
-    --demo) mode=demo ;;
-    --install-only) mode=install ;;
-    --install-service) mode=service ;;
-    --uninstall-service) mode=no-service ;;
-    --uninstall) mode=uninstall ;;
-    --yes) yes=yes ;;
+    --demo) mode=demo words=0 ;;
+    --install-only) mode=install words=0 ;;
+    --install-service) mode=service words=0 ;;
+    --uninstall-service) mode=no-service words=0 ;;
+    --uninstall) mode=uninstall words=0 ;;
+    --yes) yes=yes words=0 ;;
     -h | --help)
         mode=help
+        break
         ;;
     *) arguments+=("$argument") ;;
     esac
@@ -80,11 +127,11 @@ if [ "$mode" = help ]; then
     printf '\n'
     exec "$venv/bin/python" "$project/audio_server.py" --help
 fi
+[ "$option" != --dj ] || [ "$words" -eq 0 ] || play ''
 
 # Paths are looked at before anything is installed, started or written to a unit.
 wrong_path() { # option, path, what it has to be
-    printf 'start-crowdstream.sh: %s: %s is not %s\n' "$1" "${2@Q}" "$3" >&2
-    exit 2
+    refuse "$1: ${2@Q} is not $3"
 }
 
 check_path() { # option, path
@@ -122,24 +169,26 @@ check_paths() { # options of the server
 }
 
 if [ "$mode" = uninstall ]; then
-    [ ${#arguments[@]} -eq 0 ] || {
-        printf 'start-crowdstream.sh: --uninstall takes no other option than --yes\n' >&2
-        exit 2
-    }
+    [ -z "${arguments[*]-}$folder" ] || refuse "--uninstall takes no other option than --yes"
     uninstall_all "$yes"
     exit
 fi
 check_paths ${arguments[@]+"${arguments[@]}"}
-if [ "$mode" = dj ] && [ -n "$folder" ]; then
+if [ -n "$folder" ]; then
+    case $mode in
+    serve) mode=dj ;;
+    service) ;;
+    *) refuse "${folder@Q} is not expected here; see --help" ;;
+    esac
     case $folder in
-    *.toml) [ -f "$folder" ] && [ -r "$folder" ] || wrong_path --dj "$folder" "a set file that can be read" ;;
-    *) [ -d "$folder" ] && [ -r "$folder" ] || wrong_path --dj "$folder" "a folder with tracks, or a set file" ;;
+    *.toml) [ -f "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a set file that can be read" ;;
+    *) [ -d "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a folder with tracks, or a set file" ;;
     esac
 fi
 
 case $mode in
 service)
-    install_service ${arguments[@]+"${arguments[@]}"}
+    install_service "$folder" ${arguments[@]+"${arguments[@]}"}
     exit
     ;;
 no-service)
@@ -148,12 +197,8 @@ no-service)
     ;;
 esac
 
-if [ "$before" = --dj ] || { [ "$mode" = dj ] && [ -z "$folder" ]; }; then
-    printf 'start-crowdstream.sh: --dj needs a folder with tracks, or a set file\n' >&2
-    exit 2
-fi
-
 install_server
+[ "$mode" != install ] || link_command
 
 # The DJ runs beside the server, which does not need it. One that dies is followed by another, which
 # goes on where it was, as long as the server lives: that will be the process of this script.
@@ -173,7 +218,7 @@ play_along() {
 # exec: signals reach the server itself, and its exit status is this script's.
 case $mode in
 install) say "everything is installed; ./start-crowdstream.sh starts the server" ;;
-demo) exec "$venv/bin/python" -P -m examples.demo ${arguments[@]+"${arguments[@]}"} ;;
+demo) exec "$venv/bin/python" -P -m crowdstream demo ${arguments[@]+"${arguments[@]}"} ;;
 dj)
     export PYTHONPATH="$project${PYTHONPATH:+:$PYTHONPATH}"
     if [ -z "$crowd" ]; then

@@ -248,6 +248,25 @@ pip_install() {
 # Runs a module of .venv/ whatever the current folder holds.
 run_module() { "$venv/bin/python" -P -m "$@"; }
 
+# Makes the command of .venv/ one of the user's, where the folder for such commands is there. What
+# lies there already and is not ours stays.
+link_command() {
+    local folder=${HOME:-}/.local/bin link target=$venv/bin/crowdstream there
+    link=$folder/crowdstream
+    [ -n "${HOME:-}" ] && [ -d "$folder" ] && [ -w "$folder" ] || return 0
+    there=$(readlink -- "$link") || there=
+    [ "$there" != "$target" ] || return 0
+    if [ -e "$link" ] || { [ -L "$link" ] && [[ $there != */.venv/bin/crowdstream ]]; }; then
+        say "$link is there already, and stays; this one is $target"
+        return
+    fi
+    ln -sfn -- "$target" "$link" || return 0
+    case :$PATH: in
+    *":$folder:"*) say "crowdstream is a command now: $link" ;;
+    *) say "crowdstream will be a command once $folder is in PATH, as after the next login" ;;
+    esac
+}
+
 install_server() {
     installed server "${server_files[@]}" && return
     check_owner
@@ -273,6 +292,7 @@ install_server() {
         say "[4/4] compiling the mixing kernels for this processor (a minute or two, once)"
         run_module crowdstream compile || fail "the kernels did not compile; see above."
         stamp server "${server_files[@]}"
+        link_command
         say "installed in $SECONDS s"
     fi
     unlock

@@ -1,24 +1,28 @@
 # shellcheck shell=bash
-# Installs the server as a systemd service, and takes it away again. To be sourced by
-# start-crowdstream.sh, with $self and $project set, after contrib/install.sh.
+# Installs the server as a systemd service, with a folder or set also the DJ as another one, and takes
+# them away again. To be sourced by start-crowdstream.sh, with $self and $project set, after
+# contrib/install.sh.
 #
 # As root: a service of the system, which runs as the user who called sudo, or as the owner of the
 # project's folder; where root owns it, as a user that exists only while it runs. Otherwise: a
 # service of the user, with the sound server of the user.
 
 unit_name=crowdstream.service
+dj_name=crowdstream-dj.service
 
-# Sets kind, account (the user it runs as, empty for one of its own) and unit, the file.
+# Sets kind, account (the user it runs as, empty for one of its own), and unit and dj_unit, the files.
 choose_kind() {
     if [ "$(id -u)" -ne 0 ]; then
         kind=user
         account=
         unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/$unit_name
+        dj_unit=${unit%/*}/$dj_name
         manager=(systemctl --user)
         return
     fi
     kind=system
     unit=${DESTDIR:-}/etc/systemd/system/$unit_name
+    dj_unit=${unit%/*}/$dj_name
     manager=(systemctl)
     account=${SUDO_USER:-root}
     [ "$account" != root ] || account=$(stat -c %U -- "$project")
@@ -73,29 +77,58 @@ writable_lines() {
     done
 }
 
-# Prints the unit. $1: what --show-config printed; the rest: options of the server.
+# Prints a line that gives a service of the machine a library of tracks: that of its user, or one
+# beside its recordings.
+library_line() {
+    local home=
+    if [ -n "$account" ] && has getent; then
+        IFS=: read -r _ _ _ _ _ home _ < <(getent passwd "$account") || true
+    fi
+    if [ -n "$home" ]; then
+        printf 'ReadWritePaths=%s\n' "$(unit_word "-$home/.local/share/crowdstream")"
+    else
+        printf 'Environment="XDG_DATA_HOME=%%S"\n'
+    fi
+}
+
+# Prints the value of a setting as --show-config has it; the default where it is not there.
+setting() { # what --show-config printed, name, default
+    local value=$3 line text="^$2 += \"([^\"\\]*)\" +# " number="^$2 += ([0-9]+) +# "
+    while IFS= read -r line; do
+        if [[ $line =~ $text || $line =~ $number ]]; then value=${BASH_REMATCH[1]}; fi
+    done <<<"$1"
+    printf '%s' "$value"
+}
+
+# Prints a unit. $1: server or dj; $2: what --show-config printed; the rest: its command.
 render_unit() {
-    local line word command folder user_line writable shown=$1
-    shift
-    command="$(unit_word "$venv/bin/python") $(unit_word "$project/audio_server.py")"
-    for word in "$@"; do command+=" $(unit_word "$word")"; done
+    local line word command='' folder user_line writable part=$1 shown=$2
+    shift 2
+    for word in "$@"; do command+="${command:+ }$(unit_word "$word")"; done
     folder=${PWD//%/%%}
     user_line=DynamicUser=yes
+    # The DJ's user is the server's: both write to the same folders.
+    [ "$part" = server ] || user_line=User=${unit_name%.service}$'\n'$user_line
     [ -z "$account" ] || user_line=User=$account
     writable=$(writable_lines "$shown")
     while IFS= read -r line; do
         case $line in
-        "@system "*) [ "$kind" = system ] || continue ;;
-        "@user "*) [ "$kind" = user ] || continue ;;
+        "@server "* | "@dj "*) [[ $line = "@$part "* ]] || continue ;;
         esac
-        line=${line#@system }
-        line=${line#@user }
+        line=${line#"@$part "}
+        case $line in
+        "@system "* | "@user "*) [[ $line = "@$kind "* ]] || continue ;;
+        esac
+        line=${line#"@$kind "}
         case $line in
         SupplementaryGroups=audio) grep -q '^audio:' /etc/group || continue ;;
         ExecStart=*) line=ExecStart=$command ;;
         WorkingDirectory=*) line=WorkingDirectory=-$folder ;;
         @ACCOUNT@) line=$user_line ;;
-        @WRITABLE@) line=$writable ;;
+        @WRITABLE@)
+            line=$writable
+            [ "$kind" = user ] || line+=${line:+$'\n'}$(library_line)
+            ;;
         esac
         printf '%s\n' "$line"
     done < <(template_body)
@@ -113,10 +146,13 @@ template_body() {
     done <"$project/contrib/crowdstream.service"
 }
 
-install_service() { # options of the server
-    local shown
+install_service() { # folder or set of a DJ or nothing, options of the server
+    local shown name folder=$1 units=("$unit_name") crowd_options=() dj_options=()
+    shift
     choose_kind
     need_systemd
+    unset "${!CROWDSTREAM_@}"  # the service does not have them
+    case $folder in "" | /*) ;; *) folder=$PWD/$folder ;; esac
     if [ -n "$account" ]; then
         # What is made in .venv/ belongs to the user.
         as_account "$self" --install-only || fail "the server could not be installed; see above."
@@ -133,18 +169,56 @@ install_service() { # options of the server
     fi
     shown=$(as_account "$venv/bin/python" "$project/audio_server.py" --show-config "$@") ||
         fail "the service was not installed: its options are wrong; see above."
-    mkdir -p "${unit%/*}"
-    render_unit "$shown" "$@" >"$unit.new"
-    mv "$unit.new" "$unit"
-    say "written: $unit"
+    [ -z "$folder" ] || choose_dj "$shown" "$@"
+    write_unit "$unit" server "$shown" "$venv/bin/python" "$project/audio_server.py" \
+        "$@" ${crowd_options[@]+"${crowd_options[@]}"}
+    if [ -n "$folder" ]; then
+        units+=("$dj_name")
+        write_unit "$dj_unit" dj "$shown" "$venv/bin/python" -P -m crowdstream dj "$folder" \
+            "${dj_options[@]}"
+    elif [ -e "$dj_unit" ]; then
+        "${manager[@]}" disable --now "$dj_name" || true
+        rm -f -- "$dj_unit"
+        say "without a folder there is no DJ any more: removed $dj_unit"
+    fi
     compile_for_service
     "${manager[@]}" daemon-reload
-    "${manager[@]}" enable "$unit_name"
+    "${manager[@]}" enable "${units[@]}"
     # It returns when the server is ready to play; a running one is started anew.
-    "${manager[@]}" restart "$unit_name" || fail "the service does not start; this says why:" \
-        "    ${journal[*]} -n 30"
-    say "the service runs, and starts by itself from now on. Its log: ${journal[*]} -f"
+    for name in "${units[@]}"; do
+        "${manager[@]}" restart "$name" || fail "$name does not start; this says why:" \
+            "    ${journal[*]} -n 30"
+    done
+    say "running, and started at each boot from now on: ${units[*]}. Log: ${journal[*]} -f"
     advise
+}
+
+write_unit() { # file, server or dj, what --show-config printed, command
+    local file=$1
+    shift
+    mkdir -p "${file%/*}"
+    render_unit "$@" >"$file.new"
+    mv "$file.new" "$file"
+    say "written: $file"
+}
+
+# Sets dj_options, and crowd_options of the server: both follow the crowd by the same file.
+choose_dj() { # what --show-config printed; options of the server
+    local shown=$1 host port crowd
+    port=$(setting "$shown" port 57120)
+    [ "$port" != 0 ] || fail "the DJ has to know the server's port: --port 0 takes any"
+    crowd=$(setting "$shown" movement_map '')
+    crowd_options=()
+    if [ -z "$crowd" ]; then
+        crowd=$project/configs/crowd.toml
+        crowd_options=(--movement-map "$crowd")
+    fi
+    dj_options=(--port "$port" --crowd "$crowd")
+    host=$(setting "$shown" osc_host 127.0.0.1)
+    case $host in 127.0.0.1 | localhost | 0.0.0.0 | ::) ;; *) dj_options+=(--host "$host") ;; esac
+    # It can't be found out later by anybody who is not looking at the log.
+    as_account test -r "$folder" || fail "$account may not read $folder: the DJ would play nothing." \
+        "Nothing was installed."
 }
 
 # The kernels in the service's own cache, so that its first start is as fast as any. A user that
@@ -152,8 +226,9 @@ install_service() { # options of the server
 compile_for_service() {
     local cache=${DESTDIR:-}/var/cache
     journal=(journalctl -u crowdstream)
+    [ "$kind" != user ] || journal=(journalctl --user -u crowdstream)
+    [ ! -e "$dj_unit" ] || journal+=(-u "${dj_name%.service}")
     if [ "$kind" = user ]; then
-        journal=(journalctl --user -u crowdstream)
         run_module crowdstream compile || fail "the kernels did not compile; see above."
     elif [ -n "$account" ]; then
         mkdir -p "$cache/crowdstream"
@@ -182,10 +257,13 @@ advise() {
 uninstall_service() {
     choose_kind
     need_systemd
-    [ -e "$unit" ] || fail "there is no $unit: the service is not installed${DESTDIR:+ in $DESTDIR}" \
+    [ -e "$unit" ] || [ -e "$dj_unit" ] || fail "there is no $unit: the service is not installed${DESTDIR:+ in $DESTDIR}" \
         "(as root it is one of the system, as a user one of that user)."
+    if [ -e "$dj_unit" ]; then
+        "${manager[@]}" disable --now "$dj_name" || true
+    fi
     "${manager[@]}" disable --now "$unit_name" || true
-    rm -f -- "$unit"
+    rm -f -- "$unit" "$dj_unit"
     "${manager[@]}" daemon-reload
     say "the service is gone. Recordings and settings are kept, and so are compiled kernels."
 }

@@ -11,6 +11,8 @@ find_installed() {
     places=() reasons=() units=()
     found "$venv" "Python environment with the server's packages"
     found "$project/crowdstream.egg-info" "made by pip"
+    file=$HOME/.local/bin/crowdstream
+    [ "$(readlink -- "$file")" != "$venv/bin/crowdstream" ] || found "$file" "link to the command"
     found "$cache" "compiled kernels, waveforms, unpacked stems"
     found "${TMPDIR:-/tmp}/crowdstream-$(id -u)" "the same, where the cache could not be written"
     for file in "$data"/library.db "$data"/library.db-wal "$data"/library.db-shm \
@@ -18,8 +20,8 @@ find_installed() {
         found "$file" "library of analysed tracks (sidecars beside the music stay)"
     done
     found "$settings" "settings and the token of the page"
-    for file in "${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/$unit_name" \
-        "${DESTDIR:-}/etc/systemd/system/$unit_name"; do
+    for file in "${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user"/{"$dj_name","$unit_name"} \
+        "${DESTDIR:-}/etc/systemd/system"/{"$dj_name","$unit_name"}; do
         found "$file" "service"
         [ ! -e "$file" ] || units+=("$file")
     done
@@ -73,7 +75,7 @@ end_service() { # unit
     local manager=(systemctl --user)
     case $1 in "${DESTDIR:-}"/etc/*) manager=(systemctl) ;; esac
     [ -w "${1%/*}" ] && has systemctl || return 0
-    "${manager[@]}" disable --now "$unit_name" 2>/dev/null || true
+    "${manager[@]}" disable --now "${1##*/}" 2>/dev/null || true
     rm -f -- "$1"
     "${manager[@]}" daemon-reload 2>/dev/null || true
 }

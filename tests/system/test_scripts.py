@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from crowdstream.settings.flags import build_parser
 from tests.support.environment import PROJECT
 
 COPIED = [
@@ -36,6 +37,7 @@ REAL = [
     "flock",
     "getconf",
     "grep",
+    "ln",
     "mkdir",
     "mktemp",
     "mv",
@@ -234,7 +236,7 @@ def test_the_server_takes_the_place_of_the_script(sandbox: Sandbox) -> None:
 def test_demo_passes_its_options_on(sandbox: Sandbox) -> None:
     sandbox.run("start-crowdstream.sh", "--install-only")
     sandbox.run("start-crowdstream.sh", "--demo", "--seconds", "8")
-    assert sandbox.notes() == ["python -P -m examples.demo --seconds 8"]
+    assert sandbox.notes() == ["python -P -m crowdstream demo --seconds 8"]
 
 
 def test_a_dj_plays_beside_the_server_with_its_port_and_crowd(sandbox: Sandbox) -> None:
@@ -331,6 +333,7 @@ WRONG_PATHS = [
     ("--movement-map", "WRONG"), ("--dj", ".", "--movement-map", "WRONG"),
     ("--record-folder", "a file"), ("--log-file", "WRONG/log"), ("--log-file", "."),
     ("--demo", "--a", "WRONG"), ("--install-service", "--config", "WRONG"), ("--c", "~/WRONG"),
+    ("--install-service", "--dj", "WRONG"), ("--dj=~/WRONG",),
 ]  # fmt: skip
 
 
@@ -345,6 +348,122 @@ def test_a_wrong_path_is_said_before_anything_is_installed(
     named = [word.partition("=")[0] for word in options if word.startswith("--")]
     assert f"start-crowdstream.sh: {named[-1]}: " in line and " is not " in line
     assert sandbox.notes() == [] and not (sandbox.project / ".venv").exists()
+
+
+WRONG_WORDS = [
+    (("WRONG",), "'WRONG' is not a folder with tracks, or a set file"),
+    (("~/WRONG",), "is not a folder with tracks"), (("WRONG.toml",), "is not a set file"),
+    (("a file",), "'a file' is not a folder"), (("--port", "1", "WRONG"), "'WRONG' is not"),
+    (("--levels", "1", "1", "1", "1", "WRONG"), "'WRONG' is not"), (("",), "needs a folder"),
+    (("--no-http", "WRONG"), "'WRONG' is not"), (("--port=1", "WRONG"), "'WRONG' is not"),
+    (("--install-service", "WRONG"), "'WRONG' is not"), ((".", "music"), "not both"),
+    ((".", "--dj", "music"), "not both"), (("--demo", "."), "is not expected here"),
+    (("--install-only", "."), "is not expected here"), (("--dj", "--port", "1"), "needs a folder"),
+    (("--dj",), "needs a folder"), (("--uninstall", "."), "takes no other option"),
+    (("--uninstall-service", "."), "is not expected here"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG_WORDS, ids=lambda value: str(value)[:40])
+def test_a_word_that_is_no_folder_is_said_before_anything_is_installed(
+    sandbox: Sandbox, words: tuple[str, ...], said: str
+) -> None:
+    (sandbox.project / "a file").touch()
+    (sandbox.project / "music").mkdir()
+    result = sandbox.run("start-crowdstream.sh", *words, env={"HOME": str(sandbox.project)})
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith("start-crowdstream.sh: ") and said in line
+    assert sandbox.notes() == [] and not (sandbox.project / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "server"),
+    [
+        (["my music"], ""), (["my music", "--no-http"], " --no-http"),
+        (["--no-http", "--levels", "1", "1", "0", "0", "my music"], " --no-http --levels 1 1 0 0"),
+        (["night.toml", "--osc-allow", "10.0.0.1", "10.0.0.2"], " --osc-allow 10.0.0.1 10.0.0.2"),
+        (["--dj=~/my music"], ""),
+    ],
+)  # fmt: skip
+def test_a_folder_alone_is_played(sandbox: Sandbox, words: list[str], server: str) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    (sandbox.project / "my music").mkdir()
+    (sandbox.project / "night.toml").touch()
+    home = {"HOME": str(sandbox.project), "DJ": "1"}
+    result = sandbox.run("start-crowdstream.sh", *words, env=home)
+    assert result.returncode == 0, result.stderr
+    [played] = [note for note in sandbox.notes() if "crowdstream dj" in note]
+    what = "night.toml" if "night.toml" in words else "my music"
+    assert f"crowdstream dj {'PROJECT/' if '~' in words[0] else ''}{what} --port 57120" in played
+    crowd = "--movement-map PROJECT/configs/crowd.toml"
+    assert f"python PROJECT/audio_server.py{server} {crowd}" in sandbox.notes()
+
+
+def test_the_script_knows_how_many_words_each_option_takes(sandbox: Sandbox) -> None:
+    actions = [
+        (flag, action) for action in build_parser()._actions for flag in action.option_strings
+        if flag.startswith("--") and flag != "--help"
+    ]  # fmt: skip
+    assert len(actions) > 40
+    script = (sandbox.project / "start-crowdstream.sh").read_text()
+    function = re.search(r"^words_of\(\).*?^}$", script, re.MULTILINE | re.DOTALL)
+    assert function
+    ask = function[0] + '\nfor one in "$@"; do words_of "$one"; echo "$words"; done'
+    flags = [flag for flag, _ in actions]
+    done = subprocess.run(
+        ["bash", "-c", ask, "_", *flags], capture_output=True, text=True, check=True
+    )
+    known = dict(zip(flags, map(int, done.stdout.split()), strict=True))
+    for flag, action in actions:
+        wanted = {None: 1, 0: 0, "+": 1000}.get(action.nargs, action.nargs)
+        assert known[flag] == wanted, flag
+
+
+def test_the_command_is_linked_where_commands_of_the_user_are(sandbox: Sandbox) -> None:
+    home = sandbox.temporary / "home"
+    home.mkdir()
+    env = {"HOME": str(home), "DESTDIR": str(sandbox.temporary / "root")}
+    link = home / ".local/bin/crowdstream"
+    ours = sandbox.project / ".venv/bin/crowdstream"
+    sandbox.run("start-crowdstream.sh", "--install-only", env=env)
+    assert not link.parent.exists(), "a folder that is not there is not made"
+    link.parent.mkdir(parents=True)
+    result = sandbox.run("start-crowdstream.sh", "--install-only", env=env)
+    assert link.readlink() == ours and "once" in result.stdout and "in PATH" in result.stdout
+    link.unlink()
+    path = f"{sandbox.fakes}:{link.parent}"
+    result = sandbox.run("start-crowdstream.sh", "--install-only", env={**env, "PATH": path})
+    assert f"crowdstream is a command now: {link}" in result.stdout
+    again = sandbox.run("start-crowdstream.sh", "--install-only", env=env)
+    assert str(link) not in again.stdout
+    # One of a copy that is gone is replaced.
+    link.unlink()
+    link.symlink_to("/nowhere/.venv/bin/crowdstream")
+    sandbox.run("start-crowdstream.sh", "--install-only", env=env)
+    assert link.readlink() == ours
+    result = sandbox.run("start-crowdstream.sh", "--uninstall", "--yes", env=env)
+    assert f"    {link} " in result.stdout and not link.is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_a_command_of_that_name_that_is_not_ours_stays(sandbox: Sandbox, kind: str) -> None:
+    home = sandbox.temporary / "home"
+    link = home / ".local/bin/crowdstream"
+    link.parent.mkdir(parents=True)
+    if kind == "file":
+        link.write_text("mine")
+    else:
+        other = sandbox.temporary / "other/.venv/bin/crowdstream"
+        other.parent.mkdir(parents=True)
+        other.touch()
+        link.symlink_to(other if kind == "link" else "/opt/pipx/crowdstream")
+    before = link.lstat().st_ino, link.lstat().st_mtime_ns
+    env = {"HOME": str(home), "DESTDIR": str(sandbox.temporary / "root")}
+    result = sandbox.run("start-crowdstream.sh", "--install-only", env=env)
+    assert result.returncode == 0 and f"{link} is there already, and stays" in result.stdout
+    sandbox.run("start-crowdstream.sh", "--uninstall", "--yes", env=env)
+    assert (link.lstat().st_ino, link.lstat().st_mtime_ns) == before
 
 
 def test_paths_that_are_there_are_passed_on(sandbox: Sandbox) -> None:
@@ -401,6 +520,7 @@ def installed_home(sandbox: Sandbox) -> Path:
         ".cache/crowdstream/kernels/0123/a.nbi", ".config/crowdstream/http-token",
         ".local/share/crowdstream/library.db", ".local/share/crowdstream/library.db-wal",
         ".config/systemd/user/crowdstream.service",
+        ".config/systemd/user/crowdstream-dj.service",
         "Music/track.wav", "Music/track.crowdstream.toml", ".config/other/file",
         ".local/share/crowdstream/recordings/night.wav",
     ):
@@ -438,6 +558,7 @@ def test_uninstalling_lists_all_and_removes_it(sandbox: Sandbox) -> None:
         assert f"    {name} " in result.stdout
     assert "recordings stay" in result.stdout
     assert sandbox.notes() == [
+        "systemctl --user disable --now crowdstream-dj.service", "systemctl --user daemon-reload",
         "systemctl --user disable --now crowdstream.service", "systemctl --user daemon-reload",
     ]  # fmt: skip
     again = sandbox.run(

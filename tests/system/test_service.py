@@ -56,6 +56,8 @@ class Machine(Sandbox):
         self.fake("chown", NOTE)
         self.fake("loginctl", "#!/bin/bash\necho no\n")
         self.fake("id", ID)
+        self.fake("getent", '#!/bin/bash\necho "$2:x:1000:1000:,,,:/home/$2:/bin/bash"\n')
+        (self.fakes / "test").symlink_to("/usr/bin/test")
         self.fake("stat", '#!/bin/bash\necho "${OWNER:-root}"\n')
         python = (self.fakes / "python3").read_text()
         self.fake("python3", SHOW + python.removeprefix("#!/bin/bash\n"))
@@ -68,6 +70,10 @@ class Machine(Sandbox):
             options = ("--install-service", *options)
         variables = {"DESTDIR": str(self.root), "HOME": str(self.home), "WHO": str(who)}
         return self.run("start-crowdstream.sh", *options, env={**variables, **(env or {})})
+
+    @property
+    def dj_unit(self) -> Path:
+        return self.system_unit.with_name("crowdstream-dj.service")
 
     @property
     def system_unit(self) -> Path:
@@ -144,21 +150,23 @@ def test_root_alone_runs_it_as_the_owner_or_as_nobody_in_particular(machine: Mac
 
 def test_options_reach_the_server_as_they_are(machine: Machine) -> None:
     odd = ["100 %i", 'a "quote"', "back\\slash", "$HOME ${X}", "it's", "@WRITABLE@ & more", "é"]
-    assert machine.service(*odd, env={"SUDO_USER": "dj"}).returncode == 0
+    words = [word for one in odd for word in ("--device", one)]
+    assert machine.service(*words, env={"SUDO_USER": "dj"}).returncode == 0
     (command,) = values(machine.system_unit, "ExecStart")
     escaped = [
         "100 %%i", 'a \\"quote\\"', "back\\\\slash", "$$HOME $${X}", "it's", "@WRITABLE@ & more",
         "é",
     ]  # fmt: skip
-    assert command.endswith(" ".join(f'"{word}"' for word in escaped))
+    assert command.endswith(" ".join(f'"--device" "{word}"' for word in escaped))
     verify(machine.system_unit)
-    refused = machine.service("two\nlines", env={"SUDO_USER": "dj"})
+    refused = machine.service("--device", "two\nlines", env={"SUDO_USER": "dj"})
     assert refused.returncode == 1 and "control characters" in refused.stderr
 
 
 def test_where_recordings_and_logs_go_is_writable(machine: Machine) -> None:
     machine.service(env={"SUDO_USER": "dj"})
-    assert values(machine.system_unit, "ReadWritePaths") == []
+    library = '"-/home/dj/.local/share/crowdstream"'
+    assert values(machine.system_unit, "ReadWritePaths") == [library]
     default = '"CROWDSTREAM_RECORD_FOLDER=%S/crowdstream/recordings"'
     assert default in values(machine.system_unit, "Environment")
     machine.shown.write_text(
@@ -167,8 +175,8 @@ def test_where_recordings_and_logs_go_is_writable(machine: Machine) -> None:
         '# a         = (an empty deck)       # default\n'
     )
     machine.service(env={"SUDO_USER": "dj"})
-    assert values(machine.system_unit, "ReadWritePaths") == ['"-/home/dj/My Sets"',
-                                                             '"-/var/log/night"']
+    folders = ['"-/home/dj/My Sets"', '"-/var/log/night"', library]
+    assert values(machine.system_unit, "ReadWritePaths") == folders
     assert default not in values(machine.system_unit, "Environment")
     verify(machine.system_unit)
 
@@ -215,6 +223,129 @@ def test_it_is_taken_away_again(machine: Machine, who: int) -> None:
     ]  # fmt: skip
 
 
+# The DJ beside it ------------------------------------------------------------------------------
+
+
+def with_music(machine: Machine) -> str:
+    folder = machine.project / "My Music"
+    folder.mkdir()
+    return str(folder)
+
+
+@pytest.mark.parametrize("way", ["--dj FOLDER", "--dj=FOLDER", "FOLDER"])
+def test_with_a_folder_server_and_dj_are_installed(machine: Machine, way: str) -> None:
+    folder = with_music(machine)
+    words = [word.replace("FOLDER", folder) for word in way.split()]
+    result = machine.service("--device", "USB", *words, env={"SUDO_USER": "dj"})
+    assert result.returncode == 0, result.stderr
+    project, server, dj = machine.project, machine.system_unit, machine.dj_unit
+    crowd = f"{project}/configs/crowd.toml"
+    python = f'"{project}/.venv/bin/python"'
+    assert values(server, "ExecStart") == [
+        f'{python} "{project}/audio_server.py" "--device" "USB" "--movement-map" "{crowd}"'
+    ]
+    assert values(dj, "ExecStart") == [
+        f'{python} "-P" "-m" "crowdstream" "dj" "{folder}" "--port" "57120" "--crowd" "{crowd}"'
+    ]
+    assert values(dj, "User") == values(server, "User") == ["dj"]
+    assert values(dj, "Wants") == values(dj, "After") == ["crowdstream.service"]
+    assert not values(dj, "Requires") and not values(dj, "PartOf"), "it outlives the server"
+    # A set that has ended is not begun again, and a folder that is missing is tried again.
+    assert values(dj, "Restart") == ["on-failure"]
+    assert not values(dj, "RestartPreventExitStatus") and not values(dj, "WatchdogSec")
+    assert machine.notes()[-4:] == [
+        "systemctl daemon-reload",
+        "systemctl enable crowdstream.service crowdstream-dj.service",
+        "systemctl restart crowdstream.service",
+        "systemctl restart crowdstream-dj.service",
+    ]
+    assert "journalctl -u crowdstream -u crowdstream-dj -f" in result.stdout
+
+
+def test_the_dj_has_the_rights_of_the_server_and_no_more(machine: Machine) -> None:
+    machine.service(with_music(machine), env={"SUDO_USER": "dj"})
+    of_audio = {
+        "Type", "NotifyAccess", "SupplementaryGroups", "TimeoutStartSec", "WatchdogSec", "Restart",
+        "RestartSec", "RestartPreventExitStatus", "LimitRTPRIO", "LimitMEMLOCK", "LimitNICE",
+        "OOMScoreAdjust", "MemoryMax", "DeviceAllow", "Description", "ExecStart", "After",
+    }  # fmt: skip
+    ours, theirs = (
+        {line for line in unit.read_text().splitlines() if "=" in line and line[0] not in "#["}
+        for unit in (machine.dj_unit, machine.system_unit)
+    )
+    assert {line.partition("=")[0] for line in theirs - ours} <= of_audio
+    assert {line.partition("=")[0] for line in ours - theirs} <= of_audio | {"Wants", "Nice"}
+    assert len(ours & theirs) > 25
+    for unit in (machine.dj_unit, machine.system_unit):
+        assert '"-/home/dj/.local/share/crowdstream"' in values(unit, "ReadWritePaths")
+        assert "@" not in re.sub("@(system-service|privileged|keyring|chown)", "", unit.read_text())
+
+
+def test_without_an_account_both_are_the_same_user_with_one_library(machine: Machine) -> None:
+    assert machine.service(with_music(machine)).returncode == 0
+    assert values(machine.dj_unit, "DynamicUser") == ["yes"]
+    assert values(machine.dj_unit, "User") == ["crowdstream"], "as systemd names the server's"
+    for unit in (machine.dj_unit, machine.system_unit):
+        assert '"XDG_DATA_HOME=%S"' in values(unit, "Environment")
+
+
+def test_the_dj_finds_the_server_that_the_settings_describe(machine: Machine) -> None:
+    machine.shown.write_text(
+        'port         = 57130                 # file config.toml\n'
+        'osc_host     = "10.0.0.7"            # file config.toml\n'
+        'movement_map = "/home/dj/my crowd.toml"  # file config.toml\n'
+        '# http_port  = (none)                # default\n'
+    )
+    folder = with_music(machine)
+    # Variables of this shell are none of the service's.
+    env = {"SUDO_USER": "dj", "CROWDSTREAM_PORT": "4000", "CROWDSTREAM_MOVEMENT_MAP": "/no"}
+    assert machine.service(folder, env=env).returncode == 0
+    (command,) = values(machine.dj_unit, "ExecStart")
+    assert command.endswith(
+        '"--port" "57130" "--crowd" "/home/dj/my crowd.toml" "--host" "10.0.0.7"'
+    )
+    assert "--movement-map" not in values(machine.system_unit, "ExecStart")[0]
+    machine.shown.write_text("port = 0  # file config.toml\n")
+    refused = machine.service(folder, env=env)
+    assert refused.returncode == 1 and "--port 0 takes any" in refused.stderr
+
+
+def test_a_set_and_a_relative_folder_are_named_in_full(machine: Machine) -> None:
+    with_music(machine)
+    (machine.project / "night.toml").touch()
+    for name in ("night.toml", "My Music"):
+        assert machine.service("--dj", name, env={"SUDO_USER": "dj"}).returncode == 0
+        assert f'"dj" "{machine.project}/{name}"' in values(machine.dj_unit, "ExecStart")[0]
+
+
+def test_music_that_the_account_may_not_read_installs_nothing(machine: Machine) -> None:
+    machine.without("test")
+    machine.fake("test", "#!/bin/bash\nexit 1\n")
+    result = machine.service(with_music(machine), env={"SUDO_USER": "dj"})
+    assert result.returncode == 1 and "dj may not read" in result.stderr
+    assert not machine.system_unit.exists() and not machine.dj_unit.exists()
+
+
+@pytest.mark.parametrize("who", [0, 1000])
+def test_both_are_taken_away_again(machine: Machine, who: int) -> None:
+    folder = with_music(machine)
+    assert machine.service(folder, who=who).returncode == 0
+    unit = machine.user_unit if who else machine.system_unit
+    dj = unit.with_name("crowdstream-dj.service")
+    assert unit.exists() and dj.exists()
+    # Options without a folder describe a machine without a DJ.
+    result = machine.service(who=who)
+    assert unit.exists() and not dj.exists() and "no DJ any more" in result.stdout
+    assert machine.service(folder, who=who).returncode == 0
+    assert machine.service("--uninstall-service", who=who).returncode == 0
+    assert not unit.exists() and not dj.exists()
+    user = "--user " if who else ""
+    assert machine.notes() == [
+        f"systemctl {user}disable --now crowdstream-dj.service",
+        f"systemctl {user}disable --now crowdstream.service", f"systemctl {user}daemon-reload",
+    ]  # fmt: skip
+
+
 def verify(unit: Path) -> None:
     """Have systemd read the unit; fails on anything that it does not like."""
     program = shutil.which("systemd-analyze")
@@ -234,6 +365,12 @@ def test_systemd_takes_the_units(machine: Machine) -> None:
     verify(machine.system_unit)
     machine.service(who=1000)
     verify(machine.user_unit)
+    folder = with_music(machine)
+    for variables in ({"SUDO_USER": "dj"}, {}):
+        machine.service(folder, env=variables)
+        verify(machine.dj_unit)
+    machine.service(folder, who=1000)
+    verify(machine.user_unit.with_name("crowdstream-dj.service"))
     broken = machine.root / "crowdstream-broken.service"
     broken.write_text(machine.system_unit.read_text() + "NoSuchThing=crowdstream\n")
     with pytest.raises(AssertionError):
