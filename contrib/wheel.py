@@ -50,15 +50,13 @@ def compile_into(package: Path, processor: str, cache: Path) -> None:
     )
 
 
-def build(place: Path, folder: Path) -> Path:
-    """Build the wheel of a copy; where it lies in `folder`."""
+def build(place: Path, folder: Path, *options: str) -> Path:
+    """Build the wheel of a copy, with `options` of pip; where it lies in `folder`."""
     kind = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     (place / "setup.cfg").write_text(f"[bdist_wheel]\nplat_name = {kind}\n", encoding="utf-8")
     made = place / "made"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(made), str(place)],
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *options]
+    subprocess.run([*pip, "-w", str(made), str(place)], check=True)
     (wheel,) = made.glob("*.whl")
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy2(wheel, folder))

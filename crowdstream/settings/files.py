@@ -12,8 +12,9 @@ from crowdstream.settings.kinds import Refused
 from crowdstream.settings.options import NOT_IN_FILES, OPTIONS
 from crowdstream.toml_text import MAX_SETTINGS_BYTES
 
-# Beside the package: presets are meant to be opened and changed.
-PRESETS = Path(__file__).resolve().parents[2] / "configs"
+# In a wheel a folder of the package; in the project a link to configs/: presets are meant to be
+# opened and changed.
+PRESETS = (Path(__file__).resolve().parents[1] / "configs").resolve()
 
 # In the same folder, but no presets: a template for the user's own file, and movement maps.
 LEAST_BEGUN = 3  # characters that say what somebody was about to write

@@ -164,14 +164,14 @@ def _desk_among(descriptors: Path) -> Desk | None:
 def launched(
     folder: Path, options: Sequence[str], env: dict[str, str] | None = None,
     own_session: bool = False,
+    program: Sequence[str] = (sys.executable, str(PROJECT / "audio_server.py")),
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Start `audio_server.py` without waiting for it; ended in all cases.
+    """Start `audio_server.py`, or `program`, without waiting for it; ended in all cases.
 
     Gives the process and its log, a file in `folder`. `own_session`: Ctrl-C on this program's
     terminal does not reach the server.
     """
     log = folder / "server.log"
-    program = [sys.executable, str(PROJECT / "audio_server.py")]
     command = [*program, "--port", "0", "--http-port", "0", "--no-http", *options]
     with log.open("wb") as file:
         process = subprocess.Popen(
