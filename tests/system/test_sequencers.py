@@ -107,6 +107,28 @@ def test_sections_follow_their_cues(running: Running, tmp_path: Path) -> None:
         assert process.wait(60) == 0
 
 
+def test_the_one_that_reads_replies_names_what_can_not_be_played(
+    one: Running, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.wav", level(1.0))
+    (tmp_path / "no audio.wav").write_text("a letter")
+    words = [str(tmp_path / name) for name in ("a.wav", "no audio.wav", "gone.wav", "b.wav")]
+    failed = one.client.status()["failed"]
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "replies.py"), *words, "--port", str(one.port)],
+        env=child_environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    named = [line.partition(": ")[0] for line in done.stderr.splitlines()]
+    assert named == words[1:3]
+    assert [line.split(": ")[1] for line in done.stdout.splitlines()] == [
+        f"{words[0]} on deck A", f"{words[3]} on deck B",
+    ]  # fmt: skip
+    assert one.client.status()["failed"] == failed + 2
+    one.client.request("/mixer_cleanup", answer="/done")
+
+
 def test_pure_data_plays_and_takes_the_bass_out(running: Running, track: str) -> None:
     with program(running, track, "pd", "-nogui", "-noaudio", "-nomidi",
                  "-open", str(FOLDER / "sequencer.pd"), "-send", f"port {running.port}",
