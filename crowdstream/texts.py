@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import unicodedata
 
 # What would turn the rest of a line around, or break it where a reader does not expect that.
@@ -44,3 +46,8 @@ def _shown(character: str) -> bool:
     if character.isprintable():
         return True
     return unicodedata.category(character) in ("Zs", "Cf") and character not in _TURNS
+
+
+def install_command(requirement: str) -> str:
+    """The command that installs a package beside this program, whatever environment that is in."""
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"

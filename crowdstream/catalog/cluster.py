@@ -15,8 +15,9 @@ from typing import Any, Self
 
 from crowdstream.catalog.pool import Answer, Pool, PoolError
 from crowdstream.catalog.work import ANALYSER, Job
+from crowdstream.texts import install_command
 
-MISSING = "--scheduler needs dask.distributed: pip install 'crowdstream[dask]'"
+MISSING = f"--scheduler needs dask.distributed: {install_command('distributed>=2024.1')}"
 CONNECT_SECONDS = 15.0
 AHEAD = 2  # jobs that are with the cluster for each of its threads
 

@@ -28,7 +28,7 @@ from crowdstream.child_environment import child_environment
 from crowdstream.library import errors
 from crowdstream.library.errors import AudioFileError, DecoderMissing, FileUnreadable, NotAudio
 from crowdstream.library.formats import foreign_sound
-from crowdstream.texts import cut, printable
+from crowdstream.texts import cut, install_command, printable
 
 # Sound that no deck can load as it is, and that PyAV has decoders for.
 TRANSCODED_EXTENSIONS = frozenset(
@@ -39,7 +39,7 @@ TRANSCODED_EXTENSIONS = frozenset(
     }
 )  # fmt: skip
 UNPACKED = ".unpacked"  # in each folder: JSON of what is odd; what lies in it is whole
-INSTALL = "pip install 'crowdstream[stems]'"
+INSTALL = install_command("av>=15.1")
 REMEDY = f"needs PyAV: {INSTALL}"
 HEAD_BYTES = 64  # that tell formats apart
 MAX_NAME_BYTES = 120  # of what is taken from a title: digests and an ending have to fit, too

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -237,7 +238,7 @@ def test_without_pyav_the_remedy_is_named(
     assert not tracks.is_audio("a.m4a") and tracks.is_foreign("a.m4a")
     with pytest.raises(DecoderMissing) as caught:
         open_stem(path, RATE)
-    remedy = "needs PyAV: pip install 'crowdstream[stems]'"
+    remedy = f"needs PyAV: {sys.executable} -m pip install 'av>=15.1'"
     assert caught.value.reason == f"it is an MP4 file (AAC or ALAC), which {remedy}"
     with pytest.raises(EmptyAudio, match=r"bass\.m4a: playing \.m4a files needs PyAV"):
         tracks.find_stems(tmp_path)
