@@ -198,7 +198,7 @@ no-service)
 esac
 
 install_server
-[ "$mode" != install ] || link_command
+[ -z "$fresh" ] && [ "$mode" != install ] || link_command
 
 # The DJ runs beside the server, which does not need it. One that dies is followed by another, which
 # goes on where it was, as long as the server lives: that will be the process of this script.

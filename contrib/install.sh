@@ -267,7 +267,9 @@ link_command() {
     esac
 }
 
+# Sets fresh where something was installed.
 install_server() {
+    fresh=
     installed server "${server_files[@]}" && return
     check_owner
     lock
@@ -292,7 +294,7 @@ install_server() {
         say "[4/4] compiling the mixing kernels for this processor (a minute or two, once)"
         run_module crowdstream compile || fail "the kernels did not compile; see above."
         stamp server "${server_files[@]}"
-        link_command
+        fresh=yes
         say "installed in $SECONDS s"
     fi
     unlock

@@ -21,7 +21,8 @@ _HEAD = """\
 The server listens on UDP port 57120 of 127.0.0.1 and ::1, so that clients that send to `localhost`
 reach it either way, unless told otherwise (`--port`, `--osc-host`; with 0.0.0.0 it listens with
 IPv6, too). Answers go to the address and port a message came from, or to a port of the same host
-that `/notify 1 PORT` names.
+that `/notify 1 PORT` names. The commands of existing sequencers have a section of their own;
+[osc-vocabularies.md](osc-vocabularies.md) says which vocabulary to use.
 
 **Who may send.** This machine always; with `--osc-host 0.0.0.0` others too, and with
 `--osc-allow` only those on it: what others send is dropped. Without `--osc-allow` they are
