@@ -5,6 +5,7 @@ The environment has the packages of the one that runs the tests, so nothing is d
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.parser import BytesParser
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import soundfile
@@ -24,6 +25,7 @@ import soundfile
 from contrib.wheel import build, copy_sources
 from crowdstream.engine.kernels import ship
 from crowdstream.settings.files import EXAMPLES, preset_names
+from tests.support.drum_machine import RATE, chords, drums
 from tests.support.environment import PROJECT, bare_environment
 from tests.support.server import Running, launched, until
 
@@ -74,12 +76,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 @pytest.fixture(scope="module")
 def music(installed: Installed) -> Path:
-    """The demo's tracks, made and analysed by the installed program."""
-    cache = installed.folder / "demo"
-    cache.mkdir()
-    installed.run("demo", "--tracks-only", "--cache", cache)
-    installed.run("analyze", "--quiet", "--jobs", "1", cache / "tracks")
-    return cache / "tracks"
+    """A folder of tracks that the installed program has analysed."""
+    place = installed.folder / "music"
+    place.mkdir()
+    for bpm, root in ((124, 220.0), (126, 246.94), (128, 220.0)):
+        beat, harmony = drums(bpm, 96.0), chords(bpm, 96.0, root)
+        frames = min(len(beat), len(harmony))
+        soundfile.write(
+            place / f"{bpm}.wav", 0.4 * beat[:frames] + 0.3 * harmony[:frames], RATE
+        )
+    installed.run("analyze", "--quiet", "--jobs", "1", place)
+    listed = installed.run("analyze", "--list", "--json", place).splitlines()
+    assert [round(json.loads(line)["bpm"]) for line in listed] == [124, 126, 128]
+    return place
 
 
 def test_it_holds_what_the_project_holds(installed: Installed) -> None:
@@ -130,6 +139,10 @@ def test_its_kernels_need_no_compiler(installed: Installed) -> None:
     assert done.stdout.split() == ["0", "False"], done.stderr
 
 
+def test_it_brings_the_demo(installed: Installed) -> None:
+    assert "--tracks-only" in installed.run("demo", "--help")
+
+
 def test_its_presets_are_there(installed: Installed) -> None:
     names = preset_names()
     assert len(names) > 4
@@ -172,7 +185,8 @@ def test_it_serves_the_page_and_the_dj_plays_by_its_own_map(
         running = Running(process, log)
         assert all(str(PROJECT) not in line for line in processes(running))
         page = running.page()
-        with urlopen(page) as answer:
+        # Without a browser's Accept the same address is that of OSCQuery.
+        with urlopen(Request(page, headers={"Accept": "text/html"})) as answer:
             html = answer.read().decode()
         assert "CrowdStream" in html
         scripts = {word.split('"')[0] for word in html.split('src="')[1:]}
