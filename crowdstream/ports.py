@@ -36,8 +36,12 @@ def port_holders(kind: str, number: int, root: Path = Path("/")) -> list[str]:
 
 
 def in_use_by(kind: str, number: int) -> str:
-    """Who has a port, in words: "in use by process 4711 (sclang)"."""
-    return f"in use by {', '.join(port_holders(kind, number)) or 'a program of another user'}"
+    """Who has a port, in words: "in use by process 4711 (sclang)".
+
+    Of processes that share it, as those of a server do, the first.
+    """
+    holders = port_holders(kind, number)
+    return f"in use by {holders[0] if holders else 'a program of another user'}"
 
 
 def is_free(kind: str, host: str, number: int) -> bool:
