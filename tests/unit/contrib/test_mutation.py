@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import pytest
 
-from contrib.mutation import CHOSEN, MODULES, PROJECT, Choice, Mutant, _left_out, _without_statement
+from contrib.mutation import (
+    CHOSEN,
+    MODULES,
+    PROJECT,
+    Choice,
+    Mutant,
+    _left_out,
+    _other_exceptions,
+    _without_statement,
+    changed_bodies,
+)
 
 SOURCE = '''\
 """A module."""
@@ -83,3 +94,71 @@ def test_a_sample_is_the_same_for_the_same_seed() -> None:
     assert chosen == sorted(chosen, key=lambda mutant: mutant.place)
     assert chosen != Choice(limit=10, seed=4).of(found)
     assert [mutant.place[0] for mutant in Choice(lines=(7, 3)).of(found)] == [3, 7]
+
+
+def test_handlers_catch_something_else_one_exception_at_a_time() -> None:
+    source = (
+        "try:\n    go()\nexcept OSError:\n    pass\n"
+        "try:\n    go()\nexcept (OSError, ssl.SSLError):\n    pass\n"
+    )
+    handlers = [
+        [line for line in mutant.code.splitlines() if line.startswith("except")]
+        for mutant in _other_exceptions(source, ast.parse(source))
+    ]
+    tuples = "except (OSError, ssl.SSLError):"
+    assert handlers == [
+        ["except FloatingPointError:", tuples],
+        ["except OSError:", "except (FloatingPointError, ssl.SSLError):"],
+        ["except OSError:", "except (OSError, FloatingPointError):"],
+    ]
+
+
+BODIES = """\
+LIMIT = 5
+
+class Counter:
+    step = 1
+
+    def add(self, number, most=9):
+        def one():
+            return number + 1
+        return min(one(), most)
+
+def twice(number):
+    return 2 * number
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "names"),
+    [
+        ("2 * number", "2 / number", ["twice"]),
+        ("2 * number", "2.0 * number", ["twice"]),
+        ("number + 1", "number - 1", ["Counter.add", "Counter.add.<locals>.one"]),
+        ("return min(one(), most)", "pass", ["Counter.add"]),
+        ("LIMIT = 5", "LIMIT = 6", None),
+        ("step = 1", "step = 2", None),
+        ("most=9", "most=8", None),
+        ("2 * number", "(lambda: 2 * number)()", None),
+    ],
+)
+def test_bodies_of_functions_are_told_from_what_runs_at_import(
+    was: str, becomes: str, names: list[str] | None
+) -> None:
+    bodies = changed_bodies(BODIES, BODIES.replace(was, becomes))
+    if names is None:
+        assert bodies is None
+    else:
+        assert bodies is not None and [code.co_qualname for code in bodies] == names
+        assert [code.co_qualname for code in bodies.values()] == names
+
+
+def test_a_function_with_another_body_does_something_else() -> None:
+    made: dict[str, Any] = {}
+    exec(compile(BODIES, "", "exec", dont_inherit=True), made)
+    bodies = changed_bodies(BODIES, BODIES.replace("number + 1", "number + 3"))
+    assert bodies is not None
+    add = made["Counter"].add
+    assert add(None, 4) == 5
+    add.__code__ = bodies[add.__code__]
+    assert add(None, 4) == 7

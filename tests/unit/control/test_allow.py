@@ -109,7 +109,7 @@ def test_a_server_listens_to_this_machine_only_unless_told_otherwise() -> None:
     [
         (("10.0.0.1", 9000), "10.0.0.1:9000"), (("::1", 9000, 0, 0), "[::1]:9000"),
         (("::ffff:10.0.0.1", 9000, 0, 0), "10.0.0.1:9000"),
-        (("fe80::1%eth0", 9000, 0, 2), "[fe80::1]:9000"),
+        (("fe80::1%eth0", 9000, 0, 2), "[fe80::1]:9000"), (("stage", 9000), "stage:9000"),
     ],
 )  # fmt: skip
 def test_an_address_can_be_read_with_its_port(sender: tuple[str, int], shown: str) -> None:
