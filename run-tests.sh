@@ -55,6 +55,21 @@ while [ $# -gt 0 ]; do
 done
 [[ $repeat =~ ^[1-9][0-9]*$ ]] || fail "--repeat needs the number of runs, for example --repeat 10"
 
+# --- room for temporary files -----------------------------------------------------------
+
+min_free_mb=1500
+# A run is ended before nothing is left: other programs write to the same disk.
+min_left_mb=64
+disk_full=28 # the exit status of pytest then, the number of ENOSPC; see tests/support/summary.py
+temporary=$(readlink -f -- "${TMPDIR:-/tmp}") && [ -d "$temporary" ] && [ -w "$temporary" ] ||
+    fail "${TMPDIR:-/tmp} is no folder to write to: set TMPDIR to one with $min_free_mb MB free."
+
+free_mb() { df --output=avail -m -- "$temporary" | tail -n 1; }
+
+free=$(free_mb)
+[ "$free" -ge "$min_free_mb" ] || fail "$temporary has only $((free)) MB free and the tests need\
+ $min_free_mb MB: free some, or set TMPDIR to another folder."
+
 # --- what the tests need ----------------------------------------------------------------
 
 # Whether the distribution has a package.
@@ -144,21 +159,26 @@ else
     for tier in "${tiers[@]}"; do install_tier "$tier"; done
 fi
 
-free_kb=$(df --output=avail -k "${TMPDIR:-/tmp}" | tail -n 1)
-[ "$free_kb" -ge 1500000 ] || fail "${TMPDIR:-/tmp} has only $((free_kb / 1000)) MB free and the tests" \
-    "need 1500 MB; free some, or set TMPDIR to another folder."
-
 # All files of a run lie in one folder of its own, so two runs do not meet, and nothing stays.
 # The variable marks all processes that a run starts; what is left of them at the end is a fault.
-run=$(mktemp -d "${TMPDIR:-/tmp}/cs-XXXXXX")
+run=$(mktemp -d "$temporary/cs-XXXXXX")
 mkdir "$run/tmp"
+full=''
 export CROWDSTREAM_TEST_RUN=${run##*/} TMPDIR=$run/tmp COVERAGE_FILE=$run/coverage
 finish() {
-    local status=$?
-    trap - EXIT INT TERM HUP
+    local status=$? left
+    # Another Ctrl-C must not end this half way.
+    trap - EXIT
+    trap '' INT TERM HUP
     # A run that was ended early may leave some; after a whole run they are a fault.
     run_module tests.support.processes "$CROWDSTREAM_TEST_RUN" || [ "$status" -ge 128 ] || status=1
+    left=$(free_mb)
     rm -rf -- "$run"
+    [ "$left" -ge "$min_left_mb" ] || full=yes
+    if [ "$status" -gt 0 ] && [ "$status" -lt 128 ] && [ -n "$full" ]; then
+        say "the disk of $temporary became full: free $min_free_mb MB there, or set TMPDIR to another\
+ folder, and run this again." >&2
+    fi
     exit "$status"
 }
 # pytest runs beside this shell, which could not act on a signal before a command in front ends.
@@ -185,7 +205,10 @@ run_once() { # file for the results
     run_module "${pytest[@]}" -p tests.support.summary -o console_output_style=classic -n "$workers" \
         --no-loadscope-reorder --basetemp "$run/t" --results "$1" "${selection[@]}" &
     pytest_pid=$!
-    wait "$pytest_pid"
+    local ended=0
+    wait "$pytest_pid" || ended=$?
+    [ "$ended" -ne "$disk_full" ] || full=yes
+    return "$ended"
 }
 
 # Hundreds of processes start from the same files: they are read as bytecode.
@@ -196,6 +219,7 @@ status=0
 for ((number = 1; number <= repeat; number++)); do
     [ "$repeat" -eq 1 ] || say "run $number of $repeat"
     run_once "$run/results-$number" || status=1
+    [ -z "$full" ] || exit 1
 done
 [ "$repeat" -eq 1 ] || run_module tests.support.summary "$run"/results-* || status=1
 if [ "${pytest[0]}" = coverage ]; then

@@ -4,14 +4,19 @@
 first, as known from the last run or from `USUAL_SECONDS`, so that the workers finish together.
 `--results FILE` writes one JSON line per test; `python -m tests.support.summary FILE ...` compares
 such files of several runs.
+A run whose disk becomes full is ended, with an exit status of its own.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -36,6 +41,10 @@ USUAL_SECONDS = {
     "tests/integration/test_server.py": 22.0,
 }  # fmt: skip
 """How long files take, where no earlier run has shown it: a fresh copy, as on the CI machine."""
+MIN_FREE_BYTES = 64 << 20
+"""A run whose temporary files have less than this left is ended."""
+FULL = errno.ENOSPC
+"""The exit status of such a run."""
 PROGRESS_SECONDS = 30.0
 """Where the output is no terminal, progress is printed this often."""
 
@@ -75,6 +84,11 @@ def skip_reason(report: pytest.TestReport) -> str:
     return str(getattr(report, "wasxfail", "")) or "no reason given"
 
 
+def free_bytes() -> int:
+    """Room for the temporary files of the tests."""
+    return shutil.disk_usage(tempfile.gettempdir()).free
+
+
 class Summary:
     """Counts the reports of a run and prints them."""
 
@@ -88,8 +102,14 @@ class Summary:
         self._files: dict[str, float] = defaultdict(float)
         self._outcomes: dict[str, str] = {}
         self._seconds: dict[str, float] = defaultdict(float)
+        self._session: pytest.Session | None = None
+        self._full = False
 
     # Progress ----------------------------------------------------------------------------
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Keep what ends the run."""
+        self._session = session
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without workers: how many tests there are."""
@@ -132,6 +152,18 @@ class Summary:
             counts.passed += 1
             self._outcomes[test] = "passed"
         self._show_progress()
+        self._end_when_full(report)
+
+    def _end_when_full(self, report: pytest.TestReport) -> None:
+        # What a test could not write may be gone again by now: it has said so, then.
+        left = free_bytes()
+        failed = report.failed and os.strerror(FULL) in report.longreprtext
+        full = left < MIN_FREE_BYTES or (failed and left < 16 * MIN_FREE_BYTES)
+        if full and not self._full and self._session is not None:
+            self._full = True
+            # With workers their scheduler is asked to stop, without them the session.
+            ending: Any = self._config.pluginmanager.getplugin("dsession") or self._session
+            ending.shouldstop = f"the disk is full: {left >> 20} MB are left"
 
     def _show_progress(self) -> None:
         now = time.monotonic()
@@ -153,8 +185,10 @@ class Summary:
 
     # The end -----------------------------------------------------------------------------
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Keep what the next run needs, and the results that were asked for."""
+        if self._full:
+            session.exitstatus = FULL
         if self._live:
             self._out.write("\r\x1b[K")
         cache = getattr(self._config, "cache", None)
@@ -163,10 +197,18 @@ class Summary:
             cache.set(DURATIONS, {**known, **self._files})
         path = self._config.getoption("--results")
         if path:
-            with Path(path).open("w", encoding="utf-8") as file:
-                for test, outcome in self._outcomes.items():
-                    line = {"test": test, "outcome": outcome, "seconds": self._seconds[test]}
-                    file.write(json.dumps(line) + "\n")
+            try:
+                self._write_results(Path(path))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                session.exitstatus = FULL
+
+    def _write_results(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8") as file:
+            for test, outcome in self._outcomes.items():
+                line = {"test": test, "outcome": outcome, "seconds": self._seconds[test]}
+                file.write(json.dumps(line) + "\n")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the table, why tests were skipped, and how to run each failed test again."""

@@ -706,14 +706,6 @@ def test_a_repeated_run_is_compared(sandbox: Sandbox) -> None:
         assert sandbox.notes() == []
 
 
-def test_a_full_temporary_folder_is_reported_in_one_line(sandbox: Sandbox) -> None:
-    sandbox.fake("df", "#!/bin/bash\nprintf 'Avail\\n1000\\n'\n")
-    result = sandbox.run("run-tests.sh", "unit")
-    assert result.returncode == 1
-    assert "has only 1 MB free" in result.stderr and "TMPDIR" in result.stderr
-    assert not [note for note in sandbox.notes() if "pytest" in note]
-
-
 def test_fuzzing_goes_on_where_atheris_cannot_be_had(sandbox: Sandbox) -> None:
     sandbox.run("run-tests.sh", "unit")
     sandbox.run("run-tests.sh", "--fuzz", "5", "osc")
@@ -738,3 +730,41 @@ def test_ci_only_runs_the_tests() -> None:
 def test_scripts_can_be_started(name: str) -> None:
     assert os.access(PROJECT / name, os.X_OK)
     subprocess.run(["bash", "-n", PROJECT / name], check=True)
+
+
+def test_without_room_for_temporary_files_nothing_is_started(sandbox: Sandbox) -> None:
+    sandbox.fake("df", "#!/bin/bash\nprintf 'Avail\\n  299\\n'\n")
+    result = sandbox.run("run-tests.sh", "unit")
+    assert result.returncode == 1 and not sandbox.notes()
+    assert result.stderr == (
+        f"crowdstream: {sandbox.temporary} has only 299 MB free and the tests need 1500 MB: free"
+        " some, or set TMPDIR to another folder.\n"
+    )
+    result = sandbox.run("run-tests.sh", "unit", env={"TMPDIR": "/no/such/folder"})
+    assert result.returncode == 1 and not sandbox.notes()
+    assert result.stderr == (
+        "crowdstream: /no/such/folder is no folder to write to: set TMPDIR to one with 1500 MB"
+        " free.\n"
+    )
+
+
+@pytest.mark.parametrize(("status", "left"), [("28", "9000"), ("1", "63")])
+def test_a_run_whose_disk_becomes_full_says_so_last(
+    sandbox: Sandbox, status: str, left: str
+) -> None:
+    sandbox.run("run-tests.sh", "unit")
+    # Enough at the beginning, and `left` after that.
+    sandbox.fake(
+        "df", "#!/bin/bash\n"
+        f"[ -e {sandbox.fakes}/asked ] && free={left} || free=9000\n"
+        f": >{sandbox.fakes}/asked\nprintf 'Avail\\n%s\\n' $free\n",
+    )  # fmt: skip
+    result = sandbox.run("run-tests.sh", "--repeat", "2", "unit", env={"PYTEST_STATUS": status})
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"crowdstream: the disk of {sandbox.temporary} became full: free 1500 MB there, or set"
+        " TMPDIR to another folder, and run this again."
+    )
+    tested = [note for note in runs(sandbox) if "-m pytest" in note]
+    assert len(tested) == (1 if status == "28" else 2)
+    assert not list(sandbox.temporary.iterdir()), "the run's files are gone"

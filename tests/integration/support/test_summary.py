@@ -77,6 +77,46 @@ def test_only_a_run_in_which_everything_passes_succeeds(project: Path) -> None:
     assert run(project, "-k", "passes").returncode == 0
 
 
+FULL_DISK = """
+from pathlib import Path
+from tests.support import summary
+
+# The process that reports asks for this, whichever process runs the test below.
+summary.free_bytes = lambda: (63 << 20) if Path("full").exists() else 1 << 40
+"""
+FILLS_THE_DISK = """
+import pytest
+from pathlib import Path
+
+def test_passes(): pass
+
+def test_fills_the_disk(): Path("full").touch()
+
+@pytest.mark.parametrize("number", range(60))
+def test_is_left_out(number): pass
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_run_ends_when_the_disk_is_full(project: Path, workers: str) -> None:
+    (project / "conftest.py").write_text(FULL_DISK)
+    (project / "tests/unit/test_unit.py").write_text(FILLS_THE_DISK)
+    done = run(project, "tests/unit", "-n", workers, "--results", "results")
+    assert done.returncode == summary.FULL == 28
+    assert "the disk is full: 63 MB are left" in done.stdout
+    rows = [json.loads(line) for line in (project / "results").read_text().splitlines()]
+    tests = [row["test"].partition("::")[2] for row in rows]
+    assert tests[:2] == ["test_passes", "test_fills_the_disk"]
+    # A worker still runs those that it was sent before.
+    assert len(tests) == 2 if workers == "0" else len(tests) < 62
+
+
+def test_results_that_find_no_room_are_no_fault_of_pytest(project: Path) -> None:
+    done = run(project, "tests/unit", "-n", "0", "-k", "passes", "--results", "/dev/full")
+    assert done.returncode == summary.FULL and "Traceback" not in done.stdout + done.stderr
+    assert "1 passed" in done.stdout.splitlines()[-1]
+
+
 def write(path: Path, **outcomes: str) -> Path:
     lines = [json.dumps({"test": test, "outcome": how}) for test, how in outcomes.items()]
     path.write_text("\n".join(lines) + "\n")
