@@ -7,6 +7,7 @@ thing.
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -68,7 +69,10 @@ case $* in
 "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; printf '%s' "$3" >"$3/bin/activate" ;;
 *"-m pip "*) exit "${PIP_STATUS:-0}" ;;
 *"--collect-only"*) printf '%s\\n' "${SELECTED:-}" ;;
-*"-m tests.support.processes"*) exit "${SWEEP_STATUS:-0}" ;;
+*"-m tests.support.processes"*)
+    [ -z "${SWEEPING:-}" ] || { echo sweeps; read -r line; }
+    exit "${SWEEP_STATUS:-0}"
+    ;;
 *"-m pytest"*) exit "${PYTEST_STATUS:-0}" ;;
 */audio_server.py*)
     printf 'pid %s in %s\\n' $$ "$PWD" >>"$NOTES"
@@ -767,4 +771,23 @@ def test_a_run_whose_disk_becomes_full_says_so_last(
     )
     tested = [note for note in runs(sandbox) if "-m pytest" in note]
     assert len(tested) == (1 if status == "28" else 2)
+    assert not list(sandbox.temporary.iterdir()), "the run's files are gone"
+
+
+def test_a_second_ctrl_c_does_not_keep_the_files_of_a_run(sandbox: Sandbox) -> None:
+    sandbox.run("run-tests.sh", "unit")
+    environment = {
+        "PATH": str(sandbox.fakes), "NOTES": str(sandbox.notes_file), "SWEEPING": "yes",
+        "TMPDIR": str(sandbox.temporary), "PYTEST_STATUS": "1",
+    }  # fmt: skip
+    command = [str(sandbox.project / "run-tests.sh"), "unit"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(  # type: ignore[call-overload]
+        command, text=True, env=environment, start_new_session=True, **pipes
+    ) as run:
+        assert any(line == "sweeps\n" for line in run.stdout)
+        assert list(sandbox.temporary.iterdir())
+        os.killpg(run.pid, signal.SIGINT)
+        run.communicate("\n")
+    assert run.returncode == 1
     assert not list(sandbox.temporary.iterdir()), "the run's files are gone"
