@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import importlib.util
 import logging
 import os
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
 from crowdstream.web.access import connections, entrance
 from crowdstream.web.access.connections import Connection, Outgoing, SocketConnection, aborted
@@ -65,7 +70,7 @@ def frame(kind: int, data: bytes = b"", last: bool = True) -> bytes:
 
 def serve(
     scene: Callable[[int], Awaitable[None]], most: int = 100, each: int = 100,
-    idle_seconds: int = 60, places: Places | None = None, **more: Any,
+    idle_seconds: int = 60, places: Places | None = None, routes: Sequence[Route] = (), **more: Any,
 ) -> Places:  # fmt: skip
     """Run a scene against a server on a port of its own; all places are free again at its end.
 
@@ -74,10 +79,10 @@ def serve(
     places = places or Places(most, each, 0)
 
     async def run() -> None:
-        routes = [Route("/", hello), Route("/long", long), WebSocketRoute("/talk", talk)]
+        every = [Route("/", hello), Route("/long", long), WebSocketRoute("/talk", talk), *routes]
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
-            Starlette(routes=routes), http=Connection, ws=SocketConnection, lifespan="off",
+            Starlette(routes=every), http=Connection, ws=SocketConnection, lifespan="off",
             log_config=None, access_log=False, timeout_keep_alive=idle_seconds,
             ws_max_size=16384, **more,
         )
@@ -389,21 +394,26 @@ def test_a_few_pings_are_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("code", "data"),
     [
-        frame(TEXT, b"\xff\xfe"), frame(CONTINUATION, b"x"), frame(3), frame(8, b"\0"),
-        bytes([0xF1, 0x80]) + bytes(4), bytes([0x81, 2]) + b"ab", frame(PING, b"x", last=False),
-        bytes([0x81, 0xFF]) + struct.pack("!Q", 1 << 40) + bytes(4), frame(TEXT, b"x" * 20000),
-        frame(TEXT, b"\xc3", last=False) + frame(CONTINUATION, b"\x28"),
+        (1007, frame(TEXT, b"\xff\xfe")), (1002, frame(CONTINUATION, b"x")), (1002, frame(3)),
+        (1002, frame(8, b"\0")), (1002, bytes([0xF1, 0x80]) + bytes(4)),
+        (1002, bytes([0x81, 2]) + b"ab"), (1002, frame(PING, b"x", last=False)),
+        (1009, bytes([0x81, 0xFF]) + struct.pack("!Q", 1 << 40) + bytes(4)),
+        (1009, frame(TEXT, b"x" * 20000)),
+        (1007, frame(TEXT, b"\xc3", last=False) + frame(CONTINUATION, b"\x28")),
     ],
 )  # fmt: skip
 def test_a_malformed_frame_ends_its_websocket_and_logs_nothing(
-    data: bytes, caplog: pytest.LogCaptureFixture
+    code: int, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scene(port: int) -> None:
+        malformed = aborted["malformed"]
         reader, writer = await upgraded(port)
         writer.write(data)
-        await end_of(reader)
+        told = await end_of(reader)
+        assert told[:1] == b"\x88" and struct.unpack("!H", told[2:4]) == (code,)
+        assert aborted["malformed"] == malformed + 1
         writer.close()
         other, writer = await upgraded(port)
         writer.write(frame(TEXT, b"still here"))
@@ -412,6 +422,131 @@ def test_a_malformed_frame_ends_its_websocket_and_logs_nothing(
 
     serve(scene)
     assert not caplog.records
+
+
+def test_after_a_malformed_frame_nothing_more_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    def data_received(self: Any, data: bytes) -> None:
+        seen.append(data)
+        self.handle_parser_exception()
+
+    base = WebSocketsSansIOProtocol
+    monkeypatch.setattr(base, "data_received", data_received)
+    monkeypatch.setattr(base, "handle_parser_exception", lambda _self: None)
+
+    async def scene() -> None:
+        config = uvicorn.Config(Starlette(), log_config=None)
+        config.load()
+        protocol = SocketConnection(config, server_state=ServerState(), app_state={})
+        protocol.data_received(b"one")
+        protocol.data_received(b"two")
+
+    asyncio.run(scene())
+    assert seen == [b"one"]
+
+
+def test_answers_to_pings_of_the_server_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[bytes] = []
+    monkeypatch.setattr(
+        WebSocketsSansIOProtocol, "handle_pong", lambda _self, event: answers.append(event.data)
+    )
+
+    async def scene(port: int) -> None:
+        reader, writer = await upgraded(port)
+        writer.write(frame(0xA, b"here") + frame(TEXT, b"x"))
+        assert await reader.readexactly(3) == b"\x81\x01x"
+        writer.close()
+
+    serve(scene)
+    assert answers == [b"here"]
+
+
+@pytest.mark.parametrize(
+    ("base", "begin"), [(H11Protocol, opened), (WebSocketsSansIOProtocol, upgraded)]
+)
+def test_what_a_protocol_fails_at_ends_its_connection_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, base: Any, begin: Any
+) -> None:
+    def data_received(_self: Any, _data: bytes) -> None:
+        raise RuntimeError("no state for this")
+
+    async def scene(port: int) -> None:
+        malformed = aborted["malformed"]
+        reader, writer = await begin(port)
+        with monkeypatch.context() as patched:
+            patched.setattr(base, "data_received", data_received)
+            writer.write(REQUEST)
+            assert await end_of(reader) == b""
+        assert aborted["malformed"] == malformed + 1
+        writer.close()
+        _, writer = await answered(port)
+        writer.close()
+
+    serve(scene)
+    assert not caplog.records
+
+
+# Places ------------------------------------------------------------------------------------------
+
+
+def test_a_place_is_busy_while_a_request_is_answered() -> None:
+    places = Places(10, 10, 0)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: Request) -> PlainTextResponse:
+        begun.set()
+        await go_on.wait()
+        return PlainTextResponse("hello")
+
+    async def scene(port: int) -> None:
+        reader, writer = await opened(port)
+        while not places.total:
+            await asyncio.sleep(0.01)
+        (place,) = places._taken
+        assert not place.busy
+        writer.write(REQUEST.replace(b"/", b"/slow", 1))
+        await begun.wait()
+        assert place.busy
+        go_on.set()
+        await reader.readuntil(b"hello")
+        while place.busy:
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    serve(scene, places=places, routes=[Route("/slow", slow)])
+
+
+def test_a_connection_that_has_to_make_room_is_closed() -> None:
+    places = Places(10, 10, 0)
+
+    async def scene(port: int) -> None:
+        reader, writer = await answered(port)
+        (place,) = places._taken
+        place.drop()
+        assert await end_of(reader) == b""
+        writer.close()
+
+    serve(scene, places=places)
+
+
+def test_nothing_keeps_a_connection_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 3600.0)
+    places = Places(10, 10, 0)
+
+    async def scene(port: int) -> None:
+        _, writer = await opened(port)
+        while not places.total:
+            await asyncio.sleep(0.01)
+        kept = weakref.ref(next(iter(places._taken)))
+        writer.close()
+        while places.total:
+            await asyncio.sleep(0.01)
+        while kept() is not None:
+            gc.collect()
+            await asyncio.sleep(0.01)
+
+    serve(scene, places=places)
 
 
 # Clients that do not read ------------------------------------------------------------------------
