@@ -381,6 +381,22 @@ def test_a_flood_of_frames_that_are_no_messages_ends_a_websocket(kind: int) -> N
     serve(scene)
 
 
+def test_nothing_of_a_flood_is_answered_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "FRAMES_A_SECOND", 1e-6)
+    monkeypatch.setattr(connections, "FRAMES_AT_ONCE", 5.0)
+    pings: list[None] = []
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "handle_ping", lambda _self: pings.append(None))
+
+    async def scene(port: int) -> None:
+        reader, writer = await upgraded(port)
+        writer.write(frame(PING, b"x") * 50)
+        await end_of(reader)
+        writer.close()
+
+    serve(scene)
+    assert len(pings) == 5
+
+
 def test_a_few_pings_are_answered() -> None:
     async def scene(port: int) -> None:
         reader, writer = await upgraded(port)
