@@ -30,7 +30,7 @@ from uvicorn.server import ServerState
 from crowdstream.web.access import connections, entrance
 from crowdstream.web.access.connections import Connection, Outgoing, SocketConnection, aborted
 from crowdstream.web.access.entrance import Places, Server
-from crowdstream.web.access.limits import Count, Rank
+from crowdstream.web.access.limits import MAX_UNSENT_SOCKET_BYTES, Count, Rank
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # Seconds; far more than anything here takes. Mutants are waited for less (contrib/mutation.py).
@@ -440,6 +440,13 @@ def test_a_malformed_frame_ends_its_websocket_and_logs_nothing(
     assert not caplog.records
 
 
+def socket_protocol() -> SocketConnection:
+    """A WebSocket that has no transport yet; for a loop that runs."""
+    config = uvicorn.Config(Starlette(), log_config=None)
+    config.load()
+    return SocketConnection(config, server_state=ServerState(), app_state={})
+
+
 def test_after_a_malformed_frame_nothing_more_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
 
@@ -452,9 +459,7 @@ def test_after_a_malformed_frame_nothing_more_is_looked_at(monkeypatch: pytest.M
     monkeypatch.setattr(base, "handle_parser_exception", lambda _self: None)
 
     async def scene() -> None:
-        config = uvicorn.Config(Starlette(), log_config=None)
-        config.load()
-        protocol = SocketConnection(config, server_state=ServerState(), app_state={})
+        protocol = socket_protocol()
         protocol.data_received(b"one")
         protocol.data_received(b"two")
 
@@ -602,6 +607,21 @@ def test_who_leaves_too_much_unread_is_given_up() -> None:
     assert stuck.gone and aborted["unread"] == unread + 1
     outgoing.write(bytes(5000))
     assert stuck.unsent == 1001, "nothing is written any more"
+
+
+def test_a_websocket_may_leave_less_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "connection_made", lambda _self, _made: None)
+
+    async def scene() -> None:
+        stuck = Stuck()
+        outgoing = Outgoing(stuck)  # type: ignore[arg-type]
+        socket_protocol().connection_made(outgoing)
+        outgoing.write(bytes(MAX_UNSENT_SOCKET_BYTES))
+        assert not stuck.gone
+        outgoing.write(b"x")
+        assert stuck.gone
+
+    asyncio.run(scene())
 
 
 def test_a_connection_that_is_closed_is_not_kept_for_who_does_not_read(
