@@ -40,7 +40,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
+from importlib.abc import InspectLoader, MetaPathFinder
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -273,9 +273,7 @@ def changed_bodies(source: str, mutant: str) -> _Bodies | None:
 
     What runs while the module is imported is more: classes, constants, defaults, decorators.
     """
-    old, new = (
-        list(_codes(compile(one, "", "exec", dont_inherit=True))) for one in (source, mutant)
-    )
+    old, new = (list(_codes(InspectLoader.source_to_code(one))) for one in (source, mutant))
     if [one.co_qualname for one in old] != [one.co_qualname for one in new]:
         return None
     bodies = {}

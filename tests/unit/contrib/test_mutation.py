@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,12 +155,16 @@ def test_bodies_of_functions_are_told_from_what_runs_at_import(
         assert [code.co_qualname for code in bodies.values()] == names
 
 
-def test_a_function_with_another_body_does_something_else() -> None:
-    made: dict[str, Any] = {}
-    exec(compile(BODIES, "", "exec", dont_inherit=True), made)
+def test_a_function_with_another_body_does_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "bodies.py"
+    file.write_text(BODIES)
+    spec = importlib.util.spec_from_file_location("bodies", file)
+    assert spec is not None and spec.loader is not None
+    made: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
     bodies = changed_bodies(BODIES, BODIES.replace("number + 1", "number + 3"))
     assert bodies is not None
-    add = made["Counter"].add
+    add = made.Counter.add
     assert add(None, 4) == 5
     add.__code__ = bodies[add.__code__]
     assert add(None, 4) == 7
