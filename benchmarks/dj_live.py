@@ -34,8 +34,9 @@ from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.shelf import of_analyses
 from crowdstream.settings.files import PRESETS
 from tests.support.offline_server import RATE
-from tests.support.simulated_dj import BLOCK, SimulatedDj
+from tests.support.simulated_dj import SimulatedDj
 
+BLOCK = 1024
 EXACT = 1e-3  # of a beat: half a millisecond
 TOLD_SECONDS = 0.1  # between two reports of movement
 SILENT_SECONDS = 1200.0  # in the middle, without a sender
@@ -119,7 +120,7 @@ def main() -> None:
     chart = read_map(PRESETS / "crowd.toml", 120.0)
     begun, cpu = time.monotonic(), 0.0
     end = 3600.0 * options.hours
-    with SimulatedDj() as simulation:
+    with SimulatedDj(256, BLOCK, RATE) as simulation:
         def energy() -> float:
             return NAMED["wave"](simulation.desk.frame / RATE / 3600.0 % 1.0)
 

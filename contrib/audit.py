@@ -127,6 +127,14 @@ def ask_service(packages: Collection[str]) -> Answer:
         return Answer((), 0, 0, said[-1][:300])
 
 
+def misfits() -> list[str]:
+    """Which installed packages do not fit each other, by `pip check`."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pip", "check"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.splitlines() if done.returncode else []
+
+
 def _report(name: str, faults: Sequence[str]) -> bool:
     for fault in faults:
         print(f"{name}: {fault}")
@@ -145,10 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for advisory in advisories:
         if not advisory.fixed:
             print(f"advisories: {advisory.id} ({advisory.what}) is mended by no release yet")
-    check = subprocess.run(
-        [sys.executable, "-P", "-m", "pip", "check"], capture_output=True, text=True, check=False
-    )
-    wrong |= _report("pip check", check.stdout.splitlines() if check.returncode else [])
+    wrong |= _report("pip check", misfits())
     answer = ask_service(packages)
     wrong |= _report("pip-audit", answer.unsafe)
     _report("pip-audit, a tool of the tests", answer.tools)

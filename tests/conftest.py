@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -41,7 +42,8 @@ settings.register_profile(
 settings.load_profile("crowdstream")
 
 # The same for every desk, and most of what making one takes: worked out once for thousands.
-tables.interpolator = functools.cache(tables.interpolator)
+for _table in ("interpolator", "peak_detector", "equalizer", "k_weighting", "knob_filter"):
+    setattr(tables, _table, functools.cache(getattr(tables, _table)))
 
 # In the idle class nothing would be done beside programs that keep all cores busy.
 os.environ[GIVE_WAY] = "no"
@@ -69,6 +71,21 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
     """Distribute files, whatever `--dist` says."""
     return FileScheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector away from what lives as long as the run.
+
+    Modules and thousands of tests are no garbage: there is nothing to find while they come in, and
+    later collections, some of which tests ask for, need not go through them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 # A unit test starts no process: those belong to the tier of integration tests.

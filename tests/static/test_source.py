@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -75,10 +77,21 @@ def in_call(node: ast.Call) -> Iterator[str]:
             yield "allow_pickle=True"
 
 
-def findings(source: str) -> list[str]:
-    """All that a module's source should not hold, in its order."""
+Nodes = list[ast.Import | ast.ImportFrom | ast.Call]
+
+
+def nodes_of(source: str) -> Nodes:
+    """The imports and calls of a module, which are all that is looked at here."""
+    return [
+        node for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
+    ]
+
+
+def findings(nodes: Nodes) -> list[str]:
+    """All that a module should not hold, in its order."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -86,10 +99,8 @@ def findings(source: str) -> list[str]:
             modules = [base]
             names = {f"{base}.{alias.name}" for alias in node.names}
             found += [f"import of {name}" for name in sorted(names & RUNS_SHELL)]
-        elif isinstance(node, ast.Call):
-            found += in_call(node)
-            continue
         else:
+            found += in_call(node)
             continue
         found += [f"import of {m}" for m in modules if m.partition(".")[0] in UNSAFE_MODULES]
     return found
@@ -108,7 +119,7 @@ def test_no_module_has_a_shell_evaluates_text_or_unpickles() -> None:
     found = {
         (str(path.relative_to(PROJECT)), finding)
         for path in modules()
-        for finding in findings(path.read_text(encoding="utf-8"))
+        for finding in looked_at(path).findings
     }
     assert found == set(ALLOWED), "and what is allowed is still needed"
 
@@ -127,7 +138,7 @@ def test_no_module_has_a_shell_evaluates_text_or_unpickles() -> None:
     ],
 )  # fmt: skip
 def test_each_way_is_found(source: str) -> None:
-    assert findings(source)
+    assert findings(nodes_of(source))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +149,7 @@ def test_each_way_is_found(source: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_harmless_is_not(source: str) -> None:
-    assert not findings(source)
+    assert not findings(nodes_of(source))
 
 
 def test_no_script_evaluates_text() -> None:
@@ -181,10 +192,10 @@ for module in modules:
 """
 
 
-def imported(path: Path) -> set[str]:
+def imported(nodes: Nodes) -> set[str]:
     """Full names of all modules and objects that a module imports, also within functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -197,7 +208,7 @@ def imports_of(folders: Iterable[str], package: str) -> dict[str, list[str]]:
     found = {}
     for folder in folders:
         for path in sorted((PROJECT / folder).rglob("*.py")):
-            names = [n for n in imported(path) if n.partition(".")[0] == package]
+            names = [n for n in looked_at(path).imports if n.partition(".")[0] == package]
             found[str(path.relative_to(PROJECT))] = sorted(names)
     assert found
     return found
@@ -234,7 +245,7 @@ def test_every_benchmark_runs_with_what_the_start_script_installs() -> None:
     assert len(names) > 50
 
 
-def scratch_environments(source: str) -> list[int]:
+def scratch_environments(nodes: Nodes) -> list[int]:
     """Lines of calls that start a process whose environment is written from scratch.
 
     Such a child has neither the project's folder of compiled kernels nor the settings of
@@ -244,7 +255,7 @@ def scratch_environments(source: str) -> list[int]:
     starts |= {"Popen", "asyncio.create_subprocess_exec", "create_subprocess_exec"}
     return [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in nodes
         if isinstance(node, ast.Call) and name_of(node.func) in starts
         for keyword in node.keywords
         if keyword.arg == "env"
@@ -264,7 +275,7 @@ def test_no_test_or_benchmark_starts_a_process_in_an_environment_from_scratch() 
     found = {
         f"{path.relative_to(PROJECT)}:{line}"
         for path in files
-        for line in scratch_environments(path.read_text(encoding="utf-8"))
+        for line in looked_at(path).scratch_environments
     }
     assert not found, "take tests.support.environment.child_environment()"
 
@@ -280,16 +291,16 @@ def test_no_test_or_benchmark_starts_a_process_in_an_environment_from_scratch() 
     ],
 )  # fmt: skip
 def test_an_environment_from_scratch_is_found(call: str, bad: bool) -> None:
-    assert bool(scratch_environments(call)) == bad
+    assert bool(scratch_environments(nodes_of(call))) == bad
 
 
 SERVERS = {"server", "launched", "SharedServer"}
 
 
-def imported_servers(source: str) -> set[str]:
+def imported_servers(nodes: Nodes) -> set[str]:
     """Names of what runs a server in processes, as far as a module imports it."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module == "tests.support.server":
             found |= {alias.name for alias in node.names} & (SERVERS | {"*"})
         elif isinstance(node, ast.Import):
@@ -305,7 +316,7 @@ def test_no_unit_test_runs_a_server() -> None:
     found = {
         f"{path.relative_to(PROJECT)}: {name}"
         for path in files
-        for name in imported_servers(path.read_text(encoding="utf-8"))
+        for name in looked_at(path).servers
     }
     assert not found, "move these tests to tests/integration"
 
@@ -321,4 +332,22 @@ def test_no_unit_test_runs_a_server() -> None:
     ],
 )  # fmt: skip
 def test_a_server_that_is_imported_is_found(line: str, names: set[str]) -> None:
-    assert imported_servers(line) == names
+    assert imported_servers(nodes_of(line)) == names
+
+
+class Looked(NamedTuple):
+    """What this module looks for in one file."""
+
+    findings: list[str]
+    imports: set[str]
+    scratch_environments: list[int]
+    servers: set[str]
+
+
+@functools.cache
+def looked_at(path: Path) -> Looked:
+    """Read and parse a file once for all tests."""
+    nodes = nodes_of(path.read_text(encoding="utf-8"))
+    return Looked(
+        findings(nodes), imported(nodes), scratch_environments(nodes), imported_servers(nodes)
+    )

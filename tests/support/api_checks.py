@@ -1,13 +1,16 @@
-"""Schemathesis on the HTTP API: requests made from its OpenAPI document, and what is wrong."""
+"""Schemathesis on the HTTP API: requests made from its OpenAPI document, and what is wrong.
+
+It takes a second to import, which only the process does that needs it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from schemathesis.config import SchemathesisConfig
-from schemathesis.engine import events, from_schema
+if TYPE_CHECKING:
+    from schemathesis.config import SchemathesisConfig
 
 NO_KIND = frozenset({
     "description", "default", "minimum", "maximum", "maxLength", "minLength", "enum", "pattern",
@@ -50,6 +53,9 @@ def problems(
     `load(config)`: the schema. The requests are the same each time: all borders of each value,
     missing, additional and wrong ones, other methods, and `examples` at random.
     """
+    from schemathesis.config import SchemathesisConfig
+    from schemathesis.engine import events, from_schema
+
     config = SchemathesisConfig.from_dict({
         "seed": 1,
         "generation": {"max-examples": examples, "deterministic": True, "database": "none"},

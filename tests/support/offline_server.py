@@ -35,20 +35,27 @@ class Rig(Session):
     """A session that loads after each block and keeps all that it has rendered, as `out`.
 
     `pages_a_block`: pages the loader may read while one block is rendered; 0 holds it up.
+    `rate`: frames per second, fewer where long stretches of music have to go by.
     """
 
     def __init__(
-        self, memory_mb: int = 64, block: int = 256, pages_a_block: int = 1000, **settings: Any
+        self,
+        memory_mb: int = 64,
+        block: int = 256,
+        pages_a_block: int = 1000,
+        rate: int = RATE,
+        **settings: Any,
     ) -> None:
         # No look-ahead: what is rendered is heard on the frame it was made for.
         settings = {"limiter_lookahead": 0.0, "ceiling": 0.0, **settings}
         self.answers = Answers()
         self.pages_a_block = pages_a_block
-        self._kept = np.zeros((4 * RATE, 2), np.float32)
+        self._kept = np.zeros((4 * rate, 2), np.float32)
         self._length = 0
         self.block = block
+        self.rate = rate
         super().__init__(
-            validate(**settings), budget_pages(memory_mb) * PAGE_BYTES, RATE, block
+            validate(**settings), budget_pages(memory_mb) * PAGE_BYTES, rate, block
         )
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
@@ -81,7 +88,7 @@ class Rig(Session):
 
     def seconds(self, seconds: float) -> None:
         """Render so many seconds."""
-        self.run(round(seconds * RATE))
+        self.run(round(seconds * self.rate))
 
     @property
     def out(self) -> np.ndarray:
@@ -137,15 +144,15 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str = "PCM
     return path
 
 
-def level(seconds: float, value: float = 0.25) -> np.ndarray:
+def level(seconds: float, value: float = 0.25, rate: int = RATE) -> np.ndarray:
     """A constant: its first sounding frame shows to the frame where it was started."""
-    return np.full((round(seconds * RATE), 2), value, np.float32)
+    return np.full((round(seconds * rate), 2), value, np.float32)
 
 
-def count(seconds: float) -> np.ndarray:
+def count(seconds: float, rate: int = RATE) -> np.ndarray:
     """16-bit samples that count up from 1 to 8192 and begin again: each shows its place."""
-    number = np.arange(round(seconds * RATE)) % 8192 + 1
-    return np.stack([number, number], 1).astype(np.float32) / 32768
+    lap = np.repeat(np.arange(1, 8193, dtype=np.float32)[:, None] / 32768, 2, axis=1)
+    return np.resize(lap, (round(seconds * rate), 2))
 
 
 def place(sample: float) -> int:

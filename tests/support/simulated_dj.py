@@ -1,4 +1,4 @@
-"""A DJ and a server on a clock that only rendering moves: hours of a sim in minutes."""
+"""A DJ and a server on a clock that only rendering moves: minutes of a sim in a second."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from crowdstream.control.packets import build
+from crowdstream.control.table import DECK_LETTERS
+from crowdstream.desk.moment import read_moment
 from crowdstream.dj.live.chooser import Chooser, Endless
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.link import Link
@@ -17,12 +19,13 @@ from crowdstream.dj.live.session import Session
 from crowdstream.dj.planner import Planner, Wishes
 from crowdstream.dj.sets import Entry, Row, Set, Transition
 from crowdstream.dj.shelf import of_analyses
-from tests.support.offline_server import RATE, Rig, write
+from tests.support.offline_server import Rig, write
 from tests.support.track_analyses import analysis
 
-BLOCK = 1024
+RATE = 8000  # low, because most of what a DJ does is to wait
+BLOCK = 256  # 32 ms; a DJ acts every 25 ms
 BPM = 240.0
-HOLE = round(0.05 * RATE)  # silence that is too long
+HOLE_SECONDS = 0.05  # silence that is too long
 WAY = Transition(
     "bass swap", 2, (Row(0, "in", "low", 0.0), Row(4, "out", "low", 0.0), Row(4, "in", "low", 1.0))
 )
@@ -78,13 +81,17 @@ class Way:
 class SimulatedDj(Rig):
     """A rig, and DJs that play on it. `person` sends as somebody else does."""
 
-    def __init__(self, memory_mb: int = 256, **settings: Any) -> None:
+    def __init__(
+        self, memory_mb: int = 64, block: int = BLOCK, rate: int = RATE, **settings: Any
+    ) -> None:
         self.ways: dict[Any, Way] = {}
         self.djs: list[Session] = []
         self.holes: list[tuple[float, float]] = []  # begin and length, s
         self.block_out = np.zeros((0, 2), np.float32)
         self._silent = 0
-        super().__init__(memory_mb=memory_mb, block=BLOCK, base_bpm=BPM, **settings)
+        super().__init__(
+            memory_mb=memory_mb, block=block, rate=rate, base_bpm=BPM, **settings
+        )
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
         if sender in self.ways:
@@ -129,12 +136,13 @@ class SimulatedDj(Rig):
             self._silent += len(block)
             return
         gaps = np.diff(sounding) - 1
+        rate, hole = self.rate, round(HOLE_SECONDS * self.rate)
         first = self._silent + int(sounding[0])
         begin = self.desk.frame - len(block)
-        if first > HOLE:
-            self.holes.append((begin / RATE, first / RATE))
-        for at in np.flatnonzero(gaps > HOLE).tolist():
-            self.holes.append(((begin + int(sounding[at])) / RATE, int(gaps[at]) / RATE))
+        if first > hole:
+            self.holes.append((begin / rate, first / rate))
+        for at in np.flatnonzero(gaps > hole).tolist():
+            self.holes.append(((begin + int(sounding[at])) / rate, int(gaps[at]) / rate))
         self._silent = len(block) - 1 - int(sounding[-1])
 
     def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
@@ -146,7 +154,8 @@ class SimulatedDj(Rig):
 
     def deck(self, letter: str, name: str) -> Any:
         """A reading of a deck."""
-        return self.status()[f"deck.{letter}.{name}"]
+        number = DECK_LETTERS.index(letter)
+        return self.core.status.deck_readings(number, read_moment(self.desk))[name]
 
 
 def plays(dj: Session) -> str:

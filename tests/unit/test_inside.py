@@ -13,6 +13,7 @@ import pytest
 
 from crowdstream import inside
 from crowdstream.inside import open_inside, open_to_read, remove_inside
+from tests.support.held_resources import nothing_left_behind
 
 READ = os.O_RDONLY
 
@@ -165,13 +166,12 @@ def test_while_links_are_swapped_all_the_time_nothing_outside_is_read(
 def test_descriptors_are_closed_whatever_happens(root: Path) -> None:
     (root / "pipe").unlink(missing_ok=True)
     os.mkfifo(root / "pipe")
-    before = len(os.listdir("/proc/self/fd"))
-    for name in ("deep/er/a", "deep/none/a", "deep/er/a/b", "../secret/a", "pipe", "deep"):
-        try:
-            open_to_read(root / name, [root]).close()
-        except OSError as error:
-            assert error.strerror
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left_behind():
+        for name in ("deep/er/a", "deep/none/a", "deep/er/a/b", "../secret/a", "pipe", "deep"):
+            try:
+                open_to_read(root / name, [root]).close()
+            except OSError as error:
+                assert error.strerror
 
 
 def test_only_files_are_read_and_a_pipe_is_not_waited_for(root: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from crowdstream.desk.codes import OP_RAMP
 from crowdstream.desk.sizes import PENDING
+from tests.support.held_resources import added, held
 from tests.support.offline_server import RATE, Rig, level, place, playing, write
 
 # Playing -----------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ def test_a_group_that_finds_too_few_voices_takes_none(rig: Rig, steady: str) -> 
 
 def test_a_thousand_loads_and_unloads_end_where_they_began(rig: Rig, tmp_path: Path) -> None:
     file = str(write(tmp_path / "short.wav", level(0.05)))
-    before, files = rig.state(), len(os.listdir("/proc/self/fd"))
+    before, resources = rig.state(), held()
     for turn in range(1000):
         rig.send("/load_buffer", 100 + turn % 7, file)
         if turn % 3:
@@ -275,7 +276,7 @@ def test_a_thousand_loads_and_unloads_end_where_they_began(rig: Rig, tmp_path: P
     assert after == before
     status = rig.loader.status()
     assert (status["used"], status["reserved"]) == (0, 0)
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert added(resources) == []
     assert not rig.desk.sources["used"].any()
     assert not rig.desk.page_table[:, :64].any()
 

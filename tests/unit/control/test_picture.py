@@ -21,6 +21,7 @@ from tests.support.state_view_cases import CASES, ELSEWHERE, SETUP
 from tests.unit.control.test_recall import Mortal
 from tests.unit.library.test_tags import chunk, text_frames, with_chunk
 
+LOW_RATE = 8000  # so that the tracks of each of many cases are loaded soon
 KEYS = {
     "deck.A", "deck.B", "deck.C", "deck.D", "mixer", "clock", "recording", "health", "effects",
     "waiting", "buses", "patches", "buffers", "quality", "dj",
@@ -33,22 +34,21 @@ def stems(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("stems") / "song"
     folder.mkdir()
     for name in ("drums", "bass"):
-        write(folder / f"{name}.wav", level(8))
+        write(folder / f"{name}.wav", level(8, rate=LOW_RATE), LOW_RATE)
     return str(folder)
 
 
 @pytest.fixture
-def loaded(rig: Rig, stems: str, tmp_path: Path) -> Iterator[Rig]:
+def loaded(stems: str, tmp_path: Path) -> Iterator[Rig]:
     """Deck A plays a track with a grid, a loop and a hot cue; it and all else has an effect."""
-    rig.settings = rig.settings.__class__(**{**vars(rig.settings), "record_folder": tmp_path})
-    rig.core.settings = rig.settings
-    for address, *arguments in SETUP:
-        rig.send(address.replace("SONG", stems), *[
-            stems if argument == "SONG" else argument for argument in arguments
-        ])
-        rig.run(2048)
-    assert rig.fails() == []
-    yield rig
+    with Rig(rate=LOW_RATE, record_folder=tmp_path) as rig:
+        for address, *arguments in SETUP:
+            rig.send(address.replace("SONG", stems), *[
+                stems if argument == "SONG" else argument for argument in arguments
+            ])
+            rig.seconds(0.05)
+        assert rig.fails() == []
+        yield rig
 
 
 def looked_up(picture: dict[str, Any], path: str) -> Any:
@@ -70,11 +70,11 @@ def test_what_a_command_sets_is_shown(
     if address == "/play_stem" and arguments[0] == 102:
         rig.send("/load_buffer", 102, stems)
         path, value = "buffers/102/state", "playing"
-        rig.run(2048)
+        rig.seconds(0.05)
     before = picture.changes()
     assert looked_up(before, path) != value
     rig.send(address, *(stems if argument == "SONG" else argument for argument in arguments))
-    rig.run(4096)
+    rig.seconds(0.1)
     rig.time += HEALTH_SECONDS
     assert rig.fails() == []
     changed = picture.changes()
@@ -99,18 +99,18 @@ def test_each_command_that_changes_something_has_a_case() -> None:
 def test_loops_set_by_hand_left_and_come_back_to(loaded: Rig) -> None:
     rig, picture = loaded, Picture(loaded.core)
     rig.send("/deck/A/loop/in")
-    rig.run(22050)
+    rig.seconds(0.5)
     mark = picture.changes()["deck.A"]["loop_in"]
     rig.send("/deck/A/loop/out")
-    rig.run(2048)
+    rig.seconds(0.05)
     first, last = picture.changes()["deck.A"]["loop"]
     assert first == mark and last - first == pytest.approx(0.5, abs=0.01)
     rig.send("/deck/A/loop/exit")
-    rig.run(2048)
+    rig.seconds(0.05)
     shown = picture.changes()["deck.A"]
     assert shown["loop"] is None and shown["loop_left"] == [first, last]
     rig.send("/deck/A/loop/again")
-    rig.run(2048)
+    rig.seconds(0.05)
     shown = picture.changes()["deck.A"]
     assert shown["loop"] == [first, last] and shown["loop_left"] is None
 

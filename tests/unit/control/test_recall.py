@@ -132,7 +132,7 @@ def told(rig: Mortal) -> dict[str, Any]:
 
 
 # A failing case is not made smaller: each try renders seconds of sound.
-@settings(max_examples=20, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=12, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(steps=st.lists(STEP, min_size=3, max_size=14), deaths=st.sets(st.integers(0, 13)))
 def test_whenever_control_dies_nothing_is_heard_and_all_is_known(
     tracks: list[str], steps: list[Any], deaths: set[int]

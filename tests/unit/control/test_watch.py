@@ -121,8 +121,8 @@ def test_in_a_flood_the_newest_counts_and_comes_within_50_ms(rig: Rig, interval:
     sent: dict[float, float] = {}
     seen: list[tuple[float, float]] = []
     count = 0
-    for step in range(600):
-        for _ in range(20 if step % interval == 0 and step < 500 else 0):
+    for step in range(300):
+        for _ in range(20 if step % interval == 0 and step < 200 else 0):
             count += 1
             value = count / 16384
             sent[value] = rig.time
@@ -131,7 +131,7 @@ def test_in_a_flood_the_newest_counts_and_comes_within_50_ms(rig: Rig, interval:
         rig.step()
         for said in told(rig)[len(seen):]:
             seen.append((rig.time, said[1]))
-    assert count > 3000
+    assert count > 1300
     values = [value for _, value in seen]
     assert values == sorted(values) and values[-2:] == [count / 16384] * 2
     turns = sorted({when for when, _ in seen})

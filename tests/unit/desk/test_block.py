@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from crowdstream.desk import layout, ramps, records, sizes
 from crowdstream.desk.block import Desk, DeskError
 from crowdstream.desk.layout import ARENA_OFFSET, REGIONS
 from crowdstream.desk.sizes import PAGE_BYTES
+from tests.support.held_resources import nothing_left_behind
 
 
 def test_regions_lie_apart_and_aligned() -> None:
@@ -83,21 +82,13 @@ def test_something_else_is_refused() -> None:
 
 
 def test_more_memory_than_there_can_be_is_refused_without_a_leak() -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    for size in (1 << 70, 1 << 62):
-        with pytest.raises(DeskError, match="lower --memory"):
-            Desk.create(size)
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left_behind():
+        for size in (1 << 70, 1 << 62):
+            with pytest.raises(DeskError, match="lower --memory"):
+                Desk.create(size)
 
 
 def test_close_gives_everything_back() -> None:
-    def held() -> tuple[int, int]:
-        """Open files, and mappings of desks: earlier tests may not have released theirs yet."""
-        maps = Path("/proc/self/maps").read_text()
-        return len(os.listdir("/proc/self/fd")), maps.count("crowdstream-desk")
-
-    gc.collect()
-    before = held()
-    for _turn in range(20):
-        Desk.create(0).close()
-    assert held() == before
+    with nothing_left_behind():
+        for _turn in range(20):
+            Desk.create(0).close()

@@ -13,6 +13,7 @@ import pytest
 from crowdstream.doctor import clock, memory, power, priority
 from crowdstream.settings import validate
 from tests.support.doctor_machine import machine
+from tests.support.held_resources import nothing_left_behind
 
 GOVERNOR = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
 SETTINGS = validate(memory=1000)
@@ -143,10 +144,9 @@ def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_block_that_is_too_large_is_refused_by_the_system_and_nothing_is_left() -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    assert memory.try_shared(1 << 20) == ""
-    assert memory.try_shared(1 << 63)
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left_behind():
+        assert memory.try_shared(1 << 20) == ""
+        assert memory.try_shared(1 << 63)
 
 
 @pytest.mark.parametrize(("free", "state"), [(2000, "ok"), (1200, "warn")])

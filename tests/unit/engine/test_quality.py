@@ -66,6 +66,13 @@ def machine() -> Iterator[Machine]:
         yield Machine(harness)
 
 
+@pytest.fixture
+def coarse_machine() -> Iterator[Machine]:
+    """One of long blocks, for many minutes."""
+    with RenderHarness(pages=4) as harness:
+        yield Machine(harness, 512)
+
+
 def test_a_light_load_lowers_nothing(machine: Machine) -> None:
     machine.run(20.0, 0.9 * HIGH)
     assert machine.level == 0 and machine.changes == []
@@ -178,7 +185,8 @@ def test_one_peak_in_between_has_it_wait_anew(machine: Machine) -> None:
     assert machine.level == 3
 
 
-def test_it_does_not_pump(machine: Machine) -> None:
+def test_it_does_not_pump(coarse_machine: Machine) -> None:
+    machine = coarse_machine
     # Full quality is too much, the first level plenty: each try comes later than the one before.
     machine.run(600.0, lambda level: (0.8, 0.4, 0.3, 0.2)[level])
     restored = [time for time, _level, reason in machine.changes if reason == BY_CALM]

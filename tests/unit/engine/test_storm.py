@@ -109,7 +109,7 @@ _commands = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data())
 def test_any_commands(data: st.DataObject) -> None:
     batches = data.draw(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from crowdstream.desk.block import Desk
@@ -20,6 +17,7 @@ from crowdstream.desk.pages import Arena
 from crowdstream.desk.sizes import MAX_PAGES, PAGE_BYTES
 from crowdstream.engine.effects import MODULES
 from crowdstream.library.loader import Loader
+from tests.support.held_resources import added, held
 from tests.support.offline_server import RATE, Rig, count, write
 
 PAGE = 16384
@@ -145,17 +143,14 @@ def test_many_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("drums", "bass", "vocals", "other"):
         write(folder / f"{name}.wav", count(0.2), 48000)
-    process = psutil.Process()
     dice = random.Random(1)
 
     def state() -> tuple[Any, ...]:
-        gc.collect()  # what earlier tests have left open, too
         pages = rig.loader.status()
         mixer = rig.core.mixer
         return (
-            pages["used"], pages["reserved"], process.num_fds(), threading.active_count(),
-            len(mixer._sources._free), mixer._tracks, rig.desk.sources["used"].sum(),
-            sum("crowdstream-desk" in entry.path for entry in process.memory_maps()),
+            pages["used"], pages["reserved"], len(mixer._sources._free), mixer._tracks,
+            rig.desk.sources["used"].sum(),
         )  # fmt: skip
 
     with Rig(memory_mb=16) as rig:
@@ -168,9 +163,10 @@ def test_many_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
             rig.send(f"/deck/{deck}/unload")
             rig.run(768)
             if cycle == 10:
-                begin, memory = state(), filled(rig.desk)
+                begin, memory, resources = state(), filled(rig.desk), held()
         assert rig.fails() == []
         assert state() == begin
+        assert added(resources) == []
         assert filled(rig.desk) < memory + 16_000_000, "no more than the budget"
 
 

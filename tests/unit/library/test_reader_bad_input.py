@@ -22,6 +22,7 @@ from crowdstream.library.errors import (
     TruncatedAudio,
     UnsupportedAudio,
 )
+from tests.support.held_resources import nothing_left_behind
 from tests.support.sound_files import WriteSound
 
 
@@ -255,13 +256,12 @@ def test_refused_by_the_system(
 def test_no_descriptor_is_left_open(tmp_path: Path, write_sound: WriteSound) -> None:
     good = write_sound(tmp_path / "a.ogg", frames=300_000)
     bad = _with_file(tmp_path / "b.wav", b"text")
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(3):
-        with open_stem(good, 48000) as reader:
-            reader.read(200_000, 10)
-        reader.close()
-        _refusal(bad, NotAudio)
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left_behind():
+        for _ in range(3):
+            with open_stem(good, 48000) as reader:
+                reader.read(200_000, 10)
+            reader.close()
+            _refusal(bad, NotAudio)
     with pytest.raises(ValueError, match="closed"):
         reader.read(0, 1)
 

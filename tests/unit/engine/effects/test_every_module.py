@@ -134,12 +134,15 @@ def test_silence_goes_to_sleep_and_wakes_up(name: str) -> None:
 
 # A sine of whole periods, so that its loop has no seam.
 SMOOTH = sine(RATE / 210, 21000, level=0.5)
+SETTLED = 8000  # frames after which an instance has faded in
+OWN_SOUND = {"riser"}  # noise, whose largest step may be long in coming
 
 
 @functools.cache
 def _still_step(name: str, parameter: Parameter) -> float:
     # The largest step with the parameter held at places across its range.
     steps = []
+    frames = 4 * len(SMOOTH) if name in OWN_SOUND else len(SMOOTH)
     for place in (0.0, *np.geomspace(1e-4, 0.1, 12), *np.linspace(0.2, 1, 7)):
         value = parameter.low + place * (parameter.high - parameter.low)
         value = round(value) if parameter.whole else value
@@ -147,7 +150,7 @@ def _still_step(name: str, parameter: Parameter) -> float:
             harness.ramp(deck_level_ramp(0), LOW_LEVEL)
             put(harness, 0, name, {parameter.name: value})
             harness.start(0, harness.load(SMOOTH), loop=(0, len(SMOOTH)))
-            steps.append(largest_step(harness.render(90000)[8000:]))
+            steps.append(largest_step(harness.render(SETTLED + frames)[SETTLED:]))
     return max(steps)
 
 
@@ -193,7 +196,7 @@ def test_mix_and_switch_make_no_click(name: str, which: str) -> None:
 _values = st.floats(0.0, 1.0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.data())
 def test_storms_stay_finite_and_bounded_and_end(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=6))

@@ -9,11 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.types import ASGIApp
 
 from crowdstream.control.errors import BadArgument
@@ -34,6 +31,8 @@ def app(web: FakeWeb) -> ASGIApp:
 
 
 def test_the_openapi_document_is_one(app: ASGIApp) -> None:
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+
     answer = ask(app, "GET", "/api/openapi.json")
     OpenAPIV31SpecValidator(answer.json).validate()
     names = [
@@ -122,6 +121,8 @@ def taken(line: dict[str, Any], body: Any) -> bool:
 @functools.cache
 def validator(address: str) -> Any:
     """Of the bodies of a command."""
+    from jsonschema import Draft202012Validator
+
     operation = DOCUMENT["paths"][f"/api{address}"]["post"]
     forms = operation["requestBody"]["content"]["application/json"]["schema"]
     return Draft202012Validator(forms)
@@ -137,6 +138,8 @@ def test_a_schema_allows_what_the_command_takes_and_nothing_else(
 
 
 def test_a_default_is_allowed_by_its_own_schema() -> None:
+    from jsonschema import Draft202012Validator
+
     for path in DOCUMENT["paths"].values():
         forms = path.get("post", {}).get("requestBody", {}).get("content", {})
         for one in forms.get("application/json", {}).get("schema", {}).get("anyOf", [])[:1]:
@@ -157,6 +160,8 @@ def unlimited(web: FakeWeb) -> Iterator[ASGIApp]:
 
 
 def test_schemathesis_finds_nothing(unlimited: ASGIApp) -> None:
+    import schemathesis
+
     document = ask(unlimited, "GET", "/api/openapi.json", host="testserver").json
     chosen = kinds(document)
     assert len(chosen) > 20

@@ -1,5 +1,6 @@
 """Pyramids of whole files: at a glance, exactly, from where somebody looks, and damaged ones."""
 
+import functools
 import os
 import tracemalloc
 from collections.abc import Callable
@@ -75,6 +76,7 @@ def store(tmp_path: Path) -> Store:
     return Store(folder)
 
 
+@functools.lru_cache(1)
 def music(seconds: float) -> Any:
     """Noise that swells and fades, in stereo."""
     random = np.random.default_rng(8)
@@ -91,7 +93,7 @@ def music(seconds: float) -> Any:
 def test_a_file_is_all_there_when_it_is_finished(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], name: str, options: Any
 ) -> None:
-    path = write_sound(tmp_path / name, samples=music(31), **options)
+    path = write_sound(tmp_path / name, samples=music(13), **options)
     file = opened(finished(path, store))
     samples, _rate = soundfile.read(path, dtype="float32", always_2d=True)
     shape = file.shape
