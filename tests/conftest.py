@@ -35,6 +35,7 @@ TESTS = Path(__file__).resolve().parent
 settings.register_profile(
     "crowdstream",
     deadline=None,
+    max_examples=50,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],

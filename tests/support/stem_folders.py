@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,11 @@ SPELLINGS: tuple[tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]], ...] = (
 
 def parts(seconds: float = SECONDS, seed: int = 1) -> dict[str, Floats]:
     """Drums, bass, vocals and other of one track, mono; nothing of them is in another one."""
+    return dict(_parts(seconds, seed))
+
+
+@functools.lru_cache(8)
+def _parts(seconds: float, seed: int) -> dict[str, Floats]:
     rng = np.random.default_rng(seed)
     count = round(seconds * RATE)
     time = np.arange(count) / RATE * (1 + 0.03 * (seed - 1))  # another one, another tempo and key
@@ -30,7 +36,10 @@ def parts(seconds: float = SECONDS, seed: int = 1) -> dict[str, Floats]:
     sung = 0.15 * np.sin(2 * np.pi * 620 * time + 9 * np.sin(2 * np.pi * 0.7 * time))
     other = 0.12 * np.sin(2 * np.pi * 1300 * time + 5 * np.sin(2 * np.pi * 0.23 * time))
     made = {"drums": drums, "bass": bass, "vocals": sung * (time % 2 < 1.4), "other": other}
-    return {name: sound.astype(np.float32) for name, sound in made.items()}
+    sounds = {name: sound.astype(np.float32) for name, sound in made.items()}
+    for sound in sounds.values():
+        sound.flags.writeable = False  # it is shared
+    return sounds
 
 
 def noises(names: Sequence[str], frames: int = RATE, seed: int = 1) -> dict[str, Floats]:

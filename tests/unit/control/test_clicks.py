@@ -18,7 +18,7 @@ from tests.support.offline_server import RATE, Rig, write
 
 HERTZ = 100.0
 PEAK = 0.1
-SECONDS = 6.0
+SECONDS = 4.2  # more than the last place that a command jumps to
 BPM = 120.0
 # Steepest bend of the loudest that can come of it: all gains at +12 dB, in a crossfade of 64.
 CLICK = 0.03
