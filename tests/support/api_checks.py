@@ -16,20 +16,43 @@ NO_KIND = frozenset({
     "description", "default", "minimum", "maximum", "maxLength", "minLength", "enum", "pattern",
     "maxItems", "minItems",
 })  # fmt: skip
+ARGUMENTS = {"properties", "required", "items", "prefixItems"}
 # 422: the arguments are fine, but not now, as `play` of an empty deck.
 TAKEN = ["2xx", "401", "403", "404", "409", "422"]
 
 
 def kinds(document: dict[str, Any]) -> set[str]:
-    """One path for each kind of arguments: numbers of other ranges are of one kind."""
-    found: dict[str, str] = {}
-    for path, item in document["paths"].items():
-        operation = item.get("post") or item["get"]
-        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-        forms = body.get("schema", {}).get("anyOf", [body])
-        kind = [item.get("parameters"), _bare(forms[0])]
-        found.setdefault(path if "get" in item else json.dumps(kind), path)
-    return set(found.values())
+    """Few paths that together have each kind of argument; numbers of other ranges are of one kind.
+
+    Of each path what is looked at is each argument and whether it is required, how many there
+    are, the forms of a body, and what stands in the address.
+    """
+    features = {path: _features(path, item) for path, item in document["paths"].items()}
+    missing = set().union(*features.values())
+    chosen: set[str] = set()
+    while missing:
+        best = max(features, key=lambda path: len(features[path] & missing))
+        chosen.add(best)
+        missing -= features[best]
+    return chosen
+
+
+def _features(path: str, item: dict[str, Any]) -> set[str]:
+    if "get" in item:
+        return {path}
+    body = item["post"].get("requestBody", {}).get("content", {}).get("application/json", {})
+    forms = body.get("schema", {}).get("anyOf", [body])
+    arguments = forms[0].get("properties", {})
+    required = forms[0].get("required", [])
+    other = {key: value for key, value in forms[0].items() if key not in ARGUMENTS}
+    found: list[Any] = [
+        ["address", item.get("parameters")],
+        ["count", len(arguments)],
+        ["form", other],
+        *(["argument", value, name in required] for name, value in arguments.items()),
+        *(["form", {k: v for k, v in form.items() if k not in ARGUMENTS}] for form in forms[1:]),
+    ]
+    return {json.dumps(_bare(feature), sort_keys=True) for feature in found}
 
 
 def _bare(schema: Any) -> Any:
@@ -38,11 +61,7 @@ def _bare(schema: Any) -> Any:
         return [_bare(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    bare = {k: _bare(v) for k, v in schema.items() if k not in NO_KIND}
-    if isinstance(bare.get("properties"), dict):
-        bare["properties"] = sorted({json.dumps(v) for v in bare["properties"].values()})
-        bare["required"] = bool(bare.get("required"))
-    return bare
+    return {k: _bare(v) for k, v in schema.items() if k not in NO_KIND}
 
 
 def problems(

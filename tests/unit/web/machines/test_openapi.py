@@ -164,7 +164,7 @@ def test_schemathesis_finds_nothing(unlimited: ASGIApp) -> None:
 
     document = ask(unlimited, "GET", "/api/openapi.json", host="testserver").json
     chosen = kinds(document)
-    assert len(chosen) > 20
+    assert len(chosen) > 12
     count, found = problems(
         lambda config: schemathesis.openapi.from_asgi(
             "/api/openapi.json", unlimited, config=config
@@ -172,4 +172,4 @@ def test_schemathesis_finds_nothing(unlimited: ASGIApp) -> None:
         chosen,
     )
     assert not found, "\n".join(found[:10])
-    assert count > 1000
+    assert count > 300
