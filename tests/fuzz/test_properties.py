@@ -12,18 +12,18 @@ from tests.fuzz.mutate import change
 from tests.fuzz.registry import Fault, load
 
 ROUNDS = {
-    "osc": 1000, "settings": 150, "sets": 400, "grids": 200, "tags": 500, "audio": 250,
+    "osc": 2000, "settings": 300, "sets": 800, "grids": 400, "tags": 1000, "audio": 500,
     "sizes": 30,
 }  # fmt: skip
 
 
-@settings(max_examples=120)
+@settings(max_examples=250)
 @given(st.binary(max_size=600))
 def test_any_bytes_are_a_packet_or_refused(data: bytes) -> None:
     load("osc").run(data)
 
 
-@settings(max_examples=120)
+@settings(max_examples=250)
 @given(st.binary(max_size=600))
 def test_bundles_of_any_shape(data: bytes) -> None:
     load("bundles").run(data)
@@ -41,7 +41,7 @@ def test_long_evenings_of_random_commands(seed: int, length: int) -> None:
     load("commands").run(random.Random(seed).randbytes(length))
 
 
-@settings(max_examples=12)
+@settings(max_examples=20)
 @given(st.binary(max_size=120))
 def test_writers_stopped_and_killed_anywhere(data: bytes) -> None:
     load("rings").run(data)
