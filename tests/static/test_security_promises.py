@@ -33,8 +33,15 @@ def test_every_part_and_every_promise_of_the_page_names_its_tests() -> None:
         assert "Tests: " in rest, bold
 
 
-def test_the_service_is_bounded() -> None:
-    unit = (PROJECT / "contrib" / "crowdstream.service").read_text(encoding="utf-8").splitlines()
-    found = dict(line.partition("=")[::2] for line in unit if re.match(r"\w+=", line))
+@pytest.mark.parametrize(("unit", "memory"), [("server", "80%"), ("dj", "40%")])
+def test_both_services_are_bounded(unit: str, memory: str) -> None:
+    template = (PROJECT / "contrib" / "crowdstream.service").read_text(encoding="utf-8")
+    found = {}
+    other = {"server": "dj", "dj": "server"}[unit]
+    for line in template.splitlines():
+        tags, setting = re.findall(r"^((?:@\w+ )*)(\w+=.*)?", line)[0]
+        if setting and f"@{other} " not in tags:
+            name, _, value = setting.partition("=")
+            found[name] = value
     assert found["UMask"] == "0027"
-    assert found["MemoryMax"] == "80%" and 64 <= int(found["TasksMax"]) <= 1024
+    assert found["MemoryMax"] == memory and 64 <= int(found["TasksMax"]) <= 1024
