@@ -135,7 +135,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     effect = project / "crowdstream" / "engine" / "effects" / "halve.py"
     effect.write_text(HALVE.lstrip(), encoding="utf-8")
     commit(project, env, effect, "effects: add halve")
-    songs = project / "examples" / "demo" / "songs.py"
+    songs = project / "crowdstream" / "demo" / "songs.py"
     text = songs.read_text(encoding="utf-8")
     assert text.count(BARS) == 1
     songs.write_text(text.replace(BARS, "    bars: int = 3\n"), encoding="utf-8")

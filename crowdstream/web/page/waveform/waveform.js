@@ -72,7 +72,9 @@ export class Waveform {
     slider.tabIndex = 0;
     slider.setAttribute("role", "slider");
     slider.setAttribute("aria-label", `Deck ${this.letter}: position`);
-    slider.setAttribute("aria-valuemin", "0");
+    // A slider without a value has no meaning, and the first position comes later.
+    for (const value of ["min", "max", "now"]) slider.setAttribute(`aria-value${value}`, "0");
+    slider.setAttribute("aria-valuetext", "no track");
     const help = "Arrows jump a beat, with Shift a bar; Page Up and Down four bars; plus and minus "
       + "zoom; Enter loops four beats.";
     slider.setAttribute("aria-description", help);
