@@ -92,8 +92,8 @@ class Watched(Session):
         self.events: list[np.ndarray] = []
         # No look-ahead: a sound comes out on the frame that it was mixed for.
         super().__init__(Settings(limiter_lookahead=0.0), MEMORY_BYTES, block_frames=BLOCK)
-        self._take_in = self.core.mixer.engine_events
-        self.core.mixer.engine_events = self._note  # type: ignore[method-assign]
+        self._take_in = self.core.voices.engine_events
+        self.core.voices.engine_events = self._note  # type: ignore[method-assign]
 
     def answer(self, _sender: Any, address: str, *arguments: Any) -> None:
         """Keep the answers that say that something could not be done."""

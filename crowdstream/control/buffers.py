@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import itertools
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from crowdstream.control.context import Context
 from crowdstream.control.errors import CommandError, NotLoaded
 from crowdstream.control.grids import Grid, GridSlots
 from crowdstream.control.stems import StemMix
 from crowdstream.control.table import DECK_LETTERS
-from crowdstream.control.tracks import SourceNumbers, Track, first_buffer, in_use
+from crowdstream.control.tracks import (
+    FIRST_BUFFER,
+    SourceNumbers,
+    Track,
+    first_buffer,
+    in_use,
+)
 from crowdstream.desk.block import Desk
+from crowdstream.desk.codes import FREE, OP_GRID, OP_START
 from crowdstream.library.errors import AudioFileError
 from crowdstream.library.grids import BeatGrid
 from crowdstream.library.tracks import (
@@ -29,61 +39,70 @@ from crowdstream.texts import printable
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1.0  # after which a track that still sounds is told once more to stop
+# Numbers of tracks that are left out: an earlier control may have used some in its last turn.
+SAFE_DISTANCE = 1000
 LONGEST_NAME = 200  # characters: names go into every status, which is one packet
 
 
-class Buffers(ABC):
-    """Which track is in which buffer. What plays is the business of the class built on this.
+class Playback(Protocol):
+    """What becomes of the voices of tracks (see `Voices`)."""
 
-    A track's way: on its way in (`_incoming`), in its buffer (`buffers`) from the moment it can
+    def silence(self, track: Track, frame: int) -> None:
+        """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
+
+    def fail_unstarted(self, track: Track, frame: int, reason: str) -> None:
+        """A track leaves at `frame`: tell the senders of starts that will not happen."""
+
+    def change_grid(self, track: Track, slot: int, passed: Callable[[], None]) -> None:
+        """Give a track's voice another grid; `passed` once the engine reads no other."""
+
+
+class Observer(Protocol):
+    """Who holds something that waits for tracks (see `Mixer`)."""
+
+    def opened(self, track: Track) -> None:
+        """A track's length is known."""
+
+    def leaves(self, track: Track, reason: str) -> None:
+        """A track will not be played any more; the reason is for those who wait for it."""
+
+
+class Buffers:
+    """Which track is in which buffer, and where each stands with the loader.
+
+    A track's way: on its way in (`_incoming`), in its buffer (`current`) from the moment it can
     be started, leaving (silent soon, then unloaded by the loader), gone. Until a new track is
-    ready the old one stays and plays.
+    ready the old one stays and plays. `to_loader` sends a request to the loader, whose answers
+    `loader_event` takes in; `tell` sends an event to all subscribers.
     """
 
     def __init__(
         self,
         desk: Desk,
+        playback: Playback,
         to_loader: Callable[[dict[str, Any]], None],
-        tell: Callable[..., None],
-        monotonic: Callable[[], float],
+        tell: Callable[..., None] = lambda *_, **__: None,
+        monotonic: Callable[[], float] = time.monotonic,
         media_roots: Sequence[Path] = (),
     ) -> None:
         self.desk = desk
-        self.monotonic = monotonic
+        self.observer: Observer | None = None
+        self._playback = playback
+        self._monotonic = monotonic
         self._to_loader = to_loader
         self._tell = tell
         # The loader may have been started in another folder.
         self._roots = [root.expanduser().absolute() for root in media_roots]
+        self._latest = 0  # number of a track
         self._numbers = itertools.count(1)
         self._sources = SourceNumbers()
+        self._unknown_sources: set[int] = set()  # in use, and nobody has noted by whom
         self.grids = GridSlots(desk)
         self._tracks: dict[int, Track] = {}
-        self.buffers: dict[int, Track] = {}
+        self.current: dict[int, Track] = {}
         self._incoming: dict[int, Track] = {}
         self._leaving: dict[Track, float] = {}
         self._when_gone: list[tuple[list[Track], Context]] = []
-
-    # What the mixer fills in -------------------------------------------------------------
-
-    @abstractmethod
-    def _silence(self, track: Track, frame: int) -> None:
-        """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
-
-    @abstractmethod
-    def _drop_waiting(self, track: Track, reason: str = "") -> None:
-        """Forget starts and jumps of a track that wait; tell their senders the reason."""
-
-    @abstractmethod
-    def _tell_unstarted(self, track: Track, frame: int, reason: str) -> None:
-        """A track leaves at `frame`: tell the senders of starts that will not happen."""
-
-    @abstractmethod
-    def _opened_hook(self, track: Track) -> None:
-        """A track's length is known."""
-
-    @abstractmethod
-    def give_grid(self, track: Track, grid: Grid | None) -> None:
-        """Give a track another grid, or none. Raises `Refused`."""
 
     # Commands ----------------------------------------------------------------------------
 
@@ -99,7 +118,8 @@ class Buffers(ABC):
         sources = self._sources.take(len(files.stems))
         shown = printable(name or files.name)[:LONGEST_NAME]
         names = tuple(printable(stem.name)[:LONGEST_NAME] for stem in files.stems)
-        track = Track(next(self._numbers), buffer, shown, path, names, sources, cue)
+        self._latest = next(self._numbers)
+        track = Track(self._latest, buffer, shown, path, names, sources, cue)
         track.context = context
         track.mix = StemMix(len(sources))
         track.left_out = left_out_values(files.left_out)
@@ -130,6 +150,30 @@ class Buffers(ABC):
             raise CommandError(f"{track.name} has other stems now: load it once more")
         self._request(track, files)
 
+    def fetch(self, track: Track, frame: int) -> None:
+        """Have the loader bring in what a track needs to be started at a file frame."""
+        if not track.complete:
+            self._to_loader({"do": "cue", "track": track.number, "frame": frame})
+
+    def keep_places(self, track: Track) -> None:
+        """Have the loader keep in memory what the hot cues and the loop of a track lead to."""
+        frames = list(dict.fromkeys(track.cues[number] for number in sorted(track.cues)))
+        if track.loop_in >= 0:
+            frames.append(track.loop_in)
+        self._to_loader({"do": "keep", "track": track.number, "frames": frames})
+
+    def give_grid(self, track: Track, grid: Grid | None) -> None:
+        """Give a track another grid, or none; from now on, whatever the command's time.
+
+        The new grid has a new place in the desk, and the old place is free when the engine has
+        passed all that names it: it never reads one that is being written. Raises `Refused`.
+        """
+        slot = self.grids.write(grid) if grid else -1
+        old, track.grid, track.grid_slot = track.grid_slot, grid, slot
+        self._playback.change_grid(track, slot, partial(self.grids.give_back, old))
+
+    # Which tracks there are --------------------------------------------------------------
+
     def tracks(self) -> list[Track]:
         """All that have places in the desk."""
         return list(self._tracks.values())
@@ -137,6 +181,24 @@ class Buffers(ABC):
     def numbers(self) -> set[int]:
         """The numbers of these tracks."""
         return set(self._tracks)
+
+    def has(self, track: Track) -> bool:
+        """Whether a track has places in the desk."""
+        return track.number in self._tracks
+
+    def wanted(self, track: Track) -> bool:
+        """Whether a track is in its buffer, or on its way there."""
+        tables = (self.current, self._incoming)
+        return any(table.get(track.buffer) is track for table in tables)
+
+    def leaving(self) -> list[Track]:
+        """Tracks that were let go of, and whose memory is not freed yet."""
+        return list(self._leaving)
+
+    @property
+    def free_sources(self) -> int:
+        """Stems that could still be loaded."""
+        return self._sources.free
 
     def _find(self, path: str) -> TrackFiles:
         try:
@@ -150,7 +212,7 @@ class Buffers(ABC):
 
     def find(self, buffer: int) -> Track:
         """What was loaded last into a buffer, be it still on its way; raises `NotLoaded`."""
-        track = self._incoming.get(buffer) or self.buffers.get(buffer)
+        track = self._incoming.get(buffer) or self.current.get(buffer)
         if track is None:
             raise NotLoaded(f"nothing is loaded in buffer {buffer}")
         return track
@@ -161,12 +223,12 @@ class Buffers(ABC):
         What sounds there is for both: while a new file is being loaded, the old one plays.
         """
         self.find(buffer)
-        tables = (self.buffers, self._incoming)
+        tables = (self.current, self._incoming)
         return [table[buffer] for table in tables if buffer in table]
 
     def shown(self, buffer: int) -> Track | None:
         """What a buffer holds; while it holds nothing, what is on its way there."""
-        return self.buffers.get(buffer) or self._incoming.get(buffer)
+        return self.current.get(buffer) or self._incoming.get(buffer)
 
     def incoming(self, deck: int) -> Track | None:
         """What is on its way into a deck's first buffer."""
@@ -186,7 +248,7 @@ class Buffers(ABC):
     def unload(self, buffer: int, frame: int = 0) -> list[Track]:
         """Stop a buffer and free its memory when it is silent; the tracks that are leaving."""
         left = []
-        for table in (self._incoming, self.buffers):
+        for table in (self._incoming, self.current):
             track = table.pop(buffer, None)
             if track:
                 self._let_go(track, frame, f"buffer {buffer} was unloaded")
@@ -199,7 +261,7 @@ class Buffers(ABC):
 
     def loaded_buffers(self) -> list[int]:
         """Numbers of the buffers that hold something or are about to."""
-        return sorted({*self.buffers, *self._incoming})
+        return sorted({*self.current, *self._incoming})
 
     # What the loader says ----------------------------------------------------------------
 
@@ -213,7 +275,7 @@ class Buffers(ABC):
             self._opened(track, event)
         elif kind == "ready" and track.state == "opened":
             track.state = "ready"
-            self._promote(track)
+            self.promote(track)
             if track.context:
                 track.context.done(track.buffer)
         elif kind == "complete":
@@ -245,7 +307,8 @@ class Buffers(ABC):
         for warning in event.get("warnings", ()):
             self._warn(track, warning)
         self._log_opened(track, event["channels"])
-        self._opened_hook(track)
+        if self.observer:
+            self.observer.opened(track)
 
     def _warn(self, track: Track, text: str) -> None:
         track.warning = f"{track.warning}; {text}" if track.warning else text
@@ -314,14 +377,14 @@ class Buffers(ABC):
             ", streamed" if track.streamed else "",
         )
 
-    def _promote(self, track: Track) -> None:
-        # It can sound: it takes the place of what was there.
+    def promote(self, track: Track) -> None:
+        """A track can sound: it takes the place of what was in its buffer."""
         if self._incoming.get(track.buffer) is not track:
             return
         del self._incoming[track.buffer]
         frame = track.context.frame if track.context else 0
-        old = self.buffers.get(track.buffer)
-        self.buffers[track.buffer] = track
+        old = self.current.get(track.buffer)
+        self.current[track.buffer] = track
         if old:
             ahead = frame if frame > self.desk.frame else 0
             self._let_go(old, ahead, f"{track.name} was loaded in its place")
@@ -356,22 +419,26 @@ class Buffers(ABC):
         if track.context:
             track.context.fail(reason)
             track.context = None
-        self._drop_waiting(track, reason)
+        self._tell_observer(track, reason)
+
+    def _tell_observer(self, track: Track, reason: str) -> None:
+        if self.observer:
+            self.observer.leaves(track, reason)
 
     # Leaving -----------------------------------------------------------------------------
 
     def _let_go(self, track: Track, frame: int, reason: str) -> None:
         # Silence it, then unload it when no voice reads it any more.
-        self._drop_waiting(track, reason)
-        self._tell_unstarted(track, frame, reason)
+        self._tell_observer(track, reason)
+        self._playback.fail_unstarted(track, frame, reason)
         if track.context and not track.settled:
             track.context.fail(reason)
         track.context = None
         ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
-        self._leaving[track] = self.monotonic() + ahead + LEAVE_SECONDS
+        self._leaving[track] = self._monotonic() + ahead + LEAVE_SECONDS
         track.marked = track.voice is None
         if track.voice is not None:
-            self._silence(track, frame)
+            self._playback.silence(track, frame)
 
     def _gone(self, track: Track) -> None:
         if track.state != "failed":
@@ -382,20 +449,133 @@ class Buffers(ABC):
         self.grids.give_back(track.grid_slot)
         track.grid_slot = -1
 
-    def _see_off(self) -> None:
+    def see_off(self) -> None:
         """Unload tracks that have fallen silent; once more stop those that have not."""
-        now = self.monotonic()
+        now = self._monotonic()
         for track, patience in list(self._leaving.items()):
             if track.marked and not in_use(self.desk, track):
                 del self._leaving[track]
-                if track.number in self._tracks:
+                if self.has(track):
                     self._to_loader({"do": "unload", "track": track.number})
             elif now > patience:
                 # The engine had no room for the stop, or its report was lost.
                 self._leaving[track] = now + LEAVE_SECONDS
-                self._silence(track, 0)
+                self._playback.silence(track, 0)
         for entry in list(self._when_gone):
             tracks, context = entry
-            if not any(track.number in self._tracks for track in tracks):
+            if not any(self.has(track) for track in tracks):
                 self._when_gone.remove(entry)
                 context.done()
+
+    # Noted -------------------------------------------------------------------------------
+
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`. Tracks are noted one by one: here are their numbers."""
+        return {
+            "latest": self._latest,
+            "buffers": [[buffer, track.number] for buffer, track in self.current.items()],
+            "incoming": [[buffer, track.number] for buffer, track in self._incoming.items()],
+            "leaving": [[track.number, due] for track, due in self._leaving.items()],
+            "gone": [
+                [[track.number for track in tracks], context.noted()]
+                for tracks, context in self._when_gone
+            ],
+        }
+
+    def restore(
+        self,
+        note: dict[str, Any],
+        tracks: Mapping[int, Track],
+        held: np.ndarray,
+        context: Callable[[list[Any]], Context],
+    ) -> None:
+        """Know what was noted, with `tracks` by their numbers.
+
+        `held`: orders that the engine has; `context` makes a command from its note.
+        """
+        self._tracks.update(tracks)
+        for table, name in ((self.current, "buffers"), (self._incoming, "incoming")):
+            table.update({buffer: tracks[number] for buffer, number in note[name]})
+        self._leaving.update({tracks[number]: due for number, due in note["leaving"]})
+        for numbers, one in note["gone"]:
+            waited = [tracks[number] for number in numbers if number in tracks]
+            self._when_gone.append((waited, context(one)))
+        self._latest = note["latest"]
+        self._numbers = itertools.count(self._latest + SAFE_DISTANCE)
+        self._find_free(held)
+
+    def _find_free(self, held: np.ndarray) -> None:
+        # Which sources and grids are free. A source that is in use, and nobody has noted, waits
+        # for the inventory.
+        desk, tracks = self.desk, self._tracks.values()
+        own = {source for track in tracks for source in track.sources}
+        self._unknown_sources = set(np.flatnonzero(desk.sources["used"]).tolist()) - own
+        self._sources = SourceNumbers(own | self._unknown_sources)
+        voices = desk.voices
+        read = set(voices["grid"][voices["state"] != FREE].tolist())
+        read |= set(held["grid"][held["op"] == OP_START].tolist())
+        read |= set(held["index"][held["op"] == OP_GRID].tolist())
+        self.grids = GridSlots(desk, {track.grid_slot for track in tracks}, read)
+
+    def ask_inventory(self) -> None:
+        """Have the loader say what it has, for `inventory`."""
+        self._to_loader({"do": "inventory", "track": 0})
+
+    def inventory(self, event: dict[str, Any]) -> None:
+        """Compare with what the loader has: ask for what it lacks, have it drop what is not known.
+
+        `event["tracks"]`: a dict each, with number (`track`), `state`, `frames`, `streamed`,
+        `stems` (pairs of source and path) and `broken` (why it is).
+        """
+        there = {entry["track"]: entry for entry in event["tracks"]}
+        for number, entry in there.items():
+            track = self._tracks.get(number)
+            if track is None:
+                self._drop(number, entry)
+            else:
+                self._catch_up(track, entry)
+        theirs = {source for entry in there.values() for source, _path in entry["stems"]}
+        self._sources.give_back(sorted(self._unknown_sources - theirs))
+        self._unknown_sources &= theirs
+        for track in [one for one in self.tracks() if one.number not in there]:
+            if self.wanted(track):
+                self._ask_again(track)
+            else:
+                self._leaving.pop(track, None)
+                self._gone(track)
+
+    def _drop(self, number: int, entry: dict[str, Any]) -> None:
+        # It was asked for in the turn of which there are no notes.
+        sources = [source for source, _path in entry["stems"]]
+        self._unknown_sources -= set(sources)
+        track = Track(number, FIRST_BUFFER, "", "", (), sources, 0.0, state="ready", marked=True)
+        self._latest = max(self._latest, number)
+        self._tracks[number] = track
+        self._leaving[track] = self._monotonic()
+
+    def _catch_up(self, track: Track, entry: dict[str, Any]) -> None:
+        # What the loader has said and nobody has noted.
+        number = track.number
+        channels = self.desk.sources["channels"][track.sources].tolist()
+        self.loader_event({**entry, "event": "opened", "channels": channels})
+        if entry["state"] in ("ready", "complete"):
+            self.loader_event({"event": "ready", "track": number})
+        if entry["state"] == "complete":
+            self.loader_event({"event": "complete", "track": number})
+        if entry["state"] == "broken" and track.state != "broken":
+            self.loader_event({"event": "broken", "track": number, "reason": entry["broken"]})
+        if not self.wanted(track):
+            if track not in self._leaving:
+                self._to_loader({"do": "unload", "track": number})
+        elif not track.complete and track.state != "broken":
+            self.keep_places(track)
+            if track.voice is None and entry.get("cue", -1) != track.cue_frame:
+                self._to_loader({"do": "cue", "track": number, "frame": track.cue_frame})
+
+    def _ask_again(self, track: Track) -> None:
+        if track.state != "loading":
+            return
+        try:
+            self.ask_for_files(track)
+        except CommandError as error:
+            self.loader_event({"event": "failed", "track": track.number, "reason": str(error)})

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crowdstream.control.buffers import Buffers
     from crowdstream.control.core import Core
     from crowdstream.control.mixer import Mixer
+    from crowdstream.control.voices import Voices
 
 MAX_SUBSCRIBERS = 64
 
@@ -65,6 +67,16 @@ class Context:
         made = cls(core, address, core.reply_to(sender), sender, frame, now, beat)
         made.failures, made.late = tuple(failures), late
         return made
+
+    @property
+    def buffers(self) -> Buffers:
+        """The tracks that it is about."""
+        return self.core.buffers
+
+    @property
+    def voices(self) -> Voices:
+        """The voices that play them."""
+        return self.core.voices
 
     @property
     def mixer(self) -> Mixer:

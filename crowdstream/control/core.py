@@ -16,6 +16,7 @@ import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream import REPORT
 from crowdstream.control.allow import AllowList, shown_sender
 from crowdstream.control.answers import Answers, once
+from crowdstream.control.buffers import Buffers
 from crowdstream.control.changes import Changes
 from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import Context, Reply, nobody
@@ -35,6 +36,7 @@ from crowdstream.control.outbox import Outbox
 from crowdstream.control.packets import read
 from crowdstream.control.patches import Patches
 from crowdstream.control.patterns import PATTERN_COST, is_pattern
+from crowdstream.control.pitch import Pitches
 from crowdstream.control.quality import Quality
 from crowdstream.control.quantize import Quantize
 from crowdstream.control.quiet import Burst, Quiet, say
@@ -48,6 +50,7 @@ from crowdstream.control.subscribers import Subscribers
 from crowdstream.control.table import DECK_LETTERS, TABLE, Command, Place
 from crowdstream.control.ticks import Ticks
 from crowdstream.control.tracks import first_buffer
+from crowdstream.control.voices import Voices
 from crowdstream.control.waiting import Entry, Waiting
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import OP_CLOCK
@@ -116,12 +119,17 @@ class Core:
             desk.set_tempo(self.base_bpm)
         self.clock = FrameClock(desk, monotonic, wall)
         self.outbox = Outbox(desk)
+        self.voices = Voices(desk, self.outbox, self.tell, monotonic)
+        self.buffers = Buffers(
+            desk, self.voices, to_loader, self.tell, monotonic, settings.media_root
+        )
+        self.pitches = Pitches(self.outbox, to_loader, desk.sample_rate)
         self.mixer = Mixer(
-            desk, self.outbox, self.beats, to_loader, settings.media_root, self.tell, monotonic
+            desk, self.outbox, self.beats, self.buffers, self.voices, self.pitches, monotonic
         )
         self.medium = Medium(desk, processes, self.tell, monotonic)
         self.meters = Meters(desk)
-        self.mixing = Mixing(self.mixer, settings.target_lufs)
+        self.mixing = Mixing(desk, self.outbox, self.mixer, self.buffers, settings.target_lufs)
         self.recordings = Recordings(desk, self.tell)
         self.effects = Effects(desk, self.outbox)
         self.patches = Patches(desk)
@@ -373,7 +381,7 @@ class Core:
                 letter = DECK_LETTERS[deck]
                 starter = Context(self, f"deck {letter} (--{letter.lower()})", nobody)
                 try:
-                    self.mixer.load(starter, first_buffer(deck), str(path))
+                    self.buffers.load(starter, first_buffer(deck), str(path))
                 except CommandError as error:
                     starter.fail(str(error))
         self.outbox.flush()
@@ -384,7 +392,7 @@ class Core:
         events = pop_events(self.desk, EVENTS_AT_ONCE)
         while len(events):
             self.touched = True
-            self.mixer.engine_events(events)
+            self.voices.engine_events(events)
             self.effects.engine_events(events)
             self.quality.engine_events(events)
             events = pop_events(self.desk, EVENTS_AT_ONCE)
@@ -406,7 +414,7 @@ class Core:
         if event["event"] == "inventory" and self.recall:
             self.recall.inventory(event)
         elif not self.medium.event(event):
-            self.mixer.loader_event(event)
+            self.buffers.loader_event(event)
             if event["event"] == "loudness":
                 self.mixing.follow_loudness(Context(self, "autotrim", nobody))
             self.mixer.tick()

@@ -64,7 +64,6 @@ class DeckPicture:
     def fingerprint(self, targets: list[float]) -> tuple[Any, ...]:
         """What differs whenever the deck's picture does, in a tenth of the time."""
         core, deck = self._core, self._deck
-        mixer = core.mixer
         track = core.status.track_of(deck)
         return (
             _track_mark(track),
@@ -74,7 +73,7 @@ class DeckPicture:
             self._killed(targets),
             core.mixing.is_automatic(deck),
             core.quantize.decks[deck],
-            mixer.pitches.settings(deck),
+            core.pitches.settings(deck),
             chain_mark(core, deck, targets),
         )
 
@@ -82,7 +81,7 @@ class DeckPicture:
         """The deck as a page is shown it: times in seconds, gains linear."""
         core, deck = self._core, self._deck
         track = core.status.track_of(deck)
-        keylock, semitones = core.mixer.pitches.settings(deck)
+        keylock, semitones = core.pitches.settings(deck)
         killed = self._killed(targets)
         left, right = targets[RAMP_LEFT + deck], targets[RAMP_RIGHT + deck]
         incoming = self._incoming(track)
@@ -118,7 +117,7 @@ class DeckPicture:
 
     def _incoming(self, shown: Track | None) -> Track | None:
         # What is being loaded in the place of the track that is shown.
-        coming = self._core.mixer.incoming(self._deck)
+        coming = self._core.buffers.incoming(self._deck)
         return coming if coming is not shown else None
 
     def _voice(self, track: Track | None) -> tuple[Any, ...]:

@@ -43,7 +43,7 @@ def grid_of(track: Track) -> Grid:
 
 def frame_in(context: Context, track: Track, seconds: float, name: str) -> int:
     """The file frame of a place in seconds. Raises `BadArgument` outside of the track."""
-    rate = context.mixer.desk.sample_rate
+    rate = context.core.desk.sample_rate
     frame = round(seconds * rate)
     if frame < 0:
         raise BadArgument(f"{name}: {seconds:g} s is before the beginning of the track")
@@ -59,7 +59,7 @@ def place(context: Context, track: Track, frame: int = 0) -> int:
     For a frame ahead or behind, as if it went on steadily as it does now; a track that is
     silent stands at its cue.
     """
-    desk = context.mixer.desk
+    desk = context.core.desk
     if not track.sounding or track.voice is None:
         return track.cue_frame
     voice = desk.voices[track.voice]
@@ -72,7 +72,7 @@ def place(context: Context, track: Track, frame: int = 0) -> int:
 def keep_cue(context: Context, track: Track, number: int, frame: int) -> None:
     """Set a hot cue of a track."""
     track.cues[number] = frame
-    context.mixer.keep_places(track)
+    context.buffers.keep_places(track)
 
 
 def cue_here(context: Context, track: Track, number: int) -> None:
@@ -80,9 +80,9 @@ def cue_here(context: Context, track: Track, number: int) -> None:
 
     With a quantum and a beat grid it is the nearest such beat.
     """
-    frame, beats = context.frame, context.mixer.beats
+    frame, beats = context.frame, context.core.beats
     if context.beat is not None:
-        frame = beats.frame_passed(context.beat, context.mixer.desk.frame)
+        frame = beats.frame_passed(context.beat, context.core.desk.frame)
     here = place(context, track, frame)
     quantum = context.core.quantize.beats(track.deck, beats.meter)
     if quantum and track.grid is not None:
@@ -94,13 +94,13 @@ def cue_here(context: Context, track: Track, number: int) -> None:
 def send(context: Context, track: Track, op: int, **fields: Any) -> None:
     """Tell the voice of a track something that is to happen when the command acts."""
     assert track.voice is not None
-    context.mixer.outbox.add(op, context, frame=context.frame, target=track.voice, **fields)
+    context.core.outbox.add(op, context, frame=context.frame, target=track.voice, **fields)
 
 
 def dues(context: Context, track: Track) -> list[Due]:
     """When the command acts, and when starts come that the engine has for later."""
     return [
-        Due(context.frame, context.beat), *context.mixer.later_starts(track, context.frame)
+        Due(context.frame, context.beat), *context.voices.later_starts(track, context.frame)
     ]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from crowdstream.control.buffers import Buffers
 from crowdstream.control.clock import BeatClock
 from crowdstream.control.context import Context
-from crowdstream.control.grids import Grid
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.pitch import Pitches
 from crowdstream.control.stems import change_gains
@@ -19,7 +20,6 @@ from crowdstream.control.tracks import Due, Item, Jump, Start, Track, resident
 from crowdstream.control.voices import Voices
 from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import (
-    OP_GRID,
     OP_RAMP,
     OP_SEEK,
     OP_SPIN,
@@ -27,7 +27,7 @@ from crowdstream.desk.codes import (
     OP_STOP_ALL,
     OP_SYNC,
 )
-from crowdstream.desk.ramps import VOICE_GAIN, VOICE_RATE, VOICE_SPIN, voice_ramp
+from crowdstream.desk.ramps import RAMP_EFFECT, VOICE_GAIN, VOICE_RATE, VOICE_SPIN, voice_ramp
 from crowdstream.desk.sizes import VOICES
 
 RAMP_SECONDS = 0.02  # of levels, gains, rates: forty changes a second join without a step
@@ -35,12 +35,12 @@ LEAST_RAMP_SECONDS = 0.004  # also where 0 was asked for: a step in a level is a
 START_PATIENCE = 5.0  # seconds that a start waits for its files, counted from when it is due
 
 
-class Mixer(Voices):
+class Mixer:
     """Carries out what commands ask for. All methods are called from the control thread.
 
-    `to_loader` sends a request to the loader, `tell` an event to all subscribers;
-    `loader_event` and `engine_events` take in what comes back; `tick` looks after everything
-    that waits. Nothing is published to the engine before the outbox is flushed.
+    What is to start or jump waits here until its files are in memory: `buffers` says which
+    tracks there are, `voices` which of them play. `tick` looks after everything that waits, in
+    all three. Nothing is published to the engine before the outbox is flushed.
     """
 
     def __init__(
@@ -48,19 +48,24 @@ class Mixer(Voices):
         desk: Desk,
         outbox: Outbox,
         beats: BeatClock,
-        to_loader: Callable[[dict[str, Any]], None],
-        media_roots: Sequence[Path] = (),
-        tell: Callable[..., None] = lambda *_, **__: None,
+        buffers: Buffers,
+        voices: Voices,
+        pitches: Pitches,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(outbox, desk, to_loader, tell, monotonic, media_roots)
-        self.beats = beats
-        self.pitches = Pitches(outbox, to_loader, desk.sample_rate)
+        self._desk = desk
+        self._outbox = outbox
+        self._beats = beats
+        self._buffers = buffers
+        self._voices = voices
+        self._pitches = pitches
+        self._monotonic = monotonic
         self._starts: list[Start] = []
         self._joined: list[tuple[list[Item], int]] | None = None
         self._jumps: list[Jump] = []
         self._targets: dict[int, float] = {}
         self._syncs: list[tuple[list[Track], list[Start], Context, int]] = []
+        buffers.observer = self
 
     # Starting and stopping ---------------------------------------------------------------
 
@@ -76,10 +81,10 @@ class Mixer(Voices):
             if frame == 0:
                 self._replace_waiting(item.track)
             self._ask_for(item)
-        ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
+        ahead = max(0, frame - self._desk.frame) / self._desk.sample_rate
         context = items[0].context
         beat = context.beat if frame == context.frame else None
-        start = Start(items, frame, self.monotonic() + ahead + START_PATIENCE, beat)
+        start = Start(items, frame, self._monotonic() + ahead + START_PATIENCE, beat)
         self._starts.append(start)
         self._try_start(start)
 
@@ -104,54 +109,26 @@ class Mixer(Voices):
                 start.items = [item for item in start.items if item.track is not track]
 
     def _ask_for(self, item: Item) -> None:
-        track = item.track
-        if track.state != "loading" and not track.complete:
-            frame = item.start_frame()
-            self._to_loader({"do": "cue", "track": track.number, "frame": frame})
+        if item.track.state != "loading":
+            self._buffers.fetch(item.track, item.start_frame())
 
-    def _opened_hook(self, track: Track) -> None:
-        # What is to start elsewhere than at the cue needs other pages first.
+    def opened(self, track: Track) -> None:
+        """Have the loader bring in what is to start elsewhere than at the cue."""
         for item in self._waiting_items(track):
             if item.start_frame() != track.cue_frame:
                 self._ask_for(item)
 
-    def give_grid(self, track: Track, grid: Grid | None) -> None:
-        """Give a track another grid, or none; from now on, whatever the command's time.
-
-        The new grid has a new place in the desk, and the old place is free when the engine has
-        passed all that names it: it never reads one that is being written. Raises `Refused`.
-        """
-        slot = self.grids.write(grid) if grid else -1
-        old, track.grid, track.grid_slot = track.grid_slot, grid, slot
-        if track.voice is None:
-            self.grids.give_back(old)
-            return
-        at = [Due(0), *self.later_starts(track, 0)]
-        left = len(at)
-
-        def passed() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self.grids.give_back(old)
-
-        for due in at:
-            self.outbox.add(
-                OP_GRID, frame=due.frame, beat=due.beat, target=track.voice, index=slot
-            )
-            self.mark(passed, due.frame, due.beat)
-
     def stop(self, track: Track, context: Context) -> None:
         """Stop a track and what is still to start of it."""
-        self._drop_waiting(track)
-        if track.voice is not None:
-            self._send_stop(track.voice, context.frame, context)
+        self.leaves(track, "")
+        self._voices.stop(track, context.frame, context)
 
     def stop_all(self, context: Context) -> None:
         """Stop every voice and the test tone."""
-        self.outbox.add(OP_STOP_ALL, context, frame=context.frame)
+        self._outbox.add(OP_STOP_ALL, context, frame=context.frame)
 
-    def _drop_waiting(self, track: Track, reason: str = "") -> None:
+    def leaves(self, track: Track, reason: str) -> None:
+        """Forget starts and jumps of a track that wait; tell their senders the reason, if any."""
         for start in self._starts:
             for item in [item for item in start.items if item.track is track]:
                 start.items.remove(item)
@@ -167,27 +144,27 @@ class Mixer(Voices):
 
     def waiting_tracks(self, deck: int) -> list[Track]:
         """Tracks of a deck that are loaded, or being loaded, and do not play."""
-        tracks = [self.find(buffer) for buffer in self.loaded_buffers()]
+        tracks = [self._buffers.find(buffer) for buffer in self._buffers.loaded_buffers()]
         return [track for track in tracks if track.deck == deck and not track.sounding]
 
     def _try_start(self, start: Start) -> None:
         missing = []
         for item in list(start.items):
-            if resident(self.desk, item.track, item.start_frame()):
+            if resident(self._desk, item.track, item.start_frame()):
                 continue
             if item.track.state in ("failed", "broken", "gone"):
                 start.items.remove(item)
                 item.context.fail(item.track.reason or f"{item.track.name} was unloaded")
             else:
                 missing.append(item)
-        if missing and self.monotonic() < start.deadline:
+        if missing and self._monotonic() < start.deadline:
             return
         for item in missing:
             start.items.remove(item)
             item.context.fail(f"{item.track.name} was not loaded within {START_PATIENCE:g} s")
         self._starts.remove(start)
         wanting = {item.track for item in start.items if item.track.voice is None}
-        if len(wanting) > self.free_voices():
+        if len(wanting) > self._voices.free_voices():
             for item in start.items:
                 item.context.fail(f"{VOICES} voices sound already: stop some")
             return
@@ -196,15 +173,15 @@ class Mixer(Voices):
 
     def _issue(self, item: Item, due: Due) -> None:
         track = item.track
-        self._promote(track)
-        voice = self._take_voice(track) if track.voice is None else track.voice
+        self._buffers.promote(track)
+        voice = self._voices.hold(track)
         first = item.start_frame()
         end, loop_in = track.frames, 0
         if item.seconds is not None:
             loop_in = first
-            end = min(end, first + max(1, round(item.seconds * self.desk.sample_rate)))
+            end = min(end, first + max(1, round(item.seconds * self._desk.sample_rate)))
         track.gain, track.rate = item.volume, item.rate
-        serial = self.outbox.add(
+        serial = self._outbox.add(
             OP_START,
             item.context,
             frame=due.frame,
@@ -223,24 +200,24 @@ class Mixer(Voices):
             gains=track.mix.gains,
         )
         track.coming[serial] = due
-        track.mix.send_rows(self.outbox, item.context, voice, due)
-        self.pitches.at_start(item.context, track, due)
+        track.mix.send_rows(self._outbox, item.context, voice, due)
+        self._pitches.at_start(item.context, track, due)
         track.looped, track.loop_begun = item.loop, False
         if item.spin_up:
-            self.outbox.add(
+            self._outbox.add(
                 OP_RAMP, item.context, frame=due.frame, beat=due.beat, x=0.0, y=0.0,
                 index=voice_ramp(voice, VOICE_SPIN),
             )
-            self.outbox.add(
+            self._outbox.add(
                 OP_SPIN, item.context, frame=due.frame, beat=due.beat, target=voice, x=1.0,
-                y=round(item.spin_up * self.desk.sample_rate),
+                y=round(item.spin_up * self._desk.sample_rate),
             )
         if track.ratio:
             self.send_sync(item.context, track, due)
 
     def send_sync(self, context: Context, track: Track, due: Due) -> None:
         """Tell the engine, for then, whether and how a track is synced."""
-        self.outbox.add(
+        self._outbox.add(
             OP_SYNC, context, frame=due.frame, beat=due.beat, target=track.voice or 0,
             index=int(track.ratio > 0.0), x=track.ratio or 1.0, y=track.quantum,
         )
@@ -251,17 +228,9 @@ class Mixer(Voices):
         """Jump to a file frame as soon as it is in memory; move the cue of what does not play."""
         if track.voice is None:
             track.cue_frame = position
-            if not track.complete:
-                self._to_loader({"do": "cue", "track": track.number, "frame": position})
+            self._buffers.fetch(track, position)
             return
         self.jump(track, position, context, {"op": OP_SEEK, "start": position})
-
-    def keep_places(self, track: Track) -> None:
-        """Have the loader keep in memory what the hot cues and the loop of a track lead to."""
-        frames = list(dict.fromkeys(track.cues[number] for number in sorted(track.cues)))
-        if track.loop_in >= 0:
-            frames.append(track.loop_in)
-        self._to_loader({"do": "keep", "track": track.number, "frames": frames})
 
     def jump(
         self,
@@ -274,19 +243,18 @@ class Mixer(Voices):
 
         `order`: fields of `Outbox.add`.
         """
-        if not track.complete:
-            self._to_loader({"do": "cue", "track": track.number, "frame": position})
+        self._buffers.fetch(track, position)
         self._jumps = [jump for jump in self._jumps if jump.track is not track]
-        ahead = max(0, context.frame - self.desk.frame) / self.desk.sample_rate
-        deadline = self.monotonic() + ahead + START_PATIENCE
+        ahead = max(0, context.frame - self._desk.frame) / self._desk.sample_rate
+        deadline = self._monotonic() + ahead + START_PATIENCE
         jump = Jump(track, position, context, deadline, order)
         self._jumps.append(jump)
         self._try_jump(jump)
 
     def _try_jump(self, jump: Jump) -> None:
         track = jump.track
-        if not resident(self.desk, track, jump.position):
-            if self.monotonic() < jump.deadline and track.state != "broken":
+        if not resident(self._desk, track, jump.position):
+            if self._monotonic() < jump.deadline and track.state != "broken":
                 return
             self._jumps.remove(jump)
             jump.context.fail(track.reason or f"that place of {track.name} was not loaded in time")
@@ -296,8 +264,9 @@ class Mixer(Voices):
             return
         # A start that the engine already holds begins at the new place as well.
         context = jump.context
-        for due in (Due(context.frame, context.beat), *self.later_starts(track, context.frame)):
-            self.outbox.add(
+        later = self._voices.later_starts(track, context.frame)
+        for due in (Due(context.frame, context.beat), *later):
+            self._outbox.add(
                 context=context, target=track.voice, frame=due.frame, beat=due.beat, **jump.order
             )
 
@@ -317,7 +286,7 @@ class Mixer(Voices):
 
     def speeds(self, bpm: float, base_bpm: float) -> list[tuple[str, float, float]]:
         """Names, rates and speeds at a tempo, of the tracks that play or are to start."""
-        playing = [(t, t.rate) for t in self._voices if t and (t.sounding or t.coming)]
+        playing = [(t, t.rate) for t in self._voices.tracks() if t.sounding or t.coming]
         waiting = [(item.track, item.rate) for start in self._starts for item in start.items]
         return [
             (track.name, rate, bpm * track.speed_per_bpm(rate, base_bpm))
@@ -326,7 +295,7 @@ class Mixer(Voices):
 
     def playing(self, deck: int) -> Track:
         """The track of a deck that plays, else its latest; raises `NotLoaded`."""
-        tracks = self.deck_tracks(deck)
+        tracks = self._buffers.deck_tracks(deck)
         return next((track for track in tracks if track.sounding), tracks[-1])
 
     def set_stem_gain(
@@ -357,32 +326,18 @@ class Mixer(Voices):
         self.ramp(context, row, target, seconds)
         # A start that the engine already holds brings its own value with it; this one comes
         # after it on the same frame.
-        for due in self.later_starts(track, context.frame):
-            self.outbox.add(
+        for due in self._voices.later_starts(track, context.frame):
+            self._outbox.add(
                 OP_RAMP, context, index=row, x=target, y=0.0, frame=due.frame, beat=due.beat
             )
 
-    def later_starts(self, track: Track, frame: int) -> list[Due]:
-        """When starts of a track come that the engine has, and that lie after `frame`."""
-        now = max(frame, self.desk.frame)
-        return sorted({due for due in track.coming.values() if due.frame > now})
-
-    def held_by(self, deck: int, context: Context) -> list[tuple[Track, list[Due]]]:
-        """Tracks of a deck that have voices, and when more starts of them come."""
-        held = [track for track in self._voices if track and track.deck == deck]
-        return [(track, self.later_starts(track, context.frame)) for track in held]
-
     def retime(self) -> None:
         """The clock runs otherwise from now on: what is to start at a beat starts elsewhere."""
-        now = self.desk.frame
-        for track in [track for track in self._voices if track]:
-            for serial, due in track.coming.items():
-                if due.beat is not None:
-                    frame = self.beats.frame_of_command(due.beat, now)
-                    track.coming[serial] = Due(frame, due.beat)
+        frame_of = partial(self._beats.frame_of_command, after=self._desk.frame)
+        self._voices.retime(frame_of)
         for start in self._starts:
             if start.beat is not None:
-                start.frame = self.beats.frame_of_command(start.beat, now)
+                start.frame = frame_of(start.beat)
 
     def ramp(
         self,
@@ -398,27 +353,28 @@ class Mixer(Voices):
         is taken as that.
         """
         self._targets[row] = target
-        frames = max(1, round(max(seconds, LEAST_RAMP_SECONDS) * self.desk.sample_rate))
-        self.outbox.add(
+        frames = max(1, round(max(seconds, LEAST_RAMP_SECONDS) * self._desk.sample_rate))
+        self._outbox.add(
             OP_RAMP, context, index=row, x=target, y=frames,
             frame=context.frame if frame is None else frame,
         )
 
     def target(self, row: int) -> float:
         """Where a ramped parameter was last sent to; where it stands if it never was."""
-        return self._targets.get(row, float(self.desk.ramps["target"][row]))
+        return self._targets.get(row, float(self._desk.ramps["target"][row]))
 
     def waiting(self) -> bool:
         """Whether a track is on its way in, or a start or jump waits for one."""
-        loading = any(not track.settled for track in self._tracks.values())
+        loading = any(not track.settled for track in self._buffers.tracks())
         return loading or bool(self._starts or self._jumps)
 
     # Looking after what waits --------------------------------------------------------------
 
     def sync(self, context: Context, number: int) -> None:
         """Answer `/synced number` when everything said before is done."""
-        waiting = [track for track in self._tracks.values() if not track.settled]
-        self._syncs.append((waiting + list(self._leaving), list(self._starts), context, number))
+        waiting = [track for track in self._buffers.tracks() if not track.settled]
+        waiting += self._buffers.leaving()
+        self._syncs.append((waiting, list(self._starts), context, number))
 
     def tick(self) -> None:
         """Look after starts and jumps that wait, tracks that are leaving, and syncs."""
@@ -426,19 +382,56 @@ class Mixer(Voices):
             self._try_start(start)
         for jump in list(self._jumps):
             self._try_jump(jump)
-        self._see_off()
+        self._buffers.see_off()
         for entry in list(self._syncs):
             tracks, starts, context, number = entry
-            loading = any(t.number in self._tracks and self._unfinished(t) for t in tracks)
+            loading = any(self._buffers.has(t) and self._unfinished(t) for t in tracks)
             if not loading and not any(start in self._starts for start in starts):
                 self._syncs.remove(entry)
                 note = ["synced", context.noted(), number]
-                self.mark(partial(context.reply, "/synced", number), note=note)
-        self._reconcile()
-        self.outbox.flush()
+                self._voices.mark(partial(context.reply, "/synced", number), note=note)
+        self._voices.reconcile()
+        self._outbox.flush()
 
     def _unfinished(self, track: Track) -> bool:
         # Not loaded yet, or silenced and not freed yet.
-        return not track.settled or not (
-            self.buffers.get(track.buffer) is track or self._incoming.get(track.buffer) is track
-        )
+        return not track.settled or not self._buffers.wanted(track)
+
+    # Noted -------------------------------------------------------------------------------
+
+    def noted(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`."""
+        return {
+            "starts": [start.noted() for start in self._starts],
+            "jumps": [jump.noted() for jump in self._jumps],
+            "syncs": [
+                [
+                    [track.number for track in tracks],
+                    [self._starts.index(start) for start in starts if start in self._starts],
+                    context.noted(),
+                    number,
+                ]
+                for tracks, starts, context, number in self._syncs
+            ],
+        }
+
+    def restore(
+        self,
+        note: dict[str, Any],
+        tracks: Mapping[int, Track],
+        held: np.ndarray,
+        context: Callable[[list[Any]], Context],
+    ) -> None:
+        """Know what was noted, with `tracks` by their numbers.
+
+        `held`: orders that the engine has; `context` makes a command from its note.
+        """
+        self._starts += [Start.from_note(one, tracks, context) for one in note["starts"]]
+        self._jumps += [Jump.from_note(one, tracks, context) for one in note["jumps"]]
+        for numbers, places, one, number in note["syncs"]:
+            waited = [tracks[track] for track in numbers if track in tracks]
+            starts = [self._starts[place] for place in places]
+            self._syncs.append((waited, starts, context(one), number))
+        ramps = held[(held["op"] == OP_RAMP) & (held["index"] < RAMP_EFFECT)]
+        for order in ramps[np.argsort(ramps["serial"])]:
+            self._targets[int(order["index"])] = float(order["x"])

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from crowdstream.control.buffers import Buffers
 from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS, Mixer
+from crowdstream.control.outbox import Outbox
 from crowdstream.control.tracks import first_buffer
+from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import OP_LOOKAHEAD
 from crowdstream.desk.ramps import RAMP_CEILING, RAMP_TRIM
 from crowdstream.settings import Settings
@@ -24,16 +27,21 @@ def decibel_gain(decibels: float) -> float:
 class Mixing:
     """Decks' kills and trims. For the control thread."""
 
-    def __init__(self, mixer: Mixer, target_lufs: float) -> None:
+    def __init__(
+        self, desk: Desk, outbox: Outbox, mixer: Mixer, buffers: Buffers, target_lufs: float
+    ) -> None:
+        self._desk = desk
+        self._outbox = outbox
         self._mixer = mixer
+        self._buffers = buffers
         self._target = target_lufs
         self._automatic: set[int] = set()
         self._killed: dict[int, float] = {}
 
     def first_orders(self, context: Context, settings: Settings) -> None:
         """What the settings say of the limiter."""
-        frames = round(settings.limiter_lookahead * 1e-3 * self._mixer.desk.sample_rate)
-        self._mixer.outbox.add(OP_LOOKAHEAD, context, x=frames)
+        frames = round(settings.limiter_lookahead * 1e-3 * self._desk.sample_rate)
+        self._outbox.add(OP_LOOKAHEAD, context, x=frames)
         self.ceiling(context, settings.ceiling)
 
     def noted(self) -> list[Any]:
@@ -90,7 +98,7 @@ class Mixing:
         By 12 dB at most: what is softer than that is meant to be.
         """
         for deck in sorted(self._automatic):
-            track = self._mixer.shown(first_buffer(deck))
+            track = self._buffers.shown(first_buffer(deck))
             if track is None or track.lufs is None:
                 continue
             decibels = min(max(self._target - track.lufs, -MOST_DB), MOST_DB)

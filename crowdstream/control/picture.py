@@ -142,14 +142,13 @@ class Picture:
     def _buffers(self, _targets: Targets) -> dict[str, Any]:
         # Other buffers than those that the decks show: old sequencers load a whole set into them.
         core = self._core
-        mixer = core.mixer
         shown = {core.status.track_of(deck) for deck in range(len(DECK_LETTERS))}
         return {
             str(buffer): {
                 "deck": DECK_LETTERS[track.deck], "number": track.number, "track": track.name,
                 "state": state_of(track), "rate": track.rate, "gain": track.gain,
             }
-            for buffer, track in mixer.buffers.items()
+            for buffer, track in core.buffers.current.items()
             if track not in shown
         }  # fmt: skip
 

@@ -8,13 +8,17 @@ lack the turn in which the earlier control died.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from crowdstream.control.context import Context
-from crowdstream.control.mixer_notes import MixerNotes
+import numpy as np
+
+from crowdstream.control.context import Context, nobody
+from crowdstream.control.heads import cue_here
 from crowdstream.control.notes import GONE, Notes
 from crowdstream.control.published import orders_held
+from crowdstream.control.tracks import Track
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import TAPS
 from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
@@ -49,7 +53,6 @@ class Recall:
     def __init__(self, core: Core, notes: Notes) -> None:
         self._core = core
         self._notes = notes
-        self._mixer = MixerNotes(core)
         self._look_at = 0.0
         self._rest_until = 0.0
         self._published = -1
@@ -88,7 +91,7 @@ class Recall:
         if now >= self._clock_at + LOOK_SECONDS:
             self._clock_at = now
             yield "clock", self._core.clock.noted()
-        left = self._tracks - self._core.mixer.numbers()
+        left = self._tracks - self._core.buffers.numbers()
         self._tracks -= left
         for number in left:
             yield f"track/{number}", GONE
@@ -99,10 +102,12 @@ class Recall:
 
     def _all(self) -> Iterator[tuple[str, Any]]:
         core = self._core
-        for track in core.mixer.tracks():
+        for track in core.buffers.tracks():
             self._tracks.add(track.number)
             yield f"track/{track.number}", track.noted()
-        yield "mixer", self._mixer.noted()
+        yield "mixer", {
+            **core.buffers.noted(), **core.voices.noted(), **core.mixer.noted()
+        }
         yield "core", {name: getattr(core, name) for name in COUNTERS}
         yield "refused", core.outbox.refused
         yield "subscribers", core.subscribers.noted()
@@ -116,7 +121,7 @@ class Recall:
         yield "dj", core.dj.noted()
         yield "quantize", core.quantize.noted()
         yield "patches", core.patches.noted()
-        yield "pitches", core.mixer.pitches.noted()
+        yield "pitches", core.pitches.noted()
         yield "mixing", core.mixing.noted()
         yield "effects", core.effects.noted()
         yield "meters", core.meters.noted()
@@ -143,19 +148,15 @@ class Recall:
         core.medium.restore(values["medium"])
         core.beats.restore(values["beats"])
         core.clock.restore(values.get("clock", [None, []]))
-        unsent = core.outbox.restore(values["outbox"])
+        core.outbox.restore(values["outbox"])
         held = orders_held(core.desk)
         core.follower.restore(values["follower"])
         core.dj.restore(values["dj"])
         core.quantize.restore(values["quantize"])
         core.patches.restore(values["patches"])
         core.mixing.restore(values["mixing"])
-        tracks = {
-            int(key[6:]): value for key, value in values.items() if key.startswith("track/")
-        }
-        self._tracks = set(tracks)
-        self._mixer.restore(values["mixer"], tracks, held, unsent)
-        core.mixer.pitches.restore(values["pitches"])
+        self._restore_mixer(values, held)
+        core.pitches.restore(values["pitches"])
         core.effects.restore(values["effects"], held)
         for one, rate, stems in values["meters"]:
             context = self._context(one)
@@ -170,8 +171,37 @@ class Recall:
         core.outbox.flush()
         self.begin()
 
+    def _restore_mixer(self, values: Mapping[str, Any], held: np.ndarray) -> None:
+        # Tracks, voices and what waits are noted as one, and each takes its own of it.
+        core, rate = self._core, self._core.desk.sample_rate
+        notes = {
+            int(key[6:]): value for key, value in values.items() if key.startswith("track/")
+        }
+        tracks = {
+            number: Track.from_note(note, rate, self._context(note["context"]))
+            for number, note in notes.items()
+        }
+        self._tracks = set(tracks)
+        note = values["mixer"]
+        core.buffers.restore(note, tracks, held, self._sure)
+        core.mixer.restore(note, tracks, held, self._sure)
+        core.voices.restore(note, tracks, held, self._sure, self._action)
+        core.buffers.ask_inventory()
+
     def _context(self, note: list[Any] | None) -> Context | None:
         return Context.from_note(self._core, note)
+
+    def _sure(self, note: list[Any] | None) -> Context:
+        return self._context(note) or Context(self._core, "", nobody)
+
+    def _action(self, note: list[Any]) -> Callable[[], None] | None:
+        # What was to be done at a mark; None where that is about a track that is gone.
+        kind, one, number, *rest = note
+        context = self._sure(one)
+        if kind == "synced":
+            return partial(context.reply, "/synced", number)
+        found = [track for track in self._core.buffers.tracks() if track.number == number]
+        return partial(cue_here, context, found[0], rest[0]) if found else None
 
     def close(self) -> None:
         """Let go of the notes."""
@@ -179,7 +209,7 @@ class Recall:
 
     def inventory(self, event: dict[str, Any]) -> None:
         """Take in what the loader has."""
-        self._mixer.inventory(event)
+        self._core.buffers.inventory(event)
 
 
 def settle_taps(desk: Desk, wanted: list[int]) -> None:

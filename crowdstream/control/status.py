@@ -171,7 +171,7 @@ class Status:
         """State of one deck and of its track, its playhead as it was at `moment`."""
         core = self._core
         desk, ramps = core.desk, core.desk.ramps
-        keylock, semitones = core.mixer.pitches.settings(deck)
+        keylock, semitones = core.pitches.settings(deck)
         readings: dict[str, Any] = {
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
             "grid": "", "grid_confidence": 0.0, "bpm": 0.0, "beat": 0.0, "phase": 0.0,
@@ -223,11 +223,11 @@ class Status:
 
     def track_of(self, deck: int) -> Track | None:
         """The deck's track, or whatever else of the deck plays."""
-        mixer = self._core.mixer
-        track = mixer.shown(first_buffer(deck))
+        core = self._core
+        track = core.buffers.shown(first_buffer(deck))
         if track and track.sounding:
             return track
-        return next((other for other in mixer.sounding() if other.deck == deck), track)
+        return next((other for other in core.voices.sounding() if other.deck == deck), track)
 
     def values(self) -> list[Any]:
         """SuperCollider's nine values, then names and values by turns.
@@ -237,14 +237,14 @@ class Status:
         """
         core = self._core
         moment = read_moment(core.desk)
-        playing = core.mixer.sounding()
+        playing = core.voices.sounding()
         cpu = core.processes
         values: list[Any] = [
             1,
             sounding(core.desk),
             sum(len(track.sources) for track in playing),
             DECKS,
-            len(core.mixer.buffers),
+            len(core.buffers.current),
             float(cpu.total),
             float(cpu.peak),
             float(core.settings.sample_rate),

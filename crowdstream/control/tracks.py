@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -188,6 +188,11 @@ class SourceNumbers:
         """Return numbers whose track is gone."""
         self._free.extend(numbers)
 
+    @property
+    def free(self) -> int:
+        """Numbers that nobody holds."""
+        return len(self._free)
+
 
 @dataclass(eq=False)
 class Item:
@@ -208,6 +213,13 @@ class Item:
             return self.track.cue_frame
         return min(int(self.start * self.track.frames), max(0, self.track.frames - 1))
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it."""
+        return [
+            self.track.number, self.context.noted(), self.rate, self.volume, self.loop, self.start,
+            self.seconds, self.spin_up,
+        ]
+
 
 @dataclass(eq=False)
 class Jump:
@@ -222,6 +234,20 @@ class Jump:
     deadline: float
     order: dict[str, Any]
 
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `from_note`."""
+        return [
+            self.track.number, self.position, self.context.noted(), self.deadline, self.order
+        ]
+
+    @classmethod
+    def from_note(
+        cls, note: list[Any], tracks: Mapping[int, Track], context: Callable[[list[Any]], Context]
+    ) -> Jump:
+        """What was noted, with `tracks` by their numbers."""
+        number, position, one, deadline, order = note
+        return cls(tracks[number], position, context(one), deadline, order)
+
 
 @dataclass(eq=False)
 class Start:
@@ -231,3 +257,16 @@ class Start:
     frame: int
     deadline: float
     beat: float | None = None
+
+    def noted(self) -> list[Any]:
+        """As JSON holds it; see `from_note`."""
+        return [[item.noted() for item in self.items], self.frame, self.deadline, self.beat]
+
+    @classmethod
+    def from_note(
+        cls, note: list[Any], tracks: Mapping[int, Track], context: Callable[[list[Any]], Context]
+    ) -> Start:
+        """What was noted, with `tracks` by their numbers."""
+        items, frame, deadline, beat = note
+        made = [Item(tracks[number], context(one), *rest) for number, one, *rest in items]
+        return cls(made, frame, deadline, beat)

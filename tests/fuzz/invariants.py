@@ -111,16 +111,16 @@ def _check_chains(desk: Desk) -> None:
 
 def check_control(core: Core, loader: Loader) -> None:
     """Raises `Fault` where control and loader have lost count of something."""
-    mixer = core.mixer
-    tracks = mixer._tracks.values()
-    _parts("sources", range(SOURCES), mixer._sources._free, *(track.sources for track in tracks))
+    buffers = core.buffers
+    tracks = buffers.tracks()
+    _parts("sources", range(SOURCES), buffers._sources._free, *(track.sources for track in tracks))
     slots = [track.grid_slot for track in tracks if track.grid_slot >= 0]
-    _apart("grids", [*mixer.grids._free, *slots])  # some wait until the engine has passed them
+    _apart("grids", [*buffers.grids._free, *slots])  # some wait until the engine has passed them
     placed = [one.instance for chain in core.effects.chains for one in chain if one]
     _parts("effects", range(EFFECTS), core.effects._free, core.effects._leaving, placed)
-    for number, track in enumerate(mixer._voices):
+    for number, track in enumerate(core.voices.holders()):
         _hold(track is None or track.voice == number, f"voice {number} is held by another")
-    for table in (mixer.buffers, mixer._incoming):
+    for table in (buffers.current, buffers._incoming):
         for buffer, track in table.items():
             _hold(track.buffer == buffer, f"buffer {buffer} holds the track of another")
     _check_pages(core.desk, loader)

@@ -115,18 +115,18 @@ class Rig(Session):
 
     def state(self) -> dict[str, Any]:
         """What a failed command must not change."""
-        mixer = self.core.mixer
+        buffers, waiting = self.core.buffers, self.core.mixer.noted()
         return {
             "buffers": {n: (t.number, t.state, t.gain, t.rate, tuple(t.mix.gains), t.voice,
                             t.sounding, dict(t.coming), t.cue_frame)
-                        for n, t in mixer.buffers.items()},
-            "incoming": {n: t.number for n, t in mixer._incoming.items()},
-            "tracks": sorted(mixer._tracks),
-            "sources": len(mixer._sources._free),
-            "voices": [t.number if t else 0 for t in mixer._voices],
-            "starts": [(s.frame, len(s.items)) for s in mixer._starts],
-            "jumps": len(mixer._jumps),
-            "syncs": len(mixer._syncs),
+                        for n, t in buffers.current.items()},
+            "incoming": buffers.noted()["incoming"],
+            "tracks": sorted(buffers.numbers()),
+            "sources": buffers.free_sources,
+            "voices": [t.number if t else 0 for t in self.core.voices.holders()],
+            "starts": [(frame, len(items)) for items, frame, *_ in waiting["starts"]],
+            "jumps": len(waiting["jumps"]),
+            "syncs": len(waiting["syncs"]),
             "bpm": self.core.beats.bpm,
             "meter": self.core.beats.meter,
             "zero": self.core.beats.zero,
@@ -165,7 +165,7 @@ def playing(rig: Rig, path: str, buffer: int = 100, loop: int = 1) -> None:
     rig.send("/load_buffer", buffer, path)
     rig.send("/play_stem", buffer, 1.0, 1.0, loop)
     rig.run(2048)
-    assert rig.core.mixer.find(buffer).sounding
+    assert rig.core.buffers.find(buffer).sounding
 
 
 def bundle(seconds: float, *elements: bytes) -> bytes:

@@ -75,9 +75,9 @@ def own_bytes() -> int:
 def test_half_an_hour_of_music(material: Material, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "crowdstream")  # hundreds of refusals are not kept
     with material.night() as night:
-        mixer, desk, arena = night.core.mixer, night.desk, night.loader._arena
+        buffers, desk, arena = night.core.buffers, night.desk, night.loader._arena
         resources = held()
-        before = (len(arena._free), arena.reserved, len(mixer._sources._free))
+        before = (len(arena._free), arena.reserved, buffers.free_sources)
         night.play(material.actions(SEED), WARM_HOURS * 3600.0)
         night.clear_up()
         warm = own_bytes()
@@ -100,11 +100,10 @@ def test_half_an_hour_of_music(material: Material, caplog: pytest.LogCaptureFixt
         assert own_bytes() - warm < GROWTH_BYTES
         assert not desk.voices["state"].any()
         assert not np.abs(night.render(2048)).max()
-        after = (len(arena._free) + len(arena._retired), arena.reserved,
-                 len(mixer._sources._free))
+        after = (len(arena._free) + len(arena._retired), arena.reserved, buffers.free_sources)
         assert after == before
         assert added(resources) == []
-        assert not mixer.buffers
+        assert not buffers.current
         assert int(desk.master["pending"]) == 0
         assert len(night.core.waiting) == 0
 

@@ -47,7 +47,7 @@ def tempo(context: Context, bpm: float, beats: float) -> None:
 @TABLE.add("/clock/meter", METER, asks=True)
 def meter(context: Context, beats: int) -> None:
     """Set the beats per bar."""
-    context.mixer.beats.meter = beats
+    context.core.beats.meter = beats
 
 
 @TABLE.add("/clock/reset", answers=DISCARDS, scheduled=True)
@@ -66,7 +66,7 @@ def reset(context: Context) -> None:
 )
 def beat(context: Context) -> None:
     """Ask where the clock is with the next block."""
-    beats, frame = context.mixer.beats, context.core.desk.frame
+    beats, frame = context.core.beats, context.core.desk.frame
     now = beats.beat(frame)
     bar, within = divmod(now, beats.meter)
     context.reply(

@@ -28,7 +28,7 @@ def context_frame(context: Context) -> int:
 
 def start_frame(context: Context, start_at: float) -> int:
     """The frame of a `start_at` argument; a bundle's time tag counts where it says "now"."""
-    frame = context.mixer.beats.frame_of_start(start_at, context_frame(context))
+    frame = context.core.beats.frame_of_start(start_at, context_frame(context))
     return frame or context.frame
 
 
@@ -55,7 +55,7 @@ def check_tempo(context: Context, bpm: float) -> None:
 
 def check_rate(context: Context, rate: float) -> None:
     """Raises `BadArgument` for a rate that the tempo of now puts out of reach."""
-    tempo = context.mixer.beats.bpm / context.core.base_bpm
+    tempo = context.core.beats.bpm / context.core.base_bpm
     if not playable(rate * tempo):
         raise BadArgument(
             f"rate: {rate:g} at {tempo:g} times the base tempo is {rate * tempo:g}; "
@@ -70,7 +70,7 @@ def band_row(deck: int, band: str) -> int:
 
 def stem_tracks(context: Context, deck: int, number: int) -> Iterator[Track]:
     """The deck's tracks that have a stem of this number; raises `BadArgument` if none has."""
-    tracks = context.mixer.deck_tracks(deck)
+    tracks = context.buffers.deck_tracks(deck)
     most = max(len(track.stems) for track in tracks)
     if number > most:
         raise BadArgument(f"number: {number} is no stem, the track has {most}")

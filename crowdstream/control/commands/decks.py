@@ -33,15 +33,15 @@ _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SEC
 )
 def load(context: Context, deck: int, path: str, start: float) -> None:
     """Load a track onto the deck; its stems stay aligned to the sample."""
-    context.mixer.load(context, first_buffer(deck), path, cue=start)
+    context.buffers.load(context, first_buffer(deck), path, cue=start)
 
 
 @TABLE.add("/deck/{deck}/unload", answers="`/done <address>` when its memory is free")
 def unload(context: Context, deck: int) -> None:
     """Stop the deck's track and free its memory."""
-    context.mixer.deck_tracks(deck)
-    leaving = context.mixer.unload(first_buffer(deck), context.frame)
-    context.mixer.when_gone(leaving, context)
+    context.buffers.deck_tracks(deck)
+    leaving = context.buffers.unload(first_buffer(deck), context.frame)
+    context.buffers.when_gone(leaving, context)
 
 
 @TABLE.add(
@@ -54,7 +54,7 @@ def unload(context: Context, deck: int) -> None:
 )
 def play(context: Context, deck: int, start_at: float, loop: int) -> None:
     """Start the deck's track from its cue."""
-    track = context.mixer.deck_track(deck)
+    track = context.buffers.deck_track(deck)
     item = Item(track, context, track.rate, track.gain, bool(loop))
     context.mixer.start([item], start_frame(context, start_at))
 
@@ -62,7 +62,7 @@ def play(context: Context, deck: int, start_at: float, loop: int) -> None:
 @TABLE.add("/deck/{deck}/stop", scheduled=True, quantized=True)
 def stop(context: Context, deck: int) -> None:
     """Stop the deck's track."""
-    for track in context.mixer.deck_tracks(deck):
+    for track in context.buffers.deck_tracks(deck):
         context.mixer.stop(track, context)
 
 
@@ -85,7 +85,7 @@ def seek(context: Context, deck: int, position: float) -> None:
 )
 def rate(context: Context, deck: int, rate: float) -> None:
     """Set the deck's playback rate: tempo and pitch. Times the tempo it has to be 0.25 to 4."""
-    tracks = context.mixer.deck_tracks(deck)
+    tracks = context.buffers.deck_tracks(deck)
     check_rate(context, rate)
     for track in tracks:
         context.mixer.set_rate(track, rate, context)
@@ -94,7 +94,7 @@ def rate(context: Context, deck: int, rate: float) -> None:
 @TABLE.add("/deck/{deck}/gain", _GAIN, scheduled=True)
 def gain(context: Context, deck: int, gain: float) -> None:
     """Set the gain of the deck's track."""
-    for track in context.mixer.deck_tracks(deck):
+    for track in context.buffers.deck_tracks(deck):
         context.mixer.set_gain(track, gain, context)
 
 

@@ -179,7 +179,7 @@ def _patch(
     context: Context, source: int, destination: int, gain: float, seconds: float
 ) -> None:
     lasts = max(seconds, LEAST_RAMP_SECONDS)
-    block = int(context.mixer.desk.header["block_frames"])
+    block = int(context.core.desk.header["block_frames"])
     frame = context.frame or context.now + block
     row = context.core.patches.change(source, destination, gain, frame, lasts)
     context.mixer.ramp(context, row, gain, seconds)

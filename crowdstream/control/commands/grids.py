@@ -23,8 +23,8 @@ _SECONDS = Arg("seconds", "f", "where that is in the file", unit="s", low=0, hig
 
 
 def _set(context: Context, deck: int, make: Callable[[], BeatGrid]) -> None:
-    track = context.mixer.deck_track(deck)
-    rate = context.mixer.desk.sample_rate
+    track = context.buffers.deck_track(deck)
+    rate = context.core.desk.sample_rate
     try:
         made = make()
     except GridError as error:
@@ -36,7 +36,7 @@ def _set(context: Context, deck: int, make: Callable[[], BeatGrid]) -> None:
     grid = Grid(made, rate, "command")
     if track.ratio:
         _check_speed(context, track, grid, track.ratio)
-    context.mixer.give_grid(track, grid)
+    context.buffers.give_grid(track, grid)
 
 
 @TABLE.add(
@@ -57,7 +57,7 @@ def point(context: Context, deck: int, beat: float, seconds: float) -> None:
     With a steady grid, the first point says the tempo, by the distance from its downbeat, or
     moves that.
     """
-    known = grid_of(context.mixer.deck_track(deck)).seconds
+    known = grid_of(context.buffers.deck_track(deck)).seconds
     first, at = known.anchors[0]
     pairs = dict(known.anchors)
     if known.steady:
@@ -86,23 +86,23 @@ def points(context: Context, deck: int, pairs: tuple[float, ...]) -> None:
 )
 def confidence(context: Context, deck: int, confidence: float) -> None:
     """State how far the beat grid of the deck's track can be trusted; its beats stay."""
-    track = context.mixer.deck_track(deck)
+    track = context.buffers.deck_track(deck)
     track.grid = grid_of(track).trusted(confidence)
 
 
 @TABLE.add("/deck/{deck}/grid/clear")
 def clear(context: Context, deck: int) -> None:
     """Take the beat grid away from the deck's track; it is not synced any more."""
-    track = context.mixer.deck_track(deck)
+    track = context.buffers.deck_track(deck)
     unsync_track(context, track)
-    context.mixer.give_grid(track, None)
+    context.buffers.give_grid(track, None)
 
 
 # Sync ----------------------------------------------------------------------------------------
 
 
 def _check_speed(context: Context, track: Track, grid: Grid, ratio: float) -> None:
-    bpm = context.mixer.beats.bpm
+    bpm = context.core.beats.bpm
     speed = bpm * ratio / grid.bpm
     if not playable(speed):
         raise BadArgument(
@@ -115,7 +115,7 @@ def _check_speed(context: Context, track: Track, grid: Grid, ratio: float) -> No
 def _resolved(context: Context, track: Track) -> float:
     # Half and double tempo: what is nearest to how fast the track itself is.
     grid = grid_of(track)
-    bpm = context.mixer.beats.bpm
+    bpm = context.core.beats.bpm
     ratio = track.ratio_asked or min(RATIOS, key=lambda r: abs(math.log(bpm * r / grid.bpm)))
     _check_speed(context, track, grid, ratio)
     return ratio

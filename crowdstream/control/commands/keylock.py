@@ -13,8 +13,8 @@ def keylock(context: Context, deck: int, on: int) -> None:
 
     Backward, a track has the pitch of its speed.
     """
-    mixer = context.mixer
-    mixer.pitches.set_keylock(deck, bool(on), context, mixer.held_by(deck, context))
+    held = context.voices.held_by(deck, context)
+    context.core.pitches.set_keylock(deck, bool(on), context, held)
 
 
 @TABLE.add(
@@ -24,5 +24,5 @@ def keylock(context: Context, deck: int, on: int) -> None:
 )
 def pitch(context: Context, deck: int, semitones: float) -> None:
     """Shift the pitch of what the deck plays, now and later; the tempo stays."""
-    mixer = context.mixer
-    mixer.pitches.set_pitch(deck, semitones, context, mixer.held_by(deck, context))
+    held = context.voices.held_by(deck, context)
+    context.core.pitches.set_pitch(deck, semitones, context, held)

@@ -77,7 +77,7 @@ def percent_gain(percent: float) -> float:
 def load_buffer(context: Context, id: int, path: str, name: str) -> None:
     """Load a file into a buffer. What was there is stopped and replaced."""
     deck_of(id)
-    context.mixer.load(context, id, path, name)
+    context.buffers.load(context, id, path, name)
 
 
 @TABLE.add("/play_stem", *_PLAY, scheduled=True)
@@ -85,7 +85,7 @@ def play_stem(
     context: Context, id: int, rate: float, volume: float, loop: int, start: float
 ) -> None:
     """Play a buffer from a fraction of its length; one that plays is restarted."""
-    track = context.mixer.find(id)
+    track = context.buffers.find(id)
     check_rate(context, rate)
     item = Item(track, context, rate, volume, bool(loop), start)
     context.mixer.start([item], context.frame)
@@ -108,7 +108,7 @@ def play_stem_section(
     seconds: float,
 ) -> None:
     """Play a section of a buffer; with loop 1 the section loops."""
-    track = context.mixer.find(id)
+    track = context.buffers.find(id)
     check_rate(context, rate)
     item = Item(track, context, rate, volume, bool(loop), start, seconds)
     context.mixer.start([item], context.frame)
@@ -117,7 +117,7 @@ def play_stem_section(
 @TABLE.add("/stop_stem", _BUFFER, scheduled=True)
 def stop_stem(context: Context, id: int) -> None:
     """Stop a buffer."""
-    for track in context.mixer.all_of(id):
+    for track in context.buffers.all_of(id):
         context.mixer.stop(track, context)
 
 
@@ -129,7 +129,7 @@ def stop_stem(context: Context, id: int) -> None:
 )
 def stem_volume(context: Context, id: int, volume: float) -> None:
     """Set the gain of a buffer."""
-    for track in context.mixer.all_of(id):
+    for track in context.buffers.all_of(id):
         context.mixer.set_gain(track, volume, context)
 
 
@@ -145,7 +145,7 @@ def cue(context: Context, deck: str, path: str, start: float) -> None:
 
     It does not start yet.
     """
-    context.mixer.load(context, first_buffer(deck_number(deck)), path, cue=start)
+    context.buffers.load(context, first_buffer(deck_number(deck)), path, cue=start)
 
 
 def time_first(values: Sequence[Any]) -> Sequence[Any]:
@@ -166,7 +166,7 @@ def time_first(values: Sequence[Any]) -> Sequence[Any]:
 )
 def start_group(context: Context, start_at: float, decks: tuple[str, ...]) -> None:
     """Start armed decks together, on one and the same frame. The number may come last."""
-    tracks = [context.mixer.deck_track(deck_number(deck)) for deck in dict.fromkeys(decks)]
+    tracks = [context.buffers.deck_track(deck_number(deck)) for deck in dict.fromkeys(decks)]
     items = [Item(track, context, track.rate, track.gain) for track in tracks]
     context.mixer.start(items, start_frame(context, start_at))
 
@@ -181,7 +181,7 @@ def start_group(context: Context, start_at: float, decks: tuple[str, ...]) -> No
 def play(context: Context, deck: str, path: str, start_at: float) -> None:
     """Load a file into the deck's first buffer, then start it at that time."""
     frame = start_frame(context, start_at)
-    track = context.mixer.load(context, first_buffer(deck_number(deck)), path)
+    track = context.buffers.load(context, first_buffer(deck_number(deck)), path)
     context.mixer.start([Item(track, context)], frame)
 
 
@@ -268,7 +268,7 @@ def set_tempo(context: Context, bpm: float) -> None:
 @TABLE.add("/set_meter", METER, asks=True)
 def set_meter(context: Context, beats: int) -> None:
     """Set the beats per bar."""
-    context.mixer.beats.meter = beats
+    context.core.beats.meter = beats
 
 
 @TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), asks=True)
@@ -288,7 +288,7 @@ def reset(context: Context) -> None:
 def schedule_c_at(context: Context, start_at: float) -> None:
     """Start what is cued or loaded on deck C at that time."""
     deck = deck_number("C")
-    tracks = context.mixer.waiting_tracks(deck) or [context.mixer.deck_track(deck)]
+    tracks = context.mixer.waiting_tracks(deck) or [context.buffers.deck_track(deck)]
     items = [Item(track, context, track.rate, track.gain) for track in tracks]
     context.mixer.start(items, start_frame(context, start_at))
 
@@ -307,8 +307,8 @@ def get_status(context: Context) -> None:
 )
 def test_tone(context: Context, hertz: float) -> None:
     """A one-second quiet tone on the master."""
-    context.mixer.outbox.add(
-        OP_TONE, context, x=hertz, y=TONE_GAIN, start=round(context.mixer.desk.sample_rate),
+    context.core.outbox.add(
+        OP_TONE, context, x=hertz, y=TONE_GAIN, start=round(context.core.desk.sample_rate),
         frame=context.frame,
     )
 
@@ -319,15 +319,15 @@ def test_tone(context: Context, hertz: float) -> None:
 )
 def mixer_cleanup(context: Context) -> None:
     """Stop everything and free every buffer. What was sent before it and waits is discarded."""
-    mixer = context.mixer
+    buffers = context.buffers
     context.core.waiting.discard(context)
-    mixer.stop_all(context)
+    context.mixer.stop_all(context)
     leaving = [
         track
-        for buffer in mixer.loaded_buffers()
-        for track in mixer.unload(buffer, context.frame)
+        for buffer in buffers.loaded_buffers()
+        for track in buffers.unload(buffer, context.frame)
     ]
-    mixer.when_gone(leaving, context)
+    buffers.when_gone(leaving, context)
 
 
 @TABLE.add(

@@ -60,7 +60,7 @@ def loop(context: Context, deck: int, beats: float, snap: float) -> None:
 def loop_set(context: Context, deck: int, loop_in: float, loop_out: float) -> None:
     """Loop what lies between two places of the file, as soon as the playhead comes to its end."""
     track = playing(context, deck)
-    rate = context.mixer.desk.sample_rate
+    rate = context.core.desk.sample_rate
     first = frame_in(context, track, loop_in, "loop_in")
     last = round(loop_out * rate)
     if loop_out - loop_in < LEAST_SECONDS:
@@ -79,7 +79,7 @@ def loop_set(context: Context, deck: int, loop_in: float, loop_out: float) -> No
     )
     track.looped = True
     track.loop_in = first
-    context.mixer.keep_places(track)
+    context.buffers.keep_places(track)
 
 
 @TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, button=True, quantized=True)

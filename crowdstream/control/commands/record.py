@@ -20,7 +20,7 @@ _WHAT = "master, cue, decks, stems, a deck (`A`) or a stem (`A/1`)"
 
 
 def _track(context: Context, deck: int) -> Track | None:
-    return context.mixer.shown(first_buffer(deck))
+    return context.buffers.shown(first_buffer(deck))
 
 
 def _stem(context: Context, deck: int, stem: int) -> tuple[int, str]:

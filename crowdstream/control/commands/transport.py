@@ -53,7 +53,7 @@ def seek_fraction(context: Context, deck: int, fraction: float) -> None:
 def seek_beat(context: Context, deck: int, beat: float) -> None:
     """Jump to a beat of the track's grid; moves the cue while the deck is stopped."""
     track = open_track(context, deck)
-    seconds = grid_of(track).frame(beat) / context.mixer.desk.sample_rate
+    seconds = grid_of(track).frame(beat) / context.core.desk.sample_rate
     context.mixer.seek(track, frame_in(context, track, seconds, "beat"), context)
 
 
@@ -100,7 +100,7 @@ def hotcue_set(context: Context, deck: int, number: int, seconds: float | None) 
     elif not context.frame:
         cue_here(context, track, number)
     else:
-        context.mixer.mark(
+        context.voices.mark(
             partial(cue_here, context, track, number), context.frame, context.beat, context,
             note=["cue", context.noted(), track.number, number],
         )
@@ -119,7 +119,7 @@ def hotcue_clear(context: Context, deck: int, number: int) -> None:
     track = open_track(context, deck)
     _cue(track, number)
     del track.cues[number]
-    context.mixer.keep_places(track)
+    context.buffers.keep_places(track)
 
 
 def _cue(track: Track, number: int) -> int:
@@ -170,4 +170,4 @@ def spin(context: Context, deck: int, seconds: float) -> None:
 
 
 def _frames(context: Context, seconds: float) -> int:
-    return max(1, round(seconds * context.mixer.desk.sample_rate))
+    return max(1, round(seconds * context.core.desk.sample_rate))

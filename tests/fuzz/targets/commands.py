@@ -234,26 +234,27 @@ def _rest(player: Player) -> None:
     """Nothing may stay behind once all is stopped and unloaded."""
     player.pages_a_block = 1000
     player.order(osc_reference.message("/clock/quantize", [("f", 0.0)]))
-    core, mixer = player.core, player.core.mixer
+    core, buffers = player.core, player.core.buffers
     # What was ordered for later would begin again what has been stopped.
     core.waiting._bundles.clear()
     core.waiting._beats.clear()
     core.waiting._bundled = 0
-    mixer._starts.clear()
+    core.mixer._starts.clear()
     for block in range(FOREVER):
         if block % 100 == 0:
             player.order(osc_reference.message("/mixer_cleanup", []))
         player.play(2048)
-        if not mixer._tracks and not mixer.sounding() and not player.desk.voices["state"].any():
+        silent = not core.voices.sounding() and not player.desk.voices["state"].any()
+        if silent and not buffers.tracks():
             break
     else:
-        left = [track.name for track in mixer._tracks.values()]
+        left = [track.name for track in buffers.tracks()]
         raise Fault(f"{left} stay behind in {FOREVER} blocks")
     player.check()
     for _ in range(3):  # a page is free again two blocks later
         player.play(256)
-    if mixer.grids.free != GRIDS and not mixer._marks:
-        raise Fault(f"{GRIDS - mixer.grids.free} grids stay behind")
+    if buffers.grids.free != GRIDS and not core.voices._marks:
+        raise Fault(f"{GRIDS - buffers.grids.free} grids stay behind")
     if player.loader._arena.in_use() or player.loader._arena.reserved:
         raise Fault(f"{player.loader._arena.in_use()} pages stay behind")
 

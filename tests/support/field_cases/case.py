@@ -139,7 +139,7 @@ class Case:
                 rig.send("/deck/A/play")
                 begin = len(rig.out)
                 rig.seconds(seconds)
-            track = rig.core.mixer.shown(100)
+            track = rig.core.buffers.shown(100)
             notes = [
                 f"{address} {' '.join(map(str, values))}" for _, address, values in rig.answers.said
                 if address not in ("/done", "/changed", "/status.reply")

@@ -115,10 +115,10 @@ def test_times_of_their_own_are_still_times(deck: Rig) -> None:
 def test_arguments_before_the_buttons_value(deck: Rig) -> None:
     deck.send("/deck/A/hotcue/set", 1, 1.5)
     deck.send("/deck/A/hotcue", 1, 0.0)
-    assert deck.core.mixer.deck_track(0).cue_frame == 0
+    assert deck.core.buffers.deck_track(0).cue_frame == 0
     deck.send("/deck/A/hotcue", 1.0, 1.0)
     deck.run(512)
-    assert deck.core.mixer.deck_track(0).cue_frame == round(1.5 * RATE)
+    assert deck.core.buffers.deck_track(0).cue_frame == round(1.5 * RATE)
     assert not deck.fails()
 
 

@@ -87,7 +87,7 @@ def test_a_seek_to_what_is_not_in_memory_waits_and_the_music_goes_on(tmp_path: P
         rig.send("/cue", "A", file)
         rig.send("/start_group", 0.0, "A")
         rig.run(2048)
-        assert rig.core.mixer.deck_track(0).streamed
+        assert rig.core.buffers.deck_track(0).streamed
         rig.pages_a_block = 0
         rig.send("/deck/A/seek", 100.0)
         rig.run(2048)

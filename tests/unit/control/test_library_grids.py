@@ -86,7 +86,7 @@ def test_what_is_uncertain_is_said_to_be(rig: Rig, tmp_path: Path) -> None:
     rig.run(1024)
     status = rig.status()
     assert (status["deck.A.grid"], status["deck.A.grid_confidence"]) == ("analysis", 0.4)
-    shown = grid_value(grid_of(rig.core.mixer.deck_track(0)))
+    shown = grid_value(grid_of(rig.core.buffers.deck_track(0)))
     assert (shown["uncertain"], shown["doubt"]) == (1, "its tempo changes")
 
 

@@ -23,7 +23,7 @@ def test_play_stem_restarts_what_plays_from_its_fraction(rig: Rig, numbers: str)
     rig.run(4096)
     assert place(rig.out[at + 1000, 0]) == (2 * RATE + 1000) % 8192
     assert rig.status()["voices"] == 1
-    assert rig.core.mixer.free_voices() == 63
+    assert rig.core.voices.free_voices() == 63
 
 
 def test_play_stem_has_the_vocabularys_defaults(rig: Rig, steady: str) -> None:
@@ -43,7 +43,7 @@ def test_a_section_ends_by_itself_or_loops(rig: Rig, numbers: str) -> None:
     assert place(rig.out[start + 500, 0]) == (RATE + 500) % 8192
     heard = np.flatnonzero(rig.out[:, 0])
     assert heard[-1] - start == pytest.approx(4410, abs=600)
-    assert rig.core.mixer.free_voices() == 64
+    assert rig.core.voices.free_voices() == 64
     at = rig.desk.frame
     rig.send("/play_stem_section", 100, 1.0, 1.0, 1, 0.25, 0.1)
     rig.seconds(0.5)
@@ -64,7 +64,7 @@ def test_the_end_is_told_to_subscribers_and_frees_the_voice(rig: Rig, steady: st
     rig.send("/play_stem", 100, 1.0, 1.0, 0)
     rig.seconds(2.1)
     assert rig.heard("/ended") == [(100, "Song")]
-    assert rig.core.mixer.free_voices() == 64
+    assert rig.core.voices.free_voices() == 64
     rig.send("/play_stem", 100)
     rig.run(512)
     rig.send("/stop_stem", 100)
@@ -98,8 +98,8 @@ def test_a_replacement_stops_what_played_when_it_is_ready(
     rig.pages_a_block = 100
     rig.run(4096)
     assert not rig.out[-1].any()
-    assert rig.core.mixer.find(100).name == "numbers"
-    assert sorted(rig.core.mixer._tracks) == [2]
+    assert rig.core.buffers.find(100).name == "numbers"
+    assert sorted(rig.core.buffers.numbers()) == [2]
     assert rig.heard("/done")[-1] == ("/load_buffer", 100)
 
 
@@ -124,7 +124,7 @@ def test_a_replacement_that_fails_leaves_what_plays(rig: Rig, steady: str, tmp_p
     rig.seconds(0.3)
     assert len(rig.fails()) == 2
     assert rig.out[-1, 0] == pytest.approx(0.25)
-    assert rig.core.mixer.find(100).name == "steady"
+    assert rig.core.buffers.find(100).name == "steady"
 
 
 def test_a_replacement_that_breaks_before_it_is_ready_leaves_what_plays(
@@ -140,8 +140,8 @@ def test_a_replacement_that_breaks_before_it_is_ready_leaves_what_plays(
     assert rig.out[-1, 0] == pytest.approx(0.25)
     assert len(rig.fails()) == 1
     assert "changed" in rig.fails()[0]
-    assert rig.core.mixer.find(100).name == "steady"
-    assert len(rig.core.mixer._tracks) == 1
+    assert rig.core.buffers.find(100).name == "steady"
+    assert len(rig.core.buffers.numbers()) == 1
 
 
 def test_a_load_that_is_overtaken_is_told_so(rig: Rig, steady: str, numbers: str) -> None:
@@ -293,7 +293,7 @@ def test_no_memory_left_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
         rig.run(2048)
         assert len(rig.fails()) >= 3
         assert all("no memory left" in text and "MB" in text for text in rig.fails())
-        assert rig.core.mixer.find(100).sounding
+        assert rig.core.buffers.find(100).sounding
         rig.seconds(3)
         assert rig.status()["missing_frames"] == 0
     finally:
@@ -337,15 +337,15 @@ def test_a_mark_or_stop_that_the_engine_had_no_room_for_is_sent_again(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
-    rig.core.mixer.ramp(rig.core.mixer.find(100).context, 0, 1.0)  # type: ignore[arg-type]
+    rig.core.mixer.ramp(rig.core.buffers.find(100).context, 0, 1.0)  # type: ignore[arg-type]
     for _ in range(PENDING + 100):  # fills the engine's table of what waits
         rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0, frame=2 * RATE)
     rig.send("/mixer_cleanup")
     rig.run(1024)
-    assert rig.core.mixer._leaving
+    assert rig.core.buffers.leaving()
     rig.seconds(4)
-    assert not rig.core.mixer._tracks
-    assert rig.core.mixer.free_voices() == 64
+    assert not rig.core.buffers.numbers()
+    assert rig.core.voices.free_voices() == 64
 
 
 def test_a_sync_that_the_engine_had_no_room_for_is_answered_all_the_same(rig: Rig) -> None:
@@ -364,14 +364,13 @@ def test_reports_that_were_lost_are_made_up_for(rig: Rig, steady: str) -> None:
     rig.send("/load_buffer", 101, steady)
     rig.send("/play_stem", 101)
     rig.send("/sync", 3)
-    events = rig.core.mixer.engine_events
-    rig.core.mixer.engine_events = lambda events: None  # type: ignore[method-assign]
+    events = rig.core.voices.engine_events
+    rig.core.voices.engine_events = lambda events: None  # type: ignore[method-assign]
     rig.seconds(2.2)
-    rig.core.mixer.engine_events = events  # type: ignore[method-assign]
+    rig.core.voices.engine_events = events  # type: ignore[method-assign]
     rig.desk.ledger["events_lost"] += 1
     rig.seconds(1)
-    mixer = rig.core.mixer
-    assert not mixer.find(100).sounding
-    assert mixer.find(101).sounding
-    assert mixer.free_voices() == 63
+    assert not rig.core.buffers.find(100).sounding
+    assert rig.core.buffers.find(101).sounding
+    assert rig.core.voices.free_voices() == 63
     assert rig.heard("/synced") == [(3,)]

@@ -38,14 +38,14 @@ def test_when_the_ring_is_full_commands_are_refused_whole_and_nothing_is_lost(
     rig.send("/status")
     assert rig.heard("/status.reply"), "questions are answered all the same"
     # What control does by itself, here on an order that came before, is kept till it fits.
-    rig.core.mixer.unload(100)
+    rig.core.buffers.unload(100)
     for _ in range(RESERVE):
         rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0)
     rig.core.outbox.flush()
     assert rig.core.outbox._kept
     rig.seconds(3)
     assert not rig.core.outbox._kept
-    assert not rig.core.mixer._tracks
+    assert not rig.core.buffers.numbers()
 
 
 def test_the_record_is_laid_out_as_the_desk_says() -> None:
@@ -156,7 +156,7 @@ def test_a_track_that_breaks_after_done_is_told_once_and_is_no_failure(
     stranger, subscriber = ("127.0.0.1", 7), ("127.0.0.1", 8)
     rig.core.packet(build("/notify", (1,)), subscriber)
     failed = rig.core.failures
-    number = rig.core.mixer.find(100).number
+    number = rig.core.buffers.find(100).number
     rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
     told = [sender for sender, address, _ in rig.answers.said if address == "/broken"]
     assert sorted(told) == sorted([subscriber, ME])
@@ -171,7 +171,7 @@ def test_a_track_that_breaks_after_done_is_told_once_and_is_no_failure(
 def test_a_loader_that_subscribes_hears_once_of_a_break(rig: Rig, steady: str) -> None:
     rig.send("/notify", 1)
     playing(rig, steady)
-    number = rig.core.mixer.find(100).number
+    number = rig.core.buffers.find(100).number
     rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
     assert rig.heard("/broken") == [(100, "the file changed")]
 

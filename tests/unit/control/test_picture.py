@@ -225,14 +225,14 @@ def test_a_deck_is_shown_from_the_load_on(rig: Rig, tmp_path: Path) -> None:
     assert (shown["bpm"], shown["grid"]["source"]) == (125.0, "tag")
     stem = shown["stems"][1]
     assert (stem["name"], stem["frames"], stem["channels"]) == ("bass", RATE, 2)
-    assert stem["source"] == rig.core.mixer.find(1100).sources[1]
+    assert stem["source"] == rig.core.buffers.find(1100).sources[1]
     rig.pages_a_block = 1000
     rig.run(2048)
     assert picture.changes()["deck.B"]["state"] == "ready"
     rig.send("/deck/B/play")
     rig.run(2048)
     shown = picture.changes()["deck.B"]
-    assert shown["state"] == "playing" and shown["voice"] == rig.core.mixer.find(1100).voice
+    assert shown["state"] == "playing" and shown["voice"] == rig.core.buffers.find(1100).voice
     rig.pages_a_block = 0
     rig.send("/deck/B/load", str(folder / "bass.wav"))
     shown = picture.changes()["deck.B"]

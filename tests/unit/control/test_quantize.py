@@ -53,7 +53,7 @@ def test_a_command_at_a_named_beat_moves_with_the_tempo(cued: Rig) -> None:
 
 def test_what_the_engine_holds_already_moves_with_the_tempo_too(cued: Rig) -> None:
     cued.send("/clock/at", 2.25, "/deck/A/play")
-    assert cued.core.mixer.deck_track(0).coming, "it is near: the engine has it"
+    assert cued.core.buffers.deck_track(0).coming, "it is near: the engine has it"
     cued.send("/clock/tempo", 60.0)
     cued.run(4 * BEAT)
     frame = cued.first_sound()

@@ -192,7 +192,7 @@ def test_what_was_done_in_a_turn_without_notes_is_put_right(tracks: list[str]) -
         Rig.send(rig, "/cue", "D", tracks[0])
         Rig.step(rig)
         Rig.step(rig)
-        number = rig.core.mixer.find(3100).number
+        number = rig.core.buffers.find(3100).number
         rig.die()
         rig.run(4096)
         assert rig.status()["deck.A.state"] == rig.status()["deck.B.state"] == "playing"
@@ -200,7 +200,7 @@ def test_what_was_done_in_a_turn_without_notes_is_put_right(tracks: list[str]) -
         assert rig.status()["deck.A.fx"] == "- - - -"
         rig.run(8192)
         assert ACTIVE not in rig.desk.effects["state"]  # at most its tail is left
-        assert number not in rig.loader._tracks and len(rig.core.mixer._tracks) == 2
+        assert number not in rig.loader._tracks and len(rig.core.buffers.numbers()) == 2
         assert int(rig.desk.sources["used"].sum()) == 2
         rig.send("/deck/A/stop")
         rig.run(2048)
@@ -301,4 +301,4 @@ def test_events_of_the_engine_that_were_not_noted_are_seen_in_the_desk(tracks: l
         rig.die()
         rig.run(RATE)
         assert rig.status()["deck.A.state"] == "ready"
-        assert rig.core.mixer.free_voices() == 64
+        assert rig.core.voices.free_voices() == 64

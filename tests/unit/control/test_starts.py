@@ -137,7 +137,7 @@ def test_a_stop_takes_back_starts_that_wait_in_engine_and_control(rig: Rig, stea
     rig.send("/stop_stem", 100)
     rig.seconds(0.5)
     assert rig.first_sound() == -1
-    assert rig.core.mixer.free_voices() == 64
+    assert rig.core.voices.free_voices() == 64
     rig.pages_a_block = 0
     rig.send("/load_buffer", 101, steady)
     rig.send("/play_stem", 101)
@@ -282,7 +282,7 @@ def test_a_start_that_the_engine_holds_is_told_when_its_track_leaves(
     rig.send("/cue", "B", steady)
     rig.send("/start_group", 1.0, "B")
     rig.run(1024)
-    assert rig.core.mixer.find(1100).coming, "the engine holds the start"
+    assert rig.core.buffers.find(1100).coming, "the engine holds the start"
     rig.send(*message, *([other] if message[0] == "/cue" else []))
     rig.seconds(1.5)
     [told] = rig.fails()

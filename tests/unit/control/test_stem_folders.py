@@ -26,7 +26,7 @@ def track() -> dict[str, np.ndarray]:
 
 
 def stems(rig: Rig) -> tuple[str, ...]:
-    return rig.core.mixer.deck_track(0).stems
+    return rig.core.buffers.deck_track(0).stems
 
 
 def lufs(samples: np.ndarray) -> float:
@@ -100,9 +100,9 @@ def test_sources_of_what_is_left_out_are_given_back_and_gains_stay(
     rig.send("/deck/A/stem/2/mute", 1)
     rig.run(512)
     assert rig.state()["sources"] == free - 4
-    assert rig.core.mixer.deck_track(0).mix.gains == [1.0, 0.0, 1.0, 1.0]
+    assert rig.core.buffers.deck_track(0).mix.gains == [1.0, 0.0, 1.0, 1.0]
     assert rig.status()["deck.A.state"] == "ready"
-    json.dumps(rig.core.mixer.deck_track(0).noted())
+    json.dumps(rig.core.buffers.deck_track(0).noted())
     rig.send("/deck/A/unload")
     rig.run(RATE)
     assert rig.state()["sources"] == free

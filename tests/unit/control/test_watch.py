@@ -66,7 +66,7 @@ def test_questions_and_what_fails_are_not_told(rig: Rig, steady: str) -> None:
     rig.send("/nothing")
     told_before = len(rig.fails())
     rig.send("/play", "B", steady)
-    rig.core.mixer.free_voices = lambda: 0  # type: ignore[method-assign]
+    rig.core.voices.free_voices = lambda: 0  # type: ignore[method-assign]
     rig.run(1024)  # its start fails, and nobody is told: the load did not
     rig.send("/deck/B/play")  # fails without raising
     assert len(rig.fails()) == told_before + 2

@@ -147,9 +147,9 @@ def test_many_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
 
     def state() -> tuple[Any, ...]:
         pages = rig.loader.status()
-        mixer = rig.core.mixer
+        buffers = rig.core.buffers
         return (
-            pages["used"], pages["reserved"], len(mixer._sources._free), mixer._tracks,
+            pages["used"], pages["reserved"], buffers.free_sources, buffers.numbers(),
             rig.desk.sources["used"].sum(),
         )  # fmt: skip
 
