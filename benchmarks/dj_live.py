@@ -77,23 +77,23 @@ class Watch:
 
     def _started(self, letter: str, before: set[str]) -> None:
         status, player = self._night.status(), self._night.djs[0].player
-        if player.stage != "going" or player.mix is None:
+        if player.state.stage != "going" or player.state.mix is None:
             return
         self.found.starts += 1
-        number = len(player.mix.entries) - 1 if player.index >= 0 else 0
-        into = player.mix.entries[number]
+        number = len(player.state.mix.entries) - 1 if player.state.index >= 0 else 0
+        into = player.state.mix.entries[number]
         since = float(status[f"deck.{letter}.beat"]) - into.enter
         begin = {letter: into.enter}
         if number:
             # One that leaves in loops or echoes has no beat of its own then.
-            way = player.mix.entries[number - 1].transition
+            way = player.state.mix.entries[number - 1].transition
             self.found.kinds[way.kind if way else "cut"] += 1
             for other in before if way is None or way.bars or way.kind == "cut" else ():
-                out = player.mix.entries[number - 1]
+                out = player.state.mix.entries[number - 1]
                 ratio = out.ratio / into.ratio
                 begin[other] = float(status[f"deck.{other}.beat"]) - since * ratio
         paths = {letter: into.path} | (
-            {other: player.mix.entries[number - 1].path for other in before} if number else {}
+            {other: player.state.mix.entries[number - 1].path for other in before} if number else {}
         )
         for deck, beat in begin.items():
             known = self._phrases[paths[deck]]
@@ -155,7 +155,7 @@ def main() -> None:
             if now >= kept + KEPT_SECONDS:
                 kept = now
                 wanted = floor.wanted(simulation.time)
-                entry = dj.player.mix.entries[0] if dj.player.mix else None
+                entry = dj.player.state.mix.entries[0] if dj.player.state.mix else None
                 watch.found.points.append((
                     now / 3600, movement if wanted else math.nan, wanted or math.nan,
                     entry.bpm / entry.ratio if entry else math.nan, simulation.core.beats.bpm,
@@ -186,7 +186,7 @@ def report(
         print(f"    {line}")
     print(f"silences over 50 ms     {len(simulation.holes) - 1}"
           f"{''.join(f', {length:.2f} s at {at:.0f} s' for at, length in simulation.holes[1:11])}")
-    played = player.history
+    played = player.state.history
     gaps = [
         number - max(at for at in range(number) if played[at] == path)
         for number, path in enumerate(played) if path in played[:number]

@@ -123,7 +123,7 @@ class SimulatedDj(Rig):
 
     def step(self, frames: int | None = None) -> None:
         for dj in self.djs:
-            if not dj.player.finished:
+            if not dj.player.state.finished:
                 dj.tick()
         block = self.render(self.block if frames is None else frames)
         self.block_out = block
@@ -149,7 +149,8 @@ class SimulatedDj(Rig):
         """Play on until something holds; fails when it does not come to that."""
         end = self.time + seconds
         while not condition():
-            assert self.time < end, f"it did not happen: {[dj.player.note for dj in self.djs]}"
+            notes = [dj.player.state.note for dj in self.djs]
+            assert self.time < end, f"it did not happen: {notes}"
             self.step()
 
     def deck(self, letter: str, name: str) -> Any:
@@ -160,7 +161,7 @@ class SimulatedDj(Rig):
 
 def plays(dj: Session) -> str:
     """The name of the track that has the floor."""
-    mix, index = dj.player.mix, dj.player.index
+    mix, index = dj.player.state.mix, dj.player.state.index
     return "" if mix is None or index < 0 else Path(mix.entries[index].path).stem
 
 
@@ -192,5 +193,5 @@ def ask(sim: SimulatedDj, word: str, *arguments: object) -> str:
 
 
 def coming(dj: Session) -> str:
-    mix = dj.player.mix
+    mix = dj.player.state.mix
     return Path(mix.entries[1].path).stem if mix is not None and len(mix.entries) > 1 else ""

@@ -3,56 +3,72 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from crowdstream.dj.live.chooser import NothingToPlay
 from crowdstream.dj.live.hands import DECKS
-from crowdstream.dj.live.mending import realign
+from crowdstream.dj.live.link import Link
 from crowdstream.dj.live.notes import Resume, name_of, resume_of
-from crowdstream.dj.live.passing import shifted
+from crowdstream.dj.live.state import Stage, State
 from crowdstream.dj.live.timing import from_phrase, place_of, track_beat, without_first
-
-if TYPE_CHECKING:
-    from crowdstream.dj.live.player import Player
+from crowdstream.dj.sets import Set
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0  # between two searches for a track
 RESUME_SECONDS = 1.5  # that a server may take to say what an earlier DJ did
-_ONCE = ("play", "jump", "loop", "exit", "beat", "insert")  # not to be made up for
+ONCE = ("play", "jump", "loop", "exit", "beat", "insert")  # not to be made up for
 
 
-def begin(player: Player, now: float, since: float) -> None:
-    """Have a player that plays nothing yet begin, if it can. `since`: it knows the server."""
-    if player.told is None and now < since + RESUME_SECONDS:
-        return
-    told, player.told = player.told or {}, {}
+@dataclass(frozen=True)
+class TakeOver:
+    """What an earlier DJ has left still plays: the set from there on, and `offset` as in `State`.
+
+    `deck` plays its first track, `coming` the second, if that comes in already; `left` may hold
+    what the earlier one has loaded.
+    """
+
+    mix: Set
+    offset: float
+    deck: str
+    coming: str
+    left: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Busy:
+    """These decks play already. `take`: they count as in a person's hands from now on."""
+
+    decks: tuple[str, ...]
+    take: bool
+
+
+@dataclass(frozen=True)
+class Search:
+    """Nothing plays: a first track is to be looked for."""
+
+
+def begin(
+    state: State, link: Link, hands: Container[str], told: Mapping[str, Any], now: float
+) -> TakeOver | Busy | Search | None:
+    """What a DJ that plays nothing yet does. `told`: what an earlier one has said of itself."""
     found = resume_of(told.get("resume"))
-    if found is not None and _resume(player, found):
-        player.remember(told)
-        player.note = "goes on where another DJ was"
-        return
-    others = [deck for deck in DECKS if player.link.sounds(deck)]
-    if others and not player.looked_at:
-        for deck in others:
-            player.hands.take(deck, now)
-    if any(deck in player.hands for deck in others):
-        player.looked_at = now
-        player.note = f"deck {', '.join(others)} plays already: stop it, or /dj/give all"
-        return
-    if player.looked_at and now < player.looked_at + RETRY_SECONDS:
-        return
-    player.looked_at = now
-    try:
-        player.start(player.chooser.first(player.asked(now)))
-    except NothingToPlay as error:
-        player.note = str(error)
+    taken = _taken_over(link, found) if found is not None else None
+    if taken is not None:
+        return taken
+    others = tuple(deck for deck in DECKS if link.sounds(deck))
+    take = not state.looked_at
+    if others and (take or any(deck in hands for deck in others)):
+        return Busy(others, take)
+    if state.looked_at and now < state.looked_at + RETRY_SECONDS:
+        return None
+    return Search()
 
 
-def _resume(player: Player, found: Resume) -> bool:
+def _taken_over(link: Link, found: Resume) -> TakeOver | None:
     # What an earlier DJ has left on the server, if that still plays.
-    link, mix, deck, following = player.link, found.mix, found.deck, found.following
+    mix, deck, following = found.mix, found.deck, found.following
 
     def plays(number: int, deck: str) -> bool:
         name = str(link.deck(deck, "track"))
@@ -65,40 +81,26 @@ def _resume(player: Player, found: Resume) -> bool:
     if comes and not plays(0, deck):
         mix, deck, comes = without_first(mix), following, False
     elif not plays(0, deck):
-        return False
-    player.start(player.chooser.resumed(mix))
-    player.go_on(deck, found.offset, following if comes else "")
-    if comes:
-        # The rest of a transition, and what nobody has sent of it meanwhile.
-        moves = shifted(player, 1)
-        player.out.add(move for move in moves if move.beat > link.beat)
-        player.out.now(
-            move for move in moves if move.beat <= link.beat and not move.address.endswith(_ONCE)
-        )
-    else:
-        player.used |= {following} - {""}  # what it has loaded there may be another track by now
-        realign(player)
-    return True
+        return None
+    # What it has loaded there may be another track by now.
+    left = frozenset() if comes else frozenset({following} - {""})
+    return TakeOver(mix, found.offset, deck, following if comes else "", left)
 
 
-def rebuild(player: Player, beat: float, bpm: float) -> None:
-    """The server is another one: the track that was heard goes on with its phrase.
+def rebuilt(state: State, beat: float, bpm: float) -> Set | None:
+    """The server is another one: the track that was heard goes on with its phrase, in this set.
 
     `beat`, `bpm`: what the clock of the one before was last known to be at.
     """
-    mix = player.mix
-    if mix is None:
-        return
-    player.hands.give("all")
-    player.decks, player.used, player.leaving = {}, set(), set()
-    if player.index < 0 and player.stage != "going":
-        player.start(mix)
-        return
-    beat -= player.offset
-    number = max(0, player.index)
-    if player.index >= 0 and player.stage == "going" and beat > place_of(mix, number + 1).begin:
+    mix = state.mix
+    if mix is None or (state.index < 0 and state.stage != Stage.GOING):
+        return mix
+    beat -= state.offset
+    number = max(0, state.index)
+    coming = state.index >= 0 and state.stage == Stage.GOING
+    if coming and beat > place_of(mix, number + 1).begin:
         number += 1
     entry = from_phrase(mix.entries[number], track_beat(mix, number, beat))
     log.info("the server was started anew: the mix goes on with %s", name_of(entry.path))
     entries = (entry, *mix.entries[number + 1 :])
-    player.start(replace(mix, bpm=bpm, entries=entries, begin=0.0, came=0.0))
+    return replace(mix, bpm=bpm, entries=entries, begin=0.0, came=0.0)

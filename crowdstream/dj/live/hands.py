@@ -44,7 +44,7 @@ class Hands:
     def __init__(self) -> None:
         self._touched: dict[str, float] = {}
 
-    def __contains__(self, what: str) -> bool:
+    def __contains__(self, what: object) -> bool:
         return what in self._touched
 
     def __iter__(self) -> Any:

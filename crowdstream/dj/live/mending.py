@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from crowdstream.dj.live.hands import DECKS
+from crowdstream.dj.live.link import Link
 from crowdstream.dj.live.notes import name_of
 from crowdstream.dj.live.passing import LEAD_SECONDS
+from crowdstream.dj.live.state import Stage, State
 from crowdstream.dj.live.timing import lap, next_bar, place_of, set_beat
-
-if TYPE_CHECKING:
-    from crowdstream.dj.live.player import Player
+from crowdstream.dj.sets import Set
 
 log = logging.getLogger(__name__)
 
@@ -20,47 +19,64 @@ QUIET_SECONDS = 2.5  # of silence, after which something is played at once
 STOP_SECONDS = 0.5  # at least, before a deck that was given back stops
 
 
-def revive(player: Player, now: float) -> None:
-    """Play something when nothing is heard, whatever the reason."""
-    waiting = player.index < 0 and player.stage != "going"
-    sounds = any(player.link.sounds(deck) for deck in DECKS)
-    if player.mix is None or waiting or player.closing or sounds:
-        player.quiet = None
-        return
-    if player.quiet is None:
-        player.quiet = now
-    if now - player.quiet < QUIET_SECONDS:
-        return
-    number = player.index + 1
-    if number >= len(player.mix.entries) or player.stage == "going":
-        number = max(0, min(number, len(player.mix.entries) - 1))
-    log.warning("nothing is heard: %s is played", name_of(player.mix.entries[number].path))
-    entries = player.mix.entries[number:]
-    player.start(replace(player.mix, bpm=player.link.bpm, entries=entries, begin=0.0, came=0.0))
+@dataclass(frozen=True)
+class Silence:
+    """Since when nothing is heard, None where something is; and a set to begin with at once."""
+
+    since: float | None
+    begin: Set | None = None
 
 
-def given(player: Player, what: str) -> None:
-    """A deck is the DJ's again."""
+@dataclass(frozen=True)
+class StopDeck:
+    """What a person has played ends at a beat of the clock, and makes room."""
+
+    deck: str
+    beat: float
+
+
+@dataclass(frozen=True)
+class PlayOn:
+    """The track that plays is the DJ's again. `offset`: as in `State`, from its playhead."""
+
+    offset: float
+
+
+def revive(state: State, sounds: bool, bpm: float, now: float) -> Silence:
+    """Play something when nothing is heard, whatever the reason. `sounds`: any deck does."""
+    waiting = state.index < 0 and state.stage != Stage.GOING
+    if state.mix is None or waiting or state.closing or sounds:
+        return Silence(None)
+    since = now if state.quiet is None else state.quiet
+    if now - since < QUIET_SECONDS:
+        return Silence(since)
+    entries, number = state.mix.entries, state.next
+    if number >= len(entries) or state.stage == Stage.GOING:
+        number = max(0, min(number, len(entries) - 1))
+    log.warning("nothing is heard: %s is played", name_of(entries[number].path))
+    begin = replace(state.mix, bpm=bpm, entries=entries[number:], begin=0.0, came=0.0)
+    return Silence(since, begin)
+
+
+def given(state: State, link: Link, what: str) -> StopDeck | PlayOn | None:
+    """A deck, or the tempo, is the DJ's again."""
     if what not in DECKS:
-        return
-    plays = player.link.deck(what, "state") == "playing"
-    if what not in player.decks.values():
-        # Whatever a person has played there ends with a bar, and makes room.
-        if plays:
-            bar = next_bar(player.link.beat + STOP_SECONDS * player.link.bpm / 60.0)
-            player.link.at(bar, f"/deck/{what}/stop")
-            player.used.add(what)
-    elif player.decks.get(player.index) == what and player.stage != "going":
-        player.armed = ()
-        if plays:
-            realign(player)
+        return None
+    plays = link.deck(what, "state") == "playing"
+    if what not in state.decks.values():
+        bar = next_bar(link.beat + STOP_SECONDS * link.bpm / 60.0)
+        return StopDeck(what, bar) if plays else None
+    if state.decks.get(state.index) == what and state.stage != Stage.GOING:
+        return PlayOn(realigned(state, link) if plays else state.offset)
+    return None
 
 
-def realign(player: Player) -> None:
-    """Take the place of the set from where the track's playhead is."""
-    assert player.mix is not None
-    deck, place = player.decks[player.index], place_of(player.mix, player.index)
-    at = set_beat(player.mix, player.index, float(player.link.deck(deck, "beat")))
-    player.offset = 4.0 * round((float(player.link.status.get("beat", 0.0)) - at) / 4.0)
-    while player.offset + place.going < player.link.beat + LEAD_SECONDS * player.link.bpm / 60.0:
-        player.offset += lap(place)
+def realigned(state: State, link: Link) -> float:
+    """The offset of the set as the playhead of the track that plays has it."""
+    assert state.mix is not None
+    deck, place = state.decks[state.index], place_of(state.mix, state.index)
+    at = set_beat(state.mix, state.index, float(link.deck(deck, "beat")))
+    offset = 4.0 * round((float(link.status.get("beat", 0.0)) - at) / 4.0)
+    while offset + place.going < link.beat + LEAD_SECONDS * link.bpm / 60.0:
+        offset += lap(place)
+    return offset

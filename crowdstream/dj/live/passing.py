@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
 
 from crowdstream.dj.live.notes import name_of
+from crowdstream.dj.live.state import Stage, State
 from crowdstream.dj.live.timing import lap, loop_of, next_bar, place_of, recast, without_first
 from crowdstream.dj.score import Move, closing, moves
-
-if TYPE_CHECKING:
-    from crowdstream.dj.live.player import Player
-
-log = logging.getLogger(__name__)
+from crowdstream.dj.sets import Set
 
 LEAD_SECONDS = 2.0  # before a transition, in which it is decided on and told to the server
 FIRST_SECONDS = 0.5  # before the first track begins
@@ -21,128 +17,179 @@ SETTLE_SECONDS = 0.4  # from a load to its start: what prepares it is on its way
 MOST_HISTORY = 5000  # tracks of its past that it remembers
 
 
-def shifted(player: Player, number: int) -> list[Move]:
+@dataclass(frozen=True)
+class Surroundings:
+    """What a decision is made from, besides the state. Beats are of the server's clock."""
+
+    now: float
+    beat: float
+    bpm: float
+    hands: Container[str]
+    """Decks, and the tempo, that are in a person's hands."""
+    ends: bool
+    """Whether the set comes to an end."""
+    heard: Callable[[], Set]
+    """The set as it is played: at one tempo while that is not the plan's."""
+
+    @property
+    def pace(self) -> float:
+        """Beats a second."""
+        return self.bpm / 60.0
+
+
+@dataclass(frozen=True)
+class ComeIn:
+    """The track that comes comes in, by these moves. `offset`: as in `State`."""
+
+    offset: float
+    moves: tuple[Move, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Arrive:
+    """The track that came in plays alone now. `mix`: the set from there on."""
+
+    mix: Set
+    deck: str
+    left: frozenset[str]
+    """The deck of the track before."""
+    note: str
+
+
+@dataclass(frozen=True)
+class GoRound:
+    """The track that plays goes round once more."""
+
+    offset: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Close:
+    """The last track comes to its end, by these moves."""
+
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Everything was played."""
+
+
+Decision = ComeIn | Arrive | GoRound | Close | Finish
+
+
+def shifted(state: State, heard: Set, number: int) -> list[Move]:
     """The moves of going into a track, by beat of the server's clock."""
-    found = recast(moves(player.heard(), number), player.decks)
+    found = recast(moves(heard, number), state.decks)
     return [
-        replace(move, beat=move.beat + player.offset) for move in found if move.stage == "mix"
+        replace(move, beat=move.beat + state.offset) for move in found if move.stage == "mix"
     ]
 
 
-def decide(player: Player, now: float, beat: float) -> None:
+def decide(state: State, around: Surroundings) -> Decision | None:
     """Go into the next track when it is time; until it is ready, go round once more."""
-    if player.mix is None:
-        return
-    number = player.index + 1
-    if player.stage == "going":
-        if beat >= player.offset + place_of(player.mix, number).alone:
-            _arrived(player, number)
-        return
-    ready = player.stage == "ready" and now > player.since + SETTLE_SECONDS
-    pace = player.link.bpm / 60.0
-    if player.index < 0:
-        if ready:
-            begin = next_bar(beat + FIRST_SECONDS * pace)
-            player.offset = begin - place_of(player.mix, 0).begin
-            _go(player, 0)
-        return
-    place = place_of(player.mix, player.index)
-    if player.closing:
-        player.finished = beat > player.offset + place.end + 1
-        return
-    if number >= len(player.mix.entries) and _ends(player, place.going, beat, pace):
-        return
+    mix, number = state.mix, state.next
+    if mix is None:
+        return None
+    if state.stage == Stage.GOING:
+        alone = around.beat >= state.offset + place_of(mix, number).alone
+        return _arrival(state, mix) if alone else None
+    ready = state.stage == Stage.READY and around.now > state.since + SETTLE_SECONDS
+    if state.index < 0:
+        return _beginning(state, mix, around) if ready else None
+    place = place_of(mix, state.index)
+    if state.closing:
+        return Finish() if around.beat > state.offset + place.end + 1 else None
+    if state.coming is None and _ends(state, place.going, around):
+        return Close((*_let_out(state, mix, place.going), *_closing(state, mix)))
     earliest = place.going
-    if number < len(player.mix.entries):
-        way = player.mix.entries[player.index].transition
+    if state.coming is not None:
+        way = mix.entries[state.index].transition
         earliest += min([0.0, *(row.at for row in way.rows)]) if way else 0.0
-    left = (player.offset + earliest - beat) / pace
+    left = (state.offset + earliest - around.beat) / around.pace
     if left > LEAD_SECONDS:
-        return
-    if ready and left > SETTLE_SECONDS and not _waits(player):
-        _go(player, number)
-    elif left <= SETTLE_SECONDS:
-        player.offset += lap(place)
-        player.laps += 1
-        player.note = f"{name_of(player.mix.entries[player.index].path)} goes round: {_why(player)}"
+        return None
+    if ready and left > SETTLE_SECONDS and not _waits(state, around.hands):
+        return _entrance(state, mix, around)
+    if left > SETTLE_SECONDS:
+        return None
+    why = _why(state, around.hands)
+    note = f"{name_of(mix.entries[state.index].path)} goes round: {why}"
+    return GoRound(state.offset + lap(place), note)
 
 
-def _waits(player: Player) -> bool:
-    return player.holding or player.decks.get(player.index, "") in player.hands
+def _waits(state: State, hands: Container[str]) -> bool:
+    return state.holding or state.decks.get(state.index, "") in hands
 
 
-def _why(player: Player) -> str:
-    if player.holding:
+def _why(state: State, hands: Container[str]) -> str:
+    if state.holding:
         return "it is held"
-    for deck in player.decks.values():
-        if deck in player.hands:
+    for deck in state.decks.values():
+        if deck in hands:
             return f"deck {deck} is in a person's hands"
-    return {"loading": "the next one is still loading"}.get(
-        player.stage, "nothing is there to follow"
-    )
+    loading = state.stage == Stage.LOADING
+    return "the next one is still loading" if loading else "nothing is there to follow"
 
 
-def _ends(player: Player, going: float, beat: float, pace: float) -> bool:
+def _ends(state: State, going: float, around: Surroundings) -> bool:
     # The last track of a set file: nothing follows, and it may come to its end.
-    near = player.offset + going - beat < 2 * LEAD_SECONDS * pace
-    if not player.chooser.ends or not near or player.holding:
-        return False
-    assert player.mix is not None
-    player.closing = True
-    _let_out(player, going)
-    made = recast(closing(player.mix), player.decks)
-    player.out.add(replace(move, beat=move.beat + player.offset) for move in made)
-    return True
+    near = state.offset + going - around.beat < 2 * LEAD_SECONDS * around.pace
+    return around.ends and near and not state.holding
 
 
-def _let_out(player: Player, going: float) -> None:
+def _closing(state: State, mix: Set) -> list[Move]:
+    made = recast(closing(mix), state.decks)
+    return [replace(move, beat=move.beat + state.offset) for move in made]
+
+
+def _let_out(state: State, mix: Set, going: float) -> list[Move]:
     # One that leaves in loops of its own is out of the phrase with the first of them.
-    assert player.mix is not None
-    way = player.mix.entries[player.index].transition
+    way = mix.entries[state.index].transition
     if way is not None and any(row.who == "out" and row.control == "loop" for row in way.rows):
-        return
-    exit_at = player.offset + going - 1
-    player.out.add([Move(exit_at, f"/deck/{player.decks[player.index]}/loop/exit", ())])
+        return []
+    exit_at = state.offset + going - 1
+    return [Move(exit_at, f"/deck/{state.decks[state.index]}/loop/exit", ())]
 
 
-def _go(player: Player, number: int) -> None:
-    assert player.mix is not None
-    made = shifted(player, number)
-    if number:
-        _let_out(player, place_of(player.mix, player.index).going)
-    if not any(move.address == f"/deck/{player.decks[number]}/loop" for move in made):
+def _beginning(state: State, mix: Set, around: Surroundings) -> ComeIn:
+    begin = next_bar(around.beat + FIRST_SECONDS * around.pace)
+    placed = replace(state, offset=begin - place_of(mix, 0).begin)
+    return _entrance(placed, mix, around)
+
+
+def _entrance(state: State, mix: Set, around: Surroundings) -> ComeIn:
+    number = state.next
+    made = shifted(state, around.heard(), number)
+    out = _let_out(state, mix, place_of(mix, state.index).going) if number else []
+    if not any(move.address == f"/deck/{state.decks[number]}/loop" for move in made):
         # From its first beat on it can't end, whatever becomes of the DJ.
-        begin = place_of(player.mix, number).begin + player.offset
-        loop = f"/deck/{player.decks[number]}/loop/set"
-        made.append(Move(begin + 0.5, loop, loop_of(player.mix, number), index=number))
-    player.out.add(made)
-    player.laps = 0
-    player.reach("going")
-    way = player.mix.entries[number - 1].transition if number else None
-    name = name_of(player.mix.entries[number].path)
-    player.note = f"{name} comes in by {way.kind}" if way else f"{name} comes in"
-    log.info("%s", player.note)
+        begin = place_of(mix, number).begin + state.offset
+        loop = f"/deck/{state.decks[number]}/loop/set"
+        made.append(Move(begin + 0.5, loop, loop_of(mix, number), index=number))
+    way = mix.entries[number - 1].transition if number else None
+    name = name_of(mix.entries[number].path)
+    note = f"{name} comes in by {way.kind}" if way else f"{name} comes in"
+    return ComeIn(state.offset, (*out, *made), note)
 
 
-def _arrived(player: Player, number: int) -> None:
-    assert player.mix is not None
-    player.used |= {player.decks[player.index]} if number else set()
-    player.decks = {0: player.decks[number]}
-    if number:
-        player.mix = without_first(player.mix)
-    player.index, player.before, player.looked_at, player.granted = 0, None, 0.0, ""
-    player.reach("none")
-    entry = player.mix.entries[0]
-    player.history = [*player.history[-MOST_HISTORY:], entry.path]
-    player.note = entry.why or f"{name_of(entry.path)} plays"
+def _arrival(state: State, mix: Set) -> Arrive:
+    number = state.next
+    left = frozenset({state.decks[state.index]} if number else ())
+    played = without_first(mix) if number else mix
+    entry = played.entries[0]
+    return Arrive(played, state.decks[number], left, entry.why or f"{name_of(entry.path)} plays")
 
 
-def arm(player: Player) -> None:
-    """Have the track that plays go round at its end, unless it is let out."""
-    if player.mix is None or player.index < 0 or player.stage == "going" or player.closing:
-        return
-    deck = player.decks[player.index]
-    wanted = (deck, *loop_of(player.mix, player.index))
-    if wanted != player.armed and deck not in player.hands:
-        player.armed = wanted
-        player.link.send(f"/deck/{deck}/loop/set", *wanted[1:])
+def loop_wanted(state: State, hands: Container[str]) -> tuple[str, float, float] | None:
+    """Deck and loop of the track that plays: it goes round at its end, unless it is let out.
+
+    None where that is so already, or is not the DJ's to say.
+    """
+    if state.mix is None or state.index < 0 or state.stage == Stage.GOING or state.closing:
+        return None
+    deck = state.decks[state.index]
+    wanted = (deck, *loop_of(state.mix, state.index))
+    return wanted if wanted != state.armed and deck not in hands else None

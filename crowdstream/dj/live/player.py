@@ -2,7 +2,7 @@
 
 Each track loops its last phrase unless it is let out, and it is let out when the next one is
 loaded. So a load that is late, a bad file, a DJ that dies or is told to wait sound the same: the
-phrase goes round once more. Beats of the set and of the server's clock are `offset` apart.
+phrase goes round once more.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 
 from crowdstream.dj.live import beginning, mending, passing
 from crowdstream.dj.live.beginning import RETRY_SECONDS
-from crowdstream.dj.live.chooser import Asked, Chooser, fitted, without
+from crowdstream.dj.live.chooser import Asked, Chooser, NothingToPlay, fitted, without
 from crowdstream.dj.live.floor import STEP_SECONDS, Floor
 from crowdstream.dj.live.hands import DECKS, TEMPO, Hands, touched
 from crowdstream.dj.live.link import Link
-from crowdstream.dj.live.notes import Resume, name_of
+from crowdstream.dj.live.notes import name_of
 from crowdstream.dj.live.outgoing import Outgoing
-from crowdstream.dj.live.timing import flat, place_of, recast
+from crowdstream.dj.live.state import Stage, State
+from crowdstream.dj.live.timing import ended_at, flat, place_of, recast
 from crowdstream.dj.score import Move, moves, tempo_map
 from crowdstream.dj.sets import Set
 
@@ -37,10 +38,10 @@ STRETCH = 0.08  # of a track's own tempo that it bears
 
 
 class Player:
-    """One DJ. Call `tick` every 25 ms or so, until `finished`.
+    """One DJ. Call `tick` every 25 ms or so, until `state.finished`.
 
-    The set begins with the track that plays: those before it are forgotten as they end. So
-    `index` is 0, and -1 before the first one plays; `index` + 1 is the track that comes.
+    What it plays and has decided is `state`, which nothing else replaces. `passing`, `mending`
+    and `beginning` decide, each from the state and what is heard of the server; here it is done.
     """
 
     def __init__(
@@ -52,34 +53,10 @@ class Player:
         self.floor = floor
         self.hands = Hands()
         self.out = Outgoing(link, self._ours)
-        self.mix: Set | None = None
-        self.index = -1
-        self.offset = 0.0
-        self.decks: dict[int, str] = {}
-        self.used: set[str] = set()  # decks with tracks of its own that are not wanted any more
-        self.leaving: set[str] = set()  # decks that are being emptied
-        self.superseded: set[str] = set()  # decks whose next reply is to a load that was dropped
-        self.stage = "none"  # of the track that comes: none, loading, ready, going
-        self.holding = False
-        self.energy: float | None = None
-        self.banned: set[str] = set()
-        self.bad: dict[str, float] = {}  # what could not be loaded, and when
-        self.wished: list[str] = []
-        self.granted = ""  # the latest wish that was planned
-        self.history: list[str] = []
-        self.note = "looking for the server"
-        self.finished = False
         self.told: dict[str, Any] | None = None  # what an earlier DJ has said of itself
-        self.looked_at = 0.0  # for a track
-        self.doubted_at = 0.0  # whether another one would be better
         self._now = monotonic
-        self.before: Set | None = None
-        self.closing = False
-        self.laps = 0
-        self.armed: tuple[Any, ...] = ()
-        self.since = monotonic()  # of the stage
+        self.state = State(since=monotonic())
         self._began: float | None = None
-        self.quiet: float | None = None
         self._last = (0.0, 120.0)  # beat and tempo
 
     def tick(self) -> list[tuple[str, tuple[Any, ...]]]:
@@ -87,7 +64,7 @@ class Player:
         now = self._now()
         left = [event for event in self.link.tick() if not self._event(*event, now)]
         if not self.link.there:
-            self.note = self.link.trouble
+            self._say(self.link.trouble)
         if not self.link.fresh():
             # What would be decided now is perhaps decided about a server that is dead.
             return left
@@ -95,36 +72,40 @@ class Player:
             self._began = now
         if self.link.anew:
             self.link.anew = False
-            beginning.rebuild(self, *self._last)
+            self._rebuild()
         self._last = float(self.link.status.get("beat", 0.0)), self.link.bpm
         self.floor.tick(now)
-        if self.mix is None:
-            beginning.begin(self, now, self._began)
-        elif not self.finished:
+        if self.state.mix is None:
+            self._begin(now, self._began)
+        elif not self.state.finished:
             self._look(now, self.link.beat)
         return left
+
+    def _say(self, note: str) -> None:
+        self.state = replace(self.state, note=note)
 
     # What it hears ---------------------------------------------------------------------------
 
     def _event(self, address: str, values: tuple[Any, ...], now: float) -> bool:
+        state = self.state
         if address == "/changed":
             self._changed(str(values[0]), values[1:], now)
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/load"):
             deck = str(values[0])[6:7]
-            if deck in self.superseded:
-                self.superseded.discard(deck)
-            elif self.stage == "loading" and self.decks.get(self.index + 1) == deck:
+            if deck in state.superseded:
+                self.state = replace(state, superseded=state.superseded - {deck})
+            elif state.stage == Stage.LOADING and state.decks.get(state.next) == deck:
                 if address == "/done":
                     self._loaded()
                 else:
-                    self.reach("none")  # this was the reply
+                    self.state = state.at(Stage.NONE, self._now())  # this was the reply
                     self._bad(" ".join(map(str, values[1:])), now)
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
-            self.leaving.discard(str(values[0])[6:7])
+            self.state = replace(state, leaving=state.leaving - {str(values[0])[6:7]})
         elif address == "/fail" and values[:1] in (("/watch",), ("/dj/here",)):
-            self.note = f"the server refuses: {' '.join(map(str, values[1:]))}"
+            self._say(f"the server refuses: {' '.join(map(str, values[1:]))}")
         elif address == "/dj/replaced":
-            self.note, self.finished = "another DJ has taken over", True
+            self.state = replace(state, note="another DJ has taken over", finished=True)
         else:
             return False
         return True
@@ -141,127 +122,231 @@ class Player:
 
     # How it begins ---------------------------------------------------------------------------
 
-    def start(self, mix: Set) -> None:
-        """Begin with the first track of a set as soon as it is loaded."""
-        self.used |= set(self.decks.values())
-        self.mix, self.index, self.decks, self.armed = mix, -1, {}, ()
-        self.before, self.closing, self.quiet, self.laps = None, False, None, 0
-        self.superseded.clear()
-        self.out.clear()
-        self.reach("none")
-
-    def go_on(self, deck: str, offset: float, following: str) -> None:
-        """Take over, after `start`, what plays already. `following`: deck of what comes in."""
-        self.index, self.offset, self.decks = 0, offset, {0: deck}
-        assert self.mix is not None
-        if self.history[-1:] != [self.mix.entries[0].path]:
-            self.history.append(self.mix.entries[0].path)
-        if following:
-            self.decks[1] = following
-            self.reach("going")
-
-    def at(self) -> Resume | None:
-        """Where it is, for another DJ to go on from; None before anything plays."""
-        if self.mix is None or self.index < 0:
-            return None
-        return Resume(self.mix, self.offset, self.decks.get(0, ""), self.decks.get(1, ""))
-
-    def remembered(self) -> dict[str, Any]:
-        """What people have said, and the latest tracks, as JSON holds it; see `remember`."""
-        return {
-            "hold": int(self.holding), "energy": self.energy, "wished": self.wished[:10],
-            "banned": sorted(self.banned)[:30], "played": self.history[-30:],
-        }  # fmt: skip
-
-    def remember(self, told: dict[str, Any]) -> None:
-        """Take over what an earlier DJ knew."""
-        note = told.get("memory")
-        if not isinstance(note, dict):
+    def _begin(self, now: float, since: float) -> None:
+        if self.told is None and now < since + beginning.RESUME_SECONDS:
             return
-        energy = note.get("energy")
-        self.holding = note.get("hold") == 1
-        self.energy = min(1.0, max(0.0, energy)) if isinstance(energy, int | float) else None
-        self.wished = _texts(note.get("wished"))
-        self.banned |= set(_texts(note.get("banned")))
-        self.history = _texts(note.get("played"))
+        told, self.told = self.told or {}, {}
+        decision = beginning.begin(self.state, self.link, self.hands, told, now)
+        if isinstance(decision, beginning.TakeOver):
+            self._take_over(decision)
+            self.state = self.state.remembering(told)
+            self._say("goes on where another DJ was")
+        elif isinstance(decision, beginning.Busy):
+            for deck in decision.decks if decision.take else ():
+                self.hands.take(deck, now)
+            decks = ", ".join(decision.decks)
+            note = f"deck {decks} plays already: stop it, or /dj/give all"
+            self.state = replace(self.state, looked_at=now, note=note)
+        elif isinstance(decision, beginning.Search):
+            self.state = replace(self.state, looked_at=now)
+            try:
+                self._start(self.chooser.first(self.asked(now)))
+            except NothingToPlay as error:
+                self._say(str(error))
+
+    def learn(self, told: dict[str, Any]) -> None:
+        """What an earlier DJ has said of itself, empty where there was none."""
+        self.told = told
+
+    def _start(self, mix: Set) -> None:
+        # Begin with the first track of a set as soon as it is loaded.
+        self.state = self.state.begun(mix, self._now())
+        self.out.clear()
+
+    def _take_over(self, found: beginning.TakeOver) -> None:
+        self._start(self.chooser.resumed(found.mix))
+        state, link = self.state, self.link
+        assert state.mix is not None
+        history, path = state.history, state.mix.entries[0].path
+        if history[-1:] != (path,):
+            history += (path,)
+        decks = {0: found.deck, 1: found.coming} if found.coming else {0: found.deck}
+        self.state = replace(
+            state, index=0, offset=found.offset, decks=decks, history=history,
+            used=state.used | found.left,
+        )
+        if not found.coming:
+            self.state = replace(self.state, offset=mending.realigned(self.state, link))
+            return
+        self.state = self.state.at(Stage.GOING, self._now())
+        # The rest of a transition, and what nobody has sent of it meanwhile.
+        made = passing.shifted(self.state, self._heard(), 1)
+        self.out.add(move for move in made if move.beat > link.beat)
+        self.out.now(
+            move for move in made
+            if move.beat <= link.beat and not move.address.endswith(beginning.ONCE)
+        )
+
+    def _rebuild(self) -> None:
+        # The server is another one, and knows nothing of what was on the decks.
+        mix = beginning.rebuilt(self.state, *self._last)
+        if mix is None:
+            return
+        self.hands.give("all")
+        self.state = replace(self.state, decks={}, used=frozenset(), leaving=frozenset())
+        self._start(mix)
+
+    # What people tell it ---------------------------------------------------------------------
+
+    def hold(self, on: bool) -> None:
+        """Stay with the track that plays, or no longer."""
+        self.state = replace(self.state, holding=on)
+
+    def set_energy(self, energy: float | None) -> None:
+        """What the next tracks are to be like, 0 to 1; None is as the crowd moves."""
+        self.state = replace(self.state, energy=energy)
+
+    def ban(self, path: str) -> None:
+        """Never play a track."""
+        self.state = replace(self.state, banned=self.state.banned | {path})
+
+    def wish(self, path: str) -> None:
+        """Play a track after those that were wished for before, though it was banned."""
+        state = self.state
+        self.state = replace(
+            state, banned=state.banned - {path}, wished=(*state.wished, path)
+        )
+
+    def end_at(self, going: float) -> None:
+        """Have the track that plays begin to go at a beat of the set."""
+        assert self.state.mix is not None
+        mix = ended_at(self.state.mix, self.state.index, going)
+        self.state = replace(self.state, mix=mix)
+
+    def give(self, what: str) -> None:
+        """A deck, the tempo or `all` is given back by a person."""
+        for one in self.hands.give(what):
+            self._given(one)
+
+    def _given(self, what: str) -> None:
+        decision = mending.given(self.state, self.link, what)
+        if isinstance(decision, mending.StopDeck):
+            self.link.at(decision.beat, f"/deck/{decision.deck}/stop")
+            self.state = replace(self.state, used=self.state.used | {decision.deck})
+        elif isinstance(decision, mending.PlayOn):
+            self.state = replace(self.state, armed=(), offset=decision.offset)
 
     # What it looks after ---------------------------------------------------------------------
 
     def _look(self, now: float, beat: float) -> None:
         self._plan(now)
         self._load(now)
-        passing.decide(self, now, beat)
-        passing.arm(self)
+        self._pass(now, beat)
+        self._arm()
         self.out.tick(beat)
         self._follow(now, beat)
         standing = {deck for deck in DECKS if self.link.deck(deck, "state") != "playing"}
         for deck in self.hands.tick(now, standing):
-            mending.given(self, deck)
-        mending.revive(self, now)
+            self._given(deck)
+        self._revive(now)
 
-    def reach(self, stage: str) -> None:
-        """The track that comes is at this stage from now on."""
-        self.stage, self.since = stage, self._now()
+    def _pass(self, now: float, beat: float) -> None:
+        around = passing.Surroundings(
+            now, beat, self.link.bpm, self.hands, self.chooser.ends, self._heard
+        )
+        state, decision = self.state, passing.decide(self.state, around)
+        if isinstance(decision, passing.ComeIn):
+            self.out.add(decision.moves)
+            state = replace(state, offset=decision.offset, laps=0, note=decision.note)
+            self.state = state.at(Stage.GOING, self._now())
+            log.info("%s", decision.note)
+        elif isinstance(decision, passing.Arrive):
+            history = (*state.history[-passing.MOST_HISTORY :], decision.mix.entries[0].path)
+            self.state = replace(
+                state.at(Stage.NONE, self._now()), mix=decision.mix, index=0,
+                decks={0: decision.deck}, used=state.used | decision.left, before=None,
+                looked_at=0.0, granted="", history=history, note=decision.note,
+            )
+        elif isinstance(decision, passing.GoRound):
+            self.state = replace(
+                state, offset=decision.offset, laps=state.laps + 1, note=decision.note
+            )
+        elif isinstance(decision, passing.Close):
+            self.out.add(decision.moves)
+            self.state = replace(state, closing=True)
+        elif isinstance(decision, passing.Finish):
+            self.state = replace(state, finished=True)
 
-    def heard(self) -> Set:
-        """The set as it is played: at one tempo while that is not the plan's."""
-        assert self.mix is not None
+    def _arm(self) -> None:
+        wanted = passing.loop_wanted(self.state, self.hands)
+        if wanted is not None:
+            self.state = replace(self.state, armed=wanted)
+            self.link.send(f"/deck/{wanted[0]}/loop/set", *wanted[1:])
+
+    def _revive(self, now: float) -> None:
+        sounds = any(self.link.sounds(deck) for deck in DECKS)
+        silence = mending.revive(self.state, sounds, self.link.bpm, now)
+        self.state = replace(self.state, quiet=silence.since)
+        if silence.begin is not None:
+            self._start(silence.begin)
+
+    def _heard(self) -> Set:
+        # The set as it is played: at one tempo while that is not the plan's.
+        assert self.state.mix is not None
         free = self.floor.leads(self._now()) or TEMPO in self.hands
-        return flat(self.mix, self.link.bpm) if free else self.mix
+        return flat(self.state.mix, self.link.bpm) if free else self.state.mix
 
     def asked(self, now: float) -> Asked:
         """What the next track is to be."""
-        energy = self.floor.energy(now) if self.energy is None else self.energy
-        wished = self.wished[0] if self.wished else ""
-        bad = {path for path, when in self.bad.items() if now < when + BAD_SECONDS}
-        return Asked(energy, self.floor.wanted(now) or 0.0, wished, frozenset(self.banned | bad),
-                     tuple(self.history[:-1]))  # fmt: skip
+        state = self.state
+        energy = self.floor.energy(now) if state.energy is None else state.energy
+        wished = state.wished[0] if state.wished else ""
+        bad = {path for path, when in state.bad.items() if now < when + BAD_SECONDS}
+        return Asked(energy, self.floor.wanted(now) or 0.0, wished, state.banned | bad,
+                     state.history[:-1])  # fmt: skip
 
     def _plan(self, now: float) -> None:
-        assert self.mix is not None
-        rest = self.mix.entries[self.index + 1 :]
-        wishes = self.wished and self.stage == "none" and self.index >= 0
-        wishes = wishes and not (rest and rest[0].path == self.granted)
-        if self.closing:
+        state = self.state
+        assert state.mix is not None
+        coming = state.coming
+        wishes = bool(state.wished) and state.stage == Stage.NONE and state.index >= 0
+        wishes = wishes and not (coming and coming.path == state.granted)
+        if state.closing:
             return
-        if rest and not wishes:
-            self._doubt(rest[0].path, now)
+        if coming and not wishes:
+            self._doubt(coming.path, now)
             return
-        if self.looked_at and now < self.looked_at + RETRY_SECONDS and not wishes:
+        if state.looked_at and now < state.looked_at + RETRY_SECONDS and not wishes:
             return
-        self.looked_at = now
-        asked = self.asked(now)
-        heard = self.heard()
-        heard = replace(heard, entries=heard.entries[: self.index + 1])
-        made = self.chooser.next(heard, asked)
+        asked, heard = self.asked(now), self._heard()
+        made = self.chooser.next(replace(heard, entries=heard.entries[: state.next]), asked)
+        state = replace(state, looked_at=now)
         if asked.path:
-            self.granted = self.wished.pop(0)
+            state = replace(state, granted=state.wished[0], wished=state.wished[1:])
             if made is None:
-                self.note = f"{name_of(asked.path)} can't follow what plays"
-        if made is not None:
+                state = replace(state, note=f"{name_of(asked.path)} can't follow what plays")
+        mix = state.mix
+        if made is not None and mix is not None:
             # Only what was added is taken over: `heard` is the set at the tempo of this moment.
-            self.before, self.looked_at = self.mix, 0.0
-            self.mix = replace(self.mix, entries=fitted((*made.entries, *rest)))
+            rest = mix.entries[state.next :]
+            planned = replace(mix, entries=fitted((*made.entries, *rest)))
+            state = replace(state, before=mix, looked_at=0.0, mix=planned)
+        self.state = state
 
     def _doubt(self, path: str, now: float) -> None:
         # A repeat gives way to a track that has not been heard, if there is time to load it.
-        if self.index < 0 or self.stage == "going" or now < self.doubted_at + DOUBT_SECONDS:
+        state = self.state
+        going = state.index < 0 or state.stage == Stage.GOING
+        if going or now < state.doubted_at + DOUBT_SECONDS:
             return
-        self.doubted_at = now
-        mix = self.mix
-        if mix is None or path not in self.history or self.wished:
+        self.state = state = replace(state, doubted_at=now)
+        if state.mix is None or path not in state.history or state.wished:
             return
-        left = self.offset + place_of(mix, self.index).going - self.link.beat
-        asked = self.asked(now)
-        if left * 60.0 / self.link.bpm > ENOUGH_SECONDS and self.chooser.stale(
-            replace(asked, before=tuple(self.history)), path
-        ):
+        asked = replace(self.asked(now), before=state.history)
+        if self.time_left() > ENOUGH_SECONDS and self.chooser.stale(asked, path):
             self.reconsider()
 
-    def free_deck(self) -> str:
-        """A deck for the track that comes; empty where none is free."""
-        first = DECKS.find(self.decks.get(self.index, "D")) + 1
-        busy = {*self.out.decks(), *self.decks.values(), *self.hands}
+    def time_left(self) -> float:
+        """Seconds until the track that plays begins to go."""
+        assert self.state.mix is not None
+        going = self.state.offset + place_of(self.state.mix, self.state.index).going
+        return (going - self.link.beat) * 60.0 / self.link.bpm
+
+    def _free_deck(self) -> str:
+        # A deck for the track that comes; empty where none is free.
+        decks = self.state.decks
+        first = DECKS.find(decks.get(self.state.index, "D")) + 1
+        busy = {*self.out.decks(), *decks.values(), *self.hands}
         free = [
             deck for deck in DECKS[first:] + DECKS[:first]
             if deck not in busy and not self.link.sounds(deck)
@@ -270,88 +355,100 @@ class Player:
         return min(free, key=lambda deck: self.link.deck(deck, "state") != "empty", default="")
 
     def _load(self, now: float) -> None:
-        assert self.mix is not None
-        number = self.index + 1
-        if self.stage in ("loading", "ready") and self.decks.get(number) in self.hands:
-            deck = self.decks.pop(number)  # another deck will do
-            if self.stage == "loading":
-                self.superseded.add(deck)
-            self.reach("none")
-        if self.stage == "loading" and self.laps >= STUCK_LAPS:
+        self._change_deck()
+        state = self.state
+        if state.stage == Stage.LOADING and state.laps >= STUCK_LAPS:
             self._bad("it does not load", now)
             return
-        if self.stage != "none" or number >= len(self.mix.entries):
+        if state.stage != Stage.NONE or state.coming is None:
             return
-        self.used -= set(self.hands)
-        if any(map(self._runs, self.used)) and now < self.since + TAIL_SECONDS:
-            return  # the track before is on its way out
-        for deck in sorted(self.used):
+        if not self._make_room(now):
+            return
+        deck = self._free_deck()
+        if deck:
+            decks = {**self.state.decks, state.next: deck}
+            self.state = replace(self.state.at(Stage.LOADING, self._now()), decks=decks)
+            self.link.send(f"/deck/{deck}/load", state.coming.path)
+
+    def _change_deck(self) -> None:
+        # Where the track that comes is in a person's hands, another deck will do.
+        state = self.state
+        deck = state.decks.get(state.next, "")
+        if state.stage not in (Stage.LOADING, Stage.READY) or deck not in self.hands:
+            return
+        dropped = frozenset({deck} if state.stage == Stage.LOADING else ())
+        decks = {number: one for number, one in state.decks.items() if number != state.next}
+        self.state = replace(
+            state.at(Stage.NONE, self._now()), decks=decks, superseded=state.superseded | dropped
+        )
+
+    def _make_room(self, now: float) -> bool:
+        # Whether the decks that were played have let go of their memory, or had the time to.
+        used = self.state.used - set(self.hands)
+        self.state = replace(self.state, used=used)
+        tail = now < self.state.since + TAIL_SECONDS
+        if any(map(self._runs, used)) and tail:
+            return False  # the track before is on its way out
+        leaving = set(self.state.leaving)
+        for deck in sorted(used):
             # Memory may be short, and what stands on a deck takes of it.
             if self.link.deck(deck, "state") not in ("empty", "playing", "broken"):
                 self.link.send(f"/deck/{deck}/unload")
-                self.leaving.add(deck)
-        self.used.clear()
-        if self.leaving and now < self.since + TAIL_SECONDS:
-            return  # what it takes of memory is free in a moment
-        self.leaving.clear()
-        deck = self.free_deck()
-        if deck:
-            self.decks[number] = deck
-            self.reach("loading")
-            self.link.send(f"/deck/{deck}/load", self.mix.entries[number].path)
+                leaving.add(deck)
+        wait = bool(leaving) and tail  # what it takes of memory is free in a moment
+        self.state = replace(
+            self.state, used=frozenset(), leaving=frozenset(leaving if wait else ())
+        )
+        return not wait
 
     def _runs(self, deck: str) -> bool:
         return self.link.deck(deck, "state") in ("playing", "broken")
 
     def _loaded(self) -> None:
-        number = self.index + 1
-        deck = self.decks[number]
+        state = self.state
+        deck = state.decks[state.next]
         chain = str(self.link.deck(deck, "fx") or "").split()
         for slot, there in enumerate(chain, 1):
             if there != "-":  # of a track before
                 self.link.send(f"/deck/{deck}/fx/remove", slot)
-        made = recast(moves(self.heard(), number), self.decks)
+        made = recast(moves(self._heard(), state.next), state.decks)
         self.out.now(move for move in made if move.stage == "prepare")
-        self.reach("ready")
+        self.state = self.state.at(Stage.READY, self._now())
 
     def _bad(self, reason: str, now: float) -> None:
-        assert self.mix is not None
-        path = self.mix.entries[self.index + 1].path
+        state = self.state
+        assert state.coming is not None
+        path = state.coming.path
         log.warning("%s is left out: %s", path, reason)
-        self.note = f"{name_of(path)} is left out: {reason}"
-        self.bad[path] = now
+        note = f"{name_of(path)} is left out: {reason}"
+        self.state = replace(state, note=note, bad={**state.bad, path: now})
         self.drop_next()
 
     def reconsider(self) -> None:
         """What was loaded next may wait: somebody wishes for another one."""
-        assert self.mix is not None
-        if self.before is None and not self.chooser.ends:
+        state = self.state
+        assert state.mix is not None
+        if state.before is None and not self.chooser.ends:
             # It was another DJ's choice.
-            self.before = replace(self.mix, entries=self.mix.entries[: self.index + 1])
-        if self.before is not None:
+            before = replace(state.mix, entries=state.mix.entries[: state.next])
+            self.state = state = replace(state, before=before)
+        if state.before is not None:
             self.drop_next()
         else:
-            self.leave_next()
-        self.looked_at = 0.0
-
-    def leave_next(self) -> None:
-        """The deck of the track that comes is free again."""
-        if self.stage == "loading":
-            self.superseded |= {self.decks.get(self.index + 1, "")} - {""}
-        self.used |= {self.decks.pop(self.index + 1, "")} - {""}
-        self.reach("none")
+            self.state = state.without_deck(self._now())
+        self.state = replace(self.state, looked_at=0.0)
 
     def drop_next(self) -> None:
         """Another track is to follow than the one that was chosen."""
-        assert self.mix is not None
-        number = self.index + 1
-        path = self.mix.entries[number].path
-        mix = self.before
+        state = self.state
+        assert state.mix is not None and state.coming is not None
+        mix = state.before
         if mix is None:
-            mix = without(self.mix, path, self.index)
-        self.mix = mix if mix.entries else None
-        self.before, self.looked_at, self.laps = None, 0.0, 0
-        self.leave_next()
+            mix = without(state.mix, state.coming.path, state.index)
+        state = replace(
+            state, mix=mix if mix.entries else None, before=None, looked_at=0.0, laps=0
+        )
+        self.state = state.without_deck(self._now())
 
     def _ours(self, move: Move) -> bool:
         if move.address == "/clock/tempo":
@@ -359,17 +456,14 @@ class Player:
         return not (move.address.startswith("/deck/") and move.address[6:7] in self.hands)
 
     def _follow(self, now: float, beat: float) -> None:
-        if self.mix is None or TEMPO in self.hands or self.index < 0 or not self.floor.due(now):
+        state = self.state
+        if state.mix is None or TEMPO in self.hands or state.index < 0 or not self.floor.due(now):
             return
-        on = self.mix.entries[: 2 if self.stage == "going" else 1]
+        on = state.mix.entries[: 2 if state.stage == Stage.GOING else 1]
         own = [entry.bpm / entry.ratio for entry in on]
         comfort = max(own) * (1 - STRETCH), min(own) * (1 + STRETCH)
-        near = replace(self.mix, entries=self.mix.entries[:2])
-        plan = tempo_map(near).bpm(beat - self.offset)
+        near = replace(state.mix, entries=state.mix.entries[:2])
+        plan = tempo_map(near).bpm(beat - state.offset)
         bpm = self.floor.step(now, self.link.bpm, plan, (comfort[0], max(comfort)))
         if bpm is not None:
             self.link.send("/clock/tempo", bpm, self.link.bpm / 60.0 * STEP_SECONDS)
-
-
-def _texts(note: object) -> list[str]:
-    return [one for one in note if isinstance(one, str)] if isinstance(note, list) else []

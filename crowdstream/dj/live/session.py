@@ -10,11 +10,11 @@ from typing import Any
 from crowdstream.dj.live.chooser import Chooser
 from crowdstream.dj.live.floor import Floor
 from crowdstream.dj.live.link import Link
-from crowdstream.dj.live.mending import given
 from crowdstream.dj.live.notes import name_of, resume_note
 from crowdstream.dj.live.passing import LEAD_SECONDS
 from crowdstream.dj.live.player import ENOUGH_SECONDS, Player
-from crowdstream.dj.live.timing import PHRASE, ended_at, place_of
+from crowdstream.dj.live.state import Stage
+from crowdstream.dj.live.timing import PHRASE, place_of
 
 TICK_SECONDS = 0.025
 SAY_SECONDS = 0.5  # between two reports: what it does changes a few times a minute
@@ -43,7 +43,7 @@ class Session:
 
     def run(self, ended: Callable[[], bool] = lambda: False) -> None:
         """Play until the set is over, another DJ takes over, or `ended` says so."""
-        while not ended() and not self.player.finished:
+        while not ended() and not self.player.state.finished:
             self.tick()
             time.sleep(TICK_SECONDS)
         self.link.close()
@@ -70,81 +70,76 @@ class Session:
         return words[word](*arguments) if word in words else f"the DJ does not know {word!r}"
 
     def _next(self) -> str:
-        player, mix = self.player, self.player.mix
-        if mix is None or player.index < 0:
+        state = self.player.state
+        if state.mix is None or state.index < 0:
             return "nothing plays yet"
-        if player.stage == "going":
+        if state.stage == Stage.GOING:
             return "the next track comes in already"
-        if player.stage != "ready":
+        if state.stage != Stage.READY:
             return "the next track is not loaded yet: try again in a moment"
-        player.holding = False
-        place = place_of(mix, player.index)
-        soon = self.link.beat - player.offset + (LEAD_SECONDS + 1) * self.link.bpm / 60.0
+        self.player.hold(False)
+        place = place_of(state.mix, state.index)
+        soon = self.link.beat - state.offset + (LEAD_SECONDS + 1) * self.link.bpm / 60.0
         passed = max(0.0, soon - place.begin)
         going = place.begin + -(-passed // PHRASE) * PHRASE
         if going < place.going:
-            player.mix = ended_at(mix, player.index, max(going, place.alone))
+            self.player.end_at(max(going, place.alone))
         return ""
 
     def _skip(self) -> str:
-        player = self.player
-        if player.mix is None or player.index + 1 >= len(player.mix.entries):
+        state = self.player.state
+        if state.coming is None:
             return "nothing is planned yet that could be left out"
-        if player.stage == "going":
+        if state.stage == Stage.GOING:
             return "the next track comes in already"
-        player.banned.add(player.mix.entries[player.index + 1].path)
-        player.drop_next()
+        self.player.ban(state.coming.path)
+        self.player.drop_next()
         return ""
 
     def _hold(self, on: int) -> str:
-        self.player.holding = bool(on)
+        self.player.hold(bool(on))
         return ""
 
     def _energy(self, energy: float | str) -> str:
-        self.player.energy = None if isinstance(energy, str) else float(energy)
+        self.player.set_energy(None if isinstance(energy, str) else float(energy))
         return ""
 
     def _queue(self, text: str) -> str:
-        player, mix = self.player, self.player.mix
+        player = self.player
         try:
             path = player.chooser.find(text)
         except LookupError as error:
             return str(error.args[0])
-        player.banned.discard(path)
-        player.wished.append(path)
+        player.wish(path)
         # What was only the DJ's own idea gives way, if there still is time to load another.
-        following = player.index + 1
-        if mix is None or not 0 < following < len(mix.entries) or len(player.wished) > 1:
+        state = player.state
+        if state.index < 0 or state.coming is None or len(state.wished) > 1:
             return ""
-        left = player.offset + place_of(mix, player.index).going - self.link.beat
-        own = mix.entries[following].path != player.granted
-        enough = left * 60.0 / self.link.bpm > ENOUGH_SECONDS
-        if own and enough and player.stage in ("loading", "ready"):
+        own = state.coming.path != state.granted
+        waits = state.stage in (Stage.LOADING, Stage.READY)
+        if own and player.time_left() > ENOUGH_SECONDS and waits:
             player.reconsider()
         return ""
 
     def _ban(self, text: str) -> str:
-        player, mix = self.player, self.player.mix
+        player, state = self.player, self.player.state
         if not text:
-            if mix is None or player.index < 0:
+            if state.playing is None:
                 return "nothing plays that could be banned"
-            player.banned.add(mix.entries[player.index].path)
+            player.ban(state.playing.path)
             return self._next()
         try:
             path = player.chooser.find(text)
         except LookupError as error:
             return str(error.args[0])
-        player.banned.add(path)
-        following = player.index + 1
-        if mix is not None and following < len(mix.entries) and player.stage != "going" and (
-            mix.entries[following].path == path
-        ):
+        player.ban(path)
+        coming = state.coming is not None and state.coming.path == path
+        if coming and state.stage != Stage.GOING:
             player.drop_next()
         return ""
 
     def _give(self, what: str) -> str:
-        for one in self.player.hands.give(what):
-            given(self.player, one)
+        self.player.give(what)
         return ""
 
     # What it says ----------------------------------------------------------------------------
@@ -159,7 +154,7 @@ class Session:
             told = json.loads("".join(self._parts[number] for number in range(1, parts + 1)))
         except (ValueError, KeyError):
             told = {}
-        self.player.told = told if isinstance(told, dict) else {}
+        self.player.learn(told if isinstance(told, dict) else {})
 
     def _report(self) -> None:
         now = self._now()
@@ -181,36 +176,37 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         """What plays, what comes and why, as JSON holds it."""
-        player, mix = self.player, self.player.mix
-        state: dict[str, Any] = {
-            "note": player.note, "hold": int(player.holding), "energy": player.energy,
-            "persons": list(player.hands), "queue": [name_of(path) for path in player.wished],
-            "history": [name_of(path) for path in player.history[-SHOWN:]],
+        player, state = self.player, self.player.state
+        mix = state.mix
+        shown: dict[str, Any] = {
+            "note": state.note, "hold": int(state.holding), "energy": state.energy,
+            "persons": list(player.hands), "queue": [name_of(path) for path in state.wished],
+            "history": [name_of(path) for path in state.history[-SHOWN:]],
             "movement": round(player.floor.movement, 2),
-            "crowd": int(player.floor.leads(self._now())), "memory": player.remembered(),
+            "crowd": int(player.floor.leads(self._now())), "memory": state.remembered(),
             "analysis": self._analysis(),
         }  # fmt: skip
-        if mix is None or player.index < 0:
-            return state
-        entry = mix.entries[player.index]
-        place = place_of(mix, player.index)
-        state["now"] = {
-            "deck": player.decks.get(player.index, ""), "name": name_of(entry.path),
+        if mix is None or state.index < 0:
+            return shown
+        entry = mix.entries[state.index]
+        place = place_of(mix, state.index)
+        shown["now"] = {
+            "deck": state.decks.get(state.index, ""), "name": name_of(entry.path),
             "key": entry.key, "bpm": round(entry.bpm, 2), "why": entry.why,
             "uncertain": int(entry.uncertain),
-            "begin": player.offset + place.begin, "going": player.offset + place.going,
+            "begin": state.offset + place.begin, "going": state.offset + place.going,
         }  # fmt: skip
-        if player.index + 1 < len(mix.entries):
-            following = mix.entries[player.index + 1]
+        following = state.coming
+        if following is not None:
             way = entry.transition
-            state["next"] = {
-                "deck": player.decks.get(player.index + 1, ""), "name": name_of(following.path),
+            shown["next"] = {
+                "deck": state.decks.get(state.next, ""), "name": name_of(following.path),
                 "key": following.key, "bpm": round(following.bpm, 2), "why": following.why,
                 "uncertain": int(following.uncertain),
-                "stage": player.stage, "kind": way.kind if way else "cut",
+                "stage": state.stage, "kind": way.kind if way else "cut",
                 "how": way.why if way else "", "bars": way.bars if way else 0,
             }  # fmt: skip
-        state["plan"] = [name_of(entry.path) for entry in mix.entries[player.index + 2 :][:SHOWN]]
-        at = player.at()
-        state["resume"] = resume_note(at) if at is not None else {}
-        return state
+        shown["plan"] = [name_of(entry.path) for entry in mix.entries[state.next + 1 :][:SHOWN]]
+        at = state.resume()
+        shown["resume"] = resume_note(at) if at is not None else {}
+        return shown

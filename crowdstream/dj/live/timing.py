@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from crowdstream.control.packets import Double
@@ -78,7 +78,7 @@ def _untimed(entry: Entry) -> Entry:
     return replace(entry, transition=replace(way, rows=rows))
 
 
-def recast(moves: Iterable[Move], decks: dict[int, str]) -> list[Move]:
+def recast(moves: Iterable[Move], decks: Mapping[int, str]) -> list[Move]:
     """Moves on the decks that tracks have in fact, which need not be those of the score."""
     made = []
     for move in moves:

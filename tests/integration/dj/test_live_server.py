@@ -71,7 +71,7 @@ def meeting(running: Running, out: str, into: str) -> float:
 
 
 def coming(at: At) -> str:
-    mix = at.player.mix
+    mix = at.player.state.mix
     return "".join(Path(entry.path).stem for entry in mix.entries[1:]) if mix else ""
 
 
@@ -82,29 +82,29 @@ def test_what_people_say_comes_to_it_and_decks_stay_theirs(
     mix = made(tmp_path, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
     with At(running.port, mix) as at:
         person = running.client
-        until(lambda: at.plays() == "a" and at.player.stage == "ready")
+        until(lambda: at.plays() == "a" and at.player.state.stage == "ready")
 
         def say(word: str, *arguments: object) -> None:
             assert person.request(f"/dj/{word}", *arguments, answer="/done") == [f"/dj/{word}"]
 
         say("hold", 1)
-        assert at.player.holding
+        assert at.player.state.holding
         say("hold", 0)
         say("energy", 0.7)
-        assert at.player.energy == pytest.approx(0.7)
+        assert at.player.state.energy == pytest.approx(0.7)
         say("skip")  # b
-        until(lambda: at.player.stage == "ready")
+        until(lambda: at.player.state.stage == "ready")
         say("ban", "c.wav")
         say("queue", "b.wav")
-        until(lambda: coming(at) == "bd" and at.player.stage == "ready")
+        until(lambda: coming(at) == "bd" and at.player.state.stage == "ready")
         assert "no such track" in person.request("/dj/queue", "e.wav", answer="/fail")[1]
         person.send("/deck/A/eq/mid", 0.5)
         until(lambda: "A" in at.player.hands)
         say("give", "A")
         assert "A" not in at.player.hands
         say("next")
-        until(lambda: at.player.stage == "going")
-        beat = meeting(running, "A", at.player.decks[1])
+        until(lambda: at.player.state.stage == "going")
+        beat = meeting(running, "A", at.player.state.decks[1])
         assert (beat + 8.0) % 16.0 == pytest.approx(8.0, abs=0.01)
         until(lambda: at.plays() == "b")
         assert person.status()["deck.A.mid"] == 0.5
@@ -136,7 +136,7 @@ def control_replaced(shared: SharedServer, folder: Path) -> Iterator[tuple[Runni
         running = shared.get()
         entries = (replace(mix.entries[0], leave=leave), *mix.entries[1:])
         with At(running.port, replace(mix, entries=entries)) as at:
-            until(lambda at=at: at.plays() == "a" and at.player.stage == "ready")
+            until(lambda at=at: at.plays() == "a" and at.player.state.stage == "ready")
             running.child_named("control").kill()
             deck = deck_of(running, "b")
             if deck == "B" and meeting(running, "A", "B") == pytest.approx(leave - 8.0, abs=0.01):
@@ -151,7 +151,7 @@ def test_control_dies_and_then_the_whole_server_and_the_mix_goes_on(
     with control_replaced(shared, tmp_path) as (running, at):
         # The engine has played on, and the DJ has gone on with the new control.
         assert not at.session.link.anew
-        until(lambda: at.plays() == "b" and at.player.stage == "ready")
+        until(lambda: at.plays() == "b" and at.player.state.stage == "ready")
         until(lambda: float(at.session.link.deck("B", "beat")) > 33.0)
         everything = [psutil.Process(running.process.pid), *running.children()]
         earliest = float(at.session.link.deck("B", "beat"))
@@ -169,14 +169,14 @@ def test_control_dies_and_then_the_whole_server_and_the_mix_goes_on(
             assert status["deck.A.track"] == "b" and status["bpm"] == pytest.approx(BPM)
             assert abs(status["deck.A.phase"]) < 1e-3
             # And the set from there on.
-            heard = at.player.mix
+            heard = at.player.state.mix
             assert heard is not None
             enter = heard.entries[0].enter
             assert enter % 16.0 == 0.0 and earliest - 32.0 < enter <= latest
             assert status["deck.A.beat"] >= enter
             place = place_of(heard, 0)
-            left = place.going + at.player.offset - float(status["beat"])
+            left = place.going + at.player.state.offset - float(status["beat"])
             assert LEAVE - 8.0 - float(status["deck.A.beat"]) == pytest.approx(left, abs=0.01)
             assert coming(at) == "cd"
-            until(lambda: at.player.stage == "ready")
+            until(lambda: at.player.state.stage == "ready")
             assert other.client.status()["deck.A.state"] == "playing"

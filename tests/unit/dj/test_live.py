@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_it_mixes_on_the_beat_where_the_set_says_so_to_the_end(
     assert meeting(sim, "B", "C") == pytest.approx(40.0, abs=1e-3)
     sim.until(lambda: plays(dj) == "c")
     assert sim.deck("B", "low") == 0.0 and sim.deck("C", "low") == 1.0
-    sim.until(lambda: dj.player.finished)
+    sim.until(lambda: dj.player.state.finished)
     assert len(sim.holes) == 1, "only the one before the first track"
     assert sim.fails() == []
 
@@ -43,14 +44,14 @@ def test_a_file_that_is_bad_or_gone_is_left_out(sim: SimulatedDj, tmp_path: Path
     sim.until(lambda: plays(dj) == "a")
     assert meeting(sim, "A", "B") == pytest.approx(40.0, abs=1e-3)
     sim.until(lambda: plays(dj) == "c")
-    assert list(dj.player.bad) == [str(path)] and len(sim.holes) == 1
+    assert list(dj.player.state.bad) == [str(path)] and len(sim.holes) == 1
 
 
 def test_the_phrase_goes_round_until_a_late_load_is_there(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.join(Fixed(made(tmp_path, "ab")))
-    sim.until(lambda: plays(dj) == "a" and dj.player.stage == "none")
+    sim.until(lambda: plays(dj) == "a" and dj.player.state.stage == "none")
     sim.pages_a_block = 0
-    sim.until(lambda: "goes round: the next one is still loading" in dj.player.note)
+    sim.until(lambda: "goes round: the next one is still loading" in dj.player.state.note)
     sim.until(lambda: sim.deck("A", "beat") < 20.0)  # back from 40 to 8
     sim.pages_a_block = 1000
     assert meeting(sim, "A", "B") == pytest.approx(40.0, abs=1e-3)
@@ -60,29 +61,30 @@ def test_the_phrase_goes_round_until_a_late_load_is_there(sim: SimulatedDj, tmp_
 def test_a_load_that_never_comes_is_given_up(sim: SimulatedDj, tmp_path: Path) -> None:
     chooser = endless(tmp_path, "abc")
     dj = sim.join(chooser)
-    sim.until(lambda: plays(dj) and dj.player.stage == "loading")
-    mix = dj.player.mix
+    sim.until(lambda: plays(dj) and dj.player.state.stage == "loading")
+    mix = dj.player.state.mix
     assert mix is not None
     stuck = mix.entries[1].path
-    dj.player.decks[1] = "E"  # so nobody says that it is done
-    sim.until(lambda: stuck in dj.player.bad)
-    sim.until(lambda: dj.player.stage == "going")
-    assert dj.player.mix is not None
-    assert dj.player.mix.entries[1].path != stuck and len(sim.holes) == 1
+    elsewhere = {**dj.player.state.decks, 1: "E"}  # so nobody says that it is done
+    dj.player.state = replace(dj.player.state, decks=elsewhere)
+    sim.until(lambda: stuck in dj.player.state.bad)
+    sim.until(lambda: dj.player.state.stage == "going")
+    assert dj.player.state.mix is not None
+    assert dj.player.state.mix.entries[1].path != stuck and len(sim.holes) == 1
 
 
 def test_an_empty_folder_is_waited_for(sim: SimulatedDj, tmp_path: Path) -> None:
     full = endless(tmp_path, "a")
     shelves = [of_analyses({}), full._shelf()]
     dj = sim.join(Endless(Planner, lambda: shelves[0], lambda: 0.5))
-    sim.until(lambda: "there is no track to play" in dj.player.note)
+    sim.until(lambda: "there is no track to play" in dj.player.state.note)
     shelves.reverse()
     sim.until(lambda: plays(dj) == "a", 10.0)
 
 
 def test_one_track_is_mixed_into_itself_without_an_end(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.join(endless(tmp_path, "a"))
-    sim.until(lambda: len(dj.player.history) == 4)
+    sim.until(lambda: len(dj.player.state.history) == 4)
     assert len(sim.holes) == 1
 
 
@@ -96,7 +98,7 @@ def test_a_repeat_gives_way_to_what_is_analysed_meanwhile(
     shelves[0] = of_analyses({path: shelves[1].facts(path).analysis})
     chooser = Endless(lambda cards: Planner(cards, Wishes()), lambda: shelves[0], lambda: 0.0)
     dj = sim.join(chooser)
-    sim.until(lambda: coming(dj) == "a" and dj.player.stage == "ready")
+    sim.until(lambda: coming(dj) == "a" and dj.player.state.stage == "ready")
     if dies:
         sim.seconds(1.0)
         sim.leave(dj)
@@ -113,10 +115,10 @@ def test_a_long_night_repeats_nothing_before_all_were_played_and_stays_small(
 ) -> None:
     dj = sim.join(endless(tmp_path, "abcd"))
     longest = 0
-    while len(dj.player.history) < 8:
+    while len(dj.player.state.history) < 8:
         sim.step()
-        longest = max(longest, len(dj.player.mix.entries) if dj.player.mix else 0)
-    played = dj.player.history
+        longest = max(longest, len(dj.player.state.mix.entries) if dj.player.state.mix else 0)
+    played = dj.player.state.history
     assert len(set(played[:4])) == 4
     assert all(one not in played[at - 2 : at] for at, one in enumerate(played) if at > 1)
     assert longest == 2 and len(sim.holes) == 1
@@ -127,7 +129,7 @@ def test_a_dj_that_dies_is_followed_by_another_that_plays_the_rest(
 ) -> None:
     mix = made(tmp_path, "abcd")
     one = sim.join(Fixed(mix))
-    sim.until(lambda: plays(one) == "b" and one.player.stage == "ready")
+    sim.until(lambda: plays(one) == "b" and one.player.state.stage == "ready")
     assert ask(sim, "hold", 1) == ""
     sim.seconds(1.0)
     sim.leave(one)
@@ -135,12 +137,12 @@ def test_a_dj_that_dies_is_followed_by_another_that_plays_the_rest(
     assert sim.deck("B", "state") == "playing" and sim.deck("B", "loop")
     two = sim.join(Fixed(mix))
     sim.until(lambda: plays(two) == "b", 5.0)
-    assert "goes on where" in two.player.note and two.player.holding
+    assert "goes on where" in two.player.state.note and two.player.state.holding
     assert ask(sim, "hold", 0) == ""
     assert meeting(sim, "B", "D") == pytest.approx(40.0, abs=1e-3)
     assert sim.deck("C", "state") == "empty"
     sim.until(lambda: plays(two) == "d")
-    sim.until(lambda: two.player.finished)
+    sim.until(lambda: two.player.state.finished)
     assert len(sim.holes) == 1
 
 

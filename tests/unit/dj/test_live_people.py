@@ -26,13 +26,13 @@ def sim() -> Iterator[SimulatedDj]:
 
 def test_a_person_has_a_deck_until_it_is_given_back(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.join(Fixed(made(tmp_path, "ab")))
-    sim.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    sim.until(lambda: plays(dj) == "a" and dj.player.state.stage == "ready")
     sim.until(lambda: sim.deck("A", "beat") > 14.0)
     sim.send("/deck/A/eq/mid", 0.5)
     sim.until(lambda: "A" in dj.player.hands, 1.0)
     sim.seconds(20.0)
     assert plays(dj) == "a" and sim.deck("B", "state") == "ready"
-    assert sim.deck("A", "mid") == 0.5 and "in a person's hands" in dj.player.note
+    assert sim.deck("A", "mid") == 0.5 and "in a person's hands" in dj.player.state.note
     sim.send("/deck/A/seek/beat", 2.0)  # it goes on from there, too
     sim.seconds(0.5)
     assert ask(sim, "give", "A") == ""
@@ -68,7 +68,7 @@ def test_next_comes_with_the_next_phrase(sim: SimulatedDj, tmp_path: Path) -> No
     dj = sim.join(Fixed(mix))
     sim.until(lambda: sim.core.dj.there)
     assert "nothing plays yet" in ask(sim, "next")
-    sim.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    sim.until(lambda: plays(dj) == "a" and dj.player.state.stage == "ready")
     assert ask(sim, "next") == ""
     assert meeting(sim, "A", "B") == pytest.approx(16.0, abs=1e-3)
 
@@ -77,7 +77,7 @@ def test_a_phrase_that_was_to_be_the_last_one_goes_round_when_it_is_held(
     sim: SimulatedDj, tmp_path: Path
 ) -> None:
     dj = sim.join(Fixed(made(tmp_path, "ab", beats=208, leave=200.0)))
-    sim.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    sim.until(lambda: plays(dj) == "a" and dj.player.state.stage == "ready")
     assert ask(sim, "next") == "" == ask(sim, "hold", 1)
     sim.seconds(10.0)
     assert sim.deck("A", "beat") < 16.0
@@ -126,7 +126,7 @@ def test_hold_stays_and_lets_go(sim: SimulatedDj, tmp_path: Path) -> None:
 def endless_dj(sim: SimulatedDj, tmp_path: Path) -> Session:
     """In its first track, the calmest; the next one is loaded."""
     dj = sim.join(endless(tmp_path, "abcdef"))
-    sim.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    sim.until(lambda: plays(dj) == "a" and dj.player.state.stage == "ready")
     return dj
 
 
@@ -139,19 +139,19 @@ def test_skip_takes_another_next_track(sim: SimulatedDj, endless_dj: Session) ->
 def test_energy_chooses_among_tracks_until_it_is_auto(
     sim: SimulatedDj, endless_dj: Session
 ) -> None:
-    assert ask(sim, "energy", 1.0) == "" and endless_dj.player.energy == 1.0
-    sim.until(lambda: len(endless_dj.player.history) == 2 and coming(endless_dj))
+    assert ask(sim, "energy", 1.0) == "" and endless_dj.player.state.energy == 1.0
+    sim.until(lambda: len(endless_dj.player.state.history) == 2 and coming(endless_dj))
     assert coming(endless_dj) in "ef"
-    assert ask(sim, "energy", "auto") == "" and endless_dj.player.energy is None
+    assert ask(sim, "energy", "auto") == "" and endless_dj.player.state.energy is None
 
 
 def test_queue_plays_wishes_next_in_their_order(sim: SimulatedDj, endless_dj: Session) -> None:
     assert "knows no such track" in ask(sim, "queue", "nothing")
     assert ask(sim, "queue", "e.wav") == ""
-    sim.until(lambda: coming(endless_dj) == "e" and endless_dj.player.stage == "ready", 2.0)
+    sim.until(lambda: coming(endless_dj) == "e" and endless_dj.player.state.stage == "ready", 2.0)
     assert ask(sim, "queue", "f.wav") == "" == ask(sim, "queue", "b.wav")
     sim.until(lambda: plays(endless_dj) == "b")
-    names = [Path(path).stem for path in endless_dj.player.history]
+    names = [Path(path).stem for path in endless_dj.player.state.history]
     assert names == ["a", "e", "f", "b"]
 
 
@@ -159,7 +159,7 @@ def test_the_reply_to_a_load_that_was_dropped_is_not_taken_for_the_next_one(
     sim: SimulatedDj, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dj = sim.join(Fixed(made(tmp_path, "abcd", beats=480, leave=472.0)))
-    sim.until(lambda: plays(dj) == "a" and dj.player.stage == "ready")
+    sim.until(lambda: plays(dj) == "a" and dj.player.state.stage == "ready")
     sim.pages_a_block = 0  # the loader does not get on
     known = dj.link.deck
     # The server's status lags behind: the deck that loads still counts as empty.
@@ -167,15 +167,15 @@ def test_the_reply_to_a_load_that_was_dropped_is_not_taken_for_the_next_one(
         "empty" if name == "state" and deck != "A" else known(deck, name)
     ))  # fmt: skip
     assert ask(sim, "ban", "b.wav") == ""
-    sim.until(lambda: coming(dj) == "c" and dj.player.stage == "loading", 30.0)
+    sim.until(lambda: coming(dj) == "c" and dj.player.state.stage == "loading", 30.0)
     assert ask(sim, "queue", "b.wav") == ""
-    sim.until(lambda: coming(dj) == "b" and dj.player.stage == "loading", 30.0)
+    sim.until(lambda: coming(dj) == "b" and dj.player.state.stage == "loading", 30.0)
     sim.seconds(1.0)
     sim.pages_a_block = 1000
     monkeypatch.undo()
-    sim.until(lambda: dj.player.stage == "ready", 10.0)
-    assert dj.player.mix is not None and not dj.player.bad
-    assert [Path(entry.path).stem for entry in dj.player.mix.entries] == ["a", "b", "c", "d"]
+    sim.until(lambda: dj.player.state.stage == "ready", 10.0)
+    assert dj.player.state.mix is not None and not dj.player.state.bad
+    assert [Path(entry.path).stem for entry in dj.player.state.mix.entries] == ["a", "b", "c", "d"]
 
 
 def test_ban_keeps_a_track_out_and_leads_on_from_what_plays(
@@ -184,11 +184,11 @@ def test_ban_keeps_a_track_out_and_leads_on_from_what_plays(
     first = coming(endless_dj)
     assert ask(sim, "ban", f"{first}.wav") == ""
     sim.until(lambda: coming(endless_dj) not in ("", first), 2.0)
-    sim.until(lambda: endless_dj.player.stage == "ready", 2.0)
+    sim.until(lambda: endless_dj.player.state.stage == "ready", 2.0)
     assert ask(sim, "ban") == ""
     sim.until(lambda: plays(endless_dj) != "a", 20.0)
-    sim.until(lambda: len(endless_dj.player.history) == 7)
-    assert not {"a", first} & {Path(path).stem for path in endless_dj.player.history[1:]}
+    sim.until(lambda: len(endless_dj.player.state.history) == 7)
+    assert not {"a", first} & {Path(path).stem for path in endless_dj.player.state.history[1:]}
 
 
 # The crowd -----------------------------------------------------------------------------------
