@@ -7,16 +7,13 @@ they are judged as what they are.
 from __future__ import annotations
 
 import functools
-import ipaddress
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-REMEMBERED = 4096  # addresses whose standing is kept; any other is looked up anew
+from crowdstream.system.network_address import is_loopback, plain_address, plain_network
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_MAPPED_BITS = 96  # of ::ffff:0:0/96, the IPv4 addresses written as IPv6
+REMEMBERED = 4096  # addresses whose standing is kept; any other is looked up anew
 
 
 class Standing(IntEnum):
@@ -35,7 +32,7 @@ class AllowList:
     """Judges senders by the networks of `--osc-allow` (see `settings.kinds.Networks`)."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
-        self._networks = [_plain_network(ipaddress.ip_network(text)) for text in networks]
+        self._networks = [plain_network(text) for text in networks]
         self._judged = functools.lru_cache(REMEMBERED)(self._judge)
 
     def standing(self, sender: Any) -> Standing:
@@ -57,36 +54,12 @@ class AllowList:
         return Standing.BARRED if self._networks else Standing.STRANGER
 
 
-def plain_address(host: str) -> _Address | None:
-    """The address that a socket gives as text, without scope, IPv4 also where it is mapped."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def shown_sender(sender: Any) -> str:
-    """A socket address as a person reads it: 10.0.0.1:9000, or [fd00::1]:9000."""
-    host = str(plain_address(sender[0]) or sender[0])
-    return f"[{host}]:{sender[1]}" if ":" in host else f"{host}:{sender[1]}"
-
-
-def _plain_network(network: _Network) -> _Network:
-    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= _MAPPED_BITS:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
-    return network
-
-
 def exposure(host: str, allow: Sequence[str], roots: Sequence[object]) -> str:
     """What is to be said of a server that listens on `host`; empty where that is this machine.
 
     `host`: an address or a name. `allow`, `roots`: `--osc-allow` and `--media-root`.
     """
-    address = plain_address(host)
-    if allow or host == "localhost" or (address is not None and address.is_loopback):
+    if allow or is_loopback(host):
         return ""
     text = (
         f"listening on {host} without --osc-allow: whoever reaches this machine may control it;"

@@ -14,6 +14,7 @@ from crowdstream.control.allow import AllowList
 from crowdstream.control.context import Reply, nobody
 from crowdstream.control.errors import Refused
 from crowdstream.control.packets import build
+from crowdstream.system.token_bucket import TokenBucket
 
 MOST_TIMES = 4
 # In place of an answer that is too long; short enough to fit in most cases.
@@ -34,8 +35,7 @@ class Answers:
         """`send(sender, address, *arguments)` sends one message."""
         self._allow = allow
         self._send = send
-        self._matches = STRANGERS_MATCHES_BURST
-        self._matches_since = 0.0
+        self._matches = TokenBucket(STRANGERS_MATCHES, STRANGERS_MATCHES_BURST, now=0.0)
         self.withheld = 0
 
     def trusts(self, sender: Any) -> bool:
@@ -92,12 +92,8 @@ class Answers:
         """
         if self._allow.trusts(sender):
             return
-        gained = STRANGERS_MATCHES * (now - self._matches_since)
-        self._matches = min(STRANGERS_MATCHES_BURST, self._matches + gained)
-        self._matches_since = now
-        if self._matches < count:
+        if not self._matches.take(count, now):
             raise Refused("strangers' patterns match too much: see --osc-allow")
-        self._matches -= count
 
 
 def once(reply: Reply) -> Reply:

@@ -14,7 +14,7 @@ from typing import Any
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
 from crowdstream import REPORT
-from crowdstream.control.allow import AllowList, shown_sender
+from crowdstream.control.allow import AllowList
 from crowdstream.control.answers import Answers, once
 from crowdstream.control.buffers import Buffers
 from crowdstream.control.changes import Changes
@@ -59,6 +59,7 @@ from crowdstream.desk.rings import pop_events
 from crowdstream.desk.stream import StreamInfo
 from crowdstream.monitor.health import Processes
 from crowdstream.settings import Settings
+from crowdstream.system.network_address import shown_address
 from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
@@ -353,7 +354,7 @@ class Core:
         # What no sender hears of (settings, the Python object) is always logged.
         if sender and not self._burst.allows(kind or address):
             return
-        origin = f" from {shown_sender(sender)}" if sender else ""
+        origin = f" from {shown_address(sender)}" if sender else ""
         data = {"address": printable(address)[:80], "sender": origin.removeprefix(" from ")}
         log.warning(
             "%.80s%s: %.300s", printable(address), origin, printable(reason), extra={"data": data}

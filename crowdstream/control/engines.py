@@ -22,6 +22,7 @@ from crowdstream.desk.stamp import read_callback
 from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.guardian.store import Store
 from crowdstream.settings import Settings
+from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Engines:
         self._numbers = 0
         self._hearing: Hearing | None = None
         self._next = 0.0
-        self._pause = AGAIN_PAUSE
+        self._restarts = RestartPolicy(AGAIN_PAUSE, LONGEST_PAUSE)
         self._deaths = 0
         self._begun: float | None = None  # when the engine that plays began to
         self._device: str | None = settings.device
@@ -261,8 +262,7 @@ class Engines:
             self._lost(engine)
 
     def _put_off(self) -> None:
-        self._next = self._monotonic() + self._pause
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        self._next = self._monotonic() + self._restarts.pause()
 
     def _hear(self, engine: Engine) -> None:
         if engine not in self._engines:
@@ -270,7 +270,7 @@ class Engines:
         for message in engine.child.read():
             if "standby" in message:
                 engine.state, engine.ready = "standby", str(message["standby"])
-                self._pause = AGAIN_PAUSE
+                self._restarts.reset()
             elif "took" in message:
                 self._took(engine, message)
             elif "lost" in message:

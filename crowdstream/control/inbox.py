@@ -13,7 +13,6 @@ turns, as one, with those that were not: addresses that are made up for one pack
 from __future__ import annotations
 
 import heapq
-import ipaddress
 import itertools
 import logging
 import time
@@ -23,8 +22,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from crowdstream.control.allow import AllowList, Standing, plain_address
+from crowdstream.control.allow import AllowList, Standing
 from crowdstream.control.quiet import Quiet
+from crowdstream.system.network_address import plain_address, same_sender
+from crowdstream.system.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ WARNING_SECONDS = 60.0  # between two lines about the same trouble: a night has 
 SETTLED_SECONDS = 5.0  # after its first packet a stranger that is still known is no new one
 KEPT_SECONDS = 600.0  # for which one that was heard before keeps its place without a packet
 LOOKED_AT = 16  # queues, for one that is longer, where there is no room
-STREET_BITS = 64  # of an IPv6 address: one machine may have any number of addresses below that
 
 Packet = tuple[bytes, Any]
 """Its bytes and the socket address they came from."""
@@ -68,26 +68,9 @@ TRUSTED_LIMIT = Limit(50_000.0, 200_000.0, 200_000.0, 400_000.0, 256, 65536, 200
 STRANGER_LIMIT = Limit(1_000.0, 2_000.0, 2_000.0, 4_000.0, 32, 4096, 4_000, 1 << 20)
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    since: float
-
-    def pay(self, cost: float, rate: float, burst: float, now: float) -> bool:
-        self.tokens = min(burst, self.tokens + rate * (now - self.since))
-        self.since = now
-        if self.tokens < cost:
-            return False
-        self.tokens -= cost
-        return True
-
-    def left(self, rate: float, burst: float, now: float) -> float:
-        return min(burst, self.tokens + rate * (now - self.since))
-
-
 @dataclass(slots=True, eq=False)
 class _Sender:
-    bucket: _Bucket
+    bucket: TokenBucket
     first: float
     """When it was first heard."""
     last: float
@@ -120,7 +103,7 @@ class _Ring:
         """Queue a packet, within the rate of its sender and the room there is."""
         limit, size, packets = self._limit, len(packet[0]), sender.packets
         cost = 1 + (size - 1) // limit.token_bytes if size else 1
-        if size > limit.biggest or not sender.bucket.pay(cost, limit.rate, limit.burst, now):
+        if size > limit.biggest or not sender.bucket.take(cost, now):
             return _Put.LIMITED
         if (
             len(packets) >= limit.room - self.waiting
@@ -164,7 +147,8 @@ class _Ring:
         known = self.known
         sender = known.get(key)
         if sender is None:
-            sender = known[key] = _Sender(_Bucket(self._limit.burst, now), now, now)
+            bucket = TokenBucket(self._limit.rate, self._limit.burst, now=now)
+            sender = known[key] = _Sender(bucket, now, now)
             if len(known) > MAX_SENDERS:
                 # What it has waiting keeps its turn.
                 known.popitem(last=False)
@@ -197,8 +181,7 @@ class _Kind:
     """Senders of one standing: those heard before, and new ones, who take turns."""
 
     def __init__(self, limit: Limit, now: float) -> None:
-        self._limit = limit
-        self._all = _Bucket(limit.burst_of_all, now)
+        self._all = TokenBucket(limit.rate_of_all, limit.burst_of_all, now=now)
         self.new, self.settled = _Ring(limit), _Ring(limit)
         self._order = [self.new, self.settled]
 
@@ -227,8 +210,7 @@ class _Kind:
         for ring in self._order:
             cost = ring.next_cost()
             if cost:
-                limit = self._limit
-                if not self._all.pay(cost, limit.rate_of_all, limit.burst_of_all, now):
+                if not self._all.take(cost, now):
                     return None
                 self._order.reverse()
                 return ring.take()
@@ -236,10 +218,8 @@ class _Kind:
 
     def ready(self, now: float) -> bool:
         """Whether `take` would give one."""
-        limit = self._limit
-        tokens = self._all.left(limit.rate_of_all, limit.burst_of_all, now)
         first = next((cost for ring in self._order if (cost := ring.next_cost())), 0)
-        return 0 < first <= tokens
+        return 0 < first <= self._all.left(now)
 
     def _may_settle(self, now: float) -> bool:
         settled = self.settled.known
@@ -287,7 +267,7 @@ class Inbox:
             return
         now = self._monotonic()
         kind = self._kinds[standing]
-        key = sender if standing is Standing.TRUSTED else _street(sender[0])
+        key = sender if standing is Standing.TRUSTED else same_sender(sender[0])
         put = kind.put(key, (packet, sender), now)
         if put is _Put.TAKEN:
             return
@@ -336,11 +316,3 @@ class Inbox:
 
 def _shown(sender: Any) -> str:
     return str(plain_address(sender[0]) or sender[0])
-
-
-def _street(host: str) -> str:
-    # What counts as one stranger.
-    address = plain_address(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((address, STREET_BITS), strict=False))
-    return str(address or host)

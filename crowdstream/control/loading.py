@@ -20,6 +20,7 @@ from crowdstream.control.journal import Journal
 from crowdstream.desk.block import Desk
 from crowdstream.guardian.store import Store
 from crowdstream.settings import Settings
+from crowdstream.system.restart_policy import RestartPolicy
 from crowdstream.texts import printable
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,9 @@ class Loading:
         self._hung = False
         self._over: float | None = None  # since when its output is closed
         self._again_at: float | None = None  # when the next one is to be started
-        self._delay = 0.0
+        self._delays = RestartPolicy(
+            FIRST_DELAY, LONGEST_DELAY, settled=LIVED_SECONDS, at_once=True
+        )
 
     def noted(self) -> list[Any]:
         """As JSON holds it; see `adopted`."""
@@ -189,15 +192,15 @@ class Loading:
         self._child.end(0.0)
         how = "it hung, and was ended" if self._hung else ending(status)
         blamed = self._find_culprit(status)
-        if blamed or now > self._begun + LIVED_SECONDS:
-            self._delay = 0.0
-        self._again_at = now + self._delay
+        if blamed:
+            self._delays.reset()
+        delay = self._delays.pause(now - self._begun)
+        self._again_at = now + delay
         log.error(
             "the loader has died (%s)%s: a new one goes on%s", how,
             f" of {printable(blamed)}" if blamed else "",
-            f" in {self._delay:g} s" if self._delay else "",
+            f" in {delay:g} s" if delay else "",
         )
-        self._delay = min(max(FIRST_DELAY, 2 * self._delay), LONGEST_DELAY)
         if self._again_at <= now:
             self._begin(now)
 
@@ -228,7 +231,7 @@ class Loading:
             self._child = self._start()
         except ChildError as error:
             log.error("%s", error)
-            self._again_at = now + self._delay
+            self._again_at = now + self._delays.next_pause
             return
         if self._hearing:
             self._hearing.listen(self._child.out, self._hear)

@@ -25,6 +25,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import LISTENERS, forget_owner
 from crowdstream.guardian.store import Store
 from crowdstream.settings import Settings
+from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Web:
         now = monotonic()
         self._begun = now
         self._next = now + FIRST_PAUSE
-        self._pause = AGAIN_PAUSE
+        self._restarts = RestartPolicy(AGAIN_PAUSE, LONGEST_PAUSE, settled=LIVED_SECONDS)
         self._look_at = self._about_at = 0.0
         self._about: dict[str, Any] = {}
         self.port = 0
@@ -191,10 +192,8 @@ class Web:
             self._child.send({"picture": changes})
 
     def _put_off(self) -> None:
-        if self._monotonic() > self._begun + LIVED_SECONDS:
-            self._pause = AGAIN_PAUSE
-        self._next = self._monotonic() + self._pause
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        now = self._monotonic()
+        self._next = now + self._restarts.pause(now - self._begun)
 
     def _complain(self, text: str) -> None:
         if text != self._said:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 from crowdstream.ports import port_holders
 from crowdstream.settings import Settings
+from crowdstream.system.network_address import is_loopback
 
 
 def exposure(settings: Settings) -> Check:
@@ -16,22 +16,13 @@ def exposure(settings: Settings) -> Check:
     name, host = "network", settings.osc_host
     allowed = [str(one) for one in getattr(settings, "osc_allow", ())]
     data = {"host": host, "allow": allowed}
-    if _loopback(host):
+    if is_loopback(host):
         return Check(name, OK, f"{host}: only programs of this machine can send", data=data)
     if allowed:
         return Check(name, OK, f"{host}: senders of {', '.join(allowed)}", data=data)
     return Check(name, WARN, f"{host}: whoever reaches this machine can send commands",
                  "--osc-allow with the senders' addresses, such as 192.168.1.0/24; or without "
                  "--osc-host", data)
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def port(machine: Machine, settings: Settings) -> Check:

@@ -23,6 +23,7 @@ import uvicorn
 
 from crowdstream.desk.block import Desk
 from crowdstream.ports import in_use_by
+from crowdstream.system.token_bucket import TokenBucket
 from crowdstream.web.access.certificate import (
     AUTO,
     CertificateError,
@@ -32,7 +33,6 @@ from crowdstream.web.access.certificate import (
 )
 from crowdstream.web.access.connections import Connection, SocketConnection
 from crowdstream.web.access.entrance import Server
-from crowdstream.web.access.limits import Bucket
 from crowdstream.web.app import Web
 from crowdstream.web.live import LONGEST_MESSAGE
 
@@ -53,7 +53,7 @@ class Log(logging.Handler):
     def __init__(self, web: Web, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
         self._web = web
-        self._limit = Bucket(LINES_A_SECOND, LINES_AT_ONCE, clock)
+        self._limit = TokenBucket(LINES_A_SECOND, LINES_AT_ONCE, clock)
         self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:

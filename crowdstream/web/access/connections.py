@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
+from crowdstream.system.token_bucket import TokenBucket
 from crowdstream.web.access.entrance import Place
 from crowdstream.web.access.limits import (
     FRAMES_A_SECOND,
@@ -23,7 +24,6 @@ from crowdstream.web.access.limits import (
     MAX_UNSENT_BYTES,
     MAX_UNSENT_SOCKET_BYTES,
     SEND_SECONDS,
-    Bucket,
 )
 
 # What comes in malformed is somebody else's fault, and would fill the log.
@@ -77,7 +77,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.place: Place | None = None
-        self._extra = Bucket(FRAMES_A_SECOND, FRAMES_AT_ONCE)
+        self._extra = TokenBucket(FRAMES_A_SECOND, FRAMES_AT_ONCE)
         self._ended = False
 
     def connection_made(self, transport: Any) -> None:

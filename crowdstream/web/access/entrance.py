@@ -18,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from crowdstream.system.network_address import same_sender
 from crowdstream.web.access.limits import (
     HANDSHAKE_SECONDS,
     MOST_CONNECTIONS,
@@ -27,7 +28,6 @@ from crowdstream.web.access.limits import (
     SEND_SECONDS,
     Count,
     Rank,
-    same_sender,
 )
 
 ACCEPTED_AT_ONCE = 64

@@ -25,6 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crowdstream import REPORT
 from crowdstream.control.quiet import Quiet
+from crowdstream.system.network_address import is_loopback, same_sender
+from crowdstream.system.token_bucket import TokenBucket
 from crowdstream.texts import printable
 from crowdstream.web.access.guesses import Guesses, way_of
 from crowdstream.web.access.headers import security_headers, without_token
@@ -41,12 +43,9 @@ from crowdstream.web.access.limits import (
     REQUESTS_AT_ONCE,
     RESERVED_SOCKETS,
     SEND_SECONDS,
-    Bucket,
     Buckets,
     Count,
     Rank,
-    is_loopback,
-    same_sender,
 )
 from crowdstream.web.access.names import known_host, own_names, same_origin
 from crowdstream.web.access.token import cookie_value, kept_token
@@ -145,9 +144,9 @@ class Gate:
         """Whether who has sent a request, or opened a WebSocket, may change anything."""
         return connection.scope.get(_VERDICT) is True
 
-    def bucket(self) -> Bucket:
+    def bucket(self) -> TokenBucket:
         """A limit on what one WebSocket says: `take()` for each message."""
-        return Bucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE, self._clock)
+        return TokenBucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE, self._clock)
 
     def guard(self, app: ASGIApp) -> ASGIApp:
         """The application, with the gate in front of it."""

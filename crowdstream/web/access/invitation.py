@@ -10,15 +10,7 @@ from urllib.parse import quote
 
 import psutil
 
-from crowdstream.web.access.limits import is_loopback
-
-
-def is_everywhere(host: str) -> bool:
-    """Whether a host to listen on, such as `::`, stands for all addresses of this machine."""
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
+from crowdstream.system.network_address import is_everywhere, is_loopback
 
 
 def own_addresses(host: str) -> list[str]:

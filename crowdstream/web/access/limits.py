@@ -6,11 +6,13 @@ An address is what TCP says it is: unlike OSC's it can't be made up. Addresses t
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import IntEnum
+
+from crowdstream.system.network_address import is_loopback
+from crowdstream.system.token_bucket import TokenBucket
 
 # Connections, WebSockets among them. A page has one for its state, one for what it listens to, and
 # up to six for files. Well below the 1024 descriptors that a process may have.
@@ -57,37 +59,6 @@ SEND_SECONDS = 20.0  # for which a client may take nothing of what it is sent
 REMEMBERED = 1024  # addresses
 
 
-class Bucket:
-    """A token bucket: `rate` a second in the long run, `most` at once."""
-
-    __slots__ = ("_at", "_clock", "_left", "_most", "_rate")
-
-    def __init__(
-        self, rate: float, most: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._rate, self._most, self._clock = rate, most, clock
-        self._left, self._at = most, clock()
-
-    def take(self, tokens: float = 1.0) -> bool:
-        """Take `tokens`; False, and nothing is taken, where there are not so many."""
-        if self.wait(tokens) > 0.0:
-            return False
-        self._left -= tokens
-        return True
-
-    def charge(self, tokens: float) -> None:
-        """Take `tokens` whether there are so many or not: who is in debt waits for longer."""
-        self.wait()
-        self._left -= tokens
-
-    def wait(self, tokens: float = 1.0) -> float:
-        """Seconds until there are so many tokens; 0: there are."""
-        now = self._clock()
-        self._left = min(self._most, self._left + self._rate * (now - self._at))
-        self._at = now
-        return max(0.0, (tokens - self._left) / self._rate)
-
-
 class Buckets:
     """A bucket for each address; those of `REMEMBERED` addresses are kept, the latest heard."""
 
@@ -95,13 +66,13 @@ class Buckets:
         self, rate: float, most: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._how = (rate, most, clock)
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
-    def of(self, address: str) -> Bucket:
+    def of(self, address: str) -> TokenBucket:
         """The bucket of an address (see `same_sender`)."""
         bucket = self._buckets.get(address)
         if bucket is None:
-            bucket = self._buckets[address] = Bucket(*self._how)
+            bucket = self._buckets[address] = TokenBucket(*self._how)
             if len(self._buckets) > REMEMBERED:
                 self._buckets.popitem(last=False)
         else:
@@ -159,24 +130,3 @@ class Count:
             self._each[address] = left
         else:
             del self._each[address]
-
-
-def same_sender(host: str) -> str:
-    """What an address is counted under: itself, or its IPv6 /64."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.version == 4 or address.is_loopback:
-        return str(address)
-    return str(ipaddress.ip_network((address, 64), strict=False))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, an address or `localhost`, is this machine alone."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

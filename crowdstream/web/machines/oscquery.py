@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from crowdstream.control.address_values import Picture, getter
 from crowdstream.outside_json import encoded
-from crowdstream.web.access.invitation import is_everywhere
+from crowdstream.system.network_address import is_everywhere
 from crowdstream.web.link import Busy
 from crowdstream.web.machines.api import NO_STORE, told, wrong
 from crowdstream.web.machines.commands import Command, addresses

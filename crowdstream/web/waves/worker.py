@@ -14,6 +14,7 @@ import psutil
 
 from crowdstream.child_environment import child_environment
 from crowdstream.control.blame import Blame
+from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Worker:
             self._task.cancel()
 
     async def _run(self) -> None:
-        pause = FIRST_PAUSE
+        restarts = RestartPolicy(FIRST_PAUSE, LONGEST_PAUSE, settled=LONGEST_PAUSE)
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -116,9 +117,7 @@ class Worker:
                     await self._live()
                 except OSError as error:
                     log.error("no process for waveforms: %s", error.strerror or error)
-                pause = FIRST_PAUSE if loop.time() - begun > LONGEST_PAUSE else pause
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                await asyncio.sleep(restarts.pause(loop.time() - begun))
         finally:
             # Something may have been wanted again while it was being ended.
             self._task = asyncio.create_task(self._run()) if self._on else None

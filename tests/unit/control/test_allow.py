@@ -11,10 +11,9 @@ from crowdstream.control.allow import (
     AllowList,
     Standing,
     exposure,
-    plain_address,
-    shown_sender,
 )
 from crowdstream.settings import validate
+from crowdstream.system.network_address import plain_address
 
 T, S, B = Standing.TRUSTED, Standing.STRANGER, Standing.BARRED
 
@@ -102,15 +101,3 @@ def test_a_server_that_listens_to_all_says_so() -> None:
 def test_a_server_listens_to_this_machine_only_unless_told_otherwise() -> None:
     assert validate().osc_host == "127.0.0.1"
     assert validate().osc_allow == ()
-
-
-@pytest.mark.parametrize(
-    ("sender", "shown"),
-    [
-        (("10.0.0.1", 9000), "10.0.0.1:9000"), (("::1", 9000, 0, 0), "[::1]:9000"),
-        (("::ffff:10.0.0.1", 9000, 0, 0), "10.0.0.1:9000"),
-        (("fe80::1%eth0", 9000, 0, 2), "[fe80::1]:9000"), (("stage", 9000), "stage:9000"),
-    ],
-)  # fmt: skip
-def test_an_address_can_be_read_with_its_port(sender: tuple[str, int], shown: str) -> None:
-    assert shown_sender(sender) == shown

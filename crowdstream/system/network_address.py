@@ -1,0 +1,63 @@
+"""Addresses of the network as sockets and people write them: what they are and whose."""
+
+from __future__ import annotations
+
+import ipaddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SENDER_BITS = 64  # of an IPv6 address: one machine may have any number of addresses below that
+_MAPPED_BITS = 96  # of ::ffff:0:0/96, the IPv4 addresses written as IPv6
+
+
+def plain_address(host: str) -> Address | None:
+    """The address that a socket gives as text, without scope, IPv4 also where it is mapped.
+
+    None for a name.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def plain_network(text: str) -> Network:
+    """A network, IPv4 also where it is mapped. Raises ValueError."""
+    network = ipaddress.ip_network(text)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= _MAPPED_BITS:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+    return network
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, an address or `localhost`, is this machine alone."""
+    address = plain_address(host)
+    return host.lower().rstrip(".") == "localhost" if address is None else address.is_loopback
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether a host to listen on, such as `::`, stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def same_sender(host: str) -> str:
+    """What an address is counted under: itself, or its IPv6 /64."""
+    address = plain_address(host)
+    if address is None:
+        return host
+    if address.version == 4 or address.is_loopback:
+        return str(address)
+    return str(ipaddress.ip_network((address, SENDER_BITS), strict=False))
+
+
+def shown_address(address: tuple[str, int]) -> str:
+    """A socket address as a person reads it: 10.0.0.1:9000, or [fd00::1]:9000."""
+    host = str(plain_address(address[0]) or address[0])
+    return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
