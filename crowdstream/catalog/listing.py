@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from crowdstream.catalog.entries import Entry
 from crowdstream.catalog.library import Library
-from crowdstream.offline.progress import clock
+from crowdstream.system.progress_bar import clock
 from crowdstream.texts import printable
 
 

@@ -31,7 +31,6 @@ class Reporter(Terminal):
         self._lines = out
         self._clock = clock
         self._reported_at = float("-inf")
-        self._size = 0
         self._bad = 0
         self._name = ""
         self._reason = ""
@@ -44,7 +43,6 @@ class Reporter(Terminal):
     def begin(self, jobs: int, size: int) -> None:
         """See `run.View`."""
         super().begin(jobs, size)
-        self._size = size
         self._report(self._state(), now=True)
 
     def under_way(self, job: Job, share: float) -> None:

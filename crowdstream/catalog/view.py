@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from crowdstream.catalog.run import Summary, shown
 from crowdstream.catalog.unpack import MISSING
 from crowdstream.catalog.work import Job
 from crowdstream.library.tracks import audio_extensions
 from crowdstream.library.transcode import INSTALL, can_transcode
-from crowdstream.offline.progress import clock
+from crowdstream.system.progress_bar import ProgressBar, clock
 from crowdstream.texts import printable
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 MOST_TOLD = 100  # lines on what is wrong; the rest is counted
 SHOW_EVERY = 100  # tracks found
@@ -27,26 +24,22 @@ class Terminal:
         self._out = out
         self._told = 0
         self._first: tuple[float, float] | None = None  # when something was done, what share
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._bar = ProgressBar(out, "looking for tracks") if live else None
+        self._size = 0
         self._jobs = self._done = 0
         self._under_way: dict[int, float] = {}  # bytes, by number of a job
         self._bytes = 0
-        if live:
-            self._progress = _progress(out)
-            self._progress.start()
-            self._task = self._progress.add_task("looking for tracks", total=None, left="")
 
     def found(self, count: int) -> None:
         """See `run.View`."""
-        if self._progress and self._task is not None and count % SHOW_EVERY == 0:
-            self._progress.update(self._task, description=f"found {count} tracks")
+        if self._bar and count % SHOW_EVERY == 0:
+            self._bar.describe(f"found {count} tracks")
 
     def begin(self, jobs: int, size: int) -> None:
         """See `run.View`."""
-        self._jobs = jobs
-        if self._progress and self._task is not None:
-            self._progress.update(self._task, description=f"0 of {jobs}", total=size, completed=0)
+        self._jobs, self._size = jobs, size
+        if self._bar:
+            self._bar.show(f"0 of {jobs}", 0, size)
 
     def under_way(self, job: Job, share: float) -> None:
         """See `run.View`."""
@@ -61,23 +54,17 @@ class Terminal:
         self._show()
 
     def _show(self) -> None:
-        if self._progress is None or self._task is None:
+        if self._bar is None:
             return
         # By bytes: a track of three hours is not one of a thousand.
-        task = self._progress.tasks[0]
         completed = self._bytes + sum(self._under_way.values())
-        share = completed / task.total if task.total else 1.0
+        share = completed / self._size if self._size else 1.0
         # What the workers need to begin says nothing about what the rest takes.
         now = time.monotonic()
         self._first = self._first or (now, share)
         since, before = self._first
-        left = ""
-        if share > before:
-            left = clock((now - since) / (share - before) * (1 - share)) + " left"
-        self._progress.update(
-            self._task, completed=completed, left=left,
-            description=f"{self._done} of {self._jobs}",
-        )  # fmt: skip
+        left = (now - since) / (share - before) * (1 - share) if share > before else None
+        self._bar.show(f"{self._done} of {self._jobs}", completed, self._size, left)
 
     def trouble(self, path: str, reason: str) -> None:
         """See `run.View`."""
@@ -88,16 +75,16 @@ class Terminal:
     def say(self, line: str) -> None:
         """Print a line above the bar."""
         text = f"crowdstream: {printable(line)}"
-        if self._progress:
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._bar:
+            self._bar.print(text)
         else:
             print(text, file=self._out, flush=True)
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._progress:
-            self._progress.stop()
-            self._progress = None
+        if self._bar:
+            self._bar.close()
+            self._bar = None
         if self._told > MOST_TOLD:
             self.say(f"and {self._told - MOST_TOLD} more like these")
             self._told = 0
@@ -134,14 +121,3 @@ def notes(summary: Summary) -> list[str]:
             f"to WAV or FLAC{'' if can_transcode() else f', or install PyAV: {INSTALL}'}"
         )
     return said
-
-
-def _progress(out: TextIO) -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    return Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(),
-        TextColumn("{task.fields[left]}", markup=False), console=Console(file=out),
-        transient=True, refresh_per_second=4,
-    )  # fmt: skip

@@ -138,7 +138,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
 
     gc.freeze()
     gc.enable()
-    progress = Progress(sys.stderr.isatty() and not options.quiet, settings.sample_rate)
+    progress = Progress(sys.stderr, sys.stderr.isatty() and not options.quiet, settings.sample_rate)
     try:
         say: Callable[[str], object] = str if options.quiet else _say
         with kernel_cache.told(say):

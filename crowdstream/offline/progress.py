@@ -1,24 +1,30 @@
-"""A bar with the time left, on a terminal."""
+"""How far a render is, on a terminal."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
-BAR = 30  # characters
+from crowdstream.system.progress_bar import ProgressBar, clock
+
 REFRESH_SECONDS = 0.1
 SURE_SECONDS = 0.5  # before that, what is left can't be told from what is done
 
 
 class Progress:
-    """Shows how far a render is, on standard error. `live`: whether to show anything."""
+    """Shows how far a render is, on `out`. `live`: whether to show anything.
 
-    def __init__(self, live: bool, sample_rate: float) -> None:
+    The bar comes with the first block, after what is said while the server is being prepared.
+    """
+
+    def __init__(self, out: TextIO, live: bool, sample_rate: float) -> None:
+        self._out = out
         self._live = live
         self._rate = sample_rate
         self._begin = time.monotonic()
         self._due = self._begin
+        self._bar: ProgressBar | None = None
 
     def show(self, done: int, total: Callable[[], int]) -> None:
         """`done` of about `total()` frames are rendered."""
@@ -27,22 +33,13 @@ class Progress:
         now = time.monotonic()
         self._due = now + REFRESH_SECONDS
         whole = max(done, total(), 1)
-        share = done / whole
-        full = round(BAR * share)
         took = now - self._begin
-        left = f", {clock(took / share * (1 - share))} left" if took > SURE_SECONDS else ""
-        bar = "#" * full + "." * (BAR - full)
-        text = f"[{bar}] {share:4.0%} {clock(done / self._rate)}{left}"
-        print(f"\r{text:{BAR + 36}}", end="", file=sys.stderr, flush=True)
+        left = took / done * (whole - done) if done and took > SURE_SECONDS else None
+        self._bar = self._bar or ProgressBar(self._out)
+        self._bar.show(clock(done / self._rate), done, whole, left)
 
     def close(self) -> None:
-        """Leave an empty line."""
-        if self._live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds as a player shows them: 3:05, 1:02:03."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
