@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crowdstream.control.packets import HEAD, build, bundle
 from crowdstream.control.subscribers import Subscribers
 from crowdstream.control.table import Command
-
-if TYPE_CHECKING:
-    from crowdstream.control.sockets import Socket
 
 TURN_SECONDS = 0.02  # between two lots of packets
 FLOOD = 16  # changes in a turn: above that, the newest ones count (800 a second)
@@ -29,9 +26,15 @@ Change = tuple[str, tuple[Any, ...]]
 class Changes:
     """Tells watchers and listeners what was carried out. For the control thread."""
 
-    def __init__(self, osc: Socket, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.watchers = Subscribers(monotonic)
-        self._osc = osc
+    def __init__(
+        self,
+        send: Callable[[Any, bytes], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        check: Callable[[Any], None] = lambda _sender: None,
+    ) -> None:
+        """`send(sender, packet)` sends a packet; `check` as in `Subscribers`."""
+        self.watchers = Subscribers(monotonic, check)
+        self._send_packet = send
         self._monotonic = monotonic
         self._listeners: list[Callable[[str, tuple[Any, ...]], None]] = []
         self._waiting: list[Change] = []
@@ -76,7 +79,7 @@ class Changes:
                 continue
             packed = packed or list(packets(changes))
             for packet in packed:
-                self._osc.answer_packet(sender, packet)
+                self._send_packet(sender, packet)
 
 
 def newest(changes: list[Change]) -> list[Change]:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from crowdstream.control.buffers import Buffers
-    from crowdstream.control.core import Core
-    from crowdstream.control.mixer import Mixer
-    from crowdstream.control.voices import Voices
+from typing import Any, Protocol, Self
 
 MAX_SUBSCRIBERS = 64
 
@@ -19,6 +13,19 @@ Reply = Callable[..., None]
 
 def nobody(address: str, *arguments: Any) -> None:
     """The reply of a command that nobody waits for."""
+
+
+class Answering(Protocol):
+    """Who carries commands out, and answers for them."""
+
+    def failed(self, context: Context, reason: str) -> None:
+        """Count a failed command, log it and tell its sender."""
+
+    def was_late(self, context: Context, seconds: float) -> None:
+        """Log that a command acted late, and tell its sender."""
+
+    def reply_to(self, sender: Any) -> Reply:
+        """What sends answers to somebody whose packet is not at hand."""
 
 
 class Context:
@@ -33,7 +40,7 @@ class Context:
 
     def __init__(
         self,
-        core: Core,
+        core: Answering,
         address: str = "",
         reply: Reply = nobody,
         sender: Any = None,
@@ -58,7 +65,7 @@ class Context:
         ]
 
     @classmethod
-    def from_note(cls, core: Core, note: list[Any] | None) -> Context | None:
+    def from_note(cls, core: Answering, note: list[Any] | None) -> Self | None:
         """A command that an earlier control was carrying out; its answers go where they did."""
         if note is None:
             return None
@@ -67,21 +74,6 @@ class Context:
         made = cls(core, address, core.reply_to(sender), sender, frame, now, beat)
         made.failures, made.late = tuple(failures), late
         return made
-
-    @property
-    def buffers(self) -> Buffers:
-        """The tracks that it is about."""
-        return self.core.buffers
-
-    @property
-    def voices(self) -> Voices:
-        """The voices that play them."""
-        return self.core.voices
-
-    @property
-    def mixer(self) -> Mixer:
-        """The mixer it acts on."""
-        return self.core.mixer
 
     def fail(self, reason: str) -> None:
         """Tell the sender why this command can't be done; each reason is told once."""

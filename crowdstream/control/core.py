@@ -44,6 +44,7 @@ from crowdstream.control.recall import Recall
 from crowdstream.control.recordings import Recordings
 from crowdstream.control.reply_ports import ReplyPorts
 from crowdstream.control.resizing import Done
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.sockets import Socket
 from crowdstream.control.status import Status
 from crowdstream.control.subscribers import Subscribers
@@ -96,12 +97,13 @@ class Core:
         """
         self.settings = settings
         self.desk = desk
-        self.subscribers = Subscribers(monotonic)
-        self.tell = self.subscribers.tell
         self.osc = osc
         self.answers = Answers(AllowList(settings.osc_allow), osc.answer)
+        check = self.answers.check_subscription
+        self.subscribers = Subscribers(monotonic, check)
+        self.tell = self.subscribers.tell
         self.reply_ports = ReplyPorts(settings.port)
-        self.changes = Changes(osc, monotonic)
+        self.changes = Changes(osc.answer_packet, monotonic, check)
         self.info = info
         self.processes = processes
         self.base_bpm = settings.base_bpm
@@ -139,7 +141,7 @@ class Core:
         self.quantize = Quantize()
         self.waiting = Waiting(self)
         self.feedback = Feedback(self)
-        self.ticks = Ticks(self)
+        self.ticks = Ticks(desk, self.beats, self.clock, monotonic, self.reply_to)
         self._quiet = Quiet(monotonic)
         self._burst = Burst(monotonic)
         self._last_beat = -1
@@ -245,9 +247,9 @@ class Core:
             try:
                 self._perform(entry, frame, now, beat)
             except CommandError as error:
-                Context(self, entry[0], entry[2], entry[3], frame, now, beat).fail(str(error))
+                ServerRequest(self, entry[0], entry[2], entry[3], frame, now, beat).fail(str(error))
             except Exception as error:
-                self._internal_error(Context(self, entry[0], entry[2], entry[3]), error)
+                self._internal_error(ServerRequest(self, entry[0], entry[2], entry[3]), error)
         self.outbox.flush()
 
     def _perform(self, entry: Entry, frame: int, now: int, beat: float | None) -> None:
@@ -268,7 +270,7 @@ class Core:
             reply = once(reply)
         bound: list[tuple[Command, Place, dict[str, Any], int, Context]] = []
         for command, place in found:
-            context = Context(self, address, reply, sender, frame, now, beat)
+            context = ServerRequest(self, address, reply, sender, frame, now, beat)
             try:
                 # A program has no buttons: what it says are arguments.
                 pressed = arguments if sender is None else command.pressed(arguments)
@@ -370,7 +372,7 @@ class Core:
     def first_orders(self) -> None:
         """What the settings say is so from the start."""
         settings = self.settings
-        starter = Context(self, "start", nobody)
+        starter = ServerRequest(self, "start", nobody)
         self.mixing.first_orders(starter, settings)
         self.quality.first_orders(starter, settings)
         if settings.bpm != settings.base_bpm:
@@ -380,7 +382,7 @@ class Core:
         for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
             if path is not None:
                 letter = DECK_LETTERS[deck]
-                starter = Context(self, f"deck {letter} (--{letter.lower()})", nobody)
+                starter = ServerRequest(self, f"deck {letter} (--{letter.lower()})", nobody)
                 try:
                     self.buffers.load(starter, first_buffer(deck), str(path))
                 except CommandError as error:
@@ -417,7 +419,7 @@ class Core:
         elif not self.medium.event(event):
             self.buffers.loader_event(event)
             if event["event"] == "loudness":
-                self.mixing.follow_loudness(Context(self, "autotrim", nobody))
+                self.mixing.follow_loudness(ServerRequest(self, "autotrim", nobody))
             self.mixer.tick()
 
     def _print_beat(self) -> None:

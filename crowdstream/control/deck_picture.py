@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from crowdstream.control.buffers import Buffers
+from crowdstream.control.effects import Effects
 from crowdstream.control.grids import Grid
+from crowdstream.control.mixing import Mixing
+from crowdstream.control.pitch import Pitches
+from crowdstream.control.quantize import Quantize
+from crowdstream.control.status import Status
 from crowdstream.control.table import BANDS
 from crowdstream.control.tracks import Track
+from crowdstream.desk.block import Desk
 from crowdstream.desk.effects import ROW_FIRST, ROW_MIX, ROW_ON
 from crowdstream.desk.ramps import (
     RAMP_FILTER,
@@ -30,9 +37,6 @@ from crowdstream.desk.ramps import (
 )
 from crowdstream.desk.sizes import BUSES, STEMS
 
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
-
 GRID_TOLERANCE = 1e-4  # s by which a thinned grid may be off: a tenth of what anybody sees
 
 # What of a voice only commands move.
@@ -40,10 +44,22 @@ _VOICE = ("loop", "loop_in", "loop_out", "loop_beats", "mark_in", "slip", "direc
 _STILL = (0, 0, 0, 0.0, -1.0, 0, 1, 1.0)
 
 
+class ShownDeck(Protocol):
+    """What the picture of a deck is gathered from (see `Core`)."""
+
+    desk: Desk
+    buffers: Buffers
+    effects: Effects
+    mixing: Mixing
+    pitches: Pitches
+    quantize: Quantize
+    status: Status
+
+
 class DeckPicture:
     """One deck. `targets`: where the desk's ramps go, up to those of the voices."""
 
-    def __init__(self, core: Core, deck: int) -> None:
+    def __init__(self, core: ShownDeck, deck: int) -> None:
         self._core = core
         self._deck = deck
         rows = [
@@ -74,7 +90,7 @@ class DeckPicture:
             core.mixing.is_automatic(deck),
             core.quantize.decks[deck],
             core.pitches.settings(deck),
-            chain_mark(core, deck, targets),
+            chain_mark(core.effects, deck, targets),
         )
 
     def value(self, targets: list[float]) -> dict[str, Any]:
@@ -105,7 +121,7 @@ class DeckPicture:
             "resonance": targets[RAMP_RESONANCE + deck],
             "listen": targets[RAMP_LISTEN + deck],
             "crossfader": "left" if left > 0.5 else "right" if right > 0.5 else "through",
-            "fx": chain_value(core, deck, targets),
+            "fx": chain_value(core.effects, deck, targets),
             "sends": [targets[patch_ramp(deck, bus)] for bus in range(BUSES)],
             "send_pre": [int(targets[RAMP_PREFADER + BUSES * deck + bus]) for bus in range(BUSES)],
         }
@@ -272,10 +288,10 @@ def thinned(pairs: list[tuple[float, float]], tolerance: float) -> list[tuple[fl
     return kept + tail
 
 
-def chain_mark(core: Core, chain: int, targets: list[float]) -> tuple[Any, ...]:
+def chain_mark(effects: Effects, chain: int, targets: list[float]) -> tuple[Any, ...]:
     """What differs whenever the picture of a chain of effects does."""
     marks: list[Any] = []
-    for placed in core.effects.chains[chain]:
+    for placed in effects.chains[chain]:
         if placed is None:
             marks.append(None)
             continue
@@ -285,10 +301,12 @@ def chain_mark(core: Core, chain: int, targets: list[float]) -> tuple[Any, ...]:
     return tuple(marks)
 
 
-def chain_value(core: Core, chain: int, targets: list[float]) -> list[dict[str, Any] | None]:
+def chain_value(
+    effects: Effects, chain: int, targets: list[float]
+) -> list[dict[str, Any] | None]:
     """A chain of effects, slot by slot, with what its parameters go to."""
     found: list[dict[str, Any] | None] = []
-    for slot, placed in enumerate(core.effects.chains[chain], 1):
+    for slot, placed in enumerate(effects.chains[chain], 1):
         if placed is None:
             found.append(None)
             continue

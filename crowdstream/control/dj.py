@@ -8,15 +8,15 @@ tempo through it, which knows what the tracks bear; else control follows the mov
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from crowdstream.control.context import Context, Reply, nobody
+from crowdstream.control.answers import Answers
+from crowdstream.control.clock import BeatClock, FrameClock
+from crowdstream.control.context import Answering, Context, Reply, nobody
 from crowdstream.control.errors import Refused
-from crowdstream.control.movement import STEP_SECONDS
+from crowdstream.control.movement import STEP_SECONDS, Follower
 from crowdstream.outside_json import read_json
-
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
 
 AWAY_SECONDS = 8.0  # without a word from it, after which it counts as gone; it speaks each second
 ANSWER_SECONDS = 5.0  # that it may take to answer
@@ -26,10 +26,26 @@ UNSHOWN = ("resume", "memory")  # parts of what it says that are for other DJs o
 PART_LENGTH = 1000  # characters of a part: one packet that the network need not cut
 
 
+class Host(Answering, Protocol):
+    """The server as a DJ moves it (see `Core`)."""
+
+    answers: Answers
+    beats: BeatClock
+    clock: FrameClock
+    follower: Follower
+    monotonic: Callable[[], float]
+    tell: Callable[..., None]
+
+    def set_tempo(
+        self, context: Context, bpm: float, beats: float = 0.0, seconds: float = 0.0
+    ) -> None:
+        """Move the tempo to `bpm` while `beats` pass, or (0) within `seconds`."""
+
+
 class Dj:
     """Passes on what is said to the DJ, and keeps what it says. For the control thread."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Host) -> None:
         self._core = core
         self._sender: Any = None
         self._reply: Reply = nobody

@@ -10,19 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from crowdstream.control.address_values import Name, Values, is_send, keys, named_values
 from crowdstream.control.changes import packed
-from crowdstream.control.context import Context
+from crowdstream.control.context import Answering, Context
 from crowdstream.control.packets import build
 from crowdstream.control.patterns import Selection
-from crowdstream.control.picture import Picture
+from crowdstream.control.picture import Picture, Shown
 from crowdstream.control.subscribers import Subscribers
 from crowdstream.control.table import BANDS, DECK_LETTERS, Command, Place
-
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
 
 TURN_SECONDS = 0.025  # between two looks at what has changed: forty values a second of a fader
 OWN_SECONDS = 1.0  # that a command is known as its sender's own: it may act half a second later
@@ -76,12 +73,16 @@ def _alike(one: Values, other: Values) -> bool:
     return True
 
 
+class Fed(Shown, Answering, Protocol):
+    """Whose values are sent (see `Core`)."""
+
+
 class Feedback:
     """Compares the mixer's values and sends those that have changed. For the control thread."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Fed) -> None:
         self._core = core
-        self.subscribers = Subscribers(core.monotonic)
+        self.subscribers = Subscribers(core.monotonic, core.answers.check_subscription)
         self._picture = Picture(core)
         self._wishes: dict[Any, _Wish] = {}
         self._values: dict[Name, Values] = {}

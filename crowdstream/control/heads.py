@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, NoGrid, NotPlaying, Refused
 from crowdstream.control.grids import Grid
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.control.tracks import Due, Track
 
 
-def open_track(context: Context, deck: int) -> Track:
+def open_track(context: ServerRequest, deck: int) -> Track:
     """The deck's track that plays, else its latest; its length is known.
 
     Raises `NotLoaded`, or `Refused` while it is being opened.
@@ -22,7 +22,7 @@ def open_track(context: Context, deck: int) -> Track:
     return track
 
 
-def playing(context: Context, deck: int) -> Track:
+def playing(context: ServerRequest, deck: int) -> Track:
     """The deck's track, which plays or is about to. Raises `NotLoaded`, `NotPlaying`."""
     track = open_track(context, deck)
     if track.voice is None or not (track.sounding or track.coming):
@@ -41,7 +41,7 @@ def grid_of(track: Track) -> Grid:
     return track.grid
 
 
-def frame_in(context: Context, track: Track, seconds: float, name: str) -> int:
+def frame_in(context: ServerRequest, track: Track, seconds: float, name: str) -> int:
     """The file frame of a place in seconds. Raises `BadArgument` outside of the track."""
     rate = context.core.desk.sample_rate
     frame = round(seconds * rate)
@@ -53,7 +53,7 @@ def frame_in(context: Context, track: Track, seconds: float, name: str) -> int:
     return frame
 
 
-def place(context: Context, track: Track, frame: int = 0) -> int:
+def place(context: ServerRequest, track: Track, frame: int = 0) -> int:
     """The file frame under the playhead when `frame` is rendered (0: the next block).
 
     For a frame ahead or behind, as if it went on steadily as it does now; a track that is
@@ -69,13 +69,13 @@ def place(context: Context, track: Track, frame: int = 0) -> int:
     return min(max(0, round(int(voice["position"]) + passed)), track.frames - 1)
 
 
-def keep_cue(context: Context, track: Track, number: int, frame: int) -> None:
+def keep_cue(context: ServerRequest, track: Track, number: int, frame: int) -> None:
     """Set a hot cue of a track."""
     track.cues[number] = frame
     context.buffers.keep_places(track)
 
 
-def cue_here(context: Context, track: Track, number: int) -> None:
+def cue_here(context: ServerRequest, track: Track, number: int) -> None:
     """Set a hot cue where the playhead is when the command acts.
 
     With a quantum and a beat grid it is the nearest such beat.
@@ -91,20 +91,20 @@ def cue_here(context: Context, track: Track, number: int) -> None:
     keep_cue(context, track, number, here)
 
 
-def send(context: Context, track: Track, op: int, **fields: Any) -> None:
+def send(context: ServerRequest, track: Track, op: int, **fields: Any) -> None:
     """Tell the voice of a track something that is to happen when the command acts."""
     assert track.voice is not None
     context.core.outbox.add(op, context, frame=context.frame, target=track.voice, **fields)
 
 
-def dues(context: Context, track: Track) -> list[Due]:
+def dues(context: ServerRequest, track: Track) -> list[Due]:
     """When the command acts, and when starts come that the engine has for later."""
     return [
         Due(context.frame, context.beat), *context.voices.later_starts(track, context.frame)
     ]
 
 
-def sync_track(context: Context, track: Track, ratio: float, quantum: float) -> None:
+def sync_track(context: ServerRequest, track: Track, ratio: float, quantum: float) -> None:
     """Sync a track to the clock at `ratio` beats of its own per beat of the clock."""
     track.ratio, track.quantum = ratio, quantum
     if track.voice is not None:
@@ -112,7 +112,7 @@ def sync_track(context: Context, track: Track, ratio: float, quantum: float) -> 
             context.mixer.send_sync(context, track, due)
 
 
-def unsync_track(context: Context, track: Track) -> None:
+def unsync_track(context: ServerRequest, track: Track) -> None:
     """Let a track run freely. The engine keeps its speed: nobody hears when that happens."""
     if not track.ratio or track.grid is None:
         return

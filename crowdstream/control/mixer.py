@@ -15,7 +15,6 @@ from crowdstream.control.clock import BeatClock
 from crowdstream.control.context import Context
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.pitch import Pitches
-from crowdstream.control.stems import change_gains
 from crowdstream.control.tracks import Due, Item, Jump, Start, Track, resident
 from crowdstream.control.voices import Voices
 from crowdstream.desk.block import Desk
@@ -27,7 +26,14 @@ from crowdstream.desk.codes import (
     OP_STOP_ALL,
     OP_SYNC,
 )
-from crowdstream.desk.ramps import RAMP_EFFECT, VOICE_GAIN, VOICE_RATE, VOICE_SPIN, voice_ramp
+from crowdstream.desk.ramps import (
+    RAMP_EFFECT,
+    VOICE_GAIN,
+    VOICE_RATE,
+    VOICE_SPIN,
+    VOICE_STEM,
+    voice_ramp,
+)
 from crowdstream.desk.sizes import VOICES
 
 RAMP_SECONDS = 0.02  # of levels, gains, rates: forty changes a second join without a step
@@ -200,7 +206,7 @@ class Mixer:
             gains=track.mix.gains,
         )
         track.coming[serial] = due
-        track.mix.send_rows(self._outbox, item.context, voice, due)
+        track.mix.send_rows(self._outbox, item.context, voice, *due)
         self._pitches.at_start(item.context, track, due)
         track.looped, track.loop_begun = item.loop, False
         if item.spin_up:
@@ -309,7 +315,25 @@ class Mixer:
         """Linear gain of one stem of a track (0 is the first), after a ramp of so many seconds."""
         before = track.mix.gains
         track.mix.own_gains[stem] = gain
-        change_gains(self, context, track, before, seconds)
+        self.change_gains(track, before, context, seconds)
+
+    def set_stem_row(
+        self, track: Track, row: int, value: float, context: Context, seconds: float
+    ) -> None:
+        """Send a parameter of a stem to `value`, and keep it for the track's next start.
+
+        `row`: of the voice, `layout.VOICE_...`.
+        """
+        track.mix.rows[row] = value
+        self.ramp_voice(context, track, row, value, seconds)
+
+    def change_gains(
+        self, track: Track, before: list[float], context: Context, seconds: float = RAMP_SECONDS
+    ) -> None:
+        """Send those gains that are not what they were `before` something was changed."""
+        for number, gain in enumerate(track.mix.gains):
+            if gain != before[number]:
+                self.ramp_voice(context, track, VOICE_STEM + number, gain, seconds)
 
     def ramp_voice(
         self,

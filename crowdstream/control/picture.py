@@ -9,11 +9,20 @@ begins to.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from crowdstream.control.deck_picture import DeckPicture, chain_mark, chain_value, state_of
+from crowdstream.control.clock import FrameClock
+from crowdstream.control.deck_picture import (
+    DeckPicture,
+    ShownDeck,
+    chain_mark,
+    chain_value,
+    state_of,
+)
+from crowdstream.control.dj import Dj
 from crowdstream.control.effects import MIX, ON
 from crowdstream.control.patches import DESTINATIONS, SOURCES
+from crowdstream.control.status import Measured
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
 from crowdstream.desk.effects import Module, Parameter
@@ -30,15 +39,21 @@ from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER
 from crowdstream.engine.effects import MODULES
 from crowdstream.texts import printable
 
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
-
 MAX_SHOWN_CHARS = 80  # of the arguments of a message that waits
 HEALTH_SECONDS = 1.0  # between two pictures of what changes all the time
 CURVES = {CURVE_ADDITIVE: "additive", CURVE_POWER: "constant-power", CURVE_CUT: "cut"}
 
 Targets = list[float]
 _NOTHING: Any = object()
+
+
+class Shown(Measured, ShownDeck, Protocol):
+    """What the picture is gathered from (see `Core`)."""
+
+    clock: FrameClock
+    dj: Dj
+    monotonic: Callable[[], float]
+    watch: bool
 
 
 class Picture:
@@ -48,7 +63,7 @@ class Picture:
     another one is put together anew.
     """
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Shown) -> None:
         self._core = core
         decks = {
             f"deck.{letter}": DeckPicture(core, deck) for deck, letter in enumerate(DECK_LETTERS)
@@ -109,7 +124,7 @@ class Picture:
 
     def _mixer_mark(self, targets: Targets) -> Any:
         return targets[:RAMP_CUE + 1], targets[RAMP_CURVE : RAMP_CEILING + 1], chain_mark(
-            self._core, CHAIN_MASTER, targets
+            self._core.effects, CHAIN_MASTER, targets
         )
 
     def _mixer(self, targets: Targets) -> dict[str, Any]:
@@ -120,15 +135,15 @@ class Picture:
             "master_level": targets[RAMP_MASTER],
             "cue_level": targets[RAMP_CUE],
             "ceiling": targets[RAMP_CEILING],
-            "fx": chain_value(self._core, CHAIN_MASTER, targets),
+            "fx": chain_value(self._core.effects, CHAIN_MASTER, targets),
         }
 
     def _buses_mark(self, targets: Targets) -> Any:
-        return [chain_mark(self._core, CHAIN_BUS + bus, targets) for bus in range(BUSES)]
+        return [chain_mark(self._core.effects, CHAIN_BUS + bus, targets) for bus in range(BUSES)]
 
     def _buses(self, targets: Targets) -> list[dict[str, Any]]:
         return [
-            {"bus": bus + 1, "fx": chain_value(self._core, CHAIN_BUS + bus, targets)}
+            {"bus": bus + 1, "fx": chain_value(self._core.effects, CHAIN_BUS + bus, targets)}
             for bus in range(BUSES)
         ]
 

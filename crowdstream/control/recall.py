@@ -10,22 +10,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from crowdstream.control.context import Context, nobody
+from crowdstream.control.clock import FrameClock
+from crowdstream.control.context import nobody
 from crowdstream.control.heads import cue_here
+from crowdstream.control.medium import Medium
 from crowdstream.control.notes import GONE, Notes
 from crowdstream.control.published import orders_held
+from crowdstream.control.recordings import Process
+from crowdstream.control.server_request import Parts, ServerRequest
 from crowdstream.control.tracks import Track
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import TAPS
 from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
-
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
-    from crowdstream.control.recordings import Process
 
 SHARE = 20  # in a flood, so many times as long is left for other things as noting takes
 REST_SECONDS = 0.02  # and never longer: what was said since the last noting can be lost
@@ -43,6 +43,14 @@ class Noted(Protocol):
         """As JSON holds it."""
 
 
+class Recalled(Parts, Protocol):
+    """All that is noted of a server (see `Core`)."""
+
+    clock: FrameClock
+    medium: Medium
+    touched: bool
+
+
 class Recall:
     """Takes notes of a core. For the control thread.
 
@@ -50,7 +58,7 @@ class Recall:
     something was done.
     """
 
-    def __init__(self, core: Core, notes: Notes) -> None:
+    def __init__(self, core: Recalled, notes: Notes) -> None:
         self._core = core
         self._notes = notes
         self._look_at = 0.0
@@ -188,11 +196,11 @@ class Recall:
         core.voices.restore(note, tracks, held, self._sure, self._action)
         core.buffers.ask_inventory()
 
-    def _context(self, note: list[Any] | None) -> Context | None:
-        return Context.from_note(self._core, note)
+    def _context(self, note: list[Any] | None) -> ServerRequest | None:
+        return ServerRequest.from_note(self._core, note)
 
-    def _sure(self, note: list[Any] | None) -> Context:
-        return self._context(note) or Context(self._core, "", nobody)
+    def _sure(self, note: list[Any] | None) -> ServerRequest:
+        return self._context(note) or ServerRequest(self._core, "", nobody)
 
     def _action(self, note: list[Any]) -> Callable[[], None] | None:
         # What was to be done at a mark; None where that is about a track that is gone.

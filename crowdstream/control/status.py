@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
+from crowdstream.control.answers import Answers
+from crowdstream.control.buffers import Buffers
+from crowdstream.control.clock import BeatClock
+from crowdstream.control.effects import Effects
+from crowdstream.control.medium import Medium
+from crowdstream.control.movement import Follower
+from crowdstream.control.outbox import Outbox
+from crowdstream.control.pitch import Pitches
+from crowdstream.control.quality import Quality
+from crowdstream.control.quantize import Quantize
+from crowdstream.control.recordings import Recordings
+from crowdstream.control.sockets import Socket
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
+from crowdstream.control.voices import Voices
+from crowdstream.control.waiting import Waiting
+from crowdstream.desk.block import Desk
 from crowdstream.desk.moment import Moment, read_moment
 from crowdstream.desk.ramps import RAMP_TRIM, deck_level_ramp, eq_ramp
 from crowdstream.desk.sizes import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS
-from crowdstream.monitor.health import engine_readings, sounding
+from crowdstream.desk.stream import StreamInfo
+from crowdstream.monitor.health import Processes, engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
-
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
+from crowdstream.settings import Settings
 
 NINE = (
     "1",
@@ -130,10 +145,39 @@ STATUS_NAMES = {
 }
 
 
+class Measured(Protocol):
+    """What the status is gathered from (see `Core`)."""
+
+    settings: Settings
+    desk: Desk
+    info: StreamInfo
+    processes: Processes
+    osc: Socket
+    outbox: Outbox
+    answers: Answers
+    beats: BeatClock
+    buffers: Buffers
+    voices: Voices
+    pitches: Pitches
+    effects: Effects
+    quality: Quality
+    quantize: Quantize
+    follower: Follower
+    medium: Medium
+    recordings: Recordings
+    waiting: Waiting
+    engine_readings: Callable[[], dict[str, Any]]
+    base_bpm: float
+    messages: int
+    failures: int
+    malformed: int
+    restarts: int
+
+
 class Status:
     """Gathers readings. Called from its control thread."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Measured) -> None:
         self._core = core
 
     def line(self) -> str:

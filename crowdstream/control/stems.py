@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from crowdstream.control.context import Context
+from crowdstream.control.outbox import Outbox
 from crowdstream.desk.codes import OP_RAMP
-from crowdstream.desk.ramps import VOICE_STEM, voice_ramp
-
-if TYPE_CHECKING:
-    from crowdstream.control.context import Context
-    from crowdstream.control.mixer import Mixer
-    from crowdstream.control.outbox import Outbox
-    from crowdstream.control.tracks import Due, Track
+from crowdstream.desk.ramps import voice_ramp
 
 
 class StemMix:
@@ -57,31 +53,12 @@ class StemMix:
             for number, gain in enumerate(self.own_gains)
         ]
 
-    def send_rows(self, outbox: Outbox, context: Context, voice: int, due: Due) -> None:
+    def send_rows(
+        self, outbox: Outbox, context: Context, voice: int, frame: int, beat: float | None
+    ) -> None:
         """Tell a voice that starts then what was set: it starts with everything neutral."""
         for row, value in self.rows.items():
             outbox.add(
-                OP_RAMP, context, index=voice_ramp(voice, row), x=value, y=0.0,
-                frame=due.frame, beat=due.beat,
+                OP_RAMP, context, index=voice_ramp(voice, row), x=value, y=0.0, frame=frame,
+                beat=beat,
             )
-
-
-def set_row(
-    mixer: Mixer, context: Context, track: Track, row: int, value: float, seconds: float
-) -> None:
-    """Send a parameter of a stem to `value`, and keep it for the track's next start."""
-    track.mix.rows[row] = value
-    mixer.ramp_voice(context, track, row, value, seconds)
-
-
-def change_gains(
-    mixer: Mixer,
-    context: Context,
-    track: Track,
-    before: list[float],
-    seconds: float,
-) -> None:
-    """Send those gains that are not what they were `before` something was changed, by ramps."""
-    for number, gain in enumerate(track.mix.gains):
-        if gain != before[number]:
-            mixer.ramp_voice(context, track, VOICE_STEM + number, gain, seconds)

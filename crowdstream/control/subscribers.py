@@ -20,8 +20,14 @@ SILENT_SECONDS = 600.0
 class Subscribers:
     """Those who want to be told, by sender, each with a number. For the control thread."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        check: Callable[[Any], None] = lambda _sender: None,
+    ) -> None:
+        """`check` raises `Refused` for a sender that may not be sent things unasked."""
         self._monotonic = monotonic
+        self._check = check
         self._known: dict[Any, tuple[int, Reply]] = {}
         self._heard: dict[Any, float] = {}
         self.overheard: Callable[[str, tuple[Any, ...]], None] | None = None
@@ -53,7 +59,7 @@ class Subscribers:
         """
         if not on:
             return self.remove(context.sender)
-        context.core.answers.check_subscription(context.sender)
+        self._check(context.sender)
         return self.add(context)
 
     def replies(self) -> list[tuple[Any, Reply]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from crowdstream.control.clock import BeatClock, FrameClock
 from crowdstream.control.context import Reply
 from crowdstream.control.packets import Double
-
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
+from crowdstream.desk.block import Desk
 
 AT_ONCE = 256  # ticks that are caught up on in one go; after a longer pause they are left out
 NEAR_TICK = 1e-9  # of a tick: so close to it is there
@@ -26,15 +26,27 @@ class _Listener:
 class Ticks:
     """Who gets how many ticks a beat, and when the next one is due."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(
+        self,
+        desk: Desk,
+        beats: BeatClock,
+        clock: FrameClock,
+        monotonic: Callable[[], float],
+        reply_to: Callable[[Any], Reply],
+    ) -> None:
+        """`reply_to`: what sends answers to somebody."""
+        self._desk = desk
+        self._beats = beats
+        self._clock = clock
+        self._monotonic = monotonic
+        self._reply_to = reply_to
         self._listeners: dict[Any, _Listener] = {}
 
     def listen(self, sender: Any, per_beat: int, reply: Reply) -> None:
         """Send so many ticks a beat from the next one on; 0: none."""
         self.forget(sender)
         if per_beat:
-            next_tick = math.floor(self._core.beats.beat(self._sounding()) * per_beat) + 1
+            next_tick = math.floor(self._beats.beat(self._sounding()) * per_beat) + 1
             self._listeners[sender] = _Listener(per_beat, reply, next_tick)
 
     def noted(self) -> list[Any]:
@@ -44,7 +56,7 @@ class Ticks:
     def restore(self, note: list[tuple[Any, int, int]]) -> None:
         """Go on sending to those that were noted."""
         for sender, per_beat, following in note:
-            reply = self._core.reply_to(sender)
+            reply = self._reply_to(sender)
             self._listeners[sender] = _Listener(per_beat, reply, following)
 
     def forget(self, sender: Any) -> None:
@@ -53,29 +65,27 @@ class Ticks:
 
     def _sounding(self) -> float:
         # The frame that is heard now.
-        core = self._core
-        latency = float(core.desk.clock["latency"]) * core.desk.sample_rate
-        return core.clock.frame_rendered(core.monotonic()) - latency
+        latency = float(self._desk.clock["latency"]) * self._desk.sample_rate
+        return self._clock.frame_rendered(self._monotonic()) - latency
 
     def due(self) -> float | None:
         """The instant of the monotonic clock at which the next tick sounds; None without any."""
         if not self._listeners:
             return None
-        core = self._core
         heard = self._sounding()
-        rate = core.desk.sample_rate
+        rate = self._desk.sample_rate
         frames = [
-            core.beats.frame_of(entry.next / entry.per_beat, heard)
+            self._beats.frame_of(entry.next / entry.per_beat, heard)
             for entry in self._listeners.values()
         ]
-        return core.monotonic() + (min(frames) - heard) / rate
+        return self._monotonic() + (min(frames) - heard) / rate
 
     def send(self) -> None:
         """Send the ticks that sound by now."""
         if not self._listeners:
             return
         heard = self._sounding()
-        beat = self._core.beats.beat(heard)
+        beat = self._beats.beat(heard)
         for entry in self._listeners.values():
             latest = math.floor(beat * entry.per_beat + NEAR_TICK)
             if not -1 <= latest - entry.next < AT_ONCE:
@@ -85,13 +95,11 @@ class Ticks:
                 entry.next += 1
 
     def _send(self, entry: _Listener, heard: float) -> None:
-        core = self._core
-        beats = core.beats
         beat = entry.next / entry.per_beat
-        frame = beats.frame_passed(beat, heard)
-        sounds = core.clock.wall() + (frame - heard) / core.desk.sample_rate
+        frame = self._beats.frame_passed(beat, heard)
+        sounds = self._clock.wall() + (frame - heard) / self._desk.sample_rate
         if entry.per_beat > 1:
             entry.reply("/clock/tick", entry.next, beat, frame, Double(sounds))
             return
-        bar, number = divmod(entry.next, beats.meter)
-        entry.reply("/beat", bar + 1, number + 1, beats.bpm_at(frame), frame, Double(sounds))
+        bar, number = divmod(entry.next, self._beats.meter)
+        entry.reply("/beat", bar + 1, number + 1, self._beats.bpm_at(frame), frame, Double(sounds))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from crowdstream.control.context import Context, Reply
+from crowdstream.control.answers import Answers
+from crowdstream.control.clock import BeatClock, FrameClock
+from crowdstream.control.context import Answering, Context, Reply
 from crowdstream.control.errors import CommandError, Refused
+from crowdstream.control.outbox import Outbox
 from crowdstream.control.patterns import Selection
 from crowdstream.control.table import DECK_LETTERS, TABLE, Command, Place
 from crowdstream.control.tracks import deck_of
-
-if TYPE_CHECKING:
-    from crowdstream.control.core import Core
+from crowdstream.desk.block import Desk
 
 HORIZON_SECONDS = 0.5  # what waits is taken up so long before its time, so that files can load
 MOST_HELD = 65536  # messages that wait
@@ -53,10 +54,27 @@ def unpack(values: list[Any]) -> tuple[Any, ...]:
     )
 
 
+class Performer(Answering, Protocol):
+    """Who carries messages out when their time has come (see `Core`)."""
+
+    answers: Answers
+    beats: BeatClock
+    clock: FrameClock
+    desk: Desk
+    messages: int
+    monotonic: Callable[[], float]
+    outbox: Outbox
+
+    def perform(
+        self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
+    ) -> None:
+        """Carry out messages that belong together, at `frame` (0: at once)."""
+
+
 class Waiting:
     """What is to be carried out later, soonest first."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Performer) -> None:
         self._core = core
         self._bundles: list[tuple[float, int, float, list[Entry]]] = []
         self._beats: list[tuple[float, int, Entry]] = []

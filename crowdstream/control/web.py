@@ -10,17 +10,20 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import crowdstream
+from crowdstream.control.changes import Changes
 from crowdstream.control.children import Child, ChildError
 from crowdstream.control.context import Reply, nobody
-from crowdstream.control.core import Core
 from crowdstream.control.hearing import Hearing
-from crowdstream.control.picture import Picture
+from crowdstream.control.meters import Meters
+from crowdstream.control.picture import Picture, Shown
+from crowdstream.control.subscribers import Subscribers
 from crowdstream.control.table import REQUIRED, TABLE, Command
+from crowdstream.control.waiting import Entry
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import LISTENERS, forget_owner
 from crowdstream.guardian.store import Store
@@ -79,12 +82,25 @@ def described(command: Command) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class Served(Shown, Protocol):
+    """The server that pages are served of (see `Core`)."""
+
+    changes: Changes
+    meters: Meters
+    subscribers: Subscribers
+
+    def perform(
+        self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
+    ) -> None:
+        """Carry out messages that belong together, at `frame` (0: at once)."""
+
+
 class Web:
     """Keeps a web process and talks to it. For the control thread."""
 
     def __init__(
         self,
-        core: Core,
+        core: Served,
         port: int,
         start: Callable[[int], Child],
         child: Child | None = None,

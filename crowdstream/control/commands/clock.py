@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from crowdstream.control.commands.common import DISCARDS, check_tempo
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, Refused
 from crowdstream.control.quantize import LEAST, MOST, WORDS, quantum_beats
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.waiting import Entry
 
@@ -33,7 +33,7 @@ _REST = (
         high=4096, default=0.0),
     scheduled=True,
 )
-def tempo(context: Context, bpm: float, beats: float) -> None:
+def tempo(context: ServerRequest, bpm: float, beats: float) -> None:
     """Move the tempo in a straight line.
 
     Synced decks follow to the sample, the others play at `bpm / base bpm` times their rate.
@@ -45,13 +45,13 @@ def tempo(context: Context, bpm: float, beats: float) -> None:
 
 
 @TABLE.add("/clock/meter", METER, asks=True)
-def meter(context: Context, beats: int) -> None:
+def meter(context: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
     context.core.beats.meter = beats
 
 
 @TABLE.add("/clock/reset", answers=DISCARDS, scheduled=True)
-def reset(context: Context) -> None:
+def reset(context: ServerRequest) -> None:
     """Beat 0 and time zero are now. What was sent before it and waits is discarded."""
     context.core.reset_clock(context)
     context.core.waiting.discard(context)
@@ -64,7 +64,7 @@ def reset(context: Context) -> None:
     asks=True,
     changes=False,
 )
-def beat(context: Context) -> None:
+def beat(context: ServerRequest) -> None:
     """Ask where the clock is with the next block."""
     beats, frame = context.core.beats, context.core.desk.frame
     now = beats.beat(frame)
@@ -82,7 +82,7 @@ def beat(context: Context) -> None:
     asks=True,
     changes=False,
 )
-def ticks(context: Context, per_beat: int) -> None:
+def ticks(context: ServerRequest, per_beat: int) -> None:
     """Send ticks of the clock to this subscriber (`/notify`)."""
     if per_beat and context.sender not in context.core.subscribers:
         raise Refused("you are no subscriber: say /notify 1 first")
@@ -90,7 +90,7 @@ def ticks(context: Context, per_beat: int) -> None:
     context.done()
 
 
-def _entry(context: Context, address: str, arguments: tuple[Any, ...]) -> Entry | None:
+def _entry(context: ServerRequest, address: str, arguments: tuple[Any, ...]) -> Entry | None:
     # Errors that can be seen now are reported now. None: a released button does nothing.
     pressed = False
     for command, _place in TABLE.find_all(address):
@@ -108,7 +108,7 @@ def _entry(context: Context, address: str, arguments: tuple[Any, ...]) -> Entry 
     Arg("beat", "f", "beat of the clock", unit="beats", low=0, high=1e7),
     *_REST,
 )
-def at(context: Context, beat: float, address: str, arguments: tuple[Any, ...]) -> None:
+def at(context: ServerRequest, beat: float, address: str, arguments: tuple[Any, ...]) -> None:
     """Carry out another command at a beat of the clock, to the frame.
 
     A change of the tempo that comes in between moves it with the beat. At a beat that has passed
@@ -127,7 +127,7 @@ def at(context: Context, beat: float, address: str, arguments: tuple[Any, ...]) 
     *_REST,
 )
 def next_(
-    context: Context, quantum: float | str, address: str, arguments: tuple[Any, ...]
+    context: ServerRequest, quantum: float | str, address: str, arguments: tuple[Any, ...]
 ) -> None:
     """Carry out another command at the next multiple of so many beats of the clock."""
     core = context.core
@@ -139,13 +139,13 @@ def next_(
 
 
 @TABLE.add("/clock/quantize", _QUANTUM, asks=True)
-def quantize(context: Context, beats: float | str) -> None:
+def quantize(context: ServerRequest, beats: float | str) -> None:
     """Set where decks without a quantum of their own act on what is meant for now."""
     context.core.quantize.common = beats
 
 
 @TABLE.add("/deck/{deck}/quantize", _QUANTUM, asks=True)
-def deck_quantize(context: Context, deck: int, beats: float | str) -> None:
+def deck_quantize(context: ServerRequest, deck: int, beats: float | str) -> None:
     """Have starts, stops, jumps, cues and loops of the deck wait for the next such beat.
 
     0: as `/clock/quantize` says. What comes with a time of its own does not wait.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import BANDS
 from crowdstream.control.tracks import Track
 from crowdstream.desk.ramps import eq_ramp
@@ -21,12 +21,12 @@ PATH_HELP = (
 DISCARDS = "`/cancelled <address> <count>` to the senders of what is discarded"
 
 
-def context_frame(context: Context) -> int:
+def context_frame(context: ServerRequest) -> int:
     """The frame a command acts at, as a number also when that is "at once"."""
     return context.frame or context.now
 
 
-def start_frame(context: Context, start_at: float) -> int:
+def start_frame(context: ServerRequest, start_at: float) -> int:
     """The frame of a `start_at` argument; a bundle's time tag counts where it says "now"."""
     frame = context.core.beats.frame_of_start(start_at, context_frame(context))
     return frame or context.frame
@@ -37,7 +37,7 @@ def playable(speed: float) -> bool:
     return MIN_RATE * (1 - RATE_TOLERANCE) <= speed <= MAX_RATE * (1 + RATE_TOLERANCE)
 
 
-def check_tempo(context: Context, bpm: float) -> None:
+def check_tempo(context: ServerRequest, bpm: float) -> None:
     """Raises `BadArgument` for a tempo at which something that plays is out of reach."""
     base = context.core.base_bpm
     if not playable(bpm / base):
@@ -53,7 +53,7 @@ def check_tempo(context: Context, bpm: float) -> None:
             )
 
 
-def check_rate(context: Context, rate: float) -> None:
+def check_rate(context: ServerRequest, rate: float) -> None:
     """Raises `BadArgument` for a rate that the tempo of now puts out of reach."""
     tempo = context.core.beats.bpm / context.core.base_bpm
     if not playable(rate * tempo):
@@ -68,7 +68,7 @@ def band_row(deck: int, band: str) -> int:
     return eq_ramp(deck, BANDS.index(band))
 
 
-def stem_tracks(context: Context, deck: int, number: int) -> Iterator[Track]:
+def stem_tracks(context: ServerRequest, deck: int, number: int) -> Iterator[Track]:
     """The deck's tracks that have a stem of this number; raises `BadArgument` if none has."""
     tracks = context.buffers.deck_tracks(deck)
     most = max(len(track.stems) for track in tracks)

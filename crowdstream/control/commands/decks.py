@@ -13,9 +13,9 @@ from crowdstream.control.commands.common import (
     start_frame,
     stem_tracks,
 )
-from crowdstream.control.context import Context
 from crowdstream.control.heads import frame_in, open_track
 from crowdstream.control.mixer import RAMP_SECONDS
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.control.tracks import Item, first_buffer
 from crowdstream.desk.ramps import RAMP_MASTER, deck_level_ramp
@@ -31,13 +31,13 @@ _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SEC
     Arg("start", "f", "cue point, fraction of the length", low=0, high=1, default=0.0),
     answers="`/done <address> id` when it can be played",
 )
-def load(context: Context, deck: int, path: str, start: float) -> None:
+def load(context: ServerRequest, deck: int, path: str, start: float) -> None:
     """Load a track onto the deck; its stems stay aligned to the sample."""
     context.buffers.load(context, first_buffer(deck), path, cue=start)
 
 
 @TABLE.add("/deck/{deck}/unload", answers="`/done <address>` when its memory is free")
-def unload(context: Context, deck: int) -> None:
+def unload(context: ServerRequest, deck: int) -> None:
     """Stop the deck's track and free its memory."""
     context.buffers.deck_tracks(deck)
     leaving = context.buffers.unload(first_buffer(deck), context.frame)
@@ -52,7 +52,7 @@ def unload(context: Context, deck: int) -> None:
     scheduled=True, button=True,
     quantized=True,
 )
-def play(context: Context, deck: int, start_at: float, loop: int) -> None:
+def play(context: ServerRequest, deck: int, start_at: float, loop: int) -> None:
     """Start the deck's track from its cue."""
     track = context.buffers.deck_track(deck)
     item = Item(track, context, track.rate, track.gain, bool(loop))
@@ -60,7 +60,7 @@ def play(context: Context, deck: int, start_at: float, loop: int) -> None:
 
 
 @TABLE.add("/deck/{deck}/stop", scheduled=True, quantized=True)
-def stop(context: Context, deck: int) -> None:
+def stop(context: ServerRequest, deck: int) -> None:
     """Stop the deck's track."""
     for track in context.buffers.deck_tracks(deck):
         context.mixer.stop(track, context)
@@ -72,7 +72,7 @@ def stop(context: Context, deck: int) -> None:
     scheduled=True,
     quantized=True,
 )
-def seek(context: Context, deck: int, position: float) -> None:
+def seek(context: ServerRequest, deck: int, position: float) -> None:
     """Jump to a place in the track; moves the cue while the deck is stopped."""
     track = open_track(context, deck)
     context.mixer.seek(track, frame_in(context, track, position, "position"), context)
@@ -83,7 +83,7 @@ def seek(context: Context, deck: int, position: float) -> None:
     Arg("rate", "f", "playback rate", low=MIN_RATE, high=MAX_RATE),
     scheduled=True,
 )
-def rate(context: Context, deck: int, rate: float) -> None:
+def rate(context: ServerRequest, deck: int, rate: float) -> None:
     """Set the deck's playback rate: tempo and pitch. Times the tempo it has to be 0.25 to 4."""
     tracks = context.buffers.deck_tracks(deck)
     check_rate(context, rate)
@@ -92,14 +92,14 @@ def rate(context: Context, deck: int, rate: float) -> None:
 
 
 @TABLE.add("/deck/{deck}/gain", _GAIN, scheduled=True)
-def gain(context: Context, deck: int, gain: float) -> None:
+def gain(context: ServerRequest, deck: int, gain: float) -> None:
     """Set the gain of the deck's track."""
     for track in context.buffers.deck_tracks(deck):
         context.mixer.set_gain(track, gain, context)
 
 
 @TABLE.add("/deck/{deck}/level", _GAIN, _RAMP, scheduled=True)
-def level(context: Context, deck: int, gain: float, seconds: float) -> None:
+def level(context: ServerRequest, deck: int, gain: float, seconds: float) -> None:
     """Set the deck's level, after its EQ."""
     context.mixer.ramp(context, deck_level_ramp(deck), gain, seconds)
 
@@ -111,7 +111,7 @@ def level(context: Context, deck: int, gain: float, seconds: float) -> None:
     _RAMP,
     scheduled=True,
 )
-def stem(context: Context, deck: int, number: int, gain: float, seconds: float) -> None:
+def stem(context: ServerRequest, deck: int, number: int, gain: float, seconds: float) -> None:
     """Set the gain of one stem of the deck's track."""
     for track in stem_tracks(context, deck, number):
         context.mixer.set_stem_gain(track, number - 1, gain, context, seconds)
@@ -119,7 +119,7 @@ def stem(context: Context, deck: int, number: int, gain: float, seconds: float) 
 
 def _stem_address(number: int) -> None:
     @TABLE.add(f"/deck/{{deck}}/stem/{number}", _GAIN, _RAMP, scheduled=True)
-    def numbered(context: Context, deck: int, gain: float, seconds: float) -> None:
+    def numbered(context: ServerRequest, deck: int, gain: float, seconds: float) -> None:
         """Set the gain of this stem of the deck's track."""
         stem(context, deck, number, gain, seconds)
 
@@ -129,7 +129,7 @@ for _number in range(1, STEMS + 1):
 
 
 def _eq_address(band: str) -> Callable[..., Any]:
-    def handler(context: Context, deck: int, gain: float, seconds: float) -> None:
+    def handler(context: ServerRequest, deck: int, gain: float, seconds: float) -> None:
         context.mixer.ramp(context, band_row(deck, band), gain, seconds)
 
     handler.__doc__ = f"Set the gain of the {band} band of the deck's EQ; 0 kills it."
@@ -144,6 +144,6 @@ for _band in BANDS:
 
 
 @TABLE.add("/mix/level", _GAIN, _RAMP, scheduled=True)
-def mix_level(context: Context, gain: float, seconds: float) -> None:
+def mix_level(context: ServerRequest, gain: float, seconds: float) -> None:
     """Set the master level, before the limiter."""
     context.mixer.ramp(context, RAMP_MASTER, gain, seconds)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crowdstream.control.context import Context
 from crowdstream.control.dj import MAX_PARTS, PART_LENGTH
 from crowdstream.control.errors import BadArgument
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 
 _TAKEN = "`/done <address>` when the DJ has taken it; `/fail` when there is none"
@@ -12,13 +12,13 @@ _TRACK = "a track as the DJ's library has it: its path, or the end of that"
 
 
 @TABLE.add("/dj/next", answers=_TAKEN, asks=True)
-def following(context: Context) -> None:
+def following(context: ServerRequest) -> None:
     """Have the DJ go into the next track with the next phrase."""
     context.core.dj.ask(context, "next")
 
 
 @TABLE.add("/dj/skip", answers=_TAKEN, asks=True)
-def skip(context: Context) -> None:
+def skip(context: ServerRequest) -> None:
     """Have the DJ leave out the track that would come next; another takes its place."""
     context.core.dj.ask(context, "skip")
 
@@ -27,7 +27,7 @@ def skip(context: Context) -> None:
     "/dj/hold", Arg("on", "i", "1: stay, 0: go on", low=0, high=1, default=1),
     answers=_TAKEN, asks=True,
 )  # fmt: skip
-def hold(context: Context, on: int) -> None:
+def hold(context: ServerRequest, on: int) -> None:
     """Have the DJ stay in the track that plays: its phrase loops instead of leading on."""
     context.core.dj.ask(context, "hold", on)
 
@@ -38,13 +38,13 @@ def hold(context: Context, on: int) -> None:
         high=1, words=("auto",)),
     answers=_TAKEN, asks=True,
 )  # fmt: skip
-def energy(context: Context, energy: float | str) -> None:
+def energy(context: ServerRequest, energy: float | str) -> None:
     """Say how much energy the DJ's next tracks are to have."""
     context.core.dj.ask(context, "energy", energy)
 
 
 @TABLE.add("/dj/queue", Arg("path", "s", _TRACK), answers=_TAKEN, asks=True)
-def queue(context: Context, path: str) -> None:
+def queue(context: ServerRequest, path: str) -> None:
     """Have the DJ play this track as soon as it can; several come in their order."""
     context.core.dj.ask(context, "queue", path)
 
@@ -53,7 +53,7 @@ def queue(context: Context, path: str) -> None:
     "/dj/ban", Arg("path", "s", f"{_TRACK}; empty: the one that plays", default=""),
     answers=_TAKEN, asks=True, button=True,
 )  # fmt: skip
-def ban(context: Context, path: str) -> None:
+def ban(context: ServerRequest, path: str) -> None:
     """Have the DJ never play this track; when it plays, go on to the next one."""
     context.core.dj.ask(context, "ban", path)
 
@@ -63,7 +63,7 @@ def ban(context: Context, path: str) -> None:
                     choices=(*DECK_LETTERS, "tempo", "all")),
     answers=_TAKEN, asks=True, button=True,
 )  # fmt: skip
-def give(context: Context, what: str) -> None:
+def give(context: ServerRequest, what: str) -> None:
     """Give the DJ back what was taken out of its hands by touching it."""
     context.core.dj.ask(context, "give", what)
 
@@ -75,7 +75,7 @@ def give(context: Context, what: str) -> None:
     asks=True,
     changes=False,
 )
-def status(context: Context) -> None:
+def status(context: ServerRequest) -> None:
     """Ask what the DJ does."""
     context.core.dj.tell(context)
 
@@ -88,7 +88,7 @@ def status(context: Context) -> None:
     asks=True,
     changes=False,
 )  # fmt: skip
-def here(context: Context, what: str) -> None:
+def here(context: ServerRequest, what: str) -> None:
     """Say that one is the DJ. It says so again each second; after 8 s without it counts as gone."""
     {"begin": context.core.dj.begin, "on": context.core.dj.on, "end": context.core.dj.end}[what](
         context
@@ -103,7 +103,7 @@ def here(context: Context, what: str) -> None:
     asks=True,
     changes=False,
 )
-def answer(context: Context, number: int, reason: str) -> None:
+def answer(context: ServerRequest, number: int, reason: str) -> None:
     """Say, as the DJ, that something was done, or why it was not."""
     context.core.dj.answered(context, number, reason)
 
@@ -116,7 +116,7 @@ def answer(context: Context, number: int, reason: str) -> None:
     asks=True,
     changes=False,
 )
-def state(context: Context, part: int, parts: int, text: str) -> None:
+def state(context: ServerRequest, part: int, parts: int, text: str) -> None:
     """Say, as the DJ, what one does; pages show it."""
     if part > parts:
         raise BadArgument(f"part: there is no part {part} of {parts}")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.control.commands.common import MOST_GAIN
-from crowdstream.control.context import Context
 from crowdstream.control.mixer import LEAST_RAMP_SECONDS, RAMP_SECONDS
 from crowdstream.control.patches import DESTINATIONS, SOURCES
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import MAX_WORD_LENGTH, TABLE, Arg
 from crowdstream.desk.effects import CHAIN_SLOTS
 from crowdstream.desk.ramps import RAMP_PREFADER
@@ -40,7 +40,7 @@ def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
 
     def register(handler: Callable[..., Any]) -> Callable[..., Any]:
         def for_chain(
-            context: Context, deck: int | None = None, bus: int | None = None, **bound: Any
+            context: ServerRequest, deck: int | None = None, bus: int | None = None, **bound: Any
         ) -> None:
             handler(context, _chain(deck, bus), **bound)
 
@@ -59,7 +59,7 @@ def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
     asks=True,
     changes=False,
 )
-def modules(context: Context) -> None:
+def modules(context: ServerRequest) -> None:
     """Ask which effect modules there are, and what can be set of them."""
     for module in MODULES.values():
         for p in module.parameters:
@@ -71,19 +71,23 @@ def modules(context: Context) -> None:
 
 
 @_everywhere("insert", _SLOT, _MODULE, _VALUES, scheduled=True)
-def insert(context: Context, chain: int, slot: int, module: str, values: tuple[Any, ...]) -> None:
+def insert(
+    context: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
+) -> None:
     """Put an effect into an empty slot; it comes in by a crossfade."""
     context.core.effects.insert(context, chain, slot - 1, module, values)
 
 
 @_everywhere("swap", _SLOT, _MODULE, _VALUES, scheduled=True)
-def swap(context: Context, chain: int, slot: int, module: str, values: tuple[Any, ...]) -> None:
+def swap(
+    context: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
+) -> None:
     """Put an effect into a slot in the place of what is there, whose tail rings on."""
     context.core.effects.swap(context, chain, slot - 1, module, values)
 
 
 @_everywhere("remove", _SLOT, scheduled=True)
-def remove(context: Context, chain: int, slot: int) -> None:
+def remove(context: ServerRequest, chain: int, slot: int) -> None:
     """Take an effect out of its slot; its tail rings on, for up to 30 s."""
     context.core.effects.remove(context, chain, slot - 1)
 
@@ -94,7 +98,7 @@ def remove(context: Context, chain: int, slot: int) -> None:
     Arg("to", "i", "its new place; those between move up", low=1, high=CHAIN_SLOTS),
     scheduled=True,
 )
-def move(context: Context, chain: int, slot: int, to: int) -> None:
+def move(context: ServerRequest, chain: int, slot: int, to: int) -> None:
     """Move an effect to another place in its chain; it goes out and comes in by crossfades."""
     context.core.effects.move(context, chain, slot - 1, to - 1)
 
@@ -109,7 +113,7 @@ def move(context: Context, chain: int, slot: int, to: int) -> None:
     scheduled=True,
 )  # fmt: skip
 def set_parameter(
-    context: Context, chain: int, slot: int, parameter: str, value: float, seconds: float
+    context: ServerRequest, chain: int, slot: int, parameter: str, value: float, seconds: float
 ) -> None:
     """Set a parameter of an effect."""
     own = None if seconds < 0 else seconds
@@ -120,7 +124,7 @@ def set_parameter(
     "mix", _SLOT, Arg("mix", "f", "0: as it came in, 1: the effect alone", low=0, high=1),
     _SECONDS, scheduled=True,
 )  # fmt: skip
-def set_mix(context: Context, chain: int, slot: int, mix: float, seconds: float) -> None:
+def set_mix(context: ServerRequest, chain: int, slot: int, mix: float, seconds: float) -> None:
     """Set how much of an effect is heard."""
     context.core.effects.set(context, chain, slot - 1, "mix", mix, seconds)
 
@@ -129,7 +133,7 @@ def set_mix(context: Context, chain: int, slot: int, mix: float, seconds: float)
     "on", _SLOT, Arg("on", "i", "1: on, 0: off", low=0, high=1, default=1), _SECONDS,
     scheduled=True,
 )  # fmt: skip
-def switch(context: Context, chain: int, slot: int, on: int, seconds: float) -> None:
+def switch(context: ServerRequest, chain: int, slot: int, on: int, seconds: float) -> None:
     """Switch an effect on or off: off, what comes in passes bit for bit, and its tail rings on."""
     context.core.effects.set(context, chain, slot - 1, "on", on, seconds)
 
@@ -141,7 +145,7 @@ def switch(context: Context, chain: int, slot: int, on: int, seconds: float) -> 
     asks=True,
     changes=False,
 )
-def list_chain(context: Context, chain: int) -> None:
+def list_chain(context: ServerRequest, chain: int) -> None:
     """Ask what is in a chain."""
     effects = context.core.effects
     used = [(slot, placed) for slot, placed in enumerate(effects.chains[chain], 1) if placed]
@@ -160,7 +164,7 @@ def list_chain(context: Context, chain: int) -> None:
     scheduled=True,
 )
 def patch(
-    context: Context, source: str, destination: str, gain: float, seconds: float
+    context: ServerRequest, source: str, destination: str, gain: float, seconds: float
 ) -> None:
     """Set how much of a deck or bus goes to a bus or the master. At first decks and buses go to
     the master, at gain 1, and nowhere else. Buses that would feed each other in a circle are
@@ -170,13 +174,13 @@ def patch(
 
 
 @TABLE.add("/deck/{deck}/send", _BUS, _GAIN, _SECONDS, scheduled=True)
-def send(context: Context, deck: int, bus: int, gain: float, seconds: float) -> None:
+def send(context: ServerRequest, deck: int, bus: int, gain: float, seconds: float) -> None:
     """Set how much of the deck goes to a send bus; the same as `/mix/patch`."""
     _patch(context, deck, bus - 1, gain, seconds)
 
 
 def _patch(
-    context: Context, source: int, destination: int, gain: float, seconds: float
+    context: ServerRequest, source: int, destination: int, gain: float, seconds: float
 ) -> None:
     lasts = max(seconds, LEAST_RAMP_SECONDS)
     block = int(context.core.desk.header["block_frames"])
@@ -193,6 +197,6 @@ def _patch(
     _SECONDS,
     scheduled=True,
 )  # fmt: skip
-def send_pre(context: Context, deck: int, bus: int, on: int, seconds: float) -> None:
+def send_pre(context: ServerRequest, deck: int, bus: int, on: int, seconds: float) -> None:
     """Choose whether the deck's level has a say in what goes to a send bus (at first it has)."""
     context.mixer.ramp(context, RAMP_PREFADER + BUSES * deck + bus - 1, float(on), seconds)

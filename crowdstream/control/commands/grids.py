@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 
 from crowdstream.control.commands.common import playable
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.grids import Grid
 from crowdstream.control.heads import grid_of, sync_track, unsync_track
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.tracks import Track
 from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
@@ -22,7 +22,7 @@ _BEAT = Arg("beat", "f", "beat of the track; 0 is a downbeat", unit="beats", low
 _SECONDS = Arg("seconds", "f", "where that is in the file", unit="s", low=0, high=1e6)
 
 
-def _set(context: Context, deck: int, make: Callable[[], BeatGrid]) -> None:
+def _set(context: ServerRequest, deck: int, make: Callable[[], BeatGrid]) -> None:
     track = context.buffers.deck_track(deck)
     rate = context.core.desk.sample_rate
     try:
@@ -45,13 +45,13 @@ def _set(context: Context, deck: int, make: Callable[[], BeatGrid]) -> None:
     Arg("first_downbeat", "f", "where its first downbeat is", unit="s", low=0, high=1e6,
         default=0.0),
 )
-def grid(context: Context, deck: int, bpm: float, first_downbeat: float) -> None:
+def grid(context: ServerRequest, deck: int, bpm: float, first_downbeat: float) -> None:
     """Give the deck's track a steady beat grid, in place of what its file says."""
     _set(context, deck, lambda: BeatGrid.of_tempo(bpm, first_downbeat))
 
 
 @TABLE.add("/deck/{deck}/grid/point", _BEAT, _SECONDS)
-def point(context: Context, deck: int, beat: float, seconds: float) -> None:
+def point(context: ServerRequest, deck: int, beat: float, seconds: float) -> None:
     """Say where a beat of the deck's track is: its grid then goes through there, too.
 
     With a steady grid, the first point says the tempo, by the distance from its downbeat, or
@@ -71,7 +71,7 @@ def point(context: Context, deck: int, beat: float, seconds: float) -> None:
     Arg("pairs", "f", "beat and second by turns, two pairs at least", low=-1e6, high=1e6,
         rest=True, max_count=2 * MAX_ANCHORS),
 )
-def points(context: Context, deck: int, pairs: tuple[float, ...]) -> None:
+def points(context: ServerRequest, deck: int, pairs: tuple[float, ...]) -> None:
     """Give the deck's track a beat grid whose tempo moves: linear between these points."""
     if len(pairs) % 2:
         raise BadArgument(f"pairs: {len(pairs)} numbers are no pairs of beat and second")
@@ -84,14 +84,14 @@ def points(context: Context, deck: int, pairs: tuple[float, ...]) -> None:
     Arg("confidence", "f", "how far it can be trusted; below 0.6 it is shown as uncertain", low=0,
         high=1),
 )
-def confidence(context: Context, deck: int, confidence: float) -> None:
+def confidence(context: ServerRequest, deck: int, confidence: float) -> None:
     """State how far the beat grid of the deck's track can be trusted; its beats stay."""
     track = context.buffers.deck_track(deck)
     track.grid = grid_of(track).trusted(confidence)
 
 
 @TABLE.add("/deck/{deck}/grid/clear")
-def clear(context: Context, deck: int) -> None:
+def clear(context: ServerRequest, deck: int) -> None:
     """Take the beat grid away from the deck's track; it is not synced any more."""
     track = context.buffers.deck_track(deck)
     unsync_track(context, track)
@@ -101,7 +101,7 @@ def clear(context: Context, deck: int) -> None:
 # Sync ----------------------------------------------------------------------------------------
 
 
-def _check_speed(context: Context, track: Track, grid: Grid, ratio: float) -> None:
+def _check_speed(context: ServerRequest, track: Track, grid: Grid, ratio: float) -> None:
     bpm = context.core.beats.bpm
     speed = bpm * ratio / grid.bpm
     if not playable(speed):
@@ -112,7 +112,7 @@ def _check_speed(context: Context, track: Track, grid: Grid, ratio: float) -> No
         )
 
 
-def _resolved(context: Context, track: Track) -> float:
+def _resolved(context: ServerRequest, track: Track) -> float:
     # Half and double tempo: what is nearest to how fast the track itself is.
     grid = grid_of(track)
     bpm = context.core.beats.bpm
@@ -128,7 +128,7 @@ def _resolved(context: Context, track: Track) -> float:
         unit="beats", low=0.25, high=64, default=1.0),
     scheduled=True,
 )
-def sync(context: Context, deck: int, on: int, quantum: float) -> None:
+def sync(context: ServerRequest, deck: int, on: int, quantum: float) -> None:
     """Derive the playhead of the deck's track from the clock, through its beat grid.
 
     Its beats then are the clock's, to the frame, through ramps of the tempo, loops and jumps.
@@ -147,7 +147,7 @@ def sync(context: Context, deck: int, on: int, quantum: float) -> None:
         or_zero=True),
     scheduled=True,
 )
-def ratio(context: Context, deck: int, ratio: float) -> None:
+def ratio(context: ServerRequest, deck: int, ratio: float) -> None:
     """Set how many of its beats the deck's track plays in one beat of the clock when synced."""
     track = context.mixer.playing(deck)
     asked, track.ratio_asked = track.ratio_asked, ratio

@@ -15,9 +15,9 @@ from crowdstream.control.commands.common import (
     check_tempo,
     start_frame,
 )
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.quiet import say
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import BANDS, TABLE, Arg, deck_arg, deck_number
 from crowdstream.control.tracks import Item, deck_of, first_buffer
 from crowdstream.desk.codes import OP_TONE
@@ -74,7 +74,7 @@ def percent_gain(percent: float) -> float:
     Arg("name", "s", "what to call it; else the file's name", default=""),
     answers="`/done /load_buffer id` when it can be played",
 )
-def load_buffer(context: Context, id: int, path: str, name: str) -> None:
+def load_buffer(context: ServerRequest, id: int, path: str, name: str) -> None:
     """Load a file into a buffer. What was there is stopped and replaced."""
     deck_of(id)
     context.buffers.load(context, id, path, name)
@@ -82,7 +82,7 @@ def load_buffer(context: Context, id: int, path: str, name: str) -> None:
 
 @TABLE.add("/play_stem", *_PLAY, scheduled=True)
 def play_stem(
-    context: Context, id: int, rate: float, volume: float, loop: int, start: float
+    context: ServerRequest, id: int, rate: float, volume: float, loop: int, start: float
 ) -> None:
     """Play a buffer from a fraction of its length; one that plays is restarted."""
     track = context.buffers.find(id)
@@ -99,7 +99,7 @@ def play_stem(
     scheduled=True,
 )
 def play_stem_section(
-    context: Context,
+    context: ServerRequest,
     id: int,
     rate: float,
     volume: float,
@@ -115,7 +115,7 @@ def play_stem_section(
 
 
 @TABLE.add("/stop_stem", _BUFFER, scheduled=True)
-def stop_stem(context: Context, id: int) -> None:
+def stop_stem(context: ServerRequest, id: int) -> None:
     """Stop a buffer."""
     for track in context.buffers.all_of(id):
         context.mixer.stop(track, context)
@@ -127,7 +127,7 @@ def stop_stem(context: Context, id: int) -> None:
     Arg("volume", "f", "linear gain", low=0, high=MOST_GAIN),
     scheduled=True,
 )
-def stem_volume(context: Context, id: int, volume: float) -> None:
+def stem_volume(context: ServerRequest, id: int, volume: float) -> None:
     """Set the gain of a buffer."""
     for track in context.buffers.all_of(id):
         context.mixer.set_gain(track, volume, context)
@@ -140,7 +140,7 @@ def stem_volume(context: Context, id: int, volume: float) -> None:
     Arg("start", "f", "fraction of its length", low=0, high=1, default=0.0),
     answers="`/done /cue id` when it can be started",
 )
-def cue(context: Context, deck: str, path: str, start: float) -> None:
+def cue(context: ServerRequest, deck: str, path: str, start: float) -> None:
     """Load and arm the deck's first buffer (100 of deck A, 1100 of B, 2100 of C, 3100 of D).
 
     It does not start yet.
@@ -164,7 +164,7 @@ def time_first(values: Sequence[Any]) -> Sequence[Any]:
     reorder=time_first,
     scheduled=True,
 )
-def start_group(context: Context, start_at: float, decks: tuple[str, ...]) -> None:
+def start_group(context: ServerRequest, start_at: float, decks: tuple[str, ...]) -> None:
     """Start armed decks together, on one and the same frame. The number may come last."""
     tracks = [context.buffers.deck_track(deck_number(deck)) for deck in dict.fromkeys(decks)]
     items = [Item(track, context, track.rate, track.gain) for track in tracks]
@@ -178,7 +178,7 @@ def start_group(context: Context, start_at: float, decks: tuple[str, ...]) -> No
     _START_AT,
     answers="`/done /play id` when it is loaded",
 )
-def play(context: Context, deck: str, path: str, start_at: float) -> None:
+def play(context: ServerRequest, deck: str, path: str, start_at: float) -> None:
     """Load a file into the deck's first buffer, then start it at that time."""
     frame = start_frame(context, start_at)
     track = context.buffers.load(context, first_buffer(deck_number(deck)), path)
@@ -192,14 +192,14 @@ def play(context: Context, deck: str, path: str, start_at: float) -> None:
     Arg("seconds", "f", "length of the fade", unit="s", low=0, high=LONGEST_FADE, default=2.0),
     scheduled=True,
 )
-def fade(context: Context, deck: str, start_at: float, seconds: float) -> None:
+def fade(context: ServerRequest, deck: str, start_at: float, seconds: float) -> None:
     """Ramp the deck's level from what it is then to 0."""
     frame = start_frame(context, start_at)
     context.mixer.ramp(context, deck_level_ramp(deck_number(deck)), 0.0, seconds, frame)
 
 
 @TABLE.add("/crossfade_levels", _level("a"), _level("b"), scheduled=True)
-def crossfade_levels(context: Context, a: float, b: float) -> None:
+def crossfade_levels(context: ServerRequest, a: float, b: float) -> None:
     """Set the levels of decks A and B."""
     _set_levels(context, (a, b))
 
@@ -213,13 +213,13 @@ def crossfade_levels(context: Context, a: float, b: float) -> None:
     scheduled=True,
 )
 def deck_levels(
-    context: Context, a: float, b: float | None, c: float | None, d: float | None
+    context: ServerRequest, a: float, b: float | None, c: float | None, d: float | None
 ) -> None:
     """Set the levels of all decks; those left out stay."""
     _set_levels(context, (a, b, c, d))
 
 
-def _set_levels(context: Context, levels: Sequence[float | None]) -> None:
+def _set_levels(context: ServerRequest, levels: Sequence[float | None]) -> None:
     for deck, level in enumerate(levels):
         if level is not None:
             context.mixer.ramp(context, deck_level_ramp(deck), level)
@@ -232,13 +232,13 @@ def _set_levels(context: Context, levels: Sequence[float | None]) -> None:
     Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN),
     scheduled=True,
 )
-def deck_filter(context: Context, deck: str, band: str, gain: float) -> None:
+def deck_filter(context: ServerRequest, deck: str, band: str, gain: float) -> None:
     """Set the gain of a band of a deck's EQ."""
     context.mixer.ramp(context, band_row(deck_number(deck), band), gain)
 
 
 @TABLE.add("/deck_eq", deck_arg(), _BAND, _percent("percent"), scheduled=True)
-def deck_eq(context: Context, deck: str, band: str, percent: float) -> None:
+def deck_eq(context: ServerRequest, deck: str, band: str, percent: float) -> None:
     """Set a band of a deck's EQ in percent: between 0 and 50, linear in dB from -24 to 0."""
     row = band_row(deck_number(deck), band)
     context.mixer.ramp(context, row, percent_gain(percent))
@@ -247,7 +247,7 @@ def deck_eq(context: Context, deck: str, band: str, percent: float) -> None:
 @TABLE.add(
     "/deck_eq_all", deck_arg(), _percent("low"), _percent("mid"), _percent("high"), scheduled=True
 )
-def deck_eq_all(context: Context, deck: str, low: float, mid: float, high: float) -> None:
+def deck_eq_all(context: ServerRequest, deck: str, low: float, mid: float, high: float) -> None:
     """Set all three bands of a deck's EQ in percent."""
     for band, percent in zip(BANDS, (low, mid, high), strict=True):
         row = band_row(deck_number(deck), band)
@@ -255,7 +255,7 @@ def deck_eq_all(context: Context, deck: str, low: float, mid: float, high: float
 
 
 @TABLE.add("/set_tempo", TEMPO, scheduled=True)
-def set_tempo(context: Context, bpm: float) -> None:
+def set_tempo(context: ServerRequest, bpm: float) -> None:
     """Set the tempo of the clock; all decks play at `bpm / base bpm` times their rate.
 
     Refused where that is not 0.25 to 4, or would not be for a track that plays.
@@ -266,26 +266,26 @@ def set_tempo(context: Context, bpm: float) -> None:
 
 
 @TABLE.add("/set_meter", METER, asks=True)
-def set_meter(context: Context, beats: int) -> None:
+def set_meter(context: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
     context.core.beats.meter = beats
 
 
 @TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), asks=True)
-def print_clock(context: Context, on: int) -> None:
+def print_clock(context: ServerRequest, on: int) -> None:
     """Print bar, beat and phase once a beat, from the next beat on."""
     context.core.print_clock(bool(on))
 
 
 @TABLE.add("/reset", answers=DISCARDS, scheduled=True)
-def reset(context: Context) -> None:
+def reset(context: ServerRequest) -> None:
     """Time zero is now; the beat clock restarts. What was sent before it and waits is discarded."""
     context.core.reset_clock(context)
     context.core.waiting.discard(context)
 
 
 @TABLE.add("/schedule_c_at", _START_AT, scheduled=True)
-def schedule_c_at(context: Context, start_at: float) -> None:
+def schedule_c_at(context: ServerRequest, start_at: float) -> None:
     """Start what is cued or loaded on deck C at that time."""
     deck = deck_number("C")
     tracks = context.mixer.waiting_tracks(deck) or [context.buffers.deck_track(deck)]
@@ -294,7 +294,7 @@ def schedule_c_at(context: Context, start_at: float) -> None:
 
 
 @TABLE.add("/get_status", answers="`/status.reply`, as `/status` does", asks=True, changes=False)
-def get_status(context: Context) -> None:
+def get_status(context: ServerRequest) -> None:
     """Print the status, and answer with it."""
     say(context.core.status.text())
     context.reply("/status.reply", *context.core.status.values())
@@ -305,7 +305,7 @@ def get_status(context: Context) -> None:
     Arg("hertz", "f", "frequency", unit="Hz", low=20, high=20000, default=440.0),
     scheduled=True, button=True,
 )
-def test_tone(context: Context, hertz: float) -> None:
+def test_tone(context: ServerRequest, hertz: float) -> None:
     """A one-second quiet tone on the master."""
     context.core.outbox.add(
         OP_TONE, context, x=hertz, y=TONE_GAIN, start=round(context.core.desk.sample_rate),
@@ -317,7 +317,7 @@ def test_tone(context: Context, hertz: float) -> None:
     "/mixer_cleanup",
     answers=f"`/done /mixer_cleanup` when the memory is free, and {DISCARDS}",
 )
-def mixer_cleanup(context: Context) -> None:
+def mixer_cleanup(context: ServerRequest) -> None:
     """Stop everything and free every buffer. What was sent before it and waits is discarded."""
     buffers = context.buffers
     context.core.waiting.discard(context)
@@ -335,7 +335,7 @@ def mixer_cleanup(context: Context) -> None:
     Arg("movement", "f", "how much the crowd moves", low=0, high=1),
     asks=True,
 )
-def total_movement(context: Context, movement: float) -> None:
+def total_movement(context: ServerRequest, movement: float) -> None:
     """Say how much the crowd moves; drives the tempo when a movement map is configured."""
     context.core.follower.moved(movement, context.core.monotonic())
 
@@ -344,5 +344,5 @@ def total_movement(context: Context, movement: float) -> None:
 @TABLE.add("/dance/arms_movement", _reading("how much arms move"), asks=True, changes=False)
 @TABLE.add("/dance/legs_movement", _reading("how much legs move"), asks=True, changes=False)
 @TABLE.add("/dance/person_count", _reading("how many people there are"), asks=True, changes=False)
-def other_reading(context: Context, value: float) -> None:
+def other_reading(context: ServerRequest, value: float) -> None:
     """Another reading of the movement detector; used if the movement map names it in `senders`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, NotPlaying
 from crowdstream.control.heads import frame_in, grid_of, playing, send
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.tracks import Track
 from crowdstream.desk.codes import (
@@ -28,7 +28,7 @@ _SNAP = Arg(
 )
 
 
-def _looped(context: Context, deck: int) -> Track:
+def _looped(context: ServerRequest, deck: int) -> Track:
     track = playing(context, deck)
     if not track.looped:
         letter = DECK_LETTERS[deck]
@@ -43,7 +43,7 @@ def _looped(context: Context, deck: int) -> Track:
     scheduled=True,
     quantized=True,
 )
-def loop(context: Context, deck: int, beats: float, snap: float) -> None:
+def loop(context: ServerRequest, deck: int, beats: float, snap: float) -> None:
     """Loop so many beats of the track's grid, from here on."""
     track = playing(context, deck)
     grid_of(track)
@@ -57,7 +57,7 @@ def loop(context: Context, deck: int, beats: float, snap: float) -> None:
     Arg("loop_out", "f", "end", unit="s", low=0, high=1e6),
     scheduled=True,
 )
-def loop_set(context: Context, deck: int, loop_in: float, loop_out: float) -> None:
+def loop_set(context: ServerRequest, deck: int, loop_in: float, loop_out: float) -> None:
     """Loop what lies between two places of the file, as soon as the playhead comes to its end."""
     track = playing(context, deck)
     rate = context.core.desk.sample_rate
@@ -83,7 +83,7 @@ def loop_set(context: Context, deck: int, loop_in: float, loop_out: float) -> No
 
 
 @TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, button=True, quantized=True)
-def loop_in(context: Context, deck: int, snap: float) -> None:
+def loop_in(context: ServerRequest, deck: int, snap: float) -> None:
     """Set the loop's beginning here; it begins with `loop/out`."""
     track = playing(context, deck)
     if snap:
@@ -93,7 +93,7 @@ def loop_in(context: Context, deck: int, snap: float) -> None:
 
 
 @TABLE.add("/deck/{deck}/loop/out", _SNAP, scheduled=True, button=True, quantized=True)
-def loop_out(context: Context, deck: int, snap: float) -> None:
+def loop_out(context: ServerRequest, deck: int, snap: float) -> None:
     """Set the loop's end here, and loop from `loop/in` on."""
     track = playing(context, deck)
     if not track.loop_begun:
@@ -106,13 +106,13 @@ def loop_out(context: Context, deck: int, snap: float) -> None:
 
 
 @TABLE.add("/deck/{deck}/loop/halve", scheduled=True)
-def halve(context: Context, deck: int) -> None:
+def halve(context: ServerRequest, deck: int) -> None:
     """Make the loop half as long; its beginning stays."""
     send(context, _looped(context, deck), OP_LOOP, index=LOOP_SCALE, x=0.5)
 
 
 @TABLE.add("/deck/{deck}/loop/double", scheduled=True)
-def double(context: Context, deck: int) -> None:
+def double(context: ServerRequest, deck: int) -> None:
     """Make the loop twice as long; its beginning stays."""
     send(context, _looped(context, deck), OP_LOOP, index=LOOP_SCALE, x=2.0)
 
@@ -123,7 +123,7 @@ def double(context: Context, deck: int) -> None:
         high=1024),
     scheduled=True, button=True,
 )
-def move(context: Context, deck: int, beats: float) -> None:
+def move(context: ServerRequest, deck: int, beats: float) -> None:
     """Move the loop by so many beats of the track's grid, and the playhead in it along."""
     track = _looped(context, deck)
     grid_of(track)
@@ -131,12 +131,12 @@ def move(context: Context, deck: int, beats: float) -> None:
 
 
 @TABLE.add("/deck/{deck}/loop/exit", scheduled=True, quantized=True)
-def exit_(context: Context, deck: int) -> None:
+def exit_(context: ServerRequest, deck: int) -> None:
     """Play on past the loop's end."""
     send(context, _looped(context, deck), OP_LOOP, index=LOOP_EXIT)
 
 
 @TABLE.add("/deck/{deck}/loop/again", scheduled=True, quantized=True)
-def again(context: Context, deck: int) -> None:
+def again(context: ServerRequest, deck: int) -> None:
     """Go back into the loop that was left."""
     send(context, _looped(context, deck), OP_LOOP, index=LOOP_AGAIN)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from crowdstream.control.commands.common import MOST_GAIN, band_row
-from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
 from crowdstream.desk.ramps import (
@@ -42,7 +42,7 @@ def _band_db(band: str) -> Arg:
     _RAMP,
     scheduled=True,
 )
-def crossfader(context: Context, position: float, seconds: float) -> None:
+def crossfader(context: ServerRequest, position: float, seconds: float) -> None:
     """Move the crossfader; a slow move follows its curve. Decks that go through don't hear it."""
     context.mixer.ramp(context, RAMP_CROSSFADER, position, seconds)
 
@@ -56,7 +56,7 @@ def crossfader(context: Context, position: float, seconds: float) -> None:
     ),
     scheduled=True,
 )
-def crossfader_curve(context: Context, name: str) -> None:
+def crossfader_curve(context: ServerRequest, name: str) -> None:
     """Choose the curve of the crossfader: `constant-power` at the start."""
     for curve, row in CURVES.items():
         context.mixer.ramp(context, RAMP_CURVE + row, float(curve == name))
@@ -67,7 +67,7 @@ def crossfader_curve(context: Context, name: str) -> None:
     Arg("side", "s", "which side of the crossfader it is on", choices=tuple(SIDES)),
     scheduled=True,
 )
-def deck_crossfader(context: Context, deck: int, side: str) -> None:
+def deck_crossfader(context: ServerRequest, deck: int, side: str) -> None:
     """Assign the deck to a side of the crossfader, or let it through: `through` at the start."""
     left, right = SIDES[side]
     context.mixer.ramp(context, RAMP_LEFT + deck, left)
@@ -79,7 +79,7 @@ def deck_crossfader(context: Context, deck: int, side: str) -> None:
     scheduled=True, python="deck_eq_db",
 )
 def eq(
-    context: Context, deck: int, low: float, mid: float, high: float, seconds: float
+    context: ServerRequest, deck: int, low: float, mid: float, high: float, seconds: float
 ) -> None:
     """Set the three bands of the deck's EQ in dB; `/deck/{deck}/kill` takes one out altogether."""
     for band, decibels in zip(BANDS, (low, mid, high), strict=True):
@@ -92,7 +92,7 @@ def eq(
     Arg("on", "i", "1: silent, 0: as it was", low=0, high=1, default=1),
     scheduled=True,
 )
-def kill(context: Context, deck: int, band: str, on: int) -> None:
+def kill(context: ServerRequest, deck: int, band: str, on: int) -> None:
     """Take a band out of the deck, or bring it back at the gain that it had.
 
     A gain set meanwhile is heard at once, and stays.
@@ -106,7 +106,7 @@ def kill(context: Context, deck: int, band: str, on: int) -> None:
     _RAMP,
     scheduled=True,
 )
-def trim(context: Context, deck: int, decibels: float, seconds: float) -> None:
+def trim(context: ServerRequest, deck: int, decibels: float, seconds: float) -> None:
     """Set the gain with which the deck comes into the mixer, before its EQ.
 
     It ends automatic trim for this deck.
@@ -121,7 +121,7 @@ def trim(context: Context, deck: int, decibels: float, seconds: float) -> None:
     scheduled=True,
     python="deck_filter_knob",
 )
-def deck_knob(context: Context, deck: int, knob: float, seconds: float) -> None:
+def deck_knob(context: ServerRequest, deck: int, knob: float, seconds: float) -> None:
     """Turn the deck's filter: low-pass to the left, high-pass to the right, off in the middle.
 
     It is never turned faster than in 20 ms.
@@ -135,7 +135,7 @@ def deck_knob(context: Context, deck: int, knob: float, seconds: float) -> None:
     _RAMP,
     scheduled=True,
 )
-def resonance(context: Context, deck: int, amount: float, seconds: float) -> None:
+def resonance(context: ServerRequest, deck: int, amount: float, seconds: float) -> None:
     """Set how much the deck's filter stresses what lies at its cutoff: 0 at the start."""
     context.mixer.ramp(context, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))
 
@@ -145,7 +145,7 @@ def resonance(context: Context, deck: int, amount: float, seconds: float) -> Non
     Arg("decibels", "f", "true peak, below full scale", unit="dBTP", low=-24, high=0),
     scheduled=True,
 )
-def ceiling(context: Context, decibels: float) -> None:
+def ceiling(context: ServerRequest, decibels: float) -> None:
     """Set the true peak that the limiter lets through, as `--ceiling` does."""
     context.core.mixing.ceiling(context, decibels)
 
@@ -157,7 +157,7 @@ def ceiling(context: Context, decibels: float) -> None:
     _RAMP,
     scheduled=True,
 )
-def listen(context: Context, deck: int, gain: float, seconds: float) -> None:
+def listen(context: ServerRequest, deck: int, gain: float, seconds: float) -> None:
     """Listen to the deck beforehand, on the cue bus: after its effects, before its level."""
     context.mixer.ramp(context, RAMP_LISTEN + deck, gain, seconds)
 
@@ -168,13 +168,13 @@ def listen(context: Context, deck: int, gain: float, seconds: float) -> None:
     _RAMP,
     scheduled=True,
 )
-def cue_level(context: Context, gain: float, seconds: float) -> None:
+def cue_level(context: ServerRequest, gain: float, seconds: float) -> None:
     """Set how loud the cue bus is."""
     context.mixer.ramp(context, RAMP_CUE, gain, seconds)
 
 
 @TABLE.add("/deck/{deck}/trim/auto", _ON, scheduled=True)
-def trim_auto(context: Context, deck: int, on: int) -> None:
+def trim_auto(context: ServerRequest, deck: int, on: int) -> None:
     """Trim the deck so that its tracks are as loud as `--target-lufs` says.
 
     A track is measured when all of it is in memory (EBU R128, all stems at full gain), a
@@ -184,7 +184,7 @@ def trim_auto(context: Context, deck: int, on: int) -> None:
 
 
 @TABLE.add("/mix/autotrim", _ON, scheduled=True)
-def autotrim(context: Context, on: int) -> None:
+def autotrim(context: ServerRequest, on: int) -> None:
     """Trim all decks so that their tracks meet at the same loudness.
 
     Off at the start: to sequencers that know nothing of it tracks sound as they were made.
@@ -201,7 +201,7 @@ def autotrim(context: Context, on: int) -> None:
     asks=True,
     changes=False,
 )
-def meters(context: Context, rate: float, what: str) -> None:
+def meters(context: ServerRequest, rate: float, what: str) -> None:
     """Subscribe to meters of the decks (before their level), the master and the cue bus."""
     if rate:
         context.core.answers.check_subscription(context.sender)

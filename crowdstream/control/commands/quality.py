@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crowdstream.control.context import Context
 from crowdstream.control.quality import AUTO
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.desk.quality import LEVELS
 
@@ -13,7 +13,7 @@ from crowdstream.desk.quality import LEVELS
     Arg("level", "i", "what is left out", low=0, high=LEVELS - 1, words=(AUTO,)),
     scheduled=True,
 )
-def quality(context: Context, level: int | str) -> None:
+def quality(context: ServerRequest, level: int | str) -> None:
     """Hold a level of quality, or let it follow the load.
 
     0 is full. 1 leaves out optional effects, 2 keylock, too: the pitch goes with the tempo. 3

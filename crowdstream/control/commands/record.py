@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from crowdstream.control.commands.common import context_frame
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, CommandError
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import DECK_LETTERS, MAX_WORD_LENGTH, TABLE, Arg
 from crowdstream.control.tracks import Track, first_buffer
 from crowdstream.desk.sizes import STEMS, TAP_CUE, TAP_DECK, TAP_MASTER, TAP_STEM
@@ -19,11 +19,11 @@ from crowdstream.texts import cut
 _WHAT = "master, cue, decks, stems, a deck (`A`) or a stem (`A/1`)"
 
 
-def _track(context: Context, deck: int) -> Track | None:
+def _track(context: ServerRequest, deck: int) -> Track | None:
     return context.buffers.shown(first_buffer(deck))
 
 
-def _stem(context: Context, deck: int, stem: int) -> tuple[int, str]:
+def _stem(context: ServerRequest, deck: int, stem: int) -> tuple[int, str]:
     track = _track(context, deck)
     name = f"-{DECK_LETTERS[deck]}-{stem + 1}"
     if track and stem < len(track.stems):
@@ -36,7 +36,7 @@ def _deck(deck: int) -> tuple[int, str]:
     return TAP_DECK + deck, f"-deck-{DECK_LETTERS[deck]}"
 
 
-def _chosen(context: Context, word: str) -> list[tuple[int, str]]:
+def _chosen(context: ServerRequest, word: str) -> list[tuple[int, str]]:
     # The taps that a word means, each with what its file's name ends in.
     name = word.lower()
     if name == "master":
@@ -63,13 +63,13 @@ def _chosen(context: Context, word: str) -> list[tuple[int, str]]:
     raise BadArgument(f"what: {word!r} is none of {', '.join(FORMATS)}, {_WHAT}")
 
 
-def _roots(context: Context) -> tuple[Path, ...]:
+def _roots(context: ServerRequest) -> tuple[Path, ...]:
     # The folders that recordings have to be made in, if any.
     settings = context.core.settings
     return (*settings.media_root, *((settings.record_folder,) if settings.record_folder else ()))
 
 
-def _place(context: Context, path: str) -> Path:
+def _place(context: ServerRequest, path: str) -> Path:
     # The real path of a file to be made, in a folder where that is allowed.
     settings = context.core.settings
     given = Path(path)
@@ -96,7 +96,7 @@ def _place(context: Context, path: str) -> Path:
     "`next`, and `/record/failed path reason` when the file ends too early, all to subscribers too",
     scheduled=True,
 )
-def start(context: Context, path: str, what: tuple[str, ...]) -> None:
+def start(context: ServerRequest, path: str, what: tuple[str, ...]) -> None:
     """Record the master, or what is named, each to a file of its own.
 
     What is not the master adds to the file's name: `mix-deck-A.wav`, `mix-A-1-drums.wav`.
@@ -127,7 +127,7 @@ def start(context: Context, path: str, what: tuple[str, ...]) -> None:
     answers="`/done <address> path frames` for each file when it is finished",
     scheduled=True,
 )
-def stop(context: Context) -> None:
+def stop(context: ServerRequest) -> None:
     """End the recording: it holds the frames up to this one."""
     context.core.recordings.stop(context, context_frame(context))
 
@@ -139,7 +139,7 @@ def stop(context: Context) -> None:
     asks=True,
     changes=False,
 )
-def status(context: Context) -> None:
+def status(context: ServerRequest) -> None:
     """Ask what is being recorded."""
     recordings = context.core.recordings
     context.reply("/record/status.reply", *recordings.readings().values(), *recordings.paths())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import crowdstream
 from crowdstream.control.commands.common import DISCARDS
-from crowdstream.control.context import MAX_SUBSCRIBERS, Context
+from crowdstream.control.context import MAX_SUBSCRIBERS
 from crowdstream.control.errors import BadArgument
 from crowdstream.control.patterns import Selection
 from crowdstream.control.reply_ports import MAX_REPLY_PORT, MIN_REPLY_PORT
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 
 MAX_SELECTED = 32  # patterns of one command
@@ -15,7 +16,7 @@ LEAST_FRAMES, MOST_FRAMES = 16, 8192  # of a block
 
 
 @TABLE.add("/status", answers="`/status.reply`, see below", asks=True, changes=False)
-def status(context: Context) -> None:
+def status(context: ServerRequest) -> None:
     """Ask how the server is."""
     context.reply("/status.reply", *context.core.status.values())
 
@@ -32,7 +33,7 @@ def status(context: Context) -> None:
     asks=True,
     changes=False,
 )
-def notify(context: Context, on: int, port: int | None) -> None:
+def notify(context: ServerRequest, on: int, port: int | None) -> None:
     """Subscribe to events: underruns, tracks that end, files that break.
 
     A client that listens on another port than it sends from names it, before it subscribes to
@@ -59,7 +60,7 @@ def notify(context: Context, on: int, port: int | None) -> None:
     asks=True,
     changes=False,
 )
-def watch(context: Context, on: int) -> None:
+def watch(context: ServerRequest, on: int) -> None:
     """Subscribe to what is done, by anybody: other clients, pages, yourself."""
     watchers = context.core.changes.watchers
     context.done(watchers.switch(context, bool(on)), MAX_SUBSCRIBERS)
@@ -76,7 +77,7 @@ def watch(context: Context, on: int) -> None:
     asks=True,
     changes=False,
 )
-def feedback(context: Context, on: int, echo: int, addresses: tuple[str, ...]) -> None:
+def feedback(context: ServerRequest, on: int, echo: int, addresses: tuple[str, ...]) -> None:
     """Have values come back under the addresses that set them, as controllers show them."""
     found = context.core.feedback
     number = (
@@ -91,7 +92,7 @@ def feedback(context: Context, on: int, echo: int, addresses: tuple[str, ...]) -
     asks=True,
     changes=False,
 )
-def waiting(context: Context) -> None:
+def waiting(context: ServerRequest) -> None:
     """Ask which messages wait for their time or beat."""
     held = context.core.waiting
     values = [value for one in held.listed() for value in (one.number, one.seconds, one.entry[0])]
@@ -106,7 +107,7 @@ def waiting(context: Context) -> None:
     asks=True,
     button=True,
 )
-def cancel(context: Context, what: tuple[str, ...]) -> None:
+def cancel(context: ServerRequest, what: tuple[str, ...]) -> None:
     """Discard messages that wait for their time or beat.
 
     `A` is all that is for deck A, under its addresses or older ones; `/deck/*/eq` are the bands of
@@ -124,7 +125,7 @@ def cancel(context: Context, what: tuple[str, ...]) -> None:
     answers=f"`/done /cancel/number <count>`, and {DISCARDS}",
     asks=True,
 )
-def cancel_number(context: Context, number: int) -> None:
+def cancel_number(context: ServerRequest, number: int) -> None:
     """Discard one bundle, or one message that waits for a beat."""
     count = context.core.waiting.cancel_number(context, number)
     if not count:
@@ -135,7 +136,7 @@ def cancel_number(context: Context, number: int) -> None:
 @TABLE.add(
     "/sync", Arg("id", "i", "any number", default=0), answers="`/synced id`", changes=False
 )
-def sync(context: Context, id: int) -> None:
+def sync(context: ServerRequest, id: int) -> None:
     """Answer when everything that was said before is done."""
     context.mixer.sync(context, id)
 
@@ -145,7 +146,7 @@ def sync(context: Context, id: int) -> None:
     Arg("frames", "i", "frames of a block", low=LEAST_FRAMES, high=MOST_FRAMES),
     answers="`/done /buffer_size <frames> <ms of silence>`",
 )
-def buffer_size(context: Context, frames: int) -> None:
+def buffer_size(context: ServerRequest, frames: int) -> None:
     """Play on with blocks of another size.
 
     Another engine opens the device and goes on at the very next frame. Before that subscribers get
@@ -160,7 +161,7 @@ def buffer_size(context: Context, frames: int) -> None:
     "/version", answers="`/version.reply name major minor patch branch commit`", asks=True,
     changes=False,
 )
-def version(context: Context) -> None:
+def version(context: ServerRequest) -> None:
     """Ask for the program's name and version."""
     major, minor, patch = crowdstream.__version__.split(".")
     context.reply(

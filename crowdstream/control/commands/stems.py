@@ -7,10 +7,9 @@ from typing import Any
 
 from crowdstream.control.commands.common import MOST_GAIN, stem_tracks
 from crowdstream.control.commands.mix import FILTER_SECONDS, LEAST_EQ_DB
-from crowdstream.control.context import Context
 from crowdstream.control.mixer import RAMP_SECONDS
 from crowdstream.control.mixing import MOST_DB, decibel_gain
-from crowdstream.control.stems import change_gains, set_row
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.desk.ramps import VOICE_EQ, VOICE_FILTER, VOICE_LISTEN, VOICE_RESONANCE, VOICE_SEND
 from crowdstream.desk.sizes import BUSES, STEMS
@@ -21,10 +20,11 @@ _ON = Arg("on", "i", "1: on, 0: off", low=0, high=1)
 
 
 def _set(
-    context: Context, deck: int, number: int, row: int, value: float, seconds: float = RAMP_SECONDS
+    context: ServerRequest, deck: int, number: int, row: int, value: float,
+    seconds: float = RAMP_SECONDS,
 ) -> None:
     for track in stem_tracks(context, deck, number):
-        set_row(context.mixer, context, track, row, value, seconds)
+        context.mixer.set_stem_row(track, row, value, context, seconds)
 
 
 def _eq_row(number: int, band: str) -> int:
@@ -39,7 +39,7 @@ def _address(number: int, name: str, *args: Arg) -> Callable[..., Any]:
 
 
 def _band_address(number: int, band: str) -> None:
-    def handler(context: Context, deck: int, gain: float, seconds: float) -> None:
+    def handler(context: ServerRequest, deck: int, gain: float, seconds: float) -> None:
         _set(context, deck, number, _eq_row(number, band), gain, seconds)
 
     handler.__doc__ = f"Set the gain of the {band} band of this stem's EQ; 0 kills it."
@@ -56,7 +56,7 @@ def _eq_addresses(number: int) -> None:
 
     @_address(number, "eq", *bands, _RAMP)
     def eq(
-        context: Context, deck: int, low: float, mid: float, high: float, seconds: float
+        context: ServerRequest, deck: int, low: float, mid: float, high: float, seconds: float
     ) -> None:
         """Set the three bands of this stem's EQ in dB."""
         for band, decibels in zip(BANDS, (low, mid, high), strict=True):
@@ -70,7 +70,7 @@ def _filter_addresses(number: int) -> None:
         Arg("knob", "f", "-1: low-pass closed, 0: off, 1: high-pass closed", low=-1, high=1),
         _RAMP,
     )
-    def knob(context: Context, deck: int, knob: float, seconds: float) -> None:
+    def knob(context: ServerRequest, deck: int, knob: float, seconds: float) -> None:
         """Turn this stem's filter: low-pass to the left, high-pass to the right.
 
         It is never turned faster than in 20 ms.
@@ -83,14 +83,14 @@ def _filter_addresses(number: int) -> None:
         Arg("amount", "f", "0: no peak at the cutoff, 1: one of 18 dB", low=0, high=1),
         _RAMP,
     )
-    def resonance(context: Context, deck: int, amount: float, seconds: float) -> None:
+    def resonance(context: ServerRequest, deck: int, amount: float, seconds: float) -> None:
         """Set how much this stem's filter stresses what lies at its cutoff: 0 at the start."""
         row = VOICE_RESONANCE + number - 1
         _set(context, deck, number, row, amount, max(seconds, FILTER_SECONDS))
 
 
 def _switch_addresses(number: int) -> None:
-    def switch(context: Context, deck: int, name: str, on: int) -> None:
+    def switch(context: ServerRequest, deck: int, name: str, on: int) -> None:
         for track in stem_tracks(context, deck, number):
             before = track.mix.gains
             chosen = track.mix.mutes if name == "mute" else track.mix.solos
@@ -98,15 +98,15 @@ def _switch_addresses(number: int) -> None:
                 chosen.add(number - 1)
             else:
                 chosen.discard(number - 1)
-            change_gains(context.mixer, context, track, before, RAMP_SECONDS)
+            context.mixer.change_gains(track, before, context)
 
     @_address(number, "mute", _ON)
-    def mute(context: Context, deck: int, on: int) -> None:
+    def mute(context: ServerRequest, deck: int, on: int) -> None:
         """Silence this stem, or let it be heard again at the gain that it has."""
         switch(context, deck, "mute", on)
 
     @_address(number, "solo", _ON)
-    def solo(context: Context, deck: int, on: int) -> None:
+    def solo(context: ServerRequest, deck: int, on: int) -> None:
         """Hear only the stems of the track that are solo, of those that are not muted."""
         switch(context, deck, "solo", on)
 
@@ -121,14 +121,14 @@ def _outlet_addresses(number: int) -> None:
         ),
         _RAMP,
     )
-    def listen(context: Context, deck: int, gain: float, seconds: float) -> None:
+    def listen(context: ServerRequest, deck: int, gain: float, seconds: float) -> None:
         """Listen to this stem beforehand, on the cue bus: after its filter, before its gain."""
         _set(context, deck, number, VOICE_LISTEN + number - 1, gain, seconds)
 
     @_address(
         number, "send", Arg("bus", "i", "send bus", low=1, high=BUSES), _GAIN, _RAMP
     )
-    def send(context: Context, deck: int, bus: int, gain: float, seconds: float) -> None:
+    def send(context: ServerRequest, deck: int, bus: int, gain: float, seconds: float) -> None:
         """Set how much of this stem goes to a send bus, after its gain."""
         _set(context, deck, number, VOICE_SEND + STEMS * (bus - 1) + number - 1, gain, seconds)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from crowdstream.control.commands.common import start_frame
-from crowdstream.control.context import Context
 from crowdstream.control.errors import BadArgument, NotLoaded
 from crowdstream.control.heads import (
     cue_here,
@@ -17,6 +16,7 @@ from crowdstream.control.heads import (
     playing,
     send,
 )
+from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.tracks import Item, Track
 from crowdstream.desk.codes import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
@@ -38,7 +38,7 @@ _SPIN = Arg("seconds", "f", "how long it takes", unit="s", low=0, high=MOST_SPIN
     scheduled=True,
     quantized=True,
 )
-def seek_fraction(context: Context, deck: int, fraction: float) -> None:
+def seek_fraction(context: ServerRequest, deck: int, fraction: float) -> None:
     """Jump to a place in the track; moves the cue while the deck is stopped."""
     track = open_track(context, deck)
     context.mixer.seek(track, min(int(fraction * track.frames), track.frames - 1), context)
@@ -50,7 +50,7 @@ def seek_fraction(context: Context, deck: int, fraction: float) -> None:
     scheduled=True,
     quantized=True,
 )
-def seek_beat(context: Context, deck: int, beat: float) -> None:
+def seek_beat(context: ServerRequest, deck: int, beat: float) -> None:
     """Jump to a beat of the track's grid; moves the cue while the deck is stopped."""
     track = open_track(context, deck)
     seconds = grid_of(track).frame(beat) / context.core.desk.sample_rate
@@ -64,7 +64,7 @@ def seek_beat(context: Context, deck: int, beat: float) -> None:
     scheduled=True, button=True,
     quantized=True,
 )
-def jump(context: Context, deck: int, beats: float) -> None:
+def jump(context: ServerRequest, deck: int, beats: float) -> None:
     """Jump by so many beats of the track's grid from where the playhead is."""
     track = playing(context, deck)
     grid = grid_of(track)
@@ -88,7 +88,7 @@ def jump(context: Context, deck: int, beats: float) -> None:
         high=1e6, default=None),
     scheduled=True,
 )
-def hotcue_set(context: Context, deck: int, number: int, seconds: float | None) -> None:
+def hotcue_set(context: ServerRequest, deck: int, number: int, seconds: float | None) -> None:
     """Set a hot cue of the deck's track.
 
     Where the playhead is counts when the command acts; with a quantum (`/deck/{deck}/quantize`)
@@ -107,14 +107,14 @@ def hotcue_set(context: Context, deck: int, number: int, seconds: float | None) 
 
 
 @TABLE.add("/deck/{deck}/hotcue", _NUMBER, scheduled=True, button=True, quantized=True)
-def hotcue(context: Context, deck: int, number: int) -> None:
+def hotcue(context: ServerRequest, deck: int, number: int) -> None:
     """Jump to a hot cue; moves the cue there while the deck is stopped."""
     track = open_track(context, deck)
     context.mixer.seek(track, _cue(track, number), context)
 
 
 @TABLE.add("/deck/{deck}/hotcue/clear", _NUMBER, button=True)
-def hotcue_clear(context: Context, deck: int, number: int) -> None:
+def hotcue_clear(context: ServerRequest, deck: int, number: int) -> None:
     """Forget a hot cue."""
     track = open_track(context, deck)
     _cue(track, number)
@@ -134,13 +134,13 @@ def _cue(track: Track, number: int) -> int:
 
 
 @TABLE.add("/deck/{deck}/slip", _ON, scheduled=True)
-def slip(context: Context, deck: int, on: int) -> None:
+def slip(context: ServerRequest, deck: int, on: int) -> None:
     """With slip on, the track runs on underneath loops, jumps and reverse; off, it is there."""
     send(context, playing(context, deck), OP_SLIP, index=on)
 
 
 @TABLE.add("/deck/{deck}/reverse", _ON, scheduled=True, quantized=True)
-def reverse(context: Context, deck: int, on: int) -> None:
+def reverse(context: ServerRequest, deck: int, on: int) -> None:
     """Play the deck's track backwards, or forwards again."""
     send(context, playing(context, deck), OP_REVERSE, index=on)
 
@@ -152,14 +152,14 @@ def reverse(context: Context, deck: int, on: int) -> None:
     scheduled=True, button=True,
     quantized=True,
 )
-def brake(context: Context, deck: int, seconds: float, stop: int) -> None:
+def brake(context: ServerRequest, deck: int, seconds: float, stop: int) -> None:
     """Slow the deck's track down to a stand, pitch and all, as a turntable that is switched off."""
     track = playing(context, deck)
     send(context, track, OP_SPIN, x=0.0, y=_frames(context, seconds), index=stop)
 
 
 @TABLE.add("/deck/{deck}/spin", _SPIN, scheduled=True, button=True, quantized=True)
-def spin(context: Context, deck: int, seconds: float) -> None:
+def spin(context: ServerRequest, deck: int, seconds: float) -> None:
     """Bring the deck's track up to speed, from a stand or a brake; start it if it is stopped."""
     track = context.mixer.playing(deck)
     if track.voice is not None and (track.sounding or track.coming):
@@ -169,5 +169,5 @@ def spin(context: Context, deck: int, seconds: float) -> None:
     context.mixer.start([item], start_frame(context, 0.0))
 
 
-def _frames(context: Context, seconds: float) -> int:
+def _frames(context: ServerRequest, seconds: float) -> int:
     return max(1, round(seconds * context.core.desk.sample_rate))
