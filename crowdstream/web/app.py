@@ -80,7 +80,7 @@ class Web:
             *api.routes(self),
             *listening.routes(self),
             *shelf.routes(self),
-            *serving.routes(self),
+            *serving.routes(self.waves),
             # Whatever is left.
             resource("/{path:path}", get=self._oscquery.answer, missing=self._oscquery.missing),
         ]

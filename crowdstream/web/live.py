@@ -7,18 +7,19 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from crowdstream.desk.block import Desk
 from crowdstream.outside_json import encoded, read_json
-from crowdstream.web.link import Answer, Busy
+from crowdstream.web.access.gate import Gate
+from crowdstream.web.link import Answer, Busy, Link
+from crowdstream.web.readings import Readings
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
-
-    from crowdstream.web.app import Web
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,16 @@ class Page:
             found.append(self._now)
             self._now = ""
         return found
+
+
+class Web(Protocol):
+    """What it needs of the web process (see `app.Web`)."""
+
+    desk: Desk
+    gate: Gate
+    handlers: dict[str, Callable[[Page, Any], None]]
+    link: Link
+    readings: Readings
 
 
 class Live:

@@ -16,11 +16,12 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -39,11 +40,9 @@ from crowdstream.web.browse import (
     stems_of,
 )
 from crowdstream.web.catalogue import About, Catalogue
+from crowdstream.web.live import Live
 from crowdstream.web.query import Term, parse
 from crowdstream.web.resource import resource
-
-if TYPE_CHECKING:
-    from crowdstream.web.app import Web
 
 MOST_ROWS = 200  # of one answer
 MOST_SORTED = 5000  # rows that are sorted by what their files say
@@ -286,6 +285,18 @@ def _outside_note(count: int) -> str:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+class Web(Protocol):
+    """What it needs of the web process (see `app.Web`)."""
+
+    at_end: list[Callable[[], Awaitable[None]]]
+    live: Live
+    settings: SimpleNamespace
+
+    @property
+    def publish(self) -> Callable[..., None]:
+        """`publish(message)` tells all pages."""
 
 
 def routes(web: Web) -> list[Route]:

@@ -123,10 +123,10 @@ class WaveformApp:
             desk=SimpleNamespace(loader=self.loader), settings=SimpleNamespace(media_root=()),
         )  # fmt: skip
         environ = dict(os.environ, XDG_CACHE_HOME=str(self._cache))
-        self.waves = web.waves = Waves(web, environ)
+        self.waves = Waves(web, environ)
         app = Starlette(
             routes=[
-                Route("/", self._index), WebSocketRoute("/live", self._live), *routes(web),
+                Route("/", self._index), WebSocketRoute("/live", self._live), *routes(self.waves),
                 Mount("/page", StaticFiles(directory=PAGE)),
                 Mount("/demo", StaticFiles(directory=HERE)),
             ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from crowdstream.outside_json import encoded
-from crowdstream.web.link import Answer, Busy
+from crowdstream.web.link import Answer, Busy, Link
 from crowdstream.web.machines.arguments import Unusable, in_order, parse_json
 from crowdstream.web.machines.commands import Command, Commands
 from crowdstream.web.machines.openapi import MAX_COMMANDS, openapi
@@ -16,8 +16,6 @@ from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
-
-    from crowdstream.web.app import Web
 
 FAILED = 422
 NO_STORE = {"Cache-Control": "no-store"}
@@ -50,6 +48,12 @@ def wrong(status: int, reason: str) -> Json:
 
 def _address(request: Request) -> str:
     return str(request.scope["path"]).removeprefix("/api")
+
+
+class Web(Protocol):
+    """What it needs of the web process (see `app.Web`)."""
+
+    link: Link
 
 
 class Api:

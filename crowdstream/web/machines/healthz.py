@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crowdstream.web.link import Busy
+from crowdstream.desk.block import Desk
+from crowdstream.web.link import Busy, Link
 from crowdstream.web.machines.api import told
 from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from crowdstream.web.app import Web
-
 # A block is rendered in this time, whatever the buffer size: 8192 frames at 8 kHz last a second.
 FRAMES_SECONDS = 2.5
 LOOK_SECONDS = 0.02
+
+
+class Web(Protocol):
+    """What it needs of the web process (see `app.Web`)."""
+
+    desk: Desk
+    link: Link
 
 
 class Healthz:

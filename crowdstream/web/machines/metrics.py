@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import psutil
@@ -20,18 +20,19 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from crowdstream.desk.block import Desk
 from crowdstream.desk.codes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
 from crowdstream.web.access.connections import aborted
-from crowdstream.web.link import Busy
+from crowdstream.web.access.entrance import Places
+from crowdstream.web.access.gate import Gate
+from crowdstream.web.link import Busy, Link
 from crowdstream.web.machines.metrics_table import CONTROL, DESK, LEDGER, STANDBY
 from crowdstream.web.machines.metrics_table import Metric as Line
 from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
-
-    from crowdstream.web.app import Web
 
 BUCKET_STEP = 2  # bins of the ledger in one bucket: half an octave
 
@@ -49,6 +50,15 @@ class Steady:
             self._before[key] = self._before.get(key, 0.0) + self._latest[key]
         self._latest[key] = value
         return self._before.get(key, 0.0) + value
+
+
+class Web(Protocol):
+    """What it needs of the web process (see `app.Web`)."""
+
+    desk: Desk
+    gate: Gate
+    link: Link
+    places: Places
 
 
 class Metrics(Collector):

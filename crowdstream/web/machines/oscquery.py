@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,12 +16,9 @@ from starlette.responses import Response
 from crowdstream.control.address_values import Picture, getter
 from crowdstream.outside_json import encoded
 from crowdstream.system.network_address import is_everywhere
-from crowdstream.web.link import Busy
+from crowdstream.web.link import Busy, Link
 from crowdstream.web.machines.api import NO_STORE, told, wrong
 from crowdstream.web.machines.commands import Command, addresses
-
-if TYPE_CHECKING:
-    from crowdstream.web.app import Web
 
 Node = dict[str, Any]
 
@@ -128,6 +125,12 @@ def asked(request: Request) -> bool:
 
 def _nothing() -> Response:
     return wrong(404, "nothing is there, and there is no such OSC address")
+
+
+class Web(Protocol):
+    """What it needs of the web process (see `app.Web`)."""
+
+    link: Link
 
 
 class OscQuery:

@@ -5,14 +5,19 @@ Which files is in control's picture; a page names a track's number and a stem's,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from crowdstream.desk.block import Desk
+from crowdstream.web.link import Link
+from crowdstream.web.live import Live
 from crowdstream.web.resource import resource
 from crowdstream.web.waves.shape import BLOCK_LEVEL, FACTOR, TILE, Shape, key
 from crowdstream.web.waves.tiles import NoTile, PeakFile
@@ -20,8 +25,6 @@ from crowdstream.web.waves.worker import Worker
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
-
-    from crowdstream.web.app import Web
 
 DECKS = "ABCD"
 MOST_STEMS = 16  # of a deck that is drawn
@@ -59,6 +62,19 @@ class Track:
     deck: str
     number: int
     sounds: list[Sound] = field(default_factory=list)
+
+
+class Web(Protocol):
+    """What it needs of the web process (see `app.Web`)."""
+
+    desk: Desk
+    link: Link
+    live: Live
+    settings: SimpleNamespace
+
+    @property
+    def publish(self) -> Callable[..., None]:
+        """`publish(message)` tells all pages."""
 
 
 class Waves:
@@ -216,9 +232,8 @@ def _refused(status: int) -> Response:
     return Response(status_code=status, headers={"Cache-Control": "no-store"})
 
 
-def routes(web: Web) -> list[BaseRoute]:
-    """Where waveforms are; `web.waves` is told of pages and of control."""
-    waves = web.waves
+def routes(waves: Waves) -> list[BaseRoute]:
+    """Where waveforms are; `waves` is told of pages and of control."""
     return [
         resource("/waves/{number:int}", get=waves.about),
         resource("/waves/{number:int}/{stem:int}/{level:int}/{tile:int}", get=waves.tile),

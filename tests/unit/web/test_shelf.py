@@ -353,7 +353,7 @@ def test_what_the_library_knows_goes_before_tags(
 
 def test_the_routes(media: Path) -> None:
     settings = SimpleNamespace(media_root=[str(media)])
-    made = routes(SimpleNamespace(settings=settings, at_end=[]))  # type: ignore[arg-type]
+    made = routes(SimpleNamespace(settings=settings, at_end=[]))
     assert {route.path for route in Starlette(routes=made).routes} == {  # type: ignore[attr-defined]
         "/library", "/library/search", "/library/analyse",
     }  # fmt: skip
