@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from crowdstream.desk.block import Desk
 from crowdstream.desk.sizes import TAP_CUE, TAP_MASTER
 from crowdstream.outside_json import read_json
+from crowdstream.system.token_bucket import TokenBucket
 from crowdstream.web.listening import formats
 from crowdstream.web.listening.broadcast import Broadcast
 from crowdstream.web.listening.listener import Listener
@@ -121,16 +122,15 @@ class Station:
                 listener.handed_over = end
 
     async def _hear(self, websocket: WebSocket, listener: Listener) -> None:
-        allowed, at = float(REPORTS_A_SECOND), time.monotonic()
+        reports = TokenBucket(REPORTS_A_SECOND, REPORTS_A_SECOND)
         while True:
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
             now = time.monotonic()
-            allowed = min(REPORTS_A_SECOND, allowed + (now - at) * REPORTS_A_SECOND) - 1.0
-            at = now
+            allowed = reports.take(now=now)
             report = _numbers(message.get("text") or "")
-            if report is None or allowed < 0.0:
+            if report is None or not allowed:
                 listener.closing = "not the report of a listener" if report is None else "too many"
                 return
             if "have" in report:
