@@ -22,7 +22,7 @@ from crowdstream.control.deck_picture import (
 from crowdstream.control.dj import Dj
 from crowdstream.control.effects import MIX, ON
 from crowdstream.control.patches import DESTINATIONS, SOURCES
-from crowdstream.control.status import Measured
+from crowdstream.control.status import Counting, Measured
 from crowdstream.control.table import DECK_LETTERS
 from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
 from crowdstream.desk.effects import Module, Parameter
@@ -47,6 +47,17 @@ Targets = list[float]
 _NOTHING: Any = object()
 
 
+class Recorded(Counting, Protocol):
+    """What is recorded (see `Recordings`)."""
+
+    @property
+    def began(self) -> int | None:
+        """The frame that the latest recording begins with; None before it is known."""
+
+    def paths(self) -> list[str]:
+        """Files that are being recorded."""
+
+
 class Shown(Measured, ShownDeck, Protocol):
     """What the picture is gathered from (see `Core`)."""
 
@@ -54,6 +65,10 @@ class Shown(Measured, ShownDeck, Protocol):
     dj: Dj
     monotonic: Callable[[], float]
     watch: bool
+
+    @property
+    def recordings(self) -> Recorded:
+        """What is recorded."""
 
 
 class Picture:

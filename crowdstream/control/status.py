@@ -9,13 +9,11 @@ from crowdstream.control.answers import Answers
 from crowdstream.control.buffers import Buffers
 from crowdstream.control.clock import BeatClock
 from crowdstream.control.effects import Effects
-from crowdstream.control.medium import Medium
 from crowdstream.control.movement import Follower
 from crowdstream.control.outbox import Outbox
 from crowdstream.control.pitch import Pitches
 from crowdstream.control.quality import Quality
 from crowdstream.control.quantize import Quantize
-from crowdstream.control.recordings import Recordings
 from crowdstream.control.sockets import Socket
 from crowdstream.control.table import BANDS, DECK_LETTERS
 from crowdstream.control.tracks import Track, first_buffer
@@ -145,6 +143,13 @@ STATUS_NAMES = {
 }
 
 
+class Counting(Protocol):
+    """A part that has numbers for the status."""
+
+    def readings(self) -> dict[str, Any]:
+        """Names with values."""
+
+
 class Measured(Protocol):
     """What the status is gathered from (see `Core`)."""
 
@@ -163,8 +168,6 @@ class Measured(Protocol):
     quality: Quality
     quantize: Quantize
     follower: Follower
-    medium: Medium
-    recordings: Recordings
     waiting: Waiting
     engine_readings: Callable[[], dict[str, Any]]
     base_bpm: float
@@ -172,6 +175,14 @@ class Measured(Protocol):
     failures: int
     malformed: int
     restarts: int
+
+    @property
+    def medium(self) -> Counting:
+        """What the medium that files are on has been like."""
+
+    @property
+    def recordings(self) -> Counting:
+        """What is recorded."""
 
 
 class Status:
