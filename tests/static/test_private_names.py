@@ -14,9 +14,12 @@ PUBLIC = {"_exit", "_replace", "_asdict", "_fields"}
 
 # file, what is reached for: why there is no other way.
 ALLOWED = {
-    ("crowdstream/engine/jit.py", "library._get_module_for_linking"): "numba links whole "
+    ("crowdstream/engine/libraries.py", "library._get_module_for_linking"): "numba links whole "
     "libraries, and a kernel takes of each only what it calls",
-    ("crowdstream/engine/jit.py", "library._linking_libraries"): "as the one before",
+    ("crowdstream/engine/kept_parts.py", "library._get_module_for_linking"): "a compiled part is "
+    "kept as the code that its callers link; whether numba has these names is checked at import",
+    ("crowdstream/engine/kept_parts.py", "library._reload_init"): "as the one before",
+    ("crowdstream/engine/kept_parts.py", "FunctionIdentity._unique_ids"): "as the one before",
     ("crowdstream/engine/kernels.py", "entry._cache"): "numba's cache holds the machine code, and "
     "no public name of numba gives it",
     ("crowdstream/engine/kernels.py", "store._index_key"): "as entry._cache",
