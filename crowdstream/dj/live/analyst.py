@@ -54,7 +54,9 @@ class Analyst:
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._rest = b""
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
+        # A DJ that was started with `nice -n 15` may not raise its child to 10: it stays at 15.
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
 
     def _read(self) -> None:
         # What it has written since; only the latest line counts.
