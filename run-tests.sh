@@ -20,7 +20,7 @@ Usage: run-tests.sh [--repeat N] [--coverage] [tier ...] [arguments of pytest]
   --repeat N      run the selection N times and list each test that did not pass every time
   --coverage      report the branch coverage of crowdstream/, subprocesses included
   --fuzz          search for faults for so many seconds per target (60), in all targets or those
-                  that are named; see docs/fuzzing.md
+                  that are named; see docs/development/fuzzing.md
 
 Each tier installs only what it needs. The exit status is 0 only if everything passed.
 END

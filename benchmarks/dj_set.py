@@ -1,6 +1,6 @@
 """A set planned of made tracks, rendered, and measured.
 
-    python benchmarks/dj_set.py FOLDER [--minutes 60] [--tracks 36] > docs/measurements/dj_set.txt
+    python benchmarks/dj_set.py FOLDER [--minutes 60] [--tracks 36]
 
 Makes the tracks below FOLDER (those that are there are kept), plans from what is known of them
 (with --analysed, from what `crowdstream analyze` finds), renders to FOLDER/set.wav, and measures

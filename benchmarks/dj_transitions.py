@@ -1,6 +1,6 @@
 """One transition of each kind, rendered from made tracks, and drawn bar by bar.
 
-    python benchmarks/dj_transitions.py FOLDER OUT.svg > docs/measurements/dj_transitions.txt
+    python benchmarks/dj_transitions.py FOLDER OUT.svg
 
 FOLDER is that of `dj_set`: of its tracks, for each kind, the two that it suits best. Drawn are the
 levels of drums, bass, voice and the rest of both sides, as they go into the mix, and the short-term

@@ -8,7 +8,7 @@ The seed decides what is done and when: loads, starts, seeks, loops, effects, te
 recordings, clients that come and go, bad input, and kills of the server's processes every few
 minutes. What is read of the server is written to the folder as it is read, so nothing is lost
 if this program ends; `--report` makes the report from that again. Ctrl-C ends the night early, with
-its report. See docs/soak.md.
+its report. See docs/development/soak.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
 Each mutant is the module with one small fault: a comparison or an operator replaced, a number
 changed by one, a condition negated, a statement left out. A mutant is killed when a test fails or
 does not end; a mutant that no test notices survives and is printed as a diff. The exit status is 1
-when fewer than 85 % of the mutants of any module are killed. See docs/mutation-testing.md.
+when fewer than 85 % of the mutants of any module are killed. See
+docs/development/mutation-testing.md.
 
 cosmic-ray finds the mutants. They are not tested by its own workers, which start an interpreter for
 each mutant: here each is tested in a child that is forked from a process that has already imported

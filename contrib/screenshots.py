@@ -1,6 +1,6 @@
 """Takes the screenshots of the documentation: the page while the demo plays.
 
-    python contrib/screenshots.py [--folder docs] [--at 20]
+    python contrib/screenshots.py [--folder docs/pictures] [--at 20]
 
 Needs Chromium and what is in tests/browser/requirements.txt. The demo plays on the built-in clock,
 so no sound card is needed; what a picture shows depends only on when it is taken.
@@ -89,7 +89,7 @@ def take(page: Page, path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Take them; the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, default=PROJECT / "docs")
+    parser.add_argument("--folder", type=Path, default=PROJECT / "docs" / "pictures")
     parser.add_argument("--at", type=float, default=AT_SECONDS, help="seconds into the mix")
     options = parser.parse_args(argv)
     with demo() as url, sync_playwright() as playwright:

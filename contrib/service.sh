@@ -35,7 +35,8 @@ need_systemd() {
     case $state in
     "" | offline | unknown)
         fail "systemd does not run here, or has no session for this user: there is nothing that" \
-            "would start the service. docs/service.md says what else can at boot."
+            "would start the service." \
+            "docs/how-to/start-at-boot-with-dj.md says what else can start it at boot."
         ;;
     esac
 }

@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-REPORT = "please report it where you got CrowdStream from, as docs/report-a-fault.md says"
+REPORT = "please report it where you got CrowdStream from, as docs/how-to/report-a-fault.md says"
 """Ends a message about a fault of the program itself."""

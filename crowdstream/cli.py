@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import crowdstream
 from crowdstream.pipes import while_read
@@ -24,7 +25,8 @@ usage: crowdstream COMMAND [options]
   top       show decks, meters and health of a running server (crowdstream top --help)
   doctor    look at this machine and say what to change (crowdstream doctor --help)
   compile   compile the kernels, so that the first start is as fast as any
-  reference print the OSC reference (docs/osc.md)
+  reference write the generated pages of the documentation: crowdstream reference docs/reference
+            (without a folder: print the OSC reference)
   --version print the version
 """
 
@@ -80,13 +82,12 @@ def _run(arguments: list[str]) -> int:
         return 0
     if arguments == ["compile"]:
         return compile_kernels()
-    if arguments == ["reference"]:
-        from crowdstream.control.reference import reference
-
-        print(reference(), end="")
-        return 0
-    if arguments[:1] in (["compile"], ["reference"]):
-        print(f"crowdstream: {arguments[0]} takes no arguments", file=sys.stderr)
+    if arguments[:1] == ["reference"] and len(arguments) <= 2:
+        return write_reference(arguments[1:])
+    if arguments[:1] == ["compile"]:
+        print("crowdstream: compile takes no arguments", file=sys.stderr)
+    elif arguments[:1] == ["reference"]:
+        print("crowdstream: reference takes one folder", file=sys.stderr)
     elif arguments:
         print(f"crowdstream: there is no command {arguments[0]!r}", file=sys.stderr)
     print(USAGE, end="", file=sys.stderr)
@@ -110,4 +111,22 @@ def compile_kernels() -> int:
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")
     if deleted:
         print(f"deleted those of {deleted} older versions, not used for a month")
+    return 0
+
+
+def write_reference(arguments: Sequence[str]) -> int:
+    """Write the generated pages into a folder, or print the OSC reference."""
+    if not arguments:
+        from crowdstream.control.reference import osc_pages
+
+        print("\n".join(osc_pages().values()), end="")
+        return 0
+    from crowdstream.reference import write
+
+    folder = Path(arguments[0])
+    if not folder.is_dir():
+        print(f"crowdstream: {folder} is not a folder: name docs/reference", file=sys.stderr)
+        return 2
+    for path in write(folder):
+        print(f"written: {path}")
     return 0

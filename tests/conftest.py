@@ -31,7 +31,7 @@ TESTS = Path(__file__).resolve().parent
 
 # How long an example takes is a benchmark's business: on an emulated or busy machine any limit
 # would be wrong. Examples are the same in every run: a run that is red once in fifty protects
-# nothing, and the search for new inputs is the fuzzer's (docs/fuzzing.md).
+# nothing, and the search for new inputs is the fuzzer's (docs/development/fuzzing.md).
 settings.register_profile(
     "crowdstream",
     deadline=None,

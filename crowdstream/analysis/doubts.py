@@ -5,7 +5,7 @@ for that window alone explains. And a bar is three beats long where onsets repea
 three and six beats and not after two and four.
 
 The limits were set on generated tracks of seeds 20000 to 20047, pairs of these, and waltzes;
-docs/analysis.md gives what others came to.
+docs/development/analysis.md gives what others came to.
 """
 
 from __future__ import annotations

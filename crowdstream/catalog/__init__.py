@@ -1,6 +1,7 @@
 """The library of tracks: finding them, having them analysed, keeping what is known of them.
 
-`Library` and `Query` are what others need; `crowdstream analyze` fills it. See docs/library.md.
+`Library` and `Query` are what others need; `crowdstream analyze` fills it.
+See docs/how-to/prepare-stems.md.
 """
 
 from crowdstream.catalog.entries import Entry, Query

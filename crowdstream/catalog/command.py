@@ -48,11 +48,12 @@ _DESCRIPTION = (
 )
 _EPILOG = (
     "Exit status: 0 all is well; 1 something could not be read or used, or there was nothing; "
-    "2 a wrong option; 130 interrupted (what was done is kept). See docs/library.md."
+    "2 a wrong option; 130 interrupted (what was done is kept). See docs/how-to/prepare-stems.md."
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
     parser = Parser(
         prog="crowdstream analyze", description=_DESCRIPTION, epilog=_EPILOG
     )
@@ -99,7 +100,7 @@ def analyze(
     workers: Callable[[str | None, int], AbstractContextManager[Workers]] = start_workers,
 ) -> int:
     """`crowdstream analyze ...`; returns the exit status. `workers`: others, for tests."""
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     listing = options.list or options.json or options.bad
     asked = options.bpm or options.key or options.energy or options.search

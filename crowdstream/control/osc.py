@@ -54,7 +54,7 @@ class PortTaken(RuntimeError):
 def taken(host: str, port: int) -> str:
     """Who has the port, and what to do about it."""
     also = (
-        "; sclang and SuperDirt use 57120, too: see docs/supercollider-and-tidal.md"
+        "; sclang and SuperDirt use 57120, too: see docs/how-to/supercollider-and-tidal.md"
         if port == OSC_PORT else ""
     )
     return (

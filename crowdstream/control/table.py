@@ -1,6 +1,6 @@
 """The one table of commands: what each is called, takes, means and answers.
 
-Dispatch, validation, error replies, the Python calls and `docs/osc.md` come from it.
+Dispatch, validation, error replies, the Python calls and the OSC reference come from it.
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ class Display:
             self._open = False
 
 
-def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
     parser = argparse.ArgumentParser(
         prog="crowdstream demo",
         description="Generate four tracks, start the server, and mix them over OSC.",
@@ -106,6 +107,11 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where the tracks are kept")
     parser.add_argument("--port", type=int, metavar="P", help="the server's OSC port (57120)")
     parser.add_argument("--tracks-only", action="store_true", help="make the tracks, then end")
+    return parser
+
+
+def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     if options.seconds is not None and not 0.0 < options.seconds < float("inf"):
         parser.error(f"--seconds {options.seconds}: must be a number above 0")

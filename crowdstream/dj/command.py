@@ -19,7 +19,7 @@ from crowdstream.dj.taste import COMFORT, STRETCH
 from crowdstream.texts import printable
 
 _DESCRIPTION = "Plan a set of the tracks below folders that crowdstream analyze has gone through."
-_EPILOG = "What a set file holds and how tracks are chosen: docs/dj.md."
+_EPILOG = "Set files: docs/reference/set-files.md. How tracks are chosen: docs/concepts/the-dj.md."
 MOST_MINUTES = 24 * 60.0
 MOST_NOTES = 10  # of tracks that can't be played: the rest is counted
 
@@ -38,7 +38,8 @@ def _minutes(text: str) -> float:
     return value
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
     parser = Parser(
         prog="crowdstream plan", description=_DESCRIPTION, epilog=_EPILOG
     )
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def plan(argv: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status: 1 where there is no set, 2 for its usage."""
-    options = _parser().parse_args(list(argv))
+    options = build_parser().parse_args(list(argv))
     try:
         curve = find_curve(options.energy)
         with Library(options.library or default_place(), write=False) as library:

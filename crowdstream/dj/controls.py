@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from crowdstream.dj.sets import Row, stem_number
 from crowdstream.engine.effects import MODULES
 
-# Ranges are those of the commands; see docs/osc.md.
+# Ranges are those of the commands; see docs/reference/osc/index.md.
 EQ_BANDS = ("low", "mid", "high")
 # Effects have places of their own in the deck's chain, so that a row needs none.
 SLOTS = {"echo": 1, "reverb": 2, "flanger": 3, "roll": 4}

@@ -1,4 +1,4 @@
-"""Reads set files: TOML that a person can read, write and change. See docs/dj.md.
+"""Reads set files: TOML that a person can read, write and change. See docs/reference/set-files.md.
 
     [set]
     bpm = 124.0

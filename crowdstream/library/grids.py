@@ -42,7 +42,8 @@ from crowdstream.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MOST_SECONDS = 1e6
 MAX_ANCHORS = 512
-CERTAIN = 0.6  # confidence from which a grid is not shown as uncertain; see docs/analysis.md
+# Confidence from which a grid is not shown as uncertain; see docs/development/analysis.md.
+CERTAIN = 0.6
 UNCHECKED = 0.3  # confidence of a tag's tempo that nobody has checked against the sound
 SUFFIX = ".crowdstream.toml"
 MAX_NAME_BYTES = 255  # of a file's name, on all file systems that matter here

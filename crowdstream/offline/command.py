@@ -32,10 +32,11 @@ DEFAULT_FORMAT = "24"  # 144 dB, and read by everything
 INTERRUPTED = 130  # as shells have it for a program ended by Ctrl-C
 
 _DESCRIPTION = "Render a set to a sound file: the samples that the server would play, faster."
-_EPILOG = "The end of the mix, and what a set file holds: docs/offline.md."
+_EPILOG = "Set files, and where a mix ends: docs/reference/set-files.md."
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
     parser = Parser(
         prog="crowdstream render", description=_DESCRIPTION, epilog=_EPILOG
     )
@@ -83,7 +84,7 @@ def render(argv: Sequence[str]) -> int:
     # the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(list(argv))
     if options.seconds is not None and not 0.0 < options.seconds <= 1e6:
         parser.error(f"--seconds {options.seconds:g}: it takes more than 0, up to 1e6")

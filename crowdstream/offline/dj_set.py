@@ -1,4 +1,4 @@
-"""Sets of the automatic DJ (docs/dj.md) as the renderer takes them: timed commands."""
+"""Convert sets of the automatic DJ (docs/reference/set-files.md) to the renderer's commands."""
 
 from __future__ import annotations
 

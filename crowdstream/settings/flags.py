@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from crowdstream.settings.errors import one_line
 from crowdstream.settings.files import nearest
-from crowdstream.settings.options import OPTIONS, Option
+from crowdstream.settings.options import GROUPS, OPTIONS, Option
 from crowdstream.settings.toml import write_value
 
 # Flags that ask for something to be printed instead of served.
@@ -50,15 +50,17 @@ def build_parser(prog: str = "crowdstream") -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    for option in OPTIONS.values():
-        names = {} if option.metavar is None else {"metavar": option.metavar}
-        parser.add_argument(
-            option.flag,
-            dest=option.name,
-            help=_help(option),
-            **option.kind.flag,
-            **names,  # type: ignore[arg-type]  # a metavar may be a tuple
-        )
+    for title, members in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for option in map(OPTIONS.__getitem__, members):
+            names = {} if option.metavar is None else {"metavar": option.metavar}
+            group.add_argument(
+                option.flag,
+                dest=option.name,
+                help=option_help(option).replace("%", "%%"),
+                **option.kind.flag,
+                **names,  # type: ignore[arg-type]  # a metavar may be a tuple
+            )
     for flag, text in ACTIONS.items():
         parser.add_argument(flag, action="store_true", help=text)
     return parser
@@ -81,8 +83,8 @@ def _unknown(word: str) -> str:
     return f"unknown flag {flag}; the nearest one is {nearest(flag, known)}"
 
 
-def _help(option: Option) -> str:
-    """A setting's help: what it is, what is allowed where that is a choice or a range, and
+def option_help(option: Option) -> str:
+    """A setting's help: its meaning, the allowed values where these are a choice or a range, and
     its default."""
     text = option.help
     if option.metavar in ("TRACK", "FILE", "DIR", "NAME", "DEVICE", "ADDRESS", "CIDR", None):
@@ -95,7 +97,7 @@ def _help(option: Option) -> str:
         default = f"default: {option.unset}"
     else:
         default = f"default: {_plain_default(option.default)}"
-    return f"{text}{allowed} ({default})".replace("%", "%%")
+    return f"{text}{allowed} ({default})"
 
 
 def _plain_default(value: object) -> str:

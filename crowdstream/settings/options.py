@@ -112,7 +112,7 @@ class Settings:
         metadata=_about(
             Text("an address or a host name", spaces=False),
             "ADDRESS",
-            "address that the web page is served on; 0.0.0.0 lets other machines see it",
+            "address to serve the web page on; 0.0.0.0 lets other machines see it",
         ),
     )
     http: bool = field(
@@ -123,13 +123,15 @@ class Settings:
         metadata=_about(
             Text("at least 8 letters, digits, - and _", like="[A-Za-z0-9_-]{8,200}"),
             "TOKEN",
-            "what a page has to know before it may change anything",
+            "token that a page has to send before it may change anything",
             unset="made where other machines see the page",
         ),
     )
     http_private: bool = field(
         default=False,
-        metadata=_about(Switch(), None, "who does not know the token sees nothing, either"),
+        metadata=_about(
+            Switch(), None, "require the token for viewing as well as for control"
+        ),
     )
     http_names: tuple[str, ...] = field(
         default=(),
@@ -286,8 +288,8 @@ class Settings:
         metadata=_about(
             Choice(("auto", "warm", "off")),
             "WAY",
-            "a second engine, ready to go on if the first one fails: auto with a silent stream of "
-            "its own where the device takes two, warm without; off saves its memory",
+            "a second engine, ready to continue if the first one fails: auto with a silent "
+            "stream of its own where the device accepts two, warm without; off saves its memory",
         ),
     )
     device_lost: str = field(
@@ -295,7 +297,7 @@ class Settings:
         metadata=_about(
             Choice(("play", "wait")),
             "WAY",
-            "while the sound card is gone, play on in time without sound, or wait for it",
+            "while the sound card is gone: play on in time without sound, or wait for it",
         ),
     )
     device_fallback: bool = field(
@@ -309,8 +311,8 @@ class Settings:
         metadata=_about(
             Choice(("auto", "full")),
             "QUALITY",
-            "auto leaves out optional effects, then keylock, then half of the interpolation when "
-            "the machine is overloaded, full nothing",
+            "auto bypasses optional effects, then keylock, then half of the interpolation when "
+            "the machine is overloaded; full bypasses nothing",
         ),
     )
     cue_channels: str = field(
@@ -337,7 +339,7 @@ class Settings:
         metadata=_about(
             File("a file that can be read"),
             "FILE",
-            "TOML file that says which tempo the crowd's movement leads to",
+            "TOML file that maps the crowd's movement to a tempo",
             unset="movement leaves the tempo alone",
         ),
     )
@@ -387,6 +389,30 @@ class Settings:
         """Memory for decoded audio in MB: `memory`, or this machine's share where it is None."""
         return default_memory_mb() if self.memory is None else self.memory
 
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "OSC": ("port", "osc_host", "osc_allow"),
+    "Page and HTTP": (
+        "http", "http_port", "http_host", "http_token", "http_private", "http_names", "http_cert",
+        "http_key",
+    ),
+    "Sound": (
+        "device", "driver", "preset", "buffer_size", "sample_rate", "cue_channels", "ceiling",
+        "limiter_lookahead", "quality",
+    ),
+    "Failover": ("standby", "device_lost", "device_fallback"),
+    "Files and memory": (
+        "media_root", "memory", "read_ahead", "max_preload", "record_folder", "record_reserve",
+    ),
+    "Decks and tempo": (
+        "a", "b", "c", "d", "levels", "target_lufs", "bpm", "base_bpm", "meter", "movement_map",
+        "watch",
+    ),
+    "Running and logs": (
+        "config", "seconds", "stats_interval", "log_level", "log_format", "log_file",
+    ),
+}  # fmt: skip
+"""Settings by subject, for `--help` and the reference: each is in exactly one group."""
 
 OPTIONS: dict[str, Option] = {
     f.name: Option(

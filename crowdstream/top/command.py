@@ -49,7 +49,8 @@ def _port(text: str) -> int:
 _rate.__name__, _port.__name__ = f"rate: 1 to {MOST_RATE:g}", "port: 1 to 65535"
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
     parser = Parser(prog="crowdstream top", description=_DESCRIPTION)
     port = OPTIONS["port"].default
     parser.add_argument(
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def top(argv: Sequence[str]) -> int:
     """Run the subcommand; returns the exit status: 1 where no server answers, 2 for its usage."""
-    options = _parser().parse_args(list(argv))
+    options = build_parser().parse_args(list(argv))
     console = Console(highlight=False, markup=False, emoji=False)
     if not options.once and not console.is_terminal:
         return _fail("the output is no terminal; --once prints one picture", 2)

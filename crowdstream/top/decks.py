@@ -16,7 +16,7 @@ STYLES = {
     "playing": "bold green", "ready": "bold cyan", "loading": "yellow", "broken": "bold red",
 }  # fmt: skip
 METER = 14  # cells
-CERTAIN = 0.6  # confidence of a grid; see docs/time.md
+CERTAIN = 0.6  # confidence of a grid; see docs/concepts/time-and-sync.md
 LAST_SECONDS = 30.0  # of a track, in which what remains is shown in another colour
 _LOOP = re.compile(r"([0-9.]+)-([0-9.]+)")
 _CUE = re.compile(r"([0-9]+):([0-9.]+)")

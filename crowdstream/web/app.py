@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 import crowdstream
 from crowdstream.desk.block import Desk
-from crowdstream.web import listening, shelf
+from crowdstream.web import documentation, listening, shelf
 from crowdstream.web.access.entrance import Places
 from crowdstream.web.access.gate import Gate
 from crowdstream.web.link import Link
@@ -74,6 +74,7 @@ class Web:
             resource("/", get=self._index),
             # Packed, the page has a third of the bytes.
             Mount("/page", read_only(GZipMiddleware(StaticFiles(directory=PAGE)))),
+            *documentation.routes(),
             *self.live.routes(),
             *metrics.routes(self),
             *healthz.routes(self),

@@ -1,4 +1,4 @@
-"""Every promise of docs/security.md names tests, and these are there."""
+"""Every promise of docs/how-to/secure-network.md names tests, and these are there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.environment import PROJECT
 
-TEXT = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
+TEXT = (PROJECT / "docs" / "how-to" / "secure-network.md").read_text(encoding="utf-8")
 NAMED = re.findall(r"`(tests/\S+\.py)::(\w+)`", TEXT)
 WITHOUT = {"On a network", "What else is not protected"}  # they promise nothing
 

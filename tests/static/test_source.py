@@ -164,7 +164,8 @@ def test_no_script_evaluates_text() -> None:
 def test_no_page_evaluates_text() -> None:
     for folder in ("crowdstream", "examples", "docs"):
         for page in (PROJECT / folder).rglob("*"):
-            if page.suffix in (".js", ".mjs", ".html"):
+            # What Sphinx has built brings Sphinx's own scripts.
+            if page.suffix in (".js", ".mjs", ".html") and "_build" not in page.parts:
                 text = page.read_text(encoding="utf-8")
                 assert not re.search(r"\b(eval|new Function|document\.write)\s*\(", text), page
 

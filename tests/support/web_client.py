@@ -59,11 +59,13 @@ def ask(
     client: str = "127.0.0.1",
     chunks: Iterable[bytes] | None = None,
     scheme: str = "http",
+    waits: bool = False,
     **headers: str,
 ) -> Answer:
     """One request. `body`: sent as JSON unless it is bytes; `chunks`: sent without a length.
 
-    `headers`: with `_` for `-`; one that is empty is not sent.
+    `headers`: with `_` for `-`; one that is empty is not sent. `waits`: the client stays connected
+    until it has its answer, without which files are not sent.
     """
     path, _, query = target.partition("?")
     sent = {"host": HOST, **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -87,6 +89,8 @@ def ask(
     answer = Answer(0)
 
     async def receive() -> Message:
+        if not incoming and waits:
+            await asyncio.Event().wait()
         return incoming.pop(0) if incoming else {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:

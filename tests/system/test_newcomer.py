@@ -46,9 +46,10 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
 USE_HALVE = """
 import sys
 from pathlib import Path
-from crowdstream.control.reference import reference
+from crowdstream.control.reference import osc_pages
 assert "numba" not in sys.modules, "control has no use for numba"
-assert "#### `halve`" in reference() and "what is left" in reference()
+text = osc_pages()["effects.md"]
+assert "### `halve`" in text and "what is left" in text
 from tests.support.offline_server import Rig, level, playing, write
 rig = Rig()
 file = write(Path(sys.argv[1]) / "steady.wav", level(2))

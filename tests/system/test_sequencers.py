@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,48 @@ def test_python_brings_a_second_track_in_on_the_phrase(running: Running, track: 
         # However late it is looked at: as the bass of one goes the other's comes.
         until(left)
         assert (0.0, 1.0) in lows and all(abs(a + b - 1.0) < 0.1 for a, b in lows)
+
+
+def first_sequencer(port: int, *tracks: str) -> subprocess.CompletedProcess[str]:
+    """Run the sequencer of the tutorial to its end."""
+    script = str(FOLDER / "first_sequencer.py")
+    options = ("--bpm", str(BPM), "--phrase", "8", "--port", str(port))
+    return subprocess.run(
+        [sys.executable, script, *tracks, *options], env=child_environment(), timeout=120,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_first_sequencer_waits_for_its_tracks_and_mixes_them(
+    running: Running, track: str
+) -> None:
+    done = first_sequencer(running.port, track, track)
+    assert done.returncode == 0, done.stderr
+    steps = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert steps[:2] == [f"deck {letter} has loaded {track}" for letter in "AB"]
+    assert steps[2:] == ["beat 4", "beat 12", "beat 16", "beat 16", "beat 20", "beat 28"]
+    until(lambda: deck(running, "A", "state") != "playing")
+    assert deck(running, "A", "level") == 0.0 and deck(running, "A", "low") == 0.0
+    assert deck(running, "B", "state") == "playing" and deck(running, "B", "low") == 1.0
+
+
+def test_the_first_sequencer_reports_what_the_server_refuses(
+    one: Running, track: str, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "missing.wav")
+    done = first_sequencer(one.port, track, missing)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [f"deck A has loaded {track}"]
+    assert "the server refused a command: /deck/B/load: " in done.stderr
+    assert "missing.wav" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_first_sequencer_says_that_no_server_answers(track: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = first_sequencer(port, track, track)
+    assert done.returncode == 1 and f"no server answers on 127.0.0.1, port {port}" in done.stderr
 
 
 def test_sections_follow_their_cues(running: Running, tmp_path: Path) -> None:

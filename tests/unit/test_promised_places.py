@@ -37,7 +37,7 @@ def test_packages_that_messages_recommend_are_the_extras_of_pyproject() -> None:
     assert install_command(*extras["stems"]) == transcode.INSTALL
     assert cluster.MISSING.endswith(install_command(*extras["dask"]))
     assert transcode.INSTALL.startswith(f"{sys.executable} -m pip install ")
-    library = (PROJECT / "docs" / "library.md").read_text(encoding="utf-8")
+    library = (PROJECT / "docs" / "how-to" / "prepare-stems.md").read_text(encoding="utf-8")
     for requirement in (*extras["stems"], *extras["dask"]):
         assert f".venv/bin/pip install '{requirement}'" in library
 

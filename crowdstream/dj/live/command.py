@@ -36,11 +36,12 @@ NIGHT_SECONDS = 3600.0  # that the plan's energy takes for its way
 BASE_BPM = 120.0
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
     parser = Parser(
         prog="crowdstream dj",
         description="Play a set, or what lies in a folder without an end, on a running server.",
-        epilog="See docs/dj-live.md.",
+        epilog="See docs/concepts/the-dj.md.",
     )  # fmt: skip
     add = parser.add_argument
     add("what", metavar="FOLDER|SET.toml", type=Path, help="tracks, or a set that was planned")
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def dj(arguments: Sequence[str]) -> int:
     """`crowdstream dj ...`; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     options.what = nearest_spelling(options.what.expanduser())
     logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
     analyst: Analyst | None = None

@@ -61,11 +61,12 @@ class Crowd:
         return min(1.0, max(0.0, here * dancing + self._dice.gauss(0.0, NOISE) * here))
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
     parser = Parser(
         prog="crowdstream simulate-crowd",
         description="Send a crowd's movement to a running server, whose master it listens to.",
-        epilog="See docs/dj-live.md.",
+        epilog="See docs/concepts/the-dj.md.",
     )  # fmt: skip
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="the server (%(default)s)")
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def simulate(arguments: Sequence[str]) -> int:
     """`crowdstream simulate-crowd ...`; returns the exit status."""
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     if not 0 <= options.size <= 1:
         parser.error(f"--size is 0 to 1, not {options.size:g}")

@@ -167,7 +167,7 @@ class Gate:
         self.requests += 1
         headers = _headers(scope)
         host = headers.get("host", "")
-        secure = security_headers(host if known_host(host, self._names) else "")
+        secure = security_headers(host if known_host(host, self._names) else "", scope["path"])
         begun = False
         size = 0
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 _POLICY = "; ".join((
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:",
     "connect-src 'self'{sockets}", "worker-src 'self'", "font-src 'self'", "manifest-src 'self'",
-    "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+    "base-uri 'none'", "form-action {forms}", "frame-ancestors 'none'",
 ))  # fmt: skip
 
 _FEATURES = (
@@ -30,13 +30,15 @@ _FIXED = (
 )
 
 
-def security_headers(host: str) -> list[tuple[bytes, bytes]]:
+def security_headers(host: str, path: str = "/") -> list[tuple[bytes, bytes]]:
     """The headers of every answer. `host`: what the request has called, checked; or empty.
 
-    Older browsers do not count WebSockets among 'self', so they are named.
+    Older browsers do not count WebSockets among 'self', so they are named. The search of the
+    documentation is the only form: it asks for another of its own pages.
     """
     sockets = f" ws://{host} wss://{host}" if host else ""
-    policy = _POLICY.format(sockets=sockets).encode("latin-1")
+    forms = "'self'" if path.startswith("/docs/") else "'none'"
+    policy = _POLICY.format(sockets=sockets, forms=forms).encode("latin-1")
     return [(b"content-security-policy", policy), *_FIXED]
 
 

@@ -27,7 +27,27 @@ from crowdstream.web.access.connections import aborted
 from crowdstream.web.access.entrance import Places
 from crowdstream.web.access.gate import Gate
 from crowdstream.web.link import Busy, Link
-from crowdstream.web.machines.metrics_table import CONTROL, DESK, LEDGER, STANDBY
+from crowdstream.web.machines.metrics_table import (
+    CONNECTIONS,
+    CONTROL,
+    CONTROL_UP,
+    DESK,
+    GAPS,
+    INFO,
+    INTERVAL,
+    LEDGER,
+    LISTENERS,
+    PAGES,
+    PROCESS_CPU,
+    PROCESS_MEMORY,
+    REFUSED,
+    RENDER,
+    REQUESTS,
+    SOCKETS,
+    STANDBY,
+    STANDBY_STATE,
+    Labelled,
+)
 from crowdstream.web.machines.metrics_table import Metric as Line
 from crowdstream.web.resource import resource
 
@@ -35,6 +55,14 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 BUCKET_STEP = 2  # bins of the ledger in one bucket: half an octave
+
+
+def _counter(about: Labelled, value: float | None = None) -> CounterMetricFamily:
+    return CounterMetricFamily(about.name, about.help, value=value, labels=about.labels or None)
+
+
+def _gauge(about: Labelled, value: float | None = None) -> GaugeMetricFamily:
+    return GaugeMetricFamily(about.name, about.help, value=value, labels=about.labels or None)
 
 
 class Steady:
@@ -95,14 +123,12 @@ class Metrics(Collector):
         """All metrics now."""
         ledger = self._web.desk.ledger
         yield from self._lines(LEDGER, {one.source: ledger[one.source] for one in LEDGER})
-        gaps = CounterMetricFamily(
-            "crowdstream_gaps", "underruns and other gaps by cause", labels=["cause"]
-        )
+        gaps = _counter(GAPS)
         for cause, count in zip(CAUSES, ledger["gaps"], strict=True):
             gaps.add_metric([cause], self._steady.up(("gap", cause), int(count)))
         yield gaps
-        yield self._histogram("render", "time to render a block", ledger["render_hist"])
-        yield self._histogram("interval", "time between two callbacks", ledger["interval_hist"])
+        yield self._histogram(RENDER, ledger["render_hist"])
+        yield self._histogram(INTERVAL, ledger["interval_hist"])
         yield from self._lines(DESK, self._desk())
         yield from self._lines(CONTROL, self._health)
         yield from self._states()
@@ -121,9 +147,9 @@ class Metrics(Collector):
             else:
                 yield GaugeMetricFamily(line.name, line.help, value=number)
 
-    def _histogram(self, name: str, help: str, bins: np.ndarray) -> Metric:
+    def _histogram(self, about: Labelled, bins: np.ndarray) -> Metric:
         edges = bin_edges_ns() * 1e-9
-        counts = [self._steady.up((name, bin), int(count)) for bin, count in enumerate(bins)]
+        counts = [self._steady.up((about.name, bin), int(count)) for bin, count in enumerate(bins)]
         cumulative = np.cumsum(counts)
         # The last bin has no upper edge: all that is longer is in it.
         buckets = [
@@ -132,9 +158,7 @@ class Metrics(Collector):
         ]
         buckets.append(("+Inf", float(cumulative[-1])))
         middles = edges - np.diff(edges, prepend=1.024e-6) / 2
-        family = HistogramMetricFamily(
-            f"crowdstream_{name}_seconds", f"{help}; the sum is estimated from the buckets"
-        )
+        family = HistogramMetricFamily(about.name, about.help)
         family.add_metric([], buckets, float(np.dot(middles, counts)))
         return family
 
@@ -151,33 +175,19 @@ class Metrics(Collector):
 
     def _states(self) -> Iterator[Metric]:
         health, about = self._health, self._web.link.about
-        yield GaugeMetricFamily(
-            "crowdstream_control_up", "1: control answers", value=int(self._control_up)
-        )
-        info = GaugeMetricFamily(
-            "crowdstream_info", "1; what plays on what", labels=["version", "driver", "device"]
-        )
+        yield _gauge(CONTROL_UP, int(self._control_up))
+        info = _gauge(INFO)
         names = (about.get("version"), health.get("driver"), health.get("device"))
         info.add_metric([str(one or "") for one in names], 1)
         yield info
         if "standby" in health:
-            standby = GaugeMetricFamily(
-                "crowdstream_standby", "1: the state of the engine that waits", labels=["state"]
-            )
+            standby = _gauge(STANDBY_STATE)
             for state in sorted({*STANDBY, str(health["standby"])}):
                 standby.add_metric([state], int(state == health["standby"]))
             yield standby
 
     def _usage(self) -> Iterator[Metric]:
-        cpu = CounterMetricFamily(
-            "crowdstream_process_cpu_seconds", "processor time of a process and those before it",
-            labels=["process"],
-        )  # fmt: skip
-        memory = GaugeMetricFamily(
-            "crowdstream_process_resident_memory_bytes",
-            "memory of a process, with what it has touched of the desk",
-            labels=["process"],
-        )
+        cpu, memory = _counter(PROCESS_CPU), _gauge(PROCESS_MEMORY)
         for name, pid in self._web.link.about.get("pids", {}).items():
             with contextlib.suppress(psutil.Error):
                 known = self._process(int(pid))
@@ -202,21 +212,12 @@ class Metrics(Collector):
     def _visitors(self) -> Iterator[Metric]:
         gate = self._web.gate
         sockets = gate.sockets
-        yield GaugeMetricFamily("crowdstream_web_pages", "open pages", value=sockets["/live"])
-        yield GaugeMetricFamily(
-            "crowdstream_web_listeners", "who listens in", value=sockets["/listen"]
-        )
-        yield GaugeMetricFamily(
-            "crowdstream_web_sockets", "open WebSockets", value=sum(sockets.values())
-        )
-        yield GaugeMetricFamily(
-            "crowdstream_web_connections", "open connections, WebSockets among them",
-            value=self._web.places.total,
-        )  # fmt: skip
-        yield CounterMetricFamily("crowdstream_web_requests", "HTTP requests", value=gate.requests)
-        refused = CounterMetricFamily(
-            "crowdstream_web_refused", "requests not let in, by reason", labels=["reason"]
-        )
+        yield _gauge(PAGES, sockets["/live"])
+        yield _gauge(LISTENERS, sockets["/listen"])
+        yield _gauge(SOCKETS, sum(sockets.values()))
+        yield _gauge(CONNECTIONS, self._web.places.total)
+        yield _counter(REQUESTS, gate.requests)
+        refused = _counter(REFUSED)
         for reason, count in gate.refused.items():
             refused.add_metric([reason], count)
         for reason, count in aborted.items():

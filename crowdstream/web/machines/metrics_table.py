@@ -34,9 +34,9 @@ LEDGER = (
     _counter("frames", "frames", "frames rendered"),
     _counter("underruns", "device_flags", "blocks that the device flagged as late"),
     _counter("over_budget_blocks", "over_budget", "renders longer than the block they made"),
-    _counter("missing_frames", "missing_frames", "stem frames that were silent for want of a page"),
-    _counter("missing_pages", "missing_pages", "times a stem fell silent for want of a page"),
-    _counter("late_commands", "late_commands", "commands whose frame had passed when they came"),
+    _counter("missing_frames", "missing_frames", "stem frames that were silent: page missing"),
+    _counter("missing_pages", "missing_pages", "times a stem fell silent: page missing"),
+    _counter("late_commands", "late_commands", "commands that arrived after their frame"),
     _gauge("latest_command_frames", "latest_frames", "frames by which the latest of them was late"),
     _counter("commands", "commands", "commands that the engine has carried out"),
     _counter("pending_refused", "pending_refused", "commands refused: too many waited"),
@@ -62,9 +62,9 @@ DESK = (
     _gauge("voices", "voices", "voices that sound"),
     _gauge("taps", "taps", "places of the mixer that are recorded or listened to"),
     _gauge("load_ratio", "load", "time to render by time to sound"),
-    _gauge("quality_level", "level", "what is left out for want of time; 0: nothing"),
-    _counter("quality_lowered", "lowered", "times it was lowered because the time ran short"),
-    _counter("takeovers", "takeovers", "times an engine went on where another one had stopped"),
+    _gauge("quality_level", "level", "level of load shedding; 0: nothing is bypassed"),
+    _counter("quality_lowered", "lowered", "times quality was lowered under load"),
+    _counter("takeovers", "takeovers", "times an engine continued for another"),
     _gauge("takeover_gap_seconds", "takeover_gap_ns", "sound lost at the latest of these", _NS),
 )
 
@@ -72,7 +72,7 @@ CONTROL = (
     _counter("osc_messages", "messages", "messages carried out or failed"),
     _counter("osc_failed", "failed", "commands that failed"),
     _counter("osc_malformed", "malformed", "packets and messages of bundles that were not OSC"),
-    _counter("osc_refused", "refused", "messages and commands refused for want of room"),
+    _counter("osc_refused", "refused", "messages and commands refused: queue full"),
     _counter("osc_refused_packets", "refused_packets", "of these, packets never looked at"),
     _counter("osc_limited", "limited", "of these, packets above the rate of their sender"),
     _counter("osc_barred", "barred", "packets of senders that are not on the allow list"),
@@ -89,16 +89,68 @@ CONTROL = (
     _gauge("pages_hit_ratio", "pages_hit_rate", "share of these that were in memory already"),
     _gauge("read_max_seconds", "read_max_ms", "longest time that the medium took", _MS),
     _counter("stalls", "stalls", "times the medium took more than a second"),
-    _gauge("stalled_seconds", "stalled_s", "for how long it has not answered now"),
-    _counter("loader_restarts", "restarts_loader", "times the loader died and was started anew"),
-    _counter("control_restarts", "restarts_control", "times control died and another went on"),
+    _gauge("stalled_seconds", "stalled_s", "time since the medium last answered, while it stalls"),
+    _counter("loader_restarts", "restarts_loader", "times the loader died and was restarted"),
+    _counter("control_restarts", "restarts_control", "times control died and was replaced"),
     _gauge("movement_ratio", "movement", "the latest /dance/total_movement"),
     _gauge("recording_files", "recording", "files that are being recorded"),
     _gauge("recording_seconds", "record_seconds", "length of the latest recording"),
     _gauge("recording_lost_frames", "record_lost", "frames that its files lost to a slow disk"),
     _gauge("device_lost", "device_lost", "1: the sound device is gone and looked for"),
 )
-"""What control counts, by its names in the status (docs/osc.md)."""
+"""What control counts, by its names in the status (docs/reference/osc/index.md)."""
+
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Numbers of one name: `kind` is counter, gauge or histogram; one number for each label."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+GAPS = Labelled("crowdstream_gaps", "counter", "underruns and other gaps by cause", ("cause",))
+RENDER = Labelled(
+    "crowdstream_render_seconds", "histogram",
+    "time to render a block; the sum is estimated from the buckets",
+)  # fmt: skip
+INTERVAL = Labelled(
+    "crowdstream_interval_seconds", "histogram",
+    "time between two callbacks; the sum is estimated from the buckets",
+)  # fmt: skip
+CONTROL_UP = Labelled(
+    "crowdstream_control_up", "gauge",
+    "1: control answers; 0: its numbers are those of its latest answer",
+)  # fmt: skip
+INFO = Labelled(
+    "crowdstream_info", "gauge", "1; version, driver and device", ("version", "driver", "device")
+)
+STANDBY_STATE = Labelled(
+    "crowdstream_standby", "gauge", "1: the state of the standby engine", ("state",)
+)
+PROCESS_CPU = Labelled(
+    "crowdstream_process_cpu_seconds", "counter",
+    "processor time of a process and its predecessors", ("process",),
+)  # fmt: skip
+PROCESS_MEMORY = Labelled(
+    "crowdstream_process_resident_memory_bytes", "gauge",
+    "memory of a process, with the parts of the desk that it has touched", ("process",),
+)  # fmt: skip
+PAGES = Labelled("crowdstream_web_pages", "gauge", "open pages")
+LISTENERS = Labelled("crowdstream_web_listeners", "gauge", "listeners to the mix")
+SOCKETS = Labelled("crowdstream_web_sockets", "gauge", "open WebSockets")
+CONNECTIONS = Labelled(
+    "crowdstream_web_connections", "gauge", "open connections, including WebSockets"
+)
+REQUESTS = Labelled("crowdstream_web_requests", "counter", "HTTP requests")
+REFUSED = Labelled("crowdstream_web_refused", "counter", "refused requests by reason", ("reason",))
+LABELLED = (
+    GAPS, RENDER, INTERVAL, CONTROL_UP, INFO, STANDBY_STATE, PROCESS_CPU, PROCESS_MEMORY, PAGES,
+    LISTENERS, SOCKETS, CONNECTIONS, REQUESTS, REFUSED,
+)  # fmt: skip
 
 STANDBY = ("running", "warm", "none")
 """What an engine that is to take over can be."""

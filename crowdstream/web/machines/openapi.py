@@ -41,7 +41,7 @@ def openapi(table: list[Command], version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "CrowdStream", "version": version,
-            "description": "The commands of docs/osc.md over HTTP. Changing needs the token where "
+            "description": "The OSC commands over HTTP. Changing needs the token where "
             "other machines can reach the server.",
         },
         "security": _NEEDS,

@@ -1,4 +1,7 @@
-"""What people report of OSC controllers with other programs; see `docs/reported-situations.md`."""
+"""What people report of OSC controllers with other programs.
+
+The sources are in docs/development/reported-situations.md.
+"""
 
 from __future__ import annotations
 

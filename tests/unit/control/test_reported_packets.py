@@ -1,4 +1,7 @@
-"""Packets that people report of other programs; docs/reported-situations.md says where."""
+"""Packets that people report of other programs.
+
+The sources are in docs/development/reported-situations.md.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from crowdstream.demo.server import choose_port, page_options
 from crowdstream.ports import is_free
 from crowdstream.settings import Settings
-from crowdstream.top.command import _parser as top_parser
+from crowdstream.top.command import build_parser as top_parser
 
 
 @pytest.fixture(autouse=True)

@@ -73,7 +73,7 @@ def test_the_tempo_map_is_that_of_the_servers_clock() -> None:
     tempo = TempoMap(120.0)
     assert tempo.second(60) == pytest.approx(30.0)
     tempo.add(8, 130.0, 16)
-    # As docs/time.md says: straight over time, so 16 beats at 125 on average.
+    # As docs/concepts/time-and-sync.md says: straight over time, so 16 beats at 125 on average.
     assert tempo.second(24) - tempo.second(8) == pytest.approx(16 * 60 / 125)
     assert tempo.bpm(24) == 130
     assert tempo.bpm(16) == pytest.approx(((120**2 + 130**2) / 2) ** 0.5)

@@ -1,4 +1,7 @@
-"""Sound cards that people report of other programs; docs/reported-situations.md says where."""
+"""Sound cards that people report of other programs.
+
+The sources are in docs/development/reported-situations.md.
+"""
 
 from __future__ import annotations
 

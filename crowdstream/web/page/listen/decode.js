@@ -1,4 +1,4 @@
-// Chunks from the wire (docs/listening.md has their layout) to float samples.
+// Chunks from the wire (docs/development/listening.md has their layout) to float samples.
 
 const HEAD = 28;
 const PCM16 = 1;

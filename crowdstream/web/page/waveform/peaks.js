@@ -1,5 +1,5 @@
 // The peaks of a deck's stems: tiles are fetched when they are looked at, and again while more of
-// them is known each time. See docs/waveforms.md for what a tile holds.
+// them is known each time. See docs/development/waveforms.md for what a tile holds.
 
 const MOST_TILES = 320; // kept, 16 KB each at most
 const AT_ONCE = 4; // requests of a deck under way

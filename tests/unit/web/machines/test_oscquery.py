@@ -17,7 +17,7 @@ from crowdstream.web.machines.oscquery import ATTRIBUTES, OscQuery, asked
 from tests.support.offline_server import level, write
 from tests.support.web_client import FakeWeb, ask
 
-TAKEN = {"api", "page", "live", "listen", "waves", "library", "metrics", "healthz"}
+TAKEN = {"api", "docs", "page", "live", "listen", "waves", "library", "metrics", "healthz"}
 
 
 @pytest.fixture

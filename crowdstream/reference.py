@@ -1,0 +1,259 @@
+"""The generated pages of the documentation: written from the declarations in the code.
+
+`crowdstream reference docs/reference` writes all of them, and a test fails when one is stale. The
+pages of the OSC reference are generated as a whole. The others are Markdown in which the parts
+between two marks are generated:
+
+    <!-- generated: NAME -->
+    ...
+    <!-- end of NAME -->
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import crowdstream.control.commands  # noqa: F401  (fills the table)
+from crowdstream.catalog.command import build_parser as analyze_parser
+from crowdstream.catalog.library import default_place
+from crowdstream.catalog.unpack import default_cache
+from crowdstream.control.reference import osc_pages
+from crowdstream.control.table import TABLE
+from crowdstream.demo.runner import build_parser as demo_parser
+from crowdstream.dj.command import build_parser as plan_parser
+from crowdstream.dj.live.command import build_parser as dj_parser
+from crowdstream.dj.live.simulate import build_parser as simulate_parser
+from crowdstream.offline.command import build_parser as render_parser
+from crowdstream.settings.flags import ACTIONS, option_help
+from crowdstream.settings.kinds import Switch
+from crowdstream.settings.options import GROUPS, NOT_IN_FILES, NOT_IN_PRESETS, OPTIONS, Option
+from crowdstream.top.command import build_parser as top_parser
+from crowdstream.web.access.gate import REASONS
+from crowdstream.web.machines.commands import PLACES
+from crowdstream.web.machines.metrics_table import CONTROL, DESK, LABELLED, LEDGER
+
+OSC_FOLDER = "osc"
+_PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
+PARSERS: tuple[tuple[str, Callable[[], argparse.ArgumentParser]], ...] = (
+    ("demo", demo_parser), ("render", render_parser), ("analyze", analyze_parser),
+    ("plan", plan_parser), ("dj", dj_parser), ("simulate-crowd", simulate_parser),
+    ("top", top_parser),
+)  # fmt: skip
+
+
+class UnknownPart(ValueError):
+    """A page has a mark for a part that is not generated."""
+
+
+def cell(text: object) -> str:
+    """A text as a cell of a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table, with a line break at its end."""
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    lines += [f"| {' | '.join(map(cell, row))} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+# Settings -----------------------------------------------------------------------------------
+
+
+def _flag(option: Option) -> str:
+    if isinstance(option.kind, Switch):
+        return f"`{option.flag}`, `--no-{option.flag.removeprefix('--')}`"
+    words = (option.metavar,) if isinstance(option.metavar, str) else option.metavar or ()
+    return f"`{' '.join([option.flag, *words])}`"
+
+
+def _allowed(option: Option) -> str:
+    return option.kind.allowed
+
+
+def _default(option: Option) -> str:
+    if option.name == "buffer_size":
+        return "the preset's"
+    if option.default is None or option.default == ():
+        return option.unset
+    if isinstance(option.default, bool):
+        return "yes" if option.default else "no"
+    if isinstance(option.default, tuple):
+        return " ".join(f"{value:g}" for value in option.default)
+    return f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
+
+
+def _settings() -> str:
+    parts = []
+    for title, names in GROUPS.items():
+        rows = [
+            (f"`{name}`", _flag(OPTIONS[name]), OPTIONS[name].help,
+             _allowed(OPTIONS[name]), _default(OPTIONS[name]))
+            for name in names
+        ]  # fmt: skip
+        head = ("key", "flag", "meaning", "allowed", "default")
+        parts.append(f"## {title}\n\n{table(head, rows)}")
+    return "\n".join(parts)
+
+
+def _places() -> str:
+    rows: list[tuple[str, str]] = []
+    for name, option in OPTIONS.items():
+        barred = "files and presets" if name in NOT_IN_FILES else "presets"
+        note = f"not in {barred}" if name in NOT_IN_FILES | NOT_IN_PRESETS else ""
+        for variable in option.variables[1:]:
+            note = f"{note}; also `{variable}`".removeprefix("; ")
+        if note:
+            rows.append((f"`{name}`", note))
+    return table(("key", "where"), rows)
+
+
+# The command line ---------------------------------------------------------------------------
+
+
+def _action_name(action: argparse.Action) -> str:
+    words = [] if action.nargs == 0 else [_metavar(action)]
+    if not action.option_strings:
+        return f"`{words[0]}`" + (" ..." if action.nargs in ("*", "+") else "")
+    return f"`{', '.join(action.option_strings)}{' ' if words else ''}{' '.join(words)}`"
+
+
+def _metavar(action: argparse.Action) -> str:
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
+    if action.metavar:
+        return action.metavar
+    if action.choices:
+        return "{" + ",".join(map(str, action.choices)) + "}"
+    return action.dest.upper()
+
+
+def _action_help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    text = (action.help or "") % {**vars(action), "prog": parser.prog}
+    # Places below this user's home, as every user would name them.
+    for place, written in (
+        (default_place(), "~/.local/share/crowdstream/library.db"),
+        (default_cache(), "~/.cache/crowdstream/stems"),
+    ):
+        text = text.replace(str(place), written)
+    return text
+
+
+def _commands() -> str:
+    parts = []
+    for name, build in PARSERS:
+        parser = build()
+        rows = [
+            (_action_name(action), _action_help(parser, action))
+            for action in parser._actions
+            if action.dest != "help"
+        ]
+        about = " ".join((parser.description or "").split())
+        parts.append(f"## crowdstream {name}\n\n{about}\n\n{table(('option', 'meaning'), rows)}")
+    return "\n".join(parts)
+
+
+def _serve() -> str:
+    parts = []
+    for title, names in GROUPS.items():
+        rows = [(_flag(OPTIONS[name]), option_help(OPTIONS[name])) for name in names]
+        parts.append(f"### {title}\n\n{table(('option', 'meaning'), rows)}")
+    rows = [(f"`{flag}`", text) for flag, text in ACTIONS.items()]
+    parts.append(f"### Print and stop\n\n{table(('option', 'meaning'), rows)}")
+    return "\n".join(parts)
+
+
+# Python, HTTP, metrics ----------------------------------------------------------------------
+
+
+def _python() -> str:
+    rows = []
+    for command in TABLE.commands:
+        if "/stem/1" in command.address or not re.search(r"/stem/\d", command.address):
+            arguments = ", ".join(arg.name for arg in command.args)
+            rows.append((f"`osc_{command.name}`", f"`{command.address}`", arguments))
+    return table(("method", "address", "arguments"), rows)
+
+
+def _http() -> str:
+    rows = []
+    for command in TABLE.commands:
+        if "/stem/1" in command.address or not re.search(r"/stem/\d", command.address):
+            names = ", ".join(f"`{arg.name}`" for arg in command.args)
+            rows.append((f"`POST /api{command.address}`", names, command.help.partition(". ")[0]))
+    return table(("request", "arguments", "effect"), rows)
+
+
+def _places_of_paths() -> str:
+    return table(
+        ("in a path", "stands for"),
+        [(f"`{{{name}}}`", ", ".join(values)) for name, values in PLACES.items()],
+    )
+
+
+def _refusals() -> str:
+    rows = sorted((status, words) for status, words in REASONS.values())
+    return table(("status", "reason"), rows)
+
+
+def _metrics() -> str:
+    parts = []
+    for title, lines in (("Engine", (*LEDGER, *DESK)), ("Control", CONTROL)):
+        rows = [
+            (f"`{line.name}{'_total' if line.counter else ''}`",
+             "counter" if line.counter else "gauge", line.help)
+            for line in lines
+        ]  # fmt: skip
+        parts.append(f"## {title}\n\n{table(('name', 'kind', 'meaning'), rows)}")
+    rows = []
+    for one in LABELLED:
+        name = one.name + ("_total" if one.kind == "counter" else "")
+        labels = "{" + ",".join(one.labels) + "}" if one.labels else ""
+        rows.append((f"`{name}{labels}`", one.kind, one.help))
+    parts.append(f"## With labels, and of the web\n\n{table(('name', 'kind', 'meaning'), rows)}")
+    return "\n".join(parts)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": _settings, "places": _places, "commands": _commands, "serve": _serve,
+    "python": _python, "http": _http, "paths": _places_of_paths, "refusals": _refusals,
+    "metrics": _metrics,
+}  # fmt: skip
+"""What writes each generated part, by its name."""
+
+
+def filled(text: str) -> str:
+    """A page with its generated parts written anew; raises `UnknownPart`."""
+
+    def part(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in PARTS:
+            raise UnknownPart(f"no part is called {name!r}: {', '.join(PARTS)}")
+        return f"<!-- generated: {name} -->\n{PARTS[name]()}<!-- end of {name} -->"
+
+    return _PART.sub(part, text)
+
+
+def pages(folder: Path) -> dict[Path, str]:
+    """What every generated page below the reference's folder should hold."""
+    made = {folder / OSC_FOLDER / name: text for name, text in osc_pages().items()}
+    for path in sorted(folder.rglob("*.md")):
+        if path not in made and "<!-- generated: " in (text := path.read_text(encoding="utf-8")):
+            made[path] = filled(text)
+    return made
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the generated pages; those that have changed."""
+    changed = []
+    for path, text in pages(folder).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
