@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="the server (%(default)s)")
     add("--port", type=int, default=57120, help="its OSC port (%(default)s)")
     add("--crowd", type=Path, default=CROWD, metavar="FILE",
-        help="how the crowd's movement moves tempo and energy (%(default)s)")  # fmt: skip
+        help="how the crowd's movement moves tempo and energy (configs/crowd.toml)")  # fmt: skip
     add("--no-crowd", action="store_true", help="take no notice of the crowd")
     add("--seed", type=int, default=1, help="the same seed chooses the same (%(default)s)")
     add("--library", type=Path, metavar="FILE", help="the library of analysed tracks")
