@@ -131,10 +131,11 @@ def readable(roots: Sequence[Path]) -> list[Path]:
 
 
 def _outside(folder: Path, homes: Sequence[Path], found: list[Path]) -> None:
-    # What is in a folder, but for homes and for what leads to them.
+    # What is in a folder, but for homes and for what leads to them. A rule for a link would be one
+    # for its target, which may be a home; any other target is found by its own name.
     with suppress(OSError):
         for entry in folder.iterdir():
-            if entry in homes:
+            if entry in homes or entry.is_symlink():
                 continue
             if any(entry in home.parents for home in homes):
                 _outside(entry, homes, found)
