@@ -68,10 +68,13 @@ class Burst:
 
 
 def say(text: str) -> None:
-    """Print to standard output; where nobody reads it any more, don't."""
+    """Print to standard output; where nobody reads it any more, don't.
+
+    The text and its end go out as one, so no line of the log can come in between.
+    """
     try:
-        print(text, flush=True)
+        print(f"{text}\n", end="", flush=True)
     except UnicodeEncodeError:
-        print(text.encode("ascii", "replace").decode(), flush=True)
+        print(text.encode("ascii", "replace").decode() + "\n", end="", flush=True)
     except (OSError, ValueError):
         log.debug("standard output is closed")

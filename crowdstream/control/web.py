@@ -21,6 +21,7 @@ from crowdstream.control.context import Reply, nobody
 from crowdstream.control.hearing import Hearing
 from crowdstream.control.meters import Meters
 from crowdstream.control.picture import Picture, Shown
+from crowdstream.control.quiet import say
 from crowdstream.control.subscribers import Subscribers
 from crowdstream.control.table import REQUIRED, TABLE, Command
 from crowdstream.control.waiting import Entry
@@ -249,9 +250,9 @@ class Web:
             self.port = int(message["ready"])
             log.info("page on %s", message["url"])
             if message["invitation"]:
-                print(message["invitation"], flush=True)
+                say(message["invitation"])
             if message["qr"] and sys.stdout.isatty():
-                print(message["qr"], flush=True)
+                say(message["qr"])
         self._said = ""
 
     def _ended(self, child: Child) -> None:
