@@ -48,7 +48,7 @@ ARENA_BYTES = 160_000_000  # 64 stems of 10 s take 113 MB
 STEM_SECONDS = 10.0
 SILENCE = 1e-5  # the filters' memory of what sounded before is below
 SETTLE_SECONDS = 0.5  # ramps end, filters warm up
-LEAST_BLOCKS = 20
+MIN_BLOCKS = 20
 BUFFERS_OF_A_DECK = 1000
 FIRST_BUFFER = 100
 
@@ -151,7 +151,7 @@ def measure(load: Load, seconds: float, stem_seconds: float = STEM_SECONDS) -> C
     """Render so many seconds of sound and time each block. Raises `BenchmarkError` when not
     everything played all the time."""
     out = np.zeros((load.block, 2), np.float32)
-    count = max(LEAST_BLOCKS, round(seconds * material.RATE / load.block))
+    count = max(MIN_BLOCKS, round(seconds * material.RATE / load.block))
     times = np.empty(count)
     with playing(load, stem_seconds) as mixer:
         desk = mixer.desk

@@ -30,7 +30,7 @@ from crowdstream.offline.session import Session
 RATE = 44100
 BLOCK = 2048  # frames: levels are looked at every 46 ms
 PARTS = ("drums", "bass", "vocals", "other")  # stems whose levels are kept
-LEAST_HOLE_SECONDS = 0.01
+MIN_HOLE_SECONDS = 0.01
 SILENT = 10 ** (-70 / 20)
 ATTACK_FRAMES = 1024  # of a drum's attack, by which its place is found
 SEARCHED = 4000  # frames to either side
@@ -230,7 +230,7 @@ class Watched(Session):
             return
         begin = self.desk.frame - len(out)
         quiet = np.diff(loud, prepend=-1 - self._hole) - 1
-        for at in np.flatnonzero(quiet > LEAST_HOLE_SECONDS * RATE):
+        for at in np.flatnonzero(quiet > MIN_HOLE_SECONDS * RATE):
             self.holes.append((int(quiet[at]), begin + int(loud[at])))
         self._hole = len(out) - 1 - int(loud[-1])
 

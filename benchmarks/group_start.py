@@ -45,7 +45,7 @@ FILE_FRAMES = 3000
 BIGGEST_BLOCK = 2048
 FURTHEST = 6000  # frames that most starts lie ahead at most
 PAST_HORIZON = 40_000  # and some: so far that control keeps a bundle to itself for a while
-HIGHEST_RATE = BANK_RATES[0]  # above it the interpolator lowers an impulse's height
+MAX_RATE = BANK_RATES[0]  # above it the interpolator lowers an impulse's height
 TOLERANCE = 1e-4  # the interpolator's centre tap is 1 to 7 digits
 MEMORY_BYTES = 64 << 20
 BLOCK = 512  # frames, of the device that is not there
@@ -140,7 +140,7 @@ class Trials:
 
     def _set_rates(self, letters: Sequence[str]) -> None:
         for letter in letters:
-            rate = self._dice.choice((1.0, 1.0, 1.06, 0.94, self._dice.uniform(0.3, HIGHEST_RATE)))
+            rate = self._dice.choice((1.0, 1.0, 1.06, 0.94, self._dice.uniform(0.3, MAX_RATE)))
             self._rig.send(f"/deck/{letter}/rate", rate)
 
     def one(self, kind: str) -> Outcome:

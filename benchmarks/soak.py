@@ -47,7 +47,7 @@ from tests.support.server import Running
 MEMORY_MB = 256
 LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
 CALM_SECONDS = 10.0  # before and after the set: what the idle server takes is compared
-LONGEST_WAIT = 0.05  # seconds between two looks at everything
+MAX_WAIT = 0.05  # seconds between two looks at everything
 CLOSE_WAIT = 0.001  # the same after a kill
 ASK_SECONDS = 0.5  # for the last answer
 SHUTDOWN_SECONDS = 15.0
@@ -121,7 +121,7 @@ class Soak:
             self._log.write("interrupted")
         self._stop.is_set = False
         while self._killer.busy and not self._stop.is_set:
-            self._turn(time.monotonic() + LONGEST_WAIT)
+            self._turn(time.monotonic() + MAX_WAIT)
         self._player.clear_up()
         self._calm(CALM_SECONDS)
         self._player.ask_status()
@@ -137,7 +137,7 @@ class Soak:
     def _turn(self, until: float) -> None:
         # Wait for something to come or to be due, and see to everything.
         self._server.check_alive()
-        longest = CLOSE_WAIT if self._killer.close else LONGEST_WAIT
+        longest = CLOSE_WAIT if self._killer.close else MAX_WAIT
         wait = min(longest, max(0.0, min(until, self._reader.due()) - time.monotonic()))
         with selectors.DefaultSelector() as selector:
             for reader in self._player.readers():

@@ -29,7 +29,7 @@ from tests.support.environment import PROJECT
 AT_SECONDS = 20.0  # into the mix, and then until two tracks sound at once
 START_SECONDS = 180.0  # a first run compiles the kernels and makes the tracks
 PLAYING = ".deck[data-state=playing]"
-MOST_BYTES = 400_000
+MAX_BYTES = 400_000
 
 
 @contextlib.contextmanager
@@ -82,8 +82,8 @@ def take(page: Page, path: Path) -> None:
     page.screenshot(path=path)
     size = path.stat().st_size
     print(f"{path}: {size / 1000:.0f} kB")
-    if size > MOST_BYTES:
-        raise SystemExit(f"screenshots: {path} is larger than {MOST_BYTES} bytes")
+    if size > MAX_BYTES:
+        raise SystemExit(f"screenshots: {path} is larger than {MAX_BYTES} bytes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-MOST_SPELLINGS = 100_000  # entries of a folder among which a name is looked for
+MAX_SPELLINGS = 100_000  # entries of a folder among which a name is looked for
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -63,7 +63,7 @@ def _spelled(folder: Path, name: str) -> str:
     wanted = unicodedata.normalize("NFC", name)
     try:
         with os.scandir(folder) as entries:
-            for entry in itertools.islice(entries, MOST_SPELLINGS):
+            for entry in itertools.islice(entries, MAX_SPELLINGS):
                 if unicodedata.normalize("NFC", entry.name) == wanted:
                     return entry.name
     except OSError:

@@ -15,7 +15,7 @@ from benchmarks.long_night.log import Night
 
 BESIDES_MB = 300.0  # memory of all processes besides the budget
 GROWTH_MB_AN_HOUR = 10.0  # memory of the processes' own may grow so much: what Python's heaps do
-LEAST_MINUTES = 20.0  # a shorter night says nothing about growth and drift
+MIN_MINUTES = 20.0  # a shorter night says nothing about growth and drift
 CLOCK_PPM = 100.0  # no card's clock is worse
 CLOCK_CHANGE_PPM = 10.0  # and what it is off by stays so, but for its temperature
 GAP_MS = 50.0  # no kill may be heard longer
@@ -92,7 +92,7 @@ def _clock(night: Night) -> Iterator[Verdict]:
         + "".join(f"; {step:.1f} ms at {at:.0f} s" for at, step in odd[:5]),
     )
     first, second = found.halves
-    judged = _hours(night) * 60.0 >= LEAST_MINUTES
+    judged = _hours(night) * 60.0 >= MIN_MINUTES
     met = abs(found.ppm) <= CLOCK_PPM and abs(first - second) <= CLOCK_CHANGE_PPM
     yield Verdict(
         "the engine's frames keep to the card's clock", met if judged else None,
@@ -117,7 +117,7 @@ def _memory(night: Night) -> Iterator[Verdict]:
     ])  # fmt: skip
     warm = used.times >= used.times[0] + analysis.WARM_SHARE * (used.times[-1] - used.times[0])
     chosen = whole & warm
-    judged = _hours(night) * 60.0 >= LEAST_MINUTES and chosen.sum() > 10
+    judged = _hours(night) * 60.0 >= MIN_MINUTES and chosen.sum() > 10
     slope = analysis.slope_mb_an_hour(used.times[chosen], own[chosen]) if chosen.sum() > 2 else 0.0
     yield Verdict(
         "memory of the processes' own does not grow",

@@ -22,7 +22,7 @@ from tests.support.long_night.model import Action
 EXCUSE_SECONDS = 3.0  # so long before and after a kill an answer may be missing
 STATUS_SECONDS = 5.0
 WATCHED_STATUS_SECONDS = 0.1  # after a kill
-_MOST_VISITORS = 12
+_MAX_VISITORS = 12
 
 
 class Player:
@@ -86,7 +86,7 @@ class Player:
         self.dj.say(f"/deck/{deck}/load", str(self._bad_files[name]))
 
     def _visitor(self, kind: str, seconds: float) -> None:
-        if len(self.visitors) < _MOST_VISITORS:
+        if len(self.visitors) < _MAX_VISITORS:
             self.visitors.append(VISITORS[kind](self, seconds))
 
     def line(self) -> Line:

@@ -13,7 +13,7 @@ from benchmarks.long_night.judge import BESIDES_MB
 from benchmarks.long_night.log import Night
 
 _BINS = 120  # at most so many points of a percentile
-_LEAST_SECONDS = 5.0  # and each of so many seconds
+_MIN_SECONDS = 5.0  # and each of so many seconds
 
 
 def draw(night: Night, path: Path) -> None:
@@ -96,7 +96,7 @@ def _answers(night: Night, axis: Any) -> None:
     if entries:
         times = np.array([entry["t"] for entry in entries])
         values = np.array([entry["ms"] for entry in entries])
-        lasts = max(_LEAST_SECONDS, float(times[-1] - times[0]) / _BINS)
+        lasts = max(_MIN_SECONDS, float(times[-1] - times[0]) / _BINS)
         place = ((times - times[0]) // lasts).astype(int)
         for percent in (100, 99, 50):
             points = [(times[place == bin_].mean() / 60.0, np.percentile(values[place == bin_],
@@ -104,7 +104,7 @@ def _answers(night: Night, axis: Any) -> None:
             label = {100: "longest", 99: "p99", 50: "median"}[percent]
             axis.plot(*zip(*points, strict=True), linewidth=0.8, label=label)
         axis.set_yscale("log")
-    axis.set_title(f"time to an answer (/sync), ms, by {_LEAST_SECONDS:g} s or more")
+    axis.set_title(f"time to an answer (/sync), ms, by {_MIN_SECONDS:g} s or more")
 
 
 def _handles(night: Night, axis: Any) -> None:

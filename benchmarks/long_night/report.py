@@ -17,7 +17,7 @@ from benchmarks.long_night.log import Night, read
 
 TEXT, PICTURE = "report.txt", "report.png"
 _MARKS = {True: "ok  ", False: "FAIL", None: "-   "}
-_MOST_ROWS = 40
+_MAX_ROWS = 40
 
 
 def write_report(folder: Path, gaps_an_hour: float) -> bool:
@@ -85,7 +85,7 @@ def _kills(night: Night) -> Iterator[str]:
     yield from _table(
         "Kills: longest time without a block (net), seconds to an answer, to the next block, to "
         "the victim's end,\nto another in its place; voices before and after, gaps noted",
-        rows[:_MOST_ROWS],
+        rows[:_MAX_ROWS],
     )
     skipped = Counter(f"{e['kind']}: {e['reason']}" for e in night.all("kill skipped"))
     if skipped:

@@ -30,7 +30,7 @@ from crowdstream.library.tags import read_tags
 from crowdstream.library.tracks import TrackFiles
 
 NO_BEAT_BAR = 2.0  # s: "bars" where there is no beat
-LEAST_PITCH = 0.095  # by how much pitch classes differ, relative to their mean: noise has 0.08
+MIN_PITCH = 0.095  # by how much pitch classes differ, relative to their mean: noise has 0.08
 ENERGY_LUFS = (-26.0, -7.0)  # level 0 and 1, as far as loudness says it
 BUSY = 9.0  # attacks a second of a level of 1
 BRIGHT = 0.12  # share of the power above 2 kHz, of a level of 1
@@ -120,7 +120,7 @@ def _tempo(rhythm: Rhythm | None, seconds: float) -> Tempo:
 
 
 def _key(bass: Floats, treble: Floats, features: Features, beats: Beats, phrases: list[int]) -> Key:
-    if key.tonality(bass + treble) < LEAST_PITCH:
+    if key.tonality(bass + treble) < MIN_PITCH:
         return key.NO_KEY
     begins = beats.time(np.array(phrases, np.float64)) if phrases else np.zeros(0)
     traits, cents = key.track_traits(bass, treble, features.pitches.rate, begins)

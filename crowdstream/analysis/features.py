@@ -23,7 +23,7 @@ from crowdstream.library.stem_names import kind_of
 
 RATE = 22_050  # Hz: hats are still heard
 ONSET_WINDOW, ONSET_HOP = 512, 128  # 23 ms, 5.8 ms
-LOWEST_RATE, HIGHEST_RATE = 22_050, 48_000  # Hz at which stems are added up and measured
+MIN_RATE, MAX_RATE = 22_050, 48_000  # Hz at which stems are added up and measured
 OTHER_RATE = 44_100  # for those beyond
 FRAME_RATE = RATE / ONSET_HOP
 ATTACK_HOP = 32  # 1.45 ms: the grid is exact to a part of that
@@ -221,7 +221,7 @@ def extract(
 def extracting(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
     """As `extract`, about a second of sound at each step; gives the share that is done."""
     rate = sounds[0].sample_rate
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    if not MIN_RATE <= rate <= MAX_RATE:
         rate = OTHER_RATE
     size = 1 << 15
     while size < 2.5 * RESPONSE_SECONDS * rate:

@@ -33,7 +33,7 @@ PROFILES = {  # by whether minor; the tonic first
 }
 THIRD = {False: 4, True: 3}
 PART = FINE // 12  # fine classes of a semitone
-LEAST_TONAL = 1e-6
+MIN_TONAL = 1e-6
 PHRASE_SHARE = 2.0  # s after a phrase's beginning that say its first chord, at most
 
 

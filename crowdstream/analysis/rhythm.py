@@ -13,7 +13,7 @@ from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.silences import find_silences
 from crowdstream.analysis.tempo import Floats
 
-LEAST_REGULAR = 0.1  # repetition below which there is no beat, of a minute of sound
+MIN_REGULAR = 0.1  # repetition below which there is no beat, of a minute of sound
 FEW_SECONDS = 15.0  # shorter sounds repeat themselves by chance
 LOOP_SECONDS = 20.0  # up to which a file may be a loop, whole bars long
 LOOP_DRIFT = 0.0016  # s at a loop's end: attacks measure its tempo so well
@@ -123,7 +123,7 @@ def _one_rhythm(
     if not found:
         return None
     regular = tempo.regularity(lines, found)
-    needed = LEAST_REGULAR * (1 + FEW_SECONDS / max(features.seconds, 1.0)) ** 0.5
+    needed = MIN_REGULAR * (1 + FEW_SECONDS / max(features.seconds, 1.0)) ** 0.5
     if regular < needed:
         return None
     chances = weights.OCTAVE.chances(np.array([candidate.traits for candidate in found]))

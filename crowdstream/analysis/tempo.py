@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 MIN_BPM, MAX_BPM = 55.0, 205.0
-LONGEST_LAG = 9.0  # s: two bars of 55 beats a minute
+MAX_LAG = 9.0  # s: two bars of 55 beats a minute
 RELATIVES = (1 / 3, 1 / 2, 2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2, 2.0, 3.0)
 BASES = 3  # strongest beats whose relatives are looked at
 SAME = 0.03  # candidates closer than this are one
@@ -66,10 +66,10 @@ def _smooth(lines: Floats) -> Floats:
 
 
 def autocorrelation(lines: Floats) -> Doubles:
-    """Of each column, up to `LONGEST_LAG`, 1 at lag 0: `(lags, columns)`."""
+    """Of each column, up to `MAX_LAG`, 1 at lag 0: `(lags, columns)`."""
     lines = _smooth(lines)
     lines = lines - lines.mean(axis=0)
-    lags = int(LONGEST_LAG * FRAME_RATE)
+    lags = int(MAX_LAG * FRAME_RATE)
     size = 1 << (len(lines) + lags).bit_length()
     found = np.zeros((lags, lines.shape[1]))
     for column in range(lines.shape[1]):

@@ -11,11 +11,11 @@ from crowdstream.analysis.result import Analysis, Key, Section, SectionKind
 from crowdstream.catalog.keys import read_key
 from crowdstream.catalog.refit import with_downbeat, with_grid, with_tempo
 from crowdstream.library.grids import MAX_BPM, MIN_BPM, BeatGrid
-from crowdstream.library.tags import LONGEST_TEXT
+from crowdstream.library.tags import MAX_TEXT
 from crowdstream.texts import printable
 
-LONGEST_SECONDS = 1e6
-MOST_SPANS, MOST_SECTIONS = 1000, 1000
+MAX_SECONDS = 1e6
+MAX_SPANS, MAX_SECTIONS = 1000, 1000
 KINDS: tuple[str, ...] = get_args(SectionKind)
 
 
@@ -125,8 +125,8 @@ def of_text(key: str, text: str) -> Any:
 
 
 def _text(key: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-        raise CorrectionError(key, f"{key} is a text of up to {LONGEST_TEXT} characters")
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise CorrectionError(key, f"{key} is a text of up to {MAX_TEXT} characters")
     return printable(value.strip())
 
 
@@ -148,13 +148,13 @@ def _number(key: str, value: Any, low: float, high: float) -> float:
 
 def _vocals(key: str, value: Any) -> tuple[tuple[float, float], ...]:
     reason = "vocals is a list of [begin, end] in seconds, ascending, such as [[12.5, 40]]"
-    if not isinstance(value, list | tuple) or len(value) > MOST_SPANS:
+    if not isinstance(value, list | tuple) or len(value) > MAX_SPANS:
         raise CorrectionError(key, reason)
     spans: list[tuple[float, float]] = []
     for span in value:
         if not isinstance(span, list | tuple) or len(span) != 2:
             raise CorrectionError(key, reason)
-        begin, end = (_number(key, one, 0.0, LONGEST_SECONDS) for one in span)
+        begin, end = (_number(key, one, 0.0, MAX_SECONDS) for one in span)
         if end <= begin or (spans and begin < spans[-1][1]):
             raise CorrectionError(key, reason)
         spans.append((begin, end))
@@ -162,7 +162,7 @@ def _vocals(key: str, value: Any) -> tuple[tuple[float, float], ...]:
 
 
 def _section_list(key: str, value: Any) -> tuple[tuple[int, int, str, float | None], ...]:
-    if not isinstance(value, list) or len(value) > MOST_SECTIONS:
+    if not isinstance(value, list) or len(value) > MAX_SECTIONS:
         raise CorrectionError(key, "sections are tables: write [[section]]")
     read: list[tuple[int, int, str, float | None]] = []
     for number, one in enumerate(value):
@@ -199,7 +199,7 @@ _READERS: dict[str, Any] = {
     "artist": _text,
     "key": _key,
     "bpm": lambda key, value: _number(key, value, MIN_BPM, MAX_BPM),
-    "first_downbeat": lambda key, value: _number(key, value, 0.0, LONGEST_SECONDS),
+    "first_downbeat": lambda key, value: _number(key, value, 0.0, MAX_SECONDS),
     "level": lambda key, value: _number(key, value, 0.0, 1.0),
     "vocals": _vocals,
     "sections": _section_list,

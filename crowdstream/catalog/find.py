@@ -23,8 +23,8 @@ from crowdstream.library.folders import STEMS as ONE_TRACK
 from crowdstream.library.grids import FOLDER_SIDECAR, sidecar_of
 from crowdstream.library.stem_sound import Access
 from crowdstream.library.tracks import (
+    MAX_ENTRIES,
     MAX_STEMS,
-    MOST_ENTRIES,
     folder_verdict,
     foreign_reason,
     is_audio,
@@ -179,7 +179,7 @@ class Finder:
 
     def _tracks(self, folder: str, names: list[str]) -> Iterator[Found]:
         sounds = [name for name in names if is_audio(name)]
-        verdict = self._verdict(folder) if len(names) <= MOST_ENTRIES else None
+        verdict = self._verdict(folder) if len(names) <= MAX_ENTRIES else None
         singles = set(sounds)
         lost: set[str] = set()
         if verdict is not None:

@@ -29,7 +29,7 @@ LOOK_SECONDS = 5.0  # between two looks whether workers get anywhere
 # A worker that neither computes nor waits for the processor hangs in a disk or a network.
 STUCK_SECONDS = 180.0
 # Processor time that a track may take: a hundred times what it should, on a slow machine.
-MOST_SECONDS, SECONDS_PER_BYTE = 900.0, 1e-5
+MAX_SECONDS, SECONDS_PER_BYTE = 900.0, 1e-5
 KILLS = 2  # that end a track's chances
 DEATHS_AT_START = 3  # in a row, before a worker is up, that end the run
 
@@ -94,7 +94,7 @@ class _Hand:
         if worked > self._worked or status == psutil.STATUS_RUNNING:
             self._moved_at = now
         self._worked = worked
-        if worked - self._begun > MOST_SECONDS + SECONDS_PER_BYTE * self.job.size:
+        if worked - self._begun > MAX_SECONDS + SECONDS_PER_BYTE * self.job.size:
             self.stuck = f"its analysis came to no end within {worked - self._begun:.0f} s"
         elif now > self._moved_at + STUCK_SECONDS:
             self.stuck = f"reading it stood still for {STUCK_SECONDS:g} s"

@@ -20,7 +20,7 @@ from crowdstream.texts import printable
 
 WRITE_SECONDS = 2.0  # at most so much is lost when everything is killed
 MISTAKEN = -1  # mark of a sidecar that means nothing: it is looked at again each time
-MOST_ROWS = 20  # of one transaction: a millisecond or so each, while others wait
+MAX_ROWS = 20  # of one transaction: a millisecond or so each, while others wait
 
 
 class Workers(Protocol):
@@ -123,7 +123,7 @@ class Run:
                 jobs.append(
                     Job(number, found.path, found.kind, found.name, found.files, self.cache)
                 )
-            if len(rows) >= MOST_ROWS:
+            if len(rows) >= MAX_ROWS:
                 self.library.put(rows)
                 rows.clear()
         self.library.put(rows)
@@ -139,7 +139,7 @@ class Run:
             for job, answer in workers.answers(jobs, self.view.under_way):
                 rows.append(self._row(self.found[job.number], answer))
                 self.view.done(job)
-                if len(rows) >= MOST_ROWS or time.monotonic() >= write_at:
+                if len(rows) >= MAX_ROWS or time.monotonic() >= write_at:
                     self.library.put(rows)
                     rows.clear()
                     write_at = time.monotonic() + WRITE_SECONDS

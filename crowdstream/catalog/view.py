@@ -13,7 +13,7 @@ from crowdstream.library.transcode import INSTALL, can_transcode
 from crowdstream.system.progress_bar import ProgressBar, clock
 from crowdstream.texts import printable
 
-MOST_TOLD = 100  # lines on what is wrong; the rest is counted
+MAX_TOLD = 100  # lines on what is wrong; the rest is counted
 SHOW_EVERY = 100  # tracks found
 
 
@@ -69,7 +69,7 @@ class Terminal:
     def trouble(self, path: str, reason: str) -> None:
         """See `run.View`."""
         self._told += 1
-        if self._told <= MOST_TOLD:
+        if self._told <= MAX_TOLD:
             self.say(shown(path, reason))
 
     def say(self, line: str) -> None:
@@ -85,8 +85,8 @@ class Terminal:
         if self._bar:
             self._bar.close()
             self._bar = None
-        if self._told > MOST_TOLD:
-            self.say(f"and {self._told - MOST_TOLD} more like these")
+        if self._told > MAX_TOLD:
+            self.say(f"and {self._told - MAX_TOLD} more like these")
             self._told = 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from crowdstream.system.network_address import is_loopback, plain_address, plain_network
 
-REMEMBERED = 4096  # addresses whose standing is kept; any other is looked up anew
+REMEMBERED = 4096  # addresses whose standing is kept; any other is looked up again
 
 
 class Standing(IntEnum):

@@ -2,7 +2,7 @@
 
 The source address of a packet can be made up. So that nobody can use this server to flood
 somebody else, all answers to one packet of a sender that is not trusted are together at most
-`MOST_TIMES` as long as the packet, and nothing is sent to it unasked: it can't subscribe.
+`MAX_TIMES` as long as the packet, and nothing is sent to it unasked: it can't subscribe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crowdstream.control.errors import Refused
 from crowdstream.control.packets import build
 from crowdstream.system.token_bucket import TokenBucket
 
-MOST_TIMES = 4
+MAX_TIMES = 4
 # In place of an answer that is too long; short enough to fit in most cases.
 INSTEAD = "see --osc-allow"
 NO_SUBSCRIPTION = "only for --osc-allow"
@@ -48,7 +48,7 @@ class Answers:
             return nobody
         send = self._send
         if not self._allow.trusts(sender):
-            return self._within(MOST_TIMES * len(packet), sender)
+            return self._within(MAX_TIMES * len(packet), sender)
 
         def reply(address: str, *arguments: Any) -> None:
             send(sender, address, *arguments)

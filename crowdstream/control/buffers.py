@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 LEAVE_SECONDS = 1.0  # after which a track that still sounds is told once more to stop
 # Numbers of tracks that are left out: an earlier control may have used some in its last turn.
 SAFE_DISTANCE = 1000
-LONGEST_NAME = 200  # characters: names go into every status, which is one packet
+MAX_NAME = 200  # characters: names go into every status, which is one packet
 
 
 class Playback(Protocol):
@@ -116,8 +116,8 @@ class Buffers:
         """
         files = self._find(path)
         sources = self._sources.take(len(files.stems))
-        shown = printable(name or files.name)[:LONGEST_NAME]
-        names = tuple(printable(stem.name)[:LONGEST_NAME] for stem in files.stems)
+        shown = printable(name or files.name)[:MAX_NAME]
+        names = tuple(printable(stem.name)[:MAX_NAME] for stem in files.stems)
         self._latest = next(self._numbers)
         track = Track(self._latest, buffer, shown, path, names, sources, cue)
         track.context = context
@@ -323,7 +323,7 @@ class Buffers:
             self._sources.give_back([one for one in track.sources if one not in kept])
             track.sources = kept
             track.files = tuple(paths[source] for source in kept)
-            track.stems = tuple(printable(name)[:LONGEST_NAME] for name in event["names"])
+            track.stems = tuple(printable(name)[:MAX_NAME] for name in event["names"])
             track.mix.keep(len(kept))
             track.left_out = list(event["left_out"])
         for name, reason, lost in track.left_out:

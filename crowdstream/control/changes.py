@@ -17,7 +17,7 @@ from crowdstream.control.table import Command
 
 TURN_SECONDS = 0.02  # between two lots of packets
 FLOOD = 16  # changes in a turn: above that, the newest ones count (800 a second)
-MOST_BYTES = 1400  # of a packet: one that the network need not cut
+MAX_BYTES = 1400  # of a packet: one that the network need not cut
 
 Change = tuple[str, tuple[Any, ...]]
 """Address and arguments of a command that was carried out."""
@@ -102,7 +102,7 @@ def packed(messages: Iterable[bytes]) -> Iterator[bytes]:
     together: list[bytes] = []
     size = HEAD
     for message in messages:
-        if together and size + 4 + len(message) > MOST_BYTES:
+        if together and size + 4 + len(message) > MAX_BYTES:
             yield _packet(together)
             together, size = [], HEAD
         together.append(message)

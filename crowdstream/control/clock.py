@@ -19,7 +19,7 @@ MOMENTS = 1024  # time tags whose frame is kept
 MOMENTS_NOTED = 64  # of these, and ahead, so that a later control gives the same frames
 JUMP_SECONDS = 0.05  # a reading this far off means that the stream stood still: begin anew
 KEPT = 16  # stretches of the tempo that are past: observers ask about now
-MOST_AHEAD = 64  # changes of the clock that may lie ahead
+MAX_AHEAD = 64  # changes of the clock that may lie ahead
 NEAR_BEAT = 1e-6  # beats: so close to a beat is on it
 
 Orders = list[tuple[int, Stretch]]
@@ -234,7 +234,7 @@ class BeatClock:
 
     def full(self, now: int) -> bool:
         """Whether no further change may lie ahead of the frame `now`."""
-        return sum(stretch.frame >= now for _, stretch in self._ahead) >= MOST_AHEAD
+        return sum(stretch.frame >= now for _, stretch in self._ahead) >= MAX_AHEAD
 
     def set_tempo(
         self,

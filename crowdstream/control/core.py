@@ -18,7 +18,7 @@ from crowdstream.control.allow import AllowList
 from crowdstream.control.answers import Answers, once
 from crowdstream.control.buffers import Buffers
 from crowdstream.control.changes import Changes
-from crowdstream.control.clock import MOST_AHEAD, BeatClock, FrameClock, Orders
+from crowdstream.control.clock import MAX_AHEAD, BeatClock, FrameClock, Orders
 from crowdstream.control.context import Context, Reply, nobody
 from crowdstream.control.dj import Dj
 from crowdstream.control.effects import Effects
@@ -66,8 +66,8 @@ from crowdstream.texts import printable
 log = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE = 512
-LONGEST_REASON = 1000  # characters of an answer: an answer is one packet
-LONGEST_ADDRESS = 200
+MAX_REASON = 1000  # characters of an answer: an answer is one packet
+MAX_ADDRESS = 200
 
 
 def no_device(_frames: int, _done: Done, _fail: Callable[[str], None]) -> None:
@@ -338,8 +338,8 @@ class Core:
         """Count a failed command, log it and tell its sender."""
         self.failures += 1
         self._log_failure(context.sender, context.address, reason)
-        address = context.address[:LONGEST_ADDRESS]
-        context.reply("/fail", address, reason[:LONGEST_REASON])
+        address = context.address[:MAX_ADDRESS]
+        context.reply("/fail", address, reason[:MAX_REASON])
 
     def was_late(self, context: Context, seconds: float) -> None:
         """Log that a command acted late, and tell its sender."""
@@ -450,7 +450,7 @@ class Core:
         changes lie ahead.
         """
         if self.beats.full(self.desk.frame):
-            raise Refused(f"{MOST_AHEAD} changes of the tempo lie ahead already: send it later")
+            raise Refused(f"{MAX_AHEAD} changes of the tempo lie ahead already: send it later")
         # At a known frame also when it is to be at once.
         frame = context.frame or context.now + int(self.desk.header["block_frames"])
         frames = 0 if beats else round(seconds * self.desk.sample_rate)
@@ -462,7 +462,7 @@ class Core:
     def reset_clock(self, context: Context) -> None:
         """Beat 0 and time zero are where the command acts. Raises as `set_tempo`."""
         if self.beats.full(self.desk.frame):
-            raise Refused(f"{MOST_AHEAD} changes of the tempo lie ahead already: send it later")
+            raise Refused(f"{MAX_AHEAD} changes of the tempo lie ahead already: send it later")
         orders = self.beats.reset(context.frame or context.now, self.desk.frame)
         # One that is meant for now is not late, be the frame of its arrival rendered already.
         self.publish_clock(orders, context if context.frame else None)

@@ -20,7 +20,7 @@ from crowdstream.outside_json import read_json
 
 AWAY_SECONDS = 8.0  # without a word from it, after which it counts as gone; it speaks each second
 ANSWER_SECONDS = 5.0  # that it may take to answer
-MOST_ASKED = 256  # questions that may wait for it
+MAX_ASKED = 256  # questions that may wait for it
 MAX_PARTS = 64  # of what it says of itself
 UNSHOWN = ("resume", "memory")  # parts of what it says that are for other DJs only
 PART_LENGTH = 1000  # characters of a part: one packet that the network need not cut
@@ -131,8 +131,8 @@ class Dj:
         """Pass a command on; its sender is answered when the DJ answers. Raises `Refused`."""
         if not self.there:
             raise Refused("no DJ is there: start one with crowdstream dj, or the server with --dj")
-        if len(self._asked) >= MOST_ASKED:
-            raise Refused(f"{MOST_ASKED} commands wait for the DJ already")
+        if len(self._asked) >= MAX_ASKED:
+            raise Refused(f"{MAX_ASKED} commands wait for the DJ already")
         self._number = self._number % (2**31 - 1) + 1
         self._asked[self._number] = self._core.monotonic(), context
         self._reply("/dj/do", self._number, word, *arguments)

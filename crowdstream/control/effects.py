@@ -37,7 +37,7 @@ MIX = Parameter("mix", "how much of it is heard", 0, 1, 1)
 ON = Parameter("on", "1: on, 0: off", 0, 1, 1)
 TOLERANCE = 1e-6  # values come as 32-bit floats
 REMEMBERED = 256  # orders that the engine may still refuse
-LEAST_RAMP_SECONDS = 0.004  # where a step would be a click
+MIN_RAMP_SECONDS = 0.004  # where a step would be a click
 
 
 @dataclass(eq=False)
@@ -295,7 +295,7 @@ class Effects:
         row, parameter = placed.find(name)
         number = check_value(parameter, value)
         wanted = parameter.ramp if seconds is None else seconds
-        least = LEAST_RAMP_SECONDS if parameter.ramp > 0.0 else 0.0
+        least = MIN_RAMP_SECONDS if parameter.ramp > 0.0 else 0.0
         frame, beat = self._after(context, placed)
         self._outbox.add(
             OP_RAMP, context, index=effect_ramp(placed.instance, row), x=number,

@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5  # seconds after the start before a standby is made: the first track comes first
 AGAIN_PAUSE = 0.5  # before a new one is made in the place of one that has gone
-LONGEST_PAUSE = 30.0  # where they fail one after another
+MAX_PAUSE = 30.0  # where they fail one after another
 STANDSTILL_SECONDS = 4.0  # without a block, where no standby looks
 SHORT_SECONDS = 0.5  # an engine that dies so soon after it has begun is no better than the last
-MOST_DEATHS = 5  # of these in a row
+MAX_DEATHS = 5  # of these in a row
 
 LEAVE_SECONDS = 2.0  # until one that has handed over is ended: its last blocks are heard by then
 
@@ -95,7 +95,7 @@ class Engines:
         self._numbers = 0
         self._hearing: Hearing | None = None
         self._next = 0.0
-        self._restarts = RestartPolicy(AGAIN_PAUSE, LONGEST_PAUSE)
+        self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE)
         self._deaths = 0
         self._begun: float | None = None  # when the engine that plays began to
         self._device: str | None = settings.device
@@ -334,7 +334,7 @@ class Engines:
         # Where each dies of what the one before it died of, it has to end.
         self._begun = None
         self._deaths = self._deaths + 1 if at_once else 0
-        if self._deaths > MOST_DEATHS:
+        if self._deaths > MAX_DEATHS:
             self.failed = f"{self._deaths} engines in a row have died"
 
     def _lived_shortly(self) -> bool:

@@ -32,7 +32,7 @@ PING_SECONDS = 2.0  # between two questions whether it lives
 TICK_MOST = 1.0  # s a look adds at most: while control itself stood still, nobody was heard
 END_SECONDS = 0.5  # that a loader which has closed its output may take to end
 FIRST_DELAY = 0.1  # s before the second new loader in a row; doubles
-LONGEST_DELAY = 10.0
+MAX_DELAY = 10.0
 LIVED_SECONDS = 30.0  # after which a loader's death is the first one in a row
 
 
@@ -84,7 +84,7 @@ class Loading:
         self._over: float | None = None  # since when its output is closed
         self._again_at: float | None = None  # when the next one is to be started
         self._delays = RestartPolicy(
-            FIRST_DELAY, LONGEST_DELAY, settled=LIVED_SECONDS, at_once=True
+            FIRST_DELAY, MAX_DELAY, settled=LIVED_SECONDS, at_once=True
         )
 
     def noted(self) -> list[Any]:

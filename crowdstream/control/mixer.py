@@ -37,7 +37,7 @@ from crowdstream.desk.ramps import (
 from crowdstream.desk.sizes import VOICES
 
 RAMP_SECONDS = 0.02  # of levels, gains, rates: forty changes a second join without a step
-LEAST_RAMP_SECONDS = 0.004  # also where 0 was asked for: a step in a level is a click
+MIN_RAMP_SECONDS = 0.004  # also where 0 was asked for: a step in a level is a click
 START_PATIENCE = 5.0  # seconds that a start waits for its files, counted from when it is due
 
 
@@ -373,11 +373,11 @@ class Mixer:
     ) -> None:
         """Send a ramped parameter to `target`, in `seconds`, from `frame` on.
 
-        `frame`: the context's unless given; 0 is at once. Shorter than `LEAST_RAMP_SECONDS`
+        `frame`: the context's unless given; 0 is at once. Shorter than `MIN_RAMP_SECONDS`
         is taken as that.
         """
         self._targets[row] = target
-        frames = max(1, round(max(seconds, LEAST_RAMP_SECONDS) * self._desk.sample_rate))
+        frames = max(1, round(max(seconds, MIN_RAMP_SECONDS) * self._desk.sample_rate))
         self._outbox.add(
             OP_RAMP, context, index=row, x=target, y=frames,
             frame=context.frame if frame is None else frame,

@@ -15,7 +15,7 @@ from crowdstream.desk.codes import OP_LOOKAHEAD
 from crowdstream.desk.ramps import RAMP_CEILING, RAMP_TRIM
 from crowdstream.settings import Settings
 
-MOST_DB = 12.0
+MAX_DB = 12.0
 AUTOTRIM_SECONDS = 2.0  # of the ramp: a track that plays already is brought in line unnoticed
 
 
@@ -101,7 +101,7 @@ class Mixing:
             track = self._buffers.shown(first_buffer(deck))
             if track is None or track.lufs is None:
                 continue
-            decibels = min(max(self._target - track.lufs, -MOST_DB), MOST_DB)
+            decibels = min(max(self._target - track.lufs, -MAX_DB), MAX_DB)
             gain = decibel_gain(decibels)
             if gain != self._mixer.target(RAMP_TRIM + deck):
                 seconds = AUTOTRIM_SECONDS if track.sounding else RAMP_SECONDS

@@ -14,7 +14,7 @@ STEP_SECONDS = 0.1  # between two changes of the tempo, and how long each takes
 MOVEMENT = "/dance/total_movement"  # what the map's senders are taken for
 DETECTOR = "/dance/"  # the addresses of a movement detector, which sends all of its readings
 FRESH_SECONDS = 2.0  # how long a sender's reading counts beside those of the others
-LEAST_CHANGE = 0.001  # beats a minute: less is not worth a command
+MIN_CHANGE = 0.001  # beats a minute: less is not worth a command
 
 Pairs = tuple[tuple[float, float], ...]
 """Movement, 0..1 and rising, and what belongs to it."""
@@ -173,8 +173,8 @@ class Follower:
         silent = self.map.silent_seconds
         if silent is not None and now - self._heard > silent:
             target = self._before
-            if abs(target - bpm) < LEAST_CHANGE:
+            if abs(target - bpm) < MIN_CHANGE:
                 self.rest()
                 return None
         wanted = self.map.towards(bpm, target, min(passed, 2 * STEP_SECONDS))
-        return wanted if abs(wanted - bpm) >= LEAST_CHANGE else None
+        return wanted if abs(wanted - bpm) >= MIN_CHANGE else None

@@ -14,9 +14,9 @@ from crowdstream.settings.files import read_bytes
 from crowdstream.settings.toml import parse
 from crowdstream.toml_text import MAX_SIDECAR_BYTES
 
-MOST_SECONDS = 3600.0
+MAX_SECONDS = 3600.0
 MAX_SENDERS = 32
-LOWEST_BPM, HIGHEST_BPM = 20.0, 400.0
+MIN_BPM, MAX_BPM = 20.0, 400.0
 SECONDS = {
     "attack_seconds": 10.0, "release_seconds": 20.0, "silent_seconds": None,
     "energy_attack_seconds": 10.0, "energy_release_seconds": 30.0,
@@ -59,10 +59,10 @@ def _map(values: Mapping[str, Any], base_bpm: float) -> MovementMap:
         for _, bpm in pairs:
             _check_tempo(key, bpm, base_bpm)
     limits = []
-    for key, outermost in zip(LIMITS, (LOWEST_BPM, HIGHEST_BPM), strict=True):
+    for key, outermost in zip(LIMITS, (MIN_BPM, MAX_BPM), strict=True):
         limit = _number(values.get(key, outermost))
-        if limit is None or not LOWEST_BPM <= limit <= HIGHEST_BPM:
-            raise _Wrong(f"{key} is not a tempo of {LOWEST_BPM:g} to {HIGHEST_BPM:g}")
+        if limit is None or not MIN_BPM <= limit <= MAX_BPM:
+            raise _Wrong(f"{key} is not a tempo of {MIN_BPM:g} to {MAX_BPM:g}")
         limits.append(limit)
     for key, bpm in zip(LIMITS, limits, strict=True):
         if key in values:
@@ -86,7 +86,7 @@ def _map(values: Mapping[str, Any], base_bpm: float) -> MovementMap:
 
 
 def _check_tempo(key: str, bpm: float, base_bpm: float) -> None:
-    if not LOWEST_BPM <= bpm <= HIGHEST_BPM or not MIN_RATE <= bpm / base_bpm <= MAX_RATE:
+    if not MIN_BPM <= bpm <= MAX_BPM or not MIN_RATE <= bpm / base_bpm <= MAX_RATE:
         raise _Wrong(
             f"{key}: {bpm:g} beats a minute can't be played at a base tempo of {base_bpm:g}"
         )
@@ -102,8 +102,8 @@ def _seconds(values: Mapping[str, object], key: str, default: float | None) -> f
     if key not in values:
         return default
     number = _number(values[key])
-    if number is None or not 0 < number <= MOST_SECONDS:
-        raise _Wrong(f"{key} is not a number above 0, up to {MOST_SECONDS:g}")
+    if number is None or not 0 < number <= MAX_SECONDS:
+        raise _Wrong(f"{key} is not a number above 0, up to {MAX_SECONDS:g}")
     return number
 
 

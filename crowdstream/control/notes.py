@@ -18,7 +18,7 @@ from typing import Any
 
 HALF_BYTES = 64 << 20  # of which only what is written takes memory
 GROWN_BYTES = 1 << 18  # a half may grow so far beyond twice what it began with
-MOST_BYTES = HALF_BYTES // 4  # of all that is noted; what goes beyond is not
+MAX_BYTES = HALF_BYTES // 4  # of all that is noted; what goes beyond is not
 
 _HEAD = struct.Struct("<II")  # length of what follows, checksum
 _GENERATION = struct.Struct("<Q")
@@ -84,7 +84,7 @@ class Notes:
 
     def _begin_anew(self) -> None:
         data = _packed(self.values)
-        if len(data) > MOST_BYTES:
+        if len(data) > MAX_BYTES:
             # Messages that wait are most of it, and can be sent again.
             few = {key: value for key, value in self.values.items() if not key.startswith("wait/")}
             data = _packed(few)

@@ -52,7 +52,7 @@ class PortTaken(RuntimeError):
 
 
 def taken(host: str, port: int) -> str:
-    """Who has the port, and what to do about it."""
+    """The process that holds the port, and the remedy."""
     also = (
         "; sclang and SuperDirt use 57120, too: see docs/how-to/supercollider-and-tidal.md"
         if port == OSC_PORT else ""

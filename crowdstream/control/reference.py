@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.control.status import NINE, STATUS_NAMES
+from crowdstream.control.status import STATUS_NAMES, STATUS_POSITIONAL_FIELDS
 from crowdstream.control.table import REQUIRED, TABLE, Arg, Command
 from crowdstream.desk.effects import Module
 from crowdstream.desk.sizes import STEMS
@@ -192,7 +192,7 @@ def _page(subject: Subject) -> str:
 def _status_page() -> str:
     parts = [f"# Status\n\n{MARK}\n\n`/status` is answered with `/status.reply`. Its first nine "
              "values are in the order of SuperCollider's server:\n\n"]
-    parts += [f"{number}. {text}\n" for number, text in enumerate(NINE, 1)]
+    parts += [f"{number}. {text}\n" for number, text in enumerate(STATUS_POSITIONAL_FIELDS, 1)]
     parts.append("\nNames and values follow alternately:\n\n| name | meaning |\n| --- | --- |\n")
     parts += [f"| `{name}` | {text} |\n" for name, text in STATUS_NAMES.items()]
     return "".join(parts)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LONGEST_SECONDS = 30.0  # a change that takes longer is given up
+MAX_SECONDS = 30.0  # a change that takes longer is given up
 REOPEN_MS = 100.0  # silence to expect where a device takes one stream at a time
 
 Done = Callable[[int, float], None]
@@ -66,7 +66,7 @@ class Resizing:
             raise Refused(str(error)) from error
         self.reopens = False
         self._frames, self._done, self._fail = frames, done, fail
-        self._deadline = self._monotonic() + LONGEST_SECONDS
+        self._deadline = self._monotonic() + MAX_SECONDS
 
     def prepared(self, engine: Engine, info: dict[str, Any] | None) -> None:
         """The new engine is ready; `info` is its stream beside the other, None: it has none."""
@@ -108,7 +108,7 @@ class Resizing:
         if not self._engines.has(engine):
             self._end("the engine that was to go on has died: see the log")
         elif self._monotonic() > self._deadline:
-            self._end(f"no engine was ready within {LONGEST_SECONDS:g} s")
+            self._end(f"no engine was ready within {MAX_SECONDS:g} s")
 
     def _end(self, reason: str) -> None:
         engine, self._engine, self.reopens = self._engine, None, False

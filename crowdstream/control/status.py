@@ -28,7 +28,7 @@ from crowdstream.monitor.health import Processes, engine_readings, sounding
 from crowdstream.monitor.watch import stats_line
 from crowdstream.settings import Settings
 
-NINE = (
+STATUS_POSITIONAL_FIELDS = (
     "1",
     "voices that sound",
     "stems that sound",

@@ -104,7 +104,7 @@ class Voices:
         held = [track for track in self._voices if track and track.deck == deck]
         return [(track, self.later_starts(track, context.frame)) for track in held]
 
-    # What voices are told ----------------------------------------------------------------
+    # Commands to voices ------------------------------------------------------------------
 
     def stop(self, track: Track, frame: int, context: Context | None = None) -> None:
         """Stop a track's voice, if it has one, and what is to start on it."""

@@ -19,7 +19,7 @@ from crowdstream.control.tracks import deck_of
 from crowdstream.desk.block import Desk
 
 HORIZON_SECONDS = 0.5  # what waits is taken up so long before its time, so that files can load
-MOST_HELD = 65536  # messages that wait
+MAX_HELD = 65536  # messages that wait
 STRANGERS_HELD = 4096  # of them, those of strangers: they must not take the sequencer's place
 
 # A sequencer sends bundles up to some seconds ahead. What is dated later is rather a mistake of a
@@ -92,7 +92,7 @@ class Waiting:
         # Counts those of strangers that it has room for.
         strange = 0 if self._core.answers.trusts(sender) else more
         if (
-            self._bundled + len(self._beats) + more <= MOST_HELD
+            self._bundled + len(self._beats) + more <= MAX_HELD
             and self._strange + strange <= STRANGERS_HELD
         ):
             self._strange += strange

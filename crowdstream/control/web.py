@@ -34,11 +34,11 @@ from crowdstream.system.restart_policy import RestartPolicy
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.2  # seconds after the start: the first track comes first
-AGAIN_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # between two tries; doubles
+AGAIN_PAUSE, MAX_PAUSE = 0.5, 30.0  # between two tries; doubles
 LIVED_SECONDS = 30.0  # after which an end is the first one in a row
 PICTURE_SECONDS = 0.025  # between two looks at what has changed: a look takes 0.06 ms
 ABOUT_SECONDS = 1.0
-MOST_UNSENT = 8 << 20  # bytes that may wait for a web process that does not read: it hangs
+MAX_UNSENT = 8 << 20  # bytes that may wait for a web process that does not read: it hangs
 
 # What these answer goes to the sender's address from then on; pages are told all of it anyway.
 NOT_FOR_PAGES = frozenset({"/notify", "/watch", "/feedback", "/meters", "/clock/ticks"})
@@ -119,7 +119,7 @@ class Web:
         now = monotonic()
         self._begun = now
         self._next = now + FIRST_PAUSE
-        self._restarts = RestartPolicy(AGAIN_PAUSE, LONGEST_PAUSE, settled=LIVED_SECONDS)
+        self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE, settled=LIVED_SECONDS)
         self._look_at = self._about_at = 0.0
         self._about: dict[str, Any] = {}
         self.port = 0
@@ -156,7 +156,7 @@ class Web:
                 self._begin(now)
             return
         self._child.push()
-        if self._child.unsent > MOST_UNSENT:
+        if self._child.unsent > MAX_UNSENT:
             log.error("the web process does not read any more, and is ended")
             self._child.kill()
         if now >= self._about_at:

@@ -14,7 +14,7 @@ from pythonosc.osc_packet import OscPacket, ParseError
 
 from crowdstream.demo.plan import Argument, Message
 
-LARGEST_DATAGRAM = 65536
+MAX_DATAGRAM = 65536
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class OscClient:
         ready, _, _ = select.select([self._socket], [], [], max(wait, 0.0))
         while ready:
             try:
-                datagram = self._socket.recv(LARGEST_DATAGRAM)
+                datagram = self._socket.recv(MAX_DATAGRAM)
             except (BlockingIOError, ConnectionError):
                 break
             try:

@@ -20,7 +20,7 @@ from crowdstream.settings import SettingError, Settings, resolve
 
 READY_TIMEOUT = 60.0  # without any progress: the first start of all compiles the kernels
 END_TIMEOUT = 0.8
-LONGEST_REASON = 300
+MAX_REASON = 300
 
 
 class ServerError(Exception):
@@ -82,7 +82,7 @@ def last_words(log: Path) -> str:
     lines = [line.strip() for line in lines if line.strip()]
     telling = [line for line in lines[-20:] if "error" in line.lower()]
     words = (telling or lines or ["it said nothing"])[-1]
-    return words[:LONGEST_REASON]
+    return words[:MAX_REASON]
 
 
 class ServerProcess:

@@ -8,7 +8,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.effects import PERIOD, ROW_FIRST, ROW_MIX, ROW_ON, Module
 from crowdstream.desk.ramps import effect_ramp
 
-LONGEST_TAIL = 30.0  # seconds that an effect may ring on after it was removed
+MAX_TAIL = 30.0  # seconds that an effect may ring on after it was removed
 
 
 def prepare(
@@ -35,7 +35,7 @@ def prepare(
     effect["listens"] = module.listens
     effect["optional"] = module.optional
     effect["patience"] = math.ceil(module.tail * desk.sample_rate / PERIOD)
-    effect["left"] = math.ceil(LONGEST_TAIL * desk.sample_rate / PERIOD)
+    effect["left"] = math.ceil(MAX_TAIL * desk.sample_rate / PERIOD)
     effect["floats"] = floats
     effect["rewrites_at"], effect["rewritten"] = module.rewritten(desk.sample_rate)
     defaults = tuple(parameter.default for parameter in module.parameters)

@@ -33,7 +33,7 @@ HIGH_HZ = 2500.0
 # The knob's way. Open: below and above hearing; closed: a kick's thump, a hi-hat's hiss.
 LOWPASS_HZ = (20000.0, 50.0)
 HIGHPASS_HZ = (10.0, 12000.0)
-HIGHEST_CUTOFF = 0.45  # of the sample rate
+MAX_CUTOFF = 0.45  # of the sample rate
 
 
 def knob_filter(sample_rate: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def knob_filter(sample_rate: float) -> np.ndarray:
     way = np.linspace(0.0, 1.0, FILTER_TABLE)
     rows = []
     for opened, closed in (LOWPASS_HZ, HIGHPASS_HZ):
-        hertz = np.minimum(opened * (closed / opened) ** way, HIGHEST_CUTOFF * sample_rate)
+        hertz = np.minimum(opened * (closed / opened) ** way, MAX_CUTOFF * sample_rate)
         rows.append(np.tan(np.pi * hertz / sample_rate))
     return np.array(rows)
 

@@ -20,8 +20,8 @@ from crowdstream.texts import printable
 
 _DESCRIPTION = "Plan a set of the tracks below folders that crowdstream analyze has gone through."
 _EPILOG = "Set files: docs/reference/set-files.md. How tracks are chosen: docs/concepts/the-dj.md."
-MOST_MINUTES = 24 * 60.0
-MOST_NOTES = 10  # of tracks that can't be played: the rest is counted
+MAX_MINUTES = 24 * 60.0
+MAX_NOTES = 10  # of tracks that can't be played: the rest is counted
 
 
 def _percent(text: str) -> float:
@@ -33,8 +33,8 @@ def _percent(text: str) -> float:
 
 def _minutes(text: str) -> float:
     value = float(text)
-    if not 0 < value <= MOST_MINUTES:
-        raise argparse.ArgumentTypeError(f"it takes more than 0, up to {MOST_MINUTES:g}")
+    if not 0 < value <= MAX_MINUTES:
+        raise argparse.ArgumentTypeError(f"it takes more than 0, up to {MAX_MINUTES:g}")
     return value
 
 
@@ -108,7 +108,7 @@ def _plan(options: argparse.Namespace, curve: Curve, library: Library) -> int:
 
 
 def _left_out(shelf: Shelf) -> list[str]:
-    shown = list(shelf.left_out[:MOST_NOTES])
+    shown = list(shelf.left_out[:MAX_NOTES])
     more = len(shelf.left_out) - len(shown)
     return [*shown, f"and {more} more that can't be played"] if more else shown
 

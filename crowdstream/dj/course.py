@@ -13,7 +13,7 @@ from crowdstream.dj.transitions.base import Meeting, Side
 
 FLOOR = 1e-7
 UNHEARD_STEP_DB = 1.0  # from before to after
-MOST_LIFT_DB = 3.0  # more would take the force out of a drop
+MAX_LIFT_DB = 3.0  # more would take the force out of a drop
 LOUDEST_DB = 4.5  # above full scale, to which peaks are raised: the limiter takes that for a while
 LIFT_BEATS = 64.0  # in which it goes: 0.1 dB a second
 BESIDE_BEATS = 32.0  # before and after, whose loudness is compared
@@ -48,7 +48,7 @@ def lift(meeting: Meeting, gain_out: float, gain_in: float) -> float:
     out, into = meeting.out.facts.analysis.loudness, meeting.into.facts.analysis.loudness
     step = (after + into.lufs + gain_in) - (before + out.lufs + gain_out)
     beyond = max(0.0, abs(step) - UNHEARD_STEP_DB)
-    wanted = round(min(MOST_LIFT_DB, beyond), 1)
+    wanted = round(min(MAX_LIFT_DB, beyond), 1)
     return -wanted if step > 0 else min(wanted, max(0.0, round(LOUDEST_DB - into.peak_db - gain_in,
                                                                1)))  # fmt: skip
 

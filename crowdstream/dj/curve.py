@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crowdstream.texts import printable
 
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 WAVES = 3.0  # ups and downs of a "wave"
 PEAK_AT = 0.7  # of the set, where a "peak" is: the last third brings people down again
 
@@ -82,8 +82,8 @@ def _points(lines: list[str], path: Path) -> list[tuple[float, float]]:
         raise CurveError(
             f"{printable(path)}: it has no line with a place and an energy, such as `50 0.8`"
         )
-    if len(points) > MOST_POINTS:
-        raise CurveError(f"{printable(path)}: it has {len(points)} points, {MOST_POINTS} do")
+    if len(points) > MAX_POINTS:
+        raise CurveError(f"{printable(path)}: it has {len(points)} points, {MAX_POINTS} do")
     return points
 
 

@@ -6,14 +6,14 @@ from crowdstream.dj.facts import Facts
 from crowdstream.dj.sets import BEATS_PER_BAR, Entry
 
 TARGET_LUFS = -16.0  # of each track: leaves room for two at once below the limiter
-MOST_GAIN_DB, LEAST_GAIN_DB = 12.0, -24.0
+MAX_GAIN_DB, MIN_GAIN_DB = 12.0, -24.0
 PEAK_DB = 3.0  # above full scale to which a quiet track is raised: the limiter takes that unheard
 
 
 def entry_of(facts: Facts, enter: float, ratio: float, why: str) -> Entry:
     """A track from a beat of its grid to its end, trimmed to the loudness of the others."""
     loudness = facts.analysis.loudness
-    gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MOST_GAIN_DB)
+    gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MAX_GAIN_DB)
     unit = BEATS_PER_BAR * max(1.0, ratio)
     leave = enter + max(unit, (facts.end - enter) // unit * unit)
     if facts.left_out:
@@ -22,7 +22,7 @@ def entry_of(facts: Facts, enter: float, ratio: float, why: str) -> Entry:
         doubt = facts.analysis.tempo.doubt
         why += f"; its beat grid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
     return Entry(
-        facts.path, facts.anchors, enter, leave, ratio, round(max(LEAST_GAIN_DB, gain), 2), True,
+        facts.path, facts.anchors, enter, leave, ratio, round(max(MIN_GAIN_DB, gain), 2), True,
         facts.analysis.key.name, facts.stems, why,
         confidence=facts.analysis.tempo.confidence if facts.uncertain else 1.0,
     )  # fmt: skip

@@ -22,7 +22,7 @@ ACTIVITY_RANGE_DB = 40.0  # of the analysis' activity of a stem, between 0 and 1
 FITTED = 40  # rounds, in which stems' powers are found
 ENERGY_RANGE_DB = 40.0  # of the analysis' energy, between 0 and 1
 # s of silence in a track that are not played: 2 s where the clock makes it a tenth slower.
-LONGEST_SILENCE = 1.8
+MAX_SILENCE = 1.8
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Facts:
         begin, found = 0.0, (0.0, 0.0)
         ends = [*self.analysis.silences, (self.analysis.seconds, self.analysis.seconds)]
         for first, last in ends:
-            if last - first < LONGEST_SILENCE and last < self.analysis.seconds:
+            if last - first < MAX_SILENCE and last < self.analysis.seconds:
                 continue
             if first - begin > found[1] - found[0]:
                 found = (begin, first)
@@ -93,7 +93,7 @@ class Facts:
     def left_out(self) -> str:
         """What of it is not played because of a silence in the middle, in words; empty: nothing."""
         begin, end = self.stretch
-        inner = [one for one in self.analysis.silences if one[1] - one[0] >= LONGEST_SILENCE]
+        inner = [one for one in self.analysis.silences if one[1] - one[0] >= MAX_SILENCE]
         inner = [one for one in inner if one[0] > 0.0 and one[1] < self.analysis.seconds]
         if not inner:
             return ""

@@ -13,11 +13,11 @@ from crowdstream.dj.sets import BEATS_PER_BAR, Entry
 from crowdstream.dj.transitions import KINDS, Proposal, propose, rate
 from crowdstream.dj.transitions.base import Kind, Meeting, Side
 
-LEAST_ALONE_BEATS = 32.0  # of the clock that a track has for itself, if it is long enough
-MOST_EXITS = 6
+MIN_ALONE_BEATS = 32.0  # of the clock that a track has for itself, if it is long enough
+MAX_EXITS = 6
 BUILD_BARS = (4, 8, 16)  # before a drop, where a track may enter
 RATIOS = (1.0, 0.5, 2.0)
-MOST_FOLDED = 0.1  # of the tempo; further off, half or double of it is as far from the clock's
+MAX_FOLDED = 0.1  # of the tempo; further off, half or double of it is as far from the clock's
 # What a place costs, beside the transition's score of 0 to 1.
 TIME_COST = 0.5  # a track that is played twice as long as wanted, or not at all
 SKIP_COST = 0.3  # entering at the end of the track
@@ -64,7 +64,7 @@ def fold(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
     for tempo in (clock, wished):
         if tempo:
             ratio = min(RATIOS, key=lambda ratio: abs(bpm / ratio / tempo - 1))
-            if abs(bpm / ratio / tempo - 1) <= MOST_FOLDED:
+            if abs(bpm / ratio / tempo - 1) <= MAX_FOLDED:
                 return ratio, bpm / ratio
     return 1.0, bpm
 
@@ -88,11 +88,11 @@ def exits(facts: Facts, entry: Entry, came: float, wanted: float) -> list[float]
     """
     unit = BEATS_PER_BAR * max(1.0, entry.ratio)
     on_bars = [beat for beat in facts.phrases if (beat - entry.enter) % unit == 0]
-    for alone in (LEAST_ALONE_BEATS, BEATS_PER_BAR):
+    for alone in (MIN_ALONE_BEATS, BEATS_PER_BAR):
         least = entry.enter + max(unit, (came + alone) * entry.ratio)
         found = [float(beat) for beat in on_bars if beat >= least]
         if found:
-            return sorted(found, key=lambda beat: (abs(beat - wanted), beat))[:MOST_EXITS]
+            return sorted(found, key=lambda beat: (abs(beat - wanted), beat))[:MAX_EXITS]
     # Shorter than a phrase: to its last bar.
     bars = (facts.end - entry.enter) // unit
     return [entry.enter + max(bars * unit, unit, came * entry.ratio)]
@@ -125,7 +125,7 @@ def best_way(
                     if score <= 0:
                         continue
                     left = (into.end - other.at(meeting.beats)) / goal.ratio
-                    short = SHORT_COST * max(0.0, 1 - left / (2 * LEAST_ALONE_BEATS))
+                    short = SHORT_COST * max(0.0, 1 - left / (2 * MIN_ALONE_BEATS))
                     at = other.at(meeting.beats)
                     after = into.loudness(at, at + 32) - into.analysis.loudness.lufs
                     step = LOUDNESS_COST * abs(after - before)

@@ -14,7 +14,7 @@ from crowdstream.dj.svg import Svg
 from crowdstream.texts import printable
 
 PER_MINUTE = 64.0  # pixels
-LEAST_WIDTH, MOST_WIDTH = 900.0, 4200.0
+MIN_WIDTH, MAX_WIDTH = 900.0, 4200.0
 LEFT, RIGHT, TOP = 70.0, 30.0, 76.0
 STEM_HEIGHT, LABEL_HEIGHT, GAP = 13.0, 20.0, 12.0
 LANE = 4 * STEM_HEIGHT + LABEL_HEIGHT + GAP
@@ -46,7 +46,7 @@ def picture(
     """
     where, tempo = places(mix), tempo_map(mix)
     length = tempo.second(where[-1].end)
-    width = max(LEAST_WIDTH, min(MOST_WIDTH, length / 60 * PER_MINUTE)) + LEFT + RIGHT
+    width = max(MIN_WIDTH, min(MAX_WIDTH, length / 60 * PER_MINUTE)) + LEFT + RIGHT
     charts = 3 if energies else 2
     height = TOP + len(DECKS) * LANE + charts * (CHART + 34) - 30
     svg = Svg(width, height, STYLE)

@@ -25,9 +25,9 @@ from crowdstream.dj.sets import BEATS_PER_BAR, Entry, Row, Set, Transition
 from crowdstream.dj.shelf import Card, Shelf
 from crowdstream.dj.taste import COMFORT, STRETCH, Taste
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
+MIN_SECONDS, MAX_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
 USUAL_SECONDS = 110.0  # where there are tracks enough
-MOST_RANKED = 1000  # of more candidates the seed takes as many, others for each place
+MAX_RANKED = 1000  # of more candidates the seed takes as many, others for each place
 LOOKED_AT = 6  # candidates whose places are searched
 PREFERRED = 1.0  # what it is worth that a track comes as the whole set was thought out
 FADE_BARS = 8  # of the last track
@@ -107,7 +107,7 @@ class Planner:
         wanted = 60.0 * wishes.minutes
         most = len(self._shelf.cards)
         route = find_route(self._shelf, self._taste, wishes.curve, _count(wanted, most))
-        usual = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, wanted / max(1, len(route))))
+        usual = max(MIN_SECONDS, min(MAX_SECONDS, wanted / max(1, len(route))))
         begin = frozenset(card.path for card in self._shelf.cards if card.path not in route[:1])
         plan = Plan(self.first(Wish(wishes.curve.energy(0.0), banned=begin)))
         plan.others.append(())
@@ -120,7 +120,7 @@ class Planner:
                 break
             route = route or self._route_from(mix, begun, wanted)
             seconds = (wanted - begun) / (len(route) + 1)
-            seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
+            seconds = max(MIN_SECONDS, min(MAX_SECONDS, seconds))
             share = min(1.0, (begun + seconds) / wanted)
             wish = Wish(wishes.curve.energy(share), seconds=seconds)
             choice = self.next(mix, wish, route[0] if route else "")
@@ -278,10 +278,10 @@ class Planner:
         # The cheapest ones first, after the one that is preferred.
         played = _played(mix, wish)
         index, cards = len(played), self._candidates(mix, wish)
-        if len(cards) > MOST_RANKED:
+        if len(cards) > MAX_RANKED:
             chances = {card.path: self._taste.chance(card.path, index) for card in cards}
             chances[preferred] = -1.0
-            cards = nsmallest(MOST_RANKED, cards, key=lambda card: chances[card.path])
+            cards = nsmallest(MAX_RANKED, cards, key=lambda card: chances[card.path])
         costs = sorted(
             (self._cost(card, clock, mix.entries[-1], wish, index), card.path) for card in cards
         )

@@ -15,7 +15,7 @@ from crowdstream.dj.curve import Curve
 from crowdstream.dj.shelf import Card, Shelf
 from crowdstream.dj.taste import Taste
 
-MOST_CARDS = 400  # that are looked at: of more, the seed takes as many
+MAX_CARDS = 400  # that are looked at: of more, the seed takes as many
 ROUNDS = 400  # for each place of the set
 HOT, COLD = 0.6, 0.01  # a step that is worse by so much is taken every third time, first and last
 REPLACED = 0.5  # share of steps that take a track that is left out, where there is one
@@ -31,8 +31,8 @@ def find_route(
     may not come.
     """
     cards = [card for card in shelf.cards if card.path not in played]
-    if len(cards) > MOST_CARDS:
-        cards = sorted(cards, key=lambda card: taste.chance(card.path))[:MOST_CARDS]
+    if len(cards) > MAX_CARDS:
+        cards = sorted(cards, key=lambda card: taste.chance(card.path))[:MAX_CARDS]
     count = min(count, len(cards))
     if count < 1:
         return []

@@ -42,7 +42,7 @@ from crowdstream.settings.toml import decode, parse
 from crowdstream.texts import printable
 from crowdstream.toml_text import MAX_SET_BYTES
 
-MOST_BARS = 256
+MAX_BARS = 256
 RATIOS = (0.5, 1.0, 2.0)
 _SET = ("title", "bpm", "why")
 _TRACK = ("path", "bpm", "first_downbeat", "grid", "confidence", "enter", "leave", "ratio",
@@ -222,7 +222,7 @@ class _Reader:
             raise self._fail(self._lines.key("track", index, "transition"),
                              "a transition is a [track.transition] table")  # fmt: skip
         self._names(values, _TRANSITION, "transition", index)
-        bars = self._number(values, "bars", line("bars"), _REQUIRED, 0, MOST_BARS)
+        bars = self._number(values, "bars", line("bars"), _REQUIRED, 0, MAX_BARS)
         moves = values.get("moves", [])
         if not isinstance(moves, list):
             raise self._fail(line("moves"), "moves is a list of lists")

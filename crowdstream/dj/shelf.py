@@ -14,7 +14,7 @@ from crowdstream.catalog.refit import with_grid
 from crowdstream.dj.facts import BEATLESS_BPM, Facts
 from crowdstream.library.grids import BeatGrid
 
-LEAST_SECONDS = 4.0  # two bars: what is shorter is no track
+MIN_SECONDS = 4.0  # two bars: what is shorter is no track
 KEPT = 64  # analyses in memory: a set looks at some dozen candidates for each place
 
 
@@ -102,7 +102,7 @@ def of_library(library: Library, query: Query | None = None) -> Shelf:
         seconds = entry.seconds or 0.0
         if entry.silent:
             left_out.append(f"{entry.name}: it is silent")
-        elif seconds < LEAST_SECONDS:
+        elif seconds < MIN_SECONDS:
             left_out.append(f"{entry.name}: it lasts only {seconds:.1f} s")
         elif not os.path.exists(entry.play):
             left_out.append(f"{entry.name}: it is not there any more")
@@ -122,7 +122,7 @@ def of_analyses(analyses: dict[str, Analysis]) -> Shelf:
         name = path.rstrip("/").rpartition("/")[2]
         if known.silent:
             left_out.append(f"{name}: it is silent")
-        elif known.seconds < LEAST_SECONDS:
+        elif known.seconds < MIN_SECONDS:
             left_out.append(f"{name}: it lasts only {known.seconds:.1f} s")
         else:
             cards.append(Card(path, name, known.tempo.bpm, known.key.name, known.level,

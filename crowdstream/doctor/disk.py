@@ -21,12 +21,12 @@ PIECE = 1 << 20
 SEARCHED = 2000  # files that are looked at for one to read, where none can be written
 
 # 16 stems of 16 bits at 44.1 kHz are 2.8 MB/s; at rate 4, or while as much is loading, 11 MB/s.
-LEAST_READ = 3e6
+MIN_READ = 3e6
 GOOD_READ = 12e6
 # Master and four decks in 24 bits, 1.3 MB/s, with pauses of the card.
 GOOD_WRITE = 4e6
 HOUR = 44100 * 2 * 3 * 3600  # bytes of an hour in 24 bits
-LEAST_FREE = 256 << 20
+MIN_FREE = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def speed(kind: str, folder: Path, trial: Speed | OSError | None = None) -> Chec
         state = OK if trial.write >= GOOD_WRITE else WARN
     elif kind == "cache":  # read once, at the start
         state = OK
-    elif trial.read < LEAST_READ:
+    elif trial.read < MIN_READ:
         state = FAIL
     else:
         state = OK if trial.read >= GOOD_READ else WARN
@@ -153,6 +153,6 @@ def free_space(folder: Path, free: int | None = None) -> Check | None:
     said = f"{folder.absolute()}: {free / 1e9:.1f} GB, {hours:.1f} hours of recording"
     data = {"folder": str(folder), "bytes": free, "hours": hours}
     fix = "delete what is not needed, or choose another --record-folder"
-    if free < LEAST_FREE:
+    if free < MIN_FREE:
         return Check("free space", FAIL, said, fix, data)
     return Check("free space", WARN if hours < 2 else OK, said, fix if hours < 2 else "", data)

@@ -10,7 +10,7 @@ from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 from crowdstream.settings import Settings
 
 BESIDES_MB = 300  # of all processes, besides the stems
-LEAST_SHM = 64 << 20  # /dev/shm: JACK keeps its buffers there
+MIN_SHM = 64 << 20  # /dev/shm: JACK keeps its buffers there
 
 
 def try_shared(size: int) -> str:
@@ -62,7 +62,7 @@ def shared_memory(
     except OSError:
         size = 0
     data["dev_shm_mb"] = size >> 20
-    if size < LEAST_SHM:
+    if size < MIN_SHM:
         return Check(name, WARN, f"{wanted} MB can be had; /dev/shm has {size >> 20} MB, too "
                      "little for JACK", "sudo mount -o remount,size=256m /dev/shm", data)
     return Check(name, OK, f"{wanted} MB can be had", data=data)

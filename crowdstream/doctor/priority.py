@@ -10,7 +10,7 @@ from collections.abc import Callable
 from crowdstream.doctor.check import OK, WARN, Check, Machine
 
 PRIORITY = 70  # what the audio thread asks for; see engine/callback.py
-LEAST_MEMLOCK = 128 << 20  # the client library of JACK holds 102 MiB
+MIN_MEMLOCK = 128 << 20  # the client library of JACK holds 102 MiB
 
 LIMITS = (
     "echo '@audio - rtprio 95' | sudo tee /etc/security/limits.d/audio.conf; "
@@ -61,7 +61,7 @@ def memlock(limit: int | None = None) -> Check:
     if soft == resource.RLIM_INFINITY:
         return Check("memlock", OK, "unlimited", data=data)
     megabytes = f"{soft / 2**20:.0f} MB"
-    if soft >= LEAST_MEMLOCK:
+    if soft >= MIN_MEMLOCK:
         return Check("memlock", OK, megabytes, data=data)
     return Check("memlock", WARN, f"{megabytes} may be held in memory: JACK wants more",
                  MEMORY, data)

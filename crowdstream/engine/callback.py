@@ -19,7 +19,7 @@ from crowdstream.engine.kernels import kernels
 
 # Above ordinary real-time daemons, below the kernel's own interrupt threads and JACK's.
 PRIORITY = 70
-MOST_FRAMES = TAP_MARGIN  # readers of taps count on it
+MAX_FRAMES = TAP_MARGIN  # readers of taps count on it
 
 
 def raise_priority() -> int:
@@ -69,11 +69,11 @@ class Callback:
         self._kernels = kernels()
         self._ledger = desk.ledger
         self._address = desk.address
-        self._whole = np.zeros((max(MOST_FRAMES, frames), 2), np.float32)
+        self._whole = np.zeros((max(MAX_FRAMES, frames), 2), np.float32)
         self._usual = self._whole[:frames]
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
-        self._tail = np.zeros((MOST_FRAMES, 4), np.float32)  # what is played after handing over
+        self._tail = np.zeros((MAX_FRAMES, 4), np.float32)  # what is played after handing over
         self._tail_at = self._tail_end = 0
         self._first = True
         self._renders = False

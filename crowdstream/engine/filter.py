@@ -23,7 +23,7 @@ from crowdstream.engine.ramps import fill_ramp
 DEAD_ZONE = 0.01  # of the knob on either side of 0: a controller's middle is not exact
 MIX = 256  # frames of the crossfade between dry and filtered
 FLAT_DAMPING = 1.4142135623730951  # 1/Q of a Butterworth filter, without a peak
-LEAST_DAMPING = 0.12  # 1/Q at full resonance: a peak of 18 dB, well short of ringing for ever
+MIN_DAMPING = 0.12  # 1/Q at full resonance: a peak of 18 dB, well short of ringing for ever
 # Resonance comes in over the first tenth of the way: the open end has no peak at 20 kHz.
 PEAK_FROM = 0.1
 
@@ -39,7 +39,7 @@ DECKS_UNIT = REGIONS["filter"].offset
 def _damping(amount, resonance):
     share = min(1.0, amount / PEAK_FROM)
     rest = 1.0 - min(max(resonance, 0.0), 1.0)
-    return FLAT_DAMPING - share * (FLAT_DAMPING - LEAST_DAMPING) * (1.0 - rest * rest)
+    return FLAT_DAMPING - share * (FLAT_DAMPING - MIN_DAMPING) * (1.0 - rest * rest)
 
 
 @kernel

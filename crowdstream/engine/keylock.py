@@ -28,7 +28,7 @@ from crowdstream.engine.tape import feed, file_position, skim
 GLIDE = 2205  # frames in which the pitch goes over when keylock is switched: 50 ms
 SAME = 1e-4  # frames by which two places may differ and still be one: -80 dB at worst
 STANDS = 1e-6  # a tape read slower than this stands still
-LEAST_RATIO, MOST_RATIO = 0.05, 20.0
+MIN_RATIO, MAX_RATIO = 0.05, 20.0
 
 
 @kernel
@@ -224,7 +224,7 @@ def _ask(address, slot, at):
     pitch = views.pitches(address)[0, at]
     ratio = 1.0
     if pitch > STANDS and rate != pitch:
-        ratio = min(max(rate / pitch, LEAST_RATIO), MOST_RATIO)
+        ratio = min(max(rate / pitch, MIN_RATIO), MAX_RATIO)
     waiting = voice.fed - voice.play - voice.fraction
     settled, off = decide(address, voice, place + ratio * waiting, ratio)
     if _nudge(address, slot, at, off, settled):

@@ -25,7 +25,7 @@ from crowdstream.engine.motion import go_on, lock, relay, snap, tie
 from crowdstream.engine.transport import beat_on_grid, frame_on_grid
 from crowdstream.engine.voices import place_voice
 
-SHORTEST_LOOP = 16  # frames: 0.4 ms, a tone more than a loop
+MIN_LOOP = 16  # frames: 0.4 ms, a tone more than a loop
 
 
 @kernel
@@ -53,7 +53,7 @@ def _set_loop(address, slot, begin, exact, frame):
     voice = views.voices(address)[slot]
     first = math.floor(begin + 0.5)
     last = first + math.floor(exact + 0.5)
-    if first < 0 or last > voice.length or not exact >= SHORTEST_LOOP:
+    if first < 0 or last > voice.length or not exact >= MIN_LOOP:
         return False
     relay(address, slot, frame)
     voice.loop_in = first

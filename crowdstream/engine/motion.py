@@ -24,7 +24,7 @@ from crowdstream.engine.ramps import set_ramp
 from crowdstream.engine.transport import beat_at, beat_on_grid, frame_on_grid
 from crowdstream.engine.voices import FADE_OUT, free_voice, place_voice, rewind
 
-LEAST_JUMP = 0.5  # frames: nearer than that is there already
+MIN_JUMP = 0.5  # frames: nearer than that is there already
 
 
 @kernel
@@ -50,7 +50,7 @@ def lock(address, slot, frame):
     if wanted < 0.0:  # before the file's beginning: the next one
         voice.sync_offset += voice.sync_quantum
         wanted = frame_on_grid(address, voice.grid, clock + voice.sync_offset)
-    if abs(wanted - place) > LEAST_JUMP:
+    if abs(wanted - place) > MIN_JUMP:
         place_voice(address, slot, wanted)
         place = file_place(voice)
     tie(voice, frame_on_grid(address, voice.grid, clock + voice.sync_offset))
@@ -197,7 +197,7 @@ def slip_voice(address, command, frame):
         voice.slip_place = file_place(voice)
         return
     voice.slip = 0
-    if abs(_underneath(address, voice, frame) - file_place(voice)) > LEAST_JUMP:
+    if abs(_underneath(address, voice, frame) - file_place(voice)) > MIN_JUMP:
         voice.loop = 0
         go_on(address, command.target, frame)
 

@@ -42,7 +42,7 @@ WARM_NS = 200_000_000  # an engine's first blocks find no cache warm: they lower
 CALM_NS = 4_000_000_000  # of low load before a step back up: a bar of slow music
 # Lowered again within this time, a restored step was too early: it waits twice as long.
 RELAPSE_NS = 10_000_000_000
-LONGEST_CALM_NS = 120_000_000_000
+MAX_CALM_NS = 120_000_000_000
 
 
 @kernel
@@ -85,7 +85,7 @@ def _lower(quality, reason):
     if quality.restored_ns > 0:
         relapse = max(RELAPSE_NS, 2 * quality.patience_ns)
         if quality.restored_ns < relapse:
-            quality.patience_ns = min(2 * quality.patience_ns, LONGEST_CALM_NS)
+            quality.patience_ns = min(2 * quality.patience_ns, MAX_CALM_NS)
         else:
             quality.patience_ns = CALM_NS
     quality.restored_ns = 0

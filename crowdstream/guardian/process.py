@@ -26,7 +26,7 @@ from crowdstream.guardian.store import close_all, receive
 PROJECT = Path(__file__).resolve().parent.parent.parent
 CONTROL = "crowdstream.control.process"
 
-MOST_DEATHS = 5  # of control within
+MAX_DEATHS = 5  # of control within
 DEATHS_SECONDS = 60.0  # are answered by a new one; one more is a fault that will not go away
 # Without a sign of life: control does nothing that takes as long. With what a new one needs to
 # come up this stays below half of the service's WatchdogSec, which would end all of it.
@@ -203,7 +203,7 @@ class Guardian:
         self._deaths.append(now)
         while self._deaths[0] < now - DEATHS_SECONDS:
             self._deaths.popleft()
-        if len(self._deaths) > MOST_DEATHS:
+        if len(self._deaths) > MAX_DEATHS:
             print(
                 f"crowdstream: control has died {len(self._deaths)} times within "
                 f"{DEATHS_SECONDS:g} s ({self._reason}): the server ends; {REPORT}",

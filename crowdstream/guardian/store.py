@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-MOST_FDS = 8  # in one message
+MAX_FDS = 8  # in one message
 MESSAGE_BYTES = 1 << 16
 SEND_SECONDS = 1.0  # a guardian that is stopped does not hold control up
 PR_SET_PDEATHSIG = 1
@@ -37,7 +37,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
     Raises `BlockingIOError` when there is none.
     """
     try:
-        data, fds, _flags, _address = socket.recv_fds(connection, MESSAGE_BYTES, MOST_FDS)
+        data, fds, _flags, _address = socket.recv_fds(connection, MESSAGE_BYTES, MAX_FDS)
     except ConnectionError:  # it was killed before it had read all that was sent to it
         return None
     for fd in fds:

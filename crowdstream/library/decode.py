@@ -52,7 +52,7 @@ _VORBIS_SKIP = 65_536
 _MAX_HOLES = 100  # of a file; one with more is not worth looking for
 _HOLE_STEP = 4096  # frames, about a block of FLAC
 _PROBE = 16_384  # frames behind a header's claim that are looked at
-_LEAST_ALIKE = 0.3  # correlation of neighbouring samples; noise has 0, music 0.8 and more
+_MIN_ALIKE = 0.3  # correlation of neighbouring samples; noise has 0, music 0.8 and more
 _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}) | {
     "ULAW",
     "ALAW",
@@ -512,7 +512,7 @@ def _is_smooth(samples: Samples) -> bool:
     power = float(np.dot(samples.ravel(), samples.ravel()))
     if not np.isfinite(power) or power == 0.0:
         return power == 0.0
-    return float(np.dot(left, right)) > _LEAST_ALIKE * power
+    return float(np.dot(left, right)) > _MIN_ALIKE * power
 
 
 def _count_frames(source: SplicedFile) -> tuple[int, int]:

@@ -40,7 +40,7 @@ from crowdstream.texts import cut, printable
 from crowdstream.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
-MOST_SECONDS = 1e6
+MAX_SECONDS = 1e6
 MAX_ANCHORS = 512
 # Confidence from which a grid is not shown as uncertain; see docs/development/analysis.md.
 CERTAIN = 0.6
@@ -80,9 +80,9 @@ class BeatGrid:
         if not 2 <= len(pairs) <= MAX_ANCHORS:
             raise GridError(f"{len(pairs)} anchors make no grid, 2 to {MAX_ANCHORS} do")
         for beat, second in pairs:
-            if not abs(beat) <= MOST_SECONDS:
+            if not abs(beat) <= MAX_SECONDS:
                 raise GridError(f"beat {beat:g} is out of range")
-            if not 0.0 <= second <= MOST_SECONDS:
+            if not 0.0 <= second <= MAX_SECONDS:
                 raise GridError(f"{second:g} s is no place in a file")
         for (beat, second), (next_beat, next_second) in pairwise(pairs):
             if next_beat <= beat:

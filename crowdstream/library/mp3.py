@@ -24,7 +24,7 @@ _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 
 _CHUNK = 1 << 20  # bytes read at a time while counting
 # Places where a frame could begin and none does, over the whole file. Pictures between joined
 # tracks have some thousand; a file made of nothing else would hold the loader up for hours.
-_MOST_TRIES = 200_000
+_MAX_TRIES = 200_000
 _TAG_BYTES = 256  # of a frame, in which its Xing/Info tag lies
 MAX_PARTS = 1000
 _SLIP_FRAMES = 8
@@ -274,7 +274,7 @@ class _Walk:
     def next(self, at: int) -> int | None:
         """The first byte behind `at` where a frame begins that another one follows."""
         # A lone 0xFF is no frame: ask for a second header where the first one would end.
-        while self._tries <= _MOST_TRIES and at + 4 <= self._window.size:
+        while self._tries <= _MAX_TRIES and at + 4 <= self._window.size:
             self._tries += 1
             self._bytes(at, 4)
             found = self._data.find(b"\xff", at - self._base + 1)

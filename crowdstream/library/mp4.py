@@ -26,7 +26,7 @@ from crowdstream.texts import printable
 MAX_BOXES = 10_000
 MAX_BOX_BYTES = 1 << 20  # of a box that is read
 MAX_VALUE_BYTES = 1000  # of a tag's value, of which a line is shown
-LONGEST_NAME = 60
+MAX_NAME = 60
 MAX_EDITS = 1000
 Read = Callable[[int, int], bytes]
 """Reads so many bytes (first) of a file at a place (second), or what there is."""
@@ -202,7 +202,7 @@ def _stems(data: bytes) -> list[StemInfo]:
 
 
 def _text(value: Any) -> str:
-    return printable(value.strip()[:LONGEST_NAME]) if isinstance(value, str) else ""
+    return printable(value.strip()[:MAX_NAME]) if isinstance(value, str) else ""
 
 
 def _color(value: Any) -> str:

@@ -30,7 +30,7 @@ _CONTINUED = 1  # header flag: the page starts inside a packet
 _LEAD = 16384  # frames
 # Pages that one look-up may walk over, four times what the smallest real ones need. A file made of
 # pages in which no packet ends would hold the loader up with every look-up.
-_MOST_WALKED = 5000
+_MAX_WALKED = 5000
 _COUNTED_PAGES = 2  # pages decoded to learn the position; one would do, two are a check
 
 
@@ -204,7 +204,7 @@ class VorbisPages:
             packets += sum(length < 255 for length in lacing[27 : 27 + lacing[26]])
             at = page.end
             self._walked += 1
-            if self._walked > _MOST_WALKED:
+            if self._walked > _MAX_WALKED:
                 raise ValueError("its Vorbis headers take too many pages")
         return at
 
@@ -254,7 +254,7 @@ class VorbisPages:
 
     def _following(self, page: Page) -> Page | None:
         self._walked += 1
-        return self._page_at(page.end) if self._walked <= _MOST_WALKED else None
+        return self._page_at(page.end) if self._walked <= _MAX_WALKED else None
 
     def _page_at(self, at: int) -> Page | None:
         head = self._window.pread(27 + 255, at)

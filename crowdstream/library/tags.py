@@ -40,8 +40,8 @@ MAX_READS = 4000  # of one file: a tag of some hundred frames takes two of each
 MAX_BYTES = 32 << 20  # of one file; Ogg files and unsynchronised tags are read with their covers
 MAX_ITEMS = 1000  # frames, comments or chunks of one tag
 MAX_ARTISTS = 8
-LONGEST_TEXT = 200  # characters of a title: it is for people
-_LONGEST_READ = 4 * LONGEST_TEXT + 4  # bytes of a text that are looked at
+MAX_TEXT = 200  # characters of a title: it is for people
+_MAX_READ = 4 * MAX_TEXT + 4  # bytes of a text that are looked at
 _NUMBER = re.compile(r"\s*([0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]{1,2})?)")
 _LIKELY_BPM = 40.0, 400.0
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
@@ -84,7 +84,7 @@ class Tags:
             if name == "artist":
                 values = [", ".join(dict.fromkeys(values[:MAX_ARTISTS]))]
             words = values[0] if values else ""
-            setattr(self, name, printable(words[:LONGEST_TEXT])[:LONGEST_TEXT])
+            setattr(self, name, printable(words[:MAX_TEXT])[:MAX_TEXT])
 
     def texts(self) -> dict[str, str]:
         """Those texts that are there."""
@@ -252,7 +252,7 @@ def _from_aiff(file: Window, path: Path, tags: Tags) -> None:
         if name in (b"id3 ", b"ID3 "):
             _from_id3(body, tags)
         elif name in _AIFF_TEXTS:
-            texts.append((_AIFF_TEXTS[name], _decoded(body.pread(_LONGEST_READ, 0))))
+            texts.append((_AIFF_TEXTS[name], _decoded(body.pread(_MAX_READ, 0))))
     for kind, text in texts:
         tags.take(kind, text)
 
@@ -283,7 +283,7 @@ def _from_info(body: _Bytes, order: str, tags: Tags) -> None:
         size = int(struct.unpack(order + "I", head[4:])[0])
         name = _INFO.get(head[:4])
         if name:
-            tags.take(name, _decoded(body.pread(min(size, _LONGEST_READ), at + 8)))
+            tags.take(name, _decoded(body.pread(min(size, _MAX_READ), at + 8)))
         at += 8 + size + (size & 1)
 
 
@@ -348,7 +348,7 @@ def _from_frames(body: _Bytes, at: int, version: int, tags: Tags) -> None:
             size = _size_of_frame(body, at, head[4:8])
         name = _FRAMES.get(head[:letters].rstrip(b"\0"))  # 2.2's names in tags of 2.3, too
         if name and size:
-            text = body.pread(min(size, _LONGEST_READ), at + head_bytes)
+            text = body.pread(min(size, _MAX_READ), at + head_bytes)
             text = _unpacked(text, version, head[9] if version > 2 else 0)
             if text:
                 tags.take(name, _text(text))
@@ -370,7 +370,7 @@ def _unpacked(data: bytes, version: int, flags: int) -> bytes:
         data = data.replace(b"\xff\x00", b"\xff")
     if deflated:
         try:
-            data = zlib.decompressobj().decompress(data, _LONGEST_READ)
+            data = zlib.decompressobj().decompress(data, _MAX_READ)
         except zlib.error:
             return b""
     return data
@@ -427,7 +427,7 @@ def _from_ape(file: _Bytes, end: int, tags: Tags) -> None:
         at += 8 + len(key) + 1
         name = _COMMENTS.get(key.decode("latin-1").upper())
         if name and not flags & 6:
-            value = file.pread(min(length, _LONGEST_READ), at)
+            value = file.pread(min(length, _MAX_READ), at)
             tags.take(name, value.decode("utf-8", "replace"))
         at += length
 
@@ -496,7 +496,7 @@ def _from_comments(data: _Bytes, tags: Tags) -> None:
     at += 4
     values: dict[str, list[str]] = defaultdict(list)
     for _ in range(min(count, MAX_ITEMS)):
-        head = data.pread(4 + _LONGEST_READ, at)
+        head = data.pread(4 + _MAX_READ, at)
         if len(head) < 4:
             break
         size = int.from_bytes(head[:4], "little")

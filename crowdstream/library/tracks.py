@@ -45,8 +45,8 @@ __all__ = [
     "AUDIO_EXTENSIONS",
     "FIRST_STEMS",
     "FOREIGN_EXTENSIONS",
+    "MAX_ENTRIES",
     "MAX_STEMS",
-    "MOST_ENTRIES",
     "UNPACKED",
     "LeftOut",
     "StemFile",
@@ -65,7 +65,7 @@ __all__ = [
     "track_of",
 ]  # fmt: skip
 
-MOST_ENTRIES = 1000  # of a folder: control looks into it itself, and 100 000 would take it a second
+MAX_ENTRIES = 1000  # of a folder: control looks into it itself, and 100 000 would take it a second
 # All that a deck can load. Others that libsndfile knows (SDS, XI, ...) are no music files.
 AUDIO_EXTENSIONS = frozenset(
     {
@@ -121,7 +121,7 @@ def folder_verdict(folder: Path, access: Access | None = None) -> Verdict | None
     `access`: how to open them; without, they are not listened to. Raises OSError.
     """
     files, foreign = _audio_files(folder)
-    if not files or len(files) + len(foreign) > MOST_ENTRIES:
+    if not files or len(files) + len(foreign) > MAX_ENTRIES:
         return None
     return _verdict(folder, files, foreign, access)
 
@@ -264,10 +264,10 @@ def _audio_files(folder: Path) -> tuple[list[Path], list[Path]]:
     foreign: list[Path] = []
     with os.scandir(folder) as entries:
         for number, entry in enumerate(entries):
-            if number >= MOST_ENTRIES:
+            if number >= MAX_ENTRIES:
                 raise TooManyStems(
                     folder,
-                    f"the folder holds more than {MOST_ENTRIES} files and a deck has {MAX_STEMS} "
+                    f"the folder holds more than {MAX_ENTRIES} files and a deck has {MAX_STEMS} "
                     "stems; name one file, or a folder with the stems of one track",
                 )
             if entry.name.startswith("."):

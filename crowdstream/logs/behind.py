@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from crowdstream.logs.throttle import LogThrottle
 
-MOST_WAITING = 2000  # lines: some seconds of a flood, and a few hundred kB
+MAX_WAITING = 2000  # lines: some seconds of a flood, and a few hundred kB
 FLUSH_SECONDS = 1.0  # a process that ends waits so long for what is not written yet
 
 
@@ -17,7 +17,7 @@ class Behind(logging.Handler):
     """Formats a record at once and has `write(line)` called for it later, from one thread.
 
     `write` may block for as long as it likes, which nobody but that thread notices, and must not
-    raise. When `MOST_WAITING` lines wait, more are left out and counted; their number is the next
+    raise. When `MAX_WAITING` lines wait, more are left out and counted; their number is the next
     line. Lines that are repeated are limited by `throttle`.
     """
 
@@ -54,7 +54,7 @@ class Behind(logging.Handler):
         except Exception:  # as below: the text could not be made
             self.handleError(record)
             return
-        if self._queue.qsize() >= MOST_WAITING:
+        if self._queue.qsize() >= MAX_WAITING:
             self._left_out += 1
             return
         try:

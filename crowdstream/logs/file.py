@@ -13,7 +13,7 @@ from pathlib import Path
 
 FILE_BYTES = 2 << 20
 FILES = 5  # together 10 MiB: about five days of a status line every ten seconds
-LEAST_FREE = 64 << 20  # bytes of the disk that are left to others, recordings above all
+MIN_FREE = 64 << 20  # bytes of the disk that are left to others, recordings above all
 RETRY_SECONDS = 1.0  # from a failure to the next try
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -84,8 +84,8 @@ class LogFile:
         if self._fd < 0 or not self._named(self._fd):
             self._open()
         space = os.fstatvfs(self._fd)
-        if space.f_bavail * space.f_frsize < LEAST_FREE:
-            raise OSError(errno.ENOSPC, f"less than {LEAST_FREE >> 20} MB are free")
+        if space.f_bavail * space.f_frsize < MIN_FREE:
+            raise OSError(errno.ENOSPC, f"less than {MIN_FREE >> 20} MB are free")
         if os.fstat(self._fd).st_size + length > FILE_BYTES:
             self._turn()
 

@@ -8,7 +8,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-LONGEST_TEXT = 8000  # characters of a message; a file name of any length is one line of the log
+MAX_TEXT = 8000  # characters of a message; a file name of any length is one line of the log
 
 # The priorities of syslog, as systemd's journal reads them at the beginning of a line.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
@@ -23,7 +23,7 @@ class Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record as text; more than one line where it comes with a traceback."""
         text = super().format(record)
-        return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " ..."
+        return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " ..."
 
 
 class JournalText(logging.Formatter):
@@ -56,13 +56,13 @@ class Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": _text(record.getMessage()[:LONGEST_TEXT]),
+            "message": _text(record.getMessage()[:MAX_TEXT]),
         }
         if data := getattr(record, "data", None):
             said["data"] = _plain(data)
         if record.exc_info:
             # The end of a traceback says what it was.
-            said["error"] = _text(self.formatException(record.exc_info)[-LONGEST_TEXT:])
+            said["error"] = _text(self.formatException(record.exc_info)[-MAX_TEXT:])
         return json.dumps(said, ensure_ascii=False, allow_nan=False)
 
 
@@ -83,4 +83,4 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int):
         return value
-    return _text(str(value))[:LONGEST_TEXT]
+    return _text(str(value))[:MAX_TEXT]

@@ -15,8 +15,8 @@ from crowdstream.library.errors import AudioFileError
 from crowdstream.library.tracks import hear_stems
 from crowdstream.texts import printable
 
-LONGEST_SECONDS = 1e6  # eleven days
-MOST_BEATS = 1e7
+MAX_SECONDS = 1e6  # eleven days
+MAX_BEATS = 1e7
 
 
 class SetError(ValueError):
@@ -51,7 +51,7 @@ class Set:
 
 def moment(value: float, beats: bool, place: str) -> Moment:
     """A time that was read; raises `SetError` for one that can't be."""
-    most = MOST_BEATS if beats else LONGEST_SECONDS
+    most = MAX_BEATS if beats else MAX_SECONDS
     if not 0.0 <= value <= most:
         unit = "beats" if beats else "seconds"
         raise SetError(f"{place}: a time is 0 to {most:g} {unit}, not {value:g}")

@@ -19,7 +19,7 @@ SETTLE_SECONDS = 1.0  # of sound from one turn of the loader to the next, where 
 PREROLL = BLOCK
 TAIL_SECONDS = 2.0  # of silence after which no echo is expected any more
 SILENCE = 2.0**-24  # -144 dB: below a step of 24 bits
-MOST_LOOP_SECONDS = 600.0  # after the last command, where nothing sounds but loops
+MAX_LOOP_SECONDS = 600.0  # after the last command, where nothing sounds but loops
 
 
 class RenderError(RuntimeError):
@@ -182,9 +182,9 @@ class Renderer:
         voices = self._desk.voices[self._desk.voices["state"] != FREE]
         if bool((voices["loop"] == 0).any()):
             self._last = now
-        if now - self._last > MOST_LOOP_SECONDS * rate:
+        if now - self._last > MAX_LOOP_SECONDS * rate:
             self._summary.warnings.append(
-                f"it loops on and was ended {MOST_LOOP_SECONDS:g} s after its last command: "
+                f"it loops on and was ended {MAX_LOOP_SECONDS:g} s after its last command: "
                 "add a line with a time and `end`, or --seconds"
             )
             return True

@@ -17,7 +17,7 @@ from crowdstream.toml_text import MAX_SETTINGS_BYTES
 PRESETS = (Path(__file__).resolve().parents[1] / "configs").resolve()
 
 # In the same folder, but no presets: a template for the user's own file, and movement maps.
-LEAST_BEGUN = 3  # characters that say what somebody was about to write
+MIN_BEGUN = 3  # characters that say what somebody was about to write
 
 EXAMPLES = frozenset({"example", "movement", "crowd"})
 
@@ -25,7 +25,7 @@ EXAMPLES = frozenset({"example", "movement", "crowd"})
 def nearest(word: str, known: Iterable[str]) -> str:
     """The one of `known` that looks most like `word`; one that begins with it comes first."""
     names = list(known)
-    longer = sorted(name for name in names if len(word) > LEAST_BEGUN and name.startswith(word))
+    longer = sorted(name for name in names if len(word) > MIN_BEGUN and name.startswith(word))
     if longer:
         return longer[0]
     return difflib.get_close_matches(word, names, n=1, cutoff=0.0)[0]

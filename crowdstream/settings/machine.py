@@ -7,7 +7,7 @@ from pathlib import Path
 # The Linux kernel puts the board's name here on machines that boot with a device tree.
 MODEL_FILE = Path("/proc/device-tree/model")
 
-LEAST_MEMORY_MB = 256
+MIN_MEMORY_MB = 256
 
 # What a container or a service may use at most (cgroup, version 2 and 1).
 LIMIT_FILES = (
@@ -48,7 +48,7 @@ def default_memory_mb(physical_bytes: int | None = None) -> int:
     in, so that a track that was streamed once is not read from the card again."""
     if physical_bytes is None:
         physical_bytes = min(_physical_bytes(), limited_bytes())
-    return max(LEAST_MEMORY_MB, physical_bytes // 2 // 2**20)
+    return max(MIN_MEMORY_MB, physical_bytes // 2 // 2**20)
 
 
 def limited_bytes(files: tuple[Path, ...] = LIMIT_FILES) -> int:

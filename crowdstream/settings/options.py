@@ -65,7 +65,7 @@ def _about(
 
 
 # 31 years; a count of frames holds it with room to spare.
-LONGEST_SECONDS = 1e9
+MAX_SECONDS = 1e9
 
 _TEMPO = Real(20, 400, "beats per minute")
 _TRACK = File()
@@ -219,7 +219,7 @@ class Settings:
     max_preload: float | None = field(
         default=None,
         metadata=_about(
-            Real(0, LONGEST_SECONDS, "seconds"),
+            Real(0, MAX_SECONDS, "seconds"),
             "SECONDS",
             "length from which a track is streamed though it fits the memory",
             unset="only what does not fit is streamed",
@@ -349,7 +349,7 @@ class Settings:
     seconds: float | None = field(
         default=None,
         metadata=_about(
-            Real(0, LONGEST_SECONDS, "seconds", open_low=True),
+            Real(0, MAX_SECONDS, "seconds", open_low=True),
             "N",
             "stop after this time",
             unset="until stopped",

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from crowdstream.top.readings import Meter
 
-LOWEST_DB = -48.0  # at the left end: what is softer is hardly heard beside music
+MIN_DB = -48.0  # at the left end: what is softer is hardly heard beside music
 LOUD_DB = -12.0  # where a mix at its usual level peaks
 HOT_DB = -3.0
 FULL_DB = -0.1  # the limiter's ceiling is at or below
@@ -44,7 +44,7 @@ def colour(decibels: float) -> str:
 
 
 def _cell(decibels: float, width: int) -> float:
-    return min(max((decibels - LOWEST_DB) / -LOWEST_DB, 0.0), 1.0) * width
+    return min(max((decibels - MIN_DB) / -MIN_DB, 0.0), 1.0) * width
 
 
 def level_bar(meter: Meter, now: float, width: int, glyphs: Glyphs) -> Text:
@@ -52,11 +52,11 @@ def level_bar(meter: Meter, now: float, width: int, glyphs: Glyphs) -> Text:
     steps = len(glyphs.eighths)
     whole, part = divmod(round(_cell(meter.peak, width) * steps), steps)
     held = meter.held(now)
-    mark = min(width - 1, int(_cell(held, width))) if held > LOWEST_DB else -1
+    mark = min(width - 1, int(_cell(held, width))) if held > MIN_DB else -1
     text = Text(end="")
     for cell in range(width):
         # Coloured by the level that the cell stands for.
-        style = colour(LOWEST_DB * (1.0 - (cell + 1) / width))
+        style = colour(MIN_DB * (1.0 - (cell + 1) / width))
         if cell < whole:
             text.append(glyphs.eighths[-1], style)
         elif cell == mark:

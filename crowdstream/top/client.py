@@ -18,8 +18,8 @@ ASK_AWAY_SECONDS = 0.5  # between questions to a server that is away
 SUBSCRIBE_SECONDS = 5.0
 RATE_SECONDS = 2.0  # over which messages are counted
 LARGEST = 65536  # bytes of a packet
-MOST_PACKETS = 500  # read at once, so that a flood does not stop the keys
-NINE = 9  # values before the named ones, as SuperCollider has them
+MAX_PACKETS = 500  # read at once, so that a flood does not stop the keys
+STATUS_POSITIONAL_FIELDS = 9  # values before the named ones, as SuperCollider has them
 COUNTED = ("underruns", "missing_pages", "underruns_engine", "underruns_device_lost")
 
 
@@ -89,7 +89,7 @@ class Client:
             self.readings.trouble = error.strerror or "no way there"
 
     def _receive(self, now: float) -> None:
-        for _ in range(MOST_PACKETS):
+        for _ in range(MAX_PACKETS):
             try:
                 packet = self._socket.recv(LARGEST)
             except BlockingIOError:
@@ -104,7 +104,16 @@ class Client:
     def _take(self, address: str, values: tuple[Any, ...], now: float) -> None:
         readings = self.readings
         if address == "/status.reply":
-            self._status(dict(zip(values[NINE::2], values[NINE + 1 :: 2], strict=False)), now)
+            self._status(
+                dict(
+                    zip(
+                        values[STATUS_POSITIONAL_FIELDS::2],
+                        values[STATUS_POSITIONAL_FIELDS + 1 :: 2],
+                        strict=False,
+                    )
+                ),
+                now,
+            )
         elif address == "/meter":
             match values:
                 case [str(name), float(peak), float(rms), float(lufs)]:

@@ -24,7 +24,7 @@ from crowdstream.top.screen import Screen
 from crowdstream.top.terminal import DOWN, INTERRUPT, REDRAW, SUSPEND, UP, Ended, Terminal
 
 RATE = 5.0  # pictures a second: numbers can be read, and a meter's peak is held anyway
-MOST_RATE = 10.0
+MAX_RATE = 10.0
 ONCE_SECONDS = 3.0  # that a server has to answer
 METERS_SECONDS = 0.5  # over which `--once` hears meters and counts messages
 ROWS = 24  # of a picture that goes to no terminal
@@ -34,7 +34,7 @@ _DESCRIPTION = "Decks, meters, health and a log of a running server, in a termin
 
 def _rate(text: str) -> float:
     value = float(text)
-    if not 1.0 <= value <= MOST_RATE:
+    if not 1.0 <= value <= MAX_RATE:
         raise ValueError
     return value
 
@@ -46,7 +46,7 @@ def _port(text: str) -> int:
     return value
 
 
-_rate.__name__, _port.__name__ = f"rate: 1 to {MOST_RATE:g}", "port: 1 to 65535"
+_rate.__name__, _port.__name__ = f"rate: 1 to {MAX_RATE:g}", "port: 1 to 65535"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rate", type=_rate, default=RATE,
-        help=f"pictures a second, 1 to {MOST_RATE:g} (default: {RATE:g})",
+        help=f"pictures a second, 1 to {MAX_RATE:g} (default: {RATE:g})",
     )  # fmt: skip
     parser.add_argument(
         "--control", action="store_true",

@@ -18,8 +18,8 @@ from crowdstream.top.readings import BAD, FLOOR, WARN, Meter, Readings
 GRADES = {BAD: "bold red", WARN: "yellow"}
 SIDE_BY_SIDE = 150  # cells from which decks stand in two columns
 COLUMN_GAP = 4
-LEAST_LOG, LEAST_HEALTH = 3, 4  # lines, before decks get their fourth
-MOST_HEALTH = 6
+MIN_LOG, MIN_HEALTH = 3, 4  # lines, before decks get their fourth
+MAX_HEALTH = 6
 KEYS = "q quit"
 CONTROL_KEYS = "up, down deck  space play, stop  q quit"
 
@@ -51,15 +51,15 @@ def picture(
 
 def _rows(height: int, ranks: int) -> tuple[int, int, int]:
     """Lines of a deck, of health and of the mix."""
-    health, buses = LEAST_HEALTH, 1
+    health, buses = MIN_HEALTH, 1
     for deck in (4, 3, 2, 1):
-        log = LEAST_LOG if deck > 2 else 1
+        log = MIN_LOG if deck > 2 else 1
         needed = 1 + deck * ranks + buses + 1 + health + 1 + log
         if height >= needed:
             spare = height - needed
             if spare:
                 buses, spare = 2, spare - 1
-            more = min(max(0, spare - (LEAST_LOG - log)) // 2, MOST_HEALTH - health)
+            more = min(max(0, spare - (MIN_LOG - log)) // 2, MAX_HEALTH - health)
             return deck, health + more, buses
     if height >= 1 + ranks + 1 + 1 + 1:
         return 1, height - ranks - 3, 1

@@ -14,14 +14,14 @@ HOLD_SECONDS = 1.5  # that the highest peak stays, long enough to be read
 FALL_DB = 20.0  # a second, after that
 STALE_SECONDS = 8.0  # longer than between two subscriptions, after which each meter is told anew
 LOG_LINES = 200
-LONGEST_TEXT = 400  # characters of a text from outside that are looked at
+MAX_TEXT = 400  # characters of a text from outside that are looked at
 
 OK, WARN, BAD = "ok", "warn", "bad"
 
 
 def plain(text: object) -> str:
     """A text from outside as one line without control characters."""
-    return printable(str(text)[:LONGEST_TEXT])
+    return printable(str(text)[:MAX_TEXT])
 
 
 @dataclass

@@ -19,7 +19,7 @@ from crowdstream.top.screen import CLOSE, OPEN
 INTERRUPT, SUSPEND, REDRAW = "\x03", "\x1a", "\x0c"
 # What the cursor keys send, in both of their modes.
 UP, DOWN = ("\x1b[A", "\x1bOA", "\x1b[D", "\x1bOD"), ("\x1b[B", "\x1bOB", "\x1b[C", "\x1bOC")
-MOST_KEYS = 64
+MAX_KEYS = 64
 
 
 class Ended(Exception):
@@ -82,7 +82,7 @@ class Terminal:
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
         if not ready:
             return []
-        pressed = os.read(sys.stdin.fileno(), MOST_KEYS)
+        pressed = os.read(sys.stdin.fileno(), MAX_KEYS)
         if not pressed:
             raise Ended
         return list(split(pressed.decode("ascii", "replace")))

@@ -22,9 +22,9 @@ from crowdstream.library.tracks import TrackFiles, folder_verdict, is_audio, tra
 from crowdstream.texts import composed
 from crowdstream.web.query import Term
 
-MOST_LISTED = 100_000  # entries of a folder
-MOST_FOUND = 1000  # results of a search
-MOST_WALKED = 500_000  # entries that a search looks at
+MAX_LISTED = 100_000  # entries of a folder
+MAX_FOUND = 1000  # results of a search
+MAX_WALKED = 500_000  # entries that a search looks at
 SEARCH_SECONDS = 5.0
 DEPTH = 24  # folders below each other
 REST_ENTRIES, REST_SECONDS = 500, 0.0005  # that often, and that long, others have their turn
@@ -91,7 +91,7 @@ def list_folder(real: Path, roots: Sequence[Path]) -> Listing:
     truncated = False
     outside = 0
     for count, entry in enumerate(_entries(real, roots)):
-        if count >= MOST_LISTED:
+        if count >= MAX_LISTED:
             truncated = True
             break
         folder, audio = _is_folder(entry), _is_audio(entry)
@@ -121,7 +121,7 @@ def search(
     tracks: set[str] = set()  # folders of stems that fit: their files are not found beside them
     until, whole = time.monotonic() + SEARCH_SECONDS, True
     for walked, found in enumerate(_walk(roots), 1):
-        if len(folders) + len(files) >= MOST_FOUND or walked > MOST_WALKED:
+        if len(folders) + len(files) >= MAX_FOUND or walked > MAX_WALKED:
             whole = False
             break
         if walked % REST_ENTRIES == 0 and time.monotonic() > until:
@@ -184,7 +184,7 @@ def _walk(roots: Sequence[Path]) -> Iterator[Found]:
 
 def _named(real: Path, roots: Sequence[Path]) -> Iterator[tuple[str, bool]]:
     for count, entry in enumerate(_entries(real, roots)):
-        if count >= MOST_LISTED:
+        if count >= MAX_LISTED:
             return
         if entry.is_dir(follow_symlinks=False):
             yield entry.name, True

@@ -23,8 +23,8 @@ from crowdstream.library.stem_sound import Access
 from crowdstream.library.tags import read_tags
 from crowdstream.library.tracks import folder_verdict
 
-MOST_KNOWN = 20_000  # files; each takes some 300 bytes
-MOST_QUEUED = 20_000
+MAX_KNOWN = 20_000  # files; each takes some 300 bytes
+MAX_QUEUED = 20_000
 LOOK_SECONDS = 10.0  # between two looks whether there is a library now
 
 
@@ -75,7 +75,7 @@ class Catalogue:
             for folder in folders:
                 self._folders[folder] = None
                 self._folders.move_to_end(folder)
-            while len(self._folders) > MOST_QUEUED:
+            while len(self._folders) > MAX_QUEUED:
                 self._folders.popitem(last=False)
             self._begin()
 
@@ -102,7 +102,7 @@ class Catalogue:
                 else:
                     self._known.move_to_end(mark)
                 found.append(about)
-            while len(self._queue) > MOST_QUEUED:
+            while len(self._queue) > MAX_QUEUED:
                 self._queue.popitem(last=False)
             self._begin()
         found.reverse()
@@ -158,7 +158,7 @@ class Catalogue:
             about = self._about(stems)
             with self._change:
                 self._known[mark] = about
-                while len(self._known) > MOST_KNOWN:
+                while len(self._known) > MAX_KNOWN:
                     self._known.popitem(last=False)
 
     def _about(self, stems: tuple[Path, ...]) -> About:

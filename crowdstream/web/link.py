@@ -12,8 +12,8 @@ from typing import Any
 
 ANSWER_SECONDS = 5.0  # that control may take to carry out a command; then it may be gone
 FOLLOWED_SECONDS = 600.0  # for which later answers, such as /done of a load, find their way
-MOST_UNSENT = 1 << 20  # bytes: control does not read
-MOST_FOLLOWED = 4096
+MAX_UNSENT = 1 << 20  # bytes: control does not read
+MAX_FOLLOWED = 4096
 SEEN_SECONDS = 20.0  # for which control goes on showing after somebody has asked for the picture
 
 Answer = list[Any]
@@ -135,9 +135,9 @@ class Link:
         come afterwards, as a load's /done does. Raises `Busy`.
         """
         loop = asyncio.get_running_loop()
-        if len(self._unsent) > MOST_UNSENT or len(self._asked) >= MOST_FOLLOWED:
+        if len(self._unsent) > MAX_UNSENT or len(self._asked) >= MAX_FOLLOWED:
             self._forget_old(loop.time())
-            if len(self._unsent) > MOST_UNSENT or len(self._asked) >= MOST_FOLLOWED:
+            if len(self._unsent) > MAX_UNSENT or len(self._asked) >= MAX_FOLLOWED:
                 raise Busy("the server does not keep up: send less")
         number = next(self._numbers)
         asked = _Asked(loop.create_future(), loop.time() + FOLLOWED_SECONDS, later=later)

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 RATE = 30.0  # Hz: how often pages hear where the playheads are
 HEALTH_SECONDS = 1.0
-MOST_WAITING = 400  # messages for a page that does not read; it misses the older ones then
-LONGEST_MESSAGE = 16384  # bytes from a page
-MOST_COMMANDS = 64  # in one message
+MAX_WAITING = 400  # messages for a page that does not read; it misses the older ones then
+MAX_MESSAGE = 16384  # bytes from a page
+MAX_COMMANDS = 64  # in one message
 TOO_MUCH = 1008  # WebSocket: policy violated
 LEAVING_SECONDS = 5.0  # after the last page has gone, until nobody is watching
 
@@ -38,7 +38,7 @@ class Page:
     def __init__(self) -> None:
         self._picture: dict[str, Any] = {}
         self._now = ""
-        self._texts: deque[str] = deque(maxlen=MOST_WAITING)
+        self._texts: deque[str] = deque(maxlen=MAX_WAITING)
         self._bell = asyncio.Event()
         self.sees: frozenset[str] = frozenset()
         """What it shows beside the decks, such as "health"."""
@@ -188,7 +188,7 @@ class Live:
             if received["type"] == "websocket.disconnect":
                 return
             text = received.get("text")  # there are no binary messages
-            if not text or len(text) > LONGEST_MESSAGE or not limit.take():
+            if not text or len(text) > MAX_MESSAGE or not limit.take():
                 await socket.close(TOO_MUCH)
                 return
             try:
@@ -222,7 +222,7 @@ class Live:
         def answer(said: Answer) -> None:
             page.say(encoded({"answer": [number, *said]}))
 
-        if len(batch) > MOST_COMMANDS or not all(_is_message(one) for one in batch):
+        if len(batch) > MAX_COMMANDS or not all(_is_message(one) for one in batch):
             answer(["/fail", address, "this is no command"])
         elif not self._web.gate.may_write(socket):
             answer(["/fail", address, "changing anything needs the token"])

@@ -34,14 +34,14 @@ from crowdstream.web.access.certificate import (
 from crowdstream.web.access.connections import Connection, SocketConnection
 from crowdstream.web.access.entrance import Server
 from crowdstream.web.app import Web
-from crowdstream.web.live import LONGEST_MESSAGE
+from crowdstream.web.live import MAX_MESSAGE
 
 NICENESS = 5  # what is heard in the room goes before what is heard elsewhere
 BACKLOG = 64
 CLOSE_SECONDS = 0.3  # for what is under way when it ends
 KEEP_ALIVE_SECONDS = 30
 LINES_A_SECOND, LINES_AT_ONCE = 1 / 30, 20.0  # of the log
-LONGEST_SETTINGS = 1 << 20  # bytes
+MAX_SETTINGS = 1 << 20  # bytes
 
 
 class Log(logging.Handler):
@@ -88,7 +88,7 @@ def listening(host: str, port: int) -> socket.socket:
 def first_line(fd: int = 0) -> bytes:
     """The first line of a pipe; not a byte more, as the rest is for others to read."""
     line = bytearray()
-    while not line.endswith(b"\n") and len(line) < LONGEST_SETTINGS:
+    while not line.endswith(b"\n") and len(line) < MAX_SETTINGS:
         byte = os.read(fd, 1)
         if not byte:
             raise EOFError("control is gone")
@@ -111,7 +111,7 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
         config = uvicorn.Config(
             app, http=Connection, ws=SocketConnection, loop="asyncio", lifespan="off",
             log_config=None, access_log=False, server_header=False, proxy_headers=False,
-            ws_max_size=LONGEST_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
+            ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
             ssl_certfile=own.path if own else settings.http_cert,
             ssl_keyfile=own.key if own else settings.http_key,

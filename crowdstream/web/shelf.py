@@ -30,7 +30,7 @@ from starlette.routing import Route
 from crowdstream.library.tracks import TrackFiles
 from crowdstream.web.analyst import Analyst
 from crowdstream.web.browse import (
-    MOST_FOUND,
+    MAX_FOUND,
     Found,
     Listing,
     NotThere,
@@ -44,10 +44,10 @@ from crowdstream.web.live import Live
 from crowdstream.web.query import Term, parse
 from crowdstream.web.resource import resource
 
-MOST_ROWS = 200  # of one answer
-MOST_SORTED = 5000  # rows that are sorted by what their files say
-MOST_QUERY = 200  # characters
-MOST_WAITING = 8  # requests; more are told to come back
+MAX_ROWS = 200  # of one answer
+MAX_SORTED = 5000  # rows that are sorted by what their files say
+MAX_QUERY = 200  # characters
+MAX_WAITING = 8  # requests; more are told to come back
 KEPT_LISTINGS = 2
 KEPT_SEARCHES = 8
 SEARCH_AGE = 15.0  # s that what a search found is used again
@@ -97,7 +97,7 @@ class Shelf:
 
     async def find(self, request: Request) -> Response:
         """A search."""
-        query = request.query_params.get("q", "").strip()[:MOST_QUERY]
+        query = request.query_params.get("q", "").strip()[:MAX_QUERY]
         return await self._answer(request, lambda wanted: self.found(query, *wanted))
 
     async def _answer(
@@ -106,13 +106,13 @@ class Shelf:
         about = request.query_params
         try:
             offset = min(max(int(about.get("offset", "0")[:9]), 0), 10**6)
-            limit = min(max(int(about.get("limit", "100")[:9]), 1), MOST_ROWS)
+            limit = min(max(int(about.get("limit", "100")[:9]), 1), MAX_ROWS)
         except ValueError:
             return JSONResponse({"error": "offset and limit are whole numbers"}, 400)
         sort = about.get("sort", "name")
         if sort not in SORTS:
             return JSONResponse({"error": f"sort is one of {', '.join(SORTS)}"}, 400)
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             return JSONResponse({"error": "the library is busy; ask again"}, 503)
         self._waiting += 1
         try:
@@ -144,7 +144,7 @@ class Shelf:
         def found(at: int) -> Found:
             return Found(f"{path}/{names[at]}", real / names[at], at < first_file)
 
-        if sort == "name" or len(names) > MOST_SORTED:
+        if sort == "name" or len(names) > MAX_SORTED:
             order = [*reversed(range(first_file)), *reversed(range(first_file, len(names)))]
             order = order if down and sort == "name" else list(range(len(names)))
             rows = [self._row(found(at)) for at in order[offset : offset + limit]]
@@ -155,8 +155,8 @@ class Shelf:
             )
             rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
         entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
-        too_many = sort != "name" and len(names) > MOST_SORTED
-        note = f"more than {MOST_SORTED} entries are sorted by name only" if too_many else ""
+        too_many = sort != "name" and len(names) > MAX_SORTED
+        note = f"more than {MAX_SORTED} entries are sorted by name only" if too_many else ""
         note = note or _outside_note(listing.outside)
         return _page(
             entries, len(names), listing.truncated, reading, note, root.name, path
@@ -176,7 +176,7 @@ class Shelf:
             rows, abouts, reading = self._sorted(rows, sort, down)
             rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
         entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
-        note = "" if whole else f"the first {min(len(found), MOST_FOUND)} found"
+        note = "" if whole else f"the first {min(len(found), MAX_FOUND)} found"
         return _page(entries, len(found), not whole, reading or searched.unread, note)
 
     def _row(self, found: Found) -> _Row:

@@ -27,7 +27,7 @@ from crowdstream.texts import is_line
 HEAD = struct.Struct("<IB")
 MEMORY = 512 << 20  # more than this process has when it begins: what one file may take
 PAGE = 16384  # frames read at a time, as the loader does
-MOST_READS = 12
+MAX_READS = 12
 _LIBRARY = f"{os.sep}crowdstream{os.sep}library{os.sep}"
 
 
@@ -53,7 +53,7 @@ def decode(path: Path, rate: int) -> str:
             if not (reader.frames > 0 and reader.channels in (1, 2)):
                 raise AssertionError(f"{reader.frames} frames, {reader.channels} channels")
             last = max(0, reader.frames - PAGE)
-            places = [PAGE * number for number in range(MOST_READS - 3)]
+            places = [PAGE * number for number in range(MAX_READS - 3)]
             for start in (*places, last, 0, last // 2):
                 samples = reader.read(start, PAGE)
                 wanted = max(0, min(PAGE, reader.frames - start)), reader.channels

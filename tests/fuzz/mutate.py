@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.fuzz.registry import OUTSIDE, Target
 
-MOST_CHANGES = 6
+MAX_CHANGES = 6
 _EXTREMES = (0, 1, -1, 2, 4, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000,
              0xFFFFFFFF, 0xFFFFFFFE, 0x7FFFFFFFFFFFFFFF, 1 << 63, (1 << 64) - 1)  # fmt: skip
 
@@ -42,7 +42,7 @@ class Lines:
 def change(data: bytes, others: list[bytes], choose: random.Random, longest: int) -> bytes:
     """`data` with a few random changes, most of them near its beginning, where headers are."""
     out = bytearray(data)
-    for _ in range(choose.randint(1, MOST_CHANGES)):
+    for _ in range(choose.randint(1, MAX_CHANGES)):
         at = int(len(out) * choose.random() ** choose.choice((1, 3)))
         how = choose.randrange(9)
         if how == 0 and out:

@@ -25,7 +25,7 @@ from tests.fuzz.registry import NAMES, OUTSIDE, Target, file_name, load
 from tests.support.scratch_files import PLACE, PREFIX, base
 
 SECONDS = 60.0  # for each target, unless told otherwise
-MOST_FAULTS = 20  # of one target and run: then the rest would be the same
+MAX_FAULTS = 20  # of one target and run: then the rest would be the same
 MEMORY_MB = 2048
 CHOICES = frozenset({"bundles", "commands", "rings"})  # targets whose bytes are choices
 
@@ -58,7 +58,7 @@ def fuzz_plainly(name: str, seconds: float, seed: int, work: Path) -> int:
 
     def on_fault(data: bytes, error: Exception) -> None:
         kind = "".join(traceback.format_exception(error, limit=-2))[-400:]
-        if kind not in faults and len(faults) < MOST_FAULTS:
+        if kind not in faults and len(faults) < MAX_FAULTS:
             faults.add(kind)
             _keep(target, data, error)
 

@@ -19,7 +19,7 @@ from crowdstream.library.mp3 import survey
 from crowdstream.library.mp4 import MAX_BOXES, _Boxes, read_stems
 from crowdstream.library.reader import open_stem
 from crowdstream.library.splice import Window
-from crowdstream.library.tracks import MOST_ENTRIES, find_stems
+from crowdstream.library.tracks import MAX_ENTRIES, find_stems
 from tests.fuzz.encoded_sounds import sound
 from tests.fuzz.player import Player
 from tests.support import osc_reference
@@ -45,7 +45,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_an_mp3_made_of_beginnings_of_frames_is_soon_given_up(
     tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.library.mp3._MOST_TRIES", 1000)
+    monkeypatch.setattr("crowdstream.library.mp3._MAX_TRIES", 1000)
     path = tmp_path / "a.mp3"
     music = sound("MP3", "MPEG_LAYER_III", 2, SECOND)
     path.write_bytes(music + b"\xff\xfb\x90\x64" * (JUNK // 4))
@@ -59,7 +59,7 @@ def test_an_mp3_made_of_beginnings_of_frames_is_soon_given_up(
 def test_an_ogg_of_pages_in_which_no_packet_ends_is_not_walked_through_at_every_read(
     tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.library.ogg._MOST_WALKED", 100)
+    monkeypatch.setattr("crowdstream.library.ogg._MAX_WALKED", 100)
     music = sound("OGG", "VORBIS", 2, 4 * SECOND)
     last = music.rindex(b"OggS")
     head = b"OggS\0" + struct.pack("<Bq", 1, -1) + music[14:18]
@@ -79,7 +79,7 @@ def test_a_pipe_in_place_of_a_sidecar_does_not_hold_the_loader_up(tmp_path: Path
 
 
 def test_a_folder_of_very_many_files_is_refused_before_it_was_read(tmp_path: Path) -> None:
-    for number in range(MOST_ENTRIES + 1):
+    for number in range(MAX_ENTRIES + 1):
         (tmp_path / f"{number}.txt").touch()
     with pytest.raises(TooManyStems, match="name one file"):
         find_stems(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzz.registry import CORPUS, NAMES, load
 
-MOST_BYTES = 1_000_000  # of all corpora: they are part of every clone
+MAX_BYTES = 1_000_000  # of all corpora: they are part of every clone
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,5 +23,5 @@ def test_seeds_and_corpus(name: str) -> None:
 
 def test_the_corpora_are_small_and_belong_to_targets() -> None:
     files = [path for path in CORPUS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+    assert sum(path.stat().st_size for path in files) < MAX_BYTES
     assert {path.parent.name for path in files} <= set(NAMES)

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from crowdstream.control.waiting import HORIZON_SECONDS
-from crowdstream.guardian.process import MOST_DEATHS
+from crowdstream.guardian.process import MAX_DEATHS
 from tests.support.offline_server import RATE, count, place, write
 from tests.support.server import PROJECT, WAIT_SECONDS, Running, SharedServer, ended, until
 
@@ -49,7 +49,7 @@ def serve(shared: SharedServer) -> Callable[[int], Running]:
 
     def get(deaths: int) -> Running:
         running = shared.get()
-        if running.client.status()["restarts_control"] + deaths > MOST_DEATHS:
+        if running.client.status()["restarts_control"] + deaths > MAX_DEATHS:
             shared.close()
             running = shared.get()
         until(lambda: running.client.status()["standby"] != "none")

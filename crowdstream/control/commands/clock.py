@@ -11,8 +11,8 @@ from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.waiting import Entry
 
-MOST_TICKS = 96  # a beat
-LEAST_NEXT = 1 / 32  # beats
+MAX_TICKS = 96  # a beat
+MIN_NEXT = 1 / 32  # beats
 
 TEMPO = Arg("bpm", "f", "tempo", unit="beats a minute", low=20, high=400)
 METER = Arg("beats", "i", "beats per bar", low=1, high=32)
@@ -76,7 +76,7 @@ def beat(context: ServerRequest) -> None:
 
 @TABLE.add(
     "/clock/ticks",
-    Arg("per_beat", "i", "24 as MIDI's clock, 1: beats, 0: none", low=0, high=MOST_TICKS),
+    Arg("per_beat", "i", "24 as MIDI's clock, 1: beats, 0: none", low=0, high=MAX_TICKS),
     answers="`/done <address>`, then `/clock/tick count beat frame time` for each tick, or with 1 "
     "`/beat bar beat bpm frame time`, when it sounds; `time` is the Unix time of that",
     asks=True,
@@ -122,7 +122,7 @@ def at(context: ServerRequest, beat: float, address: str, arguments: tuple[Any, 
 
 @TABLE.add(
     "/clock/next",
-    Arg("quantum", "f", "beats; or beat, bar, phrase: 8 bars", unit="beats", low=LEAST_NEXT,
+    Arg("quantum", "f", "beats; or beat, bar, phrase: 8 bars", unit="beats", low=MIN_NEXT,
         high=1024, words=WORDS),
     *_REST,
 )

@@ -11,7 +11,7 @@ from crowdstream.control.tracks import Track
 from crowdstream.desk.ramps import eq_ramp
 from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 
-MOST_GAIN = 4.0  # +12 dB
+MAX_GAIN = 4.0  # +12 dB
 RATE_TOLERANCE = 1e-6  # a rate comes as a 32-bit float
 PATH_HELP = (
     "audio file, or folder of up to 8 stems; `~` is your home, a relative path starts from the "

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.control.commands.common import (
-    MOST_GAIN,
+    MAX_GAIN,
     PATH_HELP,
     band_row,
     check_rate,
@@ -21,7 +21,7 @@ from crowdstream.control.tracks import Item, first_buffer
 from crowdstream.desk.ramps import RAMP_MASTER, deck_level_ramp
 from crowdstream.desk.sizes import MAX_RATE, MIN_RATE, STEMS
 
-_GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)
+_GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
 _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
 
 

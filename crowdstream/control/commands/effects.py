@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.control.commands.common import MOST_GAIN
-from crowdstream.control.mixer import LEAST_RAMP_SECONDS, RAMP_SECONDS
+from crowdstream.control.commands.common import MAX_GAIN
+from crowdstream.control.mixer import MIN_RAMP_SECONDS, RAMP_SECONDS
 from crowdstream.control.patches import DESTINATIONS, SOURCES
 from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import MAX_WORD_LENGTH, TABLE, Arg
@@ -25,7 +25,7 @@ _VALUES = Arg(
     rest=True, max_length=MAX_WORD_LENGTH,
 )
 _SECONDS = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
-_GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)
+_GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
 _BUS = Arg("bus", "i", "send bus", low=1, high=BUSES)
 
 
@@ -182,7 +182,7 @@ def send(context: ServerRequest, deck: int, bus: int, gain: float, seconds: floa
 def _patch(
     context: ServerRequest, source: int, destination: int, gain: float, seconds: float
 ) -> None:
-    lasts = max(seconds, LEAST_RAMP_SECONDS)
+    lasts = max(seconds, MIN_RAMP_SECONDS)
     block = int(context.core.desk.header["block_frames"])
     frame = context.frame or context.now + block
     row = context.core.patches.change(source, destination, gain, frame, lasts)

@@ -8,7 +8,7 @@ from typing import Any
 from crowdstream.control.commands.clock import METER, TEMPO
 from crowdstream.control.commands.common import (
     DISCARDS,
-    MOST_GAIN,
+    MAX_GAIN,
     PATH_HELP,
     band_row,
     check_rate,
@@ -27,13 +27,13 @@ from crowdstream.desk.sizes import MAX_RATE, MIN_RATE
 FLAT_PERCENT = 50.0
 KILL_RANGE_DB = 24.0  # from just above killed to flat
 TONE_GAIN = 0.1  # -20 dB: heard, and harmless
-LONGEST_FADE = 3600.0
+MAX_FADE = 3600.0
 
 _BUFFER = Arg(
     "id", "i", "buffer: 100-1099 deck A, 1100-2099 B, 2100-3099 C, 3100-4099 D",
     low=100, high=4099,
 )
-_VOLUME = Arg("volume", "f", "linear gain", low=0, high=MOST_GAIN, default=0.8)
+_VOLUME = Arg("volume", "f", "linear gain", low=0, high=MAX_GAIN, default=0.8)
 _START_AT = Arg(
     "start_at", "f", "seconds after the last /reset", unit="s", low=-1e9, high=1e9, default=0.0
 )
@@ -52,7 +52,7 @@ def _percent(name: str) -> Arg:
 
 
 def _level(name: str, **options: Any) -> Arg:
-    return Arg(name, "f", "linear level", low=0, high=MOST_GAIN, **options)
+    return Arg(name, "f", "linear level", low=0, high=MAX_GAIN, **options)
 
 
 def _reading(help: str) -> Arg:
@@ -124,7 +124,7 @@ def stop_stem(context: ServerRequest, id: int) -> None:
 @TABLE.add(
     "/stem_volume",
     _BUFFER,
-    Arg("volume", "f", "linear gain", low=0, high=MOST_GAIN),
+    Arg("volume", "f", "linear gain", low=0, high=MAX_GAIN),
     scheduled=True,
 )
 def stem_volume(context: ServerRequest, id: int, volume: float) -> None:
@@ -189,7 +189,7 @@ def play(context: ServerRequest, deck: str, path: str, start_at: float) -> None:
     "/fade",
     deck_arg(),
     _START_AT,
-    Arg("seconds", "f", "length of the fade", unit="s", low=0, high=LONGEST_FADE, default=2.0),
+    Arg("seconds", "f", "length of the fade", unit="s", low=0, high=MAX_FADE, default=2.0),
     scheduled=True,
 )
 def fade(context: ServerRequest, deck: str, start_at: float, seconds: float) -> None:
@@ -229,7 +229,7 @@ def _set_levels(context: ServerRequest, levels: Sequence[float | None]) -> None:
     "/deck_filter",
     deck_arg(),
     _BAND,
-    Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN),
+    Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN),
     scheduled=True,
 )
 def deck_filter(context: ServerRequest, deck: str, band: str, gain: float) -> None:

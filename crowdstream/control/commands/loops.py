@@ -19,12 +19,12 @@ from crowdstream.desk.codes import (
     OP_LOOP,
 )
 
-LEAST_BEATS, MOST_BEATS = 1 / 32, 64.0
-LEAST_SECONDS = 0.001  # a shorter one is a tone above all that a track holds
+MIN_BEATS, MAX_BEATS = 1 / 32, 64.0
+MIN_SECONDS = 0.001  # a shorter one is a tone above all that a track holds
 
 _SNAP = Arg(
     "snap", "f", "it goes to the nearest multiple of so many beats of the track; 0: exactly here",
-    unit="beats", low=0, high=MOST_BEATS, default=0.0,
+    unit="beats", low=0, high=MAX_BEATS, default=0.0,
 )
 
 
@@ -38,7 +38,7 @@ def _looped(context: ServerRequest, deck: int) -> Track:
 
 @TABLE.add(
     "/deck/{deck}/loop",
-    Arg("beats", "f", "length", unit="beats", low=LEAST_BEATS, high=MOST_BEATS),
+    Arg("beats", "f", "length", unit="beats", low=MIN_BEATS, high=MAX_BEATS),
     _SNAP,
     scheduled=True,
     quantized=True,
@@ -63,9 +63,9 @@ def loop_set(context: ServerRequest, deck: int, loop_in: float, loop_out: float)
     rate = context.core.desk.sample_rate
     first = frame_in(context, track, loop_in, "loop_in")
     last = round(loop_out * rate)
-    if loop_out - loop_in < LEAST_SECONDS:
+    if loop_out - loop_in < MIN_SECONDS:
         raise BadArgument(
-            f"loop_out: {loop_out:g} s is not {LEAST_SECONDS:g} s or more after "
+            f"loop_out: {loop_out:g} s is not {MIN_SECONDS:g} s or more after "
             f"loop_in, {loop_in:g} s"
         )
     if last > track.frames:

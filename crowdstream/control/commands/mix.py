@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crowdstream.control.commands.common import MOST_GAIN, band_row
+from crowdstream.control.commands.common import MAX_GAIN, band_row
 from crowdstream.control.mixer import RAMP_SECONDS
-from crowdstream.control.mixing import MOST_DB, decibel_gain
+from crowdstream.control.mixing import MAX_DB, decibel_gain
 from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
@@ -22,7 +22,7 @@ from crowdstream.desk.sizes import DECKS
 
 # A resonant filter whose cutoff moves faster than this whistles: it takes its ringing along.
 FILTER_SECONDS = 0.02
-LEAST_EQ_DB = -26.0  # what an isolator's knob does short of its kill
+MIN_EQ_DB = -26.0  # what an isolator's knob does short of its kill
 CURVES = {"additive": CURVE_ADDITIVE, "constant-power": CURVE_POWER, "cut": CURVE_CUT}
 SIDES = {"left": (1.0, 0.0), "right": (0.0, 1.0), "through": (0.0, 0.0)}
 
@@ -32,7 +32,7 @@ _ON = Arg("on", "i", "1: automatic, 0: it stays as it is", low=0, high=1, defaul
 
 def _band_db(band: str) -> Arg:
     return Arg(
-        band, "f", f"gain of the {band} band", unit="dB", low=LEAST_EQ_DB, high=MOST_DB
+        band, "f", f"gain of the {band} band", unit="dB", low=MIN_EQ_DB, high=MAX_DB
     )
 
 
@@ -152,7 +152,7 @@ def ceiling(context: ServerRequest, decibels: float) -> None:
 
 @TABLE.add(
     "/deck/{deck}/listen",
-    Arg("gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MOST_GAIN,
+    Arg("gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MAX_GAIN,
         default=1.0),
     _RAMP,
     scheduled=True,
@@ -164,7 +164,7 @@ def listen(context: ServerRequest, deck: int, gain: float, seconds: float) -> No
 
 @TABLE.add(
     "/mix/cue/level",
-    Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN),
+    Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN),
     _RAMP,
     scheduled=True,
 )

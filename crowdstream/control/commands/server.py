@@ -12,7 +12,7 @@ from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import DECK_LETTERS, TABLE, Arg
 
 MAX_SELECTED = 32  # patterns of one command
-LEAST_FRAMES, MOST_FRAMES = 16, 8192  # of a block
+MIN_FRAMES, MAX_FRAMES = 16, 8192  # of a block
 
 
 @TABLE.add("/status", answers="`/status.reply`, see below", asks=True, changes=False)
@@ -143,7 +143,7 @@ def sync(context: ServerRequest, id: int) -> None:
 
 @TABLE.add(
     "/buffer_size",
-    Arg("frames", "i", "frames of a block", low=LEAST_FRAMES, high=MOST_FRAMES),
+    Arg("frames", "i", "frames of a block", low=MIN_FRAMES, high=MAX_FRAMES),
     answers="`/done /buffer_size <frames> <ms of silence>`",
 )
 def buffer_size(context: ServerRequest, frames: int) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.control.commands.common import MOST_GAIN, stem_tracks
-from crowdstream.control.commands.mix import FILTER_SECONDS, LEAST_EQ_DB
+from crowdstream.control.commands.common import MAX_GAIN, stem_tracks
+from crowdstream.control.commands.mix import FILTER_SECONDS, MIN_EQ_DB
 from crowdstream.control.mixer import RAMP_SECONDS
-from crowdstream.control.mixing import MOST_DB, decibel_gain
+from crowdstream.control.mixing import MAX_DB, decibel_gain
 from crowdstream.control.server_request import ServerRequest
 from crowdstream.control.table import BANDS, TABLE, Arg
 from crowdstream.desk.ramps import VOICE_EQ, VOICE_FILTER, VOICE_LISTEN, VOICE_RESONANCE, VOICE_SEND
 from crowdstream.desk.sizes import BUSES, STEMS
 
-_GAIN = Arg("gain", "f", "linear gain", low=0, high=MOST_GAIN)
+_GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
 _RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
 _ON = Arg("on", "i", "1: on, 0: off", low=0, high=1)
 
@@ -50,7 +50,7 @@ def _eq_addresses(number: int) -> None:
     for band in BANDS:
         _band_address(number, band)
     bands = (
-        Arg(band, "f", f"gain of the {band} band", unit="dB", low=LEAST_EQ_DB, high=MOST_DB)
+        Arg(band, "f", f"gain of the {band} band", unit="dB", low=MIN_EQ_DB, high=MAX_DB)
         for band in BANDS
     )
 
@@ -116,7 +116,7 @@ def _outlet_addresses(number: int) -> None:
         number,
         "listen",
         Arg(
-            "gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MOST_GAIN,
+            "gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MAX_GAIN,
             default=1.0,
         ),
         _RAMP,

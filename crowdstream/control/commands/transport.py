@@ -22,13 +22,13 @@ from crowdstream.control.tracks import Item, Track
 from crowdstream.desk.codes import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
 
 HOT_CUES = 8
-MOST_SPIN = 60.0  # s
+MAX_SPIN = 60.0  # s
 SPIN_SECONDS = 1.0  # of a brake or a start by hand
-MOST_BEATS = 4096.0
+MAX_BEATS = 4096.0
 
 _NUMBER = Arg("number", "i", "hot cue", low=1, high=HOT_CUES)
 _ON = Arg("on", "i", "1: on", low=0, high=1)
-_SPIN = Arg("seconds", "f", "how long it takes", unit="s", low=0, high=MOST_SPIN,
+_SPIN = Arg("seconds", "f", "how long it takes", unit="s", low=0, high=MAX_SPIN,
             default=SPIN_SECONDS)
 
 
@@ -46,7 +46,7 @@ def seek_fraction(context: ServerRequest, deck: int, fraction: float) -> None:
 
 @TABLE.add(
     "/deck/{deck}/seek/beat",
-    Arg("beat", "f", "beat of the track", unit="beats", low=-MOST_BEATS, high=1e6),
+    Arg("beat", "f", "beat of the track", unit="beats", low=-MAX_BEATS, high=1e6),
     scheduled=True,
     quantized=True,
 )
@@ -59,8 +59,8 @@ def seek_beat(context: ServerRequest, deck: int, beat: float) -> None:
 
 @TABLE.add(
     "/deck/{deck}/jump",
-    Arg("beats", "f", "how far; below 0 it goes back", unit="beats", low=-MOST_BEATS,
-        high=MOST_BEATS),
+    Arg("beats", "f", "how far; below 0 it goes back", unit="beats", low=-MAX_BEATS,
+        high=MAX_BEATS),
     scheduled=True, button=True,
     quantized=True,
 )

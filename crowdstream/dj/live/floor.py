@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.control.movement import LEAST_CHANGE, MovementMap, between
+from crowdstream.control.movement import MIN_CHANGE, MovementMap, between
 
 STEP_SECONDS = 1.0  # between two moves of the tempo: each ramps until the next
 
@@ -85,5 +85,5 @@ class Floor:
         target = self._chart.bpm(self.movement) if leads else plan
         target = min(high, max(low, target))
         next_bpm = self._going = self._chart.towards(bpm, target, passed)
-        self._away = leads or abs(next_bpm - plan) > LEAST_CHANGE
-        return next_bpm if abs(next_bpm - bpm) > LEAST_CHANGE else None
+        self._away = leads or abs(next_bpm - plan) > MIN_CHANGE
+        return next_bpm if abs(next_bpm - bpm) > MIN_CHANGE else None

@@ -19,11 +19,11 @@ SILENT_SECONDS = 2.5  # without an answer, after which the server counts as away
 HERE_SECONDS = 1.0  # between two signs of life
 SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may be another one
 CONFIRM_SECONDS = 1.0  # within which the server tells of a command, or the packet was lost
-MOST_TRIES = 3
-MOST_A_TICK = 8  # packets: more at once would be a flood, of which less is told
-MOST_PACKETS = 500  # read at once
+MAX_TRIES = 3
+MAX_A_TICK = 8  # packets: more at once would be a flood, of which less is told
+MAX_PACKETS = 500  # read at once
 LARGEST = 65536
-NINE = 9  # values of a status before the named ones
+STATUS_POSITIONAL_FIELDS = 9  # values of a status before the named ones
 
 Event = tuple[str, tuple[Any, ...]]
 
@@ -100,7 +100,7 @@ class Link:
             self._transmit("/status", (), False, 0)
         if self.there:
             self._introduce(now)
-            for _ in range(min(MOST_A_TICK, len(self._unsent))):
+            for _ in range(min(MAX_A_TICK, len(self._unsent))):
                 address, arguments, sure = self._unsent.popleft()
                 self._transmit(address, arguments, sure, 0)
             self._again(now)
@@ -126,7 +126,7 @@ class Link:
             late = [each for each in self._waiting[one] if now - each[0] > CONFIRM_SECONDS]
             for sent, tries in late:
                 self._waiting[one].remove((sent, tries))
-                if tries + 1 < MOST_TRIES:
+                if tries + 1 < MAX_TRIES:
                     address, arguments = one
                     exact = (Double(arguments[0]), *arguments[1:]) if address == "/clock/at" else (
                         arguments
@@ -137,7 +137,7 @@ class Link:
 
     def _receive(self, now: float) -> list[Event]:
         events: list[Event] = []
-        for _ in range(MOST_PACKETS):
+        for _ in range(MAX_PACKETS):
             try:
                 packet = self._socket.recv(LARGEST)
             except BlockingIOError:
@@ -157,7 +157,16 @@ class Link:
         self, address: str, values: tuple[Any, ...], now: float, events: list[Event]
     ) -> None:
         if address == "/status.reply":
-            self._take_status(dict(zip(values[NINE::2], values[NINE + 1 :: 2], strict=False)), now)
+            self._take_status(
+                dict(
+                    zip(
+                        values[STATUS_POSITIONAL_FIELDS::2],
+                        values[STATUS_POSITIONAL_FIELDS + 1 :: 2],
+                        strict=False,
+                    )
+                ),
+                now,
+            )
         elif address == "/changed" and values:
             self._confirm(key(str(values[0]), values[1:]))
             if not self.echoes.own(str(values[0]), values[1:]):

@@ -14,7 +14,7 @@ from crowdstream.dj.sets import Set
 LEAD_SECONDS = 2.0  # before a transition, in which it is decided on and told to the server
 FIRST_SECONDS = 0.5  # before the first track begins
 SETTLE_SECONDS = 0.4  # from a load to its start: what prepares it is on its way
-MOST_HISTORY = 5000  # tracks of its past that it remembers
+MAX_HISTORY = 5000  # tracks of its past that it remembers
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ class Player:
             self.state = state.at(Stage.GOING, self._now())
             log.info("%s", decision.note)
         elif isinstance(decision, passing.Arrive):
-            history = (*state.history[-passing.MOST_HISTORY :], decision.mix.entries[0].path)
+            history = (*state.history[-passing.MAX_HISTORY :], decision.mix.entries[0].path)
             self.state = replace(
                 state.at(Stage.NONE, self._now()), mix=decision.mix, index=0,
                 decks={0: decision.deck}, used=state.used | decision.left, before=None,

@@ -27,7 +27,7 @@ KINDS: tuple[Kind, ...] = (
 )  # fmt: skip
 WITHOUT_GRID: tuple[Kind, ...] = (echo_out, cut)  # nothing is laid upon beats, or looped by them
 OFF_PHRASE = 0.8  # of the score, where the new track takes the lead within a phrase
-LEAST_SCORE = 0.02  # below that a transition is none
+MIN_SCORE = 0.02  # below that a transition is none
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def rate(kind: Kind, meeting: Meeting, limit: float) -> tuple[float, str]:
     placed = 1.0 if any(abs(turn - beat) < 1e-6 for beat in out.facts.phrases) else OFF_PHRASE
     harmony = 1 - kind.MELODIES * min(1.0, 1.1 * meeting.key.cost)
     score = fit.score * harmony * placed
-    return (score if score >= LEAST_SCORE else 0.0), fit.why
+    return (score if score >= MIN_SCORE else 0.0), fit.why
 
 
 def propose(kind: Kind, meeting: Meeting, limit: float) -> Proposal | None:

@@ -11,7 +11,7 @@ from crowdstream.dj.sets import BEATS_PER_BAR, Row
 
 EASY_CHANGE = 0.02  # of the tempo: nobody notices while a phrase passes
 RIDE_BEATS = 64.0  # in which the tempo moves before a transition: 4 percent in 30 s are not heard
-LEAST_RIDE_BEATS = 32.0
+MIN_RIDE_BEATS = 32.0
 SWAP_BEATS = 1.0  # before the other one comes, in which a bass goes
 GONE_BEATS = 0.75  # that this takes: the last of it has left the mix before the other one is there
 HANDOVER_BEATS = 4.0  # that a voice or a melody takes to go
@@ -117,7 +117,7 @@ def tempo_rows(meeting: Meeting) -> list[Row]:
 
 def rides(meeting: Meeting) -> bool:
     """Whether the clock can move to the coming track's tempo before it comes, unnoticed."""
-    return meeting.change <= meeting.limit + 1e-9 and meeting.out.alone >= LEAST_RIDE_BEATS
+    return meeting.change <= meeting.limit + 1e-9 and meeting.out.alone >= MIN_RIDE_BEATS
 
 
 def lone_tempo_rows(meeting: Meeting) -> list[Row]:

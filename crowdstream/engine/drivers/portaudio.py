@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crowdstream.desk.stream import DeviceError, StreamInfo
-from crowdstream.engine.callback import MOST_FRAMES, Callback
+from crowdstream.engine.callback import MAX_FRAMES, Callback
 from crowdstream.engine.drivers.devices import choose, full_name, is_jack_plugin
 from crowdstream.engine.drivers.rate_converter import RateConverter
 from crowdstream.engine.drivers.sample_format import (
@@ -26,7 +26,7 @@ from crowdstream.engine.drivers.sample_format import (
 UNDERFLOW = 0x4  # paOutputUnderflow
 # A device with more is a sound server's, which takes any number and mixes it down to what there
 # is: the cue bus would be heard in the room.
-MOST_OUTPUTS = 24
+MAX_OUTPUTS = 24
 MAX_CHANNELS = 64  # that are opened where a device takes all of its channels or none
 COMMON_RATES = (48000.0, 44100.0, 96000.0)
 MAX_TRIES = 64  # where PortAudio does not say which part of a request it refuses
@@ -240,7 +240,7 @@ class PortAudioDriver:
 
     def _ways(self, entry: dict[str, Any]) -> Iterator[Way]:
         there = entry["channels"]
-        cue = self._cue == "2" or (self._cue == "auto" and there <= MOST_OUTPUTS)
+        cue = self._cue == "2" or (self._cue == "auto" and there <= MAX_OUTPUTS)
         channels = [4] if cue and there >= 4 else []
         channels += [2] if there >= 2 else []
         if 2 < there <= MAX_CHANNELS:  # a device that takes all of its channels or none
@@ -255,14 +255,14 @@ class PortAudioDriver:
     def _try(self, module: Any, entry: dict[str, Any], way: Way) -> Any:
         # Four channels with the cue bus, and so where the device wants all that it has.
         wide = way.channels >= 4 and (
-            self._cue == "2" or (self._cue == "auto" and way.channels <= MOST_OUTPUTS)
+            self._cue == "2" or (self._cue == "auto" and way.channels <= MAX_OUTPUTS)
         )
         self._callback.channels = 4 if wide else 2
-        self._output = OutputFormat(way.form, way.channels, MOST_FRAMES)
+        self._output = OutputFormat(way.form, way.channels, MAX_FRAMES)
         self._converter, frames = None, self._frames
         if self.keep_rate and way.rate != self._rate:
             self._converter = RateConverter(
-                self._rate, way.rate, self._callback.channels, MOST_FRAMES // 4
+                self._rate, way.rate, self._callback.channels, MAX_FRAMES // 4
             )
             frames = round(frames * way.rate / self._rate)  # as many seconds
         constant = PORTAUDIO[way.form]

@@ -21,8 +21,8 @@ import uvicorn
 from crowdstream.system.network_address import same_sender
 from crowdstream.web.access.limits import (
     HANDSHAKE_SECONDS,
-    MOST_CONNECTIONS,
-    MOST_CONNECTIONS_EACH,
+    MAX_CONNECTIONS,
+    MAX_CONNECTIONS_EACH,
     RESERVED_CONNECTIONS,
     SEND_BUFFER_BYTES,
     SEND_SECONDS,
@@ -61,8 +61,8 @@ class Places:
 
     def __init__(
         self,
-        most: int = MOST_CONNECTIONS,
-        each: int = MOST_CONNECTIONS_EACH,
+        most: int = MAX_CONNECTIONS,
+        each: int = MAX_CONNECTIONS_EACH,
         reserved: int = RESERVED_CONNECTIONS,
     ) -> None:
         self._count = Count(most, each, reserved)

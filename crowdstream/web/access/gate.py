@@ -33,11 +33,11 @@ from crowdstream.web.access.headers import security_headers, without_token
 from crowdstream.web.access.invitation import invitation, page_url, qr_code
 from crowdstream.web.access.limits import (
     BODY_SECONDS,
-    LONGEST_BODY,
+    MAX_BODY,
+    MAX_SOCKETS,
+    MAX_SOCKETS_EACH,
     MESSAGES_A_SECOND,
     MESSAGES_AT_ONCE,
-    MOST_SOCKETS,
-    MOST_SOCKETS_EACH,
     REQUEST_BYTES,
     REQUESTS_A_SECOND,
     REQUESTS_AT_ONCE,
@@ -69,7 +69,7 @@ REASONS = {
     "failures": (429, "too many wrong tokens: wait"),
     "rate": (429, "too many requests: wait"),
     "sockets": (503, "too many pages are open: close one"),
-    "length": (413, f"a request has at most {LONGEST_BODY} bytes"),
+    "length": (413, f"a request has at most {MAX_BODY} bytes"),
     "slow": (408, "the request did not come as a whole"),
     "upload": (415, "JSON only: nothing is uploaded here"),
     "fault": (500, f"this failed in a way that it should not: {REPORT}"),
@@ -110,7 +110,7 @@ class Gate:
         self._names = own_names(settings.http_names)
         self._requests = Buckets(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, clock)
         self._guesses = Guesses(clock)
-        self._sockets = Count(MOST_SOCKETS, MOST_SOCKETS_EACH, RESERVED_SOCKETS)
+        self._sockets = Count(MAX_SOCKETS, MAX_SOCKETS_EACH, RESERVED_SOCKETS)
         self._quiet = Quiet(clock, CRASH_SECONDS)
         self.known: Callable[[str], None] = lambda _address: None
         """Called with the address of each request that shows the token."""
@@ -380,7 +380,7 @@ async def _whole(headers: Mapping[str, str], receive: Receive) -> Receive:
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit() or len(length) > 9:
         raise Refusal("length")
-    if int(length) > LONGEST_BODY:
+    if int(length) > MAX_BODY:
         raise Refusal("length")
     if not _has_body(headers):
         return receive
@@ -393,7 +393,7 @@ async def _whole(headers: Mapping[str, str], receive: Receive) -> Receive:
                 if message["type"] != "http.request":
                     raise Refusal("slow")
                 body += message.get("body", b"")
-                if len(body) > LONGEST_BODY:
+                if len(body) > MAX_BODY:
                     raise Refusal("length")
                 more = message.get("more_body", False)
     except TimeoutError:

@@ -16,10 +16,10 @@ from crowdstream.system.token_bucket import TokenBucket
 
 # Connections, WebSockets among them. A page has one for its state, one for what it listens to, and
 # up to six for files. Well below the 1024 descriptors that a process may have.
-MOST_CONNECTIONS = 672
-MOST_CONNECTIONS_EACH = 160  # of one address that is not this machine
-MOST_SOCKETS = 160  # WebSockets: 20 pages and 20 listeners are 40
-MOST_SOCKETS_EACH = 64
+MAX_CONNECTIONS = 672
+MAX_CONNECTIONS_EACH = 160  # of one address that is not this machine
+MAX_SOCKETS = 160  # WebSockets: 20 pages and 20 listeners are 40
+MAX_SOCKETS_EACH = 64
 # Places that strangers leave free. Of each: the second half is for who has the token alone, as
 # everybody comes from this machine where a proxy on it passes requests on.
 RESERVED_CONNECTIONS = 64
@@ -51,7 +51,7 @@ FRAMES_AT_ONCE = 200.0
 # A long answer counts as several requests, as it takes as long to make and to send.
 REQUEST_BYTES = 65536
 
-LONGEST_BODY = 65536  # bytes of a request
+MAX_BODY = 65536  # bytes of a request
 HANDSHAKE_SECONDS = 10.0  # in which TLS has to be agreed on
 HEAD_SECONDS = 10.0  # in which a request's head has to come
 BODY_SECONDS = 10.0  # and its body

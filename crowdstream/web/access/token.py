@@ -22,7 +22,7 @@ from crowdstream.settings.files import home_folder, user_config_path
 FILE = "http-token"
 BYTES = 18  # of chance: 24 letters, which a QR code of a few lines still holds
 _FORM = re.compile(r"[A-Za-z0-9_-]{8,200}")
-_MOST_READ = 512
+_MAX_READ = 512
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -64,7 +64,7 @@ def _read(path: Path) -> str:
         own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
         if not own or status.st_mode & _OTHERS:
             return ""
-        text = os.read(file, _MOST_READ).decode("ascii", "replace").strip()
+        text = os.read(file, _MAX_READ).decode("ascii", "replace").strip()
     except OSError:
         return ""
     finally:

@@ -16,7 +16,7 @@ from crowdstream.web.listening.listener import Listener
 
 READ_SECONDS = 0.01  # between two looks at the tap
 CHUNKS_A_SECOND = 50  # 20 ms: a packet of Opus
-LONGEST_PAUSE = 0.05  # between two looks; when it was longer, that is no listener's fault
+MAX_PAUSE = 0.05  # between two looks; when it was longer, that is no listener's fault
 
 
 class Broadcast:
@@ -62,7 +62,7 @@ class Broadcast:
     def work(self, reader: TapReader) -> None:
         """Read what has come, and hand on what is complete."""
         now = time.monotonic()
-        self._worked += min(now - self._looked_at, LONGEST_PAUSE)
+        self._worked += min(now - self._looked_at, MAX_PAUSE)
         self._looked_at = now
         self._clock.read()
         rate = round(self._desk.sample_rate)

@@ -16,7 +16,7 @@ STEP_SECONDS = 3.0  # for which fewer bits get their chance before there are sti
 PROBE_SECONDS = 0.5  # between two chunks that are sent even so: a report may wait for one
 GIVE_UP_SECONDS = 15.0  # of being full with the fewest bits
 RECOVER_SECONDS = 20.0  # without being slow, before more bits are tried again
-MOST_RECOVER_SECONDS = 300.0  # each try that fails doubles the pause, up to here
+MAX_RECOVER_SECONDS = 300.0  # each try that fails doubles the pause, up to here
 RELAPSE_SECONDS = 15.0  # being slow so soon after more bits means that the try has failed
 
 
@@ -135,7 +135,7 @@ class Listener:
     def _adapt(self, behind: float, now: float) -> None:
         if self._slow(behind):
             if now - self._widened_at < RELAPSE_SECONDS:
-                self._pause = min(2 * self._pause, MOST_RECOVER_SECONDS)
+                self._pause = min(2 * self._pause, MAX_RECOVER_SECONDS)
                 self._widened_at = -math.inf
             self._slow_at = now
             if self._excused(now):

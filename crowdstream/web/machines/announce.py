@@ -18,7 +18,7 @@ from crowdstream.web.access.invitation import own_addresses
 log = logging.getLogger(__name__)
 
 KINDS = ("_oscjson._tcp.local.", "_http._tcp.local.")
-LONGEST_LABEL = 63  # bytes of a part of a name
+MAX_LABEL = 63  # bytes of a part of a name
 
 
 class Announcement:
@@ -76,4 +76,4 @@ async def announce(
 
 def _label(text: str) -> str:
     # A label is no more than so many bytes, and has no dots.
-    return text.replace(".", "-").encode()[:LONGEST_LABEL].decode("utf-8", "ignore")
+    return text.replace(".", "-").encode()[:MAX_LABEL].decode("utf-8", "ignore")

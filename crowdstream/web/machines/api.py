@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FAILED = 422
 NO_STORE = {"Cache-Control": "no-store"}
 # The first values of the status have no names in OSC, where they are those of SuperCollider.
-NINE = (
+STATUS_POSITIONAL_FIELDS = (
     "one", "sounding_voices", "sounding_stems", "decks", "buffers", "cpu_average", "cpu_peak",
     "sample_rate_asked", "sample_rate_actual",
 )  # fmt: skip
@@ -103,9 +103,14 @@ class Api:
             return wrong(503, str(error))
         for address, *values in answers:
             if address == "/status.reply":
-                first, rest = values[: len(NINE)], values[len(NINE) :]
+                first, rest = (
+                    values[: len(STATUS_POSITIONAL_FIELDS)],
+                    values[len(STATUS_POSITIONAL_FIELDS) :],
+                )
                 named = dict(zip(rest[::2], rest[1::2], strict=False))
-                return told({**dict(zip(NINE[1:], first[1:], strict=False)), **named})
+                return told(
+                    {**dict(zip(STATUS_POSITIONAL_FIELDS[1:], first[1:], strict=False)), **named}
+                )
         return wrong(503, "the server does not say how it is")
 
     def _known(self) -> dict[str, Command]:

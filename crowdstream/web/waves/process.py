@@ -39,7 +39,7 @@ from crowdstream.web.waves.work import FINISHED, Job
 
 REPORT_SECONDS = 0.1  # between two reports on one sound
 BUSY_SECONDS = 0.5  # between two signs of life
-MOST_WANTED = 64  # sounds: four decks of eight stems, twice
+MAX_WANTED = 64  # sounds: four decks of eight stems, twice
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 KEPT_BYTES = 16 << 20
@@ -144,7 +144,7 @@ class Process:
 
     def _take(self, message: dict[str, Any]) -> None:
         if "want" in message:
-            self._want(message["want"][:MOST_WANTED], [Path(one) for one in message["roots"]])
+            self._want(message["want"][:MAX_WANTED], [Path(one) for one in message["roots"]])
         if "near" in message:
             path, block = message["near"]
             if path in self._jobs:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 DECKS = "ABCD"
-MOST_STEMS = 16  # of a deck that is drawn
-MOST_READING = 64  # tiles that are read at a time; more are refused, and asked for again
+MAX_STEMS = 16  # of a deck that is drawn
+MAX_READING = 64  # tiles that are read at a time; more are refused, and asked for again
 FOREVER = "private, max-age=31536000, immutable"
 COARSE = 3  # from here on a tile is an overview, and says nothing of where somebody looks
 
@@ -116,7 +116,7 @@ class Waves:
     def _changed(self, deck: str) -> bool:
         picture = self._web.link.picture.get(f"deck.{deck}") or {}
         number = int(picture.get("number") or 0)
-        paths = [str(stem["path"]) for stem in picture.get("stems") or []][:MOST_STEMS]
+        paths = [str(stem["path"]) for stem in picture.get("stems") or []][:MAX_STEMS]
         before = self._tracks.get(deck)
         if before and before.number == number:
             if [sound.path for sound in before.sounds] == paths:
@@ -207,7 +207,7 @@ class Waves:
         sound = track.sounds[stem] if track and stem < len(track.sounds) else None
         if sound is None or sound.file is None:
             return _refused(404)
-        if self._reading >= MOST_READING:
+        if self._reading >= MAX_READING:
             return _refused(503)
         self._reading += 1
         try:

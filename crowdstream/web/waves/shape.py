@@ -30,8 +30,8 @@ COARSEST = 256  # a level of so many buckets has none above it
 
 BUCKET_SECONDS = 0.0027  # 128 frames at 44.1 and 48 kHz: a pixel of some seconds on a screen
 WINDOW_SECONDS = 0.0113  # 512 frames at 44.1 and 48 kHz: 86 Hz between lines of a spectrum
-MOST_BUCKETS = 1 << 22  # of level 0, three hours; longer files have longer buckets
-LONGEST_BUCKET = 1 << 15  # frames: with it a file of 36 days is the longest
+MAX_BUCKETS = 1 << 22  # of level 0, three hours; longer files have longer buckets
+MAX_BUCKET = 1 << 15  # frames: with it a file of 36 days is the longest
 
 DECIBELS_PER_STEP = 0.375
 
@@ -64,9 +64,9 @@ class Shape:
     def of(cls, rate: int, frames: int) -> Shape:
         """The shape for a sound. Raises `TooLong`."""
         bucket = _power_of_two(rate * BUCKET_SECONDS)
-        while -(-frames // bucket) > MOST_BUCKETS:
+        while -(-frames // bucket) > MAX_BUCKETS:
             bucket *= 2
-        if bucket > LONGEST_BUCKET:
+        if bucket > MAX_BUCKET:
             raise TooLong(f"{frames} frames are more than a waveform is made of")
         return cls(rate, frames, bucket)
 

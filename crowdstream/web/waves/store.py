@@ -23,7 +23,7 @@ from crowdstream.web.waves.shape import (
     name_digest,
 )
 
-MOST_BYTES = 512 << 20  # of all finished peaks: a thousand stems of five minutes
+MAX_BYTES = 512 << 20  # of all finished peaks: a thousand stems of five minutes
 SPARE_BYTES = 256 << 20  # that are left free on the disk
 _OURS = re.compile(r"[0-9a-f]{32}\.wave")
 
@@ -68,7 +68,7 @@ class Unfinished:
 class Store:
     """Finished peaks, and room for more."""
 
-    def __init__(self, folder: Path, temporary: bool = False, most: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, temporary: bool = False, most: int = MAX_BYTES) -> None:
         self.folder = folder
         self._temporary = temporary
         self._most = most

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 HANG_SECONDS = 20.0  # without a word while it is busy: it comes to nothing
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 60.0  # that it is kept after the last page has gone
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # before it is started again after it died; doubles
+FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0  # before it is started again after it died; doubles
 END_SECONDS = 0.7
-LONGEST_LINE = 1 << 20
+MAX_LINE = 1 << 20
 
 Hear = Callable[[dict[str, Any]], None]
 
@@ -108,7 +108,7 @@ class Worker:
             self._task.cancel()
 
     async def _run(self) -> None:
-        restarts = RestartPolicy(FIRST_PAUSE, LONGEST_PAUSE, settled=LONGEST_PAUSE)
+        restarts = RestartPolicy(FIRST_PAUSE, MAX_PAUSE, settled=MAX_PAUSE)
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -128,7 +128,7 @@ class Worker:
             # -P: a file of the folder it is started in must not stand in for a module.
             sys.executable, "-P", "-m", "crowdstream.web.waves.process", *self._media,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env=child_environment(self._environ), start_new_session=True, limit=LONGEST_LINE,
+            env=child_environment(self._environ), start_new_session=True, limit=MAX_LINE,
         )  # fmt: skip
         self._process, self.pid = process, process.pid
         self._busy, self._hung = "", False

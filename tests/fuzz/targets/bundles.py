@@ -12,7 +12,7 @@ from tests.fuzz.targets.osc import same
 from tests.support import osc_reference
 from tests.support.byte_source import ByteSource
 
-MOST_ELEMENTS = 12
+MAX_ELEMENTS = 12
 DEEP = DEEPEST + 4
 SLOW_SECONDS = 20.0  # of CPU time; a packet takes under 10 ms: this one does not come back
 
@@ -28,7 +28,7 @@ def _build(source: ByteSource, outer: float | None, depth: int) -> tuple[bytes, 
     if outer is not None and (moment is None or moment < outer):
         moment = outer
     elements, known, deepest = [], [], depth
-    for _ in range(source.between(0, MOST_ELEMENTS)):
+    for _ in range(source.between(0, MAX_ELEMENTS)):
         if source.chance(70) and depth < DEEP:
             inner, more, deep = _build(source, moment, depth + 1)
             elements.append(inner)

@@ -22,7 +22,7 @@ from tests.support import osc_reference, scratch_files
 from tests.support.byte_source import ByteSource
 from tests.support.osc_reference import Tagged
 
-MOST_STEPS = 120
+MAX_STEPS = 120
 MEMORY_MB = 6  # the long file does not fit: it is streamed
 BUFFERS = (100, 101, 1100, 1101, 2100, 3100, 99, 4099)
 FILES = ("short.wav", "song", "long.wav", "mono.wav", "song", "long.wav", "text.wav", "empty.wav",
@@ -222,7 +222,7 @@ def run(data: bytes) -> None:
     rig = Player(memory_mb=MEMORY_MB, record_folder=Path("/nonexistent"))
     with contextlib.redirect_stdout(io.StringIO()), rig as player:
         _begin(player, source)
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             if not source.left:
                 break
             _step(player, source)

@@ -24,7 +24,7 @@ from tests.fuzz.ring_child import batch
 from tests.support.byte_source import ByteSource
 from tests.support.environment import child_environment
 
-MOST_ACTIONS = 12
+MAX_ACTIONS = 12
 LONGEST = 0.003  # seconds between two of them
 PATIENCE = 60.0  # seconds for what takes a hundredth, on a busy machine
 ROOT = Path(__file__).parents[3]
@@ -130,7 +130,7 @@ class Told:
 
 def _against_commands(writers: Writers, source: ByteSource) -> None:
     writers.begin(f"commands {source.byte()}")
-    for _ in range(source.between(1, MOST_ACTIONS)):
+    for _ in range(source.between(1, MAX_ACTIONS)):
         _disturb(writers, source)
         take_commands(writers.desk, source.pick((1, 50, 5000, COMMAND_RING)))
         if source.chance(40):
@@ -144,7 +144,7 @@ def _against_events(writers: Writers, source: ByteSource) -> None:
     desk = writers.desk
     writers.begin("engine")
     told, pushed = Told(desk), 0
-    for _ in range(source.between(1, MOST_ACTIONS)):
+    for _ in range(source.between(1, MAX_ACTIONS)):
         made = batch(pushed + 1, source.between(1, 1500))
         made["index"] = 0
         if push_commands(desk, made):

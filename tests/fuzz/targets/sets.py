@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crowdstream.control.errors import CommandError
 from crowdstream.control.table import TABLE
-from crowdstream.offline.cues import LONGEST_SECONDS, MOST_BEATS, Set, SetError
+from crowdstream.offline.cues import MAX_BEATS, MAX_SECONDS, Set, SetError
 from crowdstream.offline.sets import reader
 from crowdstream.texts import is_line
 from tests.fuzz.registry import Fault, Target
@@ -30,7 +30,7 @@ def run(data: bytes) -> None:
 def _check(found: Set) -> None:
     moments = [cue.at for cue in found.cues] + ([found.end] if found.end else [])
     for moment in moments:
-        if not 0.0 <= moment.value <= (MOST_BEATS if moment.beats else LONGEST_SECONDS):
+        if not 0.0 <= moment.value <= (MAX_BEATS if moment.beats else MAX_SECONDS):
             raise Fault(f"a time of {moment}")
     for cue in found.cues:
         try:

@@ -11,7 +11,7 @@ from crowdstream.library.lengths import length_of
 from crowdstream.library.mp3 import after_tags, survey, with_length_tag
 from crowdstream.library.ogg import VorbisPages, links
 from crowdstream.library.splice import SplicedFile, Window
-from crowdstream.library.tags import LONGEST_TEXT, read_tags
+from crowdstream.library.tags import MAX_TEXT, read_tags
 from crowdstream.texts import is_line
 from tests.fuzz.encoded_sounds import all_sounds
 from tests.fuzz.registry import Fault, Target
@@ -29,7 +29,7 @@ def run(data: bytes) -> None:
     if tags.bpm is not None and not (math.isfinite(tags.bpm) and tags.bpm > 0):
         raise Fault(f"a tempo of {tags.bpm}")
     for text in tags.texts().values():
-        if not (is_line(text) and len(text) <= LONGEST_TEXT):
+        if not (is_line(text) and len(text) <= MAX_TEXT):
             raise Fault(f"a tag that is not one line: {text!r}")
     fd = os.open(path, os.O_RDONLY)
     try:

@@ -94,7 +94,7 @@ def test_one_that_computes_without_an_end_is_ended(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(pool, "MOST_SECONDS", 0.01)
+    monkeypatch.setattr(pool, "MAX_SECONDS", 0.01)
     monkeypatch.setattr(pool, "SECONDS_PER_BYTE", 0.0)
     sound(tmp_path / "spins.wav")
     with Pool(1, INSTANT_ANALYSIS) as one:

@@ -182,7 +182,7 @@ def test_the_last_of_a_disk_is_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = os.statvfs(tmp_path)
-    monkeypatch.setattr(module, "LEAST_FREE", space.f_bavail * space.f_frsize + (1 << 40))
+    monkeypatch.setattr(module, "MIN_FREE", space.f_bavail * space.f_frsize + (1 << 40))
     complaints = Complaints()
     log = LogFile(tmp_path / "a.log", complaints)
     log.write(b"one\n")

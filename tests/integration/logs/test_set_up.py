@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from crowdstream.logs.behind import MOST_WAITING, Behind
+from crowdstream.logs.behind import MAX_WAITING, Behind
 from tests.support.environment import PROJECT, child_environment
 from tests.support.server import WAIT_SECONDS, server, until
 
@@ -82,7 +82,7 @@ def test_nobody_waits_for_a_target_that_is_stuck() -> None:
     handler = Behind(write)
     log = logging.Logger("stuck")
     log.addHandler(handler)
-    for number in range(MOST_WAITING + 500):
+    for number in range(MAX_WAITING + 500):
         log.info("%d", number)
     handler.flush()
     assert not lines  # it has come back while the target was stuck
@@ -91,7 +91,7 @@ def test_nobody_waits_for_a_target_that_is_stuck() -> None:
     log.info("after")
     handler.close()
     assert lines[0] == b"0\n" and lines[-1] == b"after\n"
-    assert len(lines) == MOST_WAITING + 3  # one was with the writer; the note; the last
+    assert len(lines) == MAX_WAITING + 3  # one was with the writer; the note; the last
     assert lines[-2] == b"499 lines were left out: they could not be written\n"
 
 

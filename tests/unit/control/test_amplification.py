@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.answers import INSTEAD, MOST_TIMES, NO_SUBSCRIPTION
+from crowdstream.control.answers import INSTEAD, MAX_TIMES, NO_SUBSCRIPTION
 from crowdstream.control.packets import build
 from crowdstream.control.table import TABLE, Arg
 from crowdstream.control.waiting import STRANGERS_HELD
@@ -93,9 +93,9 @@ def test_no_command_of_the_table_amplifies(
     sent = bytes_sent(rig)
     for number, packet in enumerate(every):
         got = sent[stranger(number)]
-        assert got <= MOST_TIMES * len(packet), packet
+        assert got <= MAX_TIMES * len(packet), packet
         answered += got > 0
-        longer += sent["127.0.0.1", number] > MOST_TIMES * len(packet)
+        longer += sent["127.0.0.1", number] > MAX_TIMES * len(packet)
     assert answered > 600, "most is answered, so the limit is what keeps them short"
     assert longer > 50, "those on the allow list get all of it"
     assert rig.status()["withheld"] > 50
@@ -110,7 +110,7 @@ def test_random_packets_are_not_amplified_either(open_rig: Rig) -> None:
         open_rig.core.packet(packets[-1], stranger(number))
     sent = bytes_sent(open_rig)
     for number, packet in enumerate(packets):
-        assert sent[stranger(number)] <= MOST_TIMES * len(packet)
+        assert sent[stranger(number)] <= MAX_TIMES * len(packet)
 
 
 def test_an_answer_that_is_too_long_is_counted_and_said_in_short(open_rig: Rig) -> None:

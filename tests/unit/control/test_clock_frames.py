@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from crowdstream.control.clock import (
     JUMP_SECONDS,
     KEPT,
+    MAX_AHEAD,
     MOMENTS,
     MOMENTS_NOTED,
-    MOST_AHEAD,
     NEAR_BEAT,
     SMOOTHING,
     BeatClock,
@@ -283,7 +283,7 @@ def test_only_the_latest_stretches_are_kept() -> None:
 
 def test_only_so_many_changes_may_lie_ahead() -> None:
     clock = beats()
-    for number in range(MOST_AHEAD):
+    for number in range(MAX_AHEAD):
         assert not clock.full(10)
         clock.set_tempo(100.0, 1000 + number, 10)
     assert clock.full(10) and clock.full(1000)

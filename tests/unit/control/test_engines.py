@@ -12,14 +12,14 @@ from crowdstream.control.engines import (
     AGAIN_PAUSE,
     FIRST_PAUSE,
     LEAVE_SECONDS,
-    LONGEST_PAUSE,
-    MOST_DEATHS,
+    MAX_DEATHS,
+    MAX_PAUSE,
     SHORT_SECONDS,
     STANDSTILL_SECONDS,
     Engines,
 )
 from crowdstream.control.errors import Refused
-from crowdstream.control.resizing import LONGEST_SECONDS
+from crowdstream.control.resizing import MAX_SECONDS
 from crowdstream.desk.block import Desk
 from crowdstream.desk.stream import DeviceError, StreamInfo
 from crowdstream.settings import validate
@@ -196,7 +196,7 @@ def test_alone_a_device_that_stands_still_is_seen_by_control(desk: Desk) -> None
 def test_engines_that_die_at_once_one_after_another_are_the_end(desk: Desk) -> None:
     stage = Stage(desk)
     stage.wait(FIRST_PAUSE)
-    for number in range(1, MOST_DEATHS + 2):
+    for number in range(1, MAX_DEATHS + 2):
         assert not stage.engines.failed
         stage.takes(number)
         stage.wait(SHORT_SECONDS / 2)  # no time for a standby
@@ -208,9 +208,9 @@ def test_engines_that_die_at_once_one_after_another_are_the_end(desk: Desk) -> N
 def test_one_that_has_lived_counts_from_the_beginning(desk: Desk) -> None:
     stage = Stage(desk)
     stage.wait(FIRST_PAUSE)
-    for number in range(1, 4 * MOST_DEATHS):
+    for number in range(1, 4 * MAX_DEATHS):
         stage.takes(number)
-        stage.wait(SHORT_SECONDS * (2 if number % MOST_DEATHS == 0 else 0.5))
+        stage.wait(SHORT_SECONDS * (2 if number % MAX_DEATHS == 0 else 0.5))
         stage.dies(number)
         stage.wait(0.0)
     assert not stage.engines.failed
@@ -227,7 +227,7 @@ def test_standbys_that_fail_are_tried_ever_more_rarely(desk: Desk) -> None:
             stage.wait(0.25)
         pauses.append(stage.now - begin)
     assert pauses[:4] == pytest.approx([0.5, 1.0, 2.0, 4.0])
-    assert pauses[-1] == LONGEST_PAUSE
+    assert pauses[-1] == MAX_PAUSE
     # One that was ready once is a good one.
     stage.says(9, standby="running")
     stage.dies(9)
@@ -305,14 +305,14 @@ def test_where_it_does_not_come_to_that_it_plays_on(desk: Desk, how: str) -> Non
         stage.wait(0.0)
         assert "has died" in asked.said[0]
     elif how == "hangs":
-        stage.wait(LONGEST_SECONDS + 1.0)
+        stage.wait(MAX_SECONDS + 1.0)
         assert "within 30 s" in asked.said[0]
     else:
         stage.takes(1, "device", CLOCK)
         stage.wait(0.0)
         assert "device is gone" in asked.said[0]
     assert stage.children[2].ended
-    stage.wait(LONGEST_PAUSE)
+    stage.wait(MAX_PAUSE)
     assert stage.roles()[3:] == ([] if how != "device" else ["search"])
     assert asked.said[1:] == [] and stage.engines.frames == 256
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.changes import MOST_BYTES
+from crowdstream.control.changes import MAX_BYTES
 from crowdstream.control.context import MAX_SUBSCRIBERS
 from crowdstream.control.feedback import TURN_SECONDS
 from crowdstream.control.packets import BUNDLE, build, parse
@@ -195,7 +195,7 @@ def test_several_values_come_in_bundles_for_at_once_as_long_as_a_packet_may_be(
     deck.seconds(0.1)
     assert len(sent) > 2
     for packet in sent:
-        assert len(packet) <= MOST_BYTES
+        assert len(packet) <= MAX_BYTES
         assert packet.startswith(BUNDLE + struct.pack(">Q", 1))
         assert all(moment is None for moment, _ in parse(packet))
     sent.clear()

@@ -18,7 +18,7 @@ from crowdstream.control.loading import (
     FIRST_DELAY,
     HANG_SECONDS,
     LIVED_SECONDS,
-    LONGEST_DELAY,
+    MAX_DELAY,
     Loading,
 )
 from crowdstream.desk.block import Desk
@@ -304,7 +304,7 @@ def test_deaths_without_a_culprit_come_with_longer_and_longer_pauses(stage: Stag
     assert pauses[0] == 0.0, "the first time at once"
     assert pauses[:7] == sorted(pauses[:7])
     assert pauses[3] > 2 * pauses[1]
-    assert LONGEST_DELAY <= pauses[-1] <= LONGEST_DELAY + 0.1
+    assert MAX_DELAY <= pauses[-1] <= MAX_DELAY + 0.1
     stage.turn(LIVED_SECONDS + 1)
     number = len(stage.made)
     stage.dies(1)

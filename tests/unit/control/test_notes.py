@@ -120,7 +120,7 @@ def test_notes_stay_small_and_right_through_many_turns(fd: int) -> None:
 def test_too_much_that_waits_is_let_go_of_before_anything_else(
     fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notes_module, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(notes_module, "MAX_BYTES", 10_000)
     monkeypatch.setattr(notes_module, "GROWN_BYTES", 1000)
     notes = Notes(os.dup(fd))
     for number in range(500):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.changes import FLOOD, MOST_BYTES, TURN_SECONDS, newest, packets
+from crowdstream.control.changes import FLOOD, MAX_BYTES, TURN_SECONDS, newest, packets
 from crowdstream.control.context import MAX_SUBSCRIBERS
 from crowdstream.control.packets import BUNDLE, build, parse
 from crowdstream.control.subscribers import SILENT_SECONDS
@@ -183,7 +183,7 @@ def test_many_come_in_bundles_that_the_network_need_not_cut() -> None:
     assert 2 < len(packed) < 30
     heard = [message for packet in packed for _, message in parse(packet)]
     assert [(values[0], values[1:]) for _, values in heard] == changes
-    assert [len(packet) > MOST_BYTES for packet in packed].count(True) == 1
+    assert [len(packet) > MAX_BYTES for packet in packed].count(True) == 1
     assert all(moment is None for packet in packed for moment, _ in parse(packet))
     assert list(packets(changes[:1])) == [build("/changed", (changes[0][0], *changes[0][1]))]
     assert next(packets(changes[:2])).startswith(BUNDLE)

@@ -55,8 +55,8 @@ def test_a_hole_costs_and_a_steady_level_does_not() -> None:
 def test_the_trim_evens_out_a_step() -> None:
     up, down = meeting(BREAK + 64 - 0.0, DROP, 0), meeting(DROP + 64, BREAK, 0)
     # Before the second drop lies the break; the first drop comes.
-    assert -course.MOST_LIFT_DB <= course.lift(up, 0.0, 0.0) < 0
-    assert 0 < course.lift(down, 0.0, 0.0) <= course.MOST_LIFT_DB
+    assert -course.MAX_LIFT_DB <= course.lift(up, 0.0, 0.0) < 0
+    assert 0 < course.lift(down, 0.0, 0.0) <= course.MAX_LIFT_DB
     assert course.lift(meeting(DROP + 64, DROP, 0), 0.0, 0.0) == 0
     # Trims that differ are a step, too.
     assert course.lift(meeting(DROP + 64, DROP, 0), 3.0, 0.0) == pytest.approx(2.0)

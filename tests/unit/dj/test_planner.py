@@ -227,8 +227,8 @@ def test_for_ever_the_oldest_come_again() -> None:
 def test_of_very_many_tracks_the_seed_takes_some(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.dj.planner.MOST_RANKED", 4)
-    monkeypatch.setattr("crowdstream.dj.route.MOST_CARDS", 8)
+    monkeypatch.setattr("crowdstream.dj.planner.MAX_RANKED", 4)
+    monkeypatch.setattr("crowdstream.dj.route.MAX_CARDS", 8)
     mix = planned(shelf, 10.0)
     assert len(mix.entries) >= 5
     assert write_set(planned(shelf, 10.0)) == write_set(mix)

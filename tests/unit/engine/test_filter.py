@@ -9,7 +9,7 @@ from scipy import signal
 from crowdstream.desk.ramps import RAMP_FILTER, RAMP_RESONANCE
 from crowdstream.desk.sizes import LANES
 from crowdstream.desk.tables import HIGHPASS_HZ, LOWPASS_HZ
-from crowdstream.engine.filter import DEAD_ZONE, FLAT_DAMPING, LEAST_DAMPING, MIX
+from crowdstream.engine.filter import DEAD_ZONE, FLAT_DAMPING, MIN_DAMPING, MIX
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 
 READY = 2000  # frames in which the filter has come into use
@@ -37,7 +37,7 @@ def _oracle(knob: float, resonance: float, hertz: np.ndarray, rate: float) -> np
         ("low", LOWPASS_HZ, max(0.0, -knob)), ("high", HIGHPASS_HZ, max(0.0, knob)),
     ):
         share = min(1.0, amount / 0.1)
-        peak = (FLAT_DAMPING - LEAST_DAMPING) * (1 - (1 - resonance) ** 2)
+        peak = (FLAT_DAMPING - MIN_DAMPING) * (1 - (1 - resonance) ** 2)
         # The analogue prototype, warped so that the bilinear transform meets the cutoff.
         w = 2 * rate * np.tan(np.pi * _cutoff(way, amount, rate) / rate)
         bottom = [1.0, (FLAT_DAMPING - share * peak) * w, w * w]

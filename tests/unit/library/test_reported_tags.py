@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crowdstream.catalog.keys import read_key
-from crowdstream.library.tags import LONGEST_TEXT, Tags, read_tags
+from crowdstream.library.tags import MAX_TEXT, Tags, read_tags
 from tests.unit.library.test_tags import synchsafe
 
 TEMPO = b"\x00128"
@@ -100,7 +100,7 @@ def test_a_small_frame_that_would_unpack_to_much_is_unpacked_in_part(tmp_path: P
     much = 64 << 20
     packed = struct.pack(">I", much) + zlib.compress(b"\0" + b"A" * much, 9)
     found = tags_of(tmp_path, tag(frame(b"TIT2", packed, flags=0x80), frame(b"TBPM", TEMPO)))
-    assert found == Tags(128.0, "A" * LONGEST_TEXT)
+    assert found == Tags(128.0, "A" * MAX_TEXT)
 
 
 def test_very_many_frames_and_sizes_beyond_the_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdstream.library.reader import open_stem
-from crowdstream.library.tags import LONGEST_TEXT, MAX_READS, Tags, read_tags
+from crowdstream.library.tags import MAX_READS, MAX_TEXT, Tags, read_tags
 from tests.support.offline_server import RATE, level, write
 
 
@@ -190,7 +190,7 @@ def test_texts_are_one_short_line(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(text_frames(TIT2="<b>one\ntwo\x1b[2J" + "z" * 5000, TPE1="\n") + bytes(100))
     title = read_tags(path).title
-    assert title.startswith("<b>one\\ntwo\\x1b[2Jzzz") and len(title) == LONGEST_TEXT
+    assert title.startswith("<b>one\\ntwo\\x1b[2Jzzz") and len(title) == MAX_TEXT
     assert title.isprintable()
     assert read_tags(path).artist == ""
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from crowdstream.logs import under_journal
-from crowdstream.logs.formats import LONGEST_TEXT, JournalText, Json, Text
+from crowdstream.logs.formats import MAX_TEXT, JournalText, Json, Text
 
 
 def record(text: str, *values: Any, level: int = logging.INFO, **more: Any) -> logging.LogRecord:
@@ -57,8 +57,8 @@ def test_json_carries_what_the_message_is_about() -> None:
 def test_json_takes_any_text_and_limits_it() -> None:
     line = Json().format(record("%s", "\udc80" + "x" * 100_000))
     line.encode("utf-8")
-    assert len(json.loads(line)["message"]) <= LONGEST_TEXT + 10
-    assert len(Text().format(record("x" * 100_000))) < LONGEST_TEXT + 100
+    assert len(json.loads(line)["message"]) <= MAX_TEXT + 10
+    assert len(Text().format(record("x" * 100_000))) < MAX_TEXT + 100
 
 
 def test_json_has_the_traceback() -> None:

@@ -92,7 +92,7 @@ def test_seconds_end_it_sooner(folder: Path) -> None:
 def test_a_loop_without_an_end_is_ended_and_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.offline.renderer.MOST_LOOP_SECONDS", 5.0)
+    monkeypatch.setattr("crowdstream.offline.renderer.MAX_LOOP_SECONDS", 5.0)
     out, summary = mix(folder, PLAY + "0 /deck/A/play 0 1")
     assert 5 * RATE <= len(out) < 5.3 * RATE
     assert "add a line with a time and `end`" in summary.warnings[0]

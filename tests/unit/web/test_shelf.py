@@ -22,8 +22,8 @@ from starlette.requests import Request
 
 from crowdstream.library.lengths import length_of
 from crowdstream.web import browse
-from crowdstream.web.browse import MOST_FOUND
-from crowdstream.web.shelf import MOST_SORTED, Shelf, routes
+from crowdstream.web.browse import MAX_FOUND
+from crowdstream.web.shelf import MAX_SORTED, Shelf, routes
 from tests.support.analyze_command import analyze_here
 from tests.support.stem_folders import SPELLINGS, mixed, parts, put, put_all, song
 
@@ -270,9 +270,9 @@ def test_twenty_thousand_files_hold_up_nobody(
     assert answer["count"] == MANY
     assert names(answer) == [f"track {MANY - 2}.wav", f"track {MANY - 1}.wav"]
     _, found = ask(shelf, "search", q="track 1")
-    assert found["count"] == MOST_FOUND and found["truncated"]
+    assert found["count"] == MAX_FOUND and found["truncated"]
     _, unsorted = ask(shelf, "", sort="bpm", limit=3)
-    assert names(unsorted)[0] == "track 0.wav" and str(MOST_SORTED) in unsorted["note"]
+    assert names(unsorted)[0] == "track 0.wav" and str(MAX_SORTED) in unsorted["note"]
 
 
 def test_too_many_at_once_are_told_to_come_back(media: Path) -> None:

@@ -4,7 +4,7 @@ const FINE = 0.2; // of the way, with shift held
 const STEP = 0.01; // of an arrow key, in parts of the way
 const PAGE = 0.1;
 const SNAP = 0.012; // of the way around the default, where it rests
-const MOST_A_SECOND = 30; // commands
+const MAX_A_SECOND = 30; // commands
 const SETTLE_MS = 200; // after the last answer, until what the server says is believed again
 
 /** Makes `element` a slider.
@@ -81,7 +81,7 @@ export class Slider {
     if (value === this.value && !last) return;
     this._draw(value);
     const now = performance.now();
-    const due = this._sentAt + 1000 / MOST_A_SECOND;
+    const due = this._sentAt + 1000 / MAX_A_SECOND;
     clearTimeout(this._timer);
     this._timer = 0;
     if (now >= due) this._send();

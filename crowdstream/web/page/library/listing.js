@@ -1,7 +1,7 @@
 // What the server says is in a folder or found by a search, fetched a page at a time.
 
 const PAGE = 100; // rows
-const MOST_PAGES = 60; // kept; the oldest is asked for again when it is needed
+const MAX_PAGES = 60; // kept; the oldest is asked for again when it is needed
 const READING_MS = 1500; // until what was not read yet is asked for again
 
 export class Listing {
@@ -101,7 +101,7 @@ export class Listing {
     }
     if (era !== this._era) return;
     this._pages.set(page, answer.entries);
-    if (this._pages.size > MOST_PAGES) {
+    if (this._pages.size > MAX_PAGES) {
       const oldest = this._pages.keys().next().value;
       this._pages.delete(oldest);
       this._asked.delete(oldest);

@@ -13,8 +13,8 @@ import { makeTable, PHASES } from "./sinc.js";
 // than 0.095 % (1.6 cents), and it changes by less than a tenth of a cent in a second.
 const KP = 0.05;
 const KI = KP * KP / 4;
-const MOST_PROPORTIONAL = 250e-6;
-const MOST_INTEGRAL = 700e-6; // clocks that are made by software are off by so much
+const MAX_PROPORTIONAL = 250e-6;
+const MAX_INTEGRAL = 700e-6; // clocks that are made by software are off by so much
 const SLEW = 50e-6; // a second
 const FILL_SECONDS = 1; // over which the fill is averaged: it rises and falls by a chunk
 const TOO_FULL_SECONDS = 0.25; // so much above the target is left out, not played off slowly
@@ -182,10 +182,10 @@ export class Player {
     const seconds = this.quantum / this.rate;
     this.fill += (waiting - this.fill) * Math.min(1, seconds / FILL_SECONDS);
     const error = (this.fill - this.ring.get(TARGET)) / this.sourceRate;
-    const proportional = bound(KP * error, MOST_PROPORTIONAL);
+    const proportional = bound(KP * error, MAX_PROPORTIONAL);
     // It is not summed up while the other part is at its end: it would overshoot.
-    if (Math.abs(KP * error) < MOST_PROPORTIONAL) {
-      this.integral = bound(this.integral + KI * error * seconds, MOST_INTEGRAL);
+    if (Math.abs(KP * error) < MAX_PROPORTIONAL) {
+      this.integral = bound(this.integral + KI * error * seconds, MAX_INTEGRAL);
     }
     this.speed += bound(proportional + this.integral - this.speed, SLEW * seconds);
     this.ring.set(SPEED, Math.round(1e6 * this.speed));

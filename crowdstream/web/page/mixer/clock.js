@@ -7,7 +7,7 @@ import { Leader } from "../decks/playing.js";
 import { argument } from "../table.js";
 
 const TAP_MS = 2500; // after a pause like this, tapping begins anew
-const MOST_TAPS = 16;
+const MAX_TAPS = 16;
 const RAMPS = [[0, "now"], [4, "in 4 beats"], [16, "in 16 beats"], [32, "in 32 beats"], [64, "in 64 beats"]];
 const SAME = 0.05; // BPM: nearer than this to the clock a deck runs with it
 const QUANTA = [[0, "Q off"], [1, "Q beat"], [4, "Q 4"], [8, "Q 8"], [16, "Q 16"], [32, "Q 32"]];
@@ -41,7 +41,7 @@ export function makeClock(live) {
   function tapped() {
     const now = performance.now();
     if (taps.length && now - taps[taps.length - 1] > TAP_MS) taps = [];
-    taps = [...taps, now].slice(-MOST_TAPS);
+    taps = [...taps, now].slice(-MAX_TAPS);
     if (taps.length < 3) return;
     const mean = (taps[taps.length - 1] - taps[0]) / (taps.length - 1);
     const tempo = Math.round(600000 / mean) / 10;

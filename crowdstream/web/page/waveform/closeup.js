@@ -7,7 +7,7 @@ import { Strips } from "./strips.js";
 const GAP = 2; // css pixels between lanes
 const HEAD = 14; // css pixels above them, for flags and bar numbers
 const MUTED = 0.18; // how strongly a stem is drawn that is not heard
-const LEAST_LINES = 5; // css pixels between two beat lines
+const MIN_LINES = 5; // css pixels between two beat lines
 const NAMED_LANE = 15; // css pixels of a lane from which its stem is named
 
 export class CloseUp {
@@ -94,7 +94,7 @@ export class CloseUp {
   _beats({ context, width, height, ratio, scale, left, at, head }, { deck, colours, meter }) {
     const from = Math.max(0, left / scale);
     const to = Math.min(deck.length, (left + width) / scale);
-    const least = (LEAST_LINES * ratio) / scale;
+    const least = (MIN_LINES * ratio) / scale;
     const thick = Math.max(1, Math.round(ratio));
     context.font = `${Math.round(9 * ratio)}px ${colours.font}`;
     context.textBaseline = "middle";

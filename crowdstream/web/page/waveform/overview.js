@@ -6,9 +6,9 @@ import { Columns } from "./columns.js";
 import { lines, usable } from "./grid.js";
 import { EXACT } from "./peaks.js";
 
-const LEAST_LINES = 9; // css pixels between two lines of the grid
+const MIN_LINES = 9; // css pixels between two lines of the grid
 const PLAYED = 0.42; // how strongly is drawn what has been played
-const LEAST_TOP = 0.35; // of full scale: what is softer than that is not drawn as if it were loud
+const MIN_TOP = 0.35; // of full scale: what is softer than that is not drawn as if it were loud
 
 export class Overview {
   constructor(canvas, peaks) {
@@ -79,7 +79,7 @@ export class Overview {
     const second = deck.length / width;
     stems.forEach((columns, stem) => columns.read(this._peaks, stem, 0, second, width));
     const together = new Float32Array(width);
-    let top = LEAST_TOP;
+    let top = MIN_TOP;
     for (let x = 0; x < width; x += 1) {
       let sum = 0;
       for (let stem = 0; stem < count; stem += 1) {
@@ -109,7 +109,7 @@ export class Overview {
 
   _grid(at, { deck, colours, ratio, meter }, height) {
     const context = this._context;
-    const least = (LEAST_LINES * ratio * deck.length) / this.canvas.width;
+    const least = (MIN_LINES * ratio * deck.length) / this.canvas.width;
     // The first step that is drawn is a bar: single beats would be a grey veil.
     const found = usable(deck.grid)
       ? lines(deck.grid, 0, deck.length, Math.max(least, 1.01 * beatLength(deck.grid)), meter)

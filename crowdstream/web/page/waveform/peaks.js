@@ -1,7 +1,7 @@
 // The peaks of a deck's stems: tiles are fetched when they are looked at, and again while more of
 // them is known each time. See docs/development/waveforms.md for what a tile holds.
 
-const MOST_TILES = 320; // kept, 16 KB each at most
+const MAX_TILES = 320; // kept, 16 KB each at most
 const AT_ONCE = 4; // requests of a deck under way
 const AGAIN_MS = 120; // until a tile that was not complete is fetched again
 const RETRY_MS = 100; // until what there is of a track is asked for again; doubles up to
@@ -188,7 +188,7 @@ export class Peaks extends EventTarget {
         Object.assign(tile, { count, data, known });
       }
       this._tiles.set(key, tile);
-      while (this._tiles.size > MOST_TILES) this._tiles.delete(this._tiles.keys().next().value);
+      while (this._tiles.size > MAX_TILES) this._tiles.delete(this._tiles.keys().next().value);
       if (tile.data) this.dispatchEvent(new CustomEvent("tile", { detail: asked }));
     }
     this._pump();

@@ -8,8 +8,8 @@ import { Overview } from "./overview.js";
 import { Peaks } from "./peaks.js";
 
 const SPAN = 8; // s that the close-up shows at first
-const LEAST_SPAN = 0.25; // s
-const MOST_RATIO = 2; // device pixels of a css pixel that are drawn
+const MIN_SPAN = 0.25; // s
+const MAX_RATIO = 2; // device pixels of a css pixel that are drawn
 const TOLD_MS = 1000; // between two times that a screen reader can hear of the position
 const PENDING_MS = 1500; // that a selection stays after it was ordered as a loop
 const LOOP_BEATS = 4;
@@ -147,7 +147,7 @@ export class Waveform {
       this._closeup.strips.clear();
       this._overview.refresh();
       this._selection = null;
-      this.span = Math.min(this.span, Math.max(LEAST_SPAN, 2 * this._length() || SPAN));
+      this.span = Math.min(this.span, Math.max(MIN_SPAN, 2 * this._length() || SPAN));
       this._told = 0;
     }
     if (this._pending && deck && JSON.stringify(deck.loop) !== this._pending) this._select(null);
@@ -162,7 +162,7 @@ export class Waveform {
   }
 
   _resize() {
-    const ratio = Math.min(MOST_RATIO, devicePixelRatio || 1);
+    const ratio = Math.min(MAX_RATIO, devicePixelRatio || 1);
     for (const canvas of [this._big, this._small]) {
       const { width, height } = canvas.getBoundingClientRect();
       const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -252,7 +252,7 @@ export class Waveform {
   /** Show so many times as much. */
   zoom(factor) {
     const most = Math.max(SPAN, 1.1 * this._length());
-    this.span = Math.max(LEAST_SPAN, Math.min(most, this.span * factor));
+    this.span = Math.max(MIN_SPAN, Math.min(most, this.span * factor));
     this.redraw();
   }
 

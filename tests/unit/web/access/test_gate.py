@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 from crowdstream.web.access.gate import Gate
 from crowdstream.web.access.limits import (
     FAILURES_AT_ONCE,
-    LONGEST_BODY,
-    MOST_SOCKETS_EACH,
+    MAX_BODY,
+    MAX_SOCKETS_EACH,
     REQUESTS_AT_ONCE,
 )
 from tests.support.web_client import Answer, ask, settings
@@ -251,12 +251,12 @@ def test_nothing_is_uploaded(kind: str) -> None:
 
 def test_a_body_has_a_limit_however_it_is_sent() -> None:
     _gate, app = made()
-    largest = b"1" * LONGEST_BODY
-    assert ask(app, "POST", "/", largest).json["size"] == LONGEST_BODY
+    largest = b"1" * MAX_BODY
+    assert ask(app, "POST", "/", largest).json["size"] == MAX_BODY
     assert ask(app, "POST", "/", largest + b"1").status == 413
     kind = "application/json"
     parts = [largest[:40000], largest[40000:]]
-    assert ask(app, "POST", "/", chunks=parts, content_type=kind).json["size"] == LONGEST_BODY
+    assert ask(app, "POST", "/", chunks=parts, content_type=kind).json["size"] == MAX_BODY
     assert ask(app, "POST", "/", chunks=[*parts, b"1"], content_type=kind).status == 413
     assert ask(app, "POST", "/", b"{}", content_length="-1").status == 413
     assert ask(app, "GET", "/", chunks=[largest, b"1"]).status == 413
@@ -354,9 +354,9 @@ def test_sockets_are_counted_and_limited() -> None:
         async def open_one(client: str) -> None:
             await app(socket_scope(client=client), end.wait, send)  # type: ignore[arg-type]
 
-        open_ones = [asyncio.create_task(open_one("10.0.0.1")) for _ in range(MOST_SOCKETS_EACH)]
+        open_ones = [asyncio.create_task(open_one("10.0.0.1")) for _ in range(MAX_SOCKETS_EACH)]
         await asyncio.sleep(0)
-        assert gate.sockets == {"/live": MOST_SOCKETS_EACH}
+        assert gate.sockets == {"/live": MAX_SOCKETS_EACH}
         late = asyncio.create_task(open_one("10.0.0.1"))
         other = asyncio.create_task(open_one("10.0.0.2"))
         await asyncio.sleep(0)
@@ -366,7 +366,7 @@ def test_sockets_are_counted_and_limited() -> None:
         assert gate.sockets == {} and gate._sockets.total == 0
 
     asyncio.run(scene())
-    assert verdicts == [False] * (MOST_SOCKETS_EACH + 1)
+    assert verdicts == [False] * (MAX_SOCKETS_EACH + 1)
 
 
 def test_a_page_that_says_too_much_runs_out_of_messages() -> None:

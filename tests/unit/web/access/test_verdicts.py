@@ -15,7 +15,7 @@ from crowdstream.web.access import gate as gate_module
 from crowdstream.web.access.gate import REASONS, Gate
 from crowdstream.web.access.limits import (
     FAILURES_AT_ONCE,
-    LONGEST_BODY,
+    MAX_BODY,
     MESSAGES_AT_ONCE,
     REQUESTS_AT_ONCE,
 )
@@ -115,7 +115,7 @@ def test_a_refusal_says_how_to_go_on_and_nothing_more() -> None:
     assert not {"www-authenticate", "retry-after", "connection"} & set(elsewhere.headers)
     upload = ask(app, "POST", "/", b"a=1", content_type="text/plain", authorization=bearer())
     assert upload.headers["connection"] == "close"
-    length = ask(app, "POST", "/", b"1" * (LONGEST_BODY + 1), authorization=bearer())
+    length = ask(app, "POST", "/", b"1" * (MAX_BODY + 1), authorization=bearer())
     assert length.headers["connection"] == "close"
 
 
@@ -323,7 +323,7 @@ def _with_headers(app: Any, headers: list[tuple[bytes, bytes]], **changes: Any) 
     return send_raw(run, **changes)
 
 
-@pytest.mark.parametrize("length", ["0", "000000000", "000000001", str(LONGEST_BODY)])
+@pytest.mark.parametrize("length", ["0", "000000000", "000000001", str(MAX_BODY)])
 def test_a_length_within_the_limit_is_let_in(length: str) -> None:
     _gate, _page, app = guarded()
     assert send_raw(app, [("content-length", length)]).status == 200

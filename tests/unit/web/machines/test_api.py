@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from crowdstream.control.table import TABLE
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.web.machines.api import NINE, routes
+from crowdstream.web.machines.api import STATUS_POSITIONAL_FIELDS, routes
 from crowdstream.web.machines.arguments import Unusable, in_order
 from tests.support.web_client import FakeWeb, ask
 
@@ -207,7 +207,7 @@ def test_what_is_no_batch(web: FakeWeb, app: ASGIApp, said: Any) -> None:
 def test_the_status_by_name(web: FakeWeb, app: ASGIApp) -> None:
     status = ask(app, "GET", "/api/status").json
     assert status["decks"] == 4 and status["sample_rate_actual"] == 44100
-    assert set(NINE[1:]) | set(web.link.rig.status()) == set(status)
+    assert set(STATUS_POSITIONAL_FIELDS[1:]) | set(web.link.rig.status()) == set(status)
 
 
 def test_the_picture(web: FakeWeb, app: ASGIApp) -> None:

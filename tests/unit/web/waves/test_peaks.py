@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from crowdstream.web.waves.peaks import ENERGY, Analyser, coarser, encode
-from crowdstream.web.waves.shape import BLOCK, LONGEST_BUCKET, Shape, TooLong, key
+from crowdstream.web.waves.shape import BLOCK, MAX_BUCKET, Shape, TooLong, key
 
 RATE = 44100
 
@@ -112,9 +112,9 @@ def test_a_bucket_lasts_about_as_long_at_any_rate(rate: int) -> None:
 def test_long_sounds_have_longer_buckets_up_to_a_limit() -> None:
     assert Shape.of(RATE, RATE * 3 * 3600).bucket == 128
     assert Shape.of(RATE, RATE * 13 * 3600).size < 30 << 20
-    longest = (1 << 22) * LONGEST_BUCKET
+    longest = (1 << 22) * MAX_BUCKET
     shape = Shape.of(RATE, longest)
-    assert shape.bucket == LONGEST_BUCKET
+    assert shape.bucket == MAX_BUCKET
     with pytest.raises(TooLong):
         Shape.of(RATE, longest + 1)
 

@@ -158,7 +158,7 @@ def test_a_glance_at_a_sound_of_longer_buckets(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], most: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("crowdstream.web.waves.shape.MOST_BUCKETS", most)
+    monkeypatch.setattr("crowdstream.web.waves.shape.MAX_BUCKETS", most)
     monkeypatch.setattr("crowdstream.web.waves.work.LOOK_BLOCKS", 1)
     for name in ("LOOK_SECONDS", "CLOSER_SECONDS"):  # however slow this machine is just now
         monkeypatch.setattr(f"crowdstream.web.waves.work.{name}", 600.0)
