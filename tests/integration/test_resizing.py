@@ -18,7 +18,14 @@ from crowdstream.desk.codes import CAUSE_RESIZED, CAUSES
 from crowdstream.desk.lease import Lease
 from tests.support.environment import PROJECT, child_environment
 from tests.support.offline_server import RATE
-from tests.support.resizing import PLAIN, await_standby, counts_on, play, resize
+from tests.support.resizing import (
+    PLAIN,
+    await_resized,
+    await_standby,
+    counts_on,
+    play,
+    resize,
+)
 from tests.support.server import WAIT_SECONDS, OscClient, Running, SharedServer, until
 
 NULL = (*PLAIN, "--driver", "null", "--buffer-size", "256")
@@ -95,7 +102,7 @@ def test_one_change_at_a_time(running: Running) -> None:
     wanted = 512 if running.client.status()["buffer_size"] == 1024 else 1024
     running.client.send("/buffer_size", wanted)
     assert f"is being changed to {wanted}" in failure(running, "/buffer_size", 128)
-    until(lambda: running.client.status()["buffer_size"] == wanted)
+    await_resized(running, wanted)
     assert "8192" in failure(running, "/buffer_size", 8193)
     assert "16" in failure(running, "/buffer_size", 15)
     resize(running, 128)

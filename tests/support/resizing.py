@@ -22,6 +22,11 @@ def play(it: Running, folder: Path) -> None:
 def resize(it: Running, frames: int) -> float:
     """Change the size; ms of silence."""
     it.client.send("/buffer_size", frames)
+    return await_resized(it, frames)
+
+
+def await_resized(it: Running, frames: int) -> float:
+    """Wait until a change that was begun is finished, which is after the status says so."""
     while True:
         address, values = it.client.receive()
         assert address != "/fail", values
