@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crowdstream.control.python import PythonAudioServer
+    from crowdstream.control.python_api import PythonAudioServer
 
 __all__ = ["PythonAudioServer"]
 
@@ -19,14 +19,14 @@ __all__ = ["PythonAudioServer"]
 def __getattr__(name: str) -> Any:
     # Only when asked for: the program itself is the guardian, which imports next to nothing.
     if name == "PythonAudioServer":
-        from crowdstream.control.python import PythonAudioServer
+        from crowdstream.control.python_api import PythonAudioServer
 
         return PythonAudioServer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if __name__ == "__main__":
-    from crowdstream.guardian.process import guard
-    from crowdstream.pipes import while_read
+    from crowdstream.supervisor.main import guard
+    from crowdstream.system.broken_pipe import while_read
 
     sys.exit(while_read(lambda: guard(sys.argv[1:], "audio_server.py")))

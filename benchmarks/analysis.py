@@ -43,10 +43,10 @@ from benchmarks.analysis_scores import (
 )
 from benchmarks.common import Progress, machine, machine_text, table, write_json
 from benchmarks.fit_analysis import sounds_of
-from crowdstream.analysis.analyse import analyse
 from crowdstream.analysis.key import PROFILES
 from crowdstream.analysis.result import second_of
 from crowdstream.analysis.source import ArraySound
+from crowdstream.analysis.track import analyse
 from tests.support.generated_tracks.tracks import generate_track
 
 Audio = npt.NDArray[np.float32]

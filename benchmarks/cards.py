@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from contrib.soundcard import JackDummy
-from crowdstream.desk.stream import DeviceError
+from crowdstream.desk.stream_info import DeviceError
 from crowdstream.engine.drivers.portaudio import list_devices
 
 # A card's interrupt comes before everything that programs do; so does the dummy's clock.

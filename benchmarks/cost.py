@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import common, material
-from crowdstream.desk.codes import OP_RAMP
+from crowdstream.desk.dtypes import COMMAND
+from crowdstream.desk.opcodes import OP_RAMP
 from crowdstream.desk.ramps import VOICE_STEM, voice_ramp
-from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import push_commands
-from crowdstream.engine.ledger import begin_block
 from crowdstream.engine.render import render
+from crowdstream.engine.schedule.ledger import begin_block
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
 

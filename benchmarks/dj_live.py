@@ -25,13 +25,13 @@ import psutil
 
 from benchmarks.common import machine
 from benchmarks.dj_tracks import known_tracks
-from crowdstream.control.movement_file import read_map
-from crowdstream.dj.curve import NAMED
-from crowdstream.dj.live.chooser import Endless
-from crowdstream.dj.live.floor import Floor
-from crowdstream.dj.live.simulate import LOUD_LUFS, QUIET_LUFS, Crowd
-from crowdstream.dj.planner import Planner, Wishes
-from crowdstream.dj.shelf import of_analyses
+from crowdstream.dj.autopilot.crowd import CrowdInput
+from crowdstream.dj.autopilot.simulate_crowd import LOUD_LUFS, QUIET_LUFS, Crowd
+from crowdstream.dj.autopilot.track_selector import EndlessSelector
+from crowdstream.dj.planning.candidates import of_analyses
+from crowdstream.dj.planning.energy_curve import NAMED
+from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.movement.map_file import read_map
 from crowdstream.settings.files import PRESETS
 from tests.support.offline_server import RATE
 from tests.support.simulated_dj import SimulatedDj
@@ -124,8 +124,10 @@ def main() -> None:
         def energy() -> float:
             return NAMED["wave"](simulation.desk.frame / RATE / 3600.0 % 1.0)
 
-        chooser = Endless(lambda cards: Planner(cards, Wishes(seed=1)), lambda: shelf, energy)
-        floor = Floor(chart if options.crowd else None)
+        chooser = EndlessSelector(
+            lambda cards: Planner(cards, Wishes(seed=1)), lambda: shelf, energy
+        )
+        floor = CrowdInput(chart if options.crowd else None)
         dj = simulation.join(chooser, floor)
         watch, crowd = Watch(simulation, phrases), Crowd(1)
         told = kept = loud = movement = 0.0

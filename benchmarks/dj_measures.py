@@ -10,9 +10,9 @@ import numpy as np
 import soundfile
 
 from benchmarks.dj_watch import PARTS, RATE, Watched
-from crowdstream.dj.facts import Facts
-from crowdstream.dj.score import DECKS
-from crowdstream.library.loudness import Loudness
+from crowdstream.audiofile.loudness import Loudness
+from crowdstream.dj.setfile.timed_commands import DECKS
+from crowdstream.dj.track_features import TrackFeatures
 
 ALONE = ("vocals", "bass")  # of which two at once are too many
 NOTICED = 10 ** (-20 / 20)  # of its usual level: what is softer is not heard beside another
@@ -87,7 +87,7 @@ def _beats(seen: Watched) -> None:
     print(f"  within one frame of each other: {within} of {len(apart)}")
 
 
-def _is_entry(truth: Facts, beat: float, length: float) -> bool:
+def _is_entry(truth: TrackFeatures, beat: float, length: float) -> bool:
     if beat in truth.phrases or beat == truth.begin:
         return True
     return any(drop - beat in BUILD_BEATS or drop - beat == length for drop in truth.starts("drop"))

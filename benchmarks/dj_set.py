@@ -31,18 +31,18 @@ from benchmarks import common
 from benchmarks.dj_measures import tell
 from benchmarks.dj_tracks import known_tracks
 from benchmarks.dj_watch import BLOCK, RATE, Watched
-from crowdstream.analysis.analyse import analyse_track
 from crowdstream.analysis.result import Analysis
-from crowdstream.dj.curve import find_curve
-from crowdstream.dj.explain import explain
-from crowdstream.dj.facts import Facts
-from crowdstream.dj.picture import picture
-from crowdstream.dj.planner import Planner, Wishes
-from crowdstream.dj.score import places, tempo_map
-from crowdstream.dj.set_file import read_set
-from crowdstream.dj.set_writer import write_set
-from crowdstream.dj.shelf import of_analyses
-from crowdstream.library.tracks import find_stems
+from crowdstream.analysis.track import analyse_track
+from crowdstream.audiofile.stems.track_files import find_stems
+from crowdstream.dj.planning.candidates import of_analyses
+from crowdstream.dj.planning.energy_curve import find_curve
+from crowdstream.dj.planning.explain import explain
+from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.dj.planning.plot import picture
+from crowdstream.dj.setfile.reader import read_set
+from crowdstream.dj.setfile.timed_commands import places, tempo_map
+from crowdstream.dj.setfile.writer import write_set
+from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.offline import renderer
 from crowdstream.offline.dj_set import cues_of
 from crowdstream.settings import Settings
@@ -82,10 +82,12 @@ def main() -> None:
     energies = {track: shelf.energy(shelf.card(track)) for track in facts}
     path.with_suffix(".svg").write_text(picture(made.mix, facts, energies, curve.energy))
     if not options.plan_only:
-        _render(path, {track: Facts(track, track, truth) for track, truth in truths.items()})
+        _render(
+            path, {track: TrackFeatures(track, track, truth) for track, truth in truths.items()}
+        )
 
 
-def _render(path: Path, truths: Mapping[str, Facts]) -> None:
+def _render(path: Path, truths: Mapping[str, TrackFeatures]) -> None:
     mix = read_set(path)
     out = path.with_suffix(".wav")
     length = tempo_map(mix).second(places(mix)[-1].end)

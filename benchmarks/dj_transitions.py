@@ -23,16 +23,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import common
 from benchmarks.dj_tracks import known_tracks
 from benchmarks.dj_watch import BLOCK, PARTS, RATE, Watched
-from crowdstream.dj.camelot import key_fit
-from crowdstream.dj.entrance import entry_of
-from crowdstream.dj.facts import Facts
-from crowdstream.dj.meetings import Goal, Way, best_way, fold
-from crowdstream.dj.sets import Entry, Set
-from crowdstream.dj.svg import Svg
-from crowdstream.dj.taste import COMFORT
+from crowdstream.audiofile.loudness import Loudness
+from crowdstream.dj.key_compatibility import key_fit
+from crowdstream.dj.planning.cost_model import COMFORT
+from crowdstream.dj.planning.entrance import entry_of
+from crowdstream.dj.planning.svg import Svg
+from crowdstream.dj.planning.transition_search import Goal, TransitionCandidate, best_way, fold
+from crowdstream.dj.setfile.model import Set, SetEntry
+from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.dj.transitions import KINDS
-from crowdstream.dj.transitions.base import Kind
-from crowdstream.library.loudness import Loudness
+from crowdstream.dj.transitions.base import TransitionKind
 from crowdstream.offline import renderer
 from crowdstream.offline.dj_set import cues_of
 from crowdstream.settings import Settings
@@ -56,7 +56,9 @@ def main() -> None:
     options = parser.parse_args()
     common.print_heading("One transition of each kind, by bars: levels in dB, short-term LUFS")
     known = known_tracks(options.folder, options.tracks)
-    facts = [Facts(path, path.rpartition("/")[2], analysis) for path, analysis in known.items()]
+    facts = [
+        TrackFeatures(path, path.rpartition("/")[2], analysis) for path, analysis in known.items()
+    ]
     renderer.BLOCK = BLOCK
     svg = Svg(WIDTH, 60 + len(KINDS) * (2 * LANE + 50), "svg{background:#fff;font:12px sans-serif}")
     for number, (name, colour) in enumerate(COLOURS.items()):
@@ -71,9 +73,9 @@ def main() -> None:
     options.out.write_text(svg.whole())
 
 
-def _best(kind: Kind, facts: list[Facts]) -> tuple[Set, Way]:
+def _best(kind: TransitionKind, facts: list[TrackFeatures]) -> tuple[Set, TransitionCandidate]:
     # Of all pairs, the one whose way of that kind is best.
-    found: list[tuple[float, int, Set, Way]] = []
+    found: list[tuple[float, int, Set, TransitionCandidate]] = []
     for out in facts:
         entry = entry_of(out, float(out.begin), 1.0, "")
         wanted = out.begin + 0.6 * (out.end - out.begin)
@@ -91,7 +93,7 @@ def _best(kind: Kind, facts: list[Facts]) -> tuple[Set, Way]:
     return mix, way
 
 
-def _set(out: Facts, entry: Entry, into: Facts, way: Way) -> Set:
+def _set(out: TrackFeatures, entry: SetEntry, into: TrackFeatures, way: TransitionCandidate) -> Set:
     made = way.proposal.transition
     begin = way.leave - made.beats - 4 * BEFORE * 2
     first = replace(entry, enter=max(float(out.begin), begin), leave=way.leave, transition=made)
@@ -102,7 +104,7 @@ def _set(out: Facts, entry: Entry, into: Facts, way: Way) -> Set:
 
 
 def _rendered(
-    mix: Set, truths: dict[str, Facts], folder: Path
+    mix: Set, truths: dict[str, TrackFeatures], folder: Path
 ) -> tuple[dict[int, dict[tuple[int, str], float]], dict[int, float]]:
     # By bar of the transition: levels of both sides' stems, dB, and loudness around its middle.
     blocks: list[np.ndarray] = []
@@ -136,7 +138,10 @@ def _rendered(
 
 
 def _tell(
-    kind: Kind, mix: Set, way: Way, table: dict[int, dict[tuple[int, str], float]],
+    kind: TransitionKind,
+    mix: Set,
+    way: TransitionCandidate,
+    table: dict[int, dict[tuple[int, str], float]],
     loud: dict[int, float],
 ) -> None:  # fmt: skip
     made = way.proposal
@@ -153,7 +158,7 @@ def _tell(
 
 
 def _draw(
-    svg: Svg, top: float, kind: Kind, way: Way,
+    svg: Svg, top: float, kind: TransitionKind, way: TransitionCandidate,
     table: dict[int, dict[tuple[int, str], float]], loud: dict[int, float],
 ) -> None:  # fmt: skip
     def x(bar: float) -> float:

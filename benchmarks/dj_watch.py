@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from crowdstream.control.tracks import first_buffer
-from crowdstream.desk.moment import Moment, read_moment
+from crowdstream.control.decks.track import first_buffer
+from crowdstream.desk.constants import STEMS, TAP_STEM
 from crowdstream.desk.ramps import deck_level_ramp, eq_ramp
-from crowdstream.desk.sizes import STEMS, TAP_STEM
+from crowdstream.desk.snapshot import DeskSnapshot, read_moment
 from crowdstream.desk.taps import LISTENERS, TapReader
-from crowdstream.dj.facts import Facts
-from crowdstream.dj.score import DECKS, Place, places
-from crowdstream.dj.sets import Set
+from crowdstream.dj.setfile.model import Set
+from crowdstream.dj.setfile.timed_commands import DECKS, Place, places
+from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.offline.session import Session
 
 RATE = 44100
@@ -61,7 +61,7 @@ class Join:
 class Watched(Session):
     """A session that looks at clock, decks and stems after each block."""
 
-    def watch(self, mix: Set, truths: Mapping[str, Facts], seconds: float) -> None:
+    def watch(self, mix: Set, truths: Mapping[str, TrackFeatures], seconds: float) -> None:
         """Begin to look. `truths`: of the tracks; `seconds`: how long it is going to last."""
         self.mix, self.places, self.truths = mix, places(mix), truths
         self.taps = {
@@ -135,7 +135,7 @@ class Watched(Session):
         last = bisect_left(self.places, beat, key=lambda place: place.begin)
         return self.places[max(0, last - len(DECKS)) : last + 1]
 
-    def _rate_of(self, moment: Moment, deck: int) -> float:
+    def _rate_of(self, moment: DeskSnapshot, deck: int) -> float:
         track = self.core.buffers.current.get(first_buffer(deck))
         if track is None or track.voice is None or not moment.playing[track.voice]:
             return 0.0

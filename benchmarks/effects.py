@@ -13,14 +13,14 @@ import time
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import OP_EFFECT, OP_RAMP
+from crowdstream.desk.constants import CHAINS
+from crowdstream.desk.dtypes import COMMAND
+from crowdstream.desk.effect_instances import prepare
 from crowdstream.desk.effects import EFFECTS, ROW_ON
-from crowdstream.desk.instances import prepare
+from crowdstream.desk.opcodes import OP_EFFECT, OP_RAMP
 from crowdstream.desk.ramps import RAMP_PATCH, RAMP_PREFADER, effect_ramp
-from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import push_commands
-from crowdstream.desk.sizes import CHAINS
-from crowdstream.engine.effects import MODULES
+from crowdstream.effects import MODULES
 from crowdstream.engine.render import render
 
 BLOCK = 256

@@ -19,9 +19,9 @@ import psutil
 
 from benchmarks.common import BenchmarkError
 from crowdstream.desk.block import Desk
-from crowdstream.desk.stream import DeviceError
-from crowdstream.engine.callback import Callback, raise_priority
-from crowdstream.engine.drivers.null import NullDriver
+from crowdstream.desk.stream_info import DeviceError
+from crowdstream.engine.drivers.callback import Callback, raise_priority
+from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from tests.support.environment import PROJECT
 
@@ -57,9 +57,9 @@ def main(arguments: list[str]) -> int:
     request: dict[str, Any] = json.loads(arguments[0])
     frames, rate = int(request["frames"]), float(request["sample_rate"])
     callback = _Silence(Desk.create(0, rate), frames)
-    driver: NullDriver | PortAudioDriver
+    driver: InternalClockDriver | PortAudioDriver
     if request["driver"] == "null":
-        driver = NullDriver(callback, rate, frames)
+        driver = InternalClockDriver(callback, rate, frames)
     else:
         driver = PortAudioDriver(callback, request["device"], rate, frames)
         try:

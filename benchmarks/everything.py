@@ -28,8 +28,8 @@ from benchmarks import common
 from benchmarks.material import cache_folder
 from crowdstream.demo.dsp import RATE
 from crowdstream.demo.tracks import Track, write_tracks
-from crowdstream.desk.sizes import TAP_MASTER
-from crowdstream.engine.kernels import kernels
+from crowdstream.desk.constants import TAP_MASTER
+from crowdstream.engine.precompiled import kernels
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
 

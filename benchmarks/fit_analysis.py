@@ -22,7 +22,7 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import Progress, print_heading
-from crowdstream.analysis import grid, key, meter, moving, tempo, vocals
+from crowdstream.analysis import downbeat, grid, key, tempo, variable_tempo, vocals
 from crowdstream.analysis.features import SLOW_RATE, Features, extract
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.source import ArraySound, Sound
@@ -63,11 +63,11 @@ def bar_choice(truth: Truth, features: Features, lines: tempo.Floats, hertz: flo
     """Which sixteenth begins the bar."""
     beats = Beats.even(grid.steady_tempo(lines, hertz))
     if grid.coherence(lines, beats) < grid.STEADY:
-        beats = moving.moving_tempo(lines, hertz)
-    beats = beats.shifted(meter.sixteenth_offset(lines, beats))
+        beats = variable_tempo.moving_tempo(lines, hertz)
+    beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
     steps = 4 * (beats.beat(truth.beats) - np.arange(len(truth.beats)))
-    traits = meter.bar_traits(features, lines, beats)
-    return Choice(traits, int(np.rint(np.median(steps))) % meter.STEPS)
+    traits = downbeat.bar_traits(features, lines, beats)
+    return Choice(traits, int(np.rint(np.median(steps))) % downbeat.STEPS)
 
 
 def key_choice(truth: Truth, features: Features) -> Choice:

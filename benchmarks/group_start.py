@@ -33,10 +33,10 @@ from pythonosc.osc_bundle_builder import OscBundleBuilder
 from pythonosc.osc_message import OscMessage
 
 from benchmarks import common
-from crowdstream.control.osc import build
-from crowdstream.desk.codes import EV_LATE, EV_STARTED, FREE
-from crowdstream.desk.sizes import BANK_RATES
+from crowdstream.desk.constants import BANK_RATES
+from crowdstream.desk.opcodes import EV_LATE, EV_STARTED, FREE
 from crowdstream.offline.session import Session
+from crowdstream.osc.socket import build
 from crowdstream.settings import Settings
 from tests.support.wav_header import wav_header
 

@@ -36,7 +36,7 @@ from benchmarks import common, material
 from benchmarks.cards import add_card_arguments, open_card
 from benchmarks.live import ERRORS, live_server
 from benchmarks.mix import RATES, play_decks, wait_loaded
-from crowdstream.engine.effects import MODULES
+from crowdstream.effects import MODULES
 from tests.support.osc_client import until
 from tests.support.server import Running
 from tests.support.wav_header import wav_header

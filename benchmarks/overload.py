@@ -30,8 +30,8 @@ from benchmarks.everything import ARENA_BYTES, BLOCK, RIDE_BEATS, STEPS, TEMPOS,
 from benchmarks.material import cache_folder
 from crowdstream.demo.dsp import RATE
 from crowdstream.demo.tracks import Track, write_tracks
-from crowdstream.desk.quality import LEFT_OUT, LEVELS
-from crowdstream.engine.kernels import kernels
+from crowdstream.desk.load_shedding import LEFT_OUT, LEVELS
+from crowdstream.engine.precompiled import kernels
 from crowdstream.settings import Settings
 
 ROUNDS = 12  # each level is measured so many times, in turn: what else the machine does is shared

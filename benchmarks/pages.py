@@ -32,7 +32,7 @@ from benchmarks.live import ERRORS, live_server
 from benchmarks.material import cache_folder
 from benchmarks.mix import Window, wait_loaded
 from crowdstream.demo.tracks import Track, write_tracks
-from crowdstream.web.live import LEAVING_SECONDS
+from crowdstream.web.page_socket import LEAVING_SECONDS
 from tests.support.server import Running, until
 
 FRAMES = 256

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from benchmarks.common import BenchmarkError
 from benchmarks.material import forget_cached
-from crowdstream.control.osc import build
+from crowdstream.osc.socket import build
 from tests.support.environment import PROJECT
 
 DISTINCT = 2000  # packets made beforehand and sent round and round

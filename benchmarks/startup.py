@@ -49,8 +49,8 @@ from benchmarks import common, material
 from benchmarks.cards import Card, add_card_arguments, open_card
 from benchmarks.live import ERRORS, live_server
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import FREE, PLAYING
-from crowdstream.ports import free_port
+from crowdstream.desk.opcodes import FREE, PLAYING
+from crowdstream.system.port_holders import free_port
 from tests.support.chromium import WIDE, launch_chromium
 from tests.support.osc_client import OscClient, until
 from tests.support.server import START_SECONDS, Running, ServerError, launched, open_desk

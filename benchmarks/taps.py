@@ -23,12 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import OP_RAMP, OP_START
-from crowdstream.desk.pages import Arena
-from crowdstream.desk.ramps import eq_ramp
-from crowdstream.desk.records import COMMAND
-from crowdstream.desk.rings import push_commands
-from crowdstream.desk.sizes import (
+from crowdstream.desk.constants import (
     DECKS,
     PAGE_BYTES,
     STEMS,
@@ -38,6 +33,11 @@ from crowdstream.desk.sizes import (
     TAP_STEM,
     TAPS,
 )
+from crowdstream.desk.dtypes import COMMAND
+from crowdstream.desk.opcodes import OP_RAMP, OP_START
+from crowdstream.desk.pages import Arena
+from crowdstream.desk.ramps import eq_ramp
+from crowdstream.desk.rings import push_commands
 from crowdstream.desk.taps import LISTENERS, hold_tap
 from crowdstream.engine.render import render_at
 

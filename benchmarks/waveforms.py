@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.common import print_heading, write_json
-from crowdstream.child_environment import PROJECT
+from crowdstream.system.child_environment import PROJECT
 
 RATE = 44100
 
@@ -62,7 +62,7 @@ def measure(paths: list[Path], seconds: float, cache: Path) -> dict[str, Any]:
     environ = dict(os.environ, XDG_CACHE_HOME=str(cache), PYTHONPATH=str(PROJECT))
     begun = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "crowdstream.web.waves.process"],
+        [sys.executable, "-P", "-m", "crowdstream.web.waveforms.main"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, bufsize=0,
     ) as process:  # fmt: skip
         assert process.stdin and process.stdout

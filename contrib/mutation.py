@@ -50,34 +50,36 @@ PROJECT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.85
 WAITING_SECONDS = 60.0
 
-_ACCESS = "crowdstream/web/access/"
+_ACCESS = "crowdstream/web/auth/"
 _ACCESS_TESTS = "tests/unit/web/access/"
-_GATE_TESTS = (_ACCESS_TESTS + "test_gate.py", _ACCESS_TESTS + "test_verdicts.py")
+_GATE_TESTS = (_ACCESS_TESTS + "test_middleware.py", _ACCESS_TESTS + "test_verdicts.py")
 
 # The tests that belong to a module: the smallest set that should notice a fault in it, the
 # fastest first. None may need a compiled kernel, which takes half a minute for each mutant.
 MODULES: dict[str, tuple[str, ...]] = {
-    "crowdstream/control/allow.py": ("tests/unit/control/test_allow.py",),
-    _ACCESS + "names.py": (_ACCESS_TESTS + "test_names.py", *_GATE_TESTS),
+    "crowdstream/osc/acl.py": ("tests/unit/osc/test_acl.py",),
+    _ACCESS + "host_names.py": (_ACCESS_TESTS + "test_host_names.py", *_GATE_TESTS),
     _ACCESS + "limits.py": (_ACCESS_TESTS + "test_limits.py", *_GATE_TESTS),
     _ACCESS + "headers.py": (_ACCESS_TESTS + "test_headers.py", *_GATE_TESTS),
     _ACCESS + "token.py": (_ACCESS_TESTS + "test_token.py", *_GATE_TESTS),
     _ACCESS + "invitation.py": (_ACCESS_TESTS + "test_invitation.py",),
-    _ACCESS + "guesses.py": (_ACCESS_TESTS + "test_guesses.py", *_GATE_TESTS),
+    _ACCESS + "failed_attempts.py": (_ACCESS_TESTS + "test_failed_attempts.py", *_GATE_TESTS),
     _ACCESS + "connections.py": (_ACCESS_TESTS + "test_connections.py",),
-    _ACCESS + "entrance.py": (_ACCESS_TESTS + "test_connections.py",),
-    _ACCESS + "gate.py": _GATE_TESTS,
+    _ACCESS + "listener_sockets.py": (_ACCESS_TESTS + "test_connections.py",),
+    _ACCESS + "middleware.py": _GATE_TESTS,
     "crowdstream/desk/rings.py": ("tests/unit/desk/test_ring_protocol.py",),
     "crowdstream/desk/pages.py": ("tests/unit/desk/test_page_ownership.py",),
     "crowdstream/desk/ramps.py": ("tests/unit/desk/test_ramp_rows.py",),
-    "crowdstream/engine/ramps.py": ("tests/unit/engine/test_ramps.py",),
-    "crowdstream/engine/queue.py": ("tests/unit/engine/test_queue.py",),
-    "crowdstream/engine/journal.py": ("tests/unit/engine/test_undo.py",),
-    "crowdstream/control/tempo.py": ("tests/unit/control/test_tempo.py",),
-    "crowdstream/control/clock.py": ("tests/unit/control/test_clock_frames.py",),
-    "crowdstream/control/table.py": (
-        "tests/unit/control/test_declarations.py",
-        "tests/unit/control/test_patterns.py",
+    "crowdstream/engine/dsp/ramps.py": ("tests/unit/engine/dsp/test_ramps.py",),
+    "crowdstream/engine/schedule/command_heap.py": (
+        "tests/unit/engine/schedule/test_command_heap.py",
+    ),
+    "crowdstream/engine/undo_log.py": ("tests/unit/engine/test_undo_rendering.py",),
+    "crowdstream/control/clock/tempo.py": ("tests/unit/control/clock/test_tempo.py",),
+    "crowdstream/control/clock/clock.py": ("tests/unit/control/clock/test_clock_frames.py",),
+    "crowdstream/commands/registry.py": (
+        "tests/unit/commands/test_declarations.py",
+        "tests/unit/commands/test_patterns.py",
     ),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ PROCESSORS = {"x86_64": "x86-64", "aarch64": "generic"}
 FILES = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "audio_server.py")
 _SHIP = """
 import pathlib, sys
-from crowdstream.engine.kernels import ship
+from crowdstream.engine.precompiled import ship
 ship(pathlib.Path(sys.argv[1]))
 """
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import crowdstream
-from crowdstream.pipes import while_read
+from crowdstream.system.broken_pipe import while_read
 
 USAGE = """\
 usage: crowdstream COMMAND [options]
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["serve"]:
-        from crowdstream.guardian.process import guard
+        from crowdstream.supervisor.main import guard
 
         return guard(arguments[1:], "crowdstream serve")
     if arguments[:1] == ["demo"]:
@@ -47,31 +47,31 @@ def _run(arguments: list[str]) -> int:
 
         return demo(arguments[1:])
     if arguments[:1] == ["render"]:
-        from crowdstream.offline.command import render
+        from crowdstream.offline.cli import render
 
         return render(arguments[1:])
     if arguments[:1] == ["plan"]:
-        from crowdstream.dj.command import plan
+        from crowdstream.dj.cli import plan
 
         return plan(arguments[1:])
     if arguments[:1] == ["dj"]:
-        from crowdstream.dj.live.command import dj
+        from crowdstream.dj.autopilot.cli import dj
 
         return dj(arguments[1:])
     if arguments[:1] == ["simulate-crowd"]:
-        from crowdstream.dj.live.simulate import simulate
+        from crowdstream.dj.autopilot.simulate_crowd import simulate
 
         return simulate(arguments[1:])
     if arguments[:1] == ["analyze"]:
-        from crowdstream.catalog.command import analyze
+        from crowdstream.library.cli import analyze
 
         return analyze(arguments[1:])
     if arguments[:1] == ["top"]:
-        from crowdstream.top.command import top
+        from crowdstream.top.cli import top
 
         return top(arguments[1:])
     if arguments[:1] == ["doctor"]:
-        from crowdstream.doctor.command import doctor
+        from crowdstream.doctor.cli import doctor
 
         return doctor(arguments[1:])
     if {"-h", "--help"} & set(arguments):
@@ -97,10 +97,10 @@ def _run(arguments: list[str]) -> int:
 def compile_kernels() -> int:
     """Compile every kernel into the cache, and delete those of old versions."""
     begin = time.monotonic()
-    from crowdstream.caches import prune
-    from crowdstream.engine import kernel_cache
-    from crowdstream.engine.kernels import compile_here
-    from crowdstream.engine.part_store import PartStore
+    from crowdstream.engine.jit import kernel_cache
+    from crowdstream.engine.jit.part_store import PartStore
+    from crowdstream.engine.jit.stale_caches import prune
+    from crowdstream.engine.precompiled import compile_here
 
     # First: the file of machine code is old, too, where nothing notes when it was read.
     deleted = prune([kernel_cache.folder()])
@@ -117,7 +117,7 @@ def compile_kernels() -> int:
 def write_reference(arguments: Sequence[str]) -> int:
     """Write the generated pages into a folder, or print the OSC reference."""
     if not arguments:
-        from crowdstream.control.reference import osc_pages
+        from crowdstream.control.osc_reference import osc_pages
 
         print("\n".join(osc_pages().values()), end="")
         return 0

@@ -16,24 +16,24 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.catalog.command import build_parser as analyze_parser
-from crowdstream.catalog.library import default_place
-from crowdstream.catalog.unpack import default_cache
-from crowdstream.control.reference import osc_pages
-from crowdstream.control.table import TABLE
+import crowdstream.control.handlers  # noqa: F401  (fills the table)
+from crowdstream.commands.registry import TABLE
+from crowdstream.control.osc_reference import osc_pages
 from crowdstream.demo.runner import build_parser as demo_parser
-from crowdstream.dj.command import build_parser as plan_parser
-from crowdstream.dj.live.command import build_parser as dj_parser
-from crowdstream.dj.live.simulate import build_parser as simulate_parser
-from crowdstream.offline.command import build_parser as render_parser
-from crowdstream.settings.flags import ACTIONS, option_help
-from crowdstream.settings.kinds import Switch
-from crowdstream.settings.options import GROUPS, NOT_IN_FILES, NOT_IN_PRESETS, OPTIONS, Option
-from crowdstream.top.command import build_parser as top_parser
-from crowdstream.web.access.gate import REASONS
-from crowdstream.web.machines.commands import PLACES
-from crowdstream.web.machines.metrics_table import CONTROL, DESK, LABELLED, LEDGER
+from crowdstream.dj.autopilot.cli import build_parser as dj_parser
+from crowdstream.dj.autopilot.simulate_crowd import build_parser as simulate_parser
+from crowdstream.dj.cli import build_parser as plan_parser
+from crowdstream.library.cli import build_parser as analyze_parser
+from crowdstream.library.database import default_place
+from crowdstream.library.stem_mp4 import default_cache
+from crowdstream.offline.cli import build_parser as render_parser
+from crowdstream.settings.cli import ACTIONS, option_help
+from crowdstream.settings.schema import GROUPS, NOT_IN_FILES, NOT_IN_PRESETS, OPTIONS, Option
+from crowdstream.settings.types import Bool
+from crowdstream.top.cli import build_parser as top_parser
+from crowdstream.web.api.commands import PLACES
+from crowdstream.web.api.metrics_table import CONTROL, DESK, LABELLED, LEDGER
+from crowdstream.web.auth.middleware import REASONS
 
 OSC_FOLDER = "osc"
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
@@ -64,7 +64,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _flag(option: Option) -> str:
-    if isinstance(option.kind, Switch):
+    if isinstance(option.kind, Bool):
         return f"`{option.flag}`, `--no-{option.flag.removeprefix('--')}`"
     words = (option.metavar,) if isinstance(option.metavar, str) else option.metavar or ()
     return f"`{' '.join([option.flag, *words])}`"
@@ -135,7 +135,7 @@ def _action_help(parser: argparse.ArgumentParser, action: argparse.Action) -> st
     text = (action.help or "") % {**vars(action), "prog": parser.prog}
     # Places below this user's home, as every user would name them.
     for place, written in (
-        (default_place(), "~/.local/share/crowdstream/library.db"),
+        (default_place(), "~/.local/share/crowdstream/audiofile.db"),
         (default_cache(), "~/.cache/crowdstream/stems"),
     ):
         text = text.replace(str(place), written)

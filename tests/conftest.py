@@ -17,10 +17,10 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from contrib.soundcard import JackDummy, PulseNull
-from crowdstream.desk import tables
-from crowdstream.engine import kernel_cache
-from crowdstream.idle import VARIABLE as GIVE_WAY
-from crowdstream.library import folder_cache
+from crowdstream.audiofile.stems import folder_cache
+from crowdstream.desk import dsp_tables
+from crowdstream.engine.jit import kernel_cache
+from crowdstream.system.background_priority import VARIABLE as GIVE_WAY
 from tests.support import processes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ settings.load_profile("crowdstream")
 
 # The same for every desk, and most of what making one takes: worked out once for thousands.
 for _table in ("interpolator", "peak_detector", "equalizer", "k_weighting", "knob_filter"):
-    setattr(tables, _table, functools.cache(getattr(tables, _table)))
+    setattr(dsp_tables, _table, functools.cache(getattr(dsp_tables, _table)))
 
 # In the idle class nothing would be done beside programs that keep all cores busy.
 os.environ[GIVE_WAY] = "no"

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from benchmarks.long_night.line import Waiting
 from benchmarks.long_night.websocket import WebSocket
-from crowdstream.web.listening.chunks import HEAD
+from crowdstream.web.streaming.chunks import HEAD
 
 AGAIN_SECONDS = 1.0
 HELLO_SECONDS = 10.0  # as long may it take until the server has said hello

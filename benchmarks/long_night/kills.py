@@ -15,7 +15,7 @@ from benchmarks.long_night.log import Log
 from benchmarks.long_night.processes import Family, Member
 from benchmarks.long_night.readings import moment
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import PLAYING
+from crowdstream.desk.opcodes import PLAYING
 
 KINDS = ("engine", "hang", "standby", "loader", "control", "recorder", "web")
 """What can be done: the engine that plays killed or stopped (SIGSTOP), the others killed."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from crowdstream.control.packets import Malformed, build, parse
+from crowdstream.osc.codec import Malformed, build, parse
 
 ANSWER_SECONDS = 10.0  # an answer that takes longer has not come
 LOAD_SECONDS = 30.0  # the same of a piece that has to be read

@@ -15,8 +15,8 @@ from benchmarks.long_night.line import LOAD_SECONDS, Line, Waiting
 from benchmarks.long_night.log import Log
 from benchmarks.long_night.recordings import Recordings
 from benchmarks.long_night.visitors import VISITORS, Visitor
-from crowdstream.control.packets import UNIX_EPOCH, build
 from crowdstream.desk.block import Desk
+from crowdstream.osc.codec import UNIX_EPOCH, build
 from tests.support.long_night.model import Action
 
 EXCUSE_SECONDS = 3.0  # so long before and after a kill an answer may be missing

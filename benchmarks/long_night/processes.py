@@ -13,12 +13,12 @@ import psutil
 from crowdstream.desk.block import Desk, DeskError
 
 MODULES = {
-    "crowdstream.engine.process": "engine",
-    "crowdstream.library.process": "loader",
-    "crowdstream.record.process": "recorder",
-    "crowdstream.control.process": "control",
-    "crowdstream.web.process": "web",
-    "crowdstream.web.waves.process": "waves",
+    "crowdstream.engine.main": "engine",
+    "crowdstream.loader.main": "loader",
+    "crowdstream.recorder.main": "recorder",
+    "crowdstream.control.main": "control",
+    "crowdstream.web.main": "web",
+    "crowdstream.web.waveforms.main": "waves",
 }
 DESK_NAME = "crowdstream-desk"
 

@@ -16,7 +16,7 @@ import psutil
 from benchmarks.long_night.log import Log
 from benchmarks.long_night.processes import Family, Member, stolen, taken, waited
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import CAUSES, PLAYING
+from crowdstream.desk.opcodes import CAUSES, PLAYING
 from crowdstream.monitor.health import percentile_ms
 
 SECONDS = 1.0

@@ -7,14 +7,14 @@ import time
 import numpy as np
 
 from benchmarks.stretchers import Stretched
+from crowdstream.audiofile.onsets import CONTEXT, find_attacks
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import OP_KEYLOCK, OP_START
+from crowdstream.desk.constants import PAGE_BYTES
+from crowdstream.desk.dtypes import COMMAND
+from crowdstream.desk.opcodes import OP_KEYLOCK, OP_START
 from crowdstream.desk.pages import Arena
-from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import push_commands
-from crowdstream.desk.sizes import PAGE_BYTES
 from crowdstream.engine.render import render
-from crowdstream.library.attacks import CONTEXT, find_attacks
 
 ENGINE_BLOCK = 256
 

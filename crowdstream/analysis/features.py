@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from crowdstream.analysis.chroma import PitchCounter
 from crowdstream.analysis.mono import Mono
-from crowdstream.analysis.pitches import PitchCounter
 from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
-from crowdstream.library.loudness import RESPONSE_SECONDS, Loudness
-from crowdstream.library.stem_names import kind_of
+from crowdstream.audiofile.loudness import RESPONSE_SECONDS, Loudness
+from crowdstream.audiofile.stems.names import kind_of
 
 RATE = 22_050  # Hz: hats are still heard
 ONSET_WINDOW, ONSET_HOP = 512, 128  # 23 ms, 5.8 ms

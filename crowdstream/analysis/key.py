@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from crowdstream.analysis.pitches import FINE
+from crowdstream.analysis.chroma import FINE
 from crowdstream.analysis.result import Key
 from crowdstream.analysis.tempo import Doubles, Floats
 

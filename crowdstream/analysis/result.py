@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from crowdstream.library.grids import CERTAIN
+from crowdstream.audiofile.beatgrid import CERTAIN
 
 VERSION = 3  # of the method: goes up when results change, so that a library knows what to do again
 

@@ -7,7 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from crowdstream.analysis import attacks, changes, doubts, grid, meter, moving, tempo, weights
+from crowdstream.analysis import (
+    downbeat,
+    grid,
+    grid_checks,
+    onsets,
+    tempo,
+    tempo_changes,
+    variable_tempo,
+    weights,
+)
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, Features
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.silences import find_silences
@@ -55,17 +64,17 @@ def find_rhythm(features: Features, lines: Floats, said: float = 0.0) -> Rhythm 
     found = _one_rhythm(features, lines, said=said)
     if found is None:
         return None
-    kept = doubts.worst_stretch(lines, found.beats)
-    if kept < doubts.FOLLOWED or not found.steady:
+    kept = grid_checks.worst_stretch(lines, found.beats)
+    if kept < grid_checks.FOLLOWED or not found.steady:
         # A grid that moves passes from one tempo to another; where both are steady, it need not.
         changed = _changing_rhythm(features, lines, found.steady)
-        if changed is not None and doubts.worst_stretch(lines, changed.beats) > kept - ABOUT:
+        if changed is not None and grid_checks.worst_stretch(lines, changed.beats) > kept - ABOUT:
             return changed
-    triple = doubts.triple_beat(lines, found.bpm / 60)
+    triple = grid_checks.triple_beat(lines, found.bpm / 60)
     if triple is not None:
         found = _one_rhythm(features, lines, triple) or found
         return _doubted(found, "its bars seem to have three beats, and are counted in fours")
-    if kept < doubts.FOLLOWED:
+    if kept < grid_checks.FOLLOWED:
         return _doubted(found, "parts of it do not keep to one tempo")
     return found
 
@@ -78,14 +87,14 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
     # Several tempi, one after the other; None where that is not what it is. `any_part`: also where
     # one of them moves.
     pauses = [end for begin, end in find_silences(features) if end - begin > PAUSE_SECONDS]
-    inner = sorted({*changes.find_changes(lines), *pauses} - {features.seconds})
+    inner = sorted({*tempo_changes.find_changes(lines), *pauses} - {features.seconds})
     edges = [0.0, *inner, features.seconds]
-    parts: list[changes.Part] = []
+    parts: list[tempo_changes.Part] = []
     found: list[Rhythm] = []
     for begin, end in pairwise(edges):
-        low = begin + changes.EDGE if begin else 0.0
-        high = end - changes.EDGE if end < features.seconds else end
-        cut = changes.part_of(features, low, high)
+        low = begin + tempo_changes.EDGE if begin else 0.0
+        high = end - tempo_changes.EDGE if end < features.seconds else end
+        cut = tempo_changes.part_of(features, low, high)
         own = tempo.pulses(cut.onsets)
         rhythm = _one_rhythm(cut, own)
         if rhythm is None:
@@ -93,11 +102,11 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
         if not any_part and not _is_steady(own, rhythm):
             return None
         beats = Beats(rhythm.beats.numbers, rhythm.beats.times + low)
-        parts.append(changes.Part(begin if parts else 0.0, beats))
+        parts.append(tempo_changes.Part(begin if parts else 0.0, beats))
         found.append(rhythm)
     if len(parts) < 2:
         return None
-    beats = changes.joined(changes.refined(lines, parts))
+    beats = tempo_changes.joined(tempo_changes.refined(lines, parts))
     beats = _from_first_downbeat(features, beats)
     tempi = " to ".join(f"{rhythm.bpm:.4g}" for rhythm in found)
     whole = Rhythm(
@@ -134,18 +143,18 @@ def _one_rhythm(
     best = int(np.argmax(chances))
     chance = float(chances[best])
     beats, steady = _rough(lines, hertz or found[best].hertz)
-    beats = beats.shifted(meter.sixteenth_offset(lines, beats))
-    phases = weights.BAR.chances(meter.bar_traits(features, lines, beats))
+    beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
+    phases = weights.BAR.chances(downbeat.bar_traits(features, lines, beats))
     if steady and _is_loop(beats, features.seconds):
         # Loops are cut at bar lines.
-        phases[int(np.rint(4 * beats.beat(np.array([0.0]))[0])) % meter.STEPS] *= LOOP_BEGINS
+        phases[int(np.rint(4 * beats.beat(np.array([0.0]))[0])) % downbeat.STEPS] *= LOOP_BEGINS
         phases /= phases.sum()
     beats = beats.shifted(int(np.argmax(phases)) / 4)
     if steady:
-        beats = attacks.settle_steady(features.attacks, beats, features.seconds)
+        beats = onsets.settle_steady(features.attacks, beats, features.seconds)
         beats = _whole_tempo(beats, features.seconds)
     else:
-        beats = attacks.settle_moving(features.attacks, beats, features.seconds)
+        beats = onsets.settle_moving(features.attacks, beats, features.seconds)
     beats = _from_first_downbeat(features, beats)
     sure = min(1.0, (regular - needed) / 0.2 + 0.3)
     return Rhythm(
@@ -160,9 +169,9 @@ def _one_rhythm(
 def _rough(lines: Floats, hertz: float) -> tuple[Beats, bool]:
     even = Beats.even(grid.steady_tempo(lines, hertz))
     together = grid.coherence(lines, even)
-    if together >= grid.STEADY or len(lines) < 3 * moving.WINDOW * FRAME_RATE:
+    if together >= grid.STEADY or len(lines) < 3 * variable_tempo.WINDOW * FRAME_RATE:
         return even, True
-    followed = moving.moving_tempo(lines, hertz)
+    followed = variable_tempo.moving_tempo(lines, hertz)
     if grid.coherence(lines, followed) < together + grid.GAIN:
         return even, True
     return followed, False

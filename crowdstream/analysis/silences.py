@@ -8,7 +8,7 @@ from crowdstream.analysis.features import Features
 
 SILENT_DB = -60.0  # dB full scale, mean square of 46 ms
 # So far below the track's loudness, in LUFS, it is silence as well: a set brings tracks to -16 LUFS
-# (dj/entrance.py), where it is -60 dB.
+# (dj/planning/entrance.py), where it is -60 dB.
 BELOW_LOUDNESS_DB = 44.0
 MIN_SECONDS = 1.0
 

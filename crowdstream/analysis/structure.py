@@ -13,14 +13,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from crowdstream.analysis.downbeat import log_bands
 from crowdstream.analysis.features import FRAME_RATE, SLOW_RATE, Features
 from crowdstream.analysis.grid import Beats
-from crowdstream.analysis.meter import log_bands
 from crowdstream.analysis.result import Section, SectionKind
 from crowdstream.analysis.tempo import Doubles, Floats
 
 BAR = 4  # beats
-LONGEST = 64  # bars of a section
+MAX_SECTION_BARS = 64  # bars of a section
 # Of one section more. Stems that come and go tell bars apart more than a mix of them does; lower
 # ones would do for made tracks, but the bars of played music differ more.
 STEMS_PRICE, MIX_PRICE = 18.0, 5.0
@@ -105,12 +105,12 @@ def cuts(rows: Doubles, cost: float) -> list[int]:
         return [0, count]
     sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
     squares = np.concatenate([[0.0], np.cumsum(np.square(rows).sum(axis=1))])
-    lengths = np.arange(1, LONGEST + 1)
+    lengths = np.arange(1, MAX_SECTION_BARS + 1)
     price = cost + np.array([ODD_PRICE.get(int(length) % 8, ODD) for length in lengths])
     best = np.zeros(count + 1)
     back = np.zeros(count + 1, np.int64)
     for end in range(1, count + 1):
-        starts = end - lengths[: min(end, LONGEST)]
+        starts = end - lengths[: min(end, MAX_SECTION_BARS)]
         mean_square = np.square(sums[end] - sums[starts]).sum(axis=1) / (end - starts)
         own = price[end - starts - 1]
         # The first and the last section may begin or end anywhere.

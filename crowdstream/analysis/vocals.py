@@ -8,11 +8,11 @@ import numpy.typing as npt
 from crowdstream.analysis.features import SLOW_RATE, Features
 from crowdstream.analysis.result import Vocals
 from crowdstream.analysis.tempo import Doubles
-from crowdstream.library.stem_names import REST, STEM_KINDS, kind_of
+from crowdstream.audiofile.stems.names import REST, STEM_KINDS, kind_of
 
 QUIET_DB, SILENT_DB = -30.0, -60.0  # of the stem's loud parts; full scale
 LOUD_PERCENTILE = 95.0
-GAP, SHORTEST = 0.6, 0.25  # s: shorter pauses are breaths, shorter sounds are no singing
+GAP, MIN_SUNG_SECONDS = 0.6, 0.25  # s: shorter pauses are breaths, shorter sounds are no singing
 MIX_GAP, MIX_SHORTEST = 1.5, 1.5  # s: an estimate is coarser
 SMOOTH = 1.4  # s of one estimate
 INSTRUMENTS = (STEM_KINDS | {REST}) - {"vocals", "fx"}  # kinds of stems in which nobody sings
@@ -44,7 +44,9 @@ def find_vocals(features: Features) -> Vocals:
             return Vocals((), "stem", SURE)
         loud = float(np.percentile(heard, LOUD_PERCENTILE))
         active = level > max(SILENT_DB, loud + QUIET_DB)
-        return Vocals(tuple(_spans(active, features.stems_rate, GAP, SHORTEST)), "stem", SURE)
+        return Vocals(
+            tuple(_spans(active, features.stems_rate, GAP, MIN_SUNG_SECONDS)), "stem", SURE
+        )
     if len(names) > 1 and all(kind_of(name) in INSTRUMENTS for name in names):
         return Vocals((), "none", SURE)
     return _estimate(features)

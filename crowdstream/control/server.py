@@ -10,21 +10,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from crowdstream.control.allow import exposure
-from crowdstream.control.children import Caller, Child, end_all
-from crowdstream.control.context import Reply
-from crowdstream.control.core import Core
-from crowdstream.control.hearing import Hearing
-from crowdstream.control.notes import Notes
-from crowdstream.control.recordings import start_recorder
+from crowdstream.control.dispatcher import Dispatcher
+from crowdstream.control.engine_queue.request import Reply
+from crowdstream.control.processes.child import Caller, Child, end_all
+from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.processes.recorder import start_recorder
+from crowdstream.control.processes.web_process import WebProcess, start_web
 from crowdstream.control.startup import Startup
+from crowdstream.control.state.state_log import StateLog
 from crowdstream.control.systemd import Notifier
-from crowdstream.control.web import Web, start_web
-from crowdstream.desk.stream import StreamInfo
-from crowdstream.guardian.store import Store
+from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.monitor.health import Processes
 from crowdstream.monitor.watch import Watch
+from crowdstream.osc.acl import exposure
 from crowdstream.settings import Settings
+from crowdstream.supervisor.fd_store import FdStore
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +38,13 @@ class Server:
     `start` and `stop` belong to one thread; `call` and `run_command` may be used from any.
     """
 
-    core: Core
+    core: Dispatcher
 
     def __init__(
         self,
         settings: Settings,
         notifier: Notifier | None = None,
-        store: Store | None = None,
+        store: FdStore | None = None,
     ) -> None:
         """`notifier`: tells systemd how it goes; `store`: what outlives this process.
 
@@ -52,7 +52,7 @@ class Server:
         """
         self.settings = settings
         self._notifier = notifier or Notifier()
-        self._store = store or Store()
+        self._store = store or FdStore()
         self.error: BaseException | None = None
         self.port = 0
         self._stopping = False
@@ -80,7 +80,7 @@ class Server:
             processes = Processes(
                 {"control": os.getpid(), "loader": self._loader.pid, **self._engines.pids()}
             )
-            self.core = Core(
+            self.core = Dispatcher(
                 self.settings, self.desk, self.osc, self._loader.send, info, processes,
                 notes=parts.notes,
             )
@@ -113,10 +113,10 @@ class Server:
         self._notifier.ready(self.desk.frame, self.core.status.line())
         return info
 
-    def _begin(self, notes: Notes | None) -> None:
+    def _begin(self, notes: StateLog | None) -> None:
         core, kept = self.core, self._store.kept
         if core.recall is None or notes is None:
-            core.first_orders()
+            core.apply_settings()
             return
         core.recall.others = {
             "engines": self._engines, "loader": self._loader, "osc": self.osc,
@@ -129,16 +129,18 @@ class Server:
             self._engines.catch_up()
             core.restarted("control", self._store.deaths)
         else:
-            core.first_orders()
+            core.apply_settings()
             core.recall.begin()
         self._store.ready()
 
-    def _make_web(self) -> Web | None:
+    def _make_web(self) -> WebProcess | None:
         settings, store = self.settings, self._store
         if not settings.http:
             return None
         child = Child.adopt(store, "web") if "web" in store.kept else None
-        return Web(self.core, self.port, partial(start_web, self.desk, settings, store), child)
+        return WebProcess(
+            self.core, self.port, partial(start_web, self.desk, settings, store), child
+        )
 
     def stop(self) -> None:
         """End the stream, the processes and the port. May be called more than once."""
@@ -196,7 +198,7 @@ class Server:
     # The loop --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._hearing = Hearing()
+        self._hearing = EventLoop()
         try:
             for fd in self.osc.filenos():
                 self._hearing.listen(fd, self.osc.drain)

@@ -11,18 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crowdstream.control.children import Child, ChildError, end_all
-from crowdstream.control.engines import Engines, start_engine
-from crowdstream.control.leavings import remove_leavings
-from crowdstream.control.loading import Loading, start_loader
-from crowdstream.control.notes import Notes, make_notes
-from crowdstream.control.osc import OscSocket
+from crowdstream.control.processes.child import Child, ChildError, end_all
+from crowdstream.control.processes.engine_pool import EnginePool, start_engine
+from crowdstream.control.processes.loader_client import LoaderClient, start_loader
+from crowdstream.control.state.state_log import StateLog, make_notes
 from crowdstream.desk.block import Desk
-from crowdstream.desk.sizes import PAGE_BYTES
-from crowdstream.engine.kernel_cache import Patience
-from crowdstream.guardian.store import Store
-from crowdstream.library.loader import budget_pages
+from crowdstream.desk.constants import PAGE_BYTES
+from crowdstream.engine.jit.kernel_cache import Patience
+from crowdstream.loader.loader import budget_pages
+from crowdstream.osc.socket import OscSocket
 from crowdstream.settings import Settings
+from crowdstream.supervisor.fd_store import FdStore
+from crowdstream.supervisor.stale_files import remove_leavings
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ class Parts:
 
     osc: OscSocket
     desk: Desk
-    engines: Engines
-    loader: Loading
-    notes: Notes | None
+    engines: EnginePool
+    loader: LoaderClient
+    notes: StateLog | None
     until: float | None
 
 
@@ -62,7 +62,7 @@ class Startup:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        store: FdStore,
         cancelled: Callable[[], bool] = lambda: False,
         waiting: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
@@ -104,17 +104,17 @@ class Startup:
         fds = kept.fds if kept else None
         return OscSocket(settings.osc_host, settings.port, settings.osc_allow, fds)
 
-    def _engines(self, desk: Desk) -> Engines:
+    def _engines(self, desk: Desk) -> EnginePool:
         launch = partial(start_engine, store=self._store)
-        return Engines(desk, self._settings, launch=launch)
+        return EnginePool(desk, self._settings, launch=launch)
 
-    def _loading(self, loader: Child, desk: Desk) -> Loading:
-        return Loading(loader, desk, partial(start_loader, desk, self._settings, self._store))
+    def _loading(self, loader: Child, desk: Desk) -> LoaderClient:
+        return LoaderClient(loader, desk, partial(start_loader, desk, self._settings, self._store))
 
-    def _keep(self, desk: Desk, until: float | None) -> Notes | None:
+    def _keep(self, desk: Desk, until: float | None) -> StateLog | None:
         if not self._store.guarded:
             return None
-        notes = Notes(make_notes())
+        notes = StateLog(make_notes())
         self._made.append(notes.close)
         self._store.keep("notes", [notes.fd], {})
         about = {"settings": plain(self._settings), "until": until}
@@ -129,7 +129,7 @@ class Startup:
         kept = self._store.kept
         (fd,), about = kept.pop("desk")
         desk = Desk(fd)
-        notes = Notes(kept.pop("notes").fds[0])
+        notes = StateLog(kept.pop("notes").fds[0])
         engines = self._engines(desk)
         engines.adopt(notes.values["engines"], self._store)
         there = "loader" in kept  # else it had died, and another one was not started yet

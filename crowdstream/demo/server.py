@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crowdstream.child_environment import child_environment
 from crowdstream.demo import status
 from crowdstream.demo.osc import OscClient
-from crowdstream.engine.kernel_cache import Patience
-from crowdstream.ports import free_port, in_use_by, is_free
+from crowdstream.engine.jit.kernel_cache import Patience
 from crowdstream.settings import SettingError, Settings, resolve
+from crowdstream.system.child_environment import child_environment
+from crowdstream.system.port_holders import free_port, in_use_by, is_free
 
 READY_TIMEOUT = 60.0  # without any progress: the first start of all compiles the kernels
 END_TIMEOUT = 0.8

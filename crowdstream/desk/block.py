@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.desk import layout, records, sizes, tables
+from crowdstream.desk import constants, dsp_tables, dtypes, layout
+from crowdstream.desk.constants import ATTACK_BYTES, ATTACKS, PAGE_BYTES
 from crowdstream.desk.layout import ARENA_OFFSET, REGIONS
 from crowdstream.desk.ramps import NEUTRAL
-from crowdstream.desk.sizes import ATTACK_BYTES, ATTACKS, PAGE_BYTES
 
 
 class DeskError(RuntimeError):
@@ -43,8 +43,8 @@ class Desk:
 
     Each region of `layout` is an attribute of its name: a numpy array of that region's
     shape and dtype over the shared memory (`desk.voices`, `desk.ramps`, ...). Regions of one
-    record (`header`, `clock`, `ledger`, `lease`, `journal`, `loader`, `master`, `quality`, `rings`)
-    are that record itself.
+    record (`header`, `clock`, `ledger`, `lease`, `undo_log`, `loader`, `master`, `quality`,
+    `rings`) are that record itself.
 
     `arena` is a uint8 array of shape `(pages, PAGE_BYTES)`. Untouched pages cost nothing.
     `attacks` is a uint16 array of shape `(pages, 1 + ATTACKS)`: how many attacks begin in each
@@ -57,7 +57,7 @@ class Desk:
     clock: Any
     ledger: Any
     lease: Any
-    journal: Any
+    undo_log: Any
     undo_pieces: np.ndarray
     undo: np.ndarray
     loader: Any
@@ -133,13 +133,13 @@ class Desk:
 
         Raises `DeskError` when the system refuses the memory.
         """
-        pages = max(sizes.DECKS, memory_bytes // PAGE_BYTES)
+        pages = max(constants.DECKS, memory_bytes // PAGE_BYTES)
         size = ARENA_OFFSET + pages * (PAGE_BYTES + ATTACK_BYTES)
         fd = -1
         try:
             fd = _anonymous_file(size)
             with mmap.mmap(fd, size) as block:
-                header = np.ndarray((1,), records.HEADER, block, REGIONS["header"].offset)
+                header = np.ndarray((1,), dtypes.HEADER, block, REGIONS["header"].offset)
                 header[0] = (layout.VERSION, size, ARENA_OFFSET, pages, sample_rate, 0)
                 del header
         except (OSError, OverflowError) as error:
@@ -161,9 +161,9 @@ class Desk:
         self.master["limit_gain"] = self.master["cue_gain"] = 1.0
         self._reset_limiter()
         self.ledger["reset_seen"] = 0
-        self.table[:] = tables.interpolator()
+        self.table[:] = dsp_tables.interpolator()
         self.set_sample_rate(float(self.header["sample_rate"]))
-        self.spare[:] = np.arange(sizes.PENDING, dtype=np.int32)[::-1]
+        self.spare[:] = np.arange(constants.PENDING, dtype=np.int32)[::-1]
 
     def _reset_limiter(self) -> None:
         # No look-ahead: averages over one frame, of a gain of 1.
@@ -173,16 +173,16 @@ class Desk:
         self.limiter["first_sum"] = self.limiter["second_sum"] = one
         self.limiter["held"] = 1.0
         self.limiter_boxes[:] = one
-        self.peak_taps[:] = tables.peak_detector()
+        self.peak_taps[:] = dsp_tables.peak_detector()
 
     def set_sample_rate(self, sample_rate: float) -> None:
         """Give the rate that the device turned out to have, before anything plays."""
         self.header["sample_rate"] = sample_rate
         self.set_tempo(120.0)
-        self.eq_coefficients[:] = tables.equalizer(sample_rate)
-        self.meter_weights[:] = tables.k_weighting(sample_rate)
+        self.eq_coefficients[:] = dsp_tables.equalizer(sample_rate)
+        self.meter_weights[:] = dsp_tables.k_weighting(sample_rate)
         self.metering["hop"] = max(1, round(sample_rate / 100))
-        self.filter_table[:] = tables.knob_filter(sample_rate)
+        self.filter_table[:] = dsp_tables.knob_filter(sample_rate)
 
     def set_tempo(self, bpm: float) -> None:
         """Set the tempo of the clock and of decks at their own rate, before anything plays."""

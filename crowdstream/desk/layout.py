@@ -11,35 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crowdstream.desk.codes import INT16
-from crowdstream.desk.effects import EFFECT, EFFECTS, MEMORY, REGISTERS, ROWS
-from crowdstream.desk.quality import QUALITY
-from crowdstream.desk.ramps import RAMPS
-from crowdstream.desk.records import (
-    CLOCK,
-    COMMAND,
-    DECK,
-    EQ_USE,
-    EVENT,
-    FILTER,
-    GAP,
-    GRID,
-    HEADER,
-    JOURNAL,
-    LEASE,
-    LEDGER,
-    LIMITER,
-    LOADER,
-    MASTER,
-    METER,
-    METERING,
-    RAMP,
-    RINGS,
-    SOURCE,
-    TAP,
-    VOICE,
-)
-from crowdstream.desk.sizes import (
+from crowdstream.desk.constants import (
     BANDS,
     BUSES,
     CHAINS,
@@ -78,6 +50,34 @@ from crowdstream.desk.sizes import (
     UNDO_WORDS,
     WAVE,
 )
+from crowdstream.desk.dtypes import (
+    CLOCK,
+    COMMAND,
+    DECK,
+    EQ_USE,
+    EVENT,
+    FILTER,
+    GAP,
+    GRID,
+    HEADER,
+    LEASE,
+    LEDGER,
+    LIMITER,
+    LOADER,
+    MASTER,
+    METER,
+    METERING,
+    RAMP,
+    RINGS,
+    SOURCE,
+    TAP,
+    UNDO_LOG,
+    VOICE,
+)
+from crowdstream.desk.effects import EFFECT, EFFECTS, MEMORY, REGISTERS, ROWS
+from crowdstream.desk.load_shedding import QUALITY
+from crowdstream.desk.opcodes import INT16
+from crowdstream.desk.ramps import RAMPS
 
 VERSION = 4
 
@@ -99,7 +99,7 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("clock", CLOCK, (1,)),
         ("ledger", LEDGER, (1,)),
         ("lease", LEASE, (1,)),
-        ("journal", JOURNAL, (1,)),
+        ("undo_log", UNDO_LOG, (1,)),
         ("undo_pieces", np.dtype("i8"), (UNDO_ENTRIES, 2)),  # offset in the block, words
         ("undo", np.dtype("i4"), (UNDO_WORDS,)),  # what they held
         ("waits", np.dtype("i1"), (PENDING,)),  # which of `pending` are in the heap

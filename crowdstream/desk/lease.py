@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import threading
 
+from crowdstream.desk.atomics import load_acquire, store_release
 from crowdstream.desk.block import Desk
+from crowdstream.desk.dtypes import LEASE
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.ordering import load_acquire, store_release
-from crowdstream.desk.records import LEASE
 
 _FIELDS = LEASE.fields
 assert _FIELDS is not None

@@ -14,12 +14,12 @@ from collections import deque
 
 import numpy as np
 
+from crowdstream.desk.atomics import fence, load_acquire, store_release32
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import FLOAT32, INT16
+from crowdstream.desk.constants import MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
+from crowdstream.desk.dtypes import CLOCK
 from crowdstream.desk.layout import REGIONS, frames_per_page_shift
-from crowdstream.desk.ordering import fence, load_acquire, store_release32
-from crowdstream.desk.records import CLOCK
-from crowdstream.desk.sizes import MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
+from crowdstream.desk.opcodes import FLOAT32, INT16
 
 
 class ArenaFull(MemoryError):

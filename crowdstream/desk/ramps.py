@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT
+from crowdstream.desk.constants import BUSES, DECKS, SLOTS, STEMS
 from crowdstream.desk.effects import EFFECTS, ROWS
-from crowdstream.desk.sizes import BUSES, DECKS, SLOTS, STEMS
+from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT
 
 # Ramped parameters are rows of one table, addressed by number.
 RAMP_MASTER = 0

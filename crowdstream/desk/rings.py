@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from crowdstream.desk.atomics import load_acquire, store_release
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import COMMAND_RING, EVENT_RING
+from crowdstream.desk.dtypes import COMMAND, RINGS
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.ordering import load_acquire, store_release
-from crowdstream.desk.records import COMMAND, RINGS
-from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING
 
 _RINGS = REGIONS["rings"].offset
 _FIELDS = RINGS.fields

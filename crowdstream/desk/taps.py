@@ -10,11 +10,11 @@ import mmap
 
 import numpy as np
 
+from crowdstream.desk.atomics import atomic_add, atomic_and, fence, load_acquire
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import TAP_FRAMES, TAP_MARGIN, TAPS
+from crowdstream.desk.dtypes import TAP
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.ordering import atomic_add, atomic_and, fence, load_acquire
-from crowdstream.desk.records import TAP
-from crowdstream.desk.sizes import TAP_FRAMES, TAP_MARGIN, TAPS
 
 # Who asks for a tap. Each process has eight bits of `on` to count its requests in, so that
 # those of one that was killed can be taken back.

@@ -7,18 +7,20 @@ import os
 import re
 from pathlib import Path
 
-from crowdstream import caches, engine
+from crowdstream import engine
 from crowdstream.doctor.check import FAIL, OK, WARN, Check
+from crowdstream.engine.jit import stale_caches
 
-ENTRIES = ("render.render_at", "ledger.begin_block", "ledger.end_block", "journal.recover")
-_HASHED = re.compile(r"engine_[0-9a-f]{40}")
+ENTRIES = ("render.render_at", "ledger.begin_block", "ledger.end_block", "undo_log.recover")
+_HASHED = re.compile(r"\w+_[0-9a-f]{40}")
 ENGINE = os.path.dirname(os.path.abspath(str(engine.__file__)))
+SCHEDULE = os.path.join(ENGINE, "schedule")
 COMPILE = ".venv/bin/crowdstream compile"
 
 
 def folder() -> Path:
     """The cache folder of the present sources. Raises `ImportError` where numba is missing."""
-    from crowdstream.engine import jit  # noqa: F401  (finds the folder)
+    from crowdstream.engine.jit import compile  # noqa: F401  (finds the folder)
 
     return Path(os.environ["NUMBA_CACHE_DIR"])
 
@@ -30,7 +32,7 @@ def own_folder(sources: str = ENGINE) -> str:
 
 
 def _of_another_copy(name: str) -> bool:
-    return bool(_HASHED.fullmatch(name)) and name != own_folder()
+    return bool(_HASHED.fullmatch(name)) and name not in (own_folder(), own_folder(SCHEDULE))
 
 
 def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
@@ -48,8 +50,8 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
     missing = [
         entry for entry in ENTRIES if not any(any(one.glob(f"**/{entry}-*.nbi")) for one in there)
     ]
-    old = caches.leftovers([cache])
-    old_bytes = sum(caches.size(path) for path in old)
+    old = stale_caches.leftovers([cache])
+    old_bytes = sum(stale_caches.size(path) for path in old)
     data = {"folder": str(cache), "missing": missing, "old": len(old), "old_bytes": old_bytes}
     if not os.access(cache, os.W_OK):
         return Check(name, WARN, f"{cache} can't be written: after an update each start compiles "
@@ -60,7 +62,7 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
     if missing:
         return Check(name, WARN, "not compiled yet: the first start takes up to a minute longer",
                      COMPILE, data)
-    if not caches.is_ours(cache.parent) or cache.parent.parent.name != "crowdstream":
+    if not stale_caches.is_ours(cache.parent) or cache.parent.parent.name != "crowdstream":
         return Check(name, WARN, f"{cache} does not last: the home folder's cache can't be "
                      "written", "set XDG_CACHE_HOME to a folder that can", data)
     if old:

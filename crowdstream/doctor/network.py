@@ -6,9 +6,9 @@ import errno
 import socket
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
-from crowdstream.ports import port_holders
 from crowdstream.settings import Settings
 from crowdstream.system.network_address import is_loopback
+from crowdstream.system.port_holders import port_holders
 
 
 def exposure(settings: Settings) -> Check:

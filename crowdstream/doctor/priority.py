@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from crowdstream.doctor.check import OK, WARN, Check, Machine
 
-PRIORITY = 70  # what the audio thread asks for; see engine/callback.py
+PRIORITY = 70  # what the audio thread asks for; see engine/drivers/callback.py
 MIN_MEMLOCK = 128 << 20  # the client library of JACK holds 102 MiB
 
 LIMITS = (

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check
-from crowdstream.sandbox import Report, available
+from crowdstream.system.sandbox import Report, available
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # those that numba publishes packages for
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.desk.stream import DeviceError
+from crowdstream.desk.stream_info import DeviceError
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 from crowdstream.settings import Settings
 

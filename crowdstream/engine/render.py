@@ -6,7 +6,8 @@ import numpy as np
 from numba import types
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import (
+from crowdstream.desk.constants import LANES, MAX_RATE, MIN_RATE, SEGMENT, SLOTS, TURN, VOICES
+from crowdstream.desk.opcodes import (
     EV_MARK,
     FREE,
     OP_CANCEL,
@@ -33,28 +34,39 @@ from crowdstream.desk.codes import (
     OP_TONE,
 )
 from crowdstream.desk.ramps import RAMP_VOICE, VOICE_RATE, VOICE_ROWS, VOICE_STEM
-from crowdstream.desk.sizes import LANES, MAX_RATE, MIN_RATE, SEGMENT, SLOTS, TURN, VOICES
-from crowdstream.engine import views
-from crowdstream.engine.atomics import flush_denormals, restore_control
-from crowdstream.engine.chains import (
+from crowdstream.engine.dsp.equalizer import equalize
+from crowdstream.engine.dsp.filter import filter_decks
+from crowdstream.engine.dsp.limiter import set_lookahead
+from crowdstream.engine.dsp.ramps import set_ramp
+from crowdstream.engine.effects.chain import (
     change_chain,
     move_effect,
     run_deck_chains,
     settle_effects,
 )
-from crowdstream.engine.cue import finish_cue, listen_decks
-from crowdstream.engine.equalizer import equalize
-from crowdstream.engine.events import push_event
-from crowdstream.engine.filter import filter_decks
-from crowdstream.engine.jit import entry, kernel
-from crowdstream.engine.journal import begin_turn, end_turn
-from crowdstream.engine.keylock import switch_keylock
-from crowdstream.engine.levels import move_crossfader, trim_decks
-from crowdstream.engine.limiter import set_lookahead
-from crowdstream.engine.loops import loop_voice
-from crowdstream.engine.master import finish, start_tone, stop_tone
-from crowdstream.engine.meters import meter_outputs, meter_sources
-from crowdstream.engine.motion import (
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.atomics import flush_denormals, restore_control
+from crowdstream.engine.jit.compile import entry, kernel
+from crowdstream.engine.mixer.buses import mix_down
+from crowdstream.engine.mixer.cue import finish_cue, listen_decks
+from crowdstream.engine.mixer.fader import move_crossfader, trim_decks
+from crowdstream.engine.mixer.master import finish, start_tone, stop_tone
+from crowdstream.engine.mixer.meters import meter_outputs, meter_sources
+from crowdstream.engine.mixer.taps import tap_outputs, tap_sources
+from crowdstream.engine.schedule.beat_clock import beat_at, fill_tempo, set_clock
+from crowdstream.engine.schedule.command_heap import (
+    cancel,
+    next_frame,
+    place_beats,
+    receive,
+    take_next,
+)
+from crowdstream.engine.schedule.events import push_event
+from crowdstream.engine.schedule.load_shedding import hold_quality, settle_quality
+from crowdstream.engine.undo_log import begin_turn, end_turn
+from crowdstream.engine.voice.keylock import switch_keylock
+from crowdstream.engine.voice.loops import loop_voice
+from crowdstream.engine.voice.playhead import (
     grid_voice,
     jump_voice,
     retie_voices,
@@ -65,14 +77,8 @@ from crowdstream.engine.motion import (
     spin_voice,
     sync_voice,
 )
-from crowdstream.engine.pairs import clear_outlets
-from crowdstream.engine.quality import hold_quality, settle_quality
-from crowdstream.engine.queue import cancel, next_frame, place_beats, receive, take_next
-from crowdstream.engine.ramps import set_ramp
-from crowdstream.engine.routing import mix_down
-from crowdstream.engine.taps import tap_outputs, tap_sources
-from crowdstream.engine.transport import beat_at, fill_tempo, set_clock
-from crowdstream.engine.voices import sound_voice, start_voice, stop_voice
+from crowdstream.engine.voice.stem_routing import clear_outlets
+from crowdstream.engine.voice.voice import sound_voice, start_voice, stop_voice
 
 
 @kernel

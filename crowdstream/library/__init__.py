@@ -1,15 +1,10 @@
-"""Reading audio files: which files make a track, and their samples at the engine's rate."""
+"""The library of tracks: finding them, having them analysed, keeping what is known of them.
 
-from crowdstream.library.errors import AudioFileError
-from crowdstream.library.reader import StemReader, open_stem
-from crowdstream.library.tracks import StemFile, TrackFiles, check_media_root, find_stems
+`Library` and `Query` are what others need; `crowdstream analyze` fills it.
+See docs/how-to/prepare-stems.md.
+"""
 
-__all__ = [
-    "AudioFileError",
-    "StemFile",
-    "StemReader",
-    "TrackFiles",
-    "check_media_root",
-    "find_stems",
-    "open_stem",
-]
+from crowdstream.library.database import Library, LibraryError, NoLibrary, default_place
+from crowdstream.library.models import Entry, Query
+
+__all__ = ["Entry", "Library", "LibraryError", "NoLibrary", "Query", "default_place"]

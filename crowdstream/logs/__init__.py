@@ -14,9 +14,9 @@ import os
 import sys
 from collections.abc import Mapping
 
-from crowdstream.logs.behind import Behind
-from crowdstream.logs.file import LogFile
-from crowdstream.logs.formats import JournalText, Json, Text
+from crowdstream.logs.async_handler import AsyncHandler
+from crowdstream.logs.formatters import JournalFormatter, JsonFormatter, TextFormatter
+from crowdstream.logs.rotating_file import LogFile
 from crowdstream.settings import Settings
 
 __all__ = ["end", "fatal", "set_up"]
@@ -34,16 +34,16 @@ def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
     root = logging.getLogger()
     json = settings.log_format == "json"
     journal = under_journal(environ)
-    stderr = Behind(_to_stderr, to_person=not json and not journal)
+    stderr = AsyncHandler(_to_stderr, to_person=not json and not journal)
     if journal:
-        stderr.setFormatter(JournalText(Json() if json else None))
+        stderr.setFormatter(JournalFormatter(JsonFormatter() if json else None))
     else:
-        stderr.setFormatter(Json() if json else Text())
+        stderr.setFormatter(JsonFormatter() if json else TextFormatter())
     root.addHandler(stderr)
     if settings.log_file is not None:
         file = LogFile(settings.log_file, stderr.complain)
-        handler = Behind(file.write, file.close, to_file=True)
-        handler.setFormatter(Json() if json else Text())
+        handler = AsyncHandler(file.write, file.close, to_file=True)
+        handler.setFormatter(JsonFormatter() if json else TextFormatter())
         root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
 
@@ -54,7 +54,7 @@ def end() -> None:
     Not needed where the process ends.
     """
     root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, Behind)]:
+    for handler in [h for h in root.handlers if isinstance(h, AsyncHandler)]:
         root.removeHandler(handler)
         handler.close()
 
@@ -65,7 +65,7 @@ def fatal(text: str) -> None:
     record = logging.LogRecord("crowdstream", logging.ERROR, "", 0, text, None, None)
     plain = True
     for handler in logging.getLogger().handlers:
-        if not isinstance(handler, Behind):
+        if not isinstance(handler, AsyncHandler):
             continue
         if handler.to_person:
             handler.flush()  # what was said before comes before

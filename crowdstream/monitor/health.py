@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import CAUSES, PLAYING
-from crowdstream.desk.sizes import HISTOGRAM, VOICES
+from crowdstream.desk.constants import HISTOGRAM, VOICES
+from crowdstream.desk.opcodes import CAUSES, PLAYING
 
 PERCENTILES = (50, 99)
 

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from crowdstream.audiofile.loudness import OFFSET
 from crowdstream.desk.block import Desk
-from crowdstream.desk.sizes import (
+from crowdstream.desk.constants import (
     DECKS,
     METER_DECKS,
     METER_HOPS,
@@ -16,7 +17,6 @@ from crowdstream.desk.sizes import (
     PAIRS,
     STEMS,
 )
-from crowdstream.library.loudness import OFFSET
 
 FLOOR = -70.0  # dB: nothing is shown as softer
 STEP = 0.1  # dB: a change smaller than that is none

@@ -9,8 +9,8 @@ from typing import Any
 
 from crowdstream import REPORT
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import CAUSES
-from crowdstream.desk.quality import FULL, LEFT_OUT
+from crowdstream.desk.load_shedding import FULL, LEFT_OUT
+from crowdstream.desk.opcodes import CAUSES
 from crowdstream.monitor.health import Processes, engine_readings
 
 log = logging.getLogger("crowdstream.monitor")

@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.control.commands.common import PATH_HELP
-from crowdstream.control.errors import CommandError
-from crowdstream.control.table import TABLE, Command
-from crowdstream.library.errors import AudioFileError
-from crowdstream.library.tracks import hear_stems
-from crowdstream.texts import printable
+import crowdstream.control.handlers  # noqa: F401  (fills the table)
+from crowdstream.audiofile.errors import AudioFileError
+from crowdstream.audiofile.stems.track_files import hear_stems
+from crowdstream.commands.errors import CommandError
+from crowdstream.commands.registry import TABLE, Command
+from crowdstream.control.handlers.common import PATH_HELP
+from crowdstream.dj.setfile.errors import SetError
+from crowdstream.system.text import printable
 
 MAX_SECONDS = 1e6  # eleven days
 MAX_BEATS = 1e7
-
-
-class SetError(ValueError):
-    """A set that can't be played. The message names the file, the line and the reason."""
 
 
 @dataclass(frozen=True)

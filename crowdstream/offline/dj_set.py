@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crowdstream.control.packets import build, parse
-from crowdstream.dj.explain import explain
-from crowdstream.dj.picture import picture
-from crowdstream.dj.score import all_moves
-from crowdstream.dj.set_file import parse_set
-from crowdstream.dj.set_file import read_set as read_file
-from crowdstream.dj.sets import Set as DjSet
+from crowdstream.dj.planning.explain import explain
+from crowdstream.dj.planning.plot import picture
+from crowdstream.dj.setfile.model import Set as DjSet
+from crowdstream.dj.setfile.reader import parse_set
+from crowdstream.dj.setfile.reader import read_set as read_file
+from crowdstream.dj.setfile.timed_commands import all_moves
 from crowdstream.offline.cues import Checker, Cue, Set, moment
-from crowdstream.texts import printable
+from crowdstream.osc.codec import build, parse
+from crowdstream.system.text import printable
 
 
 def read_dj_set(data: bytes, path: Path) -> Set:

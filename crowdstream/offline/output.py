@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import soundfile
 
-from crowdstream.texts import cut, printable
+from crowdstream.system.text import cut, printable
 
 FORMATS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 CONTAINERS = {".wav": "RF64", ".flac": "FLAC"}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crowdstream.control.context import nobody
-from crowdstream.desk.codes import FREE
+from crowdstream.control.engine_queue.request import nobody
+from crowdstream.desk.opcodes import FREE
 from crowdstream.offline.cues import Cue, Set
 from crowdstream.offline.session import Session
 from crowdstream.offline.timeline import NEVER, Timeline

@@ -14,16 +14,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from crowdstream.catalog.deck_grids import LibraryGrids
-from crowdstream.control.context import Reply
-from crowdstream.control.core import Core
-from crowdstream.control.packets import build, parse
+from crowdstream.control.dispatcher import Dispatcher
+from crowdstream.control.engine_queue.request import Reply
 from crowdstream.desk.block import Desk
-from crowdstream.desk.stream import StreamInfo
-from crowdstream.engine.kernels import kernels
-from crowdstream.library.describe import describe_now
-from crowdstream.library.loader import Loader
+from crowdstream.desk.stream_info import StreamInfo
+from crowdstream.engine.precompiled import kernels
+from crowdstream.library.deck_grids import LibraryGrids
+from crowdstream.loader.loader import Loader
+from crowdstream.loader.metadata import describe_now
 from crowdstream.monitor.health import Processes
+from crowdstream.osc.codec import build, parse
 from crowdstream.settings import Settings
 
 START = 1000.0  # what the monotonic clock shows at frame 0
@@ -58,7 +58,7 @@ class Session:
         self._reports: deque[dict[str, Any]] = deque()
         self.desk = Desk.create(memory_bytes, sample_rate)
         self.desk.header["block_frames"] = block_frames
-        self.desk.journal["off"] = 1  # no other engine is going to go on
+        self.desk.undo_log["off"] = 1  # no other engine is going to go on
         most = math.inf if settings.max_preload is None else settings.max_preload
         roots = [root.expanduser().absolute() for root in settings.media_root]
         self._grids = LibraryGrids()
@@ -68,11 +68,11 @@ class Session:
         )  # fmt: skip
         info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
         try:
-            self.core = Core(
+            self.core = Dispatcher(
                 settings, self.desk, self, self.requests.append, info, Processes({}),
                 lambda: self.time, lambda: self.time - START + WALL,
             )  # fmt: skip
-            self.core.first_orders()
+            self.core.apply_settings()
         except BaseException:
             self.close()
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from crowdstream.control.clock import BeatClock
+from crowdstream.control.clock.clock import BeatClock
 from crowdstream.offline.cues import Cue, Moment
 
 NEVER = 1 << 62

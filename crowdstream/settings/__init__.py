@@ -8,12 +8,12 @@
 Only the standard library is imported, so that `--help` answers at once.
 """
 
+from crowdstream.settings.cli import build_parser
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.files import save_user_setting, user_config_path
-from crowdstream.settings.flags import build_parser
 from crowdstream.settings.machine import default_memory_mb
-from crowdstream.settings.options import OPTIONS, Option, Settings
 from crowdstream.settings.resolve import Resolved, resolve, validate
+from crowdstream.settings.schema import OPTIONS, Option, Settings
 from crowdstream.settings.show import format_settings
 
 __all__ = [

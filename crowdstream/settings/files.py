@@ -8,9 +8,9 @@ from pathlib import Path
 
 from crowdstream.settings import toml
 from crowdstream.settings.errors import SettingError, wrong_value
-from crowdstream.settings.kinds import Refused
-from crowdstream.settings.options import NOT_IN_FILES, OPTIONS
-from crowdstream.toml_text import MAX_SETTINGS_BYTES
+from crowdstream.settings.schema import NOT_IN_FILES, OPTIONS
+from crowdstream.settings.types import Refused
+from crowdstream.system.toml_text import MAX_SETTINGS_BYTES
 
 # In a wheel a folder of the package; in the project a link to configs/: presets are meant to be
 # opened and changed.

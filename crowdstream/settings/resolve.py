@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crowdstream.settings import files, flags
+from crowdstream.settings import cli, files
 from crowdstream.settings.errors import SettingError, wrong_value
-from crowdstream.settings.kinds import Refused
 from crowdstream.settings.machine import MODEL_FILE, machine_model, preset_for
-from crowdstream.settings.options import (
+from crowdstream.settings.schema import (
     ENVIRONMENT_PREFIX,
     NOT_IN_FILES,
     NOT_IN_PRESETS,
     OPTIONS,
     Settings,
 )
+from crowdstream.settings.types import Refused
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def resolve(
     """
     environ = os.environ if environ is None else environ
     home = files.home_folder(environ, home)
-    given = flags.parse(argv, prog)
+    given = cli.parse(argv, prog)
     layers = [
         _keyword_layer(values or {}, home),
         _flag_layer(given, home),

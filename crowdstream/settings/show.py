@@ -2,8 +2,8 @@
 
 from crowdstream.settings.errors import one_line
 from crowdstream.settings.files import nearest
-from crowdstream.settings.options import OPTIONS, Option
 from crowdstream.settings.resolve import Resolved
+from crowdstream.settings.schema import OPTIONS, Option
 from crowdstream.settings.toml import write_value
 
 # One long path must not push every other line's origin off the screen.

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.control.packets import Malformed, build, parse
-from crowdstream.top.news import differences, event
+from crowdstream.osc.codec import Malformed, build, parse
+from crowdstream.top.event_log import differences, event
 from crowdstream.top.readings import BAD, OK, STALE_SECONDS, WARN, Readings
 
 SILENT_SECONDS = 2.0  # without an answer, after which a server counts as away
@@ -17,7 +17,7 @@ ASK_AWAY_SECONDS = 0.5  # between questions to a server that is away
 # A server that was started anew knows of no subscription, and tells each meter at a new one.
 SUBSCRIBE_SECONDS = 5.0
 RATE_SECONDS = 2.0  # over which messages are counted
-LARGEST = 65536  # bytes of a packet
+MAX_PACKET_BYTES = 65536  # bytes of a packet
 MAX_PACKETS = 500  # read at once, so that a flood does not stop the keys
 STATUS_POSITIONAL_FIELDS = 9  # values before the named ones, as SuperCollider has them
 COUNTED = ("underruns", "missing_pages", "underruns_engine", "underruns_device_lost")
@@ -91,7 +91,7 @@ class Client:
     def _receive(self, now: float) -> None:
         for _ in range(MAX_PACKETS):
             try:
-                packet = self._socket.recv(LARGEST)
+                packet = self._socket.recv(MAX_PACKET_BYTES)
             except BlockingIOError:
                 break
             except OSError as error:

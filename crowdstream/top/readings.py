@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from crowdstream.texts import printable
+from crowdstream.system.text import printable
 
 FLOOR = -70.0  # dB: what the server sends for silence
 HOLD_SECONDS = 1.5  # that the highest peak stays, long enough to be read

@@ -19,20 +19,20 @@ from starlette.types import ASGIApp
 
 import crowdstream
 from crowdstream.desk.block import Desk
-from crowdstream.web import documentation, listening, shelf
-from crowdstream.web.access.entrance import Places
-from crowdstream.web.access.gate import Gate
-from crowdstream.web.link import Link
-from crowdstream.web.live import Live, Page
-from crowdstream.web.machines import api, healthz, metrics
-from crowdstream.web.machines.announce import announce
-from crowdstream.web.machines.oscquery import OscQuery, asked
-from crowdstream.web.readings import Readings
+from crowdstream.web import documentation, library_api, streaming
+from crowdstream.web.api import command_api, healthz, metrics
+from crowdstream.web.api.oscquery import OscQuery, asked
+from crowdstream.web.api.zeroconf_announcer import announce
+from crowdstream.web.auth.listener_sockets import ConnectionSlots
+from crowdstream.web.auth.middleware import AccessMiddleware
+from crowdstream.web.control_client import ControlClient
+from crowdstream.web.engine_view import EngineView
+from crowdstream.web.page_socket import PageSocket, PageSockets
 from crowdstream.web.resource import read_only, resource
-from crowdstream.web.waves import serving
-from crowdstream.web.waves.serving import Waves
+from crowdstream.web.waveforms import serving
+from crowdstream.web.waveforms.serving import Waveforms
 
-PAGE = Path(__file__).resolve().parent / "page"
+PAGE = Path(__file__).resolve().parent / "static"
 mimetypes.add_type("text/javascript", ".js")  # whatever the system's table says
 
 
@@ -45,16 +45,16 @@ class Web:
     def __init__(self, desk: Desk, settings: SimpleNamespace) -> None:
         self.desk = desk
         self.settings = settings
-        self.handlers: dict[str, Callable[[Page, Any], None]] = {}
+        self.handlers: dict[str, Callable[[PageSocket, Any], None]] = {}
         self.at_end: list[Callable[[], Awaitable[None]]] = []
         """Called when this process ends."""
-        self.live = Live(self)
-        self.link = Link(self._heard)
-        self.readings = Readings(desk, lambda: self.link.picture, lambda: self.link.about)
-        self.gate = Gate(settings)
-        self.places = Places()
+        self.live = PageSockets(self)
+        self.link = ControlClient(self._heard)
+        self.readings = EngineView(desk, lambda: self.link.picture, lambda: self.link.about)
+        self.gate = AccessMiddleware(settings)
+        self.places = ConnectionSlots()
         self.gate.known = self.places.know
-        self.waves = Waves(self)
+        self.waves = Waveforms(self)
         self.live.opened.append(self.waves.came)
         self.live.closed.append(self.waves.left)
         self._oscquery = OscQuery(self)
@@ -78,9 +78,9 @@ class Web:
             *self.live.routes(),
             *metrics.routes(self),
             *healthz.routes(self),
-            *api.routes(self),
-            *listening.routes(self),
-            *shelf.routes(self),
+            *command_api.routes(self),
+            *streaming.routes(self),
+            *library_api.routes(self),
             *serving.routes(self.waves),
             # Whatever is left.
             resource("/{path:path}", get=self._oscquery.answer, missing=self._oscquery.missing),

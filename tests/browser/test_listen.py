@@ -14,8 +14,8 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
-from crowdstream.desk.sizes import TAP_CUE, TAP_MASTER
-from crowdstream.desk.stamp import read_callback
+from crowdstream.desk.constants import TAP_CUE, TAP_MASTER
+from crowdstream.desk.seqlock import read_callback
 from tests.support.chromium import launch_chromium
 from tests.support.listening_page import (
     BLOCKED,

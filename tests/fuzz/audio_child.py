@@ -2,7 +2,7 @@
 
 Reads `length, flags, bytes` again and again from its standard input; answers each with a line of
 JSON: `fault`, `error` (the type of a declared error) and `lines` (numbers of the lines of
-`crowdstream.library` it went through, only if flags say so).
+`crowdstream.audiofile` it went through, only if flags say so).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.library.errors import AudioFileError
-from crowdstream.library.grids import describe_track
-from crowdstream.library.reader import open_stem
-from crowdstream.texts import is_line
+from crowdstream.audiofile.beatgrid import describe_track
+from crowdstream.audiofile.errors import AudioFileError
+from crowdstream.audiofile.reader import open_stem
+from crowdstream.system.text import is_line
 
 HEAD = struct.Struct("<IB")
 MEMORY = 512 << 20  # more than this process has when it begins: what one file may take

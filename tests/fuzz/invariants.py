@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.control.core import Core
+from crowdstream.control.dispatcher import Dispatcher
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import FREE
-from crowdstream.desk.effects import EFFECTS, IDLE
-from crowdstream.desk.sizes import (
+from crowdstream.desk.constants import (
     BANK_TAPS,
     CHAINS,
     COMMAND_RING,
@@ -22,7 +20,9 @@ from crowdstream.desk.sizes import (
     SOURCES,
     STEMS,
 )
-from crowdstream.library.loader import Loader
+from crowdstream.desk.effects import EFFECTS, IDLE
+from crowdstream.desk.opcodes import FREE
+from crowdstream.loader.loader import Loader
 from tests.fuzz.registry import Fault
 
 
@@ -109,7 +109,7 @@ def _check_chains(desk: Desk) -> None:
             at = int(effect["next"])
 
 
-def check_control(core: Core, loader: Loader) -> None:
+def check_control(core: Dispatcher, loader: Loader) -> None:
     """Raises `Fault` where control and loader have lost count of something."""
     buffers = core.buffers
     tracks = buffers.tracks()

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.control.packets import Malformed, parse
-from crowdstream.control.table import TABLE
+from crowdstream.commands.registry import TABLE
 from crowdstream.desk.block import Desk
+from crowdstream.osc.codec import Malformed, parse
 from tests.fuzz.invariants import check_control, check_desk, check_sound
 from tests.fuzz.registry import Fault
 from tests.fuzz.state_snapshot import state_snapshot
@@ -19,7 +19,7 @@ from tests.support.offline_server import Rig
 
 LOUDEST = 1.0 + 1e-6  # the ceiling of a rig is 0 dB
 CHECKS_TO_A_LONG_ONE = 16
-_LOGGER = logging.getLogger("crowdstream.control.core")
+_LOGGER = logging.getLogger("crowdstream.control.dispatcher")
 
 
 class NoRecorder:

@@ -16,12 +16,12 @@ import time
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import OP_MARK
-from crowdstream.desk.records import COMMAND
+from crowdstream.desk.dtypes import COMMAND
+from crowdstream.desk.opcodes import OP_MARK
 from crowdstream.desk.rings import push_commands
-from crowdstream.engine.kernels import kernels
+from crowdstream.engine.precompiled import kernels
 
-MOST = 700  # records of a batch
+MAX_BATCH = 700  # records of a batch
 FRAMES = 16  # rendered at a time: blocks that are soon over, so that more of them are cut off
 
 
@@ -47,7 +47,7 @@ def write_commands(desk: Desk, seed: int) -> None:
     random = np.random.default_rng(seed)
     while True:
         first = int(desk.rings["command_head"]) + 1
-        while not push_commands(desk, batch(first, int(random.integers(1, MOST)))):
+        while not push_commands(desk, batch(first, int(random.integers(1, MAX_BATCH)))):
             time.sleep(0.0002)
 
 

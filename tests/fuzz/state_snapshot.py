@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from crowdstream.control.context import Context
-from crowdstream.control.core import Core
+from crowdstream.control.dispatcher import Dispatcher
+from crowdstream.control.engine_queue.request import Request
 
 # Counters, caches and what belongs to others: not the state that a command changes.
 _LEFT_OUT = {
@@ -19,7 +19,7 @@ _LEFT_OUT = {
 _PLAIN = {int, str, bytes, bool, type(None)}
 
 
-def state_snapshot(core: Core) -> Any:
+def state_snapshot(core: Dispatcher) -> Any:
     """The state that a failed command must not change."""
     return _of(core, {}), int(core.desk.rings["command_head"]), len(core.outbox._batch)
 
@@ -32,7 +32,7 @@ def _of(thing: Any, seen: dict[int, int]) -> Any:
         return repr(thing)  # NaN would differ from itself
     if id(thing) in seen:
         return f"<{seen[id(thing)]}>"
-    if kind is Context or callable(thing):
+    if kind is Request or callable(thing):
         return None
     seen[id(thing)] = len(seen)
     if isinstance(thing, Mapping):

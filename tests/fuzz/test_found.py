@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.catalog.sidecar import SidecarError
-from crowdstream.catalog.sidecar import read_sidecar as read_corrections
-from crowdstream.dj.lines import Lines
-from crowdstream.library.errors import TooManyStems
-from crowdstream.library.grids import GridError, read_sidecar
-from crowdstream.library.mp3 import survey
-from crowdstream.library.mp4 import MAX_BOXES, _Boxes, read_stems
-from crowdstream.library.reader import open_stem
-from crowdstream.library.splice import Window
-from crowdstream.library.tracks import MAX_ENTRIES, find_stems
+from crowdstream.audiofile.beatgrid import GridError, read_sidecar
+from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.containers.mp3 import survey
+from crowdstream.audiofile.containers.mp4 import MAX_BOXES, _Boxes, read_stems
+from crowdstream.audiofile.errors import TooManyStems
+from crowdstream.audiofile.reader import open_stem
+from crowdstream.audiofile.stems.track_files import MAX_ENTRIES, find_stems
+from crowdstream.dj.setfile.lines import Lines
+from crowdstream.library.sidecar import SidecarError
+from crowdstream.library.sidecar import read_sidecar as read_corrections
 from tests.fuzz.encoded_sounds import sound
 from tests.fuzz.player import Player
 from tests.support import osc_reference
@@ -45,7 +45,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_an_mp3_made_of_beginnings_of_frames_is_soon_given_up(
     tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.library.mp3._MAX_TRIES", 1000)
+    monkeypatch.setattr("crowdstream.audiofile.containers.mp3._MAX_TRIES", 1000)
     path = tmp_path / "a.mp3"
     music = sound("MP3", "MPEG_LAYER_III", 2, SECOND)
     path.write_bytes(music + b"\xff\xfb\x90\x64" * (JUNK // 4))
@@ -59,7 +59,7 @@ def test_an_mp3_made_of_beginnings_of_frames_is_soon_given_up(
 def test_an_ogg_of_pages_in_which_no_packet_ends_is_not_walked_through_at_every_read(
     tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.library.ogg._MAX_WALKED", 100)
+    monkeypatch.setattr("crowdstream.audiofile.containers.ogg._MAX_WALKED", 100)
     music = sound("OGG", "VORBIS", 2, 4 * SECOND)
     last = music.rindex(b"OggS")
     head = b"OggS\0" + struct.pack("<Bq", 1, -1) + music[14:18]
@@ -103,7 +103,7 @@ def _patch(source: str, destination: str) -> bytes:
 def test_a_sidecar_of_dots_is_refused_unparsed(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.toml_text.tomllib.loads", lambda text: 1 / 0)
+    monkeypatch.setattr("crowdstream.system.toml_text.tomllib.loads", lambda text: 1 / 0)
     place = tmp_path / "crowdstream.toml"
     place.write_text(text)
     wanted = "more than (65536 bytes|16 parts)"

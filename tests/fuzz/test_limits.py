@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.sizes import PENDING
+from crowdstream.desk.constants import PENDING
 from tests.fuzz.player import Player
 from tests.support import osc_reference
 

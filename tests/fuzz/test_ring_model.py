@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from crowdstream.desk import rings
+from crowdstream.desk.atomics import load_acquire, store_release
 from crowdstream.desk.block import Desk
-from crowdstream.desk.ordering import load_acquire, store_release
-from crowdstream.desk.records import COMMAND
-from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING
+from crowdstream.desk.constants import COMMAND_RING, EVENT_RING
+from crowdstream.desk.dtypes import COMMAND
 from tests.fuzz.ring_model import Rules, Torn, explore
 
 

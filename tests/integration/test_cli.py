@@ -15,8 +15,8 @@ import pytest
 
 import crowdstream
 from crowdstream.cli import main
-from crowdstream.control.process import serve
-from crowdstream.desk.stream import DeviceError
+from crowdstream.control.main import serve
+from crowdstream.desk.stream_info import DeviceError
 from tests.support.offline_server import level, write
 from tests.support.server import PROJECT, WAIT_SECONDS, server, until
 

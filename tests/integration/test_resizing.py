@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import CAUSE_RESIZED, CAUSES
 from crowdstream.desk.lease import Lease
+from crowdstream.desk.opcodes import CAUSE_RESIZED, CAUSES
 from tests.support.environment import PROJECT, child_environment
 from tests.support.offline_server import RATE
 from tests.support.resizing import (
@@ -139,9 +139,9 @@ def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -
 # A card that one program can have at a time, and that takes no blocks above a size.
 EXCLUSIVE = """
 import fcntl, json, sys
-from crowdstream.desk.stream import DeviceError, StreamInfo
+from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.engine import process
-from crowdstream.engine.drivers.null import NullDriver
+from crowdstream.engine.drivers.internal_clock import NullDriver
 
 class Card:
     def __init__(self, callback, device, rate, frames, cue):

@@ -30,9 +30,9 @@ def test_no_process_has_the_token_in_its_arguments_and_none_but_control_in_its_e
             names.add(next((word for word in line if "crowdstream." in word), ""))
             assert TOKEN not in " ".join(line)
             environment = Path(f"/proc/{child.pid}/environ").read_bytes().decode()
-            assert (TOKEN in environment) == ("crowdstream.control.process" in line)
-    assert {"crowdstream.web.process", "crowdstream.library.process"} <= names
-    assert "crowdstream.record.process" in names
+            assert (TOKEN in environment) == ("crowdstream.control.main" in line)
+    assert {"crowdstream.web.main", "crowdstream.loader.main"} <= names
+    assert "crowdstream.recorder.main" in names
 
 
 def test_every_process_of_the_server_is_started_in_an_environment_without_secrets() -> None:

@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from audio_server import PythonAudioServer
-from crowdstream.control.osc import PortTaken
-from crowdstream.control.packets import build, parse
-from crowdstream.control.quiet import BURST_OF_A_KIND
+from crowdstream.logs.burst import BURST_OF_A_KIND
+from crowdstream.osc.codec import build, parse
+from crowdstream.osc.socket import PortTaken
 from tests.support.environment import child_environment
 from tests.support.offline_server import count, level, write
 from tests.support.server import (

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from crowdstream.library.transcode import Source
+from crowdstream.audiofile.transcode import Source
 from tests.support.offline_server import RATE, count, write
 from tests.support.osc_client import until
 from tests.support.server import Running, server
@@ -54,7 +54,7 @@ def transcoders(running: Running) -> list[psutil.Process]:
     found = []
     for one in running.children():
         with contextlib.suppress(psutil.Error):  # it has just ended
-            if "crowdstream.library.transcoder" in one.cmdline():
+            if "crowdstream.audiofile.transcoder" in one.cmdline():
                 found.append(one)
     return found
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from crowdstream.reference import PARSERS
-from crowdstream.settings.flags import ACTIONS
-from crowdstream.settings.options import OPTIONS
+from crowdstream.settings.cli import ACTIONS
+from crowdstream.settings.schema import OPTIONS
 from tests.support.documented_commands import blocks
 from tests.support.environment import PROJECT, bare_environment
 

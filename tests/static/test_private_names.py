@@ -14,17 +14,22 @@ PUBLIC = {"_exit", "_replace", "_asdict", "_fields"}
 
 # file, what is reached for: why there is no other way.
 ALLOWED = {
-    ("crowdstream/engine/libraries.py", "library._get_module_for_linking"): "numba links whole "
+    ("crowdstream/engine/jit/libraries.py", "library._get_module_for_linking"): "numba links whole "
     "libraries, and a kernel takes of each only what it calls",
-    ("crowdstream/engine/kept_parts.py", "library._get_module_for_linking"): "a compiled part is "
+    (
+        "crowdstream/engine/jit/kept_parts.py",
+        "library._get_module_for_linking",
+    ): "a compiled part is "
     "kept as the code that its callers link; whether numba has these names is checked at import",
-    ("crowdstream/engine/kept_parts.py", "library._reload_init"): "as the one before",
-    ("crowdstream/engine/kept_parts.py", "FunctionIdentity._unique_ids"): "as the one before",
-    ("crowdstream/engine/kernels.py", "entry._cache"): "numba's cache holds the machine code, and "
-    "no public name of numba gives it",
-    ("crowdstream/engine/kernels.py", "store._index_key"): "as entry._cache",
-    ("crowdstream/engine/kernels.py", "store._cache_file"): "as entry._cache",
-    ("crowdstream/engine/views.py", "array._getvalue"): "what numba's own intrinsics end with",
+    ("crowdstream/engine/jit/kept_parts.py", "library._reload_init"): "as the one before",
+    ("crowdstream/engine/jit/kept_parts.py", "FunctionIdentity._unique_ids"): "as the one before",
+    (
+        "crowdstream/engine/precompiled.py",
+        "entry._cache",
+    ): "numba's cache holds the machine code, and no public name of numba gives it",
+    ("crowdstream/engine/precompiled.py", "store._index_key"): "as entry._cache",
+    ("crowdstream/engine/precompiled.py", "store._cache_file"): "as entry._cache",
+    ("crowdstream/engine/jit/views.py", "array._getvalue"): "what numba's own intrinsics end with",
     ("crowdstream/reference.py", "parser._actions"): "argparse has no public list of the arguments "
     "that a parser takes",
     ("crowdstream/offline/output.py", "soundfile._snd"): "soundfile has no name for libsndfile's "
@@ -100,7 +105,7 @@ def test_nothing_of_the_program_reaches_into_what_another_keeps_to_itself() -> N
         ("other._value", ["other._value"]),
         ("class A:\n    def f(self, b):\n        return self.b._kept", ["self.b._kept"]),
         ("def f(self, other):\n    return self.other._go()", ["self.other._go"]),
-        ("from crowdstream.texts import _words", ["import of _words"]),
+        ("from crowdstream.system.text import _words", ["import of _words"]),
         ("class A:\n    def f(self, b):\n        b._kept = 1", ["b._kept"]),
         ("class A:\n    def f(self): self._a = 1\n\n\ndef g(a): return a._a", ["a._a"]),
     ],

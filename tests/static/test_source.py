@@ -31,7 +31,7 @@ STARTS = {"run", "Popen", "call", "check_call", "check_output"}
 
 # file, what is found: why it is there.
 ALLOWED = {
-    ("tests/unit/library/test_reader_bad_input.py", "import of pickle"): "reads what it has just "
+    ("tests/unit/audiofile/test_reader_bad_input.py", "import of pickle"): "reads what it has just "
     "written itself: that the errors survive it is what is tested",
 }
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from crowdstream.catalog.command import analyze
-from crowdstream.catalog.pool import Answer
-from crowdstream.catalog.work import Job, perform
+from crowdstream.library.cli import analyze
+from crowdstream.library.job import Job, perform
+from crowdstream.library.worker_pool import Answer
 from tests.support.instant_analysis import analyse
 
 INSTANT_ANALYSIS = "tests.support.instant_analysis:analyse"

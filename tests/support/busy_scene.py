@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.engine.effects import MODULES
+from crowdstream.effects import MODULES
 from tests.support.offline_server import RATE, Rig, write
 
 

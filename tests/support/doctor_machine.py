@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 # Importing is compiling: done here, it is not part of a test's time.
-import crowdstream.engine.journal
-import crowdstream.engine.ledger
-import crowdstream.engine.render  # noqa: F401
+import crowdstream.engine.render
+import crowdstream.engine.schedule.ledger
+import crowdstream.engine.undo_log  # noqa: F401
 from crowdstream.doctor.check import Machine
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from crowdstream.desk.codes import EV_EFFECT_FREE, OP_EFFECT, OP_EFFECT_MOVE
+from crowdstream.desk.effect_instances import prepare
 from crowdstream.desk.effects import ROW_FIRST, ROW_MIX, ROW_ON, Module
-from crowdstream.desk.instances import prepare
+from crowdstream.desk.opcodes import EV_EFFECT_FREE, OP_EFFECT, OP_EFFECT_MOVE
 from crowdstream.desk.ramps import effect_ramp
-from crowdstream.engine.effects import MODULES
+from crowdstream.effects import MODULES
 from tests.support.render_harness import RenderHarness
 
 NAMES = list(MODULES)

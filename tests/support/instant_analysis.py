@@ -18,8 +18,8 @@ from crowdstream.analysis.result import (
     Tempo,
     Vocals,
 )
-from crowdstream.library.reader import open_stem
-from crowdstream.library.tracks import TrackFiles
+from crowdstream.audiofile.reader import open_stem
+from crowdstream.audiofile.stems.track_files import TrackFiles
 
 
 def made(

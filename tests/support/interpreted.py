@@ -6,7 +6,7 @@ replaced by nothing, and with views and ordered loads and stores of the same mea
 test calls any part, on the records of a real desk, without compiling anything.
 
 Arithmetic is Python's and numpy's: the same for the whole numbers and float64 of commands, clocks
-and ramps. Modules whose kernels work on registers of eight numbers (`engine.lanes`) can be
+and ramps. Modules whose kernels work on registers of eight numbers (`engine.dsp.simd`) can be
 imported, and those kernels not called.
 """
 
@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.desk import ordering
+from crowdstream.desk import atomics
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import UNDO_WORDS
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.sizes import UNDO_WORDS
 
 _ENGINE = "crowdstream.engine"
 
@@ -44,7 +44,7 @@ def _array_at(dtype: np.dtype, shape: tuple[int, ...], offset: int) -> Callable[
 
 
 def _views() -> ModuleType:
-    made: Any = ModuleType(f"{_ENGINE}.views")
+    made: Any = ModuleType(f"{_ENGINE}.jit.views")
     for region in REGIONS.values():
         setattr(made, region.name, _array_at(region.dtype, region.shape, region.offset))
     made.words = _array_at(np.dtype("i4"), (UNDO_WORDS,), 0)
@@ -61,17 +61,17 @@ def _entry(_signature: Any) -> Callable[..., Any]:
 
 
 def _jit() -> ModuleType:
-    made: Any = ModuleType(f"{_ENGINE}.jit")
+    made: Any = ModuleType(f"{_ENGINE}.jit.compile")
     made.kernel = made.fast_kernel = _unchanged
     made.entry = _entry
     return made  # type: ignore[no-any-return]
 
 
 def _atomics() -> ModuleType:
-    made: Any = ModuleType(f"{_ENGINE}.atomics")
-    made.load_acquire = lambda address: ordering.load_acquire(int(address))
-    made.store_release = lambda address, value: ordering.store_release(int(address), int(value))
-    made.fence = ordering.fence
+    made: Any = ModuleType(f"{_ENGINE}.jit.atomics")
+    made.load_acquire = lambda address: atomics.load_acquire(int(address))
+    made.store_release = lambda address, value: atomics.store_release(int(address), int(value))
+    made.fence = atomics.fence
     return made  # type: ignore[no-any-return]
 
 
@@ -83,7 +83,7 @@ def _only_compiled(name: str) -> Any:
 
 
 def _lanes() -> ModuleType:
-    made: Any = ModuleType(f"{_ENGINE}.lanes")
+    made: Any = ModuleType(f"{_ENGINE}.dsp.simd")
     made.BYTES = 32
     made.__getattr__ = _only_compiled
     return made  # type: ignore[no-any-return]
@@ -103,7 +103,6 @@ def _engine_without_compiler() -> Iterator[None]:
     sys.modules[_ENGINE] = package
     for made in (_views(), _jit(), _atomics(), _lanes()):
         sys.modules[made.__name__] = made
-        setattr(package, made.__name__.rpartition(".")[2], made)
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ import sys
 import time
 
 from crowdstream.desk.block import Desk
-from crowdstream.engine.kernels import kernels
+from crowdstream.engine.precompiled import kernels
 
 
 def main() -> None:
@@ -37,14 +37,14 @@ def main() -> None:
                 made.render_at(desk.address, int(out.ctypes.data) + 8 * frame, count)
             os._exit(0)
         if kills >= 0:
-            while desk.frame == first and desk.journal["state"] == 0:
+            while desk.frame == first and desk.undo_log["state"] == 0:
                 time.sleep(0)
             time.sleep(dice.uniform(0.0, 0.0005))
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        states[int(desk.journal["state"])] += 1
+        states[int(desk.undo_log["state"])] += 1
         made.recover(desk.address)
-        assert int(desk.journal["state"]) == 0
+        assert int(desk.undo_log["state"]) == 0
     print(*states)
 
 

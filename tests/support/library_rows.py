@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from crowdstream.analysis.result import VERSION
-from crowdstream.catalog.entries import Row
-from crowdstream.catalog.find import SINGLE, Mark
+from crowdstream.library.models import Row
+from crowdstream.library.scanner import SINGLE, Mark
 from tests.support.instant_analysis import made
 
 

@@ -21,14 +21,14 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from crowdstream.desk.block import Desk
-from crowdstream.web.listening.routes import Station
+from crowdstream.web.streaming.routes import ListenEndpoint
 from tests.support.environment import PROJECT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 HERE = Path(__file__).resolve().with_name("pages")
-PAGES = PROJECT / "crowdstream" / "web" / "page"
+PAGES = PROJECT / "crowdstream" / "web" / "static"
 CAPTURE = (HERE / "capture.js").read_text()
 _HTML = """<!doctype html><meta charset="utf-8"><title>listen</title>
 <script type="module" src="/start.js"></script>
@@ -64,7 +64,7 @@ class Site:
         self, desk: Desk, isolated: bool = True, port: int = 0, most: int = 64
     ) -> None:
         self._headers = {"Content-Security-Policy": _POLICY} | (_ISOLATED if isolated else {})
-        self.station = Station(desk, most)
+        self.station = ListenEndpoint(desk, most)
         script = "text/javascript"
         routes = [
             Route("/", lambda _: HTMLResponse(_HTML)),

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from pythonosc.osc_message import OscMessage
 
-from crowdstream.control.packets import build
+from crowdstream.osc.codec import build
 from tests.support.server import Running, server
 
 SERVER, FRIEND, STRANGER = "10.77.0.1", "10.77.0.2", "10.77.0.3"

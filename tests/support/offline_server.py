@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from crowdstream.control.packets import UNIX_EPOCH, build
-from crowdstream.desk.sizes import PAGE_BYTES
-from crowdstream.library.loader import budget_pages
+from crowdstream.desk.constants import PAGE_BYTES
+from crowdstream.loader.loader import budget_pages
 from crowdstream.offline.session import WALL, Session
+from crowdstream.osc.codec import UNIX_EPOCH, build
 from crowdstream.settings import validate
 
 RATE = 44100
@@ -115,12 +115,12 @@ class Rig(Session):
 
     def state(self) -> dict[str, Any]:
         """What a failed command must not change."""
-        buffers, waiting = self.core.buffers, self.core.mixer.noted()
+        buffers, waiting = self.core.buffers, self.core.mixer.to_state()
         return {
             "buffers": {n: (t.number, t.state, t.gain, t.rate, tuple(t.mix.gains), t.voice,
                             t.sounding, dict(t.coming), t.cue_frame)
                         for n, t in buffers.current.items()},
-            "incoming": buffers.noted()["incoming"],
+            "incoming": buffers.to_state()["incoming"],
             "tracks": sorted(buffers.numbers()),
             "sources": buffers.free_sources,
             "voices": [t.number if t else 0 for t in self.core.voices.holders()],

@@ -11,8 +11,8 @@ from typing import Any
 from pythonosc.osc_bundle_builder import OscBundleBuilder
 from pythonosc.osc_message import OscMessage
 
-from crowdstream.control.osc import build
-from crowdstream.control.recall import REST_SECONDS
+from crowdstream.control.state.snapshotter import REST_SECONDS
+from crowdstream.osc.socket import build
 
 WAIT_SECONDS = 120.0  # for anything: no more than a bound, the machine may have much to do
 # Between two looks at what is waited for: a look costs the server and this process about a

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crowdstream.desk.codes import OP_SYNC
+from crowdstream.desk.opcodes import OP_SYNC
 from tests.support.render_harness import RenderHarness
 
 LENGTH = 1 << 18

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from crowdstream.library import open_stem
-from crowdstream.record.disk import Disk
+from crowdstream.audiofile import open_stem
+from crowdstream.recorder.disk import Disk
 
 FORMATS = (("wav16", ".wav"), ("wav24", ".wav"), ("float", ".wav"), ("flac", ".flac"))
 STEP = {"wav16": 1.5 / 2**15, "wav24": 0.5 / 2**23, "float": 0.0, "flac": 0.5 / 2**23}

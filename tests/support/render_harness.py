@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import EV_LATE, EV_STARTED, OP_CLOCK, OP_RAMP, OP_START
+from crowdstream.desk.constants import PAGE_BYTES, STEMS
+from crowdstream.desk.dtypes import COMMAND
 from crowdstream.desk.lease import Lease
+from crowdstream.desk.opcodes import EV_LATE, EV_STARTED, OP_CLOCK, OP_RAMP, OP_START
 from crowdstream.desk.pages import Arena
-from crowdstream.desk.records import COMMAND
 from crowdstream.desk.rings import pop_events, push_commands
-from crowdstream.desk.sizes import PAGE_BYTES, STEMS
 from crowdstream.engine.render import render
 
 RATE = 44100.0

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.records import COMMAND
+from crowdstream.desk.dtypes import COMMAND
 from crowdstream.desk.rings import push_commands
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.control.packets import build
 from crowdstream.offline.renderer import Renderer, Summary
 from crowdstream.offline.session import Session
-from crowdstream.offline.sets import read_set
+from crowdstream.offline.set_reader import read_set
+from crowdstream.osc.codec import build
 from crowdstream.settings import Settings
 from tests.support.offline_server import RATE
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.control.packets import build
-from crowdstream.control.table import DECK_LETTERS
-from crowdstream.desk.moment import read_moment
-from crowdstream.dj.live.chooser import Chooser, Endless
-from crowdstream.dj.live.floor import Floor
-from crowdstream.dj.live.link import Link
-from crowdstream.dj.live.session import Session
-from crowdstream.dj.planner import Planner, Wishes
-from crowdstream.dj.sets import Entry, Row, Set, Transition
-from crowdstream.dj.shelf import of_analyses
+from crowdstream.commands.registry import DECK_LETTERS
+from crowdstream.desk.snapshot import read_moment
+from crowdstream.dj.autopilot.crowd import CrowdInput
+from crowdstream.dj.autopilot.server_link import ServerLink
+from crowdstream.dj.autopilot.session import Session
+from crowdstream.dj.autopilot.track_selector import EndlessSelector, TrackSelector
+from crowdstream.dj.planning.candidates import of_analyses
+from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
+from crowdstream.osc.codec import build
 from tests.support.offline_server import Rig, write
 from tests.support.track_analyses import analysis
 
@@ -27,7 +27,13 @@ BLOCK = 256  # 32 ms; a DJ acts every 25 ms
 BPM = 240.0
 HOLE_SECONDS = 0.05  # silence that is too long
 WAY = Transition(
-    "bass swap", 2, (Row(0, "in", "low", 0.0), Row(4, "out", "low", 0.0), Row(4, "in", "low", 1.0))
+    "bass swap",
+    2,
+    (
+        AutomationPoint(0, "in", "low", 0.0),
+        AutomationPoint(4, "out", "low", 0.0),
+        AutomationPoint(4, "in", "low", 1.0),
+    ),
 )
 
 
@@ -48,7 +54,7 @@ def made(
         write(path, np.stack([tone, tone], 1), rate)
         anchors = ((0.0, 0.0), (1.0, 60.0 / bpm))
         last = number == len(names) - 1
-        entries.append(Entry(str(path), anchors, 0.0, leave, transition=None if last else WAY))
+        entries.append(SetEntry(str(path), anchors, 0.0, leave, transition=None if last else WAY))
     return Set(bpm, tuple(entries))
 
 
@@ -99,11 +105,11 @@ class SimulatedDj(Rig):
         else:
             super().answer(sender, address, *arguments)
 
-    def join(self, chooser: Chooser, floor: Floor | None = None) -> Session:
+    def join(self, chooser: TrackSelector, floor: CrowdInput | None = None) -> Session:
         """A DJ begins."""
         way = Way(self, ("127.0.0.1", 40000 + len(self.djs)))
         self.ways[way.sender] = way
-        dj = Session(Link(way, way.now), chooser, floor or Floor(None), way.now)
+        dj = Session(ServerLink(way, way.now), chooser, floor or CrowdInput(None), way.now)
         self.djs.append(dj)
         return dj
 
@@ -173,7 +179,7 @@ def meeting(sim: SimulatedDj, out: str, into: str) -> float:
     return float(status[f"deck.{out}.beat"] - status[f"deck.{into}.beat"])
 
 
-def endless(folder: Path, names: str, bpm: float = BPM) -> Endless:
+def endless(folder: Path, names: str, bpm: float = BPM) -> EndlessSelector:
     """A library of short tracks of different energy, `a` the calmest."""
     paths = [entry.path for entry in made(folder, names, beats=100, bpm=bpm).entries]
     keys = ("8A", "9A", "8A", "7A")
@@ -181,7 +187,7 @@ def endless(folder: Path, names: str, bpm: float = BPM) -> Endless:
         path: analysis(bpm, keys[number % 4], number / len(paths), 24, (), sung=())
         for number, path in enumerate(paths)
     })  # fmt: skip
-    return Endless(lambda cards: Planner(cards, Wishes()), lambda: shelf, lambda: 0.0)
+    return EndlessSelector(lambda cards: Planner(cards, Wishes()), lambda: shelf, lambda: 0.0)
 
 
 def ask(sim: SimulatedDj, word: str, *arguments: object) -> str:

@@ -36,7 +36,8 @@ USUAL_SECONDS = {
     "tests/system/test_sequencers.py": 38.0, "tests/integration/test_resizing.py": 33.0,
     "tests/integration/test_loader_deaths.py": 33.0,
     "tests/integration/benchmarks/test_listening.py": 33.0,
-    "tests/integration/test_guardian.py": 30.0, "tests/integration/dj/test_live_server.py": 28.0,
+    "tests/integration/test_supervisor.py": 30.0,
+    "tests/integration/dj/test_autopilot_server.py": 28.0,
     "tests/integration/benchmarks/test_renderers.py": 25.0, "tests/system/test_network.py": 23.0,
     "tests/integration/test_server.py": 22.0,
 }  # fmt: skip

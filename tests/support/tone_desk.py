@@ -9,11 +9,11 @@ from typing import Self
 
 import numpy as np
 
+from crowdstream.desk.atomics import store_release
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import PAGE_BYTES, TAP_CUE, TAP_FRAMES, TAP_MASTER
+from crowdstream.desk.dtypes import TAP
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.ordering import store_release
-from crowdstream.desk.records import TAP
-from crowdstream.desk.sizes import PAGE_BYTES, TAP_CUE, TAP_FRAMES, TAP_MASTER
 
 assert TAP.fields is not None
 _HEAD = TAP.fields["head"][1]

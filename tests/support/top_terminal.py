@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from crowdstream.control.packets import build, parse
+from crowdstream.osc.codec import build, parse
 from crowdstream.top.readings import Readings
 
 DECK = {

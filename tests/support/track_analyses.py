@@ -17,7 +17,7 @@ from crowdstream.analysis.result import (
     Tempo,
     Vocals,
 )
-from crowdstream.dj.shelf import Shelf, of_analyses
+from crowdstream.dj.planning.candidates import Candidates, of_analyses
 from tests.support.offline_server import RATE
 
 STEMS = ("drums", "bass", "vocals", "other")
@@ -67,7 +67,7 @@ def analysis(
     )  # fmt: skip
 
 
-def club(count: int, low: float = 120.0, high: float = 128.0) -> Shelf:
+def club(count: int, low: float = 120.0, high: float = 128.0) -> Candidates:
     """Tracks that go together, more or less: tempi, keys and levels all differ."""
     keys = ("8A", "9A", "8B", "7A", "10A", "3B", "9B", "2A")
     return of_analyses({

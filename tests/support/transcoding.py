@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from crowdstream.library import transcode
-from crowdstream.library.transcoder import serve
+from crowdstream.audiofile import transcode
+from crowdstream.audiofile.transcoder import serve
 
 RATE = 44100
 

@@ -23,10 +23,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from crowdstream.web.waves.serving import Waves, routes
+from crowdstream.web.waveforms.serving import Waveforms, routes
 
 HERE = Path(__file__).resolve().parent / "pages" / "waveform_page"
-PAGE = Path(__file__).resolve().parents[2] / "crowdstream" / "web" / "page"
+PAGE = Path(__file__).resolve().parents[2] / "crowdstream" / "web" / "static"
 RATE = 44100
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"
 LATENCY = 0.05  # seconds to the ear that the pages are told of
@@ -123,7 +123,7 @@ class WaveformApp:
             desk=SimpleNamespace(loader=self.loader), settings=SimpleNamespace(media_root=()),
         )  # fmt: skip
         environ = dict(os.environ, XDG_CACHE_HOME=str(self._cache))
-        self.waves = Waves(web, environ)
+        self.waves = Waveforms(web, environ)
         app = Starlette(
             routes=[
                 Route("/", self._index), WebSocketRoute("/live", self._live), *routes(self.waves),

@@ -12,12 +12,12 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
-from crowdstream.control.picture import Picture
-from crowdstream.control.table import TABLE
-from crowdstream.control.web import described, plain_value
-from crowdstream.web.access.entrance import Places
-from crowdstream.web.access.gate import Gate
-from crowdstream.web.link import Busy
+from crowdstream.commands.registry import TABLE
+from crowdstream.control.processes.web_process import described, plain_value
+from crowdstream.control.publish.state_view import StateView
+from crowdstream.web.auth.listener_sockets import ConnectionSlots
+from crowdstream.web.auth.middleware import AccessMiddleware
+from crowdstream.web.control_client import Busy
 from tests.support.offline_server import Rig
 
 HOST = "127.0.0.1:8080"
@@ -139,7 +139,7 @@ class FakeLink:
         self.version += 1
         if self.busy:
             raise Busy("the server does not answer just now")
-        return self.picture or json.loads(json.dumps(Picture(self.rig.core).values()))
+        return self.picture or json.loads(json.dumps(StateView(self.rig.core).values()))
 
 
 class FakeWeb:
@@ -149,8 +149,10 @@ class FakeWeb:
         self.desk = rig.desk
         self.settings = settings(**given)
         self.link = FakeLink(rig)
-        self.gate = Gate(self.settings, {"XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"})
-        self.places = Places()
+        self.gate = AccessMiddleware(
+            self.settings, {"XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"}
+        )
+        self.places = ConnectionSlots()
         self.live = SimpleNamespace(pages=set())
 
     def app(self, routes: list[Any]) -> ASGIApp:

@@ -88,7 +88,7 @@ def test_the_first_process_ends_in_order_when_it_is_told_to(
 def test_the_first_process_leaves_no_zombies(container: Container) -> None:
     before = {one.pid for one in container.processes()}
     engine = next(
-        one for one in container.processes() if "crowdstream.engine.process" in command(one)
+        one for one in container.processes() if "crowdstream.engine.main" in command(one)
     )
     engine.kill()
 

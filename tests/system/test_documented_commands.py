@@ -20,7 +20,7 @@ import soundfile
 
 from crowdstream.demo.songs import SONGS, STEMS
 from crowdstream.demo.tracks import MARKER, fingerprint
-from crowdstream.engine.kernel_cache import folder as kernel_folder
+from crowdstream.engine.jit.kernel_cache import folder as kernel_folder
 from tests.support.documented_commands import Block, blocks, script
 from tests.support.environment import PROJECT, child_environment
 

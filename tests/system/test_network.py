@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.answers import INSTEAD, MAX_TIMES, NO_SUBSCRIPTION
-from crowdstream.control.inbox import STRANGER_LIMIT
+from crowdstream.control.replies import INSTEAD, MAX_TIMES, NO_SUBSCRIPTION
+from crowdstream.osc.fair_queue import STRANGER_LIMIT
 from tests.support.environment import PROJECT, child_environment
 from tests.support.network_namespace import FLOOD, FLOOD_AT_ONCE, STRANGER
 

@@ -46,7 +46,7 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
 USE_HALVE = """
 import sys
 from pathlib import Path
-from crowdstream.control.reference import osc_pages
+from crowdstream.control.osc_reference import osc_pages
 assert "numba" not in sys.modules, "control has no use for numba"
 text = osc_pages()["effects.md"]
 assert "### `halve`" in text and "what is left" in text

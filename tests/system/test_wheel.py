@@ -23,7 +23,7 @@ import pytest
 import soundfile
 
 from contrib.wheel import build, copy_sources
-from crowdstream.engine.kernels import ship
+from crowdstream.engine.precompiled import ship
 from crowdstream.settings.files import EXAMPLES, preset_names
 from tests.support.drum_machine import RATE, chords, drums
 from tests.support.environment import PROJECT, bare_environment

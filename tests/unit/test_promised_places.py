@@ -7,9 +7,9 @@ import sys
 import tomllib
 
 from crowdstream import REPORT
-from crowdstream.catalog import cluster
-from crowdstream.library import transcode
-from crowdstream.texts import install_command
+from crowdstream.audiofile import transcode
+from crowdstream.library import dask_pool
+from crowdstream.system.text import install_command
 from tests.support.environment import PROJECT
 
 
@@ -35,7 +35,7 @@ def test_packages_that_messages_recommend_are_the_extras_of_pyproject() -> None:
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = settings["project"]["optional-dependencies"]
     assert install_command(*extras["stems"]) == transcode.INSTALL
-    assert cluster.MISSING.endswith(install_command(*extras["dask"]))
+    assert dask_pool.MISSING.endswith(install_command(*extras["dask"]))
     assert transcode.INSTALL.startswith(f"{sys.executable} -m pip install ")
     library = (PROJECT / "docs" / "how-to" / "prepare-stems.md").read_text(encoding="utf-8")
     for requirement in (*extras["stems"], *extras["dask"]):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.control.patterns import MAX_PATTERN_CHARS
-from crowdstream.control.table import MAX_MATCHES
-from crowdstream.control.waiting import MIN_TOLD_SECONDS
+from crowdstream.commands.patterns import MAX_PATTERN_CHARS
+from crowdstream.commands.registry import MAX_MATCHES
+from crowdstream.control.scheduler import MIN_TOLD_SECONDS
 from crowdstream.reference import PARTS, UnknownPart, cell, filled, pages, write
-from crowdstream.settings.options import GROUPS, OPTIONS
+from crowdstream.settings.schema import GROUPS, OPTIONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 

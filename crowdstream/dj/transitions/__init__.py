@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crowdstream.dj.clashes import clashes
-from crowdstream.dj.sets import BEATS_PER_BAR, Transition
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, Transition
 from crowdstream.dj.transitions import (
     acappella,
     blend,
@@ -20,12 +19,16 @@ from crowdstream.dj.transitions import (
     loop_build,
     ride,
 )
-from crowdstream.dj.transitions.base import Kind, Meeting
+from crowdstream.dj.transitions.base import TransitionContext, TransitionKind
+from crowdstream.dj.transitions.conflicts import clashes
 
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[TransitionKind, ...] = (
     blend, drums_first, acappella, drop_swap, echo_out, loop_build, cut, ride,
 )  # fmt: skip
-WITHOUT_GRID: tuple[Kind, ...] = (echo_out, cut)  # nothing is laid upon beats, or looped by them
+WITHOUT_GRID: tuple[TransitionKind, ...] = (
+    echo_out,
+    cut,
+)  # nothing is laid upon beats, or looped by them
 OFF_PHRASE = 0.8  # of the score, where the new track takes the lead within a phrase
 MIN_SCORE = 0.02  # below that a transition is none
 
@@ -35,11 +38,11 @@ class Proposal:
     """A transition for a meeting, and its score from 0 to 1."""
 
     transition: Transition
-    meeting: Meeting
+    meeting: TransitionContext
     score: float
 
 
-def rate(kind: Kind, meeting: Meeting, limit: float) -> tuple[float, str]:
+def rate(kind: TransitionKind, meeting: TransitionContext, limit: float) -> tuple[float, str]:
     """How well a kind suits a meeting, 0 to 1, and why; 0 where it can't be.
 
     `limit`: how far the tempo may move while both play, 0.06 is 6 percent.
@@ -61,7 +64,7 @@ def rate(kind: Kind, meeting: Meeting, limit: float) -> tuple[float, str]:
     return (score if score >= MIN_SCORE else 0.0), fit.why
 
 
-def propose(kind: Kind, meeting: Meeting, limit: float) -> Proposal | None:
+def propose(kind: TransitionKind, meeting: TransitionContext, limit: float) -> Proposal | None:
     """The transition; None where it does not fit, or where voices or basses would clash."""
     score, why = rate(kind, meeting, limit)
     if score <= 0:

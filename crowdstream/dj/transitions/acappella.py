@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.facts import VOICE
-from crowdstream.dj.sets import Row
+from crowdstream.dj.setfile.model import AutomationPoint
+from crowdstream.dj.track_features import VOICE
 from crowdstream.dj.transitions.base import (
     EASY_CHANGE,
     GONE_BEATS,
     SWAP_BEATS,
     Fit,
-    Meeting,
+    TransitionContext,
     tempo_rows,
 )
 
@@ -21,7 +21,7 @@ BEATMATCHED = True
 CHANGE_BEATS = 2.0  # in which the old beat goes
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For a voice with a stem of its own that sings for most of it, over a key that agrees."""
     if not meeting.out.has("vocals"):
         return Fit(0.0, "the voice has no stem of its own")
@@ -40,18 +40,25 @@ def fit(meeting: Meeting) -> Fit:
     return Fit(score, f"the voice sings {sung:.0%} of these bars, over the new beat")
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """On the one the new beat takes over; the voice stays, and leaves in an echo."""
     beats = meeting.beats
     others = [name for name in meeting.out.facts.stems if name != "vocals"]
     found = [
-        *(Row(-SWAP_BEATS, "out", name, 0, GONE_BEATS) for name in others if name == "bass"),
-        *(Row(0, "out", name, 0, CHANGE_BEATS) for name in others if name != "bass"),
-        Row(beats - 8, "out", "echo.feedback", 0.5),
-        Row(beats - 8, "out", "echo", 0.4, 4),
-        Row(beats - 4, "out", "vocals", 0, 4),
+        *(
+            AutomationPoint(-SWAP_BEATS, "out", name, 0, GONE_BEATS)
+            for name in others
+            if name == "bass"
+        ),
+        *(AutomationPoint(0, "out", name, 0, CHANGE_BEATS) for name in others if name != "bass"),
+        AutomationPoint(beats - 8, "out", "echo.feedback", 0.5),
+        AutomationPoint(beats - 8, "out", "echo", 0.4, 4),
+        AutomationPoint(beats - 4, "out", "vocals", 0, 4),
         *tempo_rows(meeting),
     ]
     if meeting.into.has("vocals"):
-        found += [Row(0, "in", "vocals", 0), Row(beats, "in", "vocals", 1, 0.5)]
+        found += [
+            AutomationPoint(0, "in", "vocals", 0),
+            AutomationPoint(beats, "in", "vocals", 1, 0.5),
+        ]
     return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from crowdstream.dj.camelot import KeyFit
-from crowdstream.dj.facts import Facts
-from crowdstream.dj.sets import BEATS_PER_BAR, Row
+from crowdstream.dj.key_compatibility import KeyFit
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint
+from crowdstream.dj.track_features import TrackFeatures
 
 EASY_CHANGE = 0.02  # of the tempo: nobody notices while a phrase passes
 RIDE_BEATS = 64.0  # in which the tempo moves before a transition: 4 percent in 30 s are not heard
@@ -24,7 +24,7 @@ class Side:
     `alone`: beats of the clock that it has played by itself until then.
     """
 
-    facts: Facts
+    facts: TrackFeatures
     beat: float
     ratio: float = 1.0
     alone: float = 0.0
@@ -47,7 +47,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Meeting:
+class TransitionContext:
     """Two tracks that are to meet. `bars`: of the clock; `tempo`, `target`: before and after.
 
     `limit`: how far the tempo may move while a track plays, 0.06 is 6 percent.
@@ -85,7 +85,7 @@ class Fit:
     why: str
 
 
-class Kind(Protocol):
+class TransitionKind(Protocol):
     """A module of this package.
 
     `BARS`: lengths that are tried. `TURN`: the share of it after which the coming track leads.
@@ -99,36 +99,36 @@ class Kind(Protocol):
     MELODIES: float
     BEATMATCHED: bool
 
-    def fit(self, meeting: Meeting) -> Fit:
+    def fit(self, meeting: TransitionContext) -> Fit:
         """When it fits, and why."""
         ...
 
-    def rows(self, meeting: Meeting) -> list[Row]:
+    def rows(self, meeting: TransitionContext) -> list[AutomationPoint]:
         """The moves, in beats after the transition's begin."""
         ...
 
 
-def tempo_rows(meeting: Meeting) -> list[Row]:
+def tempo_rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """The clock goes to the coming track's tempo while both play."""
     if abs(meeting.target - meeting.tempo) < 1e-6:
         return []
-    return [Row(0, "clock", "tempo", meeting.target, meeting.beats)]
+    return [AutomationPoint(0, "clock", "tempo", meeting.target, meeting.beats)]
 
 
-def rides(meeting: Meeting) -> bool:
+def rides(meeting: TransitionContext) -> bool:
     """Whether the clock can move to the coming track's tempo before it comes, unnoticed."""
     return meeting.change <= meeting.limit + 1e-9 and meeting.out.alone >= MIN_RIDE_BEATS
 
 
-def lone_tempo_rows(meeting: Meeting) -> list[Row]:
+def lone_tempo_rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """The clock goes to the coming track's tempo while the first one is alone, slowly; where they
     are too far apart for that, at once, when nothing else is left to hear."""
     if abs(meeting.target - meeting.tempo) < 1e-6:
         return []
     if rides(meeting):
         beats = min(RIDE_BEATS, meeting.out.alone)
-        return [Row(-beats, "clock", "tempo", meeting.target, beats)]
-    return [Row(meeting.beats, "clock", "tempo", meeting.target)]
+        return [AutomationPoint(-beats, "clock", "tempo", meeting.target, beats)]
+    return [AutomationPoint(meeting.beats, "clock", "tempo", meeting.target)]
 
 
 def bass_of(side: Side) -> str:
@@ -136,30 +136,36 @@ def bass_of(side: Side) -> str:
     return "bass" if side.has("bass") else "low"
 
 
-def swap_bass(meeting: Meeting, beat: float) -> list[Row]:
+def swap_bass(meeting: TransitionContext, beat: float) -> list[AutomationPoint]:
     """Only one bass at any time: the coming one is out until `beat`, the other one from then on."""
     rows = [
-        Row(0, "in", bass_of(meeting.into), 0),
-        Row(beat - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
-        Row(beat, "in", bass_of(meeting.into), 1, 0.25),
+        AutomationPoint(0, "in", bass_of(meeting.into), 0),
+        AutomationPoint(beat - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
+        AutomationPoint(beat, "in", bass_of(meeting.into), 1, 0.25),
     ]
     # A bass drum with its lows is bass, too, where there are stems to say so only on one side.
     if bass_of(meeting.into) != bass_of(meeting.out):
         side = meeting.into if meeting.into.has("bass") else meeting.out
         if side is meeting.into:
-            rows += [Row(0, "in", "low", 0), Row(beat, "in", "low", 1, 0.25)]
+            rows += [
+                AutomationPoint(0, "in", "low", 0),
+                AutomationPoint(beat, "in", "low", 1, 0.25),
+            ]
         else:
-            rows.append(Row(beat - SWAP_BEATS, "out", "low", 0, GONE_BEATS))
+            rows.append(AutomationPoint(beat - SWAP_BEATS, "out", "low", 0, GONE_BEATS))
     return rows
 
 
-def swap_voices(meeting: Meeting, beat: float) -> list[Row]:
+def swap_voices(meeting: TransitionContext, beat: float) -> list[AutomationPoint]:
     """Only one voice at any time, where the voices have stems: handed over at `beat`."""
-    rows: list[Row] = []
+    rows: list[AutomationPoint] = []
     out_sings = meeting.out.sings(0, meeting.beats)
     in_sings = meeting.into.sings(0, meeting.beats)
     if meeting.out.has("vocals") and out_sings:
-        rows.append(Row(beat - HANDOVER_BEATS, "out", "vocals", 0, HANDOVER_BEATS))
+        rows.append(AutomationPoint(beat - HANDOVER_BEATS, "out", "vocals", 0, HANDOVER_BEATS))
     if meeting.into.has("vocals") and in_sings and meeting.out.sings(0, beat):
-        rows += [Row(0, "in", "vocals", 0), Row(beat, "in", "vocals", 1, 0.5)]
+        rows += [
+            AutomationPoint(0, "in", "vocals", 0),
+            AutomationPoint(beat, "in", "vocals", 1, 0.5),
+        ]
     return rows

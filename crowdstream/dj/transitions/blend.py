@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.sets import Row
+from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions.base import (
     EASY_CHANGE,
     Fit,
-    Meeting,
+    TransitionContext,
     swap_bass,
     swap_voices,
     tempo_rows,
@@ -21,7 +21,7 @@ BEATMATCHED = True
 BESIDE = 0.8  # gain of both in the middle, where only one bass is there: about as loud as one
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For tracks that agree in key and tempo and are at rest where they meet."""
     rest = 1 - 0.5 * (meeting.out.energy(0, meeting.beats) + meeting.into.energy(0, meeting.beats))
     length = LENGTHS.get(meeting.bars, 0.8)
@@ -32,16 +32,16 @@ def fit(meeting: Meeting) -> Fit:
     return Fit(score, f"both are {place} there; the basses change places by {swap}")
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """Half of it to come up, half of it to go; the swap in the middle."""
     beats = meeting.beats
     half = beats / 2
     return [
-        Row(0, "in", "level", 0),
-        Row(0, "in", "level", BESIDE, half),
-        Row(half / 2, "out", "level", BESIDE, half / 2),
-        Row(half, "in", "level", 1, half / 2),
-        Row(half, "out", "level", 0, half),
+        AutomationPoint(0, "in", "level", 0),
+        AutomationPoint(0, "in", "level", BESIDE, half),
+        AutomationPoint(half / 2, "out", "level", BESIDE, half / 2),
+        AutomationPoint(half, "in", "level", 1, half / 2),
+        AutomationPoint(half, "out", "level", 0, half),
         *swap_bass(meeting, half),
         *swap_voices(meeting, half),
         *tempo_rows(meeting),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import Fit, Meeting, lone_tempo_rows
+from crowdstream.dj.setfile.model import AutomationPoint
+from crowdstream.dj.transitions.base import Fit, TransitionContext, lone_tempo_rows
 
 KIND = "cut"
 BARS: tuple[float, ...] = (0,)
@@ -12,7 +12,7 @@ MELODIES = 0.0
 BEATMATCHED = False
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For two tracks of the same force there."""
     before, after = meeting.out.energy(-16, 0), meeting.into.energy(0, 16)
     step = abs(before - after)
@@ -23,6 +23,6 @@ def fit(meeting: Meeting) -> Fit:
                "the one ends, the other begins")  # fmt: skip
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """Nothing but the tempo."""
     return lone_tempo_rows(meeting)

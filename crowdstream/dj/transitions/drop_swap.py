@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.sets import Row
+from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions.base import (
     EASY_CHANGE,
     GONE_BEATS,
     SWAP_BEATS,
     Fit,
-    Meeting,
+    TransitionContext,
     bass_of,
     swap_voices,
     tempo_rows,
@@ -22,7 +22,7 @@ BEATMATCHED = True
 UNDER = 0.6  # gain of the build under a track at its full
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For a coming track whose drop is at the transition's end."""
     place = meeting.into.at(meeting.beats)
     if not any(abs(place - drop) < 1e-6 for drop in meeting.into.facts.starts("drop")):
@@ -35,20 +35,20 @@ def fit(meeting: Meeting) -> Fit:
     return Fit(min(1.0, score), "its drop comes on the phrase on which the other one leaves")
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """The build comes up without its bass; on the drop everything changes."""
     beats = meeting.beats
     handed = [row for row in swap_voices(meeting, beats) if row.who == "in"]
     return [
-        Row(0, "in", "level", 0),
-        Row(0, "in", "level", UNDER, beats / 2),
-        Row(beats / 2, "in", "level", 0.8, beats / 2 - 1),
-        Row(beats, "in", "level", 1),
-        Row(0, "in", bass_of(meeting.into), 0),
-        Row(beats, "in", bass_of(meeting.into), 1),
-        Row(beats / 2, "out", "filter", 0.35, beats / 2),
-        Row(beats - 4, "out", "level", 0.6, 4),
-        Row(beats - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
+        AutomationPoint(0, "in", "level", 0),
+        AutomationPoint(0, "in", "level", UNDER, beats / 2),
+        AutomationPoint(beats / 2, "in", "level", 0.8, beats / 2 - 1),
+        AutomationPoint(beats, "in", "level", 1),
+        AutomationPoint(0, "in", bass_of(meeting.into), 0),
+        AutomationPoint(beats, "in", bass_of(meeting.into), 1),
+        AutomationPoint(beats / 2, "out", "filter", 0.35, beats / 2),
+        AutomationPoint(beats - 4, "out", "level", 0.6, 4),
+        AutomationPoint(beats - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
         *handed,
         *tempo_rows(meeting),
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.sets import Row
+from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions.base import (
     EASY_CHANGE,
     GONE_BEATS,
     HANDOVER_BEATS,
     SWAP_BEATS,
     Fit,
-    Meeting,
+    TransitionContext,
     tempo_rows,
 )
 
@@ -21,7 +21,7 @@ BEATMATCHED = True
 UNDER = 0.6  # gain of one track's drums under the other one in full: 1 to 2 dB more than that
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For a coming track with a stem of drums that play there; the keys hardly matter."""
     if not meeting.into.has("drums") or not meeting.out.has("drums"):
         return Fit(0.0, "it takes stems of drums on both sides")
@@ -36,19 +36,19 @@ def fit(meeting: Meeting) -> Fit:
     return Fit(score, "the coming drums carry the change, melodies never meet")
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """Drums come up in the first half; in the middle everything else changes on one beat."""
     half = meeting.beats / 2
     others_in = [name for name in meeting.into.facts.stems if name != "drums"]
     others_out = [name for name in meeting.out.facts.stems if name != "drums"]
     return [
-        *(Row(0, "in", name, 0) for name in others_in),
-        Row(0, "in", "drums", 0),
-        Row(0, "in", "drums", UNDER, half),
-        Row(half - HANDOVER_BEATS, "out", "drums", UNDER, HANDOVER_BEATS),
-        *(Row(half - SWAP_BEATS, "out", name, 0, GONE_BEATS) for name in others_out),
-        *(Row(half, "in", name, 1, 0.25) for name in others_in),
-        Row(half, "in", "drums", 1, HANDOVER_BEATS),
-        Row(half, "out", "drums", 0, half),
+        *(AutomationPoint(0, "in", name, 0) for name in others_in),
+        AutomationPoint(0, "in", "drums", 0),
+        AutomationPoint(0, "in", "drums", UNDER, half),
+        AutomationPoint(half - HANDOVER_BEATS, "out", "drums", UNDER, HANDOVER_BEATS),
+        *(AutomationPoint(half - SWAP_BEATS, "out", name, 0, GONE_BEATS) for name in others_out),
+        *(AutomationPoint(half, "in", name, 1, 0.25) for name in others_in),
+        AutomationPoint(half, "in", "drums", 1, HANDOVER_BEATS),
+        AutomationPoint(half, "out", "drums", 0, half),
         *tempo_rows(meeting),
     ]

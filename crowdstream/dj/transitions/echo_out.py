@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import Fit, Meeting, lone_tempo_rows, rides
+from crowdstream.dj.setfile.model import AutomationPoint
+from crowdstream.dj.transitions.base import Fit, TransitionContext, lone_tempo_rows, rides
 
 KIND = "echo out"
 BARS: tuple[float, ...] = (0,)
@@ -14,7 +14,7 @@ LEAD_BEATS = 4.0
 ECHO_BEATS = 0.75
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For any two tracks; the better, the less else would fit."""
     if meeting.out.alone < LEAD_BEATS:
         return Fit(0.0, "the first track is too short for it")
@@ -35,13 +35,13 @@ def fit(meeting: Meeting) -> Fit:
     return Fit(score, reason)
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """The echo's time is in seconds: the clock may have another tempo while it rings."""
     tempo = meeting.target if rides(meeting) else meeting.tempo
     return [
-        Row(-LEAD_BEATS, "out", "echo", 0.0),
-        Row(-LEAD_BEATS, "out", "echo.seconds", round(60 * ECHO_BEATS / tempo, 4)),
-        Row(-LEAD_BEATS, "out", "echo.feedback", 0.55),
-        Row(-LEAD_BEATS, "out", "echo", 0.6, LEAD_BEATS - 0.5),
+        AutomationPoint(-LEAD_BEATS, "out", "echo", 0.0),
+        AutomationPoint(-LEAD_BEATS, "out", "echo.seconds", round(60 * ECHO_BEATS / tempo, 4)),
+        AutomationPoint(-LEAD_BEATS, "out", "echo.feedback", 0.55),
+        AutomationPoint(-LEAD_BEATS, "out", "echo", 0.6, LEAD_BEATS - 0.5),
         *lone_tempo_rows(meeting),
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.sets import Row
-from crowdstream.dj.transitions.base import Fit, Meeting, lone_tempo_rows
+from crowdstream.dj.setfile.model import AutomationPoint
+from crowdstream.dj.transitions.base import Fit, TransitionContext, lone_tempo_rows
 
 KIND = "loop build"
 BARS: tuple[float, ...] = (0,)
@@ -15,7 +15,7 @@ ROUND = 0.125  # beats after which the longer loop has gone round: the next begi
 THIN = 0.45  # of the high-pass's way at the end
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For a coming track that begins there with all its force."""
     after, before = meeting.into.energy(0, 16), meeting.out.energy(-16, 0)
     if meeting.out.facts.beatless:
@@ -29,14 +29,14 @@ def fit(meeting: Meeting) -> Fit:
     return Fit(min(1.0, score), "a build of loops, into a track that begins with force")
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """Four bars: loops of four beats, two, one, a half, while a high-pass opens."""
     return [
-        Row(-16, "out", "loop", 4),
-        Row(-8 + ROUND, "out", "loop", 2),
-        Row(-4 + ROUND, "out", "loop", 1),
-        Row(-2 + ROUND, "out", "loop", 0.5),
-        Row(-16, "out", "filter", THIN, 15.5),
-        Row(-16, "out", "resonance", 0.3, 8),
+        AutomationPoint(-16, "out", "loop", 4),
+        AutomationPoint(-8 + ROUND, "out", "loop", 2),
+        AutomationPoint(-4 + ROUND, "out", "loop", 1),
+        AutomationPoint(-2 + ROUND, "out", "loop", 0.5),
+        AutomationPoint(-16, "out", "filter", THIN, 15.5),
+        AutomationPoint(-16, "out", "resonance", 0.3, 8),
         *lone_tempo_rows(meeting),
     ]

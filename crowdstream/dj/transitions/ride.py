@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crowdstream.dj.sets import Row
+from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions import blend
-from crowdstream.dj.transitions.base import EASY_CHANGE, RIDE_BEATS, Fit, Meeting
+from crowdstream.dj.transitions.base import EASY_CHANGE, RIDE_BEATS, Fit, TransitionContext
 
 KIND = "tempo ride"
 BARS: tuple[float, ...] = (8, 16)
@@ -13,20 +13,20 @@ MELODIES = blend.MELODIES
 BEATMATCHED = True
 
 
-def fit(meeting: Meeting) -> Fit:
+def fit(meeting: TransitionContext) -> Fit:
     """For tempi that are further apart than a blend hides."""
     if meeting.change <= EASY_CHANGE:
         return Fit(0.0, "the tempi are near anyway")
     if meeting.out.alone < RIDE_BEATS:
         return Fit(0.0, "the first track is too short for a ride")
-    base = blend.fit(Meeting(meeting.out, meeting.into, meeting.bars, meeting.target,
+    base = blend.fit(TransitionContext(meeting.out, meeting.into, meeting.bars, meeting.target,
                              meeting.target, meeting.key))  # fmt: skip
     percent = 100 * (meeting.target / meeting.tempo - 1)
     return Fit(0.95 * base.score, f"the clock rides {percent:+.1f} % before the two blend")
 
 
-def rows(meeting: Meeting) -> list[Row]:
+def rows(meeting: TransitionContext) -> list[AutomationPoint]:
     """The blend's, with the ramp begun earlier."""
     kept = [row for row in blend.rows(meeting) if row.who != "clock"]
     ramp = RIDE_BEATS + meeting.beats / 2
-    return [Row(-RIDE_BEATS, "clock", "tempo", meeting.target, ramp), *kept]
+    return [AutomationPoint(-RIDE_BEATS, "clock", "tempo", meeting.target, ramp), *kept]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from crowdstream.desk.stream import StreamInfo
+from crowdstream.desk.stream_info import StreamInfo
 
 
 class Driver(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from crowdstream.desk.stream import DeviceError
+from crowdstream.desk.stream_info import DeviceError
 
 JACK = "JACK Audio Connection Kit"
 """PortAudio's name of the host API; older versions have only its first word."""

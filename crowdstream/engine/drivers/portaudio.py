@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crowdstream.desk.stream import DeviceError, StreamInfo
-from crowdstream.engine.callback import MAX_FRAMES, Callback
+from crowdstream.desk.stream_info import DeviceError, StreamInfo
+from crowdstream.engine.drivers.callback import MAX_FRAMES, Callback
 from crowdstream.engine.drivers.devices import choose, full_name, is_jack_plugin
 from crowdstream.engine.drivers.rate_converter import RateConverter
 from crowdstream.engine.drivers.sample_format import (

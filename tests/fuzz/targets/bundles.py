@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from crowdstream.control.packets import DEEPEST, UNIX_EPOCH, Malformed, parse, read
+from crowdstream.osc.codec import DEEPEST, UNIX_EPOCH, Malformed, parse, read
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.targets.osc import same
 from tests.support import osc_reference
@@ -122,5 +122,5 @@ TARGET = Target(
     "damaged one is read or refused, in no time",
     run,
     seeds,
-    ("crowdstream.control.packets",),
+    ("crowdstream.osc.codec",),
 )

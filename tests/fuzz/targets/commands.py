@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import crowdstream.control.commands  # noqa: F401  (fills the table)
-from crowdstream.control.packets import UNIX_EPOCH
-from crowdstream.control.table import PLACES, REQUIRED, TABLE, Arg, Command
-from crowdstream.desk.sizes import GRIDS
-from crowdstream.engine.effects import MODULES
+import crowdstream.control.handlers  # noqa: F401  (fills the table)
+from crowdstream.commands.registry import PLACES, REQUIRED, TABLE, Arg, Command
+from crowdstream.desk.constants import GRIDS
+from crowdstream.effects import MODULES
 from crowdstream.offline.session import START, WALL
+from crowdstream.osc.codec import UNIX_EPOCH
 from tests.fuzz.player import Player
 from tests.fuzz.registry import Fault, Target
 from tests.support import osc_reference, scratch_files
@@ -288,7 +288,7 @@ TARGET = Target(
     "finite and within full scale, the desk's and control's lists hold, and nothing stays behind",
     run,
     seeds,
-    ("crowdstream.control", "crowdstream.library.loader", "crowdstream.library.plan",
+    ("crowdstream.control", "crowdstream.loader.loader", "crowdstream.loader.prefetch",
      "crowdstream.desk.pages"),
     longest=3000,
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from crowdstream.control.grids import Grid
-from crowdstream.control.movement import Follower
-from crowdstream.control.movement_file import read_map
-from crowdstream.library.grids import GridError, describe_track, read_sidecar
+from crowdstream.audiofile.beatgrid import GridError, describe_track, read_sidecar
+from crowdstream.control.decks.beatgrid import Grid
+from crowdstream.movement.follower import Follower
+from crowdstream.movement.map_file import read_map
 from crowdstream.settings import SettingError
-from crowdstream.texts import is_line
+from crowdstream.system.text import is_line
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
 
@@ -67,7 +67,7 @@ TARGET = Target(
     "the tempo stays where it can be played",
     run,
     seeds,
-    ("crowdstream.library.grids", "crowdstream.control.movement",
-     "crowdstream.control.movement_file", "crowdstream.control.grids",
+    ("crowdstream.audiofile.beatgrid", "crowdstream.movement.follower",
+     "crowdstream.movement.map_file", "crowdstream.control.decks.beatgrid",
      "crowdstream.settings.toml"),
 )

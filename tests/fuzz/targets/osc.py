@@ -9,11 +9,11 @@ from typing import Any
 
 from pythonosc.osc_message import OscMessage, ParseError
 
-from crowdstream.control.packets import FLOAT32_MOST, Malformed, Message, build, parse
+from crowdstream.osc.codec import FLOAT32_MOST, Malformed, Message, build, parse
 from tests.fuzz.registry import Fault, Target
 from tests.support import osc_reference
 
-SHORTEST = 4  # bytes of a message, in a bundle four more
+MIN_MESSAGE_BYTES = 4  # bytes of a message, in a bundle four more
 _COMPARED = set("ifsdhbTF")
 
 
@@ -32,7 +32,7 @@ def run(data: bytes) -> None:
         if not str(error):
             raise Fault("refused without a reason") from error
         return
-    if len(messages) > 1 + len(data) // (SHORTEST + 4):
+    if len(messages) > 1 + len(data) // (MIN_MESSAGE_BYTES + 4):
         raise Fault(f"{len(messages)} messages of {len(data)} bytes")
     for moment, message in messages:
         if moment is not None and not math.isfinite(moment):
@@ -131,5 +131,5 @@ TARGET = Target(
     "sent and read again",
     run,
     seeds,
-    ("crowdstream.control.packets",),
+    ("crowdstream.osc.codec",),
 )

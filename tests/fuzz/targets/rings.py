@@ -14,18 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
+from crowdstream.desk.atomics import load_acquire, store_release
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import EV_MARK, EV_REFUSED
-from crowdstream.desk.ordering import load_acquire, store_release
+from crowdstream.desk.constants import COMMAND_RING, EVENT_RING, PENDING
+from crowdstream.desk.opcodes import EV_MARK, EV_REFUSED
 from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, pop_events, push_commands
-from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING, PENDING
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.ring_child import batch
 from tests.support.byte_source import ByteSource
 from tests.support.environment import child_environment
 
 MAX_ACTIONS = 12
-LONGEST = 0.003  # seconds between two of them
+MAX_PAUSE_SECONDS = 0.003  # seconds between two of them
 PATIENCE = 60.0  # seconds for what takes a hundredth, on a busy machine
 ROOT = Path(__file__).parents[3]
 
@@ -166,10 +166,10 @@ def _against_events(writers: Writers, source: ByteSource) -> None:
 
 
 def _disturb(writers: Writers, source: ByteSource) -> None:
-    time.sleep(LONGEST * source.share())
+    time.sleep(MAX_PAUSE_SECONDS * source.share())
     if source.chance(128):
         writers.signal(signal.SIGSTOP)
-        time.sleep(LONGEST * source.share() / 4)
+        time.sleep(MAX_PAUSE_SECONDS * source.share() / 4)
     if source.chance(160):
         writers.signal(signal.SIGCONT)
 
@@ -184,7 +184,7 @@ def _empty(desk: Desk) -> None:
     # A killed engine may have left a command half taken: what begins here knows nothing of it.
     for name in ("command", "event"):
         desk.rings[f"{name}_head"] = desk.rings[f"{name}_tail"] = 0
-    desk.journal["state"] = 0
+    desk.undo_log["state"] = 0
     desk.ledger["events_lost"] = 0
     desk.master["pending"] = 0
     desk.spare[:] = np.arange(PENDING)[::-1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from crowdstream.control.errors import CommandError
-from crowdstream.control.table import TABLE
-from crowdstream.offline.cues import MAX_BEATS, MAX_SECONDS, Set, SetError
-from crowdstream.offline.sets import reader
-from crowdstream.texts import is_line
+from crowdstream.commands.errors import CommandError
+from crowdstream.commands.registry import TABLE
+from crowdstream.dj.setfile.errors import SetError
+from crowdstream.offline.cues import MAX_BEATS, MAX_SECONDS, Set
+from crowdstream.offline.set_reader import reader
+from crowdstream.system.text import is_line
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
 from tests.support.osc_reference import NOW, bundle, message
@@ -63,6 +64,11 @@ TARGET = Target(
     "at a time that can be",
     run,
     seeds,
-    ("crowdstream.offline.text", "crowdstream.offline.score", "crowdstream.offline.sets",
-     "crowdstream.control.packets", "crowdstream.control.table"),
+    (
+        "crowdstream.offline.text_set",
+        "crowdstream.offline.osc_score",
+        "crowdstream.offline.set_reader",
+        "crowdstream.osc.codec",
+        "crowdstream.commands.registry",
+    ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from crowdstream.settings import OPTIONS, SettingError, resolve, toml
 from crowdstream.settings.files import PRESETS, read_settings
-from crowdstream.settings.options import NOT_IN_FILES
+from crowdstream.settings.schema import NOT_IN_FILES
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
 from tests.support.byte_source import ByteSource

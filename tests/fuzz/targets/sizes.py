@@ -11,17 +11,17 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from crowdstream.catalog.sidecar import SidecarError
-from crowdstream.catalog.sidecar import read_sidecar as read_corrections
-from crowdstream.control.movement_file import read_map
-from crowdstream.dj.set_file import parse_set
-from crowdstream.library.grids import GridError, read_sidecar
-from crowdstream.library.mp4 import read_stems, read_timing
-from crowdstream.library.tags import read_tags
-from crowdstream.offline.cues import SetError
-from crowdstream.offline.text import read_text
+from crowdstream.audiofile.beatgrid import GridError, read_sidecar
+from crowdstream.audiofile.containers.mp4 import read_stems, read_timing
+from crowdstream.audiofile.tags import read_tags
+from crowdstream.dj.setfile.errors import SetError
+from crowdstream.dj.setfile.reader import parse_set
+from crowdstream.library.sidecar import SidecarError
+from crowdstream.library.sidecar import read_sidecar as read_corrections
+from crowdstream.movement.map_file import read_map
+from crowdstream.offline.text_set import read_text
 from crowdstream.settings import SettingError
-from crowdstream.toml_text import MAX_SIDECAR_BYTES
+from crowdstream.system.toml_text import MAX_SIDECAR_BYTES
 from tests.fuzz.encoded_sounds import FRAMES, id3, sound, with_chunk
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
@@ -148,8 +148,16 @@ TARGET = Target(
     "line, in a time that grows with its size and not with the square of it",
     run,
     seeds,
-    ("crowdstream.toml_text", "crowdstream.library.grids", "crowdstream.library.sidecars",
-     "crowdstream.catalog.sidecar", "crowdstream.library.mp4", "crowdstream.library.tags",
-     "crowdstream.dj.set_file", "crowdstream.dj.lines", "crowdstream.offline.text"),
+    (
+        "crowdstream.system.toml_text",
+        "crowdstream.audiofile.beatgrid",
+        "crowdstream.audiofile.sidecar",
+        "crowdstream.library.sidecar",
+        "crowdstream.audiofile.containers.mp4",
+        "crowdstream.audiofile.tags",
+        "crowdstream.dj.setfile.reader",
+        "crowdstream.dj.setfile.lines",
+        "crowdstream.offline.text_set",
+    ),
     longest=600,
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 
-from crowdstream.library.errors import AudioFileError
-from crowdstream.library.headers import check_header
-from crowdstream.library.lengths import length_of
-from crowdstream.library.mp3 import after_tags, survey, with_length_tag
-from crowdstream.library.ogg import VorbisPages, links
-from crowdstream.library.splice import SplicedFile, Window
-from crowdstream.library.tags import MAX_TEXT, read_tags
-from crowdstream.texts import is_line
+from crowdstream.audiofile.containers.file_range import SplicedFile, Window
+from crowdstream.audiofile.containers.headers import check_header
+from crowdstream.audiofile.containers.mp3 import after_tags, survey, with_length_tag
+from crowdstream.audiofile.containers.ogg import VorbisPages, links
+from crowdstream.audiofile.duration import length_of
+from crowdstream.audiofile.errors import AudioFileError
+from crowdstream.audiofile.tags import MAX_TEXT, read_tags
+from crowdstream.system.text import is_line
 from tests.fuzz.encoded_sounds import all_sounds
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
@@ -89,7 +89,12 @@ TARGET = Target(
     "sizes, tags, MP3 frames and Ogg pages of any bytes: a declared error or a sane answer, soon",
     run,
     all_sounds,
-    ("crowdstream.library.tags", "crowdstream.library.headers", "crowdstream.library.mp3",
-     "crowdstream.library.ogg", "crowdstream.library.splice"),
+    (
+        "crowdstream.audiofile.tags",
+        "crowdstream.audiofile.containers.headers",
+        "crowdstream.audiofile.containers.mp3",
+        "crowdstream.audiofile.containers.ogg",
+        "crowdstream.audiofile.containers.file_range",
+    ),
     longest=16384,
 )

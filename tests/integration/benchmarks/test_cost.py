@@ -40,11 +40,11 @@ def test_as_many_stems_play_and_sound_as_it_says(stems: int, sounding: int, voic
 def test_a_measurement_is_of_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = set()
 
-    def noted(desk: Desk, out: np.ndarray) -> None:
+    def to_state(desk: Desk, out: np.ndarray) -> None:
         shapes.add(out.shape)
         render(desk, out)
 
-    monkeypatch.setattr(cost, "render", noted)
+    monkeypatch.setattr(cost, "render", to_state)
     found = cost.measure(Load(4, 4, 64), 0.1, 0.3)
     assert shapes == {(64, 2)}
     assert found.median_ns > 0.0

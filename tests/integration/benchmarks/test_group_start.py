@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks import common, group_start
-from crowdstream.control.outbox import Outbox
-from crowdstream.desk.codes import OP_START
+from crowdstream.control.engine_queue.queue import EngineQueue
+from crowdstream.desk.opcodes import OP_START
 
 
 @pytest.fixture(autouse=True)
@@ -33,40 +33,40 @@ def test_no_deck_is_a_frame_off(tmp_path: Path) -> None:
 
 
 def test_a_deck_that_starts_a_frame_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    add = Outbox.add
+    add = EngineQueue.add
 
-    def shifted(self: Outbox, op: int, *rest: Any, **fields: Any) -> int:
+    def shifted(self: EngineQueue, op: int, *rest: Any, **fields: Any) -> int:
         if op == OP_START and fields["target"] == 1 and fields["frame"]:
             fields["frame"] += 1
         return add(self, op, *rest, **fields)
 
-    monkeypatch.setattr(Outbox, "add", shifted)
+    monkeypatch.setattr(EngineQueue, "add", shifted)
     result = run()
     assert result["largest_distance_frames"] == 1
     assert result["faulty_trials"] > 0
 
 
 def test_a_bundle_a_frame_off_its_time_tag_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    add = Outbox.add
+    add = EngineQueue.add
 
-    def shifted(self: Outbox, op: int, *rest: Any, **fields: Any) -> int:
+    def shifted(self: EngineQueue, op: int, *rest: Any, **fields: Any) -> int:
         if op == OP_START and fields["frame"]:
             fields["frame"] += 1
         return add(self, op, *rest, **fields)
 
-    monkeypatch.setattr(Outbox, "add", shifted)
+    monkeypatch.setattr(EngineQueue, "add", shifted)
     result = run()
     assert result["largest_distance_frames"] == 0
     assert result["largest_offset_frames"] == 1
 
 
 def test_a_deck_that_does_not_start_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    add = Outbox.add
+    add = EngineQueue.add
 
-    def lost(self: Outbox, op: int, *rest: Any, **fields: Any) -> int:
+    def lost(self: EngineQueue, op: int, *rest: Any, **fields: Any) -> int:
         if op == OP_START and fields["target"] == 2:
             fields["sources"] = [1000]
         return add(self, op, *rest, **fields)
 
-    monkeypatch.setattr(Outbox, "add", lost)
+    monkeypatch.setattr(EngineQueue, "add", lost)
     assert run(60)["faulty_trials"] > 0

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import soak
 from benchmarks.long_night import judge, log
 from benchmarks.long_night.log import Night
-from crowdstream.desk.codes import CAUSES
+from crowdstream.desk.opcodes import CAUSES
 from tests.support.long_night import files
 from tests.support.long_night.model import Piece
 

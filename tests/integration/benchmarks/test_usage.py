@@ -38,13 +38,13 @@ def test_memory_of_a_child_counts_beside_its_parents(
 ) -> None:
     pss, sizes = usage._pss, dict[int, int]()
 
-    def noted(process: psutil.Process) -> int:
+    def to_state(process: psutil.Process) -> int:
         size = sizes[process.pid] = pss(process)
         if sum(sizes.values()) > 70_000_000:  # both hold all that they will
             (tmp_path / "seen").touch()
         return size
 
-    monkeypatch.setattr(usage, "_pss", noted)
+    monkeypatch.setattr(usage, "_pss", to_state)
     until_seen = "\nwhile not os.path.exists('seen'): time.sleep(0.01)"
     child = python("import os; " + HOLD.format(size=40_000_000, then=until_seen))
     parent = HOLD.format(size=30_000_000, then=f"import subprocess; subprocess.run({child!r})")

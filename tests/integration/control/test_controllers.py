@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.packets import build, parse
+from crowdstream.osc.codec import build, parse
 from tests.support.server import WAIT_SECONDS, Running, SharedServer, ended, until
 
 NULL = ("--driver", "null", "--buffer-size", "256", "--standby", "off")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from crowdstream.demo import runner, server
-from crowdstream.ports import free_port
+from crowdstream.system.port_holders import free_port
 from tests.support.environment import PROJECT, child_environment
 from tests.support.server import WAIT_SECONDS, until
 

@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 
+from crowdstream.desk.atomics import load_acquire, store_release
 from crowdstream.desk.block import Desk
-from crowdstream.desk.ordering import load_acquire, store_release
+from crowdstream.desk.constants import COMMAND_RING
 from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, pop_events
-from crowdstream.desk.sizes import COMMAND_RING
 from crowdstream.engine.render import render
 from tests.support.environment import PROJECT, child_environment
 

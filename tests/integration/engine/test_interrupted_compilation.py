@@ -12,7 +12,7 @@ from tests.support.environment import PROJECT, child_environment
 
 KERNELS = """
 from numba import types
-from crowdstream.engine.jit import entry, kernel
+from crowdstream.engine.jit.compile import entry, kernel
 
 @kernel
 def lowest(x):

@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from crowdstream.logs.behind import MAX_WAITING, Behind
+from crowdstream.logs.async_handler import MAX_WAITING, AsyncHandler
 from tests.support.environment import PROJECT, child_environment
 from tests.support.server import WAIT_SECONDS, server, until
 
@@ -79,7 +79,7 @@ def test_nobody_waits_for_a_target_that_is_stuck() -> None:
         free.wait()
         lines.append(line)
 
-    handler = Behind(write)
+    handler = AsyncHandler(write)
     log = logging.Logger("stuck")
     log.addHandler(handler)
     for number in range(MAX_WAITING + 500):

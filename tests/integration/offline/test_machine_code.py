@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from contrib.wheel import copy_sources
-from crowdstream.engine import kernel_cache
-from crowdstream.engine.kernels import load, ship, shipped_file
+from crowdstream.engine.jit import kernel_cache
+from crowdstream.engine.precompiled import load, ship, shipped_file
 from tests.support.environment import PROJECT, child_environment
 
 SET = "0 /deck/A/load numbers.wav\n0 /deck/A/rate 1.06\n0 /deck/A/eq/mid 0.4\n0 /deck/A/play\n"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.web.access import certificate as module
-from crowdstream.web.access.certificate import (
+from crowdstream.web.auth import certificate as module
+from crowdstream.web.auth.certificate import (
     CERTIFICATE,
     KEY,
     MAX_NAMES,

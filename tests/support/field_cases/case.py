@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from crowdstream.analysis.result import Analysis
-from crowdstream.catalog.entries import Entry, Query
-from crowdstream.catalog.library import Library, default_place
-from crowdstream.library.loudness import Loudness
+from crowdstream.audiofile.loudness import Loudness
+from crowdstream.library.database import Library, default_place
+from crowdstream.library.models import Entry, Query
 from tests.support.offline_server import RATE, Rig
 
 ANALYZE_SECONDS = 1200.0  # a stuck analysis must not hold up the other cases

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.catalog.find import SINGLE, STEMS
+from crowdstream.library.scanner import SINGLE, STEMS
 from tests.support.field_cases.case import Case, check
 
 LU = 0.1  # by which loudness may differ

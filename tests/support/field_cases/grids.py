@@ -7,7 +7,7 @@ import numpy.typing as npt
 import soundfile
 
 from crowdstream.analysis.result import Analysis
-from crowdstream.dj.set_file import read_set
+from crowdstream.dj.setfile.reader import read_set
 from tests.support.drum_machine import beats_at, worst_error
 from tests.support.field_cases.case import Case, check
 from tests.support.offline_server import RATE

@@ -10,10 +10,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from crowdstream.control.packets import parse
-from crowdstream.control.picture import Picture
+from crowdstream.control.publish.state_view import StateView
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from crowdstream.offline.session import START, WALL
+from crowdstream.osc.codec import parse
 from tests.support.fake_portaudio import Device, FakePortAudio, FakeStream
 from tests.support.field_cases.case import Case, check
 from tests.support.offline_server import ME, RATE, Rig, bundle_at, level, write
@@ -43,7 +43,7 @@ def array_arguments(case: Case) -> str:
         rig.raw(case.path("bundle.osc").read_bytes())
         rig.run(2048)
         assert not rig.fails(), f"{rig.fails()}"
-        mix = Picture(rig.core).changes()["mixer"]["master_level"]
+        mix = StateView(rig.core).changes()["mixer"]["master_level"]
         assert mix == 0.5, f"the mix is at {mix}"
     return f"levels {levels}, then the mix at {mix}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from crowdstream.library.tags import Tags, read_tags
+from crowdstream.audiofile.tags import Tags, read_tags
 from tests.support.field_cases.case import Case, check
 
 

@@ -6,7 +6,7 @@ import random
 import struct
 from typing import Any
 
-from crowdstream.control.packets import build
+from crowdstream.osc.codec import build
 
 # Messages that do no harm to the music even if a truncated or altered copy is accepted.
 _HARMLESS = (

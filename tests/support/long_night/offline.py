@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.control.packets import UNIX_EPOCH, build
-from crowdstream.desk.codes import PLAYING
+from crowdstream.desk.opcodes import PLAYING
 from crowdstream.offline.session import Session
+from crowdstream.osc.codec import UNIX_EPOCH, build
 from crowdstream.settings import Settings
 from tests.support.long_night.model import Action
 

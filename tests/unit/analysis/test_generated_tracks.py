@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from crowdstream.analysis.analyse import analyse
 from crowdstream.analysis.fingerprint import SAME, distance
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.analysis.source import ArraySound
+from crowdstream.analysis.track import analyse
 from tests.support.generated_tracks.styles import STYLES
 from tests.support.generated_tracks.tracks import GeneratedTrack, generate_track
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.analysis.analyse import analyse, analyse_track
 from crowdstream.analysis.key import camelot
 from crowdstream.analysis.source import ArraySound, Floats
-from crowdstream.library.errors import NotAudio
-from crowdstream.library.tracks import find_stems
+from crowdstream.analysis.track import analyse, analyse_track
+from crowdstream.audiofile.errors import NotAudio
+from crowdstream.audiofile.stems.track_files import find_stems
 
 RATE = 44_100
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.analysis.analyse import analyse
 from crowdstream.analysis.mono import Mono
 from crowdstream.analysis.result import Analysis
 from crowdstream.analysis.source import ArraySound, Sound
+from crowdstream.analysis.track import analyse
 from tests.support.drum_machine import RATE, beats_at, chords, drums, worst_error
 
 

@@ -1,9 +1,9 @@
 """What the sending process sends."""
 
 from benchmarks.sender import mixing_messages, wrong_messages
-from crowdstream.control.errors import CommandError
-from crowdstream.control.osc import Malformed, parse
-from crowdstream.control.table import TABLE
+from crowdstream.commands.errors import CommandError
+from crowdstream.commands.registry import TABLE
+from crowdstream.osc.socket import Malformed, parse
 
 
 def test_every_mixing_message_is_a_good_one() -> None:

@@ -1,7 +1,7 @@
 """The cost of taps."""
 
 from benchmarks.taps import SETS, measure, rows, scene
-from crowdstream.desk.sizes import TAP_DECK, TAP_MASTER
+from crowdstream.desk.constants import TAP_DECK, TAP_MASTER
 
 
 def test_every_set_of_taps_is_measured_on_the_same_scene() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.control.packets import build
+from crowdstream.osc.codec import build
 from tests.support.offline_server import RATE, Rig, at_once, bundle, level, stem_of, write
 
 
@@ -118,7 +118,7 @@ def test_one_bad_message_of_a_bundle_leaves_the_others_alone(rig: Rig, steady: s
 def test_so_many_bundles_ahead_are_refused_and_counted(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.control.waiting.MAX_HELD", 10)
+    monkeypatch.setattr("crowdstream.control.scheduler.MAX_HELD", 10)
     for _ in range(4):
         rig.raw(bundle(100.0, *[build("/deck_levels", (1.0,))] * 4))
     assert len(rig.fails()) == 8

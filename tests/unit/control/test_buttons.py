@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.table import REQUIRED, TABLE, Command
+from crowdstream.commands.registry import REQUIRED, TABLE, Command
 from tests.support.offline_server import RATE, Rig
 
 ON: list[Any] = [1.0, 1, True, float("inf")]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.control.packets import build
-from crowdstream.control.python import PythonAudioServer
+from crowdstream.control.python_api import PythonAudioServer
+from crowdstream.osc.codec import build
 from tests.support.offline_server import RATE, Rig, at_once, level, write
 from tests.support.sequencer_traffic import SECONDS, STARTS, STOPPED, packet, traffic
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from crowdstream import REPORT
-from crowdstream.control.outbox import RESERVE, Outbox
-from crowdstream.control.packets import build
+from crowdstream.control.engine_queue.queue import RESERVE, EngineQueue
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import OP_RAMP
-from crowdstream.desk.records import COMMAND
-from crowdstream.desk.sizes import COMMAND_RING
+from crowdstream.desk.constants import COMMAND_RING
+from crowdstream.desk.dtypes import COMMAND
+from crowdstream.desk.opcodes import OP_RAMP
+from crowdstream.osc.codec import build
 from tests.support.offline_server import ME, Rig, level, playing, write
 
 
@@ -50,7 +50,7 @@ def test_when_the_ring_is_full_commands_are_refused_whole_and_nothing_is_lost(
 
 def test_the_record_is_laid_out_as_the_desk_says() -> None:
     desk = Desk.create(0)
-    outbox = Outbox(desk)
+    outbox = EngineQueue(desk)
     serial = outbox.add(
         3, frame=2**40, target=5, index=6, flags=7, x=1.5, y=-2.5, start=8, loop_in=9,
         loop_out=10, end=11, sources=[1, 2, 3], gains=[0.5, 0.25, 2.0],

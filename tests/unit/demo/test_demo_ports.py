@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from crowdstream.demo.server import choose_port, page_options
-from crowdstream.ports import is_free
 from crowdstream.settings import Settings
-from crowdstream.top.command import build_parser as top_parser
+from crowdstream.system.port_holders import is_free
+from crowdstream.top.cli import build_parser as top_parser
 
 
 @pytest.fixture(autouse=True)

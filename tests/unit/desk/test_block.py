@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 
-from crowdstream.desk import layout, ramps, records, sizes
+from crowdstream.desk import constants, dtypes, layout, ramps
 from crowdstream.desk.block import Desk, DeskError
+from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.desk.layout import ARENA_OFFSET, REGIONS
-from crowdstream.desk.sizes import PAGE_BYTES
 from tests.support.held_resources import nothing_left_behind
 
 
@@ -25,8 +25,8 @@ def test_regions_lie_apart_and_aligned() -> None:
 
 
 def test_atomic_fields_are_aligned_and_on_lines_of_their_own() -> None:
-    rings = records.RINGS.fields
-    clock = records.CLOCK.fields
+    rings = dtypes.RINGS.fields
+    clock = dtypes.CLOCK.fields
     assert rings and clock
     counters = [rings[n][1] for n in ("command_head", "command_tail", "event_head", "event_tail")]
     assert len({offset // 64 for offset in counters}) == 4
@@ -57,7 +57,7 @@ def test_new_desk_is_at_rest() -> None:
     assert (desk.chains == -1).all()
     assert not desk.voices["state"].any()
     assert desk.frame == 0
-    assert sorted(desk.spare.tolist()) == list(range(sizes.PENDING))
+    assert sorted(desk.spare.tolist()) == list(range(constants.PENDING))
     desk.close()
 
 

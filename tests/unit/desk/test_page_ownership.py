@@ -10,9 +10,9 @@ import pytest
 
 from crowdstream.desk import pages
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import FLOAT32, INT16
+from crowdstream.desk.constants import ATTACKS, MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
+from crowdstream.desk.opcodes import FLOAT32, INT16
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
-from crowdstream.desk.sizes import ATTACKS, MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
 
 PAGES = 6
 FRAMES = 16384  # of a page, 16 bit, stereo
@@ -123,7 +123,7 @@ def test_the_count_of_blocks_is_read_when_the_entry_can_be_seen(
     """Read before, a block that has begun with the old entry would not be waited for."""
     steps: list[str] = []
 
-    def noted(name: str, made: Any) -> Any:
+    def to_state(name: str, made: Any) -> Any:
         def step(*arguments: Any) -> Any:
             steps.append(name)
             return made(*arguments)
@@ -131,7 +131,7 @@ def test_the_count_of_blocks_is_read_when_the_entry_can_be_seen(
         return step
 
     for name in ("store_release32", "fence", "load_acquire"):
-        monkeypatch.setattr(pages, name, noted(name, getattr(pages, name)))
+        monkeypatch.setattr(pages, name, to_state(name, getattr(pages, name)))
     arena.publish(0, 0, 0, SILENCE)
     assert steps == ["store_release32", "fence", "load_acquire"]
     arena.evict(0, 0)

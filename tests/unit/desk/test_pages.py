@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import MAX_PAGES, PAGE_BYTES
 from crowdstream.desk.layout import frames_per_page_shift
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
-from crowdstream.desk.sizes import MAX_PAGES, PAGE_BYTES
 from crowdstream.engine.render import render
 
 PAGES = 12

@@ -8,8 +8,9 @@ import numpy as np
 
 from crowdstream.desk import layout, ramps
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
+from crowdstream.desk.constants import BANDS, BUSES, DECKS, SLOTS, STEMS
 from crowdstream.desk.effects import EFFECTS, ROWS
+from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
 from crowdstream.desk.ramps import (
     NEUTRAL,
     RAMPS,
@@ -20,7 +21,6 @@ from crowdstream.desk.ramps import (
     patch_ramp,
     voice_ramp,
 )
-from crowdstream.desk.sizes import BANDS, BUSES, DECKS, SLOTS, STEMS
 
 # Rows of layout version 4. A process attaches to a desk of its own version, whichever program made
 # it: who moves a row raises `layout.VERSION`.

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import COMMAND_RING, EVENT_RING
+from crowdstream.desk.dtypes import COMMAND, EVENT, RINGS
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.records import COMMAND, EVENT, RINGS
 from crowdstream.desk.rings import (
     COMMAND_HEAD,
     COMMAND_TAIL,
@@ -21,7 +22,6 @@ from crowdstream.desk.rings import (
     pop_events,
     push_commands,
 )
-from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING
 
 
 @pytest.fixture

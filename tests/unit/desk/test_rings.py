@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crowdstream.desk.atomics import load_acquire, store_release
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import OP_MARK
-from crowdstream.desk.ordering import load_acquire, store_release
-from crowdstream.desk.records import COMMAND, EVENT
+from crowdstream.desk.constants import COMMAND_RING, EVENT_RING
+from crowdstream.desk.dtypes import COMMAND, EVENT
+from crowdstream.desk.opcodes import OP_MARK
 from crowdstream.desk.rings import COMMAND_HEAD, COMMAND_TAIL, pop_events, push_commands
-from crowdstream.desk.sizes import COMMAND_RING, EVENT_RING
 from crowdstream.engine.render import render
 
 

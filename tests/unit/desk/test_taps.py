@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.desk.sizes import TAP_DECK, TAP_FRAMES, TAP_MARGIN, TAP_MASTER
+from crowdstream.desk.constants import TAP_DECK, TAP_FRAMES, TAP_MARGIN, TAP_MASTER
 from crowdstream.desk.taps import CONTROL, LISTENERS, RECORDER, TapReader, forget_owner, hold_tap
 from tests.support.render_harness import RenderHarness, noise
 

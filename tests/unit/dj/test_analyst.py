@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.dj.live.analyst import NICE, Analyst
+from crowdstream.dj.autopilot.background_analysis import NICE, BackgroundAnalysis
 
 
 class Started:
@@ -48,7 +48,7 @@ def test_an_analysis_that_can_not_get_its_priority_runs_all_the_same(
 
     monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(os, "setpriority", prioritize)
-    analyst = Analyst(tmp_path)
+    analyst = BackgroundAnalysis(tmp_path)
     analyst.tick(0.0, soon=True)
     analyst.tick(1000.0, soon=True)
     assert len(started) == 1 and started[0].command[-1] == str(tmp_path)

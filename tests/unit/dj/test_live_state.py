@@ -7,19 +7,21 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from crowdstream.dj.live import mending, passing
-from crowdstream.dj.live.passing import Surroundings, decide
-from crowdstream.dj.live.state import FOLLOWING, Stage, State
-from crowdstream.dj.sets import Entry, Row, Set, Transition
+from crowdstream.dj.autopilot import handover, recovery
+from crowdstream.dj.autopilot.handover import Surroundings, decide
+from crowdstream.dj.autopilot.state import FOLLOWING, Stage, State
+from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
 
 ANCHORS = ((0.0, 0.0), (1.0, 0.5))
-WAY = Transition("swap", 2, (Row(0, "in", "low", 0.0), Row(4, "in", "low", 1.0)))
+WAY = Transition(
+    "swap", 2, (AutomationPoint(0, "in", "low", 0.0), AutomationPoint(4, "in", "low", 1.0))
+)
 MIX = Set(
     120.0,
     (
-        Entry("/a.wav", ANCHORS, 0.0, 48.0, transition=WAY),
-        Entry("/b.wav", ANCHORS, 0.0, 48.0, transition=WAY),
-        Entry("/c.wav", ANCHORS, 0.0, 48.0),
+        SetEntry("/a.wav", ANCHORS, 0.0, 48.0, transition=WAY),
+        SetEntry("/b.wav", ANCHORS, 0.0, 48.0, transition=WAY),
+        SetEntry("/c.wav", ANCHORS, 0.0, 48.0),
     ),
 )
 PLAYS = State(mix=MIX, index=0, decks={0: "A"})
@@ -92,7 +94,7 @@ def test_what_is_remembered_comes_back_whatever_else_is_told() -> None:
 def test_the_next_track_comes_in_when_it_is_ready_and_its_time_has_come() -> None:
     assert decide(ready(), around(GOING - 10.0)) is None
     decision = decide(ready(), around(GOING - 3.0))
-    assert isinstance(decision, passing.ComeIn)
+    assert isinstance(decision, handover.ComeIn)
     assert decision.note == "b.wav comes in by swap" and decision.offset == 0.0
     addresses = [move.address for move in decision.moves]
     assert "/deck/A/loop/exit" in addresses and "/deck/B/loop/set" in addresses
@@ -110,7 +112,7 @@ def test_the_next_track_comes_in_when_it_is_ready_and_its_time_has_come() -> Non
 def test_until_then_the_phrase_goes_round(state: State, hands: tuple[str, ...], why: str) -> None:
     assert decide(state, around(GOING - 3.0, hands=hands)) is None, "there still is time"
     decision = decide(state, around(GOING - 0.5, hands=hands))
-    assert isinstance(decision, passing.GoRound)
+    assert isinstance(decision, handover.GoRound)
     assert decision.offset == 32.0 and why in decision.note
 
 
@@ -118,33 +120,33 @@ def test_a_track_has_come_in_when_it_plays_alone() -> None:
     going = ready().at(Stage.GOING, 20.0)
     assert decide(going, around(GOING + 7.0)) is None
     decision = decide(going, around(GOING + 8.0))
-    assert isinstance(decision, passing.Arrive)
+    assert isinstance(decision, handover.Arrive)
     assert decision.deck == "B" and decision.left == {"A"}
     assert [entry.path for entry in decision.mix.entries] == ["/b.wav", "/c.wav"]
 
 
 def test_the_last_track_of_a_set_file_is_let_out_and_ends() -> None:
     last = replace(PLAYS, mix=replace(MIX, entries=(replace(MIX.entries[0], transition=None),)))
-    assert isinstance(decide(last, around(47.5)), passing.GoRound), "a set without end goes on"
+    assert isinstance(decide(last, around(47.5)), handover.GoRound), "a set without end goes on"
     closing = decide(last, around(45.0, ends=True))
-    assert isinstance(closing, passing.Close) and closing.moves
+    assert isinstance(closing, handover.Close) and closing.moves
     assert decide(replace(last, closing=True), around(48.5, ends=True)) is None
-    assert decide(replace(last, closing=True), around(49.5, ends=True)) == passing.Finish()
+    assert decide(replace(last, closing=True), around(49.5, ends=True)) == handover.Finish()
 
 
 def test_the_loop_is_told_once_and_is_not_told_to_a_deck_in_hands() -> None:
-    wanted = passing.loop_wanted(PLAYS, ())
+    wanted = handover.loop_wanted(PLAYS, ())
     assert wanted is not None and wanted[0] == "A"
-    assert passing.loop_wanted(replace(PLAYS, armed=wanted), ()) is None
-    assert passing.loop_wanted(PLAYS, ("A",)) is None
-    assert passing.loop_wanted(ready().at(Stage.GOING, 1.0), ()) is None
+    assert handover.loop_wanted(replace(PLAYS, armed=wanted), ()) is None
+    assert handover.loop_wanted(PLAYS, ("A",)) is None
+    assert handover.loop_wanted(ready().at(Stage.GOING, 1.0), ()) is None
 
 
 def test_silence_is_borne_for_a_while_and_then_something_begins() -> None:
-    assert mending.revive(PLAYS, True, 120.0, 5.0) == mending.Silence(None)
-    assert mending.revive(PLAYS, False, 120.0, 5.0) == mending.Silence(5.0)
+    assert recovery.revive(PLAYS, True, 120.0, 5.0) == recovery.Silence(None)
+    assert recovery.revive(PLAYS, False, 120.0, 5.0) == recovery.Silence(5.0)
     quiet = replace(PLAYS, quiet=5.0)
-    assert mending.revive(quiet, False, 120.0, 6.0) == mending.Silence(5.0)
-    begun = mending.revive(quiet, False, 100.0, 5.0 + mending.QUIET_SECONDS)
+    assert recovery.revive(quiet, False, 120.0, 6.0) == recovery.Silence(5.0)
+    begun = recovery.revive(quiet, False, 100.0, 5.0 + recovery.QUIET_SECONDS)
     assert begun.begin is not None and begun.begin.bpm == 100.0
     assert [entry.path for entry in begun.begin.entries] == ["/b.wav", "/c.wav"]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from crowdstream import caches
-from crowdstream.desk.stream import DeviceError
+from crowdstream.desk.stream_info import DeviceError
 from crowdstream.doctor import disk, kernels, network, software, sound
 from crowdstream.doctor.check import Machine
 from crowdstream.doctor.disk import Speed
-from crowdstream.ports import port_holders
+from crowdstream.engine.jit import stale_caches
 from crowdstream.settings import validate
+from crowdstream.system.port_holders import port_holders
 from tests.support.doctor_machine import machine
 
 # Disks -------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_kernels_of_older_versions_are_counted(cache: Path) -> None:
     old.mkdir()
     (old / "x.nbc").write_bytes(b"x" * 2_000_000)
     assert kernels.kernel_cache(cache).state == "ok"
-    long_ago = time.time() - caches.UNUSED_SECONDS - 60
+    long_ago = time.time() - stale_caches.UNUSED_SECONDS - 60
     for path in (old / "x.nbc", old):
         os.utime(path, (long_ago, long_ago))
     check = kernels.kernel_cache(cache)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.codes import OP_CANCEL, OP_MARK, OP_SEEK, OP_STOP, OP_TONE
+from crowdstream.desk.opcodes import OP_CANCEL, OP_MARK, OP_SEEK, OP_STOP, OP_TONE
 from crowdstream.desk.ramps import (
     RAMP_MASTER,
     VOICE_GAIN,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from crowdstream.desk.codes import CAUSE_RESIZED, FLAG_RESIZED
 from crowdstream.desk.lease import Lease
-from crowdstream.engine.callback import Callback, Change
+from crowdstream.desk.opcodes import CAUSE_RESIZED, FLAG_RESIZED
+from crowdstream.engine.drivers.callback import Callback, Change
 from tests.support.render_harness import RenderHarness, as_float, noise
 
 RATE = 44100

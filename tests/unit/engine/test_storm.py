@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdstream.desk.codes import (
+from crowdstream.desk.constants import PENDING, SLOTS, VOICES
+from crowdstream.desk.opcodes import (
     OP_CANCEL,
     OP_CLOCK,
     OP_GRID,
@@ -35,7 +36,6 @@ from crowdstream.desk.ramps import (
     eq_ramp,
     voice_ramp,
 )
-from crowdstream.desk.sizes import PENDING, SLOTS, VOICES
 from tests.support.render_harness import RenderHarness, noise, sine
 
 FRAMES = 3000

@@ -1,5 +1,5 @@
-"""Sound files of every format that the loader reads."""
+"""Folders of short tracks, and `crowdstream analyze` with an instant analysis."""
 
-from tests.support.sound_files import write_sound
+from tests.support.analyze_command import own_folders, place, run, sound
 
-__all__ = ["write_sound"]
+__all__ = ["own_folders", "place", "run", "sound"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.logs.behind import Behind
+from crowdstream.logs.async_handler import AsyncHandler
 from crowdstream.logs.throttle import MAX_KINDS, LogThrottle
 
 
@@ -132,7 +132,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_reported_first(target: Targe
 def test_a_handler_reports_what_it_left_out_when_it_is_closed_and_without_another_line() -> None:
     clock = Clock()
     lines: list[bytes] = []
-    handler = Behind(lines.append, throttle=LogThrottle(clock))
+    handler = AsyncHandler(lines.append, throttle=LogThrottle(clock))
     log = logging.Logger("flooded")
     log.addHandler(handler)
     for _ in range(20):

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.codes import CAUSES
-from crowdstream.desk.sizes import HISTOGRAM
-from crowdstream.engine.ledger import begin_block, end_block, histogram_bin
+from crowdstream.desk.constants import HISTOGRAM
+from crowdstream.desk.opcodes import CAUSES
+from crowdstream.engine.schedule.ledger import begin_block, end_block, histogram_bin
 from crowdstream.monitor.health import (
     Processes,
     bin_edges_ns,

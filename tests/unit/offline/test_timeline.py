@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from crowdstream.control.clock import BeatClock
+from crowdstream.control.clock.clock import BeatClock
 from crowdstream.offline.cues import Cue, Moment
 from crowdstream.offline.timeline import NEVER, Timeline
 

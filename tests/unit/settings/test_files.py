@@ -17,7 +17,7 @@ from crowdstream.settings import (
     user_config_path,
 )
 from crowdstream.settings.files import PRESETS
-from crowdstream.settings.options import NOT_IN_FILES
+from crowdstream.settings.schema import NOT_IN_FILES
 from crowdstream.settings.toml import set_key, write_value
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdstream.settings import OPTIONS, SettingError, resolve, validate
-from crowdstream.settings.kinds import Reals, Refused
+from crowdstream.settings.types import Floats, Refused
 
 
 def flag(name: str, *words: str) -> object:
@@ -199,7 +199,7 @@ def test_any_text_is_a_value_or_refused(name: str, text: str) -> None:
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_numbers_are_taken_exactly_in_their_range(number: float) -> None:
     kind = OPTIONS["levels"].kind
-    assert isinstance(kind, Reals)
+    assert isinstance(kind, Floats)
     allowed = math.isfinite(number) and 0 <= number <= 4
     try:
         read = kind.read((number, 0, 0, 0))

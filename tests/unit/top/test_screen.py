@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from crowdstream.top.bars import UNICODE
-from crowdstream.top.picture import picture
+from crowdstream.top.layout import picture
 from crowdstream.top.screen import Screen
 from tests.support.top_terminal import Shown, readings
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from crowdstream.web.access.gate import Gate
+from crowdstream.web.auth.middleware import AccessMiddleware
 from crowdstream.web.documentation import routes
 from tests.support.web_client import ask as request
 from tests.support.web_client import settings
@@ -31,7 +31,7 @@ def built(tmp_path: Path) -> Path:
 
 
 def served(folder: Path, **given: object) -> ASGIApp:
-    return Gate(settings(**given), {}).guard(Starlette(routes=routes(folder)))
+    return AccessMiddleware(settings(**given), {}).guard(Starlette(routes=routes(folder)))
 
 
 def test_pages_are_served_below_docs(built: Path) -> None:

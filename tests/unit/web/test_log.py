@@ -7,8 +7,8 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
-from crowdstream.web.access.gate import Gate
-from crowdstream.web.process import LINES_AT_ONCE, Log, first_line
+from crowdstream.web.auth.middleware import AccessMiddleware
+from crowdstream.web.main import LINES_AT_ONCE, Log, first_line
 from tests.support.web_client import ask, settings
 
 
@@ -35,7 +35,7 @@ def test_a_handler_that_fails_is_logged_once_a_minute_and_answered(
     caplog: Any,
 ) -> None:
     now = [100.0]
-    gate = Gate(settings(), {}, lambda: now[0])
+    gate = AccessMiddleware(settings(), {}, lambda: now[0])
 
     async def fails(_scope: Any, _receive: Any, _send: Any) -> None:
         raise KeyError("text")

@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from crowdstream.desk.codes import OP_STOP
+from crowdstream.desk.constants import CHAIN_BUS, CHAIN_MASTER
 from crowdstream.desk.effects import EFFECTS, IDLE
+from crowdstream.desk.opcodes import OP_STOP
 from crowdstream.desk.ramps import deck_level_ramp, patch_ramp
-from crowdstream.desk.sizes import CHAIN_BUS, CHAIN_MASTER
-from crowdstream.engine.chains import FADE
-from crowdstream.engine.effects.roll import SEAM
+from crowdstream.effects.roll import SEAM
+from crowdstream.engine.effects.chain import FADE
 from tests.support.effect_harness import freed, largest_step, move, order, put, remove, row
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 

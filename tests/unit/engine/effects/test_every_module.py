@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from crowdstream.desk.effects import MEMORY, REGISTERS, ROW_FIRST, ROWS, Parameter
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.engine.chains import FADE, SMALL
-from crowdstream.engine.effects import FILES, MODULES
+from crowdstream.effects import FILES, MODULES
+from crowdstream.engine.effects.chain import FADE, SMALL
 from tests.support.effect_harness import (
     NAMES,
     freed,

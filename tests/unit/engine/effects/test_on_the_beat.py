@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from crowdstream.desk.codes import OP_STOP
-from crowdstream.engine.effects.roll import SEAM
+from crowdstream.desk.opcodes import OP_STOP
+from crowdstream.effects.roll import SEAM
 from tests.support.effect_harness import largest_step, put, row
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import signal
 
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.engine.effects.drive import EVEN, ODD
+from crowdstream.effects.drive import EVEN, ODD
 from tests.support.effect_harness import put
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 

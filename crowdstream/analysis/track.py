@@ -1,0 +1,160 @@
+"""The analysis of one track."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+
+import numpy as np
+
+from crowdstream.analysis import fingerprint, key, structure, tempo, vocals, weights
+from crowdstream.analysis.features import FRAME_RATE, Features, extract
+from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.result import (
+    VERSION,
+    Analysis,
+    Downbeat,
+    Key,
+    Loudness,
+    Tempo,
+    Vocals,
+)
+from crowdstream.analysis.rhythm import Rhythm, find_rhythm
+from crowdstream.analysis.silences import find_silences
+from crowdstream.analysis.source import Sound
+from crowdstream.analysis.stem_file import StemFileSound
+from crowdstream.analysis.structure import Bars
+from crowdstream.analysis.tempo import Doubles, Floats
+from crowdstream.audiofile.loudness import SILENCE
+from crowdstream.audiofile.stems.track_files import TrackFiles
+from crowdstream.audiofile.tags import read_tags
+
+NO_BEAT_BAR = 2.0  # s: "bars" where there is no beat
+MIN_PITCH = 0.095  # by how much pitch classes differ, relative to their mean: noise has 0.08
+ENERGY_LUFS = (-26.0, -7.0)  # level 0 and 1, as far as loudness says it
+BUSY = 9.0  # attacks a second of a level of 1
+BRIGHT = 0.12  # share of the power above 2 kHz, of a level of 1
+LEVEL_SHARES = (0.45, 0.35, 0.2)  # of loudness, attacks, brightness
+
+
+def analyse_track(
+    track: TrackFiles, progress: Callable[[float], None] = lambda _share: None
+) -> Analysis:
+    """Analyse the files of a track. Raises an `AudioFileError` naming the file at fault."""
+    with ExitStack() as stack:
+        sounds = [
+            stack.enter_context(closing(StemFileSound(stem.name, stem.path)))
+            for stem in track.stems
+        ]
+        return analyse(sounds, progress, read_tags(track.stems[0].path).bpm or 0.0)
+
+
+def analyse(
+    sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None,
+    said: float = 0.0,
+) -> Analysis:
+    """Analyse one track of one or more stems. `progress`: called with the share done, 0 to 1.
+    `said`: beats a minute that its tags say, 0: none.
+
+    Needs memory for what is found, 25 kB a second, not for the samples.
+    """
+    features = extract(sounds, progress)
+    if features.lufs <= SILENCE or not len(features.bands):
+        return _silent(features)
+    lines = tempo.pulses(features.onsets)
+    rhythm = find_rhythm(features, lines, said)
+    beats = rhythm.beats if rhythm else Beats.even(structure.BAR / NO_BEAT_BAR)
+    bass, treble = features.pitches.bass(), features.pitches.treble()
+    cents = key.tuning((bass + treble).sum(axis=0).astype(np.float64))
+    classes = key.classes(bass + treble, cents)
+    bars = structure.measure_bars(features, lines, beats, classes)
+    voice = vocals.find_vocals(features)
+    sung = vocals.sung(voice, beats.time(bars.begin))
+    sections = structure.sections(bars, sung) if rhythm else []
+    phrases = structure.phrases(sections)
+    return Analysis(
+        version=VERSION,
+        seconds=round(features.seconds, 6),
+        sample_rate=features.sample_rate,
+        stems=features.names,
+        silent=False,
+        tempo=_tempo(rhythm, features.seconds),
+        downbeat=Downbeat(rhythm.downbeat if rhythm else 0.0),
+        key=_key(bass, treble, features, beats, phrases),
+        loudness=_loudness(features),
+        level=_level(features, lines),
+        first_bar_beat=int(bars.begin[0]) if len(bars.loud) else 0,
+        energy=_rounded(structure.bar_energy(bars)),
+        bass=_rounded(structure.bar_bass(bars)),
+        activity=_activity(features, bars),
+        sections=tuple(sections),
+        phrases=tuple(phrases),
+        vocals=voice,
+        fingerprint=fingerprint.fingerprint(features, classes),
+        silences=find_silences(features),
+    )
+
+
+def _silent(features: Features) -> Analysis:
+    return Analysis(
+        version=VERSION, seconds=round(features.seconds, 6), sample_rate=features.sample_rate,
+        stems=features.names, silent=True, tempo=Tempo(0.0, True, 0.0, ()), downbeat=Downbeat(0.0),
+        key=key.NO_KEY, loudness=_loudness(features), level=0.0, first_bar_beat=0, energy=(),
+        bass=(), activity={}, sections=(), phrases=(),
+        vocals=Vocals((), "none", 1.0), fingerprint="",
+    )  # fmt: skip
+
+
+def _tempo(rhythm: Rhythm | None, seconds: float) -> Tempo:
+    if rhythm is None:
+        return Tempo(0.0, True, 0.0, ())
+    beats = rhythm.beats
+    if rhythm.steady:
+        numbers = np.array([0.0, max(1.0, float(np.floor(beats.beat(np.array([seconds]))[0])))])
+    else:
+        numbers = np.unique(np.concatenate([[0.0], beats.numbers[beats.numbers > 0]]))
+        numbers = numbers if len(numbers) > 1 else np.array([0.0, 1.0])
+    times = np.round(beats.time(numbers), 7) + 0.0  # no -0.0
+    anchors = tuple((float(n), float(t)) for n, t in zip(numbers, times, strict=True))
+    return Tempo(round(rhythm.bpm, 4), rhythm.steady, rhythm.confidence, anchors, rhythm.doubt)
+
+
+def _key(bass: Floats, treble: Floats, features: Features, beats: Beats, phrases: list[int]) -> Key:
+    if key.tonality(bass + treble) < MIN_PITCH:
+        return key.NO_KEY
+    begins = beats.time(np.array(phrases, np.float64)) if phrases else np.zeros(0)
+    traits, cents = key.track_traits(bass, treble, features.pitches.rate, begins)
+    return key.choose_key(traits, weights.KEY.score(traits), cents)
+
+
+def _loudness(features: Features) -> Loudness:
+    peak = 20 * np.log10(max(features.peak, 1e-10))
+    return Loudness(round(features.lufs, 2), round(float(peak), 2))
+
+
+def _level(features: Features, lines: Floats) -> float:
+    low, high = ENERGY_LUFS
+    pulse = lines.sum(axis=1)
+    is_attack = (pulse[1:-1] > pulse[:-2]) & (pulse[1:-1] >= pulse[2:]) & (pulse[1:-1] > 3.0)
+    busy = float(is_attack.sum()) / max(len(pulse) / FRAME_RATE, 1.0) / BUSY
+    power = features.bands.sum(axis=0)
+    bright = float(power[6:].sum() / max(float(power.sum()), 1e-12)) / BRIGHT
+    parts = ((features.lufs - low) / (high - low), busy, bright**0.5)
+    shares = zip(LEVEL_SHARES, parts, strict=True)
+    return round(float(sum(share * min(1.0, max(0.0, part)) for share, part in shares)), 3)
+
+
+def _activity(features: Features, bars: Bars) -> dict[str, tuple[float, ...]]:
+    if len(features.names) < 2:
+        return {}
+    found = {}
+    for number, name in enumerate(features.names):
+        power = 10 * np.log10(bars.stems[:, number] + 1e-12)
+        loud = np.clip((power - max(float(power.max(initial=-120.0)), -60.0)) / 40 + 1, 0, 1)
+        found[name] = _rounded(loud)
+    return found
+
+
+def _rounded(line: Doubles) -> tuple[float, ...]:
+    return tuple(round(float(value), 3) for value in line)
+

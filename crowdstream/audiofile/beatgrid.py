@@ -1,0 +1,274 @@
+"""Beat grids as people give them: a tempo and the first downbeat, or beats at given seconds.
+
+A track's grid is the first of these that there is:
+
+1. one that a person or another program wrote into its sidecar file;
+2. a person's corrections in the library (`crowdstream analyze --set`), then what was analysed;
+3. what `crowdstream analyze --sidecar` has found elsewhere, and wrote into the sidecar;
+4. the tempo in the tags of its audio files, which says nothing of where the beats are and is
+   often rounded: it is uncertain until it has been checked against the sound (`tempo_check.py`).
+
+The sidecar of `song.flac` is `song.crowdstream.toml` beside it, that of a folder of stems is
+`crowdstream.toml` in it:
+
+    [grid]
+    bpm = 124.0
+    first_downbeat = 0.125                # s
+
+or, for a tempo that is not steady, pairs of beat and second; beat 0 is a downbeat:
+
+    [grid]
+    anchors = [[0, 0.125], [64, 31.1], [128, 61.9]]
+
+Both may have a `confidence` from 0 to 1, which is 1 where it is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from crowdstream.audiofile.sidecar import split
+from crowdstream.audiofile.tags import Tags, read_tags
+from crowdstream.system.safe_open import open_to_read
+from crowdstream.system.text import cut, printable
+from crowdstream.system.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
+
+MIN_BPM, MAX_BPM = 20.0, 400.0
+MAX_SECONDS = 1e6
+MAX_ANCHORS = 512
+# Confidence from which a grid is not shown as uncertain; see docs/development/analysis.md.
+CERTAIN = 0.6
+UNCHECKED = 0.3  # confidence of a tag's tempo that nobody has checked against the sound
+SUFFIX = ".crowdstream.toml"
+MAX_NAME_BYTES = 255  # of a file's name, on all file systems that matter here
+DIGEST_DIGITS = 8
+FOLDER_SIDECAR = "crowdstream.toml"
+_GRID_KEYS = ("bpm", "first_downbeat", "anchors", "confidence")
+
+
+class GridError(ValueError):
+    """A beat grid that can't be; the message says why."""
+
+
+@dataclass(frozen=True)
+class BeatGrid:
+    """Pairs of beat and second, both rising, at least two; linear between and beyond them.
+
+    `steady`: it was given as a tempo, which the second pair says.
+    """
+
+    anchors: tuple[tuple[float, float], ...]
+    steady: bool = False
+
+    @classmethod
+    def of_tempo(cls, bpm: float, first_downbeat: float = 0.0) -> BeatGrid:
+        """One tempo (beats a minute), with beat 0 at `first_downbeat` (s). Raises `GridError`."""
+        _check_bpm(bpm)
+        pairs = ((0.0, first_downbeat), (1.0, first_downbeat + 60.0 / bpm))
+        return cls(cls.through(pairs).anchors, True)
+
+    @classmethod
+    def through(cls, anchors: Sequence[tuple[float, float]]) -> BeatGrid:
+        """The grid through these pairs of beat and second, in any order. Raises `GridError`."""
+        pairs = tuple(sorted((float(beat), float(second)) for beat, second in anchors))
+        if not 2 <= len(pairs) <= MAX_ANCHORS:
+            raise GridError(f"{len(pairs)} anchors make no grid, 2 to {MAX_ANCHORS} do")
+        for beat, second in pairs:
+            if not abs(beat) <= MAX_SECONDS:
+                raise GridError(f"beat {beat:g} is out of range")
+            if not 0.0 <= second <= MAX_SECONDS:
+                raise GridError(f"{second:g} s is no place in a file")
+        for (beat, second), (next_beat, next_second) in pairwise(pairs):
+            if next_beat <= beat:
+                raise GridError(f"beat {beat:g} has two places")
+            if next_second <= second:
+                raise GridError(
+                    f"beat {next_beat:g} at {next_second:g} s does not come after "
+                    f"beat {beat:g} at {second:g} s"
+                )
+            _check_bpm(60.0 * (next_beat - beat) / (next_second - second))
+        return cls(pairs)
+
+    @property
+    def bpm(self) -> float:
+        """Beats a minute from the first to the last anchor."""
+        (beat, second), (last_beat, last_second) = self.anchors[0], self.anchors[-1]
+        return 60.0 * (last_beat - beat) / (last_second - second)
+
+
+@dataclass(frozen=True)
+class FoundGrid:
+    """A track's grid, and how far it can be trusted.
+
+    `source`: "sidecar", "correction", "analysis" or "tag". `confidence`: 0 to 1; 1 where a person
+    has given the grid. `doubt`: what speaks against it, in words; empty where nothing does.
+    """
+
+    grid: BeatGrid
+    source: str
+    confidence: float = 1.0
+    doubt: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "anchors": self.grid.anchors, "steady": self.grid.steady, "source": self.source,
+            "confidence": self.confidence, "doubt": self.doubt,
+        }  # fmt: skip
+
+
+Analysed = Callable[[Sequence[Path]], tuple[bool, FoundGrid | None]]
+"""Whether the library has analysed a track, given by its audio files, and the grid it has of it."""
+
+
+def _check_bpm(bpm: float) -> None:
+    if not MIN_BPM * (1 - 1e-6) <= bpm <= MAX_BPM * (1 + 1e-6):
+        raise GridError(f"{bpm:g} beats a minute is out of range, {MIN_BPM:g} to {MAX_BPM:g}")
+
+
+def find_grid(
+    stems: Sequence[Path],
+    roots: Sequence[Path] = (),
+    first: Tags | None = None,
+    analysed: Analysed | None = None,
+) -> FoundGrid | None:
+    """The grid of a track; None where there is none.
+
+    `stems`: its audio files. `roots`: the folders that a sidecar may lie in, if any. `first`: the
+    tags of the first one, where they are known. `analysed`: looks into the library. A tag says
+    only the tempo; the first downbeat is then taken to be the file's beginning. Of an analysed
+    track a tag's tempo does not count: the analysis has checked it against the sound. Raises
+    `GridError`, naming the file, for a sidecar that means nothing.
+    """
+    sidecars = [sidecar_of(stems[0])] if len(stems) == 1 else []
+    parts = [_read_parts(one, roots) for one in (*sidecars, stems[0].parent / FOLDER_SIDECAR)]
+    own = next((FoundGrid(one[0][0], "sidecar", one[0][1]) for one in parts if one[0]), None)
+    if own is not None:
+        return own
+    if analysed is not None:
+        known, found = analysed(stems)
+        if known:
+            return found
+    for _, elsewhere in parts:
+        if elsewhere is not None:
+            return FoundGrid(elsewhere[0], "analysis", elsewhere[1])
+    for stem in stems:
+        tags = first if first is not None and stem is stems[0] else read_tags(stem, roots)
+        if tags.bpm is not None and MIN_BPM <= tags.bpm <= MAX_BPM:
+            doubt = "a tag's tempo, not checked against the sound"
+            return FoundGrid(BeatGrid.of_tempo(tags.bpm), "tag", UNCHECKED, doubt)
+    return None
+
+
+def sidecar_of(file: Path) -> Path:
+    """Where the sidecar of a single file is, or would be: `song.crowdstream.toml` for `song.flac`.
+
+    Names have 255 bytes at most. Where the file's leaves no room for the ending, it is cut, and
+    followed by a digest of the whole.
+    """
+    name = os.fsencode(file.stem)
+    room = MAX_NAME_BYTES - len(SUFFIX)
+    if len(name) > room:
+        digest = hashlib.sha256(name).hexdigest()[:DIGEST_DIGITS]
+        return file.with_name(f"{cut(file.stem, room - DIGEST_DIGITS - 1)}~{digest}{SUFFIX}")
+    return file.with_name(file.stem + SUFFIX)
+
+
+def describe_track(
+    stems: Sequence[Path], roots: Sequence[Path] = (), analysed: Analysed | None = None
+) -> dict[str, Any]:
+    """What the loader reports of a track: its `tags`, those of its first stem (title, artist, key),
+    and its `grid`, or `grid_fault` with what is wrong. `analysed`: see `find_grid`.
+    """
+    tags = read_tags(stems[0], roots)
+    texts = tags.texts()
+    about: dict[str, Any] = {"tags": texts} if texts else {}
+    try:
+        found = find_grid(stems, roots, tags, analysed)
+    except GridError as error:
+        return {**about, "grid_fault": str(error)}
+    return {**about, "grid": found.to_dict()} if found else about
+
+
+def read_sidecar(path: Path, roots: Sequence[Path] = ()) -> BeatGrid | None:
+    """The grid in a sidecar file, first one that was not found by analysis; None where there is no
+    such file, or no grid in it.
+
+    Raises `GridError`, naming the file and what is wrong, for anything else.
+    """
+    own, found = _read_parts(path, roots)
+    return own[0] if own else found[0] if found else None
+
+
+Rated = tuple[BeatGrid, float]
+"""A grid and its confidence."""
+
+
+def _read_parts(path: Path, roots: Sequence[Path]) -> tuple[Rated | None, Rated | None]:
+    # What a person or another program wrote into a sidecar, and what was found by analysis.
+    try:
+        with open_to_read(path, roots) as file:
+            data = file.read(MAX_SIDECAR_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None, None
+    except OSError as error:
+        raise GridError(f"{printable(path)}: it can't be read ({error.strerror})") from None
+    try:
+        if len(data) > MAX_SIDECAR_BYTES:
+            raise GridError(f"it has more than {MAX_SIDECAR_BYTES} bytes")
+        own, found = split(data.decode("utf-8-sig"))
+        return _rated(parse_toml(own)), _rated(parse_toml(found))
+    except ValueError as error:
+        reason = str(error) if not isinstance(error, UnicodeDecodeError) else "it is not UTF-8"
+        if isinstance(error, TomlError) and error.line:
+            reason = f"line {error.line}: {reason}"
+        raise GridError(f"{printable(path)}: {printable(reason)}") from None
+
+
+def _rated(values: dict[str, Any]) -> Rated | None:
+    grid = grid_of(values)
+    return (grid, float(values["grid"].get("confidence", 1.0))) if grid else None
+
+
+def grid_of(values: dict[str, Any]) -> BeatGrid | None:
+    """The grid in a sidecar's values, None where there is none. Raises `GridError`."""
+    grid = values.get("grid")
+    if grid is None:
+        return None
+    if not isinstance(grid, dict):
+        raise GridError("grid is no table: write [grid]")
+    for key in grid:
+        if key not in _GRID_KEYS:
+            raise GridError(f"grid: {key} means nothing here; {', '.join(_GRID_KEYS)} do")
+    sure = grid.get("confidence", 1.0)
+    if not _is_number(sure) or not 0.0 <= sure <= 1.0:
+        raise GridError("grid: confidence is not a number from 0 to 1")
+    if "anchors" in grid:
+        if "bpm" in grid or "first_downbeat" in grid:
+            raise GridError("grid: give anchors, or bpm and first_downbeat, not both")
+        return BeatGrid.through(_pairs(grid["anchors"]))
+    if "bpm" not in grid:
+        raise GridError("grid: bpm is missing")
+    bpm, downbeat = grid["bpm"], grid.get("first_downbeat", 0.0)
+    for key, value in (("bpm", bpm), ("first_downbeat", downbeat)):
+        if not _is_number(value):
+            raise GridError(f"grid: {key} is not a number")
+    return BeatGrid.of_tempo(float(bpm), float(downbeat))
+
+
+def _pairs(value: Any) -> list[tuple[float, float]]:
+    if not isinstance(value, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair)) for pair in value
+    ):
+        raise GridError("grid: anchors is not a list of [beat, seconds], such as [[0, 0.1]]")
+    return [(float(beat), float(second)) for beat, second in value]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9

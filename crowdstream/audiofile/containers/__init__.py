@@ -1,0 +1,1 @@
+"""File formats: headers, streams, and what belongs to the sound in a file."""

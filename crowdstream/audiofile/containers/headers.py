@@ -1,0 +1,365 @@
+"""Checks the size fields of WAV and AIFF headers against the file that carries them.
+
+libsndfile takes the zero that a streaming encoder leaves in its header as "no audio", trips over
+a missing pad byte, does not know BW64, and plays whatever is left of a file that was cut short
+without a word. All of this is settled here, before libsndfile sees the file: what contains sound
+plays to its end, with a warning where the header says something else.
+
+Sources: Microsoft/IBM "Multimedia Programming Interface and Data Specifications 1.0" (RIFF),
+EBU Tech 3306 (RF64), Recommendation ITU-R BS.2088 (BW64), Sony "Wave64 file format" and Apple
+"AIFF-C, draft 8/26/91".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.errors import EmptyAudio, TruncatedAudio
+
+# What encoders that write into a pipe leave where the length goes, because they can't go back:
+# ffmpeg all ones or zero, sox 0x7FFFF000, arecord the two values around 2 GiB, others 2 * 10**9.
+UNKNOWN_LENGTHS = frozenset(
+    {0, 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFDB, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFFFDB, 0x80000000}
+    | {2_000_000_000}
+)
+_W64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_MOST = 0xFFFFFFFF
+_MAX_CHUNKS = 10_000  # a real file has a dozen; stops a walk through crafted zero-length chunks
+_SEARCHED_BYTES = 1 << 20  # in which the sound's chunk is looked for where the sizes lead nowhere
+# Claimed and not there: a writer that counts its header in is not worth a word.
+_SLIGHT_BYTES = 4096
+_KNOWN = frozenset(
+    b"fmt |fact|data|LIST|bext|id3 |ID3 |acid|smpl|inst|cue |plst|JUNK|junk|PAD |FLLR|PEAK|iXML|"
+    b"axml|chna|cart|DISP|ds64|minf|elm1|regn|umid|_PMX|afsp|COMM|SSND|FVER|NAME|AUTH|(c) |ANNO|"
+    b"COMT|MARK|INST|MIDI|AESD|APPL|SAUR|CHAN".split(b"|")
+)
+# After the sound, and no chunk: tags that programs append to files of any kind.
+_APPENDED = (b"TAG", b"APETAGEX", b"ID3", b"LYRICS", b"\0\0\0\0")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk of an IFF-like file; `at` and `size` are those of its body, in bytes.
+
+    `odd`: it did not lie where the chunk before it ends.
+    """
+
+    tag: bytes
+    at: int
+    size: int
+    odd: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    """What to read in place of a file's bytes up to `end`, where its audio starts.
+
+    With `stretched`, the audio goes on for so many bytes behind what the header claims.
+    """
+
+    data: bytes
+    end: int
+    stretched: int = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A header that was looked at: what to read in its place, if anything, and what is odd.
+
+    `missing`: bytes of audio that are claimed and not there. at, size: bytes where the audio begins
+    and that it takes, 0 where that is not known. form: what says its format (`fmt ` or `COMM`).
+    """
+
+    head: Head | None = None
+    missing: int = 0
+    at: int = 0
+    size: int = 0
+    form: bytes = b""
+
+
+FINE = Checked()
+
+
+def check_header(window: Window, path: Path) -> Checked:
+    """What to put in place of a file's first bytes, and what is odd about them.
+
+    Raises TruncatedAudio where a header ends before any audio, EmptyAudio when a WAV or AIFF file
+    ends before its first frame.
+    """
+    start = window.pread(16, 0)
+    if start[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX") and start[8:12] == b"WAVE":
+        return _check_wave(window, path, start[:4])
+    if start[:4] == b"FORM" and start[8:12] in (b"AIFF", b"AIFC"):
+        return _check_aiff(window, path)
+    if start[:4] == b"riff" and start[4:16] == bytes.fromhex("2e91cf11a5d628db04c10000"):
+        form = b""
+        for chunk in w64_chunks(window):
+            if chunk.tag == b"data":
+                rest = window.size - chunk.at
+                audio = chunk.at, min(chunk.size, rest), form
+                return Checked(None, _missing(chunk.size, rest), *audio)
+            if chunk.tag == b"fmt ":
+                form = window.pread(min(chunk.size, _SLIGHT_BYTES), chunk.at)
+    return FINE
+
+
+def _check_wave(window: Window, path: Path, form: bytes) -> Checked:
+    order = ">" if form == b"RIFX" else "<"
+    big_size = None
+    kept: dict[bytes, bytes] = {}
+    odd = form == b"BW64"
+    for chunk in chunks(window, order, b"data"):
+        odd = odd or chunk.odd
+        if chunk.tag == b"ds64":
+            big_size = int.from_bytes(window.pread(16, chunk.at)[8:], "little")
+        if chunk.tag in (b"fmt ", b"fact") and chunk.size <= _SLIGHT_BYTES:
+            kept.setdefault(chunk.tag, window.pread(chunk.size, chunk.at))
+        if chunk.tag != b"data":
+            continue
+        rest = window.size - chunk.at
+        riff_size = struct.unpack(order + "I", window.pread(4, 4))[0]
+        # An honest empty file counts the zero-length chunk, and what follows it, in its total.
+        counts_what_follows = riff_size not in UNKNOWN_LENGTHS and riff_size + 8 > chunk.at
+        if rest <= 0 and chunk.size not in UNKNOWN_LENGTHS:
+            raise TruncatedAudio(
+                path,
+                f"its header claims {chunk.size} bytes of audio and the file holds none; "
+                "copy or export it again",
+            )
+        if rest <= 0 or (chunk.size == 0 and counts_what_follows and big_size is None):
+            raise EmptyAudio(path, "it has a WAV header and no audio; export it again")
+        size = chunk.size
+        if size == _MOST and big_size not in (None, 0, 0xFFFFFFFFFFFFFFFF):
+            size = int(big_size or 0)
+        elif size in UNKNOWN_LENGTHS:
+            # Somebody may have recorded that many bytes; then other chunks follow.
+            following = window.pread(8, chunk.at + size) if 0 < size < rest else b""
+            honest = _is_chunk(following, rest - size - 8, order)
+            size = size if honest else rest
+        elif rest > _MOST and _wrapped(size, rest):
+            size = rest
+        missing = _missing(size, rest)
+        played = min(size, rest)
+        stretched = _behind(window, chunk.at, played, order)
+        played += stretched
+        if b"fmt " not in kept:
+            return Checked(missing=missing)  # it may come later: libsndfile decides
+        audio = chunk.at, played, kept[b"fmt "]
+        fine = not (odd or stretched) and (
+            played == chunk.size or (chunk.size == _MOST and bool(big_size))
+        )
+        # libsndfile takes too much as "to the end of the file".
+        if (fine and size == played) or (
+            not odd and not stretched and chunk.size > rest and form == b"RIFF"
+        ):
+            return Checked(None, missing, *audio)
+        head = _wave_head(kept, played, order)
+        return Checked(Head(head, chunk.at, stretched), missing, *audio)
+    raise TruncatedAudio(path, "its WAV header ends before any audio; copy or export it again")
+
+
+def _wave_head(kept: dict[bytes, bytes], size: int, order: str) -> bytes:
+    """A header with the `fmt` and `fact` chunks of the old one, for `size` bytes of audio.
+
+    Of more than 4 GB it is RF64, with 64-bit sizes in a `ds64` chunk of 28 bytes (EBU Tech 3306).
+    """
+    body = b"".join(
+        tag + struct.pack(order + "I", len(data)) + data + b"\0" * (len(data) & 1)
+        for tag, data in kept.items()
+    )
+    total = 4 + len(body) + 8 + size
+    if total <= _MOST:
+        form = b"RIFF" if order == "<" else b"RIFX"
+        sizes = struct.pack(order + "I", total), struct.pack(order + "I", size)
+        return form + sizes[0] + b"WAVE" + body + b"data" + sizes[1]
+    big = struct.pack("<4sIQQQI", b"ds64", 28, total + 36, size, 0, 0)
+    unknown = b"\xff" * 4
+    return b"RF64" + unknown + b"WAVE" + big + body + b"data" + unknown
+
+
+def _behind(window: Window, at: int, size: int, order: str) -> int:
+    """Bytes of audio behind what a data chunk claims: those of a header that was never updated.
+
+    What follows honest audio are chunks up to the file's end, or appended tags.
+    """
+    end = at + size + (size & 1)
+    left = window.size - at - size
+    if left <= _SLIGHT_BYTES:
+        return 0
+    following = window.pread(12, end)
+    if following.startswith(_APPENDED) or _is_chunk(following, window.size - end - 8, order):
+        return 0
+    # A pad byte that is missing: the chunk lies one byte earlier.
+    if size & 1 and _is_chunk(window.pread(8, end - 1), window.size - end - 7, order):
+        return 0
+    return left
+
+
+def _check_aiff(window: Window, path: Path) -> Checked:
+    comm: bytes | None = None
+    odd = little = False
+    kind = window.pread(4, 8)
+    for chunk in chunks(window, ">", b"SSND"):
+        odd = odd or chunk.odd
+        if chunk.tag == b"COMM" and chunk.size <= _SLIGHT_BYTES:
+            comm = window.pread(chunk.size, chunk.at)
+        if chunk.tag == b"wave":
+            little = _is_little(window.pread(min(chunk.size, _SLIGHT_BYTES), chunk.at))
+        if chunk.tag != b"SSND":
+            continue
+        rest = window.size - chunk.at
+        if rest <= 8:
+            raise EmptyAudio(path, "it has an AIFF header and no audio; export it again")
+        if comm is None or len(comm) < 18:
+            return FINE
+        channels, frames, bits = struct.unpack(">hIh", comm[:8])
+        width = channels * ((bits + 7) // 8)
+        if width <= 0:
+            return FINE
+        if kind == b"AIFC" and comm[18:22] not in _PLAIN_AIFF:
+            return Checked(missing=_missing(chunk.size, rest))
+        size = rest if chunk.size in UNKNOWN_LENGTHS else chunk.size
+        missing = _missing(size, rest)
+        played = min(size, rest)
+        held = (played - 8) // width
+        little = kind == b"AIFC" and (little or comm[18:22] in _LITTLE_AIFF)
+        little = little and channels > 0 and comm[18:22] in _LITTLE_AIFF | _EITHER_AIFF
+        if frames == held and not odd and not little and played == chunk.size:
+            return Checked(None, 0, chunk.at + 8, held * width, comm)
+        if frames > held or (held - frames) * width > _SLIGHT_BYTES:
+            frames = held
+        if little:
+            head = _wave_head({b"fmt ": _wave_form(comm)}, frames * width, "<")
+            return Checked(Head(head, chunk.at + 8), missing, chunk.at + 8, frames * width, comm)
+        own = comm[:2] + struct.pack(">I", frames) + comm[6:] + b"\0" * (len(comm) & 1)
+        version = b"FVER" + struct.pack(">II", 4, 0xA2805140) if kind == b"AIFC" else b""
+        own = version + b"COMM" + struct.pack(">I", len(comm)) + own
+        played = 8 + frames * width
+        total = min(4 + len(own) + 8 + played, _MOST)
+        head = b"FORM" + struct.pack(">I", total) + kind + own
+        head += b"SSND" + struct.pack(">I", min(played, _MOST))
+        return Checked(Head(head, chunk.at), missing, chunk.at + 8, frames * width, comm)
+    raise TruncatedAudio(path, "its AIFF header ends before any audio; copy or export it again")
+
+
+# Codecs of AIFF-C whose frames have as many bytes as their bits say.
+_PLAIN_AIFF = frozenset(
+    {b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64", b"raw ",
+     b"23ni", b"42n1", b"42ni"}
+)  # fmt: skip
+# Little-endian integers, and codecs of either order: a `wave` chunk with QuickTime's `enda` atom
+# says so. libsndfile takes no notice of it, and floats in the wrong order are noise at any level.
+_LITTLE_AIFF = frozenset({b"23ni", b"42n1", b"42ni"})
+_EITHER_AIFF = frozenset({b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"})
+
+
+def _is_little(atoms: bytes) -> bool:
+    at = 0
+    while 0 <= at <= len(atoms) - 10:
+        size = int.from_bytes(atoms[at : at + 4], "big")
+        if atoms[at + 4 : at + 8] == b"enda":
+            return atoms[at + 8 : at + 10] == b"\0\1"
+        at = at + size if size >= 8 else -1
+    return False
+
+
+def _wave_form(comm: bytes) -> bytes:
+    """The `fmt` chunk of the WAV file with the samples of an AIFF-C file in the other order."""
+    channels, bits = struct.unpack(">h4xh", comm[:8])
+    width = channels * ((bits + 7) // 8)
+    kind = 3 if comm[18:20].lower() == b"fl" else 1
+    rate = iff_rate(comm)
+    each, second = min(width, 0xFFFF), min(rate * width, 0xFFFFFFFF)
+    return struct.pack("<HHIIHH", kind, channels, rate, second, each, bits)
+
+
+def iff_rate(comm: bytes) -> int:
+    """Frames a second in the `COMM` chunk of an AIFF file; 0 for nonsense."""
+    power, mantissa = struct.unpack_from(">HQ", comm, 8)
+    # An 80-bit float: 63 bits of fraction, exponent biased by 16383.
+    exponent = (power & 0x7FFF) - 16383 - 63
+    return round(mantissa * 2.0**exponent) if -64 < exponent <= -43 else 0
+
+
+def _missing(size: int, rest: int) -> int:
+    missing = size - rest
+    return missing if missing > _SLIGHT_BYTES else 0
+
+
+def _wrapped(size: int, rest: int) -> bool:
+    # Counted modulo 2**32, by a writer that took no notice; but for the padding.
+    return rest - size >= 1 << 32 and (rest - size) % (1 << 32) <= 1
+
+
+def _is_chunk(head: bytes, left: int, order: str) -> bool:
+    """Whether these bytes can begin a chunk, with `left` bytes behind its eight."""
+    if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in head[:4]):
+        return False
+    return int(struct.unpack(order + "I", head[4:8])[0]) <= max(0, left) + 1
+
+
+def chunks(window: Window, order: str, wanted: bytes | None, at: int = 12) -> Iterator[Chunk]:
+    """Chunks of a RIFF ("<") or IFF (">") file from byte `at` on, in order.
+
+    The last one is that with the sound, `wanted`; without that, the file's last. Bodies are padded
+    to even lengths. Where that leads to no chunk, but a byte before or behind it one begins, that
+    is the next one; and where nothing of the kind does, `wanted` is looked for.
+    """
+    odd = False
+    for _ in range(_MAX_CHUNKS):
+        head = window.pread(8, at)
+        if len(head) < 8:  # cut since its size was asked, or a size that leads too far
+            break
+        tag, size = head[:4], struct.unpack(order + "I", head[4:])[0]
+        if tag != wanted and not _is_chunk(head, window.size - at - 8, order):
+            break
+        yield Chunk(tag, at + 8, size, odd)
+        if tag == wanted:
+            return
+        ends = at + 8 + size + (size & 1)
+        shift = _shift(window, ends, order)
+        if shift is None:
+            at, odd = at + 8, True
+            break
+        at, odd = ends + shift, shift != 0
+    if wanted is None:
+        return
+    data = window.pread(_SEARCHED_BYTES, at)
+    found = data.find(wanted)
+    if found >= 0 and len(data) >= found + 8:
+        size = struct.unpack(order + "I", data[found + 4 : found + 8])[0]
+        yield Chunk(wanted, at + found + 8, size, True)
+
+
+def _shift(window: Window, at: int, order: str) -> int | None:
+    """Where the next chunk lies, from where it should: 0, a byte before or behind; None: nowhere.
+
+    Three letters of a name and a byte of its size may look like another name, so known ones count
+    first.
+    """
+    plausible = []
+    for shift in (0, -1, 1):
+        head = window.pread(8, at + shift)
+        if head[:4] in _KNOWN:
+            return shift
+        if _is_chunk(head, window.size - at - shift - 8, order):
+            plausible.append(shift)
+    return plausible[0] if plausible else None
+
+
+def w64_chunks(window: Window) -> Iterator[Chunk]:
+    """Chunks of a Wave64 file: 16-byte names, sizes that include the 24 bytes before the body."""
+    at = 40
+    for _ in range(_MAX_CHUNKS):
+        head = window.pread(24, at)
+        if len(head) < 24:
+            return
+        size = int.from_bytes(head[16:24], "little")
+        if size < 24 or head[4:16] != _W64_GUID_TAIL:
+            return
+        yield Chunk(head[:4], at + 24, size - 24)
+        at += (size + 7) & ~7

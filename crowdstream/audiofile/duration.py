@@ -1,0 +1,214 @@
+"""How long an audio file is, by its headers alone: for lists of files, where decoding is too slow.
+
+No decoder looks at the file, so none can be led astray by a crafted one. The headers are read as
+the loader reads them, so a length is that of the deck, to the frame; what is not known is None.
+
+Sources: as in `headers`, `mp3` and `ogg`; xiph.org "FLAC format" (STREAMINFO, frame header) and
+"Ogg FLAC mapping", "Vorbis I specification" 4.2.2; RFC 7845 (Opus: 48 kHz, pre-skip).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.containers.headers import check_header, iff_rate
+from crowdstream.audiofile.containers.joined_parts import Part, find_parts
+from crowdstream.audiofile.containers.mp4 import read_timing
+from crowdstream.audiofile.errors import AudioFileError
+from crowdstream.audiofile.transcode import Source, find, has_to_be_transcoded
+from crowdstream.system.safe_open import open_to_read
+
+TAIL = 1 << 17  # bytes at the end of a file, in which its last page or frame begins
+_OPUS_RATE = 48000
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # that are decoded as they are
+_PLAIN = (1, 3, 6, 7)  # WAVE formats whose frames have a fixed size: PCM, float, A-law, µ-law
+_EXTENSIBLE = 0xFFFE
+
+Length = tuple[int, int]
+"""Frames, and their rate in Hz."""
+
+
+def length_of(path: Path, roots: Sequence[Path] = ()) -> float | None:
+    """Seconds that the file lasts, None where its header does not say. Never raises `OSError`."""
+    found = frames_of(path, roots)
+    return found[0] / found[1] if found else None
+
+
+def frames_of(path: Path, roots: Sequence[Path] = ()) -> Length | None:
+    """Frames that the file plays, and their rate; None where its header does not say."""
+    try:
+        with open_to_read(path, roots) as file:
+            fd = file.fileno()
+            status = os.fstat(fd)
+            if has_to_be_transcoded(path, fd):
+                return _of_foreign(Source(path, fd, status.st_size, status.st_mtime_ns))
+            parts = find_parts(Window(fd, 0, status.st_size), lambda: None)
+            lengths = [_length(part, path) for part in parts]
+    except (AudioFileError, OSError, ArithmeticError, ValueError, LookupError, struct.error):
+        return None
+    total, rate = 0, 0
+    for length in lengths:
+        if length is None or (rate and length[1] != rate):
+            break  # what the loader leaves out, too
+        rate = length[1]
+        total += length[0]
+    return (total, rate) if rate > 0 and 0 < total < 1e7 * rate else None
+
+
+def foreign_length(path: Path, roots: Sequence[Path] = ()) -> Length | None:
+    """As `frames_of`, of a file that has to be transcoded; None for any other."""
+    try:
+        with open_to_read(path, roots) as file:
+            if not has_to_be_transcoded(path, file.fileno()):
+                return None
+    except (AudioFileError, OSError):
+        return None
+    return frames_of(path, roots)
+
+
+def _of_foreign(source: Source) -> Length | None:
+    # MP4 files say it to the frame; of others it is known when they have been transcoded.
+    flac = find(source)
+    if flac is not None:
+        return frames_of(flac)
+    timings = read_timing(lambda count, at: os.pread(source.fd, count, at), source.size)
+    if len(timings) != 1 or not timings[0].length or not timings[0].rate:
+        return None
+    timing = timings[0]
+    return round((timing.lead + timings[0].length) * timing.rate), timing.rate
+
+
+def _length(part: Part, path: Path) -> Length | None:
+    window = part.window
+    if part.layout is not None:
+        return part.layout.length, part.layout.first.rate
+    head = window.pread(64, 0)
+    if head[8:12] in (b"AIFF", b"AIFC"):
+        return _of_aiff(window, path)
+    if head[8:12] == b"WAVE" or head[:4] == b"riff":
+        return _of_wave(window, path, ">" if head[:4] == b"RIFX" else "<")
+    if head[:4] == b"fLaC":
+        return _of_flac(window, head[8:42], 42)
+    if head[:4] == b"OggS":
+        return _of_ogg(window)
+    return None
+
+
+def _of_wave(window: Window, path: Path, order: str) -> Length | None:
+    checked = check_header(window, path)
+    kind, _channels, rate, _, width = struct.unpack_from(order + "HHIIH", checked.form)
+    if kind == _EXTENSIBLE:
+        kind = struct.unpack_from(order + "H", checked.form, 24)[0]
+    return (checked.size // width, rate) if kind in _PLAIN else None
+
+
+def _of_aiff(window: Window, path: Path) -> Length | None:
+    checked = check_header(window, path)
+    channels, bits = struct.unpack_from(">h4xh", checked.form)
+    return checked.size // (channels * ((bits + 7) // 8)), iff_rate(checked.form)
+
+
+def _of_flac(window: Window, info: bytes, at: int) -> Length | None:
+    packed = int.from_bytes(info[10:18], "big")  # rate 20 bits, 3, 5, samples 36 bits
+    samples, rate = packed & ((1 << 36) - 1), packed >> 44
+    low, high = struct.unpack_from(">HH", info)
+    tail = max(at, window.size - TAIL)
+    last = _last_flac_frame(window.pread(TAIL, tail), high if low == high else 0, samples)
+    if last is None:
+        return (samples, rate) if samples else None
+    start, size = last
+    if not samples:
+        return start + size, rate  # of an encoder that wrote into a pipe
+    # The header of a file that was cut still claims it all; the frame it was cut in is lost.
+    return (samples if start + size >= samples else start), rate
+
+
+def _last_flac_frame(data: bytes, block: int, samples: int) -> tuple[int, int] | None:
+    """First sample and number of samples of the last frame in `data`.
+
+    block: samples of every frame but the last, 0 where they differ. samples: of all, 0 if unknown.
+    """
+    at = data.rfind(b"\xff")
+    while at >= 0:
+        found = _flac_frame(data[at : at + 16], block)
+        if found is not None and (not samples or found[0] < samples):
+            return found
+        at = data.rfind(b"\xff", 0, at)
+    return None
+
+
+def _flac_frame(head: bytes, block: int) -> tuple[int, int] | None:
+    """First sample and number of samples of the FLAC frame that begins here, or None."""
+    if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[3] >> 4 > 10:
+        return None
+    first = head[4]
+    more = 0
+    while first & (0x80 >> more) and more < 7:
+        more += 1
+    if more == 1 or len(head) < 5 + max(0, more - 1) + 3:
+        return None
+    number = first & (0x7F >> more) if more else first
+    at = 5
+    for _ in range(max(0, more - 1)):
+        number = number << 6 | head[at] & 0x3F
+        at += 1
+    code = head[2] >> 4
+    if code in (6, 7):
+        size = int.from_bytes(head[at : at + code - 5], "big") + 1
+        at += code - 5
+    elif code == 0:
+        return None
+    else:
+        size = 192 if code == 1 else 576 << (code - 2) if code < 6 else 256 << (code - 8)
+    at += {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    if at >= len(head) or _crc8(head[:at]) != head[at]:
+        return None
+    return (number if head[1] & 1 else number * (block or size)), size
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ 0x07 if value & 0x80 else value << 1) & 0xFF
+    return value
+
+
+def _of_ogg(window: Window) -> Length | None:
+    head = window.pread(256, 0)
+    start = head.find(b"\x01vorbis")
+    flac = head.find(b"\x7fFLAC")
+    if flac >= 0:
+        packed = int.from_bytes(head[flac + 27 : flac + 35], "big")
+        samples = packed & ((1 << 36) - 1)
+        if samples:
+            return samples, packed >> 44
+    rate, skip, share = _OPUS_RATE, 0, 1
+    if flac >= 0:
+        rate = int.from_bytes(head[flac + 27 : flac + 30], "big") >> 4
+    elif start >= 0:
+        rate = int.from_bytes(head[start + 12 : start + 16], "little")
+    elif b"OpusHead" in head:
+        at = head.find(b"OpusHead")
+        skip, own = struct.unpack_from("<HI", head, at + 10)
+        rate = own if own in _OPUS_RATES else _OPUS_RATE
+        share = _OPUS_RATE // rate
+    else:
+        return None
+    tail = window.pread(TAIL, max(0, window.size - TAIL))
+    serial, last = head[14:18], len(tail)
+    granule = -1
+    while granule < 0:
+        last = tail.rfind(b"OggS", 0, last)
+        if last < 0:
+            return None
+        count = tail[last + 26] if last + 27 <= len(tail) else 0
+        whole = last + 27 + count + sum(tail[last + 27 : last + 27 + count]) <= len(tail)
+        if tail[last + 14 : last + 18] == serial and whole:
+            granule = int.from_bytes(tail[last + 6 : last + 14], "little", signed=True)
+    return (granule - skip) // share, rate

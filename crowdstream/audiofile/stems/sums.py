@@ -1,0 +1,262 @@
+"""What the sound of files says about stems: how long they are, and which is the sum of others.
+
+A few seconds of every file are compared, taken from the same places of all of them. A file is the
+sum of others where a mix of these, each with a gain of its own, sounds like it. Encoders of MP3
+and AAC put some silence before a file's sound: up to `MAX_DELAY` frames are made up for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from crowdstream.audiofile.decode import going_on
+from crowdstream.audiofile.duration import foreign_length
+from crowdstream.audiofile.errors import AudioFileError
+from crowdstream.audiofile.reader import open_stem
+from crowdstream.audiofile.transcode import FlacOf, transcode
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+PLACES = 16  # windows of a file
+MAX_DELAY = 4096  # frames, 93 ms at 44.1 kHz: more than any encoder's delay
+WINDOW = 4 * MAX_DELAY  # frames, of which the inner half is compared at any delay
+SILENCE = 1e-7  # power, -70 dB of full scale
+# The share of a file's power that a mix of the others has to explain.
+SAME = 0.98  # of what is called a stem: it is the sum of others to a rounding or an encoder
+ALIKE = 0.8  # of what may be a mix that was mastered: limited, and with other tone
+PARTLY = 0.3  # of a mix of these stems and of something that is not here
+ADDEND = 0.3  # gain, against the largest one, from which a file belongs to a sum
+EVEN = 2.0  # most between the gains of a sum's addends, where it holds something else, too
+HELD = 0.7  # gain from which a file counts as contained in another
+COPY = 0.995  # correlation of two copies of one sound
+ENCODED = 0.95  # and of one with what an encoder has left of it
+LOW_HZ, HIGH_HZ = 100.0, 5000.0
+
+
+@dataclass
+class Sound:
+    """What was read of a file. `windows`: (places, frames, 2), none until it is listened to."""
+
+    path: Path
+    frames: int
+    rate: int
+    windows: Floats = field(default_factory=lambda: np.zeros((0, WINDOW, 2), np.float32))
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.frames / self.rate
+
+
+def _unwatched(_path: Path) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How files are opened. `roots`: the folders that they have to lie in, if any.
+
+    `progress` is called while something takes long, `pause` between two reads, and `watch` gives a
+    context that each file is read in: it may be one that the decoder dies of. `flac_of`: see
+    `open_stem`.
+    """
+
+    roots: Sequence[Path] = ()
+    progress: Callable[[], None] = going_on
+    pause: Callable[[], None] = going_on
+    watch: Callable[[Path], AbstractContextManager[None]] = field(default=_unwatched)
+    flac_of: FlacOf = transcode
+
+
+def measure(paths: Sequence[Path], access: Access) -> dict[Path, Sound]:
+    """The lengths of files, of those that can be opened."""
+    found = {}
+    for path in paths:
+        try:
+            with access.watch(path):
+                length = foreign_length(path, access.roots)  # without transcoding it
+            if length is not None:
+                found[path] = Sound(path, *length)
+                continue
+            with (
+                access.watch(path),
+                open_stem(path, None, access.progress, access.roots, access.flac_of) as reader,
+            ):
+                found[path] = Sound(path, reader.frames, reader.source_rate)
+        except AudioFileError:
+            continue  # whoever plays or analyses it says what is wrong
+        access.pause()
+    return found
+
+
+def listen(sounds: dict[Path, Sound], access: Access) -> None:
+    """Read the windows of `sounds`; one that can't be read is taken out of them."""
+    if not sounds:
+        return
+    rate = Counter(sound.rate for sound in sounds.values()).most_common(1)[0][0]
+    longest = max(sound.seconds for sound in sounds.values())
+    # Also where the files differ in length a little, all have sound at the same places.
+    usual = min(one.seconds for one in sounds.values() if one.seconds >= 0.9 * longest)
+    places = _places(round(usual * rate))
+    for path in list(sounds):
+        try:
+            sounds[path].windows = _windows(path, rate, places, access)
+        except AudioFileError:
+            del sounds[path]
+
+
+def _places(frames: int) -> list[int]:
+    # Spread over the file, and in time with no beat.
+    room = max(0, frames - WINDOW)
+    if room <= PLACES * WINDOW:
+        return list(range(0, room + 1, WINDOW)) or [0]
+    return [int(room * ((number + (number * 0.618) % 1.0) / PLACES)) for number in range(PLACES)]
+
+
+def _windows(path: Path, rate: int, places: Sequence[int], access: Access) -> Floats:
+    made = np.zeros((len(places), WINDOW, 2), np.float32)
+    with access.watch(path):
+        reader = open_stem(path, rate, access.progress, access.roots, access.flac_of)
+    try:
+        for window, place in zip(made, places, strict=True):
+            with access.watch(path):
+                found = reader.read(place, WINDOW)
+            if found.dtype == np.int16:
+                found = found.astype(np.float32) / 32768
+            window[: len(found)] = found  # one channel becomes two
+            access.pause()
+    finally:
+        reader.close()
+    return made
+
+
+def power(sound: Sound) -> float:
+    """Mean square of what was read."""
+    return float(np.mean(np.square(sound.windows, dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What others explain of a file: the `share` of its power, 0 to 1, and each one's gain."""
+
+    share: float
+    gains: dict[Path, float]
+
+    @property
+    def addends(self) -> list[Path]:
+        """Those with a gain that counts."""
+        largest = max(self.gains.values(), default=0.0)
+        return [path for path, gain in self.gains.items() if gain >= ADDEND * largest > 0]
+
+    @property
+    def even(self) -> bool:
+        """Whether all addends have about the same gain, as in a mix, and at least half of it."""
+        gains = [self.gains[path] for path in self.addends]
+        return bool(gains) and max(gains) <= EVEN * min(gains) and min(gains) >= 0.5
+
+
+def explain(sound: Sound, others: Sequence[Sound]) -> Sum:
+    """How far a mix of `others` is what `sound` holds. Copies of each other count once."""
+    own = power(sound)
+    heard = _different([other for other in others if power(other) > SILENCE])
+    if own <= SILENCE or not heard:
+        return Sum(0.0, {})
+    target, parts = _aligned(sound, heard)
+    matrix = np.stack(parts)
+    gram = (matrix @ matrix.T).astype(np.float64)
+    against = (matrix @ target).astype(np.float64)
+    gains = _positive_gains(gram, against)
+    made = gains @ matrix
+    total = float(np.dot(target, target))
+    # By place: a limiter turns a mix down here and there.
+    columns = target.reshape(len(_inner(sound)), -1), made.reshape(len(_inner(sound)), -1)
+    cross = np.einsum("ij,ij->i", *columns)
+    power_made = np.einsum("ij,ij->i", columns[1], columns[1])
+    explained = np.sum(np.maximum(cross, 0.0) ** 2 / np.maximum(power_made, 1e-12))
+    share = min(1.0, float(explained) / max(total, 1e-12))
+    return Sum(share, {one.path: float(gain) for one, gain in zip(heard, gains, strict=True)})
+
+
+def is_copy(sound: Sound, other: Sound) -> bool:
+    """Whether two files hold the same sound, at the same level within 1 dB."""
+    if min(power(sound), power(other)) <= SILENCE:
+        return False
+    target, [part] = _aligned(sound, [other])
+    cross = float(np.dot(target, part))
+    scale = float(np.sqrt(np.dot(target, target) * np.dot(part, part)))
+    gain = cross / max(float(np.dot(part, part)), 1e-12)
+    return cross >= ENCODED * scale > 0 and 0.89 < gain < 1.12
+
+
+def shares(sound: Sound) -> tuple[float, float]:
+    """Power below `LOW_HZ` and above `HIGH_HZ`, in dB of all; (0, -inf) of silence."""
+    size = sound.windows.shape[1]
+    mono = sound.windows.reshape(-1, size, 2).transpose(0, 2, 1).reshape(-1, size)
+    spectrum = np.sum(np.abs(np.fft.rfft(mono * np.hanning(size), axis=1)) ** 2, axis=0)
+    hertz = np.fft.rfftfreq(size, 1 / sound.rate)
+    total = float(spectrum.sum())
+    if total <= 0:
+        return 0.0, -np.inf
+    low, high = spectrum[hertz < LOW_HZ].sum(), spectrum[hertz > HIGH_HZ].sum()
+    return 10 * np.log10(low / total + 1e-12), 10 * np.log10(high / total + 1e-12)
+
+
+def _inner(sound: Sound, delay: int = 0) -> Floats:
+    return sound.windows[:, MAX_DELAY + delay : WINDOW - MAX_DELAY + delay]
+
+
+def _flat(sound: Sound, delay: int = 0) -> Floats:
+    return np.ascontiguousarray(_inner(sound, delay)).reshape(-1)
+
+
+def _different(sounds: Sequence[Sound]) -> list[Sound]:
+    found: list[Sound] = []
+    for sound in sounds:
+        own = _flat(sound)
+        norm = float(np.dot(own, own))
+        copies = (
+            float(np.dot(own, other)) ** 2 >= COPY**2 * norm * float(np.dot(other, other))
+            for other in map(_flat, found)
+        )
+        if not any(copies):
+            found.append(sound)
+    return found
+
+
+def _aligned(sound: Sound, others: Sequence[Sound]) -> tuple[Floats, list[Floats]]:
+    # With the delay of `sound` against the others made up for.
+    parts = [_flat(other) for other in others]
+    whole: Floats = np.sum([other.windows for other in others], axis=0, dtype=np.float32)
+    size = 2 * WINDOW
+    cross = np.zeros(size)
+    for channel in range(2):
+        one = np.fft.rfft(sound.windows[:, :, channel], size, axis=1)
+        two = np.fft.rfft(whole[:, :, channel], size, axis=1)
+        cross += np.fft.irfft(np.sum(one * np.conj(two), axis=0), size)
+    delays = np.concatenate([cross[-MAX_DELAY:], cross[: MAX_DELAY + 1]])
+    best = int(np.argmax(delays)) - MAX_DELAY
+    # No delay, unless another one fits clearly better: a beat fits itself at many.
+    if cross[best] <= 1.05 * cross[0]:
+        best = 0
+    return _flat(sound, best), parts
+
+
+def _positive_gains(gram: Doubles, against: Doubles) -> Doubles:
+    # Least squares with no gain below zero, one gain at a time until nothing moves.
+    gains = np.zeros(len(against))
+    for _ in range(500):
+        before = gains.copy()
+        for number in range(len(gains)):
+            rest = against[number] - gram[number] @ gains + gram[number, number] * gains[number]
+            gains[number] = max(0.0, rest / max(gram[number, number], 1e-12))
+        if np.max(np.abs(gains - before)) < 1e-5:
+            break
+    return gains

@@ -1,0 +1,279 @@
+"""Which files make up a track, and which folders files may come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crowdstream.audiofile.errors import (
+    EmptyAudio,
+    FileMissing,
+    FileUnreadable,
+    NotOneTrack,
+    OutsideMediaRoot,
+    PermissionRefused,
+    TooManyStems,
+)
+from crowdstream.audiofile.stems.folder import (
+    FIRST_STEMS,
+    MAX_HEARD,
+    MAX_STEMS,
+    STEMS,
+    LeftOut,
+    StemFile,
+    Verdict,
+    by_names,
+    by_sound,
+    unpacked,
+)
+from crowdstream.audiofile.stems.folder_cache import recall, remember
+from crowdstream.audiofile.stems.names import kind_of, plain_stem, read_name
+from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.transcode import (
+    TRANSCODED_EXTENSIONS,
+    UNPACKED,
+    can_transcode,
+    is_transcoded,
+    missing_reason,
+)
+from crowdstream.system.safe_open import nearest_spelling, real_path, root_of
+
+__all__ = [
+    "AUDIO_EXTENSIONS",
+    "FIRST_STEMS",
+    "FOREIGN_EXTENSIONS",
+    "MAX_ENTRIES",
+    "MAX_STEMS",
+    "UNPACKED",
+    "LeftOut",
+    "StemFile",
+    "TrackFiles",
+    "audio_extensions",
+    "check_media_root",
+    "find_stems",
+    "folder_verdict",
+    "hear_stems",
+    "is_audio",
+    "is_foreign",
+    "is_stem_file",
+    "kind_of",
+    "left_out_values",
+    "stem_name",
+    "track_of",
+]  # fmt: skip
+
+MAX_ENTRIES = 1000  # of a folder: control looks into it itself, and 100 000 would take it a second
+# All that a deck can load. Others that libsndfile knows (SDS, XI, ...) are no music files.
+AUDIO_EXTENSIONS = frozenset(
+    {
+        ".wav", ".wave", ".bwf", ".bw64", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf", ".au",
+        ".snd", ".voc", ".flac", ".ogg", ".oga", ".opus", ".mp3",
+    }
+)
+STEM_FILE_ENDINGS = (".stem.mp4", ".stem.m4a")
+# Sound that no deck can load: a stem of this kind is named, not passed over. Without PyAV, so is
+# what would be transcoded.
+FOREIGN_EXTENSIONS = frozenset({".ofr", ".mogg", ".rx2", ".rex"})
+
+
+@dataclass(frozen=True)
+class TrackFiles:
+    """A track: its name, and its one to eight stems in the order of the deck's channels.
+
+    `left_out`: files of its folder that are not played with it. `heard`: whether its files were
+    listened to, now or earlier; until then a mixdown may be among the stems, and more than eight.
+    """
+
+    name: str
+    stems: tuple[StemFile, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    heard: bool = True
+
+
+def find_stems(path: Path) -> TrackFiles:
+    """The stems of the track at `path`: a file is one stem, a folder's audio files are several.
+
+    No file is opened: what names leave open, and nobody has listened to yet, stays open (see
+    `TrackFiles.heard`). The stem of a single file has the file's name without its extension. In a
+    folder, the order is drums, bass, vocals, other, then the rest by name. Hidden files and files
+    that are no audio by their extension are passed over.
+
+    Raises FileMissing, PermissionRefused, FileUnreadable, EmptyAudio (no audio file in the
+    folder), NotOneTrack, TooManyStems.
+    """
+    return _find(path, None)
+
+
+def hear_stems(path: Path, access: Access | None = None) -> TrackFiles:
+    """As `find_stems`, but a folder's files are listened to where that is needed.
+
+    Takes some 5 ms for each WAV or FLAC file and 50 ms for each MP3, once.
+    """
+    return _find(path, access or Access())
+
+
+def folder_verdict(folder: Path, access: Access | None = None) -> Verdict | None:
+    """What the audio files in a folder are; None where there are none, or too many to be stems.
+
+    `access`: how to open them; without, they are not listened to. Raises OSError.
+    """
+    files, foreign = _audio_files(folder)
+    if not files or len(files) + len(foreign) > MAX_ENTRIES:
+        return None
+    return _verdict(folder, files, foreign, access)
+
+
+def _find(path: Path, access: Access | None) -> TrackFiles:
+    try:
+        path = nearest_spelling(path)
+        is_folder = path.is_dir()
+        if not is_folder and not path.exists():
+            raise FileMissing(path, "there is no such file or folder")
+        if not is_folder:
+            return TrackFiles(path.stem, (StemFile(path.stem, path),))
+        files, foreign = _audio_files(path)
+    except ValueError:
+        raise FileMissing(path, "no file can have such a name") from None
+    except PermissionError:
+        raise PermissionRefused(path, "this user may not open it; change its permissions") from None
+    except OSError as error:
+        raise FileUnreadable(path, f"it can't be read ({os.strerror(error.errno or 0)})") from None
+    if not files:
+        raise EmptyAudio(path, _nothing(foreign))
+    # os.path.abspath gives '.' and 'x/..' a name, too.
+    name = path.name or Path(os.path.abspath(path)).name or str(path)
+    return track_of(path, name, _verdict(path, files, foreign, access))
+
+
+def track_of(path: Path, name: str, verdict: Verdict) -> TrackFiles:
+    """The track that a folder is. Raises NotOneTrack and TooManyStems."""
+    if verdict.firm:
+        raise NotOneTrack(
+            path, f"it is not the stems of one track: {verdict.reason}; name one file"
+        )
+    stems, count = verdict.stems, len(verdict.stems)
+    settled = verdict.heard or verdict.kind != STEMS
+    if count > (MAX_STEMS if settled else MAX_HEARD):
+        what = "stems" if verdict.kind == STEMS else "audio files"
+        raise TooManyStems(
+            path,
+            f"the folder holds {count} {what} and a deck has {MAX_STEMS} stems; "
+            + ("mix some of them together" if verdict.kind == STEMS else "name one file, or leave "
+               "only the stems of one track in it"),
+        )  # fmt: skip
+    return TrackFiles(name, stems, verdict.left_out, verdict.heard)
+
+
+def left_out_values(left_out: Sequence[LeftOut]) -> list[list[Any]]:
+    """As JSON holds them: name of the file, reason, whether it is lost."""
+    return [[one.path.name, one.reason, one.lost] for one in left_out]
+
+
+def stem_name(file: Path) -> str:
+    """The name of a stem by its file: a known stem name where there is one, else the file's stem.
+
+    'Drums.wav' -> 'drums', 'my song - Bass.flac' -> 'bass', 'song_(Vocals).wav' -> 'vocals',
+    'song_mix.wav' -> 'mix', 'Loop 3.wav' -> 'Loop 3'.
+    """
+    return read_name(plain_stem(file.name)).name
+
+
+def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
+    """The real path of `path`: absolute, without '~', '..' and symbolic links.
+
+    Raises OutsideMediaRoot when there are `roots` and the real path is inside none of them (nor
+    is one of them), FileMissing for a path that cannot exist or whose links run in a circle.
+    """
+    try:
+        real = real_path(path)
+        inside = not roots or root_of(real, roots) is not None
+    except OSError:
+        raise FileMissing(path, "there is no such file") from None
+    if not inside:
+        allowed = ", ".join(str(root) for root in roots)
+        raise OutsideMediaRoot(path, f"it lies outside the media folders ({allowed})")
+    return real
+
+
+def is_audio(name: str) -> bool:
+    """Whether a deck can load files of such a name. Stem files are unpacked first."""
+    if os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS:
+        return True
+    return can_transcode() and is_transcoded(name) and not is_stem_file(name)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file of such a name holds sound that no deck can load. Stem files are unpacked."""
+    if is_stem_file(name):
+        return False
+    known = os.path.splitext(name)[1].lower() in FOREIGN_EXTENSIONS
+    return known or (is_transcoded(name) and not can_transcode())
+
+
+def is_stem_file(name: str) -> bool:
+    """Whether a file of such a name holds several stems."""
+    return name.lower().endswith(STEM_FILE_ENDINGS)
+
+
+def audio_extensions() -> list[str]:
+    """Of all files that a deck can load here."""
+    return sorted(AUDIO_EXTENSIONS | (TRANSCODED_EXTENSIONS if can_transcode() else frozenset()))
+
+
+def foreign_reason(name: str) -> str:
+    """What is wrong with a file of a foreign format."""
+    kind = os.path.splitext(name)[1].lower()
+    if is_transcoded(name):
+        return missing_reason(name)
+    return f"{kind} files can't be played: convert it to WAV or FLAC"
+
+
+def _nothing(foreign: Sequence[Path]) -> str:
+    if not foreign:
+        return "the folder holds no audio file"
+    names = ", ".join(file.name for file in foreign[:MAX_STEMS])
+    more = f" and {len(foreign) - MAX_STEMS} more" if len(foreign) > MAX_STEMS else ""
+    remedy = "convert them to WAV or FLAC"
+    if any(is_transcoded(file.name) for file in foreign):
+        remedy = missing_reason(next(file.name for file in foreign if is_transcoded(file.name)))
+    return f"the folder holds no audio file that can be played, but {names}{more}: {remedy}"
+
+
+def _verdict(
+    folder: Path, files: Sequence[Path], foreign: Sequence[Path], access: Access | None
+) -> Verdict:
+    lost = tuple(LeftOut(file, foreign_reason(file.name), lost=True) for file in foreign)
+    found = by_names(files, lost)
+    if (folder / UNPACKED).exists():
+        return unpacked(files)
+    if found.heard:
+        return found
+    known = recall(folder, files, foreign)
+    if known is None and access is not None:
+        known = by_sound(files, lost, access)
+        remember(folder, files, foreign, known)
+    return known or found
+
+
+def _audio_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    # Those that can be loaded, and those with sound that can't.
+    files: list[Path] = []
+    foreign: list[Path] = []
+    with os.scandir(folder) as entries:
+        for number, entry in enumerate(entries):
+            if number >= MAX_ENTRIES:
+                raise TooManyStems(
+                    folder,
+                    f"the folder holds more than {MAX_ENTRIES} files and a deck has {MAX_STEMS} "
+                    "stems; name one file, or a folder with the stems of one track",
+                )
+            if entry.name.startswith("."):
+                continue
+            if is_audio(entry.name) and entry.is_file():
+                files.append(folder / entry.name)
+            elif is_foreign(entry.name) and entry.is_file():
+                foreign.append(folder / entry.name)
+    return sorted(files), sorted(foreign)

@@ -1,0 +1,402 @@
+"""The one table of commands: what each is called, takes, means and answers.
+
+Dispatch, validation, error replies, the Python calls and the OSC reference come from it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+from crowdstream.commands.errors import BadArgument, Refused, UnknownAddress
+from crowdstream.commands.patterns import is_pattern, parts_of
+from crowdstream.desk.constants import BUSES, DECKS
+
+DECK_LETTERS = "ABCD"[:DECKS]
+BANDS = ("low", "mid", "high")
+
+# What stands for a place in an address: how each is written, and its number.
+PLACES = {
+    "deck": [
+        (case, number)
+        for number, letter in enumerate(DECK_LETTERS)
+        for case in (letter, letter.lower())
+    ],
+    "bus": [(str(number + 1), number) for number in range(BUSES)],
+}
+
+HINT_SECONDS = 0.1  # at most ten suggestions a second
+MAX_MATCHES = 128  # commands that one pattern stands for: /deck/*/stem/*/eq/* is 96
+REMEMBERED_PATTERNS = 256  # a controller sends the same few again and again
+
+Place = dict[str, Any]
+"""What an address says by itself: the number of its deck or bus, by name."""
+
+MAX_TEXT_LENGTH = 4096  # characters: no path that Linux opens is longer
+MAX_REST_COUNT = 64  # values of an argument that takes all that remain
+MAX_WORD_LENGTH = 64  # characters of one of several names, so that all of them fit a request
+# What a number may be where its argument names no limit: what OSC's types h and f hold.
+TYPE_LIMITS: dict[str, tuple[float, float]] = {
+    "i": (-(2**63), 2**63 - 1), "f": (-3.4028234663852886e38, 3.4028234663852886e38),
+}  # fmt: skip
+
+REQUIRED: Any = object()
+"""Marks an argument without a default."""
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One argument: OSC type tag (i, f, s), unit, inclusive range, default, choices.
+
+    `rest`: takes all that remain (at least one unless there is a default), as a tuple. Type `*`
+    is any value, as it comes. `words`: texts that may stand for a number: the handler gets those.
+    `or_zero`: 0 is allowed beside a range that begins above it. `max_length`: characters of a
+    text; `max_count`: values that `rest` takes. A nil stands for an argument that may be left out
+    without a value.
+    """
+
+    name: str
+    type: str
+    help: str = ""
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    default: Any = REQUIRED
+    choices: tuple[str, ...] = ()
+    rest: bool = False
+    words: tuple[str, ...] = ()
+    or_zero: bool = False
+    max_length: int = MAX_TEXT_LENGTH
+    max_count: int = MAX_REST_COUNT
+
+    @property
+    def switch(self) -> bool:
+        """Whether it is on or off, so that JSON's true and false fit it."""
+        return self.type == "i" and (self.low, self.high) == (0, 1)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The smallest and the largest number; None for what is no number."""
+        if self.type not in TYPE_LIMITS:
+            return None
+        low, high = TYPE_LIMITS[self.type]
+        return low if self.low is None else self.low, high if self.high is None else self.high
+
+    def check(self, value: Any) -> Any:
+        """`value` as this argument's type; raises `BadArgument` saying what is allowed."""
+        if value is None and self.default is None:
+            return None
+        if self.type == "*":
+            if isinstance(value, str):
+                self._check_length(value)
+            return value
+        if self.type == "s":
+            return self._check_text(value)
+        if self.words and isinstance(value, str) and _in(value, self.words):
+            return value.lower()
+        return self._check_number(value)
+
+    def _check_number(self, value: Any) -> Any:
+        number = None
+        try:
+            if isinstance(value, Real):
+                number = float(value)
+        except OverflowError:
+            number = math.inf
+        if number is None:
+            words = f" nor one of {', '.join(self.words)}" if self.words else ""
+            raise BadArgument(f"{self.name}: {_shown(value)} is not a number{words}")
+        if not math.isfinite(number):
+            raise BadArgument(f"{self.name}: {_shown(value)} is not finite")
+        if self.type == "i" and not number.is_integer():
+            raise BadArgument(f"{self.name}: {number:g} is not a whole number")
+        exact = number if self.type == "f" else int(value)
+        assert self.limits is not None
+        low, high = self.limits
+        if not low <= exact <= high and not (self.or_zero and exact == 0):
+            text = self.range_text() or f"{low:g} to {high:g}"
+            raise BadArgument(f"{self.name}: {number:g} is out of range, {text}")
+        return exact
+
+    def _check_text(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise BadArgument(f"{self.name}: {_shown(value)} is not a text")
+        self._check_length(value)
+        if not self.choices:
+            if not value and self.default == "":
+                return value
+            if not value or "\0" in value:
+                raise BadArgument(f"{self.name}: is empty or holds a zero byte")
+            return value
+        for choice in self.choices:
+            if _in(value, (choice.lower(),)):
+                return choice
+        raise BadArgument(f"{self.name}: {_shown(value)} is none of {', '.join(self.choices)}")
+
+    def _check_length(self, text: str) -> None:
+        if len(text) > self.max_length:
+            raise BadArgument(
+                f"{self.name}: {len(text)} characters are too many, up to {self.max_length} fit"
+            )
+
+    def range_text(self) -> str:
+        """The allowed range in words, with its unit; empty when all is allowed."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.low is not None and self.high is not None:
+            zero = "0 or " if self.or_zero else ""
+            return f"{zero}{self.low:g} to {self.high:g}{unit}"
+        if self.low is not None:
+            return f"at least {self.low:g}{unit}"
+        return unit.strip()
+
+
+def _in(text: str, words: Sequence[str]) -> bool:
+    # Whether it is one of these in either case. Letters of other scripts have lower cases in ASCII.
+    return text.isascii() and text.lower() in words
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+@dataclass(frozen=True)
+class Command:
+    """One address, or one for each deck or bus when it contains `{deck}` or `{bus}`.
+
+    `handler(context, **arguments)` does it; `answers` says in words what the sender gets
+    besides `/fail`. `scheduled`: it acts exactly at the frame that a bundle's time tag names.
+    `quantized`: sent for at once, it waits for the beat that `/deck/{deck}/quantize` says.
+    `asks`: it needs nothing of the engine, and is answered also while that is overloaded.
+    `changes`: others may see a difference after it, and those who watch are told.
+    `button`: a button may send it although it has arguments; see `pressed`.
+    `python`: its Python name where the one of its address is another command's.
+    """
+
+    address: str
+    args: tuple[Arg, ...]
+    help: str
+    handler: Callable[..., Any]
+    answers: str = ""
+    scheduled: bool = False
+    quantized: bool = False
+    asks: bool = False
+    changes: bool = True
+    button: bool = False
+    python: str = ""
+    reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The address as a Python name: `/deck/{deck}/eq/low` is `deck_eq_low`."""
+        if self.python:
+            return self.python
+        parts = [part for part in self.address.split("/") if part and "{" not in part]
+        return "_".join(parts).replace(".", "_")
+
+    @property
+    def is_button(self) -> bool:
+        """Whether what a button sends, 1 when pressed and 0 when released, is understood."""
+        return self.button or not self.args
+
+    def pressed(self, values: Sequence[Any]) -> Sequence[Any] | None:
+        """The arguments that are left of what a button has sent; None: it was released.
+
+        What no button has sent is left as it is. A button's value comes alone, or after all
+        arguments where all are required. Where others may be left out, 0 and 1 alone are a
+        button's; 1 is an argument where it can be the only one. Raises `BadArgument`.
+        """
+        if not self.is_button or not values or not isinstance(values[-1], Real):
+            return values
+        value = float(values[-1])
+        if all(arg.default is REQUIRED for arg in self.args):
+            if len(values) != len(self.args) + 1:
+                return values
+            if not value >= 0.0:
+                raise BadArgument(f"a button sends 0 or more, not {value:g} ({self.usage()})")
+            return values[:-1] if value else None
+        if len(values) > 1 or value not in (0.0, 1.0):
+            return values
+        if not value:
+            return None
+        return values if len(self.args) == 1 and self._accepts_one() else ()
+
+    def _accepts_one(self) -> bool:
+        try:
+            self.args[0].check(1.0)
+        except BadArgument:
+            return False
+        return True
+
+    def bind(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Arguments by name, checked; raises `BadArgument`."""
+        if self.reorder:
+            values = self.reorder(values)
+        bound: dict[str, Any] = {}
+        at = 0
+        for arg in self.args:
+            if arg.rest:
+                rest = values[at:]
+                if not rest and arg.default is REQUIRED:
+                    raise BadArgument(f"{arg.name} is missing ({self.usage()})")
+                if len(rest) > arg.max_count:
+                    raise BadArgument(
+                        f"{arg.name}: {len(rest)} are too many, at most {arg.max_count} can be sent"
+                    )
+                bound[arg.name] = tuple(arg.check(value) for value in rest)
+                at = len(values)
+            elif at < len(values):
+                bound[arg.name] = arg.check(values[at])
+                at += 1
+            elif arg.default is REQUIRED:
+                raise BadArgument(f"{arg.name} is missing ({self.usage()})")
+            else:
+                bound[arg.name] = arg.default
+        if at < len(values):
+            raise BadArgument(f"{len(values)} arguments are too many ({self.usage()})")
+        return bound
+
+    def values(self, bound: dict[str, Any], count: int) -> tuple[Any, ...]:
+        """Arguments in their order, as they were bound; of `count` that came, so many."""
+        values: list[Any] = []
+        for arg in self.args:
+            if arg.rest:
+                values += bound[arg.name]
+            else:
+                values.append(bound[arg.name])
+        return tuple(values if self.reorder else values[:count])
+
+    def address_at(self, place: dict[str, Any]) -> str:
+        """The address of one deck or bus, as `Table.find` gives it, in its first spelling."""
+        address = self.address
+        for name, number in place.items():
+            spelling = next(one for one, known in PLACES[name] if known == number)
+            address = address.replace(f"{{{name}}}", spelling)
+        return address
+
+    def usage(self) -> str:
+        """The address and its arguments, as one would write them."""
+        words = [self.address]
+        for arg in self.args:
+            word = f"{arg.type} {arg.name}" + (" ..." if arg.rest else "")
+            words.append(word if arg.default is REQUIRED else f"[{word}]")
+        return " ".join(words)
+
+
+@dataclass
+class Table:
+    """All commands, found by address. Deck letters in an address come in either case."""
+
+    commands: list[Command] = field(default_factory=list)
+    _exact: dict[str, tuple[Command, dict[str, Any]]] = field(default_factory=dict)
+    _names: dict[str, Command] = field(default_factory=dict)
+    _tree: dict[str, Any] = field(default_factory=dict)
+    _patterns: dict[str, tuple[tuple[Command, Place], ...]] = field(default_factory=dict)
+    _hinted: float = -1.0
+
+    def add(self, address: str, *args: Arg, **options: Any) -> Callable[..., Any]:
+        """Decorator: the function below is the handler; its docstring is the help."""
+
+        def register(handler: Callable[..., Any]) -> Callable[..., Any]:
+            text = " ".join((handler.__doc__ or "").split())
+            command = Command(address, args, text, handler, **options)
+            if command.name in self._names or not f"osc_{command.name}".isidentifier():
+                raise ValueError(f"{address}: {command.name!r} is taken, or no Python name")
+            self._names[command.name] = command
+            self.commands.append(command)
+            place = next((name for name in PLACES if f"{{{name}}}" in address), None)
+            if place is None:
+                self._enter(address, command, {})
+                return handler
+            for spelling, number in PLACES[place]:
+                exact = address.replace(f"{{{place}}}", spelling)
+                self._enter(exact, command, {place: number})
+            return handler
+
+        return register
+
+    def _enter(self, address: str, command: Command, place: Place) -> None:
+        self._exact[address] = command, place
+        node = self._tree
+        for part in address[1:].split("/"):
+            node = node.setdefault(part, {})
+        node[""] = command, place
+
+    def find_all(self, address: str) -> Sequence[tuple[Command, Place]]:
+        """The command of an address, or all that a pattern stands for, in the table's order.
+
+        Raises `UnknownAddress` where there is none, `BadArgument` for what is no pattern, and
+        `Refused` for more than `MAX_MATCHES`.
+        """
+        if not is_pattern(address):
+            return (self.find(address),)
+        found = self._patterns.get(address)
+        if found is None:
+            found = self._search(address)
+            if len(self._patterns) >= REMEMBERED_PATTERNS:
+                self._patterns.clear()
+            self._patterns[address] = found
+        return found
+
+    def _search(self, pattern: str) -> tuple[tuple[Command, Place], ...]:
+        nodes = [self._tree]
+        for part in parts_of(pattern):
+            if part.literal is not None:
+                nodes = [node[part.literal] for node in nodes if part.literal and
+                         part.literal in node]
+                continue
+            names = {name for name in {name for node in nodes for name in node}
+                     if name and part.matches(name)}
+            nodes = [below for node in nodes for name, below in node.items() if name in names]
+        found: dict[Any, tuple[Command, Place]] = {}
+        for node in nodes:
+            if "" in node:  # deck letters are there in both cases
+                command, place = node[""]
+                found.setdefault((command.address, *place.values()), node[""])
+        if not found:
+            raise UnknownAddress("the pattern matches no address")
+        if len(found) > MAX_MATCHES:
+            raise Refused(f"the pattern matches more than {MAX_MATCHES} addresses")
+        return tuple(found.values())
+
+    def find(self, address: str) -> tuple[Command, Place]:
+        """The command of an address and what the address itself says.
+
+        Raises `UnknownAddress`, naming the nearest one there is.
+        """
+        found = self._exact.get(address)
+        if found is None:
+            raise UnknownAddress(f"unknown address{self._hint(address)}")
+        return found
+
+    def _hint(self, address: str) -> str:
+        # Looking for the nearest name takes a millisecond: not for every message of a flood.
+        now = time.monotonic()
+        if now - self._hinted < HINT_SECONDS:
+            return ""
+        self._hinted = now
+        near = difflib.get_close_matches(address[:100], self._exact, 1)
+        return f" (did you mean {near[0]}?)" if near else ""
+
+    def by_name(self, name: str) -> Command | None:
+        """The command with this Python name."""
+        return self._names.get(name)
+
+
+TABLE = Table()
+"""Filled by the modules of `crowdstream.control.handlers`."""
+
+
+def deck_arg(name: str = "deck", **options: Any) -> Arg:
+    """A deck's letter."""
+    return Arg(name, "s", "deck", choices=tuple(DECK_LETTERS), **options)
+
+
+def deck_number(letter: str) -> int:
+    """0 for A, 1 for B, ..."""
+    return DECK_LETTERS.index(letter)

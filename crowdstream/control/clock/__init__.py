@@ -1,0 +1,1 @@
+"""The musical clock: frames, beats, tempo, MIDI ticks, quantization, movement."""

@@ -1,0 +1,1 @@
+"""Decks: tracks, voices, channel strips, effects and routing, as control keeps them."""

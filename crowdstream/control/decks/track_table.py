@@ -1,0 +1,575 @@
+"""Buffers: from a path to a track that can be started, and from there to freed memory."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from crowdstream.audiofile.beatgrid import BeatGrid
+from crowdstream.audiofile.errors import AudioFileError
+from crowdstream.audiofile.stems.track_files import (
+    TrackFiles,
+    check_media_root,
+    find_stems,
+    left_out_values,
+)
+from crowdstream.commands.errors import CommandError, NotLoaded
+from crowdstream.commands.registry import DECK_LETTERS
+from crowdstream.control.decks.beatgrid import Grid, GridSlots
+from crowdstream.control.decks.stems import StemMix
+from crowdstream.control.decks.track import FIRST_BUFFER, SourceNumbers, Track, first_buffer, in_use
+from crowdstream.control.engine_queue.request import Request
+from crowdstream.desk.block import Desk
+from crowdstream.desk.opcodes import FREE, OP_GRID, OP_START
+from crowdstream.system.text import printable
+
+log = logging.getLogger(__name__)
+
+LEAVE_SECONDS = 1.0  # after which a track that still sounds is told once more to stop
+# Numbers of tracks that are left out: an earlier control may have used some in its last turn.
+SAFE_DISTANCE = 1000
+MAX_NAME = 200  # characters: names go into every status, which is one packet
+
+
+class Playback(Protocol):
+    """What becomes of the voices of tracks (see `Voices`)."""
+
+    def silence(self, track: Track, frame: int) -> None:
+        """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
+
+    def fail_unstarted(self, track: Track, frame: int, reason: str) -> None:
+        """A track leaves at `frame`: tell the senders of starts that will not happen."""
+
+    def change_grid(self, track: Track, slot: int, passed: Callable[[], None]) -> None:
+        """Give a track's voice another grid; `passed` once the engine reads no other."""
+
+
+class Observer(Protocol):
+    """Who holds something that waits for tracks (see `Mixer`)."""
+
+    def opened(self, track: Track) -> None:
+        """A track's length is known."""
+
+    def leaves(self, track: Track, reason: str) -> None:
+        """A track will not be played any more; the reason is for those who wait for it."""
+
+
+class TrackTable:
+    """Which track is in which buffer, and where each stands with the loader.
+
+    A track's way: on its way in (`_incoming`), in its buffer (`current`) from the moment it can
+    be started, leaving (silent soon, then unloaded by the loader), gone. Until a new track is
+    ready the old one stays and plays. `to_loader` sends a request to the loader, whose answers
+    `loader_event` takes in; `tell` sends an event to all subscribers.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        playback: Playback,
+        to_loader: Callable[[dict[str, Any]], None],
+        tell: Callable[..., None] = lambda *_, **__: None,
+        monotonic: Callable[[], float] = time.monotonic,
+        media_roots: Sequence[Path] = (),
+    ) -> None:
+        self.desk = desk
+        self.observer: Observer | None = None
+        self._playback = playback
+        self._monotonic = monotonic
+        self._to_loader = to_loader
+        self._tell = tell
+        # The loader may have been started in another folder.
+        self._roots = [root.expanduser().absolute() for root in media_roots]
+        self._latest = 0  # number of a track
+        self._numbers = itertools.count(1)
+        self._sources = SourceNumbers()
+        self._unknown_sources: set[int] = set()  # in use, and nobody has noted by whom
+        self.grids = GridSlots(desk)
+        self._tracks: dict[int, Track] = {}
+        self.current: dict[int, Track] = {}
+        self._incoming: dict[int, Track] = {}
+        self._leaving: dict[Track, float] = {}
+        self._when_gone: list[tuple[list[Track], Request]] = []
+
+    # Commands ----------------------------------------------------------------------------
+
+    def load(
+        self, request: Request, buffer: int, path: str, name: str = "", cue: float = 0.0
+    ) -> Track:
+        """Begin to load a file or folder of stems into a buffer; answers `/done` when ready.
+
+        What was in the buffer is stopped and let go of once the new files turn out good.
+        Raises `CommandError` for what can be seen at once.
+        """
+        files = self._find(path)
+        sources = self._sources.take(len(files.stems))
+        shown = printable(name or files.name)[:MAX_NAME]
+        names = tuple(printable(stem.name)[:MAX_NAME] for stem in files.stems)
+        self._latest = next(self._numbers)
+        track = Track(self._latest, buffer, shown, path, names, sources, cue)
+        track.request = request
+        track.mix = StemMix(len(sources))
+        track.left_out = left_out_values(files.left_out)
+        self._tracks[track.number] = track
+        earlier = self._incoming.pop(buffer, None)
+        if earlier:
+            self._let_go(earlier, 0, f"{shown} was loaded in its place")
+        self._incoming[buffer] = track
+        self._request(track, files)
+        return track
+
+    def _request(self, track: Track, files: TrackFiles) -> None:
+        pairs = zip(track.sources, files.stems, strict=True)
+        stems = [(source, str(stem.path)) for source, stem in pairs]
+        track.files = tuple(path for _, path in stems)
+        request = {"do": "load", "track": track.number, "stems": stems, "cue": track.cue}
+        if not files.heard:
+            request["folder"] = str(files.stems[0].path.parent)
+        self._to_loader(request)
+
+    def ask_for_files(self, track: Track) -> None:
+        """Ask the loader once more for a track that it has never heard of.
+
+        Raises `CommandError` when its files are not there any more.
+        """
+        files = self._find(track.path)
+        if len(files.stems) != len(track.sources):
+            raise CommandError(f"{track.name} has other stems now: load it once more")
+        self._request(track, files)
+
+    def fetch(self, track: Track, frame: int) -> None:
+        """Have the loader bring in what a track needs to be started at a file frame."""
+        if not track.complete:
+            self._to_loader({"do": "cue", "track": track.number, "frame": frame})
+
+    def pin_positions(self, track: Track) -> None:
+        """Have the loader keep in memory what the hot cues and the loop of a track lead to."""
+        frames = list(dict.fromkeys(track.cues[number] for number in sorted(track.cues)))
+        if track.loop_in >= 0:
+            frames.append(track.loop_in)
+        self._to_loader({"do": "keep", "track": track.number, "frames": frames})
+
+    def give_grid(self, track: Track, grid: Grid | None) -> None:
+        """Give a track another grid, or none; from now on, whatever the command's time.
+
+        The new grid has a new place in the desk, and the old place is free when the engine has
+        passed all that names it: it never reads one that is being written. Raises `Refused`.
+        """
+        slot = self.grids.write(grid) if grid else -1
+        old, track.grid, track.grid_slot = track.grid_slot, grid, slot
+        self._playback.change_grid(track, slot, partial(self.grids.give_back, old))
+
+    # Which tracks there are --------------------------------------------------------------
+
+    def tracks(self) -> list[Track]:
+        """All that have places in the desk."""
+        return list(self._tracks.values())
+
+    def numbers(self) -> set[int]:
+        """The numbers of these tracks."""
+        return set(self._tracks)
+
+    def has(self, track: Track) -> bool:
+        """Whether a track has places in the desk."""
+        return track.number in self._tracks
+
+    def wanted(self, track: Track) -> bool:
+        """Whether a track is in its buffer, or on its way there."""
+        tables = (self.current, self._incoming)
+        return any(table.get(track.buffer) is track for table in tables)
+
+    def leaving(self) -> list[Track]:
+        """Tracks that were let go of, and whose memory is not freed yet."""
+        return list(self._leaving)
+
+    @property
+    def free_sources(self) -> int:
+        """Stems that could still be loaded."""
+        return self._sources.free
+
+    def _find(self, path: str) -> TrackFiles:
+        try:
+            files = find_stems(check_media_root(Path(path), self._roots))
+            for stem in files.stems:
+                # A link in an allowed folder may lead out of it.
+                check_media_root(stem.path, self._roots)
+        except AudioFileError as error:
+            raise CommandError(str(error)) from error
+        return files
+
+    def find(self, buffer: int) -> Track:
+        """What was loaded last into a buffer, be it still on its way; raises `NotLoaded`."""
+        track = self._incoming.get(buffer) or self.current.get(buffer)
+        if track is None:
+            raise NotLoaded(f"nothing is loaded in buffer {buffer}")
+        return track
+
+    def all_of(self, buffer: int) -> list[Track]:
+        """What is in a buffer and what is on its way there; raises `NotLoaded` for neither.
+
+        What sounds there is for both: while a new file is being loaded, the old one plays.
+        """
+        self.find(buffer)
+        tables = (self.current, self._incoming)
+        return [table[buffer] for table in tables if buffer in table]
+
+    def shown(self, buffer: int) -> Track | None:
+        """What a buffer holds; while it holds nothing, what is on its way there."""
+        return self.current.get(buffer) or self._incoming.get(buffer)
+
+    def incoming(self, deck: int) -> Track | None:
+        """What is on its way into a deck's first buffer."""
+        return self._incoming.get(first_buffer(deck))
+
+    def deck_track(self, deck: int) -> Track:
+        """The track of a deck: its first buffer's; raises `NotLoaded`."""
+        return self.deck_tracks(deck)[-1]
+
+    def deck_tracks(self, deck: int) -> list[Track]:
+        """As `all_of`, of a deck's first buffer; raises `NotLoaded`."""
+        try:
+            return self.all_of(first_buffer(deck))
+        except NotLoaded as error:
+            raise NotLoaded(f"deck {'ABCD'[deck]} has no track: cue or load one") from error
+
+    def unload(self, buffer: int, frame: int = 0) -> list[Track]:
+        """Stop a buffer and free its memory when it is silent; the tracks that are leaving."""
+        left = []
+        for table in (self._incoming, self.current):
+            track = table.pop(buffer, None)
+            if track:
+                self._let_go(track, frame, f"buffer {buffer} was unloaded")
+                left.append(track)
+        return left
+
+    def when_gone(self, tracks: list[Track], request: Request) -> None:
+        """Answer `/done` once the loader has freed all of `tracks`."""
+        self._when_gone.append((tracks, request))
+
+    def loaded_buffers(self) -> list[int]:
+        """Numbers of the buffers that hold something or are about to."""
+        return sorted({*self.current, *self._incoming})
+
+    # What the loader says ----------------------------------------------------------------
+
+    def loader_event(self, event: dict[str, Any]) -> None:
+        """Take in what the loader says about a track."""
+        track = self._tracks.get(event.get("track", 0))
+        if track is None:
+            return
+        kind = event["event"]
+        if kind == "opened" and track.state == "loading":
+            self._opened(track, event)
+        elif kind == "ready" and track.state == "opened":
+            track.state = "ready"
+            self.promote(track)
+            if track.request:
+                track.request.done(track.buffer)
+        elif kind == "complete":
+            track.complete = True
+        elif kind == "grid":
+            self._checked(track, event["grid"])
+        elif kind == "loudness":
+            track.lufs = float(event["lufs"])
+        elif kind == "failed":
+            self._failed(track, event["reason"])
+        elif kind == "broken":
+            self._broken(track, event["reason"])
+        elif kind == "warning":
+            self._warn(track, str(event["text"]))
+        elif kind == "crowded":
+            self._crowded(track, event["reason"])
+        elif kind == "unloaded":
+            self._gone(track)
+
+    def _opened(self, track: Track, event: dict[str, Any]) -> None:
+        track.frames = int(event["frames"])
+        track.streamed = bool(event["streamed"])
+        track.cue_frame = min(int(track.cue * track.frames), track.frames - 1)
+        track.state = "opened"
+        for name, text in event.get("tags", {}).items():
+            setattr(track, name, text)
+        self._take_stems(track, event)
+        self._take_grid(track, event)
+        for warning in event.get("warnings", ()):
+            self._warn(track, warning)
+        self._log_opened(track, event["channels"])
+        if self.observer:
+            self.observer.opened(track)
+
+    def _warn(self, track: Track, text: str) -> None:
+        track.warning = f"{track.warning}; {text}" if track.warning else text
+        log.warning("%s: %s", track.name, text)
+        self._tell("/file/warning", track.buffer, text, to=track.request)
+
+    def _take_stems(self, track: Track, event: dict[str, Any]) -> None:
+        # The loader has listened to the files, and knows which of them are the track.
+        if "kept" in event:
+            paths = dict(zip(track.sources, track.files, strict=True))
+            kept = list(event["kept"])
+            self._sources.give_back([one for one in track.sources if one not in kept])
+            track.sources = kept
+            track.files = tuple(paths[source] for source in kept)
+            track.stems = tuple(printable(name)[:MAX_NAME] for name in event["names"])
+            track.mix.keep(len(kept))
+            track.left_out = list(event["left_out"])
+        for name, reason, lost in track.left_out:
+            shown = printable(name)
+            level = logging.WARNING if lost else logging.INFO
+            log.log(level, "%s is played without %s: %s", track.name, shown, reason)
+            self._tell("/stems/left_out", track.buffer, shown, reason, to=track.request)
+
+    def _checked(self, track: Track, found: dict[str, Any] | None) -> None:
+        # The sound says whether it has the tempo of the tags, and where the beats are. A deck that
+        # plays in sync by the old grid keeps it: nobody wants it to jump.
+        grid = track.grid
+        if grid is None or grid.source != "tag" or (track.sounding and track.ratio):
+            return
+        if found is None:
+            log.warning("%s: its tags say %g beats a minute, and it has no such beat: it has no "
+                        "beat grid", track.name, grid.bpm)  # fmt: skip
+            track.ratio = 0.0
+        try:
+            self.give_grid(track, self._grid_of(found) if found else None)
+        except CommandError as error:  # no place is free: the old one stays
+            log.warning("%s: %s", track.name, error)
+
+    def _grid_of(self, found: dict[str, Any]) -> Grid:
+        anchors = tuple((float(beat), float(second)) for beat, second in found["anchors"])
+        return Grid(
+            BeatGrid(anchors, bool(found["steady"])), self.desk.sample_rate, str(found["source"]),
+            float(found["confidence"]), str(found["doubt"]),
+        )  # fmt: skip
+
+    def _take_grid(self, track: Track, event: dict[str, Any]) -> None:
+        # A grid that a command has given goes before what lies beside the file.
+        fault, found = event.get("grid_fault"), event.get("grid")
+        if found and track.grid is None:
+            grid = self._grid_of(found)
+            try:
+                track.grid_slot = self.grids.write(grid)
+                track.grid = grid
+            except CommandError as error:
+                fault = str(error)
+        if fault:
+            log.warning("%s has no beat grid: %s", track.name, fault)
+            self._tell("/grid/fault", track.buffer, fault, to=track.request)
+
+    def _log_opened(self, track: Track, channels: Sequence[int]) -> None:
+        kinds = {"mono" if count == 1 else "stereo" for count in channels}
+        log.info(
+            "buffer %d (deck %s): %s, %s, %d stem%s, %.1f s%s", track.buffer,
+            DECK_LETTERS[track.deck], track.name, " and ".join(sorted(kinds)), len(channels),
+            "" if len(channels) == 1 else "s", track.frames / self.desk.sample_rate,
+            ", streamed" if track.streamed else "",
+        )
+
+    def promote(self, track: Track) -> None:
+        """A track can sound: it takes the place of what was in its buffer."""
+        if self._incoming.get(track.buffer) is not track:
+            return
+        del self._incoming[track.buffer]
+        frame = track.request.frame if track.request else 0
+        old = self.current.get(track.buffer)
+        self.current[track.buffer] = track
+        if old:
+            ahead = frame if frame > self.desk.frame else 0
+            self._let_go(old, ahead, f"{track.name} was loaded in its place")
+
+    def _failed(self, track: Track, reason: str) -> None:
+        track.state, track.reason = "failed", reason
+        self._incoming_failed(track, reason)
+        self._gone(track)
+
+    def _broken(self, track: Track, reason: str) -> None:
+        if track.state == "opened":
+            # It never could be started: the same as a file that does not open.
+            self._incoming_failed(track, reason)
+            track.state = "failed"
+            self._let_go(track, 0, reason)
+            return
+        track.state = "broken"
+        log.error("%s: %s; what is in memory plays on", track.name, reason)
+        track.reason = reason
+        # Its load has been answered with `/done`: that did not fail.
+        self._tell("/broken", track.buffer, reason, to=track.request)
+
+    def _crowded(self, track: Track, reason: str) -> None:
+        text = f"not all hot cues and loops of {track.name} stay in memory: {reason}"
+        log.warning("%s", text)
+        self._tell("/crowded", track.buffer, text)
+
+    def _incoming_failed(self, track: Track, reason: str) -> None:
+        track.reason = reason
+        if self._incoming.get(track.buffer) is track:
+            del self._incoming[track.buffer]
+        if track.request:
+            track.request.fail(reason)
+            track.request = None
+        self._tell_observer(track, reason)
+
+    def _tell_observer(self, track: Track, reason: str) -> None:
+        if self.observer:
+            self.observer.leaves(track, reason)
+
+    # Leaving -----------------------------------------------------------------------------
+
+    def _let_go(self, track: Track, frame: int, reason: str) -> None:
+        # Silence it, then unload it when no voice reads it any more.
+        self._tell_observer(track, reason)
+        self._playback.fail_unstarted(track, frame, reason)
+        if track.request and not track.settled:
+            track.request.fail(reason)
+        track.request = None
+        ahead = max(0, frame - self.desk.frame) / self.desk.sample_rate
+        self._leaving[track] = self._monotonic() + ahead + LEAVE_SECONDS
+        track.marked = track.voice is None
+        if track.voice is not None:
+            self._playback.silence(track, frame)
+
+    def _gone(self, track: Track) -> None:
+        if track.state != "failed":
+            track.state = "gone"
+        self._tracks.pop(track.number, None)
+        self._sources.give_back(track.sources)
+        track.sources = []
+        self.grids.give_back(track.grid_slot)
+        track.grid_slot = -1
+
+    def see_off(self) -> None:
+        """Unload tracks that have fallen silent; once more stop those that have not."""
+        now = self._monotonic()
+        for track, patience in list(self._leaving.items()):
+            if track.marked and not in_use(self.desk, track):
+                del self._leaving[track]
+                if self.has(track):
+                    self._to_loader({"do": "unload", "track": track.number})
+            elif now > patience:
+                # The engine had no room for the stop, or its report was lost.
+                self._leaving[track] = now + LEAVE_SECONDS
+                self._playback.silence(track, 0)
+        for entry in list(self._when_gone):
+            tracks, request = entry
+            if not any(self.has(track) for track in tracks):
+                self._when_gone.remove(entry)
+                request.done()
+
+    # Noted -------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`. Tracks are noted one by one: here are their numbers."""
+        return {
+            "latest": self._latest,
+            "buffers": [[buffer, track.number] for buffer, track in self.current.items()],
+            "incoming": [[buffer, track.number] for buffer, track in self._incoming.items()],
+            "leaving": [[track.number, due] for track, due in self._leaving.items()],
+            "gone": [
+                [[track.number for track in tracks], request.to_state()]
+                for tracks, request in self._when_gone
+            ],
+        }
+
+    def restore(
+        self,
+        note: dict[str, Any],
+        tracks: Mapping[int, Track],
+        held: np.ndarray,
+        request: Callable[[list[Any]], Request],
+    ) -> None:
+        """Know what was noted, with `tracks` by their numbers.
+
+        `held`: orders that the engine has; `context` makes a command from its note.
+        """
+        self._tracks.update(tracks)
+        for table, name in ((self.current, "buffers"), (self._incoming, "incoming")):
+            table.update({buffer: tracks[number] for buffer, number in note[name]})
+        self._leaving.update({tracks[number]: due for number, due in note["leaving"]})
+        for numbers, one in note["gone"]:
+            waited = [tracks[number] for number in numbers if number in tracks]
+            self._when_gone.append((waited, request(one)))
+        self._latest = note["latest"]
+        self._numbers = itertools.count(self._latest + SAFE_DISTANCE)
+        self._find_free(held)
+
+    def _find_free(self, held: np.ndarray) -> None:
+        # Which sources and grids are free. A source that is in use, and nobody has noted, waits
+        # for the inventory.
+        desk, tracks = self.desk, self._tracks.values()
+        own = {source for track in tracks for source in track.sources}
+        self._unknown_sources = set(np.flatnonzero(desk.sources["used"]).tolist()) - own
+        self._sources = SourceNumbers(own | self._unknown_sources)
+        voices = desk.voices
+        read = set(voices["grid"][voices["state"] != FREE].tolist())
+        read |= set(held["grid"][held["op"] == OP_START].tolist())
+        read |= set(held["index"][held["op"] == OP_GRID].tolist())
+        self.grids = GridSlots(desk, {track.grid_slot for track in tracks}, read)
+
+    def ask_inventory(self) -> None:
+        """Have the loader say what it has, for `inventory`."""
+        self._to_loader({"do": "inventory", "track": 0})
+
+    def inventory(self, event: dict[str, Any]) -> None:
+        """Compare with what the loader has: ask for what it lacks, have it drop what is not known.
+
+        `event["tracks"]`: a dict each, with number (`track`), `state`, `frames`, `streamed`,
+        `stems` (pairs of source and path) and `broken` (why it is).
+        """
+        there = {entry["track"]: entry for entry in event["tracks"]}
+        for number, entry in there.items():
+            track = self._tracks.get(number)
+            if track is None:
+                self._drop(number, entry)
+            else:
+                self._catch_up(track, entry)
+        theirs = {source for entry in there.values() for source, _path in entry["stems"]}
+        self._sources.give_back(sorted(self._unknown_sources - theirs))
+        self._unknown_sources &= theirs
+        for track in [one for one in self.tracks() if one.number not in there]:
+            if self.wanted(track):
+                self._ask_again(track)
+            else:
+                self._leaving.pop(track, None)
+                self._gone(track)
+
+    def _drop(self, number: int, entry: dict[str, Any]) -> None:
+        # It was asked for in the turn of which there are no notes.
+        sources = [source for source, _path in entry["stems"]]
+        self._unknown_sources -= set(sources)
+        track = Track(number, FIRST_BUFFER, "", "", (), sources, 0.0, state="ready", marked=True)
+        self._latest = max(self._latest, number)
+        self._tracks[number] = track
+        self._leaving[track] = self._monotonic()
+
+    def _catch_up(self, track: Track, entry: dict[str, Any]) -> None:
+        # What the loader has said and nobody has noted.
+        number = track.number
+        channels = self.desk.sources["channels"][track.sources].tolist()
+        self.loader_event({**entry, "event": "opened", "channels": channels})
+        if entry["state"] in ("ready", "complete"):
+            self.loader_event({"event": "ready", "track": number})
+        if entry["state"] == "complete":
+            self.loader_event({"event": "complete", "track": number})
+        if entry["state"] == "broken" and track.state != "broken":
+            self.loader_event({"event": "broken", "track": number, "reason": entry["broken"]})
+        if not self.wanted(track):
+            if track not in self._leaving:
+                self._to_loader({"do": "unload", "track": number})
+        elif not track.complete and track.state != "broken":
+            self.pin_positions(track)
+            if track.voice is None and entry.get("cue", -1) != track.cue_frame:
+                self._to_loader({"do": "cue", "track": number, "frame": track.cue_frame})
+
+    def _ask_again(self, track: Track) -> None:
+        if track.state != "loading":
+            return
+        try:
+            self.ask_for_files(track)
+        except CommandError as error:
+            self.loader_event({"event": "failed", "track": track.number, "reason": str(error)})

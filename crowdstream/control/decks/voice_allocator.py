@@ -1,0 +1,340 @@
+"""Voices: which track has which, and what the engine reports about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crowdstream.control.decks.track import Due, Track
+from crowdstream.control.engine_queue.queue import EngineQueue
+from crowdstream.control.engine_queue.request import Request
+from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import VOICES
+from crowdstream.desk.opcodes import (
+    EV_ENDED,
+    EV_LATE,
+    EV_MARK,
+    EV_REFUSED,
+    EV_STARTED,
+    FREE,
+    OP_CANCEL,
+    OP_GRID,
+    OP_MARK,
+    OP_START,
+    OP_STOP,
+    PLAYING,
+    REFUSED_GRID,
+    REFUSED_LOOP,
+)
+
+RECONCILE_SECONDS = 0.5  # after reports were lost, until what is known is compared with the desk
+
+
+class Mark(NamedTuple):
+    """What is to be done when the engine has reported something, which it has at `due`."""
+
+    due: float
+    action: Callable[[], None]
+    note: list[Any] | None
+
+
+class VoiceAllocator:
+    """Which track holds which voice of the engine. For the control thread.
+
+    `tell` sends an event to all subscribers. Nothing is published before the outbox is flushed.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        outbox: EngineQueue,
+        tell: Callable[..., None] = lambda *_, **__: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._desk = desk
+        self._outbox = outbox
+        self._tell = tell
+        self._monotonic = monotonic
+        self._voices: list[Track | None] = [None] * VOICES
+        self._marks: dict[int, Mark] = {}
+        self._events_lost = 0
+        self._reconcile_at: float | None = None
+
+    # Who holds what ----------------------------------------------------------------------
+
+    def holders(self) -> list[Track | None]:
+        """The track that holds each voice; None where that is free."""
+        return list(self._voices)
+
+    def tracks(self) -> list[Track]:
+        """Tracks that hold voices."""
+        return [track for track in self._voices if track]
+
+    def sounding(self) -> list[Track]:
+        """Tracks that play."""
+        return [track for track in self._voices if track and track.sounding]
+
+    def free_voices(self) -> int:
+        """Voices that no track holds."""
+        return self._voices.count(None)
+
+    def hold(self, track: Track) -> int:
+        """The voice of a track: a free one, unless it has one."""
+        if track.voice is None:
+            track.voice = self._voices.index(None)
+            self._voices[track.voice] = track
+        return track.voice
+
+    def _free_voice(self, track: Track) -> None:
+        if track.voice is not None and not track.sounding and not track.coming:
+            self._voices[track.voice] = None
+            track.voice = None
+
+    def later_starts(self, track: Track, frame: int) -> list[Due]:
+        """When starts of a track come that the engine has, and that lie after `frame`."""
+        now = max(frame, self._desk.frame)
+        return sorted({due for due in track.coming.values() if due.frame > now})
+
+    def held_by(self, deck: int, request: Request) -> list[tuple[Track, list[Due]]]:
+        """Tracks of a deck that have voices, and when more starts of them come."""
+        held = [track for track in self._voices if track and track.deck == deck]
+        return [(track, self.later_starts(track, request.frame)) for track in held]
+
+    # Commands to voices ------------------------------------------------------------------
+
+    def stop(self, track: Track, frame: int, request: Request | None = None) -> None:
+        """Stop a track's voice, if it has one, and what is to start on it."""
+        if track.voice is not None:
+            self._stop_voice(track.voice, frame, request)
+
+    def _stop_voice(self, voice: int, frame: int, request: Request | None = None) -> None:
+        self._outbox.add(OP_CANCEL, request, target=voice, frame=frame)
+        self._outbox.add(OP_STOP, request, target=voice, frame=frame)
+
+    def silence(self, track: Track, frame: int) -> None:
+        """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
+        self.stop(track, frame)
+        note = ["silent", track.number]
+        self.mark(partial(setattr, track, "marked", True), frame, note=note)
+
+    def fail_unstarted(self, track: Track, frame: int, reason: str) -> None:
+        """A track leaves at `frame`: tell the senders of starts that will not happen."""
+        # Those due before it leaves do begin.
+        leaves = max(frame, self._desk.frame + 1)
+        for serial, due in track.coming.items():
+            request = self._outbox.sender(serial)
+            if request and due.frame >= leaves:
+                request.fail(f"{track.name} had not started yet: {reason}")
+
+    def change_grid(self, track: Track, slot: int, passed: Callable[[], None]) -> None:
+        """Give a track's voice another grid of the desk, -1 for none, now and at later starts.
+
+        `passed` is called when the engine has passed all that names the grid before.
+        """
+        if track.voice is None:
+            passed()
+            return
+        at = [Due(0), *self.later_starts(track, 0)]
+        left = len(at)
+
+        def one_passed() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                passed()
+
+        for due in at:
+            self._outbox.add(
+                OP_GRID, frame=due.frame, beat=due.beat, target=track.voice, index=slot
+            )
+            self.mark(one_passed, due.frame, due.beat)
+
+    def retime(self, frame_of: Callable[[float], int]) -> None:
+        """The clock runs otherwise from now on. `frame_of`: where a beat is."""
+        for track in self.tracks():
+            for serial, due in track.coming.items():
+                if due.beat is not None:
+                    track.coming[serial] = Due(frame_of(due.beat), due.beat)
+
+    def mark(
+        self,
+        action: Callable[[], None],
+        frame: int = 0,
+        beat: float | None = None,
+        request: Request | None = None,
+        note: list[Any] | None = None,
+    ) -> None:
+        """Call `action` when the engine has done all that it was told before this.
+
+        `context`: whose command it is a part of, who is told when it comes late. `note`: from
+        which a later control can make the action anew (see `recall`).
+        """
+        ahead = max(0, frame - self._desk.frame) / self._desk.sample_rate
+        serial = self._outbox.add(OP_MARK, request, frame=frame, beat=beat)
+        self._marks[serial] = Mark(self._monotonic() + ahead + RECONCILE_SECONDS, action, note)
+
+    # What comes back ---------------------------------------------------------------------
+
+    def engine_events(self, events: np.ndarray) -> None:
+        """Take in what the engine reports."""
+        for event in events.tolist():
+            _frame, _wanted, serial, kind, _target, value = event
+            if kind == EV_MARK:
+                mark = self._marks.pop(serial, None)
+                if mark:
+                    mark.action()
+            elif kind == EV_LATE:
+                request = self._outbox.sender(serial)
+                if request:
+                    request.report_late(value / self._desk.sample_rate)
+            elif kind == EV_REFUSED:
+                self._refused(serial, value)
+            elif kind == EV_STARTED:
+                self._begun(serial)
+            elif kind == EV_ENDED:
+                self._ended(serial, int(value))
+
+    def _refused(self, serial: int, reason: float) -> None:
+        request = self._outbox.sender(serial)
+        if request and reason == REFUSED_LOOP:
+            request.fail("such a loop does not fit the track: it ends past it, or before it begins")
+        elif request and reason == REFUSED_GRID:
+            request.fail("the track has no beat grid: say it with /deck/<A-D>/grid")
+        elif request:
+            request.fail("too many commands wait in the engine: it was dropped")
+        mark = self._marks.pop(serial, None)
+        if mark:
+            self.mark(mark.action, note=mark.note)
+        track = self._holder(serial)
+        if track:
+            del track.coming[serial]
+            self._free_voice(track)
+
+    def _holder(self, serial: int) -> Track | None:
+        for track in self.tracks():
+            if serial in track.coming or track.sounding == serial:
+                return track
+        return None
+
+    def _begun(self, serial: int) -> None:
+        track = self._holder(serial)
+        if track:
+            track.coming.pop(serial, None)
+            track.sounding = serial
+
+    def _ended(self, serial: int, how: int) -> None:
+        track = self._holder(serial)
+        if track:
+            track.coming.pop(serial, None)
+            if track.sounding == serial:
+                track.sounding = 0
+                if how == 0:
+                    self._tell("/ended", track.buffer, track.name)
+            self._free_voice(track)
+
+    def reconcile(self) -> None:
+        """After reports of the engine were lost: see in the desk what they would have said."""
+        now = self._monotonic()
+        lost = int(self._desk.ledger["events_lost"])
+        if lost != self._events_lost:
+            self._events_lost = lost
+            self._reconcile_at = now + RECONCILE_SECONDS
+        if self._reconcile_at is None or now < self._reconcile_at:
+            return
+        self._reconcile_at = None
+        for serial, mark in list(self._marks.items()):
+            if mark.due <= now:
+                del self._marks[serial]
+                self.mark(mark.action, note=mark.note)
+        passed = self._desk.frame - round(RECONCILE_SECONDS * self._desk.sample_rate)
+        for track in self.tracks():
+            voice = self._desk.voices[track.voice]
+            sounds = int(voice["serial"]) if int(voice["state"]) != FREE else 0
+            if sounds in track.coming:
+                self._begun(sounds)
+            for serial in [s for s, due in track.coming.items() if due.frame <= passed]:
+                del track.coming[serial]
+            if track.sounding and track.sounding != sounds:
+                track.sounding = 0
+            self._free_voice(track)
+
+    # Noted -------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`. Which track has which voice is noted with the tracks."""
+        coming = [serial for track in self.tracks() for serial in track.coming]
+        senders = [(serial, self._outbox.sender(serial)) for serial in coming]
+        return {
+            "senders": [[serial, one.to_state()] for serial, one in senders if one],
+            "marks": [
+                [serial, mark.due, mark.note] for serial, mark in self._marks.items() if mark.note
+            ],
+        }
+
+    def restore(
+        self,
+        note: dict[str, Any],
+        tracks: Mapping[int, Track],
+        held: np.ndarray,
+        request: Callable[[list[Any]], Request],
+        remake: Callable[[list[Any]], Callable[[], None] | None],
+    ) -> None:
+        """Know what was noted, and what the desk says of `tracks`, which are by number.
+
+        `held`: orders that the engine has. `context` makes a command from its note, `remake` an
+        action from what `mark` was given as its note, None where that can't be done any more.
+        """
+        for serial, one in note["senders"]:
+            self._outbox.remember(serial, request(one))
+        for serial, due, mark in note["marks"]:
+            action = self._remade(mark, tracks, remake)
+            if action:
+                self._marks[serial] = Mark(due, action, mark)
+        self._find_holders(tracks, held)
+        self._events_lost = int(self._desk.ledger["events_lost"])
+        self._reconcile_at = self._monotonic() + RECONCILE_SECONDS
+
+    @staticmethod
+    def _remade(
+        note: list[Any],
+        tracks: Mapping[int, Track],
+        remake: Callable[[list[Any]], Callable[[], None] | None],
+    ) -> Callable[[], None] | None:
+        if note[0] != "silent":
+            return remake(note)
+        track = tracks.get(note[1])
+        return partial(setattr, track, "marked", True) if track else None
+
+    def _find_holders(self, tracks: Mapping[int, Track], held: np.ndarray) -> None:
+        # Which track has which voice: as noted, and where the desk knows more, as it says.
+        desk = self._desk
+        owners = {source: track for track in tracks.values() for source in track.sources}
+        for track in tracks.values():
+            if track.voice is not None:
+                self._voices[track.voice] = track
+        for order in held[held["op"] == OP_START]:
+            owner, slot = owners.get(int(order["sources"][0])), int(order["target"])
+            if owner is None:
+                self._outbox.add(OP_CANCEL, target=slot)
+            elif self._gives(slot, owner):
+                beat = float(order["beat"]) if order["by_beat"] else None
+                owner.coming.setdefault(int(order["serial"]), Due(int(order["frame"]), beat))
+        for slot in np.flatnonzero(desk.voices["state"][:VOICES] == PLAYING).tolist():
+            owner = owners.get(int(desk.voices["sources"][slot, 0]))
+            if owner is None:
+                self._stop_voice(slot, 0)
+            elif self._gives(slot, owner):
+                serial = int(desk.voices["serial"][slot])
+                owner.coming.pop(serial, None)
+                owner.sounding = serial
+
+    def _gives(self, slot: int, track: Track) -> bool:
+        # Let a track have a voice, unless another one has it or it has another one.
+        if self._voices[slot] not in (None, track) or track.voice not in (None, slot):
+            return False
+        self._voices[slot], track.voice = track, slot
+        return True

@@ -1,0 +1,482 @@
+"""What control does with a message: from a packet to the desk, and the answers back.
+
+All of the server but its processes, its port and its thread: tests drive it block by block.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import crowdstream.control.handlers  # noqa: F401  (fills the table)
+from crowdstream import REPORT
+from crowdstream.commands.errors import CommandError, Refused
+from crowdstream.commands.patterns import PATTERN_COST, is_pattern
+from crowdstream.commands.registry import DECK_LETTERS, TABLE, Command, Place
+from crowdstream.control.clock.clock import MAX_AHEAD, BeatClock, FrameClock, Orders
+from crowdstream.control.clock.midi_ticks import MidiTicks
+from crowdstream.control.clock.quantize import Quantize
+from crowdstream.control.decks.channel_strip import ChannelStrips
+from crowdstream.control.decks.deck_manager import RAMP_SECONDS, DeckManager
+from crowdstream.control.decks.effects import Effects
+from crowdstream.control.decks.pitch import PitchSettings
+from crowdstream.control.decks.routing import Routing
+from crowdstream.control.decks.track import first_buffer
+from crowdstream.control.decks.track_table import TrackTable
+from crowdstream.control.decks.voice_allocator import VoiceAllocator
+from crowdstream.control.dj_client import DjClient
+from crowdstream.control.engine_queue.queue import EngineQueue
+from crowdstream.control.engine_queue.request import Reply, Request, nobody
+from crowdstream.control.handlers.server_request import ServerRequest
+from crowdstream.control.load_shedding import LoadShedding
+from crowdstream.control.processes.buffer_resize import Done
+from crowdstream.control.processes.engine_pool import REASONS
+from crowdstream.control.processes.recorder import Recordings
+from crowdstream.control.processes.storage_health import StorageHealth
+from crowdstream.control.publish.change_feed import ChangeFeed
+from crowdstream.control.publish.feedback import Feedback
+from crowdstream.control.publish.meters import Meters
+from crowdstream.control.publish.reply_ports import ReplyPorts
+from crowdstream.control.publish.status import Status
+from crowdstream.control.publish.subscribers import Subscribers
+from crowdstream.control.replies import Replies, once
+from crowdstream.control.scheduler import Entry, Scheduler
+from crowdstream.control.state.snapshotter import Snapshotter
+from crowdstream.control.state.state_log import StateLog
+from crowdstream.desk.block import Desk
+from crowdstream.desk.opcodes import OP_CLOCK
+from crowdstream.desk.ramps import deck_level_ramp
+from crowdstream.desk.rings import pop_events
+from crowdstream.desk.stream_info import StreamInfo
+from crowdstream.logs.burst import Burst, Quiet, say
+from crowdstream.monitor.health import Processes
+from crowdstream.movement.follower import MOVEMENT, Follower
+from crowdstream.movement.map_file import read_map
+from crowdstream.osc.acl import AllowList
+from crowdstream.osc.codec import read
+from crowdstream.osc.protocols import ReplySocket
+from crowdstream.settings import Settings
+from crowdstream.system.network_address import shown_address
+from crowdstream.system.text import printable
+
+log = logging.getLogger(__name__)
+
+EVENTS_AT_ONCE = 512
+MAX_REASON = 1000  # characters of an answer: an answer is one packet
+MAX_ADDRESS = 200
+
+
+def no_device(_frames: int, _done: Done, _fail: Callable[[str], None]) -> None:
+    """There is no device whose blocks could have another size."""
+    raise Refused("there is no sound device here: the buffer size is that of what is rendered")
+
+
+class Dispatcher:
+    """Clock, mixer and command table of one server. For one thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        desk: Desk,
+        osc: ReplySocket,
+        to_loader: Callable[[dict[str, Any]], None],
+        info: StreamInfo,
+        processes: Processes,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        notes: StateLog | None = None,
+    ) -> None:
+        """Raises `SettingError` for a movement map that can't be used.
+
+        `notes`: where all of it is noted. If an earlier control has done so, this one goes on
+        from there, with a desk that plays.
+        """
+        self.settings = settings
+        self.desk = desk
+        self.osc = osc
+        self.answers = Replies(AllowList(settings.osc_allow), osc.answer)
+        check = self.answers.check_subscription
+        self.subscribers = Subscribers(monotonic, check)
+        self.tell = self.subscribers.tell
+        self.reply_ports = ReplyPorts(settings.port)
+        self.changes = ChangeFeed(osc.answer_packet, monotonic, check)
+        self.info = info
+        self.processes = processes
+        self.base_bpm = settings.base_bpm
+        self.watch = settings.watch
+        self.messages = 0
+        self.failures = 0
+        self.malformed = 0
+        self.engine_readings: Callable[[], dict[str, Any]] = dict
+        self.resize: Callable[[int, Done, Callable[[str], None]], None] = no_device
+        self.monotonic = monotonic
+        chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
+        self.follower = Follower(chart)
+        self.dj = DjClient(self)
+        self.beats = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
+        if notes is None or not notes.values:
+            desk.set_tempo(self.base_bpm)
+        self.clock = FrameClock(desk, monotonic, wall)
+        self.outbox = EngineQueue(desk)
+        self.voices = VoiceAllocator(desk, self.outbox, self.tell, monotonic)
+        self.buffers = TrackTable(
+            desk, self.voices, to_loader, self.tell, monotonic, settings.media_root
+        )
+        self.pitches = PitchSettings(self.outbox, to_loader, desk.sample_rate)
+        self.mixer = DeckManager(
+            desk, self.outbox, self.beats, self.buffers, self.voices, self.pitches, monotonic
+        )
+        self.medium = StorageHealth(desk, processes, self.tell, monotonic)
+        self.meters = Meters(desk)
+        self.mixing = ChannelStrips(
+            desk, self.outbox, self.mixer, self.buffers, settings.target_lufs
+        )
+        self.recordings = Recordings(desk, self.tell)
+        self.effects = Effects(desk, self.outbox)
+        self.patches = Routing(desk)
+        self.quality = LoadShedding(desk, self.outbox, self.tell)
+        self.status = Status(self)
+        self.quantize = Quantize()
+        self.waiting = Scheduler(self)
+        self.feedback = Feedback(self)
+        self.ticks = MidiTicks(desk, self.beats, self.clock, monotonic, self.reply_to)
+        self._quiet = Quiet(monotonic)
+        self._burst = Burst(monotonic)
+        self._last_beat = -1
+        self.restarts = 0  # of control
+        self.touched = False  # something may have to be noted
+        self.recall = Snapshotter(self, notes) if notes is not None else None
+        # None: an earlier control may have told subscribers either.
+        self._device_there: bool | None = True
+
+    # The engine ------------------------------------------------------------------------
+
+    def engine_changed(self, info: StreamInfo, why: str) -> None:
+        """Another engine plays, on `info`; `why`: one of `engines.REASONS`."""
+        self.info = info
+        self.touched = True
+        self.clock.begin_anew()
+        if why == "resized":
+            gap = int(self.desk.lease["silence_ns"]) / 1e6
+            log.info("the buffer size is %d; %.1f ms were silent", info.buffer_size, gap)
+        else:
+            gap = int(self.desk.lease["gap_ns"]) / 1e6 if why != "found" else 0.0
+            log.warning(
+                "%s: another one plays on %s; %.1f ms were lost", REASONS[why], info.device, gap
+            )
+        if info.note:
+            log.warning("%s", info.note)
+        self.tell("/engine", why, gap, info.driver, info.device)
+        if why in ("device", "found"):
+            self.tell_device(why == "found")
+
+    def device_lost(self, why: str) -> None:
+        """Nobody plays until the device is back."""
+        self.touched = True
+        log.warning("%s: nothing plays until it is back", REASONS[why])
+        self.tell_device(False)
+
+    def tell_device(self, there: bool) -> None:
+        """Tell subscribers whether there is a sound device, if that is news."""
+        if there != self._device_there:
+            self._device_there = there
+            self.tell("/device", int(there))
+
+    def adopted(self) -> None:
+        """An earlier control may have told subscribers otherwise: report every change again."""
+        self._device_there = None
+
+    def restarted(self, what: str, times: int) -> None:
+        """Control is a new one since earlier ones have died, so many times: tell subscribers."""
+        self.restarts = times
+        self.tell("/restarted", what)
+
+    # Messages --------------------------------------------------------------------------
+
+    def packet(self, packet: bytes, sender: Any) -> None:
+        """Carry out what a packet says, now or at its time; answers go to `sender`."""
+        sender = self.reply_ports.address_of(sender)
+        reply = self.answers.to(packet, sender)
+        self.subscribers.heard(sender)
+        self.changes.watchers.heard(sender)
+        self.feedback.subscribers.heard(sender)
+        self.touched = True
+        messages, faults = read(packet)
+        for fault in faults:
+            self.malformed += 1
+            self._log_failure(sender, fault.address, fault.reason, kind="?")
+            reply("/fail", fault.address, fault.reason)
+        batches: dict[float | None, list[Entry]] = {}
+        for moment, message in messages:
+            batches.setdefault(moment, []).append((*message, reply, sender))
+        for moment, batch in batches.items():
+            if moment is None:
+                self.perform(batch)
+            else:
+                self.waiting.hold(moment, batch)
+
+    def reply_to(self, sender: Any) -> Reply:
+        """What sends answers to somebody whose packet is not at hand: only to whom one may."""
+        if sender is None or not self.answers.trusts(sender):
+            return nobody
+        return partial(self.osc.answer, sender)
+
+    def unsubscribe(self, sender: Any) -> None:
+        """Send nothing more to somebody who has not just asked for it."""
+        self.subscribers.remove(sender)
+        self.changes.watchers.remove(sender)
+        self.feedback.forget(sender)
+        self.meters.forget(sender)
+        self.ticks.forget(sender)
+
+    def perform(
+        self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
+    ) -> None:
+        """Carry out messages that belong together, at `frame` (0: at once).
+
+        They are published together, so they act on one frame. With `beat` they act at that beat
+        of the clock, and `frame` is where it is expected.
+        """
+        now = self.clock.now()
+        self.touched = True
+        for entry in batch:
+            if beat is None:
+                self.messages += 1
+            try:
+                self._perform(entry, frame, now, beat)
+            except CommandError as error:
+                ServerRequest(self, entry[0], entry[2], entry[3], frame, now, beat).fail(str(error))
+            except Exception as error:
+                self._internal_error(ServerRequest(self, entry[0], entry[2], entry[3]), error)
+        self.outbox.flush()
+
+    def _perform(self, entry: Entry, frame: int, now: int, beat: float | None) -> None:
+        # One message. Raises `CommandError` for what is wrong before anything is carried out.
+        address, arguments, reply, sender = entry
+        movement = self.follower.reading(address, arguments, self.monotonic)
+        if movement is not None:
+            found, arguments = TABLE.find_all(MOVEMENT), (movement,)
+        else:
+            if is_pattern(address):
+                self.answers.check_matches(sender, PATTERN_COST, self.monotonic())
+            found = TABLE.find_all(address)
+            if address == MOVEMENT and self.follower.ignores_total:
+                found[0][0].bind(arguments)
+                return
+        if len(found) > 1:
+            self.answers.check_matches(sender, len(found), self.monotonic())
+            reply = once(reply)
+        bound: list[tuple[Command, Place, dict[str, Any], int, Request]] = []
+        for command, place in found:
+            request = ServerRequest(self, address, reply, sender, frame, now, beat)
+            try:
+                # A program has no buttons: what it says are arguments.
+                pressed = arguments if sender is None else command.pressed(arguments)
+                if pressed is not None:
+                    values = command.bind(pressed)
+                    bound.append((command, place, values, len(pressed), request))
+            except CommandError as error:
+                request.fail(str(error))
+                self.feedback.failed(sender, command.address_at(place))
+        if not frame and self._wait_for_beat(bound, entry, now):
+            return
+        if len(bound) == 1:
+            self._carry_out(*bound[0])
+            return
+        with self.mixer.together():
+            for one in bound:
+                self._carry_out(*one)
+
+    def _carry_out(
+        self, command: Command, place: Place, values: dict[str, Any], count: int, request: Request
+    ) -> None:
+        mark = self.outbox.mark()
+        try:
+            if not command.asks:
+                self.outbox.require()
+            command.handler(request, **place, **values)
+        except CommandError as error:
+            self.outbox.rollback(mark)
+            request.fail(str(error))
+        except Exception as error:
+            self.outbox.rollback(mark)
+            self._internal_error(request, error)
+        if request.failures:
+            self.feedback.failed(request.sender, command.address_at(place))
+            return
+        self.changes.carried_out(command, place, values, count)
+        self.feedback.carried_out(command, place, values, request.sender)
+
+    @staticmethod
+    def _internal_error(request: Request, error: Exception) -> None:
+        log.exception("%.80s failed in a way that it should not", printable(request.address))
+        request.fail(f"internal error ({type(error).__name__}): {REPORT}")
+
+    def _wait_for_beat(self, bound: Sequence[Any], entry: Entry, now: int) -> bool:
+        # Whether it is quantized, and waits; what a pattern stands for waits together, for the
+        # longest of its quanta. A time of its own takes precedence. Raises `Refused`.
+        quantum = 0.0
+        for command, place, values, _count, _context in bound:
+            if command.quantized and not values.get("start_at", 0.0) > 0.0:
+                own = self.quantize.beats(place.get("deck"), self.beats.meter)
+                quantum = max(quantum, own)
+        if quantum:
+            self.wait_for_next(quantum, entry, now)
+        return quantum > 0.0
+
+    def wait_for_next(self, quantum: float, entry: Entry, now: int) -> None:
+        """Carry out a message at the next multiple of `quantum` beats.
+
+        Raises `Refused` when too many wait.
+        """
+        surely = now + int(self.desk.header["block_frames"])  # a beat that can still be met
+        self.waiting.hold_beat(self.beats.next_beat(quantum, surely), entry)
+
+    def failed(self, request: Request, reason: str) -> None:
+        """Count a failed command, log it and tell its sender."""
+        self.failures += 1
+        self._log_failure(request.sender, request.address, reason)
+        address = request.address[:MAX_ADDRESS]
+        request.reply("/fail", address, reason[:MAX_REASON])
+
+    def was_late(self, request: Request, seconds: float) -> None:
+        """Log that a command acted late, and tell its sender."""
+        data = {"address": printable(request.address), "late_ms": seconds * 1000}
+        self._quiet.say(
+            partial(log.warning, extra={"data": data}), "late", "%.80s came %.1f ms late",
+            printable(request.address), seconds * 1000,
+        )
+        request.reply("/late", request.address, seconds)
+
+    def _log_failure(
+        self, sender: Any, address: str, reason: str, kind: str | None = None
+    ) -> None:
+        # What no sender hears of (settings, the Python object) is always logged.
+        if sender and not self._burst.allows(kind or address):
+            return
+        origin = f" from {shown_address(sender)}" if sender else ""
+        data = {"address": printable(address)[:80], "sender": origin.removeprefix(" from ")}
+        log.warning(
+            "%.80s%s: %.300s", printable(address), origin, printable(reason), extra={"data": data}
+        )
+
+    def _log_left_out(self) -> None:
+        count = self._burst.left_out()
+        if count:
+            log.warning("%d other failure%s not shown", count, "s were" if count > 1 else " was")
+
+    # Looking after things ----------------------------------------------------------------
+
+    def apply_settings(self) -> None:
+        """What the settings say is so from the start."""
+        settings = self.settings
+        starter = ServerRequest(self, "start", nobody)
+        self.mixing.apply_settings(starter, settings)
+        self.quality.apply_settings(starter, settings)
+        if settings.bpm != settings.base_bpm:
+            self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
+        for deck, level in enumerate(settings.levels):
+            self.mixer.ramp(starter, deck_level_ramp(deck), level, 0.0)
+        for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
+            if path is not None:
+                letter = DECK_LETTERS[deck]
+                starter = ServerRequest(self, f"deck {letter} (--{letter.lower()})", nobody)
+                try:
+                    self.buffers.load(starter, first_buffer(deck), str(path))
+                except CommandError as error:
+                    starter.fail(str(error))
+        self.outbox.flush()
+
+    def tick(self) -> None:
+        """Look after what waits; call it every 10 ms or so."""
+        self.clock.read()
+        events = pop_events(self.desk, EVENTS_AT_ONCE)
+        while len(events):
+            self.touched = True
+            self.voices.engine_events(events)
+            self.effects.engine_events(events)
+            self.quality.engine_events(events)
+            events = pop_events(self.desk, EVENTS_AT_ONCE)
+        self.waiting.release()
+        self.mixer.tick()
+        self.recordings.tick()
+        self.ticks.send()
+        self.meters.tick(self.monotonic())
+        self.changes.tick()
+        self.feedback.tick()
+        self.dj.tick()
+        self._log_left_out()
+        if self.watch:
+            self._print_beat()
+
+    def loader_event(self, event: dict[str, Any]) -> None:
+        """Take in what the loader says."""
+        self.touched = True
+        if event["event"] == "inventory" and self.recall:
+            self.recall.inventory(event)
+        elif not self.medium.event(event):
+            self.buffers.loader_event(event)
+            if event["event"] == "loudness":
+                self.mixing.follow_loudness(ServerRequest(self, "autotrim", nobody))
+            self.mixer.tick()
+
+    def _print_beat(self) -> None:
+        beat = self.beats.beat(self.desk.frame)
+        if math.floor(beat) != self._last_beat and beat >= 0:
+            self._last_beat = math.floor(beat)
+            bar, number = divmod(self._last_beat, self.beats.meter)
+            say(
+                f"bar {bar + 1} beat {number + 1} phase {beat % 1:.3f} "
+                f"{self.beats.bpm_at(self.desk.frame):.2f} bpm"
+            )
+
+    def print_clock(self, on: bool) -> None:
+        """Print each beat, from the next one on, or no longer."""
+        if on and not self.watch:
+            # A beat that begins right now is the next one.
+            self._last_beat = math.ceil(self.beats.beat(self.desk.frame)) - 1
+        self.watch = on
+
+    # What commands need --------------------------------------------------------------------
+
+    def set_tempo(
+        self, request: Request, bpm: float, beats: float = 0.0, seconds: float = RAMP_SECONDS
+    ) -> None:
+        """Move the tempo to `bpm` while `beats` pass, or (0) within `seconds`.
+
+        Decks that are not synced follow at `bpm / base_bpm`. Raises `Refused` when too many
+        changes lie ahead.
+        """
+        if self.beats.full(self.desk.frame):
+            raise Refused(f"{MAX_AHEAD} changes of the tempo lie ahead already: send it later")
+        # At a known frame also when it is to be at once.
+        frame = request.frame or request.now + int(self.desk.header["block_frames"])
+        frames = 0 if beats else round(seconds * self.desk.sample_rate)
+        orders = self.beats.set_tempo(
+            bpm, frame, self.desk.frame, frames=frames, beats=beats, beat=request.beat
+        )
+        self.publish_clock(orders, request)
+
+    def reset_clock(self, request: Request) -> None:
+        """Beat 0 and time zero are where the command acts. Raises as `set_tempo`."""
+        if self.beats.full(self.desk.frame):
+            raise Refused(f"{MAX_AHEAD} changes of the tempo lie ahead already: send it later")
+        orders = self.beats.reset(request.frame or request.now, self.desk.frame)
+        # One that is meant for now is not late, be the frame of its arrival rendered already.
+        self.publish_clock(orders, request if request.frame else None)
+
+    def publish_clock(self, orders: Orders, request: Request | None = None) -> None:
+        """Have the engine's clock run as control's does."""
+        for frame, stretch in orders:
+            own = request is not None and frame == request.frame
+            self.outbox.add(
+                OP_CLOCK, request if own else None, start=stretch.frame,
+                frame=frame if own or frame > self.desk.frame else 0,
+                x=stretch.beat, y=stretch.rate, z=stretch.end, loop_out=stretch.frames,
+                fixed=True,
+            )
+        self.mixer.retime()

@@ -1,0 +1,1 @@
+"""Commands on their way from control to the engine."""

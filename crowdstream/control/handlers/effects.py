@@ -1,0 +1,202 @@
+"""Commands of effects, sends and patches; the same of every chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.commands.registry import MAX_WORD_LENGTH, TABLE, Arg
+from crowdstream.control.decks.deck_manager import MIN_RAMP_SECONDS, RAMP_SECONDS
+from crowdstream.control.decks.routing import DESTINATIONS, SOURCES
+from crowdstream.control.handlers.common import MAX_GAIN
+from crowdstream.control.handlers.server_request import ServerRequest
+from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_MASTER
+from crowdstream.desk.effects import CHAIN_SLOTS
+from crowdstream.desk.ramps import RAMP_PREFADER
+from crowdstream.effects import MODULES
+
+# Where a chain's addresses begin. Its handlers get the deck or bus that the address names.
+CHAIN_ADDRESSES = ("/deck/{deck}", "/bus/{bus}", "/mix")
+
+_SLOT = Arg("slot", "i", "place in the chain, the first is 1", low=1, high=CHAIN_SLOTS)
+_MODULE = Arg("module", "s", "name of the module")
+_VALUES = Arg(
+    "values", "*", "names of parameters (also mix, on) and their values by turns", default=(),
+    rest=True, max_length=MAX_WORD_LENGTH,
+)
+_SECONDS = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+_GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
+_BUS = Arg("bus", "i", "send bus", low=1, high=BUSES)
+
+
+def _chain(deck: int | None = None, bus: int | None = None) -> int:
+    if deck is not None:
+        return deck
+    return CHAIN_MASTER if bus is None else CHAIN_BUS + bus
+
+
+def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
+    """As `TABLE.add`, of every chain; the handler gets the chain's number."""
+
+    def register(handler: Callable[..., Any]) -> Callable[..., Any]:
+        def for_chain(
+            request: ServerRequest, deck: int | None = None, bus: int | None = None, **bound: Any
+        ) -> None:
+            handler(request, _chain(deck, bus), **bound)
+
+        for_chain.__doc__ = handler.__doc__
+        for beginning in CHAIN_ADDRESSES:
+            TABLE.add(f"{beginning}/fx/{ending}", *args, **options)(for_chain)
+        return handler
+
+    return register
+
+
+@TABLE.add(
+    "/fx/modules",
+    answers="for each module and parameter `/fx/modules.reply module parameter low high default "
+    "unit help`, then `/done /fx/modules <number of modules>`",
+    asks=True,
+    changes=False,
+)
+def modules(request: ServerRequest) -> None:
+    """Ask which effect modules there are, and what can be set of them."""
+    for module in MODULES.values():
+        for p in module.parameters:
+            request.reply(
+                "/fx/modules.reply", module.name, p.name, float(p.low), float(p.high),
+                float(p.default), p.unit, p.help,
+            )  # fmt: skip
+    request.done(len(MODULES))
+
+
+@_everywhere("insert", _SLOT, _MODULE, _VALUES, scheduled=True)
+def insert(
+    request: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
+) -> None:
+    """Put an effect into an empty slot; it comes in by a crossfade."""
+    request.core.effects.insert(request, chain, slot - 1, module, values)
+
+
+@_everywhere("swap", _SLOT, _MODULE, _VALUES, scheduled=True)
+def swap(
+    request: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
+) -> None:
+    """Put an effect into a slot in the place of what is there, whose tail rings on."""
+    request.core.effects.swap(request, chain, slot - 1, module, values)
+
+
+@_everywhere("remove", _SLOT, scheduled=True)
+def remove(request: ServerRequest, chain: int, slot: int) -> None:
+    """Take an effect out of its slot; its tail rings on, for up to 30 s."""
+    request.core.effects.remove(request, chain, slot - 1)
+
+
+@_everywhere(
+    "move",
+    _SLOT,
+    Arg("to", "i", "its new place; those between move up", low=1, high=CHAIN_SLOTS),
+    scheduled=True,
+)
+def move(request: ServerRequest, chain: int, slot: int, to: int) -> None:
+    """Move an effect to another place in its chain; it goes out and comes in by crossfades."""
+    request.core.effects.move(request, chain, slot - 1, to - 1)
+
+
+@_everywhere(
+    "set",
+    _SLOT,
+    Arg("parameter", "s", "its name, see `/fx/modules`"),
+    Arg("value", "f", "in the parameter's own range and unit"),
+    Arg("seconds", "f", "ramp; -1: the parameter's own", unit="s", low=-1, high=3600,
+        default=-1.0),
+    scheduled=True,
+)  # fmt: skip
+def set_parameter(
+    request: ServerRequest, chain: int, slot: int, parameter: str, value: float, seconds: float
+) -> None:
+    """Set a parameter of an effect."""
+    own = None if seconds < 0 else seconds
+    request.core.effects.set(request, chain, slot - 1, parameter, value, own)
+
+
+@_everywhere(
+    "mix", _SLOT, Arg("mix", "f", "0: as it came in, 1: the effect alone", low=0, high=1),
+    _SECONDS, scheduled=True,
+)  # fmt: skip
+def set_mix(request: ServerRequest, chain: int, slot: int, mix: float, seconds: float) -> None:
+    """Set how much of an effect is heard."""
+    request.core.effects.set(request, chain, slot - 1, "mix", mix, seconds)
+
+
+@_everywhere(
+    "on", _SLOT, Arg("on", "i", "1: on, 0: off", low=0, high=1, default=1), _SECONDS,
+    scheduled=True,
+)  # fmt: skip
+def switch(request: ServerRequest, chain: int, slot: int, on: int, seconds: float) -> None:
+    """Switch an effect on or off: off, what comes in passes bit for bit, and its tail rings on."""
+    request.core.effects.set(request, chain, slot - 1, "on", on, seconds)
+
+
+@_everywhere(
+    "list",
+    answers="for each slot in use `<address>.reply slot module`, then names and values by turns; "
+    "then `/done <address> <slots in use>`",
+    asks=True,
+    changes=False,
+)
+def list_chain(request: ServerRequest, chain: int) -> None:
+    """Ask what is in a chain."""
+    effects = request.core.effects
+    used = [(slot, placed) for slot, placed in enumerate(effects.chains[chain], 1) if placed]
+    for slot, placed in used:
+        pairs = [part for pair in effects.values(placed) for part in pair]
+        request.reply(f"{request.address}.reply", slot, placed.module.name, *pairs)
+    request.done(len(used))
+
+
+@TABLE.add(
+    "/mix/patch",
+    Arg("source", "s", "deck or bus", choices=SOURCES),
+    Arg("destination", "s", "bus or master", choices=DESTINATIONS),
+    _GAIN,
+    _SECONDS,
+    scheduled=True,
+)
+def patch(
+    request: ServerRequest, source: str, destination: str, gain: float, seconds: float
+) -> None:
+    """Set how much of a deck or bus goes to a bus or the master. At first decks and buses go to
+    the master, at gain 1, and nowhere else. Buses that would feed each other in a circle are
+    refused.
+    """
+    _patch(request, SOURCES.index(source), DESTINATIONS.index(destination), gain, seconds)
+
+
+@TABLE.add("/deck/{deck}/send", _BUS, _GAIN, _SECONDS, scheduled=True)
+def send(request: ServerRequest, deck: int, bus: int, gain: float, seconds: float) -> None:
+    """Set how much of the deck goes to a send bus; the same as `/mix/patch`."""
+    _patch(request, deck, bus - 1, gain, seconds)
+
+
+def _patch(
+    request: ServerRequest, source: int, destination: int, gain: float, seconds: float
+) -> None:
+    lasts = max(seconds, MIN_RAMP_SECONDS)
+    block = int(request.core.desk.header["block_frames"])
+    frame = request.frame or request.now + block
+    row = request.core.patches.change(source, destination, gain, frame, lasts)
+    request.mixer.ramp(request, row, gain, seconds)
+
+
+@TABLE.add(
+    "/deck/{deck}/send/pre",
+    _BUS,
+    Arg("on", "i", "1: before its level and the crossfader, 0: after them", low=0, high=1,
+        default=1),
+    _SECONDS,
+    scheduled=True,
+)  # fmt: skip
+def send_pre(request: ServerRequest, deck: int, bus: int, on: int, seconds: float) -> None:
+    """Choose whether the deck's level has a say in what goes to a send bus (at first it has)."""
+    request.mixer.ramp(request, RAMP_PREFADER + BUSES * deck + bus - 1, float(on), seconds)

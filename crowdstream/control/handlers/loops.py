@@ -1,0 +1,142 @@
+"""Commands of a deck's loop. Its borders are exact to the frame; the engine wraps it."""
+
+from __future__ import annotations
+
+from crowdstream.commands.errors import BadArgument, NotPlaying
+from crowdstream.commands.registry import DECK_LETTERS, TABLE, Arg
+from crowdstream.control.decks.track import Track
+from crowdstream.control.handlers.deck_ops import frame_in, grid_of, playing, send
+from crowdstream.control.handlers.server_request import ServerRequest
+from crowdstream.desk.opcodes import (
+    LOOP_AGAIN,
+    LOOP_EXIT,
+    LOOP_HERE,
+    LOOP_IN,
+    LOOP_MOVE,
+    LOOP_OUT,
+    LOOP_SCALE,
+    LOOP_SET,
+    OP_LOOP,
+)
+
+MIN_BEATS, MAX_BEATS = 1 / 32, 64.0
+MIN_SECONDS = 0.001  # a shorter one is a tone above all that a track holds
+
+_SNAP = Arg(
+    "snap", "f", "it goes to the nearest multiple of so many beats of the track; 0: exactly here",
+    unit="beats", low=0, high=MAX_BEATS, default=0.0,
+)
+
+
+def _looped(request: ServerRequest, deck: int) -> Track:
+    track = playing(request, deck)
+    if not track.looped:
+        letter = DECK_LETTERS[deck]
+        raise NotPlaying(f"deck {letter} has no loop: say /deck/{letter}/loop with its beats")
+    return track
+
+
+@TABLE.add(
+    "/deck/{deck}/loop",
+    Arg("beats", "f", "length", unit="beats", low=MIN_BEATS, high=MAX_BEATS),
+    _SNAP,
+    scheduled=True,
+    quantized=True,
+)
+def loop(request: ServerRequest, deck: int, beats: float, snap: float) -> None:
+    """Loop so many beats of the track's grid, from here on."""
+    track = playing(request, deck)
+    grid_of(track)
+    send(request, track, OP_LOOP, index=LOOP_HERE, x=beats, y=snap)
+    track.looped = True
+
+
+@TABLE.add(
+    "/deck/{deck}/loop/set",
+    Arg("loop_in", "f", "beginning", unit="s", low=0, high=1e6),
+    Arg("loop_out", "f", "end", unit="s", low=0, high=1e6),
+    scheduled=True,
+)
+def loop_set(request: ServerRequest, deck: int, loop_in: float, loop_out: float) -> None:
+    """Loop what lies between two places of the file, as soon as the playhead comes to its end."""
+    track = playing(request, deck)
+    rate = request.core.desk.sample_rate
+    first = frame_in(request, track, loop_in, "loop_in")
+    last = round(loop_out * rate)
+    if loop_out - loop_in < MIN_SECONDS:
+        raise BadArgument(
+            f"loop_out: {loop_out:g} s is not {MIN_SECONDS:g} s or more after "
+            f"loop_in, {loop_in:g} s"
+        )
+    if last > track.frames:
+        raise BadArgument(
+            f"loop_out: {loop_out:g} s is past the end of the track, {track.frames / rate:.3f} s"
+        )
+    beats = track.grid.beat(last) - track.grid.beat(first) if track.grid else 0.0
+    send(
+        request, track, OP_LOOP, index=LOOP_SET, loop_in=first, loop_out=last,
+        z=(loop_out - loop_in) * rate, x=beats,
+    )
+    track.looped = True
+    track.loop_in = first
+    request.buffers.pin_positions(track)
+
+
+@TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, button=True, quantized=True)
+def loop_in(request: ServerRequest, deck: int, snap: float) -> None:
+    """Set the loop's beginning here; it begins with `loop/out`."""
+    track = playing(request, deck)
+    if snap:
+        grid_of(track)
+    send(request, track, OP_LOOP, index=LOOP_IN, y=snap)
+    track.loop_begun = True
+
+
+@TABLE.add("/deck/{deck}/loop/out", _SNAP, scheduled=True, button=True, quantized=True)
+def loop_out(request: ServerRequest, deck: int, snap: float) -> None:
+    """Set the loop's end here, and loop from `loop/in` on."""
+    track = playing(request, deck)
+    if not track.loop_begun:
+        letter = DECK_LETTERS[deck]
+        raise NotPlaying(f"deck {letter} has no beginning of a loop: say /deck/{letter}/loop/in")
+    if snap:
+        grid_of(track)
+    send(request, track, OP_LOOP, index=LOOP_OUT, y=snap)
+    track.looped = True
+
+
+@TABLE.add("/deck/{deck}/loop/halve", scheduled=True)
+def halve(request: ServerRequest, deck: int) -> None:
+    """Make the loop half as long; its beginning stays."""
+    send(request, _looped(request, deck), OP_LOOP, index=LOOP_SCALE, x=0.5)
+
+
+@TABLE.add("/deck/{deck}/loop/double", scheduled=True)
+def double(request: ServerRequest, deck: int) -> None:
+    """Make the loop twice as long; its beginning stays."""
+    send(request, _looped(request, deck), OP_LOOP, index=LOOP_SCALE, x=2.0)
+
+
+@TABLE.add(
+    "/deck/{deck}/loop/move",
+    Arg("beats", "f", "how far; below 0 towards the beginning", unit="beats", low=-1024,
+        high=1024),
+    scheduled=True, button=True,
+)
+def move(request: ServerRequest, deck: int, beats: float) -> None:
+    """Move the loop by so many beats of the track's grid, and the playhead in it along."""
+    track = _looped(request, deck)
+    grid_of(track)
+    send(request, track, OP_LOOP, index=LOOP_MOVE, x=beats)
+
+
+@TABLE.add("/deck/{deck}/loop/exit", scheduled=True, quantized=True)
+def exit_(request: ServerRequest, deck: int) -> None:
+    """Play on past the loop's end."""
+    send(request, _looped(request, deck), OP_LOOP, index=LOOP_EXIT)
+
+
+@TABLE.add("/deck/{deck}/loop/again", scheduled=True, quantized=True)
+def again(request: ServerRequest, deck: int) -> None:
+    """Go back into the loop that was left."""
+    send(request, _looped(request, deck), OP_LOOP, index=LOOP_AGAIN)

@@ -1,0 +1,106 @@
+"""What handlers of commands are given: the command, and the parts of the server it acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from crowdstream.control.clock.clock import BeatClock
+from crowdstream.control.clock.midi_ticks import MidiTicks
+from crowdstream.control.clock.quantize import Quantize
+from crowdstream.control.decks.channel_strip import ChannelStrips
+from crowdstream.control.decks.deck_manager import RAMP_SECONDS, DeckManager
+from crowdstream.control.decks.effects import Effects
+from crowdstream.control.decks.pitch import PitchSettings
+from crowdstream.control.decks.routing import Routing
+from crowdstream.control.decks.track_table import TrackTable
+from crowdstream.control.decks.voice_allocator import VoiceAllocator
+from crowdstream.control.dj_client import DjClient
+from crowdstream.control.engine_queue.queue import EngineQueue
+from crowdstream.control.engine_queue.request import Answering, Request
+from crowdstream.control.load_shedding import LoadShedding
+from crowdstream.control.processes.buffer_resize import Done
+from crowdstream.control.processes.recorder import Recordings
+from crowdstream.control.publish.change_feed import ChangeFeed
+from crowdstream.control.publish.feedback import Feedback
+from crowdstream.control.publish.meters import Meters
+from crowdstream.control.publish.reply_ports import ReplyPorts
+from crowdstream.control.publish.status import Status
+from crowdstream.control.publish.subscribers import Subscribers
+from crowdstream.control.replies import Replies
+from crowdstream.control.scheduler import Entry, Scheduler
+from crowdstream.desk.block import Desk
+from crowdstream.movement.follower import Follower
+from crowdstream.settings import Settings
+
+
+class Parts(Answering, Protocol):
+    """The parts of the server that commands act on (see `Core`)."""
+
+    settings: Settings
+    desk: Desk
+    outbox: EngineQueue
+    beats: BeatClock
+    buffers: TrackTable
+    voices: VoiceAllocator
+    mixer: DeckManager
+    mixing: ChannelStrips
+    pitches: PitchSettings
+    effects: Effects
+    patches: Routing
+    quality: LoadShedding
+    quantize: Quantize
+    follower: Follower
+    recordings: Recordings
+    meters: Meters
+    ticks: MidiTicks
+    waiting: Scheduler
+    answers: Replies
+    subscribers: Subscribers
+    changes: ChangeFeed
+    feedback: Feedback
+    status: Status
+    dj: DjClient
+    reply_ports: ReplyPorts
+    base_bpm: float
+    monotonic: Callable[[], float]
+    resize: Callable[[int, Done, Callable[[str], None]], None]
+
+    def set_tempo(
+        self, request: Request, bpm: float, beats: float = 0.0, seconds: float = RAMP_SECONDS
+    ) -> None:
+        """Move the tempo to `bpm` while `beats` pass, or (0) within `seconds`."""
+
+    def reset_clock(self, request: Request) -> None:
+        """Beat 0 and time zero are where the command acts."""
+
+    def wait_for_next(self, quantum: float, entry: Entry, now: int) -> None:
+        """Carry out a message at the next multiple of `quantum` beats."""
+
+    def unsubscribe(self, sender: Any) -> None:
+        """Send nothing more to somebody who has not just asked for it."""
+
+    def print_clock(self, on: bool) -> None:
+        """Print each beat, from the next one on, or no longer."""
+
+
+class ServerRequest(Request):
+    """One command being carried out by its handler."""
+
+    __slots__ = ()
+    core: Parts
+
+    @property
+    def buffers(self) -> TrackTable:
+        """The tracks that it is about."""
+        return self.core.buffers
+
+    @property
+    def voices(self) -> VoiceAllocator:
+        """The voices that play them."""
+        return self.core.voices
+
+    @property
+    def mixer(self) -> DeckManager:
+        """The mixer it acts on."""
+        return self.core.mixer

@@ -1,0 +1,173 @@
+"""Commands that move the playhead of a deck: hot cues, jumps, slip, reverse, brake, spin."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from crowdstream.commands.errors import BadArgument, NotLoaded
+from crowdstream.commands.registry import DECK_LETTERS, TABLE, Arg
+from crowdstream.control.decks.track import Item, Track
+from crowdstream.control.handlers.common import start_frame
+from crowdstream.control.handlers.deck_ops import (
+    cue_here,
+    frame_in,
+    grid_of,
+    keep_cue,
+    open_track,
+    place,
+    playing,
+    send,
+)
+from crowdstream.control.handlers.server_request import ServerRequest
+from crowdstream.desk.opcodes import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
+
+HOT_CUES = 8
+MAX_SPIN = 60.0  # s
+SPIN_SECONDS = 1.0  # of a brake or a start by hand
+MAX_BEATS = 4096.0
+
+_NUMBER = Arg("number", "i", "hot cue", low=1, high=HOT_CUES)
+_ON = Arg("on", "i", "1: on", low=0, high=1)
+_SPIN = Arg("seconds", "f", "how long it takes", unit="s", low=0, high=MAX_SPIN,
+            default=SPIN_SECONDS)
+
+
+@TABLE.add(
+    "/deck/{deck}/seek/fraction",
+    Arg("fraction", "f", "of its length", low=0, high=1),
+    scheduled=True,
+    quantized=True,
+)
+def seek_fraction(request: ServerRequest, deck: int, fraction: float) -> None:
+    """Jump to a place in the track; moves the cue while the deck is stopped."""
+    track = open_track(request, deck)
+    request.mixer.seek(track, min(int(fraction * track.frames), track.frames - 1), request)
+
+
+@TABLE.add(
+    "/deck/{deck}/seek/beat",
+    Arg("beat", "f", "beat of the track", unit="beats", low=-MAX_BEATS, high=1e6),
+    scheduled=True,
+    quantized=True,
+)
+def seek_beat(request: ServerRequest, deck: int, beat: float) -> None:
+    """Jump to a beat of the track's grid; moves the cue while the deck is stopped."""
+    track = open_track(request, deck)
+    seconds = grid_of(track).frame(beat) / request.core.desk.sample_rate
+    request.mixer.seek(track, frame_in(request, track, seconds, "beat"), request)
+
+
+@TABLE.add(
+    "/deck/{deck}/jump",
+    Arg("beats", "f", "how far; below 0 it goes back", unit="beats", low=-MAX_BEATS,
+        high=MAX_BEATS),
+    scheduled=True, button=True,
+    quantized=True,
+)
+def jump(request: ServerRequest, deck: int, beats: float) -> None:
+    """Jump by so many beats of the track's grid from where the playhead is."""
+    track = playing(request, deck)
+    grid = grid_of(track)
+    here = place(request, track, request.frame)
+    there = grid.frame(grid.beat(here) + beats)
+    if not 0 <= there < track.frames:
+        raise BadArgument(
+            f"beats: {beats:g} lead out of the track, which plays beat {grid.beat(here):.1f} of "
+            f"{grid.beat(0):.1f} to {grid.beat(track.frames):.1f}"
+        )
+    request.mixer.jump(track, round(there), request, {"op": OP_JUMP, "index": 1, "y": beats})
+
+
+# Hot cues ------------------------------------------------------------------------------------
+
+
+@TABLE.add(
+    "/deck/{deck}/hotcue/set",
+    _NUMBER,
+    Arg("seconds", "f", "place in the file; left out: where the playhead is", unit="s", low=0,
+        high=1e6, default=None),
+    scheduled=True,
+)
+def hotcue_set(request: ServerRequest, deck: int, number: int, seconds: float | None) -> None:
+    """Set a hot cue of the deck's track.
+
+    Where the playhead is counts when the command acts; with a quantum (`/deck/{deck}/quantize`)
+    and a beat grid it is the nearest such beat.
+    """
+    track = open_track(request, deck)
+    if seconds is not None:
+        keep_cue(request, track, number, frame_in(request, track, seconds, "seconds"))
+    elif not request.frame:
+        cue_here(request, track, number)
+    else:
+        request.voices.mark(
+            partial(cue_here, request, track, number), request.frame, request.beat, request,
+            note=["cue", request.to_state(), track.number, number],
+        )
+
+
+@TABLE.add("/deck/{deck}/hotcue", _NUMBER, scheduled=True, button=True, quantized=True)
+def hotcue(request: ServerRequest, deck: int, number: int) -> None:
+    """Jump to a hot cue; moves the cue there while the deck is stopped."""
+    track = open_track(request, deck)
+    request.mixer.seek(track, _cue(track, number), request)
+
+
+@TABLE.add("/deck/{deck}/hotcue/clear", _NUMBER, button=True)
+def hotcue_clear(request: ServerRequest, deck: int, number: int) -> None:
+    """Forget a hot cue."""
+    track = open_track(request, deck)
+    _cue(track, number)
+    del track.cues[number]
+    request.buffers.pin_positions(track)
+
+
+def _cue(track: Track, number: int) -> int:
+    frame = track.cues.get(number)
+    if frame is None:
+        address = f"/deck/{DECK_LETTERS[track.deck]}/hotcue/set {number}"
+        raise NotLoaded(f"number: hot cue {number} of {track.name} is not set, {address} does it")
+    return frame
+
+
+# Slip, reverse, brake, spin ------------------------------------------------------------------
+
+
+@TABLE.add("/deck/{deck}/slip", _ON, scheduled=True)
+def slip(request: ServerRequest, deck: int, on: int) -> None:
+    """With slip on, the track runs on underneath loops, jumps and reverse; off, it is there."""
+    send(request, playing(request, deck), OP_SLIP, index=on)
+
+
+@TABLE.add("/deck/{deck}/reverse", _ON, scheduled=True, quantized=True)
+def reverse(request: ServerRequest, deck: int, on: int) -> None:
+    """Play the deck's track backwards, or forwards again."""
+    send(request, playing(request, deck), OP_REVERSE, index=on)
+
+
+@TABLE.add(
+    "/deck/{deck}/brake",
+    _SPIN,
+    Arg("stop", "i", "1: it stops when it stands, 0: it stands there", low=0, high=1, default=1),
+    scheduled=True, button=True,
+    quantized=True,
+)
+def brake(request: ServerRequest, deck: int, seconds: float, stop: int) -> None:
+    """Slow the deck's track down to a stand, pitch and all, as a turntable that is switched off."""
+    track = playing(request, deck)
+    send(request, track, OP_SPIN, x=0.0, y=_frames(request, seconds), index=stop)
+
+
+@TABLE.add("/deck/{deck}/spin", _SPIN, scheduled=True, button=True, quantized=True)
+def spin(request: ServerRequest, deck: int, seconds: float) -> None:
+    """Bring the deck's track up to speed, from a stand or a brake; start it if it is stopped."""
+    track = request.mixer.playing(deck)
+    if track.voice is not None and (track.sounding or track.coming):
+        send(request, track, OP_SPIN, x=1.0, y=_frames(request, seconds))
+        return
+    item = Item(track, request, track.rate, track.gain, spin_up=seconds)
+    request.mixer.start([item], start_frame(request, 0.0))
+
+
+def _frames(request: ServerRequest, seconds: float) -> int:
+    return max(1, round(seconds * request.core.desk.sample_rate))

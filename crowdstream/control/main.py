@@ -1,0 +1,151 @@
+"""The control process: the server between the command line and the guardian.
+
+Started by the guardian with the number of a socket, the program's name, and the arguments that
+the user gave.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from crowdstream import logs
+from crowdstream.settings import (
+    Resolved,
+    SettingError,
+    Settings,
+    format_settings,
+    resolve,
+    validate,
+)
+from crowdstream.supervisor.fd_store import FdStore, end_with_parent
+from crowdstream.system.broken_pipe import while_read
+
+BROKEN = 70  # exit status of a control that has failed: it is started anew
+
+log = logging.getLogger("crowdstream")
+
+
+def serve(argv: Sequence[str], prog: str = "crowdstream", store: FdStore | None = None) -> int:
+    """Run the server until a signal, or for `--seconds`; returns the exit status."""
+    store = store or FdStore()
+    earlier = store.kept.get("desk")
+    if earlier:
+        # As it was started, whatever has become of files and variables since.
+        settings = validate(**earlier.note["settings"])
+        logs.set_up(settings)
+        return _run(settings, store)
+    try:
+        resolved = resolve(argv, prog=prog)
+    except SettingError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 2
+    if resolved.show_config:
+        print(format_settings(resolved))
+        return 0
+    if resolved.list_devices:
+        return list_devices()
+    logs.set_up(resolved.settings)
+    return _run(resolved.settings, store, resolved)
+
+
+def list_devices() -> int:
+    """Print the output devices."""
+    from crowdstream.desk.stream_info import DeviceError
+    from crowdstream.engine.drivers.portaudio import list_devices as found
+
+    try:
+        devices = found()
+    except DeviceError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 1
+    for entry in devices:
+        mark = "*" if entry["default"] else " "
+        print(
+            f"{mark}{entry['number']:3}  {entry['name']}  ({entry['host']}, "
+            f"{entry['channels']} channels, {entry['sample_rate']:g} Hz, "
+            f"{entry['latency'] * 1000:.1f} ms)"
+        )
+    if not devices:
+        print("no output devices; the server runs on its built-in clock (--driver null)")
+    return 0
+
+
+def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -> int:
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: Any) -> None:
+        ended.set()
+
+    # Before the imports: they take a second on a small machine.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    begin = time.monotonic()
+    # Nothing of what is imported is garbage, and looking for some is a tenth of what it takes.
+    gc.disable()
+    from crowdstream.control.processes.child import ChildError
+    from crowdstream.control.server import Server
+    from crowdstream.control.startup import Cancelled
+    from crowdstream.control.systemd import Notifier
+    from crowdstream.desk.block import DeskError
+    from crowdstream.desk.stream_info import DeviceError
+    from crowdstream.osc.socket import PortTaken
+
+    gc.freeze()
+    gc.enable()
+    if resolved:
+        log.info("%s", resolved.preset_reason)
+    server = Server(settings, Notifier.of_environment(), store)
+    try:
+        server.start(ended.is_set)
+    except Cancelled:
+        return 0
+    except SettingError as error:
+        logs.fatal(str(error))
+        return 2
+    except (PortTaken, DeviceError, DeskError, ChildError) as error:
+        logs.fatal(str(error))
+        return 1
+    if store.deaths:
+        log.warning(
+            "control had died (%s): a new one has taken over, %.1f s after it was started",
+            store.reason, time.monotonic() - begin,
+        )
+    deadline = server.until
+    while server.running and not ended.is_set():
+        left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
+        if left <= 0:
+            break
+        ended.wait(left)
+    failed = not server.running
+    if server.error is not None and store.guarded:
+        # Everything is kept for the next one; nothing here may take any of it down.
+        logging.shutdown()
+        os._exit(BROKEN)
+    store.leave(int(failed))
+    server.stop()
+    return int(failed)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve. `arguments`: the guardian's socket, the program's name, what the user said."""
+    with socket.socket(fileno=int(arguments[0])) as connection:
+        connection.set_inheritable(False)
+        try:
+            end_with_parent(connection)
+            store = FdStore(connection)
+        except EOFError:
+            return 1
+        return serve(arguments[2:], arguments[1], store)
+
+
+if __name__ == "__main__":
+    sys.exit(while_read(lambda: main(sys.argv[1:])))

@@ -1,0 +1,204 @@
+"""The OSC reference, written from the command table: one page for each subject."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import crowdstream.control.handlers  # noqa: F401  (fills the table)
+from crowdstream.commands.registry import REQUIRED, TABLE, Arg, Command
+from crowdstream.control.publish.status import STATUS_NAMES, STATUS_POSITIONAL_FIELDS
+from crowdstream.desk.constants import STEMS
+from crowdstream.desk.effects import Module
+from crowdstream.effects import MODULES
+
+MARK = "<!-- Generated: `crowdstream reference docs/reference`. A test fails when it is stale. -->"
+
+_CHAIN = re.compile(r"^/(deck/\{deck\}|bus/\{bus\}|mix)(?=/fx/)|^(deck|bus|mix)(?=_fx_)")
+CHAINS = ("/deck/{deck}", "/bus/{bus}", "/mix")
+_PATCHES = ("/mix/patch", "/deck/{deck}/send", "/deck/{deck}/send/pre")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A page of the reference: the commands whose addresses begin with one of `prefixes`."""
+
+    slug: str
+    title: str
+    about: str
+    prefixes: tuple[str, ...] = ()
+
+
+EFFECTS = Subject(
+    "effects", "Effects, sends and patches",
+    "Chains of effects, send buses and routing. "
+    "[Effects and routing](../../concepts/effects-and-routing.md) introduces them.",
+)  # fmt: skip
+SEQUENCERS = Subject(
+    "existing-sequencers", "The vocabulary of existing sequencers",
+    "These addresses stay as they are. "
+    "[Migrate from the first server](../../how-to/migrate-from-the-first-server.md) lists the "
+    "newer addresses beside them.",
+)  # fmt: skip
+SUBJECTS = (
+    Subject(
+        "clock", "The clock",
+        "Tempo, metre and commands on beats. "
+        "[Time and sync](../../concepts/time-and-sync.md) introduces them.",
+        ("/clock/", "/deck/{deck}/quantize"),
+    ),
+    Subject(
+        "grids-and-sync", "Beat grids and sync",
+        "Where the beats of a track are, and how a deck follows the clock. "
+        "[Beat grids](../../concepts/time-and-sync.md#beat-grids) has the details.",
+        ("/deck/{deck}/grid", "/deck/{deck}/sync"),
+    ),
+    Subject(
+        "cues-and-loops", "Hot cues, jumps and loops", "Moving within a track.",
+        tuple(
+            f"/deck/{{deck}}/{name}"
+            for name in ("seek", "jump", "hotcue", "loop", "slip", "reverse", "brake", "spin")
+        ),
+    ),
+    EFFECTS,
+    Subject(
+        "decks-and-mixer", "Decks, stems and the mix",
+        "Loading, starting, levels, EQ and filters. "
+        "[Decks and stems](../../concepts/decks-and-stems.md) introduces them.",
+        ("/deck/{", "/mix/", "/meters"),
+    ),
+    Subject(
+        "recording", "Recording",
+        "[Record](../../how-to/record.md) describes formats and what can go wrong.", ("/record/",),
+    ),
+    Subject(
+        "dj", "The automatic DJ",
+        "Commands to the DJ, and those with which the DJ itself talks to the server. "
+        "[The DJ](../../concepts/the-dj.md) describes what it does.",
+        ("/dj/",),
+    ),
+    SEQUENCERS,
+    Subject(
+        "server", "The server",
+        "Status, subscriptions and what waits. [Status](status.md) lists what `/status.reply` "
+        "contains.",
+        (
+            "/status", "/notify", "/watch", "/feedback", "/waiting", "/cancel", "/sync",
+            "/version", "/quality", "/buffer_size",
+        ),
+    ),
+)  # fmt: skip
+
+
+def _default(arg: Arg) -> str:
+    if arg.default is REQUIRED:
+        return "required"
+    if arg.default is None:
+        return "stays"
+    if arg.rest:
+        return "none"
+    if arg.type == "s":
+        return f'"{arg.default}"'
+    if arg.rest:
+        return "none"
+    return f"{arg.default:g}"
+
+
+def _allowed(arg: Arg) -> str:
+    if arg.choices:
+        return ", ".join(arg.choices)
+    if arg.words:
+        return f"{arg.range_text()}, {', '.join(arg.words)}"
+    text = arg.range_text()
+    return text if text else "any"
+
+
+def _merged(text: str) -> str:
+    # The addresses of single stems differ in their number only, those of chains in the chain.
+    text = _CHAIN.sub(lambda found: "{chain}", text)
+    return re.sub(r"(deck.*[/_]stem[/_])\d(?!\d)", r"\1{number}", text)
+
+
+def _entry(command: Command, names: Sequence[str]) -> str:
+    lines = [f"## `{_merged(command.usage())}`", "", command.help, ""]
+    if "/fx/" in command.address and command.address != _merged(command.address):
+        lines += ["`{chain}` stands for `/deck/{deck}`, `/bus/{bus}` or `/mix`.", ""]
+    elif _merged(command.address) != command.address:
+        lines += [f"`{{number}}` stands for 1 to {STEMS}.", ""]
+    if command.args:
+        lines += ["| argument | type | allowed | default | meaning |", "| --- " * 5 + "|"]
+        lines += [
+            f"| {arg.name} | {arg.type} | {_allowed(arg)} | {_default(arg)} | {arg.help} |"
+            for arg in command.args
+        ]
+        lines.append("")
+    if command.answers:
+        lines += [f"Answers {command.answers}.", ""]
+    marks = [name for name in ("quantized", "button") if getattr(command, name)]
+    if marks:
+        lines += [f"{', '.join(marks).capitalize()}.", ""]
+    lines += [f"Python: {_calls(names)}", ""]
+    return "\n".join(lines)
+
+
+def _calls(names: Sequence[str]) -> str:
+    calls = [f"`osc_{name}(address, ...)`" for name in dict.fromkeys(names)]
+    return ", ".join(calls) if len(calls) <= len(CHAINS) else f"{calls[0]} to {calls[-1]}"
+
+
+def _module(module: Module) -> str:
+    # What can be set of an effect module, from its declaration.
+    lines = [f"### `{module.name}`", "", module.help, ""]
+    notes = [f"Its mix is {module.mix:g} at first."]
+    if not module.starts_on:
+        notes.append("It is off when it is inserted.")
+    if module.tail:
+        notes.append("It has a tail.")
+    if module.optional:
+        notes.append("It is left out when the machine is overloaded.")
+    lines += [" ".join(notes), ""]
+    lines += ["| parameter | allowed | default | ramp | meaning |", "| --- " * 5 + "|"]
+    for p in module.parameters:
+        allowed = f"{p.low:g} to {p.high:g} {p.unit}".rstrip() + (", whole" if p.whole else "")
+        ramp = f"{p.ramp:g} s" if p.ramp else "at once"
+        lines.append(f"| {p.name} | {allowed} | {p.default:g} | {ramp} | {p.help} |")
+    return "\n".join([*lines, "", ""])
+
+
+def _subject(command: Command) -> Subject:
+    if "/fx/" in command.address or command.address in _PATCHES:
+        return EFFECTS
+    for subject in SUBJECTS:
+        if subject.prefixes and command.address.startswith(subject.prefixes):
+            return subject
+    return SEQUENCERS
+
+
+def _page(subject: Subject) -> str:
+    parts = [f"# {subject.title}\n\n{MARK}\n\n{subject.about}\n\n"]
+    # Commands of all stems, or of all chains, are one entry.
+    entries: dict[str, list[Command]] = {}
+    for command in TABLE.commands:
+        if _subject(command) is subject:
+            entries.setdefault(_merged(command.usage()), []).append(command)
+    parts += [_entry(same[0], [one.name for one in same]) + "\n" for same in entries.values()]
+    if subject is EFFECTS:
+        parts.append("## The modules\n\n")
+        parts += [_module(module) for module in MODULES.values()]
+    return "".join(parts).rstrip() + "\n"
+
+
+def _status_page() -> str:
+    parts = [f"# Status\n\n{MARK}\n\n`/status` is answered with `/status.reply`. Its first nine "
+             "values are in the order of SuperCollider's server:\n\n"]
+    parts += [f"{number}. {text}\n" for number, text in enumerate(STATUS_POSITIONAL_FIELDS, 1)]
+    parts.append("\nNames and values follow alternately:\n\n| name | meaning |\n| --- | --- |\n")
+    parts += [f"| `{name}` | {text} |\n" for name, text in STATUS_NAMES.items()]
+    return "".join(parts)
+
+
+def osc_pages() -> dict[str, str]:
+    """The generated pages of `docs/reference/osc/`, by their file names."""
+    made = {f"{subject.slug}.md": _page(subject) for subject in SUBJECTS}
+    return {**made, "status.md": _status_page()}

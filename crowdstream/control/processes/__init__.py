@@ -1,0 +1,1 @@
+"""The processes that control starts, supervises and replaces."""

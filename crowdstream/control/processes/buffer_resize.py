@@ -1,0 +1,118 @@
+"""Another buffer size while the server plays: a new engine with blocks of that size goes on.
+
+Where the device mixes several streams, the new one runs beside the old one before it takes its
+turn, and hardly anything is heard of it. Where it takes one stream only, the old engine ends first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from crowdstream.commands.errors import Refused
+from crowdstream.control.processes.child import ChildError
+from crowdstream.desk.block import Desk
+from crowdstream.desk.stream_info import StreamInfo
+
+if TYPE_CHECKING:
+    from crowdstream.control.processes.engine_pool import Engine, EnginePool
+
+log = logging.getLogger(__name__)
+
+MAX_SECONDS = 30.0  # a change that takes longer is given up
+REOPEN_MS = 100.0  # silence to expect where a device takes one stream at a time
+
+Done = Callable[[int, float], None]
+
+
+class BufferResize:
+    """One change of the buffer size at a time. For the control thread.
+
+    `announce(frames, ms)` is called before each: the size, and the silence to expect.
+    """
+
+    def __init__(
+        self, engines: EnginePool, desk: Desk, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._engines = engines
+        self._desk = desk
+        self._monotonic = monotonic
+        self.announce: Callable[[int, float], None] = lambda *_: None
+        self._engine: Engine | None = None
+        self._frames = 0
+        self._deadline = 0.0
+        self.reopens = False  # the engine that plays is being ended by the new one
+        self._done: Done = lambda *_: None
+        self._fail: Callable[[str], None] = lambda _: None
+
+    def begin(self, frames: int, done: Done, fail: Callable[[str], None]) -> None:
+        """Change to blocks of `frames` frames.
+
+        `done(frames, ms)` says which size it has come to, and the silence; `fail(reason)` that it
+        stays as it was. Raises `Refused` where it can't be begun.
+        """
+        if self._engine is not None:
+            raise Refused(f"the buffer size is being changed to {self._frames}: wait for /done")
+        if self._engines.searching or self._engines.info is None:
+            raise Refused("the sound device is gone: change the buffer size when it is back")
+        if frames == self._engines.frames:
+            done(frames, 0.0)
+            return
+        try:
+            self._engine = self._engines.launch("resize", frames)
+        except ChildError as error:
+            raise Refused(str(error)) from error
+        self.reopens = False
+        self._frames, self._done, self._fail = frames, done, fail
+        self._deadline = self._monotonic() + MAX_SECONDS
+
+    def prepared(self, engine: Engine, info: dict[str, Any] | None) -> None:
+        """The new engine is ready; `info` is its stream beside the other, None: it has none."""
+        if engine is not self._engine:
+            self._engines.drop(engine)
+            return
+        expected = REOPEN_MS
+        if info is not None:
+            # The old engine plays until the new one is heard, as well as that can be foreseen.
+            shorter = min(self._frames, self._engines.frames)
+            expected = 1e3 * shorter / self._desk.sample_rate
+        self.announce(self._frames, expected)
+        self._engines.remove_standby()
+        self.reopens = info is None
+        engine.child.send({"go": 1})
+
+    def took(self, engine: Engine, info: StreamInfo) -> None:
+        """An engine plays. If it is the one with the new size, all is done."""
+        if engine is not self._engine:
+            return
+        self._engine, self.reopens = None, False
+        if self._engines.searching:
+            self._fail("the sound device is gone: the built-in clock goes on until it is back")
+        elif info.buffer_size == self._frames:
+            self._done(info.buffer_size, int(self._desk.lease["silence_ns"]) / 1e6)
+        else:
+            stays = info.buffer_size
+            self._fail(f"{info.device} does not take blocks of {self._frames} frames: {stays} stay")
+
+    def dropped(self) -> None:
+        """The device is gone: nobody changes anything."""
+        self._end("the sound device is gone: change the buffer size when it is back")
+
+    def tick(self) -> None:
+        """Give up on an engine that has died or does not get on."""
+        engine = self._engine
+        if engine is None:
+            return
+        if not self._engines.has(engine):
+            self._end("the engine that was to go on has died: see the log")
+        elif self._monotonic() > self._deadline:
+            self._end(f"no engine was ready within {MAX_SECONDS:g} s")
+
+    def _end(self, reason: str) -> None:
+        engine, self._engine, self.reopens = self._engine, None, False
+        if engine is not None:
+            log.warning("the buffer size stays as it was: %s", reason)
+            self._engines.drop(engine)
+            self._fail(reason)

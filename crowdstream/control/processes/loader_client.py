@@ -1,0 +1,243 @@
+"""The loader process as control knows it: it may die, and another one goes on.
+
+Everything it was asked for is in its log, and what it had done is in the desk. So a new loader
+adopts the tracks of the old one, and hears again what was under way. A file that the old one died
+of is not tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.control.processes.child import Child, ChildError
+from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.processes.file_quarantine import FileQuarantine, ending
+from crowdstream.control.processes.loader_log import LoaderLog
+from crowdstream.desk.block import Desk
+from crowdstream.settings import Settings
+from crowdstream.supervisor.fd_store import FdStore
+from crowdstream.system.restart_policy import RestartPolicy
+from crowdstream.system.text import printable
+
+log = logging.getLogger(__name__)
+
+# Without a sign of life for so long it is stuck. A stalled SD card is back within 5 s, and
+# opening the longest file takes 10; decoding from a file's beginning shows its progress.
+HANG_SECONDS = 30.0
+PING_SECONDS = 2.0  # between two questions whether it lives
+TICK_MOST = 1.0  # s a look adds at most: while control itself stood still, nobody was heard
+END_SECONDS = 0.5  # that a loader which has closed its output may take to end
+FIRST_DELAY = 0.1  # s before the second new loader in a row; doubles
+MAX_DELAY = 10.0
+LIVED_SECONDS = 30.0  # after which a loader's death is the first one in a row
+
+
+def start_loader(desk: Desk, settings: Settings, store: FdStore | None = None) -> Child:
+    """The loader as a process. Raises `ChildError`."""
+    request = {
+        "fd": desk.fd,
+        "read_ahead": settings.read_ahead,
+        "max_preload": settings.max_preload,
+        # Control has looked, but what a path leads to may have changed by the time it is opened.
+        "roots": [str(root.expanduser().absolute()) for root in settings.media_root],
+    }
+    argument = json.dumps(request)
+    return Child("crowdstream.loader.main", argument, desk.fd, store, "loader")
+
+
+class LoaderClient:
+    """Sends requests to the loader and hands on what it says. For the control thread.
+
+    `start` makes a new loader process. Besides what loaders say, `listen`'s function gets
+    `restarted` events, with `pid` and `count`.
+    """
+
+    def __init__(
+        self,
+        child: Child,
+        desk: Desk,
+        start: Callable[[], Child],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._child = child
+        self._desk = desk
+        self._start = start
+        self._monotonic = monotonic
+        self._heard: Callable[[dict[str, Any]], None] = lambda _event: None
+        self._hearing: EventLoop | None = None
+        self._later: list[dict[str, Any]] = []
+        self.loader_log = LoaderLog()
+        self.blame = FileQuarantine(monotonic)
+        self.restarts = 0
+        now = monotonic()
+        self._ticked = now
+        self._begun = now
+        self._silent = 0.0
+        self._marker = 0, 0
+        self._pinged = now
+        self._waiting = False  # for the answer to a ping
+        self._hung = False
+        self._over: float | None = None  # since when its output is closed
+        self._again_at: float | None = None  # when the next one is to be started
+        self._delays = RestartPolicy(
+            FIRST_DELAY, MAX_DELAY, settled=LIVED_SECONDS, at_once=True
+        )
+
+    def to_state(self) -> list[Any]:
+        """As JSON holds it; see `adopted`."""
+        return [self.loader_log.to_state(), self.restarts, self.blame.to_state()]
+
+    def adopted(self, note: list[Any], fresh: bool = False) -> None:
+        """Know what the loader was asked for by an earlier control.
+
+        `fresh`: this loader has just been started in the place of that one, and knows nothing.
+        """
+        loader_log, self.restarts, bad = note
+        self.loader_log.restore(loader_log)
+        self.blame.restore(bad)
+        if fresh:
+            for request in self.loader_log.again():
+                self._child.send(request)
+
+    @property
+    def child(self) -> Child:
+        """The process, or the latest one while there is none."""
+        return self._child
+
+    @property
+    def pid(self) -> int:
+        """Process number."""
+        return self._child.pid
+
+    def listen(self, hearing: EventLoop, heard: Callable[[dict[str, Any]], None]) -> None:
+        """Have `heard` get every event from now on."""
+        self._heard = heard
+        self._hearing = hearing
+        hearing.listen(self._child.out, self._hear)
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Queue one request; never blocks. A load of a file that is known to be bad fails."""
+        if request["do"] == "load":
+            reasons = (self.blame.reason(path) for _, path in request["stems"])
+            reason = next((reason for reason in reasons if reason), None)
+            if reason:
+                failed = {"event": "failed", "track": request["track"], "reason": reason}
+                self._later.append(failed)
+                return
+        self.loader_log.sent(request)
+        if self._over is None and self._again_at is None:
+            self._child.send(request)
+
+    def tick(self) -> None:
+        """Look after it; call it every 10 ms or so."""
+        now = self._monotonic()
+        passed, self._ticked = min(now - self._ticked, TICK_MOST), now
+        later, self._later = self._later, []
+        for event in later:
+            self._heard(event)
+        if self._over is not None:
+            self._await_end(now)
+        elif self._again_at is not None:
+            if now >= self._again_at:
+                self._begin(now)
+        else:
+            self._child.push()
+            self._see_whether_it_lives(now, passed)
+
+    def _hear(self) -> None:
+        for event in self._child.read():
+            self._silent = 0.0
+            kind = event.get("event")
+            if kind == "pong":
+                self._waiting = False
+            elif kind == "odd":
+                log.warning("the loader did not understand %s", event.get("reason"))
+            elif kind is not None:
+                self.loader_log.heard(event)
+                self._heard(event)
+        if self._child.finished and self._over is None:
+            self._over = self._monotonic()
+            if self._hearing:
+                self._hearing.forget(self._child.out)
+            self._await_end(self._over)
+
+    def _see_whether_it_lives(self, now: float, passed: float) -> None:
+        record = self._desk.loader
+        marker = int(record["since_ns"]), int(record["busy"])
+        if marker != self._marker or not self._waiting:
+            self._silent = 0.0
+        self._marker = marker
+        self._silent += passed
+        if not self._waiting and now >= self._pinged + PING_SECONDS:
+            self._pinged = now
+            self._waiting = True
+            self._child.send({"do": "ping"})
+        if self._silent > HANG_SECONDS and not self._hung:
+            self._hung = True
+            self._child.kill()
+
+    def _await_end(self, now: float) -> None:
+        # Two loaders must not have the pages at the same time: the next one comes after its end.
+        assert self._over is not None
+        if not self._child.ended:
+            if now > self._over + END_SECONDS:
+                self._child.kill()
+            return
+        self._over = None
+        status = self._child.status
+        self._child.end(0.0)
+        how = "it hung, and was ended" if self._hung else ending(status)
+        blamed = self._find_culprit(status)
+        if blamed:
+            self._delays.reset()
+        delay = self._delays.pause(now - self._begun)
+        self._again_at = now + delay
+        log.error(
+            "the loader has died (%s)%s: a new one goes on%s", how,
+            f" of {printable(blamed)}" if blamed else "",
+            f" in {delay:g} s" if delay else "",
+        )
+        if self._again_at <= now:
+            self._begin(now)
+
+    def _find_culprit(self, status: int | None) -> str | None:
+        # The file it was busy with, if that is to blame; those who want it are told.
+        record = self._desk.loader
+        entry = self.loader_log.entries.get(int(record["busy"]))
+        path = entry.path(int(record["source"])) if entry else None
+        record["busy"] = 0  # nobody is: the next one may die before it can say so
+        if path is None:
+            return None
+        reason = self.blame.judge(path, status, self._hung)
+        if reason is None:
+            return None
+        for event in self.loader_log.fail(path, reason):
+            self._say(event)
+        return path
+
+    def _say(self, event: dict[str, Any]) -> None:
+        self.loader_log.heard(event)
+        self._heard(event)
+
+    def _begin(self, now: float) -> None:
+        self._again_at = None
+        self._hung, self._waiting = False, False
+        self._silent, self._begun, self._pinged = 0.0, now, now
+        try:
+            self._child = self._start()
+        except ChildError as error:
+            log.error("%s", error)
+            self._again_at = now + self._delays.next_pause
+            return
+        if self._hearing:
+            self._hearing.listen(self._child.out, self._hear)
+        for event in self.loader_log.gone():
+            self._say(event)
+        for request in self.loader_log.again():
+            self._child.send(request)
+        self.restarts += 1
+        self._heard({"event": "restarted", "pid": self._child.pid, "count": self.restarts})

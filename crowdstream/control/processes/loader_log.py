@@ -1,0 +1,162 @@
+"""What the loader has been asked for and has done: what the next one has to be told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Entry:
+    """One track that the loader has, or is about to have.
+
+    `opened`: its length is known, and it has pages. `files`: identities of its files then.
+    `cue`: as a fraction, until it is opened; then `cue_frame` counts.
+    """
+
+    number: int
+    stems: list[tuple[int, str]]
+    cue: float = 0.0
+    folder: str = ""  # that is to be listened to first, until it is opened
+    opened: bool = False
+    files: list[tuple[int, int]] = field(default_factory=list)
+    cue_frame: int = 0
+    streamed: bool = False
+    places: list[int] = field(default_factory=list)
+    complete: bool = False
+    measured: bool = False
+    broken: str = ""
+    leaving: bool = False
+
+    def path(self, source: int) -> str | None:
+        """The file of one of its sources."""
+        return next((path for number, path in self.stems if number == source), None)
+
+    def adoption(self) -> dict[str, Any]:
+        """The request by which another loader goes on with it."""
+        return {
+            "do": "adopt", "track": self.number, "stems": self.stems, "files": self.files,
+            "cue": self.cue_frame, "streamed": self.streamed, "places": self.places,
+            "measured": self.measured, "broken": self.broken,
+        }  # fmt: skip
+
+
+class LoaderLog:
+    """Listens to both sides. `entries`: tracks by number."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self._attacks = False
+        self._asked = False  # what the loader has, and not been answered
+
+    def to_state(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[asdict(entry) for entry in self.entries.values()], self._attacks]
+
+    def restore(self, note: list[Any]) -> None:
+        """Know what was noted."""
+        self.entries = {one["number"]: Entry(**one) for one in note[0]}
+        self._attacks = note[1]
+
+    def sent(self, request: dict[str, Any]) -> None:
+        """A request is on its way to the loader."""
+        number = int(request.get("track", 0))
+        entry = self.entries.get(number)
+        if request["do"] == "load":
+            stems, folder = list(request["stems"]), str(request.get("folder", ""))
+            self.entries[number] = Entry(number, stems, float(request["cue"]), folder)
+        elif request["do"] == "attacks":
+            self._attacks = True
+        elif request["do"] == "inventory":
+            self._asked = True
+        elif entry is None:
+            return
+        elif request["do"] == "cue":
+            entry.cue_frame = int(request["frame"])
+        elif request["do"] == "keep":
+            entry.places = list(request["frames"])
+        elif request["do"] == "unload":
+            entry.leaving = True
+
+    def heard(self, event: dict[str, Any]) -> None:
+        """The loader has said something."""
+        if event["event"] == "inventory":
+            self._asked = False
+            there = {int(found["track"]) for found in event["tracks"]}
+            for known in list(self.entries.values()):
+                if known.opened and known.number not in there:
+                    del self.entries[known.number]
+            for found in event["tracks"]:
+                self._found(found)
+            return
+        entry = self.entries.get(int(event.get("track", 0)))
+        if entry is None:
+            return
+        kind = event["event"]
+        if kind == "opened":
+            entry.opened = True
+            if "kept" in event:
+                paths = dict(entry.stems)
+                entry.stems = [(source, paths[source]) for source in event["kept"]]
+            entry.files = list(event["files"])
+            entry.streamed = bool(event["streamed"])
+            entry.cue_frame = min(int(entry.cue * event["frames"]), int(event["frames"]) - 1)
+        elif kind == "complete":
+            entry.complete = True
+        elif kind == "loudness":
+            entry.measured = entry.complete
+        elif kind == "broken":
+            entry.broken = str(event["reason"])
+        elif kind in ("failed", "unloaded"):
+            del self.entries[entry.number]
+
+    def _found(self, found: dict[str, Any]) -> None:
+        # What a loader says that was running before we were.
+        number = int(found["track"])
+        entry = self.entries.setdefault(number, Entry(number, []))
+        entry.stems = [(int(source), str(path)) for source, path in found["stems"]]
+        entry.files = [(int(size), int(changed)) for size, changed in found["files"]]
+        entry.opened = True
+        entry.cue_frame = int(found["cue"])
+        entry.streamed = bool(found["streamed"])
+        entry.places = list(found["places"])
+        entry.complete = found["state"] == "complete"
+        entry.measured = bool(found["measured"])
+        entry.broken = str(found["broken"])
+
+    def fail(self, path: str, reason: str) -> list[dict[str, Any]]:
+        """A file is bad: the events that say so, of every track that has it."""
+        events = []
+        for entry in list(self.entries.values()):
+            if path in (own for _, own in entry.stems) and not entry.broken and not entry.complete:
+                kind = "broken" if entry.opened else "failed"
+                events.append({"event": kind, "track": entry.number, "reason": reason})
+        return events
+
+    def gone(self) -> list[dict[str, Any]]:
+        """The loader has ended: events for what it was to let go of before it had opened it."""
+        return [
+            {"event": "unloaded", "track": entry.number}
+            for entry in self.entries.values()
+            if entry.leaving and not entry.opened
+        ]
+
+    def again(self) -> list[dict[str, Any]]:
+        """Requests for a new loader: adopt what was open, then do what was asked for."""
+        entries = list(self.entries.values())
+        # What is streamed first: it is read on; the rest of what fits may wait.
+        opened = sorted((e for e in entries if e.opened), key=lambda entry: not entry.streamed)
+        requests = [entry.adoption() for entry in opened]
+        requests.append({"do": "adopted"})
+        if self._attacks:
+            requests.append({"do": "attacks"})
+        requests += [{"do": "unload", "track": entry.number} for entry in opened if entry.leaving]
+        requests += [
+            {"do": "load", "track": entry.number, "stems": entry.stems, "cue": entry.cue,
+             "folder": entry.folder}
+            for entry in entries
+            if not entry.opened
+        ]
+        if self._asked:
+            requests.append({"do": "inventory"})
+        return requests

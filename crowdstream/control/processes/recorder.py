@@ -1,0 +1,347 @@
+"""Recordings as control knows them: which files, from where, since when.
+
+The files are made and written by the recorder, a process that is started with the first
+recording. Control asks for the taps itself at the moment of the command, so that nothing is
+missed while that process comes up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from crowdstream.commands.errors import Refused
+from crowdstream.control.engine_queue.request import Request
+from crowdstream.control.processes.child import Child, ChildError
+from crowdstream.desk.block import Desk
+from crowdstream.desk.taps import CONTROL, RECORDER, forget_owner, hold_tap, release_tap
+from crowdstream.supervisor.fd_store import FdStore
+from crowdstream.system.text import printable
+
+log = logging.getLogger(__name__)
+
+END_SECONDS = 10.0  # that the recorder may take to finish its files when the server ends
+
+
+class Process(Protocol):
+    """What is wanted of the recorder process; see `Child`."""
+
+    finished: bool
+
+    @property
+    def last_words(self) -> str:
+        """How it ended."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue one message."""
+
+    def push(self) -> None:
+        """Write what is queued."""
+
+    def read(self) -> list[dict[str, Any]]:
+        """What it has said."""
+
+    def end(self, seconds: float = END_SECONDS) -> None:
+        """Have it end."""
+
+
+def start_recorder(desk: Desk, store: FdStore | None = None) -> Process:
+    """The recorder as a process. Raises `ChildError`."""
+    return Child("crowdstream.recorder.main", str(desk.fd), desk.fd, store, "recorder")
+
+
+@dataclass(eq=False)
+class Session:
+    """Files that were started together. `taps`: of the files that are still open, by path.
+
+    `parts`: what they have continued in, by the path of the first file: each full file with its
+    frames, and at the end the one that is written to.
+    """
+
+    number: int
+    request: Request
+    taps: dict[str, int]
+    wanted: int
+    held: list[int]
+    stop: int | None = None
+    stoppers: list[Request] = field(default_factory=list)
+    began: int | None = None
+    frames: int = 0
+    lost: int = 0
+    failures: list[str] = field(default_factory=list)
+    parts: dict[str, list[list[Any]]] = field(default_factory=dict)
+
+    def current(self, path: str) -> str:
+        """The file that is written to of those that began with `path`."""
+        return str(self.parts[path][-1][0]) if path in self.parts else path
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON holds it; see `from_note`."""
+        return {
+            "number": self.number,
+            "context": self.request.to_state(),
+            "taps": list(self.taps.items()),
+            "wanted": self.wanted,
+            "held": list(self.held),
+            "stop": self.stop,
+            "stoppers": [one.to_state() for one in self.stoppers],
+            "began": self.began,
+            "frames": self.frames,
+            "lost": self.lost,
+            "failures": list(self.failures),
+            "parts": self.parts,
+        }
+
+    @classmethod
+    def from_state(
+        cls, note: dict[str, Any], request: Callable[[list[Any] | None], Request | None]
+    ) -> Session:
+        """What was noted; `context` makes commands of their notes."""
+        stoppers = [request(one) for one in note["stoppers"]]
+        return cls(
+            **{
+                **note, "context": request(note["context"]), "taps": dict(note["taps"]),
+                "stoppers": [one for one in stoppers if one],
+            }
+        )
+
+
+class Recordings:
+    """Starts and stops recordings, and reports what becomes of them. For the control thread."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        tell: Callable[..., None],
+        launch: Callable[[Desk], Process] = start_recorder,
+    ) -> None:
+        self._desk = desk
+        self._tell = tell
+        self.launch = launch
+        self._process: Process | None = None
+        self._sessions: dict[int, Session] = {}
+        self._number = 0
+
+    def start(
+        self,
+        request: Request,
+        files: list[tuple[int, Path]],
+        form: str,
+        frame: int,
+        roots: Sequence[Path] = (),
+        reserve: int = 0,
+    ) -> None:
+        """Record taps to files, inside `roots` if there are any, from `frame` on.
+
+        `reserve`: bytes of the disk that stay free.
+
+        Raises `Refused` while another recording runs that does not end at or before `frame`.
+        """
+        for session in self._sessions.values():
+            if session.stop is None or session.stop > frame:
+                first = printable(next(iter(session.taps), "a file"))
+                raise Refused(f"{first} is being recorded: say /record/stop first")
+        if self._process is None:
+            try:
+                self._process = self.launch(self._desk)
+            except ChildError as error:
+                raise Refused(str(error)) from error
+        self._number += 1
+        held = [tap for tap, _ in files]
+        for tap in held:
+            hold_tap(self._desk, tap, CONTROL)
+        self._sessions[self._number] = Session(
+            self._number, request, {str(path): tap for tap, path in files}, frame, held
+        )
+        self._process.send(
+            {
+                "do": "start", "id": self._number, "frame": frame, "format": form,
+                "files": [(tap, str(path)) for tap, path in files],
+                "roots": [str(root.expanduser().absolute()) for root in roots],
+                "reserve": reserve,
+            }
+        )
+
+    def stop(self, request: Request, frame: int) -> None:
+        """End the recording at `frame`. Raises `Refused` when nothing is recorded."""
+        session = self._latest()
+        if session is None or self._process is None:
+            raise Refused("nothing is being recorded")
+        session.stop = frame
+        session.stoppers.append(request)
+        self._process.send(
+            {"do": "stop", "id": session.number, "frame": frame, "at_once": not request.frame}
+        )
+
+    def readings(self) -> dict[str, Any]:
+        """Files being recorded, seconds of the latest recording, frames it has lost."""
+        session = self._latest()
+        return {
+            "recording": sum(len(one.taps) for one in self._sessions.values()),
+            "record_seconds": session.frames / self._desk.sample_rate if session else 0.0,
+            "record_lost": session.lost if session else 0,
+        }
+
+    @property
+    def began(self) -> int | None:
+        """The frame that the latest recording begins with; None before it is known."""
+        session = self._latest()
+        return session.began if session else None
+
+    def paths(self) -> list[str]:
+        """The files that are being recorded."""
+        return [session.current(path) for session in self._sessions.values()
+                for path in session.taps]
+
+    def tick(self) -> None:
+        """Hear what the recorder says; call it every 10 ms or so."""
+        if self._process is None:
+            return
+        self._process.push()
+        for message in self._process.read():
+            if message.get("event") == "inventory":
+                self._take_inventory(message["sessions"])
+            session = self._sessions.get(message.get("id", 0))
+            if session is not None:
+                getattr(self, f"_{message['event']}")(session, message)
+        if self._process.finished:
+            self._died(self._process)
+
+    def close(self) -> None:
+        """Finish all files and end the recorder. The engine has ended: no more sound comes."""
+        if self._process is not None:
+            self._process.end(END_SECONDS)
+            self._process = None
+
+    def _latest(self) -> Session | None:
+        return next(reversed(self._sessions.values()), None)
+
+    # Notes -------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON holds it; see `restore`."""
+        sessions = [session.to_state() for session in self._sessions.values()]
+        return {"number": self._number, "sessions": sessions}
+
+    def restore(
+        self,
+        note: dict[str, Any],
+        request: Callable[[list[Any] | None], Request | None],
+        process: Process | None,
+    ) -> None:
+        """Go on with the recordings that were noted. `process`: the recorder, if it runs."""
+        self._number, self._process = note["number"], process
+        for one in note["sessions"]:
+            session = Session.from_state(one, request)
+            self._sessions[session.number] = session
+        if process is not None:
+            process.send({"do": "inventory"})
+
+    def held_taps(self) -> list[int]:
+        """The taps that are held until the recorder does it itself."""
+        return [tap for session in self._sessions.values() for tap in session.held]
+
+    def _take_inventory(self, open_sessions: list[int]) -> None:
+        # What the recorder no longer has was finished while nobody listened.
+        for session in [one for one in self._sessions.values() if one.number not in open_sessions]:
+            for path in list(session.taps):
+                frames = session.frames - sum(frames for _, frames in session.parts.get(path, []))
+                self._closed(
+                    session, {"first": path, "path": session.current(path), "frames": frames}
+                )
+
+    # What the recorder says ----------------------------------------------------------------
+
+    def _opened(self, session: Session, _message: dict[str, Any]) -> None:
+        for tap in session.held:  # it asks for the taps itself by now
+            release_tap(self._desk, tap, CONTROL)
+        session.held = []
+
+    def _refused(self, session: Session, message: dict[str, Any]) -> None:
+        session.request.fail(message["reason"])
+        self._forget(session)
+
+    def _began(self, session: Session, message: dict[str, Any]) -> None:
+        session.began = int(message["frame"])
+        late = session.began - session.wanted
+        if session.request.frame and late > 0:
+            session.request.report_late(late / self._desk.sample_rate)
+        for path in session.taps:
+            session.request.done(path, session.began)
+
+    def _at(self, session: Session, message: dict[str, Any]) -> None:
+        session.frames, session.lost = int(message["frames"]), int(message["lost"])
+
+    def _lost(self, session: Session, message: dict[str, Any]) -> None:
+        path, frames = message["path"], int(message["frames"])
+        log.warning(
+            "recording %.200s: %d frames were lost, the disk is too slow", printable(path), frames
+        )
+        self._tell("/record/lost", path, frames, to=session.request)
+
+    def _failed(self, session: Session, message: dict[str, Any]) -> None:
+        self._give_up(session, message["path"], message["reason"])
+        for stopper in session.stoppers:
+            stopper.fail(session.failures[-1])
+        self._drop_file(session, message)
+
+    def _continued(self, session: Session, message: dict[str, Any]) -> None:
+        full, path, frames = message["full"], message["path"], int(message["frames"])
+        parts = session.parts.setdefault(message["first"], [])
+        parts[-1:] = [[full, frames], [path, 0]]
+        log.warning(
+            "recording %.200s has reached the largest size of a file: it continues in %.200s",
+            printable(full), printable(path),
+        )
+        self._tell("/record/continued", full, frames, path, to=session.request)
+
+    def _closed(self, session: Session, message: dict[str, Any]) -> None:
+        full = session.parts.get(_first(message), [])[:-1]
+        for stopper in session.stoppers:
+            for path, frames in full:
+                stopper.done(path, frames)
+            stopper.done(message["path"], int(message["frames"]))
+        self._drop_file(session, message)
+
+    def _ended(self, session: Session, message: dict[str, Any]) -> None:
+        if session.stop is None or not session.stoppers[-1].frame:
+            return
+        late = int(message["frame"]) - session.stop
+        if late > 0:
+            session.stoppers[-1].report_late(late / self._desk.sample_rate)
+
+    # ---------------------------------------------------------------------------------------
+
+    def _give_up(self, session: Session, path: str, reason: str) -> None:
+        log.error("recording %.200s failed: %s", printable(path), reason)
+        session.failures.append(f"{path}: {reason}")
+        self._tell("/record/failed", path, reason, to=session.request)
+
+    def _drop_file(self, session: Session, message: dict[str, Any]) -> None:
+        session.taps.pop(_first(message), None)
+        if not session.taps:
+            self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        self._opened(session, {})
+        del self._sessions[session.number]
+
+    def _died(self, process: Process) -> None:
+        reason = f"the recorder has died ({process.last_words}); up to a second before, it is good"
+        for session in list(self._sessions.values()):
+            for path in list(session.taps):
+                self._give_up(session, session.current(path), reason)
+            for stopper in session.stoppers:
+                stopper.fail(reason)
+            self._forget(session)
+        process.end(0.0)
+        self._process = None
+        forget_owner(self._desk, RECORDER)
+
+
+def _first(message: dict[str, Any]) -> str:
+    """The file that a recording began with, by which it is known."""
+    return str(message.get("first", message["path"]))

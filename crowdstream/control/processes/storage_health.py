@@ -1,0 +1,114 @@
+"""How the loader and the medium it reads from are doing, as control tells it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import PAGE_BYTES
+from crowdstream.loader.heartbeat import STALL_SECONDS
+from crowdstream.monitor.health import Processes
+from crowdstream.system.text import printable
+
+log = logging.getLogger(__name__)
+
+PAST_SECONDS = 3.0  # for which a stall that is over still explains what was heard
+
+
+class StorageHealth:
+    """Takes in what the loader says of pages, stalls and itself."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        processes: Processes,
+        tell: Callable[..., None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._desk = desk
+        self._processes = processes
+        self._tell = tell
+        self._monotonic = monotonic
+        self._pages: dict[str, Any] = {}
+        self._evicted = self._wanted = self._hits = 0  # of loaders that have ended
+        self._longest = 0.0
+        self._stalls = 0
+        self._stalled_for = 0.0
+        self._stalled_at = -PAST_SECONDS
+        self.restarts = 0
+
+    def to_state(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [
+            self._pages, self._evicted, self._wanted, self._hits, self._longest, self._stalls,
+            self.restarts,
+        ]
+
+    def restore(self, note: list[Any]) -> None:
+        """Go on counting from what was noted."""
+        (
+            self._pages, self._evicted, self._wanted, self._hits, self._longest, self._stalls,
+            self.restarts,
+        ) = note
+
+    def event(self, event: dict[str, Any]) -> bool:
+        """Take in an event of the loader; False when it is about something else."""
+        kind = event["event"]
+        if kind == "pages":
+            self._pages = event
+            self._longest = max(self._longest, float(event["longest_read"]))
+        elif kind == "stall":
+            self._stalled(printable(event["path"]), float(event["seconds"]))
+        elif kind == "restarted":
+            self._restarted(event)
+        else:
+            return False
+        return True
+
+    def _stalled(self, path: str, seconds: float) -> None:
+        self._stalls += 1
+        self._longest = max(self._longest, seconds)
+        self._stalled_for, self._stalled_at = seconds, self._monotonic()
+        log.warning("%s: the medium stalled for %.1f s", path, seconds)
+        self._tell("/stall", path, seconds)
+
+    def _restarted(self, event: dict[str, Any]) -> None:
+        self.restarts = int(event["count"])
+        self._processes.pids["loader"] = int(event["pid"])
+        self._evicted += self._pages.get("evicted", 0)
+        self._wanted += self._pages.get("wanted", 0)
+        self._hits += self._pages.get("hits", 0)
+        self._pages = {**self._pages, "evicted": 0, "wanted": 0, "hits": 0}
+        self._tell("/restarted", "loader")
+
+    def stall(self) -> float:
+        """Seconds of the stall that lasts or has just ended; 0: there is none."""
+        record = self._desk.loader
+        since = int(record["since_ns"])
+        waits = time.monotonic_ns() / 1e9 - since / 1e9 if int(record["busy"]) else 0.0
+        past = self._monotonic() - self._stalled_at < PAST_SECONDS
+        longest = max(waits, self._stalled_for if past else 0.0)
+        return longest if longest > STALL_SECONDS else 0.0
+
+    def readings(self) -> dict[str, Any]:
+        """For the status."""
+        pages = self._pages
+        wanted = self._wanted + pages.get("wanted", 0)
+        hits = self._hits + pages.get("hits", 0)
+        mb = PAGE_BYTES / 1e6
+        return {
+            "pages_total_mb": pages.get("total", len(self._desk.arena)) * mb,
+            "pages_used_mb": pages.get("used", 0) * mb,
+            "pages_reserved_mb": pages.get("reserved", 0) * mb,
+            "pages_pinned_mb": pages.get("pinned", 0) * mb,
+            "pages_evicted": self._evicted + pages.get("evicted", 0),
+            "pages_wanted": wanted,
+            "pages_hit_rate": hits / wanted if wanted else 1.0,
+            "read_max_ms": 1e3 * self._longest,
+            "stalls": self._stalls,
+            "stalled_s": self.stall(),
+            "restarts_loader": self.restarts,
+        }

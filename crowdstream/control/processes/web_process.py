@@ -1,0 +1,310 @@
+"""The web process as control knows it: pages, listeners and the HTTP interface live there.
+
+It reads the desk by itself. What the desk does not say it hears from here, while somebody watches;
+what pages want done comes back and is carried out as if it had come by OSC. When it dies, nothing
+is heard of that, and a new one is started.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import crowdstream
+from crowdstream.commands.registry import REQUIRED, TABLE, Command
+from crowdstream.control.engine_queue.request import Reply, nobody
+from crowdstream.control.processes.child import Child, ChildError
+from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.publish.change_feed import ChangeFeed
+from crowdstream.control.publish.meters import Meters
+from crowdstream.control.publish.state_view import Shown, StateView
+from crowdstream.control.publish.subscribers import Subscribers
+from crowdstream.control.scheduler import Entry
+from crowdstream.desk.block import Desk
+from crowdstream.desk.taps import LISTENERS, forget_owner
+from crowdstream.logs.burst import say
+from crowdstream.settings import Settings
+from crowdstream.supervisor.fd_store import FdStore
+from crowdstream.system.restart_policy import RestartPolicy
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.2  # seconds after the start: the first track comes first
+AGAIN_PAUSE, MAX_PAUSE = 0.5, 30.0  # between two tries; doubles
+LIVED_SECONDS = 30.0  # after which an end is the first one in a row
+PICTURE_SECONDS = 0.025  # between two looks at what has changed: a look takes 0.06 ms
+ABOUT_SECONDS = 1.0
+MAX_UNSENT = 8 << 20  # bytes that may wait for a web process that does not read: it hangs
+
+# What these answer goes to the sender's address from then on; pages are told all of it anyway.
+NOT_FOR_PAGES = frozenset({"/notify", "/watch", "/feedback", "/meters", "/clock/ticks"})
+
+
+def start_web(desk: Desk, settings: Settings, store: FdStore | None, port: int) -> Child:
+    """The web process; `port`: where pages were served before, 0 nowhere. Raises `ChildError`."""
+    held = plain_settings(settings)
+    held["http_port"] = port or settings.http_port
+    child = Child("crowdstream.web.main", str(desk.fd), desk.fd, store, "web")
+    child.send({"settings": held})  # not as an argument, which others could read
+    return child
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that concern pages, as JSON holds them."""
+    held = {name: value for name, value in asdict(settings).items() if name.startswith("http")}
+    held["media_root"] = [str(root.expanduser().absolute()) for root in settings.media_root]
+    held["osc_host"] = settings.osc_host
+    return {name: str(value) if hasattr(value, "parent") else value for name, value in held.items()}
+
+
+def described(command: Command) -> dict[str, Any]:
+    """A command of the table as JSON holds it."""
+    args = []
+    for arg in command.args:
+        about = {
+            "name": arg.name, "type": arg.type, "help": arg.help, "unit": arg.unit,
+            "low": arg.low, "high": arg.high, "choices": list(arg.choices),
+            "rest": arg.rest, "words": list(arg.words), "limits": arg.limits,
+            "or_zero": arg.or_zero, "switch": arg.switch, "max_length": arg.max_length,
+            "max_count": arg.max_count,
+        }  # fmt: skip
+        if arg.default is not REQUIRED:
+            about["default"] = arg.default
+        args.append(about)
+    return {
+        "address": command.address, "name": command.name, "help": command.help,
+        "answers": command.answers, "scheduled": command.scheduled,
+        "quantized": command.quantized, "asks": command.asks,
+        "changes": command.changes, "any_order": command.reorder is not None, "args": args,
+    }  # fmt: skip
+
+
+class Served(Shown, Protocol):
+    """The server that pages are served of (see `Core`)."""
+
+    changes: ChangeFeed
+    meters: Meters
+    subscribers: Subscribers
+
+    def perform(
+        self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
+    ) -> None:
+        """Carry out messages that belong together, at `frame` (0: at once)."""
+
+
+class WebProcess:
+    """Keeps a web process and talks to it. For the control thread."""
+
+    def __init__(
+        self,
+        core: Served,
+        port: int,
+        start: Callable[[int], Child],
+        child: Child | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`port`: of OSC. `child`: one that an earlier control has left; else one is started."""
+        self._core = core
+        self._osc_port = port
+        self._start = start
+        self._monotonic = monotonic
+        self._picture = StateView(core)
+        self._child = child
+        self._hearing: EventLoop | None = None
+        self._watched = False
+        now = monotonic()
+        self._begun = now
+        self._next = now + FIRST_PAUSE
+        self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE, settled=LIVED_SECONDS)
+        self._look_at = self._about_at = 0.0
+        self._about: dict[str, Any] = {}
+        self.port = 0
+        """TCP port of the pages; 0 while there are none."""
+        self._said = ""  # the latest fault: each is logged once
+        core.subscribers.overheard = self._event
+        core.changes.listen(self._changed)
+        if child is not None:
+            self._introduce()
+
+    def listen(self, hearing: EventLoop) -> None:
+        """Hear what it says from now on."""
+        self._hearing = hearing
+        if self._child is not None:
+            hearing.listen(self._child.out, self._hear)
+
+    @property
+    def child(self) -> Child | None:
+        """The process, while there is one."""
+        return self._child
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process number, by name."""
+        return {"web": self._child.pid} if self._child else {}
+
+    # Looking after it --------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Call it every 10 ms or so."""
+        now = self._monotonic()
+        if self._child is None:
+            if now >= self._next:
+                self._begin(now)
+            return
+        self._child.push()
+        if self._child.unsent > MAX_UNSENT:
+            log.error("the web process does not read any more, and is ended")
+            self._child.kill()
+        if now >= self._about_at:
+            self._about_at = now + ABOUT_SECONDS
+            self._tell_about()
+        if self._watched:
+            self._show(now)
+
+    def _begin(self, now: float) -> None:
+        self._begun = now
+        try:
+            self._child = self._start(self.port)
+        except ChildError as error:
+            self._complain(str(error))
+            self._put_off()
+            return
+        if self._hearing is not None:
+            self._hearing.listen(self._child.out, self._hear)
+        self._introduce()
+
+    def _introduce(self) -> None:
+        # What a process has to know that has just begun, or that a control before this one left.
+        assert self._child is not None
+        self._child.send({"table": [described(command) for command in TABLE.commands]})
+        self._about = {}
+        self._picture.forget()
+        self._watched = False  # it says so again
+        self._tell_about()
+
+    def _tell_about(self) -> None:
+        core = self._core
+        info = core.info
+        about = {
+            "version": crowdstream.__version__,
+            "osc_host": core.settings.osc_host, "osc_port": self._osc_port,
+            "media_roots": [str(root) for root in core.settings.media_root],
+            "sample_rate": core.desk.sample_rate, "driver": info.driver, "device": info.device,
+            "pids": {**core.processes.pids, **self.pids},
+        }  # fmt: skip
+        if about != self._about and self._child is not None:
+            self._about = about
+            self._child.send({"about": about})
+
+    def _show(self, now: float) -> None:
+        if now < self._look_at:
+            return
+        self._look_at = now + PICTURE_SECONDS
+        changes = self._picture.changes()
+        if changes and self._child is not None:
+            self._child.send({"picture": changes})
+
+    def _put_off(self) -> None:
+        now = self._monotonic()
+        self._next = now + self._restarts.pause(now - self._begun)
+
+    def _complain(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            log.error("%s", text)
+
+    # What it says --------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        child = self._child
+        if child is None:
+            return
+        for message in child.read():
+            if "do" in message:
+                number, *batch = message["do"]
+                self._do(number, batch)
+            elif "watching" in message:
+                self._watch(bool(message["watching"]))
+            elif "ready" in message:
+                self._ready(message)
+            elif "error" in message:
+                self._complain(f"no web page: {message['error']}")
+            elif "log" in message:
+                log.warning("%s", message["log"])
+        if child.finished and child is self._child:
+            self._ended(child)
+
+    def _watch(self, on: bool) -> None:
+        if on and not self._watched:
+            self._picture.forget()
+            self._look_at = 0.0
+        self._watched = on
+        self._core.meters.show(on)
+
+    def _ready(self, message: dict[str, Any]) -> None:
+        if message["ready"] != self.port:
+            self.port = int(message["ready"])
+            log.info("page on %s", message["url"])
+            if message["invitation"]:
+                say(message["invitation"])
+            if message["qr"] and sys.stdout.isatty():
+                say(message["qr"])
+        self._said = ""
+
+    def _ended(self, child: Child) -> None:
+        if self._hearing is not None:
+            self._hearing.forget(child.out)
+        words = child.last_words
+        child.end(0.0)
+        self._child = None
+        self._watched = False
+        self._core.meters.show(False)
+        forget_owner(self._core.desk, LISTENERS)
+        if not self._said:
+            log.error("the web process has died (%s): a new one is started", words)
+        self._put_off()
+
+    def _do(self, number: int, batch: list[list[Any]]) -> None:
+        child = self._child
+        entries = []
+        for address, *arguments in batch:
+            reply = self._reply(child, number) if number else nobody
+            if address in NOT_FOR_PAGES:
+                reply("/fail", address, "pages are told of everything without it")
+            else:
+                entries.append((str(address), tuple(arguments), reply, None))
+        if entries:
+            self._core.perform(entries)
+        if child is not None and number:
+            child.send({"end": number})
+
+    @staticmethod
+    def _reply(child: Child | None, number: int) -> Reply:
+        def reply(address: str, *arguments: Any) -> None:
+            if child is not None:
+                child.send({"answer": [number, address, *map(plain_value, arguments)]})
+
+        return reply
+
+    # What it is told -----------------------------------------------------------------------
+
+    def _event(self, address: str, arguments: tuple[Any, ...]) -> None:
+        if self._watched and self._child is not None:
+            self._child.send({"event": [address, *map(plain_value, arguments)]})
+
+    def _changed(self, address: str, arguments: tuple[Any, ...]) -> None:
+        if self._watched and self._child is not None:
+            self._child.send({"changed": [address, *map(plain_value, arguments)]})
+
+
+def plain_value(value: Any) -> Any:
+    """An OSC argument as JSON holds it."""
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.item() if hasattr(value, "item") else str(value)

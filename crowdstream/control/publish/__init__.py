@@ -1,0 +1,1 @@
+"""What clients see: state, changes, status, meters, feedback."""

@@ -1,0 +1,263 @@
+"""Feedback: values come back to controllers under the addresses that they send them to.
+
+After `/feedback 1` a client is sent all values of the mixer, and then each that changes, whoever
+changes it: `/deck/A/level 0.5` comes back as that. It is the state that is compared, not the
+commands: what several commands have set meanwhile comes once, with the newest value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from crowdstream.commands.patterns import Selection
+from crowdstream.commands.registry import BANDS, DECK_LETTERS, Command, Place
+from crowdstream.control.engine_queue.request import Answering, Request
+from crowdstream.control.publish.address_values import Name, Values, is_send, keys, named_values
+from crowdstream.control.publish.change_feed import packed
+from crowdstream.control.publish.state_view import Shown, StateView
+from crowdstream.control.publish.subscribers import Subscribers
+from crowdstream.osc.codec import build
+
+TURN_SECONDS = 0.025  # between two looks at what has changed: forty values a second of a fader
+OWN_SECONDS = 1.0  # that a command is known as its sender's own: it may act half a second later
+TOLERANCE = 1e-4  # of a value: a gain is set in dB, and floats of OSC have 32 bits
+
+
+@dataclass
+class _Wish:
+    """What one client wants to be sent. `due`: names whose values it is sent, changed or not."""
+
+    echo: bool
+    selection: Selection | None
+    everything: bool = True
+    due: set[Name] = field(default_factory=set)
+    known: dict[str, bool] = field(default_factory=dict)
+
+    def wants(self, address: str) -> bool:
+        """Whether an address is among those it has named."""
+        if self.selection is None:
+            return True
+        wanted = self.known.get(address)
+        if wanted is None:
+            wanted = self.known[address] = self.selection.holds(address)
+        return wanted
+
+
+@dataclass
+class _Own:
+    """Which client set a value last, to what (None: unknown), and how long that matters."""
+
+    sender: Any
+    values: Values | None
+    until: float
+
+    def explains(self, sender: Any, values: Values, now: float) -> bool:
+        """Whether a value is as it is because `sender` has set it."""
+        return (
+            sender == self.sender
+            and now <= self.until
+            and (self.values is None or _alike(self.values, values))
+        )
+
+
+def _alike(one: Values, other: Values) -> bool:
+    for a, b in zip(one, other, strict=False):
+        if isinstance(a, str) or isinstance(b, str):
+            if a != b:
+                return False
+        elif not math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+            return False
+    return True
+
+
+class Fed(Shown, Answering, Protocol):
+    """Whose values are sent (see `Core`)."""
+
+
+class Feedback:
+    """Compares the mixer's values and sends those that have changed. For the control thread."""
+
+    def __init__(self, core: Fed) -> None:
+        self._core = core
+        self.subscribers = Subscribers(core.monotonic, core.answers.check_subscription)
+        self._picture = StateView(core)
+        self._wishes: dict[Any, _Wish] = {}
+        self._values: dict[Name, Values] = {}
+        self._own: dict[Name, _Own] = {}
+        self._due = 0.0
+
+    def subscribe(self, request: Request, echo: bool, addresses: tuple[str, ...]) -> int:
+        """Send values to a command's sender, all of them first; its number.
+
+        `echo`: also those that it has set itself. `addresses`: patterns, none for all of them.
+        Raises `BadArgument` for one that is no pattern, and `Refused`.
+        """
+        selection = Selection(addresses) if addresses else None
+        number = self.subscribers.switch(request, True)
+        if not self._wishes:
+            self._picture.forget()
+            self._values, self._own = {}, {}
+        self._wishes[request.sender] = _Wish(echo, selection)
+        # The one that was silent for longest may have given way.
+        self._wishes = {
+            sender: wish for sender, wish in self._wishes.items() if sender in self.subscribers
+        }
+        return number
+
+    def forget(self, sender: Any) -> int:
+        """Send nothing to `sender` any more; the number it had, 0 if it had none."""
+        self._wishes.pop(sender, None)
+        return self.subscribers.remove(sender)
+
+    # What commands do ------------------------------------------------------------------------
+
+    def carried_out(
+        self, command: Command, place: Place, bound: dict[str, Any], sender: Any
+    ) -> None:
+        """A command was carried out; what it sets is its sender's own."""
+        if all(wish.echo for wish in self._wishes.values()):
+            return
+        until = self._core.monotonic() + OWN_SECONDS
+        for name, values in set_by(command, place, bound):
+            before = self._own.get(name)
+            if before and before.sender != sender and before.sender in self._wishes:
+                # What the other one believes may be wrong, although the value is what it was.
+                self._wishes[before.sender].due.add(name)
+            self._own[name] = _Own(sender, values, until)
+
+    def failed(self, sender: Any, address: str) -> None:
+        """A command has failed: its sender's fader is not where the value is."""
+        wish = self._wishes.get(sender)
+        if wish is not None:
+            wish.due.add((address,))
+
+    # Sending -----------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Send what has changed, if it is time; call it every 10 ms or so."""
+        now = self._core.monotonic()
+        if not self._wishes or now < self._due:
+            return
+        self._due = now + TURN_SECONDS
+        changed = self._changed()
+        messages: dict[Name, bytes] = {}
+        for sender, reply in self.subscribers.replies():
+            wish = self._wishes[sender]
+            chosen = [name for name in self._names(wish, changed) if wish.wants(name[0])]
+            if not wish.echo:
+                chosen = [
+                    name for name in chosen
+                    if name in wish.due or not self._is_own(name, sender, now)
+                ]  # fmt: skip
+            wish.everything, wish.due = False, set()
+            if sender is None:  # nobody on the network: a program that this server runs in
+                for name in chosen:
+                    reply(*name, *self._values[name])
+                continue
+            for name in chosen:
+                if name not in messages:
+                    messages[name] = build(name[0], (*name[1:], *self._values[name]))
+            for packet in packed(messages[name] for name in chosen):
+                self._core.osc.answer_packet(sender, packet)
+        for name in changed:
+            self._own.pop(name, None)
+
+    def _names(self, wish: _Wish, changed: list[Name]) -> Iterable[Name]:
+        if wish.everything:
+            return list(self._values)
+        if not wish.due:
+            return changed
+        return dict.fromkeys([*changed, *(name for name in wish.due if name in self._values)])
+
+    def _is_own(self, name: Name, sender: Any, now: float) -> bool:
+        own = self._own.get(name)
+        return own is not None and own.explains(sender, self._values[name], now)
+
+    def _changed(self) -> list[Name]:
+        # Takes in what is different, and says which values that are.
+        changed: list[Name] = []
+        parts, known = self._picture.changes(), keys()
+        for key in parts:
+            if key not in known:
+                continue
+            for name, values in named_values(key, parts[key]):
+                if self._values.get(name) != values:
+                    self._values[name] = values
+                    changed.append(name)
+        return changed
+
+    def to_state(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [
+            [sender, wish.echo, wish.selection.patterns if wish.selection else ()]
+            for sender, wish in self._wishes.items()
+            if sender is not None
+        ]
+
+    def restore(self, note: list[Any]) -> None:
+        """Go on sending to those that were noted, all values first."""
+        for sender, echo, addresses in note:
+            origin = tuple(sender)
+            reply = self._core.reply_to(origin)
+            request = Request(self._core, "/feedback", reply, origin)
+            self.subscribe(request, echo, tuple(addresses))
+
+
+def set_by(
+    command: Command, place: Place, bound: dict[str, Any]
+) -> Iterable[tuple[Name, Values | None]]:
+    """Names of the values that a command sets, and to what, as far as that is plain."""
+    address = command.address_at(place)
+    if "deck" in place:
+        yield from _set_by_deck(address, command, place, bound)
+    elif address in ("/set_tempo", "/set_meter"):
+        yield (f"/clock/{address[5:]}",), command.values(bound, len(bound))
+    elif address in ("/deck_levels", "/crossfade_levels"):
+        for letter, gain in zip(DECK_LETTERS, bound.values(), strict=False):
+            if gain is not None:
+                yield (f"/deck/{letter}/level",), (gain,)
+    elif address == "/fade":
+        yield (f"/deck/{bound['deck']}/level",), (0.0,)
+    elif address in ("/deck_filter", "/deck_eq", "/deck_eq_all"):
+        for band in [bound["band"]] if "band" in bound else BANDS:
+            yield (f"/deck/{bound['deck']}/eq/{band}",), None
+    elif address in ("/play", "/start_group"):
+        for letter in bound.get("decks", (bound.get("deck"),)):
+            yield (f"/deck/{letter}/play",), (1,)
+    elif address == "/mix/patch" and is_send(bound["source"], bound["destination"]):
+        bus = int(bound["destination"].removeprefix("bus"))
+        yield (f"/deck/{bound['source']}/send", bus), (bound["gain"],)
+    else:
+        yield from _plain(address, command, bound)
+
+
+def _set_by_deck(
+    address: str, command: Command, place: Place, bound: dict[str, Any]
+) -> Iterable[tuple[Name, Values | None]]:
+    deck = f"/deck/{DECK_LETTERS[place['deck']]}"
+    if address in (f"{deck}/play", f"{deck}/stop"):
+        yield (f"{deck}/play",), (int(address.endswith("/play")),)
+    elif address == f"{deck}/stem":
+        yield (f"{deck}/stem/{bound['number']}",), (bound["gain"],)
+    elif address.endswith("/eq"):
+        for band in BANDS:
+            yield (f"{address}/{band}",), None
+    else:
+        yield from _plain(address, command, bound)
+
+
+_LEADS = {"kill": 1, "send": 1, "pre": 1, "patch": 2}
+_FX_LEADS = {"on": 1, "mix": 1, "set": 2}
+
+
+def _plain(
+    address: str, command: Command, bound: dict[str, Any]
+) -> Iterable[tuple[Name, Values | None]]:
+    # The command of a value itself; some say by their first arguments of what it is.
+    values = command.values(bound, len(command.args))
+    last = address.rpartition("/")[2]
+    leads = (_FX_LEADS if "/fx/" in address else _LEADS).get(last, 0)
+    yield (address, *values[:leads]), values[leads:]

@@ -1,0 +1,99 @@
+"""Meters for subscribers: peak, RMS and momentary loudness, at their rate, when they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from crowdstream.commands.errors import Refused
+from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS, Request
+from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import DECKS, STEMS, TAP_STEM
+from crowdstream.desk.opcodes import METERS_MIX, METERS_STEMS
+from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
+from crowdstream.monitor.meters import FLOOR, MeterReader, Reading
+
+
+@dataclass
+class _Subscriber:
+    request: Request
+    rate: float
+    stems: bool
+    due: float
+    reader: MeterReader
+    shown: dict[str, Reading] = field(default_factory=dict)
+
+
+class Meters:
+    """Reads the engine's meters and sends them out. For the control thread."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._subscribers: dict[Any, _Subscriber] = {}
+        self._shown = False
+
+    def show(self, on: bool) -> None:
+        """Have the engine measure for somebody who reads the meters from the desk, or stop."""
+        if on != self._shown:
+            self._shown = on
+            self._switch()
+
+    def subscribe(self, request: Request, rate: float, stems: bool, now: float) -> None:
+        """Send meters to a command's sender so many times a second; 0: no more.
+
+        Raises `Refused` when too many are subscribed.
+        """
+        if rate == 0:
+            self.forget(request.sender)
+        else:
+            others = self._subscribers.keys() - {request.sender}
+            if len(others) >= MAX_SUBSCRIBERS:
+                raise Refused(f"{MAX_SUBSCRIBERS} clients have meters already")
+            self._subscribers[request.sender] = _Subscriber(
+                request, rate, stems, now, MeterReader(self._desk)
+            )
+        self._switch()
+
+    def forget(self, sender: Any) -> None:
+        """Send no more meters to `sender`."""
+        if self._subscribers.pop(sender, None) is not None:
+            self._switch()
+
+    def to_state(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[one.request.to_state(), one.rate, one.stems] for one in self._subscribers.values()]
+
+    def restore(self, request: Request, rate: float, stems: bool, now: float) -> None:
+        """Go on sending to one that was noted. The engine measures for it already."""
+        reader = MeterReader(self._desk)
+        self._subscribers[request.sender] = _Subscriber(request, rate, stems, now, reader)
+
+    def held_taps(self) -> list[int]:
+        """The taps that are held so that stems can be measured."""
+        stems = any(subscriber.stems for subscriber in self._subscribers.values())
+        return list(range(TAP_STEM, TAP_STEM + STEMS * DECKS)) if stems else []
+
+    def _switch(self) -> None:
+        # The engine measures what somebody wants. Stems are heard alone only where a tap is on.
+        was = bool(int(self._desk.metering["on"]) & METERS_STEMS)
+        stems = any(subscriber.stems for subscriber in self._subscribers.values())
+        if stems != was:
+            for tap in range(TAP_STEM, TAP_STEM + STEMS * DECKS):
+                (hold_tap if stems else release_tap)(self._desk, tap, CONTROL)
+        on = METERS_MIX if self._subscribers or self._shown else 0
+        self._desk.metering["on"] = on | METERS_STEMS if stems else on
+
+    def tick(self, now: float) -> None:
+        """Send what is due at `now` (monotonic seconds)."""
+        for subscriber in self._subscribers.values():
+            if now >= subscriber.due:
+                late = now - subscriber.due
+                subscriber.due = now + max(0.0, 1.0 / subscriber.rate - late)
+                self._send(subscriber)
+
+    def _send(self, subscriber: _Subscriber) -> None:
+        silence = FLOOR, FLOOR, FLOOR
+        for name, values in subscriber.reader.read(subscriber.stems).items():
+            if subscriber.shown.get(name, silence) != values:
+                subscriber.shown[name] = values
+                subscriber.request.reply("/meter", name, *values)

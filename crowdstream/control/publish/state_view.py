@@ -1,0 +1,274 @@
+"""What a page is shown that the desk does not say by itself: keys with JSON values.
+
+The desk says what moves by itself (playheads, beats, meters, the ledger), and whoever shows a page
+reads that there. The rest is here: what commands set, what is loaded where, what control counts.
+What was set is shown as it was asked for; a ramp by where it goes, from the frame on at which it
+begins to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from crowdstream.commands.registry import DECK_LETTERS
+from crowdstream.control.clock.clock import FrameClock
+from crowdstream.control.decks.effects import MIX, ON
+from crowdstream.control.decks.routing import DESTINATIONS, SOURCES
+from crowdstream.control.dj_client import DjClient
+from crowdstream.control.publish.deck_view import (
+    DeckView,
+    ShownDeck,
+    chain_mark,
+    chain_value,
+    state_of,
+)
+from crowdstream.control.publish.status import Counting, Measured
+from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_MASTER
+from crowdstream.desk.effects import Module, Parameter
+from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
+from crowdstream.desk.ramps import (
+    RAMP_CEILING,
+    RAMP_CROSSFADER,
+    RAMP_CUE,
+    RAMP_CURVE,
+    RAMP_MASTER,
+    RAMP_VOICE,
+    patch_ramp,
+)
+from crowdstream.effects import MODULES
+from crowdstream.system.text import printable
+
+MAX_SHOWN_CHARS = 80  # of the arguments of a message that waits
+HEALTH_SECONDS = 1.0  # between two pictures of what changes all the time
+CURVES = {CURVE_ADDITIVE: "additive", CURVE_POWER: "constant-power", CURVE_CUT: "cut"}
+
+Targets = list[float]
+_NOTHING: Any = object()
+
+
+class Recorded(Counting, Protocol):
+    """What is recorded (see `Recordings`)."""
+
+    @property
+    def began(self) -> int | None:
+        """The frame that the latest recording begins with; None before it is known."""
+
+    def paths(self) -> list[str]:
+        """Files that are being recorded."""
+
+
+class Shown(Measured, ShownDeck, Protocol):
+    """What the picture is gathered from (see `Core`)."""
+
+    clock: FrameClock
+    dj: DjClient
+    monotonic: Callable[[], float]
+    watch: bool
+
+    @property
+    def recordings(self) -> Recorded:
+        """What is recorded."""
+
+
+class StateView:
+    """Gathers the picture of a core. For the control thread.
+
+    Each part has a fingerprint, which is cheap and differs whenever the part does; only what has
+    another one is put together anew.
+    """
+
+    def __init__(self, core: Shown) -> None:
+        self._core = core
+        decks = {
+            f"deck.{letter}": DeckView(core, deck) for deck, letter in enumerate(DECK_LETTERS)
+        }
+        self._parts: dict[str, tuple[Callable[[Targets], Any], Callable[[Targets], Any]]] = {
+            **{key: (deck.fingerprint, deck.value) for key, deck in decks.items()},
+            "mixer": (self._mixer_mark, self._mixer),
+            "buses": (self._buses_mark, self._buses),
+            "patches": (self._patches, self._patches),
+            "buffers": (self._buffers, self._buffers),
+            "clock": (self._clock, self._clock),
+            "quality": (self._quality, self._quality),
+            "dj": (lambda _: core.dj.turns, lambda _: core.dj.value()),
+            "recording": (self._recording, self._recording),
+            "waiting": (lambda _: core.waiting.turns, self._waiting),
+            "effects": (lambda _: None, lambda _: modules()),
+        }
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the next `changes` gives all."""
+        self._marks: dict[str, Any] = {}
+        self._given: dict[str, Any] = {}
+        self._health_at = self._core.monotonic()
+
+    def values(self) -> dict[str, Any]:
+        """All keys with their values."""
+        targets = self._targets()
+        made = {key: value(targets) for key, (_, value) in self._parts.items()}
+        return {**made, "health": self._health()}
+
+    def changes(self) -> dict[str, Any]:
+        """Keys whose value is not the one given last; None for one that is gone."""
+        targets = self._targets()
+        changed: dict[str, Any] = {}
+        for key, (fingerprint, make) in self._parts.items():
+            mark = fingerprint(targets)
+            if mark != self._marks.get(key, _NOTHING):
+                self._marks[key] = mark
+                self._give(key, make(targets), changed)
+        now = self._core.monotonic()
+        if now >= self._health_at:
+            self._health_at = now + HEALTH_SECONDS
+            self._give("health", self._health(), changed)
+        return changed
+
+    def _give(self, key: str, value: Any, changed: dict[str, Any]) -> None:
+        if value != self._given.get(key, _NOTHING):
+            self._given[key] = changed[key] = value
+
+    def _targets(self) -> Targets:
+        found: Targets = self._core.desk.ramps["target"][:RAMP_VOICE].tolist()
+        for row, value in self._core.outbox.fresh().items():
+            found[row] = value
+        return found
+
+    # The parts -------------------------------------------------------------------------------
+
+    def _mixer_mark(self, targets: Targets) -> Any:
+        return targets[:RAMP_CUE + 1], targets[RAMP_CURVE : RAMP_CEILING + 1], chain_mark(
+            self._core.effects, CHAIN_MASTER, targets
+        )
+
+    def _mixer(self, targets: Targets) -> dict[str, Any]:
+        curve = max(CURVES, key=lambda number: targets[RAMP_CURVE + number])
+        return {
+            "crossfader": targets[RAMP_CROSSFADER],
+            "curve": CURVES[curve],
+            "master_level": targets[RAMP_MASTER],
+            "cue_level": targets[RAMP_CUE],
+            "ceiling": targets[RAMP_CEILING],
+            "fx": chain_value(self._core.effects, CHAIN_MASTER, targets),
+        }
+
+    def _buses_mark(self, targets: Targets) -> Any:
+        return [chain_mark(self._core.effects, CHAIN_BUS + bus, targets) for bus in range(BUSES)]
+
+    def _buses(self, targets: Targets) -> list[dict[str, Any]]:
+        return [
+            {"bus": bus + 1, "fx": chain_value(self._core.effects, CHAIN_BUS + bus, targets)}
+            for bus in range(BUSES)
+        ]
+
+    def _patches(self, targets: Targets) -> list[dict[str, Any]]:
+        return [
+            {"source": source, "destination": destination, "gain": targets[row]}
+            for source, destination, row in _PATCHES
+            if targets[row]
+        ]
+
+    def _buffers(self, _targets: Targets) -> dict[str, Any]:
+        # Other buffers than those that the decks show: old sequencers load a whole set into them.
+        core = self._core
+        shown = {core.status.track_of(deck) for deck in range(len(DECK_LETTERS))}
+        return {
+            str(buffer): {
+                "deck": DECK_LETTERS[track.deck], "number": track.number, "track": track.name,
+                "state": state_of(track), "rate": track.rate, "gain": track.gain,
+            }
+            for buffer, track in core.buffers.current.items()
+            if track not in shown
+        }  # fmt: skip
+
+    def _clock(self, _targets: Targets) -> dict[str, Any]:
+        core = self._core
+        beats = core.beats
+        return {
+            "bpm": round(beats.bpm_at(core.desk.frame), 1),
+            "target": beats.bpm,
+            "meter": beats.meter,
+            "base_bpm": core.base_bpm,
+            "zero": beats.zero,
+            "quantize": core.quantize.common,
+            "print_clock": int(core.watch),
+        }
+
+    def _quality(self, _targets: Targets) -> dict[str, Any]:
+        readings = self._core.quality.readings()
+        return {"level": readings["quality"], "asked": readings["quality_asked"]}
+
+    def _recording(self, _targets: Targets) -> dict[str, Any]:
+        recordings = self._core.recordings
+        return {
+            "files": recordings.paths(),
+            "began": recordings.began,
+            "lost": recordings.readings()["record_lost"],
+        }
+
+    def _waiting(self, _targets: Targets) -> dict[str, Any]:
+        # `due`: on the server's monotonic clock; a tempo that changes moves what is for a beat.
+        core = self._core
+        now = core.monotonic()
+        return {
+            "count": len(core.waiting),
+            "messages": [
+                {
+                    "number": held.number,
+                    "due": round(now + held.seconds, 2),
+                    "at": round(core.clock.wall() + held.seconds, 2),
+                    "address": printable(held.entry[0]),
+                    "arguments": printable(" ".join(map(str, held.entry[1])))[:MAX_SHOWN_CHARS],
+                    "sender": held.entry[3][0] if held.entry[3] else "",
+                }
+                for held in core.waiting.listed()
+            ],
+        }
+
+    def _health(self) -> dict[str, Any]:
+        core = self._core
+        return {
+            "driver": core.info.driver,
+            "device": core.info.device,
+            "cue_outputs": int(core.info.cue),
+            **core.engine_readings(),
+            **core.quality.readings(),
+            **{f"cpu_{name}": value for name, value in core.processes.cpu.items()},
+            **core.status.control_readings(),
+        }
+
+
+_PATCHES = [
+    (source, destination, patch_ramp(number, place))
+    for number, source in enumerate(SOURCES)
+    for place, destination in enumerate(DESTINATIONS)
+]
+
+
+def modules() -> list[dict[str, Any]]:
+    """The catalogue of effects: names, what they do, their parameters."""
+    return [_module(module) for module in MODULES.values()]
+
+
+def _module(module: Module) -> dict[str, Any]:
+    return {
+        "name": module.name,
+        "help": module.help,
+        "mix": module.mix,
+        "on": int(module.starts_on),
+        "optional": int(module.optional),
+        "parameters": [_parameter(one) for one in (MIX, ON, *module.parameters)],
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "help": parameter.help,
+        "unit": parameter.unit,
+        "low": parameter.low,
+        "high": parameter.high,
+        "default": parameter.default,
+        "whole": int(parameter.whole),
+    }

@@ -1,0 +1,104 @@
+"""Who is sent events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.commands.errors import Refused
+from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS, Reply, Request
+
+log = logging.getLogger(__name__)
+
+# A client that ends without a word keeps its place. Where all are taken, the one that has said
+# nothing for the longest gives way, if it is as long as this: a sequencer says more.
+SILENT_SECONDS = 600.0
+
+
+class Subscribers:
+    """Those who want to be told, by sender, each with a number. For the control thread."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        check: Callable[[Any], None] = lambda _sender: None,
+    ) -> None:
+        """`check` raises `Refused` for a sender that may not be sent things unasked."""
+        self._monotonic = monotonic
+        self._check = check
+        self._known: dict[Any, tuple[int, Reply]] = {}
+        self._heard: dict[Any, float] = {}
+        self.overheard: Callable[[str, tuple[Any, ...]], None] | None = None
+        """Called with every event, whoever is told of it."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._known)
+
+    def __contains__(self, sender: object) -> bool:
+        """Whether a sender is one of them."""
+        return sender in self._known
+
+    def add(self, request: Request) -> int:
+        """Add the sender of a command; its number. Raises `Refused` when full."""
+        known = self._known.get(request.sender)
+        if known is None and len(self._known) >= MAX_SUBSCRIBERS:
+            self._make_room()
+        taken = {number for number, _ in self._known.values()}
+        number = known[0] if known else min(set(range(MAX_SUBSCRIBERS)) - taken)
+        self._known[request.sender] = (number, request.reply)
+        self._heard[request.sender] = self._monotonic()
+        return number
+
+    def switch(self, request: Request, on: bool) -> int:
+        """Add or remove the sender of a command; its number.
+
+        Raises `Refused` when full, and for a stranger.
+        """
+        if not on:
+            return self.remove(request.sender)
+        self._check(request.sender)
+        return self.add(request)
+
+    def replies(self) -> list[tuple[Any, Reply]]:
+        """All of them, with how they are told."""
+        return [(sender, reply) for sender, (_, reply) in self._known.items()]
+
+    def heard(self, sender: Any) -> None:
+        """Somebody has sent something."""
+        if sender in self._known:
+            self._heard[sender] = self._monotonic()
+
+    def _make_room(self) -> None:
+        silent = min(self._heard, key=lambda sender: self._heard[sender])
+        if self._monotonic() < self._heard[silent] + SILENT_SECONDS:
+            raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed already")
+        log.info("%s has been silent for long: another one is told of events instead", silent)
+        self.remove(silent)
+
+    def remove(self, sender: Any) -> int:
+        """Take a sender out; the number it had, 0 if it had none."""
+        self._heard.pop(sender, None)
+        return self._known.pop(sender, (0, None))[0]
+
+    def tell(self, address: str, *arguments: Any, to: Request | None = None) -> None:
+        """Send an event to all, and to the sender of `to` if it is none of them."""
+        if to is not None and to.sender not in self._known:
+            to.reply(address, *arguments)
+        for _sender, reply in self.replies():
+            reply(address, *arguments)
+        if self.overheard is not None:
+            self.overheard(address, arguments)
+
+    def to_state(self) -> list[Any]:
+        """As JSON holds it; see `restore`."""
+        return [[sender, number] for sender, (number, _) in self._known.items()]
+
+    def restore(self, note: list[Any], reply_to: Callable[[Any], Reply]) -> None:
+        """Go on telling those that were noted."""
+        for sender, number in note:
+            origin = tuple(sender) if sender else None
+            self._known[origin] = (number, reply_to(origin))
+            self._heard[origin] = self._monotonic()

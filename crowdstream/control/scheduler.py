@@ -1,0 +1,352 @@
+"""Messages that wait for their time: bundles until their tag, others until a beat."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from crowdstream.commands.errors import CommandError, Refused
+from crowdstream.commands.patterns import Selection
+from crowdstream.commands.registry import DECK_LETTERS, TABLE, Command, Place
+from crowdstream.control.clock.clock import BeatClock, FrameClock
+from crowdstream.control.decks.track import deck_of
+from crowdstream.control.engine_queue.queue import EngineQueue
+from crowdstream.control.engine_queue.request import Answering, Reply, Request
+from crowdstream.control.replies import Replies
+from crowdstream.desk.block import Desk
+
+HORIZON_SECONDS = 0.5  # what waits is taken up so long before its time, so that files can load
+MAX_HELD = 65536  # messages that wait
+STRANGERS_HELD = 4096  # of them, those of strangers: they must not take the sequencer's place
+
+# A sequencer sends bundles up to some seconds ahead. What is dated later is rather a mistake of a
+# clock or of a unit, so its sender gets a reply with the seconds that it will wait.
+MIN_TOLD_SECONDS = 10.0
+MAX_LISTED = 50  # messages that a page is shown
+
+Entry = tuple[str, tuple[Any, ...], Reply, Any]
+"""One message: address, arguments, where answers go, and the sender they name."""
+
+
+class ScheduledMessage(NamedTuple):
+    """A message as it is listed. `number`: of its bundle; `seconds`: until it acts."""
+
+    number: int
+    seconds: float
+    entry: Entry
+
+
+def pack(arguments: tuple[Any, ...]) -> list[Any]:
+    """Arguments of a message as JSON holds them."""
+    return [
+        {"blob": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+        for value in arguments
+    ]
+
+
+def unpack(values: list[Any]) -> tuple[Any, ...]:
+    """The inverse of `pack`."""
+    return tuple(
+        base64.b64decode(value["blob"]) if isinstance(value, dict) else value for value in values
+    )
+
+
+class Performer(Answering, Protocol):
+    """Who carries messages out when their time has come (see `Core`)."""
+
+    answers: Replies
+    beats: BeatClock
+    clock: FrameClock
+    desk: Desk
+    messages: int
+    monotonic: Callable[[], float]
+    outbox: EngineQueue
+
+    def perform(
+        self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
+    ) -> None:
+        """Carry out messages that belong together, at `frame` (0: at once)."""
+
+
+class Scheduler:
+    """What is to be carried out later, soonest first."""
+
+    def __init__(self, core: Performer) -> None:
+        self._core = core
+        self._bundles: list[tuple[float, int, float, list[Entry]]] = []
+        self._beats: list[tuple[float, int, Entry]] = []
+        self._bundled = 0
+        self._strange = 0
+        self._order = itertools.count()
+        self.turns = 0
+        """Grows whenever something is held or leaves."""
+        self.current: int | None = None
+        """Number of what is carried out now; None: it has not waited."""
+        self.changes: dict[str, Any] | None = None
+        """What has come and gone since it was noted last, by key; None: nobody takes notes."""
+
+    def _full(self, sender: Any, more: int) -> bool:
+        # Counts those of strangers that it has room for.
+        strange = 0 if self._core.answers.trusts(sender) else more
+        if (
+            self._bundled + len(self._beats) + more <= MAX_HELD
+            and self._strange + strange <= STRANGERS_HELD
+        ):
+            self._strange += strange
+            return False
+        self._core.outbox.refused += more
+        return True
+
+    def _leaves(self, sender: Any, count: int) -> None:
+        if not self._core.answers.trusts(sender):
+            self._strange -= count
+
+    def hold(self, moment: float, batch: list[Entry]) -> None:
+        """Carry out the messages of a bundle at its time tag (Unix seconds).
+
+        Kept by the monotonic clock: a system clock that is set does not move it.
+        """
+        core = self._core
+        due = core.clock.due(moment)
+        if due - core.monotonic() <= HORIZON_SECONDS:
+            core.perform(batch, core.clock.frame_of_tag(moment, due))
+        elif self._full(batch[0][3], len(batch)):
+            for address, _arguments, reply, sender in batch:
+                core.messages += 1
+                reason = "too many messages of bundles wait already: send them later"
+                Request(core, address, reply, sender).fail(reason)
+        else:
+            self._bundled += len(batch)
+            order = next(self._order)
+            heapq.heappush(self._bundles, (due, order, moment, batch))
+            self._note(order, due, moment, batch)
+            seconds = due - core.monotonic()
+            if seconds >= MIN_TOLD_SECONDS:
+                batch[0][2]("/waiting", batch[0][0], seconds, len(batch), order)
+
+    def hold_beat(self, beat: float, entry: Entry) -> None:
+        """Carry out a message at a beat of the clock, wherever that comes to lie.
+
+        Raises `Refused` when too many wait.
+        """
+        if self._full(entry[3], 1):
+            raise Refused("too many messages wait already: send them later")
+        order = next(self._order)
+        heapq.heappush(self._beats, (beat, order, entry))
+        self._note(order, beat, None, [entry])
+
+    def _note(self, order: int, due: float, moment: float | None, batch: list[Entry]) -> None:
+        self.turns += 1
+        if self.changes is not None:
+            said = [[address, pack(arguments), sender] for address, arguments, _, sender in batch]
+            self.changes[f"wait/{order}"] = [due, moment, said]
+
+    def _forget(self, order: int) -> None:
+        self.turns += 1
+        if self.changes is not None:
+            self.changes[f"wait/{order}"] = None
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Have wait what was noted: `values` by keys, as they were in `changes`."""
+        found = [(int(key[5:]), value) for key, value in values.items() if key[:5] == "wait/"]
+        for order, (due, moment, said) in sorted(found):
+            batch = []
+            for address, arguments, sender in said:
+                origin = tuple(sender) if sender else None
+                reply = self._core.reply_to(origin)
+                batch.append((address, unpack(arguments), reply, origin))
+            if not self._core.answers.trusts(batch[0][3]):
+                self._strange += len(batch)
+            if moment is None:
+                heapq.heappush(self._beats, (due, order, batch[0]))
+            else:
+                heapq.heappush(self._bundles, (due, order, moment, batch))
+                self._bundled += len(batch)
+            self._order = itertools.count(order + 1)
+
+    def __len__(self) -> int:
+        """Messages that wait."""
+        return self._bundled + len(self._beats)
+
+    def release(self) -> None:
+        """Carry out what is due soon."""
+        core = self._core
+        soon = core.monotonic() + HORIZON_SECONDS
+        while self._bundles and self._bundles[0][0] <= soon:
+            due, order, moment, batch = heapq.heappop(self._bundles)
+            self._bundled -= len(batch)
+            self._leaves(batch[0][3], len(batch))
+            self._forget(order)
+            self._perform(order, batch, core.clock.frame_of_tag(moment, due))
+        self.release_beats()
+
+    def _perform(
+        self, order: int, batch: list[Entry], frame: int, beat: float | None = None
+    ) -> None:
+        outer, self.current = self.current, order
+        try:
+            self._core.perform(batch, frame, beat)
+        finally:
+            self.current = outer
+
+    def release_beats(self) -> None:
+        """Carry out what is to happen at a beat that is near; what shares it, together."""
+        core = self._core
+        horizon = core.clock.now() + HORIZON_SECONDS * core.desk.sample_rate
+        while self._beats:
+            beat = self._beats[0][0]
+            frame = core.beats.frame_of_command(beat, core.desk.frame)
+            if frame > horizon:
+                return
+            batch = []
+            first = self._beats[0][1]
+            while self._beats and self._beats[0][0] == beat:
+                _beat, order, entry = heapq.heappop(self._beats)
+                batch.append(entry)
+                self._forget(order)
+                self._leaves(entry[3], 1)
+            self._perform(first, batch, frame, beat)
+
+    # Cancelling ------------------------------------------------------------------------------
+
+    def listed(self) -> list[ScheduledMessage]:
+        """Up to `MAX_LISTED` messages, those that act first."""
+        core = self._core
+        now, rate = core.monotonic(), core.desk.sample_rate
+        found = [
+            ScheduledMessage(order, due - now, entry)
+            for due, order, _moment, batch in heapq.nsmallest(MAX_LISTED, self._bundles)
+            for entry in batch[:MAX_LISTED]
+        ]
+        here = core.desk.frame
+        for beat, order, entry in heapq.nsmallest(MAX_LISTED, self._beats, key=lambda one: one[:2]):
+            frame = core.beats.frame_of_command(beat, here)
+            found.append(ScheduledMessage(order, (frame - here) / rate, entry))
+        return sorted(found, key=lambda one: (one.seconds, one.number))[:MAX_LISTED]
+
+    def discard(self, request: Request) -> int:
+        """Drop all that was sent before a command, if that has waited itself; the count.
+
+        Its sender gets `/cancelled`, as from `cancel`.
+        """
+        limit = self.current
+        return self._drop(request, lambda order, _: limit is None or order < limit, own=True)
+
+    def cancel_number(self, request: Request, number: int) -> int:
+        """Drop the bundle, or the message for a beat, of this number; how many messages."""
+        return self._drop(request, lambda order, _: order == number)
+
+    def cancel(self, request: Request, selection: Selection | None, decks: set[int]) -> int:
+        """Drop messages whose addresses are selected, or that are for one of `decks`; the count.
+
+        Of a pattern that waits, what else it stands for goes on waiting. Neither: all messages.
+        """
+        if selection is None and not decks:
+            return self._drop(request, lambda _order, _entry: True)
+        known: dict[str, list[tuple[Command, Place, bool]]] = {}
+
+        def remainder(_order: int, entry: Entry) -> bool | list[Entry]:
+            address, arguments = entry[:2]
+            if address not in known:
+                known[address] = list(_chosen(address, selection))
+            chosen = [
+                there or bool(decks & decks_of(command, place, arguments))
+                for command, place, there in known[address]
+            ]
+            if not any(chosen):
+                return False
+            return [
+                (command.address_at(place), *entry[1:])
+                for (command, place, _), gone in zip(known[address], chosen, strict=True)
+                if not gone
+            ] or True
+
+        return self._drop(request, remainder)
+
+    def _drop(
+        self, request: Request, wanted: Callable[[int, Entry], bool | list[Entry]],
+        own: bool = False,
+    ) -> int:
+        # `wanted`: whether an entry goes, or what stays in its place. `own`: its sender, too, is
+        # told, when that is the command's.
+        dropped: dict[Any, tuple[Reply, int]] = {}
+
+        def split(order: int, batch: list[Entry]) -> list[Entry]:
+            kept: list[Entry] = []
+            for entry in batch:
+                goes = wanted(order, entry)
+                if goes is False:
+                    kept.append(entry)
+                    continue
+                if goes is not True:
+                    kept += goes
+                reply, count = dropped.get(entry[3], (entry[2], 0))
+                dropped[entry[3]] = reply, count + 1
+            return kept
+
+        bundles, beats = [], []
+        for due, order, moment, batch in self._bundles:
+            kept = split(order, batch)
+            if kept != batch:
+                self._settle(order, batch, kept, due, moment)
+            if kept:
+                bundles.append((due, order, moment, kept))
+        for beat, order, entry in self._beats:
+            left = split(order, [entry])
+            if left == [entry]:
+                beats.append((beat, order, entry))
+                continue
+            self._settle(order, [entry], [], beat, None)
+            for one in left:
+                again = next(self._order)
+                beats.append((beat, again, one))
+                self._settle(again, [], [one], beat, None)
+        self._bundles, self._beats = bundles, beats
+        self._bundled = sum(len(batch) for *_, batch in bundles)
+        heapq.heapify(self._bundles)
+        heapq.heapify(self._beats)
+        for sender, (reply, count) in dropped.items():
+            if own or sender != request.sender:
+                reply("/cancelled", request.address, count)
+        return sum(count for _, count in dropped.values())
+
+    def _settle(
+        self, order: int, before: list[Entry], after: list[Entry], due: float,
+        moment: float | None,
+    ) -> None:
+        for entry in before:
+            self._leaves(entry[3], 1)
+        for entry in after:
+            self._leaves(entry[3], -1)
+        self._forget(order)
+        if after:
+            self._note(order, due, moment, after)
+
+
+def _chosen(address: str, selection: Selection | None) -> Iterator[tuple[Command, Place, bool]]:
+    # What an address, or a pattern, stands for, and whether each of that is selected.
+    try:
+        found = TABLE.find_all(address)
+    except CommandError:
+        return
+    for command, place in found:
+        yield command, place, selection is not None and selection.holds(command.address_at(place))
+
+
+def decks_of(command: Command, place: Place, arguments: tuple[Any, ...]) -> set[int]:
+    """The decks that a message is for, by its address or its arguments."""
+    if "deck" in place:
+        return {place["deck"]}
+    if command.address == "/schedule_c_at":
+        return {DECK_LETTERS.index("C")}
+    try:
+        bound = command.bind(arguments)
+        if isinstance(bound.get("id"), int) and command.changes:
+            return {deck_of(bound["id"])}
+    except CommandError:
+        return set()
+    letters = bound.get("decks", (bound["deck"],) if "deck" in bound else ())
+    return {DECK_LETTERS.index(letter) for letter in letters}

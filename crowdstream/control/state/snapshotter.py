@@ -1,0 +1,232 @@
+"""Writing down what control knows, and going on from there: a new control after one that died.
+
+Only what the desk does not say is noted. Which voice plays what, which orders the engine still
+has, where ramps go to, is read from the desk, which is right where the two differ: the notes may
+lack the turn in which the earlier control died.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from crowdstream.control.clock.clock import FrameClock
+from crowdstream.control.decks.track import Track
+from crowdstream.control.engine_queue.backlog import orders_held
+from crowdstream.control.engine_queue.request import nobody
+from crowdstream.control.handlers.deck_ops import cue_here
+from crowdstream.control.handlers.server_request import Parts, ServerRequest
+from crowdstream.control.processes.recorder import Process
+from crowdstream.control.processes.storage_health import StorageHealth
+from crowdstream.control.state.state_log import GONE, StateLog
+from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import TAPS
+from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
+
+SHARE = 20  # in a flood, so many times as long is left for other things as noting takes
+REST_SECONDS = 0.02  # and never longer: what was said since the last noting can be lost
+LOOK_SECONDS = 1.0  # at most, though nothing seems to have happened
+COUNTERS = ("messages", "failures", "malformed", "watch", "base_bpm")
+TAP_BITS = 8  # of a tap's count of requests, for each process that may make them
+
+_MISSING: Any = object()
+
+
+class Stateful(Protocol):
+    """Something that can be noted."""
+
+    def to_state(self) -> Any:
+        """As JSON holds it."""
+
+
+class Recalled(Parts, Protocol):
+    """All that is noted of a server (see `Core`)."""
+
+    clock: FrameClock
+    medium: StorageHealth
+    touched: bool
+
+
+class Snapshotter:
+    """Takes notes of a core. For the control thread.
+
+    After `restore`, or `begin` when there was nothing to restore, call `turn` whenever
+    something was done.
+    """
+
+    def __init__(self, core: Recalled, notes: StateLog) -> None:
+        self._core = core
+        self._notes = notes
+        self._look_at = 0.0
+        self._rest_until = 0.0
+        self._published = -1
+        self._tracks: set[int] = set()
+        self.others: dict[str, Stateful] = {}
+        """What is noted besides the core, by key; who has it restores it by itself."""
+        self._clock_at = -LOOK_SECONDS
+
+    # Taking notes --------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Note what has changed, if something may have."""
+        core = self._core
+        now = time.monotonic()
+        published = core.outbox.published
+        happened = core.touched or published != self._published
+        if now < (self._rest_until if happened else self._look_at):
+            return
+        begin = time.thread_time()
+        self.note()
+        took = time.thread_time() - begin
+        self._look_at = now + LOOK_SECONDS
+        self._rest_until = now + min(SHARE * took, REST_SECONDS)
+
+    def note(self) -> None:
+        """Note what has changed."""
+        self._published = self._core.outbox.published
+        self._core.touched = False
+        self._notes.note(self._changes(self._core.monotonic()))
+
+    def _changes(self, now: float) -> Iterator[tuple[str, Any]]:
+        known = self._notes.values
+        for key, value in self._all():
+            if known.get(key, _MISSING) != value:
+                yield key, value
+        if now >= self._clock_at + LOOK_SECONDS:
+            self._clock_at = now
+            yield "clock", self._core.clock.to_state()
+        left = self._tracks - self._core.buffers.numbers()
+        self._tracks -= left
+        for number in left:
+            yield f"track/{number}", GONE
+        changes = self._core.waiting.changes
+        if changes:
+            self._core.waiting.changes = {}
+            yield from changes.items()
+
+    def _all(self) -> Iterator[tuple[str, Any]]:
+        core = self._core
+        for track in core.buffers.tracks():
+            self._tracks.add(track.number)
+            yield f"track/{track.number}", track.to_state()
+        yield "mixer", {
+            **core.buffers.to_state(), **core.voices.to_state(), **core.mixer.to_state()
+        }
+        yield "core", {name: getattr(core, name) for name in COUNTERS}
+        yield "refused", core.outbox.refused
+        yield "subscribers", core.subscribers.to_state()
+        yield "watchers", core.changes.watchers.to_state()
+        yield "reply_ports", core.reply_ports.to_state()
+        yield "feedback", core.feedback.to_state()
+        yield "medium", core.medium.to_state()
+        yield "outbox", core.outbox.to_state()
+        yield "beats", core.beats.to_state()
+        yield "follower", core.follower.to_state()
+        yield "dj", core.dj.to_state()
+        yield "quantize", core.quantize.to_state()
+        yield "patches", core.patches.to_state()
+        yield "pitches", core.pitches.to_state()
+        yield "mixing", core.mixing.to_state()
+        yield "effects", core.effects.to_state()
+        yield "meters", core.meters.to_state()
+        yield "ticks", core.ticks.to_state()
+        yield "recordings", core.recordings.to_state()
+        for name, other in self.others.items():
+            yield name, other.to_state()
+
+    # Going on from them ----------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take notes from now on."""
+        self._core.waiting.changes = {}
+        self.turn()
+
+    def restore(self, recorder: Process | None = None) -> None:
+        """Know what was noted, and what the desk says. `recorder`: that process, if it runs."""
+        core, values = self._core, self._notes.values
+        for name, value in values["core"].items():
+            setattr(core, name, value)
+        core.outbox.refused = values["refused"]
+        core.subscribers.restore(values["subscribers"], core.reply_to)
+        core.changes.watchers.restore(values["watchers"], core.reply_to)
+        core.medium.restore(values["medium"])
+        core.beats.restore(values["beats"])
+        core.clock.restore(values.get("clock", [None, []]))
+        core.outbox.restore(values["outbox"])
+        held = orders_held(core.desk)
+        core.follower.restore(values["follower"])
+        core.dj.restore(values["dj"])
+        core.quantize.restore(values["quantize"])
+        core.patches.restore(values["patches"])
+        core.mixing.restore(values["mixing"])
+        self._restore_mixer(values, held)
+        core.pitches.restore(values["pitches"])
+        core.effects.restore(values["effects"], held)
+        for one, rate, stems in values["meters"]:
+            request = self._context(one)
+            if request:
+                core.meters.restore(request, rate, stems, core.monotonic())
+        core.ticks.restore([(tuple(one), *rest) for one, *rest in values["ticks"] if one])
+        core.recordings.restore(values["recordings"], self._context, recorder)
+        settle_taps(core.desk, [*core.recordings.held_taps(), *core.meters.held_taps()])
+        core.waiting.restore(values)
+        core.reply_ports.restore(values.get("reply_ports", []))
+        core.feedback.restore(values.get("feedback", []))
+        core.outbox.flush()
+        self.begin()
+
+    def _restore_mixer(self, values: Mapping[str, Any], held: np.ndarray) -> None:
+        # Tracks, voices and what waits are noted as one, and each takes its own of it.
+        core, rate = self._core, self._core.desk.sample_rate
+        notes = {
+            int(key[6:]): value for key, value in values.items() if key.startswith("track/")
+        }
+        tracks = {
+            number: Track.from_state(note, rate, self._context(note["context"]))
+            for number, note in notes.items()
+        }
+        self._tracks = set(tracks)
+        note = values["mixer"]
+        core.buffers.restore(note, tracks, held, self._sure)
+        core.mixer.restore(note, tracks, held, self._sure)
+        core.voices.restore(note, tracks, held, self._sure, self._action)
+        core.buffers.ask_inventory()
+
+    def _context(self, note: list[Any] | None) -> ServerRequest | None:
+        return ServerRequest.from_state(self._core, note)
+
+    def _sure(self, note: list[Any] | None) -> ServerRequest:
+        return self._context(note) or ServerRequest(self._core, "", nobody)
+
+    def _action(self, note: list[Any]) -> Callable[[], None] | None:
+        # What was to be done at a mark; None where that is about a track that is gone.
+        kind, one, number, *rest = note
+        request = self._sure(one)
+        if kind == "synced":
+            return partial(request.reply, "/synced", number)
+        found = [track for track in self._core.buffers.tracks() if track.number == number]
+        return partial(cue_here, request, found[0], rest[0]) if found else None
+
+    def close(self) -> None:
+        """Let go of the notes."""
+        self._notes.close()
+
+    def inventory(self, event: dict[str, Any]) -> None:
+        """Take in what the loader has."""
+        self._core.buffers.inventory(event)
+
+
+def settle_taps(desk: Desk, wanted: list[int]) -> None:
+    """Have control hold each of these taps as often as it is named, and no others.
+
+    A tap that is held already stays on all the while.
+    """
+    for tap in range(TAPS):
+        requests = int(desk.taps["on"][tap]) >> TAP_BITS * CONTROL
+        surplus = requests % (1 << TAP_BITS) - wanted.count(tap)
+        for _ in range(abs(surplus)):
+            (release_tap if surplus > 0 else hold_tap)(desk, tap, CONTROL)

@@ -1,0 +1,111 @@
+"""Ordered loads and stores for processes that do without numba.
+
+Six functions of a few instructions, given as machine code for the machines that servers run on:
+numba would cost each process 100 MB, llvmlite alone 13. Each stands beside the assembler text that
+it is the code of, and is what LLVM makes of `desk.ordering_llvm`; a test compares all three. On
+other systems llvmlite compiles them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import platform
+import sys
+from typing import Any
+
+_ALIGNMENT = 16  # bytes: where a function may begin
+
+# By machine and function: assembler text and its code. None needs more than the first version of
+# its architecture, and none refers to anything outside of itself.
+CODE: dict[str, dict[str, tuple[str, str]]] = {
+    "x86_64": {
+        "load_acquire": ("movq (%rdi), %rax; retq", "48 8b 07 c3"),
+        "store_release": ("movq %rsi, (%rdi); retq", "48 89 37 c3"),
+        "store_release32": ("movl %esi, (%rdi); retq", "89 37 c3"),
+        "atomic_add": ("lock addq %rsi, (%rdi); retq", "f0 48 01 37 c3"),
+        "atomic_and": ("lock andq %rsi, (%rdi); retq", "f0 48 21 37 c3"),
+        "fence": ("lock orl $0, -64(%rsp); retq", "f0 83 4c 24 c0 00 c3"),
+    },
+    "aarch64": {
+        "load_acquire": ("ldar x0, [x0]; ret", "00 fc df c8 c0 03 5f d6"),
+        "store_release": ("stlr x1, [x0]; ret", "01 fc 9f c8 c0 03 5f d6"),
+        "store_release32": ("stlr w1, [x0]; ret", "01 fc 9f 88 c0 03 5f d6"),
+        "atomic_add": (
+            "1: ldaxr x8, [x0]; add x8, x8, x1; stlxr w9, x8, [x0]; cbnz w9, 1b; ret",
+            "08 fc 5f c8 08 01 01 8b 08 fc 09 c8 a9 ff ff 35 c0 03 5f d6",
+        ),
+        "atomic_and": (
+            "1: ldaxr x8, [x0]; and x8, x8, x1; stlxr w9, x8, [x0]; cbnz w9, 1b; ret",
+            "08 fc 5f c8 08 01 01 8a 08 fc 09 c8 a9 ff ff 35 c0 03 5f d6",
+        ),
+        "fence": ("dmb ish; ret", "bf 3b 03 d5 c0 03 5f d6"),
+    },
+}
+
+
+def map_code(machine: str) -> dict[str, int]:
+    """Bring the code for a machine into memory; addresses of the functions.
+
+    It stays there as long as the process. The memory is never writable and executable at once.
+    Raises `OSError` where the system refuses it, and for a machine or system without code.
+    """
+    if machine not in CODE or sys.platform != "linux" or sys.maxsize < 1 << 32:
+        raise OSError(f"there is no code for {sys.platform} on {machine}")
+    whole = b""
+    places = {}
+    for name, (_text, digits) in CODE[machine].items():
+        whole += bytes(-len(whole) % _ALIGNMENT)
+        places[name] = len(whole)
+        whole += bytes.fromhex(digits)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    whole_number, number = ctypes.c_size_t, ctypes.c_int
+    libc.mmap.argtypes = [ctypes.c_void_p, whole_number, number, number, number, ctypes.c_long]
+    fd = os.memfd_create("crowdstream-code", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, whole)
+        rights = mmap.PROT_READ | mmap.PROT_EXEC
+        address = libc.mmap(None, len(whole), rights, mmap.MAP_PRIVATE, fd, 0)
+    finally:
+        os.close(fd)
+    if address is None or address == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "no executable memory")
+    return {name: address + place for name, place in places.items()}
+
+
+def _addresses() -> dict[str, int]:
+    try:
+        return map_code(platform.machine())
+    except OSError:
+        from crowdstream.desk.atomics_llvm import compile_code
+
+        return compile_code()
+
+
+_INT64 = ctypes.c_int64
+_AT = _addresses()
+
+
+def _function(name: str, *types: Any) -> Any:
+    return ctypes.PYFUNCTYPE(*types)(_AT[name])
+
+
+load_acquire = _function("load_acquire", _INT64, _INT64)
+"""`load_acquire(address)`: the int64 there. What was written before its release is visible."""
+
+store_release = _function("store_release", None, _INT64, _INT64)
+"""`store_release(address, value)`: write an int64 after all that was written before."""
+
+store_release32 = _function("store_release32", None, _INT64, ctypes.c_int32)
+"""`store_release32(address, value)`: the same for an int32."""
+
+atomic_add = _function("atomic_add", None, _INT64, _INT64)
+"""`atomic_add(address, value)`: add to an int64 that other processes change, too."""
+
+atomic_and = _function("atomic_and", None, _INT64, _INT64)
+"""`atomic_and(address, mask)`: keep only some bits of such an int64."""
+
+fence = _function("fence", None)
+"""`fence()`: no load or store moves across it, on any core."""

@@ -1,0 +1,91 @@
+"""Has a folder analysed beside the playing, and again later: tracks may be added all night."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from crowdstream.system.child_environment import child_environment
+
+AGAIN_SECONDS = 60.0  # between two looks at the folder; one at which nothing is new takes 0.3 s
+SOON_SECONDS = 5.0  # the same while there is nothing to play
+NICE = 10  # what plays goes first
+
+
+class BackgroundAnalysis:
+    """Runs `crowdstream analyze`. Call `tick` now and then, and `end`."""
+
+    def __init__(self, folder: Path, library: Path | None = None) -> None:
+        options = ["--library", str(library)] if library else []
+        self._command = [sys.executable, "-P", "-m", "crowdstream", "analyze", "--progress",
+                         *options, str(folder)]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begun = -math.inf
+        self._rest = b""
+        self._progress: dict[str, Any] = {}
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far it is, as `catalog.progress` says it; empty while nothing is analysed."""
+        self._read()
+        return self._progress
+
+    def tick(self, now: float, soon: bool) -> None:
+        """Begin when it is time; `now`: seconds of any clock. `soon`: nothing is there to play."""
+        self._read()
+        if now < self._begun + (SOON_SECONDS if soon else AGAIN_SECONDS):
+            return
+        if self._process is not None and self._process.poll() is None:
+            return
+        # What is wrong with the files is said once.
+        errors = None if self._process is None else subprocess.DEVNULL
+        self._begun = now
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            env=child_environment(PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
+            start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._rest = b""
+        # A DJ that was started with `nice -n 15` may not raise its child to 10: it stays at 15.
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
+
+    def _read(self) -> None:
+        # What it has written since; only the latest line counts.
+        if self._process is None or self._process.stdout is None:
+            return
+        out = self._process.stdout
+        while not out.closed:
+            try:
+                data = os.read(out.fileno(), 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                out.close()
+                self._progress = {}
+                return
+            self._rest += data
+        *lines, self._rest = self._rest.split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                said = json.loads(line)
+                # A look at a folder in which nothing is new is not worth showing.
+                self._progress = said if isinstance(said, dict) and said.get("tracks") else {}
+
+    def end(self) -> None:
+        """Stop what is under way; what is analysed stays in the library."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()

@@ -1,0 +1,155 @@
+"""`crowdstream dj`: plays a set, or a folder without an end, on a server that runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from crowdstream.dj.autopilot.background_analysis import BackgroundAnalysis
+from crowdstream.dj.autopilot.crowd import CrowdInput
+from crowdstream.dj.autopilot.server_link import ServerLink, connect
+from crowdstream.dj.autopilot.session import Session
+from crowdstream.dj.autopilot.track_selector import (
+    EndlessSelector,
+    NothingToPlay,
+    SetFileSelector,
+    TrackSelector,
+)
+from crowdstream.dj.setfile.errors import SetError
+from crowdstream.movement.follower import MovementMap
+from crowdstream.movement.map_file import read_map
+from crowdstream.settings import SettingError
+from crowdstream.settings.arguments import Parser
+from crowdstream.settings.files import PRESETS
+from crowdstream.system.safe_open import nearest_spelling
+from crowdstream.system.text import printable
+
+CROWD = PRESETS / "crowd.toml"
+LOOK_SECONDS = 10.0  # between two looks at the library for tracks that were analysed meanwhile
+NIGHT_SECONDS = 3600.0  # that the plan's energy takes for its way
+BASE_BPM = 120.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
+    parser = Parser(
+        prog="crowdstream dj",
+        description="Play a set, or what lies in a folder without an end, on a running server.",
+        epilog="See docs/concepts/the-dj.md.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("what", metavar="FOLDER|SET.toml", type=Path, help="tracks, or a set that was planned")
+    add("--host", default="127.0.0.1", help="the server (%(default)s)")
+    add("--port", type=int, default=57120, help="its OSC port (%(default)s)")
+    add("--crowd", type=Path, default=CROWD, metavar="FILE",
+        help="how the crowd's movement moves tempo and energy (configs/crowd.toml)")  # fmt: skip
+    add("--no-crowd", action="store_true", help="take no notice of the crowd")
+    add("--seed", type=int, default=1, help="the same seed chooses the same (%(default)s)")
+    add("--library", type=Path, metavar="FILE", help="the library of analysed tracks")
+    add("--with", type=int, metavar="PID", dest="with_pid", help="end when that process has ended")
+    add("--no-analysis", action="store_true", help="play only what is analysed already")
+    return parser
+
+
+def dj(arguments: Sequence[str]) -> int:
+    """`crowdstream dj ...`; returns the exit status."""
+    options = build_parser().parse_args(arguments)
+    options.what = nearest_spelling(options.what.expanduser())
+    logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
+    analyst: BackgroundAnalysis | None = None
+    try:
+        chart = None if options.no_crowd else read_map(options.crowd, BASE_BPM)
+        if options.what.suffix == ".toml":
+            from crowdstream.dj.setfile.reader import read_set
+
+            chooser: TrackSelector = SetFileSelector(read_set(options.what))
+        else:
+            if not options.what.is_dir():
+                raise NothingToPlay(f"{printable(options.what)} is neither a folder nor a set file")
+            analyst = (
+                None if options.no_analysis else BackgroundAnalysis(options.what, options.library)
+            )
+            chooser = _endless(options, analyst)
+        return _play(options, chooser, chart, analyst)
+    except (SetError, SettingError, NothingToPlay) as error:
+        print(f"crowdstream dj: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"crowdstream dj: {printable(str(error))}", file=sys.stderr)
+        return 1
+    finally:
+        if analyst is not None:
+            analyst.end()
+
+
+def _play(
+    options: argparse.Namespace, chooser: TrackSelector, chart: MovementMap | None,
+    analyst: BackgroundAnalysis | None,
+) -> int:
+    ended = threading.Event()
+    parent: int | None = options.with_pid
+
+    def over() -> bool:
+        return ended.is_set() or (parent is not None and not psutil.pid_exists(parent))
+
+    def end(_number: int, _frame: Any) -> None:
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    link = ServerLink(connect(options.host, options.port))
+    analysis = (lambda: analyst.progress) if analyst is not None else dict
+    Session(link, chooser, CrowdInput(chart), analysis=analysis).run(over)
+    return 0
+
+
+def _written(library: Path) -> float:
+    # When something was last written into it: the latest goes into a file beside it.
+    times = [0.0]
+    for path in (library, library.with_name(library.name + "-wal")):
+        with contextlib.suppress(OSError):
+            times.append(path.stat().st_mtime)
+    return max(times)
+
+
+def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) -> EndlessSelector:
+    from crowdstream.dj.planning.candidates import Candidates, of_analyses, of_library
+    from crowdstream.dj.planning.energy_curve import NAMED, Curve
+    from crowdstream.dj.planning.planner import Planner, Wishes
+    from crowdstream.library import Library, NoLibrary, Query, default_place
+
+    curve = Curve("wave", NAMED["wave"])
+    begun = time.monotonic()
+    place = options.library or default_place()
+    folder = str(options.what.resolve())
+    known: list[Any] = [-math.inf, of_analyses({}), 0.0]
+
+    def shelf() -> Candidates:
+        now = time.monotonic()
+        if analyst is not None:
+            analyst.tick(now, not known[1].cards)
+        if now - known[0] > LOOK_SECONDS or not known[1].cards:
+            known[0] = now
+            written = _written(place)
+            with contextlib.suppress(NoLibrary):  # nothing is analysed yet
+                if written != known[2]:
+                    known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
+                    known[2] = written
+        found: Candidates = known[1]
+        return found
+
+    def energy() -> float:
+        return curve.energy((time.monotonic() - begun) / NIGHT_SECONDS % 1.0)
+
+    return EndlessSelector(lambda cards: Planner(cards, Wishes(seed=options.seed)), shelf, energy)

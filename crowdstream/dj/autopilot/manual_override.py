@@ -1,0 +1,74 @@
+"""Who has which deck: whoever touches one has it, until it is given back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+DECKS = "ABCD"
+GIVEN_SECONDS = 20.0  # after the last touch of a deck that stands still, it is the DJ's again
+_DECK = re.compile(r"/deck/([A-Da-d])/(.*)")
+# These change nothing that is heard of a deck on the master.
+_HARMLESS = ("listen", "quantize", "hotcue/set", "hotcue/clear")
+_LETTERS = ("/cue", "/play", "/fade", "/deck_filter", "/deck_eq", "/deck_eq_all")
+_BUFFERS = ("/load_buffer", "/play_stem", "/play_stem_section", "/stop_stem", "/stem_volume")
+_TEMPO = ("/clock/tempo", "/set_tempo")
+TEMPO = "tempo"
+
+
+def touched(address: str, arguments: tuple[Any, ...]) -> set[str]:
+    """What a command is about: letters of decks, and `tempo`."""
+    found = _DECK.fullmatch(address)
+    if found:
+        return set() if found[2].endswith(_HARMLESS) else {found[1].upper()}
+    if address in _TEMPO:
+        return {TEMPO}
+    if address in _LETTERS:
+        return {str(arguments[0])} & set(DECKS) if arguments else set()
+    if address in _BUFFERS and arguments:
+        return {DECKS[(int(arguments[0]) - 100) // 1000 % len(DECKS)]}
+    if address == "/start_group":
+        return {str(one) for one in arguments} & set(DECKS)
+    if address == "/deck_levels":
+        return set(DECKS[: len(arguments)])
+    if address == "/crossfade_levels":
+        return {"A", "B"}
+    if address == "/schedule_c_at":
+        return {"C"}
+    return set(DECKS) if address == "/mixer_cleanup" else set()
+
+
+class ManualOverride:
+    """Decks, and the tempo, that are in a person's hands."""
+
+    def __init__(self) -> None:
+        self._touched: dict[str, float] = {}
+
+    def __contains__(self, what: object) -> bool:
+        return what in self._touched
+
+    def __iter__(self) -> Any:
+        return iter(sorted(self._touched))
+
+    def take(self, what: str, now: float) -> bool:
+        """A person touches something; whether that is new."""
+        new = what not in self._touched
+        self._touched[what] = now
+        return new
+
+    def give(self, what: str) -> list[str]:
+        """It is given back, `all` of it perhaps; what was."""
+        given = list(self._touched) if what == "all" else [what] if what in self._touched else []
+        for one in given:
+            del self._touched[one]
+        return given
+
+    def tick(self, now: float, standing: set[str]) -> list[str]:
+        """Decks that count as given back. `standing`: those that do not play."""
+        over = [
+            deck for deck, when in self._touched.items()
+            if deck in standing and now - when > GIVEN_SECONDS
+        ]
+        for deck in over:
+            del self._touched[deck]
+        return over

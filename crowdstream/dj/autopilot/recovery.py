@@ -1,0 +1,82 @@
+"""What to do when decks are not as the DJ has left them: silence, or a person's hands."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from crowdstream.dj.autopilot.handover import LEAD_SECONDS
+from crowdstream.dj.autopilot.manual_override import DECKS
+from crowdstream.dj.autopilot.resume_state import name_of
+from crowdstream.dj.autopilot.server_link import ServerLink
+from crowdstream.dj.autopilot.state import Stage, State
+from crowdstream.dj.autopilot.timing import lap, next_bar, place_of, set_beat
+from crowdstream.dj.setfile.model import Set
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 2.5  # of silence, after which something is played at once
+STOP_SECONDS = 0.5  # at least, before a deck that was given back stops
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Since when nothing is heard, None where something is; and a set to begin with at once."""
+
+    since: float | None
+    begin: Set | None = None
+
+
+@dataclass(frozen=True)
+class StopDeck:
+    """What a person has played ends at a beat of the clock, and makes room."""
+
+    deck: str
+    beat: float
+
+
+@dataclass(frozen=True)
+class PlayOn:
+    """The track that plays is the DJ's again. `offset`: as in `State`, from its playhead."""
+
+    offset: float
+
+
+def revive(state: State, sounds: bool, bpm: float, now: float) -> Silence:
+    """Play something when nothing is heard, whatever the reason. `sounds`: any deck does."""
+    waiting = state.index < 0 and state.stage != Stage.GOING
+    if state.mix is None or waiting or state.closing or sounds:
+        return Silence(None)
+    since = now if state.quiet is None else state.quiet
+    if now - since < QUIET_SECONDS:
+        return Silence(since)
+    entries, number = state.mix.entries, state.next
+    if number >= len(entries) or state.stage == Stage.GOING:
+        number = max(0, min(number, len(entries) - 1))
+    log.warning("nothing is heard: %s is played", name_of(entries[number].path))
+    begin = replace(state.mix, bpm=bpm, entries=entries[number:], begin=0.0, came=0.0)
+    return Silence(since, begin)
+
+
+def given(state: State, link: ServerLink, what: str) -> StopDeck | PlayOn | None:
+    """A deck, or the tempo, is the DJ's again."""
+    if what not in DECKS:
+        return None
+    plays = link.deck(what, "state") == "playing"
+    if what not in state.decks.values():
+        bar = next_bar(link.beat + STOP_SECONDS * link.bpm / 60.0)
+        return StopDeck(what, bar) if plays else None
+    if state.decks.get(state.index) == what and state.stage != Stage.GOING:
+        return PlayOn(realigned(state, link) if plays else state.offset)
+    return None
+
+
+def realigned(state: State, link: ServerLink) -> float:
+    """The offset of the set as the playhead of the track that plays has it."""
+    assert state.mix is not None
+    deck, place = state.decks[state.index], place_of(state.mix, state.index)
+    at = set_beat(state.mix, state.index, float(link.deck(deck, "beat")))
+    offset = 4.0 * round((float(link.status.get("beat", 0.0)) - at) / 4.0)
+    while offset + place.going < link.beat + LEAD_SECONDS * link.bpm / 60.0:
+        offset += lap(place)
+    return offset

@@ -1,0 +1,83 @@
+"""What a DJ says of itself to the server: for people, and for the DJ that goes on after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """Where a DJ is. `mix`: begins with the track that plays, whose deck is `deck`; the one after
+    it is on deck `following`, if that is loaded. `offset`: beat of the clock at the set's beat 0.
+    """
+
+    mix: Set
+    offset: float
+    deck: str
+    following: str = ""
+
+
+def entry_note(entry: SetEntry) -> dict[str, Any]:
+    """A track of a set as JSON holds it."""
+    note: dict[str, Any] = {
+        "path": entry.path, "anchors": entry.anchors, "enter": entry.enter, "leave": entry.leave,
+        "ratio": entry.ratio, "gain_db": entry.gain_db, "keylock": entry.keylock,
+        "key": entry.key, "stems": entry.stems, "why": entry.why,
+        "confidence": entry.confidence,
+    }  # fmt: skip
+    if entry.transition is not None:
+        way = entry.transition
+        rows = [[row.at, row.who, row.control, row.value, row.over] for row in way.rows]
+        note["transition"] = {"kind": way.kind, "bars": way.bars, "why": way.why, "rows": rows}
+    return note
+
+
+def entry_of(note: dict[str, Any]) -> SetEntry:
+    """The inverse of `entry_note`. Raises ValueError, KeyError or TypeError for anything else."""
+    way = note.get("transition")
+    transition = None
+    if way is not None:
+        rows = tuple(
+            AutomationPoint(float(at), who, str(control), float(value), float(over))
+            for at, who, control, value, over in way["rows"]
+        )
+        transition = Transition(str(way["kind"]), float(way["bars"]), rows, str(way["why"]))
+    return SetEntry(
+        str(note["path"]), tuple((float(beat), float(second)) for beat, second in note["anchors"]),
+        float(note["enter"]), float(note["leave"]), float(note["ratio"]), float(note["gain_db"]),
+        bool(note["keylock"]), str(note["key"]), tuple(map(str, note["stems"])),
+        str(note["why"]), transition, float(note.get("confidence", 1.0)),
+    )  # fmt: skip
+
+
+def resume_note(at: ResumeState) -> dict[str, Any]:
+    """What another DJ needs to go on: the track that plays and the next one, and where they are."""
+    mix = at.mix
+    return {
+        "bpm": mix.bpm, "begin": mix.begin, "came": mix.came, "offset": at.offset,
+        "deck": at.deck, "following": at.following,
+        "entries": [entry_note(entry) for entry in mix.entries[:2]],
+    }  # fmt: skip
+
+
+def resume_of(note: object) -> ResumeState | None:
+    """The inverse of `resume_note`; None for anything else."""
+    try:
+        if not isinstance(note, dict):
+            return None
+        entries = tuple(entry_of(one) for one in note["entries"])
+        begin, came = float(note["begin"]), float(note["came"])
+        mix = Set(float(note["bpm"]), entries, begin=begin, came=came)
+        if not entries:
+            return None
+        return ResumeState(mix, float(note["offset"]), str(note["deck"]), str(note["following"]))
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def name_of(path: str) -> str:
+    """What a track is called: its file or folder."""
+    return path.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,238 @@
+"""The way to a server: what is sent, what comes back, and whether it is there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from crowdstream.dj.autopilot.own_commands import Key, OwnCommandFilter, key
+from crowdstream.osc.codec import Double, Malformed, build, parse
+
+STATUS_SECONDS = 0.4  # between two questions
+STALE_SECONDS = 1.2  # without an answer, after which nothing is decided
+SILENT_SECONDS = 2.5  # without an answer, after which the server counts as away
+HERE_SECONDS = 1.0  # between two signs of life
+SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may be another one
+CONFIRM_SECONDS = 1.0  # within which the server tells of a command, or the packet was lost
+MAX_TRIES = 3
+MAX_A_TICK = 8  # packets: more at once would be a flood, of which less is told
+MAX_PACKETS = 500  # read at once
+MAX_PACKET_BYTES = 65536
+STATUS_POSITIONAL_FIELDS = 9  # values of a status before the named ones
+
+Event = tuple[str, tuple[Any, ...]]
+
+
+class Transport(Protocol):
+    """What packets go and come by: a socket that does not block."""
+
+    def send(self, data: bytes, /) -> int:
+        """Send a packet. Raises OSError."""
+
+    def recv(self, size: int, /) -> bytes:
+        """The next packet that has come. Raises BlockingIOError where none has, or OSError."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+def connect(host: str, port: int) -> socket.socket:
+    """A UDP socket to a server. Raises OSError where there is no such host."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    found = socket.socket(family, kind, protocol)
+    found.setblocking(False)
+    found.connect(address)
+    return found
+
+
+class ServerLink:
+    """A way to a server, and what is known of it. Call `tick` every 25 ms or so."""
+
+    def __init__(self, way: Transport, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._socket = way
+        self._now = monotonic
+        self.echoes = OwnCommandFilter()
+        self.status: dict[str, Any] = {}
+        self.there = False
+        self.anew = False
+        """The server was started anew since this was set to False."""
+        self.trouble = "no answer yet"
+        self._heard = -math.inf
+        self._asked = self._subscribed = self._said = -math.inf
+        self._unsent: deque[tuple[str, tuple[Any, ...], bool]] = deque()
+        self._waiting: dict[Key, list[tuple[float, int]]] = {}
+
+    # Sending ---------------------------------------------------------------------------------
+
+    def send(self, address: str, *arguments: Any, sure: bool = True) -> None:
+        """Send a command. `sure`: again when the server does not tell of it."""
+        self._unsent.append((address, arguments, sure))
+
+    def at(self, beat: float, address: str, *arguments: Any) -> None:
+        """Have a command carried out at a beat of the server's clock."""
+        self.send("/clock/at", Double(beat), address, *arguments)
+
+    def _transmit(self, address: str, arguments: tuple[Any, ...], sure: bool, tries: int) -> None:
+        now = self._now()
+        if sure:
+            if not tries:
+                self.echoes.expect(address, arguments, now)
+            self._waiting.setdefault(key(address, arguments), []).append((now, tries))
+        with contextlib.suppress(OSError):  # the next answer tells whether it is there
+            self._socket.send(build(address, arguments))
+
+    # What comes back -------------------------------------------------------------------------
+
+    def tick(self) -> list[Event]:
+        """Send what waits, ask what there is to ask; what has come that others care about."""
+        now = self._now()
+        events = self._receive(now)
+        if self.there and now - self._heard > SILENT_SECONDS:
+            self.there = False
+            self.trouble = "the server does not answer"
+        if now - self._asked >= STATUS_SECONDS:
+            self._asked = now
+            self._transmit("/status", (), False, 0)
+        if self.there:
+            self._introduce(now)
+            for _ in range(min(MAX_A_TICK, len(self._unsent))):
+                address, arguments, sure = self._unsent.popleft()
+                self._transmit(address, arguments, sure, 0)
+            self._again(now)
+        self.echoes.forget_old(now)
+        return events
+
+    def _introduce(self, now: float) -> None:
+        if now - self._subscribed >= SUBSCRIBE_SECONDS:
+            first = self._subscribed == -math.inf
+            self._subscribed = now
+            self._transmit("/watch", (1,), False, 0)
+            self._transmit("/notify", (1,), False, 0)
+            if first:
+                self._said = now
+                self._transmit("/dj/here", ("begin",), False, 0)
+                self._transmit("/dj/status", (), False, 0)
+        if now - self._said >= HERE_SECONDS:
+            self._said = now
+            self._transmit("/dj/here", ("on",), False, 0)
+
+    def _again(self, now: float) -> None:
+        for one in list(self._waiting):
+            late = [each for each in self._waiting[one] if now - each[0] > CONFIRM_SECONDS]
+            for sent, tries in late:
+                self._waiting[one].remove((sent, tries))
+                if tries + 1 < MAX_TRIES:
+                    address, arguments = one
+                    exact = (Double(arguments[0]), *arguments[1:]) if address == "/clock/at" else (
+                        arguments
+                    )
+                    self._transmit(address, exact, True, tries + 1)
+            if not self._waiting[one]:
+                del self._waiting[one]
+
+    def _receive(self, now: float) -> list[Event]:
+        events: list[Event] = []
+        for _ in range(MAX_PACKETS):
+            try:
+                packet = self._socket.recv(MAX_PACKET_BYTES)
+            except BlockingIOError:
+                break
+            except ConnectionRefusedError:
+                self.trouble = "nothing listens there"
+                continue
+            except OSError as error:
+                self.trouble = error.strerror or "no way there"
+                break
+            with contextlib.suppress(Malformed):
+                for _tag, message in parse(packet):
+                    self._take(message.address, message.params, now, events)
+        return events
+
+    def _take(
+        self, address: str, values: tuple[Any, ...], now: float, events: list[Event]
+    ) -> None:
+        if address == "/status.reply":
+            self._take_status(
+                dict(
+                    zip(
+                        values[STATUS_POSITIONAL_FIELDS::2],
+                        values[STATUS_POSITIONAL_FIELDS + 1 :: 2],
+                        strict=False,
+                    )
+                ),
+                now,
+            )
+        elif address == "/changed" and values:
+            self._confirm(key(str(values[0]), values[1:]))
+            if not self.echoes.own(str(values[0]), values[1:]):
+                events.append((address, values))
+        elif address == "/fail" and values:
+            about = str(values[0])
+            for one in [one for one in self._waiting if one[0] == about]:
+                del self._waiting[one]
+            events.append((address, values))
+        else:
+            events.append((address, values))
+
+    def _confirm(self, one: Key) -> None:
+        waiting = self._waiting.get(one)
+        if waiting:
+            waiting.pop(0)
+            if not waiting:
+                del self._waiting[one]
+
+    def _take_status(self, status: dict[str, Any], now: float) -> None:
+        if self.status and self._is_another(status, now - self._heard):
+            self.anew = True
+            self._subscribed = -math.inf
+            self._unsent.clear()
+            self._waiting.clear()
+        self._heard = now
+        self.status = status
+        self.there = True
+
+    def _is_another(self, status: dict[str, Any], passed: float) -> bool:
+        # Its frames are not those that the server before would have come to by now.
+        more = int(status.get("frame", 0)) - int(self.status.get("frame", 0))
+        expected = passed * float(status.get("sample_rate", 44100.0))
+        stalled = passed > SILENT_SECONDS and more < expected / 2 and not status.get("device_lost")
+        return more < 0 or stalled
+
+    # Reading ---------------------------------------------------------------------------------
+
+    @property
+    def bpm(self) -> float:
+        """Tempo of the server's clock."""
+        return float(self.status.get("bpm", 120.0))
+
+    @property
+    def beat(self) -> float:
+        """Beats of the server's clock by now."""
+        passed = self._now() - self._heard
+        return float(self.status.get("beat", 0.0)) + passed * self.bpm / 60.0
+
+    def fresh(self) -> bool:
+        """Whether what is known of the server is of this moment."""
+        return self.there and self._now() - self._heard < STALE_SECONDS
+
+    def deck(self, letter: str, name: str) -> Any:
+        """A reading of a deck, as `deck.A.state` in the status."""
+        return self.status.get(f"deck.{letter}.{name}", 0)
+
+    def sounds(self, letter: str) -> bool:
+        """Whether a deck plays and is turned up."""
+        playing = self.deck(letter, "state") in ("playing", "broken")
+        return playing and float(self.deck(letter, "level")) > 0.01
+
+    def close(self) -> None:
+        """Say good-bye and free the port."""
+        if self.there:
+            self._transmit("/dj/here", ("end",), False, 0)
+            self._transmit("/watch", (0,), False, 0)
+            self._transmit("/notify", (0,), False, 0)
+        self._socket.close()

@@ -1,0 +1,212 @@
+"""A DJ at work: it plays, does what people tell it, and says what it does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.dj.autopilot.crowd import CrowdInput
+from crowdstream.dj.autopilot.handover import LEAD_SECONDS
+from crowdstream.dj.autopilot.player import ENOUGH_SECONDS, Player
+from crowdstream.dj.autopilot.resume_state import name_of, resume_note
+from crowdstream.dj.autopilot.server_link import ServerLink
+from crowdstream.dj.autopilot.state import Stage
+from crowdstream.dj.autopilot.timing import PHRASE, place_of
+from crowdstream.dj.autopilot.track_selector import TrackSelector
+
+TICK_SECONDS = 0.025
+SAY_SECONDS = 0.5  # between two reports: what it does changes a few times a minute
+MOVED_SECONDS = 2.0  # where the crowd's movement alone is another
+AGAIN_SECONDS = 5.0  # after which a report is made again: a packet may be lost
+PART_LENGTH = 900  # characters
+SHOWN = 10  # tracks of its past
+
+
+class Session:
+    """Call `run`, or `tick` every 25 ms."""
+
+    def __init__(
+        self, link: ServerLink, chooser: TrackSelector, floor: CrowdInput,
+        monotonic: Callable[[], float] = time.monotonic,
+        analysis: Callable[[], dict[str, Any]] = dict,
+    ) -> None:  # fmt: skip
+        """`analysis()`: how far tracks are analysed, empty while none is."""
+        self.link = link
+        self._analysis = analysis
+        self.player = Player(link, chooser, floor, monotonic)
+        self._now = monotonic
+        self._said: dict[str, Any] = {}
+        self._said_at = self._looked_at = 0.0
+        self._parts: dict[int, str] = {}
+
+    def run(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """Play until the set is over, another DJ takes over, or `ended` says so."""
+        while not ended() and not self.player.state.finished:
+            self.tick()
+            time.sleep(TICK_SECONDS)
+        self.link.close()
+
+    def tick(self) -> None:
+        """Do what there is to do."""
+        for address, values in self.player.tick():
+            if address == "/dj/do" and len(values) >= 2:
+                reason = self.told(str(values[1]), values[2:])
+                self.link.send("/dj/answer", values[0], reason, sure=False)
+            elif address == "/dj/status.reply" and len(values) == 4:
+                self._earlier(int(values[1]), int(values[2]), str(values[3]))
+        if self.link.there:
+            self._report()
+
+    # What people tell it ---------------------------------------------------------------------
+
+    def told(self, word: str, arguments: tuple[Any, ...]) -> str:
+        """Do as a person says; why not, else empty."""
+        words: dict[str, Callable[..., str]] = {
+            "next": self._next, "skip": self._skip, "hold": self._hold, "energy": self._energy,
+            "queue": self._queue, "ban": self._ban, "give": self._give,
+        }  # fmt: skip
+        return words[word](*arguments) if word in words else f"the DJ does not know {word!r}"
+
+    def _next(self) -> str:
+        state = self.player.state
+        if state.mix is None or state.index < 0:
+            return "nothing plays yet"
+        if state.stage == Stage.GOING:
+            return "the next track comes in already"
+        if state.stage != Stage.READY:
+            return "the next track is not loaded yet: try again in a moment"
+        self.player.hold(False)
+        place = place_of(state.mix, state.index)
+        soon = self.link.beat - state.offset + (LEAD_SECONDS + 1) * self.link.bpm / 60.0
+        passed = max(0.0, soon - place.begin)
+        going = place.begin + -(-passed // PHRASE) * PHRASE
+        if going < place.going:
+            self.player.end_at(max(going, place.alone))
+        return ""
+
+    def _skip(self) -> str:
+        state = self.player.state
+        if state.coming is None:
+            return "nothing is planned yet that could be left out"
+        if state.stage == Stage.GOING:
+            return "the next track comes in already"
+        self.player.ban(state.coming.path)
+        self.player.drop_next()
+        return ""
+
+    def _hold(self, on: int) -> str:
+        self.player.hold(bool(on))
+        return ""
+
+    def _energy(self, energy: float | str) -> str:
+        self.player.set_energy(None if isinstance(energy, str) else float(energy))
+        return ""
+
+    def _queue(self, text: str) -> str:
+        player = self.player
+        try:
+            path = player.chooser.find(text)
+        except LookupError as error:
+            return str(error.args[0])
+        player.wish(path)
+        # What was only the DJ's own idea gives way, if there still is time to load another.
+        state = player.state
+        if state.index < 0 or state.coming is None or len(state.wished) > 1:
+            return ""
+        own = state.coming.path != state.granted
+        waits = state.stage in (Stage.LOADING, Stage.READY)
+        if own and player.time_left() > ENOUGH_SECONDS and waits:
+            player.reconsider()
+        return ""
+
+    def _ban(self, text: str) -> str:
+        player, state = self.player, self.player.state
+        if not text:
+            if state.playing is None:
+                return "nothing plays that could be banned"
+            player.ban(state.playing.path)
+            return self._next()
+        try:
+            path = player.chooser.find(text)
+        except LookupError as error:
+            return str(error.args[0])
+        player.ban(path)
+        coming = state.coming is not None and state.coming.path == path
+        if coming and state.stage != Stage.GOING:
+            player.drop_next()
+        return ""
+
+    def _give(self, what: str) -> str:
+        self.player.give(what)
+        return ""
+
+    # What it says ----------------------------------------------------------------------------
+
+    def _earlier(self, part: int, parts: int, text: str) -> None:
+        if self.player.told is not None:
+            return
+        self._parts[part] = text
+        if len(self._parts) < parts:
+            return
+        try:
+            told = json.loads("".join(self._parts[number] for number in range(1, parts + 1)))
+        except (ValueError, KeyError):
+            told = {}
+        self.player.learn(told if isinstance(told, dict) else {})
+
+    def _report(self) -> None:
+        now = self._now()
+        if now < self._looked_at + SAY_SECONDS or self.player.told is None:
+            return
+        self._looked_at = now
+        state = self.state()
+        # Movement and progress are never twice the same: they alone are told more slowly.
+        moving = {"movement": 0, "analysis": {}}
+        same = {**state, **moving} == {**self._said, **moving}
+        soon = AGAIN_SECONDS if state == self._said else MOVED_SECONDS
+        if same and now < self._said_at + soon:
+            return
+        self._said, self._said_at = state, now
+        text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+        parts = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)]
+        for number, part in enumerate(parts, 1):
+            self.link.send("/dj/state", number, len(parts), part, sure=False)
+
+    def state(self) -> dict[str, Any]:
+        """What plays, what comes and why, as JSON holds it."""
+        player, state = self.player, self.player.state
+        mix = state.mix
+        shown: dict[str, Any] = {
+            "note": state.note, "hold": int(state.holding), "energy": state.energy,
+            "persons": list(player.hands), "queue": [name_of(path) for path in state.wished],
+            "history": [name_of(path) for path in state.history[-SHOWN:]],
+            "movement": round(player.floor.movement, 2),
+            "crowd": int(player.floor.leads(self._now())), "memory": state.remembered(),
+            "analysis": self._analysis(),
+        }  # fmt: skip
+        if mix is None or state.index < 0:
+            return shown
+        entry = mix.entries[state.index]
+        place = place_of(mix, state.index)
+        shown["now"] = {
+            "deck": state.decks.get(state.index, ""), "name": name_of(entry.path),
+            "key": entry.key, "bpm": round(entry.bpm, 2), "why": entry.why,
+            "uncertain": int(entry.uncertain),
+            "begin": state.offset + place.begin, "going": state.offset + place.going,
+        }  # fmt: skip
+        following = state.coming
+        if following is not None:
+            way = entry.transition
+            shown["next"] = {
+                "deck": state.decks.get(state.next, ""), "name": name_of(following.path),
+                "key": following.key, "bpm": round(following.bpm, 2), "why": following.why,
+                "uncertain": int(following.uncertain),
+                "stage": state.stage, "kind": way.kind if way else "cut",
+                "how": way.why if way else "", "bars": way.bars if way else 0,
+            }  # fmt: skip
+        shown["plan"] = [name_of(entry.path) for entry in mix.entries[state.next + 1 :][:SHOWN]]
+        at = state.resume()
+        shown["resume"] = resume_note(at) if at is not None else {}
+        return shown

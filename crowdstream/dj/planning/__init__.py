@@ -1,0 +1,1 @@
+"""Planning: the order of tracks, and where and how one goes into the next."""

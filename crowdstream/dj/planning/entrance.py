@@ -1,0 +1,28 @@
+"""A track as it comes into a set: from a place in it to its end, as loud as all others."""
+
+from __future__ import annotations
+
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, SetEntry
+from crowdstream.dj.track_features import TrackFeatures
+
+TARGET_LUFS = -16.0  # of each track: leaves room for two at once below the limiter
+MAX_GAIN_DB, MIN_GAIN_DB = 12.0, -24.0
+PEAK_DB = 3.0  # above full scale to which a quiet track is raised: the limiter takes that unheard
+
+
+def entry_of(facts: TrackFeatures, enter: float, ratio: float, why: str) -> SetEntry:
+    """A track from a beat of its grid to its end, trimmed to the loudness of the others."""
+    loudness = facts.analysis.loudness
+    gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MAX_GAIN_DB)
+    unit = BEATS_PER_BAR * max(1.0, ratio)
+    leave = enter + max(unit, (facts.end - enter) // unit * unit)
+    if facts.left_out:
+        why += f"; {facts.left_out}"
+    if facts.uncertain:
+        doubt = facts.analysis.tempo.doubt
+        why += f"; its beat grid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
+    return SetEntry(
+        facts.path, facts.anchors, enter, leave, ratio, round(max(MIN_GAIN_DB, gain), 2), True,
+        facts.analysis.key.name, facts.stems, why,
+        confidence=facts.analysis.tempo.confidence if facts.uncertain else 1.0,
+    )  # fmt: skip

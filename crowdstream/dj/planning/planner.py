@@ -1,0 +1,344 @@
+"""Planning: which track comes next, where it enters, and how the one before goes into it.
+
+    planner = Planner(shelf, Wishes(minutes=60, seed=7, curve=find_curve("wave")))
+    mix = planner.plan().mix
+    choice = planner.next(mix, Wish(energy=0.8))      # one more, for a mix without an end
+
+The same tracks, wishes and seed give the same set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import nsmallest
+
+from crowdstream.dj.key_compatibility import key_fit
+from crowdstream.dj.planning.candidates import Candidates, Card
+from crowdstream.dj.planning.cost_model import COMFORT, STRETCH, CostModel
+from crowdstream.dj.planning.duplicates import PlayedTracks
+from crowdstream.dj.planning.energy_curve import NAMED, Curve
+from crowdstream.dj.planning.entrance import entry_of
+from crowdstream.dj.planning.track_order import find_route
+from crowdstream.dj.planning.transition_search import (
+    REMEMBERED,
+    Goal,
+    TransitionCandidate,
+    best_way,
+    fold,
+)
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Transition
+from crowdstream.dj.setfile.timed_commands import places, tempo_map
+from crowdstream.dj.transitions import loudness_profile
+
+MIN_SECONDS, MAX_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
+USUAL_SECONDS = 110.0  # where there are tracks enough
+MAX_RANKED = 1000  # of more candidates the seed takes as many, others for each place
+LOOKED_AT = 6  # candidates whose places are searched
+PREFERRED = 1.0  # what it is worth that a track comes as the whole set was thought out
+FADE_BARS = 8  # of the last track
+WAVE = Curve("wave", NAMED["wave"])
+
+
+class PlanError(ValueError):
+    """There is nothing to plan with. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a set is to be. `comfort`, `stretch`: see above, 0.06 is 6 percent."""
+
+    minutes: float = 60.0
+    seed: int = 1
+    curve: Curve = WAVE
+    comfort: float = COMFORT
+    stretch: float = STRETCH
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the next track is to be. `energy`: 0 to 1. `tempo`: of the clock, 0 its own.
+
+    `seconds`: how long the one that plays is to be heard in all. `banned`: paths. `again`: tracks
+    may come again, those that were played longest ago. `before`: paths that were played before
+    the set's own tracks, the latest last.
+    """
+
+    energy: float = 0.5
+    tempo: float = 0.0
+    seconds: float = 150.0
+    banned: frozenset[str] = frozenset()
+    again: bool = False
+    before: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The next track. `leave`, `transition`: of the one that plays; see `Set.appended`."""
+
+    entry: SetEntry
+    transition: Transition
+    leave: float
+    score: float
+    others: tuple[str, ...] = ()
+
+    def added_to(self, mix: Set) -> Set:
+        """The set with it."""
+        return mix.appended(self.transition, self.leave, self.entry)
+
+
+@dataclass
+class Plan:
+    """A set, and what is to be said of how it came about."""
+
+    mix: Set
+    notes: list[str] = field(default_factory=list)
+    others: list[tuple[str, ...]] = field(default_factory=list)
+
+
+class Planner:
+    """Plans sets of a shelf's tracks."""
+
+    def __init__(self, shelf: Candidates, wishes: Wishes | None = None) -> None:
+        self._shelf = shelf
+        self._wishes = wishes or Wishes()
+        self._taste = CostModel(self._wishes.seed, self._wishes.comfort, self._wishes.stretch)
+        self._heard = PlayedTracks(shelf)
+
+    # A whole set ----------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        """A set of the wished length. Raises `PlanError` where there is no track."""
+        wishes = self._wishes
+        wanted = 60.0 * wishes.minutes
+        most = len(self._shelf.cards)
+        route = find_route(self._shelf, self._taste, wishes.curve, _count(wanted, most))
+        usual = max(MIN_SECONDS, min(MAX_SECONDS, wanted / max(1, len(route))))
+        begin = frozenset(card.path for card in self._shelf.cards if card.path not in route[:1])
+        plan = Plan(self.first(Wish(wishes.curve.energy(0.0), banned=begin)))
+        plan.others.append(())
+        route = route[1:]
+        while True:
+            mix = plan.mix
+            tempo, place = tempo_map(mix), places(mix)[-1]
+            begun, end = tempo.second(place.begin), tempo.second(place.end)
+            if begun + 1.5 * usual >= wanted and end >= 0.95 * wanted:
+                break
+            route = route or self._route_from(mix, begun, wanted)
+            seconds = (wanted - begun) / (len(route) + 1)
+            seconds = max(MIN_SECONDS, min(MAX_SECONDS, seconds))
+            share = min(1.0, (begun + seconds) / wanted)
+            wish = Wish(wishes.curve.energy(share), seconds=seconds)
+            choice = self.next(mix, wish, route[0] if route else "")
+            if choice is None:
+                break
+            plan.mix = choice.added_to(mix)
+            plan.others.append(choice.others)
+            if choice.entry.path != route[0]:
+                route = self._route_from(plan.mix, begun + seconds, wanted)
+            else:
+                route = route[1:]
+        plan.mix = self._ended(plan.mix, wanted)
+        lasts = tempo_map(plan.mix).second(places(plan.mix)[-1].end)
+        if lasts < 0.9 * wanted:
+            count = len(plan.mix.entries)
+            plan.notes.append(
+                f"these {count} tracks last {lasts / 60:.1f} minutes without a repeat: "
+                f"for {wishes.minutes:g} add more tracks"
+                if count > 1 else f"there is only one track, and it lasts {lasts / 60:.1f} minutes"
+            )  # fmt: skip
+        return plan
+
+    def _route_from(self, mix: Set, begun: float, wanted: float) -> list[str]:
+        # What is to follow the last track, which begins at `begun`.
+        played = {entry.path for entry in mix.entries}
+        left = len(self._shelf.cards) - len(played)
+        rest = max(0.0, wanted - begun)
+        count = min(left, max(1, _count(rest, left + 1) - 1))
+        last = self._shelf.card(mix.entries[-1].path)
+        share = min(1.0, (begun + rest / (count + 1)) / wanted)
+        curve = self._wishes.curve
+        return find_route(self._shelf, self._taste, curve, count, share, last, played)
+
+    def _ended(self, mix: Set, wanted: float) -> Set:
+        # The last track ends with its sound, or fades on a phrase near the wished end.
+        *before, last = mix.entries
+        facts = self._shelf.facts(last.path)
+        tempo, place = tempo_map(mix), places(mix)[-1]
+        if tempo.second(place.end) <= wanted + 30:
+            return mix
+        stop = last.enter + (tempo.beat(wanted) - place.begin) * last.ratio
+        least = last.enter + (place.alone - place.begin + 4 * BEATS_PER_BAR) * last.ratio
+        ends = [beat for beat in facts.phrases if beat >= least] or [facts.end]
+        leave = float(min(ends, key=lambda beat: abs(beat - stop)))
+        length = (leave - least) / last.ratio
+        bars = min(FADE_BARS, int(length // BEATS_PER_BAR))
+        fade = None
+        if leave < facts.end and bars:
+            beats = float(bars * BEATS_PER_BAR)
+            fade = Transition("fade out", bars, (AutomationPoint(0, "out", "level", 0, beats),
+                                                 AutomationPoint(0, "out", "filter", 0.4, beats)),
+                              "the set ends with this phrase")  # fmt: skip
+        return replace(mix, entries=(*before, replace(last, leave=leave, transition=fade)))
+
+    # Track by track -------------------------------------------------------------------------
+
+    def first(self, wish: Wish) -> Set:
+        """A set of one track. Raises `PlanError`."""
+        cards = [card for card in self._shelf.cards if card.path not in wish.banned]
+        if not cards:
+            raise PlanError(self._nothing())
+        cards = [card for card in cards if card.path not in set(wish.before)] or cards
+
+        def cost(card: Card) -> float:
+            energy = self._taste.energy(self._shelf.energy(card), wish.energy)
+            tempo = abs(card.tempo - wish.tempo) / wish.tempo if wish.tempo else 0.0
+            return energy + tempo + 2 * self._taste.chance(card.path)
+
+        card = min(cards, key=cost)
+        facts = self._shelf.facts(card.path)
+        enter = float(facts.begin if facts.energy(facts.begin, facts.begin + 16) > 0.02
+                      else facts.phrases[0])  # fmt: skip
+        ratio, bpm = 1.0, facts.bpm
+        if wish.tempo:
+            ratio, bpm = fold(facts.bpm, wish.tempo)
+        bpm = self._taste.within(bpm, wish.tempo)
+        energy = self._shelf.energy(card)
+        why = f"begins the set: energy {energy:.2f}, wanted {wish.energy:.2f}"
+        entry = entry_of(facts, enter, ratio, why)
+        return Set(bpm, (entry,))
+
+    def _nothing(self) -> str:
+        left = self._shelf.left_out
+        if left:
+            shown = "; ".join(left[:3]) + ("; ..." if len(left) > 3 else "")
+            return f"no track can be played: {shown}"
+        return "there is no track to play: crowdstream analyze FOLDER finds them"
+
+    def next(self, mix: Set, wish: Wish, preferred: str = "") -> Choice | None:
+        """The track to follow the last one of `mix`; None where none is left.
+
+        `preferred`: the path of the one that is to come if there is a way into it.
+        """
+        last = mix.entries[-1]
+        if last.path not in self._shelf:
+            return None
+        facts = self._shelf.facts(last.path)
+        place, tempo = places(mix)[-1], tempo_map(mix)
+        clock = tempo.bpm(place.end)
+        came = place.alone - place.begin
+        heard = tempo.second(place.begin) + wish.seconds
+        wanted = last.enter + (tempo.beat(heard) - place.begin) * last.ratio
+        recent = tuple(
+            entry.transition.kind for entry in mix.entries[-2 : -2 - REMEMBERED : -1]
+            if entry.transition
+        )  # fmt: skip
+
+        def way_into(card: Card) -> TransitionCandidate | None:
+            ratio, own = fold(card.tempo, clock, wish.tempo)
+            target, key = self._taste.within(own, wish.tempo), key_fit(last.key, card.key)
+            goal = Goal(clock, target, ratio, key, wanted, self._wishes.comfort, recent)
+            return best_way(facts, last, came, self._shelf.facts(card.path), goal)
+
+        found: list[tuple[float, Card, TransitionCandidate]] = []
+        for cost, card in self._ranked(mix, wish, clock, preferred):
+            way = way_into(card)
+            if way is not None:
+                found.append((way.score - cost, card, way))
+            if len(found) == LOOKED_AT:
+                break
+        if not found:
+            return None
+        found.sort(key=lambda each: (-each[0] - PREFERRED * (each[1].path == preferred),
+                                     each[1].path))  # fmt: skip
+        return self._choice(last, found, wish, clock)
+
+    def _choice(
+        self,
+        last: SetEntry,
+        found: Sequence[tuple[float, Card, TransitionCandidate]],
+        wish: Wish,
+        clock: float,
+    ) -> Choice:
+        score, card, way = found[0]
+        facts = self._shelf.facts(card.path)
+        meeting = way.proposal.meeting
+        change = 100 * (meeting.target / clock - 1)
+        energy = self._shelf.energy(card)
+        folded = {0.5: ", counted double", 2.0: ", counted half"}.get(meeting.into.ratio, "")
+        why = (
+            f"energy {energy:.2f}, wanted {wish.energy:.2f}; {meeting.key.words}; "
+            f"tempo {clock:.2f} to {meeting.target:.2f} ({change:+.1f} %{folded})"
+        )
+        others = tuple(
+            f"{other.name}: {_beside(score - worse)} ({place.proposal.transition.kind}, "
+            f"energy {self._shelf.energy(other):.2f}, {place.proposal.meeting.key.words}, "
+            f"tempo {100 * (place.proposal.meeting.target / clock - 1):+.1f} %)"
+            for worse, other, place in found[1:4]
+        )
+        entry = entry_of(facts, way.enter, meeting.into.ratio, why)
+        made = way.proposal.transition
+        lift = loudness_profile.lift(meeting, last.gain_db, entry.gain_db)
+        made = replace(
+            made, rows=(*made.rows, *loudness_profile.lifted(meeting, entry.gain_db, lift))
+        )
+        return Choice(entry, made, way.leave, score, others)
+
+    def _ranked(
+        self, mix: Set, wish: Wish, clock: float, preferred: str
+    ) -> Iterator[tuple[float, Card]]:
+        # The cheapest ones first, after the one that is preferred.
+        played = _played(mix, wish)
+        index, cards = len(played), self._candidates(mix, wish)
+        if len(cards) > MAX_RANKED:
+            chances = {card.path: self._taste.chance(card.path, index) for card in cards}
+            chances[preferred] = -1.0
+            cards = nsmallest(MAX_RANKED, cards, key=lambda card: chances[card.path])
+        costs = sorted(
+            (self._cost(card, clock, mix.entries[-1], wish, index), card.path) for card in cards
+        )
+        costs.sort(key=lambda each: each[1] != preferred)
+        heard: list[tuple[float, Card]] = []
+        for cost, path in costs:
+            each = (cost, self._shelf.card(path))
+            if self._heard.already(path, played, wish.again):
+                heard.append(each)
+            else:
+                yield each
+        # Where the night has to go on, rather that than nothing.
+        if wish.again and len(heard) == len(costs):
+            yield from heard
+
+    def _candidates(self, mix: Set, wish: Wish) -> list[Card]:
+        played = _played(mix, wish)
+        cards = [card for card in self._shelf.cards if card.path not in wish.banned]
+        before = set(played)
+        fresh = [card for card in cards if card.path not in before]
+        if fresh or not wish.again or not cards:
+            return fresh
+        recent = set(played[-max(1, len(cards) // 2) :]) if len(cards) > 1 else set()
+        return [card for card in cards if card.path not in recent]
+
+    def _cost(self, card: Card, clock: float, last: SetEntry, wish: Wish, index: int) -> float:
+        taste = self._taste
+        return (
+            taste.energy(self._shelf.energy(card), wish.energy)
+            + taste.step(self._shelf.card(last.path), card, clock, wish.tempo)
+            + taste.chance(card.path, index)
+        )
+
+
+def _played(mix: Set, wish: Wish) -> list[str]:
+    return [*wish.before, *(entry.path for entry in mix.entries)]
+
+
+def _count(seconds: float, most: int) -> int:
+    # How many tracks of a length that suits them, of so many at most.
+    usual = round(seconds / USUAL_SECONDS)
+    return max(1, min(usual, most))
+
+
+def _beside(less: float) -> str:
+    if less >= 0:
+        return f"scores {less:.2f} less"
+    return f"scores {-less:.2f} more here, but less with what is to follow"

@@ -1,0 +1,114 @@
+"""The order of a whole set, found as a whole, so that no track is left that fits nowhere.
+
+Who takes the best next track each time is left with those that go with nothing. So an order is
+looked for as a whole, by simulated annealing: tracks change places with each other, and with those
+that are left out, ever more seldom where that makes it worse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from random import Random
+
+from crowdstream.dj.planning.candidates import Candidates, Card
+from crowdstream.dj.planning.cost_model import CostModel
+from crowdstream.dj.planning.energy_curve import Curve
+
+MAX_CARDS = 400  # that are looked at: of more, the seed takes as many
+ROUNDS = 400  # for each place of the set
+HOT, COLD = 0.6, 0.01  # a step that is worse by so much is taken every third time, first and last
+REPLACED = 0.5  # share of steps that take a track that is left out, where there is one
+
+
+def find_route(
+    shelf: Candidates, taste: CostModel, curve: Curve, count: int,
+    begin: float = 0.0, before: Card | None = None, played: Collection[str] = (),
+) -> list[str]:  # fmt: skip
+    """The paths of up to `count` tracks in an order.
+
+    `begin`: share of the set at which they begin; `before`: what plays then; `played`: paths that
+    may not come.
+    """
+    cards = [card for card in shelf.cards if card.path not in played]
+    if len(cards) > MAX_CARDS:
+        cards = sorted(cards, key=lambda card: taste.chance(card.path))[:MAX_CARDS]
+    count = min(count, len(cards))
+    if count < 1:
+        return []
+    shares = [begin + (1 - begin) * (n + 0.5) / count for n in range(count)]
+    search = _Search(shelf, taste, [curve.energy(share) for share in shares], cards, before)
+    return [cards[at].path for at in search.best(count)]
+
+
+class _Search:
+    def __init__(
+        self, shelf: Candidates, taste: CostModel, wanted: Sequence[float], cards: Sequence[Card],
+        before: Card | None,
+    ) -> None:  # fmt: skip
+        self._taste, self._cards, self._before = taste, cards, before
+        self._wanted = wanted
+        self._energies = [shelf.energy(card) for card in cards]
+        self._chances = [taste.chance(card.path) for card in cards]
+        self._steps: dict[tuple[int, int], float] = {}
+
+    def _step(self, one: int, two: int) -> float:
+        key = (one, two)
+        if key not in self._steps:
+            before = self._cards[one] if one >= 0 else self._before
+            self._steps[key] = (
+                self._taste.step(before, self._cards[two], before.tempo) if before else 0.0
+            )
+        return self._steps[key]
+
+    def _cost(self, order: Sequence[int], places: Collection[int]) -> float:
+        total = 0.0
+        for at in places:
+            card = order[at]
+            total += self._taste.energy(self._energies[card], self._wanted[at])
+            total += self._chances[card] + self._step(order[at - 1] if at else -1, card)
+        return total
+
+    def best(self, count: int) -> list[int]:
+        """The cheapest order that is found."""
+        random = Random(self._taste.seed)
+        # To begin with: by energy, each place the nearest.
+        free = set(range(len(self._cards)))
+        order = [-1] * count
+        for at in range(count):
+            order[at] = min(free, key=lambda card: (
+                abs(self._energies[card] - self._wanted[at]), card))  # fmt: skip
+            free.remove(order[at])
+        spare = sorted(free)
+        cost = self._cost(order, range(count))
+        best, least = list(order), cost
+        rounds = ROUNDS * count
+        for number in range(rounds):
+            heat = HOT * (COLD / HOT) ** (number / rounds)
+            one, two = int(random.random() * count), int(random.random() * count)
+            replaces = bool(spare) and (random.random() < REPLACED or count == 1)
+            other = int(random.random() * len(spare))
+            if not replaces and one == two:
+                continue
+            touched = {one, one + 1} if replaces else {one, one + 1, two, two + 1}
+            touched.discard(count)
+            before = self._cost(order, touched)
+            self._change(order, spare, one, two, other, replaces)
+            more = self._cost(order, touched) - before
+            if more > 0 and random.random() >= math.exp(-more / heat):
+                self._change(order, spare, one, two, other, replaces)
+                continue
+            cost += more
+            if cost < least - 1e-9:
+                best, least = list(order), cost
+        return best
+
+    @staticmethod
+    def _change(
+        order: list[int], spare: list[int], one: int, two: int, other: int, replaces: bool
+    ) -> None:
+        # Done twice it is undone.
+        if replaces:
+            order[one], spare[other] = spare[other], order[one]
+        else:
+            order[one], order[two] = order[two], order[one]

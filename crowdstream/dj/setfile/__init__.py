@@ -1,0 +1,1 @@
+"""Sets: the model, the files, and the commands that play them."""

@@ -1,0 +1,53 @@
+"""What rows do to a control over time, and what of a track is heard then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crowdstream.dj.setfile.model import AutomationPoint, Who
+
+START = {"filter": 0.0, "echo": 0.0, "reverb": 0.0, "flanger": 0.0, "roll": 0.0, "loop": 0.0}
+
+
+def value(rows: Sequence[AutomationPoint], who: Who, control: str, beat: float) -> float:
+    """Where a control is at a beat of the transition; others than effects begin at 1."""
+    now = START.get(control, 1.0)
+    if not any(row.control == control and row.who == who for row in rows):
+        return now
+    mine = sorted((r for r in rows if r.who == who and r.control == control), key=lambda r: r.at)
+    for number, row in enumerate(mine):
+        if row.at > beat:
+            break
+        until = mine[number + 1].at if number + 1 < len(mine) else beat
+        passed = min(beat, until) - row.at
+        share = min(1.0, passed / row.over) if row.over else 1.0
+        now += (row.value - now) * share
+    return now
+
+
+def heard(
+    rows: Sequence[AutomationPoint], who: Who, stems: Sequence[str], part: str, beat: float
+) -> float:
+    """Linear gain of the "vocals" or the "bass" of a side.
+
+    Where they have no stem of their own, EQ bands stand for them: a voice goes with the mids.
+    """
+    gain = value(rows, who, "level", beat)
+    if part == "bass":
+        gain *= value(rows, who, "low", beat)
+        gain *= max(0.0, 1.0 - 2.5 * max(0.0, value(rows, who, "filter", beat)))
+    if part == "vocals":
+        gain *= value(rows, who, "mid", beat)
+    if part in stems:
+        gain *= value(rows, who, part, beat)
+    return gain
+
+
+def stem_gain(
+    rows: Sequence[AutomationPoint], who: Who, stems: Sequence[str], stem: str, beat: float
+) -> float:
+    """Linear gain of a stem of a side; of one without a name, that of the whole track."""
+    gain = heard(rows, who, stems, stem if stem in ("bass", "vocals") else "", beat)
+    if stem and stem not in ("bass", "vocals"):
+        gain *= value(rows, who, stem, beat)
+    return gain

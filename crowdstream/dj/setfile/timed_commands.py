@@ -1,0 +1,235 @@
+"""A set as timed commands in beats of its clock: the same ones for a file and for a server.
+
+    tempo = tempo_map(mix)
+    places(mix)[3].deck
+    moves(mix, 3)       # all that is needed to go from track 2 to track 3
+
+The moves of a track hold its loading, its start, the transition that leads to it, and the end of
+the track before it. So a mix can be played while it is being planned: track by track.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from crowdstream.dj.setfile.controls import SLOTS, Command, command, effect, insert
+from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
+from crowdstream.dj.setfile.tempo_map import TempoMap
+from crowdstream.osc.codec import Double
+
+DECKS = "ABCD"
+LOAD_AHEAD_BEATS = 64  # half a minute: a slow card has read the first pages by then
+TAIL_BEATS = 32  # in which echoes of a track that has left die away, before its deck is used again
+
+Stage = Literal["load", "prepare", "mix"]
+
+# Commands of a deck that act when they arrive: the server schedules them for no beat.
+_IMMEDIATE = (
+    "/load", "/unload", "/quantize", "/grid", "/grid/point", "/grid/points", "/grid/confidence",
+    "/grid/clear", "/fx/list", "/hotcue/clear",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TimedCommand:
+    """A command at a beat of the set's clock.
+
+    `stage`: "load" takes time, and what has to wait for it are "prepare" (nothing of it is heard)
+    and then "mix", which has to be on its beat. `index`: of the track whose deck it is about.
+    """
+
+    beat: float
+    address: str
+    args: tuple[float | int | str, ...]
+    stage: Stage = "mix"
+    index: int = 0
+
+    @property
+    def takes_beat(self) -> bool:
+        """Whether the server can schedule the command for a beat of its clock."""
+        return not (self.address.startswith("/deck/") and self.address[7:] in _IMMEDIATE)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a track lies in the set: beats of the clock, and its deck.
+
+    `begin` to `alone` it comes in, from `going` to `end` it goes.
+    """
+
+    index: int
+    deck: str
+    begin: float
+    alone: float
+    going: float
+    end: float
+
+
+def places(mix: Set) -> list[Place]:
+    """The place of each track."""
+    found: list[Place] = []
+    begin, came = mix.begin, mix.came
+    for index, entry in enumerate(mix.entries):
+        end = begin + entry.beats
+        going = end - entry.overlap
+        found.append(Place(index, DECKS[index % len(DECKS)], begin, begin + came, going, end))
+        begin, came = going, entry.overlap
+    return found
+
+
+def tempo_map(mix: Set) -> TempoMap:
+    """The tempo of the clock, all through the set."""
+    tempo = TempoMap(mix.bpm)
+    for entry, place in zip(mix.entries, places(mix), strict=True):
+        for row in _rows(entry.transition):
+            if row.who == "clock":
+                tempo.add(place.going + row.at, row.value, row.over)
+    return tempo
+
+
+def sync_quantum(enter: float, begin: float, ratio: float) -> float:
+    """Beats modulo which a track that enters at a beat of the clock is in phase; see /sync.
+
+    The largest that leaves it where it was put: 4 for bars upon bars.
+    """
+    offset = enter - ratio * begin
+    return next((q for q in (4.0, 2.0, 1.0, 0.5) if abs(offset / q - round(offset / q)) < 1e-6),
+                0.25)  # fmt: skip
+
+
+def moves(mix: Set, index: int) -> list[TimedCommand]:
+    """The commands of track `index`, by beat; the first track's begin with the clock."""
+    return _moves(mix, places(mix), tempo_map(mix), index)
+
+
+def _moves(mix: Set, where: list[Place], tempo: TempoMap, index: int) -> list[TimedCommand]:
+    place = where[index]
+    load_at = _load_beat(where, index)
+    made: list[TimedCommand] = []
+    if not index:
+        made.append(TimedCommand(0.0, "/clock/tempo", (float(mix.bpm),), "prepare", 0))
+    for name in _left_behind(mix, index):
+        slot = (SLOTS[name],)
+        made.append(TimedCommand(load_at, f"/deck/{place.deck}/fx/remove", slot, "prepare", index))
+    made += [
+        TimedCommand(load_at, each.address, each.args, "prepare" if at else "load", index)
+        for at, each in enumerate(_prepare(mix, place))
+    ]
+    made.append(TimedCommand(place.begin, f"/deck/{place.deck}/play", (), "mix", index))
+    if index:
+        made += _transition(mix, where, index, tempo)
+        made.append(_stop(where[index - 1]))
+    return sorted(made, key=lambda move: move.beat)
+
+
+def closing(mix: Set) -> list[TimedCommand]:
+    """The end of the last track; what it leaves on its deck stays there."""
+    where = places(mix)
+    made = [*_transition(mix, where, len(where), tempo_map(mix)), _stop(where[-1])]
+    return sorted(made, key=lambda move: move.beat)
+
+
+def all_moves(mix: Set) -> list[TimedCommand]:
+    """Those of the whole set, by beat."""
+    where, tempo = places(mix), tempo_map(mix)
+    made = [move for index in range(len(where)) for move in _moves(mix, where, tempo, index)]
+    return sorted(made + closing(mix), key=lambda move: move.beat)
+
+
+def _stop(place: Place) -> TimedCommand:
+    return TimedCommand(place.end, f"/deck/{place.deck}/stop", (), "mix", place.index)
+
+
+def _rows(transition: Transition | None) -> tuple[AutomationPoint, ...]:
+    return transition.rows if transition else ()
+
+
+def _load_beat(where: list[Place], index: int) -> float:
+    begin = where[index].begin
+    ahead = max(0.0, begin - LOAD_AHEAD_BEATS)
+    if index >= len(DECKS):
+        # Later than that, if need be, so that what was there has rung away.
+        ahead = max(ahead, where[index - len(DECKS)].end + TAIL_BEATS)
+    return min(ahead, begin)
+
+
+def _coming(mix: Set, index: int) -> list[AutomationPoint]:
+    # The rows about track `index` in the transition that leads to it, and
+    before = _rows(mix.entries[index - 1].transition) if index else ()
+    return [row for row in before if row.who == "in"]
+
+
+def _going(mix: Set, index: int) -> list[AutomationPoint]:
+    # in the one that leads away from it.
+    return [row for row in _rows(mix.entries[index].transition) if row.who == "out"]
+
+
+def _effects(rows: list[AutomationPoint]) -> set[str]:
+    return {effect(row.control) for row in rows} - {""}
+
+
+def _left_behind(mix: Set, index: int) -> list[str]:
+    # Effects that the track before has left in the chain of this deck.
+    if index < len(DECKS):
+        return []
+    before = index - len(DECKS)
+    return sorted(_effects(_coming(mix, before) + _going(mix, before)))
+
+
+def _is_first(row: AutomationPoint) -> bool:
+    # What the coming track begins with: set before it plays, as even 20 ms of it would be heard.
+    return row.who == "in" and row.at <= 0 and not row.over
+
+
+def _prepare(mix: Set, place: Place) -> Iterator[Command]:
+    entry: SetEntry = mix.entries[place.index]
+    base = f"/deck/{place.deck}"
+    yield Command(f"{base}/load", (entry.path,))
+    yield Command(f"{base}/quantize", (0.0,))
+    pairs = tuple(Double(number) for pair in entry.anchors for number in pair)
+    yield Command(f"{base}/grid/points", pairs)
+    if entry.uncertain:
+        yield Command(f"{base}/grid/confidence", (float(entry.confidence),))
+    yield Command(f"{base}/sync/ratio", (float(entry.ratio),))
+    yield Command(f"{base}/sync", (1, sync_quantum(entry.enter, place.begin, entry.ratio)))
+    yield Command(f"{base}/keylock", (int(entry.keylock),))
+    yield Command(f"{base}/pitch", (0.0,))
+    yield Command(f"{base}/trim", (float(entry.gain_db),))
+    yield Command(f"{base}/level", (1.0,))
+    yield Command(f"{base}/eq", (0.0, 0.0, 0.0))
+    yield Command(f"{base}/filter", (0.0,))
+    yield Command(f"{base}/filter/resonance", (0.0,))
+    yield Command(f"{base}/seek/beat", (float(entry.enter),))
+    inserted: set[str] = set()
+    for row in filter(_is_first, _coming(mix, place.index)):
+        name = effect(row.control)
+        if name and name not in inserted:
+            inserted.add(name)
+            yield insert(place.deck, name)
+        yield command(place.deck, row, entry.stems, 0.0)
+
+
+def _transition(
+    mix: Set, where: list[Place], index: int, tempo: TempoMap
+) -> Iterator[TimedCommand]:
+    # Into track `index`, or where there is none, out of the last one.
+    begin = where[index - 1].going
+    # An effect is put into its chain with the first row about it, but for those there already.
+    inserted = {(index - 1, name) for name in _effects(_coming(mix, index - 1))}
+    first = [row for row in _rows(mix.entries[index - 1].transition) if _is_first(row)]
+    inserted |= {(index, name) for name in _effects(first)}
+    rows = sorted(_rows(mix.entries[index - 1].transition), key=lambda row: row.at)
+    for row in rows:
+        if _is_first(row):
+            continue
+        side = index if row.who == "in" else index - 1
+        deck, beat = where[side].deck, begin + row.at
+        name = effect(row.control) if row.who != "clock" else ""
+        if name and (side, name) not in inserted:
+            inserted.add((side, name))
+            each = insert(deck, name)
+            yield TimedCommand(beat, each.address, each.args, "mix", side)
+        each = command(deck, row, mix.entries[side].stems, tempo.seconds(beat, row.over))
+        yield TimedCommand(beat, each.address, each.args, "mix", side)

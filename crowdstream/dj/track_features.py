@@ -1,0 +1,234 @@
+"""What planning needs of a track's analysis, looked up by the beats of its grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+
+from crowdstream.analysis.result import Analysis
+from crowdstream.dj.setfile.model import BEATS_PER_BAR
+
+BEATLESS_BPM = 120.0  # of the grid of a track without a beat: bars of 2 s, as its analysis has
+MAX_ANCHORS = 512  # that a deck's grid takes
+PHRASE_BARS = 8
+VOICE = 0.15  # share of a bar sung from which it counts, and activity of a stem
+BASS = 0.35  # activity of the lows from which there is a bass: 20 dB below the loudest bar
+ACTIVITY_RANGE_DB = 40.0  # of the analysis' activity of a stem, between 0 and 1
+FITTED = 40  # rounds, in which stems' powers are found
+ENERGY_RANGE_DB = 40.0  # of the analysis' energy, between 0 and 1
+# s of silence in a track that are not played: 2 s where the clock makes it a tenth slower.
+MAX_SILENCE = 1.8
+
+
+@dataclass(frozen=True)
+class TrackFeatures:
+    """A track: its analysis, and the path that a deck loads."""
+
+    path: str
+    name: str
+    analysis: Analysis
+
+    @cached_property
+    def beatless(self) -> bool:
+        """Nothing to match beats with."""
+        return self.analysis.tempo.bpm <= 0 or len(self.analysis.tempo.anchors) < 2
+
+    @property
+    def uncertain(self) -> bool:
+        """Its beat grid may be wrong: no other track can be laid upon it."""
+        return self.analysis.tempo.uncertain
+
+    @cached_property
+    def bpm(self) -> float:
+        """Beats a minute of its grid."""
+        return BEATLESS_BPM if self.beatless else self.analysis.tempo.bpm
+
+    @cached_property
+    def anchors(self) -> tuple[tuple[float, float], ...]:
+        """Its grid, thinned where it has more anchors than a deck takes."""
+        if self.beatless:
+            return ((0.0, 0.0), (1.0, 60.0 / BEATLESS_BPM))
+        anchors = self.analysis.tempo.anchors
+        step = math.ceil((len(anchors) - 1) / (MAX_ANCHORS - 1))
+        kept = [*anchors[:-1:step], anchors[-1]]
+        # A grid's first and last stretch go on outwards; places before the file are no anchors.
+        return tuple((float(beat), float(second)) for beat, second in kept if second >= 0)
+
+    def second(self, beat: float) -> float:
+        """Where a beat is in the file."""
+        pairs = self.anchors
+        at = next((n for n in range(1, len(pairs) - 1) if pairs[n][0] >= beat), len(pairs) - 1)
+        (left, begin), (right, end) = pairs[at - 1], pairs[at]
+        return begin + (beat - left) * (end - begin) / (right - left)
+
+    def beat(self, second: float) -> float:
+        """The inverse of `second`."""
+        pairs = self.anchors
+        at = next((n for n in range(1, len(pairs) - 1) if pairs[n][1] >= second), len(pairs) - 1)
+        (left, begin), (right, end) = pairs[at - 1], pairs[at]
+        return left + (second - begin) * (right - left) / (end - begin)
+
+    @cached_property
+    def stretch(self) -> tuple[float, float]:
+        """(begin, end) in seconds of the longest part without a long silence: what can be played.
+
+        What comes before or after minutes of silence, such as a hidden track, is not played.
+        """
+        begin, found = 0.0, (0.0, 0.0)
+        ends = [*self.analysis.silences, (self.analysis.seconds, self.analysis.seconds)]
+        for first, last in ends:
+            if last - first < MAX_SILENCE and last < self.analysis.seconds:
+                continue
+            if first - begin > found[1] - found[0]:
+                found = (begin, first)
+            begin = last
+        return found
+
+    @property
+    def left_out(self) -> str:
+        """What of it is not played because of a silence in the middle, in words; empty: nothing."""
+        begin, end = self.stretch
+        inner = [one for one in self.analysis.silences if one[1] - one[0] >= MAX_SILENCE]
+        inner = [one for one in inner if one[0] > 0.0 and one[1] < self.analysis.seconds]
+        if not inner:
+            return ""
+        first, last = max(inner, key=lambda one: one[1] - one[0])
+        return (
+            f"played from {begin:.0f} s to {end:.0f} s of {self.analysis.seconds:.0f} s, as there "
+            f"is a silence of {last - first:.0f} s at {first:.0f} s"
+        )
+
+    @cached_property
+    def begin(self) -> int:
+        """The first downbeat within what can be played."""
+        first = self.beat(self.stretch[0])
+        return BEATS_PER_BAR * math.ceil((first - 1e-6) / BEATS_PER_BAR)
+
+    @cached_property
+    def end(self) -> int:
+        """The last bar line within the sound that can be played."""
+        sound = self.analysis.first_bar_beat + BEATS_PER_BAR * len(self.analysis.energy)
+        file = self.beat(self.stretch[1])
+        last = min(file, sound) if self.analysis.energy else file
+        return BEATS_PER_BAR * math.floor((last + 1e-6) / BEATS_PER_BAR)
+
+    @cached_property
+    def phrases(self) -> tuple[int, ...]:
+        """Beats on which a phrase begins, the end of the last one among them."""
+        said = sorted({beat for beat in self.analysis.phrases if self.begin <= beat <= self.end})
+        said = [beat for beat in said if beat % BEATS_PER_BAR == 0]
+        if len(said) < 2:
+            step = BEATS_PER_BAR * PHRASE_BARS
+            said = [*range(max(0, self.begin), self.end, step)] or [self.begin]
+        if self.end - said[-1] >= BEATS_PER_BAR:
+            said.append(self.end)
+        return tuple(said)
+
+    def bars(self, begin: float, end: float) -> range:
+        """Indexes of the analysis' bars between two beats."""
+        first = self.analysis.first_bar_beat
+        low = max(0, math.floor((begin - first) / BEATS_PER_BAR + 1e-6))
+        high = math.ceil((end - first) / BEATS_PER_BAR - 1e-6)
+        return range(low, max(low, min(high, self.count)))
+
+    @cached_property
+    def count(self) -> int:
+        """How many bars the analysis has."""
+        return len(self.analysis.energy)
+
+    @cached_property
+    def voice(self) -> tuple[float, ...]:
+        """Share of each bar in which somebody sings."""
+        vocals, first = self.analysis.vocals, self.analysis.first_bar_beat
+        found = [0.0] * self.count
+        for begin, end in vocals.spans:
+            low, high = self.beat(begin), self.beat(end)
+            for bar in self.bars(low, high):
+                at = first + BEATS_PER_BAR * bar
+                shared = min(high, at + BEATS_PER_BAR) - max(low, at)
+                found[bar] += max(0.0, shared) / BEATS_PER_BAR
+        return tuple(min(1.0, share) for share in found)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of its stems, none of a single file."""
+        return self.analysis.stems if len(self.analysis.stems) > 1 else ()
+
+    def has(self, *names: str) -> bool:
+        """Whether it has stems of these names."""
+        return all(name in self.stems for name in names)
+
+    def activity(self, stem: str) -> Sequence[float]:
+        """Of each bar, 0 to 1; of a stem that is not known, the lows or the whole of it."""
+        known = self.analysis.activity.get(stem)
+        if known:
+            return known
+        return self.analysis.bass if stem == "bass" else self.analysis.energy
+
+    def sings(self, begin: float, end: float) -> bool:
+        """Whether there is a voice between two beats."""
+        return any(self.voice[bar] > VOICE for bar in self.bars(begin, end))
+
+    def mean(self, line: Sequence[float], begin: float, end: float) -> float:
+        """The mean of a line of bars between two beats; 0 where there are none."""
+        values = [line[bar] for bar in self.bars(begin, end) if bar < len(line)]
+        return sum(values) / len(values) if values else 0.0
+
+    def energy(self, begin: float, end: float) -> float:
+        """0 to 1, relative to the track."""
+        return self.mean(self.analysis.energy, begin, end)
+
+    @cached_property
+    def _powers(self) -> tuple[list[float], float]:
+        # Sums of the bars' powers, beside the loudest bar, and the level of the loud ones in dB.
+        def power(energy: float) -> float:
+            return float(10 ** (ENERGY_RANGE_DB * (math.sqrt(max(energy, 0.0)) - 1) / 10))
+
+        powers = [power(value) for value in self.analysis.energy] or [1.0]
+        loud = sum(value * value for value in powers) / sum(powers)
+        return [0.0, *accumulate(powers)], 10 * math.log10(loud)
+
+    def loudness(self, begin: float, end: float) -> float:
+        """An estimate of the loudness between two beats, LUFS.
+
+        The inverse of how the analysis makes energy of loudness, as if its rhythm were full;
+        brought to the track's loudness where it is loudest.
+        """
+        sums, loud = self._powers
+        bars = self.bars(begin, end)
+        mean = (sums[bars.stop] - sums[bars.start]) / len(bars) if bars else 1e-7
+        return self.analysis.loudness.lufs + 10 * math.log10(mean) - loud
+
+    @cached_property
+    def powers(self) -> tuple[tuple[str, np.ndarray], ...]:
+        """Power of each stem by bar, on LUFS' scale; of all of it under no name where there is one.
+
+        An analysis says how loud each bar is, and how loud each stem is beside its own loudest bar.
+        What stems are worth beside each other follows from that: the powers that, added up, come
+        nearest to the bars' (non-negative least squares by multiplicative updates; Lee and Seung,
+        2001).
+        """
+        first = self.analysis.first_bar_beat
+        begins = [first + BEATS_PER_BAR * bar for bar in range(self.count)]
+        whole = np.array([10 ** (self.loudness(at, at + BEATS_PER_BAR) / 10) for at in begins])
+        if not self.stems or not self.analysis.activity or not self.count:
+            return (("", whole),)
+        shares = np.zeros((self.count, len(self.stems)))
+        for column, name in enumerate(self.stems):
+            line = np.array(self.activity(name)[: self.count])
+            shares[: len(line), column] = np.where(
+                line > 0, 10 ** (ACTIVITY_RANGE_DB * (line - 1) / 10), 0.0
+            )
+        worth = np.full(len(self.stems), float(np.mean(whole)))
+        for _ in range(FITTED):
+            worth *= (shares.T @ whole) / (shares.T @ (shares @ worth) + 1e-14)
+        return tuple(zip(self.stems, (shares * worth).T, strict=True))
+
+    def starts(self, kind: str) -> list[int]:
+        """The beats on which sections of a kind begin."""
+        return [section.begin_beat for section in self.analysis.sections if section.kind == kind]

@@ -1,0 +1,69 @@
+"""Flanger: the sound and a copy of it whose delay swings."""
+
+from __future__ import annotations
+
+import math
+
+from crowdstream.desk.constants import TURN
+from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
+
+MAX_DELAY_SECONDS = 0.025  # seconds: twice the longest delay, and room to read between frames
+
+
+def frames(rate: float) -> int:
+    """Frames of the ring of past sound."""
+    return int(MAX_DELAY_SECONDS * rate) + 4 + TURN
+
+
+def memory(rate: float) -> int:
+    """Numbers of memory: both sides of the ring."""
+    return 2 * frames(rate)
+
+
+MODULE = Module(
+    "flanger",
+    "Mixes in a copy whose delay swings as slowly as a number of beats, the right side a "
+    "quarter of a swing behind the left one.",
+    (
+        Parameter("beats", "length of a swing", 1 / 4, 64, 8, "beats"),
+        Parameter("delay", "delay in the middle of the swing", 0.0005, 0.01, 0.003, "s", 0.1),
+        Parameter("depth", "how far it swings", 0, 1, 0.8),
+        Parameter("feedback", "of the copy; negative ones sound hollow", -0.95, 0.95, 0.5),
+    ),
+    memory,
+    mix=0.5,
+)
+BEATS, DELAY, DEPTH, FEEDBACK = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2, ROW_FIRST + 3
+FARTHEST = 0.95  # share of the delay that the deepest swing goes to either side
+
+
+def _read(memory, size, place, side):
+    # Between two frames, in a straight line: never louder than what is there.
+    if place < 0.0:
+        place += size
+    whole = int(place)
+    after = whole + 1 if whole + 1 < size else 0
+    between = place - whole
+    near = memory[2 * whole + side]
+    return near + between * (memory[2 * after + side] - near)
+
+
+def process(memory, registers, values, beats, tempo, left, right, count, rate):
+    """Registers: where the ring is written next, place in the swing 0..1."""
+    size = frames(rate)
+    write = int(registers[0])
+    swing = registers[1]
+    for i in range(count):
+        swing += tempo[i] / values[BEATS, i]
+        swing -= math.floor(swing)
+        angle = 2.0 * math.pi * swing
+        middle = values[DELAY, i] * rate
+        width = middle * FARTHEST * values[DEPTH, i]
+        a = _read(memory, size, write - max(1.0, middle + width * math.sin(angle)), 0)
+        b = _read(memory, size, write - max(1.0, middle - width * math.cos(angle)), 1)
+        memory[2 * write] = left[i] + values[FEEDBACK, i] * a
+        memory[2 * write + 1] = right[i] + values[FEEDBACK, i] * b
+        write = write + 1 if write + 1 < size else 0
+        left[i] = a
+        right[i] = b
+    registers[0], registers[1] = write, swing

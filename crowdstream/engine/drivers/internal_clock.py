@@ -1,0 +1,67 @@
+"""The built-in clock: asks for blocks in real time where there is no sound card."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from crowdstream.desk.stream_info import StreamInfo
+from crowdstream.engine.drivers.callback import Callback
+
+# As a device with two periods: a block is wanted one period before it would be heard.
+RESTART_PERIODS = 8  # after so long a stall the clock begins anew instead of catching up
+
+
+class InternalClockDriver:
+    """Renders a block each period and throws it away; counts deadlines as a device would.
+
+    `since`: the instant of `time.monotonic()` at which another clock stopped; what has passed
+    since then is made up for at once.
+    """
+
+    def __init__(
+        self, callback: Callback, sample_rate: float, frames: int, since: float | None = None
+    ) -> None:
+        self._callback = callback
+        self._rate = sample_rate
+        self._frames = frames
+        self._since = since
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="null-driver", daemon=True)
+
+    def start(self) -> StreamInfo:
+        """Start the clock."""
+        self._thread.start()
+        latency = 2 * self._frames / self._rate
+        return StreamInfo("null", "built-in clock", self._rate, self._frames, latency)
+
+    def stop(self) -> None:
+        """Stop the clock and wait for its thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def alive(self) -> bool:
+        """Whether the clock runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        period = self._frames / self._rate
+        begin = time.monotonic()
+        if self._since is not None:
+            begin = self._since + period
+            while begin < time.monotonic() and not self._stop.is_set():
+                self._callback.fill(self._frames, False)
+                begin += period
+        block = 0
+        missed = False
+        while not self._stop.is_set():
+            wait = begin + block * period - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            self._callback.fill(self._frames, missed)
+            block += 1
+            late = time.monotonic() - (begin + block * period)
+            missed = late > 0
+            if late > RESTART_PERIODS * period:
+                begin = time.monotonic()
+                block = 0

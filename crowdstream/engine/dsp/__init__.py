@@ -1,0 +1,1 @@
+"""Signal processing: filters, equalizer, resampling, limiter, ramps."""

@@ -1,0 +1,335 @@
+"""Chains of effects: instances that come, go and change places while they sound.
+
+Control prepares an instance (its memory zero, its ramps set) and tells the engine to link it
+into a chain. It comes in by a crossfade. One that leaves goes out by one, rings out if it has a
+tail, and is then reported free. To change places an instance goes out, is linked elsewhere and
+comes in again, with all that it remembers. Whatever an instance is doing, what it adds to
+the sound is a straight line between two things that both sound.
+
+Each instance turns its input x into `dry * x + wet * made`. Where it is off or out, dry is
+exactly 1 and wet 0: then x passes bit for bit. A module with a tail gets less and less of x
+instead, and what it makes of what it got before stays.
+
+Whether an instance may fall asleep is decided at frames that are multiples of `PERIOD`, so
+that it does not depend on how time is cut into blocks.
+"""
+
+from __future__ import annotations
+
+import math
+
+from crowdstream.desk.constants import CHAINS, DECKS, LANES
+from crowdstream.desk.effects import (
+    ACTIVE,
+    ADD,
+    EFFECTS,
+    IDLE,
+    LEAVING,
+    PERIOD,
+    POWER,
+    REGISTERS,
+    ROW_MIX,
+    ROW_ON,
+    ROWS,
+)
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.opcodes import EV_EFFECT_FREE
+from crowdstream.desk.ramps import RAMP_EFFECT
+from crowdstream.engine.dsp.ramps import fill_ramp
+from crowdstream.engine.effects.bypass import UNTOUCHED, move_ramps, settle_spared, stay_out
+from crowdstream.engine.effects.dispatch import process
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.compile import kernel
+from crowdstream.engine.schedule.beat_clock import beat_at, beats_per_frame
+from crowdstream.engine.schedule.events import push_event
+from crowdstream.engine.schedule.load_shedding import spares_optional
+
+FADE = 256  # frames of a crossfade: 5.8 ms
+SILENT = 3e-5  # -90 dB: a tail is over when it stays under this
+CEILING = 64.0  # +36 dB: what is beyond is a fault, and no module is given it
+SMALL = 16384  # numbers of memory that can be zeroed while sounding: 64 KiB, a microsecond
+
+LANES_AT = REGIONS["lanes"].offset
+
+
+@kernel
+def _link(address, number, after):
+    # Put an instance behind another one of its chain, or at the beginning.
+    effects = views.effects(address)
+    chains = views.chains(address)
+    effect = effects[number]
+    if after >= 0 and effects[after].state != IDLE and effects[after].chain == effect.chain:
+        effect.next = effects[after].next
+        effects[after].next = number
+    else:
+        effect.next = chains[effect.chain]
+        chains[effect.chain] = number
+
+
+@kernel
+def _unlink(address, number):
+    # Take an instance out of its chain; which one stood before it, -1 none.
+    effects = views.effects(address)
+    chains = views.chains(address)
+    chain = effects[number].chain
+    if chains[chain] == number:
+        chains[chain] = effects[number].next
+        return -1
+    before = chains[chain]
+    while effects[before].next != number:
+        before = effects[before].next
+    effects[before].next = effects[number].next
+    return before
+
+
+@kernel
+def change_chain(address, command):
+    """Carry out an `OP_EFFECT`: one instance comes in, one leaves, or both."""
+    effects = views.effects(address)
+    if command.index >= 0 and effects[command.index].state == IDLE:
+        effect = effects[command.index]
+        effect.state = ACTIVE
+        effect.chain = command.target
+        effect.fade = 0
+        effect.spared = 1 if effect.optional and spares_optional(address) else 0
+        effect.wiped = effect.floats
+        effect.lift = 0 if effect.spared else FADE
+        effect.warm = 0
+        effect.moving = 0
+        effect.asleep = 0
+        effect.quiet = 0
+        effect.loud = 0.0
+        _link(address, command.index, command.start)
+    if command.end >= 0 and effects[command.end].state == ACTIVE:
+        effects[command.end].state = LEAVING
+        effects[command.end].moving = 0
+
+
+@kernel
+def move_effect(address, command):
+    """Carry out an `OP_EFFECT_MOVE`: the instance changes places when it has gone out."""
+    effect = views.effects(address)[command.index]
+    if effect.state == ACTIVE and command.start != command.index:
+        effect.moving = 1
+        effect.anchor = command.start
+        if effect.asleep:
+            effect.lift = 0
+
+
+@kernel
+def _free(address, number, frame):
+    effects = views.effects(address)
+    before = _unlink(address, number)
+    for other in range(EFFECTS):
+        if effects[other].moving and effects[other].anchor == number:
+            effects[other].anchor = before if before != other else -1
+    effects[number].state = IDLE
+    push_event(address, EV_EFFECT_FREE, number, 0, frame, 0, 0.0)
+
+
+@kernel
+def _fall_asleep(address, number):
+    effect = views.effects(address)[number]
+    effect.asleep = 1
+    effect.warm = 0
+    if effect.moving:
+        effect.lift = 0
+    if effect.tail == 0 and effect.floats <= SMALL:
+        # What it holds would be heard again, as old as it is, when it wakes up.
+        registers = views.effect_registers(address)[number]
+        memory = views.effect_memory(address)[number]
+        for i in range(REGISTERS):
+            registers[i] = 0.0
+        for i in range(effect.floats):
+            memory[i] = 0.0
+
+
+@kernel
+def _review(address, number, frame):
+    # At the end of a period: has it gone silent, and for long enough?
+    effect = views.effects(address)[number]
+    switch = views.ramps(address)[RAMP_EFFECT + ROWS * number + ROW_ON]
+    off = switch.value == 0.0 and switch.left == 0
+    gone = effect.state == LEAVING and (off or effect.fade == 0 or effect.asleep == 1)
+    effect.quiet = effect.quiet + 1 if effect.loud < SILENT else 0
+    effect.loud = 0.0
+    over = effect.tail == 0 or effect.quiet > effect.patience
+    if gone:
+        effect.left -= 1
+        if effect.asleep or over or effect.lift == 0:
+            _free(address, number, frame)
+    elif off and over and effect.asleep == 0 and effect.listens == 0:
+        _fall_asleep(address, number)
+
+
+@kernel
+def settle_effects(address, frame):
+    """Do what is due at `frame`; how many frames may be rendered before the next call."""
+    room = PERIOD - frame % PERIOD
+    effects = views.effects(address)
+    spare = spares_optional(address)
+    for number in range(EFFECTS):
+        effect = effects[number]
+        if effect.state == IDLE:
+            continue
+        if frame % PERIOD == 0:
+            _review(address, number, frame)
+        if effect.moving and effect.lift == 0:
+            _unlink(address, number)
+            _link(address, number, effect.anchor)
+            effect.moving = 0
+        if effect.moving:
+            room = min(room, effect.lift)
+        if effect.spared or (effect.optional and spare):
+            room = min(room, settle_spared(address, number, spare))
+    return room
+
+
+@kernel
+def read_clock(address, frame, count):
+    """Write beat and tempo at each of `count` frames to where the effects read them."""
+    clock = views.beat(address)
+    for i in range(count):
+        clock[0, i] = beat_at(address, frame + i)
+        clock[1, i] = beats_per_frame(address, frame + i)
+
+
+@kernel
+def _weigh(effect, values, dry, wet, feed, count):
+    # How much of what goes in passes, how much of what is made is added, how much it gets.
+    fade = effect.fade
+    lift = effect.lift
+    warm = effect.warm
+    fade_to = FADE if effect.state == ACTIVE else 0
+    over = effect.state == LEAVING and effect.left < 0
+    lift_to = 0 if effect.moving or effect.spared or over else FADE
+    known = views.F32(-1.0)
+    through = 1.0
+    share = 0.0
+    for i in range(count):
+        mix = values[ROW_MIX, i]
+        if mix != known:
+            known = mix
+            through = 1.0 - mix
+            share = float(mix)
+            if effect.law == POWER:
+                through = math.cos(0.5 * math.pi * mix) if mix < 1.0 else 0.0
+                share = math.sin(0.5 * math.pi * mix)
+            elif effect.law == ADD:
+                through = 1.0
+        if fade != fade_to:
+            fade += 1 if fade < fade_to else -1
+        if lift != lift_to:
+            lift += 1 if lift < lift_to else -1
+        there = values[ROW_ON, i] * (fade / FADE)
+        heard = lift / FADE
+        dry[i] = 1.0 + heard * there * (through - 1.0)
+        if effect.tail:
+            feed[i] = heard * there
+            wet[i] = heard * share
+        else:
+            warm = min(warm + 1, FADE)
+            feed[i] = heard * (warm / FADE)
+            wet[i] = heard * there * share
+    effect.fade = fade
+    effect.lift = lift
+    effect.warm = warm
+    effect.wiped = UNTOUCHED
+
+
+@kernel
+def _sound(address, number, count):
+    # One instance, in place on the first two rows of the scratch memory.
+    effect = views.effects(address)[number]
+    scratch = views.effect_scratch(address)
+    values = views.effect_values(address)
+    clock = views.beat(address)
+    ramps = views.ramps(address)
+    for row in range(effect.rows):
+        fill_ramp(ramps[RAMP_EFFECT + ROWS * number + row], values[row], count)
+    left, right = scratch[0], scratch[1]
+    made_left, made_right = scratch[2], scratch[3]
+    dry, wet, feed = scratch[4], scratch[5], scratch[6]
+    _weigh(effect, values, dry, wet, feed, count)
+    for i in range(count):
+        a = left[i] * feed[i]
+        b = right[i] * feed[i]
+        made_left[i] = a if abs(a) < CEILING else views.F32(0.0)
+        made_right[i] = b if abs(b) < CEILING else views.F32(0.0)
+    process(
+        effect.kind, views.effect_memory(address)[number], views.effect_registers(address)[number],
+        values, clock[0], clock[1], made_left, made_right, count,
+        views.header(address)[0].sample_rate,
+    )  # fmt: skip
+    loud = effect.loud
+    for i in range(count):
+        a = made_left[i] if abs(made_left[i]) < CEILING else views.F32(0.0)
+        b = made_right[i] if abs(made_right[i]) < CEILING else views.F32(0.0)
+        loud = max(loud, abs(a), abs(b))
+        left[i] = dry[i] * left[i] + wet[i] * a
+        right[i] = dry[i] * right[i] + wet[i] * b
+    effect.loud = loud
+
+
+@kernel
+def _rest(address, number, count):
+    # The ramps of an instance that sleeps go on; True when it is to wake up.
+    effect = views.effects(address)[number]
+    ramps = views.ramps(address)
+    first = RAMP_EFFECT + ROWS * number
+    switch = ramps[first + ROW_ON]
+    if effect.state == ACTIVE and (switch.left > 0 or switch.value > 0.0):
+        effect.asleep = 0
+        effect.lift = FADE if effect.moving == 0 and effect.spared == 0 else effect.lift
+        return True
+    move_ramps(address, number, count)
+    return False
+
+
+@kernel
+def run_chain(address, chain, place, stride, count):
+    """Send `count` frames through a chain, in place.
+
+    `place`: address of the first left sample (float32), with its right one behind it;
+    `stride`: samples from one frame to the next. A chain of nothing that is awake touches
+    nothing.
+    """
+    number = views.chains(address)[chain]
+    if number < 0:
+        return
+    effects = views.effects(address)
+    scratch = views.effect_scratch(address)
+    samples = views.float32_samples(place)
+    gathered = False
+    while number >= 0:
+        effect = effects[number]
+        awake = effect.asleep == 0 or _rest(address, number, count)
+        if awake and effect.spared and effect.lift == 0:
+            effect.fade = FADE if effect.state == ACTIVE else 0
+            stay_out(address, number, count)
+        elif awake:
+            if not gathered:
+                gathered = True
+                for i in range(count):
+                    scratch[0, i] = samples[stride * i]
+                    scratch[1, i] = samples[stride * i + 1]
+            _sound(address, number, count)
+        number = effect.next
+    if gathered:
+        for i in range(count):
+            samples[stride * i] = scratch[0, i]
+            samples[stride * i + 1] = scratch[1, i]
+
+
+@kernel
+def run_deck_chains(address, frame, count):
+    """The decks' own chains, on their lanes; before that the clock is read for all chains."""
+    chains = views.chains(address)
+    used = False
+    for chain in range(CHAINS):
+        used = used or chains[chain] >= 0
+    if not used:
+        return
+    read_clock(address, frame, count)
+    for deck in range(DECKS):
+        run_chain(address, deck, address + LANES_AT + 8 * deck, LANES, count)

@@ -1,0 +1,1 @@
+"""Compilation of the kernels, and the cache of compiled code."""

@@ -1,0 +1,105 @@
+"""How kernels are compiled: ahead of use, with a cache that knows all their sources.
+
+numba reads its cache folder from the environment when it is imported, which may have
+happened already; so it is also set directly. In numba's default folder a kernel would stay as it
+was when only a kernel that it calls has changed.
+
+numba saves the machine code of each kernel that Python calls. In addition each part is saved as
+soon as it is compiled, and each kernel as soon as it is optimised, so an interrupted compilation
+loses only the step in progress (`kept_parts.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from crowdstream.engine.jit import kernel_cache
+
+_FOLDER = str(kernel_cache.folder())
+
+import numba  # noqa: E402  (the cache folder has to be set first)
+from numba.core.compiler import Compiler  # noqa: E402
+
+from crowdstream.engine.jit.kept_parts import kept_parts, number_of  # noqa: E402
+from crowdstream.engine.jit.libraries import Part, Whole  # noqa: E402
+
+numba.core.config.CACHE_DIR = _FOLDER
+kept = kept_parts()
+
+# error_model numpy: a division by zero gives an infinity, not a Python exception.
+# No kernel releases the GIL: called from a Python callback it would have to win it back.
+# Without numba's own runtime there is no reference counting, and a kernel that would allocate
+# does not compile.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False, "_nrt": False}
+
+
+class _Compiler(Compiler):  # type: ignore[misc]
+    _key = ""
+
+    def _compile_bytecode(self) -> Any:
+        if self._key:
+            identity, number = self.state.func_id, number_of(self._key)
+            identity.unique_id = number
+            identity.unique_name = f"{identity.func_qualname}${number}"
+        return super()._compile_bytecode()
+
+
+class _PartCompiler(_Compiler):
+    def compile_extra(self, func: Any) -> Any:
+        self._key = kept.key(func, self.state)
+        if (known := kept.load(self._key, func, self.state)) is not None:
+            return known
+        self.state.library = Part(self.state.targetctx.codegen(), func.__qualname__)
+        compiled = super().compile_extra(func)
+        kept.save(self._key, compiled)
+        kernel_cache.part_done()
+        return compiled
+
+
+class _WholeCompiler(_Compiler):
+    def compile_extra(self, func: Any) -> Any:
+        library = Whole(self.state.targetctx.codegen(), func.__qualname__)
+        library.enable_object_caching()
+        self._key = kept.key(func, self.state, "kernel")
+        if self._key:
+            library.load = partial(kept.store.load, self._key)
+            library.save = partial(kept.store.save, self._key)
+        self.state.library = library
+        try:
+            return super().compile_extra(func)
+        except Exception:
+            kept.distrust(self._key)
+            raise
+
+
+_PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _PartCompiler}
+
+# fastmath=False is explicit because numba's default is that of the first caller to be compiled: the
+# code of a part must not depend on the order.
+kernel: Callable[..., Any] = numba.njit(**_OPTIONS, **_PART, fastmath=False)
+"""A part of a kernel: compiled into its callers."""
+
+fast_kernel: Callable[..., Any] = numba.njit(
+    **_OPTIONS, **_PART, fastmath={"reassoc", "nsz", "contract"}
+)
+"""A part whose sums may be reordered for speed. Its input must be finite."""
+
+
+def entry(signature: Any) -> Callable[..., Any]:
+    """A kernel that Python calls: compiled for `signature` when its module is imported."""
+
+
+    def decorate(function: Any) -> Any:
+        made = numba.njit(cache=True, pipeline_class=_WholeCompiler, **_OPTIONS)(function)
+        try:
+            made.compile(signature)
+        except OSError:
+            # numba saves after compiling. On a full disk the kernel works, but is not saved.
+            if not made.overloads:
+                raise
+        made.disable_compile()
+        return made
+
+    return decorate

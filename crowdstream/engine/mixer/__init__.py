@@ -1,0 +1,1 @@
+"""From decks to outputs: faders, buses, cue, master, meters, taps."""

@@ -1,0 +1,81 @@
+"""The cue bus: what the DJ listens to beforehand, on the headphones.
+
+Decks come to it after their EQ, filter and effects and before their level; what is added to
+the region `cue` before that (single stems) is heard too. It leaves as late as the master does,
+so that a beat heard on both is one beat.
+"""
+
+from __future__ import annotations
+
+import math
+
+from crowdstream.desk.constants import DECKS, DELAY_FRAMES, TAP_MARGIN
+from crowdstream.desk.ramps import RAMP_CUE, RAMP_LISTEN
+from crowdstream.engine.dsp.limiter import RELEASE_SECONDS, RELEASED
+from crowdstream.engine.dsp.ramps import fill_ramp
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.compile import kernel
+
+FULL_SCALE = 1.0
+
+
+@kernel
+def listen_decks(address, count):
+    """Add the decks that are listened to: `count` frames of the lanes as they are now."""
+    ramps = views.ramps(address)
+    lanes = views.lanes(address)
+    gain = views.gain(address)
+    cue = views.cue(address)
+    for deck in range(DECKS):
+        ramp = ramps[RAMP_LISTEN + deck]
+        if ramp.left == 0 and ramp.value == 0.0:
+            continue
+        fill_ramp(ramp, gain[0], count)
+        for i in range(count):
+            cue[i, 0] += lanes[i, 2 * deck] * gain[0, i]
+            cue[i, 1] += lanes[i, 2 * deck + 1] * gain[0, i]
+
+
+@kernel
+def finish_cue(address, at, count):
+    """Level, limit and delay the cue bus: to the region `cue`, and to `cue_out` from `at` on.
+
+    Before the master's `limit`, whose delay it takes. Its limiter is an instant one: a click on
+    the headphones, if ever, spoils nothing.
+    """
+    master = views.master(address)[0]
+    limiter = views.limiter(address)[0]
+    gain = views.gain(address)
+    cue = views.cue(address)
+    line = views.cue_line(address)
+    whole = views.cue_out(address)
+    fill_ramp(views.ramps(address)[RAMP_CUE], gain[0], count)
+    rate = views.header(address)[0].sample_rate
+    recover = 1.0 - math.exp(-1.0 / (RELEASE_SECONDS * rate))
+    hold = master.cue_gain
+    for i in range(count):
+        left = cue[i, 0] * gain[0, i]
+        right = cue[i, 1] * gain[0, i]
+        if not (math.isfinite(left) and math.isfinite(right)):
+            left = views.F32(0.0)
+            right = views.F32(0.0)
+        loudest = max(abs(left), abs(right))
+        if hold < 1.0:
+            hold += (1.0 - hold) * recover
+            if hold > RELEASED:
+                hold = 1.0
+        if loudest * hold > FULL_SCALE:
+            hold = FULL_SCALE / loudest
+        if hold < 1.0:
+            left = views.F32(min(max(left * hold, -FULL_SCALE), FULL_SCALE))
+            right = views.F32(min(max(right * hold, -FULL_SCALE), FULL_SCALE))
+        frame = limiter.frame + i
+        line[frame & (DELAY_FRAMES - 1), 0] = left
+        line[frame & (DELAY_FRAMES - 1), 1] = right
+        place = (frame - limiter.delay) & (DELAY_FRAMES - 1)
+        cue[i, 0] = line[place, 0]
+        cue[i, 1] = line[place, 1]
+        if at + i < TAP_MARGIN:
+            whole[at + i, 0] = line[place, 0]
+            whole[at + i, 1] = line[place, 1]
+    master.cue_gain = hold

@@ -1,0 +1,93 @@
+"""Taps: what passes through a place of the mixer, copied to where others can read it.
+
+A tap that nobody reads costs one look at its counter. What is copied is announced once a
+block; readers must allow for the frames that the engine is writing meanwhile.
+"""
+
+from __future__ import annotations
+
+from crowdstream.desk.constants import (
+    DECKS,
+    STEMS,
+    TAP_CUE,
+    TAP_DECK,
+    TAP_FRAMES,
+    TAP_MASTER,
+    TAP_STEM,
+    TAPS,
+)
+from crowdstream.desk.dtypes import TAP
+from crowdstream.desk.layout import REGIONS
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.atomics import load_acquire, store_release
+from crowdstream.engine.jit.compile import kernel
+
+_FIELDS = TAP.fields
+assert _FIELDS is not None
+_ON = REGIONS["taps"].offset + _FIELDS["on"][1]
+_HEAD = REGIONS["taps"].offset + _FIELDS["head"][1]
+_BYTES = TAP.itemsize
+_MASK = TAP_FRAMES - 1
+
+
+@kernel
+def _wanted(address, tap, frame, count):
+    # Whether anybody reads the tap; if so, `count` frames from `frame` on are now its latest.
+    if load_acquire(address + _ON + _BYTES * tap) == 0:
+        return False
+    record = views.taps(address)[tap]
+    if record.next != frame:
+        record.since = frame
+    record.next = frame + count
+    return True
+
+
+@kernel
+def tap_sources(address, count, frame):
+    """Copy `count` frames of the decks and of their stems, as they are before the levels."""
+    lanes = views.lanes(address)
+    stems = views.stem_out(address)
+    rings = views.tap_rings(address)
+    for deck in range(DECKS):
+        if _wanted(address, TAP_DECK + deck, frame, count):
+            ring = rings[TAP_DECK + deck]
+            for i in range(count):
+                ring[(frame + i) & _MASK, 0] = lanes[i, 2 * deck]
+                ring[(frame + i) & _MASK, 1] = lanes[i, 2 * deck + 1]
+    for stem in range(DECKS * STEMS):
+        if _wanted(address, TAP_STEM + stem, frame, count):
+            ring = rings[TAP_STEM + stem]
+            for i in range(count):
+                ring[(frame + i) & _MASK, 0] = stems[stem, i, 0]
+                ring[(frame + i) & _MASK, 1] = stems[stem, i, 1]
+
+
+@kernel
+def tap_outputs(address, out, at, count, frame):
+    """Copy `count` frames of the master, from `out[2 * at ...]`, and of the cue bus.
+
+    They leave the limiter later than they were mixed. In the rings they have the frame at which
+    they were mixed, as the decks and stems that they are made of do.
+    """
+    rings = views.tap_rings(address)
+    frame -= views.limiter(address)[0].delay
+    if _wanted(address, TAP_MASTER, frame, count):
+        ring = rings[TAP_MASTER]
+        for i in range(count):
+            ring[(frame + i) & _MASK, 0] = out[2 * (at + i)]
+            ring[(frame + i) & _MASK, 1] = out[2 * (at + i) + 1]
+    if _wanted(address, TAP_CUE, frame, count):
+        ring = rings[TAP_CUE]
+        cue = views.cue(address)
+        for i in range(count):
+            ring[(frame + i) & _MASK, 0] = cue[i, 0]
+            ring[(frame + i) & _MASK, 1] = cue[i, 1]
+
+
+@kernel
+def publish_taps(address):
+    """Announce what this block has put into the rings."""
+    taps = views.taps(address)
+    for tap in range(TAPS):
+        if taps[tap].next != taps[tap].head:
+            store_release(address + _HEAD + _BYTES * tap, taps[tap].next)

@@ -1,0 +1,1 @@
+"""Commands and events in frames, the beat clock, the ledger, load shedding."""

@@ -1,0 +1,191 @@
+"""Commands waiting for their frame: a heap in the desk, soonest first."""
+
+from __future__ import annotations
+
+from crowdstream.desk.constants import COMMAND_RING, PENDING
+from crowdstream.desk.opcodes import (
+    EV_ENDED,
+    EV_LATE,
+    EV_REFUSED,
+    OP_JUMP,
+    OP_NONE,
+    OP_SEEK,
+    OP_START,
+    REFUSED_FULL,
+)
+from crowdstream.desk.rings import COMMAND_HEAD
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.atomics import load_acquire
+from crowdstream.engine.jit.compile import kernel
+from crowdstream.engine.schedule.beat_clock import frame_of_beat
+from crowdstream.engine.schedule.events import push_event
+
+CANCELLED = 2.0  # value of the event of a start that never came
+NEVER = 1 << 62
+
+
+@kernel
+def _sooner(pending, order, a, b):
+    if pending[a].frame != pending[b].frame:
+        return pending[a].frame < pending[b].frame
+    return order[a] < order[b]
+
+
+@kernel
+def _push(address, master):
+    # Sift the element at the heap's end up to its place.
+    heap = views.heap(address)
+    pending = views.pending(address)
+    order = views.order(address)
+    at = master.pending - 1
+    while at > 0:
+        parent = (at - 1) // 2
+        if not _sooner(pending, order, heap[at], heap[parent]):
+            break
+        heap[at], heap[parent] = heap[parent], heap[at]
+        at = parent
+
+
+@kernel
+def take_next(address):
+    """Remove the soonest command; the index in `pending` where it still stands."""
+    master = views.master(address)[0]
+    heap = views.heap(address)
+    pending = views.pending(address)
+    order = views.order(address)
+    taken = heap[0]
+    master.pending -= 1
+    count = master.pending
+    heap[0] = heap[count]
+    views.spare(address)[count] = taken
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= count:
+            break
+        if child + 1 < count and _sooner(pending, order, heap[child + 1], heap[child]):
+            child += 1
+        if not _sooner(pending, order, heap[child], heap[at]):
+            break
+        heap[at], heap[child] = heap[child], heap[at]
+        at = child
+    return taken
+
+
+@kernel
+def next_frame(address):
+    """The frame of the soonest waiting command, `NEVER` when none waits."""
+    if views.master(address)[0].pending == 0:
+        return NEVER
+    return views.pending(address)[views.heap(address)[0]].frame
+
+
+@kernel
+def cancel(address, voice, before):
+    """Make nothing of the waiting starts and jumps of a voice; a start is reported as ended.
+
+    Only those with an arrival number under `before`: what was sent after the cancel stays.
+    """
+    pending = views.pending(address)
+    order = views.order(address)
+    heap = views.heap(address)
+    for i in range(views.master(address)[0].pending):
+        command = pending[heap[i]]
+        if order[heap[i]] > before or command.target != voice:
+            continue
+        if command.op in (OP_START, OP_SEEK, OP_JUMP):
+            if command.op == OP_START:
+                push_event(address, EV_ENDED, voice, command.serial, command.frame, 0, CANCELLED)
+            command.op = OP_NONE
+
+
+@kernel
+def remind(address, op, target, frame):
+    """The engine's own note to itself: do `op` at `frame`. Dropped when the table is full."""
+    master = views.master(address)[0]
+    if master.pending >= PENDING:
+        views.ledger(address)[0].pending_refused += 1
+        return
+    # Not the place that was freed last: what stood there may have to be carried out once more.
+    spare = views.spare(address)
+    slot = spare[PENDING - 1]
+    spare[PENDING - 1] = spare[master.pending]
+    spare[master.pending] = slot
+    command = views.pending(address)[slot]
+    command.op = op
+    command.target = target
+    command.frame = frame
+    command.by_beat = 0
+    command.serial = 0
+    views.order(address)[slot] = views.undo_log(address)[0].command_tail
+    views.heap(address)[master.pending] = slot
+    master.pending += 1
+    _push(address, master)
+
+
+@kernel
+def sort_waiting(address):
+    """Put the heap in order, whatever order it is in."""
+    master = views.master(address)[0]
+    waiting = master.pending
+    for i in range(waiting):
+        master.pending = i + 1
+        _push(address, master)
+    master.pending = waiting
+
+
+@kernel
+def place_beats(address, now):
+    """After the clock was set anew: give what waits for a beat the frame of that beat."""
+    heap = views.heap(address)
+    pending = views.pending(address)
+    for i in range(views.master(address)[0].pending):
+        command = pending[heap[i]]
+        if command.by_beat:
+            command.frame = max(now, frame_of_beat(address, command.beat))
+    sort_waiting(address)
+
+
+@kernel
+def receive(address, now):
+    """Take every published command off the ring and into the heap.
+
+    Their places in the ring are given back at the end of the turn.
+
+    A command without a frame, or whose frame has passed, is due `now`; how late it is goes
+    into the ledger and back to control.
+    """
+    undo_log = views.undo_log(address)[0]
+    tail = undo_log.command_tail
+    head = load_acquire(address + COMMAND_HEAD)
+    if head == tail:
+        return
+    ring = views.commands(address)
+    master = views.master(address)[0]
+    ledger = views.ledger(address)[0]
+    pending = views.pending(address)
+    while tail < head:
+        command = ring[tail & (COMMAND_RING - 1)]
+        wanted = frame_of_beat(address, command.beat) if command.by_beat else command.frame
+        if master.pending >= PENDING:
+            ledger.pending_refused += 1
+            why = REFUSED_FULL
+            push_event(address, EV_REFUSED, command.target, command.serial, now, wanted, why)
+        else:
+            slot = views.spare(address)[master.pending]
+            pending[slot] = command
+            pending[slot].frame = wanted
+            views.order(address)[slot] = tail
+            views.heap(address)[master.pending] = slot
+            master.pending += 1
+            if wanted < now:
+                pending[slot].frame = now
+                if wanted > 0 or command.by_beat:
+                    ledger.late_commands += 1
+                    ledger.latest_frames = max(ledger.latest_frames, now - wanted)
+                    late = now - wanted
+                    push_event(address, EV_LATE, 0, command.serial, now, wanted, late)
+            _push(address, master)
+        ledger.commands += 1
+        tail += 1
+    undo_log.command_tail = tail

@@ -1,0 +1,252 @@
+"""A turn is rendered as a whole or not at all, whenever the process may be killed.
+
+Before a turn of at most `TURN` frames, what it is going to change is copied. If the engine dies
+in the middle of it, the next one puts all of that back and renders the turn again, from the same
+commands, with the same result. What others are told (the frame reached, commands taken, events,
+taps) is published at the end of the turn, from numbers that are written down before: who is
+killed in the middle of that has it done by the next engine.
+
+Not copied is what comes out the same when it is done again: scratch memory; rings that are
+longer than what is read of them by at least a turn (delay lines, taps); slots that were free and
+are filled anew by the command that starts them.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from crowdstream.desk.constants import (
+    DELAY_FRAMES,
+    HISTORY,
+    PEAK_TAPS,
+    PENDING,
+    SLOTS,
+    STEM_PAST,
+    STEMS,
+    TAPE_PAIRS,
+    TAPS,
+    UNDO_ENTRIES,
+    UNDO_WORDS,
+)
+from crowdstream.desk.dtypes import CLOCK, UNDO_LOG
+from crowdstream.desk.effects import EFFECTS, IDLE, ROWS
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.opcodes import FREE, WORK_IDLE, WORK_PUBLISHES, WORK_RENDERS
+from crowdstream.desk.ramps import RAMP_EFFECT, RAMP_VOICE, VOICE_ROWS
+from crowdstream.desk.rings import COMMAND_TAIL, EVENT_HEAD
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.atomics import fence, load_acquire, store_release
+from crowdstream.engine.jit.compile import entry, kernel
+from crowdstream.engine.mixer.taps import publish_taps
+from crowdstream.engine.schedule.command_heap import sort_waiting
+from crowdstream.engine.voice.stem_routing import in_use
+
+_CLOCK_FIELDS, _UNDO_LOG_FIELDS = CLOCK.fields, UNDO_LOG.fields
+assert _CLOCK_FIELDS is not None and _UNDO_LOG_FIELDS is not None
+_FRAME = REGIONS["clock"].offset + _CLOCK_FIELDS["frame"][1]
+_EPOCH = REGIONS["clock"].offset + _CLOCK_FIELDS["epoch"][1]
+_STAMP = REGIONS["clock"].offset + _CLOCK_FIELDS["stamp"][1]
+_STATE = REGIONS["undo_log"].offset + _UNDO_LOG_FIELDS["state"][1]
+
+
+def _piece(name: str) -> tuple[int, int]:
+    # Where a region lies, and how many words it has.
+    region = REGIONS[name]
+    words = region.dtype.itemsize // 4
+    for length in region.shape:
+        words *= length
+    return region.offset, words
+
+
+def _row(name: str) -> tuple[int, int, int]:
+    # Where a region lies, bytes from one of its rows to the next, and words of a row.
+    offset, words = _piece(name)
+    words //= REGIONS[name].shape[0]
+    return offset, 4 * words, words
+
+
+WHOLE = tuple(
+    _piece(name)
+    for name in (
+        "clock", "ledger", "master", "decks", "eq", "eq_use", "filter", "limiter", "meters",
+        "chains", "effects", "quality",
+    )
+)  # fmt: skip
+_RAMPS, _RAMP_BYTES, _RAMP_WORDS = _row("ramps")
+_VOICES, _VOICE_BYTES, _VOICE_WORDS = _row("voices")
+_HISTORY, _HISTORY_BYTES, _ = _row("history")
+_PAIR_WORDS = 2 * HISTORY
+_PAST, _PAST_BYTES, _ = _row("stem_past")
+_STEM_WORDS = 2 * STEM_PAST
+_STEM_EQ, _STEM_EQ_BYTES, _STEM_EQ_WORDS = _row("stem_eq")
+_STEM_USE, _STEM_USE_BYTES, _STEM_USE_WORDS = _row("stem_eq_use")
+_STEM_FILTER, _STEM_FILTER_BYTES, _STEM_FILTER_WORDS = _row("stem_filter")
+_REGISTERS, _REGISTER_BYTES, _REGISTER_WORDS = _row("effect_registers")
+_MEMORY, _MEMORY_BYTES, _ = _row("effect_memory")
+_PEAKS, _PEAK_BYTES, _ = _row("peak_line")
+_HEAP = REGIONS["heap"].offset
+_LOWS, _PLACES = REGIONS["limiter_lows"].offset, REGIONS["limiter_places"].offset
+
+
+@kernel
+def _copy(to, source, words):
+    a = views.words(to)
+    b = views.words(source)
+    for i in range(words):
+        a[i] = b[i]
+
+
+@kernel
+def _keep(address, offset, words):
+    # Copy `words` words from `offset` on, to be put back by `recover`.
+    undo_log = views.undo_log(address)[0]
+    if undo_log.entries >= UNDO_ENTRIES or undo_log.words + words > UNDO_WORDS:
+        return
+    piece = views.undo_pieces(address)[undo_log.entries]
+    piece[0] = offset
+    piece[1] = words
+    _copy(address + views.UNDO_AT + 4 * undo_log.words, address + offset, words)
+    undo_log.entries += 1
+    undo_log.words += words
+
+
+@kernel
+def _keep_voice(address, slot):
+    voice = views.voices(address)[slot]
+    _keep(address, _VOICES + _VOICE_BYTES * slot, _VOICE_WORDS)
+    rows = _RAMPS + _RAMP_BYTES * (RAMP_VOICE + VOICE_ROWS * slot)
+    _keep(address, rows, _RAMP_WORDS * VOICE_ROWS)
+    for pair in range(TAPE_PAIRS):
+        if in_use(voice, pair):
+            _keep(address, _HISTORY + _HISTORY_BYTES * slot + 4 * _PAIR_WORDS * pair, _PAIR_WORDS)
+    _keep(address, _PAST + _PAST_BYTES * slot, _STEM_WORDS * voice.stems)
+    _keep(address, _STEM_USE + _STEM_USE_BYTES * slot, _STEM_USE_WORDS)
+    _keep(address, _STEM_FILTER + _STEM_FILTER_BYTES * slot, _STEM_FILTER_WORDS)
+    use = views.stem_eq_use(address)[slot]
+    for stem in range(STEMS):
+        if use[stem].eq_state != 0:
+            _keep(address, _STEM_EQ + _STEM_EQ_BYTES * slot, _STEM_EQ_WORDS)
+            return
+
+
+@kernel
+def _keep_effect(address, number):
+    effect = views.effects(address)[number]
+    _keep(address, _RAMPS + _RAMP_BYTES * (RAMP_EFFECT + ROWS * number), _RAMP_WORDS * ROWS)
+    _keep(address, _REGISTERS + _REGISTER_BYTES * number, _REGISTER_WORDS)
+    if effect.asleep == 0 and effect.rewritten > 0:
+        _keep(
+            address, _MEMORY + _MEMORY_BYTES * number + 4 * effect.rewrites_at, effect.rewritten
+        )
+
+
+@kernel
+def _keep_limiter(address):
+    # The past of its detector, and the gains that it still holds.
+    for row in range(2):
+        _keep(address, _PEAKS + _PEAK_BYTES * row, PEAK_TAPS - 1)
+    state = views.limiter(address)[0]
+    at = state.oldest
+    while at < state.newest:
+        place = at & (DELAY_FRAMES - 1)
+        some = min(state.newest - at, DELAY_FRAMES - place)
+        _keep(address, _LOWS + 8 * place, 2 * some)
+        _keep(address, _PLACES + 8 * place, 2 * some)
+        at += some
+
+
+@kernel
+def begin_turn(address):
+    """Copy what is about to change. From here until `end_turn` the desk can be put back."""
+    undo_log = views.undo_log(address)[0]
+    rings = views.rings(address)[0]
+    undo_log.command_tail = rings.command_tail
+    undo_log.event_head = rings.event_head
+    if undo_log.off:
+        return
+    undo_log.entries = 0
+    undo_log.words = 0
+    for piece in WHOLE:
+        _keep(address, piece[0], piece[1])
+    _keep(address, _RAMPS, _RAMP_WORDS * RAMP_EFFECT)
+    _keep(address, _HEAP, views.master(address)[0].pending)
+    _keep_limiter(address)
+    all_voices = views.voices(address)
+    for slot in range(SLOTS):
+        if all_voices[slot].state != FREE:
+            _keep_voice(address, slot)
+    effects = views.effects(address)
+    for number in range(EFFECTS):
+        if effects[number].state != IDLE:
+            _keep_effect(address, number)
+    store_release(address + _STATE, WORK_RENDERS)
+    fence()  # nothing is changed before that can be seen
+
+
+@kernel
+def _publish(address):
+    undo_log = views.undo_log(address)[0]
+    store_release(address + COMMAND_TAIL, undo_log.command_tail)
+    store_release(address + EVENT_HEAD, undo_log.event_head)
+    publish_taps(address)
+    store_release(address + _FRAME, undo_log.frame)
+    store_release(address + _EPOCH, undo_log.epoch)
+    store_release(address + _STATE, WORK_IDLE)
+
+
+@kernel
+def end_turn(address, frame):
+    """The turn is done, and the next one begins with `frame`: everybody may know."""
+    undo_log = views.undo_log(address)[0]
+    undo_log.frame = frame
+    undo_log.epoch = views.clock(address)[0].epoch + 1
+    store_release(address + _STATE, WORK_PUBLISHES)
+    fence()
+    _publish(address)
+
+
+@kernel
+def _put_back(address):
+    undo_log = views.undo_log(address)[0]
+    all_voices = views.voices(address)
+    for slot in range(SLOTS):
+        all_voices[slot].state = FREE  # those that sounded get theirs back
+    now_ns = views.clock(address)[0].callback_ns
+    at = 0
+    pieces = views.undo_pieces(address)
+    for i in range(undo_log.entries):
+        _copy(address + pieces[i, 0], address + views.UNDO_AT + 4 * at, pieces[i, 1])
+        at += pieces[i, 1]
+    views.clock(address)[0].callback_ns = now_ns
+    taps = views.taps(address)
+    for tap in range(TAPS):
+        taps[tap].next = taps[tap].head
+    # Places in the table of what waits that nothing waits in are free, in whatever order.
+    waits = views.waits(address)
+    heap = views.heap(address)
+    spare = views.spare(address)
+    count = views.master(address)[0].pending
+    for i in range(PENDING):
+        waits[i] = 0
+    for i in range(count):
+        waits[heap[i]] = 1
+    free = count
+    for i in range(PENDING):
+        if waits[i] == 0:
+            spare[free] = i
+            free += 1
+    sort_waiting(address)
+
+
+@entry(types.void(types.int64))
+def recover(address):
+    """Make the desk whole after an engine died, whenever it did. Nobody may render meanwhile."""
+    state = views.undo_log(address)[0].state
+    if state == WORK_RENDERS:
+        _put_back(address)
+        store_release(address + _STATE, WORK_IDLE)
+    elif state == WORK_PUBLISHES:
+        _publish(address)
+    stamp = load_acquire(address + _STAMP)
+    if stamp & 1:
+        store_release(address + _STAMP, stamp + 1)

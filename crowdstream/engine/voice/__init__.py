@@ -1,0 +1,1 @@
+"""A voice: playhead, sync, loops, stems, keylock."""

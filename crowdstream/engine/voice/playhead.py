@@ -1,0 +1,273 @@
+"""What moves a playhead besides time: sync, jumps, slip, reverse, the hand on the platter.
+
+Each acts at its frame, between two segments. A voice that plays on elsewhere is crossfaded
+there; one that only gets a new future has the tape ahead of the playhead taken back.
+"""
+
+from __future__ import annotations
+
+import math
+
+from crowdstream.desk.constants import GRIDS
+from crowdstream.desk.opcodes import EV_REFUSED, OP_SETTLE, PLAYING, REFUSED_GRID
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_ROWS, VOICE_SPIN
+from crowdstream.engine.dsp.ramps import set_ramp
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.compile import kernel
+from crowdstream.engine.schedule.beat_clock import beat_at, beat_on_grid, frame_on_grid
+from crowdstream.engine.schedule.command_heap import remind
+from crowdstream.engine.schedule.events import push_event
+from crowdstream.engine.voice.sync import file_place, measure_loop, track_beat
+from crowdstream.engine.voice.voice import FADE_OUT, free_voice, place_voice, rewind
+
+MIN_JUMP = 0.5  # frames: nearer than that is there already
+
+
+@kernel
+def snap(value, quantum):
+    """The nearest multiple of a quantum; the value itself for a quantum of 0."""
+    return math.floor(value / quantum + 0.5) * quantum if quantum > 0.0 else value
+
+
+@kernel
+def lock(address, slot, frame):
+    """Put a synced voice in phase with the clock: the offset snaps to its quantum.
+
+    It is moved there with a crossfade, unless it stands within half a frame of it already.
+    """
+    voice = views.voices(address)[slot]
+    if voice.state != PLAYING or not voice.synced:
+        return
+    place = file_place(voice)
+    clock = voice.direction * voice.sync_ratio * beat_at(address, frame)
+    offset = beat_on_grid(address, voice.grid, place) - clock
+    voice.sync_offset = snap(offset, voice.sync_quantum)
+    wanted = frame_on_grid(address, voice.grid, clock + voice.sync_offset)
+    if wanted < 0.0:  # before the file's beginning: the next one
+        voice.sync_offset += voice.sync_quantum
+        wanted = frame_on_grid(address, voice.grid, clock + voice.sync_offset)
+    if abs(wanted - place) > MIN_JUMP:
+        place_voice(address, slot, wanted)
+        place = file_place(voice)
+    tie(voice, frame_on_grid(address, voice.grid, clock + voice.sync_offset))
+
+
+@kernel
+def tie(voice, wanted):
+    """What is on the tape under the playhead is `wanted` in the file from now on."""
+    voice.sync_tape = voice.play + voice.fraction - voice.direction * wanted
+
+
+@kernel
+def _refuse_gridless(address, command, frame):
+    push_event(
+        address, EV_REFUSED, command.target, command.serial, frame, command.frame, REFUSED_GRID
+    )
+
+
+@kernel
+def sync_voice(address, command, frame):
+    """Tie a voice to the clock, or let it go: `OP_SYNC`."""
+    slot = command.target
+    voice = views.voices(address)[slot]
+    if voice.state != PLAYING:
+        return
+    if command.index == 0:
+        voice.resync = 0
+        free_voice(address, slot)
+        return
+    if voice.grid < 0 or not command.x > 0.0:
+        _refuse_gridless(address, command, frame)
+        return
+    voice.sync_ratio = command.x
+    voice.sync_quantum = command.y if command.y > 0.0 else 1.0
+    if views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN].value != 1.0:
+        voice.resync = 1
+        return
+    voice.synced = 1
+    lock(address, slot, frame)
+
+
+@kernel
+def retie_voices(address, before, frame):
+    """After the clock was set anew: where its beat has jumped, synced voices go along.
+
+    `before`: the beat at `frame` as it would have been.
+    """
+    if abs(beat_at(address, frame) - before) < 1e-9:
+        return
+    for slot in range(views.voices(address).shape[0]):
+        if views.voices(address)[slot].synced:
+            lock(address, slot, frame)
+
+
+@kernel
+def relay(address, slot, frame):
+    """Have the tape laid anew from the playhead on, before a loop is changed.
+
+    Where that can't be, the voice jumps to the place where it is.
+    """
+    voice = views.voices(address)[slot]
+    if rewind(address, slot):
+        return
+    place = file_place(voice)
+    if voice.synced:
+        place = frame_on_grid(address, voice.grid, track_beat(address, voice, frame))
+    place_voice(address, slot, place)
+    if voice.synced:
+        tie(voice, place)
+
+
+@kernel
+def seek_voice(address, command, frame):
+    """Jump to a file frame; a synced voice to the place nearest to it that is in phase."""
+    voice = views.voices(address)[command.target]
+    if voice.state == PLAYING:
+        place_voice(address, command.target, float(command.start))
+        lock(address, command.target, frame)
+
+
+@kernel
+def jump_voice(address, command, frame):
+    """Jump by file frames or by beats of the voice's grid; its loop goes along."""
+    slot = command.target
+    voice = views.voices(address)[slot]
+    if voice.state != PLAYING:
+        return
+    place = file_place(voice)
+    wanted = place + command.y
+    if command.index == 1:
+        if voice.grid < 0:
+            _refuse_gridless(address, command, frame)
+            return
+        beat = beat_on_grid(address, voice.grid, place) + command.y
+        wanted = frame_on_grid(address, voice.grid, beat)
+    if voice.loop and not voice.loop_in <= wanted < voice.loop_out:
+        by = math.floor(wanted - place + 0.5)
+        first, last = voice.loop_in + by, voice.loop_out + by
+        if first >= 0 and last <= voice.length:
+            voice.loop_in, voice.loop_out = first, last
+            measure_loop(address, voice)
+        else:
+            voice.loop = 0
+    if voice.synced and command.index == 1 and 0.0 <= wanted < voice.length:
+        voice.sync_offset += command.y
+        place_voice(address, slot, wanted)
+        tie(voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame)))
+        return
+    place_voice(address, slot, wanted)
+    lock(address, slot, frame)
+
+
+@kernel
+def _underneath(address, voice, frame):
+    # Where a slipping voice would be by now.
+    if voice.synced:
+        beat = voice.sync_ratio * beat_at(address, frame) + voice.slip_offset
+        return frame_on_grid(address, voice.grid, beat)
+    return voice.slip_place
+
+
+@kernel
+def go_on(address, slot, frame):
+    """Back to where the track has run on to underneath."""
+    voice = views.voices(address)[slot]
+    wanted = _underneath(address, voice, frame)
+    voice.direction = 1
+    if voice.synced:
+        voice.sync_offset = voice.slip_offset
+    place_voice(address, slot, wanted)
+    if voice.synced:
+        tie(voice, wanted)
+
+
+@kernel
+def slip_voice(address, command, frame):
+    """Have the track run on underneath from now on; or go to where it has run: `OP_SLIP`."""
+    voice = views.voices(address)[command.target]
+    if voice.state != PLAYING or voice.slip == command.index:
+        return
+    if command.index == 1:
+        voice.slip = 1
+        voice.slip_offset = voice.sync_offset
+        voice.slip_place = file_place(voice)
+        return
+    voice.slip = 0
+    if abs(_underneath(address, voice, frame) - file_place(voice)) > MIN_JUMP:
+        voice.loop = 0
+        go_on(address, command.target, frame)
+
+
+@kernel
+def reverse_voice(address, command, frame):
+    """Play backward from here, or forward again: `OP_REVERSE`."""
+    slot = command.target
+    voice = views.voices(address)[slot]
+    direction = -1 if command.index else 1
+    if voice.state != PLAYING or voice.direction == direction:
+        return
+    if direction > 0 and voice.slip:
+        go_on(address, slot, frame)
+        return
+    place = file_place(voice)
+    voice.direction = direction
+    place_voice(address, slot, place)
+    if not voice.synced:
+        return
+    if direction > 0:
+        lock(address, slot, frame)
+        return
+    clock = voice.sync_ratio * beat_at(address, frame)
+    voice.sync_offset = beat_on_grid(address, voice.grid, place) + clock
+    tie(voice, place)
+
+
+@kernel
+def spin_voice(address, command, frame):
+    """Brake the platter, or let it spin up: `OP_SPIN`."""
+    slot = command.target
+    voice = views.voices(address)[slot]
+    if voice.state != PLAYING:
+        return
+    if voice.synced:
+        if voice.slip:
+            voice.slip_place = _underneath(address, voice, frame)
+        free_voice(address, slot)
+        voice.resync = 1
+    voice.spin_stop = command.index
+    frames = max(FADE_OUT, int(command.y))
+    set_ramp(views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN], command.x, frames)
+    remind(address, OP_SETTLE, slot, frame + frames)  # `command` may be overwritten by it
+
+
+@kernel
+def settle_voice(address, slot, frame):
+    """The platter has come to rest or to speed; True when the voice is to stop."""
+    voice = views.voices(address)[slot]
+    spin = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN]
+    if voice.state != PLAYING or spin.left > 0:
+        return False
+    if spin.value == 0.0:
+        return voice.spin_stop == 1
+    if spin.value == 1.0:
+        if voice.slip:
+            place_voice(address, slot, voice.slip_place)
+        if voice.resync:
+            voice.resync = 0
+            voice.synced = 1
+            lock(address, slot, frame)
+            voice.slip_offset = voice.sync_offset
+    return False
+
+
+@kernel
+def grid_voice(address, command, frame):
+    """Give a voice another beat grid: `OP_GRID`."""
+    voice = views.voices(address)[command.target]
+    if voice.state != PLAYING or command.index >= GRIDS:
+        return
+    if voice.synced and command.index < 0:
+        free_voice(address, command.target)
+    voice.grid = command.index
+    measure_loop(address, voice)
+    lock(address, command.target, frame)

@@ -1,0 +1,237 @@
+"""Where a voice with keylock is spliced: the decisions, none of the sound.
+
+The tape is laid at the file's speed, while the place where the beat wants the playhead, the
+*ideal* one, moves faster or slower. Now and then the head jumps: it is crossfaded to a place
+`lag` frames away where the sound is alike. Three rules decide when and how far:
+
+1. An attack sounds exactly when it is due. The splice before it makes the deviation zero
+   there. It keeps clear of the attack, neither repeats one nor leaves one out.
+2. Between attacks the head is spliced when it is LIMIT away, to where the sound differs
+   least: place and lag are searched together. It comes out on the other side.
+3. When speed and pitch agree again, one last splice brings it to zero.
+
+The whole file is in memory, so all this looks ahead, and nothing is delayed.
+"""
+
+from __future__ import annotations
+
+import math
+
+from crowdstream.engine.jit.compile import kernel
+from crowdstream.engine.voice.onsets import NEVER, last_attack, next_attack
+from crowdstream.engine.voice.splice_search import STEP, WORST, gather, least, refine
+from crowdstream.engine.voice.tape import lap_frames, next_border
+
+EVERY = 128  # tape frames between two decisions: 2.9 ms
+LONG_FADE = 1024  # frames of a splice where there is room: 23 ms
+SHORT_FADE = 128  # the shortest: 2.9 ms
+CLEAR_BEFORE = 66  # frames before an attack that no splice touches: 1.5 ms
+CLEAR_AFTER = 220  # and after: 5 ms
+BODY = 882  # frames after an attack that are not played again between attacks: 20 ms
+LIMIT = 400  # frames of deviation that call for a splice: 9 ms
+SPREAD = 1150  # frames between the shortest and the longest lag that are tried: 26 ms
+REACH = 1600  # the longest lag to an attack: 36 ms
+HORIZON = 4096  # tape frames ahead in which an attack is prepared for: 93 ms
+WINDOW = 2048  # frames in which the place of the splice before an attack is chosen: 46 ms
+AHEAD = 1536  # frames ahead in which the place of another splice is chosen: 35 ms
+CLOSE = 2.0  # frames of deviation at an attack that are left alone: 0.05 ms
+TOO_FAR = 2205  # frames of deviation that are worse than an attack lost: 50 ms
+LOST = 8820  # frames of deviation at which the head jumps to the ideal place at once: 0.2 s
+JUMP_FADE = 256  # frames of that
+FAR = 6000  # frames around the head in which attacks matter
+
+
+@kernel
+def deviation(voice, place, ideal):
+    """Frames by which `place` in the file is ahead of `ideal`, on the shorter way round a loop."""
+    off = place - ideal
+    length = lap_frames(voice)
+    if voice.loop and place >= voice.loop_in and ideal >= voice.loop_in:
+        off -= length * math.floor(off / length + 0.5)
+    return off
+
+
+@kernel
+def _schedule(voice, after, lag, target, fade, alike):
+    voice.splice_at = voice.fed + after
+    voice.splice_lag = lag
+    voice.splice_target = target
+    voice.splice_fade = fade
+    voice.splice_alike = alike
+
+
+@kernel
+def _splice(voice):
+    # The head jumps now; what it leaves fades out.
+    voice.cursor += voice.splice_lag
+    voice.fade_lag = voice.splice_lag
+    voice.fade_length = voice.splice_fade
+    voice.fade_left = voice.splice_fade
+    voice.fade_alike = voice.splice_alike
+    voice.splice_at = -1
+    voice.splices += 1
+
+
+@kernel
+def _to_attack(address, voice, lag, clear, due, attack, sounded):
+    # Plan the splice that puts an attack where it is due; False when there is no room.
+    # `due`: tape frames until then; `clear`: how many of them keep clear of it.
+    first = max(0, sounded + CLEAR_AFTER - voice.cursor - min(0, lag))
+    first = max(first, -voice.cursor - lag)  # not before the file's beginning
+    room = int(min(due, float(attack - voice.cursor))) - clear
+    fade = LONG_FADE
+    while fade > SHORT_FADE and room - fade < first + fade // 2:
+        fade //= 2
+    last = room - fade
+    if last < first:
+        return False
+    first = max(first, last - WINDOW)
+    span = (last - first) // STEP
+    gather(address, voice, voice.cursor + first, span * STEP + fade, 0)
+    gather(address, voice, voice.cursor + first + lag, span * STEP + fade, 1)
+    _, step = least(address, 0, 0, span, fade // STEP, 1.0, WORST)
+    step = max(0, step)
+    _, alike = refine(address, step * STEP, step * STEP, 0, fade)
+    _schedule(voice, first + step * STEP, lag, attack, fade, alike)
+    return True
+
+
+@kernel
+def _freely(address, voice, off, drift, attack, sounded):
+    # Plan a splice to wherever the sound is most alike, on the other side of the ideal place.
+    speed = abs(drift)
+    fade = LONG_FADE
+    room = attack - voice.cursor - CLEAR_BEFORE - EVERY
+    while fade > SHORT_FADE and (speed * fade > 640.0 or fade > room):
+        fade //= 2
+    ahead = min(float(AHEAD), 600.0 / max(speed, 1e-3))
+    shortest = int(0.75 * abs(off) + speed * (fade + 0.5 * ahead))
+    shortest = max(shortest, 2 * STEP)
+    here = voice.cursor
+    last = min(int(ahead), attack - here - CLEAR_BEFORE - fade)
+    if last < 0:
+        return
+    last //= STEP
+    lags = SPREAD // STEP
+    back = off > 0.0 if abs(off) >= LIMIT else drift > 0.0
+    # The step from which on both heads are clear of the last attack.
+    first = max(0, (sounded + CLEAR_AFTER - here + STEP - 1) // STEP)
+    nearest = here - shortest - (lags - 1) * STEP if back else here + shortest
+    if back and sounded + BODY + shortest > here + last * STEP:
+        return
+    if not back and here + shortest + first * STEP + fade > attack - CLEAR_BEFORE:
+        return
+    gather(address, voice, here, last * STEP + fade, 0)
+    gather(address, voice, nearest, (last + lags) * STEP + fade, 1)
+    best = WORST
+    chosen = -1
+    chosen_lag = 0
+    for k in range(lags):
+        lag = shortest + k * STEP
+        low, high = first, last
+        if back:
+            low = max(low, (sounded + BODY + lag - here + STEP - 1) // STEP)
+            shift = lags - 1 - k
+        else:
+            high = min(high, (attack - CLEAR_BEFORE - fade - here - lag) // STEP)
+            shift = k
+        if low > high:
+            continue
+        best, step = least(address, shift, low, high, fade // STEP, 1.0, best)
+        if step >= 0:
+            chosen = step
+            chosen_lag = lag
+    if chosen < 0:
+        return
+    if back:
+        chosen_lag = -chosen_lag
+    at = chosen * STEP
+    exact, alike = refine(address, at, here + at + chosen_lag - nearest, STEP, fade)
+    _schedule(voice, at, chosen_lag + exact, -1, fade, alike)
+
+
+@kernel
+def _still_fits(voice, due, clear):
+    # Whether a splice planned for an attack is good although the speed may have changed.
+    room = min(due, float(voice.splice_target - voice.cursor)) - clear
+    return room >= voice.splice_fade and abs(voice.splice_lag) <= 2 * REACH
+
+
+@kernel
+def decide(address, voice, ideal, ratio):
+    """Decide about the voice's head, at the tape frame that is laid next.
+
+    `ideal`: the file frame (not whole) that should sound when this tape frame does; `ratio`:
+    file frames by which it moves on in a tape frame. Sets `decide_at`, the tape frame before
+    which it wants to be asked again. Returns True when the head is where it should be and
+    stays there by itself.
+    """
+    fed = voice.fed
+    voice.decide_at = fed + EVERY
+    here = voice.cursor
+    off = deviation(voice, here, ideal)
+    if voice.ended >= 0:
+        return False, off
+    if voice.fade_left > 0:
+        voice.decide_at = fed + min(EVERY, voice.fade_left)
+        return False, off
+    if voice.splice_at > fed and abs(off) < LOST:
+        voice.decide_at = voice.splice_at
+        return False, off
+    if abs(off) >= LOST:
+        _schedule(voice, 0, -math.floor(off + 0.5), -1, JUMP_FADE, 0.0)
+        voice.splice_lag = max(voice.splice_lag, -here)
+        _splice(voice)
+        voice.decide_at = fed + EVERY
+        return False, off
+    ideal = here - off
+    drift = 1.0 - ratio
+    if voice.splice_at == fed:
+        target = voice.splice_target
+        if target < 0:
+            _splice(voice)
+            return False, off
+        due = (target - ideal) / ratio
+        voice.splice_lag = math.floor(target - here - due + 0.5)
+        if drift == 0.0 or _still_fits(voice, due, CLEAR_BEFORE):
+            _splice(voice)
+            return False, off
+    voice.splice_at = -1
+    if drift == 0.0 and abs(off) < 0.75:
+        return True, off
+    attack = min(next_attack(address, voice, here, FAR), max(here, next_border(voice)))
+    sounded = max(last_attack(address, voice, here, FAR), -BODY)
+    if voice.loop and voice.wraps > 0 and here >= voice.loop_in:
+        sounded = max(sounded, voice.loop_in)
+    due = (attack - ideal) / ratio
+    clear = CLEAR_BEFORE
+    soon = drift == 0.0 and due > HORIZON
+    if soon:  # no attack to wait for: some place soon
+        attack = here + HORIZON
+        due = attack - ideal
+        clear = 0
+    waiting = False
+    pressed = False
+    # A head that is ahead comes to the attack before it is due.
+    if soon or due <= HORIZON or attack - here <= HORIZON:
+        exact = attack - here - due
+        if abs(exact) <= (0.75 if drift == 0.0 else CLOSE):
+            return False, off
+        if abs(exact) <= REACH:
+            lag = math.floor(exact + 0.5)
+            waiting = due > 0.0
+            _to_attack(address, voice, lag, clear, due, attack, sounded)
+        elif exact < 0.0:
+            pressed = attack - here < LONG_FADE + CLEAR_BEFORE + 2 * EVERY
+    outward = off * drift > 0.0 or abs(off) >= TOO_FAR
+    if abs(off) >= TOO_FAR:
+        attack = NEVER  # so dense, so fast: an attack will have to be left out
+        sounded = -BODY
+        waiting = False
+    if voice.splice_at < 0 and not waiting and (pressed or (abs(off) >= LIMIT and outward)):
+        _freely(address, voice, off, drift, attack, sounded)
+    if voice.splice_at == fed:
+        _splice(voice)
+    elif voice.splice_at > fed:
+        voice.decide_at = voice.splice_at
+    return False, off

@@ -1,0 +1,154 @@
+"""Where a splice is heard least: two stretches of a voice's sound compared.
+
+What is compared is the sum of all its stems without their gains, straight from the pages, so
+that the splice is the same whatever is turned up.
+"""
+
+from __future__ import annotations
+
+from crowdstream.desk.constants import WAVE
+from crowdstream.desk.opcodes import INT16
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.atomics import load_acquire32
+from crowdstream.engine.jit.compile import fast_kernel, kernel
+
+STEP = 8  # frames that are one in the coarse search: 5.5 kHz are enough to find a period
+# Shares of the channels: unequal, so that a sound whose sides are opposite does not vanish.
+LEFT, RIGHT = 0.6, 0.4
+WORST = 1e30
+EMPTY = 1e-9  # energy that counts as silence
+
+
+@fast_kernel
+def _add_int16(samples, start, channels, count, out, at):
+    if channels == 2:
+        left, right = views.F32(LEFT / 32768.0), views.F32(RIGHT / 32768.0)
+        for i in range(count):
+            k = 2 * (start + i)
+            out[at + i] += samples[k] * left + samples[k + 1] * right
+    else:
+        scale = views.F32(1.0 / 32768.0)
+        for i in range(count):
+            out[at + i] += samples[start + i] * scale
+
+
+@fast_kernel
+def _add_float32(samples, start, channels, count, out, at):
+    if channels == 2:
+        left, right = views.F32(LEFT), views.F32(RIGHT)
+        for i in range(count):
+            k = 2 * (start + i)
+            out[at + i] += samples[k] * left + samples[k + 1] * right
+    else:
+        for i in range(count):
+            out[at + i] += samples[start + i]
+
+
+@kernel
+def gather(address, voice, place, count, row):
+    """Lay `count` frames of the voice's sound from file frame `place` on to `wave[row]`.
+
+    Mono. Silence where the file has not begun or is over, and where a page is missing. And
+    the same in steps of STEP frames to `scan[row]`.
+    """
+    wave = views.wave(address)[row]
+    count = min(count, WAVE)
+    for i in range(count):
+        wave[i] = 0.0
+    for stem in range(voice.stems):
+        number = voice.sources[stem]
+        source = views.sources(address)[number]
+        done = max(0, -place)
+        last = min(count, source.frames - place)
+        while done < last:
+            size = 1 << source.page_shift
+            within = (place + done) & (size - 1)
+            some = min(last - done, size - within)
+            entry = views.page_entry_address(address, number, (place + done) >> source.page_shift)
+            page = load_acquire32(entry) - 1
+            if page >= 0:
+                where = views.page_address(address, page)
+                if source.format == INT16:
+                    samples = views.int16_samples(where)
+                    _add_int16(samples, within, source.channels, some, wave, done)
+                else:
+                    samples = views.float32_samples(where)
+                    _add_float32(samples, within, source.channels, some, wave, done)
+            done += some
+    _thin(wave, views.scan(address)[row], count // STEP)
+
+
+@fast_kernel
+def _thin(wave, scan, count):
+    for k in range(count):
+        total = views.F32(0.0)
+        for i in range(STEP):
+            total += wave[STEP * k + i]
+        # What is no number is no match either; it must not spread.
+        scan[k] = total if abs(total) < views.F32(WORST) else views.F32(0.0)
+
+
+@fast_kernel
+def _difference(a, b, at, shift, count):
+    total = views.F32(0.0)
+    for i in range(count):
+        e = a[at + i] - b[at + shift + i]
+        total += e * e
+    return total
+
+
+@fast_kernel
+def _energy(a, at, count):
+    total = views.F32(0.0)
+    for i in range(count):
+        total += a[at + i] * a[at + i]
+    return total
+
+
+@kernel
+def least(address, shift, first, last, fade, scale, best):
+    """The place where `scan[0]` and `scan[1]`, read `shift` steps further, differ least.
+
+    Over `fade` steps from each of the steps `first` to `last`. Returns the squared difference
+    times `scale` and the step; -1 when nothing is below `best`.
+    """
+    a = views.scan(address)[0]
+    b = views.scan(address)[1]
+    at = -1
+    total = _difference(a, b, first, shift, fade)
+    for k in range(first, last + 1):
+        value = total * scale
+        if value < best:
+            best = value
+            at = k
+        if k < last:
+            behind = a[k + fade] - b[k + fade + shift]
+            before = a[k] - b[k + shift]
+            total = max(views.F32(0.0), total + behind * behind - before * before)
+    return best, at
+
+
+@kernel
+def refine(address, at, behind, spread, fade):
+    """The shift within `spread` frames at which the waves differ least, and how alike they are.
+
+    `wave[0]` from `at` on is compared with `wave[1]` from `behind` on. Returns frames to add
+    to `behind`, and a correlation from 0 to 1.
+    """
+    a = views.wave(address)[0]
+    b = views.wave(address)[1]
+    best = WORST
+    chosen = 0
+    for shift in range(-spread, spread + 1):
+        where = behind + shift
+        if where < 0 or where + fade > WAVE or at + fade > WAVE:
+            continue
+        difference = _difference(a, b, at, where - at, fade)
+        if difference < best:
+            best = difference
+            chosen = shift
+    where = max(0, behind + chosen)
+    total = _energy(a, at, fade) + _energy(b, where, fade)
+    if not total > EMPTY or not best < WORST:
+        return chosen, 1.0
+    return chosen, min(max(1.0 - best / total, 0.0), 1.0)

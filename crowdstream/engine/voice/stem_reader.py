@@ -1,0 +1,323 @@
+"""One stem of a voice, as it lies in the file: page after page, missing pages, joins, errors.
+
+Each stem has a stretch of tape of its own, on which it lies without any gain: `PAST` frames of
+what came before, then the new ones. A step that nobody made (a page that is missing, a file
+that ends, two ends of a loop that do not meet) is spread here, so that all that comes after
+is the stems times gains.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crowdstream.desk.constants import STEM_PAST, STEMS
+from crowdstream.desk.opcodes import CAUSE_PAGE, INT16
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_LISTEN, VOICE_ROWS, VOICE_STEM
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.atomics import load_acquire32
+from crowdstream.engine.jit.compile import kernel
+from crowdstream.engine.schedule.ledger import note_gap
+
+RETURN = 64  # frames over which a stem comes back after a missing page
+OFFSET_DECAY = 0.985  # per frame: a step dies away within about 5 ms
+OFFSET_FLOOR = 1e-6
+SEAM_RATIO = 4.0  # a join this many times steeper than what led to it is a click
+SEAM_FLOOR = 0.01
+SEAM_LOOKBACK = 8
+LOUDEST = 1e4  # a sample beyond +80 dB full scale is an error in the file
+
+INT16_SCALE = 1.0 / 32768.0  # full scale of 16 bits is 1
+
+MISSING, OVER = -1, -2  # why a stem has nothing to sound
+FOREVER = 1 << 62
+
+
+@kernel
+def _put_frames(data, scale, channels, first, step, count, left, right):
+    # Frames `first`, `first + step`, ... of a page to a stretch of tape.
+    if channels == 2:
+        for i in range(count):
+            left[i] = data[2 * (first + step * i)] * scale
+            right[i] = data[2 * (first + step * i) + 1] * scale
+    else:
+        for i in range(count):
+            x = data[first + step * i] * scale
+            left[i] = x
+            right[i] = x
+
+
+@kernel
+def _put_int16_pairs(frames, count, left, right):
+    # Forward, 16 bits, stereo, what most is: both samples of a frame as one number, because the
+    # compiler can read those several at a time.
+    scale = views.F32(INT16_SCALE)
+    for i in range(count):
+        both = frames[i]
+        left[i] = views.F32(np.int16(both)) * scale
+        right[i] = views.F32(both >> np.int32(16)) * scale
+
+
+@kernel
+def _put_page(address, source, page, position, step, count, tape, at):
+    # One stem's frames out of one page, from a file position on, to a stretch of tape.
+    # Stretches that begin at 0: with a place added to each index the compiler would not know
+    # that none is negative, and take one frame after another.
+    left, right = tape[0, at : at + count], tape[1, at : at + count]
+    channels = source.channels
+    place = views.page_address(address, page)
+    first = position & ((1 << source.page_shift) - 1)
+    # Each direction has a call of its own, so that the compiler knows the step.
+    if source.format == INT16:
+        scale = views.F32(INT16_SCALE)
+        data16 = views.int16_samples(place)
+        if step > 0 and channels == 2:
+            _put_int16_pairs(views.int32_samples(place + 4 * first), count, left, right)
+        elif step > 0:
+            data16 = views.int16_samples(place + 2 * first)
+            _put_frames(data16, scale, 1, 0, 1, count, left, right)
+        else:
+            _put_frames(data16, scale, channels, first, -1, count, left, right)
+        return
+    one = views.F32(1.0)
+    if step > 0:
+        data32 = views.float32_samples(place + 4 * channels * first)
+        _put_frames(data32, one, channels, 0, 1, count, left, right)
+    else:
+        data32 = views.float32_samples(place)
+        _put_frames(data32, one, channels, first, -1, count, left, right)
+    _silence_errors(address, left, right, count)
+
+
+@kernel
+def _put_silence(tape, at, count):
+    for channel in range(2):
+        to = tape[channel, at : at + count]
+        for i in range(count):
+            to[i] = 0.0
+
+
+@kernel
+def page_frames_left(source, position, direction):
+    """Frames from a file position on, in that direction, within its page."""
+    size = 1 << source.page_shift
+    within = position & (size - 1)
+    return size - within if direction > 0 else within + 1
+
+
+@kernel
+def page_of(address, number, source, position):
+    """The arena page under a file position, or -1."""
+    if position >= source.frames or position < 0:
+        return -1
+    entry = views.page_entry_address(address, number, position >> source.page_shift)
+    return load_acquire32(entry) - 1
+
+
+@kernel
+def _silent_from(ramp):
+    if ramp.left > 0:
+        return ramp.left if ramp.target == 0.0 else FOREVER
+    return 0 if ramp.value == 0.0 else FOREVER
+
+
+@kernel
+def heard_frames(address, slot, stem):
+    """For how many of the next tape frames a stem is heard anywhere.
+
+    It tells the same frame however the time until then is cut into blocks.
+    """
+    ramps = views.ramps(address)
+    base = RAMP_VOICE + VOICE_ROWS * slot + stem
+    return max(_silent_from(ramps[base + VOICE_STEM]), _silent_from(ramps[base + VOICE_LISTEN]))
+
+
+@kernel
+def fall_silent(voice, stem, tape, at, why):
+    """A stem stops short at `at` of its tape: what it gave last dies away instead of dropping.
+
+    True when it had been sounding until then.
+    """
+    if voice.hole[stem] < 0:
+        return False
+    for channel in range(2):
+        last = tape[channel, at - 1]
+        voice.offset[stem, channel] = last if abs(last) < LOUDEST else views.F32(0.0)
+    voice.hole[stem] = why
+    return True
+
+
+@kernel
+def _smooth_seam(voice, stem, tape, at):
+    # After a wrap without a crossfade: where the two ends do not meet, spread the step.
+    for channel in range(2):
+        steepest = views.F32(0.0)
+        for i in range(at - SEAM_LOOKBACK, at):
+            steepest = max(steepest, abs(tape[channel, i] - tape[channel, i - 1]))
+        step = tape[channel, at - 1] - tape[channel, at] - voice.offset[stem, channel]
+        if SEAM_RATIO * steepest + SEAM_FLOOR < abs(step) < LOUDEST:
+            voice.offset[stem, channel] += step
+
+
+@kernel
+def _apply_offset(voice, stem, tape, at, count):
+    """Add what is left of a step that is being hidden to `count` frames of the stem's tape."""
+    for channel in range(2):
+        offset = voice.offset[stem, channel]
+        if offset == 0.0:
+            continue
+        for i in range(count):
+            offset *= views.F32(OFFSET_DECAY)
+            if abs(offset) < OFFSET_FLOOR:
+                offset = views.F32(0.0)
+                break
+            tape[channel, at + i] += offset
+        voice.offset[stem, channel] = offset
+
+
+@kernel
+def _silence_errors(address, left, right, count):
+    # One bad sample of a file must not live on in filters and fades behind this.
+    bad = 0
+    for i in range(count):
+        bad += not (abs(left[i]) < LOUDEST and abs(right[i]) < LOUDEST)
+    if bad == 0:
+        return
+    views.ledger(address)[0].nonfinite += bad
+    for i in range(count):
+        if not (abs(left[i]) < LOUDEST and abs(right[i]) < LOUDEST):
+            left[i] = 0.0
+            right[i] = 0.0
+
+
+@kernel
+def _add_before(address, number, source, place, step, shares, tape, at, count):
+    # What leads up to the place that a lap begins at, onto the end of the lap before it.
+    other = views.stem_tape(address)[STEMS]
+    done = 0
+    while done < count:
+        here = place + step * done
+        some = min(count - done, page_frames_left(source, here, step))
+        page = page_of(address, number, source, here)
+        if step > 0:
+            some = min(some, max(1, source.frames - here))
+        if page >= 0:
+            _put_page(address, source, page, here, step, some, other, at + done)
+        else:
+            _put_silence(other, at + done, some)
+        done += some
+    for channel in range(2):
+        for i in range(count):
+            tape[channel, at + i] += shares[i] * other[channel, at + i]
+
+
+@kernel
+def _weigh(voice, stem, tape, at, count, shares):
+    # Less of what was laid: `shares` belongs to a join, and a stem comes back gradually.
+    weights = shares[1]
+    for i in range(count):
+        weights[i] = views.F32(1.0) - shares[0, i]
+    for i in range(min(count, voice.hole[stem])):
+        weights[i] *= views.F32(1.0 - (voice.hole[stem] - i) / RETURN)
+    voice.hole[stem] = max(0, voice.hole[stem] - count)
+    for channel in range(2):
+        for i in range(count):
+            tape[channel, at + i] *= weights[i]
+
+
+@kernel
+def _lay(address, voice, stem, at, count, join, into_border, before):
+    number = voice.sources[stem]
+    source = views.sources(address)[number]
+    tape = views.stem_tape(address)[stem]
+    shares = views.weights(address)
+    step = voice.direction
+    page = page_of(address, number, source, voice.cursor)
+    if page < 0:
+        _put_silence(tape, at, count)
+        if voice.cursor >= source.frames:
+            fall_silent(voice, stem, tape, at, OVER)
+        else:
+            ledger = views.ledger(address)[0]
+            ledger.missing_frames += count
+            if fall_silent(voice, stem, tape, at, MISSING):
+                ledger.missing_pages += 1
+                note_gap(address, CAUSE_PAGE, 0, views.clock(address)[0].callback_ns)
+    else:
+        _put_page(address, source, page, voice.cursor, step, count, tape, at)
+        if voice.hole[stem] < 0:
+            voice.hole[stem] = RETURN
+    if into_border < 0 and voice.hole[stem] <= 0:
+        return
+    for i in range(count):
+        shares[0, i] = (into_border + i + 1) / (join + 1) if into_border >= 0 else 0.0
+    if page >= 0:
+        _weigh(voice, stem, tape, at, count, shares)
+    if before >= 0:
+        _add_before(address, number, source, before, step, shares[0], tape, at, count)
+
+
+@kernel
+def _splice(address, voice, stem, at, count):
+    # After a splice: what was laid comes, and what was left goes on for a while.
+    number = voice.sources[stem]
+    source = views.sources(address)[number]
+    tape = views.stem_tape(address)[stem]
+    fades = views.fades(address)
+    for channel in range(2):
+        for i in range(count):
+            tape[channel, at + i] *= fades[0, i]
+    left = voice.cursor - voice.fade_lag
+    _add_before(address, number, source, left, voice.direction, fades[1], tape, at, count)
+
+
+@kernel
+def lay_stem(address, slot, stem, at, count, heard, join, into_border, before, seam):
+    """Lay a stem's next `count` frames, which lie in one page, at `at` of its tape.
+
+    `heard`: how many of them are heard at all. `into_border`: how far the first one is into
+    the `join` frames before a border, or negative; `before`: the file position that is faded
+    in there, or -1. `seam`: the first one follows a wrap that was not crossfaded.
+    """
+    voice = views.voices(address)[slot]
+    tape = views.stem_tape(address)[stem]
+    some = max(0, min(count, heard))
+    if some > 0:
+        _lay(address, voice, stem, at, some, join, into_border, before)
+        if voice.fade_left > 0:
+            _splice(address, voice, stem, at, some)
+        if seam:
+            _smooth_seam(voice, stem, tape, at)
+        _apply_offset(voice, stem, tape, at, some)
+    if some < count:  # from here on it is as if it had never sounded
+        _put_silence(tape, at + some, count - some)
+        voice.offset[stem, 0] = 0.0
+        voice.offset[stem, 1] = 0.0
+        voice.hole[stem] = min(0, voice.hole[stem])
+
+
+@kernel
+def lay_end(voice, stem, tape, at, count):
+    """Lay `count` frames after the end at `at` of a stem's tape: what dies away."""
+    _put_silence(tape, at, count)
+    _apply_offset(voice, stem, tape, at, count)
+
+
+@kernel
+def recall_stem(address, slot, stem):
+    """Put the latest frames of a stem before the new ones on its tape."""
+    tape = views.stem_tape(address)[stem]
+    past = views.stem_past(address)[slot]
+    for channel in range(2):
+        for i in range(STEM_PAST):
+            tape[channel, i] = past[stem, channel, i]
+
+
+@kernel
+def keep_stem(address, slot, stem, count):
+    """Keep the latest frames of a stem, after `count` new ones."""
+    tape = views.stem_tape(address)[stem]
+    past = views.stem_past(address)[slot]
+    for channel in range(2):
+        latest = tape[channel, count : count + STEM_PAST]
+        for i in range(STEM_PAST):
+            past[stem, channel, i] = latest[i]

@@ -1,0 +1,261 @@
+"""What a voice's stems are mixed to: the deck, the cue bus, the send buses, each stem alone.
+
+Each is a pair of tracks (left and right) of the voice's tape, so each is interpolated like the
+others. Only those in use cost anything. None of them changes a bit of what goes to the deck.
+
+The cue bus hears a stem before its gain, after its EQ and filter, as a mixer's pre-fade listen
+does; buses and recordings get it as it goes into the deck.
+"""
+
+from __future__ import annotations
+
+from crowdstream.desk.constants import (
+    BUSES,
+    DECKS,
+    HISTORY,
+    PAIR_BUS,
+    PAIR_CUE,
+    PAIR_MAIN,
+    PAIR_STEM,
+    SEGMENT,
+    STEM_PAST,
+    STEMS,
+    TAP_STEM,
+    TAPE_PAIRS,
+)
+from crowdstream.desk.dtypes import TAP
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_LISTEN, VOICE_ROWS, VOICE_SEND, VOICE_STEM
+from crowdstream.engine.dsp.ramps import fill_ramp, set_ramp
+from crowdstream.engine.dsp.resample import copy_frames, interpolate
+from crowdstream.engine.jit import views
+from crowdstream.engine.jit.atomics import load_acquire
+from crowdstream.engine.jit.compile import kernel
+
+_FIELDS = TAP.fields
+assert _FIELDS is not None
+_ON = REGIONS["taps"].offset + _FIELDS["on"][1]
+_TAP_BYTES = TAP.itemsize
+
+
+@kernel
+def _sounds(ramp):
+    return ramp.left > 0 or ramp.value != 0.0
+
+
+@kernel
+def _wanted(address, slot):
+    # The pairs that something is added to now, a bit each.
+    voice = views.voices(address)[slot]
+    ramps = views.ramps(address)
+    taps = views.stem_taps(address)
+    wanted = 0
+    for stem in range(voice.stems):
+        base = RAMP_VOICE + VOICE_ROWS * slot + stem
+        if _sounds(ramps[base + VOICE_LISTEN]):
+            wanted |= 1 << PAIR_CUE
+        if _sounds(ramps[base + VOICE_STEM]):
+            wanted |= 1 << PAIR_MAIN
+            for bus in range(BUSES):
+                if _sounds(ramps[base + VOICE_SEND + STEMS * bus]):
+                    wanted |= 1 << (PAIR_BUS + bus)
+            if taps[STEMS * voice.deck + stem]:
+                wanted |= 1 << (PAIR_STEM + stem)
+    return wanted
+
+
+@kernel
+def _add(address, stem, pair, gains, count):
+    for channel in range(2):
+        to = views.tape(address)[pair, channel, HISTORY : HISTORY + count]
+        sound = views.stem_tape(address)[stem, channel, STEM_PAST : STEM_PAST + count]
+        for i in range(count):
+            to[i] += sound[i] * gains[i]
+
+
+@kernel
+def _add_steady(address, stem, pair, gain, count):
+    # The same where the gain does not move.
+    for channel in range(2):
+        to = views.tape(address)[pair, channel, HISTORY : HISTORY + count]
+        sound = views.stem_tape(address)[stem, channel, STEM_PAST : STEM_PAST + count]
+        for i in range(count):
+            to[i] += sound[i] * gain
+
+
+@kernel
+def _mix_stem(address, slot, stem, count):
+    voice = views.voices(address)[slot]
+    ramps = views.ramps(address)
+    weights = views.weights(address)
+    gains, other = weights[0], weights[1]
+    base = RAMP_VOICE + VOICE_ROWS * slot + stem
+    sounds = _sounds(ramps[base + VOICE_STEM])
+    if sounds:
+        steady = ramps[base + VOICE_STEM].left == 0
+        fill_ramp(ramps[base + VOICE_STEM], gains, count)
+        if steady:
+            _add_steady(address, stem, PAIR_MAIN, gains[0], count)
+        else:
+            _add(address, stem, PAIR_MAIN, gains, count)
+        if views.stem_taps(address)[STEMS * voice.deck + stem]:
+            _add(address, stem, PAIR_STEM + stem, gains, count)
+    for bus in range(BUSES):
+        send = ramps[base + VOICE_SEND + STEMS * bus]
+        if _sounds(send):
+            fill_ramp(send, other, count)
+            if sounds:
+                for i in range(count):
+                    other[i] *= gains[i]
+                _add(address, stem, PAIR_BUS + bus, other, count)
+    listen = ramps[base + VOICE_LISTEN]
+    if _sounds(listen):
+        fill_ramp(listen, other, count)
+        _add(address, stem, PAIR_CUE, other, count)
+
+
+@kernel
+def mix_stems(address, slot, count):
+    """Mix `count` new frames of the stems to the pairs, behind their history.
+
+    Returns the pairs that are in use, a bit each. A pair stays in use until what was added to
+    it last is out of the interpolator's sight.
+    """
+    voice = views.voices(address)[slot]
+    tape = views.tape(address)
+    history = views.history(address)[slot]
+    wanted = _wanted(address, slot)
+    used = wanted
+    for pair in range(TAPE_PAIRS):
+        if voice.pair_until[pair] > voice.fed:
+            used |= 1 << pair
+        elif used >> pair & 1:
+            for channel in range(2):
+                for i in range(HISTORY):
+                    history[pair, channel, i] = 0.0
+        if wanted >> pair & 1:
+            voice.pair_until[pair] = voice.fed + count + HISTORY
+        if used >> pair & 1:
+            for channel in range(2):
+                for i in range(HISTORY):
+                    tape[pair, channel, i] = history[pair, channel, i]
+                new = tape[pair, channel, HISTORY : HISTORY + count]
+                for i in range(count):
+                    new[i] = 0.0
+    for stem in range(voice.stems):
+        _mix_stem(address, slot, stem, count)
+    for pair in range(TAPE_PAIRS):
+        if used >> pair & 1:
+            for channel in range(2):
+                latest = tape[pair, channel, count : count + HISTORY]
+                for i in range(HISTORY):
+                    history[pair, channel, i] = latest[i]
+    return used
+
+
+@kernel
+def _sound_pair(address, voice, pair, plain, base, at, count, gains, out, column):
+    if plain:
+        copy_frames(address, pair, base, at, count, gains, out, column)
+    else:
+        interpolate(address, voice, pair, base, at, count, gains, out, column)
+
+
+@kernel
+def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
+    """Add `count` frames of each pair, times `gains`, to where it goes, from `at` on.
+
+    `pairs`: those in use, a bit each; `base`: the place on the tape under the playhead;
+    `plain`: the frames are taken as they are, else interpolated at the run's steps and
+    fractions, the same for all, so that stems stay together to the sample.
+    """
+    voice = views.voices(address)[slot]
+    lanes = views.lanes(address)
+    lane = 2 * voice.deck
+    if pairs >> PAIR_MAIN & 1:
+        _sound_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, lanes, lane)
+    for pair in range(PAIR_MAIN + 1, TAPE_PAIRS):
+        if pairs >> pair & 1:
+            out = views.cue(address)
+            if pair >= PAIR_STEM:
+                out = views.stem_out(address)[STEMS * voice.deck + pair - PAIR_STEM]
+            elif pair >= PAIR_BUS:
+                out = views.bus(address)[pair - PAIR_BUS]
+            _sound_pair(address, voice, pair, plain, base, at, count, gains, out, 0)
+
+
+@kernel
+def clear_pairs(address, slot):
+    """Forget what was on a voice's tape."""
+    voice = views.voices(address)[slot]
+    for pair in range(TAPE_PAIRS):
+        voice.pair_until[pair] = 0
+
+
+@kernel
+def in_use(voice, pair):
+    """Whether the tape of a voice holds sound in this pair.
+
+    With keylock two heads read it; the one that sounds has been fed less than the other, or more.
+    """
+    fed = min(voice.fed, voice.lock_fed) if voice.locked else voice.fed
+    return voice.pair_until[pair] > fed
+
+
+@kernel
+def copy_pairs(address, target, slot):
+    """Copy what lies on a voice's tape to the one of slot `target`."""
+    voice = views.voices(address)[slot]
+    history = views.history(address)
+    for pair in range(TAPE_PAIRS):
+        if in_use(voice, pair):
+            for channel in range(2):
+                for i in range(HISTORY):
+                    history[target, pair, channel, i] = history[slot, pair, channel, i]
+
+
+@kernel
+def shift_pairs(address, slot, count):
+    """Take the latest `count` frames off the pairs."""
+    history = views.history(address)[slot]
+    for pair in range(TAPE_PAIRS):
+        for channel in range(2):
+            for i in range(HISTORY - 1, -1, -1):
+                here = history[pair, channel, i - count] if i >= count else views.F32(0.0)
+                history[pair, channel, i] = here
+
+
+@kernel
+def reset_sends(address, slot):
+    """Of a voice that starts: no stem is listened to or sent anywhere."""
+    ramps = views.ramps(address)
+    base = RAMP_VOICE + VOICE_ROWS * slot
+    for row in range(base + VOICE_LISTEN, base + VOICE_SEND + STEMS * BUSES):
+        set_ramp(ramps[row], 0.0, 0)
+
+
+@kernel
+def clear_outlets(address, count):
+    """Silence what voices add to besides the lanes: cue bus, send buses, stems that are recorded.
+
+    Which stems are recorded is looked up here, once a segment.
+    """
+    cue = views.cue(address)
+    bus = views.bus(address)
+    for i in range(count):
+        cue[i, 0] = 0.0
+        cue[i, 1] = 0.0
+    for number in range(BUSES):
+        for i in range(count):
+            bus[number, i, 0] = 0.0
+            bus[number, i, 1] = 0.0
+    wanted = views.stem_taps(address)
+    out = views.stem_out(address)
+    for number in range(DECKS * STEMS):
+        on = load_acquire(address + _ON + _TAP_BYTES * (TAP_STEM + number)) != 0
+        if on or wanted[number]:
+            # The whole of it at the end: a tap that comes on meanwhile finds silence.
+            for i in range(count if on else SEGMENT):
+                out[number, i, 0] = 0.0
+                out[number, i, 1] = 0.0
+        wanted[number] = 1 if on else 0

@@ -1,0 +1,224 @@
+"""What a person says of a track, which wins over what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args
+
+from crowdstream.analysis.result import Analysis, Key, Section, SectionKind
+from crowdstream.audiofile.beatgrid import MAX_BPM, MIN_BPM, BeatGrid
+from crowdstream.audiofile.tags import MAX_TEXT
+from crowdstream.library.key_names import read_key
+from crowdstream.library.refit import with_downbeat, with_grid, with_tempo
+from crowdstream.system.text import printable
+
+MAX_SECONDS = 1e6
+MAX_SPANS, MAX_SECTIONS = 1000, 1000
+KINDS: tuple[str, ...] = get_args(SectionKind)
+
+
+class CorrectionError(ValueError):
+    """A correction that can't be; `key` is what it is of, `number` counts sections from 0."""
+
+    def __init__(self, key: str, reason: str, number: int | None = None) -> None:
+        super().__init__(reason)
+        self.key = key
+        self.number = number
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Those of one track; None: nobody said anything.
+
+    `bpm` in beats a minute, `first_downbeat` and `vocals` (begin, end) in seconds, `level` 0 to 1,
+    `key` in Camelot's notation, `sections` in beats. `grid` goes before the tempo and downbeat.
+    """
+
+    title: str | None = None
+    artist: str | None = None
+    key: str | None = None
+    bpm: float | None = None
+    first_downbeat: float | None = None
+    level: float | None = None
+    vocals: tuple[tuple[float, float], ...] | None = None
+    sections: tuple[tuple[int, int, str, float | None], ...] | None = None
+    grid: BeatGrid | None = None
+
+    def over(self, other: Corrections) -> Corrections:
+        """Both, these first."""
+        mine = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        }
+        if self.bpm is not None or self.first_downbeat is not None:
+            mine.setdefault("grid", None)  # else a tempo would be hidden by the other's grid
+        return replace(other, **mine)
+
+    def names(self) -> list[str]:
+        """What they are of."""
+        return [one.name for one in fields(self) if getattr(self, one.name) is not None]
+
+    def apply(self, analysis: Analysis) -> Analysis:
+        """The analysis as a person says it is."""
+        if self.grid is not None:
+            analysis = with_grid(analysis, self.grid)
+        else:
+            if self.bpm is not None:
+                analysis = with_tempo(analysis, self.bpm)
+            if self.first_downbeat is not None:
+                analysis = with_downbeat(analysis, self.first_downbeat)
+        if self.key is not None:
+            named = read_key(self.key)
+            assert named is not None  # it was checked
+            analysis = replace(analysis, key=Key(*named, 1.0, (), analysis.key.cents))
+        if self.level is not None:
+            analysis = replace(analysis, level=self.level)
+        if self.vocals is not None:
+            found = analysis.vocals
+            analysis = replace(analysis, vocals=replace(found, spans=self.vocals, confidence=1.0))
+        if self.sections is not None:
+            analysis = replace(analysis, sections=_sections(analysis, self.sections))
+        return analysis
+
+
+def read_corrections(values: Mapping[str, Any]) -> Corrections:
+    """Corrections of plain values, as TOML and JSON have them. Raises `CorrectionError`.
+
+    Keys: title, artist, key, bpm, first_downbeat, level, vocals: [[begin, end], ...], sections:
+    [{begin, end, kind, energy}, ...].
+    """
+    read: dict[str, Any] = {}
+    for key, value in values.items():
+        reader = _READERS.get(key)
+        if reader is None:
+            known = ", ".join(_READERS)
+            raise CorrectionError(key, f"{printable(key)[:40]} means nothing here; {known} do")
+        read[key] = reader(key, value)
+    return Corrections(**read)
+
+
+def of_text(key: str, text: str) -> Any:
+    """The plain value of a correction that was typed: numbers as numbers, spans as 12.5-40,60-80.
+
+    Raises `CorrectionError`.
+    """
+    if key == "sections":
+        raise CorrectionError(key, "sections are written in the sidecar")
+    if key in ("bpm", "first_downbeat", "level"):
+        try:
+            return float(text)
+        except ValueError:
+            raise CorrectionError(key, f"{key} is not a number: {printable(text)[:40]}") from None
+    if key == "vocals":
+        if text in ("none", "-"):
+            return []
+        try:
+            return [[float(part) for part in span.split("-")] for span in text.split(",")]
+        except ValueError:
+            raise CorrectionError(
+                key, "vocals are seconds such as 12.5-40,60-80, or none"
+            ) from None
+    return text
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise CorrectionError(key, f"{key} is a text of up to {MAX_TEXT} characters")
+    return printable(value.strip())
+
+
+def _key(key: str, value: Any) -> str:
+    named = read_key(value) if isinstance(value, str) else None
+    if named is None:
+        raise CorrectionError(
+            key, f"key is {printable(str(value))[:40]!r}; write it as 8A, Am or F# minor"
+        )
+    return named[0]
+
+
+def _number(key: str, value: Any, low: float, high: float) -> float:
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or not low <= value <= high:
+        raise CorrectionError(key, f"{key} is a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _vocals(key: str, value: Any) -> tuple[tuple[float, float], ...]:
+    reason = "vocals is a list of [begin, end] in seconds, ascending, such as [[12.5, 40]]"
+    if not isinstance(value, list | tuple) or len(value) > MAX_SPANS:
+        raise CorrectionError(key, reason)
+    spans: list[tuple[float, float]] = []
+    for span in value:
+        if not isinstance(span, list | tuple) or len(span) != 2:
+            raise CorrectionError(key, reason)
+        begin, end = (_number(key, one, 0.0, MAX_SECONDS) for one in span)
+        if end <= begin or (spans and begin < spans[-1][1]):
+            raise CorrectionError(key, reason)
+        spans.append((begin, end))
+    return tuple(spans)
+
+
+def _section_list(key: str, value: Any) -> tuple[tuple[int, int, str, float | None], ...]:
+    if not isinstance(value, list) or len(value) > MAX_SECTIONS:
+        raise CorrectionError(key, "sections are tables: write [[section]]")
+    read: list[tuple[int, int, str, float | None]] = []
+    for number, one in enumerate(value):
+        try:
+            read.append(_section(one))
+            if number and read[-1][0] < read[-2][1]:
+                raise CorrectionError("begin", "it begins before the one above it ends")
+        except CorrectionError as error:
+            raise CorrectionError(error.key, f"section: {error}", number) from None
+    return tuple(read)
+
+
+def _section(one: Any) -> tuple[int, int, str, float | None]:
+    if not isinstance(one, dict):
+        raise CorrectionError("", "write [[section]] with begin, end and kind")
+    for key in one:
+        if key not in ("begin", "end", "kind", "energy"):
+            raise CorrectionError(key, f"{printable(key)[:40]} means nothing here; "
+                                       "begin, end, kind and energy do")  # fmt: skip
+    for key in ("begin", "end", "kind"):
+        if key not in one:
+            raise CorrectionError("", f"{key} is missing")
+    begin, end = (_number(key, one[key], -1e6, 1e6) for key in ("begin", "end"))
+    if begin != int(begin) or end != int(end) or end <= begin:
+        raise CorrectionError("begin", "begin and end are whole beats, and the end comes later")
+    if one["kind"] not in KINDS:
+        raise CorrectionError("kind", f"kind is one of {', '.join(KINDS)}")
+    energy = None if "energy" not in one else _number("energy", one["energy"], 0.0, 1.0)
+    return int(begin), int(end), str(one["kind"]), energy
+
+
+_READERS: dict[str, Any] = {
+    "title": _text,
+    "artist": _text,
+    "key": _key,
+    "bpm": lambda key, value: _number(key, value, MIN_BPM, MAX_BPM),
+    "first_downbeat": lambda key, value: _number(key, value, 0.0, MAX_SECONDS),
+    "level": lambda key, value: _number(key, value, 0.0, 1.0),
+    "vocals": _vocals,
+    "sections": _section_list,
+}
+
+NAMES = tuple(name for name in _READERS if name != "sections")
+"""What can be corrected in a few words."""
+
+
+def _sections(
+    analysis: Analysis, wanted: tuple[tuple[int, int, str, float | None], ...]
+) -> tuple[Section, ...]:
+    # Where nobody says how energetic a section is, its bars do.
+    meter, first = analysis.downbeat.meter, analysis.first_bar_beat
+    made = []
+    for begin, end, kind, said in wanted:
+        low = max(0, (begin - first) // meter)
+        bars = analysis.energy[low : max(low + 1, (end - first) // meter)]
+        energy = sum(bars) / len(bars) if bars else 0.0
+        energy = energy if said is None else said
+        made.append(Section(begin, end, kind, energy))  # type: ignore[arg-type]
+    return tuple(made)

@@ -1,0 +1,270 @@
+"""Tracks as the library keeps them: rows to write, entries to show, questions to ask."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from crowdstream.analysis.result import Analysis
+from crowdstream.audiofile.beatgrid import CERTAIN, BeatGrid, GridError
+from crowdstream.library.corrections import CorrectionError, Corrections, read_corrections
+from crowdstream.library.key_names import read_key
+from crowdstream.library.scanner import STEMS, Mark
+from crowdstream.system.text import composed, printable
+
+COLUMNS = (
+    "path", "play", "kind", "files", "stamp", "probe", "error", "version", "analysis", "tags",
+    "sidecar", "written", "corrections", "corrected", "gone", "name", "title", "artist", "words",
+    "bpm", "key", "level", "lufs", "seconds", "silent", "sure", "doubt",
+)  # fmt: skip
+_KEPT = COLUMNS[: COLUMNS.index("corrected")]
+
+
+@dataclass
+class Row:
+    """All that is kept of a track. Texts that hold JSON are named as in `schema.py`."""
+
+    path: str
+    play: str
+    kind: str
+    files: tuple[Mark, ...]
+    name: str
+    probe: str = ""
+    error: str = ""
+    version: int = 0
+    analysis: Analysis | None = None
+    tags: dict[str, Any] = field(default_factory=dict)  # title, artist, key, bpm
+    sidecar: int = 0
+    written: Corrections = field(default_factory=Corrections)
+    corrections: Corrections = field(default_factory=Corrections)
+
+    @cached_property
+    def corrected(self) -> Analysis | None:
+        """The analysis with corrections; None of a bad track."""
+        if self.analysis is None:
+            return None
+        return self.written.over(self.corrections).apply(self.analysis)
+
+    @property
+    def title(self) -> str:
+        """By a person, else by the tags, else empty."""
+        said = self.written.over(self.corrections).title
+        return self.tags.get("title", "") if said is None else said
+
+    @property
+    def artist(self) -> str:
+        """As `title`."""
+        said = self.written.over(self.corrections).artist
+        return self.tags.get("artist", "") if said is None else said
+
+    @classmethod
+    def of_values(cls, values: Sequence[Any]) -> Row:
+        """The row of a database's row, with `COLUMNS`. Raises ValueError, KeyError, TypeError."""
+        kept = dict(zip(COLUMNS, values, strict=True))
+        text = kept["analysis"]
+        return cls(
+            path=os.fsdecode(kept["path"]),
+            play=os.fsdecode(kept["play"]),
+            kind=kept["kind"],
+            files=_marks(kept["files"]),
+            name=kept["name"],
+            probe=kept["probe"],
+            error=kept["error"],
+            version=kept["version"],
+            analysis=Analysis.from_dict(json.loads(text)) if text else None,
+            tags=json.loads(kept["tags"]),
+            sidecar=kept["sidecar"],
+            written=_corrections(kept["written"]),
+            corrections=_corrections(kept["corrections"]),
+        )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is kept of a track that says whether it has changed."""
+
+    number: int
+    path: str
+    play: str
+    files: tuple[Mark, ...]
+    stamp: str
+    probe: str
+    error: str
+    version: int
+    sidecar: int
+    gone: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A track as it is listed. `number` is what `Library.analysis` takes, `play` what a deck loads.
+
+    Tempo in beats a minute (0: no beat), key in Camelot's notation ("" none), level 0 to 1,
+    loudness in LUFS, length in seconds; None of a bad track, whose `error` says why. `sure`:
+    confidence of the beat grid, 0 to 1; `doubt`: what speaks against it, in words.
+    """
+
+    number: int
+    path: str
+    play: str
+    kind: str
+    name: str
+    title: str
+    artist: str
+    bpm: float | None
+    key: str | None
+    level: float | None
+    lufs: float | None
+    seconds: float | None
+    silent: bool
+    error: str
+    gone: bool
+    files: tuple[Mark, ...]
+    tags: dict[str, Any]
+    corrected: bool
+    sure: float | None = None
+    doubt: str = ""
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it has a beat grid that may be wrong."""
+        return bool(self.bpm) and self.sure is not None and self.sure < CERTAIN
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The names of its stems; none of a single file."""
+        if self.kind == STEMS:
+            return tuple(file.name for file in self.files)
+        return tuple(stem["name"] for stem in self.tags.get("stems", ()))
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for; what is left out does not matter.
+
+    `roots`: folders. `bpm`, `level`, `seconds`: from, to, both included. `keys`: Camelot's names.
+    `text`: words that are all in title, artist or path. `bad`: bad tracks instead of good ones.
+    `gone`: also those that were not there when they were looked for last.
+    """
+
+    roots: tuple[str, ...] = ()
+    bpm: tuple[float, float] | None = None
+    keys: tuple[str, ...] = ()
+    level: tuple[float, float] | None = None
+    seconds: tuple[float, float] | None = None
+    text: str = ""
+    bad: bool = False
+    gone: bool = False
+    silent: bool = True
+
+    def where(self) -> tuple[str, list[Any]]:
+        """An SQL condition, without the roots, and its values."""
+        clauses = ["error <> ''" if self.bad else "error = ''"]
+        values: list[Any] = []
+        for name, span in (("bpm", self.bpm), ("level", self.level), ("seconds", self.seconds)):
+            if span is not None:
+                clauses.append(f"{name} BETWEEN ? AND ?")
+                values += span
+        if self.keys:
+            clauses.append(f"key IN ({', '.join('?' * len(self.keys))})")
+            values += self.keys
+        for word in composed(self.text).casefold().split():
+            clauses.append("instr(words, ?) > 0")
+            values.append(printable(word))
+        if not self.gone:
+            clauses.append("gone = 0")
+        if not self.silent:
+            clauses.append("silent = 0")
+        return " AND ".join(clauses), values
+
+
+def stamp_of(files: Sequence[Mark]) -> str:
+    """Sizes and times of files, to compare; and the names of stems, where there are several."""
+    return json.dumps(
+        [[file.name if len(files) > 1 else "", file.size, file.mtime_ns] for file in files]
+    )
+
+
+def values_of(row: Row) -> list[Any]:
+    """A row as the database has it: the values of `COLUMNS`."""
+    found = row.corrected
+    changed = found is not None and found != row.analysis
+    key = found.key.name if found else None
+    if found and not key and row.tags.get("key"):
+        named = read_key(row.tags["key"])
+        key = named[0] if named else ""
+    shown = (row.title, row.artist, row.path)
+    return [
+        os.fsencode(row.path), os.fsencode(row.play), row.kind,
+        json.dumps([list(asdict_mark(mark)) for mark in row.files]), stamp_of(row.files),
+        row.probe, printable(row.error), row.version, _json(row.analysis), json.dumps(row.tags),
+        row.sidecar, _plain(row.written), _plain(row.corrections),
+        _json(found) if changed else "", 0,
+        printable(row.name), printable(row.title), printable(row.artist),
+        "\n".join(printable(composed(text)) for text in shown).casefold(),
+        found.tempo.bpm if found else None, key, found.level if found else None,
+        found.loudness.lufs if found else None, found.seconds if found else None,
+        int(found.silent) if found else None, found.tempo.confidence if found else None,
+        printable(found.tempo.doubt) if found else None,
+    ]  # fmt: skip
+
+
+def asdict_mark(mark: Mark) -> tuple[str, str, int, int, int]:
+    """A mark as JSON holds it."""
+    return mark.name, mark.path, mark.size, mark.mtime_ns, mark.inode
+
+
+def known_of(values: Sequence[Any]) -> Known:
+    """Of a row of the database."""
+    number, path, play, files, stamp, probe, error, version, sidecar, gone = values
+    return Known(
+        number, os.fsdecode(path), os.fsdecode(play), _marks(files), stamp, probe, error, version,
+        sidecar, bool(gone),
+    )  # fmt: skip
+
+
+def entry_of(values: Sequence[Any]) -> Entry:
+    """Of a row of the database."""
+    (number, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent,
+     error, gone, files, tags, corrected, sure, doubt) = values  # fmt: skip
+    return Entry(
+        number, os.fsdecode(path), os.fsdecode(play), kind, name, title, artist, bpm, key, level,
+        lufs, seconds, bool(silent), error, bool(gone), _marks(files),
+        json.loads(tags), bool(corrected), sure, doubt or "",
+    )  # fmt: skip
+
+
+def _marks(text: str) -> tuple[Mark, ...]:
+    return tuple(Mark(*values) for values in json.loads(text))
+
+
+def _json(analysis: Analysis | None) -> str:
+    return json.dumps(analysis.to_dict(), separators=(",", ":")) if analysis else ""
+
+
+def _plain(corrections: Corrections) -> str:
+    said = {name: value for name, value in asdict(corrections).items() if value is not None}
+    if said.get("sections"):
+        said["sections"] = [
+            {name: value for name, value in zip(("begin", "end", "kind", "energy"), one,
+                                                strict=True) if value is not None}
+            for one in said["sections"]
+        ]  # fmt: skip
+    return json.dumps(said)
+
+
+def _corrections(text: str) -> Corrections:
+    said = json.loads(text)
+    grid = said.pop("grid", None)
+    try:
+        read = read_corrections(said)
+        if grid is None:
+            return read
+        made = BeatGrid(BeatGrid.through(grid["anchors"]).anchors, bool(grid["steady"]))
+    except (CorrectionError, GridError):
+        return Corrections()
+    return Corrections(**{**vars(read), "grid": made})

@@ -1,0 +1,134 @@
+"""An analysis with another beat grid: what was said in beats and bars is said in the new ones."""
+
+from __future__ import annotations
+
+import bisect
+import cmath
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from crowdstream.analysis.result import Analysis, Section, Tempo, second_of
+from crowdstream.audiofile.beatgrid import BeatGrid
+
+Anchors = tuple[tuple[float, float], ...]
+
+BAR_WITHOUT_BEAT = 2.0  # s, see `Analysis`
+# What a tempo is mistaken for: half, double, and three against two or four.
+RATIOS = tuple(Fraction(p, q) for p, q in (
+    (1, 1), (2, 1), (1, 2), (4, 1), (1, 4), (3, 1), (1, 3), (3, 2), (2, 3), (4, 3), (3, 4)
+))  # fmt: skip
+SAME = 0.02  # by which a ratio may be off: an unsteady track has no exact tempo
+AGREE = 0.5  # mean length of the beats' phases from which they say where the new beats are
+
+
+def with_tempo(analysis: Analysis, bpm: float) -> Analysis:
+    """The analysis at another tempo (beats a minute), its beats where the old ones say.
+
+    An unsteady track stays one if the tempo is a plain multiple or part of its own.
+    """
+    anchors = analysis.tempo.anchors
+    if not anchors:
+        return with_grid(analysis, BeatGrid.of_tempo(bpm))
+    ratio = _ratio(bpm / analysis.tempo.bpm)
+    if ratio is not None and not analysis.tempo.steady:
+        scaled = tuple((beat * float(ratio), second) for beat, second in anchors)
+        return _moved(analysis, scaled, False)
+    period = 60.0 / bpm
+    step = ratio.denominator if ratio is not None else 1
+    downbeat = second_of(anchors, 0.0)
+    phase = _phase(anchors, step, period, analysis.seconds)
+    if phase is not None:
+        # The new beat that is nearest to the old downbeat begins the bar.
+        downbeat = phase + round((downbeat - phase) / period) * period
+    while downbeat < 0.0:
+        downbeat += period
+    return with_grid(analysis, BeatGrid.of_tempo(bpm, downbeat))
+
+
+def with_downbeat(analysis: Analysis, second: float) -> Analysis:
+    """The analysis with beat 0 at a second; the beat next to it moves there, and all with it."""
+    anchors = analysis.tempo.anchors
+    if not anchors:
+        return analysis
+    beat = round(_beats(anchors)(second))
+    shift = second - second_of(anchors, beat)
+    moved = tuple((at - beat, place + shift) for at, place in anchors)
+    return _moved(analysis, moved, analysis.tempo.steady)
+
+
+def with_grid(analysis: Analysis, grid: BeatGrid) -> Analysis:
+    """The analysis with a grid as a person has given it."""
+    return _moved(analysis, grid.anchors, grid.steady)
+
+
+def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
+    meter = analysis.downbeat.meter
+    tempo = Tempo(BeatGrid(anchors).bpm, steady, 1.0, anchors)
+    old = analysis.tempo.anchors or ((0.0, 0.0), (meter, BAR_WITHOUT_BEAT))
+    old_second, old_beat, second, beat = _Line(old), _beats(old), _Line(anchors), _beats(anchors)
+
+    def on_bar(old: float) -> int:
+        return round(beat(old_second(old)) / meter) * meter
+
+    # A hundredth of a bar more or less makes no other bar.
+    first = math.floor(beat(old_second(analysis.first_bar_beat)) / meter + 0.01) * meter
+    last = beat(old_second(analysis.first_bar_beat + meter * len(analysis.energy)))
+    count = max(0, math.ceil((last - first) / meter - 0.01))
+    middles = (old_beat(second(first + meter * (bar + 0.5))) for bar in range(count))
+    places = [math.floor((middle - analysis.first_bar_beat) / meter) for middle in middles]
+
+    def bars(values: Sequence[float]) -> tuple[float, ...]:
+        if not values:
+            return ()
+        return tuple(values[min(max(place, 0), len(values) - 1)] for place in places)
+
+    sections = (
+        Section(on_bar(one.begin_beat), on_bar(one.end_beat), one.kind, one.energy)
+        for one in analysis.sections
+    )
+    return replace(
+        analysis,
+        tempo=tempo,
+        first_bar_beat=first,
+        energy=bars(analysis.energy),
+        bass=bars(analysis.bass),
+        activity={name: bars(values) for name, values in analysis.activity.items()},
+        sections=tuple(one for one in sections if one.end_beat > one.begin_beat),
+        phrases=tuple(sorted({on_bar(beat) for beat in analysis.phrases})),
+    )
+
+
+def _ratio(value: float) -> Fraction | None:
+    near = min(RATIOS, key=lambda ratio: abs(value / float(ratio) - 1.0))
+    return near if abs(value / float(near) - 1.0) <= SAME else None
+
+
+def _phase(anchors: Anchors, step: int, period: float, seconds: float) -> float | None:
+    # Where the beats of the old grid lie in a new one's period, s; None: all over it.
+    last = max(1, int(_beats(anchors)(seconds)))
+    second, total = _Line(anchors), 0j
+    beats = range(0, last, step)
+    for beat in beats:
+        total += cmath.exp(2j * math.pi * second(beat) / period)
+    if abs(total) < AGREE * len(beats):
+        return None
+    return cmath.phase(total) / (2 * math.pi) * period
+
+
+class _Line:
+    """Through pairs that rise, straight between and beyond them; an unsteady grid has thousands."""
+
+    def __init__(self, pairs: Iterable[tuple[float, float]]) -> None:
+        self._x, self._y = zip(*pairs, strict=True)
+
+    def __call__(self, x: float) -> float:
+        at = min(max(bisect.bisect_left(self._x, x), 1), len(self._x) - 1)
+        left, right, low, high = (*self._x[at - 1 : at + 1], *self._y[at - 1 : at + 1])
+        return float(low + (x - left) * (high - low) / (right - left))
+
+
+def _beats(anchors: Anchors) -> _Line:
+    # Beats over seconds.
+    return _Line((second, beat) for beat, second in anchors)

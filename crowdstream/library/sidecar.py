@@ -1,0 +1,233 @@
+"""Sidecars: a readable file beside a track, with what was found and what a person says instead.
+
+    [track]                      # any of these
+    title = "Night Drive"
+    artist = "Somebody"
+    key = "8A"                   # or Am, A minor
+    bpm = 124.0                  # the grid that was found is fitted to it
+    first_downbeat = 0.125       # s
+    level = 0.7                  # how energetic, 0 to 1
+    vocals = [[12.5, 40.0]]      # s; [] where nobody sings
+
+    [grid]                       # see audiofile/beatgrid.py; goes before bpm and first_downbeat
+
+    [[section]]                  # all of them, or none
+    begin = 0                    # beats
+    end = 64
+    kind = "intro"               # intro, build, drop, break, verse, outro
+    energy = 0.3                 # may be left out
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crowdstream.analysis.result import Analysis, second_of
+from crowdstream.audiofile.beatgrid import MAX_ANCHORS, GridError, grid_of
+from crowdstream.audiofile.sidecar import rewrite, split
+from crowdstream.library.corrections import CorrectionError, Corrections, read_corrections
+from crowdstream.settings.toml import write_value
+from crowdstream.system.safe_open import open_to_read
+from crowdstream.system.text import printable
+from crowdstream.system.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
+
+_AROUND_KEYS = " \t\"'"
+_TABLES = ("grid", "track", "section")
+
+
+class SidecarError(ValueError):
+    """A sidecar that means nothing, or can't be read or written; names file, line and reason."""
+
+
+def read_sidecar(path: str) -> Corrections:
+    """What a person wrote in a sidecar; nothing where there is none. Raises `SidecarError`."""
+    text = _read(path)
+    return _corrections(path, split(text)[0]) if text else Corrections()
+
+
+def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = "") -> bool:
+    """Write what was found into a sidecar, below what a person wrote there, which stays.
+
+    `analysis` with corrections. True if the file has changed. Raises `SidecarError`; then the file
+    is as it was.
+    """
+    text = _read(path)
+    own, _found = split(text)
+    _corrections(path, own)
+    written = _parse(path, own)
+    new = rewrite(text, found_part(analysis, title, artist, written))
+    _parse(path, new)
+    if new == text:
+        return False
+    if len(new.encode("utf-8", "surrogatepass")) > MAX_SIDECAR_BYTES:
+        raise SidecarError(f"{printable(path)}: it would have more than {MAX_SIDECAR_BYTES} bytes")
+    try:
+        _replace(path, new)
+    except OSError as error:
+        raise SidecarError(f"{printable(path)}: it can't be written ({error.strerror})") from None
+    return True
+
+
+def found_part(analysis: Analysis, title: str, artist: str, own: dict[str, Any]) -> str:
+    """The lines of what was found. Tables that a person wrote are given as comments."""
+    parts = []
+    for table, lines in (
+        ("grid", _grid_lines(analysis)), ("track", _track_lines(analysis, title, artist)),
+        ("section", _section_lines(analysis)),
+    ):  # fmt: skip
+        shy = "# " if table in own else ""
+        if lines:
+            parts.append("".join(f"{shy}{line}\n" if line else "\n" for line in lines))
+    return "\n".join(parts)
+
+
+def _grid_lines(analysis: Analysis) -> list[str]:
+    tempo = analysis.tempo
+    if not tempo.anchors:
+        return []
+    sure = f"confidence = {tempo.confidence:.3g}"
+    if tempo.doubt:
+        sure += f"  # {tempo.doubt}"
+    if tempo.steady:
+        downbeat = second_of(tempo.anchors, 0.0)
+        return ["[grid]", f"bpm = {tempo.bpm:.6g}", f"first_downbeat = {downbeat:.5f}", sure]
+    anchors = [(beat, second) for beat, second in tempo.anchors if second >= 0.0]
+    # A grid has room for so many: of more, every second one or so, and the last.
+    step = -(-len(anchors) // (MAX_ANCHORS - 1))
+    anchors = anchors[: -1 : step or 1] + anchors[-1:]
+    if len(anchors) < 2:
+        return []
+    pairs = ", ".join(f"[{beat:.6g}, {second:.5f}]" for beat, second in anchors)
+    return ["[grid]", f"anchors = [{pairs}]", f"# {tempo.bpm:.2f} in the middle, unsteady", sure]
+
+
+def _track_lines(analysis: Analysis, title: str, artist: str) -> list[str]:
+    key, lines = analysis.key, ["[track]"]
+    lines += [
+        f"{name} = {write_value(text)}" for name, text in (("title", title), ("artist", artist))
+        if text
+    ]  # fmt: skip
+    if key.name:
+        also = f", else {', '.join(key.alternatives)}" if key.alternatives else ""
+        lines.append(f'key = "{key.name}"  # sure to {key.confidence:.0%}{also}')
+    lines.append(f"level = {analysis.level:.3f}")
+    spans = ", ".join(f"[{begin:.2f}, {end:.2f}]" for begin, end in analysis.vocals.spans)
+    lines.append(f"vocals = [{spans}]  # from: {analysis.vocals.source}")
+    loud = analysis.loudness
+    lines.append(f"# {analysis.seconds:.3f} s, {loud.lufs:.1f} LUFS, peak {loud.peak_db:.1f} dB")
+    return lines
+
+
+def _section_lines(analysis: Analysis) -> list[str]:
+    lines: list[str] = []
+    for one in analysis.sections:
+        lines += ["", "[[section]]", f"begin = {one.begin_beat}", f"end = {one.end_beat}",
+                  f'kind = "{one.kind}"', f"energy = {one.energy:.3f}"]  # fmt: skip
+    return lines[1:]
+
+
+def _read(path: str) -> str:
+    try:
+        with open_to_read(Path(path), ()) as file:
+            data = file.read(MAX_SIDECAR_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise SidecarError(f"{printable(path)}: it can't be read ({error.strerror})") from None
+    if len(data) > MAX_SIDECAR_BYTES:
+        raise SidecarError(f"{printable(path)}: it has more than {MAX_SIDECAR_BYTES} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SidecarError(f"{printable(path)} line {line}: this is not UTF-8 text") from None
+
+
+def _parse(path: str, text: str) -> dict[str, Any]:
+    try:
+        return parse_toml(text)
+    except TomlError as error:
+        line = f" line {error.line}" if error.line else ""
+        raise SidecarError(f"{printable(path)}{line}: {printable(error.reason)}") from None
+
+
+def _corrections(path: str, text: str) -> Corrections:
+    values = _parse(path, text)
+    said = values.get("track", {})
+    if not isinstance(said, dict):
+        raise _error(path, text, "", "track", "track is no table: write [track]")
+    said = dict(said)
+    if "sections" in said:
+        raise _error(path, text, "track", "sections", "sections are tables: write [[section]]")
+    if "section" in values:
+        said["sections"] = values["section"]
+    for table in values:
+        if table not in _TABLES:
+            known = "[grid], [track] and [[section]] do"
+            reason = f"{printable(table)[:40]} means nothing here; {known}"
+            raise _error(path, text, "", table, reason)
+    try:
+        found = read_corrections(said)
+    except CorrectionError as error:
+        table = "section" if error.number is not None or error.key == "sections" else "track"
+        raise _error(path, text, table, error.key, str(error), error.number or 0) from None
+    try:
+        grid = grid_of(values)
+    except GridError as error:
+        raise _error(path, text, "grid", "", str(error)) from None
+    return replace(found, grid=grid)
+
+
+def _error(
+    path: str, text: str, table: str, key: str, reason: str, number: int = 0
+) -> SidecarError:
+    line = _line_of(text, table, key, number)
+    return SidecarError(f"{printable(path)}{f' line {line}' if line else ''}: {reason}")
+
+
+def _line_of(text: str, table: str, key: str, number: int) -> int:
+    # Where a key stands in the table of that name (the number-th one); else where that begins.
+    here, seen, place = "", -1, 0
+    for line, content in enumerate(map(str.strip, text.splitlines()), 1):
+        if content.startswith("[") and "]" in content:
+            here = content.lstrip("[").partition("]")[0].strip(_AROUND_KEYS)
+            seen += here == table
+            if here == table and seen == number:
+                place = line
+            elif not table and here == key:
+                return line
+        elif here == table and (seen == number or not table):
+            name, equals, _value = content.partition("=")
+            if equals and name.strip(_AROUND_KEYS) == key:
+                return line
+    return place
+
+
+def _replace(path: str, text: str) -> None:
+    # In one step: who reads it meanwhile has the old one or the new one, whole.
+    real = os.path.realpath(path)  # a link stays one
+    folder = os.path.dirname(real)
+    mode = os.stat(real).st_mode & 0o777 if os.path.exists(real) else 0o666 & ~_umask()
+    fd, temporary = tempfile.mkstemp(prefix=".crowdstream-", dir=folder)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, real)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""The loader process: reads audio files into the pages of the desk."""

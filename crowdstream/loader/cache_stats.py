@@ -1,0 +1,64 @@
+"""How well the memory serves: what is held and why, and how often a wanted page was there."""
+
+from __future__ import annotations
+
+from crowdstream.desk.pages import Arena
+from crowdstream.loader.eviction import Eviction
+from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.prefetch import PrefetchPlan
+
+
+class CacheStats:
+    """Counts pages. `look` a few times a second; `fetched` for each page that is read.
+
+    A page is wanted when a start, a jump or the look-ahead of a playhead comes to it; that is a
+    hit when it was in memory already.
+    """
+
+    def __init__(
+        self, arena: Arena, plan: PrefetchPlan, room: Eviction, tracks: dict[int, Track]
+    ) -> None:
+        self._arena = arena
+        self._plan = plan
+        self._room = room
+        self._tracks = tracks
+        self._known: dict[int, set[int]] = {}
+        self._fetched: set[tuple[int, int]] = set()
+        self.wanted = 0
+        self.hits = 0
+        self.pinned = 0
+
+    def fetched(self, source: int, page: int) -> None:
+        """A page has just been read."""
+        self._fetched.add((source, page))
+
+    def look(self) -> None:
+        """Count what has come to be wanted since the last look."""
+        known, fetched = self._known, self._fetched
+        self._known, self._fetched = {}, set()
+        self.pinned = 0
+        heads = self._plan.playheads()
+        for track in self._tracks.values():
+            held = self._room.held(track, heads)
+            for stem in track.stems:
+                source = stem.source
+                pages = {page for page in held[source] if page < stem.pages}
+                there = {page for page in pages if self._arena.resident(source, page)}
+                new = pages - known.get(source, set())
+                self.pinned += len(there)
+                self.wanted += len(new)
+                self.hits += sum((source, page) not in fetched for page in new & there)
+                self._known[source] = pages
+
+    def report(self) -> dict[str, int]:
+        """Pages: total, used, reserved, pinned, evicted so far, wanted so far and hits of these."""
+        self.look()
+        return {
+            "total": self._arena.total,
+            "used": self._arena.in_use(),
+            "reserved": self._arena.reserved,
+            "pinned": self.pinned,
+            "evicted": self._arena.evicted,
+            "wanted": self.wanted,
+            "hits": self.hits,
+        }

@@ -1,0 +1,540 @@
+"""The loader: keeps the pages of loaded tracks in memory.
+
+A track that fits the budget is read from its cue point to its end and then from its
+beginning, and stays. One that does not fit is streamed: the pages ahead of its playheads,
+at its cue and at its beginning are kept, the others given back. Work is done page by page,
+the most urgent first, so that a start never waits for another file's loading.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crowdstream.audiofile.errors import (
+    AudioFileError,
+    FileChanged,
+    FileUnreadable,
+    UnsupportedAudio,
+)
+from crowdstream.audiofile.reader import StemReader, open_stem, trim_delays
+from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.stems.track_files import folder_verdict, left_out_values, track_of
+from crowdstream.audiofile.transcode import NotTranscoded, Starter, Transcription, transcode
+from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import PAGE_BYTES
+from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
+from crowdstream.loader.adoption import Orphan, take_stems
+from crowdstream.loader.cache_stats import CacheStats
+from crowdstream.loader.eviction import Eviction
+from crowdstream.loader.heartbeat import Heartbeat
+from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.loudness_scan import LoudnessScan
+from crowdstream.loader.memory_budget import MemoryBudget
+from crowdstream.loader.metadata import Description, describe_now
+from crowdstream.loader.onset_scan import OnsetScan
+from crowdstream.loader.prefetch import READ_AHEAD, Heads, PrefetchPlan, Stem
+from crowdstream.loader.read_order import ReadOrder
+from crowdstream.loader.tempo_check import MAX_SECONDS, MIN_SECONDS, TempoCheck
+from crowdstream.system.text import printable
+
+MAX_WARNINGS = 8  # of a track; a web radio's night could have hundreds
+LITTLE_AHEAD = 5.0  # seconds where little is to be read ahead: one second at rate 4, and some
+
+
+@dataclass
+class _Load:
+    """A track to load. `transcription`: of the file that it waits for, if it has begun."""
+
+    number: int
+    stems: list[tuple[int, str]]
+    cue: float
+    folder: str
+    transcription: Transcription | None = None
+
+    def cancel(self) -> None:
+        """It is not wanted any more."""
+        if self.transcription is not None:
+            self.transcription.cancel()
+
+
+class Loader:
+    """Keeps the desk's pages filled. `tell` gets a dict for everything control should know.
+
+    `whole`: what fits is read whole. Without, every track is streamed and little is read ahead:
+    for one who calls `work_all` once a second of sound, and wants no more read than is heard.
+    `read_ahead`: seconds of a streamed track kept ahead of its playheads. `max_preload`: seconds
+    from which a track is streamed, though it fits. `roots`: folders that all files have to lie
+    in, if any. `describe`: begins to read tags and sidecar of a track's files (see `describe.py`).
+    `waits`: until a file is transcoded that has to be; without, its track is opened when it is,
+    and others are served meanwhile. Not thread-safe: call `load`, `cue`, `unload` and `work` from
+    one thread.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        tell: Callable[[dict[str, Any]], None],
+        whole: bool = True,
+        read_ahead: float = READ_AHEAD,
+        max_preload: float = math.inf,
+        roots: Sequence[Path] = (),
+        describe: Callable[[Sequence[Path], Sequence[Path]], Description] = describe_now,
+        waits: bool = True,
+    ) -> None:
+        self._starter = Starter()
+        self._flac_of = transcode if waits else self._starter
+        self._parked: list[_Load] = []
+        self._whole = whole
+        self._describe = describe
+        self._opening: tuple[Track, Description] | None = None
+        self._roots = roots
+        self._desk = desk
+        self._tell = tell
+        self._tracks: dict[int, Track] = {}
+        self._arena = Arena(desk)
+        self._busy = Heartbeat(desk, tell)
+        self._plan = PrefetchPlan(desk, read_ahead)
+        self._marker = OnsetScan(self._arena, self._read)
+        self._admission = MemoryBudget(self._arena, self._plan, tell, whole, max_preload)
+        self._room = Eviction(desk, self._arena, self._plan, self._tracks)
+        ahead = read_ahead if whole else LITTLE_AHEAD
+        self._wanted = ReadOrder(self._arena, self._plan, self._tracks, tell, whole, ahead)
+        self._statistics = CacheStats(self._arena, self._plan, self._room, self._tracks)
+
+    def handle(self, request: dict[str, Any]) -> None:
+        """Do what control asks for; `do` is one of the methods here.
+
+        Raises KeyError, TypeError or ValueError for a request that means nothing.
+        """
+        name, number = request["do"], int(request.get("track", 0))
+        if name == "load":
+            stems = [(int(source), str(path)) for source, path in request["stems"]]
+            self.load(number, stems, float(request["cue"]), str(request.get("folder", "")))
+        elif name == "cue":
+            self.cue(number, int(request["frame"]))
+        elif name == "keep":
+            self.keep(number, [int(frame) for frame in request["frames"]])
+        elif name == "unload":
+            self.unload(number)
+        elif name == "attacks":
+            self.find_attacks()
+        elif name == "adopt":
+            self.adopt(Orphan.of(request))
+        elif name == "adopted":
+            self.adopted()
+        elif name == "inventory":
+            self._tell({"event": "inventory", "tracks": self.inventory()})
+        else:
+            raise ValueError(f"nobody knows how to {name!r}")
+
+    def load(
+        self, number: int, stems: list[tuple[int, str]], cue: float, folder: str = ""
+    ) -> None:
+        """Open the files of track `number` (`stems`: source number and path each).
+
+        `cue`: where it will be started, as a fraction of its length. `folder`: their folder, where
+        nobody has listened yet to what of them is the track: `opened` then says which sources are
+        `kept`, their `names`, and what is `left_out`. Answers `opened`, then `ready` when it can be
+        started there and `complete` when all of it is in memory; or `failed`, and nothing is left
+        of it.
+        """
+        self._load(_Load(number, stems, cue, folder))
+
+    def _load(self, asked: _Load) -> None:
+        number, stems, cue, folder = asked.number, asked.stems, asked.cue, asked.folder
+        opened: list[Stem] = []
+        readers: list[StemReader] = []
+        sifted: dict[str, Any] = {}
+        try:
+            if folder:
+                stems, sifted = self._sift(number, stems, Path(folder))
+            for source, path in stems:
+                readers.append(self._open(number, source, path))
+                opened.append(Stem(number, source, readers[-1], 0))
+                opened[-1].warned = len(readers[-1].warnings)
+            warnings = [*trim_delays(readers), *_warnings(readers)]
+            for stem, reader in zip(opened, readers, strict=True):
+                int16 = reader.dtype == "int16"
+                try:
+                    stem.page_frames = self._arena.describe(
+                        stem.source, reader.frames, reader.channels, int16
+                    )
+                except SourceTooLong as error:
+                    raise UnsupportedAudio(reader.path, str(error)) from error
+            streamed, pages = self._admission.admit(opened, self._desk.sample_rate)
+        except Exception as error:
+            for stem in opened:
+                stem.reader.close()
+                self._desk.sources[stem.source]["used"] = 0
+            if isinstance(error, NotTranscoded):
+                asked.transcription = error.transcription
+                self._parked.append(asked)
+                return
+            self._tell({"event": "failed", "track": number, "reason": _reason(error, stems)})
+            return
+        track = Track(number, opened, 0, streamed, pages)
+        track.cue = min(int(cue * track.frames), track.frames - 1)
+        track.warnings, track.sifted = warnings, sifted
+        paths = [Path(path) for _, path in stems]
+        self._opening = track, self._describe(paths, self._roots)
+        self._finish_opening()
+
+    @property
+    def opening(self) -> bool:
+        """Whether a track's tags are being read: pages can be brought in, other requests wait."""
+        return self._opening is not None
+
+    def _finish_opening(self) -> None:
+        if self._opening is None:
+            return
+        track, description = self._opening
+        about = description.result()
+        if about is None:
+            return
+        self._opening = None
+        self._tracks[track.number] = track
+        self._tell(
+            {
+                "event": "opened",
+                "track": track.number,
+                "frames": track.frames,
+                "streamed": track.streamed,
+                "channels": [stem.reader.channels for stem in track.stems],
+                "files": [stem.reader.identity for stem in track.stems],
+                **({"warnings": track.warnings} if track.warnings else {}),
+                **track.sifted,
+                **about,
+            }
+        )
+        grid = about.get("grid", {})
+        seconds = track.frames / self._desk.sample_rate
+        if grid.get("source") == "tag" and MIN_SECONDS <= seconds <= MAX_SECONDS:
+            track.said = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
+
+    def _resume(self) -> None:
+        """Load a track whose file has been transcoded, or can be now."""
+        for asked in self._parked:
+            if asked.transcription is None:
+                if not self._starter.is_free():
+                    continue
+            elif not asked.transcription.done():
+                continue
+            if self.opening or self.urgent():
+                return
+            self._parked.remove(asked)
+            try:
+                if asked.transcription is not None:
+                    asked.transcription.result()
+            except AudioFileError as error:
+                self._tell({"event": "failed", "track": asked.number, "reason": str(error)})
+            else:
+                self._load(asked)
+            return
+
+    def _sift(
+        self, number: int, stems: list[tuple[int, str]], folder: Path
+    ) -> tuple[list[tuple[int, str]], dict[str, Any]]:
+        # Which of a folder's files are the track: what is heard meanwhile goes first.
+        sources = {path: source for source, path in stems}
+
+        def watch(path: Path) -> AbstractContextManager[None]:
+            return self._busy.reading(number, sources.get(str(path), stems[0][0]), str(path))
+
+        def pause() -> None:
+            while self._wanted.urgent() and self.work():
+                pass
+
+        access = Access(self._roots, self._busy.progress, pause, watch, self._flac_of)
+        try:
+            verdict = folder_verdict(folder, access)
+        except OSError as error:
+            reason = f"it can't be read ({os.strerror(error.errno or 0)})"
+            raise FileUnreadable(folder, reason) from None
+        if verdict is None:
+            return stems, {}
+        track = track_of(folder, folder.name, verdict)
+        kept = [(sources[str(stem.path)], str(stem.path)) for stem in track.stems
+                if str(stem.path) in sources]  # fmt: skip
+        if not kept:
+            raise FileChanged(folder, "its files have changed meanwhile; load it again")
+        return kept, {
+            "kept": [source for source, _ in kept],
+            "names": [stem.name for stem in track.stems if str(stem.path) in sources],
+            "left_out": left_out_values(track.left_out),
+        }
+
+    def _open(self, number: int, source: int, path: str) -> StemReader:
+        with self._busy.reading(number, source, path):
+            rate = round(self._desk.sample_rate)
+            return open_stem(Path(path), rate, self._busy.progress, self._roots, self._flac_of)
+
+    def _read(
+        self, stem: Stem, start: int, count: int, into: np.ndarray | None = None
+    ) -> np.ndarray:
+        with self._busy.reading(stem.track, stem.source, str(stem.reader.path)):
+            samples = stem.reader.read(start, count, into)
+        if isinstance(stem.reader, StemReader) and len(stem.reader.warnings) != stem.warned:
+            self._warn(stem, stem.reader)
+        return samples
+
+    def _warn(self, stem: Stem, reader: StemReader) -> None:
+        # Damage is found when it is read.
+        new, stem.warned = reader.warnings[stem.warned :], len(reader.warnings)
+        name = printable(reader.path.name)
+        for warning in new if stem.warned <= MAX_WARNINGS else ():
+            text = f"{name}: {warning}"
+            self._tell({"event": "warning", "track": stem.track, "text": text})
+
+    def adopt(self, orphan: Orphan) -> None:
+        """Go on with a track of a loader that has ended: what is resident stays and plays on.
+
+        Answers as `load` does from `ready` on, or `broken`. All of them are to be adopted before
+        anything else is asked for, and then `adopted` called.
+        """
+        stems, fault = take_stems(self._desk, orphan, self._open)
+        track = Track(orphan.number, stems, orphan.cue, orphan.streamed, 0)
+        self._tracks[orphan.number] = track
+        try:
+            track.reserved = self._admission.reserve(stems, orphan.streamed)
+        except ArenaFull as error:
+            fault = fault or error
+        if orphan.streamed:
+            self._admission.keep(track, orphan.places)
+        if orphan.measured:
+            track.measure = LoudnessScan(self._desk, stems)
+            track.measure.done = True
+        if orphan.broken:
+            track.broken, track.ready, track.complete = orphan.broken, True, True
+        elif fault:
+            self._give_up(track, _reason(fault, orphan.stems))
+
+    def adopted(self) -> None:
+        """All that was left is adopted: give back what belongs to no track."""
+        known = {stem.source for track in self._tracks.values() for stem in track.stems}
+        for source in self._arena.sources():
+            if source not in known:
+                self._arena.forget(source)
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """What is loaded, as an `adopt` request would have it, with its `state` and `frames`.
+
+        A control process that has come to a running loader begins with it, and asks once more for
+        what is not in it: what waits to be transcoded does so no more.
+        """
+        for asked in self._parked:
+            asked.cancel()
+        self._parked.clear()
+        return [
+            {
+                "track": track.number,
+                "state": track.state,
+                "frames": track.frames,
+                "stems": [(stem.source, str(stem.reader.path)) for stem in track.stems],
+                "files": [stem.reader.identity for stem in track.stems],
+                "cue": track.cue,
+                "streamed": track.streamed,
+                "places": track.places,
+                "measured": track.measure is not None and track.measure.done,
+                "broken": track.broken,
+            }
+            for track in self._tracks.values()
+        ]
+
+    def cue(self, number: int, frame: int) -> None:
+        """Say from where a track will be started next; answers `ready` again."""
+        track = self._tracks.get(number)
+        if track:
+            track.cue = frame
+            track.ready = False
+            track.turn = 0  # it counts from the cue
+
+    def keep(self, number: int, frames: list[int]) -> None:
+        """Say to which other places a track may jump; those of a streamed one stay in memory.
+
+        As many as there is memory for, in this order; answers `crowded` when not all have room.
+        """
+        track = self._tracks.get(number)
+        if track and track.streamed:
+            self._admission.keep(track, frames)
+
+    def unload(self, number: int) -> None:
+        """Close a track and take its pages back. No voice may be playing it."""
+        for asked in [one for one in self._parked if one.number == number]:
+            self._parked.remove(asked)
+            asked.cancel()
+            self._tell({"event": "unloaded", "track": number})
+        track = self._tracks.pop(number, None)
+        if track is None:
+            return
+        for stem in track.stems:
+            self._marker.forget(stem)
+            self._arena.forget(stem.source)
+            stem.reader.close()
+        self._arena.release(track.reserved + track.kept)
+        self._tell({"event": "unloaded", "track": number})
+
+    def work(self) -> bool:
+        """Bring in the most urgent page; False when there is nothing to do, or no room."""
+        self._finish_opening()
+        if self._parked:
+            self._resume()
+        self._room.keep_spare()
+        marked = self._marker.work()
+        for track, stem, page in self._wanted.pages():
+            return self._fill(track, stem, page) or marked
+        return marked
+
+    def find_attacks(self) -> None:
+        """Look for the attacks of all that is and will be read: keylock is going to be used."""
+        stems = [stem for track in self._tracks.values() for stem in track.stems]
+        self._marker.begin(stems, self._plan.playheads())
+
+    def measure(self) -> bool:
+        """Measure a slice of a track's loudness; False when there is nothing to measure.
+
+        Takes about 2 ms, after which pages may be wanted: to be called when `work` had nothing
+        to do. Answers `loudness` when a track is measured; of a streamed one, what is heard of
+        it is, and that is told several times.
+        """
+        heads: Heads | None = None
+        for track in self._tracks.values():
+            if track.measure is None and (track.complete or (track.streamed and track.ready)):
+                partly = track.streamed
+                track.measure = LoudnessScan(self._desk, track.stems, track.cue, partly)
+            if track.measure is None or track.measure.done:
+                continue
+            if track.streamed and heads is None:
+                heads = self._plan.playheads()
+            places = (heads or {}).get(track.stems[0].source, ())
+            if track.measure.step(head.position for head in places):
+                report = track.measure.report()
+                if report:
+                    self._tell({"event": "loudness", "track": track.number, **report})
+                return True
+        return False
+
+    def check_tempo(self) -> bool:
+        """Check a second of a track against the tempo in its tags; False where none is to be.
+
+        Takes about 5 ms, the last second of a track some 0.3 s. Answers `grid`, with what the sound
+        has, or without where it has no such tempo. Only for tracks that are all in memory.
+        """
+        for track in self._tracks.values():
+            if not track.said or track.streamed or not track.complete or track.broken:
+                continue
+            if track.check is None:
+                track.check = TempoCheck(self._desk, track.stems, track.said)
+            if track.check.step() and not track.check.verdict:
+                return True
+            found, verdict = track.check.grid, track.check.verdict
+            track.check, track.said = None, 0.0
+            if verdict != "open":
+                grid = found.to_dict() if found else None
+                self._tell({"event": "grid", "track": track.number, "grid": grid})
+            return True
+        return False
+
+    def work_all(self) -> None:
+        """Bring in all that is wanted, while no playhead moves and nothing else is asked for."""
+        while self._marker.work():
+            pass
+        if not self._whole:
+            self._room.make()
+            self._arena.reclaim()  # to be used next: they are still in the processor's cache
+        while self._fill_wanted():
+            pass
+
+    def _fill_wanted(self) -> bool:
+        # True when a file turned out bad: then other things are wanted.
+        for track, stem, page in self._wanted.pages():
+            if not self._fill(track, stem, page):
+                return False
+            if track.complete:
+                return True
+        return False
+
+    def urgent(self) -> bool:
+        """Whether a page is missing that is about to be heard."""
+        return self._wanted.urgent()
+
+    def watching(self) -> bool:
+        """Whether playheads have to be looked at, because not all of a track is there.
+
+        Or whether a file is being transcoded.
+        """
+        return bool(self._parked) or any(not track.complete for track in self._tracks.values())
+
+    def status(self) -> dict[str, Any]:
+        """Pages, see `Statistics.report`, and how reads fared: longest wait in s, stalls."""
+        return {
+            "event": "pages",
+            **self._statistics.report(),
+            "longest_read": round(self._busy.longest, 3),
+            "stalls": self._busy.stalls,
+        }
+
+    def close(self) -> None:
+        """Close every file."""
+        if self._opening is not None:
+            track, _ = self._opening
+            self._tracks[track.number] = track
+            self._opening = None
+        for number in [*self._tracks, *(asked.number for asked in self._parked)]:
+            self.unload(number)
+
+    def _fill(self, track: Track, stem: Stem, page: int) -> bool:
+        place = self._arena.take()
+        if place is None:
+            self._room.make()
+            place = self._arena.take()
+            if place is None:
+                return False
+        try:
+            into = self._arena.samples(stem.source, place)
+            samples = self._read(stem, page * stem.page_frames, stem.page_frames, into)
+        except Exception as error:
+            self._arena.give_back(place)
+            self._give_up(track, _reason(error, [(stem.source, str(stem.reader.path))]))
+            return True
+        self._statistics.fetched(stem.source, page)
+        attacks = self._marker.find(stem, page, samples)
+        self._arena.publish(stem.source, page, place, samples, attacks)
+        return True
+
+    def _give_up(self, track: Track, reason: str) -> None:
+        # What is resident plays on; nothing more is read.
+        track.complete = True
+        track.ready = True
+        track.broken = reason
+        self._tell({"event": "broken", "track": track.number, "reason": reason})
+
+
+def _warnings(readers: Sequence[StemReader]) -> list[str]:
+    """What is odd about the files of a track, with their names where there are several."""
+    return [
+        f"{printable(reader.path.name)}: {warning}" if len(readers) > 1 else warning
+        for reader in readers
+        for warning in reader.warnings
+    ][:MAX_WARNINGS]
+
+
+def _reason(error: Exception, stems: list[tuple[int, str]]) -> str:
+    if isinstance(error, AudioFileError | ArenaFull):
+        return str(error)
+    paths = ", ".join(printable(path) for _, path in stems)
+    if isinstance(error, MemoryError):
+        return f"{paths}: this machine has no memory left to decode it"
+    return f"{paths}: it can't be read ({type(error).__name__}: {error})"
+
+
+def budget_pages(megabytes: int) -> int:
+    """Pages of a budget given in MB (10**6 bytes)."""
+    return megabytes * 1_000_000 // PAGE_BYTES

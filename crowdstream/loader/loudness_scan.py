@@ -1,0 +1,96 @@
+"""Measuring the loudness of a loaded track, a slice at a time, while nothing else is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from crowdstream.audiofile.loudness import Loudness
+from crowdstream.desk.block import Desk
+from crowdstream.desk.opcodes import INT16
+from crowdstream.loader.prefetch import Stem
+
+SLICE_FRAMES = 16384  # measured at a time: two milliseconds, after which pages may be wanted
+FIRST_REPORT = 10.0  # seconds of a streamed track after which there is something to say; doubles
+
+
+class LoudnessScan:
+    """The loudness of the sum of a track's stems, read from the pages.
+
+    `partly`: only what is in memory anyway is measured, as it comes, from `begin` on.
+    """
+
+    def __init__(self, desk: Desk, stems: list[Stem], begin: int = 0, partly: bool = False) -> None:
+        self._desk = desk
+        self._stems = stems
+        self._frames = max(stem.reader.frames for stem in stems)
+        self._partly = partly
+        self._at = begin if partly else 0
+        self._report_at = FIRST_REPORT if partly else float("inf")
+        self._loudness = Loudness(desk.sample_rate)
+        self.done = False
+
+    def step(self, heads: Iterable[int] = ()) -> bool:
+        """Measure the next slice; False when there is none, or none in memory.
+
+        `heads`: frames at which the track is played; there a partial measurement goes on.
+        """
+        if self.done:
+            return False
+        count = min(SLICE_FRAMES, self._frames - self._at)
+        if self._partly and not self._resident(self._at, count):
+            ahead = [head for head in heads if head > self._at]
+            if not ahead or not self._resident(min(ahead), SLICE_FRAMES):
+                return False
+            self._at = min(ahead)
+            self._loudness.interrupt()
+            count = min(SLICE_FRAMES, self._frames - self._at)
+        self._loudness.feed(self._sum(self._at, count))
+        self._at += count
+        self.done = self._at >= self._frames
+        return True
+
+    def report(self) -> dict[str, float] | None:
+        """What to tell of it now: LUFS, and linear sample peak; None: nothing new yet."""
+        if not self.done and self._loudness.seconds < self._report_at:
+            return None
+        self._report_at *= 2
+        return {
+            "lufs": self._loudness.integrated(),
+            "short_term": self._loudness.short_term(),
+            "momentary": self._loudness.momentary(),
+            "peak": self._loudness.peak,
+            "seconds": self._loudness.seconds,
+        }
+
+    def _resident(self, begin: int, count: int) -> bool:
+        for stem in self._stems:
+            last = min(begin + count, stem.reader.frames) - 1
+            first, size = begin // stem.page_frames, stem.page_frames
+            if last >= begin and not self._desk.page_table[
+                stem.source, first : last // size + 1
+            ].all():
+                return False
+        return True
+
+    def _sum(self, begin: int, count: int) -> np.ndarray:
+        # The stems as the engine adds them up: one channel goes to both sides.
+        total = np.zeros((count, 2))
+        for stem in self._stems:
+            source = self._desk.sources[stem.source]
+            channels, int16 = int(source["channels"]), int(source["format"]) == INT16
+            done = 0
+            while done < count and begin + done < stem.reader.frames:
+                page, inside = divmod(begin + done, stem.page_frames)
+                some = min(count - done, stem.page_frames - inside)
+                place = int(self._desk.page_table[stem.source, page]) - 1
+                if place >= 0:  # a file that broke off has none
+                    raw = self._desk.arena[place].view(np.int16 if int16 else np.float32)
+                    part = raw[inside * channels : (inside + some) * channels]
+                    scale = 1.0 / 32768.0 if int16 else 1.0
+                    heard = part.reshape(-1, channels) * scale
+                    # A number that is none is silence in the engine, too.
+                    total[done : done + some] += np.nan_to_num(heard, posinf=0.0, neginf=0.0)
+                done += some
+        return total

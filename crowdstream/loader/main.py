@@ -1,0 +1,156 @@
+"""The loader process: files in, pages out, at a priority below everything that sounds.
+
+Control writes requests as JSON lines to standard input; answers and events go out the same
+way on standard output. A line that means nothing is passed over. When standard input closes,
+the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import select
+import signal
+import sys
+import time
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from crowdstream.audiofile.beatgrid import describe_track
+from crowdstream.audiofile.codec_messages import mute_c_libraries
+from crowdstream.desk.block import Desk
+from crowdstream.library.deck_grids import look_up
+from crowdstream.loader.loader import Loader
+from crowdstream.loader.metadata import Describer
+from crowdstream.system.sandbox import confine
+
+WATCH_SECONDS = 0.05  # between looks at the playheads of what is streamed
+IDLE_SECONDS = 1.0  # between looks while all that is loaded is in memory
+RETRY_SECONDS = 0.01  # while a page is wanted and none is free yet
+STATUS_SECONDS = 0.25  # between reports on the budget, if it has changed
+TIDY_SECONDS = 30.0  # between two times that free memory is given back to the system
+NICENESS = 5
+# For which a thread that reads tags may keep the one that fills pages waiting, where both have
+# something to do; Python's own 5 ms would come after every call into a decoder.
+SWITCH_SECONDS = 0.0005
+
+
+def _write(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+class LoaderProcess:
+    """The loader and the requests that wait for it."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._requests: deque[dict[str, Any]] = deque()
+        self._rest = b""
+        self._reported: dict[str, Any] = {}
+        self._report_at = 0.0
+        self._libc = ctypes.CDLL(None)
+        self._tidy_at = time.monotonic() + TIDY_SECONDS
+
+    def run(self) -> None:
+        """Work until standard input closes."""
+        wait = 0.0
+        while True:
+            if select.select([0], [], [], wait)[0] and not self._hear():
+                return
+            handled = self._handle_next()
+            worked = self._loader.work()
+            idle = not (handled or worked or self._requests)
+            measured = idle and (self._loader.measure() or self._loader.check_tempo())
+            self._report()
+            if handled or worked or measured:
+                wait = 0.0
+            elif self._requests or self._loader.opening:
+                wait = RETRY_SECONDS
+            else:
+                self._tidy()
+                wait = WATCH_SECONDS if self._loader.watching() else IDLE_SECONDS
+
+    def _tidy(self) -> None:
+        # Decoders of many kinds leave holes in the heap, tens of megabytes in a night. There is
+        # time for it now: nothing is wanted. Only glibc has it.
+        now = time.monotonic()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_SECONDS
+            with contextlib.suppress(AttributeError):
+                self._libc.malloc_trim(0)
+
+    def _hear(self) -> bool:
+        data = os.read(0, 1 << 16)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                request = json.loads(line)
+                if request["do"] == "ping":  # asks whether it lives, whatever else waits
+                    _write({"event": "pong"})
+                else:
+                    self._requests.append(request)
+        return bool(data)
+
+    def _handle_next(self) -> bool:
+        # One file at a time is opened, and none while what is heard next is missing: opening
+        # may take a second. Its tags are read meanwhile, and what else is asked for waits.
+        if not self._requests or self._loader.opening:
+            return False
+        if self._requests[0]["do"] == "load" and self._loader.urgent():
+            return False
+        request = self._requests.popleft()
+        try:
+            self._loader.handle(request)
+        except (ValueError, KeyError, TypeError) as error:
+            _write({"event": "odd", "reason": f"{request!r:.200}: {error!r:.200}"})
+        return True
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now < self._report_at:
+            return
+        self._report_at = now + STATUS_SECONDS
+        status = self._loader.status()
+        if status != self._reported:
+            self._reported = status
+            _write(status)
+
+
+def main(arguments: list[str]) -> int:
+    """Run until standard input closes.
+
+    `arguments`: JSON of `fd`, the desk's descriptor, `read_ahead` and `max_preload` in seconds
+    (null: no limit).
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    mute_c_libraries()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    request = json.loads(arguments[0])
+    most = request["max_preload"]
+    roots = [Path(root) for root in request["roots"]]
+    confine(roots)
+    loader = Loader(
+        Desk(int(request["fd"])),
+        _write,
+        read_ahead=float(request["read_ahead"]),
+        max_preload=math.inf if most is None else float(most),
+        roots=roots,
+        describe=Describer(partial(describe_track, analysed=look_up)),
+        waits=False,
+    )
+    with contextlib.suppress(BrokenPipeError):  # control is gone
+        _write({"event": "up"})
+        LoaderProcess(loader).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""What may take how much of the memory: whole tracks, windows of long ones, places to jump to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from crowdstream.desk.pages import Arena, ArenaFull
+from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.prefetch import PrefetchPlan, Stem
+
+
+class MemoryBudget:
+    """Reserves pages of the budget. `max_preload`: seconds from which a track is streamed.
+
+    `whole`: tracks that fit are read whole; without, all are streamed.
+    """
+
+    def __init__(
+        self,
+        arena: Arena,
+        plan: PrefetchPlan,
+        tell: Callable[[dict[str, Any]], None],
+        whole: bool = True,
+        max_preload: float = math.inf,
+    ) -> None:
+        self._arena = arena
+        self._plan = plan
+        self._tell = tell
+        self._whole = whole
+        self._most = max_preload
+
+    def admit(self, stems: list[Stem], sample_rate: float) -> tuple[bool, int]:
+        """Whether a track is streamed, and the pages set aside: whole if that fits, else a window.
+
+        Raises `ArenaFull` when not even a window fits.
+        """
+        whole = pages_of(stems)
+        seconds = max(stem.reader.frames for stem in stems) / sample_rate
+        may = self._whole and seconds < self._most
+        if may and self._arena.reserved + whole <= self._arena.total:
+            self._arena.reserve(whole)
+            return False, whole
+        return True, self.reserve(stems, True)
+
+    def reserve(self, stems: list[Stem], streamed: bool) -> int:
+        """Set aside what a track takes that is streamed or whole; raises `ArenaFull`."""
+        pages = self.window(stems) if streamed else pages_of(stems)
+        self._arena.reserve(pages)
+        return pages
+
+    def window(self, stems: list[Stem]) -> int:
+        """Pages that a streamed track needs."""
+        return sum(min(stem.pages, self._plan.window(stem)) for stem in stems)
+
+    def keep(self, track: Track, frames: list[int]) -> None:
+        """Set pages aside for places that a streamed track may jump to, as many as there is room.
+
+        Tells `crowded` when not all have room.
+        """
+        self._arena.release(track.kept)
+        track.kept = 0
+        track.places.clear()
+        each = sum(min(stem.pages, self._plan.ready_pages(stem)) for stem in track.stems)
+        for frame in frames:
+            try:
+                self._arena.reserve(each)
+            except ArenaFull as error:
+                self._tell({"event": "crowded", "track": track.number, "reason": str(error)})
+                break
+            track.kept += each
+            track.places.append(frame)
+
+
+def pages_of(stems: list[Stem]) -> int:
+    """Pages of whole stems."""
+    return sum(stem.pages for stem in stems)

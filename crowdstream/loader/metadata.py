@@ -1,0 +1,90 @@
+"""Tags and sidecars, read beside the loop that fills pages.
+
+They are text from anywhere: what they take is bounded, but not small, and a medium may stall on
+them. A page that is late is a gap in the sound; a title that is late is a title that is late.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from crowdstream.audiofile.beatgrid import Analysed, describe_track
+
+PATIENCE_SECONDS = 5.0  # after which a track is opened without its tags
+MAX_THREADS = 4  # that a stalled medium may hold; after that tracks are opened without tags
+LATE = {"grid_fault": "its tags could not be read in time: it is played without them"}
+
+
+class Description(Protocol):
+    """What is being read of a track."""
+
+    def result(self) -> dict[str, Any] | None:
+        """What `describe_track` says; None until it is known."""
+
+
+class Described:
+    """A description that was read at once."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        self._about = about
+
+    def result(self) -> dict[str, Any] | None:
+        """See `Description`."""
+        return self._about
+
+
+def describe_now(
+    stems: Sequence[Path], roots: Sequence[Path], analysed: Analysed | None = None
+) -> Description:
+    """Read tags and sidecar before returning: for a mix that nobody hears while it is made.
+
+    `analysed`: looks grids up in the library of analysed tracks.
+    """
+    return Described(describe_track(stems, roots, analysed))
+
+
+class Describer:
+    """Reads descriptions in threads. Call it, as `describe_now`, from one thread."""
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[Path], Sequence[Path]], dict[str, Any]] = describe_track,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._threads: list[threading.Thread] = []
+
+    def __call__(self, stems: Sequence[Path], roots: Sequence[Path]) -> Description:
+        """Begin to read; does not wait."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= MAX_THREADS:
+            return Described(LATE)
+        pending = _Pending(self._clock, self._clock() + PATIENCE_SECONDS)
+        thread = threading.Thread(
+            target=lambda: pending.put(self._read(stems, roots)), name="describe", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+        return pending
+
+
+class _Pending:
+    """A description that a thread will bring. One assignment is all that the threads share."""
+
+    def __init__(self, clock: Callable[[], float], late_at: float) -> None:
+        self._clock = clock
+        self._late_at = late_at
+        self._about: dict[str, Any] | None = None
+
+    def put(self, about: dict[str, Any]) -> None:
+        self._about = about
+
+    def result(self) -> dict[str, Any] | None:
+        if self._about is None and self._clock() >= self._late_at:
+            self._about = LATE
+        return self._about

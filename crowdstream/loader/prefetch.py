@@ -1,0 +1,163 @@
+"""Which pages a playhead will need, and which a start does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crowdstream.audiofile.containers.closed_file import ClosedFile
+from crowdstream.audiofile.reader import StemReader
+from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import MAX_RATE
+from crowdstream.desk.opcodes import FREE
+
+READ_AHEAD = 10.0  # seconds of sound kept ahead of a playhead: an SD card may stall for 5
+READY = 0.25  # seconds that have to be there before a start
+URGENT = 2.0  # seconds ahead of a playhead that come before everything, starts included
+
+
+@dataclass
+class Stem:
+    """One open file of a track, and its place in the desk."""
+
+    track: int
+    source: int
+    reader: StemReader | ClosedFile
+    page_frames: int
+    warned: int = 0  # warnings of the reader that were told
+
+    @property
+    def pages(self) -> int:
+        """Pages of the whole file."""
+        return -(-self.reader.frames // self.page_frames)
+
+
+class Head(NamedTuple):
+    """A place where a source is read, or is to be read again soon.
+
+    `loop_in`, `loop_out`: where its loop begins and ends (0, 0: nowhere); `step`: 1 forward, -1
+    backward; `back`: file frames to which it may jump at any moment.
+    """
+
+    position: int
+    loop_in: int = 0
+    loop_out: int = 0
+    step: int = 1
+    back: tuple[int, ...] = ()
+
+
+Heads = dict[int, list[Head]]
+"""By source number: where it is read."""
+
+
+class PrefetchPlan:
+    """Counts in pages what the desk's playheads say in frames. Reads the desk, changes nothing.
+
+    `read_ahead`: seconds of sound kept ahead of a playhead.
+    """
+
+    def __init__(self, desk: Desk, read_ahead: float = READ_AHEAD) -> None:
+        self._desk = desk
+        self._ahead = read_ahead
+
+    def window(self, stem: Stem) -> int:
+        """Pages that a streamed stem needs: ahead, its cue, its beginning, back in a loop."""
+        ahead = math.ceil(self._ahead * self._desk.sample_rate / stem.page_frames)
+        start = self.ready_pages(stem)
+        return ahead + 3 * start + 3
+
+    def ready_pages(self, stem: Stem) -> int:
+        """Pages that have to be there before a start, at any rate."""
+        return 1 + math.ceil(READY * MAX_RATE * self._desk.sample_rate / stem.page_frames)
+
+    def playheads(self) -> Heads:
+        """For every source that sounds: where it is read, and where it may jump."""
+        heads: Heads = {}
+        voices = self._desk.voices
+        for slot in np.flatnonzero(voices["state"] != FREE):
+            voice = voices[slot]
+            places = [self._head(voice)]
+            if voice["locked"]:
+                # The head that sounds: at the end of a loop it may be where the other is not yet.
+                places.append(places[0]._replace(position=int(voice["lock_cursor"])))
+            for source in voice["sources"][: int(voice["stems"])]:
+                heads.setdefault(int(source), []).extend(places)
+        return heads
+
+    def _head(self, voice: Any) -> Head:
+        loop_in, loop_out = int(voice["loop_in"]), int(voice["loop_out"])
+        border = (loop_in, loop_out) if voice["loop"] else (0, 0)
+        # A loop that was left may be entered again, and a slip may end.
+        back: tuple[int, ...] = (loop_in,) if loop_out > loop_in else ()
+        if voice["slip"]:
+            back += (self._underneath(voice),)
+        step = -1 if voice["direction"] < 0 else 1
+        return Head(int(voice["cursor"]), *border, step, back)
+
+    def _underneath(self, voice: Any) -> int:
+        # Where a track that slips runs on to: of a synced one the clock and its grid say it.
+        if not voice["synced"] or voice["grid"] < 0:
+            return max(0, int(voice["slip_place"]))
+        clock = self._desk.clock
+        passed = self._desk.frame - int(clock["tempo_frame"])
+        ramp = min(max(0, passed), int(clock["tempo_left"]))
+        beat = clock["tempo_beat"] + ramp * (clock["tempo_rate"] + clock["tempo_slope"] * ramp / 2)
+        beat = (beat + (passed - ramp) * clock["tempo_end"]) * voice["sync_ratio"]
+        grid = self._desk.grids[int(voice["grid"])]
+        count = int(grid["count"])
+        beats, frames = grid["beats"][:count], grid["frames"][:count]
+        beat += voice["slip_offset"]
+        at = min(max(int(np.searchsorted(beats, beat, "right")) - 1, 0), max(0, count - 2))
+        if count < 2:
+            return 0
+        each = (frames[at + 1] - frames[at]) / (beats[at + 1] - beats[at])
+        place = float(frames[at] + (beat - beats[at]) * each)
+        return max(0, int(place)) if math.isfinite(place) else 0
+
+    def start_pages(self, stems: list[Stem], frame: int) -> Iterator[tuple[Stem, int]]:
+        """What has to be there to start at `frame`, the stems side by side."""
+        ready = [(stem, self.ready_pages(stem)) for stem in stems]
+        for step in range(max(count for _, count in ready)):
+            for stem, count in ready:
+                if step < count:
+                    yield stem, frame // stem.page_frames + step
+
+    def ahead(self, stem: Stem, head: Head, seconds: float | None = None) -> Iterator[int]:
+        """Pages that a playhead comes to in `seconds` (None: as far as is read ahead): its loop
+        once, and what follows on it."""
+        seconds = self._ahead if seconds is None else seconds
+        size, step, pages = stem.page_frames, head.step, stem.pages
+        page = min(head.position // size, pages - 1) if step < 0 else head.position // size
+        # The page behind the loop's last one, and the one that the loop goes on with.
+        border, again = -(-head.loop_out // size), head.loop_in // size
+        if step < 0:
+            border, again = again - 1, border - 1
+        # A playhead that has jumped out of its loop plays on.
+        inside = head.position <= head.loop_out if step > 0 else head.position >= head.loop_in - 1
+        looped = head.loop_out > 0 and inside
+        for _ in range(math.ceil(seconds * self._desk.sample_rate / size) + 1):
+            if looped and (page - border) * step >= 0:
+                looped = False
+                page = again
+            if not 0 <= page < pages:
+                break
+            yield page
+            page += step
+        if head.loop_out:  # which it may leave at any moment
+            for ahead in range(self.ready_pages(stem)):
+                if 0 <= border + step * ahead < pages:
+                    yield border + step * ahead
+        for frame in head.back:
+            for _, page in self.start_pages([stem], frame):
+                if page < pages:
+                    yield page
+
+    def kept(self, stem: Stem, heads: list[Head]) -> Iterator[int]:
+        """Pages that must not be let go of while it is read at these places."""
+        for head in heads:
+            yield max(0, head.position // stem.page_frames - 1)
+            yield from self.ahead(stem, head)

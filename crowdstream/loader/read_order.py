@@ -1,0 +1,91 @@
+"""Which page is read next: the order of urgency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from crowdstream.desk.pages import Arena
+from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.prefetch import URGENT, Heads, PrefetchPlan, Stem
+
+Page = tuple[Track, Stem, int]
+
+
+class ReadOrder:
+    """Looks through `tracks` for pages that are missing; says when one is ready or complete.
+
+    `read_ahead`: seconds ahead of playheads. `whole`: tracks that are not streamed are read to
+    their end.
+    """
+
+    def __init__(
+        self,
+        arena: Arena,
+        plan: PrefetchPlan,
+        tracks: dict[int, Track],
+        tell: Callable[[dict[str, Any]], None],
+        whole: bool,
+        read_ahead: float,
+    ) -> None:
+        self._arena = arena
+        self._plan = plan
+        self._tracks = tracks
+        self._tell = tell
+        self._whole = whole
+        self._ahead = read_ahead
+
+    def pages(self) -> Iterator[Page]:
+        """What is heard next, then starts, then what is heard later, then the rest of what fits."""
+        tracks = list(self._tracks.values())
+        if all(track.complete and track.ready for track in tracks):
+            return
+        heads = self._plan.playheads()
+        if self._whole:
+            yield from self.heard(heads, URGENT)
+        for track in tracks:
+            if not track.ready and not track.complete:
+                yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
+            if not track.ready:
+                track.ready = True
+                self._tell({"event": "ready", "track": track.number, "cue": track.cue})
+        yield from self.heard(heads, self._ahead)
+        for track in tracks:
+            if track.complete or not self._whole:
+                continue
+            if track.streamed:
+                for frame in (0, *track.places):
+                    yield from self._missing(track, self._plan.start_pages(track.stems, frame))
+            else:
+                yield from self._rest(track)
+
+    def urgent(self) -> bool:
+        """Whether a page is missing that is about to be heard."""
+        return next(self.heard(self._plan.playheads(), URGENT), None) is not None
+
+    def heard(self, heads: Heads, seconds: float) -> Iterator[Page]:
+        """What the playheads come to within `seconds`."""
+        for track in list(self._tracks.values()):
+            if track.complete:
+                continue
+            for stem in track.stems:
+                for head in heads.get(stem.source, ()):
+                    pages = self._plan.ahead(stem, head, seconds)
+                    yield from self._missing(track, ((stem, page) for page in pages))
+
+    def _missing(self, track: Track, pages: Iterable[tuple[Stem, int]]) -> Iterator[Page]:
+        for stem, page in pages:
+            if page < stem.pages and not self._arena.resident(stem.source, page):
+                yield track, stem, page
+
+    def _rest(self, track: Track) -> Iterator[Page]:
+        # The stems side by side, from the cue to the end and round; each page asked for once.
+        longest = max(stem.pages for stem in track.stems)
+        for turn in range(track.turn, longest):
+            for stem in track.stems:
+                page = (track.cue // stem.page_frames + turn) % max(1, stem.pages)
+                if turn < stem.pages and not self._arena.resident(stem.source, page):
+                    track.turn = turn
+                    yield track, stem, page
+        track.complete = True
+        self._tell({"event": "complete", "track": track.number})

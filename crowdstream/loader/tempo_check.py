@@ -1,0 +1,97 @@
+"""A tag's tempo, checked against the sound of a track that nobody has analysed.
+
+Tags are rounded, and say nothing of where the beats are. So a loaded track is looked through, a
+second of its sound at a time, while the loader has nothing else to do. Nothing is read: its samples
+are in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crowdstream.analysis.features import extracting
+from crowdstream.analysis.rhythm import NEAR_TAG, find_rhythm
+from crowdstream.analysis.tempo import pulses
+from crowdstream.audiofile.beatgrid import CERTAIN, BeatGrid, FoundGrid
+from crowdstream.desk.block import Desk
+from crowdstream.desk.opcodes import INT16
+from crowdstream.loader.prefetch import Stem
+
+MIN_SECONDS, MAX_SECONDS = 10.0, 1200.0  # of a track that is checked: shorter ones say little
+
+
+class PageSound:
+    """A stem's samples in the desk's pages, as the analysis takes them; see `analysis.source`."""
+
+    def __init__(self, desk: Desk, stem: Stem, name: str) -> None:
+        self.name = name
+        self.sample_rate = round(desk.sample_rate)
+        self.frames = stem.reader.frames
+        self._desk = desk
+        self._stem = stem
+
+    def read(self, start: int, count: int) -> npt.NDArray[np.generic]:
+        """See `Sound`. A page that is not there is silence."""
+        stem, source = self._stem, self._desk.sources[self._stem.source]
+        channels, int16 = int(source["channels"]), int(source["format"]) == INT16
+        out = np.zeros((count, channels), np.int16 if int16 else np.float32)
+        done = 0
+        while done < count:
+            page, inside = divmod(start + done, stem.page_frames)
+            some = min(count - done, stem.page_frames - inside)
+            place = int(self._desk.page_table[stem.source, page]) - 1
+            if place >= 0:
+                raw = self._desk.arena[place].view(out.dtype)
+                part = raw[inside * channels : (inside + some) * channels]
+                out[done : done + some] = part.reshape(-1, channels)
+            done += some
+        return out
+
+
+class TempoCheck:
+    """Checks `said`, the beats a minute in a track's tags, a step at a time."""
+
+    def __init__(self, desk: Desk, stems: Sequence[Stem], said: float) -> None:
+        # Names would say which one is the drums; tags of stems are rare, and all of them count.
+        sounds = [PageSound(desk, stem, f"stem {number}") for number, stem in enumerate(stems)]
+        self._said = said
+        self._steps = extracting(sounds)
+        self.grid: FoundGrid | None = None
+        self.verdict = ""
+
+    def step(self) -> bool:
+        """Look at the next second; False when it is done, and `verdict` says how it went:
+
+        "confirmed", and `grid` is the one that the sound has; "refuted"; or "open".
+        """
+        if self.verdict:
+            return False
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._judge(end.value)
+        return True
+
+    def _judge(self, features: Any) -> None:
+        found = find_rhythm(features, pulses(features.onsets), self._said)
+        if found is None:
+            self.verdict = "refuted"
+        elif abs(found.bpm / self._said - 1) < NEAR_TAG:
+            self.verdict = "confirmed"
+            times = found.beats.time(_numbers(found.beats.numbers, found.steady))
+            pairs = zip(_numbers(found.beats.numbers, found.steady), times, strict=True)
+            inside = [(float(n), float(at)) for n, at in pairs if at >= 0]
+            grid = BeatGrid(BeatGrid.through(inside).anchors, found.steady)
+            self.grid = FoundGrid(grid, "tag", found.confidence, found.doubt)
+        else:
+            self.verdict = "refuted" if found.confidence >= CERTAIN else "open"
+
+
+def _numbers(numbers: npt.NDArray[np.float64], steady: bool) -> npt.NDArray[np.float64]:
+    if steady:
+        return np.array([0.0, 64.0])
+    return np.unique(np.concatenate([[0.0], numbers[numbers > 0]]))

@@ -1,0 +1,86 @@
+"""How a line of the log looks: text, text for systemd's journal, JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+MAX_TEXT = 8000  # characters of a message; a file name of any length is one line of the log
+
+# The priorities of syslog, as systemd's journal reads them at the beginning of a line.
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-21 22:04:05,123 INFO message`."""
+
+    def __init__(self, form: str = "%(asctime)s %(levelname)s %(message)s") -> None:
+        super().__init__(form)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text; more than one line where it comes with a traceback."""
+        text = super().format(record)
+        return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " ..."
+
+
+class JournalFormatter(logging.Formatter):
+    """A priority in front of each line, and no time: the journal has its own."""
+
+    def __init__(self, inner: logging.Formatter | None = None) -> None:
+        super().__init__()
+        self._inner = inner or TextFormatter("%(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text; what has more lines has the priority in each."""
+        number = next(n for level, n in _PRIORITIES if record.levelno >= level)
+        lines = self._inner.format(record).split("\n")
+        return "\n".join(f"<{number}>{line}" for line in lines)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line.
+
+    `time` (ISO 8601 in UTC, milliseconds), `level`, `logger`, `process` (its number), `message`;
+    `data`, an object of what the message is about, where that is known (`extra={"data": ...}`);
+    `error`, a traceback, where there is one.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as a JSON object, without a line break."""
+        time = datetime.fromtimestamp(record.created, UTC)
+        said: dict[str, Any] = {
+            "time": time.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": _text(record.getMessage()[:MAX_TEXT]),
+        }
+        if data := getattr(record, "data", None):
+            said["data"] = _plain(data)
+        if record.exc_info:
+            # The end of a traceback says what it was.
+            said["error"] = _text(self.formatException(record.exc_info)[-MAX_TEXT:])
+        return json.dumps(said, ensure_ascii=False, allow_nan=False)
+
+
+def _text(text: str) -> str:
+    # File names may hold any bytes, JSON may not.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say of a value: numbers of numpy as numbers, no infinities."""
+    if isinstance(value, dict):
+        return {_text(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return _text(str(value))[:MAX_TEXT]

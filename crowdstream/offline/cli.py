@@ -1,0 +1,194 @@
+"""`crowdstream render`: a set to a sound file."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crowdstream.settings import SettingError, Settings
+from crowdstream.settings.arguments import Parser
+from crowdstream.settings.errors import wrong_value
+from crowdstream.settings.schema import OPTIONS
+from crowdstream.settings.types import Refused
+
+if TYPE_CHECKING:
+    from crowdstream.offline.cues import Set
+    from crowdstream.offline.progress import Progress
+    from crowdstream.offline.renderer import Summary
+
+# Those that change how a mix sounds, or whether it fits. A user's configuration is left out:
+# the same set gives the same mix everywhere.
+TAKEN = ("sample_rate", "bpm", "base_bpm", "meter", "memory")
+FORMATS = ("16", "24", "float")
+DEFAULT_FORMAT = "24"  # 144 dB, and read by everything
+INTERRUPTED = 130  # as shells have it for a program ended by Ctrl-C
+
+_DESCRIPTION = "Render a set to a sound file: the samples that the server would play, faster."
+_EPILOG = "Set files, and where a mix ends: docs/reference/set-files.md."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this subcommand."""
+    parser = Parser(
+        prog="crowdstream render", description=_DESCRIPTION, epilog=_EPILOG
+    )
+    parser.add_argument("set", type=Path, metavar="SET", help="timed commands, or an OSC score")
+    parser.add_argument("out", type=Path, metavar="OUT", help="a name that ends in .wav or .flac")
+    parser.add_argument(
+        "--seconds", type=float, metavar="N", help="end after N seconds (default: see below)"
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, default=DEFAULT_FORMAT,
+        help=f"bits of a sample, or 32-bit float (default: {DEFAULT_FORMAT})",
+    )  # fmt: skip
+    for name in TAKEN:
+        option = OPTIONS[name]
+        default = option.unset if option.default is None else f"{option.default:g}"
+        parser.add_argument(
+            option.flag, metavar=option.metavar, default=None,
+            help=f"{option.help}: {option.kind.allowed} (default: {default})".replace("%", "%%"),
+        )  # fmt: skip
+    parser.add_argument(
+        "--explain", action="store_true", help="say why each track of a DJ's set was chosen"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    values: dict[str, Any] = {}
+    for name in TAKEN:
+        text = getattr(options, name)
+        if text is None:
+            continue
+        option = OPTIONS[name]
+        try:
+            values[name] = option.kind.read_flag(text)
+        except Refused:
+            raise wrong_value(name, text, f"flag {option.flag}", option.kind.allowed) from None
+    return Settings(**values)
+
+
+def render(argv: Sequence[str]) -> int:
+    """Run the subcommand; returns the exit status: 1 where there is no file, 2 for its usage."""
+    # Before numpy is there: its threads for large matrices, of which there are none here, spin
+    # for a while each. And what is imported stays: looking for what could go costs a tenth of
+    # the start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()
+    parser = build_parser()
+    options = parser.parse_args(list(argv))
+    if options.seconds is not None and not 0.0 < options.seconds <= 1e6:
+        parser.error(f"--seconds {options.seconds:g}: it takes more than 0, up to 1e6")
+    try:
+        settings = _settings(options)
+    except SettingError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 2
+    before = {
+        number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    # What fails is told with the line that it stands in.
+    logging.getLogger("crowdstream").addHandler(logging.NullHandler())
+    try:
+        return _render(options, settings)
+    except KeyboardInterrupt:
+        print(f"crowdstream: interrupted, {options.out} is not written", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(f"crowdstream: {text}", file=sys.stderr)
+
+
+def _render(options: argparse.Namespace, settings: Settings) -> int:
+    begin = time.monotonic()
+    # The set first: what is wrong with it is told before anything large is loaded.
+    from crowdstream.dj.setfile.errors import SetError
+    from crowdstream.offline.set_reader import DJ_SUFFIX, read_set
+
+    planned = options.set.suffix.lower() == DJ_SUFFIX
+    try:
+        mix = read_set(options.set)
+        if options.explain and not planned:
+            raise SetError(f"{options.set}: --explain is for a DJ's set, a {DJ_SUFFIX} file")
+    except SetError as error:
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 1
+    from crowdstream.desk.block import DeskError
+    from crowdstream.engine.jit import kernel_cache
+    from crowdstream.engine.precompiled import kernels
+    from crowdstream.offline.output import OutputError
+    from crowdstream.offline.progress import Progress
+    from crowdstream.offline.renderer import PagesMissing, RenderError
+
+    gc.freeze()
+    gc.enable()
+    progress = Progress(sys.stderr, sys.stderr.isatty() and not options.quiet, settings.sample_rate)
+    try:
+        say: Callable[[str], object] = str if options.quiet else _say
+        with kernel_cache.told(say):
+            kernels()
+        try:
+            summary = _write(options, settings, mix, progress, whole=False)
+        except PagesMissing:
+            # A playhead went where nobody looks ahead, as in reverse: once more, with all loaded.
+            summary = _write(options, settings, mix, progress, whole=True)
+    except (OutputError, RenderError, DeskError) as error:
+        progress.close()
+        print(f"crowdstream: {error}", file=sys.stderr)
+        return 1
+    except BaseException:
+        progress.close()
+        raise
+    progress.close()
+    for warning in summary.warnings:
+        print(f"crowdstream: {warning}", file=sys.stderr)
+    if planned:
+        from crowdstream.offline.dj_set import tell
+
+        try:
+            tell(options.set, options.out.with_suffix(".svg"), options.explain)
+        except OSError as error:
+            print(f"crowdstream: the picture can't be written ({error.strerror})", file=sys.stderr)
+    if not options.quiet:
+        length, took = summary.frames / settings.sample_rate, time.monotonic() - begin
+        print(
+            f"{options.out}: {length:.3f} s in {took:.2f} s, {length / took:.0f} times real time"
+        )
+    return 0
+
+
+def _write(
+    options: argparse.Namespace, settings: Settings, mix: Set, progress: Progress, whole: bool
+) -> Summary:
+    from crowdstream.desk.constants import PAGE_BYTES
+    from crowdstream.loader.loader import budget_pages
+    from crowdstream.offline.output import Output
+    from crowdstream.offline.renderer import Renderer
+    from crowdstream.offline.session import Session
+
+    rate = settings.sample_rate
+    memory = budget_pages(settings.memory_mb) * PAGE_BYTES
+    with (
+        Output(options.out, rate, options.format) as output,
+        Session(settings, memory, rate, whole=whole) as session,
+    ):
+        summary = Renderer(session, mix, output.write, progress.show).run(options.seconds)
+        output.finish()
+    return summary

@@ -1,0 +1,60 @@
+"""Sets as binary OSC scores, as SuperCollider writes them for its non-real-time mode.
+
+A score is bundles one after another, each behind its length as a 32-bit big-endian integer.
+A time tag counts seconds since the start, in units of 2^-32. A bundle without a message is
+where the mix ends.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from crowdstream.dj.setfile.errors import SetError
+from crowdstream.offline.cues import Checker, Cue, Moment, Set, moment
+from crowdstream.osc.codec import BUNDLE, HEAD, UNIX_EPOCH, Malformed, parse
+from crowdstream.system.text import printable
+
+_LENGTH = struct.Struct(">i")
+
+
+def is_score(data: bytes) -> bool:
+    """Whether this is how a score begins."""
+    return data[4 : 4 + len(BUNDLE)] == BUNDLE
+
+
+def read_score(data: bytes, path: Path) -> Set:
+    """The set that a score holds. Raises `SetError` with the number of the bundle."""
+    checker = Checker(path.parent)
+    cues: list[Cue] = []
+    end: Moment | None = None
+    at = number = 0
+    while at < len(data):
+        number += 1
+        place = f"{printable(path)}, bundle {number}"
+        if end is not None:
+            raise SetError(f"{place}: it follows the empty bundle that ends the mix")
+        if len(data) - at < _LENGTH.size:
+            raise SetError(f"{place}: the file ends within its length")
+        size = _LENGTH.unpack_from(data, at)[0]
+        at += _LENGTH.size
+        packet = data[at : at + size]
+        if size < HEAD or len(packet) < size:
+            raise SetError(f"{place}: it claims {size} bytes of {len(data) - at}")
+        at += size
+        try:
+            messages = parse(packet)
+        except Malformed as error:
+            raise SetError(f"{place}: {error}") from None
+        if not messages:
+            end = moment(_seconds(packet), False, place)
+        for tag, message in messages:
+            # A tag of 0 or 1 is "at once": at the start. Others were read as if since 1900.
+            seconds = 0.0 if tag is None else tag + UNIX_EPOCH
+            when = moment(seconds, False, place)
+            cues.append(checker.cue(when, message.address, message.params, place))
+    return Set(tuple(cues), end)
+
+
+def _seconds(packet: bytes) -> float:
+    return float(struct.unpack_from(">Q", packet, len(BUNDLE))[0] / 2**32)

@@ -1,0 +1,1 @@
+"""OSC: packets, the UDP socket, the fair queue between senders, and access control."""

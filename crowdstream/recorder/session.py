@@ -1,0 +1,165 @@
+"""What was started together: files that begin and end on the same frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from crowdstream.desk.block import Desk
+from crowdstream.desk.taps import RECORDER, TapReader
+from crowdstream.recorder.recording import Recording, Say
+
+STALL_SECONDS = 1.0  # a stop at once waits so long for an engine that stands still
+TOLD_SECONDS = 1.0  # between two reports on what a slow disk has cost
+
+
+class Session:
+    """Records taps, each to its file, from one frame up to another. `work()` does it.
+
+    Says `began` (with the frame, which is later than asked for where the taps were switched on
+    too late), `lost`, `ended` (with the frame it stopped at), and what `Recording` says.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        number: int,
+        frame: int,
+        files: Sequence[tuple[int, Path]],
+        form: str,
+        say: Say,
+        monotonic: Callable[[], float] = time.monotonic,
+        roots: Sequence[Path] = (),
+        reserve: int = 0,
+    ) -> None:
+        """Make all files, each with its tap and inside `roots`, or none: raises `OSError`.
+
+        `reserve`: see `Recording`.
+        """
+        self._desk = desk
+        self.number = number
+        self._start = frame
+        self._say_all = say
+        self._monotonic = monotonic
+        self._stop: int | None = None
+        self._at_once = False
+        self._moved = (-1, monotonic())
+        self._told_at = -TOLD_SECONDS
+        self._tapes: list[tuple[TapReader, Recording]] = []
+        self.began: int | None = None
+        self.ended = False
+        try:
+            for tap, path in files:
+                recording = Recording(
+                    path, round(desk.sample_rate), form, self._say, roots, reserve
+                )
+                self._tapes.append((TapReader(desk, tap, RECORDER, frame), recording))
+        except OSError:
+            self._cancel()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether every file is finished."""
+        return self.ended and not any(recording.open for _, recording in self._tapes)
+
+    @property
+    def recorded(self) -> int:
+        """Frames from the beginning to where it is."""
+        return 0 if self.began is None else max(self._positions()) - self.began
+
+    @property
+    def lost(self) -> int:
+        """Frames lost in all files together."""
+        return sum(recording.lost for _, recording in self._tapes)
+
+    def stop(self, frame: int, at_once: bool) -> None:
+        """Record up to `frame`, or to where it is already; `at_once`: rather now than exactly."""
+        self._at_once = at_once
+        self._stop = frame if self.began is None else max(frame, *self._positions())
+        self._moved = (-1, self._monotonic())
+
+    def work(self) -> None:
+        """Move what has come from the taps to the files."""
+        if self.ended:
+            return
+        if self.began is None:
+            self._begin()
+        if self.began is not None:
+            for reader, recording in self._tapes:
+                lost, frames = reader.read(self._stop)
+                if recording.open:
+                    recording.put(lost, frames)
+            self._report_lost()
+        if self._arrived() or not any(recording.open for _, recording in self._tapes):
+            self._end()
+
+    def finish(self, deadline: float) -> None:
+        """Record what there is, and close the files; waits for slow disks until `deadline`."""
+        if not self.ended:
+            self.stop(min(reader.head for reader, _ in self._tapes), at_once=True)
+            self.work()
+            self._end()
+        for _, recording in self._tapes:
+            recording.join(deadline - self._monotonic())
+
+    def _begin(self) -> None:
+        firsts = [reader.first for reader, _ in self._tapes]
+        known = [first for first in firsts if first is not None]
+        if len(known) < len(firsts):
+            return
+        self.began = max(known)
+        for reader, _ in self._tapes:
+            reader.position = self.began
+        self._say({"event": "began", "frame": self.began})
+
+    def _positions(self) -> list[int]:
+        return [reader.position for reader, _ in self._tapes]
+
+    def _arrived(self) -> bool:
+        # Whether the stop's frame has come, or the engine no longer gets there.
+        if self._stop is None:
+            return False
+        if self._stop <= (self._start if self.began is None else min(self._positions())):
+            return True
+        if self._desk.frame != self._moved[0]:
+            self._moved = (self._desk.frame, self._monotonic())
+        return self._at_once and self._monotonic() - self._moved[1] >= STALL_SECONDS
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._report_lost(last=True)
+        self._say({"event": "ended", "frame": (self.began or self._start) + self.recorded})
+        if self.recorded == 0:
+            self._cancel()
+            return
+        for reader, recording in self._tapes:
+            reader.close()
+            recording.finish()
+
+    def _cancel(self) -> None:
+        for reader, recording in self._tapes:
+            reader.close()
+            recording.cancel()
+
+    def _report_lost(self, last: bool = False) -> None:
+        now = self._monotonic()
+        if now < self._told_at + TOLD_SECONDS and not last:
+            return
+        for _, recording in self._tapes:
+            if recording.lost > recording.told:
+                recording.told = recording.lost
+                self._told_at = now
+                self._say(
+                    {
+                        "event": "lost", "path": str(recording.path),
+                        "first": str(recording.first), "frames": recording.lost,
+                    }
+                )
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._say_all({**message, "id": self.number})

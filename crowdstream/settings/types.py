@@ -1,0 +1,330 @@
+"""The kinds of value that a setting can have, and how each is read.
+
+A kind reads three spellings of a value: words from the command line, one text from the
+environment, and a typed value from TOML or Python. All give the same typed result, and all
+raise `Refused` for anything else; the caller knows the setting's name and where the value
+came from, and makes the message.
+"""
+
+import argparse
+import ipaddress
+import numbers
+import operator
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+# Python's own int() and float() also take "1_000", "nan", "infinity" and digits of other
+# scripts, none of which is meant by anybody who types a setting.
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+SWITCH_WORDS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+class Refused(ValueError):
+    """This is no value of the kind."""
+
+
+def plain(number: float) -> str:
+    """A limit as people write it: 400, not 400.0; 0.5; 1000000000, not 1e+09."""
+    return str(int(number)) if float(number).is_integer() else str(number)
+
+
+class ValueType(ABC):
+    """What is allowed, and reading it."""
+
+    # Extra arguments of `add_argument`, which always leaves checking to the kind.
+    flag: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    @abstractmethod
+    def allowed(self) -> str:
+        """What is allowed, to follow "is not": "a whole number from 0 to 65535"."""
+
+    @abstractmethod
+    def read(self, value: object) -> object:
+        """A typed value, from TOML or Python."""
+
+    def read_text(self, text: str) -> object:
+        """One text, from the environment or one word of the command line."""
+        return self.read(text)
+
+    def read_flag(self, raw: Any) -> object:
+        """What argparse collected for the flag: a string, unless `flag` says otherwise."""
+        return self.read_text(raw)
+
+
+@dataclass(frozen=True)
+class Int(ValueType):
+    """A whole number `low <= n <= high`; gives int."""
+
+    low: int
+    high: int
+    unit: str = ""
+
+    @property
+    def allowed(self) -> str:
+        of = f" of {self.unit}" if self.unit else ""
+        return f"a whole number{of} from {self.low} to {self.high}"
+
+    def read(self, value: object) -> int:
+        if isinstance(value, bool):
+            raise Refused
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]  # TypeError is the check
+        except TypeError:
+            raise Refused from None
+        if not self.low <= number <= self.high:
+            raise Refused
+        return number
+
+    def read_text(self, text: str) -> int:
+        if not WHOLE.fullmatch(text.strip()):
+            raise Refused
+        return self.read(int(text.strip()))
+
+
+@dataclass(frozen=True)
+class Float(ValueType):
+    """A finite number `low <= x <= high` (`low < x` where `open_low`); gives float."""
+
+    low: float
+    high: float
+    unit: str = ""
+    open_low: bool = False
+
+    @property
+    def allowed(self) -> str:
+        of = f" of {self.unit}" if self.unit else ""
+        start = f"above {plain(self.low)}, up" if self.open_low else f"from {plain(self.low)}"
+        return f"a number{of} {start} to {plain(self.high)}"
+
+    def read(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise Refused
+        try:
+            number = float(value)
+        except OverflowError:
+            raise Refused from None
+        # Refuses NaN as well, for which no comparison holds.
+        if not self.low <= number <= self.high:
+            raise Refused
+        if self.open_low and number == self.low:
+            raise Refused
+        return number
+
+    def read_text(self, text: str) -> float:
+        if not DECIMAL.fullmatch(text.strip()):
+            raise Refused
+        return self.read(float(text.strip()))
+
+
+@dataclass(frozen=True)
+class Floats(ValueType):
+    """Exactly `count` numbers of one kind; gives a tuple of float."""
+
+    each: Float
+    count: int
+
+    @property
+    def flag(self) -> Mapping[str, Any]:  # type: ignore[override]  # depends on `count`
+        return {"nargs": self.count}
+
+    @property
+    def allowed(self) -> str:
+        return f"{self.count} numbers from {plain(self.each.low)} to {plain(self.each.high)}"
+
+    def read(self, value: object) -> tuple[float, ...]:
+        if not isinstance(value, list | tuple) or len(value) != self.count:
+            raise Refused
+        return tuple(self.each.read(item) for item in value)
+
+    def read_text(self, text: str) -> tuple[float, ...]:
+        return self.read_flag(text.replace(",", " ").split())
+
+    def read_flag(self, raw: list[str]) -> tuple[float, ...]:
+        if len(raw) != self.count:
+            raise Refused
+        return tuple(self.each.read_text(word) for word in raw)
+
+
+@dataclass(frozen=True)
+class Bool(ValueType):
+    """On or off; gives bool. On the command line `--name` and `--no-name`."""
+
+    flag = MappingProxyType({"action": argparse.BooleanOptionalAction})
+
+    @property
+    def allowed(self) -> str:
+        return "true or false"
+
+    def read(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise Refused
+        return value
+
+    def read_text(self, text: str) -> bool:
+        try:
+            return SWITCH_WORDS[text.strip().lower()]
+        except KeyError:
+            raise Refused from None
+
+    def read_flag(self, raw: bool) -> bool:
+        return self.read(raw)
+
+
+@dataclass(frozen=True)
+class Choice(ValueType):
+    """One of some words, in either case; gives the lower-case word."""
+
+    words: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str) or (word := value.strip().lower()) not in self.words:
+            raise Refused
+        return word
+
+
+@dataclass(frozen=True)
+class Text(ValueType):
+    """Printable, non-empty text; gives str. `numbers_too`: a number >= 0 may stand for it.
+
+    `like`: a regular expression that all of it has to match.
+    """
+
+    what: str
+    spaces: bool = True
+    numbers_too: bool = False
+    like: str = ".*"
+
+    @property
+    def allowed(self) -> str:
+        return self.what
+
+    def read(self, value: object) -> str:
+        if self.numbers_too and isinstance(value, int) and not isinstance(value, bool):
+            return str(Int(0, 9999).read(value))
+        if not isinstance(value, str):
+            raise Refused
+        text = value.strip()
+        if not text or not text.isprintable() or (not self.spaces and " " in text):
+            raise Refused
+        if not re.fullmatch(self.like, text):
+            raise Refused
+        return text
+
+
+@dataclass(frozen=True)
+class File(ValueType):
+    """A path, which need not exist; gives Path."""
+
+    what: str = "the path of a file or folder"
+
+    @property
+    def allowed(self) -> str:
+        return self.what
+
+    def read(self, value: object) -> Path:
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise Refused
+        return Path(value)
+
+
+@dataclass(frozen=True)
+class Folders(ValueType):
+    """Any number of paths; gives a tuple of Path. In the environment separated as PATH is."""
+
+    flag = MappingProxyType({"action": "append"})
+
+    @property
+    def allowed(self) -> str:
+        return "the path of a folder, or several"
+
+    def read(self, value: object) -> tuple[Path, ...]:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(File().read(item) for item in items)
+
+    def read_text(self, text: str) -> tuple[Path, ...]:
+        paths = tuple(File().read(part) for part in text.split(os.pathsep) if part)
+        if not paths:
+            raise Refused
+        return paths
+
+    def read_flag(self, raw: list[str]) -> tuple[Path, ...]:
+        return self.read(raw)
+
+
+class _Words(ValueType):
+    # Any number of words; in one text between commas or spaces, after a flag as arguments.
+
+    flag = MappingProxyType({"action": "extend", "nargs": "+"})
+
+    def read(self, value: object) -> tuple[str, ...]:
+        items = value if isinstance(value, list | tuple) else [value]
+        found: list[str] = []
+        for item in items:
+            if not isinstance(item, str):
+                raise Refused
+            found += self.read_text(item)
+        return tuple(found)
+
+    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
+        return self.read(raw)
+
+    @abstractmethod
+    def read_text(self, text: str) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Networks(_Words):
+    """Any number of addresses and networks; gives a tuple of str, each as `192.168.1.0/24`.
+
+    An address alone is a network of one. In one text they are separated by commas or spaces.
+    """
+
+    @property
+    def allowed(self) -> str:
+        return "an IP address or network such as 192.168.1.0/24, or several"
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = text.replace(",", " ").split()
+        try:
+            # 192.168.1.5/24 is how `ip addr` writes an address: the network around it is meant.
+            found = tuple(str(ipaddress.ip_network(word, strict=False)) for word in words)
+        except ValueError:
+            raise Refused from None
+        if not found:
+            raise Refused
+        return found
+
+
+@dataclass(frozen=True)
+class Names(_Words):
+    """Any number of host names; gives a tuple of str. In one text, between commas or spaces."""
+
+    @property
+    def allowed(self) -> str:
+        return "a host name, or several"
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = text.replace(",", " ").split()
+        if not words or not all(_HOST_NAME.fullmatch(word) for word in words):
+            raise Refused
+        return tuple(word.lower() for word in words)

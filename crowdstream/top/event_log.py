@@ -1,0 +1,117 @@
+"""What happened, in words: the server's events, and what differs between two statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from crowdstream.commands.registry import DECK_LETTERS
+from crowdstream.top.readings import BAD, OK, WARN
+
+News = tuple[str, str]
+"""Grade and text."""
+
+# Answers to what this program asks, and what is shown elsewhere.
+SILENT = ("/done", "/synced", "/status.reply", "/meter", "/beat", "/clock/tick")
+COUNTS = {
+    "failed": "command failed",
+    "late_commands": "command came late",
+    "lost": "message lost",
+    "restarts_control": "new control process",
+}
+
+
+def plural(count: int, what: str) -> str:
+    """`1 page`, `2 pages`; the first word is what there are several of."""
+    first, *rest = what.split(" ")
+    ending = "" if count == 1 else "es" if first.endswith("s") else "s"
+    return " ".join([str(count), first + ending, *rest])
+
+
+def event(address: str, values: tuple[Any, ...]) -> News | None:
+    """An event of the server; None for what is none. Raises nothing, whatever the values are."""
+    if address in SILENT:
+        return None
+    said = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
+    told = _known(address, said)
+    return told or (OK, " ".join([address, *said]))
+
+
+def _known(address: str, said: list[str]) -> News | None:
+    match address, said:
+        case "/underrun", ["missing_page", count, *_]:
+            return BAD, f"gap for want of a page: {count}"
+        case "/underrun", [cause, count, worst, *_]:
+            return BAD, f"underrun, {cause.replace('_', ' ')}: {count}, worst {worst} ms over"
+        case "/ended", [_, name, *_]:
+            return OK, f"{name} has ended"
+        case "/broken", [_, reason, *_]:
+            return BAD, f"a file is broken: {reason}"
+        case "/file/warning", [_, text, *_]:
+            return WARN, text
+        case "/grid/fault", [_, reason, *_]:
+            return WARN, f"beat grid: {reason}"
+        case "/stems/left_out", [_, file, reason, *_]:
+            return WARN, f"without {file}: {reason}"
+        case "/crowded", [_, reason, *_]:
+            return WARN, reason
+        case "/stall", [path, seconds, *_]:
+            return BAD, f"the medium took {seconds} s to give a page of {path}"
+        case "/restarted", [what, *_]:
+            return BAD, f"the {what} process has died; another one goes on"
+        case "/device", [there, *_]:
+            gone = there == "0"
+            return (BAD, "the sound device is gone") if gone else (OK, "the sound device is back")
+        case "/engine", [why, lost, driver, device, *_]:
+            return BAD, f"another engine plays ({why}), {lost} ms lost: {driver}, {device}"
+        case "/quality", ["0", reason, *_]:
+            return OK, f"full quality again ({reason})"
+        case "/quality", [level, reason, *_]:
+            return WARN, f"quality level {level} ({reason})"
+        case "/record/lost", [path, frames, *_]:
+            return BAD, f"recording {path}: {frames} frames lost, the disk is too slow"
+        case "/record/continued", [path, _frames, following, *_]:
+            return WARN, f"recording {path} can't grow further: it continues in {following}"
+        case "/record/failed", [path, reason, *_]:
+            return BAD, f"recording {path} failed: {reason}"
+        case "/fail", [command, reason, *_]:
+            return WARN, f"{command}: {reason}"
+        case "/late", [command, seconds, *_]:
+            return WARN, f"{command} was {seconds} s late"
+    return None
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[News]:
+    """What has happened between two statuses of the same server."""
+    for deck in DECK_LETTERS:
+        yield from _deck(deck, before, after)
+    for name, what in COUNTS.items():
+        new = _count(after, name) - _count(before, name)
+        if new > 0:
+            yield WARN, plural(new, what)
+    was, now = _count(before, "recording"), _count(after, "recording")
+    if now > was:
+        yield OK, f"recording {plural(now, 'file')}"
+    elif was and not now:
+        yield OK, f"recording has ended after {_count(before, 'record_seconds')} s"
+    for name, what in (("standby", "standby engine"), ("buffer_size", "buffer size")):
+        if name in before and before[name] != after.get(name):
+            yield OK, f"{what}: {after.get(name)}"
+
+
+def _count(status: dict[str, Any], name: str) -> int:
+    value = status.get(name, 0)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _deck(deck: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[News]:
+    track, state = f"deck.{deck}.track", f"deck.{deck}.state"
+    name, now, was = after.get(track, ""), after.get(state), before.get(state)
+    if name != before.get(track, ""):
+        yield OK, f"{deck}: {name}" if name else f"{deck}: unloaded"
+    if now == was:
+        return
+    if now in ("playing", "broken"):
+        yield (OK, f"{deck} plays") if now == "playing" else (BAD, f"{deck}: the file is broken")
+    elif was == "playing" and name:
+        yield OK, f"{deck} stopped"

@@ -1,0 +1,191 @@
+"""Analysing tracks from the library panel: one after another, in a process that gives way.
+
+    POST /library/analyse {"path": "0/Sets/Night Drive"}    a file, a track of stems or a folder
+    POST /library/analyse {"stop": 1}                       end what is under way, forget the rest
+
+answers with what pages are shown as `analysis`: `running`, the `path` under way, how many `wait`,
+and of the one under way `tracks`, `done`, `share` (0 to 1), `name`, `bad` and `reason`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from crowdstream.audiofile.stems.track_files import is_audio
+from crowdstream.system.child_environment import child_environment
+from crowdstream.system.safe_open import real_path
+from crowdstream.web.media_browser import NotThere, resolve
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 200  # paths
+MAX_LINE = 1 << 16  # bytes
+END_SECONDS = 5.0  # that a run may take to keep what it has done
+COMMAND = (sys.executable, "-P", "-m", "crowdstream", "analyze", "--progress", "--jobs", "1")
+NOTHING: dict[str, Any] = {"running": 0, "path": "", "wait": 0}
+
+
+class AnalysisJobs:
+    """Runs `crowdstream analyze` for what pages name. For one event loop.
+
+    `show(state)`: is given the state whenever it changes. `finished()`: called after each run: the
+    library knows more now.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        show: Callable[[dict[str, Any]], None],
+        finished: Callable[[], None],
+        command: Sequence[str] = COMMAND,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._roots = roots
+        self._show = show
+        self._finished = finished
+        self._command = command
+        self._environ = environ
+        self._waiting: deque[tuple[str, Path]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.state: dict[str, Any] = dict(NOTHING)
+
+    async def asked(self, request: Request) -> Response:
+        """`POST /library/analyse`."""
+        try:
+            said = json.loads(await request.body() or b"null")
+        except (ValueError, RecursionError):
+            said = None
+        if isinstance(said, dict) and said.get("stop") in (1, True):
+            await self.stop()
+            return JSONResponse(self.state)
+        path = said.get("path") if isinstance(said, dict) else None
+        if not isinstance(path, str):
+            return JSONResponse({"error": 'say {"path": "..."}, as /library lists it'}, 400)
+        try:
+            self.add(path)
+        except NotThere as error:
+            return JSONResponse({"error": str(error)}, 404)
+        except OverflowError as error:
+            return JSONResponse({"error": str(error)}, 503)
+        return JSONResponse(self.state, 202)
+
+    def add(self, path: str) -> None:
+        """Have a path of the library analysed. Raises `NotThere`, and `OverflowError`: too many."""
+        _root, real = resolve(path, self._roots)
+        if not real.is_dir() and not (real.is_file() and is_audio(real.name)):
+            raise NotThere("there is no such track")
+        if (path, real) not in self._waiting and self.state["path"] != path:
+            if len(self._waiting) >= MAX_WAITING:
+                raise OverflowError(f"{MAX_WAITING} wait already: try again later")
+            self._waiting.append((path, real))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        self._tell(wait=len(self._waiting))
+
+    async def stop(self) -> None:
+        """End what is under way; what is analysed stays in the library."""
+        self._waiting.clear()
+        task, process = self._task, self._process
+        if task is None:
+            return
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        else:
+            task.cancel()
+        await asyncio.wait([task], timeout=END_SECONDS)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _tell(self, **changed: Any) -> None:
+        self.state = {**self.state, **changed}
+        self._show(self.state)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                path, real = self._waiting.popleft()
+                self.state = {**NOTHING, "running": 1, "path": path, "wait": len(self._waiting)}
+                self._show(self.state)
+                await self._one(real)
+                self._finished()
+        finally:
+            self._task = None
+            kept = ("tracks", "done", "bad", "reason")
+            last: dict[str, Any] = {name: self.state[name] for name in kept if name in self.state}
+            self.state = {**NOTHING, **last, "last": self.state["path"]}
+            self._show(self.state)
+
+    async def _one(self, real: Path) -> None:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, "--", str(real_path(real)),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE, env=child_environment(self._environ),
+                start_new_session=True, limit=MAX_LINE,
+            )  # fmt: skip
+        except OSError as error:
+            log.error("no process for the analysis: %s", error.strerror or error)
+            self._tell(bad=1, reason=f"the analysis could not be started: {error.strerror}")
+            return
+        self._process = process
+        try:
+            # Its workers give way, and take the most of it; it gives way itself as well.
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, 19)
+            _, errors = await asyncio.gather(self._listen(process), _last_line(process))
+            status = await process.wait()
+            if status > 1 or (status and errors and not self.state.get("bad")):
+                self._tell(bad=max(1, self.state.get("bad", 0)), reason=errors)
+        finally:
+            self._process = None
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.shield(process.wait())
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # longer than any that it writes
+                continue
+            if not line:
+                return
+            with contextlib.suppress(ValueError):
+                said = json.loads(line)
+                if isinstance(said, dict):
+                    self._tell(**{name: said[name] for name in SHOWN if name in said})
+
+
+SHOWN = ("found", "tracks", "done", "share", "name", "bad", "reason")
+
+
+async def _last_line(process: asyncio.subprocess.Process) -> str:
+    # What it said last of what is wrong; it is read to its end, so that it need not wait.
+    assert process.stderr
+    last = ""
+    while True:
+        try:
+            line = await process.stderr.readline()
+        except ValueError:
+            continue
+        if not line:
+            return last[:200]
+        last = line.decode(errors="replace").strip().removeprefix("crowdstream: ") or last

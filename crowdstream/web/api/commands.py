@@ -1,0 +1,54 @@
+"""The command table as the web process has it, found by address. See `control.table`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from crowdstream.desk.constants import BUSES, DECKS
+
+PLACES = {
+    "deck": tuple("ABCD"[:DECKS]),
+    "bus": tuple(str(number + 1) for number in range(BUSES)),
+}
+_PLACE = re.compile(r"\{(\w+)\}")
+
+Command = dict[str, Any]
+"""A line of the table: address, name, help, args, ... as control tells it."""
+
+
+def place_of(address: str) -> str:
+    """What stands in an address for a place, `deck` or `bus`; empty for none."""
+    found = _PLACE.search(address)
+    return found[1] if found else ""
+
+
+def addresses(command: Command) -> Iterator[str]:
+    """All addresses of a command, as one writes them: decks in capitals."""
+    address = command["address"]
+    place = place_of(address)
+    for one in PLACES.get(place, ("",)):
+        yield address.replace(f"{{{place}}}", one)
+
+
+class Commands:
+    """Finds commands; made anew when control tells another table."""
+
+    def __init__(self) -> None:
+        self._table: list[Command] = []
+        self._exact: dict[str, Command] = {}
+
+    def of(self, table: list[Command]) -> dict[str, Command]:
+        """All commands of a table, by address; deck letters in lower case, too."""
+        if table is not self._table:
+            self._table = table
+            self._exact = {}
+            for command in table:
+                for address in addresses(command):
+                    self._exact[address] = command
+                if place_of(command["address"]) == "deck":
+                    for letter in PLACES["deck"]:
+                        small = command["address"].replace("{deck}", letter.lower())
+                        self._exact[small] = command
+        return self._exact

@@ -1,0 +1,172 @@
+"""The web process: serves pages, the mix, and the HTTP interface.
+
+Started by control with the desk's descriptor. Its standard input is its lifeline. It only reads
+the desk, but for asking for taps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import uvicorn
+
+from crowdstream.desk.block import Desk
+from crowdstream.system.port_holders import in_use_by
+from crowdstream.system.token_bucket import TokenBucket
+from crowdstream.web.app import Web
+from crowdstream.web.auth.certificate import (
+    AUTO,
+    CertificateError,
+    announcement,
+    keep_valid,
+    own_certificate,
+)
+from crowdstream.web.auth.connections import Connection, SocketConnection
+from crowdstream.web.auth.listener_sockets import Server
+from crowdstream.web.page_socket import MAX_MESSAGE
+
+NICENESS = 5  # what is heard in the room goes before what is heard elsewhere
+BACKLOG = 64
+CLOSE_SECONDS = 0.3  # for what is under way when it ends
+KEEP_ALIVE_SECONDS = 30
+LINES_A_SECOND, LINES_AT_ONCE = 1 / 30, 20.0  # of the log
+MAX_SETTINGS = 1 << 20  # bytes
+
+
+class Log(logging.Handler):
+    """Sends what is logged in this process to control, which has the log.
+
+    Whatever strangers can cause to be logged here, it does not push out what else the log holds.
+    """
+
+    def __init__(self, web: Web, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(logging.WARNING)
+        self._web = web
+        self._limit = TokenBucket(LINES_A_SECOND, LINES_AT_ONCE, clock)
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one line."""
+        if not self._limit.take():
+            self._left_out += 1
+            return
+        with contextlib.suppress(Exception):
+            text = self.format(record)[:2000]
+            if self._left_out:
+                text += f" ({self._left_out} lines of the web process were left out before)"
+                self._left_out = 0
+            self._web.link.say({"log": text})
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises `OSError`."""
+    family, kind, protocol, _name, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def first_line(fd: int = 0) -> bytes:
+    """The first line of a pipe; not a byte more, as the rest is for others to read."""
+    line = bytearray()
+    while not line.endswith(b"\n") and len(line) < MAX_SETTINGS:
+        byte = os.read(fd, 1)
+        if not byte:
+            raise EOFError("control is gone")
+        line += byte
+    return bytes(line)
+
+
+async def serve(desk: Desk, settings: SimpleNamespace) -> int:
+    """Serve until standard input closes; the exit status."""
+    web = Web(desk, settings)
+    logging.getLogger().addHandler(Log(web))
+    try:
+        own = own_certificate(settings) if settings.http_cert == AUTO else None
+    except CertificateError as error:
+        web.link.say({"error": str(error)})
+        return 1
+    try:
+        made = listening(settings.http_host, settings.http_port)
+        app = web.app()
+        config = uvicorn.Config(
+            app, http=Connection, ws=SocketConnection, loop="asyncio", lifespan="off",
+            log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
+            ssl_certfile=own.path if own else settings.http_cert,
+            ssl_keyfile=own.key if own else settings.http_key,
+            h11_max_incomplete_event_size=16384,
+        )  # fmt: skip
+        config.load()
+    except OSError as error:
+        where = f"{settings.http_host}:{settings.http_port}"
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno == errno.EADDRINUSE:
+            reason = in_use_by("tcp", settings.http_port)
+        web.link.say({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
+        return 1
+    port = int(made.getsockname()[1])
+    server = Server(config, web.places)
+    invitation = web.gate.open(port)
+    if own is not None:
+        invitation = "\n".join(filter(None, (invitation, announcement(own))))
+    web.link.ready(
+        {"ready": port, "url": web.gate.url, "invitation": invitation, "qr": web.gate.qr}
+    )
+    running = asyncio.create_task(server.serve(sockets=[made]))
+    beside = asyncio.create_task(web.run())
+    renewing = None
+    if own is not None and config.ssl is not None:
+        renewing = asyncio.create_task(keep_valid(settings, own, config.ssl))
+    await asyncio.wait([running, beside, web.link.ended], return_when=asyncio.FIRST_COMPLETED)
+    if renewing is not None:
+        renewing.cancel()
+    await web.close()
+    server.should_exit = server.force_exit = True
+    for task in (running, beside):
+        if task.done() and not task.cancelled() and task.exception():
+            raise task.exception() or RuntimeError
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(running, CLOSE_SECONDS)
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run until standard input closes. `arguments`: the desk's descriptor.
+
+    The settings are the first line of standard input: among them is the token, and arguments can
+    be read by every user of the machine.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    try:
+        settings = json.loads(first_line())["settings"]
+    except EOFError:
+        return 0
+    return asyncio.run(serve(Desk(int(arguments[0])), SimpleNamespace(**settings)))
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    os._exit(status)

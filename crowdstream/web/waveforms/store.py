@@ -1,0 +1,154 @@
+"""Where finished peaks are kept: a folder of this user's alone, of limited size."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from crowdstream.settings.files import home_folder
+from crowdstream.system.private_dirs import make_private
+from crowdstream.web.waveforms.peak_file import (
+    HEADER_BYTES,
+    DamagedWave,
+    Header,
+    Shape,
+    key,
+    name_digest,
+)
+
+MAX_BYTES = 512 << 20  # of all finished peaks: a thousand stems of five minutes
+SPARE_BYTES = 256 << 20  # that are left free on the disk
+_OURS = re.compile(r"[0-9a-f]{32}\.wave")
+
+
+def cache_place(environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """The folder, made if need be; and whether it is a temporary one, for its owner to remove."""
+    base = environ.get("XDG_CACHE_HOME") or str(home_folder(environ) / ".cache")
+    for root, name in (
+        (Path(base), "crowdstream"),
+        (Path(tempfile.gettempdir()), f"crowdstream-{os.geteuid()}"),
+    ):
+        with contextlib.suppress(OSError):
+            return make_private(root, name, "waves"), False
+    return Path(tempfile.mkdtemp(prefix="crowdstream-waves-")), True
+
+
+class Unfinished:
+    """A file of peaks that is being made. It has a lock: one without was left by the dead."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.fd, made = tempfile.mkstemp(".part", f"{name}.", folder)
+        self.path = Path(made)
+        self._goal = folder / f"{name}.wave"
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def keep(self) -> None:
+        """It is finished: known by its name from now on."""
+        os.rename(self.path, self._goal)
+        self.path = self._goal
+        self._close()
+
+    def drop(self) -> None:
+        """It comes to nothing."""
+        self.path.unlink(missing_ok=True)
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self.fd)
+        self.fd = -1
+
+
+class Store:
+    """Finished peaks, and room for more."""
+
+    def __init__(self, folder: Path, temporary: bool = False, most: int = MAX_BYTES) -> None:
+        self.folder = folder
+        self._temporary = temporary
+        self._most = most
+        self._remove_leavings()
+
+    def find(self, path: str, identity: tuple[int, int]) -> tuple[Path, Header] | None:
+        """The finished peaks of a sound; damaged ones are removed, and count as none."""
+        file = self.folder / f"{key(path, identity)}.wave"
+        try:
+            header = checked(file)
+            if (header.name, header.identity) != (name_digest(path), identity):
+                raise DamagedWave("it is of another sound")
+        except FileNotFoundError:
+            return None
+        except (DamagedWave, OSError):
+            with contextlib.suppress(OSError):
+                file.unlink()
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(file)  # the oldest go first
+        return file, header
+
+    def begin(self, path: str, identity: tuple[int, int], shape: Shape) -> Unfinished:
+        """A new file for the peaks of a sound. Raises `OSError`."""
+        self.make_room(shape.size)
+        return Unfinished(self.folder, key(path, identity))
+
+    def make_room(self, size: int) -> None:
+        """Remove the oldest until there is room for so many bytes. Raises `OSError`."""
+        entries = []
+        for entry in os.scandir(self.folder):
+            with contextlib.suppress(OSError):  # another server's has gone meanwhile
+                if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    entries.append((status.st_mtime, status.st_size, entry.path))
+        entries.sort(reverse=True)
+        total = sum(size for _time, size, _path in entries)
+        while entries and (total + size > self._most or self._free() < size + SPARE_BYTES):
+            _time, gone, oldest = entries.pop()
+            with contextlib.suppress(OSError):
+                os.unlink(oldest)
+            total -= gone
+        if self._free() < size + SPARE_BYTES:
+            raise OSError(f"the disk of {self.folder} is full, so there is no room for waveforms")
+
+    def close(self) -> None:
+        """A temporary folder is removed."""
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _free(self) -> int:
+        status = os.statvfs(self.folder)
+        return status.f_bavail * status.f_frsize
+
+    def _remove_leavings(self) -> None:
+        for part in self.folder.glob("*.part"):
+            with contextlib.suppress(OSError):
+                fd = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    part.unlink()
+                finally:
+                    os.close(fd)
+
+
+def checked(file: Path) -> Header:
+    """The header of a finished file of peaks. Raises `DamagedWave` and `OSError`."""
+    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        header = Header.unpacked(os.pread(fd, HEADER_BYTES, 0))
+        if not header.finished or header.shape.rate <= 0 or header.shape.bucket <= 0:
+            raise DamagedWave("it was never finished")
+        if os.fstat(fd).st_size != header.shape.size:
+            raise DamagedWave("it is not as long as it should be")
+        check, at = 0, HEADER_BYTES
+        while data := os.pread(fd, 1 << 20, at):
+            check = zlib.crc32(data, check)
+            at += len(data)
+        if check != header.check:
+            raise DamagedWave("its check sum is wrong")
+        return header
+    finally:
+        os.close(fd)

@@ -1,0 +1,132 @@
+"""Children and callers: what they say, and how their end is noticed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from crowdstream.control.processes.child import Caller, Child, ChildError, ServerGone
+from crowdstream.supervisor.fd_store import FdStore, StoredDescriptor, receive
+from tests.support.server import WAIT_SECONDS, until
+
+
+def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader, writer = os.pipe()
+    child = Child("this", "", reader)  # the Zen of Python is no JSON
+    messages: list[Any] = []
+
+    def finished() -> bool:
+        messages.extend(child.read())
+        return child.finished
+
+    until(finished)
+    assert not messages
+    assert any("Beautiful is better than ugly" in r.getMessage() for r in caplog.records)
+    assert child.last_words == "status 0"
+    child.end()
+    child.send({"do": "nothing"})  # after its end: goes nowhere, and into no other descriptor
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_child_that_can_not_be_made_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(ChildError, match="no process for this: No such file"):
+        Child("this", "", 0)
+
+
+def test_calls_reach_the_thread_or_fail() -> None:
+    served: list[Any] = []
+    go_on = True
+
+    def serve() -> None:
+        while go_on:
+            caller.run_waiting()
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=serve)
+    caller = Caller(thread)
+    thread.start()
+    assert caller.call(lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        caller.call(lambda: 1 / 0)
+    assert caller.call(lambda: caller.call(lambda: 7)) == 7
+    go_on = False
+    thread.join()
+    late = threading.Thread(target=lambda: served.append(_refused(caller)))
+    late.start()
+    until(lambda: caller._calls)  # it waits for the thread
+    caller.close()
+    late.join(WAIT_SECONDS)
+    assert served == [True]
+    assert _refused(caller)
+    caller.free()
+
+
+def _refused(caller: Caller) -> bool:
+    try:
+        caller.call(lambda: None)
+    except ServerGone:
+        return True
+    return False
+
+
+def test_a_child_outlives_its_control_and_is_adopted() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(b'{"deaths": 0, "reason": ""}')
+    desk, other = os.pipe()
+    store = FdStore(theirs)
+    first = Child("crowdstream.recorder.main", "nothing", desk, store, "recorder")
+    message, kept = receive(ours) or ({}, [])
+    assert message["keep"] == "recorder" and message["note"]["pid"] == first.pid
+    # The first control dies: what it had open is closed.
+    for fd in (first._in, first.out):
+        os.close(fd)
+    first._in = first.out = -1
+    heir = FdStore()
+    heir.kept["recorder"] = StoredDescriptor(kept, message["note"])
+    second = Child.adopt(heir, "recorder")
+    assert second.pid == first.pid and not heir.kept
+    assert not second.finished
+    first._process.kill()
+    first._process.wait()
+
+    def over() -> bool:
+        second.read()
+        return second.finished
+
+    until(over)
+    assert second.last_words == "status unknown"
+    second.end()
+    for one in (ours, theirs):
+        one.close()
+    for fd in (desk, other):
+        os.close(fd)
+
+
+def test_an_adopted_child_that_does_not_end_is_killed() -> None:
+    sleeper = subprocess.Popen(["sleep", "100"])
+    pipes = [*os.pipe(), *os.pipe()]
+    store = FdStore()
+    pidfd = os.pidfd_open(sleeper.pid)
+    store.kept["x"] = StoredDescriptor(
+        [pipes[1], pipes[2], pidfd], {"pid": sleeper.pid, "module": "sleep"}
+    )
+    child = Child.adopt(store, "x")
+    child.send({})
+    assert os.read(pipes[0], 10) == b"\n{}\n"  # what was begun before is no line
+    assert child.last_words == "it closed its output"
+    child.end(0.1)
+    assert sleeper.wait(WAIT_SECONDS) == -9
+    child.end(0.1)
+    os.close(pipes[0])
+    os.close(pipes[3])

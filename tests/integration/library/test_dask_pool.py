@@ -1,0 +1,62 @@
+"""The same jobs by a Dask cluster, with the same results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import distributed
+import pytest
+
+from crowdstream.library.cli import analyze
+from crowdstream.library.dask_pool import DaskPool
+from crowdstream.library.database import Library
+from crowdstream.library.worker_pool import WorkerPool
+from tests.integration.library.test_worker_pool import jobs_of
+from tests.support.analyze_command import INSTANT_ANALYSIS, Sound
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A scheduler and a worker with two threads, in this process."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp://",
+        host="127.0.0.1", dashboard_address=None,
+    ) as cluster:  # fmt: skip
+        yield cluster.scheduler_address
+
+
+# Dask leaves event loops and sockets to the garbage collector.
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_says_what_a_pool_says(
+    tmp_path: Path, sound: Sound, address: str, place: Path
+) -> None:
+    for name in ("a", "crash", "z"):
+        sound(tmp_path / f"{name}.wav")
+    (tmp_path / "bad.wav").write_bytes(b"RIFF????WAVE")
+    jobs = jobs_of(tmp_path)
+    with DaskPool(address, INSTANT_ANALYSIS) as cluster:
+        by_cluster = {job.path: json.dumps(answer) for job, answer in cluster.answers(jobs)}
+    with WorkerPool(2, INSTANT_ANALYSIS) as pool:
+        by_pool = {job.path: json.dumps(answer) for job, answer in pool.answers(jobs)}
+    assert by_cluster == by_pool and len(by_pool) == 4
+    arguments = ["--library", str(place), "--scheduler", address, str(tmp_path)]
+    assert (
+        analyze(arguments, lambda scheduler, _count: DaskPool(str(scheduler), INSTANT_ANALYSIS))
+        == 1
+    )
+    with Library(place) as library:
+        assert [entry.name for entry in library.find()] == ["a", "z"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nobody_there_is_told(
+    tmp_path: Path, sound: Sound, place: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("crowdstream.library.dask_pool.CONNECT_SECONDS", 0.3)
+    sound(tmp_path / "a.wav")
+    address = "tcp://127.0.0.1:1"
+    assert analyze(["--library", str(place), "--scheduler", address, str(tmp_path)]) == 1
+    assert f"--scheduler {address}: nobody answers there" in capsys.readouterr().err

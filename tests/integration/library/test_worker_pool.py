@@ -1,0 +1,131 @@
+"""Workers: what one dies of takes nothing else with it, and none stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from crowdstream.library import worker_pool
+from crowdstream.library.job import Job
+from crowdstream.library.scanner import Finder
+from crowdstream.library.worker_pool import Answer, PoolError, WorkerPool
+from tests.support.analyze_command import INSTANT_ANALYSIS, Sound
+from tests.support.server import PROJECT, ended, until
+
+
+def jobs_of(folder: Path) -> list[Job]:
+    found = Finder(lambda path, reason: None).find([str(folder)])
+    return [
+        Job(number, one.path, one.kind, one.name, one.files, str(folder / "cache"))
+        for number, one in enumerate(found)
+    ]
+
+
+def workers(of: int) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(of).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "crowdstream.library.worker" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def test_each_death_is_its_tracks_own(tmp_path: Path, sound: Sound) -> None:
+    names = ("a", "crash", "fault", "kill", "once", "changes", "z")
+    for name in names:
+        sound(tmp_path / f"{name}.wav")
+    (tmp_path / "bad.wav").write_bytes(b"RIFF????WAVE")
+    with WorkerPool(2, INSTANT_ANALYSIS) as two:
+        answers: dict[str, Answer] = {
+            Path(job.path).stem: answer for job, answer in two.answers(jobs_of(tmp_path))
+        }
+        assert len(workers(os.getpid())) <= 2
+    assert not workers(os.getpid())
+    assert set(answers) == {*names, "bad"}
+    errors = {name: answer.get("error", "") for name, answer in answers.items()}
+    assert {name for name, error in errors.items() if not error} == {"a", "once", "z"}
+    assert "SIGSEGV" in errors["crash"]
+    assert "ValueError: nobody foresaw this" in errors["fault"]
+    assert "killed twice" in errors["kill"]
+    assert "changed" in errors["changes"] and answers["changes"]["passing"]
+    assert not answers["crash"]["passing"] and not answers["bad"]["passing"]
+    assert len(answers["a"]["probe"]) == 32 and answers["a"]["play"].endswith("a.wav")
+
+
+def test_workers_give_way_to_everything_else(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CROWDSTREAM_GIVE_WAY")
+    sound(tmp_path / "slow.wav")
+    with WorkerPool(1, INSTANT_ANALYSIS) as one:
+        shares: list[float] = []
+        under_way = one.answers(jobs_of(tmp_path), lambda _job, share: shares.append(share))
+        assert len(list(under_way)) == 1
+        assert shares == [0.5], "it took long enough to tell"
+        [worker] = workers(os.getpid())
+        assert worker.nice() == 19
+        assert os.sched_getscheduler(worker.pid) == os.SCHED_IDLE
+        assert worker.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
+        assert os.getsid(worker.pid) == worker.pid
+        # It stays for the next jobs.
+        (tmp_path / "slow.wav").rename(tmp_path / "a.wav")  # and quickly
+        assert len(list(one.answers(jobs_of(tmp_path)))) == 1
+        assert workers(os.getpid()) == [worker]
+
+
+def test_one_that_gets_nowhere_is_ended(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(worker_pool, "STUCK_SECONDS", 1.0)
+    sound(tmp_path / "endless.wav")
+    with WorkerPool(1, INSTANT_ANALYSIS) as one:
+        [(_job, answer)] = one.answers(jobs_of(tmp_path))
+    assert answer["error"] == "reading it stood still for 1 s" and not answer["passing"]
+
+
+def test_one_that_computes_without_an_end_is_ended(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(worker_pool, "MAX_SECONDS", 0.01)
+    monkeypatch.setattr(worker_pool, "SECONDS_PER_BYTE", 0.0)
+    sound(tmp_path / "spins.wav")
+    with WorkerPool(1, INSTANT_ANALYSIS) as one:
+        [(_job, answer)] = one.answers(jobs_of(tmp_path))
+    assert "came to no end" in answer["error"]
+
+
+def test_workers_that_can_not_begin_end_the_run(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "DEATHS_AT_START", 2)
+    sound(tmp_path / "a.wav")
+    with (
+        WorkerPool(1, "no.such.module:analyse") as one,
+        pytest.raises(PoolError, match="as soon as"),
+    ):
+        list(one.answers(jobs_of(tmp_path)))
+
+
+def test_workers_end_with_whoever_is_killed(tmp_path: Path, sound: Sound) -> None:
+    sound(tmp_path / "endless.wav")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from tests.integration.library.test_worker_pool import *\n"
+        "list(Pool(1, INSTANT_ANALYSIS).answers(jobs_of(Path(sys.argv[1]))))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=PROJECT)
+    try:
+        until((tmp_path / "endless.begun").exists)
+        [worker] = workers(parent.pid)
+    finally:
+        parent.kill()
+        parent.wait()
+    until(lambda: ended(worker))

@@ -1,0 +1,104 @@
+"""Folders that code is loaded from: this user's alone, or not used."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crowdstream.system.private_dirs import NotPrivate, check_private, make_private
+from tests.support.environment import child_environment
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_what_is_made_is_closed_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        made = make_private(tmp_path / "base", "a", "b", "c")
+    finally:
+        os.umask(before)
+    assert made == tmp_path / "base" / "a" / "b" / "c"
+    for folder in (made, made.parent, made.parent.parent):
+        assert mode(folder) == 0o700
+    (made / "kept").touch()
+    assert make_private(tmp_path / "base", "a", "b", "c") == made
+    assert (made / "kept").exists()
+
+
+@pytest.mark.parametrize("opened", ["a", "a/b", "a/b/c"])
+def test_what_was_open_to_others_is_closed_and_emptied(tmp_path: Path, opened: str) -> None:
+    made = make_private(tmp_path, "a", "b", "c")
+    (made / "sub").mkdir()
+    (made / "sub" / "kernel.nbc").touch()
+    (made / "index.nbi").touch()
+    (tmp_path / "a" / "b" / "other.code").touch()
+    (tmp_path / opened).chmod(0o775)
+    with pytest.raises(NotPrivate, match="chmod go-w"):
+        check_private(tmp_path / opened)
+    make_private(tmp_path, "a", "b", "c")
+    assert mode(tmp_path / opened) == 0o755
+    check_private(tmp_path / opened)
+    assert os.listdir(made) == []
+    assert (tmp_path / "a/b/other.code").exists() is (opened == "a/b/c")
+
+
+def test_what_belongs_to_another_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_private(tmp_path, "a", "b")
+    me = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    with pytest.raises(NotPrivate, match=f"belongs to user {me}, not to {me + 1}"):
+        make_private(tmp_path, "a", "b")
+
+
+def test_a_link_of_another_or_a_file_is_refused(tmp_path: Path) -> None:
+    real = make_private(tmp_path / "big disk", "a")
+    (tmp_path / "a").symlink_to(real)
+    assert make_private(tmp_path, "a") == tmp_path / "a", "one's own link is fine"
+    (tmp_path / "b").touch()
+    with pytest.raises(NotPrivate, match="no folder"):
+        make_private(tmp_path, "b")
+
+
+def cache_dir(**env: str) -> subprocess.CompletedProcess[str]:
+    code = "from crowdstream.engine import jit; import numba; print(numba.core.config.CACHE_DIR)"
+    changes: dict[str, str | None] = {"NUMBA_CACHE_DIR": None, **env}
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code], env=child_environment(**changes),
+        capture_output=True, text=True, check=False,
+    )
+
+
+def test_the_compiler_never_uses_a_folder_that_somebody_else_made(tmp_path: Path) -> None:
+    """In /tmp anybody can make the folder of that name first."""
+    shared = tmp_path / "tmp"
+    planted = shared / f"crowdstream-{os.geteuid()}"
+    planted.mkdir(parents=True)
+    (planted / "kernels").symlink_to("/proc")  # its folders are not this user's to close
+    (tmp_path / "home").touch()  # no cache can be there
+    done = cache_dir(TMPDIR=str(shared), XDG_CACHE_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    used = Path(done.stdout.strip())
+    assert used.parent == shared and used.name.startswith("crowdstream-kernels-")
+    assert mode(used) == 0o700
+
+
+def test_a_cache_that_is_given_and_open_to_others_is_refused(tmp_path: Path) -> None:
+    given = tmp_path / "cache"
+    given.mkdir()
+    given.chmod(0o777)
+    done = cache_dir(NUMBA_CACHE_DIR=str(given))
+    assert done.returncode != 0
+    assert f"others may write to {given}: chmod go-w" in done.stderr
+    given.chmod(0o755)
+    assert cache_dir(NUMBA_CACHE_DIR=str(given)).stdout.strip() == str(given)
+    assert cache_dir(NUMBA_CACHE_DIR=str(tmp_path / "new")).returncode == 0
+    assert mode(tmp_path / "new") == 0o700

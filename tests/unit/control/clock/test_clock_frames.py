@@ -1,0 +1,473 @@
+"""The clocks without a server: frames of instants and of time tags, beats, and the engine's orders.
+
+A frame lasts a millisecond here, and a beat 500 frames, so that expected values are round numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crowdstream.control.clock.clock import (
+    JUMP_SECONDS,
+    KEPT,
+    MAX_AHEAD,
+    MOMENTS,
+    MOMENTS_NOTED,
+    NEAR_BEAT,
+    SMOOTHING,
+    BeatClock,
+    Change,
+    FrameClock,
+    Orders,
+)
+from crowdstream.control.clock.tempo import Stretch
+from crowdstream.desk.block import Desk
+
+RATE = 1000.0
+BPM = 120.0  # 500 frames a beat
+BLOCK = 64
+
+
+class Time:
+    """The monotonic and the wall clock, which only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now + 1_000_000.0
+
+
+class Frames:
+    """A clock of frames, and the engine's readings for it."""
+
+    def __init__(self) -> None:
+        self.desk = Desk.create(0, RATE)
+        self.desk.header["block_frames"] = BLOCK
+        self.desk.clock["frame"] = 777
+        self.time = Time()
+        self.clock = FrameClock(self.desk, self.time.monotonic, self.time.wall)
+
+    def reading(self, seconds: float, frame: int) -> None:
+        """The engine's block that began with `frame` was asked for at `seconds`."""
+        self.desk.clock["callback_ns"] = round(seconds * 1e9)
+        self.desk.clock["callback_frame"] = frame
+        self.clock.read()
+
+
+@pytest.fixture
+def frames() -> Iterator[Frames]:
+    made = Frames()
+    yield made
+    made.desk.close()
+
+
+# --- frames of instants -----------------------------------------------------------------------
+
+
+def test_before_the_first_reading_every_instant_is_the_next_frame(frames: Frames) -> None:
+    frames.clock.read()
+    assert frames.clock.now() == 777 and frames.clock.frame_at(1e6) == 777
+    assert frames.clock.frame_rendered(1e6) == 777.0
+
+
+def test_the_frame_of_an_instant_is_one_block_after_the_one_asked_for(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    assert frames.clock.frame_rendered(50.0) == pytest.approx(2000.0)
+    assert frames.clock.frame_rendered(50.25) == pytest.approx(2250.0)
+    assert frames.clock.frame_at(50.25) == 2250 + BLOCK
+    frames.time.now = 50.5
+    assert frames.clock.now() == 2500 + BLOCK
+    assert frames.clock.frame_at(50.2506) == 2251 + BLOCK, "to the nearest frame"
+
+
+def test_readings_are_averaged(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    frames.reading(51.0, 3010)
+    assert frames.clock.frame_rendered(51.0) == pytest.approx(3000 + 10 * SMOOTHING)
+    frames.reading(52.0, 3990)
+    expected = 10 * SMOOTHING + SMOOTHING * (-10 - 10 * SMOOTHING)
+    assert frames.clock.frame_rendered(52.0) == pytest.approx(4000 + expected)
+
+
+def test_a_reading_is_taken_once(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    frames.reading(51.0, 3010)
+    before = frames.clock.frame_rendered(52.0)
+    for _ in range(5):
+        frames.clock.read()
+    assert frames.clock.frame_rendered(52.0) == before
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_stream_that_stood_still_begins_anew(frames: Frames, side: int) -> None:
+    jump = round(JUMP_SECONDS * RATE)
+    frames.reading(50.0, 2000)
+    frames.reading(51.0, 3000 + side * jump)
+    assert frames.clock.frame_rendered(51.0) == pytest.approx(3000 + side * jump * SMOOTHING)
+    frames.reading(52.0, 4000 + 2 * side * jump)
+    assert frames.clock.frame_rendered(52.0) == pytest.approx(4000 + 2 * side * jump)
+
+
+def test_another_engine_begins_with_its_first_reading(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    frames.clock.begin_anew()
+    assert frames.clock.now() == 777
+    frames.reading(51.0, 3010)
+    assert frames.clock.frame_rendered(51.0) == pytest.approx(3010.0)
+
+
+def test_the_instant_of_a_wall_time(frames: Frames) -> None:
+    assert frames.clock.due(1_000_051.5) == pytest.approx(51.5)
+    frames.time.now = 60.0
+    assert frames.clock.due(1_000_051.5) == pytest.approx(51.5)
+
+
+# --- time tags --------------------------------------------------------------------------------
+
+
+def test_a_time_tag_keeps_its_frame(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    assert frames.clock.frame_of_tag(7.5, 51.0) == 3000 + BLOCK
+    frames.reading(51.0, 3040)
+    assert frames.clock.frame_of_tag(7.5, 51.0) == 3000 + BLOCK
+    assert frames.clock.frame_of_tag(7.6, 60.0) == 12_000 + BLOCK
+    assert frames.clock.frame_of_tag(7.7, 1.0) == 1, "no frame lies before the first"
+
+
+def test_only_so_many_tags_are_kept_and_the_oldest_goes(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    for number in range(MOMENTS):
+        frames.clock.frame_of_tag(float(number), 51.0)
+    assert frames.clock.frame_of_tag(0.0, 99.0) == 3000 + BLOCK, "it is still known"
+    frames.clock.frame_of_tag(-1.0, 51.0)
+    assert len(frames.clock._moments) == MOMENTS
+    assert 0.0 not in frames.clock._moments and 1.0 in frames.clock._moments
+
+
+def test_a_later_clock_gives_the_same_frames(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    frames.clock.frame_of_tag(1.0, 45.0)  # has passed
+    for number in range(MOMENTS_NOTED + 1):
+        frames.clock.frame_of_tag(10.0 + number, 51.0 + number)
+    frames.desk.clock["frame"] = 2500
+    note = json.loads(json.dumps(frames.clock.to_state()))
+    assert [moment for moment, _ in note[1]] == [11.0 + n for n in range(MOMENTS_NOTED)]
+    later = FrameClock(frames.desk, frames.time.monotonic, frames.time.wall)
+    later.restore(note)
+    assert later.frame_of_tag(20.0, 0.0) == frames.clock.frame_of_tag(20.0, 0.0)
+    assert later.frame_rendered(53.0) == frames.clock.frame_rendered(53.0)
+    assert later.frame_of_tag(1.0, 0.0) == 1
+
+
+def test_a_tag_of_the_next_frame_is_still_ahead(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    frames.clock.frame_of_tag(1.0, 51.0 - BLOCK / RATE)
+    frames.desk.clock["frame"] = 3000
+    assert frames.clock.to_state()[1] == [(1.0, 3000)]
+    frames.desk.clock["frame"] = 3001
+    assert frames.clock.to_state()[1] == []
+
+
+def test_a_restored_clock_takes_the_latest_reading(frames: Frames) -> None:
+    frames.reading(50.0, 2000)
+    note = frames.clock.to_state()
+    later = FrameClock(frames.desk, frames.time.monotonic, frames.time.wall)
+    frames.desk.clock["callback_ns"], frames.desk.clock["callback_frame"] = 51 * 10**9, 9000
+    later.restore(note)
+    assert later.frame_rendered(51.0) == pytest.approx(9000.0)
+
+
+# --- beats ------------------------------------------------------------------------------------
+
+
+def beats() -> BeatClock:
+    return BeatClock(RATE, BPM, 4)
+
+
+def test_a_new_clock_runs_steadily_from_frame_zero() -> None:
+    clock = beats()
+    assert (clock.meter, clock.zero, clock.bpm) == (4, None, 120.0)
+    assert clock.rate_of(60.0) == 0.001
+    assert [clock.beat(frame) for frame in (-500, 0, 250, 500)] == pytest.approx([-1, 0, 0.5, 1])
+    assert clock.bpm_at(-5) == clock.bpm_at(99_999) == 120.0
+    assert clock.frame_of(-1.0) == pytest.approx(-500.0)
+    assert clock.frame_of_command(3.0, 0) == 1500
+    assert clock.frame_of_command(-3.0, 0) == 1, "no frame lies before the first"
+
+
+def test_a_change_ahead_is_a_stretch_of_its_own() -> None:
+    clock = beats()
+    orders = clock.set_tempo(60.0, 1000, 10)
+    assert orders == [(1000, Stretch(1000, 2.0, 0.002, 0.001, 1))]
+    assert clock.bpm == 60.0 and clock.bpm_at(999) == 120.0 and clock.bpm_at(1001) == 60.0
+    assert clock.at(999).frame == 0 and clock.at(1000).frame == 1000
+    assert clock.at(-5).frame == 0, "before the first it was steady"
+    assert clock.beat(1001) == pytest.approx(2.0015) and clock.beat(2001) == pytest.approx(3.0015)
+    assert clock.frame_of(3.0015) == pytest.approx(2001.0)
+    assert clock.frame_of(1.0) == pytest.approx(500.0)
+    assert clock.frame_of(2.0) == pytest.approx(1000.0)
+
+
+def test_a_ramp_lasts_its_frames_or_its_beats() -> None:
+    by_frames, by_beats = beats(), beats()
+    by_frames.set_tempo(240.0, 1000, 0, frames=400)
+    assert [by_frames.bpm_at(frame) for frame in (1000, 1200, 1400, 5000)] == [120, 180, 240, 240]
+    by_beats.set_tempo(240.0, 1000, 0, beats=6.0)
+    assert by_beats.at(1000).frames == 2000
+    assert by_beats.beat(3000) == pytest.approx(8.0)
+
+
+def test_a_change_that_comes_too_late_happens_now_and_keeps_its_frame() -> None:
+    clock = beats()
+    orders = clock.set_tempo(60.0, 400, 500, frames=10)
+    assert orders == [(400, Stretch(500, 1.0, 0.002, 0.001, 10))]
+    assert clock.bpm_at(500) == 120.0 and clock.bpm_at(510) == 60.0
+    on_time = beats().set_tempo(60.0, 500, 500, frames=10)
+    assert on_time == [(500, Stretch(500, 1.0, 0.002, 0.001, 10))]
+
+
+def test_a_change_at_a_beat_moves_with_it_unless_it_is_late() -> None:
+    clock = beats()
+    clock.set_tempo(240.0, 1000, 0, beat=2.0)
+    orders = clock.set_tempo(60.0, 500, 10)  # half as fast: beat 2 comes 500 frames later
+    frame = clock._ahead[1][1].frame
+    assert frame == 1500
+    assert [at for at, _stretch in orders] == [500, 1000, 1500]
+    late = beats()
+    late.set_tempo(240.0, 99, 100, beat=0.198)
+    assert late._ahead[0][0].beat is None
+    exact = beats()
+    exact.set_tempo(240.0, 100, 100, beat=0.2)
+    assert exact._ahead[0][0].beat == 0.2
+
+
+def test_changes_keep_their_order_by_frame_and_then_as_they_came() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 2000, 0)
+    clock.set_tempo(240.0, 1000, 0)
+    clock.set_tempo(180.0, 2000, 0)
+    assert [stretch.frame for _change, stretch in clock._ahead] == [1000, 2000, 2000]
+    assert [round(clock.bpm_at(frame)) for frame in (999, 1001, 2001)] == [120, 240, 180]
+
+
+def test_what_has_begun_is_not_changed_any_more() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 1000, 0)
+    clock.set_tempo(240.0, 500, 1001)
+    assert clock.bpm_at(1001) == 60.0, "it runs so since one frame"
+    assert clock.bpm_at(1002) == 240.0
+    again = beats()
+    again.set_tempo(60.0, 1000, 0)
+    again.set_tempo(240.0, 1000, 1000)
+    assert [change.rate for change, _stretch in again._ahead] == [0.001, 0.004]
+
+
+def test_only_the_latest_stretches_are_kept() -> None:
+    clock = beats()
+    for number in range(KEPT + 10):
+        clock.set_tempo(100.0 + number, 100 * number, 100 * number)
+    assert len(clock._past) == KEPT
+    assert clock._past[-1].frame == 100 * (KEPT + 8)
+
+
+def test_only_so_many_changes_may_lie_ahead() -> None:
+    clock = beats()
+    for number in range(MAX_AHEAD):
+        assert not clock.full(10)
+        clock.set_tempo(100.0, 1000 + number, 10)
+    assert clock.full(10) and clock.full(1000)
+    assert not clock.full(1001), "one of them has begun"
+
+
+def test_the_frame_of_a_beat_is_looked_for_from_a_frame_on() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 1000, 0)
+    clock.reset(3001, 10)
+    # Beat 1 passes at 500 and comes again after the reset.
+    assert clock.frame_of(1.0) == pytest.approx(500.0)
+    assert clock.frame_of(1.0, 500) == pytest.approx(500.0)
+    assert clock.frame_of(1.0, 501) == pytest.approx(4001.0)
+    assert clock.frame_of(0.0, 10) == 3001.0, "the reset is beat 0"
+    assert clock.frame_of(3.0, 2000) == pytest.approx(6001.0)
+    assert clock.frame_of(0.5, 5000) == pytest.approx(3501.0), "it does not come again"
+    assert clock.frame_of(3.9, 10) == pytest.approx(2899.5)
+    assert clock.frame_of(-1.0, 10) == pytest.approx(-500.0), "before the first it was steady"
+    assert clock.frame_of_command(3.9, 10) == 2900
+
+
+def test_where_a_beat_was_that_has_passed() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 1000, 0)
+    assert clock.frame_passed(1.0, 1500) == 500
+    assert clock.frame_passed(2.0, 1500) == 1000
+    assert clock.frame_passed(2.25, 1500) == 1250  # 1249.5, and the next whole frame
+    assert clock.frame_passed(1.0, 999) == 500
+    assert clock.frame_passed(-1.0, 1500) == -500
+    clock.reset(3000, 1500)
+    assert clock.frame_passed(1.0, 4500) == 4000 and clock.frame_passed(1.0, 2999) == 500
+    assert clock.frame_passed(0.0, 3000) == 3000
+
+
+def test_a_beat_before_the_first_was_at_the_first_tempo() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 1000, 0)
+    clock.set_tempo(240.0, 2000, 1500)
+    clock.set_tempo(60.0, 5000, 3000)
+    assert len(clock._past) == 3
+    assert clock.frame_passed(-1.0, 4000) == -500
+
+
+def test_the_next_multiple_of_a_quantum() -> None:
+    clock = beats()
+    assert [clock.next_beat(4.0, frame) for frame in (0, 1, 1999, 2000, 2001)] == [0, 4, 4, 4, 8]
+    assert clock.next_beat(0.25, 130) == 0.5
+    near = NEAR_BEAT * 500
+    assert clock.next_beat(1.0, 500 + 0.5 * near) == 1.0, "so close to a beat is on it"
+    assert clock.next_beat(1.0, 500 + 1.5 * near) == 2.0
+
+
+def test_the_frame_of_a_start_counts_from_the_reset() -> None:
+    clock = beats()
+    assert [clock.frame_of_start(at, 700) for at in (-1.0, 0.0, 0.5)] == [0, 0, 1200]
+    clock.reset(100, 0)
+    assert clock.frame_of_start(0.5, 700) == 600 and clock.frame_of_start(0.0, 700) == 0
+    clock.reset(0, 0)
+    assert clock.frame_of_start(0.5, 700) == 500, "frame 0 is a reset as well"
+
+
+# --- resets -----------------------------------------------------------------------------------
+
+
+def test_a_reset_ahead_begins_with_beat_zero() -> None:
+    clock = beats()
+    assert clock.reset(1000, 10) == [(1000, Stretch.steady(1000, 0.0, 0.002))]
+    assert clock.zero == 1000
+    assert clock.beat(999) == pytest.approx(1.998) and clock.beat(1000) == 0.0
+    assert beats().reset(10, 10) == [(10, Stretch.steady(10, 0.0, 0.002))]
+
+
+def test_a_reset_in_a_ramp_leaves_the_ramp() -> None:
+    clock = beats()
+    clock.set_tempo(240.0, 1000, 0, frames=400)
+    [(frame, stretch)] = clock.reset(1200, 1100)
+    assert (frame, stretch.beat, stretch.end) == (1200, 0.0, 0.004)
+    assert stretch.rate == pytest.approx(0.003) and stretch.frames == 200
+
+
+def test_a_late_reset_moves_what_has_been_and_what_lies_ahead() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 1000, 0)
+    clock.set_tempo(240.0, 3000, 0)
+    ahead = clock.beat(4000)
+    orders = clock.reset(500, 2000)
+    assert clock.zero == 500
+    assert clock.beat(500) == pytest.approx(0.0) and clock.beat(0) == pytest.approx(-1.0)
+    assert clock.beat(4000) == pytest.approx(ahead - 1.0)
+    assert [at for at, _stretch in orders] == [500, 3000]
+    assert orders[0][1].frame == 1000 and orders[0][1].beat == pytest.approx(1.0)
+    assert orders[1][1].beat == pytest.approx(clock.beat(3000))
+
+
+# --- what the engine is told ------------------------------------------------------------------
+
+
+def test_the_engine_is_told_a_thing_once() -> None:
+    clock = beats()
+    first = clock.set_tempo(60.0, 1000, 0)
+    second = clock.set_tempo(240.0, 3000, 0)
+    assert [at for at, _stretch in first] == [1000]
+    assert [at for at, _stretch in second] == [3000], "it knows the other one already"
+
+
+def test_what_no_longer_holds_is_replaced_at_its_frame() -> None:
+    clock = beats()
+    clock.set_tempo(240.0, 1000, 0, beat=2.0)
+    orders = clock.set_tempo(60.0, 0, 0)
+    # At 1000 the tempo of before holds, at 1999 (a frame of ramp) beat 2 comes.
+    assert [at for at, _stretch in orders] == [0, 1000, 2000]
+    assert orders[1][1] == orders[0][1]
+    assert clock._told.keys() == {0, 1000, 2000}
+
+
+class Engine:
+    """What an engine runs by: it takes up each order at its frame, the later of two the last."""
+
+    def __init__(self) -> None:
+        self.orders = [(0, 0, Stretch.steady(0, 0.0, 0.002))]
+
+    def take(self, orders: Orders, now: int) -> None:
+        begin = len(self.orders)
+        for number, (frame, stretch) in enumerate(orders, begin):
+            self.orders.append((max(frame, now), number, stretch))
+
+    def beat(self, frame: int) -> float:
+        known = sorted(one for one in self.orders if one[0] <= frame)
+        return known[-1][2].at(frame)
+
+
+changes = st.tuples(
+    st.sampled_from([60.0, 90.0, 120.0, 240.0]),
+    st.integers(-300, 3000),  # frames ahead
+    st.sampled_from([0, 0, 1, 500]),  # frames of the ramp
+    st.sampled_from([None, None, 1.0, 4.0]),  # beat
+    st.sampled_from(["tempo", "tempo", "reset", "restart"]),
+    st.integers(0, 1500),  # frames that pass
+)
+
+
+@settings(max_examples=40)
+@given(said=st.lists(changes, max_size=10))
+def test_the_engine_runs_by_this_clock_whatever_is_said(said: list[Any]) -> None:
+    clock, engine, now = beats(), Engine(), 0
+    for bpm, ahead, ramp, beat, what, passes in said:
+        if what == "restart":
+            note = json.loads(json.dumps(clock.to_state()))
+            clock = BeatClock(RATE, 33.0, 7)
+            clock.restore(note)
+            assert json.loads(json.dumps(clock.to_state())) == note
+        elif what == "reset":
+            engine.take(clock.reset(now + ahead, now), now)
+        else:
+            orders = clock.set_tempo(bpm, now + ahead, now, frames=ramp, beats=0.5, beat=beat)
+            engine.take(orders, now)
+            assert [at for at, _stretch in orders] == sorted(at for at, _stretch in orders)
+        for frame in (now + 1, now + 1 + passes // 2, now + 1 + passes):
+            assert engine.beat(frame) == pytest.approx(clock.beat(frame), abs=1e-9)
+        now += passes
+    for frame in (now + 4000, now + 20_000):
+        assert engine.beat(frame) == pytest.approx(clock.beat(frame), abs=1e-9)
+
+
+def test_a_restored_clock_is_the_same_clock() -> None:
+    clock = beats()
+    clock.set_tempo(60.0, 1000, 0, frames=100)
+    clock.set_tempo(240.0, 3000, 1500, beat=3.0)
+    clock.reset(5000, 1500)
+    note = json.loads(json.dumps(clock.to_state()))
+    later = BeatClock(RATE, 33.0, 7)
+    later.restore(note)
+    assert (later.meter, later.zero, later.bpm) == (4, 5000, 240.0)
+    assert later.set_tempo(90.0, 4000, 2000) == clock.set_tempo(90.0, 4000, 2000)
+    assert later._past == clock._past and later._ahead == clock._ahead
+
+
+def test_a_change_is_a_value() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Change(1).frame = 2  # type: ignore[misc]
+    assert Change(5).place(Stretch.steady(0, 0.0, 0.002)) == 5
+    assert Change(5, beat=2.0).place(Stretch.steady(0, 0.0, 0.002)) == 1000
+    at_once = Change(5, rate=0.004).apply(Stretch.steady(0, 0.0, 0.002), 5)
+    assert at_once == Stretch(5, 0.01, 0.002, 0.004, 1)
+    reset = Change(5).apply(Stretch.steady(0, 0.0, 0.002), 7)
+    assert reset == Stretch.steady(7, 0.0, 0.002)

@@ -1,0 +1,144 @@
+"""With media folders, nothing outside of them is loaded, read beside a track, or recorded to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.offline_server import Rig, level, write
+from tests.support.server import until
+from tests.unit.control.processes.test_recorder import InProcess, closed
+
+SIDECAR = "[grid]\nbpm = 100.0\n"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """The media folder, and another."""
+    media, secret = tmp_path / "media", tmp_path / "secret"
+    for folder in (media / "set", secret / "set"):
+        folder.mkdir(parents=True)
+        write(folder / "a.wav", level(0.5))
+    return media, secret
+
+
+@pytest.fixture
+def rig(folders: tuple[Path, Path]) -> Iterator[Rig]:
+    made = Rig(media_root=[folders[0]])
+    made.core.recordings.launch = InProcess
+    yield made
+    made.core.recordings.close()
+    made.close()
+
+
+def swap(media: Path, secret: Path) -> None:
+    """A link to elsewhere takes the place of a media folder."""
+    (media / "set").rename(media / "gone")
+    (media / "set").symlink_to(secret / "set")
+
+
+def test_what_leads_elsewhere_by_the_time_it_is_opened_is_not_loaded(
+    rig: Rig, folders: tuple[Path, Path]
+) -> None:
+    media, secret = folders
+    rig.send("/deck/A/load", str(media / "set" / "a.wav"))
+    assert rig.requests and not rig.fails(), "control has let it pass"
+    swap(media, secret)
+    rig.run(512)
+    [told] = rig.fails()
+    assert told.endswith("a.wav: it lies outside the media folders")
+    assert rig.status()["deck.A.state"] == "empty"
+
+
+@pytest.mark.parametrize("name", ["set.crowdstream.toml", "crowdstream.toml"])
+def test_a_sidecar_that_leads_elsewhere_is_not_read(
+    rig: Rig, folders: tuple[Path, Path], name: str
+) -> None:
+    media, secret = folders
+    (secret / "grid").write_text(SIDECAR)
+    write(media / "set.wav", level(0.5))
+    (media / name).symlink_to(secret / "grid")
+    rig.send("/deck/A/load", str(media / "set.wav"))
+    rig.run(512)
+    assert rig.status()["deck.A.grid"] == ""
+    [(_buffer, fault)] = rig.heard("/grid/fault")
+    assert "outside the allowed folders" in fault
+    (media / name).unlink()
+    (media / name).write_text(SIDECAR)
+    rig.send("/deck/A/load", str(media / "set.wav"))
+    rig.run(512)
+    assert (rig.status()["deck.A.grid"], rig.status()["deck.A.bpm"]) == ("sidecar", 100.0)
+
+
+def test_a_sidecar_that_is_a_pipe_holds_nobody_up(rig: Rig, folders: tuple[Path, Path]) -> None:
+    os.mkfifo(folders[0] / "set" / "a.crowdstream.toml")
+    rig.send("/deck/A/load", str(folders[0] / "set" / "a.wav"))
+    rig.run(512)
+    assert rig.status()["deck.A.state"] == "ready"
+    assert len(rig.heard("/grid/fault")) == 1
+
+
+def test_a_folder_elsewhere_is_not_listed(rig: Rig, folders: tuple[Path, Path]) -> None:
+    media, secret = folders
+    (media / "way").symlink_to(secret)
+    (media / "some").mkdir()
+    (media / "some" / "drums.wav").symlink_to(secret / "set" / "a.wav")
+    write(media / "some" / "bass.wav", level(0.5))
+    for path in (secret, secret / "set", secret / "none", media / "way", media / "way" / "none",
+                 media / "way/set/a.wav", media / "some"):  # fmt: skip
+        rig.send("/deck/A/load", str(path))
+    assert len(rig.fails()) == 7
+    assert all("outside the media folders" in told for told in rig.fails()), (
+        "what is there and what is not are told in the same words"
+    )
+    assert not rig.requests
+
+
+def test_what_is_loaded_at_the_start_is_no_exception(folders: tuple[Path, Path]) -> None:
+    made = Rig(media_root=[folders[0]], a=folders[1] / "set" / "a.wav")
+    try:
+        made.run(256)
+        assert made.status()["deck.A.state"] == "empty"
+    finally:
+        made.close()
+
+
+def test_nothing_is_recorded_elsewhere_by_a_link(rig: Rig, folders: tuple[Path, Path]) -> None:
+    media, secret = folders
+    (media / "way").symlink_to(secret / "set")
+    (media / "b.wav").symlink_to(secret / "b.wav")
+    for name in ("way/b.wav", "b.wav", "../secret/b.wav"):
+        rig.send("/record/start", str(media / name))
+        assert "outside the media folders" in rig.fails()[-1]
+    assert len(rig.fails()) == 3
+
+
+def test_a_recording_does_not_follow_a_link_that_came_after_the_command(
+    folders: tuple[Path, Path], rig: Rig
+) -> None:
+    media, secret = folders
+
+    class Late(InProcess):
+        def send(self, message: dict[str, object]) -> None:
+            if not (media / "gone").exists():
+                swap(media, secret)
+            super().send(message)
+
+    rig.core.recordings.launch = Late
+    rig.send("/record/start", str(media / "set" / "b.wav"))
+
+    def told() -> bool:
+        rig.step()
+        return bool(rig.fails())
+
+    until(told)
+    assert "outside the folders for recordings" in rig.fails()[0]
+    assert os.listdir(secret / "set") == ["a.wav"]
+    rig.send("/record/start", str(media / "gone" / "b.wav"))
+    rig.run(2048)
+    rig.send("/record/stop")
+    closed(rig)
+    assert (media / "gone" / "b.wav").exists()

@@ -1,0 +1,377 @@
+"""The loader's keeper: who is to blame for a death, and what the next loader is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowdstream.control.processes.child import Child, ChildError
+from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.processes.file_quarantine import SAME_FILE_SECONDS, FileQuarantine
+from crowdstream.control.processes.loader_client import (
+    FIRST_DELAY,
+    HANG_SECONDS,
+    LIVED_SECONDS,
+    MAX_DELAY,
+    LoaderClient,
+)
+from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import PAGE_BYTES
+
+
+class FakeChild:
+    """A loader process that says and does what the test says."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.out, self._end = os.pipe()
+        self.finished = False
+        self.status: int | None = None
+        self.requests: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
+        self.killed = False
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.requests.append(message)
+
+    def push(self) -> None:
+        pass
+
+    def read(self) -> list[dict[str, Any]]:
+        os.read(self.out, 1)
+        events, self.events = self.events, []
+        return events
+
+    def say(self, **event: Any) -> None:
+        self.events.append(event)
+        os.write(self._end, b"x")
+
+    def die(self, status: int | None) -> None:
+        self.finished, self.status = True, status
+        os.close(self._end)
+        self._end = -1
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def end(self, _seconds: float) -> None:
+        os.close(self.out)
+        self.out = -1
+
+    def close(self) -> None:
+        for fd in (self._end, self.out):
+            if fd >= 0:
+                os.close(fd)
+
+
+class Stage:
+    """A keeper with fake loaders, on a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+        self.desk = Desk.create(8 * PAGE_BYTES)
+        self.made: list[FakeChild] = [FakeChild(1)]
+        self.heard: list[dict[str, Any]] = []
+        self.refuse = False
+        self.hearing = EventLoop()
+        self.loading = LoaderClient(
+            self.made[0], self.desk, self._start, lambda: self.time  # type: ignore[arg-type]
+        )
+        self.loading.listen(self.hearing, self.heard.append)
+
+    def _start(self) -> Child:
+        if self.refuse:
+            raise ChildError("no process for it")
+        self.made.append(FakeChild(len(self.made) + 1))
+        return self.made[-1]  # type: ignore[return-value]
+
+    @property
+    def child(self) -> FakeChild:
+        """The latest loader."""
+        return self.made[-1]
+
+    def turn(self, seconds: float = 0.01) -> None:
+        """Time passes; control hears and looks after things."""
+        self.time += seconds
+        self.hearing.wait(0)
+        self.loading.tick()
+
+    def load(self, number: int, path: str) -> None:
+        """A track is loaded, and opened."""
+        request = {"do": "load", "track": number, "stems": [(number, path)], "cue": 0.0}
+        self.loading.send(request)
+
+    def opened(self, number: int, streamed: bool = True) -> None:
+        """The loader has opened it, and will stream it unless told otherwise."""
+        self.child.say(
+            event="opened", track=number, frames=1000, streamed=streamed, channels=[2],
+            files=[(1, 2)],
+        )  # fmt: skip
+        self.turn()
+
+    def busy(self, number: int) -> None:
+        """The loader reads this track's file."""
+        record = self.desk.loader
+        record["since_ns"] += 1
+        record["source"], record["busy"] = number, number
+
+    def dies(self, status: int | None) -> None:
+        """The loader ends."""
+        self.child.die(status)
+        self.turn()
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Events of that name."""
+        return [entry for entry in self.heard if entry["event"] == event]
+
+    def dones(self) -> list[Any]:
+        """What the latest loader was asked to do, by name and track."""
+        return [(r["do"], r.get("track")) for r in self.child.requests if r["do"] != "ping"]
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.hearing.close()
+    made.child.close()
+    made.desk.close()
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> str:
+    path = tmp_path / "song.wav"
+    path.write_bytes(b"12345")
+    return str(path)
+
+
+@pytest.mark.parametrize("status", [-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, 1, 134])
+def test_a_crash_while_a_file_is_opened_makes_it_bad_at_once(
+    stage: Stage, song: str, status: int
+) -> None:
+    stage.load(1, "/other.wav")
+    stage.opened(1)
+    stage.load(2, song)
+    stage.busy(2)
+    stage.dies(status)
+    [event] = stage.said("failed")
+    assert event["track"] == 2
+    assert "song.wav: the decoder crashed on it" in event["reason"]
+    assert len(stage.made) == 2, "another one at once"
+    assert stage.dones() == [("adopt", 1), ("adopted", None)]
+    assert stage.said("restarted") == [{"event": "restarted", "pid": 2, "count": 1}]
+    stage.load(3, song)
+    assert ("load", 3) not in stage.dones()
+    stage.turn()
+    assert stage.said("failed")[1]["track"] == 3
+    assert "until it changes" in stage.said("failed")[1]["reason"]
+    Path(song).write_bytes(b"another one")
+    stage.load(4, song)
+    assert ("load", 4) in stage.dones()
+
+
+def test_what_streams_is_broken_by_a_crash_and_not_read_again(stage: Stage, song: str) -> None:
+    stage.load(1, song)
+    stage.opened(1)
+    stage.busy(1)
+    stage.dies(-signal.SIGBUS)
+    assert [event["track"] for event in stage.said("broken")] == [1]
+    [adopt] = [request for request in stage.child.requests if request["do"] == "adopt"]
+    assert "SIGBUS" in adopt["broken"]
+    stage.dies(-signal.SIGSEGV)
+    assert len(stage.said("broken")) == 1, "what it died of is not counted twice"
+
+
+@pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM, 0, -signal.SIGHUP])
+def test_a_kill_from_outside_blames_a_file_only_the_second_time(
+    stage: Stage, song: str, status: int
+) -> None:
+    stage.load(1, song)
+    stage.busy(1)
+    stage.dies(status)
+    assert stage.said("failed") == []
+    assert stage.dones() == [("adopted", None), ("load", 1)], "it is tried again"
+    stage.busy(1)
+    stage.dies(status)
+    assert "ended twice" in stage.said("failed")[0]["reason"]
+    stage.turn(FIRST_DELAY)
+    assert stage.dones() == [("adopted", None)]
+
+
+def test_two_kills_far_apart_or_of_different_files_are_chance(song: str, tmp_path: Path) -> None:
+    now = [0.0]
+    blame = FileQuarantine(lambda: now[0])
+    other = tmp_path / "other.wav"
+    other.write_bytes(b"1")
+    assert blame.judge(song, -9, False) is None
+    assert blame.judge(str(other), -9, False) is None
+    now[0] += SAME_FILE_SECONDS
+    assert blame.judge(song, -9, False) is None
+    Path(song).write_bytes(b"it has changed")
+    assert blame.judge(song, None, False) is None, "unknown, and another file by now"
+    assert blame.judge(song, None, False)
+    assert blame.count == 1
+
+
+def test_a_file_that_can_not_be_looked_at_is_remembered_too() -> None:
+    blame = FileQuarantine(lambda: 0.0)
+    assert blame.judge("/no/such\nfile", -11, False)
+    assert "\\n" in (blame.reason("/no/such\nfile") or "")
+    assert blame.reason("/another") is None
+
+
+def test_a_loader_that_dies_before_it_did_anything_blames_nobody(stage: Stage, song: str) -> None:
+    stage.load(1, song)
+    stage.busy(1)
+    stage.dies(-signal.SIGKILL)
+    stage.dies(-signal.SIGKILL)  # the desk still says what the one before was busy with
+    assert stage.said("failed") == []
+    stage.turn(1.0)
+    assert stage.dones() == [("adopted", None), ("load", 1)]
+
+
+def test_what_is_streamed_is_adopted_first(stage: Stage) -> None:
+    for number, streamed in ((1, False), (2, True), (3, False), (4, True)):
+        stage.load(number, f"/{number}.wav")
+        stage.opened(number, streamed)
+    stage.dies(-signal.SIGKILL)
+    assert [track for do, track in stage.dones() if do == "adopt"] == [2, 4, 1, 3]
+
+
+def test_a_hang_is_ended_and_its_file_is_bad_but_a_stall_is_not(stage: Stage, song: str) -> None:
+    stage.load(1, song)
+    stage.busy(1)
+    for _ in range(5):
+        stage.turn(1.0)
+    assert not stage.child.killed, "a card that stalls for 5 s"
+    for _ in range(int(HANG_SECONDS)):
+        stage.turn(1.0)
+        if stage.child.killed:
+            break
+    assert stage.child.killed
+    stage.dies(-signal.SIGKILL)
+    assert "nothing came of reading it" in stage.said("failed")[0]["reason"]
+    assert len(stage.made) == 2
+
+
+def test_what_makes_progress_or_answers_is_not_hung(stage: Stage, song: str) -> None:
+    stage.load(1, song)
+    for _ in range(4 * int(HANG_SECONDS)):
+        stage.busy(1)  # as a long decode does now and then
+        stage.turn(1.0)
+    assert not stage.child.killed
+    stage.desk.loader["busy"] = 0
+    for _ in range(4 * int(HANG_SECONDS)):
+        if stage.child.requests[-1] == {"do": "ping"}:
+            stage.child.say(event="pong")
+        stage.turn(1.0)
+    assert not stage.child.killed
+    for _ in range(2 * int(HANG_SECONDS)):
+        stage.turn(1.0)
+    assert stage.child.killed, "it does not answer, though it reads nothing"
+
+
+def test_a_pause_of_control_itself_is_no_hang(stage: Stage, song: str) -> None:
+    stage.load(1, song)
+    stage.busy(1)
+    stage.turn(3600.0)
+    stage.turn()
+    assert not stage.child.killed
+
+
+def test_deaths_without_a_culprit_come_with_longer_and_longer_pauses(stage: Stage) -> None:
+    stage.load(1, "/song.wav")
+    stage.opened(1)
+    pauses = []
+    for _ in range(12):
+        number = len(stage.made)
+        begin = stage.time
+        stage.dies(1)
+        while len(stage.made) == number:
+            stage.turn(0.05)
+        pauses.append(round(stage.time - begin, 1))
+        assert stage.dones() == [("adopt", 1), ("adopted", None)]
+    assert pauses[0] == 0.0, "the first time at once"
+    assert pauses[:7] == sorted(pauses[:7])
+    assert pauses[3] > 2 * pauses[1]
+    assert MAX_DELAY <= pauses[-1] <= MAX_DELAY + 0.1
+    stage.turn(LIVED_SECONDS + 1)
+    number = len(stage.made)
+    stage.dies(1)
+    assert len(stage.made) == number + 1
+
+
+def test_what_is_asked_for_meanwhile_is_not_lost(stage: Stage) -> None:
+    stage.refuse = True
+    stage.dies(-9)
+    stage.load(1, "/song.wav")
+    stage.loading.send({"do": "attacks", "track": 0})
+    stage.load(2, "/other.wav")
+    stage.loading.send({"do": "unload", "track": 2})
+    stage.refuse = False
+    stage.turn(1.0)
+    assert stage.dones() == [("adopted", None), ("attacks", None), ("load", 1)]
+    assert [event["track"] for event in stage.said("unloaded")] == [2]
+
+
+def test_last_words_are_heard_before_the_verdict(stage: Stage, song: str) -> None:
+    stage.load(1, song)
+    stage.busy(1)
+    stage.child.events.append(
+        {"event": "opened", "track": 1, "frames": 9, "streamed": False, "files": [(1, 2)]}
+    )
+    stage.dies(-signal.SIGSEGV)
+    assert stage.said("failed") == []
+    assert len(stage.said("broken")) == 1
+
+
+def test_a_loader_that_only_closed_its_output_is_ended(stage: Stage) -> None:
+    stage.dies(None)
+    assert len(stage.made) == 1, "never two at once: they would share the pages"
+    stage.turn(1.0)
+    assert stage.child.killed
+    stage.child.status = -9
+    stage.turn()
+    assert len(stage.made) == 2
+
+
+def test_another_control_knows_from_notes_what_the_loader_had(stage: Stage, song: str) -> None:
+    stage.load(1, "/one.wav")
+    stage.opened(1)
+    stage.load(2, song)
+    stage.busy(2)
+    stage.dies(-signal.SIGSEGV)
+    stage.load(3, "/three.wav")
+    stage.loading.send({"do": "attacks", "track": 0})
+    notes = json.loads(json.dumps(stage.loading.to_state()))
+    other = Stage()
+    other.loading.adopted(notes)
+    assert other.dones() == [], "the loader runs, and has been asked already"
+    other.loading.send({"do": "inventory", "track": 0})
+    other.load(4, song)
+    other.turn()
+    assert "crashed" in other.said("failed")[0]["reason"], "bad is bad"
+    other.dies(-9)
+    assert other.dones() == [
+        ("adopt", 1), ("adopted", None), ("attacks", None), ("load", 3), ("inventory", None)
+    ]  # fmt: skip
+    other.child.say(event="inventory", tracks=[])
+    other.turn()
+    assert list(other.loading.loader_log.entries) == [3], "what is not there is not adopted"
+    fresh = Stage()
+    fresh.loading.adopted(notes, fresh=True)
+    assert [do for do, _ in fresh.dones()] == ["adopt", "adopted", "attacks", "load"]
+    for made in (other, fresh):
+        made.hearing.close()
+        made.child.close()
+        made.desk.close()

@@ -1,0 +1,108 @@
+"""A client that listens on another port than it sends from names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crowdstream.commands.errors import BadArgument
+from crowdstream.control.publish.reply_ports import MAX_REPLY_PORTS, ReplyPorts
+from tests.support.offline_server import ME, Rig
+from tests.unit.control.state.test_snapshotter import Mortal
+
+HOME = ("127.0.0.1", 9000)
+STRANGER = ("192.0.2.7", 50000)
+
+
+def told(rig: Rig, who: Any) -> list[str]:
+    """Addresses of what somebody was told."""
+    return [said for sender, said, _ in rig.answers.said if sender == who]
+
+
+def test_all_answers_and_subscriptions_go_to_the_port_that_was_named(rig: Rig, steady: str) -> None:
+    rig.send("/notify", 1, 9000)
+    for command in (("/watch", 1), ("/meters", 10.0), ("/feedback",), ("/status",), ("/nothing",),
+                    ("/clock/ticks", 1), ("/deck/A/load", steady), ("/deck/A/play",)):
+        rig.send(*command)
+    rig.seconds(1.0)
+    found = set(told(rig, HOME))
+    assert {"/done", "/changed", "/meter", "/status.reply", "/fail", "/beat", "/mix/level"} <= found
+    assert not told(rig, ME)
+
+
+def test_a_client_that_starts_again_takes_up_its_place(rig: Rig) -> None:
+    for port in (50000, 50001, 50002):
+        rig.send("/notify", 1, 9000, sender=("127.0.0.1", port))
+        rig.send("/watch", 1, sender=("127.0.0.1", port))
+    assert (len(rig.core.subscribers), len(rig.core.changes.watchers)) == (1, 1)
+    rig.send("/mix/level", 0.5, sender=("127.0.0.1", 50002))
+    rig.seconds(0.1)
+    assert told(rig, HOME).count("/changed") == 1
+
+
+def test_what_was_subscribed_before_moves_to_another_port(rig: Rig) -> None:
+    rig.send("/notify", 1)
+    rig.send("/watch", 1)
+    rig.send("/notify", 1, 9000)
+    rig.send("/notify", 1, 9001)
+    rig.core.tell("/event")
+    rig.send("/mix/level", 0.5)
+    rig.seconds(0.1)
+    assert (told(rig, ME), told(rig, HOME)) == (["/done", "/done"], ["/done"])
+    assert told(rig, ("127.0.0.1", 9001)) == ["/done", "/event"]
+
+
+def test_with_0_answers_go_to_where_it_sends_from_again(rig: Rig) -> None:
+    rig.send("/notify", 1, 9000)
+    rig.send("/notify", 0)
+    assert told(rig, HOME) == ["/done", "/done"]
+    rig.send("/status")
+    assert told(rig, ME) == ["/status.reply"]
+    assert len(rig.core.reply_ports) == 0
+
+
+def test_a_stranger_names_no_port_and_nobody_another_host(rig: Rig) -> None:
+    rig.send("/notify", 1, 9000, sender=STRANGER)
+    assert len(rig.core.reply_ports) == 0
+    assert {sender for sender, _, _ in rig.answers.said} <= {STRANGER}
+    ports = ReplyPorts(57120)
+    for host in ("127.0.0.1", "::1", "fe80::1%eth0", "::ffff:10.0.0.1"):
+        sender = (host, 50000) if ":" not in host else (host, 50000, 0, 2)
+        assert ports.name(sender, 9000) == (host, 9000, *sender[2:])
+        assert ports.address_of(sender)[0] == host
+
+
+@pytest.mark.parametrize("port", [0, 53, 1023, 65536, -1, 57120])
+def test_ports_that_must_not_be_named(rig: Rig, port: int) -> None:
+    # 57120 is the server's own: it would carry out what it sends.
+    rig.send("/notify", 1, port)
+    assert "port" in rig.fails()[0]
+    assert len(rig.core.reply_ports) == len(rig.core.subscribers) == 0
+
+
+def test_a_client_that_sends_from_the_servers_port_on_another_machine_may_name_it() -> None:
+    ports = ReplyPorts(57120)
+    assert ports.name(("192.0.2.7", 57120), 57120) == ("192.0.2.7", 57120)
+    with pytest.raises(BadArgument):
+        ports.name(("192.0.2.7", 50000), 57120)
+    with pytest.raises(BadArgument):
+        ports.name(None, 9000)
+
+
+def test_senders_that_are_remembered_are_bounded() -> None:
+    ports = ReplyPorts(57120)
+    ports.name(("127.0.0.1", 2000), 9000)
+    for port in range(MAX_REPLY_PORTS + 10):
+        ports.name(("127.0.0.2", 10000 + port), 9000 + port)
+        assert ports.address_of(("127.0.0.1", 2000)) == HOME, "who sends is not forgotten"
+    assert len(ports) == MAX_REPLY_PORTS
+
+
+def test_the_port_is_known_when_control_has_died() -> None:
+    with Mortal() as rig:
+        rig.send("/notify", 1, 9000)
+        rig.note()
+        rig.die()
+        rig.send("/status")
+        assert told(rig, HOME) == ["/done", "/status.reply"]

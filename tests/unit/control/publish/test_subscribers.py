@@ -1,0 +1,41 @@
+"""Who is told of events: places are few, and a client may vanish without a word."""
+
+from __future__ import annotations
+
+import pytest
+
+from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS
+from crowdstream.control.publish.subscribers import SILENT_SECONDS
+from tests.support.offline_server import Rig
+
+
+def test_a_silent_client_gives_way_when_all_places_are_taken() -> None:
+    with Rig() as rig:
+        clients = [("127.0.0.1", 50000 + number) for number in range(MAX_SUBSCRIBERS + 2)]
+        for client in clients[:MAX_SUBSCRIBERS]:
+            rig.send("/notify", 1, sender=client)
+        newcomer, another = clients[MAX_SUBSCRIBERS:]
+        rig.send("/notify", 1, sender=newcomer)
+        assert rig.fails() == [f"/notify {MAX_SUBSCRIBERS} clients are subscribed already"]
+        rig.time += SILENT_SECONDS + 1.0
+        for client in clients[1:MAX_SUBSCRIBERS]:
+            rig.send("/version", sender=client)  # all but the first go on talking
+        rig.send("/notify", 1, sender=newcomer)
+        assert len(rig.fails()) == 1
+        rig.core.tell("/event", 7)
+        told = [sender for sender, address, _ in rig.answers.said if address == "/event"]
+        assert newcomer in told and clients[0] not in told and len(told) == MAX_SUBSCRIBERS
+        # Its number is the one that has become free; the others are heard of often enough.
+        assert rig.heard("/done")[-1] == ("/notify", 0, MAX_SUBSCRIBERS)
+        rig.send("/notify", 1, sender=another)
+        assert len(rig.fails()) == 2
+
+
+@pytest.mark.parametrize("on", [0, 1])
+def test_a_place_that_was_given_up_is_free(on: int) -> None:
+    with Rig() as rig:
+        for number in range(MAX_SUBSCRIBERS):
+            rig.send("/notify", 1, sender=("127.0.0.1", 50000 + number))
+        rig.send("/notify", on, sender=("127.0.0.1", 50003))
+        rig.send("/notify", 1, sender=("127.0.0.1", 60000))
+        assert bool(rig.fails()) is bool(on)

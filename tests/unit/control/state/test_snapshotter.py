@@ -1,0 +1,304 @@
+"""A new control that goes on from notes and desk does what the old one would have done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from crowdstream.control.dispatcher import Dispatcher
+from crowdstream.control.state.snapshotter import Snapshotter
+from crowdstream.control.state.state_log import StateLog, make_notes
+from crowdstream.desk.constants import TAP_STEM
+from crowdstream.desk.effects import ACTIVE
+from crowdstream.desk.opcodes import PLAYING
+from crowdstream.desk.taps import CONTROL, hold_tap
+from crowdstream.offline.session import START, WALL
+from crowdstream.osc.codec import build
+from tests.support.offline_server import ME, RATE, Rig, bundle_at, count, level, write
+
+
+class Mortal(Rig):
+    """A rig whose control can die: `die` puts a new one in its place."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.fd = make_notes()
+        self.core.recall = Snapshotter(self.core, StateLog(os.dup(self.fd)))
+        self.core.recall.begin()
+        self.note()
+
+    def note(self) -> None:
+        assert self.core.recall
+        self.core.recall.note()
+
+    def step(self, frames: int | None = None) -> None:
+        super().step(frames)
+        self.note()
+
+    def die(self) -> None:
+        """Control dies, with all that it has not noted, and another one takes over."""
+        old = self.core
+        assert old.recall
+        old.recall.close()
+        self.core = Dispatcher(
+            old.settings, self.desk, self, self.requests.append, old.info, old.processes,
+            lambda: self.time, lambda: self.time - START + WALL, StateLog(os.dup(self.fd)),
+        )
+        assert self.core.recall
+        self.core.recall.restore()
+
+    def close(self) -> None:
+        if self.core.recall:
+            self.core.recall.close()
+        os.close(self.fd)
+        super().close()
+
+
+@pytest.fixture(scope="module")
+def tracks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("tracks")
+    noise = np.random.default_rng(1).uniform(-0.3, 0.3, (4 * RATE, 2)).astype(np.float32)
+    stems = folder / "stems"
+    stems.mkdir()
+    write(stems / "one.wav", noise[: 3 * RATE])
+    write(stems / "two.wav", noise[::-1][: 3 * RATE].copy())
+    return [str(write(folder / "noise.wav", noise)), str(write(folder / "n.wav", count(3))),
+            str(stems)]
+
+
+DECK = st.sampled_from("ABC")
+FLOAT = st.floats(0.0, 1.0, width=32)
+COMMANDS = st.one_of(
+    st.tuples(st.just("/deck/{}/load"), DECK, st.sampled_from([0, 1, 2])),
+    st.tuples(st.sampled_from([
+        "/deck/{}/play", "/deck/{}/stop", "/deck/{}/unload", "/deck/{}/loop/exit",
+        "/deck/{}/loop/halve", "/deck/{}/grid/clear",
+    ]), DECK),
+    st.tuples(st.just("/deck/{}/seek"), DECK, FLOAT),
+    st.tuples(st.just("/deck/{}/grid"), DECK, st.sampled_from([100.0, 124.0])),
+    st.tuples(st.just("/deck/{}/loop"), DECK, st.sampled_from([0.25, 0.5])),
+    st.tuples(st.just("/deck/{}/loop/set"), DECK, st.just(0.5), st.sampled_from([0.7, 1.0])),
+    st.tuples(st.just("/deck/{}/hotcue/set"), DECK, st.integers(1, 3)),
+    st.tuples(st.just("/deck/{}/hotcue"), DECK, st.integers(1, 3)),
+    st.tuples(st.just("/deck/{}/rate"), DECK, st.sampled_from([0.9, 1.0, 1.1])),
+    st.tuples(st.just("/deck/{}/level"), DECK, FLOAT, st.sampled_from([0.02, 1.0])),
+    st.tuples(st.just("/deck/{}/gain"), DECK, FLOAT),
+    st.tuples(st.just("/deck/{}/eq/low"), DECK, FLOAT),
+    st.tuples(st.just("/deck/{}/kill"), DECK, st.just("mid"), st.integers(0, 1)),
+    st.tuples(st.just("/deck/{}/stem/1/mute"), DECK, st.integers(0, 1)),
+    st.tuples(st.just("/deck/{}/stem/1/eq/low"), DECK, FLOAT),
+    st.tuples(st.just("/deck/{}/sync"), DECK, st.integers(0, 1)),
+    st.tuples(st.just("/deck/{}/quantize"), DECK, st.sampled_from([0.0, 1.0])),
+    st.tuples(st.just("/deck/{}/trim/auto"), DECK),
+    st.tuples(st.just("/deck/{}/fx/insert"), DECK, st.integers(1, 3),
+              st.sampled_from(["echo", "drive", "flanger"])),
+    st.tuples(st.just("/deck/{}/fx/remove"), DECK, st.integers(1, 3)),
+    st.tuples(st.just("/deck/{}/fx/swap"), DECK, st.integers(1, 3), st.just("reverb")),
+    st.tuples(st.just("/deck/{}/fx/move"), DECK, st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.just("/set_tempo"), st.sampled_from([110.0, 120.0, 130.0])),
+    st.tuples(st.just("/clock/tempo"), st.sampled_from([115.0, 125.0]), st.just(2.0)),
+    st.tuples(st.just("/clock/meter"), st.integers(3, 4)),
+    st.tuples(st.just("/reset")),
+    st.tuples(st.just("/clock/next"), st.just("beat"), st.just("/deck/A/seek"), FLOAT),
+)
+OF_THE_MACHINE = {"read_max_ms", "stalls", "stalled_s"}
+STEP = st.tuples(COMMANDS, st.sampled_from([0.0, 0.0, 0.2, 0.8]), st.integers(1, 20))
+
+
+def carry_out(rig: Mortal, files: list[str], step: Any) -> None:
+    (address, *arguments), ahead, blocks = step
+    if "{}" in address:
+        address = address.format(arguments.pop(0))
+    if address.endswith("/load"):
+        arguments = [files[arguments[0]]]
+    if ahead:
+        rig.raw(bundle_at(WALL + rig.time - START + ahead, address, *arguments))
+    else:
+        rig.send(address, *arguments)
+    rig.note()
+    rig.run(blocks * rig.block)
+
+
+def told(rig: Mortal) -> dict[str, Any]:
+    # All that a status says but how long this machine took to read files.
+    rig.run(10 * rig.block)
+    return {name: value for name, value in rig.status().items() if name not in OF_THE_MACHINE}
+
+
+# A failing case is not made smaller: each try renders seconds of sound.
+@settings(max_examples=12, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(steps=st.lists(STEP, min_size=3, max_size=14), deaths=st.sets(st.integers(0, 13)))
+def test_whenever_control_dies_nothing_is_heard_and_all_is_known(
+    tracks: list[str], steps: list[Any], deaths: set[int]
+) -> None:
+    # Two decks play from the beginning; the rest is as it comes.
+    begin = [(("/deck/{}/load", "A", 0), 0.0, 4), (("/deck/{}/grid", "A", 124.0), 0.0, 1),
+             (("/deck/{}/play", "A", 0.0, 1), 0.0, 4), (("/deck/{}/load", "B", 2), 0.0, 4),
+             (("/deck/{}/play", "B", 0.0, 1), 0.0, 4)]
+    with Mortal() as alone, Mortal() as mortal:
+        for number, step in enumerate([*begin, *steps]):
+            carry_out(alone, tracks, step)
+            carry_out(mortal, tracks, step)
+            if number - len(begin) in deaths:
+                mortal.die()
+        left, right = told(alone), told(mortal)
+        assert mortal.out.shape == alone.out.shape
+        assert np.array_equal(mortal.out, alone.out)
+        assert right == left
+        assert sorted(mortal.fails()) == sorted(alone.fails())
+
+
+def test_what_is_due_later_is_done_by_the_next_control(tracks: list[str]) -> None:
+    with Mortal() as rig:
+        rig.send("/cue", "A", tracks[1])
+        rig.run(1024)
+        # In the engine's hands, in control's, at a beat, and waiting for its file.
+        rig.raw(bundle_at(rig.tag_of(9000), "/start_group", 0.0, "A"))
+        rig.raw(bundle_at(rig.tag_of(90_000), "/deck/A/stop"))
+        rig.send("/clock/at", 3.0, "/deck/B/level", 0.5)
+        rig.pages_a_block = 0
+        rig.send("/play", "C", tracks[1])
+        rig.send("/sync", 7)
+        rig.step()
+        rig.die()
+        rig.pages_a_block = 1000
+        rig.run(100_000)
+        assert rig.first_sound(8000) == 9000 or rig.status()["deck.C.state"] == "playing"
+        status = rig.status()
+        assert status["deck.A.state"] == "ready"
+        assert status["deck.B.level"] == 0.5
+        assert status["deck.C.state"] == "playing"
+        assert rig.heard("/synced") == [(7,)]
+        assert rig.heard("/done") == [("/cue", 100), ("/play", 2100)]
+        assert not rig.fails()
+
+
+def test_what_was_done_in_a_turn_without_notes_is_put_right(tracks: list[str]) -> None:
+    with Mortal() as rig:
+        for deck in "AB":
+            rig.send("/cue", deck, tracks[1])
+        rig.run(2048)
+        rig.send("/start_group", 0.0, "B")
+        rig.note()
+        # None of this is noted: the desk alone says so.
+        Rig.send(rig, "/start_group", 0.0, "A")
+        Rig.send(rig, "/deck/A/fx/insert", 1, "echo")
+        Rig.send(rig, "/cue", "D", tracks[0])
+        Rig.step(rig)
+        Rig.step(rig)
+        number = rig.core.buffers.find(3100).number
+        rig.die()
+        rig.run(4096)
+        assert rig.status()["deck.A.state"] == rig.status()["deck.B.state"] == "playing"
+        # Nobody knows the effect and the track any more: they are let go of.
+        assert rig.status()["deck.A.fx"] == "- - - -"
+        rig.run(8192)
+        assert ACTIVE not in rig.desk.effects["state"]  # at most its tail is left
+        assert number not in rig.loader._tracks and len(rig.core.buffers.numbers()) == 2
+        assert int(rig.desk.sources["used"].sum()) == 2
+        rig.send("/deck/A/stop")
+        rig.run(2048)
+        assert rig.status()["deck.A.state"] == "ready"
+
+
+def test_a_voice_of_a_track_that_nobody_knows_falls_silent(tracks: list[str]) -> None:
+    with Mortal() as rig:
+        Rig.send(rig, "/cue", "A", tracks[1])
+        for _ in range(4):
+            Rig.step(rig)
+        Rig.send(rig, "/start_group", 0.0, "A")
+        Rig.step(rig)
+        assert (rig.desk.voices["state"] == PLAYING).any()
+        rig.die()
+        rig.run(8192)
+        assert not rig.desk.voices["state"].any()
+        assert not rig.loader._tracks
+        assert not rig.out[-1024:].any()
+
+
+def test_who_listens_is_told_on(tracks: list[str]) -> None:
+    other = ("127.0.0.1", 50001)
+    with Mortal() as rig:
+        rig.send("/notify", 1)
+        rig.core.packet(build("/notify", (1,)), other)
+        rig.send("/meters", 50.0, "all")
+        rig.send("/clock/ticks", 24)
+        rig.send("/set_meter", 3)
+        rig.send("/print_clock", 0)
+        rig.run(1024)
+        before = rig.desk.taps["on"].copy()
+        rig.die()
+        rig.core.adopted()
+        rig.core.restarted("control", 1)
+        assert np.array_equal(rig.desk.taps["on"], before)
+        assert [(who, said) for who, said, _ in rig.answers.said if said == "/restarted"] == [
+            (ME, "/restarted"), (other, "/restarted")
+        ]
+        # Whatever the earlier control told of the device, a change is news once more.
+        for there in (True, True, False):
+            rig.core.tell_device(there)
+        assert [values for who, said, values in rig.answers.said if (who, said) == (
+            ME, "/device"
+        )] == [(1,), (0,)]
+        ticks, meters = len(rig.heard("/clock/tick")), len(rig.heard("/meter"))
+        rig.send("/cue", "A", tracks[0])
+        rig.send("/deck/A/play")
+        rig.run(RATE)
+        assert len(rig.heard("/clock/tick")) - ticks == 48
+        assert len(rig.heard("/meter")) > meters
+        counts = [values[0] for values in rig.heard("/clock/tick")]
+        assert counts == list(range(1, counts[-1] + 1))
+        assert rig.status()["restarts_control"] == 1
+
+
+def test_taps_that_nobody_asked_for_are_let_go_of() -> None:
+    with Mortal() as rig:
+        rig.send("/meters", 10.0, "all")
+        rig.step()
+        hold_tap(rig.desk, 0, CONTROL)
+        hold_tap(rig.desk, TAP_STEM, CONTROL)
+        rig.die()
+        assert int(rig.desk.taps["on"][0]) == 0
+        assert int(rig.desk.taps["on"][TAP_STEM]) == 1
+
+
+def test_a_file_that_the_loader_never_heard_of_is_asked_for_again(
+    tracks: list[str], tmp_path: Path
+) -> None:
+    gone = write(tmp_path / "gone.wav", level(1))
+    with Mortal() as rig:
+        rig.send("/cue", "A", tracks[1])
+        rig.send("/cue", "B", str(gone))
+        rig.note()
+        rig.requests.clear()  # they were in the pipe's writer when it died
+        gone.unlink()
+        rig.die()
+        rig.run(2048)
+        assert rig.status()["deck.A.state"] == "ready"
+        assert rig.heard("/done") == [("/cue", 100)]
+        [reason] = rig.fails()
+        assert "gone.wav" in reason
+
+
+def test_events_of_the_engine_that_were_not_noted_are_seen_in_the_desk(tracks: list[str]) -> None:
+    with Mortal() as rig:
+        rig.send("/cue", "A", tracks[1])
+        rig.run(1024)
+        rig.send("/start_group", 0.0, "A")
+        rig.note()
+        Rig.step(rig)  # the start is reported, and nobody notes it
+        rig.die()
+        assert rig.status()["deck.A.state"] == "playing"
+        rig.send("/deck/A/stop")
+        rig.note()
+        Rig.run(rig, RATE)
+        rig.die()
+        rig.run(RATE)
+        assert rig.status()["deck.A.state"] == "ready"
+        assert rig.core.voices.free_voices() == 64

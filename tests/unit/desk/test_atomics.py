@@ -1,0 +1,89 @@
+"""The few functions that are given as machine code are what their assembler text says."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import re
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from crowdstream.desk import atomics, atomics_llvm
+
+TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+
+
+# LLVM 22 compiles a full barrier for x86 as a locked operation without effect, as LLVM 20 does
+# only if it is written as one: LLVM 20 compiles `fence seq_cst` as `mfence`.
+LOCKED_FENCE = """define void @fence(ptr %place) {
+  %old = atomicrmw or ptr %place, i32 0 seq_cst
+  ret void
+}
+"""
+
+
+def function(name: str) -> str:
+    """The source of a function for LLVM."""
+    [found] = [one for one in atomics_llvm.FUNCTIONS.split("define ") if f"@{name}(" in one]
+    return f"define {found}"
+
+
+def made_by_llvm(machine: str, name: str, source: str) -> tuple[str, bytes]:
+    """What LLVM makes of a function for a machine: assembler text, and code."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = llvm.parse_assembly(source)
+    module.triple = TRIPLES[machine]
+    found_target = llvm.Target.from_triple(TRIPLES[machine])
+    target = found_target.create_target_machine(reloc="pic", codemodel="small")
+    code = llvm.ObjectFileRef.from_data(target.emit_object(module))
+    # Each has to be read before the next one is looked for.
+    found = b"".join(bytes(part.data()) for part in code.sections() if part.is_text())
+    text = target.emit_assembly(module).replace(".LBB0_1:", "1: ").replace(".LBB0_1", "1b")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    said = [line for line in lines if re.match(r"1:|[a-z]", line) and not line.startswith(name)]
+    return "; ".join(said).replace("1:; ", "1: "), found
+
+
+@pytest.mark.parametrize("machine", TRIPLES)
+@pytest.mark.parametrize("name", atomics_llvm.NAMES)
+def test_the_code_is_what_llvm_makes_of_it(machine: str, name: str) -> None:
+    text, digits = atomics.CODE[machine][name]
+    made = made_by_llvm(machine, name, function(name))
+    if made[0] == "mfence; retq":
+        made = made_by_llvm(machine, name, LOCKED_FENCE)
+    assert made == (text, bytes.fromhex(digits))
+
+
+@pytest.mark.parametrize("way", ["mapped", "compiled"])
+def test_each_does_what_it_says(way: str) -> None:
+    if way == "compiled" or platform.machine() not in TRIPLES:
+        at = atomics_llvm.compile_code()
+    else:
+        at = atomics.map_code(platform.machine())
+    assert set(at) == set(atomics_llvm.NAMES)
+    cells = np.array([5, 12, -1], np.int64)
+    address = int(cells.ctypes.data) + 8
+    word = ctypes.c_int64
+
+    def call(name: str, *arguments: int) -> int:
+        types = [word] * len(arguments)
+        return int(ctypes.PYFUNCTYPE(word, *types)(at[name])(*arguments))
+
+    assert call("load_acquire", address) == 12
+    call("store_release", address, -(2**62))
+    assert call("load_acquire", address) == -(2**62)
+    call("store_release32", address, 7)
+    assert cells[1] == -(2**62) + 7
+    call("atomic_add", address, 2**62 + 3)
+    assert cells[1] == 10
+    call("atomic_and", address, 6)
+    call("fence")
+    assert cells.tolist() == [5, 2, -1]
+
+
+def test_nothing_of_another_machine_is_run() -> None:
+    with pytest.raises(OSError, match="no code for"):
+        atomics.map_code("riscv64")

@@ -1,0 +1,45 @@
+"""Sound cards that people report of other programs.
+
+The sources are in docs/development/reported-situations.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from crowdstream.desk.stream_info import DeviceError
+from crowdstream.engine.drivers.devices import choose
+from crowdstream.engine.drivers.portaudio import list_devices
+from tests.support.fake_portaudio import Device, FakePortAudio
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
+    module = FakePortAudio()
+    monkeypatch.setitem(sys.modules, "pyaudio", module)
+    yield module
+
+
+def test_each_of_two_cards_of_one_model_can_be_chosen(fake: FakePortAudio) -> None:
+    fake.devices = [Device(f"USB Audio Device: - (hw:{card},0)") for card in (1, 2)]
+    outputs = list_devices()
+    for entry in outputs:
+        for wanted in (str(entry["number"]), entry["name"], f"{entry['name']} ({entry['host']})"):
+            assert choose(outputs, wanted) is entry
+
+
+def test_an_input_of_the_same_name_is_not_taken_for_the_output(fake: FakePortAudio) -> None:
+    fake.devices = [Device("라인 (MG-XU)", ch=0), Device("라인 (MG-XU)")]
+    (entry,) = list_devices()
+    assert choose(list_devices(), "라인 (MG-XU)")["number"] == entry["number"] == 1
+
+
+def test_without_a_default_device_another_one_is_taken(fake: FakePortAudio) -> None:
+    fake.devices = [Device("Loopback", ch=0), Device("HDA Intel: ALC (hw:0,0)")]
+    assert choose(list_devices(), None)["name"] == "HDA Intel: ALC (hw:0,0)"
+    fake.devices = []
+    with pytest.raises(DeviceError, match="no sound device found"):
+        choose(list_devices(), None)

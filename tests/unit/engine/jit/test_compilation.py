@@ -1,0 +1,88 @@
+"""How far a compilation is, and how long it is waited for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from crowdstream.engine.jit import kernel_cache
+from crowdstream.engine.jit.kernel_cache import Compilation, Patience
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_others_see_what_is_done_and_only_while_somebody_compiles(place: Path) -> None:
+    assert kernel_cache.under_way() is None
+    kernel_cache.part_done()  # of somebody who did not say that he compiles
+    with kernel_cache.compiling():
+        seen = kernel_cache.under_way()
+        assert seen is not None and (seen.pid, seen.parts) == (os.getpid(), 0)
+        for _ in range(12):
+            kernel_cache.part_done()
+        seen = kernel_cache.under_way(place)
+        assert seen is not None and seen.parts == 12
+        assert "12 of about 450 parts" in str(seen)
+    assert kernel_cache.under_way() is None
+    # What a compilation left that was cut off is nobody's.
+    (place / "compiling").write_text("1 300", encoding="utf-8")
+    assert kernel_cache.under_way() is None
+
+
+def test_compiling_goes_on_where_nothing_can_be_kept(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "compiling").mkdir()
+    with kernel_cache.compiling():
+        kernel_cache.part_done()
+    assert kernel_cache.under_way() is None
+
+
+def test_a_wait_ends_after_the_last_sign_of_life() -> None:
+    now, seen = 0.0, None
+    patience = Patience(180.0, lambda: now, lambda: seen)
+
+    def over_after(seconds: float) -> bool:
+        nonlocal now
+        now += seconds
+        return patience.over()
+
+    assert not over_after(179.0)
+    for parts in range(40):  # two hours: each part takes almost too long
+        seen = Compilation(7, parts, 0)
+        assert not over_after(179.0)
+    # One part may take longer, while the process works.
+    for seconds in range(10):
+        seen = Compilation(7, 39, seconds)
+        assert not over_after(179.0)
+    assert not over_after(179.0)
+    assert over_after(2.0)
+
+
+def test_a_wait_without_a_compilation_ends_on_time() -> None:
+    now = 0.0
+    patience = Patience(60.0, lambda: now, lambda: None)
+    now = 59.0
+    assert not patience.over() and not patience.news()
+    now = 61.0
+    assert patience.over() and not patience.news()
+
+
+def test_news_come_every_ten_seconds() -> None:
+    now = 0.0
+    patience = Patience(180.0, lambda: now, lambda: Compilation(7, int(now), int(now)))
+    told = []
+    for tick in range(600):
+        now = tick / 10
+        patience.over()
+        if news := patience.news():
+            told.append((now, news))
+    moments = [moment for moment, _ in told]
+    assert moments == pytest.approx([3.4, 13.4, 23.4, 33.4, 43.4, 53.4], abs=0.2)
+    assert "53 of about 450 parts, 53 s of processor time" in told[-1][1]

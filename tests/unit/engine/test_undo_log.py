@@ -1,0 +1,70 @@
+"""An engine's undo_log: what a turn has changed is put back, and the turn is done again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from crowdstream.desk.layout import REGIONS
+from crowdstream.desk.opcodes import WORK_IDLE, WORK_PUBLISHES, WORK_RENDERS
+from crowdstream.engine.precompiled import kernels
+from tests.support.busy_scene import scene
+from tests.support.offline_server import RATE, Rig
+
+STATE = (
+    "clock", "decks", "ramps", "voices", "history", "stem_past", "stem_eq", "stem_eq_use",
+    "stem_filter", "eq", "eq_use", "filter", "limiter", "chains", "effects", "effect_registers",
+    "metering", "meters", "cue_line", "delay_line", "taps",
+)  # fmt: skip
+
+
+def test_every_turn_can_be_taken_back_and_done_again(tmp_path: Path) -> None:
+    """What is put back is all that a turn changes: done again, it has the same result."""
+    with Rig(memory_mb=64, block=256) as rig:
+        scene(rig, tmp_path)
+        desk = rig.desk
+        desk.undo_log["off"] = 0
+        made = kernels()
+
+        def turn() -> tuple[bytes, dict[str, bytes]]:
+            made.render_at(desk.address, out.ctypes.data, len(out))
+            state = {
+                name: os.pread(desk.fd, REGIONS[name].dtype.itemsize
+                               * int(np.prod(REGIONS[name].shape)), REGIONS[name].offset)
+                for name in STATE
+            }  # fmt: skip
+            return out.tobytes(), state
+
+        out = np.zeros((256, 2), np.float32)
+        turn()  # takes the commands, which are not published again
+        for _ in range(5 * RATE // 256):
+            frame, epoch = desk.frame, int(desk.clock["epoch"])
+            events = int(desk.rings["event_head"])
+            sound, state = turn()
+            assert desk.frame == frame + 256
+            desk.undo_log["state"] = WORK_RENDERS
+            made.recover(desk.address)
+            assert (desk.frame, int(desk.clock["epoch"])) == (frame, epoch)
+            desk.rings["event_head"] = events
+            again, after = turn()
+            assert again == sound, f"frame {frame}"
+            assert [name for name in STATE if after[name] != state[name]] == [], f"frame {frame}"
+
+
+def test_what_was_not_told_any_more_is_told_by_the_next_engine(tmp_path: Path) -> None:
+    with Rig(memory_mb=64, block=256) as rig:
+        scene(rig, tmp_path)
+        desk = rig.desk
+        before = desk.frame, int(desk.clock["epoch"]), int(desk.rings["command_tail"])
+        rig.step()
+        after = desk.frame, int(desk.clock["epoch"]), int(desk.rings["command_tail"])
+        assert after[0] == before[0] + 256 and after[1] == before[1] + 1 and after[2] > before[2]
+        desk.clock["frame"], desk.clock["epoch"], desk.rings["command_tail"] = before
+        desk.clock["stamp"] += 1  # it died while it wrote the time as well
+        desk.undo_log["state"] = WORK_PUBLISHES
+        kernels().recover(desk.address)
+        assert (desk.frame, int(desk.clock["epoch"]), int(desk.rings["command_tail"])) == after
+        assert int(desk.clock["stamp"]) % 2 == 0
+        assert int(desk.undo_log["state"]) == WORK_IDLE

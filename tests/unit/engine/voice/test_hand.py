@@ -1,0 +1,121 @@
+"""Slip, reverse and the hand on the platter, by reading off where the playhead is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from crowdstream.desk.opcodes import (
+    LOOP_EXIT,
+    LOOP_HERE,
+    OP_JUMP,
+    OP_LOOP,
+    OP_REVERSE,
+    OP_SLIP,
+    OP_SPIN,
+)
+from tests.support.position_track import (
+    BEAT,
+    FIRST,
+    SETTLED,
+    TRACK_BEAT,
+    grid,
+    phase_error,
+    places,
+    synced,
+    track,
+)
+from tests.support.render_harness import RenderHarness
+
+
+@pytest.fixture
+def harness() -> Iterator[RenderHarness]:
+    with RenderHarness() as harness:
+        yield harness
+
+
+def test_slip_runs_on_underneath(harness: RenderHarness) -> None:
+    harness.start(0, track(harness), grid=grid(harness))
+    harness.send(OP_SLIP, target=0, index=1, frame=10000)
+    harness.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.25, frame=12000)
+    harness.send(OP_LOOP, target=0, index=LOOP_EXIT, frame=40000)
+    harness.send(OP_REVERSE, target=0, index=1, frame=50000)
+    harness.send(OP_REVERSE, target=0, index=0, frame=55000)
+    harness.send(OP_JUMP, target=0, index=0, y=-9000.0, frame=60000)
+    harness.send(OP_SLIP, target=0, index=0, frame=70000)
+    out = harness.render(80000, [64, 1000])
+    heard = places(out)
+    for frame in (11000, 41000, 49999, 56000, 59999, 71000, 79999):
+        assert heard[frame] == pytest.approx(frame, abs=0.1)
+    assert heard[61000] == pytest.approx(61000 - 9000, abs=0.1)
+    assert heard[39000] < 12000 + TRACK_BEAT / 4
+
+
+def test_slip_of_a_synced_deck_comes_back_in_phase(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST))
+    plain = places(harness.render(100000))
+    with RenderHarness() as other:
+        synced(other, start=int(FIRST))
+        other.send(OP_SLIP, target=0, index=1, frame=10000)
+        other.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.5, y=0.5, frame=20000)
+        other.send(OP_LOOP, target=0, index=LOOP_EXIT, frame=51234)
+        other.send(OP_SPIN, target=0, x=0.0, y=8000, frame=60000)
+        other.send(OP_SPIN, target=0, x=1.0, y=3000, frame=75000)
+        out = places(other.render(100000))
+    for begin, end in ((52000, 59999), (79000, 99999)):
+        assert np.abs(out[begin:end] - plain[begin:end]).max() < 0.6
+
+
+def test_reverse_goes_back_the_way_it_came(harness: RenderHarness) -> None:
+    harness.start(0, track(harness), rate=1.06)
+    harness.send(OP_REVERSE, target=0, index=1, frame=40000)
+    harness.send(OP_REVERSE, target=0, index=0, frame=60000)
+    heard = places(harness.render(80000, 100))
+    assert heard[50000] == pytest.approx(1.06 * 30000, abs=0.1)
+    assert heard[79999] == pytest.approx(1.06 * (20000 + 19999), abs=0.1)
+
+
+def test_a_synced_deck_in_reverse_loops_in_phase(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST + 4 * TRACK_BEAT))
+    at = [int(BEAT * beat) for beat in range(12)]
+    harness.send(OP_REVERSE, target=0, index=1, frame=at[2])
+    harness.send(OP_REVERSE, target=0, index=0, frame=at[4])
+    out = harness.render(at[6], 500)
+    heard = places(out)
+    # Going back from a beat, beats are met on beats again.
+    assert (heard[at[3] + 500] - FIRST) / TRACK_BEAT == pytest.approx(
+        5.0 - 500 / BEAT, abs=1e-4
+    )
+    assert np.abs(phase_error(harness, out, 0)[at[4] + SETTLED :]).max() < 0.6
+
+
+def test_brake_and_spin_up(harness: RenderHarness) -> None:
+    harness.start(0, track(harness))
+    harness.send(OP_SPIN, target=0, x=0.0, y=20000, frame=10000)
+    harness.send(OP_SPIN, target=0, x=1.0, y=10000, frame=50000)
+    out = harness.render(80000, [64, 999])
+    assert not out[30001:50000].any(), "a record that stands is silent"
+    place = float(places(out)[-1])
+    # 10000 frames, half of 20000 while braking, half of 10000 while spinning up, the rest.
+    assert place == pytest.approx(10000 + 10000 + 5000 + 19999, abs=1.5)
+    # Never a step: the sound of a slow ramp bends, and is faded as the platter comes to rest.
+    assert np.abs(np.diff(out[:, 0])).max() < 3e-4
+
+
+def test_a_brake_can_stop_the_deck(harness: RenderHarness) -> None:
+    harness.start(0, track(harness))
+    harness.send(OP_SPIN, target=0, x=0.0, y=5000, index=1, frame=1000)
+    harness.render(9000)
+    assert not harness.desk.voices["state"].any()
+
+
+def test_braked_and_back_a_synced_deck_is_in_phase(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST))
+    harness.send(OP_SPIN, target=0, x=0.0, y=9000, frame=30000)
+    harness.send(OP_SPIN, target=0, x=1.0, y=4000, frame=50000)
+    out = harness.render(80000, 700)
+    assert np.abs(phase_error(harness, out, 0)[54000 + SETTLED :]).max() < 0.05
+
+

@@ -1,0 +1,217 @@
+"""The library: what is kept, found again, and survives."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crowdstream.library import schema
+from crowdstream.library.corrections import Corrections
+from crowdstream.library.database import (
+    Library,
+    LibraryDamaged,
+    LibraryError,
+    NoLibrary,
+    move_aside,
+)
+from crowdstream.library.models import Query
+from tests.support.instant_analysis import made
+from tests.support.library_rows import row
+
+
+def test_what_was_kept_comes_back_whole(place: Path) -> None:
+    kept = row("/music/a.wav", title="Night", artist="Someone")
+    kept.corrections = Corrections(key="9A", vocals=((1.0, 2.0),))
+    kept.written = Corrections(sections=((0, 64, "intro", None),))
+    with Library(place) as library:
+        library.put([kept])
+    with Library(place, write=False) as library:
+        assert library.row("/music/a.wav") == kept
+        [entry] = library.find()
+        assert (entry.title, entry.artist, entry.key, entry.bpm) == ("Night", "Someone", "9A", 120)
+        assert entry.corrected
+        found = library.analysis(entry.number)
+        assert found == kept.corrected
+        assert found.key.name == "9A" and found.sections[0].kind == "intro"
+        assert library.about("/music/a.wav") == entry
+        assert library.about("/music/b.wav") is None
+        with pytest.raises(KeyError):
+            library.analysis(99)
+
+
+def test_the_questions_of_a_dj(place: Path) -> None:
+    silent = row("/music/s.wav")
+    silent.analysis = replace(made(), silent=True, level=0.0)
+    with Library(place) as library:
+        library.put([
+            row("/music/a.wav", 100.0), row("/music/b/c.wav", 128.0, title="Über 100%"),
+            row("/music2/d.wav", 140.0), row("/music/bad.wav", error="it is not audio"), silent,
+        ])  # fmt: skip
+
+        def paths(**query: object) -> list[str]:
+            return [entry.path for entry in library.find(Query(**query))]  # type: ignore[arg-type]
+
+        assert paths() == ["/music/a.wav", "/music/b/c.wav", "/music/s.wav", "/music2/d.wav"]
+        assert paths(roots=("/music",), silent=False) == ["/music/a.wav", "/music/b/c.wav"]
+        assert paths(roots=("/music/b", "/music2/d.wav")) == ["/music/b/c.wav", "/music2/d.wav"]
+        assert paths(bpm=(120, 130)) == ["/music/b/c.wav", "/music/s.wav"]
+        assert paths(keys=("8A",), bpm=(128, 140)) == ["/music/b/c.wav", "/music2/d.wav"]
+        assert paths(keys=("8B",)) == []
+        assert paths(level=(0.0, 0.1)) == ["/music/s.wav"]
+        assert paths(text="über C.WAV") == ["/music/b/c.wav"]
+        assert paths(text="100%") == ["/music/b/c.wav"]  # no pattern
+        assert paths(text="'; DROP TABLE tracks; --") == []
+        assert paths(bad=True) == ["/music/bad.wav"]
+
+
+def test_corrections_stay_when_a_track_is_analysed_again(place: Path) -> None:
+    with Library(place) as library:
+        library.put([row("/m/a.wav")])
+        library.correct("/m/a.wav", lambda said: replace(said, bpm=60.0))
+        library.put([row("/m/a.wav", 121.0)])
+        [entry] = library.find()
+        assert entry.bpm == pytest.approx(60.0)
+        library.correct("/m/a.wav", lambda said: replace(said, bpm=None))
+        assert library.find()[0].bpm == pytest.approx(121.0)
+        with pytest.raises(KeyError):
+            library.correct("/m/b.wav", lambda said: said)
+
+
+def test_names_that_are_not_text(place: Path) -> None:
+    hostile = os.fsdecode(b"/m/\xff\n'\"\x1b.wav")
+    with Library(place) as library:
+        library.put([row(hostile, title="\udcff\0")])
+        [entry] = library.find(Query(roots=("/m",)))
+        assert entry.path == hostile
+        assert entry.title == "\\udcff\\x00"
+
+
+def test_what_is_gone_is_not_found_and_may_come_back(place: Path) -> None:
+    with Library(place) as library:
+        library.put([row("/m/a.wav"), row("/m/b.wav")])
+        library.mark_gone([library.find()[0].number])
+        assert [entry.path for entry in library.find()] == ["/m/b.wav"]
+        [gone] = [entry for entry in library.find(Query(gone=True)) if entry.gone]
+        library.mark_gone([gone.number], gone=False)
+        assert len(library.find()) == 2
+        library.forget(["/m/a.wav"])
+        assert [entry.path for entry in library.find(Query(gone=True))] == ["/m/b.wav"]
+
+
+def test_none_there_is_told_and_nothing_made(place: Path) -> None:
+    with pytest.raises(NoLibrary, match="there is no library; make one with crowdstream analyze"):
+        Library(place, write=False)
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("write", [True, False])
+@pytest.mark.parametrize("data", [b"no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_file_is_told_and_left_alone(place: Path, data: bytes, write: bool) -> None:
+    place.write_bytes(data)
+    with pytest.raises(LibraryDamaged, match="--new-library"):
+        Library(place, write)
+    assert place.read_bytes() == data
+
+
+def test_damage_in_the_middle_is_told(place: Path) -> None:
+    with Library(place) as library:
+        library.put([row(f"/m/{number}.wav") for number in range(50)])
+    data = bytearray(place.read_bytes())
+    data[8192:] = b"\x5a" * (len(data) - 8192)
+    place.write_bytes(data)
+    with pytest.raises(LibraryError), Library(place) as library:
+        library.find()
+
+
+def test_a_destroyed_analysis_is_told_and_healed_by_another(place: Path) -> None:
+    with Library(place) as library:
+        library.put([row("/m/a.wav")])
+        number = library.find()[0].number
+        with sqlite3.connect(place) as other:
+            other.execute("UPDATE tracks SET analysis = '{', corrections = 'x'")
+        other.close()
+        with pytest.raises(LibraryDamaged, match="--again"):
+            library.analysis(number)
+        with pytest.raises(LibraryDamaged, match="--again"):
+            library.row("/m/a.wav")
+        library.put([row("/m/a.wav")])
+        assert library.analysis(number) == made(200.0)
+
+
+def test_a_database_of_somebody_else_is_not_touched(place: Path) -> None:
+    other = sqlite3.connect(place)
+    other.execute("CREATE TABLE photos (name)")
+    other.commit()
+    other.close()
+    with pytest.raises(LibraryDamaged, match="another program"):
+        Library(place)
+
+
+def test_one_of_a_later_version_is_refused(place: Path) -> None:
+    Library(place).close()
+    database = sqlite3.connect(place)
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    for write in (True, False):
+        with pytest.raises(LibraryError, match="later version"):
+            Library(place, write)
+
+
+def test_an_older_one_is_brought_up_to_date(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Library(place) as library:
+        library.put([row("/m/a.wav")])
+    step = "ALTER TABLE tracks ADD COLUMN mood TEXT NOT NULL DEFAULT 'good';"
+    monkeypatch.setattr(schema, "STEPS", [*schema.STEPS, step])
+    with Library(place) as library:
+        assert len(library.find()) == 1
+    database = sqlite3.connect(place)
+    assert database.execute("SELECT mood FROM tracks").fetchall() == [("good",)]
+    assert database.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS),)
+    database.close()
+    # A step that fails leaves all as it was.
+    bad = "ALTER TABLE tracks ADD COLUMN x TEXT; ALTER TABLE nothing ADD COLUMN y TEXT;"
+    monkeypatch.setattr(schema, "STEPS", [*schema.STEPS, bad])
+    with pytest.raises(LibraryError):
+        Library(place)
+    monkeypatch.setattr(schema, "STEPS", schema.STEPS[:-1])
+    with Library(place) as library:
+        assert len(library.find()) == 1
+
+
+def test_readers_and_writers_at_the_same_time(place: Path) -> None:
+    Library(place).close()
+    faults: list[Exception] = []
+
+    def write(first: int) -> None:
+        try:
+            with Library(place) as library:
+                for number in range(first, first + 10):
+                    library.put([row(f"/m/{number}-{part}.wav") for part in range(3)])
+        except Exception as error:
+            faults.append(error)
+
+    writers = [threading.Thread(target=write, args=(100 * one,)) for one in range(3)]
+    for one in writers:
+        one.start()
+    with Library(place, write=False) as library:
+        while any(one.is_alive() for one in writers):
+            assert len(library.find()) % 3 == 0  # never half of a transaction
+        assert len(library.find()) == 90
+    assert not faults
+
+
+def test_an_old_library_is_moved_aside_with_its_log(place: Path) -> None:
+    with Library(place) as library:
+        library.put([row("/m/a.wav")])
+        aside = move_aside(place)
+    assert aside is not None and not place.exists()
+    with Library(place) as library:
+        assert library.find() == []
+    with Library(aside) as library:
+        assert len(library.find()) == 1
+    assert move_aside(place.with_name("none.db")) is None

@@ -1,0 +1,85 @@
+"""The tempo that tags say is checked against the sound, once a track is in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crowdstream.analysis.source import ArraySound
+from crowdstream.analysis.track import analyse
+from tests.support.drum_machine import RATE as HALF_RATE
+from tests.support.drum_machine import beats_at, drums, worst_error
+from tests.support.offline_server import Rig, write
+from tests.unit.audiofile.test_tags import chunk, id3, with_chunk
+
+
+def tagged(path: Path, sound: np.ndarray, said: bytes) -> str:
+    """A file at 22,050 Hz with a TBPM tag."""
+    write(path, np.stack([sound, sound], 1), HALF_RATE)
+    return str(with_chunk(path, chunk(b"id3 ", id3(3, b"\x00" + said))))
+
+
+def checked(rig: Rig, path: str) -> dict[str, object]:
+    """The deck's status once the loader has checked the track that it has loaded."""
+    rig.send("/deck/A/load", path)
+    rig.run(2048)
+    assert rig.status()["deck.A.grid"] == "tag"
+    assert rig.status()["deck.A.grid_confidence"] < 0.6
+    while rig.loader.check_tempo():
+        pass
+    rig.load()
+    return rig.status()
+
+
+def test_a_rounded_tag_gets_the_tempo_and_the_beats_of_the_sound(
+    rig: Rig, tmp_path: Path
+) -> None:
+    status = checked(rig, tagged(tmp_path / "a.wav", drums(127.6, 30.0, 0.4), b"128"))
+    assert status["deck.A.grid"] == "tag"
+    assert status["deck.A.bpm"] == pytest.approx(127.6, abs=0.01)
+    assert float(str(status["deck.A.grid_confidence"])) >= 0.6
+    grid = rig.core.buffers.deck_track(0).grid
+    assert grid is not None
+    assert worst_error(grid.seconds.anchors, beats_at(127.6, 30.0, 0.4)) < 0.01
+
+
+def test_a_tempo_that_the_sound_has_not_is_taken_away(rig: Rig, tmp_path: Path) -> None:
+    hiss = 0.1 * np.random.default_rng(1).standard_normal(20 * HALF_RATE).astype(np.float32)
+    assert checked(rig, tagged(tmp_path / "a.wav", hiss, b"128"))["deck.A.grid"] == ""
+
+
+def test_a_deck_that_plays_in_sync_does_not_jump(rig: Rig, tmp_path: Path) -> None:
+    path = tagged(tmp_path / "a.wav", drums(127.6, 30.0, 0.4), b"128")
+    rig.send("/deck/A/load", path)
+    rig.run(2048)
+    rig.send("/deck/A/sync", 1)
+    rig.send("/deck/A/play")
+    rig.seconds(0.5)
+    while rig.loader.check_tempo():
+        pass
+    rig.load()
+    assert rig.status()["deck.A.bpm"] == 128.0
+
+
+def test_a_grid_that_a_person_gave_meanwhile_stays(rig: Rig, tmp_path: Path) -> None:
+    path = tagged(tmp_path / "a.wav", drums(127.6, 30.0, 0.4), b"128")
+    rig.send("/deck/A/load", path)
+    rig.run(2048)
+    rig.send("/deck/A/grid", 127.0, 0.2)
+    while rig.loader.check_tempo():
+        pass
+    rig.load()
+    assert rig.status()["deck.A.grid"] == "command"
+
+
+def test_the_tag_decides_between_tempi_that_the_sound_leaves_open() -> None:
+    # A kick on every beat of 70, which may as well be every other one of 140.
+    sound = drums(140.0, 40.0)
+    plain = analyse([ArraySound("a", sound, HALF_RATE)]).tempo
+    tagged = analyse([ArraySound("a", sound, HALF_RATE)], said=round(plain.bpm)).tempo
+    assert tagged.bpm == plain.bpm
+    assert tagged.confidence >= plain.confidence
+    wrong = analyse([ArraySound("a", sound, HALF_RATE)], said=111.0).tempo
+    assert wrong.bpm == plain.bpm, "a tag does not override the sound"

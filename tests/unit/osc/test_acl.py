@@ -1,0 +1,98 @@
+"""Who is let in: this machine, the allow list, and nobody by a trick of writing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crowdstream.osc.acl import REMEMBERED, AllowList, TrustLevel, exposure
+from crowdstream.settings import validate
+from crowdstream.system.network_address import plain_address
+
+T, S, B = TrustLevel.TRUSTED, TrustLevel.STRANGER, TrustLevel.BARRED
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.1", "::1%lo"])
+def test_this_machine_is_always_trusted(host: str) -> None:
+    assert AllowList().standing((host, 1)) is T
+    assert AllowList(["10.0.0.0/8"]).standing((host, 1)) is T
+
+
+@pytest.mark.parametrize(
+    ("networks", "host", "standing"),
+    [
+        ([], "10.0.0.1", S),
+        ([], "fe80::1%eth0", S),
+        (["10.0.0.0/8"], "10.255.0.1", T),
+        (["10.0.0.0/8"], "::ffff:10.255.0.1", T),
+        (["10.0.0.0/8"], "11.0.0.1", B),
+        (["10.0.0.0/8"], "::ffff:11.0.0.1", B),
+        (["10.0.0.0/8"], "::10.0.0.1", B),
+        (["10.0.0.0/8", "192.168.1.7/32"], "192.168.1.7", T),
+        (["192.168.1.7/32"], "192.168.1.8", B),
+        (["fe80::/10"], "fe80::1%eth0", T),
+        (["fe80::/10"], "10.0.0.1", B),
+        (["::/0"], "10.0.0.1", B),
+        (["::/0"], "2001:db8::1", T),
+        (["0.0.0.0/0"], "2001:db8::1", B),
+        (["::ffff:10.0.0.0/104"], "10.1.1.1", T),
+        (["::ffff:10.0.0.0/104"], "::ffff:11.1.1.1", B),
+        (["::ffff:10.0.0.0/104"], "10.200.1.1", T),
+        (["::ffff:0:0/96"], "10.1.1.1", T),
+        (["::ffff:0:0/96"], "::1:0:0", B),
+        (["::fffe:0:0/95"], "10.1.1.1", B),
+        (["10.0.0.0/8"], "no address", B),
+        ([], "no address", S),
+    ],
+)
+def test_others_stand_as_the_list_says(
+    networks: list[str], host: str, standing: TrustLevel
+) -> None:
+    for sender in ((host, 1), (host, 2, 0, 3)):
+        assert AllowList(networks).standing(sender) is standing
+
+
+def test_the_three_standings_differ() -> None:
+    assert len({T, S, B}) == 3 == len({int(one) for one in (T, S, B)})
+
+
+def test_only_who_is_trusted_is_trusted() -> None:
+    assert AllowList().trusts(None) and AllowList().trusts(("127.0.0.1", 1))
+    assert not AllowList().trusts(("10.0.0.1", 1))
+    barring = AllowList(["10.0.0.0/8"])
+    assert barring.trusts(None) and barring.trusts(("10.0.0.1", 1))
+    assert not barring.trusts(("11.0.0.1", 1))
+
+
+@given(st.ip_addresses(), st.ip_addresses(v=4), st.integers(0, 32))
+def test_the_list_is_what_the_network_holds(address: object, base: object, bits: int) -> None:
+    import ipaddress
+
+    network = ipaddress.ip_network(f"{base}/{bits}", strict=False)
+    plain = plain_address(str(address))
+    inside = plain is not None and (plain in network or plain.is_loopback)
+    found = AllowList([str(network)]).standing((str(address), 9))
+    assert found is (T if inside else B)
+
+
+def test_addresses_that_are_made_up_do_not_fill_the_memory() -> None:
+    allow = AllowList()
+    for number in range(3 * REMEMBERED):
+        allow.standing((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1))
+    assert allow._judged.cache_info().currsize == REMEMBERED
+
+
+def test_a_server_that_listens_to_all_says_so() -> None:
+    for host in ("127.0.0.1", "::1", "localhost"):
+        assert not exposure(host, (), ())
+    assert not exposure("0.0.0.0", ("10.0.0.0/8",), ())
+    for host in ("0.0.0.0", "::", "192.168.1.4", "pi.local"):
+        assert f"listening on {host} without --osc-allow" in exposure(host, (), ())
+    assert "--media-root" in exposure("0.0.0.0", (), ())
+    assert "--media-root" not in exposure("0.0.0.0", (), ("/music",))
+
+
+def test_a_server_listens_to_this_machine_only_unless_told_otherwise() -> None:
+    assert validate().osc_host == "127.0.0.1"
+    assert validate().osc_allow == ()

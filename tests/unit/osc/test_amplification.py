@@ -1,0 +1,177 @@
+"""Answers to strangers: never more than four times what they have sent, whatever it was."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crowdstream.commands.registry import TABLE, Arg
+from crowdstream.control.replies import INSTEAD, MAX_TIMES, NO_SUBSCRIPTION
+from crowdstream.control.scheduler import STRANGERS_HELD
+from crowdstream.osc.codec import build
+from tests.support.offline_server import ME, Rig, at_once, bundle, level, write
+
+ADDRESSES = sorted(TABLE._exact)
+
+
+def stranger(port: int = 9) -> tuple[str, int]:
+    return ("192.0.2.1", port)
+
+
+def bytes_sent(rig: Rig) -> Counter[Any]:
+    """Bytes of all replies that each sender has received."""
+    sent: Counter[Any] = Counter()
+    for to, address, arguments in rig.answers.said:
+        sent[to] += len(build(address, arguments))
+    return sent
+
+
+def sent_to(rig: Rig, sender: Any) -> int:
+    """Bytes of all replies that a sender has received."""
+    return bytes_sent(rig)[sender]
+
+
+def a_value(arg: Arg, track: str) -> Any:
+    """A value that an argument takes."""
+    if arg.type == "*":
+        return 1
+    if arg.choices:
+        return arg.choices[0]
+    if arg.name == "path":
+        return track
+    if arg.type == "s":
+        return "/status"
+    low = 0.0 if arg.low is None else arg.low
+    value = min(max(1.0, low), low + 1 if arg.high is None else arg.high)
+    return int(value) if arg.type == "i" else float(value)
+
+
+def requests(track: str) -> Iterator[bytes]:
+    """Each address with right, without, and with wrong arguments."""
+    for address in ADDRESSES:
+        command, _known = TABLE.find(address)
+        right = [a_value(arg, track) for arg in command.args]
+        for arguments in (right, [], [*right, 1, 2, 3], ["?"] * len(right)):
+            yield build(address, tuple(arguments))
+    yield b"/status\0"
+    yield b"/x\0\0"
+    yield b"nonsense"
+    yield b"?"
+    yield b"#bundle\0"
+    yield bundle(-5.0, build("/stop_stem", (100,)))  # which is late
+    yield at_once(*[build("/status", ())] * 20)
+    yield at_once(*[build("/version", ()), build("/status", ()), build("/sync", (1,))] * 5)
+
+
+@pytest.fixture
+def open_rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(record_folder=tmp_path / "none")
+    yield rig
+    rig.close()
+
+
+def test_no_command_of_the_table_amplifies(
+    open_rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = open_rig
+    track = str(write(tmp_path / "a.wav", level(1)))
+    every = list(requests(track))
+    assert len(every) > 4 * 200
+    answered = longer = 0
+    for number, packet in enumerate(every):
+        rig.core.packet(packet, stranger(number))
+        rig.core.packet(packet, ("127.0.0.1", number))
+        if number % 50 == 0:
+            rig.run(256)
+    rig.seconds(2)  # for what is answered later, and events that nobody asked for
+    rig.core.tell("/underrun", "device", 1, 0.0)
+    sent = bytes_sent(rig)
+    for number, packet in enumerate(every):
+        got = sent[stranger(number)]
+        assert got <= MAX_TIMES * len(packet), packet
+        answered += got > 0
+        longer += sent["127.0.0.1", number] > MAX_TIMES * len(packet)
+    assert answered > 600, "most is answered, so the limit is what keeps them short"
+    assert longer > 50, "those on the allow list get all of it"
+    assert rig.status()["withheld"] > 50
+
+
+def test_random_packets_are_not_amplified_either(open_rig: Rig) -> None:
+    source = random.Random(1)
+    packets = []
+    for number in range(2000):
+        parts = [build(source.choice(ADDRESSES), ()) for _ in range(source.randint(1, 5))]
+        packets.append(at_once(*parts)[: source.randint(1, 400) & ~3 or 1])
+        open_rig.core.packet(packets[-1], stranger(number))
+    sent = bytes_sent(open_rig)
+    for number, packet in enumerate(packets):
+        assert sent[stranger(number)] <= MAX_TIMES * len(packet)
+
+
+def test_an_answer_that_is_too_long_is_counted_and_said_in_short(open_rig: Rig) -> None:
+    open_rig.core.packet(build("/status", ()), stranger())
+    assert open_rig.answers.said == [(stranger(), "/fail", ("/status", INSTEAD))]
+    assert open_rig.status()["withheld"] == 1
+    open_rig.core.packet(build("/version", ()), stranger())
+    assert len(open_rig.heard("/version.reply")) == 1, "what fits is sent"
+
+
+def test_those_on_the_list_and_this_machine_get_whole_answers() -> None:
+    rig = Rig(osc_allow=["192.0.2.0/24"])
+    try:
+        for sender in (stranger(), ME, ("::ffff:192.0.2.5", 1, 0, 0)):
+            rig.core.packet(build("/status", ()), sender)
+        assert len(rig.heard("/status.reply")) == 3
+    finally:
+        rig.close()
+
+
+def test_strangers_can_not_have_anything_sent_unasked(open_rig: Rig) -> None:
+    rig = open_rig
+    for message in (("/notify", 1), ("/meters", 30.0), ("/meters", 30.0, "all")):
+        rig.core.packet(build(message[0], message[1:]), stranger())
+    rig.core.packet(build("/clock/ticks", (24,)), stranger())
+    assert [said[2][1] for said in rig.answers.said[:3]] == [NO_SUBSCRIPTION] * 3
+    assert "no subscriber" in rig.fails()[3]
+    before = sent_to(rig, stranger())
+    rig.core.tell("/underrun", "device", 1, 0.0)
+    rig.seconds(1)
+    assert sent_to(rig, stranger()) == before
+    rig.core.packet(build("/notify", (0,)), stranger())
+    rig.core.packet(build("/meters", (0.0,)), stranger())
+    assert len(rig.fails()) == 4, "to be let go is always granted"
+
+
+def test_a_failure_is_not_answered_with_another(open_rig: Rig) -> None:
+    """Two servers, each given the other as its sender, would talk for ever."""
+    for sender in (stranger(), ME):
+        open_rig.core.packet(build("/fail", ("/x", "unknown address")), sender)
+    assert not open_rig.answers.said
+    assert open_rig.core.failures == 2
+
+
+def test_what_strangers_have_waiting_takes_nobodys_place(open_rig: Rig) -> None:
+    rig = open_rig
+    batch = [build("/deck_levels", (0.5,))] * 100
+    for _ in range(STRANGERS_HELD // 100 + 10):
+        rig.core.packet(bundle(1.0, *batch), stranger())
+    assert rig.status()["waiting"] == STRANGERS_HELD // 100 * 100
+    message = build("/clock/at", (2.5, "/deck_levels", 0.5))
+    for _ in range(200):
+        rig.core.packet(message, stranger())
+    assert rig.status()["waiting"] == STRANGERS_HELD
+    before = len(rig.fails())
+    rig.raw(bundle(1.0, *batch))
+    rig.raw(message)
+    assert (rig.status()["waiting"], len(rig.fails())) == (STRANGERS_HELD + 101, before)
+    rig.seconds(1.5)
+    assert rig.status()["waiting"] == 0
+    rig.core.packet(message, stranger())
+    for _ in range(STRANGERS_HELD // 100):
+        rig.core.packet(bundle(9.0, *batch), stranger())
+    assert rig.status()["waiting"] == STRANGERS_HELD // 100 * 100, "their places are free again"

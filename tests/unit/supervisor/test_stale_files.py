@@ -1,0 +1,67 @@
+"""What killed processes leave behind is found and removed; what is in use is not."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from crowdstream.supervisor.stale_files import OLD_KERNELS_SECONDS, OLD_SECONDS, remove_leavings
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of the test's own."""
+    for name in ("cache", "config", "tmp"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+
+def aged(path: Path, seconds: float) -> Path:
+    """Make a path look so old."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+def test_temporary_files_without_an_owner_are_removed_and_others_are_not(tmp_path: Path) -> None:
+    kernels = tmp_path / "cache" / "crowdstream" / "kernels"
+    config = tmp_path / "config" / "crowdstream"
+    folder = tmp_path / "tmp" / "crowdstream-kernels-abc"
+    young = tmp_path / "tmp" / "crowdstream-kernels-def"
+    for made in (kernels, config, folder, young):
+        made.mkdir(parents=True)
+    kept = [kernels / "1234.code", config / "config.toml", tmp_path / "tmp" / "song.part"]
+    left = [kernels / "tmpxyz.part", config / ".config-abc.toml", folder / "index.nbi"]
+    for path in (*kept, *left):
+        path.write_bytes(b"1")
+        aged(path, 2 * OLD_KERNELS_SECONDS)
+    aged(folder, 2 * OLD_KERNELS_SECONDS)
+    aged(young, 2 * OLD_SECONDS)
+    written_now = kernels / "tmpnow.part"
+    written_now.write_bytes(b"1")
+    assert sorted(remove_leavings()) == sorted([left[0], left[1], folder])
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in (*kept, young, written_now))
+    assert remove_leavings() == []
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "music"
+    precious.mkdir()
+    (precious / "song.wav").write_bytes(b"1")
+    aged(precious, 2 * OLD_KERNELS_SECONDS)
+    (tmp_path / "tmp" / "crowdstream-kernels-link").symlink_to(precious)
+    assert remove_leavings() == []
+    assert (precious / "song.wav").exists()
+
+
+def test_no_folders_at_all_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/no/such/cache")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/no/such/config")
+    assert remove_leavings() == []

@@ -1,0 +1,36 @@
+"""JSON from outside, however it is nested."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crowdstream.system.json_text import MAX_DEPTH, encoded, read_json
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 100, 500, 900, 990, 5000, 200_000])
+@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
+def test_what_is_nested_too_deeply_is_no_json(depth: int, open_: str, close: str) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(open_ * depth + "1" + close * depth)
+
+
+def test_what_is_nested_as_deeply_as_may_be_is_read() -> None:
+    text = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    assert encoded(read_json(text)) == text
+
+
+@given(st.text(alphabet='[]{}",:0123456789eE+-.\\utrfalsn NaIi', max_size=60) | st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        said = read_json(text)
+    except ValueError:
+        return
+    assert isinstance(encoded(said), str)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "9" * 5000, "[", ""])
+def test_what_python_alone_would_read_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_json(text)

@@ -1,0 +1,99 @@
+"""Wrong tokens: each costs its sender, and nobody can make another pay for them."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.types import ASGIApp
+
+from crowdstream.web.auth.failed_attempts import WAYS, FailedAttempts, way_of
+from crowdstream.web.auth.limits import FAILURES_AT_ONCE, REMEMBERED_GUESSES
+from crowdstream.web.auth.token import cookie_value
+from tests.support.web_client import Answer, ask
+from tests.unit.web.auth.test_middleware import TOKEN, Clock, shared
+
+COOKIE = f"crowdstream-8080={cookie_value(TOKEN)}"
+GUEST, AT_ONCE = "10.0.0.9", int(FAILURES_AT_ONCE)
+
+
+def fetch(
+    app: ASGIApp, token: str, site: str, mode: str = "navigate", dest: str = "document",
+    accept: str = "text/html",
+) -> Answer:  # fmt: skip
+    """A token in an address, as a browser sends it by TLS."""
+    return ask(
+        app, "GET", f"/?token={token}", client=GUEST, accept=accept, sec_fetch_site=site,
+        sec_fetch_mode=mode, sec_fetch_dest=dest,
+    )  # fmt: skip
+
+
+def test_guesses_by_cookie_are_held_up_too() -> None:
+    clock = Clock()
+    gate, app = shared(clock)
+    for number in range(AT_ONCE):
+        ask(app, "GET", "/", client=GUEST, cookie=f"crowdstream-8080={number:064x}")
+    right = ask(app, "GET", "/", client=GUEST, cookie=COOKIE)
+    assert (right.status, right.json["write"]) == (200, False), "not looked at, and still served"
+    assert gate.refused["failures"] == 1
+    assert ask(app, "GET", "/", client="10.0.0.8", cookie=COOKIE).json["write"]
+    clock.now += 6.5
+    assert ask(app, "GET", "/", client=GUEST, cookie=COOKIE).json["write"]
+
+
+def test_a_browser_that_has_the_cookie_of_an_earlier_token_can_still_get_the_new_one() -> None:
+    _gate, app = shared()
+    old = f"crowdstream-8080={cookie_value('an-earlier-token')}"
+    for _ in range(10 * AT_ONCE):
+        assert ask(app, "GET", "/", client=GUEST, cookie=old).json["write"] is False
+    assert ask(app, "GET", "/", client=GUEST, cookie=COOKIE).json["write"]
+
+
+def test_another_site_can_not_use_up_the_tries_of_the_browser_that_shows_it() -> None:
+    gate, app = shared()
+    for number in range(3 * AT_ONCE):
+        guess = f"guess{number}"
+        assert fetch(app, guess, "cross-site", "no-cors", "image").status == 403
+        assert fetch(app, guess, "cross-site", "navigate", "iframe").status == 403
+        fetch(app, guess, "cross-site")
+        ask(app, "GET", f"/?token={guess}", client=GUEST)  # an image, by plain HTTP
+    assert gate.refused["wrong"] == 2 * AT_ONCE
+    for answer in (
+        ask(app, "GET", f"/?token={TOKEN}", client=GUEST, accept="text/html,*/*"),
+        fetch(app, TOKEN, "none"),
+    ):
+        assert answer.status == 303, "the address that the server has printed, opened"
+    assert ask(app, "GET", "/", client=GUEST, authorization=f"Bearer {TOKEN}").json["write"]
+    assert ask(app, "GET", "/", client=GUEST, cookie=COOKIE).json["write"]
+
+
+def test_whatever_a_program_says_of_itself_its_guesses_are_few() -> None:
+    gate, app = shared()
+    for number in range(200):
+        for site in ("none", "same-origin", "same-site", "cross-site", ""):
+            for accept in ("text/html", ""):
+                fetch(app, f"guess{number}", site, accept=accept)
+    assert gate.refused["wrong"] <= len(WAYS) * AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("headers", "way"),
+    [
+        ({}, "embedded"), ({"accept": "text/html"}, "address"),
+        ({"sec-fetch-site": "none"}, "address"),
+        ({"sec-fetch-site": "same-origin", "sec-fetch-mode": "websocket"}, "embedded"),
+        ({"sec-fetch-site": "cross-site"}, "link"),
+        ({"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate",
+          "sec-fetch-dest": "document"}, "link"),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, None),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate",
+          "sec-fetch-dest": "iframe"}, None),
+    ],
+)  # fmt: skip
+def test_how_a_token_has_come(headers: dict[str, str], way: str | None) -> None:
+    assert way_of(headers) == way
+
+
+def test_made_up_cookies_fill_no_memory() -> None:
+    guesses = FailedAttempts()
+    for number in range(REMEMBERED_GUESSES + 2000):
+        guesses.right(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", "cookie", "x", "y")
+    assert len(guesses._wrong) == REMEMBERED_GUESSES

@@ -1,0 +1,49 @@
+"""Limits by address: a bucket for each, and counts."""
+
+from __future__ import annotations
+
+from crowdstream.web.auth.limits import REMEMBERED, Count, TokenBuckets
+
+
+class Clock:
+    """A clock that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_address_has_a_bucket_and_the_longest_silent_one_is_forgotten() -> None:
+    buckets = TokenBuckets(1.0, 2.0, Clock())
+    first, second = buckets.of("first"), buckets.of("second")
+    assert first is not second and buckets.of("first") is first
+    for number in range(REMEMBERED - 2):
+        buckets.of(str(number))
+    assert buckets.of("first") is first, "as many as there is room for are kept"
+    buckets.of("one more")
+    assert len(buckets._buckets) == REMEMBERED
+    assert buckets.of("first") is first, "it was in use later than the second"
+    assert buckets.of("second") is not second
+
+
+def test_a_count_has_a_limit_for_each_address_and_for_all() -> None:
+    count = Count(4, 2)
+    assert [count.enter("a") for _ in range(3)] == [True, True, False]
+    assert [count.enter("b") for _ in range(2)] == [True, True]
+    assert count.total == 4
+    assert not count.enter("c") and not count.enter("127.0.0.1")
+    count.leave("a")
+    assert count.total == 3
+    assert not count.enter("b"), "the place that is free is not for one that has its share"
+    assert count.enter("a") and not count.enter("a")
+
+
+def test_this_machine_is_limited_by_what_all_may_have_alone() -> None:
+    count = Count(5, 1)
+    assert [count.enter("127.0.0.1") for _ in range(6)] == [True] * 5 + [False]
+    for _ in range(5):
+        count.leave("127.0.0.1")
+    assert count.total == 0
+    assert count._each == {}, "an address without a connection is forgotten"
