@@ -1,9 +1,10 @@
-"""ruff and mypy find nothing, in any Python file of the project."""
+"""ruff, mypy and import-linter find nothing, in any Python file of the project."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +12,11 @@ from tests.support.environment import PROJECT
 
 
 def findings(*command: str) -> str:
-    """What a checker prints about the project; empty where it finds nothing."""
+    """The output of a checker that is run on the project; empty if it finds nothing."""
+    program, *arguments = command
     done = subprocess.run(
-        [sys.executable, "-P", "-m", *command], cwd=PROJECT, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, check=False,
+        [Path(sys.executable).with_name(program), *arguments], cwd=PROJECT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return "" if done.returncode == 0 else done.stdout or f"status {done.returncode}"
 
@@ -26,3 +28,8 @@ def test_ruff_finds_nothing() -> None:
 @pytest.mark.timeout(1800)  # without a cache mypy reads numpy, too
 def test_mypy_finds_nothing() -> None:
     assert not findings("mypy", "--no-error-summary")
+
+
+def test_every_package_imports_only_what_its_contract_allows() -> None:
+    # The contracts of pyproject.toml: layers, circles, clients, the audio path, the engine.
+    assert not findings("lint-imports", "--no-cache")

@@ -1,0 +1,1 @@
+"""From the movement of the crowd to a tempo: the map file, and a follower with inertia."""
