@@ -51,7 +51,7 @@ THRESHOLD = 0.85
 WAITING_SECONDS = 60.0
 
 _ACCESS = "crowdstream/web/auth/"
-_ACCESS_TESTS = "tests/unit/web/access/"
+_ACCESS_TESTS = "tests/unit/web/auth/"
 _GATE_TESTS = (_ACCESS_TESTS + "test_middleware.py", _ACCESS_TESTS + "test_verdicts.py")
 
 # The tests that belong to a module: the smallest set that should notice a fault in it, the
