@@ -14,6 +14,7 @@ was set on (an estimate from published single-core benchmarks, not a measurement
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -103,8 +104,8 @@ def ride(mixer: Session, number: int) -> None:
     mixer.send("/clock/tempo", TEMPOS[number % 2], float(RIDE_BEATS))
 
 
-def measure(mixer: Session, seconds: float) -> np.ndarray:
-    """Time each block of so much sound: microseconds, `(blocks,)`."""
+def measure(mixer: Session, seconds: float, rendered: Any = None) -> np.ndarray:
+    """Time each block of so much sound: microseconds, `(blocks,)`. `rendered`: a hash of it."""
     render = kernels().render_at
     desk = mixer.desk
     out = np.zeros((BLOCK, 2), np.float32)
@@ -117,6 +118,8 @@ def measure(mixer: Session, seconds: float) -> np.ndarray:
         begin = time.perf_counter_ns()
         render(desk.address, out.ctypes.data, BLOCK)
         times[number] = (time.perf_counter_ns() - begin) / 1000.0
+        if rendered is not None:
+            rendered.update(out)
         mixer.time += BLOCK / RATE
         mixer.core.tick()
         mixer.load(4)
@@ -138,9 +141,14 @@ def row(what: str, times: np.ndarray) -> dict[str, Any]:
     }
 
 
-def run(seconds: float, tracks: Sequence[Track]) -> list[dict[str, Any]]:
-    """All rows, one after another on one desk. Raises `BenchmarkError`."""
+def run(seconds: float, tracks: Sequence[Track]) -> tuple[list[dict[str, Any]], str]:
+    """All rows, one after another on one desk, and the SHA-256 of all samples.
+
+    The hash depends on `seconds` and on nothing else, so it shows whether a change of the program
+    changes a single bit of the sound. Raises `BenchmarkError`.
+    """
     rows = []
+    rendered = hashlib.sha256()
     progress = common.Progress(len(STEPS))
     with Mixer(Settings(), ARENA_BYTES, float(RATE), BLOCK) as mixer:
         play(mixer, tracks)
@@ -150,10 +158,10 @@ def run(seconds: float, tracks: Sequence[Track]) -> list[dict[str, Any]]:
             if what == STEPS[-1][0]:
                 mixer.desk.taps["on"][TAP_MASTER] = 1
             wait(mixer, SETTLE_SECONDS)
-            rows.append(row(what, measure(mixer, seconds)))
+            rows.append(row(what, measure(mixer, seconds, rendered)))
             progress.add(1, what)
     progress.close()
-    return rows
+    return rows, rendered.hexdigest()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     common.print_heading("Everything on, blocks of 256 frames, in percent of a block's time")
     tracks = write_tracks(cache_folder() / "everything")
     try:
-        rows = run(chosen.seconds, tracks)
+        rows, rendered = run(chosen.seconds, tracks)
     except common.BenchmarkError as error:
         print(f"everything: {error}", file=sys.stderr)
         return 1
@@ -173,7 +181,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     p99 = float(rows[-1]["p99 %"])
     verdict = "reached" if p99 < GOAL_PERCENT else "not reached"
     print(f"goal: p99 under {GOAL_PERCENT:g} percent with everything on: {verdict} ({p99:g})")
-    common.write_json(chosen.json, {"machine": common.machine(), "rows": rows})
+    print(f"SHA-256 of the samples: {rendered}")
+    common.write_json(chosen.json, {"sha256": rendered, "machine": common.machine(), "rows": rows})
     return 0
 
 
