@@ -135,7 +135,7 @@ def _action_help(parser: argparse.ArgumentParser, action: argparse.Action) -> st
     text = (action.help or "") % {**vars(action), "prog": parser.prog}
     # Places below this user's home, as every user would name them.
     for place, written in (
-        (default_place(), "~/.local/share/crowdstream/audiofile.db"),
+        (default_place(), "~/.local/share/crowdstream/library.db"),
         (default_cache(), "~/.cache/crowdstream/stems"),
     ):
         text = text.replace(str(place), written)

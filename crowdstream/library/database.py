@@ -42,7 +42,7 @@ class NoLibrary(LibraryError):
 
 
 def default_place() -> Path:
-    """`~/.local/share/crowdstream/audiofile.db`, or where XDG_DATA_HOME says."""
+    """`~/.local/share/crowdstream/library.db`, or where XDG_DATA_HOME says."""
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(home).expanduser() / "crowdstream" / "library.db"
 

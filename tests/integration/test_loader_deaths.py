@@ -56,7 +56,7 @@ def loader_of(running: Running) -> psutil.Process:
     found: list[psutil.Process] = []
 
     def alone() -> bool:
-        found[:] = running.children_named("library")
+        found[:] = running.children_named("loader")
         return len(found) == 1
 
     until(alone)
@@ -229,7 +229,7 @@ def test_decks_play_on_and_what_is_streamed_goes_on(
     assert running.client.status()["deck.A.track"] == "song"
     playing(running, "C", song)
     until(lambda: "the loader has died" in running.log())
-    loaders = running.children_named("library")
+    loaders = running.children_named("loader")
     assert len(loaders) == 1
     assert loaders[0].status() != psutil.STATUS_ZOMBIE
 

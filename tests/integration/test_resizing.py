@@ -140,12 +140,12 @@ def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -
 EXCLUSIVE = """
 import fcntl, json, sys
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
-from crowdstream.engine import process
-from crowdstream.engine.drivers.internal_clock import NullDriver
+from crowdstream.engine import main
+from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 
 class Card:
     def __init__(self, callback, device, rate, frames, cue):
-        self._clock = NullDriver(callback, rate, frames)
+        self._clock = InternalClockDriver(callback, rate, frames)
         self._about = StreamInfo("pyaudio", "card", rate, frames, frames / rate)
         self._held = None
 
@@ -170,8 +170,8 @@ class Card:
     def alive(self):
         return True
 
-process.PortAudioDriver = Card
-sys.exit(process.main(sys.argv[1:]))
+main.PortAudioDriver = Card
+sys.exit(main.main(sys.argv[1:]))
 """
 
 

@@ -315,7 +315,7 @@ MOMENTS: dict[str, Callable[[str, list[psutil.Process]], bool]] = {
 
 def _runs(process: psutil.Process, name: str) -> bool:
     with contextlib.suppress(psutil.Error):
-        return f"crowdstream.{name}.process" in process.cmdline()
+        return f"crowdstream.{name}.main" in process.cmdline()
     return False
 
 

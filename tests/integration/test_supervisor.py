@@ -221,7 +221,7 @@ def test_engine_and_loader_may_die_while_control_is_away(
     client.send("/deck/A/play")
     until(lambda: client.status()["deck.A.state"] == "playing")
     before = client.status()
-    victims = [int(one.pid) for one in running.children_named("library")]
+    victims = [int(one.pid) for one in running.children_named("loader")]
     victims += [int(one.pid) for one in running.children_named("engine", '"role": "first"')]
     assert len(victims) == 2
     kill(running)

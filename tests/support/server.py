@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 START_SECONDS = 120.0  # the kernels may have to be compiled first
-ROLES = {"control": "control", "engine": "engine", "library": "loader", "web": "web"}
+ROLES = {"control": "control", "engine": "engine", "loader": "loader", "web": "web"}
 """The server's children by package: the name under which they are measured."""
 
 
@@ -54,7 +54,7 @@ class Running:
         return found
 
     def children_named(self, name: str, word: str = "") -> list[psutil.Process]:
-        """Those of them that run `crowdstream.<name>.process`, the oldest first.
+        """Those of them that run `crowdstream.<name>.main`, the oldest first.
 
         `word`: only those that have it in their command line.
         """
@@ -62,7 +62,7 @@ class Running:
         for one in self.children():
             with contextlib.suppress(psutil.Error):  # it has just ended
                 line = one.cmdline()
-                if f"crowdstream.{name}.process" in line and word in " ".join(line):
+                if f"crowdstream.{name}.main" in line and word in " ".join(line):
                     found.append((float(one.create_time()), one.pid, one))
         return [one for _time, _pid, one in sorted(found)]
 

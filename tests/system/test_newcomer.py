@@ -133,7 +133,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     project = folder / "crowdstream"
     cloned = run(folder, env, "git", "clone", "--quiet", str(PROJECT), str(project))
     assert cloned.returncode == 0, cloned.stdout
-    effect = project / "crowdstream" / "engine" / "effects" / "halve.py"
+    effect = project / "crowdstream" / "effects" / "halve.py"
     effect.write_text(HALVE.lstrip(), encoding="utf-8")
     commit(project, env, effect, "effects: add halve")
     songs = project / "crowdstream" / "demo" / "songs.py"

@@ -522,7 +522,7 @@ def installed_home(sandbox: Sandbox) -> Path:
     home = sandbox.temporary / "home"
     for name in (
         ".cache/crowdstream/kernels/0123/a.nbi", ".config/crowdstream/http-token",
-        ".local/share/crowdstream/audiofile.db", ".local/share/crowdstream/audiofile.db-wal",
+        ".local/share/crowdstream/library.db", ".local/share/crowdstream/library.db-wal",
         ".config/systemd/user/crowdstream.service",
         ".config/systemd/user/crowdstream-dj.service",
         "Music/track.wav", "Music/track.crowdstream.toml", ".config/other/file",
@@ -556,7 +556,7 @@ def test_uninstalling_lists_all_and_removes_it(sandbox: Sandbox) -> None:
     assert (sandbox.project / "start-crowdstream.sh").exists()
     for name in (
         sandbox.project / ".venv", home / ".cache/crowdstream", home / ".config/crowdstream",
-        home / ".local/share/crowdstream/audiofile.db",
+        home / ".local/share/crowdstream/library.db",
         home / ".config/systemd/user/crowdstream.service",
     ):
         assert f"    {name} " in result.stdout

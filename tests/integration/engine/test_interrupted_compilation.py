@@ -34,10 +34,10 @@ RESULT = "result 3.5"
 PARTS = ["lowest", "middle", "upper"]
 PROGRAM = """
 import resource, sys
-from crowdstream.engine import jit
+from crowdstream.engine.jit import compile as compiler
 
 left, full = int(sys.argv[1]), sys.argv[2] == "full"
-save = jit.kept.save
+save = compiler.kept.save
 
 def noted(key, compiled):
     global left
@@ -47,7 +47,7 @@ def noted(key, compiled):
     if left == 0:
         sys.stdin.read()
 
-jit.kept.save = noted
+compiler.kept.save = noted
 if full:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 import small_kernels

@@ -119,7 +119,7 @@ def test_workers_end_with_whoever_is_killed(tmp_path: Path, sound: Sound) -> Non
     program = (
         "import sys; from pathlib import Path\n"
         "from tests.integration.library.test_worker_pool import *\n"
-        "list(Pool(1, INSTANT_ANALYSIS).answers(jobs_of(Path(sys.argv[1]))))\n"
+        "list(WorkerPool(1, INSTANT_ANALYSIS).answers(jobs_of(Path(sys.argv[1]))))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=PROJECT)
     try:

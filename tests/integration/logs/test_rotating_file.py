@@ -86,9 +86,9 @@ def test_two_writers_share_one_log(tmp_path: Path, small: int) -> None:
 
 def test_many_processes_at_once_stay_within_the_bound(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from crowdstream.logs import file\n"
-        "file.FILE_BYTES = 4000\n"
-        "log = file.LogFile(Path(sys.argv[1]), print)\n"
+        "import sys; from pathlib import Path; from crowdstream.logs import rotating_file\n"
+        "rotating_file.FILE_BYTES = 4000\n"
+        "log = rotating_file.LogFile(Path(sys.argv[1]), print)\n"
         "for number in range(1500): log.write(b'x' * 39 + b'\\n')\n"
         "log.close()\n"
     )

@@ -50,7 +50,7 @@ def recorder(running: Running) -> psutil.Process:
     found: list[psutil.Process] = []
 
     def there() -> bool:
-        found[:] = running.children_named("record")
+        found[:] = running.children_named("recorder")
         return bool(found)
 
     until(there)

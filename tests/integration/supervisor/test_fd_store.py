@@ -18,18 +18,18 @@ from tests.support.server import WAIT_SECONDS, ended, until
 
 RUN = """
 import sys
-from crowdstream.supervisor.main import Guardian
-sys.exit(Guardian(sys.argv[1], sys.argv[2:]).run())
+from crowdstream.supervisor.main import Supervisor
+sys.exit(Supervisor(sys.argv[1], sys.argv[2:]).run())
 """
 
 # Notes each of its lives, and does what the life's word says.
 CONTROL = """
 import os, signal, socket, subprocess, sys, time
-from crowdstream.supervisor.fd_store import Store, end_with_parent
+from crowdstream.supervisor.fd_store import FdStore, end_with_parent
 
 connection = socket.socket(fileno=int(sys.argv[1]))
 end_with_parent(connection)
-store = Store(connection)
+store = FdStore(connection)
 folder, *words = sys.argv[2:]
 lives = len(os.listdir(folder))
 word = words[min(lives, len(words) - 1)]

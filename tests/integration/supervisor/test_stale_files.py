@@ -20,7 +20,7 @@ def test_after_a_kill_nothing_is_left(tmp_path: Path, victim: str) -> None:
     with server(tmp_path, "--driver", "null", env={"TMPDIR": str(temporary)}) as running:
         guardian = psutil.Process(running.process.pid)
         processes = [guardian, *running.children()]
-        names = {"control": "audio_server", "engine": "engine.process", "loader": "library.process"}
+        names = {"control": "audio_server", "engine": "engine.main", "loader": "loader.main"}
         # All of them are read before the first dies: others may end with it.
         lines = [" ".join(process.cmdline()) for process in processes]
         killed = [

@@ -94,7 +94,7 @@ def test_the_loader_plays_what_comes_later_and_is_confined(tmp_path: Path) -> No
     media = tmp_path / "media"
     media.mkdir()
     with server(tmp_path, *NULL, "--media-root", str(media)) as running:
-        loader = running.child_named("library")
+        loader = running.child_named("loader")
         track = str(write(media / "late.wav", count(2)))
         running.client.request("/deck/A/load", track, answer="/done", seconds=60)
         assert confined(loader.pid) is sandbox.available().network
