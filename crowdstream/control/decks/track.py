@@ -93,7 +93,7 @@ class Track:
     def to_state(self) -> dict[str, Any]:
         """As JSON holds it; see `from_note`."""
         note = {name: getattr(self, name) for name in _PLAIN}
-        note["context"] = self.request.to_state() if self.request else None
+        note["request"] = self.request.to_state() if self.request else None
         note["coming"] = [[serial, *due] for serial, due in self.coming.items()]
         note["mix"] = self.mix.to_state()
         note["grid"] = self.grid.to_state() if self.grid else None

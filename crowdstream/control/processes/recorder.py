@@ -82,7 +82,7 @@ class Session:
         """As JSON holds it; see `from_note`."""
         return {
             "number": self.number,
-            "context": self.request.to_state(),
+            "request": self.request.to_state(),
             "taps": list(self.taps.items()),
             "wanted": self.wanted,
             "held": list(self.held),
@@ -99,11 +99,11 @@ class Session:
     def from_state(
         cls, note: dict[str, Any], request: Callable[[list[Any] | None], Request | None]
     ) -> Session:
-        """What was noted; `context` makes commands of their notes."""
+        """What was noted; `request` restores a command from its state."""
         stoppers = [request(one) for one in note["stoppers"]]
         return cls(
             **{
-                **note, "context": request(note["context"]), "taps": dict(note["taps"]),
+                **note, "request": request(note["request"]), "taps": dict(note["taps"]),
                 "stoppers": [one for one in stoppers if one],
             }
         )

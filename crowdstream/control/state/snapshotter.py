@@ -186,7 +186,7 @@ class Snapshotter:
             int(key[6:]): value for key, value in values.items() if key.startswith("track/")
         }
         tracks = {
-            number: Track.from_state(note, rate, self._context(note["context"]))
+            number: Track.from_state(note, rate, self._context(note["request"]))
             for number, note in notes.items()
         }
         self._tracks = set(tracks)
