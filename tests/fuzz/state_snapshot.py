@@ -13,7 +13,7 @@ from crowdstream.control.engine_queue.request import Request
 _LEFT_OUT = {
     "core", "desk", "_desk", "osc", "info", "processes", "settings", "monotonic", "wall", "clock",
     "status", "_quiet", "_burst", "messages", "failures", "malformed", "refused", "_senders",
-    "_serials", "_numbers", "_order", "_hinted", "outbox", "pages", "context", "_moments", "launch",
+    "_serials", "_numbers", "_order", "_hinted", "outbox", "pages", "request", "_moments", "launch",
     "_core", "touched", "stirred", "_heard",
 }  # fmt: skip
 _PLAIN = {int, str, bytes, bool, type(None)}
