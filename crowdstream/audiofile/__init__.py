@@ -1,4 +1,4 @@
-"""Reading audio files: which files make a track, and their samples at the engine's rate."""
+"""Read audio files: find the files that make up a track, and decode them at the engine's rate."""
 
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.reader import StemReader, open_stem

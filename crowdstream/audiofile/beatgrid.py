@@ -1,26 +1,26 @@
-"""Beat grids as people give them: a tempo and the first downbeat, or beats at given seconds.
+"""Beat grids that people provide: a tempo and the first downbeat, or beats at given seconds.
 
-A track's grid is the first of these that there is:
+A track's grid is the first of these that exists:
 
-1. one that a person or another program wrote into its sidecar file;
-2. a person's corrections in the library (`crowdstream analyze --set`), then what was analysed;
-3. what `crowdstream analyze --sidecar` has found elsewhere, and wrote into the sidecar;
-4. the tempo in the tags of its audio files, which says nothing of where the beats are and is
-   often rounded: it is uncertain until it has been checked against the sound (`tempo_check.py`).
+1. a grid that a person or another program has written into the track's sidecar file;
+2. a person's corrections in the library (`crowdstream analyze --set`), then the library's analysis;
+3. a grid found by `crowdstream analyze --sidecar` elsewhere and written into the sidecar;
+4. the tempo in the tags of its audio files. It gives no beat positions and is often rounded, so it
+  is marked uncertain until it has been checked against the audio (`tempo_check.py`).
 
-The sidecar of `song.flac` is `song.crowdstream.toml` beside it, that of a folder of stems is
-`crowdstream.toml` in it:
+The sidecar of `song.flac` is `song.crowdstream.toml` in the same folder; that of a folder of stems
+is `crowdstream.toml` inside it:
 
     [grid]
     bpm = 124.0
     first_downbeat = 0.125                # s
 
-or, for a tempo that is not steady, pairs of beat and second; beat 0 is a downbeat:
+For a tempo that is not steady, it lists pairs of beat and second; beat 0 is a downbeat:
 
     [grid]
     anchors = [[0, 0.125], [64, 31.1], [128, 61.9]]
 
-Both may have a `confidence` from 0 to 1, which is 1 where it is left out.
+Both forms accept a `confidence` from 0 to 1, which defaults to 1.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ from crowdstream.system.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_tom
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MAX_SECONDS = 1e6
 MAX_ANCHORS = 512
-# Confidence from which a grid is not shown as uncertain; see docs/development/analysis.md.
+# Confidence below which a grid is shown as uncertain; see docs/development/analysis.md.
 CERTAIN = 0.6
-UNCHECKED = 0.3  # confidence of a tag's tempo that nobody has checked against the sound
+UNCHECKED = 0.3  # confidence of a tag's tempo that has not been checked against the audio
 SUFFIX = ".crowdstream.toml"
-MAX_NAME_BYTES = 255  # of a file's name, on all file systems that matter here
+MAX_NAME_BYTES = 255  # of a file name, on all relevant file systems
 DIGEST_DIGITS = 8
 FOLDER_SIDECAR = "crowdstream.toml"
 _GRID_KEYS = ("bpm", "first_downbeat", "anchors", "confidence")
 
 
 class GridError(ValueError):
-    """A beat grid that can't be; the message says why."""
+    """An invalid beat grid; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class BeatGrid:
-    """Pairs of beat and second, both rising, at least two; linear between and beyond them.
+    """At least two pairs of beat and second, both ascending; linear between and beyond them.
 
-    `steady`: it was given as a tempo, which the second pair says.
+    steady: the grid was given as a single tempo, which the second pair encodes.
     """
 
     anchors: tuple[tuple[float, float], ...]
@@ -68,25 +68,28 @@ class BeatGrid:
 
     @classmethod
     def of_tempo(cls, bpm: float, first_downbeat: float = 0.0) -> BeatGrid:
-        """One tempo (beats a minute), with beat 0 at `first_downbeat` (s). Raises `GridError`."""
+        """Return a grid with one tempo in beats per minute and beat 0 at `first_downbeat` (s).
+
+        Raises `GridError`.
+        """
         _check_bpm(bpm)
         pairs = ((0.0, first_downbeat), (1.0, first_downbeat + 60.0 / bpm))
         return cls(cls.through(pairs).anchors, True)
 
     @classmethod
     def through(cls, anchors: Sequence[tuple[float, float]]) -> BeatGrid:
-        """The grid through these pairs of beat and second, in any order. Raises `GridError`."""
+        """Return the grid through pairs of beat and second, in any order. Raises `GridError`."""
         pairs = tuple(sorted((float(beat), float(second)) for beat, second in anchors))
         if not 2 <= len(pairs) <= MAX_ANCHORS:
-            raise GridError(f"{len(pairs)} anchors make no grid, 2 to {MAX_ANCHORS} do")
+            raise GridError(f"a grid has 2 to {MAX_ANCHORS} anchors, not {len(pairs)}")
         for beat, second in pairs:
             if not abs(beat) <= MAX_SECONDS:
                 raise GridError(f"beat {beat:g} is out of range")
             if not 0.0 <= second <= MAX_SECONDS:
-                raise GridError(f"{second:g} s is no place in a file")
+                raise GridError(f"{second:g} s is not a valid position in a file")
         for (beat, second), (next_beat, next_second) in pairwise(pairs):
             if next_beat <= beat:
-                raise GridError(f"beat {beat:g} has two places")
+                raise GridError(f"beat {beat:g} has two positions")
             if next_second <= second:
                 raise GridError(
                     f"beat {next_beat:g} at {next_second:g} s does not come after "
@@ -97,17 +100,17 @@ class BeatGrid:
 
     @property
     def bpm(self) -> float:
-        """Beats a minute from the first to the last anchor."""
+        """Mean tempo in beats per minute between the first and the last anchor."""
         (beat, second), (last_beat, last_second) = self.anchors[0], self.anchors[-1]
         return 60.0 * (last_beat - beat) / (last_second - second)
 
 
 @dataclass(frozen=True)
 class FoundGrid:
-    """A track's grid, and how far it can be trusted.
+    """A track's grid, and how reliable it is.
 
-    `source`: "sidecar", "correction", "analysis" or "tag". `confidence`: 0 to 1; 1 where a person
-    has given the grid. `doubt`: what speaks against it, in words; empty where nothing does.
+    source: "sidecar", "correction", "analysis" or "tag". confidence: 0 to 1; 1 if a person provided
+    the grid. doubt: a reason to distrust the grid, empty if there is none.
     """
 
     grid: BeatGrid
@@ -116,7 +119,7 @@ class FoundGrid:
     doubt: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields as values for JSON."""
         return {
             "anchors": self.grid.anchors, "steady": self.grid.steady, "source": self.source,
             "confidence": self.confidence, "doubt": self.doubt,
@@ -124,12 +127,12 @@ class FoundGrid:
 
 
 Analysed = Callable[[Sequence[Path]], tuple[bool, FoundGrid | None]]
-"""Whether the library has analysed a track, given by its audio files, and the grid it has of it."""
+"""Looks up a track by its audio files: whether the library has analysed it, and its grid."""
 
 
 def _check_bpm(bpm: float) -> None:
     if not MIN_BPM * (1 - 1e-6) <= bpm <= MAX_BPM * (1 + 1e-6):
-        raise GridError(f"{bpm:g} beats a minute is out of range, {MIN_BPM:g} to {MAX_BPM:g}")
+        raise GridError(f"{bpm:g} beats per minute is out of range ({MIN_BPM:g} to {MAX_BPM:g})")
 
 
 def find_grid(
@@ -138,13 +141,13 @@ def find_grid(
     first: Tags | None = None,
     analysed: Analysed | None = None,
 ) -> FoundGrid | None:
-    """The grid of a track; None where there is none.
+    """Return a track's grid; None if it has none.
 
-    `stems`: its audio files. `roots`: the folders that a sidecar may lie in, if any. `first`: the
-    tags of the first one, where they are known. `analysed`: looks into the library. A tag says
-    only the tempo; the first downbeat is then taken to be the file's beginning. Of an analysed
-    track a tag's tempo does not count: the analysis has checked it against the sound. Raises
-    `GridError`, naming the file, for a sidecar that means nothing.
+    stems: the track's audio files. roots: the sidecar must lie inside one of these folders, if
+    there are any. first: the tags of the first stem, if already known. analysed: looks up the track
+    in the library. A tag gives only the tempo; the first downbeat is then assumed at the file's
+    beginning. If the track has been analysed, a tag's tempo is ignored, because the analysis has
+    checked it against the audio. Raises `GridError`, naming the file, for an invalid sidecar.
     """
     sidecars = [sidecar_of(stems[0])] if len(stems) == 1 else []
     parts = [_read_parts(one, roots) for one in (*sidecars, stems[0].parent / FOLDER_SIDECAR)]
@@ -161,16 +164,16 @@ def find_grid(
     for stem in stems:
         tags = first if first is not None and stem is stems[0] else read_tags(stem, roots)
         if tags.bpm is not None and MIN_BPM <= tags.bpm <= MAX_BPM:
-            doubt = "a tag's tempo, not checked against the sound"
+            doubt = "a tag's tempo, not checked against the audio"
             return FoundGrid(BeatGrid.of_tempo(tags.bpm), "tag", UNCHECKED, doubt)
     return None
 
 
 def sidecar_of(file: Path) -> Path:
-    """Where the sidecar of a single file is, or would be: `song.crowdstream.toml` for `song.flac`.
+    """Return the path of a file's sidecar: `song.crowdstream.toml` for `song.flac`.
 
-    Names have 255 bytes at most. Where the file's leaves no room for the ending, it is cut, and
-    followed by a digest of the whole.
+    File names have at most 255 bytes. If the file's name leaves no room for the suffix, it is
+    truncated and followed by a digest of the whole name.
     """
     name = os.fsencode(file.stem)
     room = MAX_NAME_BYTES - len(SUFFIX)
@@ -183,8 +186,10 @@ def sidecar_of(file: Path) -> Path:
 def describe_track(
     stems: Sequence[Path], roots: Sequence[Path] = (), analysed: Analysed | None = None
 ) -> dict[str, Any]:
-    """What the loader reports of a track: its `tags`, those of its first stem (title, artist, key),
-    and its `grid`, or `grid_fault` with what is wrong. `analysed`: see `find_grid`.
+    """Return what the loader reports about a track, as values for JSON.
+
+    `tags`: title, artist and key of its first stem. `grid`: its grid, or `grid_fault` with the
+    fault of its sidecar. analysed: see `find_grid`.
     """
     tags = read_tags(stems[0], roots)
     texts = tags.texts()
@@ -197,21 +202,21 @@ def describe_track(
 
 
 def read_sidecar(path: Path, roots: Sequence[Path] = ()) -> BeatGrid | None:
-    """The grid in a sidecar file, first one that was not found by analysis; None where there is no
-    such file, or no grid in it.
+    """Return the grid in a sidecar file; None if there is no such file, or no grid in it.
 
-    Raises `GridError`, naming the file and what is wrong, for anything else.
+    A grid that was not found by analysis takes precedence. Raises `GridError`, naming the file and
+    the fault, for anything else.
     """
     own, found = _read_parts(path, roots)
     return own[0] if own else found[0] if found else None
 
 
 Rated = tuple[BeatGrid, float]
-"""A grid and its confidence."""
+"""A grid and its confidence, 0 to 1."""
 
 
 def _read_parts(path: Path, roots: Sequence[Path]) -> tuple[Rated | None, Rated | None]:
-    # What a person or another program wrote into a sidecar, and what was found by analysis.
+    # The grid that a person or another program wrote into a sidecar, and the one found by analysis.
     try:
         with open_to_read(path, roots) as file:
             data = file.read(MAX_SIDECAR_BYTES + 1)
@@ -237,18 +242,18 @@ def _rated(values: dict[str, Any]) -> Rated | None:
 
 
 def grid_of(values: dict[str, Any]) -> BeatGrid | None:
-    """The grid in a sidecar's values, None where there is none. Raises `GridError`."""
+    """Return the grid in a sidecar's values; None if there is none. Raises `GridError`."""
     grid = values.get("grid")
     if grid is None:
         return None
     if not isinstance(grid, dict):
-        raise GridError("grid is no table: write [grid]")
+        raise GridError("grid must be a table: write [grid]")
     for key in grid:
         if key not in _GRID_KEYS:
-            raise GridError(f"grid: {key} means nothing here; {', '.join(_GRID_KEYS)} do")
+            raise GridError(f"grid: unknown key {key}; known are {', '.join(_GRID_KEYS)}")
     sure = grid.get("confidence", 1.0)
     if not _is_number(sure) or not 0.0 <= sure <= 1.0:
-        raise GridError("grid: confidence is not a number from 0 to 1")
+        raise GridError("grid: confidence must be a number from 0 to 1")
     if "anchors" in grid:
         if "bpm" in grid or "first_downbeat" in grid:
             raise GridError("grid: give anchors, or bpm and first_downbeat, not both")
@@ -258,7 +263,7 @@ def grid_of(values: dict[str, Any]) -> BeatGrid | None:
     bpm, downbeat = grid["bpm"], grid.get("first_downbeat", 0.0)
     for key, value in (("bpm", bpm), ("first_downbeat", downbeat)):
         if not _is_number(value):
-            raise GridError(f"grid: {key} is not a number")
+            raise GridError(f"grid: {key} must be a number")
     return BeatGrid.of_tempo(float(bpm), float(downbeat))
 
 
@@ -266,7 +271,7 @@ def _pairs(value: Any) -> list[tuple[float, float]]:
     if not isinstance(value, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair)) for pair in value
     ):
-        raise GridError("grid: anchors is not a list of [beat, seconds], such as [[0, 0.1]]")
+        raise GridError("grid: anchors must be a list of [beat, seconds], such as [[0, 0.1]]")
     return [(float(beat), float(second)) for beat, second in value]
 
 

@@ -1,4 +1,4 @@
-"""Keeps C libraries' messages out of the log of the process that reads audio files."""
+"""Keep the messages of C codec libraries out of the logs of processes that read audio files."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 
 
 def mute_c_libraries() -> None:
-    """Send what C code writes to standard error to nowhere; Python's own messages still appear.
+    """Discard what C code writes to standard error; Python's own messages still appear.
 
-    mpg123 reports each frame that it can't decode after a seek, which is normal (`decode.py`
-    throws those frames away) and would fill a log. For a process of its own, called once, early,
-    before loggers hold on to `sys.stderr`. Its crash reports by `faulthandler` need
-    `faulthandler.enable(sys.stderr)` after this.
+    mpg123 reports each frame that it can't decode after a seek. Such frames are normal (`decode.py`
+    discards them), but the messages would fill a log. Call this function once, early, in a process
+    that only reads audio, and before any logger keeps a reference to `sys.stderr`. To keep crash
+    reports, call `faulthandler.enable(sys.stderr)` afterwards.
     """
     sys.stderr.flush()
-    own = os.dup(2)
-    os.set_inheritable(own, True)  # a child started with stderr=sys.stderr still gets it
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    sys.stderr = os.fdopen(own, "w", buffering=1, errors="backslashreplace")
+    visible = os.dup(2)
+    os.set_inheritable(visible, True)  # for children started with stderr=sys.stderr
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    sys.stderr = os.fdopen(visible, "w", buffering=1, errors="backslashreplace")

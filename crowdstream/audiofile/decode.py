@@ -1,17 +1,18 @@
-"""Random access to a file's own samples, exactly as a decode from its beginning gives them.
+"""Random access to a file's own samples, identical to those of a decode from its beginning.
 
-libsndfile seeks exactly in PCM, float, companded and FLAC files. In the others it does not:
+libsndfile seeks exactly in PCM, float, companded and FLAC files, but not in other formats:
 
-- MP3: the frames after a seek lack the bits that earlier frames saved up for them, and sound
-  wrong. So decoding starts `_MP3_LEAD` frames earlier. mpg123 sums in an order that depends on
-  where it started, which leaves a difference of one float32 rounding step (under 5e-7).
+- MP3: the first frames after a seek lack the bits that earlier frames stored for them (the bit
+  reservoir) and sound wrong. So decoding starts `_MP3_LEAD` frames earlier. mpg123's order of
+  summation depends on where it started, which leaves a difference of one float32 rounding step
+  (under 5e-7).
 - Vorbis: seeks sometimes land in the wrong place; see `ogg.py`.
-- Opus: the decoder needs `_OPUS_LEAD` frames to forget where it started (under 1e-6 left).
+- Opus: the decoder needs `_OPUS_LEAD` frames to converge (a difference of under 1e-6 remains).
 - FLAC in Ogg is read as the FLAC file that it holds; see `ogg.py`.
-- Anything else (ADPCM, GSM) is decoded from the beginning, which is always right.
+- Any other codec (ADPCM, GSM) is decoded from the beginning, which is always correct.
 
 soundfile's own `read` seeks after every call, so even reading an MP3 in order, block by block,
-gives wrong samples through it; `_Stream` turns that off.
+would give wrong samples; `_Stream` turns that off.
 """
 
 from __future__ import annotations
@@ -34,31 +35,31 @@ from crowdstream.audiofile.containers.unplayable_formats import other_format
 from crowdstream.audiofile.errors import AudioFileError, NotAudio, TruncatedAudio, UnsupportedAudio
 
 Seeks = Literal["cheaply", "dearly", "never"]
-"""What it takes to read elsewhere: a look at the file, some decoding, or all before it."""
+"""Cost of reading out of order: next to nothing, some decoding, or decoding all that precedes."""
 
-# The bit reservoir holds 511 bytes, at the lowest bit rates 40 frames of 576 samples.
+# The bit reservoir holds 511 bytes, which is 40 frames of 576 samples at the lowest bit rates.
 _MP3_LEAD = 48 * 1152
-_OPUS_LEAD = 48_000  # one second; the format asks for 80 ms to be close
-_SKIP_CHUNK = 65_536  # frames decoded at a time when they are only passed over
-# Decoding over a gap is cheaper than looking up a page.
+_OPUS_LEAD = 48_000  # one second; the format requires 80 ms for approximate convergence
+_SKIP_CHUNK = 65_536  # frames decoded at a time when they are only skipped
+# Frames. Decoding over a shorter gap is cheaper than looking up a page.
 _VORBIS_SKIP = 65_536
-_MAX_HOLES = 100  # of a file; one with more is not worth looking for
-_HOLE_STEP = 4096  # frames, about a block of FLAC
-_PROBE = 16_384  # frames behind a header's claim that are looked at
-_MIN_ALIKE = 0.3  # correlation of neighbouring samples; noise has 0, music 0.8 and more
+_MAX_HOLES = 100  # per file; it is not worth searching for more
+_HOLE_STEP = 4096  # frames, approximately one FLAC block
+_PROBE = 16_384  # frames beyond the header's claim that are examined
+_MIN_CORRELATION = 0.3  # correlation of neighbouring samples: 0 for noise, 0.8 and more for music
 _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}) | {
     "ULAW",
     "ALAW",
 }
-# libsndfile's error numbers. A file that is open and regular gets the latter two, for a system
-# error and a bad file, when the MP3 decoder finds nothing to decode.
+# libsndfile's error numbers. An open regular file yields one of the latter two (system error,
+# malformed file) when the MP3 decoder finds nothing to decode.
 _NO_KNOWN_FORMAT, _NOTHING_TO_DECODE = 1, (2, 7)
-_LOST = -1  # the stream's position is not known: the next read has to find its own
-_UNKNOWN_FRAMES = 1 << 48  # libsndfile announces about 2**63 frames where there is no length
+_LOST = -1  # the stream's position is unknown: the next read has to seek first
+_UNKNOWN_FRAMES = 1 << 48  # libsndfile announces about 2**63 frames if the length is unknown
 
 
-def going_on() -> None:
-    """Take no notice of progress."""
+def ignore_progress() -> None:
+    """Do nothing: the default for `progress`."""
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]
@@ -69,22 +70,22 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class Decoder:
-    """The samples of one open file at its own rate and with its own channels.
+    """The samples of one open file, at its own rate and with its own channels.
 
-    fd: open descriptor, which stays the caller's, and whose file offset is used. size: bytes.
-    path: for error messages. progress: called now and then while something takes long: there are
-    files that have to be decoded from their beginning. Not for use from several threads at a time.
+    fd: open descriptor; the caller owns it, but its file offset is changed. size: in bytes. path:
+    for error messages. progress: called from time to time during long operations, since some files
+    have to be decoded from their beginning. For one thread at a time.
 
-    A file that was joined of several is played from the first one's beginning to the last one's
-    end, with the rate and channels of the first. `warnings`: what is odd about the file, and which
-    seconds of it are not played. `unknown_delay`: frames that an MP3 encoder has most likely put
-    before the sound, without saying so.
+    A file joined of several recordings is played from the beginning of the first to the end of the
+    last, with the rate and channels of the first. `warnings`: irregularities of the file, and the
+    seconds of it that are not played. `unknown_delay`: frames that an MP3 encoder most likely put
+    before the audio without declaring them.
 
     Raises NotAudio, UnsupportedAudio, EmptyAudio or TruncatedAudio.
     """
 
     def __init__(
-        self, fd: int, size: int, path: Path, progress: Callable[[], None] = going_on
+        self, fd: int, size: int, path: Path, progress: Callable[[], None] = ignore_progress
     ) -> None:
         self._progress = progress
         self._path = path
@@ -111,14 +112,14 @@ class Decoder:
         self.frames = self._ends[-1]
 
     def close(self) -> None:
-        """Let go of the decoder. The descriptor stays open."""
+        """Release the decoder. The descriptor stays open."""
         self._part.close()
 
     def read(self, start: int, count: int, dtype: str, out: Samples | None = None) -> Samples:
-        """Frames `start` to `start + count`, all within the file: (count, channels), C order.
+        """Return frames `start` to `start + count` (exclusive): shape (count, channels), C order.
 
-        dtype: 'int16' or 'float32'. out: where they go, of that shape and dtype; else it is made.
-        Raises TruncatedAudio where decoding stops too early.
+        The range must lie within the file. dtype: 'int16' or 'float32'. out: destination of that
+        shape and dtype; allocated if None. Raises TruncatedAudio if decoding stops too early.
         """
         if out is None:
             out = np.empty((count, self.channels), dtype)
@@ -145,7 +146,7 @@ class Decoder:
         return _Part(place.window, self._path, self._progress, place.layout)
 
     def _enter(self, number: int) -> _Part:
-        # One is open at a time: a web radio's night has hundreds.
+        # Only one part is open at a time: a recording of a web radio's night has hundreds.
         if number != self._open_at:
             self._part.close()
             self._part = self._open_part(number)
@@ -153,19 +154,19 @@ class Decoder:
         return self._part
 
     def _append(self, number: int) -> bool:
-        """Take in the next part; False where it can't be played, and so nothing behind it."""
+        """Append the next part; return False if it can't be played, nor any part after it."""
         at = self._ends[-1] / self.source_rate
         try:
             part = self._enter(number)
         except AudioFileError as error:
             self._open_at = -1
-            self.warnings.append(f"from {at:.1f} s on it is not played: {error.reason}")
+            self.warnings.append(f"it is not played beyond {at:.1f} s: {error.reason}")
             return False
         if part.source_rate != self.source_rate or max(part.channels, self.channels) > 2:
             self.warnings.append(
-                f"from {at:.1f} s on it is not played: another recording of {part.channels} "
-                f"channels at {part.source_rate} Hz is joined to one of {self.channels} at "
-                f"{self.source_rate} Hz; convert it to WAV or FLAC"
+                f"it is not played beyond {at:.1f} s: there, a recording of {part.channels} "
+                f"channels at {part.source_rate} Hz is joined to one of {self.channels} channels "
+                f"at {self.source_rate} Hz; convert it to WAV or FLAC"
             )
             return False
         self._ends.append(self._ends[-1] + part.frames)
@@ -174,16 +175,17 @@ class Decoder:
         return True
 
     def _warn(self, begin: int, warning: str) -> None:
-        text = f"from {begin / self.source_rate:.1f} s on: {warning}" if begin else warning
+        place = f"in the recording that begins at {begin / self.source_rate:.1f} s: "
+        text = place + warning if begin else warning
         if text not in self.warnings:
             self.warnings.append(text)
 
 
 class _Part:
-    """The samples of one stream: of a file, or of one of those that were joined to make it.
+    """The samples of one stream: a whole file, or one of the recordings of which it was joined.
 
-    window: where it lies. path: for error messages. progress: called now and then while something
-    takes long. `warnings`: what is odd about it. Raises as `Decoder` does.
+    window: the stream's bytes. path: for error messages. progress: called from time to time during
+    long operations. `warnings`: irregularities of the stream. Raises the errors of `Decoder`.
     """
 
     def __init__(
@@ -196,7 +198,7 @@ class _Part:
         self._mp3: Mp3Layout | None = None
         self._layout = layout
         self.warnings: list[str] = []
-        self._holes: list[tuple[int, int]] = []  # frames that can't be decoded: begin and end
+        self._holes: list[tuple[int, int]] = []  # ranges of frames that can't be decoded
         self._stream = self._open()
         self._at = 0
         self.source_rate = int(self._stream.samplerate)
@@ -214,20 +216,21 @@ class _Part:
             raise
 
     def close(self) -> None:
-        """Let go of the decoder. The descriptor stays open."""
+        """Release the decoder. The descriptor stays open."""
         self._stream.close()
 
     @property
     def seeks(self) -> Seeks:
-        """See `Decoder`."""
+        """Cost of reading out of order; see `Seeks`."""
         if self._seekable:
             return "cheaply"
         return "dearly" if self._lead or self._pages is not None else "never"
 
     def read_into(self, start: int, out: Samples) -> None:
-        """Frames from `start` on, all within the part, into `out`. Raises TruncatedAudio.
+        """Decode the frames from `start` into `out`; all must lie within the part.
 
-        What is damaged in the middle of a FLAC file is silence; the rest is played.
+        Damage in the middle of a FLAC file is replaced by silence, and the rest is played. Raises
+        TruncatedAudio.
         """
         done = 0
         while done < len(out):
@@ -245,7 +248,7 @@ class _Part:
             except TruncatedAudio:
                 if self.format != "FLAC" or len(self._holes) >= _MAX_HOLES:
                     raise
-                self._find_hole(at, start + end)
+                self._measure_hole(at, start + end)
                 continue
             done = end
 
@@ -256,9 +259,10 @@ class _Part:
         if done < len(out):
             self._finish_early(out[done:], start + done)
 
-    def _find_hole(self, start: int, end: int) -> None:
-        """Find what can't be decoded from `start` on, where something before `end` can't be."""
-        low, high = start - 1, end - 1  # the last frame that can, the first one that can't
+    def _measure_hole(self, start: int, end: int) -> None:
+        """Find the undecodable range that begins between `start` and `end`, and record a warning.
+        """
+        low, high = start - 1, end - 1  # last decodable frame, first undecodable one
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._is_readable(middle) else (low, middle)
@@ -277,7 +281,8 @@ class _Part:
         self._holes.append((begin, good))
         here, there = begin / self.source_rate, good / self.source_rate
         self.warnings.append(
-            f"{here:.1f} s to {there:.1f} s of it are damaged and silent; copy or export it again"
+            f"{here:.1f} s to {there:.1f} s of it are damaged and play as silence; "
+            "copy or export it again"
         )
 
     def _prepare(self) -> None:
@@ -290,20 +295,20 @@ class _Part:
             try:
                 self._pages = VorbisPages(self._window, self.frames, _count_frames)
             except ValueError:
-                self._pages = None  # decoded from the beginning instead
+                self._pages = None  # decode from the beginning instead
         elif self.frames > _UNKNOWN_FRAMES:
             self._measure_by_decoding()
         elif self._checked.missing or self._checked.head:
             self._check_ends()
         elif self.format == "FLAC" and self.frames > 0:
-            # The header of a file that was cut still claims it all, and says no byte count.
+            # The header of a truncated file still claims all frames, and it holds no byte count.
             claimed = self.frames
             if not self._is_readable(claimed - 1):
                 self.frames = self._last_readable()
                 self._warn_missing(claimed)
 
     def _open(self, source: SplicedFile | None = None) -> _Stream:
-        """libsndfile on `source`, or on the whole file from its first byte."""
+        """Open libsndfile on `source`, or on the whole stream if that is None."""
         if source is None and self._mp3 is not None:
             source = with_length_tag(self._window, self._mp3)
         window, head = self._window, self._checked.head
@@ -342,9 +347,9 @@ class _Part:
             )
         if error.code in _NOTHING_TO_DECODE:
             return NotAudio(self._path, "it starts like audio, and nothing in it can be decoded")
-        said = " ".join(error.error_string.split()).removeprefix("Error : ").rstrip(".")
+        message = " ".join(error.error_string.split()).removeprefix("Error : ").rstrip(".")
         return UnsupportedAudio(
-            self._path, f"it can't be decoded ({said}); convert it to WAV or FLAC"
+            self._path, f"it can't be decoded ({message}); convert it to WAV or FLAC"
         )
 
     def _measure_mp3(self) -> None:
@@ -360,7 +365,7 @@ class _Part:
             self._warn_missing(self.frames + layout.missing)
 
     def _check_ends(self) -> None:
-        """Say what a header claims and is not there, or is there and not claimed."""
+        """Warn of audio that the header claims but the file lacks, or holds without a claim."""
         checked = self._checked
         if checked.missing and self.frames > 0:
             head = checked.head.end if checked.head else 0
@@ -368,12 +373,12 @@ class _Part:
             self._warn_missing(self.frames + round(checked.missing / width))
         if checked.head is None or not checked.head.stretched:
             return
-        # Sound goes on where it was; what else may lie there would be heard as noise.
+        # If it is audio, the waveform continues smoothly; any other data would play as noise.
         share = checked.head.stretched / (self._window.size - checked.head.end)
         claimed = self.frames - round(self.frames * share)
         sample = np.zeros((min(_PROBE, self.frames - claimed), self.channels), "float32")
         self.read_into(claimed, sample)
-        if _is_smooth(sample):
+        if _is_audio_like(sample):
             self.warnings.append(
                 f"its header claims {claimed / self.source_rate:.1f} s of audio and the file holds "
                 f"{self.frames / self.source_rate:.1f} s: all of it is played"
@@ -397,7 +402,7 @@ class _Part:
         return True
 
     def _last_readable(self) -> int:
-        """How many frames of a FLAC file that was cut can be decoded, by bisection."""
+        """Return the number of decodable frames of a truncated FLAC file, by bisection."""
         low, high = 0, self.frames - 1
         while high - low > 1:
             middle = (low + high) // 2
@@ -422,11 +427,13 @@ class _Part:
         self._enter(None, 0)
 
     def _enter(self, source: SplicedFile | None, at: int) -> None:
-        """Decode `source` (the whole file where None) from now on, whose first frame is `at`."""
+        """Decode `source` (the whole stream if None) from now on; `at` is its first frame's number.
+        """
         self._at = _LOST
-        self._stream.close()  # first: the descriptor has one offset, and the next one sets it
+        # Close it before opening the next one, which sets the descriptor's only offset.
+        self._stream.close()
         self._stream = self._open(source)
-        # A damaged MP3 can look different when it is entered elsewhere.
+        # A damaged MP3 can look different when decoding starts elsewhere.
         if (self._stream.channels, self._stream.samplerate) != (self.channels, self.source_rate):
             raise self._damaged(at)
         self._at = at
@@ -467,7 +474,7 @@ class _Part:
             self._progress()
 
     def _decode(self, out: Samples) -> int:
-        """Decode into `out` from where the stream is; returns the frames that there were."""
+        """Decode into `out` from the current position; return the number of frames obtained."""
         done = 0
         try:
             while done < len(out):
@@ -482,8 +489,9 @@ class _Part:
         return done
 
     def _finish_early(self, missing: Samples, at: int) -> None:
-        """The decoder ended at frame `at`; `missing` is what should have come after it."""
-        # An MP3's last frames may be damaged or absent; its length is only known to a second.
+        """Handle a decoder that ended at frame `at`; `missing` is the unfilled part of the output.
+        """
+        # An MP3's last frames may be damaged or absent, and its length is exact only to a second.
         if self.subtype != "MPEG_LAYER_III" or self.frames - at > self.source_rate:
             raise self._damaged(at)
         missing[:] = 0
@@ -499,17 +507,18 @@ class _Part:
         )
 
 
-def _is_smooth(samples: Samples) -> bool:
-    """Whether neighbouring samples are alike, as those of music are and those of noise are not."""
+def _is_audio_like(samples: Samples) -> bool:
+    """Return whether neighbouring samples correlate, as they do in music but not in noise."""
     left, right = samples[:-1].ravel(), samples[1:].ravel()
     power = float(np.dot(samples.ravel(), samples.ravel()))
     if not np.isfinite(power) or power == 0.0:
         return power == 0.0
-    return float(np.dot(left, right)) > _MIN_ALIKE * power
+    return float(np.dot(left, right)) > _MIN_CORRELATION * power
 
 
 def _count_frames(source: SplicedFile) -> tuple[int, int]:
-    """Frames that a small Ogg stream decodes to, and the frames it announces; (0, -1) if none."""
+    """Return the frames that a small Ogg stream decodes to and those it announces; (0, -1) if none.
+    """
     total = 0
     try:
         with _Stream(source) as stream:

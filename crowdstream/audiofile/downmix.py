@@ -1,10 +1,10 @@
-"""Three to eight channels down to two.
+"""Downmix of three to eight channels to stereo.
 
-Front left and right stay; the centre goes to both sides, and each surround or side channel to
-its own, 3 dB lower; the low-frequency channel is left out (Recommendation ITU-R BS.775-4, annex
-4). All is then scaled so that full scale on every channel can't exceed full scale.
-Channels are taken in the order of WAV files; Vorbis and Opus files have the one of Vorbis I,
-section 4.3.9.
+Front left and right are kept; the centre goes to both sides at -3 dB, and each surround or side
+channel goes to its own side at -3 dB. The low-frequency channel is left out (Recommendation ITU-R
+BS.775-4, annex 4). The matrix is then scaled so that full scale on every input channel can't exceed
+full scale in the mix. Channels are in the order of WAV files, or in that of Vorbis I, section
+4.3.9, for Vorbis and Opus files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VORBIS_ORDER = {
     8: "L C R SL SR BL BR LFE",
 }
 _HALF_POWER = 0.5**0.5
-_SHARES = {  # of left and right
+_GAINS = {  # linear gains into left and right
     "L": (1.0, 0.0),
     "R": (0.0, 1.0),
     "C": (_HALF_POWER, _HALF_POWER),
@@ -44,8 +44,11 @@ _SHARES = {  # of left and right
 
 
 def downmix_matrix(channels: int, vorbis_order: bool = False) -> npt.NDArray[np.float32]:
-    """Gains of shape (channels, 2), for 3 to 8 channels; frames @ matrix is the stereo mix."""
+    """Return linear gains, float32 of shape (channels, 2): `frames @ matrix` is the stereo mix.
+
+    channels: 3 to 8. vorbis_order: the channels are in the order of Vorbis and Opus files.
+    """
     order = (_VORBIS_ORDER if vorbis_order else _WAV_ORDER)[channels]
-    gains = np.array([_SHARES[name] for name in order.split()])
+    gains = np.array([_GAINS[name] for name in order.split()])
     matrix: npt.NDArray[np.float32] = (gains / gains.sum(axis=0).max()).astype(np.float32)
     return matrix

@@ -1,7 +1,7 @@
-"""How long an audio file is, by its headers alone: for lists of files, where decoding is too slow.
+"""Duration of an audio file from its headers alone, for file lists, where decoding is too slow.
 
-No decoder looks at the file, so none can be led astray by a crafted one. The headers are read as
-the loader reads them, so a length is that of the deck, to the frame; what is not known is None.
+No decoder reads the file, so a crafted file can't attack one. The headers are interpreted as the
+loader interprets them, so the duration equals the deck's, to the frame; it is None if unknown.
 
 Sources: as in `headers`, `mp3` and `ogg`; xiph.org "FLAC format" (STREAMINFO, frame header) and
 "Ogg FLAC mapping", "Vorbis I specification" 4.2.2; RFC 7845 (Opus: 48 kHz, pre-skip).
@@ -22,45 +22,48 @@ from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.transcode import Source, find, has_to_be_transcoded
 from crowdstream.system.safe_open import open_to_read
 
-TAIL = 1 << 17  # bytes at the end of a file, in which its last page or frame begins
+TAIL = 1 << 17  # bytes at the end of a file, within which its last page or frame begins
 _OPUS_RATE = 48000
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # that are decoded as they are
-_PLAIN = (1, 3, 6, 7)  # WAVE formats whose frames have a fixed size: PCM, float, A-law, µ-law
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz: rates to which Opus is decoded directly
+_FIXED_SIZE = (1, 3, 6, 7)  # WAVE formats with a fixed frame size: PCM, float, A-law, µ-law
 _EXTENSIBLE = 0xFFFE
 
 Length = tuple[int, int]
-"""Frames, and their rate in Hz."""
+"""Number of frames, and their rate in Hz."""
 
 
 def length_of(path: Path, roots: Sequence[Path] = ()) -> float | None:
-    """Seconds that the file lasts, None where its header does not say. Never raises `OSError`."""
+    """Return the duration of a file in seconds; None if its headers do not give it.
+
+    roots: the file must lie inside one of these folders, if there are any. Never raises `OSError`.
+    """
     found = frames_of(path, roots)
     return found[0] / found[1] if found else None
 
 
 def frames_of(path: Path, roots: Sequence[Path] = ()) -> Length | None:
-    """Frames that the file plays, and their rate; None where its header does not say."""
+    """Return the frames that a file plays and their rate; None if its headers do not give them."""
     try:
         with open_to_read(path, roots) as file:
             fd = file.fileno()
             status = os.fstat(fd)
             if has_to_be_transcoded(path, fd):
-                return _of_foreign(Source(path, fd, status.st_size, status.st_mtime_ns))
+                return _transcoded_frames(Source(path, fd, status.st_size, status.st_mtime_ns))
             parts = find_parts(Window(fd, 0, status.st_size), lambda: None)
-            lengths = [_length(part, path) for part in parts]
+            lengths = [_part_frames(part, path) for part in parts]
     except (AudioFileError, OSError, ArithmeticError, ValueError, LookupError, struct.error):
         return None
     total, rate = 0, 0
     for length in lengths:
         if length is None or (rate and length[1] != rate):
-            break  # what the loader leaves out, too
+            break  # the loader leaves these parts out, too
         rate = length[1]
         total += length[0]
     return (total, rate) if rate > 0 and 0 < total < 1e7 * rate else None
 
 
 def foreign_length(path: Path, roots: Sequence[Path] = ()) -> Length | None:
-    """As `frames_of`, of a file that has to be transcoded; None for any other."""
+    """Like `frames_of` for a file that has to be transcoded; None for any other file."""
     try:
         with open_to_read(path, roots) as file:
             if not has_to_be_transcoded(path, file.fileno()):
@@ -70,8 +73,8 @@ def foreign_length(path: Path, roots: Sequence[Path] = ()) -> Length | None:
     return frames_of(path, roots)
 
 
-def _of_foreign(source: Source) -> Length | None:
-    # MP4 files say it to the frame; of others it is known when they have been transcoded.
+def _transcoded_frames(source: Source) -> Length | None:
+    # MP4 files give it to the frame; that of other formats is known once they have been transcoded.
     flac = find(source)
     if flac is not None:
         return frames_of(flac)
@@ -82,38 +85,38 @@ def _of_foreign(source: Source) -> Length | None:
     return round((timing.lead + timings[0].length) * timing.rate), timing.rate
 
 
-def _length(part: Part, path: Path) -> Length | None:
+def _part_frames(part: Part, path: Path) -> Length | None:
     window = part.window
     if part.layout is not None:
         return part.layout.length, part.layout.first.rate
     head = window.pread(64, 0)
     if head[8:12] in (b"AIFF", b"AIFC"):
-        return _of_aiff(window, path)
+        return _aiff_frames(window, path)
     if head[8:12] == b"WAVE" or head[:4] == b"riff":
-        return _of_wave(window, path, ">" if head[:4] == b"RIFX" else "<")
+        return _wave_frames(window, path, ">" if head[:4] == b"RIFX" else "<")
     if head[:4] == b"fLaC":
-        return _of_flac(window, head[8:42], 42)
+        return _flac_frames(window, head[8:42], 42)
     if head[:4] == b"OggS":
-        return _of_ogg(window)
+        return _ogg_frames(window)
     return None
 
 
-def _of_wave(window: Window, path: Path, order: str) -> Length | None:
+def _wave_frames(window: Window, path: Path, order: str) -> Length | None:
     checked = check_header(window, path)
     kind, _channels, rate, _, width = struct.unpack_from(order + "HHIIH", checked.form)
     if kind == _EXTENSIBLE:
         kind = struct.unpack_from(order + "H", checked.form, 24)[0]
-    return (checked.size // width, rate) if kind in _PLAIN else None
+    return (checked.size // width, rate) if kind in _FIXED_SIZE else None
 
 
-def _of_aiff(window: Window, path: Path) -> Length | None:
+def _aiff_frames(window: Window, path: Path) -> Length | None:
     checked = check_header(window, path)
     channels, bits = struct.unpack_from(">h4xh", checked.form)
     return checked.size // (channels * ((bits + 7) // 8)), iff_rate(checked.form)
 
 
-def _of_flac(window: Window, info: bytes, at: int) -> Length | None:
-    packed = int.from_bytes(info[10:18], "big")  # rate 20 bits, 3, 5, samples 36 bits
+def _flac_frames(window: Window, info: bytes, at: int) -> Length | None:
+    packed = int.from_bytes(info[10:18], "big")  # bits: rate 20, channels 3, depth 5, samples 36
     samples, rate = packed & ((1 << 36) - 1), packed >> 44
     low, high = struct.unpack_from(">HH", info)
     tail = max(at, window.size - TAIL)
@@ -122,15 +125,15 @@ def _of_flac(window: Window, info: bytes, at: int) -> Length | None:
         return (samples, rate) if samples else None
     start, size = last
     if not samples:
-        return start + size, rate  # of an encoder that wrote into a pipe
-    # The header of a file that was cut still claims it all; the frame it was cut in is lost.
+        return start + size, rate  # written into a pipe: the header gives no length
+    # The header of a truncated file still claims all samples; the frame that was cut is lost.
     return (samples if start + size >= samples else start), rate
 
 
 def _last_flac_frame(data: bytes, block: int, samples: int) -> tuple[int, int] | None:
-    """First sample and number of samples of the last frame in `data`.
+    """Return the first sample and the number of samples of the last frame in `data`.
 
-    block: samples of every frame but the last, 0 where they differ. samples: of all, 0 if unknown.
+    block: samples in every frame but the last, 0 if they differ. samples: total, 0 if unknown.
     """
     at = data.rfind(b"\xff")
     while at >= 0:
@@ -142,18 +145,19 @@ def _last_flac_frame(data: bytes, block: int, samples: int) -> tuple[int, int] |
 
 
 def _flac_frame(head: bytes, block: int) -> tuple[int, int] | None:
-    """First sample and number of samples of the FLAC frame that begins here, or None."""
+    """Return the first sample and number of samples of the FLAC frame that begins `head`, or None.
+    """
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[3] >> 4 > 10:
         return None
     first = head[4]
-    more = 0
-    while first & (0x80 >> more) and more < 7:
-        more += 1
-    if more == 1 or len(head) < 5 + max(0, more - 1) + 3:
+    extra = 0
+    while first & (0x80 >> extra) and extra < 7:
+        extra += 1
+    if extra == 1 or len(head) < 5 + max(0, extra - 1) + 3:
         return None
-    number = first & (0x7F >> more) if more else first
+    number = first & (0x7F >> extra) if extra else first
     at = 5
-    for _ in range(max(0, more - 1)):
+    for _ in range(max(0, extra - 1)):
         number = number << 6 | head[at] & 0x3F
         at += 1
     code = head[2] >> 4
@@ -179,7 +183,7 @@ def _crc8(data: bytes) -> int:
     return value
 
 
-def _of_ogg(window: Window) -> Length | None:
+def _ogg_frames(window: Window) -> Length | None:
     head = window.pread(256, 0)
     start = head.find(b"\x01vorbis")
     flac = head.find(b"\x7fFLAC")

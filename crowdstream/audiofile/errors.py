@@ -1,7 +1,7 @@
-"""What can be wrong with an audio file: one type per case, each a single readable line.
+"""Errors of audio files: one exception type per fault, each with a one-line message.
 
-All of them carry `path` and `reason`; the reason is a short clause that says what to do where
-there is something to do. They can be pickled, so that one process can hand them to another.
+Every error carries `path` and `reason`. The reason is a short clause that names the fault and,
+where there is one, the remedy. The exceptions can be pickled and so passed between processes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from crowdstream.system.text import printable
 
 
 class AudioFileError(Exception):
-    """An audio file, or a folder of them, that cannot be used.
+    """An audio file, or a folder of audio files, that cannot be used.
 
-    path: what was asked for. reason: a clause without a full stop, fit to follow the path.
+    path: the path that the caller passed. reason: a clause without a full stop that reads well
+    after the path.
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
@@ -28,15 +29,15 @@ class AudioFileError(Exception):
 
 
 class FileMissing(AudioFileError):
-    """There is no file or folder at that path."""
+    """No file or folder exists at the path."""
 
 
 class IsDirectory(AudioFileError):
-    """A single file was asked for and the path is a folder."""
+    """The caller requested a single file, but the path is a folder."""
 
 
 class PermissionRefused(AudioFileError):
-    """The operating system does not let this user read the file."""
+    """The user that runs this process has no permission to read the file."""
 
 
 class FileUnreadable(AudioFileError):
@@ -44,36 +45,37 @@ class FileUnreadable(AudioFileError):
 
 
 class NotAudio(AudioFileError):
-    """The contents are not audio of a known format, whatever the name says."""
+    """The contents are not audio in a known format, whatever the file's extension."""
 
 
 class UnsupportedAudio(AudioFileError):
-    """It is audio, but of a kind that is not played (codec, channels, sample rate)."""
+    """The file is audio, but its codec, channel count or sample rate is not supported."""
 
 
 class DecoderMissing(UnsupportedAudio):
-    """It is audio that an optional extra can decode, and the extra is not installed."""
+    """Decoding the file requires an optional extra that is not installed."""
 
 
 class EmptyAudio(AudioFileError):
-    """The file has no bytes, or a header and not one frame; or the folder has no audio file."""
+    """The file has no bytes, or a header and no frames; or the folder holds no audio file."""
 
 
 class TruncatedAudio(AudioFileError):
-    """The file holds less audio than its header claims, or it stops decoding part-way."""
+    """The file holds less audio than its header claims, or decoding stops part-way."""
 
 
 class TooManyStems(AudioFileError):
-    """A folder holds more audio files than one deck has stems."""
+    """The folder holds more audio files than a deck has stems."""
 
 
 class NotOneTrack(AudioFileError):
-    """A folder holds several tracks, or the stems of several, and was asked for as one."""
+    """The folder was to be loaded as one track, but holds several tracks or the stems of several.
+    """
 
 
 class FileChanged(AudioFileError):
-    """The file was rewritten, cut or extended while it was open."""
+    """The file was overwritten, truncated or extended while it was open."""
 
 
 class OutsideMediaRoot(AudioFileError):
-    """The real path is in none of the folders that files may be played from."""
+    """The real path lies outside every folder from which files may be played."""

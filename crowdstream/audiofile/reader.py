@@ -1,4 +1,4 @@
-"""Opening an audio file for random access at the engine's sample rate."""
+"""Open an audio file for random access at the engine's sample rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Literal, Self
 import numpy as np
 
 from crowdstream.audiofile.containers.file_range import Samples
-from crowdstream.audiofile.decode import Decoder, going_on
+from crowdstream.audiofile.decode import Decoder, ignore_progress
 from crowdstream.audiofile.downmix import MAX_CHANNELS, downmix_matrix
 from crowdstream.audiofile.errors import (
     AudioFileError,
@@ -38,7 +38,7 @@ from crowdstream.audiofile.transcode import (
 from crowdstream.system.safe_open import open_inside
 from crowdstream.system.text import printable
 
-# Outside of these a header is nonsense, and conversion would need filters of absurd length.
+# Hz. Outside this range a header is nonsense, and conversion would need filters of absurd length.
 MIN_RATE, MAX_RATE = 1_000, 768_000
 _SIXTEEN_BITS = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})
 _FLOAT_FILES = frozenset({"FLOAT", "DOUBLE"})
@@ -47,20 +47,20 @@ _FLOAT_FILES = frozenset({"FLOAT", "DOUBLE"})
 def open_stem(
     path: Path,
     sample_rate: int | None,
-    progress: Callable[[], None] = going_on,
+    progress: Callable[[], None] = ignore_progress,
     roots: Sequence[Path] = (),
     flac_of: FlacOf = transcode,
 ) -> StemReader:
-    """Open an audio file to be read at `sample_rate` (Hz); with `roots`, inside these only.
+    """Open an audio file for reading at `sample_rate` (Hz).
 
-    Without a `sample_rate` it is read at its own. `flac_of`: finds the FLAC file of one that has to
-    be transcoded; without, it is made now, which takes seconds.
+    sample_rate: None reads the file at its own rate. progress: called from time to time during long
+    operations, opening included. roots: the file must lie inside one of these folders, if there are
+    any. flac_of: finds the FLAC file of a file that has to be transcoded; the default transcodes it
+    now, which takes seconds.
 
-    `progress` is called now and then while something takes long, opening included.
-
-    WAV, RF64, W64, AIFF, FLAC, OGG (Vorbis, Opus) and MP3; whatever else libsndfile knows works
-    too, and so does what is transcoded (see `transcode.py`). Raises a subclass of AudioFileError
-    that says what is wrong with the file.
+    WAV, RF64, W64, AIFF, FLAC, OGG (Vorbis, Opus) and MP3 are supported, as are the other formats
+    of libsndfile and those that are transcoded (see `transcode.py`). Raises the subclass of
+    AudioFileError that describes the fault.
     """
     return StemReader(path, sample_rate, progress, roots, flac_of)
 
@@ -68,41 +68,42 @@ def open_stem(
 class StemReader:
     """One open audio file, read by frame number at one sample rate.
 
-    path: as given. source_rate: the file's own rate (Hz). frames: length at the asked rate,
-    rounded up to a whole frame where the rates differ. channels: 1 or 2; files with 3 to 8 are
-    mixed down (see `downmix.py`), more are refused. identity: the file's size in bytes and its
-    modification time in ns when it was opened. dtype: 'int16' for 16-bit and 8-bit PCM with
-    one or two channels at the asked rate (16-bit samples are the file's own bits, 8-bit ones are
-    shifted up), else 'float32' with full scale at 1.0; NaN and infinity in a file become 0.
+    path: as passed in. source_rate: the file's own rate (Hz). sample_rate: the rate at which it is
+    read (Hz). frames: length at `sample_rate`, rounded up to a whole frame if the rates differ.
+    channels: 1 or 2; files with 3 to 8 channels are mixed down (see `downmix.py`), those with more
+    are refused. identity: the file's size in bytes and its modification time in ns when it was
+    opened. dtype: 'int16' for 16-bit and 8-bit PCM with one or two channels at `sample_rate`
+    (16-bit samples are bit-identical to the file's, 8-bit ones are shifted up), otherwise 'float32'
+    with full scale at 1.0; NaN and infinity in a file become 0.
 
-    The file stays open, so it can be deleted or replaced by another while it is read. When it is
-    changed in place (its size or modification time differs), every read raises FileChanged. For
-    one thread at a time. Of a file that was transcoded, path and identity are its own, and all the
-    rest is that of the FLAC file.
+    The file stays open, so it can be deleted or replaced by another one while it is read. If it is
+    changed in place (its size or modification time differs), every read raises FileChanged. For a
+    transcoded file, `path` and `identity` are those of the source, and everything else is that of
+    the FLAC file. For one thread at a time.
     """
 
     def __init__(
         self,
         path: Path,
         sample_rate: int | None,
-        progress: Callable[[], None] = going_on,
+        progress: Callable[[], None] = ignore_progress,
         roots: Sequence[Path] = (),
         flac_of: FlacOf = transcode,
     ) -> None:
         if sample_rate is not None and not MIN_RATE <= sample_rate <= MAX_RATE:
             raise ValueError(f"sample_rate is {sample_rate}, allowed are {MIN_RATE} to {MAX_RATE}")
         self.path = path
-        self._asked_rate = sample_rate
+        self._requested_rate = sample_rate
         self._progress = progress
         self._flac_of = flac_of
-        self._said: tuple[str, ...] = ()
+        self._transcoder_warnings: tuple[str, ...] = ()
         self._fd = _open_file(path, roots)
         self._decoder: Decoder | None = None
         try:
             self._set_up()
         except OSError as error:
             self.close()
-            raise _os_refusal(path, error) from None
+            raise _os_error(path, error) from None
         except BaseException:
             self.close()
             raise
@@ -113,7 +114,7 @@ class StemReader:
         self._opened = self.identity
         _check_kind(self.path, status)
         if has_to_be_transcoded(self.path, self._fd):
-            status = self._enter_flac()
+            status = self._open_flac()
         try:
             self._decoder = decoder = Decoder(self._fd, status.st_size, self.path, self._progress)
         finally:
@@ -123,15 +124,15 @@ class StemReader:
         if decoder.channels > MAX_CHANNELS:
             raise UnsupportedAudio(
                 self.path,
-                f"it has {decoder.channels} channels and {MAX_CHANNELS} is the most that can be "
-                "mixed down; export it in stereo",
+                f"it has {decoder.channels} channels, and at most {MAX_CHANNELS} can be mixed "
+                "down; export it in stereo",
             )
         if not MIN_RATE <= decoder.source_rate <= MAX_RATE:
             raise UnsupportedAudio(
                 self.path, f"its sample rate of {decoder.source_rate} Hz is out of range"
             )
         self.source_rate = decoder.source_rate
-        self.sample_rate = self._asked_rate or self.source_rate
+        self.sample_rate = self._requested_rate or self.source_rate
         self.channels = min(decoder.channels, 2)
         self._source_frames, self._trimmed = decoder.frames, 0
         self._downmix = None
@@ -145,11 +146,11 @@ class StemReader:
         self.dtype: Literal["int16", "float32"] = "int16" if sixteen else "float32"
         self._measure()
 
-    def _enter_flac(self) -> os.stat_result:
-        """Read what the file was transcoded to in its place, under its name."""
+    def _open_flac(self) -> os.stat_result:
+        """Replace the open file by its FLAC file from the cache, under the source's name."""
         flac = self._flac_of(Source(self.path, self._fd, *self.identity), self._progress)
         self._check_unchanged()
-        self._said = warnings_of(flac.parent)
+        self._transcoder_warnings = warnings_of(flac.parent)
         os.close(self._fd)
         self._fd = -1
         self._fd = os.open(flac, os.O_RDONLY | os.O_CLOEXEC)
@@ -167,13 +168,13 @@ class StemReader:
             self.frames = self._converter.frames
 
     def read(self, start: int, count: int, out: Samples | None = None) -> Samples:
-        """Frames `start` to `start + count` (exclusive): shape (n, channels), C-contiguous.
+        """Return frames `start` to `start + count` (exclusive): shape (n, channels), C-contiguous.
 
-        out: (at least n, channels) of this reader's dtype, where the frames go. n is `count`, or
-        less where the file ends; 0 from its end on. The samples do not depend on what was read
-        before, beyond what `decode.py` says of MP3 and Opus. Raises FileChanged, TruncatedAudio
-        (the file stops decoding part-way), FileUnreadable, and ValueError for a negative argument
-        or a closed reader.
+        out: destination of shape (at least n, channels) and this reader's dtype; allocated if None.
+        n is `count`, or less near the end of the file, and 0 beyond it. The samples do not depend
+        on earlier reads, apart from the rounding of MP3 and Opus described in `decode.py`. Raises
+        FileChanged, TruncatedAudio (decoding stops part-way), FileUnreadable, and ValueError for a
+        negative argument or a closed reader.
         """
         if start < 0 or count < 0:
             raise ValueError(f"start {start} and count {count} must not be negative")
@@ -193,9 +194,9 @@ class StemReader:
             else:
                 samples = self._read_source(start, count)
         except OSError as error:
-            raise _os_refusal(self.path, error) from None
+            raise _os_error(self.path, error) from None
         finally:
-            # Also in place of a decoding error: what failed is then the change.
+            # Takes precedence over a decoding error, whose cause is then the change.
             self._check_unchanged()
         if out is None:
             return samples
@@ -204,29 +205,30 @@ class StemReader:
 
     @property
     def unknown_delay(self) -> int:
-        """Frames at the file's rate that an MP3 encoder has put before the sound, unsaid."""
+        """Frames at the file's rate that an MP3 encoder put before the audio, undeclared."""
         assert self._decoder is not None
         return self._decoder.unknown_delay
 
     def trim(self, frames: int) -> None:
-        """Leave out so many frames (at the file's rate) at the beginning. Before the first read."""
+        """Skip the first `frames` frames (at the file's rate). To be called before the first read.
+        """
         self._trimmed = max(0, min(frames, self._source_frames - 1))
         self._measure()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the file, and which seconds of it are not played; most have none."""
+        """Irregularities of the file, and the seconds of it that are not played; usually empty."""
         assert self._decoder is not None
-        return (*self._said, *self._decoder.warnings)
+        return (*self._transcoder_warnings, *self._decoder.warnings)
 
     @property
     def seeks(self) -> Literal["cheaply", "dearly", "never"]:
-        """What it takes to read elsewhere than in order; see `Decoder`."""
+        """Cost of reading out of order; see `decode.Seeks`."""
         assert self._decoder is not None
         return self._decoder.seeks
 
     def close(self) -> None:
-        """Close the file; may be called again."""
+        """Close the file. May be called more than once."""
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
@@ -246,7 +248,8 @@ class StemReader:
         self.close()
 
     def _read_source(self, start: int, count: int, out: Samples | None = None) -> Samples:
-        """Samples at the file's own rate, mixed down and cleaned."""
+        """Return samples at the file's own rate, mixed down, with NaN and infinity replaced by 0.
+        """
         assert self._decoder is not None
         samples = self._decoder.read(self._trimmed + start, count, self.dtype, out)
         if self._clean:
@@ -256,10 +259,10 @@ class StemReader:
         return samples
 
     def _check_unchanged(self) -> None:
-        """Raise FileChanged when the file differs from what was opened.
+        """Raise FileChanged if the file differs from the one that was opened.
 
-        Called before and after decoding: the system sets the modification time before the new
-        bytes can be seen, so what was decoded between two equal times is the old file.
+        Called before and after decoding: the system updates the modification time before the new
+        bytes become visible, so samples decoded between two equal times are those of the old file.
         """
         status = os.fstat(self._fd)
         if (status.st_size, status.st_mtime_ns) != self._opened:
@@ -267,37 +270,38 @@ class StemReader:
 
 
 def trim_delays(readers: Sequence[StemReader]) -> list[str]:
-    """Put MP3 stems without a word on their encoder's delay in time with others; what was done.
+    """Align MP3 stems that do not declare their encoder's delay with other stems.
 
-    Such a stem begins 13 ms late at 44.1 kHz, beside stems of another kind a comb filter. Alone, or
-    among its like, it is left as it is: what is late by the same time is in time.
+    Returns one line per trimmed stem. Such a stem begins 13 ms late at 44.1 kHz, which results in a
+    comb filter beside stems of another kind. If all stems have the same delay, none is trimmed:
+    they are in time with each other.
     """
     delays = [reader.unknown_delay for reader in readers]
     if not any(delays) or len(set(delays)) == 1:
         return []
-    told = []
+    messages = []
     for reader, delay in zip(readers, delays, strict=True):
         if delay:
             reader.trim(delay)
-            told.append(
-                f"{printable(reader.path.name)}: it does not say its encoder's delay; "
-                f"{1000 * delay / reader.source_rate:.0f} ms are left out at its beginning, "
-                "as other stems are no MP3s"
+            messages.append(
+                f"{printable(reader.path.name)}: it does not declare its encoder's delay; "
+                f"{1000 * delay / reader.source_rate:.0f} ms are skipped at its beginning, "
+                "because other stems are not MP3s"
             )
-    return told
+    return messages
 
 
 def _open_file(path: Path, roots: Sequence[Path]) -> int:
-    # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
+    # O_NONBLOCK: opening a named pipe must not wait for a writer.
     try:
         return open_inside(path, roots, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        raise _os_refusal(path, error) from None
+        raise _os_error(path, error) from None
     except ValueError:
         raise FileMissing(path, "no file can have such a name") from None
 
 
-def _os_refusal(path: Path, error: OSError) -> AudioFileError:
+def _os_error(path: Path, error: OSError) -> AudioFileError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
         return FileMissing(path, "there is no such file")
     if error.errno == errno.EXDEV:

@@ -1,9 +1,9 @@
-"""Sample-rate conversion of any part of a file, the same samples whatever the order of reads.
+"""Sample-rate conversion with random access: the samples do not depend on the order of reads.
 
-The file is cut into segments on a fixed grid: whole numbers of `rate_in / g` input frames
-become whole numbers of `rate_out / g` output frames (g is the rates' greatest common divisor).
-Each segment is converted on its own, with enough input on either side that its edges come out
-as in a conversion of the whole file, and the last segments are kept for the next read.
+The file is cut into segments on a fixed grid: whole multiples of `rate_in / g` input frames become
+whole multiples of `rate_out / g` output frames, where g is the rates' greatest common divisor. Each
+segment is converted separately, with enough input on either side for its edges to come out as they
+would in a conversion of the whole file. The most recent segments are cached for the next read.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ import soxr
 
 Floats = npt.NDArray[np.float32]
 
-# How far soxr's VHQ filters reach: measured, samples further than 1024 frames of the lower of the
-# two rates from where a conversion begins or ends are the same bit for bit wherever that is.
+# How far soxr's VHQ filters reach. Measured: output samples further than 1024 frames (at the lower
+# of the two rates) from the start or end of a conversion are bit-identical wherever that lies.
 _MARGIN = 1024  # frames at the lower rate
-_SEGMENT = 65_536  # output frames, about: small enough for a quick start, large enough to amortise
-_KEPT = 2  # segments: a read across a border, and the one before for a read that overlaps
+# Output frames, approximately: small for a quick start, large to amortise the margins.
+_SEGMENT = 65_536
+_MAX_CACHED = 2  # segments: for a read across a border, and for one that overlaps the previous read
 
 
 def converted_length(frames: int, rate_in: int, rate_out: int) -> int:
-    """Frames at `rate_out` that hold all of `frames` at `rate_in`: rounded up."""
+    """Return the number of frames at `rate_out` that hold `frames` frames at `rate_in`, rounded up.
+    """
     return -(-frames * rate_out // rate_in)
 
 
 class RateConverter:
-    """Random access to a file's samples at another rate.
+    """Random access to a file's samples at another sample rate.
 
-    read_input(start, count): float32 samples of shape (count, channels) at `rate_in`, for any
-    range inside the file's `frames`. Memory: two segments of output and one of input.
+    read_input(start, count) returns float32 samples of shape (count, channels) at `rate_in`, for
+    any range within the file's `frames`. rate_in, rate_out: Hz. `frames` is the length at
+    `rate_out`. Memory: two segments of output and one of input. For one thread at a time.
     """
 
     def __init__(
@@ -53,9 +56,10 @@ class RateConverter:
         self._channels = channels
         self.frames = converted_length(frames, rate_in, rate_out)
         self._margin = -(-_MARGIN * max(rate_in, rate_out) // rate_out)  # input frames
-        # The margin before a segment counts in whole units, so that its output can be cut off.
+        # The margin before a segment is a whole number of units, so that its output can be cut.
         self._lead_units = -(-self._margin // self._unit_in)
-        # A long unit (44099 to 44100: one second) costs a long margin, so take more per segment.
+        # A long unit (one second for 44099 to 44100 Hz) needs a long margin; longer segments
+        # amortise it.
         units = max(1, round(_SEGMENT / self._unit_out), 3 * self._lead_units)
         self._units = min(units, max(1, 8 * _SEGMENT // self._unit_out))
         self._segment_out = self._units * self._unit_out
@@ -64,7 +68,10 @@ class RateConverter:
         self._input_at = 0
 
     def read(self, start: int, count: int) -> Floats:
-        """Frames `start` to `start + count`, all within `frames`: (count, channels), C order."""
+        """Return frames `start` to `start + count` (exclusive): shape (count, channels), C order.
+
+        The range must lie within `frames`. The samples are float32.
+        """
         out = np.empty((count, self._channels), np.float32)
         done = 0
         while done < count:
@@ -75,31 +82,31 @@ class RateConverter:
         return out
 
     def _segment(self, number: int) -> Floats:
-        found = self._segments.pop(number, None)
-        if found is None:
-            found = self._convert(number)
-            while len(self._segments) >= _KEPT:
+        cached = self._segments.pop(number, None)
+        if cached is None:
+            cached = self._convert(number)
+            while len(self._segments) >= _MAX_CACHED:
                 del self._segments[next(iter(self._segments))]
-        self._segments[number] = found  # the one used last goes to the end
-        return found
+        self._segments[number] = cached  # keep the most recently used segment last
+        return cached
 
     def _convert(self, number: int) -> Floats:
-        # The first segment starts as a conversion of the whole file does, with nothing before it.
+        # The first segment has nothing before it, as in a conversion of the whole file.
         lead = min(self._lead_units, number * self._units)
         first = (number * self._units - lead) * self._unit_in
         length = (lead + self._units) * self._unit_in + self._margin
         block = self._padded_input(first, length)
-        made = soxr.resample(block, *self._rates, quality="VHQ")
+        converted = soxr.resample(block, *self._rates, quality="VHQ")
         skip = lead * self._unit_out
-        made = made[skip : skip + self._segment_out]
-        # Samples near the largest float can overflow in the filter.
-        clean: Floats = np.nan_to_num(made, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        converted = converted[skip : skip + self._segment_out]
+        # Samples near the largest float can overflow inside the filter.
+        clean: Floats = np.nan_to_num(converted, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return clean
 
     def _padded_input(self, first: int, length: int) -> Floats:
-        """Input frames from `first` on, with silence after the file's end.
+        """Return `length` input frames from frame `first`, with silence after the file's end.
 
-        What the previous segment already read is not decoded twice.
+        Frames that the previous segment has already read are not decoded again.
         """
         block = np.zeros((length, self._channels), np.float32)
         start, end = first, min(self._frames_in, first + length)

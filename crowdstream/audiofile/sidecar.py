@@ -1,8 +1,8 @@
-"""What lies in a sidecar: what a person wrote, and below it what `crowdstream analyze` has found.
+"""The two parts of a sidecar file: values written by a person, and values found by analysis.
 
-The part that was found stands between two marks and is written anew each time. The first mark
-holds a checksum: where a line below it was changed by hand, all of the part counts as written by
-a person from then on.
+`crowdstream analyze` writes its part between two marker lines and replaces that part on each run.
+The first marker holds a checksum of the part. If a line of the part has been edited by hand, the
+checksum no longer matches, and the whole part is treated as written by a person from then on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 
 BEGIN = "# --- found by crowdstream analyze"
 END = "# --- end of what was found ---"
-# Possessive, and without a bracket before the checksum: there is one way to match, or none.
+# Possessive quantifiers, and no bracket before the checksum: at most one way to match, so the
+# search can't backtrack.
 _BEGIN_LINE = re.compile(
     r"^# --- found by crowdstream analyze[^\n\[]*+\[([0-9a-f]{12})\][^\n]*+\n", re.MULTILINE
 )
@@ -20,27 +21,32 @@ _END_LINE = re.compile(r"^# --- end of what was found ---[ \t\r]*\n?", re.MULTIL
 
 
 def split(text: str) -> tuple[str, str]:
-    """What a person wrote in a sidecar, and what was found and not touched since.
+    """Return the person's part of a sidecar, and the analysis part if nobody has edited it.
 
-    What was found is taken out as empty lines, so that line numbers stay.
+    In the person's part, the analysis part is replaced by as many empty lines, so that line numbers
+    in error messages stay correct. The analysis part is empty where there is none.
     """
     before, found, after, lines = _parts(text)
     return before + "\n" * lines + after, found
 
 
 def rewrite(text: str, found: str) -> str:
-    """A sidecar's text with another found part: whole lines, or nothing to leave it out."""
+    """Return a sidecar's text with its analysis part replaced by `found`.
+
+    found: whole lines; an empty string removes the analysis part.
+    """
     before, _old, after, _lines = _parts(text)
     own = _END_LINE.sub("", _BEGIN_LINE.sub("", before)).rstrip()
     own = "\n\n".join(part for part in (own, after.strip()) if part)
     if not found:
         return own + "\n" if own else ""
-    mark = f"{BEGIN} [{checksum(found)}]: written anew each time, what stands above wins ---\n"
+    mark = f"{BEGIN} [{checksum(found)}]: rewritten on each run; values above take precedence ---\n"
     return (own + "\n\n" if own else "") + mark + found + END + "\n"
 
 
 def _parts(text: str) -> tuple[str, str, str, int]:
-    # Before, found, after, and how many lines the found part takes with its marks.
+    # Text before, inside and after the analysis part; number of lines that it takes, markers
+    # included.
     begin = _BEGIN_LINE.search(text)
     end = _END_LINE.search(text, begin.end()) if begin else None
     if begin is None or end is None or checksum(text[begin.end() : end.start()]) != begin[1]:
@@ -50,6 +56,6 @@ def _parts(text: str) -> tuple[str, str, str, int]:
 
 
 def checksum(found: str) -> str:
-    """Of the part that was found; how lines end does not count."""
+    """Return 12 hexadecimal digits of the analysis part's SHA-256; line endings do not matter."""
     plain = found.replace("\r\n", "\n").encode("utf-8", "surrogatepass")
     return hashlib.sha256(plain).hexdigest()[:12]

@@ -1,18 +1,18 @@
-"""What the tags of an audio file say: tempo, title, artist, key.
+"""Read the tags of an audio file: tempo, title, artist and key.
 
-Read are: ID3v2 before any sound and in a chunk of WAV and AIFF files, Vorbis comments in FLAC and
-Ogg files, APEv2 and ID3v1 at a file's end, and of WAV files the `acid` chunk of loops and the INFO
-list.
-Tags are a courtesy of whoever made the file: what can't be made out counts as not there.
+The tags read are ID3v2 before any audio and in a chunk of WAV and AIFF files, Vorbis comments in
+FLAC and Ogg files, iTunes tags in MP4 files, APEv2 and ID3v1 at a file's end, and, in WAV files,
+the `acid` chunk of loops and the INFO list. Tags are untrusted and optional: anything
+unintelligible is treated as absent.
 
-Nothing is read but what is looked for, so a cover of any size may come first; and of one file only
-so many places and bytes are read, whatever its sizes say.
+Only the values sought are read, so a cover picture of any size may precede them. The number of
+reads and bytes per file is limited, whatever the sizes in the file.
 
 Sources: id3.org "ID3 tag version 2.3.0" and "2.4.0", xiph.org "FLAC format" and "Vorbis comment
 field and header specification", RFC 3533 (Ogg), RFC 7845 (Opus), Hydrogenaudio "APEv2
 specification", Microsoft "Multimedia Programming Interface and Data Specifications 1.0" (INFO). The
-acid chunk is undocumented; its beats are the integer at byte 12 and its tempo the float at byte 20,
-as every reader of it agrees.
+acid chunk is undocumented; its number of beats is the integer at byte 12 and its tempo the float at
+byte 20, on which all its readers agree.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.system.safe_open import open_to_read
 from crowdstream.system.text import printable
 
-MAX_READS = 4000  # of one file: a tag of some hundred frames takes two of each
-MAX_BYTES = 32 << 20  # of one file; Ogg files and unsynchronised tags are read with their covers
-MAX_ITEMS = 1000  # frames, comments or chunks of one tag
+MAX_READS = 4000  # per file: a tag of a few hundred frames takes two for each frame
+MAX_BYTES = 32 << 20  # per file; Ogg files and unsynchronised tags are read including their covers
+MAX_ITEMS = 1000  # frames, comments or chunks in one tag
 MAX_ARTISTS = 8
-MAX_TEXT = 200  # characters of a title: it is for people
-_MAX_READ = 4 * MAX_TEXT + 4  # bytes of a text that are looked at
+MAX_TEXT = 200  # characters of a title or artist, which are only displayed
+_MAX_READ = 4 * MAX_TEXT + 4  # bytes read from one text
 _NUMBER = re.compile(r"\s*([0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]{1,2})?)")
 _LIKELY_BPM = 40.0, 400.0
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
-# A loop of so many beats lasts that long, but for a tail or a rounded tempo.
+# A loop lasts as long as its beats, apart from a tail or a rounded tempo.
 _ACID_TOLERANCE = 0.02
-_ONE_SHOT = 1  # flag of an acid chunk: it has no tempo
+_ONE_SHOT = 1  # flag of an acid chunk: the sample has no tempo
 
-# What each kind of tag calls them.
+# Field names in each kind of tag.
 _FRAMES = {
     b"TBPM": "bpm", b"TIT2": "title", b"TPE1": "artist", b"TKEY": "key",
     b"TBP": "bpm", b"TT2": "title", b"TP1": "artist", b"TKE": "key",
@@ -64,18 +64,22 @@ _AIFF_TEXTS = {b"NAME": "title", b"AUTH": "artist"}
 
 @dataclass
 class Tags:
-    """Tempo in beats a minute, None where nothing says it; texts are one line, "" likewise."""
+    """The tags of one file.
+
+    bpm: tempo in beats per minute, None if no tag states it. title, artist, key: one line each, ""
+    if absent.
+    """
 
     bpm: float | None = None
     title: str = ""
     artist: str = ""
     key: str = ""
 
-    def take(self, name: str, text: str) -> None:
-        """Take in what a tag says, if it says anything and nothing did so before.
+    def set_default(self, name: str, text: str) -> None:
+        """Set a field from the text of a tag, unless the text is empty or the field is already set.
 
-        A text may hold several values, with zero bytes between them: all artists are taken, of
-        the rest the first.
+        A text may hold several values, separated by zero bytes: all artists are joined, and for
+        other fields the first value is used.
         """
         if name == "bpm":
             self.bpm = self.bpm or _tempo(text)
@@ -87,13 +91,13 @@ class Tags:
             setattr(self, name, printable(words[:MAX_TEXT])[:MAX_TEXT])
 
     def texts(self) -> dict[str, str]:
-        """Those texts that are there."""
+        """Return the text fields that are not empty, by name."""
         found = {"title": self.title, "artist": self.artist, "key": self.key}
         return {name: text for name, text in found.items() if text}
 
 
 class _Bytes(Protocol):
-    """Something with bytes that can be read anywhere."""
+    """Bytes with random access."""
 
     @property
     def size(self) -> int: ...
@@ -102,7 +106,7 @@ class _Bytes(Protocol):
 
 
 class _Source(Window):
-    """A file's bytes, up to so many reads and bytes; after that it has come to its end."""
+    """The bytes of a file with a limit on reads and bytes, beyond which reads return nothing."""
 
     def __init__(self, fd: int, start: int, end: int, left: list[int] | None = None) -> None:
         super().__init__(fd, start, end)
@@ -115,14 +119,14 @@ class _Source(Window):
         return super().pread(count, at) if min(self._left) >= 0 else b""
 
     def part(self, start: int, end: int) -> _Source:
-        """See `Window`; what is read of it counts, too."""
+        """See `Window`; reads from the part count towards the same limit."""
         end = min(self.start + end, self.end)
         return _Source(self.fd, self.start + start, end, self._left)
 
 
 @dataclass(frozen=True)
 class _Slice:
-    """A part of something else."""
+    """A byte range of another object."""
 
     whole: _Bytes
     at: int
@@ -135,14 +139,14 @@ class _Slice:
 
 
 @dataclass(frozen=True)
-class _Held:
-    """Bytes that are in memory."""
+class _InMemory:
+    """Bytes in memory."""
 
     data: bytes
 
     @property
     def size(self) -> int:
-        """How many."""
+        """Length in bytes."""
         return len(self.data)
 
     def pread(self, count: int, at: int) -> bytes:
@@ -151,21 +155,22 @@ class _Held:
 
 
 def read_tags(path: Path, roots: Sequence[Path] = ()) -> Tags:
-    """The tags of a file, which has to lie in `roots` if there are any.
+    """Return the tags of a file.
 
-    Empty where there are none, or the file can't be read.
+    roots: the file must lie inside one of these folders, if there are any. The tags are empty if
+    the file has none or can't be read.
     """
     tags = Tags()
     try:
         with open_to_read(path, roots) as file:
             fd = file.fileno()
-            _read(_Source(fd, 0, os.fstat(fd).st_size), path, tags)
+            _read_all(_Source(fd, 0, os.fstat(fd).st_size), path, tags)
     except OSError:
         pass
     return tags
 
 
-def _read(file: _Source, path: Path, tags: Tags) -> None:
+def _read_all(file: _Source, path: Path, tags: Tags) -> None:
     start = after_tags(file)
     head = file.pread(12, start)
     sound = _Slice(file, start, file.size - start)
@@ -173,14 +178,14 @@ def _read(file: _Source, path: Path, tags: Tags) -> None:
         _from_wave(file.part(start, file.size), path, tags)
     elif head[:4] == b"FORM":
         _from_aiff(file.part(start, file.size), path, tags)
-    # What a format has of its own goes before what was put in front of it.
+    # A format's native tags take precedence over a tag that was put before the file.
     elif head[:4] == b"fLaC":
         _from_flac(sound, tags)
     elif head[:4] == b"OggS":
         _from_ogg(sound, tags)
     elif head[4:8] == b"ftyp":
         for name, value in tag_values(sound.pread, sound.size):
-            tags.take(name, value)
+            tags.set_default(name, value)
     at = 0
     while at < max(1, start) and (size := _from_id3(_Slice(file, at, file.size - at), tags)):
         at += size
@@ -192,12 +197,12 @@ def _read(file: _Source, path: Path, tags: Tags) -> None:
         end -= 128
     _from_ape(file, end, tags)
     if last[:3] == b"TAG":
-        tags.take("title", last[3:33].partition(b"\0")[0].decode("latin-1"))
-        tags.take("artist", last[33:63].partition(b"\0")[0].decode("latin-1"))
+        tags.set_default("title", last[3:33].partition(b"\0")[0].decode("latin-1"))
+        tags.set_default("artist", last[33:63].partition(b"\0")[0].decode("latin-1"))
 
 
 def _tempo(text: str) -> float | None:
-    """Beats a minute; also of writers that count in tenths, hundredths or thousandths."""
+    """Parse beats per minute; accept writers that count in tenths, hundredths or thousandths."""
     found = _NUMBER.match(text)
     if found is None:
         return None
@@ -231,15 +236,15 @@ def _from_wave(file: Window, path: Path, tags: Tags) -> None:
 
 
 def _from_acid(acid: bytes, order: str, checked: Checked, tags: Tags) -> None:
-    # Programs write the chunk into any file, with a tempo that was the song's: it counts where the
-    # file is as long as its beats are.
+    # Programs write the chunk into any file, with the tempo of the song that they had open. It
+    # counts only if the file is as long as its number of beats.
     flags, beats, tempo = struct.unpack_from(order + "I8xI4xf", acid)
     a_second = struct.unpack_from(order + "I", checked.form, 8)[0]
     if flags & _ONE_SHOT or not beats or not a_second or not 0 < tempo < math.inf:
         return
     wanted, seconds = beats * 60.0 / tempo, checked.size / a_second
     if abs(seconds - wanted) <= _ACID_TOLERANCE * wanted:
-        tags.take("bpm", f"{tempo:f}")
+        tags.set_default("bpm", f"{tempo:f}")
 
 
 def _from_aiff(file: Window, path: Path, tags: Tags) -> None:
@@ -254,15 +259,15 @@ def _from_aiff(file: Window, path: Path, tags: Tags) -> None:
         elif name in _AIFF_TEXTS:
             texts.append((_AIFF_TEXTS[name], _decoded(body.pread(_MAX_READ, 0))))
     for kind, text in texts:
-        tags.take(kind, text)
+        tags.set_default(kind, text)
 
 
 def _all_chunks(
     file: Window, order: str, sound: bytes, checked: Checked
 ) -> Iterator[tuple[bytes, _Slice]]:
-    """Names and bodies of the chunks before and behind the one with the sound."""
-    behind = checked.at + checked.size + (checked.size & 1) if checked.size else 0
-    for start in (12, behind):
+    """Yield names and bodies of the chunks before and after the audio chunk."""
+    after_audio = checked.at + checked.size + (checked.size & 1) if checked.size else 0
+    for start in (12, after_audio):
         if not start:
             continue
         wanted = sound if start == 12 else None
@@ -274,7 +279,7 @@ def _all_chunks(
 
 
 def _from_info(body: _Bytes, order: str, tags: Tags) -> None:
-    # Chunks within a chunk; what they are encoded in nobody says.
+    # Chunks within a chunk. Their text encoding is not declared.
     at = 0
     for _ in range(MAX_ITEMS):
         head = body.pread(8, at)
@@ -283,7 +288,7 @@ def _from_info(body: _Bytes, order: str, tags: Tags) -> None:
         size = int(struct.unpack(order + "I", head[4:])[0])
         name = _INFO.get(head[:4])
         if name:
-            tags.take(name, _decoded(body.pread(min(size, _MAX_READ), at + 8)))
+            tags.set_default(name, _decoded(body.pread(min(size, _MAX_READ), at + 8)))
         at += 8 + size + (size & 1)
 
 
@@ -296,7 +301,8 @@ def _decoded(data: bytes) -> str:
 
 
 def _from_id3(file: _Bytes, tags: Tags) -> int:
-    """Take in an ID3v2 tag; how many bytes it takes, with the zeros behind it, 0 for no tag."""
+    """Read an ID3v2 tag; return its length in bytes with the zeros after it, 0 if there is no tag.
+    """
     head = file.pread(10, 0)
     if len(head) < 10 or head[:3] != b"ID3" or head[3] not in (2, 3, 4):
         return 0
@@ -304,10 +310,10 @@ def _from_id3(file: _Bytes, tags: Tags) -> int:
     body: _Bytes = _Slice(file, 10, min(size, file.size - 10))
     if flags & 0x80 and version < 4:
         held = body.pread(min(size, MAX_BYTES), 0)
-        plain = _Held(held.replace(b"\xff\x00", b"\xff"))
-        # There are writers that set the flag and change nothing, and others that count the bytes
-        # of a frame after the change: the chain of frames shows what was done.
-        if _chained(plain, version, flags) >= _chained(_Held(held), version, flags):
+        plain = _InMemory(held.replace(b"\xff\x00", b"\xff"))
+        # Some writers set the flag and change nothing; others count a frame's bytes after the
+        # change. The chain of frames shows which was done.
+        if _chained(plain, version, flags) >= _chained(_InMemory(held), version, flags):
             body = plain
     at = _first_frame(body, version, flags)
     _from_frames(body, at, version, tags)
@@ -324,7 +330,7 @@ def _first_frame(body: _Bytes, version: int, flags: int) -> int:
 
 
 def _chained(body: _Bytes, version: int, flags: int) -> int:
-    """How many frames of a tag of version 2.2 or 2.3 follow each other."""
+    """Return the number of consecutive frames in a tag of version 2.2 or 2.3."""
     head_bytes, letters = (6, 3) if version == 2 else (10, 4)
     at = _first_frame(body, version, flags)
     for count in range(MAX_ITEMS):
@@ -346,17 +352,17 @@ def _from_frames(body: _Bytes, at: int, version: int, tags: Tags) -> None:
             size = int.from_bytes(head[4:8], "big")
         else:
             size = _size_of_frame(body, at, head[4:8])
-        name = _FRAMES.get(head[:letters].rstrip(b"\0"))  # 2.2's names in tags of 2.3, too
+        name = _FRAMES.get(head[:letters].rstrip(b"\0"))  # 2.2's names also occur in tags of 2.3
         if name and size:
             text = body.pread(min(size, _MAX_READ), at + head_bytes)
-            text = _unpacked(text, version, head[9] if version > 2 else 0)
+            text = _frame_contents(text, version, head[9] if version > 2 else 0)
             if text:
-                tags.take(name, _text(text))
+                tags.set_default(name, _text(text))
         at += head_bytes + size
 
 
-def _unpacked(data: bytes, version: int, flags: int) -> bytes:
-    """What a frame holds, behind what its flags put before it; b"" of one that is encrypted."""
+def _frame_contents(data: bytes, version: int, flags: int) -> bytes:
+    """Return a frame's contents after the fields that its flags announce; b"" if encrypted."""
     if version == 4:
         grouped, deflated, encrypted, length = (flags & bit for bit in (0x40, 8, 4, 1))
     else:
@@ -364,7 +370,7 @@ def _unpacked(data: bytes, version: int, flags: int) -> bytes:
         length = deflated
     if encrypted:
         return b""
-    # Version 2.3 puts the length before the group, 2.4 the other way; both are passed over.
+    # Version 2.3 puts the length before the group, 2.4 after it; both are skipped.
     data = data[(1 if grouped else 0) + (4 if length else 0) :]
     if version == 4 and flags & 2:
         data = data.replace(b"\xff\x00", b"\xff")
@@ -380,14 +386,16 @@ def _text(data: bytes) -> str:
     encoding = _ENCODINGS.get(data[0], "latin-1")
     text = data[1:]
     if encoding == "utf-16" and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        # Without a mark: letters of most scripts have their zeros, or what is alike, in the high
-        # bytes.
+        # No byte order mark: in most scripts, the high bytes are zero, or resemble each other.
         encoding = "utf-16-be" if text[::2].count(0) > text[1::2].count(0) else "utf-16-le"
     return text.decode(encoding, "replace")
 
 
 def _size_of_frame(body: _Bytes, at: int, packed: bytes) -> int:
-    """Of version 2.4: seven bits a byte. iTunes has written eight; the next frame tells."""
+    """Return the size of a frame of version 2.4, which has seven bits per byte.
+
+    iTunes has written eight bits per byte; the position of the next frame shows which one was used.
+    """
     right, plain = _synchsafe(packed), int.from_bytes(packed, "big")
     if right == plain or (max(packed) < 0x80 and _ends_a_frame(body, at + 10 + right)):
         return right
@@ -423,12 +431,12 @@ def _from_ape(file: _Bytes, end: int, tags: Tags) -> None:
         length, flags = struct.unpack_from("<II", head)
         key, zero, _rest = head[8:].partition(b"\0")
         if not zero:
-            return  # none of those that are looked for is so long
+            return  # no key that is sought is this long
         at += 8 + len(key) + 1
         name = _COMMENTS.get(key.decode("latin-1").upper())
         if name and not flags & 6:
             value = file.pread(min(length, _MAX_READ), at)
-            tags.take(name, value.decode("utf-8", "replace"))
+            tags.set_default(name, value.decode("utf-8", "replace"))
         at += length
 
 
@@ -447,8 +455,8 @@ def _from_flac(file: _Bytes, tags: Tags) -> None:
 
 
 def _from_ogg(file: _Bytes, tags: Tags) -> None:
-    # The comments are the second packet of the first stream; packets are cut into segments of
-    # up to 255 bytes, and a shorter one ends the packet.
+    # The comments are the second packet of the first stream. Packets are divided into segments of
+    # up to 255 bytes, and a shorter segment ends the packet.
     first: bytes | None = None
     parts: list[bytes] = []
     held = at = 0
@@ -481,10 +489,10 @@ def _from_ogg(file: _Bytes, tags: Tags) -> None:
 def _from_packet(first: bytes, packet: bytes, tags: Tags) -> None:
     for mark in (b"\x03vorbis", b"OpusTags"):
         if packet.startswith(mark):
-            return _from_comments(_Held(packet[len(mark) :]), tags)
+            return _from_comments(_InMemory(packet[len(mark) :]), tags)
     if first[:5] == b"\x7fFLAC":
-        # A block header of four bytes comes before the comments.
-        _from_comments(_Held(packet[4:]), tags)
+        # A four-byte block header precedes the comments.
+        _from_comments(_InMemory(packet[4:]), tags)
 
 
 def _from_comments(data: _Bytes, tags: Tags) -> None:
@@ -507,4 +515,4 @@ def _from_comments(data: _Bytes, tags: Tags) -> None:
         at += 4 + size
     for name, texts in values.items():
         for text in ["\0".join(texts)] if name == "artist" else texts:
-            tags.take(name, text)
+            tags.set_default(name, text)

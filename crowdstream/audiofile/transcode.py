@@ -1,10 +1,11 @@
-"""Files of formats that can't be played from any place to the frame, transcoded to FLAC, once.
+"""Transcode files to FLAC, once, if their formats don't allow access exact to the frame.
 
-AAC, WMA or Monkey's Audio can't be entered exactly, and libsndfile knows none of them. PyAV (the
-optional extra `stems`) does, in a process of its own (`transcoder.py`): files come from anywhere,
-and what a decoder dies of must not end the loader. What it makes is a folder in the cache for each
-version of a file (its path, size and time of change), with a FLAC file of each stream and a note on
-what is odd; from there it is read like any other file, under the name of its source.
+AAC, WMA and Monkey's Audio streams can't be entered exactly, and libsndfile supports none of them.
+PyAV (the optional extra `stems`) does, in a separate process (`transcoder.py`): files come from
+untrusted sources, and a decoder crash must not end the loader. The output is one folder in the
+cache for each version of a file (its path, size and modification time), with a FLAC file for each
+stream and a note of irregularities. The FLAC file is then read like any other file, under the name
+of its source.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from crowdstream.audiofile.errors import AudioFileError, DecoderMissing, FileUnr
 from crowdstream.system.child_environment import child_environment
 from crowdstream.system.text import cut, install_command, printable
 
-# Sound that no deck can load as it is, and that PyAV has decoders for.
+# Extensions of audio that no deck can load directly, but that PyAV can decode.
 TRANSCODED_EXTENSIONS = frozenset(
     {
         ".m4a", ".m4b", ".mp4", ".aac", ".alac", ".wma", ".ape", ".wv", ".mpc", ".tta", ".mka",
@@ -38,23 +39,23 @@ TRANSCODED_EXTENSIONS = frozenset(
         ".mp1", ".mpa", ".shn", ".tak", ".3gp",
     }
 )  # fmt: skip
-UNPACKED = ".unpacked"  # in each folder: JSON of what is odd; what lies in it is whole
+UNPACKED = ".unpacked"  # marks a complete folder; holds the irregularities as JSON
 INSTALL = install_command("av>=15.1")
 REMEDY = f"needs PyAV: {INSTALL}"
-HEAD_BYTES = 64  # that tell formats apart
-MAX_NAME_BYTES = 120  # of what is taken from a title: digests and an ending have to fit, too
-MAX_LINE_BYTES = 1 << 16  # of what a transcoder says
-MAX_AT_ONCE = 2  # files that a loader has transcoded
-POLL_SECONDS = 0.2  # between two calls of `progress`
+HEAD_BYTES = 64  # enough to identify a format
+MAX_NAME_BYTES = 120  # of the part taken from a title: digests and an extension have to fit, too
+MAX_LINE_BYTES = 1 << 16  # of a transcoder's output
+MAX_AT_ONCE = 2  # files that a loader transcodes at a time
+POLL_SECONDS = 0.2  # between calls of `progress`
 
 Progress = Callable[[], None]
 FlacOf = Callable[["Source", Progress], Path]
-"""Finds the FLAC file of a file. Raises `AudioFileError`."""
+"""Finds the FLAC file of a source. Raises `AudioFileError`."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that is open: its path for errors, its descriptor, size in bytes, and change in ns."""
+    """An open file: path for error messages, descriptor, size in bytes, modification time in ns."""
 
     path: Path
     fd: int
@@ -63,42 +64,45 @@ class Source:
 
     @property
     def place(self) -> str:
-        """What all versions of the file have in their folders' names."""
+        """Digest of the path, which the folder names of all versions of the file share."""
         return hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:12]
 
     def folder(self, cache: Path, title: str) -> Path:
-        """Where this version of the file belongs in `cache`."""
+        """Return the folder in `cache` for this version of the file."""
         state = hashlib.sha256(b"%d %d" % (self.size, self.mtime_ns)).hexdigest()[:12]
         return cache / f"{file_name(title)}-{self.place}-{state}"
 
 
 def default_cache() -> Path:
-    """`~/.cache/crowdstream/transcoded`, or where XDG_CACHE_HOME says."""
+    """Return `$XDG_CACHE_HOME/crowdstream/transcoded`; XDG_CACHE_HOME defaults to `~/.cache`."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(home).expanduser() / "crowdstream" / "transcoded"
 
 
 @functools.cache
 def can_transcode() -> bool:
-    """Whether PyAV is there."""
+    """Return whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
 
 
 def is_transcoded(name: str) -> bool:
-    """Whether a deck plays files of such a name by way of FLAC."""
+    """Return whether a deck plays files with this name by transcoding them to FLAC."""
     return os.path.splitext(name)[1].lower() in TRANSCODED_EXTENSIONS
 
 
 def missing_reason(name: str, kind: str = "") -> str:
-    """What a file of such a name needs where PyAV is not there. `kind`: what it is, if known."""
+    """Return the reason why a file can't be played without PyAV, with the command to install it.
+
+    kind: name of the file's format, if known.
+    """
     extension = os.path.splitext(name)[1].lower()
     return f"it is {kind}, which {REMEDY}" if kind else f"playing {extension} files {REMEDY}"
 
 
 def has_to_be_transcoded(path: Path, fd: int) -> bool:
-    """Whether the open file can't be played as it is, by its name or its first bytes.
+    """Return whether the open file can't be played as it is, by its name or its first bytes.
 
-    Raises DecoderMissing where it can't be played at all, as PyAV is missing.
+    Raises DecoderMissing if the file can't be played at all because PyAV is not installed.
     """
     kind = foreign_sound(os.pread(fd, HEAD_BYTES, 0))
     if not kind and not is_transcoded(path.name):
@@ -109,29 +113,29 @@ def has_to_be_transcoded(path: Path, fd: int) -> bool:
 
 
 def find(source: Source) -> Path | None:
-    """The FLAC file that a file has become; None where it has not, yet."""
+    """Return the FLAC file of a source that has been transcoded; None if it has not."""
     folder = source.folder(default_cache(), source.path.stem)
     return next(iter(flac_files(folder)), None) if is_whole(folder) else None
 
 
 def transcode(source: Source, progress: Progress) -> Path:
-    """The FLAC file that a file becomes; waits for it, with `progress` called now and then.
+    """Return the FLAC file of a source; transcode it first if necessary, and wait for that.
 
-    Raises `AudioFileError`.
+    progress: called every `POLL_SECONDS` while waiting. Raises `AudioFileError`.
     """
     found = find(source)
     if found is None:
         folder = start(source).wait(progress)
         found = next(iter(flac_files(folder)), None)
     if found is None:
-        raise FileUnreadable(source.path, "its FLAC file in the cache is gone; load it again")
+        raise FileUnreadable(source.path, "its FLAC file is missing from the cache; load it again")
     return found
 
 
 class NotTranscoded(Exception):
     """A file has to be transcoded before it can be opened, which takes seconds.
 
-    `transcription`: has begun; None where others have to end first.
+    transcription: the transcoding that has begun; None if others have to end first.
     """
 
     def __init__(self, transcription: Transcription | None) -> None:
@@ -140,18 +144,22 @@ class NotTranscoded(Exception):
 
 
 class Starter:
-    """As `transcode`, for a caller that must not wait: it begins, and raises `NotTranscoded`."""
+    """A non-blocking `transcode`: start transcoding and raise `NotTranscoded`.
+
+    At most `MAX_AT_ONCE` files are transcoded at a time.
+    """
 
     def __init__(self) -> None:
         self._running: list[Transcription] = []
 
     def is_free(self) -> bool:
-        """Whether another file can be transcoded beside those that are."""
+        """Return whether another file may be transcoded now."""
         self._running = [one for one in self._running if not one.done()]
         return len(self._running) < MAX_AT_ONCE
 
     def __call__(self, source: Source, _progress: Progress) -> Path:
-        """The FLAC file that a file has become."""
+        """Return the FLAC file of a source that has been transcoded; otherwise raise NotTranscoded.
+        """
         found = find(source)
         if found is not None:
             return found
@@ -162,28 +170,28 @@ class Starter:
 
 
 def start(source: Source) -> Transcription:
-    """Begin to transcode a file."""
+    """Start to transcode a file in a separate process. Raises `AudioFileError`."""
     cache = default_cache()
     return Transcription(source, source.folder(cache, source.path.stem), None)
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder in the cache is there; notes that it is used."""
+    """Return whether a folder in the cache is complete, and mark it as used now."""
     try:
         os.utime(folder / UNPACKED)
     except OSError:
-        # It may be a cache that can only be read.
+        # The cache may be read-only.
         return (folder / UNPACKED).exists()
     return True
 
 
 def flac_files(folder: Path) -> list[Path]:
-    """The streams of a file, in their order."""
+    """Return the FLAC files of a source's streams, in their order."""
     return sorted(folder.glob("*.flac"))
 
 
 def warnings_of(folder: Path) -> tuple[str, ...]:
-    """What is odd about the file that was transcoded into `folder`."""
+    """Return the irregularities of the file that was transcoded into `folder`."""
     try:
         with (folder / UNPACKED).open("rb") as file:
             about = json.loads(file.read(MAX_LINE_BYTES) or b"{}")
@@ -193,23 +201,23 @@ def warnings_of(folder: Path) -> tuple[str, ...]:
 
 
 def file_name(text: str) -> str:
-    """A name for a file, from a text that may hold anything."""
+    """Return a file name made from arbitrary text."""
     plain = "".join(c if c.isalnum() or c in " ()_.+&'" else "_" for c in text)
     return cut(plain.strip(" .")[:60], MAX_NAME_BYTES)
 
 
 class Transcription:
-    """A file that is being transcoded into `folder`. Not for use from several threads.
+    """A file that a separate process is transcoding into `folder`. For one thread at a time.
 
-    `stems`: names of its streams from the second on, for a stem file; else None, and its one stream
-    of sound is taken. What it is given must stay open only while it is made.
+    stems: for a stem file, the names of its streams from the second one on; None to transcode only
+    the file's best audio stream. The source's descriptor may be closed once this object exists.
     """
 
     def __init__(self, source: Source, folder: Path, stems: Sequence[str] | None) -> None:
         self._path = source.path
         self._folder = folder
-        self._said: dict[str, Any] = {}
-        self._rest = b""
+        self._last_message: dict[str, Any] = {}
+        self._partial_line = b""
         self._process: subprocess.Popen[bytes] | None = None
         self._status = 0
         if not can_transcode():
@@ -225,7 +233,7 @@ class Transcription:
             raise FileUnreadable(source.path, reason) from None
 
     def done(self) -> bool:
-        """Whether it has come to an end; does not wait."""
+        """Return whether the process has ended. Does not block."""
         process = self._process
         if process is None:
             return True
@@ -235,15 +243,18 @@ class Transcription:
             if not data:
                 self._end()
                 return True
-            *lines, rest = (self._rest + data).split(b"\n")
-            self._rest = rest[-MAX_LINE_BYTES:]
+            *lines, rest = (self._partial_line + data).split(b"\n")
+            self._partial_line = rest[-MAX_LINE_BYTES:]
             for line in lines:
                 with contextlib.suppress(ValueError):
-                    self._said = json.loads(line)
+                    self._last_message = json.loads(line)
         return False
 
     def wait(self, progress: Progress) -> Path:
-        """The folder, when it is there. Raises as `result` does."""
+        """Wait for the folder and return it. Raises the errors of `result`.
+
+        progress: called every `POLL_SECONDS`.
+        """
         try:
             while not self.done():
                 assert self._process is not None and self._process.stdout is not None
@@ -254,18 +265,18 @@ class Transcription:
         return self.result()
 
     def result(self) -> Path:
-        """The folder, after it is `done`. Raises `AudioFileError`."""
-        if "error" in self._said:
-            kind = getattr(errors, str(self._said["error"]), NotAudio)
+        """Return the folder once `done` has returned True. Raises `AudioFileError`."""
+        if "error" in self._last_message:
+            kind = getattr(errors, str(self._last_message["error"]), NotAudio)
             if not (isinstance(kind, type) and issubclass(kind, AudioFileError)):
                 kind = NotAudio
-            raise kind(self._path, printable(str(self._said.get("reason", ""))))
-        if not self._said.get("done"):
-            raise self._death()
+            raise kind(self._path, printable(str(self._last_message.get("reason", ""))))
+        if not self._last_message.get("done"):
+            raise self._exit_error()
         return self._folder
 
     def cancel(self) -> None:
-        """End it, if it has not ended."""
+        """Kill the process if it is still running."""
         if self._process is not None:
             self._process.kill()
             self._end()
@@ -279,17 +290,18 @@ class Transcription:
                     with contextlib.suppress(OSError):
                         pipe.close()
 
-    def _death(self) -> AudioFileError:
+    def _exit_error(self) -> AudioFileError:
         if self._status == -signal.SIGXCPU:
-            reason = "its decoder came to no end; convert it to WAV or FLAC"
+            reason = "its decoder hung; convert it to WAV or FLAC"
             return NotAudio(self._path, reason)
         if self._status in (-signal.SIGKILL, -signal.SIGTERM):
-            return FileUnreadable(self._path, "its transcoding was ended; load it again")
-        return NotAudio(self._path, "its decoder has crashed: it is damaged; convert it to WAV")
+            return FileUnreadable(self._path, "its transcoding process was killed; load it again")
+        reason = "its decoder crashed: the file is damaged; convert it to WAV or FLAC"
+        return NotAudio(self._path, reason)
 
 
 def launch(request: str, fd: int) -> subprocess.Popen[bytes]:
-    """The process that does a request. It ends when its standard input closes."""
+    """Start the process that performs a request; it ends when its standard input closes."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "crowdstream.audiofile.transcoder", request],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(fd,),

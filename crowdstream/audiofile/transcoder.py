@@ -1,8 +1,8 @@
-"""The process that transcodes one file with PyAV: see `transcode.py`.
+"""The process that transcodes one file with PyAV; see `transcode.py`.
 
-The request is its one argument; the file is open already. It answers in JSON lines on standard
-output, ends when standard input closes, and takes processor and disk only when nobody else wants
-them. A decoder that comes no further for `MAX_STILL_SECONDS` of processor time is ended.
+Its only argument is the request; it inherits the open file. It replies in JSON lines on standard
+output, exits when standard input closes, and runs at idle processor and disk priority. It is killed
+if its decoder makes no progress for `MAX_STALL_SECONDS` of processor time.
 """
 
 from __future__ import annotations
@@ -41,37 +41,38 @@ from crowdstream.audiofile.transcode import UNPACKED, default_cache, file_name
 from crowdstream.system.background_priority import give_way
 from crowdstream.system.private_dirs import make_private
 
-# Demuxers that read one file and open no other: play lists and the like could name any.
+# Demuxers that read one file and open no other: playlists and the like could name any file.
 FORMATS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "aac", "asf", "asf_o", "ape", "wv", "mpc", "mpc8",
     "tta",
     "matroska", "webm", "ac3", "eac3", "dts", "dtshd", "rm", "amr", "dsf", "iff", "ogg", "mp3",
     "shn", "tak", "loas",
 )  # fmt: skip
-_TIMED = frozenset({"matroska", "webm", "asf", "ape", "wv", "tta", "tak"})  # that know their length
+# Formats that declare their length.
+_TIMED = frozenset({"matroska", "webm", "asf", "ape", "wv", "tta", "tak"})
 LOSSLESS = frozenset(
     {"alac", "flac", "ape", "wavpack", "tta", "tak", "shorten", "wmalossless", "truehd", "mlp"}
 )
-MAX_STILL_SECONDS = 60  # of processor time without a frame of sound
-MAX_SECONDS = 24 * 3600.0  # of sound: more is no track
-MAX_CHANNELS = 8  # of FLAC
-MAX_LEAD_SECONDS = 600  # of silence that an edit list may put before the sound
+MAX_STALL_SECONDS = 60  # of processor time without a decoded frame
+MAX_SECONDS = 24 * 3600.0  # of audio: anything longer is not a track
+MAX_CHANNELS = 8  # FLAC's maximum
+MAX_LEAD_SECONDS = 600  # of silence that an edit list may insert before the audio
 MAX_WARNINGS = 8
 MIN_HOLE_SECONDS = 0.001
-NEAR_SECONDS = 0.1  # that may be missing at the end without a word
-SAY_SECONDS = 0.5  # between two lines on how far it has come
-# Of FLAC files in the cache, some 300 tracks: those that were not used for the longest time go.
+MAX_SHORTFALL_SECONDS = 0.1  # that may be missing at the end without a warning
+PROGRESS_SECONDS = 0.5  # between progress messages
+# Limit on FLAC files in the cache, about 300 tracks; the least recently used ones are deleted.
 MAX_CACHE_BYTES = 10_000_000_000
-MAX_CACHE_SHARE = 4  # or a quarter of what of the disk is free to it
-USED_SECONDS = 3600.0  # what was used since stays, whatever its size
-LEFT_SECONDS = 3600.0  # after which a folder that nobody finishes goes
+MAX_CACHE_SHARE = 4  # or a quarter of the disk space available to the cache
+MIN_AGE_SECONDS = 3600.0  # anything used more recently is kept, whatever its size
+ABANDONED_SECONDS = 3600.0  # after which an unfinished folder is deleted
 
-Say = Callable[[dict[str, Any]], None]
+Send = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be transcoded. See `transcode.Transcription`."""
+    """A file to be transcoded; see `transcode.Transcription`."""
 
     fd: int
     name: str
@@ -81,54 +82,58 @@ class Request:
 
     @classmethod
     def of(cls, text: str) -> Request:
-        """From JSON."""
+        """Parse a request from JSON."""
         made = json.loads(text)
         return cls(made["fd"], made["name"], Path(made["folder"]), made["place"], made["stems"])
 
 
-def serve(text: str, say: Say) -> None:
-    """Do a request and answer it."""
+def serve(text: str, send: Send) -> None:
+    """Perform a request and send its result."""
     request = Request.of(text)
     try:
-        perform(request, say)
+        perform(request, send)
     except AudioFileError as error:
-        say({"error": type(error).__name__, "reason": error.reason})
+        send({"error": type(error).__name__, "reason": error.reason})
     except (OSError, soundfile.LibsndfileError) as error:
-        said = error.strerror if isinstance(error, OSError) else error.error_string
-        reason = f"its FLAC file can't be written to the cache ({said}): is its disk full?"
-        say({"error": FileUnreadable.__name__, "reason": reason})
+        message = error.strerror if isinstance(error, OSError) else error.error_string
+        reason = f"its FLAC file can't be written to the cache ({message}): is the disk full?"
+        send({"error": FileUnreadable.__name__, "reason": reason})
     except MemoryError:
-        say({"error": FileUnreadable.__name__, "reason": "there is no memory left to decode it"})
+        reason = "there is not enough memory to decode it"
+        send({"error": FileUnreadable.__name__, "reason": reason})
     else:
-        say({"done": True})
+        send({"done": True})
 
 
-def perform(request: Request, say: Say) -> None:
-    """Transcode a file into its folder, and tidy the cache. Raises `AudioFileError`, `OSError`."""
+def perform(request: Request, send: Send) -> None:
+    """Transcode a file into its folder and clean up the cache. Raises `AudioFileError`, `OSError`.
+    """
     cache = request.folder.parent
     if cache == default_cache():
         base = cache.parent
         make_private(base.parent, base.name, cache.name)
     else:
         cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache, request.place):
+    with _lock(cache, request.place):
         if (request.folder / UNPACKED).exists():
-            return  # another process was first
+            return  # another process has transcoded it
         temporary = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
         try:
-            warnings = _decode(request, temporary, say)
+            warnings = _decode(request, temporary, send)
             text = json.dumps({"warnings": warnings[:MAX_WARNINGS]})
             (temporary / UNPACKED).write_text(text, encoding="ascii")
             if request.folder.is_dir() and not request.folder.is_symlink():
-                shutil.rmtree(request.folder, ignore_errors=True)  # somebody deleted half of it
+                # The folder's contents were partly deleted.
+                shutil.rmtree(request.folder, ignore_errors=True)
             os.rename(temporary, request.folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    tidy(request, limited=cache == default_cache())
+    clean_up(request, limited=cache == default_cache())
 
 
-def tidy(request: Request, limited: bool) -> None:
-    """Delete older versions of the file, what was left unfinished, and what is over the limit."""
+def clean_up(request: Request, limited: bool) -> None:
+    """Delete older versions of the file and unfinished folders; `limited`: enforce the size limit.
+    """
     cache, now = request.folder.parent, time.time()
     entries: list[tuple[float, int, Path]] = []
     for entry in list(cache.iterdir()):
@@ -136,7 +141,7 @@ def tidy(request: Request, limited: bool) -> None:
             if entry.is_symlink() or not entry.is_dir():
                 continue
             if entry.name.startswith(".unpacking-"):
-                if now - _latest(entry) > LEFT_SECONDS:
+                if now - _latest(entry) > ABANDONED_SECONDS:
                     shutil.rmtree(entry, ignore_errors=True)
             elif f"-{request.place}-" in entry.name and entry != request.folder:
                 shutil.rmtree(entry, ignore_errors=True)
@@ -146,9 +151,9 @@ def tidy(request: Request, limited: bool) -> None:
     if not limited:
         return
     used = sum(size for _, size, _ in entries)
-    most = min(MAX_CACHE_BYTES, (shutil.disk_usage(cache).free + used) // MAX_CACHE_SHARE)
+    limit = min(MAX_CACHE_BYTES, (shutil.disk_usage(cache).free + used) // MAX_CACHE_SHARE)
     for at, size, entry in sorted(entries):
-        if used <= most or now - at < USED_SECONDS:
+        if used <= limit or now - at < MIN_AGE_SECONDS:
             break
         shutil.rmtree(entry, ignore_errors=True)
         used -= size
@@ -159,12 +164,12 @@ def _latest(folder: Path) -> float:
 
 
 @contextlib.contextmanager
-def _alone(cache: Path, place: str) -> Iterator[None]:
-    # Page, deck and analysis open a track at the same time: one of them transcodes it.
+def _lock(cache: Path, place: str) -> Iterator[None]:
+    # The page, a deck and the analysis may open a track at the same time: one transcodes it.
     lock = cache / f".{place}.lock"
     fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: it is done twice
+        with contextlib.suppress(OSError):  # without file locks, the work is done twice
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
@@ -172,8 +177,8 @@ def _alone(cache: Path, place: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _decode(request: Request, folder: Path, say: Say) -> list[str]:
-    """Write a FLAC file for each stream that is wanted; what is odd about them."""
+def _decode(request: Request, folder: Path, send: Send) -> list[str]:
+    """Write a FLAC file for each requested stream; return the warnings."""
     import av
 
     path = Path(request.name)
@@ -185,8 +190,8 @@ def _decode(request: Request, folder: Path, say: Say) -> list[str]:
         with os.fdopen(os.dup(request.fd), "rb") as file:
             file.seek(0)
             with av.open(file, container_options=options) as container:
-                streams = _wanted(av, container, request, folder)
-                _decode_all(av, container, streams, say)
+                streams = _select_streams(av, container, request, folder)
+                _decode_all(av, container, streams, send)
         for one in streams.values():
             one.finish()
     except av.error.InvalidDataError:
@@ -201,8 +206,8 @@ def _decode(request: Request, folder: Path, say: Say) -> list[str]:
     if any(one.damaged for one in silent):
         raise TruncatedAudio(path, "nothing in it can be decoded; copy or export it again")
     if silent:
-        what = "it holds no sound" if request.stems is None else "one of its stems has no sound"
-        raise EmptyAudio(path, f"{what}; export it again")
+        fault = "it holds no audio" if request.stems is None else "one of its stems has no audio"
+        raise EmptyAudio(path, f"{fault}; export it again")
     several = len(streams) > 1
     return [
         f"stem {number}: {warning}" if several else warning
@@ -210,12 +215,12 @@ def _decode(request: Request, folder: Path, say: Say) -> list[str]:
     ]  # fmt: skip
 
 
-def _wanted(av: Any, container: Any, request: Request, folder: Path) -> dict[int, _Stream]:
-    """What is to be written, by the numbers of the streams in their container."""
+def _select_streams(av: Any, container: Any, request: Request, folder: Path) -> dict[int, _Stream]:
+    """Return the streams to be written, by their index in the container."""
     path = Path(request.name)
     found = list(container.streams.audio)
     if not found:
-        raise NotAudio(path, "it holds no sound that is known")
+        raise NotAudio(path, "it holds no audio in a known format")
     if request.stems is None:
         best = container.streams.best("audio") or found[0]
         wanted = [(found.index(best), "sound")]
@@ -225,7 +230,7 @@ def _wanted(av: Any, container: Any, request: Request, folder: Path) -> dict[int
         names = [*request.stems, *[""] * MAX_STEMS]
         wanted = [(number, names[number - 1]) for number in numbers]
         if not wanted:
-            raise NotAudio(path, "it holds no stems: there is one stream of sound, or none")
+            raise NotAudio(path, "it holds no stems, only a single audio stream")
     timings = _timings(container, request.fd, len(found))
     streams = {}
     for place, (number, name) in enumerate(wanted, 1):
@@ -247,9 +252,9 @@ def _timings(container: Any, fd: int, count: int) -> list[Timing]:
     return [Timing()] * count
 
 
-def _decode_all(av: Any, container: Any, streams: dict[int, _Stream], say: Say) -> None:
-    """Decode as far as it goes. Raises av.FFmpegError where that is nowhere."""
-    said = time.monotonic()
+def _decode_all(av: Any, container: Any, streams: dict[int, _Stream], send: Send) -> None:
+    """Decode up to the end or the first damage. Raises av.FFmpegError if nothing can be decoded."""
+    sent_at = time.monotonic()
     packets = container.demux(*(one.stream for one in streams.values()))
     while True:
         try:
@@ -257,7 +262,7 @@ def _decode_all(av: Any, container: Any, streams: dict[int, _Stream], say: Say) 
         except av.FFmpegError:
             if not any(one.frames for one in streams.values()):
                 raise
-            return  # it was cut off
+            return  # the file is truncated
         if packet is None:
             return
         one = streams[packet.stream.index]
@@ -268,15 +273,15 @@ def _decode_all(av: Any, container: Any, streams: dict[int, _Stream], say: Say) 
             continue
         for frame in frames:
             one.write(frame)
-        if frames and time.monotonic() >= said + SAY_SECONDS:
-            said = time.monotonic()
-            say({"seconds": round(one.frames / one.rate, 1)})
+        if frames and time.monotonic() >= sent_at + PROGRESS_SECONDS:
+            sent_at = time.monotonic()
+            send({"seconds": round(one.frames / one.rate, 1)})
 
 
 class _Stream:
-    """One stream to one FLAC file: of 24 bits where a lossless stream has them, else of 16.
+    """Writer of one stream to one FLAC file: 24 bits if a lossless stream has them, otherwise 16.
 
-    AAC decodes to floats and has no more than 16 bits to give.
+    AAC decodes to floats whose accuracy does not exceed 16 bits.
     """
 
     def __init__(self, av: Any, stream: Any, path: Path, file: Path, timing: Timing) -> None:
@@ -298,28 +303,28 @@ class _Stream:
         self._layout, self._format = "", "s16"
 
     def write(self, frame: Any) -> None:
-        """Take in what was decoded. Raises `AudioFileError`."""
+        """Write a decoded frame. Raises `AudioFileError`."""
         if self._sound is None:
             self._begin(frame)
         if self.damaged:
-            self._fill(frame)
-        taken = frame.format.name, frame.layout.name, frame.sample_rate
-        if taken != self._taken:
+            self._fill_hole(frame)
+        format_ = frame.format.name, frame.layout.name, frame.sample_rate
+        if format_ != self._taken:
             self._flush()
-            self._taken = taken
+            self._taken = format_
             self._convert = self._av.AudioResampler(
                 format=self._format, layout=self._layout, rate=self.rate
             )
         for one in self._convert.resample(frame):
-            self._put(one.to_ndarray().reshape(-1, self._channels))
+            self._write_samples(one.to_ndarray().reshape(-1, self._channels))
 
     def finish(self) -> None:
-        """All is decoded: say what is missing."""
+        """Write the resampler's remainder, and record a warning if audio is missing at the end."""
         self._flush()
         claimed = self._end
         if not claimed and self._timing.claimed:
             claimed = round(self._timing.claimed * self.rate)
-        near = 0.0 if self.damaged else NEAR_SECONDS * self.rate
+        near = 0.0 if self.damaged else MAX_SHORTFALL_SECONDS * self.rate
         if self.frames and claimed - self.frames > near:
             held, whole = self.frames / self.rate, claimed / self.rate
             self.warnings.append(
@@ -328,7 +333,7 @@ class _Stream:
             )
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the FLAC file."""
         if self._sound is not None:
             self._sound.close()
 
@@ -337,13 +342,13 @@ class _Stream:
         self._layout, self._first_pts = frame.layout.name, frame.pts
         if not 1 <= self._channels <= MAX_CHANNELS:
             raise UnsupportedAudio(
-                self._path, f"it has {self._channels} channels and {MAX_CHANNELS} is the most that "
-                "can be mixed down; export it in stereo"
+                self._path, f"it has {self._channels} channels, and at most {MAX_CHANNELS} can be "
+                "mixed down; export it in stereo"
             )  # fmt: skip
         codec = self.stream.codec_context.name
         lossless = codec in LOSSLESS or codec.startswith(("pcm_", "dsd_"))
         deep = lossless and frame.format.bits > 16
-        self._format = "s32" if deep else "s16"  # samples of 24 bits are the upper bits of 32
+        self._format = "s32" if deep else "s16"  # 24-bit samples are in the upper bits of 32
         subtype = "PCM_24" if deep else "PCM_16"
         self._sound = soundfile.SoundFile(
             self._file, "w", self.rate, self._channels, subtype, format="FLAC"
@@ -351,10 +356,10 @@ class _Stream:
         lead = self._lead()
         if self._timing.length:
             self._end = round((lead + self._timing.length) * self.rate)
-        self._silence(round(lead * self.rate))
+        self._write_silence(round(lead * self.rate))
 
-    def _fill(self, frame: Any) -> None:
-        # Silence in place of what could not be decoded, as long as the next frame's time says.
+    def _fill_hole(self, frame: Any) -> None:
+        # Replace the undecodable part by silence, up to the next frame's time stamp.
         self.damaged = False
         here, there = self.frames, self.frames
         if frame.pts is not None and self._first_pts is not None and frame.time_base:
@@ -362,70 +367,71 @@ class _Stream:
             there = round(seconds * self.rate)
         if there - here < MIN_HOLE_SECONDS * self.rate:
             there = here
-        self._silence(min(there - here, MAX_LEAD_SECONDS * self.rate))
+        self._write_silence(min(there - here, MAX_LEAD_SECONDS * self.rate))
         begin, end = here / self.rate, self.frames / self.rate
         if len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(
-                f"{begin:.1f} s to {end:.1f} s of it are damaged and silent; "
+                f"{begin:.1f} s to {end:.1f} s of it are damaged and play as silence; "
                 "copy or export it again"
             )
 
     def _lead(self) -> Fraction:
         return min(Fraction(MAX_LEAD_SECONDS), self._timing.lead)
 
-    def _silence(self, frames: int) -> None:
+    def _write_silence(self, frames: int) -> None:
         while frames > 0:
             count = min(frames, 1 << 16)
-            self._put(np.zeros((count, self._channels), np.int16))
+            self._write_samples(np.zeros((count, self._channels), np.int16))
             frames -= count
 
     def _flush(self) -> None:
         if self._convert is not None:
             for one in self._convert.resample(None):
-                self._put(one.to_ndarray().reshape(-1, self._channels))
+                self._write_samples(one.to_ndarray().reshape(-1, self._channels))
             self._convert = None
 
-    def _put(self, samples: np.ndarray) -> None:
+    def _write_samples(self, samples: np.ndarray) -> None:
         assert self._sound is not None
         if self._end:
             samples = samples[: max(0, self._end - self.frames)]
         if self.frames > MAX_SECONDS * self.rate:
-            raise UnsupportedAudio(self._path, "it lasts for more than a day; cut it")
+            raise UnsupportedAudio(self._path, "it is longer than a day; split it")
         self.frames += len(samples)
         self._sound.write(samples)
 
 
-def _hear() -> None:
-    # A thread of its own, so that the end of whoever asks is noticed in the middle of a file.
+def _exit_with_parent() -> None:
+    # Runs in a separate thread, so that the parent's exit is noticed in the middle of a file.
     while os.read(0, 1 << 10):
         pass
     os._exit(0)
 
 
 def main(arguments: list[str]) -> int:
-    """`arguments`: one request, as JSON."""
+    """Run the process. arguments: one request, as JSON."""
     give_way()
     mute_c_libraries()
-    threading.Thread(target=_hear, daemon=True).start()
-    # What others print must not get among the answers.
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    # Anything that libraries print must not get between the replies: redirect it to standard error.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def say(line: dict[str, Any]) -> None:
-        _allow()
+    def send(line: dict[str, Any]) -> None:
+        _extend_cpu_limit()
         out.write(json.dumps(line) + "\n")
         out.flush()
 
-    _allow()
+    _extend_cpu_limit()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    serve(arguments[0], say)
+    serve(arguments[0], send)
     return 0
 
 
-def _allow() -> None:
-    # Processor time from here on, after which the system ends this process (SIGXCPU).
+def _extend_cpu_limit() -> None:
+    # Limit the processor time from now on; when it is used up, the kernel ends this process
+    # (SIGXCPU).
     used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(used.ru_utime + used.ru_stime) + MAX_STILL_SECONDS
+    limit = int(used.ru_utime + used.ru_stime) + MAX_STALL_SECONDS
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))

@@ -81,7 +81,7 @@ def test_a_pipe_in_place_of_a_sidecar_does_not_hold_the_loader_up(tmp_path: Path
 def test_a_folder_of_very_many_files_is_refused_before_it_was_read(tmp_path: Path) -> None:
     for number in range(MAX_ENTRIES + 1):
         (tmp_path / f"{number}.txt").touch()
-    with pytest.raises(TooManyStems, match="name one file"):
+    with pytest.raises(TooManyStems, match="load a single file"):
         find_stems(tmp_path)
     (tmp_path / "0.txt").rename(tmp_path / "drums.wav")
     (tmp_path / "1.txt").unlink()

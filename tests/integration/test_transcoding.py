@@ -108,7 +108,7 @@ def test_the_death_of_a_transcoder_is_one_failed_load(
     until(lambda: len(transcoders(running)) == 1)
     transcoders(running)[0].kill()
     fail = client.receive_until("/fail")
-    assert fail[0] == "/deck/B/load" and "its transcoding was ended" in fail[1]
+    assert fail[0] == "/deck/B/load" and "its transcoding process was killed" in fail[1]
     os.close(lock)
     client.request("/deck/B/load", str(path), answer="/done")
     path.write_bytes(path.read_bytes()[:2000])

@@ -1,1 +1,1 @@
-"""File formats: headers, streams, and what belongs to the sound in a file."""
+"""Container formats: headers, streams, and the byte ranges of a file that hold audio."""

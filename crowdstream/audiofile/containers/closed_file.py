@@ -1,4 +1,4 @@
-"""A file that is not open, in place of one that is: of what need not or can't be read any more."""
+"""A stand-in for an open file that no longer has to be read, or no longer can be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crowdstream.audiofile.errors import FileUnreadable
 
 
 class ClosedFile:
-    """Has the shape of a `StemReader`, and nothing to read. Raises FileUnreadable on `read`."""
+    """Has the attributes of a `StemReader`, but no file behind it; `read` raises FileUnreadable."""
 
     def __init__(
         self, path: Path, frames: int, channels: int, dtype: Literal["int16", "float32"]
@@ -22,8 +22,8 @@ class ClosedFile:
         self.identity = 0, 0
 
     def read(self, start: int, count: int, out: Samples | None = None) -> Samples:
-        """Refuse to read."""
-        raise FileUnreadable(self.path, "it is not open any more; load it again")
+        """Raise FileUnreadable."""
+        raise FileUnreadable(self.path, "it is no longer open; load it again")
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: no file is open."""

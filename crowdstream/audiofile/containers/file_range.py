@@ -1,7 +1,7 @@
-"""Parts of an open file, read with `pread`: as bytes, and as a file that a decoder can read.
+"""Byte ranges of an open file, read with `pread`, and file objects assembled from them.
 
-They let libsndfile read a file with a mended header, or a stream from its middle, without a
-copy on disk. Each reads at its own offset, so several may share one descriptor.
+With these, libsndfile reads a file with a repaired header, or a stream from its middle, without a
+copy on disk. Each object keeps its own offset, so several can share one descriptor.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 import numpy.typing as npt
 
 Samples = npt.NDArray[Any]
-"""Decoded sound: float32 or int16, shape (frames, channels)."""
+"""Decoded audio: float32 or int16, shape (frames, channels), C-contiguous."""
 
 
 class Window:
-    """The bytes `start` to `end` (exclusive) of the descriptor `fd`, which stays the caller's."""
+    """Bytes `start` to `end` (exclusive) of the descriptor `fd`, which the caller owns and closes.
+    """
 
     def __init__(self, fd: int, start: int, end: int) -> None:
         self.fd = fd
@@ -27,23 +28,23 @@ class Window:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Length in bytes."""
         return self.end - self.start
 
     def pread(self, count: int, at: int) -> bytes:
-        """Up to `count` bytes from byte `at` of the window on. Raises `OSError`."""
+        """Return up to `count` bytes from byte `at` of the window. Raises `OSError`."""
         count = min(count, self.size - at)
         return os.pread(self.fd, count, self.start + at) if count > 0 else b""
 
     def part(self, start: int, end: int) -> Window:
-        """The bytes `start` to `end` of this window."""
+        """Return the window of bytes `start` to `end` (exclusive) within this one."""
         return Window(self.fd, self.start + start, min(self.start + end, self.end))
 
 
 class MadeFile(io.RawIOBase):
-    """A file to read that is put together from parts of another; see `_some`.
+    """A read-only file object of `length` bytes whose contents come from `_read_at`.
 
-    Closing this object closes nothing else.
+    Subclasses implement `_read_at`. Closing the object closes no descriptor.
     """
 
     def __init__(self, length: int = 0) -> None:
@@ -51,8 +52,8 @@ class MadeFile(io.RawIOBase):
         self._length = length
         self._at = 0
 
-    def _some(self, at: int, count: int) -> bytes:
-        """From 1 to `count` bytes from byte `at` on; none where they can't be read.
+    def _read_at(self, at: int, count: int) -> bytes:
+        """Return 1 to `count` bytes from byte `at`, or none if they can't be read.
 
         May raise `OSError`.
         """
@@ -78,10 +79,10 @@ class MadeFile(io.RawIOBase):
         parts = []
         while size > 0:
             data = b""
-            # libsndfile calls this from C, where an exception could only be printed. A failed
-            # read is the end of the data, which the decoder's caller notices.
+            # libsndfile calls this from C, where an exception could only be printed. A failed read
+            # is treated as the end of the data, which the decoder's caller detects.
             with contextlib.suppress(OSError):
-                data = self._some(self._at, size)
+                data = self._read_at(self._at, size)
             if not data:
                 break
             parts.append(data)
@@ -96,7 +97,7 @@ class MadeFile(io.RawIOBase):
 
 
 class SplicedFile(MadeFile):
-    """`head`, then the bytes `start` to `end` (exclusive) of a window."""
+    """The bytes `head`, followed by the bytes `start` to `end` (exclusive) of a window."""
 
     def __init__(self, head: bytes, window: Window, start: int, end: int) -> None:
         super().__init__(len(head) + max(0, end - start))
@@ -104,7 +105,7 @@ class SplicedFile(MadeFile):
         self._window = window
         self._start = start
 
-    def _some(self, at: int, count: int) -> bytes:
+    def _read_at(self, at: int, count: int) -> bytes:
         if at < len(self._head):
             return self._head[at : at + count]
         return self._window.pread(count, self._start + at - len(self._head))

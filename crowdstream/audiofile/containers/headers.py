@@ -1,13 +1,13 @@
-"""Checks the size fields of WAV and AIFF headers against the file that carries them.
+"""Check the size fields of WAV and AIFF headers against the file that carries them.
 
-libsndfile takes the zero that a streaming encoder leaves in its header as "no audio", trips over
-a missing pad byte, does not know BW64, and plays whatever is left of a file that was cut short
-without a word. All of this is settled here, before libsndfile sees the file: what contains sound
-plays to its end, with a warning where the header says something else.
+libsndfile reads the zero that a streaming encoder leaves in its header as "no audio", fails on a
+missing pad byte, does not support BW64, and plays what is left of a truncated file without a
+warning. This module resolves all of these cases before libsndfile sees the file: audio is played to
+its end, with a warning where the header claims something else.
 
-Sources: Microsoft/IBM "Multimedia Programming Interface and Data Specifications 1.0" (RIFF),
-EBU Tech 3306 (RF64), Recommendation ITU-R BS.2088 (BW64), Sony "Wave64 file format" and Apple
-"AIFF-C, draft 8/26/91".
+Sources: Microsoft/IBM "Multimedia Programming Interface and Data Specifications 1.0" (RIFF), EBU
+Tech 3306 (RF64), Recommendation ITU-R BS.2088 (BW64), Sony "Wave64 file format" and Apple "AIFF-C,
+draft 8/26/91".
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ from pathlib import Path
 from crowdstream.audiofile.containers.file_range import Window
 from crowdstream.audiofile.errors import EmptyAudio, TruncatedAudio
 
-# What encoders that write into a pipe leave where the length goes, because they can't go back:
-# ffmpeg all ones or zero, sox 0x7FFFF000, arecord the two values around 2 GiB, others 2 * 10**9.
+# Placeholders that encoders leave in the length field when they write into a pipe and can't seek
+# back: ffmpeg all ones or zero, sox 0x7FFFF000, arecord the two values around 2 GiB, others 2 *
+# 10**9.
 UNKNOWN_LENGTHS = frozenset(
     {0, 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFDB, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFFFDB, 0x80000000}
     | {2_000_000_000}
 )
 _W64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
-_MOST = 0xFFFFFFFF
-_MAX_CHUNKS = 10_000  # a real file has a dozen; stops a walk through crafted zero-length chunks
-_SEARCHED_BYTES = 1 << 20  # in which the sound's chunk is looked for where the sizes lead nowhere
-# Claimed and not there: a writer that counts its header in is not worth a word.
-_SLIGHT_BYTES = 4096
-_KNOWN = frozenset(
+_MAX_UINT32 = 0xFFFFFFFF
+# A real file has a dozen; the limit stops a walk through crafted zero-length chunks.
+_MAX_CHUNKS = 10_000
+_MAX_SEARCH_BYTES = 1 << 20  # in which the audio chunk is searched for when the sizes lead nowhere
+# A writer that counts its header as audio claims slightly too much: that merits no warning.
+_TOLERANCE_BYTES = 4096
+_KNOWN_CHUNKS = frozenset(
     b"fmt |fact|data|LIST|bext|id3 |ID3 |acid|smpl|inst|cue |plst|JUNK|junk|PAD |FLLR|PEAK|iXML|"
     b"axml|chna|cart|DISP|ds64|minf|elm1|regn|umid|_PMX|afsp|COMM|SSND|FVER|NAME|AUTH|(c) |ANNO|"
     b"COMT|MARK|INST|MIDI|AESD|APPL|SAUR|CHAN".split(b"|")
 )
-# After the sound, and no chunk: tags that programs append to files of any kind.
+# Tags that programs append after the audio of any file; they are not chunks.
 _APPENDED = (b"TAG", b"APETAGEX", b"ID3", b"LYRICS", b"\0\0\0\0")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk of an IFF-like file; `at` and `size` are those of its body, in bytes.
+    """One chunk of an IFF-like file; `at` and `size` are the offset and size of its body in bytes.
 
-    `odd`: it did not lie where the chunk before it ends.
+    odd: the chunk does not begin where the previous one ends.
     """
 
     tag: bytes
@@ -56,9 +58,9 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Head:
-    """What to read in place of a file's bytes up to `end`, where its audio starts.
+    """Bytes to read in place of a file's own bytes up to `end`, where its audio begins.
 
-    With `stretched`, the audio goes on for so many bytes behind what the header claims.
+    stretched: number of bytes by which the audio continues beyond the size in the header.
     """
 
     data: bytes
@@ -68,10 +70,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Checked:
-    """A header that was looked at: what to read in its place, if anything, and what is odd.
+    """Result of a header check: the replacement header, if one is needed, and the audio's range.
 
-    `missing`: bytes of audio that are claimed and not there. at, size: bytes where the audio begins
-    and that it takes, 0 where that is not known. form: what says its format (`fmt ` or `COMM`).
+    missing: bytes of audio that the header claims and the file does not hold. at, size: offset and
+    size of the audio in bytes, 0 if unknown. form: body of the format chunk (`fmt ` or `COMM`).
     """
 
     head: Head | None = None
@@ -85,9 +87,9 @@ FINE = Checked()
 
 
 def check_header(window: Window, path: Path) -> Checked:
-    """What to put in place of a file's first bytes, and what is odd about them.
+    """Check a file's header and return its replacement, if one is needed, and its irregularities.
 
-    Raises TruncatedAudio where a header ends before any audio, EmptyAudio when a WAV or AIFF file
+    Raises TruncatedAudio if a header ends before any audio, and EmptyAudio if a WAV or AIFF file
     ends before its first frame.
     """
     start = window.pread(16, 0)
@@ -103,7 +105,7 @@ def check_header(window: Window, path: Path) -> Checked:
                 audio = chunk.at, min(chunk.size, rest), form
                 return Checked(None, _missing(chunk.size, rest), *audio)
             if chunk.tag == b"fmt ":
-                form = window.pread(min(chunk.size, _SLIGHT_BYTES), chunk.at)
+                form = window.pread(min(chunk.size, _TOLERANCE_BYTES), chunk.at)
     return FINE
 
 
@@ -116,13 +118,13 @@ def _check_wave(window: Window, path: Path, form: bytes) -> Checked:
         odd = odd or chunk.odd
         if chunk.tag == b"ds64":
             big_size = int.from_bytes(window.pread(16, chunk.at)[8:], "little")
-        if chunk.tag in (b"fmt ", b"fact") and chunk.size <= _SLIGHT_BYTES:
+        if chunk.tag in (b"fmt ", b"fact") and chunk.size <= _TOLERANCE_BYTES:
             kept.setdefault(chunk.tag, window.pread(chunk.size, chunk.at))
         if chunk.tag != b"data":
             continue
         rest = window.size - chunk.at
         riff_size = struct.unpack(order + "I", window.pread(4, 4))[0]
-        # An honest empty file counts the zero-length chunk, and what follows it, in its total.
+        # In a truly empty file, the RIFF size covers the zero-length chunk and what follows it.
         counts_what_follows = riff_size not in UNKNOWN_LENGTHS and riff_size + 8 > chunk.at
         if rest <= 0 and chunk.size not in UNKNOWN_LENGTHS:
             raise TruncatedAudio(
@@ -133,26 +135,26 @@ def _check_wave(window: Window, path: Path, form: bytes) -> Checked:
         if rest <= 0 or (chunk.size == 0 and counts_what_follows and big_size is None):
             raise EmptyAudio(path, "it has a WAV header and no audio; export it again")
         size = chunk.size
-        if size == _MOST and big_size not in (None, 0, 0xFFFFFFFFFFFFFFFF):
+        if size == _MAX_UINT32 and big_size not in (None, 0, 0xFFFFFFFFFFFFFFFF):
             size = int(big_size or 0)
         elif size in UNKNOWN_LENGTHS:
-            # Somebody may have recorded that many bytes; then other chunks follow.
+            # The recording may really have that many bytes; in that case, other chunks follow.
             following = window.pread(8, chunk.at + size) if 0 < size < rest else b""
-            honest = _is_chunk(following, rest - size - 8, order)
-            size = size if honest else rest
-        elif rest > _MOST and _wrapped(size, rest):
+            is_real_size = _is_chunk(following, rest - size - 8, order)
+            size = size if is_real_size else rest
+        elif rest > _MAX_UINT32 and _wrapped(size, rest):
             size = rest
         missing = _missing(size, rest)
         played = min(size, rest)
-        stretched = _behind(window, chunk.at, played, order)
+        stretched = _unclaimed_bytes(window, chunk.at, played, order)
         played += stretched
         if b"fmt " not in kept:
-            return Checked(missing=missing)  # it may come later: libsndfile decides
+            return Checked(missing=missing)  # it may come later; libsndfile decides
         audio = chunk.at, played, kept[b"fmt "]
         fine = not (odd or stretched) and (
-            played == chunk.size or (chunk.size == _MOST and bool(big_size))
+            played == chunk.size or (chunk.size == _MAX_UINT32 and bool(big_size))
         )
-        # libsndfile takes too much as "to the end of the file".
+        # libsndfile reads a size that is too large as "to the end of the file".
         if (fine and size == played) or (
             not odd and not stretched and chunk.size > rest and form == b"RIFF"
         ):
@@ -163,16 +165,17 @@ def _check_wave(window: Window, path: Path, form: bytes) -> Checked:
 
 
 def _wave_head(kept: dict[bytes, bytes], size: int, order: str) -> bytes:
-    """A header with the `fmt` and `fact` chunks of the old one, for `size` bytes of audio.
+    """Return a WAV header for `size` bytes of audio, with the old header's `fmt` and `fact` chunks.
 
-    Of more than 4 GB it is RF64, with 64-bit sizes in a `ds64` chunk of 28 bytes (EBU Tech 3306).
+    Above 4 GB it is an RF64 header, with 64-bit sizes in a `ds64` chunk of 28 bytes (EBU Tech
+    3306).
     """
     body = b"".join(
         tag + struct.pack(order + "I", len(data)) + data + b"\0" * (len(data) & 1)
         for tag, data in kept.items()
     )
     total = 4 + len(body) + 8 + size
-    if total <= _MOST:
+    if total <= _MAX_UINT32:
         form = b"RIFF" if order == "<" else b"RIFX"
         sizes = struct.pack(order + "I", total), struct.pack(order + "I", size)
         return form + sizes[0] + b"WAVE" + body + b"data" + sizes[1]
@@ -181,19 +184,19 @@ def _wave_head(kept: dict[bytes, bytes], size: int, order: str) -> bytes:
     return b"RF64" + unknown + b"WAVE" + big + body + b"data" + unknown
 
 
-def _behind(window: Window, at: int, size: int, order: str) -> int:
-    """Bytes of audio behind what a data chunk claims: those of a header that was never updated.
+def _unclaimed_bytes(window: Window, at: int, size: int, order: str) -> int:
+    """Return the bytes of audio after a data chunk whose header was never updated; 0 if none.
 
-    What follows honest audio are chunks up to the file's end, or appended tags.
+    Audio with a correct size is followed by chunks up to the file's end, or by appended tags.
     """
     end = at + size + (size & 1)
     left = window.size - at - size
-    if left <= _SLIGHT_BYTES:
+    if left <= _TOLERANCE_BYTES:
         return 0
     following = window.pread(12, end)
     if following.startswith(_APPENDED) or _is_chunk(following, window.size - end - 8, order):
         return 0
-    # A pad byte that is missing: the chunk lies one byte earlier.
+    # If the pad byte is missing, the chunk lies one byte earlier.
     if size & 1 and _is_chunk(window.pread(8, end - 1), window.size - end - 7, order):
         return 0
     return left
@@ -205,10 +208,10 @@ def _check_aiff(window: Window, path: Path) -> Checked:
     kind = window.pread(4, 8)
     for chunk in chunks(window, ">", b"SSND"):
         odd = odd or chunk.odd
-        if chunk.tag == b"COMM" and chunk.size <= _SLIGHT_BYTES:
+        if chunk.tag == b"COMM" and chunk.size <= _TOLERANCE_BYTES:
             comm = window.pread(chunk.size, chunk.at)
         if chunk.tag == b"wave":
-            little = _is_little(window.pread(min(chunk.size, _SLIGHT_BYTES), chunk.at))
+            little = _is_little(window.pread(min(chunk.size, _TOLERANCE_BYTES), chunk.at))
         if chunk.tag != b"SSND":
             continue
         rest = window.size - chunk.at
@@ -230,7 +233,7 @@ def _check_aiff(window: Window, path: Path) -> Checked:
         little = little and channels > 0 and comm[18:22] in _LITTLE_AIFF | _EITHER_AIFF
         if frames == held and not odd and not little and played == chunk.size:
             return Checked(None, 0, chunk.at + 8, held * width, comm)
-        if frames > held or (held - frames) * width > _SLIGHT_BYTES:
+        if frames > held or (held - frames) * width > _TOLERANCE_BYTES:
             frames = held
         if little:
             head = _wave_head({b"fmt ": _wave_form(comm)}, frames * width, "<")
@@ -239,20 +242,21 @@ def _check_aiff(window: Window, path: Path) -> Checked:
         version = b"FVER" + struct.pack(">II", 4, 0xA2805140) if kind == b"AIFC" else b""
         own = version + b"COMM" + struct.pack(">I", len(comm)) + own
         played = 8 + frames * width
-        total = min(4 + len(own) + 8 + played, _MOST)
+        total = min(4 + len(own) + 8 + played, _MAX_UINT32)
         head = b"FORM" + struct.pack(">I", total) + kind + own
-        head += b"SSND" + struct.pack(">I", min(played, _MOST))
+        head += b"SSND" + struct.pack(">I", min(played, _MAX_UINT32))
         return Checked(Head(head, chunk.at), missing, chunk.at + 8, frames * width, comm)
     raise TruncatedAudio(path, "its AIFF header ends before any audio; copy or export it again")
 
 
-# Codecs of AIFF-C whose frames have as many bytes as their bits say.
+# AIFF-C codecs whose frames take as many bytes as their bit depth implies.
 _PLAIN_AIFF = frozenset(
     {b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64", b"raw ",
      b"23ni", b"42n1", b"42ni"}
 )  # fmt: skip
-# Little-endian integers, and codecs of either order: a `wave` chunk with QuickTime's `enda` atom
-# says so. libsndfile takes no notice of it, and floats in the wrong order are noise at any level.
+# Codecs with little-endian integers, and codecs of either byte order, which QuickTime's `enda` atom
+# in a `wave` chunk specifies. libsndfile ignores that atom; floats read in the wrong byte order
+# would be noise of any level.
 _LITTLE_AIFF = frozenset({b"23ni", b"42n1", b"42ni"})
 _EITHER_AIFF = frozenset({b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"})
 
@@ -268,7 +272,7 @@ def _is_little(atoms: bytes) -> bool:
 
 
 def _wave_form(comm: bytes) -> bytes:
-    """The `fmt` chunk of the WAV file with the samples of an AIFF-C file in the other order."""
+    """Return the `fmt` chunk of a little-endian WAV file for the samples of an AIFF-C file."""
     channels, bits = struct.unpack(">h4xh", comm[:8])
     width = channels * ((bits + 7) // 8)
     kind = 3 if comm[18:20].lower() == b"fl" else 1
@@ -278,7 +282,7 @@ def _wave_form(comm: bytes) -> bytes:
 
 
 def iff_rate(comm: bytes) -> int:
-    """Frames a second in the `COMM` chunk of an AIFF file; 0 for nonsense."""
+    """Return the sample rate in Hz in the `COMM` chunk of an AIFF file; 0 if it is nonsense."""
     power, mantissa = struct.unpack_from(">HQ", comm, 8)
     # An 80-bit float: 63 bits of fraction, exponent biased by 16383.
     exponent = (power & 0x7FFF) - 16383 - 63
@@ -287,32 +291,32 @@ def iff_rate(comm: bytes) -> int:
 
 def _missing(size: int, rest: int) -> int:
     missing = size - rest
-    return missing if missing > _SLIGHT_BYTES else 0
+    return missing if missing > _TOLERANCE_BYTES else 0
 
 
 def _wrapped(size: int, rest: int) -> bool:
-    # Counted modulo 2**32, by a writer that took no notice; but for the padding.
+    # The writer counted modulo 2**32 without noticing; allow for the pad byte.
     return rest - size >= 1 << 32 and (rest - size) % (1 << 32) <= 1
 
 
 def _is_chunk(head: bytes, left: int, order: str) -> bool:
-    """Whether these bytes can begin a chunk, with `left` bytes behind its eight."""
+    """Return whether `head` can begin a chunk, given `left` bytes after its first eight."""
     if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in head[:4]):
         return False
     return int(struct.unpack(order + "I", head[4:8])[0]) <= max(0, left) + 1
 
 
 def chunks(window: Window, order: str, wanted: bytes | None, at: int = 12) -> Iterator[Chunk]:
-    """Chunks of a RIFF ("<") or IFF (">") file from byte `at` on, in order.
+    """Yield the chunks of a RIFF ("<") or IFF (">") file from byte `at`, in order.
 
-    The last one is that with the sound, `wanted`; without that, the file's last. Bodies are padded
-    to even lengths. Where that leads to no chunk, but a byte before or behind it one begins, that
-    is the next one; and where nothing of the kind does, `wanted` is looked for.
+    Iteration ends with the audio chunk `wanted`, or with the file's last chunk if there is none.
+    Bodies are padded to even lengths. If no chunk begins at the padded end of a body, but one
+    begins a byte earlier or later, it is taken as the next one; otherwise `wanted` is searched for.
     """
     odd = False
     for _ in range(_MAX_CHUNKS):
         head = window.pread(8, at)
-        if len(head) < 8:  # cut since its size was asked, or a size that leads too far
+        if len(head) < 8:  # truncated since its size was read, or a size that leads past the end
             break
         tag, size = head[:4], struct.unpack(order + "I", head[4:])[0]
         if tag != wanted and not _is_chunk(head, window.size - at - 8, order):
@@ -328,7 +332,7 @@ def chunks(window: Window, order: str, wanted: bytes | None, at: int = 12) -> It
         at, odd = ends + shift, shift != 0
     if wanted is None:
         return
-    data = window.pread(_SEARCHED_BYTES, at)
+    data = window.pread(_MAX_SEARCH_BYTES, at)
     found = data.find(wanted)
     if found >= 0 and len(data) >= found + 8:
         size = struct.unpack(order + "I", data[found + 4 : found + 8])[0]
@@ -336,15 +340,15 @@ def chunks(window: Window, order: str, wanted: bytes | None, at: int = 12) -> It
 
 
 def _shift(window: Window, at: int, order: str) -> int | None:
-    """Where the next chunk lies, from where it should: 0, a byte before or behind; None: nowhere.
+    """Return how far from its expected place the next chunk begins (0, -1 or 1 byte), or None.
 
-    Three letters of a name and a byte of its size may look like another name, so known ones count
-    first.
+    Three letters of a name and a byte of its size may look like another name, so known names take
+    precedence.
     """
     plausible = []
     for shift in (0, -1, 1):
         head = window.pread(8, at + shift)
-        if head[:4] in _KNOWN:
+        if head[:4] in _KNOWN_CHUNKS:
             return shift
         if _is_chunk(head, window.size - at - shift - 8, order):
             plausible.append(shift)
@@ -352,7 +356,8 @@ def _shift(window: Window, at: int, order: str) -> int | None:
 
 
 def w64_chunks(window: Window) -> Iterator[Chunk]:
-    """Chunks of a Wave64 file: 16-byte names, sizes that include the 24 bytes before the body."""
+    """Yield the chunks of a Wave64 file: 16-byte names; sizes include the 24 bytes before the body.
+    """
     at = 40
     for _ in range(_MAX_CHUNKS):
         head = window.pread(24, at)

@@ -1,4 +1,4 @@
-"""The recordings that a file was joined of, one after the other; most files hold one."""
+"""The recordings of which a file was joined; most files hold one."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from crowdstream.audiofile.containers.unplayable_formats import is_known
 
 @dataclass(frozen=True)
 class Part:
-    """One recording within a file, and of an MP3 what its frame headers say."""
+    """One recording within a file; `layout` is set for an MP3 whose frame headers have been read.
+    """
 
     window: Window
     layout: Mp3Layout | None = None
 
 
 def find_parts(window: Window, progress: Callable[[], None]) -> list[Part]:
-    """The recordings in a file, in order, at least one; without the ID3v2 tags before the first.
+    """Return the recordings in a file, in order; at least one.
 
-    progress: called now and then, while all of the file is gone through.
+    ID3v2 tags before the first one are left out. progress: called from time to time while the whole
+    file is scanned.
     """
     whole = window
     start = after_tags(window)
     if start >= window.size > 0:
-        start = first_frame(window)  # a tag that claims more than the file
+        start = first_frame(window)  # a tag that claims more bytes than the file has
     if 0 < start < window.size:
         window = window.part(start, window.size)
     head = window.pread(4, 0)
@@ -45,7 +47,7 @@ def find_parts(window: Window, progress: Callable[[], None]) -> list[Part]:
         window = window.part(start, window.size)
         layouts = survey(window)
     if len(layouts) < 2:
-        # A tag in front is libsndfile's own to skip in an MP3 file, and trips it up in others.
+        # libsndfile skips a leading tag in an MP3 file by itself, but fails on one in other files.
         return [Part(window, layouts[0] if layouts else None)] if head else [Part(whole)]
     ends = [layout.start for layout in layouts[1:]] + [window.size]
     return [

@@ -1,11 +1,11 @@
-"""MP3 files: where their sound begins, how long it is, and of which encodings it is joined.
+"""MP3 files: where the audio begins, its length, and the encodings of which a file was joined.
 
-Without the Xing/Info tag that most encoders write, mpg123 (which libsndfile decodes MP3 with)
-guesses the length from the first frame and the file's size: a little too long for constant-rate
-files, and far off for variable-rate ones. Counting the frame headers gives the true number.
-libsndfile never reads past its guess; where that is too short, a tag made here and put before
-the first frame tells the decoder better. Files that were joined hold a tag in their middle, and
-mpg123 stops where the first one says; each part is decoded on its own here.
+Without the Xing/Info tag that most encoders write, mpg123 (libsndfile's MP3 decoder) guesses the
+length from the first frame and the file's size. The guess is slightly too long for constant-rate
+files and far off for variable-rate ones. Counting the frame headers gives the true length.
+libsndfile never reads past its guess; where that is too short, a tag made here and placed before
+the first frame gives the decoder the true length. Joined files hold a tag in their middle, and
+mpg123 stops at the end of the first one; here, each part is decoded separately.
 
 Sources: ISO/IEC 11172-3 and 13818-3 (frame header); "Xing/Info tag" as written by LAME ("MP3 Info
 Tag revision 1", gabriel.mp3-tech.org); id3.org "ID3 tag version 2.4.0" (header).
@@ -22,26 +22,26 @@ _BIT_RATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320
 _BIT_RATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _CHUNK = 1 << 20  # bytes read at a time while counting
-# Places where a frame could begin and none does, over the whole file. Pictures between joined
-# tracks have some thousand; a file made of nothing else would hold the loader up for hours.
+# Limit, per file, on places where a frame could begin and none does. Pictures between joined tracks
+# have a few thousand; a file made of nothing else would block the loader for hours.
 _MAX_TRIES = 200_000
-_TAG_BYTES = 256  # of a frame, in which its Xing/Info tag lies
+_TAG_BYTES = 256  # of a frame, enough to hold its Xing/Info tag
 MAX_PARTS = 1000
 _SLIP_FRAMES = 8
-_MAX_ID3 = 32  # tags before the sound, one after the other
-_MAX_PADDING = 1 << 16  # zeros between tags and sound
-_MAX_JUNK = 1 << 16  # bytes that are no tag either, before the sound
-_MAX_FRAME_BYTES = 1 << 11  # 1441 bytes, and the next one's header
-_SURE_FRAMES = 8  # that follow each other by chance in one file of 2**60 or so
-# mpg123's own delay; it trims it where a file carries a tag, and only there.
+_MAX_ID3 = 32  # consecutive tags before the audio
+_MAX_PADDING = 1 << 16  # zero bytes between tags and audio
+_MAX_JUNK = 1 << 16  # bytes before the audio that are not a tag
+_MAX_FRAME_BYTES = 1 << 11  # 1441 bytes, plus the next frame's header
+_SURE_FRAMES = 8  # consecutive frames, which occur by chance in about one of 2**60 files
+# Frames that mpg123 itself delays; it trims them only if the file carries a tag.
 DECODER_DELAY = 529  # frames
-# What most encoders put before the first sample (LAME, and ffmpeg with it).
+# Delay that most encoders (LAME, and with it ffmpeg) put before the first sample.
 ENCODER_DELAY = 576  # frames
 
 
 @dataclass(frozen=True)
 class FrameHeader:
-    """What a layer III frame's four header bytes say: its length in bytes, and its kind."""
+    """Contents of a layer III frame's four header bytes; `length` is in bytes, `rate` in Hz."""
 
     length: int
     mpeg1: bool
@@ -50,19 +50,19 @@ class FrameHeader:
 
     @property
     def samples(self) -> int:
-        """Sample frames that it decodes to."""
+        """Number of sample frames that the frame decodes to."""
         return 1152 if self.mpeg1 else 576
 
     @property
     def side(self) -> int:
-        """Bytes of side information, behind which a Xing/Info tag begins."""
+        """Bytes of side information, after which a Xing/Info tag begins."""
         if self.mpeg1:
             return 17 if self.mono else 32
         return 9 if self.mono else 17
 
 
 def parse_header(head: bytes) -> FrameHeader | None:
-    """The layer III frame header in the first four bytes of `head`, or None."""
+    """Parse the layer III frame header in the first four bytes of `head`; None if there is none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return None
     version, rate, frequency = (head[1] >> 3) & 3, head[2] >> 4, (head[2] >> 2) & 3
@@ -78,9 +78,10 @@ def parse_header(head: bytes) -> FrameHeader | None:
 
 @dataclass(frozen=True)
 class InfoTag:
-    """A Xing/Info tag: frames it claims (None: it does not say), delay and padding in samples.
+    """A Xing/Info tag: claimed number of MPEG frames, and delay and padding in samples.
 
-    Delay and padding are None without LAME's extension.
+    frames is None if the tag does not state it; delay and padding are None without LAME's
+    extension.
     """
 
     frames: int | None
@@ -89,7 +90,7 @@ class InfoTag:
 
 
 def info_tag(frame: bytes, header: FrameHeader) -> InfoTag | None:
-    """The tag in a frame, of which the first 256 bytes are needed; None where it holds sound."""
+    """Parse the Xing/Info tag in a frame's first 256 bytes; None if the frame holds audio."""
     at = 4 + header.side
     if frame[at : at + 4] not in (b"Xing", b"Info"):
         return None
@@ -108,10 +109,10 @@ def info_tag(frame: bytes, header: FrameHeader) -> InfoTag | None:
 
 @dataclass(frozen=True)
 class Mp3Layout:
-    """One encoding, as a walk over its frame headers found it.
+    """One encoding in an MP3 file, as found by a walk over its frame headers.
 
-    start, end: bytes of the first frame and after the last one. count: frames that hold sound.
-    first: the header of its first frame. tag: its Xing/Info tag.
+    start, end: byte offsets of the first frame and of the end of the last one. count: MPEG frames
+    that hold audio. first: header of the first frame. tag: its Xing/Info tag, if there is one.
     """
 
     start: int
@@ -127,9 +128,10 @@ class Mp3Layout:
 
     @property
     def length(self) -> int:
-        """Sample frames after the trimming that the tag asks for, as mpg123 does it.
+        """Sample frames after the trimming that the tag requests, as mpg123 does it.
 
-        What has no tag is given one (`with_length_tag`), with which mpg123 trims its own delay.
+        An encoding without a tag is given one by `with_length_tag`, with which mpg123 trims its own
+        delay.
         """
         trimmed = DECODER_DELAY
         if self.tag is not None and self.tag.delay is not None and self.tag.padding is not None:
@@ -138,18 +140,18 @@ class Mp3Layout:
 
     @property
     def missing(self) -> int:
-        """Frames that the tag claims and that are not there."""
+        """Sample frames that the tag claims and the file does not hold."""
         claimed = self.tag.frames if self.tag is not None else None
         return max(0, (claimed or 0) - self.count) * self.first.samples
 
     @property
     def unknown_delay(self) -> int:
-        """Frames that an encoder has most likely put before the sound, and nothing trims."""
+        """Sample frames that an encoder most likely put before the audio and that nothing trims."""
         return ENCODER_DELAY if self.tag is None or self.tag.delay is None else 0
 
 
 def after_tags(window: Window) -> int:
-    """The byte behind the ID3v2 tags at a file's beginning, and behind the zeros that pad them."""
+    """Return the offset of the first byte after leading ID3v2 tags and the zeros that pad them."""
     at = 0
     for _ in range(_MAX_ID3):
         head = window.pread(10, at)
@@ -159,7 +161,7 @@ def after_tags(window: Window) -> int:
         for byte in head[6:]:
             size = size << 7 | byte
         at += 10 + size + (10 if head[5] & 0x10 else 0)
-        # Writers that enlarge a tag leave zeros behind it, or count its header twice.
+        # Some writers leave zeros behind a tag that they enlarge, or count its header twice.
         padding = window.pread(_MAX_PADDING, at)
         zeros = len(padding) - len(padding.lstrip(b"\0"))
         if zeros > 4 or (zeros and padding[zeros : zeros + 3] in (b"ID3", b"fLa")):
@@ -168,16 +170,16 @@ def after_tags(window: Window) -> int:
 
 
 def first_frame(window: Window) -> int:
-    """The byte where two frames follow each other for the first time; 0 where none do."""
+    """Return the byte offset of the first frame that another one follows; 0 if there is none."""
     return _Walk(window).next(0) or 0
 
 
 def after_junk(window: Window) -> int:
-    """The byte of the first of several frames of one kind; 0 where no MP3 file begins soon.
+    """Return the byte offset of the first of several frames of one kind; 0 if none begins soon.
 
-    For files of no known format: radio rippers and broken tags leave bytes before the sound.
+    For files of no known format: radio rippers and broken tags leave bytes before the audio.
     """
-    # No more than its beginning is searched, however large the file is.
+    # Only the beginning is searched, however large the file is.
     walk, at = _Walk(window.part(0, min(window.size, _MAX_JUNK + _MAX_FRAME_BYTES))), 0
     while (found := walk.next(at)) is not None and found <= _MAX_JUNK:
         at, place, kinds = found, found, set()
@@ -194,9 +196,10 @@ def after_junk(window: Window) -> int:
 
 
 def survey(window: Window) -> list[Mp3Layout]:
-    """Walk over an MP3 file's frame headers; empty when it does not start with layer III frames.
+    """Walk over an MP3 file's frame headers and return its encodings in order.
 
-    Takes one pass over the file, about 40 ms for an hour of music.
+    Empty if the file does not start with layer III frames. Takes one pass over the file, about 40
+    ms for an hour of music.
     """
     at = 0
     found: list[Mp3Layout] = []
@@ -213,7 +216,7 @@ def survey(window: Window) -> list[Mp3Layout]:
 
 
 class _Walk:
-    """Goes from frame to frame. What is none is stepped over, up to so many places in all."""
+    """A walk from frame to frame that skips other bytes, up to `_MAX_TRIES` places per file."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
@@ -221,13 +224,14 @@ class _Walk:
         self._base, self._data = 0, b""
 
     def part(self, start: int) -> tuple[Mp3Layout | None, int | None]:
-        """The encoding that begins at a byte, and where the next one does, if one follows."""
+        """Return the encoding that begins at byte `start`, and the offset of the next one, if any.
+        """
         head = self._window.pread(_TAG_BYTES, start)
         first = parse_header(head)
         if first is None or start + first.length > self._window.size:
             return None, None
         tag = info_tag(head, first)
-        # What a tag does not count was appended, if it is more than an encoder's slip.
+        # Frames beyond the tag's count were appended, unless an encoder's error explains them.
         counted = 1 + tag.frames if tag is not None and tag.frames else 0
         beyond = end_of_counted = 0
         next_part: int | None = None
@@ -257,7 +261,7 @@ class _Walk:
 
     def _begins(self, at: int, frame: FrameHeader, first: FrameHeader) -> bool:
         if frame.rate != first.rate:
-            # A single one is damage, not another encoding.
+            # A single frame at another rate is damage, not another encoding.
             ahead = parse_header(self._window.pread(4, at + frame.length))
             return ahead is not None and ahead.rate == frame.rate
         place = 4 + frame.side
@@ -272,8 +276,8 @@ class _Walk:
         return self._data[at - self._base : at - self._base + count]
 
     def next(self, at: int) -> int | None:
-        """The first byte behind `at` where a frame begins that another one follows."""
-        # A lone 0xFF is no frame: ask for a second header where the first one would end.
+        """Return the offset of the next frame after byte `at` that another frame follows."""
+        # A lone 0xFF is not a frame: require a second header where the first frame would end.
         while self._tries <= _MAX_TRIES and at + 4 <= self._window.size:
             self._tries += 1
             self._bytes(at, 4)
@@ -288,9 +292,10 @@ class _Walk:
 
 
 def with_length_tag(window: Window, layout: Mp3Layout) -> SplicedFile:
-    """The MP3 file with a length tag in front of its first frame, or with the length in its own.
+    """Return the MP3 file with its true length in a tag before or inside its first frame.
 
-    mpg123 trims its own delay (529 frames) from the start of files that have such a tag.
+    mpg123 trims its own delay (529 frames) from the start of files that have such a tag. Raises
+    ValueError if the file no longer starts with the frame that was found there.
     """
     head = window.pread(4, layout.start)
     first = parse_header(head)
@@ -305,7 +310,7 @@ def with_length_tag(window: Window, layout: Mp3Layout) -> SplicedFile:
 
 
 def _with_count(frame: bytes, header: FrameHeader, frames: int) -> bytes:
-    """The frame with a Xing/Info tag, which is made to say how many frames follow."""
+    """Return the frame with its Xing/Info tag rewritten to claim `frames` MPEG frames."""
     at = 4 + header.side + 4
     flags = int.from_bytes(frame[at : at + 4], "big")
     rest = frame[at + (8 if flags & 1 else 4) :]
@@ -314,9 +319,9 @@ def _with_count(frame: bytes, header: FrameHeader, frames: int) -> bytes:
 
 
 def _length_tag(head: bytes, first: FrameHeader, frames: int, audio_bytes: int) -> bytes:
-    """A silent frame of the same kind as the first, holding an "Info" tag.
+    """Return a silent frame of the same kind as the first one that holds an "Info" tag.
 
-    The bit rate is the lowest one whose frame has room for it.
+    Its bit rate is the lowest whose frames have room for the tag.
     """
     tag = b"Info" + struct.pack(">III", 3, frames, audio_bytes)
     for rate in range(1, 15):

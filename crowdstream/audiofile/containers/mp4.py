@@ -1,9 +1,9 @@
-"""What MP4 files say beside their sound: the stems of `.stem.mp4` files, tags, and timing.
+"""Metadata of MP4 files: the stem names of `.stem.mp4` files, tags, and timing.
 
-Boxes are those of ISO/IEC 14496-12. The names of stems are JSON in the box `moov/udta/stem`, in the
-format of Native Instruments; tags are in `moov/udta/meta/ilst`, as iTunes has them. An encoder of
-AAC puts some silence before the sound and after it: what of it is to be played, the edit list
-(`elst`) says, or iTunes' tag `iTunSMPB` (delay, padding and length in frames, hexadecimal).
+Boxes follow ISO/IEC 14496-12. Stem names are JSON in the box `moov/udta/stem`, in Native
+Instruments' format; tags are in `moov/udta/meta/ilst`, as iTunes writes them. AAC encoders put some
+silence before and after the audio. The part to be played is given by the edit list (`elst`), or by
+iTunes' tag `iTunSMPB` (delay, padding and length in frames, hexadecimal).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from typing import Any
 from crowdstream.system.safe_open import open_to_read
 from crowdstream.system.text import printable
 
-# Of one file, at all depths together: a limit for each box would be multiplied by that of the box
-# around it. A film with chapters has a few hundred.
+# Per file, at all depths together: a limit per box would be multiplied by that of the enclosing
+# box. A film with chapters has a few hundred.
 MAX_BOXES = 10_000
-MAX_BOX_BYTES = 1 << 20  # of a box that is read
-MAX_VALUE_BYTES = 1000  # of a tag's value, of which a line is shown
+MAX_BOX_BYTES = 1 << 20  # read from one box
+MAX_VALUE_BYTES = 1000  # read from a tag's value, of which one line is shown
 MAX_NAME = 60
 MAX_EDITS = 1000
 Read = Callable[[int, int], bytes]
-"""Reads so many bytes (first) of a file at a place (second), or what there is."""
+"""Reads up to `count` bytes (first argument) at a byte offset (second) of a file."""
 _TAGS = {b"\xa9nam": "title", b"\xa9ART": "artist"}
-_FREE = {"initialkey": "key", "initial key": "key", "key": "key", "bpm": "bpm"}
+_FREEFORM = {"initialkey": "key", "initial key": "key", "key": "key", "bpm": "bpm"}
 
 
 @dataclass(frozen=True)
 class StemInfo:
-    """A stem as its file names it; `color` is "#rrggbb", or empty."""
+    """Name and colour of a stem as its file gives them; `color` is "#rrggbb" or empty."""
 
     name: str
     color: str
@@ -44,11 +44,11 @@ class StemInfo:
 
 @dataclass(frozen=True)
 class Timing:
-    """What of a track's sound is to be played, in seconds.
+    """The part of a stream that is to be played, in seconds as exact fractions.
 
-    `lead`: silence before it. `length`: of the sound behind that; None where nothing says it.
-    `rate`: units a second in which it is counted, most often its rate in Hz. `claimed`: about how
-    long it lasts, where nothing says it to the frame.
+    lead: silence before the audio. length: of the audio after that, None if unknown. rate: time
+    units per second in the media header, usually the sample rate in Hz. claimed: approximate
+    length, for formats that do not give it to the frame.
     """
 
     lead: Fraction = Fraction(0)
@@ -58,7 +58,10 @@ class Timing:
 
 
 def read_stems(path: Path) -> list[StemInfo]:
-    """The stems that the file names, in its order; empty where it names none. Raises `OSError`."""
+    """Return the stems that the file names, in its order; empty if there are none.
+
+    Raises `OSError`.
+    """
     with open_to_read(path, ()) as file:
         fd = file.fileno()
         boxes = _Boxes(lambda count, at: os.pread(fd, count, at))
@@ -69,18 +72,24 @@ def read_stems(path: Path) -> list[StemInfo]:
 
 
 def tag_values(read: Read, size: int) -> Iterator[tuple[str, str]]:
-    """Names (title, artist, key, bpm) and values of a file's tags. `size`: its bytes."""
+    """Yield the names (title, artist, key, bpm) and values of a file's tags.
+
+    size: of the file, in bytes.
+    """
     for kind, name, value in _values(_Boxes(read), 0, size, ("moov", "udta", "meta")):
         if kind == b"tmpo":
             yield "bpm", str(int.from_bytes(value[:2], "big"))
         elif kind in _TAGS:
             yield _TAGS[kind], value.decode("utf-8", "replace")
-        elif name in _FREE:
-            yield _FREE[name], value.decode("utf-8", "replace")
+        elif name in _FREEFORM:
+            yield _FREEFORM[name], value.decode("utf-8", "replace")
 
 
 def read_timing(read: Read, size: int) -> list[Timing]:
-    """Of each track with sound, in the file's order. `size`: its bytes."""
+    """Return the timing of each audio track, in the file's order.
+
+    size: of the file, in bytes.
+    """
     boxes = _Boxes(read)
     scale = 0
     found: list[Timing] = []
@@ -120,8 +129,8 @@ def _track_timing(boxes: _Boxes, begin: int, end: int, scale: int) -> Timing | N
         return Timing(lead, Fraction(duration, rate) if duration else None, rate)
     length = Fraction(sum(span for span, _ in edits), scale)
     if len(edits) == 1:
-        # Spans are counted in units of the whole film, often milliseconds: where one ends with the
-        # sound to a unit, it ends with the sound.
+        # Spans are counted in the movie's time units, often milliseconds: a span that ends within
+        # one unit of the audio's end is taken to end with the audio.
         rest = Fraction(max(0, duration - edits[0][1]), rate)
         if not length or abs(rest - length) <= Fraction(1, scale):
             length = rest
@@ -130,7 +139,7 @@ def _track_timing(boxes: _Boxes, begin: int, end: int, scale: int) -> Timing | N
 
 
 def _edits(data: bytes) -> list[tuple[int, int]]:
-    # Span in units of the film, and the place in the sound where it begins; -1: in none.
+    # Span in the movie's time units, and the media time at which it begins (-1: empty edit).
     if len(data) < 8:
         return []
     layout = ">Qq4x" if data[0] == 1 else ">Ii4x"
@@ -140,7 +149,7 @@ def _edits(data: bytes) -> list[tuple[int, int]]:
 
 
 def _scale_and_duration(data: bytes) -> tuple[int, int]:
-    # Of `mvhd` and `mdhd`: units a second, and a length in them; all ones where it is not known.
+    # From `mvhd` or `mdhd`: time units per second, and a duration; all ones mean unknown.
     try:
         form = ">20xIQ" if data[0] == 1 else ">12xII"
         scale, duration = struct.unpack_from(form, data)
@@ -158,7 +167,7 @@ def _itunes_length(value: bytes) -> int:
 
 
 class _Boxes:
-    """The boxes of a file, up to `MAX_BOXES` of them."""
+    """The boxes of a file, of which at most `MAX_BOXES` are visited."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -167,7 +176,7 @@ class _Boxes:
     def inside(
         self, begin: int, end: int, path: tuple[str, ...]
     ) -> Iterator[tuple[bytes, int, int]]:
-        """Name, and place and size of the contents, of all boxes in those that `path` leads to."""
+        """Yield name, body offset and body size of all boxes within those at `path`."""
         at = begin
         while at + 8 <= end and self._left > 0:
             self._left -= 1
@@ -189,7 +198,7 @@ class _Boxes:
             at += size
 
     def read(self, begin: int, size: int) -> bytes:
-        """So many bytes of the file, or what there is."""
+        """Return up to `size` bytes of the file from byte `begin`."""
         return self._read(size, begin) if size > 0 else b""
 
 
@@ -213,14 +222,14 @@ def _color(value: Any) -> str:
 def _values(
     boxes: _Boxes, begin: int, end: int, path: tuple[str, ...]
 ) -> Iterator[tuple[bytes, str, bytes]]:
-    """Kind, name (of a free tag, in lower case) and value of all tags in what `path` leads to."""
+    """Yield kind, freeform name (lower case) and value of all tags in the boxes at `path`."""
     *outer, last = path
     for name, at, size in boxes.inside(begin, end, tuple(outer)):
         if name != last.encode():
             continue
-        # A version and flags come before the boxes in it.
+        # The box begins with a version and flags, before the boxes that it holds.
         for kind, inner, length in boxes.inside(at + 4, at + size, ("ilst",)):
-            if kind in _TAGS or kind in (b"tmpo", b"----"):  # else a cover, most often
+            if kind in _TAGS or kind in (b"tmpo", b"----"):  # anything else is usually a cover
                 parts = _parts(boxes, inner, length)
                 free = parts.get(b"name", b"").decode("utf-8", "replace").lower()
                 yield kind, free, parts.get(b"data", b"")
@@ -229,7 +238,7 @@ def _values(
 def _parts(boxes: _Boxes, begin: int, size: int) -> dict[bytes, bytes]:
     parts: dict[bytes, bytes] = {}
     for name, at, length in boxes.inside(begin, begin + size, ()):
-        # Before a value come its type and a locale, before a free tag's name four bytes.
+        # A value is preceded by its type and locale, the name of a freeform tag by four bytes.
         skip = 8 if name == b"data" else 4
         parts.setdefault(name, boxes.read(at + skip, max(0, min(length - skip, MAX_VALUE_BYTES))))
     return parts

@@ -1,14 +1,14 @@
-"""Ogg files: the streams that were joined to make one, and entry points into a Vorbis stream.
+"""Ogg files: the streams of which a file was joined, and entry points into a Vorbis stream.
 
 libsndfile's own seek in Vorbis files is off by part of a block, or by whole blocks, for a few
-positions in a thousand (libsndfile issue 885). So a page is looked up here, and libsndfile is
-given the file's headers followed by that page and the rest, to decode from its beginning. Which
-frame that beginning is follows from the page format: a page's granule position is the number
-of the frame after its last whole packet, so decoding a few pages and counting what comes out
-gives the position of the first frame that came out.
+positions in a thousand (libsndfile issue 885). Instead, this module looks up a page, and libsndfile
+decodes from the beginning of a file that consists of the headers followed by that page and the
+rest. The number of its first frame follows from the page format: a page's granule position is the
+number of the frame after its last complete packet, so decoding a few pages and counting the
+resulting frames gives the position of the first one.
 
-A file may hold several streams one after the other ("chained"), as web radios send them and `cat`
-joins them. libsndfile plays the first of them; `links` finds all.
+A file may hold several consecutive streams ("chained"), as web radios send them and `cat` joins
+them. libsndfile plays only the first; `links` finds all of them.
 
 Sources: RFC 3533 (Ogg pages), Vorbis I specification, appendix A (granule positions).
 """
@@ -23,20 +23,20 @@ from dataclasses import dataclass
 from crowdstream.audiofile.containers.file_range import MadeFile, SplicedFile, Window
 
 _MAX_PAGE = 27 + 255 + 255 * 255  # bytes
-_NO_PACKET_ENDS = -1  # the granule position of a page in whose middle a packet goes on
+_NO_PACKET_ENDS = -1  # granule position of a page in which no packet ends
 _CONTINUED = 1  # header flag: the page starts inside a packet
 # A page's first packet only primes the decoder, and a block is at most 8192 frames; twice that
-# keeps the entry point before the frame that is asked for.
+# keeps the entry point before the requested frame.
 _LEAD = 16384  # frames
-# Pages that one look-up may walk over, four times what the smallest real ones need. A file made of
-# pages in which no packet ends would hold the loader up with every look-up.
+# Limit on pages per look-up, four times what the smallest real pages need. A file of pages in which
+# no packet ends would otherwise block the loader at every look-up.
 _MAX_WALKED = 5000
-_COUNTED_PAGES = 2  # pages decoded to learn the position; one would do, two are a check
+_COUNTED_PAGES = 2  # pages decoded to determine the position; one would do, the second is a check
 
 
 @dataclass(frozen=True)
 class Page:
-    """One Ogg page: byte range `at` to `end`, the frame number after it, its header flags."""
+    """One Ogg page: bytes `at` to `end`, the frame number after it, and its header flags."""
 
     at: int
     end: int
@@ -44,19 +44,19 @@ class Page:
     flags: int
 
 
-_CHUNK = 1 << 20  # bytes read at a time while pages are walked over
-_MAX_PAGES = 500_000  # of one file: 2 GB of real ones; tiny ones would hold the loader up for hours
+_CHUNK = 1 << 20  # bytes read at a time while pages are scanned
+_MAX_PAGES = 500_000  # per file: 2 GB of real pages; tiny ones would block the loader for hours
 MAX_LINKS = 1000  # a web radio's day has 400
 FLAC_MARK = b"\x7fFLAC"  # begins the first packet; a version and a count follow
 _FIRST = 2  # header flag: the page begins a stream
 
 
 def links(window: Window, progress: Callable[[], None]) -> list[Window]:
-    """The streams that lie one after the other in a file, at least one.
+    """Return the consecutive streams in a file, at least one.
 
-    Takes one pass over the page headers, 40 ms for an hour of music. What is no page between two of
-    them is stepped over. Pages that begin streams next to each other belong to one link: those of
-    a film begin together.
+    Takes one pass over the page headers, 40 ms for an hour of music. Bytes between pages are
+    skipped. Streams whose first pages are adjacent belong to one link, because multiplexed streams,
+    as in a film, begin together.
     """
     starts: list[int] = [0]
     at, base, data = 0, 0, b""
@@ -92,16 +92,16 @@ def links(window: Window, progress: Callable[[], None]) -> list[Window]:
 
 
 class FlacInOgg(MadeFile):
-    """The FLAC file that an Ogg FLAC file holds, read without unpacking it.
+    """The FLAC file inside an Ogg FLAC file, read without unpacking it.
 
-    What lies in its pages, one after the other, is a FLAC file behind a mark of nine bytes. As such
-    libsndfile seeks in it, which it does not in Ogg. Raises ValueError for what is none.
+    The concatenated contents of the pages are a FLAC file after a nine-byte mark. libsndfile can
+    seek in that, but not in the Ogg file. Raises ValueError if the file holds no FLAC.
     """
 
     def __init__(self, window: Window) -> None:
         super().__init__()
         self._window = window
-        self._places: list[int] = []  # of the pages' contents, in the window
+        self._places: list[int] = []  # byte offsets of the pages' contents in the window
         self._begins: list[int] = []  # and in this file
         serial = window.pread(4, 14)
         at, base, data = 0, 0, b""
@@ -122,7 +122,7 @@ class FlacInOgg(MadeFile):
         if not self._places or window.pread(4, self._places[0]) != b"fLaC":
             raise ValueError("it holds no FLAC")
 
-    def _some(self, at: int, count: int) -> bytes:
+    def _read_at(self, at: int, count: int) -> bytes:
         page = bisect_right(self._begins, at) - 1
         last = page + 1 == len(self._begins)
         end = self._length if last else self._begins[page + 1]
@@ -139,11 +139,11 @@ class Entry:
 
 
 class VorbisPages:
-    """The pages of one Ogg Vorbis stream, looked up by bisection; nothing is indexed in advance.
+    """The pages of one Ogg Vorbis stream, found by bisection; nothing is indexed in advance.
 
-    frames: length by libsndfile.
-    count_frames: decodes a small Ogg stream and returns (frames decoded, frames announced).
-    Raises ValueError for files of a shape that this does not handle (several streams in one file).
+    frames: length according to libsndfile. count_frames: decodes a small Ogg stream and returns
+    (frames decoded, frames announced). Raises ValueError for unsupported layouts, such as several
+    streams in one file.
     """
 
     def __init__(
@@ -168,9 +168,9 @@ class VorbisPages:
             raise ValueError("its last page does not match its length")
 
     def entry(self, target: int) -> Entry | None:
-        """A stream that starts at or before frame `target`, or None when there is none sure.
+        """Return a stream that starts at or before frame `target`; None if none is certain.
 
-        The caller then decodes from the file's beginning.
+        Given None, the caller decodes from the file's beginning.
         """
         self._walked = 0
         page = self._page_before(target + self._base - _LEAD)
@@ -194,7 +194,8 @@ class VorbisPages:
         return SplicedFile(self._headers, self._window, start, end)
 
     def _skip_headers(self) -> int:
-        """Byte position of the first audio page: the three header packets end on a page border."""
+        """Return the offset of the first audio page: the three header packets end on a page border.
+        """
         at, packets = 0, 0
         while packets < 3:
             page = self._page_at(at)
@@ -222,7 +223,7 @@ class VorbisPages:
         return granule
 
     def _page_before(self, granule: int) -> Page | None:
-        """The page that follows the last one to end at or before frame number `granule`."""
+        """Return the page that follows the last one to end at or before frame number `granule`."""
         low, high = self._audio_at, self._size
         while high - low > 2 * _MAX_PAGE:
             middle = (low + high) // 2
@@ -241,12 +242,12 @@ class VorbisPages:
         return found
 
     def _next_page(self, at: int) -> Page | None:
-        """The first page that starts at byte `at` or after it."""
+        """Return the first page that starts at byte `at` or after it."""
         window = self._window.pread(2 * _MAX_PAGE, at)
         found = window.find(b"OggS")
         while found >= 0:
             page = self._page_at(at + found)
-            # The four letters also occur inside packets; a real page ends where another starts.
+            # The four letters also occur inside packets; a real page ends where another one starts.
             if page is not None and (page.end == self._size or self._page_at(page.end)):
                 return page
             found = window.find(b"OggS", found + 1)

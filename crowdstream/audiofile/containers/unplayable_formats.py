@@ -1,4 +1,4 @@
-"""Files that are recognised and not played, with what to do about each."""
+"""File formats that are recognised but not played, each with a remedy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from crowdstream.audiofile.containers.file_range import Window
 from crowdstream.audiofile.errors import AudioFileError, NotAudio, UnsupportedAudio
 
 _CONVERT = "convert it to WAV or FLAC"
-# First bytes, where they lie, and what they are.
-_SOUNDS: tuple[tuple[bytes, int, str], ...] = (
+# Signature, its byte offset in the file, and the name of the format.
+_FOREIGN_AUDIO: tuple[tuple[bytes, int, str], ...] = (
     (b"ftyp", 4, "an MP4 file (AAC or ALAC)"),
     (b"MAC ", 0, "Monkey's Audio"),
     (b"wvpk", 0, "WavPack"),
@@ -25,8 +25,8 @@ _SOUNDS: tuple[tuple[bytes, int, str], ...] = (
     (b"\xff\xf9", 0, "AAC"),
     (b"#!AMR", 0, "a voice recording (AMR)"),
 )
-_OTHERS: tuple[tuple[bytes, int, str], ...] = (
-    (b"AVI ", 8, f"it is a film (AVI), not audio; {_CONVERT}"),
+_NOT_AUDIO: tuple[tuple[bytes, int, str], ...] = (
+    (b"AVI ", 8, f"it is a video (AVI), not audio; {_CONVERT}"),
     (b"MThd", 0, "it is a MIDI file: notes, not audio"),
     (b"PK\x03\x04", 0, "it is a ZIP archive, not audio: unpack it"),
     (b"\x1f\x8b", 0, "it is a gzip archive, not audio: unpack it"),
@@ -39,35 +39,35 @@ _OTHERS: tuple[tuple[bytes, int, str], ...] = (
 )
 
 
-# First bytes of what libsndfile opens, beside MP3.
-_PLAYED = (
+# First bytes of the formats that libsndfile opens, apart from MP3.
+_PLAYABLE_SIGNATURES = (
     b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd",
     b"dns.", b"NIST", b"Crea", b"PVF1", b"MPC\x01", b"DiamondWare",
 )  # fmt: skip
 
 
 def is_known(window: Window) -> bool:
-    """Whether a file begins as one of a known format does, MP3 apart, whether played or not."""
+    """Return whether a file begins like a known format other than MP3, playable or not."""
     head = window.pread(32, 0)
-    return head.startswith(_PLAYED) or any(
-        head[at : at + len(mark)] == mark for mark, at, _ in (*_SOUNDS, *_OTHERS)
+    return head.startswith(_PLAYABLE_SIGNATURES) or any(
+        head[at : at + len(mark)] == mark for mark, at, _ in (*_FOREIGN_AUDIO, *_NOT_AUDIO)
     )
 
 
 def other_format(window: Window, path: Path) -> AudioFileError | None:
-    """Why a file that can't be decoded is none of those that are played; None if unknown."""
+    """Return an error that names the format of a file that can't be decoded; None if unknown."""
     head = window.pread(32, 0)
     kind = foreign_sound(head)
     if kind:
-        return UnsupportedAudio(path, f"it is {kind}, which is not played; {_CONVERT}")
-    reason = _found(_OTHERS, head)
+        return UnsupportedAudio(path, f"it is {kind}, which can't be played; {_CONVERT}")
+    reason = _match(_NOT_AUDIO, head)
     return NotAudio(path, reason) if reason else None
 
 
 def foreign_sound(head: bytes) -> str:
-    """What kind of sound a file holds that libsndfile does not know, by its first bytes, or ""."""
-    return _found(_SOUNDS, head)
+    """Return the name of an audio format that libsndfile can't read, by its first bytes, or ""."""
+    return _match(_FOREIGN_AUDIO, head)
 
 
-def _found(signatures: tuple[tuple[bytes, int, str], ...], head: bytes) -> str:
+def _match(signatures: tuple[tuple[bytes, int, str], ...], head: bytes) -> str:
     return next((text for mark, at, text in signatures if head[at : at + len(mark)] == mark), "")

@@ -1,1 +1,1 @@
-"""Stems: which files are stems of one track, by their names and their sound."""
+"""Stems: which files of a folder belong to one track, by their names and their audio."""

@@ -1,8 +1,8 @@
-"""What folders were found to be, kept in the user's cache until one of their files changes.
+"""Cache of folder verdicts in the user's cache directory, valid until a file in the folder changes.
 
-One small file for each folder. Whoever has listened to a folder (`folders.py`) writes it; the
-server's control process, which must not listen itself, reads it. A cache that can't be written is
-no fault: then it lasts as long as the process.
+There is one small file per folder. A process that has compared a folder's audio (`folder.py`)
+writes it; the server's control process, which must not read audio itself, reads it. A cache that
+can't be written is not an error: the verdict is then kept for the lifetime of the process.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 from crowdstream.audiofile.stems.folder import SEVERAL, STEMS, TRACKS, LeftOut, StemFile, Verdict
 from crowdstream.system.private_dirs import make_private
 
-VERSION = 2  # of what makes a verdict: a later one looks again
-MAX_BYTES = 1 << 16  # of one file
+VERSION = 2  # of the classification; a change invalidates cached verdicts
+MAX_BYTES = 1 << 16  # of one cache file
 MAX_KEPT = 1000  # verdicts in memory, a few kilobytes each
-MAX_FILES = 50_000  # folders, of some 500 bytes each
-PRUNE_EVERY = 1000  # files that are written, the first of a process included
+MAX_FILES = 50_000  # cache files, of about 500 bytes each
+PRUNE_EVERY = 1000  # files written between prunings; the first write of a process prunes, too
 
 _kept: OrderedDict[tuple[str, str], tuple[list[Any], Verdict]] = OrderedDict()
 _lock = threading.Lock()
@@ -33,15 +33,15 @@ _written = 0
 
 
 def cache_folder() -> Path:
-    """`~/.cache/crowdstream/folders`, or where XDG_CACHE_HOME says."""
+    """Return `$XDG_CACHE_HOME/crowdstream/folders`; XDG_CACHE_HOME defaults to `~/.cache`."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.path.expanduser(home)) / "crowdstream" / "folders"
 
 
 def recall(folder: Path, files: Sequence[Path], foreign: Sequence[Path] = ()) -> Verdict | None:
-    """What a folder with these files was found to be; None where that is not known.
+    """Return the cached verdict on a folder with these files; None if there is none.
 
-    `files`: those that a deck can load, `foreign`: other files with sound.
+    files: those that a deck can load. foreign: other audio files.
     """
     marks = [_marks(files), _marks(foreign)]
     key = _key(folder)
@@ -58,7 +58,7 @@ def recall(folder: Path, files: Sequence[Path], foreign: Sequence[Path] = ()) ->
 def remember(
     folder: Path, files: Sequence[Path], foreign: Sequence[Path], verdict: Verdict
 ) -> None:
-    """Keep what a folder was found to be; see `recall`."""
+    """Cache the verdict on a folder; for the arguments, see `recall`."""
     key, marks = _key(folder), [_marks(files), _marks(foreign)]
     _keep(key, marks, verdict)
     text = json.dumps(
@@ -67,7 +67,7 @@ def remember(
             "files": marks,
             "kind": verdict.kind,
             "reason": verdict.reason,
-            "firm": verdict.firm,
+            "firm": verdict.not_stems,
             "stems": [[stem.name, stem.path.name] for stem in verdict.stems],
             "left_out": [
                 [one.path.name, one.reason, one.lost, one.track] for one in verdict.left_out
@@ -92,7 +92,7 @@ def remember(
 
 
 def _prune(folder: Path) -> None:
-    # Those that were written first, once so many are there: of folders that are long gone.
+    # Delete the oldest cache files above the limit; their folders have probably been deleted.
     global _written
     _written += 1
     if (_written - 1) % PRUNE_EVERY:
@@ -120,7 +120,7 @@ def _place(key: tuple[str, str]) -> Path:
 
 
 def _marks(files: Sequence[Path]) -> list[Any]:
-    # Name, size in bytes and time of the last change of each file.
+    # Name, size in bytes and modification time in ns of each file.
     marks: list[Any] = []
     for file in files:
         try:
@@ -149,7 +149,7 @@ def _read(place: Path, files: Sequence[Path], marks: list[Any]) -> Verdict | Non
                 for file, reason, lost, track in known["left_out"]
             ),
             heard=True,
-            firm=bool(known["firm"]),
+            not_stems=bool(known["firm"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

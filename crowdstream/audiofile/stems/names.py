@@ -1,9 +1,9 @@
-"""What the names of files say about stems.
+"""Recognise stems by their file names.
 
-Separators and sequencers write the stem's word at the end of a name, in brackets, or in the
+Separators and sequencers write the stem's name at the end of a file name, in brackets, or in the
 middle: 'Song_(Vocals)_htdemucs_ft', 'Song_no_vocals_split_by_lalalai', 'Song 1-Drums',
-'Song-bass-Amin-124bpm'. A word counts as a stem's where it stands by itself, or where other files
-of the folder have another stem's word in the same place.
+'Song-bass-Amin-124bpm'. A word counts as a stem name if it is set off from its neighbours, or if
+other files in the folder have another stem name in the same place.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STEM_KINDS = frozenset(
 )
 REST, MIX, A_CAPPELLA, CLICK, RELEASE = "rest", "mix", "a cappella", "click", "release"
 
-# By kind: the name that a stem gets, and the other ways to write it. `rest` is all but something,
-# `click` is for the musicians, `release` is another version of the whole track.
+# By kind: the name that a stem gets, and alternative spellings. `rest` is everything except one
+# stem, `click` is for the musicians, `release` is another version of the whole track.
 _WORDS = {
     "drums": """drums: drum, drum kit, drum bus, drum set, all drums | percussion: perc, percs |
         kick: kicks, kick drum, bass drum, kick in, kick out | snare: snares, snare top | rim |
@@ -71,8 +71,8 @@ _WORDS = {
         short version, long version, main version, alternate version | tv mix: tv track,
         tv version | intro | outro | reprise""",
 }
-_BUT = ("no", "without", "minus", "non", "all but", "no more")
-# What may follow a stem's word: the separator's name, tempo, key, a model.
+_NEGATIONS = ("no", "without", "minus", "non", "all but", "no more")
+# Words that may follow a stem name: the separator's name, tempo, key, a model.
 _TRAILERS = frozenset({
     "split", "by", "lalalai", "lalal", "ai", "stem", "stems", "bip", "htdemucs", "demucs", "ft",
     "mdx", "extra", "q", "umx", "umxhq", "spleeter", "roformer", "mel", "band", "bs", "kara",
@@ -85,15 +85,15 @@ _WORD = re.compile(r"\d+[^\W\d_]*|[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _OPENING, _CLOSING = "([{", ")]}"
 _STRONG = re.compile(r"[^\s]")
-MAX_WORDS = 60  # of one name: what comes later is no stem's word
+MAX_WORDS = 60  # of one name; later words are ignored
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a file is to its track, by its name.
+    """What a file is to its track, according to its name.
 
-    `kind`: of `STEM_KINDS`, or `rest`, `mix`, `a cappella`, `click`, `release`; "" where the name
-    does not say. `name`: the stem's. `song`: the words of the name that are not the stem's.
+    kind: one of `STEM_KINDS`, or `rest`, `mix`, `a cappella`, `click`, `release`; "" if the name
+    gives no kind. name: of the stem. song: the words of the file name other than the stem's.
     """
 
     kind: str
@@ -102,7 +102,7 @@ class Part:
 
     @property
     def stem(self) -> bool:
-        """Whether it is a stem beyond doubt, as far as names go."""
+        """Whether the name unambiguously denotes a stem."""
         return self.kind in STEM_KINDS
 
 
@@ -113,7 +113,7 @@ class _Match:
     first: int
     end: int
     bracketed: bool
-    alone: bool  # it is set off from the words beside it
+    alone: bool  # set off from the words beside it
     frame: tuple[tuple[str, ...], tuple[str, ...]]
 
 
@@ -129,29 +129,29 @@ def _phrases() -> dict[tuple[str, ...], tuple[str, str]]:
                     continue
                 found[words] = kind, own
                 if kind in STEM_KINDS:
-                    for but in _BUT:
-                        found[(*but.split(), *words)] = REST, f"no_{own}"
+                    for negation in _NEGATIONS:
+                        found[(*negation.split(), *words)] = REST, f"no_{own}"
     return found
 
 
 _PHRASES = _phrases()
-_LONGEST = max(map(len, _PHRASES))
+_MAX_PHRASE_WORDS = max(map(len, _PHRASES))
 _KINDS = {name: kind for kind, name in _PHRASES.values()}
 
 
 def kind_of(name: str) -> str:
-    """The kind of a stem by its name, as `Part.kind`; of a name that is not known, by its words."""
+    """Return the kind of a stem name, as in `Part.kind`; an unknown name is judged by its words."""
     plain = name.casefold()
     return _KINDS.get(plain) or read_name(name).kind
 
 
 def read_name(stem: str) -> Part:
-    """What one name, without its extension, says by itself."""
+    """Interpret one file name, without its extension, on its own."""
     return read_names([stem])[0]
 
 
 def read_names(stems: Sequence[str]) -> list[Part]:
-    """What names without extensions, of the files of one folder, say beside each other."""
+    """Interpret the file names of one folder, without extensions, in comparison with each other."""
     words = [_words(stem) for stem in stems]
     matches = [_matches(*one) for one in words]
     names_at = defaultdict(set)
@@ -176,7 +176,7 @@ def read_names(stems: Sequence[str]) -> list[Part]:
 
 
 def _words(stem: str) -> tuple[list[str], list[str]]:
-    # The words of a name, and what stands before each of them and behind the last.
+    # The words of a name, and the separators before each of them and after the last one.
     text = _CAMEL.sub(" ", unicodedata.normalize("NFC", stem)).casefold()
     tokens: list[str] = []
     separators: list[str] = []
@@ -193,9 +193,9 @@ def _words(stem: str) -> tuple[list[str], list[str]]:
 def _matches(tokens: list[str], seps: list[str]) -> list[_Match]:
     spans: list[tuple[int, int]] = []
     for first in range(len(tokens)):
-        for end in range(min(len(tokens), first + _LONGEST), first, -1):
+        for end in range(min(len(tokens), first + _MAX_PHRASE_WORDS), first, -1):
             if tuple(tokens[first:end]) in _PHRASES:
-                if not spans or end > spans[-1][1]:  # else it is within a longer one
+                if not spans or end > spans[-1][1]:  # otherwise it is part of a longer phrase
                     spans.append((first, end))
                 break
     return [_match(tokens, seps, first, end) for first, end in spans]
@@ -229,5 +229,5 @@ def _song(tokens: Sequence[str]) -> tuple[str, ...]:
 
 
 def plain_stem(name: str) -> str:
-    """A file's name without its extension."""
+    """Return a file name without its extension."""
     return os.path.splitext(name)[0]

@@ -1,8 +1,8 @@
-"""What the sound of files says about stems: how long they are, and which is the sum of others.
+"""Compare the audio of possible stems: their lengths, and which file is the sum of others.
 
-A few seconds of every file are compared, taken from the same places of all of them. A file is the
-sum of others where a mix of these, each with a gain of its own, sounds like it. Encoders of MP3
-and AAC put some silence before a file's sound: up to `MAX_DELAY` frames are made up for.
+A few seconds of each file are compared, taken from the same positions in all of them. A file is the
+sum of others if a mix of these, each with its own gain, matches it. MP3 and AAC encoders put some
+silence before the audio; delays of up to `MAX_DELAY` frames are compensated for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from crowdstream.audiofile.decode import going_on
+from crowdstream.audiofile.decode import ignore_progress
 from crowdstream.audiofile.duration import foreign_length
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.reader import open_stem
@@ -25,25 +25,28 @@ from crowdstream.audiofile.transcode import FlacOf, transcode
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-PLACES = 16  # windows of a file
+PLACES = 16  # windows per file
 MAX_DELAY = 4096  # frames, 93 ms at 44.1 kHz: more than any encoder's delay
-WINDOW = 4 * MAX_DELAY  # frames, of which the inner half is compared at any delay
-SILENCE = 1e-7  # power, -70 dB of full scale
-# The share of a file's power that a mix of the others has to explain.
-SAME = 0.98  # of what is called a stem: it is the sum of others to a rounding or an encoder
-ALIKE = 0.8  # of what may be a mix that was mastered: limited, and with other tone
-PARTLY = 0.3  # of a mix of these stems and of something that is not here
-ADDEND = 0.3  # gain, against the largest one, from which a file belongs to a sum
-EVEN = 2.0  # most between the gains of a sum's addends, where it holds something else, too
-HELD = 0.7  # gain from which a file counts as contained in another
-COPY = 0.995  # correlation of two copies of one sound
-ENCODED = 0.95  # and of one with what an encoder has left of it
+WINDOW = 4 * MAX_DELAY  # frames; the inner half is compared at any delay
+SILENCE = 1e-7  # mean square, -70 dBFS
+# Share of a file's power that a mix of the others has to explain.
+EXACT_SHARE = 0.98  # for a file named as a stem: an exact sum, apart from rounding or encoding
+MASTERED_SHARE = 0.8  # for a possible mix that was mastered, that is limited and equalised
+PARTIAL_SHARE = 0.3  # for a mix of these stems with something that is not in the folder
+ADDEND = 0.3  # gain relative to the largest one from which a file counts as part of a sum
+EVEN = 2.0  # maximum ratio between the gains of a partial sum's addends
+CONTAINED_GAIN = 0.7  # gain from which a file counts as contained in another one
+COPY = 0.995  # correlation of two copies of the same audio
+ENCODED = 0.95  # correlation of the original with a lossily encoded copy
 LOW_HZ, HIGH_HZ = 100.0, 5000.0
 
 
 @dataclass
 class Sound:
-    """What was read of a file. `windows`: (places, frames, 2), none until it is listened to."""
+    """Audio read from a file. windows: (places, frames, 2), empty until `read_windows` fills it.
+
+    frames: length of the file. rate: Hz.
+    """
 
     path: Path
     frames: int
@@ -52,37 +55,37 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Duration of the file."""
         return self.frames / self.rate
 
 
-def _unwatched(_path: Path) -> AbstractContextManager[None]:
+def _no_watch(_path: Path) -> AbstractContextManager[None]:
     return nullcontext()
 
 
 @dataclass(frozen=True)
 class Access:
-    """How files are opened. `roots`: the folders that they have to lie in, if any.
+    """How to open files for comparison.
 
-    `progress` is called while something takes long, `pause` between two reads, and `watch` gives a
-    context that each file is read in: it may be one that the decoder dies of. `flac_of`: see
-    `open_stem`.
+    roots: the files must lie inside one of these folders, if there are any. progress: called from
+    time to time during long operations. pause: called between two reads. watch: returns a context
+    in which each file is read, since a crafted file may kill the decoder. flac_of: see `open_stem`.
     """
 
     roots: Sequence[Path] = ()
-    progress: Callable[[], None] = going_on
-    pause: Callable[[], None] = going_on
-    watch: Callable[[Path], AbstractContextManager[None]] = field(default=_unwatched)
+    progress: Callable[[], None] = ignore_progress
+    pause: Callable[[], None] = ignore_progress
+    watch: Callable[[Path], AbstractContextManager[None]] = field(default=_no_watch)
     flac_of: FlacOf = transcode
 
 
-def measure(paths: Sequence[Path], access: Access) -> dict[Path, Sound]:
-    """The lengths of files, of those that can be opened."""
+def measure_lengths(paths: Sequence[Path], access: Access) -> dict[Path, Sound]:
+    """Return the lengths of those files that can be opened."""
     found = {}
     for path in paths:
         try:
             with access.watch(path):
-                length = foreign_length(path, access.roots)  # without transcoding it
+                length = foreign_length(path, access.roots)  # does not transcode the file
             if length is not None:
                 found[path] = Sound(path, *length)
                 continue
@@ -92,18 +95,18 @@ def measure(paths: Sequence[Path], access: Access) -> dict[Path, Sound]:
             ):
                 found[path] = Sound(path, reader.frames, reader.source_rate)
         except AudioFileError:
-            continue  # whoever plays or analyses it says what is wrong
+            continue  # the fault is reported when the file is played or analysed
         access.pause()
     return found
 
 
-def listen(sounds: dict[Path, Sound], access: Access) -> None:
-    """Read the windows of `sounds`; one that can't be read is taken out of them."""
+def read_windows(sounds: dict[Path, Sound], access: Access) -> None:
+    """Read the windows of `sounds`, and remove those that can't be read."""
     if not sounds:
         return
     rate = Counter(sound.rate for sound in sounds.values()).most_common(1)[0][0]
     longest = max(sound.seconds for sound in sounds.values())
-    # Also where the files differ in length a little, all have sound at the same places.
+    # Even if the lengths differ a little, all files have audio at these positions.
     usual = min(one.seconds for one in sounds.values() if one.seconds >= 0.9 * longest)
     places = _places(round(usual * rate))
     for path in list(sounds):
@@ -114,7 +117,7 @@ def listen(sounds: dict[Path, Sound], access: Access) -> None:
 
 
 def _places(frames: int) -> list[int]:
-    # Spread over the file, and in time with no beat.
+    # Spread over the file, and not aligned with any beat.
     room = max(0, frames - WINDOW)
     if room <= PLACES * WINDOW:
         return list(range(0, room + 1, WINDOW)) or [0]
@@ -131,7 +134,7 @@ def _windows(path: Path, rate: int, places: Sequence[int], access: Access) -> Fl
                 found = reader.read(place, WINDOW)
             if found.dtype == np.int16:
                 found = found.astype(np.float32) / 32768
-            window[: len(found)] = found  # one channel becomes two
+            window[: len(found)] = found  # one channel is copied to both
             access.pause()
     finally:
         reader.close()
@@ -139,54 +142,55 @@ def _windows(path: Path, rate: int, places: Sequence[int], access: Access) -> Fl
 
 
 def power(sound: Sound) -> float:
-    """Mean square of what was read."""
+    """Return the mean square of the windows."""
     return float(np.mean(np.square(sound.windows, dtype=np.float64)))
 
 
 @dataclass(frozen=True)
 class Sum:
-    """What others explain of a file: the `share` of its power, 0 to 1, and each one's gain."""
+    """How well a mix of other files explains a file: share of its power, 0 to 1, and linear gains.
+    """
 
     share: float
     gains: dict[Path, float]
 
     @property
     def addends(self) -> list[Path]:
-        """Those with a gain that counts."""
+        """The files whose gain is significant."""
         largest = max(self.gains.values(), default=0.0)
         return [path for path, gain in self.gains.items() if gain >= ADDEND * largest > 0]
 
     @property
     def even(self) -> bool:
-        """Whether all addends have about the same gain, as in a mix, and at least half of it."""
+        """Whether all addends have similar gains of at least 0.5, as in a mix."""
         gains = [self.gains[path] for path in self.addends]
         return bool(gains) and max(gains) <= EVEN * min(gains) and min(gains) >= 0.5
 
 
-def explain(sound: Sound, others: Sequence[Sound]) -> Sum:
-    """How far a mix of `others` is what `sound` holds. Copies of each other count once."""
+def explain_as_sum(sound: Sound, others: Sequence[Sound]) -> Sum:
+    """Find the mix of `others` that comes closest to `sound`. Copies of each other count once."""
     own = power(sound)
-    heard = _different([other for other in others if power(other) > SILENCE])
-    if own <= SILENCE or not heard:
+    audible = _without_copies([other for other in others if power(other) > SILENCE])
+    if own <= SILENCE or not audible:
         return Sum(0.0, {})
-    target, parts = _aligned(sound, heard)
+    target, parts = _aligned(sound, audible)
     matrix = np.stack(parts)
     gram = (matrix @ matrix.T).astype(np.float64)
     against = (matrix @ target).astype(np.float64)
     gains = _positive_gains(gram, against)
     made = gains @ matrix
     total = float(np.dot(target, target))
-    # By place: a limiter turns a mix down here and there.
+    # Per window, because a limiter reduces a mix's level in places.
     columns = target.reshape(len(_inner(sound)), -1), made.reshape(len(_inner(sound)), -1)
     cross = np.einsum("ij,ij->i", *columns)
     power_made = np.einsum("ij,ij->i", columns[1], columns[1])
     explained = np.sum(np.maximum(cross, 0.0) ** 2 / np.maximum(power_made, 1e-12))
     share = min(1.0, float(explained) / max(total, 1e-12))
-    return Sum(share, {one.path: float(gain) for one, gain in zip(heard, gains, strict=True)})
+    return Sum(share, {one.path: float(gain) for one, gain in zip(audible, gains, strict=True)})
 
 
 def is_copy(sound: Sound, other: Sound) -> bool:
-    """Whether two files hold the same sound, at the same level within 1 dB."""
+    """Return whether two files hold the same audio, at the same level within 1 dB."""
     if min(power(sound), power(other)) <= SILENCE:
         return False
     target, [part] = _aligned(sound, [other])
@@ -196,8 +200,11 @@ def is_copy(sound: Sound, other: Sound) -> bool:
     return cross >= ENCODED * scale > 0 and 0.89 < gain < 1.12
 
 
-def shares(sound: Sound) -> tuple[float, float]:
-    """Power below `LOW_HZ` and above `HIGH_HZ`, in dB of all; (0, -inf) of silence."""
+def band_powers(sound: Sound) -> tuple[float, float]:
+    """Return the power below `LOW_HZ` and above `HIGH_HZ`, in dB relative to the total.
+
+    Silence yields (0, -inf).
+    """
     size = sound.windows.shape[1]
     mono = sound.windows.reshape(-1, size, 2).transpose(0, 2, 1).reshape(-1, size)
     spectrum = np.sum(np.abs(np.fft.rfft(mono * np.hanning(size), axis=1)) ** 2, axis=0)
@@ -217,7 +224,7 @@ def _flat(sound: Sound, delay: int = 0) -> Floats:
     return np.ascontiguousarray(_inner(sound, delay)).reshape(-1)
 
 
-def _different(sounds: Sequence[Sound]) -> list[Sound]:
+def _without_copies(sounds: Sequence[Sound]) -> list[Sound]:
     found: list[Sound] = []
     for sound in sounds:
         own = _flat(sound)
@@ -232,7 +239,7 @@ def _different(sounds: Sequence[Sound]) -> list[Sound]:
 
 
 def _aligned(sound: Sound, others: Sequence[Sound]) -> tuple[Floats, list[Floats]]:
-    # With the delay of `sound` against the others made up for.
+    # Compensate for the delay of `sound` relative to the others.
     parts = [_flat(other) for other in others]
     whole: Floats = np.sum([other.windows for other in others], axis=0, dtype=np.float32)
     size = 2 * WINDOW
@@ -243,14 +250,14 @@ def _aligned(sound: Sound, others: Sequence[Sound]) -> tuple[Floats, list[Floats
         cross += np.fft.irfft(np.sum(one * np.conj(two), axis=0), size)
     delays = np.concatenate([cross[-MAX_DELAY:], cross[: MAX_DELAY + 1]])
     best = int(np.argmax(delays)) - MAX_DELAY
-    # No delay, unless another one fits clearly better: a beat fits itself at many.
+    # Zero delay, unless another one matches clearly better: a beat matches itself at many delays.
     if cross[best] <= 1.05 * cross[0]:
         best = 0
     return _flat(sound, best), parts
 
 
 def _positive_gains(gram: Doubles, against: Doubles) -> Doubles:
-    # Least squares with no gain below zero, one gain at a time until nothing moves.
+    # Non-negative least squares by coordinate descent: one gain at a time, until none changes.
     gains = np.zeros(len(against))
     for _ in range(500):
         before = gains.copy()

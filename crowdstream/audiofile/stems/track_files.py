@@ -1,4 +1,4 @@
-"""Which files make up a track, and which folders files may come from."""
+"""The files that make up a track, and the folders from which files may be played."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from crowdstream.audiofile.errors import (
 )
 from crowdstream.audiofile.stems.folder import (
     FIRST_STEMS,
-    MAX_HEARD,
+    MAX_COMPARED,
     MAX_STEMS,
     STEMS,
     LeftOut,
     StemFile,
     Verdict,
-    by_names,
-    by_sound,
+    classify_by_audio,
+    classify_by_names,
     unpacked,
 )
 from crowdstream.audiofile.stems.folder_cache import recall, remember
@@ -65,8 +65,9 @@ __all__ = [
     "track_of",
 ]  # fmt: skip
 
-MAX_ENTRIES = 1000  # of a folder: control looks into it itself, and 100 000 would take it a second
-# All that a deck can load. Others that libsndfile knows (SDS, XI, ...) are no music files.
+# Of a folder: the control process lists it itself, and 100 000 entries would take it a second.
+MAX_ENTRIES = 1000
+# Everything that a deck can load directly. libsndfile's other formats (SDS, XI, ...) hold no music.
 AUDIO_EXTENSIONS = frozenset(
     {
         ".wav", ".wave", ".bwf", ".bw64", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf", ".au",
@@ -74,8 +75,8 @@ AUDIO_EXTENSIONS = frozenset(
     }
 )
 STEM_FILE_ENDINGS = (".stem.mp4", ".stem.m4a")
-# Sound that no deck can load: a stem of this kind is named, not passed over. Without PyAV, so is
-# what would be transcoded.
+# Audio that no deck can load. A stem with such an extension is reported, not ignored; so are files
+# that would be transcoded, if PyAV is not installed.
 FOREIGN_EXTENSIONS = frozenset({".ofr", ".mogg", ".rx2", ".rex"})
 
 
@@ -83,8 +84,9 @@ FOREIGN_EXTENSIONS = frozenset({".ofr", ".mogg", ".rx2", ".rex"})
 class TrackFiles:
     """A track: its name, and its one to eight stems in the order of the deck's channels.
 
-    `left_out`: files of its folder that are not played with it. `heard`: whether its files were
-    listened to, now or earlier; until then a mixdown may be among the stems, and more than eight.
+    left_out: files in its folder that are not played with it. heard: the audio of its files has
+    been compared, now or earlier, if that was needed. Otherwise a mixdown may be among the stems,
+    and there may be more than eight.
     """
 
     name: str
@@ -94,31 +96,31 @@ class TrackFiles:
 
 
 def find_stems(path: Path) -> TrackFiles:
-    """The stems of the track at `path`: a file is one stem, a folder's audio files are several.
+    """Return the stems of the track at `path`: one for a file, several for a folder.
 
-    No file is opened: what names leave open, and nobody has listened to yet, stays open (see
-    `TrackFiles.heard`). The stem of a single file has the file's name without its extension. In a
-    folder, the order is drums, bass, vocals, other, then the rest by name. Hidden files and files
-    that are no audio by their extension are passed over.
+    No file is opened: if the names leave something open and no cached verdict exists, it stays open
+    (see `TrackFiles.heard`). The stem of a single file is called by the file's name without its
+    extension. In a folder, the order is drums, bass, vocals, other, then the rest by name. Hidden
+    files and files without an audio extension are ignored.
 
-    Raises FileMissing, PermissionRefused, FileUnreadable, EmptyAudio (no audio file in the
-    folder), NotOneTrack, TooManyStems.
+    Raises FileMissing, PermissionRefused, FileUnreadable, EmptyAudio (no audio file in the folder),
+    NotOneTrack, TooManyStems.
     """
     return _find(path, None)
 
 
 def hear_stems(path: Path, access: Access | None = None) -> TrackFiles:
-    """As `find_stems`, but a folder's files are listened to where that is needed.
+    """Like `find_stems`, but compare the audio of a folder's files if that is needed.
 
-    Takes some 5 ms for each WAV or FLAC file and 50 ms for each MP3, once.
+    Takes about 5 ms for each WAV or FLAC file and 50 ms for each MP3, once per folder.
     """
     return _find(path, access or Access())
 
 
 def folder_verdict(folder: Path, access: Access | None = None) -> Verdict | None:
-    """What the audio files in a folder are; None where there are none, or too many to be stems.
+    """Classify the audio files in a folder; None if there are none, or too many to be stems.
 
-    `access`: how to open them; without, they are not listened to. Raises OSError.
+    access: how to open the files; if None, their audio is not compared. Raises OSError.
     """
     files, foreign = _audio_files(folder)
     if not files or len(files) + len(foreign) > MAX_ENTRIES:
@@ -142,38 +144,38 @@ def _find(path: Path, access: Access | None) -> TrackFiles:
     except OSError as error:
         raise FileUnreadable(path, f"it can't be read ({os.strerror(error.errno or 0)})") from None
     if not files:
-        raise EmptyAudio(path, _nothing(foreign))
-    # os.path.abspath gives '.' and 'x/..' a name, too.
+        raise EmptyAudio(path, _no_audio_reason(foreign))
+    # os.path.abspath also resolves '.' and 'x/..' to a name.
     name = path.name or Path(os.path.abspath(path)).name or str(path)
     return track_of(path, name, _verdict(path, files, foreign, access))
 
 
 def track_of(path: Path, name: str, verdict: Verdict) -> TrackFiles:
-    """The track that a folder is. Raises NotOneTrack and TooManyStems."""
-    if verdict.firm:
+    """Return the track that a folder holds. Raises NotOneTrack and TooManyStems."""
+    if verdict.not_stems:
         raise NotOneTrack(
-            path, f"it is not the stems of one track: {verdict.reason}; name one file"
+            path, f"it does not hold the stems of one track: {verdict.reason}; load a single file"
         )
     stems, count = verdict.stems, len(verdict.stems)
     settled = verdict.heard or verdict.kind != STEMS
-    if count > (MAX_STEMS if settled else MAX_HEARD):
-        what = "stems" if verdict.kind == STEMS else "audio files"
+    if count > (MAX_STEMS if settled else MAX_COMPARED):
+        contents, remedy = "stems", "mix some of them together"
+        if verdict.kind != STEMS:
+            contents = "audio files"
+            remedy = "load a single file, or leave only the stems of one track in it"
         raise TooManyStems(
-            path,
-            f"the folder holds {count} {what} and a deck has {MAX_STEMS} stems; "
-            + ("mix some of them together" if verdict.kind == STEMS else "name one file, or leave "
-               "only the stems of one track in it"),
-        )  # fmt: skip
+            path, f"the folder holds {count} {contents} and a deck has {MAX_STEMS} stems; {remedy}"
+        )
     return TrackFiles(name, stems, verdict.left_out, verdict.heard)
 
 
 def left_out_values(left_out: Sequence[LeftOut]) -> list[list[Any]]:
-    """As JSON holds them: name of the file, reason, whether it is lost."""
+    """Return the files left out as values for JSON: file name, reason, whether the stem is lost."""
     return [[one.path.name, one.reason, one.lost] for one in left_out]
 
 
 def stem_name(file: Path) -> str:
-    """The name of a stem by its file: a known stem name where there is one, else the file's stem.
+    """Return a stem's name by its file: a known stem name, or else the file name.
 
     'Drums.wav' -> 'drums', 'my song - Bass.flac' -> 'bass', 'song_(Vocals).wav' -> 'vocals',
     'song_mix.wav' -> 'mix', 'Loop 3.wav' -> 'Loop 3'.
@@ -182,10 +184,10 @@ def stem_name(file: Path) -> str:
 
 
 def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
-    """The real path of `path`: absolute, without '~', '..' and symbolic links.
+    """Return the real path of `path`: absolute, without '~', '..' and symbolic links.
 
-    Raises OutsideMediaRoot when there are `roots` and the real path is inside none of them (nor
-    is one of them), FileMissing for a path that cannot exist or whose links run in a circle.
+    Raises OutsideMediaRoot if there are `roots` and the real path is neither inside one of them nor
+    one of them, and FileMissing for a path that can't exist or whose links are circular.
     """
     try:
         real = real_path(path)
@@ -199,14 +201,18 @@ def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
 
 
 def is_audio(name: str) -> bool:
-    """Whether a deck can load files of such a name. Stem files are unpacked first."""
+    """Return whether a deck can load a file with this name. Stem files have to be unpacked first.
+    """
     if os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS:
         return True
     return can_transcode() and is_transcoded(name) and not is_stem_file(name)
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a file of such a name holds sound that no deck can load. Stem files are unpacked."""
+    """Return whether a file with this name holds audio that no deck can load.
+
+    False for stem files, which are unpacked.
+    """
     if is_stem_file(name):
         return False
     known = os.path.splitext(name)[1].lower() in FOREIGN_EXTENSIONS
@@ -214,24 +220,24 @@ def is_foreign(name: str) -> bool:
 
 
 def is_stem_file(name: str) -> bool:
-    """Whether a file of such a name holds several stems."""
+    """Return whether a file with this name holds several stems."""
     return name.lower().endswith(STEM_FILE_ENDINGS)
 
 
 def audio_extensions() -> list[str]:
-    """Of all files that a deck can load here."""
+    """Return the extensions of all files that a deck can load on this machine."""
     return sorted(AUDIO_EXTENSIONS | (TRANSCODED_EXTENSIONS if can_transcode() else frozenset()))
 
 
 def foreign_reason(name: str) -> str:
-    """What is wrong with a file of a foreign format."""
+    """Return why a file in a foreign format can't be played."""
     kind = os.path.splitext(name)[1].lower()
     if is_transcoded(name):
         return missing_reason(name)
-    return f"{kind} files can't be played: convert it to WAV or FLAC"
+    return f"{kind} files can't be played; convert it to WAV or FLAC"
 
 
-def _nothing(foreign: Sequence[Path]) -> str:
+def _no_audio_reason(foreign: Sequence[Path]) -> str:
     if not foreign:
         return "the folder holds no audio file"
     names = ", ".join(file.name for file in foreign[:MAX_STEMS])
@@ -239,27 +245,27 @@ def _nothing(foreign: Sequence[Path]) -> str:
     remedy = "convert them to WAV or FLAC"
     if any(is_transcoded(file.name) for file in foreign):
         remedy = missing_reason(next(file.name for file in foreign if is_transcoded(file.name)))
-    return f"the folder holds no audio file that can be played, but {names}{more}: {remedy}"
+    return f"the folder holds no audio file that can be played, only {names}{more}: {remedy}"
 
 
 def _verdict(
     folder: Path, files: Sequence[Path], foreign: Sequence[Path], access: Access | None
 ) -> Verdict:
     lost = tuple(LeftOut(file, foreign_reason(file.name), lost=True) for file in foreign)
-    found = by_names(files, lost)
+    found = classify_by_names(files, lost)
     if (folder / UNPACKED).exists():
         return unpacked(files)
     if found.heard:
         return found
     known = recall(folder, files, foreign)
     if known is None and access is not None:
-        known = by_sound(files, lost, access)
+        known = classify_by_audio(files, lost, access)
         remember(folder, files, foreign, known)
     return known or found
 
 
 def _audio_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    # Those that can be loaded, and those with sound that can't.
+    # Loadable files, and audio files that can't be loaded.
     files: list[Path] = []
     foreign: list[Path] = []
     with os.scandir(folder) as entries:
@@ -268,7 +274,7 @@ def _audio_files(folder: Path) -> tuple[list[Path], list[Path]]:
                 raise TooManyStems(
                     folder,
                     f"the folder holds more than {MAX_ENTRIES} files and a deck has {MAX_STEMS} "
-                    "stems; name one file, or a folder with the stems of one track",
+                    "stems; load a single file, or a folder with the stems of one track",
                 )
             if entry.name.startswith("."):
                 continue

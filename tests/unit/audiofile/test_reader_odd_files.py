@@ -165,7 +165,7 @@ def test_joined_files_of_other_rates_name_the_seconds_that_are_not_played(tmp_pa
         with opened(tmp_path, data) as reader:
             assert reader.frames == FRAMES
             assert reader.warnings[0].startswith(
-                "from 1.1 s on it is not played: another recording"
+                "it is not played beyond 1.1 s: there, a recording"
             )
 
 
@@ -184,7 +184,7 @@ def test_a_broken_end_is_named(tmp_path: Path) -> None:
     path.write_bytes(whole + whole[:100] + b"\xaa" * 5000)
     with open_stem(path, None) as reader:
         assert reader.frames == FRAMES
-        assert reader.warnings[0].startswith("from 1.1 s on it is not played")
+        assert reader.warnings[0].startswith("it is not played beyond 1.1 s")
 
 
 def untagged(data: bytes) -> bytes:

@@ -170,7 +170,7 @@ def test_the_cache_is_kept_within_its_limit(
     paths = [encode(tmp_path / f"{n}.m4a", "aac", noise(RATE, n)) for n in range(4)]
     for path in paths[:3]:
         read(path)
-    old = time.time() - 2 * transcoder.USED_SECONDS
+    old = time.time() - 2 * transcoder.MIN_AGE_SECONDS
     for number, entry in enumerate(entries(cache)):
         os.utime(cache / entry / transcode.UNPACKED, (old + number, old + number))
     read(paths[0])  # used again
@@ -213,7 +213,7 @@ def test_what_is_damaged_inside_is_silent_and_named(tmp_path: Path, cache: Path)
     found, warnings = read(path)
     assert len(found) == len(wanted) and np.array_equal(found[: 3 * 4096], wanted[: 3 * 4096])
     assert np.array_equal(found[-3 * 4096 :], wanted[-3 * 4096 :])
-    assert warnings and "damaged and silent" in warnings[0]
+    assert warnings and "damaged and play as silence" in warnings[0]
 
 
 def test_a_file_whose_end_is_missing_plays_as_far_as_it_goes(tmp_path: Path, cache: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_mix_that_is_longer_than_its_stems_is_said_to_be(
     put(tmp_path / "Artist - Song.wav", mixed(track))
     (left,) = hear_stems(tmp_path).left_out
     assert "it is the sum of" in left.reason
-    assert "goes on for 2.0 s behind them" in left.reason
+    assert "2.0 s longer than they are" in left.reason
     verdict = folder_verdict(tmp_path, Access())
     assert verdict is not None and verdict.kind != TRACKS
 

@@ -52,9 +52,9 @@ def test_versions_of_a_release_are_tracks(
     put(tmp_path / f"{names[0]}.wav", mixed(track))
     put(tmp_path / f"{names[1]}.wav", mixed(track, "vocals"))
     verdict = judged(tmp_path)
-    assert (verdict.kind, verdict.firm) == (TRACKS, True)
+    assert (verdict.kind, verdict.not_stems) == (TRACKS, True)
     assert "release" in verdict.reason
-    with pytest.raises(NotOneTrack, match="name one file"):
+    with pytest.raises(NotOneTrack, match="load a single file"):
         find_stems(tmp_path)
 
 

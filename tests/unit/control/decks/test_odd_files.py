@@ -81,7 +81,7 @@ def test_mp3_stems_without_a_tag_are_in_time_with_wav_stems(rig: Rig, tmp_path: 
     assert rest[0] < 0.03, "what is opposite and in time cancels"
     assert rest[1] < 0.03
     [(_buffer, text)] = rig.heard("/file/warning")
-    assert "bass.mp3: it does not say its encoder's delay; 13 ms are left out" in text
+    assert "bass.mp3: it does not declare its encoder's delay; 13 ms are skipped" in text
 
 
 def test_damage_that_is_found_while_reading_is_named(rig: Rig, tmp_path: Path) -> None:
@@ -96,5 +96,5 @@ def test_damage_that_is_found_while_reading_is_named(rig: Rig, tmp_path: Path) -
     rig.run(2048)
     assert rig.status()["deck.A.state"] == "ready"
     [(_buffer, text)] = rig.heard("/file/warning")
-    assert text.startswith("a.flac: 1.5 s to 1.9 s of it are damaged and silent")
+    assert text.startswith("a.flac: 1.5 s to 1.9 s of it are damaged and play as silence")
     assert rig.heard("/broken") == []

@@ -96,7 +96,7 @@ def test_a_hot_cue_of_a_stopped_deck_moves_its_cue(deck: Rig) -> None:
         ("grid", (120.0, 25.0), "past the end of the track, 20.000 s"),
         ("grid/point", (4, 1.0), "has no beat grid"),
         ("grid/points", (0, 1.0, 4), "no pairs"),
-        ("grid/points", (0, 1.0), "1 anchors make no grid"),
+        ("grid/points", (0, 1.0), "2 to 512 anchors, not 1"),
         ("grid/points", (0, 1.0, 4, 1.0), "does not come after"),
         ("sync/ratio", (0.1,), "0 or 0.25 to 4"),
         ("sync", (1, 0.0), "out of range"),
@@ -207,7 +207,7 @@ def test_a_wrong_sidecar_is_told_and_the_track_plays(rig: Rig, tmp_path: Path) -
     rig.run(512)
     [(buffer, reason)] = rig.heard("/grid/fault")
     assert buffer == 100
-    assert reason == f"{sidecar}: grid: bpm is not a number"
+    assert reason == f"{sidecar}: grid: bpm must be a number"
     assert rig.status()["deck.A.state"] == "ready"
     assert not rig.fails()
 
