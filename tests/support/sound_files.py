@@ -1,4 +1,4 @@
-"""Makes audio files of every kind that is read."""
+"""Write audio files of every supported kind."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,24 +13,24 @@ WriteSound = Callable[..., Path]
 
 
 class _Linear(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that soundfile does not seek in, as it else does before and after each read."""
+    """A file that only reads: soundfile would seek before and after each read."""
 
     def seekable(self) -> bool:
         return False
 
 
 def linear_decode(path: Path, dtype: str = "float32") -> npt.NDArray[Any]:
-    """The whole file in one decode from its beginning: shape (frames, channels)."""
+    """Decode the whole file from its beginning: shape (frames, channels)."""
     with _Linear(path) as file:
         decoded: npt.NDArray[Any] = file.read(file.frames, dtype=dtype, always_2d=True)
     return decoded
 
 
 def _noisy_music(frames: int, rate: int, channels: int) -> npt.NDArray[np.float64]:
-    """Noise in bursts between near-silence, deterministic.
+    """Return deterministic bursts of noise between near-silence, of shape (frames, channels).
 
-    The change of level is what makes encoders save bits up and switch block lengths, and so what
-    makes their files hard to enter in the middle.
+    The changes of level make encoders fill the bit reservoir and switch block lengths, which makes
+    their files hard to enter in the middle.
     """
     random = np.random.default_rng(frames + channels)
     seconds = np.arange(frames)[:, None] / rate

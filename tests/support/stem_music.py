@@ -1,4 +1,4 @@
-"""Music whose stems are distinct tones, and a capture of the master that tells them apart."""
+"""Music whose stems are distinct tones, and a capture of the master that measures them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RATE = 44100
 SECONDS = 60
 TONES = {"drums": 400.0, "bass": 150.0, "vocals": 1000.0, "other": 2500.0}  # Hz
 LEVEL = 0.1  # amplitude of each stem's tone
-HEARD = 0.5 * LEVEL  # a tone as loud as that sounds
-QUIET = 0.02 * LEVEL  # and one that is no louder does not
+HEARD = 0.5 * LEVEL  # a tone counts as audible from this level
+QUIET = 0.02 * LEVEL  # and as silent up to this one
 LONG_MINUTES = 15
 
 
 def make_media(root: Path, minutes: int = LONG_MINUTES) -> Path:
-    """A track of four stems, each a tone of its own, and a long file of noise."""
+    """Write a track of four stems, each with its own tone, and a long file of noise."""
     at = np.arange(SECONDS * RATE) / RATE
     folder = root / "Tones"
     folder.mkdir(parents=True)
@@ -46,13 +46,13 @@ def make_media(root: Path, minutes: int = LONG_MINUTES) -> Path:
 
 @contextlib.contextmanager
 def tone_server(folder: Path, media: Path, *options: str) -> Iterator[Running]:
-    """A server on the built-in clock with that music, and its page."""
+    """Run a server on the internal clock with that music, and its page."""
     with server(folder, *PAGE_SERVER, "--media-root", str(media), *options) as running:
         yield running
 
 
 class MasterCapture:
-    """Captures the master over `/listen` and measures its tones. A context manager."""
+    """Captures the master over `/listen` and measures its tones; a context manager."""
 
     def __init__(self, url: str) -> None:
         address = url.replace("http", "ws", 1) + "/listen?bus=master&format=pcm16"
@@ -63,7 +63,7 @@ class MasterCapture:
         self._thread = threading.Thread(target=self._listen)
         self._next = -1
         self.lost = 0
-        """Frames that were left out since it listens."""
+        """Frames missing since the capture began."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -90,7 +90,7 @@ class MasterCapture:
         self._socket.send(json.dumps({"have": self._next}))
 
     def level(self, hertz: float, seconds: float = 0.2) -> float:
-        """The amplitude of a tone in what was heard last."""
+        """Return the amplitude of a tone in the most recent audio."""
         with self._lock:
             parts = self._parts[-100:]
         samples = np.concatenate(parts)[-round(seconds * RATE) :] if parts else np.zeros(1)
@@ -99,7 +99,7 @@ class MasterCapture:
         return float(2 * abs((samples * window * turn).sum()) / max(window.sum(), 1.0))
 
     def has_tones(self, *hertz: float) -> Callable[[], bool]:
-        """A condition: of the stems exactly these sound."""
+        """Return a condition: exactly these stem tones are audible."""
         wanted = set(hertz)
         return lambda: all(
             self.level(tone) > HEARD if tone in wanted else self.level(tone) < QUIET
@@ -108,7 +108,7 @@ class MasterCapture:
 
 
 def deck(page: Page, letter: str = "A") -> Any:
-    """What the page knows of a deck."""
+    """Return the page's state of a deck."""
     return page.evaluate(
         "async (letter) => { const { live } = await import('/page/live.js');"
         " return live.get(`deck.${letter}`); }", letter,
@@ -116,6 +116,6 @@ def deck(page: Page, letter: str = "A") -> Any:
 
 
 def canvas(page: Page, name: str, letter: str = "A") -> dict[str, float]:
-    """The place on the screen of a deck's close-up or overview."""
+    """Return the position and size of a deck's close-up or overview on the screen."""
     box = box_of(page.locator(f".deck[data-deck={letter}] .waveform-{name}"))
     return {"x": box["x"], "y": box["y"], "width": box["width"], "height": box["height"]}

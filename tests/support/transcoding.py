@@ -1,4 +1,4 @@
-"""Files that have to be transcoded, made with PyAV, and transcoding without another process."""
+"""Create files that have to be transcoded, and transcode without a separate process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from crowdstream.audiofile.transcoder import serve
 RATE = 44100
 
 
-class Here:
-    """In place of a process: has done all when it begins."""
+class InProcessTranscoder:
+    """Stand-in for the transcoding process that does all its work when it is created."""
 
     stdin = None
 
@@ -31,22 +31,22 @@ class Here:
             serve(request, lambda line: print(json.dumps(line), file=out))
 
     def kill(self) -> None:
-        """It has ended."""
+        """Do nothing: the work is done."""
 
     def wait(self) -> int:
-        """Its status."""
+        """Return the exit status."""
         return 0
 
 
 def transcode_here(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
-    """Transcode in this process, into the folder that is returned, in the cache `cache`."""
+    """Transcode in this process; return the transcoding folder in the cache `cache`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(transcode, "launch", Here)
+    monkeypatch.setattr(transcode, "launch", InProcessTranscoder)
     return transcode.default_cache()
 
 
 def noise(frames: int, seed: int = 1) -> npt.NDArray[np.float32]:
-    """Noise that an encoder of 256 kbit/s keeps: (frames, 2), no louder than 0.5."""
+    """Return noise that survives encoding at 256 kbit/s: (frames, 2), peak 0.5."""
     random = np.random.default_rng(seed).standard_normal((frames + 63, 2))
     smooth = np.stack([np.convolve(one, np.hanning(64), "valid") for one in random.T], axis=1)
     return np.asarray(0.5 * smooth / np.abs(smooth).max(), np.float32)
@@ -56,7 +56,10 @@ def encode(
     path: Path, codec: str, samples: npt.NDArray[Any], form: str = "fltp", rate: int = RATE,
     block: int = 1024,
 ) -> Path:  # fmt: skip
-    """A file with one stream of these samples, (frames, channels) of the type that `form` has."""
+    """Write a file with one audio stream.
+
+    samples: (frames, channels) in the sample format `form`.
+    """
     with av.open(str(path), "w") as container:
         layout = "stereo" if samples.shape[1] == 2 else "mono"
         out: Any = container.add_stream(codec, rate=rate, layout=layout, format=form)
@@ -75,7 +78,7 @@ def encode(
 
 
 def lag(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> int:
-    """Frames by which `one` is late against `other`, at which they correlate best."""
+    """Return by how many frames `one` lags behind `other`, according to their cross-correlation."""
     size = 1 << (len(one) + len(other)).bit_length()
     product = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
     at = int(np.argmax(np.fft.irfft(product)))

@@ -1,4 +1,4 @@
-"""The header of a 16-bit stereo WAV file, also for sizes that the file does not have."""
+"""The header of a 16-bit stereo WAV file, of any claimed size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEADER_BYTES = 44
 
 
 def wav_header(data_bytes: int, rate: int = 44100) -> bytes:
-    """Header of a 16-bit stereo WAV file with `data_bytes` bytes of samples at `rate` Hz."""
+    """Return the header of a file with `data_bytes` bytes of samples at `rate` Hz."""
     form = struct.pack("<HHIIHH", 1, 2, rate, rate * _FRAME_BYTES, _FRAME_BYTES, 16)
     return (
         b"RIFF" + struct.pack("<I", data_bytes + 36) + b"WAVE"

@@ -1,10 +1,10 @@
-"""C libraries fall silent and Python does not."""
+"""C libraries are silenced, and Python's messages remain."""
 
 import subprocess
 import sys
 
 
-def test_only_pythons_own_messages_remain() -> None:
+def test_only_python_messages_reach_standard_error() -> None:
     program = (
         "import os, sys\n"
         "from crowdstream.audiofile.codec_messages import mute_c_libraries\n"

@@ -1,4 +1,4 @@
-"""The process that transcodes: it may die of a file, and ends with whoever has started it."""
+"""The transcoding process: its crashes are contained, and it exits with its parent."""
 
 from __future__ import annotations
 
@@ -35,39 +35,39 @@ def test_a_file_is_transcoded_and_read(tmp_path: Path, cache: Path) -> None:
     assert len(found) == len(wanted) and lag(found[:, 0] / 32768, wanted[:, 0]) == 0
     error = found / 32768 - wanted
     assert np.sqrt(np.mean(error**2)) < 0.1 * np.sqrt(np.mean(wanted**2)) and alive
-    assert len(list(cache.iterdir())) == 1, "nothing else is left"
+    assert len(list(cache.iterdir())) == 1, "nothing else is left in the cache"
 
 
 @pytest.mark.parametrize(
     ("number", "kind", "reason"),
     [
-        (signal.SIGSEGV, NotAudio, "crashed"), (signal.SIGXCPU, NotAudio, "no end"),
-        (signal.SIGKILL, FileUnreadable, "was ended"),
+        (signal.SIGSEGV, NotAudio, "crashed"), (signal.SIGXCPU, NotAudio, "hung"),
+        (signal.SIGKILL, FileUnreadable, "was killed"),
     ],
 )  # fmt: skip
-def test_a_decoder_that_dies_takes_nothing_with_it(
+def test_a_killed_decoder_is_reported_and_does_not_block_the_next(
     tmp_path: Path, number: int, kind: type[Exception], reason: str
 ) -> None:
     source = source_of(encode(tmp_path / "a.m4a", "aac", noise(RATE)))
     made: Transcription = start(source)
     assert made._process is not None
-    os.kill(made._process.pid, signal.SIGSTOP)  # it can't have come to its end before
+    os.kill(made._process.pid, signal.SIGSTOP)  # so that it can't have finished before
     os.kill(made._process.pid, number)
     os.kill(made._process.pid, signal.SIGCONT)
     with pytest.raises(kind, match=reason):
         made.wait(lambda: None)
-    assert start(source).wait(lambda: None).is_dir(), "the next one is not hindered"
+    assert start(source).wait(lambda: None).is_dir(), "the next one succeeds"
 
 
-def test_it_ends_when_nobody_wants_it(tmp_path: Path, cache: Path) -> None:
+def test_the_process_exits_when_its_standard_input_closes(tmp_path: Path, cache: Path) -> None:
     source = source_of(encode(tmp_path / "a.m4a", "aac", noise(RATE)))
     cache.mkdir(parents=True)
     lock = os.open(cache / f".{source.place}.lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # as another process that transcodes it
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as if another process transcoded it
     made = start(source)
     assert not made.done() and made._process is not None and made._process.stdin is not None
     made._process.stdin.close()
-    with pytest.raises(NotAudio):  # it has ended, and made nothing
+    with pytest.raises(NotAudio):  # it has exited without a result
         made.wait(lambda: None)
     other = start(source)
     assert not other.done()

@@ -1,9 +1,9 @@
-"""Situations that people report of other audio programs, and what is right in each.
+"""Situations that users of other audio programs have reported, and the correct behaviour in each.
 
-`tests/field_cases.py` runs them over a folder of inputs, one folder per case, called as the case
-is. A module here holds the checks of one subject; a check is a function called as its case is,
-with `@check` above it, in a module that `ALL` names. It returns what it has measured, in words,
-and raises AssertionError with what is wrong.
+`tests/field_cases.py` runs them on a folder of inputs with one subfolder per case, named like the
+case. Each module listed in `ALL` holds the checks of one subject. A check is a function that is
+named like its case and decorated with `@check`. It returns its measurements as text, and raises
+AssertionError with the fault.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A case: its folder, a library of its own, and decks to load its files on."""
+"""A case: its folder, its own library, and decks on which to load its files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from crowdstream.library.database import Library, default_place
 from crowdstream.library.models import Entry, Query
 from tests.support.offline_server import RATE, Rig
 
-ANALYZE_SECONDS = 1200.0  # a stuck analysis must not hold up the other cases
+ANALYZE_SECONDS = 1200.0  # a hung analysis must not block the other cases
 
 
 class MissingInputError(Exception):
-    """An input was not made: a program that makes it is not installed."""
+    """An input does not exist, because a program that creates it is not installed."""
 
 
 Check = Callable[["Case"], str]
@@ -31,18 +31,18 @@ CHECKS: dict[str, Check] = {}
 
 
 def check(function: Check) -> Check:
-    """Register the check of the case that the function is called after."""
+    """Register a function as the check of the case that has its name."""
     CHECKS[function.__name__] = function
     return function
 
 
 @dataclass
 class Deck:
-    """What a deck said of a track it was to load, and what it rendered."""
+    """The replies of a deck to a load command, and its rendered audio."""
 
     status: dict[str, Any]
     fails: list[str]
-    notes: list[str]  # warnings that were sent: addresses and texts
+    notes: list[str]  # warnings received: addresses and texts
     stems: tuple[str, ...]
     out: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
 
@@ -53,28 +53,28 @@ class Deck:
 
     @property
     def lufs(self) -> float:
-        """Loudness of what was rendered."""
+        """Loudness of the rendered audio."""
         meter = Loudness(RATE)
         meter.feed(self.out)
         return meter.integrated()
 
 
 class Case:
-    """One folder of inputs. `data`: where its library goes."""
+    """One folder of inputs. data: folder for its library."""
 
     def __init__(self, folder: Path, data: Path) -> None:
         self.folder = folder
         self.data = data
 
     def path(self, name: str) -> Path:
-        """A file or folder of the case. Raises `MissingInputError` where it is not there."""
+        """Return a file or folder of the case. Raises `MissingInputError` if it does not exist."""
         found = self.folder / name
         if not found.exists():
             raise MissingInputError(f"{name} is missing among the inputs")
         return found
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """`crowdstream ...` as a process, with the case's own library."""
+        """Run `crowdstream ...` as a process, with the case's own library."""
         environ = {**os.environ, "XDG_DATA_HOME": str(self.data), "XDG_CACHE_HOME": str(self.data)}
         command = [sys.executable, "-P", "-m", "crowdstream", *map(str, arguments)]
         return subprocess.run(
@@ -83,23 +83,23 @@ class Case:
         )  # fmt: skip
 
     def analyze(self, name: str = "", *options: str) -> subprocess.CompletedProcess[str]:
-        """`crowdstream analyze` over a folder of the case."""
+        """Run `crowdstream analyze` on a folder of the case."""
         return self.run("analyze", "--jobs", "1", *options, self.path(name))
 
     def tracks(self, name: str = "") -> list[Entry]:
-        """The tracks that the library knows below a folder, the bad ones last."""
+        """Return the tracks in the library below a folder, the bad ones last."""
         roots = (str(self.path(name)),)
         with self.library() as library:
             return [*library.find(Query(roots)), *library.find(Query(roots, bad=True))]
 
     def analysis(self, entry: Entry) -> Analysis:
-        """The analysis of a track."""
+        """Return the analysis of a track."""
         with self.library() as library:
             return library.analysis(entry.number)
 
     @contextlib.contextmanager
     def library(self) -> Iterator[Library]:
-        """The case's library, to read."""
+        """Open the case's library for reading."""
         with self._own_data(), Library(default_place(), write=False) as library:
             yield library
 
@@ -117,7 +117,7 @@ class Case:
 
     @contextlib.contextmanager
     def desk(self, **settings: Any) -> Iterator[Rig]:
-        """A whole server that renders into memory."""
+        """Run a complete server that renders into memory."""
         with self._own_data():
             rig = Rig(memory_mb=512, **settings)
             try:
@@ -129,7 +129,7 @@ class Case:
     def load(
         self, path: str | Path, seconds: float = 0.0, *orders: tuple[Any, ...]
     ) -> Deck:
-        """Load a path on deck A, send `orders` when it is there, and play it for so long."""
+        """Load a path on deck A, send `orders` once it is loaded, and play it for `seconds`."""
         with self.desk() as rig:
             rig.send("/deck/A/load", str(path))
             rig.run(2048)

@@ -1,4 +1,4 @@
-"""Files with odd headers, joined files: what contains sound plays to its end."""
+"""Files with irregular headers, and joined files: audio plays to its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FRAME = 1.5 / RATE
 
 
 def plays(case: Case, name: str, seconds: float) -> Deck:
-    """Load a file and check that it is so long, and sounds to its end."""
+    """Load a file, and check its length and that it is audible near its end."""
     deck = case.load(case.path(name))
     assert not deck.fails, f"{name}: {deck.fails}"
     assert abs(deck.seconds - seconds) < FRAME, f"{name}: {deck.seconds:.4f} s, not {seconds:g}"
@@ -22,7 +22,7 @@ def plays(case: Case, name: str, seconds: float) -> Deck:
 
 @check
 def data_size_too_large(case: Case) -> str:
-    """A data chunk that claims more than there is."""
+    """A data chunk claims more bytes than the file holds."""
     for name in ("plus44.wav", "cut.wav"):
         plays(case, name, 20.0)
     return "20.000 s each"
@@ -30,21 +30,21 @@ def data_size_too_large(case: Case) -> str:
 
 @check
 def placeholder_size(case: Case) -> str:
-    """A placeholder for the size."""
+    """A placeholder stands for the size."""
     plays(case, "two_e9.wav", 20.0)
     return "20.000 s"
 
 
 @check
 def missing_pad_byte(case: Case) -> str:
-    """A chunk of odd size without its pad byte."""
+    """A chunk of odd size lacks its pad byte."""
     plays(case, "nopad.wav", 20.0)
     return "20.000 s"
 
 
 @check
 def bw64(case: Case) -> str:
-    """BW64 and RF64 sound the same."""
+    """BW64 and RF64 play identically."""
     decks = [case.load(case.path(name), 2.0) for name in ("bw64.wav", "rf64.wav")]
     assert not decks[0].fails, f"{decks[0].fails}"
     assert decks[0].seconds == decks[1].seconds
@@ -52,26 +52,26 @@ def bw64(case: Case) -> str:
     return f"{decks[0].seconds:.3f} s, sample by sample as RF64"
 
 
-def whole_or_said(case: Case, name: str, seconds: float, tolerance: float) -> str:
-    """A joined file plays whole, or the reply says that it does not."""
+def check_whole_or_reported(case: Case, name: str, seconds: float, tolerance: float) -> str:
+    """Check that a joined file plays whole, or that a warning reports the part that does not."""
     deck = case.load(case.path(name))
     assert not deck.fails, f"{name}: {deck.fails}"
     if abs(deck.seconds - seconds) < tolerance:
         late = case.load(case.path(name), 0.5, ("/deck/A/seek", seconds - 2.0))
         assert float(np.abs(late.out).max()) > 1e-3, f"{name}: its second part is silent"
         return f"{deck.seconds:.3f} s"
-    said = " ".join(deck.notes)
-    assert name in said, f"{deck.seconds:.3f} s of {seconds:g} s, and nothing said of the rest"
-    return f"{deck.seconds:.3f} s, and the rest is announced"
+    warnings = " ".join(deck.notes)
+    assert name in warnings, f"{deck.seconds:.3f} s of {seconds:g} s, the rest is not reported"
+    return f"{deck.seconds:.3f} s, and the rest is reported"
 
 
 @check
 def chained_ogg(case: Case) -> str:
-    """Two Ogg streams, one after the other."""
-    return whole_or_said(case, "c.ogg", 50.0, FRAME)
+    """Two consecutive Ogg streams."""
+    return check_whole_or_reported(case, "c.ogg", 50.0, FRAME)
 
 
 @check
 def joined_mp3(case: Case) -> str:
-    """Two MP3 files, one after the other."""
-    return whole_or_said(case, "c_vbr.mp3", 50.0, 0.15)
+    """Two consecutive MP3 files."""
+    return check_whole_or_reported(case, "c_vbr.mp3", 50.0, 0.15)

@@ -1,16 +1,16 @@
-"""Folders of stems: what is a stem, what is a track, what is left out."""
+"""Folders of stems: which files are stems, separate tracks, or left out."""
 
 from __future__ import annotations
 
 from crowdstream.library.scanner import SINGLE, STEMS
 from tests.support.field_cases.case import Case, check
 
-LU = 0.1  # by which loudness may differ
+LU = 0.1  # tolerated difference in loudness
 
 
 @check
 def release_with_instrumental(case: Case) -> str:
-    """Versions of a song are tracks of their own."""
+    """Versions of a song are separate tracks."""
     case.analyze()
     counts = {name: len(case.tracks(name)) for name in ("EP", "EP2")}
     kinds = {entry.kind for entry in case.tracks()}
@@ -33,7 +33,7 @@ def mixdown_beside_stems(case: Case) -> str:
 
 @check
 def combined_stem(case: Case) -> str:
-    """The sum of some stems is left out, so that a mute mutes."""
+    """A sum of some stems is left out, so that muting a stem has an effect."""
     order = ("/deck/A/stem/1/mute", 1)
     decks = [case.load(case.path(name), 20.0, order) for name in ("no_vocals", "none")]
     apart = round(decks[0].lufs - decks[1].lufs, 2)
@@ -44,7 +44,7 @@ def combined_stem(case: Case) -> str:
 
 @check
 def separator_names(case: Case) -> str:
-    """Stem words in the middle of a name."""
+    """Stem names in the middle of a file name are recognised."""
     case.analyze()
     entries = case.tracks()
     kinds = [(entry.kind, sorted(entry.stems)) for entry in entries]
@@ -55,7 +55,7 @@ def separator_names(case: Case) -> str:
 
 @check
 def lead_and_backing_vocals(case: Case) -> str:
-    """Two voices make one track of five stems."""
+    """Lead and backing vocals are separate stems of one track."""
     case.analyze()
     entries = case.tracks()
     stems = [len(entry.stems) for entry in entries]
@@ -67,22 +67,22 @@ def lead_and_backing_vocals(case: Case) -> str:
 
 @check
 def stem_in_another_format(case: Case) -> str:
-    """A stem that cannot be read is named."""
-    said = case.analyze()
-    words = said.stdout + said.stderr
-    told = []
+    """An unreadable stem is reported."""
+    done = case.analyze()
+    printed = done.stdout + done.stderr
+    results = []
     for name, missing in (("m4a", "vocals"), ("opus", "opus")):
         deck = case.load(case.path(name))
         played = len(deck.stems) == 4
-        named = missing in " ".join([*deck.fails, *deck.notes, words])
-        assert played or named, f"{name}: {deck.stems}, nothing said of {missing}"
-        told.append(f"{name}: {'played' if played else 'named'}")
-    return ", ".join(told)
+        named = missing in " ".join([*deck.fails, *deck.notes, printed])
+        assert played or named, f"{name}: {deck.stems}, {missing} is not reported"
+        results.append(f"{name}: {'played' if played else 'reported'}")
+    return ", ".join(results)
 
 
 @check
 def unusual_blanks(case: Case) -> str:
-    """Names with blanks and joiners of all kinds."""
+    """File names with all kinds of spaces and joiners."""
     case.analyze("m")
     entries = case.tracks("m")
     assert len(entries) == 5, f"{len(entries)} of 5 found"
@@ -95,22 +95,22 @@ def unusual_blanks(case: Case) -> str:
 
 @check
 def twelve_stems(case: Case) -> str:
-    """Up to eight stems play; of more, one line says how many."""
+    """Up to eight stems play; a larger number is refused in one line that states it."""
     deck = case.load(case.path("eight"))
     assert len(deck.stems) == 8, f"eight: {deck.stems} {deck.fails}"
     deck = case.load(case.path("twelve"))
     grouped = 0 < len(deck.stems) <= 8 and not deck.fails
-    told = len(deck.fails) == 1 and "12" in deck.fails[0]
-    assert grouped or told, f"twelve: {deck.stems} {deck.fails}"
-    said = case.analyze("twelve")
-    lines = [line for line in said.stderr.splitlines() if line.strip()]
-    assert grouped or len(lines) == 1, f"analyze said {len(lines)} lines"
-    return "grouped" if grouped else "said in one line"
+    refused = len(deck.fails) == 1 and "12" in deck.fails[0]
+    assert grouped or refused, f"twelve: {deck.stems} {deck.fails}"
+    done = case.analyze("twelve")
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert grouped or len(lines) == 1, f"analyze printed {len(lines)} lines"
+    return "grouped" if grouped else "refused in one line"
 
 
 @check
 def link_to_another_disk(case: Case) -> str:
-    """Analysis, DJ and deck give one answer to a link that leads outside."""
+    """Analysis and deck treat a link that leads outside the media root alike."""
     case.analyze("Music")
     known = any("Song" in entry.name for entry in case.tracks())
     music = case.path("Music").absolute()

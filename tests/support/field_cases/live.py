@@ -1,4 +1,4 @@
-"""What reaches the server from outside while it plays: OSC packets, and sound cards."""
+"""External input during playback: OSC packets, and sound cards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOUR = 3600.0
 
 @contextmanager
 def two_decks(case: Case) -> Iterator[Rig]:
-    """A server with a constant on decks A and B."""
+    """Run a server with a constant signal on decks A and B."""
     sound = write(case.data / "level.wav", level(4.0))
     with Rig() as rig:
         for deck in "AB":
@@ -34,7 +34,7 @@ def two_decks(case: Case) -> Iterator[Rig]:
 
 @check
 def array_arguments(case: Case) -> str:
-    """An array among the arguments; a bundle whose other message acts."""
+    """An array among the arguments, and a bundle whose other message takes effect."""
     with two_decks(case) as rig:
         rig.raw(case.path("array.osc").read_bytes())
         rig.run(2048)
@@ -50,7 +50,7 @@ def array_arguments(case: Case) -> str:
 
 @check
 def reset_with_empty_array(case: Case) -> str:
-    """A reset as python-osc sends it for an empty list; a start is counted from it."""
+    """A reset with an empty list, as python-osc sends it; a start is scheduled relative to it."""
     with two_decks(case) as rig:
         rig.seconds(0.7)
         rig.raw(case.path("reset.osc").read_bytes())
@@ -66,7 +66,7 @@ def reset_with_empty_array(case: Case) -> str:
 
 @check
 def button_press_and_release(case: Case) -> str:
-    """Buttons of a controller: 1.0 when pressed, 0.0 when released."""
+    """Buttons of a controller send 1.0 when pressed and 0.0 when released."""
     with two_decks(case) as rig:
         rig.seconds(1.5)
         rig.send("/reset")
@@ -91,7 +91,7 @@ def button_press_and_release(case: Case) -> str:
 
 @check
 def address_patterns(case: Case) -> str:
-    """A pattern for all decks, and one for two of them."""
+    """One pattern for all decks, and one for two of them."""
     with two_decks(case) as rig:
         rig.send("/start_group", 0.0, "A", "B")
         rig.run(2048)
@@ -106,7 +106,7 @@ def address_patterns(case: Case) -> str:
         assert levels == [0.5] * 4, f"levels {levels}"
         assert lows == [0.0, 0.0, 1.0, 1.0], f"bands {lows}"
         assert not rig.fails(), f"{rig.fails()}"
-        # Both decks begin to move on one frame: the sum of two equal ramps has one step at first.
+        # Both decks change on the same frame: the sum of two equal ramps has one step at first.
         moved = begin + int(np.flatnonzero(rig.out[begin:, 0] != full)[0])
         step = float(rig.out[moved + 1, 0] - rig.out[moved, 0])
         first = float(rig.out[moved, 0] - full)
@@ -116,7 +116,7 @@ def address_patterns(case: Case) -> str:
 
 @check
 def reply_port(case: Case) -> str:
-    """Answers and subscriptions go to a port that the sender names with its subscription."""
+    """Replies and subscriptions go to the port that a sender requests."""
     home, other = ("127.0.0.1", 9000), ("127.0.0.1", 50001)
     with two_decks(case) as rig:
         rig.raw(case.path("notify.osc").read_bytes())
@@ -141,26 +141,26 @@ def reply_port(case: Case) -> str:
 
 @check
 def bundle_far_ahead(case: Case) -> str:
-    """A bundle an hour after it was made, by the wall clock; `/reset` discards it."""
+    """A bundle for an hour after its creation, by the wall clock; `/reset` discards it."""
     packet = case.path("ahead.osc").read_bytes()
     ((tag, message),) = parse(packet)
     assert tag is not None
     with two_decks(case) as rig:
-        # As it was when the case was made: an hour before the time tag.
+        # As when the case was created: an hour before the time tag.
         rig.packet(bundle_at(WALL + rig.time - START + HOUR, message.address), ME)
         rig.packet(packet, ME)
-        told = rig.heard("/waiting")
-        assert [one[0] for one in told] == [message.address] * len(told), f"{told}"
-        seconds = [one[1] for one in told]
+        notified = rig.heard("/waiting")
+        assert [one[0] for one in notified] == [message.address] * len(notified), f"{notified}"
+        seconds = [one[1] for one in notified]
         assert abs(seconds[0] - HOUR) < 1.0, f"{seconds} s"
-        assert len(told) == 2 or tag < WALL + rig.time - START, f"{told}"
+        assert len(notified) == 2 or tag < WALL + rig.time - START, f"{notified}"
         rig.send("/reset")
-        assert len(rig.core.waiting) == 0, "it waits after /reset"
-    return f"the sender is told {seconds[0]:.0f} s; /reset discards it"
+        assert len(rig.core.waiting) == 0, "it is still scheduled after /reset"
+    return f"the sender is notified of {seconds[0]:.0f} s; /reset discards it"
 
 
 class Ramp:
-    """Stands for the engine's callback: a left and a right channel that differ."""
+    """Stand-in for the engine's callback: the left and right channels differ."""
 
     channels = 2
 
@@ -169,7 +169,7 @@ class Ramp:
 
 
 def opened(devices: list[Device], name: str | None) -> tuple[str, str, FakeStream]:
-    """Full name and note of the device that is chosen among these, and its stream, closed."""
+    """Return the selected device's full name and note, and its stream, which is closed."""
     module = FakePortAudio(devices)
     with patch.dict(sys.modules, {"pyaudio": module}):
         driver = PortAudioDriver(Ramp(), name, 44100.0, 64)  # type: ignore[arg-type]
@@ -179,14 +179,14 @@ def opened(devices: list[Device], name: str | None) -> tuple[str, str, FakeStrea
 
 
 def devices_of(case: Case, name: str) -> list[Device]:
-    """A list of devices as the case has it."""
+    """Read a list of devices from the case."""
     entries = json.loads(case.path(name).read_text(encoding="utf-8"))
     return [Device(entry["name"], entry["ch"]) for entry in entries]
 
 
 @check
 def card_renumbered(case: Case) -> str:
-    """A card that returns under another number."""
+    """A sound card returns under another number."""
     first, _, _ = opened(devices_of(case, "before.json"), "Scarlett")
     again, _, _ = opened(devices_of(case, "after.json"), first)
     assert again.startswith("Scarlett USB"), f"{again} is taken for {first}"
@@ -195,7 +195,7 @@ def card_renumbered(case: Case) -> str:
 
 @check
 def mono_output(case: Case) -> str:
-    """A device of one channel."""
+    """A device has only one channel."""
     _, note, stream = opened(devices_of(case, "mono.json"), None)
     heard = stream.play(64)
     assert heard.shape == (64, 1) and np.all(heard == 0.125), f"{heard[:2]}"

@@ -1,4 +1,4 @@
-"""Sound files of every format that the loader reads."""
+"""Fixtures that write audio files of every supported format."""
 
 from tests.support.sound_files import write_sound
 

@@ -1,4 +1,4 @@
-"""Beat grids: given as a tempo, as anchors, in a sidecar file or in tags."""
+"""Beat grids given as a tempo, as anchors, in a sidecar file or in tags."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.offline_server import level, write
 from tests.unit.audiofile.test_tags import wav_with_acid
 
 
-def told(stems: list[Path]) -> tuple[float, str]:
-    """Tempo and source of the grid of these files."""
+def tempo_and_source(stems: list[Path]) -> tuple[float, str]:
+    """Return tempo and source of the grid of these files."""
     found = find_grid(stems)
     assert found is not None
     assert found.grid == BeatGrid.of_tempo(found.grid.bpm)
@@ -31,7 +31,7 @@ def test_a_tempo_and_a_downbeat_are_two_anchors() -> None:
     assert grid.steady
 
 
-def test_anchors_come_in_any_order() -> None:
+def test_anchors_may_be_given_in_any_order() -> None:
     grid = BeatGrid.through([(64, 31.0), (0, 0.1), (32, 15.0)])
     assert [beat for beat, _ in grid.anchors] == [0, 32, 64]
     assert not grid.steady
@@ -53,7 +53,7 @@ def test_anchors_come_in_any_order() -> None:
         ([(beat, beat / 2) for beat in range(513)], "2 to 512 anchors, not 513"),
     ],
 )
-def test_anchors_that_make_no_grid_are_refused(
+def test_invalid_anchors_are_refused(
     anchors: list[tuple[float, float]], reason: str
 ) -> None:
     with pytest.raises(GridError, match=reason):
@@ -61,12 +61,12 @@ def test_anchors_that_make_no_grid_are_refused(
 
 
 @pytest.mark.parametrize("bpm", [0.0, 19.0, 401.0, 1e9, float("nan"), -120.0])
-def test_a_tempo_that_can_not_be_is_refused(bpm: float) -> None:
+def test_a_tempo_out_of_range_is_refused(bpm: float) -> None:
     with pytest.raises(GridError, match="out of range"):
         BeatGrid.of_tempo(bpm)
 
 
-def test_a_sidecar_gives_a_tempo_or_anchors(tmp_path: Path) -> None:
+def test_a_sidecar_holds_a_tempo_or_anchors(tmp_path: Path) -> None:
     steady = sidecar(tmp_path / "a.toml", "[grid]\nbpm = 124\nfirst_downbeat = 0.125\n")
     assert read_sidecar(steady) == BeatGrid.of_tempo(124.0, 0.125)
     moving = sidecar(tmp_path / "b.toml", "[grid]\nanchors = [[0, 0.5], [64, 31.25]]\n")
@@ -96,7 +96,9 @@ def test_a_sidecar_gives_a_tempo_or_anchors(tmp_path: Path) -> None:
         ("#" * (1 << 20) + "\n", "more than"),
     ],
 )
-def test_a_wrong_sidecar_is_one_line_that_names_it(tmp_path: Path, text: str, reason: str) -> None:
+def test_an_invalid_sidecar_yields_one_line_that_names_it(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     path = sidecar(tmp_path / "a.crowdstream.toml", text)
     with pytest.raises(GridError, match=reason) as error:
         read_sidecar(path)
@@ -104,7 +106,7 @@ def test_a_wrong_sidecar_is_one_line_that_names_it(tmp_path: Path, text: str, re
     assert "\n" not in str(error.value)
 
 
-def test_a_sidecar_that_is_no_text_or_no_file_is_told(tmp_path: Path) -> None:
+def test_a_sidecar_that_is_not_a_text_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(GridError, match="not UTF-8"):
         read_sidecar(tmp_path / "a.toml")
@@ -113,24 +115,26 @@ def test_a_sidecar_that_is_no_text_or_no_file_is_told(tmp_path: Path) -> None:
         read_sidecar(tmp_path / "folder.toml")
 
 
-def test_the_sidecar_goes_before_the_tag_and_the_file_before_the_folder(tmp_path: Path) -> None:
+def test_a_sidecar_takes_precedence_over_a_tag_and_a_files_own_over_the_folders(
+    tmp_path: Path
+) -> None:
     track = wav_with_acid(tmp_path / "track.wav", 100.0)
-    assert told([track]) == (100.0, "tag")
+    assert tempo_and_source([track]) == (100.0, "tag")
     sidecar(tmp_path / "crowdstream.toml", "[grid]\nbpm = 110\n")
-    assert told([track]) == (110.0, "sidecar")
+    assert tempo_and_source([track]) == (110.0, "sidecar")
     sidecar(tmp_path / "track.crowdstream.toml", "[grid]\nbpm = 120\n")
-    assert told([track]) == (120.0, "sidecar")
+    assert tempo_and_source([track]) == (120.0, "sidecar")
 
 
-def test_stems_have_the_folders_sidecar_and_the_first_tag(tmp_path: Path) -> None:
+def test_stems_use_the_folders_sidecar_and_the_first_tag(tmp_path: Path) -> None:
     stems = [write(tmp_path / "drums.wav", level(0.1)), wav_with_acid(tmp_path / "bass.wav", 90.0)]
-    assert told(stems) == (90.0, "tag")
+    assert tempo_and_source(stems) == (90.0, "tag")
     sidecar(tmp_path / "drums.crowdstream.toml", "[grid]\nbpm = 33\n")
-    assert told(stems) == (90.0, "tag"), "one stem's own means nothing"
+    assert tempo_and_source(stems) == (90.0, "tag"), "a single stem's sidecar is ignored"
     sidecar(tmp_path / "crowdstream.toml", "[grid]\nbpm = 128\n")
-    assert told(stems) == (128.0, "sidecar")
+    assert tempo_and_source(stems) == (128.0, "sidecar")
 
 
-def test_a_file_that_says_nothing_has_no_grid(tmp_path: Path) -> None:
+def test_a_file_without_tempo_has_no_grid(tmp_path: Path) -> None:
     assert find_grid([write(tmp_path / "a.wav", level(0.1))]) is None
     assert find_grid([wav_with_acid(tmp_path / "b.wav", 15.0, beats=1)]) is None

@@ -1,4 +1,4 @@
-"""Files of hours and of more than 4 GB: bounded time and memory, and every sample in its place."""
+"""Files of several hours and of more than 4 GB: bounded time and memory, and exact samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.offline_server import RATE, Rig
 
 HOURS = 6
 FRAMES = HOURS * 3600 * RATE
-MARK = 2 * 16384  # frames that are written at each place; between them are holes
+MARK = 2 * 16384  # frames written at each position; between them are holes
 
 KINDS = [
     ("WAV", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"),
@@ -26,28 +26,28 @@ KINDS = [
 
 
 def mark(number: int) -> np.ndarray:
-    """Sound that shows its place: counts up, and differs from mark to mark."""
+    """Return audio that identifies its position: it counts up, and differs from mark to mark."""
     count = (np.arange(MARK) % 8000 + 1000 * number).astype(np.float32)
     return np.stack([count, -count], 1) / 32768
 
 
 def huge(path: Path, kind: str, subtype: str, frames: int = FRAMES) -> Path:
-    """A sparse file with a mark at its beginning, in its middle and at its end."""
+    """Write a sparse file with a mark at its beginning, in its middle and at its end."""
     with soundfile.SoundFile(path, "w", RATE, 2, subtype, format=kind) as file:
         for number, at in enumerate(places(frames)):
             file.seek(at)
             file.write(mark(number))
-    assert path.stat().st_blocks * 512 < 4 << 20, "this file system keeps no sparse files"
+    assert path.stat().st_blocks * 512 < 4 << 20, "this file system does not support sparse files"
     return path
 
 
 def places(frames: int) -> tuple[int, int, int]:
-    """Where the marks are."""
+    """Return the frames at which the marks lie."""
     return 0, frames // 2, frames - MARK
 
 
 @pytest.mark.parametrize(("kind", "subtype"), KINDS)
-def test_six_hours_are_read_exactly_wherever_one_looks(
+def test_six_hours_are_read_exactly_at_any_position(
     tmp_path: Path, kind: str, subtype: str
 ) -> None:
     path = huge(tmp_path / "huge", kind, subtype)
@@ -61,7 +61,7 @@ def test_six_hours_are_read_exactly_wherever_one_looks(
 
 
 @pytest.mark.parametrize("claimed", ["unknown", "zero", "2 GB", "wrapped"])
-def test_a_wav_that_has_outgrown_its_header_is_read_to_its_end(
+def test_a_wav_larger_than_its_header_allows_is_read_to_its_end(
     tmp_path: Path, claimed: str
 ) -> None:
     path = tmp_path / "huge.wav"
@@ -119,7 +119,7 @@ def test_six_hours_play_from_anywhere_in_32_megabytes(
         assert rig.fails() == []
 
 
-def test_more_than_a_page_table_holds_is_refused_with_the_figures(tmp_path: Path) -> None:
+def test_a_file_larger_than_the_page_table_is_refused_with_its_size(tmp_path: Path) -> None:
     path = huge(tmp_path / "huge", "W64", "FLOAT", 2 * FRAMES)
     with Rig(memory_mb=32) as rig:
         rig.send("/load_buffer", 100, str(path))

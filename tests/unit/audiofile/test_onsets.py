@@ -1,4 +1,4 @@
-"""Attacks are found where they are, page by page, and not where something merely sounds."""
+"""Onsets are found at their true positions, page by page; sustained sounds have none."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from crowdstream.loader.prefetch import Head, Stem
 
 RATE = 44100
 PAGE = 16384
-NEAR = 66  # frames, 1.5 ms: what keylock keeps clear before an attack
-MERGED = 130  # two pages may tell one attack at their border twice
+NEAR = 66  # frames, 1.5 ms: the margin that keylock keeps before an onset
+MERGED = 130  # frames; two pages may both report an onset at their border
 
 
-def _found(sound: np.ndarray, page: int = PAGE) -> list[int]:
+def _find_all(sound: np.ndarray, page: int = PAGE) -> list[int]:
     samples = sound.reshape(len(sound), -1)
     frames = [
         start + int(offset)
@@ -54,7 +54,7 @@ def _bass() -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["kick deep", "kick tight", "snare", "hat", "clap", "rim"])
 @pytest.mark.parametrize("under", ["nothing", "chord", "bass"])
-def test_every_hit_is_found(name: str, under: str) -> None:
+def test_every_drum_hit_is_found(name: str, under: str) -> None:
     sound = {"nothing": np.zeros((6 * RATE, 2), np.float32), "chord": _chord(), "bass": _bass()}[
         under
     ].copy()
@@ -62,7 +62,7 @@ def test_every_hit_is_found(name: str, under: str) -> None:
     truth = [3000 + n * 15017 for n in range(16)]
     for at in truth:
         sound[at : at + len(wave)] += 0.5 * wave[: len(sound) - at]
-    found = _found(sound)
+    found = _find_all(sound)
     for at in truth:
         assert min(abs(at - f) for f in found) < 2 * NEAR, at
     extra = [f for f in found if f > 200 and min(abs(at - f) for at in truth) > 1000]
@@ -70,52 +70,52 @@ def test_every_hit_is_found(name: str, under: str) -> None:
 
 
 @pytest.mark.parametrize("hertz", [35.0, 41.2, 55.0, 110.0, 440.0])
-def test_a_sustained_tone_has_its_beginning_alone(hertz: float) -> None:
+def test_a_sustained_tone_has_a_single_onset(hertz: float) -> None:
     tone = 0.5 * np.sin(2 * np.pi * hertz * _seconds(5.0))
-    found = _found(tone.astype(np.float32))
+    found = _find_all(tone.astype(np.float32))
     assert len(found) == 1 and found[0] < RATE / hertz
 
 
-def test_chords_that_beat_and_swell_have_no_attacks() -> None:
+def test_beating_and_swelling_chords_have_no_onsets() -> None:
     t = _seconds(5.0)
     beating = 0.3 * np.sin(2 * np.pi * 440 * t) + 0.3 * np.sin(2 * np.pi * 445 * t)
     swelling = 0.5 * np.sin(2 * np.pi * 220 * t) * np.minimum(1.0, t / 2.0)
-    assert [at for at in _found(_chord()) if at > 200] == []
-    assert [at for at in _found(beating.astype(np.float32)) if at > 200] == []
-    assert [at for at in _found(swelling.astype(np.float32)) if at > RATE // 10] == []
+    assert [at for at in _find_all(_chord()) if at > 200] == []
+    assert [at for at in _find_all(beating.astype(np.float32)) if at > 200] == []
+    assert [at for at in _find_all(swelling.astype(np.float32)) if at > RATE // 10] == []
 
 
-def test_noise_that_goes_on_has_hardly_any() -> None:
+def test_continuous_noise_has_hardly_any_onsets() -> None:
     rng = np.random.default_rng(0)
     noise = (0.1 * rng.standard_normal((10 * RATE, 2))).astype(np.float32)
-    assert len([at for at in _found(noise) if at > 200]) <= 5
+    assert len([at for at in _find_all(noise) if at > 200]) <= 5
 
 
 @pytest.mark.parametrize("shift", range(-90, 60, 10))
-def test_a_hit_at_the_border_of_pages_is_not_lost(shift: int) -> None:
+def test_a_hit_at_a_page_border_is_found(shift: int) -> None:
     sound = np.zeros((3 * PAGE, 2), np.float32)
     wave = hit("kick deep")
     sound[PAGE + shift : PAGE + shift + len(wave)] += wave
-    found = _found(sound)
+    found = _find_all(sound)
     assert found and min(abs(PAGE + shift - at) for at in found) < 2 * NEAR
 
 
-def test_sides_that_are_opposite_do_not_hide_it() -> None:
+def test_a_hit_in_opposite_phase_is_found() -> None:
     wave = hit("snare")[:, 0]
     sound = np.zeros((PAGE, 2), np.float32)
     sound[5000 : 5000 + len(wave), 0] = wave[: PAGE - 5000]
     sound[:, 1] = -sound[:, 0]
-    assert len(_found(sound)) == 1
+    assert len(_find_all(sound)) == 1
 
 
-def test_formats_agree() -> None:
+def test_int16_and_float_pages_have_the_same_onsets() -> None:
     sound = np.zeros((2 * PAGE, 2), np.float32)
     wave = hit("snare")
     sound[4000 : 4000 + len(wave)] = 0.7 * wave
-    assert _found(sound) == _found((sound * 32767).astype(np.int16))
+    assert _find_all(sound) == _find_all((sound * 32767).astype(np.int16))
 
 
-def test_a_record_has_room_and_bad_pages_are_survived() -> None:
+def test_the_number_of_onsets_is_limited_and_odd_pages_do_not_fail() -> None:
     clicks = np.zeros((32768, 1), np.float32)
     clicks[100::1300] = 1.0
     found = find_attacks(clicks, clicks[:0])
@@ -125,7 +125,7 @@ def test_a_record_has_room_and_bad_pages_are_survived() -> None:
     assert len(find_attacks(np.full((77, 1), 1e30, np.float32), np.zeros((5, 1), np.float32))) <= 1
 
 
-def test_what_is_found_depends_on_the_file_alone(tmp_path: Path) -> None:
+def test_onsets_do_not_depend_on_the_order_of_pages(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     sound = np.zeros((6 * PAGE, 2), np.float32)
     for _ in range(20):

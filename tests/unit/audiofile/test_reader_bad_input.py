@@ -1,4 +1,4 @@
-"""Every file that can't be played is refused with its type and one readable line."""
+"""Every unplayable file is refused with a specific error type and one readable line."""
 
 import os
 import pickle
@@ -42,7 +42,7 @@ def _with_file(path: Path, content: bytes) -> Path:
     return path
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert _refusal(tmp_path / "no.wav", FileMissing).endswith("no.wav: there is no such file")
     _with_file(tmp_path / "file", b"")
     _refusal(tmp_path / "file" / "a.wav", FileMissing)
@@ -52,11 +52,11 @@ def test_missing(tmp_path: Path) -> None:
     _refusal(tmp_path / "circle", FileMissing)
 
 
-def test_directory(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     _refusal(tmp_path, IsDirectory)
 
 
-def test_empty(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_an_empty_file_is_refused(tmp_path: Path, write_sound: WriteSound) -> None:
     assert "0 bytes" in _refusal(_with_file(tmp_path / "a.wav", b""), EmptyAudio)
     for name in ("b.wav", "b.flac", "b.aiff"):
         path = write_sound(tmp_path / name, samples=np.zeros((0, 2)), subtype="PCM_16")
@@ -64,7 +64,7 @@ def test_empty(tmp_path: Path, write_sound: WriteSound) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.flac", "a.ogg", "a.raw"])
-def test_text_whatever_its_name(name: str, tmp_path: Path) -> None:
+def test_text_is_refused_whatever_its_extension(name: str, tmp_path: Path) -> None:
     path = _with_file(tmp_path / name, b"To be played at the party.\n" * 100)
     assert "not audio" in _refusal(path, NotAudio)
 
@@ -74,7 +74,7 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     _refusal(tmp_path / "a.wav", NotAudio)
 
 
-def test_other_contents(tmp_path: Path) -> None:
+def test_other_contents_are_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(3).bytes(3000)
     _refusal(_with_file(tmp_path / "a.wav", b"RIFF\x10\0\0\0AVI " + noise), NotAudio)
     _refusal(_with_file(tmp_path / "b.wav", b"\x89PNG\r\n" + noise), NotAudio)
@@ -95,7 +95,7 @@ def test_other_contents(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.9999])
-def test_what_was_cut_plays_to_its_end_and_says_what_is_missing(
+def test_a_truncated_file_plays_to_its_end_with_a_warning(
     name: str, subtype: str, share: float, tmp_path: Path, write_sound: WriteSound
 ) -> None:
     path = write_sound(tmp_path / name, subtype=subtype)
@@ -110,18 +110,22 @@ def test_what_was_cut_plays_to_its_end_and_says_what_is_missing(
             reader.read(reader.frames - 9, 9), whole[reader.frames - 9 : reader.frames]
         )
         seconds, held = len(whole) / 44100, reader.frames / 44100
-        wanted = f"{held:.1f} s to {seconds:.1f} s are missing; copy or export it again"
+        expected_warning = f"{held:.1f} s to {seconds:.1f} s are missing; copy or export it again"
         if share < 0.9:
-            assert [wanted in warning for warning in reader.warnings] == [True]
+            assert [expected_warning in warning for warning in reader.warnings] == [True]
 
 
-def test_truncated_inside_the_header(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_a_file_truncated_inside_its_header_is_refused(
+    tmp_path: Path, write_sound: WriteSound
+) -> None:
     whole = write_sound(tmp_path / "a.wav", subtype="PCM_16").read_bytes()
     for size in (20, 40, 43, 44):
         _refusal(_with_file(tmp_path / "b.wav", whole[:size]), TruncatedAudio)
 
 
-def test_an_mp3_that_was_cut(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_a_truncated_mp3_plays_to_its_end_with_a_warning(
+    tmp_path: Path, write_sound: WriteSound
+) -> None:
     path = write_sound(
         tmp_path / "a.mp3", frames=200_000, subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE"
     )
@@ -132,7 +136,7 @@ def test_an_mp3_that_was_cut(tmp_path: Path, write_sound: WriteSound) -> None:
         assert 0.45 < reader.frames / len(whole) < 0.55
         assert len(reader.warnings) == 1
         assert f"{len(whole) / 44100:.1f} s are missing" in reader.warnings[0]
-        sure = reader.frames - 2 * 1152  # the last frames lean on bits that are missing
+        sure = reader.frames - 2 * 1152  # the last frames depend on missing bits
         np.testing.assert_allclose(reader.read(0, sure), whole[:sure], atol=1e-6)
 
 
@@ -140,7 +144,7 @@ def test_an_mp3_that_was_cut(tmp_path: Path, write_sound: WriteSound) -> None:
     ("riff", "data"),
     [(0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0), (36, 0), (0x7FFFF024, 0x7FFFF000)],
 )
-def test_wav_headers_of_streaming_encoders(
+def test_wav_files_of_streaming_encoders_play_to_their_end(
     riff: int, data: int, tmp_path: Path, write_sound: WriteSound
 ) -> None:
     path = write_sound(tmp_path / "a.wav", subtype="PCM_16")
@@ -154,7 +158,7 @@ def test_wav_headers_of_streaming_encoders(
 
 
 @pytest.mark.parametrize("unknown", [0, 0xFFFFFFFF])
-def test_aiff_headers_of_streaming_encoders(
+def test_aiff_files_of_streaming_encoders_play_to_their_end(
     unknown: int, tmp_path: Path, write_sound: WriteSound
 ) -> None:
     path = write_sound(tmp_path / "a.aiff", subtype="PCM_16")
@@ -166,7 +170,7 @@ def test_aiff_headers_of_streaming_encoders(
         np.testing.assert_array_equal(reader.read(0, 10**9), expected)
 
 
-def test_an_honest_empty_wav_does_not_play_what_follows(
+def test_an_empty_wav_file_does_not_play_the_chunks_that_follow(
     tmp_path: Path, write_sound: WriteSound
 ) -> None:
     path = write_sound(tmp_path / "a.wav", samples=np.zeros((0, 2)), subtype="PCM_16")
@@ -177,7 +181,7 @@ def test_an_honest_empty_wav_does_not_play_what_follows(
 
 @pytest.mark.parametrize("rate", [44100, 48000])
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
-def test_deleted_or_replaced_while_open(
+def test_an_open_file_may_be_deleted_or_replaced(
     name: str, rate: int, tmp_path: Path, write_sound: WriteSound
 ) -> None:
     path = write_sound(tmp_path / name, frames=300_000)
@@ -202,11 +206,11 @@ def test_deleted_or_replaced_while_open(
     ],
     ids=["cut", "emptied", "overwritten", "extended", "touched"],
 )
-def test_changed_while_open(
+def test_a_file_changed_in_place_is_refused(
     change: Callable[[Path], object], rate: int, tmp_path: Path, write_sound: WriteSound
 ) -> None:
     path = write_sound(tmp_path / "a.wav", subtype="PCM_16")
-    os.utime(path, ns=(10**9, 10**9))  # so that a change shows in this clock tick, too
+    os.utime(path, ns=(10**9, 10**9))  # so that a change within this clock tick is noticed, too
     with open_stem(path, rate) as reader:
         reader.read(0, 100)
         with open(path, "r+b"):
@@ -216,7 +220,9 @@ def test_changed_while_open(
                 reader.read(start, 100)
 
 
-def test_damaged_in_the_middle(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_damage_in_the_middle_of_a_flac_file_plays_as_silence(
+    tmp_path: Path, write_sound: WriteSound
+) -> None:
     path = write_sound(tmp_path / "a.flac", subtype="PCM_16")
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -242,13 +248,13 @@ def test_damaged_in_the_middle(tmp_path: Path, write_sound: WriteSound) -> None:
     ("number", "kind"),
     [(13, PermissionRefused), (1, PermissionRefused), (24, FileUnreadable), (5, FileUnreadable)],
 )
-def test_refused_by_the_system(
+def test_errors_of_the_operating_system_are_translated(
     number: int, kind: type[AudioFileError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, flags: int, mode: int) -> int:
         raise OSError(number, os.strerror(number))
 
-    # pytest itself removes folders with os.open afterwards.
+    # pytest itself uses os.open to remove folders afterwards.
     with monkeypatch.context() as patch, pytest.raises(kind):
         patch.setattr(os, "open", refuse)
         open_stem(tmp_path / "a.wav", 44100)
@@ -267,7 +273,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path, write_sound: WriteSound) -> 
         reader.read(0, 1)
 
 
-def test_wrong_arguments(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_invalid_arguments_raise_value_error(tmp_path: Path, write_sound: WriteSound) -> None:
     path = write_sound(tmp_path / "a.wav")
     with open_stem(path, 44100) as reader:
         for start, count in ((-1, 1), (0, -1)):
@@ -277,7 +283,7 @@ def test_wrong_arguments(tmp_path: Path, write_sound: WriteSound) -> None:
         open_stem(path, 0)
 
 
-def test_random_damage_is_refused_or_read_but_nothing_else(
+def test_random_damage_is_either_refused_or_read(
     tmp_path: Path, write_sound: WriteSound
 ) -> None:
     random = np.random.default_rng(11)
@@ -295,7 +301,7 @@ def test_random_damage_is_refused_or_read_but_nothing_else(
                 assert str(error).isprintable()
 
 
-def test_errors_travel_between_processes_on_one_line() -> None:
+def test_errors_can_be_pickled_and_print_on_one_line() -> None:
     error = FileMissing(Path("/music/a\nb\udce9 \x1b[31m.wav"), "there is no such file")
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is FileMissing

@@ -1,4 +1,4 @@
-"""Mono and stereo as they are, up to eight channels mixed down, more refused."""
+"""Mono and stereo are kept, up to eight channels are mixed down, and more are refused."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from tests.support.sound_files import WriteSound
 
 @pytest.mark.parametrize("channels", range(3, 9))
 @pytest.mark.parametrize("vorbis", [False, True])
-def test_the_mix_is_symmetric_and_never_too_loud(channels: int, vorbis: bool) -> None:
+def test_the_downmix_is_symmetric_and_cannot_clip(channels: int, vorbis: bool) -> None:
     matrix = downmix_matrix(channels, vorbis)
     assert matrix.shape == (channels, 2)
     assert matrix.sum(axis=0).tolist() == pytest.approx([1.0, 1.0])
     assert (matrix >= 0).all()
 
 
-def test_six_channels_become_two(tmp_path: Path, write_sound: WriteSound) -> None:
-    one_each = np.eye(6) * 0.5  # frame n sounds on channel n only
+def test_six_channels_are_mixed_down_to_stereo(tmp_path: Path, write_sound: WriteSound) -> None:
+    one_each = np.eye(6) * 0.5  # frame n is non-zero on channel n only
     path = write_sound(tmp_path / "a.wav", samples=one_each, subtype="PCM_16")
     with open_stem(path, 44100) as reader:
         assert (reader.channels, reader.dtype) == (2, "float32")
@@ -35,8 +35,8 @@ def test_six_channels_become_two(tmp_path: Path, write_sound: WriteSound) -> Non
     assert back_right.tolist() == pytest.approx([0.0, 0.5 * scale * 0.5**0.5])
 
 
-def test_vorbis_files_have_their_own_order(tmp_path: Path, write_sound: WriteSound) -> None:
-    """A tone on the channel that is left in WAV and Vorbis, and on the second: R, or the centre."""
+def test_vorbis_files_have_their_own_channel_order(tmp_path: Path, write_sound: WriteSound) -> None:
+    """The second channel is the right one in a WAV file, but the centre in a Vorbis file."""
     samples = np.zeros((30_000, 3))
     samples[:, 1] = 0.5 * np.sin(np.arange(30_000) * 0.1)
     wav = write_sound(tmp_path / "a.wav", samples=samples, subtype="PCM_16")

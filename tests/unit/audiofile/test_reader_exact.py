@@ -1,4 +1,4 @@
-"""Any range of a file is the same range of a decode from its beginning."""
+"""Any range of a file equals the same range of a decode from its beginning."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from crowdstream.audiofile import StemReader, open_stem
 from tests.support.sound_files import WriteSound, linear_decode
 
-# One rounding step of mpg123's sums, whose order depends on where it began.
+# One rounding step of mpg123's sums, whose order depends on where decoding started.
 MP3_STEP = 5e-7
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: how to write it, and how far from a linear decode a read may be."""
+    """A kind of file: how to write it, and the tolerated difference from a linear decode."""
 
     name: str
     options: dict[str, Any]
@@ -77,7 +77,7 @@ def opened(
     tmp_path_factory: pytest.TempPathFactory,
     write_sound: WriteSound,
 ) -> Iterator[tuple[Kind, StemReader, npt.NDArray[Any]]]:
-    """A file of each kind, open at its own rate, and the linear decode of it."""
+    """A file of each kind, open at its own rate, and its linear decode."""
     kind: Kind = request.param
     path = write_sound(tmp_path_factory.mktemp("sound") / kind.name, **kind.options)
     with open_stem(path, kind.options.get("rate", 44100)) as reader:
@@ -86,7 +86,7 @@ def opened(
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_any_range_is_that_range_of_a_linear_decode(
+def test_any_range_equals_that_range_of_a_linear_decode(
     opened: tuple[Kind, StemReader, npt.NDArray[Any]], data: st.DataObject
 ) -> None:
     kind, reader, whole = opened
@@ -101,7 +101,7 @@ def test_any_range_is_that_range_of_a_linear_decode(
         assert np.abs(got.astype(float) - expected.astype(float)).max() <= kind.tolerance
 
 
-def test_reading_on_block_by_block_is_bit_exact(
+def test_reading_block_by_block_is_bit_exact(
     opened: tuple[Kind, StemReader, npt.NDArray[Any]],
 ) -> None:
     _, reader, whole = opened
@@ -112,8 +112,8 @@ def test_reading_on_block_by_block_is_bit_exact(
     assert reader.channels == whole.shape[1]
 
 
-def test_soundfile_alone_would_not_do(tmp_path: Path, write_sound: WriteSound) -> None:
-    """The reason for `decode.py`: when this fails, soundfile has been mended and less will do."""
+def test_soundfile_alone_reads_wrong_samples(tmp_path: Path, write_sound: WriteSound) -> None:
+    """The reason for `decode.py`: if this test fails, soundfile has been fixed."""
     path = write_sound(
         tmp_path / "a.mp3",
         frames=400_000,
@@ -127,8 +127,10 @@ def test_soundfile_alone_would_not_do(tmp_path: Path, write_sound: WriteSound) -
     assert np.abs(blocks - whole).max() > 0.01
 
 
-def test_many_places_of_a_vorbis_file(tmp_path: Path, write_sound: WriteSound) -> None:
-    """libsndfile's own seek is wrong at about one place in thirty of such a file."""
+def test_a_vorbis_file_is_read_exactly_at_many_places(
+    tmp_path: Path, write_sound: WriteSound
+) -> None:
+    """libsndfile's own seek is wrong at about one position in thirty of such a file."""
     path = write_sound(tmp_path / "a.ogg", frames=1_000_000, subtype="VORBIS")
     whole = linear_decode(path)
     places = np.random.default_rng(1).integers(0, len(whole) - 500, 150)
@@ -137,7 +139,7 @@ def test_many_places_of_a_vorbis_file(tmp_path: Path, write_sound: WriteSound) -
             np.testing.assert_array_equal(reader.read(int(at), 500), whole[at : at + 500])
 
 
-def test_16_bit_samples_are_the_files_own_bits(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_16_bit_samples_are_bit_identical(tmp_path: Path, write_sound: WriteSound) -> None:
     every = np.arange(-32768, 32768, dtype=np.int16).reshape(-1, 2)
     for name in ("a.wav", "a.aiff", "a.flac"):
         path = write_sound(tmp_path / name, samples=every, subtype="PCM_16")
@@ -153,7 +155,7 @@ def test_8_bit_samples_are_shifted_up(tmp_path: Path, write_sound: WriteSound) -
         assert reader.read(0, 4).ravel().tolist() == [16384, -16384, -32768, 0]
 
 
-def test_not_finite_samples_become_silence(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_non_finite_samples_become_silence(tmp_path: Path, write_sound: WriteSound) -> None:
     samples = np.array([0.5, np.nan, np.inf, -np.inf, 1.5, 1e300])
     for subtype, size in (("FLOAT", 5), ("DOUBLE", 6)):
         path = write_sound(tmp_path / f"{subtype}.wav", samples=samples[:size], subtype=subtype)
@@ -165,7 +167,7 @@ def test_not_finite_samples_become_silence(tmp_path: Path, write_sound: WriteSou
 
 
 def test_mp3_without_a_length_tag_is_read_whole(tmp_path: Path, write_sound: WriteSound) -> None:
-    """mpg123 guesses from the first frame: it would end this file after less than half."""
+    """mpg123 guesses the length from the first frame, and would end this file before its middle."""
     tagged = write_sound(
         tmp_path / "tagged.mp3", frames=400_000, subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE"
     )
@@ -175,7 +177,8 @@ def test_mp3_without_a_length_tag_is_read_whole(tmp_path: Path, write_sound: Wri
     path.write_bytes(b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data[first_audio_frame:])
     assert soundfile.info(path).frames < 300_000
     whole = linear_decode(tagged)
-    # The tag also holds the encoder's delay; without it, all that the encoder put before stays.
+    # The tag also holds the encoder's delay. Without it, everything that the encoder put before the
+    # audio stays.
     delay = 576
     with open_stem(path, 44100) as reader:
         assert delay + 400_000 <= reader.frames < delay + 400_000 + 3 * 1152

@@ -1,4 +1,4 @@
-"""Sample-rate conversion: soxr's quality, at random access, the same whatever the order."""
+"""Sample-rate conversion: soxr's quality with random access, independent of the order of reads."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PAIRS = [(48000, 44100), (22050, 44100), (96000, 44100), (44100, 48000), (8000, 
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-def test_equals_a_conversion_of_the_whole_file(
+def test_segments_match_a_conversion_of_the_whole_file(
     source: int, target: int, tmp_path: Path, write_sound: WriteSound
 ) -> None:
     path = write_sound(tmp_path / "a.wav", source, frames=source * 6 + 17, subtype="FLOAT")
@@ -24,23 +24,24 @@ def test_equals_a_conversion_of_the_whole_file(
     with open_stem(path, target) as reader:
         got = reader.read(0, reader.frames)
     assert (reader.dtype, reader.source_rate) == ("float32", source)
-    # Rounded up to a whole frame, where soxr rounds to the nearest.
+    # Rounded up to a whole frame, whereas soxr rounds to the nearest.
     assert len(got) == reader.frames == -(-(source * 6 + 17) * target // source)
     np.testing.assert_allclose(got[: len(whole)], whole[: len(got)], rtol=0, atol=2e-7)
 
 
 @pytest.mark.parametrize(("source", "target"), [(44099, 44100), (44100, 44099), (48000, 44100)])
-def test_a_sine_stays_that_sine(
+def test_a_converted_sine_does_not_drift(
     source: int, target: int, tmp_path: Path, write_sound: WriteSound
 ) -> None:
-    """For rates with no common divisor soxr's own whole-file conversion drifts; ours may not."""
+    """For rates without a common divisor, soxr's own whole-file conversion drifts."""
     seconds = 12
     sine = np.sin(2 * np.pi * 5000 * np.arange(source * seconds) / source)
     path = write_sound(tmp_path / "a.wav", source, samples=sine, subtype="FLOAT")
     with open_stem(path, target) as reader:
         got = reader.read(0, reader.frames)[:, 0]
     expected = np.sin(2 * np.pi * 5000 * np.arange(len(got)) / target)
-    error = np.abs(got - expected)[2000:-2000].max()  # the ends ring: the sine starts at once
+    # the ends ring, because the sine starts abruptly
+    error = np.abs(got - expected)[2000:-2000].max()
     assert error < 3e-5  # -90 dB at the worst frame
 
 
@@ -76,7 +77,9 @@ def test_the_order_of_reads_does_not_matter(
         check()
 
 
-def test_less_than_a_filter_length(tmp_path: Path, write_sound: WriteSound) -> None:
+def test_a_file_shorter_than_the_filter_is_converted(
+    tmp_path: Path, write_sound: WriteSound
+) -> None:
     path = write_sound(tmp_path / "a.wav", 48000, samples=np.array([0.5]), subtype="PCM_16")
     with open_stem(path, 44100) as reader:
         assert reader.frames == 1

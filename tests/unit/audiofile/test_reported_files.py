@@ -1,6 +1,6 @@
-"""Files that people report of other programs.
+"""Audio files that users of other programs have reported as troublesome.
 
-The sources are in docs/development/reported-situations.md.
+The sources are listed in docs/development/reported-situations.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLAC = sound("FLAC", "PCM_16")
 
 
 def little_endian(codec: bytes) -> bytes:
-    """An AIFF-C file of floats or 24-bit integers in the other order, as QuickTime writes it."""
+    """Return a little-endian AIFF-C file of floats or 24-bit integers, as QuickTime writes it."""
     if codec == b"in24":
         steps = np.round(TONE * (1 << 23)).astype("<i4").reshape(-1)
         samples = steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
@@ -41,7 +41,7 @@ def little_endian(codec: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("codec", [b"in24", b"fl32", b"fl64"])
-def test_aiff_c_whose_wave_chunk_says_little_endian_is_not_noise(
+def test_little_endian_aiff_c_of_quicktime_is_not_noise(
     tmp_path: Path, codec: bytes
 ) -> None:
     heard = played(tmp_path, little_endian(codec))
@@ -50,7 +50,7 @@ def test_aiff_c_whose_wave_chunk_says_little_endian_is_not_noise(
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32"])
-def test_little_endian_integers_of_aiff_c_have_a_length_on_the_page(
+def test_the_duration_of_little_endian_aiff_c_is_known_from_its_header(
     tmp_path: Path, subtype: str
 ) -> None:
     heard = played(tmp_path, sound("AIFF", subtype, endian="LITTLE"))
@@ -58,16 +58,16 @@ def test_little_endian_integers_of_aiff_c_have_a_length_on_the_page(
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_wave_format_extensible_and_64_bit_floats(tmp_path: Path, subtype: str) -> None:
+def test_wave_format_extensible_and_64_bit_floats_are_read(tmp_path: Path, subtype: str) -> None:
     for form in ("WAV", "WAVEX"):
         heard = played(tmp_path, sound(form, subtype)).astype(np.float64)
         heard /= 32768 if subtype == "PCM_16" else 1
         assert np.abs(heard - TONE).max() < 4e-5
 
 
-def test_flac_from_a_pipe_and_with_an_empty_table_of_places(tmp_path: Path) -> None:
+def test_flac_without_a_length_or_with_an_empty_seek_table_is_read(tmp_path: Path) -> None:
     whole = played(tmp_path, FLAC)
-    unknown = bytearray(FLAC)  # STREAMINFO's count of samples: 36 bits
+    unknown = bytearray(FLAC)  # STREAMINFO's total number of samples: 36 bits
     unknown[21] &= 0xF0
     unknown[22:26] = bytes(4)
     assert np.array_equal(played(tmp_path, bytes(unknown)), whole)
@@ -81,11 +81,11 @@ def test_flac_from_a_pipe_and_with_an_empty_table_of_places(tmp_path: Path) -> N
     [id3(3, b"\x00124") + bytes(3000), b"\xff" * 1500, id3(3, b"\x00124") + b"junk\x37" * 193],
     ids=["zeros", "ones", "junk-behind-a-tag"],
 )  # fmt: skip
-def test_mp3_behind_bytes_that_are_no_tag(tmp_path: Path, front: bytes) -> None:
+def test_an_mp3_after_junk_bytes_is_read(tmp_path: Path, front: bytes) -> None:
     assert np.array_equal(played(tmp_path, front + MP3), played(tmp_path, MP3))
 
 
-def test_what_is_no_mp3_is_not_searched_for_one(tmp_path: Path) -> None:
+def test_files_of_other_formats_are_not_searched_for_an_mp3(tmp_path: Path) -> None:
     for data in (b"\x89PNG\r\n" + MP3, b"PK\x03\x04" + MP3, bytes(5000), b"<html>" + MP3):
         path = tmp_path / "a.mp3"
         path.write_bytes(data)
@@ -94,7 +94,7 @@ def test_what_is_no_mp3_is_not_searched_for_one(tmp_path: Path) -> None:
         assert frames_of(path) is None
 
 
-def test_only_the_beginning_of_a_file_is_searched_for_mp3(tmp_path: Path) -> None:
+def test_only_the_beginning_of_a_file_is_searched_for_an_mp3(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     with path.open("wb") as file:
         file.write(b"\xff" * 100_000)
@@ -105,7 +105,7 @@ def test_only_the_beginning_of_a_file_is_searched_for_mp3(tmp_path: Path) -> Non
     assert frames_of(path) is None
 
 
-def test_mp3_with_tags_of_all_kinds_behind_it(tmp_path: Path) -> None:
+def test_tags_after_an_mp3_are_not_played(tmp_path: Path) -> None:
     lyrics = b"LYRICSBEGININD0000210LYR00005hello"
     lyrics += b"%06dLYRICS200" % len(lyrics)
     old = b"TAG" + b"x" * 125
@@ -114,10 +114,10 @@ def test_mp3_with_tags_of_all_kinds_behind_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_variable_rate_mp3_whose_tag_counts_no_frames_plays_whole(
+def test_a_variable_rate_mp3_whose_tag_lacks_the_frame_count_plays_whole(
     tmp_path: Path, kept: bool
 ) -> None:
-    # A loud second behind a silent one: the size of the first frames says nothing of the rest.
+    # A loud second and silence after it: the size of the first frames does not predict the rest.
     loud = np.random.default_rng(1).uniform(-0.5, 0.5, (RATE, 2))
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", RATE, 2, "MPEG_LAYER_III", format="MP3",
@@ -133,14 +133,14 @@ def test_a_variable_rate_mp3_whose_tag_counts_no_frames_plays_whole(
     assert flags & 1
     if kept:
         broken = data[: at + 4] + bytes(4) + data[at + 8 :]
-    else:  # a tag without the count: what follows lies four bytes earlier
-        end = at + 152  # behind LAME's part of the tag
+    else:  # a tag without the frame count: the other fields lie four bytes earlier
+        end = at + 152  # end of LAME's part of the tag
         broken = data[:at] + struct.pack(">I", flags & ~1) + data[at + 8 : end] + bytes(4)
         broken += data[end:]
     assert np.array_equal(played(tmp_path, broken), whole)
 
 
-def test_mono_and_stereo_joined_play_at_the_right_speed(tmp_path: Path) -> None:
+def test_joined_mono_and_stereo_mp3s_play_at_the_right_speed(tmp_path: Path) -> None:
     mono = sound("MP3", "MPEG_LAYER_III", channels=1)
     for first, second in ((mono, MP3), (MP3, mono)):
         heard = played(tmp_path, first + second)
@@ -150,7 +150,7 @@ def test_mono_and_stereo_joined_play_at_the_right_speed(tmp_path: Path) -> None:
             assert abs(np.argmax(tone) / len(half) * 2 * np.pi - 1 / 20) < 2e-4
 
 
-def test_the_name_does_not_count_and_a_signature_is_not_played(tmp_path: Path) -> None:
+def test_the_extension_is_ignored_and_appended_bytes_are_not_played(tmp_path: Path) -> None:
     for name, data in (("a.mp3", WAVE), ("a.wav", MP3), ("b.wav", WAVE + b"!" * 61)):
         (tmp_path / name).write_bytes(data)
         with open_stem(tmp_path / name, None) as reader:

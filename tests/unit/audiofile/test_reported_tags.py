@@ -1,6 +1,6 @@
-"""Tags that people report of other programs.
+"""Tags that users of other programs have reported as troublesome.
 
-The sources are in docs/development/reported-situations.md.
+The sources are listed in docs/development/reported-situations.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def tags_of(tmp_path: Path, data: bytes) -> Tags:
 
 
 def marked(text: str) -> bytes:
-    """A text in UTF-16 behind its byte order mark."""
+    """Return a text in UTF-16 after its byte order mark."""
     return b"\1\xff\xfe" + text.encode("utf-16-le")
 
 
@@ -57,14 +57,16 @@ THREE = (
 )
 
 
-@pytest.mark.parametrize("done", [True, False])
-def test_unsynchronisation_is_undone_where_it_was_done(tmp_path: Path, done: bool) -> None:
-    found = tags_of(tmp_path, tag(unsynchronised(THREE) if done else THREE, flags=0x80))
+@pytest.mark.parametrize("applied", [True, False])
+def test_unsynchronisation_is_undone_only_if_it_was_applied(
+    tmp_path: Path, applied: bool
+) -> None:
+    found = tags_of(tmp_path, tag(unsynchronised(THREE) if applied else THREE, flags=0x80))
     assert found == Tags(128.0, "It\u2019s \xff broken", "Somebody")
 
 
 @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
-def test_utf_16_without_a_byte_order_mark(tmp_path: Path, order: str) -> None:
+def test_utf_16_without_a_byte_order_mark_is_decoded(tmp_path: Path, order: str) -> None:
     frames = [
         frame(name, b"\1" + text.encode(order))
         for name, text in ((b"TIT2", "Bed Time"), (b"TPE1", "Zo\xeb"), (b"TBPM", "128"))
@@ -72,38 +74,38 @@ def test_utf_16_without_a_byte_order_mark(tmp_path: Path, order: str) -> None:
     assert tags_of(tmp_path, tag(*frames)) == Tags(128.0, "Bed Time", "Zo\xeb")
 
 
-def test_a_mark_without_a_text_is_no_text(tmp_path: Path) -> None:
+def test_a_byte_order_mark_without_text_is_an_empty_text(tmp_path: Path) -> None:
     frames = frame(b"TIT2", b"\1\xff\xfe"), frame(b"TPE1", b"\1\xff\xfe0\0\0\0")
     assert tags_of(tmp_path, tag(*frames, frame(b"TBPM", TEMPO))) == Tags(128.0, "", "0")
 
 
-def test_names_of_version_2_2_in_a_tag_of_version_2_3(tmp_path: Path) -> None:
+def test_version_2_2_frame_names_in_a_version_2_3_tag_are_read(tmp_path: Path) -> None:
     frames = frame(b"TT2\0", b"\0Title"), frame(b"TP1\0", b"\0Artist"), frame(b"TBP\0", TEMPO)
     assert tags_of(tmp_path, tag(*frames)) == Tags(128.0, "Title", "Artist")
 
 
-def test_frames_that_are_compressed_grouped_or_encrypted(tmp_path: Path) -> None:
+def test_compressed_and_grouped_frames_are_read_and_encrypted_ones_skipped(tmp_path: Path) -> None:
     packed = zlib.compress(b"\0Small title")
-    for title, wanted in (
+    for title, expected in (
         (frame(b"TIT2", struct.pack(">I", 12) + packed, flags=0x80), "Small title"),
         (frame(b"TIT2", struct.pack(">I", 12) + b"no zlib", flags=0x80), ""),
         (frame(b"TIT2", b"\x41\0Title", flags=0x20), "Title"),
         (frame(b"TIT2", b"\x01" + b"\x99\x88" * 9, flags=0x40), ""),
     ):
         found = tags_of(tmp_path, tag(title, frame(b"TBPM", TEMPO)))
-        assert found == Tags(128.0, wanted)
+        assert found == Tags(128.0, expected)
     four = frame(b"TIT2", synchsafe(12) + packed, 4, 0x09), frame(b"TBPM", TEMPO, 4)
     assert tags_of(tmp_path, tag(*four, version=4)) == Tags(128.0, "Small title")
 
 
-def test_a_small_frame_that_would_unpack_to_much_is_unpacked_in_part(tmp_path: Path) -> None:
-    much = 64 << 20
-    packed = struct.pack(">I", much) + zlib.compress(b"\0" + b"A" * much, 9)
+def test_a_decompression_bomb_is_only_decompressed_in_part(tmp_path: Path) -> None:
+    unpacked_bytes = 64 << 20
+    packed = struct.pack(">I", unpacked_bytes) + zlib.compress(b"\0" + b"A" * unpacked_bytes, 9)
     found = tags_of(tmp_path, tag(frame(b"TIT2", packed, flags=0x80), frame(b"TBPM", TEMPO)))
     assert found == Tags(128.0, "A" * MAX_TEXT)
 
 
-def test_very_many_frames_and_sizes_beyond_the_file(tmp_path: Path) -> None:
+def test_very_many_frames_and_sizes_beyond_the_file_are_tolerated(tmp_path: Path) -> None:
     many = frame(b"TBPM", TEMPO) + frame(b"XXXX", b"\0") * 50_000
     assert tags_of(tmp_path, tag(many)).bpm == 128.0
     beyond = tag(frame(b"TIT2", b"\0Title"), frame(b"TBPM", TEMPO), size=200 << 20)
@@ -111,7 +113,7 @@ def test_very_many_frames_and_sizes_beyond_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "0.00", "-1", "nan", "inf", "", "n/a", "\u0661\u0662\u0668"])
-def test_what_is_no_tempo_is_none(tmp_path: Path, text: str) -> None:
+def test_an_invalid_tempo_is_none(tmp_path: Path, text: str) -> None:
     assert tags_of(tmp_path, tag(frame(b"TBPM", b"\3" + text.encode()))).bpm is None
 
 
@@ -120,13 +122,15 @@ def test_what_is_no_tempo_is_none(tmp_path: Path, text: str) -> None:
     [("1m", "8A"), ("1d", "8B"), ("Abm", "1A"), ("A\u266dm", "1A"), ("a minor", "8A"),
      ("08A", "8A"), ("F#", "2B"), ("Gbmin", "11A"), ("o", None), ("6A/7A", None)],
 )  # fmt: skip
-def test_keys_as_programs_write_them(tmp_path: Path, text: str, key: str | None) -> None:
+def test_key_spellings_of_other_programs_are_read(
+    tmp_path: Path, text: str, key: str | None
+) -> None:
     written = tags_of(tmp_path, tag(frame(b"TKEY", b"\3" + text.encode()))).key
     found = read_key(written)
     assert (found[0] if found else None) == key
 
 
-def test_no_escape_or_line_break_of_a_title_reaches_a_terminal(tmp_path: Path) -> None:
+def test_escapes_and_line_breaks_in_a_title_are_neutralised(tmp_path: Path) -> None:
     evil = "\x1b[2J\x1b]0;evil\x07Title\nNext\u202e\x90"
     title = tags_of(tmp_path, tag(frame(b"TIT2", b"\3" + evil.encode()))).title
     assert "Title" in title and "Next" in title

@@ -1,4 +1,4 @@
-"""Tags: ID3, Vorbis comments, INFO, acid chunks; and whatever else is in a file."""
+"""Tags: ID3, Vorbis comments, INFO and acid chunks, valid and hostile."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.offline_server import RATE, level, write
 
 
 def chunk(name: bytes, body: bytes, order: str = "<") -> bytes:
-    """A chunk of a RIFF or IFF file."""
+    """Return a chunk of a RIFF or IFF file."""
     return name + struct.pack(order + "I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
 def with_chunk(path: Path, extra: bytes, order: str = "<") -> Path:
-    """The WAV or AIFF file with a chunk put behind all others."""
+    """Append a chunk to a WAV or AIFF file."""
     data = bytearray(path.read_bytes() + extra)
     data[4:8] = struct.pack(order + "I", len(data) - 8)
     path.write_bytes(data)
@@ -31,19 +31,22 @@ def with_chunk(path: Path, extra: bytes, order: str = "<") -> Path:
 def wav_with_acid(
     path: Path, bpm: float, beats: int = 4, seconds: float = 0, flags: int = 0
 ) -> Path:
-    """A loop of so many beats with an acid chunk, as long as these are unless `seconds` says."""
+    """Write a loop of `beats` beats with an acid chunk.
+
+    seconds: length of the file, by default that of the beats.
+    """
     body = struct.pack("<IHHfIHHf", flags, 60, 0x8000, 0.0, beats, 4, 4, bpm)
     seconds = seconds or (beats * 60 / bpm if bpm > 0 else 0.5)
     return with_chunk(write(path, level(seconds)), chunk(b"acid", body))
 
 
 def synchsafe(number: int) -> bytes:
-    """Four bytes of seven bits."""
+    """Return four bytes of seven bits each."""
     return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
 
 
 def id3(version: int, text: bytes, flags: int = 0) -> bytes:
-    """An ID3v2 tag whose second frame says the tempo."""
+    """Return an ID3v2 tag whose second frame holds the tempo."""
     if version == 2:
         frames = b"TT2" + (2).to_bytes(3, "big") + b"\0x"
         frames += b"TBP" + len(text).to_bytes(3, "big") + text
@@ -56,7 +59,7 @@ def id3(version: int, text: bytes, flags: int = 0) -> bytes:
 
 
 def comments(*entries: str) -> bytes:
-    """Vorbis comments."""
+    """Return a block of Vorbis comments."""
     packed = [entry.encode() for entry in entries]
     body = b"".join(struct.pack("<I", len(entry)) + entry for entry in packed)
     return struct.pack("<I", 4) + b"test" + struct.pack("<I", len(packed)) + body
@@ -83,7 +86,7 @@ def comments(*entries: str) -> bytes:
         (b"\0" + b"0", None),
     ],
 )
-def test_id3_at_the_head_of_an_mp3(
+def test_the_tempo_of_an_id3_tag_before_an_mp3_is_read(
     tmp_path: Path, version: int, text: bytes, bpm: float | None
 ) -> None:
     path = tmp_path / "a.mp3"
@@ -91,7 +94,7 @@ def test_id3_at_the_head_of_an_mp3(
     assert read_tags(path).bpm == bpm
 
 
-def test_id3_in_chunks_of_wav_and_aiff(tmp_path: Path) -> None:
+def test_id3_tags_in_chunks_of_wav_and_aiff_are_read(tmp_path: Path) -> None:
     wav = with_chunk(write(tmp_path / "a.wav", level(0.1)), chunk(b"id3 ", id3(3, b"\x00126")))
     assert read_tags(wav).bpm == 126.0
     aiff = write(tmp_path / "a.aiff", level(0.1))
@@ -102,13 +105,13 @@ def test_id3_in_chunks_of_wav_and_aiff(tmp_path: Path) -> None:
             assert reader.frames == 4410
 
 
-def test_the_acid_chunk_of_a_loop(tmp_path: Path) -> None:
+def test_the_acid_chunk_of_a_loop_is_read(tmp_path: Path) -> None:
     assert read_tags(wav_with_acid(tmp_path / "a.wav", 174.0)).bpm == 174.0
     assert read_tags(wav_with_acid(tmp_path / "b.wav", 0.0)).bpm is None
     assert read_tags(wav_with_acid(tmp_path / "c.wav", float("nan"))).bpm is None
 
 
-def test_an_acid_chunk_counts_where_it_agrees_with_the_file(tmp_path: Path) -> None:
+def test_an_acid_chunk_counts_only_if_it_matches_the_files_length(tmp_path: Path) -> None:
     assert read_tags(wav_with_acid(tmp_path / "tail.wav", 120.0, 8, 4.01)).bpm == 120.0
     assert read_tags(wav_with_acid(tmp_path / "song.wav", 120.0, 8, 7.0)).bpm is None
     assert read_tags(wav_with_acid(tmp_path / "none.wav", 120.0, 0, 2.0)).bpm is None
@@ -118,7 +121,7 @@ def test_an_acid_chunk_counts_where_it_agrees_with_the_file(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("key", ["BPM", "bpm", "TEMPO"])
-def test_comments_of_flac(tmp_path: Path, key: str) -> None:
+def test_vorbis_comments_of_flac_are_read(tmp_path: Path, key: str) -> None:
     path = write(tmp_path / "a.flac", level(0.1))
     data = path.read_bytes()
     block = comments("TITLE=bpm", f"{key}=122.5")
@@ -128,7 +131,7 @@ def test_comments_of_flac(tmp_path: Path, key: str) -> None:
 
 @pytest.mark.parametrize("mark", [b"\x03vorbis", b"OpusTags"])
 @pytest.mark.parametrize("cut", [255, 40])
-def test_comments_of_ogg_also_across_pages(tmp_path: Path, mark: bytes, cut: int) -> None:
+def test_comments_of_ogg_are_read_across_pages(tmp_path: Path, mark: bytes, cut: int) -> None:
     def page(segments: list[bytes]) -> bytes:
         sizes = bytes(len(segment) for segment in segments)
         return b"OggS" + bytes(22) + bytes([len(sizes)]) + sizes + b"".join(segments)
@@ -143,7 +146,7 @@ def test_comments_of_ogg_also_across_pages(tmp_path: Path, mark: bytes, cut: int
     assert read_tags(path).bpm == 118.0
 
 
-def test_files_without_tags_and_files_that_are_not_there(tmp_path: Path) -> None:
+def test_untagged_and_missing_files_have_no_tempo(tmp_path: Path) -> None:
     for name in ("a.wav", "a.flac", "a.ogg", "a.aiff"):
         subtype = "VORBIS" if name == "a.ogg" else "PCM_16"
         assert read_tags(write(tmp_path / name, level(0.1), subtype=subtype)).bpm is None
@@ -152,7 +155,7 @@ def test_files_without_tags_and_files_that_are_not_there(tmp_path: Path) -> None
 
 
 def text_frames(**frames: str) -> bytes:
-    """An ID3v2.3 tag of texts, in UTF-16."""
+    """Return an ID3v2.3 tag of texts in UTF-16."""
     body = b""
     for name, text in frames.items():
         data = b"\1" + text.encode("utf-16")
@@ -160,7 +163,7 @@ def text_frames(**frames: str) -> bytes:
     return b"ID3\3\0\0" + synchsafe(len(body)) + body
 
 
-def test_title_artist_and_key(tmp_path: Path) -> None:
+def test_title_artist_and_key_are_read(tmp_path: Path) -> None:
     frames = {"TIT2": "Çiçek\0again", "TPE1": " Ayşe ", "TKEY": "8A", "TBPM": "125", "TXXX": "x"}
     expected = Tags(125.0, "Çiçek", "Ayşe", "8A")
     path = tmp_path / "a.mp3"
@@ -180,13 +183,13 @@ def test_title_artist_and_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_the_info_list_of_a_wav_file(tmp_path: Path, encoding: str) -> None:
+def test_the_info_list_of_a_wav_file_is_read(tmp_path: Path, encoding: str) -> None:
     body = b"INFO" + chunk(b"ICMT", b"odd") + chunk(b"INAM", "Grüße".encode(encoding) + b"\0\0")
     wav = with_chunk(write(tmp_path / "a.wav", level(0.1)), chunk(b"LIST", body))
     assert read_tags(wav) == Tags(title="Grüße")
 
 
-def test_texts_are_one_short_line(tmp_path: Path) -> None:
+def test_texts_are_limited_to_one_short_line(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(text_frames(TIT2="<b>one\ntwo\x1b[2J" + "z" * 5000, TPE1="\n") + bytes(100))
     title = read_tags(path).title
@@ -196,13 +199,13 @@ def test_texts_are_one_short_line(tmp_path: Path) -> None:
 
 
 def frame(name: bytes, body: bytes, plain: bool) -> bytes:
-    """A frame of ID3v2.4, its size as it should be or as iTunes wrote it."""
+    """Return a frame of ID3v2.4 with a synchsafe size, or with a plain one as iTunes wrote it."""
     return name + (len(body).to_bytes(4, "big") if plain else synchsafe(len(body))) + b"\0\0" + body
 
 
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("comment", [100, 127, 128, 300, 5000, 70_000])
-def test_id3_of_version_4_with_either_kind_of_size(
+def test_id3v2_4_frames_with_synchsafe_or_plain_sizes_are_read(
     tmp_path: Path, plain: bool, comment: int
 ) -> None:
     body = frame(b"COMM", b"\0eng\0" + b"c" * comment, plain)
@@ -216,7 +219,7 @@ COVER = b"\0image/jpeg\0\3\0" + b"\xff\xd8TIT2\0" * 400_000
 
 
 @pytest.mark.parametrize("flags", [0, 0x80])
-def test_tags_behind_a_cover_of_three_megabytes(tmp_path: Path, flags: int) -> None:
+def test_tags_after_a_cover_of_three_megabytes_are_read(tmp_path: Path, flags: int) -> None:
     body = b"APIC" + len(COVER).to_bytes(4, "big") + b"\0\0" + COVER
     body += text_frames(TIT2="Behind", TBPM="128")[10:]
     if flags:
@@ -244,7 +247,7 @@ def test_tags_behind_a_cover_of_three_megabytes(tmp_path: Path, flags: int) -> N
 
 
 def ape(**items: str) -> bytes:
-    """An APEv2 tag, with its footer only."""
+    """Return an APEv2 tag with a footer but no header."""
     body = struct.pack("<II", 1000, 2) + b"Cover Art (Front)\0" + b"\xff" * 1000
     for key, value in items.items():
         data = value.encode()
@@ -253,11 +256,11 @@ def ape(**items: str) -> bytes:
 
 
 def id3v1(title: str, artist: str) -> bytes:
-    """128 bytes at a file's end."""
+    """Return the 128 bytes of an ID3v1 tag."""
     return b"TAG" + title.encode().ljust(30, b"\0") + artist.encode().ljust(95, b"\0")
 
 
-def test_tags_at_the_end_of_an_mp3(tmp_path: Path) -> None:
+def test_tags_at_the_end_of_an_mp3_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(bytes(1000) + id3v1("Old", "Somebody"))
     assert read_tags(path) == Tags(title="Old", artist="Somebody")
@@ -269,7 +272,7 @@ def test_tags_at_the_end_of_an_mp3(tmp_path: Path) -> None:
     assert read_tags(path) == Tags(126.0, "New", "One, Two", "4A")
 
 
-def test_several_artists(tmp_path: Path) -> None:
+def test_several_artists_are_joined(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(text_frames(TPE1="Ayşe\0Bo\0Ayşe") + bytes(100))
     assert read_tags(path).artist == "Ayşe, Bo"
@@ -280,7 +283,7 @@ def test_several_artists(tmp_path: Path) -> None:
     assert read_tags(flac) == Tags(title="One", artist="Ayşe, Bo")
 
 
-def test_id3_before_other_files_adds_to_what_they_say(tmp_path: Path) -> None:
+def test_an_id3_tag_before_a_flac_file_fills_in_missing_fields(tmp_path: Path) -> None:
     data = write(tmp_path / "a.flac", level(0.1)).read_bytes()
     block = comments("TITLE=Own", "BPM=128")
     flac = tmp_path / "b.flac"
@@ -289,7 +292,7 @@ def test_id3_before_other_files_adds_to_what_they_say(tmp_path: Path) -> None:
     assert read_tags(flac) == Tags(128.0, "Own", "Second", "8A")
 
 
-def test_what_is_read_of_one_file_is_limited(
+def test_the_number_of_reads_per_file_is_limited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = 0
@@ -317,7 +320,7 @@ _HEADS = st.sampled_from(
 
 
 @given(_HEADS, st.binary(max_size=300))
-def test_nothing_in_a_file_makes_the_reader_fail(
+def test_hostile_files_never_raise(
     tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "hostile"

@@ -1,4 +1,4 @@
-"""Files that libsndfile can't play exactly are transcoded once, and play to the frame."""
+"""Files that libsndfile can't play exactly are transcoded once, and play exactly to the frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from crowdstream.audiofile.stems.sums import Access
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.loader.loader import Loader
-from tests.support.transcoding import RATE, Here, encode, lag, noise, transcode_here
+from tests.support.transcoding import RATE, InProcessTranscoder, encode, lag, noise, transcode_here
 from tests.unit.audiofile.containers.test_mp4 import box, free
 
 
@@ -55,7 +55,7 @@ def entries(cache: Path) -> list[str]:
         ("a.wv", "wavpack", 16, "s16p"), ("a.mka", "flac", 16, "s16"),
     ],
 )  # fmt: skip
-def test_lossless_files_keep_every_bit(
+def test_lossless_files_are_bit_identical(
     tmp_path: Path, cache: Path, name: str, codec: str, bits: int, form: str
 ) -> None:
     top = 1 << (bits - 1)
@@ -67,7 +67,7 @@ def test_lossless_files_keep_every_bit(
     exact = wanted if bits == 16 else (wanted / 2.0**31).astype(np.float32)
     assert np.array_equal(found, exact)
     assert frames_of(path) == (10_001, RATE)
-    # From anywhere, and at another rate with the length that the deck shows.
+    # From any position, and at another rate with the length that the deck shows.
     with open_stem(path, 48_000) as reader:
         assert reader.frames == -(-10_001 * 48_000 // RATE)
     with open_stem(path, None) as reader:
@@ -77,16 +77,16 @@ def test_lossless_files_keep_every_bit(
 
 
 @pytest.mark.parametrize("frames", [RATE, RATE + 1, RATE + 1023])
-def test_aac_is_in_time_with_wav_to_the_frame(tmp_path: Path, cache: Path, frames: int) -> None:
+def test_aac_is_aligned_with_wav_to_the_frame(tmp_path: Path, cache: Path, frames: int) -> None:
     wanted = noise(frames)
     path = encode(tmp_path / "a.m4a", "aac", wanted)
-    assert frames_of(path) == (frames, RATE), "the page shows it before it is transcoded"
+    assert frames_of(path) == (frames, RATE), "known before it is transcoded"
     found, warnings = read(path)
     assert not warnings and len(found) == frames
     assert frames_of(path) == (frames, RATE)
     assert lag(found[:, 0] / 32768, wanted[:, 0]) == 0
     error = found / 32768 - wanted
-    assert np.sqrt(np.mean(error[-500:] ** 2)) < 0.1 * np.sqrt(np.mean(wanted**2)), "to its end"
+    assert np.sqrt(np.mean(error[-500:] ** 2)) < 0.1 * np.sqrt(np.mean(wanted**2)), "at its end"
 
 
 def test_opus_and_wma_play(tmp_path: Path, cache: Path) -> None:
@@ -109,15 +109,15 @@ def timed(movie: int, media: int, frames: int, *edits: tuple[int, int], tags: by
         b"trak", box(b"edts", box(b"elst", bytes(4), len(edits).to_bytes(4, "big"), listed)),
         box(b"mdia", box(b"mdhd", head(media, frames)), box(b"hdlr", bytes(8), b"soun")),
     )  # fmt: skip
-    told = box(b"udta", box(b"meta", bytes(4), box(b"ilst", tags))) if tags else b""
-    return box(b"ftyp", b"M4A ") + box(b"moov", box(b"mvhd", head(movie, 1)), track, told)
+    user_data = box(b"udta", box(b"meta", bytes(4), box(b"ilst", tags))) if tags else b""
+    return box(b"ftyp", b"M4A ") + box(b"moov", box(b"mvhd", head(movie, 1)), track, user_data)
 
 
 @pytest.mark.parametrize(
     ("data", "lead", "frames"),
     [
-        (timed(1000, RATE, 45_124, (1000, 1024)), 0, 44_100),  # a length in milliseconds, rounded
-        (timed(RATE, RATE, 47_104, (44_100, 2112)), 0, 44_100),  # padding behind the sound
+        (timed(1000, RATE, 45_124, (1000, 1024)), 0, 44_100),  # rounded to milliseconds
+        (timed(RATE, RATE, 47_104, (44_100, 2112)), 0, 44_100),  # padding after the audio
         (timed(600, RATE, 47_104, (600, 2112)), 0, 44_100),
         (timed(1000, RATE, 45_124, (500, -1), (1000, 1024)), 22_050, 44_100),
         (timed(1000, RATE, 45_124), 0, 45_124),
@@ -128,17 +128,17 @@ def timed(movie: int, media: int, frames: int, *edits: tuple[int, int], tags: by
         ),
     ],
 )  # fmt: skip
-def test_what_the_container_says_of_delay_and_padding(data: bytes, lead: int, frames: int) -> None:
+def test_delay_and_padding_are_read_from_the_container(data: bytes, lead: int, frames: int) -> None:
     [timing] = read_timing(lambda count, at: data[at : at + count], len(data))
     assert timing.length is not None
     found = float(timing.lead * RATE), float(timing.length * RATE), float(timing.rate)
     assert found == (lead, frames, RATE)
-    for end in range(0, len(data), 7):  # cut anywhere
+    for end in range(0, len(data), 7):  # truncated anywhere
         part = data[:end]
         assert len(read_timing(lambda count, at, of=part: of[at : at + count], end)) <= 1  # type: ignore[misc]
 
 
-def test_an_edit_list_puts_silence_before_the_sound(
+def test_an_edit_list_inserts_silence_before_the_audio(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steady = np.full((5000, 2), 1234, np.int16)
@@ -150,7 +150,7 @@ def test_an_edit_list_puts_silence_before_the_sound(
     assert len(found) == RATE + 5000 and not found[:RATE].any() and (found[RATE:] == 1234).all()
 
 
-def test_once_for_each_version_of_a_file(tmp_path: Path, cache: Path) -> None:
+def test_each_version_of_a_file_is_transcoded_once(tmp_path: Path, cache: Path) -> None:
     path = encode(tmp_path / "Nächte.m4a", "aac", noise(4096))
     read(path)
     [first] = entries(cache)
@@ -164,7 +164,7 @@ def test_once_for_each_version_of_a_file(tmp_path: Path, cache: Path) -> None:
     assert second != first
 
 
-def test_the_cache_is_kept_within_its_limit(
+def test_the_least_recently_used_files_leave_a_full_cache(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [encode(tmp_path / f"{n}.m4a", "aac", noise(RATE, n)) for n in range(4)]
@@ -173,16 +173,18 @@ def test_the_cache_is_kept_within_its_limit(
     old = time.time() - 2 * transcoder.MIN_AGE_SECONDS
     for number, entry in enumerate(entries(cache)):
         os.utime(cache / entry / transcode.UNPACKED, (old + number, old + number))
-    read(paths[0])  # used again
+    read(paths[0])  # now used again
     left = cache / ".unpacking-x"
     left.mkdir()
     os.utime(left, (old, old))
     monkeypatch.setattr(transcoder, "MAX_CACHE_BYTES", 1)
     read(paths[3])
-    assert [name[0] for name in entries(cache)] == ["0", "3"], "what was used last stays"
+    assert [name[0] for name in entries(cache)] == ["0", "3"], "the most recently used one stays"
 
 
-def test_damaged_files_get_the_right_reason_and_leave_nothing(tmp_path: Path, cache: Path) -> None:
+def test_damaged_files_are_refused_and_leave_nothing_in_the_cache(
+    tmp_path: Path, cache: Path
+) -> None:
     whole = encode(tmp_path / "a.m4a", "aac", noise(RATE)).read_bytes()
     for name, data, kind in (
         ("cut.m4a", whole[: len(whole) // 2], TruncatedAudio),
@@ -197,11 +199,11 @@ def test_damaged_files_get_the_right_reason_and_leave_nothing(tmp_path: Path, ca
         assert frames_of(path) is None
     assert not cache.exists() or entries(cache) == []
     silent = tmp_path / "a.mka"
-    silent.write_bytes(whole)  # whatever its name says
+    silent.write_bytes(whole)  # whatever its extension
     assert len(read(silent)[0]) == RATE
 
 
-def test_what_is_damaged_inside_is_silent_and_named(tmp_path: Path, cache: Path) -> None:
+def test_damage_in_the_middle_plays_as_silence_with_a_warning(tmp_path: Path, cache: Path) -> None:
     wanted = np.random.default_rng(2).integers(-9000, 9000, (10 * 4096, 2)).astype(np.int16)
     path = encode(tmp_path / "a.m4a", "alac", wanted, "s16p", block=4096)
     data = bytearray(path.read_bytes())
@@ -216,7 +218,7 @@ def test_what_is_damaged_inside_is_silent_and_named(tmp_path: Path, cache: Path)
     assert warnings and "damaged and play as silence" in warnings[0]
 
 
-def test_a_file_whose_end_is_missing_plays_as_far_as_it_goes(tmp_path: Path, cache: Path) -> None:
+def test_a_truncated_file_plays_to_its_end_with_a_warning(tmp_path: Path, cache: Path) -> None:
     wanted = np.random.default_rng(2).integers(-9000, 9000, (RATE, 2)).astype(np.int16)
     path = encode(tmp_path / "a.mka", "flac", wanted, "s16", block=4096)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
@@ -229,7 +231,7 @@ def test_a_file_whose_end_is_missing_plays_as_far_as_it_goes(tmp_path: Path, cac
         read(path)  # one frame of TTA lasts a second
 
 
-def test_without_pyav_the_remedy_is_named(
+def test_without_pyav_the_error_names_the_remedy(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = encode(tmp_path / "bass.m4a", "aac", noise(4096))
@@ -249,7 +251,7 @@ def test_without_pyav_the_remedy_is_named(
     assert lost.lost and lost.reason == f"playing .m4a files {remedy}"
 
 
-def test_files_outside_of_the_media_roots_are_not_transcoded(tmp_path: Path, cache: Path) -> None:
+def test_files_outside_the_media_roots_are_not_transcoded(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "media").mkdir()
     encode(tmp_path / "a.m4a", "aac", noise(4096))
     (tmp_path / "media" / "a.m4a").symlink_to(tmp_path / "a.m4a")
@@ -258,43 +260,43 @@ def test_files_outside_of_the_media_roots_are_not_transcoded(tmp_path: Path, cac
     assert not cache.exists()
 
 
-class Later(Here):
-    """Comes to its end when `ready` is set."""
+class Delayed(InProcessTranscoder):
+    """A transcoder whose end is not reported until `ready` is set."""
 
     ready = False
     begun = 0
 
     def __init__(self, request: str, fd: int) -> None:
         super().__init__(request, fd)
-        Later.begun += 1
+        Delayed.begun += 1
 
 
-def test_a_loader_loads_others_while_files_are_transcoded(
+def test_a_loader_loads_other_files_during_transcoding(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Later.ready, Later.begun = False, 0
-    monkeypatch.setattr(transcode, "launch", Later)
+    Delayed.ready, Delayed.begun = False, 0
+    monkeypatch.setattr(transcode, "launch", Delayed)
     real = transcode.Transcription.done
-    monkeypatch.setattr(transcode.Transcription, "done", lambda one: Later.ready and real(one))
+    monkeypatch.setattr(transcode.Transcription, "done", lambda one: Delayed.ready and real(one))
     paths = [encode(tmp_path / f"{n}.m4a", "aac", noise(RATE, n)) for n in range(4)]
     bad = tmp_path / "bad.m4a"
     bad.write_bytes(b"\0\0\0\x18ftypM4A rubbish")
     soundfile.write(tmp_path / "a.wav", np.zeros((RATE, 2)), RATE)
     desk = Desk.create(64 * PAGE_BYTES, RATE)
-    told: list[dict[str, Any]] = []
-    loader = Loader(desk, told.append, waits=False)
+    events: list[dict[str, Any]] = []
+    loader = Loader(desk, events.append, waits=False)
     for number, path in enumerate([paths[0], bad, *paths[1:], tmp_path / "a.wav"], 1):
         loader.load(number, [(number, str(path))], 0.0)
     for _ in range(20):
         loader.work()
-    assert {one["track"] for one in told} == {6} and loader.watching()
-    assert Later.begun == transcode.MAX_AT_ONCE
+    assert {one["track"] for one in events} == {6} and loader.watching()
+    assert Delayed.begun == transcode.MAX_AT_ONCE
     loader.unload(5)
-    assert told[-1] == {"event": "unloaded", "track": 5}
-    Later.ready = True
+    assert events[-1] == {"event": "unloaded", "track": 5}
+    Delayed.ready = True
     for _ in range(100):
         loader.work()
-    ended = {one["track"]: one for one in told if one["event"] in ("opened", "failed")}
+    ended = {one["track"]: one for one in events if one["event"] in ("opened", "failed")}
     assert sorted(ended) == [1, 2, 3, 4, 6]
     assert all(ended[number]["frames"] == RATE for number in (1, 3, 4))
     assert "bad.m4a" in str(ended[2]["reason"]) and "damaged" in str(ended[2]["reason"])
@@ -303,7 +305,7 @@ def test_a_loader_loads_others_while_files_are_transcoded(
     loader.close()
 
 
-def test_a_track_whose_loader_is_gone_is_adopted_with_its_flac_files(
+def test_a_transcoded_track_can_be_adopted_after_its_loader_has_died(
     tmp_path: Path, cache: Path
 ) -> None:
     path = encode(tmp_path / "a.m4a", "aac", noise(RATE))
@@ -311,20 +313,20 @@ def test_a_track_whose_loader_is_gone_is_adopted_with_its_flac_files(
     with open_stem(path, RATE, flac_of=transcode.Starter()) as reader:
         assert reader.identity == (path.stat().st_size, path.stat().st_mtime_ns)
     next(cache.glob("*/*.flac")).unlink()
-    with pytest.raises(FileUnreadable, match="gone"):
+    with pytest.raises(FileUnreadable, match="missing from the cache"):
         transcode.transcode(
             transcode.Source(path, -1, *reader.identity), lambda: None
         )  # fmt: skip
 
 
-def test_a_film_without_sound_is_refused(tmp_path: Path, cache: Path) -> None:
+def test_a_video_without_audio_is_refused(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "a.m4a"
     path.write_bytes(box(b"ftyp", b"M4A ", bytes(4)) + box(b"moov", box(b"mvhd", bytes(100))))
-    with pytest.raises(NotAudio, match=r"no sound|can't be decoded"):
+    with pytest.raises(NotAudio, match=r"no audio|can't be decoded"):
         open_stem(path, RATE)
 
 
-def test_aac_stems_beside_wav_stems_are_one_track(tmp_path: Path, cache: Path) -> None:
+def test_aac_and_wav_stems_make_one_track(tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "song"
     folder.mkdir()
     sounds = {name: noise(2 * RATE, seed) for seed, name in enumerate(("drums", "bass", "vocals"))}
@@ -341,7 +343,7 @@ def test_aac_stems_beside_wav_stems_are_one_track(tmp_path: Path, cache: Path) -
     assert [lag(one, wanted[:, 0]) for one, wanted in pairs] == [0, 0, 0]
 
 
-def test_lists_of_files_transcode_none(tmp_path: Path, cache: Path) -> None:
+def test_listing_files_does_not_transcode_them(tmp_path: Path, cache: Path) -> None:
     for number in range(3):
         encode(tmp_path / f"Song {number}.m4a", "aac", noise(RATE * (number + 1)))
     verdict = track_files.folder_verdict(tmp_path, Access())

@@ -1,4 +1,4 @@
-"""What an MP4 file says of its stems and in its tags, also a hostile one."""
+"""Stem names and tags of MP4 files, hostile ones included."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mp4(stems: bytes = b"", *tags: bytes) -> bytes:
     inner = [box(b"meta", bytes(4), box(b"hdlr", bytes(8)), box(b"ilst", *tags))] if tags else []
     if stems:
         inner.append(box(b"stem", stems))
-    # The sound comes first and says its size in 64 bits, as long files do.
+    # The audio comes first and has a 64-bit size, as in long files.
     sound = (1).to_bytes(4, "big") + b"mdat" + (16 + 100).to_bytes(8, "big") + bytes(100)
     return box(b"ftyp", b"M4A ") + sound + box(b"moov", box(b"mvhd"), box(b"udta", *inner))
 
@@ -53,7 +53,7 @@ def read(tmp_path: Path, data: bytes) -> tuple[list[StemInfo], dict[str, str], f
     return stems, tags.texts(), tags.bpm
 
 
-def test_stems_and_tags(tmp_path: Path) -> None:
+def test_stems_and_tags_are_read(tmp_path: Path) -> None:
     data = mp4(
         json.dumps(STEMS).encode(), tag(b"\xa9nam", "Nächte".encode()), tag(b"\xa9ART", b"Us"),
         tag(b"tmpo", (124).to_bytes(2, "big")), free(b"initialkey", b"8A"),
@@ -67,14 +67,14 @@ def test_stems_and_tags(tmp_path: Path) -> None:
     assert texts == {"title": "Nächte", "artist": "Us", "key": "8A"} and bpm == 124.0
 
 
-def test_what_is_none_says_nothing(tmp_path: Path) -> None:
+def test_files_without_valid_metadata_yield_nothing(tmp_path: Path) -> None:
     for data in (b"", b"no mp4", mp4(), mp4(b"{"), mp4(b"[]"), mp4(b'{"stems": [5]}'),
                  mp4(b"[" * 100_000), mp4(b'{"stems": 5}')):  # fmt: skip
         assert read(tmp_path, data) == ([], {}, None)
 
 
 @given(st.data())
-def test_a_damaged_one_never_raises(tmp_path_factory: object, data: st.DataObject) -> None:
+def test_a_damaged_file_never_raises(tmp_path_factory: object, data: st.DataObject) -> None:
     whole = bytearray(mp4(json.dumps(STEMS).encode(), tag(b"\xa9nam", b"x"), free(b"key", b"8A")))
     for _ in range(data.draw(st.integers(1, 6))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))

@@ -1,4 +1,4 @@
-"""What folders are taken for, by names and sound."""
+"""Classification of folders by file names and audio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def track() -> dict[str, np.ndarray]:
     return dict(parts())
 
 
-def judged(folder: Path) -> Verdict:
+def final_verdict(folder: Path) -> Verdict:
     verdict = folder_verdict(folder, Access())
     assert verdict is not None and verdict.heard
     return verdict
@@ -46,12 +46,12 @@ def left_out(folder: Path) -> dict[str, str]:
      ("Moon", "Moon (Radio Edit)"), ("Moon (Extended Mix)", "Moon (Acapella)"),
      ("Moon", "Moon - A Cappella"), ("Moon (Vocal Mix)", "Moon (Dub)")],
 )  # fmt: skip
-def test_versions_of_a_release_are_tracks(
+def test_versions_of_a_release_are_separate_tracks(
     names: tuple[str, str], track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put(tmp_path / f"{names[0]}.wav", mixed(track))
     put(tmp_path / f"{names[1]}.wav", mixed(track, "vocals"))
-    verdict = judged(tmp_path)
+    verdict = final_verdict(tmp_path)
     assert (verdict.kind, verdict.not_stems) == (TRACKS, True)
     assert "release" in verdict.reason
     with pytest.raises(NotOneTrack, match="load a single file"):
@@ -61,42 +61,42 @@ def test_versions_of_a_release_are_tracks(
 def test_a_release_with_the_original_its_instrumental_and_its_a_cappella_is_three_tracks(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    """Though the original is the sum of the other two."""
+    """The original is the sum of the other two, but a release is not a folder of stems."""
     put(tmp_path / "Moon.wav", mixed(track))
     put(tmp_path / "Moon (Instrumental).wav", mixed(track, "vocals"))
     put(tmp_path / "Moon (Acapella).wav", track["vocals"])
-    assert judged(tmp_path).kind == TRACKS
+    assert final_verdict(tmp_path).kind == TRACKS
 
 
 @pytest.mark.parametrize("seconds", [(11.0, 11.0, 11.0), (10.0, 17.0, 24.0)])
 @pytest.mark.parametrize("pattern", ["{}.wav", "Artist - {}.wav"])
-def test_songs_that_are_called_keys_bass_and_drums_are_tracks(
+def test_songs_named_like_stems_are_separate_tracks(
     seconds: tuple[float, ...], pattern: str, tmp_path: Path
 ) -> None:
     for number, name in enumerate(("Keys", "Bass", "Drums")):
         put(tmp_path / pattern.format(name), song(seconds[number], number))
-    verdict = judged(tmp_path)
+    verdict = final_verdict(tmp_path)
     assert verdict.kind == TRACKS and "holds more than bass" in verdict.reason
 
 
-def test_stems_of_two_songs_in_one_folder_are_several(
+def test_stems_of_two_songs_in_one_folder_are_not_one_track(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     for title in ("one", "two"):
         put_all(tmp_path, track, title + "_{}.wav")
-    verdict = judged(tmp_path)
+    verdict = final_verdict(tmp_path)
     assert verdict.kind == SEVERAL and len(verdict.scattered) == 8
     with pytest.raises(NotOneTrack, match="8 files in it are stems of several tracks"):
         find_stems(tmp_path)
 
 
-def test_files_of_any_names_are_tracks_unless_one_is_the_sum_of_the_others(
+def test_arbitrarily_named_files_are_stems_only_if_one_is_the_sum_of_the_others(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, {f"Audio {n}": track[name] for n, name in enumerate(FOUR)})
-    assert judged(tmp_path).kind == TRACKS
+    assert final_verdict(tmp_path).kind == TRACKS
     put(tmp_path / "Take 7.wav", mixed(track) * 0.5)
-    verdict = judged(tmp_path)
+    verdict = final_verdict(tmp_path)
     assert verdict.kind == STEMS and "Take 7.wav is the sum" in verdict.reason
     assert stems(tmp_path) == ["Audio 0", "Audio 1", "Audio 2", "Audio 3"]
 
@@ -109,7 +109,7 @@ def test_files_of_any_names_are_tracks_unless_one_is_the_sum_of_the_others(
     [("Song.wav", 1.0), ("full.wav", 1.0), ("untitled.flac", 0.25), ("Final v3.mp3", 1.0),
      ("Bounce 2024-01-01.wav", 1.5)],
 )  # fmt: skip
-def test_a_mixdown_under_any_name_is_left_out(
+def test_a_mixdown_with_any_name_is_left_out(
     name: str, gain: float, track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, track, "Song_{}.wav")
@@ -125,7 +125,7 @@ def test_a_limited_mixdown_is_left_out(track: dict[str, np.ndarray], tmp_path: P
     assert stems(tmp_path) == FOUR and list(left_out(tmp_path)) == ["Song.wav"]
 
 
-def test_a_mixdown_that_begins_later_by_an_encoders_delay_is_left_out(
+def test_a_mixdown_with_an_encoders_delay_is_left_out(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, track)
@@ -133,7 +133,7 @@ def test_a_mixdown_that_begins_later_by_an_encoders_delay_is_left_out(
     assert stems(tmp_path) == FOUR
 
 
-def test_a_mixdown_with_a_stem_that_is_not_here_is_left_out(
+def test_a_mixdown_that_contains_a_missing_stem_is_left_out(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, {name: track[name] for name in ("drums", "bass", "vocals")})
@@ -153,7 +153,7 @@ def test_sums_of_some_stems_are_left_out(
     }  # fmt: skip
 
 
-def test_a_voice_and_the_rest_are_two_stems_and_the_original_beside_them_is_not(
+def test_vocals_and_instrumental_are_two_stems_and_the_original_is_left_out(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put(tmp_path / "1_S_(Vocals).wav", track["vocals"])
@@ -163,7 +163,7 @@ def test_a_voice_and_the_rest_are_two_stems_and_the_original_beside_them_is_not(
     assert stems(tmp_path) == ["vocals", "instrumental"] and list(left_out(tmp_path)) == ["S.wav"]
 
 
-def test_of_several_splits_of_one_song_one_is_played(
+def test_only_one_of_several_two_way_splits_is_played(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     for name in ("vocals", "drums"):
@@ -172,7 +172,7 @@ def test_of_several_splits_of_one_song_one_is_played(
     assert stems(tmp_path) == ["vocals", "no_vocals"]
 
 
-def test_a_bus_of_drums_beside_its_parts_is_left_out(
+def test_a_drum_bus_beside_its_parts_is_left_out(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     kick, hats = parts(seed=5)["drums"], parts(seed=9)["drums"] * np.float32(0.5)
@@ -191,8 +191,8 @@ def test_the_same_stem_in_two_formats_is_played_once(
     }  # fmt: skip
 
 
-def test_equal_and_silent_stems_stay(tmp_path: Path) -> None:
-    """A stem may hold nothing, or what another one holds: neither is a sum."""
+def test_identical_and_silent_stems_are_kept(tmp_path: Path) -> None:
+    """A stem may be silent or identical to another one; neither makes it a sum."""
     sound, nothing = parts()["vocals"], np.zeros(round(SECONDS * RATE), np.float32)
     put_all(tmp_path, {"lead_vocals": sound, "backing_vocals": sound, "drums": nothing})
     assert stems(tmp_path) == ["drums", "lead_vocals", "backing_vocals"]
@@ -201,7 +201,7 @@ def test_equal_and_silent_stems_stay(tmp_path: Path) -> None:
 # Lengths --------------------------------------------------------------------------------------
 
 
-def test_stems_whose_tails_were_cut_are_one_track(
+def test_stems_with_trimmed_tails_are_one_track(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, {name: sound[: len(sound) - n * RATE // 2]
@@ -214,7 +214,7 @@ def test_a_song_of_another_length_beside_stems_is_a_track_of_its_own(
 ) -> None:
     put_all(tmp_path, track)
     put(tmp_path / "Another.wav", song(7.0, 8))
-    verdict = judged(tmp_path)
+    verdict = final_verdict(tmp_path)
     assert [one.path.name for one in verdict.left_out if one.track] == ["Another.wav"]
     assert stems(tmp_path) == FOUR
 
@@ -222,7 +222,7 @@ def test_a_song_of_another_length_beside_stems_is_a_track_of_its_own(
 # Counts, formats, kinds -----------------------------------------------------------------------
 
 
-def test_lead_and_backing_vocals_are_stems_of_their_own(
+def test_lead_and_backing_vocals_are_separate_stems(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, track)
@@ -230,7 +230,7 @@ def test_lead_and_backing_vocals_are_stems_of_their_own(
     assert stems(tmp_path) == ["drums", "bass", "vocals", "backing_vocals", "other"]
 
 
-def test_twelve_stems_are_refused_with_their_count_and_eight_and_a_mixdown_are_not(
+def test_twelve_stems_are_refused_but_eight_and_a_mixdown_are_accepted(
     tmp_path: Path,
 ) -> None:
     names = ["Kick", "Clap", "Hats", "Drums", "Bass", "Lead", "Music", "FX",
@@ -243,10 +243,10 @@ def test_twelve_stems_are_refused_with_their_count_and_eight_and_a_mixdown_are_n
     eight = {name: sounds[name] for name in names[:8]}
     put(put_all(tmp_path / "eight", eight) / "x.wav", mixed(eight) * np.float32(0.5))
     assert len(stems(tmp_path / "eight")) == 8
-    assert find_stems(tmp_path / "eight").heard, "what was heard once is known to who only reads"
+    assert find_stems(tmp_path / "eight").heard, "the cached verdict is used"
 
 
-def test_a_stem_that_cannot_be_read_is_named(
+def test_an_unreadable_stem_is_reported(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, {name: track[name] for name in ("drums", "bass", "other")})
@@ -257,7 +257,7 @@ def test_a_stem_that_cannot_be_read_is_named(
     assert stems(tmp_path) == ["drums", "bass", "other"]
 
 
-def test_a_folder_of_formats_that_no_deck_loads_names_them(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_of_unplayable_formats_names_the_files(tmp_path: Path) -> None:
     for name in FOUR:
         (tmp_path / f"{name}.ofr").write_bytes(b"x")
     with pytest.raises(EmptyAudio, match=r"bass.ofr, drums.ofr, other.ofr, vocals.ofr: convert"):
@@ -280,17 +280,17 @@ def test_a_metronome_is_not_played(track: dict[str, np.ndarray], tmp_path: Path)
     assert "metronome" in left_out(tmp_path)["S-metronome-Amin-124bpm.wav"]
 
 
-def test_what_was_unpacked_from_a_stem_file_is_not_judged(tmp_path: Path) -> None:
+def test_files_unpacked_from_a_stem_file_are_not_classified(tmp_path: Path) -> None:
     for number, name in enumerate(("Bass", "Keys")):
         put(tmp_path / f"{number + 1} - {name}.flac", song(4.0, number))
     (tmp_path / UNPACKED).touch()
     assert find_stems(tmp_path).heard and stems(tmp_path) == ["bass", "keys"]
 
 
-# What is kept ---------------------------------------------------------------------------------
+# Cache ----------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_listened_to_once_and_again_when_a_file_has_changed(
+def test_audio_is_compared_once_and_again_after_a_file_has_changed(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, track)
@@ -306,7 +306,7 @@ def test_a_folder_is_listened_to_once_and_again_when_a_file_has_changed(
         hear_stems(tmp_path, Access(watch=watch))
     assert len(set(read)) == 5
     first = len(read)
-    folder_cache._kept.clear()  # as another process has it
+    folder_cache._kept.clear()  # as in another process
     assert [stem.name for stem in find_stems(tmp_path).stems] == FOUR
     hear_stems(tmp_path, Access(watch=watch))
     assert len(read) == first
@@ -316,16 +316,16 @@ def test_a_folder_is_listened_to_once_and_again_when_a_file_has_changed(
     assert len(read) > first
 
 
-def test_a_cache_that_means_nothing_or_cannot_be_written_is_no_fault(
+def test_a_corrupt_or_unwritable_cache_is_ignored(
     track: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "cache" / "crowdstream" / "folders"
     monkeypatch.setattr(folder_cache, "cache_folder", lambda: place)
     folder = put_all(tmp_path / "m", track)
     hear_stems(folder)
-    [kept] = place.iterdir()
+    [cache_file] = place.iterdir()
     for text in ("", "{}", "[" * 50_000, '{"version": 1, "files": 3}', "\xff"):
-        kept.write_bytes(text.encode("latin-1"))
+        cache_file.write_bytes(text.encode("latin-1"))
         folder_cache._kept.clear()
         assert not find_stems(folder).heard
         assert stems(folder) == FOUR
@@ -333,7 +333,7 @@ def test_a_cache_that_means_nothing_or_cannot_be_written_is_no_fault(
     assert stems(folder) == FOUR and find_stems(folder).heard
 
 
-def test_the_cache_has_an_end(
+def test_the_number_of_cache_files_is_limited(
     track: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "cache" / "crowdstream" / "folders"

@@ -1,4 +1,5 @@
-"""What names say about stems: as separators and sequencers write them, and as songs are called."""
+"""Recognition of stems by file name, as separators and sequencers write them, and in song titles.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def names(*stems: str) -> list[str]:
         ("LeadVox {}", ["Bass", "Keys"], ["bass", "keys"]),
     ],
 )  # fmt: skip
-def test_names_as_separators_and_sequencers_write_them(
+def test_stem_names_of_separators_and_sequencers_are_recognised(
     pattern: str, words: list[str], expected: list[str]
 ) -> None:
     assert names(*(pattern.format(word) for word in words)) == expected
@@ -58,16 +59,16 @@ def test_names_as_separators_and_sequencers_write_them(
     ["All About That Bass", "Bass-Hunter", "Drumsound", "eardrums", "Keys to the City", "Loop 3",
      "Drums of Death - Karma", "Voices Carry"],
 )  # fmt: skip
-def test_words_within_a_title_are_no_stems(name: str) -> None:
+def test_stem_words_within_a_title_are_ignored(name: str) -> None:
     part = read_name(name)
     assert (part.kind, part.name) == ("", name)
 
 
-def test_versions_of_a_release_are_called_so() -> None:
+def test_versions_of_a_release_are_recognised() -> None:
     versions = ["Original Mix", "Instrumental", "Radio Edit", "Extended Mix"]
     kinds = [part.kind for part in read_names([f"Moon ({version})" for version in versions])]
     assert kinds == [RELEASE, REST, RELEASE, RELEASE]
-    assert read_name("Intro").kind == "", "a track of an album, as long as it stands alone"
+    assert read_name("Intro").kind == "", "on its own, it is an album track"
 
 
 @pytest.mark.parametrize(
@@ -75,16 +76,16 @@ def test_versions_of_a_release_are_called_so() -> None:
     [("lead_vocals", "vocals"), ("bgv", "vocals"), ("kick", "drums"), ("808", "bass"),
      ("no_drums", REST), ("Loop 3", ""), ("backing_vocals", "vocals"), ("a_drums", "drums")],
 )  # fmt: skip
-def test_kinds_of_stems_by_their_names(name: str, kind: str) -> None:
+def test_the_kind_of_a_stem_follows_from_its_name(name: str, kind: str) -> None:
     assert kind_of(name) == kind
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=5))
-def test_any_names_can_be_read(stems: list[str]) -> None:
+def test_any_file_names_can_be_interpreted(stems: list[str]) -> None:
     parts = read_names(stems)
     assert len(parts) == len(stems) and all(part.name for part in parts)
 
 
-def test_a_name_of_thousands_of_words_is_soon_read() -> None:
-    # Only the beginning is looked at: work grows with the names, not with their squares.
+def test_a_name_of_thousands_of_words_is_interpreted_quickly() -> None:
+    # Only the beginning is examined: the work grows linearly with the length of a name.
     assert read_name("drums " * 5000 + "x").kind == ""

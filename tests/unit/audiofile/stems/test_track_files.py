@@ -1,4 +1,4 @@
-"""Which files make up a track."""
+"""The files that make up a track, and the media roots."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_file_is_one_stem(tmp_path: Path) -> None:
     assert [(stem.name, stem.path) for stem in track.stems] == [("My Song.v2", path)]
 
 
-def test_a_folder_of_stems_in_the_decks_order(tmp_path: Path) -> None:
+def test_stems_are_in_the_order_of_the_deck(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "Song", "vocals.wav", "other.wav", "bass.wav", "drums.wav")
     track = find_stems(folder)
     assert track.name == "Song"
@@ -49,7 +49,7 @@ def test_a_folder_of_stems_in_the_decks_order(tmp_path: Path) -> None:
     ]
 
 
-def test_the_rest_follows_by_name(tmp_path: Path) -> None:
+def test_other_stems_follow_by_name(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "Song", "Zither.flac", "piano.ogg", "BASS.MP3", "Choir.aif")
     assert _names(folder) == ["bass", "choir", "piano", "Zither"]
 
@@ -72,7 +72,7 @@ def test_the_rest_follows_by_name(tmp_path: Path) -> None:
         ("eardrums.wav", "eardrums"),
     ],
 )
-def test_stem_names(file: str, name: str) -> None:
+def test_a_stem_is_named_after_the_stem_word_in_its_file_name(file: str, name: str) -> None:
     assert stem_name(Path(file)) == name
 
 
@@ -82,11 +82,11 @@ def test_a_full_mix_beside_stems_is_left_out(mix: str, tmp_path: Path) -> None:
     assert _names(folder) == ["drums", "bass"]
 
 
-def test_a_mix_alone_is_the_track(tmp_path: Path) -> None:
+def test_a_lone_mix_is_the_track(tmp_path: Path) -> None:
     assert _names(_folder(tmp_path / "Song", "mix.wav")) == ["mix"]
 
 
-def test_what_is_no_audio_is_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_other_formats_are_ignored(tmp_path: Path) -> None:
     folder = _folder(
         tmp_path / "Song", "drums.wav", "._bass.wav", ".x.wav", "cover.jpg", "drums.asd"
     )
@@ -94,12 +94,12 @@ def test_what_is_no_audio_is_passed_over(tmp_path: Path) -> None:
     assert _names(folder) == ["drums"]
 
 
-def test_two_files_of_one_name_keep_their_own(tmp_path: Path) -> None:
+def test_stems_with_the_same_name_are_called_by_their_file_names(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "Song", "a_drums.wav", "b_drums.wav", "bass.wav")
     assert _names(folder) == ["bass", "a_drums", "b_drums"]
 
 
-def test_nothing_to_play(tmp_path: Path) -> None:
+def test_a_folder_without_audio_and_a_missing_path_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EmptyAudio, match="no audio file"):
         find_stems(_folder(tmp_path / "Song", "readme.txt"))
     for path in (tmp_path / "nothing", tmp_path / "a\0b"):
@@ -107,7 +107,7 @@ def test_nothing_to_play(tmp_path: Path) -> None:
             find_stems(path)
 
 
-def test_too_many(tmp_path: Path) -> None:
+def test_more_than_eight_files_are_refused(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "Song", *(f"{number}.wav" for number in range(8)))
     assert len(find_stems(folder).stems) == 8
     _folder(folder, "8.wav")
@@ -115,7 +115,9 @@ def test_too_many(tmp_path: Path) -> None:
         find_stems(folder)
 
 
-def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_read_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -125,7 +127,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @given(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1))
-def test_any_name_gives_a_stem_name(name: str) -> None:
+def test_any_file_name_yields_a_stem_name(name: str) -> None:
     assert stem_name(Path(name + ".wav"))
 
 
@@ -135,18 +137,18 @@ def test_the_current_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 class TestMediaRoot:
-    """`check_media_root` goes by where a path really leads."""
+    """`check_media_root` judges the real path."""
 
     def test_no_roots_allow_everything(self, tmp_path: Path) -> None:
         assert check_media_root(tmp_path / "a" / ".." / "b", []) == tmp_path.resolve() / "b"
 
-    def test_inside(self, tmp_path: Path) -> None:
+    def test_paths_inside_a_root_and_the_root_itself_are_allowed(self, tmp_path: Path) -> None:
         roots = [tmp_path / "x", tmp_path / "music"]
         for path in (tmp_path / "music" / "a.wav", tmp_path / "music"):
             assert check_media_root(path, roots) == path.resolve()
 
     @pytest.mark.parametrize("inside", ["../secret.wav", "link/secret.wav", "link", "file.wav"])
-    def test_outside(self, inside: str, tmp_path: Path) -> None:
+    def test_paths_that_lead_outside_are_refused(self, inside: str, tmp_path: Path) -> None:
         music = _folder(tmp_path / "music")
         secret = _folder(tmp_path / "elsewhere", "secret.wav")
         (music / "link").symlink_to(secret)
@@ -154,7 +156,7 @@ class TestMediaRoot:
         with pytest.raises(OutsideMediaRoot, match="outside the media folders"):
             check_media_root(music / inside, [music])
 
-    def test_a_root_is_no_prefix_of_a_name(self, tmp_path: Path) -> None:
+    def test_a_root_is_not_a_string_prefix(self, tmp_path: Path) -> None:
         with pytest.raises(OutsideMediaRoot):
             check_media_root(tmp_path / "music2" / "a.wav", [tmp_path / "music"])
 
@@ -165,11 +167,11 @@ class TestMediaRoot:
         found = check_media_root(tmp_path / "root" / "b.wav", [tmp_path / "root"])
         assert found == (music / "a.wav").resolve()
 
-    def test_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_tilde_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", os.fspath(tmp_path))
         assert check_media_root(Path("~/a.wav"), [Path("~")]) == tmp_path.resolve() / "a.wav"
 
-    def test_impossible_paths(self, tmp_path: Path) -> None:
+    def test_impossible_and_circular_paths_are_missing_files(self, tmp_path: Path) -> None:
         (tmp_path / "circle").symlink_to(tmp_path / "circle")
         circle = tmp_path / "circle"
         for path in (tmp_path / "a\0b", circle, circle / "a", Path("~nobody-of-that-name/a")):
