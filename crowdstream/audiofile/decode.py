@@ -260,8 +260,7 @@ class _Part:
             self._finish_early(out[done:], start + done)
 
     def _measure_hole(self, start: int, end: int) -> None:
-        """Find the undecodable range that begins between `start` and `end`, and record a warning.
-        """
+        """Find the undecodable range that begins between `start` and `end`; record a warning."""
         low, high = start - 1, end - 1  # last decodable frame, first undecodable one
         while high - low > 1:
             middle = (low + high) // 2
@@ -427,7 +426,7 @@ class _Part:
         self._enter(None, 0)
 
     def _enter(self, source: SplicedFile | None, at: int) -> None:
-        """Decode `source` (the whole stream if None) from now on; `at` is its first frame's number.
+        """Decode `source` (None: the whole stream) from now on; `at` is its first frame's number.
         """
         self._at = _LOST
         # Close it before opening the next one, which sets the descriptor's only offset.
@@ -489,8 +488,7 @@ class _Part:
         return done
 
     def _finish_early(self, missing: Samples, at: int) -> None:
-        """Handle a decoder that ended at frame `at`; `missing` is the unfilled part of the output.
-        """
+        """Handle a decoder that ended at frame `at`; `missing` is the unfilled output."""
         # An MP3's last frames may be damaged or absent, and its length is exact only to a second.
         if self.subtype != "MPEG_LAYER_III" or self.frames - at > self.source_rate:
             raise self._damaged(at)
@@ -517,8 +515,7 @@ def _is_audio_like(samples: Samples) -> bool:
 
 
 def _count_frames(source: SplicedFile) -> tuple[int, int]:
-    """Return the frames that a small Ogg stream decodes to and those it announces; (0, -1) if none.
-    """
+    """Return how many frames a small Ogg stream decodes to and announces; (0, -1) if none."""
     total = 0
     try:
         with _Stream(source) as stream:

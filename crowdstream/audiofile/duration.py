@@ -145,7 +145,9 @@ def _last_flac_frame(data: bytes, block: int, samples: int) -> tuple[int, int] |
 
 
 def _flac_frame(head: bytes, block: int) -> tuple[int, int] | None:
-    """Return the first sample and number of samples of the FLAC frame that begins `head`, or None.
+    """Parse the FLAC frame that begins `head`; return its first sample and number of samples.
+
+    None if no frame begins here.
     """
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[3] >> 4 > 10:
         return None

@@ -69,8 +69,7 @@ class TooManyStems(AudioFileError):
 
 
 class NotOneTrack(AudioFileError):
-    """The folder was to be loaded as one track, but holds several tracks or the stems of several.
-    """
+    """The caller requested a folder as one track, but it holds several tracks or their stems."""
 
 
 class FileChanged(AudioFileError):

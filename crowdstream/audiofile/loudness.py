@@ -109,8 +109,7 @@ class Loudness:
         return means
 
     def integrated(self) -> float:
-        """Return the gated loudness of all frames in LUFS; `SILENCE` if no block exceeds the gate.
-        """
+        """Return the gated loudness of all frames in LUFS; `SILENCE` if no block passes."""
         powers = self._windows(MOMENTARY_HOPS)
         powers = powers[powers > 10.0 ** ((SILENCE - OFFSET) / 10.0)]
         if not len(powers):

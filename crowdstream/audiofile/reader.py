@@ -210,8 +210,7 @@ class StemReader:
         return self._decoder.unknown_delay
 
     def trim(self, frames: int) -> None:
-        """Skip the first `frames` frames (at the file's rate). To be called before the first read.
-        """
+        """Skip the first `frames` frames, at the file's rate. Call it before the first read."""
         self._trimmed = max(0, min(frames, self._source_frames - 1))
         self._measure()
 
@@ -248,8 +247,7 @@ class StemReader:
         self.close()
 
     def _read_source(self, start: int, count: int, out: Samples | None = None) -> Samples:
-        """Return samples at the file's own rate, mixed down, with NaN and infinity replaced by 0.
-        """
+        """Return samples at the file's own rate, mixed down, with NaN and infinity set to 0."""
         assert self._decoder is not None
         samples = self._decoder.read(self._trimmed + start, count, self.dtype, out)
         if self._clean:

@@ -27,8 +27,7 @@ _MAX_CACHED = 2  # segments: for a read across a border, and for one that overla
 
 
 def converted_length(frames: int, rate_in: int, rate_out: int) -> int:
-    """Return the number of frames at `rate_out` that hold `frames` frames at `rate_in`, rounded up.
-    """
+    """Return how many frames at `rate_out` hold `frames` frames at `rate_in`, rounded up."""
     return -(-frames * rate_out // rate_in)
 
 

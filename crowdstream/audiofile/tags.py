@@ -301,7 +301,9 @@ def _decoded(data: bytes) -> str:
 
 
 def _from_id3(file: _Bytes, tags: Tags) -> int:
-    """Read an ID3v2 tag; return its length in bytes with the zeros after it, 0 if there is no tag.
+    """Read an ID3v2 tag and return its length in bytes, including the zeros after it.
+
+    0 if there is no tag.
     """
     head = file.pread(10, 0)
     if len(head) < 10 or head[:3] != b"ID3" or head[3] not in (2, 3, 4):

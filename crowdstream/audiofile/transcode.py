@@ -158,8 +158,7 @@ class Starter:
         return len(self._running) < MAX_AT_ONCE
 
     def __call__(self, source: Source, _progress: Progress) -> Path:
-        """Return the FLAC file of a source that has been transcoded; otherwise raise NotTranscoded.
-        """
+        """Return the FLAC file of a transcoded source; raise NotTranscoded if there is none."""
         found = find(source)
         if found is not None:
             return found

@@ -106,7 +106,9 @@ def serve(text: str, send: Send) -> None:
 
 
 def perform(request: Request, send: Send) -> None:
-    """Transcode a file into its folder and clean up the cache. Raises `AudioFileError`, `OSError`.
+    """Transcode a file into its folder and clean up the cache.
+
+    Raises `AudioFileError` and `OSError`.
     """
     cache = request.folder.parent
     if cache == default_cache():
@@ -132,7 +134,9 @@ def perform(request: Request, send: Send) -> None:
 
 
 def clean_up(request: Request, limited: bool) -> None:
-    """Delete older versions of the file and unfinished folders; `limited`: enforce the size limit.
+    """Delete older versions of the file and abandoned folders from the cache.
+
+    limited: also delete the least recently used files above the size limit.
     """
     cache, now = request.folder.parent, time.time()
     entries: list[tuple[float, int, Path]] = []

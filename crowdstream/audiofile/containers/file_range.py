@@ -18,8 +18,7 @@ Samples = npt.NDArray[Any]
 
 
 class Window:
-    """Bytes `start` to `end` (exclusive) of the descriptor `fd`, which the caller owns and closes.
-    """
+    """Bytes `start` to `end` (exclusive) of the descriptor `fd`, which the caller owns."""
 
     def __init__(self, fd: int, start: int, end: int) -> None:
         self.fd = fd

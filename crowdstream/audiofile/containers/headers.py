@@ -21,8 +21,8 @@ from crowdstream.audiofile.containers.file_range import Window
 from crowdstream.audiofile.errors import EmptyAudio, TruncatedAudio
 
 # Placeholders that encoders leave in the length field when they write into a pipe and can't seek
-# back: ffmpeg all ones or zero, sox 0x7FFFF000, arecord the two values around 2 GiB, others 2 *
-# 10**9.
+# back: ffmpeg all ones or zero, sox 0x7FFFF000, arecord the two values around 2 GiB, and others 2
+# 000 000 000.
 UNKNOWN_LENGTHS = frozenset(
     {0, 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFDB, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFFFDB, 0x80000000}
     | {2_000_000_000}
@@ -356,7 +356,9 @@ def _shift(window: Window, at: int, order: str) -> int | None:
 
 
 def w64_chunks(window: Window) -> Iterator[Chunk]:
-    """Yield the chunks of a Wave64 file: 16-byte names; sizes include the 24 bytes before the body.
+    """Yield the chunks of a Wave64 file.
+
+    Names have 16 bytes, and sizes include the 24 bytes before the body.
     """
     at = 40
     for _ in range(_MAX_CHUNKS):

@@ -19,8 +19,7 @@ from crowdstream.audiofile.containers.unplayable_formats import is_known
 
 @dataclass(frozen=True)
 class Part:
-    """One recording within a file; `layout` is set for an MP3 whose frame headers have been read.
-    """
+    """One recording within a file; `layout` is set for an MP3 with readable frame headers."""
 
     window: Window
     layout: Mp3Layout | None = None

@@ -224,7 +224,7 @@ class _Walk:
         self._base, self._data = 0, b""
 
     def part(self, start: int) -> tuple[Mp3Layout | None, int | None]:
-        """Return the encoding that begins at byte `start`, and the offset of the next one, if any.
+        """Return the encoding that begins at byte `start`, and where the next one begins, if any.
         """
         head = self._window.pread(_TAG_BYTES, start)
         first = parse_header(head)

@@ -194,7 +194,9 @@ class VorbisPages:
         return SplicedFile(self._headers, self._window, start, end)
 
     def _skip_headers(self) -> int:
-        """Return the offset of the first audio page: the three header packets end on a page border.
+        """Return the offset of the first audio page.
+
+        The three header packets end on a page border. Raises ValueError if they are incomplete.
         """
         at, packets = 0, 0
         while packets < 3:

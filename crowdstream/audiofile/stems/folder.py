@@ -42,7 +42,7 @@ from crowdstream.audiofile.stems.sums import (
 MAX_STEMS = 8
 # Files of a folder whose audio is compared; each takes 2 MB during the comparison.
 MAX_COMPARED = 40
-MAX_UNNAMED = 6  # files without a stem name that may lie beside the stems, however few those are
+MAX_UNNAMED = 6  # files without a stem name that are tolerated beside few stems
 MAX_LISTED = 200  # characters of a list of file names in a message
 # By which a mix may be longer than its stems; encoders and reverbs leave less.
 MAX_TAIL_SECONDS = 1.0
@@ -130,7 +130,7 @@ class _Case:
         self.left_out.append(LeftOut(file, reason, track=track))
 
     def reclassify(self, files: Sequence[Path], kind: str, name: str = "") -> None:
-        """Treat files as another kind than their names say."""
+        """Assign files a kind other than the one that their names indicate."""
         for file in files:
             part = self.parts[file]
             self.parts[file] = Part(kind, name or part.name, part.song)

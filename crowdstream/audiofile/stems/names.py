@@ -90,7 +90,7 @@ MAX_WORDS = 60  # of one name; later words are ignored
 
 @dataclass(frozen=True)
 class Part:
-    """What a file is to its track, according to its name.
+    """Role of a file within its track, according to its name.
 
     kind: one of `STEM_KINDS`, or `rest`, `mix`, `a cappella`, `click`, `release`; "" if the name
     gives no kind. name: of the stem. song: the words of the file name other than the stem's.

@@ -148,7 +148,9 @@ def power(sound: Sound) -> float:
 
 @dataclass(frozen=True)
 class Sum:
-    """How well a mix of other files explains a file: share of its power, 0 to 1, and linear gains.
+    """How well a mix of other files explains a file.
+
+    share: of the file's power, 0 to 1. gains: linear, by path.
     """
 
     share: float

@@ -201,7 +201,9 @@ def check_media_root(path: Path, roots: Sequence[Path]) -> Path:
 
 
 def is_audio(name: str) -> bool:
-    """Return whether a deck can load a file with this name. Stem files have to be unpacked first.
+    """Return whether a deck can load a file with this name; False for stem files.
+
+    Stem files have to be unpacked first.
     """
     if os.path.splitext(name)[1].lower() in AUDIO_EXTENSIONS:
         return True

@@ -260,8 +260,7 @@ def test_flac_in_ogg_plays_from_any_position(tmp_path: Path) -> None:
 
 
 def in_ogg(flac: bytes) -> bytes:
-    """Return a FLAC file in Ogg pages, divided at the end of the metadata and at arbitrary places.
-    """
+    """Return a FLAC file in Ogg pages, divided after the metadata and then every 5000 bytes."""
     at = 4
     while not flac[at] & 0x80:
         at += 4 + int.from_bytes(flac[at + 1 : at + 4], "big")

@@ -1,5 +1,4 @@
-"""Recognition of stems by file name, as separators and sequencers write them, and in song titles.
-"""
+"""Recognition of stems by file names of separators and sequencers, and in song titles."""
 
 from __future__ import annotations
 
