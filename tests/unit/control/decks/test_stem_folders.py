@@ -140,7 +140,7 @@ def test_what_is_no_track_is_refused_also_where_only_listening_tells(
         rig.send(LOAD, str(tmp_path))
         rig.run(512)
     assert len(rig.fails()) == 2
-    assert all("not the stems of one track" in fault for fault in rig.fails())
+    assert all("does not hold the stems of one track" in fault for fault in rig.fails())
 
 
 def test_a_playing_deck_goes_on_while_a_folder_is_listened_to(
