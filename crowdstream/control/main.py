@@ -1,7 +1,7 @@
-"""The control process: the server between the command line and the guardian.
+"""The control process: the server, started by the supervisor.
 
-Started by the guardian with the number of a socket, the program's name, and the arguments that
-the user gave.
+Its arguments are the number of the socket to the supervisor, the program's name, and the user's
+arguments.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from crowdstream.settings import (
 from crowdstream.supervisor.fd_store import FdStore, end_with_parent
 from crowdstream.system.broken_pipe import while_read
 
-BROKEN = 70  # exit status of a control that has failed: it is started anew
+BROKEN = 70  # exit status of a control process that has failed and is to be restarted
 
 log = logging.getLogger("crowdstream")
 
@@ -39,7 +39,7 @@ def serve(argv: Sequence[str], prog: str = "crowdstream", store: FdStore | None 
     store = store or FdStore()
     earlier = store.kept.get("desk")
     if earlier:
-        # As it was started, whatever has become of files and variables since.
+        # The settings of the first start, even if files and variables have changed since.
         settings = validate(**earlier.note["settings"])
         logs.set_up(settings)
         return _run(settings, store)
@@ -85,11 +85,11 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
     def end(_signal: int, _frame: Any) -> None:
         ended.set()
 
-    # Before the imports: they take a second on a small machine.
+    # Before the imports, which take a second on a small machine.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     begin = time.monotonic()
-    # Nothing of what is imported is garbage, and looking for some is a tenth of what it takes.
+    # Imported modules are not garbage; collecting during imports adds a tenth to their duration.
     gc.disable()
     from crowdstream.control.processes.child import ChildError
     from crowdstream.control.server import Server
@@ -116,7 +116,7 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
         return 1
     if store.deaths:
         log.warning(
-            "control had died (%s): a new one has taken over, %.1f s after it was started",
+            "control has died (%s): its replacement has taken over %.1f s after starting",
             store.reason, time.monotonic() - begin,
         )
     deadline = server.until
@@ -127,7 +127,7 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
         ended.wait(left)
     failed = not server.running
     if server.error is not None and store.guarded:
-        # Everything is kept for the next one; nothing here may take any of it down.
+        # All state is kept for the next control process: skip the cleanup, which could damage it.
         logging.shutdown()
         os._exit(BROKEN)
     store.leave(int(failed))
@@ -136,7 +136,7 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
 
 
 def main(arguments: list[str]) -> int:
-    """Serve. `arguments`: the guardian's socket, the program's name, what the user said."""
+    """Run the server. `arguments`: the supervisor's socket, program name, user's arguments."""
     with socket.socket(fileno=int(arguments[0])) as connection:
         connection.set_inheritable(False)
         try:

@@ -1,4 +1,4 @@
-"""The control thread: one loop that hears, decides, publishes and looks after things."""
+"""The control thread: one loop that receives, handles, publishes and supervises."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from crowdstream.supervisor.fd_store import FdStore
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.01
-PACKETS_A_TURN = 64  # handled between two looks at the socket
+PACKETS_A_TURN = 64  # handled between two polls of the socket
 
 
 class Server:
-    """The whole server: `start()`, then it plays; `stop()` frees device, port and memory.
+    """The whole server: `start()` starts playback; `stop()` frees device, port and memory.
 
-    `start` and `stop` belong to one thread; `call` and `run_command` may be used from any.
+    Call `start` and `stop` from one thread; `call` and `run_command` from any.
     """
 
     core: Dispatcher
@@ -46,9 +46,9 @@ class Server:
         notifier: Notifier | None = None,
         store: FdStore | None = None,
     ) -> None:
-        """`notifier`: tells systemd how it goes; `store`: what outlives this process.
+        """`notifier` reports to systemd; `store` keeps what outlives this process.
 
-        A server inside of a script has neither.
+        A server inside a script has neither.
         """
         self.settings = settings
         self._notifier = notifier or Notifier()
@@ -62,10 +62,10 @@ class Server:
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> StreamInfo:
         """Open device and port; returns when the server is ready to play.
 
-        `cancelled` is asked ten times a second whether to give up. Raises `PortTaken`,
-        `DeviceError`, `DeskError`, `ChildError`, `SettingError` or `Cancelled`: nothing is
-        left running then. Where an earlier control has left its parts in the store, they are
-        taken over as they are, and play on.
+        `cancelled` is polled ten times a second and aborts the start when it returns True. Raises
+        `PortTaken`, `DeviceError`, `DeskError`, `ChildError`, `SettingError` or `Cancelled`, and
+        then leaves nothing running. If an earlier control process has left its parts in the
+        store, they are taken over while they play on.
         """
         startup = Startup(self.settings, self._store, cancelled, self._notifier.starting)
         parts = startup.adopt() if "desk" in self._store.kept else startup.run()
@@ -143,15 +143,15 @@ class Server:
         )
 
     def stop(self) -> None:
-        """End the stream, the processes and the port. May be called more than once."""
+        """Stop playback and all processes and close the port. May be called more than once."""
         if threading.current_thread() is self._thread:
-            raise RuntimeError("the server can't be stopped from within its own answer")
+            raise RuntimeError("the server can't be stopped from within its own reply function")
         with self._stopped:
             if self._stopping or self._thread.ident is None:
                 return
             self._stopping = True
             self._notifier.stopping()
-            self._caller.close()  # wakes the thread, and whoever waits for it
+            self._caller.close()  # wakes the control thread and fails pending calls
             self._thread.join()
             self._engines.close()
             web = self._web.child if self._web else None
@@ -164,16 +164,16 @@ class Server:
             self.desk.close()
 
     def call(self, action: Callable[[], Any]) -> Any:
-        """Have `action` run on the control thread; its result, or its exception.
+        """Run `action` on the control thread and return its result or raise its exception.
 
         Raises `ServerGone` when that thread has ended.
         """
         return self._caller.call(action)
 
     def run_command(self, address: str, arguments: tuple[Any, ...], reply: Reply) -> bool:
-        """Carry out one command as if it had come by OSC; False when it failed.
+        """Carry out one command as if it had arrived by OSC; returns False if it failed.
 
-        What fails later (a file that turns out bad) is told to `reply` only.
+        A later failure, such as an unreadable file, is reported to `reply` only.
         """
         failed = []
         returned = False
@@ -184,7 +184,7 @@ class Server:
             try:
                 reply(said, *values)
             except Exception:
-                log.exception("the function that gets the answers to %s failed", address)
+                log.exception("the function that receives replies to %s failed", address)
 
         self.call(lambda: self.core.perform([(address, arguments, answer, None)]))
         returned = True
@@ -192,7 +192,7 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the control thread runs."""
+        """Whether the control thread is running."""
         return self._thread.is_alive()
 
     # The loop --------------------------------------------------------------------------
@@ -241,13 +241,13 @@ class Server:
                 self._notifier.tick(self.desk.frame, self.core.status.line)
 
     def _due(self, next_tick: float) -> float:
-        # The clock's ticks go out when they sound, not with the next look after things.
+        # MIDI clock ticks are sent when they are due, not with the next tick of the loop.
         due = self.core.ticks.due()
         return next_tick if due is None else min(next_tick, due)
 
     def _child_died(self) -> bool:
         if self._engines.failed and not self._stopping:
-            log.error("%s: the server ends, start it again", self._engines.failed)
+            log.error("%s: the server is shutting down, start it again", self._engines.failed)
             return True
         return False
 

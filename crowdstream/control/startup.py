@@ -1,4 +1,4 @@
-"""Starting: port first, so that nothing said meanwhile is lost; then engine and loader."""
+"""Start-up: open the port first, so that early messages are kept; then start engine and loader."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from crowdstream.supervisor.stale_files import remove_leavings
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 180.0  # without any progress: the first start of all compiles the kernels
+START_SECONDS = 180.0  # without progress: the very first start compiles the kernels
 
 
 class Cancelled(Exception):
-    """Whoever started the server does not want it any more."""
+    """The start was cancelled by its caller."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a server is made of. `until`: when it is to end, seconds of the monotonic clock."""
+    """The parts of a server. `until`: when to stop, in seconds of the monotonic clock."""
 
     osc: OscSocket
     desk: Desk
@@ -46,7 +46,7 @@ class Parts:
 
 
 def plain(settings: Settings) -> dict[str, Any]:
-    """Settings as JSON holds them; `validate` makes settings of them again."""
+    """Settings as JSON values; `validate` converts them back."""
 
     def value(held: Any) -> Any:
         if isinstance(held, Path):
@@ -57,7 +57,7 @@ def plain(settings: Settings) -> dict[str, Any]:
 
 
 class Startup:
-    """Brings up what a server is made of, or leaves nothing behind."""
+    """Starts the parts of a server, or leaves nothing running."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Startup:
         cancelled: Callable[[], bool] = lambda: False,
         waiting: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
-        """`waiting` gets a line on the progress, and the seconds that it may stand still for."""
+        """`waiting` receives a progress line and the seconds until the next one at the latest."""
         self._settings = settings
         self._store = store
         self._cancelled = cancelled
@@ -75,7 +75,7 @@ class Startup:
         self._made: list[Callable[[], None]] = []
 
     def run(self) -> Parts:
-        """Bring up socket, desk, an engine that plays, a loader. Raises what went wrong."""
+        """Start socket, desk, a playing engine and a loader; on failure undoes all and raises."""
         settings, store = self._settings, self._store
         remove_leavings()
         osc = self._socket()
@@ -122,9 +122,9 @@ class Startup:
         return notes
 
     def adopt(self) -> Parts:
-        """Take over what an earlier control has left, while it goes on playing.
+        """Take over the parts that an earlier control process left, while they play on.
 
-        Raises `ChildError`, `DeskError` or `KeyError` when that can't be done.
+        Raises `ChildError`, `DeskError` or `KeyError` when that is impossible.
         """
         kept = self._store.kept
         (fd,), about = kept.pop("desk")
@@ -132,7 +132,7 @@ class Startup:
         notes = StateLog(kept.pop("notes").fds[0])
         engines = self._engines(desk)
         engines.adopt(notes.values["engines"], self._store)
-        there = "loader" in kept  # else it had died, and another one was not started yet
+        there = "loader" in kept  # else it had died and was not yet restarted
         if there:
             loader = Child.adopt(self._store, "loader")
         else:
@@ -142,11 +142,11 @@ class Startup:
         return Parts(self._socket(), desk, engines, loading, notes, about["until"])
 
     def made(self, undo: Callable[[], None]) -> None:
-        """Something else was made, which `undo` takes back."""
+        """Register another part, which `undo` removes."""
         self._made.append(undo)
 
     def undo(self) -> None:
-        """Take back all that was made, the last first."""
+        """Undo the start in reverse order."""
         end_all(self._children)
         for undo in reversed(self._made):
             undo()
@@ -166,10 +166,10 @@ class Startup:
             if child.finished:
                 raise ChildError(f"{child.module} ended while starting ({child.last_words})")
             if self._cancelled():
-                raise Cancelled("the start was broken off")
+                raise Cancelled("the start was cancelled")
             if patience.over():
                 raise ChildError(
-                    f"{child.module} has not started, and got no further for {START_SECONDS:g} s"
+                    f"{child.module} has not started, and made no progress for {START_SECONDS:g} s"
                 )
             if news := patience.news():
                 log.info("%s", news)

@@ -1,7 +1,7 @@
-"""What systemd is told: that the server is ready, how it is doing, that it still plays.
+"""Notification of systemd: readiness, status and watchdog.
 
-The protocol of sd_notify(3): lines of `NAME=value` as one datagram to the socket that
-$NOTIFY_SOCKET names. Outside of systemd there is no such socket, and nothing is said.
+The protocol is sd_notify(3): lines of `NAME=value` in one datagram to the socket named by
+$NOTIFY_SOCKET. Outside systemd there is no such socket and nothing is sent.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
-STATUS_SECONDS = 5.0  # from one status to the next, where no watchdog asks for more
+STATUS_SECONDS = 5.0  # between two status messages, where there is no watchdog
 
 
 class Notifier:
-    """Speaks to the service manager. Nothing here waits, and nothing raises.
+    """Sends notifications to the service manager. Never blocks and never raises.
 
-    With a watchdog (`$WATCHDOG_USEC`) a sign of life goes out twice in its time, but only while
-    the frames move on: that control's loop turns does not mean that anything is heard.
-    $WATCHDOG_PID names the process that systemd started, which need not be this one, so it is not
-    looked at.
+    With a watchdog (`$WATCHDOG_USEC`) a keep-alive is sent twice per timeout, but only while
+    the frame count advances: a running control loop does not prove that audio is playing.
+    $WATCHDOG_PID is ignored: it names the process that systemd started, which need not be this
+    one.
     """
 
     def __init__(
@@ -31,20 +31,20 @@ class Notifier:
         watchdog_seconds: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`address`: of the socket, "" for none; `watchdog_seconds`: 0 for no watchdog."""
+        """`address` of the socket, "" for none; `watchdog_seconds` is 0 without a watchdog."""
         self._monotonic = monotonic
         self._watchdog = watchdog_seconds > 0.0
         self._interval = watchdog_seconds / 2 if self._watchdog else STATUS_SECONDS
-        self._next = math.inf  # nothing is said before the server is ready
+        self._next = math.inf  # nothing is sent before the server is ready
         self._frame = -1
         self._status = ""
-        # "@" stands for the zero byte of an address without a file; all else is of no use here.
+        # "@" stands for the zero byte of an abstract address; other kinds are not supported.
         self._address = address.replace("@", "\0", 1) if address.startswith("@") else address
         self._heard = address[:1] in ("/", "@")
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Notifier:
-        """The one that the service manager asks for."""
+        """Create a notifier as requested by the service manager's environment variables."""
         try:
             watchdog = int(environ.get("WATCHDOG_USEC", "0")) / 1e6
         except ValueError:
@@ -52,18 +52,18 @@ class Notifier:
         return cls(environ.get("NOTIFY_SOCKET", ""), watchdog)
 
     def starting(self, status: str, seconds: float) -> None:
-        """The start goes on, and may take so many seconds from now without another word."""
+        """Report start-up progress; the next report may take up to `seconds`."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}", f"STATUS={status}")
 
     def ready(self, frame: int, status: str) -> None:
-        """The server plays; `frame`: where it is, `status`: one line for `systemctl status`."""
+        """Report that the server plays, at `frame`, with one line for `systemctl status`."""
         self._frame = frame
         self._status = status
         self._next = self._monotonic() + self._interval
         self._send("READY=1", f"STATUS={status}")
 
     def tick(self, frame: int, status: Callable[[], str]) -> None:
-        """Call often; says something when it is time to, and the frames have moved on."""
+        """Send a keep-alive and the status if due and the frame has advanced; call often."""
         now = self._monotonic()
         if not self._heard or now < self._next or frame == self._frame:
             return
@@ -77,13 +77,13 @@ class Notifier:
             self._send(*lines)
 
     def stopping(self) -> None:
-        """The server ends because it was asked to. Nothing is said after that."""
+        """Report a regular shutdown. Nothing is sent after that."""
         self._next = math.inf
         self._send("STOPPING=1")
 
     def _send(self, *lines: str) -> None:
         if self._heard:
-            # A manager that is gone or behind: the next sign of life may reach it.
+            # If the manager is gone or its queue is full, the next keep-alive may succeed.
             with (
                 contextlib.suppress(OSError),
                 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way,

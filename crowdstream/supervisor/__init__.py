@@ -1,1 +1,1 @@
-"""The process that the user started: it keeps what must not be lost, and restarts control."""
+"""The process that the user starts: it preserves resources and restarts control."""

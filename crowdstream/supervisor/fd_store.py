@@ -1,7 +1,7 @@
-"""What outlives control: descriptors that the guardian keeps for the next control process.
+"""Store of file descriptors that the supervisor keeps for the next control process.
 
-Control hands them over with a name and a note; the one after it gets all of them back. As the
-guardian holds copies, neither the port nor the children's pipes close when control dies.
+Control hands descriptors over with a name and a note; its successor receives all of them. As the
+supervisor holds copies, neither the port nor the children's pipes close when control dies.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-MAX_FDS = 8  # in one message
+MAX_FDS = 8  # per message
 MESSAGE_BYTES = 1 << 16
-SEND_SECONDS = 1.0  # a guardian that is stopped does not hold control up
+SEND_SECONDS = 1.0  # limit for sending, so that a stopped supervisor does not block control
 PR_SET_PDEATHSIG = 1
-BEAT_SECONDS = 1.0  # between two signs of life of control
+BEAT_SECONDS = 1.0  # between two heartbeats of control
 
 
 class StoredDescriptor(NamedTuple):
-    """Descriptors, and what was noted about them."""
+    """Stored descriptors with their note."""
 
     fds: list[int]
     note: dict[str, Any]
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next message and its descriptors; None when the other side has ended.
+    """Receive the next message and its descriptors; None when the other side has ended.
 
     Raises `BlockingIOError` when there is none.
     """
     try:
         data, fds, _flags, _address = socket.recv_fds(connection, MESSAGE_BYTES, MAX_FDS)
-    except ConnectionError:  # it was killed before it had read all that was sent to it
+    except ConnectionError:  # killed before it had read everything sent to it
         return None
     for fd in fds:
-        os.set_inheritable(fd, False)  # no other process may hold a lifeline
+        os.set_inheritable(fd, False)  # no other process may hold a pipe that keeps a child alive
     return (json.loads(data), list(fds)) if data else None
 
 
 class FdStore:
-    """Control's side. Without a connection nobody keeps anything: everything ends with control.
+    """Control's side of the store. Without a connection everything ends with control.
 
-    `kept`: what an earlier control left. `deaths`: how many died before; `reason`: of what the
-    latest did.
+    `kept`: what an earlier control process left. `deaths`: number of earlier control processes
+    that died; `reason`: how the latest of them died.
     """
 
     def __init__(self, connection: socket.socket | None = None) -> None:
@@ -65,7 +65,7 @@ class FdStore:
         while True:
             received = receive(connection)
             if received is None:
-                raise EOFError("the guardian has ended")
+                raise EOFError("the supervisor has ended")
             message, fds = received
             if "deaths" in message:
                 self.deaths, self.reason = int(message["deaths"]), str(message["reason"])
@@ -75,24 +75,24 @@ class FdStore:
 
     @property
     def guarded(self) -> bool:
-        """Whether somebody keeps what is handed over."""
+        """Whether a supervisor keeps what is stored."""
         return self._connection is not None
 
     def keep(self, name: str, fds: Sequence[int], note: dict[str, Any]) -> None:
-        """Have copies of descriptors kept under a name, in the place of what was there."""
+        """Store copies of descriptors under a name, replacing earlier ones."""
         self._send({"keep": name, "note": note}, fds)
 
     def drop(self, name: str) -> None:
-        """Have the copies under a name closed."""
+        """Remove the copies stored under a name."""
         self.kept.pop(name, None)
         self._send({"drop": name})
 
     def ready(self) -> None:
-        """From now on control is started anew when it dies, and has to give signs of life."""
+        """Report readiness: from now on a dead or hung control process is restarted."""
         self._send({"ready": True})
 
     def beat(self) -> None:
-        """Give a sign of life; call it often."""
+        """Send a heartbeat if one is due; call this often."""
         now = time.monotonic()
         if self._connection is not None and now >= self._beat_at:
             self._beat_at = now + BEAT_SECONDS
@@ -100,14 +100,14 @@ class FdStore:
                 self._connection.send(b'{"alive": true}')
 
     def leave(self, status: int) -> None:
-        """Control ends on purpose, with this exit status."""
+        """Report that control exits on purpose with this exit status."""
         self._send({"leave": status})
 
     def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         if self._connection is None:
             return
         data = [json.dumps(message).encode()]
-        # The guardian's end is the end of this process too: nothing is to be done here.
+        # If the supervisor has ended, this process ends with it: errors need no handling.
         with contextlib.suppress(OSError):
             try:
                 socket.send_fds(self._connection, data, list(fds))
@@ -117,16 +117,17 @@ class FdStore:
 
 
 def end_with_parent(connection: socket.socket) -> None:
-    """Have this process killed when the guardian, which started it, ends, however that ends.
+    """Make the kernel kill this process when the supervisor, its parent, ends for any reason.
 
-    The others then lose their lifelines. Raises `EOFError` when it has ended already: its end of
-    `connection` is closed before its children get another parent, whatever it has sent before.
+    The other processes then lose the pipes that keep them alive. Raises `EOFError` when the
+    supervisor has ended already: its end of `connection` closes before its children get another
+    parent, even if it has sent messages before.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     poll = select.poll()
     poll.register(connection, 0)
     if poll.poll(0):
-        raise EOFError("the guardian has ended")
+        raise EOFError("the supervisor has ended")
 
 
 def close_all(fds: Sequence[int]) -> None:

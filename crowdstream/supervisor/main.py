@@ -1,8 +1,8 @@
-"""The guardian: starts control, keeps its descriptors, and starts another when it dies.
+"""The supervisor: starts control, keeps its descriptors, and restarts it when it dies.
 
-It does as little as can be, imports next to nothing and holds no sound, so that nothing can
-happen to it. Its own end is the end of everything: control is killed with it, and the other
-processes lose their lifelines.
+It does as little as possible, imports very little and processes no audio, so that little can go
+wrong in it. When it ends, everything ends: control is killed with it, and the other processes
+lose the pipes that keep them alive.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from crowdstream.supervisor.fd_store import close_all, receive
 PROJECT = Path(__file__).resolve().parent.parent.parent
 CONTROL = "crowdstream.control.main"
 
-MAX_DEATHS = 5  # of control within
-DEATHS_SECONDS = 60.0  # are answered by a new one; one more is a fault that will not go away
-# Without a sign of life: control does nothing that takes as long. With what a new one needs to
-# come up this stays below half of the service's WatchdogSec, which would end all of it.
+MAX_DEATHS = 5  # restarts of control within
+DEATHS_SECONDS = 60.0  # this time; one more death is a permanent fault
+# Timeout of control's heartbeat; nothing in control takes this long. Together with the start of a
+# new control process it stays below half of the service's WatchdogSec, which would end everything.
 HUNG_SECONDS = 6.0
-RESTART_SECONDS = 30.0  # that a new control may take, on a small and busy machine
-STOP_SECONDS = 20.0  # that control may take to end: recordings are finished meanwhile
-LAST_SECONDS = 10.0  # the same for processes that control has left behind
+RESTART_SECONDS = 30.0  # for a new control process to start, on a small and busy machine
+STOP_SECONDS = 20.0  # for control to exit, including the time to finish recordings
+LAST_SECONDS = 10.0  # the same for processes that control has left running
 LOOK_SECONDS = 0.5
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
 class Supervisor:
-    """Runs `command` (arguments of Python, to which the socket's number is added)."""
+    """Runs a Python module, passing it the socket's number and `arguments`."""
 
     def __init__(self, module: str, arguments: list[str]) -> None:
         self._module = module
@@ -49,12 +49,12 @@ class Supervisor:
         self._deaths: deque[float] = deque()
         self._count = 0
         self._reason = ""
-        self._stop_by: float | None = None  # asked to end: by then
+        self._stop_by: float | None = None  # deadline after a request to stop
         self._was_ready = False
         self._wake, self._waker = os.pipe()
         for fd in (self._wake, self._waker):
             os.set_blocking(fd, False)
-        # Of the control that runs now:
+        # State of the current control process:
         self._pid = 0
         self._status: int | None = None
         self._ready = False
@@ -62,7 +62,7 @@ class Supervisor:
         self._heard = 0.0
 
     def run(self) -> int:
-        """Guard until control ends on purpose, or can't be kept alive; the exit status."""
+        """Supervise until control exits on purpose or keeps dying; returns the exit status."""
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -84,15 +84,15 @@ class Supervisor:
                 self._kill(signal.SIGTERM)
 
     def _kill(self, number: int) -> None:
-        # Not reaped yet: the number can't be another process's.
+        # Only while it is not reaped: afterwards the number may be another process's.
         if self._status is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, number)
 
-    # One control ---------------------------------------------------------------------------
+    # One control process -------------------------------------------------------------------
 
     def _live(self) -> None:
-        # Start a control and look after it until it has ended.
+        # Start a control process and supervise it until it has ended.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             self._ready, self._leave, self._status = False, None, None
@@ -114,15 +114,15 @@ class Supervisor:
                     poll.unregister(ours)
                 self._reap()
                 self._judge()
-            self._hear(ours)  # what it said last
+            self._hear(ours)  # its last messages
 
     def _spawn(self, fd: int) -> int:
         environment = dict(os.environ)
         path = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
         os.set_inheritable(fd, True)
-        # -P: a file of the caller's folder must not stand in for a module. A session of its own:
-        # out of the terminal's reach, which speaks to the guardian alone.
+        # -P: a file in the caller's folder must not shadow a module. A session of its own keeps
+        # the terminal's signals away from control; the supervisor passes them on.
         return os.posix_spawn(
             sys.executable,
             [sys.executable, "-P", "-m", self._module, str(fd), *self._arguments],
@@ -139,7 +139,7 @@ class Supervisor:
             ours.send(json.dumps({"deaths": self._count, "reason": self._reason}).encode())
 
     def _hear(self, ours: socket.socket) -> bool:
-        # Take in what control has said; False when it will say no more.
+        # Process control's messages; False at the end of the connection.
         with contextlib.suppress(BlockingIOError):
             while True:
                 received = receive(ours)
@@ -165,7 +165,7 @@ class Supervisor:
         close_all(fds)
 
     def _reap(self) -> None:
-        # Control, and what it has left behind: orphans come to the guardian.
+        # Reap control and its orphans, whose parent the supervisor becomes.
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -175,7 +175,7 @@ class Supervisor:
                     self._status = os.waitstatus_to_exitcode(status)
 
     def _judge(self) -> None:
-        # End a control that does nothing any more.
+        # Kill a control process that hangs.
         now = time.monotonic()
         if self._stop_by is not None:
             hung = now > self._stop_by
@@ -186,17 +186,17 @@ class Supervisor:
         if hung and self._leave is None:
             self._kill(signal.SIGKILL)
 
-    # Between two controls --------------------------------------------------------------------
+    # Between two control processes -----------------------------------------------------------
 
     def _verdict(self) -> int | None:
-        # The exit status of everything, or None: control is started anew.
+        # The exit status of the server, or None to restart control.
         status = self._status or 0
         if self._leave is not None:
             return self._leave
         if self._stop_by is not None:
             return 0
         if status >= 0 and not self._was_ready:
-            return status  # it did what was asked for, or said why it can't
+            return status  # it has finished, or has reported why it can't start
         self._reason = f"signal {-status}" if status < 0 else f"status {status}"
         self._count += 1
         now = time.monotonic()
@@ -206,16 +206,16 @@ class Supervisor:
         if len(self._deaths) > MAX_DEATHS:
             print(
                 f"crowdstream: control has died {len(self._deaths)} times within "
-                f"{DEATHS_SECONDS:g} s ({self._reason}): the server ends; {REPORT}",
+                f"{DEATHS_SECONDS:g} s ({self._reason}): the server shuts down; {REPORT}",
                 file=sys.stderr, flush=True,
             )
             return 1
         if not self._was_ready:
-            self._end_the_rest(but=("osc",))  # half of a start can't be gone on with
+            self._end_the_rest(but=("osc",))  # an incomplete start can't be resumed
         return None
 
     def _end_the_rest(self, but: tuple[str, ...] = ()) -> None:
-        # Let go of what is kept; processes whose lifelines that were end.
+        # Drop stored descriptors; processes that depend on those pipes exit.
         pids = [json.loads(note).get("pid", 0) for note, _fds in self._kept.values()]
         for name in [name for name in self._kept if name not in but]:
             self._forget(name)
@@ -234,5 +234,5 @@ class Supervisor:
 
 
 def guard(arguments: list[str], prog: str) -> int:
-    """Run the server with these arguments, guarded; the exit status."""
+    """Run the server with these arguments under supervision; returns the exit status."""
     return Supervisor(CONTROL, [prog, *arguments]).run()

@@ -1,8 +1,8 @@
-"""What a process that was killed can have left behind, found and removed at the next start.
+"""Remove files that a killed process can leave behind, at the next start.
 
-Shared memory is not among it: the desk is a file without a name, gone with its last user. What
-can be left are temporary files: of machine code that was being written, of settings that were
-being saved, and folders of compiled kernels where no cache could be written to.
+Shared memory is not among them: the desk is an anonymous file that disappears with its last user.
+Left over may be temporary files (of machine code or settings being written) and folders of
+compiled kernels where no cache could be written to.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from crowdstream.settings.files import home_folder, user_config_path
 
 log = logging.getLogger(__name__)
 
-# Writing a file takes seconds, and compiling kernels a minute: what is older has no owner.
+# Writing a file takes seconds and compiling kernels a minute: older files have no owner.
 OLD_SECONDS = 3600.0
-# Kernels without a cache folder are loaded at the start, and may be again by a second engine.
+# Kernels without a cache folder are loaded at the start, and later by a second engine.
 OLD_KERNELS_SECONDS = 7 * 86400.0
 
 
 def remove_leavings() -> list[Path]:
-    """Remove temporary files that nobody owns any more; those that were removed.
+    """Remove temporary files without an owner; returns the paths that were removed.
 
-    Only what belongs to this user is touched. What can't be removed is left.
+    Only this user's files are touched. Files that can't be removed are left.
     """
     temporary = Path(tempfile.gettempdir())
     cache = home_folder(os.environ) / ".cache"

@@ -1,7 +1,8 @@
-"""Another buffer size while the server plays: a new engine with blocks of that size goes on.
+"""Change the buffer size during playback by handing over to an engine with another block size.
 
-Where the device mixes several streams, the new one runs beside the old one before it takes its
-turn, and hardly anything is heard of it. Where it takes one stream only, the old engine ends first.
+On a device that mixes several streams, the new engine runs beside the old one before it takes
+over, and the change is almost inaudible. On a device that accepts a single stream, the old engine
+must close it first.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_SECONDS = 30.0  # a change that takes longer is given up
-REOPEN_MS = 100.0  # silence to expect where a device takes one stream at a time
+MAX_SECONDS = 30.0  # a change that takes longer is abandoned
+REOPEN_MS = 100.0  # expected silence where the device accepts one stream at a time
 
 Done = Callable[[int, float], None]
 
 
 class BufferResize:
-    """One change of the buffer size at a time. For the control thread.
+    """Runs one change of the buffer size at a time. For the control thread.
 
-    `announce(frames, ms)` is called before each: the size, and the silence to expect.
+    `announce(frames, ms)` is called before each change with the new size in frames and the
+    expected silence in milliseconds.
     """
 
     def __init__(
@@ -43,15 +45,16 @@ class BufferResize:
         self._engine: Engine | None = None
         self._frames = 0
         self._deadline = 0.0
-        self.reopens = False  # the engine that plays is being ended by the new one
+        self.reopens = False  # the playing engine has to close the device for the new one
         self._done: Done = lambda *_: None
         self._fail: Callable[[str], None] = lambda _: None
 
     def begin(self, frames: int, done: Done, fail: Callable[[str], None]) -> None:
         """Change to blocks of `frames` frames.
 
-        `done(frames, ms)` says which size it has come to, and the silence; `fail(reason)` that it
-        stays as it was. Raises `Refused` where it can't be begun.
+        On success calls `done(frames, ms)` with the resulting size in frames and the silence in
+        milliseconds. Calls `fail(reason)` when the size stays unchanged. Raises `Refused` when
+        the change can't be started.
         """
         if self._engine is not None:
             raise Refused(f"the buffer size is being changed to {self._frames}: wait for /done")
@@ -69,13 +72,16 @@ class BufferResize:
         self._deadline = self._monotonic() + MAX_SECONDS
 
     def prepared(self, engine: Engine, info: dict[str, Any] | None) -> None:
-        """The new engine is ready; `info` is its stream beside the other, None: it has none."""
+        """Let the new engine take over: it is ready.
+
+        `info` describes its stream beside the old one; None if the device refuses a second stream.
+        """
         if engine is not self._engine:
             self._engines.drop(engine)
             return
         expected = REOPEN_MS
         if info is not None:
-            # The old engine plays until the new one is heard, as well as that can be foreseen.
+            # The old engine plays until the new one is audible: estimate the gap between them.
             shorter = min(self._frames, self._engines.frames)
             expected = 1e3 * shorter / self._desk.sample_rate
         self.announce(self._frames, expected)
@@ -84,12 +90,12 @@ class BufferResize:
         engine.child.send({"go": 1})
 
     def took(self, engine: Engine, info: StreamInfo) -> None:
-        """An engine plays. If it is the one with the new size, all is done."""
+        """Report the result if the engine that now plays is the one with the new size."""
         if engine is not self._engine:
             return
         self._engine, self.reopens = None, False
         if self._engines.searching:
-            self._fail("the sound device is gone: the built-in clock goes on until it is back")
+            self._fail("the sound device is gone: the built-in clock plays on until it is back")
         elif info.buffer_size == self._frames:
             self._done(info.buffer_size, int(self._desk.lease["silence_ns"]) / 1e6)
         else:
@@ -97,22 +103,22 @@ class BufferResize:
             self._fail(f"{info.device} does not take blocks of {self._frames} frames: {stays} stay")
 
     def dropped(self) -> None:
-        """The device is gone: nobody changes anything."""
+        """Abandon a change in progress: the device is gone."""
         self._end("the sound device is gone: change the buffer size when it is back")
 
     def tick(self) -> None:
-        """Give up on an engine that has died or does not get on."""
+        """Abandon the change if its engine has died or exceeded `MAX_SECONDS`."""
         engine = self._engine
         if engine is None:
             return
         if not self._engines.has(engine):
-            self._end("the engine that was to go on has died: see the log")
+            self._end("the engine with the new buffer size has died: see the log")
         elif self._monotonic() > self._deadline:
             self._end(f"no engine was ready within {MAX_SECONDS:g} s")
 
     def _end(self, reason: str) -> None:
         engine, self._engine, self.reopens = self._engine, None, False
         if engine is not None:
-            log.warning("the buffer size stays as it was: %s", reason)
+            log.warning("the buffer size is unchanged: %s", reason)
             self._engines.drop(engine)
             self._fail(reason)

@@ -1,4 +1,4 @@
-"""The processes that control starts: engine, loader and recorder, each behind two pipes."""
+"""Child processes of control (engine, loader, recorder, web), each connected by two pipes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from crowdstream.system.child_environment import child_environment
 
 log = logging.getLogger(__name__)
 
-END_SECONDS = 0.7  # a child that has not ended by then is killed
+END_SECONDS = 0.7  # a child that has not exited by then is killed
 
 
 class ChildError(RuntimeError):
-    """A process of the server did not start or has died."""
+    """A child process could not be started or has died."""
 
 
 class ServerGone(RuntimeError):
-    """The control thread has ended: it does nothing any more."""
+    """The control thread has ended and runs no more calls."""
 
 
 class AdoptedProcess:
-    """A process that somebody else started, as far as `Popen` is needed.
+    """A process started by a predecessor of this control, with the part of `Popen` used here.
 
-    `pidfd` stands for it, whatever becomes of its number. How it ends can't be known.
+    `pidfd` identifies the process even if its number is reused. The exit status is not available.
     """
 
     def __init__(self, pid: int, pidfd: int) -> None:
@@ -44,7 +44,7 @@ class AdoptedProcess:
         self._ended.register(pidfd, select.POLLIN)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait for its end; raises `subprocess.TimeoutExpired`."""
+        """Wait up to `seconds` for the process to exit; raises `subprocess.TimeoutExpired`."""
         if self._pidfd >= 0:
             if not self._ended.poll(None if seconds is None else seconds * 1000):
                 raise subprocess.TimeoutExpired(str(self.pid), seconds or 0.0)
@@ -52,20 +52,20 @@ class AdoptedProcess:
             self._pidfd = -1
 
     def kill(self) -> None:
-        """End it by force."""
+        """Kill the process."""
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
 
 class Child:
-    """A Python module in a process of its own, spoken to in JSON lines.
+    """A Python module in a process of its own, controlled by JSON lines over pipes.
 
-    A plain subprocess: it works when the caller's script has no `__main__` guard, and the
-    child imports nothing of the caller's. `argument` can be read by every user of the machine:
-    secrets are sent. It ends when its standard input closes. With a
-    `store` its pipes are kept there under `name`, and it outlives control: `adopt` takes it over.
-    Raises `ChildError` when the system refuses the process.
+    A plain subprocess rather than `multiprocessing`: it works without a `__main__` guard in the
+    caller's script, and the child imports none of the caller's modules. Every user of the machine
+    can read `argument`, so secrets are sent over the pipe. The child exits when its standard
+    input closes. With a `store`, its pipes are kept there under `name` and the child outlives
+    control; `adopt` takes it over. Raises `ChildError` when the system can't start the process.
     """
 
     def __init__(
@@ -78,19 +78,19 @@ class Child:
     ) -> None:
         try:
             process = subprocess.Popen(
-                # -P: a file of the caller's folder must not stand in for a module.
+                # -P: a file in the caller's folder must not shadow a module.
                 [sys.executable, "-P", "-m", module, argument],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[desk_fd],
                 env=child_environment(),
-                # Out of the terminal's reach: it is control that ends its children.
+                # A session of its own, out of reach of the terminal's signals: control ends it.
                 start_new_session=True,
             )
         except OSError as error:
-            raise ChildError(f"no process for {module}: {error.strerror or error}") from error
+            raise ChildError(f"can't start {module}: {error.strerror or error}") from error
         assert process.stdin and process.stdout
-        # The descriptors are this object's from now on.
+        # This object owns the duplicated descriptors.
         pipes = os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno())
         process.stdin.close()
         process.stdout.close()
@@ -103,7 +103,7 @@ class Child:
 
     @classmethod
     def adopt(cls, store: FdStore, name: str) -> Child:
-        """The child that an earlier control has left in the store under that name.
+        """Take over the child that an earlier control process left in the store under `name`.
 
         Raises `KeyError` when there is none.
         """
@@ -112,7 +112,7 @@ class Child:
         child._set_up(
             AdoptedProcess(note["pid"], pidfd), note["module"], stdin, stdout, store, name
         )
-        # The one before may have died in the middle of a line: this goes before what is sent next.
+        # The predecessor may have died in the middle of a line: end that line first.
         child._unsent += b"\n"
         return child
 
@@ -139,22 +139,22 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Process number."""
+        """Process ID."""
         return self._process.pid
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait because it does not read."""
+        """Bytes queued because the child does not read its input."""
         return len(self._unsent)
 
     @property
     def status(self) -> int | None:
-        """Exit status; None while it runs, and where nobody can know it."""
+        """Exit status; None while the process runs and for an adopted process."""
         return None if isinstance(self._process, AdoptedProcess) else self._process.poll()
 
     @property
     def ended(self) -> bool:
-        """Whether the process has come to its end."""
+        """Whether the process has exited."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0.0)
             return True
@@ -162,7 +162,7 @@ class Child:
 
     @property
     def last_words(self) -> str:
-        """How it ended, in words."""
+        """How the process ended, for a log line."""
         try:
             status = self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -172,12 +172,12 @@ class Child:
         return f"signal {-status}" if status < 0 else f"status {status}"
 
     def send(self, message: dict[str, Any]) -> None:
-        """Queue one message; never blocks."""
+        """Queue one message. Never blocks."""
         self._unsent += json.dumps(message).encode() + b"\n"
         self.push()
 
     def push(self) -> None:
-        """Write as much of what is queued as the pipe takes."""
+        """Write as much of the queue as the pipe accepts."""
         while self._unsent and self._in >= 0:
             try:
                 done = os.write(self._in, self._unsent[:65536])
@@ -186,7 +186,7 @@ class Child:
             del self._unsent[:done]
 
     def read(self) -> list[dict[str, Any]]:
-        """Messages that have come in; sets `finished` when there will be no more."""
+        """Return the messages received; sets `finished` at the end of the child's output."""
         chunks = [self._rest]
         while True:
             try:
@@ -207,23 +207,23 @@ class Child:
             message = None
         if isinstance(message, dict):
             return message
-        if line:  # a library of the child printed something
+        if line:  # printed by a library in the child
             log.warning("%s: %.200s", self.module, line.decode(errors="replace"))
         return None
 
     def kill(self) -> None:
-        """End it by force, without waiting for that."""
+        """Kill the process without waiting for its exit."""
         self._process.kill()
 
     def ask_to_end(self) -> None:
-        """Close its standard input, which it takes as a request to end."""
+        """Close the child's standard input, which the child takes as a request to exit."""
         if self._in >= 0:
             self._store.drop(self._name)
             os.close(self._in)
             self._in = -1
 
     def end(self, seconds: float = END_SECONDS) -> None:
-        """Have it end, by force if it takes longer; its descriptors are closed."""
+        """Stop the child, by force after `seconds`, and close its descriptors."""
         self.ask_to_end()
         try:
             self._process.wait(max(0.0, seconds))
@@ -236,7 +236,7 @@ class Child:
 
 
 def end_all(children: Sequence[Child]) -> None:
-    """Have all of them end, at the same time; by force after `END_SECONDS`."""
+    """Stop all children concurrently, by force after `END_SECONDS`."""
     deadline = time.monotonic() + END_SECONDS
     for child in children:
         child.ask_to_end()
@@ -245,9 +245,9 @@ def end_all(children: Sequence[Child]) -> None:
 
 
 class Caller:
-    """Lets other threads have something done by the control thread.
+    """Runs functions on the control thread on behalf of other threads.
 
-    Closing it wakes that thread and fails whoever waits for it or comes later.
+    Closing it wakes that thread; pending and later calls fail with `ServerGone`.
     """
 
     def __init__(self, thread: threading.Thread) -> None:
@@ -260,7 +260,7 @@ class Caller:
         self._closed = False
 
     def call(self, action: Callable[[], Any]) -> Any:
-        """Run `action` on the control thread; its result, or its exception."""
+        """Run `action` on the control thread and return its result or raise its exception."""
         if threading.current_thread() is self._thread:
             return action()
         done = threading.Event()
@@ -286,11 +286,11 @@ class Caller:
         return box["result"]
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
+        with contextlib.suppress(BlockingIOError):  # full: a wake-up is pending anyway
             os.write(self._writer, b"x")
 
     def run_waiting(self) -> None:
-        """On the control thread: run what was asked for."""
+        """Run the pending calls. On the control thread."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.reader, 4096)
         with self._lock:
@@ -299,19 +299,19 @@ class Caller:
             run(None)
 
     def close(self) -> None:
-        """Wake the control thread; fail what waits and whatever comes later."""
+        """Wake the control thread; fail pending and later calls."""
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._wake()
             if self._thread.is_alive() and threading.current_thread() is not self._thread:
-                return  # it closes once more when it has ended
+                return  # the control thread calls `close` once more when it ends
             calls, self._calls = self._calls, []
         for run in calls:
             run(ServerGone("the server has ended: start it again"))
 
     def free(self) -> None:
-        """Close the pipe. The control thread has ended."""
+        """Close the pipe, once the control thread has ended."""
         self.close()
         os.close(self.reader)
         os.close(self._writer)

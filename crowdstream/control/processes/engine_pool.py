@@ -1,8 +1,8 @@
-"""The engine processes as control knows them: one plays, one is ready to go on.
+"""The engine processes as seen by control: one plays, one stands by.
 
-An engine that dies or hangs is replaced by its standby, without control: that takes milliseconds,
-and control may be busy or gone. Control sees to it that there is a standby again, looks for a
-device that has gone, and tells who should know.
+When an engine dies or hangs, its standby takes over within milliseconds and without control,
+which may be busy or gone. Control starts the next standby, searches for a device that is gone and
+notifies subscribers.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.5  # seconds after the start before a standby is made: the first track comes first
-AGAIN_PAUSE = 0.5  # before a new one is made in the place of one that has gone
-MAX_PAUSE = 30.0  # where they fail one after another
-STANDSTILL_SECONDS = 4.0  # without a block, where no standby looks
-SHORT_SECONDS = 0.5  # an engine that dies so soon after it has begun is no better than the last
-MAX_DEATHS = 5  # of these in a row
+FIRST_PAUSE = 0.5  # s after the start before the first standby starts: the first track has priority
+AGAIN_PAUSE = 0.5  # s before an engine that has gone is replaced
+MAX_PAUSE = 30.0  # s, the upper limit when engines fail repeatedly
+STANDSTILL_SECONDS = 4.0  # without a block, where no standby watches the engine
+SHORT_SECONDS = 0.5  # an engine that dies within this time counts as failed at once
+MAX_DEATHS = 5  # such deaths in a row before the server gives up
 
-LEAVE_SECONDS = 2.0  # until one that has handed over is ended: its last blocks are heard by then
+LEAVE_SECONDS = 2.0  # after handing over, until an engine is stopped: its last blocks have played
 
-KEPT = "engine/"  # and its number: the name under which one is kept for the next control
+KEPT = "engine/"  # prefix of an engine's name in the descriptor store; its number follows
 
 REASONS = {
     "died": "the engine died",
@@ -49,31 +49,31 @@ Launch = Callable[[dict[str, Any], Desk], Child]
 
 
 def start_engine(request: dict[str, Any], desk: Desk, store: FdStore | None = None) -> Child:
-    """An engine as a process. Raises `ChildError`."""
+    """Start an engine process. Raises `ChildError`."""
     name = f"{KEPT}{request['number']}"
     return Child("crowdstream.engine.main", json.dumps(request), desk.fd, store, name)
 
 
 @dataclass(eq=False)
 class Engine:
-    """One engine process. `state`: coming, standby (ready to go on), plays, leaves.
+    """One engine process. `state` is one of coming, standby, plays, leaves.
 
-    One that leaves has handed over; what it has given to the device is still to be heard.
+    A leaving engine has handed over, but the device still plays its last blocks.
     """
 
     number: int
     child: Child
     role: str
     state: str = "coming"
-    ready: str = ""  # of a standby: running beside the one that plays, or warm
-    until: float = 0.0  # when one that leaves is ended
+    ready: str = ""  # of a standby: running beside the playing engine, or warm
+    until: float = 0.0  # monotonic seconds at which a leaving engine is stopped
 
 
 class EnginePool:
-    """Starts engines and keeps one that plays and one that is ready. For the control thread.
+    """Keeps one engine playing and one standing by. For the control thread.
 
-    `changed(info, why)` is called when another engine plays: `info` is its stream, `why` one of
-    `REASONS`. `lost(why)`: nobody plays until the device is back.
+    `changed(info, why)` is called when another engine takes over: `info` describes its stream,
+    `why` is a key of `REASONS`. `lost(why)` is called when nothing plays until the device is back.
     """
 
     def __init__(
@@ -97,19 +97,19 @@ class EnginePool:
         self._next = 0.0
         self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE)
         self._deaths = 0
-        self._begun: float | None = None  # when the engine that plays began to
+        self._begun: float | None = None  # monotonic seconds since which the engine has played
         self._device: str | None = settings.device
         self._driver = settings.driver
         self.searching = False
-        self.frames = settings.buffer_size  # of a block, from the next engine on
+        self.frames = settings.buffer_size  # block size of the next engine
         self.resizing = BufferResize(self, desk, monotonic)
         self.failed = ""
         self.info: StreamInfo | None = None
 
-    # Starting and ending -------------------------------------------------------------------
+    # Starting and stopping ------------------------------------------------------------------
 
     def launch(self, role: str = "first", frames: int = 0) -> Engine:
-        """Start an engine process, with blocks of another size if told. Raises `ChildError`."""
+        """Start an engine, with blocks of `frames` frames if given. Raises `ChildError`."""
         self._numbers += 1
         settings = self._settings
         rate = settings.sample_rate if role == "first" else self._desk.sample_rate
@@ -134,7 +134,7 @@ class EnginePool:
         return engine
 
     def started(self, answer: dict[str, Any]) -> StreamInfo:
-        """Take in what the first engine says. Raises `DeviceError`."""
+        """Process the first engine's answer. Raises `DeviceError`."""
         if "error" in answer:
             raise DeviceError(answer["error"])
         info = StreamInfo(**answer["ready"])
@@ -145,7 +145,7 @@ class EnginePool:
         return info
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `adopt`."""
+        """State for JSON; see `adopt`."""
         return {
             "engines": [[one.number, one.role, one.state, one.ready] for one in self._engines],
             "info": asdict(self.info) if self.info else None, "numbers": self._numbers,
@@ -153,9 +153,9 @@ class EnginePool:
         }
 
     def adopt(self, note: dict[str, Any], store: FdStore) -> None:
-        """Take over the engines that an earlier control has left, while one of them plays.
+        """Take over the engines of an earlier control process, one of which plays.
 
-        What they have said since is heard by `catch_up`.
+        `catch_up` then processes the messages that they have sent since.
         """
         self._numbers, self.searching = note["numbers"], note["searching"]
         self._driver, self._device = note["driver"], note["device"]
@@ -170,7 +170,7 @@ class EnginePool:
             self._engines.append(Engine(number, child, role, state, ready))
 
     def catch_up(self) -> None:
-        """Hear what the adopted have said, and see in the desk what was not noted."""
+        """Process the adopted engines' messages and correct their states from the desk."""
         for engine in list(self._engines):
             self._hear(engine)
         owner = int(self._desk.lease["owner"])
@@ -178,7 +178,7 @@ class EnginePool:
             if engine.number == owner:
                 engine.state = "plays"
             elif engine.state != "standby":
-                # Another one is made if it is needed: this one may have said all that it will.
+                # It may have sent its last message already; `tick` starts another if needed.
                 self._remove(engine)
         self._next = self._monotonic() + AGAIN_PAUSE
 
@@ -190,7 +190,7 @@ class EnginePool:
             self._driver = "null"
 
     def listen(self, hearing: EventLoop) -> None:
-        """Hear what engines say from now on."""
+        """Process engines' messages from now on."""
         self._hearing = hearing
         for engine in self._engines:
             self._listen(engine)
@@ -201,27 +201,27 @@ class EnginePool:
 
     @property
     def children(self) -> list[Child]:
-        """All processes. After `close`, in the order in which they are to end."""
+        """All engine processes; after `close`, in the order in which to stop them."""
         return [engine.child for engine in self._engines]
 
     def close(self) -> None:
-        """The server ends: nobody goes on in anybody's place any more."""
+        """Prevent further takeovers: the server is shutting down."""
         self._desk.lease["closing"] = 1
         self._engines.sort(key=lambda engine: engine.state == "plays")
 
-    # What is to be known ---------------------------------------------------------------------
+    # State --------------------------------------------------------------------------------------
 
     def _of(self, state: str) -> Engine | None:
         return next((engine for engine in self._engines if engine.state == state), None)
 
     def pids(self) -> dict[str, int]:
-        """Process numbers: `engine` the one that plays, `standby` the other."""
+        """Process IDs: `engine` for the one that plays, `standby` for the other."""
         names = {"plays": "engine", "standby": "standby", "coming": "standby"}
         there = [engine for engine in self._engines if engine.state in names]
         return {names[engine.state]: engine.child.pid for engine in there}
 
     def readings(self) -> dict[str, Any]:
-        """For the status."""
+        """Fields for the status."""
         lease = self._desk.lease
         standby = self._of("standby")
         return {
@@ -231,10 +231,10 @@ class EnginePool:
             "device_lost": int(self.searching),
         }
 
-    # Looking after them ----------------------------------------------------------------------
+    # Supervision -------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """See to it that there is a standby, or somebody who looks for the device."""
+        """Start a standby or, while the device is gone, an engine that searches for it."""
         self._watch_alone()
         now = self._monotonic()
         for engine in [one for one in self._engines if one.state == "leaves" and one.until < now]:
@@ -249,11 +249,11 @@ class EnginePool:
         try:
             self.launch(role)
         except ChildError as error:
-            log.error("no %s engine: %s", role, error)
+            log.error("can't start the %s engine: %s", role, error)
             self._put_off()
 
     def _watch_alone(self) -> None:
-        # Without a standby it is for control to see that the device asks for nothing any more.
+        # Without a standby, control itself has to notice that the device requests no more blocks.
         engine = self._of("plays")
         if engine is None or len(self._engines) > 1:
             return
@@ -277,7 +277,7 @@ class EnginePool:
                 self._lost(engine)
             elif "prepared" in message:
                 self.resizing.prepared(engine, message["prepared"])
-        # One that gives up says so and ends: both may be heard at once, and it is gone by then.
+        # A failing engine reports it and exits: both may arrive at once, after its removal.
         if engine.child.finished and engine in self._engines:
             self._ended(engine)
 
@@ -317,7 +317,7 @@ class EnginePool:
         if was == "leaves":
             return
         if was == "plays" and self.resizing.reopens:
-            log.info("the engine has let go of the device")
+            log.info("the engine has released the device")
         elif was == "plays":
             log.error("the engine has died (%s)", words)
         else:
@@ -326,12 +326,12 @@ class EnginePool:
             if was != "plays":
                 self._put_off()
         else:
-            # Nobody plays and nobody was ready: the next one goes on when it has started.
+            # No engine plays and none stood by: the next one plays as soon as it has started.
             self._count_death(was != "plays" or self._lived_shortly())
             self._next = 0.0
 
     def _count_death(self, at_once: bool) -> None:
-        # Where each dies of what the one before it died of, it has to end.
+        # Engines that keep dying of the same cause must not be restarted indefinitely.
         self._begun = None
         self._deaths = self._deaths + 1 if at_once else 0
         if self._deaths > MAX_DEATHS:
@@ -341,16 +341,16 @@ class EnginePool:
         return self._begun is not None and self._monotonic() < self._begun + SHORT_SECONDS
 
     def remove_standby(self) -> None:
-        """The one that plays is about to hand over, which a standby would take for its end."""
+        """Stop the standby before a handover, which it would take for a crash."""
         for engine in [one for one in self._engines if one.state == "standby"]:
             self._remove(engine)
 
     def has(self, engine: Engine) -> bool:
-        """Whether that engine is there."""
+        """Whether the engine is in the pool."""
         return engine in self._engines
 
     def drop(self, engine: Engine) -> None:
-        """End an engine that was to go on in another's place, if it is still there."""
+        """Stop an engine that was to take over, if it is still in the pool."""
         if engine in self._engines:
             self._remove(engine)
 
@@ -363,7 +363,7 @@ class EnginePool:
         if int(lease["wanted"]) == engine.number:
             lease["wanted"] = 0
         if int(lease["owner"]) == engine.number and engine.state == "coming":
-            # It had its turn already and told nobody: who played before will never go on.
+            # It had taken over without reporting it: the engine before it will never resume.
             for other in [one for one in self._engines if one.state == "plays"]:
                 self._remove(other)
             self._next = 0.0

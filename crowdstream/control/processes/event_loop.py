@@ -1,4 +1,4 @@
-"""What the control thread listens to: descriptors that come and go, and what each is for."""
+"""The control thread's event loop: file descriptors and the function to call for each."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 
 class EventLoop:
-    """A selector whose entries are functions. For the control thread."""
+    """A selector that calls a function for each readable descriptor. For the control thread."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
     def listen(self, fd: int, action: Callable[[], object]) -> None:
-        """Call `action` whenever something can be read from `fd`."""
+        """Call `action` whenever `fd` is readable."""
         self._selector.register(fd, selectors.EVENT_READ, action)
 
     def forget(self, fd: int) -> None:
-        """Listen to `fd` no longer; to be said before it is closed."""
+        """Stop watching `fd`; call this before closing it."""
         self._selector.unregister(fd)
 
     def wait(self, seconds: float) -> None:
-        """Wait until something can be read, or so long; call what belongs to it."""
+        """Wait up to `seconds` for readable descriptors and call their functions."""
         for key, _events in self._selector.select(seconds):
-            if self._selector.get_map().get(key.fd) is key:  # not forgotten a moment ago
+            if self._selector.get_map().get(key.fd) is key:  # not removed by an earlier function
                 key.data()
 
     def close(self) -> None:
-        """Listen to nothing any more."""
+        """Close the selector."""
         self._selector.close()

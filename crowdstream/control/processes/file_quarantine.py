@@ -1,4 +1,4 @@
-"""Who is to blame for a dead loader: files that codecs choke on, remembered until they change."""
+"""Quarantine for files that crash or hang the loader, until they change."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 
 from crowdstream.system.text import printable
 
-# What a codec dies of. Others come from outside: somebody's kill, or the system short of memory.
+# Signals of a decoder's crash. Other signals come from outside: a user's kill or the OOM killer.
 CRASHES = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGSYS}
 )
-SAME_FILE_SECONDS = 300.0  # in which a second death from outside is no chance any more
+SAME_FILE_SECONDS = 300.0  # a second outside kill on one file within this time is no coincidence
 
 Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class BadFile:
-    """Why a file is not tried again, and what it looked like: size in bytes, time in ns."""
+    """Why a file is quarantined, and its identity then: size in bytes, mtime in ns."""
 
     reason: str
     identity: Identity | None
 
 
 def crashed(status: int | None) -> bool:
-    """Whether an exit status (negative: a signal) is that of a process that failed by itself."""
+    """Whether an exit status (negative: a signal) shows that the process itself failed."""
     return status is not None and (status > 0 or -status in CRASHES)
 
 
 def ending(status: int | None) -> str:
-    """An exit status in words."""
+    """Describe an exit status, for a log line."""
     if status is None:
-        return "nobody knows how"
+        return "exit status unknown"
     if status >= 0:
         return f"status {status}"
     try:
@@ -45,7 +45,7 @@ def ending(status: int | None) -> str:
 
 
 class FileQuarantine:
-    """Decides and remembers which files are bad. `monotonic`: seconds."""
+    """Decides which files are bad and remembers them. `monotonic` returns seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -54,28 +54,29 @@ class FileQuarantine:
 
     @property
     def count(self) -> int:
-        """Files that are known to be bad."""
+        """Number of quarantined files."""
         return len(self._bad)
 
     def to_state(self) -> list[list[Any]]:
-        """As JSON holds it: which files are bad."""
+        """Quarantined files, for JSON; see `restore`."""
         return [[path, bad.reason, bad.identity] for path, bad in self._bad.items()]
 
     def restore(self, note: list[list[Any]]) -> None:
-        """Know again what was noted."""
+        """Restore the quarantine from saved state."""
         for path, reason, identity in note:
             known = None if identity is None else (int(identity[0]), int(identity[1]))
             self._bad[path] = BadFile(reason, known)
 
     def judge(self, path: str, status: int | None, hung: bool) -> str | None:
-        """The loader ended while busy with this file: why the file is bad now; None: it is not.
+        """Decide whether `path` is to blame for the end of the loader, which was reading it.
 
-        `status`: exit status, negative for a signal, None when it is not known. `hung`: it was
-        ended because nothing came of the file.
+        `status` is the exit status, negative for a signal, None if unknown. `hung` means that the
+        loader was killed because reading made no progress. Returns the reason why the file is
+        quarantined, or None if it is not.
         """
         identity = _identity(path)
         if hung:
-            what = "nothing came of reading it, and reading it was given up"
+            what = "reading it made no progress and was stopped"
         elif crashed(status):
             what = f"the decoder crashed on it ({ending(status)})"
         else:
@@ -89,14 +90,14 @@ class FileQuarantine:
             self._suspects[path] = identity, now
             if before is None or before[0] != identity or now - before[1] >= SAME_FILE_SECONDS:
                 return None
-            what = f"the loader was ended twice while it was read ({ending(status)})"
+            what = f"the loader was killed twice while reading it ({ending(status)})"
         reason = f"{printable(path)}: {what}; it is not tried again until it changes"
         self._bad[path] = BadFile(reason, identity)
         self._suspects.pop(path, None)
         return reason
 
     def reason(self, path: str) -> str | None:
-        """Why a file must not be opened; None where it may. One that has changed may."""
+        """Why a file must not be opened, or None. A file that has changed may be opened."""
         bad = self._bad.get(path)
         if bad is None:
             return None

@@ -1,8 +1,8 @@
-"""The loader process as control knows it: it may die, and another one goes on.
+"""The loader process as seen by control, which restarts it when it dies.
 
-Everything it was asked for is in its log, and what it had done is in the desk. So a new loader
-adopts the tracks of the old one, and hears again what was under way. A file that the old one died
-of is not tried again.
+The log of requests and the desk hold everything that a new loader needs: it adopts the old
+loader's tracks and receives unfinished requests again. A file that crashed the old loader is
+quarantined.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
-# Without a sign of life for so long it is stuck. A stalled SD card is back within 5 s, and
-# opening the longest file takes 10; decoding from a file's beginning shows its progress.
+# A loader without a sign of life for this long hangs. A stalled SD card recovers within 5 s, and
+# opening the longest file takes 10 s; decoding from a file's beginning shows progress.
 HANG_SECONDS = 30.0
-PING_SECONDS = 2.0  # between two questions whether it lives
-TICK_MOST = 1.0  # s a look adds at most: while control itself stood still, nobody was heard
-END_SECONDS = 0.5  # that a loader which has closed its output may take to end
-FIRST_DELAY = 0.1  # s before the second new loader in a row; doubles
-MAX_DELAY = 10.0
-LIVED_SECONDS = 30.0  # after which a loader's death is the first one in a row
+PING_SECONDS = 2.0  # between two pings
+TICK_MOST = 1.0  # s, the most one tick counts: control that stalls receives no sign of life
+END_SECONDS = 0.5  # a loader that has closed its output must exit within this time
+FIRST_DELAY = 0.1  # s before the second restart in a row; doubles
+MAX_DELAY = 10.0  # s
+LIVED_SECONDS = 30.0  # the death of a loader older than this counts as the first in a row
 
 
 def start_loader(desk: Desk, settings: Settings, store: FdStore | None = None) -> Child:
-    """The loader as a process. Raises `ChildError`."""
+    """Start the loader process. Raises `ChildError`."""
     request = {
         "fd": desk.fd,
         "read_ahead": settings.read_ahead,
         "max_preload": settings.max_preload,
-        # Control has looked, but what a path leads to may have changed by the time it is opened.
+        # Control has checked the path, but its target may change before it is opened.
         "roots": [str(root.expanduser().absolute()) for root in settings.media_root],
     }
     argument = json.dumps(request)
@@ -50,10 +50,10 @@ def start_loader(desk: Desk, settings: Settings, store: FdStore | None = None) -
 
 
 class LoaderClient:
-    """Sends requests to the loader and hands on what it says. For the control thread.
+    """Sends requests to the loader and passes its events on. For the control thread.
 
-    `start` makes a new loader process. Besides what loaders say, `listen`'s function gets
-    `restarted` events, with `pid` and `count`.
+    `start` starts a new loader process. The function given to `listen` receives the loader's
+    events, and `restarted` events with `pid` and `count`.
     """
 
     def __init__(
@@ -79,22 +79,22 @@ class LoaderClient:
         self._silent = 0.0
         self._marker = 0, 0
         self._pinged = now
-        self._waiting = False  # for the answer to a ping
+        self._waiting = False  # for a pong
         self._hung = False
-        self._over: float | None = None  # since when its output is closed
-        self._again_at: float | None = None  # when the next one is to be started
+        self._over: float | None = None  # monotonic seconds at which its output was closed
+        self._again_at: float | None = None  # monotonic seconds at which to start the next loader
         self._delays = RestartPolicy(
             FIRST_DELAY, MAX_DELAY, settled=LIVED_SECONDS, at_once=True
         )
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `adopted`."""
+        """State for JSON; see `adopted`."""
         return [self.loader_log.to_state(), self.restarts, self.blame.to_state()]
 
     def adopted(self, note: list[Any], fresh: bool = False) -> None:
-        """Know what the loader was asked for by an earlier control.
+        """Restore the requests that an earlier control process sent to the loader.
 
-        `fresh`: this loader has just been started in the place of that one, and knows nothing.
+        `fresh`: this loader has just replaced that one and needs all of them again.
         """
         loader_log, self.restarts, bad = note
         self.loader_log.restore(loader_log)
@@ -105,22 +105,22 @@ class LoaderClient:
 
     @property
     def child(self) -> Child:
-        """The process, or the latest one while there is none."""
+        """The current process, or the previous one until it is replaced."""
         return self._child
 
     @property
     def pid(self) -> int:
-        """Process number."""
+        """Process ID."""
         return self._child.pid
 
     def listen(self, hearing: EventLoop, heard: Callable[[dict[str, Any]], None]) -> None:
-        """Have `heard` get every event from now on."""
+        """Pass every event to `heard` from now on."""
         self._heard = heard
         self._hearing = hearing
         hearing.listen(self._child.out, self._hear)
 
     def send(self, request: dict[str, Any]) -> None:
-        """Queue one request; never blocks. A load of a file that is known to be bad fails."""
+        """Queue one request. Never blocks. Loading a quarantined file fails."""
         if request["do"] == "load":
             reasons = (self.blame.reason(path) for _, path in request["stems"])
             reason = next((reason for reason in reasons if reason), None)
@@ -133,7 +133,7 @@ class LoaderClient:
             self._child.send(request)
 
     def tick(self) -> None:
-        """Look after it; call it every 10 ms or so."""
+        """Supervise the loader; call this about every 10 ms."""
         now = self._monotonic()
         passed, self._ticked = min(now - self._ticked, TICK_MOST), now
         later, self._later = self._later, []
@@ -181,7 +181,7 @@ class LoaderClient:
             self._child.kill()
 
     def _await_end(self, now: float) -> None:
-        # Two loaders must not have the pages at the same time: the next one comes after its end.
+        # Two loaders must never own the pages together: the next one starts after this one's exit.
         assert self._over is not None
         if not self._child.ended:
             if now > self._over + END_SECONDS:
@@ -190,26 +190,26 @@ class LoaderClient:
         self._over = None
         status = self._child.status
         self._child.end(0.0)
-        how = "it hung, and was ended" if self._hung else ending(status)
+        how = "it hung and was killed" if self._hung else ending(status)
         blamed = self._find_culprit(status)
         if blamed:
             self._delays.reset()
         delay = self._delays.pause(now - self._begun)
         self._again_at = now + delay
         log.error(
-            "the loader has died (%s)%s: a new one goes on%s", how,
-            f" of {printable(blamed)}" if blamed else "",
+            "the loader has died (%s)%s: restarting it%s", how,
+            f" while reading {printable(blamed)}" if blamed else "",
             f" in {delay:g} s" if delay else "",
         )
         if self._again_at <= now:
             self._begin(now)
 
     def _find_culprit(self, status: int | None) -> str | None:
-        # The file it was busy with, if that is to blame; those who want it are told.
+        # Return the file it was reading, if that is to blame, and fail the tracks that need it.
         record = self._desk.loader
         entry = self.loader_log.entries.get(int(record["busy"]))
         path = entry.path(int(record["source"])) if entry else None
-        record["busy"] = 0  # nobody is: the next one may die before it can say so
+        record["busy"] = 0  # no file: the next loader may die before it sets this
         if path is None:
             return None
         reason = self.blame.judge(path, status, self._hung)

@@ -1,4 +1,4 @@
-"""What the loader has been asked for and has done: what the next one has to be told."""
+"""Log of the loader's requests and results, from which its successor is set up."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 @dataclass
 class Entry:
-    """One track that the loader has, or is about to have.
+    """One track that the loader has opened or has been requested to open.
 
-    `opened`: its length is known, and it has pages. `files`: identities of its files then.
-    `cue`: as a fraction, until it is opened; then `cue_frame` counts.
+    `opened`: its length is known and it owns pages. `files`: the identities of its files at that
+    time. `cue` is a fraction of the length, valid until the track is opened; then `cue_frame`
+    counts.
     """
 
     number: int
     stems: list[tuple[int, str]]
     cue: float = 0.0
-    folder: str = ""  # that is to be listened to first, until it is opened
+    folder: str = ""  # to be classified before the track is opened
     opened: bool = False
     files: list[tuple[int, int]] = field(default_factory=list)
     cue_frame: int = 0
@@ -29,11 +30,11 @@ class Entry:
     leaving: bool = False
 
     def path(self, source: int) -> str | None:
-        """The file of one of its sources."""
+        """The file of one of the track's sources."""
         return next((path for number, path in self.stems if number == source), None)
 
     def adoption(self) -> dict[str, Any]:
-        """The request by which another loader goes on with it."""
+        """The request that makes another loader adopt the track."""
         return {
             "do": "adopt", "track": self.number, "stems": self.stems, "files": self.files,
             "cue": self.cue_frame, "streamed": self.streamed, "places": self.places,
@@ -42,24 +43,24 @@ class Entry:
 
 
 class LoaderLog:
-    """Listens to both sides. `entries`: tracks by number."""
+    """Records requests and events. `entries` holds tracks by number."""
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self._attacks = False
-        self._asked = False  # what the loader has, and not been answered
+        self._asked = False  # an inventory was requested and has not been received
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """State for JSON; see `restore`."""
         return [[asdict(entry) for entry in self.entries.values()], self._attacks]
 
     def restore(self, note: list[Any]) -> None:
-        """Know what was noted."""
+        """Restore saved state."""
         self.entries = {one["number"]: Entry(**one) for one in note[0]}
         self._attacks = note[1]
 
     def sent(self, request: dict[str, Any]) -> None:
-        """A request is on its way to the loader."""
+        """Record a request to the loader."""
         number = int(request.get("track", 0))
         entry = self.entries.get(number)
         if request["do"] == "load":
@@ -79,7 +80,7 @@ class LoaderLog:
             entry.leaving = True
 
     def heard(self, event: dict[str, Any]) -> None:
-        """The loader has said something."""
+        """Record an event of the loader."""
         if event["event"] == "inventory":
             self._asked = False
             there = {int(found["track"]) for found in event["tracks"]}
@@ -111,7 +112,7 @@ class LoaderLog:
             del self.entries[entry.number]
 
     def _found(self, found: dict[str, Any]) -> None:
-        # What a loader says that was running before we were.
+        # Reported by a loader that started before this control process.
         number = int(found["track"])
         entry = self.entries.setdefault(number, Entry(number, []))
         entry.stems = [(int(source), str(path)) for source, path in found["stems"]]
@@ -125,7 +126,7 @@ class LoaderLog:
         entry.broken = str(found["broken"])
 
     def fail(self, path: str, reason: str) -> list[dict[str, Any]]:
-        """A file is bad: the events that say so, of every track that has it."""
+        """Return the events that fail every unfinished track with a bad file."""
         events = []
         for entry in list(self.entries.values()):
             if path in (own for _, own in entry.stems) and not entry.broken and not entry.complete:
@@ -134,7 +135,7 @@ class LoaderLog:
         return events
 
     def gone(self) -> list[dict[str, Any]]:
-        """The loader has ended: events for what it was to let go of before it had opened it."""
+        """Return events for the tracks that the dead loader was to unload before opening them."""
         return [
             {"event": "unloaded", "track": entry.number}
             for entry in self.entries.values()
@@ -142,9 +143,9 @@ class LoaderLog:
         ]
 
     def again(self) -> list[dict[str, Any]]:
-        """Requests for a new loader: adopt what was open, then do what was asked for."""
+        """Return the requests for a new loader: adopt open tracks, then redo what is unfinished."""
         entries = list(self.entries.values())
-        # What is streamed first: it is read on; the rest of what fits may wait.
+        # Streamed tracks first: playback needs their next pages; tracks that fit can wait.
         opened = sorted((e for e in entries if e.opened), key=lambda entry: not entry.streamed)
         requests = [entry.adoption() for entry in opened]
         requests.append({"do": "adopted"})

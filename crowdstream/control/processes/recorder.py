@@ -1,8 +1,8 @@
-"""Recordings as control knows them: which files, from where, since when.
+"""Recordings as seen by control: their files, taps and start frames.
 
-The files are made and written by the recorder, a process that is started with the first
-recording. Control asks for the taps itself at the moment of the command, so that nothing is
-missed while that process comes up.
+The recorder process creates and writes the files; it starts with the first recording. Control
+holds the taps itself from the moment of the command, so that no frame is missed while the
+recorder starts.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
-END_SECONDS = 10.0  # that the recorder may take to finish its files when the server ends
+END_SECONDS = 10.0  # for the recorder to finish its files when the server shuts down
 
 
 class Process(Protocol):
-    """What is wanted of the recorder process; see `Child`."""
+    """The part of `Child` that is used of the recorder process."""
 
     finished: bool
 
     @property
     def last_words(self) -> str:
-        """How it ended."""
+        """How the process ended, for a log line."""
 
     def send(self, message: dict[str, Any]) -> None:
         """Queue one message."""
 
     def push(self) -> None:
-        """Write what is queued."""
+        """Write queued messages."""
 
     def read(self) -> list[dict[str, Any]]:
-        """What it has said."""
+        """Return the messages received."""
 
     def end(self, seconds: float = END_SECONDS) -> None:
-        """Have it end."""
+        """Stop the process."""
 
 
 def start_recorder(desk: Desk, store: FdStore | None = None) -> Process:
-    """The recorder as a process. Raises `ChildError`."""
+    """Start the recorder process. Raises `ChildError`."""
     return Child("crowdstream.recorder.main", str(desk.fd), desk.fd, store, "recorder")
 
 
 @dataclass(eq=False)
 class Session:
-    """Files that were started together. `taps`: of the files that are still open, by path.
+    """Files that were started by one command. `taps`: taps of the files still open, by path.
 
-    `parts`: what they have continued in, by the path of the first file: each full file with its
-    frames, and at the end the one that is written to.
+    `parts`: continuation files, by the path of the first file: each full file with its length in
+    frames, and last the file being written.
     """
 
     number: int
@@ -75,11 +75,11 @@ class Session:
     parts: dict[str, list[list[Any]]] = field(default_factory=dict)
 
     def current(self, path: str) -> str:
-        """The file that is written to of those that began with `path`."""
+        """The file being written in the sequence that began with `path`."""
         return str(self.parts[path][-1][0]) if path in self.parts else path
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `from_note`."""
+        """State for JSON; see `from_state`."""
         return {
             "number": self.number,
             "request": self.request.to_state(),
@@ -99,7 +99,7 @@ class Session:
     def from_state(
         cls, note: dict[str, Any], request: Callable[[list[Any] | None], Request | None]
     ) -> Session:
-        """What was noted; `request` restores a command from its state."""
+        """Restore a session from saved state; `request` restores commands from theirs."""
         stoppers = [request(one) for one in note["stoppers"]]
         return cls(
             **{
@@ -110,7 +110,7 @@ class Session:
 
 
 class Recordings:
-    """Starts and stops recordings, and reports what becomes of them. For the control thread."""
+    """Starts and stops recordings and reports their progress. For the control thread."""
 
     def __init__(
         self,
@@ -134,16 +134,15 @@ class Recordings:
         roots: Sequence[Path] = (),
         reserve: int = 0,
     ) -> None:
-        """Record taps to files, inside `roots` if there are any, from `frame` on.
+        """Record taps to files from frame `frame` on, inside `roots` if any are given.
 
-        `reserve`: bytes of the disk that stay free.
-
-        Raises `Refused` while another recording runs that does not end at or before `frame`.
+        `reserve` is the disk space in bytes that stays free. Raises `Refused` while another
+        recording runs that does not end at or before `frame`.
         """
         for session in self._sessions.values():
             if session.stop is None or session.stop > frame:
                 first = printable(next(iter(session.taps), "a file"))
-                raise Refused(f"{first} is being recorded: say /record/stop first")
+                raise Refused(f"{first} is being recorded: send /record/stop first")
         if self._process is None:
             try:
                 self._process = self.launch(self._desk)
@@ -166,7 +165,7 @@ class Recordings:
         )
 
     def stop(self, request: Request, frame: int) -> None:
-        """End the recording at `frame`. Raises `Refused` when nothing is recorded."""
+        """End the recording at `frame`. Raises `Refused` when nothing is being recorded."""
         session = self._latest()
         if session is None or self._process is None:
             raise Refused("nothing is being recorded")
@@ -177,7 +176,7 @@ class Recordings:
         )
 
     def readings(self) -> dict[str, Any]:
-        """Files being recorded, seconds of the latest recording, frames it has lost."""
+        """Number of files being recorded; seconds and lost frames of the latest recording."""
         session = self._latest()
         return {
             "recording": sum(len(one.taps) for one in self._sessions.values()),
@@ -187,17 +186,17 @@ class Recordings:
 
     @property
     def began(self) -> int | None:
-        """The frame that the latest recording begins with; None before it is known."""
+        """First frame of the latest recording; None until it is known."""
         session = self._latest()
         return session.began if session else None
 
     def paths(self) -> list[str]:
-        """The files that are being recorded."""
+        """The files being recorded."""
         return [session.current(path) for session in self._sessions.values()
                 for path in session.taps]
 
     def tick(self) -> None:
-        """Hear what the recorder says; call it every 10 ms or so."""
+        """Process the recorder's messages; call this about every 10 ms."""
         if self._process is None:
             return
         self._process.push()
@@ -211,7 +210,7 @@ class Recordings:
             self._died(self._process)
 
     def close(self) -> None:
-        """Finish all files and end the recorder. The engine has ended: no more sound comes."""
+        """Finish all files and stop the recorder. The engine has ended, so no audio follows."""
         if self._process is not None:
             self._process.end(END_SECONDS)
             self._process = None
@@ -219,10 +218,10 @@ class Recordings:
     def _latest(self) -> Session | None:
         return next(reversed(self._sessions.values()), None)
 
-    # Notes -------------------------------------------------------------------------------
+    # Saved state ---------------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `restore`."""
+        """State for JSON; see `restore`."""
         sessions = [session.to_state() for session in self._sessions.values()]
         return {"number": self._number, "sessions": sessions}
 
@@ -232,7 +231,7 @@ class Recordings:
         request: Callable[[list[Any] | None], Request | None],
         process: Process | None,
     ) -> None:
-        """Go on with the recordings that were noted. `process`: the recorder, if it runs."""
+        """Resume recordings from saved state. `process`: the recorder, if it is running."""
         self._number, self._process = note["number"], process
         for one in note["sessions"]:
             session = Session.from_state(one, request)
@@ -241,11 +240,11 @@ class Recordings:
             process.send({"do": "inventory"})
 
     def held_taps(self) -> list[int]:
-        """The taps that are held until the recorder does it itself."""
+        """Taps that control holds until the recorder holds them itself."""
         return [tap for session in self._sessions.values() for tap in session.held]
 
     def _take_inventory(self, open_sessions: list[int]) -> None:
-        # What the recorder no longer has was finished while nobody listened.
+        # Sessions unknown to the recorder were finished while no control process ran.
         for session in [one for one in self._sessions.values() if one.number not in open_sessions]:
             for path in list(session.taps):
                 frames = session.frames - sum(frames for _, frames in session.parts.get(path, []))
@@ -253,10 +252,10 @@ class Recordings:
                     session, {"first": path, "path": session.current(path), "frames": frames}
                 )
 
-    # What the recorder says ----------------------------------------------------------------
+    # Messages of the recorder --------------------------------------------------------------
 
     def _opened(self, session: Session, _message: dict[str, Any]) -> None:
-        for tap in session.held:  # it asks for the taps itself by now
+        for tap in session.held:  # the recorder holds the taps itself now
             release_tap(self._desk, tap, CONTROL)
         session.held = []
 
@@ -278,7 +277,7 @@ class Recordings:
     def _lost(self, session: Session, message: dict[str, Any]) -> None:
         path, frames = message["path"], int(message["frames"])
         log.warning(
-            "recording %.200s: %d frames were lost, the disk is too slow", printable(path), frames
+            "recording %.200s: the disk is too slow, %d frames were lost", printable(path), frames
         )
         self._tell("/record/lost", path, frames, to=session.request)
 
@@ -293,7 +292,7 @@ class Recordings:
         parts = session.parts.setdefault(message["first"], [])
         parts[-1:] = [[full, frames], [path, 0]]
         log.warning(
-            "recording %.200s has reached the largest size of a file: it continues in %.200s",
+            "recording %.200s has reached the maximum file size: it continues in %.200s",
             printable(full), printable(path),
         )
         self._tell("/record/continued", full, frames, path, to=session.request)
@@ -330,7 +329,7 @@ class Recordings:
         del self._sessions[session.number]
 
     def _died(self, process: Process) -> None:
-        reason = f"the recorder has died ({process.last_words}); up to a second before, it is good"
+        reason = f"the recorder has died ({process.last_words}): the last second may be missing"
         for session in list(self._sessions.values()):
             for path in list(session.taps):
                 self._give_up(session, session.current(path), reason)
@@ -343,5 +342,5 @@ class Recordings:
 
 
 def _first(message: dict[str, Any]) -> str:
-    """The file that a recording began with, by which it is known."""
+    """The first file of a recording, by which it is identified."""
     return str(message.get("first", message["path"]))

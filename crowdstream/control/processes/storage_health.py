@@ -1,4 +1,4 @@
-"""How the loader and the medium it reads from are doing, as control tells it."""
+"""Health of the loader and of the storage medium it reads from."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
-PAST_SECONDS = 3.0  # for which a stall that is over still explains what was heard
+PAST_SECONDS = 3.0  # for this long a stall that is over still explains a dropout
 
 
 class StorageHealth:
-    """Takes in what the loader says of pages, stalls and itself."""
+    """Collects the loader's reports on pages, stalls and restarts."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class StorageHealth:
         self._tell = tell
         self._monotonic = monotonic
         self._pages: dict[str, Any] = {}
-        self._evicted = self._wanted = self._hits = 0  # of loaders that have ended
+        self._evicted = self._wanted = self._hits = 0  # totals of earlier loader processes
         self._longest = 0.0
         self._stalls = 0
         self._stalled_for = 0.0
@@ -41,21 +41,21 @@ class StorageHealth:
         self.restarts = 0
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """State for JSON; see `restore`."""
         return [
             self._pages, self._evicted, self._wanted, self._hits, self._longest, self._stalls,
             self.restarts,
         ]
 
     def restore(self, note: list[Any]) -> None:
-        """Go on counting from what was noted."""
+        """Restore the counters from saved state."""
         (
             self._pages, self._evicted, self._wanted, self._hits, self._longest, self._stalls,
             self.restarts,
         ) = note
 
     def event(self, event: dict[str, Any]) -> bool:
-        """Take in an event of the loader; False when it is about something else."""
+        """Process an event of the loader; returns False if the event is of another kind."""
         kind = event["event"]
         if kind == "pages":
             self._pages = event
@@ -85,7 +85,7 @@ class StorageHealth:
         self._tell("/restarted", "loader")
 
     def stall(self) -> float:
-        """Seconds of the stall that lasts or has just ended; 0: there is none."""
+        """Seconds of a current or very recent stall; 0 if there is none."""
         record = self._desk.loader
         since = int(record["since_ns"])
         waits = time.monotonic_ns() / 1e9 - since / 1e9 if int(record["busy"]) else 0.0
@@ -94,7 +94,7 @@ class StorageHealth:
         return longest if longest > STALL_SECONDS else 0.0
 
     def readings(self) -> dict[str, Any]:
-        """For the status."""
+        """Fields for the status."""
         pages = self._pages
         wanted = self._wanted + pages.get("wanted", 0)
         hits = self._hits + pages.get("hits", 0)

@@ -1,8 +1,8 @@
-"""The web process as control knows it: pages, listeners and the HTTP interface live there.
+"""The web process as seen by control: it serves the page, listeners and the HTTP interface.
 
-It reads the desk by itself. What the desk does not say it hears from here, while somebody watches;
-what pages want done comes back and is carried out as if it had come by OSC. When it dies, nothing
-is heard of that, and a new one is started.
+The web process reads the desk itself. Control sends it the rest of the state while pages are
+connected. Commands from pages come back and are carried out like OSC messages. When the web
+process dies, playback continues and control starts a new one.
 """
 
 from __future__ import annotations
@@ -33,28 +33,31 @@ from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.2  # seconds after the start: the first track comes first
-AGAIN_PAUSE, MAX_PAUSE = 0.5, 30.0  # between two tries; doubles
-LIVED_SECONDS = 30.0  # after which an end is the first one in a row
-PICTURE_SECONDS = 0.025  # between two looks at what has changed: a look takes 0.06 ms
+FIRST_PAUSE = 0.2  # seconds after the start: the first track has priority
+AGAIN_PAUSE, MAX_PAUSE = 0.5, 30.0  # s between two attempts; doubles
+LIVED_SECONDS = 30.0  # the death of a process older than this counts as the first in a row
+PICTURE_SECONDS = 0.025  # between two comparisons of the state, which take 0.06 ms each
 ABOUT_SECONDS = 1.0
-MAX_UNSENT = 8 << 20  # bytes that may wait for a web process that does not read: it hangs
+MAX_UNSENT = 8 << 20  # bytes; a web process that leaves more unread hangs
 
-# What these answer goes to the sender's address from then on; pages are told all of it anyway.
+# Commands that subscribe the sender's address. Pages receive all these messages anyway.
 NOT_FOR_PAGES = frozenset({"/notify", "/watch", "/feedback", "/meters", "/clock/ticks"})
 
 
 def start_web(desk: Desk, settings: Settings, store: FdStore | None, port: int) -> Child:
-    """The web process; `port`: where pages were served before, 0 nowhere. Raises `ChildError`."""
+    """Start the web process. Raises `ChildError`.
+
+    `port` is the TCP port that pages used before; 0 if there is none yet.
+    """
     held = plain_settings(settings)
     held["http_port"] = port or settings.http_port
     child = Child("crowdstream.web.main", str(desk.fd), desk.fd, store, "web")
-    child.send({"settings": held})  # not as an argument, which others could read
+    child.send({"settings": held})  # not as an argument, which other users could read
     return child
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
-    """The settings that concern pages, as JSON holds them."""
+    """The settings of the web process as JSON values."""
     held = {name: value for name, value in asdict(settings).items() if name.startswith("http")}
     held["media_root"] = [str(root.expanduser().absolute()) for root in settings.media_root]
     held["osc_host"] = settings.osc_host
@@ -62,7 +65,7 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
 
 
 def described(command: Command) -> dict[str, Any]:
-    """A command of the table as JSON holds it."""
+    """A command of the command table as JSON values."""
     args = []
     for arg in command.args:
         about = {
@@ -84,7 +87,7 @@ def described(command: Command) -> dict[str, Any]:
 
 
 class Served(Shown, Protocol):
-    """The server that pages are served of (see `Core`)."""
+    """The part of the server that pages use (see `Dispatcher`)."""
 
     changes: ChangeFeed
     meters: Meters
@@ -93,11 +96,11 @@ class Served(Shown, Protocol):
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
     ) -> None:
-        """Carry out messages that belong together, at `frame` (0: at once)."""
+        """Carry out messages that belong together, at `frame` (0: immediately)."""
 
 
 class WebProcess:
-    """Keeps a web process and talks to it. For the control thread."""
+    """Starts, supervises and serves the web process. For the control thread."""
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ class WebProcess:
         child: Child | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`port`: of OSC. `child`: one that an earlier control has left; else one is started."""
+        """`port` is the OSC port. `child` is a web process left by an earlier control, if any."""
         self._core = core
         self._osc_port = port
         self._start = start
@@ -124,32 +127,32 @@ class WebProcess:
         self._about: dict[str, Any] = {}
         self.port = 0
         """TCP port of the pages; 0 while there are none."""
-        self._said = ""  # the latest fault: each is logged once
+        self._said = ""  # the latest fault, so that each is logged once
         core.subscribers.overheard = self._event
         core.changes.listen(self._changed)
         if child is not None:
             self._introduce()
 
     def listen(self, hearing: EventLoop) -> None:
-        """Hear what it says from now on."""
+        """Process the web process's messages from now on."""
         self._hearing = hearing
         if self._child is not None:
             hearing.listen(self._child.out, self._hear)
 
     @property
     def child(self) -> Child | None:
-        """The process, while there is one."""
+        """The process, if there is one."""
         return self._child
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process number, by name."""
+        """Process ID, by name."""
         return {"web": self._child.pid} if self._child else {}
 
-    # Looking after it --------------------------------------------------------------------
+    # Supervision ---------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Call it every 10 ms or so."""
+        """Supervise the web process; call this about every 10 ms."""
         now = self._monotonic()
         if self._child is None:
             if now >= self._next:
@@ -157,7 +160,7 @@ class WebProcess:
             return
         self._child.push()
         if self._child.unsent > MAX_UNSENT:
-            log.error("the web process does not read any more, and is ended")
+            log.error("the web process has stopped reading and is killed")
             self._child.kill()
         if now >= self._about_at:
             self._about_at = now + ABOUT_SECONDS
@@ -178,12 +181,12 @@ class WebProcess:
         self._introduce()
 
     def _introduce(self) -> None:
-        # What a process has to know that has just begun, or that a control before this one left.
+        # Initial state for a web process that is new or was left by an earlier control process.
         assert self._child is not None
         self._child.send({"table": [described(command) for command in TABLE.commands]})
         self._about = {}
         self._picture.forget()
-        self._watched = False  # it says so again
+        self._watched = False  # until the process reports it
         self._tell_about()
 
     def _tell_about(self) -> None:
@@ -217,7 +220,7 @@ class WebProcess:
             self._said = text
             log.error("%s", text)
 
-    # What it says --------------------------------------------------------------------------
+    # Messages of the web process -------------------------------------------------------------
 
     def _hear(self) -> None:
         child = self._child
@@ -265,7 +268,7 @@ class WebProcess:
         self._core.meters.show(False)
         forget_owner(self._core.desk, LISTENERS)
         if not self._said:
-            log.error("the web process has died (%s): a new one is started", words)
+            log.error("the web process has died (%s): restarting it", words)
         self._put_off()
 
     def _do(self, number: int, batch: list[list[Any]]) -> None:
@@ -274,7 +277,7 @@ class WebProcess:
         for address, *arguments in batch:
             reply = self._reply(child, number) if number else nobody
             if address in NOT_FOR_PAGES:
-                reply("/fail", address, "pages are told of everything without it")
+                reply("/fail", address, "pages receive all notifications without subscribing")
             else:
                 entries.append((str(address), tuple(arguments), reply, None))
         if entries:
@@ -290,7 +293,7 @@ class WebProcess:
 
         return reply
 
-    # What it is told -----------------------------------------------------------------------
+    # Messages to the web process -------------------------------------------------------------
 
     def _event(self, address: str, arguments: tuple[Any, ...]) -> None:
         if self._watched and self._child is not None:
@@ -302,7 +305,7 @@ class WebProcess:
 
 
 def plain_value(value: Any) -> Any:
-    """An OSC argument as JSON holds it."""
+    """An OSC argument as a JSON value."""
     if isinstance(value, bool | int | float | str) or value is None:
         return value
     if isinstance(value, bytes):

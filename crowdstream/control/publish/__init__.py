@@ -1,1 +1,1 @@
-"""What clients see: state, changes, status, meters, feedback."""
+"""Publication of state to clients: state view, changes, status, meters and feedback."""

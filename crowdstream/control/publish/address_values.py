@@ -1,4 +1,4 @@
-"""Values of OSC addresses, as far as the picture has them: the arguments that would set them."""
+"""Values of OSC addresses, read from the state view: the arguments that would set them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crowdstream.control.decks.routing import DESTINATIONS, SOURCES
 
 Picture = dict[str, Any]
 Name = tuple[Any, ...]
-"""An address, and the arguments that say of what: a band, a bus, a slot."""
+"""An address followed by the arguments that select what it refers to: a band, a bus, a slot."""
 Values = tuple[Any, ...]
 _Get = Callable[..., list[Any] | None]
 
@@ -86,9 +86,10 @@ _GETTERS: list[tuple[re.Pattern[str], _Get]] = [
 
 
 def getter(address: str) -> Callable[[Picture], list[Any] | None] | None:
-    """What reads the first arguments of an address from a picture; None: it has no value.
+    """Return a function that reads an address's first arguments from a state view.
 
-    The reader gives None while there is no value, as of a stem of an empty deck.
+    Returns None if the address has no value. The function itself returns None while there is no
+    value, for example of a stem of an empty deck.
     """
     for pattern, get in _GETTERS:
         found = pattern.fullmatch(address)
@@ -108,12 +109,12 @@ def _safely(get: _Get, places: tuple[str, ...]) -> Callable[[Picture], list[Any]
     return read
 
 
-# Named values: what a controller is sent back ------------------------------------------------
+# Named values: feedback for controllers ------------------------------------------------------
 
 
 @functools.cache
 def _readers() -> dict[str, list[tuple[str, Callable[[Picture], list[Any] | None]]]]:
-    # By the key of the picture that it is in: each address of the table that has a value.
+    # By key of the state view: every address in the command table that has a value.
     found: dict[str, list[tuple[str, Callable[[Picture], list[Any] | None]]]] = {}
     for command in TABLE.commands:
         places = DECK_LETTERS if "{deck}" in command.address else "-"
@@ -135,17 +136,17 @@ def _key(address: str) -> str:
 
 
 def keys() -> set[str]:
-    """Keys of the picture that hold values of addresses."""
+    """Keys of the state view that hold values of addresses."""
     return set(_readers())
 
 
 def is_send(source: str, destination: str) -> bool:
-    """Whether a patch is a deck's send, and has its value under that address."""
+    """Whether a patch is a deck's send, which has an address of its own."""
     return source in DECK_LETTERS and destination.startswith("bus")
 
 
 def named_values(key: str, shown: Any) -> Iterator[tuple[Name, Values]]:
-    """All values of one key of the picture, as a client would send them to set them."""
+    """All values under one key of the state view, as a client would send them to set them."""
     picture = {key: shown}
     for address, read in _readers()[key]:
         values = read(picture)

@@ -1,8 +1,8 @@
-"""What is carried out, for all who want to see what others do.
+"""Feed of executed commands, for clients that follow what others do.
 
-Whoever says `/watch` is sent `/changed address arguments...` for each command that others may see
-a difference after, whoever said it. In a flood only the newest of those that differ in nothing
-but how far: a fader that is moved has one place, and nobody sees more.
+A client that subscribes by `/watch` receives `/changed address arguments...` for each command with
+a visible effect, whichever client sent it. In a flood, changes that differ only in their
+fractional values are reduced to the newest: moving a fader takes up one entry.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from crowdstream.commands.registry import Command
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.osc.codec import HEAD, build, bundle
 
-TURN_SECONDS = 0.02  # between two lots of packets
-FLOOD = 16  # changes in a turn: above that, the newest ones count (800 a second)
-MAX_BYTES = 1400  # of a packet: one that the network need not cut
+TURN_SECONDS = 0.02  # between two transmissions
+FLOOD = 16  # changes per transmission, 800 per second: above that, only the newest are sent
+MAX_BYTES = 1400  # of a packet, so that networks need not fragment it
 
 Change = tuple[str, tuple[Any, ...]]
-"""Address and arguments of a command that was carried out."""
+"""Address and arguments of an executed command."""
 
 
 class ChangeFeed:
-    """Tells watchers and listeners what was carried out. For the control thread."""
+    """Reports executed commands to watchers and listeners. For the control thread."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class ChangeFeed:
         monotonic: Callable[[], float] = time.monotonic,
         check: Callable[[Any], None] = lambda _sender: None,
     ) -> None:
-        """`send(sender, packet)` sends a packet; `check` as in `Subscribers`."""
+        """`send(sender, packet)` sends one packet; `check` as in `Subscribers`."""
         self.watchers = Subscribers(monotonic, check)
         self._send_packet = send
         self._monotonic = monotonic
@@ -41,22 +41,22 @@ class ChangeFeed:
         self._due = 0.0
 
     def listen(self, callback: Callable[[str, tuple[Any, ...]], None]) -> None:
-        """Have `callback` told of address and arguments of each change, as watchers are."""
+        """Call `callback` with address and arguments of each change that watchers receive."""
         self._listeners.append(callback)
 
     def carried_out(
         self, command: Command, place: dict[str, Any], bound: dict[str, Any], count: int
     ) -> None:
-        """A command was carried out that came with `count` arguments.
+        """Record a command that was executed and that had `count` arguments.
 
-        `place`: what its address says, see `Table.find`; `bound`: its arguments by name.
+        `place` holds the parts of its address (see `Table.find`), `bound` its arguments by name.
         """
         if command.changes and (self._listeners or len(self.watchers)):
             values = command.values(bound, count)
             self._waiting.append((command.address_at(place), values))
 
     def tick(self) -> None:
-        """Send what has gathered, if it is time; call it every 10 ms or so."""
+        """Send collected changes when they are due; call this about every 10 ms."""
         now = self._monotonic()
         if not self._waiting or now < self._due:
             return
@@ -73,7 +73,7 @@ class ChangeFeed:
     def _send(self, changes: list[Change]) -> None:
         packed: list[bytes] = []
         for sender, reply in self.watchers.replies():
-            if sender is None:  # nobody on the network: a program that this server runs in
+            if sender is None:  # not on the network: the program that hosts this server
                 for address, values in changes:
                     reply("/changed", address, *values)
                 continue
@@ -83,7 +83,7 @@ class ChangeFeed:
 
 
 def newest(changes: list[Change]) -> list[Change]:
-    """Of those that differ in fractional numbers only, the newest, in the order they came."""
+    """Keep the newest of changes that differ only in fractional values, in order of arrival."""
     found: dict[tuple[Any, ...], Change] = {}
     for address, values in changes:
         key = (address, *(value for value in values if not isinstance(value, float)))
@@ -93,12 +93,12 @@ def newest(changes: list[Change]) -> list[Change]:
 
 
 def packets(changes: list[Change]) -> Iterator[bytes]:
-    """Messages for watchers, packed."""
+    """Build the packets that report these changes to watchers."""
     return packed(build("/changed", (address, *values)) for address, values in changes)
 
 
 def packed(messages: Iterable[bytes]) -> Iterator[bytes]:
-    """One message by itself, several as bundles (at once) as long as a packet may be."""
+    """Pack messages: one as it is, several into immediate bundles of up to `MAX_BYTES`."""
     together: list[bytes] = []
     size = HEAD
     for message in messages:

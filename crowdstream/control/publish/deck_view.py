@@ -1,4 +1,4 @@
-"""A deck, its track, its stems and its effects, as a page is shown them."""
+"""State view of a deck, its track, its stems and its effects, for pages."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from crowdstream.desk.ramps import (
     voice_ramp,
 )
 
-GRID_TOLERANCE = 1e-4  # s by which a thinned grid may be off: a tenth of what anybody sees
+GRID_TOLERANCE = 1e-4  # s, error of a thinned grid: a tenth of what is visible
 
-# What of a voice only commands move.
+# Fields of a voice that only commands change.
 _VOICE = ("loop", "loop_in", "loop_out", "loop_beats", "mark_in", "slip", "direction")
 _STILL = (0, 0, 0, 0.0, -1.0, 0, 1, 1.0)
 
 
 class ShownDeck(Protocol):
-    """What the picture of a deck is gathered from (see `Core`)."""
+    """Source of a deck's state view (see `Dispatcher`)."""
 
     desk: Desk
     buffers: TrackTable
@@ -57,7 +57,7 @@ class ShownDeck(Protocol):
 
 
 class DeckView:
-    """One deck. `targets`: where the desk's ramps go, up to those of the voices."""
+    """State view of one deck. `targets`: target values of the desk's ramps, without voices."""
 
     def __init__(self, core: ShownDeck, deck: int) -> None:
         self._core = core
@@ -78,7 +78,7 @@ class DeckView:
         self._thinned: tuple[Grid | None, Any] = (None, None)
 
     def fingerprint(self, targets: list[float]) -> tuple[Any, ...]:
-        """What differs whenever the deck's picture does, in a tenth of the time."""
+        """Return a value that differs whenever the deck's view does, in a tenth of the time."""
         core, deck = self._core, self._deck
         track = core.status.track_of(deck)
         return (
@@ -94,7 +94,7 @@ class DeckView:
         )
 
     def value(self, targets: list[float]) -> dict[str, Any]:
-        """The deck as a page is shown it: times in seconds, gains linear."""
+        """State of the deck: times in seconds, gains linear."""
         core, deck = self._core, self._deck
         track = core.status.track_of(deck)
         keylock, semitones = core.pitches.settings(deck)
@@ -127,12 +127,12 @@ class DeckView:
         }
 
     def _killed(self, targets: list[float]) -> list[float | None]:
-        # By band: the gain that a killed one comes back to.
+        # By band: the gain to which a killed band returns.
         rows = self._rows[: len(BANDS)]
         return [None if targets[row] else self._core.mixing.killed(row) for row in rows]
 
     def _incoming(self, shown: Track | None) -> Track | None:
-        # What is being loaded in the place of the track that is shown.
+        # The track being loaded in place of the one shown.
         coming = self._core.buffers.incoming(self._deck)
         return coming if coming is not shown else None
 
@@ -225,7 +225,7 @@ _NO_TRACK: dict[str, Any] = {
 
 
 def state_of(track: Track | None) -> str:
-    """The state of a deck that shows this track: empty, loading, ready, playing or broken."""
+    """State of a deck with this track: empty, loading, ready, playing or broken."""
     if track is None:
         return "empty"
     if track.sounding and track.voice is not None and track.state != "broken":
@@ -251,7 +251,7 @@ def _incoming_mark(track: Track | None) -> int:
 
 
 def grid_value(grid: Grid) -> dict[str, Any]:
-    """A beat grid as pairs of beat and second, as few as say the same to `GRID_TOLERANCE`."""
+    """A beat grid as the fewest pairs of beat and second that are exact to `GRID_TOLERANCE`."""
     pairs = thinned(list(grid.seconds.anchors), GRID_TOLERANCE)
     return {
         "source": grid.source,
@@ -264,9 +264,9 @@ def grid_value(grid: Grid) -> dict[str, Any]:
 
 
 def thinned(pairs: list[tuple[float, float]], tolerance: float) -> list[tuple[float, float]]:
-    """Those of `pairs` (rising) between which lines pass all others as near as `tolerance`.
+    """Select the pairs (rising) whose connecting lines pass all others within `tolerance`.
 
-    The first and last two stay: beyond the ends the line goes on as it is there.
+    The first and last two pairs are always kept: the grid extends their slope beyond the ends.
     """
     kept = pairs[:2]
     at, steepest, flattest = len(kept) - 1, float("inf"), float("-inf")
@@ -275,7 +275,7 @@ def thinned(pairs: list[tuple[float, float]], tolerance: float) -> list[tuple[fl
         step = pairs[number][0] - x
         slope = (pairs[number][1] - y) / step
         if not flattest <= slope <= steepest:
-            # The line would pass one of those between too far off: it ends at the one before.
+            # A line to this pair would miss one in between: end it at the previous pair.
             at = number - 1
             kept.append(pairs[at])
             x, y = pairs[at]
@@ -289,7 +289,7 @@ def thinned(pairs: list[tuple[float, float]], tolerance: float) -> list[tuple[fl
 
 
 def chain_mark(effects: Effects, chain: int, targets: list[float]) -> tuple[Any, ...]:
-    """What differs whenever the picture of a chain of effects does."""
+    """Return a value that differs whenever the view of an effect chain does."""
     marks: list[Any] = []
     for placed in effects.chains[chain]:
         if placed is None:
@@ -304,7 +304,7 @@ def chain_mark(effects: Effects, chain: int, targets: list[float]) -> tuple[Any,
 def chain_value(
     effects: Effects, chain: int, targets: list[float]
 ) -> list[dict[str, Any] | None]:
-    """A chain of effects, slot by slot, with what its parameters go to."""
+    """An effect chain slot by slot, with the target values of its parameters."""
     found: list[dict[str, Any] | None] = []
     for slot, placed in enumerate(effects.chains[chain], 1):
         if placed is None:

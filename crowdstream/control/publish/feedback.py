@@ -1,8 +1,8 @@
-"""Feedback: values come back to controllers under the addresses that they send them to.
+"""Feedback: send values back to controllers under the addresses that set them.
 
-After `/feedback 1` a client is sent all values of the mixer, and then each that changes, whoever
-changes it: `/deck/A/level 0.5` comes back as that. It is the state that is compared, not the
-commands: what several commands have set meanwhile comes once, with the newest value.
+After `/feedback 1` a client receives all values of the mixer, and afterwards each value that
+changes, whichever client changes it, such as `/deck/A/level 0.5`. Feedback compares states rather
+than commands: when several commands set a value, only the newest value is sent.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from crowdstream.control.publish.state_view import Shown, StateView
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.osc.codec import build
 
-TURN_SECONDS = 0.025  # between two looks at what has changed: forty values a second of a fader
-OWN_SECONDS = 1.0  # that a command is known as its sender's own: it may act half a second later
-TOLERANCE = 1e-4  # of a value: a gain is set in dB, and floats of OSC have 32 bits
+TURN_SECONDS = 0.025  # between two comparisons: forty values of a moving fader per second
+OWN_SECONDS = 1.0  # for which a change counts as its sender's own: it may act half a second later
+TOLERANCE = 1e-4  # for equal values: gains are set in dB, and OSC floats have 32 bits
 
 
 @dataclass
 class _Wish:
-    """What one client wants to be sent. `due`: names whose values it is sent, changed or not."""
+    """One client's subscription. `due`: names to send even if their values are unchanged."""
 
     echo: bool
     selection: Selection | None
@@ -37,7 +37,7 @@ class _Wish:
     known: dict[str, bool] = field(default_factory=dict)
 
     def wants(self, address: str) -> bool:
-        """Whether an address is among those it has named."""
+        """Whether the client has subscribed to an address."""
         if self.selection is None:
             return True
         wanted = self.known.get(address)
@@ -48,14 +48,14 @@ class _Wish:
 
 @dataclass
 class _Own:
-    """Which client set a value last, to what (None: unknown), and how long that matters."""
+    """The client that set a value last, the value (None: unknown), and how long that counts."""
 
     sender: Any
     values: Values | None
     until: float
 
     def explains(self, sender: Any, values: Values, now: float) -> bool:
-        """Whether a value is as it is because `sender` has set it."""
+        """Whether `sender` has set the value to `values`."""
         return (
             sender == self.sender
             and now <= self.until
@@ -74,7 +74,7 @@ def _alike(one: Values, other: Values) -> bool:
 
 
 class Fed(Shown, Answering, Protocol):
-    """Whose values are sent (see `Core`)."""
+    """Source of the values (see `Dispatcher`)."""
 
 
 class Feedback:
@@ -90,10 +90,10 @@ class Feedback:
         self._due = 0.0
 
     def subscribe(self, request: Request, echo: bool, addresses: tuple[str, ...]) -> int:
-        """Send values to a command's sender, all of them first; its number.
+        """Subscribe a command's sender and send it all values first; returns its number.
 
-        `echo`: also those that it has set itself. `addresses`: patterns, none for all of them.
-        Raises `BadArgument` for one that is no pattern, and `Refused`.
+        `echo` also sends it the values that it has set itself. `addresses` are patterns; without
+        any, all addresses are sent. Raises `BadArgument` for an invalid pattern, and `Refused`.
         """
         selection = Selection(addresses) if addresses else None
         number = self.subscribers.switch(request, True)
@@ -101,35 +101,35 @@ class Feedback:
             self._picture.forget()
             self._values, self._own = {}, {}
         self._wishes[request.sender] = _Wish(echo, selection)
-        # The one that was silent for longest may have given way.
+        # The subscriber that was silent longest may have been removed.
         self._wishes = {
             sender: wish for sender, wish in self._wishes.items() if sender in self.subscribers
         }
         return number
 
     def forget(self, sender: Any) -> int:
-        """Send nothing to `sender` any more; the number it had, 0 if it had none."""
+        """Unsubscribe `sender`; returns the number it had, 0 if it had none."""
         self._wishes.pop(sender, None)
         return self.subscribers.remove(sender)
 
-    # What commands do ------------------------------------------------------------------------
+    # Commands --------------------------------------------------------------------------------
 
     def carried_out(
         self, command: Command, place: Place, bound: dict[str, Any], sender: Any
     ) -> None:
-        """A command was carried out; what it sets is its sender's own."""
+        """Record a command that was executed: the values it sets are its sender's own."""
         if all(wish.echo for wish in self._wishes.values()):
             return
         until = self._core.monotonic() + OWN_SECONDS
         for name, values in set_by(command, place, bound):
             before = self._own.get(name)
             if before and before.sender != sender and before.sender in self._wishes:
-                # What the other one believes may be wrong, although the value is what it was.
+                # The other client may now show a wrong value even if the value is unchanged.
                 self._wishes[before.sender].due.add(name)
             self._own[name] = _Own(sender, values, until)
 
     def failed(self, sender: Any, address: str) -> None:
-        """A command has failed: its sender's fader is not where the value is."""
+        """Correct the sender of a failed command: its fader differs from the value."""
         wish = self._wishes.get(sender)
         if wish is not None:
             wish.due.add((address,))
@@ -137,7 +137,7 @@ class Feedback:
     # Sending -----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Send what has changed, if it is time; call it every 10 ms or so."""
+        """Send changed values when they are due; call this about every 10 ms."""
         now = self._core.monotonic()
         if not self._wishes or now < self._due:
             return
@@ -153,7 +153,7 @@ class Feedback:
                     if name in wish.due or not self._is_own(name, sender, now)
                 ]  # fmt: skip
             wish.everything, wish.due = False, set()
-            if sender is None:  # nobody on the network: a program that this server runs in
+            if sender is None:  # not on the network: the program that hosts this server
                 for name in chosen:
                     reply(*name, *self._values[name])
                 continue
@@ -177,7 +177,7 @@ class Feedback:
         return own is not None and own.explains(sender, self._values[name], now)
 
     def _changed(self) -> list[Name]:
-        # Takes in what is different, and says which values that are.
+        # Stores the changed values and returns their names.
         changed: list[Name] = []
         parts, known = self._picture.changes(), keys()
         for key in parts:
@@ -190,7 +190,7 @@ class Feedback:
         return changed
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """State for JSON; see `restore`."""
         return [
             [sender, wish.echo, wish.selection.patterns if wish.selection else ()]
             for sender, wish in self._wishes.items()
@@ -198,7 +198,7 @@ class Feedback:
         ]
 
     def restore(self, note: list[Any]) -> None:
-        """Go on sending to those that were noted, all values first."""
+        """Resume saved subscriptions, beginning with all values."""
         for sender, echo, addresses in note:
             origin = tuple(sender)
             reply = self._core.reply_to(origin)
@@ -209,7 +209,7 @@ class Feedback:
 def set_by(
     command: Command, place: Place, bound: dict[str, Any]
 ) -> Iterable[tuple[Name, Values | None]]:
-    """Names of the values that a command sets, and to what, as far as that is plain."""
+    """Names of the values that a command sets, and the values where they follow from it."""
     address = command.address_at(place)
     if "deck" in place:
         yield from _set_by_deck(address, command, place, bound)
@@ -256,7 +256,7 @@ _FX_LEADS = {"on": 1, "mix": 1, "set": 2}
 def _plain(
     address: str, command: Command, bound: dict[str, Any]
 ) -> Iterable[tuple[Name, Values | None]]:
-    # The command of a value itself; some say by their first arguments of what it is.
+    # The command that sets the value itself; its first arguments may select what it refers to.
     values = command.values(bound, len(command.args))
     last = address.rpartition("/")[2]
     leads = (_FX_LEADS if "/fx/" in address else _LEADS).get(last, 0)

@@ -25,7 +25,7 @@ class _Subscriber:
 
 
 class Meters:
-    """Reads the engine's meters and sends them out. For the control thread."""
+    """Reads the engine's meters and sends them to subscribers. For the control thread."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -33,48 +33,48 @@ class Meters:
         self._shown = False
 
     def show(self, on: bool) -> None:
-        """Have the engine measure for somebody who reads the meters from the desk, or stop."""
+        """Switch metering on or off for readers of the desk, such as the web process."""
         if on != self._shown:
             self._shown = on
             self._switch()
 
     def subscribe(self, request: Request, rate: float, stems: bool, now: float) -> None:
-        """Send meters to a command's sender so many times a second; 0: no more.
+        """Send meters to a command's sender `rate` times per second; 0 unsubscribes it.
 
-        Raises `Refused` when too many are subscribed.
+        Raises `Refused` when there are too many subscribers.
         """
         if rate == 0:
             self.forget(request.sender)
         else:
             others = self._subscribers.keys() - {request.sender}
             if len(others) >= MAX_SUBSCRIBERS:
-                raise Refused(f"{MAX_SUBSCRIBERS} clients have meters already")
+                raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed to meters already")
             self._subscribers[request.sender] = _Subscriber(
                 request, rate, stems, now, MeterReader(self._desk)
             )
         self._switch()
 
     def forget(self, sender: Any) -> None:
-        """Send no more meters to `sender`."""
+        """Stop sending meters to `sender`."""
         if self._subscribers.pop(sender, None) is not None:
             self._switch()
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """State for JSON; see `restore`."""
         return [[one.request.to_state(), one.rate, one.stems] for one in self._subscribers.values()]
 
     def restore(self, request: Request, rate: float, stems: bool, now: float) -> None:
-        """Go on sending to one that was noted. The engine measures for it already."""
+        """Resume a saved subscription. The engine is measuring for it already."""
         reader = MeterReader(self._desk)
         self._subscribers[request.sender] = _Subscriber(request, rate, stems, now, reader)
 
     def held_taps(self) -> list[int]:
-        """The taps that are held so that stems can be measured."""
+        """Taps held in order to measure stems."""
         stems = any(subscriber.stems for subscriber in self._subscribers.values())
         return list(range(TAP_STEM, TAP_STEM + STEMS * DECKS)) if stems else []
 
     def _switch(self) -> None:
-        # The engine measures what somebody wants. Stems are heard alone only where a tap is on.
+        # Measure only what is subscribed. The signal of a stem alone exists only while a tap is on.
         was = bool(int(self._desk.metering["on"]) & METERS_STEMS)
         stems = any(subscriber.stems for subscriber in self._subscribers.values())
         if stems != was:
@@ -84,7 +84,7 @@ class Meters:
         self._desk.metering["on"] = on | METERS_STEMS if stems else on
 
     def tick(self, now: float) -> None:
-        """Send what is due at `now` (monotonic seconds)."""
+        """Send the meters that are due at `now` (monotonic seconds)."""
         for subscriber in self._subscribers.values():
             if now >= subscriber.due:
                 late = now - subscriber.due

@@ -1,8 +1,8 @@
-"""Where answers go: to the port that a message came from, or one that its sender has named.
+"""Addresses of replies: the port a message came from, or a port set by its sender.
 
-Controllers often listen on a fixed port and send from another one. Only the port can be named, the
-host is always the sender's own, and only trusted senders may name one: nobody can have this server
-send to somebody else.
+Controllers often listen on a fixed port and send from another one. A sender can set only the
+port; the host is always the sender's own. Only trusted senders may set one, so that nobody can
+make this server send to a third party.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any
 from crowdstream.commands.errors import BadArgument
 
 MIN_REPLY_PORT, MAX_REPLY_PORT = 1024, 65535
-MAX_REPLY_PORTS = 256  # senders whose port is remembered; the one that is silent longest gives way
+MAX_REPLY_PORTS = 256  # remembered senders; the one that was silent longest is dropped
 
 
 class ReplyPorts:
-    """By the address a message comes from, the one that its answers go to.
+    """Maps the address a message comes from to the address its replies go to.
 
-    All else that is kept by sender, subscriptions and meters, is kept by the address that answers
-    go to: a controller that starts again from another port takes up its own place.
+    Subscriptions and meters are stored by the reply address: a controller that restarts on
+    another source port keeps its subscriptions.
     """
 
     def __init__(self, own: int) -> None:
-        """`own`: the server's port. It must not be named, or the server would obey itself."""
+        """`own`: the server's port. Clients must not set it, or the server would obey itself."""
         self.own = own
         self._named: OrderedDict[Any, Any] = OrderedDict()
 
     def __len__(self) -> int:
-        """Senders that have named a port."""
+        """Number of senders that have set a port."""
         return len(self._named)
 
     def address_of(self, sender: Any) -> Any:
-        """Where the answers to a packet of `sender` go."""
+        """The address to which replies to `sender` go."""
         named = self._named.get(sender) if self._named else None
         if named is None:
             return sender
@@ -42,12 +42,12 @@ class ReplyPorts:
         return named
 
     def name(self, sender: Any, port: int) -> Any:
-        """Have the answers to `sender` go to a port of its host; their address from now on.
+        """Send replies for `sender` to a port of its host; returns the new reply address.
 
-        `sender`: as `address_of` gives it. Raises `BadArgument`.
+        `sender` is a result of `address_of`. Raises `BadArgument`.
         """
         if sender is None:
-            raise BadArgument("port: a program that the server runs in has none")
+            raise BadArgument("port: the program that hosts the server has none")
         if port == self.own and sender[1] != port:
             raise BadArgument(f"port: {port} is the server's own")
         address = (sender[0], port, *sender[2:])
@@ -59,7 +59,7 @@ class ReplyPorts:
         return address
 
     def forget(self, sender: Any) -> None:
-        """Answer to where it sends from again. `sender`: as `address_of` gives it."""
+        """Reply to the source address again. `sender` is a result of `address_of`."""
         for source in self._sources(sender):
             del self._named[source]
 
@@ -67,9 +67,9 @@ class ReplyPorts:
         return [source for source, named in self._named.items() if named == address]
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """State for JSON; see `restore`."""
         return [[source, named] for source, named in self._named.items()]
 
     def restore(self, note: Iterable[Any]) -> None:
-        """Go on answering to where it was noted."""
+        """Restore saved reply addresses."""
         self._named = OrderedDict((tuple(source), tuple(named)) for source, named in note)

@@ -1,9 +1,8 @@
-"""What a page is shown that the desk does not say by itself: keys with JSON values.
+"""State for pages that is not in the desk: keys with JSON values.
 
-The desk says what moves by itself (playheads, beats, meters, the ledger), and whoever shows a page
-reads that there. The rest is here: what commands set, what is loaded where, what control counts.
-What was set is shown as it was asked for; a ramp by where it goes, from the frame on at which it
-begins to.
+Pages read from the desk what moves by itself: playheads, beats, meters and the ledger. This module
+adds the rest: values set by commands, loaded tracks and control's counters. A value is shown as
+it was set; a ramp is shown by its target, from the frame at which it starts.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ from crowdstream.desk.ramps import (
 from crowdstream.effects import MODULES
 from crowdstream.system.text import printable
 
-MAX_SHOWN_CHARS = 80  # of the arguments of a message that waits
-HEALTH_SECONDS = 1.0  # between two pictures of what changes all the time
+MAX_SHOWN_CHARS = 80  # of a scheduled message's arguments
+HEALTH_SECONDS = 1.0  # between two updates of values that change all the time
 CURVES = {CURVE_ADDITIVE: "additive", CURVE_POWER: "constant-power", CURVE_CUT: "cut"}
 
 Targets = list[float]
@@ -48,18 +47,18 @@ _NOTHING: Any = object()
 
 
 class Recorded(Counting, Protocol):
-    """What is recorded (see `Recordings`)."""
+    """Recordings in progress (see `Recordings`)."""
 
     @property
     def began(self) -> int | None:
-        """The frame that the latest recording begins with; None before it is known."""
+        """First frame of the latest recording; None until it is known."""
 
     def paths(self) -> list[str]:
-        """Files that are being recorded."""
+        """Files being recorded."""
 
 
 class Shown(Measured, ShownDeck, Protocol):
-    """What the picture is gathered from (see `Core`)."""
+    """Source of the state view (see `Dispatcher`)."""
 
     clock: FrameClock
     dj: DjClient
@@ -68,14 +67,14 @@ class Shown(Measured, ShownDeck, Protocol):
 
     @property
     def recordings(self) -> Recorded:
-        """What is recorded."""
+        """Recordings in progress."""
 
 
 class StateView:
-    """Gathers the picture of a core. For the control thread.
+    """Collects the state of a server. For the control thread.
 
-    Each part has a fingerprint, which is cheap and differs whenever the part does; only what has
-    another one is put together anew.
+    Each part has a fingerprint, which is cheap and differs whenever the part does; only parts
+    whose fingerprint has changed are built again.
     """
 
     def __init__(self, core: Shown) -> None:
@@ -99,7 +98,7 @@ class StateView:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: the next `changes` gives all."""
+        """Make the next `changes` return all keys."""
         self._marks: dict[str, Any] = {}
         self._given: dict[str, Any] = {}
         self._health_at = self._core.monotonic()
@@ -111,7 +110,7 @@ class StateView:
         return {**made, "health": self._health()}
 
     def changes(self) -> dict[str, Any]:
-        """Keys whose value is not the one given last; None for one that is gone."""
+        """Keys whose value has changed since the last call; None for a key that was removed."""
         targets = self._targets()
         changed: dict[str, Any] = {}
         for key, (fingerprint, make) in self._parts.items():
@@ -170,7 +169,7 @@ class StateView:
         ]
 
     def _buffers(self, _targets: Targets) -> dict[str, Any]:
-        # Other buffers than those that the decks show: old sequencers load a whole set into them.
+        # Tracks not shown by a deck: existing sequencers load a whole set into buffers.
         core = self._core
         shown = {core.status.track_of(deck) for deck in range(len(DECK_LETTERS))}
         return {
@@ -208,7 +207,7 @@ class StateView:
         }
 
     def _waiting(self, _targets: Targets) -> dict[str, Any]:
-        # `due`: on the server's monotonic clock; a tempo that changes moves what is for a beat.
+        # `due` is on the server's monotonic clock; a change of tempo moves messages due on a beat.
         core = self._core
         now = core.monotonic()
         return {
@@ -247,7 +246,7 @@ _PATCHES = [
 
 
 def modules() -> list[dict[str, Any]]:
-    """The catalogue of effects: names, what they do, their parameters."""
+    """Catalogue of effects: names, descriptions and parameters."""
     return [_module(module) for module in MODULES.values()]
 
 

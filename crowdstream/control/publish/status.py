@@ -1,4 +1,4 @@
-"""The answer to "how are you": numbers for programs, lines for people."""
+"""Server status: values for programs, lines of text for people."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from crowdstream.settings import Settings
 
 STATUS_POSITIONAL_FIELDS = (
     "1",
-    "voices that sound",
-    "stems that sound",
+    "voices that play",
+    "stems that play",
     "decks",
     "buffers that hold a track",
     "CPU of all processes, percent of one core, over the last second",
-    "its highest value so far",
-    "sample rate asked for, Hz",
+    "its maximum so far",
+    "requested sample rate, Hz",
     "sample rate of the device, Hz",
 )
 
@@ -44,114 +44,114 @@ STATUS_NAMES = {
     "driver": "`pyaudio` or `null` (the built-in clock)",
     "device": "name of the sound device and its host API",
     "cue_outputs": "1: the cue bus plays on outputs 3 and 4 of the device",
-    "standby": "the engine that is ready to go on: running beside the other, warm, or none",
-    "takeovers": "times an engine went on where another one had stopped",
-    "takeover_gap_ms": "sound that was lost at the latest of these",
-    "device_lost": "1: the sound device is gone and looked for",
+    "standby": "state of the standby engine: running (beside the other), warm, or none",
+    "takeovers": "times an engine took over where another one had stopped",
+    "takeover_gap_ms": "audio lost in the latest takeover",
+    "device_lost": "1: the sound device is gone; the server searches for it",
     "sample_rate": "Hz",
     "buffer_size": "frames of a block",
-    "frame": "frame that the next block begins with",
-    "latency_ms": "from callback to sound: what the device reports and the limiter's look-ahead",
-    "budget_ms": "what a block lasts: a render has to take less",
-    "render_p50_ms": "median time of a render",
+    "frame": "first frame of the next block",
+    "latency_ms": "from callback to output: the device's latency plus the limiter's look-ahead",
+    "budget_ms": "duration of a block, which a render must not exceed",
+    "render_p50_ms": "median duration of a render",
     "render_p99_ms": "99th percentile",
-    "render_max_ms": "longest",
-    "interval_max_ms": "longest time between two callbacks",
+    "render_max_ms": "maximum",
+    "interval_max_ms": "longest interval between two callbacks",
     "underruns": "blocks that the device flagged as late",
     "underruns_late_callback": "of these, because the system woke the engine late",
     "underruns_slow_render": "because a render took longer than its block",
-    "underruns_device": "with the engine in time: the device's or the sound server's own",
+    "underruns_device": "while the engine was in time: caused by the device or the sound server",
     "underruns_engine": "gaps because an engine died or hung; not counted as underruns",
     "underruns_device_lost": "the same because the device was gone",
     "underruns_resized": "silences because the buffer size was changed; not counted as underruns",
     "over_budget": "renders that took longer than their block",
     "missing_pages": "times a stem fell silent because its page was not loaded",
     "missing_frames": "stem frames that were silent for that reason",
-    "late_commands": "commands whose frame had passed when they came",
-    "pending_refused": "commands refused because too many waited in the engine",
-    "events_lost": "reports of the engine that control did not fetch in time",
-    "hard_cuts": "jumps without a fade, because too many happened at once",
+    "late_commands": "commands whose frame had passed when they arrived",
+    "pending_refused": "commands refused because too many were pending in the engine",
+    "events_lost": "events of the engine that control did not read in time",
+    "hard_cuts": "jumps without a crossfade, because too many happened at once",
     "nonfinite": "frames that were not finite and were silenced",
-    "limited_frames": "frames that the limiter has turned down",
-    "guarded": "callbacks that failed and gave silence",
+    "limited_frames": "frames attenuated by the limiter",
+    "guarded": "callbacks that failed and returned silence",
     "load_percent": "time to render in percent of a block: rises in 20 ms, falls in a second",
-    "quality": "level that sounds, 0 full; see `/quality`",
-    "quality_asked": "auto, or the level that is held",
-    "quality_lowered": "times it was lowered because the time ran short",
+    "quality": "current quality level, 0 is full; see `/quality`",
+    "quality_asked": "auto, or the fixed level that was set",
+    "quality_lowered": "times the level was lowered because of CPU load",
     "cpu_control": "percent of one core over the last second",
     "cpu_engine": "the same of the engine process",
     "cpu_loader": "the same of the loader process",
-    "messages": "OSC messages carried out or failed",
+    "messages": "OSC messages processed, successfully or not",
     "failed": "commands that failed",
-    "malformed": "packets and messages of bundles that were not OSC",
-    "refused": "messages and commands refused for want of room",
-    "refused_packets": "of these, packets that were never looked at",
-    "limited": "of these, packets above the rate of their sender",
-    "barred": "packets of senders that are not on `--osc-allow`; they count nowhere else",
-    "withheld": "answers not sent to strangers, being more than four times as long as the question",
+    "malformed": "packets and bundled messages that were not valid OSC",
+    "refused": "messages and commands refused because queues were full",
+    "refused_packets": "of these, packets that were discarded unread",
+    "limited": "of these, packets above the rate limit of their sender",
+    "barred": "packets of senders that are not on `--osc-allow`; not counted elsewhere",
+    "withheld": "answers to untrusted senders withheld: over four times as long as the request",
     "dropped": "packets lost by the system before they could be read",
     "lost": "messages refused, packets dropped and commands refused in the engine, together",
-    "voices": "voices that sound",
+    "voices": "voices that play",
     "pages_total_mb": "memory for stems (`--memory`)",
     "pages_used_mb": "of it, filled",
-    "pages_reserved_mb": "of it, promised to tracks",
-    "pages_pinned_mb": "of it, held for beginnings, cues, hot cues, loops and playheads",
-    "pages_evicted": "pages of 64 KiB that were taken back",
-    "pages_wanted": "pages that starts, jumps and playheads have come to want",
+    "pages_reserved_mb": "of it, reserved for tracks",
+    "pages_pinned_mb": "of it, pinned for beginnings, cues, hot cues, loops and playheads",
+    "pages_evicted": "pages of 64 KiB that were evicted",
+    "pages_wanted": "pages that starts, jumps and playheads have requested",
     "pages_hit_rate": "share of these that were in memory already",
-    "read_max_ms": "longest time that the medium took to give a page or to open a file",
+    "read_max_ms": "longest time that the medium took to read a page or to open a file",
     "stalls": "times it took more than a second",
-    "stalled_s": "for how long it has not answered now, or had not in the last seconds; 0: it does",
-    "restarts_loader": "times the loader has died and been started anew",
-    "restarts_control": "times that control died, and a new one took over",
+    "stalled_s": "duration of a current or very recent stall; 0: none",
+    "restarts_loader": "times the loader has died and was restarted",
+    "restarts_control": "times control has died and was restarted",
     "movement": "the latest `/dance/total_movement`",
-    "recording": "files that are being recorded",
+    "recording": "files being recorded",
     "record_seconds": "length of the latest recording",
-    "record_lost": "frames that its files have lost to a slow disk",
+    "record_lost": "frames that the latest recording has lost to a slow disk",
     "bpm": "tempo of the clock",
-    "bpm_target": "tempo that it goes to",
-    "bpm_base": "tempo at which decks that are not synced play at their own rate",
+    "bpm_target": "tempo that the clock moves to",
+    "bpm_base": "tempo at which decks without sync play at their own rate",
     "meter": "beats per bar",
     "beat": "beats since the last `/reset`",
-    "waiting": "messages that wait for their time or beat",
+    "waiting": "messages scheduled for a time or beat",
     "master.peak": "largest sample since the last status",
-    "deck.{deck}.state": "empty, loading, ready, playing or broken (plays what it has)",
+    "deck.{deck}.state": "empty, loading, ready, playing or broken (plays what is loaded)",
     "deck.{deck}.track": "name of the track",
     "deck.{deck}.position": "s",
     "deck.{deck}.length": "s",
     "deck.{deck}.rate": "playback rate of the track, without the tempo",
-    "deck.{deck}.grid": "where its beat grid is from: command, sidecar, correction, analysis or "
+    "deck.{deck}.grid": "source of its beat grid: command, sidecar, correction, analysis or "
     "tag; empty without one",
-    "deck.{deck}.grid_confidence": "how far it can be trusted, 0 to 1; below 0.6 it is uncertain",
+    "deck.{deck}.grid_confidence": "confidence in the grid, 0 to 1; below 0.6 it is uncertain",
     "deck.{deck}.bpm": "tempo of its beat grid, 0 without one",
-    "deck.{deck}.beat": "beat of its grid under the playhead",
-    "deck.{deck}.phase": "beats that it is after the clock's, -0.5 to 0.5, at half or double tempo "
+    "deck.{deck}.beat": "beat of its grid at the playhead",
+    "deck.{deck}.phase": "beats by which it leads the clock, -0.5 to 0.5; at half or double tempo "
     "in its own beats",
     "deck.{deck}.sync": "its beats per beat of the clock, 0: not synced",
-    "deck.{deck}.loop": "in a loop: `in-out` in seconds; empty: not",
+    "deck.{deck}.loop": "active loop as `in-out` in seconds; empty: none",
     "deck.{deck}.cues": "hot cues, such as `1:0.500 4:31.250`, s",
-    "deck.{deck}.keylock": "1: its pitch is to be kept, whatever `quality` allows now",
+    "deck.{deck}.keylock": "1: key lock is requested, even if `quality` bypasses it now",
     "deck.{deck}.pitch": "semitones",
-    "deck.{deck}.quantize": "beats that its commands wait for, 0: none",
-    "deck.{deck}.lufs": "integrated loudness of the track, 0 while it is not measured",
+    "deck.{deck}.quantize": "beats to which its commands are quantized, 0: off",
+    "deck.{deck}.lufs": "integrated loudness of the track, 0 until it is measured",
     "deck.{deck}.trim": "linear gain before the EQ",
     "deck.{deck}.level": "linear",
     "deck.{deck}.low": "linear gain of the EQ band; also `mid`, `high`",
-    "deck.{deck}.fx": "its chain of effects, slot by slot",
+    "deck.{deck}.fx": "its effect chain, slot by slot",
     **{f"bus.{bus + 1}.fx": f"the same of send bus {bus + 1}" for bus in range(BUSES)},
     "master.fx": "the same of the master",
 }
 
 
 class Counting(Protocol):
-    """A part that has numbers for the status."""
+    """A component that has fields for the status."""
 
     def readings(self) -> dict[str, Any]:
-        """Names with values."""
+        """Field names with values."""
 
 
 class Measured(Protocol):
-    """What the status is gathered from (see `Core`)."""
+    """Source of the status (see `Dispatcher`)."""
 
     settings: Settings
     desk: Desk
@@ -178,27 +178,27 @@ class Measured(Protocol):
 
     @property
     def medium(self) -> Counting:
-        """What the medium that files are on has been like."""
+        """Health of the storage medium."""
 
     @property
     def recordings(self) -> Counting:
-        """What is recorded."""
+        """Recordings in progress."""
 
 
 class Status:
-    """Gathers readings. Called from its control thread."""
+    """Collects the status. For the control thread."""
 
     def __init__(self, core: Measured) -> None:
         self._core = core
 
     def line(self) -> str:
-        """How it is in a few words, for `systemctl status`."""
+        """One-line summary for `systemctl status`."""
         desk = self._core.desk
         voices, underruns = sounding(desk), int(desk.ledger["device_flags"])
-        return f"{voices} voices sound on {self._core.info.device}, {underruns} underruns"
+        return f"{voices} voices play on {self._core.info.device}, {underruns} underruns"
 
     def control_readings(self) -> dict[str, Any]:
-        """What control itself counts."""
+        """Control's own counters."""
         core = self._core
         return {
             "messages": core.messages,
@@ -223,7 +223,7 @@ class Status:
         }
 
     def deck_readings(self, deck: int, moment: DeskSnapshot) -> dict[str, Any]:
-        """State of one deck and of its track, its playhead as it was at `moment`."""
+        """State of one deck and its track, with the playhead as of `moment`."""
         core = self._core
         desk, ramps = core.desk, core.desk.ramps
         keylock, semitones = core.pitches.settings(deck)
@@ -277,7 +277,7 @@ class Status:
         return readings
 
     def track_of(self, deck: int) -> Track | None:
-        """The deck's track, or whatever else of the deck plays."""
+        """The deck's track, or another one that plays on the deck."""
         core = self._core
         track = core.buffers.shown(first_buffer(deck))
         if track and track.sounding:
@@ -285,9 +285,9 @@ class Status:
         return next((other for other in core.voices.sounding() if other.deck == deck), track)
 
     def values(self) -> list[Any]:
-        """SuperCollider's nine values, then names and values by turns.
+        """SuperCollider's nine values, then names and values alternately.
 
-        The nine: 1, voices, stems that sound, decks, buffers, average CPU, peak CPU (percent
+        The nine: 1, voices, stems that play, decks, buffers, average CPU, peak CPU (percent
         of one core), nominal and actual sample rate.
         """
         core = self._core
@@ -332,7 +332,7 @@ class Status:
         return values
 
     def text(self) -> str:
-        """The status in a few lines."""
+        """The status as a few lines of text."""
         core = self._core
         moment = read_moment(core.desk)
         lines = [stats_line(core.desk, core.processes, self.control_readings())]

@@ -1,4 +1,4 @@
-"""Who is sent events."""
+"""Clients that are subscribed to events."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS, Reply, Req
 
 log = logging.getLogger(__name__)
 
-# A client that ends without a word keeps its place. Where all are taken, the one that has said
-# nothing for the longest gives way, if it is as long as this: a sequencer says more.
+# A client that ends without unsubscribing keeps its place. When all places are taken, the client
+# that was silent longest is removed if it was silent for this long; sequencers send more often.
 SILENT_SECONDS = 600.0
 
 
 class Subscribers:
-    """Those who want to be told, by sender, each with a number. For the control thread."""
+    """Subscribed clients by sender, each with a number. For the control thread."""
 
     def __init__(
         self,
         monotonic: Callable[[], float] = time.monotonic,
         check: Callable[[Any], None] = lambda _sender: None,
     ) -> None:
-        """`check` raises `Refused` for a sender that may not be sent things unasked."""
+        """`check` raises `Refused` for a sender that must not receive unsolicited messages."""
         self._monotonic = monotonic
         self._check = check
         self._known: dict[Any, tuple[int, Reply]] = {}
         self._heard: dict[Any, float] = {}
         self.overheard: Callable[[str, tuple[Any, ...]], None] | None = None
-        """Called with every event, whoever is told of it."""
+        """Called with every event, whether or not there are subscribers."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of subscribers."""
         return len(self._known)
 
     def __contains__(self, sender: object) -> bool:
-        """Whether a sender is one of them."""
+        """Whether a sender is subscribed."""
         return sender in self._known
 
     def add(self, request: Request) -> int:
-        """Add the sender of a command; its number. Raises `Refused` when full."""
+        """Subscribe the sender of a command; returns its number. Raises `Refused` when full."""
         known = self._known.get(request.sender)
         if known is None and len(self._known) >= MAX_SUBSCRIBERS:
             self._make_room()
@@ -53,9 +53,9 @@ class Subscribers:
         return number
 
     def switch(self, request: Request, on: bool) -> int:
-        """Add or remove the sender of a command; its number.
+        """Subscribe or unsubscribe the sender of a command; returns its number.
 
-        Raises `Refused` when full, and for a stranger.
+        Raises `Refused` when full and for an untrusted sender.
         """
         if not on:
             return self.remove(request.sender)
@@ -63,11 +63,11 @@ class Subscribers:
         return self.add(request)
 
     def replies(self) -> list[tuple[Any, Reply]]:
-        """All of them, with how they are told."""
+        """All subscribers with their reply functions."""
         return [(sender, reply) for sender, (_, reply) in self._known.items()]
 
     def heard(self, sender: Any) -> None:
-        """Somebody has sent something."""
+        """Note that `sender` has sent a message and is not silent."""
         if sender in self._known:
             self._heard[sender] = self._monotonic()
 
@@ -75,16 +75,16 @@ class Subscribers:
         silent = min(self._heard, key=lambda sender: self._heard[sender])
         if self._monotonic() < self._heard[silent] + SILENT_SECONDS:
             raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed already")
-        log.info("%s has been silent for long: another one is told of events instead", silent)
+        log.info("%s was silent for a long time: its subscription goes to another client", silent)
         self.remove(silent)
 
     def remove(self, sender: Any) -> int:
-        """Take a sender out; the number it had, 0 if it had none."""
+        """Unsubscribe a sender; returns the number it had, 0 if it had none."""
         self._heard.pop(sender, None)
         return self._known.pop(sender, (0, None))[0]
 
     def tell(self, address: str, *arguments: Any, to: Request | None = None) -> None:
-        """Send an event to all, and to the sender of `to` if it is none of them."""
+        """Send an event to all subscribers, and to the sender of `to` even if unsubscribed."""
         if to is not None and to.sender not in self._known:
             to.reply(address, *arguments)
         for _sender, reply in self.replies():
@@ -93,11 +93,11 @@ class Subscribers:
             self.overheard(address, arguments)
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """State for JSON; see `restore`."""
         return [[sender, number] for sender, (number, _) in self._known.items()]
 
     def restore(self, note: list[Any], reply_to: Callable[[Any], Reply]) -> None:
-        """Go on telling those that were noted."""
+        """Restore saved subscriptions."""
         for sender, number in note:
             origin = tuple(sender) if sender else None
             self._known[origin] = (number, reply_to(origin))

@@ -1,8 +1,8 @@
-"""Writing down what control knows, and going on from there: a new control after one that died.
+"""Save control's state continuously, and restore it in a control process that replaces a dead one.
 
-Only what the desk does not say is noted. Which voice plays what, which orders the engine still
-has, where ramps go to, is read from the desk, which is right where the two differ: the notes may
-lack the turn in which the earlier control died.
+Only state that is not in the desk is saved. Voices, pending engine commands and ramp targets are
+read from the desk, which takes precedence: the saved state may lack the turn in which the earlier
+control process died.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import TAPS
 from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
 
-SHARE = 20  # in a flood, so many times as long is left for other things as noting takes
-REST_SECONDS = 0.02  # and never longer: what was said since the last noting can be lost
-LOOK_SECONDS = 1.0  # at most, though nothing seems to have happened
+SHARE = 20  # in a flood, pause for this many times the duration of the previous save
+REST_SECONDS = 0.02  # the longest pause: commands since the last save can be lost
+LOOK_SECONDS = 1.0  # save at least this often, even if nothing seems to have changed
 COUNTERS = ("messages", "failures", "malformed", "watch", "base_bpm")
-TAP_BITS = 8  # of a tap's count of requests, for each process that may make them
+TAP_BITS = 8  # bits of a tap's request count for each process that may request it
 
 _MISSING: Any = object()
 
 
 class Stateful(Protocol):
-    """Something that can be noted."""
+    """A component whose state can be saved."""
 
     def to_state(self) -> Any:
-        """As JSON holds it."""
+        """State for JSON."""
 
 
 class Recalled(Parts, Protocol):
-    """All that is noted of a server (see `Core`)."""
+    """The state of a server that is saved (see `Dispatcher`)."""
 
     clock: FrameClock
     medium: StorageHealth
@@ -52,10 +52,10 @@ class Recalled(Parts, Protocol):
 
 
 class Snapshotter:
-    """Takes notes of a core. For the control thread.
+    """Saves the state of a server and restores it. For the control thread.
 
     After `restore`, or `begin` when there was nothing to restore, call `turn` whenever
-    something was done.
+    something may have changed.
     """
 
     def __init__(self, core: Recalled, notes: StateLog) -> None:
@@ -66,13 +66,13 @@ class Snapshotter:
         self._published = -1
         self._tracks: set[int] = set()
         self.others: dict[str, Stateful] = {}
-        """What is noted besides the core, by key; who has it restores it by itself."""
+        """Other components to save, by key; their owners restore them."""
         self._clock_at = -LOOK_SECONDS
 
-    # Taking notes --------------------------------------------------------------------------
+    # Saving ----------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Note what has changed, if something may have."""
+        """Save changes, if there may be any and a save is due."""
         core = self._core
         now = time.monotonic()
         published = core.outbox.published
@@ -86,7 +86,7 @@ class Snapshotter:
         self._rest_until = now + min(SHARE * took, REST_SECONDS)
 
     def note(self) -> None:
-        """Note what has changed."""
+        """Save changes."""
         self._published = self._core.outbox.published
         self._core.touched = False
         self._notes.note(self._changes(self._core.monotonic()))
@@ -138,15 +138,15 @@ class Snapshotter:
         for name, other in self.others.items():
             yield name, other.to_state()
 
-    # Going on from them ----------------------------------------------------------------------
+    # Restoring -------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Take notes from now on."""
+        """Start saving."""
         self._core.waiting.changes = {}
         self.turn()
 
     def restore(self, recorder: Process | None = None) -> None:
-        """Know what was noted, and what the desk says. `recorder`: that process, if it runs."""
+        """Restore the saved state and that of the desk. `recorder`: the process, if running."""
         core, values = self._core, self._notes.values
         for name, value in values["core"].items():
             setattr(core, name, value)
@@ -180,7 +180,7 @@ class Snapshotter:
         self.begin()
 
     def _restore_mixer(self, values: Mapping[str, Any], held: np.ndarray) -> None:
-        # Tracks, voices and what waits are noted as one, and each takes its own of it.
+        # Tracks, voices and pending commands are saved together; each part restores its own.
         core, rate = self._core, self._core.desk.sample_rate
         notes = {
             int(key[6:]): value for key, value in values.items() if key.startswith("track/")
@@ -203,7 +203,7 @@ class Snapshotter:
         return self._context(note) or ServerRequest(self._core, "", nobody)
 
     def _action(self, note: list[Any]) -> Callable[[], None] | None:
-        # What was to be done at a mark; None where that is about a track that is gone.
+        # The action due at a mark; None if its track no longer exists.
         kind, one, number, *rest = note
         request = self._sure(one)
         if kind == "synced":
@@ -212,18 +212,18 @@ class Snapshotter:
         return partial(cue_here, request, found[0], rest[0]) if found else None
 
     def close(self) -> None:
-        """Let go of the notes."""
+        """Close the saved state."""
         self._notes.close()
 
     def inventory(self, event: dict[str, Any]) -> None:
-        """Take in what the loader has."""
+        """Process the loader's inventory."""
         self._core.buffers.inventory(event)
 
 
 def settle_taps(desk: Desk, wanted: list[int]) -> None:
-    """Have control hold each of these taps as often as it is named, and no others.
+    """Make control hold each tap as often as it occurs in `wanted`, and no others.
 
-    A tap that is held already stays on all the while.
+    A tap that is held already stays on without interruption.
     """
     for tap in range(TAPS):
         requests = int(desk.taps["on"][tap]) >> TAP_BITS * CONTROL

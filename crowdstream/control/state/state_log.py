@@ -1,9 +1,9 @@
-"""Notes: what control knows, in memory that outlives it. Keys and JSON values; no pickle.
+"""Log of control's state in memory that outlives the process: keys and JSON values, no pickle.
 
-The file has two halves. Each turn's changes are appended to one of them as a single record with
-its length and checksum; when that half has grown, all that holds is written to the other one.
-Whoever reads takes the newer half that begins well, up to the first record that is not whole: so
-a process killed in the middle of writing leaves what held before, and never half of a turn.
+The file has two halves. Each turn appends its changes to one half, as a single record with its
+length and checksum. When that half has grown enough, a complete record is written to the other
+half. A reader uses the newer half whose first record is valid, up to the first incomplete record.
+A process killed in mid-write therefore leaves the previous state and never half of a turn.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-HALF_BYTES = 64 << 20  # of which only what is written takes memory
-GROWN_BYTES = 1 << 18  # a half may grow so far beyond twice what it began with
-MAX_BYTES = HALF_BYTES // 4  # of all that is noted; what goes beyond is not
+HALF_BYTES = 64 << 20  # address space; only what is written takes up memory
+GROWN_BYTES = 1 << 18  # a half may exceed twice its initial size by this much
+MAX_BYTES = HALF_BYTES // 4  # of the complete state; beyond that, scheduled messages are dropped
 
-_HEAD = struct.Struct("<II")  # length of what follows, checksum
+_HEAD = struct.Struct("<II")  # length of the data that follows, checksum
 _GENERATION = struct.Struct("<Q")
-GONE = None  # in a record: there is no such key any more
+GONE = None  # in a record: the key was removed
 
 
 def make_notes() -> int:
-    """A descriptor of empty notes: memory without a name. Raises `OSError`."""
+    """Create an empty log in anonymous memory; returns its descriptor. Raises `OSError`."""
     fd = os.memfd_create("crowdstream-notes", os.MFD_CLOEXEC)
     os.ftruncate(fd, 2 * HALF_BYTES)
     return fd
 
 
 class StateLog:
-    """Notes in the file behind `fd`, which is theirs from now on. For one thread.
+    """State log in the file `fd`, which it owns from now on. For one thread.
 
-    `values`: what was noted, by key.
+    `values` holds the current state by key.
     """
 
     def __init__(self, fd: int) -> None:
@@ -43,13 +43,13 @@ class StateLog:
         self._map = mmap.mmap(fd, 2 * HALF_BYTES)
         self._half = 0
         self._generation = 0
-        self._at = 0  # where the next record comes, within the half
-        self._full = 0  # where the half has grown enough
+        self._at = 0  # offset of the next record within the half
+        self._full = 0  # offset beyond which the other half is used
         self.values: dict[str, Any] = {}
         self._read()
 
     def note(self, changes: Iterable[tuple[str, Any]]) -> None:
-        """Keep these values, all or none of them; `GONE` takes a key away."""
+        """Record these values, all or none of them; `GONE` removes a key."""
         record: dict[str, Any] = {}
         for key, value in changes:
             record[key] = value
@@ -66,7 +66,7 @@ class StateLog:
             self._append(data)
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._map.close()
         os.close(self.fd)
 
@@ -76,7 +76,7 @@ class StateLog:
         self._map[at : at + len(data)] = data
 
     def _append(self, data: bytes) -> None:
-        # The checksum holds only in this generation: what lies there from an earlier one is none.
+        # The generation seeds the checksum, so that older records in this place are invalid.
         begin = self._half * HALF_BYTES + self._at
         self._put(begin + _HEAD.size, data)
         self._put(begin, _HEAD.pack(len(data), self._checksum(data, self._generation)))
@@ -85,14 +85,14 @@ class StateLog:
     def _begin_anew(self) -> None:
         data = _packed(self.values)
         if len(data) > MAX_BYTES:
-            # Messages that wait are most of it, and can be sent again.
+            # Scheduled messages are most of it, and can be sent again.
             few = {key: value for key, value in self.values.items() if not key.startswith("wait/")}
             data = _packed(few)
         self._half = 1 - self._half
         self._generation += 1
         self._at = _GENERATION.size
         self._append(data)
-        # Not before the first record is whole does the half become the newer one.
+        # This half becomes the newer one only when its first record is complete.
         self._put(self._half * HALF_BYTES, _GENERATION.pack(self._generation))
         self._full = 2 * self._at + GROWN_BYTES
 
