@@ -1,7 +1,7 @@
-"""Taking over what another loader has left: tracks whose pages lie in the desk, and play.
+"""Adopt the tracks of a dead loader, whose pages are in the desk and may be playing.
 
-The desk says which pages are there. Which files they are from, control says: it has remembered
-what it asked for. Files are opened again only where something is still to be read of them.
+The desk holds the pages. Control supplies the files they come from, as it logs its requests. Files
+are reopened only where something remains to be read from them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from crowdstream.desk.opcodes import INT16
 from crowdstream.loader.prefetch import Stem
 
 Open = Callable[[int, int, str], StemReader]
-"""Opens the file (third) of a stem of a track: by number and source."""
+"""Opens a stem's file: track number, source number, path."""
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """A track that an earlier loader had open, as control remembers it.
+    """A track that an earlier loader had opened, as logged by control.
 
-    stems: source and path each. files: their identities when they were opened. cue, places:
-    frames. `measured`: its loudness is known. `broken`: why no more of it is to be read.
+    `stems`: source and path of each. `files`: their identities when they were opened. `cue` and
+    `places`: frames. `measured`: its loudness is known. `broken`: why reading it was abandoned.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Orphan:
 
     @classmethod
     def of(cls, request: dict[str, Any]) -> Orphan:
-        """From an `adopt` request."""
+        """Create one from an `adopt` request."""
         return cls(
             int(request["track"]),
             [(int(source), str(path)) for source, path in request["stems"]],
@@ -57,9 +57,10 @@ class Orphan:
 def take_stems(
     desk: Desk, orphan: Orphan, open_file: Open
 ) -> tuple[list[Stem], Exception | None]:
-    """The stems of a track as the desk has them, and why no more can be read of it, if so.
+    """Return the stems of a track as the desk holds them, and the error that prevents reading on.
 
-    A file that is not there any more or is another one than was opened can't be read on.
+    The error is None if all is well. A file that is missing or has changed since it was opened
+    can't be read on.
     """
     stems: list[Stem] = []
     fault: Exception | None = None
@@ -77,7 +78,7 @@ def take_stems(
         )
         stem.reader.identity = identity
         stems.append(stem)
-        record["used"] = 1  # the other one may have been about to let go of it
+        record["used"] = 1  # the dead loader may have been about to release it
         if fault or orphan.broken or desk.page_table[source, : stem.pages].all():
             continue
         try:
@@ -86,7 +87,7 @@ def take_stems(
             fault = error
             continue
         if reader.frames != frames and reader.unknown_delay:
-            reader.trim(reader.unknown_delay)  # as it was then; see `trim_delays`
+            reader.trim(reader.unknown_delay)  # as when it was loaded; see `trim_delays`
         found = reader.identity, reader.frames, reader.channels, reader.dtype
         if found != (identity, frames, channels, dtype):
             reader.close()

@@ -1,4 +1,4 @@
-"""How well the memory serves: what is held and why, and how often a wanted page was there."""
+"""Statistics of the page cache: what is held and why, and its hit rate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from crowdstream.loader.prefetch import PrefetchPlan
 
 
 class CacheStats:
-    """Counts pages. `look` a few times a second; `fetched` for each page that is read.
+    """Counts pages. Call `look` a few times a second, and `fetched` for each page that is read.
 
-    A page is wanted when a start, a jump or the look-ahead of a playhead comes to it; that is a
-    hit when it was in memory already.
+    A page counts as wanted when a start, a jump or the read-ahead of a playhead requests it, and
+    as a hit if it was in memory by then.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class CacheStats:
         self.pinned = 0
 
     def fetched(self, source: int, page: int) -> None:
-        """A page has just been read."""
+        """Record that a page has just been read."""
         self._fetched.add((source, page))
 
     def look(self) -> None:
-        """Count what has come to be wanted since the last look."""
+        """Count the pages requested since the last call."""
         known, fetched = self._known, self._fetched
         self._known, self._fetched = {}, set()
         self.pinned = 0
@@ -51,7 +51,7 @@ class CacheStats:
                 self._known[source] = pages
 
     def report(self) -> dict[str, int]:
-        """Pages: total, used, reserved, pinned, evicted so far, wanted so far and hits of these."""
+        """Pages: total, used, reserved and pinned; evicted, wanted and hits as totals so far."""
         self.look()
         return {
             "total": self._arena.total,

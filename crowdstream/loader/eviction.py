@@ -1,4 +1,4 @@
-"""Making room: which pages of streamed tracks can be spared, and which are held."""
+"""Eviction: free pages of streamed tracks, except those that are held."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from crowdstream.desk.pages import Arena
 from crowdstream.loader.loaded_track import Track
 from crowdstream.loader.prefetch import Heads, PrefetchPlan
 
-SPARE_PAGES = 64  # kept free while tracks are streamed: a page given back is free a block later
-SPARE_SECONDS = 0.1  # between two attempts to have them
+SPARE_PAGES = 64  # kept free while tracks are streamed: an evicted page is free a block later
+SPARE_SECONDS = 0.1  # between two attempts to free them
 
 
 class Eviction:
-    """Takes pages back from streamed tracks, never one that is about to be heard."""
+    """Evicts pages of streamed tracks, but never a page that is about to be played."""
 
     def __init__(
         self, desk: Desk, arena: Arena, plan: PrefetchPlan, tracks: dict[int, Track]
@@ -28,7 +28,7 @@ class Eviction:
         self._spared = 0.0
 
     def keep_spare(self) -> None:
-        """Have some pages free: one given back is only free two blocks later."""
+        """Keep some pages free in advance: an evicted page is usable only two blocks later."""
         if not any(track.streamed for track in self._tracks.values()):
             return
         now = time.monotonic()
@@ -39,7 +39,7 @@ class Eviction:
             self.make()
 
     def make(self) -> None:
-        """Take back all that streamed tracks can spare."""
+        """Evict all pages of streamed tracks that are not held."""
         heads = self._plan.playheads()
         for track in self._tracks.values():
             if not track.streamed:
@@ -52,7 +52,7 @@ class Eviction:
                         self._arena.evict(stem.source, page)
 
     def held(self, track: Track, heads: Heads) -> dict[int, set[int]]:
-        """By source: pages of the beginning, cue, hot cues and loops, and around playheads."""
+        """Held pages by source: beginning, cue, hot cues and loops, and around playheads."""
         held: dict[int, set[int]] = {stem.source: set() for stem in track.stems}
         for frame in (0, track.cue, *track.places):
             for stem, page in self._plan.start_pages(track.stems, frame):

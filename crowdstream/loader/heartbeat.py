@@ -1,7 +1,7 @@
-"""Which file the loader is busy with: for control, should it die of it, and for how long.
+"""The file that the loader is reading, and since when, recorded for control.
 
-A process that is killed can't say what it was doing. So the loader writes it into the desk
-before each thing that a codec or a medium can make go wrong, and takes it back afterwards.
+A killed process can't report what it was doing. The loader therefore writes it into the desk
+before every operation in which a codec or a medium may fail, and clears it afterwards.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 
-STALL_SECONDS = 1.0  # of waiting for one read, from which it is told: a busy card takes 0.1 s
+STALL_SECONDS = 1.0  # of waiting for one read, reported as a stall: a busy card takes 0.1 s
 
 
 class Heartbeat:
-    """Writes the desk's region `loader`, and measures how long reads wait for their medium."""
+    """Writes the desk's `loader` region and measures how long reads wait for their medium."""
 
     def __init__(self, desk: Desk, tell: Callable[[dict[str, Any]], None]) -> None:
         self._record = desk.loader
         self._tell = tell
-        self.longest = 0.0  # seconds that a read has waited, most
+        self.longest = 0.0  # seconds that the slowest read has waited
         self.stalls = 0
-        self._record["busy"] = 0  # what an earlier loader was busy with is over
+        self._record["busy"] = 0  # clear what an earlier loader left
 
     @contextmanager
     def reading(self, track: int, source: int, path: str) -> Iterator[None]:
-        """While the body runs, this stem of this track is being opened or read."""
+        """Record that this stem is being opened or read while the body runs."""
         self._record["source"] = source
         self._record["since_ns"] = time.monotonic_ns()
         self._record["busy"] = track
@@ -36,7 +36,7 @@ class Heartbeat:
         try:
             yield
         finally:
-            # Decoding is work; what is left is waiting.
+            # CPU time is decoding; the rest was spent waiting.
             waited = time.monotonic() - begin - (time.thread_time() - worked)
             self._record["busy"] = 0
             self.longest = max(self.longest, waited)
@@ -45,5 +45,5 @@ class Heartbeat:
                 self._tell({"event": "stall", "track": track, "path": path, "seconds": waited})
 
     def progress(self) -> None:
-        """Something long goes on: it is not stuck."""
+        """Report progress in a long operation, which shows that the loader does not hang."""
         self._record["since_ns"] = time.monotonic_ns()

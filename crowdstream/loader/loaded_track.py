@@ -1,4 +1,4 @@
-"""A track as the loader knows it: open files, places in the desk, and how far it is."""
+"""A track in the loader: its open files, its sources in the desk, and its state."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from crowdstream.loader.tempo_check import TempoCheck
 
 @dataclass
 class Track:
-    """The stems of one buffer, and how far they are."""
+    """The stems of one buffer and their state."""
 
     number: int
     stems: list[Stem]
     cue: int  # frames
     streamed: bool
     reserved: int
-    kept: int = 0  # pages set aside for `places`
+    kept: int = 0  # pages reserved for `places`
     places: list[int] = field(default_factory=list)  # frames it may jump to, such as hot cues
-    turn: int = 0  # how many pages from the cue on have been seen to be there
+    turn: int = 0  # number of pages from the cue on that are known to be resident
     ready: bool = False
     complete: bool = False
-    broken: str = ""  # why nothing more is read of it; what is resident plays on
-    warnings: list[str] = field(default_factory=list)  # what is odd about its files
-    sifted: dict[str, Any] = field(default_factory=dict)  # which files of its folder it is
-    measure: LoudnessScan | None = None  # of its loudness, from when it can be measured
-    said: float = 0.0  # beats a minute that its tags say, and nobody has checked
-    check: TempoCheck | None = None  # of that
+    broken: str = ""  # why reading was abandoned; resident pages play on
+    warnings: list[str] = field(default_factory=list)  # irregularities in its files
+    sifted: dict[str, Any] = field(default_factory=dict)  # which files of its folder it uses
+    measure: LoudnessScan | None = None  # of its loudness, once it can be measured
+    said: float = 0.0  # tempo in its tags, beats per minute, until it is checked; 0: none
+    check: TempoCheck | None = None  # of that tempo
 
     @property
     def frames(self) -> int:
@@ -38,7 +38,7 @@ class Track:
 
     @property
     def state(self) -> str:
-        """opened (can't be started yet), ready, complete (all of it is in memory) or broken."""
+        """One of opened (can't be started yet), ready, complete (all in memory), broken."""
         if self.broken:
             return "broken"
         return "complete" if self.complete else "ready" if self.ready else "opened"

@@ -1,9 +1,9 @@
 """The loader: keeps the pages of loaded tracks in memory.
 
 A track that fits the budget is read from its cue point to its end and then from its
-beginning, and stays. One that does not fit is streamed: the pages ahead of its playheads,
-at its cue and at its beginning are kept, the others given back. Work is done page by page,
-the most urgent first, so that a start never waits for another file's loading.
+beginning, and stays in memory. A longer track is streamed: pages ahead of its playheads, at its
+cue and at its beginning are kept, others are evicted. Work is done page by page in order of
+urgency, so that a start never waits until another file is loaded.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from crowdstream.loader.read_order import ReadOrder
 from crowdstream.loader.tempo_check import MAX_SECONDS, MIN_SECONDS, TempoCheck
 from crowdstream.system.text import printable
 
-MAX_WARNINGS = 8  # of a track; a web radio's night could have hundreds
-LITTLE_AHEAD = 5.0  # seconds where little is to be read ahead: one second at rate 4, and some
+MAX_WARNINGS = 8  # per track; the recording of a web radio could have hundreds
+LITTLE_AHEAD = 5.0  # s, the short read-ahead: one second at rate 4, plus a margin
 
 
 @dataclass
 class _Load:
-    """A track to load. `transcription`: of the file that it waits for, if it has begun."""
+    """A request to load a track. `transcription`: of the file that it waits for, once started."""
 
     number: int
     stems: list[tuple[int, str]]
@@ -60,22 +60,22 @@ class _Load:
     transcription: Transcription | None = None
 
     def cancel(self) -> None:
-        """It is not wanted any more."""
+        """Cancel its transcription, if there is one."""
         if self.transcription is not None:
             self.transcription.cancel()
 
 
 class Loader:
-    """Keeps the desk's pages filled. `tell` gets a dict for everything control should know.
+    """Keeps the desk's pages filled. `tell` receives an event as a dict for control.
 
-    `whole`: what fits is read whole. Without, every track is streamed and little is read ahead:
-    for one who calls `work_all` once a second of sound, and wants no more read than is heard.
-    `read_ahead`: seconds of a streamed track kept ahead of its playheads. `max_preload`: seconds
-    from which a track is streamed, though it fits. `roots`: folders that all files have to lie
-    in, if any. `describe`: begins to read tags and sidecar of a track's files (see `describe.py`).
-    `waits`: until a file is transcoded that has to be; without, its track is opened when it is,
-    and others are served meanwhile. Not thread-safe: call `load`, `cue`, `unload` and `work` from
-    one thread.
+    `whole`: read tracks that fit completely. Without it, every track is streamed with a short
+    read-ahead: for callers that run `work_all` once per second of audio and want to read no more
+    than is played. `read_ahead`: seconds of a streamed track kept ahead of its playheads.
+    `max_preload`: length in seconds from which a track is streamed even if it fits. `roots`:
+    folders that must contain all files, if any are given. `describe`: starts reading the tags and
+    the sidecar of a track's files (see `metadata.py`). `waits`: block while a file is transcoded;
+    without it, the track is opened when its file is ready and others are served meanwhile. Not
+    thread-safe: call `load`, `cue`, `unload` and `work` from one thread.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class Loader:
         self._statistics = CacheStats(self._arena, self._plan, self._room, self._tracks)
 
     def handle(self, request: dict[str, Any]) -> None:
-        """Do what control asks for; `do` is one of the methods here.
+        """Carry out a request of control; its `do` names one of the methods here.
 
-        Raises KeyError, TypeError or ValueError for a request that means nothing.
+        Raises KeyError, TypeError or ValueError for an invalid request.
         """
         name, number = request["do"], int(request.get("track", 0))
         if name == "load":
@@ -133,18 +133,18 @@ class Loader:
         elif name == "inventory":
             self._tell({"event": "inventory", "tracks": self.inventory()})
         else:
-            raise ValueError(f"nobody knows how to {name!r}")
+            raise ValueError(f"unknown request {name!r}")
 
     def load(
         self, number: int, stems: list[tuple[int, str]], cue: float, folder: str = ""
     ) -> None:
-        """Open the files of track `number` (`stems`: source number and path each).
+        """Open the files of track `number`; `stems` holds source number and path of each.
 
-        `cue`: where it will be started, as a fraction of its length. `folder`: their folder, where
-        nobody has listened yet to what of them is the track: `opened` then says which sources are
-        `kept`, their `names`, and what is `left_out`. Answers `opened`, then `ready` when it can be
-        started there and `complete` when all of it is in memory; or `failed`, and nothing is left
-        of it.
+        `cue`: expected start position as a fraction of the length. `folder`: their folder, if its
+        files are not yet classified: `opened` then reports which sources are `kept`, their
+        `names`, and what is `left_out`. Sends `opened`, then `ready` when the track can be started
+        at the cue and `complete` when all of it is in memory; or `failed`, after which nothing of
+        it remains.
         """
         self._load(_Load(number, stems, cue, folder))
 
@@ -189,7 +189,7 @@ class Loader:
 
     @property
     def opening(self) -> bool:
-        """Whether a track's tags are being read: pages can be brought in, other requests wait."""
+        """Whether a track's tags are being read: pages can be read, but other requests wait."""
         return self._opening is not None
 
     def _finish_opening(self) -> None:
@@ -220,7 +220,7 @@ class Loader:
             track.said = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
 
     def _resume(self) -> None:
-        """Load a track whose file has been transcoded, or can be now."""
+        """Load a track whose file has been transcoded or can be transcoded now."""
         for asked in self._parked:
             if asked.transcription is None:
                 if not self._starter.is_free():
@@ -242,7 +242,7 @@ class Loader:
     def _sift(
         self, number: int, stems: list[tuple[int, str]], folder: Path
     ) -> tuple[list[tuple[int, str]], dict[str, Any]]:
-        # Which of a folder's files are the track: what is heard meanwhile goes first.
+        # Select the files of a folder that form the track; urgent pages have priority meanwhile.
         sources = {path: source for source, path in stems}
 
         def watch(path: Path) -> AbstractContextManager[None]:
@@ -286,7 +286,7 @@ class Loader:
         return samples
 
     def _warn(self, stem: Stem, reader: StemReader) -> None:
-        # Damage is found when it is read.
+        # Damage in a file is discovered while reading.
         new, stem.warned = reader.warnings[stem.warned :], len(reader.warnings)
         name = printable(reader.path.name)
         for warning in new if stem.warned <= MAX_WARNINGS else ():
@@ -294,10 +294,10 @@ class Loader:
             self._tell({"event": "warning", "track": stem.track, "text": text})
 
     def adopt(self, orphan: Orphan) -> None:
-        """Go on with a track of a loader that has ended: what is resident stays and plays on.
+        """Adopt a track of a dead loader: resident pages stay and play on.
 
-        Answers as `load` does from `ready` on, or `broken`. All of them are to be adopted before
-        anything else is asked for, and then `adopted` called.
+        Sends the same events as `load` from `ready` on, or `broken`. Adopt all tracks before any
+        other request, then call `adopted`.
         """
         stems, fault = take_stems(self._desk, orphan, self._open)
         track = Track(orphan.number, stems, orphan.cue, orphan.streamed, 0)
@@ -317,17 +317,17 @@ class Loader:
             self._give_up(track, _reason(fault, orphan.stems))
 
     def adopted(self) -> None:
-        """All that was left is adopted: give back what belongs to no track."""
+        """Free the sources of no track, after all tracks are adopted."""
         known = {stem.source for track in self._tracks.values() for stem in track.stems}
         for source in self._arena.sources():
             if source not in known:
                 self._arena.forget(source)
 
     def inventory(self) -> list[dict[str, Any]]:
-        """What is loaded, as an `adopt` request would have it, with its `state` and `frames`.
+        """All loaded tracks as `adopt` requests with `state` and `frames`.
 
-        A control process that has come to a running loader begins with it, and asks once more for
-        what is not in it: what waits to be transcoded does so no more.
+        A new control process that finds a loader running starts with this and repeats the
+        requests that are missing from it: loads that wait for a transcription are cancelled.
         """
         for asked in self._parked:
             asked.cancel()
@@ -349,24 +349,24 @@ class Loader:
         ]
 
     def cue(self, number: int, frame: int) -> None:
-        """Say from where a track will be started next; answers `ready` again."""
+        """Set the frame from which a track will be started next; sends `ready` again."""
         track = self._tracks.get(number)
         if track:
             track.cue = frame
             track.ready = False
-            track.turn = 0  # it counts from the cue
+            track.turn = 0  # counted from the cue
 
     def keep(self, number: int, frames: list[int]) -> None:
-        """Say to which other places a track may jump; those of a streamed one stay in memory.
+        """Set the frames to which a track may jump; those of a streamed track stay in memory.
 
-        As many as there is memory for, in this order; answers `crowded` when not all have room.
+        Reserves as many as there is memory for, in this order; sends `crowded` if some don't fit.
         """
         track = self._tracks.get(number)
         if track and track.streamed:
             self._admission.keep(track, frames)
 
     def unload(self, number: int) -> None:
-        """Close a track and take its pages back. No voice may be playing it."""
+        """Close a track and free its pages. No voice may be playing it."""
         for asked in [one for one in self._parked if one.number == number]:
             self._parked.remove(asked)
             asked.cancel()
@@ -382,7 +382,7 @@ class Loader:
         self._tell({"event": "unloaded", "track": number})
 
     def work(self) -> bool:
-        """Bring in the most urgent page; False when there is nothing to do, or no room."""
+        """Read the most urgent page; False when there is nothing to do or no free page."""
         self._finish_opening()
         if self._parked:
             self._resume()
@@ -393,16 +393,16 @@ class Loader:
         return marked
 
     def find_attacks(self) -> None:
-        """Look for the attacks of all that is and will be read: keylock is going to be used."""
+        """Detect onsets in all pages from now on, because keylock is going to be used."""
         stems = [stem for track in self._tracks.values() for stem in track.stems]
         self._marker.begin(stems, self._plan.playheads())
 
     def measure(self) -> bool:
         """Measure a slice of a track's loudness; False when there is nothing to measure.
 
-        Takes about 2 ms, after which pages may be wanted: to be called when `work` had nothing
-        to do. Answers `loudness` when a track is measured; of a streamed one, what is heard of
-        it is, and that is told several times.
+        Takes about 2 ms. As pages may be requested in that time, call it only when `work` had
+        nothing to do. Sends `loudness` when a track is measured; for a streamed track, repeatedly
+        for the part that is played.
         """
         heads: Heads | None = None
         for track in self._tracks.values():
@@ -422,10 +422,11 @@ class Loader:
         return False
 
     def check_tempo(self) -> bool:
-        """Check a second of a track against the tempo in its tags; False where none is to be.
+        """Check a second of a track against the tempo in its tags; False if none needs a check.
 
-        Takes about 5 ms, the last second of a track some 0.3 s. Answers `grid`, with what the sound
-        has, or without where it has no such tempo. Only for tracks that are all in memory.
+        Takes about 5 ms; the last second of a track some 0.3 s. Sends `grid`, with the grid found
+        in the audio, or with None where the audio has no such tempo. Checks only tracks that are
+        completely in memory.
         """
         for track in self._tracks.values():
             if not track.said or track.streamed or not track.complete or track.broken:
@@ -443,17 +444,17 @@ class Loader:
         return False
 
     def work_all(self) -> None:
-        """Bring in all that is wanted, while no playhead moves and nothing else is asked for."""
+        """Read all requested pages; no playhead may move and no request may arrive meanwhile."""
         while self._marker.work():
             pass
         if not self._whole:
             self._room.make()
-            self._arena.reclaim()  # to be used next: they are still in the processor's cache
+            self._arena.reclaim()  # reused next, while they are in the processor's cache
         while self._fill_wanted():
             pass
 
     def _fill_wanted(self) -> bool:
-        # True when a file turned out bad: then other things are wanted.
+        # True when a file has turned out to be broken, which changes what is requested.
         for track, stem, page in self._wanted.pages():
             if not self._fill(track, stem, page):
                 return False
@@ -462,18 +463,18 @@ class Loader:
         return False
 
     def urgent(self) -> bool:
-        """Whether a page is missing that is about to be heard."""
+        """Whether a page is missing that is about to be played."""
         return self._wanted.urgent()
 
     def watching(self) -> bool:
-        """Whether playheads have to be looked at, because not all of a track is there.
+        """Whether playheads need watching because some track is not completely in memory.
 
-        Or whether a file is being transcoded.
+        Also true while a file is being transcoded.
         """
         return bool(self._parked) or any(not track.complete for track in self._tracks.values())
 
     def status(self) -> dict[str, Any]:
-        """Pages, see `Statistics.report`, and how reads fared: longest wait in s, stalls."""
+        """Pages (see `CacheStats.report`), longest wait for a read in seconds, and stalls."""
         return {
             "event": "pages",
             **self._statistics.report(),
@@ -482,7 +483,7 @@ class Loader:
         }
 
     def close(self) -> None:
-        """Close every file."""
+        """Close all files."""
         if self._opening is not None:
             track, _ = self._opening
             self._tracks[track.number] = track
@@ -510,7 +511,7 @@ class Loader:
         return True
 
     def _give_up(self, track: Track, reason: str) -> None:
-        # What is resident plays on; nothing more is read.
+        # Resident pages play on; nothing more is read.
         track.complete = True
         track.ready = True
         track.broken = reason
@@ -518,7 +519,7 @@ class Loader:
 
 
 def _warnings(readers: Sequence[StemReader]) -> list[str]:
-    """What is odd about the files of a track, with their names where there are several."""
+    """Warnings about a track's files, prefixed with the file's name where there are several."""
     return [
         f"{printable(reader.path.name)}: {warning}" if len(readers) > 1 else warning
         for reader in readers
@@ -536,5 +537,5 @@ def _reason(error: Exception, stems: list[tuple[int, str]]) -> str:
 
 
 def budget_pages(megabytes: int) -> int:
-    """Pages of a budget given in MB (10**6 bytes)."""
+    """Number of pages in a budget given in MB (10**6 bytes)."""
     return megabytes * 1_000_000 // PAGE_BYTES

@@ -1,4 +1,4 @@
-"""Measuring the loudness of a loaded track, a slice at a time, while nothing else is to do."""
+"""Measure the loudness of a loaded track in slices while the loader is idle."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import INT16
 from crowdstream.loader.prefetch import Stem
 
-SLICE_FRAMES = 16384  # measured at a time: two milliseconds, after which pages may be wanted
-FIRST_REPORT = 10.0  # seconds of a streamed track after which there is something to say; doubles
+SLICE_FRAMES = 16384  # per step: two milliseconds, after which pages may be requested
+FIRST_REPORT = 10.0  # s of a streamed track before the first report; doubles
 
 
 class LoudnessScan:
-    """The loudness of the sum of a track's stems, read from the pages.
+    """Measures the loudness of the sum of a track's stems, read from their pages.
 
-    `partly`: only what is in memory anyway is measured, as it comes, from `begin` on.
+    `partly`: measure only pages that are in memory anyway, as they appear, from `begin` on.
     """
 
     def __init__(self, desk: Desk, stems: list[Stem], begin: int = 0, partly: bool = False) -> None:
@@ -34,7 +34,7 @@ class LoudnessScan:
     def step(self, heads: Iterable[int] = ()) -> bool:
         """Measure the next slice; False when there is none, or none in memory.
 
-        `heads`: frames at which the track is played; there a partial measurement goes on.
+        `heads`: frames at which the track is playing; a partial measurement continues there.
         """
         if self.done:
             return False
@@ -52,7 +52,7 @@ class LoudnessScan:
         return True
 
     def report(self) -> dict[str, float] | None:
-        """What to tell of it now: LUFS, and linear sample peak; None: nothing new yet."""
+        """The result so far in LUFS, linear sample peak and seconds; None if there is no news."""
         if not self.done and self._loudness.seconds < self._report_at:
             return None
         self._report_at *= 2
@@ -75,7 +75,7 @@ class LoudnessScan:
         return True
 
     def _sum(self, begin: int, count: int) -> np.ndarray:
-        # The stems as the engine adds them up: one channel goes to both sides.
+        # The sum of the stems as in the engine: a mono stem goes to both sides.
         total = np.zeros((count, 2))
         for stem in self._stems:
             source = self._desk.sources[stem.source]
@@ -85,12 +85,12 @@ class LoudnessScan:
                 page, inside = divmod(begin + done, stem.page_frames)
                 some = min(count - done, stem.page_frames - inside)
                 place = int(self._desk.page_table[stem.source, page]) - 1
-                if place >= 0:  # a file that broke off has none
+                if place >= 0:  # pages behind the end of a truncated file are missing
                     raw = self._desk.arena[place].view(np.int16 if int16 else np.float32)
                     part = raw[inside * channels : (inside + some) * channels]
                     scale = 1.0 / 32768.0 if int16 else 1.0
                     heard = part.reshape(-1, channels) * scale
-                    # A number that is none is silence in the engine, too.
+                    # The engine, too, replaces samples that are not finite by silence.
                     total[done : done + some] += np.nan_to_num(heard, posinf=0.0, neginf=0.0)
                 done += some
         return total

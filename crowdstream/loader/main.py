@@ -1,8 +1,8 @@
-"""The loader process: files in, pages out, at a priority below everything that sounds.
+"""The loader process: reads files into pages, at a lower priority than everything that plays.
 
-Control writes requests as JSON lines to standard input; answers and events go out the same
-way on standard output. A line that means nothing is passed over. When standard input closes,
-the process ends.
+Control writes requests as JSON lines to standard input; replies and events are written to
+standard output in the same format. Invalid lines are ignored. The process exits when standard
+input closes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from crowdstream.loader.loader import Loader
 from crowdstream.loader.metadata import Describer
 from crowdstream.system.sandbox import confine
 
-WATCH_SECONDS = 0.05  # between looks at the playheads of what is streamed
-IDLE_SECONDS = 1.0  # between looks while all that is loaded is in memory
-RETRY_SECONDS = 0.01  # while a page is wanted and none is free yet
-STATUS_SECONDS = 0.25  # between reports on the budget, if it has changed
-TIDY_SECONDS = 30.0  # between two times that free memory is given back to the system
+WATCH_SECONDS = 0.05  # between two looks at the playheads of streamed tracks
+IDLE_SECONDS = 1.0  # the same while all loaded tracks are in memory
+RETRY_SECONDS = 0.01  # while a page is requested and none is free
+STATUS_SECONDS = 0.25  # between two reports on the budget, if it has changed
+TIDY_SECONDS = 30.0  # between two returns of free memory to the system
 NICENESS = 5
-# For which a thread that reads tags may keep the one that fills pages waiting, where both have
-# something to do; Python's own 5 ms would come after every call into a decoder.
+# Longest time that a thread reading tags may delay the one that fills pages while both are busy.
+# Python's default of 5 ms would be added to every call into a decoder.
 SWITCH_SECONDS = 0.0005
 
 
@@ -46,7 +46,7 @@ def _write(message: dict[str, Any]) -> None:
 
 
 class LoaderProcess:
-    """The loader and the requests that wait for it."""
+    """Runs the loader and queues its requests."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -77,8 +77,8 @@ class LoaderProcess:
                 wait = WATCH_SECONDS if self._loader.watching() else IDLE_SECONDS
 
     def _tidy(self) -> None:
-        # Decoders of many kinds leave holes in the heap, tens of megabytes in a night. There is
-        # time for it now: nothing is wanted. Only glibc has it.
+        # Mixed decoders fragment the heap, by tens of megabytes in a night. Trim it now that
+        # nothing is requested. Only glibc has malloc_trim.
         now = time.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_SECONDS
@@ -91,15 +91,15 @@ class LoaderProcess:
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 request = json.loads(line)
-                if request["do"] == "ping":  # asks whether it lives, whatever else waits
+                if request["do"] == "ping":  # answered immediately, whatever else is queued
                     _write({"event": "pong"})
                 else:
                     self._requests.append(request)
         return bool(data)
 
     def _handle_next(self) -> bool:
-        # One file at a time is opened, and none while what is heard next is missing: opening
-        # may take a second. Its tags are read meanwhile, and what else is asked for waits.
+        # Files are opened one at a time, and none while an urgent page is missing: opening may
+        # take a second. Other requests wait while the tags are read.
         if not self._requests or self._loader.opening:
             return False
         if self._requests[0]["do"] == "load" and self._loader.urgent():
@@ -123,10 +123,10 @@ class LoaderProcess:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until standard input closes.
+    """Run until standard input closes; returns the exit status.
 
-    `arguments`: JSON of `fd`, the desk's descriptor, `read_ahead` and `max_preload` in seconds
-    (null: no limit).
+    `arguments`: JSON of `fd` (the desk's descriptor), `roots`, and `read_ahead` and `max_preload`
+    in seconds (null: no limit).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What may take how much of the memory: whole tracks, windows of long ones, places to jump to."""
+"""Memory budget: reserve pages for whole tracks, windows of streamed tracks, and jump targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crowdstream.loader.prefetch import PrefetchPlan, Stem
 class MemoryBudget:
     """Reserves pages of the budget. `max_preload`: seconds from which a track is streamed.
 
-    `whole`: tracks that fit are read whole; without, all are streamed.
+    `whole`: read tracks that fit completely; without it, all are streamed.
     """
 
     def __init__(
@@ -32,9 +32,10 @@ class MemoryBudget:
         self._most = max_preload
 
     def admit(self, stems: list[Stem], sample_rate: float) -> tuple[bool, int]:
-        """Whether a track is streamed, and the pages set aside: whole if that fits, else a window.
+        """Decide whether to stream a track and reserve its pages: all if they fit, else a window.
 
-        Raises `ArenaFull` when not even a window fits.
+        Returns whether it is streamed, and the number of pages. Raises `ArenaFull` when not even
+        a window fits.
         """
         whole = pages_of(stems)
         seconds = max(stem.reader.frames for stem in stems) / sample_rate
@@ -45,19 +46,19 @@ class MemoryBudget:
         return True, self.reserve(stems, True)
 
     def reserve(self, stems: list[Stem], streamed: bool) -> int:
-        """Set aside what a track takes that is streamed or whole; raises `ArenaFull`."""
+        """Reserve the pages of a track, streamed or whole. Raises `ArenaFull`."""
         pages = self.window(stems) if streamed else pages_of(stems)
         self._arena.reserve(pages)
         return pages
 
     def window(self, stems: list[Stem]) -> int:
-        """Pages that a streamed track needs."""
+        """Number of pages that a streamed track needs."""
         return sum(min(stem.pages, self._plan.window(stem)) for stem in stems)
 
     def keep(self, track: Track, frames: list[int]) -> None:
-        """Set pages aside for places that a streamed track may jump to, as many as there is room.
+        """Reserve pages for frames to which a streamed track may jump, as far as there is room.
 
-        Tells `crowded` when not all have room.
+        Sends `crowded` when some don't fit.
         """
         self._arena.release(track.kept)
         track.kept = 0
@@ -74,5 +75,5 @@ class MemoryBudget:
 
 
 def pages_of(stems: list[Stem]) -> int:
-    """Pages of whole stems."""
+    """Number of pages of whole stems."""
     return sum(stem.pages for stem in stems)

@@ -1,7 +1,7 @@
-"""Tags and sidecars, read beside the loop that fills pages.
+"""Read tags and sidecars in threads beside the loop that fills pages.
 
-They are text from anywhere: what they take is bounded, but not small, and a medium may stall on
-them. A page that is late is a gap in the sound; a title that is late is a title that is late.
+They are text from anywhere: the effort is bounded but not small, and a medium may stall. A late
+page is a gap in the audio; a late title is harmless.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any, Protocol
 from crowdstream.audiofile.beatgrid import Analysed, describe_track
 
 PATIENCE_SECONDS = 5.0  # after which a track is opened without its tags
-MAX_THREADS = 4  # that a stalled medium may hold; after that tracks are opened without tags
+MAX_THREADS = 4  # blocked by a stalled medium; beyond that, tracks are opened without tags
 LATE = {"grid_fault": "its tags could not be read in time: it is played without them"}
 
 
 class Description(Protocol):
-    """What is being read of a track."""
+    """A track's description, possibly still being read."""
 
     def result(self) -> dict[str, Any] | None:
-        """What `describe_track` says; None until it is known."""
+        """Result of `describe_track`; None until it is available."""
 
 
 class Described:
-    """A description that was read at once."""
+    """A description that is complete already."""
 
     def __init__(self, about: dict[str, Any]) -> None:
         self._about = about
@@ -40,15 +40,15 @@ class Described:
 def describe_now(
     stems: Sequence[Path], roots: Sequence[Path], analysed: Analysed | None = None
 ) -> Description:
-    """Read tags and sidecar before returning: for a mix that nobody hears while it is made.
+    """Read tags and sidecar before returning: for rendering that is not in real time.
 
-    `analysed`: looks grids up in the library of analysed tracks.
+    `analysed` looks up beat grids in the library of analysed tracks.
     """
     return Described(describe_track(stems, roots, analysed))
 
 
 class Describer:
-    """Reads descriptions in threads. Call it, as `describe_now`, from one thread."""
+    """Reads descriptions in threads. Like `describe_now`, call it from one thread."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Describer:
         self._threads: list[threading.Thread] = []
 
     def __call__(self, stems: Sequence[Path], roots: Sequence[Path]) -> Description:
-        """Begin to read; does not wait."""
+        """Start reading; does not block."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if len(self._threads) >= MAX_THREADS:
             return Described(LATE)
@@ -74,7 +74,7 @@ class Describer:
 
 
 class _Pending:
-    """A description that a thread will bring. One assignment is all that the threads share."""
+    """A description that a thread supplies. The threads share nothing but one assignment."""
 
     def __init__(self, clock: Callable[[], float], late_at: float) -> None:
         self._clock = clock

@@ -1,6 +1,6 @@
-"""Which pages have their attacks looked for, and when: from the first use of keylock on.
+"""Onset detection in pages, from the first use of keylock on.
 
-It takes a tenth of the time that reading a page does, so it is left out while nobody needs it.
+Detection takes a tenth of the time that reading a page does, so it is skipped until it is needed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from crowdstream.audiofile.onsets import CONTEXT, find_attacks
 from crowdstream.desk.pages import Arena
 from crowdstream.loader.prefetch import Heads, Stem
 
-AT_ONCE = 8  # pages of those that were in memory already, between two that are read
+AT_ONCE = 8  # pages that were in memory already, processed between two reads
 
 
 class OnsetScan:
-    """Finds attacks in pages, once it is told to begin. What it finds depends on the file alone.
+    """Finds onsets in pages once it has been started. Results depend on the file alone.
 
-    `read(stem, start, count)` reads frames of a stem's file, where its pages are not in memory.
+    `read(stem, start, count)` reads frames of a stem's file where its pages are not in memory.
     """
 
     def __init__(self, arena: Arena, read: Callable[[Stem, int, int], np.ndarray]) -> None:
@@ -30,7 +30,7 @@ class OnsetScan:
         self._queue: deque[tuple[Stem, int]] = deque()
 
     def begin(self, stems: list[Stem], heads: Heads) -> None:
-        """From now on; what is in memory already comes in turn, first what is heard next."""
+        """Start detection; pages that are in memory already are queued in playing order."""
         if self._on:
             return
         self._on = True
@@ -44,11 +44,11 @@ class OnsetScan:
         self._queue.extend((stem, page) for _, _, _, stem, page in sorted(waiting))
 
     def forget(self, stem: Stem) -> None:
-        """A stem is being unloaded."""
+        """Drop a stem that is being unloaded from the queue."""
         self._queue = deque(entry for entry in self._queue if entry[0] is not stem)
 
     def work(self) -> bool:
-        """Do the next few pages that were in memory before; False when there is none."""
+        """Process the next few queued pages; False when there are none."""
         for done in range(AT_ONCE):
             if not self._queue:
                 return done > 0
@@ -63,13 +63,13 @@ class OnsetScan:
         return True
 
     def find(self, stem: Stem, page: int, samples: np.ndarray) -> np.ndarray | None:
-        """Attacks of a page's samples, `(frames, channels)`; None while nobody needs them."""
+        """Onsets in a page's samples of shape `(frames, channels)`; None before the start."""
         if not self._on:
             return None
         return find_attacks(samples, self._before(stem, page))
 
     def _before(self, stem: Stem, page: int) -> np.ndarray:
-        # What precedes a page in the file.
+        # The samples that precede a page in the file.
         earlier = self._arena.published(stem.source, page - 1) if page > 0 else None
         if earlier is not None:
             return earlier[-CONTEXT:]
@@ -77,5 +77,5 @@ class OnsetScan:
         first = max(0, start - CONTEXT)
         try:
             return self._read(stem, first, start - first)
-        except Exception:  # it will be told when the page itself can't be read
+        except Exception:  # reported when the page itself can't be read
             return np.empty((0, stem.reader.channels), np.float32)

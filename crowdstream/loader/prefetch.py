@@ -1,4 +1,4 @@
-"""Which pages a playhead will need, and which a start does."""
+"""Prefetch: the pages that playheads and starts are going to need."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import MAX_RATE
 from crowdstream.desk.opcodes import FREE
 
-READ_AHEAD = 10.0  # seconds of sound kept ahead of a playhead: an SD card may stall for 5
-READY = 0.25  # seconds that have to be there before a start
-URGENT = 2.0  # seconds ahead of a playhead that come before everything, starts included
+READ_AHEAD = 10.0  # seconds of audio kept ahead of a playhead: an SD card may stall for 5
+READY = 0.25  # seconds that must be in memory before a start
+URGENT = 2.0  # seconds ahead of a playhead that take precedence even over starts
 
 
 @dataclass
 class Stem:
-    """One open file of a track, and its place in the desk."""
+    """One open file of a track, and its source in the desk."""
 
     track: int
     source: int
     reader: StemReader | ClosedFile
     page_frames: int
-    warned: int = 0  # warnings of the reader that were told
+    warned: int = 0  # number of the reader's warnings already reported
 
     @property
     def pages(self) -> int:
@@ -37,9 +37,9 @@ class Stem:
 
 
 class Head(NamedTuple):
-    """A place where a source is read, or is to be read again soon.
+    """A position where a source is being read, or is going to be.
 
-    `loop_in`, `loop_out`: where its loop begins and ends (0, 0: nowhere); `step`: 1 forward, -1
+    `loop_in`, `loop_out`: bounds of its loop in frames (0, 0: none); `step`: 1 forward, -1
     backward; `back`: file frames to which it may jump at any moment.
     """
 
@@ -51,13 +51,13 @@ class Head(NamedTuple):
 
 
 Heads = dict[int, list[Head]]
-"""By source number: where it is read."""
+"""By source number: the positions where it is read."""
 
 
 class PrefetchPlan:
-    """Counts in pages what the desk's playheads say in frames. Reads the desk, changes nothing.
+    """Converts the desk's playheads from frames to pages. Reads the desk and changes nothing.
 
-    `read_ahead`: seconds of sound kept ahead of a playhead.
+    `read_ahead`: seconds of audio kept ahead of a playhead.
     """
 
     def __init__(self, desk: Desk, read_ahead: float = READ_AHEAD) -> None:
@@ -65,24 +65,24 @@ class PrefetchPlan:
         self._ahead = read_ahead
 
     def window(self, stem: Stem) -> int:
-        """Pages that a streamed stem needs: ahead, its cue, its beginning, back in a loop."""
+        """Pages that a streamed stem needs: ahead, cue, beginning and the start of a loop."""
         ahead = math.ceil(self._ahead * self._desk.sample_rate / stem.page_frames)
         start = self.ready_pages(stem)
         return ahead + 3 * start + 3
 
     def ready_pages(self, stem: Stem) -> int:
-        """Pages that have to be there before a start, at any rate."""
+        """Pages that must be in memory before a start, at any playback rate."""
         return 1 + math.ceil(READY * MAX_RATE * self._desk.sample_rate / stem.page_frames)
 
     def playheads(self) -> Heads:
-        """For every source that sounds: where it is read, and where it may jump."""
+        """For every source that plays: where it is read, and where it may jump."""
         heads: Heads = {}
         voices = self._desk.voices
         for slot in np.flatnonzero(voices["state"] != FREE):
             voice = voices[slot]
             places = [self._head(voice)]
             if voice["locked"]:
-                # The head that sounds: at the end of a loop it may be where the other is not yet.
+                # The audible head of keylock: at a loop's end it may be behind the other one.
                 places.append(places[0]._replace(position=int(voice["lock_cursor"])))
             for source in voice["sources"][: int(voice["stems"])]:
                 heads.setdefault(int(source), []).extend(places)
@@ -91,7 +91,7 @@ class PrefetchPlan:
     def _head(self, voice: Any) -> Head:
         loop_in, loop_out = int(voice["loop_in"]), int(voice["loop_out"])
         border = (loop_in, loop_out) if voice["loop"] else (0, 0)
-        # A loop that was left may be entered again, and a slip may end.
+        # A loop that was left may be re-entered, and slip mode may end.
         back: tuple[int, ...] = (loop_in,) if loop_out > loop_in else ()
         if voice["slip"]:
             back += (self._underneath(voice),)
@@ -99,7 +99,7 @@ class PrefetchPlan:
         return Head(int(voice["cursor"]), *border, step, back)
 
     def _underneath(self, voice: Any) -> int:
-        # Where a track that slips runs on to: of a synced one the clock and its grid say it.
+        # Position at which slip mode resumes; for a synced track it follows from clock and grid.
         if not voice["synced"] or voice["grid"] < 0:
             return max(0, int(voice["slip_place"]))
         clock = self._desk.clock
@@ -119,7 +119,7 @@ class PrefetchPlan:
         return max(0, int(place)) if math.isfinite(place) else 0
 
     def start_pages(self, stems: list[Stem], frame: int) -> Iterator[tuple[Stem, int]]:
-        """What has to be there to start at `frame`, the stems side by side."""
+        """Pages needed to start at `frame`, the stems side by side."""
         ready = [(stem, self.ready_pages(stem)) for stem in stems]
         for step in range(max(count for _, count in ready)):
             for stem, count in ready:
@@ -127,12 +127,14 @@ class PrefetchPlan:
                     yield stem, frame // stem.page_frames + step
 
     def ahead(self, stem: Stem, head: Head, seconds: float | None = None) -> Iterator[int]:
-        """Pages that a playhead comes to in `seconds` (None: as far as is read ahead): its loop
-        once, and what follows on it."""
+        """Pages that a playhead reaches in `seconds` (None: the read-ahead).
+
+        Includes its loop once, and what follows the loop.
+        """
         seconds = self._ahead if seconds is None else seconds
         size, step, pages = stem.page_frames, head.step, stem.pages
         page = min(head.position // size, pages - 1) if step < 0 else head.position // size
-        # The page behind the loop's last one, and the one that the loop goes on with.
+        # The page behind the end of the loop, and the page at which the loop repeats.
         border, again = -(-head.loop_out // size), head.loop_in // size
         if step < 0:
             border, again = again - 1, border - 1
@@ -147,7 +149,7 @@ class PrefetchPlan:
                 break
             yield page
             page += step
-        if head.loop_out:  # which it may leave at any moment
+        if head.loop_out:  # the loop may be left at any moment
             for ahead in range(self.ready_pages(stem)):
                 if 0 <= border + step * ahead < pages:
                     yield border + step * ahead
@@ -157,7 +159,7 @@ class PrefetchPlan:
                     yield page
 
     def kept(self, stem: Stem, heads: list[Head]) -> Iterator[int]:
-        """Pages that must not be let go of while it is read at these places."""
+        """Pages that must not be evicted while the stem is read at these positions."""
         for head in heads:
             yield max(0, head.position // stem.page_frames - 1)
             yield from self.ahead(stem, head)

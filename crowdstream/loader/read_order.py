@@ -1,4 +1,4 @@
-"""Which page is read next: the order of urgency."""
+"""Read order: the pages to read next, by urgency."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Page = tuple[Track, Stem, int]
 
 
 class ReadOrder:
-    """Looks through `tracks` for pages that are missing; says when one is ready or complete.
+    """Finds missing pages of `tracks`; reports when a track is ready or complete.
 
-    `read_ahead`: seconds ahead of playheads. `whole`: tracks that are not streamed are read to
-    their end.
+    `read_ahead`: seconds ahead of playheads. `whole`: read tracks that are not streamed to their
+    end.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ReadOrder:
         self._ahead = read_ahead
 
     def pages(self) -> Iterator[Page]:
-        """What is heard next, then starts, then what is heard later, then the rest of what fits."""
+        """Missing pages: urgent ones, then starts, then the read-ahead, then the rest."""
         tracks = list(self._tracks.values())
         if all(track.complete and track.ready for track in tracks):
             return
@@ -60,11 +60,11 @@ class ReadOrder:
                 yield from self._rest(track)
 
     def urgent(self) -> bool:
-        """Whether a page is missing that is about to be heard."""
+        """Whether a page is missing that is about to be played."""
         return next(self.heard(self._plan.playheads(), URGENT), None) is not None
 
     def heard(self, heads: Heads, seconds: float) -> Iterator[Page]:
-        """What the playheads come to within `seconds`."""
+        """Missing pages that the playheads reach within `seconds`."""
         for track in list(self._tracks.values()):
             if track.complete:
                 continue
@@ -79,7 +79,7 @@ class ReadOrder:
                 yield track, stem, page
 
     def _rest(self, track: Track) -> Iterator[Page]:
-        # The stems side by side, from the cue to the end and round; each page asked for once.
+        # The stems side by side, from the cue to the end and round; each page is requested once.
         longest = max(stem.pages for stem in track.stems)
         for turn in range(track.turn, longest):
             for stem in track.stems:

@@ -1,8 +1,7 @@
-"""A tag's tempo, checked against the sound of a track that nobody has analysed.
+"""Check the tempo in a track's tags against its audio, where the track is not analysed.
 
-Tags are rounded, and say nothing of where the beats are. So a loaded track is looked through, a
-second of its sound at a time, while the loader has nothing else to do. Nothing is read: its samples
-are in memory.
+Tags are rounded and don't contain the position of beats. The loader therefore examines a loaded
+track one second at a time while it is idle. Nothing is read: the samples are in memory.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import INT16
 from crowdstream.loader.prefetch import Stem
 
-MIN_SECONDS, MAX_SECONDS = 10.0, 1200.0  # of a track that is checked: shorter ones say little
+MIN_SECONDS, MAX_SECONDS = 10.0, 1200.0  # length of tracks to check: shorter ones are unreliable
 
 
 class PageSound:
-    """A stem's samples in the desk's pages, as the analysis takes them; see `analysis.source`."""
+    """A stem's samples in the desk's pages, as input of the analysis; see `analysis.source`."""
 
     def __init__(self, desk: Desk, stem: Stem, name: str) -> None:
         self.name = name
@@ -35,7 +34,7 @@ class PageSound:
         self._stem = stem
 
     def read(self, start: int, count: int) -> npt.NDArray[np.generic]:
-        """See `Sound`. A page that is not there is silence."""
+        """See `Sound`. Missing pages are read as silence."""
         stem, source = self._stem, self._desk.sources[self._stem.source]
         channels, int16 = int(source["channels"]), int(source["format"]) == INT16
         out = np.zeros((count, channels), np.int16 if int16 else np.float32)
@@ -53,10 +52,10 @@ class PageSound:
 
 
 class TempoCheck:
-    """Checks `said`, the beats a minute in a track's tags, a step at a time."""
+    """Checks `said`, the tempo in a track's tags in beats per minute, step by step."""
 
     def __init__(self, desk: Desk, stems: Sequence[Stem], said: float) -> None:
-        # Names would say which one is the drums; tags of stems are rare, and all of them count.
+        # Names could identify the drums, but tagged stems are rare: all stems are used.
         sounds = [PageSound(desk, stem, f"stem {number}") for number, stem in enumerate(stems)]
         self._said = said
         self._steps = extracting(sounds)
@@ -64,9 +63,9 @@ class TempoCheck:
         self.verdict = ""
 
     def step(self) -> bool:
-        """Look at the next second; False when it is done, and `verdict` says how it went:
+        """Examine the next second; False when done. `verdict` is then one of:
 
-        "confirmed", and `grid` is the one that the sound has; "refuted"; or "open".
+        "confirmed", with the grid of the audio in `grid`; "refuted"; or "open".
         """
         if self.verdict:
             return False

@@ -1,1 +1,1 @@
-"""What every part of the program may need of the system and of time, and none of them owns."""
+"""Operating-system helpers shared by all parts of the program."""

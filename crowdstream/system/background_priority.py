@@ -1,4 +1,4 @@
-"""Work that gives way to everything else, so that the sound never waits for it."""
+"""Run work at the lowest priority, so that audio never waits for it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import sys
 from pathlib import Path
 
 NICENESS = 19
-# Where nothing plays: such work then has its share beside other programs.
+# Set to "no" where nothing plays: such work then competes normally with other programs.
 VARIABLE = "CROWDSTREAM_GIVE_WAY"
-# psutil knows these numbers, but a process that shows waveforms has no other use for it.
+# psutil knows these numbers, but the process that draws waveforms has no other use for it.
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "i686": 289, "riscv64": 30}
 _IOPRIO_IDLE = 3 << 13  # class idle of IOPRIO_WHO_PROCESS, linux/ioprio.h
 
 
 def give_way() -> None:
-    """Have this process take processor and disk only when no other process wants them.
+    """Let this process use processor and disk only when no other process needs them.
 
-    For a process that leads a session of its own: Linux shares the processor between sessions
-    first (autogroup), where the niceness of one within a session counts for nothing. What the
-    system refuses stays as it is. With `CROWDSTREAM_GIVE_WAY=no` in the environment nothing
-    changes.
+    For a process that leads a session of its own: Linux first divides the processor among
+    sessions (autogroup), and niceness has no effect across sessions. Refusals by the system are
+    ignored. With `CROWDSTREAM_GIVE_WAY=no` in the environment nothing changes.
     """
     if os.environ.get(VARIABLE) == "no":
         return

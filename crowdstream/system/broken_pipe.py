@@ -1,4 +1,4 @@
-"""Standard output that nobody reads any more, as behind `| head`."""
+"""Handle standard output that is no longer read, as behind `| head`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 import sys
 from collections.abc import Callable
 
-# As a shell reports a program that SIGPIPE has ended.
+# The status that shells report for a program killed by SIGPIPE.
 UNREAD_STATUS = 128 + 13
 
 
 def while_read(run: Callable[[], int]) -> int:
-    """`run()`'s exit status; where its output is not read to the end, it ends without a word."""
+    """Return `run()`'s exit status; exit silently if its output is not read to the end."""
     try:
         try:
             return run()
-        finally:  # also of what argparse prints before it exits
+        finally:  # includes what argparse prints before it exits
             sys.stdout.flush()
     except BrokenPipeError:
-        # What is still in the buffer is flushed once more when the interpreter ends.
+        # The interpreter flushes the rest of the buffer once more at exit: discard it.
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return UNREAD_STATUS

@@ -1,4 +1,4 @@
-"""The environment of the processes that the server starts: without its secrets."""
+"""The environment of the server's child processes, without its secrets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 SECRETS = frozenset({"CROWDSTREAM_HTTP_TOKEN"})
-"""Variables that only the process that reads the settings needs."""
+"""Variables needed only by the process that reads the settings."""
 
 
 def child_environment(given: Mapping[str, str] | None = None, /, **more: str) -> dict[str, str]:
-    """A copy of `given`, or of this process's environment, with `more`, for a child.
+    """Copy `given`, or this process's environment, with `more` added, for a child process.
 
-    It finds this package, wherever it is started. What it runs is often code that reads files of
-    strangers: it does not learn what opens the page.
+    The child finds this package wherever it is started. Children often decode untrusted files,
+    so they don't receive the token of the page.
     """
     environment = dict(os.environ if given is None else given)
     for name in SECRETS:

@@ -1,4 +1,4 @@
-"""JSON from outside and for it: nested not too deeply, with numbers that JSON knows."""
+"""JSON from and for other programs: limited nesting, and only numbers that JSON has."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import json
 import math
 from typing import Any
 
-MAX_DEPTH = 32  # of lists and objects in each other
+MAX_DEPTH = 32  # of nested lists and objects
 
 
 def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def read_json(text: str | bytes) -> Any:
-    """What a text says. Raises `ValueError` for what is no JSON, or nested too deeply.
+    """Parse a text. Raises `ValueError` for invalid JSON, or if it is nested too deeply.
 
-    NaN and Infinity are no JSON, though Python reads them.
+    NaN and Infinity are refused: they are not JSON, although Python accepts them.
 
-    How deep Python itself can read depends on its version and on who calls; and what it can read
-    it can't always write again, or hand to control.
+    Python's own limit of nesting depends on its version and on the caller; and not everything
+    that it can read can be written again or sent to control.
     """
     try:
         said = json.loads(text, parse_constant=_refuse_constant)
@@ -39,7 +39,7 @@ def read_json(text: str | bytes) -> Any:
 
 
 def encoded(message: Any) -> str:
-    """A message as JSON; numbers that JSON does not know become null."""
+    """A message as JSON; numbers that JSON does not have become null."""
     try:
         return json.dumps(message, separators=(",", ":"), allow_nan=False)
     except ValueError:

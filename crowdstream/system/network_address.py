@@ -1,4 +1,4 @@
-"""Addresses of the network as sockets and people write them: what they are and whose."""
+"""Network addresses as sockets and people write them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import ipaddress
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-SENDER_BITS = 64  # of an IPv6 address: one machine may have any number of addresses below that
-_MAPPED_BITS = 96  # of ::ffff:0:0/96, the IPv4 addresses written as IPv6
+SENDER_BITS = 64  # of an IPv6 address: one machine may own all addresses of a /64
+_MAPPED_BITS = 96  # of ::ffff:0:0/96, IPv4-mapped IPv6 addresses
 
 
 def plain_address(host: str) -> Address | None:
-    """The address that a socket gives as text, without scope, IPv4 also where it is mapped.
+    """Parse an address as given by a socket, without its scope; IPv4-mapped becomes IPv4.
 
-    None for a name.
+    Returns None for a host name.
     """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -24,7 +24,7 @@ def plain_address(host: str) -> Address | None:
 
 
 def plain_network(text: str) -> Network:
-    """A network, IPv4 also where it is mapped. Raises ValueError."""
+    """Parse a network; an IPv4-mapped one becomes IPv4. Raises ValueError."""
     network = ipaddress.ip_network(text)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= _MAPPED_BITS:
         mapped = network.network_address.ipv4_mapped
@@ -34,13 +34,13 @@ def plain_network(text: str) -> Network:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, an address or `localhost`, is this machine alone."""
+    """Whether a host, an address or `localhost`, is the loopback interface."""
     address = plain_address(host)
     return host.lower().rstrip(".") == "localhost" if address is None else address.is_loopback
 
 
 def is_everywhere(host: str) -> bool:
-    """Whether a host to listen on, such as `::`, stands for all addresses of this machine."""
+    """Whether a host to listen on, such as `::`, means all addresses of this machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -48,7 +48,7 @@ def is_everywhere(host: str) -> bool:
 
 
 def same_sender(host: str) -> str:
-    """What an address is counted under: itself, or its IPv6 /64."""
+    """The key under which a sender's address is counted: itself, or its IPv6 /64."""
     address = plain_address(host)
     if address is None:
         return host
@@ -58,6 +58,6 @@ def same_sender(host: str) -> str:
 
 
 def shown_address(address: tuple[str, int]) -> str:
-    """A socket address as a person reads it: 10.0.0.1:9000, or [fd00::1]:9000."""
+    """Format a socket address for people: 10.0.0.1:9000, or [fd00::1]:9000."""
     host = str(plain_address(address[0]) or address[0])
     return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"

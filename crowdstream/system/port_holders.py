@@ -1,4 +1,4 @@
-"""Which process has a port, and which of two ports is free."""
+"""Find processes that hold a port, and free ports."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 INODE = 9  # column of /proc/net/udp and /proc/net/tcp
 STATE = 3
-LISTENS = "0A"  # a TCP socket that waits for connections; UDP knows no such state
+LISTENS = "0A"  # state of a listening TCP socket; UDP has no such state
 MAX_COMMAND_CHARS = 60
 
 
 def port_holders(kind: str, number: int, root: Path = Path("/")) -> list[str]:
-    """The processes that have a port open: "process 4711 (sclang)".
+    """Describe the processes that have a port open: "process 4711 (sclang)".
 
-    `kind` is "udp" or "tcp"; `root` stands before /proc. Only the processes that this user may look
-    into are found: those of its own, and for root all.
+    `kind` is "udp" or "tcp"; `root` is the parent folder of /proc. Only processes that this user
+    may inspect are found: the user's own, or all for root.
     """
     inodes = set(_inodes(root / "proc" / "net" / kind, number, kind == "tcp"))
     inodes |= set(_inodes(root / "proc" / "net" / f"{kind}6", number, kind == "tcp"))
@@ -36,21 +36,21 @@ def port_holders(kind: str, number: int, root: Path = Path("/")) -> list[str]:
 
 
 def in_use_by(kind: str, number: int) -> str:
-    """Who has a port, in words: "in use by process 4711 (sclang)".
+    """Name the process that holds a port: "in use by process 4711 (sclang)".
 
-    Of processes that share it, as those of a server do, the first.
+    If several processes share it, as those of a server do, the first is named.
     """
     holders = port_holders(kind, number)
     return f"in use by {holders[0] if holders else 'a program of another user'}"
 
 
 def is_free(kind: str, host: str, number: int) -> bool:
-    """Whether a server can listen there now. A host that this machine does not have is not free."""
+    """Whether a server can listen there now; False for an address this machine does not have."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     way = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
     with socket.socket(family, way) as trial:
         if kind == "tcp":
-            # As the web process does: connections that have just ended do not hold a port.
+            # Like the web process: connections that have just closed don't block the port.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, number))
@@ -62,7 +62,7 @@ def is_free(kind: str, host: str, number: int) -> bool:
 
 
 def free_port(kind: str = "udp", host: str = "127.0.0.1") -> int:
-    """A port that nobody has on this machine now."""
+    """Return a port that is free on this machine now."""
     way = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, way) as trial:
         trial.bind((host, 0))
@@ -70,7 +70,7 @@ def free_port(kind: str = "udp", host: str = "127.0.0.1") -> int:
 
 
 def _inodes(table: Path, number: int, listens: bool) -> Iterator[str]:
-    # What the links of the sockets with this port lead to.
+        # The socket links (see /proc/*/fd) of the sockets with this port.
     with contextlib.suppress(OSError), table.open(encoding="ascii") as lines:
         for line in lines:
             words = line.split()
@@ -83,7 +83,7 @@ def _inodes(table: Path, number: int, listens: bool) -> Iterator[str]:
 
 
 def _links(folder: Path) -> Iterator[str]:
-    # Where the links of a folder lead, as far as this user may see them.
+    # The targets of the links in a folder, as far as this user may read them.
     with contextlib.suppress(OSError):
         for link in folder.iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile

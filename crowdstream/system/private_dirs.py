@@ -1,6 +1,6 @@
-"""Folders that nobody else can write to: what lies there is loaded as code.
+"""Folders that only this user can write to, because their contents are loaded as code.
 
-numba keeps compiled kernels as pickles, and whoever can put a file there can have it carried out.
+numba stores compiled kernels as pickles: whoever can place a file there can have it executed.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class NotPrivate(OSError):
-    """A folder belongs to somebody else, or others may write to it."""
+    """A folder that belongs to another user, or that others may write to."""
 
 
 def check_private(folder: Path) -> None:
-    """Raises `NotPrivate`, saying why, unless `folder` is this user's and closed to others.
+    """Check that `folder` belongs to this user and is closed to others.
 
-    A link to a folder has to be this user's, too.
+    Raises `NotPrivate` with the reason. A symbolic link to a folder must be this user's, too.
     """
     user = os.geteuid()
     for status in (folder.lstat(), folder.stat()):
         if status.st_uid != user:
             raise NotPrivate(f"{folder} belongs to user {status.st_uid}, not to {user}")
     if not stat.S_ISDIR(status.st_mode):
-        raise NotPrivate(f"{folder} is no folder")
+        raise NotPrivate(f"{folder} is not a folder")
     if status.st_mode & _OTHERS_WRITE:
         raise NotPrivate(f"others may write to {folder}: chmod go-w {folder}")
 
 
 def make_private(base: Path, *names: str) -> Path:
-    """The folder `base/name/name`; every one from the first name on is this user's alone.
+    """Create the folder `base/name/name`; from the first name on, only this user may write.
 
-    One that was made open to others, as a umask of 002 does, is closed, and what was in it goes.
-    Raises `OSError` where that can't be had, `NotPrivate` where somebody else has made one.
+    A folder that is open to others, as after a umask of 002, is closed and emptied. Raises
+    `OSError` where that is impossible, `NotPrivate` where another user owns a folder.
     """
     base.mkdir(parents=True, exist_ok=True)
     folder, opened = base, False

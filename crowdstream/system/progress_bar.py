@@ -1,4 +1,4 @@
-"""A bar on a terminal: what is done of something, and how long the rest takes."""
+"""A progress bar on a terminal, with the time left."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ REFRESH_A_SECOND = 4
 
 
 class ProgressBar:
-    """Stands on the last line of `out`, a terminal, until it is closed; then nothing is left."""
+    """Occupies the last line of the terminal `out` until it is closed, and then disappears."""
 
     def __init__(self, out: TextIO, description: str = "") -> None:
-        # Rich takes a tenth of a second to import, and most commands show no bar.
+        # Importing Rich takes a tenth of a second, and most commands show no bar.
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -24,13 +24,13 @@ class ProgressBar:
         self._task = self._bar.add_task(description, total=None, left="")
 
     def describe(self, description: str) -> None:
-        """Another text before the bar."""
+        """Change the text before the bar."""
         self._bar.update(self._task, description=description)
 
     def show(
         self, description: str, completed: float, total: float, seconds: float | None = None
     ) -> None:
-        """`completed` of `total` are done; `seconds` are left, where that can be told."""
+        """Show `completed` of `total`, and the `seconds` left if they are known."""
         left = "" if seconds is None else f"{clock(seconds)} left"
         self._bar.update(
             self._task, description=description, completed=completed, total=total, left=left
@@ -41,12 +41,12 @@ class ProgressBar:
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds as a player shows them: 3:05, 1:02:03."""
+    """Format a duration as players do: 3:05, 1:02:03."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,4 +1,4 @@
-"""How long to wait before something that has ended is started again."""
+"""Restart policy: exponential back-off before a process is restarted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 
 
 class RestartPolicy:
-    """Pauses that double while what is started ends again, and begin anew once it has lasted.
+    """Delays that double with every failure in a row and reset after a long life.
 
-    `first`: the shortest; `longest`: none is longer. `at_once`: the first start of a row waits
-    for nothing. `settled`: seconds after which an end is the first one in a row.
+    `first`: the shortest delay in seconds; `longest`: the upper limit. `at_once`: no delay before
+    the first restart. `settled`: a process that lived longer than this many seconds had settled,
+    and its end counts as the first failure in a row.
     """
 
     def __init__(
@@ -20,10 +21,10 @@ class RestartPolicy:
         self._settled = settled
         self._begin = 0.0 if at_once else first
         self.next_pause = self._begin
-        """What `pause` gives next, unless what has ended had settled."""
+        """Next result of `pause`, unless the process had settled."""
 
     def pause(self, lived: float = 0.0) -> float:
-        """Seconds to wait now, for what has lived that long; the next time it is twice that."""
+        """Seconds to wait after a process that lived `lived` seconds; doubles for the next time."""
         if lived > self._settled:
             self.reset()
         pause = self.next_pause
@@ -31,5 +32,5 @@ class RestartPolicy:
         return pause
 
     def reset(self) -> None:
-        """It does what it should: the next end is the first one in a row."""
+        """Reset the delay: the process works as it should."""
         self.next_pause = self._begin

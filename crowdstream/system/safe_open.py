@@ -1,8 +1,8 @@
-"""Opening files that have to lie inside given folders, also while somebody moves links about.
+"""Open files only inside given folders, even while an attacker replaces files by links.
 
-A path is resolved first, and then walked from its folder down, one name at a time and without
-following any link. What is a link by then was put there after the path was resolved, and is
-refused. (`openat2` with RESOLVE_BENEATH does the same in one call; Python has no way to it.)
+A path is resolved first. Then it is walked from its root down, one name at a time, without
+following links: a link found there was created after the path was resolved, and is refused.
+(`openat2` with RESOLVE_BENEATH does this in one call, but Python does not offer it.)
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-MAX_SPELLINGS = 100_000  # entries of a folder among which a name is looked for
+MAX_SPELLINGS = 100_000  # entries of a folder that are searched for a name
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def real_path(path: Path) -> Path:
-    """`path` without '~', '..' and links, as its names are spelled on disk.
+    """Resolve '~', '..' and links in `path`, and spell its names as on disk.
 
-    Raises `OSError` where it can't be a path.
+    Raises `OSError` for an invalid path.
     """
     try:
         real = nearest_spelling(path.expanduser()).resolve()
-    except (RuntimeError, ValueError) as error:  # links in a circle, no such user, a zero byte
+    except (RuntimeError, ValueError) as error:  # circular links, unknown user, a zero byte
         raise OSError(errno.ENOENT, str(error)) from None
-    # From Python 3.13 on, a circle is returned as it is.
+    # From Python 3.13 on, a circular link is returned unchanged.
     try:
         circle = stat.S_ISLNK(real.lstat().st_mode)
     except OSError as error:
@@ -40,10 +40,10 @@ def real_path(path: Path) -> Path:
 
 
 def nearest_spelling(path: Path) -> Path:
-    """`path`, with names as they are on disk where only their accents are encoded otherwise.
+    """Spell the names in `path` as on disk where only the encoding of accents differs.
 
-    'é' is one character (NFC) or two (NFD, as macOS writes it); people can't see which. What is
-    there under the very name that is asked for goes first.
+    'é' is one character (NFC) or two (NFD, as written by macOS), which look the same. An exact
+    match takes precedence.
     """
     try:
         if os.path.lexists(path) or str(path).isascii():
@@ -67,21 +67,21 @@ def _spelled(folder: Path, name: str) -> str:
                 if unicodedata.normalize("NFC", entry.name) == wanted:
                     return entry.name
     except OSError:
-        pass  # the name stays as it is, and whoever opens it says what is wrong
+        pass  # the name stays unchanged, and opening it reports the error
     return name
 
 
 def root_of(real: Path, roots: Sequence[Path]) -> Path | None:
-    """The real path of the first of `roots` that a real path is in, or is; None without one."""
+    """The resolved path of the first of `roots` that contains or equals a real path, or None."""
     reals = (real_path(root) for root in roots)
     return next((root for root in reals if real.is_relative_to(root)), None)
 
 
 def open_inside(path: Path, roots: Sequence[Path], flags: int, mode: int = 0o666) -> int:
-    """A descriptor of the file at `path`, as `os.open` gives it, if it lies inside `roots`.
+    """Open the file at `path` if it lies inside `roots`; returns a descriptor like `os.open`.
 
-    Without roots any file may be opened. Raises `OSError`, with EXDEV for what lies outside and
-    with ELOOP or ENOTDIR for what has become a link meanwhile.
+    Without roots any file may be opened. Raises `OSError`: EXDEV if the file lies outside, ELOOP
+    or ENOTDIR if part of the path has become a link meanwhile.
     """
     if not roots:
         return os.open(path, flags | os.O_CLOEXEC, mode)
@@ -105,8 +105,8 @@ def remove_inside(path: Path, roots: Sequence[Path]) -> None:
 
 
 def open_to_read(path: Path, roots: Sequence[Path]) -> BinaryIO:
-    """A regular file inside `roots`, open for reading bytes; never waits. Raises `OSError`."""
-    # O_NONBLOCK: opening a named pipe must not wait for somebody to write into it.
+    """Open a regular file inside `roots` for reading bytes. Never blocks. Raises `OSError`."""
+    # O_NONBLOCK: opening a named pipe must not block until a process writes to it.
     fd = open_inside(path, roots, os.O_RDONLY | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
@@ -117,7 +117,7 @@ def open_to_read(path: Path, roots: Sequence[Path]) -> BinaryIO:
 
 
 def _open_folder(path: Path, roots: Sequence[Path]) -> tuple[int, str]:
-    # The folder that the file is in, and the file's name there.
+    # A descriptor of the folder that contains the file, and the file's name.
     real = real_path(path)
     root = root_of(real, roots)
     if root is None:

@@ -1,10 +1,10 @@
-"""Processes that read files of strangers do without the network and without most of the disk.
+"""Sandbox for processes that read untrusted files: no network, and little of the disk.
 
-Decoders have faults, and a file that uses one would act as the server's user. So the loader, what
-makes waveforms, and what these start may open no socket but a local one (seccomp), write to nothing
-but their caches, and, where there are media folders, read nothing else below a home (Landlock).
-Both hold for the rest of a process's life and for its children. Where the kernel has one of them
-not, the process runs without it: `Report` says so, and `crowdstream doctor` does.
+Decoders have faults, and a file that exploits one would act as the server's user. Therefore the
+loader, the waveform process and their children can open local sockets only (seccomp), write only
+to their caches, and, if there are media folders, read nothing else in home folders (Landlock).
+Both restrictions last for the life of a process and apply to its children. If the kernel lacks
+one of them, the process runs without it, which `Report` and `crowdstream doctor` show.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pathlib import Path
 from crowdstream.system.child_environment import PROJECT
 
 VARIABLE = "CROWDSTREAM_SANDBOX"
-"""With "no" in it nothing is restricted."""
+"""Set to "no" to disable all restrictions."""
 
-# include/uapi/linux/landlock.h; the system calls have these numbers on every architecture.
+# include/uapi/linux/landlock.h; the system call numbers are the same on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""How many rights there are, by version."""
+"""Number of access rights by version."""
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
 
@@ -49,7 +49,7 @@ _AF_UNIX = 1
 
 @dataclass(frozen=True)
 class Report:
-    """What holds. `missing`: why something does not, empty if all does."""
+    """Restrictions in force. `missing`: why some are not; empty if all are."""
 
     network: bool
     files: bool
@@ -57,21 +57,21 @@ class Report:
 
 
 def landlock_version() -> int:
-    """The kernel's version of Landlock; 0: none."""
+    """The kernel's version of Landlock; 0 if it has none."""
     libc = ctypes.CDLL(None, use_errno=True)
     return max(0, int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)))
 
 
 def has_seccomp() -> bool:
-    """Whether the kernel filters system calls, on a machine whose numbers are known here."""
+    """Whether the kernel filters system calls, and their numbers are known for this machine."""
     libc = ctypes.CDLL(None, use_errno=True)
-    # No filter there: EFAULT, where filters can be set at all.
+    # A null pointer as filter: EFAULT means that filters are supported.
     libc.prctl(_SET_SECCOMP, _FILTER, None, 0, 0)
     return platform.machine() in _SYSTEMS and ctypes.get_errno() == errno.EFAULT
 
 
 def available() -> Report:
-    """What would hold on this machine."""
+    """The restrictions that are possible on this machine."""
     network, version = has_seccomp(), landlock_version()
     missing = []
     if not network:
@@ -85,7 +85,7 @@ def available() -> Report:
 
 
 def own_folders() -> list[Path]:
-    """Where these processes keep what they make, below the home or where the environment says."""
+    """Folders for the data of these processes, in the home or set by environment variables."""
     home = os.path.expanduser("~")
     found = [
         Path(os.environ.get("XDG_CACHE_HOME") or Path(home) / ".cache", "crowdstream"),
@@ -97,10 +97,10 @@ def own_folders() -> list[Path]:
 
 
 def confine(roots: Sequence[Path], caches: Iterable[Path] | None = None) -> Report:
-    """Restrict this process, before it has threads, and all that it starts.
+    """Restrict this process, before it has threads, and its future children.
 
-    `roots`: the media folders; without any, what may be read is not restricted. `caches`: folders
-    that may be written to, `own_folders()` unless they are given.
+    `roots`: the media folders; without any, reading is not restricted. `caches`: folders that
+    may be written to; the default is `own_folders()`.
     """
     caches = own_folders() if caches is None else caches
     if os.environ.get(VARIABLE) == "no":
@@ -115,7 +115,7 @@ def confine(roots: Sequence[Path], caches: Iterable[Path] | None = None) -> Repo
 
 
 def readable(roots: Sequence[Path]) -> list[Path]:
-    """What may be read: everything without `roots`; else these, and what is not below a home."""
+    """Paths that may be read: all without `roots`; else these and everything outside homes."""
     if not roots:
         return [Path("/")]
     homes = [Path("/home"), Path("/root")]
@@ -131,8 +131,8 @@ def readable(roots: Sequence[Path]) -> list[Path]:
 
 
 def _outside(folder: Path, homes: Sequence[Path], found: list[Path]) -> None:
-    # What is in a folder, but for homes and for what leads to them. A rule for a link would be one
-    # for its target, which may be a home; any other target is found by its own name.
+    # The contents of a folder, except homes and their parents. A rule for a link would apply to
+    # its target, which may be a home; other targets are found under their own names.
     with suppress(OSError):
         for entry in folder.iterdir():
             if entry in homes or entry.is_symlink():
@@ -144,8 +144,8 @@ def _outside(folder: Path, homes: Sequence[Path], found: list[Path]) -> None:
 
 
 def _lasting(root: Path) -> Path:
-    # A rule is about a folder, not about its name: where another disk may be mounted later, or a
-    # folder made, that has to be below what may be read.
+    # A rule applies to a folder, not to its name. If another disk may be mounted there later or
+    # the folder created, its parent must be readable.
     with suppress(OSError):
         real = root.resolve()
         if any(real.iterdir()):
@@ -165,7 +165,7 @@ def _close_files(
         for path in readable(roots):
             _add(libc, ruleset, path, _READ)
         for path in caches:
-            with suppress(OSError):  # a rule needs something that is there
+            with suppress(OSError):  # a rule needs an existing folder
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (*caches, Path(tempfile.gettempdir()), Path("/dev"), Path("/proc/self")):
             _add(libc, ruleset, path, rights)
@@ -177,7 +177,7 @@ def _close_files(
 def _add(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
     try:
         file = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:  # it is not there, so nothing in it can be
+    except OSError:  # does not exist, and neither does anything in it
         return
     try:
         if not os.path.isdir(path):
@@ -189,10 +189,10 @@ def _add(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
 
 
 def network_filter(machine: str) -> bytes:
-    """The filter, in BPF: no sockets but local ones, neither by io_uring."""
+    """The BPF filter that refuses non-local sockets, including those made through io_uring."""
     architecture, socket_call = _SYSTEMS[machine]
     refuse, allow = _ERRNO | errno.EACCES, _ALLOW
-    # Each: operation, how many to skip if it holds, and if not, value.
+    # Each step: operation, steps to skip if true, steps to skip if false, value.
     steps = [
         (_LOAD, 0, 0, 4),  # the architecture
         (_EQUAL, 0, 7, architecture),

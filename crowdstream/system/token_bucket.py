@@ -1,4 +1,4 @@
-"""How much of something may be had: so much a second in the long run, so much at once."""
+"""Token bucket: a rate limit that allows bursts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """`rate` tokens come back each second, `burst` is the most there can be, and the beginning.
+    """Refills with `rate` tokens per second, up to `burst`, with which it starts.
 
-    `now`: seconds on `clock`, for who has asked it already; left out, it is asked.
+    `now`: the time on `clock` in seconds, for callers that have read it already.
     """
 
     __slots__ = ("_at", "_burst", "_clock", "_left", "_rate")
@@ -25,23 +25,23 @@ class TokenBucket:
         self._left, self._at = burst, clock() if now is None else now
 
     def take(self, tokens: float = 1.0, now: float | None = None) -> bool:
-        """Take `tokens`; False, and nothing is taken, where there are not so many."""
+        """Take `tokens`; if there are fewer, takes nothing and returns False."""
         if self._filled(now) < tokens:
             return False
         self._left -= tokens
         return True
 
     def charge(self, tokens: float, now: float | None = None) -> None:
-        """Take `tokens` whether there are so many or not: who is in debt waits for longer."""
+        """Take `tokens` even if there are fewer: the bucket goes into debt."""
         self._filled(now)
         self._left -= tokens
 
     def wait(self, tokens: float = 1.0, now: float | None = None) -> float:
-        """Seconds until there are so many tokens; 0: there are."""
+        """Seconds until `tokens` are available; 0 if they are."""
         return max(0.0, (tokens - self._filled(now)) / self._rate)
 
     def left(self, now: float | None = None) -> float:
-        """Tokens that there are; in debt it is below 0."""
+        """Available tokens; negative in debt."""
         now = self._clock() if now is None else now
         return min(self._burst, self._left + self._rate * (now - self._at))
 

@@ -1,8 +1,8 @@
-"""TOML from outside, parsed in a time that its size bounds.
+"""Parse TOML from outside in a time bounded by its size.
 
 `tomllib` takes time proportional to the square of the number of parts of a dotted key, and to the
-product of a table's depth and the number of keys in it: 400 KB of `a.a.a. ... =1` take minutes. No
-file of ours nests deeper than three tables, so deep keys are refused before they are parsed.
+product of a table's depth and its number of keys: 400 KB of `a.a.a. ... =1` take minutes. None of
+our files nests deeper than three tables, so deep keys are refused before parsing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import tomllib
 from typing import Any
 
 MAX_KEY_PARTS = 16
-MAX_SIDECAR_BYTES = 1 << 16  # a grid of 512 anchors and 200 sections take a quarter of it
-MAX_SETTINGS_BYTES = 1 << 18  # the example with all its comments has 20 KB
+MAX_SIDECAR_BYTES = 1 << 16  # a grid of 512 anchors and 200 sections take up a quarter of it
+MAX_SETTINGS_BYTES = 1 << 18  # the example file with all its comments has 20 KB
 MAX_SET_BYTES = 1 << 20  # some two thousand tracks with their transitions
 
-# Every alternative matches where it is tried, or fails at once, and none can match in two ways:
-# the scan is linear. Strings over several lines can't be parts of keys; the quotes that end one may
-# follow one or two that belong to it.
+# The scan is linear: every alternative matches where it is tried or fails immediately, and none
+# can match in two ways. Multi-line strings can't be parts of keys; the quotes that end one may
+# follow one or two quotes that belong to it.
 _TOKENS = re.compile(
     r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*+(?:"{3,5})?'
     r"|'''(?:[^']|'{1,2}(?!'))*+(?:'{3,5})?"
@@ -29,7 +29,7 @@ _TOKENS = re.compile(
 
 
 class TomlError(ValueError):
-    """A text that is no TOML, or that is not parsed; `line` is 0 where no line is to blame."""
+    """Invalid or refused TOML; `line` is 0 where the error has no line."""
 
     def __init__(self, reason: str, line: int = 0) -> None:
         super().__init__(reason)
@@ -42,9 +42,9 @@ _AT_END = " (at end of document)"
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The values of a TOML text. Raises `TomlError`.
+    """Parse a TOML text. Raises `TomlError`.
 
-    The caller bounds the size of the text: time and memory are proportional to it.
+    The caller must limit the size of the text: time and memory are proportional to it.
     """
     check_keys(text)
     try:
@@ -63,7 +63,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def check_keys(text: str) -> None:
-    """Raise `TomlError` where a key or the name of a table has more than `MAX_KEY_PARTS` parts."""
+    """Raise `TomlError` where a key or table name has more than `MAX_KEY_PARTS` parts."""
     dots = 0
     for token in _TOKENS.finditer(text):
         kind = token.lastgroup
