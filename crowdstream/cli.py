@@ -17,14 +17,14 @@ usage: crowdstream COMMAND [options]
 
   demo      mix four generated tracks, with a server of its own (crowdstream demo --help)
   serve     run the server (crowdstream serve --help lists its options)
-  render    render a set to a sound file, faster than it plays (crowdstream render --help)
-  analyze   find tracks and what they are made of (crowdstream analyze --help)
+  render    render a set to a sound file, faster than real time (crowdstream render --help)
+  analyze   find tracks and analyze them (crowdstream analyze --help)
   plan      plan a set of analysed tracks (crowdstream plan --help)
   dj        play a set or a folder on a running server (crowdstream dj --help)
-  simulate-crowd  send a crowd's movement, for trying it out
+  simulate-crowd  send the movement of a simulated crowd, for testing
   top       show decks, meters and health of a running server (crowdstream top --help)
-  doctor    look at this machine and say what to change (crowdstream doctor --help)
-  compile   compile the kernels, so that the first start is as fast as any
+  doctor    check this machine and recommend changes (crowdstream doctor --help)
+  compile   compile the kernels, so that the first start is as fast as later ones
   reference write the generated pages of the documentation: crowdstream reference docs/reference
             (without a folder: print the OSC reference)
   --version print the version
@@ -32,7 +32,7 @@ usage: crowdstream COMMAND [options]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`crowdstream COMMAND ...`; returns the exit status."""
+    """Run `crowdstream COMMAND ...`; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return while_read(lambda: _run(arguments))
 
@@ -95,14 +95,14 @@ def _run(arguments: list[str]) -> int:
 
 
 def compile_kernels() -> int:
-    """Compile every kernel into the cache, and delete those of old versions."""
+    """Compile every kernel into the cache, and delete kernels of old versions."""
     begin = time.monotonic()
     from crowdstream.engine.jit import kernel_cache
     from crowdstream.engine.jit.part_store import PartStore
     from crowdstream.engine.jit.stale_caches import prune
     from crowdstream.engine.precompiled import compile_here
 
-    # First: the file of machine code is old, too, where nothing notes when it was read.
+    # Before compiling: where access times are not recorded, files in use look old, too.
     deleted = prune([kernel_cache.folder()])
     with contextlib.suppress(OSError):
         PartStore(kernel_cache.parts_folder()).prune()
@@ -110,7 +110,7 @@ def compile_kernels() -> int:
         compile_here()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")
     if deleted:
-        print(f"deleted those of {deleted} older versions, not used for a month")
+        print(f"deleted the kernels of {deleted} older versions, unused for a month")
     return 0
 
 

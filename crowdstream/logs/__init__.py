@@ -1,10 +1,10 @@
-"""Logs: where lines go, in which form, and that they never hold anything up.
+"""Logging to standard error and to a file, without ever blocking the thread that logs.
 
     set_up(settings)          # once in each process that logs
 
-Each target (standard error, the log file) has a queue and a thread of its own. Whoever logs only
-puts a line into the queues, so neither a full pipe nor a stalled card stops a thread that has work
-to do. What waits is limited; what is left out is counted and told.
+Each target (standard error, the log file) has a queue and a thread of its own. The logging thread
+only puts a line into the queues, so that neither a full pipe nor a stalled card blocks it. Queues
+are limited; dropped lines are counted and reported.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ STDERR = 2
 
 
 def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
-    """Log to standard error and, where `log_file` names one, to a file as well.
+    """Log to standard error and, if `log_file` is set, to a file as well.
 
-    May be called again; what was set up before is closed. It never fails: a log file that can't
-    be written is told on standard error, once.
+    May be called again; earlier handlers are closed. Never fails: if the log file can't be
+    written, this is reported on standard error, once.
     """
     end()
     root = logging.getLogger()
@@ -49,9 +49,9 @@ def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
 
 
 def end() -> None:
-    """Write what waits, within a second or two, and undo `set_up`: its threads and files are gone.
+    """Undo `set_up`: write queued lines, within a second or two, and close threads and files.
 
-    Not needed where the process ends.
+    Not needed at the end of the process.
     """
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, AsyncHandler)]:
@@ -60,15 +60,18 @@ def end() -> None:
 
 
 def fatal(text: str) -> None:
-    """Say why the program ends: in the log file and the journal as an error, as JSON where that
-    was asked for, and to a person at a terminal as one plain line."""
+    """Report why the program ends.
+
+    The log file and the journal receive an error record, as JSON if that is configured; a person
+    at a terminal reads one plain line.
+    """
     record = logging.LogRecord("crowdstream", logging.ERROR, "", 0, text, None, None)
     plain = True
     for handler in logging.getLogger().handlers:
         if not isinstance(handler, AsyncHandler):
             continue
         if handler.to_person:
-            handler.flush()  # what was said before comes before
+            handler.flush()  # earlier lines come first
         else:
             handler.handle(record)
             plain = plain and handler.to_file
@@ -77,7 +80,7 @@ def fatal(text: str) -> None:
 
 
 def under_journal(environ: Mapping[str, str], fd: int = STDERR) -> bool:
-    """Whether `fd` leads to systemd's journal, which notes time and priority by itself."""
+    """Whether `fd` leads to systemd's journal, which records time and priority itself."""
     try:
         device, inode = environ.get("JOURNAL_STREAM", "").split(":")
         status = os.fstat(fd)
@@ -91,4 +94,4 @@ def _to_stderr(line: bytes) -> None:
         while line:
             line = line[os.write(STDERR, line) :]
     except OSError:
-        return  # nobody reads it any more
+        return  # standard error is closed

@@ -1,4 +1,4 @@
-"""A log handler whose lines are written by a thread of its own."""
+"""A log handler that writes its lines in a thread of its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from crowdstream.logs.throttle import LogThrottle
 
 MAX_WAITING = 2000  # lines: some seconds of a flood, and a few hundred kB
-FLUSH_SECONDS = 1.0  # a process that ends waits so long for what is not written yet
+FLUSH_SECONDS = 1.0  # limit for writing queued lines when a process ends
 
 
 class AsyncHandler(logging.Handler):
-    """Formats a record at once and has `write(line)` called for it later, from one thread.
+    """Formats records immediately and calls `write(line)` for them later, from one thread.
 
-    `write` may block for as long as it likes, which nobody but that thread notices, and must not
-    raise. When `MAX_WAITING` lines wait, more are left out and counted; their number is the next
-    line. Lines that are repeated are limited by `throttle`.
+    `write` may block, which affects only that thread, and must not raise. While `MAX_WAITING`
+    lines are queued, more are dropped and counted; the next line reports their number. `throttle`
+    limits repeated lines.
     """
 
     def __init__(
@@ -29,29 +29,29 @@ class AsyncHandler(logging.Handler):
         to_file: bool = False,
         throttle: LogThrottle | None = None,
     ) -> None:
-        """`closed` is called when no more will be written. `to_person` and `to_file` say who
-        reads it, and are kept as attributes."""
+        """`closed` is called after the last line. `to_person` and `to_file` describe the reader
+        and are kept as attributes."""
         super().__init__()
         self.to_person = to_person
         self.to_file = to_file
         self._write = write
         self._closed = closed
         self._throttle = throttle or LogThrottle()
-        self._guard = threading.RLock()  # of the throttle, which the thread looks at as well
-        # Of Python's queues the one that may be filled from anywhere, signal handlers included.
+        self._guard = threading.RLock()  # of the throttle, which the writing thread uses as well
+        # SimpleQueue is reentrant: it may be filled from anywhere, signal handlers included.
         self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._left_out = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record, unless too many like it have come; never waits for the target."""
+        """Queue a record unless it is throttled; never waits for the target."""
         try:
             with self._guard:
                 self._report()
                 if not self._throttle.allows(record):
                     return
-        except Exception:  # as below: the text could not be made
+        except Exception:  # as below: the message could not be formatted
             self.handleError(record)
             return
         if self._queue.qsize() >= MAX_WAITING:
@@ -60,24 +60,24 @@ class AsyncHandler(logging.Handler):
         try:
             if self._left_out:
                 count, self._left_out = self._left_out, 0
-                self._put(self._own(f"{count} lines were left out: they could not be written"))
+                self._put(self._own(f"{count} lines were dropped: they could not be written"))
             self._put(record)
-        except Exception:  # a message that does not fit its values must not stop who says it
+        except Exception:  # a message that does not fit its values must not stop the caller
             self.handleError(record)
 
     def complain(self, text: str) -> None:
-        """Say something about the log itself, on this target alone."""
+        """Log a message about the log itself, on this target only."""
         self.emit(self._own(text))
 
     def flush(self) -> None:
-        """Wait until what was said so far is written, but not longer than `FLUSH_SECONDS`."""
+        """Wait until all lines so far are written, for at most `FLUSH_SECONDS`."""
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             done = threading.Event()
             self._queue.put(done)
             done.wait(FLUSH_SECONDS)
 
     def close(self) -> None:
-        """Write what waits, within `FLUSH_SECONDS`, and end the thread."""
+        """Write queued lines within `FLUSH_SECONDS`, and end the thread."""
         if self._thread.is_alive():
             with self._guard:
                 self._report(all_of_them=True)

@@ -1,4 +1,4 @@
-"""Saying things: log lines that no flood can multiply, and lines that nobody has to read."""
+"""Limits on bursts of log lines, and output to a standard output that may be closed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-LINE_SECONDS = 1.0  # at most one line of a kind in this time; the others are counted
-BURST_SECONDS = 1.0  # for which the lines of a burst are counted
+LINE_SECONDS = 1.0  # at most one line of a kind in this time; others are counted
+BURST_SECONDS = 1.0  # the time in which the lines of a burst are counted
 BURST_OF_A_KIND = 10  # lines of one kind in this time
 BURST_OF_ALL = 50  # lines of all kinds together: a flood may use any number of kinds
 
 
 class Quiet:
-    """Says at most one line of each kind in `seconds`; the next says how many were left out."""
+    """Logs at most one line of each kind in `seconds`; the next reports how many were dropped."""
 
     def __init__(
         self, monotonic: Callable[[], float] = time.monotonic, seconds: float = LINE_SECONDS
@@ -27,7 +27,7 @@ class Quiet:
         self._left_out: dict[str, int] = {}
 
     def say(self, line: Callable[..., None], kind: str, text: str, *values: object) -> None:
-        """Call `line(text, *values)`, as a logger's method, unless one of this kind just was."""
+        """Call `line(text, *values)`, a logger's method, unless this kind was logged just now."""
         now = self._monotonic()
         if now - self._said.get(kind, -self._seconds) < self._seconds:
             self._left_out[kind] = self._left_out.get(kind, 0) + 1
@@ -39,7 +39,7 @@ class Quiet:
 
 
 class Burst:
-    """Lets through a few lines of each kind a second, and counts those it did not let through."""
+    """Admits a few lines of each kind per second, and counts the others."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -48,7 +48,7 @@ class Burst:
         self._left_out = 0
 
     def allows(self, kind: str) -> bool:
-        """Whether one more line of this kind may be said now; counts it either way."""
+        """Whether one more line of this kind may be logged now; counts it either way."""
         now = self._monotonic()
         if now - self._begun >= BURST_SECONDS:
             self._begun = now
@@ -60,7 +60,7 @@ class Burst:
         return True
 
     def left_out(self) -> int:
-        """How many lines were not let through, once their second is over; told only once."""
+        """Number of lines dropped, once their second is over; reported only once."""
         if not self._left_out or self._monotonic() - self._begun < BURST_SECONDS:
             return 0
         count, self._left_out = self._left_out, 0
@@ -68,9 +68,9 @@ class Burst:
 
 
 def say(text: str) -> None:
-    """Print to standard output; where nobody reads it any more, don't.
+    """Print to standard output, or do nothing if it is closed.
 
-    The text and its end go out as one, so no line of the log can come in between.
+    Text and line end are written together, so that no log line can come in between.
     """
     try:
         print(f"{text}\n", end="", flush=True)

@@ -1,4 +1,4 @@
-"""How a line of the log looks: text, text for systemd's journal, JSON."""
+"""Formats of log lines: text, text for systemd's journal, JSON."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-MAX_TEXT = 8000  # characters of a message; a file name of any length is one line of the log
+MAX_TEXT = 8000  # characters of a message; longer ones, such as with long file names, are cut
 
-# The priorities of syslog, as systemd's journal reads them at the beginning of a line.
+# Syslog priorities, which systemd's journal reads at the beginning of a line.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
 
 
@@ -21,35 +21,35 @@ class TextFormatter(logging.Formatter):
         super().__init__(form)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as text; more than one line where it comes with a traceback."""
+        """Format a record as text; several lines if it has a traceback."""
         text = super().format(record)
         return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " ..."
 
 
 class JournalFormatter(logging.Formatter):
-    """A priority in front of each line, and no time: the journal has its own."""
+    """Prefixes each line with a priority and omits the time, which the journal records itself."""
 
     def __init__(self, inner: logging.Formatter | None = None) -> None:
         super().__init__()
         self._inner = inner or TextFormatter("%(levelname)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as text; what has more lines has the priority in each."""
+        """Format a record as text, with the priority in each of its lines."""
         number = next(n for level, n in _PRIORITIES if record.levelno >= level)
         lines = self._inner.format(record).split("\n")
         return "\n".join(f"<{number}>{line}" for line in lines)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line.
+    """One JSON object per line.
 
     `time` (ISO 8601 in UTC, milliseconds), `level`, `logger`, `process` (its number), `message`;
-    `data`, an object of what the message is about, where that is known (`extra={"data": ...}`);
-    `error`, a traceback, where there is one.
+    `data`, an object with the message's values if there are any (`extra={"data": ...}`);
+    `error`, a traceback, if there is one.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as a JSON object, without a line break."""
+        """Format a record as a JSON object without a line break."""
         time = datetime.fromtimestamp(record.created, UTC)
         said: dict[str, Any] = {
             "time": time.isoformat(timespec="milliseconds"),
@@ -61,18 +61,18 @@ class JsonFormatter(logging.Formatter):
         if data := getattr(record, "data", None):
             said["data"] = _plain(data)
         if record.exc_info:
-            # The end of a traceback says what it was.
+            # The end of a traceback names the error.
             said["error"] = _text(self.formatException(record.exc_info)[-MAX_TEXT:])
         return json.dumps(said, ensure_ascii=False, allow_nan=False)
 
 
 def _text(text: str) -> str:
-    # File names may hold any bytes, JSON may not.
+    # File names may contain any bytes, JSON may not.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can say of a value: numbers of numpy as numbers, no infinities."""
+    """Convert a value for JSON: numpy numbers to Python numbers, infinities to null."""
     if isinstance(value, dict):
         return {_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A log file that never fills the card: it is cut into a few files of limited size."""
+"""A log file of limited total size: it is rotated through a few files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 
 FILE_BYTES = 2 << 20
 FILES = 5  # together 10 MiB: about five days of a status line every ten seconds
-MIN_FREE = 64 << 20  # bytes of the disk that are left to others, recordings above all
-RETRY_SECONDS = 1.0  # from a failure to the next try
+MIN_FREE = 64 << 20  # bytes of the disk to leave free, above all for recordings
+RETRY_SECONDS = 1.0  # between a failure and the next attempt
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class LogFile:
-    """`path` and, older each, `path.1` to `path.4`: at most `FILES * FILE_BYTES` together.
+    """`path` and the older `path.1` to `path.4`: at most `FILES * FILE_BYTES` together.
 
-    Any number of processes may write to one log. Each sees, before it writes, whether the file
-    still is the one that has the name, and only one at a time renames. For use by one thread.
+    Any number of processes may write to one log. Before writing, each checks whether its open
+    file still has the name, and only one at a time rotates. For use by one thread.
     `complain(text)` is called once for each kind of failure.
     """
 
@@ -36,8 +36,8 @@ class LogFile:
         self._complain = complain
         self._monotonic = monotonic
         self._fd = -1
-        self._torn = False  # the last line was written in part
-        self._missing = 0  # lines that were not written since the last that was
+        self._torn = False  # the last line was written only in part
+        self._missing = 0  # lines not written since the last successful one
         self._told: set[int | None] = set()
         self._retry = 0.0
 
@@ -70,7 +70,7 @@ class LogFile:
             self._told.add(error.errno)
             self._complain(
                 f"the log file {str(self._path)!r} can't be written ({error.strerror or error}): "
-                "the server goes on without it, and tries again"
+                "the server continues without it and retries"
             )
 
     def _append(self, data: bytes) -> None:
@@ -80,7 +80,7 @@ class LogFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _prepare(self, length: int) -> None:
-        """Have the file open, with room for `length` bytes. Raises `OSError`."""
+        """Open the file and make room for `length` bytes. Raises `OSError`."""
         if self._fd < 0 or not self._named(self._fd):
             self._open()
         space = os.fstatvfs(self._fd)
@@ -90,7 +90,7 @@ class LogFile:
             self._turn()
 
     def _named(self, fd: int) -> bool:
-        # Whether the open file still is the one of that name.
+        # Whether the open file is still the one with that name.
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(fd))
         except FileNotFoundError:
@@ -100,17 +100,17 @@ class LogFile:
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path, _APPEND, 0o640)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a pipe or a device would have its own rules
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # pipes and devices can't be rotated
             os.close(fd)
             raise OSError(errno.EINVAL, "it is not a regular file")
         self._fd = fd
 
     def _turn(self) -> None:
-        """Rename what is full, each file to the next older name; the oldest goes."""
+        """Rotate: rename each file to the next older name and delete the oldest."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Another process is at it, and goes on being if somebody stopped it.
+            # Another process is rotating, possibly for a long time if it was stopped.
             if os.fstat(self._fd).st_size > 2 * FILE_BYTES:
                 raise
             return
@@ -119,4 +119,4 @@ class LogFile:
             for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
                 with contextlib.suppress(FileNotFoundError):
                     newer.replace(older)
-        self._open()  # closing the other one unlocks it
+        self._open()  # closing the old file releases its lock

@@ -1,8 +1,8 @@
-"""Rate-limited logging: however often a line is repeated, few of them are written.
+"""Rate-limited logging: of lines that are repeated often, only a few are written.
 
-Lines are alike if logger and level are the same and so is the text; in warnings and errors,
-numbers are not compared, because a port, a time or a count differs each time. Warnings of one
-place in the program are limited together as well, since a flood may name something else each time.
+Lines count as alike if their logger, level and text are the same. In warnings and errors, numbers
+are ignored, because a port, a time or a count differs each time. In addition, warnings from one
+place in the program are limited together, since a flood may name something else each time.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-WINDOW_SECONDS = 10.0  # the first window; while lines are left out, each is twice as long
+WINDOW_SECONDS = 10.0  # the first window; it doubles while lines are dropped
 MAX_WINDOW_SECONDS = 320.0
-ALIKE = (5, 1)  # lines that are alike: in the first window, and in each of those that follow it
-ONE_PLACE = (100, 10)  # warnings and errors of one place in the program, likewise
-LOOK_SECONDS = 1.0  # between two looks for windows that have ended
-MAX_KINDS = 512  # that are remembered, those of the latest lines
+ALIKE = (5, 1)  # limits for lines that are alike: in the first window, and in each following one
+ONE_PLACE = (100, 10)  # the same for warnings and errors of one place in the program
+LOOK_SECONDS = 1.0  # between two checks for windows that have ended
+MAX_KINDS = 512  # kinds remembered, those of the latest lines
 KEY_CHARACTERS = 300
 _NUMBER = re.compile(r"\d+")
 
@@ -30,7 +30,7 @@ class _Window:
     example: logging.LogRecord
     begin: float
     seconds: float = WINDOW_SECONDS
-    follows: int = 0  # 1: lines were left out in the window before
+    follows: int = 0  # 1: lines were dropped in the preceding window
     passed: int = 0
     left_out: int = 0
 
@@ -53,7 +53,7 @@ class LogThrottle:
         self._look_at = 0.0
 
     def allows(self, record: logging.LogRecord) -> bool:
-        """Whether to write a record; counts it either way. Call `reports` before."""
+        """Whether to write a record; counts it either way. Call `reports` first."""
         now = self._monotonic()
         windows = []
         for key, limits in _kinds(record):
@@ -68,9 +68,9 @@ class LogThrottle:
         return True
 
     def reports(self, all_of_them: bool = False) -> list[logging.LogRecord]:
-        """A record for each kind of line that was left out in a window that has ended.
+        """Return a record for each kind of line that was dropped in a window that has ended.
 
-        `all_of_them`: also for the windows that have not.
+        `all_of_them`: include windows that have not ended.
         """
         now = self._monotonic()
         if now < self._look_at and not all_of_them:
@@ -90,7 +90,7 @@ class LogThrottle:
         return found
 
     def due(self) -> float | None:
-        """Seconds until `reports` has something to report; None: nothing was left out."""
+        """Seconds until `reports` has something to report; None if nothing was dropped."""
         ends = [window.end for window in self._windows.values() if window.left_out]
         if self._forgotten:
             ends.append(self._look_at)
@@ -126,5 +126,5 @@ def _report(window: _Window, now: float) -> logging.LogRecord:
     text = "%d more line%s like this in %.0f s: %s"
     values = (count, "" if count == 1 else "s", now - window.begin, example.getMessage())
     record = logging.LogRecord(example.name, example.levelno, "", 0, text, values, None)
-    record.__dict__["data"] = {"left_out": count}  # as `extra` does
+    record.__dict__["data"] = {"left_out": count}  # like `extra`
     return record

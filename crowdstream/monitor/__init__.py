@@ -1,1 +1,1 @@
-"""The monitor: what the ledger says, in words and numbers."""
+"""Monitoring: the engine's ledger and meters in readable units, and warnings with advice."""

@@ -1,4 +1,4 @@
-"""Readings: the ledger, the processes and the device, in units people use."""
+"""Health of ledger, processes and device, in units that people use."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PERCENTILES = (50, 99)
 
 
 def bin_edges_ns() -> np.ndarray:
-    """Upper edges of the ledger's histogram bins, nanoseconds; shape `(HISTOGRAM,)`."""
+    """Upper edges of the ledger's histogram bins in nanoseconds; shape `(HISTOGRAM,)`."""
     number = np.arange(HISTOGRAM)
     edges: np.ndarray = 1024.0 * 2.0 ** (number // 4) * (1 + (number % 4 + 1) / 4)
     return edges
 
 
 def percentile_ms(histogram: np.ndarray, percent: float) -> float:
-    """The time below which `percent` of the entries lie, to the bin's upper edge, in ms."""
+    """A percentile of a duration histogram in ms, rounded up to the edge of its bin."""
     total = int(histogram.sum())
     if total == 0:
         return 0.0
@@ -43,7 +43,7 @@ class Processes:
     _known: dict[str, psutil.Process] = field(default_factory=dict)
 
     def replace(self, names: Sequence[str], pids: dict[str, int]) -> None:
-        """These processes are others now, or are not there."""
+        """Update the process IDs of `names`; those missing from `pids` are not running."""
         for name in names:
             if name in pids:
                 self.pids[name] = pids[name]
@@ -52,7 +52,7 @@ class Processes:
                 self.cpu.pop(name, None)
 
     def read(self) -> None:
-        """Take a reading; CPU is in percent of one core since the reading before."""
+        """Measure CPU, in percent of one core since the previous call."""
         for name, pid in self.pids.items():
             with contextlib.suppress(psutil.Error):
                 known = self._known.get(name)
@@ -62,7 +62,7 @@ class Processes:
         self.peak = max(self.peak, sum(self.cpu.values()))
 
     def memory_mb(self, name: str) -> float:
-        """Resident memory of one of them in MB, 0 when it is not there."""
+        """Resident memory of a process in MB, 0 if it is not running."""
         known = self._known.get(name)
         try:
             return float(known.memory_info().rss) / 1e6 if known else 0.0
@@ -71,22 +71,22 @@ class Processes:
 
     @property
     def total(self) -> float:
-        """CPU of all of them, in percent of one core."""
+        """CPU of all processes, in percent of one core."""
         return sum(self.cpu.values())
 
 
 def sounding(desk: Desk) -> int:
-    """Number of voices that play; what is left of stopped ones does not count."""
+    """Number of voices that play, without stopped voices that are fading out."""
     return int(np.count_nonzero(desk.voices["state"][:VOICES] == PLAYING))
 
 
 def latency(desk: Desk) -> float:
-    """Seconds from callback to sound: what the device reports and the limiter's look-ahead."""
+    """Seconds from callback to output: the device's latency and the limiter's look-ahead."""
     return float(desk.clock["latency"]) + int(desk.limiter["delay"]) / desk.sample_rate
 
 
 def engine_readings(desk: Desk) -> dict[str, Any]:
-    """What the engine wrote down, as names and numbers (ms, frames, counts)."""
+    """The engine's ledger as names and numbers (ms, frames, counts)."""
     ledger = desk.ledger
     block = int(desk.header["block_frames"])
     gaps = [int(count) for count in ledger["gaps"]]

@@ -1,4 +1,4 @@
-"""What the engine has measured of the mixer's signals: peak, RMS and momentary loudness."""
+"""The engine's meters: peak, RMS and momentary loudness of the mixer's signals."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from crowdstream.desk.constants import (
     STEMS,
 )
 
-FLOOR = -70.0  # dB: nothing is shown as softer
-STEP = 0.1  # dB: a change smaller than that is none
+FLOOR = -70.0  # dB, the lowest level that is shown
+STEP = 0.1  # dB, the resolution: smaller changes are not reported
 MOMENTARY_HOPS = 40  # 400 ms
 LETTERS = "ABCD"[:DECKS]
 
@@ -28,7 +28,7 @@ Reading = tuple[float, float, float]
 
 
 def decibels(power: float, offset: float = 0.0) -> float:
-    """A mean square in dB, rounded to `STEP`, at least `FLOOR`."""
+    """Convert a mean square to dB, rounded to `STEP` and at least `FLOOR`."""
     if power <= 0.0:
         return FLOOR
     return max(FLOOR, round((offset + 10.0 * math.log10(power)) / STEP) * STEP)
@@ -49,19 +49,19 @@ PLACES = _places()
 
 
 class MeterReader:
-    """Reads the engine's ring of meters, from the moment it is made on."""
+    """Reads the engine's ring of meters, starting with the first value after its creation."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._seen = int(desk.metering["head"])
 
     def read(self, stems: bool = False) -> dict[str, Reading]:
-        """Each meter since the last call, by name: master, cue, A to D, with `stems` A/1 to D/8.
+        """Values of each meter since the last call: master, cue, A to D; with `stems` A/1 to D/8.
 
-        Empty while there is nothing new.
+        Empty if there are no new values.
         """
         head = int(self._desk.metering["head"])
-        # A hop is being written: the ring holds one less.
+        # The engine is writing one hop, so the ring holds one less.
         fresh = min(head - self._seen, METER_HOPS - 1)
         if fresh <= 0:
             return {}

@@ -1,4 +1,4 @@
-"""The watchman: says once a second at most what is going wrong, and what to do about it."""
+"""Warnings: report problems at most once per second, with advice on how to solve them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("crowdstream.monitor")
 
 WARN_SECONDS = 1.0
 BUSY_PERCENT = 80.0
-BUSY_READINGS = 5  # seconds in a row before a high CPU is worth a word
+BUSY_READINGS = 5  # seconds in a row with high CPU before a warning
 
 ADVICE = {
     "late_callback": "the system woke the engine late: give it real-time priority, or raise "
@@ -35,9 +35,9 @@ STALL_ADVICE = (
 
 
 class Watch:
-    """Compares readings a second apart. `tell(name, *values)` reaches subscribers.
+    """Compares readings one second apart. `tell(name, *values)` notifies subscribers.
 
-    `stall()`: for how many seconds the medium has not answered now or just before; 0: it does.
+    `stall()` returns the seconds of a current or very recent stall of the medium, 0 if none.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Watch:
         self._stall = stall
         self._next = time.monotonic() + WARN_SECONDS
         self._next_stats = time.monotonic() + stats_seconds
-        # What an earlier control has seen is not told again.
+        # Events reported by an earlier control process are not reported again.
         ledger = desk.ledger
         self._gaps = [int(count) for count in ledger["gaps"]]
         self._missing = int(ledger["missing_pages"])
@@ -69,7 +69,7 @@ class Watch:
         self._standing = False
 
     def tick(self, extra: Callable[[], dict[str, Any]]) -> None:
-        """Call often; does something once a second. `extra` gives control's own readings."""
+        """Check once per second; call this often. `extra` returns control's own readings."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -90,18 +90,18 @@ class Watch:
             log.info("%s", line, extra={"data": data})
 
     def _standstill(self) -> None:
-        # A device that is gone asks for nothing, so it flags nothing either.
+        # A device that is gone requests no blocks, so it flags no underruns either.
         blocks = int(self._desk.ledger["blocks"])
         moved, self._blocks = blocks != self._blocks, blocks
         if moved:
             if self._standing:
-                log.warning("the device asks for sound again")
+                log.warning("the device requests audio again")
             self._standing = False
         elif not self._standing:
             self._standing = True
             log.error(
-                "the device no longer asks for sound: see that it is plugged in and that the "
-                "sound server runs"
+                "the device no longer requests audio: check that it is plugged in and that the "
+                "sound server is running"
             )
 
     def _underruns(self) -> None:
@@ -132,7 +132,7 @@ class Watch:
             stall = self._stall()
             advice = STALL_ADVICE.format(stall) if stall else ADVICE["missing_page"]
             log.warning(
-                "%d gaps for want of a page: %s", new, advice,
+                "%d gaps because a page was missing: %s", new, advice,
                 extra={"data": {"cause": "missing_page", "missing_pages": new, "stall_s": stall}},
             )
             self._tell("/underrun", "missing_page", new, 0.0)
@@ -142,24 +142,25 @@ class Watch:
         over, guarded = int(ledger["over_budget"]), int(ledger["guarded"])
         if over != self._over:
             new, self._over = over - self._over, over
-            log.warning("%d blocks rendered slower than they sound: %s", new, ADVICE["slow_render"])
+            log.warning("%d blocks took longer to render than to play: %s", new,
+                        ADVICE["slow_render"])
         if guarded != self._guarded:
             new, self._guarded = guarded - self._guarded, guarded
-            log.error("%d callbacks failed and gave silence: %s", new, REPORT)
+            log.error("%d callbacks failed and returned silence: %s", new, REPORT)
 
     def _quality(self) -> None:
-        # What somebody asked for is no news to them.
+        # A level set by a user is no news.
         quality = self._desk.quality
         level, lowered = int(quality["level"]), int(quality["lowered"])
         if lowered != self._lowered:
             self._lowered, self._left_out = lowered, max(level, FULL + 1)
             log.warning(
-                "the time to render runs short: %s left out until it is calm: %s",
+                "CPU overload: %s bypassed until the load falls: %s",
                 " and ".join(LEFT_OUT[FULL + 1 : self._left_out + 1]), ADVICE["quality"],
             )
         elif level == FULL and self._left_out != FULL:
             self._left_out = FULL
-            log.info("nothing is left out any more")
+            log.info("nothing is bypassed any more")
 
     def _cpu(self) -> None:
         busy = max(self.processes.cpu.items(), key=lambda entry: entry[1], default=("", 0.0))
@@ -182,7 +183,7 @@ class Watch:
 
 
 def stats_line(desk: Desk, processes: Processes, extra: dict[str, Any]) -> str:
-    """One line that says how the server is doing."""
+    """The one-line summary of the server's state that is logged regularly."""
     now = engine_readings(desk)
     cpu = " ".join(f"{name} {value:.0f}%" for name, value in processes.cpu.items())
     return (

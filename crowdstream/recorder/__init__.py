@@ -1,4 +1,4 @@
-"""Recording: taps of the mixer, streamed to files by a process of its own.
+"""Recording: stream taps of the mixer to files, in a process of its own.
 
-`writer.open_audio` also writes what is rendered offline.
+`writer.open_audio` also writes the files of offline rendering.
 """

@@ -1,4 +1,4 @@
-"""A file on disk that is being recorded: appended to, patched in place, made safe."""
+"""A file being recorded: appended to, patched in place, flushed to disk."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from crowdstream.system.safe_open import open_inside, remove_inside
 
 
 class Disk:
-    """A new file. All methods raise `OSError`; what they can't finish they leave as it is.
+    """A new file. All methods raise `OSError` and leave the file as it is when they fail.
 
-    `size`: bytes that have been written so far.
+    `size`: bytes written so far.
     """
 
     def __init__(self, path: Path, roots: Sequence[Path] = ()) -> None:
-        """Make the file, inside `roots` if there are any.
+        """Create the file, inside `roots` if any are given.
 
-        A file or link that is there already is never written to.
+        An existing file or link is never overwritten.
         """
         self.path = path
         self._roots = roots
@@ -36,24 +36,24 @@ class Disk:
             self.size = max(self.size, offset)
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset` on."""
+        """Read `count` bytes from `offset` on."""
         return os.pread(self._fd, count, offset)
 
     def sync(self) -> None:
-        """Return when all that was written would survive a power failure."""
+        """Flush the data to disk, so that it survives a power failure."""
         os.fdatasync(self._fd)
 
     def cut(self, size: int) -> None:
-        """Shorten the file."""
+        """Truncate the file to `size` bytes."""
         os.ftruncate(self._fd, size)
         self.size = size
 
     def remove(self) -> None:
-        """Take the file away again."""
+        """Delete the file."""
         remove_inside(self.path, self._roots)
 
     def end(self, failed: bool) -> None:
-        """Close the file. One that has `failed` is brought onto the disk first, if that works."""
+        """Close the file. After a failure, first try to flush it to disk."""
         if failed and self._fd >= 0:
             with contextlib.suppress(OSError):
                 self.sync()

@@ -1,7 +1,7 @@
-"""FLAC files that can be read at any moment of their making: 24 bits, by libsndfile.
+"""FLAC files that are readable while they are being written: 24 bits, by libsndfile.
 
-libFLAC writes a block of frames as soon as it has one. Only the number of frames in the file's
-head is missing until the end, so it is put there from time to time.
+libFLAC writes each block of frames as soon as it is complete. Only the number of frames in the
+header is missing until the end, so the writer updates it from time to time.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import soundfile
 from crowdstream.recorder.disk import Disk
 from crowdstream.recorder.formats import to_int24
 
-# The head: "fLaC", a block's head of 4 bytes, the STREAMINFO (RFC 9639, section 8.2): least and
-# most frames of a block (2 bytes each), least and most bytes (3 each), then 64 bits of which the
-# lower 36 count the frames; 0 means unknown.
+# The header: "fLaC", a block header of 4 bytes, and STREAMINFO (RFC 9639, section 8.2): minimum
+# and maximum block size in frames (2 bytes each), minimum and maximum frame size in bytes (3
+# each), then 64 bits of which the lower 36 count the frames; 0 means unknown.
 _BLOCK_AT = 10
 _COUNT_AT = 18
 _COUNT_MASK = (1 << 36) - 1
 
 
 class _Stream:
-    # The file as libsndfile sees it. It can't hear of an OSError, so that is kept here.
+    # The file object used by libsndfile, which can't pass on an OSError: it is kept here.
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -57,7 +57,7 @@ class _Stream:
 
 
 class FlacWriter:
-    """Writes float32 frames to a FLAC file; fails as `WavWriter` does."""
+    """Writes float32 frames to a FLAC file; fails like `WavWriter`."""
 
     def __init__(self, disk: Disk, sample_rate: int, channels: int) -> None:
         self._disk = disk
@@ -75,12 +75,12 @@ class FlacWriter:
 
     @property
     def kept(self) -> int:
-        """Frames that the file still holds if the next call fails: those of whole blocks."""
+        """Frames in complete blocks, which the file keeps if the next call fails."""
         return self._whole_blocks()
 
     def write(self, frames: np.ndarray) -> None:
-        """Append float32 frames, `(count, channels)`."""
-        # libsndfile takes the upper bits of 32. Its own way from float scales by 2^23 - 1.
+        """Append float32 frames of shape `(count, channels)`."""
+        # libsndfile uses the upper 24 of 32 bits. Its own conversion from float scales by 2^23 - 1.
         with contextlib.suppress(soundfile.LibsndfileError, AssertionError):
             self._file.write(to_int24(frames) << 8)
         self._check()
@@ -88,7 +88,7 @@ class FlacWriter:
         self._good_bytes = self._disk.size
 
     def save(self) -> None:
-        """Bring all whole blocks onto the disk, and then the number of their frames."""
+        """Flush all complete blocks to disk, then the number of their frames."""
         try:
             self._disk.sync()
             self._count(self._whole_blocks())
@@ -98,7 +98,7 @@ class FlacWriter:
             self._check()
 
     def close(self) -> None:
-        """Finish the file: the last block, the exact number of frames, the checksum."""
+        """Finish the file: last block, exact number of frames, checksum."""
         failed = self._stream.sealed
         try:
             with contextlib.suppress(soundfile.LibsndfileError):
@@ -110,7 +110,7 @@ class FlacWriter:
             self._disk.end(failed=self._stream.sealed)
 
     def _check(self) -> None:
-        # The encoder's state is lost with the disk: what it has not written stays unwritten.
+        # The encoder can't resume after a disk error: what it has not written stays unwritten.
         if self._stream.error is None:
             return
         self._stream.sealed = True
@@ -120,8 +120,8 @@ class FlacWriter:
         raise self._stream.error
 
     def _whole_blocks(self) -> int:
-        # The encoder writes its head with the first frames, and holds a block back until it has
-        # seen one frame more.
+        # The encoder writes its header with the first frames, and holds a block back until it
+        # has received one frame more.
         if self._disk.size < _COUNT_AT + 8:
             return 0
         block = int.from_bytes(self._disk.read_at(_BLOCK_AT, 2), "big")

@@ -1,7 +1,7 @@
-"""The recorder process: taps in, files out. A slow disk holds up nobody else.
+"""The recorder process: records taps to files, so that a slow disk blocks no other process.
 
-Control writes requests as JSON lines to standard input; events go out the same way on standard
-output. When standard input closes, what is recorded is finished and the process ends.
+Control writes requests as JSON lines to standard input; events are written to standard output in
+the same format. When standard input closes, the process finishes its files and exits.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from crowdstream.desk.block import Desk
 from crowdstream.recorder.recording import NoRoom, Say
 from crowdstream.recorder.session import Session
 
-READ_SECONDS = 0.05  # between two looks at the taps, whose rings hold more than a second
-REPORT_SECONDS = 0.25  # between reports on how far it is
-FINISH_SECONDS = 8.0  # for slow disks, when the server ends
+READ_SECONDS = 0.05  # between two reads of the taps, whose rings hold more than a second
+REPORT_SECONDS = 0.25  # between two progress reports
+FINISH_SECONDS = 8.0  # for slow disks, when the server shuts down
 NICENESS = 5
 
 _REASONS = {
-    errno.EEXIST: "it exists, and a recording never overwrites: choose another name",
+    errno.EEXIST: "it exists, and recordings never overwrite files: choose another name",
     errno.ENOENT: "there is no such folder: make it first",
     errno.EXDEV: "it lies outside the folders for recordings",
     errno.ELOOP: "the folder was changed meanwhile",
@@ -37,7 +37,7 @@ _REASONS = {
 
 
 class Recorder:
-    """Carries out requests; `say` is told what comes of them, from any thread."""
+    """Carries out requests; calls `say` with the resulting events, from any thread."""
 
     def __init__(self, desk: Desk, say: Say) -> None:
         self._desk = desk
@@ -47,7 +47,7 @@ class Recorder:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is recorded or still written."""
+        """Whether anything is being recorded or still being written."""
         return bool(self._sessions)
 
     def handle(self, request: dict[str, Any]) -> None:
@@ -81,14 +81,14 @@ class Recorder:
             self._say({"event": "opened", "id": number})
 
     def _tell_all(self) -> None:
-        # For a control that has lost what was said before.
+        # For a control process whose predecessor may not have processed earlier events.
         for session in self._sessions:
             self._say({"event": "opened", "id": session.number})
         sessions = [session.number for session in self._sessions]
         self._say({"event": "inventory", "sessions": sessions})
 
     def work(self) -> None:
-        """Look at all taps once."""
+        """Read all taps once."""
         for session in list(self._sessions):
             session.work()
             if session.closed:
@@ -109,7 +109,7 @@ class Recorder:
 
 
 class RecorderProcess:
-    """The recorder between its two pipes."""
+    """Connects the recorder with its two pipes."""
 
     def __init__(self, desk: Desk) -> None:
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -133,7 +133,7 @@ class RecorderProcess:
         data = os.read(0, 1 << 16)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            with contextlib.suppress(ValueError):  # a control that died in the middle of it
+            with contextlib.suppress(ValueError):  # incomplete: control died while writing it
                 self._recorder.handle(json.loads(line))
         return bool(data)
 
@@ -145,7 +145,7 @@ class RecorderProcess:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until standard input closes. `arguments`: the desk's descriptor."""
+    """Run until standard input closes; returns the exit status. `arguments`: desk descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
@@ -157,4 +157,4 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(status)  # a thread that hangs in a write must not hold up the end
+    os._exit(status)  # a thread that hangs in a write must not delay the exit

@@ -1,4 +1,4 @@
-"""One file that is being recorded: a queue, and a thread that empties it onto the disk."""
+"""One file being recorded: a queue, and a thread that writes it to disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from crowdstream.recorder.writer import Writer, open_audio
 from crowdstream.system.safe_open import remove_inside
 
 CHANNELS = 2
-SAVE_SECONDS = 1.0  # what a crash may cost
-QUEUE_SECONDS = 10.0  # of sound that waits for a slow disk: 3.5 MB at 44.1 kHz
+SAVE_SECONDS = 1.0  # between two saves: the most that a crash can cost
+QUEUE_SECONDS = 10.0  # of audio queued for a slow disk: 3.5 MB at 44.1 kHz
 _SILENCE_FRAMES = 65536  # written at a time
-# A file can't grow further: FAT32 ends at 4 GiB, and a user's files may have a limit (ulimit -f).
+# The file can't grow: FAT32 is limited to 4 GiB, and a user's files may be limited (ulimit -f).
 FILE_IS_FULL = (errno.EFBIG, errno.EOVERFLOW)
 MAX_PARTS = 1000
 MAX_NAME_BYTES = 255
@@ -32,50 +32,50 @@ Say = Callable[[dict[str, Any]], None]
 
 
 class NoRoom(OSError):
-    """The disk has no more free space than recordings are to leave."""
+    """The disk has less free space than recordings must leave."""
 
     def __init__(self, path: Path, reserve: int) -> None:
         text = (
             f"the disk of {path.parent} has less than the {reserve >> 20} MB free that recordings"
-            " leave (--record-reserve): make room, or choose another folder"
+            " must leave (--record-reserve): make room, or choose another folder"
         )
         super().__init__(errno.ENOSPC, text)
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that this user may still write to a folder's disk. Raises `OSError`.
+    """Bytes that this user can still write to a folder's disk. Raises `OSError`.
 
-    What has no blocks, as /proc, is no disk and never full.
+    A file system without blocks, such as /proc, is not a disk and never full.
     """
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize if status.f_blocks else sys.maxsize
 
 
 def check_room(path: Path, reserve: int) -> None:
-    """Raise `NoRoom` where less than `reserve` bytes are free beside a file."""
+    """Raise `NoRoom` if the file's disk has less than `reserve` bytes free."""
     if reserve > 0 and free_bytes(path.parent) < reserve:
         raise NoRoom(path, reserve)
 
 
 class Recording:
-    """Takes sound from one thread, which it never keeps waiting, and writes it in another.
+    """Receives audio from one thread without blocking it, and writes it in another.
 
-    `say` is told, in the other thread, `closed` or `failed`. `lost`: frames that the file holds
-    as silence, because they were not read or not written in time.
+    `say` is called in the writing thread with `closed` or `failed`. `lost`: frames that the file
+    contains as silence because they were not read or not written in time.
 
-    When the file has reached the largest size that it may have, the recording continues in
-    another one, at the next frame (`mix-2.wav` after `mix.wav`), and says `continued`. `path` is
-    the file that is written to, `first` the one it began with; each message names both.
+    When the file has reached its maximum size, the recording continues in another file with the
+    next frame (`mix-2.wav` after `mix.wav`), and `continued` is sent. `path` is the file being
+    written, `first` the first one; each message names both.
     """
 
     def __init__(
         self, path: Path, sample_rate: int, form: str, say: Say, roots: Sequence[Path] = (),
         reserve: int = 0,
     ) -> None:  # fmt: skip
-        """Make the file, inside `roots` if there are any; raises `OSError`.
+        """Create the file, inside `roots` if any are given. Raises `OSError`.
 
-        `reserve`: bytes of the disk that stay free. A disk that is full holds up everything else
-        on the machine, and a file may then lack its end.
+        `reserve`: bytes of the disk that stay free. A full disk blocks everything else on the
+        machine, and the file may lack its end.
         """
         check_room(path, reserve)
         self._reserve = reserve
@@ -84,17 +84,17 @@ class Recording:
         self._rate = sample_rate
         self._form = form
         self._part = 1
-        # Frames that the file may not hold yet, and the number of the first of them in the file.
+        # Frames that the file may not contain yet, and the number of the first of them.
         self._unsure: deque[np.ndarray] = deque()
         self._unsure_at = 0
         self.lost = 0
-        self.told = 0  # of `lost`, for whoever reports it
+        self.told = 0  # part of `lost` that was reported; set by the caller
         self._writer: Writer = open_audio(path, sample_rate, CHANNELS, form, roots)
         self._say = say
         self._room = int(QUEUE_SECONDS * sample_rate)
-        self._gap = 0  # frames of silence that are due before the next sound
-        self._taken = 0  # frames put into the queue, written by the one thread
-        self._done = 0  # and out of it, by the other
+        self._gap = 0  # frames of silence to write before the next audio
+        self._taken = 0  # frames put into the queue, written by the reading thread only
+        self._done = 0  # frames taken from it, written by the writing thread only
         self._queue: queue.SimpleQueue[tuple[int, np.ndarray] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=path.name, daemon=True)
         self._thread.start()
@@ -105,7 +105,7 @@ class Recording:
         return self._thread.is_alive()
 
     def put(self, lost: int, frames: np.ndarray) -> None:
-        """Append `lost` frames of silence and then `frames`; never waits."""
+        """Append `lost` frames of silence and then `frames`. Never blocks."""
         self._gap += lost
         self.lost += lost
         if self._taken - self._done + len(frames) > self._room:
@@ -115,17 +115,17 @@ class Recording:
             self._flush(frames)
 
     def finish(self) -> None:
-        """There is no more to come: close the file when all is written."""
+        """Close the file when everything queued is written."""
         if self._gap:
             self._flush(np.empty((0, CHANNELS), np.float32))
         self._queue.put(None)
 
     def join(self, seconds: float) -> None:
-        """Wait until the file is closed."""
+        """Wait up to `seconds` until the file is closed."""
         self._thread.join(max(0.0, seconds))
 
     def cancel(self) -> None:
-        """Close the file, which nothing was put into, and remove it."""
+        """Close and delete the file, to which nothing was written."""
         self._queue.put(None)
         with contextlib.suppress(OSError):
             remove_inside(self.path, self._roots)
@@ -135,7 +135,7 @@ class Recording:
         self._taken += len(frames)
         self._gap = 0
 
-    # In the thread -----------------------------------------------------------------------
+    # In the writing thread -----------------------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -183,7 +183,7 @@ class Recording:
             self._append(frames)
         self._done += len(frames)
 
-    # Files that may not grow further -------------------------------------------------------
+    # Files of maximum size --------------------------------------------------------------------
 
     def _append(self, frames: np.ndarray) -> None:
         while True:
@@ -202,11 +202,11 @@ class Recording:
             try:
                 self._writer.close()
                 return
-            except OSError as error:  # there was no room for the encoder's last block
+            except OSError as error:  # no room for the encoder's last block
                 self._append(self._continue(error))
 
     def _continue(self, error: OSError) -> np.ndarray:
-        """Go over to the next file; what this one did not take. Raises `error` if it is another."""
+        """Open the next file; returns the frames that did not fit. Re-raises other errors."""
         full = self._writer
         if error.errno not in FILE_IS_FULL or full.frames == 0:
             raise error
@@ -240,7 +240,7 @@ class Recording:
 
 
 def _part_path(path: Path, number: int) -> Path:
-    """The name of a further file of a recording: `mix-2.wav`; of long names, the beginning."""
+    """The name of a continuation file, such as `mix-2.wav`; long names are truncated."""
     end = f"-{number}{path.suffix}"
     room = MAX_NAME_BYTES - len(os.fsencode(end))
     stem = os.fsencode(path.stem)

@@ -1,4 +1,4 @@
-"""What was started together: files that begin and end on the same frame."""
+"""A recording session: files that begin and end on the same frame."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import RECORDER, TapReader
 from crowdstream.recorder.recording import Recording, Say
 
-STALL_SECONDS = 1.0  # a stop at once waits so long for an engine that stands still
-TOLD_SECONDS = 1.0  # between two reports on what a slow disk has cost
+STALL_SECONDS = 1.0  # an immediate stop waits this long for an engine that stands still
+TOLD_SECONDS = 1.0  # between two reports of frames lost to a slow disk
 
 
 class Session:
-    """Records taps, each to its file, from one frame up to another. `work()` does it.
+    """Records taps, each to its file, from one frame up to another. Call `work()` repeatedly.
 
-    Says `began` (with the frame, which is later than asked for where the taps were switched on
-    too late), `lost`, `ended` (with the frame it stopped at), and what `Recording` says.
+    Sends `began` with the first frame (later than requested if the taps were switched on too
+    late), `lost`, `ended` with the last frame, and the messages of `Recording`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Session:
         roots: Sequence[Path] = (),
         reserve: int = 0,
     ) -> None:
-        """Make all files, each with its tap and inside `roots`, or none: raises `OSError`.
+        """Create all files, each with its tap and inside `roots`, or none. Raises `OSError`.
 
         `reserve`: see `Recording`.
         """
@@ -67,7 +67,7 @@ class Session:
 
     @property
     def recorded(self) -> int:
-        """Frames from the beginning to where it is."""
+        """Number of frames recorded so far."""
         return 0 if self.began is None else max(self._positions()) - self.began
 
     @property
@@ -76,13 +76,16 @@ class Session:
         return sum(recording.lost for _, recording in self._tapes)
 
     def stop(self, frame: int, at_once: bool) -> None:
-        """Record up to `frame`, or to where it is already; `at_once`: rather now than exactly."""
+        """Record up to `frame`, or to the current one if it is later.
+
+        `at_once`: prefer to stop now if the engine does not reach the frame.
+        """
         self._at_once = at_once
         self._stop = frame if self.began is None else max(frame, *self._positions())
         self._moved = (-1, self._monotonic())
 
     def work(self) -> None:
-        """Move what has come from the taps to the files."""
+        """Copy new frames from the taps to the files."""
         if self.ended:
             return
         if self.began is None:
@@ -97,7 +100,7 @@ class Session:
             self._end()
 
     def finish(self, deadline: float) -> None:
-        """Record what there is, and close the files; waits for slow disks until `deadline`."""
+        """Record the frames available, and close the files; waits for slow disks to `deadline`."""
         if not self.ended:
             self.stop(min(reader.head for reader, _ in self._tapes), at_once=True)
             self.work()
@@ -119,7 +122,7 @@ class Session:
         return [reader.position for reader, _ in self._tapes]
 
     def _arrived(self) -> bool:
-        # Whether the stop's frame has come, or the engine no longer gets there.
+        # Whether the last frame has been read, or the engine no longer gets there.
         if self._stop is None:
             return False
         if self._stop <= (self._start if self.began is None else min(self._positions())):

@@ -1,10 +1,10 @@
-"""WAV files that can be read at any moment of their making, of any length.
+"""WAV files of any length that are readable while they are being written.
 
-RIFF counts bytes in 32 bits. So a chunk of the size of a `ds64` stands in front, marked as
-`JUNK`; when the file grows past 4 GiB the header turns into that of RF64 in place (EBU Tech
-3306), and no reader has to know before. libsndfile can write RF64 too, but it decides by the
-file's end whether it may be RIFF, and its updates of the header can't be put after the data on
-the disk; here that order is what makes a recording survive a power failure.
+RIFF counts bytes in 32 bits. The file therefore begins with a `JUNK` chunk of the size of a
+`ds64` chunk; when it grows past 4 GiB, the header is changed to RF64 in place (EBU Tech 3306), and
+shorter files stay plain RIFF. libsndfile can write RF64 too, but it decides only at the end
+whether a file can be RIFF, and its header updates can't be ordered after the data on disk. That
+order is what makes a recording survive a power failure.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _PCM, _IEEE_FLOAT = 1, 3
 
 
 class WavWriter:
-    """Writes float32 frames to a WAV file of one of the formats in `SAMPLE_BYTES`.
+    """Writes float32 frames to a WAV file in one of the formats in `SAMPLE_BYTES`.
 
-    `frames`: written so far. When the disk fails, `write`, `save` and `close` raise `OSError`,
-    and the file is left with the whole frames it could take and a header that says so; only
-    `close` may be called then.
+    `frames`: number written so far. When the disk fails, `write`, `save` and `close` raise
+    `OSError`; the file keeps the complete frames that fitted, with a matching header. Only
+    `close` may be called afterwards.
     """
 
     def __init__(self, disk: Disk, sample_rate: int, channels: int, form: str) -> None:
@@ -46,11 +46,11 @@ class WavWriter:
 
     @property
     def kept(self) -> int:
-        """Frames that the file still holds if the next call fails."""
+        """Number of frames that the file keeps if the next call fails."""
         return self.frames
 
     def write(self, frames: np.ndarray) -> None:
-        """Append float32 frames, `(count, channels)`."""
+        """Append float32 frames of shape `(count, channels)`."""
         data = packed(frames, self._form, self.frames)
         try:
             self._disk.write_at(self._begin + self.frames * self._frame_bytes, data)
@@ -60,7 +60,7 @@ class WavWriter:
         self.frames += len(frames)
 
     def save(self) -> None:
-        """Bring all that was written onto the disk, and then the header that counts it."""
+        """Flush all data to disk, then the header that counts it."""
         try:
             self._disk.sync()
             self._disk.write_at(0, self._header(self.frames))
@@ -81,7 +81,7 @@ class WavWriter:
 
     def _mend(self) -> None:
         self._failed = True
-        # Whole frames of what the disk still took; overwriting the header needs no more room.
+        # Complete frames that the disk accepted; overwriting the header needs no more space.
         self.frames = max(0, self._disk.size - self._begin) // self._frame_bytes
         self._disk.cut(self._begin + self._data_bytes(self.frames))
         self._disk.write_at(0, self._header(self.frames))
@@ -111,6 +111,6 @@ class WavWriter:
             self._frame_bytes,
             8 * SAMPLE_BYTES[self._form],
         )
-        if is_float:  # what is not PCM has an extension, here empty, and a count of frames
+        if is_float:  # formats other than PCM have an extension, empty here, and a frame count
             fmt += struct.pack("<H4sII", 0, b"fact", 4, min(frames, _MOST))
         return fmt

@@ -1,4 +1,4 @@
-"""Opening a file to write sound to."""
+"""Open an audio file for writing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Writer = WavWriter | FlacWriter
 def open_audio(
     path: Path, sample_rate: int, channels: int, form: str, roots: Sequence[Path] = ()
 ) -> Writer:
-    """Make a new file of one of the `FORMATS`; never one that exists, nor one outside `roots`.
+    """Create a new file in one of the `FORMATS`, inside `roots`; never overwrites a file.
 
-    `write(frames)` appends float32 of shape `(count, channels)`, `save()` makes what was written
-    so far readable and safe, `close()` finishes the file; `frames` is what it holds. All of them
-    raise `OSError`. `kept`: frames that it will still hold if the next call does.
+    `write(frames)` appends float32 of shape `(count, channels)`, `save()` makes everything
+    written so far readable and safe, `close()` finishes the file; `frames` is its length. All of
+    them raise `OSError`. `kept`: number of frames that the file keeps if the next call fails.
     """
     disk = Disk(path, roots)
     try:

@@ -1,11 +1,11 @@
-"""Settings: declared once, found in flags, environment, files and presets, and explained.
+"""Settings: declared once, read from flags, environment, files and presets, and explained.
 
     resolved = resolve(sys.argv[1:])        # raises SettingError, exits on --help
     resolved.settings.buffer_size           # an int, in range
     resolved.origins["buffer_size"]         # "flag --buffer-size"
     resolved.preset_reason                  # "preset desktop (no Raspberry Pi found)"
 
-Only the standard library is imported, so that `--help` answers at once.
+Only the standard library is imported, so that `--help` starts quickly.
 """
 
 from crowdstream.settings.cli import build_parser

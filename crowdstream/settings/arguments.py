@@ -1,4 +1,4 @@
-"""Command lines that say what is wrong with them in one line."""
+"""An argument parser that reports errors in one line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from crowdstream.settings.errors import one_line
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, whose mistakes are one line and the exit status 2."""
+    """argparse without abbreviations, with one-line errors and exit status 2."""
 
     def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
         super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and end."""
+        """Print the error and exit."""
         self.exit(2, f"{self.prog}: {one_line(message)}; see --help\n")

@@ -1,4 +1,4 @@
-"""The command line's flags, made from the table of settings."""
+"""Command-line flags, generated from the table of settings."""
 
 import argparse
 import re
@@ -10,23 +10,23 @@ from crowdstream.settings.files import nearest
 from crowdstream.settings.schema import GROUPS, OPTIONS, Option
 from crowdstream.settings.toml import write_value
 
-# Flags that ask for something to be printed instead of served.
+# Flags that print something instead of starting the server.
 ACTIONS = {
-    "--list-devices": "print the sound cards and stop",
-    "--show-config": "print every setting with where it came from and stop",
+    "--list-devices": "print the sound cards and exit",
+    "--show-config": "print every setting with its origin and exit",
 }
 
 _DESCRIPTION = "Plays and mixes stems on four decks, under OSC control."
 _EPILOG = (
-    "Each setting can also stand in a TOML file and in the environment as CROWDSTREAM_NAME"
-    " (CROWDSTREAM_BUFFER_SIZE). Flags beat the environment, which beats the file, the preset"
+    "Each setting can also be set in a TOML file and in the environment as CROWDSTREAM_NAME"
+    " (CROWDSTREAM_BUFFER_SIZE). Flags take precedence over the environment, the file, the preset"
     " and the default, in this order."
 )
 _OF_A_FLAG = re.compile(r"argument (--[a-z-]+)(?:/--[a-z-]+)?: (.*)", re.DOTALL)
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, saying what is wrong in one line."""
+    """argparse with one-line errors that list the allowed values."""
 
     def error(self, message: str) -> NoReturn:
         if found := _OF_A_FLAG.fullmatch(message):
@@ -38,10 +38,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(prog: str = "crowdstream") -> argparse.ArgumentParser:
-    """A parser of all flags. Values are left as strings, and flags that were not given are
-    missing from the namespace: `resolve` checks and orders them.
+    """Return a parser for all flags.
 
-    On a wrong command line it prints one line that begins with `prog` and exits with 2.
+    Values are left as strings, and flags that are not given are missing from the namespace:
+    `resolve` checks and orders them. On a wrong command line the parser prints one line that
+    begins with `prog` and exits with 2.
     """
     parser = _Parser(
         prog=prog,
@@ -67,7 +68,7 @@ def build_parser(prog: str = "crowdstream") -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str], prog: str) -> dict[str, object]:
-    """The flags that are given in `argv`, unchecked; exits as the parser does."""
+    """Return the flags given in `argv`, unchecked; exits like the parser."""
     parser = build_parser(prog)
     namespace, unknown = parser.parse_known_args(list(argv))
     if unknown:
@@ -84,8 +85,7 @@ def _unknown(word: str) -> str:
 
 
 def option_help(option: Option) -> str:
-    """A setting's help: its meaning, the allowed values where these are a choice or a range, and
-    its default."""
+    """A setting's help: its meaning, the allowed choices or range, and its default."""
     text = option.help
     if option.metavar in ("TRACK", "FILE", "DIR", "NAME", "DEVICE", "ADDRESS", "CIDR", None):
         allowed = ""

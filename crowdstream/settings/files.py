@@ -1,4 +1,4 @@
-"""Settings in files: TOML files, presets, and the user's own configuration."""
+"""Settings files: TOML files, presets, and the user's configuration."""
 
 import contextlib
 import difflib
@@ -12,18 +12,19 @@ from crowdstream.settings.schema import NOT_IN_FILES, OPTIONS
 from crowdstream.settings.types import Refused
 from crowdstream.system.toml_text import MAX_SETTINGS_BYTES
 
-# In a wheel a folder of the package; in the project a link to configs/: presets are meant to be
-# opened and changed.
+# In a wheel, a folder of the package; in the project, a link to configs/, because users are meant
+# to open and edit presets.
 PRESETS = (Path(__file__).resolve().parents[1] / "configs").resolve()
 
-# In the same folder, but no presets: a template for the user's own file, and movement maps.
-MIN_BEGUN = 3  # characters that say what somebody was about to write
+# Minimum length of a prefix that identifies the intended name.
+MIN_BEGUN = 3
 
+# Files in that folder that are no presets: a template for the user's file, and movement maps.
 EXAMPLES = frozenset({"example", "movement", "crowd"})
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of `known` that looks most like `word`; one that begins with it comes first."""
+    """The one of `known` most similar to `word`; names that begin with it take precedence."""
     names = list(known)
     longer = sorted(name for name in names if len(word) > MIN_BEGUN and name.startswith(word))
     if longer:
@@ -32,7 +33,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def check_known(name: str, origin: str) -> None:
-    """Raises SettingError when there is no setting of that name."""
+    """Raise `SettingError` if there is no setting of that name."""
     if name not in OPTIONS:
         like = nearest(name.lower(), OPTIONS)
         raise SettingError(f"{name} ({origin}) is not a setting; the nearest one is {like}")
@@ -41,9 +42,9 @@ def check_known(name: str, origin: str) -> None:
 def read_settings(
     data: bytes, path: Path, origin: str, refused: frozenset[str]
 ) -> dict[str, object]:
-    """The checked settings of a TOML file's bytes, by name; paths as they are written.
+    """Return the checked settings in a TOML file's bytes, by name; paths unchanged.
 
-    `refused` are settings that may not stand in such a file. Raises SettingError.
+    `refused` are settings that must not be in such a file. Raises `SettingError`.
     """
     settings: dict[str, object] = {}
     for name, value in toml.parse(data, path).items():
@@ -58,9 +59,9 @@ def read_settings(
 
 
 def read_bytes(path: Path, origin: str) -> bytes:
-    """The contents of a settings file, of one that is too long only its beginning.
+    """Read a settings file; of a file that is too long, only the beginning.
 
-    Raises SettingError with the reason if it can't be read.
+    Raises `SettingError` with the reason if it can't be read.
     """
     try:
         with path.open("rb") as file:
@@ -73,40 +74,41 @@ def read_bytes(path: Path, origin: str) -> bytes:
 
 
 def preset_names(folder: Path = PRESETS) -> list[str]:
-    """The names of the presets in `folder`, sorted; none where it does not exist."""
+    """Sorted names of the presets in `folder`; empty if it does not exist."""
     return sorted(p.stem for p in folder.glob("*.toml") if p.stem not in EXAMPLES)
 
 
 def user_config_path(environ: Mapping[str, str], home: Path | None = None) -> Path:
-    """The user's own configuration file, whether it exists or not:
-    `$XDG_CONFIG_HOME/crowdstream/config.toml`, by default under `~/.config`."""
+    """Path of the user's configuration file, whether it exists or not.
+
+    This is `$XDG_CONFIG_HOME/crowdstream/config.toml`, by default in `~/.config`.
+    """
     base = Path(environ.get("XDG_CONFIG_HOME", ""))
-    if not base.is_absolute():  # as the XDG specification asks: a relative one is ignored
+    if not base.is_absolute():  # the XDG specification requires ignoring relative paths
         base = home_folder(environ, home) / ".config"
     return base / "crowdstream" / "config.toml"
 
 
 def home_folder(environ: Mapping[str, str], home: Path | None = None) -> Path:
-    """`home` where it is given, else the environment's, else the user database's."""
+    """Return `home` if given, else the environment's HOME, else the user database's."""
     if home is not None:
         return home
     if environ.get("HOME"):
         return Path(environ["HOME"])
     try:
         return Path.home()
-    except RuntimeError:  # a user that no database knows, as in some containers
+    except RuntimeError:  # a user without an entry in the user database, as in some containers
         return Path("/")
 
 
 def save_user_setting(
     name: str, value: object, environ: Mapping[str, str], home: Path | None = None
 ) -> Path:
-    """Sets one key in the user's configuration file, and returns the file's path.
+    """Set one key in the user's configuration file; returns the file's path.
 
-    The file is made where there is none; its other lines stay as they are. It is replaced in
-    one step, so a reader sees the old file or the new one. Raises SettingError for a wrong
-    name or value, for a file that is no TOML (which is left alone), or when it can't be
-    written.
+    The file is created if necessary; its other lines stay unchanged. It is replaced atomically, so
+    a reader sees either the old or the new file. Raises `SettingError` for a wrong name or value,
+    for a file that is not valid TOML (which is left unchanged), or if it can't be written.
     """
     path = user_config_path(environ, home)
     origin = f"file {path}"
@@ -135,8 +137,8 @@ def save_user_setting(
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Puts `data` in the file at `path` in one step, keeping a link a link and its mode."""
-    import tempfile  # it brings a dozen modules along, and most starts save nothing
+    """Replace the file at `path` atomically, keeping its mode and a symbolic link to it."""
+    import tempfile  # it imports a dozen modules, and most starts save nothing
 
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)

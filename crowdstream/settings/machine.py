@@ -1,15 +1,15 @@
-"""What this machine is: its model, the preset that suits it, and its memory."""
+"""Properties of this machine: its model, the matching preset, and its memory."""
 
 import os
 import re
 from pathlib import Path
 
-# The Linux kernel puts the board's name here on machines that boot with a device tree.
+# The Linux kernel provides the board's name here on machines that boot with a device tree.
 MODEL_FILE = Path("/proc/device-tree/model")
 
 MIN_MEMORY_MB = 256
 
-# What a container or a service may use at most (cgroup, version 2 and 1).
+# Memory limits of a container or a service (cgroup, version 2 and 1).
 LIMIT_FILES = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -19,7 +19,7 @@ _PI = re.compile(r"Raspberry Pi (?:Compute Module )?([0-9]*)")
 
 
 def machine_model(model_file: Path = MODEL_FILE) -> str | None:
-    """The machine's model as its firmware names it; None where nothing says so (any PC)."""
+    """The machine's model as named by its firmware; None if there is no name (any PC)."""
     try:
         text = model_file.read_bytes().decode("utf-8", "replace")
     except OSError:
@@ -29,11 +29,11 @@ def machine_model(model_file: Path = MODEL_FILE) -> str | None:
 
 
 def preset_for(model: str | None) -> tuple[str, str]:
-    """The name of the preset for a machine of this `model`, and why."""
+    """The name of the preset for a machine of this `model`, and the reason."""
     found = _PI.match(model or "")
     if model is None or found is None:
         return "desktop", "no Raspberry Pi found"
-    # "4", "5", and the keyboards "400" and "500"; nothing for the first Pi and the Zeros.
+    # "4", "5", and the keyboards "400" and "500"; empty for the first Pi and the Zeros.
     generation = int(found[1][:1] or 1)
     if generation >= 5:
         return "pi5", model
@@ -41,18 +41,19 @@ def preset_for(model: str | None) -> tuple[str, str]:
 
 
 def default_memory_mb(physical_bytes: int | None = None) -> int:
-    """Memory for decoded audio when none is set, in MB (2**20 bytes): half of the machine's,
-    and at least 256. `physical_bytes` stands in for the machine's own memory.
+    """Default memory for decoded audio in MB (2**20 bytes): half of the machine's, at least 256.
 
-    Half: the server needs up to 300 MB besides, and what the system has left over it keeps files
-    in, so that a track that was streamed once is not read from the card again."""
+    `physical_bytes` replaces the machine's own memory. Half, because the server needs up to 300 MB
+    in addition, and the system uses the rest as a file cache, so that a track that was streamed
+    once is not read from the card again.
+    """
     if physical_bytes is None:
         physical_bytes = min(_physical_bytes(), limited_bytes())
     return max(MIN_MEMORY_MB, physical_bytes // 2 // 2**20)
 
 
 def limited_bytes(files: tuple[Path, ...] = LIMIT_FILES) -> int:
-    """Memory that a container leaves to this process, in bytes; 2**63 where nothing limits it."""
+    """Memory limit of this process's container in bytes; 2**63 without a limit."""
     limit = 1 << 63
     for file in files:
         try:
@@ -63,7 +64,7 @@ def limited_bytes(files: tuple[Path, ...] = LIMIT_FILES) -> int:
 
 
 def _physical_bytes() -> int:
-    """Physical memory in bytes, or 0 on a system that does not say."""
+    """Physical memory in bytes, or 0 if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Which value counts: flags beat environment beats file beats preset beats default."""
+"""Precedence of values: flags, environment, file, preset, default, in this order."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from crowdstream.settings.types import Refused
 
 @dataclass(frozen=True)
 class Resolved:
-    """The settings that count, and why.
+    """The effective settings and their origins.
 
-    `origins` says for each setting where its value came from: "flag --port", "environment
-    CROWDSTREAM_PORT", "file FILE", "preset pi4", "this machine" (a preset that was picked),
-    "keyword port" (given from Python) or "default". `unknown_environment` are variables that
-    begin with CROWDSTREAM_ and name no setting: perhaps misspelt, perhaps of another program.
+    `origins` names the source of each setting's value: "flag --port", "environment
+    CROWDSTREAM_PORT", "file FILE", "preset pi4", "this machine" (a preset that was selected
+    automatically), "keyword port" (from Python) or "default". `unknown_environment` are variables
+    that begin with CROWDSTREAM_ but are not settings: misspelt, or of another program.
     """
 
     settings: Settings
@@ -39,7 +39,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class _Given:
-    """A value that was found, and where."""
+    """A value and its origin."""
 
     value: object
     origin: str
@@ -58,16 +58,16 @@ def resolve(
     presets: Path = files.PRESETS,
     prog: str = "crowdstream",
 ) -> Resolved:
-    """The settings from a command line (without the program's name), the environment
-    (`os.environ` when None), the configuration file and the preset.
+    """Determine the settings from a command line, environment, configuration file and preset.
 
-    `values` are settings given from Python; they beat all else, and None means not given.
-    `home`, `model_file` and `presets` stand in for the user's folder, the file that names the
-    machine's model, and the folder of presets. Every value that is found is checked, also one
-    that another beats. An environment variable that is empty counts as not set.
+    `argv` is the command line without the program's name; `environ` defaults to `os.environ`.
+    `values` are settings given from Python, which take precedence; None means not given. `home`,
+    `model_file` and `presets` replace the user's folder, the file with the machine's model, and
+    the folder of presets. Every value found is checked, even if another one takes precedence. An
+    empty environment variable counts as not set.
 
-    Raises SettingError for a wrong value; exits with 2 for a wrong flag and with 0 for --help,
-    as argparse does.
+    Raises `SettingError` for a wrong value; exits with 2 for a wrong flag and with 0 for --help,
+    like argparse.
     """
     environ = os.environ if environ is None else environ
     home = files.home_folder(environ, home)
@@ -97,11 +97,11 @@ def resolve(
 
 
 def validate(**values: object) -> Settings:
-    """Settings from Python values, checked as those of a command line are; None means not
-    given. What is not given comes from the preset and the defaults; environment and files
-    are not read (`resolve(values=...)` does that).
+    """Create settings from Python values, checked like those of a command line.
 
-    Raises SettingError for an unknown name or a wrong value.
+    None means not given. Settings not given come from the preset and the defaults; environment
+    and files are not read (`resolve(values=...)` does that). Raises `SettingError` for an unknown
+    name or a wrong value.
     """
     home = files.home_folder(os.environ)
     layer = _keyword_layer(values, home)
@@ -141,7 +141,7 @@ def _flag_layer(given: Mapping[str, object], home: Path) -> _Layer:
 def _environment_layer(environ: Mapping[str, str], home: Path) -> _Layer:
     layer: _Layer = {}
     for option in OPTIONS.values():
-        # The strongest name last, so that it has the last word.
+        # The variable that takes precedence comes last and overwrites the others.
         for variable in reversed(option.variables):
             text = environ.get(variable, "")
             if not text:
@@ -174,7 +174,7 @@ def _preset_layer(name: str, home: Path, folder: Path) -> _Layer:
 def _settle(
     layers: list[_Layer], home: Path, model_file: Path, presets: Path
 ) -> tuple[Settings, dict[str, str], str]:
-    """Adds the preset below `layers` (the strongest first) and takes what counts."""
+    """Add the preset below `layers` (highest precedence first) and merge them."""
     names = files.preset_names(presets)
     chosen = _strongest("preset", layers)
     if chosen is None:
@@ -195,7 +195,7 @@ def _settle(
     merged: _Layer = {o.name: _Given(o.default, "default") for o in OPTIONS.values()}
     for layer in reversed(layers):
         merged.update(layer)
-    # Each value was read by its setting's kind, which gives the field's type.
+    # Each value was read by its setting's value type, which matches the field's type.
     settled: dict[str, Any] = {name: found.value for name, found in merged.items()}
     return Settings(**settled), {n: found.origin for n, found in merged.items()}, reason
 
@@ -205,7 +205,7 @@ def _strongest(name: str, layers: Sequence[_Layer]) -> _Given | None:
 
 
 def _placed(value: object, home: Path, folder: Path | None = None) -> object:
-    """Paths with ~ replaced, and those that a file names taken from that file's folder."""
+    """Expand ~ in paths, and resolve relative paths in a file against the file's folder."""
     if isinstance(value, tuple):
         return tuple(_placed(item, home, folder) for item in value)
     if not isinstance(value, Path):

@@ -1,7 +1,7 @@
 """The table of settings: every setting is declared here, once.
 
-From a line of the table come its flag, its environment variable, its key in a TOML file, its
-check, its text in `--help` and its line of `--show-config`.
+An entry of the table defines its flag, its environment variable, its key in a TOML file, its
+check, its help text and its line of `--show-config`.
 """
 
 from dataclasses import dataclass, field, fields
@@ -25,17 +25,17 @@ from crowdstream.settings.types import (
 
 ENVIRONMENT_PREFIX = "CROWDSTREAM_"
 
-# Other names by which the environment may give a setting; its own name beats them.
+# Additional environment variables of a setting; the setting's own variable takes precedence.
 ENVIRONMENT_ALIASES = {"buffer_size": ("AUDIO_BUFFER_SIZE",)}
 
-# Settings that choose what is read next cannot stand in what is read.
+# Settings that choose a file or preset can't be set in that file or preset.
 NOT_IN_FILES = frozenset({"config"})
 NOT_IN_PRESETS = frozenset({"config", "preset"})
 
 
 @dataclass(frozen=True)
 class Option:
-    """One line of the table. `unset` says what it means when the value is None."""
+    """One entry of the table. `unset` describes the effect of the value None."""
 
     name: str
     kind: ValueType
@@ -50,7 +50,7 @@ class Option:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Environment variables that give this setting, the strongest first."""
+        """Environment variables of this setting, highest precedence first."""
         return (ENVIRONMENT_PREFIX + self.name.upper(), *ENVIRONMENT_ALIASES.get(self.name, ()))
 
 
@@ -60,11 +60,11 @@ def _about(
     help: str,
     unset: str = "none",
 ) -> dict[str, Any]:
-    """The rest of a field's line of the table."""
+    """The rest of a field's entry in the table."""
     return {"kind": kind, "metavar": metavar, "help": help, "unset": unset}
 
 
-# 31 years; a count of frames holds it with room to spare.
+# 31 years, which a count of frames can represent.
 MAX_SECONDS = 1e9
 
 _TEMPO = Float(20, 400, "beats per minute")
@@ -74,8 +74,11 @@ _NO_TRACK = "an empty deck"
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting, checked. The defaults are those of the table alone; `resolve` and
-    `validate` also look at presets, and are how a Settings is normally made."""
+    """Every setting, checked.
+
+    The defaults are those of the table alone. Settings are normally created by `resolve` and
+    `validate`, which also use presets.
+    """
 
     port: int = field(
         default=57120,
@@ -97,8 +100,8 @@ class Settings:
             Networks(),
             "CIDR",
             "with --osc-host: addresses and networks that may send, such as 192.168.1.0/24;"
-            " others are dropped, but for this machine itself",
-            unset="any, with the limits of strangers",
+            " others are dropped, except for this machine itself",
+            unset="any, with the limits of untrusted senders",
         ),
     )
     http_port: int = field(
@@ -123,8 +126,8 @@ class Settings:
         metadata=_about(
             Text("at least 8 letters, digits, - and _", like="[A-Za-z0-9_-]{8,200}"),
             "TOKEN",
-            "token that a page has to send before it may change anything",
-            unset="made where other machines see the page",
+            "token that a page must send before it may change anything",
+            unset="generated if other machines can open the page",
         ),
     )
     http_private: bool = field(
@@ -138,7 +141,7 @@ class Settings:
         metadata=_about(
             Names(),
             "NAME",
-            "other names by which pages may call this machine, such as dj.example.org",
+            "additional host names of the page, such as dj.example.org",
             unset="its addresses, its host name, localhost",
         ),
     )
@@ -147,8 +150,8 @@ class Settings:
         metadata=_about(
             File("auto, or a file that can be read"),
             "FILE",
-            "certificate (PEM) with which the page is served encrypted, and its --http-key; auto"
-            " makes one and prints its fingerprint",
+            "certificate (PEM) that encrypts the page, with its --http-key; auto creates one and"
+            " prints its fingerprint",
             unset="not encrypted",
         ),
     )
@@ -170,12 +173,12 @@ class Settings:
         metadata=_about(
             Choice(("auto", "pyaudio", "null")),
             "DRIVER",
-            "pyaudio plays on a sound card, null on a built-in clock, auto on what there is",
+            "pyaudio plays on a sound card, null on a built-in clock, auto on what is available",
         ),
     )
     buffer_size: int = field(
         default=512,
-        metadata=_about(Int(16, 8192, "frames"), "FRAMES", "frames that are rendered at a time"),
+        metadata=_about(Int(16, 8192, "frames"), "FRAMES", "frames rendered at a time"),
     )
     sample_rate: int = field(
         default=44100,
@@ -188,7 +191,7 @@ class Settings:
         metadata=_about(
             Text("the name of a preset"),
             "NAME",
-            "values for a kind of machine, from configs/; without it the machine's model decides",
+            "values for a kind of machine, from configs/; by default the machine's model decides",
         ),
     )
     config: Path | None = field(
@@ -196,7 +199,7 @@ class Settings:
         metadata=_about(
             File("a file that can be read"),
             "FILE",
-            "settings as a TOML file; without it the user's own, in ~/.config/crowdstream/",
+            "settings as a TOML file; by default the user's own, in ~/.config/crowdstream/",
         ),
     )
     memory: int | None = field(
@@ -204,7 +207,7 @@ class Settings:
         metadata=_about(
             Int(16, 1 << 20, "megabytes"),
             "MB",
-            "memory for decoded audio; without it half of what the machine has",
+            "memory for decoded audio",
             unset="half of this machine's memory",
         ),
     )
@@ -213,7 +216,8 @@ class Settings:
         metadata=_about(
             Float(1, 600, "seconds"),
             "SECONDS",
-            "sound of a streamed track kept ahead of its playhead: a medium may stall for so long",
+            "audio of a streamed track kept ahead of its playhead: the longest tolerable stall of"
+            " the medium",
         ),
     )
     max_preload: float | None = field(
@@ -221,8 +225,8 @@ class Settings:
         metadata=_about(
             Float(0, MAX_SECONDS, "seconds"),
             "SECONDS",
-            "length from which a track is streamed though it fits the memory",
-            unset="only what does not fit is streamed",
+            "length from which a track is streamed even if it fits the memory",
+            unset="only tracks that do not fit are streamed",
         ),
     )
     media_root: tuple[Path, ...] = field(
@@ -230,7 +234,7 @@ class Settings:
         metadata=_about(
             Folders(),
             "DIR",
-            "play files of this folder only (may be given several times)",
+            "play files in this folder only (may be given several times)",
             unset="any folder",
         ),
     )
@@ -239,7 +243,7 @@ class Settings:
         metadata=_about(
             File("the path of a folder"),
             "DIR",
-            "folder for recordings; others only inside --media-root then",
+            "folder for recordings; other folders are then allowed only inside --media-root",
             unset="any folder, or those of --media-root",
         ),
     )
@@ -248,7 +252,7 @@ class Settings:
         metadata=_about(
             Int(0, 1 << 24, "megabytes"),
             "MB",
-            "space on the disk that recordings leave free; they stop where there is no more",
+            "disk space that recordings leave free; they stop when there is no more",
         ),
     )
     a: Path | None = field(
@@ -272,7 +276,7 @@ class Settings:
     ceiling: float = field(
         default=-0.3,
         metadata=_about(
-            Float(-24, 0, "decibels"), "DBTP", "true peak that the limiter lets through"
+            Float(-24, 0, "decibels"), "DBTP", "maximum true peak of the limiter's output"
         ),
     )
     limiter_lookahead: float = field(
@@ -280,7 +284,7 @@ class Settings:
         metadata=_about(
             Float(0, 10, "milliseconds"),
             "MS",
-            "how far the limiter looks ahead, which delays the sound; 0: not at all",
+            "look-ahead of the limiter, which delays the output; 0: none",
         ),
     )
     standby: str = field(
@@ -288,8 +292,8 @@ class Settings:
         metadata=_about(
             Choice(("auto", "warm", "off")),
             "WAY",
-            "a second engine, ready to continue if the first one fails: auto with a silent "
-            "stream of its own where the device accepts two, warm without; off saves its memory",
+            "a second engine that takes over if the first one fails: auto with a silent "
+            "stream of its own if the device accepts two, warm without; off saves its memory",
         ),
     )
     device_lost: str = field(
@@ -303,7 +307,7 @@ class Settings:
     device_fallback: bool = field(
         default=False,
         metadata=_about(
-            Bool(), None, "when the sound card is gone, take the system's default instead"
+            Bool(), None, "when the sound card is gone, use the system's default instead"
         ),
     )
     quality: str = field(
@@ -320,13 +324,13 @@ class Settings:
         metadata=_about(
             Choice(("auto", "2", "0")),
             "CHANNELS",
-            "2 plays the cue bus on outputs 3 and 4, 0 nowhere, auto where a card has these",
+            "2 plays the cue bus on outputs 3 and 4, 0 nowhere, auto if the card has them",
         ),
     )
     target_lufs: float = field(
         default=-14.0,
         metadata=_about(
-            Float(-40, 0, "LUFS"), "LUFS", "loudness to which automatic trim brings the tracks"
+            Float(-40, 0, "LUFS"), "LUFS", "target loudness of automatic trim"
         ),
     )
     bpm: float = field(default=120.0, metadata=_about(_TEMPO, "BPM", "tempo of the clock"))
@@ -340,11 +344,11 @@ class Settings:
             File("a file that can be read"),
             "FILE",
             "TOML file that maps the crowd's movement to a tempo",
-            unset="movement leaves the tempo alone",
+            unset="movement does not change the tempo",
         ),
     )
     watch: bool = field(
-        default=False, metadata=_about(Bool(), None, "print bar, beat and phase once a beat")
+        default=False, metadata=_about(Bool(), None, "print bar, beat and phase on every beat")
     )
     seconds: float | None = field(
         default=None,
@@ -358,7 +362,7 @@ class Settings:
     stats_interval: float = field(
         default=10.0,
         metadata=_about(
-            Float(0, 86400, "seconds"), "SECONDS", "time from one [STATS] line to the next; 0: off"
+            Float(0, 86400, "seconds"), "SECONDS", "interval between two [STATS] lines; 0: off"
         ),
     )
     log_level: str = field(
@@ -366,13 +370,13 @@ class Settings:
         metadata=_about(
             Choice(("debug", "info", "warning", "error")),
             "LEVEL",
-            "the least important message that is printed",
+            "the lowest level of messages that are printed",
         ),
     )
     log_format: str = field(
         default="text",
         metadata=_about(
-            Choice(("text", "json")), "FORMAT", "lines of the log as text, or each a JSON object"
+            Choice(("text", "json")), "FORMAT", "write log lines as text, or each as a JSON object"
         ),
     )
     log_file: Path | None = field(
@@ -380,13 +384,13 @@ class Settings:
         metadata=_about(
             File("the path of a file"),
             "FILE",
-            "a file that the log also goes to; it and the older ones never exceed 10 MB",
+            "also write the log to this file; it and the older ones never exceed 10 MB",
         ),
     )
 
     @property
     def memory_mb(self) -> int:
-        """Memory for decoded audio in MB: `memory`, or this machine's share where it is None."""
+        """Memory for decoded audio in MB: `memory`, or by default a share of this machine's."""
         return default_memory_mb() if self.memory is None else self.memory
 
 
@@ -412,7 +416,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "config", "seconds", "stats_interval", "log_level", "log_format", "log_file",
     ),
 }  # fmt: skip
-"""Settings by subject, for `--help` and the reference: each is in exactly one group."""
+"""Settings by subject, for `--help` and the reference; each is in exactly one group."""
 
 OPTIONS: dict[str, Option] = {
     f.name: Option(

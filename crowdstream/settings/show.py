@@ -6,16 +6,16 @@ from crowdstream.settings.resolve import Resolved
 from crowdstream.settings.schema import OPTIONS, Option
 from crowdstream.settings.toml import write_value
 
-# One long path must not push every other line's origin off the screen.
+# A wider value, such as a long path, must not push the origins of all lines off the screen.
 WIDEST_COLUMN = 44
 
 
 def format_settings(resolved: Resolved) -> str:
-    """Every setting with its value and where it came from, one a line, in columns.
+    """Format every setting with its value and origin, one per line, in columns.
 
-    The text is itself a TOML file that gives the same settings again; what cannot stand in
-    one (a setting that has no value, the name of the file) is a comment. Relative paths from
-    the command line stay relative, so for them the file belongs in the folder it was made in.
+    The text is itself a TOML file with the same settings. Entries that can't be in such a file
+    (settings without a value, the file's own name) are comments. Relative paths from the command
+    line stay relative, so for them the file belongs in the folder in which it was created.
     """
     rows = []
     for option in OPTIONS.values():
@@ -29,13 +29,14 @@ def format_settings(resolved: Resolved) -> str:
     for variable in resolved.unknown_environment:
         known = (v for option in OPTIONS.values() for v in option.variables)
         lines.append(
-            f"# {one_line(variable)} is no setting; the nearest one is {nearest(variable, known)}"
+            f"# {one_line(variable)} is not a setting; the nearest one is "
+            f"{nearest(variable, known)}"
         )
     return "\n".join(lines)
 
 
 def _cells(option: Option, value: object, memory_mb: int) -> tuple[str, str]:
-    """The name and the value of a line; both are a comment where there is no value."""
+    """The name and the value of a line; a name without a value is a comment."""
     if value is None:
         size = f", {memory_mb} MB" if option.name == "memory" else ""
         return f"# {option.name}", f"({option.unset}{size})"
@@ -44,5 +45,5 @@ def _cells(option: Option, value: object, memory_mb: int) -> tuple[str, str]:
 
 
 def _printable(text: str) -> str:
-    """`text` without what a terminal or a file can't take: file names may hold any bytes."""
+    """Escape what a terminal or a file can't represent: file names may contain any bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,5 +1,5 @@
-"""TOML as text: reading it with errors that name the line, writing values, and changing one
-key of a file while every other line stays as its owner wrote it."""
+"""Read TOML with errors that name the line, write values, and change one key of a file while
+every other line stays unchanged."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from crowdstream.system.toml_text import MAX_SETTINGS_BYTES, TomlError, parse_to
 
 
 def parse(data: bytes, path: Path, max_bytes: int = MAX_SETTINGS_BYTES) -> dict[str, object]:
-    """The keys and values of a TOML file's bytes; `path` is for messages only.
+    """Return the keys and values of a TOML file's bytes; `path` is for messages only.
 
-    Raises SettingError, naming the line, for what is too long, not UTF-8 or not TOML.
+    Raises `SettingError`, naming the line, if the file is too long, not UTF-8 or not TOML.
     """
     if len(data) > max_bytes:
         raise SettingError(f"config: {path}: it has more than {max_bytes} bytes")
@@ -30,29 +30,29 @@ def parse(data: bytes, path: Path, max_bytes: int = MAX_SETTINGS_BYTES) -> dict[
 
 
 def decode(data: bytes) -> str:
-    """TOML text without the byte order mark that some editors put before it."""
+    """Decode TOML text, removing the byte order mark that some editors write."""
     return data.decode("utf-8-sig")
 
 
 def write_value(value: object) -> str:
-    """A setting's value as TOML."""
+    """Format a setting's value as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(write_value(item) for item in value) + "]"
-    # JSON's strings are TOML's, but for DEL, which TOML wants escaped.
+    # JSON strings are valid in TOML, except that TOML requires DEL to be escaped.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def set_key(text: str, key: str, value: object) -> str:
-    """`text`, valid TOML, with the top-level `key` set to `value`, and no other line changed.
+    """Return `text`, valid TOML, with the top-level `key` set to `value` and nothing else changed.
 
-    Whether an edit is right is not guessed but read back: it counts only when the new text
-    parses to what the old one did, save for this key. So a string or array over several
-    lines, or a line in a string that looks like the key, needs no case of its own.
-    Raises ValueError where no edit does that (a key written as `port.x = 1`).
+    Every edit is verified by parsing: it is accepted only if the new text has the same values as
+    the old one except for this key. Strings and arrays over several lines, and lines in a string
+    that look like the key, therefore need no special cases. Raises ValueError where no edit is
+    possible (a key written as `port.x = 1`).
     """
     wanted = {**tomllib.loads(text), key: tomllib.loads(f"x = {write_value(value)}")["x"]}
     lines = text.splitlines(keepends=True)
@@ -69,11 +69,11 @@ def set_key(text: str, key: str, value: object) -> str:
                 return edited
     entry = f"{key} = {write_value(value)}{newline}"
     end = newline if text and not text.endswith("\n") else ""
-    # At the end the key could fall into a table; before the first line it never does.
+    # At the end of the file the key could become part of a table; at the beginning it can't.
     for edited in (text + end + entry, entry + text):
         if _reads_as(edited, wanted):
             return edited
-    raise ValueError(f"there is no way to set {key} that leaves the rest of the file alone")
+    raise ValueError(f"{key} can't be set without changing the rest of the file")
 
 
 def _reads_as(text: str, wanted: dict[str, object]) -> bool:
@@ -84,7 +84,7 @@ def _reads_as(text: str, wanted: dict[str, object]) -> bool:
 
 
 def _comment_after(entry: str) -> str:
-    """The comment that ends a `key = value` entry, with the blanks before it."""
+    """The comment at the end of a `key = value` entry, with the blanks before it."""
     entry = entry.rstrip("\r\n")
     for found in re.finditer(r"[ \t]*#", entry):
         # A # inside a string leaves an unclosed string before it, which does not parse.

@@ -1,9 +1,9 @@
-"""The kinds of value that a setting can have, and how each is read.
+"""Value types of settings, and how their values are read.
 
-A kind reads three spellings of a value: words from the command line, one text from the
-environment, and a typed value from TOML or Python. All give the same typed result, and all
-raise `Refused` for anything else; the caller knows the setting's name and where the value
-came from, and makes the message.
+A value type reads three forms of a value: words from the command line, one text from the
+environment, and a typed value from TOML or Python. All result in the same type and raise
+`Refused` for anything else. The caller, which knows the setting's name and the value's origin,
+creates the message.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-# Python's own int() and float() also take "1_000", "nan", "infinity" and digits of other
-# scripts, none of which is meant by anybody who types a setting.
+# Python's own int() and float() also accept "1_000", "nan", "infinity" and digits of other
+# scripts, which nobody intends when typing a setting.
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
@@ -33,41 +33,41 @@ SWITCH_WORDS = {
 
 
 class Refused(ValueError):
-    """This is no value of the kind."""
+    """Not a value of this type."""
 
 
 def plain(number: float) -> str:
-    """A limit as people write it: 400, not 400.0; 0.5; 1000000000, not 1e+09."""
+    """Format a limit as people write it: 400, not 400.0; 0.5; 1000000000, not 1e+09."""
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
 class ValueType(ABC):
-    """What is allowed, and reading it."""
+    """Defines and reads the values that a setting allows."""
 
-    # Extra arguments of `add_argument`, which always leaves checking to the kind.
+    # Extra arguments of `add_argument`; checking is always left to the value type.
     flag: Mapping[str, Any] = MappingProxyType({})
 
     @property
     @abstractmethod
     def allowed(self) -> str:
-        """What is allowed, to follow "is not": "a whole number from 0 to 65535"."""
+        """Description of allowed values that completes "is not": "a whole number from 0 to 9"."""
 
     @abstractmethod
     def read(self, value: object) -> object:
-        """A typed value, from TOML or Python."""
+        """Read a typed value from TOML or Python."""
 
     def read_text(self, text: str) -> object:
-        """One text, from the environment or one word of the command line."""
+        """Read text from the environment or one word of the command line."""
         return self.read(text)
 
     def read_flag(self, raw: Any) -> object:
-        """What argparse collected for the flag: a string, unless `flag` says otherwise."""
+        """Read the result of argparse for the flag: a string, unless `flag` differs."""
         return self.read_text(raw)
 
 
 @dataclass(frozen=True)
 class Int(ValueType):
-    """A whole number `low <= n <= high`; gives int."""
+    """A whole number `low <= n <= high`; read as int."""
 
     low: int
     high: int
@@ -97,7 +97,7 @@ class Int(ValueType):
 
 @dataclass(frozen=True)
 class Float(ValueType):
-    """A finite number `low <= x <= high` (`low < x` where `open_low`); gives float."""
+    """A finite number `low <= x <= high` (`low < x` if `open_low`); read as float."""
 
     low: float
     high: float
@@ -117,7 +117,7 @@ class Float(ValueType):
             number = float(value)
         except OverflowError:
             raise Refused from None
-        # Refuses NaN as well, for which no comparison holds.
+        # Also refuses NaN, for which every comparison is false.
         if not self.low <= number <= self.high:
             raise Refused
         if self.open_low and number == self.low:
@@ -132,7 +132,7 @@ class Float(ValueType):
 
 @dataclass(frozen=True)
 class Floats(ValueType):
-    """Exactly `count` numbers of one kind; gives a tuple of float."""
+    """Exactly `count` numbers of one type; read as a tuple of float."""
 
     each: Float
     count: int
@@ -161,7 +161,7 @@ class Floats(ValueType):
 
 @dataclass(frozen=True)
 class Bool(ValueType):
-    """On or off; gives bool. On the command line `--name` and `--no-name`."""
+    """On or off; read as bool. On the command line `--name` and `--no-name`."""
 
     flag = MappingProxyType({"action": argparse.BooleanOptionalAction})
 
@@ -186,7 +186,7 @@ class Bool(ValueType):
 
 @dataclass(frozen=True)
 class Choice(ValueType):
-    """One of some words, in either case; gives the lower-case word."""
+    """One of several words, case-insensitive; read as the lower-case word."""
 
     words: tuple[str, ...]
 
@@ -202,9 +202,9 @@ class Choice(ValueType):
 
 @dataclass(frozen=True)
 class Text(ValueType):
-    """Printable, non-empty text; gives str. `numbers_too`: a number >= 0 may stand for it.
+    """Printable, non-empty text; read as str. `numbers_too`: also accept a number >= 0.
 
-    `like`: a regular expression that all of it has to match.
+    `like`: a regular expression that the whole text must match.
     """
 
     what: str
@@ -231,7 +231,7 @@ class Text(ValueType):
 
 @dataclass(frozen=True)
 class File(ValueType):
-    """A path, which need not exist; gives Path."""
+    """A path, which need not exist; read as Path."""
 
     what: str = "the path of a file or folder"
 
@@ -249,7 +249,7 @@ class File(ValueType):
 
 @dataclass(frozen=True)
 class Folders(ValueType):
-    """Any number of paths; gives a tuple of Path. In the environment separated as PATH is."""
+    """Any number of paths; read as a tuple of Path. In the environment separated as in PATH."""
 
     flag = MappingProxyType({"action": "append"})
 
@@ -272,7 +272,7 @@ class Folders(ValueType):
 
 
 class _Words(ValueType):
-    # Any number of words; in one text between commas or spaces, after a flag as arguments.
+    # Any number of words: in text, separated by commas or spaces; after a flag, as arguments.
 
     flag = MappingProxyType({"action": "extend", "nargs": "+"})
 
@@ -294,9 +294,9 @@ class _Words(ValueType):
 
 @dataclass(frozen=True)
 class Networks(_Words):
-    """Any number of addresses and networks; gives a tuple of str, each as `192.168.1.0/24`.
+    """Any number of addresses and networks; read as a tuple of str such as `192.168.1.0/24`.
 
-    An address alone is a network of one. In one text they are separated by commas or spaces.
+    A single address is a network of one. In text they are separated by commas or spaces.
     """
 
     @property
@@ -306,7 +306,7 @@ class Networks(_Words):
     def read_text(self, text: str) -> tuple[str, ...]:
         words = text.replace(",", " ").split()
         try:
-            # 192.168.1.5/24 is how `ip addr` writes an address: the network around it is meant.
+            # 192.168.1.5/24 is how `ip addr` writes an address: its network is meant.
             found = tuple(str(ipaddress.ip_network(word, strict=False)) for word in words)
         except ValueError:
             raise Refused from None
@@ -317,7 +317,7 @@ class Networks(_Words):
 
 @dataclass(frozen=True)
 class Names(_Words):
-    """Any number of host names; gives a tuple of str. In one text, between commas or spaces."""
+    """Any number of host names; read as a tuple of str. In text separated by commas or spaces."""
 
     @property
     def allowed(self) -> str:
