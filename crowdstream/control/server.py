@@ -95,7 +95,7 @@ class Server:
             self._engines.resizing.announce = partial(self.core.tell, "/buffer_size")
             self._engines.changed = self._engine_changed
             self._engines.lost = self._device_lost
-            self._begin(parts.notes)
+            self._restore_state(parts.notes)
             self._web = self._make_web()
             self._thread.start()
         except BaseException:
@@ -113,7 +113,7 @@ class Server:
         self._notifier.ready(self.desk.frame, self.core.status.line())
         return info
 
-    def _begin(self, notes: StateLog | None) -> None:
+    def _restore_state(self, notes: StateLog | None) -> None:
         core, kept = self.core, self._store.kept
         if core.recall is None or notes is None:
             core.apply_settings()
@@ -198,21 +198,21 @@ class Server:
     # The loop --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._hearing = EventLoop()
+        self._event_loop = EventLoop()
         try:
             for fd in self.osc.filenos():
-                self._hearing.listen(fd, self.osc.drain)
-            self._loader.listen(self._hearing, self.core.loader_event)
-            self._engines.listen(self._hearing)
+                self._event_loop.listen(fd, self.osc.drain)
+            self._loader.listen(self._event_loop, self.core.loader_event)
+            self._engines.listen(self._event_loop)
             if self._web:
-                self._web.listen(self._hearing)
-            self._hearing.listen(self._caller.reader, self._caller.run_waiting)
+                self._web.listen(self._event_loop)
+            self._event_loop.listen(self._caller.reader, self._caller.run_waiting)
             self._loop()
         except BaseException as error:
             self.error = error
             log.exception("the control thread failed")
         finally:
-            self._hearing.close()
+            self._event_loop.close()
             self._caller.close()
 
     def _loop(self) -> None:
@@ -220,7 +220,7 @@ class Server:
         packet = self.core.packet
         while not self._stopping and not self._child_died():
             wait = 0.0 if self.osc.ready else max(0.0, self._due(next_tick) - time.monotonic())
-            self._hearing.wait(wait)
+            self._event_loop.wait(wait)
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)
             self.core.ticks.send()

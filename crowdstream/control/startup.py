@@ -72,19 +72,19 @@ class Startup:
         self._cancelled = cancelled
         self._waiting = waiting
         self._children: list[Child] = []
-        self._made: list[Callable[[], None]] = []
+        self._undo_steps: list[Callable[[], None]] = []
 
     def run(self) -> Parts:
         """Start socket, desk, a playing engine and a loader; on failure undoes all and raises."""
         settings, store = self._settings, self._store
         remove_leavings()
         osc = self._socket()
-        self._made.append(osc.close)
+        self._undo_steps.append(osc.close)
         try:
             store.keep("osc", osc.filenos(), {})
             size = budget_pages(settings.memory_mb) * PAGE_BYTES
             desk = Desk.create(size, settings.sample_rate)
-            self._made.append(desk.close)
+            self._undo_steps.append(desk.close)
             engines = self._engines(desk)
             engine = engines.launch().child
             self._children.append(engine)
@@ -97,7 +97,7 @@ class Startup:
         except BaseException:
             self.undo()
             raise
-        return Parts(osc, desk, engines, self._loading(loader, desk), notes, until)
+        return Parts(osc, desk, engines, self._loader_client(loader, desk), notes, until)
 
     def _socket(self) -> OscSocket:
         settings, kept = self._settings, self._store.kept.pop("osc", None)
@@ -108,14 +108,14 @@ class Startup:
         launch = partial(start_engine, store=self._store)
         return EnginePool(desk, self._settings, launch=launch)
 
-    def _loading(self, loader: Child, desk: Desk) -> LoaderClient:
+    def _loader_client(self, loader: Child, desk: Desk) -> LoaderClient:
         return LoaderClient(loader, desk, partial(start_loader, desk, self._settings, self._store))
 
     def _keep(self, desk: Desk, until: float | None) -> StateLog | None:
         if not self._store.guarded:
             return None
         notes = StateLog(make_notes())
-        self._made.append(notes.close)
+        self._undo_steps.append(notes.close)
         self._store.keep("notes", [notes.fd], {})
         about = {"settings": plain(self._settings), "until": until}
         self._store.keep("desk", [desk.fd], about)
@@ -137,18 +137,18 @@ class Startup:
             loader = Child.adopt(self._store, "loader")
         else:
             loader = start_loader(desk, self._settings, self._store)
-        loading = self._loading(loader, desk)
-        loading.adopted(notes.values["loader"], fresh=not there)
-        return Parts(self._socket(), desk, engines, loading, notes, about["until"])
+        client = self._loader_client(loader, desk)
+        client.adopted(notes.values["loader"], fresh=not there)
+        return Parts(self._socket(), desk, engines, client, notes, about["until"])
 
     def made(self, undo: Callable[[], None]) -> None:
         """Register another part, which `undo` removes."""
-        self._made.append(undo)
+        self._undo_steps.append(undo)
 
     def undo(self) -> None:
         """Undo the start in reverse order."""
         end_all(self._children)
-        for undo in reversed(self._made):
+        for undo in reversed(self._undo_steps):
             undo()
 
     def _await(self, child: Child, osc: OscSocket) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Notifier:
         self._status = ""
         # "@" stands for the zero byte of an abstract address; other kinds are not supported.
         self._address = address.replace("@", "\0", 1) if address.startswith("@") else address
-        self._heard = address[:1] in ("/", "@")
+        self._enabled = address[:1] in ("/", "@")
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Notifier:
@@ -65,7 +65,7 @@ class Notifier:
     def tick(self, frame: int, status: Callable[[], str]) -> None:
         """Send a keep-alive and the status if due and the frame has advanced; call often."""
         now = self._monotonic()
-        if not self._heard or now < self._next or frame == self._frame:
+        if not self._enabled or now < self._next or frame == self._frame:
             return
         self._next = now + self._interval
         self._frame = frame
@@ -82,11 +82,11 @@ class Notifier:
         self._send("STOPPING=1")
 
     def _send(self, *lines: str) -> None:
-        if self._heard:
+        if self._enabled:
             # If the manager is gone or its queue is full, the next keep-alive may succeed.
             with (
                 contextlib.suppress(OSError),
-                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way,
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection,
             ):
-                way.setblocking(False)
-                way.sendto("\n".join(lines).encode(), self._address)
+                connection.setblocking(False)
+                connection.sendto("\n".join(lines).encode(), self._address)

@@ -16,11 +16,11 @@ class CacheStats:
     """
 
     def __init__(
-        self, arena: Arena, plan: PrefetchPlan, room: Eviction, tracks: dict[int, Track]
+        self, arena: Arena, plan: PrefetchPlan, eviction: Eviction, tracks: dict[int, Track]
     ) -> None:
         self._arena = arena
         self._plan = plan
-        self._room = room
+        self._eviction = eviction
         self._tracks = tracks
         self._known: dict[int, set[int]] = {}
         self._fetched: set[tuple[int, int]] = set()
@@ -39,7 +39,7 @@ class CacheStats:
         self.pinned = 0
         heads = self._plan.playheads()
         for track in self._tracks.values():
-            held = self._room.held(track, heads)
+            held = self._eviction.held(track, heads)
             for stem in track.stems:
                 source = stem.source
                 pages = {page for page in held[source] if page < stem.pages}

@@ -19,9 +19,9 @@ STALL_SECONDS = 1.0  # of waiting for one read, reported as a stall: a busy card
 class Heartbeat:
     """Writes the desk's `loader` region and measures how long reads wait for their medium."""
 
-    def __init__(self, desk: Desk, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, desk: Desk, send: Callable[[dict[str, Any]], None]) -> None:
         self._record = desk.loader
-        self._tell = tell
+        self._send = send
         self.longest = 0.0  # seconds that the slowest read has waited
         self.stalls = 0
         self._record["busy"] = 0  # clear what an earlier loader left
@@ -42,7 +42,7 @@ class Heartbeat:
             self.longest = max(self.longest, waited)
             if waited > STALL_SECONDS:
                 self.stalls += 1
-                self._tell({"event": "stall", "track": track, "path": path, "seconds": waited})
+                self._send({"event": "stall", "track": track, "path": path, "seconds": waited})
 
     def progress(self) -> None:
         """Report progress in a long operation, which shows that the loader does not hang."""

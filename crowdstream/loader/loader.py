@@ -66,7 +66,7 @@ class _Load:
 
 
 class Loader:
-    """Keeps the desk's pages filled. `tell` receives an event as a dict for control.
+    """Keeps the desk's pages filled. `send` receives an event as a dict for control.
 
     `whole`: read tracks that fit completely. Without it, every track is streamed with a short
     read-ahead: for callers that run `work_all` once per second of audio and want to read no more
@@ -81,7 +81,7 @@ class Loader:
     def __init__(
         self,
         desk: Desk,
-        tell: Callable[[dict[str, Any]], None],
+        send: Callable[[dict[str, Any]], None],
         whole: bool = True,
         read_ahead: float = READ_AHEAD,
         max_preload: float = math.inf,
@@ -91,23 +91,23 @@ class Loader:
     ) -> None:
         self._starter = Starter()
         self._flac_of = transcode if waits else self._starter
-        self._parked: list[_Load] = []
+        self._waiting_loads: list[_Load] = []
         self._whole = whole
         self._describe = describe
         self._opening: tuple[Track, Description] | None = None
         self._roots = roots
         self._desk = desk
-        self._tell = tell
+        self._send = send
         self._tracks: dict[int, Track] = {}
         self._arena = Arena(desk)
-        self._busy = Heartbeat(desk, tell)
+        self._heartbeat = Heartbeat(desk, send)
         self._plan = PrefetchPlan(desk, read_ahead)
-        self._marker = OnsetScan(self._arena, self._read)
-        self._admission = MemoryBudget(self._arena, self._plan, tell, whole, max_preload)
-        self._room = Eviction(desk, self._arena, self._plan, self._tracks)
+        self._onsets = OnsetScan(self._arena, self._read)
+        self._budget = MemoryBudget(self._arena, self._plan, send, whole, max_preload)
+        self._eviction = Eviction(desk, self._arena, self._plan, self._tracks)
         ahead = read_ahead if whole else LITTLE_AHEAD
-        self._wanted = ReadOrder(self._arena, self._plan, self._tracks, tell, whole, ahead)
-        self._statistics = CacheStats(self._arena, self._plan, self._room, self._tracks)
+        self._read_order = ReadOrder(self._arena, self._plan, self._tracks, send, whole, ahead)
+        self._cache_stats = CacheStats(self._arena, self._plan, self._eviction, self._tracks)
 
     def handle(self, request: dict[str, Any]) -> None:
         """Carry out a request of control; its `do` names one of the methods here.
@@ -131,7 +131,7 @@ class Loader:
         elif name == "adopted":
             self.adopted()
         elif name == "inventory":
-            self._tell({"event": "inventory", "tracks": self.inventory()})
+            self._send({"event": "inventory", "tracks": self.inventory()})
         else:
             raise ValueError(f"unknown request {name!r}")
 
@@ -148,14 +148,14 @@ class Loader:
         """
         self._load(_Load(number, stems, cue, folder))
 
-    def _load(self, asked: _Load) -> None:
-        number, stems, cue, folder = asked.number, asked.stems, asked.cue, asked.folder
+    def _load(self, pending: _Load) -> None:
+        number, stems, cue, folder = pending.number, pending.stems, pending.cue, pending.folder
         opened: list[Stem] = []
         readers: list[StemReader] = []
         sifted: dict[str, Any] = {}
         try:
             if folder:
-                stems, sifted = self._sift(number, stems, Path(folder))
+                stems, sifted = self._select_files(number, stems, Path(folder))
             for source, path in stems:
                 readers.append(self._open(number, source, path))
                 opened.append(Stem(number, source, readers[-1], 0))
@@ -169,16 +169,16 @@ class Loader:
                     )
                 except SourceTooLong as error:
                     raise UnsupportedAudio(reader.path, str(error)) from error
-            streamed, pages = self._admission.admit(opened, self._desk.sample_rate)
+            streamed, pages = self._budget.admit(opened, self._desk.sample_rate)
         except Exception as error:
             for stem in opened:
                 stem.reader.close()
                 self._desk.sources[stem.source]["used"] = 0
             if isinstance(error, NotTranscoded):
-                asked.transcription = error.transcription
-                self._parked.append(asked)
+                pending.transcription = error.transcription
+                self._waiting_loads.append(pending)
                 return
-            self._tell({"event": "failed", "track": number, "reason": _reason(error, stems)})
+            self._send({"event": "failed", "track": number, "reason": _reason(error, stems)})
             return
         track = Track(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
@@ -201,7 +201,7 @@ class Loader:
             return
         self._opening = None
         self._tracks[track.number] = track
-        self._tell(
+        self._send(
             {
                 "event": "opened",
                 "track": track.number,
@@ -221,38 +221,38 @@ class Loader:
 
     def _resume(self) -> None:
         """Load a track whose file has been transcoded or can be transcoded now."""
-        for asked in self._parked:
-            if asked.transcription is None:
+        for pending in self._waiting_loads:
+            if pending.transcription is None:
                 if not self._starter.is_free():
                     continue
-            elif not asked.transcription.done():
+            elif not pending.transcription.done():
                 continue
             if self.opening or self.urgent():
                 return
-            self._parked.remove(asked)
+            self._waiting_loads.remove(pending)
             try:
-                if asked.transcription is not None:
-                    asked.transcription.result()
+                if pending.transcription is not None:
+                    pending.transcription.result()
             except AudioFileError as error:
-                self._tell({"event": "failed", "track": asked.number, "reason": str(error)})
+                self._send({"event": "failed", "track": pending.number, "reason": str(error)})
             else:
-                self._load(asked)
+                self._load(pending)
             return
 
-    def _sift(
+    def _select_files(
         self, number: int, stems: list[tuple[int, str]], folder: Path
     ) -> tuple[list[tuple[int, str]], dict[str, Any]]:
         # Select the files of a folder that form the track; urgent pages have priority meanwhile.
         sources = {path: source for source, path in stems}
 
         def watch(path: Path) -> AbstractContextManager[None]:
-            return self._busy.reading(number, sources.get(str(path), stems[0][0]), str(path))
+            return self._heartbeat.reading(number, sources.get(str(path), stems[0][0]), str(path))
 
         def pause() -> None:
-            while self._wanted.urgent() and self.work():
+            while self._read_order.urgent() and self.work():
                 pass
 
-        access = Access(self._roots, self._busy.progress, pause, watch, self._flac_of)
+        access = Access(self._roots, self._heartbeat.progress, pause, watch, self._flac_of)
         try:
             verdict = folder_verdict(folder, access)
         except OSError as error:
@@ -272,14 +272,14 @@ class Loader:
         }
 
     def _open(self, number: int, source: int, path: str) -> StemReader:
-        with self._busy.reading(number, source, path):
+        with self._heartbeat.reading(number, source, path):
             rate = round(self._desk.sample_rate)
-            return open_stem(Path(path), rate, self._busy.progress, self._roots, self._flac_of)
+            return open_stem(Path(path), rate, self._heartbeat.progress, self._roots, self._flac_of)
 
     def _read(
         self, stem: Stem, start: int, count: int, into: np.ndarray | None = None
     ) -> np.ndarray:
-        with self._busy.reading(stem.track, stem.source, str(stem.reader.path)):
+        with self._heartbeat.reading(stem.track, stem.source, str(stem.reader.path)):
             samples = stem.reader.read(start, count, into)
         if isinstance(stem.reader, StemReader) and len(stem.reader.warnings) != stem.warned:
             self._warn(stem, stem.reader)
@@ -291,7 +291,7 @@ class Loader:
         name = printable(reader.path.name)
         for warning in new if stem.warned <= MAX_WARNINGS else ():
             text = f"{name}: {warning}"
-            self._tell({"event": "warning", "track": stem.track, "text": text})
+            self._send({"event": "warning", "track": stem.track, "text": text})
 
     def adopt(self, orphan: Orphan) -> None:
         """Adopt a track of a dead loader: resident pages stay and play on.
@@ -303,11 +303,11 @@ class Loader:
         track = Track(orphan.number, stems, orphan.cue, orphan.streamed, 0)
         self._tracks[orphan.number] = track
         try:
-            track.reserved = self._admission.reserve(stems, orphan.streamed)
+            track.reserved = self._budget.reserve(stems, orphan.streamed)
         except ArenaFull as error:
             fault = fault or error
         if orphan.streamed:
-            self._admission.keep(track, orphan.places)
+            self._budget.keep(track, orphan.places)
         if orphan.measured:
             track.measure = LoudnessScan(self._desk, stems)
             track.measure.done = True
@@ -329,9 +329,9 @@ class Loader:
         A new control process that finds a loader running starts with this and repeats the
         requests that are missing from it: loads that wait for a transcription are cancelled.
         """
-        for asked in self._parked:
-            asked.cancel()
-        self._parked.clear()
+        for pending in self._waiting_loads:
+            pending.cancel()
+        self._waiting_loads.clear()
         return [
             {
                 "track": track.number,
@@ -363,39 +363,39 @@ class Loader:
         """
         track = self._tracks.get(number)
         if track and track.streamed:
-            self._admission.keep(track, frames)
+            self._budget.keep(track, frames)
 
     def unload(self, number: int) -> None:
         """Close a track and free its pages. No voice may be playing it."""
-        for asked in [one for one in self._parked if one.number == number]:
-            self._parked.remove(asked)
-            asked.cancel()
-            self._tell({"event": "unloaded", "track": number})
+        for pending in [one for one in self._waiting_loads if one.number == number]:
+            self._waiting_loads.remove(pending)
+            pending.cancel()
+            self._send({"event": "unloaded", "track": number})
         track = self._tracks.pop(number, None)
         if track is None:
             return
         for stem in track.stems:
-            self._marker.forget(stem)
+            self._onsets.forget(stem)
             self._arena.forget(stem.source)
             stem.reader.close()
         self._arena.release(track.reserved + track.kept)
-        self._tell({"event": "unloaded", "track": number})
+        self._send({"event": "unloaded", "track": number})
 
     def work(self) -> bool:
         """Read the most urgent page; False when there is nothing to do or no free page."""
         self._finish_opening()
-        if self._parked:
+        if self._waiting_loads:
             self._resume()
-        self._room.keep_spare()
-        marked = self._marker.work()
-        for track, stem, page in self._wanted.pages():
+        self._eviction.keep_spare()
+        marked = self._onsets.work()
+        for track, stem, page in self._read_order.pages():
             return self._fill(track, stem, page) or marked
         return marked
 
     def find_attacks(self) -> None:
         """Detect onsets in all pages from now on, because keylock is going to be used."""
         stems = [stem for track in self._tracks.values() for stem in track.stems]
-        self._marker.begin(stems, self._plan.playheads())
+        self._onsets.begin(stems, self._plan.playheads())
 
     def measure(self) -> bool:
         """Measure a slice of a track's loudness; False when there is nothing to measure.
@@ -417,7 +417,7 @@ class Loader:
             if track.measure.step(head.position for head in places):
                 report = track.measure.report()
                 if report:
-                    self._tell({"event": "loudness", "track": track.number, **report})
+                    self._send({"event": "loudness", "track": track.number, **report})
                 return True
         return False
 
@@ -439,23 +439,23 @@ class Loader:
             track.check, track.said = None, 0.0
             if verdict != "open":
                 grid = found.to_dict() if found else None
-                self._tell({"event": "grid", "track": track.number, "grid": grid})
+                self._send({"event": "grid", "track": track.number, "grid": grid})
             return True
         return False
 
     def work_all(self) -> None:
         """Read all requested pages; no playhead may move and no request may arrive meanwhile."""
-        while self._marker.work():
+        while self._onsets.work():
             pass
         if not self._whole:
-            self._room.make()
+            self._eviction.make()
             self._arena.reclaim()  # reused next, while they are in the processor's cache
         while self._fill_wanted():
             pass
 
     def _fill_wanted(self) -> bool:
         # True when a file has turned out to be broken, which changes what is requested.
-        for track, stem, page in self._wanted.pages():
+        for track, stem, page in self._read_order.pages():
             if not self._fill(track, stem, page):
                 return False
             if track.complete:
@@ -464,22 +464,23 @@ class Loader:
 
     def urgent(self) -> bool:
         """Whether a page is missing that is about to be played."""
-        return self._wanted.urgent()
+        return self._read_order.urgent()
 
     def watching(self) -> bool:
         """Whether playheads need watching because some track is not completely in memory.
 
         Also true while a file is being transcoded.
         """
-        return bool(self._parked) or any(not track.complete for track in self._tracks.values())
+        incomplete = any(not track.complete for track in self._tracks.values())
+        return bool(self._waiting_loads) or incomplete
 
     def status(self) -> dict[str, Any]:
         """Pages (see `CacheStats.report`), longest wait for a read in seconds, and stalls."""
         return {
             "event": "pages",
-            **self._statistics.report(),
-            "longest_read": round(self._busy.longest, 3),
-            "stalls": self._busy.stalls,
+            **self._cache_stats.report(),
+            "longest_read": round(self._heartbeat.longest, 3),
+            "stalls": self._heartbeat.stalls,
         }
 
     def close(self) -> None:
@@ -488,13 +489,13 @@ class Loader:
             track, _ = self._opening
             self._tracks[track.number] = track
             self._opening = None
-        for number in [*self._tracks, *(asked.number for asked in self._parked)]:
+        for number in [*self._tracks, *(pending.number for pending in self._waiting_loads)]:
             self.unload(number)
 
     def _fill(self, track: Track, stem: Stem, page: int) -> bool:
         place = self._arena.take()
         if place is None:
-            self._room.make()
+            self._eviction.make()
             place = self._arena.take()
             if place is None:
                 return False
@@ -505,8 +506,8 @@ class Loader:
             self._arena.give_back(place)
             self._give_up(track, _reason(error, [(stem.source, str(stem.reader.path))]))
             return True
-        self._statistics.fetched(stem.source, page)
-        attacks = self._marker.find(stem, page, samples)
+        self._cache_stats.fetched(stem.source, page)
+        attacks = self._onsets.find(stem, page, samples)
         self._arena.publish(stem.source, page, place, samples, attacks)
         return True
 
@@ -515,7 +516,7 @@ class Loader:
         track.complete = True
         track.ready = True
         track.broken = reason
-        self._tell({"event": "broken", "track": track.number, "reason": reason})
+        self._send({"event": "broken", "track": track.number, "reason": reason})
 
 
 def _warnings(readers: Sequence[StemReader]) -> list[str]:

@@ -33,7 +33,7 @@ WATCH_SECONDS = 0.05  # between two looks at the playheads of streamed tracks
 IDLE_SECONDS = 1.0  # the same while all loaded tracks are in memory
 RETRY_SECONDS = 0.01  # while a page is requested and none is free
 STATUS_SECONDS = 0.25  # between two reports on the budget, if it has changed
-TIDY_SECONDS = 30.0  # between two returns of free memory to the system
+TRIM_SECONDS = 30.0  # between two returns of free memory to the system
 NICENESS = 5
 # Longest time that a thread reading tags may delay the one that fills pages while both are busy.
 # Python's default of 5 ms would be added to every call into a decoder.
@@ -51,17 +51,17 @@ class LoaderProcess:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._requests: deque[dict[str, Any]] = deque()
-        self._rest = b""
+        self._incomplete_line = b""
         self._reported: dict[str, Any] = {}
         self._report_at = 0.0
         self._libc = ctypes.CDLL(None)
-        self._tidy_at = time.monotonic() + TIDY_SECONDS
+        self._trim_heap_at = time.monotonic() + TRIM_SECONDS
 
     def run(self) -> None:
         """Work until standard input closes."""
         wait = 0.0
         while True:
-            if select.select([0], [], [], wait)[0] and not self._hear():
+            if select.select([0], [], [], wait)[0] and not self._receive():
                 return
             handled = self._handle_next()
             worked = self._loader.work()
@@ -73,21 +73,21 @@ class LoaderProcess:
             elif self._requests or self._loader.opening:
                 wait = RETRY_SECONDS
             else:
-                self._tidy()
+                self._trim_heap()
                 wait = WATCH_SECONDS if self._loader.watching() else IDLE_SECONDS
 
-    def _tidy(self) -> None:
+    def _trim_heap(self) -> None:
         # Mixed decoders fragment the heap, by tens of megabytes in a night. Trim it now that
         # nothing is requested. Only glibc has malloc_trim.
         now = time.monotonic()
-        if now >= self._tidy_at:
-            self._tidy_at = now + TIDY_SECONDS
+        if now >= self._trim_heap_at:
+            self._trim_heap_at = now + TRIM_SECONDS
             with contextlib.suppress(AttributeError):
                 self._libc.malloc_trim(0)
 
-    def _hear(self) -> bool:
+    def _receive(self) -> bool:
         data = os.read(0, 1 << 16)
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._incomplete_line = (self._incomplete_line + data).split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 request = json.loads(line)

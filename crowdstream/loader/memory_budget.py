@@ -21,13 +21,13 @@ class MemoryBudget:
         self,
         arena: Arena,
         plan: PrefetchPlan,
-        tell: Callable[[dict[str, Any]], None],
+        send: Callable[[dict[str, Any]], None],
         whole: bool = True,
         max_preload: float = math.inf,
     ) -> None:
         self._arena = arena
         self._plan = plan
-        self._tell = tell
+        self._send = send
         self._whole = whole
         self._most = max_preload
 
@@ -68,7 +68,7 @@ class MemoryBudget:
             try:
                 self._arena.reserve(each)
             except ArenaFull as error:
-                self._tell({"event": "crowded", "track": track.number, "reason": str(error)})
+                self._send({"event": "crowded", "track": track.number, "reason": str(error)})
                 break
             track.kept += each
             track.places.append(frame)

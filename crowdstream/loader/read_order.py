@@ -24,14 +24,14 @@ class ReadOrder:
         arena: Arena,
         plan: PrefetchPlan,
         tracks: dict[int, Track],
-        tell: Callable[[dict[str, Any]], None],
+        send: Callable[[dict[str, Any]], None],
         whole: bool,
         read_ahead: float,
     ) -> None:
         self._arena = arena
         self._plan = plan
         self._tracks = tracks
-        self._tell = tell
+        self._send = send
         self._whole = whole
         self._ahead = read_ahead
 
@@ -48,7 +48,7 @@ class ReadOrder:
                 yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
             if not track.ready:
                 track.ready = True
-                self._tell({"event": "ready", "track": track.number, "cue": track.cue})
+                self._send({"event": "ready", "track": track.number, "cue": track.cue})
         yield from self.heard(heads, self._ahead)
         for track in tracks:
             if track.complete or not self._whole:
@@ -88,4 +88,4 @@ class ReadOrder:
                     track.turn = turn
                     yield track, stem, page
         track.complete = True
-        self._tell({"event": "complete", "track": track.number})
+        self._send({"event": "complete", "track": track.number})

@@ -23,16 +23,16 @@ class Quiet:
     ) -> None:
         self._monotonic = monotonic
         self._seconds = seconds
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
     def say(self, line: Callable[..., None], kind: str, text: str, *values: object) -> None:
         """Call `line(text, *values)`, a logger's method, unless this kind was logged just now."""
         now = self._monotonic()
-        if now - self._said.get(kind, -self._seconds) < self._seconds:
+        if now - self._logged_at.get(kind, -self._seconds) < self._seconds:
             self._left_out[kind] = self._left_out.get(kind, 0) + 1
             return
-        self._said[kind] = now
+        self._logged_at[kind] = now
         left_out = self._left_out.pop(kind, 0)
         more = f" (and {left_out} more like it)" if left_out else ""
         line(text + "%s", *values, more)
@@ -43,15 +43,15 @@ class Burst:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._begun = -BURST_SECONDS
+        self._window_start = -BURST_SECONDS
         self._kinds: Counter[str] = Counter()
         self._left_out = 0
 
     def allows(self, kind: str) -> bool:
         """Whether one more line of this kind may be logged now; counts it either way."""
         now = self._monotonic()
-        if now - self._begun >= BURST_SECONDS:
-            self._begun = now
+        if now - self._window_start >= BURST_SECONDS:
+            self._window_start = now
             self._kinds.clear()
         if self._kinds[kind] >= BURST_OF_A_KIND or self._kinds.total() >= BURST_OF_ALL:
             self._left_out += 1
@@ -61,7 +61,7 @@ class Burst:
 
     def left_out(self) -> int:
         """Number of lines dropped, once their second is over; reported only once."""
-        if not self._left_out or self._monotonic() - self._begun < BURST_SECONDS:
+        if not self._left_out or self._monotonic() - self._window_start < BURST_SECONDS:
             return 0
         count, self._left_out = self._left_out, 0
         return count

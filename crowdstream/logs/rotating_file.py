@@ -23,22 +23,22 @@ class LogFile:
 
     Any number of processes may write to one log. Before writing, each checks whether its open
     file still has the name, and only one at a time rotates. For use by one thread.
-    `complain(text)` is called once for each kind of failure.
+    `report(text)` is called once for each kind of failure.
     """
 
     def __init__(
         self,
         path: Path,
-        complain: Callable[[str], None],
+        report: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path.absolute()
-        self._complain = complain
+        self._report = report
         self._monotonic = monotonic
         self._fd = -1
-        self._torn = False  # the last line was written only in part
+        self._incomplete = False  # the last line was written only in part
         self._missing = 0  # lines not written since the last successful one
-        self._told: set[int | None] = set()
+        self._reported: set[int | None] = set()
         self._retry = 0.0
 
     def write(self, line: bytes) -> None:
@@ -50,7 +50,7 @@ class LogFile:
             self._prepare(len(line))
             if self._missing:
                 note = f"({self._missing} lines are missing here)\n".encode()
-                self._append(b"\n" + note if self._torn else note)
+                self._append(b"\n" + note if self._incomplete else note)
                 self._missing = 0
             self._append(line)
         except OSError as error:
@@ -66,30 +66,30 @@ class LogFile:
         self._missing += 1
         self._retry = self._monotonic() + RETRY_SECONDS
         self.close()
-        if error.errno not in self._told:
-            self._told.add(error.errno)
-            self._complain(
+        if error.errno not in self._reported:
+            self._reported.add(error.errno)
+            self._report(
                 f"the log file {str(self._path)!r} can't be written ({error.strerror or error}): "
                 "the server continues without it and retries"
             )
 
     def _append(self, data: bytes) -> None:
         done = os.write(self._fd, data)
-        self._torn = done < len(data)
-        if self._torn:
+        self._incomplete = done < len(data)
+        if self._incomplete:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _prepare(self, length: int) -> None:
         """Open the file and make room for `length` bytes. Raises `OSError`."""
-        if self._fd < 0 or not self._named(self._fd):
+        if self._fd < 0 or not self._has_name(self._fd):
             self._open()
         space = os.fstatvfs(self._fd)
         if space.f_bavail * space.f_frsize < MIN_FREE:
             raise OSError(errno.ENOSPC, f"less than {MIN_FREE >> 20} MB are free")
         if os.fstat(self._fd).st_size + length > FILE_BYTES:
-            self._turn()
+            self._rotate()
 
-    def _named(self, fd: int) -> bool:
+    def _has_name(self, fd: int) -> bool:
         # Whether the open file is still the one with that name.
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(fd))
@@ -105,7 +105,7 @@ class LogFile:
             raise OSError(errno.EINVAL, "it is not a regular file")
         self._fd = fd
 
-    def _turn(self) -> None:
+    def _rotate(self) -> None:
         """Rotate: rename each file to the next older name and delete the oldest."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,7 +114,7 @@ class LogFile:
             if os.fstat(self._fd).st_size > 2 * FILE_BYTES:
                 raise
             return
-        if self._named(self._fd):
+        if self._has_name(self._fd):
             names = [self._path, *(Path(f"{self._path}.{n}") for n in range(1, FILES))]
             for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
                 with contextlib.suppress(FileNotFoundError):

@@ -18,7 +18,7 @@ WINDOW_SECONDS = 10.0  # the first window; it doubles while lines are dropped
 MAX_WINDOW_SECONDS = 320.0
 ALIKE = (5, 1)  # limits for lines that are alike: in the first window, and in each following one
 ONE_PLACE = (100, 10)  # the same for warnings and errors of one place in the program
-LOOK_SECONDS = 1.0  # between two checks for windows that have ended
+CHECK_SECONDS = 1.0  # between two checks for windows that have ended
 MAX_KINDS = 512  # kinds remembered, those of the latest lines
 KEY_CHARACTERS = 300
 _NUMBER = re.compile(r"\d+")
@@ -50,7 +50,7 @@ class LogThrottle:
         self._monotonic = monotonic
         self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
         self._forgotten: list[logging.LogRecord] = []
-        self._look_at = 0.0
+        self._next_check = 0.0
 
     def allows(self, record: logging.LogRecord) -> bool:
         """Whether to write a record; counts it either way. Call `reports` first."""
@@ -73,9 +73,9 @@ class LogThrottle:
         `all_of_them`: include windows that have not ended.
         """
         now = self._monotonic()
-        if now < self._look_at and not all_of_them:
+        if now < self._next_check and not all_of_them:
             return []
-        self._look_at = now + LOOK_SECONDS
+        self._next_check = now + CHECK_SECONDS
         found, self._forgotten = self._forgotten, []
         for key, window in list(self._windows.items()):
             if window.end > now and not all_of_them:
@@ -93,8 +93,8 @@ class LogThrottle:
         """Seconds until `reports` has something to report; None if nothing was dropped."""
         ends = [window.end for window in self._windows.values() if window.left_out]
         if self._forgotten:
-            ends.append(self._look_at)
-        return max(self._look_at, min(ends)) - self._monotonic() if ends else None
+            ends.append(self._next_check)
+        return max(self._next_check, min(ends)) - self._monotonic() if ends else None
 
     def _window(
         self, key: Hashable, limits: tuple[int, int], record: logging.LogRecord, now: float

@@ -35,7 +35,7 @@ STALL_ADVICE = (
 
 
 class Watch:
-    """Compares readings one second apart. `tell(name, *values)` notifies subscribers.
+    """Compares readings one second apart. `notify(name, *values)` notifies subscribers.
 
     `stall()` returns the seconds of a current or very recent stall of the medium, 0 if none.
     """
@@ -45,13 +45,13 @@ class Watch:
         desk: Desk,
         processes: Processes,
         stats_seconds: float,
-        tell: Callable[..., None],
+        notify: Callable[..., None],
         stall: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._desk = desk
         self.processes = processes
         self._stats_seconds = stats_seconds
-        self._tell = tell
+        self._notify = notify
         self._stall = stall
         self._next = time.monotonic() + WARN_SECONDS
         self._next_stats = time.monotonic() + stats_seconds
@@ -63,7 +63,7 @@ class Watch:
         self._busy = 0
         self._lowered = 0
         self._left_out = FULL
-        self._priority_said = False
+        self._priority_warned = False
         self._guarded = int(ledger["guarded"])
         self._blocks = -1
         self._standing = False
@@ -117,7 +117,7 @@ class Watch:
                     new, "s" if new > 1 else "", cause, excess, ADVICE[cause],
                     extra={"data": {"cause": cause, "underruns": new, "worst_ms": excess}},
                 )
-                self._tell("/underrun", cause, new, excess)
+                self._notify("/underrun", cause, new, excess)
 
     def _worst(self, cause: int, new: int) -> float:
         gaps = self._desk.gaps
@@ -135,7 +135,7 @@ class Watch:
                 "%d gaps because a page was missing: %s", new, advice,
                 extra={"data": {"cause": "missing_page", "missing_pages": new, "stall_s": stall}},
             )
-            self._tell("/underrun", "missing_page", new, 0.0)
+            self._notify("/underrun", "missing_page", new, 0.0)
 
     def _budget(self) -> None:
         ledger = self._desk.ledger
@@ -173,8 +173,8 @@ class Watch:
             self._busy = 0
 
     def _priority(self) -> None:
-        if int(self._desk.ledger["realtime"]) < 0 and not self._priority_said:
-            self._priority_said = True
+        if int(self._desk.ledger["realtime"]) < 0 and not self._priority_warned:
+            self._priority_warned = True
             log.warning(
                 "no real-time priority: the system may wake the engine late. Allow it with "
                 "'@audio - rtprio 95' in /etc/security/limits.d/audio.conf, the user in group "

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.recorder.recording import NoRoom, Say
+from crowdstream.recorder.recording import NoRoom, Send
 from crowdstream.recorder.session import Session
 
 READ_SECONDS = 0.05  # between two reads of the taps, whose rings hold more than a second
@@ -37,11 +37,11 @@ _REASONS = {
 
 
 class Recorder:
-    """Carries out requests; calls `say` with the resulting events, from any thread."""
+    """Carries out requests; calls `send` with the resulting events, from any thread."""
 
-    def __init__(self, desk: Desk, say: Say) -> None:
+    def __init__(self, desk: Desk, send: Send) -> None:
         self._desk = desk
-        self._say = say
+        self._send = send
         self._sessions: list[Session] = []
         self._report_at = 0.0
 
@@ -59,33 +59,33 @@ class Recorder:
                 if session.number == request["id"]:
                     session.stop(int(request["frame"]), bool(request["at_once"]))
         elif request["do"] == "inventory":
-            self._tell_all()
+            self._send_inventory()
 
     def _start(self, request: dict[str, Any]) -> None:
         number = int(request["id"])
         files = [(int(tap), Path(path)) for tap, path in request["files"]]
         try:
             session = Session(
-                self._desk, number, int(request["frame"]), files, request["format"], self._say,
+                self._desk, number, int(request["frame"]), files, request["format"], self._send,
                 roots=[Path(root) for root in request["roots"]], reserve=int(request["reserve"]),
             )
         except NoRoom as error:
-            self._say({"event": "refused", "id": number, "reason": str(error.strerror)})
+            self._send({"event": "refused", "id": number, "reason": str(error.strerror)})
         except OSError as error:
             code = error.errno or 0
             reason = _REASONS.get(code) or os.strerror(code)
             path = error.filename or files[0][1]
-            self._say({"event": "refused", "id": number, "reason": f"{path}: {reason}"})
+            self._send({"event": "refused", "id": number, "reason": f"{path}: {reason}"})
         else:
             self._sessions.append(session)
-            self._say({"event": "opened", "id": number})
+            self._send({"event": "opened", "id": number})
 
-    def _tell_all(self) -> None:
+    def _send_inventory(self) -> None:
         # For a control process whose predecessor may not have processed earlier events.
         for session in self._sessions:
-            self._say({"event": "opened", "id": session.number})
+            self._send({"event": "opened", "id": session.number})
         sessions = [session.number for session in self._sessions]
-        self._say({"event": "inventory", "sessions": sessions})
+        self._send({"event": "inventory", "sessions": sessions})
 
     def work(self) -> None:
         """Read all taps once."""
@@ -96,7 +96,7 @@ class Recorder:
         if time.monotonic() >= self._report_at:
             self._report_at = time.monotonic() + REPORT_SECONDS
             for session in self._sessions:
-                self._say(
+                self._send(
                     {"event": "at", "id": session.number, "frames": session.recorded,
                      "lost": session.lost}
                 )
@@ -114,30 +114,30 @@ class RecorderProcess:
     def __init__(self, desk: Desk) -> None:
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._recorder = Recorder(desk, self._events.put)
-        self._rest = b""
+        self._incomplete_line = b""
 
     def run(self) -> None:
         """Work until standard input closes."""
         try:
             while True:
                 wait = READ_SECONDS if self._recorder.busy else None
-                if select.select([0], [], [], wait)[0] and not self._hear():
+                if select.select([0], [], [], wait)[0] and not self._receive():
                     break
                 self._recorder.work()
-                self._tell()
+                self._write_events()
         finally:
             self._recorder.finish()
-        self._tell()
+        self._write_events()
 
-    def _hear(self) -> bool:
+    def _receive(self) -> bool:
         data = os.read(0, 1 << 16)
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._incomplete_line = (self._incomplete_line + data).split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError):  # incomplete: control died while writing it
                 self._recorder.handle(json.loads(line))
         return bool(data)
 
-    def _tell(self) -> None:
+    def _write_events(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
                 sys.stdout.write(json.dumps(self._events.get_nowait()) + "\n")

@@ -28,7 +28,7 @@ FILE_IS_FULL = (errno.EFBIG, errno.EOVERFLOW)
 MAX_PARTS = 1000
 MAX_NAME_BYTES = 255
 
-Say = Callable[[dict[str, Any]], None]
+Send = Callable[[dict[str, Any]], None]
 
 
 class NoRoom(OSError):
@@ -60,7 +60,7 @@ def check_room(path: Path, reserve: int) -> None:
 class Recording:
     """Receives audio from one thread without blocking it, and writes it in another.
 
-    `say` is called in the writing thread with `closed` or `failed`. `lost`: frames that the file
+    `send` is called in the writing thread with `closed` or `failed`. `lost`: frames that the file
     contains as silence because they were not read or not written in time.
 
     When the file has reached its maximum size, the recording continues in another file with the
@@ -69,7 +69,7 @@ class Recording:
     """
 
     def __init__(
-        self, path: Path, sample_rate: int, form: str, say: Say, roots: Sequence[Path] = (),
+        self, path: Path, sample_rate: int, form: str, send: Send, roots: Sequence[Path] = (),
         reserve: int = 0,
     ) -> None:  # fmt: skip
         """Create the file, inside `roots` if any are given. Raises `OSError`.
@@ -90,8 +90,8 @@ class Recording:
         self.lost = 0
         self.told = 0  # part of `lost` that was reported; set by the caller
         self._writer: Writer = open_audio(path, sample_rate, CHANNELS, form, roots)
-        self._say = say
-        self._room = int(QUEUE_SECONDS * sample_rate)
+        self._send = send
+        self._capacity = int(QUEUE_SECONDS * sample_rate)
         self._gap = 0  # frames of silence to write before the next audio
         self._taken = 0  # frames put into the queue, written by the reading thread only
         self._done = 0  # frames taken from it, written by the writing thread only
@@ -108,7 +108,7 @@ class Recording:
         """Append `lost` frames of silence and then `frames`. Never blocks."""
         self._gap += lost
         self.lost += lost
-        if self._taken - self._done + len(frames) > self._room:
+        if self._taken - self._done + len(frames) > self._capacity:
             self._gap += len(frames)
             self.lost += len(frames)
         elif len(frames):
@@ -147,12 +147,12 @@ class Recording:
             reason = os.strerror(error.errno) if error.errno else str(error)
             if isinstance(error, NoRoom):
                 reason = str(error.strerror)
-            self._tell("failed", reason=reason)
+            self._send_event("failed", reason=reason)
         else:
-            self._tell("closed")
+            self._send_event("closed")
 
-    def _tell(self, event: str, **more: Any) -> None:
-        self._say(
+    def _send_event(self, event: str, **more: Any) -> None:
+        self._send(
             {
                 "event": event, "path": str(self.path), "first": str(self.first),
                 "frames": self._writer.frames, **more,
@@ -217,7 +217,7 @@ class Recording:
         self._writer = self._open_next()
         self._unsure.clear()
         self._unsure_at = 0
-        self._say(
+        self._send(
             {
                 "event": "continued", "path": str(self.path), "first": str(self.first),
                 "full": str(path), "frames": frames,

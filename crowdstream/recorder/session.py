@@ -9,10 +9,10 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import RECORDER, TapReader
-from crowdstream.recorder.recording import Recording, Say
+from crowdstream.recorder.recording import Recording, Send
 
 STALL_SECONDS = 1.0  # an immediate stop waits this long for an engine that stands still
-TOLD_SECONDS = 1.0  # between two reports of frames lost to a slow disk
+LOST_REPORT_SECONDS = 1.0  # between two reports of frames lost to a slow disk
 
 
 class Session:
@@ -29,7 +29,7 @@ class Session:
         frame: int,
         files: Sequence[tuple[int, Path]],
         form: str,
-        say: Say,
+        send: Send,
         monotonic: Callable[[], float] = time.monotonic,
         roots: Sequence[Path] = (),
         reserve: int = 0,
@@ -41,21 +41,21 @@ class Session:
         self._desk = desk
         self.number = number
         self._start = frame
-        self._say_all = say
+        self._send_all = send
         self._monotonic = monotonic
         self._stop: int | None = None
         self._at_once = False
         self._moved = (-1, monotonic())
-        self._told_at = -TOLD_SECONDS
-        self._tapes: list[tuple[TapReader, Recording]] = []
+        self._reported_at = -LOST_REPORT_SECONDS
+        self._recordings: list[tuple[TapReader, Recording]] = []
         self.began: int | None = None
         self.ended = False
         try:
             for tap, path in files:
                 recording = Recording(
-                    path, round(desk.sample_rate), form, self._say, roots, reserve
+                    path, round(desk.sample_rate), form, self._send, roots, reserve
                 )
-                self._tapes.append((TapReader(desk, tap, RECORDER, frame), recording))
+                self._recordings.append((TapReader(desk, tap, RECORDER, frame), recording))
         except OSError:
             self._cancel()
             raise
@@ -63,7 +63,7 @@ class Session:
     @property
     def closed(self) -> bool:
         """Whether every file is finished."""
-        return self.ended and not any(recording.open for _, recording in self._tapes)
+        return self.ended and not any(recording.open for _, recording in self._recordings)
 
     @property
     def recorded(self) -> int:
@@ -73,7 +73,7 @@ class Session:
     @property
     def lost(self) -> int:
         """Frames lost in all files together."""
-        return sum(recording.lost for _, recording in self._tapes)
+        return sum(recording.lost for _, recording in self._recordings)
 
     def stop(self, frame: int, at_once: bool) -> None:
         """Record up to `frame`, or to the current one if it is later.
@@ -91,37 +91,37 @@ class Session:
         if self.began is None:
             self._begin()
         if self.began is not None:
-            for reader, recording in self._tapes:
+            for reader, recording in self._recordings:
                 lost, frames = reader.read(self._stop)
                 if recording.open:
                     recording.put(lost, frames)
             self._report_lost()
-        if self._arrived() or not any(recording.open for _, recording in self._tapes):
+        if self._reached_stop() or not any(recording.open for _, recording in self._recordings):
             self._end()
 
     def finish(self, deadline: float) -> None:
         """Record the frames available, and close the files; waits for slow disks to `deadline`."""
         if not self.ended:
-            self.stop(min(reader.head for reader, _ in self._tapes), at_once=True)
+            self.stop(min(reader.head for reader, _ in self._recordings), at_once=True)
             self.work()
             self._end()
-        for _, recording in self._tapes:
+        for _, recording in self._recordings:
             recording.join(deadline - self._monotonic())
 
     def _begin(self) -> None:
-        firsts = [reader.first for reader, _ in self._tapes]
+        firsts = [reader.first for reader, _ in self._recordings]
         known = [first for first in firsts if first is not None]
         if len(known) < len(firsts):
             return
         self.began = max(known)
-        for reader, _ in self._tapes:
+        for reader, _ in self._recordings:
             reader.position = self.began
-        self._say({"event": "began", "frame": self.began})
+        self._send({"event": "began", "frame": self.began})
 
     def _positions(self) -> list[int]:
-        return [reader.position for reader, _ in self._tapes]
+        return [reader.position for reader, _ in self._recordings]
 
-    def _arrived(self) -> bool:
+    def _reached_stop(self) -> bool:
         # Whether the last frame has been read, or the engine no longer gets there.
         if self._stop is None:
             return False
@@ -136,33 +136,33 @@ class Session:
             return
         self.ended = True
         self._report_lost(last=True)
-        self._say({"event": "ended", "frame": (self.began or self._start) + self.recorded})
+        self._send({"event": "ended", "frame": (self.began or self._start) + self.recorded})
         if self.recorded == 0:
             self._cancel()
             return
-        for reader, recording in self._tapes:
+        for reader, recording in self._recordings:
             reader.close()
             recording.finish()
 
     def _cancel(self) -> None:
-        for reader, recording in self._tapes:
+        for reader, recording in self._recordings:
             reader.close()
             recording.cancel()
 
     def _report_lost(self, last: bool = False) -> None:
         now = self._monotonic()
-        if now < self._told_at + TOLD_SECONDS and not last:
+        if now < self._reported_at + LOST_REPORT_SECONDS and not last:
             return
-        for _, recording in self._tapes:
+        for _, recording in self._recordings:
             if recording.lost > recording.told:
                 recording.told = recording.lost
-                self._told_at = now
-                self._say(
+                self._reported_at = now
+                self._send(
                     {
                         "event": "lost", "path": str(recording.path),
                         "first": str(recording.first), "frames": recording.lost,
                     }
                 )
 
-    def _say(self, message: dict[str, Any]) -> None:
-        self._say_all({**message, "id": self.number})
+    def _send(self, message: dict[str, Any]) -> None:
+        self._send_all({**message, "id": self.number})

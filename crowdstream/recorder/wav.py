@@ -20,7 +20,7 @@ _RIFF = struct.Struct("<4sI4s4sIQQQI")  # RIFF and JUNK, or RF64 and ds64
 _FMT = struct.Struct("<4sIHHIIHH")
 _DATA = struct.Struct("<4sI")
 _DS64_BYTES = 28
-_MOST = 0xFFFFFFFF
+_MAX_UINT32 = 0xFFFFFFFF
 _PCM, _IEEE_FLOAT = 1, 3
 
 
@@ -55,7 +55,7 @@ class WavWriter:
         try:
             self._disk.write_at(self._begin + self.frames * self._frame_bytes, data)
         except OSError:
-            self._mend()
+            self._repair()
             raise
         self.frames += len(frames)
 
@@ -66,7 +66,7 @@ class WavWriter:
             self._disk.write_at(0, self._header(self.frames))
             self._disk.sync()
         except OSError:
-            self._mend()
+            self._repair()
             raise
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class WavWriter:
         finally:
             self._disk.end(failed=self._failed)
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         self._failed = True
         # Complete frames that the disk accepted; overwriting the header needs no more space.
         self.frames = max(0, self._disk.size - self._begin) // self._frame_bytes
@@ -93,11 +93,12 @@ class WavWriter:
         data = self._data_bytes(frames)
         middle = self._fmt_chunk(frames)
         total = _RIFF.size + len(middle) + _DATA.size + data + data % 2 - 8
-        if total <= _MOST:
+        if total <= _MAX_UINT32:
             head = _RIFF.pack(b"RIFF", total, b"WAVE", b"JUNK", _DS64_BYTES, 0, 0, 0, 0)
             return head + middle + _DATA.pack(b"data", data)
-        head = _RIFF.pack(b"RF64", _MOST, b"WAVE", b"ds64", _DS64_BYTES, total, data, frames, 0)
-        return head + middle + _DATA.pack(b"data", _MOST)
+        sizes = total, data, frames, 0
+        head = _RIFF.pack(b"RF64", _MAX_UINT32, b"WAVE", b"ds64", _DS64_BYTES, *sizes)
+        return head + middle + _DATA.pack(b"data", _MAX_UINT32)
 
     def _fmt_chunk(self, frames: int) -> bytes:
         is_float = self._form == FLOAT
@@ -112,5 +113,5 @@ class WavWriter:
             8 * SAMPLE_BYTES[self._form],
         )
         if is_float:  # formats other than PCM have an extension, empty here, and a frame count
-            fmt += struct.pack("<H4sII", 0, b"fact", 4, min(frames, _MOST))
+            fmt += struct.pack("<H4sII", 0, b"fact", 4, min(frames, _MAX_UINT32))
         return fmt

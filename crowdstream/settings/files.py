@@ -17,7 +17,7 @@ from crowdstream.system.toml_text import MAX_SETTINGS_BYTES
 PRESETS = (Path(__file__).resolve().parents[1] / "configs").resolve()
 
 # Minimum length of a prefix that identifies the intended name.
-MIN_BEGUN = 3
+MIN_PREFIX = 3
 
 # Files in that folder that are no presets: a template for the user's file, and movement maps.
 EXAMPLES = frozenset({"example", "movement", "crowd"})
@@ -26,7 +26,7 @@ EXAMPLES = frozenset({"example", "movement", "crowd"})
 def nearest(word: str, known: Iterable[str]) -> str:
     """The one of `known` most similar to `word`; names that begin with it take precedence."""
     names = list(known)
-    longer = sorted(name for name in names if len(word) > MIN_BEGUN and name.startswith(word))
+    longer = sorted(name for name in names if len(word) > MIN_PREFIX and name.startswith(word))
     if longer:
         return longer[0]
     return difflib.get_close_matches(word, names, n=1, cutoff=0.0)[0]
@@ -35,8 +35,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def check_known(name: str, origin: str) -> None:
     """Raise `SettingError` if there is no setting of that name."""
     if name not in OPTIONS:
-        like = nearest(name.lower(), OPTIONS)
-        raise SettingError(f"{name} ({origin}) is not a setting; the nearest one is {like}")
+        similar = nearest(name.lower(), OPTIONS)
+        raise SettingError(f"{name} ({origin}) is not a setting; the nearest one is {similar}")
 
 
 def read_settings(

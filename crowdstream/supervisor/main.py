@@ -59,7 +59,7 @@ class Supervisor:
         self._status: int | None = None
         self._ready = False
         self._leave: int | None = None
-        self._heard = 0.0
+        self._last_heartbeat = 0.0
 
     def run(self) -> int:
         """Supervise until control exits on purpose or keeps dying; returns the exit status."""
@@ -71,10 +71,10 @@ class Supervisor:
         status = None
         try:
             while status is None:
-                self._live()
-                status = self._verdict()
+                self._run_control()
+                status = self._exit_status()
         finally:
-            self._end_the_rest()
+            self._stop_orphans()
         return status
 
     def _stop(self, _number: int, _frame: Any) -> None:
@@ -91,7 +91,7 @@ class Supervisor:
 
     # One control process -------------------------------------------------------------------
 
-    def _live(self) -> None:
+    def _run_control(self) -> None:
         # Start a control process and supervise it until it has ended.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
@@ -102,7 +102,7 @@ class Supervisor:
                 self._kill(signal.SIGTERM)
             self._hand_over(ours)
             ours.setblocking(False)
-            self._heard = time.monotonic()
+            self._last_heartbeat = time.monotonic()
             poll = select.poll()
             poll.register(self._wake, select.POLLIN)
             poll.register(ours, select.POLLIN)
@@ -110,11 +110,11 @@ class Supervisor:
                 ready = {fd for fd, _events in poll.poll(LOOK_SECONDS * 1000)}
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
-                if ours.fileno() in ready and not self._hear(ours):
+                if ours.fileno() in ready and not self._receive(ours):
                     poll.unregister(ours)
                 self._reap()
-                self._judge()
-            self._hear(ours)  # its last messages
+                self._kill_if_hung()
+            self._receive(ours)  # its last messages
 
     def _spawn(self, fd: int) -> int:
         environment = dict(os.environ)
@@ -138,29 +138,29 @@ class Supervisor:
                 socket.send_fds(ours, [message], fds)
             ours.send(json.dumps({"deaths": self._count, "reason": self._reason}).encode())
 
-    def _hear(self, ours: socket.socket) -> bool:
+    def _receive(self, ours: socket.socket) -> bool:
         # Process control's messages; False at the end of the connection.
         with contextlib.suppress(BlockingIOError):
             while True:
                 received = receive(ours)
                 if received is None:
                     return False
-                self._heard = time.monotonic()
+                self._last_heartbeat = time.monotonic()
                 self._carry_out(*received)
         return True
 
     def _carry_out(self, message: dict[str, Any], fds: list[int]) -> None:
         if "keep" in message:
-            self._forget(message["keep"])
+            self._drop(message["keep"])
             self._kept[message["keep"]] = json.dumps(message["note"]).encode(), fds
         elif "drop" in message:
-            self._forget(message["drop"])
+            self._drop(message["drop"])
         elif "ready" in message:
             self._ready = self._was_ready = True
         elif "leave" in message:
             self._leave = int(message["leave"])
 
-    def _forget(self, name: str) -> None:
+    def _drop(self, name: str) -> None:
         _note, fds = self._kept.pop(name, (b"", []))
         close_all(fds)
 
@@ -174,21 +174,21 @@ class Supervisor:
                 if pid == self._pid:
                     self._status = os.waitstatus_to_exitcode(status)
 
-    def _judge(self) -> None:
+    def _kill_if_hung(self) -> None:
         # Kill a control process that hangs.
         now = time.monotonic()
         if self._stop_by is not None:
             hung = now > self._stop_by
         elif self._ready:
-            hung = now > self._heard + HUNG_SECONDS
+            hung = now > self._last_heartbeat + HUNG_SECONDS
         else:
-            hung = self._was_ready and now > self._heard + RESTART_SECONDS
+            hung = self._was_ready and now > self._last_heartbeat + RESTART_SECONDS
         if hung and self._leave is None:
             self._kill(signal.SIGKILL)
 
     # Between two control processes -----------------------------------------------------------
 
-    def _verdict(self) -> int | None:
+    def _exit_status(self) -> int | None:
         # The exit status of the server, or None to restart control.
         status = self._status or 0
         if self._leave is not None:
@@ -211,14 +211,14 @@ class Supervisor:
             )
             return 1
         if not self._was_ready:
-            self._end_the_rest(but=("osc",))  # an incomplete start can't be resumed
+            self._stop_orphans(keep=("osc",))  # an incomplete start can't be resumed
         return None
 
-    def _end_the_rest(self, but: tuple[str, ...] = ()) -> None:
+    def _stop_orphans(self, keep: tuple[str, ...] = ()) -> None:
         # Drop stored descriptors; processes that depend on those pipes exit.
         pids = [json.loads(note).get("pid", 0) for note, _fds in self._kept.values()]
-        for name in [name for name in self._kept if name not in but]:
-            self._forget(name)
+        for name in [name for name in self._kept if name not in keep]:
+            self._drop(name)
         deadline = time.monotonic() + LAST_SECONDS
         with contextlib.suppress(ChildProcessError):
             while time.monotonic() < deadline:

@@ -45,7 +45,7 @@ def remove_leavings() -> list[Path]:
     removed = [
         path
         for folder, pattern, seconds in places
-        for path in _found(folder, pattern)
+        for path in _matching(folder, pattern)
         if _is_old(path, seconds) and _remove(path)
     ]
     if removed:
@@ -56,7 +56,7 @@ def remove_leavings() -> list[Path]:
     return removed
 
 
-def _found(folder: Path, pattern: str) -> Iterator[Path]:
+def _matching(folder: Path, pattern: str) -> Iterator[Path]:
     with contextlib.suppress(OSError):
         yield from folder.glob(pattern)
 

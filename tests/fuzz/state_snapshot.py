@@ -14,7 +14,7 @@ _LEFT_OUT = {
     "core", "desk", "_desk", "osc", "info", "processes", "settings", "monotonic", "wall", "clock",
     "status", "_quiet", "_burst", "messages", "failures", "malformed", "refused", "_senders",
     "_serials", "_numbers", "_order", "_hinted", "outbox", "pages", "request", "_moments", "launch",
-    "_core", "touched", "stirred", "_heard",
+    "_core", "touched", "stirred", "_heard", "_last_message",
 }  # fmt: skip
 _PLAIN = {int, str, bytes, bool, type(None)}
 

@@ -93,11 +93,11 @@ class EnginePool:
         self._monotonic = monotonic
         self._engines: list[Engine] = []
         self._numbers = 0
-        self._hearing: EventLoop | None = None
-        self._next = 0.0
+        self._event_loop: EventLoop | None = None
+        self._next_start = 0.0
         self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE)
         self._deaths = 0
-        self._begun: float | None = None  # monotonic seconds since which the engine has played
+        self._playing_since: float | None = None  # monotonic seconds
         self._device: str | None = settings.device
         self._driver = settings.driver
         self.searching = False
@@ -129,7 +129,7 @@ class EnginePool:
         child = self._launch(request, self._desk)
         engine = Engine(self._numbers, child, role)
         self._engines.append(engine)
-        if self._hearing is not None:
+        if self._event_loop is not None:
             self._listen(engine)
         return engine
 
@@ -139,9 +139,9 @@ class EnginePool:
             raise DeviceError(answer["error"])
         info = StreamInfo(**answer["ready"])
         self._engines[0].state = "plays"
-        self._begun = self._monotonic()
+        self._playing_since = self._monotonic()
         self._settle_on(info)
-        self._next = self._monotonic() + FIRST_PAUSE
+        self._next_start = self._monotonic() + FIRST_PAUSE
         return info
 
     def to_state(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class EnginePool:
     def catch_up(self) -> None:
         """Process the adopted engines' messages and correct their states from the desk."""
         for engine in list(self._engines):
-            self._hear(engine)
+            self._receive(engine)
         owner = int(self._desk.lease["owner"])
         for engine in list(self._engines):
             if engine.number == owner:
@@ -180,7 +180,7 @@ class EnginePool:
             elif engine.state != "standby":
                 # It may have sent its last message already; `tick` starts another if needed.
                 self._remove(engine)
-        self._next = self._monotonic() + AGAIN_PAUSE
+        self._next_start = self._monotonic() + AGAIN_PAUSE
 
     def _settle_on(self, info: StreamInfo) -> None:
         self.info, self.frames = info, info.buffer_size
@@ -189,15 +189,15 @@ class EnginePool:
         elif not self.searching:
             self._driver = "null"
 
-    def listen(self, hearing: EventLoop) -> None:
+    def listen(self, event_loop: EventLoop) -> None:
         """Process engines' messages from now on."""
-        self._hearing = hearing
+        self._event_loop = event_loop
         for engine in self._engines:
             self._listen(engine)
 
     def _listen(self, engine: Engine) -> None:
-        assert self._hearing is not None
-        self._hearing.listen(engine.child.out, lambda: self._hear(engine))
+        assert self._event_loop is not None
+        self._event_loop.listen(engine.child.out, lambda: self._receive(engine))
 
     @property
     def children(self) -> list[Child]:
@@ -211,7 +211,7 @@ class EnginePool:
 
     # State --------------------------------------------------------------------------------------
 
-    def _of(self, state: str) -> Engine | None:
+    def _in_state(self, state: str) -> Engine | None:
         return next((engine for engine in self._engines if engine.state == state), None)
 
     def pids(self) -> dict[str, int]:
@@ -223,7 +223,7 @@ class EnginePool:
     def readings(self) -> dict[str, Any]:
         """Fields for the status."""
         lease = self._desk.lease
-        standby = self._of("standby")
+        standby = self._in_state("standby")
         return {
             "standby": standby.ready if standby else "none",
             "takeovers": int(lease["takeovers"]),
@@ -235,36 +235,36 @@ class EnginePool:
 
     def tick(self) -> None:
         """Start a standby or, while the device is gone, an engine that searches for it."""
-        self._watch_alone()
+        self._check_standstill()
         now = self._monotonic()
         for engine in [one for one in self._engines if one.state == "leaves" and one.until < now]:
             self._remove(engine)
         self.resizing.tick()
         waits = any(engine.state in ("coming", "standby") for engine in self._engines)
-        if waits or self._monotonic() < self._next or self.failed:
+        if waits or self._monotonic() < self._next_start or self.failed:
             return
         role = "search" if self.searching else "standby"
-        if role == "standby" and self._settings.standby == "off" and self._of("plays"):
+        if role == "standby" and self._settings.standby == "off" and self._in_state("plays"):
             return
         try:
             self.launch(role)
         except ChildError as error:
             log.error("can't start the %s engine: %s", role, error)
-            self._put_off()
+            self._postpone_start()
 
-    def _watch_alone(self) -> None:
+    def _check_standstill(self) -> None:
         # Without a standby, control itself has to notice that the device requests no more blocks.
-        engine = self._of("plays")
+        engine = self._in_state("plays")
         if engine is None or len(self._engines) > 1:
             return
         latest = read_callback(self._desk)
         if latest and self._monotonic() - latest[0] * 1e-9 > STANDSTILL_SECONDS:
             self._lost(engine)
 
-    def _put_off(self) -> None:
-        self._next = self._monotonic() + self._restarts.pause()
+    def _postpone_start(self) -> None:
+        self._next_start = self._monotonic() + self._restarts.pause()
 
-    def _hear(self, engine: Engine) -> None:
+    def _receive(self, engine: Engine) -> None:
         if engine not in self._engines:
             return
         for message in engine.child.read():
@@ -292,11 +292,11 @@ class EnginePool:
         engine.state = "plays"
         info = StreamInfo(**message["took"])
         self.searching = bool(message["lost"])
-        if why in ("died", "hung") and self._begun is not None:
-            self._count_death(self._lived_shortly())
-        self._begun = self._monotonic()
+        if why in ("died", "hung") and self._playing_since is not None:
+            self._count_death(self._died_early())
+        self._playing_since = self._monotonic()
         self._settle_on(info)
-        self._next = self._monotonic() + AGAIN_PAUSE
+        self._next_start = self._monotonic() + AGAIN_PAUSE
         self.changed(info, "device" if self.searching else why)
         self.resizing.took(engine, info)
         if self.searching:
@@ -307,7 +307,7 @@ class EnginePool:
             if other is engine or other.state == "plays":
                 self._remove(other)
         self.searching = True
-        self._next = self._monotonic()
+        self._next_start = self._monotonic()
         self.lost("device")
         self.resizing.dropped()
 
@@ -324,21 +324,22 @@ class EnginePool:
             log.warning("the %s engine has died (%s)", engine.role, words)
         if self._engines or self.searching:
             if was != "plays":
-                self._put_off()
+                self._postpone_start()
         else:
             # No engine plays and none stood by: the next one plays as soon as it has started.
-            self._count_death(was != "plays" or self._lived_shortly())
-            self._next = 0.0
+            self._count_death(was != "plays" or self._died_early())
+            self._next_start = 0.0
 
     def _count_death(self, at_once: bool) -> None:
         # Engines that keep dying of the same cause must not be restarted indefinitely.
-        self._begun = None
+        self._playing_since = None
         self._deaths = self._deaths + 1 if at_once else 0
         if self._deaths > MAX_DEATHS:
             self.failed = f"{self._deaths} engines in a row have died"
 
-    def _lived_shortly(self) -> bool:
-        return self._begun is not None and self._monotonic() < self._begun + SHORT_SECONDS
+    def _died_early(self) -> bool:
+        began = self._playing_since
+        return began is not None and self._monotonic() < began + SHORT_SECONDS
 
     def remove_standby(self) -> None:
         """Stop the standby before a handover, which it would take for a crash."""
@@ -355,8 +356,8 @@ class EnginePool:
             self._remove(engine)
 
     def _remove(self, engine: Engine) -> None:
-        if self._hearing is not None:
-            self._hearing.forget(engine.child.out)
+        if self._event_loop is not None:
+            self._event_loop.forget(engine.child.out)
         self._engines.remove(engine)
         engine.child.end(0.0)
         lease = self._desk.lease
@@ -366,4 +367,4 @@ class EnginePool:
             # It had taken over without reporting it: the engine before it will never resume.
             for other in [one for one in self._engines if one.state == "plays"]:
                 self._remove(other)
-            self._next = 0.0
+            self._next_start = 0.0

@@ -61,9 +61,9 @@ class FileQuarantine:
         """Quarantined files, for JSON; see `restore`."""
         return [[path, bad.reason, bad.identity] for path, bad in self._bad.items()]
 
-    def restore(self, note: list[list[Any]]) -> None:
+    def restore(self, state: list[list[Any]]) -> None:
         """Restore the quarantine from saved state."""
-        for path, reason, identity in note:
+        for path, reason, identity in state:
             known = None if identity is None else (int(identity[0]), int(identity[1]))
             self._bad[path] = BadFile(reason, known)
 

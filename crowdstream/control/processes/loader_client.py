@@ -67,23 +67,23 @@ class LoaderClient:
         self._desk = desk
         self._start = start
         self._monotonic = monotonic
-        self._heard: Callable[[dict[str, Any]], None] = lambda _event: None
-        self._hearing: EventLoop | None = None
-        self._later: list[dict[str, Any]] = []
+        self._on_event: Callable[[dict[str, Any]], None] = lambda _event: None
+        self._event_loop: EventLoop | None = None
+        self._deferred: list[dict[str, Any]] = []
         self.loader_log = LoaderLog()
         self.blame = FileQuarantine(monotonic)
         self.restarts = 0
         now = monotonic()
         self._ticked = now
-        self._begun = now
-        self._silent = 0.0
-        self._marker = 0, 0
+        self._started_at = now
+        self._silent_seconds = 0.0
+        self._last_activity = 0, 0
         self._pinged = now
-        self._waiting = False  # for a pong
+        self._awaiting_pong = False  # for a pong
         self._hung = False
-        self._over: float | None = None  # monotonic seconds at which its output was closed
-        self._again_at: float | None = None  # monotonic seconds at which to start the next loader
-        self._delays = RestartPolicy(
+        self._closed_at: float | None = None  # monotonic seconds at which its output was closed
+        self._restart_at: float | None = None  # monotonic seconds at which to start the next loader
+        self._restart_policy = RestartPolicy(
             FIRST_DELAY, MAX_DELAY, settled=LIVED_SECONDS, at_once=True
         )
 
@@ -113,11 +113,11 @@ class LoaderClient:
         """Process ID."""
         return self._child.pid
 
-    def listen(self, hearing: EventLoop, heard: Callable[[dict[str, Any]], None]) -> None:
-        """Pass every event to `heard` from now on."""
-        self._heard = heard
-        self._hearing = hearing
-        hearing.listen(self._child.out, self._hear)
+    def listen(self, event_loop: EventLoop, on_event: Callable[[dict[str, Any]], None]) -> None:
+        """Pass every event to `on_event` from now on."""
+        self._on_event = on_event
+        self._event_loop = event_loop
+        event_loop.listen(self._child.out, self._receive)
 
     def send(self, request: dict[str, Any]) -> None:
         """Queue one request. Never blocks. Loading a quarantined file fails."""
@@ -126,85 +126,85 @@ class LoaderClient:
             reason = next((reason for reason in reasons if reason), None)
             if reason:
                 failed = {"event": "failed", "track": request["track"], "reason": reason}
-                self._later.append(failed)
+                self._deferred.append(failed)
                 return
         self.loader_log.sent(request)
-        if self._over is None and self._again_at is None:
+        if self._closed_at is None and self._restart_at is None:
             self._child.send(request)
 
     def tick(self) -> None:
         """Supervise the loader; call this about every 10 ms."""
         now = self._monotonic()
         passed, self._ticked = min(now - self._ticked, TICK_MOST), now
-        later, self._later = self._later, []
+        later, self._deferred = self._deferred, []
         for event in later:
-            self._heard(event)
-        if self._over is not None:
-            self._await_end(now)
-        elif self._again_at is not None:
-            if now >= self._again_at:
-                self._begin(now)
+            self._on_event(event)
+        if self._closed_at is not None:
+            self._await_exit(now)
+        elif self._restart_at is not None:
+            if now >= self._restart_at:
+                self._restart(now)
         else:
             self._child.push()
-            self._see_whether_it_lives(now, passed)
+            self._check_alive(now, passed)
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         for event in self._child.read():
-            self._silent = 0.0
+            self._silent_seconds = 0.0
             kind = event.get("event")
             if kind == "pong":
-                self._waiting = False
+                self._awaiting_pong = False
             elif kind == "odd":
                 log.warning("the loader did not understand %s", event.get("reason"))
             elif kind is not None:
                 self.loader_log.heard(event)
-                self._heard(event)
-        if self._child.finished and self._over is None:
-            self._over = self._monotonic()
-            if self._hearing:
-                self._hearing.forget(self._child.out)
-            self._await_end(self._over)
+                self._on_event(event)
+        if self._child.finished and self._closed_at is None:
+            self._closed_at = self._monotonic()
+            if self._event_loop:
+                self._event_loop.forget(self._child.out)
+            self._await_exit(self._closed_at)
 
-    def _see_whether_it_lives(self, now: float, passed: float) -> None:
+    def _check_alive(self, now: float, passed: float) -> None:
         record = self._desk.loader
-        marker = int(record["since_ns"]), int(record["busy"])
-        if marker != self._marker or not self._waiting:
-            self._silent = 0.0
-        self._marker = marker
-        self._silent += passed
-        if not self._waiting and now >= self._pinged + PING_SECONDS:
+        activity = int(record["since_ns"]), int(record["busy"])
+        if activity != self._last_activity or not self._awaiting_pong:
+            self._silent_seconds = 0.0
+        self._last_activity = activity
+        self._silent_seconds += passed
+        if not self._awaiting_pong and now >= self._pinged + PING_SECONDS:
             self._pinged = now
-            self._waiting = True
+            self._awaiting_pong = True
             self._child.send({"do": "ping"})
-        if self._silent > HANG_SECONDS and not self._hung:
+        if self._silent_seconds > HANG_SECONDS and not self._hung:
             self._hung = True
             self._child.kill()
 
-    def _await_end(self, now: float) -> None:
+    def _await_exit(self, now: float) -> None:
         # Two loaders must never own the pages together: the next one starts after this one's exit.
-        assert self._over is not None
+        assert self._closed_at is not None
         if not self._child.ended:
-            if now > self._over + END_SECONDS:
+            if now > self._closed_at + END_SECONDS:
                 self._child.kill()
             return
-        self._over = None
+        self._closed_at = None
         status = self._child.status
         self._child.end(0.0)
         how = "it hung and was killed" if self._hung else ending(status)
-        blamed = self._find_culprit(status)
+        blamed = self._blame_file(status)
         if blamed:
-            self._delays.reset()
-        delay = self._delays.pause(now - self._begun)
-        self._again_at = now + delay
+            self._restart_policy.reset()
+        delay = self._restart_policy.pause(now - self._started_at)
+        self._restart_at = now + delay
         log.error(
             "the loader has died (%s)%s: restarting it%s", how,
             f" while reading {printable(blamed)}" if blamed else "",
             f" in {delay:g} s" if delay else "",
         )
-        if self._again_at <= now:
-            self._begin(now)
+        if self._restart_at <= now:
+            self._restart(now)
 
-    def _find_culprit(self, status: int | None) -> str | None:
+    def _blame_file(self, status: int | None) -> str | None:
         # Return the file it was reading, if that is to blame, and fail the tracks that need it.
         record = self._desk.loader
         entry = self.loader_log.entries.get(int(record["busy"]))
@@ -216,28 +216,28 @@ class LoaderClient:
         if reason is None:
             return None
         for event in self.loader_log.fail(path, reason):
-            self._say(event)
+            self._emit(event)
         return path
 
-    def _say(self, event: dict[str, Any]) -> None:
+    def _emit(self, event: dict[str, Any]) -> None:
         self.loader_log.heard(event)
-        self._heard(event)
+        self._on_event(event)
 
-    def _begin(self, now: float) -> None:
-        self._again_at = None
-        self._hung, self._waiting = False, False
-        self._silent, self._begun, self._pinged = 0.0, now, now
+    def _restart(self, now: float) -> None:
+        self._restart_at = None
+        self._hung, self._awaiting_pong = False, False
+        self._silent_seconds, self._started_at, self._pinged = 0.0, now, now
         try:
             self._child = self._start()
         except ChildError as error:
             log.error("%s", error)
-            self._again_at = now + self._delays.next_pause
+            self._restart_at = now + self._restart_policy.next_pause
             return
-        if self._hearing:
-            self._hearing.listen(self._child.out, self._hear)
+        if self._event_loop:
+            self._event_loop.listen(self._child.out, self._receive)
         for event in self.loader_log.gone():
-            self._say(event)
+            self._emit(event)
         for request in self.loader_log.again():
             self._child.send(request)
         self.restarts += 1
-        self._heard({"event": "restarted", "pid": self._child.pid, "count": self.restarts})
+        self._on_event({"event": "restarted", "pid": self._child.pid, "count": self.restarts})

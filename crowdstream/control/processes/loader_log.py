@@ -47,17 +47,17 @@ class LoaderLog:
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
-        self._attacks = False
-        self._asked = False  # an inventory was requested and has not been received
+        self._onsets_requested = False
+        self._inventory_pending = False  # an inventory was requested and has not been received
 
     def to_state(self) -> list[Any]:
         """State for JSON; see `restore`."""
-        return [[asdict(entry) for entry in self.entries.values()], self._attacks]
+        return [[asdict(entry) for entry in self.entries.values()], self._onsets_requested]
 
     def restore(self, note: list[Any]) -> None:
         """Restore saved state."""
         self.entries = {one["number"]: Entry(**one) for one in note[0]}
-        self._attacks = note[1]
+        self._onsets_requested = note[1]
 
     def sent(self, request: dict[str, Any]) -> None:
         """Record a request to the loader."""
@@ -67,9 +67,9 @@ class LoaderLog:
             stems, folder = list(request["stems"]), str(request.get("folder", ""))
             self.entries[number] = Entry(number, stems, float(request["cue"]), folder)
         elif request["do"] == "attacks":
-            self._attacks = True
+            self._onsets_requested = True
         elif request["do"] == "inventory":
-            self._asked = True
+            self._inventory_pending = True
         elif entry is None:
             return
         elif request["do"] == "cue":
@@ -82,7 +82,7 @@ class LoaderLog:
     def heard(self, event: dict[str, Any]) -> None:
         """Record an event of the loader."""
         if event["event"] == "inventory":
-            self._asked = False
+            self._inventory_pending = False
             there = {int(found["track"]) for found in event["tracks"]}
             for known in list(self.entries.values()):
                 if known.opened and known.number not in there:
@@ -149,7 +149,7 @@ class LoaderLog:
         opened = sorted((e for e in entries if e.opened), key=lambda entry: not entry.streamed)
         requests = [entry.adoption() for entry in opened]
         requests.append({"do": "adopted"})
-        if self._attacks:
+        if self._onsets_requested:
             requests.append({"do": "attacks"})
         requests += [{"do": "unload", "track": entry.number} for entry in opened if entry.leaving]
         requests += [
@@ -158,6 +158,6 @@ class LoaderLog:
             for entry in entries
             if not entry.opened
         ]
-        if self._asked:
+        if self._inventory_pending:
             requests.append({"do": "inventory"})
         return requests

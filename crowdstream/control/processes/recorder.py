@@ -115,11 +115,11 @@ class Recordings:
     def __init__(
         self,
         desk: Desk,
-        tell: Callable[..., None],
+        notify: Callable[..., None],
         launch: Callable[[Desk], Process] = start_recorder,
     ) -> None:
         self._desk = desk
-        self._tell = tell
+        self._notify = notify
         self.launch = launch
         self._process: Process | None = None
         self._sessions: dict[int, Session] = {}
@@ -207,7 +207,7 @@ class Recordings:
             if session is not None:
                 getattr(self, f"_{message['event']}")(session, message)
         if self._process.finished:
-            self._died(self._process)
+            self._process_died(self._process)
 
     def close(self) -> None:
         """Finish all files and stop the recorder. The engine has ended, so no audio follows."""
@@ -279,7 +279,7 @@ class Recordings:
         log.warning(
             "recording %.200s: the disk is too slow, %d frames were lost", printable(path), frames
         )
-        self._tell("/record/lost", path, frames, to=session.request)
+        self._notify("/record/lost", path, frames, to=session.request)
 
     def _failed(self, session: Session, message: dict[str, Any]) -> None:
         self._give_up(session, message["path"], message["reason"])
@@ -295,7 +295,7 @@ class Recordings:
             "recording %.200s has reached the maximum file size: it continues in %.200s",
             printable(full), printable(path),
         )
-        self._tell("/record/continued", full, frames, path, to=session.request)
+        self._notify("/record/continued", full, frames, path, to=session.request)
 
     def _closed(self, session: Session, message: dict[str, Any]) -> None:
         full = session.parts.get(_first(message), [])[:-1]
@@ -317,7 +317,7 @@ class Recordings:
     def _give_up(self, session: Session, path: str, reason: str) -> None:
         log.error("recording %.200s failed: %s", printable(path), reason)
         session.failures.append(f"{path}: {reason}")
-        self._tell("/record/failed", path, reason, to=session.request)
+        self._notify("/record/failed", path, reason, to=session.request)
 
     def _drop_file(self, session: Session, message: dict[str, Any]) -> None:
         session.taps.pop(_first(message), None)
@@ -328,7 +328,7 @@ class Recordings:
         self._opened(session, {})
         del self._sessions[session.number]
 
-    def _died(self, process: Process) -> None:
+    def _process_died(self, process: Process) -> None:
         reason = f"the recorder has died ({process.last_words}): the last second may be missing"
         for session in list(self._sessions.values()):
             for path in list(session.taps):

@@ -25,12 +25,12 @@ class StorageHealth:
         self,
         desk: Desk,
         processes: Processes,
-        tell: Callable[..., None],
+        notify: Callable[..., None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk = desk
         self._processes = processes
-        self._tell = tell
+        self._notify = notify
         self._monotonic = monotonic
         self._pages: dict[str, Any] = {}
         self._evicted = self._wanted = self._hits = 0  # totals of earlier loader processes
@@ -73,7 +73,7 @@ class StorageHealth:
         self._longest = max(self._longest, seconds)
         self._stalled_for, self._stalled_at = seconds, self._monotonic()
         log.warning("%s: the medium stalled for %.1f s", path, seconds)
-        self._tell("/stall", path, seconds)
+        self._notify("/stall", path, seconds)
 
     def _restarted(self, event: dict[str, Any]) -> None:
         self.restarts = int(event["count"])
@@ -82,7 +82,7 @@ class StorageHealth:
         self._wanted += self._pages.get("wanted", 0)
         self._hits += self._pages.get("hits", 0)
         self._pages = {**self._pages, "evicted": 0, "wanted": 0, "hits": 0}
-        self._tell("/restarted", "loader")
+        self._notify("/restarted", "loader")
 
     def stall(self) -> float:
         """Seconds of a current or very recent stall; 0 if there is none."""

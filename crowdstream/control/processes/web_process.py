@@ -115,29 +115,29 @@ class WebProcess:
         self._osc_port = port
         self._start = start
         self._monotonic = monotonic
-        self._picture = StateView(core)
+        self._view = StateView(core)
         self._child = child
-        self._hearing: EventLoop | None = None
+        self._event_loop: EventLoop | None = None
         self._watched = False
         now = monotonic()
-        self._begun = now
-        self._next = now + FIRST_PAUSE
+        self._started_at = now
+        self._next_start = now + FIRST_PAUSE
         self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE, settled=LIVED_SECONDS)
-        self._look_at = self._about_at = 0.0
+        self._next_view_at = self._next_about_at = 0.0
         self._about: dict[str, Any] = {}
         self.port = 0
         """TCP port of the pages; 0 while there are none."""
-        self._said = ""  # the latest fault, so that each is logged once
+        self._logged_fault = ""  # the latest fault, so that each is logged once
         core.subscribers.overheard = self._event
         core.changes.listen(self._changed)
         if child is not None:
-            self._introduce()
+            self._send_initial_state()
 
-    def listen(self, hearing: EventLoop) -> None:
+    def listen(self, event_loop: EventLoop) -> None:
         """Process the web process's messages from now on."""
-        self._hearing = hearing
+        self._event_loop = event_loop
         if self._child is not None:
-            hearing.listen(self._child.out, self._hear)
+            event_loop.listen(self._child.out, self._receive)
 
     @property
     def child(self) -> Child | None:
@@ -155,41 +155,41 @@ class WebProcess:
         """Supervise the web process; call this about every 10 ms."""
         now = self._monotonic()
         if self._child is None:
-            if now >= self._next:
-                self._begin(now)
+            if now >= self._next_start:
+                self._start_child(now)
             return
         self._child.push()
         if self._child.unsent > MAX_UNSENT:
             log.error("the web process has stopped reading and is killed")
             self._child.kill()
-        if now >= self._about_at:
-            self._about_at = now + ABOUT_SECONDS
-            self._tell_about()
+        if now >= self._next_about_at:
+            self._next_about_at = now + ABOUT_SECONDS
+            self._send_about()
         if self._watched:
-            self._show(now)
+            self._send_view(now)
 
-    def _begin(self, now: float) -> None:
-        self._begun = now
+    def _start_child(self, now: float) -> None:
+        self._started_at = now
         try:
             self._child = self._start(self.port)
         except ChildError as error:
-            self._complain(str(error))
-            self._put_off()
+            self._log_fault(str(error))
+            self._postpone_start()
             return
-        if self._hearing is not None:
-            self._hearing.listen(self._child.out, self._hear)
-        self._introduce()
+        if self._event_loop is not None:
+            self._event_loop.listen(self._child.out, self._receive)
+        self._send_initial_state()
 
-    def _introduce(self) -> None:
+    def _send_initial_state(self) -> None:
         # Initial state for a web process that is new or was left by an earlier control process.
         assert self._child is not None
         self._child.send({"table": [described(command) for command in TABLE.commands]})
         self._about = {}
-        self._picture.forget()
+        self._view.forget()
         self._watched = False  # until the process reports it
-        self._tell_about()
+        self._send_about()
 
-    def _tell_about(self) -> None:
+    def _send_about(self) -> None:
         core = self._core
         info = core.info
         about = {
@@ -203,39 +203,39 @@ class WebProcess:
             self._about = about
             self._child.send({"about": about})
 
-    def _show(self, now: float) -> None:
-        if now < self._look_at:
+    def _send_view(self, now: float) -> None:
+        if now < self._next_view_at:
             return
-        self._look_at = now + PICTURE_SECONDS
-        changes = self._picture.changes()
+        self._next_view_at = now + PICTURE_SECONDS
+        changes = self._view.changes()
         if changes and self._child is not None:
             self._child.send({"picture": changes})
 
-    def _put_off(self) -> None:
+    def _postpone_start(self) -> None:
         now = self._monotonic()
-        self._next = now + self._restarts.pause(now - self._begun)
+        self._next_start = now + self._restarts.pause(now - self._started_at)
 
-    def _complain(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+    def _log_fault(self, text: str) -> None:
+        if text != self._logged_fault:
+            self._logged_fault = text
             log.error("%s", text)
 
     # Messages of the web process -------------------------------------------------------------
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         child = self._child
         if child is None:
             return
         for message in child.read():
             if "do" in message:
                 number, *batch = message["do"]
-                self._do(number, batch)
+                self._carry_out(number, batch)
             elif "watching" in message:
                 self._watch(bool(message["watching"]))
             elif "ready" in message:
                 self._ready(message)
             elif "error" in message:
-                self._complain(f"no web page: {message['error']}")
+                self._log_fault(f"no web page: {message['error']}")
             elif "log" in message:
                 log.warning("%s", message["log"])
         if child.finished and child is self._child:
@@ -243,8 +243,8 @@ class WebProcess:
 
     def _watch(self, on: bool) -> None:
         if on and not self._watched:
-            self._picture.forget()
-            self._look_at = 0.0
+            self._view.forget()
+            self._next_view_at = 0.0
         self._watched = on
         self._core.meters.show(on)
 
@@ -256,22 +256,22 @@ class WebProcess:
                 say(message["invitation"])
             if message["qr"] and sys.stdout.isatty():
                 say(message["qr"])
-        self._said = ""
+        self._logged_fault = ""
 
     def _ended(self, child: Child) -> None:
-        if self._hearing is not None:
-            self._hearing.forget(child.out)
+        if self._event_loop is not None:
+            self._event_loop.forget(child.out)
         words = child.last_words
         child.end(0.0)
         self._child = None
         self._watched = False
         self._core.meters.show(False)
         forget_owner(self._core.desk, LISTENERS)
-        if not self._said:
+        if not self._logged_fault:
             log.error("the web process has died (%s): restarting it", words)
-        self._put_off()
+        self._postpone_start()
 
-    def _do(self, number: int, batch: list[list[Any]]) -> None:
+    def _carry_out(self, number: int, batch: list[list[Any]]) -> None:
         child = self._child
         entries = []
         for address, *arguments in batch:

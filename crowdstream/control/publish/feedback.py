@@ -27,7 +27,7 @@ TOLERANCE = 1e-4  # for equal values: gains are set in dB, and OSC floats have 3
 
 
 @dataclass
-class _Wish:
+class _Subscription:
     """One client's subscription. `due`: names to send even if their values are unchanged."""
 
     echo: bool
@@ -36,7 +36,7 @@ class _Wish:
     due: set[Name] = field(default_factory=set)
     known: dict[str, bool] = field(default_factory=dict)
 
-    def wants(self, address: str) -> bool:
+    def includes(self, address: str) -> bool:
         """Whether the client has subscribed to an address."""
         if self.selection is None:
             return True
@@ -54,16 +54,16 @@ class _Own:
     values: Values | None
     until: float
 
-    def explains(self, sender: Any, values: Values, now: float) -> bool:
+    def is_result_of(self, sender: Any, values: Values, now: float) -> bool:
         """Whether `sender` has set the value to `values`."""
         return (
             sender == self.sender
             and now <= self.until
-            and (self.values is None or _alike(self.values, values))
+            and (self.values is None or _nearly_equal(self.values, values))
         )
 
 
-def _alike(one: Values, other: Values) -> bool:
+def _nearly_equal(one: Values, other: Values) -> bool:
     for a, b in zip(one, other, strict=False):
         if isinstance(a, str) or isinstance(b, str):
             if a != b:
@@ -83,8 +83,8 @@ class Feedback:
     def __init__(self, core: Fed) -> None:
         self._core = core
         self.subscribers = Subscribers(core.monotonic, core.answers.check_subscription)
-        self._picture = StateView(core)
-        self._wishes: dict[Any, _Wish] = {}
+        self._view = StateView(core)
+        self._subscriptions: dict[Any, _Subscription] = {}
         self._values: dict[Name, Values] = {}
         self._own: dict[Name, _Own] = {}
         self._due = 0.0
@@ -97,19 +97,21 @@ class Feedback:
         """
         selection = Selection(addresses) if addresses else None
         number = self.subscribers.switch(request, True)
-        if not self._wishes:
-            self._picture.forget()
+        if not self._subscriptions:
+            self._view.forget()
             self._values, self._own = {}, {}
-        self._wishes[request.sender] = _Wish(echo, selection)
+        self._subscriptions[request.sender] = _Subscription(echo, selection)
         # The subscriber that was silent longest may have been removed.
-        self._wishes = {
-            sender: wish for sender, wish in self._wishes.items() if sender in self.subscribers
+        self._subscriptions = {
+            sender: client
+            for sender, client in self._subscriptions.items()
+            if sender in self.subscribers
         }
         return number
 
     def forget(self, sender: Any) -> int:
         """Unsubscribe `sender`; returns the number it had, 0 if it had none."""
-        self._wishes.pop(sender, None)
+        self._subscriptions.pop(sender, None)
         return self.subscribers.remove(sender)
 
     # Commands --------------------------------------------------------------------------------
@@ -118,41 +120,41 @@ class Feedback:
         self, command: Command, place: Place, bound: dict[str, Any], sender: Any
     ) -> None:
         """Record a command that was executed: the values it sets are its sender's own."""
-        if all(wish.echo for wish in self._wishes.values()):
+        if all(client.echo for client in self._subscriptions.values()):
             return
         until = self._core.monotonic() + OWN_SECONDS
         for name, values in set_by(command, place, bound):
             before = self._own.get(name)
-            if before and before.sender != sender and before.sender in self._wishes:
+            if before and before.sender != sender and before.sender in self._subscriptions:
                 # The other client may now show a wrong value even if the value is unchanged.
-                self._wishes[before.sender].due.add(name)
+                self._subscriptions[before.sender].due.add(name)
             self._own[name] = _Own(sender, values, until)
 
     def failed(self, sender: Any, address: str) -> None:
         """Correct the sender of a failed command: its fader differs from the value."""
-        wish = self._wishes.get(sender)
-        if wish is not None:
-            wish.due.add((address,))
+        client = self._subscriptions.get(sender)
+        if client is not None:
+            client.due.add((address,))
 
     # Sending -----------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Send changed values when they are due; call this about every 10 ms."""
         now = self._core.monotonic()
-        if not self._wishes or now < self._due:
+        if not self._subscriptions or now < self._due:
             return
         self._due = now + TURN_SECONDS
         changed = self._changed()
         messages: dict[Name, bytes] = {}
         for sender, reply in self.subscribers.replies():
-            wish = self._wishes[sender]
-            chosen = [name for name in self._names(wish, changed) if wish.wants(name[0])]
-            if not wish.echo:
+            client = self._subscriptions[sender]
+            chosen = [name for name in self._names(client, changed) if client.includes(name[0])]
+            if not client.echo:
                 chosen = [
                     name for name in chosen
-                    if name in wish.due or not self._is_own(name, sender, now)
+                    if name in client.due or not self._is_own(name, sender, now)
                 ]  # fmt: skip
-            wish.everything, wish.due = False, set()
+            client.everything, client.due = False, set()
             if sender is None:  # not on the network: the program that hosts this server
                 for name in chosen:
                     reply(*name, *self._values[name])
@@ -165,21 +167,21 @@ class Feedback:
         for name in changed:
             self._own.pop(name, None)
 
-    def _names(self, wish: _Wish, changed: list[Name]) -> Iterable[Name]:
-        if wish.everything:
+    def _names(self, client: _Subscription, changed: list[Name]) -> Iterable[Name]:
+        if client.everything:
             return list(self._values)
-        if not wish.due:
+        if not client.due:
             return changed
-        return dict.fromkeys([*changed, *(name for name in wish.due if name in self._values)])
+        return dict.fromkeys([*changed, *(name for name in client.due if name in self._values)])
 
     def _is_own(self, name: Name, sender: Any, now: float) -> bool:
         own = self._own.get(name)
-        return own is not None and own.explains(sender, self._values[name], now)
+        return own is not None and own.is_result_of(sender, self._values[name], now)
 
     def _changed(self) -> list[Name]:
         # Stores the changed values and returns their names.
         changed: list[Name] = []
-        parts, known = self._picture.changes(), keys()
+        parts, known = self._view.changes(), keys()
         for key in parts:
             if key not in known:
                 continue
@@ -192,8 +194,8 @@ class Feedback:
     def to_state(self) -> list[Any]:
         """State for JSON; see `restore`."""
         return [
-            [sender, wish.echo, wish.selection.patterns if wish.selection else ()]
-            for sender, wish in self._wishes.items()
+            [sender, client.echo, client.selection.patterns if client.selection else ()]
+            for sender, client in self._subscriptions.items()
             if sender is not None
         ]
 
@@ -231,7 +233,7 @@ def set_by(
         bus = int(bound["destination"].removeprefix("bus"))
         yield (f"/deck/{bound['source']}/send", bus), (bound["gain"],)
     else:
-        yield from _plain(address, command, bound)
+        yield from _set_by_value(address, command, bound)
 
 
 def _set_by_deck(
@@ -246,14 +248,14 @@ def _set_by_deck(
         for band in BANDS:
             yield (f"{address}/{band}",), None
     else:
-        yield from _plain(address, command, bound)
+        yield from _set_by_value(address, command, bound)
 
 
 _LEADS = {"kill": 1, "send": 1, "pre": 1, "patch": 2}
 _FX_LEADS = {"on": 1, "mix": 1, "set": 2}
 
 
-def _plain(
+def _set_by_value(
     address: str, command: Command, bound: dict[str, Any]
 ) -> Iterable[tuple[Name, Values | None]]:
     # The command that sets the value itself; its first arguments may select what it refers to.

@@ -70,6 +70,6 @@ class ReplyPorts:
         """State for JSON; see `restore`."""
         return [[source, named] for source, named in self._named.items()]
 
-    def restore(self, note: Iterable[Any]) -> None:
+    def restore(self, state: Iterable[Any]) -> None:
         """Restore saved reply addresses."""
-        self._named = OrderedDict((tuple(source), tuple(named)) for source, named in note)
+        self._named = OrderedDict((tuple(source), tuple(named)) for source, named in state)

@@ -99,8 +99,8 @@ class StateView:
 
     def forget(self) -> None:
         """Make the next `changes` return all keys."""
-        self._marks: dict[str, Any] = {}
-        self._given: dict[str, Any] = {}
+        self._fingerprints: dict[str, Any] = {}
+        self._last_values: dict[str, Any] = {}
         self._health_at = self._core.monotonic()
 
     def values(self) -> dict[str, Any]:
@@ -115,18 +115,18 @@ class StateView:
         changed: dict[str, Any] = {}
         for key, (fingerprint, make) in self._parts.items():
             mark = fingerprint(targets)
-            if mark != self._marks.get(key, _NOTHING):
-                self._marks[key] = mark
-                self._give(key, make(targets), changed)
+            if mark != self._fingerprints.get(key, _NOTHING):
+                self._fingerprints[key] = mark
+                self._add_if_changed(key, make(targets), changed)
         now = self._core.monotonic()
         if now >= self._health_at:
             self._health_at = now + HEALTH_SECONDS
-            self._give("health", self._health(), changed)
+            self._add_if_changed("health", self._health(), changed)
         return changed
 
-    def _give(self, key: str, value: Any, changed: dict[str, Any]) -> None:
-        if value != self._given.get(key, _NOTHING):
-            self._given[key] = changed[key] = value
+    def _add_if_changed(self, key: str, value: Any, changed: dict[str, Any]) -> None:
+        if value != self._last_values.get(key, _NOTHING):
+            self._last_values[key] = changed[key] = value
 
     def _targets(self) -> Targets:
         found: Targets = self._core.desk.ramps["target"][:RAMP_VOICE].tolist()

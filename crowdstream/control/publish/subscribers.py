@@ -29,7 +29,7 @@ class Subscribers:
         self._monotonic = monotonic
         self._check = check
         self._known: dict[Any, tuple[int, Reply]] = {}
-        self._heard: dict[Any, float] = {}
+        self._last_message: dict[Any, float] = {}
         self.overheard: Callable[[str, tuple[Any, ...]], None] | None = None
         """Called with every event, whether or not there are subscribers."""
 
@@ -45,11 +45,11 @@ class Subscribers:
         """Subscribe the sender of a command; returns its number. Raises `Refused` when full."""
         known = self._known.get(request.sender)
         if known is None and len(self._known) >= MAX_SUBSCRIBERS:
-            self._make_room()
+            self._remove_silent()
         taken = {number for number, _ in self._known.values()}
         number = known[0] if known else min(set(range(MAX_SUBSCRIBERS)) - taken)
         self._known[request.sender] = (number, request.reply)
-        self._heard[request.sender] = self._monotonic()
+        self._last_message[request.sender] = self._monotonic()
         return number
 
     def switch(self, request: Request, on: bool) -> int:
@@ -69,18 +69,18 @@ class Subscribers:
     def heard(self, sender: Any) -> None:
         """Note that `sender` has sent a message and is not silent."""
         if sender in self._known:
-            self._heard[sender] = self._monotonic()
+            self._last_message[sender] = self._monotonic()
 
-    def _make_room(self) -> None:
-        silent = min(self._heard, key=lambda sender: self._heard[sender])
-        if self._monotonic() < self._heard[silent] + SILENT_SECONDS:
+    def _remove_silent(self) -> None:
+        silent = min(self._last_message, key=lambda sender: self._last_message[sender])
+        if self._monotonic() < self._last_message[silent] + SILENT_SECONDS:
             raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed already")
         log.info("%s was silent for a long time: its subscription goes to another client", silent)
         self.remove(silent)
 
     def remove(self, sender: Any) -> int:
         """Unsubscribe a sender; returns the number it had, 0 if it had none."""
-        self._heard.pop(sender, None)
+        self._last_message.pop(sender, None)
         return self._known.pop(sender, (0, None))[0]
 
     def tell(self, address: str, *arguments: Any, to: Request | None = None) -> None:
@@ -96,9 +96,9 @@ class Subscribers:
         """State for JSON; see `restore`."""
         return [[sender, number] for sender, (number, _) in self._known.items()]
 
-    def restore(self, note: list[Any], reply_to: Callable[[Any], Reply]) -> None:
+    def restore(self, state: list[Any], reply_to: Callable[[Any], Reply]) -> None:
         """Restore saved subscriptions."""
-        for sender, number in note:
+        for sender, number in state:
             origin = tuple(sender) if sender else None
             self._known[origin] = (number, reply_to(origin))
-            self._heard[origin] = self._monotonic()
+            self._last_message[origin] = self._monotonic()

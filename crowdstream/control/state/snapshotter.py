@@ -61,7 +61,7 @@ class Snapshotter:
     def __init__(self, core: Recalled, notes: StateLog) -> None:
         self._core = core
         self._notes = notes
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._rest_until = 0.0
         self._published = -1
         self._tracks: set[int] = set()
@@ -77,12 +77,12 @@ class Snapshotter:
         now = time.monotonic()
         published = core.outbox.published
         happened = core.touched or published != self._published
-        if now < (self._rest_until if happened else self._look_at):
+        if now < (self._rest_until if happened else self._check_at):
             return
         begin = time.thread_time()
         self.note()
         took = time.thread_time() - begin
-        self._look_at = now + LOOK_SECONDS
+        self._check_at = now + LOOK_SECONDS
         self._rest_until = now + min(SHARE * took, REST_SECONDS)
 
     def note(self) -> None:
@@ -167,11 +167,11 @@ class Snapshotter:
         core.pitches.restore(values["pitches"])
         core.effects.restore(values["effects"], held)
         for one, rate, stems in values["meters"]:
-            request = self._context(one)
+            request = self._request_of(one)
             if request:
                 core.meters.restore(request, rate, stems, core.monotonic())
         core.ticks.restore([(tuple(one), *rest) for one, *rest in values["ticks"] if one])
-        core.recordings.restore(values["recordings"], self._context, recorder)
+        core.recordings.restore(values["recordings"], self._request_of, recorder)
         settle_taps(core.desk, [*core.recordings.held_taps(), *core.meters.held_taps()])
         core.waiting.restore(values)
         core.reply_ports.restore(values.get("reply_ports", []))
@@ -186,26 +186,26 @@ class Snapshotter:
             int(key[6:]): value for key, value in values.items() if key.startswith("track/")
         }
         tracks = {
-            number: Track.from_state(note, rate, self._context(note["request"]))
+            number: Track.from_state(note, rate, self._request_of(note["request"]))
             for number, note in notes.items()
         }
         self._tracks = set(tracks)
         note = values["mixer"]
-        core.buffers.restore(note, tracks, held, self._sure)
-        core.mixer.restore(note, tracks, held, self._sure)
-        core.voices.restore(note, tracks, held, self._sure, self._action)
+        core.buffers.restore(note, tracks, held, self._request_or_silent)
+        core.mixer.restore(note, tracks, held, self._request_or_silent)
+        core.voices.restore(note, tracks, held, self._request_or_silent, self._action)
         core.buffers.ask_inventory()
 
-    def _context(self, note: list[Any] | None) -> ServerRequest | None:
+    def _request_of(self, note: list[Any] | None) -> ServerRequest | None:
         return ServerRequest.from_state(self._core, note)
 
-    def _sure(self, note: list[Any] | None) -> ServerRequest:
-        return self._context(note) or ServerRequest(self._core, "", nobody)
+    def _request_or_silent(self, note: list[Any] | None) -> ServerRequest:
+        return self._request_of(note) or ServerRequest(self._core, "", nobody)
 
     def _action(self, note: list[Any]) -> Callable[[], None] | None:
         # The action due at a mark; None if its track no longer exists.
         kind, one, number, *rest = note
-        request = self._sure(one)
+        request = self._request_or_silent(one)
         if kind == "synced":
             return partial(request.reply, "/synced", number)
         found = [track for track in self._core.buffers.tracks() if track.number == number]

@@ -61,7 +61,7 @@ class StateLog:
             return
         data = _packed(record)
         if self._at + len(data) + _HEAD.size > self._full:
-            self._begin_anew()
+            self._switch_half()
         else:
             self._append(data)
 
@@ -82,7 +82,7 @@ class StateLog:
         self._put(begin, _HEAD.pack(len(data), self._checksum(data, self._generation)))
         self._at += _HEAD.size + len(data)
 
-    def _begin_anew(self) -> None:
+    def _switch_half(self) -> None:
         data = _packed(self.values)
         if len(data) > MAX_BYTES:
             # Scheduled messages are most of it, and can be sent again.

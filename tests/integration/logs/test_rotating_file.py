@@ -116,7 +116,7 @@ def test_what_another_has_just_renamed_is_not_renamed_again(tmp_path: Path, smal
     late, early = (LogFile(tmp_path / "a.log", Complaints()) for _ in range(2))
     late.write(b"old\n" * 240)
     early.write(b"new\n" * 20)  # does not fit any more
-    late._turn()  # as if it had looked before
+    late._rotate()  # as if it had looked before
     assert (tmp_path / "a.log").read_bytes() == b"new\n" * 20
     assert not (tmp_path / "a.log.2").exists()
     late.close()

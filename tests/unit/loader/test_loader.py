@@ -350,7 +350,7 @@ def test_spare_pages_are_kept_so_that_a_start_need_not_wait(
     harness.loader.load(1, [(5, long)], 0.0)
     for frame in range(0, 99 * PAGE, PAGE):  # until pages left behind all but fill the budget
         harness.play(0, 5, frame)
-        harness.loader._room._spared = 0.0
+        harness.loader._eviction._spared = 0.0
         harness.blocks()
         for _ in range(30):
             harness.loader.work()

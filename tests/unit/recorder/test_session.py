@@ -127,7 +127,7 @@ def test_files_end_together_where_one_was_ahead(studio: Studio) -> None:
     session = studio.session(0, a=TAP_DECK, mix=TAP_MASTER)
     studio.play(session, 3000)
     studio.render(500)
-    reader, recording_ = session._tapes[0]
+    reader, recording_ = session._recordings[0]
     recording_.put(*reader.read())  # as when a block ends between two looks
     session.stop(2000, at_once=False)
     session.work()
@@ -206,7 +206,7 @@ def test_a_slow_disk_costs_only_its_own_file(
     SlowDisk.stuck.clear()
     SlowDisk.free.set()
     assert not SlowDisk.gave_up.is_set()  # nobody was held up by a disk that takes nothing
-    until(lambda: session._tapes[0][1]._taken == session._tapes[0][1]._done)
+    until(lambda: session._recordings[0][1]._taken == session._recordings[0][1]._done)
     studio.play(session, 5000)
     session.stop(110_000, at_once=True)
     session.work()

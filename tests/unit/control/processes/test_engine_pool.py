@@ -98,7 +98,7 @@ class Stage:
         child = self.children[number]
         for engine in list(self.engines._engines):
             if engine.child is child:  # type: ignore[comparison-overlap]
-                self.engines._hear(engine)
+                self.engines._receive(engine)
 
     def takes(self, number: int, why: str = "died", info: StreamInfo = CARD) -> None:
         """That one goes on where another one stopped."""

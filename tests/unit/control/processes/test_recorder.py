@@ -345,7 +345,7 @@ def test_a_recorder_that_dies_is_told_and_replaced(rig: Rig, tmp_path: Path) -> 
     assert len(told) == 4 and "the recorder has died (signal 9)" in told[0][1]
     assert len(rig.fails()) == 1 and "the recorder has died" in rig.fails()[0]
     assert not rig.desk.taps["on"].any() and rig.status()["recording"] == 0
-    for _, recording in process.recorder._sessions[0]._tapes:
+    for _, recording in process.recorder._sessions[0]._recordings:
         recording.finish()
     rig.send("/record/start", str(tmp_path / "b.wav"))
     rig.seconds(0.1)
