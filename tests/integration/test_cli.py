@@ -1,4 +1,4 @@
-"""The command line: what it prints, and the status it ends with."""
+"""The command line: output and exit status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.server import PROJECT, WAIT_SECONDS, server, until
 
 
 def run(*arguments: str, program: tuple[str, ...] = ("audio_server.py",)) -> Any:
-    """Run the program to its end: status, output, errors."""
+    """Run the program to its end: exit status, output, errors."""
     return subprocess.run(
         [sys.executable, *program, *arguments],
         cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False,
@@ -30,14 +30,14 @@ def run(*arguments: str, program: tuple[str, ...] = ("audio_server.py",)) -> Any
 
 
 def one_line(text: str) -> str:
-    """The only line that does not come from the log."""
+    """The only line that is not from the log."""
     lines = [line for line in text.splitlines() if line.startswith("crowdstream: ")]
     assert len(lines) == 1, text
     assert "Traceback" not in text
     return lines[0]
 
 
-def test_it_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
+def test_seconds_ends_the_server(tmp_path: Path) -> None:
     file = write(tmp_path / "a.wav", level(1))
     done = run(
         "serve", "--port", "0", "--driver", "null", "--seconds", "0.5", "--a", str(file),
@@ -48,7 +48,7 @@ def test_it_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
     assert "a, stereo, 1 stem, 1.0 s" in done.stderr
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = str(taken.getsockname()[1])
@@ -58,19 +58,19 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     assert "--port" in done.stderr
 
 
-def test_a_host_that_is_none_is_one_line() -> None:
+def test_an_unknown_host_is_reported_in_one_line() -> None:
     done = run("--port", "0", "--osc-host", "no.such.host.invalid", "--driver", "null")
     assert done.returncode == 1
     assert "no.such.host.invalid" in one_line(done.stderr)
 
 
-def test_a_device_that_is_not_there_is_one_line() -> None:
+def test_a_missing_device_is_reported_in_one_line() -> None:
     done = run("--port", "0", "--device", "no such card", "--driver", "pyaudio")
     assert done.returncode == 1
     assert "device" in one_line(done.stderr)
 
 
-def test_a_wrong_setting_is_one_line_and_status_two(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_reported_in_one_line_with_status_2(tmp_path: Path) -> None:
     done = run("--buffer-size", "7")
     assert done.returncode == 2
     assert "buffer_size" in one_line(done.stderr)
@@ -124,7 +124,7 @@ def test_compile_compiles() -> None:
     assert done.stdout.startswith("kernels ready after ")
 
 
-def test_compile_deletes_what_no_version_used_for_a_month(
+def test_compile_deletes_kernels_unused_for_a_month(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import crowdstream.engine.render  # noqa: F401  (compiled before the cache is another one)
@@ -140,7 +140,7 @@ def test_compile_deletes_what_no_version_used_for_a_month(
     assert "deleted those of 1 older versions" in capsys.readouterr().out
 
 
-def test_unknown_commands_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_commands_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play"]) == 2
     captured = capsys.readouterr()
     assert not captured.out
@@ -162,7 +162,7 @@ def test_watch_prints_the_beat(tmp_path: Path) -> None:
         until(lambda: len(beats()) >= 6)
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(WAIT_SECONDS) == 0
-        # One line a beat; a machine that has much to do may leave one out, the first one, too.
+        # One line per beat; a busy machine may miss one, including the first.
         assert beats() == sorted(set(beats()))
         assert {beat for _bar, beat in beats()} <= {1, 2, 3, 4}
 
@@ -174,7 +174,7 @@ def test_version_and_help_of_a_subcommand() -> None:
     assert helped.returncode == 0 and "compile" in helped.stdout
 
 
-def test_an_address_of_another_machine_is_no_taken_port() -> None:
+def test_the_address_of_another_machine_is_not_reported_as_a_taken_port() -> None:
     result = run("--driver", "null", "--port", "0", "--osc-host", "192.0.2.1")
     assert result.returncode == 1
     assert "no such address" in result.stderr and "another server" not in result.stderr

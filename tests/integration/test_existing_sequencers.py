@@ -1,4 +1,4 @@
-"""An existing sequencer and its movement detector, twice, on a server that runs."""
+"""An existing sequencer and its movement detector, run twice on a running server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLAGS = ("--driver", "null", "--ceiling", "0", "--buffer-size", "512", "--standb
 
 
 def play(running: Running, tracks: list[str], path: Path) -> np.ndarray:
-    """Send all of it at its times and record the master; the sum of what sounds, from there on."""
+    """Send all messages at their times and record the master; the sum of the playing tracks."""
     client = running.client
     client.request("/record/start", str(path), "float", answer="/done")
     begin = time.monotonic()
@@ -43,7 +43,7 @@ def test_a_sequencer_plays_twice_without_a_failure_and_with_exact_starts(tmp_pat
             before = running.client.status()["late_commands"]
             out = play(running, tracks, tmp_path / f"run{run}.wav")
             if running.client.status()["late_commands"] > before:
-                continue  # a busy machine has sent or handled a start after its time: once more
+                continue  # a busy machine sent or handled a start too late: retry
             good += 1
             steps = 1 + np.flatnonzero(np.abs(np.diff(out)) > 0.01)
             apart = [round((seconds - STARTS["A"]) * RATE) for seconds in STARTS.values()]

@@ -1,4 +1,4 @@
-"""Engines that are killed or stopped, cards that are pulled out: what is heard and told."""
+"""Engines are killed or stopped, cards unplugged: effects on playback and notifications."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def shared_without(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedS
 
 @pytest.fixture
 def playing(shared: SharedServer, track: Path) -> Running:
-    """A server whose deck A plays, with a standby."""
+    """A server with a standby whose deck A plays."""
     it = shared.get()
     play(it, track)
     await_standby(it)
@@ -46,14 +46,14 @@ def playing(shared: SharedServer, track: Path) -> Running:
 
 @pytest.fixture
 def playing_without(shared_without: SharedServer, track: Path) -> Running:
-    """A server whose deck A plays, and that keeps no standby."""
+    """A server without a standby whose deck A plays."""
     it = shared_without.get()
     play(it, track)
     return it
 
 
-def test_a_killed_engine_is_followed_at_the_next_frame(playing: Running) -> None:
-    """Loop, EQ, effect, tempo ramp and a scheduled command go on; nothing is played twice."""
+def test_the_standby_continues_a_killed_engine_at_the_next_frame(playing: Running) -> None:
+    """Loop, EQ, effect, tempo ramp and a scheduled command continue; nothing is played twice."""
     it, client = playing, playing.client
     listener = OscClient(it.port)
     listener.request("/notify", 1, answer="/done")
@@ -81,19 +81,19 @@ def test_a_killed_engine_is_followed_at_the_next_frame(playing: Running) -> None
         assert after[name] == before[name], name
     until(lambda: client.status()["bpm"] > before["bpm"])
     until(lambda: client.status()["deck.B.level"] == pytest.approx(0.25))
-    assert time.time() > later - 0.1  # less what the clock is moved by when it is followed
+    assert time.time() > later - 0.1  # minus the correction of the clock by the takeover
     after = client.status()
-    # Where the machine took longer to replace the engine than there was time, it has to be late.
+    # If replacing the engine took longer than the time left, the command must be late.
     assert after["late_commands"] == before["late_commands"] or not in_time
     assert after["bpm"] <= 140.0
-    # And again: there is a new standby.
+    # Once more, with the new standby.
     await_standby(it)
     engines(it)[0].kill()
     assert await_takeover(it, after["takeovers"] + 1)["deck.A.state"] == "playing"
     until(lambda: ended(killed))
 
 
-def test_a_standby_that_dies_is_replaced_and_not_heard(playing: Running) -> None:
+def test_a_dead_standby_is_replaced_without_interruption(playing: Running) -> None:
     before = playing.client.status()
     first, standby = engines(playing)
     standby.kill()
@@ -105,7 +105,7 @@ def test_a_standby_that_dies_is_replaced_and_not_heard(playing: Running) -> None
     assert after["underruns_engine"] == before["underruns_engine"]
 
 
-def test_without_a_standby_an_engine_is_started_when_one_has_died(playing_without: Running) -> None:
+def test_without_a_standby_a_dead_engine_is_restarted(playing_without: Running) -> None:
     it, client = playing_without, playing_without.client
     client.await_frames(RATE)
     before = client.status()
@@ -115,8 +115,8 @@ def test_without_a_standby_an_engine_is_started_when_one_has_died(playing_withou
     assert after["deck.A.state"] == "playing" and after["frame"] > before["frame"]
 
 
-def test_engines_that_die_one_after_another_end_the_server(playing_without: Running) -> None:
-    """Whatever supervises the server starts it again; it does not try indefinitely."""
+def test_engines_that_keep_dying_end_the_server(playing_without: Running) -> None:
+    """The service manager restarts the server, which does not retry indefinitely itself."""
     it = playing_without
 
     def over() -> bool:

@@ -1,4 +1,4 @@
-"""What programs are told by a running server, and what they may do: through the gate, over HTTP."""
+"""The HTTP interface of a running server for programs: access control and responses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def running(shared: SharedServer) -> Running:
 def fetch(
     running: Running, method: str, path: str, body: Any = None, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """One request: status, headers, body."""
+    """Send one request: status, headers, body."""
     place = urlsplit(running.page())
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=WAIT_SECONDS)
     try:
@@ -55,7 +55,7 @@ def fetch(
 
 
 def counters(running: Running) -> dict[tuple[str, str], float]:
-    """All counters there are."""
+    """All counters."""
     status, _, text = fetch(running, "GET", "/metrics")
     assert status == 200
     return {
@@ -66,7 +66,7 @@ def counters(running: Running) -> dict[tuple[str, str], float]:
     }
 
 
-def test_commands_need_the_token_and_looking_does_not(running: Running) -> None:
+def test_commands_require_the_token_and_viewing_does_not(running: Running) -> None:
     assert fetch(running, "GET", "/healthz")[0] == 200
     assert fetch(running, "POST", "/api/deck/A/level", {"gain": 0.5})[0] == 401
     assert fetch(running, "POST", "/api/deck/A/level", {"gain": 0.5}, **KNOWN)[0] == 200
@@ -87,7 +87,7 @@ def test_commands_need_the_token_and_looking_does_not(running: Running) -> None:
     until(lambda: wanted <= set(json.loads(fetch(running, "GET", "/api/picture")[2])))
 
 
-def test_a_page_without_the_token_looks_and_changes_nothing(running: Running) -> None:
+def test_a_page_without_the_token_is_read_only(running: Running) -> None:
     url = running.page().replace("http", "ws", 1) + "/live"
     with pytest.raises(InvalidStatus):
         connect(url, origin=Origin("http://evil.example"))
@@ -106,7 +106,7 @@ def test_a_page_without_the_token_looks_and_changes_nothing(running: Running) ->
     until(lambda: running.client.status()["deck.B.level"] == 0.25)
 
 
-def test_metrics_never_fall_while_control_is_replaced(running: Running) -> None:
+def test_counters_never_decrease_while_control_is_replaced(running: Running) -> None:
     for number in range(20):
         running.client.send("/deck/A/level", number / 20)
     restarts = ("crowdstream_control_restarts_total", "[]")
@@ -125,7 +125,7 @@ def test_metrics_never_fall_while_control_is_replaced(running: Running) -> None:
     assert after[restarts] == before[restarts] + 1
 
 
-def test_health_says_when_the_engine_stands(running: Running) -> None:
+def test_healthz_reports_a_stopped_engine(running: Running) -> None:
     until(lambda: fetch(running, "GET", "/healthz")[0] == 200)
     until(lambda: running.client.status()["standby"] != "none")
     engines = running.children_named("engine")
@@ -139,6 +139,6 @@ def test_health_says_when_the_engine_stands(running: Running) -> None:
         assert not json.loads(body)["frames_move"] and "engine" in json.loads(body)["reason"]
     finally:
         for one in engines:
-            with contextlib.suppress(psutil.NoSuchProcess):  # ended, as it hung
+            with contextlib.suppress(psutil.NoSuchProcess):  # already killed, because it hung
                 one.send_signal(signal.SIGCONT)
     until(lambda: fetch(running, "GET", "/healthz")[0] == 200)

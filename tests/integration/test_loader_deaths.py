@@ -1,4 +1,4 @@
-"""The loader is killed, crashed and stopped while decks play: nothing is heard of it."""
+"""The loader is killed, crashed and stopped while decks play: playback is not affected."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.support.server import (
     until,
 )
 
-# What is longer than 15 s is streamed.
+# Tracks longer than 15 s are streamed.
 STREAMED = ("--driver", "null", "--buffer-size", "256", "--memory", "64", "--log-level", "info",
             "--max-preload", "15", "--read-ahead", "30", "--standby", "off")  # fmt: skip
-READ_AHEAD_SECONDS = 30.0  # that nothing is missing is no matter of how fast this machine is
+READ_AHEAD_SECONDS = 30.0  # pages must not be missing on a slow machine either
 LONG_SECONDS = 1800
 PROVOKE_SECONDS = 0.02
 SONG_SECONDS = 10
@@ -45,7 +45,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 @pytest.fixture
 def running(shared: SharedServer) -> Running:
-    """A server that other tests have used, and whose loaders they have killed."""
+    """A server shared with other tests, which have killed its loaders."""
     made = shared.get()
     made.client.request("/notify", 1, answer="/done")
     return made
@@ -73,10 +73,10 @@ def stop(
     loader: psutil.Process, likely: Callable[[], bool], sure: Callable[[], bool],
     provoke: Callable[[], None],
 ) -> None:  # fmt: skip
-    """Leave the loader standing still at a moment in which both conditions hold.
+    """Stop the loader at a moment at which both conditions hold.
 
-    `likely` is looked at all the time, `sure` only when the loader stands still. `provoke` is
-    called now and then, to make the loader do something.
+    `likely` is polled continuously, `sure` only while the loader is stopped. `provoke` is called
+    occasionally to make the loader do something.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     provoked = time.monotonic()
@@ -95,13 +95,13 @@ def stop(
 
 
 def nothing() -> None:
-    """What is awaited comes by itself."""
+    """No action is needed to meet the condition."""
 
 
 def stop_it_while_busy(
     loader: psutil.Process, path: str, provoke: Callable[[], None] = nothing
 ) -> None:
-    """Leave the loader standing still in the midst of opening or reading a file."""
+    """Stop the loader while it opens or reads a file."""
     folder = Path(f"/proc/{loader.pid}/fd")
 
     def opened() -> bool:
@@ -112,9 +112,9 @@ def stop_it_while_busy(
 
 
 def stop_it_while_streaming(running: Running, deck: str, path: str) -> None:
-    """Leave the loader standing still while it reads something of a track that is streamed.
+    """Stop the loader while it reads a page of a streamed track.
 
-    Reading a page takes a moment only: cues, around which it keeps pages too, give it more to do.
+    Reading a page takes only a moment, so moving hot cues, which pin pages, give it more to do.
     """
     cues = itertools.count(1)
 
@@ -125,25 +125,25 @@ def stop_it_while_streaming(running: Running, deck: str, path: str) -> None:
 
 
 def stop_it_while_idle(loader: psutil.Process) -> None:
-    """Leave the loader standing still while no file is to blame for what becomes of it."""
+    """Stop the loader while it is reading no file that could be blamed."""
     with open_desk(loader.pid) as desk:
         stop(loader, lambda: int(desk.loader["busy"]) == 0, lambda: True, nothing)
 
 
 def end(loader: psutil.Process, number: int) -> None:
-    """Send a loader that stands still a signal that it dies of."""
+    """Send a deadly signal to a stopped loader."""
     loader.send_signal(number)
     with contextlib.suppress(psutil.NoSuchProcess):
         loader.resume()
 
 
 def restarts(running: Running) -> int:
-    """How often the loader has been started again."""
+    """Number of restarts of the loader."""
     return int(running.client.status()["restarts_loader"])
 
 
 def missing(running: Running) -> int:
-    """How many pages were not there in time."""
+    """Number of pages that were missing."""
     return int(running.client.status()["missing_pages"])
 
 
@@ -155,19 +155,19 @@ def playing(running: Running, deck: str, path: str) -> None:
 
 
 def await_pages(running: Running, megabytes: float) -> None:
-    """Wait until that much of the tracks is in memory."""
+    """Wait until that many megabytes of the tracks are in memory."""
     until(lambda: running.client.status()["pages_used_mb"] > 0.9 * megabytes)
 
 
 def play_on(running: Running, deck: str) -> None:
-    """See a deck play a second more."""
+    """Wait until a deck has played one more second."""
     before = running.client.status()[f"deck.{deck}.position"]
     until(lambda: running.client.status()[f"deck.{deck}.position"] > before + 1.0)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tracks; which of them are bad is remembered by path, so tests take copies."""
+    """A folder of tracks; bad files are remembered by path, so tests use copies."""
     folder = tmp_path_factory.mktemp("files")
     write(folder / "song.wav", count(SONG_SECONDS))
     noise = np.random.default_rng(1).integers(-3000, 3000, (30 * RATE, 2), "int16")
@@ -184,13 +184,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def song(files: Path, tmp_path: Path) -> str:
-    """Short: read whole."""
+    """A short track, read completely."""
     return str(shutil.copy(files / "song.wav", tmp_path))
 
 
 @pytest.fixture
 def long(tmp_path: Path) -> str:
-    """Silence that is streamed, as it is longer than `--max-preload`; it takes no room on disk."""
+    """Silence longer than `--max-preload`, therefore streamed; uses no disk space."""
     path = tmp_path / "long.wav"
     write(path, np.zeros((0, 2)))
     data = bytearray(path.read_bytes())
@@ -203,12 +203,12 @@ def long(tmp_path: Path) -> str:
 
 @pytest.fixture
 def slow(files: Path, tmp_path: Path) -> str:
-    """Takes a while to open: its head does not say how long it is."""
+    """A file that takes long to open, because its header has no length."""
     return str(shutil.copy(files / "slow.flac", tmp_path))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_decks_play_on_and_what_is_streamed_goes_on(
+def test_decks_play_on_and_streaming_resumes_after_the_loader_is_killed(
     running: Running, song: str, long: str, number: int
 ) -> None:
     playing(running, "A", song)
@@ -222,7 +222,7 @@ def test_decks_play_on_and_what_is_streamed_goes_on(
         until(lambda: restarts(running) == known + turn)  # noqa: B023
         assert loader_of(running).pid != loader.pid
     assert missing(running) == before
-    # It goes where only the new loader can have read.
+    # It plays pages that only the new loader can have read.
     running.client.send("/deck/B/seek", 100.0)
     until(lambda: running.client.status()["deck.B.position"] > 101)
     assert running.client.status()["deck.B.state"] == "playing"
@@ -234,7 +234,7 @@ def test_decks_play_on_and_what_is_streamed_goes_on(
     assert loaders[0].status() != psutil.STATUS_ZOMBIE
 
 
-def test_a_crash_while_a_file_is_opened_makes_only_that_file_bad(
+def test_a_crash_while_opening_a_file_quarantines_only_that_file(
     running: Running, song: str, slow: str
 ) -> None:
     playing(running, "A", song)
@@ -260,7 +260,7 @@ def test_a_crash_while_a_file_is_opened_makes_only_that_file_bad(
     assert (missing(running), restarts(running)) == (before, known + 1)
 
 
-def test_a_kill_while_a_file_is_opened_is_forgiven_once(running: Running, slow: str) -> None:
+def test_a_file_is_quarantined_only_after_a_second_kill(running: Running, slow: str) -> None:
     running.client.send("/deck/B/load", slow)
     for _ in range(2):
         loader = loader_of(running)
@@ -269,10 +269,10 @@ def test_a_kill_while_a_file_is_opened_is_forgiven_once(running: Running, slow: 
         end(loader, signal.SIGKILL)
         until(lambda: restarts(running) > before)  # noqa: B023
     reason = running.client.request("/deck/C/load", slow, answer="/fail")[1]
-    assert "slow.flac: the loader was ended twice while it was read" in reason
+    assert "slow.flac: the loader was killed twice while reading it" in reason
 
 
-def test_what_streams_is_broken_by_a_crash_and_plays_what_it_has(
+def test_a_crash_breaks_a_streamed_track_which_plays_its_resident_pages(
     running: Running, song: str, long: str
 ) -> None:
     playing(running, "B", long)
@@ -288,14 +288,14 @@ def test_what_streams_is_broken_by_a_crash_and_plays_what_it_has(
     playing(running, "C", song)
 
 
-def test_a_medium_that_stalls_is_not_heard_and_told(running: Running, long: str) -> None:
+def test_a_stalled_medium_is_reported_and_inaudible(running: Running, long: str) -> None:
     client = running.client
     with contextlib.closing(OscClient(running.port)) as listener:
         listener.request("/notify", 1, answer="/done")
         playing(running, "B", long)
         before = client.status()
-        # A loader that is stopped at the very end of a read has not been kept waiting by it; and
-        # on a busy machine it may not have read ahead as far as it should when it is stopped.
+        # A loader stopped at the very end of a read has not waited for it; and
+        # on a busy machine its read-ahead may be incomplete when it is stopped.
         until(lambda: stalls_unheard(running, long), what="a stall that is not heard")
         values = listener.receive_until("/stall")
     assert values[0] == long and values[1] >= 3.0
@@ -305,14 +305,14 @@ def test_a_medium_that_stalls_is_not_heard_and_told(running: Running, long: str)
 
 
 def stalls_unheard(running: Running, path: str) -> bool:
-    """Whether a stall of 3 s on deck B's file is noticed, and no page is missing meanwhile."""
+    """Whether a stall of 3 s on deck B's file is noticed without a missing page."""
     client = running.client
     await_pages(running, STREAMED_MB)
     stop_it_while_streaming(running, "B", path)
     begin = status = client.status()
     heard = False
     while status["stalled_s"] < 3.0:
-        # Some of what was read ahead has been played before it was stopped.
+        # Part of the read-ahead was played before the loader was stopped.
         if status["frame"] < begin["frame"] + 0.5 * READ_AHEAD_SECONDS * RATE:
             heard = heard or status["missing_pages"] != begin["missing_pages"]
         status = client.status()
@@ -321,7 +321,7 @@ def stalls_unheard(running: Running, path: str) -> bool:
     return bool(client.status()["stalls"] > begin["stalls"] and not heard)
 
 
-def test_a_gap_after_the_read_ahead_is_put_down_to_the_stall(tmp_path: Path, long: str) -> None:
+def test_a_gap_after_the_read_ahead_is_attributed_to_the_stall(tmp_path: Path, long: str) -> None:
     with server(tmp_path, *STREAMED, "--read-ahead", "1") as running:
         running.client.request("/notify", 1, answer="/done")
         playing(running, "B", long)
@@ -330,7 +330,7 @@ def test_a_gap_after_the_read_ahead_is_put_down_to_the_stall(tmp_path: Path, lon
         cause = ""
         while cause != "missing_page":
             cause = str(running.client.receive_until("/underrun")[0])
-        until(lambda: "gaps for want of a page: the medium stalled for" in running.log())
+        until(lambda: "gaps because a page was missing: the medium stalled for" in running.log())
         until(lambda: "raise --read-ahead" in running.log())
         loader.resume()
         until(lambda: running.client.status()["stalled_s"] == 0.0)
@@ -339,7 +339,7 @@ def test_a_gap_after_the_read_ahead_is_put_down_to_the_stall(tmp_path: Path, lon
         assert running.client.status()["deck.B.state"] == "playing"
 
 
-def test_control_and_loader_killed_together_leave_what_plays_alone(
+def test_playback_continues_when_control_and_loader_are_killed_together(
     running: Running, song: str, long: str
 ) -> None:
     playing(running, "A", song)
@@ -348,7 +348,7 @@ def test_control_and_loader_killed_together_leave_what_plays_alone(
     control, loader = running.child_named("control"), loader_of(running)
     await_pages(running, SONG_MB + STREAMED_MB)
     running.client.await_noted()
-    control.suspend()  # so that it does not see the loader's death
+    control.suspend()  # so that it does not notice the loader's death
     loader.kill()
     control.kill()
     until(lambda: restarts(running) > known)

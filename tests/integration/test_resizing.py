@@ -1,4 +1,4 @@
-"""The buffer size changes while the server plays, and no frame is lost."""
+"""The buffer size changes during playback without losing a frame."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 @pytest.fixture
 def running(shared: SharedServer, tmp_path: Path) -> Running:
-    """A server whose deck A plays, in blocks of some size."""
+    """A server whose deck A plays, with any buffer size."""
     it = shared.get()
     play(it, tmp_path)
     return it
 
 
 def failure(it: Running, *message: Any) -> str:
-    """Why a command fails."""
+    """The reason of a failed command."""
     return str(it.client.request(*message, answer="/fail")[1])
 
 
-def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
+def test_resizing_loses_no_frame_of_the_mix(running: Running, tmp_path: Path) -> None:
     client, listener = running.client, OscClient(running.port)
     listener.request("/notify", 1, answer="/done")
     before = client.status()
@@ -58,7 +58,7 @@ def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
     for old, frames in pairwise((before["buffer_size"], 1024, 64, 4096, 256)):
         silence = resize(running, frames)
         status = client.status()
-        # Before it changes: the silence to expect, which is the shorter block.
+        # Announced before the change: the expected silence, which is the shorter block.
         expected = [frames, pytest.approx(1000 * min(old, frames) / RATE)]
         assert listener.receive_until("/buffer_size")[:2] == expected
         assert listener.receive_until("/engine")[:2] == ["resized", pytest.approx(silence)]
@@ -73,11 +73,11 @@ def test_no_frame_of_the_mix_is_lost(running: Running, tmp_path: Path) -> None:
     assert counts_on(samples)
     assert client.status()["takeovers"] == before["takeovers"]
     assert client.status()["failed"] == before["failed"]
-    await_standby(running)  # nobody is left of those before
+    await_standby(running)  # no earlier engine is left
     assert running.log().count("ERROR") == 0
 
 
-def test_whoever_goes_on_later_has_that_size_too(running: Running) -> None:
+def test_later_engines_use_the_new_buffer_size(running: Running) -> None:
     resize(running, 1024)
     await_standby(running)
     before = running.client.status()
@@ -94,11 +94,11 @@ def test_whoever_goes_on_later_has_that_size_too(running: Running) -> None:
     until(lambda: running.client.status()["takeovers"] > takeovers)
     status = running.client.status()
     assert status["buffer_size"] == 1024 and status["deck.A.state"] == "playing"
-    assert resize(running, 1024) == 0.0  # it is so already
+    assert resize(running, 1024) == 0.0  # it has that size already
 
 
-def test_one_change_at_a_time(running: Running) -> None:
-    await_standby(running)  # no earlier change goes on
+def test_only_one_buffer_size_change_runs_at_a_time(running: Running) -> None:
+    await_standby(running)  # no earlier change is in progress
     wanted = 512 if running.client.status()["buffer_size"] == 1024 else 1024
     running.client.send("/buffer_size", wanted)
     assert f"is being changed to {wanted}" in failure(running, "/buffer_size", 128)
@@ -110,7 +110,9 @@ def test_one_change_at_a_time(running: Running) -> None:
 
 
 @pytest.mark.parametrize("victim", ["first", "resize", "control"])
-def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -> None:
+def test_playback_continues_when_a_process_dies_during_resizing(
+    running: Running, victim: str
+) -> None:
     client = running.client
     await_standby(running)
     known = set(running.children_named("engine"))
@@ -128,7 +130,7 @@ def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -
     assert client.status()["deck.A.state"] == "playing"
 
     def changed() -> bool:
-        # That change may still go on, and be answered.
+        # The earlier change may still be completed and answered.
         client.send("/buffer_size", 2048)
         client.await_frames(RATE // 10)
         return bool(client.status()["buffer_size"] == 2048)
@@ -136,7 +138,7 @@ def test_whoever_dies_in_the_middle_it_plays_on(running: Running, victim: str) -
     until(changed)
 
 
-# A card that one program can have at a time, and that takes no blocks above a size.
+# A card that one program can use at a time, with a maximum block size.
 EXCLUSIVE = """
 import fcntl, json, sys
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
@@ -176,7 +178,7 @@ sys.exit(main.main(sys.argv[1:]))
 
 
 class Card:
-    """Engines on such a card, without control."""
+    """Engines on that card, without control."""
 
     def __init__(self, desk: Desk, folder: Path, most: int) -> None:
         self._desk, self._lock, self._most = desk, folder / "card", most
@@ -184,7 +186,7 @@ class Card:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def launch(self, role: str, frames: int, lost: str = "play") -> subprocess.Popen[bytes]:
-        """Start one."""
+        """Start an engine."""
         request = {
             "fd": self._desk.fd, "number": len(self.processes) + 1, "role": role,
             "driver": "pyaudio", "device": "card", "sample_rate": RATE, "buffer_size": frames,
@@ -200,7 +202,7 @@ class Card:
         return process
 
     def end(self) -> None:
-        """End all."""
+        """Stop all engines."""
         for process in self.processes:
             process.kill()
             process.communicate()
@@ -216,8 +218,10 @@ def receive(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("wanted", "most", "becomes"), [(1024, 4096, 1024), (2048, 1024, 256), (1024, 0, 0)]
 )
-def test_a_card_for_one_program(tmp_path: Path, wanted: int, most: int, becomes: int) -> None:
-    """The old engine ends first. A size that is refused leaves the old one, else the clock."""
+def test_resizing_on_a_card_that_accepts_one_program(
+    tmp_path: Path, wanted: int, most: int, becomes: int
+) -> None:
+    """The old engine stops first. If the size is refused, the old size or the clock remains."""
     desk = Desk.create(0)
     card = Card(desk, tmp_path, max(most, 256))
     try:

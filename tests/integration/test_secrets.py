@@ -1,4 +1,4 @@
-"""The token is not where every user of the machine, or a process that reads files, could see it."""
+"""The token is visible neither to other users of the machine nor to processes that read files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.support.server import server
 
 TOKEN = "correct-horse-battery"
 STARTS = {"Popen", "run", "create_subprocess_exec"}
-OTHER_PROGRAMS = {"crowdstream/doctor/check.py"}  # those of the system, for the user who asks
+OTHER_PROGRAMS = {"crowdstream/doctor/check.py"}  # system programs run for doctor
 
 
-def test_no_process_has_the_token_in_its_arguments_and_none_but_control_in_its_environment(
+def test_the_token_is_in_no_process_arguments_and_only_in_controls_environment(
     tmp_path: Path,
 ) -> None:
     options = ("--http", "--driver", "null", "--memory", "64", "--standby", "off")
@@ -35,7 +35,7 @@ def test_no_process_has_the_token_in_its_arguments_and_none_but_control_in_its_e
     assert "crowdstream.recorder.main" in names
 
 
-def test_every_process_of_the_server_is_started_in_an_environment_without_secrets() -> None:
+def test_child_processes_start_in_an_environment_without_secrets() -> None:
     found = 0
     for path in sorted((PROJECT / "crowdstream").rglob("*.py")):
         name = str(path.relative_to(PROJECT))

@@ -1,4 +1,4 @@
-"""The server as processes: it starts, survives what it is sent, and leaves nothing behind."""
+"""The server as processes: it starts, survives any input, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 @pytest.fixture
 def running(shared: SharedServer) -> Running:
-    """A server that other tests of this file have used, and may."""
+    """A server shared with other tests of this file."""
     return shared.get()
 
 
@@ -83,9 +83,9 @@ print("done")
 """
 
 
-def test_the_vocabularys_script_runs_as_it_stands(tmp_path: Path, track: str) -> None:
+def test_a_script_for_the_python_api_runs_unchanged(tmp_path: Path, track: str) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
-    # A module of the caller's that must not stand in for one of Python's in the children.
+    # A module in the caller's folder that must not shadow one of Python's in child processes.
     (tmp_path / "queue.py").write_text("raise SystemExit('the wrong module')", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-P", "script.py", track],
@@ -120,7 +120,7 @@ def test_the_python_server_answers_and_refuses(track: str) -> None:
             made.osc_nonsense("")
         with pytest.raises(RuntimeError, match="runs already"):
             made.start()
-        # A reply that raises is its own problem; so is one that asks in return.
+        # A reply function that raises affects nothing else; neither does one that calls the server.
         def faulty(*_values: Any) -> None:
             raise ZeroDivisionError
 
@@ -135,7 +135,7 @@ def test_the_python_server_answers_and_refuses(track: str) -> None:
     made.stop()
 
 
-def test_many_threads_may_ask_while_the_server_stops() -> None:
+def test_many_threads_may_call_while_the_server_stops() -> None:
     made = PythonAudioServer(osc_port=0, chunk_size=256, driver="null")
     made.start()
     wrong: list[BaseException] = []
@@ -147,7 +147,7 @@ def test_many_threads_may_ask_while_the_server_stops() -> None:
                 made.status()
                 made.osc_deck_levels("", random.random())
                 begun.release()
-            except RuntimeError:  # not running, or gone
+            except RuntimeError:  # not running, or ended
                 return
             except BaseException as error:
                 wrong.append(error)
@@ -168,13 +168,13 @@ def test_many_threads_may_ask_while_the_server_stops() -> None:
 
 
 def own_children() -> set[int]:
-    """The numbers of this process's children, those that are zombies too."""
+    """IDs of this process's children, including zombies."""
     own = os.getpid()
     return {one.pid for one in psutil.process_iter(["ppid"]) if one.info["ppid"] == own}
 
 
-def test_a_start_that_fails_leaves_nothing() -> None:
-    # Servers that other tests share may run beside it; what earlier tests have forgotten to close
+def test_a_failed_start_leaves_nothing_behind() -> None:
+    # Servers that other tests share may run beside it; servers that earlier tests forgot to close
     # must not be closed in between.
     gc.collect()
     files, others = psutil.Process().num_fds(), own_children()
@@ -201,7 +201,7 @@ def test_messages_sent_while_it_starts_are_kept_in_order(tmp_path: Path, track: 
         client.settimeout(WAIT_SECONDS)
         starter = threading.Thread(target=made.start)
         starter.start()
-        # The port is the first thing there is; until it is, sending is refused.
+        # The port is opened first; until then, sending is refused.
         until(lambda: _taken(port))
         packets = [build("/deck_levels", (n / 1000,)) for n in range(1000)]
         packets += [build("/cue", ("A", track)), build("/start_group", (0.0, "A"))]
@@ -229,7 +229,9 @@ def _taken(port: int) -> bool:
     return False
 
 
-def test_a_server_under_fire_lives_and_counts(running: Running, track: str) -> None:
+def test_a_server_flooded_with_faults_survives_and_counts_them(
+    running: Running, track: str
+) -> None:
     dice = random.Random(3)
     client = running.client
     before = client.status()
@@ -248,7 +250,7 @@ def test_a_server_under_fire_lives_and_counts(running: Running, track: str) -> N
             client.send_raw(good)
         else:
             client.send("/no/such", float("nan"))
-        if number % 100 == 0:  # no more than what fits into the socket's buffer at once
+        if number % 100 == 0:  # at most what fits into the socket's buffer at once
             client.synchronize()
     client.synchronize()
     status = client.status()
@@ -257,17 +259,19 @@ def test_a_server_under_fire_lives_and_counts(running: Running, track: str) -> N
     assert status["lost"] == before["lost"]
     assert status["deck.A.state"] == "playing"
     assert running.process.poll() is None
-    # Lines are limited by the second; there were 2000 faults.
+    # Lines are limited per second; there were 2000 faults.
     seconds = time.monotonic() - begin
     assert len(running.log().splitlines()) < 20 + 2 * BURST_OF_A_KIND * (seconds + 1.0)
 
 
-def test_no_page_where_none_is_wanted(running: Running) -> None:
+def test_no_web_process_runs_without_http(running: Running) -> None:
     until(lambda: running.client.status()["standby"] != "none")
     assert running.children_named("engine") and not running.children_named("web")
 
 
-def test_a_file_that_changes_while_it_plays(running: Running, tmp_path: Path) -> None:
+def test_a_file_that_changes_during_playback_is_reported_as_broken(
+    running: Running, tmp_path: Path
+) -> None:
     file = write(tmp_path / "long.wav", count(200), subtype="FLOAT")
     client = running.client
     client.request("/load_buffer", 100, str(file), answer="/done")
@@ -276,7 +280,7 @@ def test_a_file_that_changes_while_it_plays(running: Running, tmp_path: Path) ->
     os.truncate(file, 1000)
     client.send("/deck/A/seek", 100.0)
     received = [client.receive() for _ in range(2)]
-    # The load was good: the break is reported to its sender; the seek is what fails.
+    # Loading succeeded, so its sender gets the report; the command that fails is the seek.
     assert sorted(address for address, _ in received) == ["/broken", "/fail"]
     assert all("changed" in values[1] for _, values in received)
     until(lambda: "what is in memory plays on" in running.log())
@@ -284,7 +288,7 @@ def test_a_file_that_changes_while_it_plays(running: Running, tmp_path: Path) ->
     assert running.process.poll() is None
 
 
-def test_a_killed_server_takes_its_children_along(running: Running) -> None:
+def test_child_processes_end_with_a_killed_server(running: Running) -> None:
     children = running.children()
     running.process.kill()
     running.process.wait()
@@ -292,20 +296,22 @@ def test_a_killed_server_takes_its_children_along(running: Running) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_all_its_children(running: Running, track: str, number: int) -> None:
+def test_a_signal_ends_the_server_and_its_children(
+    running: Running, track: str, number: int
+) -> None:
     client = running.client
     client.request("/deck/A/load", track, answer="/done")
     client.send("/start_group", 0.0, "A")
     until(lambda: client.status()["deck.A.state"] == "playing")
     children = running.children()
-    assert len(children) >= 3  # control, engine and loader; soon a standby
+    assert len(children) >= 3  # control, engine and loader; later a standby
     running.process.send_signal(number)
     assert running.process.wait(WAIT_SECONDS) == 0
     assert all(ended(child) for child in children)
     assert "Traceback" not in running.log()
 
 
-# A signal may come at any moment of a start: what the log or the processes are like then.
+# A signal may arrive at any moment of the start, recognized by log and processes.
 MOMENTS: dict[str, Callable[[str, list[psutil.Process]], bool]] = {
     "at once": lambda log, _below: "preset" in log,
     "with children": lambda _log, below: len(below) >= 2,
@@ -320,7 +326,7 @@ def _runs(process: psutil.Process, name: str) -> bool:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_signal_while_it_starts_ends_it_too(tmp_path: Path, moment: str) -> None:
+def test_a_signal_during_the_start_ends_the_server(tmp_path: Path, moment: str) -> None:
     log = tmp_path / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -330,7 +336,7 @@ def test_a_signal_while_it_starts_ends_it_too(tmp_path: Path, moment: str) -> No
     below: list[psutil.Process] = []
 
     def come() -> bool:
-        # Python needs a moment before it can be sent a signal; the first line of the log shows
+        # Python needs a moment before it can receive a signal; the first line of the log shows
         # that the server handles it.
         below[:] = psutil.Process(process.pid).children(recursive=True)
         text = log.read_text(encoding="utf-8")

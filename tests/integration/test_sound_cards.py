@@ -1,4 +1,4 @@
-"""A server whose sound card goes and returns, by a fake PortAudio in real time."""
+"""A server whose sound card is unplugged and replugged, with a fake PortAudio in real time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ RETURNED = (
 
 
 @pytest.mark.parametrize("lost", ["play", "wait"])
-def test_a_card_that_is_plugged_in_again_under_another_number_plays_again(
+def test_a_card_replugged_under_another_number_plays_again(
     tmp_path: Path, lost: str
 ) -> None:
-    """As it was, and then with less: as 48 kHz, mono and 24 bits."""
+    """First unchanged, then with reduced abilities: 48 kHz, mono and 24 bits."""
     cards, env = install(tmp_path, BEFORE)
     flags = ("--driver", "pyaudio", "--device", "Scarlett", "--buffer-size", "1024")
     with server(tmp_path, *flags, "--device-lost", lost, env=env) as running:
@@ -50,7 +50,7 @@ def test_a_card_that_is_plugged_in_again_under_another_number_plays_again(
                 assert "plays (L+R)/2" not in running.log()
 
 
-def test_a_server_on_a_mono_card_says_so_when_it_starts(tmp_path: Path) -> None:
+def test_a_server_reports_a_mono_card_at_start(tmp_path: Path) -> None:
     _, env = install(tmp_path, [Device("Mono thing (hw:0,0)", ch=1)])
     with server(tmp_path, "--driver", "pyaudio", env=env) as running:
         assert running.client.status()["device"] == "Mono thing (hw:0,0) (ALSA)"

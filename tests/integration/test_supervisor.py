@@ -1,4 +1,4 @@
-"""Control is killed while the server plays: nothing is heard, and a new one knows everything."""
+"""Control is killed during playback: playback is not affected, and its successor has all state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.server import PROJECT, WAIT_SECONDS, Running, SharedServer, e
 
 NULL = ("--driver", "null", "--buffer-size", "256", "--limiter-lookahead", "0", "--ceiling", "0")
 
-# What differs from one look to the next, whoever looks.
+# Fields that differ between any two reads.
 MOVING = (
     "frame", "position", "beat", "phase", "peak", "cpu_", "_ms", "messages", "restarts_control",
     "record_seconds", "pages_", "load_percent", "lufs", "over_budget", "underruns", "waiting",
@@ -45,7 +45,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 @pytest.fixture
 def serve(shared: SharedServer) -> Callable[[int], Running]:
-    """`serve(2)`: a server with a standby, whose control may die twice before it is given up."""
+    """`serve(2)`: a server with a standby whose control may still die twice."""
 
     def get(deaths: int) -> Running:
         running = shared.get()
@@ -59,7 +59,7 @@ def serve(shared: SharedServer) -> Callable[[int], Running]:
 
 
 def load(running: Running, decks: str, track: str) -> None:
-    """Load a track on decks, and wait until all of it is in memory."""
+    """Load a track on decks and wait until all of it is in memory."""
     for deck in decks:
         running.client.request(f"/deck/{deck}/load", track, answer="/done")
 
@@ -71,7 +71,7 @@ def load(running: Running, decks: str, track: str) -> None:
 
 
 def kill(running: Running, number: int = signal.SIGKILL) -> int:
-    """Kill control when it has noted everything that was sent; which process it was."""
+    """Kill control once it has saved all commands sent; returns its process ID."""
     running.client.await_noted()
     control = running.child_named("control")
     control.send_signal(number)
@@ -81,17 +81,17 @@ def kill(running: Running, number: int = signal.SIGKILL) -> int:
 
 
 def controls(running: Running) -> list[int]:
-    """The control processes there are."""
+    """The control processes."""
     return [int(one.pid) for one in running.children_named("control")]
 
 
 def standing(status: dict[str, Any]) -> dict[str, Any]:
-    """What of a status does not move by itself."""
+    """The fields of a status that don't change by themselves."""
     return {name: value for name, value in status.items()
             if not any(word in name for word in MOVING)}
 
 
-def test_nothing_is_heard_and_everything_is_known(
+def test_killing_control_is_inaudible_and_loses_no_state(
     serve: Callable[[int], Running], track: str, tmp_path: Path
 ) -> None:
     running = serve(1)
@@ -110,11 +110,11 @@ def test_nothing_is_heard_and_everything_is_known(
     before = client.status()
     others = {one.pid for one in running.children()} - set(controls(running))
     assert len(others) == 4  # engine, standby, loader, recorder
-    # One change is with the engine already when control dies, one still with control.
+    # When control dies, one change has reached the engine, and one is still in control.
     client.bundle(time.time() + 0.9 * HORIZON_SECONDS, ("/deck/A/level", 0.5, 0.0))
     client.bundle(time.time() + 3.0 * HORIZON_SECONDS, ("/deck/D/level", 0.5, 0.0))
     old = kill(running)
-    client.send("/deck/C/level", 0.25)  # while nobody is there
+    client.send("/deck/C/level", 0.25)  # while no control process runs
     client.bundle(time.time() + 3.0 * HORIZON_SECONDS, ("/deck/A/level", 0.75, 0.0))
     after = client.status()
     assert after["restarts_control"] == before["restarts_control"] + 1
@@ -143,8 +143,8 @@ def test_nothing_is_heard_and_everything_is_known(
 
 
 def check_contiguous(sound: np.ndarray) -> None:
-    """Every frame of the track is there, at the levels 1, then 0.5, then 0.75."""
-    # Between two levels there is a ramp of 4 ms, and none at all while control was away.
+    """Every frame of the track is present, at the levels 1, then 0.5, then 0.75."""
+    # Between two levels there is a ramp of 4 ms, and none while control was down.
     size = 2048
     gains = []
     first = None
@@ -166,18 +166,18 @@ def check_contiguous(sound: np.ndarray) -> None:
     assert changes == [1.0, 0.5, 0.75]
 
 
-def test_what_was_to_happen_happens_on_its_frame(
+def test_scheduled_commands_run_on_their_frame_after_a_restart(
     serve: Callable[[int], Running], track: str
 ) -> None:
     running = serve(3)
     client = running.client
-    # A machine that has much to do takes longer to start a control: then further ahead.
+    # A busy machine takes longer to start control: schedule further ahead.
     for ahead in (2.0, 20.0, 100.0):
         for deck in "ABC":
             client.request(f"/deck/{deck}/load", track, answer="/done")
         client.send("/deck/A/play")
         until(lambda: client.status()["deck.A.state"] == "playing")
-        # B and C start with the same tag, sent before the death and after.
+        # B and C start with the same time tag, sent before and after the death.
         tag = time.time() + ahead
         client.bundle(tag, ("/deck/B/play",))
         before = client.status()
@@ -190,13 +190,13 @@ def test_what_was_to_happen_happens_on_its_frame(
     until(lambda: client.status()["deck.C.state"] == "playing")
     status = client.status()
     assert status["deck.B.state"] == "playing"
-    # The tag's frame was worked out again: it may have moved by a fraction of a millisecond.
+    # The tag's frame was recalculated: it may differ by a fraction of a millisecond.
     assert abs(status["deck.B.position"] - status["deck.C.position"]) * RATE < 2
     assert status["late_commands"] == before["late_commands"]
     assert status["failed"] == before["failed"]
 
 
-def test_one_that_hangs_is_replaced(serve: Callable[[int], Running], track: str) -> None:
+def test_a_hung_control_process_is_replaced(serve: Callable[[int], Running], track: str) -> None:
     running = serve(1)
     client = running.client
     client.request("/deck/A/load", track, answer="/done")
@@ -212,7 +212,7 @@ def test_one_that_hangs_is_replaced(serve: Callable[[int], Running], track: str)
     until(lambda: client.status()["deck.A.level"] == 0.5)
 
 
-def test_engine_and_loader_may_die_while_control_is_away(
+def test_engine_and_loader_may_die_while_control_is_down(
     serve: Callable[[int], Running], track: str
 ) -> None:
     running = serve(1)
@@ -242,7 +242,7 @@ def test_engine_and_loader_may_die_while_control_is_away(
     assert client.status()["failed"] == before["failed"]
 
 
-def test_a_stopped_control_does_not_outlive_its_guardian(
+def test_a_stopped_control_process_does_not_outlive_its_supervisor(
     serve: Callable[[int], Running]
 ) -> None:
     running = serve(1)
@@ -253,21 +253,21 @@ def test_a_stopped_control_does_not_outlive_its_guardian(
     until(lambda: all(ended(one) for one in below))
 
 
-def test_a_control_that_starts_does_not_outlive_its_guardian(
+def test_a_starting_control_process_does_not_outlive_its_supervisor(
     serve: Callable[[int], Running]
 ) -> None:
     running = serve(1)
     old = running.child_named("control")
     below = running.children()
     old.kill()
-    until(lambda: set(controls(running)) - {old.pid})  # it knows of no guardian yet
+    until(lambda: set(controls(running)) - {old.pid})  # it has not contacted the supervisor yet
     below += running.children()
     running.process.kill()
     running.process.wait()
     until(lambda: all(ended(one) for one in below))
 
 
-def test_it_may_be_killed_again_and_again(serve: Callable[[int], Running], track: str) -> None:
+def test_control_may_be_killed_repeatedly(serve: Callable[[int], Running], track: str) -> None:
     running = serve(4)
     client = running.client
     client.request("/notify", answer="/done")
@@ -288,7 +288,7 @@ def test_it_may_be_killed_again_and_again(serve: Callable[[int], Running], track
     assert after["deck.A.position"] - before["deck.A.position"] == pytest.approx(moved, abs=1e-4)
 
 
-def test_a_signal_ends_it_after_a_restart_too(
+def test_a_signal_ends_the_server_after_a_restart(
     serve: Callable[[int], Running], track: str
 ) -> None:
     running = serve(1)
@@ -301,22 +301,22 @@ def test_a_signal_ends_it_after_a_restart_too(
     assert all(ended(one) for one in below)
 
 
-def test_leavings_of_files_and_memory_do_not_grow(
+def test_restarts_leak_no_files_and_memory(
     serve: Callable[[int], Running], track: str
 ) -> None:
     running = serve(3)
     client = running.client
     client.request("/deck/A/load", track, answer="/done")
-    guardian = psutil.Process(running.process.pid)
+    supervisor = psutil.Process(running.process.pid)
 
     def once() -> tuple[int, int]:
-        """Files of guardian and control after a restart, when nothing changes any more."""
+        """Open files of supervisor and control after a restart, once they are stable."""
         kill(running)
         until(lambda: client.status()["standby"] != "none")
         seen = [(-1, -1), (0, 0)]
         while seen[-1] != seen[-2]:
             client.await_frames(RATE // 4)
-            seen.append((guardian.num_fds(), running.child_named("control").num_fds()))
+            seen.append((supervisor.num_fds(), running.child_named("control").num_fds()))
         return seen[-1]
 
     first = once()
@@ -324,8 +324,8 @@ def test_leavings_of_files_and_memory_do_not_grow(
     assert os.path.exists(f"/proc/{running.process.pid}")
 
 
-def test_killed_before_it_is_up_it_is_begun_anew(tmp_path: Path) -> None:
-    # The guardian is there long before the server is.
+def test_control_killed_during_the_start_is_restarted(tmp_path: Path) -> None:
+    # The supervisor starts long before the server is ready.
     log = tmp_path / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -333,11 +333,11 @@ def test_killed_before_it_is_up_it_is_begun_anew(tmp_path: Path) -> None:
             stdout=file, stderr=subprocess.STDOUT,
         )
     try:
-        guardian = psutil.Process(process.pid)
+        supervisor = psutil.Process(process.pid)
         until(lambda: "preset" in log.read_text())
-        guardian.children()[0].kill()
+        supervisor.children()[0].kill()
         until(lambda: "ready:" in log.read_text())
-        until(lambda: len(guardian.children(recursive=True)) == 4)  # and the standby
+        until(lambda: len(supervisor.children(recursive=True)) == 4)  # including the standby
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""A server loads what has to be transcoded, beside what plays."""
+"""A server loads files that need transcoding without affecting playback."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def running(shared: Running) -> Running:
 
 
 def hold(cache: Path, path: Path) -> int:
-    """Keep a file from being transcoded until the descriptor that is returned is closed."""
+    """Block the transcoding of a file until the returned descriptor is closed."""
     status = path.stat()
     source = Source(path, -1, status.st_size, status.st_mtime_ns)
     lock = os.open(cache / f".{source.place}.lock", os.O_RDWR | os.O_CREAT)
@@ -50,17 +50,17 @@ def hold(cache: Path, path: Path) -> int:
 
 
 def transcoders(running: Running) -> list[psutil.Process]:
-    """Those processes that transcode."""
+    """The transcoder processes."""
     found = []
     for one in running.children():
-        with contextlib.suppress(psutil.Error):  # it has just ended
+        with contextlib.suppress(psutil.Error):  # it has just exited
             if "crowdstream.audiofile.transcoder" in one.cmdline():
                 found.append(one)
     return found
 
 
 def plays_without_a_gap(running: Running) -> bool:
-    """Whether a quarter of a second of deck A is rendered and no page is missing."""
+    """Whether a quarter of a second of deck A is rendered without a missing page."""
     before = running.client.status()
     running.client.await_frames(RATE // 4)
     after = running.client.status()
@@ -68,7 +68,7 @@ def plays_without_a_gap(running: Running) -> bool:
     return bool(after["missing_pages"] == before["missing_pages"] and moved > 0.2)
 
 
-def test_others_load_and_play_while_a_file_is_transcoded(
+def test_other_files_load_and_play_while_one_is_transcoded(
     running: Running, tmp_path: Path, cache: Path
 ) -> None:
     client = running.client
@@ -83,9 +83,9 @@ def test_others_load_and_play_while_a_file_is_transcoded(
     client.send("/deck/C/load", str(other))
     until(lambda: len(transcoders(running)) == 2)
     client.request("/deck/D/load", str(tmp_path / "song.wav"), answer="/done")
-    client.send("/deck/A/seek", 15.0)  # to what was not read before
+    client.send("/deck/A/seek", 15.0)  # to a part that was not read before
     until(lambda: plays_without_a_gap(running), what="deck A gets what it plays")
-    # What is not wanted any more ends.
+    # A transcoding that is no longer needed is cancelled.
     client.send("/deck/C/unload")
     until(lambda: len(transcoders(running)) == 1)
     os.close(locks[0])
@@ -97,7 +97,7 @@ def test_others_load_and_play_while_a_file_is_transcoded(
     os.close(locks[1])
 
 
-def test_the_death_of_a_transcoder_is_one_failed_load(
+def test_a_dead_transcoder_fails_only_its_own_load(
     running: Running, tmp_path: Path, cache: Path
 ) -> None:
     client = running.client

@@ -1,4 +1,4 @@
-"""Pages of a running server: what they see, and what becomes of them when something dies."""
+"""Pages of a running server: their state, and recovery after processes die."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 @pytest.fixture
 def running(shared: SharedServer) -> Iterator[Running]:
-    """A server with a page that other tests have used; all levels are 1."""
+    """A server with a page, shared with other tests; all levels are 1."""
     made = shared.get()
     for deck in "ABCD":
         made.client.send(f"/deck/{deck}/level", 1.0)
@@ -42,14 +42,14 @@ def running(shared: SharedServer) -> Iterator[Running]:
 
 
 class Visitor:
-    """A page without a browser: what it receives, and what it sends."""
+    """A page without a browser: its received state, and its requests."""
 
     opened: ClassVar[list[Visitor]] = []
 
     def __init__(self, url: str) -> None:
         Visitor.opened.append(self)
         self._open = contextlib.ExitStack()
-        # A machine that has much to do may keep a page waiting longer than for a ping.
+        # On a busy machine a page may wait longer than the interval between pings.
         connection = connect(
             url.replace("http", "ws", 1) + "/live", ping_interval=None, close_timeout=0.1
         )
@@ -59,14 +59,14 @@ class Visitor:
         self._numbers = 0
 
     def receive(self, seconds: float = WAIT_SECONDS) -> dict[str, Any]:
-        """The next message."""
+        """Receive the next message."""
         message: dict[str, Any] = json.loads(self._socket.recv(seconds))
         self.picture.update(message.get("picture", {}))
         self.messages.append(message)
         return message
 
     def until(self, condition: Any) -> dict[str, Any]:
-        """Receive until a message meets a condition; that message."""
+        """Receive until a message meets a condition; returns that message."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             message = self.receive()
@@ -79,7 +79,7 @@ class Visitor:
         self._socket.send(json.dumps(message))
 
     def do(self, address: str, *arguments: Any) -> list[list[Any]]:
-        """Have a command carried out; its replies."""
+        """Send a command; returns its replies."""
         self._numbers += 1
         number = self._numbers
         self.send({"do": [number, address, *arguments]})
@@ -93,14 +93,14 @@ class Visitor:
 
 
 def visit(running: Running) -> Visitor:
-    """A page that has received everything there is to know at first."""
+    """A page that has received the initial state."""
     visitor = Visitor(running.page())
     visitor.until(lambda message: "hello" in message)
     visitor.until(lambda _message: "deck.A" in visitor.picture)
     return visitor
 
 
-def test_what_a_page_does_is_seen_by_every_page_and_by_osc(running: Running) -> None:
+def test_a_change_by_one_page_reaches_all_pages_and_osc(running: Running) -> None:
     one, other = visit(running), visit(running)
     assert one.do("/deck/B/level", 0.25) == []
     running.client.send("/deck/C/level", 0.75)
@@ -111,13 +111,13 @@ def test_what_a_page_does_is_seen_by_every_page_and_by_osc(running: Running) -> 
     begin = time.monotonic()
     frame = running.client.status()["frame"]
     now = one.until(lambda message: message.get("now", {}).get("frame", 0) > frame + RATE)["now"]
-    # When that frame is heard, on the clock of this machine: now, but for the card's latency.
+    # The time at which that frame is audible on this machine's clock: now, plus the card's latency.
     assert begin < now["at"] <= now["t"] + LATENCY_SECONDS
     assert begin < now["t"] < time.monotonic()
     assert len(now["decks"]) == 4
 
 
-def test_faults_are_answered(running: Running) -> None:
+def test_failed_commands_of_a_page_are_answered(running: Running) -> None:
     visitor = visit(running)
     assert visitor.do("/deck/A/level", 99.0)[0][:2] == ["/fail", "/deck/A/level"]
     assert visitor.do("/nothing")[0][:2] == ["/fail", "/nothing"]
@@ -140,14 +140,14 @@ def test_a_load_is_answered_when_it_is_done(running: Running, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["[", "7", "[" * 20000, json.dumps({"do": []}), '{"do": "x"}'])
-def test_nonsense_ends_no_other_page(running: Running, text: str) -> None:
+def test_invalid_messages_disconnect_no_other_page(running: Running, text: str) -> None:
     one, other = Visitor(running.page()), visit(running)
     one._socket.send(text)
     assert other.do("/deck/B/level", 0.5) == []
     other.until(lambda _: other.picture["deck.B"]["level"] == 0.5)
 
 
-def test_a_page_that_does_not_read_holds_up_nobody(running: Running) -> None:
+def test_a_page_that_does_not_read_blocks_nobody(running: Running) -> None:
     lazy = Visitor(running.page())
     other = visit(running)
     for step in range(200):
@@ -156,7 +156,7 @@ def test_a_page_that_does_not_read_holds_up_nobody(running: Running) -> None:
     lazy.until(lambda _: lazy.picture.get("deck.B", {}).get("level") == 199 / 200)
 
 
-def test_a_web_process_that_is_killed_comes_back_on_the_same_port(running: Running) -> None:
+def test_a_killed_web_process_restarts_on_the_same_port(running: Running) -> None:
     visitor = visit(running)
     url = running.page()
     running.client.send("/deck/D/level", 0.5)
@@ -185,7 +185,7 @@ def test_pages_stay_open_while_control_is_replaced(running: Running) -> None:
     assert running.child_named("web").pid == web
 
 
-def test_without_a_port_the_music_plays_on_and_the_page_comes_when_it_is_free(
+def test_playback_continues_without_a_free_http_port_and_the_page_appears_later(
     tmp_path: Path,
 ) -> None:
     with socket.socket() as taken:
@@ -202,7 +202,7 @@ def test_without_a_port_the_music_plays_on_and_the_page_comes_when_it_is_free(
 
 
 def served(url: str) -> bool:
-    """Whether there is a page."""
+    """Whether the page is served."""
     try:
         with urllib.request.urlopen(url, timeout=WAIT_SECONDS) as answer:
             return bool(answer.status == 200)
@@ -210,19 +210,19 @@ def served(url: str) -> bool:
         return False
 
 
-def test_a_page_has_waveforms_also_where_somebody_has_asked_for_figures_before(
+def test_a_page_receives_waveforms_after_an_earlier_request_for_metrics(
     running: Running, tmp_path: Path
 ) -> None:
     track = str(write(tmp_path / "numbers.wav", count(5)))
     running.client.request("/deck/A/load", track, answer="/done")
     with urllib.request.urlopen(running.page() + "/metrics") as answer:
         assert b"crowdstream" in answer.read()
-    # Control is asked for the picture already, and does not say all of it again.
+    # Control was asked for its state already, and does not send all of it again.
     told = visit(running).until(lambda message: "wave" in message)["wave"]
     assert (told["deck"], told["stem"]) == ("A", 0)
 
 
-def test_it_ends_with_the_server(running: Running) -> None:
+def test_the_web_process_ends_with_the_server(running: Running) -> None:
     url = running.page()
     assert served(url)
     web = running.child_named("web")

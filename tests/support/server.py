@@ -49,7 +49,7 @@ class Running:
         self._log_begin = len(self._whole_log())
 
     def children(self) -> list[psutil.Process]:
-        """All processes of the server but the guardian, which is the one that was started."""
+        """All processes of the server except the supervisor, which is the one that was started."""
         found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
         return found
 
@@ -72,7 +72,7 @@ class Running:
 
     @property
     def pid(self) -> int:
-        """The number of the process that was started: the guardian."""
+        """The ID of the process that was started: the supervisor."""
         return self.process.pid
 
     def check_alive(self) -> None:

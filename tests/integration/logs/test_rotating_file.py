@@ -1,4 +1,4 @@
-"""The log file: its size is limited, whatever is written, by however many, on whatever disk."""
+"""The log file: its size stays limited with any content, any number of writers and any disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.server import WAIT_SECONDS
 
 
 class Complaints(list[str]):
-    """Collects what a log file says of itself."""
+    """Collects the messages of a log file about itself."""
 
     def __call__(self, text: str) -> None:
         self.append(text)
@@ -41,7 +41,7 @@ def test_the_total_is_ten_mebibytes() -> None:
     assert FILE_BYTES * FILES == 10 << 20
 
 
-def test_it_is_cut_into_a_few_files_the_oldest_of_which_goes(tmp_path: Path, small: int) -> None:
+def test_rotation_keeps_a_few_files_and_deletes_the_oldest(tmp_path: Path, small: int) -> None:
     complaints = Complaints()
     log = LogFile(tmp_path / "logs" / "a.log", complaints)
     for number in range(500):
@@ -54,13 +54,13 @@ def test_it_is_cut_into_a_few_files_the_oldest_of_which_goes(tmp_path: Path, sma
     assert all(file.stat().st_size <= small for file in folder.iterdir())
     names = ["a.log.4", "a.log.3", "a.log.2", "a.log.1", "a.log"]
     lines = b"".join((folder / name).read_bytes() for name in names).splitlines()
-    # Without a hole, up to the last.
+    # Without a gap up to the last line.
     assert lines == [b"line %03d" % number for number in range(500 - len(lines), 500)]
     assert len(lines) > 4 * 1000 // 9
     assert not complaints
 
 
-def test_a_new_start_goes_on_where_the_last_one_ended(tmp_path: Path, small: int) -> None:
+def test_a_new_start_appends_to_the_last_file(tmp_path: Path, small: int) -> None:
     for number in range(3):
         log = LogFile(tmp_path / "a.log", Complaints())
         log.write(b"start %d\n" % number)
@@ -84,7 +84,7 @@ def test_two_writers_share_one_log(tmp_path: Path, small: int) -> None:
     assert not complaints
 
 
-def test_many_processes_at_once_stay_within_the_bound(tmp_path: Path) -> None:
+def test_many_concurrent_processes_stay_within_the_size_limit(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from crowdstream.logs import rotating_file\n"
         "rotating_file.FILE_BYTES = 4000\n"
@@ -95,14 +95,14 @@ def test_many_processes_at_once_stay_within_the_bound(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-c", program, str(tmp_path / "a.log")]
     writers = [subprocess.Popen(command, env=child_environment()) for _ in range(3)]
     assert [writer.wait(WAIT_SECONDS) for writer in writers] == [0, 0, 0]
-    # While one renames the others go on writing, up to twice the size.
+    # While one process rotates, the others keep writing, up to twice the size.
     assert all(file.stat().st_size <= 2 * 4000 + 3 * 40 for file in tmp_path.iterdir())
     assert {file.name for file in tmp_path.iterdir()} == {
         "a.log", *(f"a.log.{number}" for number in range(1, 5))
     }  # fmt: skip
 
 
-def test_a_log_that_somebody_moved_away_is_begun_anew(tmp_path: Path) -> None:
+def test_a_log_that_was_moved_away_is_created_again(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "a.log", Complaints())
     log.write(b"one\n")
     (tmp_path / "a.log").rename(tmp_path / "kept.log")
@@ -112,18 +112,20 @@ def test_a_log_that_somebody_moved_away_is_begun_anew(tmp_path: Path) -> None:
     assert (tmp_path / "kept.log").read_bytes() == b"one\n"
 
 
-def test_what_another_has_just_renamed_is_not_renamed_again(tmp_path: Path, small: int) -> None:
+def test_a_file_just_rotated_by_another_process_is_not_rotated_again(
+    tmp_path: Path, small: int
+) -> None:
     late, early = (LogFile(tmp_path / "a.log", Complaints()) for _ in range(2))
     late.write(b"old\n" * 240)
-    early.write(b"new\n" * 20)  # does not fit any more
-    late._rotate()  # as if it had looked before
+    early.write(b"new\n" * 20)  # no longer fits
+    late._rotate()  # as if it had checked before
     assert (tmp_path / "a.log").read_bytes() == b"new\n" * 20
     assert not (tmp_path / "a.log.2").exists()
     late.close()
     early.close()
 
 
-def test_one_that_is_stopped_while_it_renames_does_not_stop_the_others(
+def test_a_process_stopped_while_rotating_does_not_block_the_others(
     tmp_path: Path, small: int
 ) -> None:
     complaints = Complaints()
@@ -139,7 +141,7 @@ def test_one_that_is_stopped_while_it_renames_does_not_stop_the_others(
 
 
 class Disk:
-    """Stands in for the disk: room for `left` bytes, then it is full."""
+    """A disk with room for `left` bytes."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -152,7 +154,7 @@ class Disk:
         return os.write(fd, data[:done])
 
 
-def test_a_full_disk_is_told_once_and_what_is_missing_is_counted(
+def test_a_full_disk_is_reported_once_and_missing_lines_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(10)
@@ -171,14 +173,14 @@ def test_a_full_disk_is_told_once_and_what_is_missing_is_counted(
     now += 10
     log.write(b"again\n")
     log.close()
-    # The torn line ends before what follows.
+    # The incomplete line is terminated before the next one.
     assert (tmp_path / "a.log").read_bytes() == (
         b"seven.\nsev\n(9 lines are missing here)\nagain\n"
     )
     assert len(complaints) == 1
 
 
-def test_the_last_of_a_disk_is_left_to_others(
+def test_the_log_leaves_free_space_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = os.statvfs(tmp_path)
@@ -190,7 +192,7 @@ def test_the_last_of_a_disk_is_left_to_others(
     assert "are free" in complaints[0]
 
 
-def test_a_real_limit_of_the_system_ends_no_program(tmp_path: Path) -> None:
+def test_a_real_file_size_limit_ends_no_program(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from crowdstream.logs.rotating_file import LogFile\n"
         "log = LogFile(Path(sys.argv[1]), print)\n"
@@ -204,10 +206,10 @@ def test_a_real_limit_of_the_system_ends_no_program(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=WAIT_SECONDS, check=True,
     )  # fmt: skip
     assert (tmp_path / "a.log").stat().st_size == 1024
-    assert done.stdout.count("can't be written") in (1, 2)  # the disk's limit, and the file's
+    assert done.stdout.count("can't be written") in (1, 2)  # the disk's limit, and that of the file
     assert not done.stderr
 @pytest.mark.parametrize("kind", ["folder", "pipe", "below a file", "no right", "device"])
-def test_what_cannot_be_a_log_is_told_and_nothing_waits(tmp_path: Path, kind: str) -> None:
+def test_an_unusable_log_path_is_reported_and_blocks_nothing(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.log"
     if kind == "folder":
         path.mkdir()

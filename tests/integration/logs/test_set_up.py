@@ -1,4 +1,4 @@
-"""Logging as a process sets it up: nothing that happens to the log holds the process up."""
+"""Logging as set up by a process: no fault of the log blocks the process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAY = (
 
 
 def run(program: str, *options: str) -> str:
-    """What a program that logs says on standard error."""
+    """Standard error of a program that logs."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", SAY + program, *options],
         env=child_environment(), stderr=subprocess.PIPE, text=True, timeout=WAIT_SECONDS,
@@ -31,7 +31,7 @@ def run(program: str, *options: str) -> str:
     return done.stderr
 
 
-def test_all_that_was_said_is_written_before_the_end(tmp_path: Path) -> None:
+def test_all_queued_lines_are_written_before_the_exit(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     program = "for n in range(1500): logging.info('line %d', n)"
     said = run(program, "--log-file", str(file)).splitlines()
@@ -39,7 +39,7 @@ def test_all_that_was_said_is_written_before_the_end(tmp_path: Path) -> None:
     assert file.read_text().splitlines() == said
 
 
-def test_json_goes_to_both_and_the_level_counts(tmp_path: Path) -> None:
+def test_json_and_the_level_apply_to_both_targets(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     program = "logging.info('no'); logging.warning('yes', extra={'data': {'n': 1}})"
     options = ("--log-format", "json", "--log-level", "warning", "--log-file", str(file))
@@ -48,8 +48,8 @@ def test_json_goes_to_both_and_the_level_counts(tmp_path: Path) -> None:
     assert file.read_text() == line + "\n"
 
 
-def test_under_the_journal_there_is_no_second_time(tmp_path: Path) -> None:
-    # Standard error is a pipe of the test's own, which stands for the journal's.
+def test_lines_for_the_journal_have_no_time_of_their_own(tmp_path: Path) -> None:
+    # Standard error is a pipe of the test, which stands for the journal.
     reader, writer = os.pipe()
     status = os.fstat(writer)
     environment = child_environment(JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}")
@@ -64,14 +64,14 @@ def test_under_the_journal_there_is_no_second_time(tmp_path: Path) -> None:
     assert file.read_text().endswith(" ERROR x\n") and file.read_text()[0] == "2"
 
 
-def test_a_log_file_that_cannot_be_is_told_once(tmp_path: Path) -> None:
+def test_an_unusable_log_file_is_reported_once(tmp_path: Path) -> None:
     program = "for n in range(20): logging.info('line %d', n)"
     said = run(program, "--log-file", str(tmp_path)).splitlines()
     assert len(said) == 21
     assert len([line for line in said if "can't be written" in line]) == 1
 
 
-def test_nobody_waits_for_a_target_that_is_stuck() -> None:
+def test_a_blocked_target_blocks_no_thread() -> None:
     free = threading.Event()
     lines = []
 
@@ -85,17 +85,17 @@ def test_nobody_waits_for_a_target_that_is_stuck() -> None:
     for number in range(MAX_WAITING + 500):
         log.info("%d", number)
     handler.flush()
-    assert not lines  # it has come back while the target was stuck
+    assert not lines  # the call has returned while the target was blocked
     free.set()
     handler.flush()
     log.info("after")
     handler.close()
     assert lines[0] == b"0\n" and lines[-1] == b"after\n"
-    assert len(lines) == MAX_WAITING + 3  # one was with the writer; the note; the last
-    assert lines[-2] == b"499 lines were left out: they could not be written\n"
+    assert len(lines) == MAX_WAITING + 3  # one line was being written; the report; the last line
+    assert lines[-2] == b"499 lines were dropped: they could not be written\n"
 
 
-def test_a_pipe_that_nobody_empties_does_not_stop_a_program() -> None:
+def test_an_unread_pipe_does_not_block_a_program() -> None:
     reader, writer = os.pipe()
     program = "for n in range(1900): logging.info('x' * 200)\nprint('done')"
     done = subprocess.run(
@@ -108,19 +108,19 @@ def test_a_pipe_that_nobody_empties_does_not_stop_a_program() -> None:
     assert done.stdout == b"done\n"
 
 
-def test_a_message_that_does_not_fit_its_values_stops_nothing() -> None:
+def test_a_message_that_does_not_match_its_values_raises_nothing() -> None:
     said = run("logging.info('%d', 'no number'); logging.info('next')")
     assert said.splitlines()[-1].endswith("INFO next") or "INFO next" in said
 
 
-def test_setting_up_twice_leaves_one_of_each(tmp_path: Path) -> None:
+def test_set_up_twice_leaves_one_handler_per_target(tmp_path: Path) -> None:
     program = "logs.set_up(resolve(sys.argv[1:]).settings); logging.info('once')"
     file = tmp_path / "a.log"
     assert len(run(program, "--log-file", str(file)).splitlines()) == 1
     assert len(file.read_text().splitlines()) == 1
 
 
-def test_why_it_ends_is_in_the_log_and_a_plain_line_for_people(tmp_path: Path) -> None:
+def test_a_fatal_error_is_in_the_log_and_a_plain_line_for_people(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     program = "logging.info('before'); logs.fatal('the port is taken')"
     said = run(program, "--log-file", str(file)).splitlines()
@@ -131,7 +131,7 @@ def test_why_it_ends_is_in_the_log_and_a_plain_line_for_people(tmp_path: Path) -
     assert [json.loads(line)["level"] for line in said] == ["info", "error"]
 
 
-def test_a_server_that_cannot_start_says_so_in_its_log(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_logs_the_reason(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     done = subprocess.run(
         [sys.executable, "audio_server.py", "--osc-host", "192.0.2.1", "--port", "0",
@@ -143,7 +143,7 @@ def test_a_server_that_cannot_start_says_so_in_its_log(tmp_path: Path) -> None:
     assert "ERROR UDP port 0 on 192.0.2.1 can't be used" in file.read_text()
 
 
-def test_nothing_is_left_of_it_when_it_has_ended(tmp_path: Path) -> None:
+def test_end_leaves_no_threads_and_files_open(tmp_path: Path) -> None:
     program = (
         "import os, threading\n"
         "logging.info('one'); logs.end()\n"
@@ -156,7 +156,7 @@ def test_nothing_is_left_of_it_when_it_has_ended(tmp_path: Path) -> None:
     assert file.read_text().endswith("INFO one\n")
 
 
-def test_the_server_logs_json_with_what_it_knows(tmp_path: Path) -> None:
+def test_the_server_logs_json_with_data_fields(tmp_path: Path) -> None:
     file = tmp_path / "night.log"
     null = ("--driver", "null", "--standby", "off", "--stats-interval", "1")
     with server(tmp_path, *null, "--log-format", "json", "--log-file", str(file)) as running:

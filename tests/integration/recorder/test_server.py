@@ -1,4 +1,4 @@
-"""The recorder beside a running server: what is played is in the file, whatever is killed."""
+"""The recorder of a running server: files are complete, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
 
 @pytest.fixture
 def running(shared: SharedServer, track: str) -> Running:
-    """A server that other tests have used, with a track on deck A."""
+    """A server shared with other tests, with a track on deck A."""
     made = shared.get()
-    if made.client.status()["recording"]:  # a test has failed
+    if made.client.status()["recording"]:  # an earlier test has failed
         shared.close()
         made = shared.get()
     made.client.request("/deck/A/load", track, answer="/done")
@@ -58,7 +58,7 @@ def recorder(running: Running) -> psutil.Process:
 
 
 def record(client: OscClient, path: Path, *what: str) -> int:
-    """Play deck A and record; the frame that the recording begins at."""
+    """Play deck A and record; the first frame of the recording."""
     client.send("/deck/A/play")
     client.send("/record/start", str(path), *what)
     begin: int | None = None
@@ -72,7 +72,7 @@ def record(client: OscClient, path: Path, *what: str) -> int:
 
 
 def stop(client: OscClient) -> tuple[list[Any], int]:
-    """Stop recording: what `/done` says, and how many frames were reported lost meanwhile."""
+    """Stop recording: the arguments of `/done`, and the number of frames reported lost."""
     client.send("/record/stop")
     lost = 0
     while True:
@@ -85,19 +85,19 @@ def stop(client: OscClient) -> tuple[list[Any], int]:
 
 
 def saved_seconds(path: Path) -> float:
-    """How much of a file that is being written could be read if nothing more came."""
+    """Seconds of a file in progress that could be read if nothing more were written."""
     try:
         about = soundfile.info(path)
     except soundfile.LibsndfileError:
         return 0.0
     seconds = float(about.frames / RATE)
-    return seconds if seconds < 3600.0 else 0.0  # FLAC: its head does not say yet
+    return seconds if seconds < 3600.0 else 0.0  # the header of FLAC has no count yet
 
 
 def check(path: Path, least: float, lost: int = 0) -> int:
-    """The file holds the track's count without a gap, at least so many seconds of it.
+    """Check that the file has the track's count without a gap, for at least `least` seconds.
 
-    `lost`: frames that are silence instead, as the recorder has reported.
+    `lost`: number of frames that the recorder has reported as lost and that are silent.
     """
     samples, _ = soundfile.read(path, dtype="int16")
     assert len(samples) >= round(least * RATE)
@@ -131,10 +131,10 @@ def test_a_killed_recorder_leaves_a_readable_file_and_a_playing_server(
     stop(client)
 
 
-def test_a_recorder_that_stood_still_loses_its_part_and_no_music(
+def test_a_stopped_recorder_loses_only_its_own_frames(
     running: Running, tmp_path: Path
 ) -> None:
-    # As on a disk that takes nothing for a while, and worse.
+    # As on a disk that accepts nothing for a while, and worse.
     client = running.client
     missing = client.status()["missing_frames"]
     begin = record(client, tmp_path / "mix.wav")
@@ -157,12 +157,12 @@ def test_a_recorder_that_stood_still_loses_its_part_and_no_music(
     silent = left == 0
     start = int(np.flatnonzero(~silent)[0])
     assert int(silent[start:].sum()) == lost
-    # The time of the file is the time of the music, behind the gap too.
+    # Times in the file match those of the playback, behind the gap too.
     places = (np.arange(len(left)) - start + left[start] - 1) % 8192 + 1
     assert np.array_equal(left[start:][~silent[start:]], places[start:][~silent[start:]])
 
 
-def test_a_recording_that_reaches_the_largest_size_of_a_file_continues_in_another(
+def test_a_recording_that_reaches_the_maximum_file_size_continues_in_another_file(
     running: Running, tmp_path: Path
 ) -> None:
     client = running.client
@@ -194,11 +194,11 @@ def test_a_recording_that_reaches_the_largest_size_of_a_file_continues_in_anothe
     soundfile.write(tmp_path / "whole.wav", heard, RATE, "PCM_16")
     check(tmp_path / "whole.wav", 0.5, lost)
     assert client.status()["deck.A.state"] == "playing"
-    process.kill()  # the next test has one without a limit, once control has taken notice
+    process.kill()  # the next test gets a recorder without a limit, once control has noticed
     until(lambda: not psutil.pid_exists(process.pid))
 
 
-def test_a_server_that_stops_finishes_its_recording(running: Running, tmp_path: Path) -> None:
+def test_a_server_that_shuts_down_finishes_its_recording(running: Running, tmp_path: Path) -> None:
     record(running.client, tmp_path / "mix.flac")
     played = running.client.status()
     running.process.terminate()
@@ -206,15 +206,17 @@ def test_a_server_that_stops_finishes_its_recording(running: Running, tmp_path: 
     check(tmp_path / "mix.flac", played["record_seconds"], played["record_lost"])
 
 
-def test_when_everything_is_killed_the_file_can_be_read(running: Running, tmp_path: Path) -> None:
+def test_the_file_is_readable_after_all_processes_are_killed(
+    running: Running, tmp_path: Path
+) -> None:
     record(running.client, tmp_path / "mix.wav")
     until(lambda: saved_seconds(tmp_path / "mix.wav") > 0.5)
     saved = saved_seconds(tmp_path / "mix.wav")
     lost = running.client.status()["record_lost"]
-    guardian = psutil.Process(running.process.pid)
-    guardian.suspend()  # it would start another control, which nobody would kill
+    supervisor = psutil.Process(running.process.pid)
+    supervisor.suspend()  # it would start another control process, which nothing would kill
     children = running.children()
-    for process in (*children, guardian):
+    for process in (*children, supervisor):
         with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with its parent
             process.kill()
     running.process.wait()

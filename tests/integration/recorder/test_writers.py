@@ -1,4 +1,4 @@
-"""A file can be read, whatever becomes of the process that writes it."""
+"""A file can be read after its writer was killed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ for at in range(0, 200_000, 1000):
 
 
 @pytest.mark.parametrize(("form", "extension"), FORMATS)
-def test_what_is_left_by_a_killed_writer_can_be_read(
+def test_the_file_of_a_killed_writer_is_readable(
     tmp_path: Path, form: str, extension: str
 ) -> None:
     path = tmp_path / f"a{extension}"

@@ -1,4 +1,4 @@
-"""The guardian and its store, with small programs in the place of control."""
+"""The supervisor and its store, with small programs in place of control."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crowdstream.supervisor.main import Supervisor
 sys.exit(Supervisor(sys.argv[1], sys.argv[2:]).run())
 """
 
-# Notes each of its lives, and does what the life's word says.
+# Records each of its runs, and acts as the word for that run says.
 CONTROL = """
 import os, signal, socket, subprocess, sys, time
 from crowdstream.supervisor.fd_store import FdStore, end_with_parent
@@ -68,7 +68,7 @@ while True:
 
 
 class Life:
-    """A guardian that runs, and what its controls have written down."""
+    """A running supervisor, and the records of its control processes."""
 
     def __init__(self, folder: Path, *words: str) -> None:
         (folder / "small_control.py").write_text(CONTROL, encoding="utf-8")
@@ -82,16 +82,16 @@ class Life:
             )
 
     def lives(self) -> list[str]:
-        """What each control has found."""
+        """The record of each control process."""
         files = sorted(self.folder.iterdir(), key=lambda path: int(path.name))
         return [path.read_text(encoding="utf-8") for path in files]
 
     def wait(self, count: int) -> None:
-        """Wait until so many controls have come up."""
+        """Wait until `count` control processes have started."""
         until(lambda: len(self.lives()) >= count and self.lives()[-1])
 
 
-def test_what_is_kept_comes_back_and_its_processes_live_on(tmp_path: Path) -> None:
+def test_stored_descriptors_return_and_their_processes_survive(tmp_path: Path) -> None:
     life = Life(tmp_path, "kill", "break", "serve")
     life.wait(3)
     first, second, third = life.lives()
@@ -106,11 +106,11 @@ def test_what_is_kept_comes_back_and_its_processes_live_on(tmp_path: Path) -> No
     assert not psutil.pid_exists(child)
 
 
-def test_a_status_before_it_is_ready_is_the_programs(tmp_path: Path) -> None:
+def test_an_exit_status_before_readiness_is_that_of_the_program(tmp_path: Path) -> None:
     assert Life(tmp_path, "status").process.wait(WAIT_SECONDS) == 3
 
 
-def test_a_start_that_is_killed_is_begun_anew_with_the_port_alone(tmp_path: Path) -> None:
+def test_a_killed_start_is_repeated_with_the_port_only(tmp_path: Path) -> None:
     life = Life(tmp_path, "early", "serve")
     life.wait(2)
     assert life.lives()[1].split(" ", 1)[1] == "1 signal 9 []"
@@ -118,14 +118,14 @@ def test_a_start_that_is_killed_is_begun_anew_with_the_port_alone(tmp_path: Path
     assert life.process.wait(WAIT_SECONDS) == 5
 
 
-def test_one_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
+def test_a_control_process_that_keeps_dying_is_not_restarted_indefinitely(tmp_path: Path) -> None:
     life = Life(tmp_path, "kill")
     assert life.process.wait(WAIT_SECONDS) == 1
     assert len(life.lives()) == 6
     assert "control has died 6 times within 60 s (signal 9)" in life.log.read_text()
 
 
-def test_one_that_hangs_is_replaced(tmp_path: Path) -> None:
+def test_a_hung_control_process_is_replaced(tmp_path: Path) -> None:
     life = Life(tmp_path, "hang", "serve")
     life.wait(2)
     assert "1 signal 9" in life.lives()[1]
@@ -133,7 +133,7 @@ def test_one_that_hangs_is_replaced(tmp_path: Path) -> None:
     assert life.process.wait(WAIT_SECONDS) == 5
 
 
-def test_the_guardians_end_is_the_end_of_all(tmp_path: Path) -> None:
+def test_everything_ends_with_the_supervisor(tmp_path: Path) -> None:
     life = Life(tmp_path, "kill", "serve")
     life.wait(2)
     below = psutil.Process(life.process.pid).children(recursive=True)
@@ -144,8 +144,8 @@ def test_the_guardians_end_is_the_end_of_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_control_that_comes_up_after_its_guardian_has_ended_ends_too(gone: bool) -> None:
-    """What the guardian has sent before, with the descriptors, would be enough to play on."""
+def test_a_control_process_that_starts_after_its_supervisor_has_ended_exits(gone: bool) -> None:
+    """The messages sent before, with the descriptors, would suffice to play on."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.send(b'{"deaths": 1, "reason": "signal 9"}')
@@ -159,11 +159,11 @@ def test_a_control_that_comes_up_after_its_guardian_has_ended_ends_too(gone: boo
             [sys.executable, "-c", code, str(theirs.fileno())], pass_fds=[theirs.fileno()],
             cwd=PROJECT, capture_output=True, text=True, check=False,
         )  # fmt: skip
-    assert ("EOFError: the guardian has ended" in done.stderr) is gone
+    assert ("EOFError: the supervisor has ended" in done.stderr) is gone
     assert done.returncode == int(gone)
 
 
-def test_the_guardian_is_small(tmp_path: Path) -> None:
+def test_the_supervisor_imports_little(tmp_path: Path) -> None:
     life = Life(tmp_path, "serve")
     life.wait(1)
     used = psutil.Process(life.process.pid).memory_full_info().uss
@@ -177,7 +177,7 @@ def test_the_guardian_is_small(tmp_path: Path) -> None:
     assert not [name for name in modules if name.startswith(("numpy", "crowdstream.control"))]
 
 
-def test_a_store_without_a_guardian_keeps_nothing() -> None:
+def test_a_store_without_a_supervisor_keeps_nothing() -> None:
     store = FdStore()
     assert not store.guarded
     store.keep("osc", [0], {})
@@ -188,7 +188,7 @@ def test_a_store_without_a_guardian_keeps_nothing() -> None:
     assert store.kept == {}
 
 
-def test_a_guardian_that_is_stopped_or_gone_holds_nobody_up() -> None:
+def test_a_stopped_or_dead_supervisor_does_not_block_control() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     socket.send_fds(ours, [b'{"keep": "a", "note": {"b": 1}}'], [0, 1])
     ours.send(b'{"deaths": 2, "reason": "signal 9"}')
@@ -199,7 +199,7 @@ def test_a_guardian_that_is_stopped_or_gone_holds_nobody_up() -> None:
     assert not any(os.get_inheritable(fd) for fd in fds)
     close_all(fds)
     assert (store.deaths, store.reason) == (2, "signal 9")
-    for _ in range(10_000):  # nobody reads: the buffer fills up, and this comes to an end
+    for _ in range(10_000):  # nothing reads: the buffer fills up, and this must return
         store._beat_at = 0.0
         store.beat()
     assert receive(ours) == ({"alive": True}, [])
@@ -208,7 +208,7 @@ def test_a_guardian_that_is_stopped_or_gone_holds_nobody_up() -> None:
     theirs.close()
 
 
-def test_a_store_whose_guardian_ends_first_says_so() -> None:
+def test_a_store_raises_when_its_supervisor_has_ended() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.close()
     with theirs, pytest.raises(EOFError):

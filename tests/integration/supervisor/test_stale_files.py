@@ -14,14 +14,14 @@ from tests.support.server import server, until
 
 
 @pytest.mark.parametrize("victim", ["control", "engine", "loader", "all"])
-def test_after_a_kill_nothing_is_left(tmp_path: Path, victim: str) -> None:
+def test_a_kill_leaves_no_processes_and_temporary_files(tmp_path: Path, victim: str) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     with server(tmp_path, "--driver", "null", env={"TMPDIR": str(temporary)}) as running:
-        guardian = psutil.Process(running.process.pid)
-        processes = [guardian, *running.children()]
+        supervisor = psutil.Process(running.process.pid)
+        processes = [supervisor, *running.children()]
         names = {"control": "audio_server", "engine": "engine.main", "loader": "loader.main"}
-        # All of them are read before the first dies: others may end with it.
+        # Read all of them before the first dies: others may end with it.
         lines = [" ".join(process.cmdline()) for process in processes]
         killed = [
             process
@@ -32,7 +32,7 @@ def test_after_a_kill_nothing_is_left(tmp_path: Path, victim: str) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with its parent
                 process.send_signal(signal.SIGKILL)
         if victim in ("engine", "loader"):
-            # The server goes on with processes that take their places.
+            # The server restarts the missing processes.
             until(lambda: not any(one in running.children() for one in killed))
             until(lambda: len(running.children_named(names[victim].split(".")[0])) >= len(killed))
             processes += [one for one in running.children() if one not in processes]

@@ -20,9 +20,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: " ".join(words[-2:]))
-def test_a_command_that_nobody_reads_ends_without_a_word(command: list[str]) -> None:
+def test_a_command_whose_output_is_not_read_ends_silently(command: list[str]) -> None:
     reading, writing = os.pipe()
-    os.close(reading)  # before it begins: `head` may be as fast
+    os.close(reading)  # before it starts: `head` may be as fast
     with os.fdopen(writing, "wb") as pipe:
         done = subprocess.run(
             [sys.executable, *command], cwd=PROJECT, stdout=pipe, stderr=subprocess.PIPE,
@@ -33,7 +33,7 @@ def test_a_command_that_nobody_reads_ends_without_a_word(command: list[str]) -> 
 
 
 @pytest.mark.parametrize("what", ["/no/such/WRONG", "/no/such/WRONG.toml"])
-def test_a_dj_with_a_wrong_path_says_so_in_one_line(what: str) -> None:
+def test_a_dj_with_a_wrong_path_reports_it_in_one_line(what: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "crowdstream", "dj", what], cwd=PROJECT, capture_output=True,
         text=True, check=False, timeout=60,

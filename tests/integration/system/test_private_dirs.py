@@ -1,4 +1,4 @@
-"""Folders that code is loaded from: this user's alone, or not used."""
+"""Folders from which code is loaded: private to this user, or not used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_what_is_made_is_closed_whatever_the_umask(tmp_path: Path) -> None:
+def test_new_folders_are_private_under_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         made = make_private(tmp_path / "base", "a", "b", "c")
@@ -33,7 +33,7 @@ def test_what_is_made_is_closed_whatever_the_umask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("opened", ["a", "a/b", "a/b/c"])
-def test_what_was_open_to_others_is_closed_and_emptied(tmp_path: Path, opened: str) -> None:
+def test_a_folder_open_to_others_is_closed_and_emptied(tmp_path: Path, opened: str) -> None:
     made = make_private(tmp_path, "a", "b", "c")
     (made / "sub").mkdir()
     (made / "sub" / "kernel.nbc").touch()
@@ -49,7 +49,7 @@ def test_what_was_open_to_others_is_closed_and_emptied(tmp_path: Path, opened: s
     assert (tmp_path / "a/b/other.code").exists() is (opened == "a/b/c")
 
 
-def test_what_belongs_to_another_is_refused(
+def test_a_folder_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_private(tmp_path, "a", "b")
@@ -59,7 +59,7 @@ def test_what_belongs_to_another_is_refused(
         make_private(tmp_path, "a", "b")
 
 
-def test_a_link_of_another_or_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_link_of_another_user_or_a_file_is_refused(tmp_path: Path) -> None:
     real = make_private(tmp_path / "big disk", "a")
     (tmp_path / "a").symlink_to(real)
     assert make_private(tmp_path, "a") == tmp_path / "a", "one's own link is fine"
@@ -77,13 +77,13 @@ def cache_dir(**env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_compiler_never_uses_a_folder_that_somebody_else_made(tmp_path: Path) -> None:
-    """In /tmp anybody can make the folder of that name first."""
+def test_the_compiler_never_uses_a_folder_created_by_another_user(tmp_path: Path) -> None:
+    """In /tmp any user can create the folder of that name first."""
     shared = tmp_path / "tmp"
     planted = shared / f"crowdstream-{os.geteuid()}"
     planted.mkdir(parents=True)
     (planted / "kernels").symlink_to("/proc")  # its folders are not this user's to close
-    (tmp_path / "home").touch()  # no cache can be there
+    (tmp_path / "home").touch()  # no cache can be created there
     done = cache_dir(TMPDIR=str(shared), XDG_CACHE_HOME=str(tmp_path / "home"))
     assert done.returncode == 0, done.stderr
     used = Path(done.stdout.strip())
@@ -91,7 +91,7 @@ def test_the_compiler_never_uses_a_folder_that_somebody_else_made(tmp_path: Path
     assert mode(used) == 0o700
 
 
-def test_a_cache_that_is_given_and_open_to_others_is_refused(tmp_path: Path) -> None:
+def test_a_configured_cache_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
     given = tmp_path / "cache"
     given.mkdir()
     given.chmod(0o777)

@@ -1,4 +1,4 @@
-"""The loader and what makes waveforms: what they can no longer do, and what they still have to."""
+"""Restrictions of the loader and the waveform process, and the access that they keep."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ print(json.dumps({
 
 
 def tried(home: Path, *roots: Path) -> dict[str, Any]:
-    """What a process can do that has confined itself."""
-    # The folder for temporary files may be written to: it is another one than the home folder.
+    """The access that a sandboxed process has."""
+    # The folder for temporary files is writable, and must differ from the home folder.
     temporary = home.with_name("temporary")
     temporary.mkdir(exist_ok=True)
     done = subprocess.run(
@@ -71,7 +71,7 @@ def home(tmp_path: Path) -> Path:
     return made
 
 
-def test_what_a_confined_process_can_not_do(home: Path) -> None:
+def test_the_sandbox_restricts_network_reading_and_writing(home: Path) -> None:
     closed, everywhere = tried(home, home / "Music"), tried(home)
     report = sandbox.available()
     for found in (closed, everywhere):
@@ -86,11 +86,11 @@ def test_what_a_confined_process_can_not_do(home: Path) -> None:
 
 
 def confined(pid: int) -> bool:
-    """Whether a filter of system calls is on a process."""
+    """Whether a system call filter applies to a process."""
     return "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
 
 
-def test_the_loader_plays_what_comes_later_and_is_confined(tmp_path: Path) -> None:
+def test_the_sandboxed_loader_plays_files_added_later(tmp_path: Path) -> None:
     media = tmp_path / "media"
     media.mkdir()
     with server(tmp_path, *NULL, "--media-root", str(media)) as running:

@@ -1,4 +1,4 @@
-"""A loader that has died: the next one goes on with its pages, to the bit."""
+"""A dead loader's successor adopts its pages exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGES = 128
 
 
 class Succession:
-    """A desk and one loader after another on it; control's loader_log listens."""
+    """A desk with one loader after another, and control's log of requests."""
 
     def __init__(self) -> None:
         self.desk = Desk.create(PAGES * PAGE_BYTES, RATE)
@@ -45,7 +45,7 @@ class Succession:
         self.ask(do="load", track=number, stems=[(source, path)], cue=cue)
 
     def die(self, told: bool = True) -> None:
-        """The loader is gone, without a word; another one begins."""
+        """The loader dies silently; another one starts."""
         self.events.clear()
         self.loader = Loader(self.desk, self._tell)
         if told:
@@ -55,7 +55,7 @@ class Succession:
                 self.loader.handle(request)
 
     def blocks(self, number: int = 3) -> None:
-        """So many blocks are rendered; no voice moves."""
+        """Render a number of blocks; no voice moves."""
         states = self.desk.voices["state"].copy()
         self.desk.voices["state"] = FREE
         for _ in range(number):
@@ -63,13 +63,13 @@ class Succession:
         self.desk.voices["state"] = states
 
     def play(self, source: int, frame: int) -> None:
-        """A voice stands at this frame of a source."""
+        """Place a voice at this frame of a source."""
         voice = self.desk.voices[0]
         voice["stems"], voice["sources"][0], voice["cursor"] = 1, source, frame
         voice["state"] = PLAYING
 
     def work(self, pages: int = 1000) -> None:
-        """Let the loader bring in what is wanted."""
+        """Let the loader read requested pages."""
         for _ in range(pages):
             if not self.loader.work():
                 self.blocks()
@@ -77,7 +77,7 @@ class Succession:
                     return
 
     def resident(self, source: int) -> dict[int, int]:
-        """Pages of a source that are in memory, and where."""
+        """Resident pages of a source, and their places."""
         table = self.desk.page_table[source, :4096]
         return {int(page): int(table[page]) for page in np.flatnonzero(table)}
 
@@ -106,7 +106,9 @@ def long(tmp_path: Path) -> str:
     return str(write(tmp_path / "long.wav", count(120)))
 
 
-def test_a_new_loader_reads_on_where_the_old_one_stopped(line: Succession, song: str) -> None:
+def test_a_new_loader_continues_reading_where_the_old_one_stopped(
+    line: Succession, song: str
+) -> None:
     line.load(1, 5, song, 0.5)
     line.work(20)
     before = line.resident(5)
@@ -145,7 +147,7 @@ def test_pages_without_an_entry_are_free_two_blocks_later(line: Succession, song
     assert arena.in_use() == 0
 
 
-def test_nonsense_in_the_page_table_is_no_page(line: Succession, song: str) -> None:
+def test_invalid_page_table_entries_are_ignored(line: Succession, song: str) -> None:
     line.load(1, 5, song)
     line.work(3)
     line.desk.page_table[5, 10] = PAGES + 1
@@ -155,7 +157,9 @@ def test_nonsense_in_the_page_table_is_no_page(line: Succession, song: str) -> N
     assert arena.in_use() == 3
 
 
-def test_a_streamed_track_keeps_its_window_and_its_places(line: Succession, long: str) -> None:
+def test_an_adopted_streamed_track_keeps_its_window_and_jump_targets(
+    line: Succession, long: str
+) -> None:
     line.load(1, 5, long)
     line.ask(do="keep", track=1, frames=[200 * PAGE])
     line.ask(do="cue", track=1, frame=300 * PAGE)
@@ -178,7 +182,7 @@ def test_a_streamed_track_keeps_its_window_and_its_places(line: Succession, long
     assert line.loader.status()["used"] == 0
 
 
-def test_a_file_that_has_changed_meanwhile_is_broken_and_what_is_resident_stays(
+def test_a_file_that_has_changed_is_broken_but_its_resident_pages_stay(
     line: Succession, long: str
 ) -> None:
     line.load(1, 5, long)
@@ -197,7 +201,7 @@ def test_a_file_that_has_changed_meanwhile_is_broken_and_what_is_resident_stays(
     assert line.loader.inventory()[0]["state"] == "broken"
 
 
-def test_of_a_whole_track_nothing_is_opened_again(line: Succession, song: str) -> None:
+def test_a_completely_resident_track_is_not_reopened(line: Succession, song: str) -> None:
     line.load(1, 5, song)
     line.work()
     assert len(line.said("complete")) == 1
@@ -209,13 +213,13 @@ def test_of_a_whole_track_nothing_is_opened_again(line: Succession, song: str) -
     assert line.loader.inventory()[0]["state"] == "complete"
 
 
-def test_what_was_not_opened_yet_is_loaded_and_what_is_nobodys_is_given_back(
+def test_unopened_tracks_are_loaded_and_orphaned_pages_are_freed(
     line: Succession, song: str
 ) -> None:
     line.load(1, 5, song)
     line.work(4)
     line.loader_log.sent({"do": "load", "track": 2, "stems": [(6, song)], "cue": 0.25})
-    del line.loader_log.entries[1]  # control has let go of it, and the loader died before it did
+    del line.loader_log.entries[1]  # control had released it, but the loader died first
     line.die()
     assert not line.resident(5)
     assert not line.desk.sources["used"][5]
@@ -225,7 +229,7 @@ def test_what_was_not_opened_yet_is_loaded_and_what_is_nobodys_is_given_back(
     assert line.loader.status()["reserved"] == 54
 
 
-def test_what_was_leaving_leaves(line: Succession, song: str) -> None:
+def test_interrupted_unloads_are_completed(line: Succession, song: str) -> None:
     line.load(1, 5, song)
     line.work(4)
     line.loader_log.sent({"do": "unload", "track": 1})
@@ -238,7 +242,7 @@ def test_what_was_leaving_leaves(line: Succession, song: str) -> None:
     assert line.loader.status()["used"] == line.loader.status()["reserved"] == 0
 
 
-def test_keylock_goes_on_finding_attacks(line: Succession, song: str) -> None:
+def test_onset_detection_continues_after_adoption(line: Succession, song: str) -> None:
     line.load(1, 5, song)
     line.ask(do="attacks", track=0)
     line.work(10)
@@ -248,7 +252,7 @@ def test_keylock_goes_on_finding_attacks(line: Succession, song: str) -> None:
     assert not any(arena.unmarked(5, page) for page in range(54))
 
 
-def test_an_inventory_is_enough_for_another_control(line: Succession, long: str) -> None:
+def test_an_inventory_suffices_for_another_control_process(line: Succession, long: str) -> None:
     line.load(7, 5, long, 0.5)
     line.ask(do="keep", track=7, frames=[200 * PAGE])
     line.work(10)
@@ -279,7 +283,7 @@ def test_a_bad_file_is_not_opened_again_by_the_next_loader(line: Succession, lon
     assert int(line.desk.loader["busy"]) == 0
 
 
-def test_the_loader_says_in_the_desk_what_it_is_busy_with(
+def test_the_desk_shows_which_file_the_loader_is_reading(
     line: Succession, song: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""What the loader says of long reads: a medium that does not answer, not a decoder at work."""
+"""Reports of long reads: waiting for a medium counts as a stall, decoding does not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.offline_server import RATE, count, write
 
 
 class Clocks:
-    """Stands in for the module `time`: seconds that pass, and of them those that are worked."""
+    """Replaces the module `time`: elapsed seconds, and CPU seconds among them."""
 
     def __init__(self) -> None:
         self.passed = 100.0
@@ -41,13 +41,13 @@ class Clocks:
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    """The clocks that the loader measures reads with."""
+    """The clocks with which the loader measures reads."""
     made = Clocks()
     monkeypatch.setattr(heartbeat, "time", made)
     return made
 
 
-def test_waiting_is_a_stall_and_working_is_not(clocks: Clocks) -> None:
+def test_waiting_counts_as_a_stall_and_decoding_does_not(clocks: Clocks) -> None:
     desk = Desk.create(4 * PAGE_BYTES)
     said: list[dict[str, Any]] = []
     marker = Heartbeat(desk, said.append)
@@ -71,7 +71,7 @@ def test_waiting_is_a_stall_and_working_is_not(clocks: Clocks) -> None:
     desk.close()
 
 
-def test_a_read_that_blocks_is_told_and_counted(
+def test_a_blocked_read_is_reported_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clocks: Clocks
 ) -> None:
     path = str(write(tmp_path / "song.wav", count(2)))
@@ -103,7 +103,7 @@ def test_a_long_decode_shows_its_progress(tmp_path: Path) -> None:
     soundfile.write(path, noise, RATE, format="FLAC")
     data = bytearray(path.read_bytes())
     data[21] &= 0xF0
-    data[22:26] = bytes(4)  # its head does not say how long it is
+    data[22:26] = bytes(4)  # its header has no length
     path.write_bytes(data)
     steps: list[int] = []
     with open_stem(path, RATE, lambda: steps.append(1)) as reader:

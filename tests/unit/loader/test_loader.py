@@ -1,4 +1,4 @@
-"""The loader's plan: what is read when, what is kept, and what is refused."""
+"""The loader: read order, eviction, and refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = 16384  # frames of a page of 16-bit stereo
 
 
 class RenderHarness:
-    """A loader on a desk whose playheads the test sets by hand."""
+    """A loader on a desk whose playheads the test sets."""
 
     def __init__(self, pages: int) -> None:
         self.desk = Desk.create(pages * PAGE_BYTES, RATE)
@@ -30,7 +30,7 @@ class RenderHarness:
         self._out = np.zeros((64, 2), np.float32)
 
     def play(self, slot: int, source: int, frame: int, loop: tuple[int, int] = (0, 0)) -> None:
-        """A voice stands at this frame of a source."""
+        """Place a voice at this frame of a source."""
         voice = self.desk.voices[slot]
         voice["stems"] = 1
         voice["sources"][0] = source
@@ -40,11 +40,11 @@ class RenderHarness:
         voice["state"] = PLAYING
 
     def stop(self, slot: int) -> None:
-        """The voice is silent."""
+        """Silence the voice."""
         self.desk.voices[slot]["state"] = FREE
 
     def blocks(self, number: int = 3) -> None:
-        """So many blocks are rendered, after which pages given back are free."""
+        """Render blocks, after which evicted pages are free."""
         states = self.desk.voices["state"].copy()
         self.desk.voices["state"] = FREE
         for _ in range(number):
@@ -52,7 +52,7 @@ class RenderHarness:
         self.desk.voices["state"] = states
 
     def work(self, pages: int) -> int:
-        """Let the loader bring in up to so many pages; how many it did."""
+        """Let the loader read up to `pages` pages; returns their number."""
         done = 0
         while done < pages:
             if not self.loader.work():
@@ -63,7 +63,7 @@ class RenderHarness:
         return done
 
     def resident(self, source: int) -> list[int]:
-        """Pages of a source that are in memory."""
+        """Resident pages of a source."""
         return [int(page) for page in np.flatnonzero(self.desk.page_table[source, :4096])]
 
     def said(self, event: str) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def start_pages() -> int:
     return 1 + -(-int(READY * 4 * RATE) // PAGE)
 
 
-def test_a_track_that_fits_is_read_from_its_cue_round_and_told(
+def test_a_track_that_fits_is_read_completely_starting_at_its_cue(
     harness: RenderHarness, song: str
 ) -> None:
     harness.loader.load(1, [(5, song)], 0.5)
@@ -119,7 +119,9 @@ def test_a_track_that_fits_is_read_from_its_cue_round_and_told(
     assert not harness.loader.watching()
 
 
-def test_it_is_ready_with_its_start_pages(harness: RenderHarness, song: str) -> None:
+def test_a_track_is_ready_once_its_start_pages_are_resident(
+    harness: RenderHarness, song: str
+) -> None:
     harness.loader.load(1, [(5, song)], 0.0)
     harness.work(start_pages())
     assert not harness.said("ready")
@@ -127,7 +129,7 @@ def test_it_is_ready_with_its_start_pages(harness: RenderHarness, song: str) -> 
     assert [event["cue"] for event in harness.said("ready")] == [0]
 
 
-def test_a_moved_cue_leaves_no_hole(harness: RenderHarness, song: str) -> None:
+def test_moving_the_cue_leaves_no_page_unread(harness: RenderHarness, song: str) -> None:
     harness.loader.load(1, [(5, song)], 0.0)
     harness.work(50)
     harness.loader.cue(1, 80 * PAGE)
@@ -139,7 +141,7 @@ def test_a_moved_cue_leaves_no_hole(harness: RenderHarness, song: str) -> None:
     assert len(harness.said("ready")) == 2
 
 
-def test_start_pages_of_a_new_track_come_before_the_rest_of_others(
+def test_start_pages_of_a_new_track_have_priority_over_the_rest_of_others(
     harness: RenderHarness, song: str, tmp_path: Path
 ) -> None:
     short = str(write(tmp_path / "short.wav", count(1)))
@@ -176,7 +178,7 @@ def test_a_long_track_is_streamed_within_the_budget(harness: RenderHarness, long
     assert not harness.said("complete")
 
 
-def test_pages_near_any_playhead_are_never_given_up(harness: RenderHarness, long: str) -> None:
+def test_pages_near_a_playhead_are_never_evicted(harness: RenderHarness, long: str) -> None:
     for track in (1, 2, 3):
         harness.loader.load(track, [(track, long)], 0.0)
     assert len(harness.said("opened")) == 3
@@ -199,7 +201,7 @@ def test_pages_near_any_playhead_are_never_given_up(harness: RenderHarness, long
             assert set(soon) <= set(harness.resident(track))
 
 
-def test_a_loop_keeps_the_place_it_jumps_to(harness: RenderHarness, long: str) -> None:
+def test_the_start_of_a_loop_is_never_evicted(harness: RenderHarness, long: str) -> None:
     harness.loader.load(1, [(5, long)], 0.0)
     harness.play(0, 5, 210 * PAGE, (100 * PAGE, 212 * PAGE))
     harness.work(400)
@@ -209,7 +211,7 @@ def test_a_loop_keeps_the_place_it_jumps_to(harness: RenderHarness, long: str) -
     assert 220 not in harness.resident(5)
 
 
-def test_a_playhead_that_runs_backward_finds_the_pages_before_it(
+def test_reverse_playback_reads_ahead_backward(
     harness: RenderHarness, long: str
 ) -> None:
     harness.loader.load(1, [(5, long)], 0.0)
@@ -223,7 +225,7 @@ def test_a_playhead_that_runs_backward_finds_the_pages_before_it(
     assert {100, 105, 299, 290, 97} <= set(harness.resident(5))
 
 
-def test_places_to_jump_to_stay_in_memory_as_far_as_it_goes(
+def test_jump_targets_stay_in_memory_as_far_as_the_budget_allows(
     harness: RenderHarness, long: str
 ) -> None:
     harness.loader.load(1, [(5, long)], 0.0)
@@ -243,8 +245,10 @@ def test_places_to_jump_to_stay_in_memory_as_far_as_it_goes(
     assert harness.loader.status()["reserved"] == 0
 
 
-def test_loads_do_not_starve_what_plays(harness: RenderHarness, long: str, tmp_path: Path) -> None:
-    # Eight stems each, on a disk that gives 40 pages a second (2.6 MB/s): an old SD card.
+def test_loads_do_not_starve_playing_tracks(
+    harness: RenderHarness, long: str, tmp_path: Path
+) -> None:
+    # Eight stems each, on a disk that reads 40 pages a second (2.6 MB/s): an old SD card.
     short = [str(write(tmp_path / f"{n}.wav", count(0.5))) for n in range(8)]
     harness.loader.load(1, [(500, long)], 0.0)
     position = 0
@@ -262,7 +266,7 @@ def test_loads_do_not_starve_what_plays(harness: RenderHarness, long: str, tmp_p
     assert len(harness.said("ready")) == 6
 
 
-def test_no_file_is_opened_while_what_plays_next_is_missing(
+def test_no_file_is_opened_while_an_urgent_page_is_missing(
     harness: RenderHarness, long: str
 ) -> None:
     harness.loader.load(1, [(5, long)], 0.0)
@@ -273,7 +277,7 @@ def test_no_file_is_opened_while_what_plays_next_is_missing(
     assert not harness.loader.urgent()
 
 
-def test_what_does_not_fit_is_refused_with_the_arithmetic(
+def test_a_track_that_does_not_fit_is_refused_with_the_calculation(
     harness: RenderHarness, long: str
 ) -> None:
     for track in range(1, 6):
@@ -293,7 +297,7 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic(
     assert harness.said("opened")[-1]["track"] == 9
 
 
-def test_a_file_that_changes_gives_up_and_what_is_in_memory_stays(
+def test_a_changed_file_is_broken_and_its_resident_pages_stay(
     harness: RenderHarness, long: str
 ) -> None:
     harness.loader.load(1, [(5, long)], 0.0)
@@ -311,7 +315,7 @@ def test_a_file_that_changes_gives_up_and_what_is_in_memory_stays(
     assert harness.loader.status()["used"] == 0
 
 
-def test_a_deleted_file_is_read_on(harness: RenderHarness, song: str) -> None:
+def test_a_deleted_file_is_read_to_its_end(harness: RenderHarness, song: str) -> None:
     harness.loader.load(1, [(5, song)], 0.0)
     Path(song).unlink()
     harness.work(200)
@@ -322,7 +326,7 @@ def test_a_deleted_file_is_read_on(harness: RenderHarness, song: str) -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("odd"), OSError(5, "I/O error"), MemoryError(), RuntimeError("bug")]
 )
-def test_whatever_a_file_does_the_loader_lives(
+def test_any_exception_while_reading_a_file_fails_only_its_track(
     harness: RenderHarness, song: str, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fails(*_arguments: object) -> None:
@@ -344,24 +348,24 @@ def test_whatever_a_file_does_the_loader_lives(
     assert harness.said("failed")[1:] == [], "the loader goes on"
 
 
-def test_spare_pages_are_kept_so_that_a_start_need_not_wait(
+def test_spare_pages_are_kept_free_so_that_starts_need_not_wait(
     harness: RenderHarness, long: str
 ) -> None:
     harness.loader.load(1, [(5, long)], 0.0)
-    for frame in range(0, 99 * PAGE, PAGE):  # until pages left behind all but fill the budget
+    for frame in range(0, 99 * PAGE, PAGE):  # until pages left behind almost fill the budget
         harness.play(0, 5, frame)
         harness.loader._eviction._spared = 0.0
         harness.blocks()
         for _ in range(30):
             harness.loader.work()
     harness.blocks()
-    # A start somewhere else finds its pages free at once, without a block in between.
+    # A start elsewhere finds free pages immediately, without a block in between.
     harness.loader.cue(1, 300 * PAGE)
     for _ in range(start_pages()):
         assert harness.loader.work()
     assert set(range(300, 300 + start_pages())) <= set(harness.resident(5))
 
 
-def test_the_budget_is_in_megabytes_of_ten_to_the_six() -> None:
+def test_the_budget_is_in_megabytes_of_10_to_the_6_bytes() -> None:
     assert budget_pages(1) == 15
     assert budget_pages(1000) == 15258

@@ -1,4 +1,4 @@
-"""Loudness of what the loader has in memory: the sum of the stems, in slices, also streamed."""
+"""Loudness of resident audio: the sum of the stems, in slices, also of streamed tracks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _loudness(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event for event in said if event["event"] == "loudness"]
 
 
-def test_the_sum_of_all_stems_is_measured_when_all_is_there(
+def test_the_sum_of_all_stems_is_measured_when_all_are_resident(
     loader: Made, tmp_path: Path
 ) -> None:
     _desk, it, said = loader
@@ -65,7 +65,7 @@ def test_the_sum_of_all_stems_is_measured_when_all_is_there(
     assert not it.measure()
 
 
-def test_a_streamed_track_is_measured_as_far_as_it_is_heard(
+def test_a_streamed_track_is_measured_as_far_as_it_is_played(
     loader: Made, tmp_path: Path
 ) -> None:
     desk, it, said = loader
@@ -87,7 +87,7 @@ def test_a_streamed_track_is_measured_as_far_as_it_is_heard(
     assert [round(event["seconds"] / 10) for event in found] == [1, 2, 4]
     loud = pyloudnorm.Meter(RATE).integrated_loudness(samples[: 40 * RATE].astype(np.float64))
     assert found[-1]["lufs"] == pytest.approx(loud, abs=0.1)
-    # A jump: it goes on there.
+    # After a jump it continues at the new position.
     voice["cursor"] = 150 * RATE
     for _page in range(400):
         desk.clock["epoch"] += 2
@@ -99,7 +99,7 @@ def test_a_streamed_track_is_measured_as_far_as_it_is_heard(
     assert seconds > 10
 
 
-def test_a_track_that_is_gone_is_measured_no_more(loader: Made, tmp_path: Path) -> None:
+def test_an_unloaded_track_is_no_longer_measured(loader: Made, tmp_path: Path) -> None:
     _desk, it, said = loader
     it.load(1, [(0, str(write(tmp_path / "a.wav", _noise(5, 2, 1))))], 0.0)
     while it.work():

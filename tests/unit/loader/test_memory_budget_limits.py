@@ -1,4 +1,4 @@
-"""The budget: what is streamed, how far ahead, what is counted, and that all of it comes back."""
+"""The memory budget: streaming, read-ahead, statistics, and complete release."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PAGE = 16384
 
 
 def filled(desk: Desk) -> int:
-    """Bytes of memory that the desk takes."""
+    """Bytes of memory used by the desk."""
     return os.fstat(desk.fd).st_blocks * 512
 
 
 def loaded(
     desk: Desk, path: str, pages: int = 1000, **options: Any
 ) -> tuple[Loader, list[dict[str, Any]]]:
-    """A loader that has read what it wants of one track, and what it has said."""
+    """A loader that has read its pages of one track, and its events."""
     said: list[dict[str, Any]] = []
     loader = Loader(desk, said.append, **options)
     loader.load(1, [(5, path)], 0.0)
@@ -47,7 +47,7 @@ def song(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(("most", "streamed"), [(math.inf, False), (41.0, False), (40.0, True)])
-def test_max_preload_says_from_which_length_a_track_streams(
+def test_max_preload_is_the_length_from_which_a_track_is_streamed(
     song: str, most: float, streamed: bool
 ) -> None:
     desk = Desk.create(128 * PAGE_BYTES, RATE)
@@ -59,7 +59,7 @@ def test_max_preload_says_from_which_length_a_track_streams(
 
 
 @pytest.mark.parametrize("seconds", [2.0, 10.0, 25.0])
-def test_so_much_is_kept_ahead_of_a_playhead_and_reserved(song: str, seconds: float) -> None:
+def test_read_ahead_determines_resident_and_reserved_pages(song: str, seconds: float) -> None:
     desk = Desk.create(128 * PAGE_BYTES, RATE)
     loader, _ = loaded(desk, song, read_ahead=seconds, max_preload=0.0)
     voice = desk.voices[0]
@@ -78,7 +78,7 @@ def test_hits_pins_and_evictions_are_counted(song: str) -> None:
     desk = Desk.create(64 * PAGE_BYTES, RATE)
     loader, _ = loaded(desk, song)
     first = loader.status()
-    start = 4  # pages of a start
+    start = 4  # pages needed for a start
     assert (first["wanted"], first["hits"], first["pinned"]) == (start, 0, start)
     loader.cue(1, PAGE)
     for _ in range(9):
@@ -126,7 +126,7 @@ def test_the_status_has_the_page_statistics(tmp_path: Path, song: str) -> None:
     assert (status["stalls"], status["restarts_loader"]) == (0, 0)
 
 
-def test_what_can_not_even_stream_is_refused_with_the_arithmetic(song: str) -> None:
+def test_a_track_too_large_to_stream_is_refused_with_the_calculation(song: str) -> None:
     with Rig(memory_mb=4) as rig:
         rig.send("/load_buffer", 100, song)
         rig.send("/load_buffer", 1100, song)
@@ -137,7 +137,7 @@ def test_what_can_not_even_stream_is_refused_with_the_arithmetic(song: str) -> N
         ]
 
 
-def test_many_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
+def test_many_loads_and_unloads_leak_no_pages(tmp_path: Path) -> None:
     short = str(write(tmp_path / "short.wav", count(0.2)))
     folder = tmp_path / "stems"
     folder.mkdir()
@@ -170,25 +170,25 @@ def test_many_loads_and_unloads_end_where_they_began(tmp_path: Path) -> None:
         assert filled(rig.desk) < memory + 16_000_000, "no more than the budget"
 
 
-def test_the_table_of_a_long_file_is_given_back() -> None:
+def test_the_page_table_of_a_long_file_is_freed() -> None:
     desk = Desk.create(16 * PAGE_BYTES)
     arena = Arena(desk)
     before = filled(desk)
     for source in range(50):
         arena.describe(source, (MAX_PAGES - 1) * PAGE, 2, True)
-        desk.page_table[source] = 0  # as reading it does, too
+        desk.page_table[source] = 0  # reading it does so, too
         place = arena.take()
         assert place is not None
         arena.publish(source, MAX_PAGES - 2, place, np.ones((5, 2), np.int16))
         arena.forget(source)
         desk.clock["epoch"] += 2
-    # A row of it takes half a megabyte.
+    # A row of the table takes half a megabyte.
     assert filled(desk) - before < 50 * 2 * 4096 + 16 * PAGE_BYTES + 65536
     assert not desk.page_table[:50].any()
     desk.close()
 
 
-def test_effects_that_have_left_take_no_memory() -> None:
+def test_removed_effects_use_no_memory() -> None:
     with Rig() as rig:
         rig.run(4096)
         empty = filled(rig.desk)
@@ -198,6 +198,6 @@ def test_effects_that_have_left_take_no_memory() -> None:
             rig.send("/deck/A/fx/remove", 1)
             rig.run(8192)
         assert rig.fails() == []
-        rig.run(35 * RATE)  # until the last tail is over
+        rig.run(35 * RATE)  # until the last tail has ended
         used = filled(rig.desk)
         assert used - empty < 4_000_000

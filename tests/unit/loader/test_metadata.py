@@ -1,4 +1,4 @@
-"""Tags and sidecars are read beside the loop that fills pages."""
+"""Tags and sidecars are read in parallel with the loop that fills pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEREO = np.full((RATE, 2), 0.25, np.float32)
 
 
 class Reading:
-    """Stands for `describe_track`, and returns when the test lets it."""
+    """Replaces `describe_track`, and returns on demand."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -44,7 +44,7 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [event["event"] for event in events]
 
 
-def test_pages_come_in_while_tags_are_read(tmp_path: Path, reading: Reading) -> None:
+def test_pages_are_read_while_tags_are_read(tmp_path: Path, reading: Reading) -> None:
     desk = Desk.create(64 * PAGE_BYTES, RATE)
     events: list[dict[str, Any]] = []
     loader = Loader(desk, events.append)
@@ -69,7 +69,7 @@ def test_pages_come_in_while_tags_are_read(tmp_path: Path, reading: Reading) -> 
     loader.close()
 
 
-def test_a_track_is_opened_without_tags_that_do_not_come(tmp_path: Path, reading: Reading) -> None:
+def test_a_track_is_opened_without_tags_after_a_time_out(tmp_path: Path, reading: Reading) -> None:
     describe = Describer(reading, lambda: reading.now)
     pending = describe([tmp_path / "a.wav"], ())
     assert pending.result() is None
@@ -80,7 +80,7 @@ def test_a_track_is_opened_without_tags_that_do_not_come(tmp_path: Path, reading
     assert describe([tmp_path / "a.wav"], ()).result() == LATE, "no thread is left for it"
 
 
-def test_a_loader_that_is_closed_meanwhile_closes_the_file(
+def test_closing_the_loader_while_tags_are_read_closes_the_file(
     tmp_path: Path, reading: Reading
 ) -> None:
     write(tmp_path / "a.wav", STEREO)

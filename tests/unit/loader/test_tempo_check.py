@@ -1,4 +1,4 @@
-"""The tempo that tags say is checked against the sound, once a track is in memory."""
+"""The tempo in tags is checked against the audio once a track is in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tagged(path: Path, sound: np.ndarray, said: bytes) -> str:
 
 
 def checked(rig: Rig, path: str) -> dict[str, object]:
-    """The deck's status once the loader has checked the track that it has loaded."""
+    """The deck's status once the loader has checked its track."""
     rig.send("/deck/A/load", path)
     rig.run(2048)
     assert rig.status()["deck.A.grid"] == "tag"
@@ -33,7 +33,7 @@ def checked(rig: Rig, path: str) -> dict[str, object]:
     return rig.status()
 
 
-def test_a_rounded_tag_gets_the_tempo_and_the_beats_of_the_sound(
+def test_a_rounded_tag_is_replaced_by_tempo_and_beats_of_the_audio(
     rig: Rig, tmp_path: Path
 ) -> None:
     status = checked(rig, tagged(tmp_path / "a.wav", drums(127.6, 30.0, 0.4), b"128"))
@@ -45,7 +45,7 @@ def test_a_rounded_tag_gets_the_tempo_and_the_beats_of_the_sound(
     assert worst_error(grid.seconds.anchors, beats_at(127.6, 30.0, 0.4)) < 0.01
 
 
-def test_a_tempo_that_the_sound_has_not_is_taken_away(rig: Rig, tmp_path: Path) -> None:
+def test_a_tag_refuted_by_the_audio_is_removed(rig: Rig, tmp_path: Path) -> None:
     hiss = 0.1 * np.random.default_rng(1).standard_normal(20 * HALF_RATE).astype(np.float32)
     assert checked(rig, tagged(tmp_path / "a.wav", hiss, b"128"))["deck.A.grid"] == ""
 
@@ -63,7 +63,7 @@ def test_a_deck_that_plays_in_sync_does_not_jump(rig: Rig, tmp_path: Path) -> No
     assert rig.status()["deck.A.bpm"] == 128.0
 
 
-def test_a_grid_that_a_person_gave_meanwhile_stays(rig: Rig, tmp_path: Path) -> None:
+def test_a_grid_set_by_a_user_meanwhile_is_kept(rig: Rig, tmp_path: Path) -> None:
     path = tagged(tmp_path / "a.wav", drums(127.6, 30.0, 0.4), b"128")
     rig.send("/deck/A/load", path)
     rig.run(2048)
@@ -74,8 +74,8 @@ def test_a_grid_that_a_person_gave_meanwhile_stays(rig: Rig, tmp_path: Path) -> 
     assert rig.status()["deck.A.grid"] == "command"
 
 
-def test_the_tag_decides_between_tempi_that_the_sound_leaves_open() -> None:
-    # A kick on every beat of 70, which may as well be every other one of 140.
+def test_the_tag_decides_between_ambiguous_tempi() -> None:
+    # A kick on every beat at 70 bpm is also one on every other beat at 140 bpm.
     sound = drums(140.0, 40.0)
     plain = analyse([ArraySound("a", sound, HALF_RATE)]).tempo
     tagged = analyse([ArraySound("a", sound, HALF_RATE)], said=round(plain.bpm)).tempo

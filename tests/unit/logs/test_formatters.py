@@ -1,4 +1,4 @@
-"""The forms of a log line."""
+"""Formats of log lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_json_is_one_object_with_time_level_logger_and_message() -> None:
     }  # fmt: skip
 
 
-def test_json_carries_what_the_message_is_about() -> None:
+def test_json_contains_the_data_of_the_message() -> None:
     data = {
         "cause": "device", "underruns": np.int64(2), "worst_ms": np.float32(0.5), "none": None,
         "broken": float("nan"), "endless": float("-inf"), "yes": True, "deep": {"list": (1, 2.5)},
@@ -54,14 +54,14 @@ def test_json_carries_what_the_message_is_about() -> None:
     }  # fmt: skip
 
 
-def test_json_takes_any_text_and_limits_it() -> None:
+def test_json_accepts_and_truncates_any_text() -> None:
     line = JsonFormatter().format(record("%s", "\udc80" + "x" * 100_000))
     line.encode("utf-8")
     assert len(json.loads(line)["message"]) <= MAX_TEXT + 10
     assert len(TextFormatter().format(record("x" * 100_000))) < MAX_TEXT + 100
 
 
-def test_json_has_the_traceback() -> None:
+def test_json_contains_the_traceback() -> None:
     try:
         raise ValueError("the reason")
     except ValueError:
@@ -70,7 +70,7 @@ def test_json_has_the_traceback() -> None:
     assert said["error"].startswith("Traceback") and said["error"].endswith("the reason")
 
 
-def test_the_journal_gets_a_priority_in_each_line_and_no_time() -> None:
+def test_journal_lines_have_a_priority_and_no_time() -> None:
     assert JournalFormatter().format(record("hello")) == "<6>INFO hello"
     assert JournalFormatter().format(record("a\nb", level=logging.ERROR)) == "<3>ERROR a\n<3>b"
     assert JournalFormatter().format(record("w", level=logging.WARNING)) == "<4>WARNING w"
@@ -79,7 +79,7 @@ def test_the_journal_gets_a_priority_in_each_line_and_no_time() -> None:
     assert line.startswith("<6>{") and json.loads(line[3:])["message"] == "hello"
 
 
-def test_the_journal_is_known_by_its_stream(tmp_path: Any) -> None:
+def test_the_journal_is_recognized_by_its_stream(tmp_path: Any) -> None:
     with (tmp_path / "stream").open("wb") as stream:
         status = os.fstat(stream.fileno())
         there = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
@@ -90,5 +90,5 @@ def test_the_journal_is_known_by_its_stream(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "a:b", "1:2:3"])
-def test_a_stream_that_makes_no_sense_is_none(text: str) -> None:
+def test_an_invalid_journal_stream_is_ignored(text: str) -> None:
     assert not under_journal({"JOURNAL_STREAM": text})

@@ -1,4 +1,4 @@
-"""Rate-limited logging: a line that is repeated is written a few times, and then counted."""
+"""Rate-limited logging: a repeated line is written a few times, and then counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crowdstream.logs.throttle import MAX_KINDS, LogThrottle
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -22,7 +22,7 @@ class Clock:
 
 
 class Target:
-    """A throttle, the texts that it lets through and its reports, in order."""
+    """A throttle, the lines that it admits and its reports, in order."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -50,7 +50,7 @@ def target() -> Target:
     return Target()
 
 
-def test_a_line_thirty_times_a_second_is_a_few_lines_and_none_is_uncounted(target: Target) -> None:
+def test_a_line_logged_thirty_times_a_second_is_throttled_and_counted(target: Target) -> None:
     for tick in range(96 * 30):
         target.clock.now = 100.0 + tick / 30
         port = 50000 + tick % 7
@@ -73,14 +73,14 @@ def test_two_kinds_of_lines_do_not_limit_each_other(target: Target) -> None:
     assert len(target.lines) == 12
 
 
-def test_a_flood_that_names_something_else_each_time_is_limited_as_well(target: Target) -> None:
+def test_a_flood_of_different_messages_from_one_place_is_limited(target: Target) -> None:
     for number in range(96 * 50):
         target.clock.now = 100.0 + number / 50
         target.log("%s: unknown address", "/" + "abcdefghij"[number % 10] * (number // 10 % 97))
     assert len(target.lines) - len(target.reports) <= 100 + 3 * 10
 
 
-def test_what_is_said_at_leisure_is_always_written(target: Target) -> None:
+def test_infrequent_lines_are_always_written(target: Target) -> None:
     for number in range(200):
         target.clock.now += 10.0
         target.log("A: 0.5, B: 1.0", level=logging.INFO)
@@ -89,7 +89,7 @@ def test_what_is_said_at_leisure_is_always_written(target: Target) -> None:
     assert not target.reports
 
 
-def test_numbers_distinguish_lines_that_are_no_warnings(target: Target) -> None:
+def test_numbers_distinguish_lines_below_warnings(target: Target) -> None:
     for number in range(100):
         target.log("buffer %d is loaded", number, level=logging.INFO)
     assert len(target.lines) == 100
@@ -98,7 +98,7 @@ def test_numbers_distinguish_lines_that_are_no_warnings(target: Target) -> None:
     assert len(target.lines) == 104
 
 
-def test_once_a_flood_has_ended_its_last_lines_are_reported_and_lines_are_written_again(
+def test_after_a_flood_its_last_lines_are_reported_and_new_lines_written(
     target: Target,
 ) -> None:
     for _ in range(50):
@@ -118,7 +118,7 @@ def test_once_a_flood_has_ended_its_last_lines_are_reported_and_lines_are_writte
     assert len(target.lines) == 5
 
 
-def test_memory_is_bounded_and_what_is_forgotten_is_reported_first(target: Target) -> None:
+def test_memory_is_bounded_and_dropped_kinds_are_reported(target: Target) -> None:
     for _ in range(9):
         target.log("again", level=logging.INFO)
     for number in range(3 * MAX_KINDS):
@@ -129,7 +129,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_reported_first(target: Targe
     assert target.left_out() == 4
 
 
-def test_a_handler_reports_what_it_left_out_when_it_is_closed_and_without_another_line() -> None:
+def test_a_handler_reports_dropped_lines_on_close_and_without_a_further_line() -> None:
     clock = Clock()
     lines: list[bytes] = []
     handler = AsyncHandler(lines.append, throttle=LogThrottle(clock))

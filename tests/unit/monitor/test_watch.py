@@ -1,4 +1,4 @@
-"""The watchman: every gap is told with its cause and advice, at most once a second."""
+"""The monitor reports every gap with its cause and advice, at most once a second."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _bin(nanoseconds: int) -> int:
 
 
 class Watched:
-    """A watch on a desk, with a clock and processes that the test sets."""
+    """A watch on a desk, with a clock and processes set by the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stats: float = 0.0) -> None:
         self.now = 50.0
@@ -44,7 +44,7 @@ class Watched:
         )
 
     def second(self, blocks: int = 100) -> None:
-        """A second passes, in steps of 10 ms, in which the device asks for so many blocks."""
+        """Let a second pass in steps of 10 ms, in which the device requests `blocks` blocks."""
         self.desk.ledger["blocks"] += blocks
         for _ in range(101):
             self.now += 0.01
@@ -73,7 +73,7 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> lis
 
 
 @pytest.mark.parametrize("cause", range(3))
-def test_an_underrun_is_told_with_cause_worst_and_advice(
+def test_underruns_are_reported_with_cause_worst_excess_and_advice(
     watched: Watched, caplog: pytest.LogCaptureFixture, cause: int
 ) -> None:
     for excess in (2_000_000, 7_500_000, 1_000_000):
@@ -87,7 +87,7 @@ def test_an_underrun_is_told_with_cause_worst_and_advice(
     assert not lines(caplog)
 
 
-def test_many_underruns_are_one_line_a_second(
+def test_many_underruns_are_logged_once_per_second(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -98,7 +98,7 @@ def test_many_underruns_are_one_line_a_second(
     assert [line.split(",")[0] for line in found] == ["1000 underruns"] * 3
 
 
-def test_missing_pages_slow_renders_and_failed_callbacks_are_told(
+def test_missing_pages_slow_renders_and_failed_callbacks_are_reported(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched.desk.ledger["missing_pages"] = 4
@@ -106,16 +106,16 @@ def test_missing_pages_slow_renders_and_failed_callbacks_are_told(
     watched.desk.ledger["guarded"] = 6
     watched.second()
     found = lines(caplog)
-    assert found[0].startswith("4 gaps for want of a page: ")
+    assert found[0].startswith("4 gaps because a page was missing: ")
     assert "--memory" in found[0]
-    assert found[1].startswith("5 blocks rendered slower")
+    assert found[1].startswith("5 blocks took longer to render")
     assert found[2].startswith("6 callbacks failed")
     assert watched.told == [("/underrun", "missing_page", 4, 0.0)]
     watched.second()
     assert not lines(caplog)
 
 
-def test_a_cpu_that_stays_busy_is_told_and_a_peak_is_not(
+def test_sustained_high_cpu_is_reported_and_a_peak_is_not(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched.processes.cpu = {"engine": 95.0, "control": 2.0}
@@ -131,7 +131,7 @@ def test_a_cpu_that_stays_busy_is_told_and_a_peak_is_not(
     assert line.startswith(f"engine has used 81 % of a core for {BUSY_READINGS} s")
 
 
-def test_a_refused_priority_is_told_once(
+def test_missing_realtime_priority_is_reported_once(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched.desk.ledger["realtime"] = -1
@@ -141,7 +141,7 @@ def test_a_refused_priority_is_told_once(
     assert "rtprio" in line
 
 
-def test_stats_come_at_their_interval_and_not_at_zero(
+def test_stats_are_logged_at_their_interval_and_off_at_zero(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -189,7 +189,7 @@ def test_percentiles_are_the_upper_edges_of_their_bins() -> None:
     assert percentile_ms(histogram, 99) == edges[8] / 1e6
 
 
-def test_processes_that_are_gone_are_no_harm() -> None:
+def test_dead_processes_raise_no_error() -> None:
     import os
 
     processes = Processes({"me": os.getpid(), "gone": 2**22 + 1})
@@ -199,7 +199,7 @@ def test_processes_that_are_gone_are_no_harm() -> None:
     assert processes.total >= 0.0
 
 
-def test_a_device_that_stands_still_is_told_once_and_so_is_its_return(
+def test_a_stalled_device_and_its_recovery_are_reported_once(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -208,12 +208,12 @@ def test_a_device_that_stands_still_is_told_once_and_so_is_its_return(
     for _ in range(3):
         watched.second(blocks=0)
     told = lines(caplog)
-    assert len(told) == 1 and "no longer asks for sound" in told[0]
+    assert len(told) == 1 and "no longer requests audio" in told[0]
     watched.second(blocks=1)
     assert len(lines(caplog)) == 1
 
 
-def test_what_is_left_out_is_told_with_advice_and_so_is_its_return(
+def test_load_shedding_and_its_end_are_reported_with_advice(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -233,12 +233,12 @@ def test_what_is_left_out_is_told_with_advice_and_so_is_its_return(
     assert lines(caplog, logging.INFO) == []
     quality["level"] = 0
     watched.second()
-    assert lines(caplog, logging.INFO) == ["nothing is left out any more"]
+    assert lines(caplog, logging.INFO) == ["nothing is bypassed any more"]
     watched.second()
     assert lines(caplog, logging.INFO) == []
 
 
-def test_a_level_that_somebody_asked_for_is_not_told(
+def test_a_quality_level_set_by_a_user_is_not_reported(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -248,7 +248,7 @@ def test_a_level_that_somebody_asked_for_is_not_told(
         assert lines(caplog, logging.INFO) == []
 
 
-def test_processes_that_are_replaced_are_read_and_those_that_are_gone_are_not() -> None:
+def test_replaced_processes_are_read_and_removed_ones_are_not() -> None:
     processes = Processes({"engine": os.getpid(), "standby": os.getpid()})
     processes.read()
     assert processes.cpu.keys() == {"engine", "standby"}

@@ -1,4 +1,4 @@
-"""A recording leaves room on the disk: it stops, with its cause, before the disk is full."""
+"""Recordings leave free space on the disk: they stop, with the reason, before the disk is full."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESERVE = 512 << 20
 FRAMES = np.full((2205, 2), 0.25, np.float32)
 
 
-def test_what_is_free_is_what_this_user_may_write_to(tmp_path: Path) -> None:
+def test_free_space_is_the_space_available_to_this_user(tmp_path: Path) -> None:
     free = free_bytes(tmp_path)
     assert free > 0
     check_room(tmp_path / "mix.wav", 0)
@@ -29,7 +29,7 @@ def test_what_is_free_is_what_this_user_may_write_to(tmp_path: Path) -> None:
     assert "--record-reserve" in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
-def test_no_recording_begins_without_room(
+def test_no_recording_starts_without_the_reserved_space(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "free_bytes", lambda _folder: RESERVE - 1)
@@ -46,7 +46,7 @@ def test_no_recording_begins_without_room(
 
 
 @pytest.mark.parametrize(("form", "name"), [("wav24", "mix.wav"), ("flac", "mix.flac")])
-def test_one_that_is_under_way_stops_with_what_it_has(
+def test_a_running_recording_stops_before_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, name: str
 ) -> None:
     running: list[Recording] = []
@@ -72,7 +72,7 @@ def test_one_that_is_under_way_stops_with_what_it_has(
     assert np.allclose(samples, 0.25, atol=1e-4)
 
 
-def test_without_a_reserve_a_disk_may_be_filled(
+def test_without_a_reserve_the_disk_may_be_filled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "free_bytes", lambda _folder: 0)

@@ -1,4 +1,4 @@
-"""A recording that reaches the largest size of a file continues in another, without a gap."""
+"""A recording that reaches the maximum file size continues in another file without a gap."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.recording import FORMATS, STEP, FullDisk, SmallFiles, sound
 
 Record = Callable[..., list[dict[str, Any]]]
 CHUNK = 2205
-SLACK = 4096 * 8  # a block of FLAC, which is whole or not there
+SLACK = 4096 * 8  # a FLAC block, which is complete or missing
 
 
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> Record:
-    """Records frames in chunks, on a disk with small files; what was said."""
+    """Record frames in chunks on a disk with small files; returns the events."""
 
     def run(
         path: Path, frames: np.ndarray, form: str, most: int = 200_001, lost: int = 0
@@ -43,14 +43,14 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
 
 def parts(said: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """The files that were made and their frames, as they were reported."""
+    """The created files and their frames, as reported."""
     full = [(one["full"], one["frames"]) for one in said if one["event"] == "continued"]
     [closed] = [one for one in said if one["event"] == "closed"]
     return [*full, (closed["path"], closed["frames"])]
 
 
 def joined(files: list[tuple[str, int]]) -> np.ndarray:
-    """All files one after another; each holds as many frames as was said."""
+    """All files one after another; each contains as many frames as reported."""
     found = []
     for path, frames in files:
         samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
@@ -61,7 +61,7 @@ def joined(files: list[tuple[str, int]]) -> np.ndarray:
 
 @pytest.mark.parametrize(("form", "extension"), FORMATS)
 @pytest.mark.parametrize("most", [200_001, 150_000, 99_999])
-def test_no_frame_is_lost_or_doubled(
+def test_no_frame_is_lost_or_repeated_between_files(
     tmp_path: Path, record: Record, form: str, extension: str, most: int
 ) -> None:
     frames = sound(120_000)
@@ -80,13 +80,13 @@ def test_no_frame_is_lost_or_doubled(
     assert {one["first"] for one in said} == {str(tmp_path / f"mix{extension}")}
 
 
-def test_a_wav_file_is_filled_to_the_last_whole_frame(tmp_path: Path, record: Record) -> None:
+def test_a_wav_file_is_filled_to_the_last_complete_frame(tmp_path: Path, record: Record) -> None:
     files = parts(record(tmp_path / "mix.wav", sound(40_000), "wav24", 100_000))
     head = os.path.getsize(files[0][0]) - 6 * files[0][1]
     assert files[0][1] == (100_000 - head) // 6
 
 
-def test_the_last_block_of_a_flac_may_need_a_file_of_its_own(
+def test_the_last_flac_block_may_need_a_file_of_its_own(
     tmp_path: Path, record: Record
 ) -> None:
     frames = sound(20_000)
@@ -99,7 +99,7 @@ def test_the_last_block_of_a_flac_may_need_a_file_of_its_own(
         assert np.abs(joined(files) - frames).max() <= STEP["flac"]
 
 
-def test_silence_for_what_was_lost_is_continued_as_well(tmp_path: Path, record: Record) -> None:
+def test_silence_for_lost_frames_continues_in_the_next_file(tmp_path: Path, record: Record) -> None:
     frames = sound(30_000)
     said = record(tmp_path / "mix.wav", frames, "float", lost=50_000)
     heard = joined(parts(said))
@@ -109,7 +109,7 @@ def test_silence_for_what_was_lost_is_continued_as_well(tmp_path: Path, record: 
     assert np.array_equal(heard[at + 50_000 :], frames[at:])
 
 
-def test_files_that_are_there_are_passed_over(tmp_path: Path, record: Record) -> None:
+def test_existing_files_are_skipped(tmp_path: Path, record: Record) -> None:
     (tmp_path / "mix-2.wav").write_bytes(b"mine")
     (tmp_path / "mix-4.wav").symlink_to(tmp_path / "elsewhere")
     frames = sound(70_000)
@@ -120,7 +120,7 @@ def test_files_that_are_there_are_passed_over(tmp_path: Path, record: Record) ->
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_limit_that_leaves_no_room_for_sound_ends_the_recording(
+def test_a_limit_without_room_for_audio_ends_the_recording(
     tmp_path: Path, record: Record
 ) -> None:
     [failed] = record(tmp_path / "mix.wav", sound(10_000), "wav24", 81)
@@ -128,7 +128,7 @@ def test_a_limit_that_leaves_no_room_for_sound_ends_the_recording(
     assert [path.name for path in tmp_path.iterdir()] == ["mix.wav"]
 
 
-def test_a_full_disk_is_not_answered_with_more_files(
+def test_a_full_disk_does_not_start_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "Disk", FullDisk)
@@ -141,7 +141,7 @@ def test_a_full_disk_is_not_answered_with_more_files(
     assert [path.name for path in tmp_path.iterdir()] == ["mix.wav"]
 
 
-def test_a_further_file_stays_inside_the_folders_for_recordings(
+def test_a_continuation_file_stays_inside_the_recording_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "Disk", SmallFiles)
@@ -157,7 +157,7 @@ def test_a_further_file_stays_inside_the_folders_for_recordings(
     assert [message["event"] for message in said] == ["failed"]
 
 
-def test_the_name_of_a_further_file_is_no_longer_than_a_name_can_be() -> None:
+def test_the_name_of_a_continuation_file_respects_the_name_limit() -> None:
     assert _part_path(Path("/a/mix.wav"), 2) == Path("/a/mix-2.wav")
     long = _part_path(Path("/a") / ("é" * 125 + ".flac"), 12)
     assert len(os.fsencode(long.name)) <= MAX_NAME_BYTES

@@ -1,4 +1,4 @@
-"""Files of one recording: aligned to the frame, and kept in time whatever the disk does."""
+"""Files of one recording: aligned to the frame, whatever the disk does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.server import until
 class Studio:
     """An engine that plays noise on deck A, and recordings of it.
 
-    `out` is all it has played, `deck` what has passed the deck's tap.
+    `out` is all audio it has played, `deck` the signal of the deck's tap.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ class Studio:
         )
 
     def render(self, frames: int) -> None:
-        """Play without anybody recording."""
+        """Play without recording."""
         while frames > 0:
             part = min(frames, 10_000)
             self.out = np.concatenate([self.out, self.harness.render(part)])
@@ -82,7 +82,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     made.end()
 
 
-def test_a_recording_holds_exactly_what_was_played(studio: Studio) -> None:
+def test_a_recording_contains_exactly_the_played_frames(studio: Studio) -> None:
     session = studio.session(1001, mix=TAP_MASTER, a=TAP_DECK, b=TAP_DECK + 1, cue=TAP_CUE)
     studio.play(session, 30_000)
     session.stop(40_321, at_once=False)
@@ -98,7 +98,7 @@ def test_a_recording_holds_exactly_what_was_played(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize(("form", "subtype"), [("wav16", "PCM_16"), ("wav24", "PCM_24")])
-def test_whole_numbers_are_rounded_from_what_was_played(
+def test_integer_formats_are_quantized_from_the_played_frames(
     studio: Studio, form: str, subtype: str
 ) -> None:
     session = studio.session(500, form)
@@ -110,11 +110,11 @@ def test_whole_numbers_are_rounded_from_what_was_played(
     assert len(error) == 19_500 and error.max() <= STEP[form]
 
 
-def test_a_tap_that_comes_on_late_moves_the_beginning_of_all_files(studio: Studio) -> None:
+def test_a_late_tap_delays_the_beginning_of_all_files(studio: Studio) -> None:
     studio.render(5000)
     session = studio.session(2000, a=TAP_DECK, mix=TAP_MASTER)
     studio.play(session, 3000)
-    session.stop(1500, at_once=False)  # passed already: it stops where it is
+    session.stop(1500, at_once=False)  # already passed: it stops at the current frame
     session.work()
     studio.close(session)
     assert studio.heard("began")[0]["frame"] == 5000
@@ -123,19 +123,19 @@ def test_a_tap_that_comes_on_late_moves_the_beginning_of_all_files(studio: Studi
     assert np.array_equal(studio.read("mix"), studio.out[5000:])
 
 
-def test_files_end_together_where_one_was_ahead(studio: Studio) -> None:
+def test_all_files_end_on_the_same_frame(studio: Studio) -> None:
     session = studio.session(0, a=TAP_DECK, mix=TAP_MASTER)
     studio.play(session, 3000)
     studio.render(500)
     reader, recording_ = session._recordings[0]
-    recording_.put(*reader.read())  # as when a block ends between two looks
+    recording_.put(*reader.read())  # as when a block ends between two reads
     session.stop(2000, at_once=False)
     session.work()
     studio.close(session)
     assert [message["frames"] for message in studio.heard("closed")] == [3500, 3500]
 
 
-def test_a_recording_that_is_stopped_before_it_begins_leaves_no_file(studio: Studio) -> None:
+def test_a_recording_stopped_before_it_begins_leaves_no_file(studio: Studio) -> None:
     session = studio.session(9000)
     studio.play(session, 300)
     session.stop(400, at_once=False)
@@ -145,7 +145,7 @@ def test_a_recording_that_is_stopped_before_it_begins_leaves_no_file(studio: Stu
     assert not list(studio.folder.iterdir())
 
 
-def test_all_files_are_made_or_none(studio: Studio) -> None:
+def test_all_files_are_created_or_none(studio: Studio) -> None:
     (studio.folder / "b.wav").write_text("mine")
     with pytest.raises(FileExistsError):
         studio.session(0, a=TAP_DECK, b=TAP_DECK + 1, c=TAP_DECK + 2)
@@ -154,7 +154,7 @@ def test_all_files_are_made_or_none(studio: Studio) -> None:
     assert (studio.folder / "b.wav").read_text() == "mine"
 
 
-def test_an_engine_that_stands_still_does_not_hold_up_a_stop(studio: Studio) -> None:
+def test_a_stalled_engine_does_not_delay_a_stop(studio: Studio) -> None:
     session = studio.session(0)
     studio.play(session, 1000)
     session.stop(1500, at_once=True)
@@ -168,7 +168,7 @@ def test_an_engine_that_stands_still_does_not_hold_up_a_stop(studio: Studio) -> 
     assert np.array_equal(studio.read(), studio.out)
 
 
-def test_what_was_not_read_in_time_is_silence_and_told(studio: Studio) -> None:
+def test_frames_not_read_in_time_are_silent_and_reported(studio: Studio) -> None:
     session = studio.session(0)
     studio.play(session, 10_000)
     studio.render(250_000)
@@ -186,7 +186,7 @@ def test_what_was_not_read_in_time_is_silence_and_told(studio: Studio) -> None:
     assert session.lost == lost
 
 
-def test_a_slow_disk_costs_only_its_own_file(
+def test_a_slow_disk_affects_only_its_own_file(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "Disk", SlowDisk)
@@ -202,10 +202,10 @@ def test_a_slow_disk_costs_only_its_own_file(
         studio.now += 0.2
     told = studio.heard("lost")
     assert told[0]["frames"] < 100_000 and told[-1]["frames"] > told[0]["frames"]
-    assert len(told) <= 3  # at most one in a second
+    assert len(told) <= 3  # at most one per second
     SlowDisk.stuck.clear()
     SlowDisk.free.set()
-    assert not SlowDisk.gave_up.is_set()  # nobody was held up by a disk that takes nothing
+    assert not SlowDisk.gave_up.is_set()  # nothing waited for a disk that accepts no data
     until(lambda: session._recordings[0][1]._taken == session._recordings[0][1]._done)
     studio.play(session, 5000)
     session.stop(110_000, at_once=True)
@@ -217,10 +217,10 @@ def test_a_slow_disk_costs_only_its_own_file(
     assert np.array_equal(heard[~silent], studio.out[: 110_000][~silent])
     assert len(heard) == 110_000 and lost > 0
     assert abs(int(silent.sum()) - lost) < 5
-    assert silent[105_000 - lost + 10 : 104_990].all()  # one hole, in its place
+    assert silent[105_000 - lost + 10 : 104_990].all()  # one gap, in its place
 
 
-def test_a_full_disk_ends_its_file_and_the_others_go_on(
+def test_a_full_disk_ends_its_file_and_others_continue(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -252,7 +252,7 @@ def test_a_recording_whose_files_have_all_failed_ends_by_itself(
     assert session.closed
 
 
-def test_finishing_writes_what_there_is(studio: Studio) -> None:
+def test_finish_writes_all_available_frames(studio: Studio) -> None:
     session = studio.session(0)
     studio.play(session, 20_000)
     studio.render(5000)

@@ -1,4 +1,4 @@
-"""Files hold what was written, at any moment, also when the disk is full or dies."""
+"""Files contain what was written, at any moment, even when the disk is full or fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ every_format = pytest.mark.parametrize(("form", "extension"), FORMATS)
 
 
 @every_format
-def test_a_file_reads_back_as_it_was_written(tmp_path: Path, form: str, extension: str) -> None:
+def test_a_file_reads_back_as_written(tmp_path: Path, form: str, extension: str) -> None:
     frames = sound(50_001)
     path = tmp_path / f"a{extension}"
     made = open_audio(path, 44100, 2, form)
@@ -34,7 +34,7 @@ def test_a_file_reads_back_as_it_was_written(tmp_path: Path, form: str, extensio
 
 
 @every_format
-def test_one_channel_and_no_frames_are_files_too(
+def test_mono_and_empty_files_are_valid(
     tmp_path: Path, form: str, extension: str
 ) -> None:
     mono = sound(4001)[:, :1]
@@ -49,19 +49,21 @@ def test_one_channel_and_no_frames_are_files_too(
         assert size(tmp_path / "mono.wav") % 2 == 0
     assert np.abs(samples - mono).max() <= STEP[form]
     open_audio(tmp_path / f"none{extension}", 44100, 2, form).close()
-    if form != "flac":  # whose head comes with its first frames
+    if form != "flac":  # its header is written with the first frames
         assert soundfile.info(tmp_path / f"none{extension}").frames == 0
 
 
 @every_format
-def test_what_was_saved_can_be_read_at_once(tmp_path: Path, form: str, extension: str) -> None:
+def test_saved_frames_are_readable_while_recording(
+    tmp_path: Path, form: str, extension: str
+) -> None:
     frames = sound(60_000)
     path = tmp_path / f"a{extension}"
     made = open_audio(path, 44100, 2, form)
-    for at in range(0, 60_000, 4096):  # a block of the encoder's
+    for at in range(0, 60_000, 4096):  # a block of the encoder
         made.write(frames[at : at + 4096])
         made.save()
-        if at:  # of FLAC's first block there is nothing on the disk before the second begins
+        if at:  # FLAC writes its first block only when the second begins
             check(path, frames[: at + 4096], form, at)
     made.close()
     check(path, frames, form)
@@ -81,7 +83,7 @@ def test_a_file_is_never_overwritten(tmp_path: Path, form: str, extension: str) 
 
 @every_format
 @pytest.mark.parametrize("room", [200_001, 100, 20])
-def test_a_full_disk_leaves_a_good_file(
+def test_a_full_disk_leaves_a_valid_file(
     tmp_path: Path, form: str, extension: str, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "Disk", FullDisk)
@@ -101,7 +103,7 @@ def test_a_full_disk_leaves_a_good_file(
     if room > 1000:
         held = check(path, frames, form, 24_000)
         assert held == made.frames
-        # And nothing behind: no part of a frame, or of a block.
+        # And nothing after it: no part of a frame or block.
         if isinstance(made, WavWriter):
             assert size(path) == made._begin + held * made._frame_bytes
         else:
@@ -109,7 +111,7 @@ def test_a_full_disk_leaves_a_good_file(
 
 
 @every_format
-def test_a_disk_that_dies_leaves_a_good_file(
+def test_a_failing_disk_leaves_a_valid_file(
     tmp_path: Path, form: str, extension: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "Disk", DyingDisk)
@@ -133,7 +135,7 @@ def test_a_disk_that_dies_leaves_a_good_file(
 
 
 @pytest.mark.parametrize("form", ["wav16", "wav24", "float"])
-def test_a_file_past_4_gib_turns_into_rf64(tmp_path: Path, form: str) -> None:
+def test_a_file_past_4_gib_becomes_rf64(tmp_path: Path, form: str) -> None:
     path = tmp_path / "long.wav"
     made = open_audio(path, 44100, 2, form)
     assert isinstance(made, WavWriter)
@@ -142,7 +144,7 @@ def test_a_file_past_4_gib_turns_into_rf64(tmp_path: Path, form: str) -> None:
     made.write(first)
     made.save()
     assert path.read_bytes()[:4] == b"RIFF"
-    # As if so much had been written; the file has a hole there, which takes no room.
+    # As if that much had been written; the file is sparse and uses no space.
     made.frames = edge = 2**32 // frame_bytes - 500
     made.write(last)
     made.save()

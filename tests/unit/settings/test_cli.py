@@ -1,4 +1,4 @@
-"""The command line: what is understood, and what one line says about the rest."""
+"""The command line: accepted flags, and one-line errors."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from crowdstream.settings import OPTIONS, build_parser, resolve
 
 
 def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a wrong command line gives, having checked that it is one."""
+    """The one line printed for a wrong command line."""
     with pytest.raises(SystemExit) as stop:
         resolve(argv, {})
     assert stop.value.code == 2
@@ -18,7 +18,7 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return err
 
 
-def test_flags_that_are_not_given_are_missing() -> None:
+def test_flags_not_given_are_missing_from_the_namespace() -> None:
     assert vars(build_parser("crowdstream").parse_args([])) == {}
 
 
@@ -37,7 +37,7 @@ def test_help_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert "CROWDSTREAM_BUFFER_SIZE" in capsys.readouterr().out
 
 
-def test_the_program_is_named_as_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_uses_the_given_program_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         build_parser("other").parse_args(["--port"])
     assert capsys.readouterr().err.startswith("other: port: ")
@@ -67,7 +67,7 @@ def test_an_unexpected_word_is_quoted_on_one_line(capsys: pytest.CaptureFixture[
         (["--watch=3"], "true or false"),
     ],
 )
-def test_a_missing_value_says_what_is_allowed(
+def test_a_missing_value_reports_the_allowed_values(
     argv: list[str], allowed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(argv, capsys)

@@ -1,4 +1,4 @@
-"""Settings in TOML files: where they are found, what is wrong with them, and saving."""
+"""Settings in TOML files: locations, errors, and saving."""
 
 import os
 import tomllib
@@ -22,7 +22,7 @@ from crowdstream.settings.toml import set_key, write_value
 
 
 def wrong(path: Path, data: bytes) -> str:
-    """The message about a configuration file with these bytes."""
+    """The error message for a configuration file with these bytes."""
     path.write_bytes(data)
     with pytest.raises(SettingError) as error:
         resolve(["--config", str(path)], {}, home=path.parent)
@@ -32,7 +32,7 @@ def wrong(path: Path, data: bytes) -> str:
     return message
 
 
-def test_where_a_file_is_found(tmp_path: Path) -> None:
+def test_the_configuration_file_is_found_by_precedence(tmp_path: Path) -> None:
     home, xdg = tmp_path / "home", tmp_path / "xdg"
     named, in_environment = tmp_path / "named.toml", tmp_path / "environment.toml"
     files = {
@@ -62,11 +62,11 @@ def test_where_a_file_is_found(tmp_path: Path) -> None:
     ]
 
 
-def test_no_file_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_user_file_is_not_an_error(tmp_path: Path) -> None:
     assert resolve([], {}, home=tmp_path).settings.config is None
 
 
-def test_the_users_file_is_where_xdg_says() -> None:
+def test_the_users_file_follows_the_xdg_specification() -> None:
     home = Path("/home/dj")
     expected = home / ".config/crowdstream/config.toml"
     assert user_config_path({"HOME": "/home/dj"}) == expected
@@ -74,7 +74,7 @@ def test_the_users_file_is_where_xdg_says() -> None:
     assert user_config_path({"XDG_CONFIG_HOME": "/x"}, home) == Path("/x/crowdstream/config.toml")
 
 
-def test_paths_in_a_file_are_taken_from_its_folder(tmp_path: Path) -> None:
+def test_paths_in_a_file_are_relative_to_its_folder(tmp_path: Path) -> None:
     file = tmp_path / "set" / "my.toml"
     file.parent.mkdir()
     file.write_text("a = 'x.wav'\nb = '~/y.wav'\nc = '/z.wav'\nmedia_root = ['music', '/usb']\n")
@@ -85,7 +85,7 @@ def test_paths_in_a_file_are_taken_from_its_folder(tmp_path: Path) -> None:
     assert settings.media_root == (tmp_path / "set/music", Path("/usb"))
 
 
-def test_a_preset_named_in_a_file(tmp_path: Path) -> None:
+def test_a_file_can_select_a_preset(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text("preset = 'live'\n")
     resolved = resolve(["--config", str(file)], {}, home=tmp_path)
@@ -117,21 +117,21 @@ def test_a_preset_named_in_a_file(tmp_path: Path) -> None:
         ("port = " + "1" * 5000, "my.toml"),
     ],
 )
-def test_a_wrong_file_is_one_line(text: str, words: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_reported_in_one_line(text: str, words: str, tmp_path: Path) -> None:
     assert words in wrong(tmp_path / "my.toml", text.encode())
 
 
-def test_bytes_that_are_no_text_name_the_line(tmp_path: Path) -> None:
+def test_invalid_utf8_is_reported_with_its_line(tmp_path: Path) -> None:
     assert "line 2: " in wrong(tmp_path / "my.toml", b"port = 1\n# \xff\n")
 
 
-def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_bytes(b"\xef\xbb\xbfport = 5\r\n")
     assert resolve(["--config", str(file)], {}, home=tmp_path).settings.port == 5
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(SettingError, match=rf"^config: .*\(flag --config\).*{reason}"):
             resolve(["--config", str(path)], {}, home=tmp_path)
@@ -182,7 +182,7 @@ def test_saving_changes_one_key(before: str, after: str, tmp_path: Path) -> None
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_what_is_saved_is_read(tmp_path: Path) -> None:
+def test_a_saved_setting_is_read_back(tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "buffer_size": 128,
         "bpm": 126,
@@ -217,7 +217,7 @@ def test_a_wrong_value_is_not_saved(name: str, value: object, words: str, tmp_pa
 
 
 @pytest.mark.parametrize("text", ["port = \n", "buffer_size.x = 1\n"])
-def test_a_file_that_cannot_be_changed_is_left_alone(text: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_edited_stays_unchanged(text: str, tmp_path: Path) -> None:
     path = user_config_path({}, tmp_path)
     path.parent.mkdir(parents=True)
     path.write_text(text)
@@ -226,13 +226,13 @@ def test_a_file_that_cannot_be_changed_is_left_alone(text: str, tmp_path: Path) 
     assert path.read_text() == text
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".config").write_text("a file")
     with pytest.raises(SettingError, match=r"^buffer_size: file .* cannot be written: "):
         save_user_setting("buffer_size", 64, {}, home=tmp_path)
 
 
-def test_a_link_and_its_mode_are_kept(tmp_path: Path) -> None:
+def test_saving_keeps_a_link_and_the_mode_of_its_target(tmp_path: Path) -> None:
     path, real = user_config_path({}, tmp_path), tmp_path / "real.toml"
     real.write_text("port = 5\n")
     real.chmod(0o640)
@@ -245,7 +245,7 @@ def test_a_link_and_its_mode_are_kept(tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_is_written_so_that_it_reads_back(text: str) -> None:
+def test_any_text_survives_writing_and_reading(text: str) -> None:
     assert tomllib.loads(f"x = {write_value(text)}") == {"x": text}
 
 
@@ -257,7 +257,7 @@ def test_any_text_is_written_so_that_it_reads_back(text: str) -> None:
     st.sampled_from(sorted(OPTIONS)),
     st.one_of(st.integers(), st.text("ab#'\"= \n")),
 )
-def test_setting_a_key_changes_that_key_only(values: dict[str, Any], key: str, value: Any) -> None:
+def test_setting_a_key_changes_only_that_key(values: dict[str, Any], key: str, value: Any) -> None:
     text = "".join(f"{k} = {write_value(v)} # {k}\n" for k, v in values.items())
     edited = set_key(text, key, value)
     assert tomllib.loads(edited) == {**values, key: value}

@@ -1,4 +1,4 @@
-"""The preset that a machine gets, and its share of memory."""
+"""The preset selected for a machine, and its share of memory."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from crowdstream.settings.machine import limited_bytes
         ("", "desktop"),
     ],
 )
-def test_the_model_picks_the_preset(model: str, preset: str, tmp_path: Path) -> None:
+def test_the_machines_model_selects_the_preset(model: str, preset: str, tmp_path: Path) -> None:
     file = tmp_path / "model"
     file.write_bytes(model.encode() + b"\0")
     resolved = resolve([], {}, home=tmp_path, model_file=file)
@@ -38,7 +38,7 @@ def test_the_model_picks_the_preset(model: str, preset: str, tmp_path: Path) -> 
     assert resolved.preset_reason.isprintable()
 
 
-def test_no_model_file_is_a_desktop(tmp_path: Path) -> None:
+def test_a_machine_without_a_model_uses_the_desktop_preset(tmp_path: Path) -> None:
     resolved = resolve([], {}, home=tmp_path, model_file=tmp_path / "none")
     assert resolved.preset_reason == "preset desktop (no Raspberry Pi found)"
 
@@ -47,7 +47,7 @@ def test_no_model_file_is_a_desktop(tmp_path: Path) -> None:
     ("preset", "frames"),
     [("pi4", 1024), ("pi5", 512), ("desktop", 512), ("workstation", 256), ("live", 128)],
 )
-def test_presets_and_how_they_are_named(preset: str, frames: int, tmp_path: Path) -> None:
+def test_presets_can_be_selected_by_name(preset: str, frames: int, tmp_path: Path) -> None:
     for argv, environ, origin in (
         (["--preset", preset.upper()], {}, "flag --preset"),
         ([], {"CROWDSTREAM_PRESET": preset}, "environment CROWDSTREAM_PRESET"),
@@ -72,7 +72,7 @@ def test_an_unknown_preset_names_those_that_exist(tmp_path: Path) -> None:
     )
 
 
-def test_without_the_folder_of_presets_the_table_counts(tmp_path: Path) -> None:
+def test_without_the_preset_folder_the_defaults_apply(tmp_path: Path) -> None:
     resolved = resolve([], {}, home=tmp_path, model_file=tmp_path / "none", presets=tmp_path)
     assert resolved.settings.preset is None
     assert resolved.settings.buffer_size == 512
@@ -83,7 +83,7 @@ def test_without_the_folder_of_presets_the_table_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["preset = 'live'", "config = 'x'", "buffer_size = 1", "x = 1"])
-def test_a_wrong_preset_is_named(text: str, tmp_path: Path) -> None:
+def test_a_wrong_preset_is_reported_by_name(text: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(SettingError, match=r"\(preset mine\)"):
         resolve(["--preset", "mine"], {}, home=tmp_path, presets=tmp_path)
@@ -96,7 +96,7 @@ def test_memory_is_half_of_the_machine_and_at_least_256_mb() -> None:
     assert default_memory_mb() >= 256
 
 
-def test_a_container_has_what_its_limit_leaves(tmp_path: Path) -> None:
+def test_a_containers_memory_limit_applies(tmp_path: Path) -> None:
     new, old = tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"
     assert limited_bytes((new, old)) == 1 << 63
     new.write_text("max\n")

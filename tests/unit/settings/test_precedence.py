@@ -1,4 +1,4 @@
-"""Flags beat environment beats file beats preset beats default."""
+"""Precedence: flags, environment, file, preset, default."""
 
 import os
 import tomllib
@@ -24,7 +24,7 @@ from crowdstream.settings.toml import write_value
 _name = st.text("abc XYZé", max_size=8).map(lambda text: text.strip() or "a")
 _path = _name.map(lambda s: Path("/music") / s)
 
-# A strategy of right values for each setting that has to do with nothing else.
+# A strategy of valid values for each setting that affects no other.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "port": st.integers(0, 65535),
     "osc_host": st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "pi.local"]),
@@ -107,7 +107,7 @@ def layers_of_values(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
 
 
 def resolve_layers(layers: dict[str, dict[str, Any]], folder: Path) -> Resolved:
-    """Writes each layer down where `resolve` looks for it."""
+    """Write each layer where `resolve` reads it."""
     presets = folder / "configs"
     config = folder / ".config" / "crowdstream" / "config.toml"
     for path, layer in ((presets / "desktop.toml", "preset"), (config, "file")):
@@ -125,12 +125,12 @@ def resolve_layers(layers: dict[str, dict[str, Any]], folder: Path) -> Resolved:
     )
 
 
-def test_every_setting_is_tried() -> None:
+def test_every_setting_has_a_strategy() -> None:
     assert VALUES.keys() | {"preset", "config"} == OPTIONS.keys()
 
 
 @given(layers_of_values())
-def test_the_strongest_layer_counts(layers: dict[str, dict[str, Any]]) -> None:
+def test_the_layer_with_the_highest_precedence_applies(layers: dict[str, dict[str, Any]]) -> None:
     with TemporaryDirectory() as folder:
         resolved = resolve_layers(layers, Path(folder))
         again = tomllib.loads(format_settings(resolved))
@@ -144,7 +144,7 @@ def test_the_strongest_layer_counts(layers: dict[str, dict[str, Any]]) -> None:
             assert value == layers[layer][name]
             assert type(value) is type(layers[layer][name])
             assert resolved.origins[name].startswith(f"{layer} ")
-        # What --show-config prints is a file that gives the same settings.
+        # The output of --show-config is a file with the same settings.
         assert (name in again) is (value is not None)
         if value is not None:
             assert OPTIONS[name].kind.read(again[name]) == value
@@ -152,7 +152,7 @@ def test_the_strongest_layer_counts(layers: dict[str, dict[str, Any]]) -> None:
 
 
 @given(st.sampled_from(sorted(VALUES)), st.data())
-def test_every_layer_says_where_it_is(name: str, data: st.DataObject) -> None:
+def test_errors_name_the_origin_of_a_wrong_value(name: str, data: st.DataObject) -> None:
     option = OPTIONS[name]
     for layer in LAYERS:
         layers: dict[str, dict[str, Any]] = {one: {} for one in LAYERS}
@@ -174,7 +174,7 @@ def test_every_layer_says_where_it_is(name: str, data: st.DataObject) -> None:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> dict[str, Any]:
-    """Arguments of `resolve` that keep this machine's own files out."""
+    """Arguments of `resolve` that exclude this machine's own files."""
     return {"home": tmp_path, "model_file": tmp_path / "no-model"}
 
 
@@ -192,7 +192,7 @@ def test_defaults(alone: dict[str, Any]) -> None:
     assert not resolved.show_config
 
 
-def test_the_other_variable_for_the_buffer_size_is_weaker(alone: dict[str, Any]) -> None:
+def test_the_alias_variable_of_the_buffer_size_has_lower_precedence(alone: dict[str, Any]) -> None:
     environ = {"AUDIO_BUFFER_SIZE": "64"}
     resolved = resolve([], environ, **alone)
     assert resolved.settings.buffer_size == 64
@@ -212,7 +212,7 @@ def test_an_empty_variable_is_not_set(alone: dict[str, Any]) -> None:
     assert resolved.settings.buffer_size == 64
 
 
-def test_a_beaten_value_is_still_checked(alone: dict[str, Any]) -> None:
+def test_an_overridden_value_is_still_checked(alone: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=r"^port: '-1' \(environment CROWDSTREAM_PORT\)"):
         resolve(["--port", "5"], {"CROWDSTREAM_PORT": "-1"}, **alone)
 
@@ -225,13 +225,13 @@ def test_the_real_environment_is_the_default(
     assert resolve([]).settings.meter == 7
 
 
-def test_actions_are_no_settings(alone: dict[str, Any]) -> None:
+def test_actions_are_not_settings(alone: dict[str, Any]) -> None:
     resolved = resolve(["--list-devices", "--show-config"], {}, **alone)
     assert resolved.list_devices
     assert resolved.show_config
 
 
-def test_a_home_is_put_in_place_of_its_sign(alone: dict[str, Any], tmp_path: Path) -> None:
+def test_a_tilde_is_replaced_by_the_home_folder(alone: dict[str, Any], tmp_path: Path) -> None:
     environ = {"CROWDSTREAM_A": "~/a.wav", "CROWDSTREAM_MEDIA_ROOT": "~:/b/~"}
     settings = resolve(["--b=~", "--c=b~/c"], environ, **alone).settings
     assert settings.a == tmp_path / "a.wav"
@@ -240,11 +240,11 @@ def test_a_home_is_put_in_place_of_its_sign(alone: dict[str, Any], tmp_path: Pat
     assert settings.media_root == (tmp_path, Path("/b/~"))
 
 
-def test_show_config_is_aligned_and_says_why(alone: dict[str, Any]) -> None:
+def test_show_config_is_aligned_and_names_origins(alone: dict[str, Any]) -> None:
     environ = {"CROWDSTREAM_PROT": "1", "CROWDSTREAM_DEVICE": "a" * 100}
     lines = format_settings(resolve(["--no-watch"], environ, **alone)).splitlines()
     assert lines[0] == "# preset desktop (no Raspberry Pi found)"
-    assert lines[-1] == "# CROWDSTREAM_PROT is no setting; the nearest one is CROWDSTREAM_PORT"
+    assert lines[-1] == "# CROWDSTREAM_PROT is not a setting; the nearest one is CROWDSTREAM_PORT"
     rows = lines[1:-1]
     assert len(rows) == len(OPTIONS)
     assert len({row.index(" = ") for row in rows}) == 1
@@ -257,7 +257,7 @@ def test_show_config_is_aligned_and_says_why(alone: dict[str, Any]) -> None:
     assert f"{default_memory_mb()} MB" in by_name["memory"]
 
 
-def test_validate_gives_the_preset_of_the_machine() -> None:
+def test_validate_uses_the_machines_preset() -> None:
     assert validate().preset in ("desktop", "pi4", "pi5")
     assert validate(preset="live").buffer_size == 128
     assert validate(preset="live", buffer_size=99).buffer_size == 99

@@ -1,4 +1,4 @@
-"""Each setting's values: what is taken, from text and from typed values, and what is refused."""
+"""Values of each setting: accepted and refused text and typed values."""
 
 import math
 import os
@@ -64,14 +64,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "text", "value"), TAKEN)
-def test_text_that_is_taken(name: str, text: str, value: object) -> None:
+def test_valid_text_is_accepted(name: str, text: str, value: object) -> None:
     read = flag(name, text)
     assert read == value
     assert type(read) is type(value)
 
 
 @pytest.mark.parametrize(("name", "text"), [(n, t) for n, texts in REFUSED for t in texts])
-def test_text_that_is_refused(name: str, text: str) -> None:
+def test_invalid_text_is_refused(name: str, text: str) -> None:
     with pytest.raises(Refused):
         flag(name, text)
 
@@ -112,7 +112,7 @@ def test_text_that_is_refused(name: str, text: str) -> None:
         {"preset": "example"},
     ],
 )
-def test_typed_values_that_are_refused(values: dict[str, object]) -> None:
+def test_invalid_typed_values_are_refused(values: dict[str, object]) -> None:
     name = next(iter(values))
     with pytest.raises(SettingError) as error:
         validate(**values)
@@ -123,7 +123,7 @@ def test_typed_values_that_are_refused(values: dict[str, object]) -> None:
     assert len(message) < 200
 
 
-def test_typed_values_that_are_taken() -> None:
+def test_valid_typed_values_are_accepted() -> None:
     settings = validate(
         port=np.int64(0),
         device=2,
@@ -161,7 +161,7 @@ def test_an_unknown_keyword_names_the_nearest() -> None:
         validate(bufer_size=3)
 
 
-def test_levels_take_commas_and_blanks_in_the_environment() -> None:
+def test_levels_accept_commas_and_blanks_in_the_environment() -> None:
     kind = OPTIONS["levels"].kind
     assert kind.read_text("1, 0.5 0,2") == (1.0, 0.5, 0.0, 2.0)
     for text in ("1 1 1", "1 1 1 1 1", "1 1 1 nan", "1,,"):
@@ -179,7 +179,7 @@ def test_media_roots_are_separated_as_path_is() -> None:
 @pytest.mark.parametrize(
     ("text", "value"), [("1", True), ("YES", True), ("on", True), ("0", False), ("off", False)]
 )
-def test_a_switch_in_the_environment(text: str, value: bool) -> None:
+def test_boolean_words_are_accepted_in_the_environment(text: str, value: bool) -> None:
     assert OPTIONS["watch"].kind.read_text(text) is value
     with pytest.raises(Refused):
         OPTIONS["watch"].kind.read_text("maybe")
@@ -192,12 +192,12 @@ def test_any_text_is_a_value_or_refused(name: str, text: str) -> None:
         value = kind.read_text(text)
     except Refused:
         return
-    # What was taken as text is also taken as a value, and is the same one.
+    # Values accepted as text are also accepted as typed values, and are the same.
     assert kind.read(value) == value
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
-def test_numbers_are_taken_exactly_in_their_range(number: float) -> None:
+def test_numbers_are_accepted_exactly_within_their_range(number: float) -> None:
     kind = OPTIONS["levels"].kind
     assert isinstance(kind, Floats)
     allowed = math.isfinite(number) and 0 <= number <= 4
@@ -222,7 +222,7 @@ def test_the_message_names_setting_value_origin_and_range() -> None:
     )
 
 
-def test_a_wild_value_stays_on_one_short_line() -> None:
+def test_an_extreme_value_is_quoted_in_one_short_line() -> None:
     with pytest.raises(SettingError) as error:
         resolve(["--port", "\x1b[31m\n" + "x" * 10_000], {})
     message = str(error.value)

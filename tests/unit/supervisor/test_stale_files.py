@@ -1,4 +1,4 @@
-"""What killed processes leave behind is found and removed; what is in use is not."""
+"""Files left by killed processes are found and removed; files in use are not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crowdstream.supervisor.stale_files import OLD_KERNELS_SECONDS, OLD_SECONDS,
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders of the test's own."""
+    """Folders of the test."""
     for name in ("cache", "config", "tmp"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -23,7 +23,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def aged(path: Path, seconds: float) -> Path:
-    """Make a path look so old."""
+    """Make a path look old."""
     then = time.time() - seconds
     os.utime(path, (then, then))
     return path
@@ -61,7 +61,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (precious / "song.wav").exists()
 
 
-def test_no_folders_at_all_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_folders_are_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/no/such/cache")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/no/such/config")
     assert remove_leavings() == []

@@ -1,4 +1,4 @@
-"""JSON from outside, however it is nested."""
+"""JSON from outside, with any nesting."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from crowdstream.system.json_text import MAX_DEPTH, encoded, read_json
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 100, 500, 900, 990, 5000, 200_000])
 @pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
-def test_what_is_nested_too_deeply_is_no_json(depth: int, open_: str, close: str) -> None:
+def test_json_nested_too_deeply_is_refused(depth: int, open_: str, close: str) -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         read_json(open_ * depth + "1" + close * depth)
 
 
-def test_what_is_nested_as_deeply_as_may_be_is_read() -> None:
+def test_json_of_the_maximum_depth_is_read() -> None:
     text = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert encoded(read_json(text)) == text
 
@@ -31,6 +31,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "9" * 5000, "[", ""])
-def test_what_python_alone_would_read_is_refused(text: str) -> None:
+def test_constants_that_only_python_accepts_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         read_json(text)

@@ -1,4 +1,4 @@
-"""What an address is, and whose."""
+"""Parsing and formatting of network addresses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from crowdstream.system.network_address import (
         ("a name", "a name"),
     ],
 )
-def test_an_address_is_counted_under_itself_or_its_network(host: str, sender: str) -> None:
+def test_a_sender_is_counted_by_address_or_ipv6_network(host: str, sender: str) -> None:
     assert same_sender(host) == sender
 
 
@@ -43,7 +43,7 @@ def test_an_address_is_counted_under_itself_or_its_network(host: str, sender: st
         ("localhost.evil", False), ("", False),
     ],
 )  # fmt: skip
-def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
+def test_loopback_addresses_are_recognized(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
@@ -55,7 +55,7 @@ def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
         (("fe80::1%eth0", 9000, 0, 2), "[fe80::1]:9000"),
     ],
 )  # fmt: skip
-def test_an_address_can_be_read_with_its_port(sender: tuple[str, int], shown: str) -> None:
+def test_an_address_is_formatted_with_its_port(sender: tuple[str, int], shown: str) -> None:
     assert shown_address(sender) == shown
 
 
@@ -66,16 +66,16 @@ def test_an_address_can_be_read_with_its_port(sender: tuple[str, int], shown: st
         ("::ffff:0:0/96", "0.0.0.0/0"), ("::/0", "::/0"), ("2001:db8::/32", "2001:db8::/32"),
     ],
 )  # fmt: skip
-def test_a_network_of_mapped_addresses_is_one_of_ipv4(text: str, network: str) -> None:
+def test_a_network_of_mapped_addresses_becomes_ipv4(text: str, network: str) -> None:
     assert plain_network(text) == ipaddress.ip_network(network)
 
 
-def test_a_network_with_host_bits_is_none() -> None:
+def test_a_network_with_host_bits_is_refused() -> None:
     with pytest.raises(ValueError, match="host bits"):
         plain_network("10.0.0.1/8")
 
 
-def test_a_name_is_no_address() -> None:
+def test_a_name_is_not_an_address() -> None:
     assert plain_address("pi.local") is None
     assert str(plain_address("fe80::1%eth0")) == "fe80::1"
 
@@ -84,5 +84,5 @@ def test_a_name_is_no_address() -> None:
     ("host", "everywhere"),
     [("0.0.0.0", True), ("::", True), ("10.0.0.1", False), ("localhost", False), ("", False)],
 )
-def test_some_hosts_stand_for_all_addresses(host: str, everywhere: bool) -> None:
+def test_unspecified_hosts_mean_all_addresses(host: str, everywhere: bool) -> None:
     assert is_everywhere(host) is everywhere

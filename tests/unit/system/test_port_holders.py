@@ -1,4 +1,4 @@
-"""Who has a port, and whether it is free."""
+"""Processes that hold a port, and free ports."""
 
 from __future__ import annotations
 

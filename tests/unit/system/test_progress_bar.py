@@ -1,4 +1,4 @@
-"""Times as a player shows them, and a bar that leaves nothing behind."""
+"""Durations as formatted by players, and a bar that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crowdstream.system.progress_bar import ProgressBar, clock
 
 
 class _Screen(io.StringIO):
-    """A terminal that keeps what is written."""
+    """A terminal that records its output."""
 
     def isatty(self) -> bool:
         return True
@@ -21,11 +21,11 @@ class _Screen(io.StringIO):
     ("seconds", "shown"),
     [(0.4, "0:00"), (59.6, "1:00"), (185, "3:05"), (3599.6, "1:00:00"), (3725, "1:02:05")],
 )
-def test_a_time_is_shown_as_on_a_player(seconds: float, shown: str) -> None:
+def test_a_duration_is_formatted_as_on_a_player(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown
 
 
-def test_a_bar_says_what_is_done_and_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_shows_its_progress_and_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     screen = _Screen()

@@ -1,4 +1,4 @@
-"""Files inside folders: no link leads out, were it put there a moment ago."""
+"""Files inside folders: no link leads out, not even one created a moment ago."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ = os.O_RDONLY
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder with a file in a folder, and a file outside of it."""
+    """A folder with a file in a subfolder, and a file outside."""
     folder = tmp_path / "root"
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "a").write_bytes(b"inside")
@@ -40,7 +40,7 @@ def refusal(path: Path, *roots: Path) -> int | None:
     return caught.value.errno
 
 
-def test_what_lies_inside_is_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_inside_the_roots_are_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = root / "deep"
     (root / "link").symlink_to(deep / "er" / "a")
     (root / "folder").symlink_to("deep")
@@ -57,7 +57,7 @@ def test_what_lies_inside_is_opened(root: Path, monkeypatch: pytest.MonkeyPatch)
     assert content(deep / "er" / "a", deep / "er" / "a") == b"inside", "a file may be a root"
 
 
-def test_what_lies_outside_is_not(root: Path, tmp_path: Path) -> None:
+def test_files_outside_the_roots_are_refused(root: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret" / "a"
     (root / "link").symlink_to(secret)
     (root / "folder").symlink_to(tmp_path / "secret")
@@ -97,7 +97,7 @@ def swap_upper_folder(root: Path, secret: Path) -> None:
 
 
 @pytest.mark.parametrize("swap", [swap_file, swap_folder, swap_upper_folder])
-def test_a_link_that_is_put_there_after_the_path_was_resolved_is_not_followed(
+def test_a_link_created_after_the_path_was_resolved_is_not_followed(
     root: Path, tmp_path: Path, swap: Swap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real_root_of = safe_open.root_of
@@ -111,7 +111,7 @@ def test_a_link_that_is_put_there_after_the_path_was_resolved_is_not_followed(
     assert refusal(root / "deep/er/a", root) in (errno.ELOOP, errno.ENOTDIR)
 
 
-def test_nothing_is_made_or_removed_through_such_a_link(
+def test_nothing_is_created_or_removed_through_a_late_link(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real_root_of = safe_open.root_of
@@ -132,7 +132,7 @@ def test_nothing_is_made_or_removed_through_such_a_link(
     assert os.listdir(tmp_path / "secret") == ["a"]
 
 
-def test_while_links_are_swapped_all_the_time_nothing_outside_is_read(
+def test_nothing_outside_is_read_while_links_are_swapped_continuously(
     root: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret" / "er").mkdir()
@@ -141,7 +141,7 @@ def test_while_links_are_swapped_all_the_time_nothing_outside_is_read(
     done = threading.Event()
 
     def swap() -> None:
-        # Exchanges a folder and a link, one after the other, for ever.
+        # Exchanges a folder and a link alternately and indefinitely.
         while not done.is_set():
             (root / "deep").rename(root / "spare")
             (root / "other").rename(root / "deep")
@@ -163,7 +163,7 @@ def test_while_links_are_swapped_all_the_time_nothing_outside_is_read(
         thread.join()
 
 
-def test_descriptors_are_closed_whatever_happens(root: Path) -> None:
+def test_descriptors_are_closed_after_errors(root: Path) -> None:
     (root / "pipe").unlink(missing_ok=True)
     os.mkfifo(root / "pipe")
     with nothing_left_behind():
@@ -174,7 +174,7 @@ def test_descriptors_are_closed_whatever_happens(root: Path) -> None:
                 assert error.strerror
 
 
-def test_only_files_are_read_and_a_pipe_is_not_waited_for(root: Path) -> None:
+def test_only_regular_files_are_read_and_a_pipe_does_not_block(root: Path) -> None:
     os.mkfifo(root / "pipe")
     for path, code in ((root / "pipe", errno.EINVAL), (root / "deep", errno.EISDIR)):
         for roots in ((), (root,)):

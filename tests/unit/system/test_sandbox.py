@@ -1,4 +1,4 @@
-"""What the processes that read files may do: worked out without restricting this one."""
+"""Restrictions of processes that read files, computed without restricting this one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | errno.EACCES
 
 
 def verdict(machine: str, architecture: int, call: int, argument: int) -> int:
-    """What the filter says of a system call: runs the BPF."""
+    """The filter's result for a system call: interprets the BPF program."""
     program = list(struct.iter_unpack("HBBI", network_filter(machine)))
     data = {0: call, 4: architecture, 16: argument}
     value = at = 0
@@ -37,7 +37,7 @@ def verdict(machine: str, architecture: int, call: int, argument: int) -> int:
     ("machine", "architecture", "socket_call"),
     [("x86_64", 0xC000003E, 41), ("aarch64", 0xC00000B7, 198)],
 )
-def test_the_filter_lets_local_sockets_through_and_no_others(
+def test_the_filter_admits_only_local_sockets(
     machine: str, architecture: int, socket_call: int
 ) -> None:
     assert verdict(machine, architecture, socket_call, 1) == ALLOW
@@ -50,11 +50,11 @@ def test_the_filter_lets_local_sockets_through_and_no_others(
     assert verdict(machine, 0x40000003, 102, 1) == REFUSE, "calls of another architecture"
 
 
-def test_without_media_folders_everything_can_be_read() -> None:
+def test_without_media_folders_everything_is_readable() -> None:
     assert readable([]) == [Path("/")]
 
 
-def test_with_media_folders_nothing_else_below_a_home(
+def test_with_media_folders_nothing_else_in_homes_is_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "people" / "pi"
@@ -72,18 +72,18 @@ def test_with_media_folders_nothing_else_below_a_home(
     assert Path("/usr") in found and Path("/etc") in found
 
 
-def test_where_a_disk_may_be_mounted_later_what_is_around_it_can_be_read(tmp_path: Path) -> None:
+def test_the_parent_of_a_later_mount_point_is_readable(tmp_path: Path) -> None:
     assert tmp_path.resolve() in readable([tmp_path / "not-there-yet"])
     (tmp_path / "empty").mkdir()
     assert tmp_path.resolve() in readable([tmp_path / "empty"])
 
 
-def test_doctor_says_what_does_not_hold() -> None:
+def test_doctor_reports_missing_restrictions() -> None:
     assert confinement(Report(True, True)).state == "ok"
     check = confinement(Report(True, False, "the kernel has no Landlock"))
     assert (check.state, check.text) == ("warn", "the kernel has no Landlock")
 
 
-def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sandbox_can_be_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(sandbox.VARIABLE, "no")
     assert sandbox.confine([]) == Report(False, False, "CROWDSTREAM_SANDBOX=no")

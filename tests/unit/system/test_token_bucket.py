@@ -1,4 +1,4 @@
-"""So much a second in the long run, so much at once."""
+"""A rate limit that allows bursts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from crowdstream.system.token_bucket import TokenBucket
 
 
 class Clock:
-    """A clock that only the test moves."""
+    """A clock moved by the test."""
 
     def __init__(self) -> None:
         self.now = 50.0
@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def test_a_bucket_refills_at_its_rate_and_holds_no_more_than_its_size() -> None:
+def test_a_bucket_refills_at_its_rate_up_to_its_burst() -> None:
     clock = Clock()
     bucket = TokenBucket(4.0, 10.0, clock)
     assert bucket.wait() == bucket.wait(10.0) == 0.0
@@ -30,13 +30,13 @@ def test_a_bucket_refills_at_its_rate_and_holds_no_more_than_its_size() -> None:
     assert bucket.take() and bucket.take(9.0) and not bucket.take()
 
 
-def test_a_bucket_takes_one_token_unless_told_otherwise() -> None:
+def test_a_bucket_takes_one_token_by_default() -> None:
     bucket = TokenBucket(1.0, 3.0, Clock())
     assert [bucket.take() for _ in range(4)] == [True, True, True, False]
     assert bucket.wait() == 1.0
 
 
-def test_what_is_left_is_told_and_not_taken() -> None:
+def test_left_reports_tokens_without_taking_them() -> None:
     clock = Clock()
     bucket = TokenBucket(2.0, 6.0, clock)
     assert bucket.take(5.0) and bucket.left() == bucket.left() == 1.0
@@ -46,7 +46,7 @@ def test_what_is_left_is_told_and_not_taken() -> None:
     assert bucket.left() == 6.0
 
 
-def test_who_is_charged_too_much_waits_until_it_is_paid() -> None:
+def test_debt_must_be_refilled_before_tokens_are_available() -> None:
     clock = Clock()
     bucket = TokenBucket(2.0, 6.0, clock)
     bucket.charge(10.0)
@@ -56,7 +56,7 @@ def test_who_is_charged_too_much_waits_until_it_is_paid() -> None:
     assert bucket.take() and not bucket.take()
 
 
-def test_the_time_that_is_given_goes_before_the_clock() -> None:
+def test_a_given_time_takes_precedence_over_the_clock() -> None:
     bucket = TokenBucket(2.0, 6.0, Clock(), now=0.0)
     assert bucket.take(6.0, 0.0) and not bucket.take(1.0, 0.25)
     assert bucket.wait(1.0, 0.25) == 0.25

@@ -1,4 +1,4 @@
-"""TOML from outside: read as tomllib reads it, and deep keys refused before it sees them."""
+"""TOML from outside: parsed like tomllib, but deep keys are refused beforehand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_deep_key_is_refused_before_it_is_parsed(
         f'x = "\\"" # {DEEP}',
     ],
 )  # fmt: skip
-def test_dots_elsewhere_are_no_keys(text: str) -> None:
+def test_dots_outside_keys_are_ignored(text: str) -> None:
     assert parse_toml(text) == tomllib.loads(text)
 
 
@@ -55,7 +55,7 @@ def test_dots_elsewhere_are_no_keys(text: str) -> None:
         max_size=60,
     ).map("".join)
 )
-def test_what_passes_is_read_as_tomllib_reads_it(text: str) -> None:
+def test_accepted_text_is_parsed_like_tomllib(text: str) -> None:
     try:
         check_keys(text)
     except TomlError:
@@ -70,7 +70,7 @@ def test_what_passes_is_read_as_tomllib_reads_it(text: str) -> None:
         assert parse_toml(text) == wanted
 
 
-def test_what_is_no_toml_names_its_line() -> None:
+def test_invalid_toml_is_reported_with_its_line() -> None:
     with pytest.raises(TomlError) as caught:
         parse_toml("a = 1\nb = = 2\n")
     assert caught.value.line == 2

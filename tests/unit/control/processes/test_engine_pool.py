@@ -1,4 +1,4 @@
-"""Engines as control keeps them: who is started when, and who is told what."""
+"""The engine pool: when engines start, and which notifications are sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLOCK = StreamInfo("null", "built-in clock", 44100.0, 256, 0.01)
 
 
 class FakeChild:
-    """An engine process that says what it is told to."""
+    """A fake engine process that sends messages on demand."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.request = request
@@ -42,21 +42,21 @@ class FakeChild:
         self.heard: list[dict[str, Any]] = []
 
     def send(self, message: dict[str, Any]) -> None:
-        """It is told something."""
+        """Record a message to the engine."""
         self.heard.append(message)
 
     def read(self) -> list[dict[str, Any]]:
-        """What it has said."""
+        """Return messages of the engine."""
         said, self.messages = self.messages, []
         return said
 
     def end(self, _seconds: float) -> None:
-        """It is ended."""
+        """Stop it."""
         self.ended = True
 
 
 class Stage:
-    """Engines on a clock that stands still, and what they tell."""
+    """An engine pool with a manual clock, and its notifications."""
 
     def __init__(self, desk: Desk, **settings: Any) -> None:
         self.now = 100.0
@@ -70,38 +70,38 @@ class Stage:
         self.engines.started({"ready": asdict(CARD)})
 
     def launch(self, request: dict[str, Any], _desk: Desk) -> Any:
-        """Stands for starting a process."""
+        """Replace the start of a process."""
         self.children.append(FakeChild(request))
         return self.children[-1]
 
     def roles(self) -> list[str]:
-        """What was started, in order."""
+        """Roles of the started engines, in order."""
         return [child.request["role"] for child in self.children]
 
     def wait(self, seconds: float) -> None:
-        """So much time passes."""
+        """Let time pass."""
         self.now += seconds
         self.engines.tick()
 
     def says(self, number: int, **message: Any) -> None:
-        """The child of that number says something."""
+        """Let an engine send a message."""
         self.children[number].messages.append(message)
         self.hear(number)
 
     def dies(self, number: int) -> None:
-        """It ends."""
+        """Let an engine exit."""
         self.children[number].finished = True
         self.hear(number)
 
     def hear(self, number: int) -> None:
-        """Control hears of it."""
+        """Let control process an engine's messages."""
         child = self.children[number]
         for engine in list(self.engines._engines):
             if engine.child is child:  # type: ignore[comparison-overlap]
                 self.engines._receive(engine)
 
     def takes(self, number: int, why: str = "died", info: StreamInfo = CARD) -> None:
-        """That one goes on where another one stopped."""
+        """Let an engine take over where another one stopped."""
         self.says(number, took=asdict(info), why=why, lost=info is CLOCK)
 
 
@@ -119,7 +119,7 @@ def test_a_standby_comes_after_the_start_and_again_after_each_takeover(desk: Des
     stage.wait(FIRST_PAUSE)
     stage.wait(60.0)
     assert stage.roles() == ["first", "standby"]
-    # It opens the device that was found, whatever the settings left open.
+    # It opens the device that was found, even if the settings named none.
     assert stage.children[1].request["device"] == "card (ALSA)"
     assert stage.engines.readings()["standby"] == "none"
     stage.says(1, standby="running")
@@ -132,7 +132,7 @@ def test_a_standby_comes_after_the_start_and_again_after_each_takeover(desk: Des
     assert stage.roles() == ["first", "standby", "standby"]
 
 
-def test_where_nobody_is_ready_another_one_is_started_at_once(desk: Desk) -> None:
+def test_without_a_standby_a_dead_engine_is_replaced_at_once(desk: Desk) -> None:
     stage = Stage(desk, standby="off")
     stage.wait(60.0)
     assert stage.roles() == ["first"]
@@ -144,7 +144,7 @@ def test_where_nobody_is_ready_another_one_is_started_at_once(desk: Desk) -> Non
     assert stage.roles() == ["first", "standby"]
 
 
-def test_a_lost_device_is_looked_for_until_it_is_found(desk: Desk) -> None:
+def test_a_lost_device_is_searched_for_until_it_is_found(desk: Desk) -> None:
     stage = Stage(desk)
     stage.wait(FIRST_PAUSE)
     stage.takes(1, "device", CLOCK)
@@ -158,7 +158,7 @@ def test_a_lost_device_is_looked_for_until_it_is_found(desk: Desk) -> None:
     assert stage.roles()[-1] == "standby"
 
 
-def test_nobody_plays_while_the_device_is_waited_for(desk: Desk) -> None:
+def test_no_engine_plays_while_waiting_for_the_device(desk: Desk) -> None:
     stage = Stage(desk, device_lost="wait")
     stage.wait(FIRST_PAUSE)
     stage.says(1, lost="device")
@@ -168,7 +168,7 @@ def test_nobody_plays_while_the_device_is_waited_for(desk: Desk) -> None:
     assert stage.roles() == ["first", "standby", "search"]
 
 
-def test_a_standby_that_ends_with_its_last_words_still_has_the_device_looked_for(
+def test_the_device_is_searched_for_after_a_standby_reports_its_loss_and_exits(
     desk: Desk,
 ) -> None:
     stage = Stage(desk, device_lost="wait")
@@ -183,7 +183,7 @@ def test_a_standby_that_ends_with_its_last_words_still_has_the_device_looked_for
     assert stage.told == ["device", ("card (ALSA)", "found")]
 
 
-def test_alone_a_device_that_stands_still_is_seen_by_control(desk: Desk) -> None:
+def test_control_notices_a_stalled_device_when_there_is_no_standby(desk: Desk) -> None:
     stage = Stage(desk, standby="off")
     desk.clock["callback_ns"] = round(stage.now * 1e9)
     stage.wait(STANDSTILL_SECONDS - 0.1)
@@ -193,19 +193,19 @@ def test_alone_a_device_that_stands_still_is_seen_by_control(desk: Desk) -> None
     assert stage.roles() == ["first", "search"]
 
 
-def test_engines_that_die_at_once_one_after_another_are_the_end(desk: Desk) -> None:
+def test_engines_that_keep_dying_early_end_the_server(desk: Desk) -> None:
     stage = Stage(desk)
     stage.wait(FIRST_PAUSE)
     for number in range(1, MAX_DEATHS + 2):
         assert not stage.engines.failed
         stage.takes(number)
-        stage.wait(SHORT_SECONDS / 2)  # no time for a standby
+        stage.wait(SHORT_SECONDS / 2)  # too short for a standby
         stage.dies(number)
         stage.wait(0.0)
     assert "in a row" in stage.engines.failed
 
 
-def test_one_that_has_lived_counts_from_the_beginning(desk: Desk) -> None:
+def test_an_engine_that_has_lived_longer_resets_the_death_count(desk: Desk) -> None:
     stage = Stage(desk)
     stage.wait(FIRST_PAUSE)
     for number in range(1, 4 * MAX_DEATHS):
@@ -216,7 +216,7 @@ def test_one_that_has_lived_counts_from_the_beginning(desk: Desk) -> None:
     assert not stage.engines.failed
 
 
-def test_standbys_that_fail_are_tried_ever_more_rarely(desk: Desk) -> None:
+def test_failing_standbys_are_restarted_with_back_off(desk: Desk) -> None:
     stage = Stage(desk)
     stage.wait(FIRST_PAUSE)
     pauses = []
@@ -228,21 +228,21 @@ def test_standbys_that_fail_are_tried_ever_more_rarely(desk: Desk) -> None:
         pauses.append(stage.now - begin)
     assert pauses[:4] == pytest.approx([0.5, 1.0, 2.0, 4.0])
     assert pauses[-1] == MAX_PAUSE
-    # One that was ready once is a good one.
+    # A standby that was ready once resets the back-off.
     stage.says(9, standby="running")
     stage.dies(9)
     stage.wait(AGAIN_PAUSE)
     assert len(stage.children) == 11
 
 
-def test_a_device_that_does_not_open_is_an_error(desk: Desk) -> None:
+def test_a_device_that_cannot_be_opened_raises_an_error(desk: Desk) -> None:
     stage = Stage(desk)
     with pytest.raises(DeviceError, match="no such card"):
         stage.engines.started({"error": "no such card"})
 
 
 class Asked:
-    """Somebody who wants another buffer size, on a stage with a standby."""
+    """A request for another buffer size, in a pool with a standby."""
 
     def __init__(self, desk: Desk) -> None:
         self.stage = Stage(desk)
@@ -262,7 +262,9 @@ BIG = StreamInfo("pyaudio", "card (ALSA)", 44100.0, 1024, 0.02)
 
 
 @pytest.mark.parametrize("beside", [BIG, None])
-def test_another_size_is_that_of_all_later_engines(desk: Desk, beside: StreamInfo | None) -> None:
+def test_a_new_buffer_size_applies_to_all_later_engines(
+    desk: Desk, beside: StreamInfo | None
+) -> None:
     asked = Asked(desk)
     stage = asked.stage
     assert stage.roles()[2] == "resize" and stage.children[2].request["buffer_size"] == 1024
@@ -270,7 +272,7 @@ def test_another_size_is_that_of_all_later_engines(desk: Desk, beside: StreamInf
         stage.engines.resizing.begin(64, lambda *_: None, lambda _: None)
     assert not stage.children[1].ended and asked.said == []
     asked.prepared(beside)
-    # Before it is done it is said, and the standby is gone: it would take this for an end.
+    # The change is announced beforehand; the standby is gone, as it would take this for a crash.
     assert asked.said == [("soon", 1024, True)] and stage.children[1].ended
     assert stage.children[2].heard == [{"go": 1}] and not stage.children[0].ended
     if beside is None:
@@ -279,7 +281,7 @@ def test_another_size_is_that_of_all_later_engines(desk: Desk, beside: StreamInf
     stage.takes(2, "resized", BIG)
     assert asked.said[1:] == [(1024, 3.0)] and stage.told == [("card (ALSA)", "resized")]
     assert stage.engines.pids() == {"engine": 1003}
-    # What the old one has given to the device is still heard.
+    # The device still plays the last blocks of the old engine.
     assert stage.children[0].ended == (beside is None)
     stage.wait(AGAIN_PAUSE)
     assert stage.roles()[3:] == ["standby"] and stage.children[3].request["buffer_size"] == 1024
@@ -288,7 +290,7 @@ def test_another_size_is_that_of_all_later_engines(desk: Desk, beside: StreamInf
     assert stage.engines.to_state()["info"]["buffer_size"] == 1024
 
 
-def test_a_size_that_is_refused_stays_as_it_was(desk: Desk) -> None:
+def test_a_refused_buffer_size_leaves_the_old_one(desk: Desk) -> None:
     asked = Asked(desk)
     asked.prepared(None)
     asked.stage.takes(2, "resized", CARD)
@@ -297,7 +299,7 @@ def test_a_size_that_is_refused_stays_as_it_was(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("how", ["dies", "hangs", "device"])
-def test_where_it_does_not_come_to_that_it_plays_on(desk: Desk, how: str) -> None:
+def test_playback_continues_when_a_buffer_size_change_fails(desk: Desk, how: str) -> None:
     asked = Asked(desk)
     stage = asked.stage
     if how == "dies":
@@ -317,7 +319,7 @@ def test_where_it_does_not_come_to_that_it_plays_on(desk: Desk, how: str) -> Non
     assert asked.said[1:] == [] and stage.engines.frames == 256
 
 
-def test_one_that_dies_with_its_turn_is_followed_by_another(desk: Desk) -> None:
+def test_an_engine_that_dies_right_after_taking_over_is_replaced(desk: Desk) -> None:
     asked = Asked(desk)
     asked.prepared(BIG)
     desk.lease["owner"] = 3
@@ -328,7 +330,7 @@ def test_one_that_dies_with_its_turn_is_followed_by_another(desk: Desk) -> None:
     assert asked.stage.engines.pids() == {"engine": 1004}
 
 
-def test_one_that_is_ended_does_not_get_its_turn(desk: Desk) -> None:
+def test_a_removed_engine_does_not_take_over(desk: Desk) -> None:
     asked = Asked(desk)
     asked.prepared(BIG)
     desk.lease["wanted"] = 3
@@ -336,7 +338,7 @@ def test_one_that_is_ended_does_not_get_its_turn(desk: Desk) -> None:
     assert int(desk.lease["wanted"]) == 0 and not asked.stage.children[0].ended
 
 
-def test_the_size_that_there_is_costs_nothing(desk: Desk) -> None:
+def test_requesting_the_current_buffer_size_starts_no_engine(desk: Desk) -> None:
     stage, said = Stage(desk), []
     stage.engines.resizing.begin(256, lambda *done: said.append(done), lambda _: None)
     assert said == [(256, 0.0)] and stage.roles() == ["first"]

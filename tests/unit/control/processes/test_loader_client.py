@@ -1,4 +1,4 @@
-"""The loader's keeper: who is to blame for a death, and what the next loader is told."""
+"""The loader client: blame for a dead loader, and the requests to its successor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from crowdstream.desk.constants import PAGE_BYTES
 
 
 class FakeChild:
-    """A loader process that says and does what the test says."""
+    """A fake loader process controlled by the test."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -75,7 +75,7 @@ class FakeChild:
 
 
 class Stage:
-    """A keeper with fake loaders, on a clock that the test moves."""
+    """A loader client with fake loaders and a manual clock."""
 
     def __init__(self) -> None:
         self.time = 100.0
@@ -101,18 +101,18 @@ class Stage:
         return self.made[-1]
 
     def turn(self, seconds: float = 0.01) -> None:
-        """Time passes; control hears and looks after things."""
+        """Let time pass; control processes messages and supervises."""
         self.time += seconds
         self.hearing.wait(0)
         self.loading.tick()
 
     def load(self, number: int, path: str) -> None:
-        """A track is loaded, and opened."""
+        """Load and open a track."""
         request = {"do": "load", "track": number, "stems": [(number, path)], "cue": 0.0}
         self.loading.send(request)
 
     def opened(self, number: int, streamed: bool = True) -> None:
-        """The loader has opened it, and will stream it unless told otherwise."""
+        """The loader has opened a track, streamed by default."""
         self.child.say(
             event="opened", track=number, frames=1000, streamed=streamed, channels=[2],
             files=[(1, 2)],
@@ -120,13 +120,13 @@ class Stage:
         self.turn()
 
     def busy(self, number: int) -> None:
-        """The loader reads this track's file."""
+        """The loader is reading this track's file."""
         record = self.desk.loader
         record["since_ns"] += 1
         record["source"], record["busy"] = number, number
 
     def dies(self, status: int | None) -> None:
-        """The loader ends."""
+        """The loader exits."""
         self.child.die(status)
         self.turn()
 
@@ -135,7 +135,7 @@ class Stage:
         return [entry for entry in self.heard if entry["event"] == event]
 
     def dones(self) -> list[Any]:
-        """What the latest loader was asked to do, by name and track."""
+        """Requests to the latest loader, by name and track."""
         return [(r["do"], r.get("track")) for r in self.child.requests if r["do"] != "ping"]
 
 
@@ -156,7 +156,7 @@ def song(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("status", [-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, 1, 134])
-def test_a_crash_while_a_file_is_opened_makes_it_bad_at_once(
+def test_a_crash_while_opening_a_file_quarantines_it_at_once(
     stage: Stage, song: str, status: int
 ) -> None:
     stage.load(1, "/other.wav")
@@ -180,7 +180,7 @@ def test_a_crash_while_a_file_is_opened_makes_it_bad_at_once(
     assert ("load", 4) in stage.dones()
 
 
-def test_what_streams_is_broken_by_a_crash_and_not_read_again(stage: Stage, song: str) -> None:
+def test_a_crash_breaks_a_streamed_track_which_is_not_read_again(stage: Stage, song: str) -> None:
     stage.load(1, song)
     stage.opened(1)
     stage.busy(1)
@@ -193,7 +193,7 @@ def test_what_streams_is_broken_by_a_crash_and_not_read_again(stage: Stage, song
 
 
 @pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM, 0, -signal.SIGHUP])
-def test_a_kill_from_outside_blames_a_file_only_the_second_time(
+def test_an_outside_kill_quarantines_a_file_only_the_second_time(
     stage: Stage, song: str, status: int
 ) -> None:
     stage.load(1, song)
@@ -208,7 +208,9 @@ def test_a_kill_from_outside_blames_a_file_only_the_second_time(
     assert stage.dones() == [("adopted", None)]
 
 
-def test_two_kills_far_apart_or_of_different_files_are_chance(song: str, tmp_path: Path) -> None:
+def test_kills_far_apart_or_on_different_files_quarantine_nothing(
+    song: str, tmp_path: Path
+) -> None:
     now = [0.0]
     blame = FileQuarantine(lambda: now[0])
     other = tmp_path / "other.wav"
@@ -223,24 +225,24 @@ def test_two_kills_far_apart_or_of_different_files_are_chance(song: str, tmp_pat
     assert blame.count == 1
 
 
-def test_a_file_that_can_not_be_looked_at_is_remembered_too() -> None:
+def test_a_file_that_cannot_be_inspected_is_quarantined_too() -> None:
     blame = FileQuarantine(lambda: 0.0)
     assert blame.judge("/no/such\nfile", -11, False)
     assert "\\n" in (blame.reason("/no/such\nfile") or "")
     assert blame.reason("/another") is None
 
 
-def test_a_loader_that_dies_before_it_did_anything_blames_nobody(stage: Stage, song: str) -> None:
+def test_a_loader_that_dies_before_reading_quarantines_nothing(stage: Stage, song: str) -> None:
     stage.load(1, song)
     stage.busy(1)
     stage.dies(-signal.SIGKILL)
-    stage.dies(-signal.SIGKILL)  # the desk still says what the one before was busy with
+    stage.dies(-signal.SIGKILL)  # the desk still names the file of the previous loader
     assert stage.said("failed") == []
     stage.turn(1.0)
     assert stage.dones() == [("adopted", None), ("load", 1)]
 
 
-def test_what_is_streamed_is_adopted_first(stage: Stage) -> None:
+def test_streamed_tracks_are_adopted_first(stage: Stage) -> None:
     for number, streamed in ((1, False), (2, True), (3, False), (4, True)):
         stage.load(number, f"/{number}.wav")
         stage.opened(number, streamed)
@@ -248,7 +250,9 @@ def test_what_is_streamed_is_adopted_first(stage: Stage) -> None:
     assert [track for do, track in stage.dones() if do == "adopt"] == [2, 4, 1, 3]
 
 
-def test_a_hang_is_ended_and_its_file_is_bad_but_a_stall_is_not(stage: Stage, song: str) -> None:
+def test_a_hang_is_killed_and_its_file_quarantined_but_a_stall_is_not(
+    stage: Stage, song: str
+) -> None:
     stage.load(1, song)
     stage.busy(1)
     for _ in range(5):
@@ -260,11 +264,13 @@ def test_a_hang_is_ended_and_its_file_is_bad_but_a_stall_is_not(stage: Stage, so
             break
     assert stage.child.killed
     stage.dies(-signal.SIGKILL)
-    assert "nothing came of reading it" in stage.said("failed")[0]["reason"]
+    assert "reading it made no progress" in stage.said("failed")[0]["reason"]
     assert len(stage.made) == 2
 
 
-def test_what_makes_progress_or_answers_is_not_hung(stage: Stage, song: str) -> None:
+def test_a_loader_that_makes_progress_or_answers_pings_is_not_killed(
+    stage: Stage, song: str
+) -> None:
     stage.load(1, song)
     for _ in range(4 * int(HANG_SECONDS)):
         stage.busy(1)  # as a long decode does now and then
@@ -281,7 +287,7 @@ def test_what_makes_progress_or_answers_is_not_hung(stage: Stage, song: str) -> 
     assert stage.child.killed, "it does not answer, though it reads nothing"
 
 
-def test_a_pause_of_control_itself_is_no_hang(stage: Stage, song: str) -> None:
+def test_a_pause_of_control_is_not_taken_for_a_hang_of_the_loader(stage: Stage, song: str) -> None:
     stage.load(1, song)
     stage.busy(1)
     stage.turn(3600.0)
@@ -289,7 +295,7 @@ def test_a_pause_of_control_itself_is_no_hang(stage: Stage, song: str) -> None:
     assert not stage.child.killed
 
 
-def test_deaths_without_a_culprit_come_with_longer_and_longer_pauses(stage: Stage) -> None:
+def test_deaths_without_a_culprit_are_restarted_with_back_off(stage: Stage) -> None:
     stage.load(1, "/song.wav")
     stage.opened(1)
     pauses = []
@@ -311,7 +317,7 @@ def test_deaths_without_a_culprit_come_with_longer_and_longer_pauses(stage: Stag
     assert len(stage.made) == number + 1
 
 
-def test_what_is_asked_for_meanwhile_is_not_lost(stage: Stage) -> None:
+def test_requests_while_the_loader_is_down_are_not_lost(stage: Stage) -> None:
     stage.refuse = True
     stage.dies(-9)
     stage.load(1, "/song.wav")
@@ -324,7 +330,9 @@ def test_what_is_asked_for_meanwhile_is_not_lost(stage: Stage) -> None:
     assert [event["track"] for event in stage.said("unloaded")] == [2]
 
 
-def test_last_words_are_heard_before_the_verdict(stage: Stage, song: str) -> None:
+def test_a_dying_loaders_last_events_are_processed_before_blaming_a_file(
+    stage: Stage, song: str
+) -> None:
     stage.load(1, song)
     stage.busy(1)
     stage.child.events.append(
@@ -335,7 +343,7 @@ def test_last_words_are_heard_before_the_verdict(stage: Stage, song: str) -> Non
     assert len(stage.said("broken")) == 1
 
 
-def test_a_loader_that_only_closed_its_output_is_ended(stage: Stage) -> None:
+def test_a_loader_that_only_closed_its_output_is_killed(stage: Stage) -> None:
     stage.dies(None)
     assert len(stage.made) == 1, "never two at once: they would share the pages"
     stage.turn(1.0)
@@ -345,7 +353,7 @@ def test_a_loader_that_only_closed_its_output_is_ended(stage: Stage) -> None:
     assert len(stage.made) == 2
 
 
-def test_another_control_knows_from_notes_what_the_loader_had(stage: Stage, song: str) -> None:
+def test_a_new_control_process_restores_the_loaders_tracks(stage: Stage, song: str) -> None:
     stage.load(1, "/one.wav")
     stage.opened(1)
     stage.load(2, song)

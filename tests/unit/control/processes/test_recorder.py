@@ -1,4 +1,4 @@
-"""What /record/... does: names, places, frames, and what is told when it goes wrong."""
+"""The /record commands: names, folders, frames, and reports of failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.server import until
 
 
 class InProcess:
-    """The recorder without a process of its own: it works when control listens."""
+    """The recorder without a process: it works when control reads its messages."""
 
     def __init__(self, desk: Desk) -> None:
         self.finished = False
@@ -37,7 +37,7 @@ class InProcess:
             self.recorder.handle(message)
 
     def push(self) -> None:
-        """Nothing waits."""
+        """Nothing is queued."""
 
     def read(self) -> list[dict[str, Any]]:
         if self.finished:
@@ -73,7 +73,7 @@ def rig(make: Callable[..., Rig]) -> Rig:
 
 
 def done(rig: Rig, address: str) -> dict[str, int]:
-    """Name and frames of all files that `/done` told of for this address."""
+    """Name and frames of all files in `/done` replies for this address."""
     heard = [values for values in rig.heard("/done") if values[0] == address]
     return {Path(path).name: frames for _, path, frames in heard}
 
@@ -137,12 +137,14 @@ def test_each_deck_and_stem_gets_a_file_of_its_own(rig: Rig, tmp_path: Path) -> 
         assert soundfile.info(tmp_path / name).frames == length
 
 
-def test_bundles_begin_and_end_it_on_their_frame(rig: Rig, tmp_path: Path, numbers: str) -> None:
+def test_bundles_start_and_stop_a_recording_on_their_frame(
+    rig: Rig, tmp_path: Path, numbers: str
+) -> None:
     rig.send("/deck/A/load", numbers)
     rig.send("/deck/A/play")
     rig.raw(bundle(0.7, build("/record/start", (str(tmp_path / "a.wav"), "float"))))
     rig.raw(bundle(1.2, build("/record/stop", ())))
-    # The next file goes on where this one ends.
+    # The next file begins where this one ends.
     rig.raw(bundle(1.2, build("/record/start", (str(tmp_path / "b.wav"), "float"))))
     rig.raw(bundle(1.5, build("/record/stop", ())))
     rig.seconds(2)
@@ -156,7 +158,7 @@ def test_bundles_begin_and_end_it_on_their_frame(rig: Rig, tmp_path: Path, numbe
     assert not rig.fails() and not rig.heard("/late")
 
 
-def test_a_start_that_comes_late_says_by_how_much(rig: Rig, tmp_path: Path) -> None:
+def test_a_late_start_reports_its_delay(rig: Rig, tmp_path: Path) -> None:
     rig.seconds(1)
     rig.raw(bundle(0.5, build("/record/start", (str(tmp_path / "a.wav"),))))
     rig.seconds(0.5)
@@ -184,7 +186,7 @@ def test_a_start_that_comes_late_says_by_how_much(rig: Rig, tmp_path: Path) -> N
         (("{}/a.wav", "stems"), "no deck has a track"),
         (("{}",), "it is a folder"),
         (("{}/none/a.wav",), "there is no such folder"),
-        (("{}/there.wav",), "it exists, and a recording never overwrites"),
+        (("{}/there.wav",), "it exists, and recordings never overwrite files"),
         (("{}/there",), "it exists"),
         (("{}/link.wav",), "it exists"),
         (("{}/there.wav/x.wav",), "Not a directory"),
@@ -192,7 +194,7 @@ def test_a_start_that_comes_late_says_by_how_much(rig: Rig, tmp_path: Path) -> N
         (("{}/" + "x" * 300 + ".wav",), "name too long"),
     ],
 )
-def test_what_cannot_be_recorded_is_refused_with_the_reason(
+def test_invalid_recordings_are_refused_with_the_reason(
     rig: Rig, tmp_path: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     (tmp_path / "there.wav").write_text("mine")
@@ -209,13 +211,13 @@ def test_what_cannot_be_recorded_is_refused_with_the_reason(
     assert (tmp_path / "there.wav").read_text() == "mine"
 
 
-def test_one_recording_at_a_time(rig: Rig, tmp_path: Path) -> None:
+def test_only_one_recording_runs_at_a_time(rig: Rig, tmp_path: Path) -> None:
     rig.send("/record/stop")
     assert rig.fails() == ["/record/stop nothing is being recorded"]
     rig.send("/record/start", str(tmp_path / "a.wav"))
     rig.seconds(0.1)
     rig.send("/record/start", str(tmp_path / "b.wav"))
-    assert "a.wav is being recorded: say /record/stop first" in rig.fails()[1]
+    assert "a.wav is being recorded: send /record/stop first" in rig.fails()[1]
     finish(rig)
     rig.send("/record/start", str(tmp_path / "b.wav"))
     rig.seconds(0.1)
@@ -256,7 +258,7 @@ def test_recordings_stay_in_their_folders(
     assert not recorded(media, "i.wav")
 
 
-def test_a_full_disk_is_told_at_once_and_the_music_goes_on(
+def test_a_full_disk_is_reported_at_once_and_playback_continues(
     rig: Rig, tmp_path: Path, numbers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "Disk", FullDisk)
@@ -271,7 +273,7 @@ def test_a_full_disk_is_told_at_once_and_the_music_goes_on(
     until(failed)
     assert rig.heard("/record/failed") == [
         (str(tmp_path / "a.wav"), "No space left on device")
-    ] * 2  # to the subscriber and to the starter
+    ] * 2  # to the subscriber and to the client that started it
     assert rig.status()["recording"] == 0
     rig.send("/record/stop")
     assert rig.fails() == ["/record/stop nothing is being recorded"]
@@ -283,7 +285,7 @@ def test_a_full_disk_is_told_at_once_and_the_music_goes_on(
     assert np.array_equal(samples, rig.out[begin : begin + len(samples)])  # 16-bit stems, exact
 
 
-def test_a_file_that_can_not_grow_further_is_continued_in_another(
+def test_a_recording_continues_in_another_file_at_the_maximum_file_size(
     rig: Rig, tmp_path: Path, numbers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -319,7 +321,7 @@ def test_a_file_that_can_not_grow_further_is_continued_in_another(
     assert not rig.fails() and not rig.heard("/record/failed")
 
 
-def test_lost_frames_are_told(rig: Rig, tmp_path: Path) -> None:
+def test_lost_frames_are_reported(rig: Rig, tmp_path: Path) -> None:
     rig.send("/record/start", str(tmp_path / "a.wav"))
     rig.seconds(0.1)
     tick, rig.core.recordings.tick = rig.core.recordings.tick, lambda: None  # type: ignore[method-assign]
@@ -333,7 +335,7 @@ def test_lost_frames_are_told(rig: Rig, tmp_path: Path) -> None:
     assert rig.status()["record_lost"] in (0, lost)
 
 
-def test_a_recorder_that_dies_is_told_and_replaced(rig: Rig, tmp_path: Path) -> None:
+def test_a_dead_recorder_is_reported_and_replaced(rig: Rig, tmp_path: Path) -> None:
     rig.send("/record/start", str(tmp_path / "a.wav"), "decks")
     rig.seconds(0.1)
     process = rig.core.recordings._process
@@ -352,7 +354,7 @@ def test_a_recorder_that_dies_is_told_and_replaced(rig: Rig, tmp_path: Path) -> 
     assert "b.wav" in finish(rig)
 
 
-def test_a_recorder_that_cannot_be_started_is_a_reason(rig: Rig, tmp_path: Path) -> None:
+def test_a_recorder_that_cannot_be_started_refuses_the_recording(rig: Rig, tmp_path: Path) -> None:
     def refuse(_desk: Desk) -> InProcess:
         raise ChildError("no process for the recorder: Resource temporarily unavailable")
 

@@ -1,4 +1,4 @@
-"""Values come back to controllers under the addresses that they send them to."""
+"""Values are sent back to controllers under the addresses that set them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Said = tuple[Any, ...]
 
 
 def fed(rig: Rig, who: Any = DESK) -> list[Said]:
-    """Values that somebody was sent since this was asked last: addresses and arguments."""
+    """Values sent to a client since the last call: addresses and arguments."""
     rig.seconds(2 * TURN_SECONDS)
     said = [(address, *values) for sender, address, values in rig.answers.said
             if sender == who and address.split("/")[1] in ("deck", "mix", "bus", "clock", "dj")]
@@ -46,13 +46,13 @@ def deck(rig: Rig, tmp_path: Path) -> Rig:
 
 @pytest.fixture
 def desk(deck: Rig) -> Rig:
-    """A rig whose `DESK` gets feedback, and has what it gets at first."""
+    """A rig whose `DESK` is subscribed to feedback and has received the initial values."""
     deck.send("/feedback")
     fed(deck)
     return deck
 
 
-def test_the_state_comes_first_and_then_what_changes_whoever_changes_it(deck: Rig) -> None:
+def test_feedback_starts_with_all_values_and_continues_with_changes_by_anyone(deck: Rig) -> None:
     deck.send("/deck/A/level", 0.5)
     deck.send("/feedback", 1)
     assert deck.heard("/done")[-1] == ("/feedback", 0, MAX_SUBSCRIBERS)
@@ -99,7 +99,7 @@ CHANGES: list[tuple[Said, list[Said]]] = [
 
 
 @pytest.mark.parametrize(("command", "values"), CHANGES, ids=[one[0][0] for one in CHANGES])
-def test_each_value_comes_back_under_its_address_and_not_to_one_who_wants_no_echo(
+def test_each_value_is_sent_under_its_address_but_not_echoed_when_unwanted(
     desk: Rig, command: Said, values: list[Said]
 ) -> None:
     desk.send("/feedback", 1, 0, sender=PHONE)
@@ -109,7 +109,7 @@ def test_each_value_comes_back_under_its_address_and_not_to_one_who_wants_no_ech
     assert fed(desk, PHONE) == []
 
 
-def test_effects_come_back_slot_by_slot(desk: Rig) -> None:
+def test_effects_are_sent_slot_by_slot(desk: Rig) -> None:
     desk.send("/mix/fx/insert", 1, "echo")
     found = fed(desk)
     assert ("/mix/fx/on", 1, 1) in found
@@ -119,7 +119,7 @@ def test_effects_come_back_slot_by_slot(desk: Rig) -> None:
     assert sorted(fed(desk)) == [("/mix/fx/mix", 1, 0.5), ("/mix/fx/set", 1, "feedback", 0.25)]
 
 
-def test_play_goes_out_when_the_track_ends(desk: Rig) -> None:
+def test_play_is_reset_when_the_track_ends(desk: Rig) -> None:
     desk.send("/feedback", 1, 0)
     fed(desk)
     desk.send("/deck/A/play")
@@ -128,28 +128,28 @@ def test_play_goes_out_when_the_track_ends(desk: Rig) -> None:
     assert fed(desk) == [("/deck/A/play", 0)], "nobody has stopped it"
 
 
-def test_what_somebody_else_sets_in_the_same_moment_is_sent(desk: Rig) -> None:
+def test_a_simultaneous_change_by_another_client_is_sent(desk: Rig) -> None:
     desk.send("/feedback", 1, 0)
     fed(desk)
     desk.send("/deck/A/level", 0.5)
     desk.send("/deck/A/level", 0.75, sender=PHONE)
     assert fed(desk) == [("/deck/A/level", 0.75)]
     desk.send("/deck/A/level", 0.5)
-    desk.send("/deck/A/level", 0.75, sender=PHONE)  # as it was: the fader of DESK is not
+    desk.send("/deck/A/level", 0.75, sender=PHONE)  # unchanged, but the fader of DESK differs
     assert fed(desk) == [("/deck/A/level", 0.75)]
     desk.send("/deck/A/level", 0.75, sender=PHONE)
     desk.send("/deck/A/level", 0.25)
     assert fed(desk) == []
 
 
-def test_a_fader_that_was_refused_is_sent_where_it_should_be(desk: Rig) -> None:
+def test_a_refused_fader_is_corrected(desk: Rig) -> None:
     desk.send("/feedback", 1, 0)
     fed(desk)
     desk.send("/deck/a/level", 9.0)
     assert fed(desk) == [("/deck/A/level", 1.0)]
 
 
-def test_addresses_are_chosen_by_patterns_and_what_is_above_them(deck: Rig) -> None:
+def test_addresses_are_selected_by_patterns_and_by_their_parents(deck: Rig) -> None:
     deck.send("/feedback", 1, 1, "/deck/*/level", "/deck/A/stem")
     assert {said[0] for said in fed(deck)} == {
         *(f"/deck/{letter}/level" for letter in "ABCD"),
@@ -167,7 +167,7 @@ def test_addresses_are_chosen_by_patterns_and_what_is_above_them(deck: Rig) -> N
     assert fed(deck) == [("/deck/D/level", 0.25)], "the failed command has changed nothing"
 
 
-def test_a_flood_comes_back_as_its_newest_value(desk: Rig) -> None:
+def test_a_flood_is_reduced_to_its_newest_value(desk: Rig) -> None:
     for number in range(500):
         desk.send("/deck/A/level", number / 1000)
     assert fed(desk) == [("/deck/A/level", pytest.approx(0.499))]
@@ -186,7 +186,7 @@ def test_a_flood_comes_back_as_its_newest_value(desk: Rig) -> None:
     assert looks <= 1, "however many commands come, it is looked once in a while"
 
 
-def test_several_values_come_in_bundles_for_at_once_as_long_as_a_packet_may_be(
+def test_several_values_are_packed_in_immediate_bundles_up_to_the_packet_size(
     deck: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[bytes] = []
@@ -204,7 +204,7 @@ def test_several_values_come_in_bundles_for_at_once_as_long_as_a_packet_may_be(
     assert sent == [build("/mix/level", (0.5,))]
 
 
-def test_it_ends_when_that_is_asked_for(desk: Rig) -> None:
+def test_feedback_ends_on_request(desk: Rig) -> None:
     desk.send("/feedback", 0)
     desk.send("/mix/level", 0.5)
     assert fed(desk) == []
@@ -212,7 +212,7 @@ def test_it_ends_when_that_is_asked_for(desk: Rig) -> None:
     assert ("/mix/level", 0.5) in fed(desk)
 
 
-def test_strangers_get_none_and_there_is_room_for_so_many(rig: Rig) -> None:
+def test_untrusted_senders_get_no_feedback_and_subscribers_are_limited(rig: Rig) -> None:
     rig.send("/feedback", sender=STRANGER)
     assert len(rig.core.feedback.subscribers) == 0
     for port in range(MAX_SUBSCRIBERS + 1):
@@ -222,7 +222,7 @@ def test_strangers_get_none_and_there_is_room_for_so_many(rig: Rig) -> None:
     rig.run(4096)
 
 
-def test_it_goes_on_when_control_dies(tmp_path: Path) -> None:
+def test_feedback_continues_when_control_dies(tmp_path: Path) -> None:
     with Mortal() as rig:
         rig.send("/notify", 1, 9000)
         rig.send("/feedback", 1, 0, "/mix")
@@ -237,11 +237,11 @@ def test_it_goes_on_when_control_dies(tmp_path: Path) -> None:
         assert fed(rig, home) == [("/mix/level", 0.25)]
 
 
-# As controllers speak ------------------------------------------------------------------------
+# Messages of real controllers -------------------------------------------------------------------
 
 
 def message(address: str, tags: str, *values: Any) -> bytes:
-    """A message with just these type tags."""
+    """A message with exactly these type tags."""
     def text(word: str) -> bytes:
         raw = word.encode() + b"\0"
         return raw + b"\0" * (-len(raw) % 4)
@@ -262,8 +262,8 @@ def controller(deck: Rig) -> Iterator[Rig]:
     yield deck
 
 
-def test_as_touchosc_speaks(controller: Rig) -> None:
-    """Buttons and faders send floats from one port; what comes back goes to another one."""
+def test_feedback_works_with_messages_as_sent_by_touchosc(controller: Rig) -> None:
+    """Buttons and faders send floats from one port; feedback goes to another one."""
     home = ("127.0.0.1", 9000)
     controller.raw(message("/deck/A/play", "f", 1.0))
     controller.raw(message("/deck/A/play", "f", 0.0))
@@ -281,8 +281,8 @@ def test_as_touchosc_speaks(controller: Rig) -> None:
     assert [sender for sender, said, _ in controller.answers.said if said == "/fail"] == [home]
 
 
-def test_as_open_stage_control_speaks(controller: Rig) -> None:
-    """What belongs together comes in a bundle for at once; buttons have arguments before theirs."""
+def test_feedback_works_with_messages_as_sent_by_open_stage_control(controller: Rig) -> None:
+    """Related values arrive in an immediate bundle; arguments precede those of buttons."""
     home = ("127.0.0.1", 9000)
     controller.raw(at_once(
         message("/deck/A/send", "if", 1, 0.5), message("/deck/A/eq/low", "f", 0.5),

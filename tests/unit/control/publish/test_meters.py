@@ -25,7 +25,7 @@ def _latest(rig: Rig) -> dict[str, tuple[Any, ...]]:
     return {str(values[0]): values[1:] for values in rig.heard("/meter")}
 
 
-def test_levels_of_what_plays(rig: Rig, tone: str) -> None:
+def test_meters_show_the_levels_of_a_playing_track(rig: Rig, tone: str) -> None:
     rig.send("/meters", 20.0)
     rig.send("/deck/B/level", 0.5)
     playing(rig, tone, buffer=1100)
@@ -37,7 +37,7 @@ def test_levels_of_what_plays(rig: Rig, tone: str) -> None:
     assert not {"A", "C", "D", "cue", "B/1"} & _latest(rig).keys()
 
 
-def test_only_changes_are_sent_and_no_more_often_than_asked(rig: Rig, tone: str) -> None:
+def test_meters_are_sent_on_changes_at_the_requested_rate(rig: Rig, tone: str) -> None:
     rig.send("/meters", 10.0)
     rig.seconds(1.0)
     assert not rig.heard("/meter")
@@ -52,7 +52,7 @@ def test_only_changes_are_sent_and_no_more_often_than_asked(rig: Rig, tone: str)
     assert _latest(rig)["master"] == (FLOOR, FLOOR, FLOOR)
 
 
-def test_the_engine_measures_what_somebody_wants(rig: Rig) -> None:
+def test_the_engine_measures_only_for_subscribers(rig: Rig) -> None:
     def on() -> tuple[int, bool]:
         return int(rig.desk.metering["on"]), bool(rig.desk.taps["on"][TAP_STEM:].all())
 
@@ -67,7 +67,7 @@ def test_the_engine_measures_what_somebody_wants(rig: Rig) -> None:
     assert len(rig.heard("/done")) == 4
 
 
-def test_rates_that_are_none(rig: Rig) -> None:
+def test_invalid_rates_are_refused(rig: Rig) -> None:
     for rate in (-1.0, 0.5, 61.0):
         rig.send("/meters", rate)
     rig.send("/meters", 10.0, "drums")
@@ -75,7 +75,7 @@ def test_rates_that_are_none(rig: Rig) -> None:
     assert int(rig.desk.metering["on"]) == 0
 
 
-def test_each_stem_of_a_deck(rig: Rig, tmp_path: Path) -> None:
+def test_each_stem_of_a_deck_has_a_meter(rig: Rig, tmp_path: Path) -> None:
     wave = 0.1 * np.sin(2 * np.pi * 997 * np.arange(4 * RATE) / RATE)
     (tmp_path / "track").mkdir()
     for name, level in (("drums", 1.0), ("bass", 0.1)):

@@ -1,4 +1,4 @@
-"""A client that listens on another port than it sends from names it."""
+"""A client names the port on which it listens if it differs from its source port."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STRANGER = ("192.0.2.7", 50000)
 
 
 def told(rig: Rig, who: Any) -> list[str]:
-    """Addresses of what somebody was told."""
+    """Addresses of the messages sent to a client."""
     return [said for sender, said, _ in rig.answers.said if sender == who]
 
 
-def test_all_answers_and_subscriptions_go_to_the_port_that_was_named(rig: Rig, steady: str) -> None:
+def test_replies_and_subscriptions_go_to_the_named_port(rig: Rig, steady: str) -> None:
     rig.send("/notify", 1, 9000)
     for command in (("/watch", 1), ("/meters", 10.0), ("/feedback",), ("/status",), ("/nothing",),
                     ("/clock/ticks", 1), ("/deck/A/load", steady), ("/deck/A/play",)):
@@ -31,7 +31,7 @@ def test_all_answers_and_subscriptions_go_to_the_port_that_was_named(rig: Rig, s
     assert not told(rig, ME)
 
 
-def test_a_client_that_starts_again_takes_up_its_place(rig: Rig) -> None:
+def test_a_restarted_client_resumes_its_subscriptions(rig: Rig) -> None:
     for port in (50000, 50001, 50002):
         rig.send("/notify", 1, 9000, sender=("127.0.0.1", port))
         rig.send("/watch", 1, sender=("127.0.0.1", port))
@@ -41,7 +41,7 @@ def test_a_client_that_starts_again_takes_up_its_place(rig: Rig) -> None:
     assert told(rig, HOME).count("/changed") == 1
 
 
-def test_what_was_subscribed_before_moves_to_another_port(rig: Rig) -> None:
+def test_existing_subscriptions_move_to_the_named_port(rig: Rig) -> None:
     rig.send("/notify", 1)
     rig.send("/watch", 1)
     rig.send("/notify", 1, 9000)
@@ -53,7 +53,7 @@ def test_what_was_subscribed_before_moves_to_another_port(rig: Rig) -> None:
     assert told(rig, ("127.0.0.1", 9001)) == ["/done", "/event"]
 
 
-def test_with_0_answers_go_to_where_it_sends_from_again(rig: Rig) -> None:
+def test_port_0_restores_the_source_port(rig: Rig) -> None:
     rig.send("/notify", 1, 9000)
     rig.send("/notify", 0)
     assert told(rig, HOME) == ["/done", "/done"]
@@ -62,7 +62,7 @@ def test_with_0_answers_go_to_where_it_sends_from_again(rig: Rig) -> None:
     assert len(rig.core.reply_ports) == 0
 
 
-def test_a_stranger_names_no_port_and_nobody_another_host(rig: Rig) -> None:
+def test_untrusted_senders_name_no_port_and_nobody_names_another_host(rig: Rig) -> None:
     rig.send("/notify", 1, 9000, sender=STRANGER)
     assert len(rig.core.reply_ports) == 0
     assert {sender for sender, _, _ in rig.answers.said} <= {STRANGER}
@@ -74,14 +74,14 @@ def test_a_stranger_names_no_port_and_nobody_another_host(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("port", [0, 53, 1023, 65536, -1, 57120])
-def test_ports_that_must_not_be_named(rig: Rig, port: int) -> None:
-    # 57120 is the server's own: it would carry out what it sends.
+def test_forbidden_ports_are_refused(rig: Rig, port: int) -> None:
+    # 57120 is the server's own port: it would execute its own messages.
     rig.send("/notify", 1, port)
     assert "port" in rig.fails()[0]
     assert len(rig.core.reply_ports) == len(rig.core.subscribers) == 0
 
 
-def test_a_client_that_sends_from_the_servers_port_on_another_machine_may_name_it() -> None:
+def test_a_client_on_another_machine_may_name_the_servers_port_number() -> None:
     ports = ReplyPorts(57120)
     assert ports.name(("192.0.2.7", 57120), 57120) == ("192.0.2.7", 57120)
     with pytest.raises(BadArgument):
@@ -90,7 +90,7 @@ def test_a_client_that_sends_from_the_servers_port_on_another_machine_may_name_i
         ports.name(None, 9000)
 
 
-def test_senders_that_are_remembered_are_bounded() -> None:
+def test_the_number_of_remembered_senders_is_limited() -> None:
     ports = ReplyPorts(57120)
     ports.name(("127.0.0.1", 2000), 9000)
     for port in range(MAX_REPLY_PORTS + 10):
@@ -99,7 +99,7 @@ def test_senders_that_are_remembered_are_bounded() -> None:
     assert len(ports) == MAX_REPLY_PORTS
 
 
-def test_the_port_is_known_when_control_has_died() -> None:
+def test_named_ports_survive_a_restart_of_control() -> None:
     with Mortal() as rig:
         rig.send("/notify", 1, 9000)
         rig.note()

@@ -1,4 +1,4 @@
-"""What a page is shown: all that a command sets is there, and only what has changed is told."""
+"""The state view for pages: it contains every value that commands set, and reports only changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.state_view_cases import CASES, ELSEWHERE, SETUP
 from tests.unit.audiofile.test_tags import chunk, text_frames, with_chunk
 from tests.unit.control.state.test_snapshotter import Mortal
 
-LOW_RATE = 8000  # so that the tracks of each of many cases are loaded soon
+LOW_RATE = 8000  # so that the tracks of many cases load quickly
 KEYS = {
     "deck.A", "deck.B", "deck.C", "deck.D", "mixer", "clock", "recording", "health", "effects",
     "waiting", "buses", "patches", "buffers", "quality", "dj",
@@ -40,7 +40,7 @@ def stems(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def loaded(stems: str, tmp_path: Path) -> Iterator[Rig]:
-    """Deck A plays a track with a grid, a loop and a hot cue; it and all else has an effect."""
+    """Deck A plays a track with a grid, a loop and a hot cue; every chain has an effect."""
     with Rig(rate=LOW_RATE, record_folder=tmp_path) as rig:
         for address, *arguments in SETUP:
             rig.send(address.replace("SONG", stems), *[
@@ -52,7 +52,7 @@ def loaded(stems: str, tmp_path: Path) -> Iterator[Rig]:
 
 
 def looked_up(picture: dict[str, Any], path: str) -> Any:
-    """What lies at a path such as `deck.A/stems/0/gain`; None where nothing does."""
+    """The value at a path such as `deck.A/stems/0/gain`; None if there is none."""
     found: Any = picture
     for part in path.split("/"):
         if isinstance(found, list):
@@ -63,7 +63,7 @@ def looked_up(picture: dict[str, Any], path: str) -> Any:
 
 
 @pytest.mark.parametrize(("address", "arguments", "path", "value"), CASES)
-def test_what_a_command_sets_is_shown(
+def test_the_view_contains_the_value_set_by_each_command(
     loaded: Rig, stems: str, address: str, arguments: tuple[Any, ...], path: str, value: Any
 ) -> None:
     rig, picture = loaded, StateView(loaded.core)
@@ -86,7 +86,7 @@ def test_what_a_command_sets_is_shown(
         assert found == value
 
 
-def test_each_command_that_changes_something_has_a_case() -> None:
+def test_every_command_with_an_effect_has_a_case() -> None:
     exact = {TABLE.find(address)[0].address for address, *_ in CASES}
     missing = [
         command.address for command in TABLE.commands
@@ -96,7 +96,7 @@ def test_each_command_that_changes_something_has_a_case() -> None:
     assert missing == []
 
 
-def test_loops_set_by_hand_left_and_come_back_to(loaded: Rig) -> None:
+def test_loops_are_shown_when_set_left_and_reentered(loaded: Rig) -> None:
     rig, picture = loaded, StateView(loaded.core)
     rig.send("/deck/A/loop/in")
     rig.seconds(0.5)
@@ -115,7 +115,7 @@ def test_loops_set_by_hand_left_and_come_back_to(loaded: Rig) -> None:
     assert shown["loop"] == [first, last] and shown["loop_left"] is None
 
 
-def test_all_keys_are_there_and_can_be_sent(loaded: Rig) -> None:
+def test_all_keys_are_present_and_serializable(loaded: Rig) -> None:
     picture = StateView(loaded.core)
     values = picture.values()
     assert set(values) == KEYS
@@ -128,7 +128,7 @@ def test_all_keys_are_there_and_can_be_sent(loaded: Rig) -> None:
     }
 
 
-def test_only_what_differs_is_told(loaded: Rig) -> None:
+def test_changes_contain_only_differences(loaded: Rig) -> None:
     rig, picture = loaded, StateView(loaded.core)
     picture.changes()
     rig.seconds(0.3)  # positions, beats and meters have moved
@@ -142,12 +142,12 @@ def test_only_what_differs_is_told(loaded: Rig) -> None:
     rig.time += HEALTH_SECONDS
     assert set(picture.changes()) == {"health"}
     rig.time += HEALTH_SECONDS
-    assert picture.changes() == {}  # nothing was counted meanwhile
+    assert picture.changes() == {}  # no counter has changed meanwhile
     picture.forget()
     assert set(picture.changes()) == KEYS
 
 
-def test_what_was_taken_back_is_not_shown(rig: Rig) -> None:
+def test_rolled_back_commands_are_not_shown(rig: Rig) -> None:
     outbox = rig.core.outbox
     mark = outbox.mark()
     outbox.add(OP_RAMP, index=RAMP_MASTER, x=0.5)
@@ -158,7 +158,7 @@ def test_what_was_taken_back_is_not_shown(rig: Rig) -> None:
     assert (shown["master_level"], shown["cue_level"]) == (1.0, 0.5)
 
 
-def test_what_is_set_now_is_shown_before_the_engine_hears_of_it(rig: Rig) -> None:
+def test_immediate_commands_are_shown_before_the_engine_receives_them(rig: Rig) -> None:
     picture = StateView(rig.core)
     picture.changes()
     rig.send("/mix/level", 0.5)
@@ -176,7 +176,7 @@ def test_what_is_set_now_is_shown_before_the_engine_hears_of_it(rig: Rig) -> Non
     assert picture.changes() == {}
 
 
-def test_what_is_set_for_later_is_shown_when_it_acts(rig: Rig) -> None:
+def test_scheduled_commands_are_shown_when_they_take_effect(rig: Rig) -> None:
     picture = StateView(rig.core)
     rig.step()
     picture.changes()
@@ -191,7 +191,7 @@ def test_what_is_set_for_later_is_shown_when_it_acts(rig: Rig) -> None:
     assert picture.changes()["mixer"]["master_level"] == 0.5
 
 
-def test_numbers_that_always_change_are_told_once_a_second(rig: Rig) -> None:
+def test_constantly_changing_values_are_sent_once_a_second(rig: Rig) -> None:
     picture = StateView(rig.core)
     times = []
     for _ in range(300):
@@ -203,7 +203,7 @@ def test_numbers_that_always_change_are_told_once_a_second(rig: Rig) -> None:
     assert min(np.diff(times)) >= HEALTH_SECONDS
 
 
-def test_a_deck_is_shown_from_the_load_on(rig: Rig, tmp_path: Path) -> None:
+def test_a_deck_is_shown_from_the_moment_of_loading(rig: Rig, tmp_path: Path) -> None:
     folder = tmp_path / "<i>"
     folder.mkdir()
     for name in ("bass", "drums"):
@@ -247,7 +247,7 @@ def test_a_deck_is_shown_from_the_load_on(rig: Rig, tmp_path: Path) -> None:
     assert (shown["state"], shown["stems"], shown["cues"]) == ("empty", [], {})
 
 
-def test_a_new_control_shows_the_same(tmp_path: Path) -> None:
+def test_a_new_control_process_shows_the_same_state(tmp_path: Path) -> None:
     path = with_chunk(
         write(tmp_path / "song.wav", level(4)), chunk(b"id3 ", text_frames(TIT2="T", TKEY="1A"))
     )
@@ -269,7 +269,7 @@ def test_a_new_control_shows_the_same(tmp_path: Path) -> None:
         assert after["deck.A"]["title"] == "T" and after["deck.A"]["state"] == "playing"
 
 
-def test_a_thinned_grid_says_the_same() -> None:
+def test_a_thinned_grid_is_equivalent() -> None:
     rng = np.random.default_rng(3)
     steady = [(float(beat), 0.1 + beat * 0.5) for beat in range(400)]
     assert len(thinned(steady, GRID_TOLERANCE)) <= 4

@@ -1,4 +1,4 @@
-"""Who is told of events: places are few, and a client may vanish without a word."""
+"""Subscriptions to events: places are limited, and clients may vanish without unsubscribing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crowdstream.control.publish.subscribers import SILENT_SECONDS
 from tests.support.offline_server import Rig
 
 
-def test_a_silent_client_gives_way_when_all_places_are_taken() -> None:
+def test_the_longest_silent_client_is_removed_when_all_places_are_taken() -> None:
     with Rig() as rig:
         clients = [("127.0.0.1", 50000 + number) for number in range(MAX_SUBSCRIBERS + 2)]
         for client in clients[:MAX_SUBSCRIBERS]:
@@ -19,20 +19,20 @@ def test_a_silent_client_gives_way_when_all_places_are_taken() -> None:
         assert rig.fails() == [f"/notify {MAX_SUBSCRIBERS} clients are subscribed already"]
         rig.time += SILENT_SECONDS + 1.0
         for client in clients[1:MAX_SUBSCRIBERS]:
-            rig.send("/version", sender=client)  # all but the first go on talking
+            rig.send("/version", sender=client)  # all but the first keep sending
         rig.send("/notify", 1, sender=newcomer)
         assert len(rig.fails()) == 1
         rig.core.tell("/event", 7)
         told = [sender for sender, address, _ in rig.answers.said if address == "/event"]
         assert newcomer in told and clients[0] not in told and len(told) == MAX_SUBSCRIBERS
-        # Its number is the one that has become free; the others are heard of often enough.
+        # It gets the number that was freed; the other clients send often enough.
         assert rig.heard("/done")[-1] == ("/notify", 0, MAX_SUBSCRIBERS)
         rig.send("/notify", 1, sender=another)
         assert len(rig.fails()) == 2
 
 
 @pytest.mark.parametrize("on", [0, 1])
-def test_a_place_that_was_given_up_is_free(on: int) -> None:
+def test_an_unsubscribed_place_is_reused(on: int) -> None:
     with Rig() as rig:
         for number in range(MAX_SUBSCRIBERS):
             rig.send("/notify", 1, sender=("127.0.0.1", 50000 + number))

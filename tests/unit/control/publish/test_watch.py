@@ -1,4 +1,4 @@
-"""Those who watch are told what anybody does, in order, and not drowned by a flood."""
+"""Watchers receive every client's changes in order, and are not flooded."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ STRANGER = ("192.0.2.7", 50000)
 
 
 def told(rig: Rig, who: Any = ME) -> list[tuple[Any, ...]]:
-    """What somebody was told so far."""
+    """The changes received by a client so far."""
     return [values for sender, said, values in rig.answers.said
             if said == "/changed" and sender == who]
 
 
-def test_everybody_who_watches_is_told_in_order_what_anybody_does(rig: Rig) -> None:
+def test_watchers_receive_every_clients_changes_in_order(rig: Rig) -> None:
     rig.send("/watch")
     rig.send("/watch", 1, sender=OTHER)
     assert rig.heard("/done") == [("/watch", 0, MAX_SUBSCRIBERS), ("/watch", 1, MAX_SUBSCRIBERS)]
@@ -44,7 +44,7 @@ def test_everybody_who_watches_is_told_in_order_what_anybody_does(rig: Rig) -> N
     assert told(rig, OTHER) == expected
 
 
-def test_who_does_not_watch_is_told_nothing(rig: Rig) -> None:
+def test_clients_that_do_not_watch_receive_nothing(rig: Rig) -> None:
     rig.send("/notify", 1)
     rig.send("/watch", 1, sender=OTHER)
     rig.send("/watch", 0, sender=OTHER)
@@ -53,7 +53,7 @@ def test_who_does_not_watch_is_told_nothing(rig: Rig) -> None:
     assert not rig.heard("/changed")
 
 
-def test_questions_and_what_fails_are_not_told(rig: Rig, steady: str) -> None:
+def test_queries_and_failed_commands_are_not_reported(rig: Rig, steady: str) -> None:
     rig.send("/watch")
     rig.send("/notify")
     for command in TABLE.commands:
@@ -67,7 +67,7 @@ def test_questions_and_what_fails_are_not_told(rig: Rig, steady: str) -> None:
     told_before = len(rig.fails())
     rig.send("/play", "B", steady)
     rig.core.voices.free_voices = lambda: 0  # type: ignore[method-assign]
-    rig.run(1024)  # its start fails, and nobody is told: the load did not
+    rig.run(1024)  # its start fails, and nothing is reported: the load did not fail
     rig.send("/deck/B/play")  # fails without raising
     assert len(rig.fails()) == told_before + 2
     rig.send("/mix/level", 0.5)
@@ -75,17 +75,17 @@ def test_questions_and_what_fails_are_not_told(rig: Rig, steady: str) -> None:
     assert told(rig) == [("/play", "B", steady), ("/mix/level", 0.5)]
 
 
-def test_only_what_is_answered_is_no_change() -> None:
+def test_only_queries_are_not_changes() -> None:
     silent = [command.address for command in TABLE.commands if not command.changes]
     assert {"/status", "/notify", "/watch", "/sync", "/meters"} <= set(silent)
-    # What the DJ reports comes out as the server's own news; what a detector reads, as movement.
+    # DJ reports are published as the server's own events; detector readings as movement.
     reports = {"/dj/answer", "/dj/state", "/dance/person_count"}
     reports |= {f"/dance/{part}_movement" for part in ("head", "arms", "legs")}
     for command in TABLE.commands:
         assert command.changes or command.answers or command.address in reports, command.address
 
 
-def test_arguments_are_told_as_they_came(rig: Rig, steady: str) -> None:
+def test_arguments_are_reported_as_received(rig: Rig, steady: str) -> None:
     rig.send("/watch")
     rig.send("/cue", "a", steady)
     rig.send("/cue", "B", steady, 0.5)
@@ -102,7 +102,7 @@ def test_arguments_are_told_as_they_came(rig: Rig, steady: str) -> None:
     ]
 
 
-def test_what_waits_is_told_when_it_is_carried_out(rig: Rig) -> None:
+def test_scheduled_commands_are_reported_when_they_run(rig: Rig) -> None:
     rig.send("/watch")
     rig.raw(bundle_at(WALL + 1.0, "/mix/level", 0.5))
     rig.send("/clock/at", 4.0, "/mix/crossfader", 0.0)
@@ -115,7 +115,7 @@ def test_what_waits_is_told_when_it_is_carried_out(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("interval", [1, 3])
-def test_in_a_flood_the_newest_counts_and_comes_within_50_ms(rig: Rig, interval: int) -> None:
+def test_in_a_flood_the_newest_value_arrives_within_50_ms(rig: Rig, interval: int) -> None:
     rig.send("/watch")
     rig.block = 44  # a millisecond
     sent: dict[float, float] = {}
@@ -137,7 +137,7 @@ def test_in_a_flood_the_newest_counts_and_comes_within_50_ms(rig: Rig, interval:
     turns = sorted({when for when, _ in seen})
     assert min(b - a for a, b in itertools.pairwise(turns)) > 0.9 * TURN_SECONDS
     assert len(seen) == 2 * len(turns)
-    # Each was told, itself or a newer one, in time.
+    # Each change was reported in time, itself or a newer one.
     news = iter(turns)
     turn = next(news)
     for when in sorted(sent.values()):
@@ -146,7 +146,7 @@ def test_in_a_flood_the_newest_counts_and_comes_within_50_ms(rig: Rig, interval:
         assert turn - when < 0.05
 
 
-def test_below_a_flood_all_are_told(rig: Rig) -> None:
+def test_below_a_flood_all_changes_are_reported(rig: Rig) -> None:
     rig.send("/watch")
     for step in range(FLOOD):
         rig.send("/mix/level", step / 64)
@@ -163,7 +163,7 @@ def test_below_a_flood_all_are_told(rig: Rig) -> None:
     ]
 
 
-def test_the_newest_of_two_stands_where_it_came() -> None:
+def test_the_newest_change_keeps_its_position() -> None:
     changes: list[tuple[str, tuple[Any, ...]]] = [
         ("/a", (1, 0.5)), ("/b", ()), ("/a", (2, 0.5)), ("/a", (1, 0.75)), ("/c", ("x",)),
         ("/c", ("y",)),
@@ -173,7 +173,7 @@ def test_the_newest_of_two_stands_where_it_came() -> None:
     ]
 
 
-def test_many_come_in_bundles_that_the_network_need_not_cut() -> None:
+def test_many_changes_are_packed_without_ip_fragmentation() -> None:
     changes: list[tuple[str, tuple[Any, ...]]] = [
         (f"/deck/A/stem/{number % 8}/eq", (number, "é" * (number % 50))) for number in range(200)
     ]
@@ -189,7 +189,7 @@ def test_many_come_in_bundles_that_the_network_need_not_cut() -> None:
     assert next(packets(changes[:2])).startswith(BUNDLE)
 
 
-def test_strangers_may_not_watch(rig: Rig) -> None:
+def test_untrusted_senders_may_not_watch(rig: Rig) -> None:
     rig.send("/watch", 1, sender=STRANGER)
     assert rig.heard("/done") == []
     assert rig.fails() == ["/watch only for --osc-allow"]
@@ -198,7 +198,7 @@ def test_strangers_may_not_watch(rig: Rig) -> None:
     assert told(rig, STRANGER) == []
 
 
-def test_a_silent_watcher_gives_way(rig: Rig) -> None:
+def test_the_longest_silent_watcher_is_removed(rig: Rig) -> None:
     for number in range(MAX_SUBSCRIBERS):
         rig.send("/watch", sender=("127.0.0.1", 40000 + number))
     rig.send("/watch")
@@ -210,7 +210,7 @@ def test_a_silent_watcher_gives_way(rig: Rig) -> None:
     assert rig.heard("/done")[-1] == ("/watch", 5, MAX_SUBSCRIBERS)
 
 
-def test_a_program_around_the_server_watches_and_listens(rig: Rig) -> None:
+def test_the_program_that_hosts_the_server_can_watch_and_listen(rig: Rig) -> None:
     said: list[tuple[Any, ...]] = []
     heard: list[tuple[str, tuple[Any, ...]]] = []
     rig.core.changes.listen(lambda address, values: heard.append((address, values)))
@@ -222,7 +222,7 @@ def test_a_program_around_the_server_watches_and_listens(rig: Rig) -> None:
     assert heard == [("/mix/level", (0.5,)), ("/mix/crossfader", (0.5,))]
 
 
-def test_who_watches_does_so_when_control_is_a_new_one(tmp_path: Path) -> None:
+def test_watchers_stay_subscribed_when_control_is_replaced(tmp_path: Path) -> None:
     with Mortal() as rig:
         rig.send("/watch")
         rig.send("/watch", 1, sender=OTHER)

@@ -1,4 +1,4 @@
-"""A new control that goes on from notes and desk does what the old one would have done."""
+"""A new control process that restores saved state and desk behaves as the old one would have."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.offline_server import ME, RATE, Rig, bundle_at, count, level,
 
 
 class Mortal(Rig):
-    """A rig whose control can die: `die` puts a new one in its place."""
+    """A rig whose control can die: `die` replaces it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -42,7 +42,7 @@ class Mortal(Rig):
         self.note()
 
     def die(self) -> None:
-        """Control dies, with all that it has not noted, and another one takes over."""
+        """Control dies with all unsaved state, and another one takes over."""
         old = self.core
         assert old.recall
         old.recall.close()
@@ -126,18 +126,18 @@ def carry_out(rig: Mortal, files: list[str], step: Any) -> None:
 
 
 def told(rig: Mortal) -> dict[str, Any]:
-    # All that a status says but how long this machine took to read files.
+    # All fields of a status except the time this machine took to read files.
     rig.run(10 * rig.block)
     return {name: value for name, value in rig.status().items() if name not in OF_THE_MACHINE}
 
 
-# A failing case is not made smaller: each try renders seconds of sound.
+# Failing cases are not shrunk: each attempt renders seconds of audio.
 @settings(max_examples=12, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(steps=st.lists(STEP, min_size=3, max_size=14), deaths=st.sets(st.integers(0, 13)))
-def test_whenever_control_dies_nothing_is_heard_and_all_is_known(
+def test_control_may_die_at_any_time_without_audible_or_lost_state(
     tracks: list[str], steps: list[Any], deaths: set[int]
 ) -> None:
-    # Two decks play from the beginning; the rest is as it comes.
+    # Two decks play from the beginning; the rest is random.
     begin = [(("/deck/{}/load", "A", 0), 0.0, 4), (("/deck/{}/grid", "A", 124.0), 0.0, 1),
              (("/deck/{}/play", "A", 0.0, 1), 0.0, 4), (("/deck/{}/load", "B", 2), 0.0, 4),
              (("/deck/{}/play", "B", 0.0, 1), 0.0, 4)]
@@ -154,11 +154,11 @@ def test_whenever_control_dies_nothing_is_heard_and_all_is_known(
         assert sorted(mortal.fails()) == sorted(alone.fails())
 
 
-def test_what_is_due_later_is_done_by_the_next_control(tracks: list[str]) -> None:
+def test_scheduled_commands_are_carried_out_by_the_next_control_process(tracks: list[str]) -> None:
     with Mortal() as rig:
         rig.send("/cue", "A", tracks[1])
         rig.run(1024)
-        # In the engine's hands, in control's, at a beat, and waiting for its file.
+        # Pending in the engine, in control, at a beat, and waiting for its file.
         rig.raw(bundle_at(rig.tag_of(9000), "/start_group", 0.0, "A"))
         rig.raw(bundle_at(rig.tag_of(90_000), "/deck/A/stop"))
         rig.send("/clock/at", 3.0, "/deck/B/level", 0.5)
@@ -179,14 +179,14 @@ def test_what_is_due_later_is_done_by_the_next_control(tracks: list[str]) -> Non
         assert not rig.fails()
 
 
-def test_what_was_done_in_a_turn_without_notes_is_put_right(tracks: list[str]) -> None:
+def test_an_unsaved_turn_is_corrected_from_the_desk(tracks: list[str]) -> None:
     with Mortal() as rig:
         for deck in "AB":
             rig.send("/cue", deck, tracks[1])
         rig.run(2048)
         rig.send("/start_group", 0.0, "B")
         rig.note()
-        # None of this is noted: the desk alone says so.
+        # None of this is saved: only the desk contains it.
         Rig.send(rig, "/start_group", 0.0, "A")
         Rig.send(rig, "/deck/A/fx/insert", 1, "echo")
         Rig.send(rig, "/cue", "D", tracks[0])
@@ -196,7 +196,7 @@ def test_what_was_done_in_a_turn_without_notes_is_put_right(tracks: list[str]) -
         rig.die()
         rig.run(4096)
         assert rig.status()["deck.A.state"] == rig.status()["deck.B.state"] == "playing"
-        # Nobody knows the effect and the track any more: they are let go of.
+        # Effect and track are unknown to the new control process: they are released.
         assert rig.status()["deck.A.fx"] == "- - - -"
         rig.run(8192)
         assert ACTIVE not in rig.desk.effects["state"]  # at most its tail is left
@@ -207,7 +207,7 @@ def test_what_was_done_in_a_turn_without_notes_is_put_right(tracks: list[str]) -
         assert rig.status()["deck.A.state"] == "ready"
 
 
-def test_a_voice_of_a_track_that_nobody_knows_falls_silent(tracks: list[str]) -> None:
+def test_a_voice_of_an_unknown_track_is_silenced(tracks: list[str]) -> None:
     with Mortal() as rig:
         Rig.send(rig, "/cue", "A", tracks[1])
         for _ in range(4):
@@ -222,7 +222,7 @@ def test_a_voice_of_a_track_that_nobody_knows_falls_silent(tracks: list[str]) ->
         assert not rig.out[-1024:].any()
 
 
-def test_who_listens_is_told_on(tracks: list[str]) -> None:
+def test_subscribers_are_notified_after_a_restart(tracks: list[str]) -> None:
     other = ("127.0.0.1", 50001)
     with Mortal() as rig:
         rig.send("/notify", 1)
@@ -240,7 +240,7 @@ def test_who_listens_is_told_on(tracks: list[str]) -> None:
         assert [(who, said) for who, said, _ in rig.answers.said if said == "/restarted"] == [
             (ME, "/restarted"), (other, "/restarted")
         ]
-        # Whatever the earlier control told of the device, a change is news once more.
+        # Whatever the earlier control process reported of the device, a change is reported again.
         for there in (True, True, False):
             rig.core.tell_device(there)
         assert [values for who, said, values in rig.answers.said if (who, said) == (
@@ -257,7 +257,7 @@ def test_who_listens_is_told_on(tracks: list[str]) -> None:
         assert rig.status()["restarts_control"] == 1
 
 
-def test_taps_that_nobody_asked_for_are_let_go_of() -> None:
+def test_taps_without_an_owner_are_released() -> None:
     with Mortal() as rig:
         rig.send("/meters", 10.0, "all")
         rig.step()
@@ -268,7 +268,7 @@ def test_taps_that_nobody_asked_for_are_let_go_of() -> None:
         assert int(rig.desk.taps["on"][TAP_STEM]) == 1
 
 
-def test_a_file_that_the_loader_never_heard_of_is_asked_for_again(
+def test_a_load_that_never_reached_the_loader_is_requested_again(
     tracks: list[str], tmp_path: Path
 ) -> None:
     gone = write(tmp_path / "gone.wav", level(1))
@@ -276,7 +276,7 @@ def test_a_file_that_the_loader_never_heard_of_is_asked_for_again(
         rig.send("/cue", "A", tracks[1])
         rig.send("/cue", "B", str(gone))
         rig.note()
-        rig.requests.clear()  # they were in the pipe's writer when it died
+        rig.requests.clear()  # they were lost in the pipe when it died
         gone.unlink()
         rig.die()
         rig.run(2048)
@@ -286,13 +286,13 @@ def test_a_file_that_the_loader_never_heard_of_is_asked_for_again(
         assert "gone.wav" in reason
 
 
-def test_events_of_the_engine_that_were_not_noted_are_seen_in_the_desk(tracks: list[str]) -> None:
+def test_unsaved_engine_events_are_recovered_from_the_desk(tracks: list[str]) -> None:
     with Mortal() as rig:
         rig.send("/cue", "A", tracks[1])
         rig.run(1024)
         rig.send("/start_group", 0.0, "A")
         rig.note()
-        Rig.step(rig)  # the start is reported, and nobody notes it
+        Rig.step(rig)  # the start is reported, but not saved
         rig.die()
         assert rig.status()["deck.A.state"] == "playing"
         rig.send("/deck/A/stop")

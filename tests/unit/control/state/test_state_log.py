@@ -1,4 +1,4 @@
-"""Notes survive whatever moment their writer is killed in."""
+"""The state log survives at whatever moment its writer is killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fd() -> Iterator[int]:
 
 
 def read(fd: int) -> dict[str, Any]:
-    """What another process finds."""
+    """The state that another process reads."""
     other = StateLog(os.dup(fd))
     values = dict(other.values)
     other.close()
@@ -31,11 +31,11 @@ def read(fd: int) -> dict[str, Any]:
 
 
 class Killed(BaseException):
-    """The writer is no more."""
+    """The writer was killed."""
 
 
 class Dying(StateLog):
-    """Notes whose writer is killed after so many bytes."""
+    """A state log whose writer is killed after a number of bytes."""
 
     left = 1 << 60
 
@@ -47,7 +47,7 @@ class Dying(StateLog):
             raise Killed
 
 
-def test_what_is_noted_is_read(fd: int) -> None:
+def test_saved_values_are_read_back(fd: int) -> None:
     notes = StateLog(os.dup(fd))
     assert read(fd) == {}
     notes.note([("a", 1), ("b", [1.5, None, "x"])])
@@ -64,10 +64,10 @@ def test_what_is_noted_is_read(fd: int) -> None:
 
 
 @pytest.mark.parametrize("grown", [1 << 18, 0])
-def test_killed_at_any_byte_it_leaves_all_or_nothing_of_a_turn(
+def test_a_write_killed_at_any_byte_leaves_all_or_nothing_of_a_turn(
     fd: int, grown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With no room to grow, the other half is begun.
+    # Without room to grow, the log switches to the other half.
     before = {"a": 1, "b": "old"}
     after = {"a": 2, "c": "new"}
     outcomes = []
@@ -85,7 +85,7 @@ def test_killed_at_any_byte_it_leaves_all_or_nothing_of_a_turn(
             notes.note([("a", 2), ("b", GONE), ("c", "new")])
         except Killed:
             outcomes.append(read(fd))
-            # Whoever comes next goes on from there.
+            # The successor continues from there.
             heir = StateLog(os.dup(fd))
             heir.note([("d", 4)])
             assert read(fd) == {**outcomes[-1], "d": 4}
@@ -103,7 +103,7 @@ def test_killed_at_any_byte_it_leaves_all_or_nothing_of_a_turn(
     assert all(outcome == after for outcome in outcomes[turning:])
 
 
-def test_notes_stay_small_and_right_through_many_turns(fd: int) -> None:
+def test_the_log_stays_small_and_correct_over_many_turns(fd: int) -> None:
     notes = StateLog(os.dup(fd))
     kept: dict[str, Any] = {}
     for number in range(20_000):
@@ -117,7 +117,7 @@ def test_notes_stay_small_and_right_through_many_turns(fd: int) -> None:
     notes.close()
 
 
-def test_too_much_that_waits_is_let_go_of_before_anything_else(
+def test_scheduled_messages_are_dropped_first_when_the_state_is_too_large(
     fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notes_module, "MAX_BYTES", 10_000)
@@ -133,7 +133,7 @@ def test_too_much_that_waits_is_let_go_of_before_anything_else(
 
 @given(st.lists(st.one_of(st.integers(), st.floats(allow_nan=False), st.text(), st.booleans(),
                           st.none(), st.binary())))
-def test_arguments_of_messages_come_back_as_they_were(arguments: list[Any]) -> None:
+def test_message_arguments_are_restored_exactly(arguments: list[Any]) -> None:
     import json
 
     packed = json.loads(json.dumps(pack(tuple(arguments))))
