@@ -127,7 +127,7 @@ class Settings:
             Text("at least 8 letters, digits, - and _", like="[A-Za-z0-9_-]{8,200}"),
             "TOKEN",
             "token that a page must send before it may change anything",
-            unset="generated if other machines can open the page",
+            unset="generated if other machines see the page",
         ),
     )
     http_private: bool = field(

@@ -137,7 +137,7 @@ def test_compile_deletes_kernels_unused_for_a_month(
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(present))
     assert main(["compile"]) == 0
     assert present.exists() and not old.exists()
-    assert "deleted those of 1 older versions" in capsys.readouterr().out
+    assert "deleted the kernels of 1 older versions" in capsys.readouterr().out
 
 
 def test_unknown_commands_are_reported(capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,4 +127,4 @@ def test_engines_that_keep_dying_end_the_server(playing_without: Running) -> Non
 
     until(over)
     assert it.process.wait(WAIT_SECONDS) == 1
-    assert "engines in a row have died: the server ends" in it.log()
+    assert "engines in a row have died: the server is shutting down" in it.log()

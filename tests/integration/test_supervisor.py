@@ -127,7 +127,7 @@ def test_killing_control_is_inaudible_and_loses_no_state(
     assert after["deck.A.cues"] == "4:1.250" and after["deck.B.fx"] == "- echo - -"
     assert running.child_named("control").pid != old
     assert others == {one.pid for one in running.children()} - set(controls(running))
-    until(lambda: "control had died (signal 9): a new one has taken over" in running.log())
+    until(lambda: "control has died (signal 9): its replacement has taken over" in running.log())
     until(lambda: client.status()["deck.D.level"] == 0.5)
     until(lambda: client.status()["deck.A.level"] == 0.75)
     client.await_frames(RATE // 4)

@@ -73,7 +73,7 @@ def test_a_running_server_notifies_until_its_engines_stand_still(tmp_path: Path)
         server(tmp_path, "--driver", "null", env=env) as running,
     ):
         until(lambda: manager.heard() or manager.all)
-        assert manager.all[0].startswith("READY=1\nSTATUS=0 voices sound on built-in clock")
+        assert manager.all[0].startswith("READY=1\nSTATUS=0 voices play on built-in clock")
         until(lambda: manager.heard() and sum("WATCHDOG=1" in said for said in manager.all) > 5)
         stopper = Stopper(running.process.pid)
         try:

@@ -223,7 +223,7 @@ def test_load_shedding_and_its_end_are_reported_with_advice(
     quality["lowered"], quality["level"] = 2, 2
     watched.second()
     [line] = lines(caplog)
-    assert "optional effects and keylock left out" in line
+    assert "optional effects and keylock bypassed" in line
     assert "--buffer-size" in line and "interpolation" not in line
     quality["lowered"], quality["level"] = 3, 3
     watched.second()

@@ -40,7 +40,7 @@ def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
 
 def test_a_child_that_can_not_be_made_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(ChildError, match="no process for this: No such file"):
+    with pytest.raises(ChildError, match="can't start this: No such file"):
         Child("this", "", 0)
 
 

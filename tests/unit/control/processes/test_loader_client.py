@@ -203,7 +203,7 @@ def test_an_outside_kill_quarantines_a_file_only_the_second_time(
     assert stage.dones() == [("adopted", None), ("load", 1)], "it is tried again"
     stage.busy(1)
     stage.dies(status)
-    assert "ended twice" in stage.said("failed")[0]["reason"]
+    assert "killed twice" in stage.said("failed")[0]["reason"]
     stage.turn(FIRST_DELAY)
     assert stage.dones() == [("adopted", None)]
 

@@ -356,11 +356,11 @@ def test_a_dead_recorder_is_reported_and_replaced(rig: Rig, tmp_path: Path) -> N
 
 def test_a_recorder_that_cannot_be_started_refuses_the_recording(rig: Rig, tmp_path: Path) -> None:
     def refuse(_desk: Desk) -> InProcess:
-        raise ChildError("no process for the recorder: Resource temporarily unavailable")
+        raise ChildError("can't start the recorder: Resource temporarily unavailable")
 
     rig.core.recordings.launch = refuse
     rig.send("/record/start", str(tmp_path / "a.wav"))
     assert rig.fails() == [
-        "/record/start no process for the recorder: Resource temporarily unavailable"
+        "/record/start can't start the recorder: Resource temporarily unavailable"
     ]
     assert not rig.desk.taps["on"].any()
