@@ -34,9 +34,9 @@ def run(program: str, *options: str) -> str:
 def test_all_queued_lines_are_written_before_the_exit(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     program = "for n in range(1500): logging.info('line %d', n)"
-    said = run(program, "--log-file", str(file)).splitlines()
-    assert [line.split()[-1] for line in said] == [str(n) for n in range(1500)]
-    assert file.read_text().splitlines() == said
+    output = run(program, "--log-file", str(file)).splitlines()
+    assert [line.split()[-1] for line in output] == [str(n) for n in range(1500)]
+    assert file.read_text().splitlines() == output
 
 
 def test_json_and_the_level_apply_to_both_targets(tmp_path: Path) -> None:
@@ -66,9 +66,9 @@ def test_lines_for_the_journal_have_no_time_of_their_own(tmp_path: Path) -> None
 
 def test_an_unusable_log_file_is_reported_once(tmp_path: Path) -> None:
     program = "for n in range(20): logging.info('line %d', n)"
-    said = run(program, "--log-file", str(tmp_path)).splitlines()
-    assert len(said) == 21
-    assert len([line for line in said if "can't be written" in line]) == 1
+    output = run(program, "--log-file", str(tmp_path)).splitlines()
+    assert len(output) == 21
+    assert len([line for line in output if "can't be written" in line]) == 1
 
 
 def test_a_blocked_target_blocks_no_thread() -> None:
@@ -109,8 +109,8 @@ def test_an_unread_pipe_does_not_block_a_program() -> None:
 
 
 def test_a_message_that_does_not_match_its_values_raises_nothing() -> None:
-    said = run("logging.info('%d', 'no number'); logging.info('next')")
-    assert said.splitlines()[-1].endswith("INFO next") or "INFO next" in said
+    output = run("logging.info('%d', 'no number'); logging.info('next')")
+    assert output.splitlines()[-1].endswith("INFO next") or "INFO next" in output
 
 
 def test_set_up_twice_leaves_one_handler_per_target(tmp_path: Path) -> None:
@@ -123,12 +123,12 @@ def test_set_up_twice_leaves_one_handler_per_target(tmp_path: Path) -> None:
 def test_a_fatal_error_is_in_the_log_and_a_plain_line_for_people(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     program = "logging.info('before'); logs.fatal('the port is taken')"
-    said = run(program, "--log-file", str(file)).splitlines()
-    assert said[0].endswith("INFO before") and said[1:] == ["crowdstream: the port is taken"]
+    output = run(program, "--log-file", str(file)).splitlines()
+    assert output[0].endswith("INFO before") and output[1:] == ["crowdstream: the port is taken"]
     lines = file.read_text().splitlines()
     assert lines[0].endswith("INFO before") and lines[1].endswith("ERROR the port is taken")
-    said = run(program, "--log-format", "json").splitlines()
-    assert [json.loads(line)["level"] for line in said] == ["info", "error"]
+    output = run(program, "--log-format", "json").splitlines()
+    assert [json.loads(line)["level"] for line in output] == ["info", "error"]
 
 
 def test_a_server_that_cannot_start_logs_the_reason(tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_the_server_logs_json_with_data_fields(tmp_path: Path) -> None:
     with server(tmp_path, *null, "--log-format", "json", "--log-file", str(file)) as running:
         running.client.request("/no/such", answer="/fail")
         until(lambda: "[STATS]" in file.read_text())
-    said = [json.loads(line) for line in file.read_text().splitlines()]
-    (failed,) = [entry["data"] for entry in said if "/no/such" in entry["message"]]
+    output = [json.loads(line) for line in file.read_text().splitlines()]
+    (failed,) = [entry["data"] for entry in output if "/no/such" in entry["message"]]
     assert failed["address"] == "/no/such" and failed["sender"].startswith("127.0.0.1:")
-    stats = next(entry for entry in said if entry["message"].startswith("[STATS]"))
+    stats = next(entry for entry in output if entry["message"].startswith("[STATS]"))
     assert stats["data"]["underruns"] >= 0 and stats["data"]["messages"] >= 1
     assert {"control", "engine", "loader"} <= set(stats["data"]["cpu"])

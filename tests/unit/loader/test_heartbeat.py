@@ -49,8 +49,8 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 def test_waiting_counts_as_a_stall_and_decoding_does_not(clocks: Clocks) -> None:
     desk = Desk.create(4 * PAGE_BYTES)
-    said: list[dict[str, Any]] = []
-    marker = Heartbeat(desk, said.append)
+    events: list[dict[str, Any]] = []
+    marker = Heartbeat(desk, events.append)
     with marker.reading(3, 7, "worked.wav"):
         assert (int(desk.loader["busy"]), int(desk.loader["source"])) == (3, 7)
         begin = int(desk.loader["since_ns"])
@@ -60,14 +60,14 @@ def test_waiting_counts_as_a_stall_and_decoding_does_not(clocks: Clocks) -> None
     assert int(desk.loader["busy"]) == 0
     with marker.reading(4, 8, "waited a little.wav"):
         clocks.passed += 0.9 * heartbeat.STALL_SECONDS
-    assert marker.stalls == 0 and not said
+    assert marker.stalls == 0 and not events
     with marker.reading(4, 8, "waited.wav"):
         clocks.work(5.0)
         clocks.passed += 1.1 * heartbeat.STALL_SECONDS
     assert marker.stalls == 1
-    [told] = said
-    assert (told["event"], told["track"], told["path"]) == ("stall", 4, "waited.wav")
-    assert told["seconds"] == marker.longest == pytest.approx(1.1 * heartbeat.STALL_SECONDS)
+    [reported] = events
+    assert (reported["event"], reported["track"], reported["path"]) == ("stall", 4, "waited.wav")
+    assert reported["seconds"] == marker.longest == pytest.approx(1.1 * heartbeat.STALL_SECONDS)
     desk.close()
 
 
@@ -76,8 +76,8 @@ def test_a_blocked_read_is_reported_and_counted(
 ) -> None:
     path = str(write(tmp_path / "song.wav", count(2)))
     desk = Desk.create(16 * PAGE_BYTES, RATE)
-    said: list[dict[str, Any]] = []
-    loader = Loader(desk, said.append)
+    events: list[dict[str, Any]] = []
+    loader = Loader(desk, events.append)
     loader.load(1, [(5, path)], 0.0)
     read = StemReader.read
 
@@ -88,7 +88,7 @@ def test_a_blocked_read_is_reported_and_counted(
     monkeypatch.setattr(StemReader, "read", blocks)
     loader.work()
     monkeypatch.undo()
-    stalls = [event for event in said if event["event"] == "stall"]
+    stalls = [event for event in events if event["event"] == "stall"]
     assert stalls and {event["path"] for event in stalls} == {path}
     status = loader.status()
     assert status["stalls"] == len(stalls)

@@ -66,7 +66,7 @@ class RenderHarness:
         """Resident pages of a source."""
         return [int(page) for page in np.flatnonzero(self.desk.page_table[source, :4096])]
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def events_named(self, event: str) -> list[dict[str, Any]]:
         """Events of that name."""
         return [entry for entry in self.events if entry["event"] == event]
 
@@ -100,7 +100,7 @@ def test_a_track_that_fits_is_read_completely_starting_at_its_cue(
 ) -> None:
     harness.loader.load(1, [(5, song)], 0.5)
     file = Path(song).stat()
-    assert harness.said("opened") == [
+    assert harness.events_named("opened") == [
         {
             "event": "opened", "track": 1, "frames": 45 * RATE, "streamed": False, "channels": [2],
             "files": [(file.st_size, file.st_mtime_ns)],
@@ -113,9 +113,9 @@ def test_a_track_that_fits_is_read_completely_starting_at_its_cue(
         assert harness.loader.work()
         order += sorted(set(harness.resident(5)) - known)
     assert order == [(cue + turn) % 122 for turn in range(122)]
-    assert len(harness.said("ready")) == 1
+    assert len(harness.events_named("ready")) == 1
     assert not harness.loader.work()
-    assert len(harness.said("complete")) == 1
+    assert len(harness.events_named("complete")) == 1
     assert not harness.loader.watching()
 
 
@@ -124,9 +124,9 @@ def test_a_track_is_ready_once_its_start_pages_are_resident(
 ) -> None:
     harness.loader.load(1, [(5, song)], 0.0)
     harness.work(start_pages())
-    assert not harness.said("ready")
+    assert not harness.events_named("ready")
     harness.work(1)
-    assert [event["cue"] for event in harness.said("ready")] == [0]
+    assert [event["cue"] for event in harness.events_named("ready")] == [0]
 
 
 def test_moving_the_cue_leaves_no_page_unread(harness: RenderHarness, song: str) -> None:
@@ -137,8 +137,8 @@ def test_moving_the_cue_leaves_no_page_unread(harness: RenderHarness, song: str)
     assert 80 in harness.resident(5)
     harness.work(200)
     assert harness.resident(5) == list(range(122))
-    assert len(harness.said("complete")) == 1
-    assert len(harness.said("ready")) == 2
+    assert len(harness.events_named("complete")) == 1
+    assert len(harness.events_named("ready")) == 2
 
 
 def test_start_pages_of_a_new_track_have_priority_over_the_rest_of_others(
@@ -164,7 +164,7 @@ def test_the_stems_of_a_track_are_read_side_by_side(
 
 def test_a_long_track_is_streamed_within_the_budget(harness: RenderHarness, long: str) -> None:
     harness.loader.load(1, [(5, long)], 0.0)
-    assert harness.said("opened")[0]["streamed"]
+    assert harness.events_named("opened")[0]["streamed"]
     harness.work(500)
     harness.blocks()
     for frame in range(0, 120 * RATE, PAGE):
@@ -175,13 +175,13 @@ def test_a_long_track_is_streamed_within_the_budget(harness: RenderHarness, long
         assert near <= set(harness.resident(5))
         assert set(range(start_pages())) <= set(harness.resident(5)), "its beginning stays"
         assert harness.loader.status()["used"] <= 128
-    assert not harness.said("complete")
+    assert not harness.events_named("complete")
 
 
 def test_pages_near_a_playhead_are_never_evicted(harness: RenderHarness, long: str) -> None:
     for track in (1, 2, 3):
         harness.loader.load(track, [(track, long)], 0.0)
-    assert len(harness.said("opened")) == 3
+    assert len(harness.events_named("opened")) == 3
     dice = np.random.default_rng(1)
     at = {1: 0, 2: 0, 3: 0}
     for _ in range(300):
@@ -237,9 +237,9 @@ def test_jump_targets_stay_in_memory_as_far_as_the_budget_allows(
         assert {200, 201, 250, 251} <= set(harness.resident(5))
     harness.loader.handle({"do": "keep", "track": 1, "frames": []})
     assert harness.loader.status()["reserved"] < reserved
-    assert not harness.said("crowded")
+    assert not harness.events_named("crowded")
     harness.loader.handle({"do": "keep", "track": 1, "frames": [PAGE * n for n in range(100)]})
-    assert "no memory left" in harness.said("crowded")[0]["reason"]
+    assert "no memory left" in harness.events_named("crowded")[0]["reason"]
     assert harness.loader.status()["reserved"] <= 128
     harness.loader.unload(1)
     assert harness.loader.status()["reserved"] == 0
@@ -263,7 +263,7 @@ def test_loads_do_not_starve_playing_tracks(
         assert position // PAGE in harness.resident(500), f"after {tick / 40} s"
         harness.work(1)
         harness.blocks(1)
-    assert len(harness.said("ready")) == 6
+    assert len(harness.events_named("ready")) == 6
 
 
 def test_no_file_is_opened_while_an_urgent_page_is_missing(
@@ -282,7 +282,7 @@ def test_a_track_that_does_not_fit_is_refused_with_the_calculation(
 ) -> None:
     for track in range(1, 6):
         harness.loader.load(track, [(track, long)], 0.0)
-    failed = harness.said("failed")
+    failed = harness.events_named("failed")
     assert failed
     assert "no memory left: 2.8 MB wanted" in failed[0]["reason"]
     assert "of 8.4 MB taken" in failed[0]["reason"]
@@ -290,11 +290,11 @@ def test_a_track_that_does_not_fit_is_refused_with_the_calculation(
     for track in refused:
         assert not harness.desk.sources["used"][track]
         harness.loader.unload(track)
-    assert not harness.said("unloaded")
+    assert not harness.events_named("unloaded")
     harness.loader.unload(1)
     harness.blocks()
     harness.loader.load(9, [(9, long)], 0.0)
-    assert harness.said("opened")[-1]["track"] == 9
+    assert harness.events_named("opened")[-1]["track"] == 9
 
 
 def test_a_changed_file_is_broken_and_its_resident_pages_stay(
@@ -306,7 +306,7 @@ def test_a_changed_file_is_broken_and_its_resident_pages_stay(
     known = harness.resident(5)
     Path(long).write_bytes(b"x" * 100)
     harness.work(50)
-    [event] = harness.said("broken")
+    [event] = harness.events_named("broken")
     assert "changed" in event["reason"]
     assert harness.resident(5) == known
     harness.stop(0)
@@ -320,7 +320,7 @@ def test_a_deleted_file_is_read_to_its_end(harness: RenderHarness, song: str) ->
     Path(song).unlink()
     harness.work(200)
     assert len(harness.resident(5)) == 122
-    assert not harness.said("broken")
+    assert not harness.events_named("broken")
 
 
 @pytest.mark.parametrize(
@@ -334,18 +334,18 @@ def test_any_exception_while_reading_a_file_fails_only_its_track(
 
     monkeypatch.setattr("crowdstream.loader.loader.open_stem", fails)
     harness.loader.load(1, [(5, song)], 0.0)
-    assert "song.wav" in harness.said("failed")[0]["reason"]
+    assert "song.wav" in harness.events_named("failed")[0]["reason"]
     monkeypatch.undo()
     harness.loader.load(2, [(5, song)], 0.0)
     harness.work(2)
     monkeypatch.setattr("crowdstream.audiofile.reader.StemReader.read", fails)
     harness.work(1)
-    assert "song.wav" in harness.said("broken")[0]["reason"]
+    assert "song.wav" in harness.events_named("broken")[0]["reason"]
     assert harness.loader.status()["used"] == 2
     monkeypatch.undo()
     harness.loader.unload(2)
     harness.loader.load(3, [(7, song)], 0.0)
-    assert harness.said("failed")[1:] == [], "the loader goes on"
+    assert harness.events_named("failed")[1:] == [], "the loader goes on"
 
 
 def test_spare_pages_are_kept_free_so_that_starts_need_not_wait(

@@ -22,9 +22,9 @@ Made = tuple[Desk, Loader, list[dict[str, Any]]]
 @pytest.fixture
 def loader() -> Iterator[Made]:
     desk = Desk.create(400 * PAGE_BYTES, RATE)
-    said: list[dict[str, Any]] = []
-    made = Loader(desk, said.append)
-    yield desk, made, said
+    events: list[dict[str, Any]] = []
+    made = Loader(desk, events.append)
+    yield desk, made, events
     made.close()
     desk.close()
 
@@ -34,14 +34,14 @@ def _noise(seconds: float, channels: int, seed: int, level: float = 0.1) -> np.n
     return rng.uniform(-level, level, (round(seconds * RATE), channels)).astype(np.float32)
 
 
-def _loudness(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [event for event in said if event["event"] == "loudness"]
+def _loudness(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == "loudness"]
 
 
 def test_the_sum_of_all_stems_is_measured_when_all_are_resident(
     loader: Made, tmp_path: Path
 ) -> None:
-    _desk, it, said = loader
+    _desk, it, events = loader
     parts = [_noise(5, 2, 1), _noise(4, 1, 2), _noise(3, 2, 3)]
     names = [write(tmp_path / "a.wav", parts[0]), write(tmp_path / "b.wav", parts[1]),
              write(tmp_path / "c.wav", parts[2], subtype="FLOAT")]
@@ -56,7 +56,7 @@ def test_the_sum_of_all_stems_is_measured_when_all_are_resident(
     total = np.zeros((5 * RATE, 2))
     for part in parts:
         total[: len(part)] += part
-    [event] = _loudness(said)
+    [event] = _loudness(events)
     assert event["lufs"] == pytest.approx(
         pyloudnorm.Meter(RATE).integrated_loudness(total), abs=0.1
     )
@@ -68,10 +68,10 @@ def test_the_sum_of_all_stems_is_measured_when_all_are_resident(
 def test_a_streamed_track_is_measured_as_far_as_it_is_played(
     loader: Made, tmp_path: Path
 ) -> None:
-    desk, it, said = loader
+    desk, it, events = loader
     samples = np.concatenate([_noise(100, 2, 1, 0.2), _noise(100, 2, 2, 0.02)])
     it.load(1, [(0, str(write(tmp_path / "long.wav", samples, subtype="FLOAT")))], 0.0)
-    assert said[0]["streamed"]
+    assert events[0]["streamed"]
     voice = desk.voices[0]
     voice["stems"], voice["end"], voice["length"] = 1, len(samples), len(samples)
     voice["state"] = PLAYING
@@ -83,7 +83,7 @@ def test_a_streamed_track_is_measured_as_far_as_it_is_played(
                 break
         while it.measure():
             pass
-    found = _loudness(said)
+    found = _loudness(events)
     assert [round(event["seconds"] / 10) for event in found] == [1, 2, 4]
     loud = pyloudnorm.Meter(RATE).integrated_loudness(samples[: 40 * RATE].astype(np.float64))
     assert found[-1]["lufs"] == pytest.approx(loud, abs=0.1)
@@ -100,11 +100,11 @@ def test_a_streamed_track_is_measured_as_far_as_it_is_played(
 
 
 def test_an_unloaded_track_is_no_longer_measured(loader: Made, tmp_path: Path) -> None:
-    _desk, it, said = loader
+    _desk, it, events = loader
     it.load(1, [(0, str(write(tmp_path / "a.wav", _noise(5, 2, 1))))], 0.0)
     while it.work():
         pass
     assert it.measure()
     it.unload(1)
     assert not it.measure()
-    assert not _loudness(said)
+    assert not _loudness(events)

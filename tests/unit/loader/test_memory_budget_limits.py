@@ -32,12 +32,12 @@ def loaded(
     desk: Desk, path: str, pages: int = 1000, **options: Any
 ) -> tuple[Loader, list[dict[str, Any]]]:
     """A loader that has read its pages of one track, and its events."""
-    said: list[dict[str, Any]] = []
-    loader = Loader(desk, said.append, **options)
+    events: list[dict[str, Any]] = []
+    loader = Loader(desk, events.append, **options)
     loader.load(1, [(5, path)], 0.0)
     for _ in range(pages):
         loader.work()
-    return loader, said
+    return loader, events
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_max_preload_is_the_length_from_which_a_track_is_streamed(
     song: str, most: float, streamed: bool
 ) -> None:
     desk = Desk.create(128 * PAGE_BYTES, RATE)
-    loader, said = loaded(desk, song, max_preload=most)
-    assert said[0]["streamed"] is streamed
+    loader, events = loaded(desk, song, max_preload=most)
+    assert events[0]["streamed"] is streamed
     assert (loader.status()["used"] == 108) is not streamed
     loader.close()
     desk.close()

@@ -33,8 +33,8 @@ def test_json_is_one_object_with_time_level_logger_and_message() -> None:
     made = record("gap %s", "a\nb", level=logging.WARNING, created=1_000_000_000.1234)
     line = JsonFormatter().format(made)
     assert "\n" not in line
-    said = json.loads(line)
-    assert said == {
+    fields = json.loads(line)
+    assert fields == {
         "time": "2001-09-09T01:46:40.123+00:00", "level": "warning", "logger": "crowdstream.test",
         "process": made.process, "message": "gap a\nb",
     }  # fmt: skip
@@ -46,9 +46,9 @@ def test_json_contains_the_data_of_the_message() -> None:
         "broken": float("nan"), "endless": float("-inf"), "yes": True, "deep": {"list": (1, 2.5)},
         "name": "\udcff", "thing": object,
     }  # fmt: skip
-    said = json.loads(JsonFormatter().format(record("x", data=data)))["data"]
-    assert said.pop("thing").startswith("<class")
-    assert said == {
+    fields = json.loads(JsonFormatter().format(record("x", data=data)))["data"]
+    assert fields.pop("thing").startswith("<class")
+    assert fields == {
         "cause": "device", "underruns": 2, "worst_ms": 0.5, "none": None, "broken": None,
         "endless": None, "yes": True, "deep": {"list": [1, 2.5]}, "name": "\\udcff",
     }  # fmt: skip
@@ -66,8 +66,8 @@ def test_json_contains_the_traceback() -> None:
         raise ValueError("the reason")
     except ValueError:
         made = record("failed", exc_info=sys.exc_info())
-    said = json.loads(JsonFormatter().format(made))
-    assert said["error"].startswith("Traceback") and said["error"].endswith("the reason")
+    fields = json.loads(JsonFormatter().format(made))
+    assert fields["error"].startswith("Traceback") and fields["error"].endswith("the reason")
 
 
 def test_journal_lines_have_a_priority_and_no_time() -> None:

@@ -38,9 +38,9 @@ class Watched:
         self.desk = Desk.create(0)
         self.desk.header["block_frames"] = 441
         self.processes = Processes({})
-        self.told: list[tuple[Any, ...]] = []
+        self.notified: list[tuple[Any, ...]] = []
         self.watch = Watch(
-            self.desk, self.processes, stats, lambda *values: self.told.append(values)
+            self.desk, self.processes, stats, lambda *values: self.notified.append(values)
         )
 
     def second(self, blocks: int = 100) -> None:
@@ -82,7 +82,7 @@ def test_underruns_are_reported_with_cause_worst_excess_and_advice(
     [line] = lines(caplog)
     assert line.startswith(f"3 underruns, {CAUSES[cause]} (worst 7.5 ms over): ")
     assert ADVICE[CAUSES[cause]] in line
-    assert watched.told == [("/underrun", CAUSES[cause], 3, 7.5)]
+    assert watched.notified == [("/underrun", CAUSES[cause], 3, 7.5)]
     watched.second()
     assert not lines(caplog)
 
@@ -110,7 +110,7 @@ def test_missing_pages_slow_renders_and_failed_callbacks_are_reported(
     assert "--memory" in found[0]
     assert found[1].startswith("5 blocks took longer to render")
     assert found[2].startswith("6 callbacks failed")
-    assert watched.told == [("/underrun", "missing_page", 4, 0.0)]
+    assert watched.notified == [("/underrun", "missing_page", 4, 0.0)]
     watched.second()
     assert not lines(caplog)
 
@@ -204,11 +204,11 @@ def test_a_stalled_device_and_its_recovery_are_reported_once(
 ) -> None:
     for _ in range(3):
         watched.second()
-    assert lines(caplog) == [] and watched.told == []
+    assert lines(caplog) == [] and watched.notified == []
     for _ in range(3):
         watched.second(blocks=0)
-    told = lines(caplog)
-    assert len(told) == 1 and "no longer requests audio" in told[0]
+    notified = lines(caplog)
+    assert len(notified) == 1 and "no longer requests audio" in notified[0]
     watched.second(blocks=1)
     assert len(lines(caplog)) == 1
 

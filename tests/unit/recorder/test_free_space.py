@@ -36,13 +36,13 @@ def test_no_recording_starts_without_the_reserved_space(
     with pytest.raises(NoRoom):
         Recording(tmp_path / "mix.wav", 44100, "wav24", lambda _said: None, reserve=RESERVE)
     assert not list(tmp_path.iterdir()), "and no file is left"
-    said: list[dict[str, Any]] = []
-    Recorder(rig.desk, said.append).handle({
+    events: list[dict[str, Any]] = []
+    Recorder(rig.desk, events.append).handle({
         "do": "start", "id": 1, "frame": 0, "format": "wav24", "roots": [], "reserve": RESERVE,
         "files": [(0, str(tmp_path / "mix.wav"))],
     })  # fmt: skip
-    assert [one["event"] for one in said] == ["refused"]
-    assert "512 MB free" in said[0]["reason"]
+    assert [one["event"] for one in events] == ["refused"]
+    assert "512 MB free" in events[0]["reason"]
 
 
 @pytest.mark.parametrize(("form", "name"), [("wav24", "mix.wav"), ("flac", "mix.flac")])
@@ -57,15 +57,15 @@ def test_a_running_recording_stops_before_the_disk_is_full(
 
     monkeypatch.setattr(recording, "free_bytes", free)
     monkeypatch.setattr(recording, "SAVE_SECONDS", 0.0)
-    said: list[dict[str, Any]] = []
-    made = Recording(tmp_path / name, 44100, form, said.append, reserve=RESERVE)
+    events: list[dict[str, Any]] = []
+    made = Recording(tmp_path / name, 44100, form, events.append, reserve=RESERVE)
     running.append(made)
     count = 0
     while made.open:
         made.put(0, FRAMES)
         count += 1
         made._thread.join(0.01)
-    [failed] = said
+    [failed] = events
     assert failed["event"] == "failed" and "--record-reserve" in failed["reason"]
     samples, _rate = soundfile.read(tmp_path / name)
     assert 0 < len(samples) == failed["frames"] <= count * len(FRAMES)
@@ -76,9 +76,9 @@ def test_without_a_reserve_the_disk_may_be_filled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "free_bytes", lambda _folder: 0)
-    said: list[dict[str, Any]] = []
-    made = Recording(tmp_path / "mix.wav", 44100, "wav24", said.append)
+    events: list[dict[str, Any]] = []
+    made = Recording(tmp_path / "mix.wav", 44100, "wav24", events.append)
     made.put(0, FRAMES)
     made.finish()
     made.join(60.0)
-    assert [one["event"] for one in said] == ["closed"]
+    assert [one["event"] for one in events] == ["closed"]

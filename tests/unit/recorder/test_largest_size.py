@@ -30,22 +30,22 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     ) -> list[dict[str, Any]]:
         monkeypatch.setattr(SmallFiles, "most", most)
         monkeypatch.setattr(writer, "Disk", SmallFiles)
-        said: list[dict[str, Any]] = []
-        one = Recording(path, 44100, form, said.append)
+        events: list[dict[str, Any]] = []
+        one = Recording(path, 44100, form, events.append)
         for at in range(0, len(frames), CHUNK):
             one.put(lost if at == 2 * CHUNK else 0, frames[at : at + CHUNK])
         one.finish()
         one.join(60.0)
         assert not one.open
-        return said
+        return events
 
     return run
 
 
-def parts(said: list[dict[str, Any]]) -> list[tuple[str, int]]:
+def parts(events: list[dict[str, Any]]) -> list[tuple[str, int]]:
     """The created files and their frames, as reported."""
-    full = [(one["full"], one["frames"]) for one in said if one["event"] == "continued"]
-    [closed] = [one for one in said if one["event"] == "closed"]
+    full = [(one["full"], one["frames"]) for one in events if one["event"] == "continued"]
+    [closed] = [one for one in events if one["event"] == "closed"]
     return [*full, (closed["path"], closed["frames"])]
 
 
@@ -65,8 +65,8 @@ def test_no_frame_is_lost_or_repeated_between_files(
     tmp_path: Path, record: Record, form: str, extension: str, most: int
 ) -> None:
     frames = sound(120_000)
-    said = record(tmp_path / f"mix{extension}", frames, form, most)
-    files = parts(said)
+    events = record(tmp_path / f"mix{extension}", frames, form, most)
+    files = parts(events)
     names = [f"mix{extension}", *(f"mix-{n}{extension}" for n in range(2, len(files) + 1))]
     assert [Path(path).name for path, _ in files] == names
     assert len(files) >= 3
@@ -77,7 +77,7 @@ def test_no_frame_is_lost_or_repeated_between_files(
         assert os.path.getsize(path) <= most
     for path, _ in files[:-1]:
         assert os.path.getsize(path) > most - SLACK, "a file takes what it can"
-    assert {one["first"] for one in said} == {str(tmp_path / f"mix{extension}")}
+    assert {one["first"] for one in events} == {str(tmp_path / f"mix{extension}")}
 
 
 def test_a_wav_file_is_filled_to_the_last_complete_frame(tmp_path: Path, record: Record) -> None:
@@ -93,16 +93,16 @@ def test_the_last_flac_block_may_need_a_file_of_its_own(
     whole = record(tmp_path / "whole.flac", frames, "flac", 10**9)
     size = os.path.getsize(whole[-1]["path"])
     for most in range(size - 8000, size, 1000):
-        said = record(tmp_path / f"{most}.flac", frames, "flac", most)
-        files = parts(said)
+        events = record(tmp_path / f"{most}.flac", frames, "flac", most)
+        files = parts(events)
         assert len(files) == 2
         assert np.abs(joined(files) - frames).max() <= STEP["flac"]
 
 
 def test_silence_for_lost_frames_continues_in_the_next_file(tmp_path: Path, record: Record) -> None:
     frames = sound(30_000)
-    said = record(tmp_path / "mix.wav", frames, "float", lost=50_000)
-    heard = joined(parts(said))
+    events = record(tmp_path / "mix.wav", frames, "float", lost=50_000)
+    heard = joined(parts(events))
     at = 2 * CHUNK
     assert np.array_equal(heard[:at], frames[:at])
     assert not heard[at : at + 50_000].any()
@@ -132,12 +132,12 @@ def test_a_full_disk_does_not_start_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "Disk", FullDisk)
-    said: list[dict[str, Any]] = []
-    one = Recording(tmp_path / "mix.wav", 44100, "float", said.append)
+    events: list[dict[str, Any]] = []
+    one = Recording(tmp_path / "mix.wav", 44100, "float", events.append)
     one.put(0, sound(60_000))
     one.finish()
     one.join(60.0)
-    assert [message["event"] for message in said] == ["failed"]
+    assert [message["event"] for message in events] == ["failed"]
     assert [path.name for path in tmp_path.iterdir()] == ["mix.wav"]
 
 
@@ -147,14 +147,14 @@ def test_a_continuation_file_stays_inside_the_recording_folders(
     monkeypatch.setattr(writer, "Disk", SmallFiles)
     folder = tmp_path / "in" / "sets"
     folder.mkdir(parents=True)
-    said: list[dict[str, Any]] = []
-    one = Recording(folder / "mix.wav", 44100, "float", said.append, [tmp_path / "in"])
+    events: list[dict[str, Any]] = []
+    one = Recording(folder / "mix.wav", 44100, "float", events.append, [tmp_path / "in"])
     folder.rename(tmp_path / "out")
     folder.symlink_to(tmp_path / "out")
     one.put(0, sound(60_000))
     one.finish()
     one.join(60.0)
-    assert [message["event"] for message in said] == ["failed"]
+    assert [message["event"] for message in events] == ["failed"]
 
 
 def test_the_name_of_a_continuation_file_respects_the_name_limit() -> None:

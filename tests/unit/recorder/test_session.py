@@ -30,7 +30,7 @@ class Studio:
         self.folder = folder
         self.harness = RenderHarness()
         self.harness.start(0, self.harness.load(noise(44100, peak=0.3)), rate=1.01, loop=(0, 44100))
-        self.said: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.out = np.empty((0, 2), np.float32)
         self.deck = np.empty((0, 2), np.float32)
         self._tap = TapReader(self.harness.desk, TAP_DECK, LISTENERS)
@@ -40,7 +40,7 @@ class Studio:
         files = [(tap, self.folder / f"{name}.wav") for name, tap in taps.items()]
         return Session(
             self.harness.desk, 1, frame, files or [(TAP_MASTER, self.folder / "mix.wav")], form,
-            self.said.append, lambda: self.now,
+            self.events.append, lambda: self.now,
         )
 
     def render(self, frames: int) -> None:
@@ -71,8 +71,8 @@ class Studio:
         assert soundfile.info(self.folder / f"{name}.wav").subtype == form.upper()
         return np.asarray(samples)
 
-    def heard(self, event: str) -> list[dict[str, Any]]:
-        return [message for message in self.said if message["event"] == event]
+    def events_named(self, event: str) -> list[dict[str, Any]]:
+        return [message for message in self.events if message["event"] == event]
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_a_recording_contains_exactly_the_played_frames(studio: Studio) -> None:
     session.stop(40_321, at_once=False)
     studio.play(session, 15_000)
     studio.close(session)
-    assert studio.heard("began")[0]["frame"] == 1001
-    assert studio.heard("ended")[0]["frame"] == 40_321
-    assert [message["frames"] for message in studio.heard("closed")] == [39_320] * 4
+    assert studio.events_named("began")[0]["frame"] == 1001
+    assert studio.events_named("ended")[0]["frame"] == 40_321
+    assert [message["frames"] for message in studio.events_named("closed")] == [39_320] * 4
     assert np.array_equal(studio.read(), studio.out[1001:40_321])
     assert np.array_equal(studio.read("a"), studio.deck[1001:40_321])
     assert not studio.read("b").any() and len(studio.read("b")) == 39_320
@@ -117,8 +117,8 @@ def test_a_late_tap_delays_the_beginning_of_all_files(studio: Studio) -> None:
     session.stop(1500, at_once=False)  # already passed: it stops at the current frame
     session.work()
     studio.close(session)
-    assert studio.heard("began")[0]["frame"] == 5000
-    assert studio.heard("ended")[0]["frame"] == 8000
+    assert studio.events_named("began")[0]["frame"] == 5000
+    assert studio.events_named("ended")[0]["frame"] == 8000
     assert np.array_equal(studio.read("a"), studio.deck[5000:])
     assert np.array_equal(studio.read("mix"), studio.out[5000:])
 
@@ -132,7 +132,7 @@ def test_all_files_end_on_the_same_frame(studio: Studio) -> None:
     session.stop(2000, at_once=False)
     session.work()
     studio.close(session)
-    assert [message["frames"] for message in studio.heard("closed")] == [3500, 3500]
+    assert [message["frames"] for message in studio.events_named("closed")] == [3500, 3500]
 
 
 def test_a_recording_stopped_before_it_begins_leaves_no_file(studio: Studio) -> None:
@@ -141,7 +141,7 @@ def test_a_recording_stopped_before_it_begins_leaves_no_file(studio: Studio) -> 
     session.stop(400, at_once=False)
     session.work()
     studio.close(session)
-    assert [message["frames"] for message in studio.heard("closed")] == [0]
+    assert [message["frames"] for message in studio.events_named("closed")] == [0]
     assert not list(studio.folder.iterdir())
 
 
@@ -149,7 +149,7 @@ def test_all_files_are_created_or_none(studio: Studio) -> None:
     (studio.folder / "b.wav").write_text("mine")
     with pytest.raises(FileExistsError):
         studio.session(0, a=TAP_DECK, b=TAP_DECK + 1, c=TAP_DECK + 2)
-    until(lambda: len(studio.heard("closed")) == 1)
+    until(lambda: len(studio.events_named("closed")) == 1)
     assert [path.name for path in studio.folder.iterdir()] == ["b.wav"]
     assert (studio.folder / "b.wav").read_text() == "mine"
 
@@ -176,13 +176,13 @@ def test_frames_not_read_in_time_are_silent_and_reported(studio: Studio) -> None
     session.stop(270_000, at_once=True)
     session.work()
     studio.close(session)
-    told = studio.heard("lost")
-    lost = told[-1]["frames"]
-    assert told[-1]["path"].endswith("mix.wav") and 100_000 < lost < 250_000
-    heard = studio.read()
+    reports = studio.events_named("lost")
+    lost = reports[-1]["frames"]
+    assert reports[-1]["path"].endswith("mix.wav") and 100_000 < lost < 250_000
+    events_named = studio.read()
     expected = studio.out.copy()
     expected[10_000 : 10_000 + lost] = 0.0
-    assert np.array_equal(heard, expected)
+    assert np.array_equal(events_named, expected)
     assert session.lost == lost
 
 
@@ -200,9 +200,9 @@ def test_a_slow_disk_affects_only_its_own_file(
     for _ in range(10):
         studio.play(session, 10_000, 1000)
         studio.now += 0.2
-    told = studio.heard("lost")
-    assert told[0]["frames"] < 100_000 and told[-1]["frames"] > told[0]["frames"]
-    assert len(told) <= 3  # at most one per second
+    reports = studio.events_named("lost")
+    assert reports[0]["frames"] < 100_000 and reports[-1]["frames"] > reports[0]["frames"]
+    assert len(reports) <= 3  # at most one per second
     SlowDisk.stuck.clear()
     SlowDisk.free.set()
     assert not SlowDisk.gave_up.is_set()  # nothing waited for a disk that accepts no data
@@ -211,11 +211,11 @@ def test_a_slow_disk_affects_only_its_own_file(
     session.stop(110_000, at_once=True)
     session.work()
     studio.close(session)
-    heard = studio.read()
+    events_named = studio.read()
     lost = session.lost
-    silent = np.logical_not(heard.any(axis=1))
-    assert np.array_equal(heard[~silent], studio.out[: 110_000][~silent])
-    assert len(heard) == 110_000 and lost > 0
+    silent = np.logical_not(events_named.any(axis=1))
+    assert np.array_equal(events_named[~silent], studio.out[: 110_000][~silent])
+    assert len(events_named) == 110_000 and lost > 0
     assert abs(int(silent.sum()) - lost) < 5
     assert silent[105_000 - lost + 10 : 104_990].all()  # one gap, in its place
 
@@ -228,17 +228,17 @@ def test_a_full_disk_ends_its_file_and_others_continue(
     )
     session = studio.session(0, full=TAP_DECK, mix=TAP_MASTER)
     studio.play(session, 40_000)
-    until(lambda: bool(studio.heard("failed")))
-    failed = studio.heard("failed")[0]
+    until(lambda: bool(studio.events_named("failed")))
+    failed = studio.events_named("failed")[0]
     assert failed["path"].endswith("full.wav") and failed["reason"] == "No space left on device"
     studio.play(session, 40_000)
     session.stop(80_000, at_once=True)
     session.work()
     studio.close(session)
     assert np.array_equal(studio.read("mix"), studio.out)
-    heard = studio.read("full")
-    assert len(heard) == failed["frames"] > 20_000
-    assert np.array_equal(heard, studio.deck[: len(heard)])
+    events_named = studio.read("full")
+    assert len(events_named) == failed["frames"] > 20_000
+    assert np.array_equal(events_named, studio.deck[: len(events_named)])
 
 
 def test_a_recording_whose_files_have_all_failed_ends_by_itself(
@@ -247,7 +247,7 @@ def test_a_recording_whose_files_have_all_failed_ends_by_itself(
     monkeypatch.setattr(writer, "Disk", FullDisk)
     session = studio.session(0)
     studio.play(session, 40_000)
-    until(lambda: bool(studio.heard("failed")))
+    until(lambda: bool(studio.events_named("failed")))
     session.work()
     assert session.closed
 

@@ -74,7 +74,7 @@ class FakeChild:
                 os.close(fd)
 
 
-class Stage:
+class ClientHarness:
     """A loader client with fake loaders and a manual clock."""
 
     def __init__(self) -> None:
@@ -130,18 +130,18 @@ class Stage:
         self.child.die(status)
         self.turn()
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def events_named(self, event: str) -> list[dict[str, Any]]:
         """Events of that name."""
         return [entry for entry in self.heard if entry["event"] == event]
 
-    def dones(self) -> list[Any]:
+    def request_names(self) -> list[Any]:
         """Requests to the latest loader, by name and track."""
         return [(r["do"], r.get("track")) for r in self.child.requests if r["do"] != "ping"]
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
+def harness() -> Iterator[ClientHarness]:
+    made = ClientHarness()
     yield made
     made.hearing.close()
     made.child.close()
@@ -157,55 +157,57 @@ def song(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("status", [-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, 1, 134])
 def test_a_crash_while_opening_a_file_quarantines_it_at_once(
-    stage: Stage, song: str, status: int
+    harness: ClientHarness, song: str, status: int
 ) -> None:
-    stage.load(1, "/other.wav")
-    stage.opened(1)
-    stage.load(2, song)
-    stage.busy(2)
-    stage.dies(status)
-    [event] = stage.said("failed")
+    harness.load(1, "/other.wav")
+    harness.opened(1)
+    harness.load(2, song)
+    harness.busy(2)
+    harness.dies(status)
+    [event] = harness.events_named("failed")
     assert event["track"] == 2
     assert "song.wav: the decoder crashed on it" in event["reason"]
-    assert len(stage.made) == 2, "another one at once"
-    assert stage.dones() == [("adopt", 1), ("adopted", None)]
-    assert stage.said("restarted") == [{"event": "restarted", "pid": 2, "count": 1}]
-    stage.load(3, song)
-    assert ("load", 3) not in stage.dones()
-    stage.turn()
-    assert stage.said("failed")[1]["track"] == 3
-    assert "until it changes" in stage.said("failed")[1]["reason"]
+    assert len(harness.made) == 2, "another one at once"
+    assert harness.request_names() == [("adopt", 1), ("adopted", None)]
+    assert harness.events_named("restarted") == [{"event": "restarted", "pid": 2, "count": 1}]
+    harness.load(3, song)
+    assert ("load", 3) not in harness.request_names()
+    harness.turn()
+    assert harness.events_named("failed")[1]["track"] == 3
+    assert "until it changes" in harness.events_named("failed")[1]["reason"]
     Path(song).write_bytes(b"another one")
-    stage.load(4, song)
-    assert ("load", 4) in stage.dones()
+    harness.load(4, song)
+    assert ("load", 4) in harness.request_names()
 
 
-def test_a_crash_breaks_a_streamed_track_which_is_not_read_again(stage: Stage, song: str) -> None:
-    stage.load(1, song)
-    stage.opened(1)
-    stage.busy(1)
-    stage.dies(-signal.SIGBUS)
-    assert [event["track"] for event in stage.said("broken")] == [1]
-    [adopt] = [request for request in stage.child.requests if request["do"] == "adopt"]
+def test_a_crash_breaks_a_streamed_track_which_is_not_read_again(
+    harness: ClientHarness, song: str
+) -> None:
+    harness.load(1, song)
+    harness.opened(1)
+    harness.busy(1)
+    harness.dies(-signal.SIGBUS)
+    assert [event["track"] for event in harness.events_named("broken")] == [1]
+    [adopt] = [request for request in harness.child.requests if request["do"] == "adopt"]
     assert "SIGBUS" in adopt["broken"]
-    stage.dies(-signal.SIGSEGV)
-    assert len(stage.said("broken")) == 1, "what it died of is not counted twice"
+    harness.dies(-signal.SIGSEGV)
+    assert len(harness.events_named("broken")) == 1, "what it died of is not counted twice"
 
 
 @pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM, 0, -signal.SIGHUP])
 def test_an_outside_kill_quarantines_a_file_only_the_second_time(
-    stage: Stage, song: str, status: int
+    harness: ClientHarness, song: str, status: int
 ) -> None:
-    stage.load(1, song)
-    stage.busy(1)
-    stage.dies(status)
-    assert stage.said("failed") == []
-    assert stage.dones() == [("adopted", None), ("load", 1)], "it is tried again"
-    stage.busy(1)
-    stage.dies(status)
-    assert "killed twice" in stage.said("failed")[0]["reason"]
-    stage.turn(FIRST_DELAY)
-    assert stage.dones() == [("adopted", None)]
+    harness.load(1, song)
+    harness.busy(1)
+    harness.dies(status)
+    assert harness.events_named("failed") == []
+    assert harness.request_names() == [("adopted", None), ("load", 1)], "it is tried again"
+    harness.busy(1)
+    harness.dies(status)
+    assert "killed twice" in harness.events_named("failed")[0]["reason"]
+    harness.turn(FIRST_DELAY)
+    assert harness.request_names() == [("adopted", None)]
 
 
 def test_kills_far_apart_or_on_different_files_quarantine_nothing(
@@ -232,153 +234,159 @@ def test_a_file_that_cannot_be_inspected_is_quarantined_too() -> None:
     assert blame.reason("/another") is None
 
 
-def test_a_loader_that_dies_before_reading_quarantines_nothing(stage: Stage, song: str) -> None:
-    stage.load(1, song)
-    stage.busy(1)
-    stage.dies(-signal.SIGKILL)
-    stage.dies(-signal.SIGKILL)  # the desk still names the file of the previous loader
-    assert stage.said("failed") == []
-    stage.turn(1.0)
-    assert stage.dones() == [("adopted", None), ("load", 1)]
+def test_a_loader_that_dies_before_reading_quarantines_nothing(
+    harness: ClientHarness, song: str
+) -> None:
+    harness.load(1, song)
+    harness.busy(1)
+    harness.dies(-signal.SIGKILL)
+    harness.dies(-signal.SIGKILL)  # the desk still names the file of the previous loader
+    assert harness.events_named("failed") == []
+    harness.turn(1.0)
+    assert harness.request_names() == [("adopted", None), ("load", 1)]
 
 
-def test_streamed_tracks_are_adopted_first(stage: Stage) -> None:
+def test_streamed_tracks_are_adopted_first(harness: ClientHarness) -> None:
     for number, streamed in ((1, False), (2, True), (3, False), (4, True)):
-        stage.load(number, f"/{number}.wav")
-        stage.opened(number, streamed)
-    stage.dies(-signal.SIGKILL)
-    assert [track for do, track in stage.dones() if do == "adopt"] == [2, 4, 1, 3]
+        harness.load(number, f"/{number}.wav")
+        harness.opened(number, streamed)
+    harness.dies(-signal.SIGKILL)
+    assert [track for do, track in harness.request_names() if do == "adopt"] == [2, 4, 1, 3]
 
 
 def test_a_hang_is_killed_and_its_file_quarantined_but_a_stall_is_not(
-    stage: Stage, song: str
+    harness: ClientHarness, song: str
 ) -> None:
-    stage.load(1, song)
-    stage.busy(1)
+    harness.load(1, song)
+    harness.busy(1)
     for _ in range(5):
-        stage.turn(1.0)
-    assert not stage.child.killed, "a card that stalls for 5 s"
+        harness.turn(1.0)
+    assert not harness.child.killed, "a card that stalls for 5 s"
     for _ in range(int(HANG_SECONDS)):
-        stage.turn(1.0)
-        if stage.child.killed:
+        harness.turn(1.0)
+        if harness.child.killed:
             break
-    assert stage.child.killed
-    stage.dies(-signal.SIGKILL)
-    assert "reading it made no progress" in stage.said("failed")[0]["reason"]
-    assert len(stage.made) == 2
+    assert harness.child.killed
+    harness.dies(-signal.SIGKILL)
+    assert "reading it made no progress" in harness.events_named("failed")[0]["reason"]
+    assert len(harness.made) == 2
 
 
 def test_a_loader_that_makes_progress_or_answers_pings_is_not_killed(
-    stage: Stage, song: str
+    harness: ClientHarness, song: str
 ) -> None:
-    stage.load(1, song)
+    harness.load(1, song)
     for _ in range(4 * int(HANG_SECONDS)):
-        stage.busy(1)  # as a long decode does now and then
-        stage.turn(1.0)
-    assert not stage.child.killed
-    stage.desk.loader["busy"] = 0
+        harness.busy(1)  # as a long decode does now and then
+        harness.turn(1.0)
+    assert not harness.child.killed
+    harness.desk.loader["busy"] = 0
     for _ in range(4 * int(HANG_SECONDS)):
-        if stage.child.requests[-1] == {"do": "ping"}:
-            stage.child.say(event="pong")
-        stage.turn(1.0)
-    assert not stage.child.killed
+        if harness.child.requests[-1] == {"do": "ping"}:
+            harness.child.say(event="pong")
+        harness.turn(1.0)
+    assert not harness.child.killed
     for _ in range(2 * int(HANG_SECONDS)):
-        stage.turn(1.0)
-    assert stage.child.killed, "it does not answer, though it reads nothing"
+        harness.turn(1.0)
+    assert harness.child.killed, "it does not answer, though it reads nothing"
 
 
-def test_a_pause_of_control_is_not_taken_for_a_hang_of_the_loader(stage: Stage, song: str) -> None:
-    stage.load(1, song)
-    stage.busy(1)
-    stage.turn(3600.0)
-    stage.turn()
-    assert not stage.child.killed
+def test_a_pause_of_control_is_not_taken_for_a_hang_of_the_loader(
+    harness: ClientHarness, song: str
+) -> None:
+    harness.load(1, song)
+    harness.busy(1)
+    harness.turn(3600.0)
+    harness.turn()
+    assert not harness.child.killed
 
 
-def test_deaths_without_a_culprit_are_restarted_with_back_off(stage: Stage) -> None:
-    stage.load(1, "/song.wav")
-    stage.opened(1)
+def test_deaths_without_a_culprit_are_restarted_with_back_off(harness: ClientHarness) -> None:
+    harness.load(1, "/song.wav")
+    harness.opened(1)
     pauses = []
     for _ in range(12):
-        number = len(stage.made)
-        begin = stage.time
-        stage.dies(1)
-        while len(stage.made) == number:
-            stage.turn(0.05)
-        pauses.append(round(stage.time - begin, 1))
-        assert stage.dones() == [("adopt", 1), ("adopted", None)]
+        number = len(harness.made)
+        begin = harness.time
+        harness.dies(1)
+        while len(harness.made) == number:
+            harness.turn(0.05)
+        pauses.append(round(harness.time - begin, 1))
+        assert harness.request_names() == [("adopt", 1), ("adopted", None)]
     assert pauses[0] == 0.0, "the first time at once"
     assert pauses[:7] == sorted(pauses[:7])
     assert pauses[3] > 2 * pauses[1]
     assert MAX_DELAY <= pauses[-1] <= MAX_DELAY + 0.1
-    stage.turn(LIVED_SECONDS + 1)
-    number = len(stage.made)
-    stage.dies(1)
-    assert len(stage.made) == number + 1
+    harness.turn(LIVED_SECONDS + 1)
+    number = len(harness.made)
+    harness.dies(1)
+    assert len(harness.made) == number + 1
 
 
-def test_requests_while_the_loader_is_down_are_not_lost(stage: Stage) -> None:
-    stage.refuse = True
-    stage.dies(-9)
-    stage.load(1, "/song.wav")
-    stage.loading.send({"do": "attacks", "track": 0})
-    stage.load(2, "/other.wav")
-    stage.loading.send({"do": "unload", "track": 2})
-    stage.refuse = False
-    stage.turn(1.0)
-    assert stage.dones() == [("adopted", None), ("attacks", None), ("load", 1)]
-    assert [event["track"] for event in stage.said("unloaded")] == [2]
+def test_requests_while_the_loader_is_down_are_not_lost(harness: ClientHarness) -> None:
+    harness.refuse = True
+    harness.dies(-9)
+    harness.load(1, "/song.wav")
+    harness.loading.send({"do": "attacks", "track": 0})
+    harness.load(2, "/other.wav")
+    harness.loading.send({"do": "unload", "track": 2})
+    harness.refuse = False
+    harness.turn(1.0)
+    assert harness.request_names() == [("adopted", None), ("attacks", None), ("load", 1)]
+    assert [event["track"] for event in harness.events_named("unloaded")] == [2]
 
 
 def test_a_dying_loaders_last_events_are_processed_before_blaming_a_file(
-    stage: Stage, song: str
+    harness: ClientHarness, song: str
 ) -> None:
-    stage.load(1, song)
-    stage.busy(1)
-    stage.child.events.append(
+    harness.load(1, song)
+    harness.busy(1)
+    harness.child.events.append(
         {"event": "opened", "track": 1, "frames": 9, "streamed": False, "files": [(1, 2)]}
     )
-    stage.dies(-signal.SIGSEGV)
-    assert stage.said("failed") == []
-    assert len(stage.said("broken")) == 1
+    harness.dies(-signal.SIGSEGV)
+    assert harness.events_named("failed") == []
+    assert len(harness.events_named("broken")) == 1
 
 
-def test_a_loader_that_only_closed_its_output_is_killed(stage: Stage) -> None:
-    stage.dies(None)
-    assert len(stage.made) == 1, "never two at once: they would share the pages"
-    stage.turn(1.0)
-    assert stage.child.killed
-    stage.child.status = -9
-    stage.turn()
-    assert len(stage.made) == 2
+def test_a_loader_that_only_closed_its_output_is_killed(harness: ClientHarness) -> None:
+    harness.dies(None)
+    assert len(harness.made) == 1, "never two at once: they would share the pages"
+    harness.turn(1.0)
+    assert harness.child.killed
+    harness.child.status = -9
+    harness.turn()
+    assert len(harness.made) == 2
 
 
-def test_a_new_control_process_restores_the_loaders_tracks(stage: Stage, song: str) -> None:
-    stage.load(1, "/one.wav")
-    stage.opened(1)
-    stage.load(2, song)
-    stage.busy(2)
-    stage.dies(-signal.SIGSEGV)
-    stage.load(3, "/three.wav")
-    stage.loading.send({"do": "attacks", "track": 0})
-    notes = json.loads(json.dumps(stage.loading.to_state()))
-    other = Stage()
+def test_a_new_control_process_restores_the_loaders_tracks(
+    harness: ClientHarness, song: str
+) -> None:
+    harness.load(1, "/one.wav")
+    harness.opened(1)
+    harness.load(2, song)
+    harness.busy(2)
+    harness.dies(-signal.SIGSEGV)
+    harness.load(3, "/three.wav")
+    harness.loading.send({"do": "attacks", "track": 0})
+    notes = json.loads(json.dumps(harness.loading.to_state()))
+    other = ClientHarness()
     other.loading.adopted(notes)
-    assert other.dones() == [], "the loader runs, and has been asked already"
+    assert other.request_names() == [], "the loader runs, and has been asked already"
     other.loading.send({"do": "inventory", "track": 0})
     other.load(4, song)
     other.turn()
-    assert "crashed" in other.said("failed")[0]["reason"], "bad is bad"
+    assert "crashed" in other.events_named("failed")[0]["reason"], "bad is bad"
     other.dies(-9)
-    assert other.dones() == [
+    assert other.request_names() == [
         ("adopt", 1), ("adopted", None), ("attacks", None), ("load", 3), ("inventory", None)
     ]  # fmt: skip
     other.child.say(event="inventory", tracks=[])
     other.turn()
     assert list(other.loading.loader_log.entries) == [3], "what is not there is not adopted"
-    fresh = Stage()
+    fresh = ClientHarness()
     fresh.loading.adopted(notes, fresh=True)
-    assert [do for do, _ in fresh.dones()] == ["adopt", "adopted", "attacks", "load"]
+    assert [do for do, _ in fresh.request_names()] == ["adopt", "adopted", "attacks", "load"]
     for made in (other, fresh):
         made.hearing.close()
         made.child.close()

@@ -343,8 +343,8 @@ def test_a_dead_recorder_is_reported_and_replaced(rig: Rig, tmp_path: Path) -> N
     process.finished = True
     rig.send("/record/stop")
     rig.step()
-    told = rig.heard("/record/failed")
-    assert len(told) == 4 and "the recorder has died (signal 9)" in told[0][1]
+    notified = rig.heard("/record/failed")
+    assert len(notified) == 4 and "the recorder has died (signal 9)" in notified[0][1]
     assert len(rig.fails()) == 1 and "the recorder has died" in rig.fails()[0]
     assert not rig.desk.taps["on"].any() and rig.status()["recording"] == 0
     for _, recording in process.recorder._sessions[0]._recordings:

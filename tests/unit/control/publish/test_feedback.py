@@ -23,12 +23,12 @@ STRANGER = ("192.0.2.7", 50000)
 Said = tuple[Any, ...]
 
 
-def fed(rig: Rig, who: Any = DESK) -> list[Said]:
+def fed(rig: Rig, client: Any = DESK) -> list[Said]:
     """Values sent to a client since the last call: addresses and arguments."""
     rig.seconds(2 * TURN_SECONDS)
     said = [(address, *values) for sender, address, values in rig.answers.said
-            if sender == who and address.split("/")[1] in ("deck", "mix", "bus", "clock", "dj")]
-    rig.answers.said = [one for one in rig.answers.said if one[0] != who]
+            if sender == client and address.split("/")[1] in ("deck", "mix", "bus", "clock", "dj")]
+    rig.answers.said = [one for one in rig.answers.said if one[0] != client]
     return said
 
 

@@ -15,9 +15,9 @@ HOME = ("127.0.0.1", 9000)
 STRANGER = ("192.0.2.7", 50000)
 
 
-def told(rig: Rig, who: Any) -> list[str]:
+def received_by(rig: Rig, client: Any) -> list[str]:
     """Addresses of the messages sent to a client."""
-    return [said for sender, said, _ in rig.answers.said if sender == who]
+    return [said for sender, said, _ in rig.answers.said if sender == client]
 
 
 def test_replies_and_subscriptions_go_to_the_named_port(rig: Rig, steady: str) -> None:
@@ -26,9 +26,9 @@ def test_replies_and_subscriptions_go_to_the_named_port(rig: Rig, steady: str) -
                     ("/clock/ticks", 1), ("/deck/A/load", steady), ("/deck/A/play",)):
         rig.send(*command)
     rig.seconds(1.0)
-    found = set(told(rig, HOME))
+    found = set(received_by(rig, HOME))
     assert {"/done", "/changed", "/meter", "/status.reply", "/fail", "/beat", "/mix/level"} <= found
-    assert not told(rig, ME)
+    assert not received_by(rig, ME)
 
 
 def test_a_restarted_client_resumes_its_subscriptions(rig: Rig) -> None:
@@ -38,7 +38,7 @@ def test_a_restarted_client_resumes_its_subscriptions(rig: Rig) -> None:
     assert (len(rig.core.subscribers), len(rig.core.changes.watchers)) == (1, 1)
     rig.send("/mix/level", 0.5, sender=("127.0.0.1", 50002))
     rig.seconds(0.1)
-    assert told(rig, HOME).count("/changed") == 1
+    assert received_by(rig, HOME).count("/changed") == 1
 
 
 def test_existing_subscriptions_move_to_the_named_port(rig: Rig) -> None:
@@ -49,16 +49,16 @@ def test_existing_subscriptions_move_to_the_named_port(rig: Rig) -> None:
     rig.core.tell("/event")
     rig.send("/mix/level", 0.5)
     rig.seconds(0.1)
-    assert (told(rig, ME), told(rig, HOME)) == (["/done", "/done"], ["/done"])
-    assert told(rig, ("127.0.0.1", 9001)) == ["/done", "/event"]
+    assert (received_by(rig, ME), received_by(rig, HOME)) == (["/done", "/done"], ["/done"])
+    assert received_by(rig, ("127.0.0.1", 9001)) == ["/done", "/event"]
 
 
 def test_port_0_restores_the_source_port(rig: Rig) -> None:
     rig.send("/notify", 1, 9000)
     rig.send("/notify", 0)
-    assert told(rig, HOME) == ["/done", "/done"]
+    assert received_by(rig, HOME) == ["/done", "/done"]
     rig.send("/status")
-    assert told(rig, ME) == ["/status.reply"]
+    assert received_by(rig, ME) == ["/status.reply"]
     assert len(rig.core.reply_ports) == 0
 
 
@@ -105,4 +105,4 @@ def test_named_ports_survive_a_restart_of_control() -> None:
         rig.note()
         rig.die()
         rig.send("/status")
-        assert told(rig, HOME) == ["/done", "/status.reply"]
+        assert received_by(rig, HOME) == ["/done", "/status.reply"]

@@ -21,10 +21,10 @@ OTHER = ("127.0.0.1", 50001)
 STRANGER = ("192.0.2.7", 50000)
 
 
-def told(rig: Rig, who: Any = ME) -> list[tuple[Any, ...]]:
+def received(rig: Rig, client: Any = ME) -> list[tuple[Any, ...]]:
     """The changes received by a client so far."""
     return [values for sender, said, values in rig.answers.said
-            if said == "/changed" and sender == who]
+            if said == "/changed" and sender == client]
 
 
 def test_watchers_receive_every_clients_changes_in_order(rig: Rig) -> None:
@@ -40,8 +40,8 @@ def test_watchers_receive_every_clients_changes_in_order(rig: Rig) -> None:
         ("/mix/level", 0.5), ("/deck/B/eq/low", 0.25, 1.0), ("/set_meter", 3),
         ("/mix/crossfader", 1.0), ("/clock/quantize", "bar"),
     ]
-    assert told(rig) == expected
-    assert told(rig, OTHER) == expected
+    assert received(rig) == expected
+    assert received(rig, OTHER) == expected
 
 
 def test_clients_that_do_not_watch_receive_nothing(rig: Rig) -> None:
@@ -72,7 +72,7 @@ def test_queries_and_failed_commands_are_not_reported(rig: Rig, steady: str) -> 
     assert len(rig.fails()) == told_before + 2
     rig.send("/mix/level", 0.5)
     rig.seconds(0.05)
-    assert told(rig) == [("/play", "B", steady), ("/mix/level", 0.5)]
+    assert received(rig) == [("/play", "B", steady), ("/mix/level", 0.5)]
 
 
 def test_only_queries_are_not_changes() -> None:
@@ -95,7 +95,7 @@ def test_arguments_are_reported_as_received(rig: Rig, steady: str) -> None:
     rig.send("/deck_levels", 1.0, 0.5)
     rig.send("/deck/A/fx/insert", 1, "echo", "beats", 0.5)
     rig.seconds(0.05)
-    assert told(rig) == [
+    assert received(rig) == [
         ("/cue", "A", steady), ("/cue", "B", steady, 0.5), ("/start_group", 3.0, "A", "B"),
         ("/start_group", 0.0, "B"),
         ("/deck_levels", 1.0, 0.5), ("/deck/A/fx/insert", 1, "echo", "beats", 0.5),
@@ -107,11 +107,11 @@ def test_scheduled_commands_are_reported_when_they_run(rig: Rig) -> None:
     rig.raw(bundle_at(WALL + 1.0, "/mix/level", 0.5))
     rig.send("/clock/at", 4.0, "/mix/crossfader", 0.0)
     rig.seconds(0.4)
-    assert told(rig) == [("/clock/at", 4.0, "/mix/crossfader", 0.0)]
+    assert received(rig) == [("/clock/at", 4.0, "/mix/crossfader", 0.0)]
     rig.seconds(0.2)
-    assert told(rig)[1:] == [("/mix/level", 0.5)]
+    assert received(rig)[1:] == [("/mix/level", 0.5)]
     rig.seconds(1.0)
-    assert told(rig)[2:] == [("/mix/crossfader", 0.0)]
+    assert received(rig)[2:] == [("/mix/crossfader", 0.0)]
 
 
 @pytest.mark.parametrize("interval", [1, 3])
@@ -129,7 +129,7 @@ def test_in_a_flood_the_newest_value_arrives_within_50_ms(rig: Rig, interval: in
             rig.send("/mix/level", value)
             rig.send("/deck/A/level", value)
         rig.step()
-        for said in told(rig)[len(seen):]:
+        for said in received(rig)[len(seen):]:
             seen.append((rig.time, said[1]))
     assert count > 1300
     values = [value for _, value in seen]
@@ -151,13 +151,13 @@ def test_below_a_flood_all_changes_are_reported(rig: Rig) -> None:
     for step in range(FLOOD):
         rig.send("/mix/level", step / 64)
     rig.seconds(0.05)
-    assert [values[1] for values in told(rig)] == [step / 64 for step in range(FLOOD)]
+    assert [values[1] for values in received(rig)] == [step / 64 for step in range(FLOOD)]
     for number in range(1, 6):
         for gain in (0.25, 0.5, 0.75, 1.0):
             rig.send("/mix/patch", "A", "bus1", gain)
             rig.send("/clock/meter", number)
     rig.seconds(0.05)
-    assert told(rig)[FLOOD:] == [
+    assert received(rig)[FLOOD:] == [
         *[("/clock/meter", number) for number in range(1, 5)],
         ("/mix/patch", "A", "bus1", 1.0), ("/clock/meter", 5),
     ]
@@ -195,7 +195,7 @@ def test_untrusted_senders_may_not_watch(rig: Rig) -> None:
     assert rig.fails() == ["/watch only for --osc-allow"]
     rig.send("/mix/level", 0.5)
     rig.seconds(0.05)
-    assert told(rig, STRANGER) == []
+    assert received(rig, STRANGER) == []
 
 
 def test_the_longest_silent_watcher_is_removed(rig: Rig) -> None:
@@ -231,5 +231,5 @@ def test_watchers_stay_subscribed_when_control_is_replaced(tmp_path: Path) -> No
         rig.die()
         rig.send("/mix/level", 0.5)
         rig.seconds(0.05)
-        assert told(rig) == [("/mix/level", 0.5)]
-        assert told(rig, OTHER) == []
+        assert received(rig) == [("/mix/level", 0.5)]
+        assert received(rig, OTHER) == []
