@@ -34,7 +34,7 @@ def test_on_jack_a_killed_and_a_stopped_engine(tmp_path: Path) -> None:
             assert status["deck.A.state"] == "playing" and status["guarded"] == 0
             # There are never two of them on the device.
             until(lambda first=first: not first.is_running())
-        for what in ("the engine died", "the engine hung and was ended"):
+        for what in ("the engine died", "the engine hung and was killed"):
             until(lambda what=what: what in it.log())
 
 

@@ -39,9 +39,9 @@ KEPT = "engine/"  # prefix of an engine's name in the descriptor store; its numb
 
 REASONS = {
     "died": "the engine died",
-    "hung": "the engine hung and was ended",
+    "hung": "the engine hung and was killed",
     "device": "the device was gone",
-    "found": "the device is there again",
+    "found": "the device is back",
     "resized": "the buffer size was changed",
 }
 
