@@ -1,1 +1,1 @@
-"""The web process: pages, listening in, and the HTTP interface; see `process`."""
+"""The web process: pages, audio streaming and the HTTP API; see `main`."""

@@ -1,10 +1,11 @@
-"""Analysing tracks from the library panel: one after another, in a process that gives way.
+"""Analyse tracks from the library panel: one job at a time, in a low-priority process.
 
-    POST /library/analyse {"path": "0/Sets/Night Drive"}    a file, a track of stems or a folder
-    POST /library/analyse {"stop": 1}                       end what is under way, forget the rest
+    POST /library/analyse {"path": "0/Sets/Night Drive"}    a file, a folder of stems or a folder
+    POST /library/analyse {"stop": 1}                       stop the current job, clear the queue
 
-answers with what pages are shown as `analysis`: `running`, the `path` under way, how many `wait`,
-and of the one under way `tracks`, `done`, `share` (0 to 1), `name`, `bad` and `reason`.
+The response is the state that pages receive as `analysis`: `running`, the `path` of the current
+job, the number of jobs that `wait`, and for the current job `tracks`, `done`, `share` (0 to 1),
+`name`, `bad` and `reason`.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from starlette.responses import JSONResponse, Response
 from crowdstream.audiofile.stems.track_files import is_audio
 from crowdstream.system.child_environment import child_environment
 from crowdstream.system.safe_open import real_path
-from crowdstream.web.media_browser import NotThere, resolve
+from crowdstream.web.media_browser import MediaNotFound, resolve
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 200  # paths
 MAX_LINE = 1 << 16  # bytes
-END_SECONDS = 5.0  # that a run may take to keep what it has done
+STOP_SECONDS = 5.0  # for a run to save what it has analysed so far
 COMMAND = (sys.executable, "-P", "-m", "crowdstream", "analyze", "--progress", "--jobs", "1")
-NOTHING: dict[str, Any] = {"running": 0, "path": "", "wait": 0}
+IDLE: dict[str, Any] = {"running": 0, "path": "", "wait": 0}
 
 
 class AnalysisJobs:
-    """Runs `crowdstream analyze` for what pages name. For one event loop.
+    """Runs `crowdstream analyze` for the paths that pages request. For one event loop.
 
-    `show(state)`: is given the state whenever it changes. `finished()`: called after each run: the
-    library knows more now.
+    `show(state)` is called with the new state after each change. `finished()` is called after each
+    run, when the library may hold new results.
     """
 
     def __init__(
@@ -61,43 +62,48 @@ class AnalysisJobs:
         self._waiting: deque[tuple[str, Path]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self.state: dict[str, Any] = dict(NOTHING)
+        self.state: dict[str, Any] = dict(IDLE)
 
-    async def asked(self, request: Request) -> Response:
-        """`POST /library/analyse`."""
+    async def handle_request(self, request: Request) -> Response:
+        """Handle `POST /library/analyse`."""
         try:
-            said = json.loads(await request.body() or b"null")
+            message = json.loads(await request.body() or b"null")
         except (ValueError, RecursionError):
-            said = None
-        if isinstance(said, dict) and said.get("stop") in (1, True):
+            message = None
+            message = None
+        if isinstance(message, dict) and message.get("stop") in (1, True):
             await self.stop()
             return JSONResponse(self.state)
-        path = said.get("path") if isinstance(said, dict) else None
+        path = message.get("path") if isinstance(message, dict) else None
         if not isinstance(path, str):
-            return JSONResponse({"error": 'say {"path": "..."}, as /library lists it'}, 400)
+            usage = 'send {"path": "..."} with a path from /library'
+            return JSONResponse({"error": usage}, 400)
         try:
             self.add(path)
-        except NotThere as error:
+        except MediaNotFound as error:
             return JSONResponse({"error": str(error)}, 404)
         except OverflowError as error:
             return JSONResponse({"error": str(error)}, 503)
         return JSONResponse(self.state, 202)
 
     def add(self, path: str) -> None:
-        """Have a path of the library analysed. Raises `NotThere`, and `OverflowError`: too many."""
+        """Queue the analysis of a library path.
+
+        Raises `MediaNotFound`, and `OverflowError` if `MAX_WAITING` paths are queued already.
+        """
         _root, real = resolve(path, self._roots)
         if not real.is_dir() and not (real.is_file() and is_audio(real.name)):
-            raise NotThere("there is no such track")
+            raise MediaNotFound("there is no such track")
         if (path, real) not in self._waiting and self.state["path"] != path:
             if len(self._waiting) >= MAX_WAITING:
-                raise OverflowError(f"{MAX_WAITING} wait already: try again later")
+                raise OverflowError(f"{MAX_WAITING} jobs are queued already: try again later")
             self._waiting.append((path, real))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        self._tell(wait=len(self._waiting))
+        self._update(wait=len(self._waiting))
 
     async def stop(self) -> None:
-        """End what is under way; what is analysed stays in the library."""
+        """Stop the current job and clear the queue; finished results stay in the library."""
         self._waiting.clear()
         task, process = self._task, self._process
         if task is None:
@@ -107,12 +113,12 @@ class AnalysisJobs:
                 process.send_signal(signal.SIGTERM)
         else:
             task.cancel()
-        await asyncio.wait([task], timeout=END_SECONDS)
+        await asyncio.wait([task], timeout=STOP_SECONDS)
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
 
-    def _tell(self, **changed: Any) -> None:
+    def _update(self, **changed: Any) -> None:
         self.state = {**self.state, **changed}
         self._show(self.state)
 
@@ -120,15 +126,15 @@ class AnalysisJobs:
         try:
             while self._waiting:
                 path, real = self._waiting.popleft()
-                self.state = {**NOTHING, "running": 1, "path": path, "wait": len(self._waiting)}
+                self.state = {**IDLE, "running": 1, "path": path, "wait": len(self._waiting)}
                 self._show(self.state)
-                await self._one(real)
+                await self._analyse(real)
                 self._finished()
         finally:
             self._task = None
             kept = ("tracks", "done", "bad", "reason")
             last: dict[str, Any] = {name: self.state[name] for name in kept if name in self.state}
-            self.state = {**NOTHING, **last, "last": self.state["path"]}
+            self.state = {**IDLE, **last, "last": self.state["path"]}
             self._show(self.state)
 
     async def _one(self, real: Path) -> None:
@@ -140,18 +146,18 @@ class AnalysisJobs:
                 start_new_session=True, limit=MAX_LINE,
             )  # fmt: skip
         except OSError as error:
-            log.error("no process for the analysis: %s", error.strerror or error)
-            self._tell(bad=1, reason=f"the analysis could not be started: {error.strerror}")
+            log.error("could not start the analysis: %s", error.strerror or error)
+            self._update(bad=1, reason=f"the analysis could not be started: {error.strerror}")
             return
         self._process = process
         try:
-            # Its workers give way, and take the most of it; it gives way itself as well.
+            # The workers lower their own priority and use most of the CPU; this covers the parent.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, 19)
-            _, errors = await asyncio.gather(self._listen(process), _last_line(process))
+            _, errors = await asyncio.gather(self._read_progress(process), _last_line(process))
             status = await process.wait()
             if status > 1 or (status and errors and not self.state.get("bad")):
-                self._tell(bad=max(1, self.state.get("bad", 0)), reason=errors)
+                self._update(bad=max(1, self.state.get("bad", 0)), reason=errors)
         finally:
             self._process = None
             if process.returncode is None:
@@ -164,21 +170,21 @@ class AnalysisJobs:
         while True:
             try:
                 line = await process.stdout.readline()
-            except ValueError:  # longer than any that it writes
+            except ValueError:  # longer than any line that `crowdstream analyze` writes
                 continue
             if not line:
                 return
             with contextlib.suppress(ValueError):
-                said = json.loads(line)
-                if isinstance(said, dict):
-                    self._tell(**{name: said[name] for name in SHOWN if name in said})
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    self._update(**{name: message[name] for name in SHOWN if name in message})
 
 
 SHOWN = ("found", "tracks", "done", "share", "name", "bad", "reason")
 
 
 async def _last_line(process: asyncio.subprocess.Process) -> str:
-    # What it said last of what is wrong; it is read to its end, so that it need not wait.
+    # The last error line. The pipe is read to its end: a full pipe would block the process.
     assert process.stderr
     last = ""
     while True:

@@ -1,4 +1,4 @@
-"""The web application: what is served where, put together from its parts."""
+"""The web application: assemble the routes and the state that they share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import crowdstream
 from crowdstream.desk.block import Desk
 from crowdstream.web import documentation, library_api, streaming
 from crowdstream.web.api import command_api, healthz, metrics
-from crowdstream.web.api.oscquery import OscQuery, asked
+from crowdstream.web.api.oscquery import OscQuery, wants_address_space
 from crowdstream.web.api.zeroconf_announcer import announce
 from crowdstream.web.auth.listener_sockets import ConnectionSlots
 from crowdstream.web.auth.middleware import AccessMiddleware
@@ -33,13 +33,14 @@ from crowdstream.web.waveforms import serving
 from crowdstream.web.waveforms.serving import Waveforms
 
 PAGE = Path(__file__).resolve().parent / "static"
-mimetypes.add_type("text/javascript", ".js")  # whatever the system's table says
+mimetypes.add_type("text/javascript", ".js")  # regardless of the system's MIME table
 
 
 class Web:
-    """All that the parts of the web process share. For one event loop.
+    """State shared by the parts of the web process. For one event loop.
 
-    `handlers`: what pages may say beside what `Live` handles, by name: `handler(page, value)`.
+    `handlers`: further messages that pages may send besides those of `PageSockets`, as
+    `{name: handler(page, value)}`.
     """
 
     def __init__(self, desk: Desk, settings: SimpleNamespace) -> None:
@@ -47,32 +48,32 @@ class Web:
         self.settings = settings
         self.handlers: dict[str, Callable[[PageSocket, Any], None]] = {}
         self.at_end: list[Callable[[], Awaitable[None]]] = []
-        """Called when this process ends."""
+        """Awaited when this process ends."""
         self.live = PageSockets(self)
-        self.link = ControlClient(self._heard)
+        self.link = ControlClient(self._on_control_message)
         self.readings = EngineView(desk, lambda: self.link.picture, lambda: self.link.about)
         self.gate = AccessMiddleware(settings)
         self.places = ConnectionSlots()
-        self.gate.known = self.places.know
+        self.gate.on_authenticated = self.places.mark_authenticated
         self.waves = Waveforms(self)
-        self.live.opened.append(self.waves.came)
-        self.live.closed.append(self.waves.left)
+        self.live.opened.append(self.waves.on_first_page)
+        self.live.closed.append(self.waves.on_last_page_gone)
         self._oscquery = OscQuery(self)
 
-    def _heard(self, kind: str, what: Any) -> None:
-        self.live.heard(kind, what)
-        self.waves.heard(kind, what)
+    def _on_control_message(self, kind: str, value: Any) -> None:
+        self.live.on_control_message(kind, value)
+        self.waves.on_control_message(kind, value)
 
     @property
     def publish(self) -> Callable[..., None]:
-        """`publish(message)` tells all pages; see `Live.publish`."""
+        """`publish(message)` sends a message to all pages; see `PageSockets.publish`."""
         return self.live.publish
 
     def app(self) -> ASGIApp:
-        """The application, behind its gate."""
+        """The ASGI application, wrapped by the access middleware."""
         routes = [
             resource("/", get=self._index),
-            # Packed, the page has a third of the bytes.
+            # gzip reduces the page to a third of its bytes.
             Mount("/page", read_only(GZipMiddleware(StaticFiles(directory=PAGE)))),
             *documentation.routes(),
             *self.live.routes(),
@@ -82,24 +83,24 @@ class Web:
             *streaming.routes(self),
             *library_api.routes(self),
             *serving.routes(self.waves),
-            # Whatever is left.
+            # OSCQuery serves every remaining path.
             resource("/{path:path}", get=self._oscquery.answer, missing=self._oscquery.missing),
         ]
         app: ASGIApp = self.gate.guard(Starlette(routes=routes))
         return app
 
     async def run(self) -> None:
-        """What goes on all the time, until cancelled."""
+        """Run the background tasks until cancelled."""
         await asyncio.gather(self.live.run(), self._announced())
 
     async def close(self) -> None:
-        """End what this process has started."""
+        """Stop everything that this process has started."""
         await self.waves.close()
         for end in self.at_end:
             await end()
 
     async def _announced(self) -> None:
-        # Found in the network, where others can reach it.
+        # Announce the server by Zeroconf, if other machines can reach it.
         made = await announce(self.settings, self.gate.port, crowdstream.__version__)
         if made:
             try:
@@ -108,7 +109,7 @@ class Web:
                 await made.close()
 
     async def _index(self, request: Request) -> Response:
-        # The page; for programs that do not ask for one, the root of the OSC addresses.
-        if asked(request):
+        # Browsers get the page; OSCQuery clients get the root of the OSC address tree.
+        if wants_address_space(request):
             return await self._oscquery.answer(request)
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})

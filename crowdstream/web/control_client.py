@@ -1,4 +1,7 @@
-"""The way to control: what it says, and what it is to do. JSON lines over two pipes."""
+"""The connection to the control process: state and replies in, commands out.
+
+The protocol is JSON lines over two pipes.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-ANSWER_SECONDS = 5.0  # that control may take to carry out a command; then it may be gone
-FOLLOWED_SECONDS = 600.0  # for which later answers, such as /done of a load, find their way
-MAX_UNSENT = 1 << 20  # bytes: control does not read
+ANSWER_SECONDS = 5.0  # for control to carry out a command; after that it may have died
+FOLLOWED_SECONDS = 600.0  # for which late replies, such as the /done of a load, are forwarded
+MAX_UNSENT = 1 << 20  # bytes queued while control does not read
 MAX_FOLLOWED = 4096
-SEEN_SECONDS = 20.0  # for which control goes on showing after somebody has asked for the picture
+STATE_SECONDS = 20.0  # for which control keeps sending its state after an HTTP request for it
 
 Answer = list[Any]
-"""An OSC message: address, then arguments."""
+"""An OSC message: the address, then the arguments."""
 
-Hear = Callable[[str, Any], None]
-"""`hear(kind, what)`: kind is "picture", "event", "changed", "about" or "table"."""
+OnMessage = Callable[[str, Any], None]
+"""`on_message(kind, value)`: kind is "picture", "event", "changed", "about" or "table"."""
 
 
 class Busy(RuntimeError):
-    """Control does not answer: it is restarted, or has too much to do."""
+    """Control does not reply: it is restarting or overloaded."""
 
 
 @dataclass(eq=False)
-class _Asked:
-    """A batch that control is carrying out. `later` gets the answers that come afterwards."""
+class _PendingBatch:
+    """A batch that control is carrying out. `later` receives replies that follow its end."""
 
     done: asyncio.Future[None]
     until: float
@@ -38,72 +41,75 @@ class _Asked:
 
 
 class ControlClient:
-    """Control, seen from the web process. For its one thread.
+    """The web process's end of the connection to control. For one event loop.
 
-    `picture`: what control shows, key by key; complete only while `watch(True)`. `about`: the
-    server in general. `table`: the commands.
+    `picture`: control's published state by key; complete only after `watch(True)`. `about`:
+    general facts about the server. `table`: the commands.
     """
 
-    def __init__(self, hear: Hear, fd_in: int = 0, fd_out: int = 1) -> None:
-        self._hear = hear
+    def __init__(self, on_message: OnMessage, fd_in: int = 0, fd_out: int = 1) -> None:
+        self._on_message = on_message
         self._in, self._out = fd_in, fd_out
         self.picture: dict[str, Any] = {}
         self.about: dict[str, Any] = {}
         self.table: list[dict[str, Any]] = []
         self.version = 0
-        """Another one whenever the picture or the table may be another."""
+        """Changes whenever `picture` or `table` may have changed."""
         self._numbers = itertools.count(1)
-        self._asked: dict[int, _Asked] = {}
+        self._pending: dict[int, _PendingBatch] = {}
         self._rest = b""
         self._unsent = bytearray()
         self._watching = False
         self._watchers: set[str] = set()
-        self._whole = asyncio.Event()  # the picture is complete
-        self._seen_timer: asyncio.TimerHandle | None = None
+        self._complete = asyncio.Event()  # `picture` is complete
+        self._state_timer: asyncio.TimerHandle | None = None
         self._ready: dict[str, Any] = {}
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when control wants this process to end."""
+        """Resolved when control closes its end of the pipe: this process should exit."""
         os.set_blocking(fd_in, False)
         os.set_blocking(fd_out, False)
         asyncio.get_running_loop().add_reader(fd_in, self._read)
 
-    # Saying --------------------------------------------------------------------------------
+    # Sending -------------------------------------------------------------------------------
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Queue one message; never blocks."""
         self._unsent += json.dumps(message).encode() + b"\n"
         self._push()
 
     def ready(self, message: dict[str, Any]) -> None:
-        """Say that pages are served; again to each new control."""
+        """Report that pages are being served; repeated to each new control process."""
         self._ready = message
-        self.say(message)
+        self.send(message)
 
-    def watch(self, on: bool, who: str = "pages") -> None:
-        """Have control keep `picture` up to date, or no longer, as far as `who` is concerned."""
+    def watch(self, on: bool, watcher: str = "pages") -> None:
+        """Subscribe `watcher` to updates of `picture`, or unsubscribe it.
+
+        Control sends updates as long as there is at least one watcher.
+        """
         if on:
-            self._watchers.add(who)
+            self._watchers.add(watcher)
         else:
-            self._watchers.discard(who)
+            self._watchers.discard(watcher)
         if bool(self._watchers) != self._watching:
             self._watching = bool(self._watchers)
-            self._whole.clear()
+            self._complete.clear()
             self.version += 1
-            self.picture.clear()  # what nobody keeps up to date is soon wrong
-            self.say({"watching": self._watching})
+            self.picture.clear()  # without updates it would soon be wrong
+            self.send({"watching": self._watching})
 
-    async def seen(self) -> dict[str, Any]:
-        """The whole picture, also while no page is open. Raises `Busy`."""
+    async def complete_picture(self) -> dict[str, Any]:
+        """The complete picture, even while no page is open. Raises `Busy`."""
         loop = asyncio.get_running_loop()
-        if self._seen_timer:
-            self._seen_timer.cancel()
-        self._seen_timer = loop.call_later(SEEN_SECONDS, self.watch, False, "seen")
-        self.watch(True, "seen")
+        if self._state_timer:
+            self._state_timer.cancel()
+        self._state_timer = loop.call_later(STATE_SECONDS, self.watch, False, "http")
+        self.watch(True, "http")
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._whole.wait()
+                await self._complete.wait()
         except TimeoutError:
-            raise Busy("the server does not answer just now") from None
+            raise Busy("the server is not responding; try again in a moment") from None
         return self.picture
 
     def _push(self) -> None:
@@ -112,7 +118,7 @@ class ControlClient:
                 done = os.write(self._out, self._unsent[:65536])
             except BlockingIOError:
                 break
-            except OSError:  # a control has died; the next one has the same pipe
+            except OSError:  # control has died; its successor inherits the same pipe
                 self._unsent.clear()
                 break
             del self._unsent[:done]
@@ -123,40 +129,40 @@ class ControlClient:
             loop.remove_writer(self._out)
 
     async def do(self, address: str, *arguments: Any) -> list[Answer]:
-        """Have one command carried out; its answers, /fail among them. Raises `Busy`."""
+        """Run one command and return its replies, including /fail. Raises `Busy`."""
         return await self.do_all([[address, *arguments]])
 
     async def do_all(
         self, batch: Sequence[Answer], later: Callable[[Answer], None] | None = None
     ) -> list[Answer]:
-        """Have commands carried out that belong together; they act on one frame.
+        """Run a batch of commands that take effect on the same frame.
 
-        Returns the answers that came by the time they were carried out; `later` gets those that
-        come afterwards, as a load's /done does. Raises `Busy`.
+        Returns the replies received until the batch was carried out. `later` receives the replies
+        that follow, such as the /done of a load. Raises `Busy`.
         """
         loop = asyncio.get_running_loop()
-        if len(self._unsent) > MAX_UNSENT or len(self._asked) >= MAX_FOLLOWED:
+        if len(self._unsent) > MAX_UNSENT or len(self._pending) >= MAX_FOLLOWED:
             self._forget_old(loop.time())
-            if len(self._unsent) > MAX_UNSENT or len(self._asked) >= MAX_FOLLOWED:
-                raise Busy("the server does not keep up: send less")
+            if len(self._unsent) > MAX_UNSENT or len(self._pending) >= MAX_FOLLOWED:
+                raise Busy("the server cannot keep up: send fewer commands")
         number = next(self._numbers)
-        asked = _Asked(loop.create_future(), loop.time() + FOLLOWED_SECONDS, later=later)
-        self._asked[number] = asked
-        self.say({"do": [number, *batch]})
+        pending = _PendingBatch(loop.create_future(), loop.time() + FOLLOWED_SECONDS, later=later)
+        self._pending[number] = pending
+        self.send({"do": [number, *batch]})
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await asked.done
+                await pending.done
         except TimeoutError:
-            self._asked.pop(number, None)
-            raise Busy("the server does not answer just now") from None
-        return asked.answers
+            self._pending.pop(number, None)
+            raise Busy("the server is not responding; try again in a moment") from None
+        return pending.answers
 
     def _forget_old(self, now: float) -> None:
-        for number, asked in list(self._asked.items()):
-            if now > asked.until:
-                del self._asked[number]
+        for number, pending in list(self._pending.items()):
+            if now > pending.until:
+                del self._pending[number]
 
-    # Hearing -------------------------------------------------------------------------------
+    # Receiving -----------------------------------------------------------------------------
 
     def _read(self) -> None:
         chunks = [self._rest]
@@ -175,55 +181,55 @@ class ControlClient:
         for line in lines:
             try:
                 message = json.loads(line)
-            except ValueError:  # a control that died in the middle of a line
+            except ValueError:  # a line that control did not finish before it died
                 continue
             if isinstance(message, dict):
-                self._take(message)
+                self._handle(message)
 
-    def _take(self, message: dict[str, Any]) -> None:
-        for kind, what in message.items():
+    def _handle(self, message: dict[str, Any]) -> None:
+        for kind, value in message.items():
             if kind == "answer":
-                self._answer(what)
+                self._answer(value)
             elif kind == "end":
-                asked = self._asked.get(what)
-                if asked and not asked.done.done():
-                    asked.done.set_result(None)
-                    if asked.later is None:
-                        del self._asked[what]
+                pending = self._pending.get(value)
+                if pending and not pending.done.done():
+                    pending.done.set_result(None)
+                    if pending.later is None:
+                        del self._pending[value]
             else:
-                self._learn(kind, what)
+                self._update(kind, value)
 
-    def _answer(self, what: list[Any]) -> None:
-        number, *answer = what
-        asked = self._asked.get(number)
-        if asked is None:
+    def _answer(self, value: list[Any]) -> None:
+        number, *answer = value
+        pending = self._pending.get(number)
+        if pending is None:
             return
-        if not asked.done.done():
-            asked.answers.append(answer)
-        elif asked.later is not None:
-            asked.later(answer)
+        if not pending.done.done():
+            pending.answers.append(answer)
+        elif pending.later is not None:
+            pending.later(answer)
             if answer[0] in ("/done", "/fail"):
-                del self._asked[number]
+                del self._pending[number]
 
-    def _learn(self, kind: str, what: Any) -> None:
+    def _update(self, kind: str, content: Any) -> None:
         if kind in ("picture", "table"):
             self.version += 1
         if kind == "picture":
-            for key, value in what.items():
+            for key, value in content.items():
                 if value is None:
                     self.picture.pop(key, None)
                 else:
                     self.picture[key] = value
             if self._watching:
-                self._whole.set()
+                self._complete.set()
         elif kind == "table":
-            # A control begins, this one or another: it knows nothing of what was said before.
-            self.table = what
-            self._whole.clear()
+            # A control process has just started, and it knows nothing of earlier messages.
+            self.table = content
+            self._complete.clear()
             if self._ready:
-                self.say(self._ready)
+                self.send(self._ready)
             if self._watching:
-                self.say({"watching": True})
+                self.send({"watching": True})
         elif kind == "about":
-            self.about = what
-        self._hear(kind, what)
+            self.about = content
+        self._on_message(kind, content)

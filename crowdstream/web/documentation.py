@@ -1,4 +1,4 @@
-"""The documentation under `/docs/`, as Sphinx has built it beside the program."""
+"""The documentation under `/docs/`, built by Sphinx beside the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_BUILT = (
 
 
 def documentation(folder: Path) -> ASGIApp:
-    """Serves the pages in `folder`, read-only; 404 with instructions while it has none.
+    """Serve the pages in `folder` read-only; 404 with instructions while it is empty.
 
     The folder may be built and deleted while the server runs. Links that lead out of it are not
     followed.

@@ -1,4 +1,4 @@
-"""What pages are told of the desk: where the playheads are, meters, and the engine's ledger."""
+"""Readings of the desk for pages: playheads, meters, and the engine's ledger."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DECK_KEYS = tuple(f"deck.{letter}" for letter in "ABCD"[:DECKS])
 
 
 class EngineView:
-    """Reads the desk for pages; nothing of it costs engine or control anything.
+    """Reads the desk for pages, at no cost to the engine or to control.
 
-    `picture()`: what control shows; `about()`: the server in general.
+    `picture()` returns control's published state; `about()` returns general facts about the server.
     """
 
     def __init__(
@@ -41,15 +41,16 @@ class EngineView:
 
     @staticmethod
     def time() -> float:
-        """The server's clock, seconds; pages set theirs by it."""
+        """The server's monotonic clock in seconds; pages synchronise to it."""
         return time.monotonic()
 
     def now(self) -> dict[str, Any]:
         """Playheads and meters at one moment.
 
-        `at` is the time (as `time()`) at which the block that begins with `frame` is asked for;
-        the frame is heard `latency` seconds later. Each deck: the file frame that is read for the
-        ear at `frame`, file frames a frame, whether it plays.
+        `t` is the time of the reading. `at` is the time at which the driver requests the block that
+        begins with `frame`; that frame is audible `latency` seconds later. Both times are those of
+        `time()`. `decks` holds per deck: the file frame audible at `frame`, the speed in file
+        frames per output frame, and 1 while it plays.
         """
         desk, picture = self._desk, self._picture()
         moment = read_moment(desk)
@@ -72,7 +73,7 @@ class EngineView:
         }  # fmt: skip
 
     def health(self) -> dict[str, Any]:
-        """The ledger, what caused each gap, and what the processes take."""
+        """The ledger, the cause of each gap, and the CPU and memory use of the processes."""
         ledger = self._desk.ledger
         return {
             **engine_readings(self._desk), "histogram": self._histogram(), "gaps": self._gaps(),
@@ -80,13 +81,13 @@ class EngineView:
         }  # fmt: skip
 
     def _histogram(self) -> list[list[float]]:
-        # Upper edges in ms, how many renders took so long, how many intervals lasted so long.
+        # Rows of: upper edge in ms, number of renders, number of callback intervals.
         ledger = self._desk.ledger
         rows = zip(bin_edges_ns(), ledger["render_hist"], ledger["interval_hist"], strict=True)
         return [[edge / 1e6, int(a), int(b)] for edge, a, b in rows if a or b]
 
     def _gaps(self) -> list[dict[str, Any]]:
-        # The newest first, each with what to do about it.
+        # Newest first, each with advice.
         desk = self._desk
         count = min(int(desk.ledger["gap_count"]), GAPS)
         gaps = desk.gaps[:count].copy()
@@ -101,7 +102,7 @@ class EngineView:
         return found
 
     def _usage(self) -> dict[str, dict[str, float]]:
-        # CPU in percent of a core since the last time, memory (resident) in MB.
+        # CPU in percent of one core since the last call; resident memory in MB.
         processes = self._processes
         processes.pids = dict(self._about().get("pids", {}))
         processes.read()

@@ -1,7 +1,7 @@
-"""What is known of audio files for a list of them: tags, tempo, length; read in a thread, and kept.
+"""Tags, tempo and duration of audio files for listings, read in a thread and cached.
 
-A file is read when somebody looks at it. Until then nothing is known, and nobody waits. What the
-library knows (`crowdstream analyze`) goes before what the files say of themselves.
+A file is read when a listing first shows it; until then its facts are unknown, and no request waits
+for them. Results of the library (`crowdstream analyze`) take precedence over the file's own tags.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from crowdstream.audiofile.tags import read_tags
 from crowdstream.library.database import Library, LibraryError, default_place
 from crowdstream.library.models import Entry
 
-MAX_KNOWN = 20_000  # files; each takes some 300 bytes
+MAX_KNOWN = 20_000  # files, about 300 bytes each
 MAX_QUEUED = 20_000
-LOOK_SECONDS = 10.0  # between two looks whether there is a library now
+LOOK_SECONDS = 10.0  # between two attempts to open the library database
 
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What a list shows of a track. Tempo in beats a minute, length in seconds; None: unknown."""
+    """Facts about a track for a listing. Tempo in BPM, length in seconds; None: unknown."""
 
     title: str = ""
     artist: str = ""
     key: str = ""
     bpm: float | None = None
     length: float | None = None
-    uncertain: bool = False  # its beat grid may be wrong
+    uncertain: bool = False  # the beat grid may be wrong
 
 
 Mark = tuple[str, int, int]
-"""A file as it was: path, size and time of its last change."""
+"""The version of a file: path, size in bytes and modification time in ns."""
 
 
 def mark_of(path: Path) -> Mark | None:
-    """The file's mark, None where it can't be looked at."""
+    """The file's mark; None if it cannot be accessed."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -54,7 +54,7 @@ def mark_of(path: Path) -> Mark | None:
 
 
 class FileInfoCache:
-    """Reads files in a thread of its own. Any thread may ask."""
+    """Reads files in a background thread. All methods may be called from any thread."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = roots
@@ -66,10 +66,11 @@ class FileInfoCache:
         self._library: Library | None = None
         self._look_at = 0.0
 
-    def listen(self, folders: Iterable[Path]) -> None:
-        """Find out by the sound of their files whether folders are the stems of one track.
+    def queue_folders(self, folders: Iterable[Path]) -> None:
+        """Queue folders whose audio decides whether they are the stems of one track.
 
-        What is found out is kept where `find_stems` looks (`audiofile/stems/folder_cache.py`).
+        The verdicts are cached where `find_stems` looks for them
+        (`audiofile/stems/folder_cache.py`).
         """
         with self._change:
             for folder in folders:
@@ -80,9 +81,9 @@ class FileInfoCache:
             self._begin()
 
     def look_up(self, tracks: Iterable[tuple[Path, ...]]) -> list[FileInfo | None]:
-        """What is known of tracks, each given by its audio files; the rest will be read.
+        """The known facts about tracks, each given by its audio files; unknown ones are queued.
 
-        What is asked for last is read first: it is what somebody looks at now.
+        The most recent request is read first: it is what a person is looking at now.
         """
         marks = [(mark_of(stems[0]), stems) for stems in tracks]
         found: list[FileInfo | None] = []
@@ -109,16 +110,16 @@ class FileInfoCache:
         return found
 
     def look_again(self) -> None:
-        """Look at once whether there is a library now: something has been analysed."""
+        """Open the library database at the next request: an analysis has just finished."""
         self._look_at = 0.0
 
     def wait(self, seconds: float) -> bool:
-        """Wait until all is read that was asked for; whether it is."""
+        """Wait until everything queued is read. Returns False after a timeout."""
         with self._change:
             return self._change.wait_for(lambda: self._thread is None, seconds)
 
     def _analysed(self, mark: Mark, stems: tuple[Path, ...]) -> FileInfo | None:
-        # What the library knows, if it is of this very file. Takes some 50 µs.
+        # The library's entry, if it describes this version of the file. Takes about 50 µs.
         if self._library is None and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
             with contextlib.suppress(LibraryError):
@@ -138,7 +139,7 @@ class FileInfoCache:
 
     def _begin(self) -> None:
         if (self._queue or self._folders) and self._thread is None:
-            self._thread = threading.Thread(target=self._read, name="catalogue", daemon=True)
+            self._thread = threading.Thread(target=self._read, name="file-info", daemon=True)
             self._thread.start()
 
     def _read(self) -> None:
@@ -171,7 +172,7 @@ class FileInfoCache:
             except GridError:
                 pass
             length = length_of(stems[0], self._roots)
-        except Exception:  # a file that nobody foresaw must not end the thread
+        except Exception:  # an unforeseen kind of damage must not end the thread
             return FileInfo()
         return FileInfo(
             tags.title, tags.artist, tags.key, round(bpm, 2) if bpm else None,
@@ -181,7 +182,7 @@ class FileInfoCache:
 
 def _of_entry(entry: Entry, mark: Mark) -> FileInfo | None:
     if not any((file.size, file.mtime_ns) == mark[1:] for file in entry.files):
-        return None  # it has changed since
+        return None  # the file has changed since its analysis
     return FileInfo(
         entry.title, entry.artist, entry.key or "", round(entry.bpm, 2) if entry.bpm else None,
         round(entry.seconds, 2) if entry.seconds else None, entry.uncertain,

@@ -1,12 +1,12 @@
-"""The library over HTTP: folders of the media, and searches in them, a page of rows at a time.
+"""The library over HTTP: listings of the media folders and searches, one page of rows at a time.
 
     GET /library?path=0/Sets&offset=0&limit=100&sort=name&order=up
-    GET /library/search?q=night+120-126+8A        words, tempos and keys (see `query`)
+    GET /library/search?q=night+120-126+8A        words, tempos and keys (see `search_query`)
 
-answer with `count`, `truncated`, `reading` (tags are still being read: ask again), `root` (name of
-the media folder), `path`, `note` and `entries`. An entry is a `folder`, a `track` (a folder of
-stems) or a `file`; `path` is to be asked with, `full` is what `/deck/A/load` takes.
-`left_out` says which files of a track's folder are not played with it, and why.
+The response holds `count`, `truncated`, `reading` (tags are still being read: request it again),
+`root` (name of the media folder), `path`, `note` and `entries`. An entry is a `folder`, a `track`
+(a folder of stems) or a `file`; `path` identifies it in further requests, `full` is the argument of
+`/deck/A/load`. `left_out` lists the files of a track's folder that are not played, with reasons.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from crowdstream.web.media_browser import (
     MAX_FOUND,
     Found,
     Listing,
-    NotThere,
+    MediaNotFound,
     list_folder,
     resolve,
     search,
@@ -44,13 +44,13 @@ from crowdstream.web.page_socket import PageSockets
 from crowdstream.web.resource import resource
 from crowdstream.web.search_query import Term, parse
 
-MAX_ROWS = 200  # of one answer
-MAX_SORTED = 5000  # rows that are sorted by what their files say
+MAX_ROWS = 200  # in one response
+MAX_SORTED = 5000  # rows that are sorted by tags or analysis results
 MAX_QUERY = 200  # characters
-MAX_WAITING = 8  # requests; more are told to come back
+MAX_WAITING = 8  # requests; further ones are refused with 503
 KEPT_LISTINGS = 2
 KEPT_SEARCHES = 8
-SEARCH_AGE = 15.0  # s that what a search found is used again
+SEARCH_AGE = 15.0  # seconds for which the result of a search is reused
 SOON_SECONDS = 1.0  # the same while tempos and keys are still being read
 SORTS = ("name", "bpm", "key", "length", "stems")
 
@@ -59,8 +59,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Row:
-    # `track`: of a folder of stems; a file is the track of itself. `settled`: that is known, and
-    # not only guessed from names.
+    # `track`: set for a folder of stems; a file is its own track. `settled`: `track` is certain and
+    # not only guessed from file names.
     found: Found
     track: TrackFiles | None
     stems: tuple[Path, ...]
@@ -69,8 +69,8 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Search:
-    # What was found; whether that is all; whether tempos and keys are unread that may fit, too;
-    # until when it is used again.
+    # `whole`: nothing was cut off. `unread`: files whose tempo and key are not read yet may match,
+    # too. `until`: end of reuse, by `time.monotonic`.
     found: list[Found]
     whole: bool
     unread: bool
@@ -78,12 +78,12 @@ class _Search:
 
 
 class LibraryApi:
-    """Answers for the library. For the web process's event loop; the work is done in a thread."""
+    """Answers library requests. For one event loop; the work is done in a worker thread."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = list(roots)
-        self.catalogue = FileInfoCache(self.roots)
-        self._worker = ThreadPoolExecutor(1, "shelf")
+        self.file_info = FileInfoCache(self.roots)
+        self._worker = ThreadPoolExecutor(1, "library-api")
         self._waiting = 0
         self._listings: OrderedDict[tuple[str, int], Listing] = OrderedDict()
         self._searches: OrderedDict[str, _Search] = OrderedDict()
@@ -91,12 +91,12 @@ class LibraryApi:
     # In the event loop ----------------------------------------------------------------------
 
     async def browse(self, request: Request) -> Response:
-        """A folder."""
+        """Handle `GET /library`: list a folder."""
         return await self._answer(request, lambda wanted: self.folder(
             request.query_params.get("path", ""), *wanted))
 
     async def find(self, request: Request) -> Response:
-        """A search."""
+        """Handle `GET /library/search`."""
         query = request.query_params.get("q", "").strip()[:MAX_QUERY]
         return await self._answer(request, lambda wanted: self.found(query, *wanted))
 
@@ -108,27 +108,27 @@ class LibraryApi:
             offset = min(max(int(about.get("offset", "0")[:9]), 0), 10**6)
             limit = min(max(int(about.get("limit", "100")[:9]), 1), MAX_ROWS)
         except ValueError:
-            return JSONResponse({"error": "offset and limit are whole numbers"}, 400)
+            return JSONResponse({"error": "offset and limit must be whole numbers"}, 400)
         sort = about.get("sort", "name")
         if sort not in SORTS:
-            return JSONResponse({"error": f"sort is one of {', '.join(SORTS)}"}, 400)
+            return JSONResponse({"error": f"sort must be one of {', '.join(SORTS)}"}, 400)
         if self._waiting >= MAX_WAITING:
-            return JSONResponse({"error": "the library is busy; ask again"}, 503)
+            return JSONResponse({"error": "the library is busy; try again"}, 503)
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
             wanted = offset, limit, sort, about.get("order") == "down"
             answer = await loop.run_in_executor(self._worker, work, wanted)
-        except NotThere as error:
+        except MediaNotFound as error:
             return JSONResponse({"error": str(error)}, 404)
         finally:
             self._waiting -= 1
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
-    # In the thread --------------------------------------------------------------------------
+    # In the worker thread -------------------------------------------------------------------
 
     def folder(self, path: str, offset: int, limit: int, sort: str, down: bool) -> dict[str, Any]:
-        """Rows of a folder; "" is the top. Raises `NotThere`."""
+        """One page of a folder's rows; "" lists the media folders. Raises `MediaNotFound`."""
         if not self.roots:
             return _page([], 0, note="no media folder is set: start the server with --media-root")
         if not path and len(self.roots) > 1:
@@ -156,14 +156,14 @@ class LibraryApi:
             rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
         entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
         too_many = sort != "name" and len(names) > MAX_SORTED
-        note = f"more than {MAX_SORTED} entries are sorted by name only" if too_many else ""
+        note = f"folders of more than {MAX_SORTED} entries are sorted by name" if too_many else ""
         note = note or _outside_note(listing.outside)
         return _page(
             entries, len(names), listing.truncated, reading, note, root.name, path
         )
 
     def found(self, query: str, offset: int, limit: int, sort: str, down: bool) -> dict[str, Any]:
-        """Rows that a search has found."""
+        """One page of the rows that match a search."""
         if not query or not self.roots:
             return _page([], 0)
         searched = self._searched(query)
@@ -176,7 +176,7 @@ class LibraryApi:
             rows, abouts, reading = self._sorted(rows, sort, down)
             rows, abouts = rows[offset : offset + limit], abouts[offset : offset + limit]
         entries = [_entry(row, about) for row, about in zip(rows, abouts, strict=True)]
-        note = "" if whole else f"the first {min(len(found), MAX_FOUND)} found"
+        note = "" if whole else f"only the first {min(len(found), MAX_FOUND)} matches are shown"
         return _page(entries, len(found), not whole, reading or searched.unread, note)
 
     def _row(self, found: Found) -> _Row:
@@ -187,15 +187,15 @@ class LibraryApi:
         return _Row(found, track, stems, settled)
 
     def _abouts(self, rows: Sequence[_Row]) -> tuple[list[FileInfo | None], bool]:
-        self.catalogue.listen(row.found.real for row in rows if not row.settled)
-        known = iter(self.catalogue.look_up([row.stems for row in rows if row.stems]))
+        self.file_info.queue_folders(row.found.real for row in rows if not row.settled)
+        known = iter(self.file_info.look_up([row.stems for row in rows if row.stems]))
         abouts = [next(known) if row.stems else FileInfo() for row in rows]
         return abouts, None in abouts or not all(row.settled for row in rows)
 
     def _sorted(
         self, rows: list[_Row], sort: str, down: bool
     ) -> tuple[list[_Row], list[FileInfo | None], bool]:
-        # What is not known comes last, either way round.
+        # Rows without a value come last in both directions.
         abouts, reading = self._abouts(rows)
 
         def key(pair: tuple[_Row, FileInfo | None]) -> Any:
@@ -213,7 +213,7 @@ class LibraryApi:
         try:
             mark = str(real), os.stat(real).st_mtime_ns
         except OSError as error:
-            raise NotThere(os.strerror(error.errno or 0)) from None
+            raise MediaNotFound(os.strerror(error.errno or 0)) from None
         listing = self._listings.pop(mark, None) or list_folder(real, self.roots)
         self._listings[mark] = listing
         while len(self._listings) > KEPT_LISTINGS:
@@ -231,7 +231,7 @@ class LibraryApi:
                 row = self._row(one)
                 if not row.stems:
                     return False
-                (about,) = self.catalogue.look_up([row.stems])
+                (about,) = self.file_info.look_up([row.stems])
                 if about is None:
                     unread = True
                     return False
@@ -239,7 +239,7 @@ class LibraryApi:
 
             found, whole = search(parse(query), self.roots, fits)
             now = time.monotonic()
-            # What is not read yet is looked for again soon, and not all the time.
+            # Repeat soon while files are unread, but never spend more than a third of the time.
             age = max(SOON_SECONDS, 2 * (now - begun)) if unread else SEARCH_AGE
             kept = _Search(found, whole, unread, now + age)
         self._searches[query] = kept
@@ -288,7 +288,7 @@ def _finite(value: float | None) -> float | None:
 
 
 class Web(Protocol):
-    """What it needs of the web process (see `app.Web`)."""
+    """The part of `app.Web` that this module uses."""
 
     at_end: list[Callable[[], Awaitable[None]]]
     live: PageSockets
@@ -296,21 +296,21 @@ class Web(Protocol):
 
     @property
     def publish(self) -> Callable[..., None]:
-        """`publish(message)` tells all pages."""
+        """`publish(message)` sends a message to all pages."""
 
 
 def routes(web: Web) -> list[Route]:
-    """Where the library is served."""
-    shelf = LibraryApi([Path(root) for root in web.settings.media_root])
+    """The routes of the library."""
+    library = LibraryApi([Path(root) for root in web.settings.media_root])
 
     def finished() -> None:
-        shelf.catalogue.look_again()
+        library.file_info.look_again()
         web.publish({"analysed": 1})
 
-    analyst = AnalysisJobs(shelf.roots, lambda state: web.live.show("analysis", state), finished)
-    web.at_end.append(analyst.stop)
+    jobs = AnalysisJobs(library.roots, lambda state: web.live.show("analysis", state), finished)
+    web.at_end.append(jobs.stop)
     return [
-        resource("/library", get=shelf.browse),
-        resource("/library/search", get=shelf.find),
-        resource("/library/analyse", post=analyst.asked),
+        resource("/library", get=library.browse),
+        resource("/library/search", get=library.find),
+        resource("/library/analyse", post=jobs.handle_request),
     ]

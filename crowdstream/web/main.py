@@ -1,7 +1,7 @@
-"""The web process: serves pages, the mix, and the HTTP interface.
+"""The web process: serves pages, the audio stream and the HTTP API.
 
-Started by control with the desk's descriptor. Its standard input is its lifeline. It only reads
-the desk, but for asking for taps.
+Control starts it with the desk's file descriptor and ends it by closing its standard input. The
+process only reads the desk, except that it requests taps.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ from crowdstream.web.auth.connections import Connection, SocketConnection
 from crowdstream.web.auth.listener_sockets import Server
 from crowdstream.web.page_socket import MAX_MESSAGE
 
-NICENESS = 5  # what is heard in the room goes before what is heard elsewhere
+NICENESS = 5  # the engine takes precedence over remote listeners
 BACKLOG = 64
-CLOSE_SECONDS = 0.3  # for what is under way when it ends
+CLOSE_SECONDS = 0.3  # for open requests at the end of the process
 KEEP_ALIVE_SECONDS = 30
 LINES_A_SECOND, LINES_AT_ONCE = 1 / 30, 20.0  # of the log
 MAX_SETTINGS = 1 << 20  # bytes
 
 
 class Log(logging.Handler):
-    """Sends what is logged in this process to control, which has the log.
+    """Forwards this process's log records to control, which writes the log.
 
-    Whatever strangers can cause to be logged here, it does not push out what else the log holds.
+    The rate is limited: a remote client that provokes messages must not push other lines out of
+    the log.
     """
 
     def __init__(self, web: Web, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,20 +58,20 @@ class Log(logging.Handler):
         self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one line."""
+        """Forward one record, unless the limit is reached."""
         if not self._limit.take():
             self._left_out += 1
             return
         with contextlib.suppress(Exception):
             text = self.format(record)[:2000]
             if self._left_out:
-                text += f" ({self._left_out} lines of the web process were left out before)"
+                text += f" ({self._left_out} earlier lines of the web process were dropped)"
                 self._left_out = 0
-            self._web.link.say({"log": text})
+            self._web.link.send({"log": text})
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises `OSError`."""
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Open a TCP socket that listens on `host` and `port`. Raises `OSError`."""
     family, kind, protocol, _name, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -86,7 +87,10 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def first_line(fd: int = 0) -> bytes:
-    """The first line of a pipe; not a byte more, as the rest is for others to read."""
+    """Read one line from a pipe, and no byte beyond it: the rest is for `ControlClient`.
+
+    Raises `EOFError` if control is gone.
+    """
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < MAX_SETTINGS:
         byte = os.read(fd, 1)
@@ -97,16 +101,16 @@ def first_line(fd: int = 0) -> bytes:
 
 
 async def serve(desk: Desk, settings: SimpleNamespace) -> int:
-    """Serve until standard input closes; the exit status."""
+    """Serve until standard input closes. Returns the exit status."""
     web = Web(desk, settings)
     logging.getLogger().addHandler(Log(web))
     try:
         own = own_certificate(settings) if settings.http_cert == AUTO else None
     except CertificateError as error:
-        web.link.say({"error": str(error)})
+        web.link.send({"error": str(error)})
         return 1
     try:
-        made = listening(settings.http_host, settings.http_port)
+        made = listening_socket(settings.http_host, settings.http_port)
         app = web.app()
         config = uvicorn.Config(
             app, http=Connection, ws=SocketConnection, loop="asyncio", lifespan="off",
@@ -123,7 +127,7 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno == errno.EADDRINUSE:
             reason = in_use_by("tcp", settings.http_port)
-        web.link.say({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
+        web.link.send({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
         return 1
     port = int(made.getsockname()[1])
     server = Server(config, web.places)
@@ -152,10 +156,10 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until standard input closes. `arguments`: the desk's descriptor.
+    """Run until standard input closes. `arguments`: the desk's file descriptor.
 
-    The settings are the first line of standard input: among them is the token, and arguments can
-    be read by every user of the machine.
+    The settings are the first line of standard input and not arguments: they include the token,
+    and every user of the machine can read a process's arguments.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):

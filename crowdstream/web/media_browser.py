@@ -1,7 +1,8 @@
-"""What lies in the media folders: listings and searches, without opening a file.
+"""Listings and searches of the media folders, without opening any file.
 
-Paths that pages know begin with the number of a media folder: `0/Sets/Night Drive`. Only what
-lies inside is ever looked at, also where links lead out. For worker threads; nothing is shared.
+Paths sent to pages begin with the number of a media folder: `0/Sets/Night Drive`. Nothing outside
+the media folders is accessed, even where links lead out of them. For worker threads; the functions
+share no state.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from crowdstream.web.search_query import Term
 
 MAX_LISTED = 100_000  # entries of a folder
 MAX_FOUND = 1000  # results of a search
-MAX_WALKED = 500_000  # entries that a search looks at
+MAX_WALKED = 500_000  # entries examined by a search
 SEARCH_SECONDS = 5.0
-DEPTH = 24  # folders below each other
-REST_ENTRIES, REST_SECONDS = 500, 0.0005  # that often, and that long, others have their turn
+DEPTH = 24  # nested folders
+REST_ENTRIES, REST_SECONDS = 500, 0.0005  # pause after so many entries, for other threads
 _DIGITS = re.compile(r"(\d+)")
 
 
-class NotThere(Exception):
-    """What was asked for is no folder inside the media folders; the text says so."""
+class MediaNotFound(Exception):
+    """A path names nothing inside the media folders; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Names of a folder's folders and audio files, sorted as people count."""
+    """Names of a folder's subfolders and audio files, in natural order (2 before 10)."""
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
     truncated: bool = False
-    outside: int = 0  # links that lead out of the media folders: no deck would load what is there
+    outside: int = 0  # links that lead out of the media folders: no deck would load their targets
 
     def __len__(self) -> int:
         return len(self.folders) + len(self.files)
@@ -50,7 +51,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Found:
-    """One thing that is shown: its path for pages, its real path, and whether it is a folder."""
+    """One result: its path for pages, its real path, and whether it is a folder."""
 
     path: str
     real: Path
@@ -58,7 +59,7 @@ class Found:
 
 
 def sort_key(name: str) -> list[tuple[int, int, str]]:
-    """Names by their text, numbers in them by their value."""
+    """Sort key of a name: text without regard to case, numbers by value."""
     parts = _DIGITS.split(name.casefold())
     return [
         (0, int(part[:18]), "") if number % 2 else (1, 0, part)
@@ -68,24 +69,24 @@ def sort_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def resolve(path: str, roots: Sequence[Path]) -> tuple[Path, Path]:
-    """The media folder that a page's path is in, and the real path. Raises `NotThere`."""
+    """The media folder that contains a page's path, and the real path. Raises `MediaNotFound`."""
     number, _, below = path.partition("/")
     if not number.isascii() or not number.isdigit() or int(number[:6]) >= len(roots):
-        raise NotThere("there is no such media folder")
+        raise MediaNotFound("there is no such media folder")
     if "\0" in below or len(path) > 4096:
-        raise NotThere("no folder can have such a name")
+        raise MediaNotFound("no folder can have such a name")
     try:
         root = real_path(roots[int(number[:6])])
         real = real_path(root / below) if below else root
     except OSError:
-        raise NotThere("there is no such folder") from None
+        raise MediaNotFound("there is no such folder") from None
     if root_of(real, roots) is None:
-        raise NotThere("it lies outside the media folders")
+        raise MediaNotFound("it lies outside the media folders")
     return root, real
 
 
 def list_folder(real: Path, roots: Sequence[Path]) -> Listing:
-    """The audio files and folders in a folder. Raises `NotThere`."""
+    """The audio files and subfolders of a folder. Raises `MediaNotFound`."""
     folders: list[str] = []
     files: list[str] = []
     truncated = False
@@ -111,14 +112,15 @@ def search(
     roots: Sequence[Path],
     fits: Callable[[Found, Sequence[Term]], bool] = lambda _found, _terms: False,
 ) -> tuple[list[Found], bool]:
-    """What fits all terms; whether that is all. Folders come first, then files, each by name.
+    """Entries that match all terms, and whether the search is complete.
 
-    Words are looked for in paths, and one at least has to be in the name itself. What a name does
-    not decide, `fits(found, terms)` does: whether a track has that tempo and that key.
+    Folders come first, then files, each by name. Words are searched for in the whole path, and at
+    least one must occur in the name itself. Terms that the path does not decide are passed to
+    `fits(found, terms)`, which checks the tempo and key of a track.
     """
     folders: list[Found] = []
     files: list[Found] = []
-    tracks: set[str] = set()  # folders of stems that fit: their files are not found beside them
+    tracks: set[str] = set()  # matching folders of stems: their files are not listed again
     until, whole = time.monotonic() + SEARCH_SECONDS, True
     for walked, found in enumerate(_walk(roots), 1):
         if len(folders) + len(files) >= MAX_FOUND or walked > MAX_WALKED:
@@ -148,8 +150,9 @@ def search(
 def stems_of(
     folder: Path, roots: Sequence[Path], access: Access | None = None
 ) -> tuple[TrackFiles | None, bool]:
-    """The track that a folder of stems is, None where it is an ordinary folder; and whether that
-    is all that can be found out. Without `access`, its files are not listened to.
+    """The track in a folder of stems (None for an ordinary folder), and whether that is certain.
+
+    Without `access` the audio is not examined, so the result may be a guess from file names.
     """
     try:
         if root_of(real_path(folder), roots) is None:
@@ -165,7 +168,7 @@ def stems_of(
 
 
 def _walk(roots: Sequence[Path]) -> Iterator[Found]:
-    # Links to folders are not followed: they may lead in a circle.
+    # Links to folders are not followed: they could form a cycle.
     for number, root in enumerate(roots):
         real_root = real_path(root)
         waiting = [(str(number), real_root, 0)]
@@ -173,7 +176,7 @@ def _walk(roots: Sequence[Path]) -> Iterator[Found]:
             path, real, depth = waiting.pop()
             try:
                 entries = list(_named(real, [real_root]))
-            except NotThere:
+            except MediaNotFound:
                 continue
             for entry, folder in entries:
                 found = Found(f"{path}/{entry}", real / entry, folder)
@@ -195,11 +198,11 @@ def _named(real: Path, roots: Sequence[Path]) -> Iterator[tuple[str, bool]]:
 
 
 def _entries(real: Path, roots: Sequence[Path]) -> Iterator[os.DirEntry[str]]:
-    # Entries that can be shown: not hidden, with a name that is text.
+    # Visible entries whose name is valid text.
     try:
         fd = open_inside(real, roots, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
     except OSError as error:
-        raise NotThere(os.strerror(error.errno or 0)) from None
+        raise MediaNotFound(os.strerror(error.errno or 0)) from None
     try:
         with os.scandir(fd) as entries:
             for count, entry in enumerate(entries):
@@ -209,14 +212,14 @@ def _entries(real: Path, roots: Sequence[Path]) -> Iterator[os.DirEntry[str]]:
                 if not name.startswith(".") and _is_text(name):
                     yield entry
     except OSError as error:
-        raise NotThere(os.strerror(error.errno or 0)) from None
+        raise MediaNotFound(os.strerror(error.errno or 0)) from None
     finally:
         os.close(fd)
 
 
 def _is_text(name: str) -> bool:
-    # Any space, joiner or other character of Unicode, but no control character and no bytes that
-    # are not UTF-8: JSON and OSC could not give them back.
+    # Any space, joiner or other Unicode character is allowed, except control characters and bytes
+    # that are not UTF-8, which JSON and OSC cannot carry.
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 

@@ -1,4 +1,4 @@
-"""Open pages: each is told what changes, and may have things done. A slow one holds up nobody."""
+"""Open pages: send them state changes and run their commands. A slow page delays no other."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RATE = 30.0  # Hz: how often pages hear where the playheads are
+RATE = 30.0  # Hz: how often pages receive the playheads
 HEALTH_SECONDS = 1.0
-MAX_WAITING = 400  # messages for a page that does not read; it misses the older ones then
+MAX_WAITING = 400  # messages for a page that does not read; the oldest are dropped
 MAX_MESSAGE = 16384  # bytes from a page
 MAX_COMMANDS = 64  # in one message
-TOO_MUCH = 1008  # WebSocket: policy violated
-LEAVING_SECONDS = 5.0  # after the last page has gone, until nobody is watching
+TOO_MUCH = 1008  # WebSocket close code: policy violation
+LEAVING_SECONDS = 5.0  # after the last page has closed, until updates from control are stopped
 
 
 class PageSocket:
-    """One open page: what it has still to be told."""
+    """The outgoing messages of one open page."""
 
     def __init__(self) -> None:
         self._picture: dict[str, Any] = {}
         self._now = ""
         self._texts: deque[str] = deque(maxlen=MAX_WAITING)
         self._bell = asyncio.Event()
-        self.sees: frozenset[str] = frozenset()
-        """What it shows beside the decks, such as "health"."""
+        self.panels: frozenset[str] = frozenset()
+        """Panels shown besides the decks, such as "health"."""
 
     def show(self, changes: dict[str, Any]) -> None:
-        """Parts of the picture; of each it is sent the newest only."""
+        """Queue changes of the picture; only the newest value of each key is sent."""
         self._picture.update(changes)
         self._bell.set()
 
-    def say(self, text: str) -> None:
-        """A message that is sent in its turn."""
+    def send(self, text: str) -> None:
+        """Queue a message; messages are sent in order."""
         self._texts.append(text)
         self._bell.set()
 
     def tick(self, now: str) -> None:
-        """Where the playheads are: only the latest is worth sending."""
+        """Queue the playheads; only the latest reading is sent."""
         self._now = now
         self._bell.set()
 
-    async def take(self) -> list[str]:
-        """Wait for messages; in the order in which they are to be sent."""
+    async def next_messages(self) -> list[str]:
+        """Wait for messages and return them in the order of sending."""
         await self._bell.wait()
         self._bell.clear()
         found = []
-        while self._texts:  # the first of all is hello
+        while self._texts:  # the very first is hello
             found.append(self._texts.popleft())
         if self._picture:
             found.append(encoded({"picture": self._picture}))
@@ -75,7 +75,7 @@ class PageSocket:
 
 
 class Web(Protocol):
-    """What it needs of the web process (see `app.Web`)."""
+    """The part of `app.Web` that this module uses."""
 
     desk: Desk
     gate: AccessMiddleware
@@ -93,43 +93,43 @@ class PageSockets:
         self._empty_since: float | None = 0.0
         self._shown: dict[str, Any] = {}
         self.opened: list[Callable[[], None]] = []
-        """Called when a page comes and there was none."""
+        """Called when the first page opens."""
         self.closed: list[Callable[[], None]] = []
-        """Called when the last page has been gone for a while."""
+        """Called `LEAVING_SECONDS` after the last page has closed."""
 
-    # What pages are told -------------------------------------------------------------------
+    # Messages to pages ---------------------------------------------------------------------
 
-    def heard(self, kind: str, what: Any) -> None:
-        """Control has said something."""
+    def on_control_message(self, kind: str, value: Any) -> None:
+        """Forward a message from control to the pages."""
         if kind == "picture":
             for page in self.pages:
-                page.show(what)
+                page.show(value)
         elif kind in ("event", "changed", "about") and self.pages:
-            self.publish({kind: what})
+            self.publish({kind: value})
 
     def show(self, key: str, value: Any) -> None:
-        """Show pages a part of the picture that this process knows by itself, now and later."""
+        """Add an item of this process to the picture of all pages, present and future."""
         self._shown[key] = value
         for page in self.pages:
             page.show({key: value})
 
     def publish(self, message: dict[str, Any], seen: str = "") -> None:
-        """Tell all pages; with `seen`, those that show that."""
-        pages = [page for page in self.pages if not seen or seen in page.sees]
+        """Send a message to all pages, or only to those that show the panel `seen`."""
+        pages = [page for page in self.pages if not seen or seen in page.panels]
         if pages:
             text = encoded(message)
             for page in pages:
-                page.say(text)
+                page.send(text)
 
     async def run(self) -> None:
-        """Tell pages where the playheads are, until cancelled."""
+        """Send the playheads, and every second the health readings, until cancelled."""
         loop = asyncio.get_running_loop()
         health_at = due = loop.time()
         while True:
             due = max(due + 1.0 / RATE, loop.time())
             await asyncio.sleep(due - loop.time())
             if not self.pages:
-                self._leave(loop.time())
+                self._notify_when_unwatched(loop.time())
                 continue
             self._empty_since = None
             text = encoded({"now": self._web.readings.now()})
@@ -139,19 +139,19 @@ class PageSockets:
                 health_at = loop.time() + HEALTH_SECONDS
                 self.publish({"health": self._web.readings.health()}, "health")
 
-    def _leave(self, now: float) -> None:
+    def _notify_when_unwatched(self, now: float) -> None:
         if self._empty_since is None:
             self._empty_since = now
         elif self._empty_since and now > self._empty_since + LEAVING_SECONDS:
             self._empty_since = 0.0
             self._web.link.watch(False)
-            for tell in self.closed:
-                tell()
+            for notify in self.closed:
+                notify()
 
     # One page --------------------------------------------------------------------------------
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serve one page until it goes."""
+        """Serve one page until it disconnects."""
         web = self._web
         await socket.accept()
         page = PageSocket()
@@ -159,12 +159,12 @@ class PageSockets:
             "write": web.gate.may_write(socket), "rate": web.desk.sample_rate,
             "about": web.link.about, "table": web.link.table,
         }  # fmt: skip
-        page.say(encoded({"hello": hello}))
+        page.send(encoded({"hello": hello}))
         page.show({**web.link.picture, **self._shown})
         self.pages.add(page)
         if len(self.pages) == 1:
-            for tell in self.opened:
-                tell()
+            for notify in self.opened:
+                notify()
         web.link.watch(True)
         sender = asyncio.create_task(self._send(socket, page))
         try:
@@ -178,7 +178,7 @@ class PageSockets:
     async def _send(self, socket: WebSocket, page: PageSocket) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
-                for text in await page.take():
+                for text in await page.next_messages():
                     await socket.send_text(text)
 
     async def _receive(self, socket: WebSocket, page: PageSocket) -> None:
@@ -187,7 +187,7 @@ class PageSockets:
             received = await socket.receive()
             if received["type"] == "websocket.disconnect":
                 return
-            text = received.get("text")  # there are no binary messages
+            text = received.get("text")  # None for binary messages, which are not allowed
             if not text or len(text) > MAX_MESSAGE or not limit.take():
                 await socket.close(TOO_MUCH)
                 return
@@ -202,9 +202,9 @@ class PageSockets:
 
     async def _handle(self, socket: WebSocket, page: PageSocket, message: dict[str, Any]) -> None:
         if "ping" in message:
-            page.say(encoded({"pong": [message["ping"], self._web.readings.time()]}))
+            page.send(encoded({"pong": [message["ping"], self._web.readings.time()]}))
         if "see" in message and isinstance(message["see"], list):
-            page.sees = frozenset(str(one) for one in message["see"][:16])
+            page.panels = frozenset(str(one) for one in message["see"][:16])
         if "do" in message:
             await self._do(socket, page, message["do"])
         for name, handler in self._web.handlers.items():
@@ -212,30 +212,30 @@ class PageSockets:
                 handler(page, message[name])
 
     async def _do(self, socket: WebSocket, page: PageSocket, do: Any) -> None:
-        # `[id, address, arguments...]`, or `[id, [address, arguments...], ...]` for several.
+        # `[id, address, arguments...]`, or `[id, [address, arguments...], ...]` for a batch.
         if not isinstance(do, list) or len(do) < 2 or not isinstance(do[0], int):
             return
         number, *rest = do
         batch = rest if all(isinstance(one, list) for one in rest) else [rest]
         address = str(batch[0][0]) if batch[0] else ""
 
-        def answer(said: Answer) -> None:
-            page.say(encoded({"answer": [number, *said]}))
+        def send_reply(reply: Answer) -> None:
+            page.send(encoded({"answer": [number, *reply]}))
 
         if len(batch) > MAX_COMMANDS or not all(_is_message(one) for one in batch):
-            answer(["/fail", address, "this is no command"])
+            send_reply(["/fail", address, "this is not a valid command"])
         elif not self._web.gate.may_write(socket):
-            answer(["/fail", address, "changing anything needs the token"])
+            send_reply(["/fail", address, "the token is required to change anything"])
         else:
             try:
-                for said in await self._web.link.do_all(batch, answer):
-                    answer(said)
+                for reply in await self._web.link.do_all(batch, send_reply):
+                    send_reply(reply)
             except Busy as error:
-                answer(["/fail", address, str(error)])
-        page.say(encoded({"end": number}))
+                send_reply(["/fail", address, str(error)])
+        page.send(encoded({"end": number}))
 
     def routes(self) -> list[BaseRoute]:
-        """Where pages are served."""
+        """The route of the pages' WebSocket."""
         return [WebSocketRoute("/live", self.serve)]
 
 

@@ -1,4 +1,4 @@
-"""HTTP methods: every address answers OPTIONS, and refuses undeclared methods, in one way."""
+"""HTTP methods: every path answers OPTIONS and refuses undeclared methods in the same way."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def not_handled(method: str, allowed: Iterable[str]) -> Response | None:
-    """The answer to OPTIONS or to a method that is not allowed; None: the method is handled.
+    """The response to OPTIONS or to a method without a handler; None if the method has a handler.
 
-    `allowed`: methods with a handler, in capitals; HEAD goes with GET.
+    `allowed`: the methods with a handler, in capitals. GET includes HEAD.
     """
     methods = dict.fromkeys(allowed)
     if "GET" in methods:
@@ -32,7 +32,7 @@ def not_handled(method: str, allowed: Iterable[str]) -> Response | None:
 
 
 class _Resource:
-    # An ASGI application, so that the router leaves the methods to it.
+    # An ASGI application and not a function, so that Starlette's router lets all methods pass.
     def __init__(
         self, handlers: dict[str, Handler], missing: Callable[[Request], Response | None]
     ) -> None:
@@ -57,13 +57,13 @@ def resource(
 ) -> Route:
     """A route with a handler for each of its methods: `resource("/x", get=..., post=...)`.
 
-    `missing(request)`: the answer, whatever the method, where the path names nothing; else None.
+    `missing(request)` returns a response for every method if the path names nothing, else None.
     """
     return Route(path, _Resource({name.upper(): one for name, one in handlers.items()}, missing))
 
 
 def read_only(app: ASGIApp) -> ASGIApp:
-    """An application that is only read, as files are."""
+    """Restrict an application, such as static files, to GET, HEAD and OPTIONS."""
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         refused = not_handled(scope["method"], ("GET",)) if scope["type"] == "http" else None

@@ -1,11 +1,12 @@
-"""What a person types into the search: words, tempos and keys, all of which have to fit.
+"""The search language: words, tempos and keys, all of which must match.
 
     night drive        names with both words
-    124   120-126      a tempo, or from one to another; also bpm:124, 124bpm, >120, <=126
-    8A   Am   F#m      a key, in any notation that `catalog.keys` knows; also key:C, key:"A minor"
+    124   120-126      a tempo or a range of tempos; also bpm:124, 124bpm, >120, <=126
+    8A   Am   F#m      a key in any notation of `library.key_names`; also key:C, key:"A minor"
 
-A number or a key may also stand in a name: `124` finds "Track 124", too, where it is a whole word.
-With `bpm:` and `key:` only tempo and key count. A word is anything else, as `am` in small letters.
+A number or a key may also be part of a name: `124` also finds "Track 124", where it is a whole
+word. After `bpm:` and `key:` only the tempo and the key count. Everything else is a word, `am` in
+lower case included.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from dataclasses import dataclass
 from crowdstream.library.key_names import read_key
 from crowdstream.system.text import composed
 
-MIN_BPM, MAX_BPM = 30.0, 300.0  # what a bare number has to be for a tempo
-SHOWN = 0.05  # BPM: lists show a decimal, and what is shown as 120 is 120
-NEAR = 0.5  # BPM: 124 is what rounds to it
+MIN_BPM, MAX_BPM = 30.0, 300.0  # a bare number within this range may be a tempo
+SHOWN = 0.05  # BPM: listings show one decimal; 120 must match everything that is shown as 120.0
+NEAR = 0.5  # BPM: 124 matches every tempo that rounds to it
 
 _NUMBER = r"(\d{1,3}(?:[.,]\d{1,2})?)"
 _ONE = re.compile(rf"{_NUMBER}(bpm)?", re.IGNORECASE)
 _SPAN = re.compile(rf"{_NUMBER}(?:-|–|—|\.\.)(?:{_NUMBER})(bpm)?", re.IGNORECASE)
 _BOUND = re.compile(rf"(<|>|<=|>=|≤|≥){_NUMBER}(bpm)?", re.IGNORECASE)
 _TERM = re.compile(r'(?:(bpm|tempo|key):\s*)?("[^"]*"|\S+)', re.IGNORECASE)
-# "A minor" without quotes, which would be two words.
+# "A minor" without quotes, which would otherwise be two words.
 _MODE = re.compile(r'(?<![\w"])([A-H][#♯♭b]?[ -](?:minor|major|min|maj|moll|dur))(?!\w)')
-# A key without a word before it: with its number, or a capital, so that "am" and "b" stay words.
+# A key without a prefix needs a Camelot number or a capital letter: "am" and "b" stay words.
 _BARE_KEY = re.compile(
     r"0?(?:[1-9]|1[0-2])[abdmABDM]|[A-H](?:#|♯|♭|b)?(?:m|min|minor|maj|major|dur|moll)|[A-G][#♯♭b]"
 )
@@ -35,10 +36,10 @@ _BARE_KEY = re.compile(
 
 @dataclass(frozen=True)
 class Term:
-    """One thing that has to fit: the word, or the tempo, or the key; at least one of them.
+    """One condition: a word, a tempo or a key, or a word that may also mean a tempo or a key.
 
-    `word` is in small letters; a `whole` one must not be a part of a longer one. `bpm`: from, to,
-    both included. `key`: Camelot's name.
+    `word` is case-folded; with `whole` it must not be part of a longer word. `bpm`: lowest and
+    highest tempo, both included. `key`: in Camelot notation.
     """
 
     word: str = ""
@@ -48,11 +49,11 @@ class Term:
 
     @property
     def plain(self) -> bool:
-        """Whether names alone decide."""
+        """Whether only names can match."""
         return self.bpm is None and not self.key
 
     def in_text(self, text: str) -> bool:
-        """Whether its word is in a text in small letters."""
+        """Whether the word occurs in a case-folded text."""
         if not self.word:
             return False
         if not self.whole:
@@ -60,7 +61,7 @@ class Term:
         return re.search(rf"(?<!\w){re.escape(self.word)}(?!\w)", text) is not None
 
     def of_track(self, bpm: float | None, key: str) -> bool:
-        """Whether a track of that tempo and key (of any notation) has it."""
+        """Whether a track with this tempo and key (in any notation) matches."""
         if self.bpm is not None and bpm and self.bpm[0] <= bpm <= self.bpm[1]:
             return True
         named = read_key(key) if self.key and key else None
@@ -68,7 +69,7 @@ class Term:
 
 
 def parse(text: str) -> list[Term]:
-    """The terms of a query, in their order."""
+    """The terms of a query, in order."""
     terms: list[Term] = []
     words = [
         ((found[1] or "").lower(), found[2].strip('"'))
@@ -78,7 +79,7 @@ def parse(text: str) -> list[Term]:
         if not word:
             continue
         if not kind and word.lower() == "bpm" and terms and terms[-1].bpm is not None:
-            # "124 bpm" is said of tempos only.
+            # "bpm" after a number states that the number is a tempo and not a word.
             terms[-1] = Term(bpm=terms[-1].bpm)
             continue
         terms.append(_term(kind, word))
@@ -106,7 +107,7 @@ def _term(kind: str, word: str) -> Term:
 def _span(word: str, stated: bool) -> tuple[float, float] | None:
     if found := _BOUND.fullmatch(word):
         bound = _number(found[2])
-        # 124 is what rounds to it, so above 124 begins where that ends.
+        # 124 covers everything that rounds to it, so "above 124" begins at its upper end.
         if found[1] == "<":
             return 0.0, bound - NEAR
         if found[1] == ">":
@@ -120,7 +121,7 @@ def _span(word: str, stated: bool) -> tuple[float, float] | None:
         bpm = _number(found[1])
         if not (stated or found[2] or MIN_BPM <= bpm <= MAX_BPM):
             return None
-        # With a decimal it is meant exactly, give or take what is shown.
+        # A number with a decimal is exact, within the rounding of what listings show.
         near = SHOWN if re.search("[.,]", found[1]) else NEAR
         return bpm - near, bpm + near
     return None

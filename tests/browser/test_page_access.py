@@ -203,7 +203,7 @@ def test_what_listening_reports_fits_a_phone(phone: Page) -> None:
       always.replaceSync('.listen-note { display: block !important; }');
       document.adoptedStyleSheets = [always];
       for (const note of document.querySelectorAll('.listen-note'))
-        note.textContent = 'the connection is slow: fewer bits';
+        note.textContent = 'slow connection: lower bit rate';
     }""")
     assert phone.evaluate(TOO_WIDE) == []
     phone.click(".listen-more summary")

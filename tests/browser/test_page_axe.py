@@ -79,7 +79,7 @@ DECK = ".deck[data-deck=A]"
 EVERYWHERE = {
     "playing": State("null", holds=f"document.querySelector('{DECK}').dataset.state === 'playing'"),
     "tempo": fold("clock-more"),
-    "listening": fold("listen-more", "the connection is slow: fewer bits"),
+    "listening": fold("listen-more", "slow connection: lower bit rate"),
     "help": State(
         click("#help-button"), "document.getElementById('help').close()",
         "document.getElementById('help').open", "#help",

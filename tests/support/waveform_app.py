@@ -89,7 +89,7 @@ class WaveformApp:
             self.picture.update(changes)
             # Pages first, as the server does it: what they ask for may not be known yet.
             self.publish({"picture": changes})
-            self.waves.heard("picture", changes)
+            self.waves.on_control_message("picture", changes)
 
         asyncio.run_coroutine_threadsafe(change(), self.loop).result(120)
 
@@ -166,7 +166,7 @@ class WaveformApp:
         await page.accept()
         await page.send_text(json.dumps({"picture": self.picture}))
         self.pages.add(page)
-        self.waves.heard("picture", self.picture)
+        self.waves.on_control_message("picture", self.picture)
         try:
             while True:
                 _id, address, *arguments = json.loads(await page.receive_text())["do"]

@@ -124,7 +124,7 @@ class FakeLink:
     async def do_all(self, batch: list[list[Any]], later: Any = None) -> list[list[Any]]:
         """Several that belong together."""
         if self.busy:
-            raise Busy("the server does not answer just now")
+            raise Busy("the server is not responding; try again in a moment")
         self.done.append(batch)
         answers: list[list[Any]] = []
 
@@ -138,7 +138,7 @@ class FakeLink:
         """The whole picture."""
         self.version += 1
         if self.busy:
-            raise Busy("the server does not answer just now")
+            raise Busy("the server is not responding; try again in a moment")
         return self.picture or json.loads(json.dumps(StateView(self.rig.core).values()))
 
 

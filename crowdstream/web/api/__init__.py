@@ -1,1 +1,1 @@
-"""What programs ask by HTTP: the command table, OSCQuery, metrics, health."""
+"""HTTP interfaces for programs: the command table, OSCQuery, metrics and health."""

@@ -1,4 +1,4 @@
-"""The command table as HTTP: `POST /api/<address>` does what OSC does, and says what it answers."""
+"""The command table over HTTP: `POST /api/<address>` runs a command and returns its OSC replies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crowdstream.system.json_text import encoded
-from crowdstream.web.api.arguments import Unusable, in_order, parse_json
+from crowdstream.web.api.arguments import InvalidArguments, in_order, parse_json
 from crowdstream.web.api.commands import Command, Commands
 from crowdstream.web.api.openapi import MAX_COMMANDS, openapi
 from crowdstream.web.control_client import Answer, Busy, ControlClient
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FAILED = 422
 NO_STORE = {"Cache-Control": "no-store"}
-# The first values of the status have no names in OSC, where they are those of SuperCollider.
+# The first values of /status.reply have no names: they are the positional ones of SuperCollider.
 STATUS_POSITIONAL_FIELDS = (
     "one", "sounding_voices", "sounding_stems", "decks", "buffers", "cpu_average", "cpu_peak",
     "sample_rate_asked", "sample_rate_actual",
@@ -27,23 +27,27 @@ STATUS_POSITIONAL_FIELDS = (
 
 
 class JsonResponse(Response):
-    """JSON that may hold numbers without end: these are null."""
+    """A JSON response; infinities and NaN become null."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """`content` as JSON in UTF-8."""
+        """Encode `content` as JSON in UTF-8."""
         return encoded(content).encode()
 
 
-def told(content: Any, status: int = 200) -> JsonResponse:
-    """An answer that nobody keeps."""
+def json_response(content: Any, status: int = 200) -> JsonResponse:
+    """A JSON response that must not be cached."""
     return JsonResponse(content, status, NO_STORE)
 
 
-def wrong(status: int, reason: str) -> JsonResponse:
-    """An answer that says what is wrong."""
-    return told({"error": reason}, status)
+def error_response(status: int, reason: str) -> JsonResponse:
+    """A JSON response with the reason for a failure."""
+    return json_response({"error": reason}, status)
+
+
+def _unknown(address: str) -> JsonResponse:
+    return error_response(404, f"unknown address {address[:200]}: see /api/commands")
 
 
 def _address(request: Request) -> str:
@@ -51,13 +55,13 @@ def _address(request: Request) -> str:
 
 
 class Web(Protocol):
-    """What it needs of the web process (see `app.Web`)."""
+    """The part of `app.Web` that this module uses."""
 
     link: ControlClient
 
 
 class CommandApi:
-    """Answers what is under `/api`."""
+    """Handlers of the requests under `/api`."""
 
     def __init__(self, web: Web) -> None:
         self._web = web
@@ -65,7 +69,7 @@ class CommandApi:
         self._document: tuple[Any, bytes] = (None, b"")
 
     def routes(self) -> list[BaseRoute]:
-        """Where it is served. The addresses of commands come last: they are whatever is left."""
+        """The routes. Commands come last, since their pattern matches every remaining path."""
         return [
             resource("/api/commands", get=self.commands),
             resource("/api/openapi.json", get=self.openapi),
@@ -76,31 +80,31 @@ class CommandApi:
         ]
 
     async def commands(self, _request: Request) -> Response:
-        """The command table."""
-        return told(self._web.link.table)
+        """Handle `GET /api/commands`: the command table."""
+        return json_response(self._web.link.table)
 
     async def openapi(self, _request: Request) -> Response:
-        """The same as OpenAPI 3.1."""
+        """Handle `GET /api/openapi.json`: the command table as OpenAPI 3.1."""
         table = self._web.link.table
         if self._document[0] is not table:
             version = str(self._web.link.about.get("version", "0"))
-            # As text: it takes a tenth of the memory.
+            # Kept as bytes, which take a tenth of the memory.
             self._document = (table, bytes(JsonResponse(openapi(table, version)).body))
         return Response(self._document[1], media_type="application/json", headers=NO_STORE)
 
     async def picture(self, _request: Request) -> Response:
-        """Everything that pages show."""
+        """Handle `GET /api/picture`: the complete state, as pages receive it."""
         try:
-            return told(await self._web.link.seen())
+            return json_response(await self._web.link.complete_picture())
         except Busy as error:
-            return wrong(503, str(error))
+            return error_response(503, str(error))
 
     async def status(self, _request: Request) -> Response:
-        """What `/status` answers, by name."""
+        """Handle `GET /api/status`: the values of /status.reply by name."""
         try:
             answers = await self._web.link.do("/status")
         except Busy as error:
-            return wrong(503, str(error))
+            return error_response(503, str(error))
         for address, *values in answers:
             if address == "/status.reply":
                 first, rest = (
@@ -108,10 +112,10 @@ class CommandApi:
                     values[len(STATUS_POSITIONAL_FIELDS) :],
                 )
                 named = dict(zip(rest[::2], rest[1::2], strict=False))
-                return told(
+                return json_response(
                     {**dict(zip(STATUS_POSITIONAL_FIELDS[1:], first[1:], strict=False)), **named}
                 )
-        return wrong(503, "the server does not say how it is")
+        return error_response(503, "the server has not sent its status")
 
     def _known(self) -> dict[str, Command]:
         return self._commands.of(self._web.link.table)
@@ -120,28 +124,28 @@ class CommandApi:
         address = _address(request)
         if address in self._known():
             return None
-        return wrong(404, f"unknown address {address[:200]}: see /api/commands")
+        return _unknown(address)
 
     async def command(self, request: Request) -> Response:
-        """One command."""
+        """Handle `POST /api/<address>`: one command."""
         address = _address(request)
         body = await request.body()
         try:
             arguments = in_order(self._known()[address], parse_json(body)) if body else []
             message = [address, *arguments]
-        except Unusable as error:
-            return wrong(400, str(error))
+        except InvalidArguments as error:
+            return error_response(400, str(error))
         return await self._carry_out([message])
 
     async def batch(self, request: Request) -> Response:
-        """Several commands that act on one frame."""
+        """Handle `POST /api/batch`: several commands that take effect on the same frame."""
         known = self._known()
         batch: list[Answer] = []
         try:
-            said = parse_json(await request.body())
-            if not isinstance(said, list) or not 1 <= len(said) <= MAX_COMMANDS:
-                raise Unusable(f"a batch is a list of 1 to {MAX_COMMANDS} commands")
-            for one in said:
+            entries = parse_json(await request.body())
+            if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_COMMANDS:
+                raise InvalidArguments(f"a batch must be a list of 1 to {MAX_COMMANDS} commands")
+            for one in entries:
                 arguments: Any
                 if isinstance(one, list) and one and isinstance(one[0], str):
                     address, arguments = one[0], one[1:]
@@ -149,26 +153,28 @@ class CommandApi:
                     rest = {name: value for name, value in one.items() if name != "address"}
                     address, arguments = one["address"], rest
                 else:
-                    raise Unusable('a command is ["/address", ...] or {"address": ..., ...}')
+                    raise InvalidArguments(
+                        'a command must be ["/address", ...] or {"address": ..., ...}'
+                    )
                 if address not in known:
-                    return wrong(404, f"unknown address {address[:200]}: see /api/commands")
+                    return _unknown(address)
                 batch.append([address, *in_order(known[address], arguments)])
-        except Unusable as error:
-            return wrong(400, str(error))
+        except InvalidArguments as error:
+            return error_response(400, str(error))
         return await self._carry_out(batch)
 
     async def _carry_out(self, batch: list[Answer]) -> Response:
         try:
             answers = await self._web.link.do_all(batch)
         except Busy as error:
-            return wrong(503, str(error))
+            return error_response(503, str(error))
         failures = [answer for answer in answers if answer and answer[0] == "/fail"]
         if not failures:
-            return told(answers)
-        reason = str(failures[0][2]) if len(failures[0]) > 2 else "it failed"
-        # The others of a batch have been carried out.
+            return json_response(answers)
+        reason = str(failures[0][2]) if len(failures[0]) > 2 else "the command failed"
+        # The other commands of a batch have been carried out.
         status = 207 if len(batch) > len(failures) else FAILED
-        return told({"error": reason, "answers": answers}, status)
+        return json_response({"error": reason, "answers": answers}, status)
 
 
 def routes(web: Web) -> list[BaseRoute]:

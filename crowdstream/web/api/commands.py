@@ -1,4 +1,4 @@
-"""The command table as the web process has it, found by address. See `control.table`."""
+"""The command table indexed by address. For its declarations, see `commands.registry`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PLACES = {
 _PLACE = re.compile(r"\{(\w+)\}")
 
 Command = dict[str, Any]
-"""A line of the table: address, name, help, args, ... as control tells it."""
+"""An entry of the table as control sends it: address, name, help, args, ..."""
 
 
 def place_of(address: str) -> str:
-    """What stands in an address for a place, `deck` or `bus`; empty for none."""
+    """The placeholder in an address pattern: `deck`, `bus`, or empty if there is none."""
     found = _PLACE.search(address)
     return found[1] if found else ""
 
 
 def addresses(command: Command) -> Iterator[str]:
-    """All addresses of a command, as one writes them: decks in capitals."""
+    """All addresses of a command; deck letters in capitals."""
     address = command["address"]
     place = place_of(address)
     for one in PLACES.get(place, ("",)):
@@ -33,14 +33,14 @@ def addresses(command: Command) -> Iterator[str]:
 
 
 class Commands:
-    """Finds commands; made anew when control tells another table."""
+    """An index of the command table, rebuilt when control sends another table."""
 
     def __init__(self) -> None:
         self._table: list[Command] = []
         self._exact: dict[str, Command] = {}
 
     def of(self, table: list[Command]) -> dict[str, Command]:
-        """All commands of a table, by address; deck letters in lower case, too."""
+        """The commands of a table by address; deck letters also in lower case."""
         if table is not self._table:
             self._table = table
             self._exact = {}

@@ -1,4 +1,4 @@
-"""`/healthz` for whoever watches over the server: 200 while it plays and can be told what to do."""
+"""`/healthz` for monitoring: 200 while the engine renders and control carries out commands."""
 
 from __future__ import annotations
 
@@ -9,50 +9,52 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crowdstream.desk.block import Desk
-from crowdstream.web.api.command_api import told
+from crowdstream.web.api.command_api import json_response
 from crowdstream.web.control_client import Busy, ControlClient
 from crowdstream.web.resource import resource
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-# A block is rendered in this time, whatever the buffer size: 8192 frames at 8 kHz last a second.
+# Rendering any block takes less, whatever the buffer size: 8192 frames at 8 kHz last one second.
 FRAMES_SECONDS = 2.5
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 class Web(Protocol):
-    """What it needs of the web process (see `app.Web`)."""
+    """The part of `app.Web` that this module uses."""
 
     desk: Desk
     link: ControlClient
 
 
 class Healthz:
-    """Answers how it is."""
+    """Handler of `/healthz`."""
 
     def __init__(self, web: Web) -> None:
         self._web = web
 
     async def answer(self, _request: Request) -> Response:
-        """200, or 503 with what is wrong."""
+        """Return 200, or 503 with the reasons."""
         moves, answers = await asyncio.gather(self._moves(), self._answers())
         wrong = []
         if not moves:
             wrong.append(f"the engine has rendered nothing for {FRAMES_SECONDS:g} s")
         if not answers:
-            wrong.append("control does not answer")
+            wrong.append("control does not respond")
         status = 503 if wrong else 200
-        said = {"ok": not wrong, "frames_move": moves, "control_answers": answers}
-        return told({**said, "reason": "; ".join(wrong)} if wrong else said, status)
+        report = {"ok": not wrong, "frames_move": moves, "control_answers": answers}
+        return json_response(
+            {**report, "reason": "; ".join(wrong)} if wrong else report, status
+        )
 
     async def _moves(self) -> bool:
-        # Whether the frames move on, looked at until they do.
+        # Whether the frame counter advances; returns as soon as it does.
         frame = self._web.desk.frame
         loop = asyncio.get_running_loop()
         until = loop.time() + FRAMES_SECONDS
         while loop.time() < until:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             if self._web.desk.frame != frame:
                 return True
         return False
@@ -65,5 +67,5 @@ class Healthz:
 
 
 def routes(web: Web) -> list[BaseRoute]:
-    """The route of the health."""
+    """The route of `/healthz`."""
     return [resource("/healthz", get=Healthz(web).answer)]

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the engine's ledger, what control counts, what the processes take."""
+"""`/metrics` for Prometheus: the engine's ledger, control's counters, the processes' resources."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from crowdstream.web.resource import resource
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-BUCKET_STEP = 2  # bins of the ledger in one bucket: half an octave
+BUCKET_STEP = 2  # bins of the ledger per bucket: half an octave
 
 
 def _counter(about: Labelled, value: float | None = None) -> CounterMetricFamily:
@@ -65,15 +65,15 @@ def _gauge(about: Labelled, value: float | None = None) -> GaugeMetricFamily:
     return GaugeMetricFamily(about.name, about.help, value=value, labels=about.labels or None)
 
 
-class Steady:
-    """Counters that never fall, of counts that begin anew with their process."""
+class MonotonicCounters:
+    """Counters that never decrease, although the underlying counts restart with their process."""
 
     def __init__(self) -> None:
         self._latest: dict[Any, float] = {}
         self._before: dict[Any, float] = {}
 
-    def up(self, key: Any, value: float) -> float:
-        """The sum of all that `key` has counted, whose count is `value` now."""
+    def update(self, key: Any, value: float) -> float:
+        """Record the current count of `key`. Returns its total over all restarts."""
         if value < self._latest.get(key, 0.0):
             self._before[key] = self._before.get(key, 0.0) + self._latest[key]
         self._latest[key] = value
@@ -81,7 +81,7 @@ class Steady:
 
 
 class Web(Protocol):
-    """What it needs of the web process (see `app.Web`)."""
+    """The part of `app.Web` that this module uses."""
 
     desk: Desk
     gate: AccessMiddleware
@@ -90,11 +90,11 @@ class Web(Protocol):
 
 
 class Metrics(Collector):
-    """Collects all metrics at the moment of a scrape."""
+    """Collects all metrics during a scrape."""
 
     def __init__(self, web: Web) -> None:
         self._web = web
-        self._steady = Steady()
+        self._counters = MonotonicCounters()
         self._health: dict[str, Any] = {}
         self._control_up = False
         self._processes: dict[int, psutil.Process] = {}
@@ -103,16 +103,16 @@ class Metrics(Collector):
         self.registry.register(self)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what there is, is known at a scrape."""
+        """Return nothing: the metrics are only known during a scrape."""
         return []
 
     async def scrape(self, request: Request) -> Response:
-        """The text."""
+        """Handle `GET /metrics`."""
         try:
-            picture = await self._web.link.seen()
+            picture = await self._web.link.complete_picture()
             self._health = picture.get("health", self._health)
             self._control_up = True
-        except Busy:  # what it said last is still the best that is known
+        except Busy:  # its latest numbers are the best available
             self._control_up = False
         encode, kind = choose_encoder(request.headers.get("accept", ""))
         return Response(
@@ -120,12 +120,12 @@ class Metrics(Collector):
         )
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics now."""
+        """The current value of every metric."""
         ledger = self._web.desk.ledger
         yield from self._lines(LEDGER, {one.source: ledger[one.source] for one in LEDGER})
         gaps = _counter(GAPS)
         for cause, count in zip(CAUSES, ledger["gaps"], strict=True):
-            gaps.add_metric([cause], self._steady.up(("gap", cause), int(count)))
+            gaps.add_metric([cause], self._counters.update(("gap", cause), int(count)))
         yield gaps
         yield self._histogram(RENDER, ledger["render_hist"])
         yield self._histogram(INTERVAL, ledger["interval_hist"])
@@ -142,16 +142,18 @@ class Metrics(Collector):
                 continue
             number = float(value) * line.scale
             if line.counter:
-                number = self._steady.up(line.name, number)
+                number = self._counters.update(line.name, number)
                 yield CounterMetricFamily(line.name, line.help, value=number)
             else:
                 yield GaugeMetricFamily(line.name, line.help, value=number)
 
     def _histogram(self, about: Labelled, bins: np.ndarray) -> Metric:
         edges = bin_edges_ns() * 1e-9
-        counts = [self._steady.up((about.name, bin), int(count)) for bin, count in enumerate(bins)]
+        counts = [
+            self._counters.update((about.name, bin), int(count)) for bin, count in enumerate(bins)
+        ]
         cumulative = np.cumsum(counts)
-        # The last bin has no upper edge: all that is longer is in it.
+        # The last bin has no upper edge: it counts everything longer.
         buckets = [
             (f"{edges[bin]:.9g}", float(cumulative[bin]))
             for bin in range(BUCKET_STEP - 1, len(edges) - 1, BUCKET_STEP)
@@ -193,9 +195,9 @@ class Metrics(Collector):
                 known = self._process(int(pid))
                 with known.oneshot():
                     times, resident = known.cpu_times(), known.memory_info().rss
-                self._cpu[name] = self._steady.up(("cpu", name), times.user + times.system)
+                self._cpu[name] = self._counters.update(("cpu", name), times.user + times.system)
                 memory.add_metric([name], resident)
-        # Of one that is gone the time stays: it is counted on from there.
+        # The CPU time of a dead process is kept: its successor's time is added.
         for name, seconds in self._cpu.items():
             cpu.add_metric([name], seconds)
         yield cpu
@@ -227,5 +229,5 @@ class Metrics(Collector):
 
 
 def routes(web: Web) -> list[BaseRoute]:
-    """The route of the metrics."""
+    """The route of `/metrics`."""
     return [resource("/metrics", get=Metrics(web).scrape)]

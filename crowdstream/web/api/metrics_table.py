@@ -1,6 +1,7 @@
-"""What `/metrics` says: name, kind, unit and meaning of each number, and where it is from.
+"""The table of metrics: name, kind, unit, help and source of each.
 
-Counters end in `_total`, units are base units (seconds, bytes, ratios), as Prometheus wants them.
+As Prometheus recommends, counters end in `_total` and units are base units (seconds, bytes,
+ratios).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """One number. `source`: the name it is read by; `scale`: what makes the base unit of it."""
+    """A metric with one value. `source`: the field that holds it; `scale`: factor to base units."""
 
     name: str
     source: str
@@ -34,77 +35,77 @@ LEDGER = (
     _counter("frames", "frames", "frames rendered"),
     _counter("underruns", "device_flags", "blocks that the device flagged as late"),
     _counter("over_budget_blocks", "over_budget", "renders longer than the block they made"),
-    _counter("missing_frames", "missing_frames", "stem frames that were silent: page missing"),
-    _counter("missing_pages", "missing_pages", "times a stem fell silent: page missing"),
+    _counter("missing_frames", "missing_frames", "stem frames replaced by silence: page missing"),
+    _counter("missing_pages", "missing_pages", "times a stem became silent: page missing"),
     _counter("late_commands", "late_commands", "commands that arrived after their frame"),
-    _gauge("latest_command_frames", "latest_frames", "frames by which the latest of them was late"),
+    _gauge("latest_command_frames", "latest_frames", "maximum lateness of a command, in frames"),
     _counter("commands", "commands", "commands that the engine has carried out"),
-    _counter("pending_refused", "pending_refused", "commands refused: too many waited"),
-    _counter("events_lost", "events_lost", "reports of the engine that were not fetched in time"),
+    _counter("pending_refused", "pending_refused", "commands refused: too many were pending"),
+    _counter("events_lost", "events_lost", "events of the engine that were not read in time"),
     _counter("hard_cuts", "hard_cuts", "jumps without a fade, because too many happened at once"),
     _counter("nonfinite_frames", "nonfinite", "frames that were not finite and were silenced"),
-    _counter("limited_frames", "limited_frames", "frames that the limiter has turned down"),
+    _counter("limited_frames", "limited_frames", "frames that the limiter attenuated"),
     _gauge("render_max_seconds", "render_max_ns", "longest render", _NS),
     _gauge("render_last_seconds", "render_ns", "latest render", _NS),
     _gauge("interval_max_seconds", "interval_max_ns", "longest time between two callbacks", _NS),
-    _counter("guarded_callbacks", "guarded", "callbacks that failed and gave silence"),
+    _counter("guarded_callbacks", "guarded", "callbacks that failed and output silence"),
     _gauge("realtime", "realtime", "1: real-time priority is held, -1: refused, 0: not tried"),
     _counter("gaps_noted", "gap_count", "gaps of any cause"),
 )
-"""Fields of the ledger. Its gaps by cause and its histograms have labels of their own; what asks
-for new maxima (`reset_serial`, `reset_seen`) says nothing of the sound."""
+"""Fields of the ledger. Gaps by cause and histograms are separate, since they have labels. Fields
+that request new maxima (`reset_serial`, `reset_seen`) are internal."""
 
 DESK = (
-    _gauge("sample_rate_hertz", "sample_rate", "frames a second"),
-    _gauge("block_frames", "buffer_size", "frames of a block"),
-    _gauge("block_seconds", "budget_ms", "what a block lasts: a render has to take less", _MS),
+    _gauge("sample_rate_hertz", "sample_rate", "sample rate"),
+    _gauge("block_frames", "buffer_size", "frames per block"),
+    _gauge("block_seconds", "budget_ms", "duration of a block: rendering must take less", _MS),
     _gauge("latency_seconds", "latency_ms", "from callback to sound", _MS),
-    _gauge("voices", "voices", "voices that sound"),
-    _gauge("taps", "taps", "places of the mixer that are recorded or listened to"),
-    _gauge("load_ratio", "load", "time to render by time to sound"),
+    _gauge("voices", "voices", "voices that are sounding"),
+    _gauge("taps", "taps", "taps of the mixer that are recorded or streamed"),
+    _gauge("load_ratio", "load", "render time divided by block duration"),
     _gauge("quality_level", "level", "level of load shedding; 0: nothing is bypassed"),
     _counter("quality_lowered", "lowered", "times quality was lowered under load"),
-    _counter("takeovers", "takeovers", "times an engine continued for another"),
-    _gauge("takeover_gap_seconds", "takeover_gap_ns", "sound lost at the latest of these", _NS),
+    _counter("takeovers", "takeovers", "times a standby engine took over"),
+    _gauge("takeover_gap_seconds", "takeover_gap_ns", "length of the latest takeover's gap", _NS),
 )
 
 CONTROL = (
-    _counter("osc_messages", "messages", "messages carried out or failed"),
+    _counter("osc_messages", "messages", "messages handled, including failed ones"),
     _counter("osc_failed", "failed", "commands that failed"),
-    _counter("osc_malformed", "malformed", "packets and messages of bundles that were not OSC"),
+    _counter("osc_malformed", "malformed", "packets and messages in bundles that were not OSC"),
     _counter("osc_refused", "refused", "messages and commands refused: queue full"),
-    _counter("osc_refused_packets", "refused_packets", "of these, packets never looked at"),
-    _counter("osc_limited", "limited", "of these, packets above the rate of their sender"),
-    _counter("osc_barred", "barred", "packets of senders that are not on the allow list"),
-    _counter("osc_withheld", "withheld", "answers too long for strangers"),
-    _counter("osc_dropped", "dropped", "packets that the system lost"),
+    _counter("osc_refused_packets", "refused_packets", "packets refused without being decoded"),
+    _counter("osc_limited", "limited", "packets refused: above their sender's rate limit"),
+    _counter("osc_barred", "barred", "packets from senders that are not on the allow list"),
+    _counter("osc_withheld", "withheld", "replies withheld from unverified senders: too long"),
+    _counter("osc_dropped", "dropped", "packets that the kernel dropped"),
     _counter("osc_lost", "lost", "messages refused, packets dropped and commands refused"),
-    _gauge("waiting_messages", "waiting", "messages that wait for their time or beat"),
+    _gauge("waiting_messages", "waiting", "messages scheduled for a time or beat"),
     _gauge("pages_total_bytes", "pages_total_mb", "memory for stems", _MB),
-    _gauge("pages_used_bytes", "pages_used_mb", "of it, filled", _MB),
-    _gauge("pages_reserved_bytes", "pages_reserved_mb", "of it, promised to tracks", _MB),
-    _gauge("pages_pinned_bytes", "pages_pinned_mb", "of it, held where a jump may lead", _MB),
-    _counter("pages_evicted", "pages_evicted", "pages of 64 KiB taken back"),
-    _counter("pages_wanted", "pages_wanted", "pages that starts, jumps and playheads wanted"),
-    _gauge("pages_hit_ratio", "pages_hit_rate", "share of these that were in memory already"),
-    _gauge("read_max_seconds", "read_max_ms", "longest time that the medium took", _MS),
-    _counter("stalls", "stalls", "times the medium took more than a second"),
-    _gauge("stalled_seconds", "stalled_s", "time since the medium last answered, while it stalls"),
+    _gauge("pages_used_bytes", "pages_used_mb", "memory for stems: filled", _MB),
+    _gauge("pages_reserved_bytes", "pages_reserved_mb", "memory for stems: reserved", _MB),
+    _gauge("pages_pinned_bytes", "pages_pinned_mb", "memory for stems: pinned for jumps", _MB),
+    _counter("pages_evicted", "pages_evicted", "pages of 64 KiB evicted"),
+    _counter("pages_wanted", "pages_wanted", "pages requested by starts, jumps and playheads"),
+    _gauge("pages_hit_ratio", "pages_hit_rate", "share of these pages that were in memory already"),
+    _gauge("read_max_seconds", "read_max_ms", "longest read from the storage medium", _MS),
+    _counter("stalls", "stalls", "reads from the storage medium that took more than a second"),
+    _gauge("stalled_seconds", "stalled_s", "duration of the current stall of the medium"),
     _counter("loader_restarts", "restarts_loader", "times the loader died and was restarted"),
     _counter("control_restarts", "restarts_control", "times control died and was replaced"),
     _gauge("movement_ratio", "movement", "the latest /dance/total_movement"),
-    _gauge("recording_files", "recording", "files that are being recorded"),
+    _gauge("recording_files", "recording", "files being recorded"),
     _gauge("recording_seconds", "record_seconds", "length of the latest recording"),
-    _gauge("recording_lost_frames", "record_lost", "frames that its files lost to a slow disk"),
-    _gauge("device_lost", "device_lost", "1: the sound device is gone and looked for"),
+    _gauge("recording_lost_frames", "record_lost", "frames missing in it because of a slow disk"),
+    _gauge("device_lost", "device_lost", "1: the sound device is gone and being searched for"),
 )
-"""What control counts, by its names in the status (docs/reference/osc/index.md)."""
+"""Metrics of control, by their names in the status (docs/reference/osc/index.md)."""
 
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Numbers of one name: `kind` is counter, gauge or histogram; one number for each label."""
+    """A metric with one value per label, or a histogram. `kind`: counter, gauge or histogram."""
 
     name: str
     kind: str
@@ -123,7 +124,7 @@ INTERVAL = Labelled(
 )  # fmt: skip
 CONTROL_UP = Labelled(
     "crowdstream_control_up", "gauge",
-    "1: control answers; 0: its numbers are those of its latest answer",
+    "1: control responds; 0: its metrics are the latest that were received",
 )  # fmt: skip
 INFO = Labelled(
     "crowdstream_info", "gauge", "1; version, driver and device", ("version", "driver", "device")
@@ -133,14 +134,14 @@ STANDBY_STATE = Labelled(
 )
 PROCESS_CPU = Labelled(
     "crowdstream_process_cpu_seconds", "counter",
-    "processor time of a process and its predecessors", ("process",),
+    "CPU time of a process and its predecessors", ("process",),
 )  # fmt: skip
 PROCESS_MEMORY = Labelled(
     "crowdstream_process_resident_memory_bytes", "gauge",
-    "memory of a process, with the parts of the desk that it has touched", ("process",),
+    "resident memory of a process, including the parts of the desk it has touched", ("process",),
 )  # fmt: skip
 PAGES = Labelled("crowdstream_web_pages", "gauge", "open pages")
-LISTENERS = Labelled("crowdstream_web_listeners", "gauge", "listeners to the mix")
+LISTENERS = Labelled("crowdstream_web_listeners", "gauge", "listeners of the audio stream")
 SOCKETS = Labelled("crowdstream_web_sockets", "gauge", "open WebSockets")
 CONNECTIONS = Labelled(
     "crowdstream_web_connections", "gauge", "open connections, including WebSockets"
@@ -153,4 +154,4 @@ LABELLED = (
 )  # fmt: skip
 
 STANDBY = ("running", "warm", "none")
-"""What an engine that is to take over can be."""
+"""States of the standby engine."""

@@ -1,4 +1,4 @@
-"""The command table as OpenAPI 3.1, for whoever makes clients out of that."""
+"""The command table as an OpenAPI 3.1 document, for generating clients."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from crowdstream.web.api.arguments import MAX_NUMBER
 from crowdstream.web.api.commands import PLACES, Command, place_of
 
-MAX_COMMANDS = 256  # of a batch
+MAX_COMMANDS = 256  # in a batch
 
 Arg = dict[str, Any]
-"""An argument of a line of the table."""
+"""An argument of a command, as in the table."""
 Schema = dict[str, Any]
 
 _KINDS = {"i": "integer", "f": "number"}
@@ -29,7 +29,7 @@ _NEEDS: list[dict[str, Any]] = [{"token": []}, {"cookie": []}, {}]
 
 
 def openapi(table: list[Command], version: str) -> dict[str, Any]:
-    """The document. `table`: the commands as control tells them."""
+    """The OpenAPI document. `table`: the commands, as control sends them."""
     paths: dict[str, Any] = dict(_fixed())
     for command in table:
         path = f"/api{command['address']}"
@@ -41,7 +41,7 @@ def openapi(table: list[Command], version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "CrowdStream", "version": version,
-            "description": "The OSC commands over HTTP. Changing needs the token where "
+            "description": "The OSC commands over HTTP. Changing anything requires the token if "
             "other machines can reach the server.",
         },
         "security": _NEEDS,
@@ -58,7 +58,7 @@ def openapi(table: list[Command], version: str) -> dict[str, Any]:
 
 
 def schema(arg: Arg) -> Schema:
-    """What one argument by name may be, as JSON Schema."""
+    """The JSON Schema of one argument in an object by name."""
     made = _value(arg)
     if arg["rest"]:
         least = 0 if "default" in arg else 1
@@ -73,7 +73,7 @@ def schema(arg: Arg) -> Schema:
 
 
 def _value(arg: Arg) -> Schema:
-    # One value of it, without words.
+    # The schema of one value, without its description.
     if arg["type"] == "*":
         return {
             "type": ["number", "string"], "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER,
@@ -104,7 +104,7 @@ def _text(arg: Arg) -> Schema:
 
 
 def _words(words: list[str]) -> list[Schema]:
-    # As they are spelled, and where there are more than two ways in either case, all of these.
+    # An enum: the words, and lower-case letters. Longer words match in any mix of cases.
     if all(sum(map(str.isalpha, word)) <= 1 for word in words):
         spelled = dict.fromkeys([*words, *map(str.lower, words)])
         return [{"type": "string", "enum": list(spelled)}]
@@ -143,7 +143,7 @@ def _in_order(command: Command) -> Schema:
 
 
 def _in_any_order(args: list[Arg]) -> Schema:
-    # A number that may be left out, in whatever place, and texts: one at least.
+    # At least one text, and optionally one number at any position.
     number, texts = _value(args[0]), _value(args[1])
     return {
         "type": "array", "minItems": 1, "items": {"anyOf": [number, texts]},
@@ -175,10 +175,10 @@ def _operation(command: Command) -> Schema:
     }  # fmt: skip
     notes = [command["help"]]
     if command["answers"]:
-        notes.append(f"Answers {command['answers']}.")
+        notes.append(f"Replies with {command['answers']}.")
     if command["quantized"]:
         notes.append("Quantized.")
-    # Not its name in Python: `/deck/{deck}/eq` and `/deck_eq` share that.
+    # Not the Python name: `/deck/{deck}/eq` and `/deck_eq` share one.
     identity = command["address"].strip("/").replace("/", ".").replace("{", "").replace("}", "")
     forms = {"anyOf": [_by_name(command), wrapped, in_order]}
     return {
@@ -199,20 +199,20 @@ def _responses() -> dict[str, Any]:
 
     answers = {"application/json": {"schema": {"$ref": "#/components/schemas/Answers"}}}
     return {
-        "Done": {"description": "it has been carried out; the answers so far", "content": answers},
-        "SomeFailed": wrong("some have failed, the others have been carried out"),
-        "NoArguments": wrong("no JSON, or nothing that can be arguments"),
-        "NeedsToken": wrong("it needs the token"),
-        "OtherOrigin": wrong("a page of another server asks"),
+        "Done": {"description": "carried out; the replies so far", "content": answers},
+        "SomeFailed": wrong("some commands failed, the others were carried out"),
+        "NoArguments": wrong("invalid JSON or invalid arguments"),
+        "NeedsToken": wrong("the token is required"),
+        "OtherOrigin": wrong("the request came from a page of another server"),
         "NoCommand": wrong("there is no such command"),
-        "NotAllowed": wrong("not with this method: `Allow` names those there are"),
-        "TooSlow": wrong("the request did not come as a whole"),
+        "NotAllowed": wrong("method not allowed: `Allow` lists the allowed ones"),
+        "TooSlow": wrong("the request did not arrive completely"),
         "TooLong": wrong("the body is too long"),
         "NotJson": wrong("the body is not declared as JSON"),
-        "OtherName": wrong("the server was called by a name that it does not know"),
-        "Failed": wrong("it failed, and nothing was changed"),
+        "OtherName": wrong("the `Host` header is not a name of this server"),
+        "Failed": wrong("the command failed, and nothing was changed"),
         "TooMany": wrong("too many requests"),
-        "Busy": wrong("the server does not answer just now"),
+        "Busy": wrong("the server is not responding"),
     }  # fmt: skip
 
 
@@ -253,17 +253,17 @@ def _fixed() -> dict[str, Any]:
     batch = {
         "type": "array", "minItems": 1, "maxItems": MAX_COMMANDS,
         "items": {"anyOf": [message, named]},
-        "description": "each with the arguments of its command, as that command's own address "
-        "describes them",
+        "description": "each command with its arguments, which the command's own path describes",
     }  # fmt: skip
     return {
         "/api/commands": get("The command table", "array"),
         "/api/openapi.json": get("This document"),
-        "/api/picture": get("Everything that pages show"),
-        "/api/status": get("What /status answers, by name"),
+        "/api/picture": get("The complete state, as pages receive it"),
+        "/api/status": get("The values of /status.reply by name"),
         "/api/batch": {
             "post": {
-                "operationId": "batch", "summary": "Several commands that act on one frame",
+                "operationId": "batch",
+                "summary": "Several commands that take effect on the same frame",
                 "requestBody": {
                     "required": True, "content": {"application/json": {"schema": batch}},
                 },

@@ -1,7 +1,7 @@
-"""OSCQuery: programs that speak OSC find out what there is to be said, and within which ranges.
+"""OSCQuery: OSC programs discover the address space, its types and its ranges over HTTP.
 
-Follows the OSCQuery proposal (Vidvox and others): each OSC address is also an address of HTTP,
-whose answer describes it and what is below it; `?HOST_INFO` says where OSC is listened for.
+Follows the OSCQuery proposal (Vidvox and others): each OSC address is also an HTTP path that
+describes the node and its children; `?HOST_INFO` gives the host and port for OSC.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from crowdstream.control.publish.address_values import Picture, getter
 from crowdstream.system.json_text import encoded
 from crowdstream.system.network_address import is_everywhere
-from crowdstream.web.api.command_api import NO_STORE, told, wrong
+from crowdstream.web.api.command_api import NO_STORE, error_response, json_response
 from crowdstream.web.api.commands import Command, addresses
 from crowdstream.web.control_client import Busy, ControlClient
 
@@ -36,7 +36,7 @@ EXTENSIONS = {
          "PATH_REMOVED", "PATH_RENAMED"), False
     ),
 }  # fmt: skip
-# The proposal's names of units; others are told as the table has them.
+# Units with names in the proposal; others are sent as they stand in the table.
 _UNITS = {
     "s": "time.second", "dB": "gain.db", "dBTP": "gain.db", "beats a minute": "time.bpm",
     "Hz": "time.hz",
@@ -44,7 +44,7 @@ _UNITS = {
 
 
 def tree(table: list[Command]) -> Node:
-    """The address space, without values: its root."""
+    """The root of the address space, without values."""
     root = _container("/")
     for command in table:
         method = _method(command)
@@ -64,7 +64,7 @@ def _container(path: str) -> Node:
 
 
 def _method(command: Command) -> Node:
-    # What a client should send: all arguments, or (OVERLOADS) only the first of them.
+    # TYPE lists all arguments; OVERLOADS lists the shorter forms without optional arguments.
     args = [arg for arg in command["args"] if arg["type"] != "*"]
     required = sum("default" not in arg for arg in args)
     node: Node = {"ACCESS": WRITE, "DESCRIPTION": command["help"], **_shape(args)}
@@ -79,7 +79,7 @@ def _shape(args: list[dict[str, Any]]) -> Node:
     if args:
         shape["RANGE"] = [_range(arg) for arg in args]
         shape["UNIT"] = [_UNITS.get(arg["unit"], arg["unit"] or None) for arg in args]
-        # What is out of range is refused, and nothing changes.
+        # Values out of range are refused, not clipped.
         shape["CLIPMODE"] = ["none"] * len(args)
     return shape
 
@@ -92,7 +92,7 @@ def _range(arg: dict[str, Any]) -> Node | None:
 
 
 def with_values(node: Node, picture: Picture, defaults: Callable[[str], list[Any]]) -> Node:
-    """A node and all below it, with the values that the picture has."""
+    """A copy of a node and its children with current values from the picture."""
     made = dict(node)
     if node["ACCESS"] == READ_WRITE:
         value = value_of(node, picture, defaults)
@@ -107,36 +107,36 @@ def with_values(node: Node, picture: Picture, defaults: Callable[[str], list[Any
 def value_of(
     node: Node, picture: Picture, defaults: Callable[[str], list[Any]]
 ) -> list[Any] | None:
-    """What would have to be sent for the node to be as it is; None where that is not known."""
+    """The arguments that would set a node to its current state; None if that is unknown."""
     read = getter(node["FULL_PATH"])
     values = read(picture) if read else None
     if values is None:
         return None
-    # A VALUE has as many elements as TYPE: how long a ramp takes is no state.
+    # VALUE has as many elements as TYPE: arguments that are no state (a ramp's time) get defaults.
     return values + defaults(node["FULL_PATH"])[len(values) :]
 
 
-def asked(request: Request) -> bool:
-    """Whether a request for `/` asks for the address space, not for the page."""
+def wants_address_space(request: Request) -> bool:
+    """Whether a request for `/` asks for the address space and not for the page."""
     name = str(request.url.query).partition("&")[0].partition("=")[0]
     html = "text/html" in request.headers.get("accept", "")
     return name == "HOST_INFO" or name in ATTRIBUTES or not html
 
 
 def _nothing() -> Response:
-    return wrong(404, "nothing is there, and there is no such OSC address")
+    return error_response(404, "not found: neither a page nor an OSC address")
 
 
 class Web(Protocol):
-    """What it needs of the web process (see `app.Web`)."""
+    """The part of `app.Web` that this module uses."""
 
     link: ControlClient
 
 
 class OscQuery:
-    """Answers what is asked of OSC addresses: of any path that nothing else is at.
+    """Answers OSCQuery requests: those for any path that has no other route.
 
-    What is asked of `/` may be meant for the page, see `asked`.
+    A request for `/` may also be meant for the page, see `wants_address_space`.
     """
 
     def __init__(self, web: Web) -> None:
@@ -145,40 +145,40 @@ class OscQuery:
         self._root = tree([])
         self._commands: dict[str, Command] = {}
         self._bodies: dict[str, bytes] = {}
-        """Nodes with others below them, with the values of `_version`."""
+        """Encoded nodes that have children, with the values of `_version`."""
         self._version = -1
 
     def missing(self, request: Request) -> Response | None:
-        """404 for a path that is no OSC address."""
+        """Return 404 for a path that is not an OSC address."""
         if "HOST_INFO" in str(request.url.query) or self._find(request.scope["path"]) is not None:
             return None
         return _nothing()
 
     def host_info(self) -> dict[str, Any]:
-        """Where OSC is listened for, and what of the proposal there is."""
+        """The host and port for OSC, and the supported parts of the proposal."""
         about = self._web.link.about
         info = {
             "NAME": f"CrowdStream {socket.gethostname()}", "OSC_PORT": about.get("osc_port", 0),
             "OSC_TRANSPORT": "UDP", "EXTENSIONS": EXTENSIONS,
         }  # fmt: skip
         host = str(about.get("osc_host", ""))
-        if host and not is_everywhere(host):  # else it is where HTTP was answered
+        if host and not is_everywhere(host):  # otherwise OSC has the same host as HTTP
             info["OSC_IP"] = host
         return info
 
     async def answer(self, request: Request) -> Response:
-        """The description of a node, one attribute of it, or of the server."""
+        """Return the description of a node, one attribute of it, or the host info."""
         name = str(request.url.query).partition("&")[0].partition("=")[0]
         if name == "HOST_INFO":
-            return told(self.host_info())
+            return json_response(self.host_info())
         node = self._find(request.scope["path"])
         if node is None:
             return _nothing()
         if name and name not in ATTRIBUTES:
-            return wrong(400, f"{name[:40]} is no attribute that this server has")
+            return error_response(400, f"{name[:40]} is not a supported attribute")
         try:
-            picture = await self._web.link.seen()
-        except Busy:  # what there is to be said stays the same
+            picture = await self._web.link.complete_picture()
+        except Busy:  # the description stays valid without values
             picture = {}
         if name == "VALUE":
             found = value_of(node, picture, self._defaults)
@@ -190,10 +190,10 @@ class OscQuery:
             return self._described(node, picture)
         if found is None:
             return Response(status_code=204, headers=NO_STORE)
-        return told({name: found})
+        return json_response({name: found})
 
     def _described(self, node: Node, picture: Picture) -> Response:
-        # The root is 200 KB, which takes 30 ms, and is the same until something changes.
+        # Encoding the root (200 KB) takes 30 ms; it is reused until something changes.
         version = self._web.link.version
         if version != self._version:
             self._version = version

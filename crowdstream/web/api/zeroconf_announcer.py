@@ -1,7 +1,7 @@
-"""The page and its OSC addresses, announced in the network (zeroconf), where others can reach it.
+"""Announce the page and its OSC addresses by Zeroconf, if other machines can reach them.
 
-Programs that speak OSCQuery look for `_oscjson._tcp`, browsers of services for `_http._tcp`. It
-needs the package `zeroconf`, which is not installed unless somebody wants this.
+OSCQuery programs search for `_oscjson._tcp`, service browsers for `_http._tcp`. The optional
+package `zeroconf` is required.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from crowdstream.web.auth.invitation import own_addresses
 log = logging.getLogger(__name__)
 
 KINDS = ("_oscjson._tcp.local.", "_http._tcp.local.")
-MAX_LABEL = 63  # bytes of a part of a name
+MAX_LABEL = 63  # bytes in a label of a DNS name
 
 
 class Announcement:
-    """What is announced, until `close`. Nothing of it is needed for anything to work."""
+    """The registered services, until `close`. The server works without them."""
 
     def __init__(self, zeroconf: Any, services: Sequence[Any]) -> None:
         self._zeroconf = zeroconf
         self._services = services
 
     async def close(self) -> None:
-        """Take it back."""
+        """Unregister the services."""
         with contextlib.suppress(Exception):
             for service in self._services:
                 await (await self._zeroconf.async_unregister_service(service))
@@ -40,13 +40,13 @@ class Announcement:
 async def announce(
     settings: Any, port: int, version: str, interfaces: Sequence[str] | None = None
 ) -> Announcement | None:
-    """Announce the server; None where only this machine can reach it or `zeroconf` is missing.
+    """Announce the server. Returns None if only this machine can reach it, or without `zeroconf`.
 
-    `interfaces`: addresses of the interfaces that it is announced on; those that it listens on
-    unless given.
+    `interfaces`: addresses of the interfaces to announce on; by default those that the server
+    listens on.
     """
     addresses = list(interfaces) if interfaces else own_addresses(settings.http_host)
-    if not addresses or settings.http_cert:  # OSCQuery knows no encryption
+    if not addresses or settings.http_cert:  # OSCQuery has no encryption
         return None
     try:
         plain, module = (importlib.import_module(f"zeroconf{part}") for part in ("", ".asyncio"))
@@ -66,8 +66,8 @@ async def announce(
             await (await zeroconf.async_register_service(service, allow_name_change=True))
             services.append(service)
     except Exception as error:
-        # A network without multicast, another program on the port, ...: it is found by its address.
-        log.warning("not announced in the network: %s", str(error) or type(error).__name__)
+        # For example no multicast, or another program on the port. The page's URL still works.
+        log.warning("could not announce the server: %s", str(error) or type(error).__name__)
         if zeroconf is not None:
             await Announcement(zeroconf, services).close()
         return None
@@ -75,5 +75,5 @@ async def announce(
 
 
 def _label(text: str) -> str:
-    # A label is no more than so many bytes, and has no dots.
+    # A DNS label has a limited length and contains no dots.
     return text.replace(".", "-").encode()[:MAX_LABEL].decode("utf-8", "ignore")

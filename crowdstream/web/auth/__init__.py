@@ -1,1 +1,1 @@
-"""Who may see and who may change what: nothing comes in by another way."""
+"""Access control: who may view, who may change anything, and limits for every client."""

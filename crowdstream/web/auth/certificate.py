@@ -1,8 +1,8 @@
-"""The page's own certificate: `--http-cert auto` makes one, keeps it, and renews it.
+"""The page's own certificate: `--http-cert auto` creates, stores and renews one.
 
-Nobody signs it but itself, so a browser asks once whether to go on, and the SHA-256 fingerprint
-that the terminal prints is what to compare there. The program `openssl` makes it: every Debian has
-it, and a library for this one purpose would be the largest package that the server installs.
+The certificate is self-signed. A browser therefore warns once, and the user compares the SHA-256
+fingerprint that the terminal prints. The program `openssl` creates the certificate: every Debian
+has it, and a library for this one purpose would be the largest package that the server installs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from crowdstream.web.auth.invitation import own_addresses
 from crowdstream.web.auth.token import token_folders
 
 AUTO = "auto"
-"""The value of `http_cert` that asks for a certificate of the server's own."""
+"""The value of `http_cert` that requests a self-signed certificate."""
 CERTIFICATE, KEY = "http-cert.pem", "http-key.pem"
 VALID_DAYS = 397  # browsers refuse certificates that are valid for longer than 398 days
-RENEW_SECONDS = 30 * 86400.0  # before its end; a service may run for weeks
-MAX_NAMES = 64  # in one certificate: those of now, and of networks that it was in before
+RENEW_SECONDS = 30 * 86400.0  # before expiry; a service may run for weeks
+MAX_NAMES = 64  # in one certificate: current names, and those from networks used earlier
 OPENSSL_SECONDS = 60.0
-WATCH_SECONDS = 30.0  # between two looks at the addresses and the calendar
+WATCH_SECONDS = 30.0  # between two checks of the addresses and the expiry
 
 log = logging.getLogger(__name__)
 
@@ -45,34 +45,34 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 Run = Callable[..., bytes]
-"""`run("x509", ...)`: openssl's output; raises `CertificateError`."""
+"""`run("x509", ...)` returns openssl's output; raises `CertificateError`."""
 
 
 class CertificateError(OSError):
-    """No certificate can be made; the text says why, and what to do."""
+    """No certificate can be created; the text gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate and its key, as files, and what it says."""
+    """The files of a certificate and its key, and the certificate's contents."""
 
     path: Path
     key: Path
     names: frozenset[str]
-    """Host names and addresses that it is valid for."""
+    """Host names and addresses for which it is valid."""
     begin: float
     end: float
-    """Seconds since 1970 between which it is valid."""
+    """Validity, in seconds since the Unix epoch."""
     fingerprint: str
-    """SHA-256 of the certificate, as browsers show it: `AB:CD:...`."""
+    """SHA-256 digest of the certificate in the notation of browsers: `AB:CD:...`."""
 
     def serves(self, names: Iterable[str], now: float) -> bool:
-        """Whether it is valid for all of these names, now and for some weeks more."""
+        """Whether it is valid for all `names`, and does not need renewal at the time `now`."""
         return set(names) <= self.names and self.begin <= now < self.end - RENEW_SECONDS
 
 
 def wanted_names(settings: Any) -> frozenset[str]:
-    """Names and addresses by which pages may call this machine, as a certificate can hold them."""
+    """Names and addresses of this machine that a certificate can contain."""
     names = {name for name in own_names(settings.http_names) if _is_name(name)}
     addresses = own_addresses(settings.http_host)
     return frozenset(["127.0.0.1", "::1", *addresses, *sorted(names)][:MAX_NAMES])
@@ -84,10 +84,10 @@ def own_certificate(
     now: float | None = None,
     run: Run | None = None,
 ) -> Certificate:
-    """The certificate of this user, made where there is none that will do.
+    """The user's certificate; created if there is none, or if the existing one is unsuitable.
 
-    It lies beside the token (see `token_folders`), readable by this user alone. A new one keeps
-    the key, and the addresses that the last one had. Raises `CertificateError`.
+    It is stored beside the token (see `token_folders`), readable by this user alone. A renewed
+    certificate keeps the key and the names of its predecessor. Raises `CertificateError`.
     """
     now = time.time() if now is None else now
     run = run or openssl
@@ -112,14 +112,14 @@ def own_certificate(
             raise
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
-    raise CertificateError("a certificate can be kept nowhere: " + "; ".join(reasons))
+    raise CertificateError("no folder can store the certificate: " + "; ".join(reasons))
 
 
 def read_certificate(folder: Path, run: Run) -> Certificate | None:
-    """The certificate that is kept in a folder; None without one that can be used."""
+    """The certificate stored in a folder; None if there is none that can be used."""
     path, key = folder / CERTIFICATE, folder / KEY
     try:
-        # A key that somebody else wrote, or could have read, is no secret.
+        # A key that another user wrote, or could have read, is not secret.
         status = key.lstat()
         own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
         if not own or status.st_mode & _OTHERS:
@@ -128,12 +128,15 @@ def read_certificate(folder: Path, run: Run) -> Certificate | None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, key)
         about = run("x509", "-in", str(path), "-noout", "-dates", "-ext", "subjectAltName")
         return _described(path, key, pem, about.decode("utf-8", "replace"))
-    except (OSError, ValueError):  # SSLError is an OSError: they do not belong together
+    except (OSError, ValueError):  # SSLError, an OSError: key and certificate do not match
         return None
 
 
 def make_certificate(folder: Path, names: Iterable[str], run: Run) -> Certificate:
-    """Make and keep one for such names. Raises `OSError`; of the program, `CertificateError`."""
+    """Create and store a certificate for `names`.
+
+    Raises `OSError` if it cannot be stored, and `CertificateError` if openssl fails.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_private(folder)
     names = list(names)
@@ -156,12 +159,12 @@ def make_certificate(folder: Path, names: Iterable[str], run: Run) -> Certificat
         os.replace(Path(made) / CERTIFICATE, folder / CERTIFICATE)
     found = read_certificate(folder, run)
     if found is None:
-        raise CertificateError(f"openssl has made no certificate that can be used, in {folder}")
+        raise CertificateError(f"openssl has created no usable certificate in {folder}")
     return found
 
 
 def openssl(*arguments: str) -> bytes:
-    """What the program prints. Raises `CertificateError`."""
+    """Run openssl and return its output. Raises `CertificateError`."""
     try:
         done = subprocess.run(
             ["openssl", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
@@ -174,8 +177,8 @@ def openssl(*arguments: str) -> bytes:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CertificateError(f"openssl: {error}") from error
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise CertificateError(f"openssl {arguments[0]}: {said[-1] if said else done.returncode}")
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise CertificateError(f"openssl {arguments[0]}: {lines[-1] if lines else done.returncode}")
     return done.stdout
 
 
@@ -186,9 +189,10 @@ async def keep_valid(
     environ: Mapping[str, str] = os.environ,
     seconds: float = WATCH_SECONDS,
 ) -> None:
-    """Renew it as this machine's addresses change and its end comes near; until cancelled.
+    """Renew the certificate when the machine's addresses change or it expires soon.
 
-    Connections that are made afterwards get the new one. A renewal that fails is logged once.
+    Runs until cancelled, every `seconds`. New connections get the new certificate. A failed renewal
+    is retried, and logged once per reason.
     """
     fault = ""
     while True:
@@ -201,17 +205,17 @@ async def keep_valid(
         except OSError as error:
             if str(error) != fault:
                 fault = str(error)
-                log.warning("the page's certificate can't be renewed: %s", fault)
+                log.warning("could not renew the page's certificate: %s", fault)
             continue
         fault = ""
         log.warning("the page has a new certificate, SHA-256 %s", certificate.fingerprint)
 
 
 def announcement(certificate: Certificate) -> str:
-    """Lines for the terminal: how a browser's warning is checked."""
+    """Lines for the terminal that explain how to check a browser's warning."""
     return "\n".join(
         (
-            "a browser warns once of this server's own certificate. Go on only where it shows",
+            "a browser warns once of this self-signed certificate. Continue only if it shows",
             "this SHA-256 fingerprint:",
             f"  {certificate.fingerprint[:47]}",
             f"  {certificate.fingerprint[48:]}",
@@ -224,7 +228,7 @@ def _is_name(name: str) -> bool:
 
 
 def _config(names: list[str]) -> str:
-    # A configuration of its own: the system's may be missing, or say anything.
+    # An explicit configuration: the system's may be missing, or contain anything.
     lines = []
     for number, name in enumerate(names):
         with contextlib.suppress(ValueError):
@@ -244,7 +248,7 @@ def _config(names: list[str]) -> str:
 
 
 def _described(path: Path, key: Path, pem: str, about: str) -> Certificate:
-    # Raises ValueError where openssl prints something else than it used to.
+    # Raises ValueError if openssl's output has an unknown format.
     dates = dict(re.findall(r"^(notBefore|notAfter)=(.+)$", about, re.MULTILINE))
     names = {name.lower() for name in re.findall(r"DNS:([^\s,]+)", about)}
     for text in re.findall(r"IP Address:([^\s,]+)", about):

@@ -1,7 +1,8 @@
-"""TCP connections: how long one may take to say what it wants, and how much it may leave unread.
+"""Protocols of TCP connections: time limits for requests, size limits for unsent data.
 
-The server closes one that is silent after an answer. One that never sends a whole request, or that
-reads nothing, would be kept for ever, and enough of them shut everybody out or fill the memory.
+uvicorn closes connections that are idle after a response. A connection that never sends a complete
+request, or never reads, would be kept indefinitely; enough of them would lock out all other clients
+or exhaust the memory.
 """
 
 from __future__ import annotations
@@ -26,30 +27,31 @@ from crowdstream.web.auth.limits import (
 )
 from crowdstream.web.auth.listener_sockets import ConnectionSlot
 
-# What comes in malformed is somebody else's fault, and would fill the log.
+# Malformed input is the client's fault, and would fill the log.
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 aborted: Counter[str] = Counter({"slow": 0, "unread": 0, "frames": 0, "malformed": 0})
-"""Connections that were ended, by reason."""
+"""Number of aborted connections by reason."""
 
 
 class Outgoing:
-    """A transport that holds a bounded amount, and that does not wait for ever when it is closed.
+    """A transport with a bounded send buffer, which does not wait indefinitely when it is closed.
 
-    Much of what a protocol writes is not held up when the client does not read: answers to pings,
-    refusals, the end of a connection. Has all that an `asyncio.Transport` has.
+    Flow control does not cover everything that a protocol writes: pongs, refusals and close frames
+    are written even if the client does not read. All other attributes are those of the
+    `asyncio.Transport`.
     """
 
     def __init__(self, transport: asyncio.Transport, most: int = MAX_UNSENT_BYTES) -> None:
         self._transport = transport
         self.most = most
-        """Bytes that may be unsent."""
+        """Maximum number of unsent bytes."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send; a client that has left too much unread is given up."""
+        """Send `data`; abort the connection if too much is unsent."""
         transport = self._transport
         if transport.is_closing():
             return
@@ -58,7 +60,7 @@ class Outgoing:
             self.give_up("unread")
 
     def close(self) -> None:
-        """Close it once everything is sent; at once where nothing is taken for a while."""
+        """Close after sending the buffer; abort if the client takes nothing for `SEND_SECONDS`."""
         transport = self._transport
         if not transport.is_closing():
             transport.close()
@@ -66,13 +68,13 @@ class Outgoing:
                 asyncio.get_running_loop().call_later(SEND_SECONDS, transport.abort)
 
     def give_up(self, reason: str) -> None:
-        """Close it at once. `reason`: see `aborted`."""
+        """Abort the connection. `reason`: a key of `aborted`."""
         aborted[reason] += 1
         self._transport.abort()
 
 
 class SocketConnection(WebSocketsSansIOProtocol):
-    """A WebSocket: its control frames are counted, and nothing malformed gets into the log."""
+    """A WebSocket with a rate limit for control frames; malformed input is not logged."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -81,34 +83,34 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self._ended = False
 
     def connection_made(self, transport: Any) -> None:
-        """It was an HTTP connection. `transport`: an `Outgoing`."""
+        """Take over the transport of the HTTP connection. `transport`: an `Outgoing`."""
         transport.most = MAX_UNSENT_SOCKET_BYTES
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed."""
+        """Release the connection slot."""
         if self.place is not None:
             self.place.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A part of a frame, or some of them."""
+        """Parse received bytes."""
         if self._ended:
             return
         try:
             super().data_received(data)
         except Exception:
-            # The protocol's own code does not know what to do with it: neither does anybody else.
+            # The protocol's own code cannot handle this input.
             self._give_up("malformed")
 
     def handle_parser_exception(self) -> None:
-        """What came is no frame: the client is told so."""
+        """Count a malformed frame; the client receives a close frame."""
         self._ended = True
         aborted["malformed"] += 1
         super().handle_parser_exception()
 
     def send_receive_event_to_app(self) -> None:
-        """A message is complete."""
+        """Pass a complete message on, provided that its text is valid UTF-8."""
         if self.curr_msg_data_type == "text":
             try:
                 b"".join(self.frames).decode()
@@ -120,17 +122,17 @@ class SocketConnection(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
-        """Answered; but an answer to each of a flood would fill the memory."""
+        """Answer a ping, unless pings exceed the limit: queued pongs would fill the memory."""
         if self._allowed():
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        """Perhaps the answer to a ping of this server."""
+        """Handle a pong, which may answer a ping of this server."""
         if self._allowed():
             super().handle_pong(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """A further part of a message, which may be empty."""
+        """Handle a continuation frame, which may be empty."""
         if self._allowed():
             super().handle_cont(event)
 
@@ -148,7 +150,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
 
 class Connection(H11Protocol):
-    """One connection. It keeps its place until it is closed, also when it becomes a WebSocket."""
+    """An HTTP connection. It keeps its slot until it is closed, also as a WebSocket."""
 
     def __init__(self, *args: Any, place: ConnectionSlot, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -157,23 +159,23 @@ class Connection(H11Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody has connected, and agreed on TLS where it is wanted."""
+        """Start the timer for the request head. With TLS, the handshake is complete."""
         self.place.drop = transport.abort
         super().connection_made(Outgoing(transport))  # type: ignore[arg-type]
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed."""
+        """Release the connection slot."""
         self._stop_timer()
         self.place.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A part of a request."""
+        """Parse received bytes."""
         try:
             super().data_received(data)
         except Exception:
-            # As in a request whose end is no HTTP while an answer to its beginning is under way.
+            # For example invalid HTTP after a request that is still being answered.
             self.transport.give_up("malformed")  # type: ignore[attr-defined]
             return
         if self._idle():
@@ -182,12 +184,12 @@ class Connection(H11Protocol):
             self._stop_timer()
 
     def on_response_complete(self) -> None:
-        """A request is answered."""
+        """Mark the slot as idle, unless the next request has begun."""
         super().on_response_complete()
         self.place.busy = not self._idle()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
-        """It is a WebSocket from now on."""
+        """Hand the connection and its slot over to the WebSocket protocol."""
         self._stop_timer()
         self._upgraded = self.place.busy = True
         super().handle_websocket_upgrade(event)
@@ -196,7 +198,7 @@ class Connection(H11Protocol):
             protocol.place = self.place
 
     def _idle(self) -> bool:
-        # No request has begun yet, or the latest is answered.
+        # No request has begun yet, or the latest has been answered.
         if self._upgraded:
             return False
         cycle: Any = self.cycle
@@ -205,7 +207,7 @@ class Connection(H11Protocol):
         return bool(idle)
 
     def _await_head(self) -> None:
-        # From the first byte on, not from the latest: one byte at a time is no request either.
+        # Measured from the first byte, so that sending one byte at a time does not extend it.
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 

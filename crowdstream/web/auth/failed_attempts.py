@@ -1,8 +1,8 @@
-"""Wrong tokens: each costs its sender, and nobody can make another pay for them.
+"""Rate limits for wrong tokens, which no other site can turn against its visitors.
 
-A page of another site can have a browser ask this server for any address, and so for one with a
-wrong token. It can neither set a header nor a cookie. So each way of showing the token has limits
-of its own: what comes by a way that others can use holds up nobody who uses another.
+A page of another site can make a browser request any URL of this server, and so also one with a
+wrong token, but it can set neither a header nor a cookie. Each way of sending the token therefore
+has its own limit: attempts by a way that others can abuse do not delay users of another way.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from crowdstream.web.auth.limits import (
 from crowdstream.web.auth.token import same
 
 WAYS = ("bearer", "cookie", "address", "embedded", "link")
-"""How the token is shown: in a header, as a cookie; in the address that was typed or opened, that
-something of a page asks for, or that a link on another site leads to."""
+"""How a token is sent: in a header, in a cookie, in a URL that was typed or opened, in a URL that a
+page embeds, or in a URL that a link on another site leads to."""
 
 
 def way_of(headers: Mapping[str, str]) -> str | None:
-    """How a token in an address has come; None where another site has no business to send it.
+    """The way by which a token in a URL arrived; None if no legitimate request looks like that.
 
-    Browsers say where a request comes from (`Sec-Fetch-...`) by TLS and on `localhost` only. By
-    plain HTTP what a page embeds differs from what is opened in that it asks for no HTML.
+    Browsers send the request's origin (`Sec-Fetch-...`) only over TLS and to `localhost`. Over
+    plain HTTP, embedded resources differ from opened pages in that the browser does not accept
+    HTML for them.
     """
     site = headers.get("sec-fetch-site")
     if site is None:
@@ -42,10 +43,10 @@ def way_of(headers: Mapping[str, str]) -> str | None:
 
 
 class FailedAttempts:
-    """Compares what was given with what was wanted; of each address and way only so often.
+    """Compares secrets, with a limit on failures for each address and way.
 
-    The same wrong cookie counts once: a browser that has that of an earlier token sends it with
-    every request, and learns nothing new.
+    The same wrong cookie counts once: a browser that holds the cookie of an earlier token sends it
+    with every request, and learns nothing new.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +56,7 @@ class FailedAttempts:
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
 
     def right(self, address: str, way: str, given: str, wanted: str) -> bool | None:
-        """Whether it is right; None: not looked at, as there were too many wrong ones."""
+        """Whether `given` is right; None without a comparison if there were too many failures."""
         digest = hashlib.sha256(f"{address} {given}".encode("utf-8", "replace")).digest()
         if way == "cookie" and digest in self._wrong:
             self._wrong.move_to_end(digest)
@@ -73,5 +74,5 @@ class FailedAttempts:
         return False
 
     def wait(self, address: str) -> float:
-        """Seconds until an address may try again, by whatever way."""
+        """Seconds until an address may try again by any way."""
         return max(buckets.of(address).wait() for buckets in self._buckets.values())

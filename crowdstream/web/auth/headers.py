@@ -1,7 +1,7 @@
-"""What browsers are told of what a page of this server may do: only what it needs.
+"""Security headers: they grant a page of this server only what it needs.
 
-The policies also make the page isolated (`crossOriginIsolated`), without which there is no
-SharedArrayBuffer to listen through.
+The policies also make the page isolated (`crossOriginIsolated`), which is a precondition of the
+SharedArrayBuffer that the audio player uses.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _FIXED = (
 
 
 def security_headers(host: str, path: str = "/") -> list[tuple[bytes, bytes]]:
-    """The headers of every answer. `host`: what the request has called, checked; or empty.
+    """The security headers of every response. `host`: the verified `Host` of the request, or empty.
 
-    Older browsers do not count WebSockets among 'self', so they are named. The search of the
-    documentation is the only form: it asks for another of its own pages.
+    Older browsers do not count WebSockets among 'self', so the policy names them. The only form is
+    the search of the documentation, which opens another of its own pages.
     """
     sockets = f" ws://{host} wss://{host}" if host else ""
     forms = "'self'" if path.startswith("/docs/") else "'none'"
@@ -43,7 +43,7 @@ def security_headers(host: str, path: str = "/") -> list[tuple[bytes, bytes]]:
 
 
 def without_token(path: str, query: str) -> str:
-    """An address of this server without `token`, to be gone to instead."""
+    """The URL path and query without `token`, for a redirect."""
     rest = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "token"]
-    # One slash: with two it would be another server's address.
+    # Exactly one slash: two would make the rest the name of another server.
     return "/" + quote(path.lstrip("/\\"), safe="/") + (f"?{urlencode(rest)}" if rest else "")

@@ -1,8 +1,8 @@
-"""By which names this machine may be called, and from which pages a request may come.
+"""Check the `Host` and `Origin` headers: the names of this machine, and pages of this server.
 
-A page of another site can have its own name resolved to this machine (DNS rebinding), and is then
-of the same origin as far as the browser knows. So a request says in `Host` what it has called, and
-only names that are this machine's are answered. An address in numbers can't be rebound.
+A page of another site can have its own host name resolve to this machine (DNS rebinding), and then
+has the same origin as far as the browser knows. The server therefore answers only requests whose
+`Host` header is a name of this machine. A numeric address cannot be rebound.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def own_names(extra: Iterable[str] = ()) -> frozenset[str]:
-    """This machine's host name, with and without its domain and `.local`, and those of settings."""
+    """The host name with and without domain and `.local`, `localhost`, and the names in `extra`."""
     name = socket.gethostname().lower().rstrip(".")
     found = {"localhost", *(one.lower().rstrip(".") for one in extra)}
     if name:
@@ -29,9 +29,9 @@ def own_names(extra: Iterable[str] = ()) -> frozenset[str]:
 
 
 def split_host(text: str, port: int) -> tuple[str, int] | None:
-    """Host (in lower case) and port of a `Host` header; None for what is none.
+    """Host (in lower case) and port of a `Host` header; None if it is malformed.
 
-    `port`: what it is where it is not said.
+    `port`: the value if the header has no port.
     """
     found = _HOST.fullmatch(text)
     if found is None:
@@ -41,7 +41,7 @@ def split_host(text: str, port: int) -> tuple[str, int] | None:
 
 
 def known_host(text: str, names: frozenset[str]) -> bool:
-    """Whether a `Host` header names this machine: by one of `names`, or by an address."""
+    """Whether a `Host` header names this machine, by one of `names` or by an address."""
     found = split_host(text, 0)
     if found is None:
         return False
@@ -56,7 +56,7 @@ def known_host(text: str, names: frozenset[str]) -> bool:
 
 
 def same_origin(origin: str, host: str) -> bool:
-    """Whether an `Origin` header is a page of the host and port that `Host` names."""
+    """Whether an `Origin` header has the host and port of the `Host` header."""
     found = _ORIGIN.fullmatch(origin)
     if found is None:
         return False

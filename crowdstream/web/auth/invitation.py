@@ -1,4 +1,4 @@
-"""What the server says of its page in the terminal: the addresses, and a code for phones."""
+"""The page's addresses in the terminal, and a QR code for phones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from crowdstream.system.network_address import is_everywhere, is_loopback
 
 
 def own_addresses(host: str) -> list[str]:
-    """The addresses under which other machines may reach this one, the likeliest first.
+    """The addresses under which other machines may reach this one, the most likely first.
 
-    `host`: what is listened on. With `0.0.0.0` or `::` these are the addresses of all network
-    interfaces, but for those of this machine alone and of links without a router.
+    `host`: the address that the server listens on. For `0.0.0.0` and `::` these are the addresses
+    of all network interfaces, except for loopback and link-local ones.
     """
     if not is_everywhere(host):
         return [] if is_loopback(host) else [host]
@@ -30,13 +30,13 @@ def own_addresses(host: str) -> list[str]:
                 address = ipaddress.ip_address(one.address.partition("%")[0])
                 if not address.is_loopback and not address.is_link_local:
                     found.append(address)
-    # Those of the house before those of the world, IPv4 before IPv6.
+    # Private before public addresses, IPv4 before IPv6.
     found.sort(key=lambda one: (one.version, not one.is_private))
     return [str(one) for one in found]
 
 
 def page_url(settings: Any, host: str = "", port: int = 0, token: str | None = None) -> str:
-    """The page's address. `host`: one of `own_addresses`; this machine's own view without it."""
+    """The page's URL. `host`: one of `own_addresses`; empty: for a browser on this machine."""
     host = host or settings.http_host
     if is_everywhere(host):
         host = "localhost"
@@ -47,27 +47,28 @@ def page_url(settings: Any, host: str = "", port: int = 0, token: str | None = N
 
 
 def invitation(settings: Any, token: str, port: int) -> str:
-    """Lines that say where the page is, with the token that lets one change things.
+    """Lines with the page's URLs, which contain the token.
 
-    Empty where only this machine can see it, and no token is asked for.
+    Empty if only this machine can reach the page and no token is required.
     """
     addresses = own_addresses(settings.http_host)
     if not addresses and not token:
         return ""
     urls = [page_url(settings, one, port, token) for one in addresses]
     urls = urls or [page_url(settings, "", port, token)]
-    return "\n".join(["the page, with the right to change things:", *(f"  {one}" for one in urls)])
+    heading = "open the page with full control:"
+    return "\n".join([heading, *(f"  {one}" for one in urls)])
 
 
 def qr_code(settings: Any, token: str, port: int) -> str:
-    """The first of these addresses as a QR code, two rows of it to a line; empty without one.
+    """The first of these URLs as a QR code, two rows of modules per line; empty without one.
 
-    Half blocks on the terminal's own colours: it is read light on dark and dark on light.
+    Half blocks in the terminal's own colours: scanners read it light on dark and dark on light.
     """
     addresses = own_addresses(settings.http_host)
     if not addresses:
         return ""
-    import segno  # where only this machine sees the page it would be a megabyte for nothing
+    import segno  # costs 1 MB, which a server for this machine alone need not spend
 
     out = io.StringIO()
     code = segno.make(page_url(settings, addresses[0], port, token), error="l", micro=False)

@@ -1,8 +1,8 @@
-"""Where connections come in: each is counted from the moment at which the system hands it over.
+"""Accept connections and count each from the moment at which the kernel hands it over.
 
-A connection that is not counted yet, because TLS has to be agreed on first, would cost as much as
-any other: silent ones would use up the process's descriptors. And the system itself gives up a
-client that takes nothing of what it is sent, also after everybody here has closed the connection.
+Connections must be counted before the TLS handshake: silent ones would otherwise exhaust the
+process's descriptors. The kernel also drops a client that acknowledges no data, even after this
+process has closed the connection.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from crowdstream.web.auth.limits import (
 )
 
 ACCEPTED_AT_ONCE = 64
-OUT_OF_DESCRIPTORS_SECONDS = 0.5  # before another try
+OUT_OF_DESCRIPTORS_SECONDS = 0.5  # until the next attempt
 KNOWN_ADDRESSES = 64
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: what is unsent is given up
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: discard unsent data
 
 
 class ConnectionSlot:
-    """One connection's place, from when it is accepted until it is closed."""
+    """The slot of one connection, from its acceptance until it is closed."""
 
     def __init__(self, places: ConnectionSlots, address: str) -> None:
         self._places = places
         self.address = address
         self.busy = False
-        """Whether a request is being answered, or it is a WebSocket: not given to another."""
+        """A request is in progress, or it is a WebSocket: the slot cannot be reassigned."""
         self.drop: Callable[[], Any] = lambda: None
-        """Ends the connection."""
+        """Closes the connection."""
 
     def leave(self) -> None:
-        """The connection is closed. May be called more than once."""
-        self._places.left(self)
+        """Release the slot. May be called more than once."""
+        self._places.release(self)
 
 
 class ConnectionSlots:
-    """The places of all connections.
+    """The slots of all connections.
 
-    Where all that strangers may have are taken, whoever has fewer than another gets one of the
-    other's: an idle one, the oldest first.
+    When all slots for strangers are taken, an address that has fewer connections than the largest
+    one takes over a slot from it: the oldest idle one.
     """
 
     def __init__(
@@ -72,22 +72,22 @@ class ConnectionSlots:
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """Number of connections."""
         return self._count.total
 
     def of(self, address: str) -> int:
-        """How many an address has."""
+        """Number of connections of an address."""
         return self._count.of(address)
 
-    def know(self, address: str) -> None:
-        """An address has shown the token: from now on it also gets what strangers leave free."""
+    def mark_authenticated(self, address: str) -> None:
+        """Let an address that has sent the token use the reserved slots from now on."""
         self._known[address] = None
         self._known.move_to_end(address)
         if len(self._known) > KNOWN_ADDRESSES:
             self._known.popitem(last=False)
 
     def enter(self, address: str) -> ConnectionSlot | None:
-        """A place for one more connection of an address, or None."""
+        """A slot for a new connection from an address; None if there is none."""
         rank = Rank.HOLDER if address in self._known else Rank.STRANGER
         entered = self._count.enter(address, rank)
         if not entered and self._make_room(address):
@@ -99,8 +99,8 @@ class ConnectionSlots:
         self._taken[place] = None
         return place
 
-    def left(self, place: ConnectionSlot) -> None:
-        """A place is free again."""
+    def release(self, place: ConnectionSlot) -> None:
+        """Free a slot."""
         if place in self._taken:
             del self._taken[place]
             self._count.leave(place.address)
@@ -119,7 +119,7 @@ class ConnectionSlots:
 
 
 class ListenerSockets:
-    """Accepts connections on a listening socket. Has what uvicorn wants of an asyncio server."""
+    """Accepts connections on a listening socket, in place of uvicorn's asyncio server."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class ListenerSockets:
         protocol: Callable[[ConnectionSlot], asyncio.Protocol],
         tls: ssl.SSLContext | None,
     ) -> None:
-        """`protocol`: makes that of a connection, which leaves its place when it is lost."""
+        """`protocol`: creates the protocol of a connection, which releases the slot at its end."""
         self._listening = listening
         self._places = places
         self._protocol = protocol
@@ -140,7 +140,7 @@ class ListenerSockets:
         self._open()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting connections."""
         self._loop.remove_reader(self._listening)
         if self._pause is not None:
             self._pause.cancel()
@@ -148,7 +148,7 @@ class ListenerSockets:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until those have ended that had not agreed on TLS."""
+        """Wait until pending TLS handshakes have ended."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _open(self) -> None:
@@ -160,7 +160,7 @@ class ListenerSockets:
                 made, peer = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError:  # no descriptors or no memory: asking at once again would help nobody
+            except OSError:  # no descriptors or no memory: an immediate retry would fail as well
                 self._loop.remove_reader(self._listening)
                 self._pause = self._loop.call_later(OUT_OF_DESCRIPTORS_SECONDS, self._open)
                 return
@@ -181,13 +181,13 @@ class ListenerSockets:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
             )  # fmt: skip
         except (OSError, ssl.SSLError, asyncio.CancelledError):
-            # What comes of a handshake that fails is the other side's business alone.
+            # Failed handshakes are the client's fault, and are not logged.
             place.leave()
             reset(made)
 
 
 def bound(made: socket.socket) -> None:
-    """Have the system keep little for a client that does not read, and give it up after a while."""
+    """Limit the kernel's send buffer, and the time for which a client may acknowledge no data."""
     with contextlib.suppress(OSError):  # the client has gone
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -196,14 +196,14 @@ def bound(made: socket.socket) -> None:
 
 
 def reset(made: socket.socket) -> None:
-    """Close a connection at once."""
+    """Close a connection at once, without sending what is buffered."""
     with contextlib.suppress(OSError):
         made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     made.close()
 
 
 class Server(uvicorn.Server):
-    """A server on one socket, with places for its connections; control decides when it ends."""
+    """uvicorn's server on one socket, with connection slots; control decides when it ends."""
 
     def __init__(self, config: uvicorn.Config, places: ConnectionSlots) -> None:
         super().__init__(config)
@@ -211,11 +211,11 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
-        """Leave signals alone."""
+        """Leave signal handlers unchanged."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections. `sockets`: the one that listens."""
+        """Start accepting connections. `sockets`: the listening socket."""
         config = self.config
         await self.lifespan.startup()
         assert sockets is not None

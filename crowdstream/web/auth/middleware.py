@@ -1,7 +1,7 @@
-"""Who may see and who may change what: everything that comes in by HTTP passes here first.
+"""Access control: every HTTP request and WebSocket passes through this middleware first.
 
-The verdict on a request is made once, kept in its scope, and asked for by whoever needs it. What is
-not allowed is refused before any other part looks at it.
+It decides once per request and stores the decision in the request's scope. A request that is not
+allowed is refused before any other part sees it.
 """
 
 from __future__ import annotations
@@ -53,32 +53,32 @@ from crowdstream.web.auth.token import cookie_value, kept_token
 COOKIE_SECONDS = 30 * 86400
 ASKING = frozenset({"GET", "HEAD", "OPTIONS"})
 PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""Headers of a request that a proxy has passed on: it may be from anybody."""
-CRASH_SECONDS = 60.0  # between two tracebacks of the same handler
+"""Headers of a forwarded request: behind a proxy the client may be anyone."""
+CRASH_SECONDS = 60.0  # between two tracebacks from the same line of code
 _VERDICT, _KNOWN = "crowdstream.write", "crowdstream.known"
 
 log = logging.getLogger(__name__)
 
-NEEDED = "this needs the token: open the address that the server has printed at its start"
+NEEDED = "the token is required: open the URL that the server printed when it started"
 REASONS = {
-    "host": (421, "not a name of this server: use its address, or tell it with --http-names"),
-    "origin": (403, "pages of other servers may not do that"),
+    "host": (421, "not a name of this server: use its address, or add it with --http-names"),
+    "origin": (403, "pages of other servers may not do this"),
     "token": (401, NEEDED),
-    "proxy": (403, "a proxy has passed this on, and the server has no token: set --http-private"),
-    "wrong": (401, "this is not the token"),
+    "proxy": (403, "the request came through a proxy, and no token is set: use --http-private"),
+    "wrong": (401, "wrong token"),
     "failures": (429, "too many wrong tokens: wait"),
     "rate": (429, "too many requests: wait"),
     "sockets": (503, "too many pages are open: close one"),
     "length": (413, f"a request has at most {MAX_BODY} bytes"),
-    "slow": (408, "the request did not come as a whole"),
-    "upload": (415, "JSON only: nothing is uploaded here"),
-    "fault": (500, f"this failed in a way that it should not: {REPORT}"),
+    "slow": (408, "the request did not arrive completely"),
+    "upload": (415, "only JSON is accepted"),
+    "fault": (500, f"internal error: {REPORT}"),
 }
-"""Why a request is refused: HTTP status and words, by what it is counted under."""
+"""HTTP status and text of each reason for a refusal, by the name under which it is counted."""
 
 
 class Refusal(Exception):
-    """A request is not let in."""
+    """The request is refused. `reason`: a key of `REASONS`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -86,11 +86,12 @@ class Refusal(Exception):
 
 
 class AccessMiddleware:
-    """Judges requests. For one event loop.
+    """Decides which requests are allowed. For one event loop.
 
-    `settings`: has `http_host`, `http_token`, `http_private`, `http_names`, `http_cert`. Changing
-    needs the token if one is set, and always where other machines can reach the server; reading
-    needs it with `http_private`. `refused` counts what was not let in, by `REASONS`.
+    `settings`: has `http_host`, `http_token`, `http_private`, `http_names` and `http_cert`.
+    Changing anything requires the token if one is set, and always if other machines can reach the
+    server. With `http_private` viewing requires it as well. `refused` counts refused requests by
+    the keys of `REASONS`.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class AccessMiddleware:
         self._settings = settings
         self._clock = clock
         self.token_file: Path | None = None
-        """Where a token that was not given is kept; None: nowhere, the next start has another."""
+        """File of a generated token; None: not stored, so that the next start generates another."""
         self.token: str = settings.http_token or ""
         if not self.token and (not is_loopback(settings.http_host) or settings.http_private):
             self.token, self.token_file = kept_token(environ)
@@ -112,44 +113,44 @@ class AccessMiddleware:
         self._guesses = FailedAttempts(clock)
         self._sockets = Count(MAX_SOCKETS, MAX_SOCKETS_EACH, RESERVED_SOCKETS)
         self._quiet = Quiet(clock, CRASH_SECONDS)
-        self.known: Callable[[str], None] = lambda _address: None
-        """Called with the address of each request that shows the token."""
+        self.on_authenticated: Callable[[str], None] = lambda _address: None
+        """Called with the address of each request that carries the token."""
         self.port = 0
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.requests = 0
         self.sockets: Counter[str] = Counter()
-        """Open WebSockets, by path."""
+        """Number of open WebSockets by path."""
 
-    # What others ask ------------------------------------------------------------------------
+    # Interface for other parts --------------------------------------------------------------
 
     def open(self, port: int) -> str:
-        """The server listens on `port`: what is to be said of it in the terminal, empty if nothing.
+        """Set the port. Returns the lines that the terminal should print, or an empty string.
 
-        That are the addresses of the page, with the token, where other machines can see it.
+        The lines are the page's URLs with the token, if other machines can reach the server.
         """
         self.port = port
         return invitation(self._settings, self.token, port)
 
     @property
     def url(self) -> str:
-        """The page's address for this machine's own browser, without the token."""
+        """The page's URL for a browser on this machine, without the token."""
         return page_url(self._settings, port=self.port).rstrip("/")
 
     @property
     def qr(self) -> str:
-        """The address for phones, with the token, as a QR code for the terminal; may be empty."""
+        """The URL for phones, with the token, as a QR code for the terminal; may be empty."""
         return qr_code(self._settings, self.token, self.port)
 
     def may_write(self, connection: HTTPConnection) -> bool:
-        """Whether who has sent a request, or opened a WebSocket, may change anything."""
+        """Whether the sender of a request, or the client of a WebSocket, may change anything."""
         return connection.scope.get(_VERDICT) is True
 
     def bucket(self) -> TokenBucket:
-        """A limit on what one WebSocket says: `take()` for each message."""
+        """A rate limit for the messages of one WebSocket: call `take()` for each."""
         return TokenBucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE, self._clock)
 
     def guard(self, app: ASGIApp) -> ASGIApp:
-        """The application, with the gate in front of it."""
+        """Wrap an application in this middleware."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
@@ -194,7 +195,8 @@ class AccessMiddleware:
             if not begun:
                 await self._refuse(scope, refusal.reason, send_on)
         except TimeoutError:
-            # The connection is closed because the answer is not whole: the client takes nothing.
+            # uvicorn closes the connection, since the response is incomplete: the client reads
+            # nothing.
             if not begun:
                 raise
         except Exception as error:
@@ -205,16 +207,16 @@ class AccessMiddleware:
             self._requests.of(_address(scope)).charge(max(0.0, size / REQUEST_BYTES - 1.0))
 
     def _crashed(self, scope: Scope, error: Exception) -> None:
-        # The same request can be sent a thousand times: its traceback is logged once.
+        # A client can repeat a request a thousand times: its traceback is logged once a minute.
         self.refused["fault"] += 1
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         line = functools.partial(log.error, exc_info=error)
-        self._quiet.say(line, place, "%.80s failed in a way that it should not",
+        self._quiet.say(line, place, "%.80s: internal error",
                         printable(scope["path"]))  # fmt: skip
 
     def _judge(self, scope: Scope, headers: Mapping[str, str]) -> bool:
-        # Whether the token came in the address. Raises Refusal.
+        # Returns whether the URL contained the token. Raises Refusal.
         address = _address(scope)
         if not self._requests.of(address).take():
             raise Refusal("rate")
@@ -222,8 +224,8 @@ class AccessMiddleware:
             raise Refusal("host")
         known, in_url = self._knows(scope, headers, address)
         if known:
-            self.known(address)
-        # A server for this machine alone has no token, so what a proxy lets in may only read.
+            self.on_authenticated(address)
+        # Without a token only this machine has access, so a proxy's clients may only view.
         on_this_machine = not self.token and not any(name in headers for name in PASSED_ON)
         scope[_KNOWN], scope[_VERDICT] = known, known or on_this_machine
         if self._settings.http_private and not known:
@@ -231,7 +233,7 @@ class AccessMiddleware:
         return in_url
 
     def _knows(self, scope: Scope, headers: Mapping[str, str], address: str) -> tuple[bool, bool]:
-        # Whether the token was given, and whether in the address. Who guesses is held up.
+        # Whether the token was sent, and whether it was in the URL. Wrong ones count as failures.
         in_url = _query(scope).get("token")
         if not self.token:
             return False, in_url is not None
@@ -242,14 +244,14 @@ class AccessMiddleware:
         if in_url is not None:
             way = way_of(headers)
             if way is None:
-                raise Refusal("origin")  # an image of another site, and the like
+                raise Refusal("origin")  # for example an image on a page of another site
             self._check(address, way, in_url, self.token)
             return True, True
         cookie = _cookies(headers).get(self._cookie_name(scope))
         if cookie is None:
             return False, False
         right = self._guesses.right(address, "cookie", cookie, self._cookie)
-        if right is None:  # as if there were none: what anybody may see is not refused
+        if right is None:  # treated as no cookie: what everyone may view is not refused
             self.refused["failures"] += 1
         return bool(right), False
 
@@ -264,23 +266,23 @@ class AccessMiddleware:
             raise Refusal("origin")
         if not scope[_VERDICT]:
             raise Refusal("token" if self.token else "proxy")
-        # A form of another site can be sent without asking first; JSON can't.
+        # A form of another site can be sent without a preflight request; JSON cannot.
         kind = headers.get("content-type", "").partition(";")[0].strip()
         if kind != "application/json" and (kind or _has_body(headers)):
             raise Refusal("upload")
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
-        # Programs that are no browser say nothing of an origin.
+        # Clients other than browsers send no Origin.
         origin = headers.get("origin")
         if origin is not None and not same_origin(origin, headers.get("host", "")):
             raise Refusal("origin")
 
     def _cookie_name(self, scope: Scope) -> str:
-        # Cookies do not keep ports apart, and there may be two servers on one machine.
+        # Cookies are not separated by port, and one machine may run two servers.
         return f"crowdstream-{(scope.get('server') or ('', 0))[1]}"
 
     async def _welcome(self, scope: Scope, headers: Mapping[str, str], send: Send) -> None:
-        # Exchange the token in the address for a cookie, and go where it is not in the address.
+        # Exchange the token in the URL for a cookie, and redirect to the URL without it.
         target = without_token(scope["path"], scope["query_string"].decode("latin-1"))
         cookie = (
             f"{self._cookie_name(scope)}={self._cookie}; Path=/; Max-Age={COOKIE_SECONDS};"
@@ -293,7 +295,7 @@ class AccessMiddleware:
             made.append((b"set-cookie", cookie.encode("latin-1")))
         place = target.encode("latin-1")
         if self._settings.http_private and headers.get("sec-fetch-site") == "cross-site":
-            # Who followed a link on another site has no cookie yet when a redirect is followed.
+            # After a link from another site, browsers withhold a SameSite cookie on a redirect.
             await _answer(send, 200, b"", [*made, (b"refresh", b"0; url=" + place)])
         else:
             await _answer(send, 303, b"", [*made, (b"location", place)])
@@ -310,7 +312,7 @@ class AccessMiddleware:
             seconds = int(wait) + 1
             extra.append((b"retry-after", str(seconds).encode()))
         if reason in ("length", "slow", "upload"):
-            extra.append((b"connection", b"close"))  # the rest of it is not read
+            extra.append((b"connection", b"close"))  # the rest of the body is not read
         with contextlib.suppress(TimeoutError):
             await _answer(send, status, json.dumps({"error": words}).encode(), extra)
 
@@ -346,7 +348,7 @@ class AccessMiddleware:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    # One that comes twice, as no browser sends it, is joined, and so is no known host or origin.
+    # Repeated headers, which no browser sends, are joined, and so match no known host or origin.
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -376,7 +378,7 @@ def _has_body(headers: Mapping[str, str]) -> bool:
 
 
 async def _whole(headers: Mapping[str, str], receive: Receive) -> Receive:
-    # The body, taken in before anybody works on the request. Raises Refusal.
+    # Read the whole body before the application sees the request. Raises Refusal.
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit() or len(length) > 9:
         raise Refusal("length")

@@ -1,6 +1,6 @@
-"""The token: what one has to know to change anything, where others than this machine see the page.
+"""The token, which is required to change anything if other machines can reach the page.
 
-It outlives restarts in a file that only this user can read.
+It is stored in a file that only this user can read, and so survives restarts.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from crowdstream.settings.files import home_folder, user_config_path
 from crowdstream.system.private_dirs import check_private
 
 FILE = "http-token"
-BYTES = 18  # of chance: 24 letters, which a QR code of a few lines still holds
+BYTES = 18  # of randomness: 24 characters, which still fit into a QR code of a few lines
 _FORM = re.compile(r"[A-Za-z0-9_-]{8,200}")
 _MAX_READ = 512
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def kept_token(environ: Mapping[str, str] = os.environ) -> tuple[str, Path | None]:
-    """The token of this user, made where there is none yet, and the file that it is kept in.
+    """The user's token, generated if there is none yet, and the file that stores it.
 
-    The file is beside the user's settings; of a service, which may not write there, in its state
-    folder (`$STATE_DIRECTORY`) or cache. Where none of them can be had the token is a new one,
+    The file is in the folder of the user's settings. A service, which may not write there, uses its
+    state folder (`$STATE_DIRECTORY`) or the cache. If no folder is writable, the token is a new one
     and the path None.
     """
     folders = token_folders(environ)
@@ -46,7 +46,7 @@ def kept_token(environ: Mapping[str, str] = os.environ) -> tuple[str, Path | Non
 
 
 def token_folders(environ: Mapping[str, str]) -> list[Path]:
-    """Where the file may be, the first choice first."""
+    """Folders that may hold the file, in order of preference."""
     found = [user_config_path(environ).parent]
     found += [Path(text) for text in environ.get("STATE_DIRECTORY", "").split(":")[:1] if text]
     cache = environ.get("XDG_CACHE_HOME") or str(home_folder(environ) / ".cache")
@@ -54,7 +54,7 @@ def token_folders(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _read(path: Path) -> str:
-    # What somebody else wrote, or could have read, is no token.
+    # A file that another user wrote, or could have read, is not accepted.
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -73,7 +73,7 @@ def _read(path: Path) -> str:
 
 
 def _keep(folder: Path, token: str) -> str:
-    # Written whole under another name first, so that a reader finds all of it or nothing.
+    # Written to a temporary file first, so that a reader finds a complete file or none.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_private(folder)
     handle, name = tempfile.mkstemp(dir=folder, prefix=f".{FILE}-")
@@ -89,10 +89,10 @@ def _keep(folder: Path, token: str) -> str:
 
 
 def same(given: str, wanted: str) -> bool:
-    """Whether two texts are the same, in a time that says nothing of where they differ."""
+    """Compare two texts in constant time, which does not reveal where they differ."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8", "replace"))
 
 
 def cookie_value(token: str) -> str:
-    """What a browser keeps instead of the token, which can't be told from it."""
+    """The cookie's value, from which the token cannot be computed."""
     return hmac.new(token.encode(), b"crowdstream cookie", hashlib.sha256).hexdigest()

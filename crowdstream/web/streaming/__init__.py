@@ -1,4 +1,4 @@
-"""Listening in: the master or the cue bus, sent to browsers while it is mixed."""
+"""Audio streaming: the master or the cue bus, sent live to browsers."""
 
 from crowdstream.web.streaming.routes import routes
 

@@ -1,4 +1,4 @@
-"""Broadcast: one task reads a bus and hands every chunk of it to all who listen."""
+"""Broadcast: one task per bus reads its tap and passes every chunk to all listeners."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from crowdstream.web.streaming.chunks import Chunk
 from crowdstream.web.streaming.formats import Encoders
 from crowdstream.web.streaming.listener import Listener
 
-READ_SECONDS = 0.01  # between two looks at the tap
-CHUNKS_A_SECOND = 50  # 20 ms: a packet of Opus
-MAX_PAUSE = 0.05  # between two looks; when it was longer, that is no listener's fault
+READ_SECONDS = 0.01  # between two reads of the tap
+CHUNKS_A_SECOND = 50  # 20 ms: one Opus packet
+MAX_PAUSE = 0.05  # seconds between two reads; listeners are not blamed for longer pauses
 
 
 class Broadcast:
-    """The listeners of one tap. While there are none, the engine does not write its ring."""
+    """The listeners of one tap. The engine writes the tap's ring only while there are listeners."""
 
     def __init__(self, desk: Desk, tap: int) -> None:
         self._desk = desk
@@ -31,27 +31,27 @@ class Broadcast:
         self._task: asyncio.Task[None] | None = None
         self._rate = 0
         self._rest = np.empty((0, 2), np.float32)
-        self._end = -1  # the frame behind `_rest`
+        self._end = -1  # the frame after the last one of `_rest`
         self._looked_at = time.monotonic()
-        self._worked = 0.0  # seconds that have passed for listeners
+        self._worked = 0.0  # the listeners' clock in seconds, see `Listener.offer`
 
     def __len__(self) -> int:
         return len(self._listeners)
 
     def join(self, listener: Listener) -> None:
-        """Let somebody listen, from the next chunk on."""
+        """Add a listener, which receives the next chunk first."""
         self._listeners.append(listener)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def leave(self, listener: Listener) -> None:
-        """They listen no more."""
+        """Remove a listener."""
         self._listeners.remove(listener)
 
     async def _run(self) -> None:
         reader = TapReader(self._desk, self._tap, LISTENERS)
         self._clock.begin_anew()
-        self._rest = self._rest[:0]  # of those who listened before
+        self._rest = self._rest[:0]  # from an earlier run
         try:
             while self._listeners:
                 self.work(reader)
@@ -60,7 +60,7 @@ class Broadcast:
             reader.close()
 
     def work(self, reader: TapReader) -> None:
-        """Read what has come, and hand on what is complete."""
+        """Read new frames from the tap, and pass complete chunks to the listeners."""
         now = time.monotonic()
         self._worked += min(now - self._looked_at, MAX_PAUSE)
         self._looked_at = now
@@ -71,8 +71,8 @@ class Broadcast:
             return
         begin = reader.position - len(frames)
         if begin != self._end or rate != self._rate:
-            # Some frames were missed, or the engine plays at another rate: what there was goes
-            # out as it is, and the next chunk's number tells how much is missing.
+            # Frames were missed, or the sample rate has changed. The rest goes out as it is; the
+            # frame number of the next chunk shows how much is missing.
             if len(self._rest):
                 self._hand_out(self._rest)
             self._rest = frames

@@ -1,4 +1,4 @@
-"""Formats: what a listener can get, from many bits to few."""
+"""The formats of the stream, and the lower bit rates that slow connections fall back to."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 from crowdstream.web.streaming import opus
 from crowdstream.web.streaming.chunks import FORM_MULAW, FORM_PCM16, Chunk, Dither, mulaw
 
-OPUS_BITS, OPUS_FEW_BITS = 160_000, 48_000  # a second; hard to tell from the mix, and good still
+OPUS_BITS, OPUS_FEW_BITS = 160_000, 48_000  # bit/s: almost transparent, and still good
 
 LADDERS = {
     "pcm16": ("pcm16", "mulaw", "mulaw-mono"),
     "opus": ("opus", "opus-few"),
 }
-"""By the format that was asked for: what it is narrowed to, step by step."""
+"""For each requested format, the steps from high to low bit rate."""
 
 
 def available() -> list[str]:
-    """The formats that can be asked for here."""
+    """The formats that this server can send."""
     return [name for name in LADDERS if name != "opus" or opus.installed()]
 
 
 class Encoders:
-    """Makes bytes of the chunks of one bus. Opus goes on from chunk to chunk; the others don't."""
+    """Encodes the chunks of one bus. Opus encoders keep state between chunks; the others do not."""
 
     def __init__(self) -> None:
         self._dither = Dither()
@@ -36,7 +36,7 @@ class Encoders:
         }
 
     def encode(self, name: str, chunk: Chunk) -> bytes | None:
-        """A chunk in a format; None where it is too short for that."""
+        """Encode a chunk; None if the chunk completes no packet of the format."""
         return chunk.bytes_as(name, self._make[name])
 
     def _pcm16(self, chunk: Chunk) -> bytes:

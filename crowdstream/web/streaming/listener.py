@@ -1,4 +1,4 @@
-"""One who listens: how far behind they are, and how many bits they get."""
+"""One listener: measures its delay, and adapts the bit rate to it."""
 
 from __future__ import annotations
 
@@ -9,64 +9,65 @@ from collections.abc import Callable, Sequence
 
 from crowdstream.web.streaming.chunks import Chunk
 
-SLOW_SECONDS = 0.4  # so much further behind than usual is slow
-FULL_SECONDS = 1.5  # so much may be under way; what comes then is left out
-LONG_WAY_SECONDS = 0.9  # so far behind a report may usually be
-STEP_SECONDS = 3.0  # for which fewer bits get their chance before there are still fewer
-PROBE_SECONDS = 0.5  # between two chunks that are sent even so: a report may wait for one
-GIVE_UP_SECONDS = 15.0  # of being full with the fewest bits
-RECOVER_SECONDS = 20.0  # without being slow, before more bits are tried again
-MAX_RECOVER_SECONDS = 300.0  # each try that fails doubles the pause, up to here
-RELAPSE_SECONDS = 15.0  # being slow so soon after more bits means that the try has failed
+SLOW_SECONDS = 0.4  # delay beyond the usual one that counts as slow
+FULL_SECONDS = 1.5  # of audio in flight; further chunks are skipped
+LONG_WAY_SECONDS = 0.9  # upper bound for the usual delay of a report
+STEP_SECONDS = 3.0  # for which a lower bit rate is tried before the next step down
+PROBE_SECONDS = 0.5  # between chunks sent although too much is in flight: reports need a chunk
+GIVE_UP_SECONDS = 15.0  # of skipping at the lowest bit rate, before the connection is closed
+RECOVER_SECONDS = 20.0  # without being slow, before a higher bit rate is tried
+MAX_RECOVER_SECONDS = 300.0  # each failed attempt doubles that time, up to this limit
+RELAPSE_SECONDS = 15.0  # an attempt has failed if the listener is slow again within this time
 
 
-DOUBT_SECONDS = 1.5  # for which one who says when they were held up is not called slow yet
-EXCUSED_SECONDS = 3.0  # after a report of having been held up, in which being late is due to that
-EXCUSE = 0.5  # part of what they are late with that this has to explain
+DOUBT_SECONDS = 1.5  # to wait for a report of `held` before the connection counts as slow
+EXCUSED_SECONDS = 3.0  # after a report of `held`, for which delays are attributed to it
+EXCUSE = 0.5  # part of the delay that `held` must explain
 
 
 class Listener:
-    """What is sent to one listener, and what they have said they got.
+    """The outgoing audio of one listener, and its reports of what has arrived.
 
-    Nobody waits for a listener. `outbox` is what their own task sends: chunks with the frame behind
-    them, and texts. What is in there, in the
-    network's buffers and on the way counts as under way until they report it (`have`). How long
-    the oldest of it has been is how far behind they are. So it is bounded, whatever is slow:
-    their network, a proxy, or their browser. What this process itself sends late does not count.
-    What they say they were held up by their own computer is no reason for fewer bits.
+    No method waits for the listener. Its own task sends `outbox`: chunks, each with the frame
+    number after its end, and texts. Chunks in the outbox, in the network's buffers and on the way
+    count as in flight until the listener reports them (`have`). The age of the oldest one is the
+    listener's delay. The amount in flight is therefore bounded, whether the network, a proxy or the
+    browser is slow. Delays of this process itself do not count. A delay that the listener's own
+    computer has caused (`held`) is no reason for a lower bit rate.
     """
 
     def __init__(self, ladder: Sequence[str]) -> None:
-        """`ladder`: formats, from many bits to few."""
+        """`ladder`: names of formats, from high to low bit rate."""
         self._ladder = ladder
         self._level = 0
         self.outbox: asyncio.Queue[tuple[bytes, int] | dict[str, object]] = asyncio.Queue()
-        self.handed_over = 0  # the frame behind the last one that was given to the network
-        self.closing: str | None = None  # why the connection is to be closed
-        self.skipped = 0  # chunks that were left out
+        self.handed_over = 0  # the frame after the last one that was passed to the network
+        self.closing: str | None = None  # why the connection must be closed
+        self.skipped = 0  # number of skipped chunks
         self.bytes_sent = 0
-        self._under_way: deque[tuple[int, float]] = deque()  # frame behind a chunk, when it left
+        self._under_way: deque[tuple[int, float]] = deque()  # (frame after a chunk, time sent)
         self._now = self._sent_at = self._slow_at = self._changed_at = -math.inf
         self._usual = 0.0
-        self._known = False  # whether they have reported at all
+        self._known = False  # whether the listener has sent any report
         self._full_since: float | None = None
-        self._tells_held = False  # whether their reports say how long they were held up
-        self._doubted_at: float | None = None  # since when they are late, and the cause is open
+        self._reports_held = False  # whether its reports contain `held`
+        self._doubted_at: float | None = None  # since when it is slow for an unknown reason
         self._excused_until = -math.inf
         self._pause = RECOVER_SECONDS
         self._widened_at = self._narrowed_at = -math.inf
 
     @property
     def format(self) -> str:
-        """The name of the format they get now."""
+        """The name of the current format."""
         return self._ladder[self._level]
 
     def have(self, frame: int, held: float | None = None) -> None:
-        """They report that everything up to the frame `frame` has arrived.
+        """Handle a report that everything before frame number `frame` has arrived.
 
-        `held`: seconds for which their computer has lately had no time for them; None: unknown.
+        `held`: seconds for which the listener's computer has recently stalled; None: unknown.
         """
-        # What they can't have yet they have not: the outbox stays as short as they are honest.
+        # A listener cannot have received frames that were not sent yet. Without this limit a false
+        # report would let the outbox grow.
         frame = min(frame, self.handed_over)
         behind = 0.0
         oldest = self._behind(self._now)
@@ -79,10 +80,10 @@ class Listener:
         self._known = True
 
     def _judge(self, late: float, held: float) -> None:
-        # Whether it is their computer that makes them so many seconds late.
-        self._tells_held = True
+        # Decide whether the listener's computer has caused a delay of `late` seconds.
+        self._reports_held = True
         if held <= 0.0 or held < EXCUSE * late:
-            if self._doubted_at is not None:  # the way it is, then
+            if self._doubted_at is not None:  # the connection has caused it
                 self._doubted_at = None
                 self._narrow(self._now)
             return
@@ -91,14 +92,14 @@ class Listener:
         mistaken = self._narrowed_at > self._now - held - DOUBT_SECONDS
         if self._level and mistaken:
             self._narrowed_at = -math.inf
-            self._change(-1, self._now, "that computer was busy, the connection is not slow")
+            self._change(-1, self._now, "the computer was busy, the connection is fast enough")
 
     def offer(
         self, chunk: Chunk, encode: Callable[[str, Chunk], bytes | None], now: float
     ) -> None:
-        """Have a chunk sent, or leave it out; never waits.
+        """Queue a chunk, or skip it if too much is in flight; never waits.
 
-        `now`: seconds of a clock that stands still while this process itself is held up.
+        `now`: seconds of a clock that stops while this process itself is delayed.
         """
         if self.closing is not None:
             return
@@ -110,7 +111,7 @@ class Listener:
             if self._full_since is None:
                 self._full_since = now
             elif now - self._full_since > GIVE_UP_SECONDS and self._narrowest:
-                self.closing = "too slow: even the fewest bits did not arrive for 15 s"
+                self.closing = "connection too slow: the lowest bit rate did not arrive for 15 s"
             return
         if not self._slow(behind):
             self._full_since = None
@@ -129,7 +130,7 @@ class Listener:
         return now - self._under_way[0][1] if self._under_way else 0.0
 
     def _slow(self, behind: float) -> bool:
-        # Before the first report nothing is known of their way.
+        # Before the first report the usual delay is unknown.
         return behind > FULL_SECONDS or (self._known and behind - self._usual > SLOW_SECONDS)
 
     def _adapt(self, behind: float, now: float) -> None:
@@ -145,18 +146,18 @@ class Listener:
         self._doubted_at = None
         if self._level and now - max(self._slow_at, self._changed_at) >= self._pause:
             self._widened_at = now
-            self._change(-1, now, "more bits again")
+            self._change(-1, now, "trying a higher bit rate")
 
     def _narrow(self, now: float) -> None:
         if not self._narrowest and now - self._changed_at >= STEP_SECONDS:
             self._narrowed_at = now
-            self._change(1, now, "the connection is slow: fewer bits")
+            self._change(1, now, "slow connection: lower bit rate")
 
     def _excused(self, now: float) -> bool:
-        # Late by their own computer, or it is not known yet: their next report says.
+        # Whether the listener's computer has caused the delay, or may have: the next report tells.
         if now < self._excused_until:
             return True
-        if not self._tells_held:
+        if not self._reports_held:
             return False
         if self._doubted_at is None:
             self._doubted_at = now

@@ -1,4 +1,4 @@
-"""Opus, where PyAV is installed: 48 kHz, 20 ms a packet."""
+"""Opus encoding at 48 kHz in packets of 20 ms; requires PyAV."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from crowdstream.web.streaming.chunks import FORM_OPUS, HEAD, Chunk
 
 RATE = 48000
-PACKET = 960  # frames of 20 ms
-AHEAD = 312  # frames by which what is decoded lags behind (libopus's look-ahead at 48 kHz)
+PACKET = 960  # frames: 20 ms
+AHEAD = 312  # frames by which the decoded audio lags (libopus's look-ahead at 48 kHz)
 
 
 def installed() -> bool:
-    """Whether there is a PyAV."""
+    """Whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
 
 
 class Encoder:
-    """Encodes a bus whose sample rate is `rate`, chunk after chunk, at so many bits a second."""
+    """Encodes consecutive chunks of a bus with sample rate `rate` (Hz) at `bits` bit/s."""
 
     def __init__(self, rate: int, bits: int) -> None:
         self.rate = rate
@@ -33,9 +33,9 @@ class Encoder:
         self._start = self._sent = 0
 
     def encode(self, chunk: Chunk) -> bytes | None:
-        """The packet that is ready with this chunk; None while there is not enough for one.
+        """The packet that this chunk completes; None if there are not enough samples yet.
 
-        After a gap the encoder begins anew, and what was left before it is lost (under 20 ms).
+        A gap before the chunk resets the encoder and drops the remaining samples (under 20 ms).
         """
         if chunk.frame != self._expected:
             self._begin(chunk.frame)
@@ -51,7 +51,7 @@ class Encoder:
         return head + self._packet(packet)
 
     def _begin(self, frame: int) -> None:
-        # Imported here: 15 MB, for those who want it.
+        # Imported here: the libraries take 15 MB, which only Opus listeners should cost.
         import av
         import soxr
 
@@ -66,7 +66,7 @@ class Encoder:
         self._frame_of: Any = av.AudioFrame.from_ndarray
         self._convert = None
         if self.rate != RATE:
-            # The others come in bursts of 20 ms, which would have to be waited for.
+            # Higher qualities deliver bursts of 20 ms, which would add to the latency.
             stream = soxr.ResampleStream(self.rate, RATE, 2, np.float32, quality="LQ")
             self._convert = stream.resample_chunk
         self._rest = np.empty((0, 2), np.float32)

@@ -1,13 +1,14 @@
-"""The WebSocket `/listen`: who may listen, and to what.
+"""The WebSocket `/listen` for audio streams.
 
     /listen?bus=master|cue&format=pcm16|opus
 
-The server says first what it sends: `{"hello": {"bus", "format", "formats", "rate"}}`; then
-chunks (see `chunks`) as binary messages, and as text `{"format", "why"}` before what follows has
-another format. A listener reports about five times a second `{"have": frame}`, the frame behind
-the last one that arrived; who does not report counts as slow. With `"held": seconds` it says how
-long its own computer held it up lately, which is no reason for fewer bits. `{"ping": t}` is
-answered by `{"pong": [t, seconds of the server's monotonic clock]}`.
+The server first describes the stream: `{"hello": {"bus", "format", "formats", "rate"}}`. It then
+sends chunks (see `chunks`) as binary messages, and the text `{"format", "why"}` before the first
+chunk in another format. A listener reports `{"have": frame}` about five times a second: the frame
+number after the last one that has arrived. A listener without reports counts as slow. It may add
+`"held": seconds`, the time for which its own computer has recently stalled, which is no reason for
+a lower bit rate. `{"ping": t}` is answered by `{"pong": [t, seconds of the server's monotonic
+clock]}`.
 """
 
 from __future__ import annotations
@@ -29,36 +30,36 @@ from crowdstream.web.streaming import formats
 from crowdstream.web.streaming.broadcast import Broadcast
 from crowdstream.web.streaming.listener import Listener
 
-LISTENERS_MOST = 64
-REPORT_CHARACTERS = 200  # of a listener's messages, which are numbers
-REPORTS_A_SECOND = 50  # on average; who sends more is no listener
+MAX_LISTENERS = 64
+REPORT_CHARACTERS = 200  # maximum length of a report, which contains only numbers
+REPORTS_A_SECOND = 50  # on average; more are treated as abuse
 BUSES = {"master": TAP_MASTER, "cue": TAP_CUE}
-MAX_SAFE_INTEGER = float(1 << 53)  # numbers beyond that are not whole any more in a browser
+MAX_SAFE_INTEGER = float(1 << 53)  # a browser represents larger integers inexactly
 POLICY, TRY_LATER = 1008, 1013  # WebSocket close codes
 
 
 class Web(Protocol):
-    """What is needed of the web process."""
+    """The part of `app.Web` that this module uses."""
 
     @property
     def desk(self) -> Desk: ...
 
 
 class ListenEndpoint:
-    """All who listen. At most `most`: the next one is told so."""
+    """Serves all listeners, at most `most`; further ones are refused."""
 
-    def __init__(self, desk: Desk, most: int = LISTENERS_MOST) -> None:
+    def __init__(self, desk: Desk, most: int = MAX_LISTENERS) -> None:
         self._desk = desk
         self._most = most
         self._buses = {name: Broadcast(desk, tap) for name, tap in BUSES.items()}
 
     @property
     def listeners(self) -> int:
-        """How many listen now."""
+        """Number of listeners."""
         return sum(len(bus) for bus in self._buses.values())
 
     async def serve(self, websocket: WebSocket) -> None:
-        """One listener, from the connection to its end."""
+        """Serve one listener until it disconnects."""
         await websocket.accept()
         bus = websocket.query_params.get("bus", "master")
         wanted = websocket.query_params.get("format", "pcm16")
@@ -83,17 +84,17 @@ class ListenEndpoint:
 
     def _refusal(self, bus: str, wanted: str) -> tuple[int, str] | None:
         if bus not in BUSES:
-            return POLICY, f"bus: {' or '.join(BUSES)}"
+            return POLICY, f"bus must be one of {', '.join(BUSES)}"
         if wanted not in formats.LADDERS:
-            return POLICY, f"format: {' or '.join(formats.LADDERS)}"
+            return POLICY, f"format must be one of {', '.join(formats.LADDERS)}"
         if self.listeners >= self._most:
-            return TRY_LATER, f"{self._most} are listening already: try again later"
+            return TRY_LATER, f"the limit of {self._most} listeners is reached: try again later"
         return None
 
     async def _converse(self, websocket: WebSocket, listener: Listener) -> None:
         tasks = [
             asyncio.create_task(self._send(websocket, listener)),
-            asyncio.create_task(self._hear(websocket, listener)),
+            asyncio.create_task(self._receive(websocket, listener)),
             asyncio.create_task(self._watch(listener)),
         ]
         try:
@@ -121,7 +122,7 @@ class ListenEndpoint:
                 await websocket.send_bytes(data)
                 listener.handed_over = end
 
-    async def _hear(self, websocket: WebSocket, listener: Listener) -> None:
+    async def _receive(self, websocket: WebSocket, listener: Listener) -> None:
         reports = TokenBucket(REPORTS_A_SECOND, REPORTS_A_SECOND)
         while True:
             message = await websocket.receive()
@@ -131,7 +132,7 @@ class ListenEndpoint:
             allowed = reports.take(now=now)
             report = _numbers(message.get("text") or "")
             if report is None or not allowed:
-                listener.closing = "not the report of a listener" if report is None else "too many"
+                listener.closing = "invalid report" if report is None else "too many reports"
                 return
             if "have" in report:
                 held = float(report["held"]) if "held" in report else None
@@ -146,7 +147,7 @@ class ListenEndpoint:
 
 
 def _numbers(text: str) -> dict[str, Any] | None:
-    # Names with finite numbers, or None where it is anything else.
+    # A JSON object of finite numbers; None for anything else.
     if len(text) > REPORT_CHARACTERS:
         return None
     try:
@@ -163,5 +164,5 @@ def _is_number(value: object) -> bool:
 
 
 def routes(web: Web) -> list[BaseRoute]:
-    """The WebSocket, for an application that has a `desk`."""
+    """The WebSocket route for an application that has a `desk`."""
     return [WebSocketRoute("/listen", ListenEndpoint(web.desk).serve)]

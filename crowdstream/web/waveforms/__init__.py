@@ -1,1 +1,1 @@
-"""Waveforms: a process that makes pyramids of peaks, and how pages come by them."""
+"""Waveforms: a process that computes pyramids of peaks, and the routes that serve them to pages."""

@@ -1,4 +1,4 @@
-"""Making the peaks of one sound, a short turn at a time: a look at the whole, then exactly."""
+"""Compute the peaks of one sound in short turns: first a rough preview, then exactly."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from crowdstream.web.waveforms.peaks import Analyser, merged
 from crowdstream.web.waveforms.pyramid import Pyramid
 from crowdstream.web.waveforms.store import Store, Unfinished
 
-LOOK_BUCKETS = 800  # at most, of the level that is looked at: what a wide screen shows
-FIRST_PART = 4  # one of so many is looked at first, so that all stems show something soon
-# For a look, and a closer one; of a file that is slower to seek in fewer places are looked at.
+LOOK_BUCKETS = 800  # maximum size of the previewed level: what a wide screen shows
+FIRST_PART = 4  # the first preview reads one place in four, so that all stems soon show something
+# Time for the first and the second preview. If a file is slower to seek, fewer places are read.
 LOOK_SECONDS, CLOSER_SECONDS = 0.01, 0.05
-LOOK_BLOCKS = 16  # shorter sounds are done as fast as looked at
-TURN_SECONDS = 0.015  # of one sound, before it is another's turn
-TURN_BLOCKS = 128  # that are kept in memory at most until they are written
+LOOK_BLOCKS = 16  # shorter sounds are computed as fast as they would be previewed
+TURN_SECONDS = 0.015  # for one sound, before the next sound's turn
+TURN_BLOCKS = 128  # maximum number kept in memory until they are written
 
 OPENING, LOOKING, LOOKING_CLOSER, REFINING, FINISHED = range(5)
 
 
 def spread(count: int) -> npt.NDArray[np.int64]:
-    """The numbers below `count`, so that the first ones of them are spread evenly, however many."""
+    """The numbers below `count`, ordered so that any first ones of them are spread evenly."""
     bits = max(1, (count - 1).bit_length())
     order = [int(f"{number:0{bits}b}"[::-1], 2) for number in range(1 << bits)]
     return np.array([number for number in order if number < count])
 
 
 class Job:
-    """Peaks in the making. Call `turn` until `phase` is FINISHED.
+    """The computation of one sound's peaks. Call `turn` until `phase` is FINISHED.
 
-    Raises `AudioFileError` of the reader, `TooLong`, and `OSError` where they can't be written.
+    Raises `AudioFileError` if the file cannot be read, `TooLong`, and `OSError` if the peaks cannot
+    be written.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Job:
 
     @property
     def ready(self) -> float:
-        """Which part is exact, 0 to 1."""
+        """The part that is exact, 0 to 1."""
         if self.phase in (OPENING, FINISHED):
             return float(self.phase == FINISHED)
         return 1.0 - self._pyramid.left / self._pyramid.shape.blocks
@@ -67,11 +68,11 @@ class Job:
         return self._pyramid.rough if self.phase in (LOOKING_CLOSER, REFINING) else -1
 
     def near(self, block: int) -> None:
-        """Go on from this block of 256 buckets."""
+        """Continue at this block of 256 buckets."""
         self._near = block
 
     def turn(self) -> None:
-        """Do a little."""
+        """Work for a short time, about `TURN_SECONDS`."""
         if self.phase == OPENING:
             self._open()
         elif self.phase == LOOKING:
@@ -82,7 +83,7 @@ class Job:
             self._refine()
 
     def close(self) -> None:
-        """Give up what is not finished."""
+        """Discard unfinished work."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -137,7 +138,7 @@ class Job:
             self._looked[some] = True
             if time.monotonic() > until:
                 break
-        # The others are as the nearest that was looked at.
+        # Other places get the value of the nearest one that was read.
         there = np.flatnonzero(self._looked)
         edges = (there[1:] + there[:-1] + 1) // 2
         nearest = there[np.searchsorted(edges, np.arange(len(self._seen)), side="right")]
@@ -161,7 +162,7 @@ class Job:
         while block < most and not exact[block]:
             end = min((block + 1) * frames, shape.frames)
             while at < end:
-                # As much as there is room for: of short blocks several, of long ones a part.
+                # Fill the buffer: with several short blocks, or with a part of a long one.
                 count = min(self._analyser.chunk, shape.frames - at)
                 count -= count % frames if count > frames else 0
                 count = min(count, end - at) if count <= frames else count
@@ -179,7 +180,7 @@ class Job:
     def _next_block(self) -> int:
         exact = self._pyramid.exact
         assert self._reader is not None
-        # What can only be decoded from its beginning is best read in order.
+        # A file that can only be decoded from its beginning is best read in order.
         near = 0 if self._reader.seeks == "never" else min(self._near, len(exact) - 1)
         ahead = np.flatnonzero(~exact[near:])
         return near + int(ahead[0]) if len(ahead) else int(np.flatnonzero(~exact)[0])

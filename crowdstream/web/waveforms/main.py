@@ -1,17 +1,17 @@
-"""The process that makes waveforms, at the lowest priority there is.
+"""The process that computes waveforms, at the lowest priority.
 
-The web process writes what it wants as JSON lines to standard input; what comes of it goes the
-same way on standard output. When standard input closes, the process ends.
+The web process sends requests as JSON lines to standard input and receives JSON lines from standard
+output. The process ends when standard input closes.
 
-    {"want": [path, ...], "roots": [folder, ...]}   all that is wanted, the first one first
-    {"near": [path, block]}                         go on there
-    {"gentle": true|false}                          work half of the time only
+    {"want": [path, ...], "roots": [folder, ...]}   all requested sounds, the most urgent first
+    {"near": [path, block]}                         continue at this block
+    {"gentle": true|false}                          work only half of the time
 
-    {"up": folder}                        where the files of peaks are
-    {"busy": path}                        this one is worked at: to blame, should nothing follow
-    {"wave": path, "file", "rough", "ready", ...}   what there is of it, see `Reports`
-    {"failed": path, "reason"}
-    {"idle": true}                        all that is wanted is done
+    {"up": folder}                        the process has started; folder of the peak files
+    {"busy": path}                        the sound in progress: to blame if the process crashes
+    {"wave": path, "file", "rough", "ready", ...}   progress of a sound, see `Reports`
+    {"failed": path, "reason"}            a sound has failed
+    {"idle": true}                        all requests are done
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from crowdstream.web.waveforms.job import FINISHED, Job
 from crowdstream.web.waveforms.peak_file import TooLong
 from crowdstream.web.waveforms.store import Store, cache_place
 
-REPORT_SECONDS = 0.1  # between two reports on one sound
-BUSY_SECONDS = 0.5  # between two signs of life
-MAX_WANTED = 64  # sounds: four decks of eight stems, twice
+REPORT_SECONDS = 0.1  # between two reports on the same sound
+BUSY_SECONDS = 0.5  # between two heartbeats
+MAX_WANTED = 64  # sounds: twice the eight stems of four decks
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 KEPT_BYTES = 16 << 20
 
 
 def keep_memory() -> None:
-    """Have arrays of some hundred KB not go back to the system each time: only glibc does that."""
+    """Stop glibc from returning freed arrays of some hundred KB to the system each time."""
     with contextlib.suppress(AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES)
@@ -59,30 +59,30 @@ def _write(message: dict[str, Any]) -> None:
 
 
 class Reports:
-    """Tells what there is of each sound, not too often."""
+    """Reports the progress of each sound at a limited rate."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[float, int, float]] = {}
+        self._reported: dict[str, tuple[float, int, float]] = {}
         self._busy: tuple[str, float] = "", 0.0
 
     def busy(self, path: str) -> None:
-        """This sound is being worked at."""
+        """Send the heartbeat of work on a sound."""
         now = time.monotonic()
         if self._busy[0] != path or now > self._busy[1] + BUSY_SECONDS:
             self._busy = path, now
             _write({"busy": path})
 
     def wave(self, job: Job) -> None:
-        """What there is of a sound: of each level `counts` buckets, `rough` from that level on."""
+        """Report a sound: `counts` buckets per level, roughly known from level `rough` upwards."""
         if job.header is None:
             return
-        at, rough, ready = self._told.get(job.path, (0.0, -2, -1.0))
+        at, rough, ready = self._reported.get(job.path, (0.0, -2, -1.0))
         now = time.monotonic()
-        # The first exact part, like the first look, is told at once.
+        # A new preview and the first exact part are reported immediately.
         first = job.rough != rough or (ready <= 0.0) != (job.ready <= 0.0)
         if not (first or job.phase == FINISHED or now > at + REPORT_SECONDS):
             return
-        self._told[job.path] = now, job.rough, job.ready
+        self._reported[job.path] = now, job.rough, job.ready
         shape = job.header.shape
         _write({
             "wave": job.path, "file": str(job.file), "identity": job.header.identity,
@@ -91,23 +91,23 @@ class Reports:
         })  # fmt: skip
 
     def forget(self, path: str) -> None:
-        """The sound is no longer wanted."""
-        self._told.pop(path, None)
+        """Forget a sound that is no longer requested."""
+        self._reported.pop(path, None)
 
     def idle(self) -> None:
-        """There is nothing to do."""
+        """Report that there is nothing to do."""
         self._busy = "", 0.0
         _write({"idle": True})
 
 
 class WaveformProcess:
-    """The sounds that are wanted, each in its turn."""
+    """The requested sounds, which take turns."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reports = Reports()
         self._jobs: dict[str, Job] = {}
-        # Wanted, and finished or failed: what the file was, and why it failed.
+        # Requested sounds that are finished or failed: identity of the file, reason of a failure.
         self._over: dict[str, tuple[tuple[int, int] | None, str]] = {}
         self._gentle = False
         self._rest = b""
@@ -118,7 +118,7 @@ class WaveformProcess:
         """Work until standard input closes."""
         pause: float | None = None
         while True:
-            if select.select([0], [], [], pause)[0] and not self._hear():
+            if select.select([0], [], [], pause)[0] and not self._read_requests():
                 break
             job = self._next()
             pause = 0.0 if job else None
@@ -134,15 +134,15 @@ class WaveformProcess:
         for job in self._jobs.values():
             job.close()
 
-    def _hear(self) -> bool:
+    def _read_requests(self) -> bool:
         data = os.read(0, 1 << 16)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                self._take(json.loads(line))
+                self._handle(json.loads(line))
         return bool(data)
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         if "want" in message:
             self._want(message["want"][:MAX_WANTED], [Path(one) for one in message["roots"]])
         if "near" in message:
@@ -171,7 +171,7 @@ class WaveformProcess:
         self._jobs = jobs
 
     def _next(self) -> Job | None:
-        """Who has come least far; of several, the one after the last."""
+        # The least advanced job; of several, the next one in the order of turns.
         if not self._jobs:
             return None
         paths = list(self._jobs)
@@ -209,7 +209,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until standard input closes. `arguments`: the media folders, if there are any."""
+    """Run until standard input closes. `arguments`: the media folders, if any."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     give_way()
     keep_memory()
@@ -217,7 +217,7 @@ def main(arguments: list[str]) -> int:
     folder, temporary = cache_place(os.environ)
     confine([Path(root) for root in arguments], [*own_folders(), folder])
     store = Store(folder, temporary)
-    with contextlib.suppress(BrokenPipeError):  # the web process is gone
+    with contextlib.suppress(BrokenPipeError):  # the web process has died
         _write({"up": str(folder)})
         WaveformProcess(store).run()
     store.close()

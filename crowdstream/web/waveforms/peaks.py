@@ -1,4 +1,4 @@
-"""From samples to buckets: peaks, and energies of three bands. The bytes are told in `shape`."""
+"""From samples to buckets: peaks and energies of three bands, encoded as in `peak_file`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from crowdstream.web.waveforms.peak_file import BUCKET_BYTES, DECIBELS_PER_STEP,
 
 LOW_HZ = 200.0  # below: kick and bass
 HIGH_HZ = 2500.0  # above: hats, consonants, air
-CHUNK = 32768  # frames that are looked at together: what fits the cache of a small processor
+CHUNK = 32768  # frames analysed together: fits the cache of a small processor
 
 Buckets = npt.NDArray[np.uint8]  # shape (count, 4)
 Energies = npt.NDArray[Any]  # mean squares, shape (count, 3)
 
-_SINE = 0.5  # mean square of a sine at full scale
+_SINE = 0.5  # mean square of a full-scale sine
 _LEAST = _SINE * 10 ** (-25.6 * DECIBELS_PER_STEP)
 
 ENERGY = np.where(
     np.arange(256) > 0, _SINE * 10 ** ((np.arange(256) - 255) * DECIBELS_PER_STEP / 10), 0.0
 ).astype(np.float32)
-"""Mean square of each byte of a band, shape (256,)."""
+"""Mean square of each value of a band's byte, shape (256,)."""
 
 
 def encode(energies: Energies) -> Buckets:
-    """Bytes of mean squares, of any shape."""
+    """Encode mean squares of any shape as bytes."""
     steps = np.log10(np.maximum(energies, _LEAST) / _SINE)
     steps *= 10.0 / DECIBELS_PER_STEP
     steps += 255.5
@@ -35,7 +35,7 @@ def encode(energies: Energies) -> Buckets:
 
 
 def merged(buckets: Buckets, count: int) -> Buckets:
-    """One of each `count`: the largest of their peaks and the mean of their energies."""
+    """Merge each `count` buckets into one: the largest peak and the mean energies."""
     groups = buckets.reshape(-1, count, BUCKET_BYTES)
     out = np.empty((len(groups), BUCKET_BYTES), np.uint8)
     out[:, 0] = groups[:, :, 0].max(axis=1)
@@ -44,22 +44,22 @@ def merged(buckets: Buckets, count: int) -> Buckets:
 
 
 def coarser(buckets: Buckets) -> Buckets:
-    """The next level."""
+    """The next coarser level."""
     whole = np.zeros((-(-len(buckets) // FACTOR) * FACTOR, BUCKET_BYTES), np.uint8)
     whole[: len(buckets)] = buckets
     return merged(whole, FACTOR)
 
 
 class Analyser:
-    """Makes buckets of level 0. The samples are written into `room` first.
+    """Computes buckets of level 0 from samples that the caller writes into `room`.
 
-    Energies are those of the samples of the bucket itself, of all channels; how they are
-    distributed among the bands says a spectrum with a Hann window around it. Several buckets
-    share one where the window is longer.
+    The total energy is that of the bucket's own samples of all channels. Its distribution over the
+    bands comes from a spectrum with a Hann window around the bucket. If the window is longer than a
+    bucket, several buckets share a spectrum.
     """
 
     def __init__(self, shape: Shape, channels: int, dtype: Literal["int16", "float32"]) -> None:
-        """`channels`: 1 or 2. `dtype`: as readers give it."""
+        """`channels`: 1 or 2. `dtype`: of the samples that the reader delivers."""
         self._bucket, self._window, self._channels = shape.bucket, shape.window, channels
         self._whole = max(shape.bucket, shape.window)
         self._chunk = max(CHUNK, self._whole)
@@ -67,7 +67,7 @@ class Analyser:
         self._raw = np.zeros((self._chunk, channels), dtype)
         self._floats = np.zeros((self._chunk, channels), np.float32)
         self._windowed = np.zeros((self._chunk // self._window, self._window * channels), "f4")
-        # None of it is 0: a click at the border of two windows is seen, too.
+        # No value is 0, so that a click at the border of two windows is not missed.
         hann = np.hanning(self._window + 2)[1:-1].astype(np.float32)
         self._hann = np.repeat(hann, channels)
         self._edges = [
@@ -77,15 +77,15 @@ class Analyser:
 
     @property
     def chunk(self) -> int:
-        """Frames that there is room for."""
+        """Frames that fit into the buffer."""
         return self._chunk
 
     def room(self, count: int) -> npt.NDArray[Any]:
-        """Where the next `count` frames are to be written, shape (count, channels)."""
+        """The buffer for the next `count` frames, shape (count, channels)."""
         return self._raw[:count]
 
     def buckets(self, count: int) -> Buckets:
-        """The buckets of the `count` frames that were written into `room`."""
+        """Compute the buckets of the `count` frames that were written into `room`."""
         wanted = -(-count // self._bucket)
         span = -(-count // self._whole) * self._whole
         raw, floats = self._raw[:span], self._floats[:span]
@@ -123,7 +123,7 @@ class Analyser:
         return bands
 
     def _shares(self, floats: npt.NDArray[np.float32]) -> Energies:
-        # Which part of the energy is in each band: shape (windows, 3).
+        # Each band's share of the energy, shape (windows, 3).
         rows = floats.reshape(-1, self._window * self._channels)
         windowed = np.multiply(rows, self._hann, out=self._windowed[: len(rows)])
         low, high = self._edges
@@ -132,8 +132,8 @@ class Analyser:
             lines = np.fft.rfft(windowed, axis=1)
             parts = [(0, low)], [(low, high)], [(high, window // 2 + 1)]
         else:
-            # Left as the real part and right as the imaginary one: the powers at a frequency and
-            # at its negative add up to those of both channels.
+            # Left is the real and right the imaginary part: the powers at a frequency and at its
+            # negative add up to those of both channels.
             lines = np.fft.fft(windowed.view(np.complex64), axis=1)
             parts = (
                 [(0, low), (window - low + 1, window)],

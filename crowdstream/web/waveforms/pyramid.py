@@ -1,4 +1,4 @@
-"""A pyramid of peaks while it is made: exact block by block, and before that roughly as a whole."""
+"""A pyramid of peaks in progress: first rough as a whole, then exact block by block."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from crowdstream.web.waveforms.peaks import ENERGY, Buckets, coarser, encode
 
 
 class Pyramid:
-    """Writes a file of peaks, so that whoever reads it meanwhile finds what its map promises.
+    """Writes a peak file such that concurrent readers find everything that its map promises.
 
-    The levels above the blocks are kept in memory, 100 KB for three hours, and written when
-    something in them has changed: by `flush`.
+    The levels above the blocks are kept in memory (100 KB for three hours) and written by `flush`
+    after changes.
     """
 
     def __init__(self, fd: int, header: Header) -> None:
-        """`fd`: an empty file, open for reading and writing; it stays the caller's."""
+        """`fd`: an empty file, open for reading and writing; the caller closes it."""
         self._fd = fd
         self._header = header
         self.shape: Shape = header.shape
@@ -46,11 +46,11 @@ class Pyramid:
 
     @property
     def rough(self) -> int:
-        """The first level that is known roughly as a whole; -1 while there is none."""
+        """The first level that is completely known, at least roughly; -1: none."""
         return self._header.rough
 
     def look(self, level: int, buckets: Buckets) -> None:
-        """A first idea of a whole level, before anything is exact; those above follow."""
+        """Write a rough preview of a whole level and all coarser ones, before anything is exact."""
         for above in range(level, len(self.shape.counts)):
             if above > level:
                 buckets = coarser(buckets)
@@ -62,7 +62,7 @@ class Pyramid:
         os.pwrite(self._fd, self._header.packed(), 0)
 
     def put(self, block: int, buckets: Buckets) -> None:
-        """The buckets of level 0 from a block on, of several whole blocks, or to the end."""
+        """Write buckets of level 0 from a block on: whole blocks, or all up to the end."""
         blocks = -(-len(buckets) // BLOCK)
         at = block * BLOCK
         self._write(0, at, buckets)
@@ -80,7 +80,7 @@ class Pyramid:
         self.left -= fresh
 
     def flush(self) -> None:
-        """Bring the upper levels and the map up to date with what was `put`."""
+        """Update the coarser levels and the map with everything that was `put`."""
         if self._changed is None:
             return
         begin, end = first, last = self._changed
@@ -89,11 +89,11 @@ class Pyramid:
             begin, end = begin // FACTOR, -(-end // FACTOR)
             self._combine(level, begin, end)
             self._write(level, begin, self._upper[level][begin:end])
-        # Last: who reads the map first, and the levels after it, finds what it promises.
+        # The map comes last: a reader that reads it before the levels finds what it promises.
         os.pwrite(self._fd, self.exact[first:last].tobytes(), HEADER_BYTES + first)
 
     def finish(self) -> None:
-        """All blocks are exact: say so in the header, with the check sum."""
+        """Mark the file as finished, with its checksum. All blocks must be exact."""
         self.flush()
         check, at = 0, HEADER_BYTES
         while data := os.pread(self._fd, 1 << 20, at):
@@ -106,10 +106,10 @@ class Pyramid:
         offset = self.shape.offsets[level] + at * BUCKET_BYTES
         data = buckets.tobytes()
         if os.pwrite(self._fd, data, offset) != len(data):
-            raise OSError("there is no room for more peaks")
+            raise OSError("not enough space for the waveform")
 
     def _combine(self, level: int, begin: int, end: int) -> None:
-        # As `coarser`, but of children that may not be known yet.
+        # Like `coarser`, but some of the buckets below may be unknown.
         below, known = self._upper[level - 1], self._known[level - 1]
         count = end - begin
         fours = np.zeros((count * FACTOR, BUCKET_BYTES), np.uint8)
@@ -117,7 +117,7 @@ class Pyramid:
         some = below[begin * FACTOR : end * FACTOR]
         fours[: len(some)] = some
         there[: len(some)] = known[begin * FACTOR : end * FACTOR]
-        there[len(some) :] = True  # after the end is silence
+        there[len(some) :] = True  # silence after the end
         peaks = fours[:, 0].reshape(count, FACTOR).max(axis=1)
         of_four = there.reshape(count, FACTOR).sum(axis=1)
         energy = ENERGY[fours[:, 1:]].reshape(count, FACTOR, 3).sum(axis=1)
@@ -125,7 +125,7 @@ class Pyramid:
         bands = encode(mean.astype(np.float32, copy=False))
         mine = self._upper[level][begin:end]
         partly = (of_four < FACTOR) & self._known[level][begin:end] & (level == self.rough)
-        # What was seen at a glance counts until all children are known.
+        # The preview counts until all buckets below are known.
         mine[:, 0] = np.where(partly, np.maximum(mine[:, 0], peaks), peaks)
         mine[:, 1:] = np.where(partly[:, None], mine[:, 1:], bands)
         self._known[level][begin:end] |= of_four > 0

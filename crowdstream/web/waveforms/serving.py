@@ -1,6 +1,7 @@
-"""Waveforms of what lies on the decks, for pages: what there is of them, and tiles.
+"""Serve waveforms of the decks' tracks to pages: their progress, and tiles.
 
-Which files is in control's picture; a page names a track's number and a stem's, never a path.
+Control's picture contains the files. A page identifies a waveform by the track's number and the
+stem's, never by a path.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 DECKS = "ABCD"
-MAX_STEMS = 16  # of a deck that is drawn
-MAX_READING = 64  # tiles that are read at a time; more are refused, and asked for again
+MAX_STEMS = 16  # drawn per deck
+MAX_READING = 64  # concurrent reads of tiles; further requests are refused, and pages retry them
 FOREVER = "private, max-age=31536000, immutable"
-COARSE = 3  # from here on a tile is an overview, and says nothing of where somebody looks
+COARSE = 3  # tiles above this level are overviews, which do not show where a user is looking
 
 
 @dataclass(eq=False)
 class Sound:
-    """What there is of one file's peaks. `rough`: a level; `ready`: 0 to 1 of it is exact."""
+    """Progress of one file's peaks. `rough`: a level; `ready`: the exact part, 0 to 1."""
 
     path: str
     key: str = ""
@@ -44,8 +45,8 @@ class Sound:
     ready: float = 0.0
     failed: str = ""
 
-    def told(self) -> dict[str, Any]:
-        """As pages know it."""
+    def to_message(self) -> dict[str, Any]:
+        """The JSON object for pages."""
         shape = self.file.shape if self.file else None
         return {
             "key": self.key, "rough": self.rough, "ready": round(self.ready, 4),
@@ -65,7 +66,7 @@ class Track:
 
 
 class Web(Protocol):
-    """What it needs of the web process (see `app.Web`)."""
+    """The part of `app.Web` that this module uses."""
 
     desk: Desk
     link: ControlClient
@@ -74,43 +75,43 @@ class Web(Protocol):
 
     @property
     def publish(self) -> Callable[..., None]:
-        """`publish(message)` tells all pages."""
+        """`publish(message)` sends a message to all pages."""
 
 
 class Waveforms:
-    """Has waveforms made of what lies on the decks, while pages look."""
+    """Keeps waveforms of the decks' tracks up to date while pages are open."""
 
     def __init__(self, web: Web, environ: dict[str, str] | None = None) -> None:
-        """`environ`: of the process that makes them; this one's where None."""
+        """`environ`: environment of the waveform process; None: that of this process."""
         self._web = web
-        self.worker = Worker(self._said, environ, media=web.settings.media_root)
+        self.worker = Worker(self._on_message, environ, media=web.settings.media_root)
         self._tracks: dict[str, Track] = {}  # by deck
         self._sounds: dict[str, Sound] = {}  # by path
         self._gentle = False
         self._reading = 0
 
-    # What control and the pages do -----------------------------------------------------------
+    # Events of control and pages -------------------------------------------------------------
 
-    def heard(self, kind: str, what: Any) -> None:
-        """Control has said something, see `Link`."""
+    def on_control_message(self, kind: str, value: Any) -> None:
+        """Handle a message of `ControlClient`."""
         if kind == "picture" and self._web.live.pages:
             self.worker.stay()
-            changed = [deck for deck in DECKS if f"deck.{deck}" in what]
+            changed = [deck for deck in DECKS if f"deck.{deck}" in value]
             if [deck for deck in changed if self._changed(deck)] or not self.worker.pid:
                 self._want()
 
-    def came(self) -> None:
-        """The first page has come: what is known by then is not said again."""
-        self.heard("picture", self._web.link.picture)
+    def on_first_page(self) -> None:
+        """Start work: control does not repeat a picture that is known already."""
+        self.on_control_message("picture", self._web.link.picture)
 
-    def left(self) -> None:
-        """The last page has gone: no file is kept open."""
+    def on_last_page_gone(self) -> None:
+        """Stop work, and keep no file open."""
         self.worker.leave()
         self._tracks.clear()
         self._sounds.clear()
 
     async def close(self) -> None:
-        """End the process."""
+        """Stop the waveform process."""
         await self.worker.close()
 
     def _changed(self, deck: str) -> bool:
@@ -131,7 +132,7 @@ class Waveforms:
 
     def _sound(self, path: str) -> Sound:
         sound = self._sounds.get(path)
-        if sound is None or sound.failed:  # failed ones are tried again, and may have changed
+        if sound is None or sound.failed:  # a failed file may have been repaired: retry it
             sound = self._sounds[path] = Sound(path)
             sound.failed = self.worker.blame.reason(path) or ""
         return sound
@@ -141,12 +142,12 @@ class Waveforms:
         for path in [path for path in self._sounds if path not in paths]:
             del self._sounds[path]
         roots = [str(root) for root in self._web.link.about.get("media_roots") or []]
-        # The newest first: a deck that has just been loaded is looked at.
+        # The newest first: a deck that has just been loaded is what users look at.
         self.worker.want(list(reversed(paths)), roots)
 
-    # What the process says -------------------------------------------------------------------
+    # Messages of the waveform process --------------------------------------------------------
 
-    def _said(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         path = message.get("wave") or message.get("failed")
         sound = self._sounds.get(str(path)) if path else None
         if sound is None:
@@ -154,46 +155,46 @@ class Waveforms:
         if "failed" in message:
             sound.failed = str(message["reason"])
         else:
-            self._learn(sound, message)
+            self._update(sound, message)
         for track in self._tracks.values():
             for stem, one in enumerate(track.sounds):
                 if one is sound:
                     about = {"deck": track.deck, "number": track.number, "stem": stem}
-                    self._web.publish({"wave": about | sound.told()})
-        self._be_gentle()
+                    self._web.publish({"wave": about | sound.to_message()})
+        self._adapt_speed()
 
-    def _learn(self, sound: Sound, message: dict[str, Any]) -> None:
+    def _update(self, sound: Sound, message: dict[str, Any]) -> None:
         identity = int(message["identity"][0]), int(message["identity"][1])
         shape = Shape(int(message["rate"]), int(message["frames"]), int(message["bucket"]))
-        again = float(message["ready"]) < sound.ready  # by another process
+        again = float(message["ready"]) < sound.ready  # recomputed by another process
         if sound.file is None or sound.key != key(sound.path, identity) or again:
             try:
                 sound.file = PeakFile(Path(message["file"]), shape)
-            except OSError:  # gone already: another process makes it anew
+            except OSError:  # removed already: another process computes it again
                 return
         sound.key = key(sound.path, identity)
         sound.rough = int(message["rough"])
         sound.ready = float(message["ready"])
 
-    def _be_gentle(self) -> None:
-        # What is to be heard comes first: while files are read for that, half the speed will do.
+    def _adapt_speed(self) -> None:
+        # Playback takes precedence: while the loader reads files, waveforms run at half speed.
         busy = bool(int(self._web.desk.loader["busy"]))
         if busy != self._gentle:
             self._gentle = busy
             self.worker.gentle(busy)
 
-    # What pages ask --------------------------------------------------------------------------
+    # HTTP requests ---------------------------------------------------------------------------
 
     def _find(self, request: Request) -> Track | None:
         number = int(request.path_params["number"])
         return next((one for one in self._tracks.values() if one.number == number), None)
 
     async def about(self, request: Request) -> Response:
-        """What there is of a track's stems."""
+        """Handle `GET /waves/<number>`: the progress of a track's stems."""
         track = self._find(request)
         if track is None:
-            return JSONResponse({"error": "no such track is on a deck"}, 404)
-        stems = [sound.told() for sound in track.sounds]
+            return JSONResponse({"error": "this track is not on a deck"}, 404)
+        stems = [sound.to_message() for sound in track.sounds]
         return JSONResponse(
             {"deck": track.deck, "number": track.number, "tile": TILE, "factor": FACTOR,
              "stems": stems},
@@ -201,7 +202,7 @@ class Waveforms:
         )  # fmt: skip
 
     async def tile(self, request: Request) -> Response:
-        """One tile; with `?key=` it stays good for ever once all of it is exact."""
+        """Return one tile. With the current `?key=`, an exact tile may be cached indefinitely."""
         track = self._find(request)
         stem, level, number = (int(request.path_params[one]) for one in ("stem", "level", "tile"))
         sound = track.sounds[stem] if track and stem < len(track.sounds) else None
@@ -233,7 +234,7 @@ def _refused(status: int) -> Response:
 
 
 def routes(waves: Waveforms) -> list[BaseRoute]:
-    """Where waveforms are; `waves` is told of pages and of control."""
+    """The routes of waveforms."""
     return [
         resource("/waves/{number:int}", get=waves.about),
         resource("/waves/{number:int}/{stem:int}/{level:int}/{tile:int}", get=waves.tile),

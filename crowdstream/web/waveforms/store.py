@@ -1,4 +1,4 @@
-"""Where finished peaks are kept: a folder of this user's alone, of limited size."""
+"""The cache of finished peaks: a private folder of limited size."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from crowdstream.web.waveforms.peak_file import (
 )
 
 MAX_BYTES = 512 << 20  # of all finished peaks: a thousand stems of five minutes
-SPARE_BYTES = 256 << 20  # that are left free on the disk
+SPARE_BYTES = 256 << 20  # that stay free on the disk
 _OURS = re.compile(r"[0-9a-f]{32}\.wave")
 
 
 def cache_place(environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """The folder, made if need be; and whether it is a temporary one, for its owner to remove."""
+    """The cache folder, created if needed, and whether it is temporary: its owner removes it."""
     base = environ.get("XDG_CACHE_HOME") or str(home_folder(environ) / ".cache")
     for root, name in (
         (Path(base), "crowdstream"),
@@ -41,7 +41,7 @@ def cache_place(environ: Mapping[str, str]) -> tuple[Path, bool]:
 
 
 class Unfinished:
-    """A file of peaks that is being made. It has a lock: one without was left by the dead."""
+    """A peak file in progress. It is locked: a file without a lock belongs to a dead process."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.fd, made = tempfile.mkstemp(".part", f"{name}.", folder)
@@ -50,13 +50,13 @@ class Unfinished:
         fcntl.flock(self.fd, fcntl.LOCK_EX)
 
     def keep(self) -> None:
-        """It is finished: known by its name from now on."""
+        """Move the finished file to its final name."""
         os.rename(self.path, self._goal)
         self.path = self._goal
         self._close()
 
     def drop(self) -> None:
-        """It comes to nothing."""
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
         self._close()
 
@@ -66,7 +66,7 @@ class Unfinished:
 
 
 class Store:
-    """Finished peaks, and room for more."""
+    """Finished peaks, and space for more."""
 
     def __init__(self, folder: Path, temporary: bool = False, most: int = MAX_BYTES) -> None:
         self.folder = folder
@@ -75,12 +75,12 @@ class Store:
         self._remove_leavings()
 
     def find(self, path: str, identity: tuple[int, int]) -> tuple[Path, Header] | None:
-        """The finished peaks of a sound; damaged ones are removed, and count as none."""
+        """The finished peaks of a sound, or None; damaged ones are deleted."""
         file = self.folder / f"{key(path, identity)}.wave"
         try:
             header = checked(file)
             if (header.name, header.identity) != (name_digest(path), identity):
-                raise DamagedWave("it is of another sound")
+                raise DamagedWave("it belongs to another sound")
         except FileNotFoundError:
             return None
         except (DamagedWave, OSError):
@@ -88,19 +88,19 @@ class Store:
                 file.unlink()
             return None
         with contextlib.suppress(OSError):
-            os.utime(file)  # the oldest go first
+            os.utime(file)  # `make_room` deletes the least recently used files first
         return file, header
 
     def begin(self, path: str, identity: tuple[int, int], shape: Shape) -> Unfinished:
-        """A new file for the peaks of a sound. Raises `OSError`."""
+        """Create a file for the peaks of a sound. Raises `OSError`."""
         self.make_room(shape.size)
         return Unfinished(self.folder, key(path, identity))
 
     def make_room(self, size: int) -> None:
-        """Remove the oldest until there is room for so many bytes. Raises `OSError`."""
+        """Delete the least recently used files until `size` bytes fit. Raises `OSError`."""
         entries = []
         for entry in os.scandir(self.folder):
-            with contextlib.suppress(OSError):  # another server's has gone meanwhile
+            with contextlib.suppress(OSError):  # another server may have deleted it
                 if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     entries.append((status.st_mtime, status.st_size, entry.path))
@@ -112,10 +112,10 @@ class Store:
                 os.unlink(oldest)
             total -= gone
         if self._free() < size + SPARE_BYTES:
-            raise OSError(f"the disk of {self.folder} is full, so there is no room for waveforms")
+            raise OSError(f"the disk of {self.folder} is too full for waveforms")
 
     def close(self) -> None:
-        """A temporary folder is removed."""
+        """Delete a temporary folder."""
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -135,20 +135,20 @@ class Store:
 
 
 def checked(file: Path) -> Header:
-    """The header of a finished file of peaks. Raises `DamagedWave` and `OSError`."""
+    """The header of a finished peak file. Raises `DamagedWave` and `OSError`."""
     fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         header = Header.unpacked(os.pread(fd, HEADER_BYTES, 0))
         if not header.finished or header.shape.rate <= 0 or header.shape.bucket <= 0:
-            raise DamagedWave("it was never finished")
+            raise DamagedWave("it is not finished")
         if os.fstat(fd).st_size != header.shape.size:
-            raise DamagedWave("it is not as long as it should be")
+            raise DamagedWave("its size is wrong")
         check, at = 0, HEADER_BYTES
         while data := os.pread(fd, 1 << 20, at):
             check = zlib.crc32(data, check)
             at += len(data)
         if check != header.check:
-            raise DamagedWave("its check sum is wrong")
+            raise DamagedWave("its checksum is wrong")
         return header
     finally:
         os.close(fd)

@@ -1,4 +1,4 @@
-"""Reading tiles out of a file of peaks, finished or not."""
+"""Read tiles from a peak file, finished or not."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ _RUN = struct.Struct("<HBx")
 
 
 class NoTile(LookupError):
-    """There is no such level, or it ends before such a tile."""
+    """The level does not exist, or it ends before the tile."""
 
 
 class PeakFile:
-    """An open file of peaks; closed when nothing uses it any more. For several threads."""
+    """An open peak file, closed when no thread uses it any more. Thread-safe."""
 
     def __init__(self, path: Path, shape: Shape) -> None:
-        """Raises `OSError`."""
+        """Open the file. Raises `OSError`."""
         self._fd = -1
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         self.shape = shape
 
     def __del__(self) -> None:
-        # Not before: a thread that still reads must not find another file under its number.
+        # Closing earlier could let a thread read another file that has the same descriptor.
         if self._fd >= 0:
             os.close(self._fd)
 
     def tile(self, level: int, number: int, rough: int) -> tuple[bytes, bool]:
         """A tile's bytes, and whether all of it is exact. Raises `NoTile`.
 
-        The bytes, little endian: uint32 number of buckets, uint32 number of runs; for each run
-        uint16 number of buckets, uint8 what is known of them (0 missing, 1 rough, 2 exact), one
-        byte of nothing; then four bytes for each bucket.
-        `rough`: the first level that is known roughly as a whole; -1: none is.
+        The bytes, little-endian: uint32 number of buckets, uint32 number of runs; for each run
+        uint16 number of buckets, uint8 their state (0 missing, 1 rough, 2 exact), one padding byte;
+        then four bytes for each bucket.
+        `rough`: the first level that is completely known, at least roughly; -1: none.
         """
         counts = self.shape.counts
         if not 0 <= level < len(counts) or not 0 <= number * TILE < counts[level]:
             raise NoTile
         begin = number * TILE
         count = min(TILE, counts[level] - begin)
-        # The map first: what it promises is there by then.
+        # Read the map first: the data that it promises was written before it.
         known = self._known(level, begin, count, rough)
         offset = self.shape.offsets[level] + begin * BUCKET_BYTES
         data = os.pread(self._fd, count * BUCKET_BYTES, offset)
@@ -72,7 +72,7 @@ class PeakFile:
         return _HEAD.pack(count, len(starts)) + runs + data, exact
 
     def first_missing_block(self, level: int, number: int) -> int | None:
-        """The first block of a tile that is not exact; None where all are."""
+        """The first block of a tile that is not exact; None if all are exact."""
         per_tile = max(1, TILE * FACTOR**level // FACTOR**BLOCK_LEVEL)
         begin = number * per_tile
         blocks = os.pread(self._fd, min(per_tile, self.shape.blocks - begin), HEADER_BYTES + begin)
@@ -91,7 +91,7 @@ class PeakFile:
         first = begin * per_bucket
         last = min(self.shape.blocks, (begin + count) * per_bucket)
         blocks = self._blocks(first, last)
-        rows = np.ones(count * per_bucket, np.uint8)  # what would come after the end is no lack
+        rows = np.ones(count * per_bucket, np.uint8)  # nothing is missing after the end
         rows[: len(blocks)] = blocks
         whole = rows.reshape(count, per_bucket).all(axis=1)
         partly = np.add.reduceat(blocks, np.arange(0, len(blocks), per_bucket)) > 0

@@ -1,4 +1,4 @@
-"""The process that makes waveforms, as the web process knows it: started, watched, ended."""
+"""The waveform process as seen from the web process: start, supervise and stop it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
-HANG_SECONDS = 20.0  # without a word while it is busy: it comes to nothing
+HANG_SECONDS = 20.0  # without a message while it is busy, before it is killed
 LOOK_SECONDS = 1.0
-IDLE_SECONDS = 60.0  # that it is kept after the last page has gone
-FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0  # before it is started again after it died; doubles
+IDLE_SECONDS = 60.0  # for which it is kept after the last page has closed
+FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0  # back-off before a restart after a crash; doubles
 END_SECONDS = 0.7
 MAX_LINE = 1 << 20
 
-Hear = Callable[[dict[str, Any]], None]
+OnMessage = Callable[[dict[str, Any]], None]
 
 
 class Worker:
-    """Starts the process when something is wanted, and again when it dies.
+    """Starts the waveform process on request, and restarts it after a crash.
 
-    A file that it crashes on or hangs at is bad, which is told as `{"failed": path, ...}`, and
-    left out until it changes. For one thread, with a running event loop.
+    A file that makes it crash or hang is reported as `{"failed": path, ...}`, and skipped until the
+    file changes. For one thread with a running event loop.
     """
 
     def __init__(
-        self, hear: Hear, environ: dict[str, str] | None = None, hang: float = HANG_SECONDS,
+        self, on_message: OnMessage, environ: dict[str, str] | None = None,
+        hang: float = HANG_SECONDS,
         media: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """`hear` gets what the process says, see `process`; and {"failed"} of this class.
+        """`on_message` receives the messages of the process (see `main`), and {"failed"} from here.
 
-        `media`: folders; below a home the process can read nothing else, if there are any.
+        `media`: the media folders; if any are set, the process can read nothing else below a home.
         """
         self._media = list(media)
-        self._hear = hear
+        self._on_message = on_message
         self._environ = environ
         self._hang = hang
         self.blame = FileQuarantine(asyncio.get_running_loop().time)
@@ -55,43 +56,43 @@ class Worker:
         self._wanted: list[str] = []
         self._roots: list[str] = []
         self._busy = ""
-        self._heard_at = 0.0
+        self._message_at = 0.0
         self._hung = False
         self._leave: asyncio.TimerHandle | None = None
 
     def want(self, paths: list[str], roots: list[str]) -> None:
-        """All that is wanted from now on, the most urgent first. Starts the process if need be."""
+        """Replace all requests; the most urgent path comes first. Starts the process if needed."""
         self.stay()
         self._wanted = list(dict.fromkeys(paths))
         self._roots = roots
         self._on = True
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        self._tell_wanted()
+        self._send_wanted()
 
     def near(self, path: str, block: int) -> None:
-        """Go on there."""
+        """Continue at this block of a sound."""
         self._send({"near": [path, block]})
 
     def gentle(self, on: bool) -> None:
-        """Have it work only half of the time, or as much as it can."""
+        """Work only half of the time, or all the time."""
         self._send({"gentle": on})
 
     def leave(self, seconds: float = IDLE_SECONDS) -> None:
-        """Nobody looks any more: nothing is wanted, and it ends after a while if that stays so."""
+        """Cancel all requests; end the process unless `stay` is called within `seconds`."""
         self.stay()
         self._wanted = []
-        self._tell_wanted()
+        self._send_wanted()
         self._leave = asyncio.get_running_loop().call_later(seconds, self._end)
 
     def stay(self) -> None:
-        """Somebody looks again."""
+        """Cancel the end that `leave` has scheduled."""
         if self._leave is not None:
             self._leave.cancel()
             self._leave = None
 
     async def close(self) -> None:
-        """End it, and wait for that."""
+        """Stop the process and wait for its end."""
         self.stay()
         self._end()
         if self._task is not None:
@@ -116,29 +117,29 @@ class Worker:
                 try:
                     await self._live()
                 except OSError as error:
-                    log.error("no process for waveforms: %s", error.strerror or error)
+                    log.error("could not start the waveform process: %s", error.strerror or error)
                 await asyncio.sleep(restarts.pause(loop.time() - begun))
         finally:
-            # Something may have been wanted again while it was being ended.
+            # Something may have been requested while the process was being stopped.
             self._task = asyncio.create_task(self._run()) if self._on else None
 
     async def _live(self) -> None:
-        """One life of the process."""
+        # One life of the process, from start to exit.
         process = await asyncio.create_subprocess_exec(
-            # -P: a file of the folder it is started in must not stand in for a module.
+            # -P: a file in the current folder must not shadow a module.
             sys.executable, "-P", "-m", "crowdstream.web.waveforms.main", *self._media,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             env=child_environment(self._environ), start_new_session=True, limit=MAX_LINE,
         )  # fmt: skip
         self._process, self.pid = process, process.pid
         self._busy, self._hung = "", False
-        self._heard_at = asyncio.get_running_loop().time()
+        self._message_at = asyncio.get_running_loop().time()
         watcher = asyncio.create_task(self._watch(process))
         try:
-            self._tell_wanted()
-            await self._listen(process)
+            self._send_wanted()
+            await self._receive(process)
             status = await process.wait()
-            log.warning("the process for waveforms ended with status %s", status)
+            log.warning("the waveform process ended with status %s", status)
             self._judge(status)
         finally:
             watcher.cancel()
@@ -146,17 +147,17 @@ class Worker:
             await asyncio.shield(_finish(process))
             self.pid = 0
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+    async def _receive(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
         while True:
             try:
                 line = await process.stdout.readline()
-            except ValueError:  # longer than any that it writes
+            except ValueError:  # longer than any line that it writes
                 process.kill()
                 return
             if not line:
                 return
-            self._heard_at = asyncio.get_running_loop().time()
+            self._message_at = asyncio.get_running_loop().time()
             try:
                 message = json.loads(line)
             except ValueError:
@@ -167,21 +168,21 @@ class Worker:
                 self._busy = str(message["busy"])
             elif "idle" in message:
                 self._busy = ""
-            self._hear(message)
+            self._on_message(message)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        # It hangs when it is silent and neither computes nor waits for the processor, or computes
-        # without an end. It runs in the idle class: beside other work it may wait for long.
+        # The process hangs if it is silent and neither computes nor waits for the CPU, or if it
+        # computes without end. It runs in the idle class, so it may wait long beside other work.
         loop = asyncio.get_running_loop()
-        heard_at = alive_at = used = 0.0
+        message_at = alive_at = used = 0.0
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._hang / 4))
             seconds, computes = activity(process.pid)
-            if self._heard_at != heard_at:
-                heard_at, used = self._heard_at, seconds
+            if self._message_at != message_at:
+                message_at, used = self._message_at, seconds
             if computes and seconds - used < self._hang:
                 alive_at = loop.time()
-            if self._busy and loop.time() > max(heard_at, alive_at) + self._hang:
+            if self._busy and loop.time() > max(message_at, alive_at) + self._hang:
                 self._hung = True
                 process.kill()
                 return
@@ -193,22 +194,22 @@ class Worker:
         reason = self.blame.judge(path, status, self._hung)
         if reason is not None:
             log.warning("no waveform: %s", reason)
-            self._hear({"failed": path, "reason": reason})
+            self._on_message({"failed": path, "reason": reason})
 
-    # What it is told -------------------------------------------------------------------------
+    # Messages to the process -----------------------------------------------------------------
 
-    def _tell_wanted(self) -> None:
+    def _send_wanted(self) -> None:
         good = [path for path in self._wanted if self.blame.reason(path) is None]
         self._send({"want": good, "roots": self._roots})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(ConnectionError, RuntimeError):  # it has just died
+            with contextlib.suppress(ConnectionError, RuntimeError):  # it has just crashed
                 self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
 
 def activity(pid: int) -> tuple[float, bool]:
-    """Processor time of a process in seconds, and whether it uses or waits for the processor."""
+    """CPU time of a process in seconds, and whether it runs or waits for the CPU."""
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
@@ -218,7 +219,7 @@ def activity(pid: int) -> tuple[float, bool]:
 
 
 async def _finish(process: asyncio.subprocess.Process) -> None:
-    """Close its standard input, which it takes as a request to end; by force if it does not."""
+    """Close its standard input, which makes it exit; kill it after `END_SECONDS`."""
     if process.stdin is not None:
         process.stdin.close()
     try:

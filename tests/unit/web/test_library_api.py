@@ -66,7 +66,7 @@ def known(shelf: LibraryApi, where: str = "", **about: Any) -> dict[str, dict[st
         status, answer = ask(shelf, where, **about)
         if not answer["reading"]:
             break
-        assert shelf.catalogue.wait(120)
+        assert shelf.file_info.wait(120)
         shelf._searches.clear()  # what is not read is looked for again after a second
     assert status == 200 and not answer["reading"]
     return {entry["name"]: entry for entry in answer["entries"]}

@@ -28,7 +28,7 @@ def test_a_flood_of_lines_is_cut_short_and_counted() -> None:
     now[0] += 31.0
     handler.emit(record("the next"))
     left_out = 10_000 - int(LINES_AT_ONCE)
-    assert said[-1]["log"] == f"the next ({left_out} lines of the web process were left out before)"
+    assert said[-1]["log"] == f"the next ({left_out} earlier lines of the web process were dropped)"
 
 
 def test_a_handler_that_fails_is_logged_once_a_minute_and_answered(

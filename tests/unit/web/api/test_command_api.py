@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from crowdstream.commands.registry import TABLE
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.web.api.arguments import Unusable, in_order
+from crowdstream.web.api.arguments import InvalidArguments, in_order
 from crowdstream.web.api.command_api import STATUS_POSITIONAL_FIELDS, routes
 from tests.support.web_client import FakeWeb, ask
 
@@ -168,9 +168,9 @@ def test_arguments_by_name_are_put_in_order(web: FakeWeb) -> None:
     assert ordered("/clock/next", quantum="bar", address="/deck/A/play") == ["bar", "/deck/A/play"]
     assert ordered("/deck_levels", a=1.0) == [1.0]
     assert ordered("/deck_levels", a=1.0, c=0.5) == [1.0, None, 0.5]
-    with pytest.raises(Unusable, match="gain is missing, and seconds comes after it"):
+    with pytest.raises(InvalidArguments, match="gain is missing, but seconds comes after it"):
         ordered("/deck/{deck}/level", seconds=1.0)
-    with pytest.raises(Unusable, match="start_at is a number"):
+    with pytest.raises(InvalidArguments, match="start_at is a number"):
         ordered("/start_group", start_at="A", decks=["B"])
 
 

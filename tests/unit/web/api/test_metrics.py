@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from crowdstream.desk.dtypes import LEDGER
 from crowdstream.desk.opcodes import CAUSES
-from crowdstream.web.api.metrics import Steady, routes
+from crowdstream.web.api.metrics import MonotonicCounters, routes
 from crowdstream.web.api.metrics_table import CONTROL
 from crowdstream.web.api.metrics_table import LEDGER as LINES
 from tests.support.web_client import FakeWeb, ask
@@ -156,9 +156,9 @@ def test_the_newer_format_for_who_asks_for_it(app: ASGIApp) -> None:
 
 
 def test_steady() -> None:
-    steady = Steady()
-    assert [steady.up("a", value) for value in (3, 5, 1, 2, 0, 4)] == [3, 5, 6, 7, 7, 11]
-    assert steady.up("b", 1) == 1
+    counters = MonotonicCounters()
+    assert [counters.update("a", value) for value in (3, 5, 1, 2, 0, 4)] == [3, 5, 6, 7, 7, 11]
+    assert counters.update("b", 1) == 1
 
 
 # The dashboard ---------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.registry import TABLE
 from crowdstream.control.processes.web_process import described
-from crowdstream.web.api.arguments import Unusable, in_order
+from crowdstream.web.api.arguments import InvalidArguments, in_order
 from crowdstream.web.api.command_api import routes
 from crowdstream.web.api.commands import addresses
 from crowdstream.web.api.openapi import openapi
@@ -113,7 +113,7 @@ def taken(line: dict[str, Any], body: Any) -> bool:
     command, _place = TABLE.find(next(addresses(line)))
     try:
         command.bind(in_order(line, body))
-    except (Unusable, BadArgument):
+    except (InvalidArguments, BadArgument):
         return False
     return True
 

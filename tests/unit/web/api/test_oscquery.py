@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from crowdstream.commands.registry import TABLE, Command
 from crowdstream.web.api.commands import addresses
-from crowdstream.web.api.oscquery import ATTRIBUTES, OscQuery, asked
+from crowdstream.web.api.oscquery import ATTRIBUTES, OscQuery, wants_address_space
 from tests.support.offline_server import level, write
 from tests.support.web_client import FakeWeb, ask
 
@@ -168,4 +168,4 @@ def test_who_gets_the_page(query: str, accept: str, osc: bool) -> None:
         "type": "http", "method": "GET", "path": "/", "query_string": query.encode(),
         "headers": [(b"host", b"localhost"), (b"accept", accept.encode())],
     }  # fmt: skip
-    assert asked(Request(scope)) is osc
+    assert wants_address_space(Request(scope)) is osc

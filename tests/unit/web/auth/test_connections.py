@@ -267,7 +267,7 @@ def test_an_address_that_has_shown_the_token_gets_what_strangers_leave() -> None
     assert [places.enter("10.0.0.1") is not None for _ in range(2)] == [True, True]
     places._taken.popitem()[0].busy = True
     assert places.enter("10.0.0.2") is not None, "an idle one of the other's"
-    places.know("10.0.0.9")
+    places.mark_authenticated("10.0.0.9")
     assert [places.enter("10.0.0.9") is not None for _ in range(2)] == [True, True]
 
 
