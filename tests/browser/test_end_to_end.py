@@ -226,7 +226,7 @@ def test_the_block_changes_and_the_music_goes_on(
     until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
     before = stage.client.status()["deck.A.position"]
     loaded.click("[data-tab=health]")
-    loaded.get_by_label("Frames of a block").select_option("512")
+    loaded.get_by_label("Buffer size in frames").select_option("512")
     expect(loaded.locator("#buffer-hint")).to_contain_text("silence")
     loaded.click("[data-action=buffer-size]", delay=1500)
     until(lambda: stage.client.status()["buffer_size"] == 512)

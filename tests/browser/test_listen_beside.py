@@ -56,9 +56,9 @@ def test_two_tabs_that_play_warn_of_each_other(context: BrowserContext, site: Si
     listen(second)
     for page in (first, second):
         expect(page.locator(".listen-twice")).to_be_visible()
-        expect(page.locator(".listen-twice")).to_contain_text("Another tab plays this sound, too")
+        expect(page.locator(".listen-twice")).to_contain_text("Another tab is playing this stream, too")
         assert page.locator(".listen-twice").get_attribute("role") == "alert"
-    second.click("text=Silence the others")
+    second.click("text=Mute other tabs")
     until(lambda: first.evaluate("globalThis.sound.state") == "off")
     for page in (first, second):
         expect(page.locator(".listen-twice")).to_be_hidden()
@@ -89,7 +89,7 @@ def test_a_busy_computer_is_not_called_a_slow_connection(
     page.evaluate(
         """() => {
           const { sound } = globalThis;
-          sound.hear({ state: "playing", reading: {
+          sound.onMessage({ state: "playing", reading: {
             ...sound.reading, gaps: 3, here: 2, held: 0.9,
           } });
           window.shown = [...document.querySelectorAll(".listen-note")]
@@ -98,5 +98,5 @@ def test_a_busy_computer_is_not_called_a_slow_connection(
         }"""
     )
     shown = page.evaluate("window.shown")
-    assert "too busy" in shown and "connection is not the reason" in shown
-    assert "3 (2 by this computer, 1 on the way)" in page.evaluate("window.gaps")
+    assert "too busy" in shown and "connection is not the cause" in shown
+    assert "3 (2 by this computer, 1 by the network)" in page.evaluate("window.gaps")

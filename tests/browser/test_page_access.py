@@ -159,9 +159,9 @@ def test_keyboard_reaches_controls_and_shows_where_it_is(wide: Page) -> None:
 
 def test_help_lists_the_keys_and_closes(wide: Page) -> None:
     wide.keyboard.press("?")
-    dialog = wide.get_by_role("dialog", name="Keys")
+    dialog = wide.get_by_role("dialog", name="Keyboard shortcuts")
     expect(dialog).to_be_visible()
-    expect(dialog).to_contain_text("play, pause")
+    expect(dialog).to_contain_text("play/pause")
     wide.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
 

@@ -64,14 +64,14 @@ def slider(page: Page, label: str) -> Any:
 def test_play_pause_and_cue(page: Page, stage: Running) -> None:
     press(page, "play")
     deck_is(stage, state="playing")
-    until(lambda: live(page, "live.heard(0).frame") > 4000)
+    until(lambda: live(page, "live.playhead(0).frame") > 4000)
     press(page, "play")
     until(lambda: live(page, "live.now.decks[0][1]") == 0)
     deck_is(stage, state="playing")
-    stands = live(page, "live.heard(0).frame")
+    stands = live(page, "live.playhead(0).frame")
     expect(page.get_by_role("button", name="Deck A play")).to_be_visible()
     press(page, "play")
-    until(lambda: live(page, "live.heard(0).frame") > stands + 4000)
+    until(lambda: live(page, "live.playhead(0).frame") > stands + 4000)
     page.dispatch_event(".deck[data-deck=A] [data-action=cue]", "pointerdown",
                         {"button": 0, "pointerId": 1})  # fmt: skip
     deck_is(stage, state="ready", position=0.0)
@@ -97,9 +97,9 @@ def test_keys_play_cue_and_loop_each_deck(page: Page, stage: Running) -> None:
     until(lambda: abs(live(page, "live.get('deck.A').loop_beats") - 8) < 1e-6)
     page.keyboard.press("z")
     until(lambda: live(page, "live.get('deck.A').loop") is None)
-    before = live(page, "live.heard(0).frame")
+    before = live(page, "live.playhead(0).frame")
     page.keyboard.press("1")
-    until(lambda: live(page, "live.heard(0).frame") > before + 44100)
+    until(lambda: live(page, "live.playhead(0).frame") > before + 44100)
     page.keyboard.press("a")
     deck_is(stage, state="ready")
 
@@ -212,7 +212,7 @@ def test_two_pages_agree(page: Page, browser: Browser, stage: Running) -> None:
         slider(other, "Crossfader").press("Delete")
         expect(slider(page, "Crossfader")).to_have_attribute("aria-valuenow", "0.5")
         press(other, "keylock")
-        expect(page.get_by_role("button", name="Deck A keylock")).to_have_attribute(
+        expect(page.get_by_role("button", name="Deck A key lock")).to_have_attribute(
             "aria-pressed", "true")  # fmt: skip
         press(page, "keylock")
 
@@ -246,12 +246,12 @@ def test_it_comes_back_by_itself_and_is_grey_meanwhile(page: Page, stage: Runnin
 
 def test_a_new_buffer_size_is_told_before_it_is_set(page: Page, stage: Running) -> None:
     page.keyboard.press("h")
-    choice = page.get_by_label("Frames of a block")
+    choice = page.get_by_label("Buffer size in frames")
     choice.select_option("512")
     expect(page.locator("#buffer-hint")).to_contain_text("up to 100 ms of silence")
     assert not ordered(page)
     page.click("[data-action=buffer-size]")
     until(lambda: stage.client.status()["buffer_size"] == 512)
     assert ordered(page) == [["/buffer_size", 512]]
-    expect(page.locator("#buffer-hint")).to_contain_text("Now: a block lasts 11.6 ms")
+    expect(page.locator("#buffer-hint")).to_contain_text("Current block duration: 11.6 ms")
     page.keyboard.press("Escape")

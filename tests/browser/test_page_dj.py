@@ -44,7 +44,7 @@ def test_the_panel_shows_and_orders(browser: Browser, running: Running) -> None:
     with ready_page(browser, running, WIDE) as page:
         page.click("[data-tab=dj]")
         panel = page.locator(".dj")
-        expect(panel).to_contain_text("No DJ is there")
+        expect(panel).to_contain_text("No DJ is running")
         expect(page.locator("[data-action=dj-next]")).to_be_hidden()
         running.client.request("/dj/here", "begin", answer="/done")
         say(running)
@@ -52,7 +52,7 @@ def test_the_panel_shows_and_orders(browser: Browser, running: Running) -> None:
         expect(panel).to_contain_text(NASTY)
         expect(panel).to_contain_text("bass swap over 16 bars: calm parts")
         expect(panel).to_contain_text("late wish")
-        expect(panel).to_contain_text("31 % move, they lead")
+        expect(panel).to_contain_text("31 % moving, crowd leads")
         expect(page.locator("[data-action=dj-give]")).to_be_disabled()
         page.click("[data-action=dj-next]")
         assert told(running) == ["next"]

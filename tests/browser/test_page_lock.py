@@ -102,7 +102,7 @@ def test_a_click_stops_nothing_and_says_what_it_would(page: Page, action: str) -
     for kind in ("mouse", "touch", "pen"):
         tap(target, kind)
         assert still_plays(page)
-    until(lambda: was_said(page, f"stops {STOPPED}: hold it"))
+    until(lambda: was_said(page, f"stops {STOPPED}: hold the button"))
     expect(page.locator(".note", has_text=STOPPED).first).to_be_visible()
     for name in ("aria-label", "title"):
         assert STOPPED in (target.get_attribute(name) or "")
@@ -176,7 +176,7 @@ def test_what_can_only_click_clicks_twice(page: Page, stage: Running) -> None:
     eject = page.locator(EJECT)
     eject.evaluate("(element) => element.click()")
     assert still_plays(page)
-    until(lambda: was_said(page, "once more"))
+    until(lambda: was_said(page, "click again"))
     eject.evaluate("(element) => element.click()")
     deck_is(stage, state="empty")
 
@@ -205,7 +205,7 @@ def test_enter_never_takes_a_playing_deck(page: Page, stage: Running, folder: Pa
         until(lambda letter=letter: live(page, f"live.get('deck.{letter}').state") == "playing")
     page.focus(".list")
     page.keyboard.press("Enter")
-    until(lambda: was_said(page, "No deck is free"))
+    until(lambda: was_said(page, "No free deck"))
     assert still_plays(page)
     stage.client.send("/deck/C/stop")
     until(lambda: live(page, "live.get('deck.C').state") == "ready")
@@ -239,7 +239,7 @@ def test_a_track_in_passing_replaces_nothing_and_one_that_stays_does(page: Page)
     row.hover()
     page.mouse.down()
     page.mouse.move(300, 200, steps=4)
-    expect(page.locator(".ghost-note")).to_have_text(f"let go: stops {STOPPED}")
+    expect(page.locator(".ghost-note")).to_have_text(f"release: stops {STOPPED}")
     page.mouse.up()
     until(lambda: live(page, "live.get('deck.A').number") != number)
 
@@ -248,7 +248,7 @@ def test_a_deck_that_stands_is_not_locked(page: Page, stage: Running) -> None:
     stage.client.send("/deck/A/brake", 0.03, 0)
     expect(page.locator(EJECT)).not_to_have_attribute("data-stops", STOPPED)
     assert page.locator("[data-action=load-A]").get_attribute("aria-label") == (
-        "Load the chosen track to deck A"
+        "Load the selected track to deck A"
     )
     page.locator(EJECT).evaluate("(element) => element.click()")
     deck_is(stage, state="empty")
@@ -256,7 +256,7 @@ def test_a_deck_that_stands_is_not_locked(page: Page, stage: Running) -> None:
 
 def test_another_buffer_size_interrupts_only_when_it_is_held(page: Page, stage: Running) -> None:
     page.click("#dock [data-tab=health]")
-    page.get_by_label("Frames of a block").select_option("512")
+    page.get_by_label("Buffer size in frames").select_option("512")
     change = page.locator("[data-action=buffer-size]")
     tap(change)
     assert still_plays(page)
@@ -279,10 +279,10 @@ def test_give_back_says_which_decks_it_stops(page: Page, stage: Running) -> None
     # The DJ's own track goes on when it is given back: nothing is stopped.
     say(stage, persons=["A", "tempo"], now={"deck": "A"}, next={"deck": "B"})
     expect(give).to_be_enabled()
-    expect(give).to_have_text("Give back")
+    expect(give).to_have_text("Return to DJ")
     assert "stops" not in (give.get_attribute("aria-label") or "")
     say(stage, persons=["A", "C"], now={"deck": "B"}, next={})
-    expect(give).to_have_text("Give backstops A")
+    expect(give).to_have_text("Return to DJstops A")
     tap(give)
     assert still_plays(page)
     until(lambda: was_said(page, STOPPED))

@@ -36,7 +36,7 @@ def run(browser: Browser) -> Iterator[Any]:
         head = (
             "let time = 0; performance.now = () => time * 1000;"
             "const { ServerClock } = await import('/serverclock.js');"
-            "const { Heard } = await import('/heard.js');"
+            "const { Playheads } = await import('/heard.js');"
             "const state = {}; const live = { hello: { rate: 48000 }, clock: () => time,"
             "  get: (key) => state[key] };"
             "const report = (at, decks, latency = 0.02) => ({ t: at, at, latency, beat: at * 2,"
@@ -78,8 +78,8 @@ def test_a_better_estimate_is_taken_slowly_and_a_leap_at_once(run: Any) -> None:
 
 def test_the_playhead_is_where_the_sound_is(run: Any) -> None:
     found = run("""
-      const heard = new Heard(live);
-      heard.take(report(5, [[48000, 1, 1]], 0.1));
+      const heard = new Playheads(live);
+      heard.add(report(5, [[48000, 1, 1]], 0.1));
       time = 5.1; const now = heard.deck(0).frame;
       time = 5.2; return [now, heard.deck(0).frame, heard.beat()];
     """)
@@ -90,9 +90,9 @@ def test_the_playhead_is_where_the_sound_is(run: Any) -> None:
 
 def test_the_old_place_is_heard_until_a_jump_comes_to_the_ear(run: Any) -> None:
     found = run("""
-      const heard = new Heard(live);
-      heard.take(report(5.0, [[48000, 1, 1]], 0.1));
-      heard.take(report(5.033, [[480000, 1, 1]], 0.1));
+      const heard = new Playheads(live);
+      heard.add(report(5.0, [[48000, 1, 1]], 0.1));
+      heard.add(report(5.033, [[480000, 1, 1]], 0.1));
       time = 5.12; const before = heard.deck(0).frame;
       time = 5.14; return [before, heard.deck(0).frame];
     """)
@@ -103,14 +103,14 @@ def test_the_old_place_is_heard_until_a_jump_comes_to_the_ear(run: Any) -> None:
 def test_a_playhead_stays_in_its_loop_and_runs_backwards(run: Any) -> None:
     found = run("""
       state['deck.A'] = { loop: [1, 2], frames: 480000, cue: 3 };
-      const heard = new Heard(live);
-      heard.take(report(5, [[95000, 1, 1]], 0));
+      const heard = new Playheads(live);
+      heard.add(report(5, [[95000, 1, 1]], 0));
       time = 5.1; const looped = heard.deck(0).frame;
       state['deck.A'].loop = null;
-      heard.take(report(5.2, [[1000, -1, 1]], 0));
+      heard.add(report(5.2, [[1000, -1, 1]], 0));
       time = 5.21; const back = heard.deck(0).frame;
       time = 5.4; const end = heard.deck(0).frame;
-      heard.take(report(5.5, [[0, 0, 0]], 0));
+      heard.add(report(5.5, [[0, 0, 0]], 0));
       time = 5.6; return [looped, back, end, heard.deck(0)];
     """)
     assert found[0] == pytest.approx(95000 + 4800 - 48000, abs=0.01)
@@ -121,8 +121,8 @@ def test_a_playhead_stays_in_its_loop_and_runs_backwards(run: Any) -> None:
 
 def test_without_reports_it_does_not_run_away(run: Any) -> None:
     assert run("""
-      const heard = new Heard(live);
-      heard.take(report(5, [[0, 1, 1]], 0));
+      const heard = new Playheads(live);
+      heard.add(report(5, [[0, 1, 1]], 0));
       time = 60; return heard.deck(0).frame;
     """) == pytest.approx(0.5 * RATE, abs=1)
 

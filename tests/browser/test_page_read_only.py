@@ -40,9 +40,9 @@ def page(browser: Browser, stage: Running) -> Iterator[Page]:
 
 def test_it_is_shown_and_said(page: Page) -> None:
     expect(page.locator("#banner")).to_be_visible()
-    expect(page.locator("#banner")).to_contain_text("may only look")
-    expect(page.locator("#link")).to_have_text("Read only")
-    expect(page.locator("#spoken")).to_contain_text("may only look")
+    expect(page.locator("#banner")).to_contain_text("View only")
+    expect(page.locator("#link")).to_have_text("View only")
+    expect(page.locator("#spoken")).to_contain_text("View only")
     assert page.locator("#spoken").get_attribute("aria-live") == "polite"
 
 
@@ -73,7 +73,7 @@ def test_what_is_tried_does_nothing_and_says_why(page: Page) -> None:
         until(lambda: page.evaluate("performance.now() > window.next"))
         page.evaluate(empty)
         attempt()
-        expect(page.locator("#spoken")).to_contain_text("may only look")
+        expect(page.locator("#spoken")).to_contain_text("View only")
         page.evaluate("window.next = performance.now() + 1600")  # the same is not said twice
     live(page, "live.get('clock')")
     assert ordered(page) == [] and fader.get_attribute("aria-valuenow") == value

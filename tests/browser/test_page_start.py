@@ -43,7 +43,7 @@ def bpm(page: Page) -> float:
 
 
 def test_the_card_offers_tracks_and_one_click_plays_one(page: Page) -> None:
-    card = page.get_by_role("region", name="Nothing plays yet")
+    card = page.get_by_role("region", name="Nothing is playing yet")
     expect(card).to_be_visible()
     expect(card).to_contain_text("Listen")
     expect(card.locator("code")).to_have_text("./start-crowdstream.sh --dj FOLDER")
@@ -120,7 +120,7 @@ def test_a_failure_of_the_analysis_is_shown(page: Page, folder: Path) -> None:
     page.locator(".row", has_text="noise.wav").click()
     page.click("[data-action=analyse]")
     page.click("#dock [data-tab=dj]")
-    expect(page.locator(".analysis-text")).to_contain_text("Not all of noise.wav is analysed")
+    expect(page.locator(".analysis-text")).to_contain_text("The analysis of noise.wav is incomplete")
 
 
 def test_a_dj_shows_how_far_its_analysis_is(page: Page, stage: Running) -> None:
@@ -129,7 +129,7 @@ def test_a_dj_shows_how_far_its_analysis_is(page: Page, stage: Running) -> None:
     client.send("/dj/state", 1, 1, '{"analysis": {"tracks": 40, "done": 12, "share": 0.31,'
                 ' "name": "Night", "bad": 1}}')  # fmt: skip
     text = page.locator(".analysis-text")
-    expect(text).to_have_text("12 of 40 tracks, 31 %; 1 bad")
+    expect(text).to_have_text("12 of 40 tracks, 31 %; 1 failed")
     expect(page.locator(".card.analysis .dj-name")).to_have_text("Night")
     assert page.locator(".analysis progress").get_attribute("value") == "0.31"
     client.send("/dj/here", "end")

@@ -20,7 +20,7 @@ def test_what_waits_is_listed_with_its_time_and_cancelled(
     with ready_page(browser, running, WIDE) as page:
         page.click("[data-tab=health]")
         card = page.locator(".waiting-commands")
-        expect(card).to_contain_text("Nothing waits")
+        expect(card).to_contain_text("No scheduled commands")
         expect(page.locator("[data-action=cancel-all]")).to_be_hidden()
         now = time.time()
         running.client.bundle(now + 3 * 3600 + 60, ("/deck/A/play",), ("/mix/level", 0.25))
@@ -36,10 +36,10 @@ def test_what_waits_is_listed_with_its_time_and_cancelled(
         expect(page.locator(ROWS)).to_have_count(2)
         assert running.client.status()["waiting"] == 2
         page.click("[data-action=cancel-all]")
-        expect(card).to_contain_text("Nothing waits")
+        expect(card).to_contain_text("No scheduled commands")
         assert running.client.status()["waiting"] == 0
         for number in range(60):
             running.client.bundle(now + 1000 + number, ("/mix/level", 0.5))
         expect(card).to_contain_text("and 10 more")
         running.client.send("/cancel")
-        expect(card).to_contain_text("Nothing waits")
+        expect(card).to_contain_text("No scheduled commands")

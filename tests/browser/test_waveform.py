@@ -232,7 +232,7 @@ def test_the_playhead_is_where_the_sound_is(
     app.move(0, 10.0)
     show(app, page, 109, sounds, state="playing")
     app.move(0, 10.0, 1.0)
-    until(lambda: page.evaluate("live.heard(0).playing"))
+    until(lambda: page.evaluate("live.playhead(0).playing"))
     off: list[float] = []
     seen: set[float] = set()
 

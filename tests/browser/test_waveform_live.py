@@ -49,7 +49,7 @@ def test_the_playhead_and_the_gestures_are_those_of_the_engine(
         running.client.send("/deck/A/loop/exit")
         running.client.send("/deck/A/seek", 5.0)
         running.client.send("/deck/A/play")
-        until(lambda: live(page, "live.heard(0).playing"))
+        until(lambda: live(page, "live.playhead(0).playing"))
         until(lambda: waveform(page, "one.drawn.position > 5.3"))
         apart: list[float] = []
         for _ in range(40):
@@ -75,7 +75,7 @@ def _seek_and_loop(page: Page, running: Running) -> None:
     until(lambda: abs(float(running.client.status()["deck.A.position"]) - 10.0) < 0.2)
     until(lambda: waveform(page, "Math.abs(one.drawn.position - 10) < 0.2"))
     running.client.send("/deck/A/play")
-    until(lambda: live(page, "live.heard(0).playing"))
+    until(lambda: live(page, "live.playhead(0).playing"))
     watch_orders(page)
     second = box["width"] / 8
     middle, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -165,7 +165,7 @@ def heard(page: Page, seconds: float | None = None) -> Heard:
 def reading(page: Page) -> dict[str, Any]:
     """What the page says of its listening, with `state` and `mode`."""
     found: dict[str, Any] = page.evaluate(
-        "({...sound.reading, state: sound.state, mode: sound.mode, said: sound.said})"
+        "({...sound.reading, state: sound.state, mode: sound.mode, notice: sound.notice})"
     )
     return found
 

@@ -134,7 +134,7 @@ class FakeLink:
         self.rig.core.perform([(one[0], tuple(one[1:]), reply, None) for one in batch])
         return json.loads(json.dumps(answers))  # type: ignore[no-any-return]
 
-    async def seen(self) -> dict[str, Any]:
+    async def complete_picture(self) -> dict[str, Any]:
         """The whole picture."""
         self.version += 1
         if self.busy:

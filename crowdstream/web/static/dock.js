@@ -1,4 +1,4 @@
-// The dock: library, sends and health, below the decks; closed it is a line.
+// The dock below the decks: library, sends, DJ and health. When closed, only its tab bar is visible.
 
 import { h } from "./controls/dom.js";
 import { button } from "./controls/button.js";
@@ -9,7 +9,7 @@ import { makeDj } from "./dj/dj.js";
 import { makeHealth } from "./health/health.js";
 import { makeLibrary } from "./library/library.js";
 
-const TITLES = { library: "Library", buses: "Sends and master effects", dj: "DJ", health: "Health" };
+const TITLES = { library: "Library", buses: "Sends and master FX", dj: "DJ", health: "Health" };
 
 export function makeDock(live) {
   const library = makeLibrary(live);
@@ -21,20 +21,20 @@ export function makeDock(live) {
     health: h("div", { class: "panel panel-health" }, health.element),
   };
   const element = document.getElementById("dock");
-  // The cards in a panel have headings of the level below.
+  // Headings inside the panels are one level lower.
   for (const [name, title] of Object.entries(TITLES)) panels[name].prepend(h("h2", { class: "sr" }, title));
   const names = Object.keys(panels);
   let ready = false;
   const bar = tabs("Panels", [
     ["library", "Library", panels.library],
-    ["buses", "Sends & master effects", panels.buses],
+    ["buses", "Sends & master FX", panels.buses],
     ["dj", "DJ", panels.dj],
     ["health", "Health", panels.health],
   ], () => ready && open(bar.chosen()));
   const badge = h("span", { class: "badge" });
   badge.hidden = true;
   bar.bar.querySelector("[data-tab=health]").append(badge);
-  const fold = button("icon:up", "Open the panels", () => set(!isOpen()), {
+  const fold = button("icon:up", "Show the panels", () => set(!isOpen()), {
     class: "quiet dock-fold", "aria-expanded": "false", "data-action": "dock",
   });
   element.append(h("div", { class: "dock-bar" }, bar.bar, fold), ...Object.values(panels));
@@ -42,7 +42,7 @@ export function makeDock(live) {
   function isOpen() {
     return element.classList.contains("open");
   }
-  let opener = null; // what had the focus before
+  let opener = null; // the element that had the focus before
   function set(on) {
     const { activeElement } = document;
     if (on && !element.contains(activeElement)) opener = activeElement;
@@ -53,7 +53,7 @@ export function makeDock(live) {
     element.classList.toggle("open", on);
     document.body.classList.toggle("docked", on);
     setIcon(fold, on ? "down" : "up");
-    fold.setAttribute("aria-label", on ? "Close the panels" : "Open the panels");
+    fold.setAttribute("aria-label", on ? "Hide the panels" : "Show the panels");
     fold.setAttribute("aria-expanded", on ? "true" : "false");
     live.see(["health"]);
     if (on) health.draw();
@@ -69,7 +69,7 @@ export function makeDock(live) {
   ready = true;
   set(false);
 
-  // Underruns since the page was opened, for all to see.
+  // The badge shows the underruns since the page was opened, even while the dock is closed.
   let first = null;
   live.events.addEventListener("health", ({ detail }) => {
     if (first === null || detail.underruns < first) first = detail.underruns;

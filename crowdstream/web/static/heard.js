@@ -1,26 +1,26 @@
-// What is under the listener's ear now.
+// Playhead positions as audible now.
 //
-// The server says 30 times a second where the playheads are that it renders. That sound comes to
-// the ear later, by the latency. So a few reports are kept, and the one that is heard now is
-// looked up; between two of them, and after the latest, the playhead runs on at its speed.
+// The server reports 30 times a second the playheads that it renders. Their sound becomes audible
+// later, by the latency. Recent reports are therefore kept, and the one that is audible now is
+// looked up. Between two reports, and after the latest, the playhead is extrapolated at its speed.
 
-const KEPT_SECONDS = 2; // more than any latency
-const AHEAD = 0.5; // s to run on without a report; then it stands, as nothing is known
-const JUMP_SECONDS = 0.03; // a report that is further off than this from the line is a jump
+const KEPT_SECONDS = 2; // longer than any latency
+const AHEAD = 0.5; // s of extrapolation without a report; after that the position is unknown
+const JUMP_SECONDS = 0.03; // a report further off the extrapolated line than this is a jump
 
-export class Heard {
+export class Playheads {
   constructor(live) {
     this._live = live;
     this._reports = [];
   }
 
-  /** Another server, or the same after a while: what was said before does not count. */
+  /** Discard all reports: the server may have restarted. */
   forget() {
     this._reports = [];
   }
 
-  /** A report has come. */
-  take(now) {
+  /** Store a report. */
+  add(now) {
     const last = this._reports[this._reports.length - 1];
     if (last && now.at + now.latency < last.ear) this._reports = [];
     this._reports.push({ ear: now.at + now.latency, now });
@@ -29,6 +29,7 @@ export class Heard {
     }
   }
 
+  /** The audible playhead of a deck: frame, speed, and whether it plays. */
   deck(index) {
     const found = this._find();
     if (!found) return { frame: this._cue(index, this._rate()), speed: 0, playing: false };
@@ -38,7 +39,7 @@ export class Heard {
     if (!playing) return { frame: this._cue(index, rate), speed: 0, playing: false };
     let frame = position + speed * rate * passed;
     if (next) {
-      // Between two reports: on the line from one to the other, unless it jumps in between.
+      // Interpolate towards the next report, unless the playhead jumps in between.
       const [there, after] = next.now.decks[index];
       const span = next.ear - report.ear;
       const guess = position + speed * rate * span;
@@ -58,7 +59,7 @@ export class Heard {
     return report.now.beat + (passed * report.now.bpm) / 60;
   }
 
-  // The report that is heard now, the one after it, and the seconds since it.
+  // The report that is audible now, the following one, and the seconds since the former.
   _find() {
     const reports = this._reports;
     if (!reports.length) return null;
@@ -69,13 +70,13 @@ export class Heard {
     return [reports[at], reports[at + 1], passed];
   }
 
-  // Where a deck that does not play would start.
+  // The frame at which a stopped deck would start.
   _cue(index, rate) {
     const deck = this._live.get(`deck.${"ABCD"[index]}`);
     return deck && deck.cue ? deck.cue * rate : 0;
   }
 
-  // A playhead that was in a loop stays in it.
+  // A playhead that was inside the loop stays inside.
   _looped(index, from, frame, rate) {
     const deck = this._live.get(`deck.${"ABCD"[index]}`);
     if (!deck) return frame;

@@ -1,4 +1,4 @@
-// Keys for the whole page, and the help that lists them. A column of the keyboard is a deck.
+// Keyboard shortcuts of the page, and their help. Each column of letter keys controls one deck.
 
 import { h } from "./controls/dom.js";
 import { button } from "./controls/button.js";
@@ -12,28 +12,28 @@ const ROWS = {
 };
 const HELP = [
   ["Decks A, B, C, D", [
-    ["Q W E R", "play, pause"], ["A S D F", "cue: back to the cue point; held, plays from there"],
-    ["Shift + Q W E R", "sync"], ["Z X C V", "loop on, off"], ["Shift + Z X C V", "loop twice as long"],
-    ["Alt + Z X C V", "loop half as long"], ["1 2 3 4", "jump ahead"], ["Shift + 1 2 3 4", "jump back"],
+    ["Q W E R", "play/pause"], ["A S D F", "cue: return to the cue point; hold to preview"],
+    ["Shift + Q W E R", "sync"], ["Z X C V", "loop on/off"], ["Shift + Z X C V", "double the loop"],
+    ["Alt + Z X C V", "halve the loop"], ["1 2 3 4", "beat jump forward"], ["Shift + 1 2 3 4", "beat jump back"],
   ]],
   ["Page", [
-    ["/", "search the library"], ["L", "library"], ["B", "sends and master effects"], ["H", "health"],
+    ["/", "search the library"], ["L", "library"], ["B", "sends and master FX"], ["H", "health"],
     ["Esc", "close"], ["?", "this help"],
   ]],
   ["Knobs and faders", [
-    ["↑ ↓ ← →", "a step; with Shift a fine one"], ["Page Up, Page Down", "a long step"],
-    ["Home, End", "the ends"], ["Delete, double click", "back to the default"],
-    ["Wheel", "turns; with Shift finely"],
+    ["↑ ↓ ← →", "one step; with Shift a fine step"], ["Page Up, Page Down", "a large step"],
+    ["Home, End", "minimum, maximum"], ["Delete, double click", "reset to the default"],
+    ["Wheel", "turn; with Shift in fine steps"],
   ]],
   ["Library", [
-    ["↑ ↓", "choose, also from the search"],
+    ["↑ ↓", "select, also from the search field"],
     ["Enter, double click", "open a folder; load a track to a free deck"],
-    ["A B C D", "load the chosen track to that deck; held, also if it plays"],
-    ["Backspace", "the folder above"], ["Drag", "onto a deck; by touch, hold first"],
+    ["A B C D", "load the selected track to that deck; hold to replace a playing track"],
+    ["Backspace", "parent folder"], ["Drag", "onto a deck; on a touchscreen, hold first"],
     ["120-126 8A", "search by tempo and key"],
   ]],
-  ["Buttons with a lock", [["Hold", "they stop what plays, and so a click does nothing"]]],
-  ["Hot cues", [["Click", "set, or jump there"], ["Hold, Delete", "forget"]]],
+  ["Buttons with a lock", [["Hold", "confirm: they stop a playing deck, so a click does nothing"]]],
+  ["Hot cues", [["Click", "set, or jump to it"], ["Hold, Delete", "clear"]]],
 ];
 
 export function listenForKeys(live, decks, dock, show) {
@@ -69,7 +69,7 @@ export function listenForKeys(live, decks, dock, show) {
     return true;
   }
 
-  // What lies on top is closed first.
+  // Closes the topmost popover, or else the dock.
   function leave() {
     const fold = document.querySelector("details[open]");
     if (fold) {
@@ -105,7 +105,7 @@ export function listenForKeys(live, decks, dock, show) {
   }
 }
 
-// Whether letters belong to what has the focus. A list, a button and a slider have no use for them.
+// Whether the focused element takes text. Lists, buttons and sliders have no use for letters.
 const NO_TEXT = new Set(["button", "checkbox", "color", "file", "radio", "range", "reset", "submit"]);
 
 function typing(target) {
@@ -118,7 +118,7 @@ function makeHelp() {
   const dialog = document.getElementById("help");
   const close = button("icon:close", "Close the help", () => dialog.close(), { class: "quiet" });
   dialog.append(
-    h("header", {}, h("h2", { id: "help-title" }, "Keys"), close),
+    h("header", {}, h("h2", { id: "help-title" }, "Keyboard shortcuts"), close),
     h("div", { class: "help-body" }, ...HELP.map(([title, rows]) =>
       h("section", {}, h("h3", {}, title), h("dl", {}, ...rows.flatMap(([keys, text]) =>
         [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, text)]))))),

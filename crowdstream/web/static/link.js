@@ -1,13 +1,13 @@
-// The state of the connection, said plainly: what is shown while it is away is old.
+// The state of the connection, and the lock of a view-only page.
 
 import { setText } from "./controls/dom.js";
-import { say } from "./controls/say.js";
+import { announce } from "./controls/say.js";
 
-const LOOK_ONLY = "This page may only look. To change things, open it with the address that the "
-  + "server printed, which has the token in it.";
-const AWAY = "No connection to the server: trying again. What is shown is what was known last.";
+const VIEW_ONLY_TEXT = "View only. To control the mix, open this page with the URL that the server "
+  + "printed: it contains the token.";
+const AWAY = "No connection to the server: reconnecting. The page shows the last known state.";
 
-// What changes something, and so does nothing in a page that may only look.
+// Controls that change something, and are therefore disabled on a view-only page.
 const CHANGING = [
   ".deck .button, .mixer .button, .panel-buses .button, .panel-health .button, .dj-orders .button",
   ".load-to .button, .top-record .button, .clock .button:not(summary)",
@@ -18,7 +18,7 @@ const LOOKING = "[data-action=open-library], [data-action^=stem-more], [data-act
 const USING = new Set(["Enter", " ", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp",
   "PageDown", "Home", "End", "Delete", "Backspace"]);
 
-/** Mark what does nothing in a page that may only look, and say why when it is tried. */
+/** Disable the controls of a view-only page, and announce the reason when one is used. */
 function lockControls(live) {
   const locked = () => document.body.classList.contains("read-only");
   function mark() {
@@ -50,7 +50,7 @@ function lockControls(live) {
     if (event.type === "keydown" && !USING.has(event.key)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    if (event.type !== "wheel" && event.type !== "dblclick") say(LOOK_ONLY);
+    if (event.type !== "wheel" && event.type !== "dblclick") announce(VIEW_ONLY_TEXT);
   }
   for (const type of ["pointerdown", "mousedown", "click", "dblclick", "keydown", "wheel"]) {
     addEventListener(type, refuse, { capture: true, passive: false });
@@ -62,7 +62,7 @@ export function showLink(live) {
   const banner = document.getElementById("banner");
 
   lockControls(live);
-  let wrote = null; // whether this page could change things, when it was connected last
+  let wrote = null; // whether this page had full control during the last connection
 
   function draw() {
     const { state } = live;
@@ -70,13 +70,13 @@ export function showLink(live) {
     const write = open && live.hello.write;
     document.body.dataset.link = state;
     document.getElementById("desk").setAttribute("aria-busy", open ? "false" : "true");
-    setText(place, open ? (write ? "Live" : "Read only") : state === "lost" ? "Offline" : "Connecting");
+    setText(place, open ? (write ? "Live" : "View only") : state === "lost" ? "Offline" : "Connecting");
     banner.hidden = write || state === "connecting";
-    setText(banner, open ? LOOK_ONLY : AWAY);
+    setText(banner, open ? VIEW_ONLY_TEXT : AWAY);
     if (!open || write === wrote) return;
-    // A live region that was hidden until now is not read out by every screen reader.
-    if (!write) say(LOOK_ONLY);
-    else if (wrote === false) say("This page may change things now");
+    // Some screen readers ignore a live region that was hidden until now.
+    if (!write) announce(VIEW_ONLY_TEXT);
+    else if (wrote === false) announce("This page now has full control");
     wrote = write;
   }
   live.events.addEventListener("state", draw);

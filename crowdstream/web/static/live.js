@@ -1,22 +1,22 @@
-// The connection to the server, and what is known of it: the picture, the table, and the moment.
+// The connection to the server, and the state received from it: picture, command table, playheads.
 //
-// Nothing here is kept that the server has not said. While the connection is away, `live.state`
-// says so, and what was known stays to be looked at, but nothing is sent.
+// The page keeps no state of its own. While the connection is down, `live.state` says so; the last
+// known values stay visible, but no command is sent.
 
-import { Heard } from "./heard.js";
+import { Playheads } from "./heard.js";
 import { ServerClock } from "./serverclock.js";
 
 const FIRST_RETRY = 0.25; // s; doubles up to
 const LAST_RETRY = 5; // s
-const SILENCE = 3; // s without a word, after which the connection counts as broken
-const WATCH_MS = 500; // between two looks at the connection
-const PINGS_AT_FIRST = 8; // close together, for a first estimate of the clock
+const SILENCE = 3; // s without a message, after which the connection counts as broken
+const WATCH_MS = 500; // between two checks of the connection
+const PINGS_AT_FIRST = 8; // in quick succession, for a first estimate of the clock
 const PING_SECONDS = 2;
-const ANSWER_SECONDS = 20; // a command that is not answered by then has failed
+const ANSWER_SECONDS = 20; // a command without a reply within this time has failed
 
-export const LOOK_ONLY = "this page may only look; open it with its token to change";
+export const VIEW_ONLY = "View only: open this page with the token to control the mix";
 const DONE = new Set(["/done", "/fail"]);
-const LATE = 1; // s by which this page's own timers may be late before it counts as held up
+const LATE = 1; // s by which this page's timers may be late before the page counts as stalled
 
 export class Live {
   constructor(url = defaultUrl()) {
@@ -26,36 +26,36 @@ export class Live {
     this.hello = null;
     this.now = null;
     this.since = 0; // performance.now() of the latest message
-    this.retryAt = 0; // performance.now() when it is tried again
+    this.retryAt = 0; // performance.now() of the next attempt to connect
     this._picture = new Map();
     this._watchers = new Map();
     this._nowWatchers = new Set();
-    this._asked = new Map();
+    this._pending = new Map(); // commands without a reply, by id
     this._serial = 0;
     this._panels = [];
     this._delay = FIRST_RETRY;
     this._clock = new ServerClock();
-    this._heard = new Heard(this);
+    this._playheads = new Playheads(this);
     this._socket = null;
   }
 
-  /** Connect, and stay connected from now on. */
+  /** Connect, and reconnect whenever the connection is lost. */
   start() {
     this._open();
     this._watched = performance.now();
     setInterval(() => this._watch(), WATCH_MS);
-    addEventListener("online", () => this._soon());
+    addEventListener("online", () => this._retrySoon());
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this._soon();
+      if (!document.hidden) this._retrySoon();
     });
   }
 
-  /** Value of a key of the picture; undefined while it is not known. */
+  /** The value of a key of the picture; undefined if it is unknown. */
   get(key) {
     return this._picture.get(key);
   }
 
-  /** Call `fn(value)` now, if the value is known, and whenever it changes; returns the end of it. */
+  /** Call `fn(value)` now, if the value is known, and on each change. Returns an unsubscriber. */
   on(key, fn) {
     if (!this._watchers.has(key)) this._watchers.set(key, new Set());
     this._watchers.get(key).add(fn);
@@ -63,56 +63,56 @@ export class Live {
     return () => this._watchers.get(key).delete(fn);
   }
 
-  /** Call `fn(now)` with each report of positions and meters, 30 times a second. */
+  /** Call `fn(now)` with each report of playheads and meters, 30 times a second. */
   onNow(fn) {
     this._nowWatchers.add(fn);
     return () => this._nowWatchers.delete(fn);
   }
 
-  /** Whether commands can be given: connected, and allowed to. */
+  /** Whether commands can be sent: connected, and with full control. */
   get writable() {
     return this.state === "open" && Boolean(this.hello && this.hello.write);
   }
 
-  /** Carry out a command; resolves to its answers, rejects with the reason of its /fail. */
+  /** Run a command; resolves to its replies, rejects with the reason of its /fail. */
   do(address, ...args) {
-    return this._ask(address, args, false);
+    return this._request(address, args, false);
   }
 
-  /** The same, resolved only with its /done: a load is carried out at once, and done later. */
+  /** The same, but resolves with its /done: a load is accepted immediately and completed later. */
   finish(address, ...args) {
-    return this._ask(address, args, true);
+    return this._request(address, args, true);
   }
 
-  _ask(address, args, later) {
+  _request(address, args, later) {
     if (this.state !== "open") return Promise.reject(new Error("not connected to the server"));
     if (!this.writable) {
-      return Promise.reject(new Error(LOOK_ONLY));
+      return Promise.reject(new Error(VIEW_ONLY));
     }
     const id = ++this._serial;
     return new Promise((resolve, reject) => {
       const at = performance.now();
-      this._asked.set(id, { address, answers: [], resolve, reject, at, later });
+      this._pending.set(id, { address, answers: [], resolve, reject, at, later });
       this.send({ do: [id, address, ...args] });
     });
   }
 
-  /** The same, where nobody waits: a refusal is told to everybody who listens for "refused". */
+  /** Run a command without waiting for it: a failure is dispatched as a "refused" event. */
   order(address, ...args) {
     return this.do(address, ...args).catch((error) => {
-      this._tell("refused", { address, args, reason: error.message });
+      this._dispatch("refused", { address, args, reason: error.message });
       return null;
     });
   }
 
-  /** Send any message; what can't be sent is dropped. */
+  /** Send a message; it is dropped while there is no connection. */
   send(message) {
     if (this._socket && this._socket.readyState === WebSocket.OPEN) {
       this._socket.send(JSON.stringify(message));
     }
   }
 
-  /** Say which panels are open: the server then sends what they show. */
+  /** Subscribe to the data of the panels that are open. */
   see(panels) {
     this._panels = panels;
     this.send({ see: panels });
@@ -123,14 +123,14 @@ export class Live {
     return this._clock.now();
   }
 
-  /** Where a deck is under the listener's ear now: {frame, speed, playing}. */
-  heard(deck) {
-    return this._heard.deck(deck);
+  /** The audible playhead of a deck: {frame, speed, playing}. */
+  playhead(deck) {
+    return this._playheads.deck(deck);
   }
 
-  /** The clock's beat under the listener's ear now. */
+  /** The audible beat of the clock. */
   beat() {
-    return this._heard.beat();
+    return this._playheads.beat();
   }
 
   _open() {
@@ -139,44 +139,44 @@ export class Live {
     this._socket = socket;
     this.since = performance.now();
     socket.onmessage = (message) => {
-      if (socket === this._socket) this._hear(JSON.parse(message.data));
+      if (socket === this._socket) this._receive(JSON.parse(message.data));
     };
     socket.onclose = (event) => {
-      if (socket === this._socket) this._lose(event.reason);
+      if (socket === this._socket) this._disconnect(event.reason);
     };
   }
 
-  _lose(reason = "") {
+  _disconnect(reason = "") {
     const socket = this._socket;
     this._socket = null;
     if (socket) socket.close();
-    for (const asked of this._asked.values()) {
-      asked.reject(new Error("the connection was lost before this was answered"));
+    for (const pending of this._pending.values()) {
+      pending.reject(new Error("the connection was lost before the server replied"));
     }
-    this._asked.clear();
+    this._pending.clear();
     this.retryAt = performance.now() + this._delay * 1000 * (0.8 + 0.4 * Math.random());
     this._delay = Math.min(2 * this._delay, LAST_RETRY);
     this.reason = reason;
-    this._become("lost");
+    this._setState("lost");
   }
 
-  _soon() {
+  _retrySoon() {
     if (this.state === "lost") this.retryAt = Math.min(this.retryAt, performance.now());
     this._watch();
   }
 
   _watch() {
     const now = performance.now();
-    // A page that was held up, by its computer, has not read what may have come meanwhile.
+    // A page that has stalled has not read what arrived meanwhile: do not count that as silence.
     if (now - this._watched > WATCH_MS + LATE * 1000) this.since = now;
     this._watched = now;
     if (this.retryAt && now >= this.retryAt) this._open();
-    else if (this._socket && now - this.since > SILENCE * 1000) this._lose("it does not answer");
+    else if (this._socket && now - this.since > SILENCE * 1000) this._disconnect("the server does not respond");
     else if (this.state === "open" && now - this._pinged > PING_SECONDS * 1000) this._ping();
-    for (const [id, asked] of this._asked) {
-      if (!asked.ended && now - asked.at > ANSWER_SECONDS * 1000) {
-        this._asked.delete(id);
-        asked.reject(new Error("no answer from the server"));
+    for (const [id, pending] of this._pending) {
+      if (!pending.ended && now - pending.at > ANSWER_SECONDS * 1000) {
+        this._pending.delete(id);
+        pending.reject(new Error("no reply from the server"));
       }
     }
   }
@@ -186,21 +186,21 @@ export class Live {
     this.send({ ping: this._pinged / 1000 });
   }
 
-  _become(state) {
+  _setState(state) {
     this.state = state;
-    this._tell("state", state);
+    this._dispatch("state", state);
   }
 
-  _tell(name, detail) {
+  _dispatch(name, detail) {
     this.events.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  _hear(message) {
+  _receive(message) {
     this.since = performance.now();
     for (const [kind, value] of Object.entries(message)) {
       const handler = this[`_on_${kind}`];
       if (handler) handler.call(this, value);
-      else this._tell(kind, value); // event, changed, wave, and what comes to be
+      else this._dispatch(kind, value); // event, changed, wave, and future kinds
     }
   }
 
@@ -208,10 +208,10 @@ export class Live {
     this.hello = hello;
     this._delay = FIRST_RETRY;
     this._clock = new ServerClock();
-    this._heard.forget();
+    this._playheads.forget();
     this._pings = 0;
-    this._become("open");
-    this._tell("hello", hello);
+    this._setState("open");
+    this._dispatch("hello", hello);
     this._ping();
     if (this._panels.length) this.see(this._panels);
   }
@@ -226,13 +226,13 @@ export class Live {
   _on_now(now) {
     this.now = now;
     this._clock.hint(now.t);
-    this._heard.take(now);
+    this._playheads.add(now);
     for (const fn of this._nowWatchers) fn(now);
   }
 
   _on_health(health) {
     this._picture.set("readings", health);
-    this._tell("health", health);
+    this._dispatch("health", health);
   }
 
   _on_pong([sent, server]) {
@@ -242,29 +242,29 @@ export class Live {
   }
 
   _on_answer([id, address, ...args]) {
-    const asked = this._asked.get(id);
-    if (asked) {
-      asked.answers.push([address, ...args]);
-      if (asked.ended && DONE.has(address)) this._settle(id, asked);
+    const pending = this._pending.get(id);
+    if (pending) {
+      pending.answers.push([address, ...args]);
+      if (pending.ended && DONE.has(address)) this._settle(id, pending);
     } else if (address === "/fail") {
-      // Of a command that was carried out before: a load that did not come to its end, say.
-      this._tell("refused", { address: args[0], args: [], reason: String(args[1]) });
+      // Of a command that has been settled, such as a load that failed after it was accepted.
+      this._dispatch("refused", { address: args[0], args: [], reason: String(args[1]) });
     }
-    this._tell("answer", [id, address, ...args]);
+    this._dispatch("answer", [id, address, ...args]);
   }
 
   _on_end(id) {
-    const asked = this._asked.get(id);
-    if (!asked) return;
-    asked.ended = true;
-    if (!asked.later || asked.answers.some(([address]) => DONE.has(address))) this._settle(id, asked);
+    const pending = this._pending.get(id);
+    if (!pending) return;
+    pending.ended = true;
+    if (!pending.later || pending.answers.some(([address]) => DONE.has(address))) this._settle(id, pending);
   }
 
-  _settle(id, asked) {
-    this._asked.delete(id);
-    const failed = asked.answers.find(([address]) => address === "/fail");
-    if (failed) asked.reject(new Error(String(failed[2])));
-    else asked.resolve(asked.answers);
+  _settle(id, pending) {
+    this._pending.delete(id);
+    const failed = pending.answers.find(([address]) => address === "/fail");
+    if (failed) pending.reject(new Error(String(failed[2])));
+    else pending.resolve(pending.answers);
   }
 }
 

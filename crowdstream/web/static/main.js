@@ -1,8 +1,8 @@
-// The page, put together: decks, mixer, dock, and which of them a small screen shows.
+// Assembles the page: decks, mixer, dock, and the view switch of small screens.
 
 import { h, setText } from "./controls/dom.js";
 import { icon } from "./controls/icons.js";
-import { say } from "./controls/say.js";
+import { announce } from "./controls/say.js";
 import { makeDeck } from "./decks/deck.js";
 import { makeDock } from "./dock.js";
 import { listenForKeys } from "./keys.js";
@@ -15,7 +15,7 @@ import { makeStart } from "./start.js";
 import { takeTable } from "./table.js";
 
 const DECKS = 4;
-// A phone, upright or sideways; the same as in style/layout.css.
+// A phone in portrait or landscape; the same condition as in style/layout.css.
 const SMALL = matchMedia("(max-width: 699px), (max-height: 499px) and (max-width: 1179px)");
 const VIEWS = [
   ["A", null, "Deck A"], ["B", null, "Deck B"], ["C", null, "Deck C"], ["D", null, "Deck D"],
@@ -39,7 +39,7 @@ function build() {
   addParts(decks);
 }
 
-// What other parts of the page put into their places; one that fails leaves the rest alone.
+// Optional parts of the page: if one fails to load, the rest still works.
 async function addParts(decks) {
   try {
     const { Waveform } = await import("./waveform/waveform.js");
@@ -51,17 +51,17 @@ async function addParts(decks) {
     const { mountListen } = await import("./listen/listen.js");
     const listen = document.getElementById("listen");
     mountListen(listen, live);
-    // Its button is always at hand; the rest is in a fold.
+    // The button is always visible; the other controls are in a popover.
     const own = listen.querySelector(".listen-button");
     own.classList.add("button", "toggle");
     document.getElementById("listen-button").append(own);
     document.getElementById("above").append(listen.querySelector(".listen-twice"));
   } catch (error) {
-    console.error("listening in:", error);
+    console.error("audio stream:", error);
   }
 }
 
-// On a small screen one thing at a time; a deck has its strip of the mixer with it there.
+// A small screen shows one view at a time; a deck's channel strip moves into the deck's view.
 function views(decks, mixer, dock) {
   const bar = document.getElementById("views");
   const buttons = new Map();
@@ -100,20 +100,20 @@ function views(decks, mixer, dock) {
   return show;
 }
 
-// What folds out over the page folds in again when something else is touched.
+// Popovers close when something else is touched.
 addEventListener("pointerdown", (event) => {
   for (const fold of document.querySelectorAll("details[open]")) {
     if (!fold.contains(event.target)) fold.open = false;
   }
 });
 
-// A file that is dropped from outside would take the place of the page, and end its sound.
+// Dropping a file from another program would replace the page, and so stop its sound.
 for (const type of ["dragover", "drop"]) {
   addEventListener(type, (event) => {
     if (!event.dataTransfer || ![...event.dataTransfer.types].includes("Files")) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = "none";
-    if (type === "drop") say("Tracks are loaded from the server's music folders: choose one in the library");
+    if (type === "drop") announce("Files cannot be dropped here: load tracks from the library");
   });
 }
 

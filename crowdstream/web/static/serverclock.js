@@ -1,22 +1,22 @@
-// The server's clock, estimated from pings.
+// An estimate of the server's clock, from pings.
 //
-// A ping that took the shortest way says most: its answer was half of the way old, give or take
-// the difference between there and back. So of the latest pings the fastest one counts, and the
-// estimate moves there slowly, so that no playhead jumps.
+// The round trip bounds the error of an estimate: it assumes that both directions take equally
+// long. The fastest of the recent pings is therefore used, and the estimate approaches it slowly
+// so that no playhead jumps.
 
-const KEPT = 24; // pings: the latest three quarters of a minute
-const SLEW = 0.02; // s that the estimate moves at most in a second
-const STEP = 0.25; // s of error from which it jumps: the machine has slept
+const KEPT = 24; // pings: the last 45 seconds
+const SLEW = 0.02; // s by which the estimate may change per second
+const STEP = 0.25; // s of error from which the estimate jumps: the machine was suspended
 
 export class ServerClock {
   constructor() {
     this._samples = [];
-    this._offset = null; // server's time less the page's, as it is used
+    this._offset = null; // server's time minus the page's time, as used
     this._target = 0;
     this._moved = 0;
   }
 
-  /** A pong: sent and come at the page's times, answered at the server's; all in seconds. */
+  /** Add a pong: sent and received by the page's clock, answered by the server's; in seconds. */
   take(sent, server, come) {
     const trip = come - sent;
     if (trip < 0) return;
@@ -28,12 +28,12 @@ export class ServerClock {
     }
   }
 
-  /** A time that the server put on a message, good enough until the first pong is here. */
+  /** Use the time in a message until the first pong arrives. */
   hint(server) {
     if (this._samples.length === 0) this._offset = server - performance.now() / 1000;
   }
 
-  /** The server's time now, in seconds. */
+  /** The server's time in seconds. */
   now() {
     const here = performance.now() / 1000;
     if (this._offset === null) return here;
@@ -45,7 +45,7 @@ export class ServerClock {
     return here + this._offset;
   }
 
-  /** Half of the fastest trip: how far the estimate may be off, in seconds. */
+  /** Half of the fastest round trip: the maximum error of the estimate in seconds. */
   get error() {
     return this._samples.length ? Math.min(...this._samples.map((one) => one.trip)) / 2 : Infinity;
   }

@@ -1,17 +1,17 @@
-// The start card: how to hear music, while there is none on any deck.
+// The start card: how to play music, while all decks are empty.
 
 import { h, setText } from "./controls/dom.js";
 import { button } from "./controls/button.js";
-import { say } from "./controls/say.js";
+import { announce } from "./controls/say.js";
 
-const MEMORY = "crowdstream.start"; // in sessionStorage: closed by hand
+const MEMORY = "crowdstream.start"; // in sessionStorage: the user has closed the card
 const OFFERED = 5; // tracks to choose from
-const LOOK_MS = 400; // after the decks became empty: the first pictures come one by one
+const LOOK_MS = 400; // after the decks became empty: the first pictures arrive one by one
 const START = "./start-crowdstream.sh";
 
 export function makeStart(live, loads) {
   const element = document.getElementById("start");
-  const title = h("h2", { id: "start-title" }, "Nothing plays yet");
+  const title = h("h2", { id: "start-title" }, "Nothing is playing yet");
   const choice = h("div", { class: "start-choice" });
   const where = h("p", { class: "start-where" });
   const close = button("icon:close", "Close the start card", () => {
@@ -21,7 +21,7 @@ export function makeStart(live, loads) {
   element.setAttribute("aria-labelledby", "start-title");
   element.append(title, choice, where, close);
   let closed = recalled();
-  let asked = false;
+  let requested = false;
 
   function idle() {
     const empty = [..."ABCD"].every((letter) => {
@@ -36,16 +36,16 @@ export function makeStart(live, loads) {
     element.hidden = !on;
     if (!on) return;
     setText(where, whereText(live));
-    if (!asked) fill();
+    if (!requested) fill();
   }
   async function fill() {
-    asked = true;
+    requested = true;
     let found = null;
     try {
       const response = await fetch("/library?limit=50");
       found = await response.json();
     } catch {
-      asked = false; // the next look tries again
+      requested = false; // retried at the next draw
     }
     if (!found) return;
     const tracks = (found.entries || []).filter((one) => one.kind !== "folder").slice(0, OFFERED);
@@ -61,20 +61,20 @@ export function makeStart(live, loads) {
     }, { "data-action": "start-library" });
     const text = write
       ? (tracks.length ? "Choose a track to play:" : "Choose a track from a folder:")
-      : "This page may only look; whoever has the token can play:";
+      : "This page is view-only. With the token you can play:";
     if (!write) pick.forEach((one) => one.setAttribute("aria-disabled", "true"));
     const more = folders || tracks.length ? open : null;
     return [h("p", {}, text), h("div", { class: "start-tracks" }, ...pick, more),
-      h("p", { class: "hint" }, "Or have everything mixed by itself: start the server with"),
+      h("p", { class: "hint" }, "Or let the DJ mix everything: start the server with"),
       command(`${START} --dj FOLDER`)];
   }
   function commands() {
     return [
-      h("p", {}, "The server has no music folder. Start it again with one of these:"),
+      h("p", {}, "The server has no music folder. Restart it with one of these commands:"),
       h("dl", { class: "start-commands" },
-        ...[["your music, to choose from", `${START} --media-root ~/Music`],
-          ["your music, mixed by itself", `${START} --dj ~/Music`],
-          ["a demo of four generated tracks", `${START} --demo`]].flatMap(([what, text]) =>
+        ...[["your music, for you to mix", `${START} --media-root ~/Music`],
+          ["your music, mixed by the DJ", `${START} --dj ~/Music`],
+          ["a demo with four generated tracks", `${START} --demo`]].flatMap(([what, text]) =>
           [h("dt", {}, what), h("dd", {}, command(text))])),
     ];
   }
@@ -90,7 +90,7 @@ export function makeStart(live, loads) {
     try {
       sessionStorage.setItem(MEMORY, "closed");
     } catch {
-      // Nothing is kept in this browser: it is closed until the page is loaded again.
+      // Without sessionStorage the card stays closed until the page is reloaded.
     }
   }
 
@@ -103,7 +103,7 @@ export function makeStart(live, loads) {
   for (const letter of "ABCD") live.on(`deck.${letter}`, soon);
   for (const key of ["dj", "buffers", "health"]) live.on(key, soon);
   live.events.addEventListener("hello", () => {
-    asked = false;
+    requested = false;
     soon();
   });
   soon();
@@ -113,24 +113,24 @@ function command(text) {
   const copy = button("Copy", `Copy ${text}`, async () => {
     try {
       await navigator.clipboard.writeText(text);
-      say("Copied");
+      announce("Copied");
     } catch {
-      // Over plain HTTP browsers lend no clipboard: the text is marked, to be copied by hand.
+      // Browsers provide no clipboard over plain HTTP: select the text instead.
       getSelection().selectAllChildren(code);
-      say("The command is marked: copy it with Ctrl + C");
+      announce("The command is selected: press Ctrl + C to copy it");
     }
   }, { class: "copy", "data-action": "copy" });
   const code = h("code", {}, text);
   return h("span", { class: "command" }, code, copy);
 }
 
-// Where the sound comes out, which differs with a sound card and without.
+// Where the sound comes out: at the server's sound card, or only in browsers.
 function whereText(live) {
   const { driver, device } = live.get("health") || {};
-  const here = "“Listen”, above, lets you hear it in this browser.";
+  const here = "“Listen” above plays the mix in this browser.";
   if (!driver) return here;
-  if (driver === "null") return `The server has no sound card, so it is heard here only: ${here}`;
-  return `It sounds from the server${device ? `, on ${device}` : ""}. ${here}`;
+  if (driver === "null") return `The server has no sound card. ${here}`;
+  return `The mix plays on the server${device ? `, on ${device}` : ""}. ${here}`;
 }
 
 function recalled() {

@@ -1,18 +1,18 @@
-// The command table: ranges of arguments, as the server declares them.
+// The server's command table: arguments and their ranges.
 
 let commands = new Map();
 
-/** Take the table of a hello. */
+/** Store the table of a hello message. */
 export function takeTable(table) {
   commands = new Map(table.map((command) => [command.address, command]));
 }
 
-/** Whether the server knows a command; `address` with its {deck} or {bus}. */
+/** Whether the server has a command; `address` with its {deck} or {bus}. */
 export function knows(address) {
   return commands.has(address);
 }
 
-/** One argument: {name, low, high, unit, default, choices, help}. Throws for an unknown one. */
+/** One argument: {name, low, high, unit, default, choices, help}. Throws if it does not exist. */
 export function argument(address, name) {
   const command = commands.get(address);
   const found = command && command.args.find((one) => one.name === name);
@@ -20,7 +20,7 @@ export function argument(address, name) {
   return found;
 }
 
-/** What a command does, in a sentence. */
+/** The help text of a command. */
 export function help(address) {
   const command = commands.get(address);
   return command ? command.help : "";

@@ -81,7 +81,7 @@ class Bench:
             return {"type": "http.request", "body": data, "more_body": False}
 
         request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-        answer = await self.analyst.asked(request)
+        answer = await self.analyst.handle_request(request)
         return answer.status_code, json.loads(bytes(answer.body))
 
     async def over(self) -> None:

@@ -19,7 +19,7 @@ def record(text: str) -> logging.LogRecord:
 def test_a_flood_of_lines_is_cut_short_and_counted() -> None:
     now = [0.0]
     said: list[dict[str, str]] = []
-    web: Any = SimpleNamespace(link=SimpleNamespace(say=said.append))
+    web: Any = SimpleNamespace(link=SimpleNamespace(send=said.append))
     handler = Log(web, lambda: now[0])
     for number in range(10_000):
         handler.emit(record(f"line {number} " + "x" * 5000))

@@ -1,9 +1,9 @@
-// Buttons: those that do something, and those that are on or off.
+// Push buttons and toggle buttons.
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 
-/** A button. `face`: the name of an icon, as "icon:play", or a text. */
+/** A push button. `face`: the name of an icon, as "icon:play", or a text. */
 export function button(face, label, onclick, attributes = {}) {
   const shown = face.startsWith("icon:") ? icon(face.slice(5)) : face;
   const { class: extra = "", ...rest } = attributes;
@@ -14,7 +14,7 @@ export function button(face, label, onclick, attributes = {}) {
   );
 }
 
-/** A button that is on or off. `send(on)` orders it; what is shown is what the server says. */
+/** A toggle button. `send(on)` sends the command; the button shows the server's state. */
 export function toggle(face, label, send, attributes = {}) {
   const element = button(
     face,

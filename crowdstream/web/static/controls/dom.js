@@ -1,4 +1,4 @@
-// Making elements. Text is only ever set as text, so no name or tag can become markup.
+// Create elements. Text is only ever set as text, so no name or tag can become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -7,7 +7,7 @@ export function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same for SVG. */
+/** The same for SVG elements. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -22,18 +22,18 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Set an element's text if it is another one. */
+/** Set an element's text, if it differs. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Set an attribute if its value is another one; null takes it away. */
+/** Set an attribute, if its value differs; null removes it. */
 export function setAttribute(element, name, value) {
   if (value === null || value === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
 }
 
-/** A list for a choice: options are texts, or [value, text]. */
+/** A drop-down list: options are texts, or [value, text]. */
 export function select(label, options, onchange, attributes = {}) {
   const element = h("select", { "aria-label": label, ...attributes });
   for (const option of options) {

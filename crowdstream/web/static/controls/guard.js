@@ -1,18 +1,18 @@
-// The load lock: a button that would stop music acts when it is held, not when it is clicked.
+// The load lock: a button that would stop a playing deck must be held, not clicked.
 //
-// Held is the same with a mouse, a finger and a key. Assistive technology that can only click
-// (a click without pointer or key) clicks twice.
+// Holding works with a mouse, a finger and a key. Assistive technology that can only click (a click
+// without a pointer or key) clicks twice.
 
 import { setAttribute } from "./dom.js";
 import { icon } from "./icons.js";
-import { say } from "./say.js";
+import { announce } from "./say.js";
 
 export const HOLD_MS = 800;
 const TICK_MS = 50;
-const MAX_TICK_MS = 100; // that one tick may count: a page that was busy does not turn a click into a hold
-const CONFIRM_MS = 5000; // within which a second click without a pointer counts
+const MAX_TICK_MS = 100; // counted per tick: a stalled page does not turn a click into a hold
+const CONFIRM_MS = 5000; // for the second click without a pointer
 
-/** Time that something has been held. `show(share)`: 0 to 1; null when it is over. */
+/** Measures how long something is held. `show(share)`: 0 to 1; null at the end. */
 export class Hold {
   constructor(show = () => {}) {
     this._show = show;
@@ -24,7 +24,7 @@ export class Hold {
     return this._timer !== 0;
   }
 
-  /** Begin; `done()` is called once it has been held for HOLD_MS. */
+  /** Start; `done()` is called after HOLD_MS. */
   begin(done) {
     this.cancel();
     let held = 0;
@@ -41,7 +41,7 @@ export class Hold {
     }, TICK_MS);
   }
 
-  /** End it; whether it was under way. */
+  /** Stop. Returns whether it was running. */
   cancel() {
     const was = this.on;
     clearInterval(this._timer);
@@ -51,14 +51,14 @@ export class Hold {
   }
 }
 
-/** Lock a button while it would stop something.
+/** Lock a button while it would stop a playing deck.
  *
- * `label()`: what it does, as its name; `stops()`: what that would stop ("deck A: Night"), empty
- * for nothing; `act()`: do it. Returns {refresh, press, release}: draw it as things are now, and
- * press it from elsewhere.
+ * `label()`: the action, used as the accessible name; `stops()`: the decks that it would stop
+ * ("deck A: Night"), or an empty string; `act()`: the action. Returns {refresh, press, release}:
+ * update the button, and press it by other means.
  */
 export function guard(element, { label, stops, act }) {
-  let acted = false; // this press has: the click that comes with its end does nothing
+  let acted = false; // during this press: the click at its end does nothing
   let armed = -Infinity;
   const hold = new Hold((share) => {
     element.classList.toggle("holding", share !== null);
@@ -83,11 +83,11 @@ export function guard(element, { label, stops, act }) {
   }
   function refuse() {
     const what = stops();
-    if (what) say(`${label()} stops ${what}: hold it to do that`);
+    if (what) announce(`${label()} stops ${what}: hold the button to confirm`);
   }
   function refresh() {
     const what = stops();
-    const text = what ? `${label()}: stops ${what}. Hold to do it` : label();
+    const text = what ? `${label()}: stops ${what}. Hold to confirm` : label();
     setAttribute(element, "aria-label", text);
     setAttribute(element, "title", text);
     element.classList.toggle("locked", Boolean(what));
@@ -103,11 +103,11 @@ export function guard(element, { label, stops, act }) {
     element.addEventListener(name, release);
   }
   element.addEventListener("contextmenu", (event) => {
-    if (hold.on || acted) event.preventDefault(); // a finger that holds
+    if (hold.on || acted) event.preventDefault(); // a long touch
   });
   element.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
-    // Held or not, a key acts once.
+    // A key acts once, whether it is held or not.
     if (event.repeat || press()) event.preventDefault();
   });
   element.addEventListener("keyup", (event) => {
@@ -119,13 +119,13 @@ export function guard(element, { label, stops, act }) {
   element.addEventListener("click", (event) => {
     if (acted) acted = false;
     else if (!stops()) act();
-    else if (event.detail > 0) return; // of a pointer, which has been told
+    else if (event.detail > 0) return; // a pointer click: its press has announced the lock
     else if (event.timeStamp - armed < CONFIRM_MS) {
       armed = -Infinity;
       act();
     } else {
       armed = event.timeStamp;
-      say(`${label()} stops ${stops()}: once more within ${CONFIRM_MS / 1000} seconds does it`);
+      announce(`${label()} stops ${stops()}: click again within ${CONFIRM_MS / 1000} seconds to confirm`);
     }
   });
   refresh();

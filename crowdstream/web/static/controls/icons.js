@@ -1,4 +1,4 @@
-// Icons, drawn here: one path each in a square of 24.
+// Icons: one path each, in a square of 24 units.
 
 import { svg } from "./dom.js";
 
@@ -32,13 +32,13 @@ const PATHS = {
   keyboard: "M2.500 6h19v12h-19zm2 2v2h2V8zm4 0v2h2V8zm4 0v2h2V8zm4 0v2h3V8zm-12 3.500v2h3v-2zm5 0v2h2v-2zm4 0v2h2v-2zm4 0v2h2v-2zM7.500 15v1.500h9V15z",
 };
 
-/** An icon; it is decoration, so its button carries the name. */
+/** An icon. It is decorative: its button carries the accessible name. */
 export function icon(name) {
   const path = svg("path", { d: PATHS[name] });
   return svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, path);
 }
 
-/** Put another icon in the place of an element's first one. */
+/** Replace an element's first icon. */
 export function setIcon(element, name) {
   const path = element.querySelector("svg path");
   if (path.getAttribute("d") !== PATHS[name]) path.setAttribute("d", PATHS[name]);

@@ -1,12 +1,12 @@
-// Knobs and faders: how a slider looks.
+// The appearance of knobs and faders.
 
 import { h, setText, svg } from "./dom.js";
 import { Slider } from "./slider.js";
 
-const SWEEP = 270; // degrees from one end to the other
+const SWEEP = 270; // degrees from minimum to maximum
 const RADIUS = 20;
 
-/** A knob with its name below it and its value while it is held. `middle`: it fills from there. */
+/** A knob with its name below it, and its value while held. `middle`: place where the arc starts. */
 export function knob(options) {
   const value = svg("path", { class: "knob-value" });
   const pointer = svg("line", { class: "knob-pointer", x1: 24, y1: 10, x2: 24, y2: 18 });
@@ -38,7 +38,7 @@ export function knob(options) {
   return slider;
 }
 
-/** A fader: a line with a cap on it. `axis` "y" or "x". */
+/** A fader: a track with a cap. `axis`: "y" or "x". */
 export function faderControl(options) {
   const cap = h("span", { class: "fader-cap" });
   const element = h(

@@ -1,12 +1,12 @@
-// A level meter: RMS as a bar, the peak as a line above it that falls slowly.
+// A level meter: RMS as a bar, the peak as a line that falls slowly.
 
 import { h } from "./dom.js";
 
-const FLOOR = -60; // dB at the bottom
-const FALL = 20; // dB a second
-const CLIP_MS = 1500; // that a clip stays lit
+const FLOOR = -60; // dBFS at the bottom
+const FALL = 20; // dB per second
+const CLIP_MS = 1500; // for which the clip indicator stays lit
 
-/** A meter with one bar for each channel; `set([peaks], [rms])` in dB below full scale. */
+/** A meter with one bar per channel; `set([peaks], [rms])` in dBFS. */
 export function meter(label, channels = 1, attributes = {}) {
   const bars = Array.from({ length: channels }, () => {
     const fill = h("span", { class: "meter-fill" });

@@ -1,23 +1,23 @@
-// What happens is said: to screen readers in a quiet voice, and for all to see for a few seconds.
+// Notifications: for screen readers as polite announcements, and visible for a few seconds.
 
 import { h } from "./dom.js";
 
 const SHOWN_MS = 6000;
-const MAX_TOASTS = 4; // at a time
-const AGAIN_MS = 1500; // the same text is not said twice within this
+const MAX_TOASTS = 4; // at once
+const AGAIN_MS = 1500; // the same text is not repeated within this time
 
 let latest = "";
 let latestAt = -Infinity;
 
-/** Say one thing. `kind`: "" or "bad". */
-export function say(text, kind = "") {
+/** Announce a text. `kind`: "" or "bad". */
+export function announce(text, kind = "") {
   const now = performance.now();
   if (text === latest && now - latestAt < AGAIN_MS) return;
   latest = text;
   latestAt = now;
   const spoken = document.getElementById("spoken");
   const shown = document.getElementById("notes");
-  if (!spoken || !shown) return; // a part of the page by itself
+  if (!spoken || !shown) return; // a test page with only a part of this page
   spoken.textContent = text;
   const note = h("p", { class: `note ${kind}` }, text);
   shown.append(note);

@@ -1,17 +1,17 @@
-// What knobs and faders share: pointer, wheel and keyboard, a value that is not torn away.
+// The behaviour of knobs and faders: pointer, wheel and keyboard. A held control keeps its value.
 
-const FINE = 0.2; // of the way, with shift held
-const STEP = 0.01; // of an arrow key, in parts of the way
+const FINE = 0.2; // factor while Shift is held
+const STEP = 0.01; // of the full range, per arrow key
 const PAGE = 0.1;
-const SNAP = 0.012; // of the way around the default, where it rests
+const SNAP = 0.012; // of the full range around the default, where the control snaps to it
 const MAX_A_SECOND = 30; // commands
-const SETTLE_MS = 200; // after the last answer, until what the server says is believed again
+const SETTLE_MS = 200; // after the last reply, until the server's values are shown again
 
-/** Makes `element` a slider.
+/** Turns `element` into a slider.
  *
- * options: label, law, text(value), initial (default value; double click and Delete go there),
- * send(value) -> Promise, show(place, value), axis ("y" up, "x" right), pixels for the whole way,
- * absolute (a press moves it there), step (in values, for the arrows).
+ * options: label, law, text(value), initial (default value, for double click and Delete),
+ * send(value) -> Promise, show(place, value), axis ("y" up, "x" right), pixels for the full range,
+ * absolute (a press moves the control there), step (in values, for the arrow keys).
  */
 export class Slider {
   constructor(element, options) {
@@ -20,7 +20,7 @@ export class Slider {
     this.value = options.initial;
     this.dragging = false;
     this._place = 0;
-    this._shown = options.initial; // what the server said last
+    this._shown = options.initial; // the server's latest value
     this._flying = 0;
     this._settle = 0;
     this._sentAt = 0;
@@ -37,7 +37,7 @@ export class Slider {
     element.addEventListener("dblclick", () => this.reset());
   }
 
-  /** Another law: another range, or another thing that is set. */
+  /** Use another law: another range, or another parameter. */
   relaw(law) {
     this.law = law;
     this.element.setAttribute("aria-valuemin", round(Math.min(law.low, law.high)));
@@ -45,7 +45,7 @@ export class Slider {
     this._draw(this.value);
   }
 
-  /** What the server says. It waits while the control is held, or has not been answered. */
+  /** Show the server's value; deferred while the control is held or a command is pending. */
   set(value) {
     this._shown = value;
     if (this.dragging || this._flying || performance.now() < this._settle) return;
@@ -116,7 +116,7 @@ export class Slider {
       const size = axis === "y" ? box.height : box.width;
       return (inside - (size - way) / 2) / way;
     };
-    // Beside the cap a press moves it there; on it, it is taken where it is.
+    // A press beside the cap moves it there; a press on the cap does not move it.
     if (absolute && Math.abs(jump(event) - place) > 14 / way) {
       place = jump(event);
       this._move(place);
@@ -143,7 +143,7 @@ export class Slider {
     event.preventDefault();
   }
 
-  // Pixels of the cap's way: as long as the element, less the cap.
+  // Length of the cap's travel in pixels: the element's length minus the cap.
   _way() {
     const box = this.element.getBoundingClientRect();
     return (this.options.axis === "y" ? box.height : box.width) - 22;

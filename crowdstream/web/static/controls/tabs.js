@@ -1,10 +1,10 @@
-// Tabs as the ARIA practices have them: arrows move between them, one is in the tab order.
+// Tabs according to the ARIA practices: arrow keys select, and only one tab is in the tab order.
 
 import { h } from "./dom.js";
 
 let serial = 0;
 
-/** Tabs over panels: `entries` are [name, text, panel]; returns {bar, choose, chosen}. */
+/** Tabs for panels: `entries` are [name, text, panel]. Returns {bar, choose, chosen}. */
 export function tabs(label, entries, onchoose = () => {}) {
   const bar = h("div", { role: "tablist", "aria-label": label, class: "tabs" });
   const buttons = new Map();

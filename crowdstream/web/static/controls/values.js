@@ -1,8 +1,8 @@
-// How values are written, and how a turn of a knob becomes one.
+// Formats values as text, and maps the position of a control to a value.
 //
-// A law maps the place of a control, 0 to 1, to the value that its command takes, and back.
+// A law maps the place of a control, 0 to 1, to the value of its command, and back.
 
-const UNITY = 0.75; // of a fader's way, as on a mixing desk: room above it, and more below
+const UNITY = 0.75; // place of unity gain on a fader: headroom above, finer control below
 
 /** Texts -------------------------------------------------------------------------------------- */
 
@@ -16,7 +16,7 @@ export function dbText(gain, digits = 1) {
   return `${signed(value, digits)} dB`;
 }
 
-/** A number with its sign, in the typographer's minus. */
+/** A number with its sign and a typographic minus. */
 export function signed(value, digits = 1) {
   const text = Math.abs(value).toFixed(digits);
   if (Number(text) === 0) return text;
@@ -27,7 +27,7 @@ export function percentText(value) {
   return `${Math.round(value * 100)} %`;
 }
 
-/** Seconds as minutes and seconds, with hours where there are some. */
+/** Seconds as minutes and seconds, with hours if there are any. */
 export function timeText(seconds, tenths = false) {
   if (!Number.isFinite(seconds)) return "–:––";
   const sign = seconds < 0 ? "−" : "";
@@ -39,7 +39,7 @@ export function timeText(seconds, tenths = false) {
   return `${sign}${head}:${rest}`;
 }
 
-/** A number with as many digits as it needs, and its unit. */
+/** A number with the digits it needs, and its unit. */
 export function unitText(value, unit = "") {
   if (unit === "Hz" && value >= 1000) return `${trimmed(value / 1000, 2)} kHz`;
   if (unit === "s" && Math.abs(value) < 1 && value !== 0) return `${trimmed(value * 1000, 1)} ms`;
@@ -48,7 +48,7 @@ export function unitText(value, unit = "") {
   return `${trimmed(value, Math.abs(value) >= 100 ? 0 : 2)}${unit ? ` ${unit}` : ""}`;
 }
 
-/** Beats as a musician writes them: 4, 3/4, 1/32. */
+/** Beats in a musician's notation: 4, 3/4, 1/32. */
 export function beatsText(value) {
   if (value >= 1 || value <= 0) return trimmed(value, 2);
   for (const bottom of [2, 4, 8, 16, 32, 3, 6, 12]) {
@@ -64,7 +64,7 @@ function trimmed(value, digits) {
 
 /** Laws --------------------------------------------------------------------------------------- */
 
-/** Straight from low to high; `whole` in steps of 1. */
+/** Linear from low to high; with `whole` in steps of 1. */
 export function linear(low, high, whole = false) {
   return {
     low,
@@ -74,7 +74,7 @@ export function linear(low, high, whole = false) {
   };
 }
 
-/** Even in octaves: for frequencies, times and beats. */
+/** Logarithmic: for frequencies, times and beats. */
 export function logarithmic(low, high) {
   const span = Math.log(high / low);
   return {
@@ -85,7 +85,7 @@ export function logarithmic(low, high) {
   };
 }
 
-/** Gain of a fader: silence at the bottom, 1 at three quarters, above it even in dB. */
+/** Gain of a fader: silence at the bottom, 1 at three quarters, linear in dB above that. */
 export function fader(high) {
   const above = Math.log(high);
   return {
@@ -102,7 +102,7 @@ export function fader(high) {
   };
 }
 
-/** Gain set in dB, with 0 dB in the middle. */
+/** A gain linear in dB on both sides of 0 dB, which is in the middle. */
 export function decibelKnob(lowDb, highDb) {
   return {
     low: 10 ** (lowDb / 20),
@@ -115,7 +115,7 @@ export function decibelKnob(lowDb, highDb) {
   };
 }
 
-/** What suits a range: even in octaves where it spans many of them above zero. */
+/** The law that suits a range: logarithmic if it is positive and spans a factor of 20 or more. */
 export function fitting(low, high, whole = false) {
   if (!whole && low > 0 && high / low >= 20) return logarithmic(low, high);
   return linear(low, high, whole);

@@ -1,4 +1,4 @@
-// A chain of effects: four slots, and what can be set of the one that is chosen.
+// An FX chain: its slots, and the parameters of the selected effect.
 
 import { h, select, setAttribute, setText } from "../controls/dom.js";
 import { button, toggle } from "../controls/button.js";
@@ -6,7 +6,7 @@ import { knob } from "../controls/knob.js";
 import { fitting, linear, percentText, unitText } from "../controls/values.js";
 import { argument } from "../table.js";
 
-const OWN = new Set(["mix", "on"]); // have controls of their own
+const OWN = new Set(["mix", "on"]); // parameters with their own controls
 
 /** `options`: base of the addresses ("/deck/A"), name, key of the picture, pick(value) -> slots. */
 export function chain(live, { base, name, key, pick }) {
@@ -38,7 +38,7 @@ export function chain(live, { base, name, key, pick }) {
     chips.forEach(({ power, choose, element: one }, at) => {
       const effect = inSlot(at + 1);
       setText(choose, effect ? effect.name : "+");
-      const what = effect ? effect.name : "empty, choose to add an effect";
+      const what = effect ? effect.name : "empty, select to add an effect";
       setAttribute(choose, "aria-label", `${name}: slot ${at + 1}, ${what}`);
       setAttribute(choose, "title", `Slot ${at + 1}: ${what}`);
       choose.setAttribute("aria-pressed", chosen === at + 1 ? "true" : "false");
@@ -98,7 +98,7 @@ export function chain(live, { base, name, key, pick }) {
       cells.push(dial.root);
     }
     const swap = select(
-      `${name}: another effect in slot ${slot}`,
+      `${name}: replace the effect in slot ${slot}`,
       [["", "Swap…"], ...modules().map((one) => [one.name, one.name])],
       (word) => {
         if (word) order("swap", slot, word);

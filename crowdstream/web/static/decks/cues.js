@@ -1,22 +1,22 @@
-// Hot cues, and the modes of the deck: keylock, slip, reverse, brake, quantize.
+// Hot cues and deck modes: key lock, slip, reverse, brake, quantize.
 
 import { h, select, setAttribute } from "../controls/dom.js";
 import { button, toggle } from "../controls/button.js";
 import { timeText } from "../controls/values.js";
-import { say } from "../controls/say.js";
+import { announce } from "../controls/say.js";
 
 const COUNT = 8;
-const HOLD_MS = 700; // a long press forgets a cue
+const HOLD_MS = 700; // a long press clears a hot cue
 const QUANTA = [[0, "Q off"], [0.25, "Q 1/4"], [0.5, "Q 1/2"], [1, "Q beat"], [4, "Q 4"], [8, "Q 8"],
   [16, "Q 16"], [32, "Q 32"]];
 
 export function cuesAndModes(deck) {
   const pads = Array.from({ length: COUNT }, (_, at) => pad(deck, at + 1));
-  const keylock = toggle("KEY", deck.name("keylock"), (on) => deck.order("/keylock", on ? 1 : 0), {
-    "data-action": "keylock", title: "Keylock: the pitch stays when the tempo changes",
+  const keylock = toggle("KEY", deck.name("key lock"), (on) => deck.order("/keylock", on ? 1 : 0), {
+    "data-action": "keylock", title: "Key lock: keep the pitch when the tempo changes",
   });
   const slip = toggle("SLIP", deck.name("slip"), (on) => deck.order("/slip", on ? 1 : 0), {
-    "data-action": "slip", title: "Slip: the track runs on underneath loops, jumps and reverse",
+    "data-action": "slip", title: "Slip: the track continues in the background during loops, jumps and reverse",
   });
   const reverse = toggle(
     "icon:reverse", deck.name("reverse"), (on) => deck.order("/reverse", on ? 1 : 0),
@@ -26,7 +26,7 @@ export function cuesAndModes(deck) {
   });
   const quantize = select(
     deck.name("quantize"), QUANTA, (beats) => deck.order("/quantize", Number(beats)),
-    { class: "quantize", title: "Quantize: what is ordered waits for the next such beat" });
+    { class: "quantize", title: "Quantize: actions wait for the next multiple of this many beats" });
   deck.on((state) => {
     keylock.set(Boolean(state.keylock));
     slip.set(Boolean(state.slip));
@@ -44,20 +44,20 @@ export function cuesAndModes(deck) {
 
 function pad(deck, number) {
   let held = 0;
-  let forgot = false;
+  let cleared = false;
   const element = button(String(number), deck.name(`hot cue ${number}`), () => {
-    if (forgot) forgot = false;
+    if (cleared) cleared = false;
     else useHotCue(deck, number);
   }, { class: "pad", "data-action": `hotcue-${number}` });
-  function forget() {
+  function clear() {
     if (!isSet(deck, number)) return;
-    forgot = true;
+    cleared = true;
     deck.order("/hotcue/clear", number);
-    say(`Hot cue ${number} of deck ${deck.letter} is forgotten`);
+    announce(`Hot cue ${number} of deck ${deck.letter} cleared`);
   }
   element.addEventListener("pointerdown", () => {
-    forgot = false;
-    held = setTimeout(forget, HOLD_MS);
+    cleared = false;
+    held = setTimeout(clear, HOLD_MS);
   });
   for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
     element.addEventListener(name, () => clearTimeout(held));
@@ -65,16 +65,16 @@ function pad(deck, number) {
   element.addEventListener("contextmenu", (event) => event.preventDefault());
   element.addEventListener("keydown", (event) => {
     if (event.key !== "Delete" && event.key !== "Backspace") return;
-    forget();
-    forgot = false;
+    clear();
+    cleared = false;
   });
   deck.on((state) => {
     const at = state.cues ? state.cues[number] : undefined;
     element.classList.toggle("set", at !== undefined);
-    const text = at === undefined ? "not set: sets it here" : `at ${timeText(at)}`;
+    const text = at === undefined ? "empty: click to set it" : `at ${timeText(at)}`;
     setAttribute(element, "aria-label", deck.name(`hot cue ${number}, ${text}`));
     setAttribute(element, "title", at === undefined
-      ? `Set hot cue ${number} here` : `Hot cue ${number} at ${timeText(at)}; hold to forget it`);
+      ? `Set hot cue ${number}` : `Hot cue ${number} at ${timeText(at)}; hold to clear it`);
     element.disabled = state.state === "empty" || state.state === "loading";
   });
   return element;
@@ -85,7 +85,7 @@ function isSet(deck, number) {
   return Boolean(cues) && cues[number] !== undefined;
 }
 
-/** Jump to a hot cue, or set it where the playhead is. */
+/** Jump to a hot cue; if it is not set, set it at the playhead. */
 export function useHotCue(deck, number) {
   deck.order(isSet(deck, number) ? "/hotcue" : "/hotcue/set", number);
 }

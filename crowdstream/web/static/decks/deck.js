@@ -1,4 +1,4 @@
-// One deck: its head, waveform, transport, pads and panes, and its strip of the mixer.
+// One deck: header, waveform, transport, pads, panes, and its channel strip in the mixer.
 
 import { h, setAttribute } from "../controls/dom.js";
 import { tabs } from "../controls/tabs.js";
@@ -11,7 +11,7 @@ import { strip } from "./strip.js";
 import { tempo } from "./tempo.js";
 import { transport } from "./transport.js";
 
-/** What the parts of a deck share: its letter, its commands, and what the picture says of it. */
+/** Shared by the parts of a deck: its letter, its commands and its state. */
 export class DeckLink {
   constructor(live, index) {
     this.live = live;
@@ -20,12 +20,12 @@ export class DeckLink {
     this.key = `deck.${this.letter}`;
   }
 
-  /** Order a command of this deck: order("/loop", 4). */
+  /** Send a command of this deck: order("/loop", 4). */
   order(path, ...args) {
     return this.live.order(`/deck/${this.letter}${path}`, ...args);
   }
 
-  /** What the picture says of the deck, or an empty deck. */
+  /** The deck's state in the picture; an empty deck if it is unknown. */
   get state() {
     return this.live.get(this.key) || EMPTY;
   }
@@ -34,7 +34,7 @@ export class DeckLink {
     return this.live.on(this.key, fn);
   }
 
-  /** A label that names the deck, too. */
+  /** A label that includes the deck's name. */
   name(text) {
     return `Deck ${this.letter} ${text}`;
   }
@@ -42,7 +42,7 @@ export class DeckLink {
 
 const EMPTY = { state: "empty", stems: [], cues: {}, fx: [] };
 
-/** The deck's element, its strip, and its waveform's place. */
+/** The deck's element, its channel strip, and the container of its waveform. */
 export function makeDeck(live, index) {
   const deck = new DeckLink(live, index);
   const title = `deck-${deck.letter}`;
@@ -55,7 +55,7 @@ export function makeDeck(live, index) {
   const effectPane = h("div", { class: "pane" }, effects);
   const panes = tabs(deck.name("details"), [
     ["stems", "Stems", stemPane],
-    ["effects", "Effects", effectPane],
+    ["effects", "FX", effectPane],
   ]);
   const { pads, modes } = cuesAndModes(deck);
   const element = h(

@@ -1,11 +1,11 @@
-// Beat grids as the picture has them: beats and the seconds they are at, straight between them.
+// Beat grids in the picture's format: beats and their positions in seconds, linear in between.
 
-/** The beat at a place of the file, in seconds; null without a grid. */
+/** The beat at a position in seconds; null without a grid. */
 export function beatAt(grid, seconds) {
   return along(grid, seconds, grid && grid.seconds, grid && grid.beats);
 }
 
-/** The place of a beat, in seconds; null without a grid. */
+/** The position of a beat in seconds; null without a grid. */
 export function secondsAt(grid, beat) {
   return along(grid, beat, grid && grid.beats, grid && grid.seconds);
 }

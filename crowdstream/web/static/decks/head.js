@@ -1,4 +1,4 @@
-// The deck's head: what is on it, how fast it plays, and where it is.
+// The deck's header: track, tempo, key, time and beat.
 
 import { h, setAttribute, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
@@ -9,10 +9,10 @@ import { stopsDeck } from "./playing.js";
 
 const WORDS = {
   empty: "No track", loading: "Loading …", failed: "Could not be loaded",
-  broken: "Damaged: plays what it has",
+  broken: "Damaged file: plays the readable part",
 };
 const BEATS = 4; // lamps
-const ENDING = 30; // s before the end, from which the remaining time is lit
+const ENDING = 30; // s before the end, from which the remaining time is highlighted
 
 export function head(deck, id) {
   const live = deck.live;
@@ -27,7 +27,7 @@ export function head(deck, id) {
   const beats = h("span", { class: "beat-lamps", "aria-hidden": "true" }, ...lamps);
   const phase = h("i");
   const phaseBar = h(
-    "span", { class: "phase", title: "How far its beat is from the clock's" }, phase);
+    "span", { class: "phase", title: "Beat offset from the clock" }, phase);
   const unload = button("icon:eject", deck.name("unload"), null, {
     class: "quiet", "data-action": "unload",
   });
@@ -71,7 +71,7 @@ export function head(deck, id) {
       phaseBar.classList.remove("on");
       return;
     }
-    const heard = live.heard(deck.index);
+    const heard = live.playhead(deck.index);
     const at = heard.frame / rate;
     const length = state.frames / rate;
     setText(elapsed, timeText(at, true));

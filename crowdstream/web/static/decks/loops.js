@@ -14,10 +14,10 @@ export function loops(deck) {
     class: "loop", "data-action": "loop",
   });
   loop.append(word);
-  const less = button("½", deck.name("loop, half as long"), () => resize(-1), {
+  const less = button("½", deck.name("loop halve"), () => resize(-1), {
     "data-action": "loop-halve",
   });
-  const more = button("×2", deck.name("loop, twice as long"), () => resize(1), {
+  const more = button("×2", deck.name("loop double"), () => resize(1), {
     "data-action": "loop-double",
   });
   const loopIn = button("IN", deck.name("loop in"), () => deck.order("/loop/in", snap()), {
@@ -26,21 +26,21 @@ export function loops(deck) {
   const loopOut = button("OUT", deck.name("loop out"), () => deck.order("/loop/out", snap()), {
     "data-action": "loop-out",
   });
-  const again = button("RE", deck.name("back into the loop"), () => deck.order("/loop/again"), {
+  const again = button("RE", deck.name("reloop"), () => deck.order("/loop/again"), {
     "data-action": "loop-again",
   });
-  const jumpSize = select(deck.name("beats to jump"), JUMPS.map((n) => [n, `${n}`]), () => {}, {
+  const jumpSize = select(deck.name("beat jump size"), JUMPS.map((n) => [n, `${n}`]), () => {}, {
     class: "jump-size",
   });
   jumpSize.value = "4";
-  const back = button("icon:left", deck.name("jump back"), () => jump(-1), {
+  const back = button("icon:left", deck.name("beat jump back"), () => jump(-1), {
     "data-action": "jump-back",
   });
-  const ahead = button("icon:right", deck.name("jump ahead"), () => jump(1), {
+  const ahead = button("icon:right", deck.name("beat jump forward"), () => jump(1), {
     "data-action": "jump-ahead",
   });
 
-  // With a beat grid what is set by hand falls on a beat.
+  // With a beat grid, loop points set by hand are quantized.
   function snap() {
     return deck.state.bpm ? deck.state.quantize || 0 : 0;
   }

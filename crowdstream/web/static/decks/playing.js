@@ -1,14 +1,14 @@
-// What plays: which decks run, what would stop with them, and which one leads.
+// Which decks are playing, which ones an action would stop, and which one leads.
 
 const LETTERS = [..."ABCD"];
-const MARGIN = 1.25; // louder by so much than the deck that leads, another one does
+const MARGIN = 1.25; // gain ratio by which another deck must be louder to take the lead
 
-/** Whether a deck, as the picture has it, plays and is not about to stand still. */
+/** Whether a deck plays, and is not braking to a stop. */
 export function runs(state) {
   return Boolean(state) && state.voice >= 0 && state.spin !== 0;
 }
 
-/** What stops with a deck, as "deck A (Night)"; empty while it does not run. */
+/** The deck that an action would stop, as "deck A (Night)"; empty if it does not play. */
 export function stopsDeck(live, letter) {
   const state = live.get(`deck.${letter}`);
   if (!runs(state)) return "";
@@ -16,26 +16,26 @@ export function stopsDeck(live, letter) {
   return name ? `deck ${letter} (${name})` : `deck ${letter}`;
 }
 
-/** What stops with several decks, in one text. */
+/** Several such decks as one text. */
 export function stopsDecks(live, letters) {
   return [...letters].map((letter) => stopsDeck(live, letter)).filter(Boolean).join(" and ");
 }
 
-/** How loud a deck is let through, by its level and its side of the crossfader. */
+/** A deck's gain from its level and its side of the crossfader. */
 function gainOf(state, mixer) {
   const at = mixer && mixer.crossfader !== undefined ? mixer.crossfader : 0.5;
   const side = { left: Math.min(1, 2 * (1 - at)), right: Math.min(1, 2 * at) }[state.crossfader] ?? 1;
   return (state.level ?? 1) * side;
 }
 
-/** Chooses the deck that leads: the loudest that runs; it leads until another is clearly louder. */
+/** Selects the leading deck: the loudest that plays. It leads until another is clearly louder. */
 export class Leader {
   constructor(live) {
     this._live = live;
     this._letter = "";
   }
 
-  /** Its letter, empty while no deck runs. With `known`, only decks whose tempo is known. */
+  /** The letter of the leading deck, or "". With `known`, only decks with a known tempo count. */
   find(known = true) {
     const live = this._live;
     const mixer = live.get("mixer");

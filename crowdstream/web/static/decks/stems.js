@@ -1,4 +1,4 @@
-// The stems of a deck's track: gain, mute and solo of each, and its EQ and filter in a fold.
+// The stems of a deck's track: gain, mute and solo of each; EQ and filter can be unfolded.
 
 import { h } from "../controls/dom.js";
 import { button, toggle } from "../controls/button.js";
@@ -94,7 +94,7 @@ function details(deck, base, name) {
   return { cells: [...bands, filter].map((one) => one.root), set };
 }
 
-/** Where a filter's knob stands, in words. */
+/** The text of a filter knob's position. */
 export function filterText(value) {
   if (value === 0) return "off";
   return `${value < 0 ? "low-pass" : "high-pass"} ${signed(value * 100, 0)} %`;

@@ -1,4 +1,4 @@
-// The deck's strip of the mixer: trim, EQ with kills, filter, sends, level, cue.
+// The deck's channel strip: trim, EQ with kills, filter, sends, level, PFL.
 
 import { h, select } from "../controls/dom.js";
 import { toggle } from "../controls/button.js";
@@ -22,7 +22,7 @@ export function strip(deck) {
   });
   const auto = toggle("A", deck.name("automatic trim"), (on) => deck.order("/trim/auto", on ? 1 : 0), {
     class: "kill auto", "data-action": "trim-auto",
-    title: "Automatic trim: tracks meet at the same loudness",
+    title: "Automatic trim: play all tracks at the same loudness",
   });
   const bands = BANDS.map((band, at) => {
     const dial = knob({
@@ -55,10 +55,10 @@ export function strip(deck) {
     text: dbText, send: (value) => deck.order("/level", value),
   });
   const bar = meter(deck.name("meter"), 1);
-  const listen = toggle("icon:headphones", deck.name("listen beforehand"),
+  const listen = toggle("icon:headphones", deck.name("headphones (PFL)"),
     (on) => deck.order("/listen", on ? 1 : 0), { class: "pfl", "data-action": "listen" });
   const side = select(
-    deck.name("side of the crossfader"),
+    deck.name("crossfader side"),
     argument("/deck/{deck}/crossfader", "side").choices.map((word) => [word, SIDES[word] || word]),
     (word) => deck.order("/crossfader", word), { class: "side" });
 

@@ -1,4 +1,4 @@
-// Tempo fader and pitch.
+// Tempo fader and pitch knob.
 
 import { h, select, setText } from "../controls/dom.js";
 import { faderControl, knob } from "../controls/knob.js";
@@ -44,7 +44,7 @@ export function tempo(deck) {
     h("span", { class: "tempo-head" }, readout), rate.root, range, pitch.root,
   );
 
-  // Up is faster.
+  // The upper end of the fader is faster.
   function law(most) {
     return linear(1 - most, 1 + most);
   }

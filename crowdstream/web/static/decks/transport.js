@@ -1,14 +1,14 @@
-// Play and cue.
+// Play, cue and sync.
 //
-// Pause lets the deck stand where it is (a brake of no length), so that its cue stays where it
-// was; cue goes back there, and plays from there while it is held.
+// Pause is a brake of almost no length: the deck stays where it is, and so does its cue point. Cue
+// returns to the cue point; when stopped, it plays from there while held.
 
 import { h, setAttribute } from "../controls/dom.js";
 import { button, toggle } from "../controls/button.js";
 import { setIcon } from "../controls/icons.js";
 import { runs } from "./playing.js";
 
-const PAUSE_SECONDS = 0.03; // short, and yet no click
+const PAUSE_SECONDS = 0.03; // short, but long enough to avoid a click
 
 export function transport(deck) {
   let previewing = false;
@@ -17,7 +17,7 @@ export function transport(deck) {
   });
   const cue = button("icon:cue", deck.name("cue"), () => {}, {
     class: "cue", "data-action": "cue",
-    title: "Cue: back to the cue point; when stopped, plays from there while held",
+    title: "Cue: return to the cue point; when stopped, hold to preview",
   });
   const sync = toggle("SYNC", deck.name("sync"), (on) => deck.order("/sync", on ? 1 : 0), {
     class: "sync", "data-action": "sync",
@@ -71,12 +71,12 @@ export function transport(deck) {
   );
 }
 
-/** Whether the deck plays, and is not about to stand. */
+/** Whether the deck plays, and is not braking to a stop. */
 export function moves(deck) {
   return runs(deck.state);
 }
 
-/** Start, go on, or stand still. */
+/** Start, resume or pause. */
 export function playOrPause(deck) {
   const { state } = deck.state;
   if (moves(deck)) return deck.order("/brake", PAUSE_SECONDS, 0);

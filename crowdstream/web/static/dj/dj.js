@@ -1,4 +1,4 @@
-// The automatic DJ: what plays, what comes and why, and what a person can tell it.
+// The automatic DJ: current track, next track with the reasons, session, and controls for people.
 
 import { h, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
@@ -6,25 +6,25 @@ import { guard } from "../controls/guard.js";
 import { makeProgress } from "../library/analyse.js";
 import { stopsDeck, stopsDecks } from "../decks/playing.js";
 
-const TRACK = ["Deck", "Tempo and key", "Why"];
-const ENERGIES = [["auto", "Energy: as planned"], ["0.2", "Calm"], ["0.5", "Middle"], ["0.8", "High"], ["1", "All there is"]];
-const GIVE = "Give back to the DJ all that you have touched";
-const AWAY = "No DJ is there. Start the server with --dj and a folder, or crowdstream dj beside it.";
+const TRACK = ["Deck", "Tempo and key", "Reason"];
+const ENERGIES = [["auto", "Energy: as planned"], ["0.2", "Low"], ["0.5", "Medium"], ["0.8", "High"], ["1", "Maximum"]];
+const GIVE = "Return to DJ: release manual control";
+const AWAY = "No DJ is running. Start the server with --dj FOLDER, or run crowdstream dj beside it.";
 
 export function makeDj(live) {
   const note = h("p", { class: "dj-note", role: "status" });
-  const now = card("Plays", TRACK);
-  const next = card("Comes next", [...TRACK, "How"]);
-  const night = card("The night", ["Wishes", "Planned", "Played", "Crowd", "In your hands"]);
+  const now = card("Now playing", TRACK);
+  const next = card("Up next", [...TRACK, "Transition"]);
+  const session = card("Session", ["Requests", "Planned", "Played", "Crowd", "Manual control"]);
   const order = (name, label, title) => button(label, title, () => live.order(`/dj/${name}`),
     { "data-action": `dj-${name}` });
   let held = false;
-  const hold = button("Hold", "Stay in the track that plays", () =>
+  const hold = button("Hold", "Hold: stay on the current track", () =>
     live.order("/dj/hold", held ? 0 : 1), { "data-action": "dj-hold", "aria-pressed": "false" });
-  const give = button("Give back", GIVE, null, { "data-action": "dj-give" });
+  const give = button("Return to DJ", GIVE, null, { "data-action": "dj-give" });
   const giveStops = h("span", { class: "stops" });
   give.append(giveStops);
-  // The DJ stops what a person plays beside its own track.
+  // The DJ stops decks that a person plays besides the DJ's own track.
   const taken = () => {
     const { persons = [], now: playing } = live.get("dj") || {};
     return persons.filter((one) => one.length === 1 && one !== (playing || {}).deck);
@@ -40,17 +40,17 @@ export function makeDj(live) {
     giveGuard.refresh();
   }
   for (const letter of "ABCD") live.on(`deck.${letter}`, drawGive);
-  const energy = h("select", { "aria-label": "Energy of what comes next", "data-action": "dj-energy" },
+  const energy = h("select", { "aria-label": "Energy of the next tracks", "data-action": "dj-energy" },
     ...ENERGIES.map(([value, label]) => h("option", { value }, label)));
   energy.addEventListener("change", () =>
     live.order("/dj/energy", energy.value === "auto" ? "auto" : Number(energy.value)));
   const orders = h("div", { class: "dj-orders" },
-    order("next", "Next", "Go into the next track with the next phrase"),
-    order("skip", "Skip", "Another track than this one is to come next"),
-    order("ban", "Never again", "Go on from the track that plays, and never play it again"),
+    order("next", "Next", "Start the transition to the next track at the next phrase"),
+    order("skip", "Skip", "Skip the next track: choose another one"),
+    order("ban", "Ban", "Ban the current track: move on, and never play it again"),
     hold, give, energy);
   const element = h("div", { class: "dj" },
-    h("section", { class: "card dj-head" }, note, orders), now.element, next.element, night.element,
+    h("section", { class: "card dj-head" }, note, orders), now.element, next.element, session.element,
     makeProgress(live));
 
   live.on("dj", (state = {}) => {
@@ -64,9 +64,9 @@ export function makeDj(live) {
     const coming = state.next || {};
     now.draw(state.now);
     next.draw(state.next, coming.kind ? `${coming.kind}${bars(coming.bars)}: ${coming.how || coming.stage}` : "");
-    night.list([
+    session.list([
       state.queue, state.plan, [...(state.history || [])].reverse().slice(1),
-      [there ? `${Math.round(100 * (state.movement || 0))} % move${state.crowd ? ", they lead" : ""}` : ""],
+      [there ? `${Math.round(100 * (state.movement || 0))} % moving${state.crowd ? ", crowd leads" : ""}` : ""],
       state.persons,
     ]);
   });

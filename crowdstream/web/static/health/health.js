@@ -1,4 +1,4 @@
-// How the server is: what was lost and why, how long rendering takes, what it all needs.
+// The health panel: gaps and their causes, render times, the engine, memory and processes.
 
 import { h, select, setAttribute, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
@@ -14,11 +14,11 @@ const SILENCE = "up to 100 ms of silence";
 
 export function makeHealth(live) {
   const cards = {
-    gaps: card("Gaps in the sound", GAPS),
+    gaps: card("Audio gaps", GAPS),
     render: card("Rendering", RENDER),
     engine: card("Engine", ENGINE),
     orders: card("Commands", ORDERS),
-    memory: card("Memory for tracks", MEMORY),
+    memory: card("Track memory", MEMORY),
   };
   const chart = h("canvas", { class: "histogram", role: "img", "aria-label": "Render times" });
   cards.render.element.append(chart);
@@ -31,9 +31,9 @@ export function makeHealth(live) {
   const log = makeLog(live);
   const element = h(
     "div", { class: "health" },
-    cards.gaps.element, section("What happened", log.element, "wide"), cards.render.element,
+    cards.gaps.element, section("Event log", log.element, "wide"), cards.render.element,
     cards.engine.element, cards.orders.element,
-    section("Waiting commands", makeWaiting(live).element, "wide"), cards.memory.element, processCard,
+    section("Scheduled commands", makeWaiting(live).element, "wide"), cards.memory.element, processCard,
   );
   let before = null;
 
@@ -47,7 +47,7 @@ export function makeHealth(live) {
       h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, `${one.cpu.toFixed(0)} %`),
         h("td", {}, `${one.mb.toFixed(0)} MB`))));
   }
-  // Messages a second since the picture of health before.
+  // Messages per second since the previous reading.
   function rate(messages) {
     const now = performance.now() / 1000;
     if (!before || messages < before.messages) before = { messages, now, rate: 0 };
@@ -61,42 +61,42 @@ export function makeHealth(live) {
   return { element, draw };
 }
 
-/** A row: name, text of the readings, and whether it is worth a look. */
+/** A row: name, text from the readings, and whether it needs attention. */
 const GAPS = [
   ["Underruns", (r) => `${r.underruns}`, (r) => r.underruns > 0],
   ["Late callback", (r) => `${r.underruns_late_callback}`, (r) => r.underruns_late_callback > 0],
   ["Slow render", (r) => `${r.underruns_slow_render}`, (r) => r.underruns_slow_render > 0],
   ["Device", (r) => `${r.underruns_device}`, (r) => r.underruns_device > 0],
-  ["Engine died", (r) => `${r.underruns_engine}`, (r) => r.underruns_engine > 0],
+  ["Engine failure", (r) => `${r.underruns_engine}`, (r) => r.underruns_engine > 0],
   ["Missing pages", (r) => `${r.missing_pages}`, (r) => r.missing_pages > 0],
 ];
 const RENDER = [
   ["Load", (r) => `${Math.round(r.load_percent || 0)} %`, (r) => r.load_percent > 70],
-  ["Median, 99 %", (r) => `${ms(r.render_p50_ms)}, ${ms(r.render_p99_ms)}`],
+  ["Median, p99", (r) => `${ms(r.render_p50_ms)}, ${ms(r.render_p99_ms)}`],
   ["Longest", (r) => ms(r.render_max_ms), (r) => r.render_max_ms > r.budget_ms],
-  ["A block lasts", (r) => ms(r.budget_ms)],
+  ["Block duration", (r) => ms(r.budget_ms)],
   ["Over budget", (r) => `${r.over_budget}`, (r) => r.over_budget > 0],
 ];
 const ENGINE = [
   ["Device", (r) => `${r.device || "–"}`, (r) => Number(r.device_lost) > 0],
   ["Driver", (r) => `${r.driver}, ${r.sample_rate} Hz`],
   ["Latency", (r) => ms(r.latency_ms)],
-  ["Block", (r) => `${r.buffer_size} frames`],
+  ["Buffer size", (r) => `${r.buffer_size} frames`],
   ["Standby", (r) => `${r.standby ?? "–"}`],
   ["Takeovers", (r) => `${r.takeovers ?? 0}`, (r) => r.takeovers > 0],
-  ["Priority", (r) => (r.realtime ? "real-time" : "ordinary"), (r) => !r.realtime],
+  ["Priority", (r) => (r.realtime ? "real-time" : "normal"), (r) => !r.realtime],
 ];
 const ORDERS = [
   ["OSC rate", (r) => `${r.osc_rate.toFixed(r.osc_rate < 10 ? 1 : 0)} /s`],
-  ["Carried out", (r) => `${r.messages}`],
+  ["Executed", (r) => `${r.messages}`],
   ["Failed", (r) => `${r.failed}`, (r) => r.failed > 0],
   ["Late", (r) => `${r.late_commands}`, (r) => r.late_commands > 0],
   ["Lost", (r) => `${r.lost}`, (r) => r.lost > 0],
-  ["Waiting", (r) => `${r.waiting}`],
+  ["Scheduled", (r) => `${r.waiting}`],
 ];
 const MEMORY = [
   ["Filled", (r) => `${mb(r.pages_used_mb)} / ${mb(r.pages_total_mb)}`],
-  ["Promised", (r) => mb(r.pages_reserved_mb)],
+  ["Reserved", (r) => mb(r.pages_reserved_mb)],
   ["Hit rate", (r) => `${Math.round(100 * (r.pages_hit_rate ?? 1))} %`],
   ["Slowest read", (r) => ms(r.read_max_ms)],
   ["Stalls", (r) => `${r.stalls ?? 0}`, (r) => r.stalls > 0],
@@ -132,17 +132,17 @@ function card(title, rows) {
   return { element, draw };
 }
 
-// Says what it will do before it does it.
+// The hint describes the effect of the change before it is made.
 function bufferSize(live) {
   const name = argument("/buffer_size", "frames");
   const fits = SIZES.filter((size) => size >= (name.low ?? 0) && size <= (name.high ?? Infinity));
   const hint = h("p", { class: "hint", id: "buffer-hint" });
-  const choice = select("Frames of a block", fits.map((size) => [size, `${size} frames`]), draw, {
+  const choice = select("Buffer size in frames", fits.map((size) => [size, `${size} frames`]), draw, {
     "aria-describedby": "buffer-hint",
   });
-  const change = button("Change", "Change the block", null, { "data-action": "buffer-size" });
+  const change = button("Change", "Change the buffer size", null, { "data-action": "buffer-size" });
   const changeGuard = guard(change, {
-    label: () => "Change the block",
+    label: () => "Change the buffer size",
     stops: () => {
       const decks = stopsDecks(live, "ABCD");
       return decks && `${decks} for up to 100 ms`;
@@ -155,8 +155,8 @@ function bufferSize(live) {
     const size = Number(choice.value);
     const long = ((1000 * size) / ((live.hello && live.hello.rate) || 44100)).toFixed(1);
     change.disabled = size === current;
-    setText(hint, size === current ? `Now: a block lasts ${long} ms.`
-      : `A block will last ${long} ms. The sound device is opened again: ${SILENCE}.`);
+    setText(hint, size === current ? `Current block duration: ${long} ms.`
+      : `The block duration becomes ${long} ms. The audio device is reopened: ${SILENCE}.`);
   }
   live.events.addEventListener("health", ({ detail }) => {
     if (detail.buffer_size === current) return;
@@ -169,9 +169,9 @@ function bufferSize(live) {
 }
 
 function quality(live) {
-  const words = [["auto", "Quality: automatic"], ["0", "Quality: full"], ["1", "No optional effects"],
-    ["2", "No keylock either"], ["3", "Plain interpolation"]];
-  const choice = select("Quality", words, (word) =>
+  const words = [["auto", "Load shedding: automatic"], ["0", "Off: full quality"], ["1", "Bypass optional FX"],
+    ["2", "Also bypass key lock"], ["3", "Also simpler interpolation"]];
+  const choice = select("Load shedding", words, (word) =>
     live.order("/quality", word === "auto" ? word : Number(word)));
   live.on("quality", (value) => {
     if (document.activeElement !== choice) choice.value = String(value.asked);

@@ -1,9 +1,9 @@
-// Render times as a histogram, even in octaves, with the time that there is.
+// A histogram of render times on a logarithmic axis, with the duration of a block marked.
 
-const LOW = 0.004; // ms at the left
+const LOW = 0.004; // ms at the left edge
 const HEIGHT = 64;
 
-/** Draw rows of [upper edge in ms, renders, intervals]; `budget` in ms is marked. */
+/** Draw rows of [upper edge in ms, renders, intervals]; `budget`: the duration of a block in ms. */
 export function drawHistogram(canvas, rows, budget) {
   const width = canvas.clientWidth;
   if (!width) return;
@@ -20,7 +20,7 @@ export function drawHistogram(canvas, rows, budget) {
   const high = Math.max(4 * budget, ...rows.filter(([, count]) => count).map(([edge]) => edge));
   const x = (ms) => (width * Math.log(Math.max(ms, LOW) / LOW)) / Math.log(high / LOW);
   const most = Math.max(1, ...rows.map(([, count]) => count));
-  // Counts span many powers of ten, and the rare long ones are those that matter.
+  // Logarithmic: counts span many powers of ten, and the rare long renders matter most.
   const y = (count) => (count ? 3 + ((HEIGHT - 16) * Math.log1p(count)) / Math.log1p(most) : 0);
   for (const [edge, count] of rows) {
     const left = x(edge / 1.22);
@@ -38,5 +38,5 @@ export function drawHistogram(canvas, rows, budget) {
   }
   const renders = rows.reduce((sum, [, count]) => sum + count, 0);
   const over = rows.reduce((sum, [edge, count]) => sum + (edge > budget ? count : 0), 0);
-  canvas.setAttribute("aria-label", `Render times: ${renders} blocks, ${over} longer than a block`);
+  canvas.setAttribute("aria-label", `Render times: ${renders} blocks, ${over} over budget`);
 }

@@ -1,23 +1,23 @@
-// What happened: gaps with their cause and what to do, events, refused commands, lost connections.
+// The event log: gaps with cause and advice, events, refused commands, lost connections.
 
 import { h } from "../controls/dom.js";
-import { say } from "../controls/say.js";
+import { announce } from "../controls/say.js";
 
 const MAX_LINES = 200;
-const UNDERRUN_MS = 30000; // between two that are said aloud
+const UNDERRUN_MS = 30000; // between two announcements of underruns
 
 const CAUSES = {
   late_callback: "the system woke the engine late",
   slow_render: "rendering took longer than the block",
-  device: "the device or sound server was late",
-  engine: "an engine had died or hung",
-  device_lost: "the sound device was gone",
-  missing_page: "a part of a track was not in memory",
+  device: "the audio device or sound server was late",
+  engine: "the engine crashed or hung",
+  device_lost: "the audio device disappeared",
+  missing_page: "part of a track was not in memory",
 };
 
 export function makeLog(live) {
-  const list = h("ol", { class: "log", tabindex: "0", "aria-label": "What happened, latest first" });
-  const none = h("p", { class: "hint" }, "Nothing yet. That is good.");
+  const list = h("ol", { class: "log", tabindex: "0", "aria-label": "Event log, latest first" });
+  const none = h("p", { class: "hint" }, "No events so far.");
   const element = h("div", {}, none, list);
   const known = new Set();
 
@@ -32,13 +32,13 @@ export function makeLog(live) {
     while (list.children.length > MAX_LINES) list.lastChild.remove();
   }
 
-  // Underruns may come every second; all are in the list, and one now and then is said.
-  let underrunSaid = -Infinity;
+  // Underruns may come every second: the list shows all, but only some are announced.
+  let underrunAnnounced = -Infinity;
   function often(address) {
     if (address !== "/underrun") return false;
-    const before = underrunSaid;
+    const before = underrunAnnounced;
     if (performance.now() - before < UNDERRUN_MS) return true;
-    underrunSaid = performance.now();
+    underrunAnnounced = performance.now();
     return false;
   }
 
@@ -46,12 +46,12 @@ export function makeLog(live) {
     const [text, kind] = eventText(detail);
     if (!text) return;
     add(text, kind);
-    if (kind !== "quiet" && !often(detail[0])) say(text, kind);
+    if (kind !== "quiet" && !often(detail[0])) announce(text, kind);
   });
   live.events.addEventListener("refused", ({ detail }) => {
     const text = `${detail.address}: ${detail.reason}`;
     add(text, "bad");
-    say(detail.reason, "bad");
+    announce(detail.reason, "bad");
   });
   live.events.addEventListener("state", ({ detail }) => {
     if (detail === "lost") add("The connection to the server was lost", "bad");
@@ -71,41 +71,41 @@ export function makeLog(live) {
 }
 
 const ENGINES = {
-  died: "The engine had died", hung: "The engine hung", device: "The sound device is gone",
-  found: "The sound device is there again", resized: "The buffer size was changed",
+  died: "The engine crashed", hung: "The engine hung", device: "The audio device disappeared",
+  found: "The audio device is back", resized: "The buffer size was changed",
 };
 
-// An event of the server as a sentence, and how bad it is.
+// The text of a server event, and its severity.
 function eventText([address, ...args]) {
   switch (address) {
     case "/underrun":
       return [`${args[1]} ${args[1] === 1 ? "underrun" : "underruns"}: ${CAUSES[args[0]] || args[0]}, ${Number(args[2]).toFixed(1)} ms`, "bad"];
     case "/ended":
-      return [`${args[1]} has come to its end`, "quiet"];
+      return [`${args[1]} has ended`, "quiet"];
     case "/broken":
-      return [`A file is damaged: ${args[1]}`, "bad"];
+      return [`Damaged file: ${args[1]}`, "bad"];
     case "/stall":
-      return [`The medium took ${Number(args[1]).toFixed(1)} s to read ${args[0]}`, "bad"];
+      return [`Reading ${args[0]} took ${Number(args[1]).toFixed(1)} s`, "bad"];
     case "/restarted":
-      return [`${args[0]} has died, and another one goes on`, "bad"];
+      return [`${args[0]} crashed and was restarted`, "bad"];
     case "/device":
-      return [args[0] ? "The sound device is there again" : "The sound device is gone", args[0] ? "" : "bad"];
+      return [args[0] ? "The audio device is back" : "The audio device disappeared", args[0] ? "" : "bad"];
     case "/engine":
-      return [`${ENGINES[args[0]] || args[0]}: another engine plays, ${Number(args[1]).toFixed(1)} ms were lost`, "bad"];
+      return [`${ENGINES[args[0]] || args[0]}: another engine took over, ${Number(args[1]).toFixed(1)} ms were lost`, "bad"];
     case "/buffer_size":
-      return [`The buffer size becomes ${args[0]} frames: up to ${Number(args[1]).toFixed(0)} ms of silence`, ""];
+      return [`Changing the buffer size to ${args[0]} frames: up to ${Number(args[1]).toFixed(0)} ms of silence`, ""];
     case "/quality":
-      return [`Quality is ${args[0] ? `lowered to ${args[0]}` : "full again"} (${args[1]})`, args[0] ? "bad" : ""];
+      return [`Load shedding ${args[0] ? `at level ${args[0]}` : "ended"} (${args[1]})`, args[0] ? "bad" : ""];
     case "/file/warning":
     case "/grid/fault":
     case "/crowded":
       return [`${args[0]}: ${args[1]}`, "bad"];
     case "/record/lost":
-      return [`The recording ${args[0]} has lost ${args[1]} frames`, "bad"];
+      return [`Recording ${args[0]}: ${args[1]} frames lost`, "bad"];
     case "/record/continued":
-      return [`The recording ${args[0]} can't grow further: it continues in ${args[2]}`, ""];
+      return [`Recording ${args[0]} cannot grow further and continues in ${args[2]}`, ""];
     case "/record/failed":
-      return [`The recording ${args[0]} has ended: ${args[1]}`, "bad"];
+      return [`Recording ${args[0]} stopped: ${args[1]}`, "bad"];
     case "/fail":
       return [`${args[0]}: ${args[1]}`, "bad"];
     default:

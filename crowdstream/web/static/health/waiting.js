@@ -1,19 +1,19 @@
-// Messages that wait for their time or beat: what, for how long, and a button that discards them.
+// Scheduled messages: content, time left, and a button that cancels them.
 
 import { h, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
 
 export function makeWaiting(live) {
-  const none = h("p", { class: "hint" }, "Nothing waits for its time.");
-  const list = h("ul", { class: "waiting-list", "aria-label": "Waiting commands" });
+  const none = h("p", { class: "hint" }, "No scheduled commands.");
+  const list = h("ul", { class: "waiting-list", "aria-label": "Scheduled commands" });
   const more = h("p", { class: "hint" });
-  const all = button("Cancel all", "Cancel all waiting commands", () => live.order("/cancel"), {
+  const all = button("Cancel all", "Cancel all scheduled commands", () => live.order("/cancel"), {
     "data-action": "cancel-all",
   });
   const element = h("div", { class: "waiting-commands" }, none, list, more, all);
   let rows = [];
 
-  // A bundle is one row: its messages act together, and are cancelled together.
+  // A bundle is one row: its messages take effect together, and are cancelled together.
   function draw({ count, messages }) {
     const bundles = new Map();
     for (const one of messages) {
@@ -49,7 +49,7 @@ export function makeWaiting(live) {
   return { element };
 }
 
-/** A time as one says it: 12 s, 3 min 20 s, 2 h 5 min, 3 d 4 h. */
+/** A duration in one or two units: 12 s, 3 min 20 s, 2 h 5 min, 3 d 4 h. */
 export function span(seconds) {
   const left = Math.max(0, Math.round(seconds));
   const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];

@@ -1,12 +1,12 @@
-// "Analyse": has the server find out a track's tempo, key and beats, and shows how far that is.
+// The Analyse button for tempo, key and beat grid, and the progress of the analysis.
 
 import { h, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
-import { say } from "../controls/say.js";
-import { LOOK_ONLY } from "../live.js";
+import { announce } from "../controls/say.js";
+import { VIEW_ONLY } from "../live.js";
 
-/** Ask the server for it. `body`: {path} as the library lists it, or {stop: 1}. Rejects. */
-async function ask(body) {
+/** Post a request. `body`: {path} with a path from the library, or {stop: 1}. Rejects on failure. */
+async function post(body) {
   const response = await fetch("/library/analyse", {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   });
@@ -14,30 +14,30 @@ async function ask(body) {
   if (!response.ok) throw new Error(answer.error || response.statusText);
 }
 
-/** The button for what is chosen; `chosen()`: its entry, or null. */
+/** The button for the selected entry; `chosen()` returns it, or null. */
 export function analyseButton(live, chosen) {
-  const name = "Analyse the chosen track: tempo, key and beats";
+  const name = "Analyse the selected track: tempo, key and beat grid";
   return button("Analyse", name, () => {
     const entry = chosen();
-    if (!entry) say("Choose a track or a folder first");
-    else if (!live.writable) say(LOOK_ONLY, "bad");
+    if (!entry) announce("Select a track or a folder first");
+    else if (!live.writable) announce(VIEW_ONLY, "bad");
     else {
       const shown = entry.title || entry.name;
-      ask({ path: entry.path }).then(
-        () => say(`${shown} is being analysed; the DJ panel shows how far it is`),
-        (error) => say(`${shown} is not analysed: ${error.message}`, "bad"),
+      post({ path: entry.path }).then(
+        () => announce(`Analysing ${shown}: the DJ panel shows the progress`),
+        (error) => announce(`Could not analyse ${shown}: ${error.message}`, "bad"),
       );
     }
   }, { class: "analyse", "data-action": "analyse" });
 }
 
-/** The card of the DJ panel: what is analysed now, for the library or by the DJ. */
+/** The card of the DJ panel: the current analysis of the library or of the DJ. */
 export function makeProgress(live) {
   const name = h("strong", { class: "dj-name" });
   const bar = h("progress", { max: "1", "aria-label": "Analysis" });
   const text = h("p", { class: "analysis-text" });
-  const stop = button("Stop", "Stop the analysis; what is done is kept", () =>
-    ask({ stop: 1 }).catch((error) => say(error.message, "bad")), { "data-action": "analyse-stop" });
+  const stop = button("Stop", "Stop the analysis; finished results are kept", () =>
+    post({ stop: 1 }).catch((error) => announce(error.message, "bad")), { "data-action": "analyse-stop" });
   const element = h("section", { class: "card analysis" },
     h("h3", {}, "Analysis"), name, bar, text, stop);
   let before = {};
@@ -45,7 +45,7 @@ export function makeProgress(live) {
   function draw() {
     const own = live.get("analysis") || {};
     const dj = live.get("dj") || {};
-    const theirs = (dj.there && dj.analysis) || {}; // of one that has gone it is old
+    const theirs = (dj.there && dj.analysis) || {}; // outdated if the DJ is gone
     const now = own.running ? own : theirs.tracks ? theirs : own;
     const on = Boolean(own.running || theirs.tracks);
     element.hidden = !on && !own.last;
@@ -55,7 +55,7 @@ export function makeProgress(live) {
     else bar.removeAttribute("value");
     setText(name, now.name || leaf(now.path || now.last));
     setText(text, on ? progressText(now) : resultText(now));
-    if (before.running && !own.running) say(resultText(own, before), own.bad ? "bad" : "");
+    if (before.running && !own.running) announce(resultText(own, before), own.bad ? "bad" : "");
     before = own;
   }
   live.on("analysis", draw);
@@ -65,15 +65,15 @@ export function makeProgress(live) {
 }
 
 function progressText({ tracks, done = 0, share = 0, bad, wait }) {
-  const parts = [tracks ? `${done} of ${tracks} ${tracks === 1 ? "track" : "tracks"}, ${Math.round(100 * share)} %` : "looking for tracks …"];
-  if (wait) parts.push(`${wait} more ${wait === 1 ? "waits" : "wait"}`);
-  if (bad) parts.push(`${bad} bad`);
+  const parts = [tracks ? `${done} of ${tracks} ${tracks === 1 ? "track" : "tracks"}, ${Math.round(100 * share)} %` : "searching for tracks …"];
+  if (wait) parts.push(`${wait} more queued`);
+  if (bad) parts.push(`${bad} failed`);
   return parts.join("; ");
 }
 
 function resultText({ tracks, done = 0, bad, reason, last }) {
-  if (bad) return `Not all of ${leaf(last)} is analysed: ${reason || `${bad} bad`}`;
-  if (!tracks) return `${leaf(last)} was analysed before`;
+  if (bad) return `The analysis of ${leaf(last)} is incomplete: ${reason || `${bad} failed`}`;
+  if (!tracks) return `${leaf(last)} has already been analysed`;
   if (done < tracks) return `The analysis of ${leaf(last)} was stopped`;
   return `${leaf(last)} is analysed`;
 }

@@ -1,7 +1,7 @@
-// Dragging a track onto a deck: with pointer events, so that it works by touch, too.
+// Drag a track onto a deck: with pointer events, so that it also works by touch.
 //
-// With a mouse it begins as soon as the pointer has moved; by touch after a moment of holding, as
-// a move is a scroll until then.
+// With a mouse, dragging starts as soon as the pointer moves. A touch must be held first, since an
+// immediate movement scrolls the list.
 
 import { h, setText } from "../controls/dom.js";
 import { Hold } from "../controls/guard.js";
@@ -9,8 +9,8 @@ import { Hold } from "../controls/guard.js";
 const FAR = 6; // pixels
 const HOLD_MS = 350;
 
-/** options: pick(target) -> entry or null, name(entry), drop(entry, letter); stops(letter) -> what
- * stops with that deck, where the track has to stay for a while; refuse(letter) if it did not. */
+/** options: pick(target) -> entry or null, name(entry), drop(entry, letter); stops(letter) -> the
+ * deck that would stop: the track must be held over it; refuse(letter) if it was not held. */
 export function makeDraggable(element, options) {
   let begun = null;
   const hold = new Hold((share) => {
@@ -48,7 +48,7 @@ export function makeDraggable(element, options) {
     if (begun.ghost) event.preventDefault(); // the panel stays open
     cancel();
   });
-  // While a finger drags a track, it does not scroll.
+  // A finger that drags a track must not scroll.
   element.addEventListener("touchmove", (event) => {
     if (begun && begun.ghost) event.preventDefault();
   }, { passive: false });
@@ -69,7 +69,7 @@ export function makeDraggable(element, options) {
     over(deckAt(x, y));
   }
 
-  // A deck that plays is replaced by a track that was held over it, and not by one in passing.
+  // A playing deck is only replaced by a track that was held over it, not by one in passing.
   function over(letter) {
     if (letter === begun.letter) return;
     begun.letter = letter;
@@ -82,7 +82,7 @@ export function makeDraggable(element, options) {
     hold.begin(() => {
       begun.held = true;
       begun.ghost.style.setProperty("--held", "1");
-      setText(begun.note, `let go: stops ${stopped}`);
+      setText(begun.note, `release: stops ${stopped}`);
       mark(letter);
     });
   }
@@ -98,7 +98,7 @@ export function makeDraggable(element, options) {
   }
 }
 
-// The letter of the deck at a place of the screen: of the deck, or of what stands for it.
+// The letter of the deck at a point of the screen, or of an element that represents a deck.
 function deckAt(x, y) {
   const target = document.elementFromPoint(x, y);
   const deck = target && target.closest("[data-deck]");

@@ -1,11 +1,11 @@
-// The library: media roots, folders, search; rows are drawn only where they are seen.
+// The library panel: media folders, search and loading. Only visible rows are drawn.
 
 import { h, select, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
 import { icon } from "../controls/icons.js";
 import { timeText } from "../controls/values.js";
 import { guard } from "../controls/guard.js";
-import { say } from "../controls/say.js";
+import { announce } from "../controls/say.js";
 import { stopsDeck } from "../decks/playing.js";
 import { analyseButton } from "./analyse.js";
 import { makeDraggable } from "./drag.js";
@@ -63,14 +63,14 @@ export function makeLibrary(live) {
   const letters = [..."ABCD"].map((letter) => {
     const one = button(letter, "", null, { class: `load deck-${letter}`, "data-action": `load-${letter}` });
     guards[letter] = guard(one, {
-      label: () => `Load the chosen track to deck ${letter}`,
+      label: () => `Load the selected track to deck ${letter}`,
       stops: () => stopsDeck(live, letter),
       act: () => load(letter),
     });
     live.on(`deck.${letter}`, guards[letter].refresh);
     return one;
   });
-  const targets = h("div", { class: "load-to", role: "group", "aria-label": "The chosen track" },
+  const targets = h("div", { class: "load-to", role: "group", "aria-label": "Selected track" },
     h("span", { class: "hint" }, "Load to"), ...letters,
     analyseButton(live, () => listing.row(list.chosen)));
   const element = h(
@@ -94,7 +94,7 @@ export function makeLibrary(live) {
 
   function load(letter) {
     const entry = listing.row(list.chosen);
-    if (!entry || !loadable(entry)) say("Choose a track first");
+    if (!entry || !loadable(entry)) announce("Select a track first");
     else loadEntry(entry, letter);
   }
   function loadEntry(entry, letter) {
@@ -110,9 +110,9 @@ export function makeLibrary(live) {
     }
     const letter = loads.free;
     if (letter) loadEntry(entry, letter);
-    else say("No deck is free: hold the letter of the deck whose track it is to replace", "bad");
+    else announce("No free deck: hold the letter of the deck whose track you want to replace", "bad");
   }
-  // A touch opens a folder, and chooses a track: the buttons load it.
+  // A touch opens a folder or selects a track, which the buttons then load.
   function tap(at) {
     const entry = listing.row(at);
     if (entry && entry.kind === "folder") go(entry.path);
@@ -187,11 +187,11 @@ export function makeLibrary(live) {
       const on = one.dataset.sort === listing.sort;
       one.classList.toggle("sorted", on);
       one.dataset.order = on && listing.descending ? "down" : "up";
-      one.setAttribute("aria-label", `Sort by ${one.textContent}${on ? (listing.descending ? ", now falling" : ", now rising") : ""}`);
+      one.setAttribute("aria-label", `Sort by ${one.textContent}${on ? (listing.descending ? ", descending" : ", ascending") : ""}`);
     }
     sorter.value = listing.sort;
   }
-  // Wherever the focus is in the library, arrows move in the list; what has a use for them keeps it.
+  // Arrow keys move in the list from anywhere in the library, except in elements that use them.
   element.addEventListener("keydown", (event) => {
     if (event.target.closest("input, select, [role=listbox]") || event.altKey) return;
     if (!["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End"].includes(event.key)) return;

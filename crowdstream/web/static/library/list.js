@@ -1,15 +1,15 @@
-// A list of any length that draws only the rows that are seen. One row is chosen; arrows move.
+// A list of any length that draws only its visible rows. One row is selected; arrow keys move it.
 
 import { h } from "../controls/dom.js";
 
 const DOUBLE_MS = 500; // between the two clicks of a double click
-const AROUND = 6; // rows above and below those that are seen
+const AROUND = 6; // rows drawn above and below the visible ones
 
 let serial = 0;
 
 export class VirtualList {
   /** options: label, row(at) -> element, act(at) on Enter and double click, tap(at) on a touch,
-   * keys(event, at), released(event) when a key goes up; without the event when the focus goes. */
+   * keys(event, at), released(event) on keyup; without the event when the focus is lost. */
   constructor(options) {
     this._options = options;
     this.count = 0;
@@ -23,7 +23,7 @@ export class VirtualList {
     this.element.addEventListener("keydown", (event) => this.key(event));
     this.element.addEventListener("keyup", (event) => options.released(event));
     this.element.addEventListener("blur", () => options.released());
-    // Rows are drawn again at each click: not every browser counts two on one place as a double.
+    // Each click redraws the rows, so some browsers do not report a double click: count clicks.
     let before = { at: -1, time: -Infinity };
     this.element.addEventListener("click", (event) => {
       const at = this.indexOf(event.target);
@@ -37,14 +37,14 @@ export class VirtualList {
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
 
-  /** Scroll to the top and choose the first row. */
+  /** Scroll to the top and select the first row. */
   top() {
     this.element.scrollTop = 0;
     this.chosen = 0;
     this.draw();
   }
 
-  /** The number of the row that an element is in, or -1. */
+  /** The index of the row that contains an element, or -1. */
   indexOf(target) {
     const row = target.closest("[data-at]");
     return row ? Number(row.dataset.at) : -1;
@@ -85,7 +85,7 @@ export class VirtualList {
     else this.element.removeAttribute("aria-activedescendant");
   }
 
-  /** Act on a key, also one that was pressed beside the list. */
+  /** Handle a key, possibly one that was pressed outside the list. */
   key(event) {
     if (event.isComposing) return;
     const page = Math.max(1, Math.floor(this.element.clientHeight / this._height) - 1);

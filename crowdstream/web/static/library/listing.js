@@ -1,8 +1,8 @@
-// What the server says is in a folder or found by a search, fetched a page at a time.
+// The entries of a folder or of a search, fetched one page at a time.
 
 const PAGE = 100; // rows
-const MAX_PAGES = 60; // kept; the oldest is asked for again when it is needed
-const READING_MS = 1500; // until what was not read yet is asked for again
+const MAX_PAGES = 60; // kept; an evicted page is fetched again when needed
+const READING_MS = 1500; // until unread tags are requested again
 
 export class Listing {
   constructor(changed) {
@@ -18,7 +18,7 @@ export class Listing {
     this.count = 0;
     this.status = "Loading …";
     this._pages = new Map();
-    this._asked = new Set();
+    this._requested = new Set();
     this._era = (this._era || 0) + 1;
     clearTimeout(this._timer);
   }
@@ -40,19 +40,19 @@ export class Listing {
     this.again();
   }
 
-  /** Ask anew, from the beginning. */
+  /** Discard all rows and fetch them again. */
   again() {
     this._reset();
     this._fetch(0);
   }
 
-  /** Ask for what is known of the rows again, and keep them meanwhile. */
+  /** Fetch the known rows again, and keep them meanwhile. */
   refresh() {
-    this._asked.clear();
+    this._requested.clear();
     for (const page of [...this._pages.keys()].slice(-2)) this._fetch(page);
   }
 
-  /** A row, or null while it is on its way. */
+  /** A row, or null while it is being fetched. */
   row(at) {
     if (at < 0 || at >= this.count) return null;
     const page = Math.floor(at / PAGE);
@@ -61,12 +61,12 @@ export class Listing {
     return (rows && rows[at - page * PAGE]) || null;
   }
 
-  /** The folder above. */
+  /** The path of the parent folder. */
   get parent() {
     return this.path.split("/").slice(0, -1).join("/");
   }
 
-  /** Names and paths from the top to here. */
+  /** Names and paths from the top to the current folder. */
   get crumbs() {
     const parts = this.path ? this.path.split("/") : [];
     const found = [["Library", ""]];
@@ -79,8 +79,8 @@ export class Listing {
   }
 
   async _fetch(page) {
-    if (this._asked.has(page)) return;
-    this._asked.add(page);
+    if (this._requested.has(page)) return;
+    this._requested.add(page);
     const era = this._era;
     const about = new URLSearchParams({
       offset: page * PAGE, limit: PAGE, sort: this.sort, order: this.descending ? "down" : "up",
@@ -94,8 +94,8 @@ export class Listing {
       if (!response.ok) throw new Error(answer.error || response.statusText);
     } catch (error) {
       if (era !== this._era) return;
-      this.status = `The library can't be read: ${error.message}`;
-      this._asked.delete(page);
+      this.status = `The library cannot be read: ${error.message}`;
+      this._requested.delete(page);
       this._changed();
       return;
     }
@@ -104,17 +104,17 @@ export class Listing {
     if (this._pages.size > MAX_PAGES) {
       const oldest = this._pages.keys().next().value;
       this._pages.delete(oldest);
-      this._asked.delete(oldest);
+      this._requested.delete(oldest);
     }
     this.count = answer.count;
     this._root = answer.root || "";
     this.status = statusText(answer);
-    // Tags and lengths are read while rows are looked at.
+    // The server reads tags and durations once rows are requested.
     if (answer.reading) {
       clearTimeout(this._timer);
       this._timer = setTimeout(() => {
         if (era === this._era) {
-          this._asked.clear();
+          this._requested.clear();
           this._fetch(page);
         }
       }, READING_MS);
@@ -126,7 +126,7 @@ export class Listing {
 function statusText(answer) {
   if (answer.note) return answer.note;
   const count = answer.count.toLocaleString("en");
-  if (answer.truncated) return `The first ${count}; there are more: search for the rest`;
-  if (answer.count === 0) return "Nothing here";
+  if (answer.truncated) return `Showing the first ${count} entries: use the search to find others`;
+  if (answer.count === 0) return "No entries";
   return `${count} ${answer.count === 1 ? "entry" : "entries"}${answer.reading ? ", reading tags …" : ""}`;
 }

@@ -1,6 +1,6 @@
-// Loading a track onto a deck: said when it begins, when it is done, and when it fails.
+// Load a track onto a deck, and announce the start, the end and a failure.
 
-import { say } from "../controls/say.js";
+import { announce } from "../controls/say.js";
 import { runs } from "../decks/playing.js";
 
 const LETTERS = [..."ABCD"];
@@ -10,23 +10,23 @@ export class Loads {
   constructor(live, changed = () => {}) {
     this._live = live;
     this._changed = changed;
-    this._under = new Map(); // letter of a deck: what is being loaded there by this page
+    this._under = new Map(); // loads of this page in progress, by deck letter
   }
 
-  /** Load the file or folder `path`, which a person knows as `name`; whether it is there now. */
+  /** Load the file or folder `path`, displayed as `name`. Resolves to whether it was loaded. */
   async load(letter, path, name) {
     const live = this._live;
     const one = { name };
     this._under.set(letter, one);
     this._changed();
-    say(`Loading ${name} to deck ${letter} …`);
+    announce(`Loading ${name} to deck ${letter} …`);
     try {
       await Promise.race([live.finish(`/deck/${letter}/load`, path), this._shown(letter, path, one)]);
       if (this._under.get(letter) !== one) return false;
-      say(`${name} is loaded to deck ${letter}`);
+      announce(`${name} is loaded to deck ${letter}`);
       return true;
     } catch (error) {
-      // What another load has taken the place of is of no interest any more.
+      // A load that another one has replaced is not reported.
       if (this._under.get(letter) === one) {
         live.events.dispatchEvent(new CustomEvent("refused", { detail: {
           address: `/deck/${letter}/load`, args: [path],
@@ -41,12 +41,12 @@ export class Loads {
     }
   }
 
-  /** What is being loaded, as one text. */
+  /** The loads in progress, as one text. */
   get text() {
     return [...this._under].map(([letter, { name }]) => `Loading ${name} to deck ${letter} …`).join(" ");
   }
 
-  /** A deck that a track can go to without stopping anything: empty, or else not needed; or "". */
+  /** A deck that can be loaded without stopping anything, preferably an empty one; or "". */
   get free() {
     const live = this._live;
     const dj = live.get("dj") || {};
@@ -61,8 +61,8 @@ export class Loads {
       || find(({ voice }) => !(voice >= 0)) || idle[0] || "";
   }
 
-  // Resolves, or rejects, by what the deck shows: a server that is started again meanwhile does
-  // not answer what it was told before.
+  // Settles according to the deck's state: a server that restarts during the load does not reply to
+  // the earlier command.
   _shown(letter, path, one) {
     const key = `deck.${letter}`;
     const { number } = this._live.get(key) || {};
@@ -70,7 +70,7 @@ export class Loads {
       one.end = this._live.on(key, (state) => {
         if (state.path !== path || state.number === number) return;
         if (GOOD.has(state.state)) resolve();
-        else if (state.state === "failed") reject(new Error(state.reason || "it can't be read"));
+        else if (state.state === "failed") reject(new Error(state.reason || "the file cannot be read"));
       });
     });
   }

@@ -1,10 +1,10 @@
-// Chunks from the wire (docs/development/listening.md has their layout) to float samples.
+// Decode chunks (layout: docs/development/listening.md) to float samples.
 
 const HEAD = 28;
 const PCM16 = 1;
 const MULAW = 2;
 const OPUS = 3;
-const PACKET_US = 20000; // microseconds of an Opus packet
+const PACKET_US = 20000; // microseconds per Opus packet
 const OPUS_CONFIG = { codec: "opus", sampleRate: 48000, numberOfChannels: 2 };
 const NAMES = {
   [PCM16]: "PCM, 16 bit", [MULAW]: "mu-law, 8 bit", [OPUS]: "Opus",
@@ -16,7 +16,7 @@ const MULAW_TABLE = Float32Array.from({ length: 256 }, (_, code) => {
   return (bits & 0x80 ? -size : size) * 4 / 32768;
 });
 
-// Whether this browser decodes Opus without a file around it.
+// Whether this browser decodes raw Opus packets.
 export async function knowsOpus() {
   if (globalThis.AudioDecoder === undefined) return false;
   try {
@@ -26,7 +26,7 @@ export async function knowsOpus() {
   }
 }
 
-// What a chunk says of itself; `frame` in frames of the stream, `at` and `seconds` in seconds.
+// The header of a chunk; `frame` in frames of the stream, `at` and `seconds` in seconds.
 export function parseHead(buffer) {
   const view = new DataView(buffer);
   const form = view.getUint8(0);
@@ -42,7 +42,7 @@ export function parseHead(buffer) {
   };
 }
 
-// Calls `sound(head, samples)` with stereo samples, interleaved, for each chunk, in their order.
+// Calls `sound(head, samples)` for each chunk, in order, with interleaved stereo samples.
 export class Decoder {
   constructor(sound, failed) {
     this.sound = sound;
@@ -52,7 +52,7 @@ export class Decoder {
     this.fed = 0;
   }
 
-  // Chunks that wait to be decoded.
+  // Number of chunks in the decoder's queue.
   get waiting() {
     return this.opus === null ? 0 : this.opus.decodeQueueSize;
   }
@@ -77,14 +77,14 @@ export class Decoder {
       });
       this.opus.configure(OPUS_CONFIG);
     }
-    const timestamp = this.fed * PACKET_US; // the name under which it comes back
+    const timestamp = this.fed * PACKET_US; // identifies the packet in the decoder's output
     this.heads.set(this.fed, head);
     this.fed += 1;
     this.opus.decode(new EncodedAudioChunk({ type: "key", timestamp, data: new Uint8Array(buffer, HEAD) }));
   }
 
   decoded(data) {
-    // Browsers give back some of the times a microsecond early.
+    // Some browsers return timestamps that are a microsecond too early.
     const number = Math.round(data.timestamp / PACKET_US);
     const head = this.heads.get(number);
     for (const known of this.heads.keys()) {

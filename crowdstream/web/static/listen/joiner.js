@@ -1,7 +1,7 @@
-// Puts chunks one behind the other; where frames are missing it keeps the time, without a click.
+// Joins chunks; missing frames become silence of the same length, with fades to avoid clicks.
 
-const FADE = 256; // frames over which the sound goes out before a gap and comes back behind it
-const MAX_GAP_SECONDS = 1; // seconds; behind a longer gap everything begins anew
+const FADE = 256; // frames of the fade-out before a gap and of the fade-in after it
+const MAX_GAP_SECONDS = 1; // a longer gap resets the stream
 const TOLERANCE = 2; // frames: numbers of a stream at another rate are rounded
 
 export class Joiner {
@@ -12,10 +12,10 @@ export class Joiner {
     this.reset();
   }
 
-  // What comes next belongs to nothing that was.
+  // Forget the previous chunks: the next one belongs to another stream.
   reset() {
     this.rate = 0;
-    this.next = 0; // the stream's frame that should come next
+    this.next = 0; // the stream's frame expected next
     this.last = new Float32Array(2 * FADE);
   }
 
@@ -46,8 +46,8 @@ export class Joiner {
     }
   }
 
-  // Silence of so many frames, into which the sound before it fades, played backwards: what was
-  // written may have been heard already, and so there is no step.
+  // `frames` of silence that begin with a fade-out of the preceding sound, played backwards: frames
+  // already written may have been played, and mirroring continues them without a step.
   bridge(frames) {
     const silence = new Float32Array(2 * frames);
     const length = Math.min(FADE, frames);

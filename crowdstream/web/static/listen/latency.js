@@ -1,14 +1,14 @@
-// How much sound should wait in the ring: as much as the network's jitter asks for, and otherwise
-// so much that it is heard `hold` seconds after it was mixed, everywhere alike.
+// How much sound the ring should hold: enough for the network's jitter, and otherwise so much that
+// it becomes audible `hold` seconds after the mix, on every device alike.
 
 export const HOLD = 0.15;
-const BUCKETS = 15; // seconds whose chunks are looked back upon
-const WARM = 1; // second after a start, whose jitter is that of a page being built
+const BUCKETS = 15; // seconds of history
+const WARM = 1; // seconds after a start that are discarded: the page was still being built
 const SAFETY = 0.004;
-const UNDERRUN = 0.02; // more after each gap
-const FALL = 0.0002; // a second: how fast less is asked for again, which the player can follow
-const UNKNOWN = 0.08; // what waits where the server's clock is not known
-const PONGS = 20; // clock readings that are kept; the quickest answer counts
+const UNDERRUN = 0.02; // seconds added after each gap
+const FALL = 0.0002; // per second: how fast the target falls, slow enough for the player to follow
+const UNKNOWN = 0.08; // target in seconds while the server's clock is unknown
+const PONGS = 20; // clock readings that are kept; the fastest round trip counts
 const MAX_BUFFER_SECONDS = 1;
 
 export class Latency {
@@ -18,7 +18,7 @@ export class Latency {
     this.reset();
   }
 
-  // Another connection: what was learned of the way does not hold any more.
+  // Forget the delays of the previous connection.
   reset() {
     this.buckets = [];
     this.chunk = 0.02;
@@ -29,7 +29,7 @@ export class Latency {
     this.warm = false;
   }
 
-  // A chunk that ends `end` (server's clock) was ready at `now` (this machine's clock).
+  // A chunk that ends at `end` (server's clock) was ready at `now` (this machine's clock).
   arrived(now, end, seconds) {
     const late = now - end;
     const second = Math.floor(now);
@@ -51,26 +51,26 @@ export class Latency {
     this.chunk = seconds;
   }
 
-  // A ping sent at `sent` was answered at `server` (its clock); the answer came at `now`.
+  // A ping sent at `sent` was answered at `server` (server's clock); the pong arrived at `now`.
   pong(sent, server, now) {
     this.pongs.push({ trip: now - sent, offset: server - (sent + now) / 2 });
     if (this.pongs.length > PONGS) this.pongs.shift();
   }
 
-  // What to add to this machine's clock to have the server's, in seconds; null: not known.
+  // Difference to add to this machine's clock to get the server's, in seconds; null: unknown.
   get offset() {
     if (this.pongs.length === 0) return null;
     return this.pongs.reduce((best, pong) => (pong.trip < best.trip ? pong : best)).offset;
   }
 
-  // Seconds from the mix to the ring, on average, for the last frame of a chunk.
+  // Mean seconds from the mix to the ring, for the last frame of a chunk.
   get way() {
     const sum = this.buckets.reduce((total, bucket) => total + bucket.sum, 0);
     const count = this.buckets.reduce((total, bucket) => total + bucket.count, 0);
     return count === 0 || this.offset === null ? null : sum / count + this.offset;
   }
 
-  // How much later than the earliest chunk the latest one came.
+  // Delay of the latest chunk relative to the earliest one.
   get jitter() {
     if (this.buckets.length === 0) return 0;
     const most = Math.max(...this.buckets.map((bucket) => bucket.most));
@@ -81,8 +81,8 @@ export class Latency {
     this.floor = Math.min(MAX_BUFFER_SECONDS, Math.max(this.floor, this.wanted) + UNDERRUN);
   }
 
-  // Seconds that should wait on average. `output`: seconds from the player to the ear;
-  // `taken`: seconds that the player may take at once, and needs to end softly.
+  // Seconds that the ring should hold on average. `output`: seconds from the player to the ear;
+  // `taken`: seconds that the player may take at once, plus the reserve for its fade-out.
   target(now, output, taken) {
     const passed = this.at === null ? 0 : now - this.at;
     this.at = now;
@@ -100,7 +100,7 @@ export class Latency {
     return this.wanted;
   }
 
-  // Seconds from the mix to the ear, when `fill` seconds wait on average; null: not known.
+  // Seconds from the mix to the ear if the ring holds `fill` seconds on average; null: unknown.
   total(fill, output) {
     const way = this.way;
     return way === null ? null : way + fill + this.chunk / 2 + output;

@@ -1,31 +1,31 @@
-// Listening in: what the page shows of it, and the first touch that starts it.
+// The audio stream's controls, and the first touch, which starts it.
 
 import { secureSteps } from "./secure.js";
 import { Sound } from "./sound.js";
 import { Twice } from "./twice.js";
 
 const MEMORY = "crowdstream.listen"; // in localStorage: {muted, bus, volume, format}
-// Browsers take different ones of these for a wish of the user's, by kind of pointer.
+// Browsers accept different ones of these as a user gesture, depending on the kind of pointer.
 const TOUCHES = ["pointerdown", "pointerup", "touchend", "click", "keydown"];
 
 const STATES = {
   off: "off",
-  blocked: "touch the page to hear it",
+  blocked: "touch the page to start",
   connecting: "connecting",
-  buffering: "a moment",
+  buffering: "buffering",
   playing: "playing",
 };
 const BUSES = { master: "Master", cue: "Cue" };
 const FORMATS = { pcm16: "PCM, 16 bit", opus: "Opus" };
-const BUSY = 0.4; // s for which this computer was held up, from which on it is said
-const BUSY_TEXT = "This computer is too busy for the sound; the connection is not the reason. "
+const BUSY = 0.4; // s of a stall of this computer, from which the page reports it
+const BUSY_TEXT = "This computer is too busy for the audio stream; the connection is not the cause. "
   + "Close other tabs and programs.";
 const MODES = {
-  scheduled: "This page was opened without HTTPS, so the browser gives it no thread for sound: the "
-    + "sound comes 200 ms later, and a very busy page interrupts it.",
+  scheduled: "This page was opened without HTTPS, so the browser provides no audio thread: the "
+    + "latency is 200 ms higher, and a busy page interrupts the sound.",
 };
 
-// Build the controls in `element`. Returns the `Sound`, whose `reading` has the latency.
+// Build the controls in `element`. Returns the `Sound`, whose `reading` contains the latency.
 export function mountListen(element, _live) {
   const memory = recall();
   const sound = new Sound(listenUrl);
@@ -54,9 +54,9 @@ export function mountListen(element, _live) {
     sound.choose({ format: ui.format.value });
     remember();
   });
-  // The first touch starts it, wherever it is; the button does so by itself. The same where a
-  // browser took the sound away, as when a call comes in. Capture: also where the page keeps the
-  // event for itself.
+  // The first touch anywhere starts the stream; the button has its own handler. A touch also
+  // resumes it after the browser has interrupted it, for example for a call. Capture: the event
+  // must arrive even if the page stops its propagation.
   const touch = (event) => {
     if (!muted && !sound.allowed && !event.composedPath().includes(ui.button)) sound.start();
   };
@@ -104,33 +104,33 @@ function build(element, memory) {
     facts.append(pair);
   }
   const note = make("p", { className: "listen-note", hidden: true });
-  const said = make("p", { className: "listen-note", hidden: true });
+  const notice = make("p", { className: "listen-note", hidden: true });
   const twice = make("div", { className: "listen-twice", hidden: true });
   twice.setAttribute("role", "alert");
   const twiceText = make("span");
-  const others = make("button", { type: "button", className: "button", textContent: "Silence the others" });
+  const others = make("button", { type: "button", className: "button", textContent: "Mute other tabs" });
   twice.append(twiceText, others);
   const steps = secureSteps(location);
   element.append(
     twice, sheet, button, state, labelled("Volume", volume), labelled("Bus", bus),
-    labelled("Format", format), facts, said, note, steps,
+    labelled("Format", format), facts, notice, note, steps,
   );
   format.parentElement.hidden = true;
-  return { button, state, volume, bus, format, values, note, said, steps, twice, twiceText, others };
+  return { button, state, volume, bus, format, values, note, notice, steps, twice, twiceText, others };
 }
 
-// Whose fault gaps are: a computer that is too busy is not a slow connection.
+// Gaps by cause: this computer or the network.
 function gapsText({ gaps, here }) {
   if (!here) return String(gaps);
   const rest = gaps - here;
-  return `${gaps} (${here} by this computer${rest ? `, ${rest} on the way` : ""})`;
+  return `${gaps} (${here} by this computer${rest ? `, ${rest} by the network` : ""})`;
 }
 
 function showTwice(ui, others) {
   ui.twice.hidden = others === 0;
   set(ui.twiceText, others === 0 ? ""
-    : `${others === 1 ? "Another tab plays" : `${others} other tabs play`} this sound, too: `
-      + "it is heard twice, one behind the other.");
+    : `${others === 1 ? "Another tab is playing" : `${others} other tabs are playing`} this stream, too: `
+      + "you hear it twice, with an offset.");
 }
 
 function show(ui, sound) {
@@ -142,8 +142,8 @@ function show(ui, sound) {
   ui.note.hidden = MODES[sound.mode] === undefined;
   set(ui.note, MODES[sound.mode] ?? "");
   ui.steps.hidden = isSecureContext;
-  ui.said.hidden = sound.said === "";
-  set(ui.said, sound.said);
+  ui.notice.hidden = sound.notice === "";
+  set(ui.notice, sound.notice);
   const { reading } = sound;
   if (reading === null) return;
   offerOpus(ui, sound, reading.formats);
@@ -151,13 +151,13 @@ function show(ui, sound) {
   set(ui.values.latency, latency === null ? "–" : `${Math.round(1000 * latency)} ms`);
   set(ui.values.now, `${reading.format}, ${Math.round(reading.bits)} kbit/s`);
   set(ui.values.gaps, gapsText(reading));
-  if (sound.said === "" && reading.held > BUSY) {
-    ui.said.hidden = false;
-    set(ui.said, BUSY_TEXT);
+  if (sound.notice === "" && reading.held > BUSY) {
+    ui.notice.hidden = false;
+    set(ui.notice, BUSY_TEXT);
   }
 }
 
-// Opus is for choice where the server encodes it and this browser decodes it.
+// Offer Opus if the server encodes it and this browser decodes it.
 function offerOpus(ui, sound, formats) {
   if (ui.format.length > 1 || !formats.includes("opus") || !sound.opus) return;
   ui.format.append(make("option", { value: "opus", textContent: FORMATS.opus }));
@@ -188,7 +188,7 @@ function labelled(text, control) {
   return label;
 }
 
-// What was chosen earlier; where the browser keeps nothing, the defaults.
+// The stored choices; without localStorage, the defaults.
 function recall() {
   try {
     return JSON.parse(localStorage.getItem(MEMORY)) ?? {};
@@ -201,7 +201,7 @@ function store(memory) {
   try {
     localStorage.setItem(MEMORY, JSON.stringify(memory));
   } catch {
-    // Nothing is kept in this browser.
+    // No localStorage: the choices are lost.
   }
 }
 

@@ -1,31 +1,31 @@
-// The player: reads a ring at the speed at which it fills, and never makes a click.
+// The player: reads a ring at the speed at which it fills, without clicks.
 //
-// It knows neither context nor thread: the worklet calls it, the fallback, and tests.
+// It is independent of the context and the thread: the worklet, the fallback and tests call it.
 
 import {
   CAPACITY, EPOCH, FILL, GAPS, PLAYING, QUANTUM, RATE, READ, SKIPS, SPEED, START, TARGET, WRITE,
 } from "./ring.js";
 import { makeTable, PHASES } from "./sinc.js";
 
-// How the speed follows the fill. Proportional and integral part make a loop that is critically
-// damped (KI = KP^2 / 4), with a time constant of half a minute: 200 ppm between two crystals
-// move the fill by 3 ms on the way. Both parts are bounded, so pitch is never off by more
-// than 0.095 % (1.6 cents), and it changes by less than a tenth of a cent in a second.
+// The speed follows the fill. The proportional and the integral part form a critically damped loop
+// (KI = KP^2 / 4) with a time constant of half a minute: a difference of 200 ppm between two crystals
+// shifts the fill by 3 ms while the loop settles. Both parts are bounded: the pitch is never off by
+// more than 0.095 % (1.6 cents), and changes by less than a tenth of a cent per second.
 const KP = 0.05;
 const KI = KP * KP / 4;
 const MAX_PROPORTIONAL = 250e-6;
-const MAX_INTEGRAL = 700e-6; // clocks that are made by software are off by so much
-const SLEW = 50e-6; // a second
-const FILL_SECONDS = 1; // over which the fill is averaged: it rises and falls by a chunk
-const TOO_FULL_SECONDS = 0.25; // so much above the target is left out, not played off slowly
+const MAX_INTEGRAL = 700e-6; // clocks made by software are off by up to this
+const SLEW = 50e-6; // per second
+const FILL_SECONDS = 1; // averaging time of the fill, which rises and falls by a chunk
+const TOO_FULL_SECONDS = 0.25; // above the target: more is skipped instead of played off slowly
 const PRIME_SECONDS = 0.3;
 
 const STOPPED = 0;
-const PRIMING = 1; // it moves on in silence, to learn how much waits on average
+const PRIMING = 1; // advances silently, to measure the average fill
 const RUNNING = 2;
 
 export class Player {
-  // `rate`: sample rate of the output; `quantum`: frames that are asked for at a time.
+  // `rate`: sample rate of the output; `quantum`: frames per call.
   constructor(ring, rate, quantum) {
     this.ring = ring;
     this.rate = rate;
@@ -33,12 +33,12 @@ export class Player {
     this.state = STOPPED;
     this.epoch = 0;
     this.sourceRate = 0;
-    this.at = 0; // frame of the ring, and how far behind it
+    this.at = 0; // frame of the ring, and the fraction after it
     this.phase = 0;
     this.speed = 0;
     this.integral = 0;
     this.fill = 0;
-    this.above = null; // how far above its average the fill is, in frames, at its highest
+    this.above = null; // frames by which the maximum of the fill exceeds its average
     this.fade = new Float32Array(quantum); // from 0 to 1
     for (let i = 0; i < quantum; i += 1) this.fade[i] = 0.5 - 0.5 * Math.cos(Math.PI * (i + 0.5) / quantum);
     ring.set(QUANTUM, Math.round(1e6 * quantum / rate));
@@ -63,7 +63,7 @@ export class Player {
     const used = this.quantum * step;
     this.regulate(waiting);
     this.read(left, right, step);
-    // One quantum is always kept back, in which the sound can fade.
+    // One quantum is kept in reserve, for a fade-out.
     const short = waiting < 2 * used + this.taps + 1;
     const full = waiting > this.ring.get(TARGET) + TOO_FULL_SECONDS * this.sourceRate;
     if (changed || short || full) {
@@ -76,7 +76,7 @@ export class Player {
     return undefined;
   }
 
-  // Take up the epoch that the ring is in.
+  // Adopt the ring's current epoch.
   adopt() {
     const ring = this.ring;
     this.epoch = ring.get(EPOCH);
@@ -90,18 +90,18 @@ export class Player {
     const { taps, table } = makeTable(this.nominal);
     this.taps = taps;
     this.table = table;
-    // The longest stretch that is read for one quantum, both channels.
+    // Buffer for the longest stretch read per quantum, both channels.
     this.stretch = new Float32Array(2 * (Math.ceil(this.quantum * this.nominal * 1.01) + taps + 2));
     this.integral = 0;
     this.speed = 0;
     this.above = null;
   }
 
-  // Wait until enough is there, then go to where as much waits, on average, as it should.
+  // Wait until enough frames are there, then move to where the average fill meets the target.
   seek(write) {
     const ring = this.ring;
     const target = ring.get(TARGET);
-    if (target === 0) return false; // nobody has decided yet
+    if (target === 0) return false; // no target yet
     const wanted = Math.max(Math.round(target + (this.above ?? 0)), this.least);
     const there = (write - ring.get(START)) | 0;
     const waiting = Math.min((write - this.at) | 0, there < 0 ? CAPACITY : there);
@@ -114,8 +114,8 @@ export class Player {
     return false;
   }
 
-  // Chunks come, and quanta are asked for, several at a time and at times of their own: where the
-  // average lies is found by trying.
+  // Chunks arrive, and quanta are requested, several at a time and at irregular times: the average
+  // fill is therefore measured.
   prime(write) {
     const { primed, quantum } = this;
     const waiting = (write - this.at) | 0;
@@ -138,7 +138,7 @@ export class Player {
     return false;
   }
 
-  // Frames without which there is no beginning.
+  // Minimum number of frames to start with.
   get least() {
     return Math.ceil(3 * this.quantum * this.nominal) + this.taps + 2;
   }
@@ -150,7 +150,7 @@ export class Player {
     return true;
   }
 
-  // What was read last was the last of it, for now; whether it played.
+  // Stop reading. Returns whether it was playing.
   interrupt() {
     const played = this.state === RUNNING;
     this.state = STOPPED;
@@ -177,13 +177,13 @@ export class Player {
     right.fill(0);
   }
 
-  // Move the speed a little, towards where the fill stays at its target.
+  // Adjust the speed slightly towards a fill at its target.
   regulate(waiting) {
     const seconds = this.quantum / this.rate;
     this.fill += (waiting - this.fill) * Math.min(1, seconds / FILL_SECONDS);
     const error = (this.fill - this.ring.get(TARGET)) / this.sourceRate;
     const proportional = bound(KP * error, MAX_PROPORTIONAL);
-    // It is not summed up while the other part is at its end: it would overshoot.
+    // Anti-windup: do not integrate while the proportional part is at its limit.
     if (Math.abs(KP * error) < MAX_PROPORTIONAL) {
       this.integral = bound(this.integral + KI * error * seconds, MAX_INTEGRAL);
     }
@@ -192,7 +192,7 @@ export class Player {
     this.ring.set(FILL, Math.round(this.fill));
   }
 
-  // Interpolate a quantum from the ring, and move on.
+  // Interpolate a quantum from the ring, and advance.
   read(left, right, step) {
     const { taps, table, stretch, quantum } = this;
     const frames = Math.ceil(this.phase + quantum * step) + taps;

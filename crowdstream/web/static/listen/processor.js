@@ -1,13 +1,13 @@
-// The AudioWorkletProcessor: a player on the sound thread.
+// The AudioWorkletProcessor: runs a player on the audio thread.
 
 import { Player } from "./player.js";
 import { Ring } from "./ring.js";
 
-const REPORT_QUANTA = 32; // between two reports over the port: about 90 ms
+const REPORT_QUANTA = 32; // between two reports through the port: about 90 ms
 
 class ListenProcessor extends AudioWorkletProcessor {
-  // `processorOptions.buffer`: a shared ring. Without it, the first message brings the port over
-  // which the ring's writer speaks.
+  // `processorOptions.buffer`: a shared ring. Without it, the first message brings the port of the
+  // ring's writer.
   constructor(options) {
     super();
     const buffer = options.processorOptions.buffer;

@@ -1,16 +1,16 @@
-// The way without an AudioWorklet, which browsers grant to secure pages only (HTTPS, or this same
-// machine): blocks of sound that are scheduled ahead of time from the page's own thread.
+// The fallback without an AudioWorklet, which browsers provide only on secure pages (HTTPS or
+// localhost): the page's own thread schedules blocks of sound ahead of time.
 //
-// A page that is busy for longer than `ahead` interrupts the sound; then more is scheduled ahead.
+// A page that is busy for longer than `ahead` interrupts the sound; `ahead` then grows.
 
 import { Player } from "./player.js";
 import { GAPS } from "./ring.js";
 
 const BLOCK = 1024; // frames
-const FADE = 128; // frames over which the sound goes out should nothing follow
+const FADE = 128; // frames of the fade-out, in case nothing follows
 const AHEAD_LEAST = 0.2;
 const AHEAD_MOST = 0.8;
-const GROWTH = 1.5; // of `ahead`, each time it was too short
+const GROWTH = 1.5; // factor for `ahead` after each interruption
 
 export class Scheduled {
   // `context` plays what `ring` brings into `output`.
@@ -21,13 +21,13 @@ export class Scheduled {
     this.gate = context.createGain();
     this.gate.connect(output);
     this.ahead = AHEAD_LEAST;
-    this.until = 0; // frame of the context up to which there is sound
-    this.fading = false; // whether the end of the sound is planned there
+    this.until = 0; // frame of the context up to which sound is scheduled
+    this.fading = false; // whether a fade-out is scheduled there
     this.left = new Float32Array(BLOCK);
     this.right = new Float32Array(BLOCK);
   }
 
-  // Schedule what is missing; to be called every 20 ms or so.
+  // Schedule missing blocks; call it about every 20 ms.
   pump() {
     const { context, player } = this;
     if (context.state !== "running") return;
@@ -43,8 +43,8 @@ export class Scheduled {
     this.fadeAt(rate);
   }
 
-  // Nothing is scheduled any more: begin a whole `ahead` later, so that the ring, from which it
-  // would be taken at once, does not run dry.
+  // Nothing is scheduled: start a full `ahead` later. Otherwise those frames would be taken from the
+  // ring at once, and it would run dry.
   start(now, rate) {
     if (this.player.interrupt()) {
       this.ahead = Math.min(AHEAD_MOST, this.ahead * GROWTH);
@@ -70,7 +70,7 @@ export class Scheduled {
     this.until += BLOCK;
   }
 
-  // Should the page be busy when more is due, what there is ends softly.
+  // Schedule a fade-out, in case the page is busy when the next block is due.
   fadeAt(rate) {
     const { gain } = this.gate;
     const begin = (this.until - FADE) / rate;
@@ -80,7 +80,7 @@ export class Scheduled {
     this.fading = true;
   }
 
-  // Begin anew after a pause that was wanted.
+  // Restart after an intended pause.
   rest() {
     this.player.interrupt();
     this.until = 0;

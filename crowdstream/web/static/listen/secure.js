@@ -1,7 +1,6 @@
-// How a page from another machine gets what browsers give to encrypted pages only: a thread for
-// its sound, and Opus.
+// Instructions for HTTPS: browsers provide an audio thread and Opus decoding only to secure pages.
 
-// Steps in a fold, for a page that was opened at `place`, as `location` is.
+// The steps as a foldable list, for a page opened at `place` (such as `location`).
 export function secureSteps(place) {
   const fold = document.createElement("details");
   fold.className = "listen-steps";
@@ -11,13 +10,13 @@ export function secureSteps(place) {
   const list = document.createElement("ol");
   list.append(
     step("Start the server with ", code("--http-cert auto"),
-      " (in a configuration: ", code('http_cert = "auto"'), "). It makes a certificate, and prints the "
-      + "certificate's SHA-256 fingerprint and the page's new addresses."),
-    step("Open ", code(`https://${place.host}/`), " here, or the printed address with its token."),
-    step("The browser warns, because nobody else has signed the certificate. Look at the "
-      + "certificate there and compare the fingerprint with the printed one."),
-    step("Where both are the same, go on: Advanced, Proceed (Chrome); Advanced, Accept the Risk "
-      + "(Firefox); Show Details, Visit This Website (Safari). The browser remembers it."),
+      " (in a configuration: ", code('http_cert = "auto"'), "). It creates a certificate, and prints the "
+      + "certificate's SHA-256 fingerprint and the page's new URLs."),
+    step("Open ", code(`https://${place.host}/`), " here, or the printed URL with its token."),
+    step("The browser warns, because the certificate is self-signed. View the certificate there, and "
+      + "compare its fingerprint with the printed one."),
+    step("If they match, continue: Advanced, Proceed (Chrome); Advanced, Accept the Risk "
+      + "(Firefox); Show Details, Visit This Website (Safari). The browser remembers the decision."),
   );
   fold.append(summary, list);
   return fold;

@@ -1,10 +1,10 @@
-// The interpolator's filter: a windowed sinc, tabulated at phases between two samples.
+// The interpolation filter: a windowed sinc, tabulated at phases between two samples.
 
-export const PHASES = 512; // between two of them it is linear
-const TAPS = 32; // at least -100 dB of distortion at 1 kHz
+export const PHASES = 512; // with linear interpolation between two of them
+const TAPS = 32; // distortion at 1 kHz below -100 dB
 const BETA = 9; // of the Kaiser window: side lobes below -90 dB
 
-// Modified Bessel function of the first kind, order 0, by its series.
+// Modified Bessel function of the first kind, order 0, as a power series.
 function bessel(x) {
   let sum = 1;
   let term = 1;
@@ -15,9 +15,9 @@ function bessel(x) {
   return sum;
 }
 
-// The table for reading at `ratio` source frames per frame of output: {taps, table}. Row p of
-// (PHASES + 1) holds the taps for a place p / PHASES behind tap taps / 2 - 1. Above ratio 1 the
-// cutoff is lowered, so that nothing folds back, and the filter is longer.
+// The table for reading `ratio` source frames per output frame: {taps, table}. Row p of
+// (PHASES + 1) holds the taps for a position p / PHASES after tap taps / 2 - 1. Above ratio 1 the
+// cutoff is lowered to prevent aliasing, and the filter is longer.
 export function makeTable(ratio) {
   const cutoff = Math.min(1, 1 / ratio);
   const taps = 2 * Math.ceil(TAPS / cutoff / 2);

@@ -1,24 +1,24 @@
-// The sound in this page: an AudioContext, what fills it, and what it takes to be allowed to.
+// The page's sound: the AudioContext, the source of its samples, and the permission to play.
 
 import { HOLD } from "./latency.js";
 import { Ring } from "./ring.js";
 import { Scheduled } from "./scheduled.js";
 
 const PUMP = 20; // ms
-const LOOK = 1000; // ms between two looks at the latency of the output
-const STALL = 150; // ms by which that thread is late, from which on it counts as held up
-const GLIDE = 0.015; // seconds, of the volume
-const FADE = 100; // ms, in which the player has gone silent when it was stopped
+const LOOK = 1000; // ms between two readings of the output latency
+const STALL = 150; // ms by which the timer must be late to count as a stall
+const GLIDE = 0.015; // seconds: time constant of volume changes
+const FADE = 100; // ms for the player's fade-out after a stop
 
-// Events: "change", after any of `state`, `said` or `reading` has changed. States: "off",
-// "blocked" (the browser waits for a touch), "connecting", "buffering", "playing".
+// Events: "change", after `state`, `notice` or `reading` has changed. States: "off", "blocked" (the
+// browser waits for a user gesture), "connecting", "buffering", "playing".
 export class Sound extends EventTarget {
-  // `url(bus, format)`: where to listen.
+  // `url(bus, format)` returns the URL of the stream.
   constructor(url) {
     super();
     this.makeUrl = url;
     this.state = "off";
-    this.said = "";
+    this.notice = "";
     this.reading = null;
     this.wanted = false;
     this.volume = 1;
@@ -27,11 +27,11 @@ export class Sound extends EventTarget {
     this.context = null;
     this.ready = null;
     this.mode = null; // "shared", "port" or "scheduled"
-    this.hold = HOLD; // seconds from the mix to the ear, where the network allows it
+    this.hold = HOLD; // seconds from the mix to the ear, if the network allows it
     this.opus = false; // whether this browser decodes it
   }
 
-  // To be called from within a touch or key event, where browsers allow sound.
+  // Call this in the handler of a touch or key event, where browsers allow sound.
   start() {
     this.wanted = true;
     if (this.context === null) this.make();
@@ -40,13 +40,13 @@ export class Sound extends EventTarget {
   }
 
   async begin() {
-    if (this.state === "off") this.tell(this.allowed ? "connecting" : "blocked");
+    if (this.state === "off") this.update(this.allowed ? "connecting" : "blocked");
     this.ready ??= this.prepare();
     try {
       await this.ready;
     } catch (error) {
       this.ready = null;
-      this.tell("off", `no sound: ${error.message}`);
+      this.update("off", `no sound: ${error.message}`);
       return;
     }
     if (!this.wanted || this.running) return;
@@ -59,18 +59,18 @@ export class Sound extends EventTarget {
   }
 
   make() {
-    // On an iPhone the switch on the side would silence it otherwise.
+    // Without this an iPhone's mute switch would silence the stream.
     if (navigator.audioSession) navigator.audioSession.type = "playback";
     const Context = globalThis.AudioContext ?? globalThis.webkitAudioContext;
     this.context = new Context({ latencyHint: "balanced" });
     this.output = this.context.createGain();
     this.output.gain.value = this.volume;
     this.output.connect(this.context.destination);
-    // "interrupted" is iOS's: by a call, or another program. The next touch brings it back.
+    // "interrupted" is an iOS state, during a call or another program. The next touch resumes.
     this.context.onstatechange = () => {
       if (!this.wanted) return;
-      if (!this.allowed) this.tell("blocked");
-      else if (this.state === "blocked") this.tell("connecting");
+      if (!this.allowed) this.update("blocked");
+      else if (this.state === "blocked") this.update("connecting");
     };
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden && this.wanted && !this.allowed) this.context.resume().catch(() => {});
@@ -91,7 +91,7 @@ export class Sound extends EventTarget {
       this.mode = "scheduled";
       this.scheduled = new Scheduled(this.context, ring, this.output);
       this.ring = ring;
-      // Here the page's own thread makes the sound: when it is held up, so is the sound.
+      // In this mode the page's own thread produces the sound, so a stall interrupts it.
       let due = performance.now() + PUMP;
       setInterval(() => {
         const late = performance.now() - due;
@@ -103,14 +103,14 @@ export class Sound extends EventTarget {
     }
     this.shared = this.mode === "shared" ? shared : null;
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-    this.opus = await this.ask("opus");
-    this.worker.onmessage = ({ data }) => this.hear(data);
-    this.worker.onerror = (event) => this.tell("off", `no sound: ${event.message}`);
+    this.opus = await this.query("opus");
+    this.worker.onmessage = ({ data }) => this.onMessage(data);
+    this.worker.onerror = (event) => this.update("off", `no sound: ${event.message}`);
     setInterval(() => this.running && this.worker.postMessage({ output: this.latency }), LOOK);
   }
 
-  // What the worker knows of this browser.
-  ask(what) {
+  // Ask the worker about a feature of this browser.
+  query(what) {
     return new Promise((resolve, reject) => {
       this.worker.onmessage = ({ data }) => resolve(data[what]);
       this.worker.onerror = (event) => reject(new Error(event.message ?? "the worker is missing"));
@@ -126,7 +126,7 @@ export class Sound extends EventTarget {
       if (this.mode === "port") this.node.port.postMessage({ port: channel.port2 }, [channel.port2]);
       else this.read(channel.port2);
     }
-    // A browser asks for several quanta at a time, as many as its device wants.
+    // The browser requests several quanta at once, depending on the device.
     const burst = this.mode === "scheduled" ? 0 : this.context.baseLatency ?? 0;
     const start = {
       shared: this.shared, port, url: this.url, output: this.latency, burst, hold: this.hold,
@@ -134,8 +134,8 @@ export class Sound extends EventTarget {
     this.worker.postMessage({ start }, port === null ? [] : [port]);
   }
 
-  // The ring's writer speaks to this thread; a worker's messages come in time also in a page
-  // whose timers are slowed down because nobody looks.
+  // Receive the ring writer's messages in this thread. Unlike timers, a worker's messages are not
+  // throttled in a background page.
   read(port) {
     port.onmessage = ({ data }) => {
       this.ring.apply(data);
@@ -148,23 +148,23 @@ export class Sound extends EventTarget {
     return this.makeUrl(this.bus, this.opus ? this.format : "pcm16");
   }
 
-  // Seconds from the player to the ear, as far as the browser knows.
+  // Seconds from the player to the ear, as far as the browser knows them.
   get latency() {
     const { context } = this;
     const output = context.outputLatency || context.baseLatency || 0;
     return output + (this.mode === "scheduled" ? this.scheduled.ahead : 0);
   }
 
-  hear(data) {
+  onMessage(data) {
     if (!this.wanted) return;
-    if (data.said !== undefined) this.said = data.said;
+    if (data.notice !== undefined) this.notice = data.notice;
     if (data.reading !== undefined) this.reading = data.reading;
-    this.tell(this.allowed ? data.state ?? this.state : "blocked");
+    this.update(this.allowed ? data.state ?? this.state : "blocked");
   }
 
-  tell(state, said = this.said) {
+  update(state, notice = this.notice) {
     this.state = state;
-    this.said = said;
+    this.notice = notice;
     this.dispatchEvent(new Event("change"));
   }
 
@@ -179,10 +179,10 @@ export class Sound extends EventTarget {
         this.context.suspend();
       }, FADE);
     }
-    this.tell("off", "");
+    this.update("off", "");
   }
 
-  // Linear, 1 is as loud as it was mixed.
+  // Linear gain; 1 is the level of the mix.
   setVolume(volume) {
     this.volume = volume;
     if (this.context !== null) {
@@ -190,7 +190,7 @@ export class Sound extends EventTarget {
     }
   }
 
-  // Another bus or format: {bus, format}.
+  // Switch to another bus or format: {bus, format}.
   choose(choice) {
     Object.assign(this, choice);
     if (this.running) this.worker.postMessage({ url: this.url });

@@ -1,29 +1,29 @@
-// Whether another tab or window of this browser plays the same sound: then it is heard twice.
+// Detects other tabs of this browser that play the same stream, which would be heard twice.
 //
-// They say so to each other. Timers of a tab in the background are slowed down, messages are not:
-// so a tab that plays asks the others, and one that does not answer has gone.
+// Tabs exchange messages. The timers of a background tab are throttled, but messages are not: a
+// playing tab polls the others, and a tab that does not answer counts as closed.
 
 const NAME = "crowdstream.listen";
-const ASK_MS = 2000;
-const MAX_SILENT = 3; // questions without an answer, after which a tab counts as gone
+const POLL_MS = 2000;
+const MAX_SILENT = 3; // unanswered polls, after which a tab counts as closed
 
-// Events: "change", after `others`, the number of other tabs that play, has changed.
+// Events: "change", after `others`, the number of other playing tabs, has changed.
 export class Twice extends EventTarget {
-  constructor(Channel = globalThis.BroadcastChannel, every = ASK_MS) {
+  constructor(Channel = globalThis.BroadcastChannel, every = POLL_MS) {
     super();
     this.others = 0;
     this.playing = false;
-    this.stop = () => {}; // another tab wants this one to be silent
-    this._tabs = new Map(); // name of a tab that plays: questions it has not answered
+    this.stop = () => {}; // called when another tab asks this one to stop
+    this._tabs = new Map(); // unanswered polls by name of a playing tab
     this._name = `${Date.now()}-${Math.random()}`;
     if (Channel === undefined) return;
     this._channel = new Channel(NAME);
-    this._channel.onmessage = ({ data }) => this._hear(data);
-    setInterval(() => this._ask(), every);
+    this._channel.onmessage = ({ data }) => this._receive(data);
+    setInterval(() => this._poll(), every);
     addEventListener("pagehide", () => this.set(false));
   }
 
-  // This tab plays, or does not.
+  // Set whether this tab plays.
   set(playing) {
     if (playing === this.playing) return;
     this.playing = playing;
@@ -32,16 +32,16 @@ export class Twice extends EventTarget {
     this._count();
   }
 
-  // Have the others be silent.
+  // Stop the other tabs.
   silence() {
     this._send({ stop: true });
   }
 
-  _send(what) {
-    if (this._channel) this._channel.postMessage({ from: this._name, ...what });
+  _send(message) {
+    if (this._channel) this._channel.postMessage({ from: this._name, ...message });
   }
 
-  _ask() {
+  _poll() {
     if (!this.playing) return;
     for (const [name, missed] of this._tabs) {
       if (missed >= MAX_SILENT) this._tabs.delete(name);
@@ -51,7 +51,7 @@ export class Twice extends EventTarget {
     this._send({ ask: true });
   }
 
-  _hear({ from, plays, ask, stop }) {
+  _receive({ from, plays, ask, stop }) {
     if (plays === true) this._tabs.set(from, 0);
     if (plays === false) this._tabs.delete(from);
     if (ask && this.playing) this._send({ plays: true });

@@ -1,4 +1,4 @@
-// The worker: owns the connection, decodes, and fills the ring, however busy the page is.
+// The worker: keeps the connection, decodes, and fills the ring, even while the page is busy.
 
 import { Decoder, knowsOpus } from "./decode.js";
 import { Joiner } from "./joiner.js";
@@ -7,13 +7,13 @@ import { Stalls } from "./stall.js";
 import { FILL, GAPS, PLAYING, QUANTUM, RATE, Ring, SKIPS, SPEED, TARGET } from "./ring.js";
 
 const TICK = 200; // ms between two reports to the server and to the page
-const RETRY_LEAST = 300; // ms until a lost connection is tried again; doubled each time
+const RETRY_LEAST = 300; // ms before reconnecting; doubles after each failure
 const RETRY_MOST = 5000;
-const CLOCK = 500; // ms for which the server's clock is waited for before sound starts
-const DECODING = 15; // chunks of 20 ms that wait for the decoder: it does not keep up
-const SILENT = 4000; // ms without a chunk, after which a connection is given up
+const CLOCK = 500; // ms to wait for the server's clock before playback starts
+const DECODING = 15; // chunks of 20 ms in the decoder's queue: it cannot keep up
+const SILENT = 4000; // ms without a chunk, after which the connection is closed
 
-// The ring's writer: directly where memory is shared, else over a port.
+// The writing end of the ring: direct in shared memory, otherwise through a port.
 class Sink {
   constructor(shared, port) {
     this.ring = shared === null ? null : new Ring(shared);
@@ -64,7 +64,7 @@ class Connection {
     this.bytes = 0;
     this.have = null;
     this.stalls = new Stalls();
-    this.here = 0; // gaps that this computer has made, not the network
+    this.here = 0; // gaps caused by this computer and not by the network
     this.total = 0;
     this.reportedAt = this.tickedAt = performance.now();
     this.timer = setInterval(() => this.tick(), TICK);
@@ -80,7 +80,7 @@ class Connection {
     this.have = null;
     this.chunkAt = this.openedAt = performance.now();
     const decoder = new Decoder((head, samples) => this.sound(head, samples), (error) => {
-      postMessage({ said: `Opus could not be decoded: ${error.message}` });
+      postMessage({ notice: `Opus could not be decoded: ${error.message}` });
       socket.close();
     });
     this.decoder = decoder;
@@ -89,7 +89,7 @@ class Connection {
     socket.onopen = () => this.ping();
     socket.onmessage = (event) => {
       if (socket !== this.socket) return;
-      if (typeof event.data === "string") this.hear(JSON.parse(event.data));
+      if (typeof event.data === "string") this.onText(JSON.parse(event.data));
       else this.chunk(decoder.feed(event.data), event.data.byteLength);
     };
     socket.onclose = (event) => {
@@ -107,7 +107,7 @@ class Connection {
 
   lost(reason) {
     this.socket = null;
-    postMessage({ state: "connecting", said: reason });
+    postMessage({ state: "connecting", notice: reason });
     this.again = setTimeout(() => this.open(this.url), this.retry);
     this.retry = Math.min(2 * this.retry, RETRY_MOST);
   }
@@ -124,19 +124,19 @@ class Connection {
     this.joiner.put(head, samples);
     const now = performance.now() / 1000;
     this.latency.arrived(now, head.at + head.seconds, head.seconds);
-    // Nothing is played before there is a target, and there is none before the server's clock is
-    // known: what begins at the right place need not be moved there slowly.
+    // Playback needs a target, which waits for the server's clock: a stream that starts at the right
+    // position need not be moved there slowly.
     const known = this.latency.offset !== null || performance.now() - this.openedAt > CLOCK;
     if (known && this.sink.get(TARGET) === 0) this.aim(now);
   }
 
-  hear(message) {
+  onText(message) {
     if (message.hello !== undefined) {
       this.formats = message.hello.formats;
-      postMessage({ said: "" });
+      postMessage({ notice: "" });
     }
-    if (message.refused !== undefined) postMessage({ said: message.refused });
-    if (message.why !== undefined) postMessage({ said: message.why });
+    if (message.refused !== undefined) postMessage({ notice: message.refused });
+    if (message.why !== undefined) postMessage({ notice: message.why });
     if (message.pong !== undefined) {
       const [sent, server] = message.pong;
       this.latency.pong(sent, server, performance.now() / 1000);
@@ -159,13 +159,13 @@ class Connection {
   tick() {
     const now = performance.now();
     this.stalls.tick(now / 1000, (this.tickedAt + TICK) / 1000);
-    // What came while this thread was held up is still to be read.
+    // Chunks that arrived while this thread was stalled have not been read yet.
     if (now - this.tickedAt > TICK + SILENT / 4) this.chunkAt = Math.max(this.chunkAt, now - TICK);
     this.tickedAt = now;
     if (this.decoder.waiting > DECODING) this.stalls.add(now / 1000, this.decoder.waiting * 0.02);
     if (this.socket !== null && now - this.chunkAt > SILENT) {
       this.close();
-      this.lost("nothing comes any more");
+      this.lost("the stream has stopped");
       return;
     }
     const held = this.stalls.longest(now / 1000);
@@ -179,7 +179,7 @@ class Connection {
     this.report(now);
   }
 
-  // All gaps so far. One that follows a stall of this computer is its own.
+  // The number of gaps so far. A gap that follows a stall was caused by this computer.
   count(now) {
     const total = this.sink.get(GAPS) + this.sink.get(SKIPS) + this.joiner.jumps;
     if (total > this.total && this.stalls.longest(now / 1000) > 0) this.here += total - this.total;
@@ -194,7 +194,7 @@ class Connection {
     const playing = sink.get(PLAYING) === 1;
     const waiting = this.have === null ? "connecting" : "buffering";
     const passed = now - this.reportedAt;
-    const bits = passed > 0 ? 8 * this.bytes / passed : 0; // a millisecond: kbit a second
+    const bits = passed > 0 ? 8 * this.bytes / passed : 0; // bits per ms: kbit/s
     this.reportedAt = now;
     this.bytes = 0;
     postMessage({
@@ -213,7 +213,7 @@ class Connection {
     clearTimeout(this.again);
     clearInterval(this.timer);
     this.close();
-    // Whatever still waits is not played: the player fades out.
+    // Discard what the ring still holds: the player fades out.
     if (this.sink.rate) this.sink.begin(this.sink.rate);
   }
 }

@@ -1,4 +1,4 @@
-// The send buses and the master: their effects, and what goes where.
+// The send buses and the master: FX and routing.
 
 import { h } from "../controls/dom.js";
 import { knob } from "../controls/knob.js";
@@ -16,7 +16,7 @@ export function makeBuses(live) {
   const buses = [1, 2].map((bus) => busCard(live, bus));
   const main = h(
     "section", { class: "bus", "aria-labelledby": "bus-master" },
-    h("h3", { id: "bus-master" }, "Master effects"),
+    h("h3", { id: "bus-master" }, "Master FX"),
     chain(live, { base: "/mix", name: "Master effects", key: "mixer", pick: (mixer) => mixer.fx }),
   );
   return h("div", { class: "buses" }, ...buses, main);
@@ -39,7 +39,7 @@ function busCard(live, bus) {
     }
   });
   const before = [..."ABCD"].map((letter) => {
-    const one = toggle(letter, `Deck ${letter} to bus ${bus} before its level`, (on) =>
+    const one = toggle(letter, `Deck ${letter}: pre-fader send to bus ${bus}`, (on) =>
       live.order(`/deck/${letter}/send/pre`, bus, on ? 1 : 0), { class: `pre deck-${letter}` });
     live.on(`deck.${letter}`, (state) => one.set(Boolean(state.send_pre && state.send_pre[bus - 1])));
     return one;
@@ -52,7 +52,7 @@ function busCard(live, bus) {
       pick: (buses) => (buses.find((one) => one.bus === bus) || {}).fx,
     }),
     h("div", { class: "bus-ways" }, ...gains.map(({ dial }) => dial.root),
-      h("div", { class: "pre-group", role: "group", "aria-label": `Sends to bus ${bus} before the level` },
+      h("div", { class: "pre-group", role: "group", "aria-label": `Pre-fader sends to bus ${bus}` },
         h("span", { class: "knob-name" }, "PRE"), ...before)),
   );
 }

@@ -1,4 +1,4 @@
-// The clock: tempo, beat, tap, a ramp to another tempo, and the quantum of all decks.
+// The clock: tempo, beat, tap tempo, tempo ramps, and quantize for all decks.
 
 import { h, select, setAttribute, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
@@ -6,10 +6,10 @@ import { beatAt } from "../decks/grid.js";
 import { Leader } from "../decks/playing.js";
 import { argument } from "../table.js";
 
-const TAP_MS = 2500; // after a pause like this, tapping begins anew
+const TAP_MS = 2500; // a longer pause starts a new series of taps
 const MAX_TAPS = 16;
 const RAMPS = [[0, "now"], [4, "in 4 beats"], [16, "in 16 beats"], [32, "in 32 beats"], [64, "in 64 beats"]];
-const SAME = 0.05; // BPM: nearer than this to the clock a deck runs with it
+const SAME = 0.05; // BPM: a deck closer to the clock's tempo counts as running with it
 const QUANTA = [[0, "Q off"], [1, "Q beat"], [4, "Q 4"], [8, "Q 8"], [16, "Q 16"], [32, "Q 32"]];
 
 export function makeClock(live) {
@@ -20,11 +20,11 @@ export function makeClock(live) {
   const lamps = h("span", { class: "beat-lamps", "aria-hidden": "true" });
   const { low, high } = argument("/clock/tempo", "bpm");
   const wanted = h("input", {
-    type: "number", min: low, max: high, step: "0.1", "aria-label": "Tempo to go to, in BPM",
+    type: "number", min: low, max: high, step: "0.1", "aria-label": "Target tempo in BPM",
     class: "clock-input", inputmode: "decimal",
   });
-  const beats = select("How fast to get there", RAMPS, () => {});
-  const tap = button("TAP", "Tap the tempo", () => tapped(), { class: "tap", "data-action": "tap" });
+  const beats = select("Duration of the tempo change", RAMPS, () => {});
+  const tap = button("TAP", "Tap tempo", () => tapped(), { class: "tap", "data-action": "tap" });
   const go = h(
     "form", { class: "clock-form" }, wanted, beats,
     h("button", { type: "submit", class: "button" }, "Set"),
@@ -34,9 +34,9 @@ export function makeClock(live) {
     const value = Number(wanted.value);
     if (value >= low && value <= high) live.order("/clock/tempo", value, Number(beats.value));
   });
-  const quantize = select("Quantize of all decks", QUANTA,
+  const quantize = select("Quantize for all decks", QUANTA,
     (value) => live.order("/clock/quantize", Number(value)),
-    { title: "Where decks without a quantum of their own act" });
+    { title: "Quantize for decks without their own setting" });
   let taps = [];
   function tapped() {
     const now = performance.now();
@@ -56,13 +56,13 @@ export function makeClock(live) {
     if (document.activeElement !== wanted) wanted.value = Number(clock.target.toFixed(2));
     if (document.activeElement !== quantize) quantize.value = String(clock.quantize || 0);
   });
-  // What plays may have a tempo of its own: then that is shown, and whose it is.
+  // The leading deck may have its own tempo; the header then shows that tempo and the deck.
   const leader = new Leader(live);
   function leading() {
     const letter = leader.find();
     if (!letter) return null;
     const state = live.get(`deck.${letter}`);
-    const { frame, speed, playing } = live.heard("ABCD".indexOf(letter));
+    const { frame, speed, playing } = live.playhead("ABCD".indexOf(letter));
     if (!playing || state.sync) return { tempo: null };
     return { letter, tempo: state.bpm * Math.abs(speed), beat: beatAt(state.grid, frame / live.hello.rate) };
   }

@@ -1,4 +1,4 @@
-// The mixer: the decks' strips, the master, the crossfader.
+// The mixer: channel strips, master and crossfader.
 
 import { h, select, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
@@ -7,10 +7,10 @@ import { meter } from "../controls/meter.js";
 import { dbText, decibels, fader, linear, signed } from "../controls/values.js";
 import { argument } from "../table.js";
 
-const REDUCTION = 12; // dB of the limiter at the end of its bar
+const REDUCTION = 12; // dB of gain reduction at the end of the limiter's bar
 const FLOOR = -60;
 
-/** The mixer's element; `strips` is where the decks' strips go. */
+/** The mixer's element; `strips`: the container of the decks' channel strips. */
 export function makeMixer(live) {
   const strips = h("div", { class: "strips" });
   const element = h(
@@ -41,7 +41,7 @@ function master(live) {
   const bars = meter("Master meter", 1);
   const cueBar = meter("Cue meter", 1, { class: "meter thin" });
   const reduction = h("i");
-  const limiter = h("div", { class: "limiter", title: "What the limiter takes away" }, reduction);
+  const limiter = h("div", { class: "limiter", title: "Limiter gain reduction" }, reduction);
   const peak = h("span", { class: "reading" });
   const loudness = h("span", { class: "reading" });
   const taken = h("span", { class: "reading" });
@@ -84,7 +84,7 @@ function crossfader(live) {
     (word) => live.order("/mix/crossfader/curve", word), { class: "curve" });
   const sides = ["left", "right"].map(() => h("span", { class: "side-decks", "aria-hidden": "true" }));
   const end = (way, face) => {
-    return button(face, `Crossfader all ${way}`, () =>
+    return button(face, `Crossfader fully ${way}`, () =>
       live.order("/mix/crossfader", way === "left" ? 0 : 1, 0.05), { class: "quiet xf-end" });
   };
   live.on("mixer", (mixer) => {

@@ -1,8 +1,8 @@
-// Recording: one button, and what has come of it.
+// The record button and its notifications.
 
 import { h, setAttribute, setText } from "../controls/dom.js";
 import { toggle } from "../controls/button.js";
-import { say } from "../controls/say.js";
+import { announce } from "../controls/say.js";
 import { timeText } from "../controls/values.js";
 
 export function makeRecorder(live) {
@@ -14,20 +14,20 @@ export function makeRecorder(live) {
   function start() {
     const path = `${stamp(new Date())}.wav`;
     live.do("/record/start", path).then(
-      () => say(`Recording to ${path}`),
-      (error) => say(error.message, "bad"),
+      () => announce(`Recording to ${path}`),
+      (error) => announce(error.message, "bad"),
     );
   }
   function stop() {
     live.order("/record/stop").then((answers) => {
-      if (answers) say("The recording is finished");
+      if (answers) announce("Recording finished");
     });
   }
   live.on("recording", (recording) => {
     const on = recording.files.length > 0;
     control.set(on);
     setAttribute(control, "title", on ? `Recording ${recording.files.join(", ")}` : "Record the master");
-    if (recording.lost) say(`The recording has lost ${recording.lost} frames: the disk is too slow`, "bad");
+    if (recording.lost) announce(`Recording: ${recording.lost} frames lost, the disk is too slow`, "bad");
     draw();
   });
   live.onNow(draw);
@@ -39,7 +39,7 @@ export function makeRecorder(live) {
   return control;
 }
 
-// A name that sorts by time: crowdstream-2026-11-21-190512.
+// A file name that sorts by time: crowdstream-2026-11-21-190512.
 function stamp(date) {
   const two = (number) => String(number).padStart(2, "0");
   const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");

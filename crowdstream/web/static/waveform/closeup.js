@@ -1,14 +1,14 @@
-// The close-up: it scrolls under a playhead that stays, each stem in a lane of its own.
+// The close-up view: scrolls under a fixed playhead, with one lane per stem.
 
 import { CUES, css } from "./colours.js";
 import { lines, usable } from "./grid.js";
 import { Strips } from "./strips.js";
 
-const GAP = 2; // css pixels between lanes
-const HEAD = 14; // css pixels above them, for flags and bar numbers
-const MUTED = 0.18; // how strongly a stem is drawn that is not heard
-const MIN_LINES = 5; // css pixels between two beat lines
-const NAMED_LANE = 15; // css pixels of a lane from which its stem is named
+const GAP = 2; // CSS pixels between lanes
+const HEAD = 14; // CSS pixels above them, for flags and bar numbers
+const MUTED = 0.18; // opacity of an inaudible stem
+const MIN_LINES = 5; // CSS pixels between two beat lines
+const NAMED_LANE = 15; // minimum height of a lane with a name, in CSS pixels
 
 export class CloseUp {
   constructor(canvas, peaks) {
@@ -17,7 +17,7 @@ export class CloseUp {
     this.strips = new Strips(peaks);
   }
 
-  /** Draw it. Returns whether it is complete: if not, draw again with the next frame. */
+  /** Draw a frame. Returns false if it is incomplete: draw again with the next frame. */
   draw(view) {
     const { canvas } = this;
     const { ratio, colours, deck } = view;
@@ -44,7 +44,7 @@ export class CloseUp {
     return complete;
   }
 
-  _lanes({ height, head, ratio }, { deck, heard }) {
+  _lanes({ height, head, ratio }, { deck, audible }) {
     const count = Math.max(1, deck.stems.length);
     const gap = Math.round(GAP * ratio);
     const space = height - head - gap * count;
@@ -52,7 +52,7 @@ export class CloseUp {
     return deck.stems.map((_, stem) => ({
       top: head + stem * (lane + gap),
       height: lane,
-      alpha: heard[stem] ? 1 : MUTED,
+      alpha: audible[stem] ? 1 : MUTED,
     }));
   }
 
@@ -65,7 +65,7 @@ export class CloseUp {
     });
   }
 
-  // Before the beginning and after the end there is nothing.
+  // Shade the area before the beginning and after the end of the track.
   _outside({ context, width, height, at }, { deck, colours }) {
     context.fillStyle = css(colours.line, 0.1);
     const begin = at(0);
@@ -153,7 +153,7 @@ export class CloseUp {
   }
 }
 
-/** A mark every so many seconds, where there is no beat grid. */
+/** Time marks at a regular interval, for tracks without a beat grid. */
 export function ticks(from, to, least) {
   const step = [1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600].find((one) => one >= least) || 3600;
   const found = [];
@@ -163,7 +163,7 @@ export function ticks(from, to, least) {
   return found;
 }
 
-/** Seconds as people read them. */
+/** Seconds as h:mm:ss or m:ss. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const two = (number) => String(number).padStart(2, "0");
@@ -171,7 +171,7 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-/** A numbered flag of a hot cue, on a line that goes all the way down. */
+/** The numbered flag of a hot cue, on a vertical line over the full height. */
 export function flag(context, { x, ratio, height, head, number, colour }) {
   const size = Math.max(head, 11 * ratio);
   context.fillStyle = css(colour, 0.85);

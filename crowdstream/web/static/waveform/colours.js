@@ -1,8 +1,8 @@
-// Colours of a waveform, from the page's variables where it has them: --stem-1 to --stem-8, ...
+// Colours of a waveform, from the page's CSS variables if they exist: --stem-1 to --stem-8, ...
 
 const STEMS = ["#45b8ff", "#ffab40", "#5fe08a", "#ff6ba9", "#b591ff", "#38ddd0", "#ffe163", "#ff8562"];
 
-/** Red, green and blue, 0 to 255, of any colour that CSS knows. */
+/** Red, green and blue, 0 to 255, of any CSS colour. */
 export function parse(text) {
   const context = parse.context ||= document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   context.clearRect(0, 0, 1, 1);
@@ -13,19 +13,19 @@ export function parse(text) {
 }
 
 const mixed = (from, to, share) => from.map((value, i) => Math.round(value + (to[i] - value) * share));
-// As image data has it where numbers begin with their last byte, which is everywhere.
+// The order of image data on little-endian machines, which are all that browsers run on.
 const packed = ([red, green, blue]) => (blue << 16) | (green << 8) | red;
 
-/** "rgba(...)" of red, green and blue. */
+/** "rgba(...)" from red, green and blue. */
 export const css = ([red, green, blue], alpha = 1) => `rgba(${red}, ${green}, ${blue}, ${alpha})`;
 
-/** The colours of the waveform of so many stems as they are now. */
+/** The current colours of a waveform with `count` stems. */
 export function palette(element, count) {
   const style = getComputedStyle(element);
   const read = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
   const stems = Array.from({ length: count }, (_, stem) => {
     const base = parse(read(`--stem-${(stem % 8) + 1}`, STEMS[stem % 8]));
-    // Low deep and full, high pale: told apart by brightness, also by who does not see hues.
+    // Low is dark and saturated, high is pale: brightness separates them without hue, too.
     const low = mixed(base, [0, 0, 24], 0.5);
     const high = mixed(base, [255, 255, 255], 0.72);
     return { base, bands: [packed(low), packed(base), packed(high)] };

@@ -1,8 +1,8 @@
-// From buckets to columns of pixels: the largest peak, the mean of each band, what is known of it.
+// From buckets to pixel columns: the largest peak, the mean of each band, and how exact it is.
 
 import { EXACT, MISSING, ROUGH } from "./peaks.js";
 
-const STEP_DB = 0.375; // of a band's byte
+const STEP_DB = 0.375; // per step of a band's byte
 const ENERGY = Float32Array.from({ length: 256 }, (_, byte) =>
   byte ? 10 ** (((byte - 255) * STEP_DB) / 10) : 0,
 );
@@ -10,13 +10,13 @@ const ENERGY = Float32Array.from({ length: 256 }, (_, byte) =>
 export class Columns {
   constructor(count) {
     this.peak = new Float32Array(count); // 0 to 255
-    this.low = new Float32Array(count); // mean squares, 1 for a sine at full scale
+    this.low = new Float32Array(count); // mean squares, 1 for a full-scale sine
     this.mid = new Float32Array(count);
     this.high = new Float32Array(count);
     this.known = new Uint8Array(count);
   }
 
-  /** `count` columns, the first at `begin` s, each `width` s long, of a stem. */
+  /** Read `count` columns of a stem, the first at `begin` s, each `width` s wide. */
   read(peaks, stem, begin, width, count) {
     this.peak.fill(0);
     this.known.fill(MISSING);
@@ -25,7 +25,7 @@ export class Columns {
     const levels = peaks.stems[stem].levels.length;
     const left = this._readLevel(peaks, stem, wanted, begin, width, count, true);
     if (!left) return;
-    // What is not known as finely may be known roughly.
+    // Fill the rest from coarser levels.
     const { rough } = peaks.stems[stem];
     const from = rough >= 0 ? Math.max(rough, wanted + 1) : wanted + 1;
     for (let level = from; level < levels; level += 1) {
@@ -33,7 +33,7 @@ export class Columns {
     }
   }
 
-  // Fills the columns that are still missing; returns how many are left.
+  // Fills the missing columns; returns how many are still missing.
   _readLevel(peaks, stem, level, begin, width, count, first) {
     const density = peaks.density(stem, level);
     const total = peaks.stems[stem].levels[level];
@@ -46,7 +46,7 @@ export class Columns {
       if (!first && this.known[column] !== MISSING) continue;
       const from = (begin + column * width) * density;
       if (from < 0 || from >= total) {
-        this.known[column] = EXACT; // before the beginning and after the end there is silence
+        this.known[column] = EXACT; // silence before the beginning and after the end
         this.low[column] = this.mid[column] = this.high[column] = 0;
         continue;
       }
@@ -85,7 +85,7 @@ export class Columns {
     return left;
   }
 
-  // Where a bucket is wider than a column, peaks run straight from one's middle to the next's.
+  // If a bucket is wider than a column, interpolate linearly between the middles of buckets.
   _between(tile, from, start, peak) {
     const at = from - start - 0.5;
     const low = Math.floor(at);

@@ -1,14 +1,13 @@
-// What fingers, mouse and keys do on a waveform: click to seek, drag to select and loop, wheel or
-// two fingers to zoom.
+// Gestures on a waveform: click to seek, drag to select a loop, wheel or pinch to zoom, and keys.
 
 import { beatAt, secondsAt, usable } from "./grid.js";
 
-const DRAG = 6; // css pixels from which a click is a drag
-const MIN_LOOP_SECONDS = 0.02; // s of a loop
-const WHEEL = 0.0018; // of zoom per wheel pixel
-const LINE = 16; // wheel pixels of a line
+const DRAG = 6; // CSS pixels from which a click becomes a drag
+const MIN_LOOP_SECONDS = 0.02; // shortest loop
+const WHEEL = 0.0018; // zoom per wheel pixel
+const LINE = 16; // wheel pixels per line
 
-/** Listens on a canvas. `place(x)`: seconds under a css pixel; `act`: what is to be done. */
+/** Listens on a canvas. `place(x)`: seconds at a CSS pixel; `act`: the actions. */
 export class Pointers {
   constructor(canvas, place, act) {
     this._canvas = canvas;
@@ -25,17 +24,17 @@ export class Pointers {
     on("wheel", this._wheel, { passive: false });
   }
 
-  /** Whether something is being dragged. */
+  /** Whether a drag is in progress. */
   get busy() {
     return this._drag !== null;
   }
 
-  /** The place under a pointer that stays may move on: what is selected goes along. */
+  /** The track may scroll under a pointer that does not move: update the selection. */
   update() {
     if (this._drag && this._drag.far) this._select();
   }
 
-  /** Forget what was begun. */
+  /** Cancel the gesture in progress. */
   cancel() {
     this._drag = null;
     this._act.select(null);
@@ -114,7 +113,7 @@ export class Pointers {
   }
 }
 
-/** Two places moved to the nearest beats that a quantum (beats) allows. */
+/** Two positions moved to the nearest multiples of a quantum (beats). */
 export function snapped([from, to], grid, quantum) {
   if (!(quantum > 0) || !usable(grid)) return [Math.max(0, from), to];
   const first = Math.round(beatAt(grid, from) / quantum) * quantum;
@@ -122,7 +121,7 @@ export function snapped([from, to], grid, quantum) {
   return [Math.max(0, secondsAt(grid, first)), secondsAt(grid, last)];
 }
 
-/** Listens for keys on the slider; `act` as for pointers, and `jump(beats)`, `toggleLoop()`. */
+/** Handles keys on the slider; `act` as for pointers, and `jump(beats)`, `toggleLoop()`. */
 export function listenForKeys(element, act, bar) {
   const keys = {
     ArrowLeft: (event) => act.jump(event.shiftKey ? -bar() : -1),

@@ -1,12 +1,12 @@
-// A beat grid as the picture has it: pairs of beat and second, straight between and beyond them.
+// A beat grid in the picture's format: pairs of beat and second, linear between and beyond them.
 
-/** The beat at a place (s). */
+/** The beat at a position (s). */
 export const beatAt = (grid, seconds) => along(seconds, grid.seconds, grid.beats);
 
-/** The place (s) of a beat. */
+/** The position (s) of a beat. */
 export const secondsAt = (grid, beat) => along(beat, grid.beats, grid.seconds);
 
-/** Whether a deck's grid says anything. */
+/** Whether the grid has at least two points. */
 export const usable = (grid) => Boolean(grid && grid.beats && grid.beats.length > 1);
 
 function along(value, from, to) {
@@ -22,8 +22,8 @@ function along(value, from, to) {
 }
 
 /**
- * Beats between two places that have room: [{seconds, beat, strong}], every one, every bar, or
- * every 4, 16, 64 bars. `least`: seconds between two that can still be told apart.
+ * Grid lines between two positions: [{seconds, beat, strong}], one per beat, per bar, or per 4, 16
+ * or 64 bars. `least`: the minimum distance between two lines in seconds.
  */
 export function lines(grid, from, to, least, meter) {
   if (!usable(grid) || to <= from) return [];

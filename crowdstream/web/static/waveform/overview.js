@@ -1,4 +1,4 @@
-// The overview: the whole track, its stems stacked in their colours.
+// The overview: the whole track, with its stems stacked in their colours.
 
 import { flag, ticks } from "./closeup.js";
 import { CUES, css } from "./colours.js";
@@ -6,9 +6,9 @@ import { Columns } from "./columns.js";
 import { lines, usable } from "./grid.js";
 import { EXACT } from "./peaks.js";
 
-const MIN_LINES = 9; // css pixels between two lines of the grid
-const PLAYED = 0.42; // how strongly is drawn what has been played
-const MIN_TOP = 0.35; // of full scale: what is softer than that is not drawn as if it were loud
+const MIN_LINES = 9; // CSS pixels between two grid lines
+const PLAYED = 0.42; // opacity of the part before the playhead
+const MIN_TOP = 0.35; // of full scale: quiet tracks are not scaled up beyond this
 
 export class Overview {
   constructor(canvas, peaks) {
@@ -21,12 +21,12 @@ export class Overview {
     peaks.addEventListener("tile", () => this.refresh());
   }
 
-  /** More is known than was, or it is to look different. */
+  /** Repaint with the next frame: new data, or another look. */
   refresh() {
     this._dirty = true;
   }
 
-  /** Draw it. */
+  /** Draw a frame. */
   draw(view) {
     const { canvas } = this;
     const { ratio, colours, deck } = view;
@@ -36,7 +36,7 @@ export class Overview {
     context.fillStyle = css(colours.ground);
     context.fillRect(0, 0, width, height);
     if (!deck || !deck.number || !(deck.length > 0)) return;
-    const like = `${width} ${height} ${deck.number} ${view.heard.join()}`;
+    const like = `${width} ${height} ${deck.number} ${view.audible.join()}`;
     if (this._dirty || like !== this._painted) this._paint(view, width, height);
     this._dirty = false;
     this._painted = like;
@@ -68,8 +68,8 @@ export class Overview {
     context.fillRect(Math.round(played - ratio / 2), 0, Math.max(2, Math.round(1.5 * ratio)), height);
   }
 
-  // Each column as high as all stems together, divided as their energies are.
-  _paint({ deck, colours, heard, ratio }, width, height) {
+  // Each column is as high as all stems together, divided by their energies.
+  _paint({ deck, colours, audible, ratio }, width, height) {
     const picture = this._picture;
     picture.width = width;
     picture.height = height;
@@ -83,7 +83,7 @@ export class Overview {
     for (let x = 0; x < width; x += 1) {
       let sum = 0;
       for (let stem = 0; stem < count; stem += 1) {
-        if (heard[stem]) sum += (stems[stem].peak[x] / 255) ** 2;
+        if (audible[stem]) sum += (stems[stem].peak[x] / 255) ** 2;
       }
       together[x] = Math.sqrt(sum);
       if (together[x] > top) top = together[x];
@@ -94,7 +94,7 @@ export class Overview {
       const tall = Math.max(1, space * (together[x] / top) ** 0.9);
       let y = height;
       for (let stem = count - 1; stem >= 0; stem -= 1) {
-        if (!heard[stem] || !stems[stem].peak[x]) continue;
+        if (!audible[stem] || !stems[stem].peak[x]) continue;
         const share = (stems[stem].peak[x] / 255 / together[x]) ** 2;
         const part = tall * share;
         const rough = stems[stem].known[x] !== EXACT;
@@ -110,7 +110,7 @@ export class Overview {
   _grid(at, { deck, colours, ratio, meter }, height) {
     const context = this._context;
     const least = (MIN_LINES * ratio * deck.length) / this.canvas.width;
-    // The first step that is drawn is a bar: single beats would be a grey veil.
+    // The finest grid has one line per bar: single beats would look like a grey veil.
     const found = usable(deck.grid)
       ? lines(deck.grid, 0, deck.length, Math.max(least, 1.01 * beatLength(deck.grid)), meter)
       : ticks(0, deck.length, 6 * least);
@@ -132,7 +132,7 @@ export class Overview {
     }
   }
 
-  // What the close-up shows.
+  // The range that the close-up shows.
   _window(at, { position, span, colours, ratio }, width, height) {
     const begin = Math.max(0, at(position - span / 2));
     const end = Math.min(width, at(position + span / 2));

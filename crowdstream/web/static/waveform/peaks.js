@@ -1,12 +1,12 @@
-// The peaks of a deck's stems: tiles are fetched when they are looked at, and again while more of
-// them is known each time. See docs/development/waveforms.md for what a tile holds.
+// The peaks of a deck's stems: tiles are fetched when they become visible, and again as more of
+// them is known. For the format of a tile, see docs/development/waveforms.md.
 
-const MAX_TILES = 320; // kept, 16 KB each at most
-const AT_ONCE = 4; // requests of a deck under way
-const AGAIN_MS = 120; // until a tile that was not complete is fetched again
-const RETRY_MS = 100; // until what there is of a track is asked for again; doubles up to
+const MAX_TILES = 320; // kept, up to 16 KB each
+const AT_ONCE = 4; // concurrent requests per deck
+const AGAIN_MS = 120; // until an incomplete tile is fetched again
+const RETRY_MS = 100; // until a track's summary is requested again; doubles up to
 const LAST_RETRY_MS = 6400;
-const ASKED_MS = 400; // after which nobody looks at it any more
+const ASKED_MS = 400; // after which a tile that was not drawn again is no longer needed
 
 export const MISSING = 0;
 export const ROUGH = 1;
@@ -22,40 +22,40 @@ export class Peaks extends EventTarget {
     this.stems = [];
     this.tileSize = 4096;
     this._tiles = new Map();
-    this._asked = new Map();
-    this._heard = new Set(); // stems that were told of since all of them were asked for
+    this._requests = new Map();
+    this._reported = new Set(); // stems with a "wave" event since the latest request of the summary
     this._busy = 0;
     this._timer = 0;
     this._retry = 0;
     this._off = live.on(`deck.${letter}`, (deck) => this._look(deck));
-    this._hear = ({ detail }) => this._learn(detail);
+    this._onWave = ({ detail }) => this._update(detail);
     this._again = () => this._fetchAbout();
-    live.events.addEventListener("wave", this._hear);
-    live.events.addEventListener("hello", this._again); // the server may be another one
+    live.events.addEventListener("wave", this._onWave);
+    live.events.addEventListener("hello", this._again); // the server may have restarted
   }
 
   close() {
     this._off();
-    this._live.events.removeEventListener("wave", this._hear);
+    this._live.events.removeEventListener("wave", this._onWave);
     this._live.events.removeEventListener("hello", this._again);
     clearTimeout(this._timer);
     clearTimeout(this._retry);
     this.number = 0;
   }
 
-  /** Which part of all stems is exact, 0 to 1. */
+  /** The exact part of all stems, 0 to 1. */
   get ready() {
     if (!this.stems.length) return 0;
     return this.stems.reduce((sum, stem) => sum + (stem.failed ? 1 : stem.ready), 0) / this.stems.length;
   }
 
-  /** Buckets per second of a level of a stem; 0 while nothing is known of it. */
+  /** Buckets per second of a stem's level; 0 if unknown. */
   density(stem, level) {
     const about = this.stems[stem];
     return about && about.bucket ? about.rate / about.bucket / 4 ** level : 0;
   }
 
-  /** The coarsest level of at least so many buckets per second; -1 while nothing is known. */
+  /** The coarsest level with at least `density` buckets per second; -1 if unknown. */
   level(stem, density) {
     const about = this.stems[stem];
     if (!about || !about.bucket) return -1;
@@ -64,7 +64,7 @@ export class Peaks extends EventTarget {
     return level;
   }
 
-  /** A tile, as far as it is there: {count, data, known, exact}; it is fetched if need be. */
+  /** A tile as far as it is known: {count, data, known, exact}; fetched if necessary. */
   tile(stem, level, index) {
     const about = this.stems[stem];
     if (!about || !about.bucket || level < 0 || level >= about.levels.length) return null;
@@ -72,12 +72,12 @@ export class Peaks extends EventTarget {
     const key = `${stem}/${level}/${index}`;
     const tile = this._tiles.get(key);
     if (tile) {
-      this._tiles.delete(key); // the one that was looked at last goes last
+      this._tiles.delete(key); // keep the map in order of use
       this._tiles.set(key, tile);
     }
     const stale = tile && !tile.exact && (tile.ready !== about.ready || tile.rough !== about.rough);
     const early = !tile && about.ready <= 0 && (about.rough < 0 || about.rough > level);
-    if ((!tile || stale) && !early) this._ask(key, stem, level, index);
+    if ((!tile || stale) && !early) this._request(key, stem, level, index);
     return tile && tile.data ? tile : null;
   }
 
@@ -87,9 +87,9 @@ export class Peaks extends EventTarget {
     this.number = number;
     this.stems = [];
     this._tiles.clear();
-    this._asked.clear();
-    this._heard.clear();
-    this._tell();
+    this._requests.clear();
+    this._reported.clear();
+    this._notify();
     this._fetchAbout();
   }
 
@@ -97,7 +97,7 @@ export class Peaks extends EventTarget {
     const { number } = this;
     if (!number) return;
     clearTimeout(this._retry);
-    this._heard.clear();
+    this._reported.clear();
     try {
       const answer = await fetch(`${this._base}/waves/${number}`);
       if (!answer.ok) throw new Error(String(answer.status));
@@ -105,26 +105,26 @@ export class Peaks extends EventTarget {
       if (number !== this.number) return;
       this.tileSize = about.tile;
       about.stems.forEach((stem, index) => {
-        // What was told meanwhile may be newer, and what is newer still will be told.
-        if (!this._heard.has(index)) this._take(index, stem);
+        // A "wave" event during the request may be newer than the response.
+        if (!this._reported.has(index)) this._set(index, stem);
       });
-      this._tell();
+      this._notify();
     } catch {
-      // It may not be known there yet, or the connection is away.
+      // The server may not know the track yet, or the connection is down.
       if (number === this.number && wait <= LAST_RETRY_MS) {
         this._retry = setTimeout(() => this._fetchAbout(2 * wait), wait);
       }
     }
   }
 
-  _learn(wave) {
+  _update(wave) {
     if (wave.number !== this.number || wave.deck !== this._letter) return;
-    this._heard.add(wave.stem);
-    this._take(wave.stem, wave);
-    this._tell();
+    this._reported.add(wave.stem);
+    this._set(wave.stem, wave);
+    this._notify();
   }
 
-  _take(index, about) {
+  _set(index, about) {
     const before = this.stems[index];
     this.stems[index] = about;
     for (let stem = 0; stem < index; stem += 1) this.stems[stem] ||= UNKNOWN;
@@ -135,26 +135,26 @@ export class Peaks extends EventTarget {
     }
   }
 
-  _ask(key, stem, level, index) {
+  _request(key, stem, level, index) {
     const now = performance.now();
-    const asked = this._asked.get(key);
-    if (asked) asked.at = now;
-    else this._asked.set(key, { key, stem, level, index, at: now, since: 0, busy: false });
+    const request = this._requests.get(key);
+    if (request) request.at = now;
+    else this._requests.set(key, { key, stem, level, index, at: now, since: 0, busy: false });
     this._pump();
   }
 
   _pump() {
     const now = performance.now();
     let wait = 0;
-    // The newest first: that is where somebody looks now.
-    for (const asked of [...this._asked.values()].reverse()) {
+    // The newest first: that is what the user is looking at.
+    for (const request of [...this._requests.values()].reverse()) {
       if (this._busy >= AT_ONCE) return;
-      if (asked.busy) continue;
-      const tile = this._tiles.get(asked.key);
+      if (request.busy) continue;
+      const tile = this._tiles.get(request.key);
       const due = tile ? tile.at + AGAIN_MS : 0;
-      if (now > asked.at + ASKED_MS) this._asked.delete(asked.key);
+      if (now > request.at + ASKED_MS) this._requests.delete(request.key);
       else if (due > now) wait = Math.max(wait, due - now);
-      else this._fetch(asked);
+      else this._fetch(request);
     }
     if (wait && !this._timer) {
       this._timer = setTimeout(() => {
@@ -164,11 +164,11 @@ export class Peaks extends EventTarget {
     }
   }
 
-  async _fetch(asked) {
-    const { key, stem, level, index } = asked;
+  async _fetch(request) {
+    const { key, stem, level, index } = request;
     const { number } = this;
     const about = this.stems[stem];
-    asked.busy = true;
+    request.busy = true;
     this._busy += 1;
     const tile = { at: performance.now(), ready: about.ready, rough: about.rough, exact: false };
     try {
@@ -176,32 +176,32 @@ export class Peaks extends EventTarget {
       const answer = await fetch(url);
       if (answer.ok) Object.assign(tile, decode(await answer.arrayBuffer()));
     } catch {
-      // The connection is away: asked again when it is looked at again.
+      // The connection is down: the tile is requested again when it is drawn again.
     }
     this._busy -= 1;
     if (number === this.number && this.stems[stem]?.key === about.key) {
-      this._asked.delete(key);
+      this._requests.delete(key);
       const before = this._tiles.get(key);
       if (!tile.data && before?.data) {
-        // Not answered: what was known is still good to draw.
+        // No response: keep the known data.
         const { count, data, known } = before;
         Object.assign(tile, { count, data, known });
       }
       this._tiles.set(key, tile);
       while (this._tiles.size > MAX_TILES) this._tiles.delete(this._tiles.keys().next().value);
-      if (tile.data) this.dispatchEvent(new CustomEvent("tile", { detail: asked }));
+      if (tile.data) this.dispatchEvent(new CustomEvent("tile", { detail: request }));
     }
     this._pump();
   }
 
-  _tell() {
+  _notify() {
     this.dispatchEvent(new CustomEvent("about"));
   }
 }
 
 const UNKNOWN = { key: "", rough: -1, ready: 0, failed: "", rate: 0, frames: 0, bucket: 0, levels: [] };
 
-/** A tile's bytes: {count, data: four bytes a bucket, known: one byte a bucket, exact}. */
+/** Decode a tile: {count, data: four bytes per bucket, known: one byte per bucket, exact}. */
 export function decode(buffer) {
   const view = new DataView(buffer);
   const count = view.getUint32(0, true);

@@ -1,14 +1,14 @@
-// The close-up's picture in strips: each is painted once, into a canvas of its own, and then only
-// moved. Stems lie above each other in lanes.
+// The close-up's image as a row of strips: each is painted once into its own canvas, and then only
+// moved. The lanes of the stems are stacked in it.
 
 import { Columns } from "./columns.js";
 import { EXACT, MISSING, ROUGH } from "./peaks.js";
 
 const WIDTH = 256; // device pixels of a strip
-const MAX_STRIPS = 96; // strips that are kept
-const PAINT_MS = 6; // of a frame, for painting; the rest of the strips comes with the next frames
-const WEIGHTS = [1, 2.5, 7]; // of low, mid and high: music has less energy the higher it is
-const CORE = 0.8; // of its height, for what is high: around it the stem's own colour stays
+const MAX_STRIPS = 96; // kept
+const PAINT_MS = 6; // per frame, for painting; remaining strips follow in the next frames
+const WEIGHTS = [1, 2.5, 7]; // of low, mid and high: music has less energy at higher frequencies
+const CORE = 0.8; // of the height, for the high band: the stem's own colour remains around it
 const ROUGH_ALPHA = 0.5;
 const SHOWN = Float32Array.from({ length: 256 }, (_, peak) => (peak / 255) ** 0.8);
 
@@ -16,27 +16,27 @@ export class Strips {
   constructor(peaks) {
     this._peaks = peaks;
     this._strips = new Map();
-    this._old = []; // of another zoom: shown until there are new ones
+    this._old = []; // of the previous zoom: shown until new ones are painted
     this._scale = 0;
     this._columns = new Columns(WIDTH);
     peaks.addEventListener("tile", ({ detail }) => this._soil(detail));
   }
 
-  /** Everything has to be painted anew: another size, other colours. */
+  /** Repaint everything: another size, or other colours. */
   clear() {
     this._strips.clear();
     this._old = [];
   }
 
-  /** More is known than was: strips that are not complete are looked at again. */
+  /** More data is known: repaint incomplete strips. */
   refresh() {
     for (const strip of this._strips.values()) if (!strip.exact) strip.dirty = true;
   }
 
   /**
-   * Draw what lies between two places onto a context. `scale`: device pixels per second; `left`:
-   * pixel of the whole track, from its beginning, at the context's left edge; `lanes`: [{top, height,
-   * alpha}]. Returns whether all strips were painted; if not, draw again with the next frame.
+   * Draw a range onto a context. `scale`: device pixels per second; `left`: pixel from the beginning
+   * of the track at the context's left edge; `lanes`: [{top, height, alpha}]. Returns whether all
+   * strips were painted; if not, draw again with the next frame.
    */
   draw(context, { scale, left, width, height, lanes, colours }) {
     if (scale !== this._scale) {
@@ -71,7 +71,7 @@ export class Strips {
     context.globalAlpha = 1;
   }
 
-  // The part of old strips, of another zoom, that lies where a new one will.
+  // Draw the part of old strips, from another zoom, at the position of a new strip.
   _layOld(context, index, left, height, lanes) {
     const begin = (index * WIDTH) / this._scale;
     const end = ((index + 1) * WIDTH) / this._scale;
@@ -125,7 +125,7 @@ export class Strips {
   }
 }
 
-// Around the lane's middle: the peak gives the height, the bands' shares those of three layers.
+// Paint a lane around its middle: the peak sets the height, the bands those of three layers.
 function paintLane(pixels, columns, { top, height }, colours) {
   const half = (height - 1) / 2;
   const middle = top + half;
@@ -147,7 +147,7 @@ function paintLane(pixels, columns, { top, height }, colours) {
     for (let y = first; y <= last; y += 1) {
       const away = Math.abs(y - middle);
       const layer = away <= CORE * to[2] ? 2 : away <= Math.max(to[1], to[2]) ? 1 : 0;
-      // The outermost pixel is as strong as the part of it that is covered.
+      // Antialiasing: the outermost pixel's opacity is its covered part.
       const covered = Math.min(1, Math.max(0, whole - away + 0.5));
       const opaque = Math.round(255 * covered * alpha);
       if (opaque) pixels[y * WIDTH + column] = ((opaque << 24) | colours[layer]) >>> 0;

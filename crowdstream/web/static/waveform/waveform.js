@@ -1,4 +1,4 @@
-// A deck's waveform: close-up and overview, with what lies on them and what can be done there.
+// A deck's waveform: close-up and overview with their markers and gestures.
 
 import { CloseUp, clock } from "./closeup.js";
 import { palette } from "./colours.js";
@@ -7,14 +7,14 @@ import { beatAt, secondsAt, usable } from "./grid.js";
 import { Overview } from "./overview.js";
 import { Peaks } from "./peaks.js";
 
-const SPAN = 8; // s that the close-up shows at first
+const SPAN = 8; // s: initial range of the close-up
 const MIN_SPAN = 0.25; // s
-const MAX_RATIO = 2; // device pixels of a css pixel that are drawn
-const TOLD_MS = 1000; // between two times that a screen reader can hear of the position
-const PENDING_MS = 1500; // that a selection stays after it was ordered as a loop
+const MAX_RATIO = 2; // device pixels drawn per CSS pixel
+const DESCRIBE_MS = 1000; // between two updates of the position for screen readers
+const PENDING_MS = 1500; // for which a selection stays visible after its loop was ordered
 const LOOP_BEATS = 4;
-const PHRASE_BARS = 8; // as the server has it
-const BEAT_SECONDS = 1; // what stands for a beat without a grid
+const PHRASE_BARS = 8; // the same as in the server
+const BEAT_SECONDS = 1; // length of a jump by a beat without a grid
 
 export class Waveform {
   /** `deck`: its index, or its letter. */
@@ -23,13 +23,13 @@ export class Waveform {
     this.letter = typeof deck === "number" ? "ABCD"[deck] : deck;
     this.index = "ABCD".indexOf(this.letter);
     this.span = SPAN;
-    /** What was drawn last: `time` of performance.now(), `position` in seconds. */
+    /** The latest frame: `time` of performance.now(), `position` in seconds. */
     this.drawn = { time: 0, position: 0 };
     this._live = live;
     this._deck = null;
     this._selection = null;
-    this._told = 0;
-    this._later = 0; // the timer of the next telling
+    this._describedAt = 0;
+    this._later = 0; // the timer of the next description
     this._frame = 0;
     this._dirty = true;
     this._visible = true;
@@ -41,7 +41,7 @@ export class Waveform {
     element.waveform = this;
   }
 
-  /** Stop drawing and listening. */
+  /** Stop drawing, and remove all listeners. */
   close() {
     cancelAnimationFrame(this._frame);
     clearTimeout(this._later);
@@ -72,13 +72,13 @@ export class Waveform {
     slider.tabIndex = 0;
     slider.setAttribute("role", "slider");
     slider.setAttribute("aria-label", `Deck ${this.letter}: position`);
-    // A slider without a value has no meaning, and the first position comes later.
+    // A slider needs a value, and the first position arrives later.
     for (const value of ["min", "max", "now"]) slider.setAttribute(`aria-value${value}`, "0");
     slider.setAttribute("aria-valuetext", "no track");
-    const help = "Arrows jump a beat, with Shift a bar; Page Up and Down four bars; plus and minus "
-      + "zoom; Enter loops four beats.";
+    const help = "Arrow keys jump by a beat, with Shift by a bar; Page Up and Page Down by four bars; "
+      + "plus and minus zoom; Enter toggles a loop of four beats.";
     slider.setAttribute("aria-description", help);
-    this._big.title = "Click: go there. Drag: loop. Wheel: zoom.";
+    this._big.title = "Click: seek. Drag: set a loop. Wheel: zoom.";
     this.element.replaceChildren(this._big, this._small);
   }
 
@@ -148,14 +148,14 @@ export class Waveform {
       this._overview.refresh();
       this._selection = null;
       this.span = Math.min(this.span, Math.max(MIN_SPAN, 2 * this._length() || SPAN));
-      this._told = 0;
+      this._describedAt = 0;
     }
     if (this._pending && deck && JSON.stringify(deck.loop) !== this._pending) this._select(null);
     this._small.setAttribute("aria-disabled", this._deck ? "false" : "true");
     this.redraw();
   }
 
-  // A report has come: if the playhead is elsewhere than was drawn, it is drawn there.
+  // After a report: redraw if the playhead is not where it was drawn.
   _wake() {
     if (this._frame || !this._visible) return;
     if (Math.abs(this._position() - this.drawn.position) > 1e-4) this.redraw();
@@ -177,7 +177,7 @@ export class Waveform {
   _tick(time) {
     this._frame = 0;
     if (!this._visible) return;
-    const { playing } = this._live.heard(this.index);
+    const { playing } = this._live.playhead(this.index);
     if (playing && this._deck) this._frame = requestAnimationFrame((next) => this._tick(next));
     const position = this._position();
     if (!this._dirty && position === this.drawn.position) return;
@@ -186,24 +186,25 @@ export class Waveform {
     if (!this._colours) this._colours = palette(this.element, this._deck ? this._deck.stems.length : 0);
     const view = {
       deck: this._deck, position, span: this.span, ratio: this._ratio, colours: this._colours,
-      heard: this._heard(), selection: this._selection, ready: this.peaks.ready, meter: this._meter(),
+      audible: this._audible(), selection: this._selection, ready: this.peaks.ready, meter: this._meter(),
     };
     this.drawn = { time, position };
     if (!this._closeup.draw(view)) this.redraw();
     this._overview.draw(view);
-    this._tell(time, position);
+    this._describe(time, position);
   }
 
-  _tell(time, position) {
-    if (time < this._told + TOLD_MS && this._told) {
-      // The last of several moves is told, too.
+  // Describe the position to screen readers.
+  _describe(time, position) {
+    if (time < this._describedAt + DESCRIBE_MS && this._describedAt) {
+      // The final position of several moves must be described, too.
       this._later ||= setTimeout(() => {
         this._later = 0;
         this.redraw();
-      }, this._told + TOLD_MS - time);
+      }, this._describedAt + DESCRIBE_MS - time);
       return;
     }
-    this._told = time;
+    this._describedAt = time;
     const slider = this._small;
     const length = this._length();
     slider.setAttribute("aria-valuemax", length.toFixed(1));
@@ -212,14 +213,14 @@ export class Waveform {
     if (slider.getAttribute("aria-valuetext") !== text) slider.setAttribute("aria-valuetext", text);
   }
 
-  // What is known ----------------------------------------------------------------------------
+  // State --------------------------------------------------------------------------------------
 
   _rate() {
     return (this._live.hello && this._live.hello.rate) || 44100;
   }
 
   _position() {
-    return this._deck ? this._live.heard(this.index).frame / this._rate() : 0;
+    return this._deck ? this._live.playhead(this.index).frame / this._rate() : 0;
   }
 
   _length() {
@@ -231,7 +232,7 @@ export class Waveform {
     return (clocked && clocked.meter) || 4;
   }
 
-  _heard() {
+  _audible() {
     const stems = this._deck ? this._deck.stems : [];
     const solo = stems.some((stem) => stem.solo);
     return stems.map((stem) => !stem.mute && (!solo || Boolean(stem.solo)));
@@ -247,16 +248,16 @@ export class Waveform {
     return [from, Math.min(to, this._length() || to)];
   }
 
-  // What is done -----------------------------------------------------------------------------
+  // Actions ------------------------------------------------------------------------------------
 
-  /** Show so many times as much. */
+  /** Multiply the visible range by `factor`. */
   zoom(factor) {
     const most = Math.max(SPAN, 1.1 * this._length());
     this.span = Math.max(MIN_SPAN, Math.min(most, this.span * factor));
     this.redraw();
   }
 
-  /** Have the deck go to a place. */
+  /** Seek to a position. */
   seek(seconds) {
     this._order("seek", Math.max(0, Math.min(this._length(), seconds)));
   }
@@ -298,7 +299,7 @@ export class Waveform {
   }
 }
 
-// The style comes with the module, for pages that have not named it.
+// Load the stylesheet, for pages that do not link to it.
 function addStyle() {
   const href = new URL("./waveform.css", import.meta.url).href;
   if ([...document.querySelectorAll("link[rel=stylesheet]")].some((link) => link.href === href)) return;

@@ -26,7 +26,7 @@ const live = {
     return () => nows.delete(fn);
   },
   clock: () => performance.now() / 1000 + offset,
-  heard(index) {
+  playhead(index) {
     if (!latest) return { frame: 0, speed: 0, playing: false };
     const [position, speed, playing] = latest.decks[index];
     const passed = live.clock() - latest.at - latest.latency;

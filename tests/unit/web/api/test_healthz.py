@@ -64,4 +64,4 @@ def test_control_does_not_answer(
     with playing(web, monkeypatch):
         answer = ask(app, "GET", "/healthz")
     assert answer.status == 503
-    assert answer.json["reason"] == "control does not answer"
+    assert answer.json["reason"] == "control does not respond"
