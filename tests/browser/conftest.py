@@ -12,13 +12,13 @@ from tests.support.chromium import WAIT_MS, launch_chromium, open_page
 from tests.support.page_server import PAGE_SERVER
 from tests.support.server import Running, server
 
-# Without a graphics card a page takes most of a core: what is waited for comes, but when?
+# Without a graphics card a page takes most of a core: waits end, but late.
 MAX_TEST_SECONDS = 900  # seconds
 expect.set_options(timeout=WAIT_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give these tests more time than others have."""
+    """Give these tests a longer time limit."""
     for item in items:
         if Path(item.path).is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(MAX_TEST_SECONDS))
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a window.
+    """Headless Chromium.
 
     Not for the whole session: while it is open an event loop runs in this thread, and other tests
     of the same worker could run none of their own.

@@ -1,4 +1,4 @@
-"""From the page to the sound: what is done in a browser, heard in the mix. Nothing is made up."""
+"""From the page to the sound: actions in a browser, verified in the recorded mix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.stem_music import (
     tone_server,
 )
 
-SPAN = 8.0  # seconds that a close-up shows at first
+SPAN = 8.0  # seconds that a close-up shows initially
 DRUMS, BASS, VOCALS, OTHER = TONES.values()
 
 
@@ -48,7 +48,7 @@ def opened(browser: Browser, stage: Running) -> Iterator[Page]:
 
 @pytest.fixture
 def page(opened: Page, stage: Running) -> Page:
-    """A page with nothing on the decks."""
+    """A page with empty decks."""
     for letter in "ABCD":
         stage.client.send(f"/deck/{letter}/unload")
         stage.client.send(f"/deck/{letter}/fx/remove", 1)
@@ -58,23 +58,23 @@ def page(opened: Page, stage: Running) -> Page:
 
 @pytest.fixture
 def loaded(page: Page) -> Page:
-    """A page with the tones on deck A."""
+    """A page with the test tones on deck A."""
     choose(page, "Tones")
     page.click("[data-action=load-A]")
     expect(page.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "ready")
-    page.keyboard.press("Escape")  # the panes of the decks are there again
+    page.keyboard.press("Escape")  # shows the panes of the decks again
     until(lambda: drawn(page) == 0.0)
     return page
 
 
 def choose(page: Page, name: str) -> None:
-    """Open the library and choose a row."""
+    """Open the library and select a row."""
     page.click("[data-tab=library]")
     page.locator(".library .row", has_text=name).click()
 
 
 def drawn(page: Page) -> float:
-    """Seconds at which the playhead of deck A is drawn; NaN before there is a waveform."""
+    """Drawn playhead of deck A in seconds; NaN before there is a waveform."""
     return float(page.evaluate(
         "document.querySelector('.deck[data-deck=A] .waveform').waveform?.drawn.position ?? NaN"
     ))  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_track_is_dragged_onto_a_deck(page: Page, stage: Running) -> None:
     assert stage.client.status()["deck.B.state"] == "empty"
 
 
-# Keeps how much of the file is known and how much is drawn, from now on until it is all.
+# Records how much of the file is known and how much is drawn, until it is complete.
 LIT = """(rounds) => {
   const wave = document.querySelector(".deck[data-deck=A] .waveform");
   const seen = window.seenLit = [];
@@ -129,7 +129,7 @@ LIT = """(rounds) => {
 }"""
 
 
-def test_a_waveform_is_drawn_while_the_file_is_still_read(page: Page) -> None:
+def test_a_waveform_is_drawn_while_the_file_is_being_read(page: Page) -> None:
     choose(page, "Long")
     page.evaluate(LIT, 5)
     page.click("[data-action=load-A]")
@@ -143,7 +143,7 @@ def test_a_waveform_is_drawn_while_the_file_is_still_read(page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", ["closeup", "overview"])
-def test_a_click_goes_there(loaded: Page, stage: Running, name: str) -> None:
+def test_a_click_seeks(loaded: Page, stage: Running, name: str) -> None:
     stage.client.send("/deck/A/seek", 30.0)
     until(lambda: abs(stage.client.status()["deck.A.position"] - 30.0) < 1e-3)
     until(lambda: abs(drawn(loaded) - 30.0) < 1e-3)
@@ -157,7 +157,7 @@ def test_a_click_goes_there(loaded: Page, stage: Running, name: str) -> None:
     until(lambda: abs(stage.client.status()["deck.A.position"] - wanted) <= pixel)
 
 
-def test_a_drag_loops_what_it_covers(loaded: Page, stage: Running) -> None:
+def test_a_drag_sets_a_loop(loaded: Page, stage: Running) -> None:
     press(loaded, "play")
     expect(loaded.locator(".deck[data-deck=A]")).to_have_attribute("data-state", "playing")
     box = canvas(loaded, "overview")
@@ -172,7 +172,7 @@ def test_a_drag_loops_what_it_covers(loaded: Page, stage: Running) -> None:
     first, last = deck(loaded)["loop"]
     assert abs(first - begin * pixel) <= pixel
     assert abs(last - end * pixel) <= pixel
-    # Gone there, it stays there, and comes round: once the place is before one that was seen.
+    # The playhead enters the loop, stays inside, and wraps: its position falls at least once.
     loaded.mouse.click(box["x"] + (begin + end) / 2, y)
     places: list[float] = []
 
@@ -184,7 +184,7 @@ def test_a_drag_loops_what_it_covers(loaded: Page, stage: Running) -> None:
     until(came_round)
 
 
-def test_a_stem_is_muted_and_soloed_in_what_is_heard(
+def test_mute_and_solo_change_the_audible_stems(
     loaded: Page, browser: Browser, stage: Running, capture: MasterCapture
 ) -> None:
     press(loaded, "play")
@@ -204,7 +204,7 @@ def test_a_stem_is_muted_and_soloed_in_what_is_heard(
     until(capture.has_tones(DRUMS))
 
 
-def test_an_effect_is_put_in_and_heard(loaded: Page, capture: MasterCapture) -> None:
+def test_an_inserted_effect_is_audible(loaded: Page, capture: MasterCapture) -> None:
     press(loaded, "play")
     names = [stem["name"] for stem in deck(loaded)["stems"]]
     press(loaded, f"solo-{names.index('drums') + 1}")
@@ -213,13 +213,13 @@ def test_an_effect_is_put_in_and_heard(loaded: Page, capture: MasterCapture) -> 
     loaded.click(".deck[data-deck=A] [data-tab=effects]")
     press(loaded, "fx-add-drive")
     loaded.get_by_role("slider", name="Deck A effects: drive drive").press("End")
-    # What is driven has odd harmonics.
+    # A driven tone has odd harmonics.
     until(lambda: capture.level(3 * DRUMS) > 5 * QUIET)
     press(loaded, "fx-on-1")
     until(lambda: capture.level(3 * DRUMS) < QUIET and capture.level(DRUMS) > HEARD)
 
 
-def test_the_block_changes_and_the_music_goes_on(
+def test_music_continues_after_a_change_of_the_buffer_size(
     loaded: Page, stage: Running, capture: MasterCapture
 ) -> None:
     press(loaded, "play")

@@ -1,4 +1,4 @@
-"""Other ways to the sound: without a mouse, with a finger, and with a server that was away."""
+"""Operation by keyboard, by touch, and after a restart of the server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def capture(stage: Running) -> Iterator[MasterCapture]:
         yield made
 
 
-def test_all_without_a_mouse(browser: Browser, stage: Running, capture: MasterCapture) -> None:
+def test_keyboard_only_operation(browser: Browser, stage: Running, capture: MasterCapture) -> None:
     with ready_page(browser, stage, WIDE) as page:
         keys = page.keyboard
         keys.press("/")
@@ -49,12 +49,12 @@ def test_all_without_a_mouse(browser: Browser, stage: Running, capture: MasterCa
         keys.press("b")
         expect(page.locator(".deck[data-deck=B]")).to_have_attribute("data-state", "ready")
         keys.press("Escape")
-        # Away from what takes letters for itself.
+        # Leave elements that take text.
         page.evaluate("document.activeElement.blur()")
         keys.press("w")
         until(capture.has_tones(*ALL))
         page.locator(".deck[data-deck=B] .waveform-overview").focus()
-        keys.press("PageUp")  # sixteen seconds, as there is no grid
+        keys.press("PageUp")  # sixteen seconds, without a beat grid
         until(lambda: float(stage.client.status()["deck.B.position"]) > 16.0)
         keys.press("Home")
         until(lambda: float(stage.client.status()["deck.B.position"]) < 16.0)
@@ -68,7 +68,7 @@ def test_all_without_a_mouse(browser: Browser, stage: Running, capture: MasterCa
     stage.client.send("/deck/B/unload")
 
 
-def test_all_with_a_finger_on_a_phone(
+def test_touch_only_operation_on_a_phone(
     browser: Browser, stage: Running, capture: MasterCapture
 ) -> None:
     context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def test_all_with_a_finger_on_a_phone(
     stage.client.send("/deck/D/unload")
 
 
-def test_a_page_finds_its_server_when_it_is_there_again(browser: Browser, folder: Path) -> None:
+def test_a_page_reconnects_to_a_restarted_server(browser: Browser, folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Listening in, in a real browser: what its audio graph puts out is measured, not what was meant.
+"""The audio stream in a real browser: the output of its audio graph is measured.
 
 Chromium is started without a flag that would let a page sound by itself.
 """
@@ -31,13 +31,13 @@ from tests.support.listening_page import (
 from tests.support.server import until
 from tests.support.tone_desk import ToneDesk
 
-# A machine with other things to do makes gaps of its own. So more is kept in the buffer than by
-# default (still less than what the page is blocked for), and a try that was disturbed is repeated.
+# A busy machine causes gaps of its own. The buffer is therefore larger than by default (but still
+# shorter than the page's blocks), and disturbed attempts are repeated.
 HOLD = 0.4
-TRIES = 4  # of those in which the machine had time
-STEADY_SECONDS = 20.0  # for tries in which it had not; then gaps are allowed, but no clicks
-BUSY_PERCENT = 85.0  # of all cores, by which the machine has no time for the sound
-# A request that the page's thread waits for: it is blocked, and the machine has time.
+TRIES = 4  # attempts while the machine is not busy
+STEADY_SECONDS = 20.0  # of attempts on a busy machine, where gaps are allowed, but no clicks
+BUSY_PERCENT = 85.0  # load of all cores from which the machine counts as busy
+# A synchronous request: it blocks the page's thread without using the CPU.
 BLOCK = """() => {
   const request = new XMLHttpRequest();
   request.open("GET", "/blocked", false);
@@ -48,7 +48,7 @@ BLOCK = """() => {
 
 @contextlib.contextmanager
 def listening(browser: Browser, url: str, hold: float = HOLD, memory: str = "") -> Iterator[Page]:
-    """A page that could listen. `memory`: JSON of what this browser has remembered."""
+    """A page with the stream's controls. `memory`: the browser's stored settings as JSON."""
     page = browser.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -68,7 +68,7 @@ def listening(browser: Browser, url: str, hold: float = HOLD, memory: str = "") 
 def steady(
     page: Page, seconds: float, busy: bool = False, worklet: bool = True
 ) -> Heard | None:
-    """What was heard last, once that many seconds of it have no gap.
+    """The latest recording, once that many seconds of it have no gap.
 
     A gap needs a cause: the machine was busy. None where it always is. `busy`: blocks the page.
     Without a `worklet` the capture runs on the page's thread, and loses parts on a busy machine.
@@ -93,7 +93,7 @@ def steady(
 
 
 def assert_no_click(found: Heard, hertz: float = 1000.0, amplitude: float = 0.25) -> None:
-    """No step is larger than the tone's own, so that gaps begin and end softly."""
+    """Assert that no step exceeds the tone's own: gaps must fade out and in."""
     assert np.abs(np.diff(found.left)).max() < 1.2 * 2 * np.pi * hertz / found.rate * amplitude
 
 
@@ -106,7 +106,7 @@ def play(page: Page, seconds: float, busy: bool = False) -> None:
 
 
 def pass_turns(page: Page) -> None:
-    """Let the page do what it has scheduled: what a click starts begins by then."""
+    """Let the page run its scheduled tasks, such as the reaction to a click."""
     page.evaluate(
         "async () => { for (let turn = 0; turn < 20; turn += 1)"
         " await new Promise((done) => { setTimeout(done, 10); }); }"
@@ -114,7 +114,7 @@ def pass_turns(page: Page) -> None:
 
 
 def sounds_like(page: Page, hertz: float, amplitude: float) -> bool:
-    """Whether a second from now on is a tone of that frequency and loudness."""
+    """Whether the next second is a tone of that frequency and amplitude."""
     play(page, 1.5)
     found = heard(page, 1.0)
     frequency, level, _ = tone(found.left[-int(found.rate) :], found.rate, hertz)
@@ -122,13 +122,13 @@ def sounds_like(page: Page, hertz: float, amplitude: float) -> bool:
 
 
 def sounds_since(page: Page, frame: int) -> bool:
-    """Whether anything sounds after so many frames, half a second from now."""
+    """Whether there is sound after frame `frame`, half a second from now."""
     play(page, 0.5)
     return bool(np.abs(heard(page).left[frame:]).max(initial=0.0) > 0.01)
 
 
 def assert_tone(found: Heard, hertz: float = 1000.0, seconds: float = 3.0) -> None:
-    """The last seconds are a tone as loud as it was mixed, without a gap or a step."""
+    """Assert that the last seconds are the tone at its mixed level, without gaps or steps."""
     samples = found.left[-int(seconds * found.rate) :]
     _, level, _ = tone(samples[-int(found.rate) :], found.rate, hertz)
     assert abs(20 * np.log10(level / 0.25)) < 0.1
@@ -138,7 +138,7 @@ def assert_tone(found: Heard, hertz: float = 1000.0, seconds: float = 3.0) -> No
 
 
 def in_tune(page: Page, hertz: float = 1000.0, seconds: float = 2.0) -> bool:
-    """Whether what is heard next has that frequency by the system's clock.
+    """Whether the following sound has that frequency by the system's clock.
 
     Where the machine is busy, the clock of a sound card that is none stands still now and then,
     and the page follows it slowly: it is measured again. Without a clock, by that of the graph.
@@ -153,7 +153,7 @@ def in_tune(page: Page, hertz: float = 1000.0, seconds: float = 2.0) -> bool:
 
 
 @pytest.mark.parametrize("mode", ["shared", "port"])
-def test_a_click_starts_it_and_a_blocked_page_does_not_interrupt_it(
+def test_a_click_starts_the_stream_and_a_blocked_page_does_not_interrupt_it(
     browser: Browser, mode: str
 ) -> None:
     with ToneDesk() as source, Site(source.desk, isolated=mode == "shared") as site, listening(
@@ -171,7 +171,7 @@ def test_a_click_starts_it_and_a_blocked_page_does_not_interrupt_it(
             until(lambda: in_tune(page))
 
 
-def test_without_a_secure_page_it_sounds_all_the_same(browser: Browser) -> None:
+def test_the_stream_also_plays_on_an_insecure_page(browser: Browser) -> None:
     other = launch_chromium(browser.browser_type, "--host-resolver-rules=MAP music.test 127.0.0.1")
     try:
         with ToneDesk() as source, Site(source.desk) as site, listening(
@@ -189,7 +189,7 @@ def test_without_a_secure_page_it_sounds_all_the_same(browser: Browser) -> None:
         other.close()
 
 
-def test_it_starts_with_a_key_but_not_against_the_wish_that_is_remembered(
+def test_a_key_starts_the_stream_unless_the_browser_remembers_that_it_was_stopped(
     browser: Browser,
 ) -> None:
     with ToneDesk() as source, Site(source.desk) as site:
@@ -204,7 +204,7 @@ def test_it_starts_with_a_key_but_not_against_the_wish_that_is_remembered(
             pass_turns(page)
             assert reading(page)["state"] == "off"
             memory = page.evaluate("localStorage.getItem('crowdstream.listen')")
-            # Nobody listens: the engine no longer copies anything.
+            # Without listeners the engine copies nothing.
             until(lambda: not source.desk.taps["on"].any())
         with listening(browser, site.url, memory=memory) as page:
             page.click("h1")
@@ -224,17 +224,17 @@ def test_bus_volume_lost_frames_and_another_rate(browser: Browser) -> None:
         until_state(page, "playing")
         page.get_by_role("slider").fill("50")
         until(lambda: sounds_like(page, 440.0, 0.125))
-        # An engine dies and another one goes on; the stream's frames count on.
+        # An engine dies and another one takes over; frame numbers continue.
         before = reading(page)["gaps"]
         source.skip(2000)
         until(lambda: reading(page)["gaps"] > before)
         until_state(page, "playing")
-        # A device with another rate.
+        # A device with another sample rate.
         source.set_rate(48000.0)
         until(lambda: reading(page)["rate"] == 48000)
         until_state(page, "playing")
         until(lambda: sounds_like(page, 440.0, 0.125))
-        # In none of all this is there a click.
+        # None of this causes a click.
         assert_no_click(heard(page), 440.0)
 
 
@@ -254,7 +254,7 @@ def test_opus_is_decoded_without_a_gap(browser: Browser) -> None:
             until(lambda: in_tune(page))
 
 
-def test_the_latency_that_is_shown_is_the_one_that_is_heard(browser: Browser) -> None:
+def test_the_displayed_latency_matches_the_measured_one(browser: Browser) -> None:
     with ToneDesk() as source, Site(source.desk) as site, listening(
         browser, site.url, hold=0.15
     ) as page:
@@ -278,15 +278,15 @@ def test_the_latency_that_is_shown_is_the_one_that_is_heard(browser: Browser) ->
             first = silent + int(np.flatnonzero(np.abs(found.left[silent:]) > 0.01)[0])
             shown = reading(page)
             if shown["output"] is None or shown["latency"] is None:
-                return False  # neither is known while the connection is slow
+                return False  # both are unknown while the connection is slow
             off.append(found.time(first) - mixed + shown["output"] - shown["latency"])
             return abs(off[-1]) < 0.05 + float(shown["jitter"])
 
-        # On a busy machine chunks come late by the jitter; it is measured again.
+        # On a busy machine chunks are late by the jitter: measure again.
         until(agrees, what=f"latency as it is shown: {off}")
 
 
-def test_a_page_finds_its_server_again(browser: Browser) -> None:
+def test_the_stream_reconnects_to_its_server(browser: Browser) -> None:
     with ToneDesk() as source, Site(source.desk) as site, listening(browser, site.url) as page:
         page.click("h1")
         until_state(page, "playing")

@@ -1,4 +1,4 @@
-"""Two tabs that play at once, and a computer that is too busy: both are said for what they are."""
+"""Warnings about a second playing tab, and about a computer that is too busy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.listening_page import Site
 from tests.support.server import until
 from tests.support.tone_desk import ToneDesk
 
-# A worker's module by itself, without the rest of the page.
+# Runs one module of the worker without the rest of the page.
 STALLS = """async (ticks) => {
   const { Stalls } = await import("/page/listen/stall.js");
   const stalls = new Stalls();
@@ -37,7 +37,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def tab(context: BrowserContext, site: Site) -> Page:
-    """Another tab of the same browser, on the same page."""
+    """Open the page in another tab of the same browser."""
     page = context.new_page()
     page.goto(site.url)
     until(lambda: page.evaluate("'sound' in globalThis"))
@@ -56,7 +56,8 @@ def test_two_tabs_that_play_warn_of_each_other(context: BrowserContext, site: Si
     listen(second)
     for page in (first, second):
         expect(page.locator(".listen-twice")).to_be_visible()
-        expect(page.locator(".listen-twice")).to_contain_text("Another tab is playing this stream, too")
+        warning = page.locator(".listen-twice")
+        expect(warning).to_contain_text("Another tab is playing this stream, too")
         assert page.locator(".listen-twice").get_attribute("role") == "alert"
     second.click("text=Mute other tabs")
     until(lambda: first.evaluate("globalThis.sound.state") == "off")
@@ -69,23 +70,23 @@ def test_two_tabs_that_play_warn_of_each_other(context: BrowserContext, site: Si
     expect(second.locator(".listen-twice")).to_be_hidden()
 
 
-def test_what_holds_a_computer_up_is_measured_by_its_own_timer(
+def test_stalls_are_measured_by_the_computers_own_timer(
     context: BrowserContext, site: Site
 ) -> None:
     page = tab(context, site)
     found: list[Any] = page.evaluate(STALLS, [
         [1.0, 1.0], [1.25, 1.2], [2.6, 1.4], [3.0, 2.8], [5.0, 5.0], [6.5, 6.5],
     ])  # fmt: skip
-    # A little late is nothing; 1.2 s are a stall, which explains what goes wrong for 3 s.
+    # A slightly late timer is no stall; 1.2 s is one, and explains gaps for 3 s.
     assert found == [0, 0, 1.2, 1.2, 1.2, 0]
 
 
-def test_a_busy_computer_is_not_called_a_slow_connection(
+def test_a_busy_computer_is_not_reported_as_a_slow_connection(
     context: BrowserContext, site: Site
 ) -> None:
     page = tab(context, site)
     listen(page)
-    # As the worker reports it, with gaps that followed its own stalls, and one that did not.
+    # A report of the worker: two gaps followed stalls of the computer, one did not.
     page.evaluate(
         """() => {
           const { sound } = globalThis;

@@ -1,4 +1,4 @@
-"""The player of a page that listens, in virtual time: interpolation, drift, gaps."""
+"""The stream's player in virtual time: interpolation, clock drift, gaps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.tone_desk import ToneDesk
 
 @dataclass(frozen=True)
 class Simulated:
-    """What was played, the curve of `(seconds, fill in ms, speed in ppm)`, and what was counted."""
+    """Played samples, the curve of `(seconds, fill in ms, speed in ppm)`, and counters."""
 
     samples: np.ndarray
     curve: np.ndarray
@@ -49,7 +49,7 @@ def simulate(page: Page, **options: Any) -> Simulated:
     [(44100, 48000, 1000), (44100, 44100, 1000), (48000, 44100, 1000), (96000, 48000, 1000),
      (44100, 48000, 10000)],
 )  # fmt: skip
-def test_a_sine_stays_one_from_rate_to_rate(
+def test_a_sine_is_preserved_by_resampling(
     player: Page, source: int, output: int, hertz: float
 ) -> None:
     found = simulate(
@@ -63,7 +63,7 @@ def test_a_sine_stays_one_from_rate_to_rate(
     assert rest < -95.0
 
 
-def test_two_clocks_that_drift_apart_are_not_heard(player: Page) -> None:
+def test_clock_drift_is_inaudible(player: Page) -> None:
     found = simulate(
         player, source=44100, output=48000, hertz=1000, seconds=150, target=0.08, drift=200e-6,
         jitter=0.01, **{"from": 1},
@@ -73,14 +73,14 @@ def test_two_clocks_that_drift_apart_are_not_heard(player: Page) -> None:
     assert np.abs(fill - 80).max() < 6.0
     assert abs(fill[-100:].mean() - 80) < 1.0
     assert abs(speed[-100:].mean() - 200) < 40.0
-    # Pitch: never off by a thousandth, and moving by less than a tenth of that in a second.
+    # The pitch is off by less than 0.1 %, and changes by less than a tenth of that per second.
     assert np.abs(speed).max() < 1000
     assert np.abs(np.diff(speed)).max() <= 25
-    # And no step in it anywhere: a sine's samples differ by no more than its slope.
+    # No steps: consecutive samples of a sine differ by no more than its slope.
     assert np.abs(np.diff(found.samples[48000:])).max() < 1.01 * np.pi * 1000 / 48000
 
 
-def test_what_never_came_is_bridged_and_the_time_is_kept(player: Page) -> None:
+def test_missing_chunks_are_bridged_without_a_shift_in_time(player: Page) -> None:
     options = {"source": 44100, "output": 48000, "hertz": 1000, "seconds": 4, "target": 0.08,
                "steady": True}  # fmt: skip
     whole = simulate(player, **options)
@@ -88,14 +88,14 @@ def test_what_never_came_is_bridged_and_the_time_is_kept(player: Page) -> None:
     assert (holed.gaps, holed.jumps) == (0, 2)
     slope = np.pi * 1000 / 48000
     assert np.abs(np.diff(holed.samples)).max() < 1.1 * slope
-    # 60 ms are missing, and all else is where it would have been.
+    # 60 ms are missing; everything else is at its original position.
     differs = np.flatnonzero(whole.samples != holed.samples)
     assert 0.055 * 48000 < len(differs) < 0.08 * 48000
     assert np.array_equal(whole.samples[-48000:], holed.samples[-48000:])
 
 
-def test_an_outage_fades_and_comes_back_without_a_click(player: Page) -> None:
-    # Nothing for 0.5 s: the ring runs dry. Then it goes on at the same latency.
+def test_an_outage_fades_out_and_in_without_a_click(player: Page) -> None:
+    # No chunks for 0.5 s: the ring runs dry. Playback then resumes at the same latency.
     found = simulate(
         player, source=44100, output=48000, hertz=1000, seconds=6, target=0.08,
         without=list(range(100, 125)), **{"from": 0},

@@ -1,4 +1,4 @@
-"""The page for everybody: names, landmarks, contrast, keyboard, small screens, little to load."""
+"""Accessibility: names, landmarks, contrast, keyboard, small screens, small downloads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.server import Running, until
 
 VIEWS = ("A", "D", "mixer", "library", "buses", "health")
 MAX_BYTES = 350_000
-MAX_OWN_BYTES = 240_000  # the rest is for waveforms and for listening in
+MAX_OWN_BYTES = 240_000  # without waveforms and the audio stream
 TEXT, LARGE = 4.5, 3.0  # contrast, WCAG 2.2 AA
 
-# What is written on what, by the names of the page's colours.
+# Pairs of text and background, by the names of the page's colours.
 PAIRS = [
     *((text, ground, TEXT) for text in ("text", "text-2", "text-3", "bad", "warn")
       for ground in ("ground", "surface-1", "surface-2")),
@@ -71,7 +71,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def opened(browser: Browser, stage: Running) -> Iterator[Page]:
-    """The page, for windows of any size."""
+    """The page, in a window of any size."""
     with ready_page(browser, stage) as made:
         yield made
 
@@ -89,7 +89,7 @@ def phone(opened: Page) -> Page:
 
 
 def resize(page: Page, size: dict[str, int]) -> None:
-    """Give the window another size, and wait until what follows from it is laid out."""
+    """Resize the window and wait for the layout."""
     if page.viewport_size != size:
         page.set_viewport_size(size)  # type: ignore[arg-type]
         page.evaluate(
@@ -98,7 +98,7 @@ def resize(page: Page, size: dict[str, int]) -> None:
         )
 
 
-def test_it_is_little_and_all_of_it_from_here(wide: Page, stage: Running) -> None:
+def test_the_page_is_small_and_loads_nothing_from_other_hosts(wide: Page, stage: Running) -> None:
     own = sum(path.stat().st_size for path in PAGE.rglob("*")
               if path.is_file() and not {"waveform", "listen"} & set(path.parts))  # fmt: skip
     assert own < MAX_OWN_BYTES
@@ -112,7 +112,7 @@ def test_it_is_little_and_all_of_it_from_here(wide: Page, stage: Running) -> Non
     assert len(loaded) > 30 and sum(loaded.values()) < MAX_BYTES
 
 
-def test_every_control_has_a_name_of_its_own(wide: Page) -> None:
+def test_every_control_has_a_unique_name(wide: Page) -> None:
     wide.click(".deck[data-deck=A] [data-tab=effects]")
     assert wide.evaluate(NAMELESS) == []
     assert wide.evaluate(SAME_NAMES) == []
@@ -126,7 +126,7 @@ def test_every_control_has_a_name_of_its_own(wide: Page) -> None:
         assert text and now and float(low) < float(high)
 
 
-def test_landmarks_headings_and_a_quiet_voice(wide: Page) -> None:
+def test_landmarks_headings_and_polite_announcements(wide: Page) -> None:
     for role in ("banner", "main", "navigation"):
         assert wide.get_by_role(role, include_hidden=True).count() >= 1
     assert wide.locator("h1").inner_text() == "CrowdStream"
@@ -140,13 +140,13 @@ def test_landmarks_headings_and_a_quiet_voice(wide: Page) -> None:
       new MutationObserver(() => window.said.push(spoken.textContent))
         .observe(spoken, {childList: true, characterData: true, subtree: true});
     }""")
-    # Reports have come and have been shown meanwhile; an underrun of a busy machine is news.
+    # Regular reports are not announced; an underrun of a busy machine may be.
     now = live(wide, "live.now.t")
     until(lambda: live(wide, "live.now.t") > now + 0.5)
     assert [text for text in wide.evaluate("window.said") if "underrun" not in text] == []
 
 
-def test_keyboard_reaches_controls_and_shows_where_it_is(wide: Page) -> None:
+def test_tab_reaches_controls_with_a_visible_focus(wide: Page) -> None:
     wide.locator(".deck[data-deck=A] [data-action=cue]").focus()
     seen = []
     for _ in range(12):
@@ -157,7 +157,7 @@ def test_keyboard_reaches_controls_and_shows_where_it_is(wide: Page) -> None:
     assert {"Deck A play", "Deck A sync", "Deck A loop in"} <= set(seen)
 
 
-def test_help_lists_the_keys_and_closes(wide: Page) -> None:
+def test_help_lists_the_shortcuts_and_closes(wide: Page) -> None:
     wide.keyboard.press("?")
     dialog = wide.get_by_role("dialog", name="Keyboard shortcuts")
     expect(dialog).to_be_visible()
@@ -197,7 +197,7 @@ def test_nothing_is_wider_than_a_phone(phone: Page, view: str) -> None:
     phone.click(".listen-more summary")
 
 
-def test_what_listening_reports_fits_a_phone(phone: Page) -> None:
+def test_stream_notices_fit_a_phone(phone: Page) -> None:
     phone.evaluate("""() => {
       const always = new CSSStyleSheet();
       always.replaceSync('.listen-note { display: block !important; }');
@@ -212,12 +212,12 @@ def test_what_listening_reports_fits_a_phone(phone: Page) -> None:
     phone.evaluate("() => { document.adoptedStyleSheets = []; }")
 
 
-def test_fingers_hit_what_matters_on_a_phone(phone: Page) -> None:
+def test_controls_are_large_enough_on_a_phone(phone: Page) -> None:
     phone.click(".view[data-view=A]")
     for action in ("cue", "play", "sync", "loop", "hotcue-1", "mute-1", "solo-1", "jump-ahead"):
         box = box_of(phone.locator(f".deck[data-deck=A] [data-action={action}]"))
         assert box["height"] >= 44 and box["width"] >= 44, (action, box)
-    # The transport stays in sight wherever the page is scrolled to.
+    # The transport stays visible at any scroll position.
     phone.evaluate("scrollTo(0, 1e6)")
     play = box_of(phone.locator(".deck[data-deck=A] [data-action=play]"))
     assert 0 < play["y"] < PHONE["height"] - play["height"]
@@ -246,7 +246,7 @@ def test_contrast_of_the_colours() -> None:
     assert poor == []
 
 
-def test_files_stay_small_and_hold_no_markup_made_of_text() -> None:
+def test_files_stay_small_and_build_no_markup_from_text() -> None:
     for path in PAGE.rglob("*.js"):
         text = path.read_text()
         assert len(text.splitlines()) <= 400, path

@@ -28,7 +28,7 @@ READY = (
     " && document.body.dataset.link === 'open'"
     " && document.querySelector('.listen-button-slot .listen-button')"
 )
-# Two frames on, all that follows from a new size has been laid out.
+# After two frames, the layout for a new size is complete.
 SETTLED = (
     "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 )
@@ -51,7 +51,7 @@ class State:
 
     @property
     def within(self) -> str:
-        """A selector of the elements that look different in this state."""
+        """A selector of the elements whose appearance changes in this state."""
         return f"{self.place}, {self.place} *" if self.place else "*"
 
 
@@ -61,7 +61,7 @@ def click(selector: str) -> str:
 
 
 def fold(name: str, note: str = "") -> State:
-    """What folds out of the header, with all that it may have to report."""
+    """The state of an open popover of the header, with all its notices."""
     show = (
         "for (const one of document.querySelectorAll('.listen-note'))"
         f" {{ one.hidden = false; one.textContent = {note!r}; }}"
@@ -98,7 +98,8 @@ EVERYWHERE = {
         f"document.querySelector('{DECK} .stem-fold .knob')", DECK,
     ),
     "a note": State(
-        "import('/page/controls/say.js').then(({ announce }) => announce('Deck B: no such file', 'bad'))",
+        "import('/page/controls/say.js')"
+        ".then(({ announce }) => announce('Deck B: no such file', 'bad'))",
         holds="document.querySelector('.note.bad')", place=".note",
     ),
 }  # fmt: skip
@@ -126,7 +127,7 @@ ONCE = {"firefox": "wide", "webkit": "phone"}  # where those two look at an empt
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server with all that a page can show: a deck that plays, one that can't be loaded."""
+    """A server with everything that a page can show: a playing deck, a failed load, ..."""
     folder = tmp_path_factory.mktemp("stage")
     with music_server(folder) as running:
         load(running, folder / "media" / "Night")
@@ -142,7 +143,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server without any music, whose page may not change anything without its token."""
+    """A server without music, whose page is view-only without the token."""
     folder = tmp_path_factory.mktemp("bare")
     with server(folder, *PAGE_SERVER, "--http-token", TOKEN) as running:
         yield running
@@ -152,7 +153,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def window(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Window]:
-    """A window of each browser. One that is not installed is named in the summary of the run."""
+    """A window of each browser; the summary of the run names browsers that are not installed."""
     folder = tmp_path_factory.mktemp(request.param)
     with contextlib.ExitStack() as stack:
         if request.param == "chromium":
@@ -171,8 +172,8 @@ def window(
 
 
 def look(window: Window, states: dict[str, State], size: str) -> dict[str, list[str]]:
-    # What axe finds in each of the states, by their names and the size. The size of what is touched
-    # in a page that scrolls is measured in test_page_layout.py.
+    # axe's findings by state and size. test_page_layout.py measures touch targets on pages that
+    # scroll.
     found: dict[str, list[str]] = {}
     for name, state in states.items():
         window.evaluate(state.enter)
@@ -199,17 +200,17 @@ def show(window: Window, url: str, size: str) -> None:
 
 
 def states_of(window: Window, size: str) -> dict[str, State]:
-    """The states that a browser looks at in a window of that size."""
+    """The states to check in a browser window of that size."""
     states = {**EVERYWHERE, **(VIEWS if size in SMALL else PANELS)}
     if window.name == "chromium":
         return states
-    # One half in one size, the other half in the other; the other of the two the other way round.
+    # Each browser checks one half of the states per size; the other browser checks the other half.
     rest = (window.name == "webkit") ^ (size in SMALL)
     return {name: states[name] for name in ("playing", *list(states)[int(rest) :: 2])}
 
 
-def test_axe_is_run_at_all(window: Window, stage: Running) -> None:
-    """A button without a name and text without contrast are found."""
+def test_axe_detects_known_faults(window: Window, stage: Running) -> None:
+    """axe reports a button without a name and text without contrast."""
     show(window, stage.page(), "wide")
     window.evaluate("""(() => {
       const bad = document.createElement('button');
@@ -236,18 +237,18 @@ def test_axe_finds_nothing_in_any_state(window: Window, stage: Running) -> None:
     assert found == {}
 
 
-def test_axe_finds_nothing_in_a_page_that_has_lost_its_server(
+def test_axe_finds_nothing_in_a_disconnected_page(
     window: Window, stage: Running
 ) -> None:
     found: dict[str, list[str]] = {}
     for size in SIZES if window.name == "chromium" else ("wide", "phone"):
         show(window, stage.page(), size)
         found |= look(window, {"lost": LOST}, size)
-    window.open("about:blank")  # it has lost it for good
+    window.open("about:blank")  # ends its connection
     assert found == {}
 
 
-def test_axe_finds_nothing_in_an_empty_page_that_is_read_only(
+def test_axe_finds_nothing_in_an_empty_view_only_page(
     window: Window, bare: Running
 ) -> None:
     found: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What is written stands out, and what is on can be told: in every state, and in forced colours."""
+"""Contrast of text and visibility of states: in every state and in forced colours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THEMES: dict[str, dict[str, str]] = {
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server whose deck A is loaded and stands still, so that nothing moves on its page."""
+    """A server whose deck A is loaded but stopped, so that nothing moves on its page."""
     folder = tmp_path_factory.mktemp("stage")
     with music_server(folder) as running:
         load(running, folder / "media" / "Night")
@@ -49,7 +49,7 @@ def pages(browser: Browser, stage: Running) -> Iterator[Pages]:
 
 @pytest.fixture(scope="module", params=["1600x900", "390x844"])
 def shown(request: pytest.FixtureRequest, pages: Pages) -> tuple[Page, Screen]:
-    """The page in a wide window and on a phone, in which the states of a pointer can be forced."""
+    """The page in a wide window and on a phone; pointer states can be forced."""
     screen = SCREENS[request.param]
     page = pages.show(screen, fresh=True)
     measured(page, "forceable()")
@@ -61,7 +61,7 @@ wide_only = pytest.mark.parametrize("shown", ["1600x900"], indirect=True)
 
 @pytest.fixture
 def page(shown: tuple[Page, Screen]) -> Iterator[Page]:
-    """The same page; afterwards it has its own theme and rules."""
+    """The same page; its theme and rules are restored afterwards."""
     page, _screen = shown
     yield page
     page.emulate_media(color_scheme="light", contrast="no-preference", forced_colors="none")
@@ -69,7 +69,7 @@ def page(shown: tuple[Page, Screen]) -> Iterator[Page]:
 
 
 def show_theme(page: Page, theme: str) -> None:
-    """Let the page be looked at by a person with that theme."""
+    """Emulate a user with that theme."""
     page.emulate_media(**{**THEMES["dark"], **THEMES[theme]})  # type: ignore[arg-type]
     measured(page, "resized()")
 
@@ -88,7 +88,7 @@ def test_every_control_stands_out_in_every_state(
 
 
 @wide_only
-def test_the_measure_finds_a_hover_that_outweighs_what_is_on(page: Page) -> None:
+def test_the_measure_detects_a_hover_that_hides_a_toggle_state(page: Page) -> None:
     page.evaluate("""() => {
       const rule = new CSSStyleSheet();
       rule.replaceSync('.button:hover:not(:disabled) { background: #313b47; }');
@@ -102,7 +102,7 @@ def test_the_measure_finds_a_hover_that_outweighs_what_is_on(page: Page) -> None
 
 @wide_only
 @pytest.mark.parametrize("state", ["read-only", "lost"])
-def test_text_stands_out_where_nothing_can_be_changed(
+def test_text_stands_out_on_a_view_only_page(
     page: Page, shown: tuple[Page, Screen], state: str
 ) -> None:
     text = ".track-title, .time-remaining, .knob-name, .stem-name, .side-decks, .readings *"
@@ -111,7 +111,7 @@ def test_text_stands_out_where_nothing_can_be_changed(
         assert got["count"] > 40 and got["found"] == [], view
 
 
-# Within one step of the page, which is afterwards as it was.
+# Runs in one task of the page, and restores its state.
 FAINT_IN = """([state, selector]) => {
   const { body } = document;
   const link = body.dataset.link;
@@ -124,7 +124,7 @@ FAINT_IN = """([state, selector]) => {
 }"""
 
 
-# Each state that the page shows: what is drawn, and a script that changes it there and back.
+# Each state of the page: its elements, and a script that toggles it.
 DECK = ".deck[data-deck=A]"
 PRESSED = "one.setAttribute('aria-pressed', on)"
 STATES = {
@@ -155,7 +155,7 @@ STATES = {
 }  # fmt: skip
 
 
-# The dock covers the panes of the decks, and panes are neither the row's nor the tab's.
+# The dock covers the decks' panes, so that they must be shown separately.
 PLACES = {"a row": "dock", "a tab": "dock", "an effect": "effects"}
 SHOW_PLACE = """(place) => {
   document.body.classList.toggle("docked", place === "dock");
@@ -163,12 +163,12 @@ SHOW_PLACE = """(place) => {
   const tab = place === "effects" ? "effects" : "stems";
   document.querySelector(`.deck[data-deck=A] [data-tab=${tab}]`).click();
 }"""
-MARGIN = 2  # CSS pixels around an element that belong to it
+MARGIN = 2  # CSS pixels around an element that count as part of it
 
 
 @pytest.fixture(scope="module")
 def still(pages: Pages) -> Page:
-    """A page that draws no more of what the server reports."""
+    """A page that ignores further reports of the server."""
     page = pages.show(SCREENS["1600x900"], fresh=True)
     expect(page.locator(f"{DECK} .stem").first).to_be_visible()
     page.locator("#dock [data-tab=library]").click()
@@ -183,7 +183,7 @@ def still(pages: Pages) -> Page:
 
 
 def places_of(page: Page, names: list[str]) -> dict[str, tuple[slice, slice]]:
-    """Where in a picture of the page the elements of states are, with their margins."""
+    """Regions of the states' elements in a screenshot, including margins."""
     found = {}
     boxes = page.evaluate(
         "(all) => all.map((one) => document.querySelector(one).getBoundingClientRect())",
@@ -200,12 +200,12 @@ def places_of(page: Page, names: list[str]) -> dict[str, tuple[slice, slice]]:
 
 
 def apart(one: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
-    """Whether two places have no pixel in common."""
+    """Whether two regions have no pixel in common."""
     return any(a.stop <= b.start or b.stop <= a.start for a, b in zip(one, other, strict=True))
 
 
 def groups(places: dict[str, tuple[slice, slice]]) -> list[list[str]]:
-    """States that can be shown at once, as none of them changes what another one is drawn on."""
+    """Groups of states that can be shown at once, since their regions do not overlap."""
     found: list[list[str]] = []
     for name, place in places.items():
         free = (group for group in found if all(apart(place, places[other]) for other in group))
@@ -218,7 +218,7 @@ def groups(places: dict[str, tuple[slice, slice]]) -> list[list[str]]:
 
 
 def drawn(page: Page, names: list[str], on: str) -> np.ndarray[Any, Any]:
-    """The page while these states are on or off: (height, width, 3), 0 to 1."""
+    """A screenshot with these states on or off: (height, width, 3), 0 to 1."""
     changes = (
         f"{{ const one = document.querySelector({selector!r}); {script}; }}"
         for selector, script in (STATES[name] for name in names)
@@ -228,7 +228,7 @@ def drawn(page: Page, names: list[str], on: str) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("theme", ["dark", "forced, dark", "forced, light"])
-def test_each_state_is_drawn(still: Page, theme: str) -> None:
+def test_each_state_is_visible(still: Page, theme: str) -> None:
     show_theme(still, theme)
     unseen: dict[str, int] = {}
     for where in ("decks", "effects", "dock"):

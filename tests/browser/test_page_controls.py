@@ -1,4 +1,4 @@
-"""What the controls of the page do: the right commands, seen by every page, never torn away."""
+"""The page's controls: commands, agreement between pages, and held controls."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_play_pause_and_cue(page: Page, stage: Running) -> None:
     ]  # fmt: skip
 
 
-def test_cue_plays_while_it_is_held(page: Page, stage: Running) -> None:
+def test_cue_previews_while_held(page: Page, stage: Running) -> None:
     page.hover(".deck[data-deck=A] [data-action=cue]")
     page.mouse.down()
     deck_is(stage, state="playing")
@@ -104,7 +104,7 @@ def test_keys_play_cue_and_loop_each_deck(page: Page, stage: Running) -> None:
     deck_is(stage, state="ready")
 
 
-def test_knobs_by_keyboard_and_back_to_their_default(page: Page, stage: Running) -> None:
+def test_knobs_work_by_keyboard_and_reset(page: Page, stage: Running) -> None:
     knob = slider(page, "Deck A EQ low")
     knob.focus()
     for _ in range(5):
@@ -117,13 +117,13 @@ def test_knobs_by_keyboard_and_back_to_their_default(page: Page, stage: Running)
     expect(knob).to_have_attribute("aria-valuetext", "0.0 dB")
 
 
-def test_a_drag_is_limited_and_its_last_value_arrives(page: Page, stage: Running) -> None:
+def test_a_drag_is_rate_limited_and_its_last_value_is_sent(page: Page, stage: Running) -> None:
     fader = slider(page, "Deck A level")
     box = box_of(fader)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 4 + 8
     page.mouse.move(x, y)
     page.mouse.down()
-    # All at once: how soon the mouse's own moves come depends on the machine.
+    # In one script: the timing of real mouse moves depends on the machine.
     fader.evaluate(MOVES, [x, y, y + box["height"] / 2, MOVED])
     page.mouse.up()
     wanted = float(fader.get_attribute("aria-valuenow"))
@@ -136,7 +136,7 @@ def test_a_drag_is_limited_and_its_last_value_arrives(page: Page, stage: Running
     deck_is(stage, level=1.0)
 
 
-def test_what_is_held_is_not_torn_away(page: Page, stage: Running) -> None:
+def test_a_held_control_ignores_the_servers_value(page: Page, stage: Running) -> None:
     fader = slider(page, "Deck A level")
     box = box_of(fader)
     x = box["x"] + box["width"] / 2
@@ -174,11 +174,11 @@ def test_stems_and_kills(page: Page, stage: Running) -> None:
     deck_is(stage, low=1.0)
 
 
-def test_hot_cues_are_set_jumped_to_and_forgotten(page: Page, stage: Running) -> None:
+def test_hot_cues_are_set_jumped_to_and_cleared(page: Page, stage: Running) -> None:
     stage.client.send("/deck/A/seek", 5.0)
     until(lambda: live(page, "live.get('deck.A').cue") == 5)
     pad = page.locator(".deck[data-deck=A] [data-action=hotcue-3]")
-    # As events: on a busy machine a click takes as long as a hold, which forgets the cue.
+    # As events: on a busy machine a click may take as long as a hold, which clears the cue.
     pad.dispatch_event("click")
     until(lambda: live(page, "live.get('deck.A').cues['3']") == 5)
     stage.client.send("/deck/A/seek", 0.0)
@@ -191,7 +191,7 @@ def test_hot_cues_are_set_jumped_to_and_forgotten(page: Page, stage: Running) ->
     stage.client.send("/deck/A/seek", 0.0)
 
 
-def test_effects_come_move_and_go(page: Page, stage: Running) -> None:
+def test_effects_are_added_moved_and_removed(page: Page, stage: Running) -> None:
     page.click(".deck[data-deck=A] [data-tab=effects]")
     press(page, "fx-add-echo")
     until(lambda: live(page, "live.get('deck.A').fx[0]?.name") == "echo")
@@ -205,7 +205,7 @@ def test_effects_come_move_and_go(page: Page, stage: Running) -> None:
     until(lambda: live(page, "live.get('deck.A').fx[1]") is None)
 
 
-def test_two_pages_agree(page: Page, browser: Browser, stage: Running) -> None:
+def test_two_pages_show_the_same_state(page: Page, browser: Browser, stage: Running) -> None:
     with ready_page(browser, stage) as other:
         slider(page, "Crossfader").press("End")
         expect(slider(other, "Crossfader")).to_have_attribute("aria-valuenow", "1")
@@ -217,7 +217,7 @@ def test_two_pages_agree(page: Page, browser: Browser, stage: Running) -> None:
         press(page, "keylock")
 
 
-def test_a_recording_begins_and_ends(page: Page, stage: Running) -> None:
+def test_a_recording_is_started_and_stopped(page: Page, stage: Running) -> None:
     page.click("[data-action=record]")
     expect(page.locator("[data-action=record]")).to_have_attribute("aria-pressed", "true")
     (path,) = live(page, "live.get('recording').files")
@@ -226,12 +226,12 @@ def test_a_recording_begins_and_ends(page: Page, stage: Running) -> None:
     until(Path(path).exists)
 
 
-def test_a_refused_command_is_told(page: Page, stage: Running) -> None:
+def test_a_refused_command_is_announced(page: Page, stage: Running) -> None:
     live(page, "live.order('/deck/B/play')")
     expect(page.locator(".note.bad", has_text="deck B")).to_be_visible()
 
 
-def test_it_comes_back_by_itself_and_is_grey_meanwhile(page: Page, stage: Running) -> None:
+def test_a_disconnected_page_is_grey_and_reconnects(page: Page, stage: Running) -> None:
     live(page, "live._socket.close()")
     expect(page.locator("#banner")).to_contain_text("No connection")
     assert page.evaluate("document.body.dataset.link") == "lost"
@@ -244,7 +244,9 @@ def test_it_comes_back_by_itself_and_is_grey_meanwhile(page: Page, stage: Runnin
     stage.client.send("/mix/crossfader", 0.5)
 
 
-def test_a_new_buffer_size_is_told_before_it_is_set(page: Page, stage: Running) -> None:
+def test_the_effect_of_a_new_buffer_size_is_described_before_it_is_set(
+    page: Page, stage: Running
+) -> None:
     page.keyboard.press("h")
     choice = page.get_by_label("Buffer size in frames")
     choice.select_option("512")

@@ -1,4 +1,4 @@
-"""The DJ's panel: what plays, what comes and why; its buttons reach the DJ."""
+"""The DJ panel: current track, next track with reasons; its buttons reach the DJ."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ STATE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def say(running: Running, **changed: Any) -> None:
-    """Say, as the DJ, what it does."""
+def publish_state(running: Running, **changed: Any) -> None:
+    """Publish a state as the DJ."""
     text = json.dumps({**STATE, **changed})
     parts = [text[at : at + 900] for at in range(0, len(text), 900)]
     for number, part in enumerate(parts, 1):
         running.client.send("/dj/state", number, len(parts), part)
 
 
-def told(running: Running) -> list[Any]:
-    """What a person wants of the DJ, and that it was done."""
+def next_command(running: Running) -> list[Any]:
+    """Receive a command for the DJ, and confirm it."""
     while True:
         address, values = running.client.receive()
         if address == "/dj/do":
@@ -40,14 +40,14 @@ def told(running: Running) -> list[Any]:
             return values[1:]
 
 
-def test_the_panel_shows_and_orders(browser: Browser, running: Running) -> None:
+def test_the_panel_shows_the_dj_and_sends_commands(browser: Browser, running: Running) -> None:
     with ready_page(browser, running, WIDE) as page:
         page.click("[data-tab=dj]")
         panel = page.locator(".dj")
         expect(panel).to_contain_text("No DJ is running")
         expect(page.locator("[data-action=dj-next]")).to_be_hidden()
         running.client.request("/dj/here", "begin", answer="/done")
-        say(running)
+        publish_state(running)
         expect(panel).to_contain_text("begins the set: energy 0.20")
         expect(panel).to_contain_text(NASTY)
         expect(panel).to_contain_text("bass swap over 16 bars: calm parts")
@@ -55,19 +55,19 @@ def test_the_panel_shows_and_orders(browser: Browser, running: Running) -> None:
         expect(panel).to_contain_text("31 % moving, crowd leads")
         expect(page.locator("[data-action=dj-give]")).to_be_disabled()
         page.click("[data-action=dj-next]")
-        assert told(running) == ["next"]
+        assert next_command(running) == ["next"]
         page.click("[data-action=dj-hold]")
-        assert told(running) == ["hold", 1]
+        assert next_command(running) == ["hold", 1]
         page.select_option("[data-action=dj-energy]", "0.8")
-        word, energy = told(running)
+        word, energy = next_command(running)
         assert word == "energy" and abs(energy - 0.8) < 1e-6
-        say(running, hold=1, persons=["A"], energy=0.8)
+        publish_state(running, hold=1, persons=["A"], energy=0.8)
         expect(page.locator("[data-action=dj-hold]")).to_have_attribute("aria-pressed", "true")
         page.click("[data-action=dj-give]")
-        assert told(running) == ["give", "all"]
+        assert next_command(running) == ["give", "all"]
     with ready_page(browser, running, PHONE) as page:
         page.click("[data-view=dj]")
         expect(page.locator(".dj")).to_contain_text("night drive")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.click("[data-action=dj-skip]")
-        assert told(running) == ["skip"]
+        assert next_command(running) == ["skip"]

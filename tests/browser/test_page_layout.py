@@ -1,4 +1,4 @@
-"""Where things are, in every size of window: in it, not over each other, and large enough."""
+"""Layout in every window size: inside the window, no overlaps, large enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.screens import (
 )
 from tests.support.server import Running
 
-MIN_TOUCH = 44  # of what fingers press on the decks, in one direction at least
+MIN_TOUCH = 44  # CSS pixels in at least one direction, for deck controls
 MIN_POPOVER = 260
 SMALL = [name for name, screen in SCREENS.items() if screen.small]
 TOUCHED = [name for name, screen in SCREENS.items() if screen.touch]
@@ -51,7 +51,7 @@ def pages(browser: Browser, stage: Running) -> Iterator[Pages]:
 
 @pytest.fixture(scope="module", params=SCREENS)
 def shown(request: pytest.FixtureRequest, pages: Pages) -> tuple[Page, Screen]:
-    """The page in each of the windows."""
+    """The page in each window size."""
     screen = SCREENS[request.param]
     return pages.show(screen), screen
 
@@ -67,7 +67,7 @@ def test_every_control_can_be_reached_in_every_view(shown: tuple[Page, Screen]) 
     assert {view: found for view, found in faults.items() if found} == {}
 
 
-def test_effects_and_folds_of_stems_have_room(shown: tuple[Page, Screen]) -> None:
+def test_effects_and_stem_details_fit(shown: tuple[Page, Screen]) -> None:
     page, screen = shown
     deck = ".deck[data-deck=A]"
     if screen.small:
@@ -86,7 +86,7 @@ def test_effects_and_folds_of_stems_have_room(shown: tuple[Page, Screen]) -> Non
     click(page, f"{deck} [data-tab=stems]")
 
 
-# Within one step of the page: what it shows of a recording comes back with the next report.
+# Runs in one task of the page: the next report restores the recording state.
 BUSY_HEADER = """(least) => {
   const long = Object.assign(document.createElement("b"), { textContent: "1:02:03" });
   document.querySelector(".record").append(long);
@@ -103,14 +103,14 @@ BUSY_HEADER = """(least) => {
 }"""
 
 
-def test_the_header_has_room_while_it_records_and_listens(shown: tuple[Page, Screen]) -> None:
+def test_the_header_fits_while_recording_and_streaming(shown: tuple[Page, Screen]) -> None:
     page, screen = shown
     for text, found in page.evaluate(BUSY_HEADER, MIN_TARGET).items():
         assert found["faults"] == {}, text
         assert found["width"] <= screen.width, text
 
 
-# Scrolls to each control that folds out, and looks whether it is in the window and the popover.
+# Scrolls to each control of a popover, and checks that it is inside the window and the popover.
 FOLDED = """([fold, least]) => {
   const popover = document.querySelector(`.${fold} .popover`);
   const inside = (box, around) => box.left >= around.left - 0.5 && box.top >= around.top - 0.5
@@ -133,7 +133,7 @@ FOLDED = """([fold, least]) => {
 
 
 @pytest.mark.parametrize("fold", ["clock-more", "listen-more"])
-def test_what_folds_out_is_wide_enough_and_in_the_window(
+def test_popovers_are_wide_enough_and_inside_the_window(
     shown: tuple[Page, Screen], fold: str
 ) -> None:
     page, _screen = shown
@@ -147,9 +147,9 @@ def test_what_folds_out_is_wide_enough_and_in_the_window(
     expect(page.locator(f".{fold} .popover")).to_be_visible()
     found = page.evaluate(FOLDED, [fold, MIN_TARGET])
     assert found["width"] >= MIN_POPOVER and found["outside"] == []
-    # What is longer than the window is high scrolls in it.
+    # Popovers that are taller than the window scroll.
     assert found["count"] > 0 and found["wrong"] == []
-    found["faults"].pop("out of reach", None)  # what lies under it
+    found["faults"].pop("out of reach", None)  # controls below the popover
     assert found["faults"] == {}
     page.locator(f".{fold} > summary").click()
     expect(page.locator(f".{fold} .popover")).to_be_hidden()
@@ -165,7 +165,7 @@ def test_help_fits_and_closes(shown: tuple[Page, Screen]) -> None:
 
 
 @pytest.mark.parametrize("shown", SMALL, indirect=True)
-def test_play_and_cue_stay_in_sight_where_one_view_is_shown(shown: tuple[Page, Screen]) -> None:
+def test_play_and_cue_stay_visible_in_single_view_layouts(shown: tuple[Page, Screen]) -> None:
     page, _screen = shown
     click(page, ".view[data-view=A]")
     for scrolled in (0, 1_000_000):
@@ -185,7 +185,7 @@ LOW = """(least) => [...document.querySelectorAll(".deck[data-deck=A] :is(button
 
 
 @pytest.mark.parametrize("shown", TOUCHED, indirect=True)
-def test_fingers_find_what_they_press_on_a_deck(shown: tuple[Page, Screen]) -> None:
+def test_deck_controls_are_large_enough_for_fingers(shown: tuple[Page, Screen]) -> None:
     page, screen = shown
     if screen.small:
         click(page, ".view[data-view=A]")
@@ -197,7 +197,7 @@ def test_fingers_find_what_they_press_on_a_deck(shown: tuple[Page, Screen]) -> N
 
 
 @pytest.mark.parametrize("shown", ["844x390"], indirect=True)
-def test_a_phone_held_sideways_shows_one_deck_to_its_pads(
+def test_a_phone_in_landscape_shows_a_deck_down_to_its_pads(
     shown: tuple[Page, Screen], pages: Pages
 ) -> None:
     page, _screen = shown
@@ -208,7 +208,7 @@ def test_a_phone_held_sideways_shows_one_deck_to_its_pads(
         expect(view).to_be_in_viewport(ratio=1)
         assert box_of(view)["height"] >= 43
     expect(page.locator(".deck[data-deck=B]")).to_be_hidden()
-    # Turned upright and back the same view is shown.
+    # After rotating the phone and back, the same view is shown.
     pages.show(SCREENS["390x844"])
     expect(page.locator(".deck[data-deck=A] [data-action=play]")).to_be_in_viewport(ratio=1)
     pages.show(SCREENS["844x390"])

@@ -57,7 +57,7 @@ def unload(page: Page) -> None:
             until(lambda letter=letter: live(page, f"live.get('deck.{letter}').state") == "empty")
 
 
-def test_rows_show_what_is_known(page: Page) -> None:
+def test_rows_show_known_tags(page: Page) -> None:
     night = page.locator(row(page, "Night"))
     expect(night).to_contain_text("120")
     expect(night).to_contain_text("0:40")
@@ -67,7 +67,7 @@ def test_rows_show_what_is_known(page: Page) -> None:
     expect(page.locator(".row").first).to_contain_text("Night")
 
 
-def test_a_name_that_is_markup_is_text(page: Page) -> None:
+def test_markup_in_a_name_is_shown_as_text(page: Page) -> None:
     nasty = page.locator(".row", has_text="onerror")
     expect(nasty.locator(".first")).to_have_text(f"{NASTY}.wav")
     nasty.click()
@@ -81,7 +81,7 @@ def test_a_name_that_is_markup_is_text(page: Page) -> None:
     unload(page)
 
 
-def test_search_finds_and_folders_open(page: Page) -> None:
+def test_search_and_opening_folders(page: Page) -> None:
     page.keyboard.press("/")
     page.keyboard.type(f"animal {MANY - 1}")
     expect(page.locator(".row")).to_have_count(1)
@@ -93,7 +93,7 @@ def test_search_finds_and_folders_open(page: Page) -> None:
     expect(page.locator(row(page, "Night"))).to_be_visible()
 
 
-def test_thousands_of_rows_are_drawn_where_they_are_seen(page: Page) -> None:
+def test_only_visible_rows_are_drawn(page: Page) -> None:
     page.locator(row(page, "Zoo")).dblclick()
     expect(page.locator(row(page, "animal 0.wav"))).to_be_visible()
     assert page.locator(".row").count() < 60
@@ -127,7 +127,7 @@ def test_double_click_and_enter_load_any_file(page: Page, name: str, way: str) -
         page.focus(".list")
         page.keyboard.press("Enter")
     else:
-        # At once: how soon the second of two clicks comes depends on the machine.
+        # In one script: the interval of real clicks depends on the machine.
         chosen.evaluate(
             """(element) => {
               const at = { bubbles: true, detail: 1, clientX: 1, clientY: 1 };
@@ -144,7 +144,7 @@ def test_double_click_and_enter_load_any_file(page: Page, name: str, way: str) -
     unload(page)
 
 
-def test_tracks_one_after_another_go_to_decks_of_their_own(page: Page) -> None:
+def test_successive_loads_use_different_decks(page: Page) -> None:
     page.locator(row(page, "Night")).click()
     page.focus(".list")
     for _ in range(3):
@@ -154,7 +154,7 @@ def test_tracks_one_after_another_go_to_decks_of_their_own(page: Page) -> None:
     unload(page)
 
 
-def test_loaded_is_said_when_it_is_and_a_failure_instead(page: Page, stage: Running) -> None:
+def test_a_load_is_announced_when_it_succeeds_or_fails(page: Page, stage: Running) -> None:
     listen_to(page)
     page.locator(row(page, "Night")).click()
     page.click("[data-action=load-A]")
@@ -162,7 +162,7 @@ def test_loaded_is_said_when_it_is_and_a_failure_instead(page: Page, stage: Runn
     until(lambda: live(page, "live.get('deck.A').state") == "ready")
     mine = [one for one in said(page) if "Night" in one]
     assert mine == ["Loading Night to deck A …", "Night is loaded to deck A"]
-    # A file that is none: it is never said to be loaded.
+    # An invalid file is never announced as loaded.
     page.click(row(page, "Zoo"))
     page.locator(".list").press("Enter")
     page.locator(row(page, "animal 0.wav")).click()
@@ -184,7 +184,7 @@ def test_keys_work_inside_the_library(page: Page) -> None:
         until(lambda: live(page, "live.get('deck.A').state") == "playing")
         page.keyboard.press("Escape")
         expect(page.locator(".panel-library")).to_be_hidden()
-        page.keyboard.press("q")  # it stands
+        page.keyboard.press("q")  # pauses
         until(lambda: live(page, "live.get('deck.A').spin") == 0)
         live(page, "live.do('/deck/A/stop')")
         until(lambda: live(page, "live.get('deck.A').state") == "ready")
@@ -193,7 +193,7 @@ def test_keys_work_inside_the_library(page: Page) -> None:
     unload(page)
 
 
-def test_arrows_choose_from_anywhere_in_the_library(page: Page) -> None:
+def test_arrow_keys_select_from_anywhere_in_the_library(page: Page) -> None:
     chosen = page.locator(".row[aria-selected=true]")
     for place in (".col-head[data-sort=name]", "[data-action=load-D]", "#library-search"):
         page.focus(".list")
@@ -231,7 +231,7 @@ def test_search_by_tempo(page: Page) -> None:
     page.fill("#library-search", "")
 
 
-def test_a_tap_opens_a_folder_and_chooses_a_track(page: Page) -> None:
+def test_a_tap_opens_a_folder_or_selects_a_track(page: Page) -> None:
     tap = ("(element) => element.dispatchEvent(new PointerEvent('click', "
            "{ bubbles: true, detail: 1, pointerType: 'touch' }))")  # fmt: skip
     page.locator(row(page, "Night")).evaluate(tap)
@@ -239,7 +239,7 @@ def test_a_tap_opens_a_folder_and_chooses_a_track(page: Page) -> None:
     live(page, "live.do('/version')")
     assert live(page, "live.get('deck.A').state") == "empty"
     page.locator(row(page, "Zoo")).evaluate("(element) => element.parentElement && element.click()")
-    page.locator(row(page, "Zoo")).evaluate(tap)  # also one that was chosen before
+    page.locator(row(page, "Zoo")).evaluate(tap)  # also one that was selected before
     expect(page.locator(".library-status")).to_contain_text(f"{MANY:,} entries")
 
 
@@ -259,5 +259,5 @@ def test_loading_by_drag(page: Page) -> None:
     page.mouse.move(300, 300, steps=6)
     page.keyboard.press("Escape")
     page.mouse.up()
-    live(page, "live.do('/version')")  # what was ordered before is done by then
+    live(page, "live.do('/version')")  # earlier commands are done by then
     assert live(page, "live.get('deck.A').state") == "empty"

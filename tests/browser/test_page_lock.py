@@ -1,4 +1,4 @@
-"""What would stop music needs a press that is held: no click, tap or key silences the room."""
+"""The load lock: a button that stops music must be held; no click, tap or key stops it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def shown(browser: Browser, stage: Running) -> Iterator[Page]:
 
 @pytest.fixture
 def page(shown: Page, stage: Running, folder: Path) -> Page:
-    """A page while deck A plays, with the track chosen that plays there."""
+    """A page while deck A plays; the same track is selected in the library."""
     state = stage.client.status()["deck.A.state"]
     if state == "empty":
         load(stage, folder / "media" / "Night")
@@ -66,13 +66,13 @@ def page(shown: Page, stage: Running, folder: Path) -> Page:
 
 
 def pointer(target: Locator, kind: str, pointer_type: str = "mouse") -> None:
-    """An event of a pointer, as a person makes it; how fast clicks are depends on the machine."""
+    """Dispatch a pointer event; the speed of real clicks depends on the machine."""
     target.dispatch_event(kind, {"button": 0, "pointerId": 1, "pointerType": pointer_type,
                                  "bubbles": True, "detail": 1})  # fmt: skip
 
 
 def tap(target: Locator, pointer_type: str = "mouse") -> None:
-    """Press, let go and click within one turn of the page, so that nothing can be held."""
+    """Press, release and click in one task of the page, so that nothing is held."""
     target.evaluate(
         """(element, pointerType) => {
           const about = { button: 0, pointerId: 1, pointerType, bubbles: true, cancelable: true };
@@ -85,19 +85,19 @@ def tap(target: Locator, pointer_type: str = "mouse") -> None:
 
 
 def was_said(page: Page, text: str) -> bool:
-    """Whether it was said aloud since the test began."""
+    """Whether the text was announced since the test began."""
     return any(text in one for one in said(page))
 
 
 def still_plays(page: Page) -> bool:
-    """Whether nothing was ordered, and deck A plays; what was ordered before is done by then."""
+    """Whether no command was sent and deck A plays; earlier commands are done by then."""
     live(page, "live.do('/version')")
     sent = [order[0] for order in ordered(page) if order[0] != "/version"]
     return sent == [] and live(page, "live.get('deck.A').state") == "playing"
 
 
 @pytest.mark.parametrize("action", ["unload", "load-A"])
-def test_a_click_stops_nothing_and_says_what_it_would(page: Page, action: str) -> None:
+def test_a_click_stops_nothing_and_announces_what_it_would_stop(page: Page, action: str) -> None:
     target = page.locator(f"[data-action={action}]").first
     for kind in ("mouse", "touch", "pen"):
         tap(target, kind)
@@ -129,7 +129,7 @@ def test_a_key_stops_nothing_unless_it_is_held(page: Page, stage: Running, key: 
 
 
 @pytest.mark.parametrize("kind", ["mouse", "touch"])
-def test_held_it_stops_once(page: Page, stage: Running, kind: str) -> None:
+def test_holding_a_locked_button_acts_once(page: Page, stage: Running, kind: str) -> None:
     eject = page.locator(EJECT)
     pointer(eject, "pointerdown", kind)
     expect(eject).to_have_class("button quiet locked holding")
@@ -157,7 +157,7 @@ def test_a_finger_that_leaves_the_button_stops_nothing(page: Page) -> None:
         assert still_plays(page)
 
 
-def test_a_page_that_hangs_does_not_make_a_click_a_hold(page: Page) -> None:
+def test_a_stalled_page_does_not_turn_a_click_into_a_hold(page: Page) -> None:
     page.locator(EJECT).evaluate(
         """(element) => {
           const about = { button: 0, pointerId: 1, bubbles: true };
@@ -171,8 +171,8 @@ def test_a_page_that_hangs_does_not_make_a_click_a_hold(page: Page) -> None:
     assert still_plays(page)
 
 
-def test_what_can_only_click_clicks_twice(page: Page, stage: Running) -> None:
-    # As screen readers and voice control do: a click without pointer or key.
+def test_assistive_technology_confirms_with_a_second_click(page: Page, stage: Running) -> None:
+    # Like screen readers and voice control: a click without a pointer or key.
     eject = page.locator(EJECT)
     eject.evaluate("(element) => element.click()")
     assert still_plays(page)
@@ -198,7 +198,7 @@ def test_a_letter_replaces_a_playing_track_only_when_it_is_held(page: Page) -> N
     until(lambda: live(page, "live.get('deck.A').state") == "ready")
 
 
-def test_enter_never_takes_a_playing_deck(page: Page, stage: Running, folder: Path) -> None:
+def test_enter_never_loads_a_playing_deck(page: Page, stage: Running, folder: Path) -> None:
     for letter in "BCD":
         load(stage, folder / "media" / "Night", letter)
         stage.client.send(f"/deck/{letter}/play", 0.0, 1)
@@ -216,7 +216,7 @@ def test_enter_never_takes_a_playing_deck(page: Page, stage: Running, folder: Pa
         stage.client.request(f"/deck/{letter}/unload", answer="/done")
 
 
-def test_a_track_in_passing_replaces_nothing_and_one_that_stays_does(page: Page) -> None:
+def test_a_dragged_track_replaces_a_playing_one_only_when_held(page: Page) -> None:
     number = live(page, "live.get('deck.A').number")
     row = page.locator(".row:has(.first:text-is('Night'))")
     row.hover()
@@ -244,7 +244,7 @@ def test_a_track_in_passing_replaces_nothing_and_one_that_stays_does(page: Page)
     until(lambda: live(page, "live.get('deck.A').number") != number)
 
 
-def test_a_deck_that_stands_is_not_locked(page: Page, stage: Running) -> None:
+def test_a_stopped_deck_is_not_locked(page: Page, stage: Running) -> None:
     stage.client.send("/deck/A/brake", 0.03, 0)
     expect(page.locator(EJECT)).not_to_have_attribute("data-stops", STOPPED)
     assert page.locator("[data-action=load-A]").get_attribute("aria-label") == (
@@ -254,7 +254,7 @@ def test_a_deck_that_stands_is_not_locked(page: Page, stage: Running) -> None:
     deck_is(stage, state="empty")
 
 
-def test_another_buffer_size_interrupts_only_when_it_is_held(page: Page, stage: Running) -> None:
+def test_the_buffer_size_changes_only_when_the_button_is_held(page: Page, stage: Running) -> None:
     page.click("#dock [data-tab=health]")
     page.get_by_label("Buffer size in frames").select_option("512")
     change = page.locator("[data-action=buffer-size]")
@@ -267,21 +267,21 @@ def test_another_buffer_size_interrupts_only_when_it_is_held(page: Page, stage: 
     page.click("#dock [data-tab=library]")
 
 
-def say(running: Running, **state: Any) -> None:
-    """Say, as the DJ, what it does."""
+def publish_state(running: Running, **state: Any) -> None:
+    """Publish a state as the DJ."""
     running.client.send("/dj/state", 1, 1, json.dumps(state))
 
 
-def test_give_back_says_which_decks_it_stops(page: Page, stage: Running) -> None:
+def test_return_to_dj_shows_the_decks_that_it_stops(page: Page, stage: Running) -> None:
     stage.client.request("/dj/here", "begin", answer="/done")
     page.click("#dock [data-tab=dj]")
     give = page.locator("[data-action=dj-give]")
-    # The DJ's own track goes on when it is given back: nothing is stopped.
-    say(stage, persons=["A", "tempo"], now={"deck": "A"}, next={"deck": "B"})
+    # Returning the DJ's own deck stops nothing: its track continues.
+    publish_state(stage, persons=["A", "tempo"], now={"deck": "A"}, next={"deck": "B"})
     expect(give).to_be_enabled()
     expect(give).to_have_text("Return to DJ")
     assert "stops" not in (give.get_attribute("aria-label") or "")
-    say(stage, persons=["A", "C"], now={"deck": "B"}, next={})
+    publish_state(stage, persons=["A", "C"], now={"deck": "B"}, next={})
     expect(give).to_have_text("Return to DJstops A")
     tap(give)
     assert still_plays(page)

@@ -1,4 +1,4 @@
-"""The page's idea of now: the server's clock, and what is under the ear. Run in Chromium."""
+"""The server's clock and the audible playhead, computed in Chromium."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ RATE = 48000
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves the page's files and logs nothing."""
+    """Serves the page's files without logging."""
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
 def run(browser: Browser) -> Iterator[Any]:
-    """`run(script)`: the value of a script in a page that has the modules, and a clock to set."""
+    """`run(script)`: evaluate a script in a page with the modules and a settable clock."""
     handler = functools.partial(Quiet, directory=PAGE)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -47,7 +47,7 @@ def run(browser: Browser) -> Iterator[Any]:
         server.shutdown()
 
 
-def test_the_fastest_ping_counts(run: Any) -> None:
+def test_the_fastest_ping_determines_the_clock(run: Any) -> None:
     found = run("""
       const clock = new ServerClock();
       time = 10; clock.take(10 - 0.010, 110 - 0.005, 10);
@@ -57,7 +57,7 @@ def test_the_fastest_ping_counts(run: Any) -> None:
     assert abs(found[0] - 100) < 1e-9 and abs(found[1] - 0.005) < 1e-9
 
 
-def test_a_better_estimate_is_taken_slowly_and_a_leap_at_once(run: Any) -> None:
+def test_small_clock_errors_are_slewed_and_large_ones_stepped(run: Any) -> None:
     slow = run("""
       const clock = new ServerClock(); const seen = [];
       time = 10; clock.take(9.9, 110, 10); clock.now();
@@ -76,7 +76,7 @@ def test_a_better_estimate_is_taken_slowly_and_a_leap_at_once(run: Any) -> None:
     """) == pytest.approx(130, abs=0.01)
 
 
-def test_the_playhead_is_where_the_sound_is(run: Any) -> None:
+def test_the_playhead_follows_the_audible_sound(run: Any) -> None:
     found = run("""
       const heard = new Playheads(live);
       heard.add(report(5, [[48000, 1, 1]], 0.1));
@@ -88,7 +88,7 @@ def test_the_playhead_is_where_the_sound_is(run: Any) -> None:
     assert found[2] == pytest.approx(10.2)
 
 
-def test_the_old_place_is_heard_until_a_jump_comes_to_the_ear(run: Any) -> None:
+def test_a_jump_is_shown_when_it_becomes_audible(run: Any) -> None:
     found = run("""
       const heard = new Playheads(live);
       heard.add(report(5.0, [[48000, 1, 1]], 0.1));
@@ -119,7 +119,7 @@ def test_a_playhead_stays_in_its_loop_and_runs_backwards(run: Any) -> None:
     assert found[3] == {"frame": 3 * RATE, "speed": 0, "playing": False}
 
 
-def test_without_reports_it_does_not_run_away(run: Any) -> None:
+def test_extrapolation_without_reports_is_limited(run: Any) -> None:
     assert run("""
       const heard = new Playheads(live);
       heard.add(report(5, [[0, 1, 1]], 0));
@@ -127,7 +127,7 @@ def test_without_reports_it_does_not_run_away(run: Any) -> None:
     """) == pytest.approx(0.5 * RATE, abs=1)
 
 
-def test_values_as_a_musician_reads_them(run: Any) -> None:
+def test_values_are_formatted_for_musicians(run: Any) -> None:
     assert run("""
       const { beatsText, dbText, fader, decibelKnob, timeText, unitText } =
         await import('/controls/values.js');

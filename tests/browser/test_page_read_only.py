@@ -1,4 +1,4 @@
-"""A page that may only look says so, and why what is tried does nothing."""
+"""A view-only page states it, and announces why disabled controls do nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def page(browser: Browser, stage: Running) -> Iterator[Page]:
         yield made
 
 
-def test_it_is_shown_and_said(page: Page) -> None:
+def test_view_only_is_shown_and_announced(page: Page) -> None:
     expect(page.locator("#banner")).to_be_visible()
     expect(page.locator("#banner")).to_contain_text("View only")
     expect(page.locator("#link")).to_have_text("View only")
@@ -46,7 +46,7 @@ def test_it_is_shown_and_said(page: Page) -> None:
     assert page.locator("#spoken").get_attribute("aria-live") == "polite"
 
 
-def test_what_changes_something_is_marked_and_what_looks_is_not(page: Page) -> None:
+def test_only_controls_that_change_something_are_disabled(page: Page) -> None:
     for selector in (
         ".deck[data-deck=A] [data-action=play]", ".deck[data-deck=A] [data-action=mute-1]",
         ".strip[data-deck=A] .fader", ".crossfader", "[data-action=load-A]", "[data-action=record]",
@@ -58,7 +58,7 @@ def test_what_changes_something_is_marked_and_what_looks_is_not(page: Page) -> N
         expect(page.locator(selector).first).not_to_have_attribute("aria-disabled", "true")
 
 
-def test_what_is_tried_does_nothing_and_says_why(page: Page) -> None:
+def test_disabled_controls_do_nothing_and_announce_why(page: Page) -> None:
     watch_orders(page)
     empty = "document.getElementById('spoken').textContent = ''"
     play = page.locator(".deck[data-deck=A] [data-action=play]")
@@ -68,26 +68,26 @@ def test_what_is_tried_does_nothing_and_says_why(page: Page) -> None:
         lambda: play.click(force=True), lambda: play.press("Enter"),
         lambda: fader.press("ArrowDown"), lambda: page.keyboard.press("q"),
     ]  # fmt: skip
-    page.evaluate("window.next = performance.now() + 1600")  # the same is not said twice
+    page.evaluate("window.next = performance.now() + 1600")  # repeats are suppressed
     for attempt in attempts:
         until(lambda: page.evaluate("performance.now() > window.next"))
         page.evaluate(empty)
         attempt()
         expect(page.locator("#spoken")).to_contain_text("View only")
-        page.evaluate("window.next = performance.now() + 1600")  # the same is not said twice
+        page.evaluate("window.next = performance.now() + 1600")  # repeats are suppressed
     live(page, "live.get('clock')")
     assert ordered(page) == [] and fader.get_attribute("aria-valuenow") == value
     assert live(page, "live.get('deck.A').state") == "ready"
 
 
-def test_looking_works(page: Page) -> None:
+def test_viewing_works(page: Page) -> None:
     page.keyboard.press("l")
     expect(page.locator(".row", has_text="Night")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator(".panel-library")).to_be_hidden()
 
 
-def test_a_phone_shows_it_and_with_the_token_it_ends(browser: Browser, stage: Running) -> None:
+def test_a_phone_shows_view_only_until_it_has_the_token(browser: Browser, stage: Running) -> None:
     with ready_page(browser, stage, PHONE) as phone:
         expect(phone.locator("#banner")).to_be_in_viewport()
         phone.goto(f"{stage.page().rstrip('/')}/?token={TOKEN}")

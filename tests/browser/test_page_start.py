@@ -1,4 +1,4 @@
-"""The first minutes: how to hear music, how a track is analysed, and which tempo is shown."""
+"""The start card, the analysis of a track, and the tempo in the header."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def test_the_card_offers_tracks_and_one_click_plays_one(page: Page) -> None:
     expect(page.locator(CARD)).to_be_hidden()
 
 
-def test_the_header_shows_the_tempo_that_plays(page: Page, stage: Running) -> None:
-    # The clock runs at 120, the track at its own 124, as the demo's do.
+def test_the_header_shows_the_tempo_of_the_leading_deck(page: Page, stage: Running) -> None:
+    # The clock runs at 120 BPM, and the track at its own 124, like the demo's tracks.
     expect(page.locator(".clock-target")).to_have_text("deck A")
     until(lambda: bpm(page) == 124.0)
     assert "120.0" in (page.locator(".clock-now").get_attribute("title") or "")
     stage.client.send("/deck/A/rate", 1.05)
     until(lambda: bpm(page) == 130.2)
     stage.client.send("/deck/A/rate", 1.0)
-    # Another deck that is louder leads; one that follows the clock has the clock's tempo.
+    # A louder deck takes the lead; a synced deck has the clock's tempo.
     night = live(page, "live.get('deck.A').path")
     stage.client.request("/deck/B/load", night, answer="/done", seconds=60)
     stage.client.send("/deck/B/rate", 0.9)
@@ -80,7 +80,7 @@ def test_the_header_shows_the_tempo_that_plays(page: Page, stage: Running) -> No
     expect(page.locator(".clock-target")).to_have_text("BPM")
 
 
-def test_the_card_comes_back_and_can_be_closed(page: Page) -> None:
+def test_the_start_card_returns_and_can_be_closed(page: Page) -> None:
     expect(page.locator(CARD)).to_be_visible()
     page.click("[data-action=start-library]")
     expect(page.locator(".panel-library")).to_be_visible()
@@ -94,7 +94,7 @@ def test_the_card_comes_back_and_can_be_closed(page: Page) -> None:
     expect(page.locator(CARD)).to_be_hidden()
 
 
-def test_a_track_is_analysed_where_it_lies(page: Page, folder: Path) -> None:
+def test_a_track_is_analysed_from_the_library(page: Page, folder: Path) -> None:
     page.click("#dock [data-tab=library]")
     rows = ".row:has(.first:text-is('<img src=x onerror=alert(1)>.wav'))"
     page.locator(rows).click()
@@ -104,7 +104,7 @@ def test_a_track_is_analysed_where_it_lies(page: Page, folder: Path) -> None:
     expect(card).to_be_visible()
     expect(card.locator(".analysis-text")).to_have_text(re.compile(r"onerror.* is analysed$"))
     assert (folder / "data" / "crowdstream" / "library.db").exists()
-    # A text file, or one outside, is refused.
+    # A path outside the media folders is refused.
     status = page.evaluate(
         "async () => (await fetch('/library/analyse', { method: 'POST',"
         " body: JSON.stringify({ path: '0/..' }),"
@@ -120,10 +120,11 @@ def test_a_failure_of_the_analysis_is_shown(page: Page, folder: Path) -> None:
     page.locator(".row", has_text="noise.wav").click()
     page.click("[data-action=analyse]")
     page.click("#dock [data-tab=dj]")
-    expect(page.locator(".analysis-text")).to_contain_text("The analysis of noise.wav is incomplete")
+    text = page.locator(".analysis-text")
+    expect(text).to_contain_text("The analysis of noise.wav is incomplete")
 
 
-def test_a_dj_shows_how_far_its_analysis_is(page: Page, stage: Running) -> None:
+def test_the_djs_analysis_progress_is_shown(page: Page, stage: Running) -> None:
     client = stage.client
     client.request("/dj/here", "begin", answer="/done")
     client.send("/dj/state", 1, 1, '{"analysis": {"tracks": 40, "done": 12, "share": 0.31,'

@@ -1,4 +1,4 @@
-"""The page lists what waits for its time, for how long, and discards it."""
+"""The list of scheduled commands: time left, and cancelling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.server import Running
 ROWS = ".waiting-list li"
 
 
-def test_what_waits_is_listed_with_its_time_and_cancelled(
+def test_scheduled_commands_are_listed_and_cancelled(
     browser: Browser, running: Running
 ) -> None:
     with ready_page(browser, running, WIDE) as page:

@@ -1,4 +1,4 @@
-"""Waveforms in a real browser: what is lit, what gestures do, and where the playhead is."""
+"""Waveforms in a real browser: drawing, gestures and playhead."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.waveform_app import LATENCY, WaveformApp, empty_deck, track
 from tests.support.waveform_canvas import SECONDS, lit, mean_colour, settle, show, sizes, until
 
 RATE = 44100
-WIDE = 800  # css pixels of the close-up, which shows 8 s: 100 pixels are a second
-EDGE = 12  # css pixels around the page
+WIDE = 800  # CSS pixels of the close-up, which shows 8 s: 100 pixels per second
+EDGE = 12  # CSS pixels around the page
 
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Silence for 20 s, then a tone: a low one, and a high one."""
+    """Two stems: 20 s of silence, then a low and a high tone."""
     folder = tmp_path_factory.mktemp("sounds")
     at = np.arange(int(SECONDS * RATE)) / RATE
     paths = []
@@ -47,7 +47,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext, app: WaveformApp) -> Iterator[Page]:
-    """The page, loaded again for each test."""
+    """The page, reloaded for each test."""
     made = context.pages[0] if context.pages else context.new_page()
     errors: list[str] = []
 
@@ -71,7 +71,7 @@ def page(context: BrowserContext, app: WaveformApp) -> Iterator[Page]:
     assert [one for one in errors if "404" not in one] == []
 
 
-def test_what_sounds_is_lit_and_what_is_silent_is_not(
+def test_sound_is_drawn_and_silence_is_not(
     app: WaveformApp, page: Page, sounds: list[Path]
 ) -> None:
     app.move(0, 20.0)
@@ -80,16 +80,16 @@ def test_what_sounds_is_lit_and_what_is_silent_is_not(
     lane = (close - 14) / 2
     for stem in range(2):
         middle = 14 + (stem + 0.5) * lane
-        assert lit(page, "closeup", 120, middle - 15, 240, 30) < 0.2  # beat lines, and the name
+        assert lit(page, "closeup", 120, middle - 15, 240, 30) < 0.2  # only beat lines and the name
         assert lit(page, "closeup", 440, middle - 15, 320, 30) > 0.6
     assert lit(page, "overview", 20, over / 2, 300, over / 3) < 0.2
     assert lit(page, "overview", 450, over / 2, 300, over / 3) > 0.8
-    # To the pixel: the tone begins at the playhead.
+    # To the pixel: the tone starts at the playhead.
     assert lit(page, "closeup", 390, 14 + lane / 2 - 15, 5, 30) < 0.3
     assert lit(page, "closeup", 406, 14 + lane / 2 - 15, 8, 30) > 0.5
 
 
-def test_bass_is_deep_and_hats_are_pale(app: WaveformApp, page: Page, sounds: list[Path]) -> None:
+def test_bass_is_dark_and_hats_are_pale(app: WaveformApp, page: Page, sounds: list[Path]) -> None:
     app.move(0, 30.0)
     show(app, page, 102, sounds)
     lane = (sizes(page)[0] - 14) / 2
@@ -111,7 +111,7 @@ def test_a_muted_stem_is_dim(app: WaveformApp, page: Page, sounds: list[Path]) -
     until(lambda: sum(mean_colour(page, *place)) > 0.9 * loud)
 
 
-def test_a_click_seeks_to_what_is_under_it(
+def test_a_click_seeks_to_its_position(
     app: WaveformApp, page: Page, sounds: list[Path]
 ) -> None:
     app.move(0, 20.0)
@@ -190,7 +190,7 @@ def test_the_wheel_zooms_around_the_playhead(
     until(lambda: page.evaluate("waveforms[0].span === 0.25"))
 
 
-def test_two_fingers_zoom(app: WaveformApp, page: Page, sounds: list[Path]) -> None:
+def test_pinching_zooms(app: WaveformApp, page: Page, sounds: list[Path]) -> None:
     show(app, page, 107, sounds)
     page.evaluate(
         """() => {
@@ -207,7 +207,7 @@ def test_two_fingers_zoom(app: WaveformApp, page: Page, sounds: list[Path]) -> N
     assert app.done == []
 
 
-def test_keys_move_by_beats_and_a_screen_reader_hears_where(
+def test_keys_move_by_beats_and_the_position_is_described(
     app: WaveformApp, page: Page, sounds: list[Path]
 ) -> None:
     app.move(0, 20.0)
@@ -226,7 +226,7 @@ def test_keys_move_by_beats_and_a_screen_reader_hears_where(
     assert page.evaluate("waveforms[0].span") < 8
 
 
-def test_the_playhead_is_where_the_sound_is(
+def test_the_playhead_follows_the_audible_sound(
     app: WaveformApp, page: Page, sounds: list[Path]
 ) -> None:
     app.move(0, 10.0)
@@ -237,7 +237,7 @@ def test_the_playhead_is_where_the_sound_is(
     seen: set[float] = set()
 
     def looked() -> bool:
-        # The server's time of the frame that was drawn last, and what was drawn then.
+        # The server's time of the latest frame, and the position drawn in it.
         drawn = page.evaluate(
             "({ at: waveforms[0].drawn.time / 1000 + live.clock() - performance.now() / 1000,"
             " position: waveforms[0].drawn.position, time: waveforms[0].drawn.time })"
@@ -248,13 +248,13 @@ def test_the_playhead_is_where_the_sound_is(
         return len(off) >= 40 and drawn["position"] > 10.5
 
     until(looked)
-    # A frame's time is that of its beginning; what is drawn is what is heard a little after it,
-    # and on a busy machine later than that: so of all pictures, the promptest ones count.
+    # A frame's time is that of its start; the position is computed slightly later, and on a busy
+    # machine much later: so the promptest frames count.
     promptest = sorted(off)[: len(off) // 4]
     assert abs(float(np.median(promptest))) < 1 / 60
 
 
-def test_what_was_drawn_stays_when_it_is_not_answered_again(
+def test_known_tiles_stay_when_a_request_fails(
     app: WaveformApp, page: Page, sounds: list[Path]
 ) -> None:
     app.move(0, 22.0)
@@ -279,7 +279,7 @@ def test_what_was_drawn_stays_when_it_is_not_answered_again(
     assert lit(page, "overview", 0.55 * WIDE, sizes(page)[1] / 2, 200, 4) > 0.8
 
 
-def test_an_answer_that_was_overtaken_does_not_count(
+def test_an_outdated_response_is_ignored(
     app: WaveformApp, page: Page, tmp_path: Path
 ) -> None:
     path = tmp_path / "short.wav"
@@ -305,7 +305,7 @@ def test_an_answer_that_was_overtaken_does_not_count(
     assert page.evaluate("waveforms[0].peaks.ready") == 1
 
 
-def test_a_first_part_is_there_before_the_rest(
+def test_a_first_part_is_drawn_before_the_rest(
     app: WaveformApp, page: Page, tmp_path: Path
 ) -> None:
     size = 3600 * RATE * 4
@@ -334,7 +334,7 @@ def test_a_first_part_is_there_before_the_rest(
         assert lit(page, "overview", begin + 6 * minute, over / 2, 100, over / 3) < 0.2
 
 
-def test_a_track_that_goes_takes_its_picture_along(
+def test_unloading_a_track_clears_its_waveform(
     app: WaveformApp, page: Page, sounds: list[Path]
 ) -> None:
     app.move(0, 30.0)

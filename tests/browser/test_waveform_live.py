@@ -1,4 +1,4 @@
-"""Waveforms on the page of a running server: the playhead is where the sound is."""
+"""Waveforms on the page of a running server: the playhead follows the audible sound."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tests.support.page_server import (
 )
 from tests.support.server import Running, until
 
-FRAME = 1 / 60  # seconds between two pictures of the display
-# The position that was drawn last, less the server's time of that drawing, and the latency.
+FRAME = 1 / 60  # seconds between two frames of the display
+# The latest drawn position minus the server's time of that frame, and the latency.
 DRAWN = """(() => { const { drawn } = document.querySelector("[data-deck=A].waveform").waveform;
   const at = drawn.time / 1000 + live.clock() - performance.now() / 1000;
   return [drawn.position - at, live.now.latency]; })()"""
 
 
 def waveform(page: Page, expression: str) -> Any:
-    """The value of an expression over the waveform of deck A."""
+    """Evaluate an expression on the waveform of deck A."""
     return page.evaluate(
         f"(() => {{ const one = document.querySelector('[data-deck=A].waveform').waveform;"
         f" return {expression}; }})()"
     )
 
 
-def test_the_playhead_and_the_gestures_are_those_of_the_engine(
+def test_playhead_and_gestures_agree_with_the_engine(
     browser: Browser, tmp_path: Path
 ) -> None:
     small_blocks = ("--buffer-size", "256")
@@ -54,13 +54,13 @@ def test_the_playhead_and_the_gestures_are_those_of_the_engine(
         apart: list[float] = []
         for _ in range(40):
             status = running.client.status()
-            # Positions are those of the latest block; it began up to 6 ms ago.
+            # Positions are those of the latest block, which began up to 6 ms ago.
             engine = float(status["deck.A.position"]) - time.monotonic()
             ahead, latency = live(page, DRAWN)
             assert 0 < latency < 1
             apart.append(ahead + latency - engine)
-        # What a busy machine delays, the answer or the picture, makes them seem further apart,
-        # and nothing makes them seem nearer: so of all looks the promptest ones count.
+        # Delays of a busy machine only increase the measured difference: so the promptest
+        # samples count.
         promptest = sorted(apart)[: len(apart) // 4]
         assert abs(statistics.median(promptest)) < FRAME
 
@@ -70,7 +70,7 @@ def _seek_and_loop(page: Page, running: Running) -> None:
     small = box_of(page.locator("[data-deck=A] .waveform-overview"))
     assert box["height"] > 60 and small["height"] >= 20
     whole = box_of(page.locator(".waveform[data-deck=A]"))
-    assert small["y"] + small["height"] <= whole["y"] + whole["height"] + 1  # all of it is seen
+    assert small["y"] + small["height"] <= whole["y"] + whole["height"] + 1  # fully visible
     page.mouse.click(small["x"] + small["width"] / 4, small["y"] + small["height"] / 2)
     until(lambda: abs(float(running.client.status()["deck.A.position"]) - 10.0) < 0.2)
     until(lambda: waveform(page, "Math.abs(one.drawn.position - 10) < 0.2"))

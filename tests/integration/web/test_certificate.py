@@ -1,4 +1,4 @@
-"""The certificate that `--http-cert auto` makes: its names, its renewal, who may read its key."""
+"""The certificate of `--http-cert auto`: names, renewal, and access to its key."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DAY = 86400.0
 
 @pytest.fixture(autouse=True)
 def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses of this machine, for a test to change."""
+    """The addresses of this machine, which the test may change."""
     found = ["192.168.1.20", "2001:db8::5"]
     monkeypatch.setattr(module, "own_addresses", lambda _host: list(found))
     return found
@@ -48,7 +48,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def handshake(context: ssl.SSLContext, trusted: Path, name: str) -> None:
-    """A client that trusts this certificate alone meets a server; raises `SSLError`."""
+    """Connect a client that trusts only this certificate; raises `SSLError`."""
     client = ssl.create_default_context(cafile=str(trusted))
     client.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", ssl.VerifyFlags(0))
     near, far = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -61,7 +61,7 @@ def handshake(context: ssl.SSLContext, trusted: Path, name: str) -> None:
     assert one.getpeercert()
 
 
-def test_it_is_valid_for_every_name_and_address(environ: dict[str, str]) -> None:
+def test_the_certificate_is_valid_for_every_name_and_address(environ: dict[str, str]) -> None:
     made = own_certificate(SETTINGS, environ)
     assert {"192.168.1.20", "2001:db8::5", "127.0.0.1", "::1", "localhost"} <= made.names
     assert "dj.example.org" in made.names and made.names == wanted_names(SETTINGS)
@@ -83,7 +83,7 @@ def test_the_fingerprint_is_that_of_the_certificate(environ: dict[str, str]) -> 
     assert shown.rstrip(":") == made.fingerprint
 
 
-def test_it_is_kept_for_this_user_alone_and_used_again(environ: dict[str, str]) -> None:
+def test_the_certificate_is_private_and_reused(environ: dict[str, str]) -> None:
     made = own_certificate(SETTINGS, environ)
     assert own_certificate(SETTINGS, environ) == made
     folder = made.path.parent
@@ -93,7 +93,9 @@ def test_it_is_kept_for_this_user_alone_and_used_again(environ: dict[str, str]) 
     assert "PRIVATE KEY" in made.key.read_text() and "PRIVATE" not in made.path.read_text()
 
 
-def test_it_is_renewed_before_its_end_with_the_same_key(environ: dict[str, str]) -> None:
+def test_the_certificate_is_renewed_before_expiry_with_the_same_key(
+    environ: dict[str, str]
+) -> None:
     made = own_certificate(SETTINGS, environ)
     assert own_certificate(SETTINGS, environ, made.end - RENEW_SECONDS - 1) == made
     later = own_certificate(SETTINGS, environ, made.end - RENEW_SECONDS + 1)
@@ -101,13 +103,13 @@ def test_it_is_renewed_before_its_end_with_the_same_key(environ: dict[str, str])
     assert later.names == made.names
 
 
-def test_one_from_a_wrong_clock_is_renewed(environ: dict[str, str]) -> None:
+def test_a_certificate_from_a_wrong_clock_is_renewed(environ: dict[str, str]) -> None:
     made = own_certificate(SETTINGS, environ)
     before = own_certificate(SETTINGS, environ, made.begin - DAY)
     assert before.fingerprint != made.fingerprint
 
 
-def test_another_address_makes_a_new_one_that_keeps_the_earlier(
+def test_a_new_address_renews_the_certificate_and_keeps_earlier_names(
     environ: dict[str, str], addresses: list[str]
 ) -> None:
     made = own_certificate(SETTINGS, environ)
@@ -120,7 +122,7 @@ def test_another_address_makes_a_new_one_that_keeps_the_earlier(
     assert own_certificate(SETTINGS, environ) == moved, "back in the first network: none is needed"
 
 
-def test_names_that_no_certificate_can_hold_are_left_out(
+def test_names_that_a_certificate_cannot_contain_are_omitted(
     environ: dict[str, str], addresses: list[str]
 ) -> None:
     addresses[:] = [f"10.0.{number // 250}.{number % 250}" for number in range(3 * MAX_NAMES)]
@@ -133,7 +135,7 @@ def test_names_that_no_certificate_can_hold_are_left_out(
 @pytest.mark.parametrize(
     "spoil", ["key is open", "key is gone", "other key", "no certificate", "link"]
 )
-def test_what_others_may_have_read_or_made_is_not_used(
+def test_a_key_that_others_could_read_or_write_is_not_used(
     environ: dict[str, str], tmp_path: Path, spoil: str
 ) -> None:
     made = own_certificate(SETTINGS, environ)
@@ -157,7 +159,9 @@ def test_what_others_may_have_read_or_made_is_not_used(
     assert own_certificate(SETTINGS, environ) == again
 
 
-def test_a_service_keeps_it_where_it_may_write(environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_service_stores_the_certificate_in_a_writable_folder(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     service = {**environ, "XDG_CONFIG_HOME": str(tmp_path / "file"),
                "STATE_DIRECTORY": str(tmp_path / "state")}  # fmt: skip
@@ -174,7 +178,7 @@ def test_without_openssl_the_error_names_the_package(
         own_certificate(SETTINGS, environ)
 
 
-def test_a_server_that_runs_gets_the_new_one(
+def test_a_running_server_adopts_the_renewed_certificate(
     environ: dict[str, str], addresses: list[str]
 ) -> None:
     made = own_certificate(SETTINGS, environ)
@@ -201,7 +205,7 @@ def test_the_server_prints_the_fingerprint_that_browsers_see(tmp_path: Path) -> 
         assert running.page().startswith("https://")
 
         def printed() -> str:
-            # Two lines, which need not come at once.
+            # Two lines, which may arrive separately.
             lines = re.findall(r"^ +((?:[0-9A-F]{2}:?){16})\n", running.log(), re.MULTILINE)
             return "".join(lines).replace(":", "")
 

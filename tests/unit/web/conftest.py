@@ -1,4 +1,4 @@
-"""A web process without a network, on a server without processes."""
+"""A web process without a network, and a server without processes."""
 
 from collections.abc import Iterator
 
@@ -10,5 +10,5 @@ from tests.support.web_client import FakeWeb
 
 @pytest.fixture
 def web(rig: Rig) -> Iterator[FakeWeb]:
-    """What the parts of the web process share."""
+    """The state shared by the parts of the web process."""
     yield FakeWeb(rig)

@@ -1,4 +1,4 @@
-"""What is asked for in the library panel is analysed, one after another; no process is started."""
+"""Analysis jobs of the library panel, with a fake process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Result = TypeVar("Result")
 
 
 class Process:
-    """Stands for a run of the command: writes these lines, then ends with this status."""
+    """A fake process: writes `lines` to its output, and exits with `status`."""
 
-    pid = 2**22 + 1  # higher than any that Linux gives
+    pid = 2**22 + 1  # above the maximum of Linux
 
     def __init__(self, lines: list[str], status: int, errors: str, endless: bool) -> None:
         self.stdout, self.stderr = asyncio.StreamReader(), asyncio.StreamReader()
@@ -54,7 +54,7 @@ class Process:
 
 
 class Bench:
-    """An analyst over media folders, with what it showed and which commands it ran."""
+    """Analysis jobs over media folders; records the published states and the commands."""
 
     def __init__(self, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shown: list[dict[str, Any]] = []
@@ -104,7 +104,7 @@ def bench(media: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def in_a_loop(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Run to the end in a thread of its own: this one may have a loop, of a browser's driver."""
+    """Run in a separate thread: this thread may have the event loop of a browser driver."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(work())).result()
 
@@ -124,7 +124,7 @@ def test_a_file_is_analysed_and_its_progress_is_shown(bench: Bench, media: Path)
     assert (last["running"], last["last"], last["done"], bench.finished) == (0, "0/a.wav", 1, 1)
 
 
-def test_several_wait_for_each_other_and_none_twice(bench: Bench, media: Path) -> None:
+def test_jobs_run_one_at_a_time_without_duplicates(bench: Bench, media: Path) -> None:
     async def work() -> None:
         for path in ("0/a.wav", "0/b.flac", "0/Night", "0/b.flac", "0/-x.wav"):
             assert (await bench.ask({"path": path}))[0] == 202
@@ -143,20 +143,22 @@ def test_several_wait_for_each_other_and_none_twice(bench: Bench, media: Path) -
     ({"path": "0/.."}, 404), ({"path": "/etc/passwd"}, 404), ({"path": 5}, 400),
     ({}, 400), ([], 400), (b"", 400), (b"{", 400), (b"[" * 2000, 400), ({"stop": "yes"}, 400),
 ])  # fmt: skip
-def test_what_is_no_track_of_the_library_is_refused(
+def test_paths_that_are_not_tracks_are_refused(
     bench: Bench, body: Any, status: int
 ) -> None:
     found, answer = in_a_loop(lambda: bench.ask(body))
     assert found == status and answer["error"] and not bench.commands
 
 
-def test_a_link_that_leads_outside_is_refused(bench: Bench, media: Path, tmp_path: Path) -> None:
+def test_a_link_out_of_the_media_folders_is_refused(
+    bench: Bench, media: Path, tmp_path: Path
+) -> None:
     (tmp_path / "secret.wav").write_bytes(b"")
     (media / "link.wav").symlink_to(tmp_path / "secret.wav")
     assert in_a_loop(lambda: bench.ask({"path": "0/link.wav"}))[0] == 404
 
 
-def test_too_many_are_refused(bench: Bench, media: Path) -> None:
+def test_a_full_queue_refuses_further_jobs(bench: Bench, media: Path) -> None:
     bench.endless = True
     for number in range(MAX_WAITING + 2):
         (media / f"{number}.wav").write_bytes(b"")
@@ -172,7 +174,7 @@ def test_too_many_are_refused(bench: Bench, media: Path) -> None:
     assert started <= 1
 
 
-def test_it_is_stopped_and_what_waits_is_forgotten(bench: Bench) -> None:
+def test_stop_ends_the_job_and_clears_the_queue(bench: Bench) -> None:
     bench.endless = True
 
     async def work() -> dict[str, Any]:
@@ -187,7 +189,7 @@ def test_it_is_stopped_and_what_waits_is_forgotten(bench: Bench) -> None:
     assert state["running"] == 0 and state["wait"] == 0
 
 
-def test_a_fault_is_said(bench: Bench) -> None:
+def test_a_failed_analysis_is_reported(bench: Bench) -> None:
     bench.status, bench.lines = 1, []
     bench.errors = "crowdstream: the library is locked\n"
 

@@ -1,4 +1,4 @@
-"""The documentation under `/docs/`: read-only, nothing beside it, and behind the gate."""
+"""The documentation under `/docs/`: read-only, confined to its folder, access controlled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = "correct-horse-battery"
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    """A built folder, and something beside it that is nobody's business."""
+    """A built folder with a file beside it that must not be served."""
     folder = tmp_path / "html"
     (folder / "how-to").mkdir(parents=True)
     (folder / "index.html").write_text("the index", encoding="utf-8")
@@ -51,18 +51,18 @@ def test_pages_are_served_below_docs(built: Path) -> None:
         "/docs//../secret.txt", "/docs/link.txt", "/docs/..\\secret.txt",
     ],
 )  # fmt: skip
-def test_nothing_beside_the_folder_is_served(built: Path, path: str) -> None:
+def test_files_outside_the_folder_are_not_served(built: Path, path: str) -> None:
     answer = ask(served(built), "GET", path)
     assert answer.status == 404 and b"secret" not in answer.body
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_pages_are_only_read(built: Path, method: str) -> None:
+def test_pages_are_read_only(built: Path, method: str) -> None:
     answer = ask(served(built), method, "/docs/index.html", {})
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_where_nothing_is_built_the_answer_says_how_to_build_it(tmp_path: Path) -> None:
+def test_unbuilt_documentation_returns_build_instructions(tmp_path: Path) -> None:
     app = served(tmp_path / "html")
     for path in ("/docs/", "/docs/how-to/record.html"):
         answer = ask(app, "GET", path)
@@ -73,13 +73,13 @@ def test_where_nothing_is_built_the_answer_says_how_to_build_it(tmp_path: Path) 
     assert ask(app, "GET", "/docs/").text == "now", "without a new start of the server"
 
 
-def test_a_private_server_shows_the_documentation_to_those_with_the_token(built: Path) -> None:
+def test_a_private_server_requires_the_token_for_the_documentation(built: Path) -> None:
     app = served(built, http_host="0.0.0.0", http_token=TOKEN, http_private=True)
     assert ask(app, "GET", "/docs/").status == 401
     assert ask(app, "GET", "/docs/", authorization=f"Bearer {TOKEN}").text == "the index"
 
 
-def test_only_the_search_of_the_documentation_may_be_a_form(built: Path) -> None:
+def test_only_the_documentation_may_submit_forms(built: Path) -> None:
     app = served(built)
     policy = ask(app, "GET", "/docs/").headers["content-security-policy"]
     assert "form-action 'self'" in policy and "script-src 'self'" in policy

@@ -1,4 +1,4 @@
-"""The library over HTTP: what is listed and found, and that nothing else can be."""
+"""The library over HTTP: listings and searches, confined to the media folders."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def sound(path: Path, seconds: float = 1.0, **options: Any) -> Path:
 
 
 def in_a_loop(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run to the end in a thread of its own: this one may have a loop, of a browser's driver."""
+    """Run in a separate thread: this thread may have the event loop of a browser driver."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 
 
 def ask(shelf: LibraryApi, where: str, **about: Any) -> tuple[int, dict[str, Any]]:
-    """Status and answer of a request, as the routes give it."""
+    """Status and JSON body of a request."""
     return in_a_loop(asked(shelf, where, **about))
 
 
@@ -62,12 +62,12 @@ def _quoted(value: Any) -> str:
 
 def known(shelf: LibraryApi, where: str = "", **about: Any) -> dict[str, dict[str, Any]]:
     """The entries by name, once all tags are read."""
-    for _ in range(4):  # what a tempo has found may have to be listened to
+    for _ in range(4):  # a match by tempo may need its audio examined
         status, answer = ask(shelf, where, **about)
         if not answer["reading"]:
             break
         assert shelf.file_info.wait(120)
-        shelf._searches.clear()  # what is not read is looked for again after a second
+        shelf._searches.clear()  # results with unread files are otherwise reused for a second
     assert status == 200 and not answer["reading"]
     return {entry["name"]: entry for entry in answer["entries"]}
 
@@ -91,7 +91,7 @@ def media(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folder_shows_folders_tracks_of_stems_and_files(media: Path) -> None:
+def test_a_folder_lists_folders_stem_tracks_and_files(media: Path) -> None:
     shelf = LibraryApi([media])
     entries = known(shelf)
     assert {name: entry["kind"] for name, entry in entries.items()} == {
@@ -106,7 +106,7 @@ def test_a_folder_shows_folders_tracks_of_stems_and_files(media: Path) -> None:
     assert names(inside) == ["Part 1.flac", "Part 2.flac", "Part 10.flac"]
 
 
-def test_pages_of_rows_and_their_order(media: Path) -> None:
+def test_rows_are_paged_and_sorted(media: Path) -> None:
     shelf = LibraryApi([media])
     album = {"path": "0/Album"}
     known(shelf, "", **album)
@@ -120,7 +120,7 @@ def test_pages_of_rows_and_their_order(media: Path) -> None:
     assert ask(shelf, "", offset="x")[0] == 400
 
 
-def test_several_media_folders_are_the_top(media: Path, tmp_path: Path) -> None:
+def test_several_media_folders_form_the_top_level(media: Path, tmp_path: Path) -> None:
     other = sound(tmp_path / "other" / "b.wav").parent
     shelf = LibraryApi([media, other])
     _, top = ask(shelf, "")
@@ -131,7 +131,7 @@ def test_several_media_folders_are_the_top(media: Path, tmp_path: Path) -> None:
     assert names(inside) == ["b.wav"] and inside["root"] == "other"
 
 
-def test_without_media_folders_it_says_what_to_do() -> None:
+def test_without_media_folders_the_note_names_the_option() -> None:
     status, answer = ask(LibraryApi([]), "")
     assert status == 200 and answer["count"] == 0 and "--media-root" in answer["note"]
 
@@ -140,7 +140,9 @@ def test_without_media_folders_it_says_what_to_do() -> None:
     "0/..", "0/../secret", "0/Album/../../secret", "0//etc", "/etc", "7", "-1", "x", "0/nothing",
     "0/song.wav", "0/away", "0/a\0b", "0/" + "x/" * 3000, "²",
 ])  # fmt: skip
-def test_nothing_outside_is_listed(media: Path, tmp_path: Path, path: str) -> None:
+def test_paths_outside_the_media_folders_are_not_listed(
+    media: Path, tmp_path: Path, path: str
+) -> None:
     sound(tmp_path / "secret" / "hidden.wav")
     (media / "away").symlink_to(tmp_path / "secret")
     shelf = LibraryApi([media])
@@ -180,7 +182,7 @@ def test_a_search_by_tempo_and_key(media: Path) -> None:
     assert found(">90 sets") == ["Fast.wav", "Slow.wav", "Track 124.wav"]
 
 
-def test_names_are_text_whatever_they_are(media: Path) -> None:
+def test_names_with_markup_or_control_characters_are_handled(media: Path) -> None:
     nasty = "<img src=x onerror=alert(1)>.wav"
     sound(media / nasty)
     (media / "line\nbreak.wav").write_bytes(b"")
@@ -212,7 +214,7 @@ def test_a_search_finds_either_spelling_of_an_accent(media: Path) -> None:
         assert names(found) == [name]
 
 
-def test_a_link_out_of_the_media_folders_is_named_and_not_listed(
+def test_a_link_out_of_the_media_folders_is_reported_but_not_listed(
     media: Path, tmp_path: Path
 ) -> None:
     disk = sound(tmp_path / "disk" / "a.wav").parent
@@ -227,7 +229,7 @@ def test_a_link_out_of_the_media_folders_is_named_and_not_listed(
     assert names(ask(LibraryApi([media, disk]), "", path="0/disk")[1]) == ["a.wav"]
 
 
-def test_what_a_folder_is_is_found_out_in_the_background(media: Path) -> None:
+def test_folders_are_classified_in_the_background(media: Path) -> None:
     for number, name in enumerate(("Keys", "Bass", "Drums")):
         put(media / "Songs" / f"{name}.wav", song(10.0 + 8 * number, number))
     sounds = parts()
@@ -245,7 +247,7 @@ def test_what_a_folder_is_is_found_out_in_the_background(media: Path) -> None:
     assert set(left_out) == {"x.wav", "guitar.ofr"} and "sum of" in left_out["x.wav"]
 
 
-def test_twenty_thousand_files_hold_up_nobody(
+def test_listing_twenty_thousand_files_does_not_block_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(MANY):
@@ -277,7 +279,7 @@ def test_twenty_thousand_files_hold_up_nobody(
     assert names(unsorted)[0] == "track 0.wav" and str(MAX_SORTED) in unsorted["note"]
 
 
-def test_too_many_at_once_are_told_to_come_back(media: Path) -> None:
+def test_too_many_concurrent_requests_get_503(media: Path) -> None:
     shelf = LibraryApi([media])
 
     async def many() -> list[int]:
@@ -307,7 +309,7 @@ def test_lengths_from_headers(tmp_path: Path, name: str, options: dict[str, str]
     assert length is not None and abs(length - 3.25) < 0.08
 
 
-def test_headers_that_mean_nothing_have_no_length(tmp_path: Path) -> None:
+def test_damaged_headers_have_no_length(tmp_path: Path) -> None:
     good = {name: sound(tmp_path / name, 1.0).read_bytes()
             for name in ("a.wav", "b.aiff", "c.flac", "d.ogg", "e.mp3")}  # fmt: skip
     random = np.random.default_rng(5)
@@ -327,7 +329,7 @@ def test_headers_that_mean_nothing_have_no_length(tmp_path: Path) -> None:
     assert length_of(tmp_path / "pipe.wav") is None
 
 
-def test_what_the_library_knows_goes_before_tags(
+def test_library_entries_take_precedence_over_tags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -339,16 +341,16 @@ def test_what_the_library_knows_goes_before_tags(
     shelf = LibraryApi([media])
     assert known(shelf)["a.wav"]["bpm"] is None
     assert analyze_here("--quiet", media) == 0
-    shown = known(shelf)  # also by one who has looked before
+    shown = known(shelf)  # also without a new LibraryApi
     assert [shown[name]["bpm"] for name in ("a.wav", "song")] == [120.0, 120.0]
     assert list(known(shelf, "search", q="120 Am song")) == ["song"]
     assert list(known(shelf, "search", q="8A")) == ["song", "a.wav"]
     assert shown["song"]["key"] == "8A" and shown["song"]["length"] == 2.0
     assert analyze_here("--quiet", "--set", "title=Mine", media / "a.wav") == 0
     assert known(shelf)["a.wav"]["title"] == "Mine"
-    sound(media / "a.wav", 3.0)  # another file by now
+    sound(media / "a.wav", 3.0)  # the file has changed since its analysis
     assert known(shelf)["a.wav"]["bpm"] is None
-    # A library that is destroyed is none.
+    # A destroyed library is ignored.
     (tmp_path / "crowdstream" / "library.db").write_bytes(b"rubbish" * 9999)
     assert known(LibraryApi([media]))["song"]["bpm"] is None
 

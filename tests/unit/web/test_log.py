@@ -1,4 +1,4 @@
-"""What the web process logs: whatever strangers send, it does not fill the log."""
+"""Logging of the web process is limited, whatever clients send."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def record(text: str) -> logging.LogRecord:
     return logging.LogRecord("web", logging.ERROR, "", 0, text, None, None)
 
 
-def test_a_flood_of_lines_is_cut_short_and_counted() -> None:
+def test_a_flood_of_log_lines_is_limited_and_counted() -> None:
     now = [0.0]
     said: list[dict[str, str]] = []
     web: Any = SimpleNamespace(link=SimpleNamespace(send=said.append))
@@ -31,7 +31,7 @@ def test_a_flood_of_lines_is_cut_short_and_counted() -> None:
     assert said[-1]["log"] == f"the next ({left_out} earlier lines of the web process were dropped)"
 
 
-def test_a_handler_that_fails_is_logged_once_a_minute_and_answered(
+def test_a_failing_handler_returns_500_and_is_logged_once_a_minute(
     caplog: Any,
 ) -> None:
     now = [100.0]
@@ -49,7 +49,7 @@ def test_a_handler_that_fails_is_logged_once_a_minute_and_answered(
     assert "99 more like it" in caplog.records[-1].getMessage()
 
 
-def test_the_settings_are_read_to_the_end_of_their_line_and_not_beyond() -> None:
+def test_reading_the_settings_consumes_only_their_line() -> None:
     reader, writer = os.pipe()
     os.write(writer, b'{"settings": {}}\n{"table": []}\n')
     assert first_line(reader) == b'{"settings": {}}\n'

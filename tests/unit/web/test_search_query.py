@@ -1,4 +1,4 @@
-"""What is typed into the search of the library: words, tempos, keys."""
+"""The search language of the library: words, tempos, keys."""
 
 from __future__ import annotations
 
@@ -70,6 +70,8 @@ def test_a_number_in_a_name_counts_as_a_whole_word() -> None:
     ("Am", 120.0, "8B", False), ("8A", 120.0, "", False), ("8A", 120.0, "unknown", False),
     ("night", 120.0, "8A", False), (">124", 124.0, "", False), (">124", 174.0, "", True),
 ])  # fmt: skip
-def test_of_a_track(text: str, bpm: float | None, key: str, wanted: bool) -> None:
+def test_a_term_matches_a_track_by_tempo_and_key(
+    text: str, bpm: float | None, key: str, wanted: bool
+) -> None:
     (term,) = parse(text)
     assert term.of_track(bpm, key) is wanted

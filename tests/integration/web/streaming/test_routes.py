@@ -1,4 +1,4 @@
-"""Listening while the engine dies."""
+"""Streaming while the engine is killed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.server import server
 CHUNK = 882  # frames
 
 
-def test_listening_goes_on_when_the_engine_is_killed(tmp_path: Path) -> None:
+def test_streaming_continues_when_the_engine_is_killed(tmp_path: Path) -> None:
     with server(tmp_path, "--http", "--driver", "null", "--buffer-size", "256") as running:
         client = ListeningClient(running.page())
         client.take_chunks(10)
         running.client.send("/test_tone", 1000.0)
         while not np.abs(client.samples()).max() > 0.001:
             client.take()
-        # What sounds after the fade-in, without the frames that a busy machine has left out.
+        # The sound after the fade-in, without frames that a busy machine has skipped.
         first = len(client.chunks) + 5
         while True:
             client.take_chunks(5 + 30)

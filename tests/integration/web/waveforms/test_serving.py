@@ -1,4 +1,4 @@
-"""What pages get over HTTP, and what they do not."""
+"""Waveforms over HTTP."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def app(tmp_path: Path) -> Iterator[WaveformApp]:
 
 
 class Nobody:
-    """A page that hears nothing."""
+    """A page that ignores messages."""
 
     async def send_text(self, _text: str) -> None:
-        """Take it."""
+        """Ignore the message."""
 
 
 def get(app: WaveformApp, path: str) -> tuple[int, Any, bytes]:
-    """Status, headers and body of an address."""
+    """Status, headers and body of a GET request."""
     try:
         with urllib.request.urlopen(app.url + path, timeout=PATIENCE) as answer:
             return answer.status, answer.headers, answer.read()
@@ -44,7 +44,7 @@ def get(app: WaveformApp, path: str) -> tuple[int, Any, bytes]:
 
 
 def ready(app: WaveformApp, number: int) -> list[dict[str, Any]]:
-    """What there is of a track's stems, once all is exact or has failed."""
+    """The summary of a track's stems, once all are exact or have failed."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         status, _headers, body = get(app, f"waves/{number}")
@@ -55,7 +55,7 @@ def ready(app: WaveformApp, number: int) -> list[dict[str, Any]]:
     raise AssertionError("it was never ready")
 
 
-def test_a_page_gets_tiles_of_what_lies_on_a_deck(
+def test_a_page_receives_tiles_of_a_loaded_track(
     app: WaveformApp, tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
     paths = [write_sound(tmp_path / f"{n}.wav", frames=44100 * 20) for n in range(2)]
@@ -74,7 +74,7 @@ def test_a_page_gets_tiles_of_what_lies_on_a_deck(
     assert get(app, "waves/7/1/0/1?key=other")[1]["cache-control"] == "no-store"
 
 
-def test_what_is_not_there_is_not_found(
+def test_missing_waveforms_get_404(
     app: WaveformApp, tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
     app.show(A=track(7, [write_sound(tmp_path / "a.wav", frames=44100 * 20)], 20.0))
@@ -86,7 +86,7 @@ def test_what_is_not_there_is_not_found(
         assert get(app, f"waves/{path}")[0] == 404
 
 
-def test_what_has_left_the_decks_is_gone(
+def test_unloaded_tracks_have_no_waveforms(
     app: WaveformApp, tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
     sound = write_sound(tmp_path / "a.wav")
@@ -99,7 +99,7 @@ def test_what_has_left_the_decks_is_gone(
     assert get(app, "waves/8")[0] == get(app, "waves/9")[0] == 404
 
 
-def test_a_file_that_is_no_audio_is_told_and_the_others_go_on(
+def test_a_file_that_is_not_audio_is_reported_and_others_continue(
     app: WaveformApp, tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
     (tmp_path / "bad.wav").write_bytes(b"this is no audio at all")
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_audio_is_told_and_the_others_go_on(
     assert ready(app, 8)[0]["failed"] == ""
 
 
-def test_it_works_half_of_the_time_while_files_are_loaded(
+def test_waveforms_run_at_half_speed_while_files_are_loaded(
     app: WaveformApp, tmp_path: Path, write_sound: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

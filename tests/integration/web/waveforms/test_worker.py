@@ -1,4 +1,4 @@
-"""The process itself: what it says, what becomes of it and of files that it dies of."""
+"""The waveform process: messages, restarts, and files that make it crash or hang."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ RATE = 44100
 
 
 def long_wave(path: Path, hours: float = 6.0) -> Path:
-    """Silence that takes a while, and no room on the disk."""
+    """A long silent file, sparse on the disk."""
     size = int(hours * 3600 * RATE) * 2
     head = b"RIFF" + (size + 36).to_bytes(4, "little") + b"WAVEfmt \x10\0\0\0\1\0\1\0"
     head += RATE.to_bytes(4, "little") + (RATE * 2).to_bytes(4, "little") + b"\2\0\x10\0data"
@@ -32,7 +32,7 @@ def long_wave(path: Path, hours: float = 6.0) -> Path:
 
 
 class Heard:
-    """A worker, and what it has said."""
+    """A worker and its messages."""
 
     def __init__(self, cache: Path, hang: float = 20.0) -> None:
         self.said: list[dict[str, Any]] = []
@@ -40,7 +40,7 @@ class Heard:
         self.worker = Worker(self.said.append, environ, hang)
 
     async def until(self, test: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """The first thing said from now on, or before, that passes the test; it is forgotten."""
+        """The first message, past or future, that passes the test; earlier ones are dropped."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             for message in self.said:
@@ -54,7 +54,7 @@ class Heard:
 def run(
     cache: Path, story: Callable[[Heard], Coroutine[Any, Any, None]], hang: float = 20.0
 ) -> None:
-    """One story with a worker, which is ended whatever happens."""
+    """Run a scene with a worker, which is always stopped at the end."""
 
     async def whole() -> None:
         heard = Heard(cache, hang)
@@ -67,7 +67,7 @@ def run(
     asyncio.run(whole())
 
 
-def test_the_first_part_comes_before_the_rest(tmp_path: Path) -> None:
+def test_previews_come_before_exact_parts(tmp_path: Path) -> None:
     paths = [str(long_wave(tmp_path / f"{n}.wav", 0.12)) for n in range(3)]
 
     async def story(heard: Heard) -> None:
@@ -76,7 +76,7 @@ def test_the_first_part_comes_before_the_rest(tmp_path: Path) -> None:
         while not all(one and one[-1]["ready"] == 1 for one in seen.values()):
             told = await heard.until(lambda said: "wave" in said)
             seen[told["wave"]].append(told)
-            if told["ready"] > 0:  # nothing is exact before all were looked at
+            if told["ready"] > 0:  # nothing is exact before all previews are done
                 assert all(any(one["rough"] > 0 for one in some) for some in seen.values())
         for some in seen.values():
             readys = [one["ready"] for one in some]
@@ -86,7 +86,7 @@ def test_the_first_part_comes_before_the_rest(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
-def test_a_file_that_it_crashes_on_is_left_out_until_it_changes(
+def test_a_file_that_crashes_the_process_is_skipped_until_it_changes(
     tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
     bad, good = long_wave(tmp_path / "bad.wav"), write_sound(tmp_path / "good.wav")
@@ -112,7 +112,7 @@ def test_a_file_that_it_crashes_on_is_left_out_until_it_changes(
     run(tmp_path, story)
 
 
-def test_a_file_that_it_hangs_at_is_left_out(tmp_path: Path) -> None:
+def test_a_file_that_hangs_the_process_is_skipped(tmp_path: Path) -> None:
     bad = long_wave(tmp_path / "bad.wav")
 
     async def story(heard: Heard) -> None:
@@ -128,7 +128,7 @@ def test_a_file_that_it_hangs_at_is_left_out(tmp_path: Path) -> None:
     run(tmp_path, story, hang=1.0)
 
 
-def test_one_that_waits_for_the_processor_does_not_hang(
+def test_waiting_for_the_cpu_does_not_count_as_a_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
@@ -147,7 +147,7 @@ def test_one_that_waits_for_the_processor_does_not_hang(
         await heard.until(lambda said: said.get("ready", 0) > 0)
         os.kill(heard.worker.pid, signal.SIGSTOP)
         looks.clear()
-        while len(looks) < 12:  # three times as long as is allowed
+        while len(looks) < 12:  # three times the limit
             await asyncio.sleep(0.01)
         assert not any("failed" in said for said in heard.said)
         waits = False
@@ -156,7 +156,7 @@ def test_one_that_waits_for_the_processor_does_not_hang(
     run(tmp_path, story, hang=1.0)
 
 
-def test_a_kill_from_outside_is_no_fault_of_the_file_at_first(tmp_path: Path) -> None:
+def test_the_first_kill_from_outside_is_not_blamed_on_the_file(tmp_path: Path) -> None:
     path = long_wave(tmp_path / "a.wav", 0.4)
 
     async def story(heard: Heard) -> None:
@@ -172,7 +172,7 @@ def test_a_kill_from_outside_is_no_fault_of_the_file_at_first(tmp_path: Path) ->
     run(tmp_path, story)
 
 
-def test_it_ends_a_while_after_the_last_page(
+def test_the_process_ends_some_time_after_the_last_page(
     tmp_path: Path, write_sound: Callable[..., Path]
 ) -> None:
     path, other = (str(write_sound(tmp_path / name)) for name in ("a.wav", "b.wav"))
@@ -183,8 +183,8 @@ def test_it_ends_a_while_after_the_last_page(
         await heard.until(lambda said: said.get("idle"))
         pid = worker.pid
         worker.leave(0.01)
-        worker.want([path], [])  # somebody has come back
-        await asyncio.sleep(0.02)  # the timers of a loop come in order: that one would have by now
+        worker.want([path], [])  # a page has come back
+        await asyncio.sleep(0.02)  # a loop's timers fire in order: the end would have fired by now
         worker.want([other], [])
         await heard.until(lambda said: said.get("wave") == other and said["ready"] == 1)
         assert worker.pid == pid
@@ -200,7 +200,7 @@ def test_it_ends_a_while_after_the_last_page(
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Any:
-    """The process without a web process."""
+    """The waveform process without a web process."""
     environ = child_environment(XDG_CACHE_HOME=str(tmp_path), CROWDSTREAM_GIVE_WAY=None)
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "crowdstream.web.waveforms.main"],
@@ -210,7 +210,7 @@ def alone(tmp_path: Path) -> Any:
         process.kill()
 
 
-def test_it_gives_way_and_ends_with_its_lifeline(alone: Any, tmp_path: Path) -> None:
+def test_the_process_has_low_priority_and_ends_with_its_pipe(alone: Any, tmp_path: Path) -> None:
     assert "up" in json.loads(alone.stdout.readline())
     assert os.getpriority(os.PRIO_PROCESS, alone.pid) == 19
     assert os.sched_getscheduler(alone.pid) == os.SCHED_IDLE
@@ -223,7 +223,7 @@ def test_it_gives_way_and_ends_with_its_lifeline(alone: Any, tmp_path: Path) -> 
     assert list((tmp_path / "crowdstream" / "waves").iterdir()) == []
 
 
-def test_it_needs_no_kernels(alone: Any) -> None:
+def test_the_process_needs_no_compiled_kernels(alone: Any) -> None:
     assert "up" in json.loads(alone.stdout.readline())
     loaded = Path(f"/proc/{alone.pid}/maps").read_text()
     assert "llvmlite" not in loaded

@@ -1,4 +1,4 @@
-"""The command table as HTTP."""
+"""The command table over HTTP."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def level(web: FakeWeb, deck: int = 0) -> float:
     return float(web.desk.ramps["target"][deck_level_ramp(deck)])
 
 
-def test_commands_are_listed_as_the_table_has_them(web: FakeWeb, app: ASGIApp) -> None:
+def test_the_command_list_equals_the_table(web: FakeWeb, app: ASGIApp) -> None:
     told = ask(app, "GET", "/api/commands").json
     assert [one["address"] for one in told] == [one.address for one in TABLE.commands]
 
 
-def test_a_command_does_what_it_does_by_osc(web: FakeWeb, app: ASGIApp) -> None:
+def test_a_command_has_the_same_effect_as_over_osc(web: FakeWeb, app: ASGIApp) -> None:
     answer = ask(app, "POST", "/api/deck/A/level", {"args": [0.25, 0]})
     assert (answer.status, answer.json) == (200, [])
     web.link.rig.run(512)
@@ -43,13 +43,13 @@ def test_a_command_does_what_it_does_by_osc(web: FakeWeb, app: ASGIApp) -> None:
     assert web.link.done[-1] == [["/deck/A/level", 0.75]]
 
 
-def test_answers_come_back(web: FakeWeb, app: ASGIApp) -> None:
+def test_replies_are_returned(web: FakeWeb, app: ASGIApp) -> None:
     answer = ask(app, "POST", "/api/version")
     assert answer.json[0][:2] == ["/version.reply", "crowdstream"]
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_a_failure_says_why_and_changes_nothing(web: FakeWeb, app: ASGIApp) -> None:
+def test_a_failed_command_gives_the_reason_and_changes_nothing(web: FakeWeb, app: ASGIApp) -> None:
     before = web.link.rig.state()
     refused = ask(app, "POST", "/api/deck/A/level", {"gain": 9})
     assert refused.status == 422
@@ -59,7 +59,7 @@ def test_a_failure_says_why_and_changes_nothing(web: FakeWeb, app: ASGIApp) -> N
     assert web.link.rig.state() == before
 
 
-def test_what_is_no_command_is_said(app: ASGIApp) -> None:
+def test_unknown_commands_are_reported(app: ASGIApp) -> None:
     assert ask(app, "POST", "/api/deck/E/level", {"gain": 1}).status == 404
     assert ask(app, "POST", "/api/deck/{deck}/level", {"gain": 1}).status == 404
     assert ask(app, "GET", "/api/deck/A/level").status == 405
@@ -75,7 +75,7 @@ def test_what_is_no_command_is_said(app: ASGIApp) -> None:
         ("/api/deck/a/play", "POST, OPTIONS"), ("/api/version", "POST, OPTIONS"),
     ],
 )  # fmt: skip
-def test_methods_that_are_not_declared_are_refused_and_named(
+def test_undeclared_methods_get_405_with_the_allowed_ones(
     web: FakeWeb, app: ASGIApp, path: str, allowed: str
 ) -> None:
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"):
@@ -89,37 +89,37 @@ def test_methods_that_are_not_declared_are_refused_and_named(
     assert (options.status, options.headers["allow"], options.body) == (204, allowed, b"")
 
 
-def test_an_unknown_address_is_unknown_to_every_method(app: ASGIApp) -> None:
+def test_an_unknown_address_gets_404_for_every_method(app: ASGIApp) -> None:
     for method in ("GET", "POST", "PUT", "OPTIONS"):
         assert ask(app, method, "/api/deck/E/level").status == 404
 
 
-def test_a_status_is_got_by_name_and_posted_as_the_command(app: ASGIApp) -> None:
+def test_status_supports_get_by_name_and_post_as_a_command(app: ASGIApp) -> None:
     assert ask(app, "POST", "/api/status").json[0][0] == "/status.reply"
 
 
 @pytest.mark.parametrize(
     ("address", "body", "status"),
     [
-        # A boolean is a switch's value, and nobody's number.
+        # A boolean is valid for a switch, but not for a number.
         ("deck/A/level", {"gain": False}, 400), ("deck/A/level", [True], 400),
         ("print_clock", {"on": False}, 200), ("print_clock", [True], 200),
         ("test_tone", {"args": [True]}, 400), ("sync", {"id": False}, 400),
         ("mix/fx/insert", [1, "echo", "mix", True], 400), ("start_group", [False, "A"], 400),
         ("clock/next", ["bar", "/deck/A/level", True], 400),
         ("mix/fx/insert", [1, "echo", "on", 0], 200),
-        # null is no body; without a body there are no arguments.
+        # null is not a valid body; without a body there are no arguments.
         ("version", b"null", 400), ("deck/A/level", b"null", 400), ("version", b"", 200),
         ("version", b"{}", 200), ("version", b"[]", 200), ("sync", {"id": None}, 400),
         ("deck_levels", {"a": 1, "b": None}, 400), ("deck_levels", {"a": 1, "c": 0.5}, 200),
-        # As large as the schema says, and larger.
+        # The maximum of the schema, and beyond.
         ("sync", {"id": 2**63 - 1}, 200), ("sync", {"id": -(2**63)}, 200),
         ("sync", {"id": 2**63}, 422), ("sync", {"id": 10**38}, 422),
         ("sync", {"id": 10**400}, 400), ("sync", [1e300], 400),
         ("dance/head_movement", [3.4e38], 200), ("dance/head_movement", [10**38], 200),
         ("dance/head_movement", [3.5e38], 400), ("deck/A/level", [2**63], 422),
         ("mix/fx/insert", [1, "echo", "mix", 10**30], 422),
-        # Texts and lists have a largest length, too.
+        # Texts and lists have a maximum length.
         ("dj/state", [1, 1, "x" * 1001], 422), ("load_buffer", [100, "x" * 4097], 422),
         ("deck/A/grid/points", [0.5] * 1025, 422), ("start_group", {"decks": ["A"] * 65}, 422),
         ("clock/quantize", [0], 200), ("clock/quantize", [0.25], 200), ("meters", [0.5], 422),
@@ -127,7 +127,7 @@ def test_a_status_is_got_by_name_and_posted_as_the_command(app: ASGIApp) -> None
         ("clock/quantize", ["\u212aar"], 422), ("mix/level", ["\u0661"], 422),
     ],
 )  # fmt: skip
-def test_a_value_is_taken_as_its_argument_is_declared(
+def test_values_are_checked_against_their_declaration(
     app: ASGIApp, address: str, body: Any, status: int
 ) -> None:
     answer = ask(app, "POST", f"/api/{address}", body)
@@ -135,7 +135,7 @@ def test_a_value_is_taken_as_its_argument_is_declared(
     assert "internal" not in answer.text
 
 
-def test_levels_that_are_left_out_stay(web: FakeWeb, app: ASGIApp) -> None:
+def test_omitted_levels_stay_unchanged(web: FakeWeb, app: ASGIApp) -> None:
     assert ask(app, "POST", "/api/deck_levels", {"a": 0.5, "c": 0.25}).status == 200
     web.link.rig.run(2048)
     assert [level(web, deck) for deck in range(4)] == [0.5, 1.0, 0.25, 1.0]
@@ -150,7 +150,7 @@ def test_levels_that_are_left_out_stay(web: FakeWeb, app: ASGIApp) -> None:
         b'["\\ud800"]', b'{"args": [1], "gain": 1}',
     ],
 )  # fmt: skip
-def test_what_are_no_arguments_is_said(web: FakeWeb, app: ASGIApp, body: bytes) -> None:
+def test_invalid_arguments_are_reported(web: FakeWeb, app: ASGIApp, body: bytes) -> None:
     answer = ask(app, "POST", "/api/deck/A/level", body)
     assert answer.status == 400 and answer.json["error"]
     assert not web.link.done
@@ -174,12 +174,12 @@ def test_arguments_by_name_are_put_in_order(web: FakeWeb) -> None:
         ordered("/start_group", start_at="A", decks=["B"])
 
 
-def test_a_file_name_that_is_no_unicode_arrives(web: FakeWeb, app: ASGIApp) -> None:
+def test_a_file_name_that_is_not_unicode_is_passed_on(web: FakeWeb, app: ASGIApp) -> None:
     ask(app, "POST", "/api/deck/A/load", b'{"path": "/no/such\\udcff.wav"}')
     assert web.link.done[-1] == [["/deck/A/load", "/no/such\udcff.wav"]]
 
 
-def test_a_batch_acts_on_one_frame(web: FakeWeb, app: ASGIApp) -> None:
+def test_a_batch_takes_effect_on_one_frame(web: FakeWeb, app: ASGIApp) -> None:
     batch = [["/deck/A/level", 0.5, 0], {"address": "/deck/B/level", "gain": 0.25, "seconds": 0}]
     assert ask(app, "POST", "/api/batch", batch).status == 200
     assert web.link.done == [[["/deck/A/level", 0.5, 0], ["/deck/B/level", 0.25, 0]]]
@@ -187,7 +187,7 @@ def test_a_batch_acts_on_one_frame(web: FakeWeb, app: ASGIApp) -> None:
     assert (level(web, 0), level(web, 1)) == (0.5, 0.25)
 
 
-def test_a_batch_of_which_some_fail(web: FakeWeb, app: ASGIApp) -> None:
+def test_a_batch_with_failures_reports_each(web: FakeWeb, app: ASGIApp) -> None:
     answer = ask(app, "POST", "/api/batch", [["/deck/A/level", 0.5, 0], ["/deck/B/level", 9]])
     assert answer.status == 207 and "out of range" in answer.json["error"]
     web.link.rig.run(256)
@@ -198,7 +198,7 @@ def test_a_batch_of_which_some_fail(web: FakeWeb, app: ASGIApp) -> None:
 @pytest.mark.parametrize(
     "said", [[], {}, [[]], [[1]], [["/version"]] * 300, ["/version"], None, b"null"]
 )
-def test_what_is_no_batch(web: FakeWeb, app: ASGIApp, said: Any) -> None:
+def test_invalid_batches_are_refused(web: FakeWeb, app: ASGIApp, said: Any) -> None:
     assert ask(app, "POST", "/api/batch", said).status == 400
     assert ask(app, "POST", "/api/batch", [["/version"], ["/nowhere"]]).status == 404
     assert not web.link.done, "nothing of it is carried out"
@@ -210,12 +210,12 @@ def test_the_status_by_name(web: FakeWeb, app: ASGIApp) -> None:
     assert set(STATUS_POSITIONAL_FIELDS[1:]) | set(web.link.rig.status()) == set(status)
 
 
-def test_the_picture(web: FakeWeb, app: ASGIApp) -> None:
+def test_the_complete_picture_is_returned(web: FakeWeb, app: ASGIApp) -> None:
     web.link.picture = {"deck.A": {"lufs": -math.inf, "track": "x"}}
     assert ask(app, "GET", "/api/picture").json == {"deck.A": {"lufs": None, "track": "x"}}
 
 
-def test_a_control_that_does_not_answer_is_said(web: FakeWeb, app: ASGIApp) -> None:
+def test_an_unresponsive_control_gives_503(web: FakeWeb, app: ASGIApp) -> None:
     web.link.busy = True
     for method, path in (("GET", "status"), ("GET", "picture"), ("POST", "version")):
         assert ask(app, method, f"/api/{path}").status == 503
@@ -224,7 +224,7 @@ def test_a_control_that_does_not_answer_is_said(web: FakeWeb, app: ASGIApp) -> N
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.text(max_size=40))
-def test_anything_at_all_gets_an_answer(app: ASGIApp, body: bytes, path: str) -> None:
-    quiet = path.replace("?", "")  # it may be the address of a command
+def test_arbitrary_requests_get_a_response(app: ASGIApp, body: bytes, path: str) -> None:
+    quiet = path.replace("?", "")  # without a query it may be the address of a command
     assert ask(app, "POST", f"/api/{quiet}", body).status in (200, 400, 404, 405, 422)
     assert ask(app, "POST", "/api/deck/A/eq", body).status in (200, 400, 422)

@@ -1,4 +1,4 @@
-"""What a watchdog is told."""
+"""The health check for monitoring."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def app(web: FakeWeb) -> ASGIApp:
 
 @contextmanager
 def playing(web: FakeWeb, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An engine whose frames move on, however late on a busy machine."""
+    """An engine whose frame counter advances, even on a busy machine."""
     monkeypatch.setattr(healthz, "FRAMES_SECONDS", 60.0)
     ends = threading.Event()
 
@@ -39,7 +39,7 @@ def playing(web: FakeWeb, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         engine.join()
 
 
-def test_it_plays_and_answers(
+def test_a_playing_server_is_healthy(
     web: FakeWeb, app: ASGIApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with playing(web, monkeypatch):
@@ -48,7 +48,7 @@ def test_it_plays_and_answers(
     assert answer.json == {"ok": True, "frames_move": True, "control_answers": True}
 
 
-def test_the_engine_stands(
+def test_a_stalled_engine_is_unhealthy(
     web: FakeWeb, app: ASGIApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(healthz, "FRAMES_SECONDS", 0.1)
@@ -57,7 +57,7 @@ def test_the_engine_stands(
     assert not answer.json["frames_move"] and "engine" in answer.json["reason"]
 
 
-def test_control_does_not_answer(
+def test_an_unresponsive_control_is_unhealthy(
     web: FakeWeb, app: ASGIApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web.link.busy = True

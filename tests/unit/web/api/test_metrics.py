@@ -1,4 +1,4 @@
-"""What Prometheus is told, and the dashboard that shows it."""
+"""The metrics for Prometheus, and the Grafana dashboard."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def plain(samples: Samples) -> dict[str, float]:
     return {name: value for (name, labels), value in samples.items() if not labels}
 
 
-def test_every_field_of_the_ledger_is_there(web: FakeWeb, app: ASGIApp) -> None:
+def test_every_ledger_field_has_a_metric(web: FakeWeb, app: ASGIApp) -> None:
     assert LEDGER.names is not None
     elsewhere = {"gaps", "render_hist", "interval_hist"}
     internal = {"reset_serial", "reset_seen"}
@@ -68,7 +68,7 @@ def test_every_field_of_the_ledger_is_there(web: FakeWeb, app: ASGIApp) -> None:
 def test_histograms_are_cumulative_in_seconds(web: FakeWeb, app: ASGIApp) -> None:
     hist = web.desk.ledger["render_hist"]
     hist[:] = 0
-    hist[10], hist[11], hist[63] = 5, 2, 1  # 7168 ns and 8192 ns at most; longer than all
+    hist[10], hist[11], hist[63] = 5, 2, 1  # up to 7168 ns and 8192 ns; longer than the last edge
     buckets = {
         dict(labels)["le"]: value
         for (name, labels), value in scrape(app).items()
@@ -85,7 +85,7 @@ def test_histograms_are_cumulative_in_seconds(web: FakeWeb, app: ASGIApp) -> Non
     assert 0 < told["crowdstream_render_seconds_sum"] < 0.1
 
 
-def test_what_control_counts_is_there_by_the_names_of_the_status(
+def test_control_metrics_use_the_names_of_the_status(
     web: FakeWeb, app: ASGIApp
 ) -> None:
     web.link.rig.send("/deck/A/level", 9.0)
@@ -102,7 +102,7 @@ def test_what_control_counts_is_there_by_the_names_of_the_status(
     assert samples["crowdstream_standby", (("state", "none"),)] == 0
 
 
-def test_counters_never_fall_when_control_or_the_ledger_begin_anew(
+def test_counters_never_decrease_when_control_or_the_ledger_restart(
     web: FakeWeb, app: ASGIApp
 ) -> None:
     before = scrape(app)
@@ -121,7 +121,7 @@ def test_counters_never_fall_when_control_or_the_ledger_begin_anew(
     assert told["crowdstream_render_seconds_count"] == 110
 
 
-def test_while_control_is_restarted_its_latest_numbers_are_told(
+def test_a_restarting_control_keeps_its_latest_metrics(
     web: FakeWeb, app: ASGIApp
 ) -> None:
     first = scrape(app)
@@ -132,7 +132,7 @@ def test_while_control_is_restarted_its_latest_numbers_are_told(
     assert plain(second)["crowdstream_control_up"] == 0
 
 
-def test_processes_and_visitors(web: FakeWeb, app: ASGIApp) -> None:
+def test_process_and_client_metrics(web: FakeWeb, app: ASGIApp) -> None:
     web.gate.sockets.update({"/live": 3, "/listen": 2})
     ask(app, "GET", "/metrics", host="evil.example")
     samples = scrape(app)
@@ -149,13 +149,13 @@ def test_processes_and_visitors(web: FakeWeb, app: ASGIApp) -> None:
     assert samples["crowdstream_web_refused_total", (("reason", "host"),)] == 1
 
 
-def test_the_newer_format_for_who_asks_for_it(app: ASGIApp) -> None:
+def test_openmetrics_format_is_negotiated(app: ASGIApp) -> None:
     answer = ask(app, "GET", "/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 
 
-def test_steady() -> None:
+def test_a_counter_survives_restarts_of_its_source() -> None:
     counters = MonotonicCounters()
     assert [counters.update("a", value) for value in (3, 5, 1, 2, 0, 4)] == [3, 5, 6, 7, 7, 11]
     assert counters.update("b", 1) == 1
@@ -164,7 +164,7 @@ def test_steady() -> None:
 # The dashboard ---------------------------------------------------------------------------------
 
 
-def test_the_dashboard_asks_for_what_there_is(web: FakeWeb, app: ASGIApp) -> None:
+def test_the_dashboard_uses_only_existing_metrics(web: FakeWeb, app: ASGIApp) -> None:
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     web.link.picture = {
         "health": {**web.link.rig.core.status.control_readings(), "device_lost": 0,
@@ -179,13 +179,13 @@ def test_the_dashboard_asks_for_what_there_is(web: FakeWeb, app: ASGIApp) -> Non
             asked |= set(re.findall(r"crowdstream_\w+", target["expr"]))
     assert asked <= known, asked - known
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-    # All but what is of use only beside something else.
+    # All metrics except those that are only useful beside others.
     bases = {re.sub(r"_(bucket|sum|count)$", "", name) for name in known}
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
     assert not bases - shown, bases - shown
 
 
-def test_panels_do_not_lie_on_each_other() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:

@@ -1,4 +1,4 @@
-"""The command table as OpenAPI: its schemas say exactly what commands take."""
+"""The command table as OpenAPI: the schemas accept exactly what the commands accept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def app(web: FakeWeb) -> ASGIApp:
     return web.app(routes(web))  # type: ignore[arg-type]
 
 
-def test_the_openapi_document_is_one(app: ASGIApp) -> None:
+def test_the_openapi_document_is_valid(app: ASGIApp) -> None:
     from openapi_spec_validator import OpenAPIV31SpecValidator
 
     answer = ask(app, "GET", "/api/openapi.json")
@@ -44,7 +44,7 @@ def test_the_openapi_document_is_one(app: ASGIApp) -> None:
     assert len(names) == len(set(names)) == len(TABLE.commands) + 1
 
 
-def test_each_command_is_in_it_with_ranges_choices_defaults_and_units(web: FakeWeb) -> None:
+def test_each_command_is_documented_with_ranges_choices_defaults_and_units(web: FakeWeb) -> None:
     document = openapi(web.link.table, "1")
     for command in TABLE.commands:
         path = document["paths"][f"/api{command.address}"]
@@ -64,7 +64,7 @@ def test_each_command_is_in_it_with_ranges_choices_defaults_and_units(web: FakeW
             assert path["parameters"][0]["schema"]["enum"] == [*"ABCDabcd"]
 
 
-# What the schemas allow and what commands take ---------------------------------------------------
+# Schemas and commands agree ----------------------------------------------------------------------
 
 LINES = json.loads(json.dumps([described(one) for one in TABLE.commands]))
 DOCUMENT = openapi(LINES, "1")
@@ -76,7 +76,7 @@ WILD: list[Any] = [
 
 
 def near(arg: dict[str, Any]) -> list[Any]:
-    """Values at the borders of what an argument takes, and just beyond them."""
+    """Values at the limits of an argument's range, and just beyond them."""
     found: list[Any] = [*arg["choices"], *arg["words"]]
     found += [word.swapcase() for word in found]
     for limit, step in zip(arg["limits"] or (), (-1, 1), strict=False):
@@ -86,7 +86,7 @@ def near(arg: dict[str, Any]) -> list[Any]:
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[dict[str, Any], Any]:
-    """A command, and a body that may fit it: by name or in order, with too few or too many."""
+    """A command and a body that may be valid: by name or in order, with missing or extra items."""
     line = draw(st.sampled_from(LINES))
     args = line["args"]
     given: dict[str, Any] = {}
@@ -109,7 +109,7 @@ def bodies(draw: st.DrawFn) -> tuple[dict[str, Any], Any]:
 
 
 def taken(line: dict[str, Any], body: Any) -> bool:
-    """Whether the command takes these arguments, whatever the state of the server."""
+    """Whether the command accepts these arguments, regardless of the server's state."""
     command, _place = TABLE.find(next(addresses(line)))
     try:
         command.bind(in_order(line, body))
@@ -120,7 +120,7 @@ def taken(line: dict[str, Any], body: Any) -> bool:
 
 @functools.cache
 def validator(address: str) -> Any:
-    """Of the bodies of a command."""
+    """A validator of request bodies of a command."""
     from jsonschema import Draft202012Validator
 
     operation = DOCUMENT["paths"][f"/api{address}"]["post"]
@@ -130,14 +130,14 @@ def validator(address: str) -> Any:
 
 @settings(max_examples=600)
 @given(bodies())
-def test_a_schema_allows_what_the_command_takes_and_nothing_else(
+def test_a_schema_accepts_exactly_what_the_command_accepts(
     case: tuple[dict[str, Any], Any],
 ) -> None:
     line, body = case
     assert validator(line["address"]).is_valid(body) == taken(line, body)
 
 
-def test_a_default_is_allowed_by_its_own_schema() -> None:
+def test_defaults_match_their_schema() -> None:
     from jsonschema import Draft202012Validator
 
     for path in DOCUMENT["paths"].values():
@@ -150,7 +150,7 @@ def test_a_default_is_allowed_by_its_own_schema() -> None:
 
 @pytest.fixture
 def unlimited(web: FakeWeb) -> Iterator[ASGIApp]:
-    """The API for a client that sends more than people do: each request a second later."""
+    """The API without rate limits: each request comes a second after the previous one."""
     ticks = iter(range(10**6))
     web.settings.http_names = ("testserver",)
     web.gate = AccessMiddleware(

@@ -1,4 +1,4 @@
-"""What programs that speak OSC are told of the addresses."""
+"""The OSCQuery description of the addresses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def described(command: Command) -> dict[str, Any]:
     return {"address": command.address}
 
 
-def test_the_host_says_where_osc_is_listened_for(web: FakeWeb, app: ASGIApp) -> None:
+def test_host_info_gives_the_osc_host_and_port(web: FakeWeb, app: ASGIApp) -> None:
     info = ask(app, "GET", "/?HOST_INFO").json
     assert (info["OSC_IP"], info["OSC_PORT"], info["OSC_TRANSPORT"]) == ("127.0.0.1", 57120, "UDP")
     assert info["NAME"].startswith("CrowdStream ")
@@ -45,7 +45,7 @@ def test_the_host_says_where_osc_is_listened_for(web: FakeWeb, app: ASGIApp) -> 
     assert "OSC_IP" not in ask(app, "GET", "/deck?HOST_INFO=").json
 
 
-def test_every_command_is_in_the_tree_and_nothing_else(app: ASGIApp) -> None:
+def test_the_tree_contains_exactly_the_commands(app: ASGIApp) -> None:
     root = ask(app, "GET", "/").json
     assert root["FULL_PATH"] == "/" and root["ACCESS"] == 0
     found = {node["FULL_PATH"]: node for node in nodes(root)}
@@ -117,7 +117,7 @@ def test_silence_has_no_decibels(web: FakeWeb, app: ASGIApp) -> None:
     assert ask(app, "GET", "/mix/ceiling?VALUE").status == 204
 
 
-def test_what_is_shown_can_be_sent(web: FakeWeb, app: ASGIApp) -> None:
+def test_values_can_be_sent_back(web: FakeWeb, app: ASGIApp) -> None:
     for node in nodes(ask(app, "GET", "/").json):
         if "VALUE" in node and None not in node["VALUE"]:
             command, _ = TABLE.find(node["FULL_PATH"])
@@ -133,25 +133,25 @@ def test_what_is_shown_can_be_sent(web: FakeWeb, app: ASGIApp) -> None:
         ("/deck/A/level?CONTENTS", 204), ("/deck/A/level/", 200),
     ],
 )  # fmt: skip
-def test_what_is_not_there(app: ASGIApp, target: str, status: int) -> None:
+def test_missing_nodes_and_values(app: ASGIApp, target: str, status: int) -> None:
     answer = ask(app, "GET", target)
     assert answer.status == status
     assert bool(answer.body) == (status != 204)
 
 
-def test_one_attribute_comes_alone(app: ASGIApp) -> None:
+def test_a_single_attribute_is_returned(app: ASGIApp) -> None:
     for name in sorted(ATTRIBUTES - {"CONTENTS"}):
         answer = ask(app, "GET", f"/deck/A/level?{name}")
         assert list(answer.json) == [name]
 
 
-def test_without_control_it_is_described_without_values(web: FakeWeb, app: ASGIApp) -> None:
+def test_without_control_nodes_have_no_values(web: FakeWeb, app: ASGIApp) -> None:
     web.link.busy = True
     node = ask(app, "GET", "/deck/A/level").json
     assert node["TYPE"] == "ff" and "VALUE" not in node
 
 
-def test_no_osc_address_is_in_the_way_of_a_page() -> None:
+def test_no_osc_address_conflicts_with_a_route() -> None:
     assert not TAKEN & {command.address.split("/")[1] for command in TABLE.commands}
 
 
@@ -163,7 +163,7 @@ def test_no_osc_address_is_in_the_way_of_a_page() -> None:
         ("utm=1", "text/html", False),
     ],
 )  # fmt: skip
-def test_who_gets_the_page(query: str, accept: str, osc: bool) -> None:
+def test_browsers_get_the_page_and_osc_clients_the_tree(query: str, accept: str, osc: bool) -> None:
     scope = {
         "type": "http", "method": "GET", "path": "/", "query_string": query.encode(),
         "headers": [(b"host", b"localhost"), (b"accept", accept.encode())],

@@ -1,4 +1,4 @@
-"""The announcement in the network: without the package, with a false and with the true one."""
+"""Zeroconf announcements: without the package, with a fake and with the real one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPEN = settings(http_host="192.168.1.20")
 
 
 class FakeZeroconf:
-    """Keeps what is registered."""
+    """Records registered services."""
 
     made: ClassVar[list[FakeZeroconf]] = []
     fails = False
@@ -58,7 +58,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeZeroconf]:
     return FakeZeroconf
 
 
-def test_it_is_announced_where_others_can_reach_it(fake: type[FakeZeroconf]) -> None:
+def test_a_reachable_server_is_announced(fake: type[FakeZeroconf]) -> None:
     async def scene() -> None:
         made = await announce(OPEN, 8080, "1.2.3")
         assert made is not None
@@ -75,14 +75,14 @@ def test_it_is_announced_where_others_can_reach_it(fake: type[FakeZeroconf]) -> 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_a_server_of_this_machine_alone_is_never_announced(
+def test_a_local_server_is_never_announced(
     fake: type[FakeZeroconf], host: str
 ) -> None:
     assert asyncio.run(announce(settings(http_host=host), 8080, "1")) is None
     assert not fake.made
 
 
-def test_nor_is_one_that_programs_could_not_talk_to(fake: type[FakeZeroconf]) -> None:
+def test_a_server_with_tls_is_not_announced(fake: type[FakeZeroconf]) -> None:
     tls = settings(http_host="192.168.1.20", http_cert="cert.pem")
     assert asyncio.run(announce(tls, 8080, "1")) is None
     assert not fake.made
@@ -93,7 +93,7 @@ def test_without_the_package_nothing_happens(monkeypatch: pytest.MonkeyPatch) ->
     assert asyncio.run(announce(OPEN, 8080, "1")) is None
 
 
-def test_a_network_that_does_not_let_it_is_said(
+def test_a_failed_announcement_is_logged(
     fake: type[FakeZeroconf], caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.fails = True
@@ -103,7 +103,7 @@ def test_a_network_that_does_not_let_it_is_said(
     assert fake.made[0].closed
 
 
-def test_a_very_long_host_name(
+def test_a_very_long_host_name_is_truncated(
     fake: type[FakeZeroconf], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "ä" * 60)
@@ -112,8 +112,8 @@ def test_a_very_long_host_name(
     assert len(name.removesuffix("." + KINDS[0]).encode()) <= 63
 
 
-def test_another_program_finds_it() -> None:
-    # The package itself, over loopback.
+def test_another_program_finds_the_announcement() -> None:
+    # The real package, over loopback.
     async def scene() -> None:
         made = await announce(settings(http_host="0.0.0.0"), 18080, "1", ["127.0.0.1"])
         assert made is not None

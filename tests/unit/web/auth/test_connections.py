@@ -1,4 +1,4 @@
-"""TCP connections that are slow, silent or too many: over real sockets, in this process."""
+"""Slow, silent and too many TCP connections, over real sockets in this process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from crowdstream.web.auth.limits import MAX_UNSENT_SOCKET_BYTES, Count, Rank
 from crowdstream.web.auth.listener_sockets import ConnectionSlots, Server
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-# Seconds; far more than anything here takes. Mutants are waited for less (contrib/mutation.py).
+# Seconds; far more than any step takes. Mutation tests use less (contrib/mutation.py).
 PATIENCE = float(os.environ.get("CROWDSTREAM_TEST_PATIENCE", "60"))
 HEAD_SECONDS = 0.5  # long enough for a request to be sent on a busy machine
 UPGRADE = (
@@ -53,7 +53,7 @@ async def long(_request: Request) -> Response:
 
 
 async def talk(websocket: WebSocket) -> None:
-    """Sends back what it is sent."""
+    """Echoes messages."""
     await websocket.accept()
     try:
         while True:
@@ -63,7 +63,7 @@ async def talk(websocket: WebSocket) -> None:
 
 
 def frame(kind: int, data: bytes = b"", last: bool = True) -> bytes:
-    """A frame as a client sends it; masked with zeros."""
+    """A client's frame, masked with zeros."""
     size = bytes([len(data)]) if len(data) < 126 else b"\x7e" + struct.pack("!H", len(data))
     return bytes([kind | (0x80 if last else 0), size[0] | 0x80]) + size[1:] + bytes(4) + data
 
@@ -75,7 +75,7 @@ def serve(
     routes: Sequence[Route] = (),
     **more: Any,
 ) -> ConnectionSlots:  # fmt: skip
-    """Run a scene against a server on a port of its own; all places are free again at its end.
+    """Run a scene against a server on a free port; afterwards all slots must be free.
 
     `idle_seconds`: until it closes a connection that is silent after an answer.
     """
@@ -109,7 +109,7 @@ async def opened(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def is_refused(port: int) -> bool:
-    """Whether a new connection is closed without an answer."""
+    """Whether a new connection is closed without a response."""
     try:
         reader, writer = await opened(port)
         writer.write(REQUEST)
@@ -121,7 +121,7 @@ async def is_refused(port: int) -> bool:
 
 
 async def end_of(reader: asyncio.StreamReader) -> bytes:
-    """What comes until the connection is closed."""
+    """Everything received until the connection is closed."""
     try:
         return await reader.read()
     except ConnectionResetError:
@@ -129,7 +129,7 @@ async def end_of(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HT", REQUEST + b"GET /"])
-def test_who_does_not_say_what_they_want_is_not_waited_for(
+def test_a_silent_connection_times_out(
     monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
@@ -144,7 +144,7 @@ def test_who_does_not_say_what_they_want_is_not_waited_for(
     serve(scene, idle_seconds=1)
 
 
-def test_one_byte_at_a_time_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sending_one_byte_at_a_time_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
 
     async def scene(port: int) -> None:
@@ -159,7 +159,7 @@ def test_one_byte_at_a_time_is_no_request(monkeypatch: pytest.MonkeyPatch) -> No
     serve(scene)
 
 
-def test_who_says_it_is_answered_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_requests_do_not_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
 
     async def scene(port: int) -> None:
@@ -167,15 +167,15 @@ def test_who_says_it_is_answered_as_often_as_they_like(monkeypatch: pytest.Monke
         for _ in range(3):
             writer.write(REQUEST)
             await reader.readuntil(b"hello")
-            # Idle between two requests is another matter. A timer of the server would go off:
-            # it is on this loop, and due before this one.
+            # Idle time between two requests has a longer limit. A timer of the server would fire
+            # during this sleep: it is on the same loop, and due earlier.
             await asyncio.sleep(1.2 * HEAD_SECONDS)
         writer.close()
 
     serve(scene)
 
 
-def test_a_second_request_that_does_not_come_to_an_end_is_not_waited_for(
+def test_an_incomplete_second_request_times_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
@@ -194,14 +194,14 @@ def test_a_second_request_that_does_not_come_to_an_end_is_not_waited_for(
 
 
 async def answered(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection that has had an answer."""
+    """A connection that has received a response."""
     reader, writer = await opened(port)
     writer.write(REQUEST)
     await reader.readuntil(b"hello")
     return reader, writer
 
 
-def test_too_many_connections_are_closed() -> None:
+def test_connections_above_the_limit_are_closed() -> None:
     places = ConnectionSlots(3, 100, 0)
 
     async def scene(port: int) -> None:
@@ -230,7 +230,7 @@ def test_a_connection_is_counted_under_its_address() -> None:
     serve(scene, places=places)
 
 
-def test_an_address_has_its_share() -> None:
+def test_each_address_has_a_connection_limit() -> None:
     count = Count(10, 2)
     assert [count.enter("10.0.0.1") for _ in range(3)] == [True, True, False]
     assert count.enter("10.0.0.2")
@@ -240,14 +240,14 @@ def test_an_address_has_its_share() -> None:
     assert count.enter("10.0.0.1")
 
 
-def test_strangers_leave_places_for_this_machine_and_for_who_has_the_token() -> None:
+def test_slots_are_reserved_for_this_machine_and_token_holders() -> None:
     count = Count(10, 100, 4)
     assert sum(count.enter(f"10.0.0.{number}") for number in range(20)) == 6
     assert [count.enter("127.0.0.1") for _ in range(3)] == [True, True, False]
     assert [count.enter("10.0.0.99", Rank.HOLDER) for _ in range(3)] == [True, True, False]
 
 
-def test_who_has_fewer_connections_gets_the_oldest_idle_one_of_who_has_most() -> None:
+def test_the_largest_client_loses_its_oldest_idle_connection() -> None:
     places = ConnectionSlots(6, 100, 0)
     dropped: list[str] = []
     for number in range(6):
@@ -262,7 +262,7 @@ def test_who_has_fewer_connections_gets_the_oldest_idle_one_of_who_has_most() ->
     assert places.enter("10.0.0.3") is not None
 
 
-def test_an_address_that_has_shown_the_token_gets_what_strangers_leave() -> None:
+def test_an_authenticated_address_may_use_reserved_slots() -> None:
     places = ConnectionSlots(4, 100, 2)
     assert [places.enter("10.0.0.1") is not None for _ in range(2)] == [True, True]
     places._taken.popitem()[0].busy = True
@@ -271,7 +271,7 @@ def test_an_address_that_has_shown_the_token_gets_what_strangers_leave() -> None
     assert [places.enter("10.0.0.9") is not None for _ in range(2)] == [True, True]
 
 
-def test_silent_connections_are_counted_before_tls_is_agreed_on_and_not_kept(
+def test_silent_tls_handshakes_are_counted_and_time_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listener_sockets, "HANDSHAKE_SECONDS", HEAD_SECONDS)
@@ -292,7 +292,7 @@ def test_silent_connections_are_counted_before_tls_is_agreed_on_and_not_kept(
         writer.write(REQUEST)
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
         reader, other = await opened(port)
-        other.write(REQUEST)  # no TLS at all
+        other.write(REQUEST)  # not TLS
         assert b"hello" not in await end_of(reader)
         for one in (writer, other, *(one for _, one in silent)):
             one.close()
@@ -302,13 +302,15 @@ def test_silent_connections_are_counted_before_tls_is_agreed_on_and_not_kept(
 
 
 def trusting() -> ssl.SSLContext:
-    """A client's context that takes any certificate."""
+    """A client's context that accepts any certificate."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
-def test_out_of_descriptors_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accepting_is_retried_after_running_out_of_descriptors(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener_sockets, "OUT_OF_DESCRIPTORS_SECONDS", 0.01)
 
     async def scene(port: int) -> None:
@@ -329,7 +331,7 @@ def test_out_of_descriptors_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> N
     serve(scene)
 
 
-def test_a_new_server_has_refused_nobody_and_logs_no_malformed_request() -> None:
+def test_a_new_server_has_zero_refusals_and_logs_no_malformed_request() -> None:
     spec = importlib.util.find_spec(connections.__name__)
     assert spec is not None and spec.loader is not None
     fresh = importlib.util.module_from_spec(spec)
@@ -350,7 +352,7 @@ async def upgraded(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return reader, writer
 
 
-def test_a_websocket_keeps_its_place_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_websocket_keeps_its_slot_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", HEAD_SECONDS)
     places = ConnectionSlots(2, 100, 0)
 
@@ -359,7 +361,7 @@ def test_a_websocket_keeps_its_place_until_it_is_closed(monkeypatch: pytest.Monk
         writer.write(frame(TEXT, b"hello"))
         assert await reader.readexactly(7) == b"\x81\x05hello"
         assert places.total == 1
-        await asyncio.sleep(1.2 * HEAD_SECONDS)  # no request is waited for any more
+        await asyncio.sleep(1.2 * HEAD_SECONDS)  # a WebSocket has no request timeout
         writer.write(frame(TEXT, b"hello"))
         assert await reader.readexactly(7) == b"\x81\x05hello"
         writer.close()
@@ -370,7 +372,7 @@ def test_a_websocket_keeps_its_place_until_it_is_closed(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", [PING, 0xA, CONTINUATION])
-def test_a_flood_of_frames_that_are_no_messages_ends_a_websocket(kind: int) -> None:
+def test_a_flood_of_control_frames_closes_the_websocket(kind: int) -> None:
     async def scene(port: int) -> None:
         frames = aborted["frames"]
         reader, writer = await upgraded(port)
@@ -384,7 +386,7 @@ def test_a_flood_of_frames_that_are_no_messages_ends_a_websocket(kind: int) -> N
     serve(scene)
 
 
-def test_nothing_of_a_flood_is_answered_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pings_beyond_the_limit_are_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "FRAMES_A_SECOND", 1e-6)
     monkeypatch.setattr(connections, "FRAMES_AT_ONCE", 5.0)
     pings: list[None] = []
@@ -423,7 +425,7 @@ def test_a_few_pings_are_answered() -> None:
         (1007, frame(TEXT, b"\xc3", last=False) + frame(CONTINUATION, b"\x28")),
     ],
 )  # fmt: skip
-def test_a_malformed_frame_ends_its_websocket_and_logs_nothing(
+def test_a_malformed_frame_closes_its_websocket_without_logging(
     code: int, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scene(port: int) -> None:
@@ -444,13 +446,13 @@ def test_a_malformed_frame_ends_its_websocket_and_logs_nothing(
 
 
 def socket_protocol() -> SocketConnection:
-    """A WebSocket that has no transport yet; for a loop that runs."""
+    """A WebSocket without a transport yet; needs a running loop."""
     config = uvicorn.Config(Starlette(), log_config=None)
     config.load()
     return SocketConnection(config, server_state=ServerState(), app_state={})
 
 
-def test_after_a_malformed_frame_nothing_more_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_after_a_malformed_frame_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
 
     def data_received(self: Any, data: bytes) -> None:
@@ -470,7 +472,7 @@ def test_after_a_malformed_frame_nothing_more_is_looked_at(monkeypatch: pytest.M
     assert seen == [b"one"]
 
 
-def test_answers_to_pings_of_the_server_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pongs_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[bytes] = []
     monkeypatch.setattr(
         WebSocketsSansIOProtocol, "handle_pong", lambda _self, event: answers.append(event.data)
@@ -489,7 +491,7 @@ def test_answers_to_pings_of_the_server_reach_it(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("base", "begin"), [(H11Protocol, opened), (WebSocketsSansIOProtocol, upgraded)]
 )
-def test_what_a_protocol_fails_at_ends_its_connection_alone(
+def test_a_protocol_error_closes_only_its_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, base: Any, begin: Any
 ) -> None:
     def data_received(_self: Any, _data: bytes) -> None:
@@ -511,10 +513,10 @@ def test_what_a_protocol_fails_at_ends_its_connection_alone(
     assert not caplog.records
 
 
-# Places ------------------------------------------------------------------------------------------
+# Connection slots --------------------------------------------------------------------------------
 
 
-def test_a_place_is_busy_while_a_request_is_answered() -> None:
+def test_a_slot_is_busy_during_a_request() -> None:
     places = ConnectionSlots(10, 10, 0)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -541,7 +543,7 @@ def test_a_place_is_busy_while_a_request_is_answered() -> None:
     serve(scene, places=places, routes=[Route("/slow", slow)])
 
 
-def test_a_connection_that_has_to_make_room_is_closed() -> None:
+def test_a_connection_whose_slot_is_reassigned_is_closed() -> None:
     places = ConnectionSlots(10, 10, 0)
 
     async def scene(port: int) -> None:
@@ -554,7 +556,7 @@ def test_a_connection_that_has_to_make_room_is_closed() -> None:
     serve(scene, places=places)
 
 
-def test_nothing_keeps_a_connection_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_connection_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 3600.0)
     places = ConnectionSlots(10, 10, 0)
 
@@ -577,7 +579,7 @@ def test_nothing_keeps_a_connection_that_is_closed(monkeypatch: pytest.MonkeyPat
 
 
 class Stuck:
-    """A transport whose client reads nothing."""
+    """A transport whose client never reads."""
 
     def __init__(self) -> None:
         self.unsent = 0
@@ -599,7 +601,7 @@ class Stuck:
         self.closing = self.gone = True
 
 
-def test_who_leaves_too_much_unread_is_given_up() -> None:
+def test_too_much_unread_data_aborts_the_connection() -> None:
     stuck = Stuck()
     outgoing = Outgoing(stuck, 1000)  # type: ignore[arg-type]
     unread = aborted["unread"]
@@ -612,7 +614,7 @@ def test_who_leaves_too_much_unread_is_given_up() -> None:
     assert stuck.unsent == 1001, "nothing is written any more"
 
 
-def test_a_websocket_may_leave_less_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_websocket_has_a_smaller_send_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WebSocketsSansIOProtocol, "connection_made", lambda _self, _made: None)
 
     async def scene() -> None:
@@ -627,7 +629,7 @@ def test_a_websocket_may_leave_less_unread(monkeypatch: pytest.MonkeyPatch) -> N
     asyncio.run(scene())
 
 
-def test_a_connection_that_is_closed_is_not_kept_for_who_does_not_read(
+def test_closing_does_not_wait_indefinitely_for_a_client_that_does_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "SEND_SECONDS", 0.01)
@@ -644,7 +646,9 @@ def test_a_connection_that_is_closed_is_not_kept_for_who_does_not_read(
     asyncio.run(scene())
 
 
-def test_the_system_gives_up_a_client_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_drops_a_client_that_acknowledges_nothing(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener_sockets, "SEND_SECONDS", 1.0)
 
     async def scene(port: int) -> None:

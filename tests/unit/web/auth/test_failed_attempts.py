@@ -1,4 +1,4 @@
-"""Wrong tokens: each costs its sender, and nobody can make another pay for them."""
+"""Rate limits for wrong tokens, which no other site can turn against its visitors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def fetch(
     app: ASGIApp, token: str, site: str, mode: str = "navigate", dest: str = "document",
     accept: str = "text/html",
 ) -> Answer:  # fmt: skip
-    """A token in an address, as a browser sends it by TLS."""
+    """Request a URL with a token like a browser over TLS."""
     return ask(
         app, "GET", f"/?token={token}", client=GUEST, accept=accept, sec_fetch_site=site,
         sec_fetch_mode=mode, sec_fetch_dest=dest,
     )  # fmt: skip
 
 
-def test_guesses_by_cookie_are_held_up_too() -> None:
+def test_wrong_cookies_are_rate_limited() -> None:
     clock = Clock()
     gate, app = shared(clock)
     for number in range(AT_ONCE):
@@ -39,7 +39,7 @@ def test_guesses_by_cookie_are_held_up_too() -> None:
     assert ask(app, "GET", "/", client=GUEST, cookie=COOKIE).json["write"]
 
 
-def test_a_browser_that_has_the_cookie_of_an_earlier_token_can_still_get_the_new_one() -> None:
+def test_an_outdated_cookie_does_not_block_the_new_token() -> None:
     _gate, app = shared()
     old = f"crowdstream-8080={cookie_value('an-earlier-token')}"
     for _ in range(10 * AT_ONCE):
@@ -47,14 +47,14 @@ def test_a_browser_that_has_the_cookie_of_an_earlier_token_can_still_get_the_new
     assert ask(app, "GET", "/", client=GUEST, cookie=COOKIE).json["write"]
 
 
-def test_another_site_can_not_use_up_the_tries_of_the_browser_that_shows_it() -> None:
+def test_another_site_cannot_exhaust_its_visitors_attempts() -> None:
     gate, app = shared()
     for number in range(3 * AT_ONCE):
         guess = f"guess{number}"
         assert fetch(app, guess, "cross-site", "no-cors", "image").status == 403
         assert fetch(app, guess, "cross-site", "navigate", "iframe").status == 403
         fetch(app, guess, "cross-site")
-        ask(app, "GET", f"/?token={guess}", client=GUEST)  # an image, by plain HTTP
+        ask(app, "GET", f"/?token={guess}", client=GUEST)  # an image, over plain HTTP
     assert gate.refused["wrong"] == 2 * AT_ONCE
     for answer in (
         ask(app, "GET", f"/?token={TOKEN}", client=GUEST, accept="text/html,*/*"),
@@ -65,7 +65,7 @@ def test_another_site_can_not_use_up_the_tries_of_the_browser_that_shows_it() ->
     assert ask(app, "GET", "/", client=GUEST, cookie=COOKIE).json["write"]
 
 
-def test_whatever_a_program_says_of_itself_its_guesses_are_few() -> None:
+def test_forged_headers_do_not_allow_more_attempts() -> None:
     gate, app = shared()
     for number in range(200):
         for site in ("none", "same-origin", "same-site", "cross-site", ""):
@@ -88,11 +88,11 @@ def test_whatever_a_program_says_of_itself_its_guesses_are_few() -> None:
           "sec-fetch-dest": "iframe"}, None),
     ],
 )  # fmt: skip
-def test_how_a_token_has_come(headers: dict[str, str], way: str | None) -> None:
+def test_the_way_of_a_token_is_recognised(headers: dict[str, str], way: str | None) -> None:
     assert way_of(headers) == way
 
 
-def test_made_up_cookies_fill_no_memory() -> None:
+def test_forged_cookies_use_bounded_memory() -> None:
     guesses = FailedAttempts()
     for number in range(REMEMBERED_GUESSES + 2000):
         guesses.right(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", "cookie", "x", "y")

@@ -1,4 +1,4 @@
-"""Headers of every answer, and addresses without the token."""
+"""Security headers, and URLs without the token."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from crowdstream.web.auth.headers import security_headers, without_token
         ("/a?b", "", "/a%3Fb"),
     ],
 )
-def test_an_address_without_its_token(path: str, query: str, address: str) -> None:
+def test_the_token_is_removed_from_a_url(path: str, query: str, address: str) -> None:
     assert without_token(path, query) == address
 
 
-def test_the_policy_names_the_sockets_of_a_known_host_only() -> None:
+def test_the_policy_allows_websockets_of_a_known_host_only() -> None:
     named = dict(security_headers("stage:8080"))[b"content-security-policy"].decode()
     assert "connect-src 'self' ws://stage:8080 wss://stage:8080;" in named
     unnamed = dict(security_headers(""))[b"content-security-policy"].decode()

@@ -1,4 +1,4 @@
-"""Names by which this machine may be called, and pages that a request may come from."""
+"""Checks of the `Host` and `Origin` headers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crowdstream.web.auth.host_names import known_host, own_names, same_origin, 
 NAMES = frozenset({"localhost", "stage.lan"})
 
 
-def test_the_own_names_are_those_of_the_machine_and_of_the_settings(
+def test_own_names_come_from_the_machine_and_the_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "Stage.lan.")
@@ -40,7 +40,9 @@ def test_the_own_names_are_those_of_the_machine_and_of_the_settings(
         ("stage\n", None),
     ],
 )
-def test_a_host_header_is_a_name_and_a_port(text: str, split: tuple[str, int] | None) -> None:
+def test_a_host_header_is_split_into_name_and_port(
+    text: str, split: tuple[str, int] | None
+) -> None:
     assert split_host(text, 80) == split
 
 
@@ -52,7 +54,7 @@ def test_a_host_header_is_a_name_and_a_port(text: str, split: tuple[str, int] | 
         ("", False), ("10.1.2", False), ("10.1.2.3.4", False),
     ],
 )  # fmt: skip
-def test_only_own_names_and_addresses_are_known(text: str, known: bool) -> None:
+def test_only_own_names_and_numeric_addresses_are_accepted(text: str, known: bool) -> None:
     assert known_host(text, NAMES) is known
 
 
@@ -68,5 +70,5 @@ def test_only_own_names_and_addresses_are_known(text: str, known: bool) -> None:
         ("http://a b", "a b", False), ("http://?", "?", False),
     ],
 )  # fmt: skip
-def test_a_page_is_of_the_same_host_and_port(origin: str, host: str, same: bool) -> None:
+def test_same_origin_compares_host_and_port(origin: str, host: str, same: bool) -> None:
     assert same_origin(origin, host) is same

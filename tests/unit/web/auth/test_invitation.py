@@ -1,4 +1,4 @@
-"""What the terminal says of the page."""
+"""The page's URLs and QR code in the terminal."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.net_if_stats", lambda: states)
 
 
-def test_addresses_that_others_can_reach() -> None:
+def test_own_addresses_are_those_that_others_can_reach() -> None:
     assert own_addresses("0.0.0.0") == ["192.168.1.20", "10.3.0.7"]
     assert set(own_addresses("::")) == {"192.168.1.20", "10.3.0.7", "2001:db8::5"}
     assert own_addresses("192.168.1.20") == ["192.168.1.20"]
     assert own_addresses("127.0.0.1") == own_addresses("::1") == own_addresses("localhost") == []
 
 
-def test_the_likeliest_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_most_likely_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["2a00::5", "93.184.216.34", "fd00::1", "192.168.1.20"]
     families = {True: socket.AF_INET6, False: socket.AF_INET}
     found = [SimpleNamespace(family=families[":" in text], address=text) for text in texts]
@@ -48,7 +48,7 @@ def test_the_likeliest_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> N
     assert own_addresses("0.0.0.0") == ["192.168.1.20", "93.184.216.34"]
 
 
-def test_the_usual_port_is_not_in_the_address() -> None:
+def test_urls_omit_the_default_port() -> None:
     tls = settings(http_cert="cert.pem")
     assert page_url(tls, "10.0.0.1", 443) == "https://10.0.0.1/"
     assert page_url(tls, "10.0.0.1", 80) == "https://10.0.0.1:80/"
@@ -64,7 +64,7 @@ def test_urls() -> None:
     assert page_url(tls, "2001:db8::5", 8443, "a-b") == "https://[2001:db8::5]:8443/?token=a-b"
 
 
-def test_the_invitation_names_each_address_with_the_token() -> None:
+def test_the_invitation_lists_each_url_with_the_token() -> None:
     text = invitation(settings(http_host="0.0.0.0"), "secret-token", 8080)
     assert "  http://192.168.1.20:8080/?token=secret-token" in text.splitlines()
     assert "  http://10.3.0.7:8080/?token=secret-token" in text.splitlines()
@@ -72,7 +72,7 @@ def test_the_invitation_names_each_address_with_the_token() -> None:
     assert "http://127.0.0.1:8080/?token=t" in invitation(settings(http_token="t"), "t", 8080)
 
 
-def test_the_code_is_the_first_address() -> None:
+def test_the_qr_code_contains_the_first_url() -> None:
     text = qr_code(settings(http_host="0.0.0.0"), "abcdefgh-ijklmnop_qrstuv", 8080)
     lines = text.splitlines()
     assert 15 <= len(lines) <= 24, "it fits a terminal of 24 lines"

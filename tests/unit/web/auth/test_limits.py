@@ -1,4 +1,4 @@
-"""Limits by address: a bucket for each, and counts."""
+"""Limits per address: token buckets and counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from crowdstream.web.auth.limits import REMEMBERED, Count, TokenBuckets
 
 
 class Clock:
-    """A clock that only the test moves."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 50.0
@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def test_each_address_has_a_bucket_and_the_longest_silent_one_is_forgotten() -> None:
+def test_buckets_are_per_address_and_the_least_recent_is_evicted() -> None:
     buckets = TokenBuckets(1.0, 2.0, Clock())
     first, second = buckets.of("first"), buckets.of("second")
     assert first is not second and buckets.of("first") is first
@@ -28,7 +28,7 @@ def test_each_address_has_a_bucket_and_the_longest_silent_one_is_forgotten() -> 
     assert buckets.of("second") is not second
 
 
-def test_a_count_has_a_limit_for_each_address_and_for_all() -> None:
+def test_a_count_is_limited_per_address_and_in_total() -> None:
     count = Count(4, 2)
     assert [count.enter("a") for _ in range(3)] == [True, True, False]
     assert [count.enter("b") for _ in range(2)] == [True, True]
@@ -40,7 +40,7 @@ def test_a_count_has_a_limit_for_each_address_and_for_all() -> None:
     assert count.enter("a") and not count.enter("a")
 
 
-def test_this_machine_is_limited_by_what_all_may_have_alone() -> None:
+def test_this_machine_has_only_the_total_limit() -> None:
     count = Count(5, 1)
     assert [count.enter("127.0.0.1") for _ in range(6)] == [True] * 5 + [False]
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Who is let in to see, and who to change what."""
+"""Access control: who may view, and who may change anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKEN = "correct-horse-battery"
 
 
 class Clock:
-    """A clock that only tests move."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -53,13 +53,13 @@ def shared(clock: Clock | None = None, **given: Any) -> tuple[AccessMiddleware, 
     return made(clock, **{"http_host": "0.0.0.0", "http_token": TOKEN, **given})
 
 
-def test_on_this_machine_alone_nothing_is_asked_for() -> None:
+def test_a_local_server_requires_no_token() -> None:
     _gate, app = made()
     assert ask(app, "GET", "/").json == {"write": True, "size": 0}
     assert ask(app, "POST", "/api/x", {}).json["write"]
 
 
-def test_a_token_that_is_set_is_needed_on_this_machine_too() -> None:
+def test_a_configured_token_is_required_on_this_machine_too() -> None:
     _gate, app = made(http_token=TOKEN)
     assert ask(app, "GET", "/").json["write"] is False
     assert ask(app, "POST", "/", {}).status == 401
@@ -72,7 +72,7 @@ def test_a_token_that_is_set_is_needed_on_this_machine_too() -> None:
         {"via": "1.1 proxy"}, {"x_real_ip": "203.0.113.7"}, {"x_forwarded_host": "dj.example"},
     ],
 )  # fmt: skip
-def test_what_a_proxy_passes_on_may_change_something_only_with_the_token(
+def test_forwarded_requests_require_the_token_for_changes(
     header: dict[str, Any],
 ) -> None:
     _gate, app = made()
@@ -85,7 +85,7 @@ def test_what_a_proxy_passes_on_may_change_something_only_with_the_token(
     assert ask(app, "POST", "/api/x", {}, **header, **bearer).json["write"]
 
 
-def test_others_may_read_and_not_change() -> None:
+def test_other_machines_may_view_but_not_change() -> None:
     _gate, app = shared()
     assert ask(app, "GET", "/").json["write"] is False
     refused = ask(app, "POST", "/", {})
@@ -93,20 +93,20 @@ def test_others_may_read_and_not_change() -> None:
     assert refused.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_with_http_private_nothing_is_seen_without_the_token() -> None:
+def test_http_private_requires_the_token_for_viewing() -> None:
     _gate, app = shared(http_private=True)
     assert ask(app, "GET", "/metrics").status == 401
     assert ask(app, "GET", "/", authorization=f"Bearer {TOKEN}").status == 200
 
 
-def test_a_private_server_on_this_machine_has_a_token_too(tmp_path: Path) -> None:
+def test_a_private_local_server_has_a_token(tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
     gate = AccessMiddleware(settings(http_private=True), environ)
     assert ask(gated(gate), "GET", "/").status == 401
     assert gate.token in gate.open(8080)
 
 
-def test_a_bearer_may_change() -> None:
+def test_a_bearer_token_allows_changes() -> None:
     _gate, app = shared()
     assert ask(app, "POST", "/", {}, authorization=f"Bearer {TOKEN}").json["write"]
     assert ask(app, "POST", "/", {}, authorization=f"bearer {TOKEN}").json["write"]
@@ -114,7 +114,7 @@ def test_a_bearer_may_change() -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/page/a?b=1&c=%2F", "//evil.example/x", "/\\evil"])
-def test_the_token_in_the_address_becomes_a_cookie_and_goes(target: str) -> None:
+def test_a_token_in_the_url_is_exchanged_for_a_cookie(target: str) -> None:
     _gate, app = shared()
     joint = "&" if "?" in target else "?"
     first = ask(app, "GET", f"{target}{joint}token={TOKEN}")
@@ -132,24 +132,24 @@ def test_the_token_in_the_address_becomes_a_cookie_and_goes(target: str) -> None
     assert ask(app, "POST", "/", {}, cookie=pair[:-1]).status == 401
 
 
-def test_what_else_is_asked_for_in_the_address_stays() -> None:
+def test_other_query_parameters_are_kept() -> None:
     _gate, app = shared()
     first = ask(app, "GET", f"/page/a?b=1&token={TOKEN}&c=x+y")
     assert first.headers["location"] == "/page/a?b=1&c=x+y"
 
 
-def test_with_tls_the_cookie_is_sent_by_tls_only() -> None:
+def test_over_tls_the_cookie_is_secure() -> None:
     _gate, app = shared()
     assert "Secure" in ask(app, "GET", f"/?token={TOKEN}", scheme="https").headers["set-cookie"]
 
 
-def test_a_link_on_another_site_works_where_reading_needs_the_token() -> None:
+def test_a_link_on_another_site_works_on_a_private_server() -> None:
     _gate, app = shared(http_private=True)
     first = ask(app, "GET", f"/?token={TOKEN}", sec_fetch_site="cross-site")
     assert (first.status, first.headers["refresh"]) == (200, "0; url=/")
 
 
-def test_who_guesses_is_held_up_by_address() -> None:
+def test_wrong_tokens_are_rate_limited_per_address() -> None:
     clock = Clock()
     gate, app = shared(clock)
     for number in range(int(FAILURES_AT_ONCE)):
@@ -164,7 +164,7 @@ def test_who_guesses_is_held_up_by_address() -> None:
     assert (gate.refused["wrong"], gate.refused["failures"]) == (FAILURES_AT_ONCE, 1)
 
 
-def test_addresses_of_one_ipv6_network_are_one() -> None:
+def test_addresses_of_one_ipv6_network_share_limits() -> None:
     _gate, app = shared()
     for number in range(int(FAILURES_AT_ONCE)):
         ask(app, "GET", "/?token=x", client=f"2001:db8::{number + 1}")
@@ -172,7 +172,7 @@ def test_addresses_of_one_ipv6_network_are_one() -> None:
     assert ask(app, "GET", f"/?token={TOKEN}", client="2001:db8:0:1::1").status == 303
 
 
-def test_too_many_requests_of_one_address_are_refused() -> None:
+def test_requests_are_rate_limited_per_address() -> None:
     clock = Clock()
     gate, app = made(clock)
     gate._requests.of("127.0.0.1").take(REQUESTS_AT_ONCE - 1)
@@ -190,19 +190,19 @@ BAD_HOSTS = ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.examp
 
 
 @pytest.mark.parametrize("host", GOOD_HOSTS)
-def test_this_machines_names_are_answered(host: str) -> None:
+def test_own_host_names_are_accepted(host: str) -> None:
     _gate, app = made(http_names=("DJ.example.org",))
     assert ask(app, "GET", "/", host=host).status == 200
 
 
 @pytest.mark.parametrize("host", BAD_HOSTS)
-def test_other_names_are_not(host: str) -> None:
+def test_other_host_names_are_refused(host: str) -> None:
     gate, app = made()
     assert ask(app, "GET", "/", host=host).status == 421
     assert gate.refused["host"] == 1
 
 
-def test_the_host_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machines_host_name_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "Stage.lan")
     _gate, app = made()
     for host in ("stage", "stage.local:8080", "stage.lan"):
@@ -218,20 +218,20 @@ def test_the_host_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://127.0.0.1", 403), ("http://localhost:8080", 403), ("file://", 403),
     ],
 )  # fmt: skip
-def test_pages_of_others_change_nothing(origin: str, status: int) -> None:
+def test_pages_of_other_origins_cannot_change_anything(origin: str, status: int) -> None:
     _gate, app = made()
     assert ask(app, "POST", "/", {}, origin=origin).status == status
     assert asyncio.run(opened(app, origin=origin)) == (status == 200)
 
 
-def test_the_usual_port_need_not_be_said() -> None:
+def test_the_default_port_may_be_omitted() -> None:
     _gate, app = made()
     assert ask(app, "POST", "/", {}, host="localhost", origin="http://localhost").status == 200
     assert ask(app, "POST", "/", {}, host="localhost", origin="https://localhost:443").status == 200
     assert ask(app, "POST", "/", {}, host="localhost", origin="http://localhost:81").status == 403
 
 
-def test_a_browser_that_says_it_comes_from_elsewhere_is_believed() -> None:
+def test_a_cross_site_fetch_header_is_refused() -> None:
     _gate, app = made()
     assert ask(app, "POST", "/", {}, sec_fetch_site="cross-site").status == 403
     assert ask(app, "POST", "/", {}, sec_fetch_site="same-origin").status == 200
@@ -242,14 +242,14 @@ def test_a_browser_that_says_it_comes_from_elsewhere_is_believed() -> None:
     ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/plain", "",
      "application/octet-stream"],
 )  # fmt: skip
-def test_nothing_is_uploaded(kind: str) -> None:
+def test_only_json_bodies_are_accepted(kind: str) -> None:
     _gate, app = made()
     assert ask(app, "POST", "/", b"a=1", content_type=kind).status == 415
     assert ask(app, "POST", "/", b"1", content_type="application/json; charset=utf-8").status == 200
     assert ask(app, "POST", "/").status == 200, "a command without arguments"
 
 
-def test_a_body_has_a_limit_however_it_is_sent() -> None:
+def test_the_body_limit_applies_to_every_transfer_encoding() -> None:
     _gate, app = made()
     largest = b"1" * MAX_BODY
     assert ask(app, "POST", "/", largest).json["size"] == MAX_BODY
@@ -262,7 +262,7 @@ def test_a_body_has_a_limit_however_it_is_sent() -> None:
     assert ask(app, "GET", "/", chunks=[largest, b"1"]).status == 413
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_body_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crowdstream.web.auth.middleware.BODY_SECONDS", 0.01)
     _gate, app = made()
 
@@ -275,7 +275,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
     assert ask(stalled, "POST", "/", b"{}").status == 408
 
 
-def test_a_client_that_takes_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sending_to_a_client_that_does_not_read_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crowdstream.web.auth.middleware.SEND_SECONDS", 0.01)
     _gate, app = made()
 
@@ -290,7 +290,7 @@ def test_a_client_that_takes_nothing_is_not_waited_for(monkeypatch: pytest.Monke
     assert answer.body == b""
 
 
-def test_every_answer_says_what_its_page_may_do() -> None:
+def test_every_response_has_security_headers() -> None:
     _gate, app = made()
     for answer in (ask(app, "GET", "/"), ask(app, "GET", "/", host="evil.example")):
         headers = answer.headers
@@ -321,7 +321,7 @@ def socket_scope(path: str = "/live", client: str = "127.0.0.1", **headers: str)
 
 
 async def opened(app: ASGIApp, **headers: str) -> bool:
-    """Whether a WebSocket gets past the gate; behind it is a page that is not there."""
+    """Whether the middleware accepts a WebSocket; the application itself closes it."""
     said: list[Any] = []
 
     async def receive() -> Any:
@@ -334,7 +334,7 @@ async def opened(app: ASGIApp, **headers: str) -> bool:
     return said[0].get("reason") not in ("origin", "host", "token", "sockets")
 
 
-def test_sockets_are_counted_and_limited() -> None:
+def test_websockets_are_counted_and_limited() -> None:
     gate = AccessMiddleware(settings(http_host="0.0.0.0", http_token=TOKEN), {})
     verdicts = []
 
@@ -369,7 +369,7 @@ def test_sockets_are_counted_and_limited() -> None:
     assert verdicts == [False] * (MAX_SOCKETS_EACH + 1)
 
 
-def test_a_page_that_says_too_much_runs_out_of_messages() -> None:
+def test_page_messages_are_rate_limited() -> None:
     clock = Clock()
     gate, _app = made(clock)
     bucket = gate.bucket()

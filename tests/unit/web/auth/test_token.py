@@ -13,7 +13,7 @@ from crowdstream.web.auth.token import FILE, kept_token
 from tests.support.web_client import settings
 
 
-def test_the_token_outlives_restarts_in_a_file_of_this_user(tmp_path: Path) -> None:
+def test_the_token_survives_restarts_in_a_private_file(tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
     shared_settings = settings(http_host="0.0.0.0")
     first = AccessMiddleware(shared_settings, environ)
@@ -28,7 +28,7 @@ def test_the_token_outlives_restarts_in_a_file_of_this_user(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("spoil", ["open", "empty", "link", "pipe"])
-def test_a_file_that_others_may_have_read_or_made_is_not_believed(
+def test_a_token_file_that_others_could_read_or_write_is_ignored(
     tmp_path: Path, spoil: str
 ) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
@@ -50,7 +50,7 @@ def test_a_file_that_others_may_have_read_or_made_is_not_believed(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_service_keeps_its_token_where_it_may_write(tmp_path: Path) -> None:
+def test_a_service_stores_its_token_in_a_writable_folder(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     environ = {
         "HOME": "/dev/null", "XDG_CONFIG_HOME": "/dev/null/nowhere",
@@ -61,7 +61,7 @@ def test_a_service_keeps_its_token_where_it_may_write(tmp_path: Path) -> None:
     assert kept_token(environ) == (token, path)
 
 
-def test_where_nothing_can_be_kept_there_is_a_token_all_the_same() -> None:
+def test_a_token_exists_without_a_writable_folder() -> None:
     environ = {"XDG_CONFIG_HOME": "/dev/null/x", "XDG_CACHE_HOME": "/dev/null/y"}
     token, path = kept_token(environ)
     assert len(token) >= 24 and path is None

@@ -1,4 +1,4 @@
-"""What the gate answers, in all details: statuses, headers, counters, bodies."""
+"""The middleware's responses in detail: statuses, headers, counters, bodies."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ JSON = ("content-type", "application/json")
 
 
 def still() -> float:
-    """A clock that stands."""
+    """A clock that stands still."""
     return 100.0
 
 
 class Page:
-    """The application behind the gate: notes what it receives, and answers 200."""
+    """The application behind the middleware: records its requests and returns 200."""
 
     def __init__(self) -> None:
         self.received: list[Message] = []
@@ -64,7 +64,7 @@ def send_raw(
     incoming: Sequence[Message] = ({"type": "http.request"},),
     **changes: Any,
 ) -> Answer:
-    """One request, written out: headers may come twice, and parts of the scope may be missing."""
+    """Send a raw request: headers may be repeated, and parts of the scope may be missing."""
     scope: dict[str, Any] = {
         "type": "http", "method": "GET", "path": "/", "query_string": b"", "scheme": "http",
         "client": ("127.0.0.1", 5), "server": ("127.0.0.1", 8080),
@@ -94,7 +94,7 @@ def send_raw(
 # --- statuses and headers of refusals ---------------------------------------------------------
 
 
-def test_each_reason_has_the_status_that_clients_know_it_by() -> None:
+def test_each_refusal_has_its_http_status() -> None:
     statuses = {reason: status for reason, (status, _words) in REASONS.items()}
     assert statuses == {
         "host": 421, "origin": 403, "token": 401, "wrong": 401, "failures": 429, "rate": 429,
@@ -102,7 +102,7 @@ def test_each_reason_has_the_status_that_clients_know_it_by() -> None:
     }  # fmt: skip
 
 
-def test_a_refusal_says_how_to_go_on_and_nothing_more() -> None:
+def test_a_refusal_contains_only_its_reason_and_remedy() -> None:
     _gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     needed = ask(app, "POST", "/", {})
     assert needed.headers["www-authenticate"] == 'Bearer realm="crowdstream"'
@@ -123,14 +123,14 @@ def bearer(token: str = TOKEN) -> str:
     return f"Bearer {token}"
 
 
-def test_retry_after_is_when_a_try_is_taken_again() -> None:
+def test_retry_after_gives_the_time_of_the_next_attempt() -> None:
     gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     for _ in range(int(FAILURES_AT_ONCE)):
         wrong = ask(app, "GET", "/", authorization=bearer("wrong"))
         assert wrong.status == 401 and "not the token" in wrong.json["error"]
         assert "retry-after" not in wrong.headers
     refused = ask(app, "GET", "/", authorization=bearer())
-    assert (refused.status, refused.headers["retry-after"]) == (429, "7")  # one in six seconds
+    assert (refused.status, refused.headers["retry-after"]) == (429, "7")  # one attempt in 6 s
     gate._requests.of("127.0.0.1").take(REQUESTS_AT_ONCE - FAILURES_AT_ONCE - 2)
     assert ask(app, "GET", "/").status == 200, "who does not guess is not held up"
     refused = ask(app, "GET", "/")
@@ -138,13 +138,13 @@ def test_retry_after_is_when_a_try_is_taken_again() -> None:
     assert "requests" in refused.json["error"]
 
 
-def test_a_guess_that_comes_a_moment_too_early_is_refused() -> None:
+def test_an_attempt_before_retry_after_is_refused() -> None:
     now = 100.0
     gate = AccessMiddleware(settings(http_host="0.0.0.0", http_token=TOKEN), {}, lambda: now)
     app = gate.guard(Page())
     for _ in range(int(FAILURES_AT_ONCE)):
         ask(app, "GET", "/", authorization=bearer("wrong"))
-    now += 5.5  # of six seconds
+    now += 5.5  # out of six seconds
     refused = ask(app, "GET", "/", authorization=bearer())
     assert (refused.status, refused.headers["retry-after"]) == (429, "1")
     now += 0.75
@@ -162,7 +162,7 @@ def test_requests_and_refusals_are_counted() -> None:
     assert gate.refused["host"] == 3 and gate.refused.total() == 3
 
 
-# --- who may write ----------------------------------------------------------------------------
+# --- permission to change ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_requests_and_refusals_are_counted() -> None:
         ({"http_token": TOKEN}, True),
     ],
 )
-def test_a_token_is_made_where_others_could_reach_the_page(
+def test_a_reachable_server_generates_a_token(
     tmp_path: Any, given: dict[str, Any], has_token: bool
 ) -> None:
     gate = AccessMiddleware(
@@ -187,7 +187,7 @@ def test_a_token_is_made_where_others_could_reach_the_page(
     assert (gate.token == TOKEN) is ("http_token" in given)
 
 
-def test_the_verdict_is_what_may_write_returns() -> None:
+def test_may_write_returns_the_decision() -> None:
     _gate, page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     ask(app, "GET", "/")
     assert page.write is False
@@ -199,14 +199,14 @@ def test_the_verdict_is_what_may_write_returns() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_reading_needs_no_origin_and_no_token(method: str) -> None:
+def test_viewing_needs_neither_origin_nor_token(method: str) -> None:
     _gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     answer = ask(app, method, "/", origin="http://evil.example", sec_fetch_site="cross-site")
     assert answer.status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "get"])
-def test_any_other_method_is_a_change(method: str) -> None:
+def test_any_other_method_counts_as_a_change(method: str) -> None:
     _gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     assert ask(app, method, "/").status == 401
     assert ask(app, method, "/", origin="http://evil.example").status == 403
@@ -216,12 +216,12 @@ def test_any_other_method_is_a_change(method: str) -> None:
     ("site", "status"),
     [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("x", 403)],
 )
-def test_only_the_page_itself_and_the_user_change_things(site: str, status: int) -> None:
+def test_only_same_origin_and_user_requests_may_change_anything(site: str, status: int) -> None:
     _gate, _page, app = guarded()
     assert ask(app, "POST", "/", {}, sec_fetch_site=site).status == status
 
 
-def test_the_token_is_taken_from_one_place() -> None:
+def test_only_one_source_of_the_token_is_used() -> None:
     _gate, page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     both = ask(app, "GET", f"/?token={TOKEN}", authorization=bearer("wrong"))
     assert both.status == 401, "the header counts where both are given"
@@ -235,7 +235,7 @@ def test_the_token_is_taken_from_one_place() -> None:
     assert head.status == 303
 
 
-def test_a_token_in_the_address_of_a_server_without_one_only_goes() -> None:
+def test_a_server_without_a_token_removes_it_from_the_url() -> None:
     _gate, _page, app = guarded()
     answer = ask(app, "GET", "/a?token=old&b=1")
     assert (answer.status, answer.headers["location"]) == (303, "/a?b=1")
@@ -261,7 +261,7 @@ def test_the_cookie_lasts_thirty_days_and_belongs_to_the_port() -> None:
     ("private", "site", "status"),
     [(True, "cross-site", 200), (False, "cross-site", 303), (True, "none", 303), (True, "", 303)],
 )
-def test_a_redirect_is_by_the_page_only_where_the_cookie_would_be_missing(
+def test_a_refresh_replaces_the_redirect_only_after_cross_site_links(
     private: bool, site: str, status: int
 ) -> None:
     _gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN, http_private=private)
@@ -271,17 +271,17 @@ def test_a_redirect_is_by_the_page_only_where_the_cookie_would_be_missing(
     assert ("location" in answer.headers) is (status == 303)
 
 
-def test_a_private_server_takes_the_cookie() -> None:
+def test_a_private_server_accepts_the_cookie() -> None:
     _gate, page, app = guarded(http_token=TOKEN, http_private=True)
     pair = ask(app, "GET", f"/?token={TOKEN}").headers["set-cookie"].partition(";")[0]
     assert ask(app, "GET", "/", cookie=pair).status == 200 and page.write
     assert ask(app, "GET", "/").status == 401
 
 
-# --- headers, addresses and queries as they come ----------------------------------------------
+# --- unusual headers, addresses and queries ---------------------------------------------------
 
 
-def test_a_header_that_comes_twice_is_no_known_one() -> None:
+def test_repeated_headers_are_refused() -> None:
     gate, _page, app = guarded()
     assert send_raw(app, [("host", "localhost")]).status == 421
     assert send_raw(app, [("X", "1"), ("X", "2")]).status == 200
@@ -290,7 +290,7 @@ def test_a_header_that_comes_twice_is_no_known_one() -> None:
     assert gate.refused == {**dict.fromkeys(REASONS, 0), "host": 1, "origin": 1}
 
 
-def test_a_request_without_an_address_is_judged_too() -> None:
+def test_a_request_without_a_client_address_is_checked() -> None:
     gate, _page, app = guarded()
     assert send_raw(app, client=None).status == 200
     assert set(gate._requests._buckets) == {""}
@@ -298,7 +298,7 @@ def test_a_request_without_an_address_is_judged_too() -> None:
     assert "10.0.0.1" in gate._requests._buckets
 
 
-def test_an_address_with_too_many_fields_has_no_token() -> None:
+def test_a_url_with_too_many_parameters_has_no_token() -> None:
     _gate, page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     many = "&".join(f"a{number}=1" for number in range(31))
     assert ask(app, "GET", f"/?{many}&token={TOKEN}").status == 303
@@ -311,7 +311,7 @@ def test_an_address_with_too_many_fields_has_no_token() -> None:
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1.5", "\N{SUPERSCRIPT TWO}", "1234567890", ""])
-def test_a_length_that_is_no_number_is_refused(length: str) -> None:
+def test_a_content_length_that_is_not_a_number_is_refused(length: str) -> None:
     gate, _page, app = guarded()
     sent = [(b"host", b"localhost"), (b"content-length", length.encode("latin-1"))]
     assert _with_headers(app, sent).status == 413
@@ -326,18 +326,18 @@ def _with_headers(app: Any, headers: list[tuple[bytes, bytes]], **changes: Any) 
 
 
 @pytest.mark.parametrize("length", ["0", "000000000", "000000001", str(MAX_BODY)])
-def test_a_length_within_the_limit_is_let_in(length: str) -> None:
+def test_a_content_length_within_the_limit_is_accepted(length: str) -> None:
     _gate, _page, app = guarded()
     assert send_raw(app, [("content-length", length)]).status == 200
 
 
-def test_a_length_of_nine_digits_is_too_much_and_a_number_all_the_same() -> None:
+def test_a_content_length_of_nine_digits_exceeds_the_limit() -> None:
     _gate, _page, app = guarded()
     assert send_raw(app, [("content-length", "999999999")]).status == 413
     assert send_raw(app, [("content-length", "0000000001")]).status == 413, "ten digits"
 
 
-def test_the_page_gets_the_whole_body_once_and_then_what_comes() -> None:
+def test_the_application_receives_the_whole_body_once() -> None:
     _gate, page, app = guarded()
     parts: list[Message] = [
         {"type": "http.request", "body": b"ab", "more_body": True},
@@ -351,14 +351,14 @@ def test_the_page_gets_the_whole_body_once_and_then_what_comes() -> None:
     assert page.received[1]["body"] == b"never taken"
 
 
-def test_without_a_body_nothing_is_taken_before_the_page() -> None:
+def test_without_a_body_the_middleware_receives_nothing() -> None:
     _gate, page, app = guarded()
     first: Message = {"type": "http.request", "body": b"", "more_body": False}
     assert send_raw(app, [("content-length", "0")], [first]).status == 200
     assert page.received[0] is first
 
 
-def test_a_body_that_breaks_off_is_no_request() -> None:
+def test_an_incomplete_body_is_refused() -> None:
     gate, page, app = guarded()
     parts: list[Message] = [
         {"type": "http.request", "body": b"{", "more_body": True},
@@ -380,22 +380,22 @@ def test_a_body_that_breaks_off_is_no_request() -> None:
         ([("content-type", " application/json ; charset=x"), ("content-length", "1")], 200),
     ],
 )
-def test_a_change_is_json_or_empty(headers: list[tuple[str, str]], status: int) -> None:
+def test_changes_must_be_json_or_empty(headers: list[tuple[str, str]], status: int) -> None:
     _gate, _page, app = guarded()
     assert send_raw(app, headers, method="POST").status == status
 
 
-# --- answers ----------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------
 
 
-def test_the_pages_own_headers_stay() -> None:
+def test_the_applications_headers_are_kept() -> None:
     _gate, _page, app = guarded()
     answer = ask(app, "GET", "/")
     assert answer.headers["x-own"] == "1" and answer.headers["x-frame-options"] == "DENY"
     assert answer.body == b"page"
 
 
-def test_an_answer_that_has_begun_is_not_begun_again() -> None:
+def test_a_started_response_is_not_started_again() -> None:
     gate = AccessMiddleware(settings(), {}, still)
 
     async def refused_late(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -411,7 +411,7 @@ def test_an_answer_that_has_begun_is_not_begun_again() -> None:
     assert send_raw(gate.guard(refused)).status == 401
 
 
-def test_a_page_that_times_out_before_it_answers_is_a_fault() -> None:
+def test_a_timeout_before_the_response_is_an_internal_error() -> None:
     gate = AccessMiddleware(settings(), {}, still)
 
     async def slow(_scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -427,7 +427,9 @@ def test_a_page_that_times_out_before_it_answers_is_a_fault() -> None:
     assert send_raw(gate.guard(begun)).status == 200
 
 
-def test_a_client_that_takes_no_refusal_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_its_refusal_is_dropped(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gate_module, "SEND_SECONDS", 0.01)
     _gate, _page, app = guarded()
 
@@ -440,13 +442,13 @@ def test_a_client_that_takes_no_refusal_is_let_go(monkeypatch: pytest.MonkeyPatc
     assert send_raw(deaf, [("host", "twice")]).status == 0
 
 
-def test_what_is_neither_http_nor_a_socket_passes() -> None:
+def test_other_scopes_pass_unchanged() -> None:
     gate, page, app = guarded()
     send_raw(app, type="lifespan")
     assert page.scopes == ["lifespan"] and gate.requests == 0
 
 
-# --- WebSockets and what others ask -----------------------------------------------------------
+# --- WebSockets and the interface for other parts ---------------------------------------------
 
 
 def open_socket(app: Any, **changes: Any) -> list[Any]:
@@ -468,14 +470,14 @@ def open_socket(app: Any, **changes: Any) -> list[Any]:
     return said
 
 
-def test_a_socket_that_is_refused_is_closed_with_the_reason() -> None:
+def test_a_refused_websocket_is_closed_with_the_reason() -> None:
     gate, page, app = guarded(http_token=TOKEN, http_private=True)
     closed = {"type": "websocket.close", "code": 1008, "reason": "token"}
     assert open_socket(app) == ["received", closed]
     assert page.scopes == [] and gate.refused["token"] == 1 and not gate.sockets
 
 
-def test_sockets_of_two_paths_are_counted_apart() -> None:
+def test_websockets_are_counted_per_path() -> None:
     gate = AccessMiddleware(settings(), {}, still)
     inside: list[dict[str, int]] = []
 
@@ -490,13 +492,13 @@ def test_sockets_of_two_paths_are_counted_apart() -> None:
     assert dict(gate.sockets) == {} and gate._sockets.total == 0
 
 
-def test_one_socket_may_send_so_many_messages() -> None:
+def test_messages_of_a_websocket_are_limited() -> None:
     gate = AccessMiddleware(settings(), {}, still)
     bucket = gate.bucket()
     assert sum(bucket.take() for _ in range(2000)) == MESSAGES_AT_ONCE
 
 
-def test_the_gate_knows_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_middleware_returns_the_pages_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     local = AccessMiddleware(settings(), {}, still)
     assert local.port == 0, "it listens nowhere yet"
     assert local.open(8123) == "" and local.port == 8123

@@ -1,4 +1,4 @@
-"""Broadcast: every frame of the tap once, in chunks, for all; nothing while nobody listens."""
+"""Broadcast: sends every frame of the tap once, in chunks, to all listeners."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.tone_desk import ToneDesk
 
 
 class Room:
-    """A bus and its listeners; `heard()`: heads and samples of what a listener got."""
+    """A bus and its listeners; `heard()`: headers and samples that a listener received."""
 
     def __init__(self, source: ToneDesk, listeners: int = 1) -> None:
         self.source = source
         self.bus = Broadcast(source.desk, TAP_MASTER)
         self.listeners = [Listener(("pcm16",)) for _ in range(listeners)]
         for listener in self.listeners:
-            self.bus._listeners.append(listener)  # without the task: work is done by hand
+            self.bus._listeners.append(listener)  # without the task: the test calls `work`
         self.reader = TapReader(source.desk, TAP_MASTER, LISTENERS)
 
     def play(self, frames: int, block: int = 256) -> None:
@@ -49,7 +49,7 @@ class Room:
         return found
 
 
-def test_all_get_the_same_bytes_of_every_frame() -> None:
+def test_all_listeners_receive_the_same_bytes() -> None:
     source = ToneDesk()
     room = Room(source, listeners=3)
     room.play(44100)
@@ -65,13 +65,13 @@ def test_all_get_the_same_bytes_of_every_frame() -> None:
     source.desk.close()
 
 
-def test_what_is_lost_is_a_jump_in_the_number() -> None:
+def test_lost_frames_are_a_jump_in_the_frame_number() -> None:
     source = ToneDesk()
     room = Room(source)
     room.play(2000)
     source.skip(500)
     room.play(2000)
-    # Too late for the ring: what was overwritten is lost, too.
+    # Read too late: overwritten frames of the ring are lost as well.
     for _ in range(10):
         source.write(TAP_FRAMES // 8)
     room.bus.work(room.reader)
@@ -87,7 +87,7 @@ def test_what_is_lost_is_a_jump_in_the_number() -> None:
     source.desk.close()
 
 
-def test_another_rate_is_said_in_the_chunks_that_have_it() -> None:
+def test_chunks_carry_their_sample_rate() -> None:
     source = ToneDesk()
     room = Room(source)
     room.play(1000)
@@ -101,7 +101,7 @@ def test_another_rate_is_said_in_the_chunks_that_have_it() -> None:
     source.desk.close()
 
 
-def test_the_tap_is_held_only_while_somebody_listens() -> None:
+def test_the_tap_is_open_only_while_there_are_listeners() -> None:
     source = ToneDesk()
     on = source.desk.taps["on"]
 
@@ -118,7 +118,7 @@ def test_the_tap_is_held_only_while_somebody_listens() -> None:
         assert on[TAP_CUE] != 0 and first.outbox.empty()
         bus.leave(second)
         await _until(lambda: not on.any())
-        # And again: what was left of the last time is not heard.
+        # Again: the rest of the previous run must not be sent.
         bus.join(first)
         await _until(lambda: on[TAP_CUE] != 0)
         begin = source.desk.frame

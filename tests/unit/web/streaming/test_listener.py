@@ -1,4 +1,4 @@
-"""A listener who is slow gets fewer bits, is told, gets them back, or is let go; nobody waits."""
+"""Adaptive bit rate: lowered for slow listeners, restored later; blocked ones are dropped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLES = np.zeros((SIZE, 2), np.float32)
 
 
 class Way:
-    """The way to a listener: `seconds` of sound get through in a second; they report at once."""
+    """A connection: `through` seconds of sound pass per second; the listener reports at once."""
 
     def __init__(self) -> None:
         self.listener = Listener(LADDERS["pcm16"])
@@ -54,21 +54,21 @@ class Way:
                 self.arrived.append(item[1])
 
 
-def test_one_who_keeps_up_gets_everything() -> None:
+def test_a_fast_listener_receives_everything() -> None:
     way = Way()
     way.pass_time(60, through=1.5)
     assert way.texts == [] and way.listener.skipped == 0
     assert len(way.arrived) == 3000
 
 
-def test_a_long_way_is_not_a_slow_one() -> None:
+def test_a_long_delay_does_not_count_as_slow() -> None:
     way = Way()
-    way.pass_time(60, through=1.5, delay=35)  # 0.7 s until a report
+    way.pass_time(60, through=1.5, delay=35)  # a report takes 0.7 s
     assert way.texts == [] and way.listener.skipped == 0
 
 
 def stall(way: Way, seconds: float) -> None:
-    """Their computer does nothing for so long: it reads nothing, and reports nothing."""
+    """Stall the listener's computer: it neither reads nor reports for `seconds`."""
     for _ in range(round(seconds * 50)):
         chunk = Chunk(SAMPLES, way.chunks * SIZE, RATE, 0.0)
         way.listener.offer(chunk, lambda name, _: name.encode(), way.now)
@@ -77,21 +77,21 @@ def stall(way: Way, seconds: float) -> None:
 
 
 def report(way: Way, held: float) -> None:
-    """They read what is there, and report."""
+    """Let the listener read everything and report."""
     way._credit = 1e6
     way._take()
     way.listener.have(way.arrived[-1], held)
 
 
 def tick(way: Way, seconds: float, held: float) -> None:
-    """They keep up, and say what they were held up by."""
+    """Let the listener keep up, and report how long it stalled."""
     for _ in range(round(seconds * 5)):
         stall(way, 0.2)
         report(way, held)
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.2, 1.8])
-def test_a_slow_computer_is_not_a_slow_connection(seconds: float) -> None:
+def test_a_stalled_computer_does_not_lower_the_bit_rate(seconds: float) -> None:
     way = Way()
     tick(way, 3, 0.0)
     for _ in range(5):
@@ -101,7 +101,7 @@ def test_a_slow_computer_is_not_a_slow_connection(seconds: float) -> None:
     assert way.texts == [] and way.listener.format == "pcm16"
 
 
-def test_one_who_was_held_up_for_long_gets_back_what_was_taken() -> None:
+def test_the_bit_rate_is_restored_after_a_long_stall_of_the_computer() -> None:
     way = Way()
     tick(way, 3, 0.0)
     stall(way, 4.0)
@@ -110,17 +110,17 @@ def test_one_who_was_held_up_for_long_gets_back_what_was_taken() -> None:
     assert way.texts == ["mulaw", "pcm16"] and way.listener.format == "pcm16"
 
 
-def test_a_slow_connection_is_found_though_they_say_what_holds_them_up() -> None:
+def test_a_slow_connection_is_detected_despite_reports_of_stalls() -> None:
     way = Way()
     tick(way, 3, 0.0)
     stall(way, 0.6)
-    report(way, 0.0)  # late, and not by their computer
+    report(way, 0.0)  # late, but not because of the computer
     stall(way, 0.6)
     way._take()
     assert way.texts == ["mulaw"]
 
 
-def test_being_held_up_a_little_excuses_no_slow_connection() -> None:
+def test_a_short_stall_does_not_excuse_a_slow_connection() -> None:
     way = Way()
     tick(way, 3, 0.0)
     for _ in range(10):
@@ -129,7 +129,7 @@ def test_being_held_up_a_little_excuses_no_slow_connection() -> None:
     assert way.texts[:1] == ["mulaw"]
 
 
-def test_one_who_says_nothing_any_more_gets_fewer_bits_even_so() -> None:
+def test_a_listener_without_reports_gets_a_lower_bit_rate() -> None:
     way = Way()
     tick(way, 3, 0.0)
     stall(way, 0.4 + 1.5 + 0.4)
@@ -138,10 +138,10 @@ def test_one_who_says_nothing_any_more_gets_fewer_bits_even_so() -> None:
     assert way.texts == ["mulaw"]
 
 
-def test_a_server_that_stalls_does_not_blame_its_listeners() -> None:
+def test_stalls_of_the_server_do_not_lower_the_bit_rate() -> None:
     way = Way()
     way.pass_time(5, through=5.0)
-    for _ in range(50):  # a second of sound at once
+    for _ in range(50):  # a burst of one second of sound
         chunk = Chunk(SAMPLES, way.chunks * SIZE, RATE, 0.0)
         way.listener.offer(chunk, lambda name, _: name.encode(), way.now)
         way.chunks += 1
@@ -149,7 +149,7 @@ def test_a_server_that_stalls_does_not_blame_its_listeners() -> None:
     assert way.texts == [] and way.listener.skipped == 0
 
 
-def test_fewer_bits_and_later_more_again() -> None:
+def test_the_bit_rate_falls_and_recovers() -> None:
     way = Way()
     way.pass_time(15, through=0.7)
     assert way.texts == ["mulaw"] and way.listener.closing is None
@@ -159,7 +159,7 @@ def test_fewer_bits_and_later_more_again() -> None:
     assert way.listener.skipped == skipped
 
 
-def test_tries_that_fail_become_rarer() -> None:
+def test_failed_recoveries_back_off() -> None:
     way = Way()
     way.pass_time(300, through=0.7)
     tries = way.texts.count("pcm16")
@@ -167,7 +167,7 @@ def test_tries_that_fail_become_rarer() -> None:
     assert way.listener.closing is None
 
 
-def test_one_who_gets_nothing_is_let_go_and_what_waits_is_bounded() -> None:
+def test_a_blocked_listener_is_disconnected_and_its_queue_is_bounded() -> None:
     way = Way()
     way.pass_time(5, through=0.0)
     assert way.listener.outbox.qsize() <= FULL_SECONDS * 50 + 2 * GIVE_UP_SECONDS + 10
@@ -177,7 +177,7 @@ def test_one_who_gets_nothing_is_let_go_and_what_waits_is_bounded() -> None:
     assert "too slow" in str(way.listener.closing)
 
 
-def test_one_who_reports_only_what_comes_is_not_waited_for_in_vain() -> None:
+def test_a_full_listener_still_receives_probes() -> None:
     way = Way()
     way.pass_time(3, through=0.0)
     arrived = len(way.arrived)
@@ -187,7 +187,7 @@ def test_one_who_reports_only_what_comes_is_not_waited_for_in_vain() -> None:
 
 
 @pytest.mark.parametrize("lie", [10**15, -5])
-def test_who_lies_about_what_has_arrived_gains_nothing(lie: int) -> None:
+def test_false_reports_do_not_enlarge_the_queue(lie: int) -> None:
     listener = Listener(LADDERS["pcm16"])
     for number in range(2000):
         chunk = Chunk(SAMPLES, number * SIZE, RATE, 0.0)

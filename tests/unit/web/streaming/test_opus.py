@@ -1,4 +1,4 @@
-"""Opus as it is decoded again: what arrives, and at which frames."""
+"""Decoded Opus: content and frame numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SECONDS = 2.0
 
 
 def sweep(seconds: np.ndarray) -> np.ndarray:
-    """A tone that rises from 200 Hz to 4 kHz: no place in it is like another."""
+    """A sweep from 200 Hz to 4 kHz: every position in it is unique."""
     phase = 2 * np.pi * (200.0 * seconds + 0.5 * 3800.0 / SECONDS * seconds**2)
     sound: np.ndarray = 0.5 * np.sin(phase)
     return sound
 
 
 @pytest.mark.parametrize("rate", [44100, 48000, 96000])
-def test_each_packet_sounds_as_the_frames_that_it_names(rate: int) -> None:
+def test_each_packet_decodes_to_the_frames_that_it_names(rate: int) -> None:
     encoder = Encoder(rate, BITS)
     decoder: Any = av.CodecContext.create("libopus", "r")
     decoder.sample_rate, decoder.layout = RATE, "stereo"
@@ -42,10 +42,10 @@ def test_each_packet_sounds_as_the_frames_that_it_names(rate: int) -> None:
             left /= 32768.0
         assert len(left) == PACKET
         assert at == pytest.approx(5.0 + frame / rate, abs=1e-3)
-        if frame < rate // 10:  # it settles first
+        if frame < rate // 10:  # the codec settles first
             continue
         meant = sweep(frame / rate + np.arange(PACKET) / RATE)
-        # The same wave at the same place: one frame away 0.5 of it would be left at 4 kHz.
+        # Same wave, same position: at 4 kHz an offset of one frame would leave half of it.
         left_over = float(np.std(left - meant) / np.std(meant))
         assert left_over < 0.25, frame
         checked += 1

@@ -1,4 +1,4 @@
-"""The WebSocket: who may listen, what is said to whom, what becomes of one that stalls."""
+"""The stream's WebSocket: refusals, limits, and stalled listeners."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refusal(url: str, query: str) -> tuple[str, int]:
     return str(client.texts[0]["refused"]), client.socket.close_code
 
 
-def test_what_is_asked_for_wrongly_is_refused_with_the_reason() -> None:
+def test_invalid_requests_are_refused_with_the_reason() -> None:
     with ToneDesk() as source, Site(source.desk) as site:
         assert refusal(site.url, "?bus=kitchen") == ("bus must be one of master, cue", 1008)
         assert refusal(site.url, "?format=mp3") == ("format must be one of pcm16, opus", 1008)
@@ -50,7 +50,7 @@ def test_what_is_asked_for_wrongly_is_refused_with_the_reason() -> None:
     "message",
     ["", "[]", "{", '{"have": "x"}', '{"have": 1e999}', '{"have": true}', "x" * 500, b"x"],
 )
-def test_what_no_listener_says_ends_it(message: str | bytes) -> None:
+def test_invalid_reports_close_the_connection(message: str | bytes) -> None:
     with ToneDesk() as source, Site(source.desk) as site:
         client = ListeningClient(site.url)
         client.socket.send(message)
@@ -61,7 +61,7 @@ def test_what_no_listener_says_ends_it(message: str | bytes) -> None:
         until(lambda: not source.desk.taps["on"].any())
 
 
-def test_there_is_a_limit_and_a_place_that_is_left_is_free() -> None:
+def test_listeners_are_limited_and_slots_are_freed() -> None:
     with ToneDesk() as source, Site(source.desk, most=3) as site, contextlib.ExitStack() as stack:
         clients = [ListeningClient(site.url) for _ in range(3)]
         for client in clients:
@@ -79,18 +79,18 @@ def test_there_is_a_limit_and_a_place_that_is_left_is_free() -> None:
         until(free)
 
 
-def test_one_who_stalls_is_told_and_let_go_and_the_others_do_not_notice(
+def test_a_stalled_listener_is_disconnected_without_affecting_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("crowdstream.web.streaming.listener.GIVE_UP_SECONDS", 1.5)
     monkeypatch.setattr("crowdstream.web.streaming.listener.STEP_SECONDS", 0.3)
-    # On a busy machine the thread of the good one may report late.
+    # On a busy machine the good listener's thread may report late.
     monkeypatch.setattr("crowdstream.web.streaming.listener.SLOW_SECONDS", 60.0)
     source = ToneDesk()
     with contextlib.closing(source.desk), Site(source.desk) as site:
         stalled, good = ListeningClient(site.url, reports=False), ListeningClient(site.url)
         until(lambda: site.station.listeners == 2 and source.desk.taps["on"].any())
-        # The other one reports nothing; the good one takes each chunk before the next.
+        # One listener never reports; the good one takes each chunk before the next.
         while site.station.listeners == 2:
             source.write(CHUNK)
             good.take_chunks(1)
@@ -112,7 +112,7 @@ def test_one_who_stalls_is_told_and_let_go_and_the_others_do_not_notice(
         stalled.close()
 
 
-def test_routes_ask_for_nothing_but_a_desk() -> None:
+def test_the_routes_need_only_a_desk() -> None:
     source = ToneDesk()
     assert [route.path for route in routes(source)] == ["/listen"]  # type: ignore[attr-defined]
     source.desk.close()

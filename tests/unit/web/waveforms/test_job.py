@@ -1,4 +1,4 @@
-"""Pyramids of whole files: at a glance, exactly, from where somebody looks, and damaged ones."""
+"""Pyramids of whole files: previews, exact peaks, order of work, damaged files."""
 
 import functools
 import os
@@ -31,11 +31,11 @@ RATE = 44100
 
 
 def nothing() -> None:
-    """Take no notice."""
+    """Ignore the progress."""
 
 
 def finished(path: Path, store: Store) -> Job:
-    """All of a file's peaks."""
+    """Compute all peaks of a file."""
     job = Job(str(path), [], store, nothing)
     while job.phase != FINISHED:
         job.turn()
@@ -43,7 +43,7 @@ def finished(path: Path, store: Store) -> Job:
 
 
 def parts(tile: bytes) -> tuple[Any, Any]:
-    """A tile's buckets, shape (count, 4), and what is known of them."""
+    """A tile's buckets, shape (count, 4), and their states."""
     count, runs = np.frombuffer(tile, "<u4", 2)
     known: list[int] = []
     for at in range(runs):
@@ -54,7 +54,7 @@ def parts(tile: bytes) -> tuple[Any, Any]:
 
 
 def level(file: PeakFile, number: int, rough: int = -1) -> tuple[Any, list[int]]:
-    """All buckets of a level, and what is known of them."""
+    """All buckets of a level, and their states."""
     buckets, known = [], []
     for tile in range(-(-file.shape.counts[number] // TILE)):
         some, states = parts(file.tile(number, tile, rough)[0])
@@ -64,7 +64,7 @@ def level(file: PeakFile, number: int, rough: int = -1) -> tuple[Any, list[int]]
 
 
 def opened(job: Job) -> PeakFile:
-    """The file of what there is."""
+    """The job's peak file."""
     assert job.file and job.header
     return PeakFile(job.file, job.header.shape)
 
@@ -78,7 +78,7 @@ def store(tmp_path: Path) -> Store:
 
 @functools.lru_cache(1)
 def music(seconds: float) -> Any:
-    """Noise that swells and fades, in stereo."""
+    """Stereo noise with a slowly varying level."""
     random = np.random.default_rng(8)
     at = np.arange(int(seconds * RATE)) / RATE
     swell = 0.45 + 0.4 * np.sin(2 * np.pi * at / 17)
@@ -90,7 +90,7 @@ def music(seconds: float) -> Any:
     [("a.wav", {"subtype": "PCM_16"}), ("a.wav", {"subtype": "FLOAT"}), ("a.flac", {}),
      ("a.ogg", {}), ("a.mp3", {})],
 )  # fmt: skip
-def test_a_file_is_all_there_when_it_is_finished(
+def test_a_finished_peak_file_is_complete(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], name: str, options: Any
 ) -> None:
     path = write_sound(tmp_path / name, samples=music(13), **options)
@@ -102,7 +102,7 @@ def test_a_file_is_all_there_when_it_is_finished(
     want = np.minimum(255, np.ceil(255 * peaks.reshape(-1, shape.bucket).max(axis=1)))
     buckets, known = level(file, 0)
     assert set(known) == {EXACT}
-    # An MP3 or Ogg file that is entered elsewhere may differ in the last bit of a float.
+    # After a seek, decoded MP3 and Ogg samples may differ in the last bit of a float.
     assert np.abs(buckets[:, 0] - want).max() <= (0 if name in ("a.wav", "a.flac") else 1)
     for number in range(1, len(shape.counts)):
         buckets = coarser(buckets)
@@ -112,7 +112,7 @@ def test_a_file_is_all_there_when_it_is_finished(
         assert np.abs(got[:, 1:].astype(int) - buckets[:, 1:]).max() <= 1
 
 
-def test_a_glance_is_about_what_it_turns_out_to_be(
+def test_the_preview_approximates_the_result(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path]
 ) -> None:
     path = write_sound(tmp_path / "a.wav", samples=music(60))
@@ -135,10 +135,10 @@ def test_a_glance_is_about_what_it_turns_out_to_be(
     assert np.abs(exact[:, 1:].astype(int) - glance[:, 1:]).mean() < 12
 
 
-def test_a_file_that_is_slow_to_seek_in_is_looked_at_all_over(
+def test_a_file_that_is_slow_to_seek_is_previewed_over_its_whole_length(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.web.waveforms.job.LOOK_SECONDS", 0.0)  # there is time for one
+    monkeypatch.setattr("crowdstream.web.waveforms.job.LOOK_SECONDS", 0.0)  # for one place
     job = Job(str(write_sound(tmp_path / "a.wav", samples=music(60))), [], store, nothing)
     while job.phase != REFINING:
         job.turn()
@@ -154,13 +154,13 @@ def test_a_file_that_is_slow_to_seek_in_is_looked_at_all_over(
 
 
 @pytest.mark.parametrize("most", [1 << 22, 20_000, 10_000, 2_500])
-def test_a_glance_at_a_sound_of_longer_buckets(
+def test_the_preview_of_a_sound_with_long_buckets(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], most: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("crowdstream.web.waveforms.peak_file.MAX_BUCKETS", most)
     monkeypatch.setattr("crowdstream.web.waveforms.job.LOOK_BLOCKS", 1)
-    for name in ("LOOK_SECONDS", "CLOSER_SECONDS"):  # however slow this machine is just now
+    for name in ("LOOK_SECONDS", "CLOSER_SECONDS"):  # independent of the machine's speed
         monkeypatch.setattr(f"crowdstream.web.waveforms.job.{name}", 600.0)
     path = write_sound(tmp_path / "a.wav", samples=music(60))
     job = Job(str(path), [], store, nothing)
@@ -174,7 +174,7 @@ def test_a_glance_at_a_sound_of_longer_buckets(
     assert np.abs(exact.astype(int) - glance).mean() < 12
 
 
-def test_it_goes_on_where_somebody_looks_and_says_what_is_known(
+def test_work_continues_where_a_user_looks_and_tiles_state_what_is_known(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crowdstream.web.waveforms.job.TURN_BLOCKS", 4)
@@ -206,7 +206,7 @@ def test_it_goes_on_where_somebody_looks_and_says_what_is_known(
     assert all(np.array_equal(level(file, n)[0], level(again, n)[0]) for n in range(3))
 
 
-def test_finished_peaks_are_found_again_and_not_made_again(
+def test_finished_peaks_are_reused(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path]
 ) -> None:
     path = write_sound(tmp_path / "a.wav")
@@ -224,7 +224,7 @@ def test_finished_peaks_are_found_again_and_not_made_again(
 
 
 @pytest.mark.parametrize("at", [0, 9, 30, 50, 70, HEADER_BYTES, HEADER_BYTES + 500, -1])
-def test_damaged_peaks_are_made_anew(
+def test_damaged_peaks_are_computed_again(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path], at: int
 ) -> None:
     path = write_sound(tmp_path / "a.wav")
@@ -242,7 +242,7 @@ def test_damaged_peaks_are_made_anew(
     assert file.read_bytes() == good
 
 
-def test_peaks_of_another_sound_under_its_name_are_not_taken(
+def test_peaks_of_another_sound_are_rejected(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path]
 ) -> None:
     one = finished(write_sound(tmp_path / "a.wav"), store)
@@ -255,7 +255,9 @@ def test_peaks_of_another_sound_under_its_name_are_not_taken(
     job.close()
 
 
-def test_the_oldest_go_first(tmp_path: Path, write_sound: Callable[..., Path]) -> None:
+def test_the_least_recently_used_peaks_are_deleted_first(
+    tmp_path: Path, write_sound: Callable[..., Path]
+) -> None:
     folder = tmp_path / "cache"
     folder.mkdir()
     store = Store(folder, most=9000)
@@ -269,7 +271,7 @@ def test_the_oldest_go_first(tmp_path: Path, write_sound: Callable[..., Path]) -
     assert there == [job.file for job in jobs[1:]]
 
 
-def test_what_the_dead_left_is_removed_and_what_is_being_made_is_not(
+def test_stale_part_files_are_removed_and_locked_ones_kept(
     tmp_path: Path, store: Store, write_sound: Callable[..., Path]
 ) -> None:
     (store.folder / f"{'0' * 32}.abc.part").write_bytes(b"left")
@@ -326,10 +328,10 @@ def test_a_file_outside_the_media_roots_is_not_opened(
     job.close()
 
 
-def test_three_hours_take_little_memory(tmp_path: Path, store: Store) -> None:
+def test_a_three_hour_file_takes_little_memory(tmp_path: Path, store: Store) -> None:
     path = tmp_path / "long.wav"
     frames = 3 * 3600 * RATE
-    with path.open("wb") as file:  # 1.9 GB, of which nothing is on the disk
+    with path.open("wb") as file:  # a sparse file of 1.9 GB
         size = frames * 4
         head = b"RIFF" + (size + 36).to_bytes(4, "little") + b"WAVEfmt \x10\0\0\0\1\0\2\0"
         head += RATE.to_bytes(4, "little") + (RATE * 4).to_bytes(4, "little") + b"\4\0\x10\0data"
@@ -357,11 +359,11 @@ def test_three_hours_take_little_memory(tmp_path: Path, store: Store) -> None:
     job.close()
 
 
-def test_a_header_says_all_of_itself() -> None:
+def test_a_header_round_trips() -> None:
     header = Header(b"n" * 16, (123, -5), Shape.of(48000, 10**9), 3, True, 77)
     assert Header.unpacked(header.packed()) == header
     assert len(header.packed()) == HEADER_BYTES
 
 
-def test_a_chunk_has_room_for_one_block_at_least() -> None:
+def test_a_chunk_fits_at_least_one_block() -> None:
     assert Analyser(Shape.of(RATE, RATE), 2, "int16").chunk == 128 * BLOCK

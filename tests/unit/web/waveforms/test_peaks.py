@@ -1,4 +1,4 @@
-"""Buckets against what numpy says of the same samples."""
+"""Buckets compared with values that numpy computes from the same samples."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def buckets_of(samples: npt.NDArray[Any], rate: int = RATE) -> npt.NDArray[np.ui
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
-def test_peaks_are_those_of_the_samples(channels: int, dtype: str) -> None:
+def test_peaks_match_the_samples(channels: int, dtype: str) -> None:
     random = np.random.default_rng(5)
     sound = random.uniform(-1, 1, (100_003, channels)) * random.uniform(0, 1.2, (100_003, 1)) ** 3
     sound[70_000] = 1.5
@@ -42,7 +42,7 @@ def test_peaks_are_those_of_the_samples(channels: int, dtype: str) -> None:
         assert got[at, 0] == min(255, np.ceil(255 * peak))
 
 
-def test_a_whisper_is_no_silence() -> None:
+def test_a_quiet_sound_is_not_silence() -> None:
     samples = np.zeros((1024, 2), np.int16)
     samples[300, 1] = -1
     assert buckets_of(samples)[:, 0].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
@@ -65,23 +65,23 @@ def test_a_tone_is_in_its_band_with_its_level(
     assert energy.sum() - energy[band] < 0.03 * energy[band]
 
 
-def test_what_one_side_has_upside_down_is_there() -> None:
+def test_opposite_channels_do_not_cancel() -> None:
     sound = 0.5 * tone(1000)
     sound[:, 1] *= -1
     energy = ENERGY[buckets_of(sound.astype(np.float32))[:, 1:]].mean(axis=0)
     assert energy[1] == pytest.approx(0.125, rel=0.05)
 
 
-def test_a_click_at_the_border_of_two_spectra_is_seen() -> None:
+def test_a_click_at_the_border_of_two_spectra_is_detected() -> None:
     for at in (0, 511, 512):
         sound = np.zeros((1024, 2), np.float32)
         sound[at] = 0.9
         bucket = buckets_of(sound)[at // 128]
         assert bucket[0] == np.ceil(255 * np.float32(0.9))
-        assert bucket[3] > bucket[2] > bucket[1] > 0  # as wide as its spectrum
+        assert bucket[3] > bucket[2] > bucket[1] > 0  # a click has a wide spectrum
 
 
-def test_levels_are_of_one_sound() -> None:
+def test_levels_are_consistent() -> None:
     random = np.random.default_rng(3)
     fine = random.integers(0, 256, (1001, 4)).astype(np.uint8)
     got = coarser(fine)
@@ -94,7 +94,7 @@ def test_levels_are_of_one_sound() -> None:
     assert np.all((told <= exact * within * 1.001) & (told * within * 1.001 >= exact))
 
 
-def test_energies_are_told_in_steps() -> None:
+def test_energies_are_quantized() -> None:
     assert np.array_equal(encode(ENERGY), np.arange(256))
     assert encode(np.array([0.0, 1e-30, 4.0])).tolist() == [0, 0, 255]
 
