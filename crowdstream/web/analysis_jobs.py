@@ -70,7 +70,6 @@ class AnalysisJobs:
             message = json.loads(await request.body() or b"null")
         except (ValueError, RecursionError):
             message = None
-            message = None
         if isinstance(message, dict) and message.get("stop") in (1, True):
             await self.stop()
             return JSONResponse(self.state)
@@ -137,7 +136,7 @@ class AnalysisJobs:
             self.state = {**IDLE, **last, "last": self.state["path"]}
             self._show(self.state)
 
-    async def _one(self, real: Path) -> None:
+    async def _analyse(self, real: Path) -> None:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command, "--", str(real_path(real)),
@@ -165,7 +164,7 @@ class AnalysisJobs:
                     process.kill()
                 await asyncio.shield(process.wait())
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+    async def _read_progress(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
         while True:
             try:
