@@ -56,7 +56,7 @@ def invitation(settings: Any, token: str, port: int) -> str:
         return ""
     urls = [page_url(settings, one, port, token) for one in addresses]
     urls = urls or [page_url(settings, "", port, token)]
-    heading = "open the page with full control:"
+    heading = "the page, with full control:"  # `demo.server` searches for "the page, with"
     return "\n".join([heading, *(f"  {one}" for one in urls)])
 
 

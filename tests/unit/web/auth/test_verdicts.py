@@ -127,7 +127,7 @@ def test_retry_after_gives_the_time_of_the_next_attempt() -> None:
     gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN)
     for _ in range(int(FAILURES_AT_ONCE)):
         wrong = ask(app, "GET", "/", authorization=bearer("wrong"))
-        assert wrong.status == 401 and "not the token" in wrong.json["error"]
+        assert wrong.status == 401 and "wrong token" in wrong.json["error"]
         assert "retry-after" not in wrong.headers
     refused = ask(app, "GET", "/", authorization=bearer())
     assert (refused.status, refused.headers["retry-after"]) == (429, "7")  # one attempt in 6 s
