@@ -28,17 +28,17 @@ HEAD = struct.Struct("<IB")
 MEMORY = 512 << 20  # more than this process has when it begins: what one file may take
 PAGE = 16384  # frames read at a time, as the loader does
 MAX_READS = 12
-_LIBRARY = f"{os.sep}crowdstream{os.sep}library{os.sep}"
+_SOURCES = f"{os.sep}crowdstream{os.sep}audiofile{os.sep}"
 
 
 class Lines:
-    """Which lines of the library were gone through."""
+    """Which lines of the file readers were executed."""
 
     def __init__(self) -> None:
         self.seen: set[int] = set()
 
     def __call__(self, frame: FrameType, event: str, _argument: Any) -> Any:
-        return self._line if _LIBRARY in frame.f_code.co_filename else None
+        return self._line if _SOURCES in frame.f_code.co_filename else None
 
     def _line(self, frame: FrameType, _event: str, _argument: Any) -> Any:
         name = sum(frame.f_code.co_filename[-8:].encode())
