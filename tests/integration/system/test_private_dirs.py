@@ -64,7 +64,7 @@ def test_a_link_of_another_user_or_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(real)
     assert make_private(tmp_path, "a") == tmp_path / "a", "one's own link is fine"
     (tmp_path / "b").touch()
-    with pytest.raises(NotPrivate, match="no folder"):
+    with pytest.raises(NotPrivate, match="is not a folder"):
         make_private(tmp_path, "b")
 
 
