@@ -1,1 +1,1 @@
-"""The desk: one block of shared memory that holds all the sound depends on."""
+"""The desk: the shared memory block that holds all the state that rendering depends on."""

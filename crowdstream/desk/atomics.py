@@ -1,9 +1,9 @@
-"""Ordered loads and stores for processes that do without numba.
+"""Ordered loads and stores for processes that do not import numba.
 
-Six functions of a few instructions, given as machine code for the machines that servers run on:
-numba would cost each process 100 MB, llvmlite alone 13. Each stands beside the assembler text that
-it is the code of, and is what LLVM makes of `desk.ordering_llvm`; a test compares all three. On
-other systems llvmlite compiles them.
+Six functions of a few instructions each, stored as machine code for the architectures that servers
+run on. Importing numba would cost each process 100 MB, and llvmlite alone 13 MB. The assembler
+source stands beside each function's machine code, which is what LLVM generates from
+`desk.atomics_llvm`; a test compares all three. On other systems, llvmlite compiles the functions.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import platform
 import sys
 from typing import Any
 
-_ALIGNMENT = 16  # bytes: where a function may begin
+_ALIGNMENT = 16  # bytes: each function starts on this boundary
 
-# By machine and function: assembler text and its code. None needs more than the first version of
-# its architecture, and none refers to anything outside of itself.
+# By architecture and function: assembler source and machine code. Every function runs on the first
+# version of its architecture and refers to nothing outside itself.
 CODE: dict[str, dict[str, tuple[str, str]]] = {
     "x86_64": {
         "load_acquire": ("movq (%rdi), %rax; retq", "48 8b 07 c3"),
@@ -46,10 +46,11 @@ CODE: dict[str, dict[str, tuple[str, str]]] = {
 
 
 def map_code(machine: str) -> dict[str, int]:
-    """Bring the code for a machine into memory; addresses of the functions.
+    """Map the code for an architecture into executable memory and return the functions' addresses.
 
-    It stays there as long as the process. The memory is never writable and executable at once.
-    Raises `OSError` where the system refuses it, and for a machine or system without code.
+    The mapping lasts as long as the process. It is never writable and executable at the same time.
+    Raises `OSError` if the system refuses the mapping or if there is no code for this architecture
+    or system.
     """
     if machine not in CODE or sys.platform != "linux" or sys.maxsize < 1 << 32:
         raise OSError(f"there is no code for {sys.platform} on {machine}")
@@ -93,19 +94,19 @@ def _function(name: str, *types: Any) -> Any:
 
 
 load_acquire = _function("load_acquire", _INT64, _INT64)
-"""`load_acquire(address)`: the int64 there. What was written before its release is visible."""
+"""`load_acquire(address)`: read an int64. Everything written before its release is visible."""
 
 store_release = _function("store_release", None, _INT64, _INT64)
-"""`store_release(address, value)`: write an int64 after all that was written before."""
+"""`store_release(address, value)`: write an int64 after all preceding writes."""
 
 store_release32 = _function("store_release32", None, _INT64, ctypes.c_int32)
 """`store_release32(address, value)`: the same for an int32."""
 
 atomic_add = _function("atomic_add", None, _INT64, _INT64)
-"""`atomic_add(address, value)`: add to an int64 that other processes change, too."""
+"""`atomic_add(address, value)`: add to an int64 that other processes also modify."""
 
 atomic_and = _function("atomic_and", None, _INT64, _INT64)
-"""`atomic_and(address, mask)`: keep only some bits of such an int64."""
+"""`atomic_and(address, mask)`: clear bits of an int64 that other processes also modify."""
 
 fence = _function("fence", None)
-"""`fence()`: no load or store moves across it, on any core."""
+"""`fence()`: a full barrier. No load or store is reordered across it, on any core."""

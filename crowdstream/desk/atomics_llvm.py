@@ -1,4 +1,4 @@
-"""The functions of `desk.ordering`, compiled by llvmlite: for machines that it has no code for."""
+"""The functions of `desk.atomics`, compiled by llvmlite for machines without stored code."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ NAMES = (
     "load_acquire", "store_release", "store_release32", "atomic_add", "atomic_and", "fence",
 )  # fmt: skip
 
-_engines: list[Any] = []  # they own the code: it lives as long as the process
+_engines: list[Any] = []  # they own the code, which must live as long as the process
 
 
 def compile_code() -> dict[str, int]:
-    """Compile them for this machine, in 10 ms; their addresses."""
+    """Compile the functions for this machine, which takes 10 ms, and return their addresses."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()

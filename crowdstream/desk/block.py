@@ -1,4 +1,4 @@
-"""The shared block as Python sees it: made by control, attached by engine and loader."""
+"""The shared block as Python sees it: created by control, attached by the engine and the loader."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from crowdstream.desk.ramps import NEUTRAL
 
 
 class DeskError(RuntimeError):
-    """The block can't be made or does not fit this version of the program."""
+    """The block cannot be created, or does not match this version of the program."""
 
 
 def _anonymous_file(size: int) -> int:
-    """A descriptor of `size` bytes of memory without a name: gone with its last user.
+    """Return a file descriptor for `size` bytes of anonymous memory, freed with its last user.
 
-    Nothing can be left behind in a shared-memory folder, whatever kills the processes.
+    Nothing can remain in a shared-memory folder, however the processes are killed.
     """
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("crowdstream-desk", os.MFD_CLOEXEC)
@@ -41,15 +41,15 @@ def _anonymous_file(size: int) -> int:
 class Desk:
     """Views of every region, and the arena of stem pages.
 
-    Each region of `layout` is an attribute of its name: a numpy array of that region's
-    shape and dtype over the shared memory (`desk.voices`, `desk.ramps`, ...). Regions of one
+    Each region of `layout` is an attribute of the same name: a numpy array of that region's shape
+    and dtype over the shared memory (`desk.voices`, `desk.ramps`, ...). A region with a single
     record (`header`, `clock`, `ledger`, `lease`, `undo_log`, `loader`, `master`, `quality`,
-    `rings`) are that record itself.
+    `rings`) is that record itself.
 
-    `arena` is a uint8 array of shape `(pages, PAGE_BYTES)`. Untouched pages cost nothing.
-    `attacks` is a uint16 array of shape `(pages, 1 + ATTACKS)`: how many attacks begin in each
-    page of the arena, and at which of its frames.
-    The owner of the desk must call `close()` after the other processes have ended.
+    `arena` is a uint8 array of shape `(pages, PAGE_BYTES)`. Untouched pages take no memory.
+    `attacks` is a uint16 array of shape `(pages, 1 + ATTACKS)`: the number of attacks that begin in
+    each page of the arena, followed by their frames in that page. The owner of the desk must call
+    `close()` after the other processes have ended.
     """
 
     header: Any
@@ -104,14 +104,14 @@ class Desk:
     attacks: np.ndarray
 
     def __init__(self, fd: int) -> None:
-        """Attach to the block behind the descriptor `fd`, which is the desk's from now on.
+        """Attach to the block behind the descriptor `fd`, and take ownership of the descriptor.
 
-        Raises `DeskError` when it is no desk, or one of another version of the program.
+        Raises `DeskError` if the block is not a desk or belongs to another version of the program.
         """
         self.fd = fd
         size = os.fstat(fd).st_size
         if size < ARENA_OFFSET:
-            raise DeskError(f"a desk has at least {ARENA_OFFSET} bytes, this block {size}")
+            raise DeskError(f"a desk has at least {ARENA_OFFSET} bytes, this block has {size}")
         self._map = mmap.mmap(fd, size)
         whole = np.frombuffer(self._map, dtype=np.uint8)
         self.address = int(whole.ctypes.data)
@@ -119,7 +119,7 @@ class Desk:
             view = np.ndarray(region.shape, region.dtype, self._map, region.offset)
             setattr(self, region.name, view[0] if region.shape == (1,) else view)
         if int(self.header["version"]) != layout.VERSION or int(self.header["size"]) != size:
-            msg = f"desk of version {self.header['version']}, this program needs {layout.VERSION}"
+            msg = f"the desk has version {self.header['version']}, not {layout.VERSION}"
             raise DeskError(f"{msg}: restart all processes of the server")
         pages = int(self.header["arena_pages"])
         self.arena = np.ndarray((pages, PAGE_BYTES), np.uint8, self._map, ARENA_OFFSET)
@@ -129,9 +129,9 @@ class Desk:
 
     @classmethod
     def create(cls, memory_bytes: int, sample_rate: float = 44100.0) -> Desk:
-        """Make a desk whose page arena holds `memory_bytes` (at least one page per deck).
+        """Create a desk whose page arena holds `memory_bytes` (at least one page per deck).
 
-        Raises `DeskError` when the system refuses the memory.
+        Raises `DeskError` if the system refuses the memory.
         """
         pages = max(constants.DECKS, memory_bytes // PAGE_BYTES)
         size = ARENA_OFFSET + pages * (PAGE_BYTES + ATTACK_BYTES)
@@ -147,7 +147,7 @@ class Desk:
                 os.close(fd)
             reason = getattr(error, "strerror", None) or error
             raise DeskError(
-                f"no {size} bytes of shared memory: {reason} (lower --memory)"
+                f"cannot allocate {size} bytes of shared memory: {reason} (lower --memory)"
             ) from error
         desk = cls(fd)
         desk._reset()
@@ -166,7 +166,7 @@ class Desk:
         self.spare[:] = np.arange(constants.PENDING, dtype=np.int32)[::-1]
 
     def _reset_limiter(self) -> None:
-        # No look-ahead: averages over one frame, of a gain of 1.
+        # No look-ahead: averages over a single frame with a gain of 1.
         one = 1 << 30
         for name in ("first_box", "second_box"):
             self.limiter[name] = 1
@@ -176,7 +176,7 @@ class Desk:
         self.peak_taps[:] = dsp_tables.peak_detector()
 
     def set_sample_rate(self, sample_rate: float) -> None:
-        """Give the rate that the device turned out to have, before anything plays."""
+        """Set the sample rate that the device reported, in Hz, before anything plays."""
         self.header["sample_rate"] = sample_rate
         self.set_tempo(120.0)
         self.eq_coefficients[:] = dsp_tables.equalizer(sample_rate)
@@ -185,13 +185,17 @@ class Desk:
         self.filter_table[:] = dsp_tables.knob_filter(sample_rate)
 
     def set_tempo(self, bpm: float) -> None:
-        """Set the tempo of the clock and of decks at their own rate, before anything plays."""
+        """Set the clock's tempo and the tempo at which decks play at their own rate.
+
+        Call it before anything plays.
+        """
         for name in ("tempo_rate", "tempo_end", "tempo_base"):
             self.clock[name] = bpm / 60.0 / self.sample_rate
 
     @property
     def tempo(self) -> float:
-        """The clock's tempo now, as a multiple of the one at which decks play at their own rate."""
+        """The clock's current tempo, as a multiple of the tempo at which decks play at their own
+        rate."""
         clock = self.clock
         passed = min(self.frame - int(clock["tempo_frame"]), int(clock["tempo_left"]))
         whole = passed == int(clock["tempo_left"])
@@ -200,19 +204,19 @@ class Desk:
 
     @property
     def sample_rate(self) -> float:
-        """Frames a second."""
+        """The sample rate in Hz."""
         return float(self.header["sample_rate"])
 
     @property
     def frame(self) -> int:
-        """The frame that the next block begins with."""
+        """The first frame of the next block."""
         return int(self.clock["frame"])
 
     def discard(self, part: np.ndarray) -> None:
-        """Zero a contiguous view of the desk, and give the memory under it back to the system.
+        """Zero a contiguous view of the desk and return its memory to the system.
 
-        Nobody may be reading it. Whole pages of the system are given back; the system gives new
-        ones when they are written to again.
+        The view must not be in use. Only whole system pages are returned; the system allocates new
+        ones at the next write.
         """
         begin = int(part.ctypes.data) - self.address
         end = begin + part.nbytes
@@ -223,7 +227,7 @@ class Desk:
             return
         try:
             self._map.madvise(mmap.MADV_REMOVE, first, last - first)
-        except OSError:  # memory that is locked stays
+        except OSError:  # locked memory cannot be returned
             part[:] = 0
             return
         whole = np.frombuffer(self._map, np.uint8)
@@ -231,10 +235,10 @@ class Desk:
         whole[last:end] = 0
 
     def close(self) -> None:
-        """Let go of the memory. Every view of it must be out of use."""
+        """Release the memory. Its views must no longer be in use."""
         for name in (*REGIONS, "arena", "attacks"):
             if name in self.__dict__:
                 delattr(self, name)
         os.close(self.fd)
-        with contextlib.suppress(BufferError):  # where a caller holds a view, it goes with that
+        with contextlib.suppress(BufferError):  # a view that a caller still holds keeps the mapping
             self._map.close()

@@ -1,4 +1,4 @@
-"""Numbers worked out once: interpolator coefficients and crossover filters."""
+"""Precomputed coefficients: interpolator, true-peak detector, filters and loudness weighting."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from crowdstream.desk.constants import (
     PHASES,
 )
 
-# A larger beta is deeper but wider in its transition (Kaiser, 1974). With 32 taps, measured:
-# 8.4 leaves 98 dB at 1 kHz; 9.6 lets the image of an 18 kHz tone through at -78 dB; 9.1 gives
-# -102 dB of distortion and noise, and images and aliases below -103 dB.
+# A larger beta attenuates more but widens the transition band (Kaiser, 1974). Measured with 32
+# taps: 8.4 reaches -98 dB at 1 kHz; 9.6 passes the image of an 18 kHz tone at -78 dB; 9.1 gives
+# -102 dB of distortion and noise, with images and aliases below -103 dB.
 KAISER_BETA = 9.1
-# With 16 taps 7.0 gives, measured at rate 1.06, -82 dB of distortion and noise at 1 kHz, -83 at
-# 10 kHz and -74 at 15 kHz. It leaves the image of a 16 kHz tone at -67 dB, where 8.0 would leave
-# it at -50; that of an 18 kHz tone is at -29 dB with either.
+# Measured with 16 taps at rate 1.06: 7.0 gives -82 dB of distortion and noise at 1 kHz, -83 dB at
+# 10 kHz and -74 dB at 15 kHz. The image of a 16 kHz tone is at -67 dB, compared with -50 dB for a
+# beta of 8.0; the image of an 18 kHz tone is at -29 dB with either.
 SHORT_BETA = 7.0
 
-# Crossovers where DJ mixers have them: kick and bass below, hi-hats and sibilance above.
+# Crossovers where DJ mixers put them: kick and bass below, hi-hats and sibilance above.
 LOW_HZ = 250.0
 HIGH_HZ = 2500.0
 
 
-# The knob's way. Open: below and above hearing; closed: a kick's thump, a hi-hat's hiss.
+# Range of the knob. Open: beyond the audible range. Closed: a kick's thump, a hi-hat's hiss.
 LOWPASS_HZ = (20000.0, 50.0)
 HIGHPASS_HZ = (10.0, 12000.0)
-MAX_CUTOFF = 0.45  # of the sample rate
+MAX_CUTOFF = 0.45  # relative to the sample rate
 
 
 def knob_filter(sample_rate: float) -> np.ndarray:
-    """Tangents tan(pi f / rate) of the one-knob filter, `(2, FILTER_TABLE)` float64.
+    """Return tan(pi f / rate) of the one-knob filter's cutoffs, `(2, FILTER_TABLE)` float64.
 
-    Row 0: the low-pass from open to closed, row 1: the high-pass. The cutoff moves evenly in
+    Row 0 is the low-pass from open to closed, row 1 the high-pass. The cutoff moves linearly in
     octaves along the knob.
     """
     way = np.linspace(0.0, 1.0, FILTER_TABLE)
@@ -50,14 +50,14 @@ def knob_filter(sample_rate: float) -> np.ndarray:
     return np.array(rows)
 
 
-PEAK_BETA = 5.0  # Kaiser window of the true-peak detector: as wide a passband as can be
+PEAK_BETA = 5.0  # Kaiser window of the true-peak detector: the widest usable passband
 
 
 def peak_detector() -> np.ndarray:
-    """Taps of the true-peak detector, `(PEAK_TAPS, LANES)` float32.
+    """Return the taps of the true-peak detector, `(PEAK_TAPS, LANES)` float32.
 
-    Column p gives the signal p / LANES of a frame behind tap `PEAK_TAPS / 2 - 1`: a sinc cut by
-    a Kaiser window. Column 0 is that frame itself.
+    Column p interpolates the signal p / LANES of a frame after tap `PEAK_TAPS / 2 - 1`: a sinc
+    truncated by a Kaiser window. Column 0 is that frame itself.
     """
     half = PEAK_TAPS // 2
     time = np.arange(PEAK_TAPS)[:, None] - (half - 1) - np.arange(LANES)[None, :] / LANES
@@ -68,26 +68,26 @@ def peak_detector() -> np.ndarray:
 
 
 def interpolator() -> np.ndarray:
-    """All banks one after another, each `(PHASES + 1, taps)` float32, rows of sum 1; a row of 0.
+    """Return all banks in sequence, each `(PHASES + 1, taps)` float32 with rows of sum 1.
 
-    Row p holds the taps for a position p / PHASES past the middle frame: a sinc cut to
-    `taps` by a Kaiser window (Smith, "Digital Audio Resampling", CCRMA). Every bank above
-    the first is the same filter stretched by its rate. The second half of them have half the
-    taps and the wider transition that comes of it.
+    A row of zeros follows the last bank. Row p of a bank holds the taps for a position p / PHASES
+    past the middle frame: a sinc truncated to `taps` by a Kaiser window (Smith, "Digital Audio
+    Resampling", CCRMA). Every bank above the first is the same filter stretched by its rate. The
+    banks of the second half have half the taps and therefore a wider transition band.
     """
     banks = []
     for number, taps in enumerate(BANK_TAPS):
         cutoff = 1.0 / BANK_RATES[number % BANKS] if number % BANKS else 1.0
         beta = KAISER_BETA if number < BANKS else SHORT_BETA
         half = taps // 2
-        # The second half of the phases is the first one's mirror image.
+        # The second half of the phases mirrors the first half.
         phase = np.arange(PHASES // 2 + 1)[:, None] / PHASES
         time = np.arange(taps)[None, :] - (half - 1) - phase
         window = np.i0(beta * np.sqrt(np.clip(1 - (time / half) ** 2, 0, None)))
         part = np.sinc(time * cutoff) * window
         bank = np.concatenate((part, part[-2::-1, ::-1]))
-        # On a whole frame a bank that cuts nothing off gives that frame, to the bit: its other
-        # taps are zero.
+        # On a whole frame, a bank without a lowered cutoff returns that frame bit for bit: its
+        # other taps are zero.
         bank[np.abs(bank) < 1e-12 * bank.max()] = 0.0
         banks.append(bank / bank.sum(axis=1, keepdims=True))
     rows = [bank.ravel() for bank in banks]
@@ -96,11 +96,11 @@ def interpolator() -> np.ndarray:
 
 
 def k_weighting(sample_rate: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Both filters of the weighting for a sample rate: `(b0, b1, b2, a1, a2)` each.
+    """Return both K-weighting filters for a sample rate in Hz: `(b0, b1, b2, a1, a2)` each.
 
-    A shelf for the head and a high-pass, from the analogue filters behind the tables that
-    BS.1770 gives for 48 kHz (Brecht De Man, "Evaluation of implementations of the EBU R128
-    loudness measurement", 2018).
+    A shelf that models the head, then a high-pass. Both are derived from the analogue filters
+    behind the tables that BS.1770 gives for 48 kHz (Brecht De Man, "Evaluation of implementations
+    of the EBU R128 loudness measurement", 2018).
     """
     k = math.tan(math.pi * 1681.974450955533 / sample_rate)
     q = 0.7071752369554196
@@ -122,13 +122,13 @@ def k_weighting(sample_rate: float) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def equalizer(sample_rate: float) -> np.ndarray:
-    """Sections of the crossovers, `(4, 4)` float32: a1, a2, a3 and 2k each.
+    """Return the sections of the crossovers, `(4, 4)` float32: a1, a2, a3 and 2k each.
 
-    Rows 0 and 1 are the two sections of the lower crossover's filters, 2 and 3 the upper
-    one's. A crossover is a Linkwitz-Riley pair of 8th order: its low-pass is a 4th-order
-    Butterworth filter twice in a row, so that low and high add up to an all-pass and each is
-    6 dB down where they meet. That all-pass has the same two sections, each in the form
-    x - 2k * band-pass.
+    Rows 0 and 1 are the two sections of the lower crossover's filters, rows 2 and 3 those of the
+    upper one. A crossover is an 8th-order Linkwitz-Riley pair: its low-pass is a 4th-order
+    Butterworth filter applied twice, so that low and high add up to an all-pass and each is 6 dB
+    down at the crossover frequency. That all-pass has the same two sections, each in the form x -
+    2k * band-pass.
 
     A section is a state variable filter in its trapezoidal form (Simper, "Linear Trapezoidal
     Integrated SVF", 2013); k = 1/Q.

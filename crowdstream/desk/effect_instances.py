@@ -1,4 +1,4 @@
-"""Making an instance of an effect module ready, before the engine links it into a chain."""
+"""Preparation of effect instances before the engine links them into a chain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.effects import PERIOD, ROW_FIRST, ROW_MIX, ROW_ON, Module
 from crowdstream.desk.ramps import effect_ramp
 
-MAX_TAIL = 30.0  # seconds that an effect may ring on after it was removed
+MAX_TAIL = 30.0  # seconds for which an effect may ring out after it was removed
 
 
 def prepare(
@@ -19,10 +19,11 @@ def prepare(
     values: tuple[float, ...] = (),
     mix: float | None = None,
 ) -> None:
-    """Make a free instance one of `module`, which is module `number`, with empty memory.
+    """Turn a free instance into `module`, which is module `number`, with cleared memory.
 
-    `values`: its parameters, their defaults where left out. The engine must not use the
-    instance: it never had it, or has reported it free.
+    `values` holds its parameters in order; missing ones take their defaults. `mix`: 0 to 1, default
+    the module's own. The engine must not be using the instance: it has never had it, or has
+    reported it free.
     """
     floats = module.memory(desk.sample_rate)
     desk.effect_memory[instance, :floats] = 0.0
@@ -47,5 +48,5 @@ def prepare(
 
 
 def clear(desk: Desk, instance: int) -> None:
-    """Give the memory of an instance that the engine has reported free back to the system."""
+    """Return the memory of an instance to the system, after the engine has reported it free."""
     desk.discard(desk.effect_memory[instance])

@@ -1,8 +1,8 @@
-"""The one declaration of the shared block: what lies where, in which type and unit.
+"""The declaration of the shared block: position, type and unit of everything in it.
 
-Everything the sound depends on is a region of this block. The engine reads and writes it
-through compiled kernels, the other processes through numpy views; both take names, types
-and offsets from here, so that there is nothing to keep in step by hand.
+All state that rendering depends on is a region of this block. The engine accesses it through
+compiled kernels, the other processes through numpy views. Both take names, types and offsets from
+here, so nothing has to be kept in step by hand.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("lease", LEASE, (1,)),
         ("undo_log", UNDO_LOG, (1,)),
         ("undo_pieces", np.dtype("i8"), (UNDO_ENTRIES, 2)),  # offset in the block, words
-        ("undo", np.dtype("i4"), (UNDO_WORDS,)),  # what they held
-        ("waits", np.dtype("i1"), (PENDING,)),  # which of `pending` are in the heap
+        ("undo", np.dtype("i4"), (UNDO_WORDS,)),  # their saved contents
+        ("waits", np.dtype("i1"), (PENDING,)),  # 1 for each entry of `pending` that is in the heap
         ("loader", LOADER, (1,)),
         ("gaps", GAP, (GAPS,)),
         ("master", MASTER, (1,)),
@@ -119,7 +119,7 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("history", np.dtype("f4"), (SLOTS, TAPE_PAIRS, 2, HISTORY)),
         ("tape", np.dtype("f4"), (TAPE_PAIRS, 2, TAPE)),
         ("stem_past", np.dtype("f4"), (SLOTS, STEMS, 2, STEM_PAST)),
-        # The last one: what is faded in before a join.
+        # The last one: the signal that is faded in before a join.
         ("stem_tape", np.dtype("f4"), (STEMS + 1, 2, STEM_PAST + TAPE - HISTORY)),
         ("stem_lanes", np.dtype("f4"), (SEGMENT, LANES)),
         ("stem_eq", np.dtype("f4"), (SLOTS, STEM_GROUPS, EQ_SECTIONS, 2, LANES)),
@@ -129,25 +129,25 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("weights", np.dtype("f4"), (2, TAPE)),
         ("lanes", np.dtype("f4"), (SEGMENT, LANES)),
         ("wet", np.dtype("f4"), (SEGMENT, LANES)),
-        ("mix", np.dtype("f4"), (SEGMENT, 2)),  # what goes to the master
-        ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # what goes to the send buses
-        ("cue", np.dtype("f4"), (SEGMENT, 2)),  # what is heard on the second output pair
+        ("mix", np.dtype("f4"), (SEGMENT, 2)),  # input of the master
+        ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # inputs of the send buses
+        ("cue", np.dtype("f4"), (SEGMENT, 2)),  # signal of the second output pair
         ("stem_out", np.dtype("f4"), (DECKS * STEMS, SEGMENT, 2)),  # stems whose tap is on
         ("cue_line", np.dtype("f4"), (DELAY_FRAMES, 2)),
         ("cue_out", np.dtype("f4"), (TAP_MARGIN, 2)),  # the block's cue bus, for the device
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
-        ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames a frame of the voice
+        ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames per frame of the voice
         ("places", np.dtype("f8"), (SEGMENT + 1,)),  # on the tape, of a synced voice
         ("fade", np.dtype("f4"), (2, SEGMENT)),  # the crossfader's gain, left and right side
         ("fade_curves", np.dtype("f8"), (1 + CURVES, SEGMENT)),  # its position, its curve's weights
-        ("sides", np.dtype("f4"), (2, SEGMENT)),  # how far a deck is assigned to its sides
-        # Tape frames a frame, without and with a nudge; share of keylock; pitch ratio.
+        ("sides", np.dtype("f4"), (2, SEGMENT)),  # a deck's assignment to each side
+        # Tape frames per frame, without and with a nudge; share of keylock; pitch ratio.
         ("pitches", np.dtype("f8"), (4, SEGMENT)),
-        ("ideals", np.dtype("f8"), (2, SEGMENT + 1)),  # where the beat wants the head: whole, rest
-        ("fades", np.dtype("f4"), (2, TAPE)),  # what comes and what goes in a splice
+        ("ideals", np.dtype("f8"), (2, SEGMENT + 1)),  # on-beat playhead: whole, fraction
+        ("fades", np.dtype("f4"), (2, TAPE)),  # incoming and outgoing gain of a splice
         ("wave", np.dtype("f4"), (2, WAVE)),  # two stretches of a stem mix that are compared
-        ("scan", np.dtype("f4"), (2, WAVE // 8)),  # the same, eight frames in one
+        ("scan", np.dtype("f4"), (2, WAVE // 8)),  # the same, decimated by eight
         ("steps", np.dtype("i4"), (SEGMENT,)),  # whole frames from the playhead
         ("fractions", np.dtype("f4"), (SEGMENT,)),
         ("eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
@@ -159,7 +159,7 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("limiter_places", np.dtype("i8"), (DELAY_FRAMES,)),
         ("limiter_boxes", np.dtype("i8"), (2, DELAY_FRAMES)),
         ("peak_line", np.dtype("f4"), (2, PEAK_TAPS - 1 + SEGMENT)),
-        ("peak_taps", np.dtype("f4"), (PEAK_TAPS, LANES)),  # tap by tap, a phase in each lane
+        ("peak_taps", np.dtype("f4"), (PEAK_TAPS, LANES)),  # tap by tap, one phase in each lane
         ("metering", METERING, (1,)),
         ("meters", METER, (METER_GROUPS,)),
         ("meter_ring", np.dtype("f4"), (METER_HOPS, METER_GROUPS, 3, LANES)),
@@ -171,9 +171,9 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("filter_curves", np.dtype("f4"), (7, FILTER_STEP, LANES)),
         ("filter_wet", np.dtype("f4"), (FILTER_STEP, LANES)),
         ("table", np.dtype("f4"), (TABLE,)),
-        ("chains", np.dtype("i4"), (CHAINS,)),  # first instance of each, -1 none
+        ("chains", np.dtype("i4"), (CHAINS,)),  # first instance of each chain, -1 none
         ("effects", EFFECT, (EFFECTS,)),
-        ("beat", np.dtype("f8"), (2, SEGMENT)),  # of the clock, and beats a frame
+        ("beat", np.dtype("f8"), (2, SEGMENT)),  # of the clock, and beats per frame
         ("effect_values", np.dtype("f4"), (ROWS, SEGMENT)),
         ("effect_scratch", np.dtype("f4"), (7, SEGMENT)),
         ("effect_registers", np.dtype("f8"), (EFFECTS, REGISTERS)),
@@ -197,6 +197,6 @@ REGIONS, ARENA_OFFSET = _regions()
 
 
 def frames_per_page_shift(fmt: int, channels: int) -> int:
-    """Binary logarithm of the frames that one page holds in this format."""
+    """Binary logarithm of the number of frames that one page holds in this format."""
     frame_bytes = channels * (2 if fmt == INT16 else 4)
     return (PAGE_BYTES // frame_bytes).bit_length() - 1

@@ -1,8 +1,8 @@
-"""The lease: which of several engines renders the desk.
+"""The lease: it determines which of several engines renders the desk.
 
-Exactly one does. It hands over when it is asked to, between two turns; an engine that is
-dead has the lease taken from it. The number of the owner is written by the owner itself or by
-whoever has seen it die, so there is one writer at any time.
+Exactly one engine renders. It hands over on request, between two turns; a dead engine loses the
+lease to its successor. The owner's number is written either by the owner or by the engine that has
+seen the owner die, so there is one writer at any time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WANTED = _LEASE + _FIELDS["wanted"][1]
 
 
 class Lease:
-    """The lease as the engine with a number of its own (from 1 up) sees it."""
+    """The lease as seen by the engine with the number `number` (1 or higher)."""
 
     def __init__(self, desk: Desk, number: int) -> None:
         self._record = desk.lease
@@ -32,31 +32,31 @@ class Lease:
         self._number = number
 
     def held(self) -> bool:
-        """Whether this engine may render. All that the one before did is visible then."""
+        """Whether this engine may render. If so, all writes of its predecessor are visible."""
         return int(load_acquire(self._owner)) == self._number
 
     @property
     def pid(self) -> int:
-        """The process that renders or did so last; 0: none ever did."""
+        """Process id of the engine that renders or rendered last; 0 if none ever did."""
         return int(self._record["pid"])
 
     @property
     def thread(self) -> int:
-        """The thread that renders; 0 while it has not begun."""
+        """Id of the rendering thread; 0 until it has started."""
         return int(self._record["thread"])
 
     def begin(self) -> None:
-        """Say that this thread of this process is the one that renders."""
+        """Record the calling thread of this process as the one that renders."""
         self._record["pid"] = os.getpid()
         self._record["thread"] = threading.get_native_id()
 
     @property
     def closing(self) -> bool:
-        """Whether the server ends."""
+        """Whether the server is shutting down."""
         return bool(self._record["closing"])
 
     def take(self) -> None:
-        """Have it. Nobody else may be rendering."""
+        """Take the lease. No other engine may be rendering."""
         self._record["thread"] = 0
         self._record["pid"] = os.getpid()
         self._record["wanted"] = 0
@@ -64,22 +64,22 @@ class Lease:
 
     @property
     def ahead(self) -> int:
-        """Frames that the engine which hands over is to render beforehand, and to play itself."""
+        """Frames that the outgoing engine renders in advance and plays itself."""
         return int(self._record["ahead"])
 
     def ask(self, ahead: int = 0) -> None:
-        """Ask the engine that renders to hand over to this one, `ahead` frames later."""
+        """Request that the rendering engine hand over to this one, `ahead` frames later."""
         self._record["ahead"] = ahead
         store_release(self._wanted, self._number)
 
     def asked(self) -> bool:
-        """Whether another engine waits to go on. To be seen by the owner between two turns."""
+        """Whether another engine requests a handover. The owner checks this between two turns."""
         return load_acquire(self._wanted) not in (0, self._number)
 
     def hand_over(self) -> bool:
-        """Leave it to the engine that asked: this one never renders again.
+        """Hand the lease to the engine that requested it; this engine never renders again.
 
-        False when it asks no longer, because it was ended meanwhile.
+        Returns False if the request is gone, because the requesting engine was ended meanwhile.
         """
         wanted = load_acquire(self._wanted)
         if wanted in (0, self._number):

@@ -1,11 +1,11 @@
-"""Pages of stems: who owns them, and when one may be used again.
+"""Pages of stems: their ownership, and when a page may be reused.
 
-The arena's owner is the loader. It fills a page, publishes it in the page table (release),
-and the engine finds it there (acquire). To take a page back it clears the entry and waits
-until the engine has begun and ended a block since: only then can no render hold it. The
-fence between clearing and reading the count of blocks keeps that true on every processor.
+The loader owns the arena. It fills a page and publishes it in the page table (release), where the
+engine finds it (acquire). To reclaim a page, the loader clears the entry and waits until the engine
+has started and finished another block: only then can no render be reading it. A fence between
+clearing the entry and reading the block count guarantees this on every processor.
 
-What is published lies in the desk alone, so a new loader finds there what a dead one had done.
+All published state is in the desk, so a new loader finds the work of one that has died.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from crowdstream.desk.opcodes import FLOAT32, INT16
 
 
 class ArenaFull(MemoryError):
-    """The page budget does not hold what was asked for."""
+    """The page budget is too small for the request."""
 
 
 class SourceTooLong(ValueError):
-    """A file has more frames than a page table can name."""
+    """A file has more frames than a page table can address."""
 
 
 _FIELDS = CLOCK.fields
@@ -37,22 +37,22 @@ _EPOCH = REGIONS["clock"].offset + _FIELDS["epoch"][1]
 
 
 def _publish(desk: Desk, source: int, page: int, value: int) -> int:
-    # Write a page-table entry; the number of blocks rendered, read after that.
+    # Write a page-table entry; return the number of blocks rendered, read after that write.
     store_release32(desk.address + _TABLE + 4 * (source * MAX_PAGES + page), value)
     fence()
     return int(load_acquire(desk.address + _EPOCH))
 
 
 def _epoch(desk: Desk) -> int:
-    # Acquired, so that what is written to a page next comes after the engine's last look at it.
+    # An acquire, so that later writes to a page follow the engine's last read of it.
     return int(load_acquire(desk.address + _EPOCH))
 
 
 class Arena:
-    """The loader's view of the pages. Not for use by two processes, or two threads.
+    """The loader's view of the pages. Not for use by two processes or two threads.
 
-    Pages that the desk's page table names are in use from the start: another loader has
-    published them. `evicted`: pages taken back so far.
+    Pages that the desk's page table refers to are in use from the start: an earlier loader
+    published them. `evicted` counts the pages that were evicted so far.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -66,14 +66,14 @@ class Arena:
         for source in sources:
             held[self._entries(source)] = True
         free = np.flatnonzero(~held)[::-1].tolist()
-        # Where something may sound, the page that was given back last may still be read.
+        # While something may be playing, the page that was freed last may still be read.
         self._free = [] if sources else free
         if sources:
             epoch = _epoch(desk)
             self._retired.extend((page, epoch + 2) for page in reversed(free))
 
     def _entries(self, source: int) -> np.ndarray:
-        # Arena pages that a source's table names.
+        # Arena pages in a source's page table.
         record = self._desk.sources[source]
         pages = min((int(record["frames"]) >> int(record["page_shift"])) + 1, MAX_PAGES)
         table = self._desk.page_table[source, :pages]
@@ -81,7 +81,7 @@ class Arena:
         return found
 
     def reserve(self, pages: int) -> None:
-        """Set `pages` aside for a track; raises `ArenaFull` with the arithmetic."""
+        """Reserve `pages` for a track. Raises `ArenaFull`, whose message gives the figures."""
         if self.reserved + pages > self.total:
             mb = PAGE_BYTES / 1e6
             raise ArenaFull(
@@ -91,11 +91,11 @@ class Arena:
         self.reserved += pages
 
     def release(self, pages: int) -> None:
-        """Give back what `reserve` set aside."""
+        """Return pages that were reserved by `reserve`."""
         self.reserved -= pages
 
     def describe(self, source: int, frames: int, channels: int, int16: bool) -> int:
-        """Declare a source; its number of frames per page. No page is resident yet."""
+        """Declare a source and return its frames per page. No page is resident yet."""
         fmt = INT16 if int16 else FLOAT32
         shift = frames_per_page_shift(fmt, channels)
         if frames >> shift >= MAX_PAGES:
@@ -110,7 +110,8 @@ class Arena:
         return 1 << shift
 
     def take(self) -> int | None:
-        """A page to fill, or None while every free one may still be in use by a render."""
+        """Take a page to fill, or return None while every free page may still be read by a
+        render."""
         if not self._free:
             self.reclaim()
         return self._free.pop() if self._free else None
@@ -120,7 +121,7 @@ class Arena:
         self._free.append(arena_page)
 
     def samples(self, source: int, arena_page: int) -> np.ndarray:
-        """A page that was taken, as samples `(frames, channels)` of the source's format."""
+        """A page that was taken, as samples `(frames, channels)` in the source's format."""
         record = self._desk.sources[source]
         dtype = np.int16 if int(record["format"]) == INT16 else np.float32
         channels = int(record["channels"])
@@ -136,12 +137,12 @@ class Arena:
         samples: np.ndarray,
         attacks: np.ndarray | None = None,
     ) -> None:
-        """Copy `samples` (frames, channels) into the page and let the engine see it.
+        """Copy `samples` (frames, channels) into the page and make it visible to the engine.
 
-        What was read into `samples(source, arena_page)` itself stays where it is. The rest of a
-        page that is not filled is silence. `attacks`: frames of the page at which one begins,
-        ascending, at most `ATTACKS`, uint16; None while nobody has looked for them. A page that
-        stood there before is taken away as by `evict`.
+        Samples that were read directly into `samples(source, arena_page)` are not copied. The
+        unfilled rest of a page is silence. `attacks`: the frames of the page at which attacks
+        begin, ascending, at most `ATTACKS`, uint16; None if the page has not been scanned. A page
+        that was published at this position before is evicted.
         """
         target = self.samples(source, arena_page)
         frames = len(samples)
@@ -157,19 +158,19 @@ class Arena:
             self._retired.append((earlier - 1, epoch + 2))
 
     def mark(self, source: int, page: int, attacks: np.ndarray) -> None:
-        """Name the attacks of a page that is published already."""
+        """Record the attacks of a page that is already published."""
         record = self._desk.attacks[int(self._desk.page_table[source, page]) - 1]
         record[1 : 1 + len(attacks)] = attacks
-        fence()  # the engine must not see their number before them
+        fence()  # the engine must not see the count before the attacks
         record[0] = len(attacks)
 
     def unmarked(self, source: int, page: int) -> bool:
-        """Whether a page is resident and nobody has looked for its attacks."""
+        """Whether a page is resident and has not been scanned for attacks."""
         place = int(self._desk.page_table[source, page]) - 1
         return place >= 0 and int(self._desk.attacks[place, 0]) == UNKNOWN
 
     def published(self, source: int, page: int) -> np.ndarray | None:
-        """The samples `(frames, channels)` of a page that is resident, else None."""
+        """The samples `(frames, channels)` of a resident page, or None."""
         place = int(self._desk.page_table[source, page]) - 1
         return self.samples(source, place) if place >= 0 else None
 
@@ -178,7 +179,7 @@ class Arena:
         return bool(self._desk.page_table[source, page])
 
     def evict(self, source: int, page: int) -> None:
-        """Take a page away from a source; it becomes free when no render can hold it."""
+        """Evict a page of a source; it becomes free when no render can be reading it."""
         entry_value = int(self._desk.page_table[source, page])
         if entry_value:
             epoch = _publish(self._desk, source, page, 0)
@@ -186,27 +187,27 @@ class Arena:
             self.evicted += 1
 
     def forget(self, source: int) -> None:
-        """Evict all of a source's pages and its declaration. No voice may be using it."""
+        """Evict all pages of a source and remove its declaration. No voice may be using it."""
         frames = int(self._desk.sources[source]["frames"])
         shift = int(self._desk.sources[source]["page_shift"])
         table = self._desk.page_table[source, : (frames >> shift) + 1]
         for page in np.flatnonzero(table):
             self.evict(source, int(page))
         self._desk.sources[source]["used"] = 0
-        # The table of a file of hours takes 200 KB, of which nothing is left to be known.
+        # The page table of a file of several hours takes 200 KB, which is no longer needed.
         self._desk.discard(table)
 
     def sources(self) -> list[int]:
-        """Numbers of the sources that are declared."""
+        """Numbers of the declared sources."""
         return [int(source) for source in np.flatnonzero(self._desk.sources["used"])]
 
     def in_use(self) -> int:
-        """Pages that hold sound or may still be read."""
+        """Number of pages that are published or may still be read."""
         self.reclaim()
         return self.total - len(self._free)
 
     def reclaim(self) -> None:
-        """Make free what no render can hold any more; `take` does when nothing else is free."""
+        """Free the pages that no render can be reading; `take` calls it when no page is free."""
         epoch = _epoch(self._desk)
         while self._retired and self._retired[0][1] <= epoch:
             self._free.append(self._retired.popleft()[0])

@@ -1,4 +1,4 @@
-"""Rows of the table of ramped parameters, and where they stand when nothing was said."""
+"""Rows of the table of ramped parameters, and their neutral values."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ RAMP_TRIM = 12  # + deck: linear gain before the EQ
 RAMP_EQ = 16  # + 4 * deck + band
 RAMP_FILTER = 32  # + deck: -1 low-pass closed, 0 off, 1 high-pass closed
 RAMP_RESONANCE = 36  # + deck: 0 no peak at the cutoff, 1 the highest
-RAMP_LISTEN = 40  # + deck: how much of it is heard on the cue bus
+RAMP_LISTEN = 40  # + deck: its level on the cue bus
 RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and the master 2
-RAMP_LEFT = 112  # + deck: how far it is assigned to the crossfader's left side, 0..1
-RAMP_RIGHT = 116  # + deck: to its right side; what is left of 1 goes through
-RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; together 1
+RAMP_LEFT = 112  # + deck: its assignment to the crossfader's left side, 0..1
+RAMP_RIGHT = 116  # + deck: to its right side; the remainder to 1 bypasses the crossfader
+RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; their sum is 1
 RAMP_CEILING = 123  # of the limiter, linear
-RAMP_PREFADER = 72  # + BUSES * deck + bus: 0 it is sent after the deck's level, 1 before it
+RAMP_PREFADER = 72  # + BUSES * deck + bus: 0 sent post-fader, 1 sent pre-fader
 RAMP_EFFECT = 128  # + ROWS * instance + row
 RAMP_VOICE = RAMP_EFFECT + ROWS * EFFECTS  # + VOICE_ROWS * slot + one of:
 VOICE_ROWS = 96
 VOICE_GAIN, VOICE_ENVELOPE, VOICE_RATE = 0, 1, 2
 VOICE_PITCH = 3  # ratio: 2 is an octave up
-VOICE_KEYLOCK = 5  # 0: the pitch goes with the tempo, 1: it is kept
-VOICE_SPIN = 4  # speed of the platter: 0 stands, 1 plays
+VOICE_KEYLOCK = 5  # 0: the pitch follows the tempo, 1: it is preserved
+VOICE_SPIN = 4  # speed of the platter: 0 at rest, 1 normal
 VOICE_STEM = 8  # + stem: gain
-VOICE_LISTEN = 16  # + stem: how much of it is heard on the cue bus
-VOICE_SEND = 24  # + 8 * bus + stem: how much of it goes to a send bus
+VOICE_LISTEN = 16  # + stem: its level on the cue bus
+VOICE_SEND = 24  # + 8 * bus + stem: its level on a send bus
 VOICE_EQ = 40  # + 3 * stem + band
 VOICE_FILTER = 64  # + stem: as RAMP_FILTER
 VOICE_RESONANCE = 72  # + stem
 RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
 
 
-# What ramps are where nothing was said; all others are 1. Every deck goes through past the
-# crossfader, whose place is the middle.
+# Initial values of the ramps; all others are 1. Every deck bypasses the crossfader, which is in its
+# middle position.
 NEUTRAL = {
     RAMP_CROSSFADER: 0.5,
     **dict.fromkeys(range(RAMP_LISTEN, RAMP_LISTEN + DECKS), 0.0),
@@ -49,7 +49,7 @@ NEUTRAL = {
     **dict.fromkeys(range(RAMP_RIGHT, RAMP_RIGHT + DECKS), 0.0),
     RAMP_CURVE + CURVE_ADDITIVE: 0.0,
     RAMP_CURVE + CURVE_CUT: 0.0,
-    # A deck or bus goes to the master and nowhere else.
+    # A deck or bus is routed to the master only.
     **{
         RAMP_PATCH + 4 * source + destination: 0.0
         for source in range(DECKS + BUSES)
@@ -66,7 +66,7 @@ NEUTRAL = {
 
 
 def deck_level_ramp(deck: int) -> int:
-    """Row of a deck's level (linear)."""
+    """Row of a deck's level (linear gain)."""
     return RAMP_DECK + deck
 
 
@@ -86,5 +86,5 @@ def patch_ramp(source: int, destination: int) -> int:
 
 
 def effect_ramp(instance: int, row: int) -> int:
-    """Row of the mix, the switch or a parameter of an effect, see `desk.effects`."""
+    """Row of an effect's mix, on switch or parameter, see `desk.effects`."""
     return RAMP_EFFECT + ROWS * instance + row

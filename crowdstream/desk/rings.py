@@ -1,10 +1,10 @@
-"""The two rings of the desk: commands to the engine, events back to control.
+"""The two rings of the desk: commands to the engine, and events back to control.
 
-Each has one writer and one reader. The writer's promise: what it published is complete and
-stays unchanged until the reader has moved past it; a batch becomes visible as a whole. The
-reader's promise: it takes elements in order and never writes the head. A full ring refuses
-the whole batch; nobody ever waits. This is control's side; the engine's is in `engine.queue`
-and `engine.events`.
+Each ring has one writer and one reader. The writer guarantees that published elements are complete
+and stay unchanged until the reader has moved past them; a batch becomes visible as a whole. The
+reader guarantees that it takes elements in order and never writes the head. A full ring refuses the
+whole batch; neither side ever waits. This module is control's side. The engine's side is in
+`engine.schedule.command_heap` and `engine.schedule.events`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ EVENT_TAIL = _RINGS + _FIELDS["event_tail"][1]
 
 
 def push_commands(desk: Desk, batch: np.ndarray) -> bool:
-    """Publish `batch` (dtype `COMMAND`) as a whole; False when the ring has no room for it."""
+    """Publish `batch` (dtype `COMMAND`) as a whole. Returns False if the ring has no room for
+    it."""
     assert batch.dtype == COMMAND
     count = len(batch)
     head = load_acquire(desk.address + COMMAND_HEAD)
@@ -43,7 +44,7 @@ def push_commands(desk: Desk, batch: np.ndarray) -> bool:
 
 
 def pop_events(desk: Desk, room: int = EVENT_RING) -> np.ndarray:
-    """Take up to `room` events, oldest first: a new array of dtype `EVENT`."""
+    """Take up to `room` events, oldest first, as a new array of dtype `EVENT`."""
     tail = load_acquire(desk.address + EVENT_TAIL)
     head = load_acquire(desk.address + EVENT_HEAD)
     count = min(room, head - tail)

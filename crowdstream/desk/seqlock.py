@@ -1,7 +1,8 @@
-"""The engine's latest clock reading, taken whole: two numbers that belong together.
+"""A consistent read of the engine's latest clock reading, which consists of two numbers.
 
-The engine makes `stamp` odd, writes them, and makes it even again (`engine.ledger`); who
-finds the stamp odd, or changed after reading, reads again.
+The engine makes `stamp` odd, writes both numbers, and makes it even again
+(`engine.schedule.ledger`). A reader that finds the stamp odd, or changed after reading, reads
+again.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ _STAMP = _CLOCK + _FIELDS["stamp"][1]
 _NS = _CLOCK + _FIELDS["callback_ns"][1]
 _FRAME = _CLOCK + _FIELDS["callback_frame"][1]
 
-ATTEMPTS = 64  # the engine writes for some nanoseconds once a block
+ATTEMPTS = 64  # the engine writes for a few nanoseconds per block
 
 
 def read_callback(desk: Desk) -> tuple[int, int] | None:
-    """When the latest block was asked for (monotonic ns) and its first frame.
+    """Return the time of the latest block request (monotonic ns) and the block's first frame.
 
-    None before the first block, and when an engine died while it wrote them.
+    Returns None before the first block, and if an engine died while writing the two numbers.
     """
     for _attempt in range(ATTEMPTS):
         before = load_acquire(desk.address + _STAMP)
-        # Acquired too, so that the stamp's second reading can't come before them.
+        # Acquired too, so that the second read of the stamp cannot be reordered before them.
         now_ns = load_acquire(desk.address + _NS)
         frame = load_acquire(desk.address + _FRAME)
         if before % 2 == 0 and load_acquire(desk.address + _STAMP) == before:

@@ -1,10 +1,10 @@
-"""The desk at one moment: frame, tempo and playheads that belong together.
+"""A consistent snapshot of the desk: frame, tempo and playheads of the same moment.
 
-Whoever reads a playhead and then the frame, while the engine renders, may have them from two
-blocks. `read_moment` does not, and it waits for nothing: between two turns it copies what lies in
-the desk, and while a turn is rendered what the undo log keeps of its beginning (see
-`engine/undo_log.py`). The state of the undo log and the count of turns, looked at before and after,
-say whether the copy is whole.
+A process that reads a playhead and then the frame while the engine renders may get values from two
+different blocks. `read_moment` avoids this without waiting. Between two turns it copies the
+contents of the desk. While a turn is rendered it copies the undo log's record of the beginning of
+the turn (see `engine/undo_log.py`). It checks the state of the undo log and the number of turns
+before and after copying, to decide whether the copy is consistent.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ _STAMP = _CLOCK + _CLOCK_FIELDS["stamp"][1]
 _STATE = REGIONS["undo_log"].offset + _UNDO_LOG_FIELDS["state"][1]
 _ROWS = (VOICE_RATE, VOICE_SPIN)
 
-ATTEMPTS = 64  # a copy takes a fraction of the shortest turn
+ATTEMPTS = 64  # copying takes a fraction of the shortest turn
 
 
 @dataclass(frozen=True)
 class DeskSnapshot:
-    """What the desk was like when all before `frame` was rendered, and nothing behind it.
+    """The state of the desk when everything before `frame` has been rendered, and nothing after it.
 
-    `callback_ns`, `callback_frame`: when the latest block was asked for (monotonic ns, 0: none
-    was) and its first frame. `beat` and `bpm` are the clock's at `frame`.
+    `callback_ns` is the time at which the latest block was requested (monotonic ns, 0 if none was),
+    and `callback_frame` its first frame. `beat` and `bpm` are the clock's values at `frame`.
 
-    By voice, each of length `VOICES`: `playing`; `positions`, the file frame under the playhead;
-    `speeds`, file frames a frame at `frame`, negative backward, 0 where nothing moves; `heard`, the
-    file frame, with its fraction, that is read for the ear. That differs from the playhead with
-    keylock only, by some hundredths of a second (see `engine/voice/keylock.py`).
+    The other fields are indexed by voice, each of length `VOICES`: `playing`; `positions`, the file
+    frame under the playhead; `speeds`, file frames per frame at `frame`, negative when playing
+    backward, 0 when at rest; `heard`, the audible file frame including its fraction. `heard`
+    differs from the playhead only with keylock, by some hundredths of a second (see
+    `engine/voice/keylock.py`).
     """
 
     frame: int
@@ -64,12 +65,12 @@ _latest: WeakKeyDictionary[Desk, DeskSnapshot] = WeakKeyDictionary()
 
 
 def read_moment(desk: Desk) -> DeskSnapshot:
-    """The desk at the latest moment of which all is known. For one thread of a process.
+    """Return the desk's state at the latest known moment. Use it in one thread per process.
 
-    It never waits. Where an engine has died while it told what it had rendered, and for the
-    fraction of a millisecond that another one needs to put that right, it is the moment that was
-    read before. A desk that is rendered without an undo log, as it is offline, must be read by the
-    thread that renders it.
+    It never waits. If an engine has died while publishing a turn, it returns the previous snapshot
+    for the fraction of a millisecond that a successor needs to complete the publication. A desk
+    that is rendered without an undo log, as in offline rendering, must be read by the rendering
+    thread.
     """
     for _attempt in range(ATTEMPTS):
         copied = _copy(desk)
@@ -85,7 +86,7 @@ def _marks(desk: Desk) -> tuple[int, ...]:
 
 
 def _copy(desk: Desk) -> tuple[Any, np.ndarray, np.ndarray] | None:
-    # Clock, voices, and their rates and spins; None where an engine was at work on them.
+    # Clock, voices, and their rates and spins; None if an engine changed them meanwhile.
     marks = _marks(desk)
     if marks[0] == WORK_IDLE and marks[2] % 2 == 0:
         copied = _copy_idle(desk)
@@ -93,7 +94,7 @@ def _copy(desk: Desk) -> tuple[Any, np.ndarray, np.ndarray] | None:
         copied = _copy_kept(desk)
     else:
         return None
-    fence()  # what was copied was read before the marks are looked at again
+    fence()  # the copy is complete before the marks are read again
     return copied if _marks(desk) == marks else None
 
 
@@ -103,7 +104,7 @@ def _copy_idle(desk: Desk) -> tuple[Any, np.ndarray, np.ndarray]:
 
 
 def _copy_kept(desk: Desk) -> tuple[Any, np.ndarray, np.ndarray]:
-    # As the undo log has it. What is not in there was free at the beginning of the turn.
+    # From the undo log. A voice that is not in it was free at the beginning of the turn.
     entries = min(int(desk.undo_log["entries"]), len(desk.undo_pieces))
     offsets, words = desk.undo_pieces[:entries].T
     places = dict(zip(offsets.tolist(), (np.cumsum(words) - words).tolist(), strict=True))
@@ -147,7 +148,7 @@ def _moment(desk: Desk, clock: Any, voices: np.ndarray, rates: np.ndarray) -> De
 
 
 def _beat(clock: Any, frame: int) -> tuple[float, float]:
-    # The beat at a frame, and beats a frame there, as engine/schedule/beat_clock.py has them.
+    # The beat at a frame, and the beats per frame there, as in engine/schedule/beat_clock.py.
     passed, left = frame - int(clock["tempo_frame"]), int(clock["tempo_left"])
     rate, slope, end = (float(clock[f"tempo_{name}"]) for name in ("rate", "slope", "end"))
     ramp, before = min(max(0, passed), left), min(0, passed)
@@ -157,7 +158,7 @@ def _beat(clock: Any, frame: int) -> tuple[float, float]:
 
 
 def _speed(voice: Any, tempo: float, rate: float, spin: float) -> float:
-    # File frames a frame, as engine/voice/voice.py and engine/voice/sync.py have them.
+    # File frames per frame, as in engine/voice/voice.py and engine/voice/sync.py.
     if 0 <= int(voice["ended"]) <= int(voice["play"]):
         return 0.0
     if voice["synced"]:
@@ -166,7 +167,7 @@ def _speed(voice: Any, tempo: float, rate: float, spin: float) -> float:
 
 
 def _heard(voice: Any) -> float:
-    # Where the head stands that sounds, as `file_position` of engine/voice/tape.py has it.
+    # Position of the audible playhead, as `file_position` of engine/voice/tape.py computes it.
     head = "lock_" if voice["locked"] else ""
     names = ("play", "fed", "cursor", "ended", "wraps", "wrap_at", "wrap_length")
     play, fed, cursor, ended, wraps, wrap_at, lap = (int(voice[head + name]) for name in names)

@@ -1,4 +1,4 @@
-"""What the engine tells control about the sound device."""
+"""Information about the sound device that the engine sends to control."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 
 class DeviceError(RuntimeError):
-    """The sound device can't be opened; the message says why and what to do."""
+    """The sound device cannot be opened; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What the device turned out to be.
+    """Properties of the device once it is open.
 
-    `latency`: seconds from the callback to the sound, as the device reports it. `note`: what
-    the user should know, such as a sample rate that is not the one asked for. `cue`: the cue bus
-    plays on outputs 3 and 4.
+    `sample_rate` is in Hz, `buffer_size` in frames. `latency`: seconds from the callback to the
+    sound, as reported by the device. `note`: information for the user, such as a sample rate that
+    differs from the requested one. `cue`: whether the cue bus plays on outputs 3 and 4.
     """
 
     driver: str

@@ -1,7 +1,7 @@
-"""Reading what passes through a place of the mixer, from any process and without a lock.
+"""Lock-free reading of the signal at a point of the mixer, from any process.
 
-The engine writes each tap's ring while somebody asks for it and never waits for readers. A
-reader that is too slow finds out what it has missed.
+The engine writes a tap's ring while at least one process requests it, and never waits for readers.
+A reader that is too slow learns how much it has missed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from crowdstream.desk.constants import TAP_FRAMES, TAP_MARGIN, TAPS
 from crowdstream.desk.dtypes import TAP
 from crowdstream.desk.layout import REGIONS
 
-# Who asks for a tap. Each process has eight bits of `on` to count its requests in, so that
-# those of one that was killed can be taken back.
+# Owners of tap requests. Each process counts its requests in eight bits of `on`, so that the
+# requests of a killed process can be withdrawn.
 CONTROL, RECORDER, LISTENERS = 0, 1, 2
 _BITS = 8
 
@@ -29,28 +29,29 @@ _PAGE_FRAMES = mmap.PAGESIZE // 8
 
 
 def hold_tap(desk: Desk, tap: int, owner: int) -> None:
-    """Have the engine write the tap's ring, until `release_tap`. For one thread per owner."""
-    # Memory that was never used is made here, not by the engine in the middle of a block.
+    """Make the engine write the tap's ring until `release_tap`. Use it in one thread per owner."""
+    # Touch unused memory here, so that it is not allocated by the engine in the middle of a block.
     desk.tap_rings[tap, ::_PAGE_FRAMES, 0].max()
     atomic_add(desk.address + _TAPS + TAP.itemsize * tap + _ON, 1 << _BITS * owner)
 
 
 def release_tap(desk: Desk, tap: int, owner: int) -> None:
-    """Take one request back."""
+    """Withdraw one request."""
     atomic_add(desk.address + _TAPS + TAP.itemsize * tap + _ON, -(1 << _BITS * owner))
 
 
 def forget_owner(desk: Desk, owner: int) -> None:
-    """Take back all requests of a process that has ended."""
+    """Withdraw all requests of a process that has ended."""
     kept = ~(((1 << _BITS) - 1) << _BITS * owner)
     for tap in range(TAPS):
         atomic_and(desk.address + _TAPS + TAP.itemsize * tap + _ON, kept)
 
 
 class TapReader:
-    """Reads one tap, from the frame `start` on (default: the next block's first).
+    """Reader of one tap, from the frame `start` on (default: the first frame of the next block).
 
-    `position` is the frame that is read next. Close it, or the engine goes on writing.
+    `position` is the next frame to be read. Close the reader, otherwise the engine continues to
+    write the ring.
     """
 
     def __init__(self, desk: Desk, tap: int, owner: int, start: int | None = None) -> None:
@@ -63,22 +64,23 @@ class TapReader:
 
     @property
     def head(self) -> int:
-        """The frame behind the latest one there is. It stands still while the tap is off."""
+        """The frame after the latest available one. It does not advance while the tap is off."""
         return int(load_acquire(self._head))
 
     @property
     def first(self) -> int | None:
-        """The first frame from `position` on that was written; None before there is one."""
+        """The first available frame at or after `position`; None before there is one."""
         if self.head <= self.position:
             return None
         return max(self.position, int(self._desk.taps[self._tap]["since"]))
 
     def read(self, until: int | None = None) -> tuple[int, np.ndarray]:
-        """What has come since the last call, up to the frame `until`: `(lost, frames)`.
+        """Return `(lost, frames)`: the frames since the last call, up to the frame `until`.
 
-        `lost`: frames that were overwritten before they could be read; they lie before `frames`
-        (float32, `(count, 2)`, a copy), and whoever keeps time puts as much silence there.
-        What passed before the tap was switched on is not lost: `position` moves past it.
+        `lost` is the number of frames that were overwritten before they could be read. They precede
+        `frames` (float32, `(count, 2)`, a copy); a caller that keeps time inserts the same length
+        of silence. Frames from before the tap was switched on do not count as lost: `position`
+        moves past them.
         """
         head = self.head
         end = head if until is None else min(head, until)
@@ -87,14 +89,14 @@ class TapReader:
             return 0, np.empty((0, 2), np.float32)
         begin = min(max(first, self._oldest(head)), end)
         frames = self._copy(begin, end)
-        # What the engine has overtaken meanwhile may hold other frames than it should.
+        # Frames that the engine has overtaken meanwhile may have been overwritten.
         fence()
         sound = min(max(begin, self._oldest(self.head)), end)
         self.position = end
         return sound - first, frames[sound - begin :]
 
     def close(self) -> None:
-        """Let the engine off."""
+        """Withdraw the request, so that the engine can stop writing the ring."""
         release_tap(self._desk, self._tap, self._owner)
 
     @staticmethod
