@@ -1,5 +1,5 @@
-"""`crowdstream doctor`: looks at the machine and says what to change, and how.
+"""`crowdstream doctor`: checks of the machine, with the remedy for each problem.
 
-One module for each subject, of small functions that return a `Check` each. They read through a
-`Machine`, so a test can give them any.
+There is one module per subject, with small functions that return a `Check` each. They read through
+a `Machine`, which tests replace.
 """

@@ -1,4 +1,4 @@
-"""What a check gives, and the machine that it looks at."""
+"""The result of a check, and the machine that is checked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COMMAND_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Check:
-    """One line: `name` of what was looked at, `state`, what was found, and what to do about it.
+    """One line of the report: `name` of the check, `state`, finding, and remedy.
 
-    `state` is "ok", "warn" (it works, not as well as it could) or "fail" (it will not work).
-    `data` are numbers and names for programs.
+    `state` is "ok", "warn" (it works, but could work better) or "fail" (it will not work). `data`
+    contains numbers and names for programs.
     """
 
     name: str
@@ -41,9 +41,9 @@ def _run(command: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where checks read: `root` stands before /proc, /sys and so on; `run` runs a program.
+    """Access to the machine: `root` is the parent folder of /proc, /sys etc.; `run` runs a program.
 
-    `run(command)` gives what the program printed, None where it is missing or failed.
+    `run(command)` returns the program's output, or None if it is missing or failed.
     """
 
     root: Path = Path("/")
@@ -51,16 +51,16 @@ class Machine:
     run: Callable[[Sequence[str]], str | None] = _run
 
     def path(self, path: str) -> Path:
-        """A path of the machine that begins with /."""
+        """Map an absolute path of the machine to a path below `root`."""
         return self.root / path.lstrip("/")
 
     def read(self, path: str) -> str | None:
-        """The text of a file without surrounding blanks; None where it can't be read."""
+        """Return the text of a file without surrounding whitespace, or None if it is unreadable."""
         try:
             return self.path(path).read_text(encoding="utf-8", errors="replace").strip(" \n\t\0")
         except OSError:
             return None
 
     def glob(self, pattern: str) -> list[Path]:
-        """The paths that fit, sorted."""
+        """Return the matching paths, sorted."""
         return sorted(self.root.glob(pattern.lstrip("/")))

@@ -1,4 +1,4 @@
-"""`crowdstream doctor`: all checks, as lines for people or JSON for programs."""
+"""`crowdstream doctor`: all checks, as text lines or as JSON."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from crowdstream.doctor import (
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 from crowdstream.settings import SettingError, Settings, resolve
 
-# 2 is a wrong option, here as everywhere.
+# 2 is the status for an invalid option, as in all commands.
 STATUS = {OK: 0, WARN: 1, FAIL: 3}
 
 HELP = """\
 usage: crowdstream doctor [--json] [options of the server]
 
-Looks at this machine and says, one line each, what is well (ok), what could be better (warn) and
-what will not work (fail), and how to change it. Give it the options that the server gets.
+Checks this machine. Prints one line for each subject, which is in order (ok), could be better
+(warn) or will not work (fail), with the remedy. Pass the same options as to the server.
 
   --json    one JSON object instead: {"state": ..., "checks": [{"name", "state", "text", "fix",
             "data"}, ...]}
 
-Exit status: 0 all is well, 1 something could be better, 2 a wrong option, 3 something will not
-work.
+Exit status: 0 everything is in order, 1 something could be better, 2 an invalid option, 3
+something will not work.
 """
 
 
 def _checks(
     machine: Machine, settings: Settings
 ) -> Iterator[tuple[str, Callable[[], Check | None]]]:
-    """Each check with the name under which its own failure is told."""
+    """All checks, with the name under which a failure of the check itself is reported."""
     yield "Python", software.python
     yield "libraries", software.libraries
     yield "file formats", software.formats
@@ -73,24 +73,24 @@ def _checks(
 
 
 def examine(machine: Machine, settings: Settings) -> Iterator[Check]:
-    """All checks of a machine, one after the other. A check that fails itself is a warning."""
+    """Run all checks in order. A check that fails with an exception becomes a warning."""
     for name, check in _checks(machine, settings):
         try:
             found = check()
-        except Exception as error:  # a machine that nobody thought of must not hide the rest
-            found = Check(name, WARN, f"can't be told: {type(error).__name__}: {error}")
+        except Exception as error:  # an unexpected machine must not hide the other checks
+            found = Check(name, WARN, f"the check failed: {type(error).__name__}: {error}")
         if found is not None:
             yield found
 
 
 def worst(checks: Sequence[Check]) -> str:
-    """The state of all of them together."""
+    """Return the worst state of the checks."""
     states = {check.state for check in checks}
     return next(state for state in (FAIL, WARN, OK) if state in states or state == OK)
 
 
 def _as_root_here(fix: str) -> str:
-    # Root needs no sudo, and where there is none, none is recommended.
+    # Root needs no sudo; without an installed sudo, recommend su.
     if os.geteuid() == 0:
         return fix.replace("sudo ", "")
     if "sudo " in fix and shutil.which("sudo") is None:
@@ -99,7 +99,7 @@ def _as_root_here(fix: str) -> str:
 
 
 def line(check: Check, wide: int = 26) -> str:
-    """A check as one line."""
+    """Format a check as one line."""
     text = f"{check.state:5} {check.name:{wide}} {check.text}"
     if check.fix:
         text += f" -> {_as_root_here(check.fix)}"
@@ -114,7 +114,7 @@ def _print(text: str) -> None:
 
 
 def doctor(argv: Sequence[str], machine: Machine | None = None) -> int:
-    """`crowdstream doctor ...`; returns the exit status."""
+    """Run `crowdstream doctor ...` and return the exit status."""
     arguments = list(argv)
     if {"-h", "--help"} & set(arguments):
         print(HELP, end="")

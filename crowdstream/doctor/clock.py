@@ -1,4 +1,4 @@
-"""The clocks: the one that blocks are timed by, and the one of time tags."""
+"""The machine's clocks: the one that times blocks, and the one that time tags refer to."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from crowdstream.doctor.check import OK, WARN, Check, Machine
 
 CLOCKS = "/sys/devices/system/clocksource/clocksource0"
 SLOW = frozenset({"hpet", "acpi_pm", "pit", "jiffies", "refined-jiffies"})
-"""Reading these takes microseconds, or is not fine enough."""
+"""Clock sources that take microseconds to read or have a low resolution."""
 
 
 def clock_source(machine: Machine) -> Check:
-    """What the kernel reads the time from."""
+    """Check the kernel's clock source."""
     name = "clock source"
     source = machine.read(f"{CLOCKS}/current_clocksource")
     if source is None:
-        return Check(name, OK, "the system does not say")
+        return Check(name, OK, "the system does not report it")
     there = (machine.read(f"{CLOCKS}/available_clocksource") or "").split()
     data = {"source": source, "available": there}
     if source not in SLOW:
@@ -28,7 +28,7 @@ def clock_source(machine: Machine) -> Check:
 
 
 def synchronized(machine: Machine) -> Check:
-    """Whether the system's clock is kept right; time tags of other machines are read by it."""
+    """Check whether the system clock is synchronized; time tags of other machines depend on it."""
     name = "NTP"
     said = machine.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     if not said:
@@ -38,6 +38,6 @@ def synchronized(machine: Machine) -> Check:
     if said == "yes":
         return Check(name, OK, "the clock is synchronized", data=data)
     if said == "no":
-        return Check(name, WARN, "the clock is not synchronized: time tags of other machines "
-                     "are off by as much as it is", "sudo timedatectl set-ntp true", data)
-    return Check(name, OK, "the system does not say", data=data)
+        return Check(name, WARN, "the clock is not synchronized: time tags from other machines "
+                     "are off by its error", "sudo timedatectl set-ntp true", data)
+    return Check(name, OK, "the system does not report it", data=data)

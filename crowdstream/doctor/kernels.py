@@ -1,4 +1,4 @@
-"""The compiled kernels: are they there, for these sources, and can new ones be kept?"""
+"""The compiled kernels: whether they exist for these sources, and whether new ones can be saved."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ COMPILE = ".venv/bin/crowdstream compile"
 
 
 def folder() -> Path:
-    """The cache folder of the present sources. Raises `ImportError` where numba is missing."""
-    from crowdstream.engine.jit import compile  # noqa: F401  (finds the folder)
+    """Return the cache folder of the current sources. Raises `ImportError` without numba."""
+    from crowdstream.engine.jit import compile  # noqa: F401  (sets the folder)
 
     return Path(os.environ["NUMBA_CACHE_DIR"])
 
 
 def own_folder(sources: str = ENGINE) -> str:
-    """The name of numba's folder for the kernels of the modules in this very folder."""
+    """Return the name of numba's folder for kernels of the modules in exactly this folder."""
     made = hashlib.sha1(sources.encode("utf-8", "surrogateescape"), usedforsecurity=False)
     return f"{os.path.basename(sources)}_{made.hexdigest()}"
 
@@ -36,7 +36,7 @@ def _of_another_copy(name: str) -> bool:
 
 
 def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
-    """The compiled kernels; the arguments stand in for their folder and this user."""
+    """Check the compiled kernels. Tests pass another cache folder and user id."""
     name = "compiled kernels"
     try:
         cache = folder() if cache is None else cache
@@ -44,8 +44,9 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
         install = "./start-crowdstream.sh --install-only"
         return Check(name, FAIL, f"numba can't be used: {error}", install)
     uid = os.getuid() if uid is None else uid
-    # The folder's name is a hash of the sources, so what lies there is fresh. Another copy of them
-    # has the same folder, and its kernels in another one there: numba finds them by the path.
+    # The folder's name is a hash of the sources, so its contents are current. Another checkout of
+    # the same sources shares this folder but has its own subfolder, because numba includes the
+    # path.
     there = [one for one in cache.glob("*") if not _of_another_copy(one.name)]
     missing = [
         entry for entry in ENTRIES if not any(any(one.glob(f"**/{entry}-*.nbi")) for one in there)
@@ -55,7 +56,7 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
     data = {"folder": str(cache), "missing": missing, "old": len(old), "old_bytes": old_bytes}
     if not os.access(cache, os.W_OK):
         return Check(name, WARN, f"{cache} can't be written: after an update each start compiles "
-                     "anew", f"sudo chown -R \"$USER\" {cache.parent}", data)
+                     "again", f"sudo chown -R \"$USER\" {cache.parent}", data)
     if cache.stat().st_uid != uid:
         return Check(name, WARN, f"{cache} belongs to another user",
                      f"sudo chown -R \"$USER\" {cache.parent}", data)
@@ -64,8 +65,8 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
                      COMPILE, data)
     if not stale_caches.is_ours(cache.parent) or cache.parent.parent.name != "crowdstream":
         return Check(name, WARN, f"{cache} does not last: the home folder's cache can't be "
-                     "written", "set XDG_CACHE_HOME to a folder that can", data)
+                     "written", "set XDG_CACHE_HOME to a writable folder", data)
     if old:
-        return Check(name, WARN, f"there, and {len(old)} of older versions, "
+        return Check(name, WARN, f"{cache}; {len(old)} of older versions, "
                      f"{old_bytes / 1e6:.0f} MB", f"{COMPILE} deletes them", data)
     return Check(name, OK, str(cache), data=data)

@@ -1,11 +1,11 @@
-"""The compiled kernels without the compiler: numba is half a second and 100 MB.
+"""Loading of compiled kernels without the compiler: numba costs half a second and 100 MB.
 
-numba leaves machine code in its cache. The first time, it is taken from there, tried in a
-process of its own, and kept in one file; after that, llvmlite alone loads that file. When
-anything about it is not as expected, numba does it.
+numba leaves machine code in its cache. The first process takes it from there, tries it in a
+separate process, and saves it in one file; later processes load that file with llvmlite alone. If
+anything about the file is unexpected, numba is used.
 
-A wheel brings such a file for any processor of its kind (`contrib/wheel.py`), so that the first
-start needs no compiler; `crowdstream compile` makes a faster one for the processor at hand.
+A wheel contains such a file for any processor of its architecture (`contrib/wheel.py`), so that the
+first start needs no compiler. `crowdstream compile` makes a faster one for the machine's processor.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from crowdstream.engine.jit import kernel_cache
 from crowdstream.system.child_environment import PROJECT, child_environment
 from crowdstream.system.private_dirs import check_private
 
-# What only the wrappers for Python call, in ways that kernels never take.
+# Functions that only the wrappers for Python call, on paths that kernels never take.
 _HELPERS = re.compile(rb"\0((?:numba|NRT)_\w+)(?=\0)")
 _NEVER = """
 declare void @llvm.trap()
@@ -48,7 +48,7 @@ _PACKAGE = PROJECT / "crowdstream"
 
 
 class Kernels(NamedTuple):
-    """The entries of the engine: they take addresses and whole numbers."""
+    """The engine's entry points. All arguments are addresses and integers."""
 
     begin_block: Callable[[int, int, int, int], None]
     render_at: Callable[[int, int, int], None]
@@ -57,41 +57,41 @@ class Kernels(NamedTuple):
 
 
 class _Code(NamedTuple):
-    name: str  # of the function with C's calling convention
+    name: str  # of the function with C calling convention
     arguments: int
     machine_code: bytes
 
 
 @cache
 def kernels() -> Kernels:
-    """The kernels of the present sources, compiled if need be."""
+    """Return the kernels of the current sources, and compile them if necessary."""
     return _made(_file()) or _shipped() or compile_here()
 
 
 def compile_here() -> Kernels:
-    """The kernels of the present sources for this very processor, compiled if need be."""
+    """Return the kernels for this machine's processor, and compile them if necessary."""
     path = _file()
     if made := _made(path):
         return made
     if "crowdstream.engine.render" in sys.modules and path.exists():
-        return _compiled()  # long since: there is no need to wait for another one that compiles
+        return _compiled()  # already compiled: no need to wait for another compiling process
     with kernel_cache.compiling():
         return _made(path) or _make(path)
 
 
 def _made(path: Path) -> Kernels | None:
-    # What an earlier process has made, or another one meanwhile.
+    # The file of an earlier process, or of one that has finished meanwhile.
     if "crowdstream.engine.render" not in sys.modules and _trusted(path):
         try:
             return load(path)
-        except Exception:  # damaged: it is made again
+        except Exception:  # damaged: it is created again
             with contextlib.suppress(OSError):
                 path.unlink()
     return None
 
 
 def _shipped() -> Kernels | None:
-    # What has come with the program, where its sources are still those it was made from.
+    # The file that was installed with the program, if its sources have not changed.
     if "crowdstream.engine.render" in sys.modules:
         return None
     try:
@@ -101,21 +101,21 @@ def _shipped() -> Kernels | None:
 
 
 def shipped_file(package: Path = _PACKAGE) -> Path:
-    """Where machine code for any processor of this kind lies in a package that has it."""
+    """Path of the machine code for any processor of this architecture in a package."""
     return package / "engine" / f"kernels-{platform.machine()}.code"
 
 
 def _make(path: Path) -> Kernels:
     compiled = _compiled()
     if not path.exists():
-        with contextlib.suppress(Exception):  # then it takes as long the next time
+        with contextlib.suppress(Exception):  # the next start will take just as long
             _save(compiled, path)
     return compiled
 
 
 def _compiled() -> Kernels:
-    # The compiler makes millions of objects, nearly all of which it keeps: looking through them as
-    # often as usual is an eighth of its time.
+    # The compiler creates millions of objects and keeps nearly all of them: with the default
+    # thresholds, garbage collection takes an eighth of its time.
     usual = gc.get_threshold()
     gc.set_threshold(*_RARELY)
     try:
@@ -128,9 +128,9 @@ def _compiled() -> Kernels:
 
 
 def ship(package: Path) -> None:
-    """Put the kernels, as numba compiles them in this process, into a copy of the package.
+    """Write the kernels, as numba compiles them in this process, into a copy of the package.
 
-    For which processor is said by numba's own variables, before numba is imported.
+    numba's own environment variables select the processor; set them before numba is imported.
     """
     codes = [_code(entry) for entry in _compiled()]
     with shipped_file(package).open("wb") as file:
@@ -138,7 +138,7 @@ def ship(package: Path) -> None:
 
 
 def _file() -> Path:
-    """Where the code for these sources, this compiler and this processor is kept."""
+    """Return the path of the code for these sources, this compiler and this processor."""
     digest = hashlib.sha256(kernel_cache.digest().encode())
     for name in ("numba", "llvmlite"):
         found = importlib.util.find_spec(name)
@@ -150,7 +150,7 @@ def _file() -> Path:
 
 
 def _trusted(path: Path) -> bool:
-    # Whether it is there, and nobody else can have put it there.
+    # Whether the file exists and no other user can have created it.
     try:
         check_private(path.parent)
     except OSError:
@@ -163,7 +163,7 @@ def _save(compiled: Kernels, path: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as part:
         _write(part, codes)
         part.flush()
-        # A name that is nowhere would end the process that looks for it: better another one.
+        # Loading code with an undefined symbol would end the process, so a child process tries it.
         trial = f"from crowdstream.engine.precompiled import load; load({part.name!r})"
         subprocess.run(
             [sys.executable, "-P", "-c", trial], cwd=PROJECT, check=True, capture_output=True,
@@ -173,7 +173,7 @@ def _save(compiled: Kernels, path: Path) -> None:
 
 
 def _code(entry: Any) -> _Code:
-    """The machine code of an entry, as numba's cache holds it."""
+    """Return the machine code of an entry point from numba's cache."""
     from numba import types
 
     (arguments,) = entry.signatures
@@ -181,18 +181,18 @@ def _code(entry: Any) -> _Code:
     key = store._index_key(types.void(*arguments), entry.targetctx.codegen())
     _name, kind, (machine_code, _bitcode) = store._cache_file.load(key)[0]
     if kind != "object":
-        raise ValueError(f"numba keeps {kind}")
+        raise ValueError(f"numba's cache contains {kind} instead of object code")
     name = entry.overloads[arguments].fndesc.llvm_cfunc_wrapper_name
     return _Code(name, len(arguments), machine_code)
 
 
 def load(path: Path | str, sources: str = "") -> Kernels:
-    """The kernels from a file of machine code. Raises when it is of other `sources`, if given."""
+    """Load the kernels from a file of machine code. Raises if it was made from other `sources`."""
     return Kernels(*(_function(code) for code in _read(Path(path).read_bytes(), sources)))
 
 
 def _write(file: IO[bytes], codes: list[_Code]) -> None:
-    # A line of JSON, then the machine code of one entry after another.
+    # A line of JSON, then the machine code of each entry point.
     entries = [(code.name, code.arguments, len(code.machine_code)) for code in codes]
     head = {"sources": kernel_cache.digest(), "entries": entries}
     file.write(json.dumps(head).encode() + b"\n")
@@ -208,7 +208,7 @@ def _read(data: bytes, sources: str = "") -> list[_Code]:
     codes = []
     for name, arguments, length in head["entries"]:
         if at + length > len(data):
-            raise ValueError("the file is cut off")
+            raise ValueError("the file is truncated")
         codes.append(_Code(name, arguments, data[at : at + length]))
         at += length
     return codes
@@ -227,8 +227,8 @@ def _function(code: _Code) -> Callable[..., None]:
     engine.finalize_object()
     address = engine.get_function_address(code.name)
     if not address:
-        raise ValueError(f"there is no {code.name}")
-    # The interpreter's lock is kept, as with numba.
+        raise ValueError(f"there is no function {code.name}")
+    # The call keeps the GIL, as with numba.
     made = ctypes.PYFUNCTYPE(None, *[ctypes.c_int64] * code.arguments)(address)
     made.__dict__["engine"] = engine  # owns the code
     return made

@@ -1,4 +1,4 @@
-"""Where the frames go: a PortAudio device, or the built-in clock."""
+"""Output drivers: a PortAudio device, or the built-in clock."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from crowdstream.desk.stream_info import StreamInfo
 
 
 class Driver(Protocol):
-    """A source of callbacks. `start` returns when the first may come; `stop` is final."""
+    """A source of callbacks. The first may come before `start` returns; `stop` is final."""
 
     def start(self) -> StreamInfo:
-        """Open the device and begin; raises `DeviceError`."""
+        """Open the device and start the stream. Raises `DeviceError`."""
         ...
 
     def stop(self) -> None:
-        """End the stream and free the device."""
+        """Stop the stream and release the device."""
         ...
 
     def alive(self) -> bool:
-        """Whether the device still asks for frames."""
+        """Whether the device still requests frames."""
         ...

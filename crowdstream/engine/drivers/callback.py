@@ -1,4 +1,4 @@
-"""What runs when the sound card wants frames: nothing that allocates, waits or raises."""
+"""The audio callback: code that must not allocate, wait or raise."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from crowdstream.engine.precompiled import kernels
 
 # Above ordinary real-time daemons, below the kernel's own interrupt threads and JACK's.
 PRIORITY = 70
-MAX_FRAMES = TAP_MARGIN  # readers of taps count on it
+MAX_FRAMES = TAP_MARGIN  # readers of taps rely on it
 
 
 def raise_priority() -> int:
-    """Give the calling thread real-time priority; 1 if it has it, -1 if that was refused."""
+    """Request real-time priority for the calling thread. Returns 1, or -1 if it was refused."""
     with contextlib.suppress(OSError, AttributeError):
         if os.sched_getscheduler(0) == os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
@@ -33,10 +33,10 @@ def raise_priority() -> int:
 
 @dataclass
 class Change:
-    """How the stream changes that has the first block of this engine.
+    """A change of the stream that takes effect with the first block of this engine.
 
-    `frames`: of its blocks; `latency`: its seconds from callback to sound. `cut_ns`: when the sound
-    of the engine before was cut off (monotonic), 0: it plays to its end.
+    `frames`: the new block size. `latency`: seconds from callback to sound. `cut_ns`: monotonic
+    time at which the sound of the previous engine was cut off; 0 if it plays to its end.
     """
 
     frames: int
@@ -45,22 +45,23 @@ class Change:
 
 
 class Callback:
-    """Renders blocks of a desk into a buffer of its own and keeps the ledger.
+    """Renders blocks of a desk into its own buffer and updates the ledger.
 
-    `fill(frames, flagged)` returns a float32 array of shape `(frames, 2)` that is valid until
-    the next call. It never raises: on an error it returns silence and counts it.
+    `fill(frames, flagged)` returns a float32 array of shape `(frames, 2)` that is valid until the
+    next call. It never raises: on an error it returns silence and counts the error.
 
-    It renders while the engine `number` has the lease. Before that it returns silence, and
-    `calls` counts how often it was asked for it, `called_ns` when it was last (monotonic); when it
-    has handed over, it returns silence, behind what it has rendered beforehand.
-    `retired`: it never renders any more, whoever calls it; another callback of this engine does.
-    `first_flag`: what is noted with the first block that it renders, one of `FLAG_...`. `change`:
-    that block is the first one of another size. `alarm`
-    is called with each of those before if `alarm_ns` have passed since the other engine was asked
-    for a block.
+    It renders while the engine with the number `number` has the lease. Before that it returns
+    silence; `calls` counts these calls, and `called_ns` is the monotonic time of the latest one.
+    After handing over it returns the frames that it has rendered in advance, then silence.
 
-    `channels`: 4 puts the cue bus behind the master, in columns 2 and 3 of shape `(frames, 4)`.
-    Set it before the first call.
+    `retired`: this callback never renders again, even if it is called; another callback of this
+    engine does. `first_flag`: the flag of the first block that it renders, one of `FLAG_*`.
+    `change`: the change of the stream that takes effect with that block. `alarm` is called in each
+    call before the engine renders, once `alarm_ns` have passed since the latest block request of
+    the other engine.
+
+    `channels`: 4 adds the cue bus after the master, in columns 2 and 3 of shape `(frames, 4)`. Set
+    it before the first call.
     """
 
     def __init__(self, desk: Desk, frames: int, number: int = 1) -> None:
@@ -73,7 +74,7 @@ class Callback:
         self._usual = self._whole[:frames]
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
-        self._tail = np.zeros((MAX_FRAMES, 4), np.float32)  # what is played after handing over
+        self._tail = np.zeros((MAX_FRAMES, 4), np.float32)  # frames to be played after a handover
         self._tail_at = self._tail_end = 0
         self._first = True
         self._renders = False
@@ -90,7 +91,7 @@ class Callback:
 
     @property
     def channels(self) -> int:
-        """Channels of what `fill` returns: 2, or 4 with the cue bus."""
+        """Number of channels that `fill` returns: 2, or 4 with the cue bus."""
         return 4 if len(self._wide) else 2
 
     @channels.setter
@@ -98,13 +99,13 @@ class Callback:
         self._wide = np.zeros((len(self._whole) if channels == 4 else 0, 4), np.float32)
 
     def fill(self, frames: int, flagged: bool) -> np.ndarray:
-        """The next `frames` frames; `flagged`: the device reports an underflow."""
+        """Return the next `frames` frames. `flagged`: the device reports an underflow."""
         begin = time.monotonic_ns()
         if self._first:
             self._first = False
             self._ledger["realtime"] = raise_priority()
         out = self._usual if frames == self._frames else self._whole[:frames]
-        if len(out) < frames:  # no device asks for so much; were it so, too little would end it
+        if len(out) < frames:  # no device requests so many; fewer frames would end its stream
             self._ledger["guarded"] += 1
             return np.zeros((frames, self.channels), np.float32)
         flag = FLAG_UNDERFLOW if flagged else FLAG_NONE
@@ -137,8 +138,8 @@ class Callback:
         return wide
 
     def _hand_over(self, begin: int) -> bool:
-        # In place of this block as much is rendered as is to be played until the other stream is
-        # heard.
+        # Instead of this block, render all frames that are to be played until the other stream is
+        # audible.
         ahead = min(max(0, self._lease.ahead), len(self._whole))
         if ahead:
             self._render(self._whole[:ahead], ahead, begin, FLAG_NONE)
@@ -149,11 +150,11 @@ class Callback:
 
     @property
     def renders(self) -> bool:
-        """Whether it has the lease and has made its first block."""
+        """Whether it has the lease and has rendered its first block."""
         return self._renders
 
     def _turn_has_come(self, begin: int) -> bool:
-        # A stream with less latency would be heard before the other one has come to its end.
+        # A stream with a lower latency would become audible before the other one has ended.
         change, clock = self.change, self._clock
         if change is None:
             return True
@@ -163,7 +164,7 @@ class Callback:
         left = int((frames / rate + float(clock["latency"])) * 1e9)
         silence = heard - (change.cut_ns or int(clock["callback_ns"]) + left)
         if clock["callback_ns"] and silence * 2e-9 * rate < -change.frames:
-            return False  # the next block comes nearer to it
+            return False  # the next block will be closer to that time
         self._desk.lease["silence_ns"] = max(0, silence) if clock["callback_ns"] else 0
         self._desk.header["block_frames"] = change.frames
         clock["latency"] = change.latency
@@ -174,13 +175,13 @@ class Callback:
             self._kernels.begin_block(self._address, frames, begin, flag)
             self._kernels.render_at(self._address, self._out, frames)
             self._kernels.end_block(self._address, frames, time.monotonic_ns() - begin)
-        except Exception:  # whatever it is, the stream must go on
+        except Exception:  # whatever the error, the stream must continue
             out[:] = 0.0
             self._cue[:frames] = 0.0
             self._ledger["guarded"] += 1
 
     def warm_up(self) -> None:
-        """Run every kernel once, on a desk of its own, so that the first block is no slower."""
+        """Run every kernel once on a temporary desk, so that the first block is not slower."""
         spare = Desk.create(0)
         try:
             trial: Any = Callback(spare, 64)

@@ -1,4 +1,4 @@
-"""The built-in clock: asks for blocks in real time where there is no sound card."""
+"""The built-in clock: requests blocks in real time on a machine without a sound card."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import time
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.engine.drivers.callback import Callback
 
-# As a device with two periods: a block is wanted one period before it would be heard.
-RESTART_PERIODS = 8  # after so long a stall the clock begins anew instead of catching up
+# Like a device with two periods: a block is due one period before it would be audible.
+RESTART_PERIODS = 8  # after a stall of this length the clock restarts instead of catching up
 
 
 class InternalClockDriver:
-    """Renders a block each period and throws it away; counts deadlines as a device would.
+    """Renders a block each period and discards it; counts deadlines like a device.
 
-    `since`: the instant of `time.monotonic()` at which another clock stopped; what has passed
-    since then is made up for at once.
+    `since`: the `time.monotonic()` at which another clock stopped. The blocks since then are
+    rendered at once.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class InternalClockDriver:
         self._thread.join()
 
     def alive(self) -> bool:
-        """Whether the clock runs."""
+        """Whether the clock is running."""
         return self._thread.is_alive()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""A sound device through PyAudio's callback stream."""
+"""Output to a sound device through PyAudio's callback stream."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from crowdstream.engine.drivers.sample_format import (
 )
 
 UNDERFLOW = 0x4  # paOutputUnderflow
-# A device with more is a sound server's, which takes any number and mixes it down to what there
-# is: the cue bus would be heard in the room.
+# A device with more outputs belongs to a sound server, which accepts any number and mixes them
+# down: the cue bus would be audible in the room.
 MAX_OUTPUTS = 24
-MAX_CHANNELS = 64  # that are opened where a device takes all of its channels or none
+MAX_CHANNELS = 64  # most channels to open on a device that takes all of its channels or none
 COMMON_RATES = (48000.0, 44100.0, 96000.0)
-MAX_TRIES = 64  # where PortAudio does not say which part of a request it refuses
+MAX_TRIES = 64  # if PortAudio does not report which part of a request it rejects
 INVALID_CHANNELS, INVALID_RATE, INVALID_FORMAT = -9998, -9997, -9994
 
-# What PortAudio calls a refusal (in lower case), and what to do about it.
+# PortAudio's error texts (in lower case), and the remedy for each.
 _REASONS = {
     INVALID_CHANNELS: ("invalid number of channels", ""),
     INVALID_RATE: ("invalid sample rate", ""),
@@ -41,17 +41,17 @@ _REASONS = {
         "device unavailable",
         "another program holds it; close that, or choose another with --device",
     ),
-    -9996: ("invalid device", "it has gone; plug it in, or choose another with --device"),
+    -9996: ("invalid device", "it is gone; plug it in, or choose another with --device"),
     -9991: ("buffer too big", "choose a smaller --buffer-size"),
     -9990: ("buffer too small", "choose a larger --buffer-size"),
-    -9992: ("insufficient memory", "the machine has no memory left; close other programs"),
+    -9992: ("insufficient memory", "the machine is out of memory; close other programs"),
     -9987: ("wait timed out", "the sound server does not answer; restart it"),
 }
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the host libraries' own chatter about absent devices off the log."""
+    """Suppress messages of the host libraries about absent devices."""
     saved = os.dup(2)
     try:
         with open(os.devnull, "wb") as sink:
@@ -72,13 +72,13 @@ def _open_library() -> tuple[Any, Any]:
         try:
             return pyaudio, pyaudio.PyAudio()
         except OSError as error:
-            raise DeviceError(f"PortAudio does not start: {error}") from error
+            raise DeviceError(f"PortAudio failed to start: {error}") from error
 
 
 def list_devices() -> list[dict[str, Any]]:
-    """Output devices: number, name, host API, channels, default sample rate, low latency (s).
+    """Output devices: number, name, host API, channels, default sample rate (Hz), low latency (s).
 
-    Raises `DeviceError` when PyAudio or PortAudio is not to be had.
+    Raises `DeviceError` if PyAudio or PortAudio is not available.
     """
     _module, library = _open_library()
     try:
@@ -121,14 +121,14 @@ class Way:
 
 
 class Refusal(NamedTuple):
-    """Why a device did not open: PortAudio's code (0: unknown), and its text."""
+    """Reason why a device did not open: PortAudio's code (0: unknown) and text."""
 
     code: int
     text: str
 
     @classmethod
     def of(cls, error: Exception) -> Refusal:
-        """What an exception of PyAudio says, in whichever order it holds the two."""
+        """Extract code and text from a PyAudio exception, whose arguments come in either order."""
         codes = [one for one in error.args if isinstance(one, int) and one in _REASONS]
         texts = [one for one in error.args if isinstance(one, str)]
         text = texts[0] if texts else str(error)
@@ -139,10 +139,10 @@ class Refusal(NamedTuple):
 
 
 class PortAudioDriver:
-    """A callback stream of two channels, or four with the cue bus, or what the device takes.
+    """A callback stream of two channels, four with the cue bus, or as many as the device takes.
 
-    PortAudio calls back on a thread of its own; PyAudio takes the GIL for each call, so this
-    process does nothing else in Python while the stream runs.
+    PortAudio calls back on its own thread. PyAudio acquires the GIL for each call, so this process
+    runs no other Python code while the stream is running.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class PortAudioDriver:
         frames: int,
         cue: str = "auto",
     ) -> None:
-        """`cue`: "2" plays the cue bus on outputs 3 and 4, "0" does not, "auto" where it can."""
+        """`cue`: "2" plays the cue bus on outputs 3 and 4, "0" does not, "auto" if possible."""
         self._callback = callback
         self._wanted = device
         self._rate = self._opened_rate = sample_rate
@@ -166,10 +166,11 @@ class PortAudioDriver:
         self._converter: RateConverter | None = None
         self._flagged = False
         self.keep_rate = False
-        """Set it to give the device a converted mix where it has only another sample rate."""
+        """Set it to convert the mix for a device that supports only another sample rate."""
 
     def open(self) -> StreamInfo:
-        """Open the device without starting it: its rate may not be the one asked for."""
+        """Open the device without starting it. Its sample rate may differ from the requested
+        one."""
         module, self._library = _open_library()
         self._go_on = module.paContinue
         try:
@@ -191,15 +192,15 @@ class PortAudioDriver:
         return float(self._stream.get_output_latency()) + held_back
 
     def start(self) -> StreamInfo:
-        """Begin to play; `open` must have been called."""
+        """Start playback. `open` must have been called."""
         try:
             self._stream.start_stream()
         except OSError as error:
-            raise DeviceError(f"the device does not start: {error}") from error
+            raise DeviceError(f"the device failed to start: {error}") from error
         return StreamInfo("pyaudio", "", self._opened_rate, self._frames, self._latency())
 
     def stop(self) -> None:
-        """Stop and free the device."""
+        """Stop the stream and release the device."""
         if self._stream is not None:
             with contextlib.suppress(OSError):
                 self._stream.close()
@@ -209,16 +210,16 @@ class PortAudioDriver:
             self._library = None
 
     def alive(self) -> bool:
-        """Whether the stream is active; a device that vanished makes it inactive."""
+        """Whether the stream is active; a device that disappears makes it inactive."""
         try:
             return bool(self._stream.is_active())
         except OSError:
             return False
 
     def _open_somehow(self, module: Any, entry: dict[str, Any]) -> Way:
-        """Open the stream as near to what is asked for as the device takes it."""
+        """Open the stream with the supported parameters that are closest to the requested ones."""
         refusals: list[tuple[Way, Refusal]] = []
-        useless: set[object] = set()  # channels, formats and rates that it does not take at all
+        useless: set[object] = set()  # channels, formats and rates that the device rejects
         for way in self._ways(entry):
             if useless & {("channels", way.channels), ("form", way.form), ("rate", way.rate)}:
                 continue
@@ -253,7 +254,7 @@ class PortAudioDriver:
                     yield Way(count, form, rate)
 
     def _try(self, module: Any, entry: dict[str, Any], way: Way) -> Any:
-        # Four channels with the cue bus, and so where the device wants all that it has.
+        # Four channels with the cue bus, also on a device that requires all of its channels.
         wide = way.channels >= 4 and (
             self._cue == "2" or (self._cue == "auto" and way.channels <= MAX_OUTPUTS)
         )
@@ -264,7 +265,7 @@ class PortAudioDriver:
             self._converter = RateConverter(
                 self._rate, way.rate, self._callback.channels, MAX_FRAMES // 4
             )
-            frames = round(frames * way.rate / self._rate)  # as many seconds
+            frames = round(frames * way.rate / self._rate)  # the same duration
         constant = PORTAUDIO[way.form]
         return self._library.open(
             rate=int(way.rate),
@@ -278,7 +279,7 @@ class PortAudioDriver:
         )
 
     def _note(self, entry: dict[str, Any], way: Way) -> str:
-        # What is not as it was asked for.
+        # Deviations from the request.
         notes = []
         if way.channels == 1:
             notes.append("the device has one output, and plays (L+R)/2 on it")
@@ -289,7 +290,7 @@ class PortAudioDriver:
         if self._cue == "2" and self._callback.channels != 4:
             notes.append(
                 f"the device plays {way.channels} of its {entry['channels']} outputs: the "
-                "cue bus is not heard on it"
+                "cue bus is not audible on it"
             )
         if way.form != FLOAT32:
             notes.append(f"the device takes {TEXTS[way.form]} only: the mix is converted")
@@ -317,11 +318,11 @@ _REFUSED: dict[int, Callable[[Way], str]] = {
     INVALID_RATE: lambda way: f"{way.rate:g} Hz",
     INVALID_FORMAT: lambda way: TEXTS[way.form],
 }
-"""What of a way was refused, by PortAudio's code."""
+"""The rejected parameter as text, by PortAudio's code."""
 
 
 def _explained(entry: dict[str, Any], refusals: list[tuple[Way, Refusal]]) -> str:
-    """Why a device does not open, and what to do: one line."""
+    """Return a line that explains why a device does not open, and the remedy."""
     name = full_name(entry)
     refusal = refusals[-1][1]
     if is_jack_plugin(entry):
@@ -339,5 +340,5 @@ def _explained(entry: dict[str, Any], refusals: list[tuple[Way, Refusal]]) -> st
             "(--list-devices shows them)"
         )
     _, advice = _REASONS.get(refusal.code, ("", ""))
-    advice = advice or "see that it works with another program, or choose another with --device"
+    advice = advice or "check that it works with another program, or choose another with --device"
     return f"device {name!r} does not open ({refusal.text}): {advice}"

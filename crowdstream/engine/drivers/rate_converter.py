@@ -1,9 +1,9 @@
-"""From the desk's sample rate to that of a device which has only another one.
+"""Conversion from the desk's sample rate to that of a device that does not support it.
 
-The first engine sets the desk to the rate of its device, and files are converted to it. Where the
-music plays already and another device takes over, the desk's rate can't change any more: then the
-mix itself is converted, by a polyphase filter (a sinc cut by a Kaiser window), in numpy and in
-buffers that are allocated beforehand.
+The first engine sets the desk to the rate of its device, and files are converted to that rate. If
+another device takes over while music is playing, the desk's rate can no longer change. The mix
+itself is then converted by a polyphase filter (a sinc truncated by a Kaiser window), in numpy and
+in preallocated buffers.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Of a filter between rates of 44.1 and 48 kHz it leaves what lies below 20 kHz as it is, and 90 dB
-# below it what it would mirror there; measured in the tests.
+# Between 44.1 and 48 kHz, the filter preserves everything below 20 kHz and attenuates images and
+# aliases in that band by 90 dB; measured in the tests.
 TAPS = 64
 BETA = 9.0
-CHUNK = 512  # frames that are worked out at once: what is gathered for them fits the cache
+CHUNK = 512  # frames that are computed together: their gathered input fits the cache
 MAX_PHASES = 96_000  # rates without a common divisor: 25 MB of coefficients
 
 
 class RateConverter:
-    """Gives blocks at `device_rate` of a source at `rate`, for at most `most` frames of a block.
+    """Converts a source at `rate` into blocks at `device_rate` of at most `most` frames.
 
-    `delay`: seconds by which it holds the sound back.
+    Both rates are in Hz. `delay`: seconds by which it delays the sound.
     """
 
     def __init__(self, rate: float, device_rate: float, channels: int, most: int) -> None:
@@ -33,16 +33,16 @@ class RateConverter:
         self._up, self._down = device // divisor, source // divisor
         if self._up > MAX_PHASES:
             raise ValueError(f"{source} Hz can't be converted to {device} Hz")
-        stretch = max(1.0, source / device)  # a lower rate needs a lower and so a longer filter
+        stretch = max(1.0, source / device)  # a lower rate needs a lower cutoff and more taps
         self._taps = 2 * math.ceil(TAPS * stretch / 2)
         self._rows = _filter(self._up, self._taps, 1.0 / stretch)
         self._most = most
         self._channels = channels
         room = most * self._down // self._up + 2 * self._taps + 2
         self._history = np.zeros((room, channels), np.float32)
-        # The filter's middle lies on the first frame of the source.
+        # The middle of the filter starts on the first frame of the source.
         self._have = self._taps // 2 - 1
-        self._at = 0  # of the next frame past the history's first one, in parts of a frame
+        self._at = 0  # position of the next frame in the history, in units of 1 / _up frames
         self._out = np.zeros((most, channels), np.float32)
         self._steps = np.arange(CHUNK, dtype=np.int64) * self._down
         self._places = np.zeros(CHUNK, np.int64)
@@ -54,11 +54,11 @@ class RateConverter:
         self.delay = self._taps / 2 / rate
 
     def read(self, frames: int, fill: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The next block, float32 `(frames, channels)`, valid until the next call.
+        """Return the next block, float32 `(frames, channels)`, valid until the next call.
 
-        `fill(count)` gives the next frames of the source.
+        `fill(count)` returns the next `count` frames of the source.
         """
-        if frames > self._most:  # no device asks for so much; were it so, too little would end it
+        if frames > self._most:  # no device requests so many; fewer frames would end its stream
             return np.zeros((frames, self._channels), np.float32)
         last = (self._at + (frames - 1) * self._down) // self._up
         need = last + self._taps - self._have
@@ -86,7 +86,7 @@ class RateConverter:
 
 
 def _filter(phases: int, taps: int, cutoff: float) -> np.ndarray:
-    """Row p: taps for a place p / phases past tap `taps / 2 - 1`; each row has the sum 1."""
+    """Row p: taps for the position p / phases past tap `taps / 2 - 1`; each row sums to 1."""
     half = taps // 2
     time = np.arange(taps)[None, :] - (half - 1) - np.arange(phases)[:, None] / phases
     window = np.i0(BETA * np.sqrt(np.clip(1 - (time / half) ** 2, 0, None)))

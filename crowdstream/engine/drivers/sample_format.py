@@ -1,9 +1,9 @@
-"""What a device takes: float32, 32, 24 or 16 bits, and any number of channels.
+"""Output formats: float32, 32, 24 or 16 bits, and any number of channels.
 
-The engine renders two channels of float32, or four with the cue bus. `OutputFormat.pack` turns a
-block into the device's bytes, in buffers that are allocated beforehand. 16 bits get triangular
-dither (TPDF, one step to either side) where a sample lies between two steps: rounded alone, the
-end of a fade would be distorted. Samples that lie on a step stay as they are: silence is silence.
+The engine renders two channels of float32, or four with the cue bus. `OutputFormat.pack` converts a
+block to the device's bytes in preallocated buffers. In 16 bits, samples between two steps get
+triangular dither (TPDF, one step to either side); with rounding alone, the end of a fade would be
+distorted. Samples exactly on a step are unchanged, so silence remains digital silence.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ PORTAUDIO = {FLOAT32: "paFloat32", INT32: "paInt32", INT24: "paInt24", INT16: "p
 CODES = {"paFloat32": 1, "paInt32": 2, "paInt24": 4, "paInt16": 8}
 BYTES = {FLOAT32: 4, INT32: 4, INT24: 3, INT16: 2}
 TEXTS = {FLOAT32: "32-bit float", INT32: "32 bits", INT24: "24 bits", INT16: "16 bits"}
-# Full scale. The engine's samples have 24 significant bits: as 32 they are shifted.
+# Full scale. The engine's samples have 24 significant bits; for 32 bits they are shifted.
 _SCALES = {INT32: 2.0**23, INT24: 2.0**23, INT16: 2.0**15}
-DITHER_FRAMES = 1 << 15  # 0.7 s: at its level nobody hears that it begins anew
+DITHER_FRAMES = 1 << 15  # 0.7 s: at its level the repetition is inaudible
 
 
 class OutputFormat:
     """One format and number of channels, for blocks of at most `most` frames.
 
-    Channels: 1 plays (L+R)/2; 2 left and right; with more, the cue bus (of a block of four) follows
-    in 3 and 4, and the rest is silent.
+    One channel plays (L+R)/2. Two channels are left and right. With more, the cue bus (from a block
+    of four channels) follows on 3 and 4, and the rest is silent.
     """
 
     def __init__(self, form: str, channels: int, most: int) -> None:
@@ -47,9 +47,9 @@ class OutputFormat:
         self._at = 0
 
     def pack(self, block: np.ndarray) -> Any:
-        """A float32 block `(frames, 2 or 4)` as the device takes it; valid until the next call."""
+        """Convert a float32 block `(frames, 2 or 4)` for the device; valid until the next call."""
         frames, given = block.shape
-        if frames > self._most:  # no device asks for so much; were it so, too little would end it
+        if frames > self._most:  # no device requests so many; fewer frames would end its stream
             return bytes(frames * self.channels * BYTES[self.form])
         mixed = self._map(block, frames, given)
         return mixed if self.form == FLOAT32 else self._integers(mixed, frames)

@@ -1,1 +1,1 @@
-"""Compilation of the kernels, and the cache of compiled code."""
+"""Compilation of the kernels, and the cache of their machine code."""

@@ -1,4 +1,4 @@
-"""What a kernel needs below numpy: ordered loads and stores, denormals."""
+"""Kernel operations that numpy does not offer: ordered loads and stores, denormal handling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INT64 = ir.IntType(64)
 
 @intrinsic
 def load_acquire(typingctx: Any, address: Any) -> Any:
-    """The int64 at `address`. What was written before it was released is visible after."""
+    """Read the int64 at `address`. Everything written before its release is visible afterwards."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = builder.inttoptr(args[0], _INT64.as_pointer())
@@ -30,7 +30,7 @@ def load_acquire(typingctx: Any, address: Any) -> Any:
 
 @intrinsic
 def store_release(typingctx: Any, address: Any, value: Any) -> Any:
-    """Write int64 `value` to `address`, after all that was written before."""
+    """Write the int64 `value` to `address`, after all preceding writes."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = builder.inttoptr(args[0], _INT64.as_pointer())
@@ -42,7 +42,7 @@ def store_release(typingctx: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def fence(typingctx: Any) -> Any:
-    """No load or store moves across this, on any core."""
+    """A full barrier: no load or store is reordered across it, on any core."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.fence("seq_cst")
@@ -56,7 +56,7 @@ _INT32 = ir.IntType(32)
 
 @intrinsic
 def load_acquire32(typingctx: Any, address: Any) -> Any:
-    """The int32 at `address`, ordered as `load_acquire`."""
+    """Read the int32 at `address`, ordered like `load_acquire`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = builder.inttoptr(args[0], _INT32.as_pointer())
@@ -65,14 +65,14 @@ def load_acquire32(typingctx: Any, address: Any) -> Any:
     return types.int32(types.int64), codegen
 
 
-# Flush-to-zero, and on x86 denormals-are-zero: bits of the floating-point control register.
+# Bits of the floating-point control register: flush-to-zero, and on x86 also denormals-are-zero.
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _FLUSH = 0x8040 if _X86 else 1 << 24
 
 
 @intrinsic
 def flush_denormals(typingctx: Any) -> Any:
-    """Have this thread's arithmetic treat denormals as zero; the register as it was before."""
+    """Treat denormals as zero in this thread; return the previous control register."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         before = _read_control(builder)
@@ -84,7 +84,8 @@ def flush_denormals(typingctx: Any) -> Any:
 
 @intrinsic
 def restore_control(typingctx: Any, register: Any) -> Any:
-    """Put the floating-point control register back to what `flush_denormals` returned."""
+    """Restore the floating-point control register from the value that `flush_denormals`
+    returned."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _write_control(builder, builder.trunc(args[0], _INT32) if _X86 else args[0])
@@ -94,7 +95,7 @@ def restore_control(typingctx: Any, register: Any) -> Any:
 
 
 def _control_call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    # LLVM's own names for the register: numba cannot assemble inline code on every machine.
+    # LLVM intrinsics access the register: numba cannot assemble inline code on every machine.
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     function = cgutils.get_or_insert_function(builder.module, kind, name)
     return builder.call(function, arguments)

@@ -1,10 +1,10 @@
-"""How kernels are compiled: ahead of use, with a cache that knows all their sources.
+"""Compilation of kernels: ahead of use, with a cache that depends on all their sources.
 
-numba reads its cache folder from the environment when it is imported, which may have
-happened already; so it is also set directly. In numba's default folder a kernel would stay as it
-was when only a kernel that it calls has changed.
+numba reads its cache folder from the environment when it is imported. It may have been imported
+already, so the folder is also set directly. In numba's default folder, a kernel would not be
+recompiled if only a kernel that it calls had changed.
 
-numba saves the machine code of each kernel that Python calls. In addition each part is saved as
+numba saves the machine code of each kernel that Python calls. In addition, each part is saved as
 soon as it is compiled, and each kernel as soon as it is optimised, so an interrupted compilation
 loses only the step in progress (`kept_parts.py`).
 """
@@ -28,10 +28,11 @@ from crowdstream.engine.jit.libraries import Part, Whole  # noqa: E402
 numba.core.config.CACHE_DIR = _FOLDER
 kept = kept_parts()
 
-# error_model numpy: a division by zero gives an infinity, not a Python exception.
-# No kernel releases the GIL: called from a Python callback it would have to win it back.
-# Without numba's own runtime there is no reference counting, and a kernel that would allocate
-# does not compile.
+# error_model numpy: a division by zero returns infinity instead of raising a Python exception.
+# Kernels do not release the GIL: a kernel called from a Python callback would have to acquire it
+# again.
+# Without numba's runtime there is no reference counting, and a kernel that allocates memory does
+# not compile.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "boundscheck": False, "_nrt": False}
 
 
@@ -70,25 +71,26 @@ class _WholeCompiler(_Compiler):
         try:
             return super().compile_extra(func)
         except Exception:
-            kept.distrust(self._key)
+            kept.invalidate(self._key)
             raise
 
 
 _PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _PartCompiler}
 
-# fastmath=False is explicit because numba's default is that of the first caller to be compiled: the
-# code of a part must not depend on the order.
+# fastmath=False is explicit because numba otherwise uses the setting of whichever caller is
+# compiled first: the code of a part must not depend on the order of compilation.
 kernel: Callable[..., Any] = numba.njit(**_OPTIONS, **_PART, fastmath=False)
-"""A part of a kernel: compiled into its callers."""
+"""Decorator for a part of a kernel: it is compiled into its callers."""
 
 fast_kernel: Callable[..., Any] = numba.njit(
     **_OPTIONS, **_PART, fastmath={"reassoc", "nsz", "contract"}
 )
-"""A part whose sums may be reordered for speed. Its input must be finite."""
+"""Decorator for a part whose sums may be reordered for speed. Its input must be finite."""
 
 
 def entry(signature: Any) -> Callable[..., Any]:
-    """A kernel that Python calls: compiled for `signature` when its module is imported."""
+    """Decorate a kernel that Python calls: compile it for `signature` when its module is
+    imported."""
 
 
     def decorate(function: Any) -> Any:
@@ -96,7 +98,7 @@ def entry(signature: Any) -> Callable[..., Any]:
         try:
             made.compile(signature)
         except OSError:
-            # numba saves after compiling. On a full disk the kernel works, but is not saved.
+            # numba saves after compiling. With a full disk the kernel works but is not saved.
             if not made.overloads:
                 raise
         made.disable_compile()

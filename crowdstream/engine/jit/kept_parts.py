@@ -1,15 +1,15 @@
-"""Saves compiled parts and optimised kernels, and restores them in a later process.
+"""Saving of compiled parts and optimised kernels, and restoring them in a later process.
 
-The entry of a part holds its own LLVM code, the type that it returns, and the keys of the parts
-that it calls. A part is restored only together with everything that it calls. Functions of numba's
-own that a part calls have entries too, under a hash of their code.
+The entry of a part contains its own LLVM code, its return type, and the keys of the parts that it
+calls. A part is restored only together with everything that it calls. Functions of numba itself
+that a part calls have entries too, under a hash of their code.
 
-Symbols must match between processes. The symbol of a part contains a number made from its key, so a
-restored caller finds its parts. numba numbers all other functions from 1 in each process, so two
-different functions could have the same symbol: here the numbers start at a random one.
+Symbols must match between processes. The symbol of a part contains a number derived from its key,
+so a restored caller finds its parts. numba numbers all other functions from 1 in each process, so
+two different functions could have the same symbol; here the numbers start at a random one.
 
-numba has no interface for this, so private names of numba are used: only here, in `compile.py` and
-in `libraries.py`. If they are missing or something fails, the part is compiled.
+numba has no interface for this, so private names of numba are used, but only here, in `compile.py`
+and in `libraries.py`. If they are missing or anything fails, the part is compiled.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _SIMPLE = {
     str(kind): kind
     for kind in (types.none, types.void, types.boolean, *types.integer_domain, *types.real_domain)
 }
-# Sources that any part may depend on without naming them: compiler options, the code that saves
-# and restores, and the operators of lanes, which numba finds by type.
+# Sources that any part may depend on without referring to them: compiler options, the code that
+# saves and restores, and the operators of lanes, which numba finds by type.
 _SOURCES = (
     "compile.py",
     "kept_parts.py",
@@ -51,7 +51,7 @@ _SOURCES = (
 
 
 AVAILABLE = False
-"""Whether this version of numba is known to allow its results to be kept."""
+"""Whether this version of numba has the internals that saving and restoring require."""
 
 with contextlib.suppress(ImportError):
     from numba.core.bytecode import FunctionIdentity
@@ -89,7 +89,7 @@ def _salt() -> str:
 
 
 def named_type(kind: Any) -> Any:
-    """Have a type kept by its name; returns it."""
+    """Register a type so that it is saved by its name, and return it."""
     _SIMPLE[str(kind)] = kind
     return kind
 
@@ -136,7 +136,7 @@ def _decoded(value: Any) -> Any:
 
 
 def type_as_json(kind: Any) -> str:
-    """A type as text that `type_of_json` makes the same type of. Raises `NoKey`."""
+    """Encode a type as text that `type_of_json` decodes. Raises `NoKey` if that is impossible."""
     try:
         text = json.dumps(_encoded(kind))
         if type_of_json(text) == kind:
@@ -147,7 +147,7 @@ def type_as_json(kind: Any) -> str:
 
 
 def type_of_json(text: str) -> Any:
-    """The type that `type_as_json` was given."""
+    """Decode a type from the text that `type_as_json` returned."""
     return _decoded(json.loads(text))
 
 
@@ -155,7 +155,7 @@ def type_of_json(text: str) -> Any:
 
 
 class KeptParts:
-    """Compiled parts in a store, as numba's compiler makes them."""
+    """Compiled parts in a store, in the form that numba's compiler produces."""
 
     def __init__(self, store: PartStore) -> None:
         self.store = store
@@ -166,7 +166,8 @@ class KeptParts:
         self._foreign: dict[Any, str] = {}
 
     def key(self, function: Any, state: Any, kind: str = "part") -> str:
-        """The key of a function with the compiler's arguments and options; empty without one."""
+        """Return the key of a function with the compiler's arguments and options, or an empty
+        string."""
         if not AVAILABLE:
             return ""
         try:
@@ -180,23 +181,23 @@ class KeptParts:
                 [type_as_json(one) for one in state.args],
                 state.targetctx.codegen().magic_tuple(),
             )  # fmt: skip
-        except Exception:  # NoKey, or a numba that is different inside
+        except Exception:  # NoKey, or a numba with other internals
             return ""
         return hashlib.sha256(repr(made).encode()).hexdigest()
 
     def load(self, key: str, function: Any, state: Any) -> Any:
-        """The result of compiling a function, from the store; None if it is not there."""
+        """Return the stored result of compiling a function, or None if there is none."""
         if not key:
             return None
         try:
             library, head = self._load(key, state.targetctx.codegen())
             return _compiled(library, head, function, state)
-        except Exception:  # missing, damaged or not as expected: compile it
+        except Exception:  # missing, damaged or unexpected: compile it
             return None
 
     def _load(self, key: str, codegen: Any) -> tuple[Part, dict[str, Any]]:
-        # Raises any exception if the part, or one that it calls, can't be restored.
-        if key in self._saved:  # an equal function of this process
+        # Raises some exception if the part, or one that it calls, cannot be restored.
+        if key in self._saved:  # an identical function of this process
             return self._saved[key]
         if key not in self._loaded:
             content = self.store.load(key)
@@ -210,15 +211,15 @@ class KeptParts:
                 kernel_cache.part_done()
         return self._loaded[key]
 
-    def distrust(self, kernel: str) -> None:
+    def invalidate(self, kernel: str) -> None:
         """Delete the entries of a kernel that failed to compile, and of all restored parts."""
         for key in (kernel, *self._loaded):
             self.store.discard(key)
 
     def save(self, key: str, compiled: Any) -> None:
-        """Save a part that was compiled, if it can be restored without this process."""
+        """Save a compiled part, if it can be restored without this process."""
         if key:
-            with contextlib.suppress(NoKey, AttributeError):  # then it is compiled each time
+            with contextlib.suppress(NoKey, AttributeError):  # it will be compiled each time
                 self._save(key, compiled)
 
     def _save(self, key: str, compiled: Any) -> None:
@@ -260,12 +261,12 @@ class KeptParts:
 
 
 def number_of(key: str) -> int:
-    """The number for the symbols of a part: larger than any that numba assigns."""
+    """The number in the symbols of a part: larger than any number that numba assigns."""
     return int(key[:16], 16) | 1 << 64
 
 
 def _compiled(library: Part, head: dict[str, Any], function: Any, state: Any) -> Any:
-    # What numba's last two passes do, for code that exists already.
+    # The equivalent of numba's last two passes, for code that already exists.
     returns = type_of_json(head["returns"])
     number = number_of(library.key)
     fndesc = PythonFunctionDescriptor(
@@ -288,7 +289,7 @@ def _compiled(library: Part, head: dict[str, Any], function: Any, state: Any) ->
 
 
 def kept_parts() -> KeptParts:
-    """The store of this user; one that keeps nothing where there is no folder for it."""
+    """Return this user's store, or a store that saves nothing if there is no folder for it."""
     folder = None
     with contextlib.suppress(OSError):
         folder = kernel_cache.parts_folder()

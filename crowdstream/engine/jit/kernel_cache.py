@@ -1,12 +1,12 @@
-"""Where compiled kernels are kept, what they are compiled from, and how far a compilation is.
+"""The cache folder of the compiled kernels, its key, and the progress of a compilation.
 
-Every process of a server, and every test and its children, uses one folder: `NUMBA_CACHE_DIR` where
-it is set, else `folder()`. It contains numba's own files and the machine code of `precompiled.py`
-side by side.
+Every process of a server, and every test and its children, uses one folder: `NUMBA_CACHE_DIR` if it
+is set, otherwise `folder()`. The folder contains numba's own files and the machine code of
+`precompiled.py`.
 
-One process compiles at a time, and the others wait for what it makes. It keeps a file in the folder
-locked and counts there what is done, so that a wait is given up only when nothing moves any more: a
-small machine with other work may take many minutes.
+One process compiles at a time while the others wait for its result. It holds a lock on a file in
+the folder and counts its completed parts in that file. A waiting process gives up only when nothing
+advances any more: a small machine with other work may need many minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import NamedTuple
 from crowdstream.engine.jit.stale_caches import is_ours
 from crowdstream.system.private_dirs import check_private, make_private
 
-# Files that no kernel has anything from: a change in them leaves the machine code good.
+# Files that do not affect any kernel: changing them leaves the machine code valid.
 WITHOUT_KERNELS = frozenset(
     {
         "desk/lease.py", "desk/snapshot.py", "desk/atomics.py", "desk/atomics_llvm.py",
@@ -40,7 +40,7 @@ WITHOUT_KERNELS = frozenset(
 
 
 def digest() -> str:
-    """A hash of all sources that kernels are compiled from, as 64 hexadecimal digits."""
+    """Return a hash of all sources that kernels are compiled from, as 64 hexadecimal digits."""
     package = Path(__file__).resolve().parents[2]
     made = hashlib.sha256()
     for part in ("desk", "effects", "engine"):
@@ -54,13 +54,13 @@ def digest() -> str:
 
 
 def folder() -> Path:
-    """The folder for kernels of the present sources, created when it is missing.
+    """Return the cache folder for kernels of the current sources, and create it if necessary.
 
-    numba looks only at the file a kernel stands in, not at the kernels it calls, so the
-    folder's name carries a hash of all of them. It and its parents belong to this user alone: the
-    second choice lies where anybody could have made a folder of that name. The choice is kept in
-    `NUMBA_CACHE_DIR`, so child processes share it. Raises `OSError` when that variable names a
-    folder that others can write to.
+    numba checks only the file that contains a kernel, not the kernels that it calls, so the
+    folder's name contains a hash of all sources. The folder and its parents must belong to this
+    user alone, because the fallback is in a place where any user could have created a folder of
+    that name. The choice is stored in `NUMBA_CACHE_DIR`, so that child processes share it. Raises
+    `OSError` if that variable names a folder that others can write to.
     """
     given = os.environ.get("NUMBA_CACHE_DIR")
     if not given:
@@ -74,10 +74,10 @@ def folder() -> Path:
 
 
 def parts_folder() -> Path:
-    """The folder for compiled parts of kernels of all versions, created when it is missing.
+    """Return the folder for compiled parts of kernels of all versions, and create it if necessary.
 
-    It lies beside the folders for the kernels of one version each, so that an update compiles only
-    the parts that it changes. Raises `OSError` when it can't be had.
+    It lies beside the folders of the individual versions, so that an update compiles only the parts
+    that have changed. Raises `OSError` if it cannot be created.
     """
     present = folder()
     return make_private(present.parent if is_ours(present.parent) else present, "parts")
@@ -94,17 +94,17 @@ def _choose() -> Path:
     return Path(tempfile.mkdtemp(prefix="crowdstream-kernels-"))
 
 
-# How far a compilation is --------------------------------------------------------------------
+# Progress of a compilation ---------------------------------------------------------------------
 
-PARTS = 450  # functions and their variants that all kernels are made of, about
-TOLD_SECONDS = 10.0  # from one line about a compilation to the next
+PARTS = 450  # approximate number of functions and their variants in all kernels
+TOLD_SECONDS = 10.0  # between two progress lines
 _FILE = "compiling"
-_counter: int | None = None  # the descriptor of that file, in the process that compiles
+_counter: int | None = None  # descriptor of that file, in the process that compiles
 _done = 0
 
 
 class Compilation(NamedTuple):
-    """A compilation that is under way: by which process, and how much it has done."""
+    """Progress of a running compilation: its process, compiled parts, and CPU time in seconds."""
 
     pid: int
     parts: int
@@ -119,11 +119,11 @@ class Compilation(NamedTuple):
 
 @contextlib.contextmanager
 def compiling() -> Iterator[None]:
-    """Compile in here. While another process does so, this one waits."""
+    """Context for compiling. It waits while another process compiles."""
     global _counter, _done
     try:
         held = os.open(folder() / _FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:  # nothing can be kept there, so there is nothing to wait for
+    except OSError:  # nothing can be saved there, so there is nothing to wait for
         yield
         return
     try:
@@ -137,7 +137,7 @@ def compiling() -> Iterator[None]:
 
 
 def part_done() -> None:
-    """One more part is compiled."""
+    """Count one more compiled part."""
     global _done
     _done += 1
     if _counter is not None:
@@ -145,8 +145,8 @@ def part_done() -> None:
 
 
 def under_way(where: Path | None = None) -> Compilation | None:
-    """The compilation that goes on in a folder, by default the one of the present sources."""
-    import psutil  # not for the engine, which never asks
+    """Return the compilation that is running in a folder, by default for the current sources."""
+    import psutil  # imported late, because the engine never calls this function
 
     try:
         with open((where or folder()) / _FILE, "rb") as file:
@@ -168,7 +168,7 @@ def _free(fd: int) -> bool:
 
 
 class Patience:
-    """Waits that end `seconds` after the last sign of life: a part compiled, a second of CPU."""
+    """A timeout of `seconds` since the last progress: a compiled part or a second of CPU time."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class Patience:
         self._told_at = self._moved + min(TOLD_SECONDS, seconds) / 3
 
     def over(self) -> bool:
-        """Whether nothing has moved for too long."""
+        """Whether the timeout has expired without any progress."""
         now = self._monotonic()
         if now < self._moved + 1.0:
             return False
@@ -193,7 +193,7 @@ class Patience:
         return now > self._moved + self._seconds
 
     def news(self) -> str:
-        """A line about a compilation, when it is time for one; else empty."""
+        """Return a progress line if one is due, otherwise an empty string."""
         now = self._monotonic()
         if self._latest is None or now < self._told_at:
             return ""
@@ -203,7 +203,7 @@ class Patience:
 
 @contextlib.contextmanager
 def told(say: Callable[[str], object]) -> Iterator[None]:
-    """Say now and then how far a compilation is that goes on in here or is waited for."""
+    """Report the progress of a compilation in this context, running here or waited for."""
     end = threading.Event()
 
     def watch() -> None:

@@ -1,8 +1,8 @@
-"""LLVM code as numba's compiler holds it: of a part, and of a kernel with all its parts.
+"""LLVM code as numba's compiler holds it: that of a part, and of a kernel with all its parts.
 
-numba makes machine code of each function that it compiles, and optimises it together with all
-that it calls. Of kernels only the few that Python calls need that: they link the code of all
-their parts and optimise it, once. A part holds its own code alone.
+numba generates machine code for each function that it compiles, and optimises it together with
+everything that it calls. Only the few kernels that Python calls need that: they link the code of
+all their parts and optimise it once. A part holds only its own code.
 """
 
 from __future__ import annotations
@@ -14,40 +14,41 @@ from typing import Any
 import llvmlite.binding as llvm
 from numba.core.codegen import JITCodeLibrary
 
-# What stands in for a part that Python calls all the same: an exception, whatever its name. It has
-# to be a C function: one of Python's own can't hand an exception on to its caller.
+# Stand-in for the machine code of a part if Python calls it anyway: it raises an exception,
+# whatever its name. It must be a C function, because a Python function cannot propagate an
+# exception to its caller here.
 _ALONE = ctypes.cast(ctypes.pythonapi.PyErr_NoMemory, ctypes.c_void_p).value or 0
 
 
 class _NoEngine:
-    # What holds the machine code, where there is none.
+    # Replacement for the owner of machine code, for a library without any.
     def set_env(self, _name: str, _environment: Any) -> None:
         return
 
 
 class Part(JITCodeLibrary):  # type: ignore[misc]
-    """The code of a part, as it is until a kernel takes it in: without that of its own parts."""
+    """The code of a part before a kernel links it: without the code of the parts that it calls."""
 
     codegen = _NoEngine()
     key = ""
     """The key under which the code is saved; empty if it is not (see `kept_parts.py`)."""
 
     def finalize(self) -> None:
-        """Nothing is added any more. Optimisation is left to the kernels that link this."""
+        """Mark the library as complete. The kernels that link it do the optimisation."""
         self._finalize_dynamic_globals()
         self._finalized = True
 
     def own_code(self) -> Any:
-        """A module that may be linked into several others."""
+        """Return a module that may be linked into several others."""
         return super()._get_module_for_linking()
 
     @property
     def needs(self) -> list[Any]:
-        """The libraries of the functions that this one calls."""
+        """The libraries of the functions that this function calls."""
         return list(self._linking_libraries)
 
     def _get_module_for_linking(self) -> Any:
-        # For a function that is no kernel.
+        # For a calling function that is not a kernel.
         module = self.own_code().clone()
         _take_in(module, self._linking_libraries)
         return module
@@ -57,7 +58,7 @@ class Part(JITCodeLibrary):  # type: ignore[misc]
 
 
 class KeptPart(Part):
-    """Restored code of a part, or of a function of numba's own that parts call."""
+    """Restored code of a part, or of a numba function that parts call."""
 
     def __init__(self, codegen: Any, key: str, bitcode: bytes, needs: Sequence[Any]) -> None:
         super().__init__(codegen, key)
@@ -68,15 +69,15 @@ class KeptPart(Part):
         self._finalized = True
 
     def own_code(self) -> Any:
-        """A module that may be linked into several others."""
+        """Return a module that may be linked into several others."""
         if self._parsed is None:
             self._parsed = llvm.parse_bitcode(self._bitcode)
         return self._parsed
 
 
 def _take_in(module: Any, libraries: Sequence[Any]) -> None:
-    # Link libraries and all that they need into a module. Each comes before those that it calls:
-    # LLVM takes in only what is called by then.
+    # Link libraries and everything that they need into a module. Each must precede those that it
+    # calls: LLVM links only functions that are already called.
     needed: dict[Any, None] = {}
 
     def need(libraries: Sequence[Any]) -> None:
@@ -93,7 +94,7 @@ def _take_in(module: Any, libraries: Sequence[Any]) -> None:
 
 
 class Whole(JITCodeLibrary):  # type: ignore[misc]
-    """The code of a kernel, with that of all its parts."""
+    """The code of a kernel including all its parts."""
 
     load: Callable[[], bytes | None] = staticmethod(lambda: None)
     """Returns the optimised code, if it was saved."""
@@ -101,7 +102,7 @@ class Whole(JITCodeLibrary):  # type: ignore[misc]
     """Saves the optimised code."""
 
     def finalize(self) -> None:
-        """Take in the parts, and make machine code of the whole."""
+        """Link the parts and generate machine code for the whole kernel."""
         if (module := self._kept()) is not None:
             self._final_module = module
             self._finalize_final_module()
@@ -111,7 +112,7 @@ class Whole(JITCodeLibrary):  # type: ignore[misc]
         super().finalize()
 
     def _kept(self) -> Any:
-        # The saved code, if it defines every function that was compiled just now.
+        # The saved code, if it defines every function that has just been compiled.
         if (bitcode := self.load()) is None:
             return None
         module = llvm.parse_bitcode(bitcode)
@@ -126,7 +127,7 @@ class Whole(JITCodeLibrary):  # type: ignore[misc]
             self.save(self._final_module.as_bitcode())
 
     def _verify_declare_only_symbols(self) -> None:
-        # A call to what was not taken in would be one to address 0.
+        # A call to a function that was not linked would jump to address 0.
         for function in self._final_module.functions:
             if function.is_declaration and function.name.startswith("_ZN"):
                 raise AssertionError(f"{function.name} is not linked")

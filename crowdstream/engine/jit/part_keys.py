@@ -1,10 +1,10 @@
-"""Hashes of everything that the code of a part is made from.
+"""Hashes of everything that the code of a part is generated from.
 
-A part is made from its function's bytecode and from the values that it uses: numbers, arrays, other
-parts, intrinsics. The values themselves are hashed instead of their source files, so a change
-recompiles only the parts that depend on it. Of a module, every attribute counts whose name occurs
-in the function. A function that uses a value of an unknown kind has no hash: it is compiled each
-time.
+A part is generated from its function's bytecode and from the values that it uses: numbers, arrays,
+other parts, intrinsics. The values themselves are hashed instead of their source files, so a change
+recompiles only the parts that depend on it. For a module, every attribute counts whose name occurs
+in the function. A function that uses a value of an unsupported type has no hash and is compiled
+each time.
 
 The caller adds the versions of the compiler and of numpy to the hash.
 """
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 _PLAIN = (type(None), type(Ellipsis), bool, int, float, complex, str, bytes)
-# Packages whose versions are part of each key, so the names of their functions are sufficient.
+# Packages whose versions are part of each key, so the names of their functions suffice.
 _VERSIONED = ("builtins", "llvmlite", "math", "numba", "numpy", "operator", "typing")
 
 
 class NoKey(Exception):
-    """A function uses a value of a kind that can't be hashed."""
+    """A function uses a value of a type that cannot be hashed."""
 
 
 def _is_versioned(value: Any) -> bool:
@@ -42,13 +42,13 @@ def _codes(code: types.CodeType) -> list[types.CodeType]:
 
 
 class PartKeys:
-    """Hashes of functions, each computed once."""
+    """Hashes of functions, each computed only once."""
 
     def __init__(self) -> None:
         self._digests: dict[types.FunctionType, str | NoKey] = {}
 
     def digest(self, function: types.FunctionType) -> str:
-        """A hash of everything that a function is made from. Raises `NoKey`."""
+        """Return a hash of everything that a function is generated from. Raises `NoKey`."""
         if function in self._digests:
             known = self._digests[function]
             if isinstance(known, NoKey):
@@ -69,23 +69,23 @@ class PartKeys:
             step.argval for code in codes for step in dis.get_instructions(code)
             if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
         }  # fmt: skip
-        look = _Look(self, {name for code in codes for name in code.co_names})
+        describer = _ValueDescriber(self, {name for code in codes for name in code.co_names})
         try:
             cells = [cell.cell_contents for cell in function.__closure__ or ()]
-        except ValueError as error:  # an empty one
+        except ValueError as error:  # an empty cell
             raise NoKey(str(error)) from error
         return (
             _name(function),
-            look.code(function.__code__),
-            look.describe(function.__defaults__),
-            look.describe(function.__kwdefaults__),
-            [look.describe(cell) for cell in cells],
-            look.named(used, function.__globals__),
+            describer.code(function.__code__),
+            describer.describe(function.__defaults__),
+            describer.describe(function.__kwdefaults__),
+            [describer.describe(cell) for cell in cells],
+            describer.named(used, function.__globals__),
         )
 
 
-class _Look:
-    """Describes the values that one function uses, as texts and tuples of them."""
+class _ValueDescriber:
+    """Describes the values that one function uses, as strings and tuples of strings."""
 
     def __init__(self, keys: PartKeys, names: set[str]) -> None:
         self._keys = keys
@@ -160,7 +160,7 @@ class _Look:
         return None
 
     def _of_numba(self, value: Any) -> object:
-        # numba's types and functions, llvmlite's types, and classes derived from these.
+        # Types and functions of numba, types of llvmlite, and classes derived from these.
         modules = [base.__module__ for base in type(value).mro()]
         if not any(name.startswith(("numba.", "llvmlite.")) for name in modules):
             return None

@@ -1,9 +1,10 @@
-"""Files for compiled parts of kernels, so that an interrupted compilation can be resumed.
+"""Files with compiled parts of kernels, so that an interrupted compilation can be resumed.
 
-One file per part. Its name is a hash of everything that the code is made from (`part_keys.py`), and
-it starts with a digest of its content. It is written under a temporary name and then renamed. A
-truncated or modified file is deleted, and its part is compiled again. There is no fsync: a power
-failure loses the parts of the last seconds, and one fsync per part would take longer on an SD card.
+There is one file per part. Its name is a hash of everything that the code is generated from
+(`part_keys.py`), and it starts with a digest of its content. It is written under a temporary name
+and then renamed. A truncated or modified file is deleted, and its part is compiled again. There is
+no fsync: a power failure loses the parts of the last seconds, whereas one fsync per part would take
+longer on an SD card.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from crowdstream.engine.jit.stale_caches import UNUSED_SECONDS
 from crowdstream.system.private_dirs import check_private
 
 MAX_STORE_BYTES = 64_000_000
-"""All parts of one version take 4 MB."""
+"""Limit of the store. All parts of one version take 4 MB."""
 MAX_UNFINISHED_SECONDS = 3600.0
-"""Age at which a temporary file is deleted: its process was killed while writing it."""
+"""Age at which a temporary file is deleted, because the writing process was killed."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _NAME = re.compile(r"[0-9a-f]{64}(\.\d+-\d+)?")
 
 
 class PartStore:
-    """Bytes under keys of 64 hexadecimal digits. No method raises `OSError`."""
+    """Byte strings under keys of 64 hexadecimal digits. No method raises `OSError`."""
 
     def __init__(self, folder: Path | None, max_bytes: int = MAX_STORE_BYTES) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._bytes: int | None = None  # in the folder, once something was written
+        self._bytes: int | None = None  # size of the folder, known after the first write
         self._numbers = itertools.count()
 
     def load(self, key: str) -> bytes | None:
-        """The content saved under a key; None if there is none or it is damaged."""
+        """Return the content saved under a key; None if there is none or it is damaged."""
         if self._folder is None:
             return None
         path = self._folder / key
@@ -54,7 +55,7 @@ class PartStore:
         return content
 
     def save(self, key: str, content: bytes) -> bool:
-        """Save content under a key; returns whether that succeeded."""
+        """Save content under a key. Returns whether that succeeded."""
         if self._folder is None:
             return False
         data = hashlib.sha256(key.encode() + content).digest() + content
@@ -82,10 +83,10 @@ class PartStore:
                 (self._folder / key).unlink()
 
     def prune(self) -> int:
-        """Delete entries that were not used for a month, and the oldest ones above the limit.
+        """Delete entries that have been unused for a month, and the oldest ones above the limit.
 
-        Above the limit, entries are deleted until three quarters of it are left. Returns the bytes
-        that remain.
+        Above the limit, entries are deleted until three quarters of the limit remain. Returns the
+        remaining bytes.
         """
         if self._folder is None:
             return 0

@@ -1,4 +1,4 @@
-"""Compiled kernels that nothing uses any more."""
+"""Compiled kernels that are no longer used."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 UNUSED_SECONDS = 30 * 86400.0
-"""Kernels of other sources are kept so long: somebody may go back to an older version."""
+"""Retention of kernels of other versions, for a user who goes back to an older version."""
 
-# Named by a hash of their sources: a folder of numba's, or one file of machine code.
+# Named by a hash of the sources: a folder of numba's files, or one file of machine code.
 _OURS = re.compile(r"[0-9a-f]{16}(\.code)?")
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether `folder` is one that this program keeps compiled kernels in, and nobody else's."""
+    """Whether `folder` is a kernel cache of this program and belongs to this user."""
     if folder.name != "kernels" or not folder.parent.name.startswith("crowdstream"):
         return False
     try:
@@ -30,7 +30,7 @@ def is_ours(folder: Path) -> bool:
 
 
 def leftovers(present: Sequence[Path], seconds: float = UNUSED_SECONDS) -> list[Path]:
-    """What lies beside `present`, is of the same kind, and was not used for `seconds`."""
+    """Return entries beside `present` of the same type that have been unused for `seconds`."""
     now = time.time()
     found = []
     for folder in {path.parent for path in present}:
@@ -46,9 +46,9 @@ def leftovers(present: Sequence[Path], seconds: float = UNUSED_SECONDS) -> list[
 
 
 def prune(present: Sequence[Path]) -> int:
-    """Delete `leftovers`, and note that `present` is in use; how many were deleted."""
+    """Delete `leftovers` and mark `present` as used. Returns the number of deleted entries."""
     for path in present:
-        # Where access times are not kept (noatime, as on a Raspberry Pi), this is the only note.
+        # Without access times (noatime, as on a Raspberry Pi) this is the only record of the use.
         with contextlib.suppress(OSError):
             os.utime(path)
     old = leftovers(present)
@@ -61,13 +61,13 @@ def prune(present: Sequence[Path]) -> int:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of the files below a folder."""
+    """Size in bytes of a file, or of all files below a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if not file.is_symlink())
 
 
 def _last_use(path: Path) -> float:
-    # Looking at a folder sets its access time, so that says nothing; those of files do.
+    # Reading a folder updates its access time, so only the access times of files are meaningful.
     status = path.lstat()
     latest = status.st_mtime
     if not stat.S_ISDIR(status.st_mode):

@@ -1,4 +1,4 @@
-"""Regions of the block as kernels see them, from its address alone."""
+"""Views of the block's regions in kernels, which know only the block's address."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _INT64 = ir.IntType(64)
 
 
 def _array_at(dtype: np.dtype, shape: tuple[int, ...], offset: int = 0) -> Any:
-    """A kernel function of an address: the array `offset` bytes behind it.
+    """Return a kernel function that maps an address to the array `offset` bytes after it.
 
-    As `numba.carray`, which a kernel without numba's runtime can't return.
+    It replaces `numba.carray`, which a kernel without numba's runtime cannot return.
     """
     kind = types.Array(from_dtype(dtype), len(shape), "C")
     strides = [dtype.itemsize * int(np.prod(shape[at + 1 :])) for at in range(len(shape))]
@@ -141,13 +141,13 @@ PAGE_TABLE = REGIONS["page_table"].offset
 
 @kernel
 def page_entry_address(address, source, page):
-    """Where the page-table entry of a source's page lies: int32, 0 absent, else page + 1."""
+    """Address of the page-table entry of a source's page: int32, 0 if absent, else page + 1."""
     return address + PAGE_TABLE + 4 * (source * constants.MAX_PAGES + page)
 
 
 @kernel
 def page_address(address, page):
-    """Where a page of the arena lies."""
+    """Address of a page of the arena."""
     return address + layout.ARENA_OFFSET + page * constants.PAGE_BYTES
 
 
@@ -165,17 +165,17 @@ _int64_at = _array_at(np.dtype("i8"), (1,))
 
 @kernel
 def attacks_address(address, page):
-    """Where the record of the attacks in a page of the arena lies."""
+    """Address of the record of the attacks in a page of the arena."""
     pages = _int64_at(address + _ARENA_PAGES)[0]
     behind = address + layout.ARENA_OFFSET + pages * constants.PAGE_BYTES
     return behind + page * constants.ATTACK_BYTES
 
 
-# Of an absolute address. How long they are is for their users to know.
+# Views at an absolute address. Their shapes are maxima: the callers know the actual lengths.
 int16_samples = _array_at(np.dtype("i2"), (constants.PAGE_BYTES // 2,))
 int32_samples = _array_at(np.dtype("i4"), (constants.PAGE_BYTES // 4,))
 words = _array_at(np.dtype("i4"), (constants.UNDO_WORDS,))
 float32_samples = _array_at(np.dtype("f4"), (constants.PAGE_BYTES // 4,))
 lane_frames = _array_at(np.dtype("f4"), (constants.SEGMENT, constants.LANES))
 filter_unit = _array_at(dtypes.FILTER, (1,))
-attacks = _array_at(np.dtype("u2"), (1 + constants.ATTACKS,))  # their number, then their offsets
+attacks = _array_at(np.dtype("u2"), (1 + constants.ATTACKS,))  # their count, then their frames
