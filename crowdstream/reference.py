@@ -1,8 +1,8 @@
-"""The generated pages of the documentation: written from the declarations in the code.
+"""Generated pages of the documentation, derived from the declarations in the code.
 
-`crowdstream reference docs/reference` writes all of them, and a test fails when one is stale. The
-pages of the OSC reference are generated as a whole. The others are Markdown in which the parts
-between two marks are generated:
+`crowdstream reference docs/reference` writes all of them, and a test fails if one is stale. The
+pages of the OSC reference are generated completely. In the others, which are Markdown, the parts
+between two markers are generated:
 
     <!-- generated: NAME -->
     ...
@@ -45,16 +45,16 @@ PARSERS: tuple[tuple[str, Callable[[], argparse.ArgumentParser]], ...] = (
 
 
 class UnknownPart(ValueError):
-    """A page has a mark for a part that is not generated."""
+    """A page has a marker for an unknown part."""
 
 
 def cell(text: object) -> str:
-    """A text as a cell of a Markdown table."""
+    """Format a text as a cell of a Markdown table."""
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, with a line break at its end."""
+    """Format a Markdown table, with a line break at its end."""
     lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     lines += [f"| {' | '.join(map(cell, row))} |" for row in rows]
     return "\n".join(lines) + "\n"
@@ -133,7 +133,7 @@ def _metavar(action: argparse.Action) -> str:
 
 def _action_help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = (action.help or "") % {**vars(action), "prog": parser.prog}
-    # Places below this user's home, as every user would name them.
+    # Paths in this user's home folder are replaced by paths that are valid for every user.
     for place, written in (
         (default_place(), "~/.local/share/crowdstream/library.db"),
         (default_cache(), "~/.cache/crowdstream/stems"),
@@ -222,11 +222,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "python": _python, "http": _http, "paths": _places_of_paths, "refusals": _refusals,
     "metrics": _metrics,
 }  # fmt: skip
-"""What writes each generated part, by its name."""
+"""The function that generates each part, by the part's name."""
 
 
 def filled(text: str) -> str:
-    """A page with its generated parts written anew; raises `UnknownPart`."""
+    """Return a page with newly generated parts. Raises `UnknownPart`."""
 
     def part(found: re.Match[str]) -> str:
         name = found[1]
@@ -238,7 +238,7 @@ def filled(text: str) -> str:
 
 
 def pages(folder: Path) -> dict[Path, str]:
-    """What every generated page below the reference's folder should hold."""
+    """Return the contents of every generated page below the reference folder."""
     made = {folder / OSC_FOLDER / name: text for name, text in osc_pages().items()}
     for path in sorted(folder.rglob("*.md")):
         if path not in made and "<!-- generated: " in (text := path.read_text(encoding="utf-8")):
@@ -247,7 +247,7 @@ def pages(folder: Path) -> dict[Path, str]:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write the generated pages; those that have changed."""
+    """Write the generated pages and return those that have changed."""
     changed = []
     for path, text in pages(folder).items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:

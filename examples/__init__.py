@@ -1,1 +1,1 @@
-"""Programs that use CrowdStream from outside, over OSC. None of them is imported by it."""
+"""Programs that use CrowdStream over OSC. CrowdStream itself imports none of them."""

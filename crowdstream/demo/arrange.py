@@ -1,7 +1,7 @@
-"""From a song's data to its four stems: every note at its frame.
+"""From a song's data to its four stems, with every note at its frame.
 
-A beat's frame is ``round(beat * 60 / bpm * 44100)``, counted from the first frame of the
-file each time, so that nothing drifts; only swung sixteenths lie off the straight grid.
+The frame of a beat is ``round(beat * 60 / bpm * 44100)``, always counted from the first frame of
+the file, so that nothing drifts. Only swung sixteenths deviate from the straight grid.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ EDGE = 64
 """Frames over which a stem fades in and out at the ends of its file."""
 
 DUCK_SECONDS = 0.24
-"""How long the kick pushes the other stems down: about half a beat."""
+"""Time for which the kick ducks the other stems: about half a beat."""
 
 Notes = dict[tuple[object, ...], Array]
 
 
 def beat_frame(bpm: float, beat: float) -> int:
-    """Frame of a beat, counted from 0 at the start of the file."""
+    """Return the frame of a beat, counted from 0 at the start of the file."""
     return round(beat * 60.0 / bpm * RATE)
 
 
 def total_bars(song: Song) -> int:
-    """Length of the song in bars."""
+    """Return the length of the song in bars."""
     return sum(section.bars for section in song.sections)
 
 
 def length(song: Song) -> int:
-    """Length of the song's stems in frames."""
+    """Return the length of the song's stems in frames."""
     return beat_frame(song.bpm, total_bars(song) * BEATS_PER_BAR)
 
 
 def pitch(song: Song, midi: int) -> float:
-    """Hertz of a note in the song's own tuning (see `songs`)."""
+    """Return the frequency of a note in Hz, in the song's own tuning (see `songs`)."""
     return float(440.0 * 2.0 ** ((midi - 69) / 12.0) * song.bpm / TUNED_TEMPO)
 
 
 def step_frame(song: Song, bar: int, step: float) -> int:
-    """Frame of a sixteenth of a bar; odd sixteenths come late, by the song's swing."""
+    """Return the frame of a sixteenth of a bar; the song's swing delays odd sixteenths."""
     beat = bar * BEATS_PER_BAR + step / 4.0
     if step % 2 == 1:
         beat += (song.swing - 0.5) / 2.0
@@ -56,7 +56,7 @@ def step_frame(song: Song, bar: int, step: float) -> int:
 
 
 def sections_by_bar(song: Song) -> Iterator[tuple[int, int, Section]]:
-    """(bar of the song, bar of the section, section) for every bar."""
+    """Yield (bar of the song, bar of the section, section) for every bar."""
     first = 0
     for section in song.sections:
         for bar in range(section.bars):
@@ -65,7 +65,7 @@ def sections_by_bar(song: Song) -> Iterator[tuple[int, int, Section]]:
 
 
 def hits_of_bar(pattern: str, bar: int) -> Iterator[tuple[int, float]]:
-    """(sixteenth, how hard 0..1) of a pattern's hits in a bar."""
+    """Yield (sixteenth, velocity 0..1) of a pattern's hits in a bar."""
     start = bar * STEPS_PER_BAR % len(pattern)
     for step, mark in enumerate(pattern[start : start + STEPS_PER_BAR]):
         if mark != ".":
@@ -73,7 +73,7 @@ def hits_of_bar(pattern: str, bar: int) -> Iterator[tuple[int, float]]:
 
 
 def active(part: str, bar: int) -> Iterator[str]:
-    """Names in `part` (``name`` or ``name@bar``) that play in a section's `bar`."""
+    """Yield the names in `part` (``name`` or ``name@bar``) that play in a section's `bar`."""
     for word in part.split():
         name, _, first = word.partition("@")
         if bar >= int(first or 0):
@@ -81,7 +81,7 @@ def active(part: str, bar: int) -> Iterator[str]:
 
 
 def drum_hits(song: Song) -> Iterator[tuple[str, int, float]]:
-    """(lane, frame, gain) of every hit, in order of bars."""
+    """Yield (lane, frame, gain) of every hit, in order of bars."""
     luck = chances(int(song.bpm), 4096)
     for bar, inner, section in sections_by_bar(song):
         last = inner == section.bars - 1
@@ -96,7 +96,7 @@ def drum_hits(song: Song) -> Iterator[tuple[str, int, float]]:
 
 
 def drums(song: Song) -> Array:
-    """The drum stem, with its fills, crashes and risers."""
+    """Return the drum stem, with its fills, crashes and risers."""
     out = np.zeros((length(song), 2))
     for name, frame, gain in drum_hits(song):
         add_at(out, hit(song.lanes[name].sound), frame, gain)
@@ -120,7 +120,7 @@ def _note(cache: Notes, key: tuple[object, ...], make: Callable[[], Array]) -> A
 
 
 def bass(song: Song) -> Array:
-    """The bass stem: the line, moved to each bar's root."""
+    """Return the bass stem: the line, transposed to each bar's root."""
     out = np.zeros((length(song), 2))
     cache: Notes = {}
     step_seconds = 15.0 / song.bpm
@@ -141,14 +141,14 @@ def bass(song: Song) -> Array:
 
 
 def _brightness(section: Section, bar: int) -> float:
-    """How open the filters are in a bar of a section, in steps of an eighth."""
+    """Return the opening of the filters in a bar of a section, in steps of an eighth."""
     start, end = section.bright
     place = bar / max(section.bars - 1, 1)
     return round((start + (end - start) * place) * 8.0) / 8.0
 
 
 def other(song: Song) -> Array:
-    """The stem of chords, stabs, pads and plucks."""
+    """Return the stem of chords, stabs, pads and plucks."""
     out = np.zeros((length(song), 2))
     cache: Notes = {}
     step_seconds = 15.0 / song.bpm
@@ -175,7 +175,7 @@ def other(song: Song) -> Array:
 
 
 def vocals(song: Song) -> Array:
-    """The vocal stem: a hook of chopped syllables, and a choir that follows the chords."""
+    """Return the vocal stem: a hook of chopped syllables, and a choir that follows the chords."""
     out = np.zeros((length(song), 2))
     cache: Notes = {}
     step_seconds = 15.0 / song.bpm
@@ -188,7 +188,7 @@ def vocals(song: Song) -> Array:
                 make = partial(sing, "ooah", hertz, seconds, voices=3, opening=seconds * 0.8)
                 sound = _note(cache, ("choir", hertz), make)
                 add_at(out, sound, step_frame(song, bar, 0), song.choir_gain)
-        # A tease is the hook's last bar alone, before each phrase's half and end.
+        # A tease is only the last bar of the hook, before the middle and the end of each phrase.
         if "hook" not in parts and not ("tease" in parts and inner % 4 == 3):
             continue
         from_step = inner % song.hook_bars * STEPS_PER_BAR
@@ -204,7 +204,7 @@ def vocals(song: Song) -> Array:
 
 
 def ducking(song: Song) -> Array:
-    """Gains ``(frames,)`` that dip at every kick, as a compressor keyed by it would."""
+    """Return gains ``(frames,)`` that dip at every kick, like a sidechain compressor."""
     gains = np.ones(length(song))
     count = frames_of(DUCK_SECONDS)
     place = np.arange(count) / count

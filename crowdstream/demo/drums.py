@@ -1,4 +1,4 @@
-"""The demo's drums: every hit is made of sines and shaped noise, stereo, peak about 1."""
+"""The demo's drums: every hit is synthesized from sines and shaped noise; stereo, peak about 1."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _band_noise(seed: int, seconds: float, low: float, high: float, decay: float
 
 
 def _kick(pitch: tuple[float, float, float], length: float, drive: float, click: float) -> Array:
-    """A sine that falls from a first `pitch` to a second (hertz), by e in each third (seconds)."""
+    """A sine that falls from one `pitch` to another (Hz) with a time constant (seconds)."""
     start, end, fall = pitch
     frames = frames_of(length)
     t = times(frames)
@@ -50,7 +50,7 @@ def _kick(pitch: tuple[float, float, float], length: float, drive: float, click:
 
 
 def _clap(seed: int, space: float) -> Array:
-    """Three quick bursts and a tail, as of several hands, in a small room."""
+    """Three quick bursts and a tail, like several hands in a small room."""
     out = np.zeros((frames_of(0.35), 2))
     for n, (at, gain) in enumerate(((0.0, 1.0), (0.011, 0.6), (0.023, 0.8))):
         decay = 0.03 if n < 2 else 0.22
@@ -125,18 +125,18 @@ SOUNDS: dict[str, Callable[[], Array]] = {
     "tom": partial(_drum_tone, 110.0, 0.3, -0.2, 0.15),
     "rim": partial(_drum_tone, 1650.0, 0.05, 0.25, 0.5),
 }
-"""Every hit by name; make one with `hit`."""
+"""All hits by name; `hit` synthesizes one."""
 
 
 @cache
 def hit(name: str) -> Array:
-    """The drum called `name`, ``(frames, 2)``, starting at 0. Do not write to it."""
+    """Return the drum `name`, ``(frames, 2)``, starting at frame 0. The array is read-only."""
     return SOUNDS[name]()
 
 
 @lru_cache(maxsize=16)
 def riser(frames: int) -> Array:
-    """Noise that opens and swells for `frames` frames, then is cut off: tension to a drop."""
+    """Noise that opens and swells for `frames` frames and then stops: tension before a drop."""
     length = frames / frames_of(1.0)
 
     def opening(hertz: Array, t: Array) -> Array:

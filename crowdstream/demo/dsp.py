@@ -1,9 +1,8 @@
-"""Building blocks of the demo's sounds: noise, saws, a moving filter, reverb, echo.
+"""Building blocks of the demo's sounds: noise, saws, a time-varying filter, reverb, echo.
 
-All sounds are float64 arrays at 44.1 kHz, shape ``(frames,)`` for mono and ``(frames, 2)``
-for stereo. Sine and exponential may differ in their last bit between machines; in double
-precision such a difference is a ten-thousand-millionth of a 16-bit step, so the files
-come out the same.
+All sounds are float64 arrays at 44.1 kHz, of shape ``(frames,)`` for mono and ``(frames, 2)`` for
+stereo. Sine and exponential may differ in their last bit between machines. In double precision the
+difference is about 1e-10 of a 16-bit step, so the files are identical.
 """
 
 from __future__ import annotations
@@ -18,42 +17,42 @@ RATE = 44100
 
 Array = npt.NDArray[np.float64]
 Curve = Callable[[Array, Array], Array]
-"""Gains of a moving filter, from hertz ``(1, bins)`` and seconds ``(blocks, 1)``."""
+"""Gains of a time-varying filter, from Hz ``(1, bins)`` and seconds ``(blocks, 1)``."""
 
 WINDOW = 1024
 HOP = 256
 TRANSFORM = 2048
 CLICK_FREE = 0.001
-"""Shortest attack, in seconds, that is not heard as a click of its own."""
+"""Shortest attack, in seconds, that is not audible as a click of its own."""
 
 
 def frames_of(seconds: float) -> int:
-    """Whole frames in `seconds`."""
+    """Convert seconds to frames, rounded."""
     return round(seconds * RATE)
 
 
 def times(frames: int) -> Array:
-    """Seconds at each of `frames` frames, from 0."""
+    """Return the time in seconds of each of `frames` frames, from 0."""
     return np.arange(frames, dtype=np.float64) / RATE
 
 
 def noise(seed: int, frames: int) -> Array:
-    """White noise, uniform in -1..1.
+    """Return white noise, uniform in -1..1.
 
-    Made from the raw words of PCG64, whose sequence numpy promises to keep; the
-    distributions built on it may change from one numpy to the next.
+    It is derived from the raw words of PCG64, whose sequence numpy guarantees. The distributions
+    based on it may change between numpy versions.
     """
     words = np.random.PCG64(seed).random_raw(frames)
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
 
 
 def chances(seed: int, count: int) -> Array:
-    """`count` numbers from 0 to 1, the same for the same `seed`."""
+    """Return `count` numbers from 0 to 1 that depend only on `seed`."""
     return noise(seed, count) * 0.5 + 0.5
 
 
 def saw(hertz: float | Array, frames: int, phase: float = 0.0) -> Array:
-    """Sawtooth in -1..1 whose step is rounded off (PolyBLEP), so that it hardly aliases.
+    """Return a sawtooth in -1..1 with a smoothed step (PolyBLEP), which reduces aliasing.
 
     `hertz` may be one number or one per frame; `phase` is a fraction of a period.
     """
@@ -70,16 +69,16 @@ def saw(hertz: float | Array, frames: int, phase: float = 0.0) -> Array:
 
 
 def sine(hertz: float | Array, frames: int, phase: float = 0.0) -> Array:
-    """Sine in -1..1; `hertz` may be one number or one per frame."""
+    """Return a sine in -1..1; `hertz` may be one number or one per frame."""
     step = np.broadcast_to(np.asarray(hertz, dtype=np.float64) / RATE, (frames,))
     return np.sin(2.0 * np.pi * (np.cumsum(step) - step + phase))
 
 
 def filtered(sound: Array, curve: Curve) -> Array:
-    """`sound` (mono) through a filter whose response may move, without phase shift.
+    """Filter a mono `sound` with a time-varying response, without phase shift.
 
     The sound is cut into overlapping windows, each multiplied in the frequency domain by
-    ``curve(hertz, seconds)``. Windows sit in the middle of a transform twice as long, so a
+    ``curve(hertz, seconds)``. Each window is centred in a transform of twice its length, so a
     response that is smooth over about 50 Hz does not wrap around.
     """
     frames = len(sound)
@@ -90,7 +89,7 @@ def filtered(sound: Array, curve: Curve) -> Array:
     hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)
     cut = np.zeros((blocks, TRANSFORM))
     views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:blocks]
-    # Four such windows overlap at any frame and add up to 2.
+    # Four of these windows overlap at any frame and add up to 2.
     cut[:, margin : margin + WINDOW] = views * (hann * 0.5)
     hertz = np.arange(TRANSFORM // 2 + 1, dtype=np.float64)[None, :] * (RATE / TRANSFORM)
     seconds = ((np.arange(blocks) * HOP - WINDOW / 2) / RATE)[:, None]
@@ -103,7 +102,7 @@ def filtered(sound: Array, curve: Curve) -> Array:
 
 
 def low_pass(cutoff: Array | float, hertz: Array, resonance: float = 0.0) -> Array:
-    """Gains of a 24 dB per octave low-pass with a bump of `resonance` at its `cutoff` (Hz)."""
+    """Return gains of a 24 dB/octave low-pass with a peak of `resonance` at its `cutoff` (Hz)."""
     square = (hertz / cutoff) ** 2
     fourth = square * square
     slope: Array = 1.0 / np.sqrt(1.0 + fourth * fourth)
@@ -114,7 +113,7 @@ def low_pass(cutoff: Array | float, hertz: Array, resonance: float = 0.0) -> Arr
 
 
 def band_pass(low: float, high: float, hertz: Array) -> Array:
-    """Gains of a band from `low` to `high` hertz, 12 dB per octave on both sides."""
+    """Return gains of a band from `low` to `high` (Hz), with 12 dB per octave on both sides."""
     below = np.maximum(hertz, 1.0) / low
     above = hertz / high
     gains: Array = below**2 / np.sqrt(1.0 + below**4) / np.sqrt(1.0 + above**4)
@@ -122,10 +121,11 @@ def band_pass(low: float, high: float, hertz: Array) -> Array:
 
 
 def envelope(frames: int, attack: float, release: float, decay: float = 0.0) -> Array:
-    """Gains 0..1: rise over `attack` seconds, fall to 0 over the last `release` seconds.
+    """Return gains 0..1 that rise over `attack` seconds and fall to 0 over the last `release`
+    seconds.
 
-    In between the sound falls by 60 dB in `decay` seconds; 0 means that it holds. Both
-    edges are raised cosines, so notes neither start nor end with a click.
+    In between the sound decays by 60 dB in `decay` seconds; 0 means no decay. Both edges are raised
+    cosines, so notes neither start nor end with a click.
     """
     out = np.ones(frames)
     if decay > 0.0:
@@ -142,16 +142,16 @@ def envelope(frames: int, attack: float, release: float, decay: float = 0.0) -> 
 
 
 def stereo(sound: Array, pan: float = 0.0) -> Array:
-    """Mono to stereo, `pan` -1 (left) to 1 (right), at equal power."""
+    """Convert mono to stereo with constant power; `pan` from -1 (left) to 1 (right)."""
     angle = (pan + 1.0) * np.pi / 4.0
     left, right = np.sqrt(2.0) * np.cos(angle), np.sqrt(2.0) * np.sin(angle)
     return np.stack([sound * left, sound * right], axis=1)
 
 
 def room(seed: int, seconds: float, dark: float = 5000.0) -> Array:
-    """Impulse response ``(frames, 2)`` of a room: noise that dies away, highs first.
+    """Return the impulse response ``(frames, 2)`` of a room: decaying noise that loses highs first.
 
-    `seconds` is the time to -60 dB, `dark` the hertz above which it starts dull.
+    `seconds` is the time to -60 dB, `dark` the initial cutoff in Hz.
     """
     frames = frames_of(seconds)
     sides = []
@@ -170,7 +170,7 @@ def room(seed: int, seconds: float, dark: float = 5000.0) -> Array:
 
 
 def in_room(sound: Array, response: Array, amount: float) -> Array:
-    """Stereo `sound` plus `amount` of its echo in the room; longer by the room's length."""
+    """Return stereo `sound` plus `amount` of its reverb; longer by the response's length."""
     frames = len(sound) + len(response)
     size = 1 << (frames - 1).bit_length()
     out = np.zeros((frames, 2))
@@ -183,20 +183,20 @@ def in_room(sound: Array, response: Array, amount: float) -> Array:
 
 
 def add_echo(sound: Array, delay: int, amount: float, repeats: int = 3) -> None:
-    """Add echoes that jump from side to side, every `delay` frames, in place."""
+    """Add in place echoes that alternate between the sides, every `delay` frames."""
     dry = sound.copy()
     for repeat in range(1, repeats + 1):
         late = repeat * delay
         if late >= len(dry):
             return
         source = dry[: len(dry) - late]
-        # Odd repeats swap the sides and lean to the right, even ones to the left.
+        # Odd repeats swap the sides and pan to the right, even ones to the left.
         sound[late:, 0] += source[:, repeat % 2] * amount**repeat * (0.5 + 0.5 * (repeat % 2 == 0))
         sound[late:, 1] += source[:, 1 - repeat % 2] * amount**repeat * (0.5 + 0.5 * (repeat % 2))
 
 
 def add_at(out: Array, sound: Array, frame: int, gain: float) -> None:
-    """Add a stereo `sound` into `out` from `frame` on; what sticks out is left out."""
+    """Add a stereo `sound` to `out` from `frame` on; the part beyond the end is dropped."""
     last = min(len(out), frame + len(sound))
     if last > frame:
         out[frame:last] += sound[: last - frame] * gain

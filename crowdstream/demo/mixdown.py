@@ -1,4 +1,4 @@
-"""Stems that belong together: ducked, levelled, and limited as one."""
+"""The stems of a song: ducked, levelled, and limited together."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from crowdstream.demo.dsp import Array
 from crowdstream.demo.songs import STEMS, Song
 
 STEM_CEILING = 10.0 ** (-3.3 / 20.0)
-"""No stem goes over this by itself: -3.3 dBFS."""
+"""Maximum peak of a single stem: -3.3 dBFS."""
 
 SUM_CEILING = 10.0 ** (-1.3 / 20.0)
-"""No sum of a song's four stems goes over this: -1.3 dBFS."""
+"""Maximum peak of the sum of a song's four stems: -1.3 dBFS."""
 
 BLOCK = 64
 LOOK = 8
-"""Blocks of 64 frames by which the limiter looks ahead and holds: 12 ms each way."""
+"""Look-ahead and hold of the limiter in blocks of 64 frames: 12 ms each."""
 
 PARTS: dict[str, Callable[[Song], Array]] = {
     "drums": arrange.drums,
@@ -30,18 +30,18 @@ PARTS: dict[str, Callable[[Song], Array]] = {
 
 
 def limiting(peaks: Array, ceiling: float) -> Array:
-    """Gains ``(frames,)`` that keep `peaks` (absolute values) at or under `ceiling`.
+    """Return gains ``(frames,)`` that keep `peaks` (absolute values) at or below `ceiling`.
 
-    The lowest gain needed around each block is held, then smoothed over as many blocks, so
-    the gain has arrived before the peak that needs it.
+    The lowest gain required around each block is held, then smoothed over as many blocks, so that
+    the gain is reached before the peak that requires it.
     """
     frames = len(peaks)
     blocks = -(-frames // BLOCK)
     padded = np.zeros(blocks * BLOCK)
     padded[:frames] = peaks
     needed = np.minimum(1.0, ceiling / np.maximum(padded.reshape(blocks, BLOCK).max(axis=1), 1e-9))
-    # The hold is one block wider than the smoothing: a block's gain runs along a line from
-    # its own knot to the next block's, and both must be low enough for it.
+    # The hold is one block wider than the smoothing: a block's gain is interpolated from its own
+    # knot to the next block's, and both must be low enough for it.
     around = np.pad(needed, (2 * LOOK + 1, 2 * LOOK + 2), mode="edge")
     held = np.lib.stride_tricks.sliding_window_view(around, 2 * LOOK + 3).min(axis=1)
     knots = np.lib.stride_tricks.sliding_window_view(held, 2 * LOOK + 1).mean(axis=1)
@@ -56,7 +56,7 @@ def _peaks(sound: Array) -> Array:
 
 
 def stems(song: Song) -> dict[str, npt.NDArray[np.int16]]:
-    """The song's four stems, 16-bit, ``(frames, 2)`` each, by name, in order of `STEMS`."""
+    """Return the song's four stems by name in the order of `STEMS`, int16 ``(frames, 2)`` each."""
     duck = arrange.ducking(song)[:, None]
     parts: dict[str, npt.NDArray[np.float32]] = {}
     total = np.zeros((arrange.length(song), 2))
@@ -69,7 +69,7 @@ def stems(song: Song) -> dict[str, npt.NDArray[np.int16]]:
         edge = np.linspace(0.0, 1.0, arrange.EDGE)[:, None]
         part[: arrange.EDGE] *= edge
         part[-arrange.EDGE :] *= edge[::-1]
-        # Kept in half the memory, for small machines; its rounding is far below 16 bits.
+        # float32 halves the memory, for small machines; its rounding is far below 16 bits.
         parts[name] = part.astype(np.float32)
         total += part
     together = limiting(_peaks(total), SUM_CEILING)[:, None]

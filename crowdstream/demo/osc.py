@@ -1,4 +1,4 @@
-"""A small OSC client: one UDP socket that sends messages and bundles, and hears answers."""
+"""A small OSC client: one UDP socket that sends messages and bundles, and receives replies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_DATAGRAM = 65536
 
 @dataclass(frozen=True)
 class Answer:
-    """A message that came back from the server."""
+    """A message received from the server."""
 
     address: str
     arguments: tuple[object, ...]
@@ -33,7 +33,7 @@ def _built(address: str, arguments: Iterable[Argument]) -> OscMessage:
 
 
 class OscClient:
-    """Talks to a server on this machine. Owns its socket: `close` it, or use ``with``."""
+    """Client of a server on this machine. It owns its socket: `close` it, or use ``with``."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.target = (host, port)
@@ -48,23 +48,23 @@ class OscClient:
         self.close()
 
     def close(self) -> None:
-        """Give the port back."""
+        """Close the socket."""
         self._socket.close()
 
     def send(self, address: str, *arguments: Argument) -> None:
-        """Send one message, to act as soon as it arrives."""
+        """Send one message that takes effect on arrival."""
         self._socket.sendto(_built(address, arguments).dgram, self.target)
 
     def send_at(self, at: float, messages: Iterable[Message]) -> None:
-        """Send a bundle whose messages act at the Unix time `at`, in seconds, to the frame."""
+        """Send a bundle whose messages take effect exactly at the Unix time `at`, in seconds."""
         builder = OscBundleBuilder(at)  # type: ignore[arg-type]  # takes Unix seconds as well
         for message in messages:
             builder.add_content(_built(message.address, message.arguments))
         self._socket.sendto(builder.build().dgram, self.target)
 
     def answers(self, wait: float) -> list[Answer]:
-        """What has come, after at most `wait` seconds for the first; malformed ones left out."""
-        heard: list[Answer] = []
+        """Return received messages, waiting up to `wait` seconds for the first; skip malformed ones."""
+        received: list[Answer] = []
         ready, _, _ = select.select([self._socket], [], [], max(wait, 0.0))
         while ready:
             try:
@@ -75,5 +75,7 @@ class OscClient:
                 timed = OscPacket(datagram).messages
             except ParseError:
                 continue
-            heard.extend(Answer(item.message.address, tuple(item.message.params)) for item in timed)
-        return heard
+            received.extend(
+                Answer(item.message.address, tuple(item.message.params)) for item in timed
+            )
+        return received

@@ -1,12 +1,12 @@
 """The mix as a list of timed messages: a pure function of the tracks.
 
-Times are in beats of the mix, which runs at one tempo. Every track plays at the rate
-``mix tempo / its own tempo``, starts on a phrase of the track before it, and takes over in
-stages of about eight beats: it fades in without its lows, then lows, mids and highs are
-handed over, and the old track fades out.
+Times are in beats of the mix, which has a constant tempo. Every track plays at the rate ``mix tempo
+/ its own tempo``, starts on a phrase of the previous track, and takes over in stages of about eight
+beats: it fades in without its lows; then lows, mids and highs are handed over, and the previous
+track fades out.
 
-Messages use the addresses that sequencers have always sent (``/cue``, ``/start_group``,
-``/deck_eq``, ``/deck_levels``), and ``/deck/<D>/rate`` and ``/deck/<D>/stop``.
+The messages use the addresses of existing sequencers (``/cue``, ``/start_group``, ``/deck_eq``,
+``/deck_levels``), and ``/deck/<D>/rate`` and ``/deck/<D>/stop``.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from crowdstream.demo.tracks import Track
 Argument = int | float | str
 
 TEMPO = 124.0
-"""Tempo of the mix, in beats per minute: the middle of the four tracks'."""
+"""Tempo of the mix in BPM, in the middle of the four tracks' tempos."""
 
 LEVEL = 0.8
-"""Level of a deck that plays alone: leaves room for two at once under the limiter."""
+"""Level of a deck that plays alone: leaves room for two decks under the limiter."""
 
 LEVELS_PER_SECOND = 40.0
 EQ_STEPS_PER_BEAT = 4
 
 FLAT, KILLED = 50.0, 0.0
-"""Percents of `/deck_eq`."""
+"""Percentages of `/deck_eq`."""
 
 ENTER_MID, ENTER_HIGH = 35.0, 40.0
-"""How much of an incoming track is heard before it is handed the mids and highs."""
+"""Mids and highs of an incoming track, in percent, before they are handed over to it."""
 
 LEAVE = 20.0
-"""How much mids and highs an outgoing track keeps until its level has faded: -14 dB."""
+"""Mids and highs of an outgoing track, in percent, until its level has faded: -14 dB."""
 
 FADE_IN = (0.0, 8.0)
 LOWS_AT = 8.0
@@ -46,14 +46,14 @@ FADE_OUT = (27.0, 32.0)
 """The stages of a transition, in beats after the incoming track's start."""
 
 OPENING_BARS = 4
-"""Bars of the first track before the first transition: a mix is heard within seconds."""
+"""Bars of the first track before the first transition, so that mixing starts within seconds."""
 
 EXITS = (3, 3, 5)
-"""Phrases that a track has played when the next one comes in, in turn. With tracks of
-intro, build, drop, break, drop, outro: over the break, over the break, over the outro."""
+"""Phrases that a track has played when the next one enters, used cyclically. For tracks with intro,
+build, drop, break, drop, outro: over the break, over the break, over the outro."""
 
 START_NOTICE = 4.0
-"""Beats between sending `/start_group` and the start that it asks for."""
+"""Beats between sending `/start_group` and the requested start."""
 
 BEATS_PER_BAR = 4
 
@@ -68,10 +68,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Action:
-    """Messages that act together at a beat of the mix.
+    """Messages that take effect together at a beat of the mix.
 
-    When `stamped`, they are sent a little early in one bundle whose time tag is that beat;
-    otherwise they are sent plainly when it comes. `note` says what a listener hears.
+    If `stamped`, they are sent a little early in one bundle whose time tag is that beat; otherwise
+    they are sent without a time tag at the beat. `note` describes the audible change.
     """
 
     beat: float
@@ -82,7 +82,7 @@ class Action:
 
 @dataclass
 class _Mixer:
-    """What the plan has set so far, so that every message can name all four levels."""
+    """Levels set by the plan so far, so that every message can contain all four."""
 
     decks: str
     levels: dict[str, float] = field(default_factory=dict)
@@ -94,12 +94,12 @@ class _Mixer:
 
 
 def deck_of(index: int) -> str:
-    """Deck of the mix's track number `index`, from 0: A, B, C, D and round again."""
+    """Return the deck of the mix's track number `index`, from 0: A, B, C, D cyclically."""
     return "ABCD"[index % 4]
 
 
 def seconds_of(beat: float, tempo: float = TEMPO) -> float:
-    """Seconds from the mix's start to a beat of it."""
+    """Return the seconds from the start of the mix to a beat."""
     return beat * 60.0 / tempo
 
 
@@ -108,7 +108,7 @@ def _exit(track: Track, phrases: int) -> int:
 
 
 def cueing(tracks: Sequence[Track], index: int, bar: int, tempo: float = TEMPO) -> list[Message]:
-    """Messages that make a deck ready: track loaded at `bar`, rate set, silent, lows killed."""
+    """Messages that prepare a deck: load the track at `bar`, set the rate, mute, kill the lows."""
     track, deck = tracks[index % len(tracks)], deck_of(index)
     return [
         Message("/cue", (deck, str(track.folder), bar / track.bars)),
@@ -118,7 +118,7 @@ def cueing(tracks: Sequence[Track], index: int, bar: int, tempo: float = TEMPO) 
 
 
 def opening(tracks: Sequence[Track], tempo: float = TEMPO) -> list[Message]:
-    """Messages before the mix starts: the first two tracks cued, all levels down."""
+    """Messages before the mix starts: cue the first two tracks, set all levels to 0."""
     first = tracks[0]
     bar = _exit(first, EXITS[0]) * first.phrase_bars - OPENING_BARS
     return [
@@ -130,7 +130,7 @@ def opening(tracks: Sequence[Track], tempo: float = TEMPO) -> list[Message]:
 
 
 def transitions(tracks: Sequence[Track]) -> Iterator[float]:
-    """Beats at which the second, third, ... track of the mix start. Endless."""
+    """Yield the beats at which the second, third, ... track of the mix start. Endless."""
     beat = float(OPENING_BARS * BEATS_PER_BAR)
     exits = cycle(EXITS)
     next(exits)
@@ -141,11 +141,11 @@ def transitions(tracks: Sequence[Track]) -> Iterator[float]:
 
 
 def mix(tracks: Sequence[Track], tempo: float = TEMPO) -> Iterator[Action]:
-    """The whole mix after `opening`, in order of time, without end.
+    """Yield all actions of the mix after `opening`, in order of time. Endless.
 
-    Beat 0 is the first track's start, which also makes the server's time zero (`/reset`),
-    so that later starts are counted by the server's own sample clock: decks stay on the
-    same grid to the frame, however far the computer's clock and the sound card's part.
+    Beat 0 is the start of the first track, and also sets the server's time to zero (`/reset`), so
+    that later starts refer to the server's own sample clock: the decks stay on the same grid to the
+    frame, however much the clocks of computer and sound card diverge.
     """
     mixer = _Mixer("ABCD")
     first = Message("/start_group", (0.0, deck_of(0)))
@@ -160,7 +160,7 @@ def mix(tracks: Sequence[Track], tempo: float = TEMPO) -> Iterator[Action]:
 def _transition(
     mixer: _Mixer, tracks: Sequence[Track], index: int, beat: float, tempo: float
 ) -> Iterator[Action]:
-    """From the notice of a track's start to the cueing of the one after it."""
+    """Yield the actions from the notice of a track's start to the cueing of the next one."""
     old, new = deck_of(index - 1), deck_of(index)
     title = tracks[index % len(tracks)].title
     start = Message("/start_group", (seconds_of(beat, tempo), new))
@@ -168,14 +168,14 @@ def _transition(
     entrance, *fade = _fade(mixer, new, beat, FADE_IN, level=LEVEL, tempo=tempo)
     yield replace(entrance, note=f"{new} comes in: {title}")
     yield from fade
-    # The old bass goes before the new one comes, at the same frame: never two at once.
+    # The old bass is removed before the new one enters, at the same frame: never both at once.
     swap = (Message("/deck_eq", (old, "low", KILLED)), Message("/deck_eq", (new, "low", FLAT)))
     yield Action(beat + LOWS_AT, swap, f"lows: {old} to {new}")
     for band, stage, entered in (("mid", MIDS, ENTER_MID), ("high", HIGHS, ENTER_HIGH)):
         yield from _hand_over((old, new), band, beat, stage, entered)
     yield from _fade(mixer, old, beat, FADE_OUT, level=0.0, tempo=tempo)
     yield Action(beat + FADE_OUT[1] + 1.0, (Message(f"/deck/{old}/stop"),), f"{new} alone")
-    # The deck after the next was the first to fall silent; its file loads meanwhile.
+    # The deck after the next was the first to fall silent; its file is loaded meanwhile.
     yield Action(
         beat + FADE_OUT[1] + 8.0, tuple(cueing(tracks, index + 1, 0, tempo)), stamped=False
     )
@@ -190,7 +190,7 @@ def _fade(
     level: float,
     tempo: float,
 ) -> Iterator[Action]:
-    """A deck's level to `level`, forty messages a second, along a quarter of a sine."""
+    """Fade a deck to `level` with 40 messages per second, along a quarter of a sine."""
     first, last = stage
     steps = max(1, round(seconds_of(last - first, tempo) * LEVELS_PER_SECOND))
     before = mixer.levels.get(deck, 0.0)
@@ -205,7 +205,7 @@ def _fade(
 def _hand_over(
     decks: tuple[str, str], band: str, beat: float, stage: tuple[float, float], entered: float
 ) -> Iterator[Action]:
-    """A band from the first of two decks to the second, step by step."""
+    """Hand a band over from the first of two decks to the second, step by step."""
     old, new = decks
     first, last = stage
     steps = round((last - first) * EQ_STEPS_PER_BEAT)

@@ -1,4 +1,4 @@
-"""The demo's command line: tracks, server, mix, status line, and a clean end."""
+"""The demo's command line: tracks, server, mix, status line, and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from crowdstream.demo.tracks import Track, TracksError, write_tracks
 REFRESH = 0.25
 PLAIN_EVERY = 5.0
 FIRST_STATUS = 0.6
-"""Seconds from the start to the first status line: by then the first sound is out."""
+"""Seconds from the start to the first status line: the first sound has been played by then."""
 PAGE_SECONDS = 30.0
-"""For which the page is waited for: the music does not."""
+"""Time to wait for the page; the music starts without it."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def default_cache() -> Path:
-    """Where tracks and the server's log are kept between runs."""
+    """Return the folder that keeps tracks and the server's log between runs."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG base directory specification: a path that is not absolute is to be ignored.
+    # The XDG base directory specification: a path that is not absolute must be ignored.
     root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
     return root / "crowdstream" / "demo"
 
 
 class Display:
-    """Lines that stay, and one line that is rewritten where there is a terminal."""
+    """Permanent lines, and one status line that is rewritten on a terminal."""
 
     def __init__(self) -> None:
         self.live = sys.stdout.isatty()
@@ -53,12 +53,12 @@ class Display:
         self._due = 0.0
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         sys.stdout.write(f"{self._fresh()}{text}\n")
         sys.stdout.flush()
 
     def refresh(self, text: str, every: float = 0.0) -> None:
-        """Rewrite the status line; without a terminal, a line of its own every 5 s."""
+        """Rewrite the status line; without a terminal, print one every 5 s."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -68,17 +68,17 @@ class Display:
             return
         self._due = now + every
         line = f"{self._fresh()}{text[: self.width()]}"
-        # A signal may interrupt between any two of these: first the note, then the line.
+        # A signal may interrupt between any two of these: set the flag before the line is written.
         self._open = True
         sys.stdout.write(line)
         sys.stdout.flush()
 
     def hold(self, seconds: float) -> None:
-        """No status line for some seconds: there is nothing to show yet."""
+        """Suppress the status line for some seconds while there is nothing to show."""
         self._due = time.monotonic() + seconds
 
     def width(self) -> int:
-        """Characters that fit without wrapping."""
+        """Return the number of characters that fit without wrapping."""
         return shutil.get_terminal_size((120, 24)).columns - 1 if self.live else 160
 
     def _fresh(self) -> str:
@@ -88,7 +88,7 @@ class Display:
         return "\r\x1b[K"
 
     def close(self) -> None:
-        """Leave the terminal on a line of its own."""
+        """Leave the cursor on a new line of the terminal."""
         if self._open:
             sys.stdout.write("\n")
             sys.stdout.flush()
@@ -96,7 +96,7 @@ class Display:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this subcommand."""
+    """Build the parser of this subcommand."""
     parser = argparse.ArgumentParser(
         prog="crowdstream demo",
         description="Generate four tracks, start the server, and mix them over OSC.",
@@ -104,9 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of music")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="where the tracks are kept")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for the tracks")
     parser.add_argument("--port", type=int, metavar="P", help="the server's OSC port (57120)")
-    parser.add_argument("--tracks-only", action="store_true", help="make the tracks, then end")
+    parser.add_argument("--tracks-only", action="store_true", help="make the tracks, then exit")
     return parser
 
 
@@ -126,7 +126,7 @@ def _make_tracks(display: Display, cache: Path) -> list[Track]:
             bar = "#" * done + "." * (total - done)
             display.say(f"[{bar}] making track {done + 1} of {total}: {title}")
         else:
-            display.say(f"[{'#' * total}] tracks are ready, kept in {cache}")
+            display.say(f"[{'#' * total}] tracks are ready, saved in {cache}")
 
     return write_tracks(cache / "tracks", progress=progress)
 
@@ -137,7 +137,7 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
         return
     port = options.port or choose_port(display.say)
     rest = [*page_options(rest, display.say), *rest]
-    # What the page's library shows; recordings go beside it.
+    # The page's library shows this folder; recordings are saved beside it.
     library = [] if any(one.startswith("--media-root") for one in rest) else [
         "--media-root", str(cache / "tracks"), "--record-folder", str(cache),
     ]  # fmt: skip
@@ -178,14 +178,14 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Only the first signal interrupts: the ending that follows must not be cut short.
+    # Only the first signal interrupts: the shutdown that follows must not be cut short.
     for ending in ENDING:
         signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit status: 0 at its end or when ended, 1 on failure."""
+    """Run the demo. Returns the exit status: 0 at its end or after a signal, 1 on failure."""
     options, rest = _options(sys.argv[1:] if arguments is None else arguments)
     cache = (options.cache or default_cache()).expanduser().resolve()
     before = {number: signal.signal(number, _interrupt) for number in ENDING}
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # Whoever read the output is gone; nothing may be written at exit either.
+        # The reader of the output is gone; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ServerError, SequencerError, TracksError) as error:
         display.close()

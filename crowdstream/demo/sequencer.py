@@ -1,4 +1,4 @@
-"""Plays the plan: sends each message early enough, and listens to the answers."""
+"""Playing the plan: sends each message early enough, and receives the replies."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from crowdstream.demo.plan import TEMPO, Action, Message, mix, opening, seconds_
 from crowdstream.demo.tracks import Track
 
 AHEAD = 0.25
-"""Seconds by which stamped bundles are sent before they act: a busy machine's worst delay."""
+"""Seconds by which stamped bundles are sent in advance: the worst delay of a busy machine."""
 
 CUE_TIMEOUT = 20.0
 STATUS_EVERY = 0.25
 
-DRIFT_HEARD = 0.06
-"""Seconds that the server's beat may be off ours (a block and an answer's way) unheeded."""
+MIN_DRIFT = 0.06
+"""Tolerated difference in seconds from the server's beat: one block and a reply's travel time."""
 
 DRIFT_SHARE = 0.2
-"""How much of what is more than that is made up for at each status."""
+"""Share of a larger difference that is corrected at each status."""
 
-DRIFT_MOST = 2.0
-"""A beat that is further off is none that this mix's `/reset` began."""
+MAX_DRIFT = 2.0
+"""A larger difference, in seconds, means that the beat does not stem from this mix's `/reset`."""
 
 
 class SequencerError(Exception):
-    """The server can't play the demo; the text says what it answered."""
+    """The server can't play the demo; the message contains the server's reply."""
 
 
 def _deck_of_buffer(arguments: Sequence[object]) -> str:
-    """The deck that a buffer number belongs to: 100 to 1099 is A, and so on."""
+    """Return the deck of a buffer number: 100 to 1099 is A, and so on."""
     match arguments:
         case [int(number)] if 100 <= number < 4100:
             return "ABCD"[(number - 100) // 1000]
@@ -39,10 +39,11 @@ def _deck_of_buffer(arguments: Sequence[object]) -> str:
 
 
 class Sequencer:
-    """A mix in progress. Call `prepare`, `start`, then `step` again and again.
+    """A mix in progress. Call `prepare`, `start`, then `step` repeatedly.
 
-    `status` is the server's last answer, `note` what a listener hears, `refusals` counts the
-    messages that the server would not do, and `refusal` is the last one's reason.
+    `status` is the server's latest status, `note` describes the current state of the mix,
+    `refusals` counts the messages that the server has refused, and `refusal` is the reason for the
+    latest one.
     """
 
     def __init__(
@@ -63,14 +64,14 @@ class Sequencer:
         self.started = 0.0
         self._plan: Iterator[Action] = mix(tracks, tempo)
         self._next = next(self._plan)
-        self._asked = 0.0
+        self._polled_at = 0.0
         self._notes: list[tuple[float, str]] = []
 
     def prepare(self, alive: Callable[[], None] = lambda: None) -> None:
-        """Cue the first two tracks and wait until the first is ready.
+        """Cue the first two tracks and wait until both are ready.
 
-        `alive` is called while waiting; it may raise. Raises SequencerError when the server
-        refuses a track or does not answer within 20 s.
+        `alive` is called while waiting; it may raise. Raises `SequencerError` if the server refuses
+        a track or does not answer within 20 s.
         """
         for message in opening(self.tracks, self.tempo):
             self.client.send(message.address, *message.arguments)
@@ -83,7 +84,7 @@ class Sequencer:
                     f"the server did not load deck {min(waiting)} within {CUE_TIMEOUT:.0f} s; "
                     "see its log"
                 )
-            for answer in self._hear(0.1):
+            for answer in self._receive(0.1):
                 about = [str(argument) for argument in answer.arguments]
                 if answer.address == "/fail" and about[:1] == ["/cue"]:
                     raise SequencerError(f"the server could not load a track: {' '.join(about)}")
@@ -91,42 +92,42 @@ class Sequencer:
                     waiting -= {_deck_of_buffer(answer.arguments[1:2])}
 
     def start(self) -> None:
-        """Beat 0 is a moment from now."""
+        """Start the mix: beat 0 is 0.3 s from now."""
         self.started = time.monotonic() + AHEAD + 0.05
         self._send_due()
 
     def elapsed(self) -> float:
-        """Seconds of music so far."""
+        """Return the seconds of music so far."""
         return time.monotonic() - self.started
 
     def step(self, wait: float = 0.02) -> None:
-        """Send what is due, ask for the status now and then, hear answers for `wait` seconds."""
+        """Send due messages, poll the status, and receive replies for `wait` seconds."""
         self._send_due()
         now = time.monotonic()
-        if now - self._asked >= STATUS_EVERY:
-            self._asked = now
+        if now - self._polled_at >= STATUS_EVERY:
+            self._polled_at = now
             self.client.send("/status")
-        self._hear(wait)
+        self._receive(wait)
         beat = self.elapsed() * self.tempo / 60.0
         while self._notes and self._notes[0][0] <= beat:
             self.note = self._notes.pop(0)[1]
             self.on_note(self.note)
 
     def _follow(self) -> None:
-        """Keep to the server's beat: a sound card's second is not quite the computer's.
+        """Follow the server's beat, because the clocks of sound card and computer differ.
 
-        Starts are on the sound card's clock anyway; this keeps fades and EQ beside them,
-        through hours of mixing and over any gap in which the sound card stood still.
+        The sound card's clock determines the starts. This keeps fades and EQ changes aligned with
+        them through hours of mixing, and after a gap in which the sound card stopped.
         """
         tempo, elapsed = self.status.number("bpm"), self.elapsed()
         if not self.started or elapsed < 1.0 or tempo <= 0.0 or "beat" not in self.status.values:
             return
         ahead = elapsed - self.status.number("beat") * 60.0 / tempo
-        if DRIFT_HEARD < abs(ahead) < DRIFT_MOST:
+        if MIN_DRIFT < abs(ahead) < MAX_DRIFT:
             self.started += ahead * DRIFT_SHARE
 
     def finish(self) -> None:
-        """Silence, before the server is ended."""
+        """Fade to silence before the server is ended."""
         self.client.send("/deck_levels", 0.0, 0.0, 0.0, 0.0)
 
     def _send_due(self) -> None:
@@ -146,11 +147,11 @@ class Sequencer:
             for message in messages:
                 self.client.send(message.address, *message.arguments)
             return
-        # Counted on the steady clock and turned into calendar time only now: a Pi without a
-        # battery clock may be set right in the middle of a mix.
+        # Computed on the monotonic clock and converted to wall-clock time only now: a Pi without a
+        # battery-backed clock may set its time in the middle of a mix.
         self.client.send_at(time.time() + lead, messages)
 
-    def _hear(self, wait: float) -> list[Answer]:
+    def _receive(self, wait: float) -> list[Answer]:
         answers = self.client.answers(wait)
         for answer in answers:
             if answer.address == "/status.reply":

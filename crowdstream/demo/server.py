@@ -1,4 +1,4 @@
-"""The server as a child process: started, waited for, ended, and its last words kept."""
+"""The server as a child process: start it, wait for it, end it, and report why it failed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from crowdstream.settings import SettingError, Settings, resolve
 from crowdstream.system.child_environment import child_environment
 from crowdstream.system.port_holders import free_port, in_use_by, is_free
 
-READY_TIMEOUT = 60.0  # without any progress: the first start of all compiles the kernels
+READY_TIMEOUT = 60.0  # without any progress: the very first start compiles the kernels
 END_TIMEOUT = 0.8
 MAX_REASON = 300
 
 
 class ServerError(Exception):
-    """The server did not start, or ended by itself; the text is its reason."""
+    """The server did not start, or ended unexpectedly; the message gives the reason."""
 
 
 def choose_port(notify: Callable[[str], None]) -> int:
-    """The OSC port of a server that is told none: the default, so that every program finds it.
+    """Return the OSC port for a server without `--port`: the default, so that all programs find it.
 
-    `notify` gets a line when another program has it; then it is a free one.
+    If another program uses the default port, a free port is returned and `notify` receives a line.
     """
     settings = _defaults()
     port = settings.port
@@ -38,16 +38,17 @@ def choose_port(notify: Callable[[str], None]) -> int:
         return port or free_port("udp")
     other = free_port("udp")
     notify(
-        f"UDP port {port} is {in_use_by('udp', port)}; the demo uses {other}, which other programs "
-        f"take as --port {other}"
+        f"UDP port {port} is {in_use_by('udp', port)}; the demo uses {other}: start other programs "
+        f"with --port {other}"
     )
     return other
 
 
 def page_options(options: Sequence[str], notify: Callable[[str], None]) -> list[str]:
-    """What the server is told of its page's port besides `options`: nothing, unless it is taken.
+    """Return options for the page's port in addition to `options`: none, unless it is in use.
 
-    `notify` gets a line when another program has the default port; then it is a free one.
+    If another program uses the default port, the options name a free port and `notify` receives a
+    line.
     """
     if any(one.partition("=")[0] in ("--http-port", "--http-host", "--no-http") for one in options):
         return []
@@ -61,7 +62,7 @@ def page_options(options: Sequence[str], notify: Callable[[str], None]) -> list[
 
 
 def _defaults() -> Settings:
-    # Those of the environment and of the user's file. What is wrong with these, the server says.
+    # From the environment and the user's file. The server itself reports errors in them.
     try:
         return resolve((), os.environ).settings
     except SettingError:
@@ -69,30 +70,30 @@ def _defaults() -> Settings:
 
 
 def command_for(port: int, options: Sequence[str]) -> list[str]:
-    """The command line of a server on `port`, run by this same Python."""
+    """Return the command line of a server on `port`, run by this Python."""
     return [sys.executable, "-P", "-m", "crowdstream", "serve", "--port", str(port), *options]
 
 
 def last_words(log: Path) -> str:
-    """The line of a log that most likely says why its program ended."""
+    """Return the line of a log that most likely explains why its program ended."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     lines = [line.strip() for line in lines if line.strip()]
     telling = [line for line in lines[-20:] if "error" in line.lower()]
-    words = (telling or lines or ["it said nothing"])[-1]
+    words = (telling or lines or ["it printed nothing"])[-1]
     return words[:MAX_REASON]
 
 
 class ServerProcess:
-    """A running server. `stop` it, whatever happens; use ``with``."""
+    """A running server. `stop` it in all cases; use ``with``."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self.log = log
         with log.open("wb") as sink:
-            # A session of its own: Ctrl-C in the terminal reaches only the demo, which then
-            # ends the server in order; and what the server started can be ended with it.
+            # A new session: Ctrl-C in the terminal reaches only the demo, which then shuts the
+            # server down; and the server's child processes can be ended with it.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -109,7 +110,7 @@ class ServerProcess:
         self.stop()
 
     def check(self) -> None:
-        """Raise ServerError when the server has ended."""
+        """Raise `ServerError` if the server has ended."""
         code = self._process.poll()
         if code is not None:
             raise ServerError(
@@ -119,9 +120,9 @@ class ServerProcess:
     def wait_ready(
         self, client: OscClient, waiting: Callable[[str], None], timeout: float = READY_TIMEOUT
     ) -> status.Status:
-        """Ask for the status until it is answered; `waiting` is told what goes on meanwhile.
+        """Poll the status until the server answers; `waiting` receives progress lines meanwhile.
 
-        Raises ServerError when the server ends, or gets no further for `timeout` seconds.
+        Raises `ServerError` if the server ends, or makes no progress for `timeout` seconds.
         """
         patience = Patience(timeout)
         while not patience.over():
@@ -133,13 +134,13 @@ class ServerProcess:
                 if answer.address == "/status.reply":
                     return status.parse(answer.arguments)
         raise ServerError(
-            f"the server does not answer, and got no further for {timeout:.0f} s: "
+            f"the server does not answer, and made no progress for {timeout:.0f} s: "
             f"{last_words(self.log)} "
             f"(log: {self.log})"
         )
 
     def page(self) -> str:
-        """Where its page is, in its own words; empty until it is served, and without one."""
+        """Return the log line about the page; empty until the page is served, or without one."""
         try:
             said = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -150,7 +151,7 @@ class ServerProcess:
         return found.group(0) if found else ""
 
     def stop(self) -> None:
-        """End the server and all that it started: asked first, forced after 0.8 s."""
+        """End the server and its child processes: by SIGINT, and by SIGKILL after 0.8 s."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -160,7 +161,7 @@ class ServerProcess:
                 self._process.wait()
         else:
             self._process.wait()
-        # Children of a server that died badly would keep the sound device.
+        # Children of a crashed server would keep the sound device open.
         self._end_group()
 
     def _end_group(self) -> None:

@@ -1,4 +1,4 @@
-"""The server's status, read from its answer and written as one line."""
+"""The server's status: parsed from its reply and formatted as one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 DECKS = "ABCD"
 POSITIONAL = 9
-"""Values without a name at the start of `/status.reply`, as SuperCollider's server sends."""
+"""Unnamed values at the start of `/status.reply`, as sent by SuperCollider's server."""
 
 BAR_CELLS = 5
 EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -16,23 +16,23 @@ PLAIN = " .:-=+*#@"
 
 @dataclass(frozen=True)
 class Status:
-    """A `/status.reply`. Names that a server doesn't send simply have their default."""
+    """A `/status.reply`. Names that the server does not send have their default."""
 
     values: dict[str, object] = field(default_factory=dict)
     cpu: float = 0.0
 
     def number(self, name: str, default: float = 0.0) -> float:
-        """The number called `name`."""
+        """Return the number called `name`."""
         value = self.values.get(name)
         return float(value) if isinstance(value, int | float) else default
 
     def text(self, name: str, default: str = "") -> str:
-        """The text called `name`."""
+        """Return the text called `name`."""
         value = self.values.get(name)
         return value if isinstance(value, str) else default
 
     def total_cpu(self) -> float:
-        """Percent of one core that the server's processes use together."""
+        """Return the CPU usage of all server processes, in percent of one core."""
         names = ("cpu_engine", "cpu_control", "cpu_loader")
         if any(name in self.values for name in names):
             return sum(self.number(name) for name in names)
@@ -40,7 +40,7 @@ class Status:
 
 
 def parse(arguments: Sequence[object]) -> Status:
-    """Read the arguments of `/status.reply`; anything unexpected is passed over."""
+    """Parse the arguments of `/status.reply`; unexpected values are ignored."""
     named = arguments[POSITIONAL:]
     values = {
         name: value for name, value in zip(named[::2], named[1::2], strict=False)
@@ -51,7 +51,7 @@ def parse(arguments: Sequence[object]) -> Status:
 
 
 def where(status: Status) -> str:
-    """Where the music comes out, as a sentence for a newcomer."""
+    """Describe the output for a new user."""
     driver, device = status.text("driver"), status.text("device")
     if driver == "null":
         return "no sound card found, running on the built-in clock"
@@ -61,12 +61,12 @@ def where(status: Status) -> str:
 
 
 def _cell(value: float, marks: str) -> str:
-    """One character for a gain 0..1."""
+    """Return one character for a gain 0..1."""
     return marks[round(min(max(value, 0.0), 1.0) * (len(marks) - 1))]
 
 
 def _meter(level: float, marks: str) -> str:
-    """A bar `BAR_CELLS` wide for a level 0..1."""
+    """Return a bar of `BAR_CELLS` characters for a level 0..1."""
     filled = min(max(level, 0.0), 1.0) * BAR_CELLS
     return "".join(_cell(filled - cell, marks) for cell in range(BAR_CELLS))
 
@@ -81,7 +81,7 @@ def _deck(status: Status, deck: str, marks: str, title_width: int) -> str:
         return f"{deck}{left}{' ' * BAR_CELLS}{right}" + (" cued" if state in CUED else "")
     position = int(status.number(key + "position"))
     bands = (status.number(key + band, 1.0) for band in ("low", "mid", "high"))
-    # A gain of -24 dB is nearly killed: the square root makes the middle of the range visible.
+    # A gain of -24 dB is nearly silent; the square root makes the middle of the range visible.
     gains = "".join(_cell(max(band, 0.0) ** 0.5, marks) for band in bands)
     title = status.text(key + "track").rstrip("/").rpartition("/")[2][:title_width]
     title = f" {title}" if title else ""
@@ -92,9 +92,9 @@ CUED = {"cued", "armed", "ready", "loaded"}
 
 
 def line(status: Status, tempo: float, note: str, width: int = 100, plain: bool = False) -> str:
-    """One line at most `width` characters long: decks, load, underruns, what is happening.
+    """Return a line of at most `width` characters: decks, load, underruns, current note.
 
-    Titles get what room is left. `plain` keeps to ASCII.
+    Titles get the remaining width. `plain` restricts it to ASCII.
     """
     marks = PLAIN if plain else EIGHTHS
     underruns = int(status.number("underruns"))

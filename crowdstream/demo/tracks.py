@@ -1,4 +1,4 @@
-"""The demo's tracks as files: four folders of stems, written once, all or nothing."""
+"""The demo's tracks as files: four folders of stems, written once and atomically."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from crowdstream.demo.songs import SONGS, STEMS, TUNED_TEMPO, Song
 
 ARTIST = "CrowdStream demo"
 MARKER = "made-by.txt"
-"""Written last, inside the folder: what the tracks were made by."""
+"""Written last, inside the folder: the fingerprint of the code that made the tracks."""
 
 Progress = Callable[[int, int, str], None]
-"""Called with (tracks done, tracks in all, title of the one being made, or "")."""
+"""Called with (tracks done, total number of tracks, title of the current one, or "")."""
 
 
 class TracksError(Exception):
-    """The tracks can't be written; the text names the folder and the reason."""
+    """The tracks can't be written; the message gives the folder and the reason."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """A track on disk, as the mix needs to know it."""
+    """A track on disk, with the properties that the mix needs."""
 
     folder: Path
     title: str
@@ -41,12 +41,12 @@ class Track:
 
     @property
     def seconds(self) -> float:
-        """Length at its own tempo."""
+        """Length in seconds at its own tempo."""
         return self.bars * arrange.BEATS_PER_BAR * 60.0 / self.bpm
 
 
 def fingerprint(songs: Sequence[Song] = SONGS) -> str:
-    """A name for what `songs` sound like: it changes with the notes and the code alike."""
+    """Return a hash that changes with the notes and with the code that renders them."""
     digest = hashlib.sha256(repr(songs).encode())
     for name in ("dsp", "drums", "voices", "songs", "arrange", "mixdown", "tracks"):
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
@@ -54,7 +54,7 @@ def fingerprint(songs: Sequence[Song] = SONGS) -> str:
 
 
 def tracks_in(folder: Path, songs: Sequence[Song] = SONGS) -> list[Track]:
-    """The tracks of `folder`, whether or not they are there yet."""
+    """Return the tracks of `folder`, whether or not they exist yet."""
     return [
         Track(folder / song.folder, song.title, song.bpm, arrange.total_bars(song))
         for song in songs
@@ -62,7 +62,7 @@ def tracks_in(folder: Path, songs: Sequence[Song] = SONGS) -> list[Track]:
 
 
 def complete(folder: Path, songs: Sequence[Song] = SONGS) -> bool:
-    """Whether `folder` holds all tracks, as this code makes them."""
+    """Whether `folder` contains all tracks, made by this version of the code."""
     try:
         marker = (folder / MARKER).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -74,12 +74,12 @@ def complete(folder: Path, songs: Sequence[Song] = SONGS) -> bool:
 def write_tracks(
     folder: Path, songs: Sequence[Song] = SONGS, progress: Progress | None = None
 ) -> list[Track]:
-    """Make the tracks in `folder`, unless they are there; returns them in mixing order.
+    """Make the tracks in `folder` unless they exist; return them in mixing order.
 
-    They are made in a folder beside it that then takes its name, so a half-made set is
-    never taken for a whole one; an unfinished or outdated `folder` is replaced.
+    They are made in a temporary folder beside it, which is then renamed, so an incomplete set is
+    never used. An unfinished or outdated `folder` is replaced.
 
-    Raises TracksError when the disk is full or the place can't be written to.
+    Raises `TracksError` if the disk is full or the folder can't be written.
     """
     if complete(folder, songs):
         return tracks_in(folder, songs)
@@ -115,23 +115,23 @@ def _cannot(folder: Path, error: Exception) -> str:
 
 
 def _clear_remains(folder: Path) -> None:
-    """Remove what a demo that was killed while writing left beside `folder`."""
+    """Remove the temporary folders of demos that were killed while writing."""
     for path in folder.parent.glob(f".{folder.name}-*"):
-        # An hour: no demo that is still writing is that old.
+        # One hour: no demo takes that long to write its tracks.
         if time.time() - path.stat().st_mtime > 3600.0:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _take_place(making: Path, folder: Path, songs: Sequence[Song]) -> None:
     if folder.exists() and not complete(folder, songs):
-        # Moved away first: a rename is at once, a removal could be interrupted half-way.
+        # Moved away first: a rename is atomic, whereas a removal could be interrupted.
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
         os.replace(folder, old)
         shutil.rmtree(old, ignore_errors=True)
     try:
         os.replace(making, folder)
     except OSError:
-        # Another demo may have finished the same tracks in the meantime: then all is well.
+        # Another demo may have finished the same tracks in the meantime, which is fine.
         if not complete(folder, songs):
             raise
 

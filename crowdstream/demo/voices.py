@@ -1,4 +1,4 @@
-"""The demo's pitched sounds: basses, chords, plucks, and a voice made of formants.
+"""The demo's pitched sounds: basses, chords, plucks, and a formant voice.
 
 Pitches are in hertz. Every sound is stereo and starts and ends at silence.
 """
@@ -31,7 +31,7 @@ _rooms = cache(room)
 
 @dataclass(frozen=True)
 class Bass:
-    """A bass: `cutoff` hertz of its filter at the start of a note, closing to `rest`."""
+    """A bass whose filter closes from `cutoff` Hz at the start of a note to `rest` Hz."""
 
     cutoff: float
     rest: float
@@ -43,7 +43,7 @@ class Bass:
 
 
 def bass_note(bass: Bass, hertz: float, seconds: float, accent: float) -> Array:
-    """One bass note; `accent` 0..1 opens the filter further. Mono below, as on a record."""
+    """Return one bass note in mono; `accent` 0..1 opens the filter further."""
     frames = frames_of(seconds)
     tooth = saw(hertz * (1 - bass.detune), frames) + saw(hertz * (1 + bass.detune), frames, 0.37)
     top = bass.cutoff * (0.6 + 0.6 * accent)
@@ -59,10 +59,10 @@ def bass_note(bass: Bass, hertz: float, seconds: float, accent: float) -> Array:
 
 @dataclass(frozen=True)
 class Timbre:
-    """A chord sound. Seconds for times; `dull` and `bright` are cutoffs in hertz.
+    """A chord sound. Times are in seconds; `dull` and `bright` are cutoffs in hertz.
 
-    The filter starts at a cutoff between the two, by the note's brightness 0..1, and
-    closes to `floor` of that in about `close` seconds.
+    The filter starts between these two cutoffs, depending on the note's brightness 0..1, and closes
+    to `floor` of that cutoff in about `close` seconds.
     """
 
     kind: str
@@ -92,7 +92,7 @@ TIMBRES = {
 
 
 def _electric(hertz: float, frames: int, side: int) -> Array:
-    """A tine piano: a sine bent by another, less and less; sides a little out of tune."""
+    """A tine piano: decaying FM synthesis, with the sides slightly detuned."""
     t = times(frames)
     hertz *= 1.0 + (0.0007 if side else -0.0007)
     bend = 1.6 * np.exp(-t * 4.0) * np.sin(2 * np.pi * hertz * t)
@@ -102,7 +102,7 @@ def _electric(hertz: float, frames: int, side: int) -> Array:
 
 
 def chord(timbre: Timbre, pitches: tuple[float, ...], seconds: float, bright: float) -> Array:
-    """`pitches` (hertz) together for `seconds`, and the room's tail after them."""
+    """Play `pitches` (Hz) together for `seconds`, followed by the room's tail."""
     frames = frames_of(seconds + timbre.release)
     start = timbre.dull * (timbre.bright / timbre.dull) ** bright
     sides = []
@@ -112,7 +112,7 @@ def chord(timbre: Timbre, pitches: tuple[float, ...], seconds: float, bright: fl
             if timbre.kind == "electric":
                 raw += _electric(hertz, frames, side)
                 continue
-            # Each side has its own pair of saws, mistuned the other way round: width.
+            # Each side has its own pair of saws, detuned in opposite directions, for stereo width.
             lean = timbre.detune if (n + side) % 2 else -timbre.detune
             raw += saw(hertz * (1 + lean), frames, 0.31 * n + 0.5 * side)
             raw += saw(hertz * (1 - 0.4 * lean), frames, 0.17 * n + 0.23 * side)
@@ -188,12 +188,12 @@ def sing(
         def mouth(hz: Array, at: Array) -> Array:
             place = np.clip(at / opening, 0.0, 1.0)
             gains = _vowel_gains(first, hz) * (1 - place) + _vowel_gains(last, hz) * place
-            # A throat's own slope: the source has less and less above 800 Hz.
+            # The slope of the vocal tract: the source loses level above 800 Hz.
             sloped: Array = gains * 2.5 / np.sqrt(1.0 + (hz / 2600.0) ** 2)
             return sloped * band_pass(120.0, 2e4, hz)
 
         sound += stereo(filtered(source, mouth), 0.75 * spread)
-    # A formant that meets a harmonic would make some notes shout: all are equally loud.
+    # A formant that coincides with a harmonic would make some notes too loud: equalize all.
     sound *= 0.2 / np.sqrt(np.mean(sound**2))
     sound *= envelope(frames, 0.015, min(0.08, seconds / 3))[:, None]
     if consonant:

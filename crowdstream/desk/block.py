@@ -194,8 +194,7 @@ class Desk:
 
     @property
     def tempo(self) -> float:
-        """The clock's current tempo, as a multiple of the tempo at which decks play at their own
-        rate."""
+        """The clock's tempo, as a multiple of the tempo at which decks play at their own rate."""
         clock = self.clock
         passed = min(self.frame - int(clock["tempo_frame"]), int(clock["tempo_left"]))
         whole = passed == int(clock["tempo_left"])

@@ -110,8 +110,7 @@ class Arena:
         return 1 << shift
 
     def take(self) -> int | None:
-        """Take a page to fill, or return None while every free page may still be read by a
-        render."""
+        """Take a page to fill; None while every free page may still be read by a render."""
         if not self._free:
             self.reclaim()
         return self._free.pop() if self._free else None

@@ -27,8 +27,7 @@ EVENT_TAIL = _RINGS + _FIELDS["event_tail"][1]
 
 
 def push_commands(desk: Desk, batch: np.ndarray) -> bool:
-    """Publish `batch` (dtype `COMMAND`) as a whole. Returns False if the ring has no room for
-    it."""
+    """Publish `batch` (dtype `COMMAND`) as a whole; return False if the ring lacks room for it."""
     assert batch.dtype == COMMAND
     count = len(batch)
     head = load_acquire(desk.address + COMMAND_HEAD)

@@ -1,4 +1,4 @@
-"""How fast are the disks that music comes from and goes to, and how much room is left?"""
+"""Speed and free space of the disks that hold music and recordings."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from pathlib import Path
 from crowdstream.doctor.check import FAIL, OK, WARN, Check
 from crowdstream.settings import Settings
 
-TRIAL_BYTES = 32 << 20  # of a card: more than its own cache
-TRIAL_SECONDS = 2.0  # for writing, and once more for reading
+TRIAL_BYTES = 32 << 20  # more than the cache of an SD card
+TRIAL_SECONDS = 2.0  # for writing, and as long again for reading
 PIECE = 1 << 20
-SEARCHED = 2000  # files that are looked at for one to read, where none can be written
+SEARCHED = 2000  # files to search for one to read, in a folder that can't be written
 
-# 16 stems of 16 bits at 44.1 kHz are 2.8 MB/s; at rate 4, or while as much is loading, 11 MB/s.
+# 16 stems of 16 bits at 44.1 kHz are 2.8 MB/s; at rate 4, or with another load in progress, 11
+# MB/s.
 MIN_READ = 3e6
 GOOD_READ = 12e6
-# Master and four decks in 24 bits, 1.3 MB/s, with pauses of the card.
+# Master and four decks in 24 bits are 1.3 MB/s; the rest makes up for pauses of the SD card.
 GOOD_WRITE = 4e6
-HOUR = 44100 * 2 * 3 * 3600  # bytes of an hour in 24 bits
+HOUR = 44100 * 2 * 3 * 3600  # bytes per hour in 24 bits
 MIN_FREE = 256 << 20
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Bytes a second; `write` 0: not tried. `cached`: what was read lay in memory, not on disk."""
+    """Bytes per second; `write` is 0 if not tested. `cached`: reads came from memory, not disk."""
 
     read: float
     write: float
@@ -39,19 +40,19 @@ class Speed:
 
 
 def folders(settings: Settings) -> dict[str, list[Path]]:
-    """The folders that the server will use: "music", "recordings"."""
+    """Return the folders that the server will use, under "music" and "recordings"."""
     tracks = [path for path in (settings.a, settings.b, settings.c, settings.d) if path]
     music = list(settings.media_root) or [path.parent for path in tracks] or [Path()]
     return {"music": sorted(set(music)), "recordings": [settings.record_folder or Path()]}
 
 
 def measure(folder: Path) -> Speed:
-    """Write a file and read it back past the system's cache, for `TRIAL_SECONDS` each.
+    """Write a file and read it back bypassing the system's cache, for `TRIAL_SECONDS` each.
 
-    Where nothing may be written, a file that is there is read. Raises `OSError`.
+    In a folder that can't be written, an existing file is read. Raises `OSError`.
     """
     try:
-        # Without a name, so that it is gone whatever happens.
+        # A file without a name is deleted in all cases.
         with tempfile.TemporaryFile(dir=folder) as file:
             begin = time.monotonic()
             piece = os.urandom(PIECE)
@@ -66,7 +67,7 @@ def measure(folder: Path) -> Speed:
             raise
     longest = max(_files(folder), key=lambda found: found[0], default=None)
     if longest is None:
-        raise OSError(errno.EACCES, "nothing can be written there, and there is nothing to read")
+        raise OSError(errno.EACCES, "the folder is not writable and has no file to read")
     fd = os.open(longest[1], os.O_RDONLY | os.O_CLOEXEC)
     try:
         return _read(fd, min(longest[0], TRIAL_BYTES), 0.0)
@@ -88,7 +89,7 @@ def _files(folder: Path) -> Iterator[tuple[int, str]]:
 
 def _read(fd: int, size: int, write: float) -> Speed:
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # no reading ahead of the look
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # no readahead from the next check
     cached = _in_memory(fd, size)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     begin = time.monotonic()
@@ -99,18 +100,18 @@ def _read(fd: int, size: int, write: float) -> Speed:
 
 
 def _in_memory(fd: int, size: int) -> bool:
-    """Whether most of a file still is in the system's cache, as far as it says."""
+    """Whether most of a file is still in the system's cache, as far as the system reports it."""
     page = bytearray(mmap.PAGESIZE)
     places = range(0, max(1, size - mmap.PAGESIZE), max(PIECE, size // 16))
     held = 0
     for place in places:
-        with contextlib.suppress(OSError, AttributeError):  # EAGAIN: it would have to be read
+        with contextlib.suppress(OSError, AttributeError):  # EAGAIN: not in the cache
             held += os.preadv(fd, [page], place, os.RWF_NOWAIT) > 0
     return held * 2 > len(places)
 
 
 def speed(kind: str, folder: Path, trial: Speed | OSError | None = None) -> Check:
-    """The disk below a folder; `trial` stands in for trying it."""
+    """Check the disk speed of a folder. Tests pass a `trial` instead of measuring."""
     name = f"disk speed ({kind})"
     data: dict[str, object] = {"folder": str(folder)}
     if trial is None:
@@ -120,19 +121,19 @@ def speed(kind: str, folder: Path, trial: Speed | OSError | None = None) -> Chec
             trial = error
     if isinstance(trial, OSError):
         reason = trial.strerror or str(trial)
-        return Check(name, FAIL, f"{folder.absolute()}: {reason}", "see that the folder exists "
-                     "and can be read", data)
+        return Check(name, FAIL, f"{folder.absolute()}: {reason}", "check that the folder exists "
+                     "and is readable", data)
     data |= {"read": trial.read, "write": trial.write, "cached": trial.cached}
     said = f"{folder.absolute()}: reads {trial.read / 1e6:.0f} MB/s"
-    said += " (from memory: the disk itself was not reached)" if trial.cached else ""
+    said += " (from memory: the disk itself was not tested)" if trial.cached else ""
     said += f", writes {trial.write / 1e6:.0f} MB/s" if trial.write else ", writing not allowed"
     faster = "use a faster medium, such as an SSD at USB 3, or raise --memory so that a set fits"
     if kind == "recordings":
         if not trial.write:
-            fix = "choose a folder that can be written with --record-folder"
+            fix = "choose a writable folder with --record-folder"
             return Check(name, WARN, said, fix, data)
         state = OK if trial.write >= GOOD_WRITE else WARN
-    elif kind == "cache":  # read once, at the start
+    elif kind == "cache":  # read only once, at startup
         state = OK
     elif trial.read < MIN_READ:
         state = FAIL
@@ -142,7 +143,7 @@ def speed(kind: str, folder: Path, trial: Speed | OSError | None = None) -> Chec
 
 
 def free_space(folder: Path, free: int | None = None) -> Check | None:
-    """Room for recordings; `free` bytes stand in for asking. None where there is no folder."""
+    """Check the space for recordings. Tests pass `free` bytes. Returns None without a folder."""
     if free is None:
         try:
             space = os.statvfs(folder)
@@ -152,7 +153,7 @@ def free_space(folder: Path, free: int | None = None) -> Check | None:
     hours = free / HOUR
     said = f"{folder.absolute()}: {free / 1e9:.1f} GB, {hours:.1f} hours of recording"
     data = {"folder": str(folder), "bytes": free, "hours": hours}
-    fix = "delete what is not needed, or choose another --record-folder"
+    fix = "delete unneeded files, or choose another --record-folder"
     if free < MIN_FREE:
         return Check("free space", FAIL, said, fix, data)
     return Check("free space", WARN if hours < 2 else OK, said, fix if hours < 2 else "", data)

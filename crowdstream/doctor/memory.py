@@ -1,4 +1,4 @@
-"""Is there the memory that the settings ask for, and is none of it on a card?"""
+"""Shared memory, free memory and swap, compared with the settings."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 from crowdstream.settings import Settings
 
-BESIDES_MB = 300  # of all processes, besides the stems
-MIN_SHM = 64 << 20  # /dev/shm: JACK keeps its buffers there
+BESIDES_MB = 300  # all processes together, excluding the stems
+MIN_SHM = 64 << 20  # /dev/shm, where JACK keeps its buffers
 
 
 def try_shared(size: int) -> str:
-    """Ask for an anonymous file of `size` bytes; "" if it can be had, else why not.
+    """Allocate an anonymous file of `size` bytes; return "" or the reason for the failure.
 
-    The system promises more than it has: what memory there is, is looked at besides.
+    The system promises more memory than it has, so the available memory is checked separately.
     """
     try:
         fd = os.memfd_create("crowdstream-doctor", os.MFD_CLOEXEC)
     except (OSError, AttributeError) as error:
         return str(getattr(error, "strerror", None) or error)
     try:
-        os.ftruncate(fd, size)  # takes no memory yet
+        os.ftruncate(fd, size)  # does not use any memory yet
     except (OSError, OverflowError) as error:
         return str(getattr(error, "strerror", None) or error)
     finally:
@@ -32,7 +32,7 @@ def try_shared(size: int) -> str:
 
 
 def meminfo(machine: Machine) -> dict[str, int]:
-    """/proc/meminfo, in MB."""
+    """Parse /proc/meminfo; values in MB."""
     text = machine.read("/proc/meminfo") or ""
     found = re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)
     return {name: int(kilobytes) // 1024 for name, kilobytes in found}
@@ -41,21 +41,21 @@ def meminfo(machine: Machine) -> dict[str, int]:
 def shared_memory(
     machine: Machine, settings: Settings, attempt: Callable[[int], str] = try_shared
 ) -> Check:
-    """The block that the processes share: `--memory` and what the mixer itself needs."""
+    """Check the memory block that the processes share: `--memory` plus what the mixer needs."""
     name, wanted = "shared memory", settings.memory_mb
     data = {"wanted_mb": wanted}
     fix = f"lower --memory (now {wanted} MB)"
     if reason := attempt(wanted << 20):
-        return Check(name, FAIL, f"{wanted} MB can't be had: {reason}", fix, data)
+        return Check(name, FAIL, f"cannot allocate {wanted} MB: {reason}", fix, data)
     limit = machine.read("/sys/fs/cgroup/memory.max") or ""
     limits = {"this machine has": meminfo(machine).get("MemTotal", wanted + BESIDES_MB)}
     if limit.isdigit():
-        limits["this group of processes may have"] = int(limit) >> 20
+        limits["this cgroup is limited to"] = int(limit) >> 20
     for whose, most in limits.items():
         if most < wanted + BESIDES_MB:
             data["limit_mb"] = most
-            return Check(name, FAIL, f"{wanted} MB for stems and {BESIDES_MB} MB besides, and "
-                         f"{whose} {most} MB", fix, data)
+            return Check(name, FAIL, f"{wanted} MB for stems and {BESIDES_MB} MB for the rest are "
+                         f"needed, but {whose} {most} MB", fix, data)
     try:
         space = os.statvfs(machine.path("/dev/shm"))  # nosec B108  # asks for its size only
         size = space.f_blocks * space.f_frsize
@@ -63,35 +63,35 @@ def shared_memory(
         size = 0
     data["dev_shm_mb"] = size >> 20
     if size < MIN_SHM:
-        return Check(name, WARN, f"{wanted} MB can be had; /dev/shm has {size >> 20} MB, too "
+        return Check(name, WARN, f"{wanted} MB are available; /dev/shm has {size >> 20} MB, too "
                      "little for JACK", "sudo mount -o remount,size=256m /dev/shm", data)
-    return Check(name, OK, f"{wanted} MB can be had", data=data)
+    return Check(name, OK, f"{wanted} MB are available", data=data)
 
 
 def free_memory(machine: Machine, settings: Settings) -> Check | None:
-    """What is free, against `--memory`; None where the system does not say."""
+    """Compare the free memory with `--memory`; None if the system does not report it."""
     info = meminfo(machine)
     if "MemAvailable" not in info:
         return None
     there, wanted = info["MemAvailable"], settings.memory_mb + BESIDES_MB
     data = {"available_mb": there, "wanted_mb": wanted}
     if there < wanted:
-        return Check("free memory", WARN, f"{there} MB, and {settings.memory_mb} MB for stems and "
-                     f"{BESIDES_MB} MB besides may be taken", "end other programs, or lower "
+        return Check("free memory", WARN, f"{there} MB, but {settings.memory_mb} MB for stems and "
+                     f"{BESIDES_MB} MB for the rest may be used", "close other programs, or lower "
                      f"--memory to {max(16, there - BESIDES_MB)}", data)
-    return Check("free memory", OK, f"{there} MB, and up to {wanted} MB may be taken", data=data)
+    return Check("free memory", OK, f"{there} MB, up to {wanted} MB may be used", data=data)
 
 
 def swap(machine: Machine) -> Check:
-    """Where memory goes that the system takes out; a card is slow at it, and wears out."""
+    """Check where the system swaps to; an SD card is slow and wears out."""
     lines = (machine.read("/proc/swaps") or "").splitlines()[1:]
     places = [line.split()[0] for line in lines if line.split()]
     slow = [place for place in places if not place.startswith("/dev/zram")]
     data = {"places": places}
     if slow:
         fix = "sudo systemctl disable --now dphys-swapfile" if "/var/swap" in slow else (
-            f"sudo swapoff {' '.join(slow)}, and take it out of /etc/fstab"
+    f"sudo swapoff {' '.join(slow)}, and remove it from /etc/fstab"
         )
-        return Check("swap", WARN, f"on {', '.join(slow)}: stems that come back from there come "
-                     "late; none, or zram, is better", fix, data)
+        return Check("swap", WARN, f"on {', '.join(slow)}: swapped-out stems come back too late; "
+                     "no swap, or zram, is better", fix, data)
     return Check("swap", OK, "zram" if places else "none", data=data)

@@ -1,4 +1,4 @@
-"""Who can send commands, and is the port free?"""
+"""Network exposure, and availability of the OSC port."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from crowdstream.system.port_holders import port_holders
 
 
 def exposure(settings: Settings) -> Check:
-    """From where the port can be reached."""
+    """Check which machines can reach the port."""
     name, host = "network", settings.osc_host
     allowed = [str(one) for one in getattr(settings, "osc_allow", ())]
     data = {"host": host, "allow": allowed}
     if is_loopback(host):
-        return Check(name, OK, f"{host}: only programs of this machine can send", data=data)
+        return Check(name, OK, f"{host}: only programs on this machine can send", data=data)
     if allowed:
-        return Check(name, OK, f"{host}: senders of {', '.join(allowed)}", data=data)
-    return Check(name, WARN, f"{host}: whoever reaches this machine can send commands",
-                 "--osc-allow with the senders' addresses, such as 192.168.1.0/24; or without "
+        return Check(name, OK, f"{host}: senders in {', '.join(allowed)}", data=data)
+    return Check(name, WARN, f"{host}: anyone who can reach this machine can send commands",
+                 "set --osc-allow to the senders' addresses, such as 192.168.1.0/24, or remove "
                  "--osc-host", data)
 
 
 def port(machine: Machine, settings: Settings) -> Check:
-    """Whether the port can be had, and if not, who has it."""
+    """Check whether the port is free, and if not, which program uses it."""
     name, number = "port", settings.port
     data: dict[str, object] = {"port": number}
     if number == 0:
-        return Check(name, OK, "any free one", data=data)
+        return Check(name, OK, "any free port", data=data)
     family = socket.AF_INET6 if ":" in settings.osc_host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as trial:
         try:
@@ -40,7 +40,7 @@ def port(machine: Machine, settings: Settings) -> Check:
                 holders = port_holders("udp", number, machine.root)
                 data["held_by"] = holders
                 who = ", ".join(holders) or "another user's program"
-                return Check(name, WARN, f"UDP {number} is in use by {who}", "if that is no "
+                return Check(name, WARN, f"UDP {number} is in use by {who}", "if that is not a "
                              "CrowdStream server, end it or choose another --port", data)
             reason = getattr(error, "strerror", None) or str(error)
             return Check(name, FAIL, f"UDP {number} on {settings.osc_host}: {reason}",

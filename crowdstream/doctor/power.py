@@ -1,4 +1,4 @@
-"""Does the processor run at its speed, and do devices stay awake?"""
+"""Processor speed, temperature and power supply, and power saving of USB devices."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections import Counter
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 
-HOT = 80.0  # degrees Celsius, from which a Raspberry Pi slows down
+HOT = 80.0  # degrees Celsius at which a Raspberry Pi starts to throttle
 WARM = 75.0
 
-# The bits of `vcgencmd get_throttled`: now, and 16 higher since the start.
+# The bits of `vcgencmd get_throttled`: the current state, and 16 bits higher since boot.
 THROTTLED = {
-    0: "too low a voltage",
-    1: "a capped frequency",
-    2: "slowed down",
-    3: "too warm",
+    0: "undervoltage",
+    1: "frequency capped",
+    2: "throttled",
+    3: "temperature limit reached",
 }
 SUPPLY = "use the official power supply and a heat sink or fan"
 
 
 def governor(machine: Machine) -> Check:
-    """How the frequency of the processor is chosen."""
+    """Check how the processor frequency is selected."""
     name = "CPU governor"
     files = machine.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
     found = Counter(file.read_text(encoding="utf-8").strip() for file in files)
@@ -31,12 +31,12 @@ def governor(machine: Machine) -> Check:
         return Check(name, OK, "performance", data=data)
     said = ", ".join(f"{kind} on {count}" for kind, count in sorted(found.items()))
     fix = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-    return Check(name, WARN, f"{said} of {found.total()} CPUs: blocks come late while the "
+    return Check(name, WARN, f"{said} of {found.total()} CPUs: blocks are late while the "
                  "frequency rises", fix, data)
 
 
 def throttling(machine: Machine) -> Check | None:
-    """Whether a Raspberry Pi slows itself down; None on other machines."""
+    """Check whether a Raspberry Pi is throttled; None on other machines."""
     said = machine.run(["vcgencmd", "get_throttled"])
     try:
         bits = int((said or "").removeprefix("throttled="), 16)
@@ -47,14 +47,14 @@ def throttling(machine: Machine) -> Check | None:
     before = [text for bit, text in THROTTLED.items() if bits >> (16 + bit) & 1]
     data = {"throttled": bits}
     if now:
-        return Check(name, FAIL, f"right now: {', '.join(now)}", SUPPLY, data)
+        return Check(name, FAIL, f"now: {', '.join(now)}", SUPPLY, data)
     if before:
-        return Check(name, WARN, f"since the start: {', '.join(before)}", SUPPLY, data)
-    return Check(name, OK, "enough, and cool enough", data=data)
+        return Check(name, WARN, f"since boot: {', '.join(before)}", SUPPLY, data)
+    return Check(name, OK, "sufficient, and cool enough", data=data)
 
 
 def temperature(machine: Machine) -> Check | None:
-    """The hottest sensor of the processor; None where there is none."""
+    """Check the hottest sensor of the processor; None without a sensor."""
     degrees = []
     for file in machine.glob("/sys/class/thermal/thermal_zone*/temp"):
         try:
@@ -66,15 +66,15 @@ def temperature(machine: Machine) -> Check | None:
     name, hottest = "temperature", max(degrees)
     data = {"celsius": hottest}
     if hottest >= HOT:
-        return Check(name, FAIL, f"{hottest:.0f} °C: it slows itself down", SUPPLY, data)
+        return Check(name, FAIL, f"{hottest:.0f} °C: the processor throttles itself", SUPPLY, data)
     if hottest >= WARM:
-        return Check(name, WARN, f"{hottest:.0f} °C: little is missing until it slows down",
+        return Check(name, WARN, f"{hottest:.0f} °C: the processor will soon throttle itself",
                      SUPPLY, data)
     return Check(name, OK, f"{hottest:.0f} °C", data=data)
 
 
 def usb_autosuspend(machine: Machine) -> Check | None:
-    """Whether USB sound cards may be put to sleep; None where there is none."""
+    """Check whether the system may suspend USB sound cards; None without one."""
     asleep, found = [], []
     for kind in machine.glob("/sys/bus/usb/devices/*/bInterfaceClass"):
         if kind.read_text(encoding="ascii").strip() != "01":  # audio
@@ -92,5 +92,5 @@ def usb_autosuspend(machine: Machine) -> Check | None:
     if not asleep:
         return Check("USB autosuspend", OK, "off for the sound card", data=data)
     places = " ".join(f"/sys/bus/usb/devices/{device}/power/control" for device in asleep)
-    return Check("USB autosuspend", WARN, "the system may put the sound card to sleep",
+    return Check("USB autosuspend", WARN, "the system may suspend the sound card",
                  f"echo on | sudo tee {places}", data)

@@ -1,4 +1,4 @@
-"""Sound devices: which there are, which is used, and may this user use it?"""
+"""Sound devices: which exist, which the server would use, and whether this user may open them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def _list() -> list[dict[str, Any]]:
 
 
 def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _list) -> Check:
-    """The device that the server would play on."""
+    """Check the device that the server would play on."""
     from crowdstream.engine.drivers.devices import choose
 
     name = "sound device"
     if settings.driver == "null":
-        return Check(name, WARN, "the built-in clock, as --driver null says: nothing is heard",
+        return Check(name, WARN, "--driver null uses the built-in clock: there is no sound",
                      "--driver auto")
     try:
         found = listing()
         used = choose(found, settings.device)
     except DeviceError as error:
-        # Without a device, `auto` runs on its clock, which is not what a player is for.
+        # Without a device, `auto` runs on the built-in clock, which is not the purpose of a player.
         wanted = settings.driver == "pyaudio" or settings.device is not None
         text = str(error) if wanted else f"{error}: the server runs on its built-in clock"
         return Check(name, FAIL if wanted else WARN, text, PLUG_IN)
@@ -39,15 +39,15 @@ def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _l
     said = f"{used['name']} ({used['host']}), one of {len(found)}"
     data = {"used": used, "devices": found}
     if used["sample_rate"] != rate:
-        return Check(name, OK, f"{said}; its own rate is {used['sample_rate']:g} Hz, {rate} Hz is "
-                     "asked for", data=data)
+        return Check(name, OK, f"{said}; its own rate is {used['sample_rate']:g} Hz, the requested "
+                     f"rate {rate} Hz", data=data)
     return Check(name, OK, f"{said}, {rate} Hz", data=data)
 
 
 def access(
     machine: Machine, may: Callable[[os.PathLike[str], int], bool] = os.access
 ) -> Check | None:
-    """Whether this user may open the sound cards themselves; None where there is none."""
+    """Check whether this user may open the sound cards directly; None without a card."""
     cards = machine.glob("/dev/snd/pcm*p")
     if not cards:
         return None

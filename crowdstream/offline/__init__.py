@@ -1,1 +1,1 @@
-"""The server without a sound card: control, loader and `render` in one process."""
+"""Rendering without a sound card: control, loader and `render` in one process."""

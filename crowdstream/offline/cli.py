@@ -1,4 +1,4 @@
-"""`crowdstream render`: a set to a sound file."""
+"""`crowdstream render`: render a set to a sound file."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from crowdstream.offline.progress import Progress
     from crowdstream.offline.renderer import Summary
 
-# Those that change how a mix sounds, or whether it fits. A user's configuration is left out:
-# the same set gives the same mix everywhere.
+# Settings that affect the sound of a mix or whether it fits into memory. The user's configuration
+# is ignored: the same set gives the same mix everywhere.
 TAKEN = ("sample_rate", "bpm", "base_bpm", "meter", "memory")
 FORMATS = ("16", "24", "float")
-DEFAULT_FORMAT = "24"  # 144 dB, and read by everything
-INTERRUPTED = 130  # as shells have it for a program ended by Ctrl-C
+DEFAULT_FORMAT = "24"  # 144 dB, and supported by all programs
+INTERRUPTED = 130  # the status that shells use for a program ended by Ctrl-C
 
 _DESCRIPTION = "Render a set to a sound file: the samples that the server would play, faster."
 _EPILOG = "Set files, and where a mix ends: docs/reference/set-files.md."
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this subcommand."""
+    """Build the parser of this subcommand."""
     parser = Parser(
         prog="crowdstream render", description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.add_argument("set", type=Path, metavar="SET", help="timed commands, or an OSC score")
-    parser.add_argument("out", type=Path, metavar="OUT", help="a name that ends in .wav or .flac")
+    parser.add_argument("out", type=Path, metavar="OUT", help="a name ending in .wav or .flac")
     parser.add_argument(
         "--seconds", type=float, metavar="N", help="end after N seconds (default: see below)"
     )
     parser.add_argument(
         "--format", choices=FORMATS, default=DEFAULT_FORMAT,
-        help=f"bits of a sample, or 32-bit float (default: {DEFAULT_FORMAT})",
+        help=f"bits per sample, or 32-bit float (default: {DEFAULT_FORMAT})",
     )  # fmt: skip
     for name in TAKEN:
         option = OPTIONS[name]
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
             help=f"{option.help}: {option.kind.allowed} (default: {default})".replace("%", "%%"),
         )  # fmt: skip
     parser.add_argument(
-        "--explain", action="store_true", help="say why each track of a DJ's set was chosen"
+        "--explain", action="store_true", help="explain why each track of a DJ's set was chosen"
     )
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
     return parser
@@ -78,16 +78,16 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def render(argv: Sequence[str]) -> int:
-    """Run the subcommand; returns the exit status: 1 where there is no file, 2 for its usage."""
-    # Before numpy is there: its threads for large matrices, of which there are none here, spin
-    # for a while each. And what is imported stays: looking for what could go costs a tenth of
-    # the start.
+    """Run the subcommand. Returns its exit status: 1 if no file was written, 2 for wrong usage."""
+    # Set this before numpy is imported: its threads for large matrices, which are not used here,
+    # would each spin for a while. Garbage collection is disabled during the imports, because
+    # everything that they create stays alive; scanning it would take a tenth of the startup time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()
     parser = build_parser()
     options = parser.parse_args(list(argv))
     if options.seconds is not None and not 0.0 < options.seconds <= 1e6:
-        parser.error(f"--seconds {options.seconds:g}: it takes more than 0, up to 1e6")
+        parser.error(f"--seconds {options.seconds:g}: must be more than 0, up to 1e6")
     try:
         settings = _settings(options)
     except SettingError as error:
@@ -96,12 +96,12 @@ def render(argv: Sequence[str]) -> int:
     before = {
         number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
     }
-    # What fails is told with the line that it stands in.
+    # Failures are reported on stderr, together with the line of the set that caused them.
     logging.getLogger("crowdstream").addHandler(logging.NullHandler())
     try:
         return _render(options, settings)
     except KeyboardInterrupt:
-        print(f"crowdstream: interrupted, {options.out} is not written", file=sys.stderr)
+        print(f"crowdstream: interrupted, {options.out} was not written", file=sys.stderr)
         return INTERRUPTED
     finally:
         for number, handler in before.items():
@@ -118,7 +118,7 @@ def _say(text: str) -> None:
 
 def _render(options: argparse.Namespace, settings: Settings) -> int:
     begin = time.monotonic()
-    # The set first: what is wrong with it is told before anything large is loaded.
+    # Read the set first: its errors are reported before anything large is loaded.
     from crowdstream.dj.setfile.errors import SetError
     from crowdstream.offline.set_reader import DJ_SUFFIX, read_set
 
@@ -126,7 +126,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     try:
         mix = read_set(options.set)
         if options.explain and not planned:
-            raise SetError(f"{options.set}: --explain is for a DJ's set, a {DJ_SUFFIX} file")
+            raise SetError(f"{options.set}: --explain needs a DJ's set, a {DJ_SUFFIX} file")
     except SetError as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
@@ -147,7 +147,8 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
         try:
             summary = _write(options, settings, mix, progress, whole=False)
         except PagesMissing:
-            # A playhead went where nobody looks ahead, as in reverse: once more, with all loaded.
+            # A playhead moved outside the read-ahead, as in reverse: render again with all files
+            # loaded.
             summary = _write(options, settings, mix, progress, whole=True)
     except (OutputError, RenderError, DeskError) as error:
         progress.close()
@@ -165,7 +166,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
         try:
             tell(options.set, options.out.with_suffix(".svg"), options.explain)
         except OSError as error:
-            print(f"crowdstream: the picture can't be written ({error.strerror})", file=sys.stderr)
+            print(f"crowdstream: the plot can't be written ({error.strerror})", file=sys.stderr)
     if not options.quiet:
         length, took = summary.frames / settings.sample_rate, time.monotonic() - begin
         print(

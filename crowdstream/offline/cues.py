@@ -1,4 +1,4 @@
-"""The cues of a set: commands and their times, checked before anything sounds."""
+"""The cues of a set: commands with their times, validated before rendering starts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from crowdstream.control.handlers.common import PATH_HELP
 from crowdstream.dj.setfile.errors import SetError
 from crowdstream.system.text import printable
 
-MAX_SECONDS = 1e6  # eleven days
+MAX_SECONDS = 1e6  # 11 days
 MAX_BEATS = 1e7
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A time of a set: seconds since its start, or beats of its clock."""
+    """A time in a set: seconds since its start, or beats of its clock."""
 
     value: float
     beats: bool = False
@@ -30,7 +30,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Cue:
-    """One command of a set, checked. `place` says where it stands, for messages."""
+    """One validated command of a set. `place` is its position in the file, for messages."""
 
     at: Moment
     address: str
@@ -40,39 +40,39 @@ class Cue:
 
 @dataclass(frozen=True)
 class Set:
-    """All commands of a set in the order of the file, and where the mix ends, if it says so."""
+    """All commands of a set in file order, and the end of the mix if the set defines it."""
 
     cues: tuple[Cue, ...]
     end: Moment | None = None
 
 
 def moment(value: float, beats: bool, place: str) -> Moment:
-    """A time that was read; raises `SetError` for one that can't be."""
+    """Return a validated time. Raises `SetError` if it is out of range."""
     most = MAX_BEATS if beats else MAX_SECONDS
     if not 0.0 <= value <= most:
         unit = "beats" if beats else "seconds"
-        raise SetError(f"{place}: a time is 0 to {most:g} {unit}, not {value:g}")
+        raise SetError(f"{place}: a time must be 0 to {most:g} {unit}, not {value:g}")
     return Moment(value, beats)
 
 
 class Checker:
-    """Makes cues of commands as they were read. A path is looked for once."""
+    """Converts commands to cues. It checks each path only once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._found: set[str] = set()
 
     def command(self, address: str, place: str) -> Command:
-        """The command of an address; raises `SetError`."""
+        """Return the command of an address. Raises `SetError` if there is none."""
         try:
             return TABLE.find(address)[0]
         except CommandError as error:
             raise SetError(f"{place}: {printable(address)}: {error}") from None
 
     def cue(self, at: Moment, address: str, arguments: tuple[Any, ...], place: str) -> Cue:
-        """A command with its arguments checked and its paths made absolute.
+        """Return a cue with validated arguments and absolute paths.
 
-        Raises `SetError` for what can be seen without playing it.
+        Raises `SetError` for every error that can be detected without playing.
         """
         command = self.command(address, place)
         try:

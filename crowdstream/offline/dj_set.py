@@ -1,4 +1,4 @@
-"""Convert sets of the automatic DJ (docs/reference/set-files.md) to the renderer's commands."""
+"""Conversion of the DJ's sets (docs/reference/set-files.md) to the renderer's commands."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from crowdstream.system.text import printable
 
 
 def read_dj_set(data: bytes, path: Path) -> Set:
-    """The set that a TOML file holds. Raises `SetError` with the number of the line."""
+    """Return the set in a TOML file. Raises `SetError` with the line number."""
     return cues_of(parse_set(data, path), path)
 
 
 def cues_of(mix: DjSet, path: Path) -> Set:
-    """The commands of a set. `path`: its file, for messages."""
+    """Return the commands of a set. `path` is its file, for messages."""
     checker = Checker(path.parent)
     cues: list[Cue] = []
     for move in all_moves(mix):
@@ -34,7 +34,7 @@ def cues_of(mix: DjSet, path: Path) -> Set:
 
 
 def tell(path: Path, out: Path, why: bool) -> None:
-    """Draw the set at `path` as the SVG `out`, and print why it is as it is. Raises OSError."""
+    """Plot the set at `path` as the SVG `out`; with `why`, explain it. Raises `OSError`."""
     mix = read_file(path)
     out.write_text(picture(mix, {}, {}))
     if why:

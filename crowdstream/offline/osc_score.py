@@ -1,8 +1,7 @@
-"""Sets as binary OSC scores, as SuperCollider writes them for its non-real-time mode.
+"""Sets as binary OSC scores, the format of SuperCollider's non-real-time mode.
 
-A score is bundles one after another, each behind its length as a 32-bit big-endian integer.
-A time tag counts seconds since the start, in units of 2^-32. A bundle without a message is
-where the mix ends.
+A score is a sequence of bundles, each preceded by its length as a 32-bit big-endian integer. A time
+tag counts seconds since the start, in units of 2^-32. An empty bundle marks the end of the mix.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ _LENGTH = struct.Struct(">i")
 
 
 def is_score(data: bytes) -> bool:
-    """Whether this is how a score begins."""
+    """Whether `data` starts like a score."""
     return data[4 : 4 + len(BUNDLE)] == BUNDLE
 
 
 def read_score(data: bytes, path: Path) -> Set:
-    """The set that a score holds. Raises `SetError` with the number of the bundle."""
+    """Return the set in a score. Raises `SetError` with the number of the bundle."""
     checker = Checker(path.parent)
     cues: list[Cue] = []
     end: Moment | None = None
@@ -33,14 +32,14 @@ def read_score(data: bytes, path: Path) -> Set:
         number += 1
         place = f"{printable(path)}, bundle {number}"
         if end is not None:
-            raise SetError(f"{place}: it follows the empty bundle that ends the mix")
+            raise SetError(f"{place}: the empty bundle before it has already ended the mix")
         if len(data) - at < _LENGTH.size:
-            raise SetError(f"{place}: the file ends within its length")
+            raise SetError(f"{place}: the file ends within the bundle's length")
         size = _LENGTH.unpack_from(data, at)[0]
         at += _LENGTH.size
         packet = data[at : at + size]
         if size < HEAD or len(packet) < size:
-            raise SetError(f"{place}: it claims {size} bytes of {len(data) - at}")
+            raise SetError(f"{place}: its length is {size} bytes, but {len(data) - at} are left")
         at += size
         try:
             messages = parse(packet)
@@ -49,7 +48,8 @@ def read_score(data: bytes, path: Path) -> Set:
         if not messages:
             end = moment(_seconds(packet), False, place)
         for tag, message in messages:
-            # A tag of 0 or 1 is "at once": at the start. Others were read as if since 1900.
+            # A tag of 0 or 1 means "immediately", which is the start. `parse` read others as since
+            # 1900.
             seconds = 0.0 if tag is None else tag + UNIX_EPOCH
             when = moment(seconds, False, place)
             cues.append(checker.cue(when, message.address, message.params, place))

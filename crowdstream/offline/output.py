@@ -1,4 +1,4 @@
-"""The sound file that a mix is written to: it appears whole under its name, or not at all."""
+"""The output sound file, which appears complete under its name or not at all."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from crowdstream.system.text import cut, printable
 
 FORMATS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 CONTAINERS = {".wav": "RF64", ".flac": "FLAC"}
-# libsndfile's command, which soundfile does not name: what is under 4 GB becomes a plain WAV.
+# A libsndfile command without a name in soundfile: a file below 4 GB becomes a plain WAV.
 _RF64_AUTO_DOWNGRADE = 0x1210
 _PROBE = bytes(1 << 16)
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 class OutputError(RuntimeError):
-    """The file can't be written; the message names it, the reason and what to do."""
+    """The file can't be written; the message gives the file, the reason and the remedy."""
 
 
 def open_output(fd: int, sample_rate: int, channels: int, container: str, format: str) -> Any:
-    """A `soundfile.SoundFile` that writes to `fd` and closes it. `format`: a key of `FORMATS`."""
+    """Return a `SoundFile` that writes to `fd` and closes it. `format` is a key of `FORMATS`."""
     file = soundfile.SoundFile(fd, "w", sample_rate, channels, FORMATS[format], format=container)
     if container == "RF64":
         soundfile._snd.sf_command(file._file, _RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
@@ -36,24 +36,24 @@ def open_output(fd: int, sample_rate: int, channels: int, container: str, format
 
 
 class Output:
-    """Writes beside `path` and takes its name on `finish`; left without, nothing remains.
+    """Writes a temporary file, which `finish` renames to `path`; without it, nothing remains.
 
-    WAV (RF64 past 4 GB) or FLAC, by the name's extension. Raises `OutputError`.
+    The format is WAV (RF64 above 4 GB) or FLAC, depending on the extension. Raises `OutputError`.
     """
 
     def __init__(self, path: Path, sample_rate: int, format: str, channels: int = 2) -> None:
         self.path = path
         container = CONTAINERS.get(path.suffix.lower())
         if container is None:
-            raise self._refusal("its name has to end in .wav or .flac")
+            raise self._refusal("its name must end in .wav or .flac")
         if container == "FLAC" and format == "float":
-            raise self._refusal("FLAC holds no floats; take .wav, or --format 24")
-        # A device or pipe is not for replacing.
+            raise self._refusal("FLAC does not support floats; use .wav, or --format 24")
+        # A device or pipe must not be replaced.
         with contextlib.suppress(OSError):
             if not stat.S_ISREG(path.stat().st_mode):
-                raise self._refusal("it is there and is no file; choose another name")
+                raise self._refusal("it exists and is not a regular file; choose another name")
         self._part = path.with_name(f".{cut(path.name, 200)}.{os.getpid()}.part")
-        _remove_leavings(self._part)
+        _remove_stale_parts(self._part)
         try:
             self._fd = os.open(self._part, _FLAGS, 0o666)
         except OSError as error:
@@ -69,11 +69,11 @@ class Output:
         """Write float32 samples of shape `(frames, channels)`."""
         try:
             self._file.write(samples)
-        except (AssertionError, soundfile.LibsndfileError) as error:  # it wrote less than all
+        except (AssertionError, soundfile.LibsndfileError) as error:  # a partial write
             raise self._refusal(self._reason(error)) from None
 
     def finish(self) -> None:
-        """Complete the file and give it its name."""
+        """Complete the file and rename it to `path`."""
         try:
             self._file.close()
             os.replace(self._part, self.path)
@@ -83,13 +83,13 @@ class Output:
             raise self._refusal(error.strerror or str(error)) from None
 
     def _reason(self, error: Exception) -> str:
-        # libsndfile does not say why: the system does when it is asked for a little more.
+        # libsndfile does not report the reason; the system reports it for another small write.
         try:
             os.lseek(self._fd, 0, os.SEEK_END)
             os.write(self._fd, _PROBE)
         except OSError as refused:
-            return f"{refused.strerror}; free some room, or choose another folder"
-        return str(error) or "the system took only a part of it"
+            return f"{refused.strerror}; free some space, or choose another folder"
+        return str(error) or "the system wrote only part of it"
 
     def _refusal(self, reason: str) -> OutputError:
         return OutputError(f"{printable(self.path)} can't be written: {reason}")
@@ -113,8 +113,8 @@ class Output:
         self._remove()
 
 
-def _remove_leavings(part: Path) -> None:
-    # Of a mix into the same file that was killed.
+def _remove_stale_parts(part: Path) -> None:
+    # Temporary files of killed renders to the same file.
     beginning = part.name.rpartition(f".{os.getpid()}.")[0]
     with contextlib.suppress(OSError):
         for other in part.parent.glob(f"{glob.escape(beginning)}.*.part"):

@@ -1,4 +1,4 @@
-"""How far a render is, on a terminal."""
+"""Progress of a render, shown on a terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TextIO
 from crowdstream.system.progress_bar import ProgressBar, clock
 
 REFRESH_SECONDS = 0.1
-SURE_SECONDS = 0.5  # before that, what is left can't be told from what is done
+SURE_SECONDS = 0.5  # before that, the remaining time can't be estimated
 
 
 class Progress:
-    """Shows how far a render is, on `out`. `live`: whether to show anything.
+    """Shows the progress of a render on `out`. `live`: whether to show anything.
 
-    The bar comes with the first block, after what is said while the server is being prepared.
+    The bar appears with the first block, after the messages of the startup.
     """
 
     def __init__(self, out: TextIO, live: bool, sample_rate: float) -> None:
@@ -27,7 +27,7 @@ class Progress:
         self._bar: ProgressBar | None = None
 
     def show(self, done: int, total: Callable[[], int]) -> None:
-        """`done` of about `total()` frames are rendered."""
+        """Report that `done` of about `total()` frames are rendered."""
         if not self._live or time.monotonic() < self._due:
             return
         now = time.monotonic()
@@ -39,7 +39,7 @@ class Progress:
         self._bar.show(clock(done / self._rate), done, whole, left)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

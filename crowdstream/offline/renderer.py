@@ -1,4 +1,4 @@
-"""A set through a session: each command at its frame, and the blocks between them."""
+"""Rendering of a set in a session: each command at its frame, and the blocks in between."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from crowdstream.offline.cues import Cue, Set
 from crowdstream.offline.session import Session
 from crowdstream.offline.timeline import NEVER, Timeline
 
-BLOCK = 8192  # frames; larger ones would not be faster
-SETTLE_SECONDS = 1.0  # of sound from one turn of the loader to the next, where nothing waits
-# Rendered and thrown away: levels and tempo have arrived at what the settings say.
+BLOCK = 8192  # frames; larger blocks would not be faster
+SETTLE_SECONDS = 1.0  # rendered time between two turns of the loader while nothing is pending
+# Rendered and discarded, so that levels and tempo reach the values of the settings.
 PREROLL = BLOCK
-TAIL_SECONDS = 2.0  # of silence after which no echo is expected any more
+TAIL_SECONDS = 2.0  # silence after which no more echoes are expected
 SILENCE = 2.0**-24  # -144 dB: below a step of 24 bits
-MAX_LOOP_SECONDS = 600.0  # after the last command, where nothing sounds but loops
+MAX_LOOP_SECONDS = 600.0  # after the last command, while only loops are playing
 
 
 class RenderError(RuntimeError):
-    """A command of the set could not be carried out: where it stands, and why."""
+    """A command of the set failed; the message gives its position and the reason."""
 
 
 class PagesMissing(RenderError):
-    """A playhead came to a place that was not in memory: more has to be read ahead."""
+    """A playhead reached a position that was not in memory: more must be read ahead."""
 
 
 @dataclass
 class Summary:
-    """What was rendered: frames, and what the one who wrote the set should know."""
+    """Result of a render: the number of frames, and warnings for the author of the set."""
 
     frames: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
 class Renderer:
-    """Renders one set. `write` gets the blocks, float32 `(frames, 2)`, valid until it returns.
+    """Renders one set. `write` receives blocks, float32 `(frames, 2)`, valid until it returns.
 
-    `progress` is called after each block with the frames done and a function that estimates
-    how many there will be.
+    `progress` is called after each block with the number of rendered frames and a function that
+    estimates the total.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Renderer:
         self._settle_at = 0.0
         self._moved = True
         self._written = 0
-        self._last = self._origin  # frame of the latest command, or of what is no loop
+        self._last = self._origin  # frame of the latest command, or of sound other than a loop
         self._loud = self._origin  # the frame after the latest sound
         self._held: list[np.ndarray] = []
-        # What leaves the limiter so many frames late is written as if it did not.
+        # The limiter's delay is removed from the output.
         self._delay = self._skip = int(self._desk.limiter["delay"])
 
     def run(self, seconds: float | None = None) -> Summary:
-        """Render to the end of the set, but no more than `seconds`. Raises `RenderError`."""
+        """Render to the end of the set, but at most `seconds`. Raises `RenderError`."""
         while True:
             now = self._desk.frame
             self._perform_due(now)
@@ -96,8 +96,8 @@ class Renderer:
             self._perform(cue, now)
             self._last = self._loud = now
             performed = True
-        # What acts within the next block may move a playhead to where little is loaded: then
-        # the loader has its turn after that block, too.
+        # An action within the next block may move a playhead to a position with little loaded data,
+        # so the loader also gets a turn after that block.
         moves = performed or int(self._desk.master["pending"]) > 0 or self._waiting()
         if moves or self._moved or now >= self._settle_at or self._session.requests:
             self._settle()
@@ -105,7 +105,7 @@ class Renderer:
 
     def _stop_frame(self, now: int, seconds: float | None) -> int:
         if self._stop != NEVER and now >= self._stop - self._delay:
-            return self._stop  # the end has been reached; the limiter still holds some of it
+            return self._stop  # the end has been reached; the limiter still holds the last frames
         stop = NEVER if self._end is None else self._timeline.frame(self._end, now)
         if seconds is not None:
             stop = min(stop, self._origin + round(seconds * self._desk.sample_rate))
@@ -119,11 +119,11 @@ class Renderer:
                 self._failure = self._failure or f"{cue.place}: {arguments[1]}"
             elif address == "/late":
                 self._summary.warnings.append(
-                    f"{cue.place}: {cue.address} names a time that is past by {arguments[1]:.3f} s"
+                    f"{cue.place}: {cue.address} names a time that passed {arguments[1]:.3f} s ago"
                 )
 
         self._session.perform(cue.address, cue.arguments, reply, frame)
-        # What the next command says may need the file that this one names.
+        # The next command may need the file that this one loads.
         self._settle()
 
     def _settle(self) -> None:
@@ -137,14 +137,14 @@ class Renderer:
         missing = int(self._desk.ledger["missing_frames"])
         if missing:
             raise PagesMissing(
-                f"{missing} frames of stems were not in memory when they were to sound: "
-                "raise --memory, so that whole tracks have room"
+                f"{missing} stem frames were not in memory when they were due: raise --memory, "
+                "so that whole tracks fit"
             )
 
     # The end ------------------------------------------------------------------------------
 
     def _sound(self, frames: int, closing: bool) -> None:
-        # Silence at the end is held back: it counts only if something sounds after it.
+        # Silence at the end is held back; it is written only if more sound follows.
         out = self._session.render(frames)
         loud = frames
         if closing and not self._busy():
@@ -166,11 +166,11 @@ class Renderer:
         self._written += len(samples)
 
     def _waiting(self) -> bool:
-        # Whether files are on their way, or commands wait for them or for a beat.
+        # Whether files are being loaded, or commands are waiting for them or for a beat.
         return self._mixer.waiting() or len(self._session.core.waiting) > 0
 
     def _busy(self) -> bool:
-        # Whether anything sounds or waits, tails aside.
+        # Whether anything is playing or pending, apart from tails.
         return (
             bool((self._desk.voices["state"] != FREE).any())
             or int(self._desk.master["pending"]) > 0
@@ -184,14 +184,14 @@ class Renderer:
             self._last = now
         if now - self._last > MAX_LOOP_SECONDS * rate:
             self._summary.warnings.append(
-                f"it loops on and was ended {MAX_LOOP_SECONDS:g} s after its last command: "
+                f"a loop kept playing and was ended {MAX_LOOP_SECONDS:g} s after the last command: "
                 "add a line with a time and `end`, or --seconds"
             )
             return True
         return not self._busy() and now - self._loud >= TAIL_SECONDS * rate
 
     def _estimate(self) -> int:
-        # Frames of the whole mix, as far as can be seen from here.
+        # Frames of the whole mix, as far as they are known at this point.
         now = self._desk.frame
         if self._stop != NEVER:
             return self._stop - self._origin
@@ -202,6 +202,6 @@ class Renderer:
 
 
 def _loud_frames(out: np.ndarray) -> int:
-    # Up to and with the last frame that is not silent.
+    # Number of frames up to and including the last one that is not silent.
     loud = np.flatnonzero((np.abs(out) > SILENCE).any(1))
     return int(loud[-1]) + 1 if len(loud) else 0

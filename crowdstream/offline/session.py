@@ -1,7 +1,7 @@
-"""Control's core, the loader and `render` in one process, on a clock that only rendering moves.
+"""Dispatcher, loader and `render` in one process, on a clock that only rendering advances.
 
-The server without device, socket and child processes: offline mixes, tests and benchmarks are
-made with it. What it renders are the samples that the server plays.
+This is the server without a device, socket and child processes. Offline mixes, tests and benchmarks
+use it. It renders the same samples that the server plays.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from crowdstream.monitor.health import Processes
 from crowdstream.osc.codec import build, parse
 from crowdstream.settings import Settings
 
-START = 1000.0  # what the monotonic clock shows at frame 0
-WALL = 1.7e9  # and a wall clock, in Unix seconds
-RENDER_NS = 1000  # entered for each block: nobody waits for it, so how long it took is no matter
+START = 1000.0  # monotonic clock at frame 0, seconds
+WALL = 1.7e9  # wall clock at frame 0, Unix seconds
+RENDER_NS = 1000  # recorded for each block; the actual time is irrelevant without a deadline
 ALL_PAGES = sys.maxsize
 
 
 class Session:
-    """A mixer of `memory_bytes` whose device would have blocks of `block_frames`.
+    """A mixer of `memory_bytes` for a virtual device with blocks of `block_frames`.
 
-    Nothing happens by itself: `render` makes a block and moves the clock, `load` gives the
-    loader its turn. `time` is what the monotonic clock shows; add to it to let time pass
-    between two blocks. `requests` are those on their way to the loader. `whole`: see
-    `Loader`. For one thread; `close` it.
+    Nothing happens by itself: `render` makes a block and advances the clock, `load` gives the
+    loader a turn. `time` is the monotonic clock in seconds; increase it to let time pass between
+    two blocks. `requests` are the pending requests to the loader. `whole`: see `Loader`. Use it in
+    one thread, and `close` it.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Session:
         self.refused = self.limited = self.barred = self.dropped = 0
         self.time = START
         self._kernels = kernels()
-        self._settled = -1  # the frame at which the loader was last given all its turns
+        self._settled = -1  # frame at which the loader last completed all its work
         self.requests: deque[dict[str, Any]] = deque()
         self._reports: deque[dict[str, Any]] = deque()
         self.desk = Desk.create(memory_bytes, sample_rate)
         self.desk.header["block_frames"] = block_frames
-        self.desk.undo_log["off"] = 1  # no other engine is going to go on
+        self.desk.undo_log["off"] = 1  # no other engine will take over
         most = math.inf if settings.max_preload is None else settings.max_preload
         roots = [root.expanduser().absolute() for root in settings.media_root]
         self._grids = LibraryGrids()
@@ -79,8 +79,8 @@ class Session:
         self._out = np.zeros((block_frames, 2), np.float32)
 
     def close(self) -> None:
-        """End a recorder that was started, close the files and let go of the memory."""
-        if hasattr(self, "core"):  # not where making it failed
+        """End a running recorder, close the files and release the memory."""
+        if hasattr(self, "core"):  # missing if the constructor failed
             self.core.recordings.close()
         self.loader.close()
         self._grids.close()
@@ -95,29 +95,29 @@ class Session:
     # Commands ----------------------------------------------------------------------------
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Take what `packet`'s senders are told; a subclass may keep it."""
+        """Receive a reply to a sender of `packet`; a subclass may store it."""
 
     def answer_packet(self, sender: Any, packet: bytes) -> None:
-        """Take a packet as `answer` takes a message."""
+        """Receive a reply packet, as `answer` receives a message."""
         for _moment, message in parse(packet):
             self.answer(sender, message.address, *message.params)
 
     def send(self, address: str, *arguments: Any, sender: Any = None) -> None:
-        """One message comes in now, as by OSC: floats have 32 bits."""
+        """Receive one message now, as by OSC: floats have 32 bits."""
         self.core.packet(build(address, arguments), sender)
 
     def packet(self, packet: bytes, sender: Any = None) -> None:
-        """Any OSC packet comes in now."""
+        """Receive an OSC packet now."""
         self.core.packet(packet, sender)
 
     def perform(self, address: str, arguments: tuple[Any, ...], reply: Reply, frame: int) -> None:
-        """Carry out one command that acts at `frame` (0: with the next block)."""
+        """Execute one command that takes effect at `frame` (0: with the next block)."""
         self.core.perform([(address, arguments, reply, None)], frame)
 
     def tag_of(self, frame: int) -> float:
-        """The time tag, in Unix seconds, that names a frame.
+        """Return the time tag, in Unix seconds, that corresponds to a frame.
 
-        A tag names the frame one block after the one that is asked for at that instant.
+        A tag corresponds to the frame one block after the block that is requested at that instant.
         """
         ahead = frame - int(self.desk.header["block_frames"])
         return WALL + ahead / self.desk.sample_rate
@@ -142,7 +142,7 @@ class Session:
     # Files -------------------------------------------------------------------------------
 
     def load(self, pages: int = ALL_PAGES) -> None:
-        """Let the loader hear its requests and bring in up to `pages` pages of what it wants."""
+        """Let the loader handle its requests and load up to `pages` of the pages that it needs."""
         left = pages
         while True:
             while self.requests:
@@ -155,11 +155,11 @@ class Session:
                 return
 
     def settle(self) -> None:
-        """Bring in all that the loader wants, and let control act upon it.
+        """Load everything that the loader needs, and let control process the reports.
 
-        A page that was given back is free again when two blocks have gone by, because a render
-        could still be reading it. Here none is under way. Where nothing was asked for and no
-        playhead has moved since the last time, there is nothing to do.
+        A freed page may be reused after two more blocks, because a render could still be reading
+        it. Here no render is in progress, so the block count is advanced. Without new requests and
+        at an unchanged frame, there is nothing to do.
         """
         if not self.requests and self._settled == self.desk.frame:
             return

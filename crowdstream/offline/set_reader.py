@@ -1,4 +1,4 @@
-"""Sets, read from a file of any kind."""
+"""Reading of set files in all formats."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crowdstream.offline.text_set import read_text
 from crowdstream.system.text import printable
 
 DJ_SUFFIX = ".toml"
-MAX_BYTES = 32 << 20  # a binary score of a night; texts have smaller limits of their own
+MAX_BYTES = 32 << 20  # a binary score for a night; text sets have lower limits of their own
 
 
 def read_set(path: Path) -> Set:
-    """The set in a file: text, a binary OSC score, or a DJ's set. Raises `SetError`."""
+    """Return the set in a file: text, a binary OSC score, or a DJ's set. Raises `SetError`."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -29,7 +29,7 @@ def read_set(path: Path) -> Set:
 
 
 def reader(data: bytes, path: Path) -> Callable[[bytes, Path], Set]:
-    """What reads a file with these contents."""
+    """Return the function that reads a file with these contents."""
     if path.suffix.lower() == DJ_SUFFIX:
         return read_dj_set
     return read_score if is_score(data) else read_text

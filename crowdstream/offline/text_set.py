@@ -1,4 +1,4 @@
-"""Sets as text: one timed command a line.
+"""Sets as text: one timed command per line.
 
     # seconds, or @beats; then an OSC address and its arguments
     0     /deck/A/load "stems/night drive"
@@ -21,14 +21,14 @@ from crowdstream.osc.codec import build, parse
 from crowdstream.system.text import printable
 
 END = "end"
-MAX_BYTES = 4 << 20  # some fifty thousand lines
-# shlex takes a time proportional to the square of a word's length. The longest command, a grid of
-# 512 points, has some ten thousand characters.
+MAX_BYTES = 4 << 20  # about 50,000 lines
+# The time of shlex grows with the square of a word's length. The longest command, a grid of 512
+# points, has about 10,000 characters.
 MAX_LINE_CHARACTERS = 1 << 14
 
 
 def read_text(data: bytes, path: Path) -> Set:
-    """The set that a text file holds. Raises `SetError` with the number of the line."""
+    """Return the set in a text file. Raises `SetError` with the line number."""
     checker = Checker(path.parent)
     cues: list[Cue] = []
     end: Moment | None = None
@@ -51,17 +51,17 @@ def read_text(data: bytes, path: Path) -> Set:
             continue
         at = _moment(words[0], place)
         if len(words) == 1:
-            raise SetError(f"{place}: what is to happen at {words[0]} is missing")
+            raise SetError(f"{place}: the command at {words[0]} is missing")
         if words[1].lower() == END:
             if len(words) > 2 or end is not None:
-                reason = "there is an end already" if end else "nothing can follow `end`"
+                reason = "the end is already set" if end else "nothing can follow `end`"
                 raise SetError(f"{place}: {reason}")
             end = at
             continue
         command = checker.command(words[1], place)
         values = _values(command, words[2:])
-        # As in an OSC message, where floats have 32 bits: a mix and a server that is told the
-        # same do the same.
+        # As in an OSC message, where floats have 32 bits, so that a mix and a server handle equal
+        # commands equally.
         values = parse(build(words[1], values))[0][1].params
         cues.append(checker.cue(at, words[1], values, place))
     return Set(tuple(cues), end)
@@ -72,15 +72,15 @@ def _moment(word: str, place: str) -> Moment:
     value = _number(word.removeprefix("@"))
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise SetError(
-            f"{place}: a line begins with its time in seconds (12.5) or beats (@64), "
+            f"{place}: a line must begin with its time in seconds (12.5) or beats (@64), "
             f"not with {printable(word)!r}"
         )
     return moment(float(value), beats, place)
 
 
 def _values(command: Command, words: list[str]) -> tuple[Any, ...]:
-    # A word is what the command wants there. Where it sorts its arguments by itself, a word
-    # that looks like a number is one.
+    # The declared argument type decides. If a command sorts its own arguments, a word that looks
+    # like a number is a number.
     values: list[Any] = []
     for at, word in enumerate(words):
         wanted = command.args[min(at, len(command.args) - 1)] if command.args else None

@@ -1,4 +1,4 @@
-"""Which command of a set comes next, and at which frame: asked of the clock that runs."""
+"""Order of a set's commands and their frames, derived from the running clock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NEVER = 1 << 62
 class Timeline:
     """The commands of a set in the order of their frames; `origin` is the frame of second 0.
 
-    Those in beats are placed anew each time it is asked, because a tempo change on the way
-    moves all that come later. At one frame the order of the file counts.
+    Times in beats are recomputed on each call, because a tempo change shifts all later ones.
+    Commands at the same frame keep the order of the file.
     """
 
     def __init__(self, cues: Sequence[Cue], clock: BeatClock, origin: int) -> None:
@@ -30,24 +30,24 @@ class Timeline:
         ]
 
     def frame(self, moment: Moment, now: int) -> int:
-        """The frame of a moment, as the clock stands; `now` for one that has passed."""
+        """Return the frame of a moment at the current tempo, or `now` if it has passed."""
         if moment.beats:
             return max(now, self._clock.frame_of_command(moment.value, now))
         return max(now, self._origin + round(moment.value * self._clock.sample_rate))
 
     def next_frame(self, now: int) -> int:
-        """The frame of the next command; `NEVER` when none is left."""
+        """Return the frame of the next command, or `NEVER` if none is left."""
         return min((self.frame(queue[0][1].at, now) for queue in self._queues if queue),
                    default=NEVER)
 
     def take(self, now: int) -> Cue | None:
-        """The next command if it is due at `now`."""
+        """Remove and return the next command if it is due at `now`."""
         due = [queue for queue in self._queues if queue and self.frame(queue[0][1].at, now) <= now]
         if not due:
             return None
         return min(due, key=lambda queue: queue[0][0]).popleft()[1]
 
     def last_frame(self, now: int) -> int:
-        """The frame of the last command that is left, as far as the clock knows by now."""
+        """Return the frame of the last remaining command, as far as the clock can predict it."""
         return max((self.frame(queue[-1][1].at, now) for queue in self._queues if queue),
                    default=now)

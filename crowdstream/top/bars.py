@@ -1,4 +1,4 @@
-"""Bars: levels with a held peak, the place in a track with its loop and cues, beats of a bar."""
+"""Bars: level meters with peak hold, the position in a track, and the beats of a bar."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rich.text import Text
 
 from crowdstream.top.readings import Meter
 
-MIN_DB = -48.0  # at the left end: what is softer is hardly heard beside music
-LOUD_DB = -12.0  # where a mix at its usual level peaks
+MIN_DB = -48.0  # at the left end: softer sound is hardly audible beside music
+LOUD_DB = -12.0  # typical peak level of a mix
 HOT_DB = -3.0
-FULL_DB = -0.1  # the limiter's ceiling is at or below
+FULL_DB = -0.1  # the limiter's ceiling is at or below this level
 
 
 @dataclass(frozen=True)
 class Glyphs:
-    """Characters that a terminal can show."""
+    """Characters that the terminal can display."""
 
     eighths: str = "▏▎▍▌▋▊▉█"
     held: str = "│"
@@ -37,7 +37,7 @@ ASCII = Glyphs("#", "|", ".", "=", ">", "-", "*", ".", ">", "#", "-")
 
 
 def colour(decibels: float) -> str:
-    """Style of a level."""
+    """Return the style for a level in dB."""
     if decibels >= HOT_DB:
         return "red"
     return "yellow" if decibels >= LOUD_DB else "green"
@@ -48,14 +48,14 @@ def _cell(decibels: float, width: int) -> float:
 
 
 def level_bar(meter: Meter, now: float, width: int, glyphs: Glyphs) -> Text:
-    """A meter of so many cells, from -48 dB to 0."""
+    """Draw a meter of `width` cells, from -48 dB to 0 dB."""
     steps = len(glyphs.eighths)
     whole, part = divmod(round(_cell(meter.peak, width) * steps), steps)
     held = meter.held(now)
     mark = min(width - 1, int(_cell(held, width))) if held > MIN_DB else -1
     text = Text(end="")
     for cell in range(width):
-        # Coloured by the level that the cell stands for.
+        # Each cell has the colour of the level that it represents.
         style = colour(MIN_DB * (1.0 - (cell + 1) / width))
         if cell < whole:
             text.append(glyphs.eighths[-1], style)
@@ -69,7 +69,7 @@ def level_bar(meter: Meter, now: float, width: int, glyphs: Glyphs) -> Text:
 
 
 def share_bar(share: float, width: int, style: str, glyphs: Glyphs) -> Text:
-    """How much of something is used, 0 to 1."""
+    """Draw a used share of a total, 0 to 1."""
     full = round(min(max(share, 0.0), 1.0) * width)
     return Text.assemble(
         (glyphs.eighths[-1] * full, style), (glyphs.empty * (width - full), "dim"), end=""
@@ -83,7 +83,7 @@ def place_bar(
     loop: tuple[float, float] | None = None,
     cues: Mapping[str, float] | None = None,
 ) -> Text:
-    """A place in a track, with its loop and the numbers of its hot cues; all as 0 to 1."""
+    """Draw the position in a track, its loop and the numbers of its hot cues; all from 0 to 1."""
     halves = round(min(max(share, 0.0), 1.0) * width * 2)
     whole, half = divmod(halves, 2)
     marks = {min(width - 1, int(at * width)): name for name, at in (cues or {}).items()}
@@ -106,9 +106,9 @@ def place_bar(
 
 
 def beats(beat: float, meter: int, glyphs: Glyphs) -> Text:
-    """The beat of the bar as dots: the one that sounds, and those before it in its bar."""
+    """Draw the beats of the bar as dots, with the current one highlighted."""
     at = int(beat // 1) % meter
-    if meter > 8:  # that many dots are not read any more
+    if meter > 8:  # too many dots to read
         return Text(f"{at + 1}/{meter}", end="")
     style = "bold magenta" if at == 0 else "bold cyan"
     return Text.assemble(
@@ -118,7 +118,7 @@ def beats(beat: float, meter: int, glyphs: Glyphs) -> Text:
 
 
 def _joined(text: Text) -> Text:
-    # Cells that look alike become one span: less to draw.
+    # Merge cells of the same style into one span, so that there is less to draw.
     joined = Text(end="")
     begin = 0
     spans = text.spans

@@ -1,4 +1,4 @@
-"""`crowdstream top`: the picture on a terminal until q, or once."""
+"""`crowdstream top`: the terminal view, redrawn until q is pressed or printed once."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from crowdstream.top.readings import Readings
 from crowdstream.top.screen import Screen
 from crowdstream.top.terminal import DOWN, INTERRUPT, REDRAW, SUSPEND, UP, Ended, Terminal
 
-RATE = 5.0  # pictures a second: numbers can be read, and a meter's peak is held anyway
+RATE = 5.0  # frames per second: slow enough to read numbers, and meters hold their peaks
 MAX_RATE = 10.0
-ONCE_SECONDS = 3.0  # that a server has to answer
-METERS_SECONDS = 0.5  # over which `--once` hears meters and counts messages
-ROWS = 24  # of a picture that goes to no terminal
+ONCE_SECONDS = 3.0  # time for the server to answer
+METERS_SECONDS = 0.5  # for which `--once` collects meters and counts messages
+ROWS = 24  # height of the output if it does not go to a terminal
 
 _DESCRIPTION = "Decks, meters, health and a log of a running server, in a terminal."
 
@@ -50,40 +50,40 @@ _rate.__name__, _port.__name__ = f"rate: 1 to {MAX_RATE:g}", "port: 1 to 65535"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this subcommand."""
+    """Build the parser of this subcommand."""
     parser = Parser(prog="crowdstream top", description=_DESCRIPTION)
     port = OPTIONS["port"].default
     parser.add_argument(
-        "--host", default="127.0.0.1", help="where the server is (default: 127.0.0.1)"
+    "--host", default="127.0.0.1", help="host of the server (default: 127.0.0.1)"
     )
     parser.add_argument(
         "--port", type=_port, default=port, help=f"its OSC port (default: {port})"
     )
     parser.add_argument(
         "--rate", type=_rate, default=RATE,
-        help=f"pictures a second, 1 to {MAX_RATE:g} (default: {RATE:g})",
+    help=f"screen updates per second, 1 to {MAX_RATE:g} (default: {RATE:g})",
     )  # fmt: skip
     parser.add_argument(
         "--control", action="store_true",
-        help="let keys change things: cursor keys choose a deck, space plays or stops it",
+    help="enable control keys: cursor keys choose a deck, space plays or stops it",
     )  # fmt: skip
     parser.add_argument(
         "--once", action="store_true",
-        help="print one picture and end; status 1 when no server answers",
+    help="print the view once and exit; status 1 if no server answers",
     )  # fmt: skip
     return parser
 
 
 def top(argv: Sequence[str]) -> int:
-    """Run the subcommand; returns the exit status: 1 where no server answers, 2 for its usage."""
+    """Run the subcommand and return its exit status: 1 if no server answers, 2 for wrong usage."""
     options = build_parser().parse_args(list(argv))
     console = Console(highlight=False, markup=False, emoji=False)
     if not options.once and not console.is_terminal:
-        return _fail("the output is no terminal; --once prints one picture", 2)
+        return _fail("the output is not a terminal; --once prints the view once", 2)
     if not options.once and console.is_dumb_terminal:
-        return _fail("this terminal can't place text (TERM); --once prints one picture", 2)
+        return _fail("this terminal can't position text (TERM); --once prints the view once", 2)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a name in letters the terminal does not have
+        sys.stdout.reconfigure(errors="replace")  # a name may contain unsupported characters
     readings = Readings(options.host, options.port, since=time.monotonic())
     try:
         client = Client(readings, options.rate)
@@ -107,7 +107,7 @@ def _glyphs(console: Console) -> Glyphs:
 
 
 def once(readings: Readings, client: Client, console: Console) -> int:
-    """Print one picture; 1 when no server answers."""
+    """Print the view once. Returns 1 if no server answers."""
     deadline = time.monotonic() + ONCE_SECONDS
     while time.monotonic() < deadline:
         client.tick(time.monotonic())
@@ -127,7 +127,7 @@ def once(readings: Readings, client: Client, console: Console) -> int:
 def watch(
     readings: Readings, client: Client, console: Console, rate: float, control: bool
 ) -> int:
-    """Redraw until somebody ends it."""
+    """Redraw the view until the user or a signal ends the program."""
     if control:
         readings.chosen = DECK_LETTERS[0]
     screen, glyphs = Screen(console), _glyphs(console)
@@ -138,11 +138,11 @@ def watch(
             due = time.monotonic()
             while True:
                 now = time.monotonic()
-                # What a slow line did not take in time is left out, not made up for.
+                # Frames that a slow connection did not accept in time are skipped.
                 due = max(due + 1.0 / rate, now)
                 client.tick(now)
                 if size != (size := os.get_terminal_size(sys.stdout.fileno())):
-                    screen.forget()
+                    screen.invalidate()
                 lines = picture(readings, size.columns, size.lines, now, glyphs, words)
                 terminal.write(screen.update(lines))
                 while (left := due - time.monotonic()) > 0.0:
@@ -152,7 +152,7 @@ def watch(
                         if key in (SUSPEND, REDRAW):
                             if key == SUSPEND:
                                 terminal.suspend()
-                            screen.forget()
+                            screen.invalidate()
                         elif control:
                             _act(readings, client, key)
     except Ended:
@@ -160,7 +160,7 @@ def watch(
 
 
 def _act(readings: Readings, client: Client, key: str) -> None:
-    """What a key does with --control."""
+    """Handle a key pressed with --control."""
     if key in (*UP, *DOWN):
         step = 1 if key in DOWN else -1
         number = (DECK_LETTERS.index(readings.chosen) + step) % len(DECK_LETTERS)

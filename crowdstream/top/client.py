@@ -1,4 +1,4 @@
-"""The OSC client behind the picture: asks for the status, subscribes, and keeps what it hears."""
+"""The OSC client behind the view: polls the status, subscribes to events, and stores both."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from crowdstream.osc.codec import Malformed, build, parse
 from crowdstream.top.event_log import differences, event
 from crowdstream.top.readings import BAD, OK, STALE_SECONDS, WARN, Readings
 
-SILENT_SECONDS = 2.0  # without an answer, after which a server counts as away
-ASK_AWAY_SECONDS = 0.5  # between questions to a server that is away
-# A server that was started anew knows of no subscription, and tells each meter at a new one.
+SILENT_SECONDS = 2.0  # without an answer, after which the server counts as unavailable
+POLL_AWAY_SECONDS = 0.5  # between polls of an unavailable server
+# A restarted server has no subscriptions, and sends every meter after a new one.
 SUBSCRIBE_SECONDS = 5.0
 RATE_SECONDS = 2.0  # over which messages are counted
-MAX_PACKET_BYTES = 65536  # bytes of a packet
-MAX_PACKETS = 500  # read at once, so that a flood does not stop the keys
-STATUS_POSITIONAL_FIELDS = 9  # values before the named ones, as SuperCollider has them
+MAX_PACKET_BYTES = 65536
+MAX_PACKETS = 500  # per tick, so that a flood does not block the keys
+STATUS_POSITIONAL_FIELDS = 9  # values before the named ones, as in SuperCollider
 COUNTED = ("underruns", "missing_pages", "underruns_engine", "underruns_device_lost")
 
 
 class Client:
-    """Talks to one server. Call `tick` a few times a second."""
+    """Connection to one server. Call `tick` a few times per second."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Client:
         rate: float,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`rate`: questions and meters a second. Raises OSError where there is no such host."""
+        """`rate`: polls and meter updates per second. Raises `OSError` for an unknown host."""
         self.readings = readings
         self._rate = rate
         self._wall = wall
@@ -41,12 +41,12 @@ class Client:
         self._socket = socket.socket(family, kind, protocol)
         self._socket.setblocking(False)
         self._socket.connect(address)
-        self._asked = self._subscribed = self._heard = float("-inf")
+        self._polled_at = self._subscribed = self._answered_at = float("-inf")
         self._sent = 0
         self._counted: tuple[float, int, int] | None = None
 
     def send(self, address: str, *arguments: Any) -> None:
-        """Send one message; what can't be sent is lost, as in the network."""
+        """Send one message. If sending fails, the message is lost, as on the network."""
         self._sent += 1
         try:
             self._socket.send(build(address, arguments))
@@ -54,20 +54,20 @@ class Client:
             self._note_refusal(error)
 
     def tick(self, now: float) -> None:
-        """Take what has come, ask anew. `now`: monotonic seconds."""
+        """Process received packets and poll when due. `now`: monotonic seconds."""
         self._receive(now)
         readings = self.readings
         for meter in readings.meters.values():
-            # Each that is not silent was told anew since: the packet that said so was lost.
-            if now - meter.heard > STALE_SECONDS:
+            # Meters that are not silent were sent since; the packet reporting silence was lost.
+            if now - meter.received_at > STALE_SECONDS:
                 meter.silence()
-        if readings.answers and now - self._heard > SILENT_SECONDS:
-            self._turn(False, now)
+        if readings.answers and now - self._answered_at > SILENT_SECONDS:
+            self._set_answers(False, now)
             readings.trouble = "no answer"
-            readings.say(self._wall(), BAD, "the server does not answer any more")
-        every = 1.0 / self._rate if readings.answers else ASK_AWAY_SECONDS
-        if now - self._asked >= every * 0.9:
-            self._asked = now
+            readings.add_log(self._wall(), BAD, "the server no longer answers")
+        every = 1.0 / self._rate if readings.answers else POLL_AWAY_SECONDS
+        if now - self._polled_at >= every * 0.9:
+            self._polled_at = now
             self.send("/status")
         if readings.answers and now - self._subscribed >= SUBSCRIBE_SECONDS:
             self._subscribed = now
@@ -75,18 +75,18 @@ class Client:
             self.send("/meters", float(self._rate))
 
     def close(self) -> None:
-        """Say that no more is wanted, and free the port."""
+        """Unsubscribe and close the socket."""
         if self.readings.answers:
             self.send("/meters", 0.0)
             self.send("/notify", 0)
         self._socket.close()
 
     def _note_refusal(self, error: OSError) -> None:
-        # A port without a server is told by the system, for the packet before.
+        # The system reports a port without a server in response to the previous packet.
         if isinstance(error, ConnectionRefusedError):
-            self.readings.trouble = "nothing listens there"
+            self.readings.trouble = "no program listens on that port"
         else:
-            self.readings.trouble = error.strerror or "no way there"
+            self.readings.trouble = error.strerror or "the host is unreachable"
 
     def _receive(self, now: float) -> None:
         for _ in range(MAX_PACKETS):
@@ -99,9 +99,9 @@ class Client:
                 continue
             with contextlib.suppress(Malformed):
                 for _time, message in parse(packet):
-                    self._take(message.address, message.params, now)
+                    self._handle(message.address, message.params, now)
 
-    def _take(self, address: str, values: tuple[Any, ...], now: float) -> None:
+    def _handle(self, address: str, values: tuple[Any, ...], now: float) -> None:
         readings = self.readings
         if address == "/status.reply":
             self._status(
@@ -117,38 +117,38 @@ class Client:
         elif address == "/meter":
             match values:
                 case [str(name), float(peak), float(rms), float(lufs)]:
-                    readings.meter(name).take(peak, rms, lufs, now)
+                    readings.meter(name).update(peak, rms, lufs, now)
         elif address == "/fail" and values[:1] == ("/status",):
-            readings.trouble = f"it answers, but not to strangers: {' '.join(map(str, values[1:]))}"
+            readings.trouble = f"the server refuses this client: {' '.join(map(str, values[1:]))}"
         else:
-            told = event(address, values)
-            if told:
-                readings.say(self._wall(), *told)
+            entry = event(address, values)
+            if entry:
+                readings.add_log(self._wall(), *entry)
 
-    def _turn(self, answers: bool, now: float) -> None:
+    def _set_answers(self, answers: bool, now: float) -> None:
         self.readings.answers, self.readings.since = answers, now
         self._counted = None
 
     def _status(self, status: dict[str, Any], now: float) -> None:
         readings, before = self.readings, self.readings.status
-        self._heard = now
+        self._answered_at = now
         readings.status = status
         frame = readings.count("frame")
-        anew = bool(before) and frame < int(before.get("frame", 0))
+        restarted = bool(before) and frame < int(before.get("frame", 0))
         if not readings.answers:
-            self._turn(True, now)
+            self._set_answers(True, now)
             self._subscribed = float("-inf")
             word = "the server answers" + (" again" if before else "")
-            readings.say(self._wall(), OK, word)
-        if anew:
+            readings.add_log(self._wall(), OK, word)
+        if restarted:
             self._counted = None
             self._subscribed = float("-inf")
-            readings.say(self._wall(), WARN, "the server has been started anew")
+            readings.add_log(self._wall(), WARN, "the server was restarted")
             for meter in readings.meters.values():
                 meter.silence()
         elif before:
-            for told in differences(before, status):
-                readings.say(self._wall(), *told)
+            for entry in differences(before, status):
+                readings.add_log(self._wall(), *entry)
             if any(status.get(name, 0) != before.get(name, 0) for name in COUNTED):
                 readings.gap_at = now
         self._count(now)

@@ -1,4 +1,4 @@
-"""The lines of a deck."""
+"""The lines that show a deck."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ STYLES = {
     "playing": "bold green", "ready": "bold cyan", "loading": "yellow", "broken": "bold red",
 }  # fmt: skip
 METER = 14  # cells
-CERTAIN = 0.6  # confidence of a grid; see docs/concepts/time-and-sync.md
-LAST_SECONDS = 30.0  # of a track, in which what remains is shown in another colour
+CERTAIN = 0.6  # confidence of a beat grid; see docs/concepts/time-and-sync.md
+LAST_SECONDS = 30.0  # of a track, for which the remaining time is highlighted
 _LOOP = re.compile(r"([0-9.]+)-([0-9.]+)")
 _CUE = re.compile(r"([0-9]+):([0-9.]+)")
 
@@ -25,7 +25,7 @@ _CUE = re.compile(r"([0-9]+):([0-9.]+)")
 def deck_lines(
     readings: Readings, deck: str, width: int, rows: int, now: float, glyphs: Glyphs
 ) -> list[Text]:
-    """A deck in one to four lines."""
+    """Show a deck in one to four lines."""
     one = _Deck(readings, deck, now, glyphs)
     title, place, sound, more = one.title(), one.place(), one.sound(), one.more()
     if rows == 1:
@@ -38,7 +38,7 @@ def deck_lines(
 
 
 def gain(value: float) -> str:
-    """A linear gain as OSC has it; what is off is said."""
+    """Format a linear gain as in OSC; 0 is shown as "off"."""
     return " off" if value == 0.0 else f"{value:.2f}"
 
 
@@ -74,7 +74,7 @@ class _Deck:
         return stretching(lambda width: Text(cut(track, width), style, end=""), least)
 
     def title(self) -> list[Field]:
-        """Name, tempo, beat."""
+        """Return the fields with name, tempo and beat."""
         found = [self._badge(), self._name()]
         if self._number("bpm"):
             synced = self._number("sync")
@@ -94,14 +94,14 @@ class _Deck:
         return found
 
     def _tempo(self) -> float:
-        """Beats a minute at which it plays, or would play."""
+        """Return the tempo in BPM at which it plays or would play."""
         clock, base = self._readings.number("bpm"), self._readings.number("bpm_base")
         if self._number("sync"):
             return clock * self._number("sync")
         return self._number("bpm") * self._number("rate") * (clock / base if base else 1.0)
 
     def place(self) -> list[Field]:
-        """Position, remaining time and meter."""
+        """Return the fields with position, remaining time and meter."""
         return [*self._places(), *self._meter(METER)]
 
     def _places(self) -> list[Field]:
@@ -134,14 +134,14 @@ class _Deck:
         return [Field(bar, 2), field(f"{peak} dB", bars.colour(held) if held > FLOOR else "dim", 3)]
 
     def short(self) -> list[Field]:
-        """All in one line."""
+        """Return a summary in one line."""
         found = [self._badge(), self._name(8)]
         if self._length:
             found.append(field(minutes(self._number("position") - self._length), "", 1))
         return [*found, *self._meter(8)]
 
     def sound(self) -> list[Field]:
-        """Level, EQ, key lock, loop."""
+        """Return the fields with level, EQ, key lock and loop."""
         bands = [gain(self._number(band)) for band in ("low", "mid", "high")]
         killed = any(self._number(band) == 0.0 for band in ("low", "mid", "high"))
         level = self._number("level")
@@ -156,7 +156,7 @@ class _Deck:
             found.append(labelled("pitch", f"{self._number('pitch'):+.1f}", "magenta", 2))
         loop = self._loop()
         if loop:
-            # Where it is is seen in the bar above.
+            # The bar above shows its position.
             seconds = float(loop[1]) - float(loop[0])
             beats = seconds * self._number("bpm") / 60.0
             found.append(
@@ -165,7 +165,7 @@ class _Deck:
         return found
 
     def more(self) -> list[Field]:
-        """Effects, cues, and what is rarely looked at."""
+        """Return the fields with effects, cues, and settings of lesser interest."""
         found = []
         effects = [one for one in self._text("fx").split(" ") if one not in ("", "-")]
         if effects:
@@ -184,7 +184,7 @@ class _Deck:
         return found
 
     def indented(self) -> list[Field]:
-        """The fourth line: with the times of cues."""
+        """Return the fields of the fourth line, which includes the times of cues."""
         cues = self._cues()
         found = [self._indent, *(one for one in self.more() if one.rank != 4)]
         if cues:

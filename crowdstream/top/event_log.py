@@ -1,4 +1,4 @@
-"""What happened, in words: the server's events, and what differs between two statuses."""
+"""Log texts for the server's events, and for differences between two statuses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from crowdstream.commands.registry import DECK_LETTERS
 from crowdstream.top.readings import BAD, OK, WARN
 
-News = tuple[str, str]
+GradedText = tuple[str, str]
 """Grade and text."""
 
-# Answers to what this program asks, and what is shown elsewhere.
+# Replies to this program's own requests, and values that are shown elsewhere.
 SILENT = ("/done", "/synced", "/status.reply", "/meter", "/beat", "/clock/tick")
 COUNTS = {
     "failed": "command failed",
@@ -22,27 +22,27 @@ COUNTS = {
 
 
 def plural(count: int, what: str) -> str:
-    """`1 page`, `2 pages`; the first word is what there are several of."""
+    """Return `1 page` or `2 pages`; the first word of `what` takes the plural."""
     first, *rest = what.split(" ")
     ending = "" if count == 1 else "es" if first.endswith("s") else "s"
     return " ".join([str(count), first + ending, *rest])
 
 
-def event(address: str, values: tuple[Any, ...]) -> News | None:
-    """An event of the server; None for what is none. Raises nothing, whatever the values are."""
+def event(address: str, values: tuple[Any, ...]) -> GradedText | None:
+    """Return the log text of a message, or None if it is not an event. Never raises."""
     if address in SILENT:
         return None
     said = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
-    told = _known(address, said)
-    return told or (OK, " ".join([address, *said]))
+    entry = _known(address, said)
+    return entry or (OK, " ".join([address, *said]))
 
 
-def _known(address: str, said: list[str]) -> News | None:
+def _known(address: str, said: list[str]) -> GradedText | None:
     match address, said:
         case "/underrun", ["missing_page", count, *_]:
-            return BAD, f"gap for want of a page: {count}"
+            return BAD, f"underrun, missing page: {count}"
         case "/underrun", [cause, count, worst, *_]:
-            return BAD, f"underrun, {cause.replace('_', ' ')}: {count}, worst {worst} ms over"
+            return BAD, f"underrun, {cause.replace('_', ' ')}: {count}, worst {worst} ms too late"
         case "/ended", [_, name, *_]:
             return OK, f"{name} has ended"
         case "/broken", [_, reason, *_]:
@@ -56,14 +56,14 @@ def _known(address: str, said: list[str]) -> News | None:
         case "/crowded", [_, reason, *_]:
             return WARN, reason
         case "/stall", [path, seconds, *_]:
-            return BAD, f"the medium took {seconds} s to give a page of {path}"
+            return BAD, f"the medium took {seconds} s to read a page of {path}"
         case "/restarted", [what, *_]:
-            return BAD, f"the {what} process has died; another one goes on"
+            return BAD, f"the {what} process died and was restarted"
         case "/device", [there, *_]:
             gone = there == "0"
             return (BAD, "the sound device is gone") if gone else (OK, "the sound device is back")
         case "/engine", [why, lost, driver, device, *_]:
-            return BAD, f"another engine plays ({why}), {lost} ms lost: {driver}, {device}"
+            return BAD, f"another engine has taken over ({why}), {lost} ms lost: {driver}, {device}"
         case "/quality", ["0", reason, *_]:
             return OK, f"full quality again ({reason})"
         case "/quality", [level, reason, *_]:
@@ -81,8 +81,8 @@ def _known(address: str, said: list[str]) -> News | None:
     return None
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[News]:
-    """What has happened between two statuses of the same server."""
+def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[GradedText]:
+    """Return log texts for the differences between two statuses of the same server."""
     for deck in DECK_LETTERS:
         yield from _deck(deck, before, after)
     for name, what in COUNTS.items():
@@ -104,7 +104,7 @@ def _count(status: dict[str, Any], name: str) -> int:
     return int(value) if isinstance(value, int | float) else 0
 
 
-def _deck(deck: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[News]:
+def _deck(deck: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[GradedText]:
     track, state = f"deck.{deck}.track", f"deck.{deck}.state"
     name, now, was = after.get(track, ""), after.get(state), before.get(state)
     if name != before.get(track, ""):

@@ -1,4 +1,4 @@
-"""Lines made of fields: what matters least is left out where there is no room for all."""
+"""Lines made of fields: the least important ones are dropped if the line is too narrow."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ GAP = 2  # cells between two fields
 
 @dataclass(frozen=True)
 class Field:
-    """A piece of a line. `rank`: 0 is always shown, the highest goes first.
+    """A piece of a line. Fields of `rank` 0 are always shown; the highest rank is dropped first.
 
-    `stretch` makes the text for what width is left over, of at least `least` cells.
+    `stretch` creates the text for the remaining width, which is at least `least` cells.
     """
 
     text: Text
@@ -25,27 +25,27 @@ class Field:
 
     @property
     def width(self) -> int:
-        """Cells that it takes at least."""
+        """Minimum width in cells."""
         return self.least if self.stretch else self.text.cell_len
 
 
 def field(text: str, style: str = "", rank: int = 0) -> Field:
-    """A field of one style."""
+    """Return a field with one style."""
     return Field(Text(text, style, end=""), rank)
 
 
 def labelled(label: str, text: str, style: str = "", rank: int = 0) -> Field:
-    """A value with its name before it."""
+    """Return a value preceded by its name."""
     return Field(Text.assemble((f"{label} ", "dim"), (text, style), end=""), rank)
 
 
 def stretching(make: Callable[[int], Text], least: int, rank: int = 0) -> Field:
-    """A field that takes what room is left."""
+    """Return a field that takes the remaining width."""
     return Field(Text(end=""), rank, make, least)
 
 
 def cut(text: str, width: int) -> str:
-    """A text of exactly `width` cells: filled with spaces, or ending in an ellipsis."""
+    """Return a text of exactly `width` cells: padded with spaces, or ending in an ellipsis."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     if width < 2:
@@ -54,13 +54,13 @@ def cut(text: str, width: int) -> str:
 
 
 def line(width: int, fields: Sequence[Field]) -> Text:
-    """A line of at most `width` cells."""
+    """Join fields into a line of at most `width` cells."""
     shown = list(fields)
     while len(shown) > 1 and _width(shown) > width:
         worst = max(shown, key=lambda one: one.rank)
         if worst.rank == 0:
             break
-        # Of several of the same rank the last goes first.
+        # Of several fields with the same rank, the last one is dropped first.
         shown.remove(next(one for one in reversed(shown) if one.rank == worst.rank))
     spare = max(0, width - _width(shown))
     stretching = sum(1 for one in shown if one.stretch)
@@ -83,7 +83,7 @@ def _width(fields: Sequence[Field]) -> int:
 
 
 def rule(width: int, title: str, rest: str = "", glyph: str = "─") -> Text:
-    """A line across, with a title at its beginning and a few words at its end."""
+    """Return a horizontal rule with a title on the left and a few words on the right."""
     words = f" {rest} " if rest and cell_len(rest) + cell_len(title) + 8 <= width else ""
     dashes = max(0, width - cell_len(title) - 4 - cell_len(words))
     text = Text.assemble(
@@ -95,7 +95,7 @@ def rule(width: int, title: str, rest: str = "", glyph: str = "─") -> Text:
 
 
 def minutes(seconds: float, tenths: bool = True) -> str:
-    """`1:23.4`, `2:01:23.4`, without tenths `1:23`."""
+    """Format a time as `1:23.4` or `2:01:23.4`, without tenths as `1:23`."""
     sign = "-" if seconds < 0 else ""
     units = round(abs(seconds) * 10) if tenths else int(abs(seconds)) * 10
     whole, tenth = divmod(units, 10)

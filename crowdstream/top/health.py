@@ -1,4 +1,4 @@
-"""Lines about the server itself: gaps, time to render, processes, memory, messages."""
+"""Lines about the server itself: underruns, render times, processes, memory, messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from crowdstream.top.bars import Glyphs, share_bar
 from crowdstream.top.fields import Field, field, labelled, line, minutes
 from crowdstream.top.readings import Readings
 
-RECENT_SECONDS = 10.0  # for which a gap is shown in another colour
+RECENT_SECONDS = 10.0  # for which an underrun is highlighted
 CAUSES = {
     "late_callback": "late callback", "slow_render": "slow render", "device": "device",
 }  # fmt: skip
@@ -16,18 +16,18 @@ OTHER_GAPS = {
     "missing_pages": "missing pages", "underruns_engine": "engine died",
     "underruns_device_lost": "device lost",
 }  # fmt: skip
-SELDOM = {  # shown only where there are any
+SELDOM = {  # shown only if they are not zero
     "nonfinite": "frames not finite", "guarded": "failed callbacks", "events_lost": "events lost",
     "restarts_loader": "loader restarts", "restarts_control": "control restarts",
 }  # fmt: skip
-BUSY, VERY_BUSY = 0.7, 1.0  # of a block's time: above the first, quality is lowered
+BUSY, VERY_BUSY = 0.7, 1.0  # share of a block's duration; load shedding starts above the first
 LEVELS = {0: "full", 1: "no optional effects", 2: "no key lock", 3: "short interpolation"}
 
 
 def health_lines(
     readings: Readings, width: int, rows: int, now: float, glyphs: Glyphs
 ) -> list[Text]:
-    """So many lines; what matters most comes first."""
+    """Return up to `rows` lines, the most important first."""
     found = [_gaps(readings, now), _render(readings, glyphs), _messages(readings),
              _processes(readings), _recording(readings), _rare(readings)]  # fmt: skip
     return [line(width, fields) for fields in found[:rows]]
@@ -38,7 +38,7 @@ def _grade(bad: bool, style: str = "bold red") -> str:
 
 
 def _counted(readings: Readings, label: str, name: str, rank: int) -> Field:
-    """A count that should be 0."""
+    """Return a field with a count that should be 0."""
     count = readings.count(name)
     return labelled(label, str(count), _grade(count > 0, "yellow"), rank)
 

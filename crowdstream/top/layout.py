@@ -1,4 +1,4 @@
-"""The whole picture: what goes where, for any size."""
+"""Layout of the whole view for any terminal size."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from crowdstream.top.health import health_lines
 from crowdstream.top.readings import BAD, FLOOR, WARN, Meter, Readings
 
 GRADES = {BAD: "bold red", WARN: "yellow"}
-SIDE_BY_SIDE = 150  # cells from which decks stand in two columns
+SIDE_BY_SIDE = 150  # cells from which decks are arranged in two columns
 COLUMN_GAP = 4
-MIN_LOG, MIN_HEALTH = 3, 4  # lines, before decks get their fourth
+MIN_LOG, MIN_HEALTH = 3, 4  # lines reserved before decks get their fourth line
 MAX_HEALTH = 6
 KEYS = "q quit"
 CONTROL_KEYS = "up, down deck  space play, stop  q quit"
@@ -27,7 +27,7 @@ CONTROL_KEYS = "up, down deck  space play, stop  q quit"
 def picture(
     readings: Readings, width: int, height: int, now: float, glyphs: Glyphs, keys: str = ""
 ) -> list[Text]:
-    """At most `height` lines of at most `width` cells. `now`: monotonic seconds."""
+    """Return at most `height` lines of at most `width` cells. `now`: monotonic seconds."""
     columns = 2 if width >= SIDE_BY_SIDE else 1
     ranks = len(DECK_LETTERS) // columns
     deck_rows, health, buses = _rows(height, ranks)
@@ -44,13 +44,13 @@ def picture(
         lines += _log(readings, width, left)
     lines = lines[:height]
     if not readings.answers and readings.status:
-        for old in lines[1:]:  # what was last known
+        for old in lines[1:]:  # the last known state
             old.stylize("dim")
     return lines
 
 
 def _rows(height: int, ranks: int) -> tuple[int, int, int]:
-    """Lines of a deck, of health and of the mix."""
+    """Return the number of lines for a deck, for health and for the mix."""
     health, buses = MIN_HEALTH, 1
     for deck in (4, 3, 2, 1):
         log = MIN_LOG if deck > 2 else 1
@@ -72,7 +72,7 @@ def _title(readings: Readings, width: int, now: float, glyphs: Glyphs) -> Text:
     if not readings.answers:
         waited = minutes(now - readings.since, tenths=False)
         said = f"no server at {readings.host}:{readings.port} for {waited}: {readings.trouble}"
-        return line(width, [name, field(said, "bold red"), field("waiting for it", "", 1)])
+        return line(width, [name, field(said, "bold red"), field("waiting", "", 1)])
     meter = max(1, readings.count("meter"))
     beat = readings.number("beat")
     bpm, target = readings.number("bpm"), readings.number("bpm_target")
@@ -108,7 +108,7 @@ def _decks(
     found: list[Text] = []
     ranks = len(DECK_LETTERS) // columns
     for rank in range(ranks):
-        # A and B stand side by side, as on a mixer.
+        # A and B are side by side, as on a mixer.
         decks = DECK_LETTERS[rank * columns : (rank + 1) * columns]
         blocks = [deck_lines(readings, deck, each, rows, now, glyphs) for deck in decks]
         for parts in zip(*blocks, strict=True):

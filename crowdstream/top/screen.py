@@ -1,7 +1,7 @@
-"""Draws on a terminal what has changed, and nothing else.
+"""Incremental drawing on a terminal.
 
-Whole pictures would flicker and be too much for a slow line: of each line only the pieces that
-differ are sent, at their places, all of a picture in one write.
+Redrawing the whole view would flicker and overload a slow connection. Only the parts of each line
+that differ are written, each at its position, in one write per update.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from rich.console import COLOR_SYSTEMS, Console
 from rich.segment import Segment
 from rich.text import Text
 
-# Terminals that know it show the picture at once, however it arrives; others ignore it.
+# Synchronized output: terminals that support it show each update at once; others ignore it.
 BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
 CLEAR = "\x1b[0m\x1b[2J"
 CLEAR_LINE_END = "\x1b[K"
-OPEN = "\x1b[?1049h\x1b[?25l"  # the other screen, without a cursor
+OPEN = "\x1b[?1049h\x1b[?25l"  # the alternate screen, without a cursor
 CLOSE = "\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
 def place(row: int, column: int) -> str:
-    """Go to a row and a column, counted from 0."""
+    """Return the sequence that moves to a row and a column, counted from 0."""
     return f"\x1b[{row + 1};{column + 1}H"
 
 
 class Screen:
-    """What a terminal shows. `update` gives what has to be written to change it."""
+    """Contents of a terminal. `update` returns the text that changes them."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -37,12 +37,12 @@ class Screen:
         self._texts: list[Text] = []
         self._shown: list[list[Segment]] = []
 
-    def forget(self) -> None:
-        """The terminal shows something else: the next picture is drawn as a whole."""
+    def invalidate(self) -> None:
+        """Discard the known contents, so that the next update draws everything."""
         self._texts, self._shown = [], []
 
     def update(self, lines: Sequence[Text]) -> str:
-        """Text to write, so that what is shown becomes these lines. Their styles are in spans."""
+        """Return the text that makes the terminal show `lines`, whose styles are in spans."""
         whole = not self._shown
         parts: list[str] = []
         rows = max(len(lines), len(self._shown))
@@ -87,7 +87,7 @@ class Screen:
                            if piece.style else piece.text)  # fmt: skip
             column += cell_len(piece.text)
             if not piece.text.isascii():
-                # Terminals do not agree on how wide some characters are.
+                # Terminals disagree on the width of some characters.
                 written.append(place(row, column))
         if after < before:
             written.append(CLEAR_LINE_END)

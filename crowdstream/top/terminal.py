@@ -1,4 +1,4 @@
-"""A terminal in the mode that a picture needs, and back; keys as they are pressed."""
+"""Terminal modes for a full-screen view, and keys as they are pressed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from typing import NoReturn
 from crowdstream.top.screen import CLOSE, OPEN
 
 INTERRUPT, SUSPEND, REDRAW = "\x03", "\x1a", "\x0c"
-# What the cursor keys send, in both of their modes.
+# Sequences of the cursor keys in both of their modes.
 UP, DOWN = ("\x1b[A", "\x1bOA", "\x1b[D", "\x1bOD"), ("\x1b[B", "\x1bOB", "\x1b[C", "\x1bOC")
 MAX_KEYS = 64
 
 
 class Ended(Exception):
-    """The terminal is gone, or somebody wants this program to end."""
+    """The terminal is gone, or the program was asked to end."""
 
 
 class Terminal:
-    """Standard input and output as a screen with keys. Use it as a context."""
+    """Standard input and output as a screen with keys. Use it as a context manager."""
 
     def __init__(self) -> None:
         self._keys = sys.stdin.isatty()
@@ -48,7 +48,7 @@ class Terminal:
             self._saved = termios.tcgetattr(sys.stdin)
             tty.setcbreak(sys.stdin)
             mode = termios.tcgetattr(sys.stdin)
-            # Ctrl-C and Ctrl-Z come as keys, so that the screen is always left in order.
+            # Ctrl-C and Ctrl-Z arrive as keys, so that the screen is always restored.
             mode[3] &= ~termios.ISIG
             termios.tcsetattr(sys.stdin, termios.TCSANOW, mode)
         self.write(OPEN)
@@ -61,13 +61,13 @@ class Terminal:
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]
 
     def suspend(self) -> None:
-        """Leave the terminal to the shell until this program is told to go on."""
+        """Return the terminal to the shell until this program is resumed."""
         self._close()
         os.kill(os.getpid(), signal.SIGTSTP)
         self._open()
 
     def write(self, text: str) -> None:
-        """Send a text to the terminal; waits as long as a slow line needs. Raises `Ended`."""
+        """Write a text to the terminal; blocks on a slow connection. Raises `Ended`."""
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -75,7 +75,7 @@ class Terminal:
             raise Ended from error
 
     def keys(self, seconds: float) -> list[str]:
-        """Keys pressed within so many seconds; returns at the first."""
+        """Return the keys pressed within `seconds`; returns at the first ones."""
         if not self._keys:
             time.sleep(seconds)
             return []
@@ -89,7 +89,7 @@ class Terminal:
 
 
 def split(text: str) -> Iterator[str]:
-    """Keys of what a terminal sends: single characters, and sequences of the cursor keys."""
+    """Split terminal input into keys: single characters and sequences of the cursor keys."""
     while text:
         size = 3 if text[:2] in ("\x1b[", "\x1bO") and len(text) >= 3 else 1
         yield text[:size]

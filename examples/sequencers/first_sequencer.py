@@ -3,7 +3,7 @@
     .venv/bin/python examples/sequencers/first_sequencer.py A.wav B.wav --bpm 120
 
 The tutorial docs/tutorials/first-sequencer.md explains it line by line. It needs python-osc, which
-CrowdStream's own environment has, and a running server.
+is installed in CrowdStream's own environment, and a running server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_packet import OscPacket
 
-LOAD_SECONDS = 60.0  # a file that has to be converted first may take some seconds
+LOAD_SECONDS = 60.0  # a file that must be converted first may take several seconds
 REPLY_SECONDS = 5.0
 POLL_SECONDS = 0.5
 LEAD_IN_BEATS = 4.0
@@ -34,7 +34,7 @@ class CommandFailed(Exception):
 class Server:
     """A connection to the server: commands go out and replies come in through one socket.
 
-    Raises `TimeoutError` when a reply does not come, and `ConnectionRefusedError` where no server
+    Raises `TimeoutError` if a reply does not arrive, and `ConnectionRefusedError` if no server
     listens on the port.
     """
 
@@ -46,25 +46,25 @@ class Server:
         self._received: list[OscMessage] = []
 
     def send(self, address: str, *arguments: Any) -> None:
-        """Send one message; nothing is known yet of what becomes of it."""
+        """Send one message, without waiting for its result."""
         builder = OscMessageBuilder(address)
         for argument in arguments:
             builder.add_arg(argument)
         self._socket.send(builder.build().dgram)
 
     def request(self, address: str, *arguments: Any, seconds: float = REPLY_SECONDS) -> list[Any]:
-        """Send a command that takes time, and wait for its `/done`; what follows the address."""
+        """Send a command that takes time, wait for `/done`, and return its other values."""
         self.send(address, *arguments)
         return self._wait("/done", address, seconds)
 
     def check(self) -> None:
-        """Wait until all that was sent so far is handled; raises the first failure among it."""
+        """Wait until everything sent so far is handled; raises the first failure among it."""
         number = next(self._numbers)
         self.send("/sync", number)
         self._wait("/synced", number, REPLY_SECONDS)
 
     def beat(self) -> float:
-        """The beat that the clock has reached."""
+        """Return the clock's current beat."""
         self.send("/clock/beat")
         return float(self._wait("/clock/beat.reply", None, REPLY_SECONDS)[0])
 
@@ -90,7 +90,7 @@ class Server:
 
 
 def mix(server: Server, tracks: list[str], bpm: float, phrase: float) -> None:
-    """Play the first track, bring in the second after a phrase, and hand the bass over."""
+    """Play the first track, bring in the second after a phrase, and hand over the bass."""
     for deck, track in zip("AB", tracks, strict=True):
         server.request(f"/deck/{deck}/load", track, seconds=LOAD_SECONDS)
         server.send(f"/deck/{deck}/grid", bpm)
@@ -120,7 +120,7 @@ def mix(server: Server, tracks: list[str], bpm: float, phrase: float) -> None:
 
 
 def main() -> int:
-    """Mix; returns the exit status."""
+    """Mix the tracks and return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""Tracks one after another, checked by the server's replies: python replies.py A.wav B.wav ...
+"""Play tracks one after another, checking the server's replies: python replies.py A.wav B.wav ...
 
-What takes time, such as loading, is answered with `/done <address> ...`; what can't be done with
-`/fail <address> <reason>`. Both go to the port that the command was sent from. A track that can't
-be played is named and left out, a server that does not answer is asked again, and the next track is
+Commands that take time, such as loading, are answered with `/done <address> ...`; failed commands
+with `/fail <address> <reason>`. Both are sent to the port that the command came from. A track that
+can't be played is reported and skipped, an unanswered command is repeated, and the next track is
 loaded while one plays. Needs python-osc and a running server.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from pythonosc.osc_message_builder import build_msg
 from pythonosc.osc_packet import OscPacket
 
-ANSWER_SECONDS = 5.0  # that a reply may take; loading is done once the first pages are there
+ANSWER_SECONDS = 5.0  # timeout of a reply; loading is done once the first pages are available
 MAX_TRIES = 3
 
 Reply = tuple[str, list[Any]]
@@ -27,45 +27,45 @@ Reply = tuple[str, list[Any]]
 
 
 class Refused(Exception):
-    """The server answered `/fail`; the text is its reason."""
+    """The server answered `/fail`; the message is its reason."""
 
 
 class Server:
-    """The server as its replies show it."""
+    """A connection to the server that matches replies to commands."""
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        # Connected: nobody else's packets arrive, and a port that nobody has is reported.
+        # Connected: packets from other senders are dropped, and a closed port is reported.
         self._socket.connect((host, port))
         self._arrived: deque[Reply] = deque()
         self._syncs = 0
 
     def close(self) -> None:
-        """Free the port."""
+        """Close the socket."""
         self._socket.close()
 
     def send(self, address: str, *arguments: Any) -> None:
-        """Send a command without waiting for anything."""
+        """Send a command without waiting for a reply."""
         self._socket.send(build_msg(address, list(arguments)).dgram)
 
     def request(self, address: str, *arguments: Any) -> list[Any]:
-        """Send a command that is answered with `/done`, and return what follows its address.
+        """Send a command that is answered with `/done`, and return the values after its address.
 
-        Raises `Refused` for `/fail`, and `TimeoutError` where nobody answers.
+        Raises `Refused` on `/fail`, and `TimeoutError` if the server does not answer.
         """
         return self._try(address, arguments, "/done", address)[1:]
 
     def command(self, address: str, *arguments: Any) -> None:
-        """Send a command that is not answered when all is well.
+        """Send a command that has no reply on success.
 
-        `/synced` comes after the replies to all that was sent before `/sync`. Raises as `request`
-        does.
+        `/synced` follows the replies to everything that was sent before `/sync`. Raises the same
+        exceptions as `request`.
         """
         self._syncs += 1
         self._try(address, arguments, "/synced", self._syncs, sync=True)
 
     def wait_for(self, address: str, seconds: float) -> list[Any] | None:
-        """The arguments of the next message with this address; None when `seconds` are over."""
+        """Return the arguments of the next message with this address, or None after `seconds`."""
         until = time.monotonic() + seconds
         while (reply := self._receive(until)) is not None:
             if reply[0] == address:
@@ -76,7 +76,7 @@ class Server:
         self, address: str, arguments: tuple[Any, ...], answer: str, first: Any, sync: bool = False
     ) -> list[Any]:
         for _ in range(MAX_TRIES):
-            # UDP may lose packets, and a server may just be starting again.
+            # UDP may lose packets, and the server may be restarting.
             with contextlib.suppress(ConnectionError):
                 self.send(address, *arguments)
                 if sync:
@@ -98,7 +98,7 @@ class Server:
                 events.append(reply)
             return None
         finally:
-            self._arrived.extendleft(reversed(events))  # they are for `wait_for`
+            self._arrived.extendleft(reversed(events))  # keep them for `wait_for`
 
     def _receive(self, until: float) -> Reply | None:
         while not self._arrived:
@@ -113,7 +113,7 @@ class Server:
 
 
 def play(server: Server, tracks: list[str]) -> int:
-    """Play them; how many were played."""
+    """Play the tracks and return how many were played."""
     server.request("/notify", 1)  # events: /ended
     played, playing = 0, None
     for number, track in enumerate(tracks, 1):
@@ -134,13 +134,13 @@ def play(server: Server, tracks: list[str]) -> int:
 
 
 def wait_for_end(server: Server, buffer: Any) -> None:
-    """Wait until the track in a buffer has come to its end."""
+    """Wait until the track in a buffer has ended."""
     while (ended := server.wait_for("/ended", 60.0)) is None or ended[0] != buffer:
-        server.request("/notify", 1)  # a server that was restarted knows no subscribers
+        server.request("/notify", 1)  # a restarted server has no subscribers
 
 
 def main() -> int:
-    """Play; 0 when every track was played, 1 otherwise."""
+    """Play the tracks; return 0 if every track was played, otherwise 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tracks", nargs="+", help="files, or folders of stems")
     parser.add_argument("--host", default="127.0.0.1")

@@ -1,7 +1,7 @@
-"""Plays a folder of section files by a CSV of cues: python sections.py FOLDER cues.csv --bpm 120.
+"""Play a folder of section files from a CSV of cues: python sections.py FOLDER cues.csv --bpm 120.
 
-A cue is a beat of the clock, a file of the folder, and how many beats it takes to come in; the one
-before goes in that time. Needs python-osc and a running server.
+A cue consists of a beat of the clock, a file of the folder, and the length of its fade-in in beats,
+during which the previous section fades out. Needs python-osc and a running server.
 
     beat,file,fade
     0,intro.wav,0
@@ -17,12 +17,12 @@ from pathlib import Path
 
 from pythonosc.udp_client import SimpleUDPClient
 
-AHEAD = 8.0  # beats that a section is loaded before it begins
+AHEAD = 8.0  # beats by which a section is loaded in advance
 DECKS = "ABCD"
 
 
 def main() -> None:
-    """Play."""
+    """Play the sections."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("cues", type=Path)
@@ -40,7 +40,7 @@ def main() -> None:
     beat_seconds = 60.0 / options.bpm
     say("/clock/tempo", options.bpm)
     say("/clock/reset")
-    # The clock's beat AHEAD is beat 0 of the cues, so that the first of them can load.
+    # Beat 0 of the cues is the clock's beat AHEAD, so that the first section has time to load.
     begun = time.monotonic()
     for number, (beat, name, fade) in enumerate(cues):
         deck, before = DECKS[number % 4], DECKS[(number - 1) % 4]
@@ -48,7 +48,7 @@ def main() -> None:
         say(f"/deck/{deck}/load", str((options.folder / name).resolve()))
         start = beat + AHEAD
         say(f"/deck/{deck}/level", 0.0 if fade else 1.0)
-        say("/clock/at", start, f"/deck/{deck}/play", 0.0, 1)  # it loops until the next one
+        say("/clock/at", start, f"/deck/{deck}/play", 0.0, 1)  # it loops until the next section
         if fade:
             say("/clock/at", start, f"/deck/{deck}/level", 1.0, fade * beat_seconds)
         if number:

@@ -1,5 +1,5 @@
-# Sonic Pi: paste it into a buffer. A track on deck A that follows Sonic Pi's tempo, its bass out
-# and in again every four bars.
+# Sonic Pi: paste this into a buffer. A track on deck A follows Sonic Pi's tempo; its bass is
+# removed and restored every four bars.
 use_osc "127.0.0.1", (ENV["CROWDSTREAM_PORT"] || 57120).to_i
 track = ENV["CROWDSTREAM_TRACK"] || "/home/pi/music/track.wav"
 tempo = (ENV["CROWDSTREAM_BPM"] || 120).to_f # of the track

@@ -52,8 +52,8 @@ def status(**changes: Any) -> dict[str, Any]:
 def readings(**changes: Any) -> Readings:
     """Readings of a server that answers, with some meters, at monotonic second 100."""
     known = Readings("127.0.0.1", 57120, status(**changes), answers=True)
-    known.meter("master").take(-6.2, -12.0, -14.1, 100.0)
-    known.meter("A").take(-9.0, -14.0, -15.0, 100.0)
+    known.meter("master").update(-6.2, -12.0, -14.1, 100.0)
+    known.meter("A").update(-9.0, -14.0, -15.0, 100.0)
     return known
 
 

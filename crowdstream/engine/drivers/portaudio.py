@@ -169,8 +169,7 @@ class PortAudioDriver:
         """Set it to convert the mix for a device that supports only another sample rate."""
 
     def open(self) -> StreamInfo:
-        """Open the device without starting it. Its sample rate may differ from the requested
-        one."""
+        """Open the device without starting it. Its rate may differ from the requested one."""
         module, self._library = _open_library()
         self._go_on = module.paContinue
         try:

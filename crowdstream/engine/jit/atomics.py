@@ -84,8 +84,7 @@ def flush_denormals(typingctx: Any) -> Any:
 
 @intrinsic
 def restore_control(typingctx: Any, register: Any) -> Any:
-    """Restore the floating-point control register from the value that `flush_denormals`
-    returned."""
+    """Restore the control register from the value that `flush_denormals` returned."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _write_control(builder, builder.trunc(args[0], _INT32) if _X86 else args[0])

@@ -89,8 +89,7 @@ fast_kernel: Callable[..., Any] = numba.njit(
 
 
 def entry(signature: Any) -> Callable[..., Any]:
-    """Decorate a kernel that Python calls: compile it for `signature` when its module is
-    imported."""
+    """Decorate a kernel that Python calls: compile it for `signature` on import."""
 
 
     def decorate(function: Any) -> Any:

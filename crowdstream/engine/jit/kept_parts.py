@@ -166,8 +166,7 @@ class KeptParts:
         self._foreign: dict[Any, str] = {}
 
     def key(self, function: Any, state: Any, kind: str = "part") -> str:
-        """Return the key of a function with the compiler's arguments and options, or an empty
-        string."""
+        """Return the key of a function, its arguments and compiler options; empty if impossible."""
         if not AVAILABLE:
             return ""
         try:

@@ -167,4 +167,4 @@ def test_last_words_prefer_the_line_with_the_error(tmp_path: Path) -> None:
     assert server.last_words(log) == "PortError: port 57120 is taken"
     log.write_text("hello\nbye\n", encoding="utf-8")
     assert server.last_words(log) == "bye"
-    assert server.last_words(tmp_path / "none") == "it said nothing"
+    assert server.last_words(tmp_path / "none") == "it printed nothing"

@@ -87,7 +87,7 @@ def test_flags_are_those_of_the_server(folder: Path) -> None:
         ("0 /deck/A/leap 1", [], 1, "mix.txt, line 1: /deck/A/leap: unknown address"),
         ("0 /deck/A/play", [], 1, "mix.txt, line 1: /deck/A/play: deck A has no track"),
         (SET, ["--memory", "x"], 2, "memory: 'x' (flag --memory) is not"),
-        (SET, ["--seconds", "0"], 2, "--seconds 0: it takes more than 0"),
+        (SET, ["--seconds", "0"], 2, "--seconds 0: must be more than 0"),
         (SET, ["--format", "8"], 2, "argument --format: invalid choice"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
     port = free_port()
     terminal = Terminal(port, "--control")
     try:
-        until(lambda: "nothing listens there" in terminal.read())
+        until(lambda: "no program listens on that port" in terminal.read())
         track = write(tmp_path / "[red]tone.wav", level(60.0))
         with server(tmp_path, *NULL, "--port", str(port)) as running:
             until(lambda: "the server answers" in terminal.read())
@@ -119,7 +119,7 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
             until(lambda: running.client.status()["deck.B.state"] == "ready")
         until(lambda: "no server at" in terminal.read())
         with server(tmp_path, *NULL, "--port", str(port)):
-            until(lambda: "the server has been started anew" in terminal.read())
+            until(lambda: "the server was restarted" in terminal.read())
         terminal.press("q")
         until(lambda: terminal.read() is not None and terminal.process.poll() is not None)
         assert terminal.process.returncode == 0
@@ -166,7 +166,7 @@ def test_once_without_a_server_says_so() -> None:
     port = free_port()
     said = once(port)
     assert said.returncode == 1
-    expected = f"crowdstream top: no server at 127.0.0.1:{port}: nothing listens there\n"
+    expected = f"crowdstream top: no server at 127.0.0.1:{port}: no program listens on that port\n"
     assert (said.stdout, said.stderr) == ("", expected)
 
 

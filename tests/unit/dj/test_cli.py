@@ -129,7 +129,7 @@ def test_a_mistake_in_a_set_is_told_by_render(
     text = folder / "plain.set"
     text.write_text("0 /deck/A/load t0\n")
     assert main(["render", str(text), str(folder / "o.wav"), "--explain"]) == 1
-    assert "--explain is for a DJ's set" in capsys.readouterr().err
+    assert "--explain needs a DJ's set" in capsys.readouterr().err
 
 
 def test_what_can_not_be_planned_is_told(

@@ -41,9 +41,9 @@ def test_governor(tmp_path: Path) -> None:
     ("said", "state", "word"),
     [
         ("throttled=0x0", "ok", "enough"),
-        ("throttled=0x50000", "warn", "too low a voltage"),
-        ("throttled=0x50005", "fail", "right now: too low a voltage, slowed down"),
-        ("throttled=0x8", "fail", "too warm"),
+        ("throttled=0x50000", "warn", "undervoltage"),
+        ("throttled=0x50005", "fail", "now: undervoltage, throttled"),
+        ("throttled=0x8", "fail", "temperature limit"),
     ],
 )
 def test_throttling(tmp_path: Path, said: str, state: str, word: str) -> None:
@@ -156,7 +156,7 @@ def test_free_memory(tmp_path: Path, free: int, state: str) -> None:
     assert check is not None
     assert check.state == state and check.data == {"available_mb": free, "wanted_mb": 1300}
     assert ("--memory to 900" in check.fix) == (state == "warn")
-    assert state == "warn" or check.text == "2000 MB, and up to 1300 MB may be taken"
+    assert state == "warn" or check.text == "2000 MB, up to 1300 MB may be used"
     assert memory.free_memory(machine(tmp_path / "none"), SETTINGS) is None
 
 

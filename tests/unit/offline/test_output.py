@@ -53,10 +53,10 @@ def test_without_an_end_nothing_is_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "format", "reason"),
     [
-        ("a.mp3", "24", r"its name has to end in .wav or .flac"),
-        ("a.flac", "float", "FLAC holds no floats"),
+        ("a.mp3", "24", r"its name must end in .wav or .flac"),
+        ("a.flac", "float", "FLAC does not support floats"),
         ("none/a.wav", "24", "No such file or directory; choose another folder"),
-        ("folder.wav", "24", "it is there and is no file"),
+        ("folder.wav", "24", "it exists and is not a regular file"),
     ],
 )
 def test_what_can_not_be_written(tmp_path: Path, name: str, format: str, reason: str) -> None:
@@ -78,7 +78,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "open", to_full)
     try:
-        with pytest.raises(OutputError, match="No space left on device; free some room"):
+        with pytest.raises(OutputError, match="No space left on device; free some space"):
             save(tmp_path / "a.wav", "24", np.zeros((200_000, 2), np.float32))
     finally:
         os.close(full)

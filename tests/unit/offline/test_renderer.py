@@ -132,7 +132,7 @@ def test_what_fails_on_the_way_names_its_line(folder: Path, text: str, reason: s
 def test_a_time_that_is_past_is_told(folder: Path) -> None:
     _, summary = mix(folder, PLAY + "1 /start_group 0.5 A")
     (warning,) = summary.warnings
-    assert "line 2: /start_group names a time that is past by 0.500 s" in warning
+    assert "line 2: /start_group names a time that passed 0.500 s ago" in warning
 
 
 @pytest.mark.parametrize("memory", [64 << 20, 4 << 20])

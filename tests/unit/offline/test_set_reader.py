@@ -80,14 +80,14 @@ def test_a_group_start_takes_its_number_anywhere(folder: Path) -> None:
         ("0 /cue E steady.wav", "deck: 'E' is none of A, B, C, D"),
         ("0 /deck/A/load gone.wav", "/deck/A/load: .*gone.wav: there is no such file"),
         ("0 /deck/A/load 'gone.wav", "no closing quotation"),
-        ("/deck/A/play", "a line begins with its time in seconds .12.5. or beats .@64."),
-        ("@ /deck/A/play", "a line begins with its time"),
-        ("inf /deck/A/play", "a line begins with its time"),
-        ("-1 /deck/A/play", "a time is 0 to 1e.06 seconds, not -1"),
-        ("@1e9 /deck/A/play", "a time is 0 to 1e.07 beats, not 1e.09"),
-        ("7", "what is to happen at 7 is missing"),
+        ("/deck/A/play", "a line must begin with its time in seconds .12.5. or beats .@64."),
+        ("@ /deck/A/play", "a line must begin with its time"),
+        ("inf /deck/A/play", "a line must begin with its time"),
+        ("-1 /deck/A/play", "a time must be 0 to 1e.06 seconds, not -1"),
+        ("@1e9 /deck/A/play", "a time must be 0 to 1e.07 beats, not 1e.09"),
+        ("7", "the command at 7 is missing"),
         ("7 end now", "nothing can follow `end`"),
-        ("7 end\n8 end", "there is an end already"),
+        ("7 end\n8 end", "the end is already set"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(folder: Path, line: str, reason: str) -> None:
@@ -122,11 +122,11 @@ def test_a_score_is_bundles(folder: Path) -> None:
     ("data", "reason"),
     [
         (score((0.0, [("/nothing", ())])), "bundle 1: /nothing: unknown address"),
-        (score((0.0, []), (1.0, [])), "bundle 2: it follows the empty bundle"),
-        (score((0.0, [("/deck/A/play", ())]))[:-4], "bundle 1: it claims 40 bytes of 36"),
-        (score((0.0, [("/deck/A/play", ())])) + b"\0", "bundle 2: the file ends within its length"),
+        (score((0.0, []), (1.0, [])), "bundle 2: the empty bundle before it"),
+        (score((0.0, [("/deck/A/play", ())]))[:-4], "bundle 1: its length is 40 bytes, but 36"),
+        (score((0.0, [("/deck/A/play", ())])) + b"\0", "bundle 2: the file ends within"),
         (struct.pack(">i", 20) + b"#bundle\0" + bytes(12), "bundle 1: an element of a bundle"),
-        (struct.pack(">i", -1) + b"#bundle\0" + bytes(8), "bundle 1: it claims -1 bytes"),
+        (struct.pack(">i", -1) + b"#bundle\0" + bytes(8), "bundle 1: its length is -1 bytes"),
     ],
 )
 def test_what_is_wrong_with_a_score(folder: Path, data: bytes, reason: str) -> None:

@@ -81,15 +81,15 @@ def test_it_waits_for_a_server_that_is_away_and_subscribes_again(talk: Talk) -> 
         talk.now += SILENT_SECONDS
         talk.client.tick(talk.now)
     assert not talk.readings.answers
-    assert talk.readings.trouble == "nothing listens there"
+    assert talk.readings.trouble == "no program listens on that port"
     assert talk.readings.text("deck.A.track") == "night drive"  # the last that was known
     talk.server = Server(port)
     talk.server.status = status(frame=100)
     talk.turn()
     assert talk.readings.answers
     assert talk.said()[-3:] == [
-        "the server does not answer any more", "the server answers again",
-        "the server has been started anew",
+        "the server no longer answers", "the server answers again",
+        "the server was restarted",
     ]  # fmt: skip
     talk.turn(1.0, 3)
     assert ("/notify", 1) in talk.server.heard
@@ -101,7 +101,7 @@ def test_a_server_that_was_started_anew_unnoticed_is_subscribed_to(talk: Talk) -
     talk.turn(0.5, 3)
     talk.server.status = status(frame=5, A_state="empty", A_track="")
     talk.turn(0.5)
-    assert talk.said()[-1] == "the server has been started anew"
+    assert talk.said()[-1] == "the server was restarted"
     talk.turn(0.5, 3)
     assert talk.server.heard[-2][0] == "/notify"
 
@@ -116,10 +116,10 @@ def test_it_subscribes_again_from_time_to_time(talk: Talk) -> None:
     assert talk.server.heard.count(("/notify", 1)) == 2
 
 
-def test_a_server_that_tells_strangers_nothing_is_understood(talk: Talk) -> None:
+def test_a_server_that_refuses_the_client_is_reported(talk: Talk) -> None:
     talk.turn()
     talk.server.say("/fail", "/status", "see --osc-allow")
-    talk.hear(lambda: "strangers" in talk.readings.trouble)
+    talk.hear(lambda: "refuses this client" in talk.readings.trouble)
     assert "see --osc-allow" in talk.readings.trouble
 
 
@@ -134,7 +134,7 @@ def test_its_own_messages_do_not_count(talk: Talk) -> None:
 def test_a_meter_that_is_told_no_more_is_silent(talk: Talk) -> None:
     talk.turn()
     meter = talk.readings.meter("master")
-    meter.take(-3.0, -10.0, -14.0, talk.now)
+    meter.update(-3.0, -10.0, -14.0, talk.now)
     talk.client.tick(talk.now + SUBSCRIBE_SECONDS)
     assert meter.peak == -3.0
     talk.client.tick(talk.now + 2 * SUBSCRIBE_SECONDS)

@@ -15,14 +15,14 @@ from tests.support.top_terminal import status
     ("message", "grade", "words"),
     [
         (("/underrun", "late_callback", 2, 3.25), BAD, "underrun, late callback: 2, worst 3.2 ms"),
-        (("/underrun", "missing_page", 4, 0.0), BAD, "want of a page: 4"),
+        (("/underrun", "missing_page", 4, 0.0), BAD, "missing page: 4"),
         (("/ended", 100, "night drive"), OK, "night drive has ended"),
         (("/broken", 100, "cut off"), BAD, "cut off"),
-        (("/stall", "/media/x.wav", 2.0), BAD, "2.0 s to give a page of /media/x.wav"),
-        (("/restarted", "loader"), BAD, "loader process has died"),
+        (("/stall", "/media/x.wav", 2.0), BAD, "2.0 s to read a page of /media/x.wav"),
+        (("/restarted", "loader"), BAD, "loader process died and was restarted"),
         (("/device", 0), BAD, "gone"),
         (("/device", 1), OK, "back"),
-        (("/engine", "died", 11.6, "pyaudio", "USB"), BAD, "another engine plays (died), 11.6 ms"),
+        (("/engine", "died", 11.6, "pyaudio", "USB"), BAD, "another engine has taken over (died)"),
         (("/quality", 2, "load"), WARN, "level 2 (load)"),
         (("/quality", 0, "calm"), OK, "full quality"),
         (("/record/continued", "a.wav", 9, "a-2.wav"), WARN,
@@ -58,6 +58,6 @@ def test_changes_between_two_statuses() -> None:
 def test_what_is_said_again_is_counted() -> None:
     known = Readings("x", 1)
     for _ in range(3):
-        known.say(1.0, OK, "a\nb")
-    known.say(1.0, OK, "c")
+        known.add_log(1.0, OK, "a\nb")
+    known.add_log(1.0, OK, "c")
     assert [(one.text, one.count) for one in known.log] == [("a\\nb", 3), ("c", 1)]

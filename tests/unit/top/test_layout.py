@@ -32,7 +32,7 @@ def drawn(
 def test_it_fits_every_size(width: int, height: int) -> None:
     known = readings(B_track="界" * 90, B_state="ready", B_length=99.0)
     for number in range(60):
-        known.say(1e9 + number, BAD, f"something {number} " * 20)
+        known.add_log(1e9 + number, BAD, f"something {number} " * 20)
     lines = picture(known, width, height, 100.0, UNICODE, KEYS)
     assert len(lines) == height
     assert max(line.cell_len for line in lines) <= width
@@ -40,7 +40,7 @@ def test_it_fits_every_size(width: int, height: int) -> None:
 
 def test_all_that_matters_is_on_80_by_24() -> None:
     known = readings()
-    known.say(1e9, BAD, "underrun, device: 1")
+    known.add_log(1e9, BAD, "underrun, device: 1")
     lines = drawn(known)
     text = "\n".join(lines)
     for words in (
@@ -88,7 +88,7 @@ def test_a_narrow_terminal_keeps_what_matters_most() -> None:
 )
 def test_hostile_names_are_plain_text(name: str) -> None:
     known = readings(A_track=name, A_fx=name, device=name)
-    known.say(1e9, BAD, f"{name} has ended")
+    known.add_log(1e9, BAD, f"{name} has ended")
     lines = drawn(known, 160, 40)
     text = "\n".join(lines)
     assert all(one.isprintable() for line in lines for one in line)
@@ -115,7 +115,7 @@ def test_a_server_that_is_away_is_told_and_the_rest_is_dimmed() -> None:
 
 def test_a_peak_is_held_and_then_falls() -> None:
     known = readings()
-    known.meter("master").take(-30.0, -40.0, -40.0, 100.2)
+    known.meter("master").update(-30.0, -40.0, -40.0, 100.2)
 
     def peak(now: float) -> str:
         return next(one for one in drawn(known, now=now) if "master" in one)

@@ -30,7 +30,7 @@ def test_the_terminal_shows_each_picture_in_turn() -> None:
         known.status["deck.A.position"] = position
         known.status["deck.A.track"] = chance.choice(["short", "a longer name", "界界界", "", "é"])
         known.status["deck.B.state"] = chance.choice(["empty", "ready", "loading"])
-        known.meter("A").take(chance.uniform(-60, 0), -20.0, -20.0, number)
+        known.meter("A").update(chance.uniform(-60, 0), -20.0, -20.0, number)
         known.answers = chance.random() < 0.8
         lines = picture(known, 80, chance.choice([24, 20, 9]), number, UNICODE)
         shown.write(drawing.update(lines))
@@ -58,7 +58,7 @@ def test_a_screen_that_was_forgotten_is_drawn_anew() -> None:
     drawing = screen()
     lines = [Text("a", end=""), Text("b", end="")]
     first = drawing.update(lines)
-    drawing.forget()
+    drawing.invalidate()
     assert drawing.update(lines) == first
 
 
