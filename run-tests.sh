@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests, or fuzzes; installs what is missing first.
+# Runs the tests or the fuzzer, after installing what is missing.
 set -euo pipefail
 
 self=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -12,15 +12,15 @@ usage() {
 Usage: run-tests.sh [--repeat N] [--coverage] [tier ...] [arguments of pytest]
        run-tests.sh --fuzz [seconds] [target ...]
 
-  (nothing)       every test
-  tier            only these: static (linting, types, audit), unit, integration,
+  (nothing)       run all tests
+  tier            run only these: static (linting, types, audit), unit, integration,
                   system (sound cards, installation, service), browser, fuzz
-  arguments       for pytest: ./run-tests.sh -k limiter
+  arguments       passed to pytest: ./run-tests.sh -k limiter
                   ./run-tests.sh tests/unit/desk/test_rings.py
   --repeat N      run the selection N times and list each test that did not pass every time
-  --coverage      report the branch coverage of crowdstream/, subprocesses included
-  --fuzz          search for faults for so many seconds per target (60), in all targets or those
-                  that are named; see docs/development/fuzzing.md
+  --coverage      report the branch coverage of crowdstream/, including subprocesses
+  --fuzz          search for faults for the given number of seconds per target (60), in all
+                  targets or the given ones; see docs/development/fuzzing.md
 
 Each tier installs only what it needs. The exit status is 0 only if everything passed.
 END
@@ -55,14 +55,14 @@ while [ $# -gt 0 ]; do
 done
 [[ $repeat =~ ^[1-9][0-9]*$ ]] || fail "--repeat needs the number of runs, for example --repeat 10"
 
-# --- room for temporary files -----------------------------------------------------------
+# --- space for temporary files ----------------------------------------------------------
 
 min_free_mb=1500
-# A run is ended before nothing is left: other programs write to the same disk.
+# A run is ended before the disk is full: other programs write to it too.
 min_left_mb=64
-disk_full=28 # the exit status of pytest then, the number of ENOSPC; see tests/support/summary.py
+disk_full=28 # exit status of pytest in that case, the number of ENOSPC; see tests/support/summary.py
 temporary=$(readlink -f -- "${TMPDIR:-/tmp}") && [ -d "$temporary" ] && [ -w "$temporary" ] ||
-    fail "${TMPDIR:-/tmp} is no folder to write to: set TMPDIR to one with $min_free_mb MB free."
+    fail "${TMPDIR:-/tmp} is not a writable folder: set TMPDIR to one with $min_free_mb MB free."
 
 free_mb() { df --output=avail -m -- "$temporary" | tail -n 1; }
 
@@ -70,25 +70,25 @@ free=$(free_mb)
 [ "$free" -ge "$min_free_mb" ] || fail "$temporary has only $((free)) MB free and the tests need\
  $min_free_mb MB: free some, or set TMPDIR to another folder."
 
-# --- what the tests need ----------------------------------------------------------------
+# --- requirements of the tests ----------------------------------------------------------
 
 # Whether the distribution has a package.
 packaged() { # name
     [ -n "$(apt-cache policy "$1" 2>/dev/null)" ]
 }
 
-# The programs of a tier, as Debian packages.
+# Collects the missing programs of a tier, as Debian packages.
 find_programs() { # tier
     local plugin
     case $1 in
     system)
-        has git || need git "makes the clean clone that the installation test starts from"
+        has git || need git "creates the clean clone for the installation test"
         has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
         has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"
-        has parec || need pulseaudio-utils "records what the virtual sound card plays"
+        has parec || need pulseaudio-utils "records the output of the virtual sound card"
         plugin=(/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so)
-        [ -e "${plugin[0]}" ] || need libasound2-plugins "leads from PortAudio to PulseAudio"
-        has systemd-analyze || need systemd "checks the unit of the service"
+        [ -e "${plugin[0]}" ] || need libasound2-plugins "connects PortAudio to PulseAudio"
+        has systemd-analyze || need systemd "checks the units of the service"
         [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
         has pd || need puredata-core "runs the sequencer in Pure Data"
         has sclang || need supercollider-language "runs the sequencer in SuperCollider"
@@ -96,12 +96,12 @@ find_programs() { # tier
         ;;
     browser)
         has chromium || need chromium "opens the web page"
-        # Where the distribution has no such package the summary names what was not checked.
+        # If the distribution has no such package, the summary lists what was not tested.
         has firefox-esr || has firefox || ! packaged firefox-esr ||
             need firefox-esr "opens the web page as well"
         has WebKitWebDriver || ! packaged webkit2gtk-driver ||
             need webkit2gtk-driver "opens the web page in WebKit"
-        has Xvfb || ! packaged xvfb || need xvfb "a screen for WebKit, which needs one"
+        has Xvfb || ! packaged xvfb || need xvfb "a virtual screen, which WebKit requires"
         ;;
     esac
 }
@@ -112,7 +112,7 @@ install_tier() { # tier
         stamp=tests-$1
         requirements+=("$project/tests/$1/requirements.txt")
     fi
-    # System packages are not part of the stamp: looking for them takes no time.
+    # System packages are not part of the stamp: checking for them takes no time.
     packages=() reasons=()
     find_programs "$1"
     if [ ${#packages[@]} -gt 0 ] || ! installed "$stamp" "${server_files[@]}" "${requirements[@]}"; then
@@ -127,7 +127,7 @@ install_tier() { # tier
     fi
 }
 
-# The tiers that arguments of pytest select tests from, by collecting them.
+# Prints the tiers of the tests that pytest's arguments select, by collecting them.
 tiers_of() { # arguments
     run_module pytest --collect-only -q "$@" 2>/dev/null |
         sed -n 's|^tests/\([a-z]*\)/.*::.*|\1|p' | sort -u
@@ -142,7 +142,7 @@ if [ -n "$fuzz" ]; then
     if ! "$venv/bin/python" -c 'import atheris' 2>/dev/null; then
         say "Python packages of tests/fuzz/atheris.txt"
         PIP_DISABLE_PIP_VERSION_CHECK=1 run_module pip install -r tests/fuzz/atheris.txt ||
-            say "atheris can't be installed here: the search goes on without it"
+            say "atheris can't be installed here: fuzzing continues without it"
     fi
     exec "$venv/bin/python" -P -m tests.fuzz.run "$@"
 fi
@@ -159,18 +159,19 @@ else
     for tier in "${tiers[@]}"; do install_tier "$tier"; done
 fi
 
-# All files of a run lie in one folder of its own, so two runs do not meet, and nothing stays.
-# The variable marks all processes that a run starts; what is left of them at the end is a fault.
+# All files of a run are in its own folder, so that two runs do not interfere and nothing remains.
+# The variable marks all processes that a run starts; processes that are left at the end are a
+# fault.
 run=$(mktemp -d "$temporary/cs-XXXXXX")
 mkdir "$run/tmp"
 full=''
 export CROWDSTREAM_TEST_RUN=${run##*/} TMPDIR=$run/tmp COVERAGE_FILE=$run/coverage
 finish() {
     local status=$? left
-    # Another Ctrl-C must not end this half way.
+    # Another Ctrl-C must not interrupt this.
     trap - EXIT
     trap '' INT TERM HUP
-    # A run that was ended early may leave some; after a whole run they are a fault.
+    # A run that was ended early may leave some processes; after a complete run they are a fault.
     run_module tests.support.processes "$CROWDSTREAM_TEST_RUN" || [ "$status" -ge 128 ] || status=1
     left=$(free_mb)
     rm -rf -- "$run"
@@ -181,8 +182,9 @@ finish() {
     fi
     exit "$status"
 }
-# pytest runs beside this shell, which could not act on a signal before a command in front ends.
-# A terminal's Ctrl-C reaches both; what is sent to this shell alone is passed on.
+# pytest runs in the background, because a shell handles signals only after a foreground command
+# ends.
+# A Ctrl-C in the terminal reaches both; a signal to this shell alone is passed on.
 pytest_pid=''
 end_early() { # status
     trap '' INT TERM HUP
@@ -196,8 +198,8 @@ trap finish EXIT
 trap 'end_early 130' INT
 trap 'end_early 143' TERM HUP
 
-# Unit tests only compute. The others wait a lot, for sound cards, pages and processes: two
-# workers a core.
+# Unit tests only compute. The others mostly wait for sound cards, pages and processes: two workers
+# per core.
 workers=$(nproc)
 [ "${tiers[*]}" = unit ] || workers=$((2 * workers))
 selection=("${tiers[@]/#/tests/}" ${arguments[@]+"${arguments[@]}"})
@@ -211,9 +213,9 @@ run_once() { # file for the results
     return "$ended"
 }
 
-# Hundreds of processes start from the same files: they are read as bytecode.
+# Hundreds of processes import the same files: write bytecode.
 unset PYTHONDONTWRITEBYTECODE
-# The kernels are compiled once, not once by each worker.
+# Compile the kernels once, instead of once in each worker.
 run_module crowdstream compile
 status=0
 for ((number = 1; number <= repeat; number++)); do

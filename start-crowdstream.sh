@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the CrowdStream server; installs what is missing first.
+# Starts the CrowdStream server, after installing what is missing.
 set -euo pipefail
 
 self=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -19,24 +19,24 @@ Usage: start-crowdstream.sh [FOLDER | --demo | --install-only | --install-servic
 
   (nothing)        install what is missing, then start the server with the preset
                    that suits this machine
-  FOLDER           play what lies there, without an end, or a set: SET.toml;
+  FOLDER           play the tracks in this folder indefinitely, or a set: SET.toml;
                    --dj FOLDER is the same
-  --demo           mix four generated tracks; --seconds N ends it by itself
-  --install-only   install what is missing and stop
-  --install-service    have systemd start the server with these options, now and at
-                   each boot, and with FOLDER the DJ beside it; through sudo as a
-                   service of the machine, else of the user
-  --uninstall-service  take that back
-  --uninstall      list all that was installed, ask (or not, with --yes), and remove it; music,
-                   sidecars and recordings stay
+  --demo           mix four generated tracks; --seconds N ends after N seconds
+  --install-only   install what is missing and exit
+  --install-service    make systemd start the server with these options, now and at
+                   each boot, and with FOLDER also the DJ; through sudo as a system
+                   service, otherwise as a user service
+  --uninstall-service  remove the service
+  --uninstall      list everything that was installed, ask (not with --yes), and remove
+                   it; music, sidecars and recordings stay
   --help           this text, and the server's own options once it is installed
 
-Everything else is passed on to the server, for example:
+Everything else is passed to the server, for example:
   ./start-crowdstream.sh --preset live --a ~/music/track-1
 
 System packages are installed with apt-get, as root or through sudo, and only if
-they are missing. All else goes into the folder .venv/ beside this script, and a link to
-the command crowdstream into ~/.local/bin where that folder exists.
+they are missing. Everything else is installed into the folder .venv/ beside this script,
+with a link to the command crowdstream in ~/.local/bin if that folder exists.
 END
 }
 
@@ -45,7 +45,7 @@ refuse() { # reason
     exit 2
 }
 
-# How many of the words that follow belong to an option; tests compare this with its settings.
+# Sets words to the number of words that belong to an option; tests compare it with the settings.
 words_of() { # option
     case $1 in
     --*=* | --http | --no-http | --http-private | --no-http-private | --device-fallback | \
@@ -65,8 +65,8 @@ port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-}
 play() { # folder or set, the option that names it
     given=${2-}
     [ -n "$1" ] || refuse "--dj needs a folder with tracks, or a set file"
-    [ -z "$folder" ] || refuse "one folder or set is played, not both ${folder@Q} and ${1@Q}"
-    # A shell leaves a ~ behind `=` as it is.
+    [ -z "$folder" ] || refuse "only one folder or set can be played, not both ${folder@Q} and ${1@Q}"
+    # The shell does not expand a ~ after `=`.
     case $1 in "~" | "~/"*) folder=$HOME${1#"~"} ;; *) folder=$1 ;; esac
 }
 
@@ -129,27 +129,27 @@ if [ "$mode" = help ]; then
 fi
 [ "$option" != --dj ] || [ "$words" -eq 0 ] || play ''
 
-# Paths are looked at before anything is installed, started or written to a unit.
-wrong_path() { # option, path, what it has to be
+# Paths are checked before anything is installed, started or written to a unit.
+wrong_path() { # option, path, what it must be
     refuse "$1: ${2@Q} is not $3"
 }
 
 check_path() { # option, path
     local path=$2
-    # A shell leaves a ~ behind `=` as it is, and the server takes it for the home folder.
+    # The shell does not expand a ~ after `=`; the server expands it to the home folder.
     case $path in "~" | "~/"*) path=$HOME${path#"~"} ;; esac
     case $1 in
     --media-root) [ -d "$path" ] || wrong_path "$1" "$2" "a folder" ;;
-    --a | --b | --c | --d) [ -r "$path" ] || wrong_path "$1" "$2" "a file or folder that can be read" ;;
+    --a | --b | --c | --d) [ -r "$path" ] || wrong_path "$1" "$2" "a readable file or folder" ;;
     --config | --http-cert | --http-key | --movement-map)
         [ "$1 $path" != "--http-cert auto" ] || return 0
-        [ -f "$path" ] && [ -r "$path" ] || wrong_path "$1" "$2" "a file that can be read"
+        [ -f "$path" ] && [ -r "$path" ] || wrong_path "$1" "$2" "a readable file"
         ;;
     --record-folder) [ ! -e "$path" ] || [ -d "$path" ] || wrong_path "$1" "$2" "a folder" ;;
-    --log-file) # its folder is made by nobody
+    --log-file) # its folder is not created
         [ ! -d "$path" ] || wrong_path "$1" "$2" "a file"
         case $path in */*) path=${path%/*}/ ;; *) path=. ;; esac
-        [ -d "$path" ] || wrong_path "$1" "$2" "in a folder that exists"
+        [ -d "$path" ] || wrong_path "$1" "$2" "in an existing folder"
         ;;
     esac
 }
@@ -181,7 +181,7 @@ if [ -n "$folder" ]; then
     *) refuse "${folder@Q} is not expected here; see --help" ;;
     esac
     case $folder in
-    *.toml) [ -f "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a set file that can be read" ;;
+    *.toml) [ -f "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a readable set file" ;;
     *) [ -d "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a folder with tracks, or a set file" ;;
     esac
 fi
@@ -200,8 +200,9 @@ esac
 install_server
 [ -z "$fresh" ] && [ "$mode" != install ] || link_command
 
-# The DJ runs beside the server, which does not need it. One that dies is followed by another, which
-# goes on where it was, as long as the server lives: that will be the process of this script.
+# The DJ runs beside the server, which does not depend on it. A DJ that dies is restarted and
+# resumes
+# where it was, as long as the server lives; the server will be the process of this script.
 play_along() {
     trap '' INT
     while kill -0 $$ 2>/dev/null; do
@@ -209,7 +210,7 @@ play_along() {
         nice -n 5 "$venv/bin/python" -P -m crowdstream dj "$folder" --port "$port" --crowd "$crowd" \
             --with $$ ||
             status=$?
-        # A wrong argument stays wrong.
+        # A wrong argument stays wrong, so it is not retried.
         [ $status -ne 0 ] && [ $status -ne 2 ] || return 0
         sleep 1
     done
@@ -225,7 +226,7 @@ dj)
         crowd=$project/configs/crowd.toml
         arguments+=(--movement-map "$crowd")
     fi
-    # Not as a child of what becomes the server: that waits for its children when it ends.
+    # Not as a child of the future server, which waits for its children when it ends.
     (play_along &)
     exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"}
     ;;

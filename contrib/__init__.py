@@ -1,1 +1,1 @@
-"""Helpers for working on CrowdStream: installation, virtual sound cards, emulated machines."""
+"""Tools for developing CrowdStream: installation, virtual sound cards, emulated machines."""

@@ -1,11 +1,11 @@
-"""Are the packages that the server runs on known to be unsafe?
+"""Check whether the installed packages have known vulnerabilities.
 
     python -P -m contrib.audit
 
-Three answers: the list of `advisories.toml` against what is installed, `pip check`, and
-`pip-audit`, which asks an advisory service. Where the service does not answer, or does not know
-the packages, that is said and is no failure, unless `--online` asks for it. The exit status is 1
-when something is wrong.
+Three checks: the advisories in `advisories.toml` against the installed versions, `pip check`, and
+`pip-audit`, which queries an advisory service. If the service does not answer or does not know all
+packages, this is reported but is not an error, unless `--online` is given. The exit status is 1 if
+a check fails.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SERVICE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Advisory:
-    """One line of the list. `fixed` is empty where no release mends it."""
+    """One advisory. `fixed` is empty if no release fixes it."""
 
     package: str
     id: str
@@ -41,9 +41,10 @@ class Advisory:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the advisory service said, and how many packages it knew.
+    """Result of the advisory service, and the number of packages that it knows.
 
-    `unsafe`: packages that the server runs on. `tools`: others, such as pip itself.
+    `unsafe`: findings in packages that the server depends on. `tools`: findings in others, such as
+    pip.
     """
 
     unsafe: tuple[str, ...]
@@ -54,12 +55,12 @@ class Answer:
 
     @property
     def complete(self) -> bool:
-        """Whether it knew every package."""
+        """Whether the service knows every package."""
         return not self.trouble and self.unknown == 0 and self.known > 0
 
 
 def read_advisories(path: Path = ADVISORIES) -> tuple[list[str], list[Advisory]]:
-    """The packages that were looked at, and the advisories about them."""
+    """Return the checked packages, and the advisories about them."""
     packages = tomllib.loads(path.read_text(encoding="utf-8"))["packages"]
     return list(packages), [
         Advisory(package, **line) for package, lines in packages.items() for line in lines
@@ -67,7 +68,7 @@ def read_advisories(path: Path = ADVISORIES) -> tuple[list[str], list[Advisory]]
 
 
 def installed_version(advisory: Advisory) -> str:
-    """The version that an advisory is about, as it is installed here."""
+    """Return the installed version of the package or library that an advisory is about."""
     if advisory.library == "libsndfile":
         import soundfile
 
@@ -78,12 +79,12 @@ def installed_version(advisory: Advisory) -> str:
 def unsafe(
     advisories: Sequence[Advisory], version: Callable[[Advisory], str] = installed_version
 ) -> Iterator[str]:
-    """What is installed in a version that an advisory is about, though there is a better one."""
+    """Yield installed versions that are affected by an advisory although a fix is available."""
     for advisory in advisories:
         try:
             found = version(advisory)
         except importlib.metadata.PackageNotFoundError:
-            continue  # of an extra that is not installed
+            continue  # from an extra that is not installed
         if advisory.fixed and Version(found) < Version(advisory.fixed):
             yield (
                 f"{advisory.library or advisory.package} {found}: {advisory.id}, {advisory.what};"
@@ -92,7 +93,7 @@ def unsafe(
 
 
 def read_answer(report: Mapping[str, Any], packages: Collection[str]) -> Answer:
-    """What a report of pip-audit (`--format json`) says; the server runs on `packages`."""
+    """Parse a report of pip-audit (`--format json`). The server depends on `packages`."""
     runs_on = {canonicalize_name(name) for name in packages}
     found: dict[bool, list[str]] = {True: [], False: []}
     known = unknown = 0
@@ -110,7 +111,7 @@ def read_answer(report: Mapping[str, Any], packages: Collection[str]) -> Answer:
 
 
 def ask_service(packages: Collection[str]) -> Answer:
-    """Have pip-audit ask the advisory service about every package of this environment."""
+    """Run pip-audit, which queries the advisory service about every installed package."""
     command = [
         sys.executable, "-P", "-m", "pip_audit", "--local", "--skip-editable", "--format", "json",
         "--progress-spinner", "off", "--timeout", "20",
@@ -123,12 +124,12 @@ def ask_service(packages: Collection[str]) -> Answer:
     except subprocess.TimeoutExpired:
         return Answer((), 0, 0, f"no answer within {SERVICE_SECONDS:g} s")
     except (ValueError, KeyError):
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        said = done.stderr.strip().splitlines() or ["it printed nothing"]
         return Answer((), 0, 0, said[-1][:300])
 
 
 def misfits() -> list[str]:
-    """Which installed packages do not fit each other, by `pip check`."""
+    """Return the conflicts between installed packages that `pip check` reports."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pip", "check"], capture_output=True, text=True, check=False
     )
@@ -142,17 +143,17 @@ def _report(name: str, faults: Sequence[str]) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was found; 1 when something is wrong."""
+    """Print the findings. Returns 1 if a check fails."""
     parser = argparse.ArgumentParser(description="Audit the installed packages.")
     parser.add_argument(
-        "--online", action="store_true", help="fail where the advisory service does not answer"
+        "--online", action="store_true", help="fail if the advisory service does not answer"
     )
     options = parser.parse_args(arguments)
     packages, advisories = read_advisories()
     wrong = _report("advisories", list(unsafe(advisories)))
     for advisory in advisories:
         if not advisory.fixed:
-            print(f"advisories: {advisory.id} ({advisory.what}) is mended by no release yet")
+            print(f"advisories: {advisory.id} ({advisory.what}) is not fixed in any release yet")
     wrong |= _report("pip check", misfits())
     answer = ask_service(packages)
     wrong |= _report("pip-audit", answer.unsafe)

@@ -4,17 +4,17 @@
     .venv/bin/python -P -m contrib.mutation [--list] [module ...]
 
 Each mutant is the module with one small fault: a comparison or an operator replaced, a number
-changed by one, a condition negated, a statement left out. A mutant is killed when a test fails or
-does not end; a mutant that no test notices survives and is printed as a diff. The exit status is 1
-when fewer than 85 % of the mutants of any module are killed. See
+changed by one, a condition negated, a statement removed. A mutant is killed when a test fails or
+does not end. A mutant that no test detects survives and is printed as a diff. The exit status is 1
+if fewer than 85 % of the mutants of any module are killed. See
 docs/development/mutation-testing.md.
 
-cosmic-ray finds the mutants. They are not tested by its own workers, which start an interpreter for
-each mutant: here each is tested in a child that is forked from a process that has already imported
-pytest, numpy and whatever else the tests import from outside of the project. Where a mutant differs
-in the bodies of functions alone, the child is forked from a run of pytest that has collected the
-tests, and gets these bodies; what survives that is tested once more as a whole. Everything happens
-in a temporary copy of the project, one mutant at a time.
+cosmic-ray generates the mutants. They are not tested by its own workers, which start an interpreter
+for each mutant. Here each mutant is tested in a child that is forked from a process that has
+already imported pytest, numpy and everything else that the tests import from outside the project.
+If a mutant differs only in function bodies, the child is forked from a run of pytest that has
+collected the tests, and replaces these bodies; mutants that survive are tested once more as a
+whole. Everything happens in a temporary copy of the project, one mutant at a time.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _ACCESS = "crowdstream/web/auth/"
 _ACCESS_TESTS = "tests/unit/web/auth/"
 _GATE_TESTS = (_ACCESS_TESTS + "test_middleware.py", _ACCESS_TESTS + "test_verdicts.py")
 
-# The tests that belong to a module: the smallest set that should notice a fault in it, the
-# fastest first. None may need a compiled kernel, which takes half a minute for each mutant.
+# The tests of each module: the smallest set that should detect a fault in it, the fastest first.
+# None may need a compiled kernel, which takes half a minute for each mutant.
 MODULES: dict[str, tuple[str, ...]] = {
     "crowdstream/osc/acl.py": ("tests/unit/osc/test_acl.py",),
     _ACCESS + "host_names.py": (_ACCESS_TESTS + "test_host_names.py", *_GATE_TESTS),
@@ -83,8 +83,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-# Limits that were chosen and could as well be one more or one less: a test of the number itself
-# would only repeat it. That they are kept is tested, with whatever number they are.
+# Chosen limits that could equally be one higher or lower: a test of the number itself would only
+# repeat it. The tests check that the limits are enforced, whatever their values.
 CHOSEN = {
     "REMEMBERED", "MAX_CONNECTIONS", "MAX_CONNECTIONS_EACH", "MAX_SOCKETS", "MAX_SOCKETS_EACH",
     "REQUESTS_A_SECOND", "REQUESTS_AT_ONCE", "MESSAGES_A_SECOND", "MESSAGES_AT_ONCE",
@@ -118,10 +118,10 @@ OPERATORS = (
     "ZeroIterationForLoop",
 )  # fmt: skip
 
-# Tests call these modules as plain Python functions, in which a kernel's decorator does nothing.
+# The tests call these modules as plain Python functions, where a kernel's decorator does nothing.
 _KERNEL_DECORATORS = ("kernel", "fast_kernel", "entry")
 
-_TYPES = {"_Address", "_Network"}  # names of types, used in annotations alone
+_TYPES = {"_Address", "_Network"}  # names of types, used only in annotations
 
 _PROJECT_PACKAGES = {"crowdstream", "tests", "contrib", "benchmarks", "examples", "audio_server"}
 
@@ -130,7 +130,7 @@ Place = tuple[int, int]  # line from 1, column from 0
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with one fault: what was done, where, and the whole source."""
+    """A module with one fault: its kind, its position, and the whole source."""
 
     kind: str
     place: Place
@@ -146,7 +146,7 @@ def _places(node: ast.AST) -> tuple[Place, Place]:
 
 
 def _left_out(tree: ast.AST) -> list[tuple[Place, Place]]:
-    """Where a change is none: annotations are never evaluated, kernels' decorators do nothing."""
+    """Regions to skip: annotations are never evaluated, and kernel decorators do nothing."""
     found: list[tuple[Place, Place]] = []
     for node in ast.walk(tree):
         parts = [getattr(node, name, None) for name in ("annotation", "returns")]
@@ -161,7 +161,7 @@ def _left_out(tree: ast.AST) -> list[tuple[Place, Place]]:
 
 
 def _without_statement(source: str, tree: ast.AST) -> Iterator[Mutant]:
-    """The module without a statement that is there for its effect, one at a time."""
+    """Remove each statement that has a side effect, one at a time."""
     lines = source.splitlines(keepends=True)
     for parent in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):
@@ -182,9 +182,9 @@ def _without_statement(source: str, tree: ast.AST) -> Iterator[Mutant]:
 
 
 def _other_exceptions(source: str, tree: ast.AST) -> Iterator[Mutant]:
-    """The module with a handler of something else, one exception at a time.
+    """Make exception handlers catch another exception, one at a time.
 
-    cosmic-ray's own operator fails at names with a dot.
+    cosmic-ray's own operator fails for names with a dot.
     """
     lines = source.splitlines(keepends=True)
     for handler in ast.walk(tree):
@@ -200,7 +200,7 @@ def _other_exceptions(source: str, tree: ast.AST) -> Iterator[Mutant]:
 
 
 def _by_cosmic_ray(source: str, skipped: Sequence[tuple[Place, Place]]) -> Iterator[Mutant]:
-    # Imported by name: the linting step of the tests runs where it is not installed.
+    # Imported by name: the linting step of the tests also runs without it.
     trees, mutating, plugins = (
         importlib.import_module(f"cosmic_ray.{name}") for name in ("ast", "mutating", "plugins")
     )
@@ -216,7 +216,7 @@ def _by_cosmic_ray(source: str, skipped: Sequence[tuple[Place, Place]]) -> Itera
 
 
 def mutants(source: str) -> list[Mutant]:
-    """All mutants of a module, in the order of its lines; those that are no Python are dropped."""
+    """Return all mutants of a module in the order of its lines, without syntax errors."""
     tree = ast.parse(source)
     seen = {source}
     found = []
@@ -233,9 +233,9 @@ def mutants(source: str) -> list[Mutant]:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which mutants are tested: those of `lines` (none: all), and `limit` of these (0: all).
+    """Selects mutants: those on `lines` (default: all), and at most `limit` of them (0: all).
 
-    The same ones for the same `seed`.
+    The same `seed` selects the same ones.
     """
 
     limit: int = 0
@@ -243,7 +243,7 @@ class Choice:
     lines: tuple[int, ...] = ()
 
     def of(self, found: list[Mutant]) -> list[Mutant]:
-        """The chosen ones, in their order."""
+        """Return the selected mutants, in their order."""
         if self.lines:
             found = [mutant for mutant in found if mutant.place[0] in self.lines]
         if not self.limit or len(found) <= self.limit:
@@ -263,7 +263,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _own(code: CodeType) -> tuple[Any, ...]:
-    # What a piece of code does by itself, without the functions that it defines.
+    # What a code object does itself, without the functions that it defines.
     values = [None if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
     return (
         code.co_code, values, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars,
@@ -272,9 +272,9 @@ def _own(code: CodeType) -> tuple[Any, ...]:
 
 
 def changed_bodies(source: str, mutant: str) -> _Bodies | None:
-    """The bodies of functions that a mutant exchanges; None where it changes more than these.
+    """Return the function bodies that a mutant changes, or None if it changes anything else.
 
-    What runs while the module is imported is more: classes, constants, defaults, decorators.
+    Code that runs during the import is something else: classes, constants, defaults, decorators.
     """
     old, new = (list(_codes(InspectLoader.source_to_code(one))) for one in (source, mutant))
     if [one.co_qualname for one in old] != [one.co_qualname for one in new]:
@@ -294,10 +294,10 @@ def changed_bodies(source: str, mutant: str) -> _Bodies | None:
 
 
 class _Quick:
-    """A plugin of pytest: the first failure is enough, and its simplest example is not looked for.
+    """A pytest plugin that stops at the first failure and does not shrink failing examples.
 
-    `mutants`: those that are tested by exchanging bodies of functions, each in a child that is
-    forked once the tests are collected. `statuses`: what came of them.
+    `mutants`: those that are tested by exchanging function bodies, each in a child that is forked
+    after the tests are collected. `statuses`: their results.
     """
 
     def __init__(self, bodies: Sequence[_Bodies] = (), limit: int = 0, name: str = "") -> None:
@@ -306,7 +306,7 @@ class _Quick:
         self.statuses: list[int | None] = []
 
     def pytest_configure(self) -> None:
-        """The project's conftest has chosen how many examples there are."""
+        """Keep the number of examples that the project's conftest has selected."""
         from hypothesis import Phase, settings
 
         phases = Phase.explicit, Phase.generate
@@ -314,10 +314,10 @@ class _Quick:
         settings.load_profile("mutation")
 
     def pytest_runtestloop(self, session: Any) -> bool | None:
-        """Test the mutants instead, where there are any."""
+        """Test the mutants instead of running the tests, if there are any."""
         if self._running or not self._bodies:
             return None
-        # Once here, which also imports what is imported by the tests themselves.
+        # Run once here, which also imports the modules that the tests import while running.
         self.statuses.append(self._run(session))
         if self.statuses[0] != 0:
             return True
@@ -325,7 +325,7 @@ class _Quick:
             one for one in gc.get_objects()
             if type(one) is FunctionType and one.__code__.co_filename.endswith(self._name)
         ]  # fmt: skip
-        gc.freeze()  # nothing of this is looked through in each child
+        gc.freeze()  # so that the children do not scan these objects
         for bodies in self._bodies:
             def work(bodies: _Bodies = bodies) -> int:
                 return self._tested(session, functions, bodies)
@@ -352,13 +352,13 @@ class _Quick:
 def _run_tests(
     tests: Sequence[str], report: Path | None = None, quick: _Quick | None = None
 ) -> int:
-    """Run pytest; its exit status. `report`: a file for what it imported."""
+    """Run pytest and return its exit status. `report`: a file for the imported modules."""
     import pytest
 
-    # pytest warns of plugins that were imported before it.
+    # pytest warns about plugins that were imported before it.
     rewritten = "ignore::pytest.PytestAssertRewriteWarning"
     arguments = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-W", rewritten]
-    # Looking for plugins in all that is installed would take a third of the time.
+    # Searching all installed packages for plugins would take a third of the time.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for plugin in ("pytest_timeout", "xdist.plugin", "_hypothesis_pytestplugin"):
         arguments += ["-p", plugin]
@@ -371,10 +371,10 @@ def _run_tests(
 
 
 def _child(work: Callable[[], int], limit: int, log: Path | None = None) -> int | None:
-    """What `work` returns in a child of this process; None when it did not end.
+    """Return the result of `work` in a child of this process; None if it did not end.
 
-    `limit`: seconds of the processor's time, which other programs do not shorten. A child that
-    waits for something that does not come has `WAITING_SECONDS` more. `log`: for what it prints.
+    `limit`: seconds of CPU time, which other programs do not affect. A child that waits in vain has
+    `WAITING_SECONDS` more. `log`: a file for its output.
     """
     child = os.fork()
     if child == 0:
@@ -413,7 +413,7 @@ def _print_to(log: Path) -> None:
 def _forked(
     tests: Sequence[str], log: Path, limit: int = 600, report: Path | None = None
 ) -> int | None:
-    """The exit status of the tests in a child of this process; None when it did not end."""
+    """Return the exit status of the tests in a child process; None if it did not end."""
     return _child(lambda: _run_tests(tests, report), limit, log)
 
 
@@ -422,19 +422,19 @@ def _module_name(path: str) -> str:
 
 
 class _Refused(MetaPathFinder):
-    """Lets no module import the one that is going to be mutated."""
+    """Import hook that prevents other modules from importing the module to be mutated."""
 
     def __init__(self, mutated: str) -> None:
         self.mutated = mutated
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-        """Raise `ImportError` for that module: what needs it is then not imported either."""
+        """Raise `ImportError` for that module, so modules that need it are not imported."""
         if fullname == self.mutated:
             raise ImportError(f"{fullname} is not imported before it is mutated")
 
 
 def _import_all_but(mutated: str, names: Sequence[str]) -> None:
-    """Import those modules that have nothing from the mutated one, and are no test's."""
+    """Import the modules that neither depend on the mutated one nor belong to the tests."""
     refused = _Refused(mutated)
     sys.meta_path.insert(0, refused)
     for name in names:
@@ -445,15 +445,15 @@ def _import_all_but(mutated: str, names: Sequence[str]) -> None:
 
 
 def _prepare(tests: Sequence[str], mutated: str, log: Path) -> float:
-    """Run the tests on the module as it is, and import what they import.
+    """Run the tests on the unmodified module, and import the modules that they import.
 
-    Returns how long they take then, in seconds of the processor's time.
+    Returns the duration of the tests after that, in seconds of CPU time.
     """
     report = log.with_suffix(".json")
     if _forked(tests, log, report=report) != 0:
         raise SystemExit(f"the tests fail without a mutant:\n{log.read_text()}")
     _import_all_but(mutated, json.loads(report.read_text(encoding="utf-8")))
-    gc.freeze()  # what was imported here is not looked through in each child
+    gc.freeze()  # so that the children do not scan the imported objects
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     if _forked(tests, log) != 0:
         raise SystemExit(f"the tests fail without a mutant:\n{log.read_text()}")
@@ -468,7 +468,7 @@ def _diff(source: str, mutant: Mutant, name: str) -> str:
 
 
 def _killed_quickly(name: str, chosen: Sequence[Mutant], limit: int, log: Path) -> set[int]:
-    """Which of the mutants are killed by exchanging bodies of functions."""
+    """Return the indexes of mutants that are killed by exchanging function bodies."""
     source = Path(name).read_text(encoding="utf-8")
     bodies = [changed_bodies(source, mutant.code) for mutant in chosen]
     indexes = [index for index, one in enumerate(bodies) if one]
@@ -490,7 +490,7 @@ def _killed_quickly(name: str, chosen: Sequence[Mutant], limit: int, log: Path) 
 
 
 def test_module(name: str, choice: Choice) -> tuple[int, int]:
-    """Test a module's mutants, in the copy: how many there are and how many survived."""
+    """Test a module's mutants in the copy; return their number and how many survived."""
     path = Path(name)
     source = path.read_text(encoding="utf-8")
     found = mutants(source)
@@ -500,8 +500,8 @@ def test_module(name: str, choice: Choice) -> tuple[int, int]:
     limit = math.ceil(2.0 + 3.0 * seconds)
     print(f"{name}: {len(chosen)} of {len(found)} mutants, tests {seconds:.1f} s", flush=True)
     killed = _killed_quickly(name, chosen, limit, log)
-    print(f"    {len(killed)} killed by the bodies of functions", flush=True)
-    # Python would take a mutant of the same second and length for the module as it was.
+    print(f"    {len(killed)} killed by exchanging function bodies", flush=True)
+    # Python would mistake a mutant with the same mtime and size for the original module.
     with contextlib.suppress(OSError):
         os.unlink(importlib.util.cache_from_source(name))
     survived = slow = 0
@@ -524,7 +524,7 @@ def test_module(name: str, choice: Choice) -> tuple[int, int]:
 
 
 def _apart(name: str, choice: Choice) -> tuple[str, int, int]:
-    """Test a module in a process of its own: another one's tests import other modules."""
+    """Test a module in its own process, because the tests of other modules import other code."""
     result = Path("mutation-result.json")
     result.unlink(missing_ok=True)
     child = os.fork()
@@ -567,7 +567,7 @@ def _copy(folder: Path) -> Path:
 
 
 def _chosen(words: Sequence[str]) -> list[str]:
-    """The modules that words select: any part of a path."""
+    """Return the modules whose paths contain any of the words."""
     names = [name for name in MODULES if not words or any(word in name for word in words)]
     missing = [word for word in words if not any(word in name for name in MODULES)]
     if missing:
@@ -576,16 +576,16 @@ def _chosen(words: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -P -m contrib.mutation", description="Mutation testing of single modules."
     )
     parser.add_argument("modules", nargs="*", metavar="module", help="parts of paths (all modules)")
     parser.add_argument("--list", action="store_true", help="show the modules and their tests")
     parser.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="test N mutants of a module (0: all)"
+        "--limit", type=int, default=0, metavar="N", help="test only N mutants per module (0: all)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="which ones, with --limit (1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the choice with --limit (1)")
     parser.add_argument(
         "--line", type=int, action="append", default=[], metavar="N",
         help="only the mutants of this line; may be given more than once",
@@ -609,7 +609,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kernels, home = Path(folder) / "kernels", Path(folder) / "home"
         kernels.mkdir(mode=0o700)
         home.mkdir(mode=0o700)
-        # A mutant may write anywhere: the home of the user is not where the tests' files lie.
+        # A mutant may write anywhere, so it gets a home folder other than the user's.
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("XDG_")},
             "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(kernels), "HOME": str(home),

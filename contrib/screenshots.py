@@ -1,9 +1,10 @@
-"""Takes the screenshots of the documentation: the page while the demo plays.
+"""Take the screenshots of the documentation: the page while the demo plays.
 
     python contrib/screenshots.py [--folder docs/pictures] [--at 20]
 
-Needs Chromium and what is in tests/browser/requirements.txt. The demo plays on the built-in clock,
-so no sound card is needed; what a picture shows depends only on when it is taken.
+Needs Chromium and the packages of tests/browser/requirements.txt. The demo plays on the built-in
+clock, so no sound card is needed. The contents of a picture depend only on the time at which it is
+taken.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.support.chromium import PHONE, WIDE, launch_chromium
 from tests.support.environment import PROJECT
 
-AT_SECONDS = 20.0  # into the mix, and then until two tracks sound at once
-START_SECONDS = 180.0  # a first run compiles the kernels and makes the tracks
+AT_SECONDS = 20.0  # into the mix; then wait until two tracks are playing
+START_SECONDS = 180.0  # the first run compiles the kernels and makes the tracks
 PLAYING = ".deck[data-state=playing]"
 MAX_BYTES = 400_000
 
 
 @contextlib.contextmanager
 def demo() -> Iterator[str]:
-    """The demo as long as the `with` block; the page's address."""
+    """Run the demo during the `with` block; yields the page's address."""
     command = [
         sys.executable, "-P", "-m", "crowdstream", "demo", "--driver", "null", "--http-port", "0",
     ]  # fmt: skip
@@ -56,7 +57,7 @@ def _address(process: subprocess.Popen[str]) -> str:
     for line in process.stdout:
         served = re.search(r"page on (\S+)", line)
         if served:
-            # The rest is read away, or the demo would wait for it.
+            # Read the rest of the output, or the demo would block on the full pipe.
             threading.Thread(target=process.stdout.read, daemon=True).start()
             return served.group(1)
     raise SystemExit("screenshots: the demo ended before its page was served")
@@ -64,7 +65,7 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 @contextlib.contextmanager
 def page_of(browser: Browser, url: str, size: dict[str, int], touch: bool) -> Iterator[Page]:
-    """The page with its decks drawn."""
+    """Open the page and wait until its decks are drawn."""
     context = browser.new_context(viewport=size, has_touch=touch)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(url)
@@ -74,7 +75,7 @@ def page_of(browser: Browser, url: str, size: dict[str, int], touch: bool) -> It
 
 
 def take(page: Page, path: Path) -> None:
-    """Take one, when everything is drawn and no note lies over it."""
+    """Take a screenshot when everything is drawn and no notification covers the page."""
     page.wait_for_timeout(1500)
     deadline = time.monotonic() + 12.0
     while page.locator(".note").count() and time.monotonic() < deadline:
@@ -87,7 +88,7 @@ def take(page: Page, path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Take them; the exit status."""
+    """Take the screenshots and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=PROJECT / "docs" / "pictures")
     parser.add_argument("--at", type=float, default=AT_SECONDS, help="seconds into the mix")

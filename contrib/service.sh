@@ -1,16 +1,18 @@
 # shellcheck shell=bash
-# Installs the server as a systemd service, with a folder or set also the DJ as another one, and takes
-# them away again. To be sourced by start-crowdstream.sh, with $self and $project set, after
+# Installs the server as a systemd service, and for a folder or set also the DJ as a second service,
+# and removes them. Sourced by start-crowdstream.sh, with $self and $project set, after
 # contrib/install.sh.
 #
-# As root: a service of the system, which runs as the user who called sudo, or as the owner of the
-# project's folder; where root owns it, as a user that exists only while it runs. Otherwise: a
-# service of the user, with the sound server of the user.
+# As root: a system service, which runs as the user who called sudo, or as the owner of the
+# project's
+# folder; if root owns it, as a dynamic user that exists only while the service runs. Otherwise: a
+# user service, with the user's sound server.
 
 unit_name=crowdstream.service
 dj_name=crowdstream-dj.service
 
-# Sets kind, account (the user it runs as, empty for one of its own), and unit and dj_unit, the files.
+# Sets kind, account (the user of the service, empty for a dynamic one), and the files unit and
+# dj_unit.
 choose_kind() {
     if [ "$(id -u)" -ne 0 ]; then
         kind=user
@@ -34,9 +36,9 @@ need_systemd() {
     state=$(has systemctl && "${manager[@]}" is-system-running 2>/dev/null) || true
     case $state in
     "" | offline | unknown)
-        fail "systemd does not run here, or has no session for this user: there is nothing that" \
-            "would start the service." \
-            "docs/how-to/start-at-boot-with-dj.md says what else can start it at boot."
+        fail "systemd is not running here, or has no session for this user, so nothing would start" \
+            "the service." \
+            "docs/how-to/start-at-boot-with-dj.md describes other ways to start it at boot."
         ;;
     esac
 }
@@ -45,18 +47,18 @@ as_account() {
     if [ -n "$account" ]; then runuser -u "$account" -- "$@"; else "$@"; fi
 }
 
-# One word as systemd reads it in a command: quoted, nothing expanded.
+# Quotes one word of a command for systemd, without any expansion.
 unit_word() { # word
     local word=$1
-    case $word in *[[:cntrl:]]*) fail "a service's options can't hold control characters" ;; esac
+    case $word in *[[:cntrl:]]*) fail "a service's options must not contain control characters" ;; esac
     word=${word//\\/\\\\}
     word=${word//\"/\\\"}
     word=${word//%/%%}
     printf '"%s"' "${word//\$/\$\$}"
 }
 
-# Prints a line for each place outside of the service's own that the settings have it write to.
-# $1: what --show-config printed.
+# Prints a line for each path outside the service's own folders that the settings make it write to.
+# $1: the output of --show-config.
 writable_lines() {
     local name line folder folders=()
     local record='^record_folder += "([^"\\]*)" +# ' file='^log_file += "([^"\\]*)/[^"/\\]*" +# '
@@ -69,7 +71,7 @@ writable_lines() {
         esac
         folders+=("$folder")
     done <<<"$1"
-    [ "$kind" = system ] || return 0  # a service of the user may write where the user may
+    [ "$kind" = system ] || return 0  # a user service may write wherever the user may
     if [[ $'\n'$1 != *$'\n'record_folder\ * ]]; then
         printf 'Environment="CROWDSTREAM_RECORD_FOLDER=%%S/crowdstream/recordings"\n'
     fi
@@ -78,7 +80,7 @@ writable_lines() {
     done
 }
 
-# Prints a line that gives a service of the machine a library of tracks: that of its user, or one
+# Prints a line that gives a system service access to a library of tracks: that of its user, or one
 # beside its recordings.
 library_line() {
     local home=
@@ -92,8 +94,8 @@ library_line() {
     fi
 }
 
-# Prints the value of a setting as --show-config has it; the default where it is not there.
-setting() { # what --show-config printed, name, default
+# Prints the value of a setting from the output of --show-config, or the default if it is missing.
+setting() { # output of --show-config, name, default
     local value=$3 line text="^$2 += \"([^\"\\]*)\" +# " number="^$2 += ([0-9]+) +# "
     while IFS= read -r line; do
         if [[ $line =~ $text || $line =~ $number ]]; then value=${BASH_REMATCH[1]}; fi
@@ -101,14 +103,14 @@ setting() { # what --show-config printed, name, default
     printf '%s' "$value"
 }
 
-# Prints a unit. $1: server or dj; $2: what --show-config printed; the rest: its command.
+# Prints a unit. $1: server or dj; $2: the output of --show-config; the rest: its command.
 render_unit() {
     local line word command='' folder user_line writable part=$1 shown=$2
     shift 2
     for word in "$@"; do command+="${command:+ }$(unit_word "$word")"; done
     folder=${PWD//%/%%}
     user_line=DynamicUser=yes
-    # The DJ's user is the server's: both write to the same folders.
+    # The DJ runs as the server's user: both write to the same folders.
     [ "$part" = server ] || user_line=User=${unit_name%.service}$'\n'$user_line
     [ -z "$account" ] || user_line=User=$account
     writable=$(writable_lines "$shown")
@@ -135,7 +137,7 @@ render_unit() {
     done < <(template_body)
 }
 
-# The template without the words about being one.
+# The template without its introductory comment.
 template_body() {
     local line head=yes
     while IFS= read -r line; do
@@ -152,10 +154,10 @@ install_service() { # folder or set of a DJ or nothing, options of the server
     shift
     choose_kind
     need_systemd
-    unset "${!CROWDSTREAM_@}"  # the service does not have them
+    unset "${!CROWDSTREAM_@}"  # the service does not inherit them
     case $folder in "" | /*) ;; *) folder=$PWD/$folder ;; esac
     if [ -n "$account" ]; then
-        # What is made in .venv/ belongs to the user.
+        # New files in .venv/ must belong to the user.
         as_account "$self" --install-only || fail "the server could not be installed; see above."
     else
         install_server
@@ -163,8 +165,8 @@ install_service() { # folder or set of a DJ or nothing, options of the server
     if [ "$kind" = system ] && [ -z "$account" ]; then
         case $project:$(readlink -f "$venv/bin/python") in
         /root/* | /home/* | *:/root/* | *:/home/*)
-            fail "$project belongs to root, and a service should not be root. Call this through" \
-                "sudo as the user that it shall run as, or move the project to /opt/crowdstream."
+            fail "$project belongs to root, and a service should not run as root. Run this through" \
+                "sudo as the intended user, or move the project to /opt/crowdstream."
             ;;
         esac
     fi
@@ -180,21 +182,21 @@ install_service() { # folder or set of a DJ or nothing, options of the server
     elif [ -e "$dj_unit" ]; then
         "${manager[@]}" disable --now "$dj_name" || true
         rm -f -- "$dj_unit"
-        say "without a folder there is no DJ any more: removed $dj_unit"
+        say "no folder was given, so there is no DJ any more: removed $dj_unit"
     fi
     compile_for_service
     "${manager[@]}" daemon-reload
     "${manager[@]}" enable "${units[@]}"
-    # It returns when the server is ready to play; a running one is started anew.
+    # The command returns when the server is ready to play; a running server is restarted.
     for name in "${units[@]}"; do
-        "${manager[@]}" restart "$name" || fail "$name does not start; this says why:" \
+        "${manager[@]}" restart "$name" || fail "$name does not start; for the reason, see:" \
             "    ${journal[*]} -n 30"
     done
     say "running, and started at each boot from now on: ${units[*]}. Log: ${journal[*]} -f"
     advise
 }
 
-write_unit() { # file, server or dj, what --show-config printed, command
+write_unit() { # file, server or dj, output of --show-config, command
     local file=$1
     shift
     mkdir -p "${file%/*}"
@@ -203,11 +205,11 @@ write_unit() { # file, server or dj, what --show-config printed, command
     say "written: $file"
 }
 
-# Sets dj_options, and crowd_options of the server: both follow the crowd by the same file.
-choose_dj() { # what --show-config printed; options of the server
+# Sets dj_options, and the server's crowd_options: both use the same movement map.
+choose_dj() { # output of --show-config; options of the server
     local shown=$1 host port crowd
     port=$(setting "$shown" port 57120)
-    [ "$port" != 0 ] || fail "the DJ has to know the server's port: --port 0 takes any"
+    [ "$port" != 0 ] || fail "the DJ must know the server's port: --port 0 takes any"
     crowd=$(setting "$shown" movement_map '')
     crowd_options=()
     if [ -z "$crowd" ]; then
@@ -217,13 +219,13 @@ choose_dj() { # what --show-config printed; options of the server
     dj_options=(--port "$port" --crowd "$crowd")
     host=$(setting "$shown" osc_host 127.0.0.1)
     case $host in 127.0.0.1 | localhost | 0.0.0.0 | ::) ;; *) dj_options+=(--host "$host") ;; esac
-    # It can't be found out later by anybody who is not looking at the log.
+    # Checked now, because later only the log would show it.
     as_account test -r "$folder" || fail "$account may not read $folder: the DJ would play nothing." \
         "Nothing was installed."
 }
 
-# The kernels in the service's own cache, so that its first start is as fast as any. A user that
-# exists only while the service runs compiles them at the first start.
+# Compiles the kernels into the service's own cache, so that its first start is fast. For a dynamic
+# user, they are compiled at the first start.
 compile_for_service() {
     local cache=${DESTDIR:-}/var/cache
     journal=(journalctl -u crowdstream)
@@ -247,11 +249,11 @@ advise() {
     user=$(id -un)
     if [ "$(loginctl show-user "$user" --property=Linger --value 2>/dev/null)" != yes ]; then
         as_root_text "loginctl enable-linger $user"
-        say "it runs while $user is logged in. To have it start with the machine:" "$root_command"
+        say "it runs while $user is logged in. To start it at boot:" "$root_command"
     fi
     rtprio=$(ulimit -r)
     if [ "$rtprio" != unlimited ] && [ "$rtprio" -lt 70 ]; then
-        say "$user may not use real-time priority; crowdstream doctor says how to allow it"
+        say "$user may not use real-time priority; crowdstream doctor shows how to allow it"
     fi
 }
 
@@ -259,12 +261,12 @@ uninstall_service() {
     choose_kind
     need_systemd
     [ -e "$unit" ] || [ -e "$dj_unit" ] || fail "there is no $unit: the service is not installed${DESTDIR:+ in $DESTDIR}" \
-        "(as root it is one of the system, as a user one of that user)."
+        "(root manages the system service, and each user their own)."
     if [ -e "$dj_unit" ]; then
         "${manager[@]}" disable --now "$dj_name" || true
     fi
     "${manager[@]}" disable --now "$unit_name" || true
     rm -f -- "$unit" "$dj_unit"
     "${manager[@]}" daemon-reload
-    say "the service is gone. Recordings and settings are kept, and so are compiled kernels."
+    say "the service was removed. Recordings, settings and compiled kernels are kept."
 }

@@ -1,15 +1,15 @@
-"""Virtual sound cards for tests and benchmarks on machines that have none.
+"""Virtual sound cards for tests and benchmarks on machines without one.
 
-Two cards, each a private sound server that exists as long as its ``with`` block:
+Two cards, each a private sound server that runs during its ``with`` block:
 
-- `JackDummy`: a JACK server with the dummy driver. It has a real-time clock, so a callback
-  that is late is flagged as an underflow, as a real card would. It cannot be recorded.
-- `PulseNull`: a PulseAudio server with a null sink, reached through ALSA. What is played is
-  recorded from the sink's monitor, so a test hears what a listener would.
+- `JackDummy`: a JACK server with the dummy driver. It has a real-time clock, so a late callback
+  is flagged as an underflow, as on a real card. It cannot be recorded.
+- `PulseNull`: a PulseAudio server with a null sink, reached through ALSA. The output is recorded
+  from the sink's monitor, so a test receives what a listener would hear.
 
-A program uses a card through the environment variables in ``card.env``. They have to be there
-before PortAudio is initialised, so give them to a child process rather than to ``os.environ``.
-Several cards may exist side by side, of one kind too.
+A program uses a card through the environment variables in ``card.env``. They must be set before
+PortAudio is initialised, so pass them to a child process instead of setting ``os.environ``. Several
+cards can exist at the same time, including several of one type.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ import numpy.typing as npt
 Samples = npt.NDArray[np.float32]
 
 START_SECONDS = 60.0
-"""How long a server may take to start; under load and emulation it is slow, not broken."""
+"""Startup timeout of a server; under load and emulation a server may be slow."""
 
 STOP_SECONDS = 30.0
-"""How long a server may take to end after SIGTERM before it is killed."""
+"""Time that a server has to end after SIGTERM before it is killed."""
 
 _PLACES = ("front-left", "front-right", "rear-left", "rear-right")
 _serial = itertools.count()
 
-# JACK's own tools for this are in different packages in Debian 12 and 13, its library is not.
+# Debian 12 and 13 have JACK's own tools in different packages, but not its library.
 _JACK_PROBE = """
 import ctypes, sys
 jack = ctypes.CDLL("libjack.so.0")
@@ -54,11 +54,11 @@ sys.exit(not found)
 
 
 class SoundCardError(RuntimeError):
-    """A virtual sound card can't be had; the message says why and what to do."""
+    """A virtual sound card is not available; the message gives the reason and the remedy."""
 
 
 def _program(name: str, package: str) -> str:
-    """Path of a program; raises `SoundCardError` naming the Debian package that has it."""
+    """Return the path of a program. Raises `SoundCardError` that names its Debian package."""
     path = shutil.which(name)
     if path is None:
         raise SoundCardError(
@@ -68,13 +68,13 @@ def _program(name: str, package: str) -> str:
 
 
 class _Server:
-    """A sound server as a child process: started, waited for, ended by its own process id."""
+    """A sound server as a child process."""
 
     def __init__(self, command: list[str], env: dict[str, str], log: Path) -> None:
         self._name = Path(command[0]).name
         self._log = log
-        # The kernel ends the server if this process dies without cleaning up (a killed test
-        # run); otherwise it would keep a core's timer and shared memory for good.
+        # The kernel ends the server if this process dies without cleaning up (a killed test run);
+        # otherwise the server would occupy a core's timer and shared memory indefinitely.
         guard = [_program("setpriv", "util-linux"), "--pdeathsig", "TERM"]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -83,11 +83,11 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the test run, which then ends us
+                start_new_session=True,  # Ctrl-C reaches only the test run, which ends the server
             )
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Return once ``ready()`` is true; raises `SoundCardError` with the server's output."""
+        """Wait until ``ready()`` is true. Raises `SoundCardError` with the server's output."""
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if self.process.poll() is not None:
@@ -116,32 +116,32 @@ class _Server:
 
 
 class _Card:
-    """What both cards share: a folder of their own, an environment, start and stop."""
+    """Common part of both cards: a temporary folder, an environment, start and stop."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self.rate = rate
         self.channels = channels
         self.env: dict[str, str] = {}
-        """Variables that lead a child process to this card; empty outside of ``with``."""
+        """Variables that make a child process use this card; empty outside of ``with``."""
         self._resources = contextlib.ExitStack()
 
     def _start(self, folder: Path) -> None:
         raise NotImplementedError
 
     def _serve(self, launch: Callable[[], "_Server"], ready: Callable[[], bool]) -> None:
-        # Starts the sound server; remembers how, for `plug_in`.
+        # Start the sound server, and save the functions for `plug_in`.
         self._launch, self._ready = launch, ready
         self.plug_in()
 
     def plug_in(self) -> None:
-        """Have the card there again."""
+        """Make the card available again."""
         server = self._launch()
         self._end = self._resources.enter_context(contextlib.ExitStack())
         self._end.callback(self._stop, server)
         server.wait_until(self._ready)
 
     def pull_out(self) -> None:
-        """The card is gone, as when it is unplugged or its sound server ends."""
+        """Make the card disappear, as when it is unplugged or its sound server ends."""
         self._end.close()
 
     def _stop(self, server: "_Server") -> None:
@@ -166,12 +166,12 @@ class _Card:
 
 
 def no_card(folder: Path) -> dict[str, str]:
-    """Variables that hide every sound card from a child process, the user's own included.
+    """Return variables that hide all sound cards, including the user's, from a child process.
 
-    ``folder`` is where the ALSA configuration they name is written.
+    ``folder`` is where the ALSA configuration that they refer to is written.
     """
     alsa = folder / "no-card.conf"
-    # One device, which can't be opened. (PortAudio crashes on a configuration without any.)
+    # One device that can't be opened. (PortAudio crashes with a configuration without devices.)
     alsa.write_text("pcm.none { type hw card 31 }\n")
     return {
         "ALSA_CONFIG_PATH": str(alsa),
@@ -182,10 +182,10 @@ def no_card(folder: Path) -> dict[str, str]:
 
 
 class JackDummy(_Card):
-    """A JACK server with the dummy driver, under a name of its own.
+    """A JACK server with the dummy driver, under a unique name.
 
-    ``rate`` is in frames per second, ``frames`` is JACK's period: PortAudio's callback gets
-    multiples of it. JACK runs without real-time priority, as on a machine that grants none.
+    ``rate`` is in frames per second. ``frames`` is JACK's period: PortAudio's callback receives
+    multiples of it. JACK runs without real-time priority, as on a machine that does not grant it.
     """
 
     def __init__(self, rate: int = 44100, frames: int = 128, channels: int = 2) -> None:
@@ -194,7 +194,7 @@ class JackDummy(_Card):
         self.name = f"crowdstream-{os.getpid()}-{next(_serial)}"
 
     def _start(self, folder: Path) -> None:
-        # With no other card, PortAudio takes JACK's as its default.
+        # Without any other card, PortAudio uses JACK as its default.
         self.env = {**no_card(folder), "JACK_DEFAULT_SERVER": self.name}
         jackd = _program("jackd", "jackd2")
         command = [jackd, "--name", self.name, "-r"]
@@ -208,7 +208,7 @@ class JackDummy(_Card):
 
         def ready() -> bool:
             if not self._left():
-                return False  # asking a server that is not there costs a process each time
+                return False  # querying a missing server would cost a process each time
             probe = [sys.executable, "-c", _JACK_PROBE]
             result = subprocess.run(probe, env=client_env, capture_output=True, check=False)
             return result.returncode == 0
@@ -216,15 +216,15 @@ class JackDummy(_Card):
         self._serve(launch, ready)
 
     def _left(self) -> list[Path]:
-        # What a server of this name has in shared memory.
+        # The shared-memory files of a server with this name.
         shared = Path("/dev/shm")  # nosec B108  # where JACK has it, and only names are read
         return list(shared.glob(f"jack*_{self.name}_*"))
 
     def _stop(self, server: _Server) -> None:
         if server.stop():
             return
-        # A killed server keeps its socket and semaphores, and one of the eight places that JACK
-        # has for servers until one of the same name has ended as it should.
+        # A killed server leaves its socket and semaphores, and occupies one of JACK's eight server
+        # slots until a server of the same name has ended normally.
         for left in self._left():
             left.unlink(missing_ok=True)
         again = self._launch()
@@ -233,7 +233,7 @@ class JackDummy(_Card):
 
 
 class Recorder:
-    """A running recording of a `PulseNull`; `stop` ends it and returns what was heard."""
+    """A running recording of a `PulseNull`; `stop` ends it and returns the samples."""
 
     def __init__(self, server: _Server, file: Path, channels: int) -> None:
         self._server = server
@@ -249,30 +249,30 @@ class Recorder:
         return np.frombuffer(data[:whole], dtype="<f4").reshape(-1, self._channels).copy()
 
     def stop_after(self, frames: int) -> Samples:
-        """The same once so much more has been recorded."""
+        """End the recording after ``frames`` more frames and return it."""
         end = self.frames() + frames
         self._server.wait_until(lambda: self.frames() >= end)
         return self.stop()
 
     def frames(self) -> int:
-        """How many frames have been recorded so far."""
+        """Return the number of frames recorded so far."""
         return self._file.stat().st_size // (4 * self._channels)
 
 
 class PulseNull(_Card):
-    """A private PulseAudio server whose only sink is a null sink, and ALSA's default device.
+    """A private PulseAudio server whose only sink is a null sink, which is ALSA's default device.
 
-    ``rate`` in frames per second. The sink is float32, so nothing is rounded or
-    resampled between a stream of that rate and the recording. The first 20 ms of a stream
-    may be missing from the recording, because the sink's clock is already ahead by so much:
-    let a stream begin with silence.
+    ``rate`` is in frames per second. The sink is float32, so nothing is rounded or resampled
+    between a stream at that rate and the recording. The first 20 ms of a stream may be missing from
+    the recording, because the sink's clock is already ahead by that amount: begin a stream with
+    silence.
     """
 
     sink = "crowdstream"
 
     @property
     def _places(self) -> str:
-        # As ALSA's programs have them; PulseAudio's own order of four is another one.
+        # The channel order of ALSA programs; PulseAudio's own order of four channels differs.
         return ",".join(_PLACES[: self.channels])
 
     def __init__(self, rate: int = 44100, channels: int = 2) -> None:
@@ -302,7 +302,7 @@ class PulseNull(_Card):
         pactl = _program("pactl", "pulseaudio-utils")
         if not any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
             raise SoundCardError(
-                "ALSA's way to PulseAudio is not installed; install it with: "
+                "ALSA's PulseAudio plugin is not installed; install it with: "
                 "sudo apt-get install -y libasound2-plugins"
             )
         form = f"rate={self.rate} channels={self.channels} format=float32le"
@@ -330,7 +330,7 @@ class PulseNull(_Card):
 
     @contextlib.contextmanager
     def recorder(self) -> Iterator[Recorder]:
-        """Record from now on; the recording runs when this returns. Silence is recorded too."""
+        """Record during the ``with`` block, including silence; it has started on entry."""
         parec = _program("parec", "pulseaudio-utils")
         file = self._folder / f"recording-{next(_serial)}.f32"
         form = [f"--rate={self.rate}", f"--channels={self.channels}", "--format=float32le"]
@@ -344,7 +344,7 @@ class PulseNull(_Card):
             server.stop()
 
     def record(self, seconds: float) -> Samples:
-        """Record for that long and return it: float32, shape ``(frames, channels)``."""
+        """Record for ``seconds`` and return float32 of shape ``(frames, channels)``."""
         with self.recorder() as recorder:
             while recorder.frames() < seconds * self.rate:
                 time.sleep(0.01)

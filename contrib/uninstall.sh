@@ -1,9 +1,11 @@
 # shellcheck shell=bash
-# Removes all that was installed. To be sourced by start-crowdstream.sh, with $project and $venv set,
-# after contrib/service.sh. Music, sidecars beside it, and recordings are never looked for: only what
-# is listed goes, and of a folder that may hold recordings only files that the server has made itself.
+# Removes everything that was installed. Sourced by start-crowdstream.sh, with $project and $venv
+# set,
+# after contrib/service.sh. Music, its sidecars, and recordings are never searched for: only the
+# listed
+# files are removed, and from a folder that may hold recordings only files that the server created.
 
-# Sets places, what will be removed, and reasons, what each is.
+# Sets places, the paths to remove, and reasons, a description of each.
 find_installed() {
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/crowdstream
     local data=${XDG_DATA_HOME:-$HOME/.local/share}/crowdstream
@@ -33,7 +35,7 @@ find_installed() {
     fi
 }
 
-found() { # path, what it is
+found() { # path, description
     [ -e "$1" ] || [ -L "$1" ] || return 0
     places+=("$1")
     reasons+=("$2")
@@ -53,7 +55,7 @@ uninstall_all() { # "yes" to remove without asking
     say "music, sidecars and recordings stay, and so does this folder: $project"
     if [ "$1" != yes ]; then
         if ! { exec 3</dev/tty; } 2>/dev/null; then
-            fail "nothing was removed: there is no terminal to ask on. --yes removes it."
+            fail "nothing was removed: there is no terminal for the question. Use --yes."
         fi
         printf 'Remove it? [y/N] '
         read -r answer <&3 || answer=
@@ -65,9 +67,9 @@ uninstall_all() { # "yes" to remove without asking
         rm -rf -- "$i" 2>/dev/null || true
         [ ! -e "$i" ] && [ ! -L "$i" ] || left+=("$i")
     done
-    # Folders that nothing is left in.
+    # Folders that are now empty.
     rmdir -- "${XDG_DATA_HOME:-$HOME/.local/share}/crowdstream" 2>/dev/null || true
-    [ ${#left[@]} -eq 0 ] || fail "these belong to another user, or are in use:" "${left[@]/#/    }"
+    [ ${#left[@]} -eq 0 ] || fail "these belong to another user or are in use:" "${left[@]/#/    }"
     say "removed."
 }
 

@@ -1,10 +1,11 @@
-"""Builds a wheel that needs no compiler at its first start.
+"""Build a wheel whose first start needs no compiler.
 
     python -P -m contrib.wheel [FOLDER]
 
-The wheel holds the mixing kernels as machine code for any processor of this machine's kind: x86-64
-without extensions, or aarch64. `crowdstream compile` makes faster ones for the processor at hand.
-Build it on one machine of each kind; it goes into FOLDER (default: dist), and its path is printed.
+The wheel contains the mixing kernels as machine code for any processor of this machine's
+architecture: x86-64 without extensions, or aarch64. `crowdstream compile` makes faster kernels for
+the actual processor. Build the wheel on one machine of each architecture. It is written to FOLDER
+(default: dist), and its path is printed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROCESSORS = {"x86_64": "x86-64", "aarch64": "generic"}
-"""What LLVM calls the least processor of each kind that wheels are built for."""
+"""LLVM's name of the baseline processor of each architecture that wheels are built for."""
 FILES = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "audio_server.py")
 _SHIP = """
 import pathlib, sys
@@ -32,7 +33,7 @@ ship(pathlib.Path(sys.argv[1]))
 
 
 def copy_sources(place: Path) -> Path:
-    """Copy what a wheel is built from; the package in the copy."""
+    """Copy the sources of a wheel; return the package in the copy."""
     for name in FILES:
         shutil.copy2(PROJECT / name, place / name)
     ignored = shutil.ignore_patterns("__pycache__", "*.code")
@@ -40,7 +41,7 @@ def copy_sources(place: Path) -> Path:
 
 
 def compile_into(package: Path, processor: str, cache: Path) -> None:
-    """Compile the kernels for a processor by LLVM's name of it, and put them into the package."""
+    """Compile the kernels for a processor (LLVM's name) and write them into the package."""
     env = {
         **os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": "",
         "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(package.parent),
@@ -51,7 +52,7 @@ def compile_into(package: Path, processor: str, cache: Path) -> None:
 
 
 def build(place: Path, folder: Path, *options: str) -> Path:
-    """Build the wheel of a copy, with `options` of pip; where it lies in `folder`."""
+    """Build the wheel of a copy with pip's `options`; return its path in `folder`."""
     kind = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     (place / "setup.cfg").write_text(f"[bdist_wheel]\nplat_name = {kind}\n", encoding="utf-8")
     made = place / "made"
@@ -63,7 +64,7 @@ def build(place: Path, folder: Path, *options: str) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Build it; returns an exit status."""
+    """Build the wheel and return the exit status."""
     parser = argparse.ArgumentParser(description="Build a wheel with compiled mixing kernels.")
     parser.add_argument("folder", nargs="?", type=Path, default=PROJECT / "dist")
     options = parser.parse_args(argv)

@@ -63,7 +63,7 @@ class OscClient:
         self._socket.sendto(builder.build().dgram, self.target)
 
     def answers(self, wait: float) -> list[Answer]:
-        """Return received messages, waiting up to `wait` seconds for the first; skip malformed ones."""
+        """Return received messages, waiting up to `wait` seconds for one; skip malformed ones."""
         received: list[Answer] = []
         ready, _, _ = select.select([self._socket], [], [], max(wait, 0.0))
         while ready:

@@ -108,5 +108,5 @@ def test_a_card_with_four_outputs_is_used_by_itself(tmp_path: Path) -> None:
 def test_a_card_without_them_says_so(tmp_path: Path, jack_card: JackDummy) -> None:
     with server(tmp_path, "--cue-channels", "2", env=jack_card.env) as it:
         status = it.client.status()
-        until(lambda: "2 outputs: the cue bus is not heard" in it.log())
+        until(lambda: "2 outputs: the cue bus is not audible" in it.log())
     assert status["cue_outputs"] == 0

@@ -204,7 +204,7 @@ def test_a_project_that_was_moved_gets_a_new_environment(sandbox: Sandbox) -> No
     sandbox.run("start-crowdstream.sh", "--install-only")
     sandbox.project = sandbox.project.rename(sandbox.project.with_name("moved"))
     result = sandbox.run("start-crowdstream.sh", "--install-only")
-    assert "making it anew" in result.stdout
+    assert "recreating it" in result.stdout
     assert sandbox.notes() == INSTALLATION
 
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_installed_is_said_with_the_command(
     expected = f"    su -c '{command}'" if sudo is None else f"    sudo {command}"
     assert expected in [line.removeprefix("crowdstream: ") for line in result.stderr.splitlines()]
     assert ("sudo" in result.stderr.replace("no sudo", "")) == (sudo is not None)
-    assert "portaudio19-dev      PortAudio, the way to sound cards" in result.stdout
+    assert "portaudio19-dev      PortAudio, the library for sound cards" in result.stdout
     assert sandbox.notes() == []
 
 
@@ -356,7 +356,7 @@ def test_a_wrong_path_is_said_before_anything_is_installed(
 
 WRONG_WORDS = [
     (("WRONG",), "'WRONG' is not a folder with tracks, or a set file"),
-    (("~/WRONG",), "is not a folder with tracks"), (("WRONG.toml",), "is not a set file"),
+    (("~/WRONG",), "is not a folder with tracks"), (("WRONG.toml",), "is not a readable set file"),
     (("a file",), "'a file' is not a folder"), (("--port", "1", "WRONG"), "'WRONG' is not"),
     (("--levels", "1", "1", "1", "1", "WRONG"), "'WRONG' is not"), (("",), "needs a folder"),
     (("--no-http", "WRONG"), "'WRONG' is not"), (("--port=1", "WRONG"), "'WRONG' is not"),
@@ -438,7 +438,7 @@ def test_the_command_is_linked_where_commands_of_the_user_are(sandbox: Sandbox) 
     link.unlink()
     path = f"{sandbox.fakes}:{link.parent}"
     result = sandbox.run("start-crowdstream.sh", "--install-only", env={**env, "PATH": path})
-    assert f"crowdstream is a command now: {link}" in result.stdout
+    assert f"crowdstream is now a command: {link}" in result.stdout
     again = sandbox.run("start-crowdstream.sh", "--install-only", env=env)
     assert str(link) not in again.stdout
     # One of a copy that is gone is replaced.
@@ -465,7 +465,7 @@ def test_a_command_of_that_name_that_is_not_ours_stays(sandbox: Sandbox, kind: s
     before = link.lstat().st_ino, link.lstat().st_mtime_ns
     env = {"HOME": str(home), "DESTDIR": str(sandbox.temporary / "root")}
     result = sandbox.run("start-crowdstream.sh", "--install-only", env=env)
-    assert result.returncode == 0 and f"{link} is there already, and stays" in result.stdout
+    assert result.returncode == 0 and f"{link} already exists and is kept" in result.stdout
     sandbox.run("start-crowdstream.sh", "--uninstall", "--yes", env=env)
     assert (link.lstat().st_ino, link.lstat().st_mtime_ns) == before
 
@@ -720,7 +720,7 @@ def test_fuzzing_goes_on_where_atheris_cannot_be_had(sandbox: Sandbox) -> None:
     assert sandbox.notes() == [
         "python -P -m pip install -r tests/fuzz/atheris.txt", "python -P -m tests.fuzz.run 5",
     ]
-    assert "goes on without it" in result.stdout
+    assert "continues without it" in result.stdout
 
 
 def test_ci_only_runs_the_tests() -> None:
@@ -747,7 +747,7 @@ def test_without_room_for_temporary_files_nothing_is_started(sandbox: Sandbox) -
     result = sandbox.run("run-tests.sh", "unit", env={"TMPDIR": "/no/such/folder"})
     assert result.returncode == 1 and not sandbox.notes()
     assert result.stderr == (
-        "crowdstream: /no/such/folder is no folder to write to: set TMPDIR to one with 1500 MB"
+        "crowdstream: /no/such/folder is not a writable folder: set TMPDIR to one with 1500 MB"
         " free.\n"
     )
 

@@ -196,7 +196,7 @@ def test_without_systemd_it_says_so_and_does_nothing(machine: Machine, state: st
     for option in ("--install-service", "--uninstall-service"):
         result = machine.service(option, env={"STATE": state})
         assert result.returncode == 1
-        assert "systemd does not run here" in result.stderr
+        assert "systemd is not running here" in result.stderr
         assert machine.notes() == []
         assert not machine.root.exists()
 

@@ -233,8 +233,8 @@ def test_the_cue_bus_is_on_outputs_3_and_4_where_there_are_so_many(fake: FakePor
     assert Opened(fake, Device("many", ch=32)).stream.channels == 2, "a sound server's"
     assert Opened(fake, Device("many", ch=32), cue="2").stream.channels == 4
     missed = Opened(fake, HDA, cue="2")
-    assert "the cue bus is not heard" in missed.info.note
-    assert "the cue bus is not heard" in Opened(fake, Device("m", ch=1), cue="2").info.note
+    assert "the cue bus is not audible" in missed.info.note
+    assert "the cue bus is not audible" in Opened(fake, Device("m", ch=1), cue="2").info.note
 
 
 # Formats -----------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ def test_a_card_that_does_not_say_what_it_refuses_is_opened_all_the_same(
     ("device", "cause", "advice"),
     [
         (Device("busy", fault=-9985), "Device unavailable", "another program holds it"),
-        (Device("gone", fault=-9996), "Invalid device", "it has gone; plug it in"),
+        (Device("gone", fault=-9996), "Invalid device", "it is gone; plug it in"),
         (Device("big", fault=-9991), "Buffer too big", "a smaller --buffer-size"),
         (Device("odd", fault=-9999), "Unanticipated host error", "works with another program"),
         (Device("three", ch=2, counts=(3,)), "does not take 2 channels or 1 channel", "--device"),
