@@ -1,4 +1,4 @@
-"""The few functions that are given as machine code are what their assembler text says."""
+"""The functions stored as machine code match their assembler source."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from crowdstream.desk import atomics, atomics_llvm
 TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 
 
-# LLVM 22 compiles a full barrier for x86 as a locked operation without effect, as LLVM 20 does
-# only if it is written as one: LLVM 20 compiles `fence seq_cst` as `mfence`.
+# LLVM 22 compiles a full barrier for x86 as a locked operation without effect. LLVM 20 does so only
+# if it is written that way; it compiles `fence seq_cst` as `mfence`.
 LOCKED_FENCE = """define void @fence(ptr %place) {
   %old = atomicrmw or ptr %place, i32 0 seq_cst
   ret void
@@ -25,13 +25,13 @@ LOCKED_FENCE = """define void @fence(ptr %place) {
 
 
 def function(name: str) -> str:
-    """The source of a function for LLVM."""
+    """Return the LLVM source of a function."""
     [found] = [one for one in atomics_llvm.FUNCTIONS.split("define ") if f"@{name}(" in one]
     return f"define {found}"
 
 
 def made_by_llvm(machine: str, name: str, source: str) -> tuple[str, bytes]:
-    """What LLVM makes of a function for a machine: assembler text, and code."""
+    """Return LLVM's output for a function: assembler source and machine code."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     module = llvm.parse_assembly(source)
@@ -39,7 +39,7 @@ def made_by_llvm(machine: str, name: str, source: str) -> tuple[str, bytes]:
     found_target = llvm.Target.from_triple(TRIPLES[machine])
     target = found_target.create_target_machine(reloc="pic", codemodel="small")
     code = llvm.ObjectFileRef.from_data(target.emit_object(module))
-    # Each has to be read before the next one is looked for.
+    # Each section must be read before the next one is requested.
     found = b"".join(bytes(part.data()) for part in code.sections() if part.is_text())
     text = target.emit_assembly(module).replace(".LBB0_1:", "1: ").replace(".LBB0_1", "1b")
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -49,7 +49,7 @@ def made_by_llvm(machine: str, name: str, source: str) -> tuple[str, bytes]:
 
 @pytest.mark.parametrize("machine", TRIPLES)
 @pytest.mark.parametrize("name", atomics_llvm.NAMES)
-def test_the_code_is_what_llvm_makes_of_it(machine: str, name: str) -> None:
+def test_the_stored_code_matches_llvms_output(machine: str, name: str) -> None:
     text, digits = atomics.CODE[machine][name]
     made = made_by_llvm(machine, name, function(name))
     if made[0] == "mfence; retq":
@@ -58,7 +58,7 @@ def test_the_code_is_what_llvm_makes_of_it(machine: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["mapped", "compiled"])
-def test_each_does_what_it_says(way: str) -> None:
+def test_each_function_performs_its_operation(way: str) -> None:
     if way == "compiled" or platform.machine() not in TRIPLES:
         at = atomics_llvm.compile_code()
     else:
@@ -84,6 +84,6 @@ def test_each_does_what_it_says(way: str) -> None:
     assert cells.tolist() == [5, 2, -1]
 
 
-def test_nothing_of_another_machine_is_run() -> None:
+def test_code_of_another_architecture_is_refused() -> None:
     with pytest.raises(OSError, match="no code for"):
         atomics.map_code("riscv64")

@@ -1,4 +1,4 @@
-"""The block: one layout for all processes, refused when it is another."""
+"""The shared block: all processes use the same layout, and any other layout is rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crowdstream.desk.layout import ARENA_OFFSET, REGIONS
 from tests.support.held_resources import nothing_left_behind
 
 
-def test_regions_lie_apart_and_aligned() -> None:
+def test_regions_are_aligned_and_do_not_overlap() -> None:
     end = 0
     for region in REGIONS.values():
         assert region.offset >= end, region.name
@@ -24,7 +24,7 @@ def test_regions_lie_apart_and_aligned() -> None:
     assert ARENA_OFFSET % PAGE_BYTES == 0
 
 
-def test_atomic_fields_are_aligned_and_on_lines_of_their_own() -> None:
+def test_atomic_fields_are_aligned_and_on_separate_cache_lines() -> None:
     rings = dtypes.RINGS.fields
     clock = dtypes.CLOCK.fields
     assert rings and clock
@@ -48,7 +48,7 @@ def test_another_process_sees_the_same_memory() -> None:
     desk.close()
 
 
-def test_new_desk_is_at_rest() -> None:
+def test_a_new_desk_has_neutral_values() -> None:
     desk = Desk.create(0)
     expected = np.ones(ramps.RAMPS)
     expected[list(ramps.NEUTRAL)] = list(ramps.NEUTRAL.values())
@@ -71,7 +71,7 @@ def test_desk_of_another_version_is_refused() -> None:
     desk.close()
 
 
-def test_something_else_is_refused() -> None:
+def test_a_block_that_is_not_a_desk_is_refused() -> None:
     fd = os.memfd_create("no-desk")
     with pytest.raises(DeskError, match="at least"):
         Desk(fd)
@@ -81,14 +81,14 @@ def test_something_else_is_refused() -> None:
     os.close(fd)
 
 
-def test_more_memory_than_there_can_be_is_refused_without_a_leak() -> None:
+def test_an_impossible_size_is_refused_without_a_leak() -> None:
     with nothing_left_behind():
         for size in (1 << 70, 1 << 62):
             with pytest.raises(DeskError, match="lower --memory"):
                 Desk.create(size)
 
 
-def test_close_gives_everything_back() -> None:
+def test_close_releases_all_resources() -> None:
     with nothing_left_behind():
         for _turn in range(20):
             Desk.create(0).close()

@@ -1,4 +1,4 @@
-"""The interpolator's banks and the crossovers' coefficients."""
+"""Coefficients of the interpolator's banks and of the crossovers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _banks() -> list[np.ndarray]:
     return banks
 
 
-def test_every_row_passes_a_constant() -> None:
+def test_every_row_preserves_a_constant() -> None:
     for bank in _banks():
         assert np.allclose(bank.astype(np.float64).sum(axis=1), 1.0, atol=2e-7)
 
@@ -51,8 +51,8 @@ def test_banks_are_symmetric() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(BANK_TAPS)))
-def test_bank_stops_what_would_fold(number: int) -> None:
-    # The bank as one filter at PHASES times the rate; what lies above its stop edge is gone.
+def test_a_bank_stops_frequencies_that_would_alias(number: int) -> None:
+    # Treat the bank as one filter at PHASES times the rate: it must stop everything above its edge.
     bank = _banks()[number][:PHASES].astype(np.float64)
     whole = bank[:, ::-1].T.ravel()
     spectrum = np.abs(np.fft.rfft(whole, 1 << 18)) / whole.sum()
@@ -64,10 +64,10 @@ def test_bank_stops_what_would_fold(number: int) -> None:
     assert 20 * np.log10(spectrum[at < cutoff - width].min()) > -0.1
 
 
-def test_tape_holds_what_one_segment_can_need() -> None:
+def test_the_tape_holds_all_frames_that_a_segment_needs() -> None:
     longest = max(BANK_TAPS) // 2
     assert SEGMENT * MAX_RATE + longest + 2 <= TAPE - HISTORY
-    # Behind the playhead: half a filter, and what has been fed ahead before.
+    # Behind the playhead: half a filter, and the frames that were fed in advance.
     assert 2 * longest + 2 <= HISTORY
     assert list(BANK_RATES) == sorted(BANK_RATES) and BANK_RATES[-1] >= MAX_RATE
 

@@ -1,4 +1,4 @@
-"""The arena without an engine: whose a page is, and when it may be used again."""
+"""Page ownership in the arena without an engine: when a page may be reused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crowdstream.desk.opcodes import FLOAT32, INT16
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 
 PAGES = 6
-FRAMES = 16384  # of a page, 16 bit, stereo
+FRAMES = 16384  # per page, 16 bits, stereo
 SILENCE = np.zeros((FRAMES, 2), np.int16)
 
 
@@ -41,7 +41,7 @@ def take(arena: Arena) -> int:
 
 
 def blocks(desk: Desk, count: int) -> None:
-    """The engine has rendered so many blocks more."""
+    """Pretend that the engine has rendered `count` more blocks."""
     desk.clock["epoch"] += count
 
 
@@ -55,14 +55,14 @@ def free(arena: Arena) -> list[int]:
 # --- what is free -----------------------------------------------------------------------------
 
 
-def test_a_new_arena_has_all_pages_and_begins_with_the_first(desk: Desk) -> None:
+def test_a_new_arena_issues_all_pages_from_the_first(desk: Desk) -> None:
     arena = Arena(desk)
     assert (arena.total, arena.reserved, arena.evicted, arena.in_use()) == (PAGES, 0, 0, 0)
     assert free(arena) == list(range(PAGES))
     assert arena.in_use() == PAGES
 
 
-def test_a_page_given_back_is_the_next_one(arena: Arena) -> None:
+def test_a_returned_page_is_issued_next(arena: Arena) -> None:
     first, second = take(arena), take(arena)
     assert arena.in_use() == 2
     arena.give_back(first)
@@ -71,7 +71,7 @@ def test_a_page_given_back_is_the_next_one(arena: Arena) -> None:
 
 
 @pytest.mark.parametrize("way", ["evict", "replace", "forget"])
-def test_a_page_is_free_when_a_block_has_begun_and_ended_since(
+def test_an_evicted_page_is_free_after_a_complete_block(
     desk: Desk, arena: Arena, way: str
 ) -> None:
     place = take(arena)
@@ -95,7 +95,7 @@ def test_a_page_is_free_when_a_block_has_begun_and_ended_since(
     assert arena.take() == place
 
 
-def test_pages_become_free_in_the_order_in_which_they_were_taken_away(
+def test_pages_become_free_in_the_order_of_their_eviction(
     desk: Desk, arena: Arena
 ) -> None:
     places = free(arena)
@@ -117,10 +117,10 @@ def test_taking_away_what_is_not_there_does_nothing(arena: Arena) -> None:
     assert arena.evicted == 0 and arena.in_use() == 0 and not arena._retired
 
 
-def test_the_count_of_blocks_is_read_when_the_entry_can_be_seen(
+def test_the_block_count_is_read_after_the_entry_is_visible(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read before, a block that has begun with the old entry would not be waited for."""
+    """Otherwise a block that started with the old entry would not be waited for."""
     steps: list[str] = []
 
     def to_state(name: str, made: Any) -> Any:
@@ -138,16 +138,16 @@ def test_the_count_of_blocks_is_read_when_the_entry_can_be_seen(
     assert steps == ["store_release32", "fence", "load_acquire"] * 2
 
 
-# --- a loader that goes on where another one died ----------------------------------------------
+# --- a loader that takes over from a dead one ------------------------------------------------
 
 
-def test_pages_that_another_loader_has_published_are_in_use(desk: Desk, arena: Arena) -> None:
+def test_pages_published_by_an_earlier_loader_are_in_use(desk: Desk, arena: Arena) -> None:
     places = [take(arena) for _ in range(3)]
     arena.publish(0, 0, places[0], SILENCE)
     arena.publish(0, 3, places[2], SILENCE)
     blocks(desk, 7)
     later = Arena(desk)
-    assert later.take() is None and later.in_use() == PAGES, "a render may hold what was given back"
+    assert later.take() is None and later.in_use() == PAGES, "a render may be reading a freed page"
     blocks(desk, 1)
     assert later.take() is None
     blocks(desk, 1)
@@ -156,27 +156,27 @@ def test_pages_that_another_loader_has_published_are_in_use(desk: Desk, arena: A
     assert later.published(0, 0) is not None and later.published(0, 3) is not None
 
 
-def test_the_first_pages_are_taken_first_by_a_later_loader(desk: Desk, arena: Arena) -> None:
+def test_a_later_loader_takes_the_first_pages_first(desk: Desk, arena: Arena) -> None:
     arena.publish(0, 0, take(arena), SILENCE)
     later = Arena(desk)
     assert [place for place, _epoch in later._retired] == [1, 2, 3, 4, 5]
     assert {epoch for _place, epoch in later._retired} == {2}
 
 
-def test_only_what_a_table_names_inside_the_arena_is_held(desk: Desk, arena: Arena) -> None:
+def test_only_table_entries_inside_the_arena_hold_a_page(desk: Desk, arena: Arena) -> None:
     desk.page_table[0, :4] = [PAGES + 1, PAGES, -3, 1]
-    desk.page_table[0, 4] = 2  # behind the end of the file
-    desk.page_table[1, 0] = 3  # of a source that is not declared
+    desk.page_table[0, 4] = 2  # beyond the end of the file
+    desk.page_table[1, 0] = 3  # of an undeclared source
     later = Arena(desk)
     blocks(desk, 2)
     assert sorted(free(later)) == [1, 2, 3, 4]
 
 
-def test_a_source_of_any_length_is_read_within_its_table(desk: Desk) -> None:
+def test_a_damaged_length_does_not_read_beyond_the_table(desk: Desk) -> None:
     arena = Arena(desk)
     arena.describe(SOURCES - 1, MAX_PAGES * FRAMES - 1, 2, True)
     desk.page_table[SOURCES - 1, MAX_PAGES - 1] = 2
-    desk.sources[SOURCES - 1]["frames"] = 1 << 60  # as a loader that died might have left it
+    desk.sources[SOURCES - 1]["frames"] = 1 << 60  # as a dead loader might have left it
     later = Arena(desk)
     blocks(desk, 2)
     assert 1 not in free(later)
@@ -185,7 +185,7 @@ def test_a_source_of_any_length_is_read_within_its_table(desk: Desk) -> None:
 # --- reservations -----------------------------------------------------------------------------
 
 
-def test_as_many_pages_can_be_reserved_as_there_are(arena: Arena) -> None:
+def test_reservations_are_limited_to_the_arena(arena: Arena) -> None:
     arena.reserve(PAGES - 1)
     with pytest.raises(ArenaFull, match=r"0\.1 MB wanted, 0\.3 of 0\.4 MB taken"):
         arena.reserve(2)
@@ -222,7 +222,7 @@ def test_a_source_is_declared_with_its_format(
     assert desk.arena[2].any() and not desk.arena[1].any() and not desk.arena[3].any()
 
 
-def test_a_file_has_at_most_as_many_pages_as_a_table(desk: Desk) -> None:
+def test_a_file_longer_than_a_page_table_is_refused(desk: Desk) -> None:
     arena = Arena(desk)
     arena.describe(0, MAX_PAGES * FRAMES - 1, 2, True)
     most = MAX_PAGES * FRAMES
@@ -234,14 +234,14 @@ def test_a_file_has_at_most_as_many_pages_as_a_table(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("source", [-1, SOURCES])
-def test_there_are_only_so_many_sources(desk: Desk, source: int) -> None:
+def test_a_source_number_out_of_range_is_refused(desk: Desk, source: int) -> None:
     with pytest.raises(AssertionError):
         Arena(desk).describe(source, 10, 2, True)
     Arena(desk).describe(0, 10, 2, True)
     Arena(desk).describe(SOURCES - 1, 10, 2, True)
 
 
-def test_the_memory_of_a_forgotten_table_is_given_back(
+def test_the_memory_of_a_removed_page_table_is_returned(
     desk: Desk, arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[np.ndarray] = []
@@ -252,7 +252,7 @@ def test_the_memory_of_a_forgotten_table_is_given_back(
     assert len(table) == 6 and np.shares_memory(table, desk.page_table[1])
 
 
-def test_a_source_that_is_forgotten_has_no_pages(desk: Desk, arena: Arena) -> None:
+def test_removing_a_source_evicts_its_pages(desk: Desk, arena: Arena) -> None:
     arena.describe(1, 100, 2, True)
     places = [take(arena) for _ in range(5)]
     for page in range(4):
@@ -270,7 +270,7 @@ def test_a_source_that_is_forgotten_has_no_pages(desk: Desk, arena: Arena) -> No
 # --- contents ---------------------------------------------------------------------------------
 
 
-def test_what_is_published_is_what_the_engine_finds(desk: Desk, arena: Arena) -> None:
+def test_the_engine_finds_published_samples(desk: Desk, arena: Arena) -> None:
     place = take(arena)
     desk.arena[:] = 9
     samples = np.arange(2 * 10, dtype=np.int16).reshape(10, 2)
@@ -285,7 +285,7 @@ def test_what_is_published_is_what_the_engine_finds(desk: Desk, arena: Arena) ->
     assert arena.resident(0, 2) is True and arena.resident(0, 1) is False
 
 
-def test_the_first_page_of_the_arena_is_a_page_like_others(arena: Arena) -> None:
+def test_the_first_page_of_the_arena_is_usable(arena: Arena) -> None:
     arena.publish(0, 0, 0, SILENCE)
     assert arena.resident(0, 0) and arena.published(0, 0) is not None
     assert arena.unmarked(0, 0)
@@ -293,7 +293,7 @@ def test_the_first_page_of_the_arena_is_a_page_like_others(arena: Arena) -> None
     assert arena.published(0, 0) is None and not arena.unmarked(0, 0)
 
 
-def test_one_channel_may_come_without_a_dimension(desk: Desk) -> None:
+def test_mono_samples_may_be_one_dimensional(desk: Desk) -> None:
     arena = Arena(desk)
     arena.describe(0, 100, 1, False)
     arena.publish(0, 0, 3, np.linspace(0.0, 1.0, 50, dtype=np.float32))
@@ -302,7 +302,7 @@ def test_one_channel_may_come_without_a_dimension(desk: Desk) -> None:
     assert np.array_equal(shown[:50, 0], np.linspace(0.0, 1.0, 50, dtype=np.float32))
 
 
-def test_what_was_read_into_the_page_itself_stays(arena: Arena) -> None:
+def test_samples_read_directly_into_the_page_are_kept(arena: Arena) -> None:
     place = take(arena)
     page = arena.samples(0, place)
     page[:] = 5
@@ -313,7 +313,7 @@ def test_what_was_read_into_the_page_itself_stays(arena: Arena) -> None:
 # --- attacks ----------------------------------------------------------------------------------
 
 
-def test_a_page_names_its_attacks(desk: Desk, arena: Arena) -> None:
+def test_a_page_records_its_attacks(desk: Desk, arena: Arena) -> None:
     attacks = np.array([3, 700, 16000], np.uint16)
     desk.attacks[:] = 44
     arena.publish(0, 0, 2, SILENCE, attacks)
@@ -326,17 +326,17 @@ def test_a_page_names_its_attacks(desk: Desk, arena: Arena) -> None:
     assert int(desk.attacks[5, 0]) == 0 and not arena.unmarked(0, 1)
 
 
-def test_the_attacks_of_a_page_can_be_named_later(desk: Desk, arena: Arena) -> None:
+def test_the_attacks_of_a_page_can_be_recorded_later(desk: Desk, arena: Arena) -> None:
     arena.publish(0, 0, 2, SILENCE)
     assert arena.unmarked(0, 0) is True
     arena.mark(0, 0, np.arange(ATTACKS, dtype=np.uint16))
     assert desk.attacks[2].tolist() == [ATTACKS, *range(ATTACKS)]
     assert arena.unmarked(0, 0) is False
     desk.attacks[-1, 0] = UNKNOWN
-    assert arena.unmarked(0, 1) is False, "a page that is not there has nothing to be named"
+    assert arena.unmarked(0, 1) is False, "a missing page has no attacks to find"
 
 
-def test_attacks_can_be_seen_before_their_number(
+def test_attacks_are_visible_before_their_count(
     desk: Desk, arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arena.publish(0, 0, 2, SILENCE)

@@ -1,4 +1,4 @@
-"""The arena: no page is lost, given out twice, or used again while a render may hold it."""
+"""The arena never loses a page, issues it twice, or reuses it while a render may read it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUT = np.zeros((8, 2), np.float32)
 
 
 class ArenaModel(RuleBasedStateMachine):
-    """Takes, publishes, evicts, renders at random, beside a model of dictionaries."""
+    """Takes, publishes, evicts and renders at random, and compares with a model of dictionaries."""
 
     @initialize()
     def begin(self) -> None:
@@ -30,7 +30,7 @@ class ArenaModel(RuleBasedStateMachine):
             self.arena.describe(source, 8 * 16384, 2, True)
         self.held: set[int] = set()  # taken and not published
         self.table: dict[tuple[int, int], int] = {}
-        self.retired: dict[int, int] = {}  # arena page: blocks rendered when it was taken away
+        self.retired: dict[int, int] = {}  # arena page: blocks rendered when it was evicted
         self.blocks = 0
 
     def _retire(self, place: int) -> None:
@@ -49,7 +49,7 @@ class ArenaModel(RuleBasedStateMachine):
         assert place not in self.held
         assert place not in self.table.values()
         if place in self.retired:
-            # The render that was under way has ended, and one more.
+            # The render that was in progress has ended, and one more.
             assert self.blocks >= self.retired.pop(place) + 2
         self.held.add(place)
 
@@ -111,7 +111,7 @@ ArenaModel.TestCase.settings = settings(max_examples=50, stateful_step_count=60,
 TestArena = ArenaModel.TestCase
 
 
-def test_evicted_page_comes_back_after_two_blocks_and_not_before() -> None:
+def test_an_evicted_page_is_reused_after_two_blocks_and_not_before() -> None:
     desk = Desk.create(4 * PAGE_BYTES)
     arena = Arena(desk)
     arena.describe(0, 4 * 16384, 2, True)
@@ -130,7 +130,7 @@ def test_evicted_page_comes_back_after_two_blocks_and_not_before() -> None:
     desk.close()
 
 
-def test_page_is_filled_up_with_silence() -> None:
+def test_the_rest_of_a_page_is_silence() -> None:
     desk = Desk.create(4 * PAGE_BYTES)
     desk.arena[:] = 77
     arena = Arena(desk)
@@ -189,6 +189,6 @@ def test_attacks_are_published_with_their_page() -> None:
             assert np.array_equal(record[1 : 1 + len(attacks)], attacks)
     arena.mark(0, 1, np.array([7], np.uint16))
     assert not arena.unmarked(0, 1) and record[:2].tolist() == [1, 7]
-    desk.arena[:] = 255  # what stands behind the pages is not theirs
+    desk.arena[:] = 255  # the records behind the pages are not part of them
     assert record[:2].tolist() == [1, 7]
     desk.close()

@@ -1,4 +1,4 @@
-"""The table of ramped parameters: each has a row of its own, and a value to begin with."""
+"""The table of ramped parameters: each has its own row and a neutral value."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from crowdstream.desk.ramps import (
     voice_ramp,
 )
 
-# Rows of layout version 4. A process attaches to a desk of its own version, whichever program made
-# it: who moves a row raises `layout.VERSION`.
+# Rows of layout version 4. A process attaches only to a desk of its own version, so moving a row
+# requires a new `layout.VERSION`.
 VERSION = 4
 MIXER_ROWS = {
     "MASTER": 0, "CROSSFADER": 2, "CUE": 3, "DECK": 8, "TRIM": 12, "EQ": 16, "FILTER": 32,
@@ -37,7 +37,7 @@ ROWS_OF_VOICE = {
 
 
 def mixer_rows() -> dict[str, int]:
-    """The row of every parameter that is no effect's and no voice's."""
+    """Return the row of every parameter that belongs neither to an effect nor to a voice."""
     rows = {
         "master": ramps.RAMP_MASTER, "crossfader": ramps.RAMP_CROSSFADER, "cue": ramps.RAMP_CUE,
         "ceiling": ramps.RAMP_CEILING,
@@ -76,7 +76,7 @@ def voice_rows(slot: int) -> dict[str, int]:
 
 def test_no_two_parameters_share_a_row() -> None:
     rows = list(mixer_rows().values())
-    assert max(rows) < ramps.RAMP_EFFECT, "the undo log keeps the mixer's rows as one piece"
+    assert max(rows) < ramps.RAMP_EFFECT, "the undo log saves the mixer's rows as one piece"
     rows += [effect_ramp(instance, row) for instance in range(EFFECTS) for row in range(ROWS)]
     for slot in range(SLOTS):
         rows += voice_rows(slot).values()
@@ -85,7 +85,7 @@ def test_no_two_parameters_share_a_row() -> None:
     assert layout.REGIONS["ramps"].shape == (RAMPS,)
 
 
-def test_the_rows_of_a_voice_lie_together() -> None:
+def test_the_rows_of_a_voice_are_contiguous() -> None:
     for slot in (0, 1, SLOTS - 1):
         begin = voice_ramp(slot, 0)
         assert all(begin <= row < begin + VOICE_ROWS for row in voice_rows(slot).values())
@@ -93,7 +93,7 @@ def test_the_rows_of_a_voice_lie_together() -> None:
     assert voice_ramp(0, 0) == effect_ramp(EFFECTS - 1, ROWS)
 
 
-def test_rows_stay_where_this_version_of_the_layout_has_them() -> None:
+def test_rows_do_not_move_within_a_layout_version() -> None:
     assert layout.VERSION == VERSION
     assert {name: getattr(ramps, f"RAMP_{name}") for name in MIXER_ROWS} == MIXER_ROWS
     assert {name: getattr(ramps, f"VOICE_{name}") for name in ROWS_OF_VOICE} == ROWS_OF_VOICE
@@ -103,13 +103,13 @@ def test_rows_stay_where_this_version_of_the_layout_has_them() -> None:
     assert voice_ramp(2, 5) == 128 + ROWS * EFFECTS + 96 * 2 + 5
 
 
-def test_where_nothing_was_said_a_deck_plays_unchanged() -> None:
+def test_with_neutral_values_a_deck_plays_unchanged() -> None:
     values = {row: 1.0 for row in range(RAMPS)} | NEUTRAL
     for name, row in mixer_rows().items():
         kind, _, number = name.partition(" ")
         silent = kind in ("filter", "resonance", "listen", "left", "right", "prefader")
         if kind == "patch":
-            silent = not number.endswith(str(BUSES))  # the master comes behind the buses
+            silent = not number.endswith(str(BUSES))  # the master follows the buses
         elif kind == "curve":
             silent = number != str(CURVE_POWER)
         expected = 0.5 if kind == "crossfader" else 0.0 if silent else 1.0
@@ -120,17 +120,17 @@ def test_where_nothing_was_said_a_deck_plays_unchanged() -> None:
             assert values[row] == (0.0 if zero else 1.0), name
 
 
-def test_no_other_row_begins_at_anything_but_one() -> None:
+def test_all_other_rows_start_at_one() -> None:
     known = set(mixer_rows().values())
     for slot in range(SLOTS):
         known |= set(voice_rows(slot).values())
-    # Rows between 3 destinations of a source and the next one's are not in use.
+    # Rows between the 3 destinations of one source and the next source are unused.
     unused = {patch_ramp(source, 3) for source in range(DECKS + BUSES)}
     assert set(NEUTRAL) - known == unused
     assert all(0 <= row < RAMPS for row in NEUTRAL)
 
 
-def test_a_new_desk_begins_so() -> None:
+def test_a_new_desk_starts_with_the_neutral_values() -> None:
     desk = Desk.create(0)
     expected = np.ones(RAMPS)
     expected[list(NEUTRAL)] = list(NEUTRAL.values())

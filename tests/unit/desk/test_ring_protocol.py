@@ -1,4 +1,4 @@
-"""Control's side of the rings, alone: whole batches, in order, round the end of the memory."""
+"""Control's side of the rings: whole batches, in order, wrapping around the end of the memory."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def batch_of(first: int, count: int) -> np.ndarray:
 
 
 def put_events(desk: Desk, count: int) -> None:
-    """As the engine does it: the serial number of an event is its place in the stream."""
+    """Write events like the engine does: an event's serial number is its place in the stream."""
     head = int(desk.rings["event_head"])
     places = np.arange(head, head + count)
     desk.events["serial"][places % EVENT_RING] = places
     desk.rings["event_head"] = head + count
 
 
-def test_the_counters_are_the_fields_of_the_block() -> None:
+def test_the_counter_offsets_match_the_blocks_fields() -> None:
     fields = RINGS.fields
     assert fields is not None
     places = {
@@ -57,23 +57,23 @@ def test_the_counters_are_the_fields_of_the_block() -> None:
 
 
 @pytest.mark.parametrize("begin", [0, 1, COMMAND_RING - 1, COMMAND_RING, 5 * COMMAND_RING + 7])
-def test_a_ring_takes_what_it_has_room_for_and_not_one_more(desk: Desk, begin: int) -> None:
+def test_a_ring_accepts_exactly_its_capacity(desk: Desk, begin: int) -> None:
     desk.rings["command_head"] = desk.rings["command_tail"] = begin
     assert not push_commands(desk, batch_of(1, COMMAND_RING + 1))
-    assert int(desk.rings["command_head"]) == begin, "nothing of it is published"
-    assert not desk.commands["serial"].any(), "nor written"
+    assert int(desk.rings["command_head"]) == begin, "no part of it is published"
+    assert not desk.commands["serial"].any(), "or written"
     assert push_commands(desk, batch_of(1, COMMAND_RING - 1))
     assert not push_commands(desk, batch_of(50_000, 2))
     assert push_commands(desk, batch_of(COMMAND_RING, 1))
     assert not push_commands(desk, batch_of(50_000, 1))
     assert push_commands(desk, batch_of(0, 0)), "an empty batch always has room"
     assert int(desk.rings["command_head"]) == begin + COMMAND_RING
-    assert int(desk.rings["command_tail"]) == begin, "the reader alone moves it"
+    assert int(desk.rings["command_tail"]) == begin, "only the reader moves it"
     places = np.arange(begin, begin + COMMAND_RING) % COMMAND_RING
     assert desk.commands["serial"][places].tolist() == list(range(1, COMMAND_RING + 1))
 
 
-def test_room_is_what_the_reader_has_moved_past(desk: Desk) -> None:
+def test_room_grows_as_the_reader_advances(desk: Desk) -> None:
     assert push_commands(desk, batch_of(1, COMMAND_RING))
     desk.rings["command_tail"] = 3
     assert not push_commands(desk, batch_of(100_000, 4))
@@ -81,19 +81,19 @@ def test_room_is_what_the_reader_has_moved_past(desk: Desk) -> None:
     assert desk.commands["serial"][:4].tolist() == [100_000, 100_001, 100_002, 4]
 
 
-def test_a_batch_over_the_end_goes_on_at_the_beginning(desk: Desk) -> None:
+def test_a_batch_wraps_around_the_end(desk: Desk) -> None:
     desk.rings["command_head"] = desk.rings["command_tail"] = COMMAND_RING - 2
     assert push_commands(desk, batch_of(1, 5))
     assert desk.commands["serial"][-2:].tolist() == [1, 2]
     assert desk.commands["serial"][:4].tolist() == [3, 4, 5, 0]
 
 
-def test_only_commands_go_into_the_ring(desk: Desk) -> None:
+def test_the_command_ring_accepts_only_commands(desk: Desk) -> None:
     with pytest.raises(AssertionError):
         push_commands(desk, np.zeros(1, EVENT))
 
 
-def test_events_are_taken_once_oldest_first(desk: Desk) -> None:
+def test_events_are_returned_once_and_oldest_first(desk: Desk) -> None:
     assert len(pop_events(desk)) == 0
     put_events(desk, 5)
     assert pop_events(desk, 2)["serial"].tolist() == [0, 1]
@@ -105,13 +105,13 @@ def test_events_are_taken_once_oldest_first(desk: Desk) -> None:
     assert int(desk.rings["event_head"]) == int(desk.rings["event_tail"]) == 5
 
 
-def test_all_events_are_taken_unless_told_otherwise(desk: Desk) -> None:
+def test_all_events_are_returned_by_default(desk: Desk) -> None:
     desk.rings["event_head"] = desk.rings["event_tail"] = 3 * EVENT_RING - 5
     put_events(desk, EVENT_RING)
     begin = 3 * EVENT_RING - 5
     taken = pop_events(desk)
     assert taken["serial"].tolist() == list(range(begin, begin + EVENT_RING))
-    assert int(desk.rings["event_head"]) == begin + EVENT_RING, "the engine alone moves it"
+    assert int(desk.rings["event_head"]) == begin + EVENT_RING, "only the engine moves it"
 
 
 @settings(max_examples=30)

@@ -1,4 +1,4 @@
-"""The rings: nothing lost, nothing torn, nothing out of order, no one waits."""
+"""The rings: nothing is lost, torn or reordered, and neither side waits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _batch(first: int, count: int) -> np.ndarray:
 
 
 def _take(desk: Desk, most: int) -> np.ndarray:
-    # As the engine does it.
+    # Like the engine does it.
     tail = load_acquire(desk.address + COMMAND_TAIL)
     head = load_acquire(desk.address + COMMAND_HEAD)
     count = min(most, head - tail)
@@ -90,7 +90,7 @@ def test_events_against_a_model(turns: list[tuple[int, int]]) -> None:
     desk.close()
 
 
-def test_what_was_taken_is_a_copy(desk: Desk) -> None:
+def test_returned_events_are_a_copy(desk: Desk) -> None:
     assert push_commands(desk, _batch(1, 3))
     render(desk, np.zeros((1, 2), np.float32))
     events = pop_events(desk)
@@ -98,13 +98,13 @@ def test_what_was_taken_is_a_copy(desk: Desk) -> None:
     assert events["serial"].tolist() == [1, 2, 3]
 
 
-def test_a_batch_is_not_taken_from_the_callers_memory_later(desk: Desk) -> None:
+def test_a_pushed_batch_is_a_copy(desk: Desk) -> None:
     batch = _batch(1, 3)
     assert push_commands(desk, batch)
     batch["serial"] = 99
     assert _take(desk, 10)["serial"].tolist() == [1, 2, 3]
 
 
-def test_a_batch_of_every_other_record(desk: Desk) -> None:
+def test_a_strided_batch_is_pushed_correctly(desk: Desk) -> None:
     assert push_commands(desk, _batch(1, 10)[::2])
     assert _take(desk, 10)["serial"].tolist() == [1, 3, 5, 7, 9]

@@ -1,4 +1,4 @@
-"""A picture of one moment: nothing in it is from another one."""
+"""A snapshot never mixes values of different moments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crowdstream.desk.opcodes import (
 from crowdstream.desk.snapshot import read_moment
 from tests.support.render_harness import RATE, RenderHarness, noise
 
-LAP = 5000  # frames of the loop that each voice is in
+LAP = 5000  # length in frames of each voice's loop
 
 @pytest.fixture
 def harness() -> Iterator[RenderHarness]:
@@ -28,19 +28,19 @@ def harness() -> Iterator[RenderHarness]:
         yield made
 
 
-def test_in_the_middle_of_a_turn_it_is_the_moment_before(harness: RenderHarness) -> None:
+def test_during_a_turn_the_snapshot_is_that_before_the_turn(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(4 * LAP)), rate=1.25)
     harness.render(512)
     before = read_moment(harness.desk)
     harness.render(256)
-    # As it looks while the turn goes on: some of it has moved, some has not.
+    # A turn in progress: some values have changed, others have not.
     harness.desk.undo_log["state"] = WORK_RENDERS
     harness.desk.clock["epoch"] -= 1
     harness.desk.clock["tempo_beat"] = 99.0
     assert read_moment(harness.desk) == before
 
 
-def test_where_nothing_can_be_known_it_is_the_one_read_before(harness: RenderHarness) -> None:
+def test_without_a_consistent_copy_the_last_snapshot_is_returned(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(4 * LAP)))
     harness.render(512)
     before = read_moment(harness.desk)
@@ -52,7 +52,7 @@ def test_where_nothing_can_be_known_it_is_the_one_read_before(harness: RenderHar
     assert read_moment(harness.desk).positions[0] == 7
 
 
-def test_a_voice_that_starts_in_the_turn_is_not_there_yet(harness: RenderHarness) -> None:
+def test_a_voice_that_starts_in_the_turn_is_not_playing_yet(harness: RenderHarness) -> None:
     harness.render(256)
     harness.start(0, harness.load(noise(4 * LAP)))
     harness.render(256)
@@ -63,7 +63,7 @@ def test_a_voice_that_starts_in_the_turn_is_not_there_yet(harness: RenderHarness
 @pytest.mark.parametrize(
     "kind", ["rate", "ramp", "synced", "reverse", "synced reverse", "keylock", "brake", "jump"]
 )
-def test_the_speed_is_that_of_the_playhead(harness: RenderHarness, kind: str) -> None:
+def test_the_speed_matches_the_playheads_movement(harness: RenderHarness, kind: str) -> None:
     grid = harness.grid((0.0, 0.0), (100.0, 100 * 24000.0))  # 110.25 bpm, the clock runs at 120
     source = harness.load(noise(20 * 44100))
     harness.start(0, source, rate=1.3, start=300000, grid=grid)
@@ -95,13 +95,13 @@ def test_the_speed_is_that_of_the_playhead(harness: RenderHarness, kind: str) ->
     assert (now.speeds[0] < 0) == ("reverse" in kind)
     assert now.playing[:2] == (True, False) and now.speeds[1] == 0.0
     assert now.bpm == pytest.approx(120 * harness._tempo(now.frame))
-    # Keylock's splices keep the head near the playhead; without it there is one head.
+    # Keylock's splices keep its playhead near the other one; without keylock there is only one.
     near = 4000.0 if kind == "keylock" else 1.001
     assert abs(now.heard[0] - now.positions[0]) <= near
     assert (abs(now.heard[0] - now.positions[0]) > 1.001) == (kind == "keylock")
 
 
-def test_it_stands_at_the_end(harness: RenderHarness) -> None:
+def test_a_voice_at_its_end_has_speed_zero(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(1000)))
     harness.render(1200)
     now = read_moment(harness.desk)
@@ -109,7 +109,7 @@ def test_it_stands_at_the_end(harness: RenderHarness) -> None:
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_what_is_heard_goes_through_loops_as_the_playhead_does(
+def test_the_audible_position_follows_loops_like_the_playhead(
     harness: RenderHarness, backward: bool
 ) -> None:
     harness.start(0, harness.load(noise(20000)), start=8100, rate=1.7, loop=(8000, 8150))

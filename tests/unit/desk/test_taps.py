@@ -1,4 +1,4 @@
-"""Readers of taps: each counts, what is missed is known, and nobody waits."""
+"""Readers of taps: requests are counted, lost frames are reported, and no one waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crowdstream.desk.taps import CONTROL, LISTENERS, RECORDER, TapReader, forge
 from tests.support.render_harness import RenderHarness, noise
 
 
-def test_a_tap_is_on_while_anybody_wants_it() -> None:
+def test_a_tap_is_on_while_any_process_requests_it() -> None:
     with RenderHarness() as harness:
         taps = harness.desk.taps
         hold_tap(harness.desk, TAP_MASTER, CONTROL)
@@ -29,7 +29,7 @@ def test_a_tap_is_on_while_anybody_wants_it() -> None:
         assert len(killed) == 4
 
 
-def test_a_reader_that_was_overtaken_knows_what_it_missed() -> None:
+def test_an_overtaken_reader_reports_the_lost_frames() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(30011)), loop=(0, 30011))
         reader = TapReader(harness.desk, TAP_MASTER, LISTENERS)
@@ -39,14 +39,14 @@ def test_a_reader_that_was_overtaken_knows_what_it_missed() -> None:
         assert np.array_equal(frames, out[lost:])
         assert reader.read()[0] == 0
         assert np.array_equal(harness.render(500), reader.read()[1])
-        # Also where all that was asked for is gone.
+        # Also if the whole requested range was overwritten.
         out = harness.render(200000, 1000)
         assert [(lost, len(frames)) for lost, frames in [reader.read(until=210000)]] == [(9500, 0)]
         lost, frames = reader.read()
         assert np.array_equal(frames, out[9500 + lost :])
 
 
-def test_a_reader_that_is_overtaken_while_it_copies_notices(
+def test_a_reader_overtaken_while_copying_reports_the_lost_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with RenderHarness() as harness:

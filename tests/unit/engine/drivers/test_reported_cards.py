@@ -1,4 +1,4 @@
-"""Sound cards that people report of other programs.
+"""Sound cards from bug reports about other programs.
 
 The sources are in docs/development/reported-situations.md.
 """
@@ -23,7 +23,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
     yield module
 
 
-def test_each_of_two_cards_of_one_model_can_be_chosen(fake: FakePortAudio) -> None:
+def test_two_cards_of_the_same_model_can_be_selected_individually(fake: FakePortAudio) -> None:
     fake.devices = [Device(f"USB Audio Device: - (hw:{card},0)") for card in (1, 2)]
     outputs = list_devices()
     for entry in outputs:
@@ -31,13 +31,13 @@ def test_each_of_two_cards_of_one_model_can_be_chosen(fake: FakePortAudio) -> No
             assert choose(outputs, wanted) is entry
 
 
-def test_an_input_of_the_same_name_is_not_taken_for_the_output(fake: FakePortAudio) -> None:
+def test_an_input_with_the_same_name_is_not_selected(fake: FakePortAudio) -> None:
     fake.devices = [Device("라인 (MG-XU)", ch=0), Device("라인 (MG-XU)")]
     (entry,) = list_devices()
     assert choose(list_devices(), "라인 (MG-XU)")["number"] == entry["number"] == 1
 
 
-def test_without_a_default_device_another_one_is_taken(fake: FakePortAudio) -> None:
+def test_without_a_default_device_another_one_is_selected(fake: FakePortAudio) -> None:
     fake.devices = [Device("Loopback", ch=0), Device("HDA Intel: ALC (hw:0,0)")]
     assert choose(list_devices(), None)["name"] == "HDA Intel: ALC (hw:0,0)"
     fake.devices = []

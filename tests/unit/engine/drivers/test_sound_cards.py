@@ -1,4 +1,4 @@
-"""Sound cards of all kinds, by a fake PortAudio: what is opened, what is heard, what is said."""
+"""Many kinds of sound cards, through a fake PortAudio: stream parameters, sound and messages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MOVED = Device("Scarlett USB: Audio (hw:2,0)")
 
 
 class Blocks:
-    """Stands for the engine's callback: numbered samples, and the cue bus where it is wanted."""
+    """Fake engine callback: numbered samples, and the cue bus if requested."""
 
     def __init__(self) -> None:
         self.channels = 2
@@ -71,7 +71,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
 
 
 class Opened:
-    """A driver that has been opened and closed, its stream and what it said."""
+    """A driver that has been opened and closed, with its stream and messages."""
 
     def __init__(self, fake: FakePortAudio, *devices: Device, **how: Any) -> None:
         fake.devices = devices
@@ -88,7 +88,7 @@ class Opened:
         assert self.stream.closed
 
 
-def test_a_usual_card_gets_the_engines_own_block(fake: FakePortAudio) -> None:
+def test_an_ordinary_card_receives_the_engines_block_unchanged(fake: FakePortAudio) -> None:
     one = Opened(fake, HDA)
     assert (one.stream.channels, one.stream.form, one.stream.rate) == (2, FLOAT32, 44100.0)
     assert one.info.note == "" and not one.info.cue
@@ -101,7 +101,7 @@ def test_a_usual_card_gets_the_engines_own_block(fake: FakePortAudio) -> None:
 # Which device ------------------------------------------------------------------------------
 
 
-def test_a_card_that_returns_under_another_number_is_recognised_by_its_name(
+def test_a_card_that_returns_with_another_number_is_recognised_by_name(
     fake: FakePortAudio,
 ) -> None:
     first = Opened(fake, HDA, SCARLETT, device="scarlett")
@@ -111,7 +111,7 @@ def test_a_card_that_returns_under_another_number_is_recognised_by_its_name(
     assert again.stream.device is MOVED
 
 
-def test_while_a_card_is_gone_another_one_under_its_number_is_not_taken_for_it(
+def test_another_card_with_the_number_of_a_missing_card_is_not_selected(
     fake: FakePortAudio,
 ) -> None:
     with pytest.raises(DeviceError, match=r"no device 'Scarlett USB: Audio \(hw:1,0\) \(ALSA\)'"):
@@ -129,7 +129,7 @@ def test_while_a_card_is_gone_another_one_under_its_number_is_not_taken_for_it(
         ("usb", "C-Media: USB other (hw:1,0)"),
     ],
 )
-def test_a_device_is_meant_by_number_name_or_part_of_it(
+def test_a_device_is_selected_by_number_name_or_part_of_its_name(
     fake: FakePortAudio, wanted: str, name: str
 ) -> None:
     assert Opened(fake, HDA, OTHER, MOVED, device=wanted).stream.device.name == name
@@ -146,12 +146,12 @@ def test_another_output_of_the_same_card_is_another_device(fake: FakePortAudio) 
         Opened(fake, hdmi, device="(hw:5,3)")
 
 
-def test_of_two_cards_of_one_name_the_one_with_the_old_number_is_meant(fake: FakePortAudio) -> None:
+def test_of_two_equal_names_the_card_with_the_old_number_is_selected(fake: FakePortAudio) -> None:
     one = Opened(fake, SCARLETT, MOVED, device="Scarlett USB: Audio (hw:2,0) (ALSA)")
     assert one.stream.device is MOVED
 
 
-def test_names_without_the_cards_number() -> None:
+def test_the_card_number_is_removed_from_names() -> None:
     assert without_card_number("USB: Audio (hw:12,0) (ALSA)") == "usb: audio (hw:*,0) (alsa)"
     assert without_card_number("USB: Audio (plughw:1)") == "usb: audio (hw:*)"
     assert without_card_number("default (ALSA)") == "default (alsa)"
@@ -161,7 +161,7 @@ PLUGIN = Device("jack", ch=32)
 JACK = Device("system", host=JACK_HOST)
 
 
-def test_jack_itself_is_taken_before_alsas_plugin_for_it(fake: FakePortAudio) -> None:
+def test_jack_itself_takes_precedence_over_alsas_plugin(fake: FakePortAudio) -> None:
     assert Opened(fake, PLUGIN, HDA, JACK, device="jack").stream.device is JACK
     assert Opened(fake, PLUGIN, HDA, JACK, device="jack (ALSA)").stream.device is PLUGIN
     assert Opened(fake, PLUGIN, HDA, device="jack").stream.device is PLUGIN
@@ -170,19 +170,19 @@ def test_jack_itself_is_taken_before_alsas_plugin_for_it(fake: FakePortAudio) ->
     assert Opened(fake, PLUGIN, HDA, mono).stream.device is mono
 
 
-def test_alsas_plugin_for_jack_is_not_chosen_by_itself(fake: FakePortAudio) -> None:
+def test_alsas_jack_plugin_is_not_selected_by_default(fake: FakePortAudio) -> None:
     default = Device("jack", ch=32, default=True)
     assert Opened(fake, default, SCARLETT).stream.device is SCARLETT
 
 
-def test_a_plugin_whose_jack_does_not_run_is_called_what_it_is(fake: FakePortAudio) -> None:
+def test_the_error_for_alsas_jack_plugin_names_the_cause(fake: FakePortAudio) -> None:
     with pytest.raises(DeviceError) as caught:
         Opened(fake, Device("jack", fault=-9985), HDA, device="jack")
     assert "'jack (ALSA)' is ALSA's plugin for JACK, not JACK itself" in str(caught.value)
     assert "start a JACK server" in str(caught.value)
 
 
-def test_devices_are_listed_and_the_best_is_chosen(fake: FakePortAudio) -> None:
+def test_devices_are_listed_and_the_best_is_selected(fake: FakePortAudio) -> None:
     fake.devices = (Device("mono", ch=1, default=True), Device("in", ch=0), SCARLETT)
     listed = list_devices()
     assert [entry["name"] for entry in listed] == ["mono", SCARLETT.name]
@@ -193,7 +193,7 @@ def test_devices_are_listed_and_the_best_is_chosen(fake: FakePortAudio) -> None:
 # Channels ----------------------------------------------------------------------------------
 
 
-def test_a_mono_output_plays_half_the_sum_and_says_so(fake: FakePortAudio) -> None:
+def test_a_mono_output_plays_half_the_sum_and_reports_it(fake: FakePortAudio) -> None:
     one = Opened(fake, Device("Mono thing (hw:0,0)", ch=1))
     assert one.stream.channels == 1
     heard = one.stream.play(64)
@@ -207,7 +207,7 @@ def test_a_device_that_claims_two_channels_and_takes_one_plays_mono(fake: FakePo
     assert one.stream.channels == 1 and "(L+R)/2" in one.info.note
 
 
-def test_a_card_that_opens_with_all_its_channels_only_plays_on_the_first_two(
+def test_a_card_that_requires_all_channels_plays_on_the_first_two(
     fake: FakePortAudio,
 ) -> None:
     one = Opened(fake, Device("ten", ch=10, counts=(10,)), cue="0")
@@ -225,12 +225,12 @@ def test_a_card_that_opens_with_all_its_channels_only_plays_on_the_first_two(
     assert six.stream.play(64).shape == (64, 6)
 
 
-def test_the_cue_bus_is_on_outputs_3_and_4_where_there_are_so_many(fake: FakePortAudio) -> None:
+def test_the_cue_bus_is_on_outputs_3_and_4_if_available(fake: FakePortAudio) -> None:
     four = Opened(fake, Device("four", ch=4))
     assert (four.stream.channels, four.info.cue, four.info.note) == (4, True, "")
     two = Opened(fake, Device("four", ch=4, counts=(2,)))
     assert (two.stream.channels, two.info.cue, two.info.note) == (2, False, "")
-    assert Opened(fake, Device("many", ch=32)).stream.channels == 2, "a sound server's"
+    assert Opened(fake, Device("many", ch=32)).stream.channels == 2, "that of a sound server"
     assert Opened(fake, Device("many", ch=32), cue="2").stream.channels == 4
     missed = Opened(fake, HDA, cue="2")
     assert "the cue bus is not audible" in missed.info.note
@@ -245,7 +245,7 @@ def test_the_cue_bus_is_on_outputs_3_and_4_where_there_are_so_many(fake: FakePor
     [(INT32, 2.0**-24, "32 bits"), (INT24, 2.0**-24, "24 bits"), (INT16, 1.5 / 2**15, "16 bits")],
 )
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_a_card_of_few_bits_is_opened_in_them_and_plays_the_same(
+def test_a_card_with_fewer_bits_plays_the_same_samples(
     fake: FakePortAudio, form: int, step: float, said: str, channels: int
 ) -> None:
     one = Opened(fake, Device("card", ch=channels, formats=(form,)))
@@ -256,11 +256,11 @@ def test_a_card_of_few_bits_is_opened_in_them_and_plays_the_same(
     heard = one.stream.play(64)
     assert np.abs(heard - expected).max() <= step
     if channels == 2:
-        assert np.array_equal(heard, expected), "what lies on a step is not changed"
+        assert np.array_equal(heard, expected), "samples on a step are unchanged"
 
 
 def packed(form: str, block: np.ndarray) -> np.ndarray:
-    """What a device gets of a block, as whole numbers."""
+    """Return a block as the device receives it, as integers."""
     raw = bytes(OutputFormat(form, block.shape[1], len(block)).pack(block))
     if form == I24:
         wide = np.zeros((block.size, 4), np.uint8)
@@ -271,7 +271,7 @@ def packed(form: str, block: np.ndarray) -> np.ndarray:
     return values.reshape(block.shape)
 
 
-def test_full_scale_is_not_exceeded_and_does_not_wrap() -> None:
+def test_samples_above_full_scale_are_clipped() -> None:
     block = np.array([[1.0, -1.0], [2.0, -2.0]], np.float32)
     assert packed(I16, block).tolist() == [[32767, -32768]] * 2
     assert packed(I24, block).tolist() == [[2**23 - 1, -(2**23)]] * 2
@@ -279,7 +279,7 @@ def test_full_scale_is_not_exceeded_and_does_not_wrap() -> None:
     assert packed(I24, np.array([[2.0**-23, -(2.0**-23)]], np.float32)).tolist() == [[1, -1]]
 
 
-def test_16_bits_are_dithered_between_their_steps_and_only_there() -> None:
+def test_16_bit_output_is_dithered_only_between_steps() -> None:
     quiet = np.full((20000, 2), 0.25 / 32768, np.float32)
     heard = packed(I16, quiet)
     assert set(np.unique(heard)) == {-1, 0, 1}
@@ -288,14 +288,14 @@ def test_16_bits_are_dithered_between_their_steps_and_only_there() -> None:
     assert not packed(I16, np.zeros((20000, 2), np.float32)).any()
 
 
-def test_the_dither_does_not_depend_on_how_blocks_are_cut() -> None:
+def test_the_dither_does_not_depend_on_the_block_size() -> None:
     block = np.random.default_rng(2).uniform(-0.1, 0.1, (60000, 2)).astype(np.float32)
     cut, whole = OutputFormat(I16, 2, 1024), OutputFormat(I16, 2, 60000)
     parts = [bytes(cut.pack(block[at : at + 1000])) for at in range(0, 30000, 1000)]
     assert b"".join(parts) == bytes(whole.pack(block[:30000]))
 
 
-def test_more_frames_than_any_device_asks_for_are_silence_of_the_right_length() -> None:
+def test_an_oversized_block_is_silence_of_the_right_length() -> None:
     block = np.ones((65, 2), np.float32)
     for form, size in ((F32, 4), (I32, 4), (I24, 3), (I16, 2)):
         assert bytes(OutputFormat(form, 3, 64).pack(block)) == bytes(65 * 3 * size)
@@ -304,13 +304,13 @@ def test_more_frames_than_any_device_asks_for_are_silence_of_the_right_length() 
 # Rates -------------------------------------------------------------------------------------
 
 
-def test_a_card_of_48_khz_is_opened_at_that_rate(fake: FakePortAudio) -> None:
+def test_a_48_khz_card_is_opened_at_its_rate(fake: FakePortAudio) -> None:
     one = Opened(fake, Device("usb", rates=(48000.0,)))
     assert (one.info.sample_rate, one.stream.rate) == (48000.0, 48000.0)
     assert one.info.note == "the device refuses 44100 Hz and runs at 48000 Hz"
 
 
-def test_a_card_whose_own_rate_is_refused_is_opened_at_a_common_one(
+def test_a_card_that_rejects_its_default_rate_is_opened_at_a_common_one(
     fake: FakePortAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = FakeLibrary.get_device_info_by_index
@@ -324,13 +324,13 @@ def test_a_card_whose_own_rate_is_refused_is_opened_at_a_common_one(
     assert "24 bits" in one.info.note and "96000" in one.info.note
 
 
-def test_where_the_music_plays_already_it_is_converted_to_the_cards_rate(
+def test_during_playback_the_mix_is_converted_to_the_cards_rate(
     fake: FakePortAudio,
 ) -> None:
     card = Device("usb", ch=1, formats=(INT24,), rates=(48000.0,))
     one = Opened(fake, card, keep_rate=True)
     assert one.stream.rate == 48000.0
-    assert one.info.sample_rate == 44100.0, "that of the desk"
+    assert one.info.sample_rate == 44100.0, "the desk's rate"
     assert one.info.note.endswith("runs at 48000 Hz: the mix is converted")
     assert one.stream.frames == 70, "64 frames of 44.1 kHz"
     assert one.info.latency == pytest.approx(0.01 + 32 / 44100)
@@ -342,21 +342,21 @@ def test_where_the_music_plays_already_it_is_converted_to_the_cards_rate(
     assert one.blocks.flags[-1] is True and not any(one.blocks.flags[:-1])
 
 
-def test_a_card_of_the_desks_own_rate_is_not_converted(fake: FakePortAudio) -> None:
+def test_a_card_with_the_desks_rate_is_not_converted(fake: FakePortAudio) -> None:
     one = Opened(fake, HDA, keep_rate=True)
     assert one.stream.play(64).shape == (64, 2)
     assert one.blocks.counts == [64] and one.info.note == ""
 
 
-def test_everything_at_once(fake: FakePortAudio) -> None:
+def test_a_card_with_unusual_channels_format_and_rate_is_opened(fake: FakePortAudio) -> None:
     card = Device("worst", ch=8, counts=(8,), formats=(INT24,), rates=(48000.0,))
     one = Opened(fake, card)
     assert (one.stream.channels, one.stream.form, one.stream.rate) == (8, INT24, 48000.0)
-    assert len(fake.tries) <= 10, "what a device refused by name is not tried again"
+    assert len(fake.tries) <= 10, "rejected parameters are not tried again"
     assert one.stream.play(64).shape == (64, 8)
 
 
-def test_a_card_that_does_not_say_what_it_refuses_is_opened_all_the_same(
+def test_a_card_that_does_not_report_the_rejected_parameter_is_opened(
     fake: FakePortAudio,
 ) -> None:
     card = Device("mute", ch=1, formats=(INT16,), rates=(48000.0,), silent_codes=True)
@@ -382,7 +382,7 @@ def test_a_card_that_does_not_say_what_it_refuses_is_opened_all_the_same(
          "choose another"),
     ],
 )  # fmt: skip
-def test_an_error_names_the_real_cause_and_what_to_do(
+def test_an_error_names_the_cause_and_the_remedy(
     fake: FakePortAudio, device: Device, cause: str, advice: str
 ) -> None:
     with pytest.raises(DeviceError) as caught:
@@ -394,7 +394,7 @@ def test_an_error_names_the_real_cause_and_what_to_do(
     assert "\n" not in text
 
 
-def test_a_busy_device_is_not_asked_again_and_again(fake: FakePortAudio) -> None:
+def test_a_busy_device_is_tried_only_once(fake: FakePortAudio) -> None:
     with pytest.raises(DeviceError):
         Opened(fake, Device("busy", fault=-9985))
     assert len(fake.tries) == 1
@@ -405,7 +405,7 @@ def test_a_busy_device_is_not_asked_again_and_again(fake: FakePortAudio) -> None
     OSError(-9998, "Invalid number of channels"),
     OSError("[Errno -9998] Invalid number of channels"),
 ])  # fmt: skip
-def test_the_cause_is_known_however_pyaudio_says_it(
+def test_the_cause_is_found_in_all_pyaudio_errors(
     fake: FakePortAudio, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def refuse(*_self: object, **_how: object) -> None:
@@ -416,7 +416,7 @@ def test_the_cause_is_known_however_pyaudio_says_it(
         Opened(fake, HDA)
 
 
-def test_without_any_device_it_says_so(fake: FakePortAudio) -> None:
+def test_a_missing_device_is_reported(fake: FakePortAudio) -> None:
     with pytest.raises(DeviceError, match="no sound device found: plug one in"):
         Opened(fake)
     with pytest.raises(DeviceError, match="no sound device found"):

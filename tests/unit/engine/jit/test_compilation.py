@@ -1,4 +1,4 @@
-"""How far a compilation is, and how long it is waited for."""
+"""Progress of a compilation, and the timeout of a process that waits for it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_others_see_what_is_done_and_only_while_somebody_compiles(place: Path) -> None:
+def test_progress_is_visible_only_during_a_compilation(place: Path) -> None:
     assert kernel_cache.under_way() is None
-    kernel_cache.part_done()  # of somebody who did not say that he compiles
+    kernel_cache.part_done()  # by a process that has not announced a compilation
     with kernel_cache.compiling():
         seen = kernel_cache.under_way()
         assert seen is not None and (seen.pid, seen.parts) == (os.getpid(), 0)
@@ -30,12 +30,12 @@ def test_others_see_what_is_done_and_only_while_somebody_compiles(place: Path) -
         assert seen is not None and seen.parts == 12
         assert "12 of about 450 parts" in str(seen)
     assert kernel_cache.under_way() is None
-    # What a compilation left that was cut off is nobody's.
+    # The file of an interrupted compilation is ignored.
     (place / "compiling").write_text("1 300", encoding="utf-8")
     assert kernel_cache.under_way() is None
 
 
-def test_compiling_goes_on_where_nothing_can_be_kept(
+def test_compiling_works_without_a_writable_folder(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / "compiling").mkdir()
@@ -44,7 +44,7 @@ def test_compiling_goes_on_where_nothing_can_be_kept(
     assert kernel_cache.under_way() is None
 
 
-def test_a_wait_ends_after_the_last_sign_of_life() -> None:
+def test_the_timeout_starts_at_the_last_progress() -> None:
     now, seen = 0.0, None
     patience = Patience(180.0, lambda: now, lambda: seen)
 
@@ -57,7 +57,7 @@ def test_a_wait_ends_after_the_last_sign_of_life() -> None:
     for parts in range(40):  # two hours: each part takes almost too long
         seen = Compilation(7, parts, 0)
         assert not over_after(179.0)
-    # One part may take longer, while the process works.
+    # One part may take longer, as long as the process is working.
     for seconds in range(10):
         seen = Compilation(7, 39, seconds)
         assert not over_after(179.0)
@@ -65,7 +65,7 @@ def test_a_wait_ends_after_the_last_sign_of_life() -> None:
     assert over_after(2.0)
 
 
-def test_a_wait_without_a_compilation_ends_on_time() -> None:
+def test_the_timeout_expires_without_a_compilation() -> None:
     now = 0.0
     patience = Patience(60.0, lambda: now, lambda: None)
     now = 59.0
@@ -74,7 +74,7 @@ def test_a_wait_without_a_compilation_ends_on_time() -> None:
     assert patience.over() and not patience.news()
 
 
-def test_news_come_every_ten_seconds() -> None:
+def test_a_progress_line_is_due_every_ten_seconds() -> None:
     now = 0.0
     patience = Patience(180.0, lambda: now, lambda: Compilation(7, int(now), int(now)))
     told = []

@@ -1,4 +1,4 @@
-"""What an interrupted compilation has done is not done again, and never trusted blindly."""
+"""An interrupted compilation is resumed, and damaged saved parts are not used."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ ALL = ["lowest", "middle", "aside", "choice", "choice"]
 
 
 class Interrupted(BaseException):
-    """Stands in for the end of the process."""
+    """Simulates the end of the process."""
 
 
 class Watched(KeptParts):
-    """Notes what is compiled, and may be interrupted behind a number of parts."""
+    """Records which parts are compiled, and interrupts after a number of parts."""
 
     def __init__(self, folder: Path, parts: int = 1000) -> None:
         super().__init__(PartStore(folder))
@@ -79,7 +79,7 @@ class Watched(KeptParts):
 
 
 class Place:
-    """A folder with the sources of some kernels, compiled as by one process after another."""
+    """A folder with the sources of some kernels, compiled by one process after another."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.parts = folder / "parts"
@@ -91,7 +91,7 @@ class Place:
         self.optimised = 0
 
     def run(self, source: str = SOURCE, kept: Watched | None = None) -> tuple[ModuleType, Watched]:
-        """Import the kernels as a new process would: numba has kept nothing."""
+        """Import the kernels like a new process would, without numba's own cache."""
         kept = kept or Watched(self.parts)
         self.file.write_text(source, encoding="utf-8")
         self._patch.setattr(compile, "kept", kept)
@@ -120,14 +120,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 def machine_code(module: ModuleType) -> bytes:
-    """What numba keeps of the kernel of a module."""
+    """Return the machine code of a module's kernel in numba's cache."""
     store = module.whole._cache
     key = store._index_key(types.float64(types.float64), module.whole.targetctx.codegen())
     made: bytes = store._cache_file.load(key)[0][2][0]
     return made
 
 
-def test_each_interruption_costs_what_was_in_progress(place: Place) -> None:
+def test_an_interruption_loses_only_the_step_in_progress(place: Place) -> None:
     module, kept = place.run(kept=Watched(place.parts.parent))
     assert kept.names == ALL and module.whole(1.25) == RESULT
     undisturbed = machine_code(module)
@@ -140,7 +140,7 @@ def test_each_interruption_costs_what_was_in_progress(place: Place) -> None:
     assert kept.names == [] and place.optimised == 2
     assert module.whole(1.25) == RESULT
     assert len(machine_code(module)) == len(undisturbed)
-    # Nor is the kernel optimised again, where only its machine code is missing.
+    # If only its machine code is missing, the kernel is not optimised again either.
     again, kept = place.run()
     assert kept.names == [] and place.optimised == 2
     assert machine_code(again) == machine_code(module) and again.whole(1.25) == RESULT
@@ -174,7 +174,7 @@ def test_equal_functions_are_compiled_once_and_counted_once(
         ("FACTOR = 3.0", "UNUSED = 1\n\nFACTOR = 3.0", [], RESULT),
     ],
 )
-def test_a_change_compiles_what_it_reaches(
+def test_a_change_recompiles_only_the_affected_parts(
     place: Place, old: str, new: str, compiled: list[str], result: float
 ) -> None:
     place.run()
@@ -185,7 +185,7 @@ def test_a_change_compiles_what_it_reaches(
     assert place.optimised == (1 if (compiled, result) == ([], RESULT) else 2)
 
 
-def test_what_is_damaged_or_gone_is_compiled_again(place: Place) -> None:
+def test_damaged_or_missing_parts_are_compiled_again(place: Place) -> None:
     place.run()
     entries = sorted(place.parts.iterdir())
     assert len(entries) >= len(ALL) + 1
@@ -203,11 +203,11 @@ def test_what_is_damaged_or_gone_is_compiled_again(place: Place) -> None:
         assert sorted(place.parts.iterdir()) == entries
 
 
-def test_two_that_compile_at_once_disturb_each_other_not(place: Place) -> None:
+def test_two_compiling_processes_do_not_interfere(place: Place) -> None:
     class Beside(Watched):
         def save(self, key: str, compiled: Any) -> None:
             super().save(key, compiled)
-            Watched(place.parts).save(key, compiled)  # the other one was as far
+            Watched(place.parts).save(key, compiled)  # the other process had got equally far
 
     module, kept = place.run(kept=Beside(place.parts))
     assert kept.names == ALL and module.whole(1.25) == RESULT
@@ -216,7 +216,7 @@ def test_two_that_compile_at_once_disturb_each_other_not(place: Place) -> None:
 
 
 @pytest.mark.parametrize("broken", ["no folder", "full disk", "unknown numba"])
-def test_where_nothing_can_be_kept_everything_is_compiled(
+def test_without_a_store_everything_is_compiled(
     place: Place, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def full(*_arguments: object) -> None:
@@ -235,7 +235,7 @@ def test_where_nothing_can_be_kept_everything_is_compiled(
     assert not place.parts.exists() or not list(place.parts.iterdir())
 
 
-def test_kept_parts_of_which_no_kernel_can_be_made_are_deleted(
+def test_saved_parts_that_fail_to_link_are_deleted(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.run()
@@ -258,7 +258,7 @@ def _of(view: Any) -> Any:
     return names["kind"].cell_contents
 
 
-def test_types_survive_as_text() -> None:
+def test_types_survive_encoding_as_text() -> None:
     record = _of(views.voices).dtype
     kinds = [
         types.none, types.int64, types.float32, types.boolean, simd.lanes, record,

@@ -1,4 +1,4 @@
-"""The hash of what a part is made from: all that it uses, and nothing else."""
+"""The hash of a part covers everything that its code is generated from, and nothing else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def other_helper(x: float) -> float:
 
 
 def with_values(**values: Any) -> FunctionType:
-    """`uses` as if its module had these values."""
+    """Return `uses` as if its module contained these values."""
     made = FunctionType(uses.__code__, {"helper": helper, "VALUE": 1, **values}, "uses")
     made.__module__ = "some.module"
     return made
@@ -48,7 +48,7 @@ def digest(function: Any) -> str:
     return PartKeys().digest(getattr(function, "py_func", function))
 
 
-def test_what_is_used_changes_the_hash_and_nothing_else_does() -> None:
+def test_the_hash_depends_on_exactly_the_used_values() -> None:
     plain = digest(with_values())
     assert digest(with_values(UNUSED=7)) == plain
     values = [
@@ -68,7 +68,7 @@ def test_what_is_used_changes_the_hash_and_nothing_else_does() -> None:
     assert [digest(with_values(VALUE=value)) for value in values] == found
 
 
-def test_a_change_in_what_is_called_reaches_all_callers() -> None:
+def test_a_changed_callee_changes_the_hash_of_all_callers() -> None:
     assert digest(with_values(helper=other_helper)) != digest(with_values())
     two = [compile.kernel(with_values(VALUE=value)) for value in (1, 2)]
     above = [digest(with_values(helper=one)) for one in two]
@@ -83,7 +83,7 @@ def closure(value: Any) -> FunctionType:
     return inside
 
 
-def test_closures_and_defaults_count() -> None:
+def test_the_hash_covers_closures_and_defaults() -> None:
     def default_one(x: float = 1.0) -> float:
         return x
 
@@ -94,12 +94,12 @@ def test_closures_and_defaults_count() -> None:
     assert digest(default_one) != before
 
 
-def test_a_set_has_no_order() -> None:
+def test_the_hash_does_not_depend_on_the_order_of_a_set() -> None:
     words = [f"word {number}" for number in range(50)]
     assert digest(closure(set(words))) == digest(closure(set(reversed(words))))
 
 
-def test_what_is_not_known_has_no_hash() -> None:
+def test_a_value_of_an_unsupported_type_has_no_hash() -> None:
     def calls_itself(x: float) -> float:
         return calls_itself(x) if x > 1 else x
 
@@ -112,13 +112,13 @@ def test_what_is_not_known_has_no_hash() -> None:
         digest(calls_itself)
 
 
-def test_every_kernel_of_the_engine_has_one() -> None:
+def test_every_kernel_of_the_engine_has_a_hash() -> None:
     for kernel in (tape.feed, limiter.limit, views.page_address):
         assert len(digest(kernel)) == 64
 
 
-def test_what_numba_finds_by_type_is_in_every_key() -> None:
-    # No function names the code behind an operator of a type, so its source counts for all parts.
+def test_code_that_numba_finds_by_type_is_in_every_key() -> None:
+    # A function does not name the code of a type's operators, so its source counts for all parts.
     registers = re.compile(r"lower_\w+|type_callable|register_model|overload\w*|infer_\w+")
     found = {
         path.name

@@ -1,4 +1,4 @@
-"""What is kept of a compilation, as files: bounded, and never anything damaged."""
+"""Saved parts of a compilation as files: bounded in size, and never damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_saved_is_loaded_by_another_process(place: Path) -> None:
+def test_saved_content_is_loaded_by_another_process(place: Path) -> None:
     assert PartStore(place).load(key(1)) is None
     assert PartStore(place).save(key(1), b"code")
     assert PartStore(place).save(key(2), b"")
@@ -46,7 +46,7 @@ def test_what_is_saved_is_loaded_by_another_process(place: Path) -> None:
         lambda data: bytes([data[0] ^ 1]) + data[1:],
     ],
 )
-def test_what_is_damaged_is_deleted(place: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_entries_are_deleted(place: Path, damage: Callable[[bytes], bytes]) -> None:
     store = PartStore(place)
     store.save(key(1), b"code of a part")
     path = place / key(1)
@@ -56,14 +56,14 @@ def test_what_is_damaged_is_deleted(place: Path, damage: Callable[[bytes], bytes
     assert store.save(key(1), b"again") and store.load(key(1)) == b"again"
 
 
-def test_an_entry_under_the_name_of_another_is_not_taken(place: Path) -> None:
+def test_an_entry_under_another_name_is_not_loaded(place: Path) -> None:
     store = PartStore(place)
     store.save(key(1), b"code")
     (place / key(1)).rename(place / key(2))
     assert store.load(key(2)) is None
 
 
-def test_a_full_disk_and_a_missing_folder_keep_nothing(
+def test_a_full_disk_or_a_missing_folder_saves_nothing(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = PartStore(None)
@@ -86,7 +86,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(place: Path) -> None:
     assert not PartStore(place).save(key(1), b"code")
 
 
-def test_what_was_not_used_for_longest_goes_when_there_is_too_much(place: Path) -> None:
+def test_the_least_recently_used_entries_are_deleted_above_the_limit(place: Path) -> None:
     store = PartStore(place, max_bytes=1000)
     now = time.time()
     for number in range(9):
@@ -100,7 +100,7 @@ def test_what_was_not_used_for_longest_goes_when_there_is_too_much(place: Path) 
     assert kept == {0, 5, 6, 7, 8, 9, 10}, "three quarters of the limit"
 
 
-def test_old_and_unfinished_entries_are_deleted_and_others_files_stay(place: Path) -> None:
+def test_old_and_unfinished_entries_are_deleted_but_foreign_files_are_kept(place: Path) -> None:
     now = time.time()
     ages = {
         key(1): UNUSED_SECONDS + 60, key(2): UNUSED_SECONDS - 60,

@@ -1,4 +1,4 @@
-"""What a callback may not do: allocate, touch Python objects, compile, or give up the GIL."""
+"""A callback must not allocate, touch Python objects, compile, or release the GIL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FORBIDDEN = re.compile(r"NRT_|Py|_Py|numba_(?!gil)|malloc|calloc|realloc|free$|
 
 
 def _bodies(llvm: str) -> dict[str, list[str]]:
-    # The called functions of each function that the module defines.
+    # For each function that the module defines, the functions that it calls.
     bodies: dict[str, list[str]] = {}
     calls: list[str] = []
     for line in llvm.splitlines():
@@ -42,7 +42,7 @@ def _bodies(llvm: str) -> dict[str, list[str]]:
 
 
 def _llvm(kernel: Any) -> str:
-    """The LLVM code of a kernel as it runs here: from numba's cache, so nothing is compiled."""
+    """Return the LLVM code of a kernel from numba's cache, so that nothing is compiled."""
     (arguments,) = kernel.signatures
     store = kernel._cache
     key = store._index_key(types.void(*arguments), kernel.targetctx.codegen())
@@ -56,7 +56,7 @@ def test_no_kernel_allocates_or_touches_python(kernel: Any) -> None:
     assert not kernel.targetoptions.get("nogil")
     assert len(kernel.signatures) == 1
     bodies = _bodies(_llvm(kernel))
-    # The wrappers take Python's arguments apart before the kernel and wrap up after it.
+    # The wrappers unpack Python's arguments before the kernel and clean up after it.
     native = {at: body for at, body in bodies.items() if not at.startswith(_WRAPPERS)}
     assert len(native) < len(bodies), "no wrapper found, so these are not the names"
     assert any(kernel.__name__ in at for at in native)
@@ -100,7 +100,7 @@ def test_nothing_compiles_after_import() -> None:
             kernel("a desk")
 
 
-def test_callback_gives_what_render_gives_and_never_too_little() -> None:
+def test_a_callback_returns_the_rendered_frames_and_never_fewer() -> None:
     samples = noise(40000)
     with RenderHarness() as harness, RenderHarness() as other:
         callback = Callback(harness.desk, 64)
@@ -114,7 +114,7 @@ def test_callback_gives_what_render_gives_and_never_too_little() -> None:
         del callback
 
 
-def test_of_two_callbacks_of_an_engine_only_the_one_that_is_not_retired_renders() -> None:
+def test_a_retired_callback_does_not_render() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(4000)))
         retired, other = Callback(harness.desk, 64), Callback(harness.desk, 64)
@@ -127,7 +127,7 @@ def test_of_two_callbacks_of_an_engine_only_the_one_that_is_not_retired_renders(
         del retired, other
 
 
-def test_a_kernel_that_fails_gives_silence_and_is_counted() -> None:
+def test_a_failing_kernel_is_counted_and_returns_silence() -> None:
     def broken(*_arguments: object) -> None:
         raise RuntimeError
 
@@ -142,7 +142,7 @@ def test_a_kernel_that_fails_gives_silence_and_is_counted() -> None:
         del callback
 
 
-def test_denormals_are_flushed_inside_and_kept_outside() -> None:
+def test_denormals_are_flushed_only_inside_the_kernels() -> None:
     smallest = np.float32(1e-42)
     one = np.ones(1, np.float32)
     with RenderHarness() as harness:
@@ -150,12 +150,12 @@ def test_denormals_are_flushed_inside_and_kept_outside() -> None:
         harness.start(0, harness.load(samples), gain=0.5, rate=1.06)
         out = harness.render(2000)
     assert not out.any()
-    # Afterwards this thread's arithmetic is as it was.
+    # Afterwards this thread's arithmetic is unchanged.
     assert (one * smallest)[0] == smallest
     assert float((one * smallest)[0]) > 0.0
 
 
-def test_the_cache_folder_knows_all_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_depends_on_all_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     import numba
 
     assert Path(numba.core.config.CACHE_DIR) == kernel_cache.folder()
@@ -163,7 +163,7 @@ def test_the_cache_folder_knows_all_sources(monkeypatch: pytest.MonkeyPatch) -> 
     assert kernel_cache.folder().name == kernel_cache.digest()[:16]
 
 
-def test_a_part_that_python_calls_raises() -> None:
-    # Its code is in the kernels only: Python must not run into what is not there.
+def test_calling_a_part_from_python_raises() -> None:
+    # Its code exists only inside the kernels: a call from Python must not run undefined code.
     with pytest.raises(MemoryError):
         histogram_bin(1000)

@@ -1,4 +1,4 @@
-"""Old kernels are deleted, and nothing else."""
+"""Old kernel caches are deleted, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG_AGO = time.time() - stale_caches.UNUSED_SECONDS - 3600
 
 
 def made(folder: Path, name: str, old: bool) -> Path:
-    """A folder of kernels, or a file of machine code."""
+    """Create a folder of kernels, or a file of machine code."""
     path = folder / name
     if name.endswith(".code"):
         path.write_bytes(b"code")
@@ -36,7 +36,7 @@ def kernels(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_was_not_used_for_a_month_goes(kernels: Path) -> None:
+def test_caches_unused_for_a_month_are_deleted(kernels: Path) -> None:
     present = made(kernels, "0" * 16, True)
     code = made(kernels, "1" * 16 + ".code", True)
     recent = made(kernels, "2" * 16, False)
@@ -48,12 +48,12 @@ def test_what_was_not_used_for_a_month_goes(kernels: Path) -> None:
     assert all(path.exists() for path in (present, code, recent, used))
     assert not any(path.exists() for path in gone)
     assert (present / "engine_1" / "a.nbc").exists()
-    # The present one counts as used from now on, also where no access times are kept.
+    # The present cache counts as used from now on, even without access times.
     assert stale_caches.prune([recent]) == 0
     assert present.exists() and code.exists()
 
 
-def test_what_is_not_ours_stays(kernels: Path, tmp_path: Path) -> None:
+def test_foreign_files_are_kept(kernels: Path, tmp_path: Path) -> None:
     present = made(kernels, "0" * 16, True)
     others = [made(kernels, name, True) for name in ("notes", "A" * 16, "1" * 15, "1" * 17)]
     outside = made(tmp_path, "2" * 16, True)
@@ -66,7 +66,7 @@ def test_what_is_not_ours_stays(kernels: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["other/kernels", "crowdstream/things"])
-def test_a_folder_of_another_name_is_left_alone(tmp_path: Path, name: str) -> None:
+def test_a_folder_with_another_name_is_not_touched(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir(parents=True)
     present, old = made(folder, "0" * 16, True), made(folder, "1" * 16, True)
@@ -74,7 +74,7 @@ def test_a_folder_of_another_name_is_left_alone(tmp_path: Path, name: str) -> No
     assert old.exists()
 
 
-def test_a_folder_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_not_touched(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()
     (tmp_path / "crowdstream").mkdir()
@@ -85,5 +85,5 @@ def test_a_folder_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
     assert old.exists()
 
 
-def test_a_cache_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_cache_is_not_an_error(tmp_path: Path) -> None:
     assert stale_caches.prune([tmp_path / "crowdstream" / "kernels" / ("0" * 16)]) == 0
