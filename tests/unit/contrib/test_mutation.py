@@ -1,4 +1,4 @@
-"""The command of mutation testing, without the package that makes most of the mutants."""
+"""The mutation testing tool, without the package that generates most of the mutants."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_module_of_the_table_has_its_tests() -> None:
             assert (PROJECT / test).is_file(), test
 
 
-def test_every_limit_that_is_left_out_is_one_of_a_module() -> None:
+def test_every_excluded_limit_exists_in_a_module() -> None:
     sources = "\n".join((PROJECT / module).read_text(encoding="utf-8") for module in MODULES)
     names = {
         ast.unparse(node.targets[0])
@@ -59,7 +59,7 @@ def test_every_limit_that_is_left_out_is_one_of_a_module() -> None:
     assert names >= CHOSEN
 
 
-def test_statements_that_are_there_for_their_effect_are_left_out_one_at_a_time() -> None:
+def test_statements_with_side_effects_are_removed_one_at_a_time() -> None:
     found = list(_without_statement(SOURCE, ast.parse(SOURCE)))
     assert [mutant.place for mutant in found] == [(10, 4), (11, 4), (16, 8)]
     for mutant in found:
@@ -75,7 +75,7 @@ def test_statements_that_are_there_for_their_effect_are_left_out_one_at_a_time()
     ("place", "left_out"),
     [
         ((3, 8), False),  # LIMIT
-        ((4, 13), True),  # a limit that was chosen
+        ((4, 13), True),  # a chosen limit
         ((7, 0), True),  # the decorator of a kernel
         ((8, 13), True),  # annotations
         ((8, 27), True),
@@ -83,12 +83,12 @@ def test_statements_that_are_there_for_their_effect_are_left_out_one_at_a_time()
         ((14, 12), False),
     ],
 )
-def test_what_changes_nothing_is_left_out(place: tuple[int, int], left_out: bool) -> None:
+def test_places_without_effect_are_not_mutated(place: tuple[int, int], left_out: bool) -> None:
     found = _left_out(ast.parse(SOURCE))
     assert any(first <= place < last for first, last in found) is left_out
 
 
-def test_a_sample_is_the_same_for_the_same_seed() -> None:
+def test_the_same_seed_selects_the_same_mutants() -> None:
     found = [Mutant("kind", (line, 0), str(line)) for line in range(100)]
     assert Choice().of(found) == Choice(limit=100).of(found) == found
     chosen = Choice(limit=10, seed=3).of(found)
@@ -98,7 +98,7 @@ def test_a_sample_is_the_same_for_the_same_seed() -> None:
     assert [mutant.place[0] for mutant in Choice(lines=(7, 3)).of(found)] == [3, 7]
 
 
-def test_handlers_catch_something_else_one_exception_at_a_time() -> None:
+def test_exception_handlers_are_replaced_one_exception_at_a_time() -> None:
     source = (
         "try:\n    go()\nexcept OSError:\n    pass\n"
         "try:\n    go()\nexcept (OSError, ssl.SSLError):\n    pass\n"
@@ -144,7 +144,7 @@ def twice(number):
         ("2 * number", "(lambda: 2 * number)()", None),
     ],
 )
-def test_bodies_of_functions_are_told_from_what_runs_at_import(
+def test_changed_function_bodies_are_distinguished_from_import_time_code(
     was: str, becomes: str, names: list[str] | None
 ) -> None:
     bodies = changed_bodies(BODIES, BODIES.replace(was, becomes))
@@ -155,7 +155,7 @@ def test_bodies_of_functions_are_told_from_what_runs_at_import(
         assert [code.co_qualname for code in bodies.values()] == names
 
 
-def test_a_function_with_another_body_does_something_else(tmp_path: Path) -> None:
+def test_a_replaced_function_body_takes_effect(tmp_path: Path) -> None:
     file = tmp_path / "bodies.py"
     file.write_text(BODIES)
     spec = importlib.util.spec_from_file_location("bodies", file)

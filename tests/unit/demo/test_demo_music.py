@@ -1,4 +1,4 @@
-"""The demo's music: on the grid, in range, silent at its edges, the same every time."""
+"""The demo's music: on the grid, in range, silent at its edges, and reproducible."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from crowdstream.demo.songs import SONGS, STEMS, Song
 
 
 def shortened(song: Song, bars: int = 2) -> Song:
-    """The song's build and drop only, `bars` each."""
+    """Return the song with only its build and drop, `bars` each."""
     return replace(
         song, sections=tuple(replace(section, bars=bars) for section in song.sections[1:3])
     )
@@ -35,14 +35,14 @@ def test_stems_are_in_range_and_silent_at_their_edges(song: Song) -> None:
     assert not np.array_equal(total[:, 0], total[:, 1])
 
 
-def test_the_same_song_gives_the_same_samples() -> None:
+def test_a_song_always_produces_the_same_samples() -> None:
     first, second = (mixdown.stems(shortened(SONGS[3], 1)) for _ in range(2))
     for name in STEMS:
         np.testing.assert_array_equal(first[name], second[name])
 
 
 @pytest.mark.parametrize("song", SONGS, ids=lambda song: song.title)
-def test_kicks_lie_on_the_grid(song: Song) -> None:
+def test_kicks_are_on_the_grid(song: Song) -> None:
     only_kick = replace(song.sections[0], lanes="kick", bars=4)
     alone = replace(song, sections=(only_kick,))
     sound = arrange.drums(alone)
@@ -85,7 +85,7 @@ def test_songs_are_in_tune_at_one_tempo() -> None:
         assert arrange.pitch(song, 69) * 124.0 / song.bpm == pytest.approx(440.0)
 
 
-def test_limiting_never_lets_a_peak_over_the_ceiling() -> None:
+def test_the_limiter_never_exceeds_the_ceiling() -> None:
     peaks = np.abs(noise(3, 20_000)) * np.where(np.arange(20_000) % 5000 < 40, 3.0, 0.4)
     gains = mixdown.limiting(peaks, 0.5)
     assert (peaks * gains).max() <= 0.5 + 1e-12
@@ -103,13 +103,13 @@ def test_ducking_dips_at_the_kick_and_returns() -> None:
     assert np.abs(np.diff(gains)).max() < 0.01
 
 
-def test_filter_that_is_open_changes_nothing() -> None:
+def test_an_open_filter_changes_nothing() -> None:
     sound = noise(5, 5000)
     out = filtered(sound, lambda hertz, seconds: np.ones((len(seconds), hertz.shape[1])))
     np.testing.assert_allclose(out, sound, atol=1e-12)
 
 
-def test_filter_follows_time() -> None:
+def test_a_filter_follows_its_curve_over_time() -> None:
     sound = saw(220.0, RATE)
     out = filtered(sound, lambda hertz, seconds: np.where(seconds < 0.5, 1.0, 0.0) + 0.0 * hertz)
     assert np.abs(out[: RATE // 2 - 1024] - sound[: RATE // 2 - 1024]).max() < 1e-9

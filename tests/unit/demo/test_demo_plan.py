@@ -1,4 +1,4 @@
-"""The demo's mix plan: on the phrase, one bass at a time, levels and rates in range."""
+"""The demo's plan: on the phrase, one bass at a time, levels and rates in range."""
 
 from itertools import islice, pairwise, takewhile
 from pathlib import Path
@@ -15,12 +15,12 @@ ROUND_BEATS = 1200.0
 
 
 def whole_round() -> list[Action]:
-    """More than one round of the four tracks."""
+    """Return the actions of more than one pass through the four tracks."""
     return list(takewhile(lambda action: action.beat < ROUND_BEATS, plan.mix(TRACKS)))
 
 
 def messages(address: str) -> list[tuple[float, tuple[plan.Argument, ...]]]:
-    """(beat, arguments) of all messages to an address."""
+    """Return (beat, arguments) of all messages to an address."""
     return [
         (action.beat, message.arguments)
         for action in whole_round()
@@ -29,17 +29,17 @@ def messages(address: str) -> list[tuple[float, tuple[plan.Argument, ...]]]:
     ]
 
 
-def test_actions_come_in_order_of_time() -> None:
+def test_actions_are_in_order_of_time() -> None:
     beats = [action.beat for action in whole_round()]
     assert beats == sorted(beats)
 
 
-def test_every_track_starts_on_a_phrase_of_the_one_before() -> None:
+def test_every_track_starts_on_a_phrase_of_the_previous_one() -> None:
     starts = [(float(args[0]), args[1]) for _, args in messages("/start_group")]
     assert [deck for _, deck in starts[:6]] == ["A", "B", "C", "D", "A", "B"]
     beats = [seconds * plan.TEMPO / 60.0 for seconds, _ in starts]
-    # The first track enters four bars before its fourth phrase, so its frame 0 would lie
-    # at this (negative) beat; every other track starts at its own frame 0.
+    # The first track enters four bars before its fourth phrase, so its frame 0 would be at this
+    # (negative) beat; every other track starts at its own frame 0.
     origin = -(3 * 8 - plan.OPENING_BARS) * 4.0
     for index, beat in enumerate(beats[1:], start=1):
         assert (beat - origin) / 32.0 == pytest.approx(round((beat - origin) / 32.0), abs=1e-9)
@@ -53,14 +53,14 @@ def test_starts_are_announced_before_they_are_due() -> None:
         assert float(args[0]) - plan.seconds_of(beat) >= 1.0
 
 
-def test_the_first_hand_over_is_heard_within_twenty_seconds() -> None:
+def test_the_first_handover_is_audible_within_twenty_seconds() -> None:
     swaps = [beat for beat, args in messages("/deck_eq") if args[1] == "low"]
     assert plan.seconds_of(swaps[0]) < 20.0
     mids = [beat for beat, args in messages("/deck_eq") if args[1] == "mid"]
     assert plan.seconds_of(mids[0] + plan.MIDS[1] - plan.MIDS[0]) < 20.0
 
 
-def test_at_most_one_bass_is_at_full_at_any_time() -> None:
+def test_only_one_bass_is_audible_at_a_time() -> None:
     lows: dict[str, float] = {}
     playing: set[str] = set()
     swaps = 0
@@ -116,7 +116,7 @@ def test_fades_send_about_forty_messages_a_second() -> None:
     assert len(steps) > 100
 
 
-def test_rates_match_the_tempos_and_come_before_the_start() -> None:
+def test_rates_match_the_tempos_and_are_set_before_the_start() -> None:
     ready: dict[str, float] = {}
     starts = 0
     everything = [Action(-1.0, tuple(plan.opening(TRACKS))), *whole_round()]
@@ -132,7 +132,7 @@ def test_rates_match_the_tempos_and_come_before_the_start() -> None:
     assert starts >= 6
 
 
-def test_a_deck_is_never_loaded_while_it_is_heard() -> None:
+def test_an_audible_deck_is_never_loaded() -> None:
     levels: tuple[plan.Argument, ...] = (plan.LEVEL, 0.0, 0.0, 0.0)
     cues = 0
     for action in whole_round():
@@ -152,5 +152,5 @@ def test_the_opening_cues_the_first_track_just_before_its_break() -> None:
     assert SONGS[0].sections[3].name == "break"
 
 
-def test_the_plan_has_no_end() -> None:
+def test_the_plan_is_endless() -> None:
     assert len(list(islice(plan.mix(TRACKS), 20_000))) == 20_000

@@ -1,4 +1,4 @@
-"""The demo's ports: the defaults, where `crowdstream top` looks; else free ones, and a line."""
+"""The demo's ports: the defaults, where `crowdstream top` looks; otherwise free ones."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def everything_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crowdstream.demo.server.is_free", lambda *_: True)
 
 
-def test_it_is_where_top_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_uses_the_default_port_of_top(monkeypatch: pytest.MonkeyPatch) -> None:
     everything_free(monkeypatch)
     lines: list[str] = []
     assert choose_port(lines.append) == top_parser().parse_args([]).port == Settings().port
     assert page_options([], lines.append) == [] == lines
 
 
-def test_a_taken_port_is_one_line_with_the_process_and_the_other_port(
+def test_a_used_port_is_reported_with_the_process_and_the_new_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines: list[str] = []
@@ -47,7 +47,7 @@ def test_a_taken_port_is_one_line_with_the_process_and_the_other_port(
     assert line.endswith(f"--port {port}") and port != number and is_free("udp", "127.0.0.1", port)
 
 
-def test_the_page_moves_to_a_free_port_where_its_own_is_taken(
+def test_the_page_uses_a_free_port_if_its_default_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines: list[str] = []
@@ -64,7 +64,7 @@ def test_the_page_moves_to_a_free_port_where_its_own_is_taken(
     assert (flag, [port]) == ("--http-port", re.findall(r"the page is on (\d+)", line))
 
 
-def test_settings_of_the_user_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_users_settings_apply(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     everything_free(monkeypatch)
     (tmp_path / "crowdstream").mkdir()
     config = tmp_path / "crowdstream" / "config.toml"
@@ -72,5 +72,5 @@ def test_settings_of_the_user_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert choose_port(pytest.fail) == 57140
     config.write_text("port = 0\n")
     assert 0 < choose_port(pytest.fail) < 65536
-    config.write_text("nonsense = 1\n")  # the server says what is wrong
+    config.write_text("nonsense = 1\n")  # the server reports the error
     assert choose_port(pytest.fail) == Settings().port

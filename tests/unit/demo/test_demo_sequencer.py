@@ -1,4 +1,4 @@
-"""The demo's sequencer against a server that only listens."""
+"""The demo's sequencer with a fake server."""
 
 import time
 from pathlib import Path
@@ -39,13 +39,13 @@ def test_messages_and_bundles_arrive_as_sent() -> None:
         assert moment == pytest.approx(at, abs=1e-4)
 
 
-def test_malformed_answers_are_passed_over() -> None:
+def test_malformed_replies_are_ignored() -> None:
     with FakeServer() as server, OscClient(server.port) as client:
         host, port = client._socket.getsockname()
         for junk in (b"", b"junk", b"#bundle\0\1", b"/a\0\0,i\0\0"):
             server._socket.sendto(junk, (host, port))
         client.send("/status")
-        # The answer comes behind the junk.
+        # The reply follows the junk.
         heard: list[str] = []
         deadline = time.monotonic() + 60
         while not heard and time.monotonic() < deadline:
@@ -72,14 +72,14 @@ def test_a_mix_at_ten_times_the_tempo_is_sent_in_order(clock: SimulatedTime) -> 
         if name == "/deck_eq" and args[1] == "low"
     ]
     assert [args for _, args in lows[:2]] == [("A", "low", 0.0), ("B", "low", 50.0)]
-    # Beat 24 at 2400 beats a minute, by the bundle's time tag.
+    # Beat 24 at 2400 BPM, according to the bundle's time tag.
     assert lows[0][0] - zero == pytest.approx(0.6)
     assert server.sent("/start_group")[0] == (0.0, "A")
     assert server.sent("/start_group")[1] == (pytest.approx(0.4), "B")
     assert server.sent("/deck_levels")[-1] == (0.0, 0.0, 0.0, 0.0)
 
 
-def test_a_refused_track_is_an_error_that_says_why(clock: SimulatedTime) -> None:
+def test_a_refused_track_is_an_error_with_the_reason(clock: SimulatedTime) -> None:
     mix = Sequencer(DirectClient(FakeServer(refuse=frozenset("A")), clock), TRACKS)
     with pytest.raises(SequencerError, match="no such file"):
         mix.prepare()
@@ -95,7 +95,7 @@ def test_a_server_that_never_loads_is_an_error(clock: SimulatedTime) -> None:
 
 
 @pytest.mark.parametrize("speed", [0.8, 1.2])
-def test_the_mix_keeps_to_a_sound_card_whose_clock_is_off(
+def test_the_mix_follows_the_clock_of_the_sound_card(
     clock: SimulatedTime, speed: float
 ) -> None:
     mix = Sequencer(DirectClient(FakeServer(speed=speed, clock=clock.time), clock), TRACKS)
@@ -105,12 +105,12 @@ def test_the_mix_keeps_to_a_sound_card_whose_clock_is_off(
     while clock.monotonic() < begun + 2.5:
         mix.step()
     card = (clock.monotonic() - begun) * speed
-    # Uncorrected it would be half a second off by now.
+    # Without the correction it would be half a second off by now.
     assert abs(mix.elapsed() - card) < 0.3
     assert mix.started != begun
 
 
-def test_the_mix_does_not_follow_what_is_no_drift(clock: SimulatedTime) -> None:
+def test_the_mix_is_not_corrected_without_drift(clock: SimulatedTime) -> None:
     mix = Sequencer(DirectClient(FakeServer(clock=clock.time), clock), TRACKS)
     mix.prepare()
     mix.start()

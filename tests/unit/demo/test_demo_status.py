@@ -1,4 +1,4 @@
-"""The demo's status line: tolerant of what a server sends, never wider than the terminal."""
+"""The demo's status line: tolerates any server, and never exceeds the terminal's width."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_missing_and_odd_values_are_tolerated(arguments: tuple[object, ...]) -> 
     assert "underruns 0" in status.line(read, 124.0, "")
 
 
-def test_average_cpu_stands_in_for_missing_names() -> None:
+def test_the_average_cpu_replaces_missing_names() -> None:
     assert status.parse(POSITIONAL).total_cpu() == 12.5
 
 
@@ -59,11 +59,11 @@ def test_the_line_never_wraps(width: int) -> None:
     assert len(status.line(status.parse(values), 124.0, "note " * 9, width)) <= width
 
 
-def test_plain_is_ascii() -> None:
+def test_the_plain_line_is_ascii() -> None:
     assert status.line(status.parse(POSITIONAL + NAMED), 124.0, "", plain=True).isascii()
 
 
-def test_where_says_when_there_is_no_sound_card() -> None:
+def test_a_missing_sound_card_is_reported() -> None:
     null = status.parse((*POSITIONAL, "driver", "null"))
     assert status.where(null) == "no sound card found, running on the built-in clock"
     assert status.where(status.parse(POSITIONAL + NAMED)) == "playing on USB DAC, 12 ms behind"

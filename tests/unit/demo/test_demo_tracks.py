@@ -1,4 +1,4 @@
-"""The demo's track files: complete or not there, written once, the same bytes each time."""
+"""The demo's track files: complete or absent, written once, reproducible."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ SHORT: tuple[Song, ...] = tuple(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the short songs, to compare with and to copy."""
+    """A folder of the short songs, for comparing and copying."""
     folder = tmp_path_factory.mktemp("made") / "tracks"
     write_tracks(folder, SHORT)
     return folder
@@ -35,13 +35,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_two_runs_give_the_same_bytes(tmp_path: Path, made: Path) -> None:
+def test_two_runs_write_the_same_bytes(tmp_path: Path, made: Path) -> None:
     write_tracks(tmp_path / "two", SHORT)
     assert contents(made) == contents(tmp_path / "two")
     assert [path.name for path in made.parent.iterdir()] == ["tracks"]
 
 
-def test_files_are_as_promised(tmp_path: Path) -> None:
+def test_the_files_have_the_documented_format(tmp_path: Path) -> None:
     made = write_tracks(tmp_path / "tracks", SHORT)
     assert [track.bpm for track in made] == [120.0, 124.0]
     for track, song in zip(made, SHORT, strict=True):
@@ -57,7 +57,7 @@ def test_files_are_as_promised(tmp_path: Path) -> None:
         assert about["sections"] == [["drop", 1]]
 
 
-def test_whole_tracks_are_not_made_again_and_progress_tells(tmp_path: Path) -> None:
+def test_complete_tracks_are_not_made_again_and_progress_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "tracks"
     told: list[tuple[int, int, str]] = []
     write_tracks(folder, SHORT, lambda *step: told.append(step))
@@ -69,7 +69,7 @@ def test_whole_tracks_are_not_made_again_and_progress_tells(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("harm", ["no marker", "other marker", "no stem", "a file"])
-def test_a_half_made_or_outdated_set_is_made_again(
+def test_an_incomplete_or_outdated_set_is_made_again(
     tmp_path: Path, made: Path, harm: str
 ) -> None:
     folder = tmp_path / "tracks"
@@ -102,7 +102,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_remains_of_a_killed_run_are_cleared_once_they_are_old(tmp_path: Path) -> None:
+def test_old_remains_of_a_killed_run_are_deleted(tmp_path: Path) -> None:
     old, young = tmp_path / ".tracks-killed", tmp_path / ".tracks-busy"
     for folder in (old, young):
         folder.mkdir()
@@ -112,7 +112,7 @@ def test_remains_of_a_killed_run_are_cleared_once_they_are_old(tmp_path: Path) -
     assert young.exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(TracksError, match=r"file/tracks: .*--cache"):
         write_tracks(tmp_path / "file" / "tracks", SHORT)

@@ -10,7 +10,7 @@ from crowdstream.demo.runner import Display
 
 
 class Terminal(io.StringIO):
-    """A terminal on which Ctrl-C comes while a line is on its way."""
+    """A terminal on which Ctrl-C arrives while a line is being written."""
 
     def isatty(self) -> bool:
         return True
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
             raise KeyboardInterrupt
 
 
-def test_ctrl_c_while_the_line_is_rewritten_leaves_a_line_of_its_own(
+def test_ctrl_c_during_the_status_line_leaves_a_complete_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = Terminal()

@@ -1,4 +1,4 @@
-"""`crowdstream doctor`: its lines, its JSON, its exit status."""
+"""`crowdstream doctor`: text output, JSON output and exit status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.doctor_machine import machine
 
 
 def give(monkeypatch: pytest.MonkeyPatch, *checks: Check | Exception | None) -> None:
-    """Have the doctor make these checks."""
+    """Replace the doctor's checks by these results."""
 
     def made(_machine: Machine, _settings: Settings) -> Any:
         for check in checks:
@@ -44,7 +44,7 @@ BAD = Check("c", "fail", "broken", "do that")
         ((GOOD, OSError("odd")), 1, "warn"),
     ],
 )
-def test_the_worst_decides(
+def test_the_worst_check_determines_the_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     checks: tuple[Any, ...], status: int, state: str,
 ) -> None:  # fmt: skip
@@ -58,7 +58,7 @@ def test_the_worst_decides(
     assert len(said["checks"]) == len(lines)
 
 
-def test_a_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_is_printed_as_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.line(GOOD).split() == ["ok", "a", "fine"]
     assert cli.line(SO_SO).endswith("not so well -> do this")
     assert "\n" not in cli.line(Check("a", "ok", "two\nlines\x1b[2J"))
@@ -74,7 +74,7 @@ def test_a_check_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         (1000, None, "-> as root (su): echo 1 | tee /x; usermod y"),
     ],
 )
-def test_sudo_is_only_recommended_where_it_is(
+def test_sudo_is_recommended_only_if_installed(
     monkeypatch: pytest.MonkeyPatch, user: int, sudo: str | None, said: str
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: user)
@@ -84,19 +84,19 @@ def test_sudo_is_only_recommended_where_it_is(
     assert cli.line(SO_SO).endswith("-> do this")
 
 
-def test_wrong_options_are_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_options_exit_with_status_two(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.doctor(["--buffer-size", "3"]) == 2
     assert "buffer_size" in capsys.readouterr().err
     assert cli.doctor(["--help"]) == 0
     assert "Exit status" in capsys.readouterr().out
 
 
-def test_an_unknown_machine_is_examined_to_the_end(tmp_path: Path) -> None:
+def test_all_checks_run_on_an_unknown_machine(tmp_path: Path) -> None:
     found = list(cli.examine(machine(tmp_path), validate(driver="null", port=0)))
     names = [check.name for check in found]
     assert len(set(names)) == len(names)
     assert {"Python", "real-time priority", "memlock", "CPU governor", "clock source", "NTP",
             "shared memory", "swap", "network", "port", "compiled kernels", "free space",
             "disk speed (music)", "disk speed (recordings)", "disk speed (cache)"} <= set(names)
-    assert not [check for check in found if "can't be told" in check.text]
+    assert not [check for check in found if "the check failed" in check.text]
     assert all(check.fix for check in found if check.state != "ok")

@@ -1,5 +1,4 @@
-"""Checks of processor, memory, clocks and priorities: each with a machine that is well and others.
-"""
+"""Checks of processor, memory, clocks and priorities, on good and bad machines."""
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ def test_throttling(tmp_path: Path, said: str, state: str, word: str) -> None:
     assert bool(check.fix) == (state != "ok")
 
 
-def test_throttling_is_only_asked_of_a_pi(tmp_path: Path) -> None:
+def test_throttling_is_checked_only_on_a_raspberry_pi(tmp_path: Path) -> None:
     assert power.throttling(machine(tmp_path)) is None
     assert power.throttling(machine(tmp_path, vcgencmd="VCHI initialization failed")) is None
 
@@ -97,7 +96,7 @@ def test_realtime(tmp_path: Path) -> None:
     assert priority.realtime(starved, lambda: "").state == "warn"
 
 
-def test_trying_real_time_leaves_this_thread_as_it_is() -> None:
+def test_trying_real_time_priority_does_not_change_this_thread() -> None:
     before = os.sched_getscheduler(0)
     assert isinstance(priority.try_realtime(), str)
     assert os.sched_getscheduler(0) == before
@@ -143,7 +142,7 @@ def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory.shared_memory(unlimited, SETTINGS, grant).state == "ok"
 
 
-def test_a_block_that_is_too_large_is_refused_by_the_system_and_nothing_is_left() -> None:
+def test_an_impossible_allocation_fails_without_a_leak() -> None:
     with nothing_left_behind():
         assert memory.try_shared(1 << 20) == ""
         assert memory.try_shared(1 << 63)

@@ -46,7 +46,7 @@ def test_speed(kind: str, trial: Any, state: str) -> None:
         assert ("not allowed" in check.text) == (trial.write == 0)
 
 
-def test_a_real_folder_is_measured_and_left_as_it_was(
+def test_measuring_a_folder_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "TRIAL_BYTES", 4 << 20)
@@ -57,14 +57,14 @@ def test_a_real_folder_is_measured_and_left_as_it_was(
         disk.measure(tmp_path / "none")
 
 
-def test_where_nothing_may_be_written_a_file_is_read(
+def test_in_a_read_only_folder_an_existing_file_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_options: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    with pytest.raises(OSError, match="nothing to read"):
+    with pytest.raises(OSError, match="no file to read"):
         disk.measure(tmp_path)
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "track.wav").write_bytes(os.urandom(1 << 20))
@@ -72,7 +72,7 @@ def test_where_nothing_may_be_written_a_file_is_read(
     assert speed.read > 0 and speed.write == 0
 
 
-def test_the_trial_ends_in_time_on_a_slow_disk(
+def test_measuring_a_slow_disk_ends_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
@@ -88,7 +88,7 @@ def test_the_trial_ends_in_time_on_a_slow_disk(
     assert len(written) <= 5  # of 32
 
 
-def test_what_lies_in_memory_is_known(tmp_path: Path) -> None:
+def test_cached_files_are_recognized(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(os.urandom(2 << 20))
     fd = os.open(file, os.O_RDONLY)
@@ -117,17 +117,17 @@ def test_free_space(free: int, state: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
-def test_loopback_is_closed(host: str) -> None:
+def test_a_loopback_address_is_not_exposed(host: str) -> None:
     assert network.exposure(validate(osc_host=host)).state == "ok"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "dj.local"])
-def test_others_are_open(host: str) -> None:
+def test_other_addresses_are_exposed(host: str) -> None:
     check = network.exposure(validate(osc_host=host))
     assert check.state == "warn" and "--osc-allow" in check.fix
 
 
-def test_a_taken_port_names_who_has_it() -> None:
+def test_the_program_on_a_used_port_is_named() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         number = taken.getsockname()[1]
@@ -143,7 +143,7 @@ def test_an_address_of_another_machine_fails() -> None:
     assert check.state == "fail"
 
 
-def test_holders_are_found_in_proc(tmp_path: Path) -> None:
+def test_programs_on_a_port_are_found_in_proc(tmp_path: Path) -> None:
     row = "   1: 00000000:{:04X} 00000000:0000 07 00000000:00000000 00:00000000 0000 0 0 {} 2 0 0\n"
     files = {
         "/proc/net/udp": "  sl  local_address ...\n" + row.format(57120, 4711),
@@ -186,12 +186,12 @@ def test_libraries(tmp_path: Path) -> None:
     assert software.libraries(tmp_path / "none").state == "ok"
 
 
-def test_what_only_an_extra_needs_is_not_missing() -> None:
+def test_packages_of_extras_are_not_required() -> None:
     lines = ["numpy>=2.0", 'av>=15.1; extra == "stems"', "psutil>=5 ; python_version > '3'",
              "distributed>=2024.1; extra=='dask'"]  # fmt: skip
     assert software.required("\n".join(lines)) == {"numpy": "2.0", "psutil": "5"}
     installed = software.libraries(Path("/nonexistent"), lambda name: {"av": None}.get(name, "99"))
-    assert installed.state == "ok", "installed without its folder, and without extras"
+    assert installed.state == "ok", "installed without the project folder and without extras"
 
 
 def test_file_formats() -> None:
@@ -205,7 +205,7 @@ def test_file_formats() -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """A folder of compiled kernels as numba leaves it."""
+    """A folder of compiled kernels as numba creates it."""
     folder = tmp_path / "crowdstream" / "kernels" / ("a" * 16)
     (folder / "engine_0").mkdir(parents=True)
     for entry in kernels.ENTRIES:
@@ -213,23 +213,23 @@ def cache(tmp_path: Path) -> Path:
     return folder
 
 
-def test_kernels_that_are_there(cache: Path) -> None:
+def test_compiled_kernels_are_ok(cache: Path) -> None:
     assert kernels.kernel_cache(cache).state == "ok"
 
 
-def test_the_names_of_the_kernels_are_those_that_numba_gives() -> None:
+def test_the_kernel_names_match_numbas_files() -> None:
     assert kernels.kernel_cache().data["missing"] == []
 
 
-def test_kernels_that_are_missing(cache: Path) -> None:
+def test_missing_kernels_are_reported(cache: Path) -> None:
     (cache / "engine_0" / "render.render_at-1.py311.nbi").unlink()
     check = kernels.kernel_cache(cache)
     assert check.state == "warn" and "not compiled" in check.text
     assert check.data["missing"] == ["render.render_at"]
 
 
-def test_kernels_of_another_copy_are_not_this_ones(cache: Path) -> None:
-    # Two copies of the same sources share a folder, and numba finds kernels by their path there.
+def test_kernels_of_another_checkout_do_not_count(cache: Path) -> None:
+    # Two copies of the same sources share a folder, where numba finds kernels by their path.
     other = cache / kernels.own_folder("/somewhere/else/crowdstream/engine")
     (cache / "engine_0").rename(other)
     check = kernels.kernel_cache(cache)
@@ -239,25 +239,25 @@ def test_kernels_of_another_copy_are_not_this_ones(cache: Path) -> None:
     assert kernels.kernel_cache(cache).state == "ok"
 
 
-def test_the_folder_of_a_copy_is_named_as_numba_names_it() -> None:
+def test_the_folder_name_matches_numbas() -> None:
     from numba.core.caching import _CacheLocator
 
     path = os.path.join(kernels.ENGINE, "render.py")
     assert kernels.own_folder() == _CacheLocator.get_suitable_cache_subpath(path)
 
 
-def test_kernels_of_another_user(cache: Path) -> None:
+def test_kernels_of_another_user_are_reported(cache: Path) -> None:
     check = kernels.kernel_cache(cache, os.getuid() + 1)
     assert check.state == "warn" and "another user" in check.text and "chown" in check.fix
 
 
-def test_kernels_that_cannot_be_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_cache_is_reported(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     check = kernels.kernel_cache(cache)
     assert check.state == "warn" and "can't be written" in check.text
 
 
-def test_kernels_in_a_place_that_does_not_last(cache: Path) -> None:
+def test_a_temporary_cache_is_reported(cache: Path) -> None:
     moved = cache.parents[1].rename(cache.parents[2] / "crowdstream-0") / "kernels" / cache.name
     assert "does not last" in kernels.kernel_cache(moved).text
 
@@ -283,7 +283,7 @@ CARD = {
 }  # fmt: skip
 
 
-def test_the_device_that_is_used_is_named() -> None:
+def test_the_used_device_is_named() -> None:
     other = {**CARD, "number": 2, "name": "HDMI", "sample_rate": 48000.0, "default": False}
     check = sound.devices(validate(), lambda: [CARD, other])
     assert check.state == "ok" and check.text.startswith("USB Audio (ALSA), one of 2")
@@ -291,7 +291,7 @@ def test_the_device_that_is_used_is_named() -> None:
     assert "HDMI" in chosen.text and "48000 Hz" in chosen.text
 
 
-def test_a_device_that_is_missing() -> None:
+def test_a_missing_device_is_a_warning_or_a_failure() -> None:
     def broken() -> list[dict[str, Any]]:
         raise DeviceError("PyAudio is not installed")
 
@@ -303,7 +303,7 @@ def test_a_device_that_is_missing() -> None:
     assert sound.devices(validate(driver="null"), list).state == "warn"
 
 
-def test_access_to_the_cards(tmp_path: Path) -> None:
+def test_access_to_the_sound_cards(tmp_path: Path) -> None:
     assert sound.access(machine(tmp_path / "none")) is None
     here = machine(tmp_path, {"/dev/snd/pcmC0D0p": "", "/dev/snd/pcmC0D0c": "", "/dev/snd/seq": ""})
     allowed = sound.access(here, lambda _path, _mode: True)

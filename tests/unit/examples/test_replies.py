@@ -1,4 +1,4 @@
-"""The sequencer that reads replies: lost packets, refusals, and events that come in between."""
+"""The sequencer that reads replies: lost packets, refusals, and events between the replies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Message = tuple[str, list[Any]]
 
 @contextmanager
 def answering(answer: Callable[[Message], list[Message]]) -> Iterator[tuple[int, list[Message]]]:
-    """A server that replies what `answer` says, as one bundle; its port, and what it has got."""
+    """Run a server that sends the replies of `answer` as one bundle; yields its port and input."""
     got: list[Message] = []
     ended = threading.Event()
 
@@ -60,7 +60,7 @@ def client(port: int) -> Iterator[Server]:
         server.close()
 
 
-def test_a_request_gets_what_follows_done_and_keeps_events_for_later() -> None:
+def test_a_request_returns_its_values_and_keeps_events() -> None:
     def answer(message: Message) -> list[Message]:
         address = message[0]
         return [("/ended", [100, "a"]), ("/done", ["/other"]), ("/done", [address, 1100])]
@@ -71,7 +71,7 @@ def test_a_request_gets_what_follows_done_and_keeps_events_for_later() -> None:
         assert server.wait_for("/ended", 0.01) is None
 
 
-def test_a_refusal_is_an_exception_with_the_reason() -> None:
+def test_a_refusal_raises_an_exception_with_the_reason() -> None:
     def answer(message: Message) -> list[Message]:
         if message[0] == "/sync":
             return [("/synced", message[1])]
@@ -84,7 +84,7 @@ def test_a_refusal_is_an_exception_with_the_reason() -> None:
             server.command("/deck/A/play")
 
 
-def test_a_command_without_an_answer_is_over_with_synced() -> None:
+def test_a_command_without_a_reply_ends_with_synced() -> None:
     def answer(message: Message) -> list[Message]:
         return [("/synced", message[1])] if message[0] == "/sync" else []
 
@@ -92,10 +92,10 @@ def test_a_command_without_an_answer_is_over_with_synced() -> None:
         server.command("/deck/A/play")
         server.command("/deck/A/stop")
     assert [address for address, _ in got] == ["/deck/A/play", "/sync", "/deck/A/stop", "/sync"]
-    assert got[1][1] != got[3][1], "an answer that comes late is not taken for the next one's"
+    assert got[1][1] != got[3][1], "a late reply is not mistaken for the next command's"
 
 
-def test_a_lost_packet_is_sent_again_and_silence_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unanswered_request_is_repeated_and_then_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replies, "ANSWER_SECONDS", 0.05)
     with (
         answering(lambda _message: []) as (port, got),
@@ -105,10 +105,10 @@ def test_a_lost_packet_is_sent_again_and_silence_ends(monkeypatch: pytest.Monkey
         server.request("/notify", 1)
     assert got == [("/notify", [1])] * replies.MAX_TRIES
     with client(port) as server, pytest.raises(TimeoutError, match="is the server running"):
-        server.request("/notify", 1)  # nobody has the port any more
+        server.request("/notify", 1)  # no program uses the port any more
 
 
-def test_tracks_follow_each_other_and_a_bad_one_is_named_and_left_out(
+def test_tracks_play_in_sequence_and_a_bad_one_is_skipped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     loaded: list[int] = []

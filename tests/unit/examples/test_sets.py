@@ -1,4 +1,4 @@
-"""The example of a set: it renders, with the demo's tracks in their place."""
+"""The example set renders with the demo's tracks in their place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file: whole under its name, or not there, with the reason."""
+"""The output file: complete under its name, or absent with the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def save(path: Path, format: str = "float", sound: np.ndarray = SOUND) -> None:
     [("a.wav", "16", 2**-15), ("a.wav", "24", 2**-23), ("a.wav", "float", 0.0),
      ("a.flac", "16", 2**-15), ("A.FLAC", "24", 2**-23)],
 )  # fmt: skip
-def test_what_is_written_can_be_read(tmp_path: Path, name: str, format: str, step: float) -> None:
+def test_a_written_file_can_be_read(tmp_path: Path, name: str, format: str, step: float) -> None:
     save(tmp_path / name, format)
     read, rate = soundfile.read(tmp_path / name, dtype="float32")
     assert rate == 44100
@@ -38,10 +38,10 @@ def test_a_small_file_is_a_plain_wav_without_a_date(tmp_path: Path) -> None:
     save(tmp_path / "a.wav")
     data = (tmp_path / "a.wav").read_bytes()
     assert data[:4] == b"RIFF" and data[8:12] == b"WAVE"
-    assert b"PEAK" not in data[:300]  # that chunk says when it was written
+    assert b"PEAK" not in data[:300]  # that chunk contains a time stamp
 
 
-def test_without_an_end_nothing_is_left(tmp_path: Path) -> None:
+def test_an_unfinished_file_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"before")
     with pytest.raises(ZeroDivisionError), Output(tmp_path / "a.wav", 44100, "24") as output:
         output.write(SOUND)
@@ -59,14 +59,14 @@ def test_without_an_end_nothing_is_left(tmp_path: Path) -> None:
         ("folder.wav", "24", "it exists and is not a regular file"),
     ],
 )
-def test_what_can_not_be_written(tmp_path: Path, name: str, format: str, reason: str) -> None:
+def test_an_unwritable_file_is_refused(tmp_path: Path, name: str, format: str, reason: str) -> None:
     (tmp_path / "folder.wav").mkdir()
     with pytest.raises(OutputError, match=rf"{name} can't be written: {reason}"):
         save(tmp_path / name, format)
     assert os.listdir(tmp_path) == ["folder.wav"]
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = os.open("/dev/full", os.O_RDWR)
     opened = os.open
 
@@ -85,8 +85,8 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not os.listdir(tmp_path)
 
 
-def test_what_a_killed_mix_into_the_same_file_left_is_removed(tmp_path: Path) -> None:
-    dead = 2**22 + 1  # above the largest process number
+def test_temporary_files_of_killed_renders_are_removed(tmp_path: Path) -> None:
+    dead = 2**22 + 1  # above the largest process id
     for name in (f".a.wav.{dead}.part", f".b.wav.{dead}.part", f".a.wav.{os.getppid()}.part"):
         (tmp_path / name).write_bytes(b"1")
     save(tmp_path / "a.wav")

@@ -1,4 +1,4 @@
-"""Sets to sound: each command at its frame, and the end where it belongs."""
+"""Rendering of sets: each command at its frame, and the correct end."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ PLAY = "0 /deck/A/load steady.wav\n"
 
 
 def first(out: np.ndarray) -> int:
-    """The first frame that is not silent."""
+    """Return the first frame that is not silent."""
     return int(np.flatnonzero(out[:, 0])[0])
 
 
-def test_a_command_acts_at_its_second(folder: Path) -> None:
+def test_a_command_takes_effect_at_its_second(folder: Path) -> None:
     out, _ = mix(folder, PLAY + "0.5 /deck/A/play")
     assert first(out) == round(0.5 * RATE)
 
 
-def test_a_command_at_the_start_acts_on_the_first_frame(folder: Path) -> None:
+def test_a_command_at_the_start_takes_effect_on_the_first_frame(folder: Path) -> None:
     out, _ = mix(folder, PLAY + "0 /deck/A/play")
     assert first(out) == 0
     assert out[0, 0] == 0.25
 
 
-def test_loads_take_no_time_and_what_follows_may_need_them(folder: Path) -> None:
+def test_loads_are_complete_before_the_next_command(folder: Path) -> None:
     out, _ = mix(folder, "1 /deck/A/load numbers.wav\n1 /deck/A/seek 2\n1 /deck/A/play")
     assert first(out) == RATE
     assert place(out[RATE + 100, 0]) == (2 * RATE + 100) % 8192
 
 
-def test_commands_of_one_time_act_on_one_frame(folder: Path) -> None:
+def test_simultaneous_commands_take_effect_on_the_same_frame(folder: Path) -> None:
     both = "".join(f"0 /deck/{d}/load steady.wav\n0.25 /deck/{d}/play\n" for d in "AB")
     out, _ = mix(folder, both)
     assert first(out) == round(0.25 * RATE)
@@ -48,13 +48,13 @@ def test_times_need_not_be_in_order(folder: Path) -> None:
     assert first(out) == round(0.5 * RATE)
 
 
-def test_a_beat_is_on_the_clock(folder: Path) -> None:
+def test_a_beat_refers_to_the_clock(folder: Path) -> None:
     out, _ = mix(folder, PLAY + "@3 /deck/A/play", bpm=90.0, base_bpm=90.0)
     assert first(out) == 2 * RATE
 
 
-def test_a_beat_goes_along_with_a_change_of_tempo(folder: Path) -> None:
-    # 4 beats at 120, then 60: the ramp of 20 ms counts as a step in its middle.
+def test_a_beat_follows_a_tempo_change(folder: Path) -> None:
+    # 4 beats at 120, then 60: the 20 ms ramp counts as a step in its middle.
     out, _ = mix(folder, PLAY + "@6 /deck/A/play\n2 /set_tempo 60")
     assert first(out) == pytest.approx(4 * RATE - 0.005 * RATE, abs=0.006 * RATE)
 
@@ -64,7 +64,7 @@ def test_times_of_commands_count_from_the_start(folder: Path) -> None:
     assert first(out) == round(0.75 * RATE)
 
 
-def test_it_ends_when_all_is_silent(folder: Path) -> None:
+def test_the_mix_ends_in_silence(folder: Path) -> None:
     out, summary = mix(folder, PLAY + "0.5 /deck/A/play")
     assert 2.5 * RATE <= len(out) < 2.6 * RATE
     assert out[-1].any()
@@ -78,18 +78,18 @@ def test_silence_before_the_last_command_is_kept(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["1.5 end", "@3 END"])
-def test_a_set_can_say_where_it_ends(folder: Path, end: str) -> None:
+def test_a_set_can_define_its_end(folder: Path, end: str) -> None:
     out, _ = mix(folder, f"{PLAY}0 /deck/A/play 0 1\n{end}\n7 /deck/A/stop")
     assert len(out) == round(1.5 * RATE)
     assert out[-1, 0] == 0.25
 
 
-def test_seconds_end_it_sooner(folder: Path) -> None:
+def test_a_duration_shortens_the_mix(folder: Path) -> None:
     out, _ = mix(folder, PLAY + "0 /deck/A/play\n1.5 end", 0.7)
     assert len(out) == round(0.7 * RATE)
 
 
-def test_a_loop_without_an_end_is_ended_and_told(
+def test_an_endless_loop_is_ended_with_a_warning(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crowdstream.offline.renderer.MAX_LOOP_SECONDS", 5.0)
@@ -123,20 +123,20 @@ def test_a_score_is_the_same_set(folder: Path) -> None:
         ("0 /deck/A/load broken.wav\n9 /set_tempo 60", "line 1: /deck/A/load: .*broken.wav"),
     ],
 )
-def test_what_fails_on_the_way_names_its_line(folder: Path, text: str, reason: str) -> None:
+def test_a_failing_command_is_reported_with_its_line(folder: Path, text: str, reason: str) -> None:
     (folder / "broken.wav").write_bytes(b"RIFF" + bytes(2000))
     with pytest.raises(RenderError, match=reason):
         mix(folder, text)
 
 
-def test_a_time_that_is_past_is_told(folder: Path) -> None:
+def test_a_time_in_the_past_is_a_warning(folder: Path) -> None:
     _, summary = mix(folder, PLAY + "1 /start_group 0.5 A")
     (warning,) = summary.warnings
     assert "line 2: /start_group names a time that passed 0.500 s ago" in warning
 
 
 @pytest.mark.parametrize("memory", [64 << 20, 4 << 20])
-def test_what_is_read_ahead_changes_no_bit(memory: int, folder: Path) -> None:
+def test_reading_ahead_does_not_change_the_samples(memory: int, folder: Path) -> None:
     write(folder / "long.wav", np.random.default_rng(1).uniform(-0.3, 0.3, (40 * RATE, 2)))
     text = (
         "0 /deck/A/load long.wav\n0 /deck/A/rate 1.06\n0 /deck/A/play\n"
@@ -147,14 +147,14 @@ def test_what_is_read_ahead_changes_no_bit(memory: int, folder: Path) -> None:
     assert np.array_equal(whole, streamed)
 
 
-def test_too_little_memory_at_all_is_told_with_the_arithmetic(folder: Path) -> None:
+def test_too_little_memory_is_reported_with_the_figures(folder: Path) -> None:
     write(folder / "long.wav", np.zeros((40 * RATE, 2)))
     with pytest.raises(RenderError, match=r"line 1: .*MB wanted.*--memory"):
         mix(folder, "0 /deck/A/load long.wav", memory=1 << 20)
 
 
-def test_it_is_what_the_server_plays_for_the_same_packets(folder: Path) -> None:
-    """The same commands, by packets with time tags, block by block, at the same frames."""
+def test_the_render_matches_the_server_for_the_same_packets(folder: Path) -> None:
+    """The same commands, as packets with time tags, block by block, at the same frames."""
     write(folder / "noise.wav", np.random.default_rng(2).uniform(-0.3, 0.3, (3 * RATE, 2)))
     timed = [
         (0.0, "/deck/A/play", (0.0, 1)),
@@ -173,7 +173,7 @@ def test_it_is_what_the_server_plays_for_the_same_packets(folder: Path) -> None:
     try:
         for address, name in loads:
             rig.send(address, str(folder / name))
-        rig.run(RATE)  # they load
+        rig.run(RATE)  # time to load
         zero = rig.desk.frame + 2000
         for seconds, address, values in timed:
             rig.raw(bundle_at(rig.tag_of(zero + round(seconds * RATE)), address, *values))
@@ -184,7 +184,7 @@ def test_it_is_what_the_server_plays_for_the_same_packets(folder: Path) -> None:
         rig.close()
 
 
-def test_level_of_a_file_is_untouched(folder: Path) -> None:
+def test_the_level_of_a_file_is_preserved(folder: Path) -> None:
     samples = level(1, 0.125)
     write(folder / "exact.wav", samples)
     out, _ = mix(folder, "0 /deck/A/load exact.wav\n0 /deck/A/play")

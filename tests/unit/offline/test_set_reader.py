@@ -1,4 +1,4 @@
-"""Set files: what they hold, and what is wrong with them, told with its line."""
+"""Set files: their contents, and errors with the line number."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_line_is_a_time_an_address_and_arguments(folder: Path) -> None:
     assert mix.end == Moment(96.5, beats=True)
 
 
-def test_paths_are_quoted_and_start_at_the_sets_folder(folder: Path) -> None:
+def test_paths_may_be_quoted_and_are_relative_to_the_sets_folder(folder: Path) -> None:
     (folder / "my stems").mkdir()
     (folder / "steady.wav").rename(folder / "my stems" / "#1.wav")
     for text in ('"my stems/#1.wav"', r"my\ stems/\#1.wav", f"'{folder}/my stems/#1.wav'"):
@@ -44,7 +44,7 @@ def test_paths_are_quoted_and_start_at_the_sets_folder(folder: Path) -> None:
         assert cue.arguments == (str(folder / "my stems/#1.wav"),)
 
 
-def test_home_is_the_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_users_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     (cue,) = read(folder, "0 /deck/A/load ~/steady.wav").cues
     assert cue.arguments == (str(folder / "steady.wav"),)
@@ -56,12 +56,12 @@ def test_a_path_that_looks_like_a_number_is_a_path(folder: Path) -> None:
     assert cue.arguments == ("A", str(folder / "303"))
 
 
-def test_floats_are_those_of_an_osc_message(folder: Path) -> None:
+def test_floats_have_the_precision_of_an_osc_message(folder: Path) -> None:
     (cue,) = read(folder, "0 /deck/A/rate 1.06").cues
     assert cue.arguments == (float(np.float32(1.06)),)
 
 
-def test_a_group_start_takes_its_number_anywhere(folder: Path) -> None:
+def test_a_group_start_accepts_its_number_anywhere(folder: Path) -> None:
     first, last = read(folder, "0 /start_group 8 A B\n0 /start_group A B 8").cues
     assert first.arguments == (8, "A", "B")
     assert last.arguments == ("A", "B", 8)
@@ -90,20 +90,20 @@ def test_a_group_start_takes_its_number_anywhere(folder: Path) -> None:
         ("7 end\n8 end", "the end is already set"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(folder: Path, line: str, reason: str) -> None:
+def test_errors_are_reported_with_the_line(folder: Path, line: str, reason: str) -> None:
     number = 2 + line.count("\n")
     with pytest.raises(SetError, match=rf"evening.set, line {number}: .*{reason}"):
         read(folder, f"0 /deck/A/load steady.wav\n{line}\n")
 
 
-def test_a_file_that_is_no_text(folder: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
     with pytest.raises(SetError, match="line 2: it is not UTF-8"):
         read(folder, b"# fine\n\xff\xfe\x00")
     with pytest.raises(SetError, match=r"it can't be read \(No such file"):
         read_set(folder / "none.set")
 
 
-def test_a_score_is_bundles(folder: Path) -> None:
+def test_a_score_consists_of_bundles(folder: Path) -> None:
     mix = read(
         folder,
         score(
@@ -129,6 +129,6 @@ def test_a_score_is_bundles(folder: Path) -> None:
         (struct.pack(">i", -1) + b"#bundle\0" + bytes(8), "bundle 1: its length is -1 bytes"),
     ],
 )
-def test_what_is_wrong_with_a_score(folder: Path, data: bytes, reason: str) -> None:
+def test_errors_in_a_score_name_the_bundle(folder: Path, data: bytes, reason: str) -> None:
     with pytest.raises(SetError, match=reason):
         read(folder, data)

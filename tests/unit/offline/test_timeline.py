@@ -1,4 +1,4 @@
-"""The frame of a beat, and which command comes next."""
+"""Frames of beats, and the order of commands."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from crowdstream.offline.cues import Cue, Moment
 from crowdstream.offline.timeline import NEVER, Timeline
 
 
-def test_a_beat_comes_at_the_first_frame_that_has_reached_it() -> None:
+def test_a_beat_is_at_the_first_frame_that_reaches_it() -> None:
     line = Timeline([], BeatClock(44100.0, 97.3, 4), 0)
     for beat in (0.5, 1.0, 3.3, 64.0, 1000.0):
         assert line.frame(Moment(beat, True), 0) == math.ceil(beat * 60 / 97.3 * 44100 - 1e-6)
 
 
-def test_a_beat_that_has_passed_is_now() -> None:
+def test_a_past_beat_is_due_now() -> None:
     line = Timeline([], BeatClock(44100.0, 120.0, 4), 0)
     assert line.frame(Moment(3.0, True), 500_000) == 500_000
 
 
-def test_after_a_change_of_tempo_the_beats_come_elsewhere() -> None:
+def test_a_tempo_change_moves_the_beats() -> None:
     clock = BeatClock(44100.0, 120.0, 4)
     line = Timeline([], clock, 0)
     assert line.frame(Moment(8.0, True), 0) == 4 * 44100
@@ -34,7 +34,7 @@ def cue(name: str, value: float, beats: bool = False) -> Cue:
     return Cue(Moment(value, beats), name, (), "")
 
 
-def test_seconds_and_beats_come_in_the_order_of_their_frames() -> None:
+def test_seconds_and_beats_are_ordered_by_frame() -> None:
     clock = BeatClock(1000.0, 60.0, 4)
     cues = [cue("c", 3), cue("b", 2, True), cue("a", 1), cue("d", 3, True), cue("e", 3)]
     line = Timeline(cues, clock, 0)

@@ -1,4 +1,4 @@
-"""The conversation with a server: there, away, back, started anew, and unfriendly."""
+"""Connection to a server that is available, unavailable, back, restarted, or refusing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.top_terminal import Server, status
 
 
 class Talk:
-    """A server, a client, and a clock that only moves when told to."""
+    """A server, a client, and a clock that moves only on request."""
 
     def __init__(self) -> None:
         self.server = Server()
@@ -22,7 +22,7 @@ class Talk:
         self.now = 0.0
 
     def turn(self, seconds: float = 1.0, messages: int = 1) -> None:
-        """Let time pass: the client asks, the server answers, the client hears it."""
+        """Let time pass: the client polls, the server replies, the client receives the reply."""
         self.now += seconds
         self.client.tick(self.now)
         before = self.readings.status
@@ -30,7 +30,7 @@ class Talk:
         self.hear(lambda: self.readings.status is not before)
 
     def hear(self, condition: Callable[[], bool]) -> None:
-        """Take what comes until something is so; no time passes."""
+        """Receive until the condition is true; no time passes."""
 
         def heard() -> bool:
             self.client._receive(self.now)
@@ -39,20 +39,20 @@ class Talk:
         until(heard)
 
     def said(self) -> list[str]:
-        """The log."""
+        """Return the texts of the log."""
         return [entry.text for entry in self.readings.log]
 
 
 @pytest.fixture
 def talk() -> Iterator[Talk]:
-    """A talk that is ended in all cases."""
+    """A client and its server, both closed in all cases."""
     talk = Talk()
     yield talk
     talk.client.close()
     talk.server.close()
 
 
-def test_it_asks_and_subscribes_and_says_goodbye(talk: Talk) -> None:
+def test_the_client_polls_subscribes_and_unsubscribes(talk: Talk) -> None:
     talk.turn()
     assert talk.readings.answers
     assert talk.readings.text("deck.A.track") == "night drive"
@@ -63,7 +63,7 @@ def test_it_asks_and_subscribes_and_says_goodbye(talk: Talk) -> None:
     assert talk.server.heard[-2:] == [("/meters", 0.0), ("/notify", 0)]
 
 
-def test_meters_and_events_are_kept(talk: Talk) -> None:
+def test_meters_and_events_are_stored(talk: Talk) -> None:
     talk.turn()
     talk.server.say("/meter", "master", -3.0, -10.0, -14.0)
     talk.server.say("/ended", 100, "night drive")
@@ -72,7 +72,7 @@ def test_meters_and_events_are_kept(talk: Talk) -> None:
     assert talk.readings.meter("master").held(talk.now) == -3.0
 
 
-def test_it_waits_for_a_server_that_is_away_and_subscribes_again(talk: Talk) -> None:
+def test_the_client_subscribes_again_when_the_server_is_back(talk: Talk) -> None:
     talk.turn()
     talk.turn(1.0, 3)
     port = talk.server.port
@@ -82,7 +82,7 @@ def test_it_waits_for_a_server_that_is_away_and_subscribes_again(talk: Talk) -> 
         talk.client.tick(talk.now)
     assert not talk.readings.answers
     assert talk.readings.trouble == "no program listens on that port"
-    assert talk.readings.text("deck.A.track") == "night drive"  # the last that was known
+    assert talk.readings.text("deck.A.track") == "night drive"  # the last known value
     talk.server = Server(port)
     talk.server.status = status(frame=100)
     talk.turn()
@@ -96,7 +96,7 @@ def test_it_waits_for_a_server_that_is_away_and_subscribes_again(talk: Talk) -> 
     assert talk.readings.number("frame") == 100
 
 
-def test_a_server_that_was_started_anew_unnoticed_is_subscribed_to(talk: Talk) -> None:
+def test_a_quick_restart_is_detected_and_subscribed_again(talk: Talk) -> None:
     talk.turn()
     talk.turn(0.5, 3)
     talk.server.status = status(frame=5, A_state="empty", A_track="")
@@ -106,7 +106,7 @@ def test_a_server_that_was_started_anew_unnoticed_is_subscribed_to(talk: Talk) -
     assert talk.server.heard[-2][0] == "/notify"
 
 
-def test_it_subscribes_again_from_time_to_time(talk: Talk) -> None:
+def test_the_subscription_is_renewed_regularly(talk: Talk) -> None:
     talk.turn()
     talk.turn(0.5, 3)
     for _ in range(int(SUBSCRIBE_SECONDS) - 1):
@@ -123,7 +123,7 @@ def test_a_server_that_refuses_the_client_is_reported(talk: Talk) -> None:
     assert "see --osc-allow" in talk.readings.trouble
 
 
-def test_its_own_messages_do_not_count(talk: Talk) -> None:
+def test_the_clients_own_messages_are_not_counted(talk: Talk) -> None:
     talk.turn()
     talk.turn(1.0, 3)
     talk.server.status = status(messages=100 + 3 + 40)
@@ -131,7 +131,7 @@ def test_its_own_messages_do_not_count(talk: Talk) -> None:
     assert talk.readings.osc_rate == pytest.approx(20.0, abs=1.0)
 
 
-def test_a_meter_that_is_told_no_more_is_silent(talk: Talk) -> None:
+def test_a_meter_without_updates_becomes_silent(talk: Talk) -> None:
     talk.turn()
     meter = talk.readings.meter("master")
     meter.update(-3.0, -10.0, -14.0, talk.now)
@@ -141,7 +141,7 @@ def test_a_meter_that_is_told_no_more_is_silent(talk: Talk) -> None:
     assert meter.peak == FLOOR
 
 
-def test_malformed_packets_are_left_out(talk: Talk) -> None:
+def test_malformed_packets_are_ignored(talk: Talk) -> None:
     talk.turn()
     talk.server._socket.sendto(b"/status.reply\0\0\0,sss", talk.server._client)
     talk.turn()

@@ -1,4 +1,4 @@
-"""The log: what is said of events and of changes."""
+"""Log texts for events and for changes of the status."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_events(message: tuple[Any, ...], grade: str, words: str) -> None:
     assert words in told[1]
 
 
-def test_what_is_no_event_is_not_told() -> None:
+def test_messages_that_are_not_events_are_not_logged() -> None:
     assert event("/done", ("/notify", 0, 64)) is None
     assert event("/meter", ("A", 0.0, 0.0, 0.0)) is None
 
@@ -55,7 +55,7 @@ def test_changes_between_two_statuses() -> None:
     assert list(differences(status(), status(A_position=90.0, messages=200))) == []
 
 
-def test_what_is_said_again_is_counted() -> None:
+def test_repeated_log_lines_are_counted() -> None:
     known = Readings("x", 1)
     for _ in range(3):
         known.add_log(1.0, OK, "a\nb")

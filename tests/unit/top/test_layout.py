@@ -1,4 +1,4 @@
-"""The picture: what is in it at which size, and that nothing from outside disturbs it."""
+"""The view: its contents at each size, and its resistance to hostile input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = [(80, 24), (160, 50), (220, 24), (100, 33), (48, 20), (40, 12), (20, 8),
 def drawn(
     known: Readings, width: int = 80, height: int = 24, glyphs: Glyphs = UNICODE, now: float = 100.0
 ) -> list[str]:
-    """The lines of the picture as rich prints them."""
+    """Return the lines of the view as rich prints them."""
     console = Console(record=True, width=width, height=height, file=io.StringIO())
     lines = picture(known, width, height, now, glyphs, KEYS)
     for line in lines:
@@ -29,7 +29,7 @@ def drawn(
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_it_fits_every_size(width: int, height: int) -> None:
+def test_the_view_fits_every_size(width: int, height: int) -> None:
     known = readings(B_track="界" * 90, B_state="ready", B_length=99.0)
     for number in range(60):
         known.add_log(1e9 + number, BAD, f"something {number} " * 20)
@@ -38,7 +38,7 @@ def test_it_fits_every_size(width: int, height: int) -> None:
     assert max(line.cell_len for line in lines) <= width
 
 
-def test_all_that_matters_is_on_80_by_24() -> None:
+def test_everything_important_is_visible_on_80_by_24() -> None:
     known = readings()
     known.add_log(1e9, BAD, "underrun, device: 1")
     lines = drawn(known)
@@ -55,7 +55,7 @@ def test_all_that_matters_is_on_80_by_24() -> None:
         assert words in text, words
 
 
-def test_cues_and_the_loop_are_where_they_are_in_the_track() -> None:
+def test_cues_and_the_loop_are_at_their_positions_in_the_bar() -> None:
     line = next(one for one in drawn(readings(A_cues="1:0.000 4:122.500")) if "of 4:05.0" in one)
     bar = line.split("  ")[3]
     assert (bar.index("1"), bar.index("4")) == (0, len(bar) // 2)
@@ -63,19 +63,19 @@ def test_cues_and_the_loop_are_where_they_are_in_the_track() -> None:
     assert bar[-1] == "─"
 
 
-def test_more_room_shows_more() -> None:
+def test_a_larger_terminal_shows_more() -> None:
     small, large = "\n".join(drawn(readings())), "\n".join(drawn(readings(), 100, 50))
     for words in ("1 0:00.5  4 0:31.2", "no recording", "longest interval", "voices 1"):
         assert words not in small
         assert words in large
 
 
-def test_decks_stand_side_by_side_where_it_is_wide() -> None:
+def test_a_wide_terminal_shows_decks_side_by_side() -> None:
     lines = drawn(readings(B_track="morning", B_state="ready"), 160, 30)
     assert any("night drive" in line and "morning" in line for line in lines)
 
 
-def test_a_narrow_terminal_keeps_what_matters_most() -> None:
+def test_a_narrow_terminal_shows_the_most_important_fields() -> None:
     lines = drawn(readings(), 40, 12)
     text = "\n".join(lines)
     for words in ("night drive", "-2:41.6", "bpm 126.00", "underruns 3"):
@@ -97,7 +97,7 @@ def test_hostile_names_are_plain_text(name: str) -> None:
     assert len(lines) < 41
 
 
-def test_no_status_is_too_strange() -> None:
+def test_any_status_can_be_drawn() -> None:
     known = readings(A_loop="x-y", A_cues="::", A_length="long", meter=-3, beat=float("nan"),
                      A_position=-1e12, A_bpm=float("inf"), budget_ms="?", quality=77)  # fmt: skip
     assert len(drawn(known)) > 20
@@ -105,7 +105,7 @@ def test_no_status_is_too_strange() -> None:
     assert "underruns 0" in "\n".join(drawn(known))
 
 
-def test_a_server_that_is_away_is_told_and_the_rest_is_dimmed() -> None:
+def test_an_unavailable_server_is_reported_and_the_rest_is_dimmed() -> None:
     known = readings()
     known.answers, known.since, known.trouble = False, 88.0, "no answer"
     lines = picture(known, 80, 24, 100.0, UNICODE)
@@ -137,7 +137,7 @@ def test_without_unicode_all_is_ascii() -> None:
     assert "\n".join(drawn(readings(), glyphs=ASCII)).isascii()
 
 
-def test_recordings_and_trouble_are_seen() -> None:
+def test_recordings_and_problems_are_visible() -> None:
     text = "\n".join(drawn(readings(recording=2, record_seconds=61.0, device_lost=1, quality=2)))
     for words in ("REC 1:01", "device is gone", "quality 2 no key lock"):
         assert words in text

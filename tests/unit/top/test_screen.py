@@ -1,4 +1,4 @@
-"""Drawing: only what has changed is sent, and the terminal shows the picture."""
+"""Drawing sends only changes, and the terminal shows the intended view."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.top_terminal import Shown, readings
 
 
 def screen(no_color: bool = False) -> Screen:
-    """A screen with 256 colours."""
+    """Return a screen with 256 colours."""
     console = Console(
         file=io.StringIO(), force_terminal=True, color_system="256", no_color=no_color, width=80
     )
     return Screen(console)
 
 
-def test_the_terminal_shows_each_picture_in_turn() -> None:
+def test_the_terminal_shows_each_view_correctly() -> None:
     drawing, shown, chance = screen(), Shown(80, 24), random.Random(1)
     known = readings()
     for number in range(60):
@@ -38,7 +38,7 @@ def test_the_terminal_shows_each_picture_in_turn() -> None:
         assert not any(shown.lines()[len(lines) :])
 
 
-def test_nothing_is_sent_where_nothing_changes() -> None:
+def test_nothing_is_sent_without_a_change() -> None:
     drawing, known = screen(), readings()
     first = drawing.update(picture(known, 80, 24, 100.0, UNICODE))
     assert drawing.update(picture(known, 80, 24, 100.0, UNICODE)) == ""
@@ -54,7 +54,7 @@ def test_a_change_of_style_alone_is_drawn() -> None:
     assert "\x1b[32msame" in drawing.update([Text.assemble(("same", "green"), end="")])
 
 
-def test_a_screen_that_was_forgotten_is_drawn_anew() -> None:
+def test_an_invalidated_screen_is_drawn_completely() -> None:
     drawing = screen()
     lines = [Text("a", end=""), Text("b", end="")]
     first = drawing.update(lines)
@@ -62,7 +62,7 @@ def test_a_screen_that_was_forgotten_is_drawn_anew() -> None:
     assert drawing.update(lines) == first
 
 
-def test_no_color_means_none() -> None:
+def test_no_color_removes_all_colours() -> None:
     with_color = screen().update([Text.assemble(("x", "bold red"), end="")])
     without = screen(no_color=True).update([Text.assemble(("x", "bold red"), end="")])
     assert "\x1b[1;31mx" in with_color
