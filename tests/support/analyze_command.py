@@ -1,4 +1,4 @@
-"""Folders of short tracks, and the command with an analysis that takes no time."""
+"""Folders of short tracks, and the analyze command with an instant analysis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Sound = Callable[..., Path]
 
 
 class Here:
-    """Does jobs in this very process."""
+    """Runs jobs in the current process."""
 
     def __enter__(self) -> Self:
         return self
@@ -33,12 +33,12 @@ class Here:
     def answers(
         self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None]
     ) -> Iterator[tuple[Job, Answer]]:
-        """One after another."""
+        """Run the jobs in sequence."""
         return ((job, perform(job, analyse)) for job in jobs)
 
 
 def analyze_here(*arguments: object) -> int:
-    """The command, with an analysis that takes no time, in this process; the exit status."""
+    """Run the command with an instant analysis in this process; return the exit status."""
     return analyze([str(one) for one in arguments], lambda _scheduler, _count: Here())
 
 
@@ -50,20 +50,20 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Where the library is that `run` keeps."""
+    """The library file that `run` uses."""
     return tmp_path / "library.db"
 
 
 @pytest.fixture
 def run(place: Path) -> Analyze:
-    """`run("folder", "--option")`: the command with a library of its own; the exit status."""
+    """`run("folder", "--option")`: run the command with its own library; return the exit status."""
 
     return functools.partial(analyze_here, "--library", place)
 
 
 @pytest.fixture
 def sound() -> Sound:
-    """`sound(path, seconds=0.5)`: write a file with noise in it, other noise each time."""
+    """`sound(path, seconds=0.5)`: write a file of noise, different each time."""
     seeds = iter(range(10**6))
 
     def write(path: Path, seconds: float = 0.5, channels: int = 1) -> Path:

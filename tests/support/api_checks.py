@@ -1,6 +1,6 @@
-"""Schemathesis on the HTTP API: requests made from its OpenAPI document, and what is wrong.
+"""Schemathesis for the HTTP API: requests generated from its OpenAPI document, and the faults.
 
-It takes a second to import, which only the process does that needs it.
+Its import takes a second, so only the process that needs it imports it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ NO_KIND = frozenset({
     "maxItems", "minItems",
 })  # fmt: skip
 ARGUMENTS = {"properties", "required", "items", "prefixItems"}
-# 422: the arguments are fine, but not now, as `play` of an empty deck.
+# 422: the arguments are valid, but the state does not allow it, such as `play` on an empty deck.
 TAKEN = ["2xx", "401", "403", "404", "409", "422"]
 
 
 def kinds(document: dict[str, Any]) -> set[str]:
-    """Few paths that together have each kind of argument; numbers of other ranges are of one kind.
+    """Return a few paths that together cover each kind of argument, ignoring numeric ranges.
 
-    Of each path what is looked at is each argument and whether it is required, how many there
-    are, the forms of a body, and what stands in the address.
+    The features of a path are each argument and whether it is required, the number of arguments,
+    the forms of a body, and the variables in the address.
     """
     features = {path: _features(path, item) for path, item in document["paths"].items()}
     missing = set().union(*features.values())
@@ -56,7 +56,7 @@ def _features(path: str, item: dict[str, Any]) -> set[str]:
 
 
 def _bare(schema: Any) -> Any:
-    # Without names and words, which decide nothing, and ranges, whose borders are all alike.
+    # Remove names and descriptions, which are irrelevant, and ranges, which are tested alike.
     if isinstance(schema, list):
         return [_bare(one) for one in schema]
     if not isinstance(schema, dict):
@@ -67,10 +67,10 @@ def _bare(schema: Any) -> Any:
 def problems(
     load: Callable[[SchemathesisConfig], Any], paths: Collection[str], examples: int = 1
 ) -> tuple[int, list[str]]:
-    """How many requests were made of these paths, and what was wrong with the answers.
+    """Return the number of requests made to these paths, and the faults in the responses.
 
-    `load(config)`: the schema. The requests are the same each time: all borders of each value,
-    missing, additional and wrong ones, other methods, and `examples` at random.
+    `load(config)` returns the schema. The requests are reproducible: all limits of each value,
+    missing, additional and invalid values, other methods, and `examples` random ones.
     """
     from schemathesis.config import SchemathesisConfig
     from schemathesis.engine import events, from_schema

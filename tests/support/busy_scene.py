@@ -1,4 +1,4 @@
-"""Four decks that use all that an engine can do, for tests of what survives its death."""
+"""Four decks that use all features of an engine, for tests of recovery after its death."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.offline_server import RATE, Rig, write
 
 
 def music(seconds: float, seed: int) -> np.ndarray:
-    """Beats at 120 and a chord, float of shape `(frames, 2)`: what keylock can work on."""
+    """Return beats at 120 BPM and a chord, float32 `(frames, 2)`, as input for keylock."""
     generator = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     sound = sum(0.05 * np.sin(2 * np.pi * 110 * (seed + 2) * k * time) for k in (1, 1.25, 1.5))
@@ -21,7 +21,7 @@ def music(seconds: float, seed: int) -> np.ndarray:
 
 
 def scene(rig: Rig, folder: Path) -> None:
-    """Four decks with all that an engine can do, and much of it still to come."""
+    """Start four decks with all features of an engine, and schedule many more commands."""
     for number, deck in enumerate("ABCD"):
         stems = folder / deck
         stems.mkdir()
@@ -30,7 +30,7 @@ def scene(rig: Rig, folder: Path) -> None:
         rig.send(f"/deck/{deck}/load", str(stems))
         rig.load()
         rig.send(f"/deck/{deck}/grid", 120.0, 0.0)
-    # The roll, which lets nothing else be heard while it is on, comes first of its deck.
+    # The roll is first on its deck, because it silences everything before it while it is on.
     for number, module in enumerate(sorted(MODULES, key=lambda name: name != "roll")):
         place = f"/deck/{'ABCD'[number // 2]}" if number < 8 else "/mix"
         rig.send(f"{place}/fx/insert", number % 2 + 1, module)

@@ -1,6 +1,6 @@
-"""Chromium without a window: where it is, how it is started, and pages in contexts of their own.
+"""Headless Chromium: its path, its start, and pages in separate contexts.
 
-Importing this module needs no playwright; calling its functions does.
+Importing this module does not need playwright; its functions do.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, BrowserType, FloatRect, Locator, Page
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-# The last three keep Chromium from connecting to hosts that have nothing to do with the page.
+# The last three keep Chromium from connecting to hosts unrelated to the page.
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-WAIT_MS = 120_000.0  # for anything: no more than a bound, the machine may have much to do
+WAIT_MS = 120_000.0  # timeout of all waits; generous, because the machine may be busy
 CALM = Path(__file__).with_name("pages") / "calm.js"
 WIDE, PHONE = {"width": 1600, "height": 900}, {"width": 400, "height": 850}
 
 
 def launch_chromium(chromium: BrowserType, *flags: str) -> Browser:
-    """Start Chromium with `FLAGS` and further `flags`. The caller closes it."""
+    """Start Chromium with `FLAGS` and additional `flags`. The caller closes it."""
     return chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
 
 
 def box_of(element: Locator) -> FloatRect:
-    """Where an element is on the screen, once it is shown: pages draw lists again as they change.
+    """Return the position of an element once it is shown: pages redraw lists as they change.
 
-    Raises `AssertionError` when it is not shown within `WAIT_MS`.
+    Raises `AssertionError` if it is not shown within `WAIT_MS`.
     """
     box = None
     deadline = time.monotonic() + WAIT_MS / 1000
@@ -44,10 +44,10 @@ def box_of(element: Locator) -> FloatRect:
 
 
 def new_context(browser: Browser, moving: bool = False, **options: Any) -> BrowserContext:
-    """A browser context of its own (own cookies, own storage), patient by `WAIT_MS`.
+    """Create a separate browser context (own cookies, own storage) with the timeout `WAIT_MS`.
 
-    Its pages draw a few times a second and without transitions, see `calm.js`; with `moving` as
-    often as the display does.
+    Its pages draw a few times per second and without transitions, see `calm.js`; with `moving`,
+    they draw as often as the display.
     """
     if not moving:
         options.setdefault("reduced_motion", "reduce")
@@ -59,9 +59,9 @@ def new_context(browser: Browser, moving: bool = False, **options: Any) -> Brows
 
 
 class open_page:
-    """A page in a browser context of its own, see `new_context`. A context manager.
+    """Context manager for a page in a separate browser context, see `new_context`.
 
-    At its end it fails if a script of the page has raised an error.
+    On exit it fails if a script of the page has raised an error.
     """
 
     def __init__(

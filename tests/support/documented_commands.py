@@ -1,15 +1,14 @@
-"""The shell commands of the documentation: found, and put together into scripts.
+"""The shell commands of the documentation, extracted and combined into scripts.
 
-A command stands in a block of `sh`. A comment before the block says how it is run:
-
+Commands are in blocks of `sh`. A comment before a block determines how it is run:
     <!-- not run: REASON -->     it is not run, for this reason
-    <!-- runs until: TEXT -->    it stays: it is run beside the rest of the page once it prints TEXT
-    <!-- exit: 0 3 -->           it may end with one of these statuses
-    <!-- server -->              a server has to run
+    <!-- runs until: TEXT -->    it keeps running; the rest of the page follows once it prints TEXT
+    <!-- exit: 0 3 -->           it may exit with one of these statuses
+    <!-- server -->              it needs a running server
 
     unshare -rn python -m tests.support.documented_commands <script>
 
-runs a script in a network of its own, so that the ports that the documentation names are free.
+runs a script in its own network namespace, so that the documented ports are free.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ READY = "page on"
 
 @dataclass(frozen=True)
 class Block:
-    """The commands of one block. `kind`: its mark, or empty; `value`: what the mark says."""
+    """The commands of one block. `kind`: its marker, or empty; `value`: the marker's argument."""
 
     page: str
     line: int
@@ -64,12 +63,12 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is run at all."""
+        """Whether the block is run at all."""
         return self.kind != "not run"
 
 
 def blocks(path: Path, name: str) -> list[Block]:
-    """All blocks of shell commands of a page."""
+    """Return all blocks of shell commands of a page."""
     text = path.read_text(encoding="utf-8")
     found = []
     for one in _BLOCK.finditer(text):
@@ -79,7 +78,7 @@ def blocks(path: Path, name: str) -> list[Block]:
 
 
 def script(found: Iterable[Block], folder: Path) -> str:
-    """A script of bash that runs blocks in their order, and ends with the first that fails."""
+    """Return a bash script that runs the blocks in order and stops at the first failure."""
     parts = [_BEGIN]
     serving = False
     for number, block in enumerate(found):
@@ -103,7 +102,7 @@ def script(found: Iterable[Block], folder: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Switch the network on and become the script."""
+    """Set up the network and execute the script."""
     set_up()
     os.execvp("bash", ["bash", arguments[0]])
 

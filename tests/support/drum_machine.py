@@ -1,4 +1,4 @@
-"""Kick, snare and hat at beats that are known to the sample: what grids are held against."""
+"""Kick, snare and hat at exactly known beats, as a reference for beat grids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-RATE = 22_050  # Hz: what the analysis works at, so that nothing is resampled
+RATE = 22_050  # Hz: the rate of the analysis, so that nothing is resampled
 Sound = npt.NDArray[np.float32]
 
 
@@ -25,13 +25,15 @@ HAT = np.diff(_hit(0.06, 8000, 8000, 0.015, 1, 3), prepend=np.float32(0))
 
 
 def beats_at(bpm: float, seconds: float, start: float = 0.0) -> npt.NDArray[np.float64]:
-    """Seconds of the beats of a steady tempo, from `start` on, up to `seconds`."""
+    """Return the beats of a steady tempo in seconds, from `start` up to `seconds`."""
     return np.arange(start, seconds - 1e-9, 60 / bpm)
 
 
 def drums(bpm: float, seconds: float, start: float = 0.0, beats_per_bar: int = 4) -> Sound:
-    """A steady beat, mono: a kick on each beat and a snare on every other one; in bars of three a
-    kick and two snares; hats between."""
+    """Return a steady mono beat: a kick on each beat, a snare on every other one, hats between.
+
+    In bars of three, a kick is followed by two snares.
+    """
     made: Sound = np.zeros(round(seconds * RATE), np.float32)
     for number, at in enumerate(beats_at(bpm, seconds, start)):
         if beats_per_bar == 4:
@@ -46,7 +48,7 @@ def drums(bpm: float, seconds: float, start: float = 0.0, beats_per_bar: int = 4
 
 
 def chords(bpm: float, seconds: float, root: float = 220.0, minor: bool = True) -> Sound:
-    """A triad on the root in most bars, on its fourth and fifth in others; mono."""
+    """Return mono triads: on the root in most bars, on the fourth and fifth in others."""
     t = np.arange(round(seconds * RATE)) / RATE
     bar = 240 / bpm
     step = np.array([0, 0, 5, 7])[(t // bar).astype(int) % 4]
@@ -68,7 +70,7 @@ def _place(into: Sound, at: float, hit: Sound, gain: float) -> None:
 def worst_error(
     anchors: Sequence[tuple[float, float]], beats: npt.NDArray[np.float64]
 ) -> float:
-    """How far a grid's nearest beat is from each of these, s: the most."""
+    """Return the largest distance in seconds from one of the beats to the grid's nearest beat."""
     number, second = np.array(anchors, np.float64).T
     first, last = number[0] - 8, number[-1] + len(beats) + 8
     whole = np.arange(np.ceil(first), last)

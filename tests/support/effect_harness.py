@@ -1,4 +1,4 @@
-"""Effects on a harness: instances in chains, without control."""
+"""Effects in a render harness: instances in chains, without control."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = list(MODULES)
 
 
 def row(instance: int, name: str, parameter: str) -> int:
-    """Row of a ramp of an instance of the named module."""
+    """Return the ramp row of a parameter of an instance of the named module."""
     if parameter in ("mix", "on"):
         return effect_ramp(instance, ROW_MIX if parameter == "mix" else ROW_ON)
     names = [p.name for p in MODULES[name].parameters]
@@ -36,7 +36,7 @@ def put(
     frame: int = 0,
     on: float = 1.0,
 ) -> None:
-    """Prepare an instance and link it into a chain, at a frame (0: at once)."""
+    """Prepare an instance and link it into a chain at a frame (0: at once)."""
     prepare(harness.desk, instance, NAMES.index(name), MODULES[name])
     for parameter, value in {"on": on, **(values or {})}.items():
         harness.desk.ramps[row(instance, name, parameter)] = (value, 0.0, value, 0)
@@ -46,17 +46,17 @@ def put(
 
 
 def remove(harness: RenderHarness, instance: int, *, chain: int = 0, frame: int = 0) -> None:
-    """Have an instance leave its chain."""
+    """Remove an instance from its chain."""
     harness.send(OP_EFFECT, target=chain, index=-1, end=instance, frame=frame)
 
 
 def move(harness: RenderHarness, instance: int, after: int, *, frame: int = 0) -> None:
-    """Have an instance stand behind another one, -1: at the beginning."""
+    """Move an instance behind another one; -1: to the beginning."""
     harness.send(OP_EFFECT_MOVE, index=instance, start=after, frame=frame)
 
 
 def order(harness: RenderHarness, chain: int = 0) -> list[int]:
-    """The instances of a chain."""
+    """Return the instances of a chain, in order."""
     found, number = [], int(harness.desk.chains[chain])
     while number >= 0:
         found.append(number)
@@ -65,17 +65,17 @@ def order(harness: RenderHarness, chain: int = 0) -> list[int]:
 
 
 def freed(harness: RenderHarness) -> list[int]:
-    """Instances reported free since the last look at the events."""
+    """Return the instances that were reported free since the last call."""
     events = harness.events()
     return [int(n) for n in events["target"][events["kind"] == EV_EFFECT_FREE]]
 
 
 def is_tailed(name: str) -> bool:
-    """Whether a module rings out."""
+    """Whether a module rings out after it is switched off."""
     module: Module = MODULES[name]
     return module.tail > 0.0
 
 
 def largest_step(out: np.ndarray) -> float:
-    """Largest difference between two frames, one behind the other."""
+    """Return the largest difference between two consecutive frames."""
     return float(np.max(np.abs(np.diff(out.astype(np.float64), axis=0))))

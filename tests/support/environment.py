@@ -1,8 +1,8 @@
 """Environments for the child processes of tests.
 
-A child that is started with an environment of its own must still find the project, the compiled
-kernels and, while coverage is measured, the settings of coverage.py. So no test writes an
-environment from scratch: it takes one of these and changes what it needs.
+A child with its own environment must still find the project, the compiled kernels and, while
+coverage is measured, the settings of coverage.py. Therefore no test creates an environment from
+scratch: it modifies one of these.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "NUMBA_CACHE_DIR", "CROWDSTREAM_GIVE_
 
 
 def child_environment(**changes: str | None) -> dict[str, str]:
-    """This process's variables and the project on Python's path; None removes a variable."""
+    """Return this process's variables plus the project's path; None removes a variable."""
     return _changed({**os.environ, "PYTHONPATH": str(PROJECT)}, changes)
 
 
 def bare_environment(**changes: str | None) -> dict[str, str]:
-    """As few variables as a child can have: its programs, its home and the compiled kernels."""
+    """Return a minimal environment: program path, home and compiled kernels."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return _changed({**kept, "PYTHONPATH": str(PROJECT)}, changes)
 

@@ -1,7 +1,7 @@
-"""A PortAudio without sound cards: PyAudio's module, as far as the server uses it.
+"""A PortAudio without sound cards: the part of PyAudio's module that the server uses.
 
-Devices are described by what they take; whatever else is asked for is refused with PortAudio's own
-codes and texts. A stream that was opened is driven by hand, and gives what would be heard.
+Devices are described by the parameters that they support; all others are refused with PortAudio's
+own codes and texts. An open stream is driven by hand and returns the audible samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Device:
-    """An output device. `counts`: the numbers of channels that it opens with (all up to `ch`)."""
+    """An output device. `counts`: supported numbers of channels (default: all up to `ch`)."""
 
     name: str
     ch: int = 2
@@ -34,12 +34,12 @@ class Device:
     counts: tuple[int, ...] = ()
     default: bool = False
     fault: int = 0
-    """A code with which it refuses everything."""
+    """Error code for every attempt to open it."""
     silent_codes: bool = False
-    """Its refusals do not say what is wrong."""
+    """Its errors do not name the rejected parameter."""
 
     def refusal(self, rate: float, channels: int, form: int) -> int:
-        """The code with which it refuses that; 0: it opens."""
+        """Return the error code for these parameters; 0: it opens."""
         if self.fault:
             return self.fault
         code = 0
@@ -54,7 +54,7 @@ class Device:
 
 @dataclass
 class FakeStream:
-    """An open stream. `play` asks for a block, as the device would."""
+    """An open stream. `play` requests a block like the device would."""
 
     rate: float
     channels: int
@@ -66,12 +66,12 @@ class FakeStream:
     closed: bool = False
 
     def play(self, frames: int, status: int = 0) -> np.ndarray:
-        """What is heard of the next block: float64 `(frames, channels)`, full scale 1."""
+        """Return the samples of the next block: float64 `(frames, channels)`, full scale 1."""
         data, go_on = self.callback(None, frames, {}, status)
         assert go_on == 0
         raw = bytes(data)
         size = {FLOAT32: 4, INT32: 4, INT24: 3, INT16: 2}[self.form]
-        assert len(raw) == frames * self.channels * size, "PortAudio ends a stream that gives less"
+        assert len(raw) == frames * self.channels * size, "PortAudio ends such a stream"
         if self.form == FLOAT32:
             samples = np.frombuffer(raw, "<f4").astype(np.float64)
         elif self.form == INT24:
@@ -98,19 +98,19 @@ class FakeStream:
 
 @dataclass
 class FakePortAudio:
-    """Stands for the module `pyaudio`. Change `devices` to plug in and out."""
+    """Replacement for the module `pyaudio`. Change `devices` to plug cards in and out."""
 
     devices: Sequence[Device] = ()
     streams: list[FakeStream] = field(default_factory=list)
     tries: list[tuple[int, int, float]] = field(default_factory=list)
     """Channels, format and rate of each attempt to open a stream."""
     libraries: int = 0
-    """Instances that were not terminated."""
+    """Number of instances that were not terminated."""
 
     paFloat32, paInt32, paInt24, paInt16, paContinue = FLOAT32, INT32, INT24, INT16, 0
 
     def PyAudio(self) -> FakeLibrary:
-        """PortAudio as it is started: it sees the devices that there are now."""
+        """Start PortAudio with the devices that exist now."""
         self.libraries += 1
         return FakeLibrary(self)
 

@@ -1,8 +1,8 @@
-"""A server that plays nothing: answers as the real one does, and keeps what it was sent.
+"""A server that plays nothing: it replies like the real one and records what it receives.
 
-`DirectClient` reaches it without a socket, in simulated time.
+`DirectClient` calls it without a socket, in simulated time.
 
-Also a program, for tests of the demo's runner: ``fake_server.py --port P [--die | --deaf]``.
+It is also a program, for tests of the demo's runner: ``fake_server.py --port P [--die | --deaf]``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from crowdstream.demo.plan import Argument, Message  # noqa: E402
 
 @dataclass
 class FakeServer:
-    """Listens on a free port of its own, on a thread, while the ``with`` lasts.
+    """Listens on a free port in its own thread during the ``with`` block.
 
-    `heard` holds (moment it acts at as Unix seconds, address, arguments). `refuse` names
-    decks whose `/cue` fails; `silent` leaves every `/cue` without an answer; `speed` is how
-    many seconds of its sound card pass in one second of `clock`.
+    `heard` contains (Unix time at which it takes effect, address, arguments). `refuse` contains
+    decks whose `/cue` fails; `silent` leaves every `/cue` unanswered; `speed` is the number of
+    seconds of its sound card's clock per second of `clock`.
     """
 
     port: int = 0
@@ -59,7 +59,7 @@ class FakeServer:
         self._socket.close()
 
     def sent(self, address: str) -> list[tuple[object, ...]]:
-        """Arguments of all messages to `address`, in order of arrival."""
+        """Return the arguments of all messages to `address`, in order of arrival."""
         return [arguments for _, name, arguments in list(self.heard) if name == address]
 
     def _listen(self) -> None:
@@ -76,7 +76,7 @@ class FakeServer:
     def take(
         self, moment: float, address: str, arguments: tuple[object, ...]
     ) -> list[tuple[str, tuple[object, ...]]]:
-        """Take in a message that acts at `moment`; the answers to it."""
+        """Handle a message that takes effect at `moment`; return the replies."""
         self.heard.append((moment, address, arguments))
         if address == "/cue" and not self.silent:
             if arguments[0] in self.refuse:
@@ -107,21 +107,21 @@ class FakeServer:
 
 @dataclass
 class SimulatedTime:
-    """Stands in for the module `time`: no second passes but those that somebody waits."""
+    """Replacement for the module `time`: time passes only while someone waits."""
 
     now: float = 1e9
 
     def time(self) -> float:
-        """Unix seconds."""
+        """Return Unix seconds."""
         return self.now
 
     def monotonic(self) -> float:
-        """Seconds of a clock with another beginning."""
+        """Return the seconds of a clock with another origin."""
         return self.now - 5e8
 
 
 class DirectClient(OscClient):
-    """A client of the demo that calls its server; waiting for answers is what takes time."""
+    """A client of the demo that calls its server directly; only waiting for replies takes time."""
 
     def __init__(self, server: FakeServer, clock: SimulatedTime) -> None:
         self._server = server
@@ -129,18 +129,18 @@ class DirectClient(OscClient):
         self._answers: list[Answer] = []
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def send(self, address: str, *arguments: Argument) -> None:
-        """Send one message, which acts now."""
+        """Send one message that takes effect now."""
         self._take(self._clock.now, [Message(address, arguments)])
 
     def send_at(self, at: float, messages: Iterable[Message]) -> None:
-        """Send messages that act at the Unix time `at`."""
+        """Send messages that take effect at the Unix time `at`."""
         self._take(at, messages)
 
     def answers(self, wait: float) -> list[Answer]:
-        """What has come, `wait` seconds later."""
+        """Return the replies that have arrived `wait` seconds later."""
         self._clock.now += wait
         found, self._answers = self._answers, []
         return found
@@ -152,7 +152,7 @@ class DirectClient(OscClient):
 
 
 def main() -> int:
-    """Run until a signal comes."""
+    """Run until a signal arrives."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--die", action="store_true", help="end at once, with a reason")

@@ -1,4 +1,4 @@
-"""What a test leaves behind in its process: open descriptors, threads, mappings of desks."""
+"""Resources that a test leaves in its process: open descriptors, threads, mappings of desks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Held(NamedTuple):
-    """Resources that a process holds. `descriptors`: number, device and inode of each."""
+    """Resources held by a process. `descriptors`: number, device and inode of each."""
 
     descriptors: frozenset[tuple[int, int, int]]
     threads: frozenset[threading.Thread]
@@ -20,11 +20,11 @@ class Held(NamedTuple):
 
 
 def held() -> Held:
-    """What this process holds now, without what only waits to be collected as garbage."""
+    """Return the resources that this process holds, after garbage collection."""
     gc.collect()
     descriptors = set()
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the one that lists them is closed again
+        with contextlib.suppress(OSError):  # the descriptor of the listing is closed again
             status = os.fstat(int(name))
             descriptors.add((int(name), status.st_dev, status.st_ino))
     desks = {
@@ -35,10 +35,10 @@ def held() -> Held:
 
 
 def added(before: Held) -> list[str]:
-    """What this process holds and did not hold before, as text.
+    """Return the resources that this process did not hold before, as text.
 
-    Only additions count: a worker runs thousands of tests, and what an earlier one has left may
-    be released at any moment.
+    Only additions count: a worker runs thousands of tests, and resources of an earlier one may be
+    released at any time.
     """
     now = held()
     return [
@@ -50,7 +50,7 @@ def added(before: Held) -> list[str]:
 
 @contextlib.contextmanager
 def nothing_left_behind() -> Iterator[None]:
-    """Fails where the block has left a descriptor open, a thread running or a desk mapped."""
+    """Fail if the block has left a descriptor open, a thread running or a desk mapped."""
     before = held()
     yield
     left = added(before)

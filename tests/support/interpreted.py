@@ -1,13 +1,13 @@
 """Kernels as plain Python functions.
 
 Python can call few of the engine's kernels: the others are parts that are compiled into their
-callers. Here their modules are imported once more, beside the compiled ones, with their decorators
-replaced by nothing, and with views and ordered loads and stores of the same meaning in numpy. So a
-test calls any part, on the records of a real desk, without compiling anything.
+callers. Here their modules are imported again, beside the compiled ones, with decorators that do
+nothing, and with equivalent views and ordered loads and stores in numpy. A test can call any part
+on the records of a real desk, without compiling anything.
 
-Arithmetic is Python's and numpy's: the same for the whole numbers and float64 of commands, clocks
-and ramps. Modules whose kernels work on registers of eight numbers (`engine.dsp.simd`) can be
-imported, and those kernels not called.
+Arithmetic is that of Python and numpy, which is identical for the integers and float64 of commands,
+clocks and ramps. Modules whose kernels work on registers of eight numbers (`engine.dsp.simd`) can
+be imported, but those kernels can't be called.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _array_at(dtype: np.dtype, shape: tuple[int, ...], offset: int) -> Callable[
     def view(address: int) -> Any:
         memory = memoryview((ctypes.c_char * size).from_address(int(address) + offset))
         array = np.frombuffer(memory, dtype).reshape(shape)
-        # Fields of records are attributes in a kernel.
+        # In a kernel, fields of records are attributes.
         return array.view(np.recarray) if dtype.fields else array
 
     return view
@@ -113,11 +113,11 @@ def _engine_without_compiler() -> Iterator[None]:
 
 @functools.cache
 def interpreted(name: str) -> Any:
-    """The module `crowdstream.engine.<name>` with plain functions in place of its kernels."""
+    """Return the module `crowdstream.engine.<name>` with plain functions instead of kernels."""
     with _engine_without_compiler():
         return importlib.import_module(f"{_ENGINE}.{name}")
 
 
 def address_of(desk: Desk) -> Any:
-    """The address of a desk, as a kernel has it: sums with it have 64 bits, as in a kernel."""
+    """Return the address of a desk as int64, so that sums have 64 bits as in a kernel."""
     return np.int64(desk.address)

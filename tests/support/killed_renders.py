@@ -1,7 +1,8 @@
-"""Renders a desk in processes that are killed, one after another, until all is rendered.
+"""Render a desk in processes that are killed one after another, until everything is rendered.
 
-A script: descriptor of the desk, descriptor of a file of float32 stereo frames, its frames, how
-many processes to kill, a seed. Each process goes on from where the one before it died.
+A script with these arguments: descriptor of the desk, descriptor of a file of float32 stereo
+frames, its frames, number of processes to kill, seed. Each process continues where the previous one
+died.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main() -> None:
     states = [0, 0, 0]
     while desk.frame < frames:
         kills -= 1
-        first = desk.frame  # before there is a child, which may be at the end at once
+        first = desk.frame  # read before the fork, because the child may finish immediately
         child = os.fork()
         if child == 0:
             while (frame := desk.frame) < frames:

@@ -1,4 +1,4 @@
-"""Rows for a library's database, without files and without analysing them."""
+"""Rows for a library's database, without any files or analysis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.instant_analysis import made
 
 
 def row(path: str, bpm: float = 120.0, error: str = "", **tags: str) -> Row:
-    """A track with one file."""
+    """Return a track with one file."""
     found = None if error else made(200.0, bpm)
     files = (Mark("a", path, 100, 5, 7),)
     name = Path(path).stem

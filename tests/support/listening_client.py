@@ -1,4 +1,4 @@
-"""A listener without a browser: takes chunks of `/listen` and reports what has arrived."""
+"""A listener without a browser: it receives chunks from `/listen` and acknowledges them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from websockets.sync.connection import Connection
 from crowdstream.web.streaming.chunks import HEAD
 
 SECONDS = 60.0
-REPORT_CHUNKS = 10  # from one report to the next
+REPORT_CHUNKS = 10  # between two acknowledgements
 
 
 class ListeningClient:
-    """Gathers `chunks` (head, data) and `texts`; `reports` every `REPORT_CHUNKS` chunks."""
+    """Collects `chunks` (head, data) and `texts`; `reports` every `REPORT_CHUNKS` chunks."""
 
     def __init__(self, url: str, query: str = "", reports: bool = True) -> None:
         address = url.rstrip("/").replace("http", "ws", 1) + "/listen" + query
@@ -40,13 +40,13 @@ class ListeningClient:
             self.socket.send(json.dumps({"have": head[5] + head[2]}))
 
     def take_chunks(self, chunks: int) -> None:
-        """Receive so many chunks more."""
+        """Receive `chunks` more chunks."""
         end = len(self.chunks) + chunks
         while len(self.chunks) < end:
             self.take()
 
     def samples(self) -> np.ndarray:
-        """What came as 16-bit PCM, left channel, as floats."""
+        """Return the left channel of the 16-bit PCM chunks as floats."""
         parts = [np.frombuffer(data, "<i2")[::2] for head, data in self.chunks if head[0] == 1]
         left: np.ndarray = np.concatenate(parts) / 32768
         return left

@@ -1,4 +1,4 @@
-"""Listening in a real browser: a page that listens, and what its audio graph put out."""
+"""Listening in a real browser: a page that listens, and the output of its audio graph."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ async def _answer_late(_request: Request) -> Response:
 
 
 class Site:
-    """Serves a page that listens to a desk; `isolated`: as shared memory needs it.
+    """Serves a page that listens to a desk. `isolated`: with the headers that shared memory needs.
 
-    `station` holds the listeners.
+    `station` is the endpoint with the listeners.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Site:
         return self
 
     def close(self) -> None:
-        """Serve no more; what is connected is cut off."""
+        """Stop the server and close all connections."""
         self._server.should_exit = self._server.force_exit = True
         if self._thread.is_alive():
             self._thread.join()
@@ -115,10 +115,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Heard:
-    """What an audio graph put out: `left` and `right` at `rate`.
+    """Output of an audio graph: `left` and `right` at `rate` Hz.
 
-    For each 128 of them: `frames`, the context's frame of the first one; `clocks`, what to add to
-    the context's time to have the system's clock (seconds) when they were worked out.
+    For each 128 samples: `frames`, the context's frame of the first one; `clocks`, the difference
+    between system clock and context time (seconds) when they were computed.
     """
 
     rate: float
@@ -128,34 +128,34 @@ class Heard:
     right: np.ndarray
 
     def time(self, index: int) -> float:
-        """The system's clock (seconds) when a sample was worked out, on average.
+        """Return the average system clock (seconds) at which a sample was computed.
 
-        Browsers work out several quanta at once, and a busy machine holds them up now and then.
+        Browsers compute several quanta at once, and a busy machine delays them occasionally.
         """
         near = self.clocks[max(0, index // 128 - 100) : index // 128 + 100]
         frame = int(self.frames[index // 128]) + index % 128
         return float(near.mean()) + frame / self.rate
 
     def real(self, hertz: float, seconds: float) -> float:
-        """What a frequency in the last seconds of it is by the system's clock.
+        """Convert a frequency during the last seconds to the system clock.
 
-        The clock of a sound card that is none can be off by half a thousandth and more.
+        The clock of a virtual sound card can be off by 0.05 % and more.
         """
         clocks = self.clocks[-int(seconds * self.rate / 128) :]
-        # A busy machine makes some of them late, none early: the earliest of each tenth count.
+        # A busy machine delays some of them, but none is early: use the earliest of each tenth.
         parts = np.array_split(np.arange(len(clocks)), 10)
         earliest = [part[np.argmin(clocks[part])] for part in parts]
         slope = np.polyfit(np.array(earliest) * 128 / self.rate, clocks[earliest], 1)[0]
         return float(hertz / (1.0 + slope))
 
     def played(self) -> np.ndarray:
-        """The left channel from the first sample that is not silent on."""
+        """Return the left channel from the first sample that is not silent."""
         sounding = np.flatnonzero(self.left)
         return self.left[sounding[0] :] if len(sounding) else self.left[:0]
 
 
 def heard(page: Page, seconds: float | None = None) -> Heard:
-    """What the page's audio graph has put out: the last `seconds` and a little more, or all."""
+    """Return the audio graph's output: a little more than the last `seconds`, or all."""
     raw = page.evaluate("(seconds) => heard(seconds ?? Infinity)", seconds)
     left, right = (np.frombuffer(base64.b64decode(raw[name]), "<f4") for name in ("left", "right"))
     rate = float(raw["rate"])
@@ -163,7 +163,7 @@ def heard(page: Page, seconds: float | None = None) -> Heard:
 
 
 def reading(page: Page) -> dict[str, Any]:
-    """What the page says of its listening, with `state` and `mode`."""
+    """Return the page's readings about listening, with `state` and `mode`."""
     found: dict[str, Any] = page.evaluate(
         "({...sound.reading, state: sound.state, mode: sound.mode, notice: sound.notice})"
     )
@@ -171,7 +171,7 @@ def reading(page: Page) -> dict[str, Any]:
 
 
 def until_state(page: Page, state: str, seconds: float = 120.0) -> None:
-    """Wait until the page says so; it allows no evaluation of texts, so it is asked from here."""
+    """Wait until the page has this state; polled from here, because the page forbids eval."""
     deadline = time.monotonic() + seconds
     while reading(page)["state"] != state:
         assert time.monotonic() < deadline, f"not {state}: {reading(page)}"
@@ -179,15 +179,16 @@ def until_state(page: Page, state: str, seconds: float = 120.0) -> None:
 
 
 def quietest(samples: np.ndarray, rate: float) -> float:
-    """The smallest peak of any 5 ms: for a tone without gaps its amplitude, or nearly so."""
+    """Return the smallest peak of any 5 ms: about the amplitude of a tone without gaps."""
     size = int(0.005 * rate)
     return float(np.abs(samples[: len(samples) // size * size].reshape(-1, size)).max(axis=1).min())
 
 
 def tone(samples: np.ndarray, rate: float, about: float) -> tuple[float, float, float]:
-    """Frequency (Hz), amplitude, and what is left (THD+N, dB) of a sine near `about` Hz.
+    """Return frequency (Hz), amplitude and residual (THD+N, dB) of a sine near `about` Hz.
 
-    Least squares of sine and cosine; the frequency from the phase of one half against the other.
+    Sine and cosine are fitted by least squares; the frequency follows from the phase difference of
+    the two halves.
     """
     samples = samples.astype(np.float64)
     hertz = about
@@ -204,7 +205,7 @@ def tone(samples: np.ndarray, rate: float, about: float) -> tuple[float, float, 
 
 
 def _fit(samples: np.ndarray, rate: float, hertz: float) -> tuple[complex, np.ndarray]:
-    # The complex amplitude of a sine whose phase is counted from the first sample on.
+    # The complex amplitude of a sine whose phase is relative to the first sample.
     angle = 2 * np.pi * hertz * np.arange(len(samples)) / rate
     basis = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     weights, *_ = np.linalg.lstsq(basis, samples, rcond=None)

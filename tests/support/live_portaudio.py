@@ -1,7 +1,7 @@
-"""The fake PortAudio in a process of its own, in real time, with cards that come and go.
+"""The fake PortAudio in a separate process, in real time, with cards that come and go.
 
-`install(folder)` makes the environment in which a server takes it for PyAudio. The cards are what
-`plug` has written last: a stream whose card has gone is no longer active.
+`install(folder)` returns the environment in which a server uses it instead of PyAudio. The cards
+are those of the latest `plug`: a stream whose card is gone is no longer active.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ paFloat32, paInt32, paInt24, paInt16, paContinue = 1, 2, 4, 8, 0
 
 
 def plug(cards: Path, devices: Sequence[Device]) -> None:
-    """From now on there are these devices."""
+    """Replace the available devices by these."""
     part = cards.with_suffix(".part")
     part.write_text(json.dumps([asdict(device) for device in devices]), encoding="utf-8")
     part.replace(cards)
 
 
 def install(folder: Path, devices: Sequence[Device]) -> tuple[Path, dict[str, str]]:
-    """The file to `plug` in, and what a server's environment needs."""
+    """Return the file for `plug`, and the variables of the server's environment."""
     cards = folder / "cards.json"
     plug(cards, devices)
     place = folder / "modules"
@@ -61,7 +61,7 @@ def _present() -> list[Device]:
 
 
 class LivePortAudio(FakePortAudio):
-    """PortAudio with the cards that are plugged in now."""
+    """PortAudio with the cards that are currently plugged in."""
 
     def PyAudio(self) -> FakeLibrary:
         """See `FakePortAudio`."""
@@ -72,7 +72,7 @@ class LivePortAudio(FakePortAudio):
 
 
 class LiveStream(FakeStream):
-    """A stream that asks for its blocks in real time."""
+    """A stream that requests its blocks in real time."""
 
     def start_stream(self) -> None:
         self.active = True

@@ -1,10 +1,10 @@
-"""A network of its own for a test: several machines' addresses, all in one private namespace.
+"""A private network for a test: the addresses of several machines, all in one namespace.
 
     unshare -rn python -m tests.support.network_namespace <folder>
 
-The addresses are given to the loopback device of the namespace, so real sockets can be bound to
-them, and none of them is a loopback address: to a server they are other machines. What happens
-is printed as one JSON object, for `test_network.py` to look at.
+The addresses are assigned to the namespace's loopback device, so real sockets can be bound to them.
+None of them is a loopback address: to a server they are other machines. The results are printed as
+one JSON object, for `test_network.py`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SERVER, FRIEND, STRANGER = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 SERVER_6, STRANGER_6 = "fd77::1", "fd77:1::3"
 FLOOD = 20_000  # packets
 FLOOD_AT_ONCE = 100
-ROUNDS = 20  # to the server and back, after which all that came before is handled
+ROUNDS = 20  # round trips to the server, after which all earlier packets are handled
 NULL = ("--driver", "null", "--memory", "64", "--standby", "off")
 IFF_UP = 1
 SIOCSIFFLAGS, SIOCSIFADDR = 0x8914, 0x8916  # from linux/sockios.h
 
 
 def set_up() -> None:
-    """Switch the loopback device of the namespace on, and give it the addresses."""
+    """Enable the namespace's loopback device and assign the addresses to it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
         for number, host in enumerate((SERVER, FRIEND, STRANGER)):
@@ -50,13 +50,13 @@ def set_up() -> None:
 
 
 class Peer:
-    """A socket on one of the addresses, sending to the server."""
+    """A socket on one of the addresses that sends to the server."""
 
     def __init__(self, own: str, to: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in own else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.bind((own, 0))
-        # Not connected: where all addresses are one machine's, an answer comes from any of them.
+        # Not connected: with all addresses on one machine, a reply may come from any of them.
         self._to = (to, port)
 
     def __enter__(self) -> Self:
@@ -66,11 +66,11 @@ class Peer:
         self._socket.close()
 
     def send(self, address: str, *arguments: Any) -> int:
-        """Send one message; its bytes."""
+        """Send one message; return its size in bytes."""
         return self._socket.sendto(build(address, arguments), self._to)
 
     def received(self) -> list[bytes]:
-        """All packets that have come."""
+        """Return all packets that have arrived."""
         found = []
         try:
             while True:
@@ -79,7 +79,7 @@ class Peer:
             return found
 
     def settled(self, running: Running) -> list[bytes]:
-        """All packets that have come once the server has handled what was sent before."""
+        """Return all packets once the server has handled everything that was sent before."""
         packets: list[bytes] = []
         for _ in range(ROUNDS):
             synchronize(running)
@@ -87,7 +87,7 @@ class Peer:
         return packets
 
     def ask(self, running: Running, address: str, *arguments: Any) -> dict[str, Any]:
-        """Send a message: its bytes, those of the answers, and what the answers say."""
+        """Send a message; return its size, that of the replies, and their contents."""
         sent = self.send(address, *arguments)
         packets = self.settled(running)
         return {
@@ -98,7 +98,7 @@ class Peer:
 
 
 def synchronize(running: Running) -> None:
-    """To the server and back, once more where the system has dropped the packet in a flood."""
+    """Make a round trip to the server, again if the system drops the packet in a flood."""
     deadline = time.monotonic() + 120
     while True:
         try:
@@ -110,7 +110,7 @@ def synchronize(running: Running) -> None:
 
 
 def during_a_flood(running: Running, flood: Peer, sequencer: Peer) -> dict[str, Any]:
-    """How many of its questions a sequencer gets answered while another floods the server."""
+    """Count the replies to one sender while another one floods the server."""
     answers = 0
     begin = time.monotonic()
     for _ in range(FLOOD // FLOOD_AT_ONCE):
@@ -123,7 +123,7 @@ def during_a_flood(running: Running, flood: Peer, sequencer: Peer) -> dict[str, 
 
 
 def with_a_list(running: Running) -> dict[str, Any]:
-    """A server that lets one address in."""
+    """Test a server that admits one address."""
     with (
         Peer(FRIEND, SERVER, running.port) as friend,
         Peer(STRANGER, SERVER, running.port) as stranger,
@@ -140,7 +140,7 @@ def with_a_list(running: Running) -> dict[str, Any]:
 
 
 def without(running: Running) -> dict[str, Any]:
-    """A server that lets everybody in, by both versions of IP."""
+    """Test a server that admits everyone, over both versions of IP."""
     found: dict[str, Any] = {}
     for name, own, to in (
         ("mapped", STRANGER, SERVER), ("six", STRANGER_6, SERVER_6),
@@ -161,7 +161,7 @@ def without(running: Running) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Set up the addresses, run both servers, print what was seen."""
+    """Set up the addresses, run both servers, and print the results."""
     folder = Path(arguments[0])
     set_up()
     found = {}

@@ -1,4 +1,4 @@
-"""Sound that shows its place: each frame is a number, so a recording tells what it is made of."""
+"""Sound that encodes its position in each frame, to identify the contents of a recording."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from tests.support.offline_server import RATE
 
 PERIOD = 8192
-"""The left channel counts up to it, the right one counts the times: up to 25 minutes."""
+"""Period of the left channel's counter; the right channel counts periods, up to 25 minutes."""
 SILENT, NO_PLACE = -1, -2
 
 
 def numbered(seconds: float) -> np.ndarray:
-    """16-bit samples as floats, `(frames, 2)`; no two frames are alike, none is silent."""
+    """Return 16-bit samples as floats, `(frames, 2)`; no two frames are equal, none is silent."""
     at = np.arange(round(seconds * RATE))
     return np.stack([at % PERIOD + 1, at // PERIOD + 1], 1).astype(np.float32) / 32768
 
 
 def places(heard: np.ndarray) -> np.ndarray:
-    """Which frame each of a recording is, `SILENT` where it is silence, else `NO_PLACE`."""
+    """Return the position of each frame of a recording, `SILENT` or `NO_PLACE`."""
     exact = heard * 32768
     whole = np.rint(exact).astype(int)
     left, right = whole[:, 0], whole[:, 1]
@@ -31,7 +31,7 @@ def places(heard: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Run:
-    """Frames of the track that are heard one after another: `begin`, `end` (exclusive).
+    """Consecutive frames of the track in a recording: `begin`, `end` (exclusive).
 
     `at`: index of the first one in the recording.
     """
@@ -42,7 +42,7 @@ class Run:
 
 
 def runs(heard: np.ndarray, least: int = 1) -> list[Run]:
-    """All that is heard, in the order of the recording, without runs of fewer frames."""
+    """Return all runs of at least `least` frames, in the order of the recording."""
     place = places(heard)
     edges = np.flatnonzero(np.diff(place) != 1) + 1
     found = [

@@ -1,4 +1,4 @@
-"""What tests of control need: a session that keeps what it renders, files, bundles."""
+"""Helpers for tests of control: a session that keeps its output, files, bundles."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ ME = ("127.0.0.1", 50000)
 
 
 class Answers:
-    """What was answered."""
+    """Recorded replies."""
 
     def __init__(self) -> None:
         self.said: list[tuple[Any, str, tuple[Any, ...]]] = []
 
     def keep(self, sender: Any, address: str, arguments: tuple[Any, ...]) -> None:
-        """Keep one answer; it has to fit a packet."""
+        """Record one reply, which must fit into a packet."""
         assert len(build(address, arguments)) < 65000
         self.said.append((sender, address, arguments))
 
 
 class Rig(Session):
-    """A session that loads after each block and keeps all that it has rendered, as `out`.
+    """A session that runs the loader after each block and keeps all output as `out`.
 
-    `pages_a_block`: pages the loader may read while one block is rendered; 0 holds it up.
-    `rate`: frames per second, fewer where long stretches of music have to go by.
+    `pages_a_block`: pages that the loader may read per rendered block; 0 stops it. `rate`: sample
+    rate in Hz, lower for tests with long stretches of music.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Rig(Session):
         rate: int = RATE,
         **settings: Any,
     ) -> None:
-        # No look-ahead: what is rendered is heard on the frame it was made for.
+        # No look-ahead, so that the output is not delayed.
         settings = {"limiter_lookahead": 0.0, "ceiling": 0.0, **settings}
         self.answers = Answers()
         self.pages_a_block = pages_a_block
@@ -59,19 +59,19 @@ class Rig(Session):
         )
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Keep an answer."""
+        """Record a reply."""
         self.answers.keep(sender, address, arguments)
 
     def send(self, address: str, *arguments: Any, sender: Any = ME) -> None:
-        """One message comes in now."""
+        """Receive one message now."""
         super().send(address, *arguments, sender=sender)
 
     def raw(self, packet: bytes) -> None:
-        """Any packet comes in now."""
+        """Receive a packet now."""
         self.packet(packet, ME)
 
     def step(self, frames: int | None = None) -> None:
-        """Render one block, and let control and loader do what they do meanwhile."""
+        """Render one block, and let control and loader do their work."""
         block = self.render(self.block if frames is None else frames)
         end = self._length + len(block)
         while end > len(self._kept):
@@ -81,40 +81,40 @@ class Rig(Session):
         self.load(self.pages_a_block)
 
     def run(self, frames: int) -> None:
-        """Render so many frames, in blocks."""
+        """Render `frames` frames in blocks."""
         until = self.desk.frame + frames
         while self.desk.frame < until:
             self.step(min(self.block, until - self.desk.frame))
 
     def seconds(self, seconds: float) -> None:
-        """Render so many seconds."""
+        """Render for a number of seconds."""
         self.run(round(seconds * self.rate))
 
     @property
     def out(self) -> np.ndarray:
-        """All that was rendered, float32 `(frames, 2)`."""
+        """All rendered frames, float32 `(frames, 2)`."""
         return self._kept[: self._length]
 
     def first_sound(self, since: int = 0, channel: int = 0) -> int:
-        """The first frame from `since` on that is not silent; -1 if there is none."""
+        """Return the first frame from `since` on that is not silent, or -1."""
         found = np.flatnonzero(self.out[since:, channel])
         return since + int(found[0]) if len(found) else -1
 
     def heard(self, address: str) -> list[tuple[Any, ...]]:
-        """Arguments of all answers of that address so far."""
+        """Return the arguments of all replies with that address so far."""
         return [arguments for _, said, arguments in self.answers.said if said == address]
 
     def fails(self) -> list[str]:
-        """What failed so far, as "address reason"."""
+        """Return all failures so far, as "address reason"."""
         return [f"{values[0]} {values[1]}" for values in self.heard("/fail")]
 
     def status(self) -> dict[str, Any]:
-        """The named values of the status."""
+        """Return the named values of the status."""
         values = self.core.status.values()[9:]
         return dict(zip(values[::2], values[1::2], strict=True))
 
     def state(self) -> dict[str, Any]:
-        """What a failed command must not change."""
+        """Return the state that a failed command must not change."""
         buffers, waiting = self.core.buffers, self.core.mixer.to_state()
         return {
             "buffers": {n: (t.number, t.state, t.gain, t.rate, tuple(t.mix.gains), t.voice,
@@ -139,24 +139,24 @@ class Rig(Session):
 
 
 def write(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str = "PCM_16") -> Path:
-    """A WAV file of float samples, shape `(frames, channels)` or `(frames,)`."""
+    """Write a WAV file of float samples, shape `(frames, channels)` or `(frames,)`."""
     soundfile.write(path, samples, rate, subtype=subtype)
     return path
 
 
 def level(seconds: float, value: float = 0.25, rate: int = RATE) -> np.ndarray:
-    """A constant: its first sounding frame shows to the frame where it was started."""
+    """Return a constant signal, whose first audible frame shows exactly where it was started."""
     return np.full((round(seconds * rate), 2), value, np.float32)
 
 
 def count(seconds: float, rate: int = RATE) -> np.ndarray:
-    """16-bit samples that count up from 1 to 8192 and begin again: each shows its place."""
+    """Return 16-bit samples that repeatedly count from 1 to 8192 and so encode their position."""
     lap = np.repeat(np.arange(1, 8193, dtype=np.float32)[:, None] / 32768, 2, axis=1)
     return np.resize(lap, (round(seconds * rate), 2))
 
 
 def place(sample: float) -> int:
-    """Which place of `count` a sample shows, modulo 8192."""
+    """Return the position that a sample of `count` encodes, modulo 8192."""
     return round(float(sample) * 32768) - 1
 
 
@@ -169,25 +169,25 @@ def playing(rig: Rig, path: str, buffer: int = 100, loop: int = 1) -> None:
 
 
 def bundle(seconds: float, *elements: bytes) -> bytes:
-    """A bundle whose time tag is so many seconds after the rig's start."""
+    """Return a bundle with a time tag, in seconds after the rig's start."""
     tag = round((WALL + seconds + UNIX_EPOCH) * 2**32)
     packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)
     return b"#bundle\0" + struct.pack(">Q", tag) + packed
 
 
 def bundle_at(tag: float, address: str, *arguments: Any) -> bytes:
-    """A message with a time tag in Unix seconds."""
+    """Return a message with a time tag in Unix seconds."""
     return bundle(tag - WALL, build(address, arguments))
 
 
 def at_once(*elements: bytes) -> bytes:
-    """A bundle without a time."""
+    """Return a bundle that takes effect immediately."""
     packed = b"".join(struct.pack(">i", len(element)) + element for element in elements)
     return b"#bundle\0" + struct.pack(">Q", 1) + packed
 
 
 def stem_of(tmp_path: Path, channel: int) -> str:
-    """A constant on one side only (0 left, 1 right), 2 s."""
+    """Write 2 s of a constant signal in one channel only (0 left, 1 right)."""
     samples = level(2)
     samples[:, 1 - channel] = 0
     return str(write(tmp_path / f"side{channel}.wav", samples))

@@ -1,4 +1,4 @@
-"""An OSC client for tests and benchmarks, and the waits that go with it."""
+"""An OSC client for tests and benchmarks, with its waiting functions."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pythonosc.osc_message import OscMessage
 from crowdstream.control.state.snapshotter import REST_SECONDS
 from crowdstream.osc.socket import build
 
-WAIT_SECONDS = 120.0  # for anything: no more than a bound, the machine may have much to do
-# Between two looks at what is waited for: a look costs the server and this process about a
-# millisecond each, which nobody notices who looks after a tenth of the time that it takes.
+WAIT_SECONDS = 120.0  # timeout of all waits; generous, because the machine may be busy
+# Between two checks of a condition. A check costs the server and this process about a millisecond
+# each, which is negligible if the interval is a tenth of the time waited so far.
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS, PAUSE_SHARE = 0.005, 0.025, 0.1
 
 
 class ServerError(RuntimeError):
-    """The server under test has ended or does not do what it should."""
+    """The server under test has ended or misbehaves."""
 
 
 class Refused(ServerError):
-    """The server has answered with `/fail`."""
+    """The server has answered `/fail`."""
 
 
 def until(
     condition: Callable[..., object], seconds: float = WAIT_SECONDS, what: str = "the condition"
 ) -> None:
-    """Wait until `condition()` holds; raises `TimeoutError` when it does not in time."""
+    """Wait until `condition()` is true; raises `TimeoutError` after `seconds`."""
     begin = time.monotonic()
     while not condition():
         waited = time.monotonic() - begin
@@ -69,7 +69,7 @@ class OscClient:
         self._socket.send(builder.build().dgram)
 
     def receive(self, seconds: float = WAIT_SECONDS) -> tuple[str, list[Any]]:
-        """The next reply or notification: address and arguments; raises `TimeoutError`."""
+        """Return the next reply or notification as address and arguments; raises `TimeoutError`."""
         self._socket.settimeout(seconds)
         while True:
             try:
@@ -79,7 +79,7 @@ class OscClient:
             return message.address, list(message.params)
 
     def receive_until(self, address: str, seconds: float = WAIT_SECONDS) -> list[Any]:
-        """Receive up to the next message of that address; its arguments."""
+        """Receive messages up to the next one with that address; return its arguments."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             received, values = self.receive(max(0.001, deadline - time.monotonic()))
@@ -92,12 +92,12 @@ class OscClient:
     def request(
         self, address: str, *arguments: Any, answer: str, seconds: float = WAIT_SECONDS
     ) -> list[Any]:
-        """Send a message and wait for the answer of that address; its arguments."""
+        """Send a message, wait for the reply with that address, and return its arguments."""
         self.send(address, *arguments)
         return self.receive_until(answer, seconds)
 
     def synchronize(self) -> list[tuple[str, list[Any]]]:
-        """Wait until all that was sent has been handled; what was received up to then."""
+        """Wait until everything sent so far is handled; return the messages received until then."""
         self._syncs += 1
         self.send("/sync", self._syncs)
         received: list[tuple[str, list[Any]]] = []
@@ -108,18 +108,18 @@ class OscClient:
             received.append((address, values))
 
     def status(self) -> dict[str, Any]:
-        """The named values of the server's status."""
+        """Return the named values of the server's status."""
         values = self.request("/status", answer="/status.reply")[9:]
         return dict(zip(values[::2], values[1::2], strict=True))
 
     def await_noted(self) -> None:
-        """Wait until control has noted all that was sent, so that it outlives control."""
+        """Wait until control has saved the effects of everything sent, so that they survive it."""
         self.synchronize()
-        time.sleep(REST_SECONDS)  # what has been handled is noted in the first turn after that
+        time.sleep(REST_SECONDS)  # control saves its state in the first turn after this pause
         self.synchronize()
 
     def await_frames(self, frames: int) -> None:
-        """Wait until so many further frames have been rendered."""
+        """Wait until `frames` more frames have been rendered."""
         end = self.status()["frame"] + frames
         until(lambda: self.status()["frame"] >= end)
 

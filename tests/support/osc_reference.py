@@ -1,6 +1,6 @@
-"""OSC written by the letter of the specification, to hold the server's parser against.
+"""An OSC encoder written from the specification, as a reference for the server's parser.
 
-Nothing here comes from the server: what this encodes is known to be well-formed.
+It uses no code of the server, so its output is known to be well-formed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ DEEPEST_ARRAY = 3
 
 
 def padded(raw: bytes) -> bytes:
-    """`raw` with zeros to a multiple of four."""
+    """Return `raw` padded with zeros to a multiple of four."""
     return raw + b"\0" * (-len(raw) % 4)
 
 
 def text(value: str) -> bytes:
-    """An OSC string."""
+    """Encode an OSC string."""
     return padded(value.encode("utf-8", "surrogateescape") + b"\0")
 
 
 def value_bytes(tag: str, value: Any) -> bytes:
-    """The bytes of one argument."""
+    """Encode one argument."""
     if tag in _FIXED:
         return struct.pack(_FIXED[tag], value)
     if tag in "sS":
@@ -45,7 +45,7 @@ def value_bytes(tag: str, value: Any) -> bytes:
 
 
 def message(address: str, arguments: Sequence[Tagged]) -> bytes:
-    """An OSC message."""
+    """Encode an OSC message."""
     tags = "," + "".join(_tags(*one) for one in arguments)
     return text(address) + text(tags) + b"".join(value_bytes(*one) for one in arguments)
 
@@ -55,7 +55,7 @@ def _tags(tag: str, value: Any) -> str:
 
 
 def flat(arguments: Sequence[Tagged]) -> list[Any]:
-    """The values of arguments, those of arrays among them."""
+    """Return the values of arguments, including those of arrays."""
     found: list[Any] = []
     for tag, value in arguments:
         found += flat(value) if tag == "[" else [value]
@@ -63,19 +63,19 @@ def flat(arguments: Sequence[Tagged]) -> list[Any]:
 
 
 def bundle(tag: int, elements: Sequence[bytes]) -> bytes:
-    """An OSC bundle; `tag`: its 64-bit time tag."""
+    """Encode an OSC bundle; `tag` is its 64-bit time tag."""
     parts = [struct.pack(">i", len(element)) + element for element in elements]
     return b"#bundle\0" + struct.pack(">Q", tag) + b"".join(parts)
 
 
 def some_text(source: ByteSource, most: int = 12) -> str:
-    """A text without a zero byte; not always UTF-8."""
+    """Return a text without a zero byte, not always valid UTF-8."""
     raw = source.raw(source.between(0, most)).replace(b"\0", b"-")
     return raw.decode("utf-8", "surrogateescape")
 
 
 def some_argument(source: ByteSource, depth: int = 0) -> Tagged:
-    """An argument of any type and value."""
+    """Return an argument of any type and value."""
     if depth < DEEPEST_ARRAY and source.chance(20):
         return "[", [some_argument(source, depth + 1) for _ in range(source.between(0, 3))]
     tag = source.pick(TAGS)

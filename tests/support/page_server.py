@@ -1,4 +1,4 @@
-"""What the tests of the page share: a server with music, and a page that is ready."""
+"""Helpers for tests of the page: a server with music, and a page that is ready."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.server import Running, server, until
 RATE = 44100
 SECONDS = 40
 STEMS = ("drums", "bass", "vocals", "other")
-# A server that has little to do beside its page: few large blocks, and no second engine.
+# A server with little work besides its page: large blocks and no second engine.
 PAGE_SERVER = ("--http", "--driver", "null", "--buffer-size", "1024", "--standby", "off")
 NASTY = "<img src=x onerror=alert(1)>"
 
 
 def make_media(root: Path) -> Path:
-    """A track of four stems with a beat grid, and a file whose name is markup."""
+    """Write a track of four stems with a beat grid, and a file whose name is markup."""
     quiet = 0.05 * np.sin(np.arange(SECONDS * RATE) * 0.05).astype("f4")
     (root / "Night").mkdir(parents=True)
     for stem in STEMS:
@@ -36,7 +36,7 @@ def make_media(root: Path) -> Path:
 
 @contextmanager
 def music_server(folder: Path, *options: str) -> Iterator[Running]:
-    """A server on the built-in clock with that music, and its page; further `options`."""
+    """Run a server on the built-in clock with that music and its page; `options` are added."""
     media = make_media(folder / "media")
     folders = ("--media-root", str(media), "--record-folder", str(folder))
     with server(folder, *PAGE_SERVER, *folders, *options) as running:
@@ -47,7 +47,7 @@ def music_server(folder: Path, *options: str) -> Iterator[Running]:
 def ready_page(
     browser: Browser, running: Running, size: dict[str, int] | None = None, moving: bool = False
 ) -> Iterator[Page]:
-    """A page that is connected and has drawn its decks; `moving`: see `new_context`."""
+    """Open a page that is connected and has drawn its decks; `moving`: see `new_context`."""
     with open_page(browser, running.page(), size or WIDE, moving) as page:
         page.wait_for_selector("body[data-link=open] .deck[data-state]", state="attached")
         expect(page.locator(".deck[data-state]")).to_have_count(4)
@@ -55,12 +55,12 @@ def ready_page(
 
 
 def load(running: Running, track: Path, deck: str = "A") -> None:
-    """Load a track and wait until it can be played."""
+    """Load a track and wait until it is playable."""
     running.client.request(f"/deck/{deck}/load", str(track), answer="/done", seconds=60)
 
 
 def deck_is(running: Running, **values: Any) -> None:
-    """Wait until the status says so of deck A."""
+    """Wait until the status of deck A has these values."""
     until(lambda: _holds(running.client.status(), values))
 
 
@@ -74,7 +74,7 @@ def _holds(status: dict[str, Any], values: dict[str, Any]) -> bool:
 
 
 def live(page: Page, expression: str) -> Any:
-    """The value of a JavaScript expression over `live`, the page's connection."""
+    """Return the value of a JavaScript expression with `live`, the page's connection."""
     return page.evaluate(
         "async () => { const { live } = await import('/page/live.js');"
         f" return {expression}; }}"
@@ -82,7 +82,7 @@ def live(page: Page, expression: str) -> Any:
 
 
 def watch_orders(page: Page) -> None:
-    """Keep the commands that the page sends from now on; see `ordered`."""
+    """Record the commands that the page sends from now on; see `ordered`."""
     page.evaluate(
         "async () => { const { live } = await import('/page/live.js'); const send = live.send;"
         " if (window.sent) { window.sent = []; return; } window.sent = [];"
@@ -93,13 +93,13 @@ def watch_orders(page: Page) -> None:
 
 
 def ordered(page: Page) -> list[list[Any]]:
-    """The commands sent since `watch_orders`: [address, arguments...]."""
+    """Return the commands sent since `watch_orders`: [address, arguments...]."""
     found: list[list[Any]] = json.loads(page.evaluate("JSON.stringify(window.sent)"))
     return [order[1:] for order in found]
 
 
 def listen_to(page: Page) -> None:
-    """Keep what screen readers are told from now on; see `said`."""
+    """Record the announcements to screen readers from now on; see `said`."""
     page.evaluate(
         "() => { window.said = []; const spoken = document.getElementById('spoken');"
         " window.reader ||= new MutationObserver((records) => window.said.push(...records.flatMap("
@@ -109,6 +109,6 @@ def listen_to(page: Page) -> None:
 
 
 def said(page: Page) -> list[str]:
-    """What screen readers were told since `listen_to`; the server has things to say as well."""
+    """Return the announcements since `listen_to`, including those about the server."""
     found: list[str] = page.evaluate("window.said")
     return found

@@ -1,4 +1,4 @@
-"""A server whose deck A plays, and its engines: the one that renders and the standby."""
+"""A server with a playing deck A, and its engines: the rendering one and the standby."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIONS = ("--buffer-size", str(FRAMES), "--stats-interval", "0")
 
 
 def engines(it: Running) -> list[psutil.Process]:
-    """The engine processes, the oldest first."""
+    """Return the engine processes, the oldest first."""
     return it.children_named("engine")
 
 
@@ -28,9 +28,9 @@ def await_standby(it: Running, state: str = "running") -> None:
 
 
 def await_takeover(it: Running, number: int = 1) -> dict[str, Any]:
-    """Wait until engines have taken over so many times; the status then.
+    """Wait for the `number`-th takeover; return the status after it.
 
-    It may be once more: on a machine that gives an engine no time, it is taken for one that hangs.
+    There may be one more: on an overloaded machine, an engine may be mistaken for one that hangs.
     """
     until(lambda: it.client.status()["takeovers"] >= number)
     until(lambda: it.client.status()["standby"] == "none" or len(engines(it)) == 2)
@@ -46,7 +46,7 @@ def play(it: Running, track: Path) -> None:
 
 @contextlib.contextmanager
 def playing(folder: Path, card: Any, samples: np.ndarray, *options: str) -> Iterator[Running]:
-    """A server on a card whose deck A plays."""
+    """Run a server on a card, with a playing deck A."""
     track = write(folder / "track.wav", samples)
     with server(folder, *OPTIONS, *options, env=card.env if card else {}) as it:
         play(it, track)

@@ -1,7 +1,7 @@
-"""Ends and lists the processes that a test run has left behind, and removes their shared memory.
+"""End and list the processes that a test run has left, and remove their shared memory.
 
 `run-tests.sh` marks all processes of a run with the variable `CROWDSTREAM_TEST_RUN`, and calls this
-when the run has ended, however it ended.
+at the end of the run, however it ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ END_SECONDS = 5.0
 
 
 def marked(run: str) -> Iterator[psutil.Process]:
-    """Processes of a run, other than this one and its parents."""
+    """Yield the processes of a run, except this one and its parents."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -29,7 +29,7 @@ def marked(run: str) -> Iterator[psutil.Process]:
 
 
 def end(run: str) -> list[str]:
-    """End what a run has left; the command lines."""
+    """End the remaining processes of a run; return their command lines."""
     left = []
     found = list(marked(run))
     for process in found:
@@ -44,7 +44,7 @@ def end(run: str) -> list[str]:
 
 
 def remove_shared_memory() -> None:
-    """Remove what killed JACK servers of tests have left: their names carry a process's number."""
+    """Remove the shared memory of killed JACK servers; its names contain a process id."""
     for entry in Path("/dev/shm").glob("*crowdstream-*"):
         owner = re.search(r"crowdstream-(\d+)-\d+", entry.name)
         if owner and not psutil.pid_exists(int(owner.group(1))):
@@ -53,7 +53,7 @@ def remove_shared_memory() -> None:
 
 
 def main() -> int:
-    """Report what was left; 1 where there was something."""
+    """Report the remaining processes. Returns 1 if there were any."""
     left = end(sys.argv[1])
     remove_shared_memory()
     for line in left:

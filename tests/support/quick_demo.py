@@ -1,4 +1,4 @@
-"""The demo's runner with the fake server, and tracks that need no time to make."""
+"""The demo's runner with the fake server and with empty tracks."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Sound to record, disks that fail, and a check of recorded files."""
+"""Sound to record, failing disks, and a check of recorded files."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from crowdstream.recorder.disk import Disk
 
 FORMATS = (("wav16", ".wav"), ("wav24", ".wav"), ("float", ".wav"), ("flac", ".flac"))
 STEP = {"wav16": 1.5 / 2**15, "wav24": 0.5 / 2**23, "float": 0.0, "flac": 0.5 / 2**23}
-"""The largest error of a format."""
+"""Largest error of each format."""
 
 
 def sound(frames: int, seed: int = 1) -> np.ndarray:
-    """Noise that no integer format holds exactly, float32 `(frames, 2)`."""
+    """Return noise that no integer format represents exactly, float32 `(frames, 2)`."""
     values = np.random.default_rng(seed).uniform(-0.9, 0.9, (frames, 2))
     return values.astype(np.float32)
 
 
 class FullDisk(Disk):
-    """A disk that has room for `room` bytes."""
+    """A disk with a capacity of `room` bytes."""
 
     room = 200_001
 
@@ -37,7 +37,7 @@ class FullDisk(Disk):
 
 
 class SmallFiles(Disk):
-    """A disk whose files can't grow beyond `most` bytes; it takes what lies below that."""
+    """A disk whose files can't grow beyond `most` bytes; data below that is written."""
 
     most = 200_001
 
@@ -49,12 +49,12 @@ class SmallFiles(Disk):
 
 
 class SlowDisk(Disk):
-    """A disk that takes nothing more while `stuck` is set."""
+    """A disk that blocks writes while `stuck` is set."""
 
     stuck = threading.Event()
     free = threading.Event()
     gave_up = threading.Event()
-    """Set when nobody has set `free` for a minute, as when the one who would waits for the disk."""
+    """Set if `free` was not set for a minute, as when the test itself waits for the disk."""
 
     def write_at(self, offset: int, data: bytes) -> None:
         if self.stuck.is_set() and not self.free.wait(60):
@@ -63,19 +63,19 @@ class SlowDisk(Disk):
 
 
 class DyingDisk(Disk):
-    """A disk that can't be synchronised any more."""
+    """A disk on which fsync fails."""
 
     def sync(self) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
 
 def size(path: Path) -> int:
-    """Bytes of a file."""
+    """Return the size of a file in bytes."""
     return path.stat().st_size
 
 
 def check(path: Path, expected: np.ndarray, form: str, least: int | None = None) -> int:
-    """The file reads as the beginning of `expected`, at least `least` frames of it; how many."""
+    """Check that a file contains at least `least` frames of `expected`; return how many."""
     samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
     assert rate == 44100
     least = len(expected) if least is None else least
@@ -87,5 +87,5 @@ def check(path: Path, expected: np.ndarray, form: str, least: int | None = None)
     if head[:4] == b"RIFF":
         assert struct.unpack("<I", head[4:])[0] + 8 <= size(path)
     if len(samples):
-        open_stem(path, 44100).close()  # the server itself can play it
+        open_stem(path, 44100).close()  # the server itself must be able to play it
     return len(samples)

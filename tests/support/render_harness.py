@@ -1,4 +1,4 @@
-"""The engine on a harness: arrays in, commands in, blocks of any length out. No device."""
+"""A harness for the engine without a device: arrays and commands in, blocks of any length out."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ GOLDENS = Path(__file__).parents[1] / "unit" / "engine" / "goldens"
 
 
 class RenderHarness:
-    """A desk of its own with an arena, and the commands as methods.
+    """A desk with an arena, and the commands as methods.
 
-    Frames and linear gains everywhere. Close it, or use it in a `with`.
+    All positions are in frames and all gains linear. Close it, or use it in a `with`.
     """
 
     def __init__(self, sample_rate: float = RATE, pages: int = 256) -> None:
@@ -51,10 +51,10 @@ class RenderHarness:
     def load(
         self, samples: np.ndarray, missing: Iterable[int] = (), attacks: Iterable[int] = ()
     ) -> int:
-        """Make a source of int16 or float32 samples, `(frames,)` or `(frames, channels)`.
+        """Create a source of int16 or float32 samples, `(frames,)` or `(frames, channels)`.
 
-        `missing`: pages that are left out; `bring` puts them in later. `attacks`: frames at
-        which one begins, ascending.
+        `missing`: pages that are left out; `bring` adds them later. `attacks`: frames at which
+        attacks begin.
         """
         samples = samples.reshape(len(samples), -1)
         source = next(self._sources)
@@ -70,7 +70,7 @@ class RenderHarness:
         return source
 
     def page_frames(self, source: int) -> int:
-        """Frames of one page of a source."""
+        """Return the number of frames per page of a source."""
         return 1 << int(self.desk.sources[source]["page_shift"])
 
     def bring(self, source: int, page: int) -> None:
@@ -86,7 +86,7 @@ class RenderHarness:
     # Commands
 
     def command(self, op: int, **fields: Any) -> np.ndarray:
-        """One command record; `fields` as in `layout.COMMAND`."""
+        """Create one command record; `fields` as in `dtypes.COMMAND`."""
         record = np.zeros(1, COMMAND)
         record["op"] = op
         record["serial"] = fields.pop("serial", None) or next(self._serials)
@@ -98,11 +98,11 @@ class RenderHarness:
         return record
 
     def push(self, *records: np.ndarray) -> bool:
-        """Publish records as one batch; False when the ring refused it."""
+        """Publish records as one batch; returns False if the ring refused it."""
         return push_commands(self.desk, np.concatenate(records))
 
     def send(self, op: int, **fields: Any) -> int:
-        """Publish one command; its serial number."""
+        """Publish one command; return its serial number."""
         record = self.command(op, **fields)
         assert self.push(record)
         return int(record["serial"][0])
@@ -122,7 +122,7 @@ class RenderHarness:
         grid: int = -1,
         frame: int = 0,
     ) -> np.ndarray:
-        """The record of a start; `loop`: (in, out), or None to play to `end` or the file's end."""
+        """Create the record of a start; `loop`: (in, out), or None to play to `end` or the end."""
         numbers = [sources] if isinstance(sources, int) else sources
         length = max(int(self.desk.sources[number]["frames"]) for number in numbers)
         last = length if end is None else end
@@ -145,17 +145,17 @@ class RenderHarness:
         )
 
     def start(self, voice: int, sources: int | list[int], **how: Any) -> int:
-        """Publish a start (see `start_command`); its serial number."""
+        """Publish a start (see `start_command`); return its serial number."""
         record = self.start_command(voice, sources, **how)
         assert self.push(record)
         return int(record["serial"][0])
 
     def ramp(self, row: int, target: float, frames: int = 0, frame: int = 0) -> None:
-        """Send a ramped parameter to `target` in `frames` frames, from frame `frame` on."""
+        """Ramp a parameter to `target` over `frames` frames, from frame `frame` on."""
         self.send(OP_RAMP, index=row, x=target, y=frames, frame=frame)
 
     def tempo(self, factor: float, frames: int = 0, frame: int | None = None) -> None:
-        """Send the clock to `factor` times its base tempo in `frames` frames, from `frame` on."""
+        """Ramp the clock to `factor` times its base tempo over `frames` frames, from `frame` on."""
         begin = self.desk.frame if frame is None else frame
         base = float(self.desk.clock["tempo_base"])
         rate = self._tempo(begin) * base
@@ -170,7 +170,7 @@ class RenderHarness:
         return first + (last - first) * min(1.0, (frame - begin) / frames) if frames else last
 
     def beat(self, frame: int) -> float:
-        """The clock's beat at a frame: a sum of trapezoids."""
+        """Return the clock's beat at a frame: a sum of trapezoids."""
         beat = 0.0
         known = [tempo for tempo in self._tempos if tempo[0] <= frame]
         ends = [*(begin for begin, *_rest in known[1:]), frame]
@@ -181,7 +181,7 @@ class RenderHarness:
         return beat * float(self.desk.clock["tempo_base"])
 
     def grid(self, *points: tuple[float, float]) -> int:
-        """Enter a beat grid of pairs `(beat, file frame)`; its number."""
+        """Add a beat grid of pairs `(beat, file frame)`; return its number."""
         number = next(self._grids)
         record = self.desk.grids[number]
         record["count"] = len(points)
@@ -193,7 +193,7 @@ class RenderHarness:
     # Sound
 
     def render(self, frames: int, blocks: int | Iterable[int] = 256) -> np.ndarray:
-        """The next `frames` frames, `(frames, 2)`, in blocks of these lengths over and over."""
+        """Render the next frames, `(frames, 2)`, in blocks of these lengths, used cyclically."""
         lengths = itertools.cycle([blocks] if isinstance(blocks, int) else blocks)
         out = np.full((frames, 2), np.nan, np.float32)
         done = 0
@@ -204,37 +204,37 @@ class RenderHarness:
         return out
 
     def events(self) -> np.ndarray:
-        """What the engine has reported since the last call."""
+        """Return the engine's events since the last call."""
         return pop_events(self.desk)
 
     def started(self) -> list[int]:
-        """Frames at which voices started, of the events since the last call."""
+        """Return the frames at which voices started, from the events since the last call."""
         events = self.events()
         return [int(frame) for frame in events["frame"][events["kind"] == EV_STARTED]]
 
     def late(self) -> dict[int, int]:
-        """By how many frames commands were late: serial number to frames."""
+        """Return the lateness of commands in frames, by serial number."""
         events = self.events()
         chosen = events[events["kind"] == EV_LATE]
         return {int(event["serial"]): int(event["value"]) for event in chosen}
 
 
 def noise(frames: int, channels: int = 2, *, peak: float = 0.5, seed: int = 0) -> np.ndarray:
-    """White noise, int16, `(frames, channels)`."""
+    """Return white noise, int16, `(frames, channels)`."""
     rng = np.random.default_rng(seed)
     samples: np.ndarray = (rng.uniform(-peak, peak, (frames, channels)) * 32767).astype(np.int16)
     return samples
 
 
 def sine(hertz: float, frames: int, *, rate: float = RATE, level: float = 1.0) -> np.ndarray:
-    """A sine as float32, `(frames,)`."""
+    """Return a sine as float32, `(frames,)`."""
     wave = level * np.sin(2 * np.pi * hertz * np.arange(frames) / rate)
     samples: np.ndarray = wave.astype(np.float32)
     return samples
 
 
 def as_float(samples: np.ndarray) -> np.ndarray:
-    """What the engine should make of samples at rate 1: float32, `(frames, 2)`."""
+    """Return the expected output for samples at rate 1: float32, `(frames, 2)`."""
     samples = samples.reshape(len(samples), -1)
     scaled = samples / np.float32(32768.0) if samples.dtype == np.int16 else samples
     stereo: np.ndarray = np.broadcast_to(scaled, (len(scaled), 2)).astype(np.float32)
@@ -242,7 +242,7 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 
 
 def check_golden(name: str, actual: np.ndarray, tolerance: float = 2e-6) -> None:
-    """Compare with `goldens/<name>.npy`; on a mismatch leave `<name>.actual.npy` beside it."""
+    """Compare with `goldens/<name>.npy`; on a mismatch, write `<name>.actual.npy` beside it."""
     path = GOLDENS / f"{name}.npy"
     beside = GOLDENS / f"{name}.actual.npy"
     beside.unlink(missing_ok=True)
@@ -256,5 +256,5 @@ def check_golden(name: str, actual: np.ndarray, tolerance: float = 2e-6) -> None
         reason = f"has shape {actual.shape}, expected {expected.shape}"
     np.save(beside, actual)
     raise AssertionError(
-        f"{name}: the sound {reason}; it is in {beside}. If it is right, rename it"
+        f"{name}: the sound {reason}; it was saved as {beside}. If it is correct, rename it"
     )

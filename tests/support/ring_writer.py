@@ -1,4 +1,4 @@
-"""A process of its own that pushes commands into a desk. Arguments: descriptor, how many."""
+"""A separate process that pushes commands into a desk. Arguments: descriptor, number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main() -> None:
         serials = np.arange(sent + 1, sent + count + 1)
         batch = np.zeros(count, COMMAND)
         batch["serial"] = serials
-        # All of a record depends on its number, so that half-written ones are found out.
+        # All fields depend on the serial number, so that half-written records are detected.
         batch["frame"] = 1 << 50
         batch["x"] = serials * 0.5
         batch["start"] = serials * 7

@@ -1,4 +1,4 @@
-"""Files for the targets: a folder of this process, gone with it, and some sound in it."""
+"""Files for the fuzz targets: a temporary folder of this process with some sound files."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SONG_STEMS = ("drums", "bass", "vocals")
 
 
 def base() -> str | None:
-    """Where memory is a file system; None where it is not, and in a run of the tests.
+    """Return a memory file system, or None if there is none or in a run of the tests.
 
-    Such a run has a temporary folder of its own, which is removed whatever becomes of it.
+    Such a run has its own temporary folder, which is removed in all cases.
     """
     return "/dev/shm" if Path("/dev/shm").is_dir() and MARK not in os.environ else None
 
 
 @functools.cache
 def folder() -> Path:
-    """An empty folder, in memory where that can be had.
+    """Return an empty folder, in memory if possible.
 
-    Inside of the one that the variable `PLACE` names, where it is set: atheris ends its process
-    without cleaning up, so whoever started it does.
+    It is inside the folder that the variable `PLACE` names, if set: atheris ends its process
+    without cleaning up, so its parent process must do that.
     """
     made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=os.environ.get(PLACE, base())))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
@@ -41,7 +41,7 @@ def folder() -> Path:
 
 
 def noise(frames: int, channels: int, seed: int) -> np.ndarray:
-    """Soft noise in bursts, float64 `(frames, channels)`."""
+    """Return soft noise in bursts, float64 `(frames, channels)`."""
     random = np.random.default_rng(seed)
     gate = np.sin(np.arange(frames)[:, None] / 3000.0) > -0.3
     return gate * random.uniform(-0.3, 0.3, (frames, channels))
@@ -49,7 +49,7 @@ def noise(frames: int, channels: int, seed: int) -> np.ndarray:
 
 @functools.cache
 def music() -> Path:
-    """A folder with a short file, a folder of stems, a long file, and files that are none."""
+    """A folder with a short file, a folder of stems, a long file, and invalid files."""
     root = folder() / "music"
     root.mkdir()
     soundfile.write(root / "short.wav", noise(RATE // 2, 2, 1), RATE, subtype="PCM_16")

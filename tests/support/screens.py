@@ -1,4 +1,4 @@
-"""The windows that the page is tried in, and what is measured of its layout there."""
+"""The window sizes in which the page is tested, and measurements of its layout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PANELS = ("library", "buses", "dj", "health")
 
 @dataclass(frozen=True)
 class Screen:
-    """A window: its size in CSS pixels, device pixels for each, and whether fingers touch it."""
+    """A window: size in CSS pixels, device pixels per CSS pixel, and whether it has touch input."""
 
     width: int
     height: int
@@ -29,7 +29,7 @@ class Screen:
 
     @property
     def small(self) -> bool:
-        """Whether one view at a time is shown; see `style/layout.css`."""
+        """Whether only one view is shown at a time; see `style/layout.css`."""
         return self.width < 700 or (self.height < 500 and self.width < 1180)
 
 
@@ -48,7 +48,7 @@ SCREENS = {
 }
 
 
-# What shows that a panel is filled: the server sends it once the panel is open.
+# Elements that show that a panel is filled: the server sends their data once the panel is open.
 FILLED = {"library": ".panel-library .row", "health": ".processes tbody tr"}
 MIN_TARGET = 24  # CSS pixels, WCAG 2.2 AA (2.5.8)
 
@@ -57,7 +57,7 @@ MIN_TARGET = 24  # CSS pixels, WCAG 2.2 AA (2.5.8)
 def page_on(
     browser: Browser, running: Running, screen: Screen, **options: Any
 ) -> Iterator[Page]:
-    """The page in such a window, connected and drawn, with `measure` in it."""
+    """Open the page in such a window, connected and drawn, with `measure` loaded."""
     context = new_context(
         browser, viewport={"width": screen.width, "height": screen.height},
         device_scale_factor=screen.scale, has_touch=screen.touch, is_mobile=screen.touch, **options,
@@ -77,10 +77,10 @@ def page_on(
 
 
 class Pages:
-    """A page that is resized to be one window after another. A context manager.
+    """A page that is resized to one window size after another. A context manager.
 
-    A page takes longer to load than to measure, so only another kind of display loads it again. In
-    a page that is resized everything must be in its place as in one that is opened.
+    Loading a page takes longer than measuring it, so it is reloaded only for another kind of
+    display. A resized page must have the same layout as a newly opened one.
     """
 
     def __init__(self, browser: Browser, running: Running) -> None:
@@ -91,7 +91,7 @@ class Pages:
         self._page: Page
 
     def show(self, screen: Screen, fresh: bool = False) -> Page:
-        """The page in that window; `fresh`: loaded again in any case."""
+        """Return the page in that window; `fresh`: always reload it."""
         if fresh or self._kind != (screen.scale, screen.touch):
             self._open.close()
             made = page_on(self._browser, self._running, screen)
@@ -111,7 +111,7 @@ class Pages:
 
 
 def views_of(page: Page, screen: Screen) -> Iterator[str]:
-    """Show one view after another, as they are on such a screen, each filled; their names."""
+    """Show the views of such a screen in sequence, each filled; yield their names."""
     if screen.small:
         for view in VIEWS:
             click(page, f".view[data-view={view}]")
@@ -137,11 +137,11 @@ def click(page: Page, selector: str) -> None:
 
 
 def measured(page: Page, what: str) -> Any:
-    """The value of an expression over `measure`."""
+    """Return the value of an expression of `measure`."""
     return page.evaluate(f"measure.{what}")
 
 
 def layout(page: Page) -> dict[str, Any]:
-    """How many `controls` are shown, how wide the page is (`width`), and its layout's `faults`."""
+    """Return the number of visible `controls`, the page's `width`, and the layout's `faults`."""
     found: dict[str, Any] = measured(page, f"layout({MIN_TARGET})")
     return found

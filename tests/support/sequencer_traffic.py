@@ -1,8 +1,8 @@
-"""What an existing sequencer and its movement detector send, packet by packet.
+"""Packets of an existing sequencer and its movement detector.
 
-The addresses, types, arrays, order and times are those of sequencers that are in use. They build
-their messages with python-osc, and one helper sends everything: `send("/reset", [])` hands an
-empty list on as the only argument, which makes an empty array.
+Addresses, types, arrays, order and times are those of sequencers in use. They build their messages
+with python-osc, and one helper sends everything: `send("/reset", [])` passes an empty list as the
+only argument, which becomes an empty array.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STARTS = {"A": 1.0, "B": 1.5, "C": 2.25}
 """Seconds after the reset at which the decks start."""
 STOPPED = 4.5
 SECONDS = 5.0
-"""How long it lasts."""
+"""Duration of the traffic."""
 LEVELS_A_SECOND = 40
 READINGS_A_SECOND = 10
 READINGS = ("head_movement", "arms_movement", "legs_movement", "total_movement")
@@ -27,7 +27,7 @@ Timed = tuple[float, bytes]
 
 
 def packet(address: str, *values: Any) -> bytes:
-    """One message as python-osc's client builds it; a list becomes an array."""
+    """Build one message like python-osc's client; a list becomes an array."""
     builder = OscMessageBuilder(address)
     for value in values:
         builder.add_arg(value)
@@ -36,7 +36,7 @@ def packet(address: str, *values: Any) -> bytes:
 
 
 def sequencer(tracks: Sequence[str]) -> Iterator[Timed]:
-    """A run of the sequencer with one track for each of decks A, B and C."""
+    """Yield a run of the sequencer with one track for each of decks A, B and C."""
     yield 0.0, packet("/mixer_cleanup", [])
     yield 0.05, packet("/set_tempo", 120)
     yield 0.05, packet("/set_meter", [4])
@@ -61,7 +61,7 @@ def sequencer(tracks: Sequence[str]) -> Iterator[Timed]:
 
 
 def detector() -> Iterator[Timed]:
-    """The movement detector beside it: all of its readings, ten times a second each."""
+    """Yield the messages of the movement detector: all readings, ten times per second each."""
     for step in range(int(SECONDS * READINGS_A_SECOND)):
         at = step / READINGS_A_SECOND
         for number, name in enumerate(READINGS):
@@ -70,5 +70,5 @@ def detector() -> Iterator[Timed]:
 
 
 def traffic(tracks: Sequence[str]) -> list[Timed]:
-    """Both of them together, in the order of their times."""
+    """Return both together, in order of time."""
     return sorted([*sequencer(tracks), *detector()], key=lambda one: one[0])

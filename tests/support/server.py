@@ -1,4 +1,4 @@
-"""A server under test, for tests and benchmarks: the program in a child process, and its client."""
+"""A server for tests and benchmarks: the program in a child process, and its client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROLES = {"control": "control", "engine": "engine", "loader": "loader", "web": "w
 
 
 class Running:
-    """A server process that is ready: `client`, `port`, `process`; `log()` is its log so far.
+    """A server process that is ready: `client`, `port`, `process`; `log()` returns its log so far.
 
     Raises `ServerError` if the process ends before it is ready, and `TimeoutError`.
     """
@@ -42,7 +42,7 @@ class Running:
         self.client = OscClient(self.port)
 
     def renew(self) -> None:
-        """Begin another test: a new client, no tracks, and `log()` without what is there now."""
+        """Prepare for another test: a new client, no tracks, and `log()` without earlier lines."""
         self.client.close()
         self.client = OscClient(self.port)
         self.client.request("/mixer_cleanup", answer="/done")
@@ -67,7 +67,7 @@ class Running:
         return [one for _time, _pid, one in sorted(found)]
 
     def child_named(self, name: str) -> psutil.Process:
-        """The first of `children_named`."""
+        """Return the first of `children_named`."""
         return self.children_named(name)[0]
 
     @property
@@ -76,14 +76,14 @@ class Running:
         return self.process.pid
 
     def check_alive(self) -> None:
-        """Raise `ServerError`, with the log, when the process that was started has ended."""
+        """Raise `ServerError` with the log if the started process has ended."""
         if self.process.poll() is not None:
             raise ServerError(f"the server has ended: {self.log().strip()}")
 
     def processes(self) -> dict[str, psutil.Process]:
-        """The guardian and its children by role: control, engine, standby, loader, web.
+        """Return the guardian and its children by role: control, engine, standby, loader, web.
 
-        The older one of two engines is "engine": the one that renders, unless it hangs.
+        The older of two engines is "engine": the one that renders, unless it hangs.
         """
         found = {"guardian": psutil.Process(self.pid)}
         for package, role in ROLES.items():
@@ -92,20 +92,20 @@ class Running:
         return found
 
     def cpu_seconds(self) -> dict[str, float]:
-        """CPU time (s) that each process has used since it started, by role."""
+        """Return the CPU time (s) that each process has used since its start, by role."""
         used = {}
         for role, process in self.processes().items():
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has just been replaced
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just been restarted
                 times = process.cpu_times()
                 used[role] = float(times.user + times.system)
         return used
 
     def desk(self) -> contextlib.AbstractContextManager[Desk]:
-        """The server's shared memory, for a `with` block."""
+        """Open the server's shared memory for a `with` block."""
         return open_desk(self.pid)
 
     def page(self) -> str:
-        """The address of the page, once it is served: `http://127.0.0.1:43210`."""
+        """Return the address of the page once it is served: `http://127.0.0.1:43210`."""
         return self._await_in_log(r"page on (\S+)")
 
     @property
@@ -114,7 +114,7 @@ class Running:
         return int(self.page().rpartition(":")[2].strip("/"))
 
     def log(self) -> str:
-        """Standard output and error together, since `renew`."""
+        """Return standard output and error together, since `renew`."""
         return self._whole_log()[self._log_begin :]
 
     def _whole_log(self) -> str:
@@ -135,10 +135,10 @@ class Running:
 
 @contextlib.contextmanager
 def open_desk(pid: int) -> Iterator[Desk]:
-    """The shared memory of a server that the process `pid` has open, for a `with` block.
+    """Open the shared memory of a server that the process `pid` has open, for a `with` block.
 
-    A starting server hands it to the guardian after it has answered for the first time, so this
-    waits for it. Raises `ServerError` if the process ends first.
+    A starting server passes it to the guardian after its first reply, so this function waits for
+    it. Raises `ServerError` if the process ends first.
     """
     deadline = time.monotonic() + START_SECONDS
     while (desk := _desk_among(Path(f"/proc/{pid}/fd"))) is None:
@@ -166,9 +166,9 @@ def launched(
     own_session: bool = False,
     program: Sequence[str] = (sys.executable, str(PROJECT / "audio_server.py")),
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Start `audio_server.py`, or `program`, without waiting for it; ended in all cases.
+    """Start `audio_server.py`, or `program`, without waiting for it; it is ended in all cases.
 
-    Gives the process and its log, a file in `folder`. `own_session`: Ctrl-C on this program's
+    Yields the process and its log, a file in `folder`. `own_session`: Ctrl-C in this program's
     terminal does not reach the server.
     """
     log = folder / "server.log"
@@ -194,9 +194,9 @@ def launched(
 def server(
     folder: Path, *options: str, env: dict[str, str] | None = None, own_session: bool = False
 ) -> Iterator[Running]:
-    """Run `audio_server.py` on a free port, with its log in `folder`; ended in all cases.
+    """Run `audio_server.py` on a free port, with its log in `folder`; it is ended in all cases.
 
-    It serves pages only where an option says so (`--http`, then on a free port, too). `env`,
+    It serves pages only if an option enables them (`--http`, then also on a free port). `env`,
     `own_session`: see `launched`.
     """
     with launched(folder, options, env, own_session) as (process, log):
@@ -208,9 +208,9 @@ def server(
 
 
 class SharedServer:
-    """One server for the tests of a module: a new one only where a test has ended the last.
+    """One server for all tests of a module, restarted only if a test has ended it.
 
-    Levels, effects and the clock stay as a test leaves them.
+    Levels, effects and the clock keep the state that a test leaves.
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
@@ -220,7 +220,7 @@ class SharedServer:
         self._running: Running | None = None
 
     def get(self) -> Running:
-        """The server, with a new client and without tracks."""
+        """Return the server, with a new client and without tracks."""
         if self._running is not None and self._running.process.poll() is not None:
             self.close()
         if self._running is None:
@@ -242,7 +242,7 @@ class SharedServer:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether a process has ended, its parent having taken notice or not."""
+    """Whether a process has ended, even if its parent has not yet collected its status."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

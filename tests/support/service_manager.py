@@ -1,4 +1,4 @@
-"""A service manager's end of the notification socket, as systemd makes it."""
+"""The service manager's end of the notification socket, as in systemd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 class Manager:
-    """Receives notifications; `all` are the datagrams so far."""
+    """Receives notifications; `all` contains the datagrams so far."""
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -16,7 +16,7 @@ class Manager:
         self.all: list[str] = []
 
     def heard(self) -> list[str]:
-        """The datagrams that have come since the last call."""
+        """Return the datagrams received since the last call."""
         new = []
         with contextlib.suppress(BlockingIOError):
             while True:

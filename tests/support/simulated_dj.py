@@ -1,4 +1,4 @@
-"""A DJ and a server on a clock that only rendering moves: minutes of a sim in a second."""
+"""A DJ and a server on a clock that only rendering advances: minutes in a second."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from crowdstream.osc.codec import build
 from tests.support.offline_server import Rig, write
 from tests.support.track_analyses import analysis
 
-RATE = 8000  # low, because most of what a DJ does is to wait
+RATE = 8000  # Hz; low, because a DJ mostly waits
 BLOCK = 256  # 32 ms; a DJ acts every 25 ms
 BPM = 240.0
-HOLE_SECONDS = 0.05  # silence that is too long
+HOLE_SECONDS = 0.05  # silence that counts as a gap
 WAY = Transition(
     "bass swap",
     2,
@@ -45,7 +45,7 @@ def made(
     bpm: float = BPM,
     rate: int = RATE,
 ) -> Set:
-    """A set of tones. Each is left after `leave` beats, 8 of them together with the next one."""
+    """Return a set of tones. Each is left after `leave` beats, the last 8 with the next one."""
     entries = []
     for number, name in enumerate(names):
         path = folder / f"{name}.wav"
@@ -59,7 +59,7 @@ def made(
 
 
 class Way:
-    """Packets to the core of a night and back, as a socket has them; the time of both."""
+    """A fake socket between a DJ and the simulated server, with its clock."""
 
     def __init__(self, sim: SimulatedDj, sender: tuple[str, int]) -> None:
         self.sender = sender
@@ -85,7 +85,7 @@ class Way:
 
 
 class SimulatedDj(Rig):
-    """A rig, and DJs that play on it. `person` sends as somebody else does."""
+    """A rig with DJs that play on it. Messages without a sender come from a person."""
 
     def __init__(
         self, memory_mb: int = 64, block: int = BLOCK, rate: int = RATE, **settings: Any
@@ -106,7 +106,7 @@ class SimulatedDj(Rig):
             super().answer(sender, address, *arguments)
 
     def join(self, chooser: TrackSelector, floor: CrowdInput | None = None) -> Session:
-        """A DJ begins."""
+        """Start a DJ."""
         way = Way(self, ("127.0.0.1", 40000 + len(self.djs)))
         self.ways[way.sender] = way
         dj = Session(ServerLink(way, way.now), chooser, floor or CrowdInput(None), way.now)
@@ -114,7 +114,7 @@ class SimulatedDj(Rig):
         return dj
 
     def die(self, dj: Session, seconds: float, after: SimulatedDj) -> None:
-        """This server dies under a DJ, and `seconds` later another one is there."""
+        """End this server while a DJ uses it; `seconds` later `after` takes its place."""
         (way,) = self.ways.values()
         self.ways.clear()
         for _ in range(round(seconds * 40)):
@@ -124,7 +124,7 @@ class SimulatedDj(Rig):
         way.sim, after.ways, after.djs = after, {way.sender: way}, [dj]
 
     def leave(self, dj: Session) -> None:
-        """A DJ dies."""
+        """End a DJ."""
         self.djs.remove(dj)
 
     def step(self, frames: int | None = None) -> None:
@@ -152,7 +152,7 @@ class SimulatedDj(Rig):
         self._silent = len(block) - 1 - int(sounding[-1])
 
     def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
-        """Play on until something holds; fails when it does not come to that."""
+        """Play until a condition is true; fails after `seconds`."""
         end = self.time + seconds
         while not condition():
             notes = [dj.player.state.note for dj in self.djs]
@@ -160,19 +160,19 @@ class SimulatedDj(Rig):
             self.step()
 
     def deck(self, letter: str, name: str) -> Any:
-        """A reading of a deck."""
+        """Return a reading of a deck."""
         number = DECK_LETTERS.index(letter)
         return self.core.status.deck_readings(number, read_moment(self.desk))[name]
 
 
 def plays(dj: Session) -> str:
-    """The name of the track that has the floor."""
+    """Return the name of the track that is currently the main one."""
     mix, index = dj.player.state.mix, dj.player.state.index
     return "" if mix is None or index < 0 else Path(mix.entries[index].path).stem
 
 
 def meeting(sim: SimulatedDj, out: str, into: str) -> float:
-    """The beat of the grid of deck `out` at which deck `into` begins, at its own beat 0."""
+    """Return the beat of deck `out` at which deck `into` starts with its own beat 0."""
     sim.until(lambda: sim.deck(into, "state") == "playing")
     status = sim.status()
     assert abs(status[f"deck.{into}.phase"]) < 1e-3 > abs(status[f"deck.{out}.phase"])
@@ -180,7 +180,7 @@ def meeting(sim: SimulatedDj, out: str, into: str) -> float:
 
 
 def endless(folder: Path, names: str, bpm: float = BPM) -> EndlessSelector:
-    """A library of short tracks of different energy, `a` the calmest."""
+    """Return a selector for a library of short tracks of different energy, `a` the calmest."""
     paths = [entry.path for entry in made(folder, names, beats=100, bpm=bpm).entries]
     keys = ("8A", "9A", "8A", "7A")
     shelf = of_analyses({
@@ -191,7 +191,7 @@ def endless(folder: Path, names: str, bpm: float = BPM) -> EndlessSelector:
 
 
 def ask(sim: SimulatedDj, word: str, *arguments: object) -> str:
-    """Tell the DJ something as a person does; why it does not, or nothing."""
+    """Send the DJ a command like a person; return the reason of a refusal, or nothing."""
     sim.answers.said.clear()
     sim.send(f"/dj/{word}", *arguments)
     sim.until(lambda: sim.heard("/done") or sim.fails(), 10.0)

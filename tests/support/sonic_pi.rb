@@ -1,5 +1,5 @@
-# What of Sonic Pi's language the sequencer uses, for a machine without Sonic Pi:
-# ruby sonic_pi.rb SCRIPT. Messages go out as soon as they are said, each as one OSC packet.
+# The part of Sonic Pi's language that the sequencer uses, for a machine without Sonic Pi:
+# ruby sonic_pi.rb SCRIPT. Messages are sent immediately, each as one OSC packet.
 require "socket"
 
 $socket = UDPSocket.new

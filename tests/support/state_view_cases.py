@@ -1,4 +1,4 @@
-"""What a page has to be shown after each command of the table that sets something."""
+"""The expected state view after each command of the table that changes state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-# "SONG" stands for the path of a folder of two stems, 8 s.
+# "SONG" stands for the path of a folder with two stems of 8 s.
 SETUP: list[tuple[Any, ...]] = [
     ("/deck/A/load", "SONG"), ("/deck/A/play",), ("/deck/A/grid", 120.0),
     ("/load_buffer", 101, "SONG"), ("/play_stem", 101),
@@ -15,8 +15,8 @@ SETUP: list[tuple[Any, ...]] = [
     ("/deck/A/kill", "mid"), ("/cue", "D", "SONG"), ("/deck/D/grid", 120.0),
 ]  # fmt: skip
 
-# For each command that changes something for good: what the page is shown of it. The part of the
-# picture, the path into it, and the value; `...` where any other value will do.
+# For each command with a lasting effect: the part of the state view that the page receives, the
+# path within it, and the value; `...` accepts any other value.
 CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/clock/tempo", (126.0,), "clock/target", 126.0),
     ("/set_tempo", (125.0,), "clock/bpm", 125.0),
@@ -127,8 +127,8 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/quality", (2,), "quality", {"level": 2, "asked": "2"}),
     ("/dance/total_movement", (0.5,), "health/movement", 0.5),
 ]
-# What others see of these is in the desk, or an event: where the playhead is, a tone, what waits;
-# or, of two that need more than one command before, in tests of their own.
+# The effect of these is visible only in the desk or as an event: playhead, tone, waiting commands.
+# Two that need several commands beforehand have their own tests.
 ELSEWHERE = {
     "/deck/{deck}/jump", "/deck/{deck}/hotcue", "/clock/at", "/clock/next", "/test_tone",
     "/schedule_c_at", "/deck/{deck}/loop/out", "/deck/{deck}/loop/again", "/record/start",

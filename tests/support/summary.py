@@ -1,10 +1,9 @@
-"""The report of a whole run: one line of progress, then one table of the tiers.
+"""The report of a whole run: one line of progress, then a table of the tiers.
 
 `run-tests.sh` loads this as a plugin (`-p tests.support.summary`). It also puts the slowest files
-first, as known from the last run or from `USUAL_SECONDS`, so that the workers finish together.
+first, as measured in the last run or from `USUAL_SECONDS`, so that the workers finish together.
 `--results FILE` writes one JSON line per test; `python -m tests.support.summary FILE ...` compares
-such files of several runs.
-A run whose disk becomes full is ended, with an exit status of its own.
+such files of several runs. A run whose disk becomes full is ended with a special exit status.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import pytest
 TIERS = ("static", "unit", "integration", "system", "browser", "fuzz")
 DURATIONS = "crowdstream/durations"
 ALONE = ("tests/browser/test_listen.py",)
-"""Come last, when the other workers have nothing left to do: an audio graph in real time."""
+"""Run last, when the other workers are idle: an audio graph in real time."""
 USUAL_SECONDS = {
     "tests/system/test_newcomer.py": 140.0, "tests/system/test_failover.py": 60.0,
     "tests/integration/benchmarks/test_soak.py": 42.0, "tests/system/test_device.py": 40.0,
@@ -41,18 +40,18 @@ USUAL_SECONDS = {
     "tests/integration/benchmarks/test_renderers.py": 25.0, "tests/system/test_network.py": 23.0,
     "tests/integration/test_server.py": 22.0,
 }  # fmt: skip
-"""How long files take, where no earlier run has shown it: a fresh copy, as on the CI machine."""
+"""Durations of files for a new checkout without an earlier run, as on the CI machine."""
 MIN_FREE_BYTES = 64 << 20
-"""A run whose temporary files have less than this left is ended."""
+"""A run is ended when less space than this is left for temporary files."""
 FULL = errno.ENOSPC
-"""The exit status of such a run."""
+"""Exit status of such a run."""
 PROGRESS_SECONDS = 30.0
-"""Where the output is no terminal, progress is printed this often."""
+"""Interval of progress lines if the output is not a terminal."""
 
 
 @dataclass
 class TierCounts:
-    """What came of the tests of one tier; `seconds` is the sum over its tests."""
+    """Results of the tests of one tier; `seconds` is the sum over its tests."""
 
     passed: int = 0
     failed: int = 0
@@ -61,32 +60,32 @@ class TierCounts:
     reasons: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, other: TierCounts) -> None:
-        """Add what came of another tier."""
+        """Add the results of another tier."""
         self.passed += other.passed
         self.failed += other.failed
         self.skipped += other.skipped
         self.seconds += other.seconds
 
     def row(self, name: str) -> str:
-        """A row of the table."""
+        """Return a row of the table."""
         return f"{name:12} {self.passed:7} {self.failed:7} {self.skipped:8} {self.seconds:8.0f}"
 
 
 def tier_of(test: str) -> str:
-    """The tier of a test or file: its folder below `tests/`."""
+    """Return the tier of a test or file: its folder below `tests/`."""
     parts = test.split("/")
     return parts[1] if len(parts) > 2 and parts[0] == "tests" else "other"
 
 
 def skip_reason(report: pytest.TestReport) -> str:
-    """Why a test was skipped."""
+    """Return why a test was skipped."""
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     return str(getattr(report, "wasxfail", "")) or "no reason given"
 
 
 def free_bytes() -> int:
-    """Room for the temporary files of the tests."""
+    """Return the free space for the temporary files of the tests."""
     return shutil.disk_usage(tempfile.gettempdir()).free
 
 
@@ -109,15 +108,15 @@ class Summary:
     # Progress ----------------------------------------------------------------------------
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Keep what ends the run."""
+        """Save the session, to be able to end the run."""
         self._session = session
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Without workers: how many tests there are."""
+        """Without workers: count the tests."""
         self._total = max(self._total, len(session.items))
 
     def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:
-        """With workers, each of which collects all tests."""
+        """With workers, each of which collects all tests: count them."""
         self._total = max(self._total, len(ids))
 
     @pytest.hookimpl(tryfirst=True)
@@ -156,13 +155,13 @@ class Summary:
         self._end_when_full(report)
 
     def _end_when_full(self, report: pytest.TestReport) -> None:
-        # What a test could not write may be gone again by now: it has said so, then.
+        # Files of the failed test may already be deleted, but its error message remains.
         left = free_bytes()
         failed = report.failed and os.strerror(FULL) in report.longreprtext
         full = left < MIN_FREE_BYTES or (failed and left < 16 * MIN_FREE_BYTES)
         if full and not self._full and self._session is not None:
             self._full = True
-            # With workers their scheduler is asked to stop, without them the session.
+            # With workers, stop their scheduler, otherwise the session.
             ending: Any = self._config.pluginmanager.getplugin("dsession") or self._session
             ending.shouldstop = f"the disk is full: {left >> 20} MB are left"
 
@@ -187,7 +186,7 @@ class Summary:
     # The end -----------------------------------------------------------------------------
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Keep what the next run needs, and the results that were asked for."""
+        """Save the durations for the next run, and the results if requested."""
         if self._full:
             session.exitstatus = FULL
         if self._live:
@@ -212,7 +211,7 @@ class Summary:
                 file.write(json.dumps(line) + "\n")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the table, why tests were skipped, and how to run each failed test again."""
+        """Print the table, why tests were skipped, and how to rerun each failed test."""
         terminalreporter.write_sep("=", "summary")
         for line in self.table():
             terminalreporter.write_line(line)
@@ -231,7 +230,7 @@ class Summary:
                 yield tier, self._tiers[tier]
 
     def table(self) -> Iterator[str]:
-        """The lines of the table; seconds are the sum over all tests, not the time of the run."""
+        """Yield the lines of the table; seconds are sums over all tests, not wall-clock time."""
         yield "tier          passed  failed  skipped  seconds"
         every = TierCounts()
         for tier, counts in self._ordered():
@@ -241,7 +240,7 @@ class Summary:
 
 
 class SlowestFirst:
-    """Orders the files of a run by how long they took the last time, the longest first."""
+    """Orders the files of a run by their duration in the last run, the longest first."""
 
     def __init__(self, config: pytest.Config) -> None:
         workerinput = getattr(config, "workerinput", None)
@@ -254,12 +253,12 @@ class SlowestFirst:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """All workers order alike, whatever another run writes meanwhile."""
+        """Make all workers use the same order, even if another run writes meanwhile."""
         node.workerinput["durations"] = self.known
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the files that took longest first; among unknown ones, those of the slow tiers."""
+        """Put the slowest files first; among unknown ones, those of the slow tiers."""
         items.sort(key=lambda item: self._rank(item.nodeid.partition("::")[0]))
 
     def _rank(self, file: str) -> tuple[bool, float, int, str]:
@@ -279,13 +278,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Replace pytest's progress by this one, in the process that reports."""
     config.pluginmanager.register(SlowestFirst(config), "slowest-first")
     if not hasattr(config, "workerinput"):
-        # A shell has what runs beside it ignore Ctrl-C, and Python leaves that as it finds it.
+        # A shell makes background processes ignore Ctrl-C, and Python keeps that setting.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         config.pluginmanager.register(Summary(config, sys.stdout), "tier-summary")
 
 
 def unsteady(runs: Sequence[Path]) -> dict[str, list[str]]:
-    """Tests that did not pass in every run: their outcome in each, "missing" where there is none.
+    """Return the tests that did not pass in every run, with their outcomes ("missing" if none).
 
     A test that every run skips is not listed.
     """
@@ -303,7 +302,7 @@ def unsteady(runs: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List every test that did not pass every time; 1 where there is one."""
+    """List every test that did not pass every time. Returns 1 if there is any."""
     runs = [Path(argument) for argument in arguments]
     found = unsteady(runs)
     for test, row in found.items():

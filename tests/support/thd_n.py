@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-EDGE_SECONDS = 0.25  # ignored at both ends: fades, filters that settle
-FLOOR_DB = -200.0  # the result for a perfect sine
+EDGE_SECONDS = 0.25  # ignored at both ends: fades, settling filters
+FLOOR_DB = -200.0  # result for a perfect sine
 ROUNDS = 6
-MAX_DEVIATION = 0.002  # the tone may be this fraction of its frequency off the expected one
+MAX_DEVIATION = 0.002  # of the tone's frequency from the expected one, relative
 
 
 class NoTone(RuntimeError):
@@ -19,11 +19,11 @@ class NoTone(RuntimeError):
 
 
 def thd_n(samples: np.ndarray, hertz: float, sample_rate: float) -> float:
-    """THD+N of a sine in dB: the power of everything else over the power of the sine.
+    """Return THD+N of a sine in dB: the power of everything else over the power of the sine.
 
-    `samples`: shape `(frames,)`. All frequencies up to half the sample rate count, and a constant
-    offset as well. The sine is fitted by least squares in amplitude, phase and frequency
-    (Gauss-Newton, as in IEEE Std 1057), starting from `hertz`. Raises `NoTone` when there is none.
+    `samples`: shape `(frames,)`. All frequencies up to half the sample rate count, including a
+    constant offset. The sine is fitted by least squares in amplitude, phase and frequency
+    (Gauss-Newton, as in IEEE Std 1057), starting from `hertz`. Raises `NoTone` if there is none.
     """
     x = np.asarray(samples, np.float64)
     time = (np.arange(len(x)) - len(x) / 2) / sample_rate
@@ -37,7 +37,7 @@ def thd_n(samples: np.ndarray, hertz: float, sample_rate: float) -> float:
         (a, b, change), *_ = np.linalg.lstsq(design, x, rcond=None)
         hertz += float(change)
     if abs(hertz - expected) > MAX_DEVIATION * expected:
-        raise NoTone(f"there is a tone of {hertz:.1f} Hz, expected were {expected:.1f} Hz")
+        raise NoTone(f"there is a tone of {hertz:.1f} Hz instead of {expected:.1f} Hz")
     angle = 2.0 * math.pi * hertz * time
     design = np.column_stack((np.cos(angle), np.sin(angle)))
     (a, b), *_ = np.linalg.lstsq(design, x, rcond=None)
@@ -47,8 +47,8 @@ def thd_n(samples: np.ndarray, hertz: float, sample_rate: float) -> float:
 
 
 def _peak(x: np.ndarray, hertz: float, sample_rate: float) -> float:
-    # Frequency of the loudest bin near `hertz`, with a parabola through it and its neighbours:
-    # the fit only finds its way from less than half a bin away.
+    # Frequency of the loudest bin near `hertz`, refined by a parabola through it and its
+    # neighbours: the fit converges only from less than half a bin away.
     spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x))))
     width = sample_rate / len(x)
     low = max(1, int(hertz * (1.0 - MAX_DEVIATION) / width) - 2)
@@ -62,7 +62,7 @@ def _peak(x: np.ndarray, hertz: float, sample_rate: float) -> float:
 
 
 def thd_n_of_file(path: Path, hertz: float) -> float:
-    """THD+N in dB of the left channel of a sound file, without its ends."""
+    """Return THD+N in dB of the left channel of a sound file, without its ends."""
     samples, sample_rate = soundfile.read(path, dtype="float64", always_2d=True)
     edge = int(EDGE_SECONDS * sample_rate)
     inner = samples[edge:-edge, 0]

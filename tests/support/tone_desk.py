@@ -1,4 +1,4 @@
-"""A desk whose taps somebody fills in real time, as an engine does: with a tone, without numba."""
+"""A desk whose taps are filled in real time with a tone, as by an engine, but without numba."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_LATE_FRAMES = TAP_FRAMES // 8
 
 
 class ToneDesk:
-    """`desk`, in which sines sound: `hertz` by tap, with the amplitude `peak` on the
-    left, and half of it on the right.
+    """`desk` with sines: `hertz` by tap, with the amplitude `peak` on the left and half on the
+    right.
 
-    `write(frames)` makes the next block by hand; in a `with` block a thread does so at the
-    speed of a clock, `block` frames at a time. `skip(frames)` loses some, as an engine that died.
+    `write(frames)` makes the next block by hand; in a `with` block a thread does so in real time,
+    `block` frames at a time. `skip(frames)` loses some, like an engine that died.
     """
 
     def __init__(self, rate: float = 44100.0, block: int = 256, peak: float = 0.25) -> None:
@@ -40,25 +40,25 @@ class ToneDesk:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def write(self, frames: int, at: float | None = None) -> None:
-        """The next block, asked for at the instant `at` (monotonic seconds; default: now)."""
+        """Write the next block, requested at the time `at` (monotonic seconds; default: now)."""
         with self._lock:
             self._write(frames, time.monotonic() if at is None else at)
 
     def skip(self, frames: int) -> None:
-        """Frames that pass without being written."""
+        """Let frames pass without writing them."""
         with self._lock:
             self.desk.clock["frame"] += frames
             for tap in self.hertz:
                 self._publish(tap, int(self.desk.clock["frame"]), True)
 
     def set_rate(self, rate: float) -> None:
-        """Another sample rate from now on."""
+        """Change the sample rate from now on."""
         with self._lock:
             self.rate = rate
             self.desk.header["sample_rate"] = rate
 
     def tone(self, tap: int, first: int, frames: int) -> np.ndarray:
-        """What lies in a tap from the frame `first` on, float32 `(frames, 2)`."""
+        """Return the contents of a tap from the frame `first` on, float32 `(frames, 2)`."""
         at = np.arange(first, first + frames)
         sine = self.peak * np.sin(2 * np.pi * self.hertz[tap] * at / self.rate)
         sine[at < self.onset] = 0.0
@@ -89,7 +89,7 @@ class ToneDesk:
         due = time.monotonic()
         while not self._stop.is_set():
             self.write(self.block, due)
-            # On a busy machine it makes up for what the ring holds, and is late by the rest.
+            # On a busy machine it catches up as far as the ring allows, and is late otherwise.
             most_late = MAX_LATE_FRAMES / self.rate
             due = max(due + self.block / self.rate, time.monotonic() - most_late)
             time.sleep(max(0.0, due - time.monotonic()))

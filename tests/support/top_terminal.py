@@ -1,4 +1,4 @@
-"""A canned status, a server that answers with it, and a terminal that keeps what it shows."""
+"""A sample status, a server that sends it, and a terminal that stores its contents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAYS = {
 
 
 def status(**changes: Any) -> dict[str, Any]:
-    """A status in which deck A plays and the others are empty; `A_bpm=1.0` changes deck A."""
+    """Return a status in which only deck A plays; `A_bpm=1.0` changes deck A."""
     named: dict[str, Any] = {
         "driver": "pyaudio", "device": "USB Audio", "standby": "warm", "takeovers": 0,
         "device_lost": 0, "sample_rate": 48000.0, "buffer_size": 256, "frame": 48000 * 3725,
@@ -50,7 +50,7 @@ def status(**changes: Any) -> dict[str, Any]:
 
 
 def readings(**changes: Any) -> Readings:
-    """Readings of a server that answers, with some meters, at monotonic second 100."""
+    """Return readings of an available server, with some meters, at monotonic second 100."""
     known = Readings("127.0.0.1", 57120, status(**changes), answers=True)
     known.meter("master").update(-6.2, -12.0, -14.1, 100.0)
     known.meter("A").update(-9.0, -14.0, -15.0, 100.0)
@@ -58,7 +58,7 @@ def readings(**changes: Any) -> Readings:
 
 
 class Server:
-    """Answers like a server, whenever `serve` is called."""
+    """Replies like a server whenever `serve` is called."""
 
     def __init__(self, port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -70,7 +70,7 @@ class Server:
         self._client: Any = None
 
     def serve(self, count: int = 1) -> None:
-        """Take so many messages, and answer those that ask for the status."""
+        """Receive `count` messages, and reply to status requests."""
         for _ in range(count):
             packet, self._client = self._socket.recvfrom(65536)
             for _time, message in parse(packet):
@@ -80,16 +80,16 @@ class Server:
                     self.say("/status.reply", *[0] * 9, *values)
 
     def say(self, address: str, *values: Any) -> None:
-        """Send a message to whoever spoke last."""
+        """Send a message to the sender of the latest one."""
         self._socket.sendto(build(address, values), self._client)
 
     def close(self) -> None:
-        """Free the port."""
+        """Close the socket."""
         self._socket.close()
 
 
 class Shown:
-    """A terminal: what it shows after what was written to it. Knows what `Screen` uses."""
+    """A terminal that stores its contents. It supports the sequences that `Screen` uses."""
 
     def __init__(self, width: int, height: int) -> None:
         self._size = width, height
@@ -102,7 +102,7 @@ class Shown:
         self.cells = [[" "] * width for _ in range(height)]
 
     def write(self, text: str) -> None:
-        """Take what a program writes."""
+        """Process the output of a program."""
         for piece in re.split(r"(\x1b\[[?0-9;]*[A-Za-z])", text):
             if not piece.startswith("\x1b"):
                 self._put(piece)
@@ -123,5 +123,5 @@ class Shown:
             self._column += wide
 
     def lines(self) -> list[str]:
-        """The lines, without spaces at their ends."""
+        """Return the lines without trailing spaces."""
         return ["".join(row).rstrip() for row in self.cells]

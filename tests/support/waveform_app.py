@@ -1,4 +1,4 @@
-"""A server of waveforms alone: two decks whose picture and playheads a test decides."""
+"""A server of waveforms only: two decks whose state and playheads a test controls."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ HERE = Path(__file__).resolve().parent / "pages" / "waveform_page"
 PAGE = Path(__file__).resolve().parents[2] / "crowdstream" / "web" / "static"
 RATE = 44100
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"
-LATENCY = 0.05  # seconds to the ear that the pages are told of
+LATENCY = 0.05  # output latency in seconds that is sent to the pages
 
 
 def empty_deck() -> dict[str, Any]:
-    """A deck with nothing on it."""
+    """Return a deck without a track."""
     return {"state": "empty", "number": 0, "stems": [], "length": 0.0, "loop": None, "cues": {}}
 
 
 def track(number: int, paths: Sequence[Path], seconds: float, **more: Any) -> dict[str, Any]:
-    """A deck with a track on it, as the picture shows it."""
+    """Return a deck with a track, as in the state view."""
     stems = [
         {"name": path.stem, "path": str(path), "gain": 1.0, "mute": 0, "solo": 0} for path in paths
     ]
@@ -52,14 +52,14 @@ def track(number: int, paths: Sequence[Path], seconds: float, **more: Any) -> di
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
-        """It runs in a thread, which gets no signals."""
+        """Do nothing: it runs in a thread, which receives no signals."""
         yield
 
 
 class WaveformApp:
-    """Serves on a free port, in a thread of its own; `with` ends it.
+    """Serves on a free port in its own thread; leaving the `with` block ends it.
 
-    `done`: what pages have ordered, as [address, arguments...].
+    `done`: commands from pages, as [address, arguments...].
     """
 
     def __init__(self, cache: Path) -> None:
@@ -82,28 +82,28 @@ class WaveformApp:
         self._thread.join()
 
     def show(self, **decks: dict[str, Any]) -> None:
-        """Change the picture: `show(A=track(...))`."""
+        """Change the state view: `show(A=track(...))`."""
         changes = {f"deck.{letter}": deck for letter, deck in decks.items()}
 
         async def change() -> None:
             self.picture.update(changes)
-            # Pages first, as the server does it: what they ask for may not be known yet.
+            # Pages first, like the server: their requests may arrive before the data is known.
             self.publish({"picture": changes})
             self.waves.on_control_message("picture", changes)
 
         asyncio.run_coroutine_threadsafe(change(), self.loop).result(120)
 
     def move(self, deck: int, seconds: float, speed: float = 0.0) -> None:
-        """Set a playhead, and let it run from now on."""
+        """Set a playhead and let it run from now on."""
         self._heads[deck] = seconds, speed, time.monotonic()
 
     def position(self, deck: int, at: float) -> float:
-        """Where a playhead is rendered at a monotonic time, in seconds of the file."""
+        """Return the rendered position of a playhead at a monotonic time, in seconds."""
         seconds, speed, since = self._heads[deck]
         return seconds + speed * (at - since)
 
     def publish(self, message: dict[str, Any]) -> None:
-        """Tell all pages."""
+        """Send a message to all pages."""
         text = json.dumps(message)
         for page in list(self.pages):
             asyncio.get_running_loop().create_task(self._send(page, text))
@@ -176,7 +176,7 @@ class WaveformApp:
 
 
 def _strict(app: ASGIApp) -> ASGIApp:
-    """The same application, with the policy for content that the server's own pages have."""
+    """Wrap the application with the content security policy of the server's own pages."""
 
     async def strict(scope: Scope, receive: Receive, send: Send) -> None:
         async def put(message: Any) -> None:

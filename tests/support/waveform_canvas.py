@@ -1,4 +1,4 @@
-"""A deck's waveform in a page: waiting for it, and what is seen of it."""
+"""A deck's waveform in a page: waiting for it, and measuring its pixels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ GRID = {"source": "file", "beats": [0.0, 80.0], "seconds": [0.0, 40.0]}
 
 
 def until(test: Callable[[], Any]) -> Any:
-    """Wait for it; what it says then."""
+    """Wait until the result is true and return it."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if found := test():
             return found
         time.sleep(0.02)
-    raise AssertionError("it never came to be")
+    raise AssertionError("timeout")
 
 
 def show(app: WaveformApp, page: Page, number: int, paths: list[Path], **more: Any) -> None:
-    """Put a track on deck A, and wait until all of it is drawn."""
+    """Show a track on deck A, and wait until it is completely drawn."""
     app.show(A=track(number, paths, SECONDS, grid=GRID, **more))
     until(lambda: page.evaluate(f"waveforms[0].peaks.number === {number}"))
     until(lambda: page.evaluate("waveforms[0].peaks.ready === 1"))
@@ -46,7 +46,7 @@ QUIET = """async () => {
 
 
 def settle(page: Page) -> None:
-    """Wait until nothing is fetched or painted any more."""
+    """Wait until no more data is fetched and nothing is being drawn."""
     until(lambda: page.evaluate(QUIET))
 
 
@@ -64,12 +64,12 @@ LIT = """([canvas, x, y, wide, high]) => {
 
 
 def lit(page: Page, canvas: str, x: float, y: float, wide: float, high: float) -> float:
-    """Which part of a rectangle of css pixels is bright."""
+    """Return the bright fraction of a rectangle, in CSS pixels."""
     return float(page.evaluate(LIT, [canvas, x, y, wide, high]))
 
 
 def mean_colour(page: Page, x: float, y: float, wide: float, high: float) -> list[float]:
-    """Mean red, green and blue of a rectangle of the close-up."""
+    """Return mean red, green and blue of a rectangle of the close-up."""
     found: list[float] = page.evaluate(
         """([x, y, wide, high]) => {
           const canvas = document.querySelector("#deck-A .waveform-closeup");
@@ -86,7 +86,7 @@ def mean_colour(page: Page, x: float, y: float, wide: float, high: float) -> lis
 
 
 def sizes(page: Page) -> tuple[float, float]:
-    """Heights of close-up and overview, css pixels."""
+    """Return the heights of close-up and overview, in CSS pixels."""
     found: list[float] = page.evaluate(
         """["closeup", "overview"].map((name) =>
           document.querySelector(`#deck-A .waveform-${name}`).getBoundingClientRect().height)"""

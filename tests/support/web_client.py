@@ -1,4 +1,4 @@
-"""What tests of the web process need: a client without a network, and a server without control."""
+"""Helpers for tests of the web process: a client without a network, a server without control."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOST = "127.0.0.1:8080"
 
 
 def settings(**given: Any) -> SimpleNamespace:
-    """The settings that the web process has."""
+    """Return the settings of the web process."""
     defaults = {
         "http_host": "127.0.0.1", "http_port": 8080, "http_token": None, "http_private": False,
         "http_names": (), "http_cert": None, "http_key": None, "osc_host": "127.0.0.1",
@@ -34,7 +34,7 @@ def settings(**given: Any) -> SimpleNamespace:
 
 @dataclass
 class Answer:
-    """What was answered to a request, or to the opening of a WebSocket."""
+    """The response to a request, or to the opening of a WebSocket."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -62,10 +62,10 @@ def ask(
     waits: bool = False,
     **headers: str,
 ) -> Answer:
-    """One request. `body`: sent as JSON unless it is bytes; `chunks`: sent without a length.
+    """Make one request. `body`: sent as JSON unless it is bytes; `chunks`: sent without a length.
 
-    `headers`: with `_` for `-`; one that is empty is not sent. `waits`: the client stays connected
-    until it has its answer, without which files are not sent.
+    `headers`: with `_` for `-`; empty ones are not sent. `waits`: the client stays connected until
+    it has its response, which is required for files.
     """
     path, _, query = target.partition("?")
     sent = {"host": HOST, **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -105,24 +105,24 @@ def ask(
 
 
 class FakeLink:
-    """Control as the web process sees it, made of an offline server."""
+    """Control as the web process sees it, backed by an offline server."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.table = json.loads(json.dumps([described(one) for one in TABLE.commands]))
         self.about = {"version": "0.1.0", "osc_host": "127.0.0.1", "osc_port": 57120, "pids": {}}
         self.picture: dict[str, Any] = {}
-        """Shown in place of what control would show."""
+        """Shown instead of control's own state view."""
         self.version = 0
         self.busy = False
         self.done: list[list[list[Any]]] = []
 
     async def do(self, address: str, *arguments: Any) -> list[list[Any]]:
-        """One command."""
+        """Execute one command."""
         return await self.do_all([[address, *arguments]])
 
     async def do_all(self, batch: list[list[Any]], later: Any = None) -> list[list[Any]]:
-        """Several that belong together."""
+        """Execute several commands together."""
         if self.busy:
             raise Busy("the server is not responding; try again in a moment")
         self.done.append(batch)
@@ -135,7 +135,7 @@ class FakeLink:
         return json.loads(json.dumps(answers))  # type: ignore[no-any-return]
 
     async def complete_picture(self) -> dict[str, Any]:
-        """The whole picture."""
+        """Return the whole state view."""
         self.version += 1
         if self.busy:
             raise Busy("the server is not responding; try again in a moment")
@@ -143,7 +143,7 @@ class FakeLink:
 
 
 class FakeWeb:
-    """What the parts of the web process share."""
+    """The objects shared by the parts of the web process."""
 
     def __init__(self, rig: Rig, **given: Any) -> None:
         self.desk = rig.desk
@@ -156,5 +156,5 @@ class FakeWeb:
         self.live = SimpleNamespace(pages=set())
 
     def app(self, routes: list[Any]) -> ASGIApp:
-        """These routes behind the gate."""
+        """Return these routes behind the access middleware."""
         return self.gate.guard(Starlette(routes=routes))

@@ -1,1 +1,1 @@
-"""Browsers beside Chromium, by the WebDriver protocols that they speak themselves."""
+"""Browsers other than Chromium, through the WebDriver protocols that they support themselves."""

@@ -1,6 +1,6 @@
-"""axe-core, the checker of accessibility, in any browser's page.
+"""axe-core, the accessibility checker, in the page of any browser.
 
-Its script comes with the package axe-playwright-python (MIT; axe-core itself: MPL-2.0).
+The package axe-playwright-python contains its script (MIT; axe-core itself: MPL-2.0).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from tests.support.browsers.window import Window
 
 
 def load_axe(window: Window) -> None:
-    """Put axe into the page, where it is not yet: as a script of the test's, not of the page's."""
+    """Load axe into the page if necessary, as a script of the test instead of the page."""
     found = importlib.util.find_spec("axe_playwright_python")
     assert found and found.origin
     script = Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
-    # Not as an element: the page's security policy lets no such script in.
+    # Not as an element, because the page's security policy forbids such scripts.
     window.evaluate(f"(() => {{ {script}\n return true; }})()")
 
 
 def violations(window: Window, targets: bool = True, within: str = "*") -> list[str]:
-    """What axe finds in the page as it is: one line for each rule that is broken.
+    """Return axe's findings in the current page: one line for each violated rule.
 
-    All of its rules are tried, best practices included. `targets`: the one of WCAG 2.2, too, which
-    it leaves out by itself; it counts what has been scrolled under a bar as too small. `within`: a
-    selector of the elements whose colours and sizes are looked at, which takes most of the time;
-    all other rules look at the whole page.
+    All of its rules are checked, including best practices. `targets`: also check the target size of
+    WCAG 2.2, which axe disables by default; axe considers elements scrolled under a bar as too
+    small. `within`: a selector of the elements whose colours and sizes are checked, which takes
+    most of the time; all other rules check the whole page.
     """
     options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": targets}}}
     rules = [{"id": rule, "selector": within} for rule in ("color-contrast", "target-size")]

@@ -1,4 +1,4 @@
-"""Firefox without a window, by WebDriver BiDi, which it speaks itself."""
+"""Headless Firefox, through WebDriver BiDi, which it supports itself."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 START_SECONDS = 180.0
 ANSWER_SECONDS = 180.0
 
-# Connects nowhere but to the page, asks nothing of who starts it, has no processes but those that
-# the page needs, and draws a few times a second: without a graphics card that takes a core.
+# Connects only to the page, asks the user nothing, has only the processes that the page needs, and
+# draws a few times per second: without a graphics card, drawing takes a core.
 PREFERENCES = """
 user_pref("layout.frame_rate", 5);
 user_pref("ui.prefersReducedMotion", 1);
@@ -87,7 +87,7 @@ class FirefoxWindow:
         self._call("browsingContext.setViewport", {"context": self._tab, "viewport": size})
 
     def evaluate(self, expression: str) -> Any:
-        """Evaluate an expression. Values come as JSON text: BiDi has a notation of its own."""
+        """Evaluate an expression. Values are JSON text, because BiDi has its own notation."""
         answer = self._call(
             "script.evaluate",
             {
@@ -102,7 +102,7 @@ class FirefoxWindow:
 
 @contextlib.contextmanager
 def firefox(folder: Path) -> Iterator[FirefoxWindow]:
-    """A window of Firefox whose profile is in `folder`, for the `with` block."""
+    """Open a Firefox window for the `with` block, with its profile in `folder`."""
     assert FIREFOX, "firefox is not installed"
     profile = folder / "firefox"
     profile.mkdir()
@@ -120,7 +120,7 @@ def firefox(folder: Path) -> Iterator[FirefoxWindow]:
         try:
             address = _address(process)
             limit.cancel()
-            # Answers hold what axe has to say of a whole page.
+            # Responses contain axe's findings for a whole page.
             with connect(f"{address}/session", max_size=1 << 26, ping_interval=None) as socket:
                 yield FirefoxWindow(socket)
         finally:
@@ -137,7 +137,7 @@ def _address(process: subprocess.Popen[str]) -> str:
     for line in process.stderr:
         found = re.search(r"WebDriver BiDi listening on (ws://\S+)", line)
         if found:
-            # The rest is read away, or Firefox would wait for it.
+            # Read the rest of the output, or Firefox would block on the full pipe.
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return found.group(1)
     raise RuntimeError("firefox ended before it could be driven")

@@ -1,4 +1,4 @@
-"""WebKitGTK without a window, by the WebDriver that Debian packages with it."""
+"""WebKitGTK on a virtual screen, through Debian's WebDriver for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANSWER_SECONDS = 180.0
 
 
 def mini_browser() -> str | None:
-    """The browser that comes with WebKitGTK's driver; None where it is not installed."""
+    """Return the browser that is packaged with WebKitGTK's driver, or None if it is missing."""
     machine = os.uname().machine
     return next((path for form in BROWSERS if os.path.exists(path := form.format(machine))), None)
 
@@ -61,13 +61,13 @@ class WebKitWindow:
             raise ScriptError(error.read().decode("utf-8", "replace")[:1000]) from error
 
     def open(self, url: str) -> None:
-        """Load a page, which from then on draws only a few times a second: see `calm.js`."""
+        """Load a page and make it draw only a few times per second: see `calm.js`."""
         self._call("POST", f"{self._session}/url", {"url": url})
         calm = CALM.read_text(encoding="utf-8")
         self.evaluate(f"(() => {{ {calm}\n return null; }})()")
 
     def resize(self, width: int, height: int) -> None:
-        """Resize the window until what the page is drawn in has this size, as far as it can."""
+        """Resize the window until its viewport has this size, as far as possible."""
         wide, high = width, height
         for _ in range(3):
             rectangle = {"x": 0, "y": 0, "width": wide, "height": high}
@@ -98,7 +98,7 @@ class WebKitWindow:
 
 @contextlib.contextmanager
 def webkit(folder: Path) -> Iterator[WebKitWindow]:
-    """A window of WebKitGTK for the `with` block; what it keeps is in `folder`."""
+    """Open a WebKitGTK window for the `with` block, with its files in `folder`."""
     browser = mini_browser()
     assert DRIVER and browser and SCREEN, "WebKitGTK is not installed"
     home = folder / "webkit"
@@ -128,7 +128,7 @@ def webkit(folder: Path) -> Iterator[WebKitWindow]:
 
 
 def _screen(stack: contextlib.ExitStack) -> str:
-    # An X server on a display number that it chooses itself.
+    # Start an X server, which chooses its own display number.
     assert SCREEN
     out, into = os.pipe()
     command = [SCREEN, "-displayfd", str(into), "-screen", "0", "1920x1200x24", "-nolisten", "tcp"]
@@ -152,7 +152,7 @@ def _listening(port: int) -> None:
 
 
 def _end(process: subprocess.Popen[Any], group: bool = False) -> None:
-    # With the driver go the browser and its processes, which are of its group.
+    # The browser and its processes are in the driver's process group and end with it.
     if group:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A window of any browser, as far as tests need one that are to pass in all of them."""
+"""A window of any browser, with the operations of the tests that run in all browsers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class Window(Protocol):
     name: str
 
     def open(self, url: str) -> None:
-        """Load a page in it, as if no page had been in it before."""
+        """Load a page as if the window were new."""
 
     def resize(self, width: int, height: int) -> None:
-        """Give what the page is drawn in this size, in CSS pixels."""
+        """Set the size of the viewport, in CSS pixels."""
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, as JSON holds it; promises are waited for.
+        """Return the value of a JavaScript expression as JSON; promises are awaited.
 
         Raises `ScriptError`.
         """
 
 
 class ScriptError(RuntimeError):
-    """A script of a test has failed in the page."""
+    """A test's script failed in the page."""
 
 
 class ChromiumWindow:

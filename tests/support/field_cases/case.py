@@ -48,7 +48,7 @@ class Deck:
 
     @property
     def seconds(self) -> float:
-        """Length of the track."""
+        """Length of the track in seconds."""
         return float(self.status["deck.A.length"])
 
     @property

@@ -21,7 +21,7 @@ def release_with_instrumental(case: Case) -> str:
 
 @check
 def mixdown_beside_stems(case: Case) -> str:
-    """The sum of the stems is not played with them."""
+    """A mixdown is not played together with the stems."""
     wanted = case.load(case.path("Song.wav"), 20.0).lufs
     found = {name: case.load(case.path(name), 20.0) for name in ("named", "full", "none")}
     loud = {name: round(deck.lufs - wanted, 2) for name, deck in found.items()}

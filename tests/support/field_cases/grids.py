@@ -45,7 +45,7 @@ def grid_from_rounded_tag(case: Case) -> str:
         frames = _kicks(rig.out)
         beats = np.array([rig.core.beats.beat(int(frame)) for frame in frames])
     late = (beats - np.rint(beats)) * 60 / TEMPO
-    kicks = late[np.abs(late) < 0.12]  # hats lie half a beat, 0.24 s, away
+    kicks = late[np.abs(late) < 0.12]  # hats are half a beat, 0.24 s, away
     assert len(kicks) > 0.9 * (PLAYED - 4) * TEMPO / 60, f"{len(kicks)} kicks heard"
     worst = 1000 * float(np.abs(kicks).max())
     assert worst < 1000 * NEAR, f"kicks up to {worst:.1f} ms off, grid from {source}"

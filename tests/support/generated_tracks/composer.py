@@ -1,4 +1,4 @@
-"""The state that the instruments of a generated track share: tempo, key, sections, beats, stems."""
+"""State shared by the instruments of a generated track: tempo, key, sections, beats, stems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Audio = npt.NDArray[np.float32]
 STEMS = ("drums", "bass", "vocals", "other")
 SCALES = {True: (0, 2, 3, 5, 7, 8, 10), False: (0, 2, 4, 5, 7, 9, 11)}
 
-LANES = {  # lanes that play in a section of each kind; the seed may change them
+LANES = {  # lanes that play in each kind of section; the seed may change them
     "intro": ("kick", "hats"),
     "verse": ("kick", "snare", "hats", "bass", "chords", "voice"),
     "build": ("snare roll", "hats", "chords", "riser"),
@@ -27,7 +27,7 @@ LANES = {  # lanes that play in a section of each kind; the seed may change them
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a generated track: whole bars."""
+    """A section of a generated track, in whole bars."""
 
     kind: str
     bars: int
@@ -35,7 +35,7 @@ class Section:
 
 
 class Composer:
-    """The state of one track while it is generated."""
+    """The state of one track during its generation."""
 
     def __init__(self, seed: int, seconds: float, style: Style | None, steady: bool | None) -> None:
         self.random = random = np.random.default_rng(seed)
@@ -49,7 +49,7 @@ class Composer:
         elif kind < 0.7:
             self.bpm = round(self.bpm, 1)
         self.steady = bool(random.random() > 0.08) if steady is None else steady
-        # 5 and 24 have no common factor, nor has the style's number with what is left of it.
+        # 5 and 24 have no common factor, nor have the style's number and the remaining part.
         self.tonic, self.minor = (seed * 5 + seed // 24) % 12, bool((seed // 12 + seed) % 2)
         self.cents = float(random.choice([0.0, 0.0, random.uniform(-25, 25)]))
         self.swing = random.uniform(*self.style.swing)
@@ -102,45 +102,45 @@ class Composer:
             at = np.arange(count) / count
             if self.random.random() < 0.5:
                 tempi *= 1 + self.random.uniform(0.03, 0.08) * self.random.choice([-1, 1]) * at
-            else:  # played by people: the tempo wanders
+            else:  # like human players: the tempo wanders
                 steps = self.random.standard_normal(count)
                 tempi *= 1 + 0.012 * np.convolve(steps, np.hanning(33) / 4, "same")
         self.beats = self.lead_in + np.concatenate([[0.0], np.cumsum(60.0 / tempi)])
 
     def second(self, beat: float) -> float:
-        """Time of a beat in seconds."""
+        """Return the time of a beat in seconds."""
         return float(np.interp(beat, np.arange(len(self.beats)), self.beats))
 
     def step(self, bar: int, sixteenth: float) -> float:
-        """Time of a step of a bar in seconds, with swing."""
+        """Return the time of a sixteenth of a bar in seconds, with swing."""
         whole = int(sixteenth)
         late = self.swing if whole % 2 else 0.0
         return self.second(4 * bar + (sixteenth + late) / 4)
 
     def put(self, stem: str, second: float, sound: Audio, gain: float, pan: float = 0.0) -> None:
-        """Add a mono sound. `pan`: -1 is left."""
+        """Add a mono sound. `pan`: -1 is left, 1 right."""
         at = round(second * self.rate)
         part = sound[: max(0, self.frames - at)]
         sides = np.array([math.sqrt(0.5 * (1 - pan)), math.sqrt(0.5 * (1 + pan))], np.float32)
         self.stems[stem][at : at + len(part)] += np.float32(gain) * part[:, None] * sides
 
     def cached_note(self, *key: object) -> Audio:
-        """A note, synthesized once. `key`: the arguments of `instruments.note` after the rate."""
+        """Synthesize a note once. `key`: the arguments of `instruments.note` after the rate."""
         if key not in self._notes:
             self._notes[key] = instruments.note(self.rate, *key)  # type: ignore[arg-type]
         return self._notes[key]
 
     def scale_note(self, degree: int, octave: int) -> float:
-        """MIDI note of a degree of the scale; degrees above 6 continue in the next octave."""
+        """Return the MIDI note of a scale degree; degrees above 6 continue in the next octave."""
         scale = SCALES[self.minor]
         return 12 * (octave + 1 + degree // 7) + self.tonic + scale[degree % 7]
 
     def hz(self, midi: float) -> float:
-        """Frequency of a MIDI note in this track's tuning."""
+        """Return the frequency in Hz of a MIDI note in this track's tuning."""
         return instruments.hertz(midi, self.cents)
 
     def bars(self) -> list[tuple[int, int, Section]]:
-        """Bar, bar within its section, section."""
+        """Return (bar, bar within its section, section) for every bar."""
         found, bar = [], 0
         for section in self.sections:
             for inside in range(section.bars):

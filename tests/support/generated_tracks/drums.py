@@ -24,7 +24,7 @@ def play_drums(composer: Composer) -> None:
     }
     kit = {"kick": (kick, 0.8, 0.0), "snare": (snare, 0.5, 0.0), "hats": (closed, 0.22, 0.25),
            "percussion": (tone, 0.2, -0.4)}  # fmt: skip
-    # Hits are added and left out for the whole track, so that tracks of one style differ.
+    # Hits are added and removed for the whole track, so that tracks of one style differ.
     for lane, (more, less) in {"kick": (0.03, 0.0), "snare": (0.03, 0.0), "hats": (0.08, 0.1),
                                "percussion": (0.0, 0.0)}.items():  # fmt: skip
         chance = random.random(16)

@@ -1,4 +1,4 @@
-"""The instruments of the generated tracks: one hit or note each, float32, mono, full scale 1."""
+"""Instruments of the generated tracks: single hits or notes, float32, mono, full scale 1."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import soxr
 Sound = npt.NDArray[np.float32]
 Generator = np.random.Generator
 
-VOICE_RATE = 12_000  # Hz: vocals are synthesized at this rate; they have no content above 4.5 kHz
-VOWELS = (  # Hz of the first three formants: Peterson and Barney, Control methods (1952), men
+VOICE_RATE = 12_000  # Hz: vocals are synthesized at this rate; they end at 4.5 kHz
+VOWELS = (  # first three formants in Hz: Peterson and Barney, Control methods (1952), men
     (730.0, 1090.0, 2440.0),
     (530.0, 1840.0, 2480.0),
     (270.0, 2290.0, 3010.0),
@@ -20,7 +20,7 @@ VOWELS = (  # Hz of the first three formants: Peterson and Barney, Control metho
 
 
 def hertz(midi: float, cents: float = 0.0) -> float:
-    """Frequency of a MIDI note number; 69 is 440 Hz."""
+    """Return the frequency in Hz of a MIDI note number; 69 is 440 Hz."""
     return float(440.0 * 2.0 ** ((midi - 69.0 + cents / 100.0) / 12.0))
 
 
@@ -29,7 +29,7 @@ def _time(seconds: float, rate: int) -> npt.NDArray[np.float32]:
 
 
 def noise_band(random: Generator, frames: int, rate: int, low: float, high: float) -> Sound:
-    """Noise between two frequencies (Hz), 36 dB an octave beyond; the peak is 1."""
+    """Noise between two frequencies (Hz), falling by 36 dB per octave beyond; the peak is 1."""
     spectrum = np.fft.rfft(random.standard_normal(frames).astype(np.float32))
     at = np.fft.rfftfreq(frames, 1 / rate)
     spectrum *= (1 / (1 + (low / np.maximum(at, 1.0)) ** 6)) * (1 / (1 + (at / high) ** 6))
@@ -47,7 +47,7 @@ def _attack(sound: Sound, rate: int, ms: float) -> Sound:
 
 
 def kick(random: Generator, rate: int) -> Sound:
-    """A sine that falls from a few hundred hertz, with a click."""
+    """A sine that falls from a few hundred Hz, with a click."""
     t = _time(random.uniform(0.18, 0.4), rate)
     low, high = random.uniform(42, 60), random.uniform(150, 400)
     fall = random.uniform(0.012, 0.04)
@@ -90,7 +90,7 @@ def crash(random: Generator, rate: int) -> Sound:
 
 
 def percussion(random: Generator, rate: int) -> Sound:
-    """A conga, a rim, a wood block: a short tone."""
+    """A short tone like a conga, a rim or a wood block."""
     t = _time(0.15, rate)
     tone = np.sin(2 * np.pi * random.uniform(250, 1200) * t + 1.0)
     return _attack((tone * np.exp(-t / 0.03)).astype(np.float32), rate, 0.5)
@@ -100,7 +100,7 @@ def note(
     rate: int, pitch: float, seconds: float, timbre: tuple[float, float], attack_ms: float,
     decay: float, top: float = 6000.0,
 ) -> Sound:  # fmt: skip
-    """Harmonics up to `top` Hz. `timbre`: slope of the harmonics, share of the even ones.
+    """Harmonics up to `top` Hz. `timbre`: slope of the harmonics, and gain of the even ones.
 
     `decay`: time constant in seconds.
     """
@@ -110,7 +110,7 @@ def note(
     for number in range(1, min(24, int(top / pitch)) + 1):
         share = number**-slope * (even if number % 2 == 0 else 1.0)
         if share > 0.004:
-            # One cosine table would do; the phase is spread so that no peak stands out.
+            # The phases are spread so that no peak stands out.
             made += np.float32(share) * np.sin(
                 np.float32(2 * np.pi * pitch * number) * t + np.float32(0.7 * number * number)
             )
@@ -119,7 +119,7 @@ def note(
 
 
 def sing(random: Generator, rate: int, pitches: list[tuple[float, float]]) -> Sound:
-    """A voice: `pitches` are (Hz, seconds) that it glides through, with a vowel each."""
+    """A voice that glides through `pitches`, (Hz, seconds), with a vowel each."""
     steps = [int(seconds * VOICE_RATE) for _, seconds in pitches]
     frames = sum(steps)
     pitch = np.repeat([p for p, _ in pitches], steps)

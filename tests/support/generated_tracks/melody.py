@@ -104,7 +104,7 @@ def play_lead(composer: Composer) -> None:
 
 
 def sing(composer: Composer) -> None:
-    """A voice, every other bar or so."""
+    """Vocals in about every other bar."""
     random = composer.random
     octave = int(random.choice([3, 4]))
     choices = MELODY[composer.minor]

@@ -1,7 +1,7 @@
 """Rhythms of the generated tracks: kick, snare, hats and bass in the 16 steps of a bar.
 
-x is a loud note, o a soft one, - a sustained one, . silence. A half-time style has the tempo of its
-grid, as it is written and mixed: 140 for dubstep, although its snare plays once a bar.
+x is a loud note, o a soft one, - a sustained one, . silence. The tempo of a half-time style is that
+of its grid, as it is written and mixed: 140 for dubstep, although its snare plays once per bar.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Style:
-    """One way to play: tempo range (beats a minute), patterns to choose from, feel."""
+    """One style: tempo range in BPM, patterns to choose from, feel."""
 
     name: str
     bpm: tuple[float, float]
@@ -19,7 +19,7 @@ class Style:
     snare: tuple[str, ...]
     hats: tuple[str, ...]
     bass: tuple[str, ...]
-    swing: tuple[float, float] = (0.0, 0.0)  # share of a 16th by which every second one is late
+    swing: tuple[float, float] = (0.0, 0.0)  # delay of every second 16th, relative to a 16th
     chords: tuple[str, ...] = ("pad", "stabs", "keys")
     jitter_ms: float = 0.0  # standard deviation of the hits other than the kick
 
@@ -124,7 +124,7 @@ STYLES = (
 )  # fmt: skip
 
 PROGRESSIONS = {
-    # Degrees of the scale, 0 is the tonic; a bar each, repeated.
+    # Degrees of the scale, 0 is the tonic; one per bar, repeated.
     True: ((0, 5, 2, 6), (0, 6, 5, 6), (0, 3, 0, 4), (0, 0, 3, 3), (0,), (0, 5, 3, 4),
            (0, 3, 5, 4), (0, 2, 5, 6)),
     False: ((0, 4, 5, 3), (0, 3, 4, 3), (0, 5, 3, 4), (0, 3), (0, 0, 3, 4), (0, 2, 3, 4),

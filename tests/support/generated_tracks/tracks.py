@@ -1,12 +1,12 @@
-"""Generate whole tracks whose tempo, beats, key, sections and vocals are known.
+"""Generate complete tracks with known tempo, beats, key, sections and vocals.
 
     from tests.support.generated_tracks.tracks import generate_track
     track = generate_track(7)
     track.stems["drums"], track.truth.bpm
 
-There are twelve styles (`styles.py`), 70 to 180 beats a minute, all 24 keys, swing, syncopation,
-breaks, half-time, intros without drums, variable tempi, several families of timbres, noise floors,
-side-chain compression and echoes. Each seed gives a different track, and always the same one.
+There are twelve styles (`styles.py`), 70 to 180 BPM, all 24 keys, swing, syncopation, breaks,
+half-time, intros without drums, variable tempos, several families of timbres, noise floors,
+side-chain compression and echoes. Each seed produces a different track, and always the same one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.generated_tracks.styles import Style
 
 @dataclass(frozen=True)
 class Truth:
-    """The ground truth of a track. `bpm`: the median where the tempo varies."""
+    """The ground truth of a track. `bpm`: the median if the tempo varies."""
 
     style: str
     bpm: float
@@ -56,7 +56,7 @@ class GeneratedTrack:
 def generate_track(
     seed: int, seconds: float = 90.0, style: Style | None = None, steady: bool | None = None
 ) -> GeneratedTrack:
-    """The track of a seed, about `seconds` long. `style`, `steady`: override the seed's choice."""
+    """Return the track of a seed, about `seconds` long. `style`, `steady` override its choice."""
     composer = Composer(seed, seconds, style, steady)
     play_drums(composer)
     play_bass(composer)

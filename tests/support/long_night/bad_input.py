@@ -8,7 +8,7 @@ from typing import Any
 
 from crowdstream.osc.codec import build
 
-# Messages that do no harm to the music even if a truncated or altered copy is accepted.
+# Messages that do not affect the music even if a truncated or modified copy is accepted.
 _HARMLESS = (
     build("/deck/A/eq/low", (0.8, 0.1)), build("/status", ()), build("/deck/B/filter", (0.1,)),
     build("/sync", (7,)), build("/clock/next", (1.0, "/deck/C/eq/high", 0.9)),

@@ -13,7 +13,7 @@ from tests.support.long_night.model import Piece
 from tests.support.wav_header import wav_header
 
 RATE = 44100
-LEVEL = 0.08  # peak of a stem's tone; four decks of four stems reach about full scale
+LEVEL = 0.08  # peak of a stem's tone; four decks with four stems reach about full scale
 _BLOCK_BEATS = 8
 
 # Extension, subtype, channels, sample rate relative to the sound card's.

@@ -1,12 +1,12 @@
-// Runs in a page before its own scripts, where a test does not look at motion. Without a graphics
-// card, drawing 60 times a second costs more than all else that a test does. Each frame that is
-// drawn and each report of the server that is taken is a real one: there are only fewer of them.
+// Runs in a page before its own scripts, in tests that do not examine motion. Without a graphics
+// card, drawing 60 times per second costs more than everything else in a test. Each frame that is
+// drawn and each report of the server that is handled is a real one: there are only fewer.
 (() => {
   const PAUSE_MS = 250; // between two of them
-  const REPORT = '{"now":'; // positions and meters, 30 times a second; all else comes at once
+  const REPORT = '{"now":'; // positions and meters, 30 times per second; all others are immediate
   const draw = requestAnimationFrame;
   const waiting = new Map();
-  const reports = new Map(); // of each connection the latest one
+  const reports = new Map(); // the latest one of each connection
   let number = 0;
   let timer = 0;
   let drawn = -Infinity;

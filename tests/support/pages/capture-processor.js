@@ -10,7 +10,7 @@ class CaptureProcessor extends AudioWorkletProcessor {
   }
 
   process([[left, right]]) {
-    this.frames.push(currentFrame); // a quantum may be left out while the graph is changed
+    this.frames.push(currentFrame); // a quantum may be skipped while the graph is changed
     this.clocks.push(Date.now() / 1000 - currentTime);
     const silence = new Float32Array(128);
     this.parts.push([left?.slice() ?? silence, right?.slice() ?? left?.slice() ?? silence]);

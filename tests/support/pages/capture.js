@@ -1,8 +1,8 @@
-// Runs in a page before its own scripts: whatever is connected to a context's destination is also
-// recorded, on the sound thread, so that what the audio graph puts out is known to the sample.
+// Runs in a page before its own scripts: everything that is connected to a context's destination is
+// also recorded, on the audio thread, so that the exact output of the audio graph is known.
 (() => {
   const BLOCK = 16384; // frames that the page's thread records at once
-  const QUANTUM = 128; // frames that the sound thread does
+  const QUANTUM = 128; // frames that the audio thread processes at once
   const captures = new Map();
   const connect = AudioNode.prototype.connect;
 
@@ -20,7 +20,7 @@
       connect.call(this.node, this.context.destination);
     }
 
-    // Without a worklet, on the page's thread.
+    // Without a worklet, record on the page's thread.
     recordHere() {
       this.parts = [];
       this.node = this.context.createScriptProcessor(BLOCK, 2, 2);
@@ -32,7 +32,7 @@
       connect.call(this.node, this.context.destination);
     }
 
-    // Of each list as many of the latest as last `seconds`.
+    // The latest entries of each list that cover `seconds`.
     async take(seconds) {
       await this.ready;
       const frames = seconds * this.context.sampleRate;
@@ -55,9 +55,11 @@
     return connect.call(this, target, ...rest);
   };
 
-  // {rate, frames, clocks, left, right}: what was heard in the last `seconds`, as base64 of float32. For each
-  // 128 frames: `frames`, the context's frame of the first one; `clocks`, what to add to the
-  // context's time to have the system's clock when they were worked out.
+  // {rate, frames, clocks, left, right}: the output of the last `seconds`, as base64 of float32.
+  // For
+  // each 128 frames: `frames`, the context's frame of the first one; `clocks`, the difference
+  // between
+  // system clock and context time when they were computed.
   globalThis.heard = async (seconds = Infinity) => {
     const [[context, capture]] = [...captures];
     const { frames, parts, clocks } = await capture.take(seconds);

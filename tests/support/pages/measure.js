@@ -1,4 +1,4 @@
-// What a page's layout is measured with: evaluated in the page, defines `measure`.
+// Measurements of a page's layout: evaluated in the page, defines `measure`.
 
 const measure = (() => {
   const CONTROLS = "button, select, input, summary, [role=slider], [role=listbox], [role=log][tabindex]";
@@ -19,7 +19,7 @@ const measure = (() => {
     return `${one.getAttribute("aria-label") || one.textContent.trim() || one.id || one.className} (${size})`;
   }
 
-  // The nearest ancestor that stands still while the page scrolls, or that scrolls by itself.
+  // The nearest ancestor that does not move when the page scrolls, or that scrolls by itself.
   function layer(one) {
     for (let at = one.parentElement; at; at = at.parentElement) {
       const { position, overflowY } = getComputedStyle(at);
@@ -29,7 +29,7 @@ const measure = (() => {
     return document.body;
   }
 
-  // Controls that lie over each other: neither is in the other, and both scroll together.
+  // Overlapping controls: neither is in the other, and both scroll together.
   function overlaps() {
     const all = controls().map((one) => ({ one, box: one.getBoundingClientRect(), layer: layer(one) }));
     const found = [];
@@ -46,7 +46,7 @@ const measure = (() => {
     return found;
   }
 
-  // Why a control can't be pressed where it is now; empty if it can.
+  // Why a control can't be clicked at its current position; empty if it can.
   function covered(one) {
     const box = one.getBoundingClientRect();
     if (box.left < -1 || box.right > innerWidth + 1 || box.top < -1 || (box.bottom > innerHeight + 1 && box.height < innerHeight / 2)) {
@@ -58,8 +58,8 @@ const measure = (() => {
     return top && (one.contains(top) || labelled) ? "" : `under ${top ? top.className || top.tagName : "nothing"}`;
   }
 
-  // Controls that can't be brought into the window, or lie under something there. Those that are
-  // in sight are not scrolled: each scroll lays out the page again.
+  // Controls that can't be scrolled into the window, or are covered there. Visible controls are not
+  // scrolled, because each scroll causes a new layout of the page.
   function hidden() {
     const found = [];
     const at = [scrollX, scrollY];
@@ -79,14 +79,14 @@ const measure = (() => {
     }).map(name);
   }
 
-  // Buttons whose text is cut off.
+  // Buttons with truncated text.
   function clipped() {
     return controls().filter((one) => one.matches("button, summary") && !one.matches(".fx-choose, .crumb")
       && one.scrollWidth > one.clientWidth + 1).map(name);
   }
 
-  // How many controls there are, how wide the page is, and all that is wrong with its layout;
-  // `least`: CSS pixels that a control is wide and high.
+  // The number of controls, the width of the page, and all faults of its layout; `least`: minimum
+  // width and height of a control in CSS pixels.
   function layout(least) {
     const found = {
       "over each other": overlaps(), "out of reach": hidden(), "too small": smallerThan(least), "cut off": clipped(),
@@ -95,7 +95,7 @@ const measure = (() => {
     return { controls: controls().length, width: document.documentElement.scrollWidth, faults };
   }
 
-  // After a window has another size: two frames on, all that follows from it has been laid out.
+  // After the window is resized, the layout is complete two frames later.
   function resized() {
     return new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); });
   }
@@ -130,8 +130,9 @@ const measure = (() => {
     return [0, 1, 2].map((at) => front[at] * alpha + back[at] * (1 - alpha));
   }
 
-  // What an element is painted on and with, from its root down to it: `ground` is what shows where
-  // it has no text, and `before` where it is not. `layers` keeps those of one look at the page.
+  // The background of an element and its text colour, from its root down to it: `ground` is the
+  // background where it has no text, and `before` the one outside. `layers` caches them for one
+  // look.
   function layerOf(one, layers) {
     if (!layers.has(one)) {
       const before = one.parentElement ? layerOf(one.parentElement, layers).ground : [255, 255, 255];
@@ -141,8 +142,8 @@ const measure = (() => {
     return layers.get(one);
   }
 
-  // [What an element stands on, its text over that]. Opacity of an ancestor fades all that is in
-  // it: from the inside out.
+  // [background of an element, its text over it]. The opacity of an ancestor fades all of its
+  // contents: computed from the inside out.
   function painted(one, layers) {
     let { ground } = layerOf(one, layers);
     let text = over(rgba(layerOf(one, layers).color), ground);
@@ -169,7 +170,7 @@ const measure = (() => {
     return (Math.max(ground, text) + 0.05) / (Math.min(ground, text) + 0.05);
   }
 
-  // Controls whose text (4.5:1) or icon (3:1) does not stand out. Disabled ones need not.
+  // Controls whose text (4.5:1) or icon (3:1) has too little contrast. Disabled ones are exempt.
   function faint(selector) {
     const found = [];
     const layers = new Map();
@@ -188,7 +189,7 @@ const measure = (() => {
 
   const FORCED = ["hover", "active", "focus-visible", "focus"];
 
-  // Let classes `force-hover` and the like do what the pseudo-classes do; they weigh as much.
+  // Make classes such as `force-hover` act like the pseudo-classes; they have the same specificity.
   function forceable() {
     const pattern = new RegExp(`:(${FORCED.join("|")})(?![\\w-])`, "g");
     const visit = (rules) => {
@@ -208,7 +209,7 @@ const measure = (() => {
     }
   }
 
-  // Everything that can be on is on; what is returned undoes it.
+  // Switch everything on that can be; the returned function undoes it.
   function turnOn() {
     const undo = [];
     const change = (selector, turned, back) => {
@@ -244,8 +245,8 @@ const measure = (() => {
     return () => undo.forEach((step) => step());
   }
 
-  // What does not stand out in any of the states of the pointer, by state; `on`: all that can be.
-  // All in one step of the page, which shows nothing of it and is afterwards as it was.
+  // Insufficient contrast in any pointer state, by state; `on`: with everything switched on.
+  // All in one task, during which the page shows nothing of it; it is restored afterwards.
   function faintWhile(selector, pointers, on) {
     const found = {};
     let count = 0;
@@ -261,7 +262,7 @@ const measure = (() => {
     return { count, found };
   }
 
-  // Both with what is on and what is off.
+  // Both with everything on and everything off.
   function faintInAll(selector, pointers) {
     const [off, on] = [false, true].map((state) => faintWhile(selector, pointers, state));
     return { count: off.count + on.count, found: { ...off.found, ...on.found } };

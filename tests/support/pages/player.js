@@ -1,4 +1,4 @@
-// Runs the player in virtual time: what a listener hears in minutes is worked out in a second.
+// Runs the player in virtual time: minutes of output are computed in a second.
 
 import { Joiner } from "/page/listen/joiner.js";
 import { Player } from "/page/listen/player.js";
@@ -6,7 +6,7 @@ import { FILL, GAPS, Ring, SKIPS, SPEED, TARGET } from "/page/listen/ring.js";
 
 const CHUNK = 0.02;
 
-// A random number from 0 to 1, the same each time.
+// Reproducible random numbers from 0 to 1.
 function random(seed) {
   let state = seed;
   return () => {
@@ -15,10 +15,11 @@ function random(seed) {
   };
 }
 
-// `source`, `output`: sample rates; `drift`: by how much the server's clock is fast; `jitter`:
-// seconds by which chunks come late at most; `target`: seconds that should wait; `without`: numbers
-// of chunks that never come; `steady`: the speed stays as it is. Returns samples (base64 of float32), and fill (ms) and speed (ppm)
-// four times a second.
+// `source`, `output`: sample rates; `drift`: how much the server's clock is fast; `jitter`: largest
+// delay of chunks in seconds; `target`: buffered seconds; `without`: numbers of chunks that never
+// arrive; `steady`: the speed stays constant. Returns samples (base64 of float32), and fill (ms)
+// and
+// speed (ppm) four times per second.
 globalThis.simulate = ({
   source, output, hertz, seconds, target, drift = 0, jitter = 0, without = [], from = 0,
   steady = false,

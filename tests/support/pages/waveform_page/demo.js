@@ -1,4 +1,4 @@
-// A page of two waveforms; what it hears comes from the test's server.
+// A page with two waveforms; its data comes from the test's server.
 import { Waveform } from "/page/waveform/waveform.js";
 
 const RATE = 44100;
@@ -6,7 +6,7 @@ const picture = new Map();
 const watchers = new Map();
 const nows = new Set();
 const events = new EventTarget();
-let offset = 0; // server's clock less the page's
+let offset = 0; // server's clock minus the page's
 let latest = null;
 
 const socket = new WebSocket(`ws://${location.host}/live`);
@@ -56,7 +56,7 @@ socket.onmessage = ({ data }) => {
 window.live = live;
 window.waveforms = ["A", "B"].map((letter) => new Waveform(document.getElementById(`deck-${letter}`), letter, live));
 
-// When the first part of the close-up's or the overview's picture is there: for measurements.
+// The time at which the first part of close-up or overview is drawn, for measurements.
 function watch(time) {
   const { peaks } = window.waveforms[0];
   if (window.loadedAt && !window.firstTile && [...peaks._tiles.values()].some((tile) => tile.data)) {
