@@ -1,8 +1,8 @@
 """Decodes sound files for the fuzzer, in a process that may crash, hang or run out of memory.
 
-Reads `length, flags, bytes` again and again from its standard input; answers each with a line of
-JSON: `fault`, `error` (the type of a declared error) and `lines` (numbers of the lines of
-`crowdstream.audiofile` it went through, only if flags say so).
+Each request on standard input is a header (length, flag) and the bytes of a file. Each answer is
+one line of JSON: `fault`, `error` (the type of a declared error) and `lines` (identifiers of the
+executed lines of `crowdstream.audiofile`; only if the flag is set).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from crowdstream.audiofile.reader import open_stem
 from crowdstream.system.text import is_line
 
 HEAD = struct.Struct("<IB")
-MEMORY = 512 << 20  # more than this process has when it begins: what one file may take
+MEMORY = 512 << 20  # bytes that one file may use on top of the size of the process at its start
 PAGE = 16384  # frames read at a time, as the loader does
 MAX_READS = 12
 _SOURCES = f"{os.sep}crowdstream{os.sep}audiofile{os.sep}"
 
 
 class Lines:
-    """Which lines of the file readers were executed."""
+    """Trace function that records the executed lines of the audio file code."""
 
     def __init__(self) -> None:
         self.seen: set[int] = set()
@@ -47,7 +47,7 @@ class Lines:
 
 
 def decode(path: Path, rate: int) -> str:
-    """Open and read a file as the loader does; the name of the error it is refused with."""
+    """Open and read a file as the loader does; return the name of the declared error, or ""."""
     try:
         with open_stem(path, rate) as reader:
             if not (reader.frames > 0 and reader.channels in (1, 2)):
@@ -69,7 +69,7 @@ def decode(path: Path, rate: int) -> str:
 
 
 def handle(data: bytes, path: Path, lines: bool) -> dict[str, Any]:
-    """What becomes of one file."""
+    """Decode one file at two rates and return the answer."""
     path.write_bytes(data)
     watch = Lines()
     answer: dict[str, Any] = {"fault": "", "error": ""}
@@ -88,7 +88,7 @@ def handle(data: bytes, path: Path, lines: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve until the input ends."""
+    """Answer requests until standard input ends."""
     path = Path(sys.argv[1])
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + MEMORY

@@ -1,4 +1,4 @@
-"""What the targets leave for their next run is gone after the last one."""
+"""Ends the child processes that the targets keep between inputs, after the last test."""
 
 from collections.abc import Iterator
 

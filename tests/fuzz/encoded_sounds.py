@@ -1,4 +1,4 @@
-"""Small sound files of every format, for targets that damage them."""
+"""Small sound files in every format, for targets that damage them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = (
 
 
 def sound(form: str, subtype: str, channels: int = 2, frames: int = FRAMES) -> bytes:
-    """A file of that format."""
+    """Encode noise as a file of the given format."""
     rate = 48000 if subtype == "OPUS" else RATE
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", rate, channels, subtype, format=form) as writer:
@@ -29,7 +29,7 @@ def sound(form: str, subtype: str, channels: int = 2, frames: int = FRAMES) -> b
 
 
 def id3(bpm: str, version: int = 3) -> bytes:
-    """An ID3v2 tag that says a tempo."""
+    """An ID3v2 tag that gives a tempo."""
     body = b"\0" + bpm.encode()
     size = len(body)
     frame = b"TBPM" + struct.pack(">IH", size, 0) + body
@@ -40,13 +40,13 @@ def id3(bpm: str, version: int = 3) -> bytes:
 
 
 def with_chunk(wave: bytes, name: bytes, body: bytes) -> bytes:
-    """A WAV file with one more chunk at its end."""
+    """Append one chunk to a WAV file."""
     added = wave + name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) & 1)
     return added[:4] + struct.pack("<I", len(added) - 8) + added[8:]
 
 
 def all_sounds() -> Iterator[bytes]:
-    """One of each kind, some with tags, some of unusual shape."""
+    """One file of each format, some with tags, some with an unusual shape."""
     for form, subtype in _KINDS:
         yield sound(form, subtype)
     yield sound("WAV", "PCM_16", 6, 300)

@@ -1,4 +1,4 @@
-"""What holds of the desk, of control and of the loader between any two blocks."""
+"""Invariants of the desk, of control and of the loader that hold between any two blocks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _hold(holds: bool, otherwise: str) -> None:
 
 
 def check_desk(desk: Desk) -> None:
-    """Raises `Fault` for a desk that the engine should not have left behind."""
+    """Raise `Fault` if the desk is in a state that the engine must not leave behind."""
     _check_rings(desk)
     _check_heap(desk)
     _check_voices(desk)
@@ -40,12 +40,12 @@ def check_desk(desk: Desk) -> None:
     ramps = desk.ramps
     for name in ("value", "target", "step"):
         _hold(bool(np.isfinite(ramps[name]).all()), f"a ramp's {name} is not finite")
-    _hold(bool((ramps["left"] >= 0).all()), "a ramp has less than no frames left")
-    _hold(int(desk.ledger["nonfinite"]) == 0, "frames that were no numbers had to be silenced")
+    _hold(bool((ramps["left"] >= 0).all()), "a ramp has a negative number of frames left")
+    _hold(int(desk.ledger["nonfinite"]) == 0, "frames that were not finite had to be silenced")
 
 
 def check_sound(desk: Desk) -> None:
-    """Raises `Fault` for a filter or a past that is no sound; takes longer than the rest."""
+    """Raise `Fault` if a filter state or a history buffer is not finite; slower than the rest."""
     for name in ("history", "stem_past", "eq", "stem_eq", "effect_registers"):
         _hold(bool(np.isfinite(getattr(desk, name)).all()), f"{name} is not finite")
 
@@ -58,10 +58,10 @@ def _check_rings(desk: Desk) -> None:
 
 def _check_heap(desk: Desk) -> None:
     count = int(desk.master["pending"])
-    _hold(0 <= count <= PENDING, f"{count} commands wait in the engine")
+    _hold(0 <= count <= PENDING, f"{count} commands are pending in the engine")
     heap = desk.heap[:count]  # type: ignore[attr-defined]
     known = np.sort(np.concatenate((heap, desk.spare[count:])))
-    _hold(bool((known == np.arange(PENDING)).all()), "a slot of the heap is lost or twice there")
+    _hold(bool((known == np.arange(PENDING)).all()), "a slot of the heap is lost or duplicated")
     if count < 2:
         return
     frames = desk.pending["frame"][heap]  # type: ignore[attr-defined]
@@ -76,7 +76,7 @@ def _check_heap(desk: Desk) -> None:
 
 def _check_voices(desk: Desk) -> None:
     voices = desk.voices
-    _hold(set(np.unique(voices["state"]).tolist()) <= {0, 1, 2}, "a voice is in no known state")
+    _hold(set(np.unique(voices["state"]).tolist()) <= {0, 1, 2}, "a voice has an unknown state")
     for slot in np.flatnonzero(voices["state"] != FREE).tolist():
         voice = voices[slot]
         stems = int(voice["stems"])
@@ -84,9 +84,9 @@ def _check_voices(desk: Desk) -> None:
         sources = voice["sources"][:stems]
         inside = bool(((sources >= 0) & (sources < SOURCES)).all())
         _hold(inside, f"voice {slot} reads sources {sources.tolist()}")
-        _hold(bool(desk.sources["used"][sources].all()), f"voice {slot} reads what was unloaded")
-        _hold(0.0 <= float(voice["fraction"]) < 1.0, f"voice {slot} stands between no frames")
-        _hold(int(voice["direction"]) in (-1, 1), f"voice {slot} goes nowhere")
+        _hold(bool(desk.sources["used"][sources].all()), f"voice {slot} reads an unloaded source")
+        _hold(0.0 <= float(voice["fraction"]) < 1.0, f"voice {slot} has an invalid fraction")
+        _hold(int(voice["direction"]) in (-1, 1), f"voice {slot} has no direction")
         _hold(-1 <= int(voice["grid"]) < GRIDS, f"voice {slot} follows grid {voice['grid']}")
         _hold(0 <= int(voice["bank"]) < len(BANK_TAPS), f"voice {slot} has bank {voice['bank']}")
         if voice["loop"]:
@@ -101,21 +101,21 @@ def _check_chains(desk: Desk) -> None:
     for chain in range(CHAINS):
         at = int(desk.chains[chain])
         while at >= 0:
-            _hold(at < EFFECTS and at not in seen, f"chain {chain} comes to {at} again")
+            _hold(at < EFFECTS and at not in seen, f"chain {chain} reaches effect {at} twice")
             seen.append(at)
             effect = desk.effects[at]
-            _hold(int(effect["state"]) != IDLE, f"chain {chain} holds {at}, which is free")
-            _hold(int(effect["chain"]) == chain, f"chain {chain} holds one of another")
+            _hold(int(effect["state"]) != IDLE, f"chain {chain} contains free effect {at}")
+            _hold(int(effect["chain"]) == chain, f"chain {chain} contains an effect of another")
             at = int(effect["next"])
 
 
 def check_control(core: Dispatcher, loader: Loader) -> None:
-    """Raises `Fault` where control and loader have lost count of something."""
+    """Raise `Fault` if control or the loader has lost an object or counts it twice."""
     buffers = core.buffers
     tracks = buffers.tracks()
     _parts("sources", range(SOURCES), buffers._sources._free, *(track.sources for track in tracks))
     slots = [track.grid_slot for track in tracks if track.grid_slot >= 0]
-    _apart("grids", [*buffers.grids._free, *slots])  # some wait until the engine has passed them
+    _apart("grids", [*buffers.grids._free, *slots])  # some are freed once the engine has passed
     placed = [one.instance for chain in core.effects.chains for one in chain if one]
     _parts("effects", range(EFFECTS), core.effects._free, core.effects._leaving, placed)
     for number, track in enumerate(core.voices.holders()):
@@ -128,11 +128,11 @@ def check_control(core: Dispatcher, loader: Loader) -> None:
 
 def _parts(what: str, whole: Iterable[int], *parts: Iterable[int]) -> None:
     found = sorted(itertools.chain(*parts))
-    _hold(found == list(whole), f"{what} are lost, or belong to two")
+    _hold(found == list(whole), f"{what} are lost or owned twice")
 
 
 def _apart(what: str, found: list[int]) -> None:
-    _hold(len(set(found)) == len(found), f"some {what} belong to two")
+    _hold(len(set(found)) == len(found), f"some {what} are owned twice")
 
 
 def _check_pages(desk: Desk, loader: Loader) -> None:
@@ -146,4 +146,4 @@ def _check_pages(desk: Desk, loader: Loader) -> None:
     _parts("pages", range(arena.total), arena._free, retired, entries)
     reserved = sum(track.reserved + track.kept for track in loader._tracks.values())
     _hold(arena.reserved == reserved, f"{arena.reserved} pages are reserved for {reserved}")
-    _hold(0 <= reserved <= arena.total, f"{reserved} pages are promised of {arena.total}")
+    _hold(0 <= reserved <= arena.total, f"{reserved} of {arena.total} pages are reserved")

@@ -1,6 +1,6 @@
-"""A search without atheris: inputs are changed at random, and kept when they reach new lines.
+"""A search without atheris: mutates inputs at random and keeps those that reach new lines.
 
-Slower than atheris, and needs nothing but Python: for machines where it has no wheel, and for
+It is slower than atheris but needs only Python: for machines without an atheris wheel, and for
 targets that run in another process.
 """
 
@@ -21,7 +21,7 @@ _EXTREMES = (0, 1, -1, 2, 4, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFF
 
 
 class Lines:
-    """Which lines of some modules were gone through, by the interpreter's own tracing."""
+    """Trace function that records the executed lines of some modules."""
 
     def __init__(self, modules: tuple[str, ...]) -> None:
         self._modules = modules
@@ -40,7 +40,7 @@ class Lines:
 
 
 def change(data: bytes, others: list[bytes], choose: random.Random, longest: int) -> bytes:
-    """`data` with a few random changes, most of them near its beginning, where headers are."""
+    """Return `data` with a few random changes, most of them near the start, where headers are."""
     out = bytearray(data)
     for _ in range(choose.randint(1, MAX_CHANGES)):
         at = int(len(out) * choose.random() ** choose.choice((1, 3)))
@@ -73,7 +73,7 @@ def change(data: bytes, others: list[bytes], choose: random.Random, longest: int
 
 
 def traced(target: Target) -> Callable[[bytes], set[int]]:
-    """A function that runs the target on an input and gives the lines it went through."""
+    """Return a function that runs the target on an input and returns the lines it executed."""
 
     def run(data: bytes) -> set[int]:
         lines = Lines(target.modules)
@@ -89,7 +89,7 @@ def traced(target: Target) -> Callable[[bytes], set[int]]:
 
 
 def needed(target: Target, inputs: Iterable[bytes]) -> list[bytes]:
-    """Those of `inputs` that go through lines that no smaller one, and no seed, goes through."""
+    """Return those of `inputs` that reach lines which no smaller input and no seed reaches."""
     run = traced(target)
     reached: set[int] = set()
     for data in target.seeds():
@@ -111,10 +111,10 @@ def search(
     on_new: Callable[[bytes], None],
     on_fault: Callable[[bytes, Exception], None],
 ) -> tuple[int, int]:
-    """Run a target on changed inputs for so long; executions, and lines that were reached.
+    """Run a target on mutated inputs for `seconds`; return the executions and the lines reached.
 
-    `on_new(data)` is called for an input that reaches a line that none before has reached,
-    `on_fault(data, error)` for one whose run raises.
+    `on_new(data)` is called for an input that reaches a line which no earlier input has reached,
+    `on_fault(data, error)` for an input that makes the target raise.
     """
     choose = random.Random(seed)
     pool: list[bytes] = []
@@ -138,7 +138,7 @@ def search(
         pool.append(data)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        # What was found last is looked at more often.
+        # Inputs that were found recently are chosen more often.
         place = int(len(pool) * choose.random() ** 0.5)
         data = change(pool[place] if pool else b"", pool, choose, target.longest)
         count += 1

@@ -1,4 +1,4 @@
-"""A rig to be fuzzed: it looks after its invariants, and remembers what went wrong inside."""
+"""A rig for fuzzing that checks its invariants and records internal errors."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from tests.fuzz.registry import Fault
 from tests.fuzz.state_snapshot import state_snapshot
 from tests.support.offline_server import Rig
 
-LOUDEST = 1.0 + 1e-6  # the ceiling of a rig is 0 dB
-CHECKS_TO_A_LONG_ONE = 16
+MAX_LEVEL = 1.0 + 1e-6  # the ceiling of a rig is 0 dB
+STEPS_PER_FULL_CHECK = 16
 _LOGGER = logging.getLogger("crowdstream.control.dispatcher")
 
 
 class NoRecorder:
-    """Stands in for the recorder: makes no file, and says that it has."""
+    """Replaces the recorder: writes no file, but reports what the recorder would."""
 
     finished = False
     last_words = ""
 
     def __init__(self, _desk: Desk) -> None:
         self._files: dict[int, list[str]] = {}
-        self._said: deque[dict[str, Any]] = deque()
+        self._events: deque[dict[str, Any]] = deque()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Take an order."""
+        """Accept a request."""
         number = message["id"]
         if message["do"] == "start":
             self._files[number] = [path for _, path in message["files"]]
-            self._said.append({"event": "opened", "id": number})
-            self._said.append({"event": "began", "id": number, "frame": message["frame"] + 1})
+            self._events.append({"event": "opened", "id": number})
+            self._events.append({"event": "began", "id": number, "frame": message["frame"] + 1})
         else:
             for path in self._files.pop(number, []):
-                self._said.append({"event": "closed", "id": number, "path": path, "frames": 1})
+                self._events.append({"event": "closed", "id": number, "path": path, "frames": 1})
 
     def push(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no request is ever queued."""
 
     def read(self) -> list[dict[str, Any]]:
-        """What it has said."""
-        said = list(self._said)
-        self._said.clear()
-        return said
+        """Return the events since the last call."""
+        events = list(self._events)
+        self._events.clear()
+        return events
 
     def end(self, seconds: float = 10.0) -> None:
-        """Nothing is left to do."""
+        """Do nothing: there is no process to end."""
 
 
 class _Faults(logging.Handler):
-    """Keeps the exceptions that the core has caught: those that no command may raise."""
+    """Keeps the first exception that control caught; no command may cause one."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -69,7 +69,7 @@ class _Faults(logging.Handler):
 
 
 class Player(Rig):
-    """A rig whose every step is checked. Each packet comes from a sender of its own."""
+    """A rig that checks every step. Each packet has a sender of its own."""
 
     def __init__(self, **settings: Any) -> None:
         self._faults = _Faults()
@@ -79,21 +79,21 @@ class Player(Rig):
         self.core.recordings.launch = NoRecorder
         _LOGGER.addHandler(self._faults)
         self._propagate, _LOGGER.propagate = _LOGGER.propagate, False
-        # Looking for the nearest address takes longer than all else.
+        # The search for similar addresses takes longer than everything else together.
         self._hinted, TABLE._hinted = TABLE._hinted, math.inf
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Restore the logger and release the memory."""
         _LOGGER.removeHandler(self._faults)
         _LOGGER.propagate = getattr(self, "_propagate", True)
         TABLE._hinted = getattr(self, "_hinted", TABLE._hinted)
         super().close()
 
-    def order(self, packet: bytes) -> None:
-        """A packet comes in: one message that fails at once must have changed nothing."""
+    def handle(self, packet: bytes) -> None:
+        """Handle a packet; a single message that fails at once must not change the state."""
         self._packets += 1
         sender = ("127.0.0.1", self._packets)
-        told = len(self.answers.said)
+        answered = len(self.answers.said)
         try:
             single = len(parse(packet)) == 1
         except Malformed:
@@ -102,7 +102,7 @@ class Player(Rig):
         self.core.packet(packet, sender)
         self._raise_faults()
         failed = [
-            values for to, address, values in self.answers.said[told:]
+            values for to, address, values in self.answers.said[answered:]
             if address == "/fail" and to == sender
         ]
         if single and failed and state_snapshot(self.core) != before:
@@ -112,30 +112,30 @@ class Player(Rig):
     def _raise_faults(self) -> None:
         error, self._faults.error = self._faults.error, None
         if error is not None:
-            raise Fault("a command raised what it should not") from error
+            raise Fault("a command raised an undeclared error") from error
 
     def play(self, frames: int) -> None:
-        """Render a block, and look whether all is well."""
+        """Render a block and check the output."""
         out = self.render(frames)
         if not np.isfinite(out).all():
-            raise Fault("what is rendered is not finite")
+            raise Fault("the output is not finite")
         self.loudest = max(self.loudest, float(np.abs(out).max(initial=0.0)))
-        if self.loudest > LOUDEST:
-            raise Fault(f"what is rendered is {self.loudest} times full scale")
+        if self.loudest > MAX_LEVEL:
+            raise Fault(f"the output reaches {self.loudest} times full scale")
         self.load(self.pages_a_block)
         self._raise_faults()
 
     def check(self) -> None:
-        """Raises `Fault` for an invariant that does not hold."""
+        """Raise `Fault` if an invariant does not hold."""
         self._checks += 1
-        if self._checks % CHECKS_TO_A_LONG_ONE == 1:
+        if self._checks % STEPS_PER_FULL_CHECK == 1:
             check_sound(self.desk)
         check_desk(self.desk)
         check_control(self.core, self.loader)
 
 
 def _change(before: Any, after: Any, where: str = "") -> str:
-    """The first place where two pictures differ."""
+    """The first difference between two snapshots."""
     if type(before) is type(after) and isinstance(before, list | tuple):
         if len(before) != len(after):
             return f"{where}: {before} to {after}"[:400]

@@ -1,4 +1,4 @@
-"""The targets by name, their corpora, and what a found fault is."""
+"""The fuzz targets by name, their corpora, and the exception that reports a fault."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 CORPUS = Path(__file__).with_name("corpus")
-# Those of the first line are looked at most, as they are what strangers can reach.
+# The first line lists the targets that strangers can reach, which matter most.
 NAMES = (
     "osc", "bundles", "commands", "settings", "sets", "grids", "tags", "sizes", "audio", "rings",
 )  # fmt: skip
-OUTSIDE = frozenset({"audio"})  # they run in a child process: nothing of this one is instrumented
+OUTSIDE = frozenset({"audio"})  # these run in a child process, where nothing is instrumented
 
 
 class Fault(AssertionError):
-    """What a target asserts does not hold."""
+    """An assertion of a target does not hold."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Something to be fuzzed. `run(data)` returns, whatever `data` is; it raises for a fault.
+    """A fuzz target. `run(data)` returns for any `data`; it raises an exception for a fault.
 
-    `about`: what it asserts, in a clause. `seeds()`: inputs to begin with, besides the corpus.
-    `modules`: those whose coverage guides the search (prefixes of names). `longest`: bytes of an
-    input. `covered()`: the lines gone through in a child process, for one that is `OUTSIDE`.
-    `budget`: seconds of CPU time that an input may take, some hundred times what one does: what
-    takes so long would take hours at the size that files have.
+    `about`: what the target asserts, as a clause. `seeds()`: initial inputs in addition to the
+    corpus. `modules`: prefixes of the names of the modules whose coverage guides the search.
+    `longest`: maximum size of an input in bytes. `covered()`: the lines executed in the child
+    process, for targets that are `OUTSIDE`. `budget`: seconds of CPU time that an input may take,
+    several hundred times the usual time: an input beyond it would take hours at the size of real
+    files.
     """
 
     name: str
@@ -43,25 +44,26 @@ class Target:
 
     @property
     def folder(self) -> Path:
-        """Where its corpus and found cases are kept."""
+        """The folder of the corpus and of found faults."""
         return CORPUS / self.name
 
     def corpus(self) -> dict[str, bytes]:
-        """What is kept, by name."""
+        """The inputs of the corpus by file name."""
         files = sorted(self.folder.glob("*")) if self.folder.is_dir() else []
         return {file.name: file.read_bytes() for file in files}
 
 
 def load(name: str) -> Target:
-    """The target of that name, which keeps to its budget; imports what it needs."""
+    """Import a target and what it needs; return it with its time limit."""
     target: Target = importlib.import_module(f"tests.fuzz.targets.{name}").TARGET
-    return in_time(target)
+    return with_time_limit(target)
 
 
-def in_time(target: Target) -> Target:
-    """The target, interrupted with a `Fault` where an input takes more than its budget.
+def with_time_limit(target: Target) -> Target:
+    """Return the target with a time limit: an input beyond the budget raises `Fault`.
 
-    What this process works is counted: a busy machine makes nothing slow. For the main thread.
+    The limit counts the CPU time of this process, so a busy machine does not matter. Call it in
+    the main thread only.
     """
 
     def late(_number: int, _frame: object) -> None:
@@ -80,5 +82,5 @@ def in_time(target: Target) -> Target:
 
 
 def file_name(data: bytes) -> str:
-    """What an input is called in a corpus."""
+    """The name of an input in a corpus."""
     return hashlib.sha256(data).hexdigest()[:16]

@@ -1,9 +1,9 @@
-"""Forks writers of a desk's rings for the fuzzer, which stops and kills them.
+"""Forks processes that write to a desk's rings, for the fuzzer to stop and kill.
 
-Arguments: the desk's descriptor. Each line of the standard input is `commands SEED` (a writer of
-commands, as control is) or `engine` (the kernels, which take commands and tell of marks, going on
-where one that was killed has stopped); the answer is the number of the process, which goes on
-until it is killed.
+The argument is the desk's file descriptor. Each line of standard input is `commands SEED` (a
+process that writes commands, as control does) or `engine` (the kernels, which read commands and
+report marks, and which recover from where a killed process has stopped). The answer is the process
+id; the process runs until it is killed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from crowdstream.desk.rings import push_commands
 from crowdstream.engine.precompiled import kernels
 
 MAX_BATCH = 700  # records of a batch
-FRAMES = 16  # rendered at a time: blocks that are soon over, so that more of them are cut off
+FRAMES = 16  # frames of a block: short, so that kills hit more blocks in the middle
 
 
 def batch(first: int, count: int) -> np.ndarray:
-    """Commands from number `first` on, of which every part says the number."""
+    """Commands from number `first` on; every field encodes the number."""
     numbers = np.arange(first, first + count)
     made = np.zeros(count, COMMAND)
     made["serial"] = numbers
@@ -37,13 +37,13 @@ def batch(first: int, count: int) -> np.ndarray:
     made["end"] = numbers ^ 0x5555
     made["sources"][:] = (numbers % 30_000)[:, None]
     made["gains"][:] = (numbers % 4096)[:, None]
-    # The first one of a batch says how many it has: so a part of one shows.
+    # The first command holds the size of the batch, so that a partial batch is detected.
     made["index"][0] = count
     return made
 
 
 def write_commands(desk: Desk, seed: int) -> None:
-    """Publish batches for ever, from the head on that is visible."""
+    """Publish batches forever, starting at the visible head."""
     random = np.random.default_rng(seed)
     while True:
         first = int(desk.rings["command_head"]) + 1
@@ -52,7 +52,7 @@ def write_commands(desk: Desk, seed: int) -> None:
 
 
 def render(desk: Desk) -> None:
-    """Be an engine without a device, for ever."""
+    """Run the engine without an audio device, forever."""
     out = np.zeros((FRAMES, 2), np.float32)
     made = kernels()
     made.recover(desk.address)
@@ -62,10 +62,10 @@ def render(desk: Desk) -> None:
 
 
 def main() -> None:
-    """Fork what is asked for."""
+    """Fork the requested processes."""
     desk = Desk(int(sys.argv[1]))
     kernels()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that were killed
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no one waits for the killed children
     for line in sys.stdin:
         what, *seed = line.split()
         child = os.fork()

@@ -1,9 +1,9 @@
-"""The rings as small machines of which every interleaving is tried.
+"""A model of the rings as small state machines, which is explored in every interleaving.
 
-Memory is as weak as on ARM: what a process stores becomes visible later and in any order, except
-that a release waits for all that was stored before it. Both sides may be stopped for as long as
-one likes at any step, which is what trying all interleavings means, and killed: another process
-then begins from what is visible.
+Memory is as weakly ordered as on ARM: a process's stores become visible later and in any order,
+except that a release waits for all earlier stores. Exploring all interleavings covers a process
+that stops at any step for any time. A process may also be killed; its successor then starts from
+what is visible.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-SLOTS = 3  # places of the small ring
-WORDS = 2  # parts of a record that are stored one after another: half of one is a torn one
+SLOTS = 3  # size of the small ring
+WORDS = 2  # words of a record, stored one after another: a record can be torn between them
 
 Store = tuple[str, int, int]
-"""Where: "head" or a slot, which word of it, and what is stored there."""
+"""A store: "head" or a slot, the index of the word, and the value."""
 
 
 class Torn(AssertionError):
-    """The reader has seen what no writer published."""
+    """The reader saw data that no writer published."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is tried. `batches`: how many records the writer publishes at a time.
+    """The scenario. `batches`: sizes of the batches that the writer publishes, in records.
 
-    `drops`: a full ring loses what has no room (events) instead of refusing the whole batch.
-    `at_once`: the reader takes all there is and then frees it, or one after another.
-    `kills`: how often the writer, and how often the reader, may be killed. The last three are
-    mistakes, to see that they are found.
+    `drops`: a full ring drops the records that do not fit (events) instead of refusing the whole
+    batch. `at_once`: the reader frees all records together after reading them, instead of one
+    after another. `kills`: how often the writer, and how often the reader, may be killed. The last
+    three are mistakes, which `explore` must detect.
     """
 
     batches: tuple[int, ...]
@@ -38,42 +38,42 @@ class Rules:
     at_once: bool = False
     kills: int = 1
     plain_head: bool = False  # the head is stored without waiting for the records
-    early_tail: bool = False  # the place is freed before it was read
+    early_tail: bool = False  # the slot is freed before it is read
     two_heads: bool = False  # a batch is published in two halves
 
 
 @dataclass(frozen=True)
 class State:
-    """All of it at one moment."""
+    """The complete state at one moment."""
 
     slots: tuple[tuple[int, ...], ...] = ((0,) * WORDS,) * SLOTS
     head: int = 0
     tail: int = 0
-    stored: tuple[Store, ...] = ()  # by the writer, and not visible yet
-    # The writer: batch and step of it, the head it began from, its records.
+    stored: tuple[Store, ...] = ()  # the writer's stores that are not visible yet
+    # The writer: its batch, its step in it, the head at its start and its record count.
     batch: int = 0
     step: int = 0
     begun: int = 0
     count: int = 0
-    # The reader: step, what it knows of head and tail, and what it read of a record.
+    # The reader: its step, the head and position it knows, and the words read of a record.
     reading: int = 0
     known: int = 0
     at: int = 0
     words: tuple[int, ...] = ()
-    taken: int = 0  # records read, in order
+    taken: int = 0  # records read in order
     killed: tuple[int, int] = (0, 0)
-    borders: tuple[int, ...] = (0,)  # heads that a batch ends at
+    borders: tuple[int, ...] = (0,)  # values of the head between batches
 
 
 def explore(rules: Rules) -> int:
-    """Try every interleaving; the number of states. Raises `Torn`."""
+    """Explore every interleaving and return the number of states; raise `Torn` for a fault."""
     first = State()
     seen = {first}
     left = deque([first])
     while left:
         for following in _steps(left.popleft(), rules):
             if following.head not in following.borders:
-                raise Torn(f"the head shows {following.head}, inside of a batch")
+                raise Torn(f"the head is {following.head}, inside a batch")
             if following not in seen:
                 seen.add(following)
                 left.append(following)
@@ -91,7 +91,7 @@ def _steps(now: State, rules: Rules) -> Iterator[State]:
 
 
 def _visible(now: State) -> Iterator[State]:
-    """One of the stores comes out; two to one place keep their order."""
+    """One pending store becomes visible; stores to one location keep their order."""
     for number, (where, word, value) in enumerate(now.stored):
         if any(other[:2] == (where, word) for other in now.stored[:number]):
             continue
@@ -108,7 +108,7 @@ def _stored(now: State, where: str, word: int, value: int) -> State:
 
 
 def _writer_killed(now: State) -> State:
-    # What a processor has executed comes out; whoever comes next knows only what is visible.
+    # Executed stores do become visible; the next writer knows only what is visible.
     for store in now.stored:
         now = _stored(now, *store)
     return replace(now, stored=(), step=0, killed=(now.killed[0] + 1, now.killed[1]))
@@ -117,7 +117,7 @@ def _writer_killed(now: State) -> State:
 def _write(now: State, rules: Rules) -> Iterator[State]:
     if now.batch == len(rules.batches):
         return
-    if now.step == 0:  # look whether there is room
+    if now.step == 0:  # check for room
         count, room = rules.batches[now.batch], SLOTS - (now.head - now.tail)
         if rules.drops:
             count = min(count, room)
@@ -142,7 +142,7 @@ def _write(now: State, rules: Rules) -> Iterator[State]:
     if rules.plain_head:
         store = ("head", 0, end)
         yield replace(now, step=0, batch=now.batch + 1, stored=(*now.stored, store))
-    elif not now.stored:  # a release waits until all before it is visible
+    elif not now.stored:  # a release waits until all earlier stores are visible
         yield replace(now, step=0, batch=now.batch + 1, head=end)
 
 
@@ -159,8 +159,8 @@ def _read(now: State, rules: Rules) -> Iterator[State]:
     if now.words != (now.at + 1,) * WORDS:
         raise Torn(f"record {now.at + 1} was read as {now.words}")
     if now.at > now.taken:
-        raise Torn(f"record {now.taken + 1} was left out")
-    # One that was read before its reader was killed is read again.
+        raise Torn(f"record {now.taken + 1} was skipped")
+    # A record whose reader was killed before freeing it is read again.
     taken = max(now.taken, now.at + 1)
     last = now.at + 1 == now.known
     tail = now.tail if rules.early_tail or (rules.at_once and not last) else now.at + 1

@@ -1,8 +1,8 @@
-"""Fuzzes targets for a chosen time: `./run-tests.sh --fuzz SECONDS [target ...]`.
+"""Fuzzes targets for a given time: `./run-tests.sh --fuzz SECONDS [target ...]`.
 
-atheris guides the search by the branches it reaches. Where it has no wheel, and for targets that
-run in a process of their own, inputs are changed at random and kept when they reach new lines.
-An input that finds a fault is written to the target's corpus, so that the tests replay it.
+atheris guides the search by the branches that an input reaches. Without an atheris wheel, and for
+targets that run in a child process, inputs are mutated at random and kept if they reach new lines.
+An input that causes a fault is written to the target's corpus, so that the tests replay it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pathlib import Path
 from tests.fuzz.registry import NAMES, OUTSIDE, Target, file_name, load
 from tests.support.scratch_files import PLACE, PREFIX, base
 
-SECONDS = 60.0  # for each target, unless told otherwise
-MAX_FAULTS = 20  # of one target and run: then the rest would be the same
+SECONDS = 60.0  # for each target, by default
+MAX_FAULTS = 20  # per target and run: more would mostly be repetitions
 MEMORY_MB = 2048
-CHOICES = frozenset({"bundles", "commands", "rings"})  # targets whose bytes are choices
+CHOICES = frozenset({"bundles", "commands", "rings"})  # targets that read their bytes as choices
 
 
 def _keep(target: Target, data: bytes, error: Exception) -> None:
@@ -45,8 +45,8 @@ def _begin(target: Target, work: Path) -> list[bytes]:
     return [*target.seeds(), *target.corpus().values(), *(path.read_bytes() for path in found)]
 
 
-def fuzz_plainly(name: str, seconds: float, seed: int, work: Path) -> int:
-    """Change inputs at random; the exit status: 1 when a fault was found."""
+def fuzz_without_atheris(name: str, seconds: float, seed: int, work: Path) -> int:
+    """Mutate inputs at random; return the exit status, 1 if a fault was found."""
     from tests.fuzz.mutate import search
 
     target = load(name)
@@ -79,7 +79,7 @@ def fuzz_plainly(name: str, seconds: float, seed: int, work: Path) -> int:
 
 
 def fuzz_with_atheris(name: str, seconds: float, seed: int, work: Path) -> int:
-    """Let atheris search. Ends the process, with another status than 0 for a fault."""
+    """Let atheris search. This ends the process, with a nonzero status for a fault."""
     import atheris
 
     with atheris.instrument_imports(include=modules_of(name), enable_loader_override=False):
@@ -99,7 +99,7 @@ def fuzz_with_atheris(name: str, seconds: float, seed: int, work: Path) -> int:
         ["fuzz", str(work), f"-max_total_time={max(1, round(seconds))}", f"-seed={seed}",
          f"-max_len={target.longest}", f"-rss_limit_mb={MEMORY_MB}", "-timeout=60",
          f"-artifact_prefix={work.parent / name}-", "-print_final_stats=1",
-         # Where bytes are choices, short inputs do next to nothing.
+         # Where bytes are choices, short inputs do almost nothing.
          f"-len_control={0 if name in CHOICES else 100}"],
         once,
     )  # fmt: skip
@@ -108,12 +108,12 @@ def fuzz_with_atheris(name: str, seconds: float, seed: int, work: Path) -> int:
 
 
 def modules_of(name: str) -> list[str]:
-    """The modules whose coverage guides a target; here nothing of them may be imported yet."""
+    """The modules whose coverage guides a target; a child imports them, not this process."""
     script = f"from tests.fuzz.registry import load; print(*load({name!r}).modules)"
-    said = subprocess.run(
+    listed = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True
     )
-    return said.stdout.split()
+    return listed.stdout.split()
 
 
 _PROGRESS = re.compile(r"^#(\d+)\t\S+ +(?:cov: (\d+) ft: (\d+) )?")
@@ -121,7 +121,7 @@ _SILENCED = re.compile(r"^(INFO|WARNING|stat::|Done|#####|\"|$)")
 
 
 def _follow(command: list[str], name: str) -> int:
-    """Run atheris in a process, and say in a line what it has come to; its exit status."""
+    """Run atheris in a child process and print a line of results; return its exit status."""
     begin = time.monotonic()
     count = branches = features = "0"
     peak = 0
@@ -146,7 +146,7 @@ def _follow(command: list[str], name: str) -> int:
 
 
 def keep(names: list[str], work: Path) -> int:
-    """Add to the corpora those found inputs that are needed; 0."""
+    """Add the found inputs that reach new lines to the corpora; return 0."""
     from tests.fuzz.mutate import needed
 
     for name in names:
@@ -170,7 +170,7 @@ def _report(**figures: object) -> None:
 
 
 def main() -> int:
-    """Fuzz one target after the other, each in a process of its own."""
+    """Fuzz one target after another, each in its own process."""
     parser = argparse.ArgumentParser(prog="run-tests.sh --fuzz", description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=SECONDS, help="for each target")
     parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(NAMES))
@@ -179,24 +179,24 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="without atheris")
     parser.add_argument(
         "--keep", action="store_true",
-        help="instead: add to the corpora what was found and reaches lines that nothing else does",
+        help="do not search: add found inputs that reach new lines to the corpora",
     )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     for name in given.targets:
         if name not in NAMES:
-            parser.error(f"{name} is no target, these are: {', '.join(NAMES)}")
-    # What commands fail with would fill the screen.
+            parser.error(f"{name} is not a target; the targets are: {', '.join(NAMES)}")
+    # Log lines of failed commands would fill the screen.
     logging.disable(logging.WARNING)
     plain = given.plain or importlib.util.find_spec("atheris") is None
     if given.here:
         [name] = given.targets
-        how = fuzz_plainly if plain or name in OUTSIDE else fuzz_with_atheris
+        how = fuzz_without_atheris if plain or name in OUTSIDE else fuzz_with_atheris
         return how(name, given.seconds, given.seed, given.work / name)
     if given.keep:
         return keep(given.targets or list(NAMES), given.work)
     if plain and not given.plain:
-        print("atheris is not installed here: inputs are changed at random", flush=True)
+        print("atheris is not installed: inputs are mutated at random", flush=True)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=base()) as place:
         os.environ[PLACE] = place
         return _fuzz_all(given, plain)

@@ -1,4 +1,4 @@
-"""The state of control as plain values: two snapshots are equal when nothing has changed."""
+"""The state of control as plain values: two snapshots are equal if nothing has changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from crowdstream.control.dispatcher import Dispatcher
 from crowdstream.control.engine_queue.request import Request
 
-# Counters, caches and what belongs to others: not the state that a command changes.
+# Counters, caches and objects owned by others: not state that a command changes.
 _LEFT_OUT = {
     "core", "desk", "_desk", "osc", "info", "processes", "settings", "monotonic", "wall", "clock",
     "status", "_quiet", "_burst", "messages", "failures", "malformed", "refused", "_senders",
@@ -29,7 +29,7 @@ def _of(thing: Any, seen: dict[int, int]) -> Any:
     if kind in _PLAIN:
         return thing
     if kind is float:
-        return repr(thing)  # NaN would differ from itself
+        return repr(thing)  # NaN is not equal to itself
     if id(thing) in seen:
         return f"<{seen[id(thing)]}>"
     if kind is Request or callable(thing):

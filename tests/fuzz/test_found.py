@@ -1,4 +1,4 @@
-"""What fuzzing and reading with a fuzzer's eye have found, by name."""
+"""Regression tests for faults found by the fuzzer and by code review."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.fuzz.player import Player
 from tests.support import osc_reference
 
 SECOND = 44100
-JUNK = 400_000  # bytes of a hostile file; at real sizes each of them would cost as much
+JUNK = 400_000  # bytes of a hostile file; without limits a file of full size takes far too long
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Counts the reads of files."""
+    """The number of reads of files so far, in a list of one item."""
     count = [0]
     pread = os.pread
 
@@ -42,7 +42,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield count
 
 
-def test_an_mp3_made_of_beginnings_of_frames_is_soon_given_up(
+def test_the_search_for_mp3_frames_in_false_frame_headers_is_limited(
     tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crowdstream.audiofile.containers.mp3._MAX_TRIES", 1000)
@@ -56,7 +56,7 @@ def test_an_mp3_made_of_beginnings_of_frames_is_soon_given_up(
     assert reads[0] < 5000
 
 
-def test_an_ogg_of_pages_in_which_no_packet_ends_is_not_walked_through_at_every_read(
+def test_ogg_pages_without_a_packet_end_are_not_scanned_at_every_read(
     tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crowdstream.audiofile.containers.ogg._MAX_WALKED", 100)
@@ -72,13 +72,13 @@ def test_an_ogg_of_pages_in_which_no_packet_ends_is_not_walked_through_at_every_
         assert reads[0] - before < 2000
 
 
-def test_a_pipe_in_place_of_a_sidecar_does_not_hold_the_loader_up(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_sidecar_does_not_block_the_loader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "crowdstream.toml")
-    with contextlib.suppress(GridError):  # no grid, or that it can't be read: but soon
+    with contextlib.suppress(GridError):  # no grid or an error, but without blocking
         assert read_sidecar(tmp_path / "crowdstream.toml") is None
 
 
-def test_a_folder_of_very_many_files_is_refused_before_it_was_read(tmp_path: Path) -> None:
+def test_a_folder_with_too_many_files_is_refused(tmp_path: Path) -> None:
     for number in range(MAX_ENTRIES + 1):
         (tmp_path / f"{number}.txt").touch()
     with pytest.raises(TooManyStems, match="load a single file"):
@@ -88,10 +88,10 @@ def test_a_folder_of_very_many_files_is_refused_before_it_was_read(tmp_path: Pat
     assert [stem.name for stem in find_stems(tmp_path).stems] == ["drums"]
 
 
-def test_a_patch_that_would_close_a_circle_leaves_no_trace() -> None:
+def test_a_patch_that_would_close_a_circle_changes_nothing() -> None:
     with Player(memory_mb=4) as player:
-        player.order(_patch("bus2", "bus1"))
-        player.order(_patch("bus1", "bus2"))
+        player.handle(_patch("bus2", "bus1"))
+        player.handle(_patch("bus1", "bus2"))
         assert "close a circle" in player.fails()[0]
 
 
@@ -100,7 +100,7 @@ def _patch(source: str, destination: str) -> bytes:
 
 
 @pytest.mark.parametrize("text", ["a." * 200_000 + "a = 1", "[" + "a." * 30_000 + "a]\n"])
-def test_a_sidecar_of_dots_is_refused_unparsed(
+def test_a_sidecar_of_dots_is_refused_without_parsing(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crowdstream.system.toml_text.tomllib.loads", lambda text: 1 / 0)
@@ -114,20 +114,20 @@ def test_a_sidecar_of_dots_is_refused_unparsed(
 
 
 @pytest.mark.parametrize("start", ["", "["])
-def test_blanks_in_a_sidecar_are_not_tried_in_every_way(tmp_path: Path, start: str) -> None:
-    # Looking for the line of a mistake took a time that grew with the third power of these.
+def test_blanks_in_a_sidecar_do_not_cause_backtracking(tmp_path: Path, start: str) -> None:
+    # Finding the line of an error once took time cubic in the number of blanks.
     place = tmp_path / "crowdstream.toml"
     place.write_text(f"x = '''\n{start}{' ' * 60_000}\n'''\n[nonsense]\n")
     with pytest.raises(SidecarError, match=r"line 1: x means nothing here"):
         read_corrections(str(place))
 
 
-def test_quotes_that_do_not_end_are_gone_through_once() -> None:
+def test_unterminated_quotes_are_scanned_once() -> None:
     lines = Lines("[[track]]\n[track.transition]\nmoves = [\n" + '"' + '\\"' * 200_000 + "\n")
     assert lines.rows(0) == []
 
 
-def test_boxes_in_boxes_in_boxes_are_counted_together(tmp_path: Path) -> None:
+def test_nested_boxes_count_toward_one_limit(tmp_path: Path) -> None:
     path = tmp_path / "a.stem.mp4"
     inner = struct.pack(">I4s", 8, b"free") * 100
     middle = (struct.pack(">I4s", 8 + len(inner), b"udta") + inner) * 100
@@ -135,5 +135,5 @@ def test_boxes_in_boxes_in_boxes_are_counted_together(tmp_path: Path) -> None:
     data = path.read_bytes()
     boxes = _Boxes(lambda count, at: data[at : at + count])
     found = list(boxes.inside(0, path.stat().st_size, ("moov", "udta")))
-    assert len(found) == MAX_BOXES - 99 - 1, "those in 99 boxes of one, which count too"
+    assert len(found) == MAX_BOXES - 99 - 1, "the contents of 99 nested boxes count too"
     assert read_stems(path) == []

@@ -1,4 +1,4 @@
-"""What is too much is refused, counted and told, and then all is as before."""
+"""Commands beyond a limit are refused, counted and reported, and the server recovers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ LEVELS = osc_reference.message("/deck_levels", [("f", 0.5)] * 4)  # four command
 TOO_MANY = 100  # messages
 
 
-def test_more_commands_in_a_block_than_the_heap_holds_are_counted_and_told() -> None:
+def test_commands_beyond_the_heap_are_counted_and_reported() -> None:
     with Player(memory_mb=4) as player:
         player.play(256)
         fits = PENDING // 4
         for number in range(fits + TOO_MANY):
             player.core.packet(LEVELS, ("127.0.0.1", number))
-        assert not player.fails(), "the ring has room for them"
+        assert not player.fails(), "the ring has room for all"
         player.play(256)
         assert int(player.desk.ledger["pending_refused"]) == 4 * TOO_MANY
-        told = [sender for sender, address, _ in player.answers.said if address == "/fail"]
-        assert told == [("127.0.0.1", number) for number in range(fits, fits + TOO_MANY)]
+        refused = [sender for sender, address, _ in player.answers.said if address == "/fail"]
+        assert refused == [("127.0.0.1", number) for number in range(fits, fits + TOO_MANY)]
         assert set(player.fails()) == {
             "/deck_levels too many commands wait in the engine: it was dropped"
         }
         player.check()
-        player.order(osc_reference.message("/deck_levels", [("f", 0.25)] * 4))
+        player.handle(osc_reference.message("/deck_levels", [("f", 0.25)] * 4))
         for _ in range(8):
             player.play(1024)
         player.check()

@@ -1,4 +1,4 @@
-"""Each target on its seeds and on everything in its corpus: what was found once stays mended."""
+"""Each target with its seeds and its whole corpus: faults that were found once stay fixed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.fuzz.registry import CORPUS, NAMES, load
 
-MAX_BYTES = 1_000_000  # of all corpora: they are part of every clone
+MAX_BYTES = 1_000_000  # size of all corpora, which are part of every clone
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_seeds_and_corpus(name: str) -> None:
+def test_seeds_and_corpus_cause_no_fault(name: str) -> None:
     target = load(name)
     inputs = {f"seed {n}": data for n, data in enumerate(target.seeds())} | target.corpus()
     assert inputs

@@ -1,4 +1,4 @@
-"""The rings' order of steps, tried in every interleaving; and that the code goes by it."""
+"""The ring protocol in every interleaving, and the check that the code follows the model."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_no_interleaving_tears_a_batch(rules: Rules) -> None:
     ("mistake", "seen"),
     [("plain_head", "was read as"), ("early_tail", "was read as"), ("two_heads", "inside")],
 )
-def test_a_wrong_order_of_steps_is_found(mistake: str, seen: str) -> None:
+def test_a_wrong_order_of_steps_is_detected(mistake: str, seen: str) -> None:
     wrong: dict[str, Any] = {mistake: True}
     with pytest.raises(Torn, match=seen):
         explore(replace(Rules((2, 2, 2)), **wrong))
 
 
 class _Watched:
-    """A region that writes down when it is read and written."""
+    """A region that logs reads and writes."""
 
     def __init__(self, region: np.ndarray, steps: list[str]) -> None:
         self._region = region
@@ -66,7 +66,7 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the code does to the desk's memory, in order."""
+    """The log of the code's accesses to the desk's memory, in order."""
     done: list[str] = []
     names = {
         rings.COMMAND_HEAD: "head", rings.COMMAND_TAIL: "tail", rings.EVENT_HEAD: "head",
@@ -94,13 +94,13 @@ def test_commands_are_published_in_the_order_of_the_model(desk: Desk, steps: lis
     assert steps == ["load head", "load tail", "write", "write", "release head"]
 
 
-def test_a_full_ring_is_left_as_it_is(desk: Desk, steps: list[str]) -> None:
+def test_a_full_ring_is_not_modified(desk: Desk, steps: list[str]) -> None:
     desk.rings["command_head"] = COMMAND_RING - 1
     assert not rings.push_commands(desk, np.zeros(2, COMMAND))
     assert steps == ["load head", "load tail"]
 
 
-def test_events_are_taken_in_the_order_of_the_model(desk: Desk, steps: list[str]) -> None:
+def test_events_are_read_in_the_order_of_the_model(desk: Desk, steps: list[str]) -> None:
     desk.rings["event_head"] = EVENT_RING + 3
     desk.rings["event_tail"] = EVENT_RING - 3
     assert len(rings.pop_events(desk)) == 6

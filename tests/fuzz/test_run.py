@@ -1,4 +1,4 @@
-"""The search itself: it finds what is there, keeps it, and says so by its exit status."""
+"""The search itself: it finds a fault, stores the input and reports it by its exit status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.fuzz import mutate, registry, run
 from tests.fuzz.mutate import needed
-from tests.fuzz.registry import NAMES, Fault, Target, in_time, load
+from tests.fuzz.registry import NAMES, Fault, Target, load, with_time_limit
 from tests.support.byte_source import ByteSource
 
 
@@ -23,7 +23,7 @@ def _seeds() -> Iterator[bytes]:
 
 def _raises(data: bytes) -> None:
     if data[:1] > b"\xf0":
-        raise Fault("it begins too high")
+        raise Fault("the first byte is too high")
 
 
 def _branches(data: bytes) -> None:
@@ -42,52 +42,52 @@ def _corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_targets_are_called_what_they_are(name: str) -> None:
+def test_each_target_has_the_name_of_its_module(name: str) -> None:
     assert load(name).name == name
     assert load(name).about
 
 
-def test_a_fault_is_kept_in_the_corpus_and_told(
+def test_a_fault_is_stored_in_the_corpus_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "load", lambda name: BAD)
-    # A thousandth passes from one input to the next, so there are five hundred on any machine.
+    # Each read of the clock advances it by 1 ms, so every machine tries 500 inputs.
     passed = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(passed) / 1000)
     monkeypatch.setattr(mutate, "time", clock)
-    assert run.fuzz_plainly("osc", 0.5, 1, tmp_path / "work") == 1
+    assert run.fuzz_without_atheris("osc", 0.5, 1, tmp_path / "work") == 1
     kept = BAD.corpus()
     assert kept and all(name.startswith("fault-") for name in kept)
     assert all(data[:1] > b"\xf0" for data in kept.values())
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("FAULT in osc, kept as ")
-    assert json.loads(said[-1])["faults"] == len(kept)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("FAULT in osc, kept as ")
+    assert json.loads(printed[-1])["faults"] == len(kept)
 
 
-def test_a_search_that_finds_nothing_leaves_the_corpus_alone(tmp_path: Path) -> None:
-    assert run.fuzz_plainly("osc", 0.1, 1, tmp_path / "work") == 0
+def test_a_search_without_faults_does_not_change_the_corpus(tmp_path: Path) -> None:
+    assert run.fuzz_without_atheris("osc", 0.1, 1, tmp_path / "work") == 0
     assert not load("osc").corpus()
 
 
-def test_what_takes_too_long_is_a_fault() -> None:
+def test_an_input_beyond_the_time_limit_is_a_fault() -> None:
     def endless(_data: bytes) -> None:
         while True:
             pass
 
-    target = in_time(Target("osc", "", endless, _seeds, (), budget=0.05))
+    target = with_time_limit(Target("osc", "", endless, _seeds, (), budget=0.05))
     with pytest.raises(Fault, match=r"takes more than 0\.05 s"):
         target.run(b"")
-    in_time(Target("osc", "", lambda data: None, _seeds, ())).run(b"")
+    with_time_limit(Target("osc", "", lambda data: None, _seeds, ())).run(b"")
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 
 
-def test_of_what_reaches_the_same_lines_the_smallest_is_kept() -> None:
+def test_the_smallest_input_that_reaches_a_line_is_kept() -> None:
     target = Target("osc", "", _branches, _seeds, ("tests.fuzz.test_run",))
     inputs = [b"none", b"x long", b"x", b"xy", b"y", b"yy"]
     assert needed(target, inputs) == [b"x", b"y"]
 
 
-def test_choices_end_where_the_bytes_do() -> None:
+def test_choices_default_to_zero_after_the_last_byte() -> None:
     source = ByteSource(bytes([3, 255, 255]))
     assert source.pick("abcd") == "d"
     assert source.share() == 1.0

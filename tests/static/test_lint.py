@@ -1,4 +1,4 @@
-"""ruff, mypy and import-linter find nothing, in any Python file of the project."""
+"""ruff, mypy and import-linter report nothing for any Python file of the project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.environment import PROJECT
 
 
 def findings(*command: str) -> str:
-    """The output of a checker that is run on the project; empty if it finds nothing."""
+    """The output of a checker for the project; empty if it reports nothing."""
     program, *arguments = command
     done = subprocess.run(
         [Path(sys.executable).with_name(program), *arguments], cwd=PROJECT,
@@ -21,12 +21,12 @@ def findings(*command: str) -> str:
     return "" if done.returncode == 0 else done.stdout or f"status {done.returncode}"
 
 
-def test_ruff_finds_nothing() -> None:
+def test_ruff_reports_nothing() -> None:
     assert not findings("ruff", "check", "--quiet", ".")
 
 
-@pytest.mark.timeout(1800)  # without a cache mypy reads numpy, too
-def test_mypy_finds_nothing() -> None:
+@pytest.mark.timeout(1800)  # without a cache mypy also analyses numpy
+def test_mypy_reports_nothing() -> None:
     assert not findings("mypy", "--no-error-summary")
 
 

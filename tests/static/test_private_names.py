@@ -1,4 +1,4 @@
-"""No class and no module of the program reaches into what another keeps to itself."""
+"""No class or module of the program uses private names of another."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import pytest
 
 from tests.support.environment import PROJECT
 
-# Public, whatever they begin with: the documentation of Python names them.
+# Public despite the underscore: the documentation of Python lists these names.
 PUBLIC = {"_exit", "_replace", "_asdict", "_fields"}
 
-# file, what is reached for: why there is no other way.
+# (file, private name): the reason why there is no alternative.
 ALLOWED = {
     ("crowdstream/engine/jit/libraries.py", "library._get_module_for_linking"): "numba links whole "
-    "libraries, and a kernel takes of each only what it calls",
+    "libraries, and a kernel links only the functions that it calls",
     (
         "crowdstream/engine/jit/kept_parts.py",
         "library._get_module_for_linking",
     ): "a compiled part is "
-    "kept as the code that its callers link; whether numba has these names is checked at import",
-    ("crowdstream/engine/jit/kept_parts.py", "library._reload_init"): "as the one before",
-    ("crowdstream/engine/jit/kept_parts.py", "FunctionIdentity._unique_ids"): "as the one before",
+    "stored as the code that its callers link; an import-time check verifies that numba has them",
+    ("crowdstream/engine/jit/kept_parts.py", "library._reload_init"): "as above",
+    ("crowdstream/engine/jit/kept_parts.py", "FunctionIdentity._unique_ids"): "as above",
     (
         "crowdstream/engine/precompiled.py",
         "entry._cache",
-    ): "numba's cache holds the machine code, and no public name of numba gives it",
+    ): "numba's cache holds the machine code, and numba has no public name for it",
     ("crowdstream/engine/precompiled.py", "store._index_key"): "as entry._cache",
     ("crowdstream/engine/precompiled.py", "store._cache_file"): "as entry._cache",
-    ("crowdstream/engine/jit/views.py", "array._getvalue"): "what numba's own intrinsics end with",
+    ("crowdstream/engine/jit/views.py", "array._getvalue"): "the last step of numba's intrinsics",
     ("crowdstream/reference.py", "parser._actions"): "argparse has no public list of the arguments "
     "that a parser takes",
     ("crowdstream/offline/output.py", "soundfile._snd"): "soundfile has no name for libsndfile's "
-    "command that makes a short RF64 file a plain WAV",
+    "command that converts a short RF64 file to a plain WAV file",
     ("crowdstream/offline/output.py", "soundfile._ffi"): "as soundfile._snd",
     ("crowdstream/offline/output.py", "file._file"): "as soundfile._snd",
 }
 
 
 def own_names(node: ast.ClassDef) -> set[str]:
-    """What a class keeps: attributes set on `self`, class attributes, methods."""
+    """The names that a class defines: attributes set on `self`, class attributes, methods."""
     found: set[str] = set()
     for part in ast.walk(node):
         if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
@@ -57,21 +57,21 @@ def own_names(node: ast.ClassDef) -> set[str]:
 
 
 def own_base(node: ast.expr) -> bool:
-    """Whether what is reached into is the object itself or its class."""
+    """Whether the expression is the object itself or its class."""
     if isinstance(node, ast.Name):
         return node.id in ("self", "cls")
     return isinstance(node, ast.Call) and ast.unparse(node.func) == "super"
 
 
 def is_private(name: str) -> bool:
-    """One underscore: two at either end are Python's own."""
+    """Whether a name has a single leading underscore and is not a public name of Python."""
     return name.startswith("_") and not name.startswith("__") and name not in PUBLIC
 
 
 def findings(source: str) -> list[str]:
-    """Private names that a module takes from elsewhere, in its order.
+    """Private names that a module uses of other objects, in source order.
 
-    A class may use its own private names of another object: they are of the same class.
+    A class may use its own private names on another object, which is then of the same class.
     """
     return list(_found(ast.parse(source), set()))
 
@@ -88,7 +88,7 @@ def _found(node: ast.AST, own: set[str]) -> Iterator[str]:
         yield from _found(child, own)
 
 
-def test_nothing_of_the_program_reaches_into_what_another_keeps_to_itself() -> None:
+def test_no_module_uses_private_names_of_another() -> None:
     files = sorted((PROJECT / "crowdstream").rglob("*.py"))
     assert len(files) > 200
     found = {
@@ -96,7 +96,7 @@ def test_nothing_of_the_program_reaches_into_what_another_keeps_to_itself() -> N
         for path in files
         for finding in findings(path.read_text(encoding="utf-8"))
     }
-    assert found == set(ALLOWED), "and what is allowed is still needed"
+    assert found == set(ALLOWED), "an exception that is no longer needed is removed"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_nothing_of_the_program_reaches_into_what_another_keeps_to_itself() -> N
         ("class A:\n    def f(self): self._a = 1\n\n\ndef g(a): return a._a", ["a._a"]),
     ],
 )
-def test_what_reaches_in_is_found(source: str, expected: list[str]) -> None:
+def test_a_foreign_private_name_is_reported(source: str, expected: list[str]) -> None:
     assert findings(source) == expected
 
 
@@ -124,5 +124,5 @@ def test_what_reaches_in_is_found(source: str, expected: list[str]) -> None:
         "os._exit(1)\nplace._replace(x=1)\nthing.__name__",
     ],
 )
-def test_what_is_its_own_is_not(source: str) -> None:
+def test_an_own_private_name_is_not_reported(source: str) -> None:
     assert findings(source) == []

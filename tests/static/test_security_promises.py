@@ -1,4 +1,4 @@
-"""Every promise of docs/how-to/secure-network.md names tests, and these are there."""
+"""Every promise of docs/how-to/secure-network.md names tests, and these tests exist."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tests.support.environment import PROJECT
 
 TEXT = (PROJECT / "docs" / "how-to" / "secure-network.md").read_text(encoding="utf-8")
 NAMED = re.findall(r"`(tests/\S+\.py)::(\w+)`", TEXT)
-WITHOUT = {"On a network", "What else is not protected"}  # they promise nothing
+WITHOUT = {"On a network", "What else is not protected"}  # sections without promises
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(set(NAMED)))
-def test_a_test_that_is_named_is_there(path: str, name: str) -> None:
+def test_each_named_test_exists(path: str, name: str) -> None:
     tree = ast.parse((PROJECT / path).read_text(encoding="utf-8"))
     assert name in {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
 
 
-def test_every_part_and_every_promise_of_the_page_names_its_tests() -> None:
+def test_every_section_and_every_promise_of_the_page_names_tests() -> None:
     assert len(set(NAMED)) > 50
     for part in TEXT.split("\n## ")[1:]:
         title = part.partition("\n")[0]
@@ -34,7 +34,7 @@ def test_every_part_and_every_promise_of_the_page_names_its_tests() -> None:
 
 
 @pytest.mark.parametrize(("unit", "memory"), [("server", "80%"), ("dj", "40%")])
-def test_both_services_are_bounded(unit: str, memory: str) -> None:
+def test_both_services_have_limits(unit: str, memory: str) -> None:
     template = (PROJECT / "contrib" / "crowdstream.service").read_text(encoding="utf-8")
     found = {}
     other = {"server": "dj", "dj": "server"}[unit]

@@ -1,4 +1,4 @@
-"""No shell, no eval, no pickle: what the source of every module says."""
+"""Source checks: no shell, no `eval`, no pickle, and imports only between permitted folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.support.environment import PROJECT, bare_environment
 
 FOLDERS = ("crowdstream", "examples", "benchmarks", "contrib", "tests")
 
-# Modules that make objects, and so calls, of bytes; and one that sends them to other processes.
+# Modules that deserialise bytes into objects, and so into calls, or that run code;
+# multiprocessing sends pickled objects to other processes.
 UNSAFE_MODULES = {
     "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "multiprocessing", "pickle",
     "shelve", "yaml", "code", "codeop", "runpy", "xmlrpc", "telnetlib",
@@ -29,15 +30,15 @@ RUNS_SHELL = {
 }  # fmt: skip
 STARTS = {"run", "Popen", "call", "check_call", "check_output"}
 
-# file, what is found: why it is there.
+# (file, finding): the reason why it is accepted.
 ALLOWED = {
-    ("tests/unit/audiofile/test_reader_bad_input.py", "import of pickle"): "reads what it has just "
-    "written itself: that the errors survive it is what is tested",
+    ("tests/unit/audiofile/test_reader_bad_input.py", "import of pickle"): "unpickles only what it "
+    "has pickled itself, to check that the errors survive pickling",
 }
 
 
 def name_of(node: ast.expr) -> str:
-    """A dotted name, `os.system`; empty for anything else."""
+    """The dotted name of an expression, such as `os.system`; empty for any other expression."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -47,12 +48,12 @@ def name_of(node: ast.expr) -> str:
 
 
 def is_true(node: ast.expr) -> bool:
-    """Whether it may be true: anything but a plain False."""
+    """Whether the expression may be true: anything but the constant False."""
     return not (isinstance(node, ast.Constant) and node.value is False)
 
 
 def is_text(node: ast.expr) -> bool:
-    """A text, or what makes one of parts."""
+    """Whether the expression is a string literal, an f-string or a concatenation with one."""
     if isinstance(node, ast.BinOp):
         return is_text(node.left) or is_text(node.right)
     return isinstance(node, ast.JoinedStr) or (
@@ -61,7 +62,7 @@ def is_text(node: ast.expr) -> bool:
 
 
 def in_call(node: ast.Call) -> Iterator[str]:
-    """What is wrong with a call."""
+    """The problems of one call."""
     name = name_of(node.func)
     last = name.rpartition(".")[2]
     if name in RUNS_TEXT or name.removeprefix("builtins.") in RUNS_TEXT:
@@ -81,7 +82,7 @@ Nodes = list[ast.Import | ast.ImportFrom | ast.Call]
 
 
 def nodes_of(source: str) -> Nodes:
-    """The imports and calls of a module, which are all that is looked at here."""
+    """The imports and calls of a module; the checks use no other nodes."""
     return [
         node for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
@@ -89,7 +90,7 @@ def nodes_of(source: str) -> Nodes:
 
 
 def findings(nodes: Nodes) -> list[str]:
-    """All that a module should not hold, in its order."""
+    """All problems of a module, in source order."""
     found: list[str] = []
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -107,21 +108,21 @@ def findings(nodes: Nodes) -> list[str]:
 
 
 def modules() -> list[Path]:
-    """Every module of the project."""
+    """Every Python module of the project."""
     found = list(PROJECT.glob("*.py"))
     for folder in FOLDERS:
         found += (PROJECT / folder).rglob("*.py")
     return sorted(found)
 
 
-def test_no_module_has_a_shell_evaluates_text_or_unpickles() -> None:
+def test_no_module_uses_a_shell_evaluates_text_or_unpickles() -> None:
     assert len(modules()) > 350
     found = {
         (str(path.relative_to(PROJECT)), finding)
         for path in modules()
         for finding in looked_at(path).findings
     }
-    assert found == set(ALLOWED), "and what is allowed is still needed"
+    assert found == set(ALLOWED), "an exception that is no longer needed is removed"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_no_module_has_a_shell_evaluates_text_or_unpickles() -> None:
         "asyncio.create_subprocess_shell(x)", "np.load(f, allow_pickle=True)",
     ],
 )  # fmt: skip
-def test_each_way_is_found(source: str) -> None:
+def test_each_unsafe_construct_is_reported(source: str) -> None:
     assert findings(nodes_of(source))
 
 
@@ -148,7 +149,7 @@ def test_each_way_is_found(source: str) -> None:
         "subprocess.run([*words], check=True)", "np.load(f)", "ast.literal_eval(x)",
     ],
 )  # fmt: skip
-def test_what_is_harmless_is_not(source: str) -> None:
+def test_harmless_code_is_not_reported(source: str) -> None:
     assert not findings(nodes_of(source))
 
 
@@ -164,7 +165,7 @@ def test_no_script_evaluates_text() -> None:
 def test_no_page_evaluates_text() -> None:
     for folder in ("crowdstream", "examples", "docs"):
         for page in (PROJECT / folder).rglob("*"):
-            # What Sphinx has built brings Sphinx's own scripts.
+            # The folder of the built documentation contains scripts of Sphinx.
             if page.suffix in (".js", ".mjs", ".html") and "_build" not in page.parts:
                 text = page.read_text(encoding="utf-8")
                 assert not re.search(r"\b(eval|new Function|document\.write)\s*\(", text), page
@@ -173,7 +174,7 @@ def test_no_page_evaluates_text() -> None:
 # Imports between tests, benchmarks and tools ----------------------------------------------------
 
 NOT_INSTALLED = ("pytest", "hypothesis", "playwright", "pyloudnorm", "matplotlib", "scipy")
-"""Packages that the tests need and the start script does not install."""
+"""Packages that the tests need but the start script does not install."""
 
 IMPORT_ALL = """
 import importlib, sys
@@ -194,7 +195,7 @@ for module in modules:
 
 
 def imported(nodes: Nodes) -> set[str]:
-    """Full names of all modules and objects that a module imports, also within functions."""
+    """Full names of all modules and objects that a module imports, inside functions too."""
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -205,7 +206,7 @@ def imported(nodes: Nodes) -> set[str]:
 
 
 def imports_of(folders: Iterable[str], package: str) -> dict[str, list[str]]:
-    """The names that the modules of `folders` import from a package, by module."""
+    """For each module in `folders`, the names that it imports from a package."""
     found = {}
     for folder in folders:
         for path in sorted((PROJECT / folder).rglob("*.py")):
@@ -232,9 +233,9 @@ def test_support_code_imports_no_test() -> None:
         assert not [name for name in names if not name.startswith("tests.support.")], path
 
 
-def test_every_benchmark_runs_with_what_the_start_script_installs() -> None:
+def test_every_benchmark_imports_only_packages_that_the_start_script_installs() -> None:
     folder = PROJECT / "benchmarks"
-    # Scripts are run by another program's Python, where its package is installed.
+    # The Python of another program runs these scripts; only that Python has its package.
     scripts = folder / "renderers" / "scripts"
     paths = [path for path in sorted(folder.rglob("*.py")) if scripts not in path.parents]
     names = [".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in paths]
@@ -247,10 +248,10 @@ def test_every_benchmark_runs_with_what_the_start_script_installs() -> None:
 
 
 def scratch_environments(nodes: Nodes) -> list[int]:
-    """Lines of calls that start a process whose environment is written from scratch.
+    """Lines of calls that start a process with an environment written from scratch.
 
-    Such a child has neither the project's folder of compiled kernels nor the settings of
-    coverage.py. What is unpacked into it, or what a function returns, has them.
+    Such a child lacks the project's folder of compiled kernels and the settings of coverage.py. A
+    dictionary that unpacks another one, or that a function returns, is assumed to contain them.
     """
     starts = {f"subprocess.{name}" for name in STARTS}
     starts |= {"Popen", "asyncio.create_subprocess_exec", "create_subprocess_exec"}
@@ -266,11 +267,11 @@ def scratch_environments(nodes: Nodes) -> list[int]:
 
 
 def python_files(*folders: str) -> list[Path]:
-    """Every module below these folders of the project."""
+    """Every Python module below these folders of the project."""
     return [path for folder in folders for path in sorted((PROJECT / folder).rglob("*.py"))]
 
 
-def test_no_test_or_benchmark_starts_a_process_in_an_environment_from_scratch() -> None:
+def test_no_test_or_benchmark_starts_a_process_with_an_environment_from_scratch() -> None:
     files = python_files("tests", "benchmarks")
     assert len(files) > 250
     found = {
@@ -278,7 +279,7 @@ def test_no_test_or_benchmark_starts_a_process_in_an_environment_from_scratch() 
         for path in files
         for line in looked_at(path).scratch_environments
     }
-    assert not found, "take tests.support.environment.child_environment()"
+    assert not found, "use tests.support.environment.child_environment()"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_no_test_or_benchmark_starts_a_process_in_an_environment_from_scratch() 
         ("subprocess.run(x, env=env)", False), ("server(x, env={'A': '1'})", False),
     ],
 )  # fmt: skip
-def test_an_environment_from_scratch_is_found(call: str, bad: bool) -> None:
+def test_an_environment_from_scratch_is_reported(call: str, bad: bool) -> None:
     assert bool(scratch_environments(nodes_of(call))) == bad
 
 
@@ -299,7 +300,7 @@ SERVERS = {"server", "launched", "SharedServer"}
 
 
 def imported_servers(nodes: Nodes) -> set[str]:
-    """Names of what runs a server in processes, as far as a module imports it."""
+    """The helpers that run a whole server which a module imports from tests.support.server."""
     found = set()
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module == "tests.support.server":
@@ -311,7 +312,7 @@ def imported_servers(nodes: Nodes) -> set[str]:
     return found
 
 
-def test_no_unit_test_runs_a_server() -> None:
+def test_no_unit_test_imports_a_server() -> None:
     files = python_files("tests/unit")
     assert len(files) > 150
     found = {
@@ -332,12 +333,12 @@ def test_no_unit_test_runs_a_server() -> None:
         ("from tests.support.server import until", set()),
     ],
 )  # fmt: skip
-def test_a_server_that_is_imported_is_found(line: str, names: set[str]) -> None:
+def test_an_imported_server_is_reported(line: str, names: set[str]) -> None:
     assert imported_servers(nodes_of(line)) == names
 
 
 class Looked(NamedTuple):
-    """What this module looks for in one file."""
+    """The results of all checks of one file."""
 
     findings: list[str]
     imports: set[str]
@@ -347,7 +348,7 @@ class Looked(NamedTuple):
 
 @functools.cache
 def looked_at(path: Path) -> Looked:
-    """Read and parse a file once for all tests."""
+    """Read and parse a file, once for all tests."""
     nodes = nodes_of(path.read_text(encoding="utf-8"))
     return Looked(
         findings(nodes), imported(nodes), scratch_environments(nodes), imported_servers(nodes)

@@ -1,4 +1,4 @@
-"""Sound files with damaged heads, decoded in a child process: a crash of it is a finding."""
+"""Sound files with damaged headers, decoded in a child process: a crash of it is a fault."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
 from tests.support.environment import bare_environment
 
-PATIENCE = 60.0  # seconds for a file of some kilobytes, on a busy machine; it takes 0.01
+PATIENCE = 60.0  # seconds for a file of a few kilobytes on a busy machine; 0.01 is usual
 ROOT = Path(__file__).parents[3]
 
 
 class Decoder:
-    """The child process; started when it is needed, and again after it has died."""
+    """The child process; started on demand, and restarted after it has died."""
 
     def __init__(self) -> None:
         self.lines = False
@@ -41,7 +41,7 @@ class Decoder:
         return self._child
 
     def decode(self, data: bytes) -> None:
-        """Raises `Fault` for a crash, a hang, too much memory, or an error that is not declared."""
+        """Raise `Fault` for a crash, a hang, too much memory or an undeclared error."""
         child = self._running()
         assert child.stdin and child.stdout
         try:
@@ -62,7 +62,7 @@ class Decoder:
             raise Fault(answer["fault"])
 
     def close(self) -> int | None:
-        """End the child; how it ended."""
+        """End the child and return its exit status."""
         child, self._child = self._child, None
         if child is None:
             return None
@@ -88,7 +88,7 @@ atexit.register(DECODER.close)
 TARGET = Target(
     "audio",
     "a sound file is decoded or refused with one of the declared errors, by a process that "
-    "neither crashes nor hangs nor takes 512 MB",
+    "neither crashes nor hangs nor uses more than 512 MB",
     DECODER.decode,
     all_sounds,
     (),

@@ -1,4 +1,4 @@
-"""Bundles built from choices: read as they were built; damaged, read or refused."""
+"""Generated bundles: parsed as they were built; damaged ones are parsed or refused."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.byte_source import ByteSource
 
 MAX_ELEMENTS = 12
 DEEP = DEEPEST + 4
-SLOW_SECONDS = 20.0  # of CPU time; a packet takes under 10 ms: this one does not come back
+SLOW_SECONDS = 20.0  # of CPU time; a packet takes under 10 ms, so this one is taken as endless
 
 Known = tuple[float | None, str, tuple[Any, ...]]
 
 
 def _build(source: ByteSource, outer: float | None, depth: int) -> tuple[bytes, list[Known], int]:
-    """A bundle, what it means, and how deep it goes."""
+    """Build a bundle; return its bytes, its meaning and its nesting depth."""
     tag = source.pick(
         (osc_reference.NOW, 0, source.whole(8), (2208988800 + source.whole(4) % 2**30) << 32)
     )
@@ -45,7 +45,7 @@ def _build(source: ByteSource, outer: float | None, depth: int) -> tuple[bytes, 
 
 
 def run(data: bytes) -> None:
-    """Parse a bundle, then parse it damaged."""
+    """Parse a bundle, then parse damaged copies of it."""
     source = ByteSource(data)
     around = source.between(0, DEEP) if source.chance(40) else 0
     packet, known, deepest = _build(source, None, 1 + around)
@@ -56,24 +56,24 @@ def run(data: bytes) -> None:
         found = parse(packet)
     except Malformed as error:
         if deepest <= DEEPEST:
-            raise Fault(f"a good bundle is refused: {error}") from error
+            raise Fault(f"a valid bundle is refused: {error}") from error
     else:
         if deepest > DEEPEST:
-            raise Fault(f"bundles nested {deepest} deep are read")
-        _agree(found, known)
+            raise Fault(f"a bundle nested {deepest} deep is parsed")
+        _compare(found, known)
     for _ in range(source.between(0, 4)):
         _read_or_refused(_damaged(source, packet))
     if time.thread_time() - begin > SLOW_SECONDS:
         raise Fault(f"{len(packet)} bytes take {time.thread_time() - begin:.1f} s")
 
 
-def _agree(found: list[Any], known: list[Known]) -> None:
+def _compare(found: list[Any], known: list[Known]) -> None:
     if len(found) != len(known):
-        raise Fault(f"{len(known)} messages are read as {len(found)}")
+        raise Fault(f"{len(known)} messages are parsed as {len(found)}")
     for (moment, message), (wanted, address, values) in zip(found, known, strict=True):
         alike = [same(one, other) for one, other in zip(message.params, values, strict=True)]
         if moment != wanted or message.address != address or not all(alike):
-            raise Fault(f"{wanted} {address} {values} is read as {moment} {message}")
+            raise Fault(f"{wanted} {address} {values} is parsed as {moment} {message}")
 
 
 def _damaged(source: ByteSource, packet: bytes) -> bytes:
@@ -82,11 +82,11 @@ def _damaged(source: ByteSource, packet: bytes) -> bytes:
     at = source.between(0, len(broken) - 1)
     if how == 0:
         return bytes(broken[:at])
-    if how == 1:  # a count or size that is wrong
+    if how == 1:  # a wrong count or size
         place = at & ~3
         extreme = (0, -1, -4, 2**31 - 1, -(2**31), 4, len(packet))
         broken[place : place + 4] = source.pick(extreme).to_bytes(4, "big", signed=True)
-    elif how == 2:  # padding, type tags and texts
+    elif how == 2:  # padding, type tags and strings
         broken[at] = source.byte()
     else:
         del broken[at : at + source.between(1, 8)]
@@ -100,14 +100,14 @@ def _read_or_refused(packet: bytes) -> None:
         if not str(error):
             raise Fault("refused without a reason") from error
         if not read(packet)[1]:
-            raise Fault("refused, and nothing is wrong with it") from error
+            raise Fault("refused although nothing is wrong") from error
     else:
         if repr(read(packet)) != repr((messages, [])):
-            raise Fault("read in two ways")
+            raise Fault("`parse` and `read` disagree")
 
 
 def seeds() -> Iterator[bytes]:
-    """Few and many elements, flat and deep."""
+    """Bundles with few and many elements, flat and nested."""
     yield bytes(40)
     yield bytes([1, 2]) + bytes(range(200))
     yield bytes([255, DEEPEST - 1]) + bytes(20)
@@ -118,8 +118,8 @@ def seeds() -> Iterator[bytes]:
 
 TARGET = Target(
     "bundles",
-    "a bundle of any shape is read as it was built, one that is too deep is refused, and a "
-    "damaged one is read or refused, in no time",
+    "a bundle of any shape is parsed as it was built, one nested too deep is refused, and a "
+    "damaged one is parsed or refused, quickly",
     run,
     seeds,
     ("crowdstream.osc.codec",),

@@ -1,4 +1,4 @@
-"""The command table: any command, any arguments, in any order, while music is rendered."""
+"""The command table: any commands with any arguments in any order, during rendering."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.support.byte_source import ByteSource
 from tests.support.osc_reference import Tagged
 
 MAX_STEPS = 120
-MEMORY_MB = 6  # the long file does not fit: it is streamed
+MEMORY_MB = 6  # the long file does not fit, so it is streamed
 BUFFERS = (100, 101, 1100, 1101, 2100, 3100, 99, 4099)
 FILES = ("short.wav", "song", "long.wav", "mono.wav", "song", "long.wav", "text.wav", "empty.wav",
          "cut.wav", "nothing", "missing.wav", "..", "")  # fmt: skip
-_PAIRS = (("song", "long.wav"), ("long.wav", "short.wav"))  # on decks A and B at first
-FOREVER = 3000  # blocks in which everything has to come to rest
+_PAIRS = (("song", "long.wav"), ("long.wav", "short.wav"))  # on decks A and B at the start
+MAX_REST_BLOCKS = 3000  # blocks within which everything must have stopped
 _COMMANDS = TABLE.commands
 _BY_ADDRESS = {command.address: number for number, command in enumerate(_COMMANDS)}
 _WORDS = ("mix", "on", "time", "feedback", "size", "all", "stems", "A/1", "wav16", "flac", "x.wav",
@@ -57,7 +57,7 @@ def _valid(arg: Arg, source: ByteSource) -> Tagged:
     high = arg.high if arg.high is not None else 5000.0
     if arg.type == "i":
         return "i", source.between(int(low), int(high))
-    # Where the range is wide, what is small is what matters.
+    # In a wide range, small values matter most.
     high = min(high, low + source.pick((4.0, 0.1, 100.0, high - low)))
     return "f", low + (high - low) * source.share()
 
@@ -68,7 +68,7 @@ def _parameter(source: ByteSource) -> str:
 
 
 def _pairs(arg: Arg, before: list[Tagged], source: ByteSource) -> list[Tagged]:
-    """Parameters of the effect that was named, or points of a beat grid."""
+    """Parameters of the effect named before, or points of a beat grid."""
     found: list[Tagged] = []
     module = MODULES.get(str(before[-1][1])) if before else None
     second = 0.0
@@ -85,7 +85,7 @@ def _pairs(arg: Arg, before: list[Tagged], source: ByteSource) -> list[Tagged]:
 
 
 def _edge(arg: Arg, source: ByteSource) -> Tagged:
-    """A value at the border of what is allowed, or just beyond."""
+    """A value at the limit of the range, or just outside."""
     ends = [end for end in (arg.low, arg.high, 0.0) if end is not None]
     end = source.pick(ends)
     tag = source.pick("dhi")
@@ -127,15 +127,15 @@ def _address(command: Command, source: ByteSource) -> str:
     address = command.address
     for place, spellings in PLACES.items():
         if f"{{{place}}}" in address:
-            # Two decks are enough, and more happens on each.
+            # Two decks are enough, and more happens on each of them.
             few = spellings[:4] if source.chance(240) else spellings
             address = address.replace(f"{{{place}}}", source.pick(few)[0])
     return address
 
 
 def message(source: ByteSource) -> bytes:
-    """A command, mostly one that can be carried out."""
-    # Of the commands of stems there are eight times as many as matters.
+    """A random command, mostly a valid one."""
+    # The table holds eight times as many commands for stems as are useful here.
     at = source.whole(2)
     command = _COMMANDS[at % len(_COMMANDS)]
     if source.chance(160):
@@ -172,7 +172,7 @@ FREQUENT = (
 
 
 def _tag(player: Player, source: ByteSource) -> int:
-    """A time tag: at once, in the past, soon, late, or any."""
+    """A time tag: immediate, past, soon, late, or any."""
     how = source.byte()
     if how < 60:
         return osc_reference.NOW
@@ -185,10 +185,10 @@ def _tag(player: Player, source: ByteSource) -> int:
 def _step(player: Player, source: ByteSource) -> None:
     how = source.byte()
     if how < 120:
-        player.order(message(source))
+        player.handle(message(source))
     elif how < 155:
         parts = [message(source) for _ in range(source.between(1, 4))]
-        player.order(osc_reference.bundle(_tag(player, source), parts))
+        player.handle(osc_reference.bundle(_tag(player, source), parts))
     elif how < 235:
         player.play(source.pick((256, 1, 32, 700, 2048)))
     elif how < 240:
@@ -199,24 +199,24 @@ def _step(player: Player, source: ByteSource) -> None:
     else:
         packet = bytearray(message(source))
         packet[source.between(0, len(packet) - 1)] = source.byte()
-        player.order(bytes(packet))
+        player.handle(bytes(packet))
 
 
 def _begin(player: Player, source: ByteSource) -> None:
-    """Mostly there is music already: what needs none is soon tried."""
+    """Mostly start with loaded or playing tracks: commands that need none are soon exhausted."""
     how = source.byte()
     if how >= 240:
         return
     for deck, file in zip("AB", _PAIRS[how & 1], strict=True):
-        player.order(places(f"/deck/{deck}/load", [str(scratch_files.music() / file)]))
+        player.handle(places(f"/deck/{deck}/load", [str(scratch_files.music() / file)]))
         if how & 2:
-            player.order(places(f"/deck/{deck}/play", [0.0, 1]))
+            player.handle(places(f"/deck/{deck}/play", [0.0, 1]))
     for _ in range(1 + (how & 12)):
         player.play(256)
 
 
 def run(data: bytes) -> None:
-    """Give commands and render, then have everything come to rest."""
+    """Send commands and render, then check that everything can be stopped and released."""
     source = ByteSource(data)
     scratch_files.music()
     rig = Player(memory_mb=MEMORY_MB, record_folder=Path("/nonexistent"))
@@ -227,40 +227,40 @@ def run(data: bytes) -> None:
                 break
             _step(player, source)
             player.check()
-        _rest(player)
+        _stop_everything(player)
 
 
-def _rest(player: Player) -> None:
-    """Nothing may stay behind once all is stopped and unloaded."""
+def _stop_everything(player: Player) -> None:
+    """Stop and unload everything; nothing may remain."""
     player.pages_a_block = 1000
-    player.order(osc_reference.message("/clock/quantize", [("f", 0.0)]))
+    player.handle(osc_reference.message("/clock/quantize", [("f", 0.0)]))
     core, buffers = player.core, player.core.buffers
-    # What was ordered for later would begin again what has been stopped.
+    # Scheduled commands would restart what has been stopped.
     core.waiting._bundles.clear()
     core.waiting._beats.clear()
     core.waiting._bundled = 0
     core.mixer._starts.clear()
-    for block in range(FOREVER):
+    for block in range(MAX_REST_BLOCKS):
         if block % 100 == 0:
-            player.order(osc_reference.message("/mixer_cleanup", []))
+            player.handle(osc_reference.message("/mixer_cleanup", []))
         player.play(2048)
         silent = not core.voices.sounding() and not player.desk.voices["state"].any()
         if silent and not buffers.tracks():
             break
     else:
         left = [track.name for track in buffers.tracks()]
-        raise Fault(f"{left} stay behind in {FOREVER} blocks")
+        raise Fault(f"{left} are still loaded after {MAX_REST_BLOCKS} blocks")
     player.check()
-    for _ in range(3):  # a page is free again two blocks later
+    for _ in range(3):  # a page becomes free two blocks later
         player.play(256)
     if buffers.grids.free != GRIDS and not core.voices._marks:
-        raise Fault(f"{GRIDS - buffers.grids.free} grids stay behind")
+        raise Fault(f"{GRIDS - buffers.grids.free} grids are not released")
     if player.loader._arena.in_use() or player.loader._arena.reserved:
-        raise Fault(f"{player.loader._arena.in_use()} pages stay behind")
+        raise Fault(f"{player.loader._arena.in_use()} pages are not released")
 
 
 def seeds() -> Iterator[bytes]:
-    """Each command once, in orders of which one plays something first."""
+    """Each command once, after a track has started to play; and random bytes."""
     load, play = _frequent("/deck/{deck}/load"), _frequent("/deck/{deck}/play")
     for first in (0, 40, 80):
         begin = _order(load, 0, first) + _order(play, 0) + bytes([235, 5])
@@ -277,15 +277,15 @@ def _order(number: int, *choices: int) -> bytes:
 
 
 def places(address: str, values: Sequence[Any]) -> bytes:
-    """A message of plain values, for tests that name what they send."""
+    """A message with plain values, for tests that name what they send."""
     tags = {int: "i", float: "f", str: "s"}
     return osc_reference.message(address, [(tags[type(value)], value) for value in values])
 
 
 TARGET = Target(
     "commands",
-    "any commands in any order: no internal error, a failed one changes nothing, the sound is "
-    "finite and within full scale, the desk's and control's lists hold, and nothing stays behind",
+    "any commands in any order: no internal error, a failed command changes nothing, the output is "
+    "finite and within full scale, the invariants of desk and control hold, and all is released",
     run,
     seeds,
     ("crowdstream.control", "crowdstream.loader.loader", "crowdstream.loader.prefetch",

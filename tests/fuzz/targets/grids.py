@@ -1,4 +1,4 @@
-"""Sidecars with beat grids, and movement maps: what is read can be used, the rest is refused."""
+"""Sidecars with beat grids, and movement maps: accepted files are usable, others are refused."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def run(data: bytes) -> None:
         if not is_line(str(error)):
             raise Fault(f"a refusal is not one line: {str(error)!r}") from error
         if "grid_fault" not in describe_track([track]):
-            raise Fault("a bad sidecar is not told of") from error
+            raise Fault("a bad sidecar is not reported") from error
     else:
         if found:
             grid = Grid(found, 44100.0, "sidecar")
             for beat in (-1e6, -0.5, 0.0, 1.25, 1e6):
                 again = grid.beat(grid.frame(beat))
                 if not math.isclose(again, beat, rel_tol=1e-6, abs_tol=1e-3):
-                    raise Fault(f"beat {beat} is {again} when it comes back")
+                    raise Fault(f"beat {beat} becomes {again} on the way back")
     try:
         chart = read_map(place, 120.0)
     except SettingError as error:
@@ -63,8 +63,8 @@ def seeds() -> Iterator[bytes]:
 
 TARGET = Target(
     "grids",
-    "a sidecar or movement map is read or refused in one line; the beats of a grid come back, "
-    "the tempo stays where it can be played",
+    "a sidecar or movement map is read or refused in one line; converting beats to frames and "
+    "back agrees, and the tempo stays in its range",
     run,
     seeds,
     ("crowdstream.audiofile.beatgrid", "crowdstream.movement.follower",

@@ -1,4 +1,4 @@
-"""Any bytes as an OSC packet: refused, or read, and then as python-osc reads it."""
+"""Any bytes as an OSC packet: refused, or parsed as python-osc parses them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from crowdstream.osc.codec import FLOAT32_MOST, Malformed, Message, build, parse
 from tests.fuzz.registry import Fault, Target
 from tests.support import osc_reference
 
-MIN_MESSAGE_BYTES = 4  # bytes of a message, in a bundle four more
+MIN_MESSAGE_BYTES = 4  # bytes of a message; in a bundle four more
 _COMPARED = set("ifsdhbTF")
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal, NaN to itself too, and of one type."""
+    """Whether two values have the same type and are equal; NaN equals NaN."""
     if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
         return math.isnan(other)
     return type(one) is type(other) and bool(one == other)
@@ -38,18 +38,18 @@ def run(data: bytes) -> None:
         if moment is not None and not math.isfinite(moment):
             raise Fault(f"a time of {moment}")
         if sum(len(v) for v in message.params if isinstance(v, str | bytes)) > len(data):
-            raise Fault("arguments hold more than the packet")
-        _comes_back(message)
+            raise Fault("the arguments are larger than the packet")
+        _check_round_trip(message)
     if data[:1] == b"/":
         _compare(data, messages[0][1])
 
 
-def _comes_back(message: Message) -> None:
-    """What was read can be sent, and is then read as the same."""
+def _check_round_trip(message: Message) -> None:
+    """Check that a parsed message, when sent again, is parsed to the same values."""
     sent = [v for v in message.params if type(v) in (int, float, str)]
     [(_, again)] = parse(build(message.address, tuple(sent)))
     for value, known in zip(again.params, sent, strict=True):
-        # A float is sent with 32 bits where those can hold its size.
+        # A float is sent with 32 bits if they can hold its magnitude.
         short = isinstance(known, float) and abs(known) <= FLOAT32_MOST
         if not same(value, struct.unpack(">f", struct.pack(">f", known))[0] if short else known):
             raise Fault(f"{known!r} was sent as {value!r}")
@@ -65,9 +65,9 @@ def _compare(data: bytes, ours: Message) -> None:
     length = len(osc_reference.text(ours.address) + osc_reference.text(raw.decode("latin-1")))
     length += sum(len(osc_reference.value_bytes(*one)) for one in known)
     if tags_at < len(data) and length != len(data):
-        raise Fault(f"{ours} takes {length} bytes, and was read from {len(data)}")
+        raise Fault(f"{ours} takes {length} bytes but was parsed from {len(data)}")
     if not set(plain) <= _COMPARED:
-        return  # the two mean different things by the rarer types
+        return  # the two interpret the rarer types differently
     if not all(_is_utf8(text) for text in (ours.address, *ours.params)):
         return
     try:
@@ -101,7 +101,7 @@ def _is_utf8(value: Any) -> bool:
 
 
 def seeds() -> Iterator[bytes]:
-    """One packet of each kind, and some that are nearly right."""
+    """One packet of each kind, and some that are almost valid."""
     every = [("i", -5), ("f", 0.5), ("s", "text"), ("d", 1e300), ("h", 2**40), ("b", b"abc")]
     rest = [(tag, None) for tag in "TFNI"] + [(tag, bytes(4)) for tag in "crm"]
     yield osc_reference.message("/deck/A/level", every)
@@ -120,15 +120,15 @@ def seeds() -> Iterator[bytes]:
     )
     yield b"#bundle\0" + b"\xff" * 8
     yield osc_reference.message("/a", [("s", "\udcff\udc80")])
-    # A blob of less than no bytes, which the argument behind it would be read from, too.
+    # A blob with a negative size, which would make the parser read the next argument from it too.
     for size in (-4, -1, -8, 2**31 - 1):
         yield osc_reference.text("/a") + osc_reference.text(",bi") + struct.pack(">i", size)
 
 
 TARGET = Target(
     "osc",
-    "any bytes are refused or read; what is read agrees with python-osc, and can be "
-    "sent and read again",
+    "any bytes are refused or parsed; the values agree with python-osc, and can be "
+    "sent and parsed again",
     run,
     seeds,
     ("crowdstream.osc.codec",),

@@ -1,4 +1,4 @@
-"""The rings between real processes, of which the writer is stopped and killed at any point."""
+"""The rings between real processes; the writer is stopped and killed at any point."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.support.byte_source import ByteSource
 from tests.support.environment import child_environment
 
 MAX_ACTIONS = 12
-MAX_PAUSE_SECONDS = 0.003  # seconds between two of them
-PATIENCE = 60.0  # seconds for what takes a hundredth, on a busy machine
+MAX_PAUSE_SECONDS = 0.003  # seconds between two actions
+PATIENCE = 60.0  # seconds on a busy machine; a hundredth of it is usual
 ROOT = Path(__file__).parents[3]
 
 
 class Writers:
-    """A desk, and a process that forks writers into it."""
+    """A desk, and a process that forks writers to it."""
 
     def __init__(self) -> None:
         self.desk = Desk.create(0)
@@ -51,33 +51,33 @@ class Writers:
         self._forker.communicate()
         self.desk.close()
 
-    def begin(self, what: str) -> None:
-        """Have a process of its own write from now on."""
+    def start(self, what: str) -> None:
+        """Start a writer process."""
         assert self._forker.stdin and self._forker.stdout
         self._forker.stdin.write(what + "\n")
         self._forker.stdin.flush()
         self._running = int(self._forker.stdout.readline())
 
     def signal(self, number: signal.Signals) -> None:
-        """Stop it, or have it go on."""
+        """Send a signal to the writer process."""
         if self._running is not None:
             os.kill(self._running, number)
 
     def kill(self) -> None:
-        """End it where it stands, and wait until it is gone."""
+        """Kill the writer and wait until it is gone."""
         if self._running is None:
             return
         os.kill(self._running, signal.SIGKILL)
         until = time.monotonic() + PATIENCE
         while Path(f"/proc/{self._running}").exists():
             if time.monotonic() > until:
-                raise Fault("a killed writer does not end")
+                raise Fault("a killed writer does not exit")
             time.sleep(0.0002)
         self._running = None
 
 
 def take_commands(desk: Desk, most: int) -> int:
-    """Take commands as the engine does; raises `Fault` for any that nobody published."""
+    """Read commands as the engine does; raise `Fault` for one that was not published."""
     tail = load_acquire(desk.address + COMMAND_TAIL)
     head = load_acquire(desk.address + COMMAND_HEAD)
     if not 0 <= head - tail <= COMMAND_RING:
@@ -86,7 +86,7 @@ def take_commands(desk: Desk, most: int) -> int:
     begins = np.flatnonzero(whole["index"])
     ends = begins + whole["index"][begins]
     if len(whole) and len(begins) and ends[-1] != len(whole):
-        raise Fault(f"of a batch only a part is there: {len(whole)} commands, to end at {ends[-1]}")
+        raise Fault(f"part of a batch is visible: {len(whole)} commands, to end at {ends[-1]}")
     part = whole[:most]
     wanted = batch(tail + 1, len(part)) if len(part) else part.copy()
     wanted["index"] = part["index"]
@@ -96,11 +96,10 @@ def take_commands(desk: Desk, most: int) -> int:
     return len(part)
 
 
-class Told:
-    """What the engine has told of: marks that were reached, and those that it had no room for.
+class EventReader:
+    """Reads the engine's events: marks that were reached, and commands it had no room for.
 
-    A refusal is told when the command comes in, a mark when its turn has come: each kind is in
-    order.
+    The engine reports a refused command on arrival, a mark when it is due: each kind is in order.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -109,60 +108,60 @@ class Told:
         self._last = dict.fromkeys((EV_MARK, EV_REFUSED), 0)
 
     def take(self, most: int = EVENT_RING) -> None:
-        """Take events as control does; raises `Fault` for any that the engine never published."""
+        """Read events as control does; raise `Fault` for one that was not published."""
         events = pop_events(self._desk, most)
         self.count += len(events)
         if not np.isin(events["kind"], list(self._last)).all():
-            raise Fault("an event of no kind that was asked for")
+            raise Fault("an event of an unexpected kind")
         if (events["target"] != events["serial"] % 30_000).any():
             raise Fault("a torn event")
         for kind, last in self._last.items():
             serials = events["serial"][events["kind"] == kind]
             if (np.diff(serials, prepend=last) <= 0).any():
-                raise Fault(f"events of kind {kind} after {last} are out of order or told twice")
+                raise Fault(f"events of kind {kind} after {last} are out of order or repeated")
             self._last[kind] = int(serials[-1]) if len(serials) else last
 
     @property
     def lost(self) -> int:
-        """Events that found the ring full."""
+        """The number of events that were dropped because the ring was full."""
         return int(self._desk.ledger["events_lost"])
 
 
 def _against_commands(writers: Writers, source: ByteSource) -> None:
-    writers.begin(f"commands {source.byte()}")
+    writers.start(f"commands {source.byte()}")
     for _ in range(source.between(1, MAX_ACTIONS)):
         _disturb(writers, source)
         take_commands(writers.desk, source.pick((1, 50, 5000, COMMAND_RING)))
         if source.chance(40):
-            writers.kill()  # and another one goes on where it left off
-            writers.begin(f"commands {source.byte()}")
+            writers.kill()  # the next writer continues from there
+            writers.start(f"commands {source.byte()}")
     writers.kill()
     take_commands(writers.desk, COMMAND_RING)
 
 
 def _against_events(writers: Writers, source: ByteSource) -> None:
     desk = writers.desk
-    writers.begin("engine")
-    told, pushed = Told(desk), 0
+    writers.start("engine")
+    received, pushed = EventReader(desk), 0
     for _ in range(source.between(1, MAX_ACTIONS)):
         made = batch(pushed + 1, source.between(1, 1500))
         made["index"] = 0
         if push_commands(desk, made):
             pushed += len(made)
         _disturb(writers, source)
-        told.take(source.pick((1, 50, EVENT_RING)))
+        received.take(source.pick((1, 50, EVENT_RING)))
         if source.chance(60):
-            writers.kill()  # and another one goes on where it left off
-            writers.begin("engine")
+            writers.kill()  # the next engine continues from there
+            writers.start("engine")
     writers.signal(signal.SIGCONT)
     until = time.monotonic() + PATIENCE
-    while told.count + told.lost < pushed:
+    while received.count + received.lost < pushed:
         if time.monotonic() > until:
-            raise Fault(f"of {pushed} commands {told.count} are told of, {told.lost} are lost")
-        told.take()
+            raise Fault(f"{pushed} commands: {received.count} reported, {received.lost} lost")
+        received.take()
         time.sleep(0.0002)
-    if told.count + told.lost != pushed:
-        raise Fault(f"{pushed} commands, {told.count} told of, {told.lost} lost")
+    if received.count + received.lost != pushed:
+        raise Fault(f"{pushed} commands: {received.count} reported, {received.lost} lost")
 
 
 def _disturb(writers: Writers, source: ByteSource) -> None:
@@ -181,7 +180,7 @@ def _writers() -> Writers:
 
 
 def _empty(desk: Desk) -> None:
-    # A killed engine may have left a command half taken: what begins here knows nothing of it.
+    # A killed engine may have left a half-handled command; the next test must not see it.
     for name in ("command", "event"):
         desk.rings[f"{name}_head"] = desk.rings[f"{name}_tail"] = 0
     desk.undo_log["state"] = 0
@@ -191,7 +190,7 @@ def _empty(desk: Desk) -> None:
 
 
 def run(data: bytes) -> None:
-    """Writers of commands, then one of events, stopped and killed as the bytes say."""
+    """Stop and kill writers of commands, then a writer of events, as the bytes direct."""
     source = ByteSource(data)
     writers = _writers()
     try:
@@ -203,14 +202,14 @@ def run(data: bytes) -> None:
 
 
 def close() -> None:
-    """End the processes that `run` has left for the next one."""
+    """End the processes that `run` keeps for the next input."""
     if _writers.cache_info().currsize:
         _writers().close()
         _writers.cache_clear()
 
 
 def seeds() -> Iterator[bytes]:
-    """Undisturbed, stopped, killed."""
+    """Undisturbed, stopped and killed writers."""
     yield bytes(8)
     yield bytes([1, 11, 128, 0, 255, 255, 0, 200, 3]) * 12
     yield bytes(range(0, 250, 3)) * 2
@@ -218,8 +217,8 @@ def seeds() -> Iterator[bytes]:
 
 TARGET = Target(
     "rings",
-    "whoever is stopped or killed wherever it stands: batches are seen as a whole or not at all, "
-    "nothing is torn, out of order, told twice or lost without being counted",
+    "wherever a process is stopped or killed, a batch is visible completely or not at all, and "
+    "no record is torn, out of order, repeated, or lost without being counted",
     run,
     seeds,
     (),

@@ -1,4 +1,4 @@
-"""Set files, text and binary scores: checked cues, or a refusal that names the place."""
+"""Set files, text and binary scores: valid cues, or a refusal that names the location."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _check(found: Set) -> None:
         try:
             TABLE.find(cue.address)[0].bind(cue.arguments)
         except CommandError as error:
-            raise Fault(f"{cue} was checked, and is none: {error}") from error
+            raise Fault(f"{cue} was accepted but is not a command: {error}") from error
 
 
 def _score(*bundles: bytes) -> bytes:
@@ -60,8 +60,7 @@ def seeds() -> Iterator[bytes]:
 
 TARGET = Target(
     "sets",
-    "a set is read or refused in one line; each cue that is read is a command that can be given, "
-    "at a time that can be",
+    "a set is read or refused in one line; each cue is a valid command at a valid time",
     run,
     seeds,
     (

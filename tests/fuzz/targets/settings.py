@@ -1,4 +1,4 @@
-"""Settings files: read, refused with a line that says why, or changed in one key and no more."""
+"""Settings files: read, refused with a line that gives the reason, or changed in only one key."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def run(data: bytes) -> None:
         _line(error)
     else:
         if read is None:
-            raise Fault("settings that are refused count all the same")
+            raise Fault("refused settings are in effect")
         for name, value in read.items():
             kind = OPTIONS[name].kind
             if found.origins[name] != f"file {place}":
-                raise Fault(f"{name} = {value!r} does not count, but {found.origins[name]}")
+                raise Fault(f"{name} = {value!r} is overridden by {found.origins[name]}")
             again = kind.read(value)
             if again != value:
-                raise Fault(f"{name} = {value!r} is read again as {again!r}")
+                raise Fault(f"{name} = {value!r} is read back as {again!r}")
     _save(data)
 
 
@@ -72,7 +72,7 @@ def _save(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """The presets and examples, and what is nearly TOML."""
+    """The presets, example files, and text that is almost TOML."""
     for path in sorted(PRESETS.glob("*.toml")):
         yield path.read_bytes()
     yield b'port = 57120\nbuffer_size = 128\nmedia_root = ["/a", "~/b"]\n[extra]\nx = 1\n'
@@ -83,7 +83,7 @@ def seeds() -> Iterator[bytes]:
 
 TARGET = Target(
     "settings",
-    "a settings file is read or refused in one line; what is read is in its range and counts; "
+    "a settings file is read or refused in one line; its settings are in range and take effect; "
     "saving one key changes no other",
     run,
     seeds,

@@ -1,8 +1,8 @@
-"""Texts and tags at full size: one part of the input is repeated until the parser's limit.
+"""Texts and tags of full size: one part of the input is repeated up to the parser's limit.
 
-An input of some hundred bytes shows that a parser is right, not that it is quick: what grows with
-the square of the size needs the size. The bytes are a kind, the lengths of a beginning and of the
-part that is repeated, and then these two and an end.
+An input of a few hundred bytes shows that a parser is correct, not that it is fast: quadratic time
+shows only at full size. The first bytes give the kind and the lengths of the start and of the
+repeated part; these two follow, and then an end.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ SIDECAR, MAP, DJ_SET, TEXT_SET, TAGS, MP4 = range(len(KINDS))
 
 
 def run(data: bytes) -> None:
-    """Read what the bytes make, at full size."""
+    """Read the expanded input at full size."""
     if len(data) < 4:
         return
     name, read, most = KINDS[data[0] % len(KINDS)]
@@ -98,54 +98,54 @@ def run(data: bytes) -> None:
     read(path)
 
 
-def made_of(kind: int, begin: bytes, unit: bytes, end: bytes = b"") -> bytes:
-    """An input of these parts."""
+def compose(kind: int, begin: bytes, unit: bytes, end: bytes = b"") -> bytes:
+    """Compose an input from its parts."""
     return bytes([kind, len(begin), len(unit)]) + begin + unit + end
 
 
 def seeds() -> Iterator[bytes]:
-    """What was quadratic once, or worse; and one of each kind that is read."""
+    """Inputs that once took quadratic time or worse, and one of each kind that is accepted."""
     for kind in (SIDECAR, MAP, DJ_SET):
-        yield made_of(kind, b"", b"a.", b"a = 1\n")
-        yield made_of(kind, b"[", b"a . ", b"a]\n")
-        yield made_of(kind, b"x = {s = \"\"\"a\"\"\"\", ", b"a.", b"a = 1}\n")
-        yield made_of(kind, b"x = '''\n", b'\\"', b"\n'''\n")
-        yield made_of(kind, b"x = '''\n[", b" ", b"\n'''\n")
-        yield made_of(kind, b"x = '''\n", b" ", b"\n'''\n")
-        yield made_of(kind, b"x = ", b"[", b"")
-        yield made_of(kind, b"x = ", b"1", b"\n")
-        yield made_of(kind, b'x = """', b'"" \\', b'"""\n')
-    yield made_of(SIDECAR, b"# --- found by crowdstream analyze", b"[0123456789ab]")
-    yield made_of(SIDECAR, b"", b"# --- found by crowdstream analyze [0123456789ab]\n")
-    yield made_of(SIDECAR, b"[grid]\nanchors = [[0, 0]", b", [1, 1]", b"]\n")
-    yield made_of(SIDECAR, b"", b"[[section]]\nbegin = 0\nend = 4\nkind = 'drop'\n")
-    yield made_of(MAP, b"steps = [[0, 118]", b", [1, 132]", b"]\n")
-    yield made_of(DJ_SET, b"", b"[[track]]\npath = 'short.wav'\n")
-    yield made_of(DJ_SET, b"[[track]]\npath = 'short.wav'\nleave = 1\ntransition.moves = '''",
+        yield compose(kind, b"", b"a.", b"a = 1\n")
+        yield compose(kind, b"[", b"a . ", b"a]\n")
+        yield compose(kind, b"x = {s = \"\"\"a\"\"\"\", ", b"a.", b"a = 1}\n")
+        yield compose(kind, b"x = '''\n", b'\\"', b"\n'''\n")
+        yield compose(kind, b"x = '''\n[", b" ", b"\n'''\n")
+        yield compose(kind, b"x = '''\n", b" ", b"\n'''\n")
+        yield compose(kind, b"x = ", b"[", b"")
+        yield compose(kind, b"x = ", b"1", b"\n")
+        yield compose(kind, b'x = """', b'"" \\', b'"""\n')
+    yield compose(SIDECAR, b"# --- found by crowdstream analyze", b"[0123456789ab]")
+    yield compose(SIDECAR, b"", b"# --- found by crowdstream analyze [0123456789ab]\n")
+    yield compose(SIDECAR, b"[grid]\nanchors = [[0, 0]", b", [1, 1]", b"]\n")
+    yield compose(SIDECAR, b"", b"[[section]]\nbegin = 0\nend = 4\nkind = 'drop'\n")
+    yield compose(MAP, b"steps = [[0, 118]", b", [1, 132]", b"]\n")
+    yield compose(DJ_SET, b"", b"[[track]]\npath = 'short.wav'\n")
+    yield compose(DJ_SET, b"[[track]]\npath = 'short.wav'\nleave = 1\ntransition.moves = '''",
                   b'"\\', b"'''\n")  # fmt: skip
-    yield made_of(TEXT_SET, b"0 /deck/A/load ", b"a", b"\n")
-    yield made_of(TEXT_SET, b"0 /deck/A/grid/points", b" 1", b"\n")
-    yield made_of(TEXT_SET, b"", b"0 /deck/A/play\n")
+    yield compose(TEXT_SET, b"0 /deck/A/load ", b"a", b"\n")
+    yield compose(TEXT_SET, b"0 /deck/A/grid/points", b" 1", b"\n")
+    yield compose(TEXT_SET, b"", b"0 /deck/A/play\n")
     for version in (2, 3, 4):
         tag = id3("124", version)
-        yield made_of(TAGS, tag[:6] + b"\x7f\x7f\x7f\x7f", tag[10:])
-        yield made_of(TAGS, b"", tag)
-    yield made_of(TAGS, b"ID3\x03\0\x80\x7f\x7f\x7f\x7f", b"TXXX\0\0\0\0\0\0")
-    yield made_of(TAGS, sound("OGG", "VORBIS", 1, FRAMES)[:100], b"OggS\0\0" + bytes(20) + b"\xff")
-    yield made_of(TAGS, sound("FLAC", "PCM_16", 1, FRAMES)[:42], b"\4\0\0\x10" + bytes(16))
+        yield compose(TAGS, tag[:6] + b"\x7f\x7f\x7f\x7f", tag[10:])
+        yield compose(TAGS, b"", tag)
+    yield compose(TAGS, b"ID3\x03\0\x80\x7f\x7f\x7f\x7f", b"TXXX\0\0\0\0\0\0")
+    yield compose(TAGS, sound("OGG", "VORBIS", 1, FRAMES)[:100], b"OggS\0\0" + bytes(20) + b"\xff")
+    yield compose(TAGS, sound("FLAC", "PCM_16", 1, FRAMES)[:42], b"\4\0\0\x10" + bytes(16))
     wave = sound("WAV", "PCM_16", 1, 40)
-    yield made_of(TAGS, wave, with_chunk(wave, b"id3 ", id3("124"))[len(wave) :])
+    yield compose(TAGS, wave, with_chunk(wave, b"id3 ", id3("124"))[len(wave) :])
     box = b"\0\0\0\x18moov\0\0\0\x10udta\0\0\0\x08meta"
-    yield made_of(MP4, b"", box)
+    yield compose(MP4, b"", box)
     user = b"\0\0\0\0moov\0\0\0\0udta\0\0\0\0"
-    yield made_of(MP4, user + b"meta\0\0\0\0\0\0\0\0ilst", b"\0\0\0\x08tmpo")
-    yield made_of(MP4, user + b"stem", b'{"stems":[', b"")
+    yield compose(MP4, user + b"meta\0\0\0\0\0\0\0\0ilst", b"\0\0\0\x08tmpo")
+    yield compose(MP4, user + b"stem", b'{"stems":[', b"")
 
 
 TARGET = Target(
     "sizes",
-    "a sidecar, movement map, set, tag or MP4 header at its largest is read or refused in one "
-    "line, in a time that grows with its size and not with the square of it",
+    "a sidecar, movement map, set, tag or MP4 header of maximum size is read or refused in one "
+    "line, in a time that is not quadratic in its size",
     run,
     seeds,
     (

@@ -1,4 +1,4 @@
-"""The parts of sound files that our own code reads: sizes, tags, MP3 frames, Ogg pages."""
+"""The parts of sound files that the server itself parses: sizes, tags, MP3 frames, Ogg pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support import scratch_files
 
 
 def run(data: bytes) -> None:
-    """Look into a file, without libsndfile."""
+    """Examine a file without libsndfile."""
     path = scratch_files.folder() / "tags"
     path.write_bytes(data)
     tags = read_tags(path)
@@ -54,7 +54,7 @@ def _headers(window: Window, data: bytes, path: os.PathLike[str]) -> None:
 
 def _mp3(window: Window, data: bytes) -> None:
     if not 0 <= after_tags(window) <= len(data):
-        raise Fault(f"the sound begins at {after_tags(window)} of {len(data)}")
+        raise Fault(f"the sound starts at {after_tags(window)} of {len(data)}")
     before = 0
     for layout in survey(window):
         inside = before <= layout.start <= layout.end <= len(data)
@@ -67,7 +67,7 @@ def _mp3(window: Window, data: bytes) -> None:
 def _ogg(window: Window, data: bytes) -> None:
     found = links(window, lambda: None)
     if sum(link.size for link in found) != len(data):
-        raise Fault(f"{found} are not all of {len(data)} bytes")
+        raise Fault(f"{found} do not cover the {len(data)} bytes")
 
     def count(source: SplicedFile) -> tuple[int, int]:
         held = len(source.read(10_000))
@@ -81,12 +81,13 @@ def _ogg(window: Window, data: bytes) -> None:
         for target in (0, 16_384, 70_000, 2**40):
             entry = pages.entry(target)
             if entry and not 0 <= entry.start <= target:
-                raise Fault(f"frame {target} is entered at {entry.start}")
+                raise Fault(f"the entry for frame {target} is at {entry.start}")
 
 
 TARGET = Target(
     "tags",
-    "sizes, tags, MP3 frames and Ogg pages of any bytes: a declared error or a sane answer, soon",
+    "sizes, tags, MP3 frames and Ogg pages of any bytes: a declared error or a plausible result, "
+    "quickly",
     run,
     all_sounds,
     (
