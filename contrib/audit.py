@@ -124,8 +124,8 @@ def ask_service(packages: Collection[str]) -> Answer:
     except subprocess.TimeoutExpired:
         return Answer((), 0, 0, f"no answer within {SERVICE_SECONDS:g} s")
     except (ValueError, KeyError):
-        said = done.stderr.strip().splitlines() or ["it printed nothing"]
-        return Answer((), 0, 0, said[-1][:300])
+        lines = done.stderr.strip().splitlines() or ["it printed nothing"]
+        return Answer((), 0, 0, lines[-1][:300])
 
 
 def misfits() -> list[str]:

@@ -81,8 +81,8 @@ def last_words(log: Path) -> str:
     except OSError:
         lines = []
     lines = [line.strip() for line in lines if line.strip()]
-    telling = [line for line in lines[-20:] if "error" in line.lower()]
-    words = (telling or lines or ["it printed nothing"])[-1]
+    errors = [line for line in lines[-20:] if "error" in line.lower()]
+    words = (errors or lines or ["it printed nothing"])[-1]
     return words[:MAX_REASON]
 
 
@@ -142,11 +142,11 @@ class ServerProcess:
     def page(self) -> str:
         """Return the log line about the page; empty until the page is served, or without one."""
         try:
-            said = self.log.read_text(encoding="utf-8", errors="replace")
+            text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        served = re.search(r"page on \S+|no web page: .*", said)
-        invited = re.search(r"^the page, with .*(\n  \S+)+", said, re.MULTILINE)
+        served = re.search(r"page on \S+|no web page: .*", text)
+        invited = re.search(r"^the page, with .*(\n  \S+)+", text, re.MULTILINE)
         found = invited or served
         return found.group(0) if found else ""
 

@@ -133,6 +133,6 @@ def doctor(argv: Sequence[str], machine: Machine | None = None) -> int:
             _print(line(check))
     state = worst(checks)
     if as_json:
-        said = {"state": state, "checks": [vars(check) for check in checks]}
-        _print(json.dumps(said, indent=1, default=str))
+        report = {"state": state, "checks": [vars(check) for check in checks]}
+        _print(json.dumps(report, indent=1, default=str))
     return STATUS[state]

@@ -30,14 +30,14 @@ def clock_source(machine: Machine) -> Check:
 def synchronized(machine: Machine) -> Check:
     """Check whether the system clock is synchronized; time tags of other machines depend on it."""
     name = "NTP"
-    said = machine.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
-    if not said:
+    output = machine.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
+    if not output:
         there = machine.path("/run/systemd/timesync/synchronized").exists()
-        said = "yes" if there else ""
-    data = {"synchronized": {"yes": True, "no": False}.get(said)}
-    if said == "yes":
+        output = "yes" if there else ""
+    data = {"synchronized": {"yes": True, "no": False}.get(output)}
+    if output == "yes":
         return Check(name, OK, "the clock is synchronized", data=data)
-    if said == "no":
+    if output == "no":
         return Check(name, WARN, "the clock is not synchronized: time tags from other machines "
                      "are off by its error", "sudo timedatectl set-ntp true", data)
     return Check(name, OK, "the system does not report it", data=data)

@@ -124,14 +124,14 @@ def speed(kind: str, folder: Path, trial: Speed | OSError | None = None) -> Chec
         return Check(name, FAIL, f"{folder.absolute()}: {reason}", "check that the folder exists "
                      "and is readable", data)
     data |= {"read": trial.read, "write": trial.write, "cached": trial.cached}
-    said = f"{folder.absolute()}: reads {trial.read / 1e6:.0f} MB/s"
-    said += " (from memory: the disk itself was not tested)" if trial.cached else ""
-    said += f", writes {trial.write / 1e6:.0f} MB/s" if trial.write else ", writing not allowed"
+    summary = f"{folder.absolute()}: reads {trial.read / 1e6:.0f} MB/s"
+    summary += " (from memory: the disk itself was not tested)" if trial.cached else ""
+    summary += f", writes {trial.write / 1e6:.0f} MB/s" if trial.write else ", writing not allowed"
     faster = "use a faster medium, such as an SSD at USB 3, or raise --memory so that a set fits"
     if kind == "recordings":
         if not trial.write:
             fix = "choose a writable folder with --record-folder"
-            return Check(name, WARN, said, fix, data)
+            return Check(name, WARN, summary, fix, data)
         state = OK if trial.write >= GOOD_WRITE else WARN
     elif kind == "cache":  # read only once, at startup
         state = OK
@@ -139,7 +139,7 @@ def speed(kind: str, folder: Path, trial: Speed | OSError | None = None) -> Chec
         state = FAIL
     else:
         state = OK if trial.read >= GOOD_READ else WARN
-    return Check(name, state, said, "" if state == OK else faster, data)
+    return Check(name, state, summary, "" if state == OK else faster, data)
 
 
 def free_space(folder: Path, free: int | None = None) -> Check | None:
@@ -151,9 +151,9 @@ def free_space(folder: Path, free: int | None = None) -> Check | None:
             return None
         free = space.f_bavail * space.f_frsize
     hours = free / HOUR
-    said = f"{folder.absolute()}: {free / 1e9:.1f} GB, {hours:.1f} hours of recording"
+    summary = f"{folder.absolute()}: {free / 1e9:.1f} GB, {hours:.1f} hours of recording"
     data = {"folder": str(folder), "bytes": free, "hours": hours}
     fix = "delete unneeded files, or choose another --record-folder"
     if free < MIN_FREE:
-        return Check("free space", FAIL, said, fix, data)
-    return Check("free space", WARN if hours < 2 else OK, said, fix if hours < 2 else "", data)
+        return Check("free space", FAIL, summary, fix, data)
+    return Check("free space", WARN if hours < 2 else OK, summary, fix if hours < 2 else "", data)

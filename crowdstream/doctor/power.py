@@ -29,17 +29,17 @@ def governor(machine: Machine) -> Check:
         return Check(name, OK, "the system does not change the frequency", data=data)
     if set(found) == {"performance"}:
         return Check(name, OK, "performance", data=data)
-    said = ", ".join(f"{kind} on {count}" for kind, count in sorted(found.items()))
+    summary = ", ".join(f"{kind} on {count}" for kind, count in sorted(found.items()))
     fix = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-    return Check(name, WARN, f"{said} of {found.total()} CPUs: blocks are late while the "
+    return Check(name, WARN, f"{summary} of {found.total()} CPUs: blocks are late while the "
                  "frequency rises", fix, data)
 
 
 def throttling(machine: Machine) -> Check | None:
     """Check whether a Raspberry Pi is throttled; None on other machines."""
-    said = machine.run(["vcgencmd", "get_throttled"])
+    output = machine.run(["vcgencmd", "get_throttled"])
     try:
-        bits = int((said or "").removeprefix("throttled="), 16)
+        bits = int((output or "").removeprefix("throttled="), 16)
     except ValueError:
         return None
     name = "power supply"

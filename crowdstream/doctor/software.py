@@ -32,14 +32,14 @@ def python(version: tuple[int, int] | None = None, bits: int | None = None) -> C
     """Check the interpreter. Tests pass another version and word size."""
     version = version or (sys.version_info[0], sys.version_info[1])
     bits = bits or struct.calcsize("P") * 8
-    said = f"{version[0]}.{version[1]}, {bits} bits"
+    summary = f"{version[0]}.{version[1]}, {bits} bits"
     data = {"version": list(version), "bits": bits}
     if bits < 64:
-        return Check("Python", FAIL, f"{said}: numba does not support it",
+        return Check("Python", FAIL, f"{summary}: numba does not support it",
                      "install a 64-bit system", data)
     if not OLDEST <= version <= NEWEST:
-        return Check("Python", FAIL, f"{said}: 3.11 to 3.14 is required", INSTALL, data)
-    return Check("Python", OK, said, data=data)
+        return Check("Python", FAIL, f"{summary}: 3.11 to 3.14 is required", INSTALL, data)
+    return Check("Python", OK, summary, data=data)
 
 
 def required(text: str) -> dict[str, str]:
@@ -75,8 +75,8 @@ def libraries(
     data = {"installed": found, "least": wanted}
     if wrong:
         return Check("libraries", FAIL, ", ".join(wrong), INSTALL, data)
-    said = ", ".join(f"{name} {version}" for name, version in found.items())
-    return Check("libraries", OK, said, data=data)
+    summary = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Check("libraries", OK, summary, data=data)
 
 
 def formats(version: str | None = None) -> Check:

@@ -36,12 +36,12 @@ def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _l
         text = str(error) if wanted else f"{error}: the server runs on its built-in clock"
         return Check(name, FAIL if wanted else WARN, text, PLUG_IN)
     rate = settings.sample_rate
-    said = f"{used['name']} ({used['host']}), one of {len(found)}"
+    summary = f"{used['name']} ({used['host']}), one of {len(found)}"
     data = {"used": used, "devices": found}
     if used["sample_rate"] != rate:
-        return Check(name, OK, f"{said}; its own rate is {used['sample_rate']:g} Hz, the requested "
-                     f"rate {rate} Hz", data=data)
-    return Check(name, OK, f"{said}, {rate} Hz", data=data)
+        return Check(name, OK, f"{summary}; its own rate is {used['sample_rate']:g} Hz, the "
+                     f"requested rate {rate} Hz", data=data)
+    return Check(name, OK, f"{summary}, {rate} Hz", data=data)
 
 
 def access(

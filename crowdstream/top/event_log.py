@@ -32,13 +32,13 @@ def event(address: str, values: tuple[Any, ...]) -> GradedText | None:
     """Return the log text of a message, or None if it is not an event. Never raises."""
     if address in SILENT:
         return None
-    said = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
-    entry = _known(address, said)
-    return entry or (OK, " ".join([address, *said]))
+    words = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
+    entry = _known(address, words)
+    return entry or (OK, " ".join([address, *words]))
 
 
-def _known(address: str, said: list[str]) -> GradedText | None:
-    match address, said:
+def _known(address: str, words: list[str]) -> GradedText | None:
+    match address, words:
         case "/underrun", ["missing_page", count, *_]:
             return BAD, f"underrun, missing page: {count}"
         case "/underrun", [cause, count, worst, *_]:

@@ -51,8 +51,8 @@ def _gaps(readings: Readings, now: float) -> list[Field]:
         f"{readings.count('underruns_' + name)} {words}" for name, words in CAUSES.items()
         if readings.count(f"underruns_{name}")
     ]  # fmt: skip
-    said = f"{underruns} ({', '.join(causes)})" if causes else str(underruns)
-    found = [labelled("underruns", said, style if underruns else "green")]
+    text = f"{underruns} ({', '.join(causes)})" if causes else str(underruns)
+    found = [labelled("underruns", text, style if underruns else "green")]
     for name, words in OTHER_GAPS.items():
         count = readings.count(name)
         if count or name == "missing_pages":

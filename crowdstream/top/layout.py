@@ -71,8 +71,8 @@ def _title(readings: Readings, width: int, now: float, glyphs: Glyphs) -> Text:
     place = field(f"{readings.host}:{readings.port}", "", 2)
     if not readings.answers:
         waited = minutes(now - readings.since, tenths=False)
-        said = f"no server at {readings.host}:{readings.port} for {waited}: {readings.trouble}"
-        return line(width, [name, field(said, "bold red"), field("waiting", "", 1)])
+        text = f"no server at {readings.host}:{readings.port} for {waited}: {readings.trouble}"
+        return line(width, [name, field(text, "bold red"), field("waiting", "", 1)])
     meter = max(1, readings.count("meter"))
     beat = readings.number("beat")
     bpm, target = readings.number("bpm"), readings.number("bpm_target")
