@@ -262,7 +262,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(one)
 
 
-def _own(code: CodeType) -> tuple[Any, ...]:
+def _own_code(code: CodeType) -> tuple[Any, ...]:
     # What a code object does itself, without the functions that it defines.
     values = [None if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
     return (
@@ -283,9 +283,9 @@ def changed_bodies(source: str, mutant: str) -> _Bodies | None:
     for before, after in zip(old, new, strict=True):
         if before.co_flags & inspect.CO_OPTIMIZED:
             inner = zip(_codes(before), _codes(after), strict=True)
-            if any(_own(one) != _own(other) for one, other in inner):
+            if any(_own_code(one) != _own_code(other) for one, other in inner):
                 bodies[before] = after
-        elif _own(before) != _own(after):
+        elif _own_code(before) != _own_code(after):
             return None
     return bodies
 
@@ -523,7 +523,7 @@ def test_module(name: str, choice: Choice) -> tuple[int, int]:
     return len(chosen), survived
 
 
-def _apart(name: str, choice: Choice) -> tuple[str, int, int]:
+def _test_in_process(name: str, choice: Choice) -> tuple[str, int, int]:
     """Test a module in its own process, because the tests of other modules import other code."""
     result = Path("mutation-result.json")
     result.unlink(missing_ok=True)
@@ -547,7 +547,7 @@ def _apart(name: str, choice: Choice) -> tuple[str, int, int]:
 
 
 def _in_copy(names: Sequence[str], choice: Choice) -> int:
-    rows = [_apart(name, choice) for name in names]
+    rows = [_test_in_process(name, choice) for name in names]
     print(f"\n{'module':44} {'mutants':>8} {'killed':>8} {'survived':>9} {'score':>6}")
     for name, made, killed in rows:
         print(f"{name:44} {made:8} {killed:8} {made - killed:9} {killed / max(made, 1):6.0%}")

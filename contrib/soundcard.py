@@ -207,7 +207,7 @@ class JackDummy(_Card):
         client_env = {**os.environ, **self.env}
 
         def ready() -> bool:
-            if not self._left():
+            if not self._shared_files():
                 return False  # querying a missing server would cost a process each time
             probe = [sys.executable, "-c", _JACK_PROBE]
             result = subprocess.run(probe, env=client_env, capture_output=True, check=False)
@@ -215,7 +215,7 @@ class JackDummy(_Card):
 
         self._serve(launch, ready)
 
-    def _left(self) -> list[Path]:
+    def _shared_files(self) -> list[Path]:
         # The shared-memory files of a server with this name.
         shared = Path("/dev/shm")  # nosec B108  # where JACK has it, and only names are read
         return list(shared.glob(f"jack*_{self.name}_*"))
@@ -225,10 +225,10 @@ class JackDummy(_Card):
             return
         # A killed server leaves its socket and semaphores, and occupies one of JACK's eight server
         # slots until a server of the same name has ended normally.
-        for left in self._left():
+        for left in self._shared_files():
             left.unlink(missing_ok=True)
         again = self._launch()
-        again.wait_until(lambda: bool(self._left()))
+        again.wait_until(lambda: bool(self._shared_files()))
         again.stop()
 
 

@@ -177,7 +177,7 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
             sequencer.finish()
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:
     # Only the first signal interrupts: the shutdown that follows must not be cut short.
     for ending in ENDING:
         signal.signal(ending, signal.SIG_IGN)
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo. Returns the exit status: 0 at its end or after a signal, 1 on failure."""
     options, rest = _options(sys.argv[1:] if arguments is None else arguments)
     cache = (options.cache or default_cache()).expanduser().resolve()
-    before = {number: signal.signal(number, _interrupt) for number in ENDING}
+    before = {number: signal.signal(number, _raise_interrupt) for number in ENDING}
     display = Display()
     try:
         _play(display, options, rest, cache)

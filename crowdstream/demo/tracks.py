@@ -88,7 +88,7 @@ def write_tracks(
         _clear_remains(folder)
         making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise TracksError(_cannot(folder, error)) from error
+        raise TracksError(_write_error(folder, error)) from error
     try:
         for done, song in enumerate(songs):
             if progress:
@@ -96,17 +96,17 @@ def write_tracks(
             _write_song(song, making / song.folder)
         (making / MARKER).write_text(fingerprint(songs) + "\n", encoding="utf-8")
         making.chmod(0o755)
-        _take_place(making, folder, songs)
+        _install(making, folder, songs)
         if progress:
             progress(len(songs), len(songs), "")
     except (OSError, soundfile.LibsndfileError) as error:
-        raise TracksError(_cannot(folder, error)) from error
+        raise TracksError(_write_error(folder, error)) from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return tracks_in(folder, songs)
 
 
-def _cannot(folder: Path, error: Exception) -> str:
+def _write_error(folder: Path, error: Exception) -> str:
     reason = getattr(error, "strerror", None) or str(error)
     return (
         f"the demo's tracks can't be written to {folder}: {reason}; "
@@ -122,7 +122,7 @@ def _clear_remains(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _take_place(making: Path, folder: Path, songs: Sequence[Song]) -> None:
+def _install(making: Path, folder: Path, songs: Sequence[Song]) -> None:
     if folder.exists() and not complete(folder, songs):
         # Moved away first: a rename is atomic, whereas a removal could be interrupted.
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))

@@ -139,7 +139,7 @@ def _moment(desk: Desk, clock: Any, voices: np.ndarray, rates: np.ndarray) -> De
         voice = voices[slot]
         playing[slot] = True
         speeds[slot] = _speed(voice, tempo, *rates[slot].tolist())
-        heard[slot] = _heard(voice)
+        heard[slot] = _audible_position(voice)
     return DeskSnapshot(
         frame, int(clock["callback_ns"]), int(clock["callback_frame"]),
         beat, 60.0 * desk.sample_rate * per_frame,
@@ -166,7 +166,7 @@ def _speed(voice: Any, tempo: float, rate: float, spin: float) -> float:
     return int(voice["direction"]) * min(max(rate * tempo, MIN_RATE), MAX_RATE) * spin
 
 
-def _heard(voice: Any) -> float:
+def _audible_position(voice: Any) -> float:
     # Position of the audible playhead, as `file_position` of engine/voice/tape.py computes it.
     head = "lock_" if voice["locked"] else ""
     names = ("play", "fed", "cursor", "ended", "wraps", "wrap_at", "wrap_length")

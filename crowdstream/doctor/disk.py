@@ -18,7 +18,7 @@ from crowdstream.settings import Settings
 TRIAL_BYTES = 32 << 20  # more than the cache of an SD card
 TRIAL_SECONDS = 2.0  # for writing, and as long again for reading
 PIECE = 1 << 20
-SEARCHED = 2000  # files to search for one to read, in a folder that can't be written
+MAX_SEARCHED_FILES = 2000  # files to search for one to read, in a folder that can't be written
 
 # 16 stems of 16 bits at 44.1 kHz are 2.8 MB/s; at rate 4, or with another load in progress, 11
 # MB/s.
@@ -80,7 +80,7 @@ def _files(folder: Path) -> Iterator[tuple[int, str]]:
     for place, _folders, names in os.walk(folder):
         for name in names:
             seen += 1
-            if seen > SEARCHED:
+            if seen > MAX_SEARCHED_FILES:
                 return
             path = os.path.join(place, name)
             with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 from crowdstream.settings import Settings
 
-BESIDES_MB = 300  # all processes together, excluding the stems
+OTHER_MB = 300  # all processes together, excluding the stems
 MIN_SHM = 64 << 20  # /dev/shm, where JACK keeps its buffers
 
 
@@ -48,13 +48,13 @@ def shared_memory(
     if reason := attempt(wanted << 20):
         return Check(name, FAIL, f"cannot allocate {wanted} MB: {reason}", fix, data)
     limit = machine.read("/sys/fs/cgroup/memory.max") or ""
-    limits = {"this machine has": meminfo(machine).get("MemTotal", wanted + BESIDES_MB)}
+    limits = {"this machine has": meminfo(machine).get("MemTotal", wanted + OTHER_MB)}
     if limit.isdigit():
         limits["this cgroup is limited to"] = int(limit) >> 20
     for whose, most in limits.items():
-        if most < wanted + BESIDES_MB:
+        if most < wanted + OTHER_MB:
             data["limit_mb"] = most
-            return Check(name, FAIL, f"{wanted} MB for stems and {BESIDES_MB} MB for the rest are "
+            return Check(name, FAIL, f"{wanted} MB for stems and {OTHER_MB} MB for the rest are "
                          f"needed, but {whose} {most} MB", fix, data)
     try:
         space = os.statvfs(machine.path("/dev/shm"))  # nosec B108  # only reads its size
@@ -73,12 +73,12 @@ def free_memory(machine: Machine, settings: Settings) -> Check | None:
     info = meminfo(machine)
     if "MemAvailable" not in info:
         return None
-    there, wanted = info["MemAvailable"], settings.memory_mb + BESIDES_MB
+    there, wanted = info["MemAvailable"], settings.memory_mb + OTHER_MB
     data = {"available_mb": there, "wanted_mb": wanted}
     if there < wanted:
         return Check("free memory", WARN, f"{there} MB, but {settings.memory_mb} MB for stems and "
-                     f"{BESIDES_MB} MB for the rest may be used", "close other programs, or lower "
-                     f"--memory to {max(16, there - BESIDES_MB)}", data)
+                     f"{OTHER_MB} MB for the rest may be used", "close other programs, or lower "
+                     f"--memory to {max(16, there - OTHER_MB)}", data)
     return Check("free memory", OK, f"{there} MB, up to {wanted} MB may be used", data=data)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Settings that affect the sound of a mix or whether it fits into memory. The user's configuration
 # is ignored: the same set gives the same mix everywhere.
-TAKEN = ("sample_rate", "bpm", "base_bpm", "meter", "memory")
+MIX_SETTINGS = ("sample_rate", "bpm", "base_bpm", "meter", "memory")
 FORMATS = ("16", "24", "float")
 DEFAULT_FORMAT = "24"  # 144 dB, and supported by all programs
 INTERRUPTED = 130  # the status that shells use for a program ended by Ctrl-C
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--format", choices=FORMATS, default=DEFAULT_FORMAT,
         help=f"bits per sample, or 32-bit float (default: {DEFAULT_FORMAT})",
     )  # fmt: skip
-    for name in TAKEN:
+    for name in MIX_SETTINGS:
         option = OPTIONS[name]
         default = option.unset if option.default is None else f"{option.default:g}"
         parser.add_argument(
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _settings(options: argparse.Namespace) -> Settings:
     values: dict[str, Any] = {}
-    for name in TAKEN:
+    for name in MIX_SETTINGS:
         text = getattr(options, name)
         if text is None:
             continue
@@ -94,7 +94,8 @@ def render(argv: Sequence[str]) -> int:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 2
     before = {
-        number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, _raise_interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM)
     }
     # Failures are reported on stderr, together with the line of the set that caused them.
     logging.getLogger("crowdstream").addHandler(logging.NullHandler())
@@ -108,11 +109,11 @@ def render(argv: Sequence[str]) -> int:
             signal.signal(number, handler)
 
 
-def _interrupt(_number: int, _frame: Any) -> None:
+def _raise_interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _say(text: str) -> None:
+def _print_message(text: str) -> None:
     print(f"crowdstream: {text}", file=sys.stderr)
 
 
@@ -141,7 +142,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     gc.enable()
     progress = Progress(sys.stderr, sys.stderr.isatty() and not options.quiet, settings.sample_rate)
     try:
-        say: Callable[[str], object] = str if options.quiet else _say
+        say: Callable[[str], object] = str if options.quiet else _print_message
         with kernel_cache.told(say):
             kernels()
         try:

@@ -9,7 +9,7 @@ from typing import TextIO
 from crowdstream.system.progress_bar import ProgressBar, clock
 
 REFRESH_SECONDS = 0.1
-SURE_SECONDS = 0.5  # before that, the remaining time can't be estimated
+MIN_ESTIMATE_SECONDS = 0.5  # before that, the remaining time can't be estimated
 
 
 class Progress:
@@ -34,7 +34,7 @@ class Progress:
         self._due = now + REFRESH_SECONDS
         whole = max(done, total(), 1)
         took = now - self._begin
-        left = took / done * (whole - done) if done and took > SURE_SECONDS else None
+        left = took / done * (whole - done) if done and took > MIN_ESTIMATE_SECONDS else None
         self._bar = self._bar or ProgressBar(self._out)
         self._bar.show(clock(done / self._rate), done, whole, left)
 

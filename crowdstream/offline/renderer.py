@@ -82,7 +82,7 @@ class Renderer:
             stop = self._stop = self._stop_frame(now - self._delay, seconds)
             ahead = self._timeline.next_frame(now)
             closing = stop == NEVER and ahead == NEVER
-            if now >= stop or (closing and self._over(now)):
+            if now >= stop or (closing and self._finished(now)):
                 self._summary.frames = self._written
                 return self._summary
             block = now + BLOCK - (now - self._origin) % BLOCK
@@ -147,7 +147,7 @@ class Renderer:
         # Silence at the end is held back; it is written only if more sound follows.
         out = self._session.render(frames)
         loud = frames
-        if closing and not self._busy():
+        if closing and not self._active():
             loud = _loud_frames(out)
         if loud:
             for held in self._held:
@@ -169,7 +169,7 @@ class Renderer:
         # Whether files are being loaded, or commands are waiting for them or for a beat.
         return self._mixer.waiting() or len(self._session.core.waiting) > 0
 
-    def _busy(self) -> bool:
+    def _active(self) -> bool:
         # Whether anything is playing or pending, apart from tails.
         return (
             bool((self._desk.voices["state"] != FREE).any())
@@ -177,7 +177,7 @@ class Renderer:
             or self._waiting()
         )
 
-    def _over(self, now: int) -> bool:
+    def _finished(self, now: int) -> bool:
         rate = self._desk.sample_rate
         voices = self._desk.voices[self._desk.voices["state"] != FREE]
         if bool((voices["loop"] == 0).any()):
@@ -188,7 +188,7 @@ class Renderer:
                 "add a line with a time and `end`, or --seconds"
             )
             return True
-        return not self._busy() and now - self._loud >= TAIL_SECONDS * rate
+        return not self._active() and now - self._loud >= TAIL_SECONDS * rate
 
     def _estimate(self) -> int:
         # Frames of the whole mix, as far as they are known at this point.

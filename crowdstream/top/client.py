@@ -62,7 +62,7 @@ class Client:
             if now - meter.received_at > STALE_SECONDS:
                 meter.silence()
         if readings.answers and now - self._answered_at > SILENT_SECONDS:
-            self._set_answers(False, now)
+            self._set_answering(False, now)
             readings.trouble = "no answer"
             readings.add_log(self._wall(), BAD, "the server no longer answers")
         every = 1.0 / self._rate if readings.answers else POLL_AWAY_SECONDS
@@ -125,7 +125,7 @@ class Client:
             if entry:
                 readings.add_log(self._wall(), *entry)
 
-    def _set_answers(self, answers: bool, now: float) -> None:
+    def _set_answering(self, answers: bool, now: float) -> None:
         self.readings.answers, self.readings.since = answers, now
         self._counted = None
 
@@ -136,7 +136,7 @@ class Client:
         frame = readings.count("frame")
         restarted = bool(before) and frame < int(before.get("frame", 0))
         if not readings.answers:
-            self._set_answers(True, now)
+            self._set_answering(True, now)
             self._subscribed = float("-inf")
             word = "the server answers" + (" again" if before else "")
             readings.add_log(self._wall(), OK, word)

@@ -16,7 +16,7 @@ OTHER_GAPS = {
     "missing_pages": "missing pages", "underruns_engine": "engine died",
     "underruns_device_lost": "device lost",
 }  # fmt: skip
-SELDOM = {  # shown only if they are not zero
+SHOWN_IF_NONZERO = {
     "nonfinite": "frames not finite", "guarded": "failed callbacks", "events_lost": "events lost",
     "restarts_loader": "loader restarts", "restarts_control": "control restarts",
 }  # fmt: skip
@@ -58,7 +58,7 @@ def _gaps(readings: Readings, now: float) -> list[Field]:
         if count or name == "missing_pages":
             found.append(labelled(words, str(count), style if count else "green", 1))
     found.append(_counted(readings, "over budget", "over_budget", 5))
-    for name, words in SELDOM.items():
+    for name, words in SHOWN_IF_NONZERO.items():
         if readings.count(name):
             found.append(_counted(readings, words, name, 4))
     if readings.number("stalled_s"):

@@ -112,7 +112,7 @@ class Callback:
         if self._renders:
             if self._lease.asked():
                 self._renders = not self._hand_over(begin)
-        elif not self.retired and self._lease.held() and self._turn_has_come(begin):
+        elif not self.retired and self._lease.held() and self._may_start(begin):
             self._renders = True
             self._lease.begin()
             flag = self.first_flag
@@ -153,7 +153,7 @@ class Callback:
         """Whether it has the lease and has rendered its first block."""
         return self._renders
 
-    def _turn_has_come(self, begin: int) -> bool:
+    def _may_start(self, begin: int) -> bool:
         # A stream with a lower latency would become audible before the other one has ended.
         change, clock = self.change, self._clock
         if change is None:

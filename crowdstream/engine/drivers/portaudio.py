@@ -161,7 +161,7 @@ class PortAudioDriver:
         self._cue = cue
         self._library: Any = None
         self._stream: Any = None
-        self._go_on = 0
+        self._continue = 0
         self._output = OutputFormat(FLOAT32, 2, 0)
         self._converter: RateConverter | None = None
         self._flagged = False
@@ -171,11 +171,11 @@ class PortAudioDriver:
     def open(self) -> StreamInfo:
         """Open the device without starting it. Its rate may differ from the requested one."""
         module, self._library = _open_library()
-        self._go_on = module.paContinue
+        self._continue = module.paContinue
         try:
             entry = choose(_outputs(self._library), self._wanted)
             with _quiet():
-                way = self._open_somehow(module, entry)
+                way = self._open_closest(module, entry)
         except DeviceError:
             self.stop()
             raise
@@ -215,11 +215,11 @@ class PortAudioDriver:
         except OSError:
             return False
 
-    def _open_somehow(self, module: Any, entry: dict[str, Any]) -> Way:
+    def _open_closest(self, module: Any, entry: dict[str, Any]) -> Way:
         """Open the stream with the supported parameters that are closest to the requested ones."""
         refusals: list[tuple[Way, Refusal]] = []
         useless: set[object] = set()  # channels, formats and rates that the device rejects
-        for way in self._ways(entry):
+        for way in self._candidates(entry):
             if useless & {("channels", way.channels), ("form", way.form), ("rate", way.rate)}:
                 continue
             try:
@@ -236,9 +236,9 @@ class PortAudioDriver:
                 useless.add(("rate", way.rate))
             elif refusal.code or len(refusals) >= MAX_TRIES:
                 break
-        raise DeviceError(_explained(entry, refusals))
+        raise DeviceError(_explain(entry, refusals))
 
-    def _ways(self, entry: dict[str, Any]) -> Iterator[Way]:
+    def _candidates(self, entry: dict[str, Any]) -> Iterator[Way]:
         there = entry["channels"]
         cue = self._cue == "2" or (self._cue == "auto" and there <= MAX_OUTPUTS)
         channels = [4] if cue and there >= 4 else []
@@ -306,7 +306,7 @@ class PortAudioDriver:
             block = self._render(frames)
         else:
             block = self._converter.read(frames, self._render)
-        return self._output.pack(block), self._go_on
+        return self._output.pack(block), self._continue
 
     def _render(self, frames: int) -> np.ndarray:
         return self._callback.fill(frames, self._flagged)
@@ -320,7 +320,7 @@ _REFUSED: dict[int, Callable[[Way], str]] = {
 """The rejected parameter as text, by PortAudio's code."""
 
 
-def _explained(entry: dict[str, Any], refusals: list[tuple[Way, Refusal]]) -> str:
+def _explain(entry: dict[str, Any], refusals: list[tuple[Way, Refusal]]) -> str:
     """Return a line that explains why a device does not open, and the remedy."""
     name = full_name(entry)
     refusal = refusals[-1][1]

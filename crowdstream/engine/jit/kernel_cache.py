@@ -178,26 +178,26 @@ class Patience:
     ) -> None:
         self._seconds = seconds
         self._monotonic = monotonic
-        self._look = look
+        self._read_progress = look
         self._latest: Compilation | None = None
         self._moved = monotonic()
-        self._told_at = self._moved + min(TOLD_SECONDS, seconds) / 3
+        self._report_at = self._moved + min(TOLD_SECONDS, seconds) / 3
 
     def over(self) -> bool:
         """Whether the timeout has expired without any progress."""
         now = self._monotonic()
         if now < self._moved + 1.0:
             return False
-        if (seen := self._look()) is not None and seen != self._latest:
+        if (seen := self._read_progress()) is not None and seen != self._latest:
             self._latest, self._moved = seen, now
         return now > self._moved + self._seconds
 
     def news(self) -> str:
         """Return a progress line if one is due, otherwise an empty string."""
         now = self._monotonic()
-        if self._latest is None or now < self._told_at:
+        if self._latest is None or now < self._report_at:
             return ""
-        self._told_at = now + TOLD_SECONDS
+        self._report_at = now + TOLD_SECONDS
         return str(self._latest)
 
 

@@ -17,7 +17,7 @@ from numba.core.codegen import JITCodeLibrary
 # Stand-in for the machine code of a part if Python calls it anyway: it raises an exception,
 # whatever its name. It must be a C function, because a Python function cannot propagate an
 # exception to its caller here.
-_ALONE = ctypes.cast(ctypes.pythonapi.PyErr_NoMemory, ctypes.c_void_p).value or 0
+_UNCALLABLE = ctypes.cast(ctypes.pythonapi.PyErr_NoMemory, ctypes.c_void_p).value or 0
 
 
 class _NoEngine:
@@ -50,11 +50,11 @@ class Part(JITCodeLibrary):  # type: ignore[misc]
     def _get_module_for_linking(self) -> Any:
         # For a calling function that is not a kernel.
         module = self.own_code().clone()
-        _take_in(module, self._linking_libraries)
+        _link_parts(module, self._linking_libraries)
         return module
 
     def get_pointer_to_function(self, name: str) -> int:
-        return _ALONE
+        return _UNCALLABLE
 
 
 class KeptPart(Part):
@@ -75,7 +75,7 @@ class KeptPart(Part):
         return self._parsed
 
 
-def _take_in(module: Any, libraries: Sequence[Any]) -> None:
+def _link_parts(module: Any, libraries: Sequence[Any]) -> None:
     # Link libraries and everything that they need into a module. Each must precede those that it
     # calls: LLVM links only functions that are already called.
     needed: dict[Any, None] = {}
@@ -107,7 +107,7 @@ class Whole(JITCodeLibrary):  # type: ignore[misc]
             self._final_module = module
             self._finalize_final_module()
             return
-        _take_in(self._final_module, self._linking_libraries)
+        _link_parts(self._final_module, self._linking_libraries)
         self._linking_libraries: list[Any] = []
         super().finalize()
 

@@ -15,7 +15,7 @@ UNUSED_SECONDS = 30 * 86400.0
 """Retention of kernels of other versions, for a user who goes back to an older version."""
 
 # Named by a hash of the sources: a folder of numba's files, or one file of machine code.
-_OURS = re.compile(r"[0-9a-f]{16}(\.code)?")
+_CACHE_NAME = re.compile(r"[0-9a-f]{16}(\.code)?")
 
 
 def is_ours(folder: Path) -> bool:
@@ -37,7 +37,7 @@ def leftovers(present: Sequence[Path], seconds: float = UNUSED_SECONDS) -> list[
         if not is_ours(folder):
             continue
         for entry in folder.iterdir():
-            if entry in present or not _OURS.fullmatch(entry.name):
+            if entry in present or not _CACHE_NAME.fullmatch(entry.name):
                 continue
             with contextlib.suppress(OSError):  # gone meanwhile
                 if entry.lstat().st_uid == os.getuid() and now - _last_use(entry) > seconds:

@@ -245,7 +245,7 @@ def test_saved_parts_that_fail_to_link_are_deleted(
         raise RuntimeError("LLVM can't link it")
 
     with monkeypatch.context() as patch:
-        patch.setattr(libraries, "_take_in", broken)
+        patch.setattr(libraries, "_link_parts", broken)
         with pytest.raises(RuntimeError):
             place.run(changed)
     module, kept = place.run(changed)
