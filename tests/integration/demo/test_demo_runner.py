@@ -1,4 +1,4 @@
-"""The demo as a program: starts and ends its server, in order, with a status that tells."""
+"""The demo as a program: it starts and ends its server cleanly and shows an informative status."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ QUICK = PROJECT / "tests" / "support" / "quick_demo.py"
 
 
 def start(tmp_path: Path, *options: str) -> "subprocess.Popen[str]":
-    # A port of its own: other tests run beside this one.
+    # A free port, because other tests may run in parallel.
     port = ("--port", str(free_port())) if "--port" not in options else ()
     command = [sys.executable, str(QUICK), "--cache", str(tmp_path), *port, *options]
     return subprocess.Popen(
@@ -36,7 +36,7 @@ def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
         seen += line
         if text in line:
             return seen
-    pytest.fail(f"{text!r} was not said, but: {seen}")
+    pytest.fail(f"{text!r} was not printed, but: {seen}")
 
 
 def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -44,7 +44,7 @@ def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return found
 
 
-def test_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
+def test_the_demo_ends_after_the_given_seconds(tmp_path: Path) -> None:
     with start(tmp_path, "--seconds", "1") as demo:
         out, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 0, err
@@ -57,7 +57,7 @@ def test_ends_by_itself_after_its_seconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_demo_and_server(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_demo_and_its_server(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path) as demo:
         wait_for(demo, "A: Low Tide")
         below = children(demo)
@@ -69,11 +69,11 @@ def test_a_signal_ends_demo_and_server(tmp_path: Path, number: signal.Signals) -
     assert not any(child.is_running() for child in below)
 
 
-def test_a_server_that_does_not_want_to_end_is_ended(tmp_path: Path) -> None:
+def test_a_server_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
     with start(tmp_path, "--stubborn") as demo:
         wait_for(demo, "A: Low Tide")
         below = children(demo)
-        # A second signal, as of an impatient user, does not cut the ending short.
+        # A second signal, as from an impatient user, does not cut the shutdown short.
         demo.send_signal(signal.SIGINT)
         until(lambda: "not ending" in (tmp_path / "server.log").read_text())
         demo.send_signal(signal.SIGINT)
@@ -82,7 +82,7 @@ def test_a_server_that_does_not_want_to_end_is_ended(tmp_path: Path) -> None:
     assert not any(child.is_running() for child in below)
 
 
-def test_a_server_that_fails_to_start_is_one_line(tmp_path: Path) -> None:
+def test_a_server_that_fails_to_start_is_reported_in_one_line(tmp_path: Path) -> None:
     with start(tmp_path, "--die") as demo:
         _, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 1
@@ -91,7 +91,7 @@ def test_a_server_that_fails_to_start_is_one_line(tmp_path: Path) -> None:
     assert str(tmp_path / "server.log") in err
 
 
-def test_a_server_that_dies_while_playing_is_one_line(tmp_path: Path) -> None:
+def test_a_server_that_dies_while_playing_is_reported_in_one_line(tmp_path: Path) -> None:
     with start(tmp_path, "--die-later") as demo:
         _, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 1
@@ -99,7 +99,7 @@ def test_a_server_that_dies_while_playing_is_one_line(tmp_path: Path) -> None:
     assert "the sound card was unplugged" in err
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+def test_a_closed_output_ends_the_demo_quietly(tmp_path: Path) -> None:
     with start(tmp_path) as demo:
         wait_for(demo, "A: Low Tide")
         below = children(demo)
@@ -111,7 +111,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
     assert not any(child.is_running() for child in below)
 
 
-def test_on_a_terminal_one_line_is_rewritten(tmp_path: Path) -> None:
+def test_the_status_line_is_rewritten_on_a_terminal(tmp_path: Path) -> None:
     main, side = pty.openpty()
     command = [sys.executable, str(QUICK), "--cache", str(tmp_path), "--port", str(free_port())]
     environment = child_environment(PYTHONIOENCODING="utf-8")
@@ -121,25 +121,25 @@ def test_on_a_terminal_one_line_is_rewritten(tmp_path: Path) -> None:
         while text.count("\r\x1b[KA▕".encode()) < 2:
             text += os.read(main, 4096)
         demo.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):  # its end
+        with contextlib.suppress(OSError):  # raised at the end of the output
             while True:
                 text += os.read(main, 4096)
         assert demo.wait(WAIT_SECONDS) == 0
     os.close(main)
-    # The clock, the page, and the line that is rewritten.
+    # The clock, the page, and the status line.
     assert text.count(b"\r\n") == 3
     assert text.endswith(b"\r\n")
 
 
 @pytest.mark.parametrize("options", [["--seconds", "0"], ["--seconds", "nan"], ["--port", "70000"]])
-def test_wrong_options_are_named(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_named(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         runner.main(options)
     assert stop.value.code == 2
     assert options[0] in capsys.readouterr().err
 
 
-def test_other_options_go_to_the_server() -> None:
+def test_other_options_are_passed_to_the_server() -> None:
     options, rest = runner._options(["--seconds", "5", "--driver", "null", "--buffer-size", "256"])
     assert options.seconds == 5.0
     command = server.command_for(4000, rest)
@@ -148,20 +148,20 @@ def test_other_options_go_to_the_server() -> None:
     assert command[5:] == ["--port", "4000", "--driver", "null", "--buffer-size", "256"]
 
 
-def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert runner.default_cache() == Path("/somewhere/crowdstream/demo")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert runner.default_cache() == Path.home() / ".cache/crowdstream/demo"
 
 
-def test_it_is_a_command() -> None:
+def test_the_demo_is_a_subcommand() -> None:
     command = [sys.executable, "-m", "crowdstream", "demo", "--help"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     assert "--tracks-only" in done.stdout
 
 
-def test_last_words_prefer_the_line_with_the_error(tmp_path: Path) -> None:
+def test_last_words_prefer_a_line_with_an_error(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("hello\nPortError: port 57120 is taken\nbye\n\n", encoding="utf-8")
     assert server.last_words(log) == "PortError: port 57120 is taken"

@@ -1,4 +1,4 @@
-"""The rings between two processes: nothing lost, nothing torn, nothing out of order."""
+"""The rings between two processes: no record is lost, torn or out of order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOTAL = 1_000_000
 
 
 def _take(desk: Desk, most: int) -> np.ndarray:
-    # As the engine does it.
+    # As the engine does.
     tail = load_acquire(desk.address + COMMAND_TAIL)
     head = load_acquire(desk.address + COMMAND_HEAD)
     count = min(most, head - tail)
@@ -28,7 +28,7 @@ def _take(desk: Desk, most: int) -> np.ndarray:
     return taken
 
 
-def test_a_million_commands_from_another_process() -> None:
+def test_a_million_commands_from_another_process_arrive_intact() -> None:
     desk = Desk.create(0)
     fd = os.dup(desk.fd)
     writer = subprocess.Popen(
@@ -54,9 +54,9 @@ def test_a_million_commands_from_another_process() -> None:
             assert np.array_equal(part["sources"], np.repeat(serials % 1000, 8).reshape(-1, 8))
             assert np.array_equal(part["gains"], np.repeat(serials % 4096, 8).reshape(-1, 8))
             expected += len(part)
-        said, _ = writer.communicate(timeout=60)
+        output, _ = writer.communicate(timeout=60)
         assert writer.returncode == 0
-        assert int(said) >= 0
+        assert int(output) >= 0
         assert int(desk.rings["command_head"]) == TOTAL == int(desk.rings["command_tail"])
     finally:
         writer.kill()
@@ -64,7 +64,7 @@ def test_a_million_commands_from_another_process() -> None:
         desk.close()
 
 
-def test_the_engine_takes_commands_while_another_process_pushes() -> None:
+def test_the_engine_reads_commands_while_another_process_pushes() -> None:
     desk = Desk.create(0)
     fd = os.dup(desk.fd)
     total = 60_000
@@ -83,7 +83,7 @@ def test_the_engine_takes_commands_while_another_process_pushes() -> None:
             assert writer.poll() in (None, 0)
             render(desk, out)
             got.append(pop_events(desk)["serial"])
-            # They all wait for a far frame: most are refused and reported, in order.
+            # All are due at a distant frame: most are refused and reported, in order.
         writer.wait(timeout=60)
         got.append(pop_events(desk)["serial"])
         serials = np.concatenate(got)

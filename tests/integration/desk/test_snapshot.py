@@ -1,4 +1,4 @@
-"""A picture of one moment, taken while an engine renders: nothing in it is from another one."""
+"""A snapshot taken while an engine renders contains only values of one moment."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.environment import PROJECT, child_environment
 from tests.support.render_harness import RenderHarness, noise
 
 READS = 4000
-MOMENTS = 200  # that are different
-LAP = 5000  # frames of the loop that each voice is in
+MOMENTS = 200  # minimum number of different moments
+LAP = 5000  # frames of each voice's loop
 BLOCKS = (256, 64, 1500)  # the last one takes several turns
 
 # Renders until its standard input closes.
@@ -43,7 +43,7 @@ def harness() -> Iterator[RenderHarness]:
         yield made
 
 
-def test_no_picture_is_torn_while_another_process_renders(harness: RenderHarness) -> None:
+def test_no_snapshot_is_torn_while_another_process_renders(harness: RenderHarness) -> None:
     for voice in range(3):
         harness.start(voice, harness.load(noise(4 * LAP)), start=0, loop=(0, LAP), deck=voice)
     harness.render(256)

@@ -1,11 +1,11 @@
-"""Programs that the doctor runs."""
+"""Programs that `doctor` runs."""
 
 from __future__ import annotations
 
 from crowdstream.doctor.check import Machine
 
 
-def test_programs_that_are_missing_fail_or_hang_say_nothing() -> None:
+def test_a_missing_or_failing_program_has_no_output() -> None:
     here = Machine()
     assert here.run(["true"]) == ""
     assert here.run(["echo", "x"]) == "x"

@@ -37,7 +37,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_it_writes_the_same_bits_each_time(folder: Path) -> None:
+def test_rendering_is_bit_identical_each_time(folder: Path) -> None:
     path = written(folder, SET + "1.5 /set_tempo 124\n@4 /deck/A/seek 1")
     outs = [folder / "one.wav", folder / "two.wav"]
     for out in outs:
@@ -51,7 +51,7 @@ def test_it_writes_the_same_bits_each_time(folder: Path) -> None:
     assert soundfile.info(outs[0]).frames > 2 * RATE
 
 
-def test_the_default_is_24_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_format_is_24_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "out.wav"
     assert main(["render", written(folder), str(out), "--quiet", "--seconds", "1"]) == 0
     info = soundfile.info(out)
@@ -60,7 +60,7 @@ def test_the_default_is_24_bits(folder: Path, capsys: pytest.CaptureFixture[str]
     assert not captured.out and not captured.err
 
 
-def test_where_too_little_is_read_ahead_it_loads_all_and_begins_anew(
+def test_after_a_missing_page_rendering_restarts_with_all_pages_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(folder)
@@ -71,7 +71,7 @@ def test_where_too_little_is_read_ahead_it_loads_all_and_begins_anew(
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
-def test_flags_are_those_of_the_server(folder: Path) -> None:
+def test_the_flags_of_the_server_are_accepted(folder: Path) -> None:
     out = folder / "out.flac"
     text = "0 /deck/A/load steady.wav\n@1 /deck/A/play"
     flags = ["--sample-rate", "48000", "--bpm", "90", "--base-bpm", "90", "--format", "16"]
@@ -91,7 +91,7 @@ def test_flags_are_those_of_the_server(folder: Path) -> None:
         (SET, ["--format", "8"], 2, "argument --format: invalid choice"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_error_is_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], text: str, flags: list[str], status: int,
     said: str,
 ) -> None:
@@ -106,13 +106,13 @@ def test_what_is_wrong_is_one_line(
     assert not list(folder.glob("*out*")) and not list(folder.glob(".*"))
 
 
-def test_a_folder_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_folder_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", written(folder), str(folder / "no" / "out.wav")]) == 1
     assert "can't be written: No such file or directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_leaves_nothing(folder: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_render_and_leaves_no_file(folder: Path, number: signal.Signals) -> None:
     path = written(folder, SET.replace("/play", "/play 0 1") + "900000 end")
     program = subprocess.Popen(
         [sys.executable, "-m", "crowdstream", "render", path, str(folder / "out.wav")],
@@ -131,7 +131,7 @@ def test_a_signal_ends_it_and_leaves_nothing(folder: Path, number: signal.Signal
     assert not list(folder.glob("*out*")) and not list(folder.glob(".*"))
 
 
-def test_a_terminal_sees_a_bar(folder: Path) -> None:
+def test_a_progress_bar_is_shown_on_a_terminal(folder: Path) -> None:
     reader, terminal = pty.openpty()
     command = [sys.executable, "-m", "crowdstream", "render", written(folder, SET + "200 end")]
     with subprocess.Popen(
@@ -140,7 +140,7 @@ def test_a_terminal_sees_a_bar(folder: Path) -> None:
     ) as program:  # fmt: skip
         os.close(terminal)
         data = b""
-        with contextlib.suppress(OSError):  # its end
+        with contextlib.suppress(OSError):  # raised at the end of the output
             while True:
                 data += os.read(reader, 4096)
         program.communicate(timeout=WAIT_SECONDS)
@@ -148,24 +148,24 @@ def test_a_terminal_sees_a_bar(folder: Path) -> None:
     shown = data.decode()
     assert program.returncode == 0
     assert "%" in shown and "left" in shown
-    assert "\x1b[2K" in shown[shown.rindex("%") :], "the bar is taken away"
+    assert "\x1b[2K" in shown[shown.rindex("%") :], "the bar is removed"
 
 
 class _Screen(io.StringIO):
-    """A terminal that keeps what is written."""
+    """A terminal that stores its output."""
 
     def isatty(self) -> bool:
         return True
 
 
-def test_the_bar_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_bar_shows_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     now = [0.0]
     monkeypatch.setattr("crowdstream.offline.progress.time.monotonic", lambda: now[0])
     screen = _Screen()
     bar = Progress(screen, True, 100.0)
-    assert not screen.getvalue(), "it comes with the first block"
+    assert not screen.getvalue(), "the bar appears with the first block"
     now[0] = 30.0
     bar.show(10_000, lambda: 40_000)
     bar.close()

@@ -1,4 +1,4 @@
-"""The kernels from a file: without numba, and the same bits."""
+"""Kernels loaded from a file: numba is not imported, and the output is bit-identical."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ print("numba" if "numba" in sys.modules else "file", status)
 @pytest.fixture
 def place(folder: Path) -> Path:
     (folder / "mix.txt").write_text(SET, encoding="utf-8")
-    # What numba has compiled is there already: a test need not wait for the compiler.
+    # Copy numba's compiled code, so that the test need not wait for the compiler.
     shutil.copytree(
         kernel_cache.folder(), folder / "cache", ignore=shutil.ignore_patterns("*.code")
     )
@@ -35,7 +35,7 @@ def place(folder: Path) -> Path:
 
 
 def render(place: Path, project: Path = PROJECT) -> tuple[str, str]:
-    """What has loaded the kernels, and the hash of the file."""
+    """The source of the kernels ("numba" or "file"), and the hash of the rendered file."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM], cwd=place,
         env=child_environment(
@@ -43,12 +43,12 @@ def render(place: Path, project: Path = PROJECT) -> tuple[str, str]:
         ), capture_output=True,
         text=True, check=True,
     )  # fmt: skip
-    who, status = done.stdout.split()
+    source, status = done.stdout.split()
     assert status == "0" and not done.stderr
-    return who, hashlib.sha256((place / "out.wav").read_bytes()).hexdigest()
+    return source, hashlib.sha256((place / "out.wav").read_bytes()).hexdigest()
 
 
-def test_the_second_time_there_is_no_compiler_and_the_bits_are_the_same(place: Path) -> None:
+def test_the_second_start_needs_no_compiler_and_renders_the_same_bits(place: Path) -> None:
     assert render(place)[0] == "numba"
     first = render(place)
     assert first[0] == "file"
@@ -56,13 +56,13 @@ def test_the_second_time_there_is_no_compiler_and_the_bits_are_the_same(place: P
     code.write_bytes(code.read_bytes()[:1000])
     assert render(place) == ("numba", first[1])
     assert render(place) == first
-    # Where it can't be kept, numba loads the kernels each time.
+    # If the file can't be saved, numba loads the kernels each time.
     code.unlink()
     code.mkdir()
     assert render(place) == ("numba", first[1])
 
 
-def test_a_package_that_brings_its_machine_code_needs_no_compiler(
+def test_a_package_with_machine_code_needs_no_compiler(
     place: Path, tmp_path: Path
 ) -> None:
     first = render(place)
@@ -70,7 +70,7 @@ def test_a_package_that_brings_its_machine_code_needs_no_compiler(
     ship(package)
     shutil.rmtree(place / "cache")
     assert render(place, tmp_path) == ("file", first[1])
-    # Not where its sources are others than those that the code was made from.
+    # The code is refused if it was made from other sources.
     assert load(shipped_file(package), kernel_cache.digest())
     with pytest.raises(ValueError, match="other sources"):
         load(shipped_file(package), "0" * 64)

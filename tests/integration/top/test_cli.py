@@ -1,4 +1,4 @@
-"""The program: against a real server, in a terminal and without one."""
+"""The program with a real server, in a terminal and without one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NULL = ("--driver", "null", "--standby", "off")
 
 
 def free_port() -> int:
-    """A UDP port that nothing listens at."""
+    """A UDP port that no program listens on."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 class Terminal:
-    """The program in a terminal of its own."""
+    """The program in its own terminal."""
 
     def __init__(self, port: int, *options: str, width: int = 80, height: int = 24) -> None:
         self.shown = Shown(width, height)
@@ -56,24 +56,24 @@ class Terminal:
         )  # fmt: skip
 
     def read(self) -> str:
-        """What it shows now, as one text."""
+        """The current contents of the terminal, as one text."""
         while select.select([self._end], [], [], 0.05)[0]:
             self.raw += self._decoder.decode(os.read(self._end, 65536))
-            # A picture may come in pieces, but it is shown as a whole.
+            # A frame may arrive in pieces, but the terminal shows it as a whole.
             if self.raw.endswith("\x1b[?2026l"):
                 break
         self.shown = Shown(80, 24)
-        for picture in self.raw.split("\x1b[?2026h")[1:]:
-            if picture.endswith("\x1b[?2026l"):
-                self.shown.write(picture)
+        for frame in self.raw.split("\x1b[?2026h")[1:]:
+            if frame.endswith("\x1b[?2026l"):
+                self.shown.write(frame)
         return "\n".join(self.shown.lines())
 
     def press(self, keys: str) -> None:
-        """Type."""
+        """Type keys."""
         os.write(self._end, keys.encode())
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """Kill the program and close the terminal."""
         self.process.kill()
         self.process.wait()
         os.close(self._end)
@@ -81,7 +81,7 @@ class Terminal:
 
 
 def once(port: int, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
-    """One picture without a terminal."""
+    """Run `top --once` without a terminal."""
     return subprocess.run(
         [*PROGRAM, "--port", str(port), "--once"], cwd=PROJECT, capture_output=True, text=True,
         env=child_environment(TERM=TERM, PYTHONIOENCODING=encoding), timeout=WAIT_SECONDS,
@@ -89,7 +89,7 @@ def once(port: int, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
-def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> None:
+def test_a_real_server_is_shown_controlled_and_awaited(tmp_path: Path) -> None:
     port = free_port()
     terminal = Terminal(port, "--control")
     try:
@@ -105,15 +105,15 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
             until(lambda: "▶  [red]tone" in terminal.read())
             until(lambda: "master  █" in terminal.read())
 
-            said = once(port)
-            assert said.returncode == 0, said.stderr
-            assert "▶  [red]tone" in said.stdout
-            assert "\x1b" not in said.stdout
-            assert max(len(line) for line in said.stdout.splitlines()) <= 80
+            printed = once(port)
+            assert printed.returncode == 0, printed.stderr
+            assert "▶  [red]tone" in printed.stdout
+            assert "\x1b" not in printed.stdout
+            assert max(len(line) for line in printed.stdout.splitlines()) <= 80
 
-            poor = once(port, "ascii")
-            assert poor.returncode == 0, poor.stderr
-            assert poor.stdout.isascii()
+            plain = once(port, "ascii")
+            assert plain.returncode == 0, plain.stderr
+            assert plain.stdout.isascii()
 
             terminal.press("b ")
             until(lambda: running.client.status()["deck.B.state"] == "ready")
@@ -129,7 +129,7 @@ def test_a_real_server_is_shown_controlled_and_waited_for(tmp_path: Path) -> Non
         terminal.close()
 
 
-def test_without_control_no_key_plays(tmp_path: Path) -> None:
+def test_keys_send_no_commands_without_control(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.setblocking(False)
@@ -140,7 +140,7 @@ def test_without_control_no_key_plays(tmp_path: Path) -> None:
             until(lambda: terminal.read() is not None and terminal.process.poll() is not None)
             assert terminal.process.returncode == 0
             received = set()
-            with contextlib.suppress(BlockingIOError):  # that was all
+            with contextlib.suppress(BlockingIOError):  # no more packets
                 while True:
                     received.add(listening.recv(1000).split(b"\0")[0])
             assert received == {b"/status"}
@@ -149,7 +149,7 @@ def test_without_control_no_key_plays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_the_terminal_in_order(number: int) -> None:
+def test_a_signal_restores_the_terminal(number: int) -> None:
     terminal = Terminal(free_port())
     try:
         until(lambda: "no server" in terminal.read())
@@ -162,21 +162,21 @@ def test_a_signal_leaves_the_terminal_in_order(number: int) -> None:
         terminal.close()
 
 
-def test_once_without_a_server_says_so() -> None:
+def test_once_reports_that_no_server_answers() -> None:
     port = free_port()
-    said = once(port)
-    assert said.returncode == 1
+    printed = once(port)
+    assert printed.returncode == 1
     expected = f"crowdstream top: no server at 127.0.0.1:{port}: no program listens on that port\n"
-    assert (said.stdout, said.stderr) == ("", expected)
+    assert (printed.stdout, printed.stderr) == ("", expected)
 
 
-def test_without_a_terminal_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_the_error_suggests_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert top([]) == 2
     assert "--once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [["--port", "0"], ["--rate", "99"], ["--what"], ["deck"]])
-def test_wrong_options_are_told_in_one_line(
+def test_a_wrong_option_is_reported_in_one_line(
     wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -185,5 +185,5 @@ def test_wrong_options_are_told_in_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_keys_are_told_apart() -> None:
+def test_terminal_input_is_split_into_keys() -> None:
     assert list(split("q\x1b[A \x1bOBx")) == ["q", "\x1b[A", " ", "\x1bOB", "x"]
