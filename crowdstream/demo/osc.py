@@ -62,7 +62,7 @@ class OscClient:
             builder.add_content(_built(message.address, message.arguments))
         self._socket.sendto(builder.build().dgram, self.target)
 
-    def answers(self, wait: float) -> list[Answer]:
+    def receive(self, wait: float) -> list[Answer]:
         """Return received messages, waiting up to `wait` seconds for one; skip malformed ones."""
         received: list[Answer] = []
         ready, _, _ = select.select([self._socket], [], [], max(wait, 0.0))

@@ -52,7 +52,7 @@ class Display:
         self._open = False
         self._due = 0.0
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a permanent line."""
         sys.stdout.write(f"{self._fresh()}{text}\n")
         sys.stdout.flush()
@@ -64,7 +64,7 @@ class Display:
             return
         if not self.live:
             self._due = now + PLAIN_EVERY
-            self.say(text)
+            self.print_line(text)
             return
         self._due = now + every
         line = f"{self._fresh()}{text[: self.width()]}"
@@ -124,9 +124,9 @@ def _make_tracks(display: Display, cache: Path) -> list[Track]:
     def progress(done: int, total: int, title: str) -> None:
         if title:
             bar = "#" * done + "." * (total - done)
-            display.say(f"[{bar}] making track {done + 1} of {total}: {title}")
+            display.print_line(f"[{bar}] making track {done + 1} of {total}: {title}")
         else:
-            display.say(f"[{'#' * total}] tracks are ready, saved in {cache}")
+            display.print_line(f"[{'#' * total}] tracks are ready, saved in {cache}")
 
     return write_tracks(cache / "tracks", progress=progress)
 
@@ -135,8 +135,8 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
     tracks = _make_tracks(display, cache)
     if options.tracks_only:
         return
-    port = options.port or choose_port(display.say)
-    rest = [*page_options(rest, display.say), *rest]
+    port = options.port or choose_port(display.print_line)
+    rest = [*page_options(rest, display.print_line), *rest]
     # The page's library shows this folder; recordings are saved beside it.
     library = [] if any(one.startswith("--media-root") for one in rest) else [
         "--media-root", str(cache / "tracks"), "--record-folder", str(cache),
@@ -147,10 +147,11 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
     ):
 
         display.refresh("starting the server", every=0.0)
-        first = server.wait_ready(client, display.say)
-        display.say(f"{status.where(first)}; OSC on port {port}; Ctrl-C ends")
+        first = server.wait_ready(client, display.print_line)
+        display.print_line(f"{status.where(first)}; OSC on port {port}; Ctrl-C ends")
         sequencer = Sequencer(
-            client, tracks, on_note=lambda note: None if display.live else display.say(f"  {note}")
+            client, tracks,
+            on_note=lambda note: None if display.live else display.print_line(f"  {note}"),
         )
         sequencer.prepare(server.check)
         sequencer.start()
@@ -164,10 +165,10 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
                 if not page and sequencer.elapsed() < PAGE_SECONDS:
                     page = server.page()
                     if page:
-                        display.say(page)
+                        display.print_line(page)
                 if sequencer.refusals > refused:
                     if not refused:
-                        display.say(f"the server refused: {sequencer.refusal}")
+                        display.print_line(f"the server refused: {sequencer.refusal}")
                     refused = sequencer.refusals
                 text = status.line(
                     sequencer.status, TEMPO, sequencer.note, display.width(), display.plain

@@ -152,7 +152,7 @@ class Sequencer:
         self.client.send_at(time.time() + lead, messages)
 
     def _receive(self, wait: float) -> list[Answer]:
-        answers = self.client.answers(wait)
+        answers = self.client.receive(wait)
         for answer in answers:
             if answer.address == "/status.reply":
                 self.status = status.parse(answer.arguments)

@@ -130,7 +130,7 @@ class ServerProcess:
             if news := patience.news():
                 waiting(news)
             client.send("/status")
-            for answer in client.answers(0.2):
+            for answer in client.receive(0.2):
                 if answer.address == "/status.reply":
                     return status.parse(answer.arguments)
         raise ServerError(

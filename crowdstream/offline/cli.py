@@ -162,10 +162,10 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     for warning in summary.warnings:
         print(f"crowdstream: {warning}", file=sys.stderr)
     if planned:
-        from crowdstream.offline.dj_set import tell
+        from crowdstream.offline.dj_set import write_plot
 
         try:
-            tell(options.set, options.out.with_suffix(".svg"), options.explain)
+            write_plot(options.set, options.out.with_suffix(".svg"), options.explain)
         except OSError as error:
             print(f"crowdstream: the plot can't be written ({error.strerror})", file=sys.stderr)
     if not options.quiet:

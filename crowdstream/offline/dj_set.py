@@ -33,7 +33,7 @@ def cues_of(mix: DjSet, path: Path) -> Set:
     return Set(tuple(cues))
 
 
-def tell(path: Path, out: Path, why: bool) -> None:
+def write_plot(path: Path, out: Path, why: bool) -> None:
     """Plot the set at `path` as the SVG `out`; with `why`, explain it. Raises `OSError`."""
     mix = read_file(path)
     out.write_text(picture(mix, {}, {}))

@@ -18,7 +18,7 @@ from crowdstream.settings.arguments import Parser
 from crowdstream.settings.errors import one_line
 from crowdstream.top.bars import ASCII, UNICODE, Glyphs
 from crowdstream.top.client import Client
-from crowdstream.top.layout import CONTROL_KEYS, KEYS, picture
+from crowdstream.top.layout import CONTROL_KEYS, KEYS, draw_view
 from crowdstream.top.readings import Readings
 from crowdstream.top.screen import Screen
 from crowdstream.top.terminal import DOWN, INTERRUPT, REDRAW, SUSPEND, UP, Ended, Terminal
@@ -119,7 +119,7 @@ def once(readings: Readings, client: Client, console: Console) -> int:
         return _fail(f"no server at {where}: {readings.trouble}", 1)
     size = shutil.get_terminal_size((80, ROWS))
     rows = size.lines - 1 if console.is_terminal else max(size.lines, ROWS)
-    for text in picture(readings, console.width, rows, time.monotonic(), _glyphs(console)):
+    for text in draw_view(readings, console.width, rows, time.monotonic(), _glyphs(console)):
         console.print(text, no_wrap=True, crop=True, overflow="crop", end="\n")
     return 0
 
@@ -143,7 +143,7 @@ def watch(
                 client.tick(now)
                 if size != (size := os.get_terminal_size(sys.stdout.fileno())):
                     screen.invalidate()
-                lines = picture(readings, size.columns, size.lines, now, glyphs, words)
+                lines = draw_view(readings, size.columns, size.lines, now, glyphs, words)
                 terminal.write(screen.update(lines))
                 while (left := due - time.monotonic()) > 0.0:
                     for key in terminal.keys(left):

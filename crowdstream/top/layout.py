@@ -24,7 +24,7 @@ KEYS = "q quit"
 CONTROL_KEYS = "up, down deck  space play, stop  q quit"
 
 
-def picture(
+def draw_view(
     readings: Readings, width: int, height: int, now: float, glyphs: Glyphs, keys: str = ""
 ) -> list[Text]:
     """Return at most `height` lines of at most `width` cells. `now`: monotonic seconds."""

@@ -139,7 +139,7 @@ class DirectClient(OscClient):
         """Send messages that take effect at the Unix time `at`."""
         self._take(at, messages)
 
-    def answers(self, wait: float) -> list[Answer]:
+    def receive(self, wait: float) -> list[Answer]:
         """Return the replies that have arrived `wait` seconds later."""
         self._clock.now += wait
         found, self._answers = self._answers, []
@@ -155,12 +155,12 @@ def main() -> int:
     """Run until a signal arrives."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--die", action="store_true", help="end at once, with a reason")
+    parser.add_argument("--die", action="store_true", help="end at once, with an error")
     parser.add_argument("--die-later", action="store_true", help="end after a second")
-    parser.add_argument("--stubborn", action="store_true", help="don't end when asked")
-    parser.add_argument("--media-root", help="has to be the demo's tracks")
+    parser.add_argument("--stubborn", action="store_true", help="ignore signals")
+    parser.add_argument("--media-root", help="must be the folder of the demo's tracks")
     parser.add_argument("--record-folder")
-    parser.add_argument("--http-port", help="what the page of the demo is told where 8080 is taken")
+    parser.add_argument("--http-port", help="the port of the page if 8080 is in use")
     options = parser.parse_args()
     if options.die:
         print("starting", file=sys.stderr)

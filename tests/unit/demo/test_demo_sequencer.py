@@ -29,7 +29,7 @@ def test_messages_and_bundles_arrive_as_sent() -> None:
         at = time.time() + 0.3
         client.send_at(at, [Message("/two", (2,)), Message("/three")])
         client.send("/status")
-        answers = client.answers(60.0)
+        answers = client.receive(60.0)
     assert answers[0].address == "/status.reply"
     assert answers[0].arguments[:2] == (1, 4)
     assert server.sent("/one") == [(1, 0.5, "x")]
@@ -49,7 +49,7 @@ def test_malformed_replies_are_ignored() -> None:
         heard: list[str] = []
         deadline = time.monotonic() + 60
         while not heard and time.monotonic() < deadline:
-            heard += [answer.address for answer in client.answers(60.0)]
+            heard += [answer.address for answer in client.receive(60.0)]
     assert heard == ["/status.reply"]
 
 

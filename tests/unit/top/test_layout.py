@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from crowdstream.top.bars import ASCII, UNICODE, Glyphs
-from crowdstream.top.layout import KEYS, picture
+from crowdstream.top.layout import KEYS, draw_view
 from crowdstream.top.readings import BAD, Readings
 from tests.support.top_terminal import readings
 
@@ -20,7 +20,7 @@ def drawn(
 ) -> list[str]:
     """Return the lines of the view as rich prints them."""
     console = Console(record=True, width=width, height=height, file=io.StringIO())
-    lines = picture(known, width, height, now, glyphs, KEYS)
+    lines = draw_view(known, width, height, now, glyphs, KEYS)
     for line in lines:
         console.print(line, no_wrap=True, crop=False, overflow="ignore")
     text = console.export_text().rstrip("\n").split("\n")
@@ -33,7 +33,7 @@ def test_the_view_fits_every_size(width: int, height: int) -> None:
     known = readings(B_track="界" * 90, B_state="ready", B_length=99.0)
     for number in range(60):
         known.add_log(1e9 + number, BAD, f"something {number} " * 20)
-    lines = picture(known, width, height, 100.0, UNICODE, KEYS)
+    lines = draw_view(known, width, height, 100.0, UNICODE, KEYS)
     assert len(lines) == height
     assert max(line.cell_len for line in lines) <= width
 
@@ -108,7 +108,7 @@ def test_any_status_can_be_drawn() -> None:
 def test_an_unavailable_server_is_reported_and_the_rest_is_dimmed() -> None:
     known = readings()
     known.answers, known.since, known.trouble = False, 88.0, "no answer"
-    lines = picture(known, 80, 24, 100.0, UNICODE)
+    lines = draw_view(known, 80, 24, 100.0, UNICODE)
     assert "no server at 127.0.0.1:57120 for 0:12: no answer" in lines[0].plain
     assert all("dim" in str(line.spans) for line in lines[1:])
 

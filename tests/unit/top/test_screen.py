@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from crowdstream.top.bars import UNICODE
-from crowdstream.top.layout import picture
+from crowdstream.top.layout import draw_view
 from crowdstream.top.screen import Screen
 from tests.support.top_terminal import Shown, readings
 
@@ -32,7 +32,7 @@ def test_the_terminal_shows_each_view_correctly() -> None:
         known.status["deck.B.state"] = chance.choice(["empty", "ready", "loading"])
         known.meter("A").update(chance.uniform(-60, 0), -20.0, -20.0, number)
         known.answers = chance.random() < 0.8
-        lines = picture(known, 80, chance.choice([24, 20, 9]), number, UNICODE)
+        lines = draw_view(known, 80, chance.choice([24, 20, 9]), number, UNICODE)
         shown.write(drawing.update(lines))
         assert shown.lines()[: len(lines)] == [line.plain.rstrip() for line in lines]
         assert not any(shown.lines()[len(lines) :])
@@ -40,10 +40,10 @@ def test_the_terminal_shows_each_view_correctly() -> None:
 
 def test_nothing_is_sent_without_a_change() -> None:
     drawing, known = screen(), readings()
-    first = drawing.update(picture(known, 80, 24, 100.0, UNICODE))
-    assert drawing.update(picture(known, 80, 24, 100.0, UNICODE)) == ""
+    first = drawing.update(draw_view(known, 80, 24, 100.0, UNICODE))
+    assert drawing.update(draw_view(known, 80, 24, 100.0, UNICODE)) == ""
     known.status["deck.A.position"] += 0.2
-    second = drawing.update(picture(known, 80, 24, 100.2, UNICODE))
+    second = drawing.update(draw_view(known, 80, 24, 100.2, UNICODE))
     assert 0 < len(second) < len(first) / 10
     assert "\x1b[2J" not in second
 
