@@ -201,8 +201,7 @@ install_server
 [ -z "$fresh" ] && [ "$mode" != install ] || link_command
 
 # The DJ runs beside the server, which does not depend on it. A DJ that dies is restarted and
-# resumes
-# where it was, as long as the server lives; the server will be the process of this script.
+# resumes where it was, as long as the server lives; the server will be the process of this script.
 play_along() {
     trap '' INT
     while kill -0 $$ 2>/dev/null; do

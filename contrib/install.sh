@@ -131,8 +131,8 @@ find_python() {
 }
 
 # PyAudio is built here, because its authors publish no compiled package for Linux. The check
-# compiles
-# a test file instead of querying packages, so the user's own compiler or PortAudio is accepted.
+# compiles a test file instead of querying packages, so the user's own compiler or PortAudio is
+# accepted.
 find_build_tools() {
     local compiler=${CC:-gcc}
     # CC may contain options, so it is split into words.
@@ -203,8 +203,7 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) or sys.prefix == sys.bas
 }
 
 # Exits if .venv/ or its parent folder belongs to another user, because it can then be neither
-# changed
-# nor recreated.
+# changed nor recreated.
 check_owner() {
     local place=$venv
     [ -e "$venv" ] || place=$project
@@ -252,8 +251,7 @@ pip_install() {
 run_module() { "$venv/bin/python" -P -m "$@"; }
 
 # Links the command of .venv/ into the user's folder for commands, if that folder exists. An
-# existing
-# file that does not belong to CrowdStream is kept.
+# existing file that does not belong to CrowdStream is kept.
 link_command() {
     local folder=${HOME:-}/.local/bin link target=$venv/bin/crowdstream there
     link=$folder/crowdstream

@@ -4,9 +4,8 @@
 # contrib/install.sh.
 #
 # As root: a system service, which runs as the user who called sudo, or as the owner of the
-# project's
-# folder; if root owns it, as a dynamic user that exists only while the service runs. Otherwise: a
-# user service, with the user's sound server.
+# project's folder; if root owns it, as a dynamic user that exists only while the service runs.
+# Otherwise: a user service, with the user's sound server.
 
 unit_name=crowdstream.service
 dj_name=crowdstream-dj.service

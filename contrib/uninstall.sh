@@ -1,9 +1,8 @@
 # shellcheck shell=bash
 # Removes everything that was installed. Sourced by start-crowdstream.sh, with $project and $venv
-# set,
-# after contrib/service.sh. Music, its sidecars, and recordings are never searched for: only the
-# listed
-# files are removed, and from a folder that may hold recordings only files that the server created.
+# set, after contrib/service.sh. Music, its sidecars, and recordings are never searched for: only
+# the listed files are removed, and from a folder that may hold recordings only files that the
+# server created.
 
 # Sets places, the paths to remove, and reasons, a description of each.
 find_installed() {
