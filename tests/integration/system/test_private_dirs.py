@@ -69,7 +69,7 @@ def test_a_link_of_another_user_or_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def cache_dir(**env: str) -> subprocess.CompletedProcess[str]:
-    code = "from crowdstream.engine.jit import compile; import numba; print(numba.core.config.CACHE_DIR)"
+    code = "from crowdstream.engine.jit import compile; import numba; print(numba.config.CACHE_DIR)"
     changes: dict[str, str | None] = {"NUMBA_CACHE_DIR": None, **env}
     return subprocess.run(
         [sys.executable, "-P", "-c", code], env=child_environment(**changes),
